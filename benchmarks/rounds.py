@@ -1,0 +1,97 @@
+"""Rounds per second of `saddlepoint train` against a bare loop of the same networks, alternated in one run.
+
+    python benchmarks/rounds.py data=mnist architecture=conv28 data.root=...    # any overrides of train
+
+The bare loop is the best that we can write by hand: D frozen on G's turn, fused optimizers, the data as one tensor in
+memory, batches by slices of a permutation. Ours is the whole thing, with every callback but evaluation, grid and
+checkpoints, whose cost is theirs and not the round's. Prints each pair and the median ratio; 1.0 is the bare loop.
+"""
+
+import copy
+import statistics
+import sys
+import time
+
+import pytorch_lightning as pl
+import torch
+from torch.nn.functional import softplus
+
+from saddlepoint.command.build import build, callbacks_of
+from saddlepoint.command.compose import compose
+from saddlepoint.command.train import trainer_of
+from saddlepoint.pixel import to_float
+
+ROUNDS, PAIRS = int(sys.argv[1]) if sys.argv[1:2] and sys.argv[1].isdigit() else 100, 9
+
+
+class Bare:
+    """Non-saturating play, nothing else."""
+
+    def __init__(self, game, data, batch):
+        self.g, self.d = copy.deepcopy(game.generator.network), copy.deepcopy(game.discriminator.network)
+        self.latents, self.batch = game.prior.size, batch
+        adam = {"lr": 2e-4, "betas": (0.5, 0.999), "fused": True}
+        self.opt_g = torch.optim.Adam(self.g.parameters(), **adam)
+        self.opt_d = torch.optim.Adam(self.d.parameters(), **adam)
+        split = data.split("train")
+        self.x = to_float(split[torch.arange(len(split))][0])
+        self.order, self.at = torch.randperm(len(self.x)), 0
+
+    def round(self):
+        if self.at + self.batch > len(self.x):
+            self.order, self.at = torch.randperm(len(self.x)), 0
+        x = self.x[self.order[self.at : self.at + self.batch]]
+        self.at += self.batch
+        with torch.no_grad():
+            fake = self.g({"z": torch.randn(self.batch, self.latents)})
+        self.opt_d.zero_grad()
+        (softplus(-self.d(x).logits).mean() + softplus(self.d(fake).logits).mean()).backward()
+        self.opt_d.step()
+        for p in self.d.parameters():
+            p.requires_grad_(False)
+        self.opt_g.zero_grad()
+        softplus(-self.d(self.g({"z": torch.randn(self.batch, self.latents)})).logits).mean().backward()
+        self.opt_g.step()
+        for p in self.d.parameters():
+            p.requires_grad_(True)
+
+
+class Alternate(pl.Callback):
+    """Times ROUNDS of ours, then ROUNDS of the bare loop, and again."""
+
+    def __init__(self, bare):
+        self.bare, self.pairs, self.since = bare, [], None
+
+    def on_train_batch_end(self, trainer, game, outputs, batch, batch_idx):
+        if game.rounds % ROUNDS:
+            return
+        now = time.perf_counter()
+        if self.since is not None:
+            ours, start = now - self.since, time.perf_counter()
+            for _ in range(ROUNDS):
+                self.bare.round()
+            theirs = time.perf_counter() - start
+            self.pairs.append((ROUNDS / ours, ROUNDS / theirs))
+            print(
+                f"ours {self.pairs[-1][0]:.1f} rounds/s, bare {self.pairs[-1][1]:.1f}, ratio {theirs / ours:.3f}",
+                flush=True,
+            )
+        trainer.should_stop = len(self.pairs) == PAIRS
+        self.since = time.perf_counter()
+
+
+def main():
+    overrides = [word for word in sys.argv[1:] if not word.isdigit()]
+    config = compose(
+        [*overrides, "callback=[finite,journal,progress]", "metric=[]", "logger=none", "images=10_000_000"]
+    )
+    experiment = build(config)
+    alternate = Alternate(Bare(experiment.game, experiment.data, config.batch))
+    trainer = trainer_of(config, [*callbacks_of(config, console=None), alternate], [])
+    trainer.fit(experiment.game, datamodule=experiment.data)
+    ratio = statistics.median(ours / bare for ours, bare in alternate.pairs)
+    print(f"median of {len(alternate.pairs)} pairs of {ROUNDS} rounds, {torch.get_num_threads()} threads: {ratio:.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,8 @@
+"""python scripts/sample.py key=value ...  is  saddlepoint sample key=value ..."""
+
+import sys
+
+from saddlepoint.command import main
+
+if __name__ == "__main__":
+    sys.exit(main(["sample", *sys.argv[1:]]))

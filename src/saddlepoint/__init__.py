@@ -1,0 +1,23 @@
+"""Saddlepoint: two-player generative models, composed from YAML, measured by written protocols.
+
+From Python: `compose(overrides)`, `build(config)`, `train(config)`, `load(run)`. Names are looked up when they are
+used, so that `import saddlepoint` costs nothing and the command line answers at once.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from saddlepoint.command.build import build, load
+    from saddlepoint.command.compose import compose
+    from saddlepoint.command.train import train
+
+__version__ = "0.1.0"
+__all__ = ["build", "compose", "load", "train"]
+_HOME = {"build": "build", "compose": "compose", "load": "build", "train": "train"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'saddlepoint' has no attribute {name!r}")
+    return getattr(import_module(f"saddlepoint.command.{_HOME[name]}"), name)

@@ -1,0 +1,57 @@
+"""Two small convolutional networks for 28 x 28.
+
+The text that describes the generator up-samples with stride 1, which cannot reach 28 from 7; both transposed
+convolutions have stride 2 here: 7 -> 14 -> 28.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint.architecture import discriminator
+from saddlepoint.layer.stack import stack
+
+
+class Generator(nn.Module):
+    """latent -> dense 7 x 7 x 128 -> transposed 5 x 5, stride 2: 64, then C -> tanh, 28 x 28."""
+
+    def __init__(self, latent: int, shape: Sequence[int], norm: Callable[[int], nn.Module] | None = None) -> None:
+        super().__init__()
+        channels = _channels(shape)
+
+        def up(a: int, b: int) -> nn.Module:
+            return nn.ConvTranspose2d(
+                a, b, 5, stride=2, padding=2, output_padding=1, bias=norm is None or b == channels
+            )
+
+        dense = nn.Sequential(nn.Linear(latent, 128 * 7 * 7, bias=norm is None), nn.Unflatten(1, (128, 7, 7)))
+        self.layers = nn.Sequential(
+            stack(dense, 128, norm, nn.ReLU()), stack(up(128, 64), 64, norm, nn.ReLU()), up(64, channels), nn.Tanh()
+        )
+
+    def forward(self, latent: Mapping[str, Tensor], y: Tensor | None = None) -> Tensor:
+        """[N, C, 28, 28] in [-1, 1] of latent parts [N, dim]."""
+        return self.layers(torch.cat(list(latent.values()), 1))
+
+
+class Discriminator(discriminator.Discriminator):
+    """5 x 5 convolutions, stride 2: 64 -> 128, leaky ReLU 0.2 -> one logit; hidden layers conv1, conv2, flat."""
+
+    def __init__(self, shape: Sequence[int], norm: Callable[[int], nn.Module] | None = None, **head: Any) -> None:
+        trunk = {
+            "conv1": stack(nn.Conv2d(_channels(shape), 64, 5, 2, 2), 64, None, nn.LeakyReLU(0.2)),
+            "conv2": stack(nn.Conv2d(64, 128, 5, 2, 2), 128, norm, nn.LeakyReLU(0.2)),
+            "flat": nn.Flatten(),
+        }
+        super().__init__(trunk, 128 * 7 * 7, **head)
+
+
+def _channels(shape: Sequence[int]) -> int:
+    """C of [C, 28, 28].  Raises ValueError for any other shape."""
+    if len(shape) != 3 or tuple(shape[1:]) != (28, 28):
+        raise ValueError(f"conv28 makes 28 x 28 images, the data are {list(shape)}; try architecture=dcgan or mlp")
+    return shape[0]

@@ -1,0 +1,76 @@
+"""DCGAN.  Radford et al. 2015 (arXiv:1511.06434), section 3; layer sizes as in its code for 64 x 64 faces.
+
+At 32 x 32 one stage falls away at the wide end (the paper trains no 32 x 32 model). All weights start at N(0, 0.02^2),
+batch-norm gains at N(1, 0.02^2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint.architecture import discriminator
+from saddlepoint.layer.stack import stack
+
+
+class Generator(nn.Module):
+    """latent -> 4 x 4 -> transposed 5 x 5, stride 2, halving the channels down to `width` -> C, tanh."""
+
+    def __init__(
+        self, latent: int, shape: Sequence[int], width: int = 128, norm: Callable[[int], nn.Module] | None = None
+    ) -> None:
+        super().__init__()
+        widths = _widths(shape, width)[::-1]
+
+        def up(a: int, b: int, bias: bool) -> nn.Module:
+            return nn.ConvTranspose2d(a, b, 5, stride=2, padding=2, output_padding=1, bias=bias)
+
+        dense = nn.Sequential(nn.Linear(latent, widths[0] * 16, bias=norm is None), nn.Unflatten(1, (widths[0], 4, 4)))
+        stages = [stack(up(a, b, norm is None), b, norm, nn.ReLU()) for a, b in pairwise(widths)]
+        self.layers = nn.Sequential(
+            stack(dense, widths[0], norm, nn.ReLU()), *stages, up(widths[-1], shape[0], True), nn.Tanh()
+        )
+        self.apply(_start)
+
+    def forward(self, latent: Mapping[str, Tensor], y: Tensor | None = None) -> Tensor:
+        """[N, C, H, W] in [-1, 1] of latent parts [N, dim]."""
+        return self.layers(torch.cat(list(latent.values()), 1))
+
+
+class Discriminator(discriminator.Discriminator):
+    """5 x 5 convolutions, stride 2, doubling the channels from `width` down to 4 x 4 -> one logit.
+
+    No norm behind the first. Hidden layers are named conv1, conv2, ..., flat.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], width: int = 128, norm: Callable[[int], nn.Module] | None = None, **head: Any
+    ) -> None:
+        widths = [shape[0], *_widths(shape, width)]
+        trunk: dict[str, nn.Module] = {
+            f"conv{i}": stack(nn.Conv2d(a, b, 5, 2, 2), b, norm if i > 1 else None, nn.LeakyReLU(0.2))
+            for i, (a, b) in enumerate(pairwise(widths), 1)
+        }
+        super().__init__({**trunk, "flat": nn.Flatten()}, widths[-1] * 16, **head)
+        self.apply(_start)
+
+
+def _widths(shape: Sequence[int], width: int) -> list[int]:
+    """Channels at each stage, finest first, one per halving from H to 4.  Raises ValueError unless H is 32 or 64."""
+    stages = {32: 3, 64: 4}
+    if len(shape) != 3 or shape[1] != shape[2] or shape[1] not in stages:
+        raise ValueError(f"dcgan makes 32 x 32 or 64 x 64 images, the data are {list(shape)}; try data.size=32")
+    return [width * 2**i for i in range(stages[shape[1]])]
+
+
+def _start(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d) and module.affine:
+        nn.init.normal_(module.weight, 1.0, 0.02)

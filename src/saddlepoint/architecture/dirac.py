@@ -1,0 +1,38 @@
+"""Dirac-GAN: the smallest game there is.  Mescheder et al. 2018 (arXiv:1801.04406), definition 2.1.
+
+The generator is a point theta, the discriminator a slope psi: D(x) = psi . x. Both start where they are told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint.turn import DiscriminatorOutput
+
+
+class Generator(nn.Module):
+    """theta, in [*shape], whatever the latent."""
+
+    def __init__(self, shape: Sequence[int], start: float = 1.0) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(torch.full(tuple(shape), float(start)))
+
+    def forward(self, latent: Mapping[str, Tensor], y: Tensor | None = None) -> Tensor:
+        """theta, N times: [N, *shape]."""
+        n = len(next(iter(latent.values())))
+        return self.theta.expand(n, *self.theta.shape)
+
+
+class Discriminator(nn.Module):
+    """psi . x, without bias."""
+
+    def __init__(self, shape: Sequence[int], start: float = 1.0) -> None:
+        super().__init__()
+        self.psi = nn.Parameter(torch.full(tuple(shape), float(start)))
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> DiscriminatorOutput:
+        """Logits [N]; the only feature is x itself."""
+        return DiscriminatorOutput((x * self.psi).flatten(1).sum(1), {"x": x})

@@ -1,0 +1,45 @@
+"""Any trunk, one readout, any number of named heads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from saddlepoint.layer.readout import Linear
+from saddlepoint.turn import DiscriminatorOutput
+
+
+class Discriminator(nn.Module):
+    """x -> trunk -> neck -> readout and heads.
+
+    trunk      hidden layers by name, in order; the last gives [N, features]
+    neck       takes the number of features, is a module [N, F] -> [N, F'] with attribute `features` = F' if F' != F
+    readout    takes the number of features, is a module (features, y, heads) -> logits [N]
+    heads      classes (or numbers) per named head
+    """
+
+    def __init__(
+        self,
+        trunk: Mapping[str, nn.Module],
+        features: int,
+        neck: Callable[[int], nn.Module] | None = None,
+        readout: Callable[[int], nn.Module] | None = None,
+        heads: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.trunk = nn.ModuleDict(trunk)
+        self.neck = neck(features) if neck is not None else nn.Identity()
+        features = getattr(self.neck, "features", features)
+        self.readout = (readout or Linear)(features)
+        self.heads = nn.ModuleDict({name: nn.Linear(features, size) for name, size in (heads or {}).items()})
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> DiscriminatorOutput:
+        """Logits [N], each hidden layer by its name, each head [N, size]."""
+        features: dict[str, Tensor] = {}
+        for name, layer in self.trunk.items():
+            x = features[name] = layer(x)
+        x = self.neck(x)
+        heads: dict[str, Any] = {name: head(x) for name, head in self.heads.items()}
+        return DiscriminatorOutput(self.readout(x, y, heads), features, heads)

@@ -1,0 +1,52 @@
+"""Perceptrons, for points and small images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint.architecture import discriminator
+from saddlepoint.layer.stack import stack
+
+
+class Generator(nn.Module):
+    """latent -> widths, ReLU -> shape; tanh at the end where the data are images ([C, H, W]), none for points ([D])."""
+
+    def __init__(
+        self,
+        latent: int,
+        shape: Sequence[int],
+        widths: Sequence[int] = (256, 256),
+        norm: Callable[[int], nn.Module] | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = [latent, *widths]
+        hidden = [stack(nn.Linear(a, b, bias=norm is None), b, norm, nn.ReLU()) for a, b in pairwise(sizes)]
+        bound = nn.Tanh() if len(shape) == 3 else nn.Identity()
+        self.layers = nn.Sequential(*hidden, nn.Linear(sizes[-1], math.prod(shape)), bound)
+        self.shape = tuple(shape)
+
+    def forward(self, latent: Mapping[str, Tensor], y: Tensor | None = None) -> Tensor:
+        """[N, *shape] of latent parts [N, dim]."""
+        return self.layers(torch.cat(list(latent.values()), 1)).unflatten(1, self.shape)
+
+
+class Discriminator(discriminator.Discriminator):
+    """shape -> widths, leaky ReLU 0.2 -> one logit; hidden layers are named hidden1, hidden2, ..."""
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        widths: Sequence[int] = (256, 256),
+        norm: Callable[[int], nn.Module] | None = None,
+        **head: Any,
+    ) -> None:
+        sizes = [math.prod(shape), *widths]
+        layers = [stack(nn.Linear(a, b), b, norm, nn.LeakyReLU(0.2)) for a, b in pairwise(sizes)]
+        layers[0] = nn.Sequential(nn.Flatten(), layers[0])
+        super().__init__({f"hidden{i}": layer for i, layer in enumerate(layers, 1)}, sizes[-1], **head)

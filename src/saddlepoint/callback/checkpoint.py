@@ -1,0 +1,28 @@
+"""Saves the whole state of a run every so many images, and at its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+
+from saddlepoint.callback.evaluation import Evaluation
+from saddlepoint.callback.period import callbacks, crossed
+from saddlepoint.game.game import Game
+from saddlepoint.record.run import Run
+
+
+class Checkpoint(pl.Callback):
+    """last.ckpt (its forerunner becomes previous.ckpt), and best.ckpt where the first score has just improved."""
+
+    def __init__(self, images_between: int, run: Run) -> None:
+        self.images_between, self.run = images_between, run
+
+    def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if crossed(game, batch, self.images_between) or trainer.should_stop:
+            trainer.save_checkpoint(self.run.checkpoints / "last.ckpt")
+        if any(isinstance(c, Evaluation) and c.improved_at == game.images for c in callbacks(trainer)):
+            trainer.save_checkpoint(self.run.checkpoints / "best.ckpt")
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, game: Game, checkpoint: dict[str, Any]) -> None:
+        checkpoint["wandb_id"] = self.run.summary.get("wandb_id")

@@ -1,0 +1,28 @@
+"""When a callback is due, counted in images, and how it tells the loggers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+
+from saddlepoint.game.game import Game
+from saddlepoint.turn import Batch
+
+
+def crossed(game: Game, batch: Batch, images_between: int) -> bool:
+    """Whether the round just played reached or passed a multiple of `images_between`."""
+    before = game.images - len(batch) * game.trainer.world_size
+    return game.images // images_between > before // images_between
+
+
+def log(trainer: pl.Trainer, game: Game, row: Mapping[str, Any]) -> None:
+    """Give `row` to every logger, at the images and rounds played."""
+    for logger in trainer.loggers:
+        logger.log_metrics({"rounds": game.rounds, **row}, step=game.images)
+
+
+def callbacks(trainer: pl.Trainer) -> list[pl.Callback]:
+    """All observers of this run."""
+    return trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,0 +1,125 @@
+"""The console: `saddlepoint <command> [options] [key=value ...]`.
+
+Nothing heavy is imported here. A page of help, a printed config and a mistyped word are answered before torch could
+have been loaded; only a command that really runs imports it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+
+import saddlepoint
+from saddlepoint.command import catalogue, guide
+from saddlepoint.error import Mistake
+
+
+class Misuse(Mistake):
+    """An option or a command that there is none of: exit code 2."""
+
+
+@dataclass
+class Line:
+    """A command line, taken apart."""
+
+    command: str | None = None
+    config_dir: str | None = None
+    cfg: bool = False
+    help: bool = False
+    version: bool = False
+    overrides: list[str] = field(default_factory=list)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0; 1 after a mistake that a person can mend; 2 after a misuse; 130 when interrupted.
+
+    Anything else is a bug and keeps its traceback. `sys.argv` stays as it is: Lightning starts other ranks with it.
+    """
+    try:
+        code = _run(_taken_apart(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except Mistake as mistake:
+        print(f"saddlepoint: {mistake}", file=sys.stderr)
+        return 2 if isinstance(mistake, Misuse) else 1
+    except KeyboardInterrupt:
+        print("saddlepoint: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever read us, as in  saddlepoint train --cfg job | head,  has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return code
+
+
+def _run(line: Line) -> int:
+    if line.version:
+        print(f"saddlepoint {saddlepoint.__version__}")
+        return 0
+    if line.command is None:
+        if not line.help:
+            print(guide.overview(), file=sys.stderr)
+            raise Misuse(f"which command? {', '.join(catalogue.COMMANDS)}")
+        print(guide.overview())
+        return 0
+    if line.help:
+        print(guide.page(line.command, catalogue.folder_of(line.config_dir)), end="")
+        return 0
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # for a researcher's own `_target_: mylosses.mine`; last, so that it hides nothing
+    from saddlepoint.command.compose import compose
+
+    own, rest = divided(line.overrides, line.command)
+    config = compose(own, line.config_dir, line.command)
+    if line.cfg:
+        from omegaconf import OmegaConf
+
+        print(OmegaConf.to_yaml(config), end="")
+        return 0
+    return import_module(f"saddlepoint.command.{line.command}").command(config, rest)
+
+
+def divided(overrides: Sequence[str], command: str) -> tuple[list[str], list[str]]:
+    """Overrides of a command's own keys, and the rest, which is for the config of the run that it names."""
+    if "run" not in (keys := catalogue.keys(command)):
+        return list(overrides), []
+    mine = [word for word in overrides if word.lstrip("+~").split("=")[0].split(".")[0] in keys]
+    return mine, [word for word in overrides if word not in mine]
+
+
+def _taken_apart(words: Sequence[str]) -> Line:
+    """The line in its parts.  Raises Misuse."""
+    line, left = Line(), list(words)
+    while left:
+        word = left.pop(0)
+        option, equals, value = word.partition("=")
+        if option in ("--config-dir", "-cd", "--cfg", "-c"):
+            if not equals and (not left or left[0].startswith("-")):
+                raise Misuse(f"{option} needs a value: {'--cfg job' if 'cfg' in option else '--config-dir <folder>'}")
+            value = value if equals else left.pop(0)
+            if option in ("--config-dir", "-cd"):
+                line.config_dir = value
+            elif value == "job":
+                line.cfg = True
+            else:
+                raise Misuse(f"--cfg {value}: only --cfg job is there, the config of the run")
+        elif word in ("--help", "-h"):
+            line.help = True
+        elif word == "--version":
+            line.version = True
+        elif word in ("--multirun", "-m"):
+            raise Misuse(f"{word}: sweeps are not there yet; start one run per setting")
+        elif word.startswith("-"):
+            options = ("--help", "--version", "--cfg", "--config-dir")
+            raise Misuse(f"no such option: {word}.{catalogue.did_you_mean(option, options)} See saddlepoint --help")
+        elif line.command is None:
+            if word not in catalogue.COMMANDS:
+                known = (
+                    catalogue.did_you_mean(word, catalogue.COMMANDS) or f" There are: {', '.join(catalogue.COMMANDS)}"
+                )
+                raise Misuse(f"no such command: {word}.{known}")
+            line.command = word
+        else:
+            line.overrides.append(word)
+    return line

@@ -1,0 +1,183 @@
+"""From a config to living objects: the data, the game, the ruler, the observers."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import os
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+import torch
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import Callback
+
+from saddlepoint.command.check import check, instantiate
+from saddlepoint.command.compose import amended, register_resolvers
+from saddlepoint.command.terminal import Meter
+from saddlepoint.error import Mistake
+from saddlepoint.game.game import Game
+from saddlepoint.metric import extractor
+from saddlepoint.metric.evaluator import Evaluator
+from saddlepoint.record.checkpoint import load as load_checkpoint
+from saddlepoint.record.run import Run
+from saddlepoint.stream import seed_of
+
+Say = Callable[[str], None]  # hears a line for people
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a config stands for; `evaluator` is None where the data have no extractor."""
+
+    config: DictConfig
+    data: Any
+    game: Game
+    evaluator: Evaluator | None
+
+
+def build(config: DictConfig, say: Say = lambda line: None, progress: Meter | None = None) -> Experiment:
+    """The data (loaded), the game (fresh, from the config's seed) and the evaluator of a composed config.
+
+    Raises Mistake where the config asks for what cannot be.
+    """
+    check(config)
+    data = data_of(config)
+    return Experiment(config, data, game_of(config), evaluator_of(config, data, say, progress))
+
+
+def load(run: str | Path, checkpoint: str = "last") -> Game:
+    """The game of a run folder, as its last (or best) checkpoint left it, on the CPU: load(run).sample(64)."""
+    config = config_of(Run(run))
+    game = game_of(config)
+    restore(game, Run(run), checkpoint)
+    return game
+
+
+def restore(game: Game, run: Run, checkpoint: str = "last") -> dict[str, Any]:
+    """Put a checkpoint's weights and counters into `game`; returns the checkpoint."""
+    path = run.checkpoints / f"{checkpoint}.ckpt"
+    if not path.exists():
+        there = ", ".join(sorted(p.stem for p in run.checkpoints.glob("*.ckpt"))) or "none"
+        raise Mistake(f"{run.folder} has no {checkpoint} checkpoint; there: {there}")
+    state = load_checkpoint(path)
+    game.load_state_dict(state["state_dict"])
+    game.on_load_checkpoint(state)
+    return state
+
+
+def config_of(run: Run, overrides: Sequence[str] = (), say: Say = lambda line: None) -> DictConfig:
+    """A run's own config, with `overrides` on top, which `say` hears.  Raises Mistake where the folder is no run."""
+    if not run.config.exists():
+        raise Mistake(f"{run.folder} is no run folder: it has no config.yaml")
+    register_resolvers()
+    config = OmegaConf.load(run.config)
+    assert isinstance(config, DictConfig)
+    for override in overrides:
+        say(f"override: {override}")
+    return amended(config, overrides) if overrides else config
+
+
+def data_of(config: DictConfig) -> Any:
+    """The data, downloaded if need be, loaded and checked."""
+    data = instantiate(config.data, "data")
+    data.prepare_data()
+    data.setup("fit")
+    return data
+
+
+def game_of(config: DictConfig) -> Game:
+    """A fresh game; initialisation draws from the global generators, which start from the config's seed.
+
+    Raises Mistake where the generator does not make what the discriminator takes and the data are.
+    """
+    torch.manual_seed(seed_of(config.seed, "global"))
+    np.random.seed(seed_of(config.seed, "numpy") % 2**32)
+    random.seed(seed_of(config.seed, "python"))
+    game = instantiate(copy.deepcopy(config).game, "game")  # a copy: Hydra resolves in place what a node points to
+    for name, player in game.players.items():
+        if config.batch % player.accumulate:
+            parts = f"game.players.{name}.accumulate={player.accumulate}"
+            raise Mistake(f"batch={config.batch} cannot be split in {parts} equal parts")
+    _fits(game, tuple(config.data.shape))
+    return game
+
+
+def _fits(game: Game, shape: tuple[int, ...]) -> None:
+    """Play nothing, but let G make two samples and D look at them."""
+    y = torch.zeros(2, dtype=torch.long)
+    try:
+        x = game.sample(2, y, average=False)
+    except (RuntimeError, ValueError) as error:
+        raise Mistake(
+            f"the generator does not take the prior's latents ({game.prior.size} numbers): {_first(error)}. "
+            "architecture.generator.latent follows the prior unless it is set"
+        ) from None
+    if tuple(x.shape[1:]) != shape:
+        raise Mistake(f"the generator makes {list(x.shape[1:])}, data.shape is {list(shape)}")
+    network = game.discriminator.network
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        network.eval()(x, y)
+    except (RuntimeError, ValueError) as error:
+        raise Mistake(f"the discriminator does not take images of data.shape {list(shape)}: {_first(error)}") from None
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _first(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def evaluator_of(
+    config: DictConfig, data: Any, say: Say = lambda line: None, progress: Meter | None = None
+) -> Evaluator | None:
+    """The evaluator that the config describes, None where nothing can measure these data; `say` hears why.
+
+    `progress` sees long passes: a classifier in training, reference statistics.
+    """
+    metrics = {name: instantiate(node, f"metric.{name}") for name, node in config.metric.items()}
+    device, cache, settings = device_of(config), cache_of(config), config.evaluation
+    name = data.extractor if settings.extractor == "auto" else settings.extractor
+    ruler = extractor.build(name, data, cache, device, settings.weights, say, progress)
+    if ruler is None or not metrics:
+        say("no scores: " + ("metric=[]" if not metrics else "these data have no extractor (evaluation.extractor=...)"))
+        return None
+    protocol = settings.n, settings.split, settings.batch
+    return Evaluator(ruler, metrics, *protocol, cache, settings.seed, device, say, progress)
+
+
+def callbacks_of(config: DictConfig, **at_hand: Any) -> list[Callback]:
+    """The observers in order; each gets, of what is at hand (run, evaluator, ...), what its signature names."""
+    made = []
+    for name, node in config.callback.items():
+        asked = inspect.signature(get_object(node._target_)).parameters
+        given = {key: value for key, value in at_hand.items() if key in asked and key not in node}
+        made.append(instantiate(node, f"callback.{name}", **given))
+    return made
+
+
+def device_of(config: DictConfig) -> torch.device:
+    """device=auto: the first CUDA device, else the CPU.  Raises Mistake where the one asked for is not there."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if config.devices != 1:
+        raise Mistake(f"devices={config.devices}: this version trains on one device; set devices=1")
+    if config.device == "auto":
+        return torch.device("cuda" if there["cuda"] else "cpu")
+    if not there.get(config.device):
+        raise Mistake(
+            f"device={config.device} is not there; this machine has {', '.join(k for k, v in there.items() if v)}"
+        )
+    return torch.device(config.device)
+
+
+def cache_of(config: DictConfig) -> Path:
+    """Where shared things lie: cache=..., else SADDLEPOINT_CACHE, else the user's cache folder."""
+    return Path(config.cache or os.environ.get("SADDLEPOINT_CACHE") or platformdirs.user_cache_dir("saddlepoint"))

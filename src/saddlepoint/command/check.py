@@ -1,0 +1,253 @@
+"""Whether a composed config makes sense, asked before anything is built; and building, with mistakes told by path."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import hydra.utils
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from saddlepoint.command import catalogue
+from saddlepoint.command.catalogue import did_you_mean
+from saddlepoint.command.setting import not_among
+from saddlepoint.error import Mistake
+
+RESERVED = frozenset({"_target_", "_partial_", "_args_", "_convert_", "_recursive_"})  # Hydra's own keys
+TERMS = {"regularizer": 2, "callback": 1, "metric": 1}  # groups of single pieces, and how deep these lie
+REFUSALS = (ValueError, TypeError, RuntimeError, OSError)
+COLUMNS = ("architecture", "objective", "regularizer", "optimizer")  # groups that are keyed by player
+
+
+def check(config: DictConfig) -> None:
+    """Raises Mistake for a setting that reaches nothing: an unknown key, player or target, or a piece not chosen."""
+    _look_at_players(config)
+    for group, depth in TERMS.items():
+        for path, node in _at_depth(config.get(group), depth, group):
+            _look_at_term(path, node, group)
+    for path, node in _targets(config):
+        _look_at_keys(path, node)
+    _look_at_trainer(config)
+
+
+def terms(config: DictConfig) -> list[str]:
+    """The terms in force, a line per player:  discriminator: adversarial (hinge), r1 x 1.0 every 16."""
+    lines = []
+    for name, player in config.game.players.items():
+        turn = f" (every {player.every})" if player.get("every", 1) != 1 else ""
+        parts = []
+        if (objective := player.get("objective")) is not None:
+            *_, module, function = str(objective._target_).split(".")
+            weight = "" if player.get("weight", 1) == 1 else f" x {_number(player.weight)}"
+            parts.append(f"adversarial ({module if function == name else objective._target_}){weight}")
+        for term, node in (player.get("regularizers") or {}).items():
+            parts.append(f"{term} x {_number(node.get('weight', 1.0))} every {node.get('every', 1)}")
+        lines.append(f"{name}{turn}: {', '.join(parts) or 'nothing to descend'}")
+    return lines
+
+
+def _number(value: Any) -> str:
+    """A number, or the schedule that stands for it."""
+    if isinstance(value, DictConfig):
+        settings = ", ".join(f"{key}={part}" for key, part in value.items() if key != "_target_")
+        return f"{str(value._target_).rpartition('.')[2].lower()}({settings})"
+    return str(value)
+
+
+def instantiate(node: Any, path: str, **given: Any) -> Any:
+    """What `node` describes, built, None for None; `given` arguments are passed as they are.
+
+    What torch and the pieces themselves refuse (ValueError, TypeError, RuntimeError, OSError) is taken for a mistake in
+    the config and told under its path; any other exception passes as it is.
+    """
+    if node is None:
+        return None
+    try:
+        if given:
+            return hydra.utils.instantiate(node, _convert_="all", _partial_=True)(**given)
+        return hydra.utils.instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        cause: BaseException = error.__cause__ or ValueError(" ".join(str(error).splitlines()[:2]))
+        if match := re.search(r"full_key: (\S+)", str(error)):
+            path = _origin(node._get_root(), match[1])
+    except REFUSALS as error:
+        cause = error
+    if isinstance(cause, REFUSALS):
+        raise Mistake(f"{path}: {str(cause) or type(cause).__name__}{_place_in_their_code(cause)}") from None
+    raise cause
+
+
+def _origin(config: Any, path: str) -> str:
+    """Where a node was written: architecture.generator rather than game.players.generator.network."""
+    parts = path.split(".")
+    for i in range(1, len(parts) + 1):
+        node = OmegaConf.select(config, ".".join(parts[: i - 1])) if i > 1 else config
+        raw = node._get_node(parts[i - 1]) if isinstance(node, DictConfig) else None
+        if raw is not None and raw._is_interpolation() and (match := re.fullmatch(r"\$\{([\w.]+)\}", raw._value())):
+            return ".".join([match[1], *parts[i:]])
+    return path
+
+
+def _place_in_their_code(cause: BaseException) -> str:
+    """ " (file, line)" of the innermost frame that is neither ours nor a library's, "" where there is none."""
+    ours = Path(__file__).resolve().parents[1]
+    for frame in reversed(traceback.extract_tb(cause.__traceback__)):
+        file = Path(frame.filename).resolve()
+        if not file.is_relative_to(ours) and not {"site-packages", "dist-packages"} & set(file.parts):
+            return "" if file.is_relative_to(sys.base_prefix) else f" ({frame.filename}, line {frame.lineno})"
+    return ""
+
+
+# ----------------------------------------------------------------------------------------------- what is looked for
+
+
+def _look_at_players(config: DictConfig) -> None:
+    players = OmegaConf.select(config, "game.players")
+    if not isinstance(players, DictConfig):
+        return  # a game of the researcher's own
+    for group in COLUMNS:
+        for name in map(str, config.get(group) or ()):
+            if name not in players:
+                known = list(map(str, players))
+                meant = did_you_mean(name, known)
+                raise Mistake(f"{group}.{name}: there is no such player.{meant} The players are {' and '.join(known)}")
+    for name, player in players.items():
+        if player.get("objective") is None and not player.get("regularizers"):
+            raise Mistake(f"{name} has nothing to descend: give it objective.{name} or a regularizer of its own")
+
+
+def _at_depth(node: Any, depth: int, path: str) -> Iterator[tuple[str, Any]]:
+    """What lies `depth` keys below, as (dotted path, node as it is written)."""
+    if depth == 0:
+        yield path, node
+    elif isinstance(node, DictConfig) and not node._is_none():
+        for name in node:
+            yield from _at_depth(node[name], depth - 1, f"{path}.{name}")
+
+
+def _look_at_term(path: str, node: Any, group: str) -> None:
+    name = path.rpartition(".")[2]
+    if isinstance(node, DictConfig) and "_target_" in node:
+        return
+    if not isinstance(node, DictConfig):
+        raise Mistake(
+            f"{path}={'null' if node is None else node}: to leave a piece out, take it off the list: ~{group}=<name>"
+        )
+    known = catalogue.members(group)
+    if name not in known:
+        raise Mistake(f"{path} is no {group}: it has no _target_.{did_you_mean(name, known)}")
+    raise Mistake(not_among(f"{path}.{next(iter(node), '')}".rstrip("."), group, name))
+
+
+def _targets(node: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
+    """Each node with a `_target_`, not through interpolations."""
+    if isinstance(node, DictConfig | ListConfig) and not (node._is_none() or node._is_interpolation()):
+        if "_target_" in node:
+            yield path, cast(DictConfig, node)
+        names: list[Any] = list(node) if isinstance(node, DictConfig) else list(range(len(node)))
+        for name in names:
+            yield from _targets(node._get_node(name), f"{path}.{name}".lstrip("."))
+
+
+def _look_at_keys(path: str, node: DictConfig) -> None:
+    target = located(path, node._target_)
+    known = parameters(target)
+    for key in map(str, node):
+        if known is not None and key not in known and key not in RESERVED:
+            settable = [name for name, p in known.items() if p.default is not p.empty or name in node]
+            raise Mistake(
+                f"{path}.{key}: {node._target_} takes no {key}.{did_you_mean(key, settable)} "
+                + (f"It takes {', '.join(settable)}" if settable else "It has no settings")
+            )
+
+
+def _look_at_trainer(config: DictConfig) -> None:
+    known = list(catalogue.keys("trainer/lightning"))
+    for key in map(str, config.get("trainer") or ()):
+        if key not in known:
+            raise Mistake(
+                f"trainer.{key}: Lightning can be told {', '.join(known)}.{did_you_mean(key, known)} "
+                "The rest is Saddlepoint's to say, or would change the game"
+            )
+
+
+# --------------------------------------------------------------------------------------------- what targets take
+
+
+def located(path: str, name: Any) -> Callable[..., Any]:
+    """The class or function of a `_target_`.  Raises Mistake under `path`, with close names, where it is not there."""
+    parts = str(name).split(".")
+    for i in range(len(parts) - 1, 0, -1):
+        module = ".".join(parts[:i])
+        try:
+            found: Any = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if f"{module}.".startswith(f"{error.name}."):
+                continue
+            raise Mistake(f"{path}: {module} needs the module {error.name}, which is not installed") from None
+        for part in parts[i:]:
+            if not hasattr(found, part):
+                inside = [m.name for m in pkgutil.iter_modules(getattr(found, "__path__", []))]
+                raise Mistake(
+                    f"{path}: {name} is not there: no {part} in {module}.{did_you_mean(part, [*dir(found), *inside])}"
+                )
+            found = getattr(found, part)
+        if not callable(found):
+            raise Mistake(f"{path}: {name} is no class or function")
+        return found
+    raise Mistake(f"{path}: {name}: there is no module {parts[0]}. Run from the folder that holds it, or install it")
+
+
+@cache
+def parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
+    """What a class or function can be given by name; None where that is anything.
+
+    Where __init__ hands its **keywords on to its parent's, the parent's optional ones belong to it.
+    """
+    found: dict[str, inspect.Parameter] = {}
+    for function in _inits(target) if inspect.isclass(target) else [target]:
+        try:
+            signature = inspect.signature(function)
+        except (ValueError, TypeError):
+            return None
+        named = {
+            name: p for name, p in signature.parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        }
+        if inspect.isclass(target):
+            named.pop(next(iter(signature.parameters), ""), None)  # self
+        found |= {name: p for name, p in named.items() if name not in found and (not found or p.default is not p.empty)}
+        rest = next((p.name for p in signature.parameters.values() if p.kind == p.VAR_KEYWORD), None)
+        if rest is None:
+            return found
+        if not _hands_on(function, rest):
+            return None
+    return found
+
+
+def _inits(target: type) -> list[Callable[..., Any]]:
+    return [vars(parent)["__init__"] for parent in target.__mro__ if "__init__" in vars(parent)]
+
+
+def _hands_on(function: Callable[..., Any], rest: str) -> bool:
+    """Whether an __init__ calls another __init__ with its own **rest."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return False
+    return any(
+        keyword.arg is None and isinstance(keyword.value, ast.Name) and keyword.value.id == rest
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "__init__"
+        for keyword in call.keywords
+    )

@@ -1,0 +1,134 @@
+"""From words to a config: pieces chosen by name, keys set by path, mistakes told with what was probably meant."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from saddlepoint.command import catalogue, daily
+from saddlepoint.command.catalogue import did_you_mean, groups
+from saddlepoint.command.choice import merged
+from saddlepoint.command.setting import put
+from saddlepoint.command.word import divided, overrides_in
+from saddlepoint.error import Mistake
+
+__all__ = ["amended", "compose", "groups", "parsed", "register_resolvers"]
+
+
+def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None, command: str = "train") -> DictConfig:
+    """The config of `saddlepoint <command> <overrides>`, interpolations kept, with `choice`: name or names per group.
+
+    `config_dir` holds a researcher's own pieces, in folders named like the groups. Raises Mistake.
+    """
+    register_resolvers()
+    own = catalogue.folder_of(config_dir)
+    chosen, settings = divided(overrides_in(overrides), own, command)
+    config, choice = merged(chosen, own, command)
+    with open_dict(config):
+        for override in settings:
+            put(config, override, choice)
+        if command == "train":
+            config.choice = choice
+            _finish(config)
+            daily.checked(config)
+            daily.look_for_strangers(config)
+            config.name = daily.name_of(config)
+        else:
+            _finish(config)
+    return config
+
+
+def amended(config: DictConfig, overrides: Sequence[str], config_dir: str | Path | None = None) -> DictConfig:
+    """A copy of a composed config, a run's own say, with `overrides` on top.
+
+    A group that they name is chosen anew from today's yaml; everything else stays. Raises Mistake.
+    """
+    register_resolvers()
+    own = catalogue.folder_of(config_dir)
+    config = copy.deepcopy(config)
+    chosen, settings = divided(overrides_in(overrides), own)
+    fresh, names = merged(chosen, own, before=config.choice)
+    with open_dict(config):
+        for key in dict(chosen):
+            place = key.partition("@")[2] or key
+            if place not in fresh and "." not in place:
+                raise Mistake(f"{key} cannot be chosen anew for a run that is there; override the keys that it sets")
+            OmegaConf.update(config, place, OmegaConf.select(fresh, place), merge=False)
+            config.choice[key] = names.get(key)
+        for override in settings:
+            put(config, override, config.choice)
+        _finish(config)
+        daily.checked(config)
+    return config
+
+
+def parsed(override: str) -> Any:
+    """The value of one `key=value`.  Raises Mistake where it cannot be read."""
+    return overrides_in([override])[0].value()
+
+
+def register_resolvers() -> None:
+    """Make ${latent_size:} known: the numbers per latent, all parts of the prior together."""
+    OmegaConf.register_new_resolver("latent_size", _latent_size, replace=True)
+
+
+def _latent_size(*, _root_: DictConfig) -> int:
+    sizes = {name: part.dim for name, part in _root_.prior.items() if isinstance(part, DictConfig)}
+    for name, size in sizes.items():
+        if type(size) is not int:
+            raise Mistake(f"prior.{name}.dim={size}: it is a whole number")
+    return sum(sizes.values())
+
+
+def _finish(config: DictConfig) -> None:
+    """Fill in the facts of a folder of images.  Raises Mistake for what has no value and for what points nowhere."""
+    data = config.get("data")
+    if isinstance(data, DictConfig) and "shape" in data and data.shape is None:
+        if not str(data.get("_target_")).startswith("saddlepoint.data.image_folder."):
+            raise Mistake("data.shape is null: say data.shape=[channels,height,width], or [numbers] for points")
+        from saddlepoint.data.listing import describe  # Pillow, for folders alone
+
+        facts = describe(data.folder, data.size, data.channels)
+        data.shape = facts["shape"]
+        data.classes = facts["classes"] if data.classes is None else data.classes
+    for path, node, name in list(_places(config)):
+        if OmegaConf.is_missing(node, name):
+            raise Mistake(f"{path} has no value yet: add {path}=...")
+        if OmegaConf.is_interpolation(node, name):
+            try:
+                node[name]
+            except OmegaConfBaseException as error:
+                raise Mistake(_unresolved(config, path, node._get_node(name)._value(), error)) from error
+
+
+def _unresolved(config: DictConfig, path: str, raw: str, error: Exception) -> str:
+    """What to say of an interpolation that finds nothing."""
+    if match := re.search(r"raised while resolving interpolation: (.+)", str(error)):
+        return match[1]
+    if match := re.search(r"Interpolation key '(.+)' not found", str(error)):
+        group, _, rest = match[1].partition(".")
+        if rest and isinstance(name := config.get("choice", {}).get(group), str):
+            return f"{group}={name} has no {rest}, which {path} is to be"
+        return (
+            f"{path} is {raw}, and there is no {match[1]}.{did_you_mean(match[1], (p for p, _, _ in _places(config)))}"
+        )
+    return f"{path} is {raw}: {str(error).splitlines()[0]}"
+
+
+def _places(node: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Each key as (dotted path, the container that holds it, its name there), not through interpolations."""
+    if not isinstance(node, DictConfig | ListConfig):
+        return
+    if node._is_none() or node._is_missing() or node._is_interpolation():
+        return
+    names: list[Any] = list(node.keys()) if isinstance(node, DictConfig) else list(range(len(node)))
+    for name in names:
+        here = f"{path}.{name}" if path else str(name)
+        yield here, node, name
+        yield from _places(node._get_node(name), here)

@@ -1,0 +1,73 @@
+"""The keys that every run has at top level: whether their values make sense, and the run's name."""
+
+from __future__ import annotations
+
+import re
+
+from omegaconf import DictConfig, OmegaConf
+
+from saddlepoint.command import catalogue
+from saddlepoint.command.catalogue import did_you_mean
+from saddlepoint.command.identity import identity
+from saddlepoint.error import Mistake
+
+LEAST = {"seed": 0, "images": 1, "batch": 1, "devices": 1, "evaluation.n": 1, "evaluation.batch": 1}
+ONE_OF = {"device": ("auto", "cpu", "cuda", "mps"), "evaluation.split": ("train", "validation", "test")}
+FLAGS = ("overwrite", "evaluation.average")
+OPTIONAL = ("cache", "evaluation.n")
+
+
+def checked(config: DictConfig) -> None:
+    """Make whole numbers whole (1e6).  Raises Mistake where a daily key has a value that makes no sense."""
+    for key in (*LEAST, *ONE_OF, *FLAGS, "outputs", "cache"):
+        value = OmegaConf.select(config, key)
+        if value is None and key in OPTIONAL:
+            continue
+        if key in LEAST:
+            if isinstance(value, float) and value.is_integer():
+                value = int(value)
+                OmegaConf.update(config, key, value)
+            fits, wanted = type(value) is int and value >= LEAST[key], f"a whole number from {LEAST[key]} on"
+        elif key in ONE_OF:
+            fits, wanted = value in ONE_OF[key], f"one of {', '.join(ONE_OF[key])}"
+        elif key in FLAGS:
+            fits, wanted = isinstance(value, bool), "true or false"
+        else:
+            fits, wanted = isinstance(value, str) and value != "", "a folder"
+        if not fits:
+            raise Mistake(f"{key}={'null' if value is None else value}: {key} is {wanted}")
+    if config.images < config.batch:
+        raise Mistake(f"images={config.images} is less than one batch of {config.batch}: raise images or lower batch")
+
+
+def look_for_strangers(config: DictConfig) -> None:
+    """Raises Mistake for a key at top level, or within a section such as `evaluation`, that nothing reads."""
+    known, written = catalogue.keys("train"), OmegaConf.to_yaml(config)
+    sections = {key.partition(".")[0] for key in known if "." in key}
+    for key in map(str, config):
+        if key in sections:
+            inner = [f"{key}.{name}" for name in config[key]]
+        elif key in catalogue.groups() or key == "choice" or re.search(rf"\$\{{[^}}]*\b{re.escape(key)}\b", written):
+            inner = []
+        else:
+            inner = [key]
+        for name in inner:
+            if name not in known:
+                raise Mistake(f"nothing reads {name}.{did_you_mean(name, known)}")
+
+
+def name_of(config: DictConfig) -> str:
+    """The run's name: as given, or <data>-<architecture>-<objective>[-<regularizers>]-<8 hex of the identity>.
+
+    An experiment's name stands in front. Raises Mistake for a name that could not be a folder's everywhere.
+    """
+    if config.name is not None:
+        name = str(config.name)
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}", name):
+            plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("-.")[:200] or "run"
+            raise Mistake(f"name={name}: a name has letters, digits, . _ and - only, no . or - in front: name={plain}")
+        return name
+    choice = config.choice
+    parts = [choice.get("experiment"), choice.data, choice.architecture, choice.objective, *choice.regularizer]
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(part for part in parts if part))
+    return f"{readable[:150]}-{identity(config)[:8]}"

@@ -1,0 +1,81 @@
+"""What `--help` says.  Reads the yaml as text and imports nothing that takes time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from saddlepoint.command import catalogue
+
+EXAMPLES = {
+    "train": """\
+saddlepoint train                                          digits, a perceptron, the non-saturating game
+saddlepoint train objective=minimax seed=3                 another objective, another seed
+saddlepoint train objective.discriminator.real_label=0.9   one-sided label smoothing: any key by its path
+saddlepoint train objective=relativistic 'regularizer=[r1,r2]'
+saddlepoint train objective=wasserstein +regularizer=gradient_penalty game.players.generator.every=5
+saddlepoint train +schedule@optimizer.generator.lr=linear optimizer.generator.lr.start=2e-4 optimizer.generator.lr.end=0
+saddlepoint train --config-dir my_conf objective=mine      your own pieces, beside ours
+saddlepoint train --cfg job                                the whole config, and no run""",
+    "evaluate": """\
+saddlepoint evaluate run=outputs/<name>/seed0 evaluation.n=10_000 evaluation.split=test
+saddlepoint evaluate run=outputs/<name>/seed0 checkpoint=best 'metric=[frechet_distance]'""",
+    "sample": """\
+saddlepoint sample run=outputs/<name>/seed0 n=64 to=grid.png
+saddlepoint sample run=outputs/<name>/seed0 n=10_000 to=samples.npz""",
+    "doctor": """\
+saddlepoint doctor
+saddlepoint doctor data=mnist""",
+}
+OPTIONS = """\
+  -h, --help        this page
+  --cfg job         print the composed config, interpolations and all, and stop
+  --config-dir DIR  a folder of your own pieces: DIR/objective/mine.yaml is objective=mine
+"""
+
+
+def overview() -> str:
+    """saddlepoint --help."""
+    commands = "\n".join(f"  {name:<10}{line}" for name, line in catalogue.COMMANDS.items())
+    examples = "\n".join(f"  {text.splitlines()[0]}" for text in EXAMPLES.values())
+    return f"""\
+Two-player generative models, composed from yaml, tracked, and measured by written protocols.
+
+usage: saddlepoint <command> [options] [key=value ...]
+
+commands
+{commands}
+
+options
+{OPTIONS}  --version         of saddlepoint
+
+examples
+{examples}
+
+saddlepoint <command> --help shows its keys and choices.
+"""
+
+
+def page(command: str, own: Path | None = None) -> str:
+    """saddlepoint <command> --help: what it does, the choices, the keys, examples."""
+    groups, keys = catalogue.defaults(command), catalogue.keys(command)
+    parts = [f"{catalogue.header(command)}\n\nusage: saddlepoint {command} [options] [key=value ...]"]
+    if groups:
+        parts.append("choices, * by default: group=name, group=[a,b] where several may be, +group=name for one more")
+        parts[-1] += "\n" + "".join(_choices(group, groups.get(group), own) for group in catalogue.groups(own))
+    daily = {key: entry for key, entry in keys.items() if key not in groups}
+    parts.append(
+        "keys\n" + "".join(f"  {key:<21}{value:<12}{text}".rstrip() + "\n" for key, (value, text) in daily.items())
+    )
+    parts.append(f"options\n{OPTIONS}")
+    parts.append("examples\n" + "\n".join(f"  {line}" for line in EXAMPLES[command].splitlines()))
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _choices(group: str, default: str | list[str] | None, own: Path | None) -> str:
+    """One line of a group: its names, those of the default starred; the researcher's own in brackets behind."""
+    starred = default if isinstance(default, list) else [default]
+    ours = catalogue.members(group)
+    yours = [name for name in catalogue.members(group, own) if name not in ours]
+    names = [name + "*" * (name in starred) for name in ours]
+    names += [f"(yours: {', '.join(yours)})"] if yours else []
+    return f"  {group:<15}{'  '.join(names) or '-'}\n"

@@ -1,0 +1,101 @@
+"""saddlepoint sample: draws from a run's generator into a grid, an npz or a folder of images."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from PIL import Image
+from rich.console import Console
+from torch import Tensor
+
+from saddlepoint.callback.grid import picture
+from saddlepoint.command.build import config_of, device_of, game_of, restore
+from saddlepoint.command.terminal import speaker
+from saddlepoint.error import Mistake
+from saddlepoint.game.game import Game
+from saddlepoint.pixel import to_uint8
+from saddlepoint.record.run import Run, unwritable
+from saddlepoint.stream import Stream
+
+FORMS = "a picture.png, an array.npz or a folder/"
+
+
+def command(config: DictConfig, rest: list[str]) -> int:
+    """The console's door; `rest` overrides the run's own config."""
+    say = speaker(Console(stderr=True))
+    if not isinstance(config.n, int) or config.n < 1:
+        raise Mistake(f"n={config.n}: how many samples? A whole number of at least 1")
+    to = Path(config.to)
+    form = _form(str(config.to))
+    run = Run(config.run)
+    own = config_of(run, rest, say)
+    game = game_of(own)
+    restore(game, run, config.checkpoint)
+    x = sample(game.to(device_of(own)), config.n, config.sample_seed, config.average)
+    try:
+        form(x, to)
+    except OSError as error:
+        raise unwritable(to, error) from None
+    say(f"{config.n} samples of {run.folder}, {game.images:,} images: {to}")
+    return 0
+
+
+def sample(game: Game, n: int, seed: int = 0, average: bool = True, batch: int = 500) -> Tensor:
+    """n samples on the CPU, uint8 [n, C, H, W] or points [n, D]; the same for the same seed, whatever the batch."""
+    stream = Stream(seed, "sample", device=game.device)
+    parts = [game.sample(min(batch, n - i), stream=stream, average=average).cpu() for i in range(0, n, batch)]
+    x = torch.cat(parts)
+    return to_uint8(x) if x.ndim == 4 else x
+
+
+def _form(to: str) -> Callable[[Tensor, Path], None]:
+    """How to write to a path of this name.  Raises Mistake for an ending that says nothing."""
+    ending = Path(to).suffix.lower()
+    if to.endswith(("/", os.sep)) or not ending:
+        return _folder
+    if ending == ".png":
+        return _png
+    if ending == ".npz":
+        return _npz
+    raise Mistake(f"to={to}: samples go to {FORMS}")
+
+
+def _png(x: Tensor, to: Path) -> None:
+    columns = max(1, round(len(x) ** 0.5))
+    content = io.BytesIO()
+    picture(x, columns).save(content, "PNG")
+    _write(to, content.getvalue())
+
+
+def _npz(x: Tensor, to: Path) -> None:
+    content = io.BytesIO()
+    np.savez(content, arr_0=(x.permute(0, 2, 3, 1) if x.ndim == 4 else x).contiguous().numpy())
+    _write(to, content.getvalue())
+
+
+def _folder(x: Tensor, to: Path) -> None:
+    if x.ndim != 4:
+        raise Mistake("points are no pictures: write them to an array.npz")
+    if x.shape[1] not in (1, 3):
+        raise Mistake(f"images of {x.shape[1]} channels are no PNGs: write them to an array.npz")
+    if to.exists() and any(to.iterdir()):
+        raise Mistake(f"{to} is not empty; name another folder, so that no samples of two runs lie together")
+    to.mkdir(parents=True, exist_ok=True)
+    digits = len(str(len(x) - 1))
+    for i, image in enumerate(x):
+        array = image[0].numpy() if len(image) == 1 else image.permute(1, 2, 0).numpy()
+        Image.fromarray(array).save(to / f"{i:0{digits}d}.png")
+
+
+def _write(to: Path, content: bytes) -> None:
+    """The whole file or none."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    temporary = to.with_name(f".{to.name}.writing")
+    temporary.write_bytes(content)
+    os.replace(temporary, to)

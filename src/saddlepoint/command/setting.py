@@ -1,0 +1,114 @@
+"""Setting one key of a config by its dotted path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from hydra.core.override_parser.types import Override, OverrideType
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from saddlepoint.command import catalogue
+from saddlepoint.command.catalogue import close
+from saddlepoint.command.choice import Names
+from saddlepoint.error import Mistake
+
+
+def put(config: DictConfig, override: Override, choice: Names) -> None:
+    """Set, add (+) or take out (~) what an override says.  Raises Mistake where that makes no sense."""
+    key, value, line = override.key_or_group, override.value(), str(override.input_line)
+    there, old = _at(config, key)
+    adds, replaces = override.type == OverrideType.ADD, not isinstance(value, dict)
+    if adds and there and old is not None and replaces and not isinstance(value, list):
+        raise Mistake(f"{line}: {key} is there already; to change it, write {line.lstrip('+')}")
+    if not there and (override.type == OverrideType.CHANGE or override.is_delete()):
+        raise Mistake(_unknown(key, config, choice))
+    if replaces and value is None and isinstance(old, DictConfig) and "_target_" in old:
+        _keep_listed(key, line, choice)
+    if override.is_delete():
+        _delete(config, key, line)
+        return
+    if isinstance(old, DictConfig) and "_target_" not in old and replaces and value is not None and value != "":
+        inner = [str(name) for name in old]
+        raise Mistake(
+            f"{line}: {key} holds {', '.join(inner) or 'nothing yet'}; set {key}.{(inner or ['<key>'])[0]}=..."
+        )
+    if isinstance(old, ListConfig) and isinstance(value, int | float):
+        raise Mistake(f"{line}: {key} is a list: {key}=[{value}]")
+    try:
+        OmegaConf.update(config, key, value, merge=True, force_add=override.type != OverrideType.CHANGE)
+    except OmegaConfBaseException as error:
+        raise Mistake(f"{line}: {str(error).splitlines()[0]}") from error
+
+
+def _delete(config: DictConfig, key: str, line: str) -> None:
+    parent, _, last = key.rpartition(".")
+    first = key.partition(".")[0]
+    if first in catalogue.keys("train") and first not in catalogue.groups():
+        raise Mistake(f"{line}: {key} cannot be left out; set it")
+    del (OmegaConf.select(config, parent) if parent else config)[last]
+
+
+def _keep_listed(key: str, line: str, choice: Names) -> None:
+    """Raise Mistake where a listed piece would vanish but stay on record as chosen."""
+    group, _, last = key.partition(".")[0], *key.rpartition(".")[1:]
+    if isinstance(names := choice.get(group), list):
+        name = last if last in names else "<name>"
+        raise Mistake(
+            f"{line}: to leave a piece out, take it off the list: ~{group}={name}, of {group}=[{','.join(names)}]"
+        )
+
+
+def _at(config: DictConfig, key: str) -> tuple[bool, Any]:
+    """Whether a dotted key is there, and what stands there; "${}" for an interpolation, None for ??? too."""
+    parent, _, last = key.rpartition(".")
+    try:
+        node = OmegaConf.select(config, parent) if parent else config
+        if isinstance(node, ListConfig):
+            return last.isdigit() and int(last) < len(node), None
+        if not isinstance(node, DictConfig) or last not in list(node.keys()):  # `in node` does not see ???
+            return False, None
+        return True, "${}" if OmegaConf.is_interpolation(node, last) else OmegaConf.select(node, last)
+    except OmegaConfBaseException:
+        return False, None
+
+
+def _unknown(key: str, config: DictConfig, choice: Names) -> str:
+    """What to say of a key that is not there."""
+    group, *parts = key.split(".")
+    chosen = choice.get(group)
+    if isinstance(chosen, list):
+        for part in parts:
+            if part in catalogue.members(group) and part not in chosen:
+                return not_among(key, group, part)
+    if isinstance(chosen, str) and parts:
+        having = [name for name in catalogue.members(group) if _mentions(group, name, parts[-1])]
+        if having and chosen not in having:
+            return f"{group}={chosen} takes no {'.'.join(parts)}; {parts[-1]} belongs to {group}={' or '.join(having)}"
+    there = list(_keys(config))
+    same = [other for other in there if other.rpartition(".")[2] == key.rpartition(".")[2]]
+    meant = list(dict.fromkeys([*close(key, there), *same, *close(key, catalogue.groups())]))[:3]
+    if meant:
+        return f"no such key: {key}. Did you mean {' or '.join(meant)}?"
+    return f"no such key: {key}. saddlepoint train --cfg job prints every key; +{key}=... adds one"
+
+
+def not_among(key: str, group: str, name: str) -> str:
+    """What to say of a setting of a piece that is not chosen."""
+    return f"{key} is set but {name} is not among the {group}s: add +{group}={name}"
+
+
+def _mentions(group: str, name: str, key: str) -> bool:
+    path = catalogue.conf() / group / f"{name}.yaml"
+    return path.exists() and re.search(rf"\b{re.escape(key)}:", path.read_text(encoding="utf-8")) is not None
+
+
+def _keys(node: Any, path: str = "") -> Iterator[str]:
+    """Every dotted key, not through interpolations."""
+    if isinstance(node, DictConfig) and not node._is_none() and not node._is_interpolation():
+        for name in node:
+            here = f"{path}.{name}" if path else str(name)
+            yield here
+            yield from _keys(node._get_node(name), here)

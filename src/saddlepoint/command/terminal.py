@@ -1,0 +1,87 @@
+"""What a person reads at the end: lines, and one table of scores beside their anchors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from saddlepoint.record.run import Run
+
+
+def speaker(console: Console) -> Callable[[str], None]:
+    """Prints a line as it stands: brackets are no markup, and a path is not broken."""
+    return lambda line: console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+class Meter:
+    """A bar for a long pass before or between rounds: meter(what, done, of).  On a terminal only."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bar: Progress | None = None
+
+    def __call__(self, what: str, done: int, of: int) -> None:
+        if not self.console.is_terminal:
+            return
+        if self._bar is None:
+            self._bar = Progress(
+                TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(),
+                console=self.console, transient=True,
+            )  # fmt: skip
+            self._task = self._bar.add_task(what, total=of)
+            self._bar.start()
+        self._bar.update(self._task, description=what, completed=done, total=of)
+        if done >= of:
+            self._bar.stop()
+            self._bar = None
+
+
+def scores_of(run: Run) -> Table | None:
+    """The scores of a finished run: untrained, final, best, and its anchors; None where it has none."""
+    summary = run.summary
+    final = summary.get("final") or {}
+    if not final:
+        return None
+    title = f"{run.folder.parent.name}, {summary['images']:,} images in {summary['seconds']:.0f} s"
+    caption = "below the line: anchors, sets of images whose worth is known, measured alike"
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    table.add_column("", no_wrap=True)
+    for key in final:
+        table.add_column(_folded(key), justify="right")
+    untrained = next((row for row in run.rows() if row["images"] == 0 and next(iter(final)) in row), None)
+    if untrained:
+        table.add_row("untrained", *_cells(untrained, final))
+    table.add_row("final", *_cells({key: score["value"] for key, score in final.items()}, final), style="bold")
+    table.add_row("best of the run", *_cells({key: b["value"] for key, b in summary.get("best", {}).items()}, final))
+    table.add_section()
+    for name, anchor in summary.get("anchors", {}).items():
+        values = {key: _alike(anchor, key) for key in final}
+        table.add_row("held-out reals" if name == "real" else name, *_cells(values, final), style="dim")
+    return table
+
+
+def _cells(values: dict[str, Any], keys: Iterable[str]) -> list[str]:
+    return ["" if (value := values.get(key)) is None else f"{value:.4g}" for key in keys]
+
+
+def _alike(anchor: dict[str, Any], key: str) -> float | None:
+    """The anchor's value of the same metric, extractor and split; its number of images may be another."""
+
+    def without_number(name: str) -> tuple[list[str], str]:
+        *front, _, split = name.split("_")
+        return front, split
+
+    return next((score["value"] for name, score in anchor.items() if without_number(name) == without_number(key)), None)
+
+
+def _folded(key: str) -> str:
+    """A score's name on two lines, so that three fit a narrow terminal: the metric, then how it was measured."""
+    for metric in ("inception_score", "fid", "coverage"):
+        if key.startswith(metric + "_"):
+            return f"{metric}\n{key.removeprefix(metric + '_')}"
+    return key

@@ -1,0 +1,249 @@
+"""saddlepoint train: trains the run that a config names, or goes on with it where it stopped."""
+
+from __future__ import annotations
+
+import json
+import logging
+import resource
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from saddlepoint.callback.evaluation import Evaluation, row, scores
+from saddlepoint.callback.finite import Diverged
+from saddlepoint.callback.horizon import Horizon
+from saddlepoint.command.build import Experiment, build, callbacks_of, config_of, device_of, restore
+from saddlepoint.command.check import check, instantiate, terms
+from saddlepoint.command.identity import differences, identity
+from saddlepoint.command.terminal import Meter, scores_of, speaker
+from saddlepoint.error import Mistake
+from saddlepoint.metric.contract import Score
+from saddlepoint.record.checkpoint import AtomicCheckpointIO, newest
+from saddlepoint.record.journal import Journal
+from saddlepoint.record.provenance import now, provenance
+from saddlepoint.record.run import Run, write
+
+Anchors = dict[str, dict[str, Score]]
+
+
+def command(config: DictConfig, rest: list[str] | None = None) -> int:
+    """The console's door."""
+    train(config)
+    return 0
+
+
+def train(config: DictConfig, console: Console | None = None) -> Run:
+    """Train, evaluate and record; returns the run's folder as a Run.
+
+    The same config again: a finished run is left as it is, an unfinished one goes on from its checkpoint, one that asks
+    for more images goes on to them. Raises Mistake where a person has to decide something.
+    """
+    console = console or Console(stderr=True)
+    say = speaker(console)
+    run = Run(Path(config.outputs) / config.name / f"seed{config.seed}")
+    check(config)
+    if config.images < config.batch:
+        raise Mistake(f"images={config.images} is less than one batch of {config.batch}")
+    with run.lock():
+        start = _start(run, config, say)
+        if start == "finished":
+            console.print(scores_of(run) or "")
+            return run
+        for line in terms(config):
+            say(line)
+        experiment = build(config, say, Meter(console))
+        _play(run, experiment, start, console, say)
+    return run
+
+
+def _start(run: Run, config: DictConfig, say: Callable[[str], None]) -> str:
+    """fresh, resume or finished: what the folder holds, and whether this config may go on.  May move it aside."""
+    if not run.folder.exists() or not any(run.folder.iterdir()):
+        return "fresh"
+    if not run.config.exists():
+        raise Mistake(f"{run.folder} is not empty and is no run; give this run another name=... or outputs=...")
+    if config.overwrite:
+        say(f"the old run now lies in {run.move_aside()}")
+        return "fresh"
+    old = config_of(run)
+    if identity(old) != identity(config):
+        raise Mistake(
+            f"{run.folder} holds another run: {'; '.join(differences(old, config)[:3])}. "
+            "Give this one a name=... of its own, or overwrite=true to move the old one aside"
+        )
+    if config.images < old.images and run.summary.get("status") == "finished":
+        raise Mistake(f"{run.folder} is finished at images={old.images:,}; it cannot end earlier, at {config.images:,}")
+    if config.images == old.images and run.summary.get("status") == "finished":
+        say(f"this run is finished; overwrite=true trains it again, a larger images=... goes on: {run.folder}")
+        return "finished"
+    if config.images != old.images and "images" not in config.resume.allow and _leans_on_images(config):
+        raise Mistake(
+            f"images={config.images:,} where the run had {old.images:,}, and {_leans_on_images(config)} depends on images, "
+            "so this is not the same run gone on with. resume.allow=[images] does it all the same"
+        )
+    return "resume"
+
+
+def _leans_on_images(config: DictConfig) -> str | None:
+    """The first key whose value interpolates the run's length, None where nothing does."""
+
+    def walk(node: Any, path: str) -> str | None:
+        if isinstance(node, dict | list):
+            parts = node.items() if isinstance(node, dict) else enumerate(node)
+            return next((hit for key, value in parts if (hit := walk(value, f"{path}.{key}".lstrip(".")))), None)
+        return path if node == "${images}" else None
+
+    return walk(OmegaConf.to_container(config), "")
+
+
+def _play(run: Run, experiment: Experiment, start: str, console: Console, say: Callable[[str], None]) -> None:
+    """Train from `start` to the end and write everything down, whatever the end is."""
+    config, game, data, evaluator = experiment.config, experiment.game, experiment.data, experiment.evaluator
+    found = newest(run.checkpoints, say) if start == "resume" else None
+    reached = found[1]["saddlepoint"]["images"] if found else 0
+    tracker = instantiate(config.logger, "logger")
+    at_hand = {"run": run, "evaluator": evaluator, "average": config.evaluation.average, "console": console}
+    callbacks = [Horizon(config.images), *callbacks_of(config, **at_hand)]
+    anchors = evaluator.anchors(data) if evaluator else {}
+    run.folder.mkdir(parents=True, exist_ok=True)
+    write(run.config, OmegaConf.to_yaml(config))
+    record = _provenance(run, experiment)
+    write(run.folder / "provenance.json", json.dumps(record, indent=2) + "\n")
+    run.rewind(reached)
+    run.update_summary(status="running", exit=None, anchors=_plain(anchors), images=reached)
+    say(f"run: {run.folder}" + (f", going on at {reached:,} images" if found else ""))
+    journal = Journal(run)
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    tracker.start(run, {**plain, "provenance": record}, say)
+    evaluation = next((c for c in callbacks if isinstance(c, Evaluation)), None)
+    trainer = trainer_of(config, callbacks, [journal, tracker])
+    status, error = "failed", None
+    try:
+        if reached < config.images:
+            trainer.fit(game, datamodule=data, ckpt_path=str(found[0]) if found else None, weights_only=True)
+        elif found:
+            restore(game, run, found[0].stem)
+            if evaluation is not None and (state := found[1]["callbacks"].get(evaluation.state_key)):
+                evaluation.load_state_dict(state)
+        final = _final(experiment, evaluation, [journal, tracker])
+        run.update_summary(final=_plain({"": final})[""])
+        status = "finished"
+    except Diverged as mistake:
+        status, error = "diverged", str(mistake)
+        raise
+    except (KeyboardInterrupt, SystemExit):
+        status, error = "interrupted", "stopped from the keyboard"
+        say("stopped; the same command goes on from the last checkpoint")
+        raise KeyboardInterrupt from None
+    except BaseException as failure:
+        error = str(failure) or type(failure).__name__
+        raise
+    finally:
+        where = tracker.whereabouts
+        summary = _close(run, game, evaluation, journal, reached, status, error)
+        tracker.close(summary, run.checkpoints / "last.ckpt", failed=status != "finished")
+    console.print(scores_of(run) or "")
+    say(f"samples, checkpoints, metrics.jsonl and summary.json: {run.folder}")
+    say(where)
+
+
+def trainer_of(config: DictConfig, callbacks: list[pl.Callback], loggers: list[Any]) -> pl.Trainer:
+    """Lightning, with nothing switched on that counts optimizer steps, writes files or talks."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")
+    return pl.Trainer(
+        accelerator=device_of(config).type,
+        devices=1,
+        logger=loggers,
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
+        max_epochs=-1,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        default_root_dir=config.outputs,
+        **OmegaConf.to_container(config.trainer, resolve=True),  # pyright: ignore[reportCallIssue]
+    )
+
+
+def _final(experiment: Experiment, evaluation: Evaluation | None, loggers: list[Any]) -> dict[str, Score]:
+    """The scores at the end: the last of the run's own where they are of this moment, else measured now."""
+    game = experiment.game
+    if experiment.evaluator is None:
+        return {}
+    if evaluation is not None and evaluation.measured_at == game.images:
+        return evaluation.latest
+    game.to(device_of(experiment.config))
+    average = evaluation.average if evaluation else True
+    final = scores(experiment.evaluator, game, experiment.data, average)
+    for logger in loggers:
+        logger.log_metrics({"rounds": game.rounds, **row(final), "final": True}, step=game.images)
+    return final
+
+
+def _close(run: Run, game: Any, evaluation: Evaluation | None, journal: Journal, reached: int, status: str,
+           error: str | None) -> dict[str, Any]:  # fmt: skip
+    """Write how the run ended into summary.json and provenance.json; returns what W&B is told."""
+    exits = {"finished": 0, "interrupted": 130}
+    best = _best(run, evaluation) if evaluation else {}
+    speeds = [row["images_per_second"] for row in run.rows() if "images_per_second" in row]
+    try:
+        run.update_summary(
+            status=status, exit=exits.get(status, 1), error=error, images=game.images, rounds=game.rounds, best=best,
+            seconds=round(journal.seconds, 1), peak_memory_mib=_peak_memory(),
+            images_per_second=sorted(speeds)[len(speeds) // 2] if speeds else None,
+        )  # fmt: skip
+        record = json.loads((run.folder / "provenance.json").read_text())
+        write(
+            run.folder / "provenance.json",
+            json.dumps({**record, "ended": now(), "exit": exits.get(status, 1)}, indent=2) + "\n",
+        )
+    except Mistake as mistake:  # a full disk must not hide the first error
+        print(f"saddlepoint: {mistake}", file=sys.stderr)
+    final = run.summary.get("final", {})
+    return {
+        "status": status,
+        **{f"final/{key}": score["value"] for key, score in final.items()},
+        **{f"best/{key}": pair["value"] for key, pair in best.items()},
+        **{f"contract/{key}": score["contract"] for key, score in final.items()},
+    }
+
+
+def _best(run: Run, evaluation: Evaluation) -> dict[str, Any]:
+    """Of each score that was measured along the run and at its end, the best value and its images."""
+    best: dict[str, Any] = {}
+    for key, higher in evaluation.higher_is_better.items():
+        found = [(row[key], row["images"]) for row in run.rows() if key in row]
+        value, images = max(found) if higher else min(found)
+        best[key] = {"value": value, "images": images}
+    return best
+
+
+def _provenance(run: Run, experiment: Experiment) -> dict[str, Any]:
+    """This start's provenance; earlier starts of the same run stay on record under `earlier`."""
+    path = run.folder / "provenance.json"
+    old = json.loads(path.read_text()) if path.exists() else None
+    earlier = [*old.pop("earlier", []), old] if old else []
+    return {**provenance(experiment.data.describe(), experiment.config.seed), "earlier": earlier}
+
+
+def _plain(anchors: Anchors) -> dict[str, Any]:
+    return {name: {key: score.to_dict() for key, score in found.items()} for name, found in anchors.items()}
+
+
+def _peak_memory() -> float:
+    """The most memory held at once, MiB: the GPU's where there is one, else the process's."""
+    if torch.cuda.is_available():
+        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)

@@ -1,0 +1,164 @@
+"""A data set: three named splits, stored as uint8 images or float32 points, and an endless stream over the first.
+
+A batch is addressed by the number of real images shown before it, so nothing that a loader fetched in advance can
+change what is trained on: whoever starts again at position p sees what the first one saw from p on.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from itertools import count
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+
+from saddlepoint.data.order import Order
+from saddlepoint.error import Mistake
+from saddlepoint.pixel import to_float
+from saddlepoint.turn import Batch
+
+Rows = tuple[Tensor, Tensor | None]  # x uint8 [n, C, H, W] or float32 [n, D]; y int64 [n] or None
+
+
+class Split:
+    """One named part of a data set, held in memory, as stored."""
+
+    resident = True  # whether the rows lie in memory, so that a pass over them costs little
+
+    def __init__(self, name: str, x: Tensor, y: Tensor | None = None, classes: int | None = None) -> None:
+        self.name, self.x, self.y = name, x, y
+        self.shape = tuple(x.shape[1:])
+        self.classes = int(y.max()) + 1 if classes is None and y is not None else classes
+        self._copy: tuple[Tensor, Tensor | None] = (x, y)  # on the device that asked last
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: Tensor) -> Rows:
+        """The rows at `index`, int64 [n]."""
+        return self.x[index], None if self.y is None else self.y[index]
+
+    def batches(self, size: int) -> Iterator[Rows]:
+        """Every row once, in stored order, `size` at a time; the last batch may be smaller."""
+        return self.selections(torch.arange(len(self)).split(size))
+
+    def selections(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Rows]:
+        """The rows at each index in turn, on `device`; the whole split is copied there once."""
+        device = torch.device(device)
+        if self._copy[0].device != device:
+            self._copy = self.x.to(device), None if self.y is None else self.y.to(device)
+        x, y = self._copy
+        for index in indices:
+            index = index.to(device)
+            yield x.index_select(0, index), None if y is None else y.index_select(0, index)
+
+    @cached_property
+    def sha256(self) -> str:
+        """sha256 of the type, shape and number of rows, then of x in stored order, then of y; a pass over the split."""
+        content, labels = hashlib.sha256(), hashlib.sha256()
+        for number, (x, y) in enumerate(self.batches(1024)):
+            if number == 0:
+                content.update(f"{x.dtype} {list(self.shape)} {len(self)}".encode())
+            content.update(x.numpy().tobytes())
+            if y is not None:
+                labels.update(y.numpy().tobytes())
+        content.update(labels.digest())
+        return content.hexdigest()
+
+
+class Data(LightningDataModule):
+    """A data set; a subclass says what is in it.  `seed` orders the stream, and never decides who is in a split."""
+
+    name: str | None = "data"
+
+    def __init__(
+        self,
+        shape: Iterable[int],
+        classes: int | None,
+        extractor: str | None = None,
+        batch: int = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.shape = tuple(int(side) for side in shape)  # (C, H, W), or (D,) of points
+        self.classes = classes
+        self.extractor = extractor  # what measures samples of this data: digits, mnist, identity, trained, or None
+        if batch < 1:
+            raise Mistake(f"batch is {batch}, and a batch holds at least one image.")
+        self.batch, self.seed = batch, seed
+        self._splits: Mapping[str, Split] = {}
+
+    def splits(self) -> Mapping[str, Split]:
+        """train, validation and test, read anew."""
+        raise NotImplementedError
+
+    def setup(self, stage: str | None = None) -> None:
+        """The splits read, once, and held against the facts `shape` and `classes`; raises Mistake where they differ."""
+        if self._splits:
+            return
+        splits = self.splits()
+        shape, classes = splits["train"].shape, splits["train"].classes
+        if shape != self.shape or classes != self.classes:
+            raise Mistake(
+                f"{self.name}: the facts {_facts(self.shape, self.classes)} are configured, but the data's are "
+                f"{_facts(shape, classes)}.\nSay these instead, or choose the data that you mean."
+            )
+        self._splits = splits
+
+    def split(self, name: str) -> Split:
+        """The split called train, validation or test; raises Mistake for another name."""
+        if not self._splits:
+            if self.trainer is None:  # else Lightning has done so, on one rank
+                self.prepare_data()
+            self.setup()
+        if name not in self._splits:
+            raise Mistake(f"{self.name} has no split {name!r}: choose one of {', '.join(self._splits)}.")
+        return self._splits[name]
+
+    def describe(self) -> dict[str, Any]:
+        """Plain facts for the provenance; sha256 is None for a split that is read from disk and was not yet hashed."""
+        self.split("train")
+        return {
+            "name": self.name,
+            "shape": list(self.shape),
+            "classes": self.classes,
+            "sizes": {name: len(split) for name, split in self._splits.items()},
+            "sha256": {
+                name: split.sha256 if split.resident or "sha256" in vars(split) else None
+                for name, split in self._splits.items()
+            },
+        }
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are made: the trainer's device, and the CPU without a trainer."""
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+
+    def stream(self, start: int = 0, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+        """This rank's contiguous slice of each global batch of `batch` images, for ever, from image `start` on."""
+        if self.batch % world:
+            raise Mistake(f"batch={self.batch} does not divide among {world} devices: choose a multiple of {world}.")
+        train, own = self.split("train"), self.batch // world
+        order = Order(len(train), self.seed)
+        firsts = count(start + rank * own, self.batch)
+        selections = train.selections((order.indices(first, first + own) for first in firsts), self.device)
+        return (Batch(to_float(x), y) for x, y in selections)
+
+    def train_dataloader(self) -> Iterable[Batch]:
+        """The stream from the image that the game has reached, taken up anew whenever it is iterated over."""
+        return _Loader(self)
+
+
+class _Loader:
+    def __init__(self, data: Data) -> None:
+        self.data = data
+
+    def __iter__(self) -> Iterator[Batch]:
+        trainer: Any = self.data.trainer
+        return self.data.stream(trainer.lightning_module.images, trainer.global_rank, trainer.world_size)
+
+
+def _facts(shape: tuple[int, ...], classes: int | None) -> str:
+    return f"data.shape=[{','.join(map(str, shape))}] data.classes={'null' if classes is None else classes}"

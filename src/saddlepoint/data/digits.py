@@ -1,0 +1,54 @@
+"""1,797 handwritten digits, 8x8: the test half of Optical Recognition of Handwritten Digits.  Alpaydin & Kaynak 1998.
+
+They come with scikit-learn, so they need no download.  Grey levels 0..16 become uint8 by round(255 v / 16).
+
+The split is fixed and the same for everybody: train 897, validation 450, test 450.  Item i has the key
+sha256("digits/i"); each class is sorted by key, its j-th of n_c items gets the rank (j + 1/2) / n_c, and all items are
+sorted by rank, then class.  Any stretch of that sequence holds each class in its share, to within one or two items;
+train, validation and test are three successive stretches.  All splits share the same 13 writers.
+"""
+
+from collections.abc import Iterable
+from hashlib import sha256
+
+import torch
+from torch import Tensor
+
+from saddlepoint.data.data import Data, Split
+
+SIZES = {"train": 897, "validation": 450, "test": 450}
+
+
+class Digits(Data):
+    """The 8x8 digits, x uint8 [n, 1, 8, 8], ten classes."""
+
+    name = "digits"
+
+    def __init__(
+        self,
+        shape: Iterable[int] = (1, 8, 8),
+        classes: int | None = 10,
+        extractor: str | None = "digits",
+        batch: int = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(shape, classes, extractor, batch, seed)
+
+    def splits(self) -> dict[str, Split]:
+        from sklearn.datasets import load_digits  # half a second, for this data set alone
+
+        images, labels = load_digits(return_X_y=True)
+        x = torch.from_numpy(images).mul(255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
+        y = torch.from_numpy(labels).to(torch.int64)
+        parts = stratified(y, "digits").split(list(SIZES.values()))
+        return {name: Split(name, x[part], y[part]) for name, part in zip(SIZES, parts, strict=True)}
+
+
+def stratified(y: Tensor, name: str) -> Tensor:
+    """The fixed order of the module's docstring: a permutation of the items, int64 [n], for classes y, int64 [n]."""
+    keys = [sha256(f"{name}/{item}".encode()).digest() for item in range(len(y))]
+    ranked = []
+    for label in y.unique().tolist():
+        members = sorted((y == label).nonzero().flatten().tolist(), key=keys.__getitem__)
+        ranked += [((j + 0.5) / len(members), label, item) for j, item in enumerate(members)]
+    return torch.tensor([item for _, _, item in sorted(ranked)])

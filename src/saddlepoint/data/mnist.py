@@ -1,0 +1,163 @@
+"""MNIST: 70,000 handwritten digits, 28x28.  LeCun, Bottou, Bengio & Haffner 1998; LeCun & Cortes, CC BY-SA 3.0.
+
+Split: train is the first 50,000 training images, validation the last 10,000 of them (as Goodfellow et al. 2014,
+arXiv:1406.2661, held them out), test the 10,000 test images.
+
+The four original IDX files are read from <root>/MNIST/raw, where torchvision keeps them, and each is held against its
+sha256 on every start.  Missing ones are downloaded by torchvision to a temporary folder, verified there, and only then
+moved in, so that a broken download leaves nothing behind.
+"""
+
+import gzip
+import hashlib
+import os
+import shutil
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import ClassVar
+
+import torchvision.datasets
+from torch import Tensor
+from torchvision.datasets.mnist import read_image_file, read_label_file
+
+from saddlepoint.data.data import Data, Split
+from saddlepoint.error import Mistake
+
+
+class MNIST(Data):
+    """x uint8 [n, 1, 28, 28], ten classes.  `root` is the folder that holds MNIST/raw."""
+
+    name = "mnist"
+    source: ClassVar[type[torchvision.datasets.MNIST]] = torchvision.datasets.MNIST
+    counts: ClassVar[Mapping[str, int]] = {"train": 60_000, "t10k": 10_000}
+    held_out: ClassVar[int] = 10_000  # the last of the training images
+    sha256: ClassVar[Mapping[str, str]] = {
+        "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    }
+
+    def __init__(
+        self,
+        root: str | Path = "data",
+        shape: Iterable[int] = (1, 28, 28),
+        classes: int | None = 10,
+        extractor: str | None = "mnist",
+        batch: int = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(shape, classes, extractor, batch, seed)
+        self.root = Path(root).expanduser().absolute()
+        self.raw = self.root / self.source.__name__ / "raw"
+
+    @property
+    def missing(self) -> list[str]:
+        """The names of the IDX files that are not in `raw`."""
+        names = (name.removesuffix(".gz") for name, _ in self.source.resources)
+        return [name for name in names if not (self.raw / name).is_file()]
+
+    def prepare_data(self) -> None:
+        """The four files in `raw`, downloaded where missing; raises Mistake where that cannot be done."""
+        if not self.missing:
+            return
+        with TemporaryDirectory() as scratch:
+            try:
+                with _patience(seconds=30):
+                    self.source(scratch, download=True)
+            except (OSError, RuntimeError, HTTPException) as fault:
+                reason = f"could not be downloaded ({' '.join(str(fault).split())[:160]})"
+                raise Mistake(self._remedy(reason)) from fault
+            fetched = Path(scratch) / self.source.__name__ / "raw"
+            for name in self.missing:
+                fault = self._fault(fetched / name)
+                if fault:
+                    raise Mistake(self._remedy(f"were downloaded, but of {name} {fault}"))
+            try:
+                self.raw.mkdir(parents=True, exist_ok=True)
+                for file in fetched.iterdir():
+                    if not (self.raw / file.name).exists():
+                        _move(file, self.raw / file.name)
+            except OSError as fault:
+                raise Mistake(
+                    f"{self.raw} cannot be written to ({fault.strerror}), and {self.name} must be put there.\n"
+                    "Choose another folder by data.root=... or the environment variable SADDLEPOINT_DATA."
+                ) from fault
+
+    def splits(self) -> dict[str, Split]:
+        if self.missing:
+            raise Mistake(self._remedy("were not downloaded"))
+        x, y = self._read("train")
+        n = len(x) - self.held_out
+        return {
+            "train": Split("train", x[:n], y[:n]),
+            "validation": Split("validation", x[n:], y[n:]),
+            "test": Split("test", *self._read("t10k")),
+        }
+
+    def _read(self, half: str) -> tuple[Tensor, Tensor]:
+        images, labels = self.raw / f"{half}-images-idx3-ubyte", self.raw / f"{half}-labels-idx1-ubyte"
+        self._verify(images)
+        self._verify(labels)
+        return read_image_file(str(images)).unsqueeze(1), read_label_file(str(labels))
+
+    def _verify(self, file: Path) -> None:
+        fault = self._fault(file)
+        if fault:
+            raise Mistake(f"{file} is corrupt: {fault}.\nDelete it and run again: it is then downloaded anew.")
+
+    def _fault(self, file: Path) -> str | None:
+        content = file.read_bytes()
+        n = self.counts[file.name.split("-")[0]]
+        magic, size = (2051, 16 + 784 * n) if "images" in file.name else (2049, 8 + n)
+        if len(content) != size:
+            return f"{len(content):,} bytes instead of {size:,}"
+        if int.from_bytes(content[:4], "big") != magic or int.from_bytes(content[4:8], "big") != n:
+            return f"its header is not that of an IDX file of {n:,} items"
+        if self.sha256:
+            digest = hashlib.sha256(content).hexdigest()
+            wanted = self.sha256[file.name]
+            return None if digest == wanted else f"sha256 {digest[:16]}... instead of {wanted[:16]}..."
+        if magic == 2049 and max(content[8:]) > 9:
+            return f"label {max(content[8:])} of ten classes"
+        return self._archive_fault(file, content)
+
+    def _archive_fault(self, file: Path, content: bytes) -> str | None:
+        """What is wrong with the .gz beside `file`, or with `file` held against it; None where there is no .gz."""
+        archive = file.with_name(file.name + ".gz")
+        if not archive.is_file():
+            return None
+        packed = archive.read_bytes()
+        if hashlib.md5(packed, usedforsecurity=False).hexdigest() != dict(self.source.resources)[archive.name]:
+            return f"{archive.name} beside it has not the md5 of the original (delete that too)"
+        return None if gzip.decompress(packed) == content else f"it is not what {archive.name} beside it unpacks to"
+
+    def _remedy(self, reason: str) -> str:
+        names = " ".join(self.missing)
+        return (
+            f"{self.name}: {names.replace(' ', ', ')} missing in {self.raw}; they {reason}.\n"
+            f"With network: mkdir -p {self.raw} && cd {self.raw} && for f in {names}; do "
+            f"curl -fLO {self.source.mirrors[0]}$f.gz && gunzip $f.gz; done. "
+            f"Or say data.root=<the folder that holds {self.source.__name__}/raw>."
+        )
+
+
+def _move(file: Path, to: Path) -> None:
+    part = to.with_name(f".{to.name}.{os.getpid()}")  # beside the target, so that the renaming is atomic
+    shutil.copyfile(file, part)
+    os.replace(part, to)
+
+
+@contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """Sockets that give up; torchvision opens its own, without a limit."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

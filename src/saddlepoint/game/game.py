@@ -1,0 +1,235 @@
+"""The game: on each batch the players whose turn it is move, one after the other.
+
+Goodfellow et al. 2014 (arXiv:1406.2661), algorithm 1, with its inner loop turned into periods: a player moves in each
+`every`-th round, so that every step of every player sees fresh data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from saddlepoint.game.player import SIDES, Player
+from saddlepoint.prior.prior import Prior
+from saddlepoint.stream import Stream, global_state, set_global_state
+from saddlepoint.turn import Batch, Sample, Turn
+
+FORMAT = 1  # of what a checkpoint holds beside Lightning's own
+
+
+class Game(LightningModule):
+    """Alternating play. `players` are asked in order and must hold a `generator` and a `discriminator`.
+
+    Progress is counted in `images` (real images shown) and `rounds` (batches), never in optimizer steps.
+    """
+
+    def __init__(self, players: Mapping[str, Player], prior: Prior, seed: int = 0) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        if missing := {"generator", "discriminator"} - set(players):
+            raise ValueError(
+                f"a game needs players generator and discriminator; {', '.join(sorted(missing))} is missing"
+            )
+        self.players, self.prior, self.seed = nn.ModuleDict(players), prior, seed
+        self.images = self.rounds = 0
+        self.streams = {name: Stream(seed, name) for name in ("latent", "augment")}
+        self.observed: dict[
+            str, tuple[dict[str, Tensor], dict[str, Tensor]]
+        ] = {}  # losses and logits of each last turn
+        self._resumed: dict[str, Any] | None = None
+
+    @property
+    def generator(self) -> Player:
+        return cast(Player, self.players["generator"])
+
+    @property
+    def discriminator(self) -> Player:
+        return cast(Player, self.players["discriminator"])
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """One round: each player whose turn it is descends its own loss, then the next answers."""
+        for name in self.players:
+            if self.due(name):
+                self.gradients([name], batch)
+                self.step(name, batch)
+        self.advance(batch)
+
+    def due(self, name: str) -> bool:
+        """Whether `name` moves in this round; with every=5 it first moves in the fifth."""
+        return (self.rounds + 1) % self.player(name).every == 0
+
+    def gradients(self, names: Sequence[str], batch: Batch) -> None:
+        """Leave in .grad what each named player is to descend; all look at one turn, and nobody else gets any."""
+        players = [self.player(name) for name in names]
+        parts = players[0].accumulate
+        for name in names:
+            self.optimizer(name).zero_grad()
+        latent = self.prior.sample(len(batch) * players[0].multiple, self.streams["latent"])
+        for piece, code in zip(_pieces(batch, parts), _chunks(latent, parts), strict=True):
+            turn = self.turn(piece, code, players)
+            for name, player in zip(names, players, strict=True):
+                losses = player.losses(replace(turn, player=player), self.rounds // player.every)
+                if losses:
+                    loss = torch.stack(list(losses.values())).sum() / parts
+                    self.manual_backward(loss, inputs=self.parameters_of(name), retain_graph=player is not players[-1])
+                seen = {side: getattr(turn, side).logits.detach() for side in SIDES if getattr(turn, side).seen}
+                self.observed[name] = {term: loss.detach() for term, loss in losses.items()}, seen
+
+    def turn(self, batch: Batch, latent: Mapping[str, Tensor], players: Sequence[Player]) -> Turn:
+        """What `players` see: fakes keep their path to the generator's weights only where it moves itself."""
+        generating = self.generator in players
+        slope_at = {side for p in players for term in p.due(self.rounds // p.every).values() for side in term.slope_at}
+        generator, discriminator = self.generator.network, self.discriminator.network
+        y = batch.y.repeat(players[0].multiple) if batch.y is not None else None
+        with torch.set_grad_enabled(generating):
+            fake = generator(latent, y)
+        if not generating and "fake" in slope_at:
+            fake.requires_grad_()  # a leaf, so that a penalty can ask for the slope without a second pass through D
+        real = batch.x.detach().requires_grad_("real" in slope_at)
+        return Turn(
+            real=Sample(real, batch.y, discriminator),
+            fake=Sample(fake, y, discriminator),
+            labelled=Sample(*batch.labelled, discriminator) if batch.labelled else None,
+            latent=latent,
+            stream=self.streams["augment"],
+            player=players[0],
+            prior=self.prior,
+            generator=generator,
+            discriminator=discriminator,
+            images=self.images,
+        )
+
+    def step(self, name: str, batch: Batch) -> None:
+        """Move one player along its gradients; its average follows."""
+        player, optimizer = self.player(name), self.optimizer(name)
+        player.reschedule(optimizer, self.images)
+        optimizer.step()
+        if player.average is not None:
+            player.average.update(player.network, self.images + self._shown(batch))
+
+    def advance(self, batch: Batch) -> None:
+        """Count the round."""
+        self.images += self._shown(batch)
+        self.rounds += 1
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clip here, and only here: a gradient scaler has already been undone."""
+        for name, own in zip(self.players, self._raw_optimizers(), strict=True):
+            player = self.player(name)
+            if player.clip is not None and own is optimizer:
+                player.gradient_norm = nn.utils.clip_grad_norm_(self.parameters_of(name), player.clip)
+
+    @torch.no_grad()
+    def sample(self, n: int, y: Tensor | None = None, stream: Stream | None = None, average: bool = True) -> Tensor:
+        """n samples of the generator in evaluation mode, of its average where it keeps one; [n, *shape] on its device.
+
+        `stream` defaults to a fresh evaluation stream of this game's seed: the same latents at each call.
+        """
+        stream = stream or Stream(self.seed, "evaluation")
+        stream.device = self.device
+        network = self.generator.network
+        if average and self.generator.average is not None:
+            network = self.generator.average.network
+            if self.generator.average.statistics == "reestimated" and self.generator.average.stale:
+                self.generator.average.reestimate(self._statistics_batches())
+        modes = [(module, module.training) for module in network.modules()]
+        try:
+            return network.eval()(self.prior.sample(n, stream), y)
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+    def report(self) -> dict[str, float]:
+        """What each player's last turn showed: its losses, D's mean logit and probability per side, gradient norms.
+
+        Norms are those before clipping. The keys are the cells of the table: discriminator/r1, generator/adversarial.
+        """
+        report: dict[str, Tensor] = {}
+        for name, (losses, logits) in self.observed.items():
+            report |= {f"{name}/{term}": loss for term, loss in losses.items()}
+            report |= {f"{name}/logit_{side}": value.mean() for side, value in logits.items()}
+            report |= {f"{name}/probability_{side}": value.sigmoid().mean() for side, value in logits.items()}
+            report[f"{name}/gradient_norm"] = self.gradient_norm(name)
+        return {key: value.item() for key, value in report.items()}
+
+    def gradient_norm(self, name: str) -> Tensor:
+        """The length of the gradient that `name` last followed, before clipping; a scalar."""
+        if (norm := self.player(name).gradient_norm) is not None:
+            return norm
+        return nn.utils.get_total_norm([p.grad for p in self.parameters_of(name) if p.grad is not None])
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        return [self.player(name).optimizer() for name in self.players]
+
+    def on_fit_start(self) -> None:
+        for stream in self.streams.values():
+            stream.rank, stream.world, stream.device = self.global_rank, self.trainer.world_size, self.device
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        return batch.to(device)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        if self._resumed is not None:  # here, because whatever runs before may draw
+            set_global_state(self._resumed["global"])
+            self._resumed = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["saddlepoint"] = {
+            "format": FORMAT,
+            "images": self.images,
+            "rounds": self.rounds,
+            "streams": {name: stream.state for name, stream in self.streams.items()},
+            "global": global_state(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint["saddlepoint"]
+        self.images, self.rounds = state["images"], state["rounds"]
+        for name, value in state["streams"].items():
+            self.streams[name].state = value
+        self._resumed = state
+
+    def player(self, name: str) -> Player:
+        return cast(Player, self.players[name])
+
+    def optimizer(self, name: str) -> Any:
+        """Lightning's wrapper of a player's optimizer."""
+        return cast("list[Any]", self.optimizers())[list(self.players).index(name)]
+
+    def parameters_of(self, name: str) -> list[Tensor]:
+        """What a player moves."""
+        groups = self._raw_optimizers()[list(self.players).index(name)].param_groups
+        return [parameter for group in groups for parameter in group["params"]]
+
+    def _raw_optimizers(self) -> list[Optimizer]:
+        return cast("list[Optimizer]", self.optimizers(use_pl_optimizer=False))
+
+    def _shown(self, batch: Batch) -> int:
+        return len(batch) * self.trainer.world_size
+
+    def _statistics_batches(self, batches: int = 16, size: int = 256) -> Iterator[tuple[Any, None]]:
+        stream = Stream(self.seed, "statistics", device=self.device)
+        return ((self.prior.sample(size, stream), None) for _ in range(batches))
+
+
+def _pieces(batch: Batch, parts: int) -> list[Batch]:
+    """The batch in `parts` equal parts, in order.  Raises ValueError where it cannot be so split."""
+    if parts == 1:
+        return [batch]
+    if len(batch) % parts:
+        raise ValueError(f"a batch of {len(batch)} cannot be split in accumulate={parts} equal parts")
+    columns = _chunks({"x": batch.x, "y": batch.y}, parts)
+    labelled = _chunks(dict(enumerate(batch.labelled)), parts) if batch.labelled else [None] * parts
+    return [Batch(c["x"], c["y"], (own[0], own[1]) if own else None) for c, own in zip(columns, labelled, strict=True)]
+
+
+def _chunks(columns: Mapping[Any, Tensor | None], parts: int) -> list[dict[Any, Any]]:
+    """Each tensor in `parts` equal parts."""
+    split = {name: t.tensor_split(parts) if t is not None else (None,) * parts for name, t in columns.items()}
+    return [{name: pieces[i] for name, pieces in split.items()} for i in range(parts)]

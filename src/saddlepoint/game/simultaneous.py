@@ -1,0 +1,30 @@
+"""Simultaneous play: all players look at one turn, and only when everybody has a gradient does anybody step.
+
+The code of Goodfellow et al. 2014 plays so; the analysis of Mescheder et al. 2018 (arXiv:1801.04406) starts from it.
+"""
+
+from collections.abc import Mapping
+
+from saddlepoint.game.game import Game
+from saddlepoint.game.player import Player
+from saddlepoint.prior.prior import Prior
+from saddlepoint.turn import Batch
+
+
+class Simultaneous(Game):
+    """One shared, undetached turn per round.  Raises ValueError where players ask for different batches."""
+
+    def __init__(self, players: Mapping[str, Player], prior: Prior, seed: int = 0) -> None:
+        super().__init__(players, prior, seed)
+        for setting in ("multiple", "accumulate"):
+            if len({getattr(player, setting) for player in players.values()}) > 1:
+                raise ValueError(f"players that move at once share one batch: give them the same {setting}")
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """One round: every due player's gradient at the same point, then every step."""
+        movers = [name for name in self.players if self.due(name)]
+        if movers:
+            self.gradients(movers, batch)
+        for name in movers:
+            self.step(name, batch)
+        self.advance(batch)

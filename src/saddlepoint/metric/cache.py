@@ -1,0 +1,142 @@
+"""Files that are made once and shared: named by content, written whole or not at all, by one process at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import safetensors.torch
+from filelock import FileLock
+from safetensors import SafetensorError
+from torch import Tensor
+
+Say = Callable[[str], None]  # a word to the user
+
+BROKEN = (ValueError, KeyError, TypeError, SafetensorError)  # what reading a file raises that is not as it was written
+T = TypeVar("T")
+log = logging.getLogger("saddlepoint")
+
+
+class Cache:
+    """A folder of such files; without a folder everything is made anew."""
+
+    def __init__(self, folder: Path | str | None, say: Say = log.warning) -> None:
+        self.folder, self.say = None if folder is None else Path(folder).expanduser(), say
+
+    def tensors(
+        self, kind: str, about: Mapping[str, Any], make: Callable[[], Mapping[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """What `make` gives for what `about` says (plain values; equal `about`, equal tensors), on the CPU."""
+
+        def write() -> bytes:
+            return tensor_file({name: value.cpu() for name, value in make().items()}, about)
+
+        return self._kept(f"{kind}/{digest(about)}.safetensors", lambda content: tensors_of(content, about), write)
+
+    def record(self, kind: str, about: Mapping[str, Any], make: Callable[[], Any]) -> Any:
+        """The same for plain values, kept as JSON."""
+
+        def write() -> bytes:
+            value = make()
+            return json.dumps({"about": about, "sha256": digest(value), "value": value}, indent=1).encode()
+
+        def read(content: bytes) -> Any:
+            found = json.loads(content)
+            _expect(found["about"] == _plain(about) and found["sha256"] == digest(found["value"]))
+            return found["value"]
+
+        return self._kept(f"{kind}/{digest(about)}.json", read, write)
+
+    def _kept(self, name: str, read: Callable[[bytes], T], make: Callable[[], bytes]) -> T:
+        if self.folder is None:
+            return read(make())
+        path = self.folder / name
+        with suppress(
+            OSError, *BROKEN
+        ):  # files are replaced whole, so a look needs no lock, and a read-only cache serves
+            return read(path.read_bytes())
+        with self._lock(path):
+            try:
+                return read(path.read_bytes())  # made by whom we waited for
+            except BROKEN:
+                self.say(f"{path} is broken or half-written; it is made again.")
+            except OSError:
+                pass
+            content = make()
+            try:
+                write_atomically(path, content)
+            except OSError as error:
+                # a cache is a convenience: a full or read-only one costs time, not the run
+                self.say(f"the cache {self.folder} cannot be written ({error}); cache=FOLDER chooses another.")
+            return read(content)
+
+    @contextmanager
+    def _lock(self, path: Path) -> Iterator[None]:
+        with ExitStack() as stack:
+            with suppress(OSError, NotImplementedError):  # a folder without locks, or not ours: the writing says so
+                path.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(FileLock(f"{path}.lock"))
+            yield
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """`path` holds all of `content`, or what it held before, whatever happens meanwhile."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep colleagues out of a shared cache
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def digest(value: Any) -> str:
+    """sha256 of plain values as JSON, in hexadecimal."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def tensor_file(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> bytes:
+    """The content of a safetensors file that carries `about`, and a sha256 of its tensors."""
+    plain = {name: value.detach().contiguous() for name, value in tensors.items()}
+    # one key: safetensors writes several in an order that differs from run to run
+    record = {"about": about, "sha256": _content(plain)}
+    return safetensors.torch.save(plain, {"saddlepoint": json.dumps(record, sort_keys=True)})
+
+
+def tensors_of(content: bytes, about: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
+    """The tensors of such a file; ValueError or SafetensorError where they, or what it is about, are not as written."""
+    # the header: eight bytes of length, then JSON
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    record = json.loads(header["__metadata__"]["saddlepoint"])
+    tensors = safetensors.torch.load(content)
+    _expect(record["sha256"] == _content(tensors))
+    _expect(about is None or record["about"] == _plain(about))
+    return tensors
+
+
+def _content(tensors: Mapping[str, Tensor]) -> str:
+    whole = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name]
+        whole.update(f"{name} {value.dtype} {list(value.shape)}".encode() + value.numpy().tobytes())
+    return whole.hexdigest()
+
+
+def _plain(about: Mapping[str, Any]) -> Any:
+    return json.loads(json.dumps(about))
+
+
+def _expect(holds: bool) -> None:
+    if not holds:
+        raise ValueError("the content is not what its own record says")

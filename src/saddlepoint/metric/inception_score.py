@@ -1,0 +1,67 @@
+"""Inception score: exp E_x KL(p(y|x) || p(y)), the mean over parts of the fakes.
+
+Salimans et al. 2016 (arXiv:1606.03498, section 4).  As in the authors' code: 10 parts in the order given, p(y) taken
+within the part, mean and population standard deviation over the parts (not over seeds, nor over runs).  It is 1 where
+all predictions are equal, and K where K classes are equally frequent and certain.  Fakes that come ordered by class
+would score near 1: shuffle them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torchmetrics.utilities import dim_zero_cat
+
+from saddlepoint.metric.extractor import Features
+from saddlepoint.metric.measure import Measure
+
+
+def inception_score(logits: Tensor, splits: int = 10) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over `splits` parts of logits [N, K], float64 scalars; ValueError if N < splits."""
+    n = len(logits)
+    if n < splits:
+        raise ValueError(f"an inception score over {splits} parts needs as many samples, and has {n}: lower splits")
+    log_p = logits.to(torch.float64).log_softmax(1)
+    # the parts differ by one sample where `splits` does not divide n, as in torch-fidelity
+    parts = [log_p[i * n // splits : (i + 1) * n // splits] for i in range(splits)]
+    scores = torch.stack([_divergence(part).exp() for part in parts])
+    return scores.mean(), scores.std(correction=0)
+
+
+def _divergence(log_p: Tensor) -> Tensor:
+    """The mean over x of KL(p(y|x) || p(y)), p(y) being the mean of p(y|x)."""
+    p = log_p.exp()
+    # xlogy: a class that no sample is given adds 0, not 0 * -inf
+    return (torch.special.xlogy(p, p) - torch.special.xlogy(p, p.mean(0))).sum(1).mean()
+
+
+class InceptionScore(Measure):
+    """The Inception score of the fakes' logits; the reals play no part."""
+
+    higher_is_better = True
+    needs_logits: ClassVar[bool] = True
+    needs_reals: ClassVar[bool] = False
+
+    def __init__(self, splits: int = 10) -> None:
+        super().__init__()
+        self.splits = splits
+        self.add_state("logits", [], dist_reduce_fx="cat")
+
+    def update(self, features: Features, real: bool) -> None:
+        if real:
+            return
+        if features.logits is None:
+            raise ValueError("an inception score needs an extractor with logits: a classifier, or Inception")
+        self.logits.append(features.logits.to(self.device))  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation over the parts."""
+        return inception_score(dim_zero_cat(self.logits), self.splits)  # pyright: ignore[reportArgumentType]
+
+    def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
+        return {"splits": self.splits}
+
+    def obstacle(self, n_real: int, n_fake: int) -> str | None:
+        return f"{self.splits} parts take as many samples, and there are {n_fake}" if n_fake < self.splits else None

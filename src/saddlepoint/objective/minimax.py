@@ -1,0 +1,21 @@
+"""Minimax: min_G max_D  E[log D(x)] + E[log(1 - D(G(z)))].  Goodfellow et al. 2014 (arXiv:1406.2661), eq. 1.
+
+D = sigmoid(logits), so -log D = softplus(-logits) and -log(1 - D) = softplus(logits), both without overflow. The two
+expectations are summed, not averaged: at logits 0 D's loss is log 4.
+"""
+
+from torch import Tensor
+from torch.nn.functional import softplus
+
+
+def discriminator(real: Tensor, fake: Tensor, real_label: float = 1.0) -> Tensor:
+    """-E[a log D(x) + (1 - a) log(1 - D(x))] - E[log(1 - D(G(z)))], a = real_label in (0, 1].
+
+    a < 1 is one-sided label smoothing (Salimans et al. 2016, arXiv:1606.03498, section 3.4): fakes keep the target 0.
+    """
+    return (real_label * softplus(-real) + (1 - real_label) * softplus(real)).mean() + softplus(fake).mean()
+
+
+def generator(fake: Tensor) -> Tensor:
+    """E[log(1 - D(G(z)))], which saturates where D is sure."""
+    return -softplus(fake).mean()

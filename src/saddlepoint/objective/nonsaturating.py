@@ -1,0 +1,13 @@
+"""Non-saturating: D as in minimax, G descends -E[log D(G(z))].  Goodfellow et al. 2014 (arXiv:1406.2661), section 3."""
+
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from saddlepoint.objective.minimax import discriminator
+
+__all__ = ["discriminator", "generator"]
+
+
+def generator(fake: Tensor) -> Tensor:
+    """-E[log D(G(z))]: the same fixed point as minimax, with a gradient where D is sure."""
+    return softplus(-fake).mean()

@@ -1,0 +1,20 @@
+"""One of dim categories, equally likely, as a one-hot code."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, one_hot
+
+from saddlepoint.prior.prior import Part
+from saddlepoint.stream import Stream
+
+
+class Categorical(Part):
+    """A discrete code.  Chen et al. 2016 (arXiv:1606.03657), section 5."""
+
+    def sample(self, n: int, stream: Stream) -> Tensor:
+        """One-hot rows, [n, dim]."""
+        return one_hot(stream.integers(self.dim, n), self.dim).to(torch.get_default_dtype())
+
+    def nll(self, code: Tensor, prediction: Tensor) -> Tensor:
+        """Cross-entropy of the one-hot code under the logits `prediction`."""
+        return cross_entropy(prediction, code)

@@ -1,0 +1,18 @@
+"""z ~ N(0, I)."""
+
+from torch import Tensor
+
+from saddlepoint.prior.prior import Part
+from saddlepoint.stream import Stream
+
+
+class Normal(Part):
+    """dim independent standard normals."""
+
+    def sample(self, n: int, stream: Stream) -> Tensor:
+        """[n, dim]."""
+        return stream.normal(n, self.dim)
+
+    def nll(self, code: Tensor, prediction: Tensor) -> Tensor:
+        """E||code - prediction||^2 / 2: Q is N(prediction, I)."""
+        return (code - prediction).square().sum(1).mean() / 2

@@ -1,0 +1,24 @@
+"""z ~ U[low, high)^dim."""
+
+from torch import Tensor
+
+from saddlepoint.prior.prior import Part
+from saddlepoint.stream import Stream
+
+
+class Uniform(Part):
+    """dim independent uniforms.  low=-1, high=1: DCGAN; -sqrt 3, sqrt 3: the code of Goodfellow et al. 2014."""
+
+    def __init__(self, dim: int, low: float = -1.0, high: float = 1.0) -> None:
+        super().__init__(dim)
+        if not low < high:
+            raise ValueError(f"Uniform: low={low} must be below high={high}")
+        self.low, self.high = low, high
+
+    def sample(self, n: int, stream: Stream) -> Tensor:
+        """[n, dim] in [low, high)."""
+        return self.low + (self.high - self.low) * stream.uniform(n, self.dim)
+
+    def nll(self, code: Tensor, prediction: Tensor) -> Tensor:
+        """E||code - prediction||^2 / 2: Q is N(prediction, I), as InfoGAN takes it for continuous codes."""
+        return (code - prediction).square().sum(1).mean() / 2

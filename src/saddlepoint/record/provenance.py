@@ -1,0 +1,85 @@
+"""Where a run came from: code, versions, machine, command."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("saddlepoint", "torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "torchmetrics",
+            "torch-fidelity", "wandb", "numpy", "scipy", "scikit-learn")  # fmt: skip
+
+
+def provenance(data: dict[str, Any], seed: int) -> dict[str, Any]:
+    """What provenance.json says at the start of a run; `data` is what the data say of themselves.  Paths start at ~."""
+    return {
+        "started": now(),
+        "argv": [shortened(argument) for argument in sys.argv],
+        "seed": seed,
+        "git": commit(Path(__file__).parent),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "hardware": hardware(),
+        "data": data,
+    }
+
+
+def now() -> str:
+    """The present, UTC, to the second, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def shortened(text: str) -> str:
+    """`text` with the user's home folder as ~."""
+    home = str(Path.home())
+    return text.replace(home + os.sep, "~" + os.sep) if home != os.sep else text
+
+
+def commit(folder: Path) -> dict[str, Any] | None:
+    """The git commit that `folder` is at, and whether files differ from it; None outside a repository."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def hardware() -> dict[str, Any]:
+    """The machine: system, processor, cores, memory, accelerators."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(memory / 2**30, 1) if memory else None,
+        "accelerators": gpus or (["mps"] if torch.backends.mps.is_available() else []),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

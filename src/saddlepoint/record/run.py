@@ -1,0 +1,133 @@
+"""A run's folder on disk: the local record, which is the source of truth for everything that reads runs later.
+
+config.yaml  provenance.json  metrics.jsonl  summary.json  evaluations.jsonl  samples/  checkpoints/  wandb/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from saddlepoint.error import Mistake
+
+
+class Run:
+    """Paths of one run, and its small files, each written whole or not at all."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        return self.folder / "samples"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """summary.json as it stands, {} where there is none."""
+        return read_json(self.folder / "summary.json")
+
+    def update_summary(self, **changes: Any) -> None:
+        """Put `changes` into summary.json."""
+        write(self.folder / "summary.json", json.dumps({**self.summary, **changes}, indent=2) + "\n")
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder, by a file beside it; a lock dies with its process.
+
+        Raises Mistake where a live process holds it, or where nothing can be written there.
+        """
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder.with_name(f".{self.folder.name}.lock"))
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise Mistake(
+                f"{self.folder} is in use: another process is training there. Wait for it, or give this run a name=..."
+            ) from None
+        except OSError as error:
+            raise unwritable(self.folder, error) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """metrics.jsonl, event by event; a line cut short by a crash is left out."""
+        if self.metrics.exists():
+            for line in self.metrics.read_text().splitlines():
+                try:
+                    yield json.loads(line)
+                except json.JSONDecodeError:
+                    continue
+
+    def rewind(self, images: int) -> None:
+        """Drop what metrics.jsonl says of later than `images`, and final scores: it will happen again."""
+        kept = [row for row in self.rows() if row["images"] <= images and not row.get("final")]
+        if self.metrics.exists():
+            write(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
+
+    def append(self, file: str, row: Mapping[str, Any]) -> None:
+        """Add one line to a .jsonl file of this run, in one write."""
+        path = self.folder / file
+        try:
+            with path.open("a") as lines:
+                lines.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise unwritable(path, error) from None
+
+    def move_aside(self) -> Path:
+        """Rename the folder to <folder>-old<k> with the first free k; returns where it went."""
+        k = 1
+        while (aside := self.folder.with_name(f"{self.folder.name}-old{k}")).exists():
+            k += 1
+        self.folder.rename(aside)
+        return aside
+
+
+def write(path: Path, text: str) -> None:
+    """Write a small file so that a reader, or a crash, sees the old one or the new.  Raises Mistake if it cannot."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise unwritable(path, error) from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A small JSON file, {} where there is none.  Raises Mistake where it is broken."""
+    try:
+        return json.loads(path.read_text()) if path.exists() else {}
+    except json.JSONDecodeError as error:
+        raise Mistake(f"{path} is not readable ({error}); move it away and run again") from None
+
+
+def unwritable(path: Path, error: OSError) -> Mistake:
+    """What to say where the operating system refuses a write."""
+    return Mistake(
+        f"cannot write {path}: {error.strerror or error}. Free some space or choose another place: outputs=..."
+    )

@@ -1,0 +1,30 @@
+"""A term that a player adds to its objective."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from saddlepoint.turn import Turn
+
+
+class Regularizer(nn.Module):
+    """forward(turn) is the bare term; its player adds  weight * every * term  on its own turns 0, every, 2 every, ...
+
+    A lazy term (every > 1) is scaled by its interval, so that its mean over turns stays weight * term.
+    Raises ValueError unless every is a whole number of at least 1.
+    """
+
+    slope_at: frozenset[str] = frozenset()  # sides ("real", "fake") at whose x this term takes D's slope
+    coupled: bool = False  # whether the value is something else than a mean over samples
+
+    def __init__(self, weight: float | Callable[[int], float] = 1.0, every: int = 1) -> None:
+        super().__init__()
+        if every < 1 or every != int(every):
+            raise ValueError(f"{type(self).__name__}: every={every} must be a whole number of at least 1")
+        self.weight, self.every = weight, every
+
+    def forward(self, turn: Turn) -> Tensor:
+        """The unweighted term, a scalar."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(turn)")

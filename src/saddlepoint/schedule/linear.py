@@ -1,0 +1,11 @@
+"""From one number to another along a straight line."""
+
+from saddlepoint.schedule.ramp import Ramp
+
+
+class Linear(Ramp):
+    """start + (end - start) t."""
+
+    def path(self, t: float) -> float:
+        """t."""
+        return t

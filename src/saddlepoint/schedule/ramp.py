@@ -1,0 +1,24 @@
+"""From one number to another, along a path that an heir draws."""
+
+from saddlepoint.schedule.schedule import Schedule
+
+
+class Ramp(Schedule):
+    """`start` until `begin` images, `end` from `images` images on; `path` says how far at which share of the way.
+
+    Raises ValueError unless 0 <= begin < images.
+    """
+
+    def __init__(self, start: float, end: float, images: int, begin: int = 0) -> None:
+        if not 0 <= begin < images:
+            raise ValueError(f"{type(self).__name__}: begin={begin} must be at least 0 and below images={images}")
+        self.start, self.end, self.images, self.begin = start, end, images, begin
+
+    def __call__(self, images: int) -> float:
+        """start + (end - start) path(t), t = (images - begin) / (self.images - begin) kept in [0, 1]."""
+        t = min(max((images - self.begin) / (self.images - self.begin), 0.0), 1.0)
+        return self.start + (self.end - self.start) * self.path(t)
+
+    def path(self, t: float) -> float:
+        """How far at share t of the way, both in [0, 1]."""
+        raise NotImplementedError(f"{type(self).__name__} must define path(t)")

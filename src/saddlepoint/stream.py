@@ -1,0 +1,77 @@
+"""Named sources of randomness that do not depend on one another, nor on the number of ranks.
+
+Each stream is a CPU generator seeded from (seed, name), so that drawing more from one (an interpolation coefficient, a
+sample for an evaluation) changes nothing in another. Every rank draws the whole global batch and keeps its own slice.
+"""
+
+import hashlib
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def seed_of(seed: int, *names: object) -> int:
+    """A seed in [0, 2^63) for what `names` name: the first 8 bytes of sha256("seed/name/..."), without the top bit."""
+    digest = hashlib.sha256("/".join(str(part) for part in (seed, *names)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+class Stream:
+    """Draws of n rows per rank; state is the generator's, so it saves and resumes exactly."""
+
+    def __init__(self, seed: int, name: str, rank: int = 0, world: int = 1, device: torch.device | str = "cpu") -> None:
+        self.generator = torch.Generator().manual_seed(seed_of(seed, name))
+        self.rank, self.world, self.device = rank, world, device
+
+    def normal(self, n: int, *shape: int) -> Tensor:
+        """N(0, 1), shape [n, *shape]."""
+        return self._own(torch.randn(n * self.world, *shape, generator=self.generator), n)
+
+    def uniform(self, n: int, *shape: int) -> Tensor:
+        """U[0, 1), shape [n, *shape]."""
+        return self._own(torch.rand(n * self.world, *shape, generator=self.generator), n)
+
+    def integers(self, high: int, n: int) -> Tensor:
+        """Uniform on {0, ..., high - 1}, shape [n], int64."""
+        return self._own(torch.randint(high, (n * self.world,), generator=self.generator), n)
+
+    def _own(self, draw: Tensor, n: int) -> Tensor:
+        return draw[self.rank * n : (self.rank + 1) * n].to(self.device)
+
+    @property
+    def state(self) -> Tensor:
+        """The generator's state, uint8."""
+        return self.generator.get_state()
+
+    @state.setter
+    def state(self, state: Tensor) -> None:
+        self.generator.set_state(state.cpu())
+
+
+def global_state() -> dict[str, Any]:
+    """The fifth stream, torch's, numpy's and Python's own generators, in plain numbers and tensors.
+
+    Dropout, noise layers and initialisation draw from it.
+    """
+    kind, keys, *rest = np.random.get_state()
+    version, internal, gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [str(kind), torch.from_numpy(np.asarray(keys).astype(np.int64)), *map(float, rest)],
+        "python": [version, list(internal), gauss],
+    }
+
+
+def set_global_state(state: dict[str, Any]) -> None:
+    """Put the global generators back to a state that `global_state` returned."""
+    torch.set_rng_state(state["torch"].cpu())
+    if len(state["cuda"]) == (torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        torch.cuda.set_rng_state_all([own.cpu() for own in state["cuda"]])
+    kind, keys, position, has_gauss, gauss = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), int(position), int(has_gauss), gauss))
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))

@@ -1,0 +1,91 @@
+"""Which configs are one experiment."""
+
+from __future__ import annotations
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from saddlepoint.command.compose import compose
+from saddlepoint.command.identity import APART, differences, identity
+
+RAMP = ["+schedule@optimizer.generator.lr=linear", "optimizer.generator.lr.start=1e-3", "optimizer.generator.lr.end=0"]
+
+
+@pytest.fixture(scope="module")
+def plain() -> DictConfig:
+    return compose()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["name=other", "seed=4", "images=500", "outputs=elsewhere", "cache=here", "device=cpu", "devices=1"],
+        ["logger=none", "callback=[]", "metric=[coverage]", "trainer.precision=bf16-mixed", "overwrite=true"],
+        ["evaluation.n=100", "evaluation.split=test", "resume.allow=[images]", "data.extractor=trained"],
+        ["batch=64.0", "optimizer.generator.weight_decay=0.0"],
+    ],
+)
+def test_what_does_not_change_the_game_does_not_change_the_identity(plain: DictConfig, words: list[str]) -> None:
+    changed = compose(words)
+    assert identity(changed) == identity(plain)
+    assert differences(plain, changed) == []
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "batch=32",
+        "objective=hinge",
+        "objective.discriminator.real_label=0.9",
+        "regularizer=[r1]",
+        "game=simultaneous",
+        "game.players.generator.every=5",
+        "optimizer.generator.lr=1e-3",
+        "prior.z.dim=10",
+        "data=gaussians",
+        "optimizer.generator.fused=false",
+    ],
+)
+def test_whatever_changes_the_game_changes_the_identity(plain: DictConfig, word: str) -> None:
+    assert identity(compose([word])) != identity(plain)
+
+
+def test_where_the_data_lie_is_no_part_of_the_identity_but_which_they_are_is() -> None:
+    assert identity(compose(["data=mnist"])) == identity(compose(["data=mnist", "data.root=/elsewhere"]))
+    facts = ["data=image_folder", "data.shape=[3,8,8]"]
+    cats, dogs = (compose([*facts, f"data.folder={name}"]) for name in ("cats", "dogs"))
+    assert identity(cats) != identity(dogs)
+    assert identity(cats) == identity(compose([*facts, "data.folder=cats", "data.workers=9", "data.memory=0"]))
+
+
+def test_a_schedule_that_ends_with_the_run_is_the_same_schedule_in_a_longer_run() -> None:
+    short, long = (compose([*RAMP, f"images={images}"]) for images in (1_000, 2_000))
+    assert short.optimizer.generator.lr.images != long.optimizer.generator.lr.images
+    assert identity(short) == identity(long)
+
+
+def test_the_identity_survives_being_written_and_read(plain: DictConfig) -> None:
+    config = compose([*RAMP, "regularizer=[r1,r2]", "optimizer.discriminator.eps=1e-8"])
+    read = OmegaConf.create(OmegaConf.to_yaml(config))
+    assert isinstance(read, DictConfig)
+    assert identity(read) == identity(config)
+
+
+def test_order_and_spelling_do_not_count_but_kinds_do() -> None:
+    one = OmegaConf.create({"a": {"x": 1, "y": [1.0, 2]}, "b": None})
+    assert identity(one) == identity(OmegaConf.create({"b": None, "a": {"y": [1, 2.0], "x": 1.0}}))
+    for other in ({"x": True, "y": [1, 2]}, {"x": "1", "y": [1, 2]}, {"x": 1, "y": [2, 1]}, {"x": 1, "y": [1, 2.5]}):
+        assert identity(one) != identity(OmegaConf.create({"a": other, "b": None}))
+
+
+def test_differences_name_each_key_with_both_values() -> None:
+    found = differences(compose(["objective=hinge"]), compose(["batch=32", "regularizer=[r1]"]))
+    assert "batch: 64 -> 32" in found
+    assert "regularizer.discriminator.r1.weight: nothing -> 1" in found
+    assert any(line.startswith("objective.generator._target_: saddlepoint.objective.hinge") for line in found)
+    assert not any(line.split(".")[0].split(":")[0] in APART for line in found)
+
+
+def test_the_name_carries_the_identity(plain: DictConfig) -> None:
+    assert plain.name.endswith(identity(plain)[:8])
+    assert compose(["seed=7"]).name == plain.name

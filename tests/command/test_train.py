@@ -1,0 +1,352 @@
+"""Laws of a run: the same again, gone on with, killed, refused."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from runs import SMALL, assert_equal, rows, run, state
+
+from saddlepoint.callback.finite import Diverged
+from saddlepoint.error import Mistake
+from saddlepoint.record.run import Run
+
+
+def test_the_same_seed_gives_the_same_curve_and_another_seed_another(tmp_path):
+    first, second = run(tmp_path / "a", "seed=3"), run(tmp_path / "b", "seed=3")
+    assert rows(first) == rows(second)
+    assert_equal(state(first), state(second))
+    assert rows(run(tmp_path / "c", "seed=4"))[1] != rows(first)[1]
+
+
+def test_evaluating_more_often_or_with_a_cold_cache_changes_nothing_in_training(tmp_path):
+    often = [f"callback.evaluation.images_between={n}" for n in (640, 256)]
+    seldom, frequent = run(tmp_path / "a", often[0]), run(tmp_path / "b", often[1])
+    cold = run(tmp_path / "c", often[0], f"cache={tmp_path / 'cold'}")
+    none = run(tmp_path / "d", "metric=[]")
+    assert len([r for r in rows(frequent) if "rounds" in r]) > len(rows(seldom))
+    for other in (frequent, cold, none):
+        assert_equal(state(seldom), state(other))
+    assert rows(cold) == rows(seldom)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [],
+        ["regularizer=[r1,r2]", "objective=relativistic", "regularizer.discriminator.r1.every=4"],
+        ["objective=wasserstein", "regularizer=[gradient_penalty]", "game.players.generator.every=5"],
+        ["game=simultaneous", "game.players.generator.average.statistics=reestimated"],
+    ],
+    ids=["nonsaturating", "relativistic + lazy r1 + r2", "wasserstein + gradient penalty 5:1", "simultaneous"],
+)
+def test_two_n_images_equal_n_then_a_stop_then_two_n_bit_for_bit(tmp_path, pieces):
+    """N = 1,152 is 18 batches: an epoch of digits is 897 images, so the stop is inside the second."""
+    straight = run(tmp_path / "a", *pieces, "images=2304")
+    stopped = run(tmp_path / "b", *pieces, "images=1152")
+    assert stopped.summary["images"] == 1152
+    resumed = run(tmp_path / "b", *pieces, "images=2304")
+    assert resumed.folder == stopped.folder
+    assert "going on at 1,152 images" in resumed.said
+    assert_equal(state(straight), state(resumed))
+    assert rows(straight) == rows(resumed)
+    assert resumed.summary["final"] == straight.summary["final"]
+    assert resumed.summary["best"] == straight.summary["best"]
+
+
+def test_dropout_and_batch_norm_resume_exactly_too(tmp_path):
+    layers = [
+        "architecture.generator.norm={_target_: torch.nn.BatchNorm1d, _partial_: true}",
+        "architecture.discriminator.neck={_target_: dropping.Half, _partial_: true}",
+    ]
+    module = tmp_path / "dropping.py"
+    module.write_text(
+        "from torch import nn\n\n"
+        "class Half(nn.Dropout):\n    def __init__(self, features):\n        super().__init__(0.5)\n"
+    )
+    sys.path.insert(0, str(tmp_path))
+    try:
+        straight = run(tmp_path / "a", *layers, "images=2304")
+        run(tmp_path / "b", *layers, "images=1152")
+        assert_equal(state(straight), state(run(tmp_path / "b", *layers, "images=2304")))
+    finally:
+        sys.path.remove(str(tmp_path))
+
+
+def test_a_run_killed_past_its_first_checkpoint_ends_as_if_nothing_had_happened(tmp_path):
+    """SIGKILL at a moment of its own choosing, then the same command."""
+    settings = [
+        "images=64000",
+        "callback.checkpoint.images_between=1280",
+        "callback.grid.images_between=64000",
+        "metric=[]",
+    ]
+    straight = run(tmp_path / "a", *settings)
+    command = [sys.executable, "-m", "saddlepoint", "train", *SMALL, *settings, f"outputs={tmp_path / 'b'}"]
+    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    folder = tmp_path / "b" / straight.folder.parent.name / "seed0"
+    deadline = time.monotonic() + 120
+    while not (folder / "checkpoints" / "previous.ckpt").exists():
+        assert killed.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert Run(folder).summary["status"] == "running"
+    again = run(tmp_path / "b", *settings)
+    assert "going on at" in again.said
+    assert again.summary["status"] == "finished"
+    assert_equal(state(straight), state(again))
+    assert rows(straight) == rows(again)
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path):
+    first = run(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in first.folder.rglob("*") if path.is_file()}
+    again = run(tmp_path)
+    assert "finished" in again.said
+    assert "overwrite=true" in again.said
+    assert {path: path.stat().st_mtime_ns for path in first.folder.rglob("*") if path.is_file()} == before
+
+
+def test_overwriting_moves_the_old_run_aside(tmp_path):
+    first = run(tmp_path)
+    old = state(first)
+    again = run(tmp_path, "overwrite=true")
+    assert_equal(old, state(again))
+    assert_equal(old, state(Run(first.folder.with_name("seed0-old1"))))
+
+
+def test_a_run_folder_of_another_identity_is_refused_and_the_difference_named(tmp_path):
+    first = run(tmp_path, "name=mine")
+    before = (first.folder / "config.yaml").read_text()
+    with pytest.raises(Mistake, match=r"holds another run: .*objective") as refused:
+        run(tmp_path, "name=mine", "objective=hinge")
+    assert "overwrite=true" in str(refused.value)
+    assert (first.folder / "config.yaml").read_text() == before
+
+
+def test_fewer_images_than_a_finished_run_has_are_refused(tmp_path):
+    run(tmp_path)
+    with pytest.raises(Mistake, match="cannot end earlier"):
+        run(tmp_path, "images=640")
+
+
+def test_more_images_are_refused_where_a_schedule_leans_on_them_unless_allowed(tmp_path):
+    ramp = [
+        "+schedule@optimizer.generator.lr=linear",
+        "optimizer.generator.lr.start=1e-3",
+        "optimizer.generator.lr.end=0",
+    ]
+    first = run(tmp_path, *ramp)
+    with pytest.raises(Mistake, match=r"optimizer\.generator\.lr\.images depends on images"):
+        run(tmp_path, *ramp, "images=1920")
+    assert Run(first.folder).summary["images"] == 1280
+    assert run(tmp_path, *ramp, "images=1920", "resume.allow=[images]").summary["images"] == 1920
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
+    (tmp_path / "mine" / "seed0").mkdir(parents=True)
+    (tmp_path / "mine" / "seed0" / "thesis.tex").write_text("x")
+    with pytest.raises(Mistake, match="is no run"):
+        run(tmp_path, "name=mine")
+    assert [p.name for p in (tmp_path / "mine" / "seed0").iterdir()] == ["thesis.tex"]
+
+
+def test_a_diverged_run_names_the_term_stops_and_keeps_the_last_good_checkpoint(tmp_path):
+    blow = ["+schedule@optimizer.discriminator.lr=step", "optimizer.discriminator.lr.value=1e-4",
+            "optimizer.discriminator.lr.milestones=[800]", "optimizer.discriminator.lr.factor=1e42"]  # fmt: skip
+    with pytest.raises(Diverged, match=r"(discriminator|generator)/adversarial = (nan|inf)") as stopped:
+        run(tmp_path, *blow)
+    (folder,) = tmp_path.glob("*/seed0")
+    record = Run(folder)
+    assert record.summary["status"] == "diverged"
+    assert record.summary["exit"] == 1
+    assert record.summary["error"] == str(stopped.value)
+    assert state(record)["saddlepoint/images"] == 640
+    assert all(torch.isfinite(v).all() for k, v in state(record).items() if isinstance(v, torch.Tensor))
+
+
+def test_a_truncated_checkpoint_is_replaced_by_the_previous_one_with_a_word(tmp_path):
+    straight = run(tmp_path / "a", "images=2560")
+    cut = run(tmp_path / "b")
+    last = cut.checkpoints / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:1000])
+    again = run(tmp_path / "b", "images=2560")
+    assert "no readable checkpoint" in again.said
+    assert "previous.ckpt, 640 images" in again.said
+    assert_equal(state(straight), state(again))
+    assert rows(straight) == rows(again)
+
+
+def test_two_variants_stand_side_by_side_under_names_of_their_own(tmp_path):
+    variants = [["objective=minimax"], ["objective=nonsaturating"], ["objective.discriminator.real_label=0.9"]]
+    records = [run(tmp_path, *variant, "images=640") for variant in variants]
+    names = [record.folder.parent.name for record in records]
+    assert len(set(names)) == 3
+    assert names[0].startswith("digits-mlp-minimax-")
+    assert names[1].startswith("digits-mlp-nonsaturating-")
+    losses = [next(row for row in rows(record) if "discriminator/adversarial" in row) for record in records]
+    assert losses[1]["discriminator/adversarial"] != losses[2]["discriminator/adversarial"]
+
+
+def test_a_run_leaves_behind_what_is_promised(tmp_path):
+    record = run(tmp_path, "logger=wandb", "logger.mode=offline")
+    names = {path.name for path in record.folder.iterdir()}
+    assert names == {
+        "config.yaml",
+        "provenance.json",
+        "metrics.jsonl",
+        "summary.json",
+        "samples",
+        "checkpoints",
+        "wandb",
+    }
+    assert {p.name for p in record.samples.iterdir()} == {"real.png", "000000000.png", "000000640.png", "000001280.png"}
+    assert {p.name for p in record.checkpoints.iterdir()} >= {"last.ckpt", "previous.ckpt"}
+    summary = record.summary
+    assert summary["status"] == "finished"
+    assert summary["exit"] == 0
+    assert set(summary["final"]) == {
+        "fid_digits_900_train",
+        "inception_score_digits_900_train",
+        "coverage_digits_900_train",
+    }
+    contract = summary["final"]["fid_digits_900_train"]["contract"]
+    assert (contract["n_real"], contract["n_fake"], contract["split"], contract["weights"]) == (
+        897,
+        900,
+        "train",
+        "averaged",
+    )
+    assert set(summary["anchors"]) == {"real", "10 memorised", "100 memorised", "class means + noise"}
+    provenance = json.loads((record.folder / "provenance.json").read_text())
+    assert provenance["exit"] == 0
+    assert provenance["data"]["sizes"] == {"train": 897, "validation": 450, "test": 450}
+    config = (record.folder / "config.yaml").read_text()
+    assert "network: ${architecture.generator}" in config
+    assert "choice:" in config
+    measured = [row for row in record.rows() if "fid_digits_900_train" in row]
+    assert [row["images"] for row in measured] == [0, 640, 1280]
+
+
+def test_the_offline_wandb_run_reads_back_whole(tmp_path):
+    record = run(tmp_path, "logger=wandb", "logger.mode=offline")
+    assert "wandb sync" in record.said
+    (folder,) = (record.folder / "wandb").glob("offline-run-*")
+    out = subprocess.run(
+        [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    events = [json.loads(line) for line in out.splitlines()]
+    started = next(e["run"] for e in events if e["type"] == "run")
+    config = started["config"]["update"]
+    assert config["objective"]["discriminator"]["_target_"] == "saddlepoint.objective.nonsaturating.discriminator"
+    assert config["provenance"]["data"]["classes"] == 10
+    history = [e["history"] for e in events if e["type"] == "history"]
+    text = json.dumps(history)
+    local = list(record.rows())
+    for key in ("discriminator/adversarial", "generator/adversarial", "fid_digits_900_train",
+                "inception_score_digits_900_train", "images", "samples"):  # fmt: skip
+        assert key in text, key
+    assert str(local[0]["fid_digits_900_train"])[:12] in text
+    assert '"images"' in json.dumps([e for e in events if e["type"] == "metric"]), "the axis"
+
+
+def test_a_dead_server_makes_the_run_an_offline_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    record = run(tmp_path, "logger=wandb", "logger.mode=online", "logger.timeout=2", "images=640")
+    assert "tracked offline" in record.said
+    assert record.summary["status"] == "finished"
+    assert list((record.folder / "wandb").glob("offline-run-*"))
+
+
+def test_data_without_an_extractor_train_without_scores_and_say_so(tmp_path):
+    record = run(tmp_path, "evaluation.extractor=null", "images=640")
+    assert "no scores" in record.said
+    assert record.summary["final"] == {}
+    assert not any("fid" in key for row in record.rows() for key in row)
+
+
+@pytest.mark.parametrize(
+    "pieces", [["data=point", "architecture=dirac", "prior.z.dim=1"], ["data=gaussians", "data.number=2000"]], ids=str
+)
+def test_points_are_played_scored_and_drawn(tmp_path, pieces):
+    small = [o for o in pieces if "dirac" in o]
+    overrides = [*pieces, "evaluation.n=500", "images=640"]
+    if small:
+        from runs import train as _train  # the dirac pieces have no widths
+
+        from saddlepoint.command.compose import compose
+
+        record = _train(compose([o for o in SMALL if "widths" not in o] + overrides + [f"outputs={tmp_path}"]))
+    else:
+        record = run(tmp_path, *overrides)
+    assert record.summary["status"] == "finished"
+    assert any(key.startswith("fid_identity_") for key in record.summary["final"])
+    assert not any("inception_score" in key for key in record.summary["final"])
+    assert all(math.isfinite(score["value"]) for score in record.summary["final"].values())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["images=32"], "batch"),
+        (["architecture.generator.latent=50"], "latent"),
+        (["architecture.generator.shape=[3,8,8]"], "makes"),
+        (["architecture.discriminator.shape=[3,8,8]"], "discriminator does not take"),
+        (["architecture=conv28"], "28 x 28"),
+        (["device=cuda"], "device=cuda is not there"),
+        (["devices=2"], "one device"),
+        (["logger=wandb", "logger.mode=loud"], "online, offline"),
+        (["game.players.generator.every=0"], "every=0"),
+        (["batch=63", "game.players.discriminator.accumulate=2"], "accumulate=2"),
+    ],
+)
+def test_bad_input_is_refused_in_a_line_and_leaves_nothing(tmp_path, overrides, message):
+    if overrides == ["device=cuda"] and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    if overrides == ["architecture=conv28"]:
+        from saddlepoint.command.compose import compose
+        from saddlepoint.command.train import train
+
+        with pytest.raises(Mistake, match=message):
+            train(compose([o for o in SMALL if "widths" not in o] + overrides + [f"outputs={tmp_path}"]))
+    else:
+        with pytest.raises(Mistake, match=message):
+            run(tmp_path, *overrides)
+    assert not list(tmp_path.glob("*/seed0"))
+
+
+def test_an_output_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Mistake, match="cannot write"):
+        run(tmp_path / "file")
+
+
+def test_a_full_disk_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+    save, calls = torch.save, []
+
+    def full(*args, **kwargs):
+        calls.append(1)
+        if len(calls) > 1:
+            raise OSError(28, "No space left on device")
+        save(*args, **kwargs)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(Mistake, match=r"No space left on device.*Free some space"):
+        run(tmp_path, "metric=[]")
+    monkeypatch.undo()
+    (folder,) = tmp_path.glob("*/seed0")
+    assert Run(folder).summary["status"] == "failed"
+    straight = run(tmp_path / "b", "metric=[]")
+    assert_equal(state(straight), state(run(tmp_path, "metric=[]")))

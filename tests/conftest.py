@@ -1,0 +1,57 @@
+"""One thread, no network, no file outside a temporary folder: what every test and each process it starts gets."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+QUIET = {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}
+FOLDERS = {  # variable -> where it points, below the session's temporary home
+    "SADDLEPOINT_CACHE": "cache/saddlepoint",
+    "XDG_CACHE_HOME": "cache",
+    "XDG_CONFIG_HOME": "config",
+    "XDG_DATA_HOME": "data",
+    "WANDB_DIR": "wandb",
+    "WANDB_CACHE_DIR": "cache/wandb",
+    "WANDB_CONFIG_DIR": "config/wandb",
+    "WANDB_DATA_DIR": "data/wandb",
+    "MPLCONFIGDIR": "config/matplotlib",
+    "TORCH_HOME": "cache/torch",
+}
+HOME = "SADDLEPOINT_TEST_HOME"  # set by the first process of the session; its workers find it
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before anything is imported that reads the environment."""
+    os.environ.update({**THREADS, **QUIET})
+    if HOME not in os.environ:
+        os.environ[HOME] = tempfile.mkdtemp(prefix="saddlepoint-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(HOME), ignore_errors=True))
+    for variable, folder in FOLDERS.items():
+        path = Path(os.environ[HOME], folder)
+        path.mkdir(parents=True, exist_ok=True)
+        os.environ[variable] = str(path)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """One thread, where a test has torch already; none is loaded for those that have not."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The root of the checkout."""
+    return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def shared_cache() -> Path:
+    """The session's cache of extractor weights and reference statistics."""
+    return Path(os.environ["SADDLEPOINT_CACHE"])

@@ -1,0 +1,46 @@
+import torch
+from sklearn.datasets import load_digits
+
+from saddlepoint.data.digits import SIZES, Digits, stratified
+
+
+def test_the_splits_are_all_of_the_digits_once():
+    data, (images, labels) = Digits(), load_digits(return_X_y=True)
+    splits = [data.split(name) for name in SIZES]
+    assert [len(split) for split in splits] == [897, 450, 450]
+    joined = sorted((y, *x.flatten().tolist()) for s in splits for x, y in zip(s.x, s.y.tolist(), strict=True))
+    assert joined == sorted(
+        (int(y), *(round(v * 255 / 16) for v in x)) for x, y in zip(images.tolist(), labels, strict=True)
+    )
+
+
+def test_the_splits_share_no_item():
+    parts = stratified(torch.from_numpy(load_digits().target), "digits").split([897, 450, 450])
+    assert torch.cat(parts).sort().values.equal(torch.arange(1797))
+
+
+def test_each_split_holds_each_class_in_its_share():
+    counts = torch.from_numpy(load_digits().target).bincount()
+    for name, size in SIZES.items():
+        share = counts * size / 1797
+        assert (Digits().split(name).y.bincount() - share).abs().max() <= 2
+
+
+def test_the_split_is_the_same_for_every_seed_and_every_version():
+    described = Digits(seed=1, batch=3).describe()
+    assert described == Digits(seed=2).describe()
+    assert described["shape"] == [1, 8, 8]
+    assert described["classes"] == 10
+    assert {name: digest[:16] for name, digest in described["sha256"].items()} == {
+        "train": "81c3199b8f33e1f0",
+        "validation": "7e85f1b5deaac3bd",
+        "test": "c2b7bd555e369b18",
+    }
+
+
+def test_the_seed_orders_the_stream():
+    first, again, other = (next(Digits(seed=seed, batch=50).stream()) for seed in (1, 1, 2))
+    assert first.x.equal(again.x)
+    assert not first.x.equal(other.x)
+    assert first.x.min() == -1
+    assert first.x.max() == 1

@@ -1,0 +1,405 @@
+import json
+import os
+import pickle
+import shutil
+import struct
+import subprocess
+import sys
+import zipfile
+import zlib
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from saddlepoint.data import listing as listing_module
+from saddlepoint.data import picture as picture_module
+from saddlepoint.data.image_folder import ImageFolder
+from saddlepoint.data.listing import describe, listing
+from saddlepoint.error import Mistake
+
+CIFAR = Path(os.environ.get("SADDLEPOINT_DATA", Path(__file__).parents[3] / "shared" / "data")) / "cifar10-train.zip"
+SPLITS = ("train", "validation", "test")
+
+
+def noise(seed, height=6, width=6, channels=3):
+    values = np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
+    return values if channels > 1 else values[..., 0]
+
+
+def saved(path, pixels, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """30 images of 6x6, ten in each of three class folders."""
+    for i in range(30):
+        saved(tmp_path / "images" / "cab"[i % 3] / f"{i:02}.png", noise(i))
+    (tmp_path / "images" / "readme.txt").write_text("not an image")
+    return tmp_path / "images"
+
+
+def packed(folder, prefix="", to="images.zip"):
+    path = folder.parent / to
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                archive.write(file, prefix + file.relative_to(folder).as_posix())
+    return path
+
+
+def content(data):
+    return {name: (data.split(name).sha256, len(data.split(name))) for name in SPLITS}
+
+
+def rows(split):
+    batches = list(split.batches(7))
+    return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
+
+
+def test_the_images_and_classes_are_those_of_the_files(folder):
+    data = ImageFolder(folder)
+    assert data.shape == (3, 6, 6)
+    assert data.classes == 3
+    found = {}
+    for name in SPLITS:
+        x, y = rows(data.split(name))
+        for image, label in zip(x, y.tolist(), strict=True):
+            found[image.permute(1, 2, 0).numpy().tobytes()] = label
+    assert found == {noise(i).tobytes(): "abc".index("cab"[i % 3]) for i in range(30)}
+
+
+def test_the_split_is_decided_by_the_names_alone(folder):
+    data = ImageFolder(folder, validation=0.2, test=0.1, seed=1)
+    assert data.describe()["sizes"] == {"train": 21, "validation": 6, "test": 3}
+    assert data.describe() == ImageFolder(folder, validation=0.2, test=0.1, seed=2, batch=3).describe()
+    names = sorted((f"{'cab'[i % 3]}/{i:02}.png" for i in range(30)), key=lambda n: sha256(n.encode()).digest())
+    wanted = [noise(int(name[2:4])).tobytes() for name in names]
+    stored = [x.permute(1, 2, 0).numpy().tobytes() for name in reversed(SPLITS) for x in data.split(name).x]
+    assert stored == wanted
+    assert ImageFolder(folder, validation=0, test=0).describe()["sizes"] == {"train": 28, "validation": 1, "test": 1}
+
+
+def test_folder_zip_and_dataset_json_hold_the_same_data(folder):
+    plain = content(ImageFolder(folder))
+    assert content(ImageFolder(packed(folder))) == plain
+    assert content(ImageFolder(packed(folder, "images/"))) == plain  # a zip of one folder
+    assert content(ImageFolder(folder.parent / "images")) == plain
+    labels = [[f"{c}/{i:02}.png", "abc".index(c)] for i in range(30) for c in "cab"[i % 3]]
+    (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
+    assert content(ImageFolder(folder)) == plain
+    assert content(ImageFolder(packed(folder))) == plain
+    assert content(ImageFolder(packed(folder, "images/"))) == plain
+
+
+def test_a_dataset_json_overrules_the_folders(folder):
+    labels = {f"{'cab'[i % 3]}/{i:02}.png": i % 7 for i in range(30)}
+    (folder / "dataset.json").write_text(json.dumps({"labels": list(labels.items())}))
+    assert ImageFolder(folder).classes == 7
+    (folder / "dataset.json").write_text(json.dumps({"labels": None}))
+    data = ImageFolder(folder)
+    assert data.classes is None
+    assert next(data.stream()).y is None
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_streaming_from_disk_equals_memory(folder, workers, zipped):
+    place = packed(folder) if zipped else folder
+    options = {"folder": place, "seed": 4, "batch": 10, "size": 5}
+    memory, disk = ImageFolder(**options), ImageFolder(**options, memory=0, workers=workers)
+    assert not disk.split("train").resident
+    assert memory.split("train").resident
+    before = torch.get_rng_state()
+    streams = memory.stream(17), disk.stream(17)
+    for held, read in islice(zip(*streams, strict=True), 6):  # crosses epochs: train holds 24
+        assert held.x.equal(read.x)
+        assert held.y.equal(read.y)
+        assert read.x.dtype == torch.float32
+    streams[1].close()
+    assert torch.get_rng_state().equal(before)
+    assert disk.describe()["sha256"] == dict.fromkeys(SPLITS)
+    assert content(disk) == content(memory)
+    assert disk.describe() == memory.describe()
+
+
+def test_each_process_opens_its_own_zip(folder, monkeypatch):
+    found = listing(packed(folder))
+    mine = found.archive
+    assert found.archive is mine
+    assert pickle.loads(pickle.dumps(found)).archive is not mine  # a process that was spawned
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert found.archive is not mine  # a process that was forked
+
+
+def test_memory_is_the_border_between_the_two(folder):
+    size = 30 * 3 * 6 * 6
+    assert ImageFolder(folder, memory=size).split("train").resident
+    assert not ImageFolder(folder, memory=size - 1, workers=0).split("train").resident
+
+
+def test_the_middle_square_is_cut_out_and_resized(tmp_path):
+    wide = noise(0, height=8, width=14)
+    for i in range(3):
+        saved(tmp_path / f"{i}.png", wide)
+    x = ImageFolder(tmp_path, size=8).split("train").x[0]
+    assert x.permute(1, 2, 0).numpy().tolist() == wide[:, 3:11].tolist()
+    for i in range(3):
+        saved(tmp_path / "tall" / f"{i}.png", wide.transpose(1, 0, 2))
+    x = ImageFolder(tmp_path / "tall", size=8).split("train").x[0]
+    assert x.permute(2, 1, 0).numpy().tolist() == wide[:, 3:11].tolist()
+    shutil.rmtree(tmp_path / "tall")
+    x = ImageFolder(tmp_path, size=4).split("train").x[0]
+    wanted = Image.fromarray(wide[:, 3:11]).resize((4, 4), Image.Resampling.LANCZOS)
+    assert x.permute(1, 2, 0).numpy().tolist() == np.asarray(wanted).tolist()
+    fine = np.indices((64, 64)).sum(0) % 2 * 255  # a chessboard of single pixels is grey from afar: antialiased
+    for i in range(3):
+        saved(tmp_path / f"{i}.png", fine.astype(np.uint8))
+    x = ImageFolder(tmp_path, size=8, channels=1).split("train").x[0]
+    assert (x[:, 2:-2, 2:-2].float() - 127.5).abs().max() <= 2
+
+
+def test_channels_are_converted_as_stated(tmp_path):
+    colour, grey = noise(0), noise(1, channels=1)
+    glass = np.dstack([colour, np.zeros((6, 6), np.uint8)])
+    for i, pixels in enumerate((colour, grey, glass)):
+        saved(tmp_path / f"{i}.png", pixels)
+    found = {}
+    for channels in (1, 3):
+        data = ImageFolder(tmp_path, channels=channels)
+        assert data.shape == (channels, 6, 6)
+        found[channels] = {s.x[0].permute(1, 2, 0).numpy().tobytes() for s in map(data.split, SPLITS)}
+    luma = (colour.astype(int) @ np.array([19595, 38470, 7471]) + 0x8000) >> 16  # ITU-R 601-2
+    assert found[1] == {luma.astype(np.uint8).tobytes(), grey.tobytes(), bytes([255] * 36)}
+    assert found[3] == {colour.tobytes(), grey[..., None].repeat(3, 2).tobytes(), bytes([255] * 108)}
+
+
+def test_a_photograph_is_turned_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lay on its side
+    for i in range(3):
+        saved(tmp_path / f"{i}.png", noise(0), exif=exif)
+    x = ImageFolder(tmp_path).split("train").x[0]
+    assert x.permute(1, 2, 0).numpy().tolist() == np.rot90(noise(0), -1).tolist()
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg", "JPG", "bmp", "webp"])
+def test_every_stated_kind_of_file_is_read(tmp_path, suffix):
+    for i in range(3):
+        saved(tmp_path / f"{i}.{suffix}", np.full((6, 6, 3), 100, np.uint8))
+    x = ImageFolder(tmp_path).split("train").x
+    assert (x.int() - 100).abs().max() <= 2
+
+
+def test_describing_imports_no_torch(folder):
+    code = (
+        "import sys; from saddlepoint.data.listing import describe; print(describe(sys.argv[1], None, 3));"
+        "assert not {'torch', 'numpy', 'pytorch_lightning'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "{'shape': [3, 6, 6], 'classes': 3}"
+    assert describe(folder, 4, 1) == {"shape": [1, 4, 4], "classes": 3}
+
+
+def test_the_facts_are_checked_and_the_extractor_follows_them(folder, tmp_path):
+    described = describe(folder)
+    data = ImageFolder(folder, **described)
+    data.setup()
+    assert data.extractor == "trained"
+    assert ImageFolder(folder, extractor="identity").extractor == "identity"
+    with pytest.raises(Mistake, match=r"data\.shape=\[3,6,6\] data\.classes=4 .*data\.classes=3"):
+        ImageFolder(folder, shape=[3, 6, 6], classes=4).setup()
+    with pytest.raises(Mistake, match=r"data\.shape=\[3,5,5\].*data\.shape=\[3,6,6\]"):
+        ImageFolder(folder, shape=[3, 5, 5], classes=3).setup()
+    for i in range(3):
+        saved(tmp_path / "flat" / f"{i}.png", noise(i))
+    assert ImageFolder(tmp_path / "flat").extractor is None
+
+
+def test_hidden_files_and_those_of_macs_are_left_out(folder):
+    before = content(ImageFolder(folder))
+    saved(folder / "a" / "._1.png", noise(99))
+    saved(folder / "__MACOSX" / "1.png", noise(99))
+    saved(folder / ".trash" / "1.png", noise(99))
+    assert content(ImageFolder(folder)) == before
+    assert content(ImageFolder(packed(folder))) == before
+
+
+def test_linked_class_folders_are_followed_and_circles_left(folder, tmp_path):
+    before = content(ImageFolder(folder))
+    shutil.move(folder / "a", tmp_path / "elsewhere")
+    (folder / "a").symlink_to(tmp_path / "elsewhere")
+    (folder / "b" / "circle").symlink_to(folder)
+    assert content(ImageFolder(folder)) == before
+
+
+def told(*arguments, **options):
+    with pytest.raises(Mistake) as caught:
+        ImageFolder(*arguments, **options).setup()
+    message = str(caught.value)
+    assert message.count("\n") <= 1
+    return message
+
+
+def test_a_folder_that_is_not_there_or_holds_nothing_is_named(tmp_path):
+    assert "data.folder=<a folder or .zip of images>" in told(None)
+    assert f"{tmp_path}/none: no such folder or zip" in told(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    assert f"{tmp_path}/empty holds no images" in told(tmp_path / "empty")
+    assert f"{tmp_path}/empty.zip holds no images" in told(packed(tmp_path / "empty", to="empty.zip"))
+    (tmp_path / "bad.zip").write_bytes(b"PK not really")
+    assert "bad.zip is neither a folder nor a readable zip" in told(tmp_path / "bad.zip")
+
+
+def test_images_of_mixed_sizes_are_named_with_a_remedy(folder):
+    saved(folder / "b" / "odd.png", noise(0, 9, 7))
+    for options in ({}, {"memory": 0, "workers": 0}):
+        message = told(folder, **options)
+        assert f"{folder}/a/01.png is 6x6, {folder}/b/odd.png is 7x9" in message
+        assert "data.size=6" in message
+    assert ImageFolder(folder, size=6).describe()["sizes"]["train"] == 25
+
+
+def test_images_that_are_not_square_are_named_with_a_remedy(tmp_path):
+    for i in range(3):
+        saved(tmp_path / f"{i}.png", noise(i, 9, 7))
+    assert f"{tmp_path}/0.png is 7x9, not square. Say data.size=7" in told(tmp_path)
+
+
+def cut(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def scribble(path):
+    path.write_bytes(b"no image at all")
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("spoil", [cut, scribble])
+@pytest.mark.parametrize("place", ["a/01.png", "c/27.png"])
+def test_an_image_that_cannot_be_read_is_named(folder, zipped, spoil, place):
+    spoil(folder / place)
+    message = told(packed(folder) if zipped else folder)
+    assert f"{':' if zipped else '/'}{place} cannot be read" in message
+    assert "Replace it or take it out" in message
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_worker_that_meets_a_broken_image_tells_it_in_one_line(folder, workers):
+    cut(folder / "c" / "27.png")
+    data = ImageFolder(folder, size=6, memory=0, workers=workers)
+    with pytest.raises(Mistake, match=r"^[^\n]*c/27\.png cannot be read: [^\n]*$"):
+        content(data)
+
+
+def test_a_zip_with_damaged_bytes_names_the_member(folder):
+    path = packed(folder)
+    with zipfile.ZipFile(path) as archive:
+        member = archive.getinfo("b/02.png")
+    with path.open("r+b") as file:
+        file.seek(member.header_offset + 30 + len(member.filename) + member.file_size // 2)
+        file.write(b"\0\1\2\3")
+    assert "images.zip:b/02.png cannot be read" in told(path)
+
+
+@pytest.mark.parametrize("name", ["../out.png", "a/../../out.png", "/tmp/out.png"])
+def test_a_zip_that_points_outside_itself_is_refused(folder, name):
+    path = packed(folder)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.write(folder / "a" / "01.png", "placeholder")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.filelist[-1].filename = name
+        archive._didModify = True
+    assert repr(name) in told(path)
+    assert not (folder.parent / "out.png").exists()
+
+
+def test_files_too_large_to_be_pictures_are_refused(folder, monkeypatch):
+    path = packed(folder)
+    monkeypatch.setattr(listing_module, "LIMIT", 50)
+    for place in (folder, path):
+        assert "a/01.png has " in told(place)
+    monkeypatch.undo()
+    monkeypatch.setattr(picture_module, "PIXELS", 35)
+    for place in (folder, path):
+        assert "6x6 pixels are more than 35" in told(place)
+
+
+def test_a_small_file_of_very_many_pixels_is_refused_unread(tmp_path):
+    for i in range(3):
+        Image.new("L", (8, 8)).save(tmp_path / f"{i}.png")
+    image = bytearray((tmp_path / "1.png").read_bytes())
+    image[16:24] = struct.pack(">II", 60_000, 60_000)
+    image[29:33] = struct.pack(">I", zlib.crc32(image[12:29]))
+    (tmp_path / "1.png").write_bytes(image)
+    assert "1.png cannot be read" in told(tmp_path, size=8)
+
+
+def test_sixteen_bits_are_refused_rather_than_clipped(tmp_path):
+    for i in range(3):
+        Image.fromarray(np.full((6, 6), 40_000, np.uint16)).save(tmp_path / f"{i}.png")
+    assert "more than 8 bits" in told(tmp_path, channels=1)
+
+
+def test_folders_that_leave_the_classes_unclear_are_refused(folder):
+    saved(folder / "lost.png", noise(0))
+    assert f"{folder}/lost.png lies beside class folders" in told(folder)
+    (folder / "lost.png").unlink()
+    saved(folder / "b" / "deep" / "1.png", noise(0))
+    assert f"{folder}/b/deep/1.png lies two folders deep" in told(folder)
+
+
+@pytest.mark.parametrize(
+    ("written", "wanted"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "cannot be read"),
+        ('{"labels": [1, 2]}', "cannot be read"),
+        ('{"labels": [["a/01.png", 0]]}', "has no label for a/04.png"),
+        (0.5, "labels a/01.png 0.5: a label is a whole number"),
+        (-1, "labels a/01.png -1: a label is a whole number"),
+        ("more", "labels 1 images that are not there: z.png"),
+    ],
+)
+def test_a_dataset_json_that_does_not_fit_is_named(folder, written, wanted):
+    labels = {f"{'cab'[i % 3]}/{i:02}.png": 0 for i in range(30)}
+    if isinstance(written, float | int):
+        labels["a/01.png"] = written
+    if written == "more":
+        labels["z.png"] = 0
+    text = written if str(written)[0] in "{[" else json.dumps({"labels": list(labels.items())})
+    (folder / "dataset.json").write_text(text)
+    for place in (folder, packed(folder)):
+        message = told(place)
+        assert "dataset.json" in message
+        assert wanted in message
+
+
+def test_too_few_images_and_bad_numbers_are_refused(folder, tmp_path):
+    for i in range(2):
+        saved(tmp_path / "two" / f"{i}.png", noise(i))
+    assert "2 images are too few" in told(tmp_path / "two")
+    assert "data.channels=2: an image has 1 channel or 3" in told(folder, channels=2)
+    assert "leave no image to train on" in told(folder, validation=0.5, test=0.5)
+    assert "leave no image to train on" in told(folder, validation=-0.1)
+    assert "data.size=0" in told(folder, size=0)
+
+
+@pytest.mark.skipif(not CIFAR.is_file(), reason=f"no {CIFAR}: set SADDLEPOINT_DATA")
+def test_a_zip_of_fifty_thousand_images_streams_in_place():
+    assert describe(CIFAR) == {"shape": [3, 32, 32], "classes": 10}
+    data = ImageFolder(CIFAR, size=32, memory=0, workers=0, batch=20)
+    batch = next(data.stream(39_990))
+    assert data.describe()["sizes"] == {"train": 40_000, "validation": 5_000, "test": 5_000}
+    assert batch.x.shape == (20, 3, 32, 32)
+    assert -1 <= batch.x.min() < batch.x.max() <= 1
+    assert set(batch.y.tolist()) <= set(range(10))

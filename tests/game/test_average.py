@@ -1,0 +1,109 @@
+"""Laws of the moving average."""
+
+import copy
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from play import batches, fit, game
+from saddlepoint.game.average import Average
+from saddlepoint.objective import minimax
+from saddlepoint.schedule.step import Step
+
+
+def test_after_one_half_life_half_of_the_old_is_left():
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(network.weight)
+    average = Average(network, half_life=1000, warm_up=None)
+    nn.init.ones_(network.weight)
+    for images in range(100, 1001, 100):  # ten updates of a tenth each
+        average.update(network, images)
+    assert average.network.weight.item() == pytest.approx(0.5, abs=1e-6)
+    once = Average(nn.Linear(1, 1, bias=False), half_life=1000, warm_up=None)
+    nn.init.zeros_(once.network.weight)
+    once.update(network, 1000)  # or one of the whole: the period of updates is no matter
+    assert once.network.weight.item() == pytest.approx(0.5, abs=1e-6)
+
+
+def test_warm_up_holds_the_half_life_to_a_share_of_the_images_so_far():
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(network.weight)
+    average = Average(network, half_life=10_000, warm_up=0.1)
+    nn.init.ones_(network.weight)
+    average.update(network, 1000)  # half-life 100, ten of them
+    assert 1 - average.network.weight.item() == pytest.approx(2.0**-10, rel=1e-3)
+
+
+def test_the_half_life_may_be_a_schedule():
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(network.weight)
+    average = Average(network, half_life=Step(100, [200], 10), warm_up=None)
+    nn.init.ones_(network.weight)
+    average.update(network, 100)
+    assert average.network.weight.item() == pytest.approx(0.5, abs=1e-6)
+    average.update(network, 1100)
+    assert 1 - average.network.weight.item() == pytest.approx(0.25, abs=1e-6)
+
+
+def test_batch_norm_statistics_are_averaged_and_never_copied():
+    layer = nn.BatchNorm1d(1)
+    average = Average(layer, half_life=100, warm_up=None)
+    layer.running_mean.fill_(8.0)
+    layer.running_var.fill_(3.0)
+    average.update(layer, 100)
+    assert average.network.running_mean.item() == pytest.approx(4.0)
+    assert average.network.running_var.item() == pytest.approx(2.0)
+
+
+def test_reestimated_statistics_are_those_of_the_averaged_weights():
+    network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3, momentum=0.3))
+    average = Average(network, statistics="reestimated")
+    with torch.no_grad():
+        network[0].weight.mul_(5)
+    average.update(network, 100)
+    inputs = torch.randn(4, 50, 2)
+    average.reestimate((x,) for x in inputs)
+    hidden = average.network[0](inputs)
+    assert torch.allclose(average.network[1].running_mean, hidden.mean((0, 1)), atol=1e-5)
+    assert torch.allclose(average.network[1].running_var, hidden.var(1).mean(0), atol=1e-5)
+    assert not average.network[1].training
+    assert average.network[1].momentum == 0.3
+
+
+def test_a_game_reestimates_before_it_samples_and_the_live_network_feels_nothing():
+    follow = partial(Average, half_life=50, statistics="reestimated")
+    plays = game(minimax, g={"average": follow})
+    fit(plays, batches(5))
+    live = copy.deepcopy(plays.generator.network.state_dict())
+    assert plays.generator.average.stale
+    first = plays.sample(7)
+    assert not plays.generator.average.stale
+    assert torch.equal(first, plays.sample(7))
+    z = torch.randn(4000, 3)
+    hidden = plays.generator.average.network.network[0](z)
+    assert torch.allclose(plays.generator.average.network.network[1].running_mean, hidden.mean(0), atol=0.1)
+    assert all(torch.equal(value, live[key]) for key, value in plays.generator.network.state_dict().items())
+
+
+def test_an_average_stays_in_evaluation_mode_and_never_asks_for_gradients():
+    average = Average(nn.Sequential(nn.Linear(1, 1), nn.Dropout()))
+    average.train()
+    assert not any(module.training for module in average.modules())
+    assert not any(parameter.requires_grad for parameter in average.parameters())
+
+
+@pytest.mark.parametrize("player", ["d", "g"])
+def test_any_player_may_keep_an_average(player):
+    plays = game(minimax, **{player: {"average": partial(Average, half_life=1e-3, warm_up=None)}})
+    fit(plays, batches(3))
+    owner = plays.discriminator if player == "d" else plays.generator
+    for ours, theirs in zip(owner.average.network.parameters(), owner.network.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-6)  # a tiny half-life: it follows at once
+    assert (plays.generator if player == "d" else plays.discriminator).average is None
+
+
+def test_an_unknown_way_to_statistics_is_refused():
+    with pytest.raises(ValueError, match="averaged or reestimated"):
+        Average(nn.Linear(1, 1), statistics="copied")

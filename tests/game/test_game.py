@@ -1,0 +1,272 @@
+"""Laws of the game, whatever is played in it."""
+
+import copy
+from functools import partial
+from importlib import import_module
+
+import pytest
+import torch
+from torch import nn
+
+from play import RULES, Critic, Maker, Watch, batches, fit, game, networks
+from saddlepoint.objective import hinge, minimax, nonsaturating, relativistic
+from saddlepoint.regularizer.gradient_penalty import GradientPenalty
+from saddlepoint.regularizer.r1 import R1
+from saddlepoint.regularizer.r2 import R2
+from saddlepoint.regularizer.regularizer import Regularizer
+from saddlepoint.schedule.linear import Linear
+from saddlepoint.schedule.step import Step
+from saddlepoint.turn import Batch
+
+OBJECTIVES = ["minimax", "nonsaturating", "least_squares", "hinge", "wasserstein", "relativistic"]
+TERMS = {"r1": R1, "r2": R2, "gradient_penalty": GradientPenalty}
+SETS = [
+    (),
+    ("r1",),
+    ("r2",),
+    ("gradient_penalty",),
+    ("r1", "r2"),
+    ("r1", "gradient_penalty"),
+    ("r1", "r2", "gradient_penalty"),
+]
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("terms", SETS, ids="+".join)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_plays_a_finite_round_with_every_set_of_penalties_under_every_rule(objective, terms, rule):
+    plays = game(import_module(f"saddlepoint.objective.{objective}"), {name: TERMS[name]() for name in terms}, rule)
+    before = copy.deepcopy(plays.state_dict())
+    fit(plays, batches(1))
+    assert set(plays.observed["discriminator"][0]) == {"adversarial", *terms}
+    assert all(torch.isfinite(value).all() for value in plays.state_dict().values())
+    for player in plays.players:
+        keys = [key for key in before if key.startswith(f"players.{player}.network") and key.endswith("weight")]
+        assert any(not torch.equal(before[key], plays.state_dict()[key]) for key in keys)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("mover", ["discriminator", "generator"])
+def test_a_turn_moves_only_its_player(mover, rule):
+    other = {"discriminator": "generator", "generator": "discriminator"}[mover]
+    plays = game(hinge, {"r1": R1()}, rule, **{other[0]: {"every": 10**9}})
+    before = copy.deepcopy(dict(plays.named_parameters()))
+    fit(plays, batches(3))
+    for name, parameter in plays.named_parameters():
+        moved = not torch.equal(parameter, before[name])
+        if name.startswith(f"players.{other}"):
+            assert not moved, name
+            assert parameter.grad is None, name
+    assert any(not torch.equal(p, before[n]) for n, p in plays.named_parameters() if n.startswith(f"players.{mover}"))
+
+
+def test_with_every_five_the_generator_first_moves_in_the_fifth_round():
+    plays = game(minimax, g={"every": 5})
+    weight = plays.generator.network.network[0].weight
+    seen = []
+    fit(plays, batches(11), [Watch(after=lambda g, i: seen.append(weight.detach().clone()))])
+    moved = [i + 1 for i in range(1, 11) if not torch.equal(seen[i], seen[i - 1])]
+    assert moved == [5, 10]
+    assert plays.rounds == 11
+    assert plays.images == 11 * 16
+
+
+def test_accumulating_in_parts_leaves_the_game_as_it_was():
+    torch.manual_seed(0)
+    nets = Maker(nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))), networks()[1]
+    ends = []
+    for parts in (1, 4):
+        own = copy.deepcopy(nets)
+        plays = game(
+            nonsaturating,
+            {"r1": R1(), "gp": GradientPenalty()},
+            nets=own,
+            d={"accumulate": parts},
+            g={"accumulate": parts},
+        )
+        fit(plays, batches(5))
+        ends.append(nn.utils.parameters_to_vector(plays.parameters()))
+    assert torch.allclose(ends[0], ends[1], atol=1e-6)
+
+
+def test_a_batch_that_cannot_be_split_evenly_is_refused():
+    with pytest.raises(ValueError, match="16 cannot be split in accumulate=3"):
+        fit(game(minimax, d={"accumulate": 3}), batches(1))
+
+
+def test_a_term_that_looks_at_the_whole_batch_forbids_accumulation():
+    class Whole(Regularizer):
+        coupled = True
+
+    with pytest.raises(ValueError, match="whole: accumulate=2"):
+        game(minimax, {"whole": Whole()}, d={"accumulate": 2})
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_clipping_bounds_the_gradient_that_is_followed(rule):
+    free, bound = game(minimax, rule=rule), game(minimax, rule=rule, d={"clip": 1e-2})
+    bound.load_state_dict(free.state_dict())
+    moves = []
+    for plays in (free, bound):
+        start = nn.utils.parameters_to_vector(plays.discriminator.network.parameters()).detach().clone()
+        fit(plays, batches(1))
+        moves.append(nn.utils.parameters_to_vector(plays.discriminator.network.parameters()) - start)
+    assert moves[1].norm().item() == pytest.approx(0.1 * 1e-2, rel=1e-3)  # SGD with lr 0.1
+    assert torch.allclose(moves[1] / moves[1].norm(), moves[0] / moves[0].norm(), atol=1e-3)
+    assert bound.report()["discriminator/gradient_norm"] == pytest.approx(
+        free.report()["discriminator/gradient_norm"], rel=1e-4
+    )
+
+
+def test_schedules_move_learning_rates_betas_and_weights_by_images():
+    adam = partial(torch.optim.Adam, lr=Linear(1.0, 0.0, images=160), betas=(Step(0.5, [32], 0.5), 0.9))
+    plays = game(minimax, {"r1": R1(Linear(10.0, 0.0, images=160))}, optimizer=adam)
+    seen = []
+
+    def after(g, i):
+        (group,) = g.optimizers(use_pl_optimizer=False)[0].param_groups
+        seen.append((group["lr"], group["betas"]))
+
+    fit(plays, batches(12), [Watch(after=after)])
+    assert [lr for lr, _ in seen] == pytest.approx([max(1 - 0.1 * i, 0) for i in range(12)])
+    assert [betas for _, betas in seen[:3]] == [(0.5, 0.9), (0.5, 0.9), (0.25, 0.9)]
+    assert plays.observed["discriminator"][0]["r1"].item() == 0.0
+
+
+def test_the_discriminator_sees_real_then_fake_whatever_the_penalties():
+    order = []
+
+    class Recorder(nn.Module):
+        def forward(self, x):
+            order.append(float(x.detach().mean()))
+            return x
+
+    critic = Critic(Recorder(), nn.Linear(2, 1))
+    maker = Maker(nn.Linear(3, 2))
+    nn.init.zeros_(maker.network.weight)
+    nn.init.constant_(maker.network.bias, -7.0)
+    plays = game(hinge, {"r2": R2(), "gp": GradientPenalty()}, nets=(maker, critic), g={"every": 10**9})
+    fit(plays, [Batch(torch.full((4, 2), 5.0))])
+    assert order[:2] == [5.0, -7.0]
+    assert -7 < order[2] < 5
+
+
+def test_an_objective_gets_only_the_sides_that_it_names():
+    asked = []
+
+    class Recorder(nn.Module):
+        def forward(self, x):
+            asked.append(x)
+            return x
+
+    plays = game(nonsaturating, nets=(Maker(nn.Linear(3, 2)), Critic(Recorder(), nn.Linear(2, 1))))
+    fit(plays, batches(1))
+    assert len(asked) == 3  # real and fake for D, fake alone for G
+    plays = game(relativistic, nets=(Maker(nn.Linear(3, 2)), Critic(Recorder(), nn.Linear(2, 1))))
+    fit(plays, batches(1))
+    assert len(asked) == 3 + 4
+
+
+def test_input_gradients_are_taken_only_where_a_due_penalty_asks_for_them():
+    seen = []
+
+    class Recorder(nn.Module):
+        def forward(self, x):
+            seen.append(x.requires_grad)
+            return x
+
+    def played(terms):
+        seen.clear()
+        critic = Critic(Recorder(), nn.Linear(2, 1))
+        fit(game(minimax, terms, nets=(Maker(nn.Linear(3, 2)), critic), g={"every": 10**9}), batches(2))
+        return list(seen)
+
+    assert played({}) == [False] * 4
+    assert played({"r1": R1(every=2)}) == [True, False, False, False]
+    assert played({"r2": R2()}) == [False, True, False, True]
+
+
+def test_a_penalty_draws_nothing_that_the_latents_would_miss():
+    """With and without interpolation coefficients the generator starts from the same latents."""
+    latents = []
+    for terms in ({}, {"gp": GradientPenalty()}):
+        plays = game(minimax, terms)
+        fit(plays, batches(4))
+        latents.append(plays.prior.sample(3, plays.streams["latent"])["z"])
+    assert torch.equal(*latents)
+
+
+def test_a_generator_may_play_on_a_multiple_of_the_batch():
+    sizes = []
+
+    class Recorder(nn.Module):
+        def forward(self, x):
+            sizes.append(len(x))
+            return x
+
+    plays = game(hinge, nets=(Maker(nn.Linear(3, 2)), Critic(Recorder(), nn.Linear(2, 1))), g={"multiple": 2})
+    fit(plays, batches(1))
+    assert sizes == [16, 16, 32]
+    with pytest.raises(ValueError, match="same multiple"):
+        game(hinge, rule="simultaneous", g={"multiple": 2})
+
+
+def test_the_weight_of_an_objective_scales_its_gradient():
+    moves = []
+    torch.manual_seed(3)
+    nets = networks()
+    for weight in (1.0, 0.5):
+        own = copy.deepcopy(nets)
+        start = nn.utils.parameters_to_vector(own[1].parameters()).detach().clone()
+        fit(game(minimax, nets=own, d={"weight": weight}, g={"every": 10**9}), batches(1))
+        moves.append(nn.utils.parameters_to_vector(own[1].parameters()) - start)
+    assert torch.allclose(moves[1], moves[0] / 2, atol=1e-7)
+
+
+def test_a_player_without_an_objective_follows_its_regularizers_alone():
+    class Pull(Regularizer):
+        def forward(self, turn):
+            return turn.fake.x.square().mean()
+
+    plays = game(minimax)
+    plays.generator.objective, plays.generator.sides = None, ()
+    plays.generator.regularizers["pull"] = Pull()
+    fit(plays, batches(1))
+    assert set(plays.observed["generator"][0]) == {"pull"}
+    plays.generator.regularizers.pop("pull")
+    before = copy.deepcopy(plays.generator.network.state_dict())
+    fit(plays, batches(1))
+    assert plays.observed["generator"][0] == {}
+    assert all(torch.equal(v, before[k]) for k, v in plays.generator.network.named_parameters())
+
+
+def test_sampling_changes_no_mode_no_buffer_and_no_stream():
+    plays = game(minimax)
+    plays.train()
+    plays.generator.network.network[3].eval()  # a layer that its owner froze stays frozen
+    state, stream = copy.deepcopy(plays.state_dict()), plays.streams["latent"].state
+    rng = torch.get_rng_state()
+    first, second = plays.sample(9), plays.sample(9)
+    assert torch.equal(first, second)
+    assert plays.generator.network.training
+    assert not plays.generator.network.network[3].training
+    assert all(torch.equal(value, state[key]) for key, value in plays.state_dict().items())
+    assert torch.equal(plays.streams["latent"].state, stream)
+    assert torch.equal(torch.get_rng_state(), rng)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("every", 0), ("every", 2.5), ("multiple", 0), ("accumulate", -1), ("clip", 0)]
+)
+def test_settings_that_make_no_sense_are_refused_by_name(setting, value):
+    with pytest.raises(ValueError, match=setting):
+        game(minimax, d={setting: value})
+
+
+def test_an_objective_that_asks_for_something_else_than_sides_is_refused():
+    class Strange:
+        generator = staticmethod(lambda fake: fake.mean())
+        discriminator = staticmethod(lambda real, generated: real.mean())
+
+    with pytest.raises(ValueError, match="generated"):
+        game(Strange)

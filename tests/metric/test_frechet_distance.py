@@ -1,0 +1,159 @@
+"""The laws of the Frechet distance, and its parity with three implementations that are not ours."""
+
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from torch import Tensor
+
+from saddlepoint.metric.extractor import Features
+from saddlepoint.metric.frechet_distance import FrechetDistance, frechet_distance
+
+
+def spread(d: int, seed: int, n: int | None = None) -> Tensor:
+    """A covariance of full rank, or of rank n - 1."""
+    x = torch.randn(n or 4 * d, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.cov(x.T)
+
+
+def measured(real: Tensor, fake: Tensor, batch: int = 1000) -> float:
+    metric = FrechetDistance()
+    for part in real.split(batch):
+        metric.update(Features(part), real=True)
+    for part in fake.split(batch):
+        metric.update(Features(part), real=False)
+    return metric.compute().item()
+
+
+def drawn(n: int, d: int, seed: int) -> Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def distance_by_singular_values(x: Tensor, y: Tensor) -> float:
+    """tr((S1 S2)^(1/2)) is the nuclear norm of Xc Yc' over the root of both degrees of freedom: right at any rank."""
+    xc, yc = x - x.mean(0), y - y.mean(0)
+    trace = np.linalg.svd((xc @ yc.T).numpy(), compute_uv=False).sum() / ((len(x) - 1) * (len(y) - 1)) ** 0.5
+    spread = xc.square().sum() / (len(x) - 1) + yc.square().sum() / (len(y) - 1)
+    return float((x.mean(0) - y.mean(0)).square().sum() + spread - 2 * trace)
+
+
+@pytest.mark.parametrize("n", [None, 5], ids=["full rank", "rank 4"])
+def test_a_gaussian_is_at_no_distance_from_itself(n: int | None) -> None:
+    mu, sigma = torch.randn(20, dtype=torch.float64), spread(20, 0, n)
+    assert frechet_distance(mu, sigma, mu, sigma) < 1e-10 * sigma.trace()
+
+
+@pytest.mark.parametrize("n", [None, 5], ids=["full rank", "rank 4"])
+def test_a_shift_of_the_mean_costs_its_square(n: int | None) -> None:
+    mu, sigma, shift = torch.zeros(20), spread(20, 0, n), torch.linspace(-1, 2, 20)
+    assert frechet_distance(mu, sigma, mu + shift, sigma).item() == pytest.approx(shift.square().sum().item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(("s", "t"), [(1.0, 3.0), (0.5, 0.5), (0.0, 2.0), (1e-4, 1e3)])
+def test_two_round_gaussians_are_d_times_the_squared_difference_of_their_widths_apart(s: float, t: float) -> None:
+    d, mu = 7, torch.zeros(7)
+    eye = torch.eye(d, dtype=torch.float64)
+    assert frechet_distance(mu, s**2 * eye, mu, t**2 * eye).item() == pytest.approx(
+        d * (s - t) ** 2, rel=1e-12, abs=1e-12
+    )
+
+
+def test_diagonal_covariances_add_up_over_dimensions() -> None:
+    a, b = torch.tensor([1.0, 4.0, 0.0, 9.0, 0.0]), torch.tensor([4.0, 1.0, 2.0, 9.0, 0.0])
+    found = frechet_distance(torch.zeros(5), a.diag(), torch.zeros(5), b.diag())
+    assert found.item() == pytest.approx((a.sqrt() - b.sqrt()).square().sum().item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [None, 5], ids=["full rank", "rank 4"])
+def test_the_distance_is_symmetric(n: int | None) -> None:
+    a, b = (torch.zeros(20), spread(20, 0, n)), (torch.ones(20), spread(20, 1))
+    assert frechet_distance(*a, *b).item() == pytest.approx(frechet_distance(*b, *a).item(), rel=1e-12)
+
+
+def test_the_distance_agrees_with_three_implementations_that_are_not_ours() -> None:
+    from torch_fidelity.metric_fid import fid_statistics_to_metric
+    from torchmetrics.image.fid import _compute_fid
+
+    mu1, sigma1, mu2, sigma2 = torch.zeros(30).double(), spread(30, 0), torch.ones(30).double(), spread(30, 1)
+    ours = frechet_distance(mu1, sigma1, mu2, sigma2).item()
+    fidelity: Any = fid_statistics_to_metric(
+        {"mu": mu1.numpy(), "sigma": sigma1.numpy()}, {"mu": mu2.numpy(), "sigma": sigma2.numpy()}, False
+    )
+    root = scipy.linalg.sqrtm((sigma1 @ sigma2).numpy())
+    textbook = float((mu1 - mu2).square().sum() + sigma1.trace() + sigma2.trace()) - 2 * np.trace(root).real
+    assert ours == pytest.approx(fidelity["frechet_inception_distance"], rel=1e-10)
+    assert ours == pytest.approx(_compute_fid(mu1, sigma1, mu2, sigma2).item(), rel=1e-10)
+    assert ours == pytest.approx(textbook, rel=1e-8)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e3])
+@pytest.mark.parametrize("n", [400, 12], ids=["n > d", "n < d"])
+def test_the_distance_is_right_at_any_rank_and_scale(n: int, scale: float) -> None:
+    real, fake = drawn(300, 40, 0) * scale, (drawn(n, 40, 1) * 1.5 + 0.3) * scale
+    real[:, 7] = fake[:, 7] = 0  # a unit that never fires
+    real[:, 9] = 0  # one that fires for fakes alone
+    assert measured(real, fake) == pytest.approx(distance_by_singular_values(real, fake), rel=1e-9)
+
+
+def test_fakes_that_are_all_equal_are_measured() -> None:
+    real, fake = drawn(300, 40, 0), drawn(1, 40, 1).repeat(50, 1)
+    assert measured(real, fake) == pytest.approx(distance_by_singular_values(real, fake), rel=1e-9)
+    assert measured(fake, fake) == pytest.approx(0, abs=1e-12)
+
+
+def test_moments_are_those_of_numpy_whatever_the_batches() -> None:
+    x = drawn(101, 5, 0) + 100  # far from the origin: float32 sums would be wrong in the third digit
+    for batch in (1, 7, 101):
+        metric = FrechetDistance()
+        for part in x.split(batch):
+            metric.update(Features(part), real=True)
+        found = metric.reference(0)
+        np.testing.assert_allclose(found["mu"], x.numpy().mean(0), rtol=1e-13)
+        np.testing.assert_allclose(found["sigma"], np.cov(x.numpy(), rowvar=False), rtol=1e-9, atol=1e-10)
+
+
+def test_two_ranks_give_what_one_process_gives() -> None:
+    real, fake = drawn(50, 4, 0), drawn(60, 4, 1) * 2
+    ranks = []
+    for number in (0, 1):
+        ranks.append(FrechetDistance())
+        ranks[-1].update(Features(real[number::2]), real=True)
+        ranks[-1].update(Features(fake[number::2]), real=False)
+    others = iter([getattr(ranks[1], state)[0] for state in ranks[1]._reductions])
+    ranks[0].sync(dist_sync_fn=lambda mine, group: [mine, next(others)], distributed_available=lambda: True)
+    ranks[0]._to_sync = False
+    assert ranks[0].compute().item() == pytest.approx(measured(real, fake), rel=1e-12)
+
+
+def test_a_reference_stands_for_the_reals_and_is_not_summed_over_ranks() -> None:
+    real, fake = drawn(50, 4, 0), drawn(60, 4, 1) * 2
+    first = FrechetDistance()
+    first.update(Features(real), real=True)
+    second = FrechetDistance()
+    second.refer(first.reference(60))
+    second.update(Features(fake), real=False)
+    assert second.compute().item() == measured(real, fake)
+    assert not {"mu", "sigma"} & set(second._reductions)
+
+
+@pytest.mark.parametrize("change", [lambda m: m.to(torch.float32), lambda m: m.half(), lambda m: m.float(), deepcopy])
+def test_sums_stay_in_float64(change: Any) -> None:
+    metric = change(FrechetDistance())
+    metric.update(Features(drawn(20, 3, 0).float()), real=True)
+    before = metric.reference(0)
+    metric = change(metric)
+    assert metric.real_product[0].dtype == metric.real_mean[0].dtype == torch.float64
+    assert torch.equal(metric.reference(0)["sigma"], before["sigma"])
+
+
+def test_what_has_no_distance_is_refused() -> None:
+    eye = torch.eye(3)
+    with pytest.raises(ValueError, match="nan"):
+        frechet_distance(torch.tensor([0.0, float("nan"), 0.0]), eye, torch.zeros(3), eye)
+    with pytest.raises(ValueError, match="one d"):
+        frechet_distance(torch.zeros(2), torch.eye(2), torch.zeros(3), eye)
+    with pytest.raises(ValueError, match="two fake samples"):
+        measured(drawn(5, 2, 0), drawn(1, 2, 0))

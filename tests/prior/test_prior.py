@@ -1,0 +1,62 @@
+"""What each prior draws."""
+
+import math
+
+import pytest
+import torch
+
+from saddlepoint.prior.categorical import Categorical
+from saddlepoint.prior.normal import Normal
+from saddlepoint.prior.prior import Prior
+from saddlepoint.prior.uniform import Uniform
+from saddlepoint.stream import Stream, seed_of
+
+
+def test_a_normal_has_mean_zero_and_variance_one():
+    z = Normal(4).sample(50_000, Stream(0, "latent"))
+    assert z.shape == (50_000, 4)
+    assert z.mean(0).abs().max() < 0.03
+    assert (z.var(0) - 1).abs().max() < 0.03
+
+
+def test_a_uniform_of_plus_minus_root_three_has_variance_one_and_stays_inside():
+    z = Uniform(3, -math.sqrt(3), math.sqrt(3)).sample(50_000, Stream(0, "latent"))
+    assert z.abs().max() <= math.sqrt(3)
+    assert (z.var(0) - 1).abs().max() < 0.03
+
+
+def test_categories_are_one_hot_and_equally_likely():
+    c = Categorical(5).sample(50_000, Stream(0, "latent"))
+    assert torch.equal(c.sum(1), torch.ones(50_000))
+    assert (c.mean(0) - 0.2).abs().max() < 0.02
+
+
+def test_parts_keep_their_names_and_order_and_sizes_add_up():
+    prior = Prior(z=Normal(7), digit=Categorical(10), style=Uniform(2))
+    assert prior.size == 19
+    assert {name: tuple(part.shape) for name, part in prior.sample(3, Stream(0, "latent")).items()} == {
+        "z": (3, 7), "digit": (3, 10), "style": (3, 2),
+    }  # fmt: skip
+
+
+def test_a_code_is_least_surprising_where_it_is_predicted():
+    code = Categorical(4).sample(64, Stream(0, "a"))
+    assert Categorical(4).nll(code, 50 * code) < 1e-6
+    assert Categorical(4).nll(code, torch.zeros_like(code)).item() == pytest.approx(math.log(4), abs=1e-5)
+    assert Uniform(2).nll(torch.ones(3, 2), torch.zeros(3, 2)).item() == pytest.approx(1.0)
+
+
+def test_ranks_draw_slices_of_one_global_draw():
+    whole = Stream(3, "latent").normal(12, 5)
+    parts = [Stream(3, "latent", rank, 3).normal(4, 5) for rank in range(3)]
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def test_streams_of_other_names_or_seeds_are_other_streams_and_a_state_brings_one_back():
+    assert seed_of(0, "latent") != seed_of(0, "augment") != seed_of(1, "augment")
+    stream = Stream(0, "latent")
+    state = stream.state
+    first = stream.uniform(5)
+    assert not torch.equal(first, stream.uniform(5))
+    stream.state = state
+    assert torch.equal(first, stream.uniform(5))

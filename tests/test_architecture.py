@@ -1,0 +1,134 @@
+"""The house stands as it is drawn: who may import whom, and that conf mirrors src (docs/architecture.md)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from saddlepoint.command.check import located
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "saddlepoint"
+CONF = ROOT / "conf"
+
+LEAVES = {"error", "pixel", "stream"}  # single modules that stand on libraries alone; anybody may use them
+MAY_IMPORT = {  # downwards only; a package may always import itself
+    "objective": set(),  # an objective knows logits, nothing else
+    "layer": LEAVES,
+    "prior": LEAVES,
+    "schedule": LEAVES,
+    "metric": LEAVES,
+    "record": LEAVES,
+    "data": LEAVES | {"turn"},
+    "regularizer": LEAVES | {"turn"},
+    "architecture": LEAVES | {"turn", "layer"},
+    "game": LEAVES | {"turn", "regularizer", "prior", "schedule"},
+    "callback": LEAVES | {"turn", "game", "metric", "record"},
+    "command": LEAVES | {"callback", "record", "data", "game", "metric"},
+    "turn": {"stream"},
+    **{leaf: set() for leaf in LEAVES},
+}
+ONLY_IN = {
+    "hydra": {"command"},
+    "omegaconf": {"command"},
+    "wandb": {"callback", "record"},
+}
+FORBIDDEN = {"utils", "util", "misc", "common", "helpers", "helper", "components", "component"}
+
+# modules that the pieces of a group stand on: no piece themselves, so they have no yaml
+FOUNDATIONS = {
+    "data": {"data", "listing", "order", "picture"},
+    "prior": {"prior"},
+    "architecture": {"discriminator"},
+    "layer": {"readout", "stack"},
+    "objective": set(),
+    "regularizer": {"regularizer", "slope"},
+    "game": {"average", "game", "player"},
+    "metric": {"anchor", "cache", "classifier", "contract", "evaluator", "extractor", "inception", "measure", "reals"},
+    "callback": {"horizon", "period"},
+    "schedule": {"ramp", "schedule"},
+}
+WIRINGS = {"game": {"two_player"}}  # yaml that only arranges foundations
+STANDS_ON = {"prior": {"prior"}, "game": {"game", "player", "average"}}  # foundations that a group's yaml may name
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+YAML = sorted(CONF.rglob("*.yaml"))
+
+
+def room(path: Path) -> str:
+    """The package, or the single module, that a file of the package belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file names in an import, at top level or inside, for typing or not."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def targets(node: Any) -> Iterator[str]:
+    """Every `_target_` in what a yaml holds."""
+    if isinstance(node, dict):
+        yield from (value for key, value in node.items() if key == "_target_")
+        node = list(node.values())
+    for part in node if isinstance(node, list) else []:
+        yield from targets(part)
+
+
+@pytest.mark.parametrize(
+    "path", [m for m in MODULES if room(m) in MAY_IMPORT], ids=lambda m: str(m.relative_to(PACKAGE))
+)
+def test_imports_point_downwards_only(path: Path) -> None:
+    own = room(path)
+    for name in imports(path):
+        first, _, rest = name.partition(".")
+        if first == "saddlepoint" and rest:
+            assert rest.split(".")[0] in MAY_IMPORT[own] | {own}, f"{own} imports {name}"
+        assert own in ONLY_IN.get(first, {own}), f"{own} imports {first}"
+
+
+def test_every_room_of_the_house_is_on_the_plan() -> None:
+    assert {room(path) for path in MODULES} - {"__init__", "__main__"} == set(MAY_IMPORT)
+
+
+def test_wandb_is_named_in_no_yaml_but_the_loggers() -> None:
+    assert [path for path in YAML if "wandb" in "".join(targets(yaml.safe_load(path.read_text())))] == []
+
+
+def test_no_file_or_folder_has_a_name_that_says_nothing() -> None:
+    for top in (PACKAGE, CONF, ROOT / "scripts", ROOT / "tests"):
+        for path in top.rglob("*"):
+            assert not FORBIDDEN & {part.lower() for part in (*path.relative_to(top).parent.parts, path.stem)}, path
+
+
+@pytest.mark.parametrize("group", FOUNDATIONS)
+def test_a_group_has_one_yaml_per_module(group: str) -> None:
+    pieces = {path.stem for path in (PACKAGE / group).glob("*.py")} - {"__init__"} - FOUNDATIONS[group]
+    assert {path.stem for path in (CONF / group).glob("*.yaml")} - WIRINGS.get(group, set()) == pieces
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in YAML if p.parent.name in FOUNDATIONS], ids=lambda p: f"{p.parent.name}/{p.stem}"
+)
+def test_a_yaml_targets_the_module_of_its_own_name(path: Path) -> None:
+    group = path.parent.name
+    for target in targets(yaml.safe_load(path.read_text())):
+        if target.startswith("saddlepoint."):
+            allowed = {path.stem} | STANDS_ON.get(group, set())
+            assert target.split(".")[1] == group, target
+            assert target.split(".")[2] in allowed, target
+
+
+@pytest.mark.parametrize("path", YAML, ids=lambda p: str(p.relative_to(CONF)))
+def test_every_target_exists(path: Path) -> None:
+    for target in targets(yaml.safe_load(path.read_text())):
+        assert callable(located(str(path), target))
