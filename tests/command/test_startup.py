@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -253,3 +254,19 @@ def test_a_researchers_own_piece_works_from_a_folder_outside_the_checkout(tmp_pa
     start = [sys.executable, tmp_path / "bin/saddlepoint.start.py", "train", "--config-dir", "conf", "objective=mine"]
     answer = subprocess.run(start, capture_output=True, text=True, cwd=tmp_path / "work", check=False)
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "mine 2.0\n", "")
+
+
+@pytest.mark.parametrize(
+    ("package", "conf"), [("site/saddlepoint", "site/saddlepoint/conf"), ("src/saddlepoint", "conf")]
+)
+def test_a_wheel_reads_its_own_yaml_and_a_checkout_the_one_that_one_edits(
+    package: str, conf: str, checkout: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(checkout / "src" / "saddlepoint", tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(checkout / "conf", tmp_path / conf)
+    edited = tmp_path / conf / "prior" / "normal.yaml"
+    edited.write_text(edited.read_text().replace("dim: 100", "dim: 321"))
+    (tmp_path / "empty").mkdir()
+    answer = console("train", "--cfg", "job", cwd=tmp_path / "empty", PYTHONPATH=str((tmp_path / package).parent))
+    assert yaml.safe_load(answer.stdout)["prior"]["z"]["dim"] == 321
+    assert list((tmp_path / "empty").iterdir()) == []

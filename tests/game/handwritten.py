@@ -64,7 +64,7 @@ def play(G, D, data, objective, penalties, every_g, simultaneous, adam, half_lif
         generating = number % every_g == 0
         if simultaneous:
             x = x.clone().requires_grad_()
-            fake = G(torch.randn(n, z, generator=latents))
+            fake = G(torch.randn(n, 16, generator=latents)[:, :z])
             r, f = D(x).flatten(), D(fake).flatten()
             of_d = torch.autograd.grad(d_loss(x, fake, r, f), list(D.parameters()), retain_graph=True)
             of_g = torch.autograd.grad(GENERATOR[objective](r, f), list(G.parameters()))
@@ -73,14 +73,14 @@ def play(G, D, data, objective, penalties, every_g, simultaneous, adam, half_lif
             opt_d.step()
             opt_g.step()
         else:
-            fake = G(torch.randn(n, z, generator=latents)).detach().requires_grad_()
+            fake = G(torch.randn(n, 16, generator=latents)[:, :z]).detach().requires_grad_()
             real = x.clone().requires_grad_()
             opt_d.zero_grad()
             d_loss(real, fake, D(real).flatten(), D(fake).flatten()).backward()
             opt_d.step()
             if generating:
                 opt_g.zero_grad()
-                fake = G(torch.randn(n, z, generator=latents))
+                fake = G(torch.randn(n, 16, generator=latents)[:, :z])
                 GENERATOR[objective](
                     D(x).flatten() if objective == "relativistic" else None, D(fake).flatten()
                 ).backward()

@@ -52,6 +52,16 @@ def test_ranks_draw_slices_of_one_global_draw():
     assert torch.equal(torch.cat(parts), whole)
 
 
+@pytest.mark.parametrize("draw", ["normal", "uniform", "integers"])
+def test_drawing_rows_in_parts_gives_the_rows_drawn_at_once(draw):
+    def rows(stream, n):
+        return stream.integers(9, n) if draw == "integers" else getattr(stream, draw)(n, 3, 7)
+
+    whole, parts = Stream(3, "latent"), Stream(3, "latent")
+    assert torch.equal(rows(whole, 37), torch.cat([rows(parts, n) for n in (1, 5, 16, 15)]))
+    assert torch.equal(whole.state, parts.state)
+
+
 def test_streams_of_other_names_or_seeds_are_other_streams_and_a_state_brings_one_back():
     assert seed_of(0, "latent") != seed_of(0, "augment") != seed_of(1, "augment")
     stream = Stream(0, "latent")

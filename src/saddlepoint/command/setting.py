@@ -53,7 +53,7 @@ def _delete(config: DictConfig, key: str, line: str) -> None:
 
 def _keep_listed(key: str, line: str, choice: Names) -> None:
     """Raise Mistake where a listed piece would vanish but stay on record as chosen."""
-    group, _, last = key.partition(".")[0], *key.rpartition(".")[1:]
+    group, last = key.partition(".")[0], key.rpartition(".")[2]
     if isinstance(names := choice.get(group), list):
         name = last if last in names else "<name>"
         raise Mistake(

@@ -83,10 +83,10 @@ def _start(run: Run, config: DictConfig, say: Callable[[str], None]) -> str:
     if config.images == old.images and run.summary.get("status") == "finished":
         say(f"this run is finished; overwrite=true trains it again, a larger images=... goes on: {run.folder}")
         return "finished"
-    if config.images != old.images and "images" not in config.resume.allow and _leans_on_images(config):
+    if config.images != old.images and "images" not in config.resume.allow and (key := _leans_on_images(config)):
         raise Mistake(
-            f"images={config.images:,} where the run had {old.images:,}, and {_leans_on_images(config)} depends on images, "
-            "so this is not the same run gone on with. resume.allow=[images] does it all the same"
+            f"images={config.images:,} where the run had {old.images:,}, and {key} depends on images, so this is not "
+            "the same run gone on with. resume.allow=[images] does it all the same"
         )
     return "resume"
 

@@ -1,0 +1,92 @@
+"""Saddlepoint from outside its checkout: an installed wheel, and a researcher's own pieces."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+SMALL = ["images=1280", "architecture.generator.widths=[16]", "architecture.discriminator.widths=[16]", "logger=none"]
+
+
+def saddlepoint(folder, *words, **environment):
+    env = {**os.environ, **environment}
+    return subprocess.run(
+        [sys.executable, "-m", "saddlepoint", *words], cwd=folder, env=env, capture_output=True, text=True, timeout=200
+    )
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout, tmp_path_factory):
+    """The built wheel, unpacked as an installer would."""
+    if shutil.which("git") is None and not (checkout / "pyproject.toml").exists():
+        pytest.skip("not a checkout")
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder], cwd=checkout, check=True,
+                   capture_output=True)  # fmt: skip
+    (built,) = folder.glob("*.whl")
+    with zipfile.ZipFile(built) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def test_the_wheel_runs_in_an_empty_folder(wheel, tmp_path):
+    assert (wheel / "saddlepoint" / "conf" / "objective" / "hinge.yaml").exists()
+    done = saddlepoint(tmp_path, "train", "images=5000", PYTHONPATH=str(wheel))
+    assert done.returncode == 0, done.stderr
+    (run,) = (tmp_path / "outputs").glob("digits-mlp-nonsaturating-*/seed0")
+    summary = json.loads((run / "summary.json").read_text())
+    assert (summary["status"], summary["images"]) == ("finished", 5056)
+    where = subprocess.run([sys.executable, "-c", "import saddlepoint; print(saddlepoint.__file__)"],
+                           env={**os.environ, "PYTHONPATH": str(wheel)}, capture_output=True, text=True)  # fmt: skip
+    assert where.stdout.startswith(str(wheel)), "it was the wheel that ran"
+
+
+def test_an_edited_yaml_of_a_checkout_takes_effect_at_once(checkout, tmp_path):
+    copy = tmp_path / "checkout"
+    shutil.copytree(checkout / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(checkout / "conf", copy / "conf")
+    path = copy / "conf" / "objective" / "minimax.yaml"
+    path.write_text(path.read_text().replace("real_label: 1.0", "real_label: 0.8"))
+    done = saddlepoint(tmp_path, "train", "objective=minimax", "--cfg", "job", PYTHONPATH=str(copy / "src"))
+    assert "real_label: 0.8" in done.stdout, done.stderr
+
+
+@pytest.fixture
+def own(checkout, tmp_path):
+    """A researcher's folder, exactly as docs/extending.md shows it."""
+    text = (checkout / "docs" / "extending.md").read_text()
+    python = re.search(r"```python\n# mylosses.py\n(.*?)```", text, re.S)
+    yaml = re.search(r"```yaml\n# conf/objective/mine.yaml\n(.*?)```", text, re.S)
+    (tmp_path / "conf" / "objective").mkdir(parents=True)
+    (tmp_path / "mylosses.py").write_text(python[1])
+    (tmp_path / "conf" / "objective" / "mine.yaml").write_text(yaml[1])
+    return tmp_path
+
+
+def test_a_new_objective_is_one_file_and_one_yaml_in_a_folder_of_ones_own(own):
+    words = ["objective=mine", "objective.discriminator.margin=0.5", "regularizer=[r1]", *SMALL]
+    done = saddlepoint(own, "train", "--config-dir", "conf", *words)
+    assert done.returncode == 0, done.stderr
+    (run,) = (own / "outputs").glob("digits-mlp-mine-r1-*/seed0")
+    assert "adversarial (mine" in done.stderr or "mylosses" in done.stderr
+    sampled = saddlepoint(own, "sample", f"run={run.relative_to(own)}", "n=4", "to=x.npz")
+    assert sampled.returncode == 0, sampled.stderr
+    assert (own / "x.npz").exists()
+    mistyped = saddlepoint(own, "train", "--config-dir", "conf", "objective=mini")
+    assert mistyped.returncode == 1
+    assert "mine" in mistyped.stderr
+
+
+def test_the_lines_for_a_notebook_run_as_documented(checkout, own):
+    text = (checkout / "docs" / "extending.md").read_text()
+    code = re.search(r"## From Python.*?```python\n(.*?)```", text, re.S)[1].replace("images=20_000", "images=1280")
+    code += "\nassert run.summary['status'] == 'finished' and game.sample(3).shape == (3, 1, 8, 8)\nprint('done')\n"
+    code += "other = saddlepoint.compose(['objective=mine'], config_dir='conf')\nassert other.choice.objective == 'mine'\n"
+    done = subprocess.run([sys.executable, "-c", code], cwd=own, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert "done" in done.stdout
