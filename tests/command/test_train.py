@@ -307,6 +307,7 @@ def test_points_are_played_scored_and_drawn(tmp_path, pieces):
         (["architecture=conv28"], "28 x 28"),
         (["device=cuda"], "device=cuda is not there"),
         (["devices=2"], "one device"),
+        (["optimizer.generator.lr=-1"], "optimizer.generator: Invalid learning rate"),
         (["logger=wandb", "logger.mode=loud"], "online, offline"),
         (["game.players.generator.every=0"], "every=0"),
         (["batch=63", "game.players.discriminator.accumulate=2"], "accumulate=2"),

@@ -60,8 +60,10 @@ class Progress(pl.Callback):
             self._bar.update(self._task, completed=game.images, description=standing(trainer, game))
         else:
             speed = (game.images - self._first) / (now - self._start)
-            left = (self._target - game.images) / speed if self._target else 0
-            pace = f"{game.images:,} of {self._target:,} images, {speed:,.0f}/s, {left:.0f} s left"
+            pace = f"{game.images:,} images, {speed:,.0f}/s"
+            if self._target:
+                left = (self._target - game.images) / speed
+                pace = f"{game.images:,} of {self._target:,} images, {speed:,.0f}/s, {left:.0f} s left"
             self.console.print(f"{pace}, {standing(trainer, game)}", soft_wrap=True, highlight=False)
 
     def teardown(self, trainer: pl.Trainer, game: Game, stage: str) -> None:

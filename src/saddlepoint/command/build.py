@@ -102,6 +102,10 @@ def game_of(config: DictConfig) -> Game:
     random.seed(seed_of(config.seed, "python"))
     game = instantiate(copy.deepcopy(config).game, "game")  # a copy: Hydra resolves in place what a node points to
     for name, player in game.players.items():
+        try:
+            player.optimizer()
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise Mistake(f"optimizer.{name}: {_first(error)}") from None
         if config.batch % player.accumulate:
             parts = f"game.players.{name}.accumulate={player.accumulate}"
             raise Mistake(f"batch={config.batch} cannot be split in {parts} equal parts")

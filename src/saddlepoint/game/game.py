@@ -42,6 +42,7 @@ class Game(LightningModule):
         self.observed: dict[
             str, tuple[dict[str, Tensor], dict[str, Tensor]]
         ] = {}  # losses and logits of each last turn
+        self._seats: dict[str, tuple[Any, list[Tensor]]] = {}  # per player: Lightning's optimizer, what it moves
         self._resumed: dict[str, Any] | None = None
 
     @property
@@ -71,7 +72,7 @@ class Game(LightningModule):
         for name in names:
             self.optimizer(name).zero_grad()
         latent = self.prior.sample(len(batch) * players[0].multiple, self.streams["latent"])
-        for piece, code in zip(_pieces(batch, parts), _chunks(latent, parts), strict=True):
+        for piece, code in [(batch, latent)] if parts == 1 else _parts(batch, latent, parts):
             turn = self.turn(piece, code, players)
             for name, player in zip(names, players, strict=True):
                 losses = player.losses(replace(turn, player=player), self.rounds // player.every)
@@ -86,7 +87,7 @@ class Game(LightningModule):
         generating = self.generator in players
         slope_at = {side for p in players for term in p.due(self.rounds // p.every).values() for side in term.slope_at}
         generator, discriminator = self.generator.network, self.discriminator.network
-        y = batch.y.repeat(players[0].multiple) if batch.y is not None else None
+        y = batch.y if batch.y is None or players[0].multiple == 1 else batch.y.repeat(players[0].multiple)
         with torch.set_grad_enabled(generating):
             fake = generator(latent, y)
         if not generating and "fake" in slope_at:
@@ -120,10 +121,10 @@ class Game(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip here, and only here: a gradient scaler has already been undone."""
-        for name, own in zip(self.players, self._raw_optimizers(), strict=True):
+        for name, (own, moved) in self._seats.items():
             player = self.player(name)
-            if player.clip is not None and own is optimizer:
-                player.gradient_norm = nn.utils.clip_grad_norm_(self.parameters_of(name), player.clip)
+            if player.clip is not None and own.optimizer is optimizer:
+                player.gradient_norm = nn.utils.clip_grad_norm_(moved, player.clip)
 
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None, stream: Stream | None = None, average: bool = True) -> Tensor:
@@ -171,6 +172,11 @@ class Game(LightningModule):
         for stream in self.streams.values():
             stream.rank, stream.world, stream.device = self.global_rank, self.trainer.world_size, self.device
 
+    def on_train_start(self) -> None:
+        wrapped = cast("list[Any]", self.optimizers())
+        moved = [[p for group in own.optimizer.param_groups for p in group["params"]] for own in wrapped]
+        self._seats = dict(zip(self.players, zip(wrapped, moved, strict=True), strict=True))
+
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return batch.to(device)
 
@@ -199,16 +205,12 @@ class Game(LightningModule):
         return cast(Player, self.players[name])
 
     def optimizer(self, name: str) -> Any:
-        """Lightning's wrapper of a player's optimizer."""
-        return cast("list[Any]", self.optimizers())[list(self.players).index(name)]
+        """Lightning's wrapper of a player's optimizer, while a Trainer plays."""
+        return self._seats[name][0]
 
     def parameters_of(self, name: str) -> list[Tensor]:
-        """What a player moves."""
-        groups = self._raw_optimizers()[list(self.players).index(name)].param_groups
-        return [parameter for group in groups for parameter in group["params"]]
-
-    def _raw_optimizers(self) -> list[Optimizer]:
-        return cast("list[Optimizer]", self.optimizers(use_pl_optimizer=False))
+        """What a player moves, while a Trainer plays."""
+        return self._seats[name][1]
 
     def _shown(self, batch: Batch) -> int:
         return len(batch) * self.trainer.world_size
@@ -218,15 +220,16 @@ class Game(LightningModule):
         return ((self.prior.sample(size, stream), None) for _ in range(batches))
 
 
-def _pieces(batch: Batch, parts: int) -> list[Batch]:
-    """The batch in `parts` equal parts, in order.  Raises ValueError where it cannot be so split."""
-    if parts == 1:
-        return [batch]
+def _parts(batch: Batch, latent: Mapping[str, Tensor], parts: int) -> list[tuple[Batch, dict[str, Tensor]]]:
+    """The batch and its latents in `parts` equal parts, in order.  Raises ValueError where they cannot be so split."""
     if len(batch) % parts:
         raise ValueError(f"a batch of {len(batch)} cannot be split in accumulate={parts} equal parts")
     columns = _chunks({"x": batch.x, "y": batch.y}, parts)
     labelled = _chunks(dict(enumerate(batch.labelled)), parts) if batch.labelled else [None] * parts
-    return [Batch(c["x"], c["y"], (own[0], own[1]) if own else None) for c, own in zip(columns, labelled, strict=True)]
+    pieces = [
+        Batch(c["x"], c["y"], (own[0], own[1]) if own else None) for c, own in zip(columns, labelled, strict=True)
+    ]
+    return list(zip(pieces, _chunks(latent, parts), strict=True))
 
 
 def _chunks(columns: Mapping[Any, Tensor | None], parts: int) -> list[dict[Any, Any]]:

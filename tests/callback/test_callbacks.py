@@ -1,0 +1,108 @@
+"""Observers: when they are due, what they show, and that they change nothing."""
+
+import copy
+import io
+
+import numpy as np
+import pytest
+import torch
+from play import Watch, batches, fit, game
+from rich.console import Console
+
+from saddlepoint.callback.finite import Diverged, Finite
+from saddlepoint.callback.grid import picture
+from saddlepoint.callback.horizon import Horizon
+from saddlepoint.callback.journal import Journal
+from saddlepoint.callback.period import crossed
+from saddlepoint.callback.progress import Progress, standing
+from saddlepoint.objective import minimax, wasserstein
+
+
+@pytest.mark.parametrize(("between", "rounds"), [(16, 12), (40, 4), (48, 4), (1000, 0), (7, 12)])
+def test_a_period_in_images_is_crossed_once_per_multiple_whatever_the_batch(between, rounds):
+    due = []
+    fit(game(minimax), batches(12), [Watch(after=lambda g, i: due.append(crossed(g, batches(1)[0], between)))])
+    assert sum(due) == rounds
+    expected = [(i + 1) * 16 // between > i * 16 // between for i in range(12)]
+    assert due == expected
+
+
+def test_a_run_ends_at_the_first_round_that_reaches_its_images():
+    plays = game(minimax)
+    fit(plays, batches(50), [Horizon(100)])
+    assert plays.images == 112
+
+
+def test_observers_change_nothing():
+    torch.manual_seed(0)
+    plain = game(minimax)
+    watched = copy.deepcopy(plain)
+    console = Console(file=io.StringIO())
+    fit(plain, batches(10))
+    fit(watched, batches(10), [Finite(16), Journal(16), Progress(0.0, console), Horizon(10**9)])
+    for one, other in zip(plain.state_dict().values(), watched.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("player", ["discriminator", "generator"])
+def test_a_loss_that_is_no_number_is_named_by_player_and_term(player):
+    plays = game(wasserstein)
+
+    def poison(g, i):
+        if i == 3:
+            network = plays.generator.network if player == "generator" else plays.discriminator.network
+            next(network.parameters()).data.fill_(float("nan"))
+
+    with pytest.raises(Diverged, match=r"discriminator/adversarial = nan in round 4, after 64 images"):
+        fit(plays, batches(10), [Watch(before=poison), Finite(16)])
+    assert plays.rounds == 4
+
+
+def test_weights_that_are_no_numbers_are_never_saved():
+    plays = game(minimax)
+    fit(plays, batches(1))
+    Finite(16).on_save_checkpoint(None, plays, {})
+    next(plays.generator.network.parameters()).data[0] = float("inf")
+    with pytest.raises(Diverged, match=r"players\.generator\.network"):
+        Finite(16).on_save_checkpoint(None, plays, {})
+
+
+def test_the_report_names_the_cells_of_the_table_and_means_what_it_says():
+    plays = game(minimax)
+    fit(plays, batches(3))
+    report = plays.report()
+    assert {"discriminator/adversarial", "generator/adversarial", "discriminator/gradient_norm", "generator/gradient_norm",
+            "discriminator/logit_real", "discriminator/probability_fake"} <= set(report)  # fmt: skip
+    losses, logits = plays.observed["discriminator"]
+    assert report["discriminator/probability_real"] == pytest.approx(logits["real"].sigmoid().mean().item())
+    expected = minimax.discriminator(logits["real"], logits["fake"]).item()
+    assert losses["adversarial"].item() == pytest.approx(expected, abs=1e-6)
+    gradients = [p.grad.flatten() for p in plays.discriminator.network.parameters()]
+    assert report["discriminator/gradient_norm"] == pytest.approx(torch.cat(gradients).norm().item(), rel=1e-5)
+    line = standing(plays.trainer, plays)
+    assert line.startswith(f"D {losses['adversarial'].item():.3g}  D(x) ")
+    assert "D(G(z))" in line
+
+
+def test_a_grid_holds_each_image_once_in_reading_order_enlarged_until_it_can_be_read():
+    x = torch.stack([torch.full((1, 8, 8), i / 5 * 2 - 1) for i in range(6)])
+    pixels = np.asarray(picture(x, columns=3))
+    assert pixels.shape == (2 * 58 + 2, 3 * 58 + 2, 3)  # 7 x 8 = 56, and 2 between
+    centres = pixels[30::58, 30::58, 0]
+    assert centres.flatten().tolist() == [round(i / 5 * 255) for i in range(6)]
+
+
+def test_colours_and_large_images_are_drawn_as_they_are():
+    x = torch.zeros(4, 3, 64, 64)
+    x[:, 0] = 1
+    pixels = np.asarray(picture(x, columns=2))
+    assert pixels.shape == (2 * 66 + 2, 2 * 66 + 2, 3)
+    assert pixels[10, 10].tolist() == [255, 128, 128]
+
+
+def test_points_are_drawn_over_the_reals():
+    reals, x = torch.tensor([[-1.0, 0.0]] * 50), torch.tensor([[1.0, 0.0]] * 50)
+    red = np.asarray(picture(x, reals=reals)).astype(int)
+    is_red = (red[..., 0] > 180) & (red[..., 1] < 120)
+    assert is_red[:, : red.shape[1] // 2].sum() == 0 or is_red[:, red.shape[1] // 2 :].sum() > 0
+    assert is_red.sum() > 5
