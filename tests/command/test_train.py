@@ -81,7 +81,7 @@ def test_dropout_and_batch_norm_resume_exactly_too(tmp_path):
 def test_a_run_killed_past_its_first_checkpoint_ends_as_if_nothing_had_happened(tmp_path):
     """SIGKILL at a moment of its own choosing, then the same command."""
     settings = [
-        "images=64000",
+        "images=32000",
         "callback.checkpoint.images_between=1280",
         "callback.grid.images_between=64000",
         "metric=[]",
@@ -103,6 +103,33 @@ def test_a_run_killed_past_its_first_checkpoint_ends_as_if_nothing_had_happened(
     assert again.summary["status"] == "finished"
     assert_equal(state(straight), state(again))
     assert rows(straight) == rows(again)
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again_without_a_trace(tmp_path):
+    straight = run(tmp_path / "a")
+    killed = run(tmp_path / "b")
+    for checkpoint in killed.checkpoints.iterdir():
+        checkpoint.unlink()
+    killed.update_summary(status="running", final={})
+    again = run(tmp_path / "b")
+    assert rows(again) == rows(straight)
+    assert_equal(state(straight), state(again))
+
+
+def test_a_run_killed_in_its_final_evaluation_only_evaluates(tmp_path):
+    settings = ["callback.evaluation.images_between=512"]  # not at 1,280: the last scores are measured after training
+    straight = run(tmp_path / "a", *settings)
+    killed = run(tmp_path / "b", *settings)
+    lines = killed.metrics.read_text().splitlines()
+    assert json.loads(lines[-1])["final"] is True
+    killed.metrics.write_text("\n".join(lines[:-1]) + "\n")
+    before = (killed.checkpoints / "last.ckpt").stat().st_mtime_ns
+    killed.update_summary(status="running", final={})
+    again = run(tmp_path / "b", *settings)
+    assert (again.checkpoints / "last.ckpt").stat().st_mtime_ns == before
+    assert rows(again) == rows(straight)
+    assert again.summary["final"] == straight.summary["final"]
+    assert again.summary["best"] == straight.summary["best"]
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path):

@@ -116,7 +116,7 @@ def _play(run: Run, experiment: Experiment, start: str, console: Console, say: C
     write(run.config, OmegaConf.to_yaml(config))
     record = _provenance(run, experiment)
     write(run.folder / "provenance.json", json.dumps(record, indent=2) + "\n")
-    run.rewind(reached)
+    run.rewind(reached if found else -1)
     run.update_summary(status="running", exit=None, anchors=_plain(anchors), images=reached)
     say(f"run: {run.folder}" + (f", going on at {reached:,} images" if found else ""))
     journal = Journal(run)
