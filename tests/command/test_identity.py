@@ -19,7 +19,16 @@ def plain() -> DictConfig:
 @pytest.mark.parametrize(
     "words",
     [
-        ["name=other", "seed=4", "images=500", "outputs=elsewhere", "cache=here", "device=cpu", "devices=1"],
+        [
+            "name=other",
+            "seed=4",
+            "images=500",
+            "outputs=elsewhere",
+            "cache=here",
+            "device=cpu",
+            "devices=1",
+            "threads=2",
+        ],
         ["logger=none", "callback=[]", "metric=[coverage]", "trainer.precision=bf16-mixed", "overwrite=true"],
         ["evaluation.n=100", "evaluation.split=test", "resume.allow=[images]", "data.extractor=trained"],
         ["batch=64.0", "optimizer.generator.weight_decay=0.0"],

@@ -86,7 +86,8 @@ def test_the_lines_for_a_notebook_run_as_documented(checkout, own):
     text = (checkout / "docs" / "extending.md").read_text()
     code = re.search(r"## From Python.*?```python\n(.*?)```", text, re.S)[1].replace("images=20_000", "images=1280")
     code += "\nassert run.summary['status'] == 'finished' and game.sample(3).shape == (3, 1, 8, 8)\nprint('done')\n"
-    code += "other = saddlepoint.compose(['objective=mine'], config_dir='conf')\nassert other.choice.objective == 'mine'\n"
+    code += "other = saddlepoint.compose(['objective=mine'], config_dir='conf')\n"
+    code += "assert other.choice.objective == 'mine'\n"
     done = subprocess.run([sys.executable, "-c", code], cwd=own, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     assert "done" in done.stdout

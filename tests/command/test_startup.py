@@ -241,7 +241,7 @@ def test_a_researchers_own_piece_works_from_a_folder_outside_the_checkout(tmp_pa
         "bin/saddlepoint.start.py": "import sys, types\n"
         "from saddlepoint.command import main\n"
         "from saddlepoint.command.check import instantiate\n"
-        "def command(config, rest):\n"
+        "def command(config, rest, config_dir):\n"
         "    import colorsys\n"
         "    print(config.choice.objective, instantiate(config.objective, 'objective')['discriminator'](1, 2))\n"
         "    return 0\n"

@@ -77,7 +77,7 @@ def _run(line: Line) -> int:
 
         print(OmegaConf.to_yaml(config), end="")
         return 0
-    return import_module(f"saddlepoint.command.{line.command}").command(config, rest)
+    return import_module(f"saddlepoint.command.{line.command}").command(config, rest, line.config_dir)
 
 
 def divided(overrides: Sequence[str], command: str) -> tuple[list[str], list[str]]:

@@ -17,6 +17,7 @@ import torch
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback
+from torch import nn
 
 from saddlepoint.command.check import check, instantiate
 from saddlepoint.command.compose import amended, register_resolvers
@@ -49,7 +50,9 @@ def build(config: DictConfig, say: Say = lambda line: None, progress: Meter | No
     """
     check(config)
     data = data_of(config)
-    return Experiment(config, data, game_of(config), evaluator_of(config, data, say, progress))
+    game = game_of(config)
+    set_threads(config, game)
+    return Experiment(config, data, game, evaluator_of(config, data, say, progress))
 
 
 def load(run: str | Path, checkpoint: str = "last") -> Game:
@@ -72,7 +75,12 @@ def restore(game: Game, run: Run, checkpoint: str = "last") -> dict[str, Any]:
     return state
 
 
-def config_of(run: Run, overrides: Sequence[str] = (), say: Say = lambda line: None) -> DictConfig:
+def config_of(
+    run: Run,
+    overrides: Sequence[str] = (),
+    say: Say = lambda line: None,
+    config_dir: str | Path | None = None,
+) -> DictConfig:
     """A run's own config, with `overrides` on top, which `say` hears.  Raises Mistake where the folder is no run."""
     if not run.config.exists():
         raise Mistake(f"{run.folder} is no run folder: it has no config.yaml")
@@ -81,7 +89,7 @@ def config_of(run: Run, overrides: Sequence[str] = (), say: Say = lambda line: N
     assert isinstance(config, DictConfig)
     for override in overrides:
         say(f"override: {override}")
-    return amended(config, overrides) if overrides else config
+    return amended(config, overrides, config_dir) if overrides else config
 
 
 def data_of(config: DictConfig) -> Any:
@@ -180,6 +188,14 @@ def device_of(config: DictConfig) -> torch.device:
             f"device={config.device} is not there; this machine has {', '.join(k for k, v in there.items() if v)}"
         )
     return torch.device(config.device)
+
+
+def set_threads(config: DictConfig, game: Game) -> None:
+    """Give torch the threads that the config says.  A perceptron's layers are too short to share: on a machine with
+    other work two threads, waiting for each other, were ten times slower than one."""
+    shares = any(isinstance(module, nn.modules.conv._ConvNd) for module in game.modules())
+    if config.get("threads") or not shares:
+        torch.set_num_threads(config.get("threads") or 1)
 
 
 def cache_of(config: DictConfig) -> Path:

@@ -11,10 +11,10 @@ from saddlepoint.command.catalogue import did_you_mean
 from saddlepoint.command.identity import identity
 from saddlepoint.error import Mistake
 
-LEAST = {"seed": 0, "images": 1, "batch": 1, "devices": 1, "evaluation.n": 1, "evaluation.batch": 1}
+LEAST = {"seed": 0, "images": 1, "batch": 1, "devices": 1, "threads": 1, "evaluation.n": 1, "evaluation.batch": 1}
 ONE_OF = {"device": ("auto", "cpu", "cuda", "mps"), "evaluation.split": ("train", "validation", "test")}
 FLAGS = ("overwrite", "evaluation.average")
-OPTIONAL = ("cache", "evaluation.n")
+OPTIONAL = ("cache", "threads", "evaluation.n")
 
 
 def checked(config: DictConfig) -> None:

@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ class Finding(NamedTuple):
     remedy: str = ""
 
 
-def command(config: DictConfig, rest: list[str] | None = None) -> int:
+def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
     """Print the findings; 0 where nothing stands in the way of `saddlepoint train`, else 1."""
     table = Table(title="saddlepoint doctor", show_lines=False)
     for column in ("", "what", "state", "remedy"):

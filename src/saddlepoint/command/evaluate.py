@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from saddlepoint.callback.evaluation import scores
-from saddlepoint.command.build import config_of, data_of, device_of, evaluator_of, game_of, restore
+from saddlepoint.command.build import config_of, data_of, device_of, evaluator_of, game_of, restore, set_threads
 from saddlepoint.command.check import check
 from saddlepoint.command.terminal import Meter, speaker
 from saddlepoint.error import Mistake
@@ -20,14 +21,18 @@ from saddlepoint.record.provenance import now
 from saddlepoint.record.run import Run
 
 
-def command(config: DictConfig, rest: list[str]) -> int:
+def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
     """The console's door; `rest` overrides the run's own config."""
-    evaluate(config.run, config.checkpoint, rest)
+    evaluate(config.run, config.checkpoint, rest, config_dir)
     return 0
 
 
 def evaluate(
-    run: str | Path, checkpoint: str = "last", overrides: list[str] | None = None, console: Console | None = None
+    run: str | Path,
+    checkpoint: str = "last",
+    overrides: Sequence[str] = (),
+    config_dir: str | Path | None = None,
+    console: Console | None = None,
 ) -> dict[str, Score]:
     """The scores of a run's checkpoint, printed with their contracts and added to its evaluations.jsonl.
 
@@ -36,20 +41,21 @@ def evaluate(
     console = console or Console(stderr=True)
     say = speaker(console)
     folder = Run(run)
-    config = config_of(folder, overrides or [], say)
+    config = config_of(folder, overrides, say, config_dir)
     check(config)
     data = data_of(config)
     evaluator = evaluator_of(config, data, say, Meter(console))
     if evaluator is None:
         raise Mistake("nothing can measure these data: name an extractor, evaluation.extractor=inception for one")
     game = game_of(config)
+    set_threads(config, game)
     restore(game, folder, checkpoint)
     found = scores(evaluator, game.to(device_of(config)), data, config.evaluation.average)
     row: dict[str, Any] = {
         "evaluated": now(),
         "checkpoint": checkpoint,
         "images": game.images,
-        "overrides": list(overrides or []),
+        "overrides": list(overrides),
         "scores": {key: score.to_dict() for key, score in found.items()},
     }
     folder.append("evaluations.jsonl", row)

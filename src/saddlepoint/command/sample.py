@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from saddlepoint.stream import Stream
 FORMS = "a picture.png, an array.npz or a folder/"
 
 
-def command(config: DictConfig, rest: list[str]) -> int:
+def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
     """The console's door; `rest` overrides the run's own config."""
     say = speaker(Console(stderr=True))
     if not isinstance(config.n, int) or config.n < 1:
@@ -34,7 +34,7 @@ def command(config: DictConfig, rest: list[str]) -> int:
     to = Path(config.to)
     form = _form(str(config.to))
     run = Run(config.run)
-    own = config_of(run, rest, say)
+    own = config_of(run, rest, say, config_dir)
     game = game_of(own)
     restore(game, run, config.checkpoint)
     x = sample(game.to(device_of(own)), config.n, config.sample_seed, config.average)

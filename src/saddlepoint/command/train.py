@@ -7,7 +7,7 @@ import logging
 import resource
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from saddlepoint.record.run import Run, write
 Anchors = dict[str, dict[str, Score]]
 
 
-def command(config: DictConfig, rest: list[str] | None = None) -> int:
+def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
     """The console's door."""
     train(config)
     return 0
