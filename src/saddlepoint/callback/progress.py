@@ -62,7 +62,7 @@ class Progress(pl.Callback):
             speed = (game.images - self._first) / (now - self._start)
             pace = f"{game.images:,} images, {speed:,.0f}/s"
             if self._target:
-                left = (self._target - game.images) / speed
+                left = max(self._target - game.images, 0) / speed
                 pace = f"{game.images:,} of {self._target:,} images, {speed:,.0f}/s, {left:.0f} s left"
             self.console.print(f"{pace}, {standing(trainer, game)}", soft_wrap=True, highlight=False)
 
