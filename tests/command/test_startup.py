@@ -173,7 +173,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[..., An
 def test_a_command_gets_its_config_and_the_rest_is_for_the_run(stand_in: Callable[..., None]) -> None:
     got: list[tuple[DictConfig, list[str]]] = []
     for command in catalogue.COMMANDS:
-        stand_in(command, lambda config, rest: got.append((config, rest)) or 0)
+        stand_in(command, lambda config, rest, config_dir: got.append((config, rest)) or 0)
     assert main(["train", "batch=8"]) == 0
     assert main(["sample", "run=a", "n=4", "metric=[coverage]", "data.root=b", "+x=1"]) == 0
     assert main(["doctor", "data=mnist"]) == 0
@@ -197,7 +197,7 @@ def test_words_are_divided_by_the_keys_of_the_command() -> None:
 def test_how_a_command_ends_decides_the_exit_code(
     raised: BaseException, code: int, told: str, stand_in: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def command(config: DictConfig, rest: list[str]) -> int:
+    def command(config: DictConfig, rest: list[str], config_dir: str | None) -> int:
         raise raised
 
     stand_in("train", command)
@@ -206,7 +206,7 @@ def test_how_a_command_ends_decides_the_exit_code(
 
 
 def test_a_bug_keeps_its_traceback(stand_in: Callable[..., None]) -> None:
-    stand_in("train", lambda config, rest: {}["missing"])
+    stand_in("train", lambda config, rest, config_dir: {}["missing"])
     with pytest.raises(KeyError):
         main(["train"])
 
@@ -216,7 +216,7 @@ def test_the_command_line_stays_whole_for_other_ranks(
 ) -> None:
     line = ["saddlepoint", "train", "batch=8", "--config-dir", "."]
     seen: list[list[str]] = []
-    stand_in("train", lambda config, rest: seen.append(list(sys.argv)) or 0)
+    stand_in("train", lambda config, rest, config_dir: seen.append(list(sys.argv)) or 0)
     monkeypatch.setattr(sys, "argv", list(line))
     assert main() == 0
     assert seen == [line]
