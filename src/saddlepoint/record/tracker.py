@@ -50,7 +50,7 @@ class Tracker(Logger):
         self._wandb: Any = None
 
     def start(self, run: Run, config: Mapping[str, Any], say: Callable[[str], None]) -> None:
-        """Begin, or go on with, the W&B run of this folder; `say` hears where it is."""
+        """Begin, or go on with, the W&B run of this folder; `say` hears of a server that does not answer."""
         if self.mode == "disabled":
             return
         self.id = run.summary.get("wandb_id") or _fresh_id()
@@ -72,7 +72,6 @@ class Tracker(Logger):
         run.update_summary(wandb_id=self.id)
         self._wandb.define_metric("images")
         self._wandb.define_metric("*", step_metric="images")
-        say(self.whereabouts)
 
     def _begun(self, about: dict[str, Any], say: Callable[[str], None]) -> Any:
         import wandb
