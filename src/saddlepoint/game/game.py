@@ -15,11 +15,13 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from saddlepoint.error import Mistake
 from saddlepoint.game.player import SIDES, Player
 from saddlepoint.prior.prior import Prior
 from saddlepoint.stream import Stream, global_state, set_global_state
 from saddlepoint.turn import Batch, Sample, Turn
 
+Named = dict[str, Tensor]
 FORMAT = 1  # of what a checkpoint holds beside Lightning's own
 
 
@@ -39,9 +41,7 @@ class Game(LightningModule):
         self.players, self.prior, self.seed = nn.ModuleDict(players), prior, seed
         self.images = self.rounds = 0
         self.streams = {name: Stream(seed, name) for name in ("latent", "augment")}
-        self.observed: dict[
-            str, tuple[dict[str, Tensor], dict[str, Tensor]]
-        ] = {}  # losses and logits of each last turn
+        self.observed: dict[str, tuple[Named, Named]] = {}  # losses by term and logits by side, of each last turn
         self._seats: dict[str, tuple[Any, list[Tensor]]] = {}  # per player: Lightning's optimizer, what it moves
         self._resumed: dict[str, Any] | None = None
 
@@ -77,7 +77,7 @@ class Game(LightningModule):
             for name, player in zip(names, players, strict=True):
                 losses = player.losses(replace(turn, player=player), self.rounds // player.every)
                 if losses:
-                    loss = torch.stack(list(losses.values())).sum() / parts
+                    loss = cast(Tensor, sum(losses.values())) / parts
                     self.manual_backward(loss, inputs=self.parameters_of(name), retain_graph=player is not players[-1])
                 seen = {side: getattr(turn, side).logits.detach() for side in SIDES if getattr(turn, side).seen}
                 self.observed[name] = {term: loss.detach() for term, loss in losses.items()}, seen
@@ -196,6 +196,8 @@ class Game(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         state = checkpoint["saddlepoint"]
+        if state["format"] != FORMAT:
+            raise Mistake(f"the checkpoint is of format {state['format']}, this version reads {FORMAT}")
         self.images, self.rounds = state["images"], state["rounds"]
         for name, value in state["streams"].items():
             self.streams[name].state = value
