@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from play import RULES, Critic, Maker, Watch, batches, fit, game, networks
+from saddlepoint.error import Mistake
 from saddlepoint.objective import hinge, minimax, nonsaturating, relativistic
 from saddlepoint.regularizer.gradient_penalty import GradientPenalty
 from saddlepoint.regularizer.r1 import R1
@@ -261,6 +262,15 @@ def test_sampling_changes_no_mode_no_buffer_and_no_stream():
 def test_settings_that_make_no_sense_are_refused_by_name(setting, value):
     with pytest.raises(ValueError, match=setting):
         game(minimax, d={setting: value})
+
+
+def test_a_checkpoint_of_another_format_is_refused():
+    plays = game(minimax)
+    checkpoint = {}
+    plays.on_save_checkpoint(checkpoint)
+    checkpoint["saddlepoint"]["format"] += 1
+    with pytest.raises(Mistake, match="format 2, this version reads 1"):
+        plays.on_load_checkpoint(checkpoint)
 
 
 def test_an_objective_that_asks_for_something_else_than_sides_is_refused():
