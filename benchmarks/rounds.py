@@ -87,7 +87,7 @@ def main():
     )
     experiment = build(config)
     alternate = Alternate(Bare(experiment.game, experiment.data, config.batch))
-    trainer = trainer_of(config, [*callbacks_of(config, console=None), alternate], [])
+    trainer = trainer_of(config, [*callbacks_of(config, console=None), alternate])
     trainer.fit(experiment.game, datamodule=experiment.data)
     ratio = statistics.median(ours / bare for ours, bare in alternate.pairs)
     print(f"median of {len(alternate.pairs)} pairs of {ROUNDS} rounds, {torch.get_num_threads()} threads: {ratio:.3f}")

@@ -55,6 +55,10 @@ def test_two_n_images_equal_n_then_a_stop_then_two_n_bit_for_bit(tmp_path, piece
     assert "going on at 1,152 images" in resumed.said
     assert_equal(state(straight), state(resumed))
     assert rows(straight) == rows(resumed)
+    for record in (straight, resumed):
+        assert {p.name for p in record.checkpoints.iterdir()} == {p.name for p in straight.checkpoints.iterdir()}
+    if (straight.checkpoints / "best.ckpt").exists():
+        assert_equal(state(straight, "best"), state(resumed, "best"))
     assert resumed.summary["final"] == straight.summary["final"]
     assert resumed.summary["best"] == straight.summary["best"]
 
@@ -287,6 +291,48 @@ def test_the_offline_wandb_run_reads_back_whole(tmp_path):
     assert '"images"' in json.dumps([e for e in events if e["type"] == "metric"]), "the axis"
 
 
+def test_a_resumed_run_goes_on_under_its_wandb_id(tmp_path):
+    first = run(tmp_path, "logger=wandb", "logger.mode=offline", "images=640").summary["wandb_id"]
+    record = run(tmp_path, "logger=wandb", "logger.mode=offline")
+    assert record.summary["wandb_id"] == first
+    assert len(list((record.folder / "wandb").glob(f"offline-run-*-{first}"))) >= 1
+    assert torch.load(record.checkpoints / "last.ckpt", weights_only=True)["wandb_id"] == first
+
+
+def test_a_checkpoint_of_another_network_or_seed_is_refused(tmp_path):
+    ours = run(tmp_path / "a", "images=640")
+    before = (ours.folder / "summary.json").read_text()
+    for other in (["architecture.generator.widths=[8]"], ["seed=5"]):
+        theirs = run(tmp_path / "b", *other, "images=640")
+        (ours.checkpoints / "last.ckpt").write_bytes((theirs.checkpoints / "last.ckpt").read_bytes())
+        with pytest.raises(Mistake, match=r"another network|of seed 5"):
+            run(tmp_path / "a")
+        assert (ours.folder / "summary.json").read_text() == before
+
+
+def test_overwriting_moves_nothing_aside_where_the_new_run_cannot_start(tmp_path):
+    first = run(tmp_path, "name=x", "images=640")
+    with pytest.raises(Mistake, match="missing in"):
+        run(tmp_path, "name=x", "overwrite=true", "data=mnist", f"data.root={tmp_path / 'nowhere'}")
+    assert first.summary["status"] == "finished"
+
+
+def test_the_last_score_makes_the_best_checkpoint_where_it_is_the_best(tmp_path):
+    fast = [
+        "optimizer.generator.lr=1e-3",
+        "optimizer.discriminator.lr=1e-3",
+        "callback.evaluation.images_between=99999",
+    ]
+    record = run(tmp_path, *fast, "images=19200")
+    assert record.summary["best"]["fid_digits_900_train"]["images"] == 19200
+    assert_equal(state(record), state(record, "best"))
+
+
+def test_a_lazy_term_is_logged_as_it_was_when_last_due(tmp_path):
+    record = run(tmp_path, "regularizer=[r1]", "regularizer.discriminator.r1.every=7", "metric=[]")
+    assert all("discriminator/r1" in row for row in rows(record) if "discriminator/adversarial" in row)
+
+
 def test_a_dead_server_makes_the_run_an_offline_one(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
@@ -335,6 +381,11 @@ def test_points_are_played_scored_and_drawn(tmp_path, pieces):
         (["device=cuda"], "device=cuda is not there"),
         (["devices=2"], "one device"),
         (["optimizer.generator.lr=-1"], "optimizer.generator: Invalid learning rate"),
+        (["trainer.precision=64-true"], "bf16-mixed"),
+        (["callback.checkpoint.images_between=0"], "images_between=0"),
+        (["callback.grid.rows=0"], "holds nothing"),
+        (["objective=relativistic", "game.players.generator.multiple=2"], "pairs reals and fakes"),
+        (["optimizer.generator.betas=[0.5]"], "optimizer.generator"),
         (["logger=wandb", "logger.mode=loud"], "online, offline"),
         (["game.players.generator.every=0"], "every=0"),
         (["batch=63", "game.players.discriminator.accumulate=2"], "accumulate=2"),

@@ -85,6 +85,8 @@ def test_a_game_reestimates_before_it_samples_and_the_live_network_feels_nothing
     hidden = plays.generator.average.network.network[0](z)
     assert torch.allclose(plays.generator.average.network.network[1].running_mean, hidden.mean(0), atol=0.1)
     assert all(torch.equal(value, live[key]) for key, value in plays.generator.network.state_dict().items())
+    fit(plays, batches(1, seed=2))
+    assert plays.generator.average.stale  # new weights, so the statistics are to be measured again
 
 
 def test_an_average_stays_in_evaluation_mode_and_never_asks_for_gradients():

@@ -237,7 +237,6 @@ def test_a_player_without_an_objective_follows_its_regularizers_alone():
     plays.generator.regularizers.pop("pull")
     before = copy.deepcopy(plays.generator.network.state_dict())
     fit(plays, batches(1))
-    assert plays.observed["generator"][0] == {}
     assert all(torch.equal(v, before[k]) for k, v in plays.generator.network.named_parameters())
 
 

@@ -97,7 +97,7 @@ def test_a_lazy_term_is_due_on_turns_0_k_2k_and_scaled_by_its_interval():
     def after(g, i):
         eager.append("r1" in g.observed["discriminator"][0])
 
-    fit(plays, batches(9), [Watch(after=after)])
+    fit(plays, batches(9), [Watch(before=lambda g, i: g.observed.clear(), after=after)])
     assert eager == [True, False, False, False, True, False, False, False, True]
     slope = torch.tensor([[2.0, 0.0]])
     critic = Critic(nn.Identity(), nn.Linear(2, 1, bias=False))

@@ -7,7 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from saddlepoint.callback.evaluation import Evaluation
-from saddlepoint.callback.period import callbacks, crossed
+from saddlepoint.callback.period import callbacks, crossed, period
 from saddlepoint.game.game import Game
 from saddlepoint.record.run import Run
 
@@ -16,13 +16,14 @@ class Checkpoint(pl.Callback):
     """last.ckpt (its forerunner becomes previous.ckpt), and best.ckpt where the first score has just improved."""
 
     def __init__(self, images_between: int, run: Run) -> None:
-        self.images_between, self.run = images_between, run
+        self.images_between, self.run = period(images_between), run
 
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if crossed(game, batch, self.images_between) or trainer.should_stop:
-            trainer.save_checkpoint(self.run.checkpoints / "last.ckpt")
+        # best before last: last knows which score is best, so a crash between the two must not leave it promising more
         if any(isinstance(c, Evaluation) and c.improved_at == game.images for c in callbacks(trainer)):
             trainer.save_checkpoint(self.run.checkpoints / "best.ckpt")
+        if crossed(game, batch, self.images_between) or trainer.should_stop:
+            trainer.save_checkpoint(self.run.checkpoints / "last.ckpt")
 
     def on_save_checkpoint(self, trainer: pl.Trainer, game: Game, checkpoint: dict[str, Any]) -> None:
         checkpoint["wandb_id"] = self.run.summary.get("wandb_id")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
-import torch
 
-from saddlepoint.callback.period import crossed, log
+from saddlepoint.callback.period import crossed, log, period
 from saddlepoint.game.game import Game
 from saddlepoint.metric.contract import Score
 from saddlepoint.metric.evaluator import Evaluator
@@ -22,10 +21,10 @@ class Evaluation(pl.Callback):
     """
 
     def __init__(self, images_between: int, evaluator: Evaluator | None = None, average: bool = True) -> None:
-        self.images_between, self.evaluator, self.average = images_between, evaluator, average
+        self.images_between, self.evaluator, self.average = period(images_between), evaluator, average
         self.latest: dict[str, Score] = {}
         self.measured_at = self.improved_at = -1  # images
-        self.best: float | None = None  # of the first score
+        self.best: Score | None = None  # of the first score, under the contract now in force
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
         if game.images == 0:
@@ -43,10 +42,17 @@ class Evaluation(pl.Callback):
         self.latest = scores(self.evaluator, game, data, self.average)
         self.measured_at = game.images
         log(trainer, game, row(self.latest))
-        key, first = next(iter(self.latest.items()))
-        sign = 1 if self.higher_is_better[key] else -1
-        if self.best is None or sign * first.value > sign * self.best:
-            self.best, self.improved_at = first.value, game.images
+        if (first := self.improvement(self.latest)) is not None:
+            self.best, self.improved_at = first, game.images
+
+    def improvement(self, scores: dict[str, Score]) -> Score | None:
+        """The first of `scores` where it is better than the best so far, or the first under its contract, else None."""
+        if not scores:
+            return None
+        first = next(iter(scores.values()))
+        sign = 1 if cast(Evaluator, self.evaluator).metrics[first.contract.metric].higher_is_better else -1
+        comparable = self.best is not None and self.best.contract == first.contract
+        return first if not comparable or sign * first.value > sign * cast(Score, self.best).value else None
 
     @property
     def higher_is_better(self) -> dict[str, bool]:
@@ -57,13 +63,13 @@ class Evaluation(pl.Callback):
     def state_dict(self) -> dict[str, Any]:
         return {
             "measured_at": self.measured_at,
-            "best": self.best,
+            "best": self.best.to_dict() if self.best is not None else None,
             "latest": {key: score.to_dict() for key, score in self.latest.items()},
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.measured_at = state_dict["measured_at"]
-        self.best = state_dict["best"]
+        self.best = Score.from_dict(state_dict["best"]) if state_dict["best"] is not None else None
         self.latest = {key: Score.from_dict(score) for key, score in state_dict["latest"].items()}
 
 
@@ -71,13 +77,9 @@ def scores(evaluator: Evaluator, game: Game, data: Any, average: bool = True) ->
     """The evaluator's scores of the game's generator against `data`."""
     stream = Stream(game.seed, "evaluation", device=game.device)
     averaged = average and game.generator.average is not None
-    devices = [game.device] if game.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        return evaluator(
-            lambda n: game.sample(n, stream=stream, average=average),
-            data,
-            weights="averaged" if averaged else "raw",
-        )
+    return evaluator(
+        lambda n: game.sample(n, stream=stream, average=average), data, weights="averaged" if averaged else "raw"
+    )
 
 
 def row(scores: dict[str, Score]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from saddlepoint.callback.period import crossed
+from saddlepoint.callback.period import crossed, period
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
 
@@ -23,7 +23,7 @@ class Finite(pl.Callback):
     """
 
     def __init__(self, images_between: int) -> None:
-        self.images_between = images_between
+        self.images_between = period(images_between)
 
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
         if game.device.type == "cpu" or crossed(game, batch, self.images_between):

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from saddlepoint.callback.period import crossed
+from saddlepoint.callback.period import crossed, period
 from saddlepoint.game.game import Game
 from saddlepoint.pixel import to_uint8
 from saddlepoint.record.run import Run
@@ -30,7 +30,9 @@ class Grid(pl.Callback):
     def __init__(
         self, images_between: int, run: Run, rows: int = 8, columns: int = 8, scale: int | None = None
     ) -> None:
-        self.images_between, self.run = images_between, run
+        self.images_between, self.run = period(images_between), run
+        if min(rows, columns) < 1:
+            raise ValueError(f"a grid of {rows} rows and {columns} columns holds nothing")
         self.rows, self.columns, self.scale = rows, columns, scale
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from saddlepoint.callback.period import crossed, log
+from saddlepoint.callback.period import crossed, log, period
 from saddlepoint.game.game import Game
 
 
@@ -15,7 +15,7 @@ class Journal(pl.Callback):
     """Losses, D's mean logits and probabilities, gradient norms and images per second go to every logger."""
 
     def __init__(self, images_between: int) -> None:
-        self.images_between = images_between
+        self.images_between = period(images_between)
         self._since = 0, 0.0
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:

@@ -11,6 +11,13 @@ from saddlepoint.game.game import Game
 from saddlepoint.turn import Batch
 
 
+def period(images_between: int) -> int:
+    """Itself.  Raises ValueError where it is no whole number of at least 1."""
+    if not isinstance(images_between, int) or images_between < 1:
+        raise ValueError(f"images_between={images_between} must be a whole number of at least 1")
+    return images_between
+
+
 def crossed(game: Game, batch: Batch, images_between: int) -> bool:
     """Whether the round just played reached or passed a multiple of `images_between`."""
     before = game.images - len(batch) * game.trainer.world_size

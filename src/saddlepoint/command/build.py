@@ -18,6 +18,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback
 from torch import nn
+from yaml import YAMLError
 
 from saddlepoint.command.check import check, instantiate
 from saddlepoint.command.compose import amended, register_resolvers
@@ -27,9 +28,11 @@ from saddlepoint.game.game import Game
 from saddlepoint.metric import extractor
 from saddlepoint.metric.evaluator import Evaluator
 from saddlepoint.record.checkpoint import load as load_checkpoint
+from saddlepoint.record.checkpoint import newest
 from saddlepoint.record.run import Run
 from saddlepoint.stream import seed_of
 
+THREADS = torch.get_num_threads()  # what torch would take, before anybody set it
 Say = Callable[[str], None]  # hears a line for people
 
 
@@ -63,16 +66,27 @@ def load(run: str | Path, checkpoint: str = "last") -> Game:
     return game
 
 
-def restore(game: Game, run: Run, checkpoint: str = "last") -> dict[str, Any]:
+def restore(game: Game, run: Run, checkpoint: str = "last", say: Say = print) -> dict[str, Any]:
     """Put a checkpoint's weights and counters into `game`; returns the checkpoint."""
+    found = newest(run.checkpoints, say) if checkpoint == "last" else None
     path = run.checkpoints / f"{checkpoint}.ckpt"
-    if not path.exists():
+    if found is None and not path.exists():
         there = ", ".join(sorted(p.stem for p in run.checkpoints.glob("*.ckpt"))) or "none"
         raise Mistake(f"{run.folder} has no {checkpoint} checkpoint; there: {there}")
-    state = load_checkpoint(path)
-    game.load_state_dict(state["state_dict"])
+    path, state = found or (path, load_checkpoint(path))
+    fill(game, state, path)
     game.on_load_checkpoint(state)
     return state
+
+
+def fill(game: Game, state: dict[str, Any], path: Path) -> None:
+    """Put a checkpoint's weights into `game`.  Raises Mistake where they are another network's or run's."""
+    game.accept(state["saddlepoint"])
+    try:
+        game.load_state_dict(state["state_dict"])
+    except RuntimeError as error:
+        why = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise Mistake(f"{path} holds the weights of another network: {why[:160]}") from None
 
 
 def config_of(
@@ -85,7 +99,10 @@ def config_of(
     if not run.config.exists():
         raise Mistake(f"{run.folder} is no run folder: it has no config.yaml")
     register_resolvers()
-    config = OmegaConf.load(run.config)
+    try:
+        config = OmegaConf.load(run.config)
+    except (YAMLError, OSError) as error:
+        raise Mistake(f"{run.config} cannot be read: {_first(error)}") from None
     assert isinstance(config, DictConfig)
     for override in overrides:
         say(f"override: {override}")
@@ -109,10 +126,11 @@ def game_of(config: DictConfig) -> Game:
     np.random.seed(seed_of(config.seed, "numpy") % 2**32)
     random.seed(seed_of(config.seed, "python"))
     game = instantiate(copy.deepcopy(config).game, "game")  # a copy: Hydra resolves in place what a node points to
-    for name, player in game.players.items():
+    for name in game.players:
+        player = game.player(name)
         try:
             player.optimizer()
-        except (ValueError, TypeError, RuntimeError) as error:
+        except (ValueError, TypeError, RuntimeError, IndexError) as error:
             raise Mistake(f"optimizer.{name}: {_first(error)}") from None
         if config.batch % player.accumulate:
             parts = f"game.players.{name}.accumulate={player.accumulate}"
@@ -125,8 +143,8 @@ def _fits(game: Game, shape: tuple[int, ...]) -> None:
     """Play nothing, but let G make two samples and D look at them."""
     y = torch.zeros(2, dtype=torch.long)
     try:
-        x = game.sample(2, y, average=False)
-    except (RuntimeError, ValueError) as error:
+        x = game.sample(2, average=False)
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise Mistake(
             f"the generator does not take the prior's latents ({game.prior.size} numbers): {_first(error)}. "
             "architecture.generator.latent follows the prior unless it is set"
@@ -142,6 +160,17 @@ def _fits(game: Game, shape: tuple[int, ...]) -> None:
     finally:
         for module, mode in modes:
             module.training = mode
+    for name in game.players:
+        player = game.player(name)
+        sizes = {"real": 2, "fake": 2 * player.multiple}
+        try:
+            if player.objective is not None:
+                player.objective(**{side: torch.zeros(sizes[side]) for side in player.sides})
+        except (RuntimeError, ValueError) as error:
+            why = f"game.players.{name}.multiple={player.multiple}"
+            raise Mistake(
+                f"the objective of {name} pairs reals and fakes, so not with {why}: {_first(error)}"
+            ) from None
 
 
 def _first(error: Exception) -> str:
@@ -163,7 +192,8 @@ def evaluator_of(
         say("no scores: " + ("metric=[]" if not metrics else "these data have no extractor (evaluation.extractor=...)"))
         return None
     protocol = settings.n, settings.split, settings.batch
-    return Evaluator(ruler, metrics, *protocol, cache, settings.seed, device, say, progress)
+    evaluator = Evaluator(ruler, metrics, *protocol, cache, settings.seed, device, say, progress)
+    return evaluator if evaluator.metrics else None
 
 
 def callbacks_of(config: DictConfig, **at_hand: Any) -> list[Callback]:
@@ -194,8 +224,7 @@ def set_threads(config: DictConfig, game: Game) -> None:
     """Give torch the threads that the config says.  A perceptron's layers are too short to share: on a machine with
     other work two threads, waiting for each other, were ten times slower than one."""
     shares = any(isinstance(module, nn.modules.conv._ConvNd) for module in game.modules())
-    if config.get("threads") or not shares:
-        torch.set_num_threads(config.get("threads") or 1)
+    torch.set_num_threads(config.get("threads") or (THREADS if shares else 1))
 
 
 def cache_of(config: DictConfig) -> Path:

@@ -49,7 +49,7 @@ def evaluate(
         raise Mistake("nothing can measure these data: name an extractor, evaluation.extractor=inception for one")
     game = game_of(config)
     set_threads(config, game)
-    restore(game, folder, checkpoint)
+    restore(game, folder, checkpoint, say)
     found = scores(evaluator, game.to(device_of(config)), data, config.evaluation.average)
     row: dict[str, Any] = {
         "evaluated": now(),

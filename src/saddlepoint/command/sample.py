@@ -36,7 +36,7 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     run = Run(config.run)
     own = config_of(run, rest, say, config_dir)
     game = game_of(own)
-    restore(game, run, config.checkpoint)
+    restore(game, run, config.checkpoint, say)
     x = sample(game.to(device_of(own)), config.n, config.sample_seed, config.average)
     try:
         form(x, to)

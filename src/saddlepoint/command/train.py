@@ -19,13 +19,13 @@ from rich.console import Console
 from saddlepoint.callback.evaluation import Evaluation, row, scores
 from saddlepoint.callback.finite import Diverged
 from saddlepoint.callback.horizon import Horizon
-from saddlepoint.command.build import Experiment, build, callbacks_of, config_of, device_of, restore
+from saddlepoint.command.build import Experiment, build, callbacks_of, config_of, device_of, fill, restore
 from saddlepoint.command.check import check, instantiate, terms
 from saddlepoint.command.identity import differences, identity
 from saddlepoint.command.terminal import Meter, scores_of, speaker
 from saddlepoint.error import Mistake
 from saddlepoint.metric.contract import Score
-from saddlepoint.record.checkpoint import AtomicCheckpointIO, newest
+from saddlepoint.record.checkpoint import AtomicCheckpointIO, duplicate, newest
 from saddlepoint.record.journal import Journal
 from saddlepoint.record.provenance import now, provenance
 from saddlepoint.record.run import Run, write
@@ -49,8 +49,6 @@ def train(config: DictConfig, console: Console | None = None) -> Run:
     say = speaker(console)
     run = Run(Path(config.outputs) / config.name / f"seed{config.seed}")
     check(config)
-    if config.images < config.batch:
-        raise Mistake(f"images={config.images} is less than one batch of {config.batch}")
     with run.lock():
         start = _start(run, config, say)
         if start == "finished":
@@ -64,14 +62,13 @@ def train(config: DictConfig, console: Console | None = None) -> Run:
 
 
 def _start(run: Run, config: DictConfig, say: Callable[[str], None]) -> str:
-    """fresh, resume or finished: what the folder holds, and whether this config may go on.  May move it aside."""
-    if not run.folder.exists() or not any(run.folder.iterdir()):
-        return "fresh"
+    """fresh, resume, overwrite or finished: what the folder holds, and whether this config may go on with it."""
+    if not run.folder.exists() or all(path.name.startswith(".") for path in run.folder.iterdir()):
+        return "fresh"  # a dot-file is what a crash left of a first write
     if not run.config.exists():
         raise Mistake(f"{run.folder} is not empty and is no run; give this run another name=... or outputs=...")
     if config.overwrite:
-        say(f"the old run now lies in {run.move_aside()}")
-        return "fresh"
+        return "overwrite"
     old = config_of(run)
     if identity(old) != identity(config):
         raise Mistake(
@@ -111,19 +108,24 @@ def _play(run: Run, experiment: Experiment, start: str, console: Console, say: C
     tracker = instantiate(config.logger, "logger")
     at_hand = {"run": run, "evaluator": evaluator, "average": config.evaluation.average, "console": console}
     callbacks = [Horizon(config.images), *callbacks_of(config, **at_hand)]
+    trainer = trainer_of(config, callbacks)
     anchors = evaluator.anchors(data) if evaluator else {}
+    if found:
+        fill(game, found[1], found[0])
+    if start == "overwrite":
+        say(f"the old run now lies in {run.move_aside()}")
     run.folder.mkdir(parents=True, exist_ok=True)
     write(run.config, OmegaConf.to_yaml(config))
     record = _provenance(run, experiment)
     write(run.folder / "provenance.json", json.dumps(record, indent=2) + "\n")
     run.rewind(reached if found else -1)
-    run.update_summary(status="running", exit=None, anchors=_plain(anchors), images=reached)
+    run.update_summary(status="running", exit=None, anchors=_plain(anchors), images=reached, final={})
     say(f"run: {run.folder}" + (f", going on at {reached:,} images" if found else ""))
     journal = Journal(run)
     plain: Any = OmegaConf.to_container(config, resolve=True)
     tracker.start(run, {**plain, "provenance": record}, say)
     evaluation = next((c for c in callbacks if isinstance(c, Evaluation)), None)
-    trainer = trainer_of(config, callbacks, [journal, tracker])
+    trainer.loggers = [journal, tracker]
     status, error = "failed", None
     try:
         if reached < config.images:
@@ -132,15 +134,15 @@ def _play(run: Run, experiment: Experiment, start: str, console: Console, say: C
             restore(game, run, found[0].stem)
             if evaluation is not None and (state := found[1]["callbacks"].get(evaluation.state_key)):
                 evaluation.load_state_dict(state)
-        final = _final(experiment, evaluation, [journal, tracker])
+        final = _final(run, experiment, evaluation, [journal, tracker])
         run.update_summary(final=_plain({"": final})[""])
         status = "finished"
     except Diverged as mistake:
         status, error = "diverged", str(mistake)
         raise
     except (KeyboardInterrupt, SystemExit):
-        status, error = "interrupted", "stopped from the keyboard"
-        say("stopped; the same command goes on from the last checkpoint")
+        status, error = "interrupted", "stopped by a person or a signal"
+        say("stopped; the same command goes on from the last checkpoint, or begins again where there is none")
         raise KeyboardInterrupt from None
     except BaseException as failure:
         error = str(failure) or type(failure).__name__
@@ -154,15 +156,17 @@ def _play(run: Run, experiment: Experiment, start: str, console: Console, say: C
     say(where)
 
 
-def trainer_of(config: DictConfig, callbacks: list[pl.Callback], loggers: list[Any]) -> pl.Trainer:
+def trainer_of(config: DictConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
     """Lightning, with nothing switched on that counts optimizer steps, writes files or talks."""
+    if (precision := str(config.trainer.precision)).endswith("-true") and precision != "32-true":
+        raise Mistake(f"trainer.precision={precision}: latents and data are float32; try bf16-mixed, or 32-true")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")
     return pl.Trainer(
         accelerator=device_of(config).type,
         devices=1,
-        logger=loggers,
+        logger=False,  # the loggers are handed over when the run folder is there
         callbacks=callbacks,
         plugins=[AtomicCheckpointIO()],
         max_epochs=-1,
@@ -176,7 +180,7 @@ def trainer_of(config: DictConfig, callbacks: list[pl.Callback], loggers: list[A
     )
 
 
-def _final(experiment: Experiment, evaluation: Evaluation | None, loggers: list[Any]) -> dict[str, Score]:
+def _final(run: Run, experiment: Experiment, evaluation: Evaluation | None, loggers: list[Any]) -> dict[str, Score]:
     """The scores at the end: the last of the run's own where they are of this moment, else measured now."""
     game = experiment.game
     if experiment.evaluator is None:
@@ -184,10 +188,13 @@ def _final(experiment: Experiment, evaluation: Evaluation | None, loggers: list[
     if evaluation is not None and evaluation.measured_at == game.images:
         return evaluation.latest
     game.to(device_of(experiment.config))
-    average = evaluation.average if evaluation else True
-    final = scores(experiment.evaluator, game, experiment.data, average)
+    final = scores(experiment.evaluator, game, experiment.data, experiment.config.evaluation.average)
     for logger in loggers:
         logger.log_metrics({"rounds": game.rounds, **row(final), "final": True}, step=game.images)
+    if evaluation is not None:
+        if evaluation.improvement(final) is not None:
+            duplicate(run.checkpoints / "last.ckpt", run.checkpoints / "best.ckpt")
+        evaluation.latest = final
     return final
 
 

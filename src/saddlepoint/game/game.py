@@ -41,7 +41,8 @@ class Game(LightningModule):
         self.players, self.prior, self.seed = nn.ModuleDict(players), prior, seed
         self.images = self.rounds = 0
         self.streams = {name: Stream(seed, name) for name in ("latent", "augment")}
-        self.observed: dict[str, tuple[Named, Named]] = {}  # losses by term and logits by side, of each last turn
+        self.observed: dict[str, tuple[Named, Named]] = {}  # each term as it was when last due; logits of the last turn
+        self.reported: dict[str, float] = {}
         self._seats: dict[str, tuple[Any, list[Tensor]]] = {}  # per player: Lightning's optimizer, what it moves
         self._resumed: dict[str, Any] | None = None
 
@@ -80,7 +81,8 @@ class Game(LightningModule):
                     loss = cast(Tensor, sum(losses.values())) / parts
                     self.manual_backward(loss, inputs=self.parameters_of(name), retain_graph=player is not players[-1])
                 seen = {side: getattr(turn, side).logits.detach() for side in SIDES if getattr(turn, side).seen}
-                self.observed[name] = {term: loss.detach() for term, loss in losses.items()}, seen
+                earlier = self.observed.get(name, ({}, {}))[0]  # a lazy term is reported as it was when last due
+                self.observed[name] = {**earlier, **{term: loss.detach() for term, loss in losses.items()}}, seen
 
     def turn(self, batch: Batch, latent: Mapping[str, Tensor], players: Sequence[Player]) -> Turn:
         """What `players` see: fakes keep their path to the generator's weights only where it moves itself."""
@@ -157,7 +159,8 @@ class Game(LightningModule):
             report |= {f"{name}/logit_{side}": value.mean() for side, value in logits.items()}
             report |= {f"{name}/probability_{side}": value.sigmoid().mean() for side, value in logits.items()}
             report[f"{name}/gradient_norm"] = self.gradient_norm(name)
-        return {key: value.item() for key, value in report.items()}
+        self.reported |= {key: value.item() for key, value in report.items()}
+        return dict(self.reported)  # of who has not moved since a resume, what the checkpoint says
 
     def gradient_norm(self, name: str) -> Tensor:
         """The length of the gradient that `name` last followed, before clipping; a scalar."""
@@ -188,19 +191,30 @@ class Game(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["saddlepoint"] = {
             "format": FORMAT,
+            "seed": self.seed,
+            "reported": self.report(),
             "images": self.images,
             "rounds": self.rounds,
             "streams": {name: stream.state for name, stream in self.streams.items()},
             "global": global_state(),
         }
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        state = checkpoint["saddlepoint"]
+    def accept(self, state: Mapping[str, Any]) -> None:
+        """Raise Mistake where a checkpoint is of another format or another seed's."""
         if state["format"] != FORMAT:
             raise Mistake(f"the checkpoint is of format {state['format']}, this version reads {FORMAT}")
+        if state["seed"] != self.seed:
+            raise Mistake(
+                f"the checkpoint is of seed {state['seed']}, this run of seed {self.seed}: it is another run's"
+            )
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint["saddlepoint"]
+        self.accept(state)
         self.images, self.rounds = state["images"], state["rounds"]
         for name, value in state["streams"].items():
             self.streams[name].state = value
+        self.reported = dict(state["reported"])
         self._resumed = state
 
     def player(self, name: str) -> Player:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def load(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     """A checkpoint of ours.  Raises Mistake where the file is truncated, corrupt or somebody else's."""
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except OSError as error:
+    except (FileNotFoundError, PermissionError) as error:
         raise Mistake(f"cannot read {path}: {error.strerror}") from None
     except Exception as error:  # zip, unpickling and end-of-file errors come in many classes
         why = (str(error) or type(error).__name__).splitlines()[0][:120]
@@ -75,6 +76,13 @@ def load(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or "saddlepoint" not in checkpoint:
         raise Mistake(f"{path} is a checkpoint, but not one of Saddlepoint's; nothing was loaded from it")
     return checkpoint
+
+
+def duplicate(path: Path, to: Path) -> None:
+    """Make `to` a copy of the checkpoint at `path`, whole or not at all."""
+    temporary = to.with_name(f".{to.name}.writing")
+    shutil.copyfile(path, temporary)
+    os.replace(temporary, to)
 
 
 def newest(folder: Path, say: Callable[[str], None]) -> tuple[Path, dict[str, Any]] | None:

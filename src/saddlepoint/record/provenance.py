@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+CHECKOUT = Path(__file__).resolve().parents[3]
 PACKAGES = ("saddlepoint", "torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "torchmetrics",
             "torch-fidelity", "wandb", "numpy", "scipy", "scikit-learn")  # fmt: skip
 
@@ -23,7 +24,7 @@ def provenance(data: dict[str, Any], seed: int) -> dict[str, Any]:
         "started": now(),
         "argv": [shortened(argument) for argument in sys.argv],
         "seed": seed,
-        "git": commit(Path(__file__).parent),
+        "git": commit(CHECKOUT) if (CHECKOUT / "pyproject.toml").exists() else None,  # a wheel has no commit
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "hardware": hardware(),

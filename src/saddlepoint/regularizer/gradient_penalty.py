@@ -12,7 +12,8 @@ class GradientPenalty(Regularizer):
 
     def forward(self, turn: Turn) -> Tensor:
         """E(||grad D(x^)|| - 1)^2, a scalar.  1e-12 under the root keeps the gradient finite at slope 0."""
-        real, fake = turn.real.x.detach(), turn.fake.x.detach()
+        real = turn.real.x.detach()
+        fake = turn.fake.x.detach()[: len(real)]  # one fake per real, where there are more
         e = turn.stream.uniform(len(real), *(1,) * (real.ndim - 1))
         between = Sample((e * real + (1 - e) * fake).requires_grad_(), turn.real.y, turn.discriminator)
         return ((squared_slope(between) + 1e-12).sqrt() - 1).square().mean()
