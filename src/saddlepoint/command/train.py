@@ -114,16 +114,10 @@ def _play(run: Run, experiment: Experiment, start: str, console: Console, say: C
         fill(game, found[1], found[0])
     if start == "overwrite":
         say(f"the old run now lies in {run.move_aside()}")
-    run.folder.mkdir(parents=True, exist_ok=True)
-    write(run.config, OmegaConf.to_yaml(config))
-    record = _provenance(run, experiment)
-    write(run.folder / "provenance.json", json.dumps(record, indent=2) + "\n")
-    run.rewind(reached if found else -1)
-    run.update_summary(status="running", exit=None, anchors=_plain(anchors), images=reached, final={})
+    told = _begin(run, experiment, anchors, reached if found else None)
     say(f"run: {run.folder}" + (f", going on at {reached:,} images" if found else ""))
     journal = Journal(run)
-    plain: Any = OmegaConf.to_container(config, resolve=True)
-    tracker.start(run, {**plain, "provenance": record}, say)
+    tracker.start(run, told, say)
     evaluation = next((c for c in callbacks if isinstance(c, Evaluation)), None)
     trainer.loggers = [journal, tracker]
     status, error = "failed", None
@@ -154,6 +148,21 @@ def _play(run: Run, experiment: Experiment, start: str, console: Console, say: C
     console.print(scores_of(run) or "")
     say(f"samples, checkpoints, metrics.jsonl and summary.json: {run.folder}")
     say(where)
+
+
+def _begin(run: Run, experiment: Experiment, anchors: Anchors, reached: int | None) -> dict[str, Any]:
+    """Write the folder's first files, and drop from its record what comes after `reached` images (None: all of it).
+
+    Returns what W&B is told: the config, resolved, and the provenance.
+    """
+    run.folder.mkdir(parents=True, exist_ok=True)
+    write(run.config, OmegaConf.to_yaml(experiment.config))
+    record = _provenance(run, experiment)
+    write(run.folder / "provenance.json", json.dumps(record, indent=2) + "\n")
+    run.rewind(-1 if reached is None else reached)
+    run.update_summary(status="running", exit=None, anchors=_plain(anchors), images=reached or 0, final={})
+    plain: Any = OmegaConf.to_container(experiment.config, resolve=True)
+    return {**plain, "provenance": record}
 
 
 def trainer_of(config: DictConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
