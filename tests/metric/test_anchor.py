@@ -7,10 +7,11 @@ from torch import Tensor
 
 from saddlepoint.metric.anchor import anchor_sets
 from saddlepoint.metric.extractor import Features
+from saddlepoint.metric.reals import Rows
 
 
-def pixels(batches: Iterable[Tensor], n: int, whose: str) -> Iterator[Features]:
-    return (Features(x.flatten(1).to(torch.float32)) for x in batches)
+def pixels(batches: Iterable[Rows], n: int, whose: str) -> Iterator[Features]:
+    return (Features(x.flatten(1).to(torch.float32), y=y) for x, y in batches)
 
 
 def sets(data, n: int, seed: int = 0, batch: int = 16) -> dict[str, Tensor]:
@@ -53,6 +54,14 @@ def test_noisy_means_have_the_means_the_noise_and_the_frequencies_that_they_shou
         mean = (train.x[train.y == label].float() / 127.5 - 1).mean(0).flatten()
         assert (own.mean(0) - mean).abs().max() < 0.03
         assert abs(own.std(0).mean() - 0.2) < 0.01
+
+
+def test_labels_stay_with_their_images(stripes) -> None:
+    held = [stripes.split("validation"), stripes.split("test")]
+    for name, _, parts in anchor_sets(stripes.split("train"), held, 2, 50, 16, 0, pixels):
+        found = Features.joined(parts)
+        dark = found.features.mean(1) < (0 if "means" in name else 120)
+        assert torch.equal(found.y, (~dark).long()), name
 
 
 def test_the_sets_depend_on_the_seed_and_not_on_the_batch(stripes) -> None:

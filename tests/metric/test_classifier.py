@@ -81,7 +81,7 @@ def test_the_digits_classifier_is_as_good_as_it_is_said_to_be() -> None:
 
     data, facts = Digits(), shipped()["digits"]
     data.setup()
-    features, _ = Classifier.shipped("digits")(data.split("test")[torch.arange(450)][0])
+    features = Classifier.shipped("digits")(data.split("test")[torch.arange(450)][0]).features
     assert (features.amax(0) > 0).all()  # no unit is dead
     right = accuracy(Classifier.shipped("digits").network, *data.split("test")[torch.arange(450)])  # pyright: ignore[reportArgumentType]
     assert right == pytest.approx(facts["test_accuracy"], abs=1e-4)

@@ -27,7 +27,7 @@ def test_an_extractor_stays_in_evaluation_mode_and_has_nothing_to_learn() -> Non
 
 def test_points_are_their_own_features() -> None:
     x = torch.randn(5, 2)
-    features, logits = Identity(2)(x)
+    features, logits, *_ = Identity(2)(x)
     assert torch.equal(features, x)
     assert logits is None
 

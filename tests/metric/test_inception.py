@@ -88,7 +88,7 @@ def test_features_and_logits_are_torch_fidelitys(random_weights: Path) -> None:
     ours = Inception(random_weights)
     assert torch.equal(torch.random.get_rng_state(), before)
     x = pictures(2, 0)
-    features, logits = ours(x)
+    features, logits, *_ = ours(x)
     assert torch.equal(features, theirs(x)[0])
     assert torch.equal(logits, theirs(x)[1])  # pyright: ignore[reportArgumentType]
     assert (features.shape, ours.dim, ours.classes) == ((2, 2048), 2048, 1008)

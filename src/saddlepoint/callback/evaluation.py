@@ -50,15 +50,15 @@ class Evaluation(pl.Callback):
         if not scores:
             return None
         first = next(iter(scores.values()))
-        sign = 1 if cast(Evaluator, self.evaluator).metrics[first.contract.metric].higher_is_better else -1
+        sign = 1 if cast(Evaluator, self.evaluator).higher_is_better[first.contract.metric] else -1
         comparable = self.best is not None and self.best.contract == first.contract
         return first if not comparable or sign * first.value > sign * cast(Score, self.best).value else None
 
     @property
     def higher_is_better(self) -> dict[str, bool]:
         """Of each score, by its key, as its metric says."""
-        metrics = self.evaluator.metrics if self.evaluator else {}
-        return {key: bool(metrics[score.contract.metric].higher_is_better) for key, score in self.latest.items()}
+        higher = self.evaluator.higher_is_better if self.evaluator else {}
+        return {key: higher[score.contract.metric] for key, score in self.latest.items()}
 
     def state_dict(self) -> dict[str, Any]:
         return {

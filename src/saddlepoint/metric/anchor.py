@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from saddlepoint.metric.extractor import Features
-from saddlepoint.metric.reals import Split
+from saddlepoint.metric.reals import Rows, Split
 from saddlepoint.pixel import to_float
 from saddlepoint.stream import Stream
 
 NOISE = 0.2
-Extract = Callable[[Iterable[Tensor], int, str], Iterator[Features]]  # batches, how many in all, what they are
+Extract = Callable[[Iterable[Rows], int, str], Iterator[Features]]  # batches, how many in all, what they are
 
 
 def anchor_sets(
@@ -34,22 +34,22 @@ def anchor_sets(
         chosen = _permutation(total, seed, "real")[:n]
         yield "real", len(chosen), extract(_rows(held, chosen, batch), len(chosen), "real images")
     few = _permutation(len(split), seed, "memorised")[:100]
-    known = list(extract((split[part][0] for part in few.split(batch)), len(few), "memorised images"))
-    features = torch.cat([part.features for part in known])
-    logits = None if known[0].logits is None else torch.cat([part.logits for part in known if part.logits is not None])
+    known = Features.joined(extract((split[part] for part in few.split(batch)), len(few), "memorised images"))
     for number in (10, 100):
         # a copy's features are the image's own: 100 are extracted, not n
-        again = (torch.arange(n) % min(number, len(few))).to(features.device).split(batch)
-        yield f"{number} memorised", n, (Features(features[i], None if logits is None else logits[i]) for i in again)
-    yield "class means + noise", n, extract(_noisy_means(split, classes or 1, n, batch, seed), n, "class means")
+        again = (torch.arange(n) % min(number, len(few))).split(batch)
+        yield f"{number} memorised", n, map(known.at, again)
+    means = _noisy_means(split, classes or 1, n, batch, seed)
+    labelled = means if classes is not None else ((x, None) for x, _ in means)
+    yield "class means + noise", n, extract(labelled, n, "class means")
 
 
-def _noisy_means(split: Split, classes: int, n: int, batch: int, seed: int) -> Iterator[Tensor]:
-    """float [<= batch, ...], n in all."""
+def _noisy_means(split: Split, classes: int, n: int, batch: int, seed: int) -> Iterator[Rows]:
+    """float [<= batch, ...] and their classes, n in all."""
     means, labels, unit = _moments(split, classes, batch)
     stream = Stream(seed, "anchor/class means")
     for part in labels[stream.integers(len(labels), n)].split(batch):
-        yield means[part] + NOISE * unit * stream.normal(len(part), *means.shape[1:])
+        yield means[part] + NOISE * unit * stream.normal(len(part), *means.shape[1:]), part
 
 
 def _moments(split: Split, classes: int, batch: int) -> tuple[Tensor, Tensor, Tensor | float]:
@@ -72,20 +72,21 @@ def _moments(split: Split, classes: int, batch: int) -> tuple[Tensor, Tensor, Te
     return means.to(torch.float32), every, 1.0 if len(shape) == 3 else variance.clamp(min=0).sqrt().to(torch.float32)
 
 
-def _rows(parts: Sequence[Split], index: Tensor, batch: int) -> Iterator[Tensor]:
+def _rows(parts: Sequence[Split], index: Tensor, batch: int) -> Iterator[Rows]:
     """The samples at `index` of the parts laid end to end, in the index's order."""
     ends = torch.tensor([len(part) for part in parts]).cumsum(0)
     for some in index.split(batch):
         owner = torch.bucketize(some, ends, right=True)
-        found: Tensor | None = None
+        found: dict[int, Tensor] = {}  # by column: x, y
         for number, part in enumerate(parts):
             mine = owner == number
             if mine.any():
-                x = part[some[mine] - (ends[number] - len(part))][0]
-                found = x.new_empty(len(some), *x.shape[1:]) if found is None else found
-                found[mine] = x
-        assert found is not None
-        yield found
+                rows = part[some[mine] - (ends[number] - len(part))]
+                for column, values in enumerate(rows):
+                    if values is not None:
+                        whole = found.setdefault(column, values.new_empty(len(some), *values.shape[1:]))
+                        whole[mine] = values
+        yield found[0], found.get(1)
 
 
 def _permutation(n: int, seed: int, name: str) -> Tensor:

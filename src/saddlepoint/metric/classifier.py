@@ -39,6 +39,8 @@ class Recipe:
     decay: float = 1e-2
     seed: int = 0
     limit: int = 50_000  # images at most, by a fixed permutation: more would cost hours and move the ruler little
+    wide: int = 1  # times the channels of a convolution
+    flip: bool = False  # each image is mirrored with probability 1/2 each time it is shown
 
 
 class Fitted(NamedTuple):
@@ -58,10 +60,10 @@ def recipe_for(shape: tuple[int, ...], seed: int = 0) -> Recipe:
 class Network(nn.Module):
     """Features [N, dim] (>= 0) and logits [N, classes] of float images [N, C, H, W] in [-1, 1]."""
 
-    def __init__(self, shape: tuple[int, int, int], classes: int, dim: int) -> None:
+    def __init__(self, shape: tuple[int, int, int], classes: int, dim: int, wide: int = 1) -> None:
         super().__init__()
         channels, height, width = shape
-        widths = _widths(min(height, width))
+        widths = [wide * channels for channels in _widths(min(height, width))]
         layers: list[nn.Module] = []
         for wide in widths:
             layers += [nn.Conv2d(channels, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()]
@@ -94,7 +96,7 @@ def fit(
     x, y = x[keep], y[keep]
     batches = -(-len(x) // recipe.batch)
     with _one_thread(), torch.enable_grad():
-        network = fresh_network((x.shape[1], x.shape[2], x.shape[3]), classes, recipe.dim, recipe.seed)
+        network = fresh_network((x.shape[1], x.shape[2], x.shape[3]), classes, recipe)
         optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, recipe.rate, total_steps=recipe.epochs * batches, pct_start=0.1, cycle_momentum=False
@@ -103,7 +105,8 @@ def fit(
             order = torch.randperm(len(x), generator=draws)
             # parts of equal size: a last batch of one image would have no batch statistics
             for number, part in enumerate(order.tensor_split(batches)):
-                _, logits = network(to_float(shifted(x[part], recipe.shift, draws)))
+                shown = shifted(x[part], recipe.shift, draws)
+                _, logits = network(to_float(mirrored(shown, draws) if recipe.flip else shown))
                 loss = functional.cross_entropy(logits, y[part])
                 optimizer.zero_grad()
                 loss.backward()
@@ -118,12 +121,12 @@ def fit(
     return Fitted({name: value.detach().contiguous() for name, value in network.state_dict().items()}, right)
 
 
-def fresh_network(shape: tuple[int, int, int], classes: int, dim: int, seed: int) -> Network:
-    """A network as initialised under `seed`; torch's global generator is left where it was."""
+def fresh_network(shape: tuple[int, int, int], classes: int, recipe: Recipe) -> Network:
+    """A network as initialised under the recipe's seed; torch's global generator is left where it was."""
     with torch.random.fork_rng(devices=[]):
         # not torch.manual_seed, which would seed the accelerator too
-        torch.default_generator.manual_seed(seed_of(seed, "classifier", "initialisation"))
-        return Network(shape, classes, dim)
+        torch.default_generator.manual_seed(seed_of(recipe.seed, "classifier", "initialisation"))
+        return Network(shape, classes, recipe.dim, recipe.wide)
 
 
 def accuracy(network: nn.Module, x: Tensor, y: Tensor, batch: int = 500) -> float:
@@ -143,6 +146,11 @@ def shifted(x: Tensor, reach: int, generator: torch.Generator) -> Tensor:
     rows = (torch.arange(height) + move[0]).clamp_(0, height - 1)
     columns = (torch.arange(width) + move[1]).clamp_(0, width - 1)
     return x[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+
+def mirrored(x: Tensor, generator: torch.Generator) -> Tensor:
+    """x [N, C, H, W], each image left to right with probability 1/2."""
+    return torch.where(torch.rand(len(x), 1, 1, 1, generator=generator) < 0.5, x.flip(3), x)
 
 
 def _widths(size: int) -> list[int]:
@@ -175,13 +183,13 @@ def ship(
     channels, height, width = data.shape
     classes = data.classes or int(y.max()) + 1
     fitted = fit(x, y, classes, recipe, validation, progress)
-    network = fresh_network((channels, height, width), classes, recipe.dim, recipe.seed)
+    network = fresh_network((channels, height, width), classes, recipe)
     network.load_state_dict(fitted.state)
     about = {
         "shape": list(data.shape),
         "classes": classes,
         "dim": recipe.dim,
-        "data": name,
+        "data": getattr(data, "name", name),
         "split": "train",
         "sizes": {part: len(split) for part, split in splits.items()},
         "data_sha256": splits["train"].sha256,

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from saddlepoint.error import Mistake
+
 # the arithmetic of this package's metrics: raised whenever any score would move, so that old scores stay honest. It
 # is not the package's own version, which moves for reasons that move no score
 VERSION = "1"
@@ -16,7 +18,7 @@ class Contract:
     """The protocol of one score.  Two scores may stand in one column only where all of it is equal."""
 
     metric: str  # "fid", "inception_score", "coverage", ...
-    n_real: int
+    n_real: int | None  # None where statistics of others do not say
     n_fake: int
     split: str  # of the reals: "train", "validation", "test"
     data: str  # sha256 of that split's content
@@ -29,6 +31,7 @@ class Contract:
     library: str = "saddlepoint"
     version: str = VERSION
     settings: Mapping[str, Any] = field(default_factory=dict)  # the metric's own: k, splits, N, M, ...
+    batch_norm: str = "running"  # the generator's batch-norm statistics: "running", "batch of <size>"
 
     @property
     def key(self) -> str:
@@ -53,15 +56,17 @@ class Score:
     value: float
     contract: Contract
     std: float | None = None  # over the splits of an Inception score: not over seeds, nor over runs
+    detail: Mapping[str, Any] = field(default_factory=dict)  # plain values behind it: per class, a null distribution
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return {"value": self.value, "std": self.std, "contract": self.contract.to_dict()}
+        plain = {"value": self.value, "std": self.std, "contract": self.contract.to_dict()}
+        return {**plain, "detail": dict(self.detail)} if self.detail else plain
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Score:
         """The score that `to_dict` wrote."""
-        return cls(plain["value"], Contract.from_dict(plain["contract"]), plain["std"])
+        return cls(plain["value"], Contract.from_dict(plain["contract"]), plain["std"], plain.get("detail", {}))
 
 
 def count(n: int) -> str:
@@ -69,14 +74,32 @@ def count(n: int) -> str:
     return f"{n // 1000}k" if n and n % 1000 == 0 else str(n)
 
 
+def differences(a: Contract, b: Contract) -> dict[str, tuple[Any, Any]]:
+    """The fields in which two contracts differ, "split" or "settings.k", and what each says there."""
+    left, right = _flat(a), _flat(b)
+    return {name: (left.get(name), right.get(name)) for name in left | right if left.get(name) != right.get(name)}
+
+
 def difference(a: Contract, b: Contract) -> str | None:
     """The first field in which two contracts differ ("split", "settings.k", ...), or None where they are equal."""
-    left, right = a.to_dict(), b.to_dict()
-    for name in left:
-        if name == "settings":
-            for setting in left[name] | right[name]:
-                if left[name].get(setting) != right[name].get(setting):
-                    return f"settings.{setting}"
-        elif left[name] != right[name]:
-            return name
-    return None
+    return next(iter(differences(a, b)), None)
+
+
+def comparable(scores: Mapping[str, Score]) -> None:
+    """Nothing, where all scores stand under one contract; else raises Mistake, which names the field and both values.
+
+    `scores` are told apart by their keys: the runs, or the folders, that they belong to.
+    """
+    first, *rest = scores
+    for other in rest:
+        for name, (one, two) in differences(scores[first].contract, scores[other].contract).items():
+            raise Mistake(
+                f"the scores of {first} and {other} cannot be compared: {name} is {one} there and {two} here.\n"
+                "Measure both by one protocol: saddlepoint evaluate run=... with the same evaluation.* and metric=[...]."
+            )
+
+
+def _flat(contract: Contract) -> dict[str, Any]:
+    plain = contract.to_dict()
+    settings = {f"settings.{name}": value for name, value in plain.pop("settings").items()}
+    return plain | settings

@@ -1,7 +1,7 @@
 """One evaluation: every metric on one pass of the fakes through one extractor, each score with its contract.
 
     reals -> extractor -> what each metric needs of them, kept on disk under a hash of (data, extractor, settings)
-    sample(n) -> uint8 -> extractor -> metrics -> scores
+    fakes -> uint8 -> extractor -> metrics -> scores
 
 Nothing here draws from torch's global generators, and what `sample` draws from them is undone: to evaluate more often,
 or with a cold cache, changes nothing in training.
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from saddlepoint.metric.cache import Cache, Say, digest, log
 from saddlepoint.metric.classifier import Progress
 from saddlepoint.metric.contract import VERSION, Contract, Score
 from saddlepoint.metric.extractor import Extractor, Features, suit, times
-from saddlepoint.metric.measure import Measure
-from saddlepoint.metric.reals import Data, Split
+from saddlepoint.metric.measure import Measure, Result, named
+from saddlepoint.metric.reals import Data, Rows, Split
 from saddlepoint.pixel import to_uint8
 
+Fakes = Tensor | Rows  # samples, or (samples, the classes that they were asked for)
 MOST = 10_000  # fakes where their number is not given: with fewer a distance is mostly bias, with more mostly time
 
 
@@ -63,7 +65,18 @@ class Evaluator:
             self.metrics[name] = metric.to(self.device if self.device.type == "cuda" else "cpu")
             metric.sync_on_compute = False  # each rank measures all fakes
         self._references: dict[str, Mapping[str, Tensor]] = {}  # of the reals, by key
+        self._met: str | None = None  # sha256 of the data that the metrics have met
+        self._unfit: dict[str, str] = {}  # metrics that cannot measure those data, and why
         self._said: set[str] = set()
+
+    @property
+    def higher_is_better(self) -> dict[str, bool]:
+        """Of each score that may come, by its contract's metric."""
+        return {
+            named(name, suffix): higher
+            for name, metric in self.metrics.items()
+            for suffix, higher in metric.directions().items()
+        }
 
     def size(self, data: Data) -> int:
         """How many fakes are measured: n; for None, as many as there are images outside the split, 10,000 at most."""
@@ -73,70 +86,142 @@ class Evaluator:
         return self.n
 
     def __call__(
-        self, sample: Callable[[int], Tensor], reals: Split | Data, weights: str = "averaged"
+        self,
+        sample: Callable[[int], Fakes],
+        reals: Split | Data,
+        weights: str = "averaged",
+        batch_norm: str = "running",
     ) -> dict[str, Score]:
         """Scores by name, of n samples against `reals`: a split, or a data set, whose split `split` is meant.
 
-        `sample(n)` gives n images in [-1, 1] or points, and is asked for `batch` at a time.  `weights` says whose they
-        are: "averaged", "raw", "none".  Raises Mistake where samples are not finite or not of the reals' shape.
+        `sample(n)` gives n images in [-1, 1] or points, or these and the classes that they were asked for, and is asked
+        for `batch` at a time.  `weights` says whose they are: "averaged", "raw", "none"; `batch_norm` by which
+        statistics.  Raises Mistake where samples are not finite or not of the reals' shape.
         """
         with self._apart():
             split = self._split(reals)
             if self.n is None:
                 raise ValueError("how many samples? Give Evaluator an n, or a Data instead of a Split")
-            n, shape = self.n, tuple(_row(split).shape)
+            n = self.n
+            fakes = (sample(min(self.batch, n - done)) for done in range(0, n, self.batch))
+            return self._scores(self._features(fakes, n, "samples", split), n, split, weights, batch_norm)
 
-            def fakes() -> Iterator[Tensor]:
-                for done in range(0, n, self.batch):
-                    x = sample(min(self.batch, n - done))
-                    if tuple(x.shape[1:]) != shape:
-                        raise Mistake(f"samples have shape {times(x.shape[1:])}, and the data {times(shape)}.")
-                    yield x
+    def measure(self, fakes: Split, reals: Split | Data) -> dict[str, Score]:
+        """Scores by name of all stored samples of `fakes` against `reals`, as `__call__` measures a generator's."""
+        with self._apart():
+            split, n = self._split(reals), len(fakes)
+            if n < 2:
+                raise Mistake(f"{fakes.name} holds {n} samples, which cannot be measured: two at least, better 1,000.")
+            found = self._features(fakes.batches(self.batch), n, fakes.name, split)
+            return self._scores(found, n, split, "none", "none")
 
-            return self._scores(self._features(fakes(), n, "samples"), n, split, weights)
+    def features(self, batches: Iterable[Fakes], n: int, whose: str) -> Features:
+        """The features of all of `batches`, n samples in all, with the samples; for what takes more than one pass."""
+        with self._apart():
+            return Features.joined(self._features(batches, n, whose))
+
+    def results(self, fakes: Features, reals: Features | None, split: Split) -> dict[str, Result]:
+        """The metrics of these features, by metric, without contracts; reals None: those of `split`, cached."""
+        with self._apart():
+            n, n_real = len(fakes.features), len(split) if reals is None else len(reals.features)
+            metrics = self._measurable(n_real, n, fakes.y is not None)
+            if reals is None:
+                self._refer(metrics, split, n)
+            else:
+                for metric in metrics.values():
+                    metric.reset()
+                    metric.refer(None)
+                    metric.update(reals, real=True)
+            for metric in metrics.values():
+                metric.update(fakes, real=False)
+            return self._computed(metrics)
 
     def anchors(self, data: Data) -> dict[str, dict[str, Score]]:
         """The scores of sets that everybody understands (see `anchor`), by set; measured once, then cached."""
         with self._apart():
             n, split = self.size(data), self._split(data)
             held = [data.split(name) for name in data.describe()["sizes"] if name != self.split]
+            shared = [name for name, metric in self.metrics.items() if metric.anchored]
 
             def measured() -> dict[str, dict[str, Any]]:
-                sets = anchor_sets(split, held, data.classes, n, self.batch, self.seed, self._features)
-                found = {name: self._scores(features, size, split, "none") for name, size, features in sets}
+                found: dict[str, dict[str, Score]] = {}
+                if shared:
+                    sets = anchor_sets(split, held, data.classes, n, self.batch, self.seed, self._features)
+                    for name, size, features in sets:
+                        found[name] = self._scores(features, size, split, "none", "none", shared)
+                for name, metric in self._measurable(len(split), n, labelled=True).items():
+                    for which, value in metric.anchors(n).items():
+                        scored = self._scored({name: metric.resulting(value)}, split, n, "none", "none")
+                        found[which] = found.get(which, {}) | scored
                 return {name: {key: score.to_dict() for key, score in scores.items()} for name, scores in found.items()}
 
             about = {
                 "anchors": VERSION,
                 "held": [part.sha256 for part in held],
-                "contracts": [self._contract(name, split, n, "none").to_dict() for name in self.metrics],
+                "contracts": [self._contract(name, name, split, n, "none", "none").to_dict() for name in self.metrics],
             }
             kept = self.cache.record("anchors", about, measured)
         return {name: {key: Score.from_dict(score) for key, score in scores.items()} for name, scores in kept.items()}
 
-    def _scores(self, fakes: Iterable[Features], n: int, split: Split, weights: str) -> dict[str, Score]:
-        metrics = self._measurable(len(split), n)
+    def _scores(
+        self,
+        fakes: Iterable[Features],
+        n: int,
+        split: Split,
+        weights: str,
+        batch_norm: str,
+        among: Iterable[str] | None = None,
+    ) -> dict[str, Score]:
+        """The scores of `fakes`, n of them, by the metrics `among`; None: by all."""
+        parts = iter(fakes)
+        first = next(parts)
+        every = self._measurable(len(split), n, first.y is not None)
+        metrics = every if among is None else {name: every[name] for name in among if name in every}
         self._refer(metrics, split, n)
-        for features in fakes:
+        for features in chain([first], parts):
             for metric in metrics.values():
                 metric.update(features, real=False)
-        scores = {}
-        for name, metric in metrics.items():
-            result = metric.compute()
-            value, std = result if isinstance(result, tuple) else (result, None)
-            contract = self._contract(name, split, n, weights)
-            scores[contract.key] = Score(float(value), contract, None if std is None else float(std))
+        found = {name: metric.results() for name, metric in metrics.items()}
+        for metric in metrics.values():
             metric.reset()  # the features of 10,000 fakes need not stay until the next evaluation
+        return self._scored(found, split, n, weights, batch_norm)
+
+    def _scored(
+        self, found: Mapping[str, Mapping[str, Result]], split: Split, n: int, weights: str, batch_norm: str
+    ) -> dict[str, Score]:
+        """Each result, by metric and suffix, with its contract."""
+        scores = {}
+        for name, results in found.items():
+            for suffix, (value, std, detail) in results.items():
+                contract = self._contract(name, named(name, suffix), split, n, weights, batch_norm)
+                scores[contract.key] = Score(float(value), contract, None if std is None else float(std), detail)
         return scores
 
-    def _measurable(self, n_real: int, n_fake: int) -> dict[str, Measure]:
-        """The metrics that such numbers suffice for; of the others a word is said, once."""
-        obstacles = {name: metric.obstacle(n_real, n_fake) for name, metric in self.metrics.items()}
-        for name, obstacle in obstacles.items():
-            if obstacle and name not in self._said:
-                self._said.add(name)
-                self.say(f"{name} is left out: {obstacle}.")
-        return {name: metric for name, metric in self.metrics.items() if not obstacles[name]}
+    def _computed(self, metrics: Mapping[str, Measure]) -> dict[str, Result]:
+        found = {named(n, suffix): result for n, m in metrics.items() for suffix, result in m.results().items()}
+        for metric in metrics.values():
+            metric.reset()
+        return found
+
+    def _measurable(self, n_real: int, n_fake: int, labelled: bool) -> dict[str, Measure]:
+        """The metrics that such data and numbers suffice for; of the others a word is said, once."""
+        kept = {}
+        for name, metric in self.metrics.items():
+            obstacle = self._unfit.get(name) or metric.obstacle(n_real, n_fake)
+            if not obstacle and metric.needs_labels and not labelled:
+                obstacle = "it needs the class that each sample was asked for, and these samples have none"
+            if obstacle:
+                self._say_once(f"{name} is left out: {obstacle}.")
+                continue
+            kept[name] = metric
+            if caution := metric.caution(n_real, n_fake, self.extractor.dim):
+                self._say_once(f"{name}: {caution}.")
+        return kept
+
+    def _say_once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            self.say(line)
 
     def _refer(self, metrics: Mapping[str, Measure], split: Split, n: int) -> None:
         """Give each metric what it needs of the reals: from memory, disk, or one pass for all that lack it."""
@@ -161,15 +246,22 @@ class Evaluator:
     def _pass(self, metrics: Iterable[Measure], split: Split) -> None:
         for metric in metrics:
             metric.reset()
-        reals = (x for x, _ in split.batches(self.batch))
-        for features in self._features(reals, len(split), f"the {split.name} split"):
+        for features in self._features(split.batches(self.batch), len(split), f"the {split.name} split"):
             for metric in metrics:
                 metric.update(features, real=True)
 
-    def _features(self, batches: Iterable[Tensor], n: int, whose: str) -> Iterator[Features]:
-        """The features of n stored samples or floats, batch by batch; raises Mistake where something is not finite."""
-        done = 0
-        for x in batches:
+    def _features(
+        self, batches: Iterable[Fakes], n: int, whose: str, like: Split | None = None
+    ) -> Iterator[Features]:
+        """The features of n stored samples or floats, batch by batch, with the samples as stored.
+
+        Raises Mistake where something is not finite, or not of the shape of the split `like`.
+        """
+        done, shape = 0, None if like is None else tuple(_row(like).shape)
+        for rows in batches:
+            x, y = rows if isinstance(rows, tuple) else (rows, None)
+            if shape is not None and tuple(x.shape[1:]) != shape:
+                raise Mistake(f"{whose} have shape {times(x.shape[1:])}, and the data {times(shape)}.")
             suit(self.extractor, tuple(x.shape[1:]))
             if x.is_floating_point():
                 x = x.detach().to(torch.float32)
@@ -178,10 +270,10 @@ class Evaluator:
                 x = x if x.dim() == 2 else to_uint8(x)
             # half precision is the training's business: a ruler has one
             with torch.autocast(self.device.type, enabled=False):
-                features = self.extractor(x.to(self.device))
-            if not bool(features.features.isfinite().all()):
+                found = self.extractor(x.to(self.device))
+            if not bool(found.features.isfinite().all()):
                 raise Mistake(f"{whose}: the extractor {self.extractor.name} finds features that are not finite.")
-            yield features
+            yield found._replace(x=x, y=y)
             done += len(x)
             if self.progress:
                 self.progress(f"measuring {whose}", done, n)
@@ -198,9 +290,9 @@ class Evaluator:
             "extractor": self.extractor.sha256,
         }
 
-    def _contract(self, name: str, split: Split, n: int, weights: str) -> Contract:
+    def _contract(self, name: str, metric: str, split: Split, n: int, weights: str, batch_norm: str) -> Contract:
         return Contract(
-            metric=name,
+            metric=metric,
             n_real=len(split),
             n_fake=n,
             split=split.name,
@@ -212,13 +304,21 @@ class Evaluator:
             weights=weights,
             seed=self.seed,
             settings=self.metrics[name].settings(len(split), n),
+            batch_norm=batch_norm,
         )
 
     def _split(self, reals: Split | Data) -> Split:
-        if isinstance(getattr(reals, "describe", None), Callable):
-            self.size(reals)  # pyright: ignore[reportArgumentType]
-            return reals.split(self.split)  # pyright: ignore[reportAttributeAccessIssue]
-        return reals  # pyright: ignore[reportReturnType]
+        """The split that is meant; the metrics meet the data that it belongs to."""
+        if not isinstance(getattr(reals, "describe", None), Callable):
+            return reals  # pyright: ignore[reportReturnType]
+        data: Data = reals  # pyright: ignore[reportAssignmentType]
+        self.size(data)
+        split = data.split(self.split)
+        if self._met != split.sha256:
+            self._met = split.sha256
+            whys = {name: metric.meet(data) for name, metric in self.metrics.items()}
+            self._unfit = {name: why for name, why in whys.items() if why}
+        return split
 
     @contextmanager
     def _apart(self) -> Iterator[None]:

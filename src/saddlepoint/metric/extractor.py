@@ -28,10 +28,22 @@ UNLABELLED = (
 
 
 class Features(NamedTuple):
-    """What an extractor says of N samples."""
+    """What an extractor says of N samples, and the samples themselves."""
 
     features: Tensor  # [N, dim], float32
     logits: Tensor | None = None  # [N, classes], float32; None where it is no classifier
+    x: Tensor | None = None  # as stored: uint8 [N, C, H, W], or float32 points [N, D]; an extractor leaves it out
+    y: Tensor | None = None  # int64 [N]: reals' classes, or those that fakes were asked for; None where there are none
+
+    def at(self, index: Tensor) -> Features:
+        """The samples at `index`, int64 [n]."""
+        return Features(*(None if part is None else part[index.to(part.device)] for part in self))  # pyright: ignore[reportArgumentType]
+
+    @classmethod
+    def joined(cls, parts: Iterable[Features]) -> Features:
+        """All of `parts`, in order."""
+        columns = zip(*parts, strict=True)
+        return cls(*(None if column[0] is None else torch.cat(column) for column in columns))  # pyright: ignore[reportArgumentType]
 
 
 class Extractor(nn.Module):
@@ -95,7 +107,8 @@ class Classifier(Extractor):
         if found != facts["sha256"]:
             raise Mistake(f"{file} has sha256 {found}, and {facts['sha256']} is expected. {remedy}")
         shape = tuple(facts["shape"])
-        return cls(name, found, shape, _network(shape, facts["classes"], facts["dim"], tensors_of(content)))
+        wide = facts["recipe"].get("wide", 1)
+        return cls(name, found, shape, _network(shape, facts["classes"], facts["dim"], wide, tensors_of(content)))
 
     @classmethod
     def for_data(
@@ -132,7 +145,7 @@ class Classifier(Extractor):
 
         state = Cache(cache, say).tensors("classifier", about, trained)
         sha256 = hashlib.sha256(tensor_file(state, about)).hexdigest()
-        return cls(name, sha256, shape, _network(shape, classes, recipe.dim, state))
+        return cls(name, sha256, shape, _network(shape, classes, recipe.dim, recipe.wide, state))
 
 
 class Inception(Extractor):
@@ -211,9 +224,9 @@ def times(shape: Iterable[int]) -> str:
     return "x".join(map(str, shape))
 
 
-def _network(shape: tuple[int, int, int], classes: int, dim: int, state: dict[str, Tensor]) -> Network:
+def _network(shape: tuple[int, int, int], classes: int, dim: int, wide: int, state: dict[str, Tensor]) -> Network:
     with torch.random.fork_rng(devices=[]):
-        network = Network(shape, classes, dim)
+        network = Network(shape, classes, dim, wide)
     network.load_state_dict(state)
     return network
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 from torchmetrics import Metric
 
 from saddlepoint.metric.extractor import Features
+from saddlepoint.metric.reals import Data
+
+
+class Result(NamedTuple):
+    """One number that a metric gives."""
+
+    value: Tensor | float
+    std: Tensor | float | None = None  # over the parts of an Inception score
+    detail: Mapping[str, Any] = {}  # plain values behind it, ready for JSON: per class, a null distribution
 
 
 class Measure(Metric):
@@ -22,19 +31,45 @@ class Measure(Metric):
     is_differentiable = False
     full_state_update = False
     needs_logits: ClassVar[bool] = False  # of the fakes
+    needs_labels: ClassVar[bool] = False  # of the fakes: the class that each was asked for
     needs_reals: ClassVar[bool] = True
+    anchored: ClassVar[bool] = True  # whether the anchors' sets are measured too; False where a set takes minutes
 
     def __init__(self) -> None:
         super().__init__()
         self._reference: dict[str, Tensor] | None = None
+
+    def meet(self, data: Data) -> str | None:
+        """Look at the data that will be measured against: their modes, their test split.
+
+        Returns why they cannot be measured by this metric, for people, or None.  Called again when the data change.
+        """
+        return None
 
     def update(self, features: Features, real: bool) -> None:
         """Take in the features of some reals or some fakes."""
         raise NotImplementedError
 
     def compute(self) -> Any:
-        """The value, or (value, std over splits), float64."""
+        """The value, (value, std over splits), a Result, or several: {suffix: any of these}, float64.
+
+        The suffix "" stands for the metric's own name, "max" for <name>_max.
+        """
         raise NotImplementedError
+
+    def results(self) -> dict[str, Result]:
+        """What `compute` says, by suffix."""
+        return self.resulting(self.compute())
+
+    @staticmethod
+    def resulting(found: Any) -> dict[str, Result]:
+        """Anything that `compute` may give, as results by suffix."""
+        several = found if isinstance(found, dict) else {"": found}
+        return {suffix: Result(*one) if isinstance(one, tuple) else Result(one) for suffix, one in several.items()}
+
+    def directions(self) -> dict[str, bool]:
+        """Whether higher is better, by suffix, of everything that `compute` may give."""
+        return {"": bool(self.higher_is_better)}
 
     def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
         """What the contract says of this metric, and what its reference depends on."""
@@ -42,6 +77,10 @@ class Measure(Metric):
 
     def obstacle(self, n_real: int, n_fake: int) -> str | None:
         """Why so few samples cannot be measured, for people; None where they can."""
+        return None
+
+    def caution(self, n_real: int, n_fake: int, dim: int) -> str | None:
+        """What to mind when reading a score of so few samples of so many features, for people; None where nothing."""
         return None
 
     def reference(self, n_fake: int) -> dict[str, Tensor]:
@@ -54,6 +93,13 @@ class Measure(Metric):
         self._reference = moved or None
         self._computed = None
 
+    def anchors(self, n: int) -> dict[str, Any]:
+        """Anchors of this metric's own, {set: what `compute` would give for it}, beside those that all metrics share.
+
+        Called after `meet`; `n` is the number of fakes.
+        """
+        return {}
+
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = ()) -> Metric:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Move to another device, never to another dtype: a sum of squares in float32 is worth nothing."""
 
@@ -62,3 +108,8 @@ class Measure(Metric):
 
         super()._apply(moved, exclude_state)  # pyright: ignore[reportArgumentType]
         return self
+
+
+def named(name: str, suffix: str) -> str:
+    """A score's metric: "fid", or "class_fid_max"."""
+    return f"{name}_{suffix}" if suffix else name
