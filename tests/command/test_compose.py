@@ -353,8 +353,8 @@ def test_a_list_that_the_shell_took_apart_is_recognised() -> None:
 
 def test_a_command_says_which_key_it_needs() -> None:
     with pytest.raises(Mistake, match="run has no value yet"):
-        compose(command="evaluate")
-    assert compose(["run=outputs/x/seed0"], command="evaluate").run == "outputs/x/seed0"
+        compose(command="sample")
+    assert compose(["run=outputs/x/seed0"], command="sample").run == "outputs/x/seed0"
     assert compose(["data=mnist"], command="doctor").data == "mnist"  # a word there, not a group
 
 

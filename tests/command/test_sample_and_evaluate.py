@@ -28,7 +28,7 @@ def test_evaluating_a_run_again_gives_its_own_scores_and_is_written_down(record)
     assert called("evaluate", f"run={record.folder}") == 0
     last = json.loads((record.folder / "evaluations.jsonl").read_text().splitlines()[-1])
     assert last["scores"] == record.summary["final"]
-    assert (last["images"], last["checkpoint"]) == (19200, "last")
+    assert (last["images"], last["at"]) == (19200, "last")
 
 
 def test_an_override_after_run_is_another_contract_and_said(record, capsys):
@@ -46,7 +46,7 @@ def test_an_override_after_run_is_another_contract_and_said(record, capsys):
 def test_the_best_checkpoint_is_the_one_with_the_best_first_score(record):
     assert (record.checkpoints / "best.ckpt").exists()
     measured = [(r["fid_digits_900_train"], r["images"]) for r in record.rows() if "fid_digits_900_train" in r][1:]
-    assert called("evaluate", f"run={record.folder}", "checkpoint=best", "metric=[frechet_distance]") == 0
+    assert called("evaluate", f"run={record.folder}", "at=best", "metric=[frechet_distance]") == 0
     last = json.loads((record.folder / "evaluations.jsonl").read_text().splitlines()[-1])
     assert (last["scores"]["fid_digits_900_train"]["value"], last["images"]) == min(measured)
 
@@ -86,7 +86,7 @@ def test_loading_gives_the_generator_that_was_trained(record):
     [
         (["sample", "n=0"], "n=0"),
         (["sample", "to=x.gif"], "to=x.gif"),
-        (["sample", "checkpoint=worst"], "no worst checkpoint; there: best, last, previous"),
+        (["sample", "at=worst"], "no worst checkpoint; there: best, last, previous"),
         (["evaluate", "evaluation.n=1"], "cannot be measured"),
         (["evaluate", "evaluation.extractor=mnist"], "mnist"),
         (["evaluate", "evaluation.extractor=digitz"], "Did you mean digits"),

@@ -126,7 +126,8 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "imges=5"], 1, ["saddlepoint: no such key: imges", "images"]),
         (["train", "--config-dir", "nowhere"], 1, ["nowhere", "no such folder"]),
         (["train", "--help", "--config-dir=nowhere"], 1, ["nowhere"]),
-        (["evaluate"], 1, ["run has no value yet"]),
+        (["evaluate"], 1, ["what is to be measured?", "run="]),
+        (["sample"], 1, ["run has no value yet"]),
         (["trian"], 2, ["no such command: trian", "train"]),
         ([], 2, ["which command?", "doctor"]),
         (["train", "--cfgg", "job"], 2, ["--cfgg", "--cfg"]),
@@ -183,8 +184,8 @@ def test_a_command_gets_its_config_and_the_rest_is_for_the_run(stand_in: Callabl
 
 
 def test_words_are_divided_by_the_keys_of_the_command() -> None:
-    assert divided(["run=a", "checkpoint=best", "images=5", "~n"], "evaluate") == (
-        ["run=a", "checkpoint=best"],
+    assert divided(["run=a", "at=best", "images=5", "~n"], "evaluate") == (
+        ["run=a", "at=best"],
         ["images=5", "~n"],
     )
     assert divided(["run=a", "n=5"], "train") == (["run=a", "n=5"], [])

@@ -236,6 +236,7 @@ def test_a_run_leaves_behind_what_is_promised(tmp_path):
         "summary.json",
         "samples",
         "checkpoints",
+        "snapshots",
         "wandb",
     }
     assert {p.name for p in record.samples.iterdir()} == {"real.png", "000000000.png", "000000640.png", "000001280.png"}

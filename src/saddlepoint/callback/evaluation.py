@@ -1,10 +1,12 @@
-"""Scores along the run, by one written protocol."""
+"""Scores along the run, by one written protocol; and which checkpoint is best, by another."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytorch_lightning as pl
+from torch import Tensor
 
 from saddlepoint.callback.period import crossed, log, period
 from saddlepoint.game.game import Game
@@ -17,14 +19,25 @@ class Evaluation(pl.Callback):
     """At 0 images and every `images_between`: `evaluator`'s scores go to every logger, each under its contract's name.
 
     Samples come from the evaluation stream, from its start at each time, so successive scores share their latents and
-    evaluating more often changes nothing in training. `first` names the score that says which checkpoint is best.
+    evaluating more often changes nothing in training.
+
+    Which checkpoint is best is decided by `selector`, on other reals and other fakes than those that are reported: the
+    best of many numbers is flattered by chance, and the reported one must not be.
     """
 
-    def __init__(self, images_between: int, evaluator: Evaluator | None = None, average: bool = True) -> None:
-        self.images_between, self.evaluator, self.average = period(images_between), evaluator, average
+    def __init__(
+        self,
+        images_between: int,
+        evaluator: Evaluator | None = None,
+        selector: Evaluator | None = None,
+        average: bool = True,
+        batch_norm: str = "running",
+    ) -> None:
+        self.images_between, self.evaluator, self.selector = period(images_between), evaluator, selector
+        self.average, self.batch_norm = average, batch_norm
         self.latest: dict[str, Score] = {}
         self.measured_at = self.improved_at = -1  # images
-        self.best: Score | None = None  # of the first score, under the contract now in force
+        self.best: Score | None = None  # of the selector, under the contract now in force
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
         if game.images == 0:
@@ -36,23 +49,31 @@ class Evaluation(pl.Callback):
 
     def evaluate(self, trainer: pl.Trainer, game: Game) -> None:
         """Measure now and log."""
-        if self.evaluator is None:
-            return
-        data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        self.latest = scores(self.evaluator, game, data, self.average)
-        self.measured_at = game.images
-        log(trainer, game, row(self.latest))
-        if (first := self.improvement(self.latest)) is not None:
-            self.best, self.improved_at = first, game.images
+        if self.evaluator is not None:
+            data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+            log(trainer, game, self.measure(game, data))
 
-    def improvement(self, scores: dict[str, Score]) -> Score | None:
-        """The first of `scores` where it is better than the best so far, or the first under its contract, else None."""
-        if not scores:
+    def measure(self, game: Game, data: Any) -> dict[str, float]:
+        """Measure now; what there is to log: the scores, and the one that selects."""
+        self.latest = scores(cast(Evaluator, self.evaluator), game, data, self.average, self.batch_norm)
+        self.measured_at = game.images
+        choosing = self.selection(game, data)
+        if choosing is not None and self.improves(choosing):
+            self.best, self.improved_at = choosing, game.images
+        return row(self.latest) | (row({choosing.contract.key: choosing}) if choosing is not None else {})
+
+    def selection(self, game: Game, data: Any) -> Score | None:
+        """The score that tells which checkpoint is best, on its own reals and from its own stream."""
+        if self.selector is None:
             return None
-        first = next(iter(scores.values()))
-        sign = 1 if cast(Evaluator, self.evaluator).higher_is_better[first.contract.metric] else -1
-        comparable = self.best is not None and self.best.contract == first.contract
-        return first if not comparable or sign * first.value > sign * cast(Score, self.best).value else None
+        found = scores(self.selector, game, data, self.average, self.batch_norm, stream="selection")
+        return next(iter(found.values()), None)
+
+    def improves(self, score: Score) -> bool:
+        """Whether it is better than the best so far, or the first under its contract."""
+        sign = 1 if cast(Evaluator, self.selector).higher_is_better[score.contract.metric] else -1
+        comparable = self.best is not None and self.best.contract == score.contract
+        return not comparable or sign * score.value > sign * cast(Score, self.best).value
 
     @property
     def higher_is_better(self) -> dict[str, bool]:
@@ -73,13 +94,33 @@ class Evaluation(pl.Callback):
         self.latest = {key: Score.from_dict(score) for key, score in state_dict["latest"].items()}
 
 
-def scores(evaluator: Evaluator, game: Game, data: Any, average: bool = True) -> dict[str, Score]:
-    """The evaluator's scores of the game's generator against `data`."""
-    stream = Stream(game.seed, "evaluation", device=game.device)
+def scores(
+    evaluator: Evaluator,
+    game: Game,
+    data: Any,
+    average: bool = True,
+    batch_norm: str = "running",
+    stream: str = "evaluation",
+) -> dict[str, Score]:
+    """The evaluator's scores of the game's generator against `data`, of samples from the stream of that name."""
     averaged = average and game.generator.average is not None
-    return evaluator(
-        lambda n: game.sample(n, stream=stream, average=average), data, weights="averaged" if averaged else "raw"
-    )
+    statistics = "running" if batch_norm == "running" else f"batch of {evaluator.batch}"
+    sample = sampler(game, average, batch_norm, stream)
+    return evaluator(sample, data, weights="averaged" if averaged else "raw", batch_norm=statistics)
+
+
+def sampler(
+    game: Game, average: bool = True, batch_norm: str = "running", stream: str = "evaluation"
+) -> Callable[[int], tuple[Tensor, Tensor | None]]:
+    """What gives the next n samples of a stream, and the classes that they were asked for, None where for none."""
+    latents = Stream(game.seed, stream, device=game.device)
+    asked = Stream(game.seed, f"{stream}/labels", device=game.device)
+
+    def sample(n: int) -> tuple[Tensor, Tensor | None]:
+        y = game.labels(n, asked)
+        return game.sample(n, y, latents, average, batch_norm), y
+
+    return sample
 
 
 def row(scores: dict[str, Score]) -> dict[str, float]:

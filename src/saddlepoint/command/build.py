@@ -27,23 +27,30 @@ from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
 from saddlepoint.metric import extractor
 from saddlepoint.metric.evaluator import Evaluator
+from saddlepoint.record import snapshot
 from saddlepoint.record.checkpoint import load as load_checkpoint
 from saddlepoint.record.checkpoint import newest
 from saddlepoint.record.run import Run
 from saddlepoint.stream import seed_of
 
+SELECTING = 5_000  # fakes that choose a checkpoint, where their number is not given
 THREADS = torch.get_num_threads()  # what torch would take, before anybody set it
 Say = Callable[[str], None]  # hears a line for people
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What a config stands for; `evaluator` is None where the data have no extractor."""
+    """What a config stands for; `evaluator` is None where the data have no extractor.
+
+    `selector` says which checkpoint is best; `second` measures what is reported by another ruler, None without one.
+    """
 
     config: DictConfig
     data: Any
     game: Game
     evaluator: Evaluator | None
+    selector: Evaluator | None = None
+    second: Evaluator | None = None
 
 
 def build(config: DictConfig, say: Say = lambda line: None, progress: Meter | None = None) -> Experiment:
@@ -55,7 +62,11 @@ def build(config: DictConfig, say: Say = lambda line: None, progress: Meter | No
     data = data_of(config)
     game = game_of(config)
     set_threads(config, game)
-    return Experiment(config, data, game, evaluator_of(config, data, say, progress))
+    evaluator = evaluator_of(config, data, say, progress)
+    if evaluator is None:
+        return Experiment(config, data, game, None)
+    selector, second = selector_of(config, data, evaluator), second_of(config, data, say, progress)
+    return Experiment(config, data, game, evaluator, selector, second)
 
 
 def load(run: str | Path, checkpoint: str = "last") -> Game:
@@ -67,7 +78,7 @@ def load(run: str | Path, checkpoint: str = "last") -> Game:
 
 
 def restore(game: Game, run: Run, checkpoint: str = "last", say: Say = print) -> dict[str, Any]:
-    """Put a checkpoint's weights and counters into `game`; returns the checkpoint."""
+    """Put a checkpoint's weights and counters into `game`; returns the checkpoint.  See `put` for snapshots."""
     found = newest(run.checkpoints, say) if checkpoint == "last" else None
     path = run.checkpoints / f"{checkpoint}.ckpt"
     if found is None and not path.exists():
@@ -79,14 +90,43 @@ def restore(game: Game, run: Run, checkpoint: str = "last", say: Say = print) ->
     return state
 
 
+def put(game: Game, run: Run, at: str | int, say: Say = print) -> None:
+    """Put into `game` what a run was at `at`: last, best, previous, or the images of a snapshot, its generator alone.
+
+    Raises Mistake where there is no such checkpoint or snapshot.
+    """
+    if not str(at).isdigit():
+        restore(game, run, str(at), say)
+        return
+    path = snapshot.path_of(run, int(at))
+    if not path.exists():
+        there = ", ".join(map(str, snapshot.every(run))) or "none"
+        raise Mistake(f"{run.folder} has no snapshot at {at} images; there: {there}")
+    state, game.images, weights = snapshot.load(path)
+    kept = game.generator.average
+    if (weights == "averaged") != (kept is not None):
+        raise Mistake(f"{path} holds {weights} weights, which the config of this run does not; take it out")
+    network = game.generator.network if kept is None else kept.network
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise Mistake(f"{path} holds the weights of another network: {_second_line(error)}") from None
+    if kept is not None:
+        kept.stale = False  # its statistics were measured when it was written
+
+
 def fill(game: Game, state: dict[str, Any], path: Path) -> None:
     """Put a checkpoint's weights into `game`.  Raises Mistake where they are another network's or run's."""
     game.accept(state["saddlepoint"])
     try:
         game.load_state_dict(state["state_dict"])
     except RuntimeError as error:
-        why = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise Mistake(f"{path} holds the weights of another network: {why[:160]}") from None
+        raise Mistake(f"{path} holds the weights of another network: {_second_line(error)}") from None
+
+
+def _second_line(error: Exception) -> str:
+    """The line in which torch says which tensor does not fit."""
+    return (str(error).splitlines()[1].strip() if "\n" in str(error) else str(error))[:160]
 
 
 def config_of(
@@ -184,16 +224,66 @@ def evaluator_of(
 
     `progress` sees long passes: a classifier in training, reference statistics.
     """
-    metrics = {name: instantiate(node, f"metric.{name}") for name, node in config.metric.items()}
-    device, cache, settings = device_of(config), cache_of(config), config.evaluation
-    name = data.extractor if settings.extractor == "auto" else settings.extractor
-    ruler = extractor.build(name, data, cache, device, settings.weights, say, progress)
+    ruler = ruler_of(config, data, _wanted(config, data), say, progress)
+    metrics = metrics_of(config)
     if ruler is None or not metrics:
         say("no scores: " + ("metric=[]" if not metrics else "these data have no extractor (evaluation.extractor=...)"))
         return None
+    settings = config.evaluation
     protocol = settings.n, settings.split, settings.batch
-    evaluator = Evaluator(ruler, metrics, *protocol, cache, settings.seed, device, say, progress)
+    evaluator = Evaluator(ruler, metrics, *protocol, cache_of(config), settings.seed, device_of(config), say, progress)
     return evaluator if evaluator.metrics else None
+
+
+def selector_of(config: DictConfig, data: Any, evaluator: Evaluator) -> Evaluator | None:
+    """What decides which checkpoint is best: the first metric, on reals that are not reported on, by the same ruler."""
+    settings = config.evaluation.get("selection") or {}
+    split = settings.get("split")
+    if split is None:
+        return None
+    n = settings.get("n") or min(SELECTING, data.describe()["sizes"][split])
+    first = next(iter(evaluator.metrics))
+    metrics = {first: metrics_of(config)[first]}
+    rest = cache_of(config), config.evaluation.seed, device_of(config), evaluator.say
+    return Evaluator(evaluator.extractor, metrics, n, split, config.evaluation.batch, *rest)
+
+
+def second_of(
+    config: DictConfig, data: Any, say: Say = lambda line: None, progress: Meter | None = None
+) -> Evaluator | None:
+    """The same protocol by the ruler beside it: an order of models that one ruler alone supports is no finding."""
+    name = config.evaluation.get("second")
+    if name == "auto":
+        wanted = _wanted(config, data)
+        name = getattr(extractor, "second", lambda n: None)(wanted) if isinstance(wanted, str) else None  # TEMP
+    if name is None:
+        return None
+    ruler = ruler_of(config, data, name, say, progress)
+    settings = config.evaluation
+    protocol = settings.n, settings.split, settings.batch
+    rest = cache_of(config), settings.seed, device_of(config), lambda line: None, progress
+    return None if ruler is None else Evaluator(ruler, metrics_of(config), *protocol, *rest)
+
+
+def metrics_of(config: DictConfig) -> dict[str, Any]:
+    """The metrics that the config lists, fresh."""
+    return {name: instantiate(node, f"metric.{name}") for name, node in config.metric.items()}
+
+
+def ruler_of(
+    config: DictConfig, data: Any, wanted: Any, say: Say = lambda line: None, progress: Meter | None = None
+) -> extractor.Extractor | None:
+    """The extractor `wanted`: a name, a node with a `_target_` (a network of the user's own), or None."""
+    if isinstance(wanted, DictConfig):
+        wanted = instantiate(wanted, "evaluation.extractor")
+    settings = config.evaluation
+    where = cache_of(config), device_of(config)
+    extra = {"resizer": r} if (r := settings.get("resizer")) else {}  # TEMP
+    return extractor.build(wanted, data, *where, settings.weights, say, progress, **extra)
+
+
+def _wanted(config: DictConfig, data: Any) -> Any:
+    return data.extractor if config.evaluation.extractor == "auto" else config.evaluation.extractor
 
 
 def callbacks_of(config: DictConfig, **at_hand: Any) -> list[Callback]:

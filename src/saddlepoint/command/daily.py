@@ -12,17 +12,20 @@ from saddlepoint.command.identity import identity
 from saddlepoint.error import Mistake
 
 LEAST = {"seed": 0, "images": 1, "batch": 1, "devices": 1, "threads": 1, "evaluation.n": 1, "evaluation.batch": 1}
-ONE_OF = {"device": ("auto", "cpu", "cuda", "mps"), "evaluation.split": ("train", "validation", "test")}
+LEAST |= {"evaluation.seed": 0, "evaluation.selection.n": 2}
+SPLITS = ("train", "validation", "test")
+ONE_OF = {"device": ("auto", "cpu", "cuda", "mps"), "evaluation.split": SPLITS}
+ONE_OF |= {"evaluation.selection.split": SPLITS, "evaluation.batch_norm": ("running", "batch")}
 FLAGS = ("overwrite", "evaluation.average")
-OPTIONAL = ("cache", "threads", "evaluation.n")
+OPTIONAL = ("cache", "threads", "evaluation.n", "evaluation.selection.n", "evaluation.selection.split")
 
 
 def checked(config: DictConfig) -> None:
     """Make whole numbers whole (1e6).  Raises Mistake where a daily key has a value that makes no sense."""
     for key in (*LEAST, *ONE_OF, *FLAGS, "outputs", "cache"):
         value = OmegaConf.select(config, key)
-        if value is None and key in OPTIONAL:
-            continue
+        if value is None and (key in OPTIONAL or key.rpartition(".")[2] not in _section(config, key)):
+            continue  # or a run that was begun before there was such a key
         if key in LEAST:
             if isinstance(value, float) and value.is_integer():
                 value = int(value)
@@ -38,6 +41,12 @@ def checked(config: DictConfig) -> None:
             raise Mistake(f"{key}={'null' if value is None else value}: {key} is {wanted}")
     if config.images < config.batch:
         raise Mistake(f"images={config.images} is less than one batch of {config.batch}: raise images or lower batch")
+
+
+def _section(config: DictConfig, key: str) -> DictConfig:
+    """What a key stands in."""
+    section = key.rpartition(".")[0]
+    return (OmegaConf.select(config, section) or OmegaConf.create()) if section else config
 
 
 def look_for_strangers(config: DictConfig) -> None:

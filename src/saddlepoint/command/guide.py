@@ -18,7 +18,11 @@ saddlepoint train --config-dir my_conf objective=mine      your own pieces, besi
 saddlepoint train --cfg job                                the whole config, and no run""",
     "evaluate": """\
 saddlepoint evaluate run=outputs/<name>/seed0 evaluation.n=10_000 evaluation.split=test
-saddlepoint evaluate run=outputs/<name>/seed0 checkpoint=best 'metric=[frechet_distance]'""",
+saddlepoint evaluate run=outputs/<name>/seed0 at=all 'metric=[kernel_distance]'   a score thought of later
+saddlepoint evaluate run=outputs/<name>/seed0 uncertainty=true                     with standard errors
+saddlepoint evaluate run=outputs/<one>/seed0 against=outputs/<other>/seed0         which factor moved the score
+saddlepoint evaluate samples=faces.zip data=image_folder data.folder=training.zip  anybody's samples
+saddlepoint evaluate run=outputs/<name>/seed0 at=best 'metric=[frechet_distance]'""",
     "sample": """\
 saddlepoint sample run=outputs/<name>/seed0 n=64 to=grid.png
 saddlepoint sample run=outputs/<name>/seed0 n=10_000 to=samples.npz""",
@@ -64,7 +68,7 @@ def page(command: str, own: Path | None = None) -> str:
         parts[-1] += "\n" + "".join(_choices(group, groups.get(group), own) for group in catalogue.groups(own))
     daily = {key: entry for key, entry in keys.items() if key not in groups}
     parts.append(
-        "keys\n" + "".join(f"  {key:<21}{value:<12}{text}".rstrip() + "\n" for key, (value, text) in daily.items())
+        "keys\n" + "".join(f"  {key:<22}{value:<12}{text}".rstrip() + "\n" for key, (value, text) in daily.items())
     )
     parts.append(f"options\n{OPTIONS}")
     parts.append("examples\n" + "\n".join(f"  {line}" for line in EXAMPLES[command].splitlines()))

@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import Tensor
 
 from saddlepoint.callback.grid import picture
-from saddlepoint.command.build import config_of, device_of, game_of, restore
+from saddlepoint.command.build import config_of, device_of, game_of, put
 from saddlepoint.command.terminal import speaker
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
@@ -36,7 +36,7 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     run = Run(config.run)
     own = config_of(run, rest, say, config_dir)
     game = game_of(own)
-    restore(game, run, config.checkpoint, say)
+    put(game, run, config.at, say)
     x = sample(game.to(device_of(own)), config.n, config.sample_seed, config.average)
     try:
         form(x, to)

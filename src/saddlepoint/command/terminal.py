@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from saddlepoint.command.table import alike
+from saddlepoint.metric.contract import Score
 from saddlepoint.record.run import Run
 
 
@@ -44,11 +46,17 @@ class Meter:
 def scores_of(run: Run) -> Table | None:
     """The scores of a finished run: untrained, final, best, and its anchors; None where it has none."""
     summary = run.summary
-    final = summary.get("final") or {}
-    if not final:
+    every = _scores(summary.get("final") or {})
+    if not every:
         return None
+    ruler = next(iter(every.values())).contract.extractor_sha256
+    final = {key: score for key, score in every.items() if score.contract.extractor_sha256 == ruler}
     title = f"{run.folder.parent.name}, {summary['images']:,} images in {summary['seconds']:.0f} s"
     caption = "below the line: anchors, sets of images whose worth is known, measured alike"
+    if second := {key: score for key, score in every.items() if key not in final}:
+        name = next(iter(second.values())).contract.extractor
+        values = ", ".join(f"{score.contract.metric} {score.value:.4g}" for score in second.values())
+        caption += f"\nby the second ruler, {name}: {values}"
     table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
     table.add_column("", no_wrap=True)
     for key in final:
@@ -56,12 +64,14 @@ def scores_of(run: Run) -> Table | None:
     untrained = next((row for row in run.rows() if row["images"] == 0 and next(iter(final)) in row), None)
     if untrained:
         table.add_row("untrained", *_cells(untrained, final))
-    table.add_row("final", *_cells({key: score["value"] for key, score in final.items()}, final), style="bold")
+    table.add_row("final", *_cells({key: score.value for key, score in final.items()}, final), style="bold")
     table.add_row("best of the run", *_cells({key: b["value"] for key, b in summary.get("best", {}).items()}, final))
     table.add_section()
-    for name, anchor in summary.get("anchors", {}).items():
-        values = {key: _alike(anchor, key) for key in final}
-        table.add_row("held-out reals" if name == "real" else name, *_cells(values, final), style="dim")
+    anchors = {name: _scores(own) for name, own in summary.get("anchors", {}).items()}
+    beside = {key: alike(anchors, score) for key, score in final.items()}
+    for name in dict.fromkeys(name for own in beside.values() for name in own):
+        values = {key: own[name].value for key, own in beside.items() if name in own}
+        table.add_row(name, *_cells(values, final), style="dim")
     return table
 
 
@@ -69,14 +79,8 @@ def _cells(values: dict[str, Any], keys: Iterable[str]) -> list[str]:
     return ["" if (value := values.get(key)) is None else f"{value:.4g}" for key in keys]
 
 
-def _alike(anchor: dict[str, Any], key: str) -> float | None:
-    """The anchor's value of the same metric, extractor and split; its number of images may be another."""
-
-    def without_number(name: str) -> tuple[list[str], str]:
-        *front, _, split = name.split("_")
-        return front, split
-
-    return next((score["value"] for name, score in anchor.items() if without_number(name) == without_number(key)), None)
+def _scores(plain: dict[str, Any]) -> dict[str, Score]:
+    return {key: Score.from_dict(score) for key, score in plain.items()}
 
 
 def _folded(key: str) -> str:

@@ -106,7 +106,10 @@ def _play(run: Run, experiment: Experiment, start: str, console: Console, say: C
     found = newest(run.checkpoints, say) if start == "resume" else None
     reached = found[1]["saddlepoint"]["images"] if found else 0
     tracker = instantiate(config.logger, "logger")
-    at_hand = {"run": run, "evaluator": evaluator, "average": config.evaluation.average, "console": console}
+    at_hand = {
+        "run": run, "evaluator": evaluator, "selector": experiment.selector, "average": config.evaluation.average,
+        "batch_norm": config.evaluation.get("batch_norm", "running"), "console": console,
+    }  # fmt: skip
     callbacks = [Horizon(config.images), *callbacks_of(config, **at_hand)]
     trainer = trainer_of(config, callbacks)
     anchors = evaluator.anchors(data) if evaluator else {}
@@ -190,20 +193,30 @@ def trainer_of(config: DictConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
 
 
 def _final(run: Run, experiment: Experiment, evaluation: Evaluation | None, loggers: list[Any]) -> dict[str, Score]:
-    """The scores at the end: the last of the run's own where they are of this moment, else measured now."""
-    game = experiment.game
+    """The scores at the end: the last of the run's own where they are of this moment, else measured now.
+
+    The second ruler's stand beside them.
+    """
+    game, data, settings = experiment.game, experiment.data, experiment.config.evaluation
     if experiment.evaluator is None:
         return {}
-    if evaluation is not None and evaluation.measured_at == game.images:
-        return evaluation.latest
     game.to(device_of(experiment.config))
-    final = scores(experiment.evaluator, game, experiment.data, experiment.config.evaluation.average)
-    for logger in loggers:
-        logger.log_metrics({"rounds": game.rounds, **row(final), "final": True}, step=game.images)
-    if evaluation is not None:
-        if evaluation.improvement(final) is not None:
-            duplicate(run.checkpoints / "last.ckpt", run.checkpoints / "best.ckpt")
-        evaluation.latest = final
+    protocol = game, data, settings.average, settings.get("batch_norm", "running")
+    final, logged = {}, {}
+    if evaluation is None:
+        final = scores(experiment.evaluator, *protocol)
+        logged = row(final)
+    else:
+        if evaluation.measured_at != game.images:
+            logged = evaluation.measure(game, data)
+            if evaluation.improved_at == game.images:
+                duplicate(run.checkpoints / "last.ckpt", run.checkpoints / "best.ckpt")
+        final = evaluation.latest
+    if experiment.second is not None:
+        beside = scores(experiment.second, *protocol)
+        final, logged = {**final, **beside}, {**logged, **row(beside)}
+    for logger in loggers if logged else []:
+        logger.log_metrics({"rounds": game.rounds, **logged, "final": True}, step=game.images)
     return final
 
 

@@ -39,6 +39,13 @@ def agree(found: Listing, name: str, size: int) -> None:
         _agree(found, name, image, size)
 
 
+def mode(found: Listing, name: str, size: int) -> str:
+    """Pillow's mode of an image, "+transparency" added where it has some; raises Mistake where it is not size x size."""
+    with _opened(found, name) as image:
+        _agree(found, name, image, size)
+        return image.mode + ("+transparency" if image.has_transparency_data else "")
+
+
 def pixels(found: Listing, name: str, size: int, channels: int, resize: bool = True) -> bytes:
     """size x size pixels as bytes, rows first, channels last; raises Mistake for an unreadable file.
 

@@ -7,6 +7,7 @@ Goodfellow et al. 2014 (arXiv:1406.2661), algorithm 1, with its inner loop turne
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
@@ -128,22 +129,47 @@ class Game(LightningModule):
             if player.clip is not None and own.optimizer is optimizer:
                 player.gradient_norm = nn.utils.clip_grad_norm_(moved, player.clip)
 
+    @property
+    def classes(self) -> int | None:
+        """How many classes the generator can be asked for; None where it is asked for none."""
+        return getattr(self.generator.network, "classes", None)
+
+    def labels(self, n: int, stream: Stream) -> Tensor | None:
+        """n classes, each as probable as the other, for a generator that is asked for one; else None."""
+        return None if self.classes is None else stream.integers(self.classes, n)
+
+    def drawn_from(self, average: bool = True) -> tuple[nn.Module, str]:
+        """The network that samples come from, and whose weights those are: "averaged" or "raw"."""
+        kept = self.generator.average
+        if not average or kept is None:
+            return self.generator.network, "raw"
+        if kept.statistics == "reestimated" and kept.stale:
+            kept.reestimate(self._statistics_batches())
+        return kept.network, "averaged"
+
     @torch.no_grad()
-    def sample(self, n: int, y: Tensor | None = None, stream: Stream | None = None, average: bool = True) -> Tensor:
+    def sample(
+        self,
+        n: int,
+        y: Tensor | None = None,
+        stream: Stream | None = None,
+        average: bool = True,
+        batch_norm: str = "running",
+    ) -> Tensor:
         """n samples of the generator in evaluation mode, of its average where it keeps one; [n, *shape] on its device.
 
-        `stream` defaults to a fresh evaluation stream of this game's seed: the same latents at each call.
+        `stream` defaults to a fresh evaluation stream of this game's seed: the same latents at each call; y, where the
+        generator is asked for classes, to classes drawn from it.  batch_norm="batch" normalises by the statistics of
+        these n samples instead of the running ones, which stay as they are.
         """
         stream = stream or Stream(self.seed, "evaluation")
         stream.device = self.device
-        network = self.generator.network
-        if average and self.generator.average is not None:
-            network = self.generator.average.network
-            if self.generator.average.statistics == "reestimated" and self.generator.average.stale:
-                self.generator.average.reestimate(self._statistics_batches())
+        network, _ = self.drawn_from(average)
+        y = self.labels(n, stream) if y is None else y
         modes = [(module, module.training) for module in network.modules()]
         try:
-            return network.eval()(self.prior.sample(n, stream), y)
+            with _batch_statistics(network if batch_norm == "batch" else None):
+                return network.eval()(self.prior.sample(n, stream), None if y is None else y.to(self.device))
         finally:
             for module, mode in modes:
                 module.training = mode
@@ -234,6 +260,20 @@ class Game(LightningModule):
     def _statistics_batches(self, batches: int = 16, size: int = 256) -> Iterator[tuple[Any, None]]:
         stream = Stream(self.seed, "statistics", device=self.device)
         return ((self.prior.sample(size, stream), None) for _ in range(batches))
+
+
+@contextmanager
+def _batch_statistics(network: nn.Module | None) -> Iterator[None]:
+    """Batch norm without running statistics, which makes it use the batch's own; they are put back afterwards."""
+    layers = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)] if network else []
+    kept = [(layer.running_mean, layer.running_var) for layer in layers]
+    try:
+        for layer in layers:
+            layer.running_mean = layer.running_var = None
+        yield
+    finally:
+        for layer, (mean, variance) in zip(layers, kept, strict=True):
+            layer.running_mean, layer.running_var = mean, variance
 
 
 def _parts(batch: Batch, latent: Mapping[str, Tensor], parts: int) -> list[tuple[Batch, dict[str, Tensor]]]:

@@ -16,7 +16,7 @@ class Split(Protocol):
     name: str  # "train", "validation", "test"
 
     @property
-    def sha256(self) -> str: ...  # of its content
+    def sha256(self) -> Any: ...  # str, of its content
 
     def __len__(self) -> int: ...
 

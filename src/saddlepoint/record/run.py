@@ -1,6 +1,6 @@
 """A run's folder on disk: the local record, which is the source of truth for everything that reads runs later.
 
-config.yaml  provenance.json  metrics.jsonl  summary.json  evaluations.jsonl  samples/  checkpoints/  wandb/
+config.yaml  provenance.json  metrics.jsonl  summary.json  evaluations.jsonl  samples/  checkpoints/  snapshots/  wandb/
 """
 
 from __future__ import annotations
@@ -39,6 +39,10 @@ class Run:
     @property
     def checkpoints(self) -> Path:
         return self.folder / "checkpoints"
+
+    @property
+    def snapshots(self) -> Path:
+        return self.folder / "snapshots"
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -80,10 +84,13 @@ class Run:
                     continue
 
     def rewind(self, images: int) -> None:
-        """Drop what metrics.jsonl says of later than `images`, and final scores: it will happen again."""
+        """Drop what metrics.jsonl says of later than `images`, later snapshots, and final scores: all comes again."""
         kept = [row for row in self.rows() if row["images"] <= images and not row.get("final")]
         if self.metrics.exists():
             write(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
+        for path in self.snapshots.glob("*.safetensors"):
+            if path.stem.isdigit() and int(path.stem) > images:
+                path.unlink()
 
     def append(self, file: str, row: Mapping[str, Any]) -> None:
         """Add one line to a .jsonl file of this run, in one write."""
@@ -103,12 +110,12 @@ class Run:
         return aside
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, content: str | bytes) -> None:
     """Write a small file so that a reader, or a crash, sees the old one or the new.  Raises Mistake if it cannot."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("w") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

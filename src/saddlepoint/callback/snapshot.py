@@ -1,0 +1,35 @@
+"""Keeps the generator as it was along the run, small, so that a score thought of later can be read over all of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from saddlepoint.callback.period import crossed, period
+from saddlepoint.game.game import Game
+from saddlepoint.record.run import Run
+from saddlepoint.record.snapshot import save
+
+
+class Snapshot(pl.Callback):
+    """snapshots/<images>.safetensors at 0 images, every `images_between` and at the end (see `record.snapshot`)."""
+
+    def __init__(self, images_between: int, run: Run) -> None:
+        self.images_between, self.run = period(images_between), run
+
+    def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
+        if game.images == 0:
+            self.take(trainer, game)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if crossed(game, batch, self.images_between) or trainer.should_stop:
+            self.take(trainer, game)
+
+    def take(self, trainer: pl.Trainer, game: Game) -> None:
+        """Write now."""
+        if trainer.is_global_zero:
+            with torch.random.fork_rng(devices=[game.device] if game.device.type == "cuda" else []):
+                network, weights = game.drawn_from(average=True)
+            save(self.run, game.images, weights, network.state_dict())

@@ -1,0 +1,118 @@
+"""Somebody's samples on disk, to be measured: a folder or zip of images, or an npz.
+
+Folder or zip: as `listing` says, in the order of their names; classes by folder or dataset.json.  npz: one array of
+samples, arr_0 or any one name, uint8 [N, H, W, C], [N, C, H, W] or [N, H, W], or float points [N, D]; labels, if any,
+int [N], in arr_1, y or labels.
+
+Samples with classes are usually stored class by class, and a score over parts (the Inception score's) would see few
+classes in each: they are put into a fixed order of no meaning.  Others keep the order that they have.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saddlepoint.data.data import Split
+from saddlepoint.data.image_folder import Files, ImageFolder
+from saddlepoint.data.picture import mode
+from saddlepoint.error import Mistake
+from saddlepoint.stream import Stream
+
+Say = Callable[[str], None]
+LABELS = ("arr_1", "y", "labels")
+DONE = {  # what is done to images of other modes than the data's, by (mode, channels wanted)
+    ("L", 3): "grey images get three equal channels",
+    ("RGB", 1): "RGB images are turned into grey (ITU-R 601-2 luma)",
+}
+
+
+def read(path: str | Path, shape: tuple[int, ...], say: Say = lambda line: None) -> Split:
+    """All samples at `path`, for data of `shape`; `say` hears what is done to them.
+
+    Raises Mistake where there are none, where they cannot be read, or where they are not of that shape.
+    """
+    place = Path(path).expanduser()
+    if not place.exists():
+        raise Mistake(f"samples={path}: there is no such folder, zip or npz.")
+    split = _array(place, shape) if place.suffix.lower() == ".npz" else _images(place, shape, say)
+    if split.y is None:
+        return split
+    order = torch.randperm(len(split), generator=Stream(0, "samples").generator)
+    x, y = split[order]
+    return Split("samples", x, y, split.classes)
+
+
+def _images(place: Path, shape: tuple[int, ...], say: Say) -> Split:
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise Mistake(f"{place}: pictures cannot be held against data of shape {list(shape)}; bring an .npz.")
+    channels, _, edge = shape
+    data = ImageFolder(place, channels=channels)  # the first picture is read: it must be square
+    found = data.listing
+    if data.shape != tuple(shape):
+        raise Mistake(
+            f"{found.where(found.names[0])} is {data.shape[1]}x{data.shape[2]}, and the data are {edge}x{edge}: resize "
+            "the samples as the data were, or name the data that they were trained on."
+        )
+    modes = Counter(mode(found, name, edge) for name in found.names)
+    for kind, number in modes.items():
+        for line in _treatment(kind, channels):
+            say(f"{place}: {number:,} of {len(found.names):,}: {line}.")
+    if found.labels is not None:
+        say(f"{place}: {found.classes} classes, by folder or dataset.json.")
+    files = Files("samples", data, list(range(len(found.names))), edge)
+    return files.held() if len(files) * channels * edge**2 <= data.memory or found.labels else files
+
+
+def _treatment(kind: str, channels: int) -> list[str]:
+    """What is done to images of this mode."""
+    plain, transparent = kind.removesuffix("+transparency"), kind.endswith("+transparency")
+    lines = ["transparent parts are laid over white"] if transparent else []
+    grey = plain in ("1", "L", "LA")
+    if (grey and channels == 3) or (not grey and channels == 1):
+        lines.append(DONE[("L" if grey else "RGB"), channels])
+    if plain in ("P", "CMYK", "YCbCr", "HSV", "LAB"):
+        lines.append(f"{plain} images are converted")
+    return lines
+
+
+def _array(place: Path, shape: tuple[int, ...]) -> Split:
+    try:
+        with np.load(place, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise Mistake(f"{place} cannot be read as an npz of plain arrays: {error}.") from None
+    labels = next((arrays.pop(name) for name in LABELS if name in arrays and arrays[name].ndim == 1), None)
+    if len(arrays) != 1:
+        raise Mistake(f"{place} holds {', '.join(arrays) or 'nothing'}: one array of samples is needed, arr_0 for one.")
+    ((name, array),) = arrays.items()
+    x = _rows(array, shape, f"{place}: {name}")
+    if not len(x):
+        raise Mistake(f"{place}: {name} holds no samples.")
+    if labels is not None and (len(labels) != len(x) or labels.dtype.kind not in "iu"):
+        raise Mistake(f"{place}: the labels are {labels.dtype} [{len(labels)}], for {len(x)} samples: whole numbers.")
+    y = None if labels is None else torch.from_numpy(labels.astype(np.int64))
+    return Split("samples", x, y)
+
+
+def _rows(array: np.ndarray, shape: tuple[int, ...], where: str) -> Tensor:
+    """The array as stored samples [N, *shape]."""
+    if len(shape) == 1:
+        if array.dtype.kind != "f" or array.shape[1:] != tuple(shape):
+            raise Mistake(
+                f"{where} is {array.dtype} {list(array.shape)}, and the data are points of {shape[0]} floats."
+            )
+        return torch.from_numpy(array.astype(np.float32))
+    if array.dtype != np.uint8:
+        raise Mistake(f"{where} is {array.dtype}, and images are uint8, 0 to 255: scale and round them, in a known way.")
+    grey = array[:, None] if array.ndim == 3 else array
+    for candidate in (grey.transpose(0, 3, 1, 2) if grey.ndim == 4 else grey, grey):
+        if candidate.shape[1:] == tuple(shape):
+            return torch.from_numpy(np.ascontiguousarray(candidate))
+    raise Mistake(f"{where} is {list(array.shape)}, and the data are {list(shape)} (channels, height, width).")
