@@ -2,7 +2,8 @@
 
 The second of each pair, digits-b and so on, differs by its seed: an order of models that one of them alone supports is
 no finding.  One thread of a CPU: 10 seconds for digits, 5 minutes for mnist, a quarter of an hour for cifar10-jpeg.
-The same torch and machine give the same bits.
+The same torch and machine give the same bits.  With --certify nothing is trained: the figures that `saddlepoint doctor`
+holds a ruler against are measured, and written into its entry.
 """
 
 import argparse
@@ -15,8 +16,9 @@ from saddlepoint.data.cifar10_jpeg import CIFAR10JPEG
 from saddlepoint.data.digits import Digits
 from saddlepoint.data.fashion_mnist import FashionMNIST
 from saddlepoint.data.mnist import MNIST
+from saddlepoint.metric.certificate import certify
 from saddlepoint.metric.classifier import Recipe, recipe_for, ship
-from saddlepoint.metric.extractor import WEIGHTS
+from saddlepoint.metric.extractor import WEIGHTS, shipped
 
 DATA = {"digits": Digits, "mnist": MNIST, "fashion-mnist": FashionMNIST, "cifar10-jpeg": CIFAR10JPEG}
 
@@ -24,21 +26,24 @@ parser = argparse.ArgumentParser(description="Train a classifier that ships with
 parser.add_argument("name", choices=[name + second for name in DATA for second in ("", "-b")])
 parser.add_argument("--root", default=os.environ.get("SADDLEPOINT_DATA", "data"), help="the folder of the data")
 parser.add_argument("--to", type=Path, default=WEIGHTS, help="the folder of the weights and of classifiers.json")
+parser.add_argument("--certify", action="store_true", help="measure the certificate again, and train nothing")
 given = parser.parse_args()
 
 name, seed = given.name.removesuffix("-b"), int(given.name.endswith("-b"))
 data = Digits() if name == "digits" else DATA[name](root=given.root)
 data.prepare_data()
 data.setup()
-recipe = recipe_for(data.shape, seed)
-if data.shape[0] == 3:
-    recipe = Recipe(dim=128, epochs=10, wide=2, flip=True, seed=seed)
-entry = ship(
-    given.name,
-    data,
-    recipe,
-    given.to,
-    f"python scripts/train_classifier.py {given.name}",
-    progress=lambda what, done, of: print(f"\r{what}: {done:,} of {of:,}", end="", file=sys.stderr, flush=True),
-)
-print(f"\n{json.dumps(entry, indent=2)}")
+
+
+def told(what: str, done: int, of: int) -> None:
+    """How far it is."""
+    print(f"\r{what}: {done:,} of {of:,}", end="", file=sys.stderr, flush=True)
+
+
+if not given.certify:
+    recipe = recipe_for(data.shape, seed)
+    if data.shape[0] == 3:
+        recipe = Recipe(dim=128, epochs=10, wide=2, flip=True, seed=seed)
+    ship(given.name, data, recipe, given.to, f"python scripts/train_classifier.py {given.name}", progress=told)
+certify(given.name, data, given.to, progress=told)
+print(f"\n{json.dumps(shipped(given.to)[given.name], indent=2)}")

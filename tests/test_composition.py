@@ -32,7 +32,7 @@ CHOICES = [f"{group}/{name}" for group in GROUPS for name in catalogue.members(g
 
 # arguments that no yaml gives: what the commands hand over when they build, and where tensors live
 HANDED_OVER = {
-    "callback": {"run", "evaluator", "console", "average"},
+    "callback": {"run", "evaluator", "selector", "console", "average", "batch_norm"},
     "logger": {"run", "config", "say"},
     "optimizer": {"params"},
 }
@@ -70,7 +70,7 @@ def nodes(choice: str) -> Iterator[tuple[str, DictConfig]]:
     path = catalogue.conf() / f"{choice}.yaml"
     whole: Any = OmegaConf.load(path)
     if "defaults" in whole:
-        whole = compose(words(choice))[choice.partition("/")[0]]
+        whole = compose(words(choice)).get(choice.partition("/")[0])  # a protocol is no node: it sets others
 
     def walk(node: Any, place: str) -> Iterator[tuple[str, DictConfig]]:
         if isinstance(node, DictConfig) and not node._is_none() and not node._is_interpolation():

@@ -49,7 +49,7 @@ def test_every_group_records_its_choice_lists_as_lists() -> None:
     assert choice["regularizer"] == ["r1", "r2"]
     assert choice["game"] == "simultaneous"  # not two_player, which it stands on
     assert choice["layer"] == []
-    assert set(choice) == set(catalogue.defaults()) - {"experiment"}
+    assert set(choice) == set(catalogue.defaults()) - {"experiment", "protocol"}
 
 
 def test_a_schedule_is_recorded_with_its_place() -> None:

@@ -90,6 +90,30 @@ def test_train_validation_and_test_are_the_first_the_last_and_the_other_images(t
 
 
 @both
+def test_reserved_images_are_a_fixed_random_part_of_the_training_images_and_leave_them(tmp_path, kind):
+    kind = small(kind, NOWHERE)
+    placed(tmp_path, kind)
+    whole, data, again = kind(tmp_path), kind(tmp_path, reserved=15, seed=1), kind(tmp_path, reserved=15, seed=2)
+    assert (whole.pool, data.pool) == ((), ("train", "reserved"))
+    assert data.describe()["sizes"] == {"train": 35, "validation": 10, "test": 10, "reserved": 15}
+    numbers = {name: set(data.split(name).x[:, 0, 0, 0].tolist()) for name in data.pool}
+    assert numbers["train"] | numbers["reserved"] == set(range(50))
+    assert not numbers["train"] & numbers["reserved"]
+    assert numbers["reserved"] not in (set(range(15)), set(range(35, 50)))  # no stretch of them
+    assert data.split("reserved").y.equal(data.split("reserved").x[:, 0, 0, 0] % 10)
+    assert data.split("reserved").sha256 == again.split("reserved").sha256
+    for name in ("validation", "test"):
+        assert data.split(name).sha256 == whole.split(name).sha256
+
+
+@both
+@pytest.mark.parametrize("reserved", [-1, 50, 2.5])
+def test_a_reserve_that_leaves_nothing_to_train_on_is_refused(tmp_path, kind, reserved):
+    with pytest.raises(Mistake, match=rf"data\.reserved={reserved}: .* 49 at most"):
+        small(kind, NOWHERE)(tmp_path, reserved=reserved)
+
+
+@both
 def test_missing_files_are_downloaded_once_and_verified(tmp_path, mirror, kind):
     url, folder = mirror
     data = small(kind, url)(tmp_path / "new" / "root")

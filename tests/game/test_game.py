@@ -279,3 +279,43 @@ def test_an_objective_that_asks_for_something_else_than_sides_is_refused():
 
     with pytest.raises(ValueError, match="generated"):
         game(Strange)
+
+
+def test_batch_statistics_normalise_by_the_batch_and_leave_the_running_ones():
+    plays = game(hinge, g={"average": None})
+    fit(plays, batches(3))
+    before = copy.deepcopy(plays.state_dict())
+    norm = plays.generator.network.network[1]
+    seen = []
+    norm.register_forward_hook(lambda layer, inputs, output: seen.append(output))
+    running, batch = plays.sample(64, average=False), plays.sample(64, average=False, batch_norm="batch")
+    assert not torch.allclose(running, batch)
+    plain = (seen[1] - norm.bias) / norm.weight
+    assert torch.allclose(plain.mean(0), torch.zeros(8), atol=1e-5)
+    assert torch.allclose(plain.var(0, correction=0), torch.ones(8), atol=1e-2)
+    assert not torch.allclose(((seen[0] - norm.bias) / norm.weight).mean(0), torch.zeros(8), atol=1e-5)
+    assert all(torch.equal(before[key], value) for key, value in plays.state_dict().items())
+
+
+class Asked(nn.Module):
+    """A generator that gives what it is asked for."""
+
+    classes = 5
+
+    def forward(self, latent, y=None):
+        return y.float()[:, None].repeat(1, 2) + 0 * latent["z"].sum()
+
+
+def test_a_generator_with_classes_is_asked_for_every_one_of_them_alike():
+    from saddlepoint.callback.evaluation import sampler
+
+    plays = game(hinge, nets=(Asked(), networks()[1]))
+    sample = sampler(plays, average=False)
+    x, y = sample(5_000)
+    assert torch.equal(x[:, 0].long(), y)
+    assert (y.bincount(minlength=5) / 5_000 - 0.2).abs().max() < 0.03
+    again = sampler(plays, average=False)
+    parts = [again(n) for n in (100, 400)]
+    assert torch.equal(torch.cat([part[1] for part in parts]), y[:500])
+    assert plays.sample(7).shape == (7, 2)
+    assert sampler(game(hinge))(3)[1] is None

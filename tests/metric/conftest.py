@@ -2,6 +2,8 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -62,3 +64,21 @@ def stripes() -> Whole:
         x = (60 + 120 * y).view(-1, 1, 1, 1) + torch.randint(-30, 30, (n, 1, 6, 6), generator=draws)
         parts[name] = Part(name, x.to(torch.uint8), y)
     return Whole(2, **parts)
+
+
+@pytest.fixture(scope="session")
+def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of random weights: torch-fidelity's network as it is before it loads any."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    class Untrained(FeatureExtractorInceptionV3):
+        def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+            return None
+
+    folder = tmp_path_factory.mktemp("inception")
+    torch.save({}, folder / "empty.pth")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = Untrained("untrained", ["2048"], feature_extractor_weights_path=str(folder / "empty.pth"))
+    torch.save(network.state_dict(), folder / "weights.pth")
+    return folder / "weights.pth"

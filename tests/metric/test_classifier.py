@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from saddlepoint.error import Mistake
-from saddlepoint.metric.classifier import Network, Recipe, accuracy, fit, recipe_for, shifted, ship
+from saddlepoint.metric.classifier import Network, Recipe, accuracy, fit, mirrored, recipe_for, shifted, ship
 from saddlepoint.metric.extractor import WEIGHTS, Classifier, shipped
 
 BRIEF = Recipe(dim=8, epochs=12, shift=1, batch=20)
@@ -57,6 +57,58 @@ def test_a_shifted_image_is_the_image_elsewhere() -> None:
     assert torch.equal(shifted(x, 0, torch.Generator()), x)
 
 
+def test_a_mirrored_image_is_the_image_or_its_mirror_image_in_equal_parts() -> None:
+    x = torch.arange(3 * 2 * 5, dtype=torch.uint8).view(1, 3, 2, 5).repeat(4000, 1, 1, 1)
+    found = mirrored(x, torch.Generator().manual_seed(0))
+    same, turned = ((found == wanted).flatten(1).all(1) for wanted in (x, x.flip(3)))
+    assert (same ^ turned).all()
+    assert abs(float(turned.double().mean()) - 0.5) < 5 * 0.5 / 4000**0.5
+    assert found.dtype == torch.uint8
+    assert torch.equal(mirrored(x, torch.Generator().manual_seed(0)), found)
+
+
+def test_a_recipe_that_mirrors_learns_what_left_and_right_share(stripes) -> None:
+    """Of images whose classes are each other's mirror image nothing can be learned, but without mirroring all can."""
+    y = torch.arange(120) % 2
+    x = torch.zeros(120, 1, 6, 6, dtype=torch.uint8)
+    x[y == 0, :, :, :2] = 255
+    x[y == 1, :, :, -2:] = 255
+    certainty = []
+    for flip in (False, True):
+        recipe = replace(BRIEF, shift=0, flip=flip, epochs=20, batch=10)
+        network = Network((1, 6, 6), 2, recipe.dim)
+        network.load_state_dict(fit(x, y, 2, recipe).state)
+        with torch.no_grad():
+            certainty.append(float(network.eval()(x.float() / 127.5 - 1)[1].softmax(1).max()))
+    assert certainty[0] > 0.9
+    assert certainty[1] < 0.7
+
+
+def test_a_recipe_that_does_not_mirror_draws_as_if_there_were_no_mirror(stripes, monkeypatch) -> None:
+    monkeypatch.setattr("saddlepoint.metric.classifier.mirrored", None)  # the weights shipped before it came stay true
+    x, y = stripes.split("train")[torch.arange(40)]
+    fit(x, y, 2, replace(BRIEF, epochs=1))
+
+
+def test_a_wide_network_has_so_many_times_the_channels_and_the_same_readout() -> None:
+    def channels(wide: int) -> list[int]:
+        network = Network((3, 32, 32), 10, 128, wide)
+        return [part.out_channels for part in network.modules() if isinstance(part, torch.nn.Conv2d)]
+
+    assert channels(1) == [16, 32, 64]
+    assert channels(2) == [32, 64, 128]
+    features, logits = Network((3, 32, 32), 10, 128, 2).eval()(torch.zeros(2, 3, 32, 32))
+    assert (features.shape, logits.shape) == ((2, 128), (2, 10))
+
+
+def test_a_wide_classifier_is_shipped_and_read_again(tmp_path: Path, stripes) -> None:
+    ship("wide", stripes, replace(BRIEF, wide=2, epochs=1), tmp_path, "command")
+    ship("narrow", stripes, replace(BRIEF, epochs=1), tmp_path, "command")
+    assert shipped(tmp_path)["wide"]["recipe"]["wide"] == 2
+    sizes = [sum(p.numel() for p in Classifier.shipped(n, tmp_path).parameters()) for n in ("wide", "narrow")]
+    assert sizes[0] > sizes[1]
+
+
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64), (3, 20, 17), (1, 4, 4), (1, 2, 2)])
 def test_a_network_takes_images_of_any_size_and_is_under_a_megabyte(shape: tuple[int, int, int]) -> None:
     network = Network(shape, 10, recipe_for(shape).dim).eval()
@@ -67,10 +119,10 @@ def test_a_network_takes_images_of_any_size_and_is_under_a_megabyte(shape: tuple
 
 
 def test_what_is_shipped_is_what_is_listed() -> None:
-    assert set(shipped()) == {"digits", "mnist"}
+    assert set(shipped()) >= {"digits", "digits-b", "mnist", "cifar10-jpeg"}
     for name, facts in shipped().items():
         content = (WEIGHTS / f"{name}.safetensors").read_bytes()
-        assert len(content) == facts["bytes"] <= 400_000
+        assert len(content) == facts["bytes"] <= (1_500_000 if facts["recipe"].get("wide", 1) > 1 else 400_000)
         assert hashlib.sha256(content).hexdigest() == facts["sha256"]
         classifier = Classifier.shipped(name)
         assert (classifier.sha256, classifier.dim, classifier.classes) == (facts["sha256"], facts["dim"], 10)
@@ -117,7 +169,7 @@ def test_weights_that_are_not_the_listed_ones_are_refused_with_both_hashes(tmp_p
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     with pytest.raises(Mistake) as refused:
         Classifier.shipped("stripes", tmp_path)
-    for word in (str(file), entry["sha256"], hashlib.sha256(file.read_bytes()).hexdigest(), "Install"):
+    for word in (str(file), entry["sha256"], hashlib.sha256(file.read_bytes()).hexdigest(), "Install", "=trained"):
         assert word in str(refused.value)
     file.unlink()
     with pytest.raises(Mistake, match="missing"):

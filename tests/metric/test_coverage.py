@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from saddlepoint.metric import coverage as module
-from saddlepoint.metric.coverage import Coverage, coverage, radius
+from saddlepoint.metric import neighbour
+from saddlepoint.metric.coverage import Coverage, coverage
 from saddlepoint.metric.extractor import Features
+from saddlepoint.metric.neighbour import radius
 
 
 def drawn(n: int, d: int = 4, seed: int = 0) -> Tensor:
@@ -36,7 +37,7 @@ def test_three_reals_and_one_fake_are_counted_by_hand() -> None:
 @pytest.mark.parametrize("shift", [0.0, 1.0, 3.0])
 @pytest.mark.parametrize("rows", [7, 1000])
 def test_coverage_is_its_definition(k: int, shift: float, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ROWS", rows)
+    monkeypatch.setattr(neighbour, "ROWS", rows)
     real, fake = drawn(60), drawn(45, seed=1) + shift
     assert coverage(real, fake, k).item() == pytest.approx(by_definition(real, fake, k), abs=1e-12)
 
@@ -81,7 +82,7 @@ def test_the_reals_drawn_are_as_many_as_the_fakes_and_always_the_same() -> None:
 
 
 def test_too_few_reals_are_refused() -> None:
-    with pytest.raises(ValueError, match="6 reals"):
+    with pytest.raises(ValueError, match="6 samples"):
         coverage(drawn(5), drawn(5))
     assert Coverage().obstacle(5, 100)
     assert Coverage().obstacle(100, 5)

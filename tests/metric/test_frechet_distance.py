@@ -98,6 +98,77 @@ def test_the_distance_is_right_at_any_rank_and_scale(n: int, scale: float) -> No
     assert measured(real, fake) == pytest.approx(distance_by_singular_values(real, fake), rel=1e-9)
 
 
+def test_a_rank_one_side_has_the_root_of_one_quadratic_form() -> None:
+    """S2 = v v' has tr((S1 S2)^(1/2)) = (v' S1 v)^(1/2); eigenvalues that are rounding would add 1e-8 of the traces."""
+    d, mu = 200, torch.zeros(200)
+    sigma, v = spread(d, 0), drawn(1, d, 1)[0]
+    expected = (sigma.trace() + v @ v - 2 * (v @ sigma @ v).sqrt()).item()
+    traces = (sigma.trace() + v @ v).item()
+    for one, other in ((sigma, v.outer(v)), (v.outer(v), sigma)):
+        assert abs(frechet_distance(mu, one, mu, other).item() - expected) < 1e-13 * traces
+
+
+@pytest.mark.parametrize("kind", ["full rank", "one line", "n < d", "dead units"])
+@pytest.mark.parametrize("rotated", [False, True])
+def test_features_of_very_different_scales_are_measured(kind: str, rotated: bool) -> None:
+    d = 120
+    scale = torch.logspace(-4, 3, d, dtype=torch.float64)
+    real, fake = drawn(3 * d, d, 0) * scale, drawn(d // 3 if kind == "n < d" else 4 * d, d, 1) * scale * 1.2
+    if kind == "one line":
+        fake = fake[:1] * drawn(50, 1, 2)
+    if rotated:
+        basis = torch.linalg.qr(drawn(d, d, 3)).Q
+        real, fake = real @ basis, fake @ basis
+    if kind == "dead units":
+        real[:, ::3] = fake[:, ::3] = 0
+        real[:, 1::6] = 0
+    traces = (real.var(0).sum() + fake.var(0).sum()).item()
+    assert abs(measured(real, fake) - distance_by_singular_values(real, fake)) < 1e-12 * traces
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e3])
+def test_full_ranks_distance_is_that_of_the_root_matrix(scale: float) -> None:
+    mu1, mu2 = drawn(2, 150, 0) * scale
+    sigma1, sigma2 = spread(150, 1) * scale**2, 1.5 * spread(150, 2) * scale**2
+    root = np.trace(scipy.linalg.sqrtm((sigma1 @ sigma2).numpy())).real
+    traces = (sigma1.trace() + sigma2.trace()).item()
+    expected = (mu1 - mu2).square().sum().item() + traces - 2 * root
+    assert abs(frechet_distance(mu1, sigma1, mu2, sigma2).item() - expected) < 1e-8 * traces
+
+
+def test_covariances_rounded_to_float32_are_measured() -> None:
+    """As others' statistics come: rounding makes small eigenvalues negative, and Cholesky fails."""
+    sigma1, sigma2 = spread(60, 0), spread(60, 1, 20)
+    rough = sigma2.float().double()
+    assert torch.linalg.eigvalsh(rough)[0] < 0
+    exact, found = (frechet_distance(torch.zeros(60), sigma1, torch.zeros(60), one).item() for one in (sigma2, rough))
+    assert found == pytest.approx(exact, rel=1e-3)
+
+
+def test_the_order_of_samples_does_not_matter() -> None:
+    real, fake = drawn(300, 20, 0), 1.5 * drawn(200, 20, 1)
+    order = torch.randperm(200, generator=torch.Generator().manual_seed(2))
+    assert measured(real, fake[order]) == pytest.approx(measured(real, fake), rel=1e-12)
+
+
+def test_too_few_samples_for_rank_and_for_bias_are_two_warnings_of_either_side() -> None:
+    caution = FrechetDistance().caution
+    assert caution(60_000, 1000, 128) is None
+    assert caution(60_000, 10_000, 2048) is None
+    assert (
+        caution(60_000, 128, 128) == "rank: 128 fakes of 128 features span no full covariance; measure more than 128"
+        " samples"
+    )
+    both = str(caution(300, 200, 2048)).splitlines()
+    assert [line.split(":")[0] for line in both] == ["rank", "bias"]
+    assert "300 reals of 2048 features and 200 fakes of 2048 features" in both[0]
+    for real, fake, few in ((5000, 10_000, "5000 reals"), (10_000, 9999, "9999 fakes")):
+        warning = str(caution(real, fake, 2048))
+        assert "rank" not in warning
+        assert f"bias: with {few} of 2048 features" in warning
+        assert "measure 10000 at least" in warning
+
+
 def test_fakes_that_are_all_equal_are_measured() -> None:
     real, fake = drawn(300, 40, 0), drawn(1, 40, 1).repeat(50, 1)
     assert measured(real, fake) == pytest.approx(distance_by_singular_values(real, fake), rel=1e-9)

@@ -1,6 +1,7 @@
-"""Inception's weights come safely, and its scores are torch-fidelity's.  No network: the weights here are random."""
+"""Inception's weights come safely, and its features are torch-fidelity's.  No network: the weights here are random."""
 
 import hashlib
+import http.client
 import io
 import urllib.error
 import urllib.request
@@ -10,32 +11,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from saddlepoint.error import Mistake
 from saddlepoint.metric import inception
-from saddlepoint.metric.evaluator import Evaluator
-from saddlepoint.metric.extractor import Inception
-from saddlepoint.metric.frechet_distance import FrechetDistance
-from saddlepoint.metric.inception_score import InceptionScore
-
-
-@pytest.fixture(scope="module")
-def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of random weights: torch-fidelity's network as it is before it loads any."""
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    class Untrained(FeatureExtractorInceptionV3):
-        def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-            return None
-
-    folder = tmp_path_factory.mktemp("inception")
-    torch.save({}, folder / "empty.pth")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = Untrained("untrained", ["2048"], feature_extractor_weights_path=str(folder / "empty.pth"))
-    torch.save(network.state_dict(), folder / "weights.pth")
-    return folder / "weights.pth"
+from saddlepoint.metric.extractor import Inception, Resized, build
+from saddlepoint.metric.resizer import resized
 
 
 @pytest.fixture
@@ -53,33 +34,6 @@ def pictures(n: int, seed: int, size: int = 32) -> Tensor:
     return torch.nn.functional.interpolate(coarse, size, mode="bilinear").to(torch.uint8)
 
 
-class Stored(Dataset):
-    def __init__(self, x: Tensor) -> None:
-        self.x = x
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.x[index]
-
-
-class Reals:
-    name, sha256 = "train", "00"
-
-    def __init__(self, x: Tensor) -> None:
-        self.x = x
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def __getitem__(self, index: Tensor) -> tuple[Tensor, None]:
-        return self.x[index], None
-
-    def batches(self, size: int) -> Any:
-        return ((part, None) for part in self.x.split(size))
-
-
 def test_features_and_logits_are_torch_fidelitys(random_weights: Path) -> None:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
@@ -95,36 +49,6 @@ def test_features_and_logits_are_torch_fidelitys(random_weights: Path) -> None:
     grey = x[:1, :1]
     torch.testing.assert_close(ours(grey).features, ours(grey.repeat(1, 3, 1, 1)).features)
     assert ours.sha256 == hashlib.sha256(random_weights.read_bytes()).hexdigest()
-
-
-@pytest.mark.slow
-def test_scores_are_torch_fidelitys(random_weights: Path) -> None:
-    import torch_fidelity
-
-    real, fake = pictures(64, 0), pictures(48, 1) // 2 + 40
-    theirs = torch_fidelity.calculate_metrics(
-        input1=Stored(fake),
-        input2=Stored(real),
-        cuda=False,
-        fid=True,
-        isc=True,
-        isc_splits=10,
-        samples_shuffle=False,
-        batch_size=16,
-        feature_extractor_weights_path=str(random_weights),
-        cache=False,
-        verbose=False,
-        save_cpu_ram=True,
-    )
-    evaluator = Evaluator(
-        Inception(random_weights), {"fid": FrechetDistance(), "inception_score": InceptionScore()}, n=48, batch=16
-    )
-    parts = iter((fake.float() / 127.5 - 1).split(16))
-    scores = evaluator(lambda n: next(parts), Reals(real))  # pyright: ignore[reportArgumentType]
-    assert list(scores) == ["fid_48_train", "inception_score_48_train"]
-    assert scores["fid_48_train"].value == pytest.approx(theirs["frechet_inception_distance"], rel=1e-5)
-    assert scores["inception_score_48_train"].value == pytest.approx(theirs["inception_score_mean"], rel=1e-6)
-    assert scores["inception_score_48_train"].std == pytest.approx(theirs["inception_score_std"], rel=1e-4, abs=1e-9)
 
 
 @pytest.mark.usefixtures("offline")
@@ -168,8 +92,10 @@ def test_a_download_is_verified_kept_and_not_repeated(
 def test_a_file_that_is_cut_is_not_believed(tmp_path: Path, random_weights: Path) -> None:
     cut = tmp_path / "weights-inception-2015-12-05-6726825d.pth"
     cut.write_bytes(random_weights.read_bytes()[:1000])
-    with pytest.raises(Mistake, match="is not whole"):
+    with pytest.raises(Mistake, match="is not whole") as refused:
         Inception(cut)
+    for word in ("6726825d", hashlib.sha256(cut.read_bytes()).hexdigest()[:8], inception.url(), "extractor=trained"):
+        assert word in str(refused.value)
 
 
 def test_code_in_a_file_of_weights_is_not_run(tmp_path: Path) -> None:
@@ -185,5 +111,50 @@ def test_code_in_a_file_of_weights_is_not_run(tmp_path: Path) -> None:
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(3)}, tmp_path / "weights.pth")
-    with pytest.raises(Mistake, match="not the weights of torch-fidelity's Inception"):
+    with pytest.raises(Mistake, match="not the weights of torch-fidelity's Inception") as refused:
         Inception(tmp_path / "weights.pth")
+    assert inception.url() in str(refused.value)
+    assert "extractor=trained" in str(refused.value)
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("broken", [http.client.IncompleteRead(b"half"), OSError(28, "No space left"), TimeoutError()])
+def test_a_download_that_breaks_off_is_a_mistake_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: Exception
+) -> None:
+    class Half(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell():
+                raise broken
+            return super().read(3)
+
+    monkeypatch.setattr(urllib.request, "urlopen", lambda address, timeout: Half(b"weights"))
+    with pytest.raises(Mistake, match=r"cannot be downloaded \(\S+") as refused:
+        inception.weights(None, tmp_path, say=lambda line: None)
+    assert "weights=PATH" in str(refused.value)
+    assert [file.suffix for file in (tmp_path / "inception").iterdir()] in ([], [".lock"])
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_cache_that_cannot_be_made_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Mistake, match="cannot be downloaded"):
+        inception.weights(None, tmp_path / "file", say=lambda line: None)
+
+
+def test_another_resizer_takes_the_place_of_inceptions_own(random_weights: Path) -> None:
+    class Data:
+        shape, classes = (3, 32, 32), None
+
+    found = build("inception", Data(), weights=random_weights, resizer="bicubic-antialias")  # pyright: ignore[reportArgumentType]
+    assert isinstance(found, Resized)
+    assert (found.name, found.resizer) == ("inception", "bicubic-antialias-299")
+    plain = Inception(random_weights)
+    assert plain.resizer == "tensorflow1-bilinear-299"
+    assert found.sha256 == plain.sha256
+    x = pictures(2, 0)
+    large = resized(x, (299, 299), "bicubic-antialias")
+    theirs = interpolate_bilinear_2d_like_tensorflow1x(large.float(), size=(299, 299), align_corners=False)
+    assert torch.equal(theirs, large.float())  # at its own size Inception's resizer leaves images alone
+    assert torch.equal(found(x).features, plain(large).features)
+    assert not torch.allclose(found(x[:1]).features, plain(x[:1]).features, rtol=1e-3, atol=0)

@@ -20,7 +20,7 @@ class Checkpoint(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
         # best before last: last knows which score is best, so a crash between the two must not leave it promising more
-        if any(isinstance(c, Evaluation) and c.improved_at == game.images for c in callbacks(trainer)):
+        if any(isinstance(c, Evaluation) and c.best_at == game.images for c in callbacks(trainer)):
             trainer.save_checkpoint(self.run.checkpoints / "best.ckpt")
         if crossed(game, batch, self.images_between) or trainer.should_stop:
             trainer.save_checkpoint(self.run.checkpoints / "last.ckpt")

@@ -36,7 +36,7 @@ class Evaluation(pl.Callback):
         self.images_between, self.evaluator, self.selector = period(images_between), evaluator, selector
         self.average, self.batch_norm = average, batch_norm
         self.latest: dict[str, Score] = {}
-        self.measured_at = self.improved_at = -1  # images
+        self.measured_at = self.best_at = -1  # images
         self.best: Score | None = None  # of the selector, under the contract now in force
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
@@ -59,15 +59,19 @@ class Evaluation(pl.Callback):
         self.measured_at = game.images
         choosing = self.selection(game, data)
         if choosing is not None and self.improves(choosing):
-            self.best, self.improved_at = choosing, game.images
+            self.best, self.best_at = choosing, game.images
         return row(self.latest) | (row({choosing.contract.key: choosing}) if choosing is not None else {})
 
     def selection(self, game: Game, data: Any) -> Score | None:
-        """The score that tells which checkpoint is best, on its own reals and from its own stream."""
+        """The score that tells which checkpoint is best, on its own reals and from its own stream.
+
+        Always of one metric, the first declared: where that has no value now (a class is missing), nothing is best.
+        """
         if self.selector is None:
             return None
+        first = next(iter(self.selector.higher_is_better))
         found = scores(self.selector, game, data, self.average, self.batch_norm, stream="selection")
-        return next(iter(found.values()), None)
+        return next((score for score in found.values() if score.contract.metric == first), None)
 
     def improves(self, score: Score) -> bool:
         """Whether it is better than the best so far, or the first under its contract."""
@@ -75,21 +79,16 @@ class Evaluation(pl.Callback):
         comparable = self.best is not None and self.best.contract == score.contract
         return not comparable or sign * score.value > sign * cast(Score, self.best).value
 
-    @property
-    def higher_is_better(self) -> dict[str, bool]:
-        """Of each score, by its key, as its metric says."""
-        higher = self.evaluator.higher_is_better if self.evaluator else {}
-        return {key: higher[score.contract.metric] for key, score in self.latest.items()}
-
     def state_dict(self) -> dict[str, Any]:
         return {
             "measured_at": self.measured_at,
+            "best_at": self.best_at,
             "best": self.best.to_dict() if self.best is not None else None,
             "latest": {key: score.to_dict() for key, score in self.latest.items()},
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.measured_at = state_dict["measured_at"]
+        self.measured_at, self.best_at = state_dict["measured_at"], state_dict.get("best_at", -1)
         self.best = Score.from_dict(state_dict["best"]) if state_dict["best"] is not None else None
         self.latest = {key: Score.from_dict(score) for key, score in state_dict["latest"].items()}
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train a game, measure it along the way, and leave a run folder",
     "evaluate": "measure a run again, by another protocol if you like",
     "sample": "draw from a run's generator",
+    "memorisation": "whether samples are copies of training images",
     "doctor": "what this machine has, and what to do about what it lacks",
 }
 

@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from saddlepoint.command import catalogue, daily
+from saddlepoint.command import catalogue, daily, protocol
 from saddlepoint.command.catalogue import did_you_mean, groups
 from saddlepoint.command.choice import merged
 from saddlepoint.command.setting import put
@@ -52,7 +52,8 @@ def amended(config: DictConfig, overrides: Sequence[str], config_dir: str | Path
     register_resolvers()
     own = catalogue.folder_of(config_dir)
     config = copy.deepcopy(config)
-    chosen, settings = divided(overrides_in(overrides), own)
+    spelled, protocols = _spelled_out(overrides, own)
+    chosen, settings = divided(overrides_in(spelled), own)
     fresh, names = merged(chosen, own, before=config.choice)
     with open_dict(config):
         for key in dict(chosen):
@@ -63,9 +64,18 @@ def amended(config: DictConfig, overrides: Sequence[str], config_dir: str | Path
             config.choice[key] = names.get(key)
         for override in settings:
             put(config, override, config.choice)
+        if protocols:
+            config.choice.protocol = protocols[-1]
         _finish(config)
         daily.checked(config)
     return config
+
+
+def _spelled_out(overrides: Sequence[str], own: Path | None) -> tuple[list[str], list[str]]:
+    """The words, each protocol=<name> replaced by what it says, in front of the others; and those names."""
+    names = [word.partition("=")[2] for word in map(str, overrides) if word.startswith("protocol=")]
+    rest = [str(word) for word in overrides if not str(word).startswith("protocol=")]
+    return [word for name in names for word in protocol.words(name, own)] + rest, names
 
 
 def parsed(override: str) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +35,8 @@ from saddlepoint.game.game import Game
 from saddlepoint.metric.contract import Score
 from saddlepoint.metric.evaluator import Evaluator
 from saddlepoint.metric.extractor import Features
+from saddlepoint.metric.statistics import Statistics, scores_against
+from saddlepoint.metric.statistics import read as read_statistics
 from saddlepoint.metric.uncertainty import generations, uncertainty
 from saddlepoint.record.provenance import now
 from saddlepoint.record.run import Run, write
@@ -50,6 +53,93 @@ class Care(NamedTuple):
     groups: int = 20  # of the delete-a-group jackknife
 
 
+class Source(NamedTuple):
+    """What fakes are drawn from: a game, by averaged weights or not, by running or batch statistics."""
+
+    game: Game
+    average: bool
+    batch_norm: str
+
+    def batches(self, evaluator: Evaluator, n: int) -> Iterator[Any]:
+        """n samples from the start of the evaluation stream, `batch` at a time."""
+        sample = sampler(self.game, self.average, self.batch_norm)
+        return (sample(min(evaluator.batch, n - done)) for done in range(0, n, evaluator.batch))
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """What is measured against, by which rulers, how carefully."""
+
+    data: Any
+    rulers: list[Evaluator]
+    console: Console
+    care: Care | None = None
+    reference: Statistics | None = None  # in the place of the data's reals
+
+    def samples(self, split: Split) -> tuple[Scores, Spreads]:
+        """All of a stored set."""
+        found: Scores = {}
+        spread: Spreads = {}
+        for evaluator in self.rulers:
+            if self.reference is not None:
+                batches = split.batches(evaluator.batch)
+                found |= scores_against(evaluator, batches, len(split), self.reference)
+                continue
+            own = evaluator.measure(split, self.data)
+            found |= own
+            if self.care is not None:
+                fakes = evaluator.features(split.batches(evaluator.batch), len(split), "samples")
+                spread |= self._errors(evaluator, fakes, own, folder=True)
+        return found, spread
+
+    def generator(self, source: Source) -> tuple[Scores, Spreads]:
+        """What a game's generator makes."""
+        found: Scores = {}
+        spread: Spreads = {}
+        for evaluator in self.rulers:
+            own = self._generated(evaluator, source)
+            found |= own
+            if self.care is not None:
+                spread |= self._spread(evaluator, source, own, self.care)
+        return found, spread
+
+    def anchors(self) -> dict[str, Scores]:
+        """The anchors of all rulers, by set; none where others' statistics stand for the reals."""
+        found: dict[str, Scores] = {}
+        for evaluator in self.rulers if self.reference is None else []:
+            for name, own in evaluator.anchors(self.data).items():
+                found[name] = found.get(name, {}) | own
+        return found
+
+    def _generated(self, evaluator: Evaluator, source: Source, stream: str = "evaluation") -> Scores:
+        if self.reference is None:
+            return scores(evaluator, source.game, self.data, source.average, source.batch_norm, stream)
+        _, weights = source.game.drawn_from(source.average)
+        n = evaluator.size(self.data)
+        return scores_against(
+            evaluator, source.batches(evaluator, n), n, self.reference, "samples", weights, source.batch_norm
+        )
+
+    def _spread(self, evaluator: Evaluator, source: Source, first: Scores, care: Care) -> Spreads:
+        """Of each score: its spread over fresh generations, and its standard error over the reals."""
+        fresh = [first, *(self._generated(evaluator, source, f"evaluation/{i}") for i in range(1, care.generations))]
+        spread = generations([{key: score.value for key, score in one.items()} for one in fresh])
+        n = evaluator.size(self.data)
+        errors = self._errors(evaluator, evaluator.features(source.batches(evaluator, n), n, "samples"), first)
+        return {
+            key: Spread(deviation, mean, errors[key].reals if key in errors else None)
+            for key, (mean, deviation) in spread.items()
+        }
+
+    def _errors(self, evaluator: Evaluator, fakes: Features, own: Scores, folder: bool = False) -> Spreads:
+        """Of each score, its jackknife errors."""
+        split, groups = self.data.split(evaluator.split), (self.care or Care()).groups
+        reals = evaluator.features(split.batches(evaluator.batch), len(split), f"the {split.name} split")
+        found = uncertainty(evaluator, fakes, reals, split, folder, groups)
+        by_metric = {score.contract.metric: key for key, score in own.items()}
+        return {by_metric[m]: Spread(reals=one.reals, fakes=one.fakes) for m, one in found.items() if m in by_metric}
+
+
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
     """The console's door; `rest` overrides the run's own config."""
     console = Console(stderr=True)
@@ -59,7 +149,7 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
         why.why(config.run, config.against, rest, config_dir, console)
         return 0
     care = Care(config.generations, config.groups) if config.uncertainty else None
-    found = evaluate(config.run, config.at, rest, config_dir, console, config.samples, care)
+    found = evaluate(config.run, config.at, rest, config_dir, console, config.samples, care, config.reference)
     if config.to is not None:
         plain = {whose: {key: score.to_dict() for key, score in own.items()} for whose, own in found.items()}
         write(Path(config.to), json.dumps(plain, indent=2) + "\n")
@@ -74,23 +164,34 @@ def evaluate(
     console: Console | None = None,
     samples: str | Path | None = None,
     care: Care | None = None,
+    reference: str | Path | None = None,
 ) -> dict[str, Scores]:
     """The scores of `samples`, or of a run at `at`, by what was measured; printed with their contracts.
 
-    `care` asks for standard errors too, which take minutes where the scores take seconds.
-
     A run's are added to its evaluations.jsonl.  Samples are measured by the protocol of `run`, or of what `overrides`
-    compose: data=mnist.  Raises Mistake where the run, the checkpoint, the samples or an extractor is missing.
+    compose: data=mnist.  `care` asks for standard errors too, which take minutes where the scores take seconds.
+    `reference` is a file of somebody's mean and covariance, in the place of the data's own reals.  Raises Mistake where
+    the run, the checkpoint, the samples or an extractor is missing.
     """
     console = console or Console(stderr=True)
     say = speaker(console)
+    if care is not None and reference is not None:
+        raise Mistake("uncertainty=true leaves out reals in turn, and reference=... holds none: choose one of the two")
+    statistics = None if reference is None else read_statistics(reference)
     config = _config(run, samples, overrides, config_dir, say)
     check(config)
     data = data_of(config)
     rulers = _rulers(config, data, console)
-    if samples is not None:
-        return {str(samples): _samples(read(samples, data.shape, say), data, rulers, console, care)}
-    return _moments(Run(str(run)), at, config, data, rulers, console, overrides, care)
+    # statistics are of one ruler's features
+    measuring = Measuring(data, rulers if statistics is None else rulers[:1], console, care, statistics)
+    if samples is None:
+        return _moments(Run(str(run)), at, config, measuring, overrides)
+    split = read(samples, data.shape, say)
+    found, spread = measuring.samples(split)
+    for evaluator in rulers:
+        evaluator.n = len(split)  # the anchors are as many: a distance falls with n
+    _show([*measured("samples", found, measuring.anchors(), spread), *details(found)], console)
+    return {str(samples): found}
 
 
 def _config(
@@ -120,57 +221,25 @@ def _rulers(config: DictConfig, data: Any, console: Console) -> list[Evaluator]:
     return [evaluator] if second is None else [evaluator, second]
 
 
-def _samples(split: Split, data: Any, rulers: list[Evaluator], console: Console, care: Care | None) -> Scores:
-    found: Scores = {}
-    spread: Spreads = {}
-    anchors: dict[str, Scores] = {}
-    for evaluator in rulers:
-        own = evaluator.measure(split, data)
-        found |= own
-        if care is not None:
-            fakes = evaluator.features(split.batches(evaluator.batch), len(split), "samples")
-            spread |= _errors(evaluator, fakes, data, own, care, folder=True)
-        evaluator.n = len(split)  # the anchors are as many: a distance falls with n
-        _gather(anchors, evaluator.anchors(data))
-    _show([*measured("samples", found, anchors, spread), *details(found)], console)
-    return found
-
-
 def _moments(
-    run: Run,
-    at: str | int,
-    config: DictConfig,
-    data: Any,
-    rulers: list[Evaluator],
-    console: Console,
-    overrides: Sequence[str],
-    care: Care | None,
+    run: Run, at: str | int, config: DictConfig, measuring: Measuring, overrides: Sequence[str]
 ) -> dict[str, Scores]:
     """The scores of a run at one moment, or at every snapshot, by images; each written down as soon as it is there."""
-    say = speaker(console)
+    console = measuring.console
     game = game_of(config)
     set_threads(config, game)
-    settings = config.evaluation
-    drawn = settings.average, settings.get("batch_norm", "running")
+    source = Source(game, config.evaluation.average, config.evaluation.get("batch_norm", "running"))
     moments = every(run) if at == "all" else [at]
     if not moments:
         raise Mistake(f"{run.folder} has no snapshots: it was trained without callback.snapshot")
-    if at == "all" and not settings.average and game.generator.average is not None:
+    if at == "all" and not source.average and game.generator.average is not None:
         raise Mistake("snapshots hold averaged weights: evaluation.average=false finds nothing in them")
-    anchors: dict[str, Scores] = {}
-    for evaluator in rulers:
-        _gather(anchors, evaluator.anchors(data))
+    anchors = measuring.anchors()
     found: dict[str, Scores] = {}
     for moment in moments:
-        put(game, run, moment, say)
+        put(game, run, moment, speaker(console))
         game.to(device_of(config))
-        own: Scores = {}
-        spread: Spreads = {}
-        for evaluator in rulers:
-            measured_now = scores(evaluator, game, data, *drawn)
-            own |= measured_now
-            if care is not None:
-                spread |= _errors_of_run(evaluator, game, data, drawn, measured_now, care)
+        own, spread = measuring.generator(source)
         row: dict[str, Any] = {
             "evaluated": now(),
             "at": moment,
@@ -178,8 +247,9 @@ def _moments(
             "overrides": list(overrides),
             "scores": {key: score.to_dict() for key, score in own.items()},
         }
-        if care is not None:
-            row["uncertainty"] = {"care": care._asdict(), **{key: one._asdict() for key, one in spread.items()}}
+        if measuring.care is not None:
+            care = measuring.care._asdict()
+            row["uncertainty"] = {"care": care, **{key: one._asdict() for key, one in spread.items()}}
         run.append("evaluations.jsonl", row)
         found[str(game.images)] = own
         if at != "all":
@@ -188,38 +258,6 @@ def _moments(
     if at == "all":
         _show(over_the_run(f"{run.folder}, every snapshot", found, anchors), console)
     return found
-
-
-def _errors_of_run(
-    evaluator: Evaluator, game: Game, data: Any, drawn: tuple[bool, str], first: Scores, care: Care
-) -> Spreads:
-    """Of each score: its spread over fresh generations, and its standard error over the reals."""
-    fresh = [first]
-    for number in range(1, care.generations):
-        fresh.append(scores(evaluator, game, data, *drawn, stream=f"evaluation/{number}"))
-    spread = generations([{key: score.value for key, score in one.items()} for one in fresh])
-    n, sample = evaluator.size(data), sampler(game, *drawn)
-    batches = (sample(min(evaluator.batch, n - done)) for done in range(0, n, evaluator.batch))
-    errors = _errors(evaluator, evaluator.features(batches, n, "samples"), data, first, care)
-    return {
-        key: Spread(spread[key][1], spread[key][0], errors[key].reals if key in errors else None)
-        for key in first
-        if key in spread
-    }
-
-
-def _errors(evaluator: Evaluator, fakes: Features, data: Any, own: Scores, care: Care, folder: bool = False) -> Spreads:
-    """Of each score, its jackknife errors."""
-    split = data.split(evaluator.split)
-    reals = evaluator.features(split.batches(evaluator.batch), len(split), f"the {split.name} split")
-    found = uncertainty(evaluator, fakes, reals, split, folder, care.groups)
-    by_metric = {score.contract.metric: key for key, score in own.items()}
-    return {by_metric[m]: Spread(reals=one.reals, fakes=one.fakes) for m, one in found.items() if m in by_metric}
-
-
-def _gather(anchors: dict[str, Scores], more: dict[str, Scores]) -> None:
-    for name, own in more.items():
-        anchors[name] = anchors.get(name, {}) | own
 
 
 def _show(parts: Iterable[str | Table], console: Console) -> None:

@@ -26,6 +26,9 @@ saddlepoint evaluate run=outputs/<name>/seed0 at=best 'metric=[frechet_distance]
     "sample": """\
 saddlepoint sample run=outputs/<name>/seed0 n=64 to=grid.png
 saddlepoint sample run=outputs/<name>/seed0 n=10_000 to=samples.npz""",
+    "memorisation": """\
+saddlepoint memorisation run=outputs/<name>/seed0
+saddlepoint memorisation samples=folder/ data=digits       anybody's samples, and what they were made of""",
     "doctor": """\
 saddlepoint doctor
 saddlepoint doctor data=mnist""",
@@ -39,7 +42,7 @@ OPTIONS = """\
 
 def overview() -> str:
     """saddlepoint --help."""
-    commands = "\n".join(f"  {name:<10}{line}" for name, line in catalogue.COMMANDS.items())
+    commands = "\n".join(f"  {name:<14}{line}" for name, line in catalogue.COMMANDS.items())
     examples = "\n".join(f"  {text.splitlines()[0]}" for text in EXAMPLES.values())
     return f"""\
 Two-player generative models, composed from yaml, tracked, and measured by written protocols.

@@ -65,7 +65,7 @@ def scores_of(run: Run) -> Table | None:
     if untrained:
         table.add_row("untrained", *_cells(untrained, final))
     table.add_row("final", *_cells({key: score.value for key, score in final.items()}, final), style="bold")
-    table.add_row("best of the run", *_cells({key: b["value"] for key, b in summary.get("best", {}).items()}, final))
+    table.add_row("best checkpoint", *_cells({key: b["value"] for key, b in summary.get("best", {}).items()}, final))
     table.add_section()
     anchors = {name: _scores(own) for name, own in summary.get("anchors", {}).items()}
     beside = {key: alike(anchors, score) for key, score in final.items()}

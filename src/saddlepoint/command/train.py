@@ -209,7 +209,7 @@ def _final(run: Run, experiment: Experiment, evaluation: Evaluation | None, logg
     else:
         if evaluation.measured_at != game.images:
             logged = evaluation.measure(game, data)
-            if evaluation.improved_at == game.images:
+            if evaluation.best_at == game.images:
                 duplicate(run.checkpoints / "last.ckpt", run.checkpoints / "best.ckpt")
         final = evaluation.latest
     if experiment.second is not None:
@@ -225,11 +225,12 @@ def _close(run: Run, game: Any, evaluation: Evaluation | None, journal: Journal,
     """Write how the run ended into summary.json and provenance.json; returns what W&B is told."""
     exits = {"finished": 0, "interrupted": 130}
     best = _best(run, evaluation) if evaluation else {}
+    chosen = evaluation.best.to_dict() | {"images": evaluation.best_at} if evaluation and evaluation.best else None
     speeds = [row["images_per_second"] for row in run.rows() if "images_per_second" in row]
     try:
         run.update_summary(
             status=status, exit=exits.get(status, 1), error=error, images=game.images, rounds=game.rounds, best=best,
-            seconds=round(journal.seconds, 1), peak_memory_mib=_peak_memory(),
+            chosen_by=chosen, seconds=round(journal.seconds, 1), peak_memory_mib=_peak_memory(),
             images_per_second=sorted(speeds)[len(speeds) // 2] if speeds else None,
         )  # fmt: skip
         record = json.loads((run.folder / "provenance.json").read_text())
@@ -249,13 +250,17 @@ def _close(run: Run, game: Any, evaluation: Evaluation | None, journal: Journal,
 
 
 def _best(run: Run, evaluation: Evaluation) -> dict[str, Any]:
-    """Of each score that was measured along the run and at its end, the best value and its images."""
-    best: dict[str, Any] = {}
-    for key, higher in evaluation.higher_is_better.items():
-        found = [(row[key], row["images"]) for row in run.rows() if key in row]
-        value, images = max(found) if higher else min(found)
-        best[key] = {"value": value, "images": images}
-    return best
+    """What is reported of the best checkpoint: each score at the images where the selector's was best.
+
+    Not the best of each: the best of many numbers is flattered by chance.
+    """
+    rows = [row for row in run.rows() if row["images"] == evaluation.best_at]
+    return {
+        key: {"value": row[key], "images": evaluation.best_at}
+        for key in evaluation.latest
+        for row in rows
+        if key in row
+    }
 
 
 def _provenance(run: Run, experiment: Experiment) -> dict[str, Any]:

@@ -72,6 +72,9 @@ class Data(LightningDataModule):
     """A data set; a subclass says what is in it.  `seed` orders the stream, and never decides who is in a split."""
 
     name: str | None = "data"
+    # the splits that are a random cut of one pool; () where none is: a test set that others drew is another population,
+    # and what tells it from the training images says nothing of memorisation
+    pool: tuple[str, ...] = ("train", "validation", "test")
 
     def __init__(
         self,
@@ -91,7 +94,7 @@ class Data(LightningDataModule):
         self._splits: Mapping[str, Split] = {}
 
     def splits(self) -> Mapping[str, Split]:
-        """train, validation and test, read anew."""
+        """train, validation and test, and further ones where a set has them, read anew."""
         raise NotImplementedError
 
     def setup(self, stage: str | None = None) -> None:
@@ -108,7 +111,7 @@ class Data(LightningDataModule):
         self._splits = splits
 
     def split(self, name: str) -> Split:
-        """The split called train, validation or test; raises Mistake for another name."""
+        """The split called train, validation, test, or as `splits` says; raises Mistake for another name."""
         if not self._splits:
             if self.trainer is None:  # else Lightning has done so, on one rank
                 self.prepare_data()

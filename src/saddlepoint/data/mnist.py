@@ -1,7 +1,9 @@
 """MNIST: 70,000 handwritten digits, 28x28.  LeCun, Bottou, Bengio & Haffner 1998; LeCun & Cortes, CC BY-SA 3.0.
 
 Split: train is the first 50,000 training images, validation the last 10,000 of them (as Goodfellow et al. 2014,
-arXiv:1406.2661, held them out), test the 10,000 test images.
+arXiv:1406.2661, held them out), test the 10,000 test images.  Neither is a random part of what train is of: other
+people wrote the test images, and the last training images are the last.  `reserved` of the 50,000, drawn by a fixed
+permutation, become a split of that name, never trained on and in all else like train: what memorisation is told by.
 
 The four original IDX files are read from <root>/MNIST/raw, where torchvision keeps them, and each is held against its
 sha256 on every start.  Missing ones are downloaded by torchvision to a temporary folder, verified there, and only then
@@ -20,16 +22,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
 
+import torch
 import torchvision.datasets
 from torch import Tensor
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from saddlepoint.data.data import Data, Split
 from saddlepoint.error import Mistake
+from saddlepoint.stream import Stream
 
 
 class MNIST(Data):
-    """x uint8 [n, 1, 28, 28], ten classes.  `root` is the folder that holds MNIST/raw."""
+    """x uint8 [n, 1, 28, 28], ten classes.  `root` is the folder that holds MNIST/raw; `reserved` as above."""
 
     name = "mnist"
     source: ClassVar[type[torchvision.datasets.MNIST]] = torchvision.datasets.MNIST
@@ -48,10 +52,17 @@ class MNIST(Data):
         shape: Iterable[int] = (1, 28, 28),
         classes: int | None = 10,
         extractor: str | None = "mnist",
+        reserved: int = 0,
         batch: int = 64,
         seed: int = 0,
     ) -> None:
         super().__init__(shape, classes, extractor, batch, seed)
+        most = self.counts["train"] - self.held_out - 1
+        if type(reserved) is not int or not 0 <= reserved <= most:
+            raise Mistake(
+                f"data.reserved={reserved}: a whole number of training images to set aside, {most:,} at most."
+            )
+        self.reserved, self.pool = reserved, ("train", "reserved") if reserved else ()
         self.root = Path(root).expanduser().absolute()
         self.raw = self.root / self.source.__name__ / "raw"
 
@@ -93,11 +104,17 @@ class MNIST(Data):
             raise Mistake(self._remedy("were not downloaded"))
         x, y = self._read("train")
         n = len(x) - self.held_out
-        return {
+        splits = {
             "train": Split("train", x[:n], y[:n]),
             "validation": Split("validation", x[n:], y[n:]),
             "test": Split("test", *self._read("t10k")),
         }
+        if self.reserved:
+            order = torch.randperm(n, generator=Stream(0, f"{self.name}/reserved").generator)
+            aside, kept = order[: self.reserved].sort().values, order[self.reserved :].sort().values
+            splits["reserved"] = Split("reserved", x[aside], y[aside], splits["train"].classes)
+            splits["train"] = Split("train", x[kept], y[kept], splits["train"].classes)
+        return splits
 
     def _read(self, half: str) -> tuple[Tensor, Tensor]:
         images, labels = self.raw / f"{half}-images-idx3-ubyte", self.raw / f"{half}-labels-idx1-ubyte"

@@ -40,7 +40,7 @@ def agree(found: Listing, name: str, size: int) -> None:
 
 
 def mode(found: Listing, name: str, size: int) -> str:
-    """Pillow's mode of an image, "+transparency" added where it has some; raises Mistake where it is not size x size."""
+    """Pillow's mode of an image, with "+transparency" where it has some; raises Mistake unless it is size x size."""
     with _opened(found, name) as image:
         _agree(found, name, image, size)
         return image.mode + ("+transparency" if image.has_transparency_data else "")

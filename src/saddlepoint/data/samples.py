@@ -110,7 +110,9 @@ def _rows(array: np.ndarray, shape: tuple[int, ...], where: str) -> Tensor:
             )
         return torch.from_numpy(array.astype(np.float32))
     if array.dtype != np.uint8:
-        raise Mistake(f"{where} is {array.dtype}, and images are uint8, 0 to 255: scale and round them, in a known way.")
+        raise Mistake(
+            f"{where} is {array.dtype}, and images are uint8, 0 to 255: scale and round them, in a known way."
+        )
     grey = array[:, None] if array.ndim == 3 else array
     for candidate in (grey.transpose(0, 3, 1, 2) if grey.ndim == 4 else grey, grey):
         if candidate.shape[1:] == tuple(shape):

@@ -98,8 +98,14 @@ def fit(
     with _one_thread(), torch.enable_grad():
         network = fresh_network((x.shape[1], x.shape[2], x.shape[3]), classes, recipe)
         optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
+        steps = recipe.epochs * batches
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, recipe.rate, total_steps=recipe.epochs * batches, pct_start=0.1, cycle_momentum=False
+            # 1.5 / steps: a warm-up of exactly one step would be divided by its length, less one
+            optimizer,
+            recipe.rate,
+            total_steps=steps,
+            pct_start=max(0.1, 1.5 / steps),
+            cycle_momentum=False,
         )
         for epoch in range(recipe.epochs):
             order = torch.randperm(len(x), generator=draws)

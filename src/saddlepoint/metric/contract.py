@@ -95,7 +95,7 @@ def comparable(scores: Mapping[str, Score]) -> None:
         for name, (one, two) in differences(scores[first].contract, scores[other].contract).items():
             raise Mistake(
                 f"the scores of {first} and {other} cannot be compared: {name} is {one} there and {two} here.\n"
-                "Measure both by one protocol: saddlepoint evaluate run=... with the same evaluation.* and metric=[...]."
+                "Measure both by one protocol: saddlepoint evaluate run=... with the same evaluation.* and metrics."
             )
 
 

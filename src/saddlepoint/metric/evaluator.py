@@ -64,6 +64,7 @@ class Evaluator:
             # an accelerator without float64 (mps) extracts, and the CPU adds up
             self.metrics[name] = metric.to(self.device if self.device.type == "cuda" else "cpu")
             metric.sync_on_compute = False  # each rank measures all fakes
+            metric.accuracy = getattr(extractor, "accuracy", None)
         self._references: dict[str, Mapping[str, Tensor]] = {}  # of the reals, by key
         self._met: str | None = None  # sha256 of the data that the metrics have met
         self._unfit: dict[str, str] = {}  # metrics that cannot measure those data, and why
@@ -192,8 +193,8 @@ class Evaluator:
         """Each result, by metric and suffix, with its contract."""
         scores = {}
         for name, results in found.items():
-            for suffix, (value, std, detail) in results.items():
-                contract = self._contract(name, named(name, suffix), split, n, weights, batch_norm)
+            for suffix, (value, std, detail, own) in results.items():
+                contract = self._contract(name, named(name, suffix), split, own or n, weights, batch_norm)
                 scores[contract.key] = Score(float(value), contract, None if std is None else float(std), detail)
         return scores
 
@@ -250,9 +251,7 @@ class Evaluator:
             for metric in metrics:
                 metric.update(features, real=True)
 
-    def _features(
-        self, batches: Iterable[Fakes], n: int, whose: str, like: Split | None = None
-    ) -> Iterator[Features]:
+    def _features(self, batches: Iterable[Fakes], n: int, whose: str, like: Split | None = None) -> Iterator[Features]:
         """The features of n stored samples or floats, batch by batch, with the samples as stored.
 
         Raises Mistake where something is not finite, or not of the shape of the split `like`.

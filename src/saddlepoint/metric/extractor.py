@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import inspect
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -18,7 +21,8 @@ from saddlepoint.metric import inception
 from saddlepoint.metric.cache import Cache, Say, digest, log, tensor_file, tensors_of
 from saddlepoint.metric.classifier import Network, Progress, Recipe, fit, recipe_for
 from saddlepoint.metric.reals import Data
-from saddlepoint.pixel import to_float
+from saddlepoint.metric.resizer import known, resized
+from saddlepoint.pixel import to_float, to_uint8
 
 WEIGHTS = Path(__file__).parent / "weights"
 UNLABELLED = (
@@ -57,7 +61,8 @@ class Extractor(nn.Module):
     dim: int
     classes: int | None  # None where it has no logits
     resizer: str = "none"
-    shape: tuple[int, ...] | None = None  # of one sample; None where any will do
+    shape: tuple[int, ...] | None = None  # of one sample; None where images of any size will do
+    channels: tuple[int, ...] = (1, 3)  # that it takes, where `shape` is None
 
     def forward(self, x: Tensor) -> Features:
         raise NotImplementedError
@@ -99,7 +104,10 @@ class Classifier(Extractor):
         """The classifier `name` of `folder`/classifiers.json; raises Mistake where its file is not the listed one."""
         facts = shipped(folder)[name]
         file = folder / f"{name}.safetensors"
-        remedy = "Install saddlepoint again, or take the file from its repository (git checkout)."
+        remedy = (
+            "Install saddlepoint again, or take the file from its repository (git checkout).\n"
+            "Or measure with a classifier of the data's own: evaluation.extractor=trained."
+        )
         if not file.is_file():
             raise Mistake(f"the weights of the classifier {name} are missing: {file}. {remedy}")
         content = file.read_bytes()
@@ -118,6 +126,7 @@ class Classifier(Extractor):
         recipe: Recipe | None = None,
         say: Say = log.warning,
         progress: Progress | None = None,
+        seed: int = 0,
     ) -> Classifier:
         """A classifier of the data's own training split: trained once, then read from the cache.
 
@@ -127,7 +136,7 @@ class Classifier(Extractor):
         if data.classes is None or len(data.shape) != 3:
             raise Mistake(UNLABELLED)
         shape, classes = (data.shape[0], data.shape[1], data.shape[2]), data.classes
-        recipe = recipe or recipe_for(shape)
+        recipe = recipe or recipe_for(shape, seed)
         train = data.split("train")
         about = {"data": train.sha256, "shape": list(shape), "classes": classes, "recipe": asdict(recipe)}
         name = f"classifier-{digest(about)[:8]}"
@@ -167,55 +176,194 @@ class Inception(Extractor):
         return Features(*self.network(x))
 
 
+class Module(Extractor):
+    """Any network of the user's: features [N, d], or these and logits [N, K], of images in [-1, 1] or of points.
+
+    It may return a tensor, a pair, or something with `.features` and `.logits`.  Its attribute `shape` (C, H, W) says
+    what it takes; without one it takes samples of `shape`.  It is called in evaluation mode and has nothing to learn;
+    bytes become floats in [-1, 1] before it, so any other scale (ImageNet's) is its own business.  Raises Mistake where
+    two samples of noise do not go through it, or not alike each time.
+    """
+
+    def __init__(self, network: nn.Module, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        plain = re.sub(r"[^a-z0-9]+", "-", type(network).__name__.lower()).strip("-") or "module"
+        self.name = f"{plain}-own" if plain in choices() else plain
+        self.network = network.requires_grad_(False).eval()
+        own = getattr(network, "shape", None)
+        self.shape = tuple(own) if isinstance(own, list | tuple) else shape
+        self.sha256 = _identity(network)
+        found = self._tried(self.shape)
+        self.dim = found.features.shape[1]
+        self.classes = None if found.logits is None else found.logits.shape[1]
+
+    def forward(self, x: Tensor) -> Features:
+        self.network.eval()  # somebody else may hold it, and train it
+        found = self.network(to_float(x))
+        if hasattr(found, "features"):
+            found = found.features, getattr(found, "logits", None)
+        features, logits, *rest = (*found, None) if isinstance(found, tuple) else (found, None)
+        if rest not in ([], [None]) or not _rows(features, x) or not (logits is None or _rows(logits, x)):
+            what = "neither features [N, d] nor a pair, features [N, d] and logits [N, K]"
+            raise Mistake(f"the extractor {self.name} gives {what}, of {len(x)} samples of shape {times(x.shape[1:])}.")
+        return Features(*(None if part is None else part.to(torch.float32) for part in (features, logits)))  # pyright: ignore[reportArgumentType]
+
+    def _tried(self, shape: tuple[int, ...]) -> Features:
+        """What it says of two samples of noise."""
+        draws = torch.Generator().manual_seed(0)
+        x = torch.randn(2, *shape, generator=draws)
+        x = to_uint8(x) if len(shape) == 3 else x
+        x = x.to(next(chain(self.network.parameters(), self.network.buffers()), x).device)
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            try:
+                found, again, alone = self(x), self(x), self(x[:1])
+            except Mistake:
+                raise
+            except Exception as error:  # whatever somebody's code may raise
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                what = f"samples of shape {times(shape)}, bytes as floats in [-1, 1]"
+                raise Mistake(f"the extractor {self.name} does not take {what}: {reason}") from error
+        for part in found[:2]:
+            if part is not None and not bool(part.isfinite().all()):
+                raise Mistake(f"the extractor {self.name} gives values that are not finite, of samples of noise.")
+        if not torch.equal(found.features, again.features):
+            raise Mistake(f"the extractor {self.name} gives other features each time: it draws numbers in forward.")
+        if not torch.allclose(
+            found.features[:1], alone.features, rtol=1e-3, atol=1e-3 * float(alone.features.abs().mean())
+        ):
+            raise Mistake(f"the extractor {self.name} gives a sample other features when others stand beside it.")
+        return found
+
+
+class Resized(Extractor):
+    """Another extractor, for images of any size: they are brought to `size` (height, width) before it sees them."""
+
+    def __init__(self, inner: Extractor, size: tuple[int, int], resizer: str) -> None:
+        super().__init__()
+        self.inner, self.size, self.by = inner, size, known(resizer)
+        self.name, self.sha256, self.dim, self.classes = inner.name, inner.sha256, inner.dim, inner.classes
+        self.resizer = f"{resizer}-{size[0]}" if size[0] == size[1] else f"{resizer}-{times(size)}"
+        self.channels = inner.channels if inner.shape is None else inner.shape[:1]
+
+    def forward(self, x: Tensor) -> Features:
+        return self.inner(resized(x, self.size, self.by))
+
+
 def shipped(folder: Path = WEIGHTS) -> dict[str, dict[str, Any]]:
     """What is known of each classifier that comes with the package."""
-    return json.loads((folder / "classifiers.json").read_text())
+    listed = folder / "classifiers.json"
+    try:
+        return json.loads(listed.read_text())
+    except (OSError, ValueError) as error:
+        raise Mistake(f"{listed} cannot be read ({error}). Install saddlepoint again, or git checkout it.") from None
+
+
+def choices() -> list[str]:
+    """The names that `build` knows."""
+    there = list(shipped())
+    stacked = [f"stacked-{name}" for name in ("mnist", "mnist-b") if name in there]
+    return [*there, *stacked, "identity", "inception", "trained", "trained-b"]
+
+
+def second(name: str) -> str | None:
+    """The ruler beside `name`, which differs by the seed of its training; None where there is none.
+
+    An order of models that one ruler alone supports is not a finding.
+    """
+    beside = name.removesuffix("-b") if name.endswith("-b") else f"{name}-b"
+    return beside if beside in choices() else None
 
 
 def build(
-    name: str | None,
+    name: str | nn.Module | None,
     data: Data,
     cache: Path | None = None,
     device: torch.device | str = "cpu",
     weights: Path | str | None = None,
     say: Say = log.warning,
     progress: Progress | None = None,
+    resizer: str | None = None,
 ) -> Extractor | None:
     """The extractor `name`, on `device`, for samples of `data`; None for None; raises Mistake where it does not fit.
 
-    `weights` is a file of Inception's; the other extractors take none.
+    In the place of a name a network of the user's may stand (see `Module`).  `weights` is a file of Inception's; the
+    other extractors take none.  `resizer` None: images have the extractor's size, or it resizes them in its own way.
     """
     if name is None:
         return None
     if weights is not None and name != "inception":
-        raise Mistake(f"only the extractor inception takes weights from a file, and this is {name}: leave weights out.")
-    choices = [*shipped(), "identity", "inception", "trained"]
-    if name in shipped():
-        extractor: Extractor = Classifier.shipped(name)
-    elif name == "identity":
-        extractor = Identity(data.shape[0])
-    elif name == "inception":
-        extractor = Inception(weights, cache, say)
-    elif name == "trained":
-        extractor = Classifier.for_data(data, cache, say=say, progress=progress)
-    else:
-        close = difflib.get_close_matches(name, choices, 1)
-        hint = f"Did you mean {close[0]}? " if close else ""
-        raise Mistake(f"there is no extractor {name}. {hint}Choose one of {', '.join(choices)}, or null for no scores.")
+        called = name if isinstance(name, str) else type(name).__name__
+        raise Mistake(
+            f"only the extractor inception takes weights from a file, and this is {called}: leave weights out."
+        )
+    if resizer is not None:
+        known(resizer)
+    extractor = _made(name, data, cache, weights, say, progress)
+    if resizer is not None:
+        extractor = _resizing(extractor, tuple(data.shape), resizer)
     suit(extractor, data.shape)
     return extractor.to(device)
+
+
+def _made(
+    name: str | nn.Module,
+    data: Data,
+    cache: Path | None,
+    weights: Path | str | None,
+    say: Say,
+    progress: Progress | None,
+) -> Extractor:
+    if isinstance(name, Extractor):
+        return name.requires_grad_(False).eval()
+    if isinstance(name, nn.Module):
+        return Module(name, tuple(data.shape))
+    if not isinstance(name, str):
+        raise Mistake(f"an extractor is a name or a torch.nn.Module, and {type(name).__name__} is neither.")
+    if name in shipped():
+        return Classifier.shipped(name)
+    if name == "identity":
+        return Identity(data.shape[0])
+    if name == "inception":
+        return Inception(weights, cache, say)
+    if name in ("trained", "trained-b"):
+        return Classifier.for_data(data, cache, say=say, progress=progress, seed=int(name.endswith("-b")))
+    if name.startswith("stacked-") and name in choices():
+        from saddlepoint.metric.stacked import Stacked
+
+        return Stacked(Classifier.shipped(name.removeprefix("stacked-")))
+    close = difflib.get_close_matches(name, choices(), 1)
+    hint = f"Did you mean {close[0]}? " if close else ""
+    raise Mistake(
+        f"there is no extractor {name}. {hint}Choose one of {', '.join(choices())}, a network of your own by "
+        "{_target_: ...}, or null for no scores."
+    )
+
+
+def _resizing(extractor: Extractor, shape: tuple[int, ...], resizer: str) -> Extractor:
+    """`extractor` behind a resizer; itself where samples of `shape` need none.  Inception's own gives way."""
+    if isinstance(extractor, Inception):
+        return Resized(extractor, (inception.SIDE, inception.SIDE), resizer)
+    if extractor.shape is None or len(extractor.shape) != 3 or extractor.shape == shape:
+        return extractor  # points; or images that have its size
+    return Resized(extractor, (extractor.shape[1], extractor.shape[2]), resizer)
 
 
 def suit(extractor: Extractor, shape: tuple[int, ...]) -> None:
     """Raises Mistake where `extractor` cannot measure samples of `shape`."""
     if extractor.shape is None:
-        fits, wanted = len(shape) == 3 and shape[0] in (1, 3), "grey or RGB images"
+        fits = len(shape) == 3 and shape[0] in extractor.channels
+        wanted = " or ".join("grey" if channels == 1 else "RGB" for channels in extractor.channels) + " images"
     else:
         fits, wanted = tuple(shape) == extractor.shape, f"samples of shape {times(extractor.shape)}"
     if not fits:
+        near = (
+            extractor.shape is not None and len(shape) == len(extractor.shape) == 3 and shape[0] == extractor.shape[0]
+        )
+        size = "a resizer (evaluation.resizer=bicubic-antialias), or " if near else ""
         raise Mistake(
             f"the extractor {extractor.name} measures {wanted}, and this data has shape {times(shape)}.\n"
-            "Choose data.extractor=trained (images with classes), identity (points), inception, or null (no scores)."
+            f"Choose {size}data.extractor=trained (images with classes), identity (points), inception, or null "
+            "(no scores)."
         )
 
 
@@ -235,3 +383,41 @@ def _labelled(split: Any) -> tuple[Tensor, Tensor] | None:
     """The first images of a split, 10,000 at most, with their labels."""
     x, y = split[torch.arange(min(len(split), 10_000))]
     return None if y is None else (x, y)
+
+
+def _identity(network: nn.Module) -> str:
+    """sha256 of what makes a network: each part's class, its source and plain settings, and every tensor.
+
+    Tensors alone would let edited code, or another stride, read the old reals' features from the cache.
+    """
+    whole = hashlib.sha256()
+    for path, part in network.named_modules():
+        kind = type(part)
+        plain = {key: value for key, value in vars(part).items() if key != "training" and _plain(value)}
+        whole.update(f"{path} {kind.__module__}.{kind.__qualname__} {sorted(plain.items())}".encode())
+        if not kind.__module__.startswith("torch."):
+            whole.update(_source(kind).encode())
+    tensors = {**dict(network.named_buffers()), **network.state_dict()}  # buffers: also those that are not saved
+    for path, value in sorted(tensors.items()):
+        if not isinstance(value, Tensor):
+            whole.update(f"{path} {value!r}".encode())
+            continue
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        whole.update(f"{path} {value.dtype} {list(value.shape)}".encode() + flat.view(torch.uint8).numpy().tobytes())
+    return whole.hexdigest()
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, int | float | str) or (isinstance(value, tuple | list) and all(map(_plain, value)))
+
+
+def _rows(part: Any, x: Tensor) -> bool:
+    """Whether `part` is a float tensor [N, d] for x of N samples."""
+    return isinstance(part, Tensor) and part.is_floating_point() and part.dim() == 2 and len(part) == len(x)
+
+
+def _source(kind: type) -> str:
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):  # typed into a console
+        return ""

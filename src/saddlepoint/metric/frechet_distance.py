@@ -2,8 +2,9 @@
 
 Of Inception's features it is the FID of Heusel et al. 2017 (arXiv:1706.08500, eq. 6); in closed form, Dowson & Landau
 1982.  Covariances are unbiased, all sums float64.  With S1 = A A' and S2 = B B' the last trace is the sum of the
-singular values of A'B, also where a covariance has no full rank; with Cholesky's A it is cheaper as the roots of the
-eigenvalues of A' S2 A, and no product has to be symmetrised.
+singular values of A'B, also where a covariance has no full rank (A by Cholesky, without jitter, or by eigenvectors).
+Where both have, it is cheaper as the roots of the eigenvalues of A' S2 A, and no product has to be symmetrised; that
+would be wrong by 1e-8 of the traces for each eigenvalue that is rounding alone, so it is not trusted with one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from torchmetrics.utilities import dim_zero_cat
 
 from saddlepoint.metric.extractor import Features
 from saddlepoint.metric.measure import Measure
+
+BLOCK = 256  # rows of a triangular product at once
+ENOUGH, MANY = 10_000, 2048  # samples for Inception's features, so many of them: below, a distance is mostly bias
 
 
 def frechet_distance(mu1: Tensor, sigma1: Tensor, mu2: Tensor, sigma2: Tensor) -> Tensor:
@@ -36,19 +40,37 @@ def frechet_distance(mu1: Tensor, sigma1: Tensor, mu2: Tensor, sigma2: Tensor) -
 
 def _trace_of_root(sigma1: Tensor, sigma2: Tensor) -> Tensor:
     """tr((S1 S2)^(1/2))."""
-    lower, failed = torch.linalg.cholesky_ex(sigma1)
-    _, failed2 = torch.linalg.cholesky_ex(sigma2)
+    if not len(sigma1):
+        return sigma1.sum()
+    (lower, failed), (lower2, failed2) = torch.linalg.cholesky_ex(sigma1), torch.linalg.cholesky_ex(sigma2)
     if not failed and not failed2:
-        return torch.linalg.eigvalsh(lower.T @ sigma2 @ lower).clamp(min=0).sqrt().sum()
-    # the root of a rounding error of 1e-16 would be 1e-8: singular values take no root
-    return torch.linalg.svdvals(_root(sigma1).T @ _root(sigma2)).sum()
+        values = torch.linalg.eigvalsh(_between(lower, sigma2))
+        if values[0] > _rounding(values):
+            return values.sqrt().sum()
+    # the root of a rounding error of 1e-16 is 1e-8, for each dimension; singular values take no root, and more time
+    return torch.linalg.svdvals((_root(sigma1) if failed else lower).T @ (_root(sigma2) if failed2 else lower2)).sum()
+
+
+def _between(lower: Tensor, sigma: Tensor) -> Tensor:
+    """The lower triangle of L' S L, all that eigvalsh reads; by blocks of lower L, a third of the full products."""
+    d, found = len(sigma), torch.zeros_like(sigma)
+    blocks = [slice(start, min(start + BLOCK, d)) for start in range(0, d, BLOCK)]
+    product = torch.cat([sigma[:, own.start :] @ lower[own.start :, own] for own in blocks], 1)
+    for own in blocks:
+        found[own, : own.stop] = lower[own.start :, own].T @ product[own.start :, : own.stop]
+    return found
 
 
 def _root(sigma: Tensor) -> Tensor:
     """A [d, rank] with A A' = sigma."""
     values, vectors = torch.linalg.eigh(sigma)
-    keep = values > values.max().clamp(min=0) * len(sigma) * torch.finfo(torch.float64).eps
+    keep = values > _rounding(values)
     return vectors[:, keep] * values[keep].sqrt()
+
+
+def _rounding(values: Tensor) -> Tensor:
+    """What of a symmetric matrix's eigenvalues [d] may be rounding."""
+    return values.max().clamp(min=0) * len(values) * torch.finfo(torch.float64).eps
 
 
 class Moments(NamedTuple):
@@ -101,6 +123,18 @@ class FrechetDistance(Measure):
 
     def obstacle(self, n_real: int, n_fake: int) -> str | None:
         return "a covariance takes two samples at least" if min(n_real, n_fake) < 2 else None
+
+    def caution(self, n_real: int, n_fake: int, dim: int) -> str | None:
+        """Which covariances lack full rank, and whether the distance is mostly bias, as two sentences."""
+        sides = {"reals": n_real, "fakes": n_fake}
+        flat = [f"{n} {side} of {dim} features" for side, n in sides.items() if n <= dim]
+        few = [f"{n} {side}" for side, n in sides.items() if n < ENOUGH and dim >= MANY]
+        rank = f"rank: {' and '.join(flat)} span no full covariance; measure more than {dim} samples"
+        bias = (
+            f"bias: with {' and '.join(few)} of {dim} features a part of the distance, growing as 1 / n, is due to "
+            f"their number; compare at equal n alone, and measure {ENOUGH} at least"
+        )
+        return ".\n".join([*([rank] if flat else []), *([bias] if few else [])]) or None
 
     def reference(self, n_fake: int) -> dict[str, Tensor]:
         """Mean and covariance of the reals."""

@@ -7,9 +7,9 @@ import io
 import os
 import re
 import tempfile
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from saddlepoint.error import Mistake
 from saddlepoint.metric.cache import Say, log
 
+SIDE = 299  # pixels of the images that the network sees
 INSTEAD = "Or measure with another extractor: evaluation.extractor=trained, where the data has classes."
 
 
@@ -51,7 +52,7 @@ def weights(path: Path | str | None, cache: Path | None, say: Say = log.warning)
     if promised and not sha256.startswith(promised[1]):
         raise Mistake(
             f"{file} is not whole: its sha256 begins {sha256[:8]}, and its name promises {promised[1]}.\n"
-            f"Remove it and run again, or put {url()} there."
+            f"Remove it and run again, or put {url()} there. {INSTEAD}"
         )
     try:
         state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
@@ -80,38 +81,44 @@ def network(state: Mapping[str, Tensor]) -> nn.Module:
         found.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise Mistake(f"these are not the weights of torch-fidelity's Inception ({reason}).\nGet {url()}") from error
+        what = f"these are not the weights of torch-fidelity's Inception ({reason})."
+        raise Mistake(f"{what}\nGet {url()}. {INSTEAD}") from error
     return found
 
 
 def _downloaded(cache: Path | None, say: Say) -> Path:
     folder = Path(torch.hub.get_dir()) / "checkpoints" if cache is None else cache / "inception"
     file = folder / url().rsplit("/", 1)[1]
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{file}.lock"):
-        if file.is_file():
-            return file
-        say(f"downloading Inception's weights (95 MB) from {url()}")
-        handle, temporary = tempfile.mkstemp(dir=folder)
-        try:
-            with os.fdopen(handle, "wb") as out, urllib.request.urlopen(url(), timeout=30) as response:
-                whole = hashlib.sha256()
-                while block := response.read(1 << 20):
-                    whole.update(block)
-                    out.write(block)
-                out.flush()
-                os.fsync(out.fileno())
-            if whole.hexdigest()[:8] not in file.name:
-                what = f"{url()} gave something else than its name promises: its sha256 is {whole.hexdigest()}."
-                raise Mistake(f"{what} {_remedy(cache)}")
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, file)
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            what = f"Inception's weights are not here, and cannot be downloaded ({error})."
-            raise Mistake(f"{what} {_remedy(cache)}") from error
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{file}.lock"):
+            if not file.is_file():
+                say(f"downloading Inception's weights (95 MB) from {url()}")
+                _fetch(file, cache)
+    except (OSError, HTTPException) as error:  # no network, a broken connection, a disk that is full or not ours
+        what = f"Inception's weights are not here, and cannot be downloaded ({error or type(error).__name__})."
+        raise Mistake(f"{what} {_remedy(cache)}") from error
     return file
+
+
+def _fetch(file: Path, cache: Path | None) -> None:
+    """`file`, whole; raises Mistake where something else comes than its name promises."""
+    handle, temporary = tempfile.mkstemp(dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as out, urllib.request.urlopen(url(), timeout=30) as response:
+            whole = hashlib.sha256()
+            while block := response.read(1 << 20):
+                whole.update(block)
+                out.write(block)
+            out.flush()
+            os.fsync(out.fileno())
+        if whole.hexdigest()[:8] not in file.name:
+            what = f"{url()} gave something else than its name promises: its sha256 is {whole.hexdigest()}."
+            raise Mistake(f"{what} {_remedy(cache)}")
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, file)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
 
 
 def _remedy(cache: Path | None) -> str:

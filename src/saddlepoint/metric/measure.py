@@ -18,6 +18,7 @@ class Result(NamedTuple):
     value: Tensor | float
     std: Tensor | float | None = None  # over the parts of an Inception score
     detail: Mapping[str, Any] = {}  # plain values behind it, ready for JSON: per class, a null distribution
+    n: int | None = None  # of an anchor: its samples, where they are not as many as the fakes
 
 
 class Measure(Metric):
@@ -33,6 +34,7 @@ class Measure(Metric):
     needs_logits: ClassVar[bool] = False  # of the fakes
     needs_labels: ClassVar[bool] = False  # of the fakes: the class that each was asked for
     needs_reals: ClassVar[bool] = True
+    accuracy: float | None = None  # of the extractor on real test samples, in [0, 1], where it is known: set for it
     anchored: ClassVar[bool] = True  # whether the anchors' sets are measured too; False where a set takes minutes
 
     def __init__(self) -> None:

@@ -1,0 +1,116 @@
+"""Stacked-MNIST: three independent digits as red, green and blue; 1,000 classes, 100 a + 10 b + c.  Metz et al. 2017.
+
+    train        `number` stacks (128,000), drawn once from MNIST's 50,000 training digits
+    validation   26,000 stacks of MNIST's 10,000 validation digits
+    test         26,000 stacks of MNIST's 10,000 test digits
+
+Each channel is drawn uniformly with replacement; `draw` names the draw and does not depend on the run's seed, and a
+larger `number` begins with the same stacks.  Only indices are drawn: a stack is put together when it is asked for,
+since 128,000 of them would take 300 MB.
+
+The papers differ, from this and from each other.  Metz et al. (Unrolled GAN, arXiv:1611.02163) draw
+stacks as they go, in Lin et al.'s code from the 60,000 training digits; Srivastava et al. (VEEGAN, arXiv:1705.07761)
+and Lin et al. (PacGAN, arXiv:1712.04086) train on 128,000 stacks drawn once, from all 70,000 digits of train and test.
+Here no digit stands in two splits, nor has the shipped classifier seen one of validation or test.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from saddlepoint.data.data import Data, Rows, Split
+from saddlepoint.data.mnist import MNIST
+from saddlepoint.error import Mistake
+from saddlepoint.stream import Stream
+
+HELD_OUT = 26_000  # stacks of validation, and of test
+
+
+class StackedMNIST(Data):
+    """x uint8 [n, 3, 28, 28], 1,000 classes.  `root` is the folder that holds MNIST/raw."""
+
+    name = "stacked_mnist"
+    digits: ClassVar[type[MNIST]] = MNIST
+    pool = ()  # MNIST's validation and test digits are no random part of one pool with its training digits
+
+    def __init__(
+        self,
+        root: str | Path = "data",
+        number: int = 128_000,
+        draw: int = 0,
+        shape: Iterable[int] = (3, 28, 28),
+        classes: int | None = 1000,
+        extractor: str | None = "stacked-mnist",
+        batch: int = 64,
+        seed: int = 0,
+    ) -> None:
+        if number < 1:
+            raise Mistake(f"data.number={number}: at least one training stack is needed.")
+        super().__init__(shape, classes, extractor, batch, seed)
+        self.number, self.draw = number, draw
+        self.mnist = self.digits(root)
+
+    @property
+    def missing(self) -> list[str]:
+        """The names of MNIST's files that are not there."""
+        return self.mnist.missing
+
+    def prepare_data(self) -> None:
+        """MNIST's four files, downloaded where missing; raises Mistake where that cannot be done."""
+        self.mnist.prepare_data()
+
+    def splits(self) -> dict[str, Split]:
+        sizes = {"train": self.number, "validation": HELD_OUT, "test": HELD_OUT}
+        return {
+            name: self._drawn(name, part, sizes[name]) for name, part in self.mnist.splits().items() if name in sizes
+        }
+
+    def _drawn(self, name: str, digits: Split, n: int) -> Split:
+        places = Stream(self.draw, f"stacked_mnist/{name}").integers(len(digits), 3 * n)
+        return Stacks(digits, places.view(n, 3))
+
+
+class Stacks(Split):
+    """Three digits of a split, those at `places` [n, 3], to each stack; put together when asked for."""
+
+    def __init__(self, digits: Split, places: Tensor) -> None:
+        if digits.y is None:
+            raise ValueError("stacks are made of digits with classes")
+        self.name, self.shape, self.classes = digits.name, (3, *digits.shape[1:]), 1000
+        self.digits, self.places = digits.x, places
+        self.labels: Tensor = (digits.y[places] * torch.tensor([100, 10, 1])).sum(1)
+        self._copies = self.digits, self.places, self.labels  # on the device that asked last
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: Tensor) -> Rows:
+        return _stacks(self.digits, self.places[index]), self.labels[index]
+
+    def selections(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Rows]:
+        """The stacks at each index in turn, put together on `device`; the digits are copied there once."""
+        device = torch.device(device)
+        if self._copies[0].device != device:
+            self._copies = self.digits.to(device), self.places.to(device), self.labels.to(device)
+        digits, places, labels = self._copies
+        for index in indices:
+            index = index.to(device)
+            yield _stacks(digits, places.index_select(0, index)), labels.index_select(0, index)
+
+    @cached_property
+    def sha256(self) -> str:
+        """sha256 of the digits and of who stands where, from which the stacks follow; a seventh of their bytes."""
+        content = hashlib.sha256(f"stacks {self.digits.dtype} {list(self.shape)} {len(self)}".encode())
+        for part in (self.digits, self.places, self.labels):
+            content.update(part.contiguous().numpy().tobytes())
+        return content.hexdigest()
+
+
+def _stacks(digits: Tensor, places: Tensor) -> Tensor:
+    """uint8 [n, 3, H, W] of digits [m, 1, H, W] and places [n, 3]."""
+    return digits.index_select(0, places.flatten()).view(len(places), 3, *digits.shape[2:])

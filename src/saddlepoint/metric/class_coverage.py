@@ -1,0 +1,57 @@
+"""Coverage of each class apart, at equal n: of which classes a model makes only a part.
+
+    min_c coverage(n reals of class c, n fakes of class c)        beside the mean over c; each in [0, 1]
+
+Coverage is that of Naeem et al. 2020 (arXiv:2002.09797, section 3; see `coverage`).  Other reals reach
+1 - prod_{i<=k} (n - i) / (2 n - i) on average, in every class, and the minimum stands beside its null distribution
+(`grouping`).  A class of fewer than n fakes is covered by those that it has, one of none not at all: the minimum of a
+model that drops a class is 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saddlepoint.metric.coverage import coverage
+from saddlepoint.metric.grouping import LEAST, GroupedMeasure
+from saddlepoint.metric.measure import Result
+
+
+class ClassCoverage(GroupedMeasure):
+    """The mean and the minimum over classes of their coverage."""
+
+    higher_is_better = True
+    floor = "expected"
+
+    def __init__(
+        self,
+        k: int = 5,
+        n_per_class: int | None = None,
+        share: float = 0.5,
+        least: int = LEAST,
+        labels: str = "seen",
+        draws: int = 20,
+        seed: int = 0,
+    ) -> None:
+        self.k = k
+        super().__init__(n_per_class, share, least, labels, draws, seed)
+
+    def smallest(self) -> int:
+        return self.k + 1
+
+    def statistic(self, real: Tensor, fake: Tensor) -> Tensor:
+        return coverage(real, fake, self.k) if len(fake) else torch.zeros((), dtype=torch.float64)
+
+    def compute(self) -> dict[str, Result]:
+        """mean and min."""
+        value, reference, fakes = self.measured()
+        return self.several(value, reference, self.table(value, reference, fakes)) if len(value) else {}
+
+    def directions(self) -> dict[str, bool]:
+        return {"mean": True, "min": True}
+
+    def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
+        return {"k": self.k, **super().settings(n_real, n_fake)}

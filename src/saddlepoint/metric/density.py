@@ -1,0 +1,40 @@
+"""Density: how many of the reals' balls hold a fake, over the k that hold a real.
+
+    1 / (k M) sum_j sum_i 1[||Y_j - X_i|| < NND_k(X_i)]        >= 0, for N reals X and M fakes Y
+
+Naeem et al. 2020 (arXiv:2002.09797, section 3).  Fakes of the reals' own distribution reach 1 on average, whatever the
+data, N and M; fakes in dense places alone go beyond.  It counts what precision only asks for, so that one real far from
+the others weighs little.  N is the smaller of the two numbers; the reals are drawn by a fixed permutation.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from saddlepoint.metric.neighbour import Neighbourhood, balls, radius
+
+
+def density(real: Tensor, fake: Tensor, k: int = 5) -> Tensor:
+    """The density, a float64 scalar, of fake [M, d] among real [N, d]; ValueError if N <= k."""
+    return crowding(real, radius(real, k), fake, k)
+
+
+def crowding(real: Tensor, radius: Tensor, fake: Tensor, k: int) -> Tensor:
+    """The mean number of open balls that hold a fake, over k, float64.
+
+    As in coverage, an exact copy is counted also where duplicates shrink a ball to a point.
+    """
+    return balls(fake, real, radius, closed=False).to(torch.float64).mean() / k
+
+
+class Density(Neighbourhood):
+    """The density of the fakes' features among the reals'."""
+
+    def __init__(self, k: int = 5, seed: int = 0) -> None:
+        super().__init__(k, seed)
+
+    def compute(self) -> Tensor:
+        """The density, float64; ValueError for k reals or fewer."""
+        reference, fake = self.seen()
+        return crowding(reference["real"], reference["radius"], fake, self.k)

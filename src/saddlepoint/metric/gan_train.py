@@ -1,0 +1,63 @@
+"""GAN-train, or classification accuracy score: how often a classifier that saw only fakes is right on test images.
+
+    (1 / N) sum_i 1[argmax_k logits_k(x_i; trained on the fakes Y_j and the classes they were asked for) = y_i]
+
+Shmelkov et al. 2018 (arXiv:1807.09499), GAN-train; Ravuri & Vinyals 2019 (arXiv:1905.10887), CAS.
+CAS takes as many fakes of each class as there are training images; how far the classes' shares lie from theirs is in
+the detail.  The classifier is the data's own recipe (see `classifier`), so no figure compares with the papers'
+ResNets: it is read against the anchor, the same recipe trained on as many training images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saddlepoint.metric.labelled import ClassifierMeasure, accuracy_of, by_class, labelled_batches, some
+from saddlepoint.metric.measure import Result
+
+
+class GanTrain(ClassifierMeasure):
+    """The accuracy on the test split of the data's recipe, trained on fakes."""
+
+    def compute(self) -> Result:
+        """The accuracy, and that within each class; raises Mistake where fakes have labels that the data have not."""
+        return self._result(*self.fakes())
+
+    def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
+        test = self._parts.get("test")
+        return {
+            "recipe": asdict(self.recipe),
+            "n_test": len(test) if test else None,
+            "test": test.sha256 if test else None,
+        }
+
+    def caution(self, n_real: int, n_fake: int, dim: int) -> str | None:
+        n = len(self._parts["train"]) if self._parts else n_fake
+        return f"CAS takes as many samples as there are training images, {n:,}, not {n_fake:,}" if n != n_fake else None
+
+    def anchors(self, n: int) -> dict[str, Any]:
+        """As many training images in the place of the fakes; all of them where there are no more."""
+        return {"training images": self._result(*some(self._parts["train"], n, self.seed, "gan_train/real"))}
+
+    def _result(self, x: Tensor, y: Tensor) -> Result:
+        right = self.right_on(self.trained(x, y), self._parts["test"])
+        train = len(self._parts["train"])
+        detail: dict[str, Any] = {
+            "class_accuracy": by_class(right),
+            "samples": len(x),
+            "training": train,
+            "total_variation": self._total_variation(y),  # of the classes' shares, in [0, 1]
+        }
+        if len(x) != train:
+            detail["note"] = f"trained on {len(x):,} images, and CAS takes as many as the training split: {train:,}"
+        return Result(accuracy_of(right), None, detail, n=len(x))
+
+    def _total_variation(self, y: Tensor) -> float:
+        """Half the summed difference of the classes' shares among y and in the training split."""
+        theirs = torch.cat([label for _, label in labelled_batches(self._parts["train"])])
+        shares = [label.bincount(minlength=self._classes).to(torch.float64) / len(label) for label in (y, theirs)]
+        return float((shares[0] - shares[1]).abs().sum() / 2)

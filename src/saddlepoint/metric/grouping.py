@@ -1,0 +1,208 @@
+"""Classes measured apart: equally many samples of each, and a score of each beside what other reals reach.
+
+    value_c = statistic(n reals of class c, n fakes of class c)
+    null_rc = statistic(n reals of class c, n other reals of class c)                 r = 1 .. R, drawn anew each time
+
+The n is the same for every class and on both sides, as a statistic that falls with n would otherwise rank the classes
+by their size.  It follows from the reals and the number of fakes, never from how many fakes a class turns out to have:
+two models at one protocol are measured at one n.  A class is measured where a perfect generator would give it fakes
+enough; the others are counted as rare.
+
+What p says is of these reals and this extractor.  One that was trained on the reals tells held-out images from them:
+real ones too have a small p then, so read p beside the anchor "real".
+"""
+
+from __future__ import annotations
+
+from math import isnan
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torchmetrics.utilities import dim_zero_cat
+
+from saddlepoint.error import Mistake
+from saddlepoint.metric.cache import log
+from saddlepoint.metric.extractor import Features
+from saddlepoint.metric.measure import Measure, Result
+from saddlepoint.metric.null_distribution import p_value, reading
+from saddlepoint.metric.reals import Data
+from saddlepoint.stream import Stream
+
+LABELS = ("seen", "given")
+LEAST = 20  # samples: with fewer a class's frequency is off by a quarter, and its distance is noise
+
+
+def seen(features: Features) -> Tensor:
+    """The class that the extractor sees in each sample, int64 [N]; ValueError for one that makes no predictions."""
+    if features.logits is None:
+        raise ValueError("classes are seen by an extractor with logits: a classifier, or Inception")
+    return features.logits.argmax(1)
+
+
+def frequent(count: Tensor, n_fake: int, least: int = LEAST) -> Tensor:
+    """The classes with `least` reals, of which `n_fake` perfect fakes would hold as many: int64 [K'].
+
+    `count` [K] is that of the reals.
+    """
+    expected = count * (n_fake / max(int(count.sum()), 1))
+    return ((count >= least) & (expected >= least)).nonzero().flatten()
+
+
+def equal(count: Tensor, n_fake: int, share: float, least: int = LEAST, most: int | None = None) -> tuple[Tensor, int]:
+    """The classes to be measured, int64 [K'], and n, the samples of each on either side.
+
+    n is `share` of what `n_fake` perfect fakes would hold of the rarest of them, so that chance leaves no class short;
+    `most` at most, and half of the rarest's reals, as the null draws take two disjoint sets.  `count` [K] is that of
+    the reals.
+    """
+    size = torch.minimum(count * (share * n_fake / max(int(count.sum()), 1)), count / 2).floor().to(torch.int64)
+    classes = (size >= least).nonzero().flatten()
+    n = int(size[classes].min()) if len(classes) else 0
+    return classes, n if most is None else min(n, most)
+
+
+def drawn(label: Tensor, classes: Tensor, n: int, draws: torch.Generator) -> list[Tensor]:
+    """The rows of each class, int64 [<= n], at random without replacement: all of a class that has n or fewer.
+
+    One order of all rows serves every class, so that renaming classes changes no draw.
+    """
+    order = torch.randperm(len(label), generator=draws).to(label.device)
+    ordered = label[order]
+    return [order[ordered == number][:n] for number in classes.tolist()]
+
+
+class GroupedMeasure(Measure):
+    """A metric of each class apart; a piece adds the statistic of one class, and what to say of all of them.
+
+    Features of all samples are kept until they are measured, and n rows of each class in the reference.
+    """
+
+    floor: ClassVar[str] = "floor"  # what the mean of the null draws is called in the table
+
+    def __init__(
+        self,
+        n_per_class: int | None = None,
+        share: float = 0.5,
+        least: int = LEAST,
+        labels: str = "seen",
+        draws: int = 20,
+        seed: int = 0,
+    ) -> None:
+        """`n_per_class` at most; `labels`: "seen" by the extractor, or "given" by the data and asked of the fakes."""
+        super().__init__()
+        if labels not in LABELS:
+            raise Mistake(f"labels={labels} is unknown: 'seen' by the extractor, or 'given' with the samples.")
+        if not 0 < share <= 1:
+            raise Mistake(f"share={share} is no part of a class's fakes: choose one in (0, 1].")
+        if draws < 1:
+            raise Mistake(f"a null distribution of {draws} draws says nothing: 1 at least, and 19 for a p of 5%.")
+        if least < self.smallest() or (n_per_class is not None and n_per_class < self.smallest()):
+            raise Mistake(f"a class is measured on {self.smallest()} samples at least: raise least and n_per_class.")
+        self.n_per_class, self.share, self.least, self.labels = n_per_class, share, least, labels
+        self.draws, self.seed = draws, seed
+        self.needs_logits, self.needs_labels = labels == "seen", labels == "given"  # pyright: ignore[reportAttributeAccessIssue]
+        self._said = False
+        for side in ("real", "fake"):
+            self.add_state(side, [], dist_reduce_fx="cat")
+            self.add_state(f"{side}_label", [], dist_reduce_fx="cat")
+
+    def smallest(self) -> int:
+        """The fewest samples of a class that the statistic can be had of."""
+        return 2
+
+    def statistic(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The score of one class, a float64 scalar, by real [n, d] and fake [<= n, d]; nan where it has none."""
+        raise NotImplementedError
+
+    def meet(self, data: Data) -> str | None:
+        if self.labels == "given" and data.classes is None:
+            return "labels=given takes the classes of labelled data, and these have none"
+        return None
+
+    def update(self, features: Features, real: bool) -> None:
+        label = features.y if self.labels == "given" else seen(features)
+        if label is None:
+            raise ValueError("labels=given takes samples with their classes, and these have none")
+        side = "real" if real else "fake"
+        getattr(self, side).append(features.features.to(self.device))
+        getattr(self, f"{side}_label").append(label.to(self.device))
+
+    def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
+        names = ("n_per_class", "share", "least", "labels", "draws", "seed")
+        return {name: getattr(self, name) for name in names}
+
+    def obstacle(self, n_real: int, n_fake: int) -> str | None:
+        if (most := self.size(n_real, n_fake, 1)) >= self.least:
+            return None
+        return f"it takes {self.least} samples of a class, and {n_fake} against {n_real} leave {most} at the most"
+
+    def size(self, n_real: int, n_fake: int, classes: int) -> int:
+        """The samples of a class, were all of `classes` classes equally frequent."""
+        return min(int(self.share * n_fake / classes), n_real // classes // 2)
+
+    def reference(self, n_fake: int) -> dict[str, Tensor]:
+        """classes [K'], n reals of each [K', n, d], their null draws [R, K'], and the reals of all classes [K]."""
+        x, label = self._side("real")
+        count = label.bincount()
+        classes, n = equal(count, n_fake, self.share, self.least, self.n_per_class)
+        rows = drawn(label, classes, n, Stream(self.seed, "class/real").generator)
+        real = torch.stack([x[row] for row in rows]) if rows else x.new_empty(0, 0, x.shape[1])
+        return {"classes": classes, "real": real, "null": self._null(x, label, classes, n), "count": count}
+
+    def table(self, value: Tensor, reference: dict[str, Tensor], fakes: list[int]) -> dict[str, Any]:
+        """What is known of each class, in plain values; the part of the reals that is of no class of these is rare."""
+        p = p_value(value, reference["null"], bool(self.higher_is_better))
+        columns = (reference["classes"], value, reference["null"].mean(0), p)
+        rows = [
+            {"class": name, "fakes": m} | ({} if isnan(v) else {"value": v, self.floor: f, "p": p})
+            for name, v, f, p, m in zip(*(column.tolist() for column in columns), fakes, strict=True)
+        ]
+        count = reference["count"]
+        measured = count[reference["classes"]]
+        return {
+            "n": reference["real"].shape[1],
+            "classes": rows,
+            "rare": {"classes": int((count > 0).sum()) - len(rows), "reals": int(count.sum() - measured.sum())},
+        }
+
+    def measured(self) -> tuple[Tensor, dict[str, Tensor], list[int]]:
+        """The value of each class [K'], nan where there is none; the reference; and how many fakes each class has."""
+        x, label = self._side("fake")
+        reference = self._reference or self.reference(len(x))
+        classes, real = reference["classes"], reference["real"]
+        if not len(classes) and not self._said:
+            self._said = True
+            log.warning(
+                "no class can be measured apart: of %d samples each holds too few; raise n, or lower least.", len(x)
+            )
+        rows = drawn(label, classes, real.shape[1], Stream(self.seed, "class/fake").generator)
+        value = torch.empty(len(classes), dtype=torch.float64, device=x.device)
+        for index, row in enumerate(rows):
+            value[index] = self.statistic(real[index], x[row])
+        return value, reference, [int((label == number).sum()) for number in classes.tolist()]
+
+    def several(self, value: Tensor, reference: dict[str, Tensor], detail: dict[str, Any]) -> dict[str, Result]:
+        """The mean over classes, with `detail`, and the worst, each read against its null distribution."""
+        higher, null = bool(self.higher_is_better), reference["null"]
+        name, worst, null_worst = (
+            ("min", value.min(), null.min(1).values) if higher else ("max", value.max(), null.max(1).values)
+        )
+        at = int(value.argmin() if higher else value.argmax())
+        which = {"class": int(reference["classes"][at])}
+        return {
+            "mean": Result(value.mean(), detail={**reading(value.mean(), null.mean(1), higher), **detail}),
+            name: Result(worst, detail={**which, **reading(worst, null_worst, higher)}),
+        }
+
+    def _null(self, x: Tensor, label: Tensor, classes: Tensor, n: int) -> Tensor:
+        """The statistic of n reals against n other reals of each class, [R, K'], float64."""
+        stream = Stream(self.seed, "class/null").generator
+        null = torch.empty(self.draws, len(classes), dtype=torch.float64, device=x.device)
+        for draw in range(self.draws):
+            for index, row in enumerate(drawn(label, classes, 2 * n, stream)):
+                null[draw, index] = self.statistic(x[row[:n]], x[row[n:]])
+        return null
+
+    def _side(self, side: str) -> tuple[Tensor, Tensor]:
+        return dim_zero_cat(getattr(self, side)), dim_zero_cat(getattr(self, f"{side}_label"))

@@ -1,0 +1,170 @@
+"""What the scores of labelled fakes share: which data have the labels that they need, and the recipe's classifier.
+
+A classifier trained on one side and tested on the other is right
+
+    (1 / N) sum_i 1[argmax_k logits_k(x_i) = y_i]        of the time, in [0, 1]
+
+GAN-train trains it on fakes, GAN-test tests it on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics.utilities import dim_zero_cat
+
+from saddlepoint.error import Mistake
+from saddlepoint.metric.classifier import Network, Recipe, fit, fresh_network, recipe_for
+from saddlepoint.metric.extractor import Features
+from saddlepoint.metric.measure import Measure
+from saddlepoint.metric.reals import Data, Split
+from saddlepoint.pixel import to_float
+from saddlepoint.stream import Stream
+
+BATCH = 500  # samples at once: those of a folder are read when they are asked for
+
+
+class LabelledMeasure(Measure):
+    """A metric of labelled fakes that takes its reals from the data's own splits, whatever split others measure with.
+
+    The sets that other metrics have as anchors are none here: "real" holds the very images that these test on.
+    """
+
+    needs_labels = True
+    needs_reals = False
+    anchored = False
+    images = False  # whether only images will do
+    needed: tuple[str, ...] = ("train", "test")  # splits
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: dict[str, Split] = {}
+        self._classes, self._shape = 0, torch.Size()
+        self.add_state("x", [], dist_reduce_fx="cat")
+        self.add_state("y", [], dist_reduce_fx="cat")
+
+    def meet(self, data: Data) -> str | None:
+        """Takes the splits; those of a folder are read only when a score is computed."""
+        self._parts = {}
+        if why := unfit(data, self.needed, self.images):
+            return why
+        self._classes, self._shape = data.classes or 0, torch.Size(data.shape)
+        self._parts = {name: data.split(name) for name in self.needed}
+        return None
+
+    def update(self, features: Features, real: bool) -> None:
+        if real:
+            return
+        if features.x is None or features.y is None:
+            raise ValueError(f"{type(self).__name__} takes samples and the classes that they were asked for")
+        self.x.append(features.x.cpu())  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
+        self.y.append(features.y.cpu())  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
+
+    def obstacle(self, n_real: int, n_fake: int) -> str | None:
+        return None if self._parts else f"it takes a labelled data set with its splits {', '.join(self.needed)}"
+
+    def fakes(self) -> tuple[Tensor, Tensor]:
+        """Samples [M, ...] and classes [M]; raises Mistake where the data have no such class."""
+        x, y = dim_zero_cat(self.x), dim_zero_cat(self.y)  # pyright: ignore[reportArgumentType]
+        if not self._parts:
+            raise ValueError(f"{type(self).__name__} takes the data's own splits: call meet first")
+        if int(y.max()) >= self._classes or int(y.min()) < 0:
+            classes = f"{self._classes} classes, 0 to {self._classes - 1}"
+            raise Mistake(
+                f"samples are labelled {int(y.min())} to {int(y.max())}, and the data have {classes}.\n"
+                "Label them as the data are, or leave out the metrics that take labels."
+            )
+        return x, y
+
+
+class ClassifierMeasure(LabelledMeasure):
+    """A metric that trains the data's recipe of a classifier, on the CPU, on one thread, for all of its epochs.
+
+    There is no early stopping, so that no real image has a say in what is learnt of fakes, nor the test split in any.
+    """
+
+    higher_is_better = True
+    images = True
+
+    def __init__(self, epochs: int | None = None, seed: int = 0) -> None:
+        """`epochs` None: the recipe's own."""
+        super().__init__()
+        if epochs is not None and epochs < 1:
+            raise Mistake(f"a classifier cannot be trained for {epochs} epochs: 1 at least, or null for the recipe's.")
+        self.epochs, self.seed = epochs, seed
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the classifier is trained; of data that are too large, 50,000 images are drawn."""
+        recipe = recipe_for(self._shape, self.seed) if self._shape else Recipe(0, 0, seed=self.seed)
+        return recipe if self.epochs is None else replace(recipe, epochs=self.epochs)
+
+    def trained(self, x: Tensor, y: Tensor) -> Network:
+        """The classifier of uint8 images x [N, C, H, W] and labels y [N]."""
+        return self.network(fit(x, y, self._classes, self.recipe).state)
+
+    def network(self, state: dict[str, Tensor]) -> Network:
+        """The classifier of these weights, in evaluation mode."""
+        network = fresh_network((self._shape[0], self._shape[1], self._shape[2]), self._classes, self.recipe)
+        network.load_state_dict(state)
+        return network.eval()
+
+    @torch.no_grad()
+    def right(self, network: Network, x: Tensor, y: Tensor) -> Tensor:
+        """How many there are of each class, and of how many the network is right, [2, K], int64."""
+        found = torch.cat([network(to_float(part))[1].argmax(1) for part in x.split(BATCH)])
+        return torch.stack([label.bincount(minlength=self._classes) for label in (y, y[found == y])])
+
+    def right_on(self, network: Network, split: Split) -> Tensor:
+        """The same of a whole split, read batch by batch."""
+        return torch.stack([self.right(network, x, y) for x, y in labelled_batches(split)]).sum(0)
+
+
+def accuracy_of(right: Tensor) -> Tensor:
+    """A float64 scalar of what `right` gives."""
+    return right[1].sum().to(torch.float64) / right[0].sum()
+
+
+def by_class(right: Tensor) -> list[float | None]:
+    """The accuracy within each class, None for one without samples: plain values."""
+    return [r / n if n else None for n, r in right.T.tolist()]
+
+
+def unfit(data: Data, needed: tuple[str, ...], images: bool) -> str | None:
+    """Why data have not the splits `needed` with labels, for people; None where they have."""
+    sizes: dict[str, Any] = data.describe()["sizes"]
+    if images and len(data.shape) != 3:
+        return "it trains a classifier of images, and these data are points"
+    if missing := [name for name in needed if not sizes.get(name)]:
+        return f"it takes the splits {', '.join(needed)}, and the data have no {' and no '.join(missing)}"
+    if data.classes is None or any(data.split(name)[torch.tensor([0])][1] is None for name in needed):
+        return "it takes labelled data, and these have no labels"
+    return None
+
+
+def some(split: Split, n: int, seed: int, name: str) -> tuple[Tensor, Tensor]:
+    """n labelled samples of a split, drawn without replacement, in stored order; all where there are no more."""
+    order = torch.randperm(len(split), generator=Stream(seed, name).generator)
+    x, y = split[order[:n].sort().values]
+    return x, _labels(y)
+
+
+def every(split: Split) -> tuple[Tensor, Tensor]:
+    """All samples of a split, as stored, with their labels."""
+    x, y = zip(*labelled_batches(split), strict=True)
+    return torch.cat(x), torch.cat(y)
+
+
+def labelled_batches(split: Split, size: int = BATCH) -> Iterator[tuple[Tensor, Tensor]]:
+    """Samples and labels of a whole split, batch by batch."""
+    return ((x, _labels(y)) for x, y in split.batches(size))
+
+
+def _labels(y: Tensor | None) -> Tensor:
+    if y is None:
+        raise ValueError("these samples have no labels")
+    return y

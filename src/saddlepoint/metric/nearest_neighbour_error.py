@@ -1,0 +1,76 @@
+"""1-nearest-neighbour error: how often the nearest fake, by Euclidean distance of pixels, is of another class.
+
+    (1 / N) sum_i 1[y of argmin_j ||x_i - Y_j|| != y_i]        in [0, 1], for the N test samples and M labelled fakes
+
+Radford et al. 2016 (arXiv:1511.06434, supplement), who let a conditional generator stand in for the training images.
+It takes no classifier.  Its anchor is the same error with training images in the fakes' place, as many as they, and
+beside it that of all of them (about 3% for MNIST); of equally near samples the first counts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saddlepoint.metric.labelled import LabelledMeasure, every, labelled_batches, some
+from saddlepoint.metric.measure import Result
+
+ROWS = 2000  # test samples at once
+
+
+def nearest_neighbour_error(x: Tensor, y: Tensor, test: Tensor, labels: Tensor) -> Tensor:
+    """The error, a float64 scalar, of samples x [M, ...] with classes y [M] on `test` [N, ...] with `labels` [N]."""
+    return (nearest_class(x, y, test) != labels.cpu()).to(torch.float64).mean()
+
+
+def nearest_class(x: Tensor, y: Tensor, asked: Tensor) -> Tensor:
+    """The class, of y [M], of the sample of x [M, ...] that lies nearest to each of `asked` [N, ...]: int64 [N]."""
+    from sklearn.metrics import pairwise_distances_argmin  # half a second, for this metric alone
+
+    # float32 holds bytes exactly, and scikit-learn adds squares up in float64, block by block
+    known, unknown = (part.flatten(1).to("cpu", torch.float32).numpy() for part in (x, asked))
+    return y.cpu()[torch.from_numpy(pairwise_distances_argmin(unknown, known))]
+
+
+class NearestNeighbourError(LabelledMeasure):
+    """The error on the data's split `split`, whatever split the other metrics measure against."""
+
+    higher_is_better = False
+
+    def __init__(self, split: str = "test", seed: int = 0) -> None:
+        """`seed` draws the training samples of the anchor."""
+        super().__init__()
+        self.part, self.seed = split, seed
+        self.needed = ("train", split)
+
+    def compute(self) -> Result:
+        """The error; raises Mistake where fakes have labels that the data have not."""
+        x, y = self.fakes()
+        return self._result(x, y)
+
+    def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
+        part = self._parts.get(self.part)
+        return {
+            "split": self.part,
+            "n_test": len(part) if part else None,
+            "test": part.sha256 if part else None,
+            "distance": "euclidean, pixels",
+        }
+
+    def anchors(self, n: int) -> dict[str, Any]:
+        """As many training samples as there are fakes, and all of them."""
+        train = self._parts["train"]
+        whole = self._result(*every(train))
+        chosen = some(train, n, self.seed, "nearest_neighbour_error/real")
+        few = {"training images": self._result(*chosen)} if n < len(train) else {}
+        return {**few, "all training images": whole}
+
+    def _result(self, x: Tensor, y: Tensor) -> Result:
+        known = x.to(torch.float32)  # once, not for each batch of the split
+        errors = [
+            len(test) * nearest_neighbour_error(known, y, test, labels)
+            for test, labels in labelled_batches(self._parts[self.part], ROWS)
+        ]
+        return Result(torch.stack(errors).sum() / len(self._parts[self.part]), None, {}, n=len(x))

@@ -1,0 +1,43 @@
+"""Recall: the part of the reals that lie among the fakes; precision with the two sides exchanged.
+
+    (1 / N) sum_i 1[some Y_j has ||X_i - Y_j|| <= NND_k(Y_j)]        in [0, 1], for N reals X and M = N fakes Y
+
+Kynkaanniemi et al. 2019 (arXiv:1904.06991, section 2, eq. 1 and 2).  The balls are the fakes' own, so their number
+matters: N = M is the smaller of the two numbers, and both sides are drawn by a fixed permutation.  Scattered fakes have
+wide balls and thereby a high recall; coverage has not that flaw.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torchmetrics.utilities import dim_zero_cat
+
+from saddlepoint.metric.neighbour import Neighbourhood
+from saddlepoint.metric.precision import precision
+
+
+def recall(real: Tensor, fake: Tensor, k: int = 3) -> Tensor:
+    """The recall, a float64 scalar, of real [N, d] by fake [M, d]; ValueError if M <= k."""
+    return precision(fake, real, k)
+
+
+class Recall(Neighbourhood):
+    """The recall of the reals' features by the fakes'."""
+
+    def __init__(self, k: int = 3, seed: int = 0) -> None:
+        super().__init__(k, seed)
+
+    def compute(self) -> Tensor:
+        """The recall, float64; ValueError for k fakes or fewer."""
+        reference, fake = self.seen()
+        return recall(reference["real"], self.drawn(fake, len(reference["real"])), self.k)
+
+    def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
+        n = min(n_real, n_fake)
+        return {"k": self.k, "N": n, "M": n, "seed": self.seed}
+
+    def reference(self, n_fake: int) -> dict[str, Tensor]:
+        """The reals that are drawn."""
+        return {"real": self.drawn(dim_zero_cat(self.real), n_fake)}  # pyright: ignore[reportArgumentType]

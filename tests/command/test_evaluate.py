@@ -1,0 +1,243 @@
+"""What is measured of a run or of anybody's samples, and why two runs score differently."""
+
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+from runs import run
+
+import saddlepoint
+from saddlepoint.callback.evaluation import sampler
+from saddlepoint.command import main
+from saddlepoint.command.build import config_of, data_of
+from saddlepoint.command.evaluate import Care, evaluate
+from saddlepoint.command.why import why
+from saddlepoint.error import Mistake
+from saddlepoint.metric.contract import Score, comparable
+from saddlepoint.record.run import Run
+
+FID = "fid_digits_900_train"
+CHOSEN = "fid_digits_450_validation"
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    fast = [f"optimizer.{player}.lr=2e-3" for player in ("generator", "discriminator")]
+    between = [f"callback.{name}.images_between=6400" for name in ("evaluation", "snapshot", "checkpoint", "grid")]
+    return run(tmp_path_factory.mktemp("runs"), *fast, *between, "images=19200")
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("runs"), "seed=1", "images=6400", "evaluation.n=300", "evaluation.split=test")
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO(), width=200)
+
+
+def test_the_best_checkpoint_is_the_one_that_is_best_on_reals_and_samples_that_are_not_reported(record):
+    rows = [row for row in record.rows() if CHOSEN in row]
+    assert len(rows) == 4
+    assert all(FID in row for row in rows)
+    best = min(rows, key=lambda row: row[CHOSEN])
+    checkpoint = torch.load(record.checkpoints / "best.ckpt", weights_only=True)
+    assert checkpoint["saddlepoint"]["images"] == best["images"]
+    kept = next(state["best"] for name, state in checkpoint["callbacks"].items() if name.startswith("Evaluation"))
+    assert kept["value"] == best[CHOSEN]
+    assert (kept["contract"]["split"], kept["contract"]["n_fake"]) == ("validation", 450)
+    assert not any("validation" in key for key in record.summary["final"])
+    assert record.summary["best"][FID] == {"value": best[FID], "images": best["images"]}  # of that checkpoint
+    assert record.summary["chosen_by"]["value"] == best[CHOSEN]
+
+
+def test_samples_that_select_are_not_those_that_are_reported(record):
+    game = saddlepoint.load(record.folder)
+    one, two = (sampler(game, stream=stream)(3)[0] for stream in ("evaluation", "selection"))
+    assert not torch.equal(one, two)
+    assert torch.equal(one, game.sample(3))
+
+
+def test_the_last_row_holds_the_scores_of_both_rulers_and_the_run_says_which_is_which(record):
+    final = {key: Score.from_dict(score) for key, score in record.summary["final"].items()}
+    assert {score.contract.extractor for score in final.values()} == {"digits", "digits-b"}
+    assert final[FID].contract.batch_norm == "running"
+    assert "by the second ruler, digits-b: fid" in " ".join(record.said.split())
+
+
+def test_every_snapshot_gives_what_was_measured_when_it_was_taken(record, console):
+    found = evaluate(record.folder, "all", ["metric=[frechet_distance]", "evaluation.second=null"], console=console)
+    measured = {str(row["images"]): row[FID] for row in record.rows() if FID in row}
+    assert {images: scores[FID].value for images, scores in found.items()} == measured
+    assert list(found) == ["0", "6400", "12800", "19200"]
+    said = console.file.getvalue()
+    assert "every snapshot" in said
+    assert "held-out reals" in said
+    rows = [json.loads(line) for line in (record.folder / "evaluations.jsonl").read_text().splitlines()]
+    assert [row["images"] for row in rows[-4:]] == [0, 6400, 12800, 19200]
+
+
+def test_a_snapshot_is_asked_for_by_its_images_and_sampled_from(record, tmp_path, capsys):
+    assert main(["sample", f"run={record.folder}", "at=6400", "n=4", f"to={tmp_path}/x.npz"]) == 0
+    assert "6,400 images" in capsys.readouterr().err
+    assert main(["sample", f"run={record.folder}", "at=6401", "n=4", f"to={tmp_path}/y.npz"]) == 1
+    assert "no snapshot at 6401 images; there: 0, 6400" in capsys.readouterr().err
+
+
+def test_going_on_from_an_earlier_checkpoint_drops_later_snapshots(tmp_path):
+    record = run(tmp_path, "callback.snapshot.images_between=320", "metric=[]")
+    (record.snapshots / "000009600.safetensors").write_bytes(b"of a future that has not been")
+    record.update_summary(status="failed")
+    (record.checkpoints / "last.ckpt").unlink()
+    again = run(tmp_path, "callback.snapshot.images_between=320", "metric=[]")
+    assert {int(path.stem) for path in again.snapshots.iterdir()} == {0, 320, 640, 960, 1280}
+
+
+def test_a_broken_snapshot_is_named(record, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(record.folder, copy)
+    snapshot = copy / "snapshots" / "000006400.safetensors"
+    snapshot.write_bytes(snapshot.read_bytes()[:300])
+    assert main(["evaluate", f"run={copy}", "at=6400"]) == 1
+    said = capsys.readouterr().err
+    assert "000006400.safetensors is no snapshot of a run, or is broken" in said
+    assert "Traceback" not in said
+
+
+def test_a_run_without_snapshots_says_so(other, capsys, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(other.folder, copy)
+    shutil.rmtree(copy / "snapshots")
+    assert main(["evaluate", f"run={copy}", "at=all"]) == 1
+    assert "has no snapshots" in capsys.readouterr().err
+
+
+def test_samples_of_a_run_measured_as_a_folder_and_an_npz_and_a_zip_give_one_number(record, tmp_path, console):
+    x = data_of(config_of(Run(record.folder))).split("test").x[..., 0, :, :].numpy()
+    place = tmp_path / "reals"
+    place.mkdir()
+    for i, image in enumerate(x):
+        Image.fromarray(image).save(place / f"{i:04d}.png")
+    np.savez(tmp_path / "reals.npz", arr_0=x)
+    shutil.make_archive(str(tmp_path / "reals"), "zip", place)
+    found = []
+    for samples in (place, tmp_path / "reals.npz", tmp_path / "reals.zip"):
+        ((_, scores),) = evaluate(samples=samples, overrides=["data=digits"], console=console).items()
+        found.append({key: score.to_dict() for key, score in scores.items()})
+    assert found[0] == found[1] == found[2]
+    score = Score.from_dict(found[0]["fid_digits_450_train"])
+    assert (score.contract.weights, score.contract.batch_norm, score.contract.n_fake) == ("none", "none", 450)
+    assert score.value < 1
+
+
+def test_samples_are_measured_by_the_protocol_of_a_run_where_one_is_named(record, tmp_path, console):
+    assert main(["sample", f"run={record.folder}", "n=100", f"to={tmp_path}/x.npz"]) == 0
+    ((_, scores),) = evaluate(record.folder, samples=tmp_path / "x.npz", console=console).items()
+    assert scores["fid_digits_100_train"].contract.data == record.summary["final"][FID]["contract"]["data"]
+
+
+def test_standard_errors_come_with_a_fresh_generation_and_the_reals(record, console):
+    overrides = ["metric=[frechet_distance]", "evaluation.second=null"]
+    evaluate(record.folder, overrides=overrides, console=console, care=Care(groups=10))
+    row = json.loads((record.folder / "evaluations.jsonl").read_text().splitlines()[-1])
+    spread = row["uncertainty"][FID]
+    assert row["uncertainty"]["care"] == {"generations": 5, "groups": 10}
+    value = row["scores"][FID]["value"]
+    assert 0 < spread["generations"] < 0.2 * value
+    assert abs(spread["mean"] - value) < 5 * spread["generations"]
+    assert 0 < spread["reals"] < 0.2 * value
+    assert spread["fakes"] is None
+    assert "± fresh generation" in console.file.getvalue()
+    with pytest.raises(Mistake, match="at least 5"):
+        evaluate(record.folder, overrides=overrides, console=console, care=Care(generations=3))
+
+
+def test_errors_of_a_fixed_set_come_from_both_sets(tmp_path, console, record):
+    x = data_of(config_of(Run(record.folder))).split("test").x
+    np.savez(tmp_path / "x.npz", arr_0=x)
+    overrides = ["data=digits", "metric=[frechet_distance]", "evaluation.second=null"]
+    evaluate(samples=tmp_path / "x.npz", overrides=overrides, console=console, care=Care(groups=10))
+    said = console.file.getvalue()
+    assert "± other samples" in said
+    assert "± fresh generation" not in said
+
+
+def test_why_measures_one_factor_at_a_time_and_what_is_left_is_the_runs_own(record, other, console):
+    overrides = ["metric=[frechet_distance]"]
+    steps = why(record.folder, other.folder, overrides, console=console)
+    told = [name for name, _ in steps]
+    assert told == [
+        "a, as it was measured",
+        "a, n default -> 300",
+        "a, split train -> test",
+        "a, measured as b in all of it",
+        "b, as it was measured",
+    ]
+    values = dict(steps)
+    assert values[told[0]]["fid"] == record.summary["final"][FID]["value"]
+    assert values[told[-1]]["fid"] == other.summary["final"]["fid_digits_300_test"]["value"]
+    alone = evaluate(record.folder, overrides=[*overrides, "evaluation.n=300"], console=console)
+    assert values[told[1]]["fid"] == alone["19200"]["fid_digits_300_train"].value
+    said = " ".join(console.file.getvalue().split())
+    assert "they differ in n_real (897, 450), n_fake (900, 300), split (train, test)" in said
+    own = values[told[-1]]["fid"] - values[told[-2]]["fid"]
+    assert f"{own:+.4g}" in said
+
+
+def test_runs_of_one_protocol_differ_by_themselves_alone(record, console):
+    steps = why(record.folder, record.folder, ["metric=[frechet_distance]"], console=console)
+    assert len(steps) == 2
+    assert steps[0][1] == steps[1][1]
+    assert "stand under one contract" in console.file.getvalue()
+
+
+def test_runs_of_different_data_are_not_made_comparable(record, tmp_path, console):
+    points = run(tmp_path, "data=gaussians", "images=640")
+    with pytest.raises(Mistake, match="different data"):
+        why(record.folder, points.folder, console=console)
+
+
+def test_scores_of_different_contracts_are_refused_by_the_name_of_the_field(record, other):
+    ours = Score.from_dict(record.summary["final"][FID])
+    theirs = Score.from_dict(other.summary["final"]["fid_digits_300_test"])
+    comparable({"a": ours, "b": ours})
+    with pytest.raises(Mistake, match=r"scores of a and b cannot be compared: n_real is 897 there and 450 here"):
+        comparable({"a": ours, "b": theirs})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "what is to be measured?"),
+        (["samples=nowhere", "data=digits"], "samples=nowhere: there is no such folder"),
+        (["samples=x.npz"], "add data=mnist"),
+        (["against=b", "samples=x"], "run=<one> against=<the other>"),
+        (["samples=nowhere", "data=digitz"], "digits"),
+    ],
+)
+def test_bad_requests_are_answered_in_a_line(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", *words]) == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Traceback" not in said
+
+
+def test_a_single_sample_has_no_score(tmp_path, capsys):
+    np.savez(tmp_path / "x.npz", arr_0=np.zeros((1, 8, 8), dtype=np.uint8))
+    assert main(["evaluate", f"samples={tmp_path / 'x.npz'}", "data=digits"]) == 1
+    assert "1 samples, which cannot be measured" in capsys.readouterr().err
+
+
+def test_scores_go_to_a_json_where_that_is_asked_for(record, tmp_path):
+    words = ["metric=[frechet_distance]", "evaluation.second=null", f"to={tmp_path}/scores.json"]
+    assert main(["evaluate", f"run={record.folder}", *words]) == 0
+    ((images, scores),) = json.loads((tmp_path / "scores.json").read_text()).items()
+    assert images == "19200"
+    assert scores[FID] == record.summary["final"][FID]

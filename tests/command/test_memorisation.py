@@ -1,0 +1,100 @@
+"""What `saddlepoint memorisation` says of runs and of samples on disk."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from runs import run
+
+from saddlepoint.command import main
+from saddlepoint.command.memorisation import held_out
+from saddlepoint.data.digits import Digits
+from saddlepoint.data.mnist import MNIST
+from saddlepoint.error import Mistake
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("runs"))
+
+
+def called(*words):
+    return main([str(word) for word in words])
+
+
+def samples(folder, copies):
+    """An npz of 240 images that nobody trained on, the first of them exchanged for copies."""
+    data = Digits()
+    order = torch.randperm(450, generator=torch.Generator().manual_seed(0))
+    x = data.split("test").x[order[:240]].clone()
+    x[:copies] = data.split("train").x[:copies]
+    np.savez(folder / "x.npz", arr_0=x.permute(0, 2, 3, 1).numpy())
+    return folder / "x.npz"
+
+
+def test_a_run_is_read_in_a_table_a_row_and_a_picture(record, capsys):
+    assert called("memorisation", f"run={record.folder}", "n=60") == 0
+    said = capsys.readouterr().err
+    (line,) = (record.folder / "memorisation.jsonl").read_text().splitlines()
+    row = json.loads(line)
+    assert (row["n"], row["n_train"], row["n_held_out"], row["images"]) == (60, 897, 900, 1280)
+    names = [(one["statistic"], one["space"]) for one in row["statistics"]]
+    distances = ["distance ratio", "authenticity", "C_T"]
+    assert names == [
+        *((name, "pixels") for name in distances),
+        *((name, "features") for name in distances),
+        ("MiFID", "features"),
+        ("membership AUC", "D's logits"),
+    ]
+    assert all(name in said for name, _ in names)
+    by_name = {(one["statistic"], one["space"]): one for one in row["statistics"]}
+    assert 0.4 < by_name["membership AUC", "D's logits"]["samples"] < 0.6  # 20 rounds teach D nobody
+    assert by_name["distance ratio", "pixels"]["held_out"] == pytest.approx(1, abs=0.1)
+    assert not row["alarm"]["rings"]
+    picture = record.folder / "memorisation" / "000001280.png"
+    assert row["picture"] == str(picture)
+    assert Image.open(picture).height > 1000
+
+
+def test_copies_on_disk_ring_the_alarm_and_are_pointed_at(tmp_path, capsys):
+    words = ["data=digits", f"to={tmp_path}/picture.png", "evaluation.extractor=null"]
+    assert called("memorisation", f"samples={samples(tmp_path, 80)}", *words) == 0
+    said = capsys.readouterr().err
+    assert "the alarm rings" in said
+    assert "a sign of copying" in said
+    assert "no features" in said
+    assert (tmp_path / "picture.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run=nowhere"], "is no run folder"),
+        (["run=a", "samples=b"], "whose samples?"),
+        ([], "whose samples?"),
+        (["samples=x.npz"], "add data=digits"),
+        (["samples=nowhere.npz", "data=digits"], "nowhere.npz"),
+        (["run=nowhere", "n=10"], "n=10: memorisation takes 50"),
+        (["run=nowhere", "level=2.0"], "level=2.0"),
+        (["run=nowhere", "at=all"], "one moment at a time"),
+    ],
+)
+def test_bad_requests_are_answered_in_a_line(words, message, capsys):
+    assert called("memorisation", *words) == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Traceback" not in said
+
+
+def test_data_without_images_held_out_of_their_own_pool_are_refused_with_what_to_do():
+    with pytest.raises(Mistake, match=r"random part of the pool.*\n.*data\.reserved=5000"):
+        held_out(MNIST())
+    few = Digits()
+    few.setup()
+    few.pool = ("train", "validation")
+    assert [len(split) for split in held_out(few)] == [450]
+    few._splits["validation"].x = few._splits["validation"].x[:9]
+    with pytest.raises(Mistake, match="holds out 9 images, and 50 are needed"):
+        held_out(few)

@@ -1,0 +1,161 @@
+"""Somebody's samples: a folder, a zip and an npz of the same images are the same samples."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from saddlepoint.data.samples import read
+from saddlepoint.error import Mistake
+
+GREY, COLOUR = (1, 6, 6), (3, 6, 6)
+
+
+def images(n=12, channels=1, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, 6, 6, channels), dtype=np.uint8)
+
+
+def folder(place, array, names=None, **options):
+    for i, image in enumerate(array):
+        path = place / (names[i] if names else f"{i:03d}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image, **options).save(path)
+    return place
+
+
+def zipped(place):
+    with zipfile.ZipFile(place.with_suffix(".zip"), "w") as archive:
+        for file in sorted(place.rglob("*.png")):
+            archive.write(file, file.relative_to(place).as_posix())
+    return place.with_suffix(".zip")
+
+
+def npz(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_folder_a_zip_and_every_npz_of_the_same_images_are_the_same_samples(tmp_path, channels):
+    array = images(channels=channels)
+    there = folder(tmp_path / "f", array)
+    wanted = torch.from_numpy(array).permute(0, 3, 1, 2)
+    places = [
+        there,
+        zipped(there),
+        npz(tmp_path / "last.npz", arr_0=array),
+        npz(tmp_path / "first.npz", x=array.transpose(0, 3, 1, 2)),
+    ]
+    if channels == 1:
+        places.append(npz(tmp_path / "flat.npz", arr_0=array[..., 0]))
+    for place in places:
+        split = read(place, (channels, 6, 6))
+        assert torch.equal(split[torch.arange(12)][0], wanted), place
+        assert (split.y, split.name) == (None, "samples")
+    assert len({read(place, (channels, 6, 6)).sha256 for place in places}) == 1
+
+
+def test_labelled_samples_come_in_an_order_of_no_meaning_and_keep_their_labels(tmp_path):
+    array = images(60)
+    y = np.repeat(np.arange(3), 20)
+    there = folder(tmp_path / "f", array, [f"{'abc'[c]}/{i:03d}.png" for i, c in enumerate(y)])
+    one, two = read(there, GREY), read(npz(tmp_path / "x.npz", arr_0=array, y=y), GREY)
+    for split in (one, two):
+        assert len(split.y[:30].unique()) == 3  # not class by class
+        for x, label in zip(split.x, split.y, strict=True):
+            place = next(i for i in range(60) if np.array_equal(array[i, ..., 0], x[0].numpy()))
+            assert y[place] == label
+    assert torch.equal(one.x, two.x)
+
+
+def test_points_come_from_an_npz_of_floats(tmp_path):
+    array = np.random.default_rng(0).normal(size=(7, 2))
+    split = read(npz(tmp_path / "x.npz", arr_0=array), (2,))
+    assert split.x.dtype == torch.float32
+    assert np.allclose(split.x.numpy(), array)
+
+
+def test_what_is_done_to_images_of_another_mode_is_said(tmp_path):
+    said = []
+    split = read(folder(tmp_path / "rgb", images(channels=3)), GREY, said.append)
+    assert split.shape == GREY
+    assert "12 of 12: RGB images are turned into grey (ITU-R 601-2 luma)" in said[0]
+    said.clear()
+    split = read(folder(tmp_path / "grey", images()), COLOUR, said.append)
+    x = split[torch.arange(12)][0]
+    assert torch.equal(x[:, 0], x[:, 2])
+    assert "grey images get three equal channels" in said[0]
+    said.clear()
+    rgba = images(channels=4)
+    rgba[..., 3] = 0
+    x = read(folder(tmp_path / "rgba", rgba), COLOUR, said.append)[torch.arange(12)][0]
+    assert (x == 255).all()  # wholly transparent, so wholly white
+    assert "laid over white" in said[0]
+    mixed = folder(tmp_path / "mixed", images(2))
+    folder(mixed, images(1, 3), ["a.png"])
+    said.clear()
+    read(mixed, GREY, said.append)
+    assert any("1 of 3: RGB" in line for line in said)
+
+
+def sixteen_bits(place):
+    place.mkdir()
+    Image.fromarray(np.full((6, 6), 40_000, dtype=np.uint16)).save(place / "a.png")
+    return place
+
+
+def other_sizes(place):
+    folder(place, images(3))
+    Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(place / "z.png")
+    return place
+
+
+def empty(place):
+    place.mkdir()
+    return place
+
+
+def half(place):
+    path = npz(place.with_suffix(".npz"), arr_0=images())
+    path.write_bytes(path.read_bytes()[:200])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "told"),
+    [
+        (lambda p: p, GREY, "no such folder, zip or npz"),
+        (empty, GREY, "holds no images"),
+        (sixteen_bits, GREY, "more than 8 bits"),
+        (other_sizes, GREY, "different sizes"),
+        (lambda p: folder(p, images()), (1, 8, 8), "6x6, and the data are 8x8"),
+        (lambda p: folder(p, images()), (2,), "pictures cannot be held against"),
+        (half, GREY, "cannot be read"),
+        (lambda p: npz(p.with_suffix(".npz"), a=images(), b=images()), GREY, "one array of samples"),
+        (lambda p: npz(p.with_suffix(".npz"), arr_0=images() / 255.0), GREY, "images are uint8"),
+        (lambda p: npz(p.with_suffix(".npz"), arr_0=images(channels=3)), GREY, "[12, 6, 6, 3], and the data"),
+        (lambda p: npz(p.with_suffix(".npz"), arr_0=images(0)), GREY, "holds no samples"),
+        (lambda p: npz(p.with_suffix(".npz"), arr_0=images(), y=np.arange(3)), GREY, "the labels are"),
+        (lambda p: npz(p.with_suffix(".npz"), arr_0=np.zeros((4, 3))), (2,), "points of 2 floats"),
+        (lambda p: npz(p.with_suffix(".npz"), arr_0=np.array([{}])), GREY, "plain arrays"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_a_line(tmp_path, make, shape, told):
+    def looked_at(place):
+        split = read(place, shape)
+        return split[torch.arange(len(split))]
+
+    place = make(tmp_path / "s")
+    with pytest.raises(Mistake, match=told.replace("[", r"\[")) as caught:
+        looked_at(place)
+    assert len(str(caught.value).splitlines()) <= 2
+
+
+def test_labels_of_a_dataset_json_are_read(tmp_path):
+    there = folder(tmp_path / "f", images(4))
+    (there / "dataset.json").write_text(json.dumps({"labels": [[f"{i:03d}.png", i % 2] for i in range(4)]}))
+    split = read(there, GREY)
+    assert sorted(split.y.tolist()) == [0, 0, 1, 1]

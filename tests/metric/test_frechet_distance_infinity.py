@@ -1,0 +1,134 @@
+"""The extrapolated Frechet distance: a straight line in 1/N, nearer the truth than the distance that it starts from."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from saddlepoint.metric.evaluator import Evaluator
+from saddlepoint.metric.extractor import Features, Identity
+from saddlepoint.metric.frechet_distance import FrechetDistance, frechet_distance
+from saddlepoint.metric.frechet_distance_infinity import (
+    FrechetDistanceInfinity,
+    frechet_distance_infinity,
+    line,
+    sizes,
+)
+
+
+def drawn(n: int, d: int, seed: int) -> Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+def test_points_on_a_line_give_it_back_without_error() -> None:
+    x = torch.tensor([0.1, 0.2, 0.5, 0.9], dtype=torch.float64)
+    found = line(x, 3 - 7 * x)
+    assert (found.intercept, found.slope) == (pytest.approx(3, abs=1e-12), pytest.approx(-7, abs=1e-12))
+    assert found.error == pytest.approx(0, abs=1e-12)
+
+
+def test_the_line_and_its_error_are_those_of_numpys_least_squares() -> None:
+    x, y = np.linspace(0.1, 1, 9), np.array([1.0, 4, 2, 8, 5, 7, 1, 4, 9])
+    (slope, intercept), covariance = np.polyfit(x, y, 1, cov=True)
+    found = line(torch.from_numpy(x), torch.from_numpy(y))
+    assert found.intercept == pytest.approx(intercept, rel=1e-10)
+    assert found.slope == pytest.approx(slope, rel=1e-10)
+    assert found.error == pytest.approx(covariance[1, 1] ** 0.5, rel=1e-10)
+
+
+def test_sizes_are_the_papers_for_its_50_000_fakes() -> None:
+    assert sizes(50_000) == np.linspace(5_000, 50_000, 15).astype(int).tolist()
+    assert [sizes(n)[0] for n in (900, 10_000, 20_000, 200_000)] == [450, 5_000, 5_000, 20_000]
+    assert sizes(100, points=4, least=10) == [10, 40, 70, 100]
+
+
+def test_the_extrapolation_is_nearer_to_the_truth_than_the_distance_at_n() -> None:
+    """N(0, I) against N(0, 1.1^2 I): the truth is d / 100, and the distance at n is some d / (4 n) d above it."""
+    d, n, mu, sigma = 20, 400, torch.zeros(20), torch.eye(20)
+    plain, infinite = [], []
+    for seed in range(40):
+        fake = 1.1 * drawn(n, d, seed)
+        infinite.append(float(frechet_distance_infinity(mu, sigma, fake, seed=seed).value))
+        plain.append(frechet_distance(mu, sigma, fake.mean(0), torch.cov(fake.T)).item())
+    truth, error = d * 0.1**2, np.std(infinite, ddof=1) / 40**0.5
+    assert np.mean(plain) - truth > 0.15  # more than doubled
+    assert abs(np.mean(infinite) - truth) < 3 * error + 0.005 * d  # the line's own bend: half a percent of the trace
+    assert abs(np.mean(infinite) - truth) < abs(np.mean(plain) - truth) / 5
+
+
+def test_the_largest_subset_is_all_fakes_so_the_last_distance_is_the_plain_one() -> None:
+    fake = drawn(60, 3, 0).double()
+    found = frechet_distance_infinity(torch.zeros(3), torch.eye(3), fake, points=5, least=20)
+    assert found.detail["sizes"] == [20, 30, 40, 50, 60]
+    plain = frechet_distance(torch.zeros(3), torch.eye(3), fake.mean(0), torch.cov(fake.T)).item()
+    assert found.detail["distances"][-1] == pytest.approx(plain, rel=1e-10)
+    intercept = np.polyfit(1 / np.array(found.detail["sizes"]), found.detail["distances"], 1)[1]
+    assert found.value == pytest.approx(intercept, rel=1e-9)
+
+
+def measured(real: Tensor, fake: Tensor, batch: int = 1000, **arguments: int) -> FrechetDistanceInfinity:
+    metric = FrechetDistanceInfinity(**arguments)  # pyright: ignore[reportArgumentType]
+    for part in real.split(batch):
+        metric.update(Features(part), real=True)
+    for part in fake.split(batch):
+        metric.update(Features(part), real=False)
+    return metric
+
+
+def test_the_size_of_batches_does_not_matter_and_the_seed_does() -> None:
+    real, fake = drawn(100, 3, 0), drawn(90, 3, 1)
+    value = measured(real, fake).compute().value
+    assert measured(real, fake, batch=7).compute().value == pytest.approx(value, rel=1e-9)
+    assert measured(real, fake, seed=1).compute().value != pytest.approx(value, rel=1e-3)
+
+
+def test_fakes_in_blocks_have_the_distances_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, fake = drawn(100, 3, 0), drawn(90, 3, 1)
+    value = measured(real, fake).compute().value
+    monkeypatch.setattr("saddlepoint.metric.frechet_distance_infinity.ROWS", 11)
+    assert measured(real, fake).compute().value == pytest.approx(value, rel=1e-9)
+
+
+def test_two_ranks_give_what_one_process_gives() -> None:
+    real, fake = drawn(100, 3, 0), drawn(90, 3, 1)
+    whole = measured(real, fake)
+    ranks = [measured(real[:50], fake[:45]), measured(real[50:], fake[45:])]
+    states = [getattr(ranks[1], name) for name in ranks[1]._reductions]
+    others = iter([torch.cat(list(state)) if state else torch.zeros(0) for state in states])
+    ranks[0].sync(dist_sync_fn=lambda mine, group: [mine, next(others)], distributed_available=lambda: True)
+    ranks[0]._to_sync = False
+    assert ranks[0].compute().value == pytest.approx(float(whole.compute().value), rel=1e-9)
+
+
+def test_the_reals_may_come_as_mean_and_covariance() -> None:
+    real, fake = drawn(100, 3, 0), drawn(90, 3, 1)
+    metric, plain = measured(real[:0], fake), FrechetDistance()
+    plain.update(Features(real), real=True)
+    metric.refer(plain.reference(90))
+    assert metric.compute().value == pytest.approx(float(measured(real, fake).compute().value), rel=1e-9)
+
+
+def test_a_score_says_its_smallest_subset_in_its_contract_and_the_fits_error_beside_it(points: Callable) -> None:
+    said: list[str] = []
+    evaluator = Evaluator(Identity(3), {"fid_infinity": FrechetDistanceInfinity()}, 100, say=said.append)
+    (score,) = evaluator(lambda n: drawn(n, 3, 5), points().split("train")).values()
+    assert score.contract.settings == {"points": 15, "least": 50, "seed": 0}
+    assert (score.std or 0) > 0
+    assert said == []
+
+
+def test_subsets_too_small_for_the_features_are_cautioned_and_too_few_sizes_left_out() -> None:
+    metric = FrechetDistanceInfinity()
+    caution = metric.caution(50_000, 4000, 2048)
+    assert "evaluation.n to 8192" in str(caution)
+    assert "least to 4096" in str(caution)
+    assert metric.caution(50_000, 50_000, 2048) is None
+    assert metric.caution(50_000, 10_000, 2048) is None
+    assert "15 sizes" in str(metric.obstacle(100, 20))
+    assert "15 sizes" in str(FrechetDistanceInfinity(least=500).obstacle(100, 400))
+    assert metric.obstacle(100, 28) is None
+    assert metric.obstacle(1, 100)
+    with pytest.raises(ValueError, match="points=2"):
+        FrechetDistanceInfinity(points=2)

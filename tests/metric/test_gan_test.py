@@ -1,0 +1,120 @@
+"""GAN-test: reals held out score the classifier's own test accuracy, and one perfect image a class scores 1."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from saddlepoint.data.digits import Digits
+from saddlepoint.metric import labelled
+from saddlepoint.metric.classifier import Network, accuracy, fit
+from saddlepoint.metric.evaluator import Evaluator
+from saddlepoint.metric.extractor import Classifier, Features
+from saddlepoint.metric.gan_test import GanTest
+from saddlepoint.metric.labelled import every
+from saddlepoint.metric.measure import Result
+
+
+@pytest.fixture(scope="module")
+def digits() -> Digits:
+    return Digits()
+
+
+@pytest.fixture(scope="module")
+def met(digits) -> GanTest:
+    metric = GanTest(epochs=6)
+    assert metric.meet(digits) is None
+    return metric
+
+
+def measured(metric: GanTest, x: Tensor, y: Tensor) -> Result:
+    metric.reset()
+    metric.update(Features(torch.zeros(len(x), 1), x=x, y=y), real=False)
+    return metric.compute()
+
+
+def test_held_out_images_score_the_classifiers_test_accuracy(met, digits) -> None:
+    test, labels = every(digits.split("test"))
+    found = measured(met, test, labels)
+    network = Network((1, 8, 8), 10, met.recipe.dim)
+    network.load_state_dict(fit(*every(digits.split("train")), 10, met.recipe).state)
+    assert float(found.value) == pytest.approx(accuracy(network.eval(), test, labels), abs=1e-12)
+    assert found.detail["test_accuracy"] == float(found.value)
+    assert met.anchors(450)["real"] == found
+    few = met.anchors(45)["real"].detail
+    assert (few["samples"], few["test_accuracy"]) == (45, float(found.value))
+
+
+def test_wrong_labels_score_the_classifiers_errors(met, digits) -> None:
+    x, y = every(digits.split("train"))
+    assert measured(met, x, y).value > 0.95
+    assert measured(met, x, (y + 1) % 10).value < 0.05
+    shuffled = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0))]
+    assert float(measured(met, x, shuffled).value) == pytest.approx(0.1, abs=0.04)
+
+
+def test_one_image_a_class_scores_one_and_an_absent_class_has_no_accuracy(met, digits) -> None:
+    x, y = every(digits.split("train"))
+    one = torch.stack([x[y == k][0] for k in range(9)])
+    found = measured(met, one.repeat(20, 1, 1, 1), torch.arange(9).repeat(20))
+    assert found.value == 1
+    assert found.detail["class_accuracy"] == [1.0] * 9 + [None]
+
+
+def test_the_classifier_is_trained_once_and_then_read_from_the_cache(
+    digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = []
+    monkeypatch.setattr(labelled, "fit", lambda *given: trained.append(1) or fit(*given))
+    x, y = digits.split("train")[torch.arange(200)]
+    x = x / 127.5 - 1
+    values = set()
+    for n, cache in ((200, tmp_path), (100, tmp_path), (200, tmp_path), (200, None)):
+        evaluator = Evaluator(Classifier.shipped("digits"), {"gan_test": GanTest(epochs=1)}, n=n, cache=cache)
+        scores = evaluator(lambda n: (x[:n], y[:n]), digits)
+        scores |= evaluator(lambda n: (x[:n], y[:n]), digits)
+        values |= {score.value for score in scores.values() if score.contract.n_fake == 200}
+        assert "gan_test_digits_" + str(n) + "_train" in evaluator.anchors(digits)["real"]
+    assert len(trained) == 2  # once for the folder, once without one
+    assert len(values) == 1
+    other = Evaluator(Classifier.shipped("digits"), {"gan_test": GanTest(epochs=1, seed=1)}, n=200, cache=tmp_path)
+    other(lambda n: (x[:n], y[:n]), digits)
+    assert len(trained) == 3
+
+
+def test_reals_that_vary_train_no_other_classifier(digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = []
+    monkeypatch.setattr(labelled, "fit", lambda *given: trained.append(1) or fit(*given))
+    evaluator = Evaluator(Classifier.shipped("digits"), {"gan_test": GanTest(epochs=1)}, n=100)
+    x, y = digits.split("train")[torch.arange(100)]
+    evaluator(lambda n: (x[:n] / 127.5 - 1, y[:n]), digits)
+    fakes = evaluator.features([(x, y)], 100, "fakes")
+    found = [
+        evaluator.results(fakes, fakes.at(torch.arange(100) != drop), digits.split("train"))["gan_test"]
+        for drop in (1, 2)
+    ]
+    assert found[0] == found[1]
+    assert len(trained) == 1
+
+
+def test_other_data_have_another_classifier(met, digits, stripes) -> None:
+    metric = GanTest(epochs=3)
+    metric.meet(digits)
+    assert len(metric.reference(0)["network.readout.bias"]) == 10
+    metric.meet(stripes)
+    assert len(metric.reference(0)["network.readout.bias"]) == 2
+    assert measured(metric, *every(stripes.split("test"))).value == 1
+
+
+def test_two_ranks_give_what_one_process_gives(met, digits) -> None:
+    x, y = every(digits.split("test"))
+    ranks = [GanTest(epochs=6), GanTest(epochs=6)]
+    for rank, part in zip(ranks, torch.arange(450).split(300), strict=True):
+        rank.meet(digits)
+        rank.refer(met.reference(0))
+        rank.update(Features(torch.zeros(len(part), 1), x=x[part], y=y[part]), real=False)
+    others = iter([torch.cat(list(getattr(ranks[1], state))) for state in ranks[1]._reductions])
+    ranks[0].sync(dist_sync_fn=lambda mine, group: [mine, next(others)], distributed_available=lambda: True)
+    ranks[0]._to_sync = False
+    assert ranks[0].compute() == measured(met, x, y)

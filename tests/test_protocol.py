@@ -1,0 +1,152 @@
+"""A protocol is a way of measuring by a name: it changes no game, and means the same to a new run and to an old one."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from saddlepoint.command import catalogue
+from saddlepoint.command.check import check
+from saddlepoint.command.compose import amended, compose
+from saddlepoint.error import Mistake
+
+if "protocol" not in catalogue.defaults():
+    pytest.skip("conf/train.yaml has no group protocol yet", allow_module_level=True)
+
+from saddlepoint.command.protocol import words
+
+INCEPTION = {"extractor": "inception", "resizer": None}
+FACTS = {  # as published: evaluation.*, and the scores that are taken
+    "own": ({}, {"fid", "inception_score", "coverage"}),
+    "torch_fidelity": ({"n": 50_000, "split": "train", **INCEPTION}, {"fid", "inception_score", "kid"}),
+    "ttur_50k_train": ({"n": 50_000, "split": "train", **INCEPTION}, {"fid"}),
+    "10k_test_5k": ({"n": 5_000, "split": "test", **INCEPTION}, {"fid"}),
+    "10k_test_10k": ({"n": 10_000, "split": "test", **INCEPTION}, {"fid"}),
+    "50k_train": ({"n": 50_000, "split": "train", **INCEPTION}, {"fid", "inception_score", "kid"}),
+    "veegan_2500": ({"n": 2_500, "extractor": "identity"}, {"modes"}),
+    "stacked_26k": ({"n": 26_000, "extractor": "stacked-mnist"}, {"class_modes"}),
+    "stacked_25k6": ({"n": 25_600, "extractor": "stacked-mnist"}, {"class_modes"}),
+    "parzen_10k": ({"n": 10_000, "split": "test"}, {"parzen"}),
+}
+PROTOCOLS = catalogue.members("protocol")
+
+
+@cache
+def default() -> DictConfig:
+    return compose()
+
+
+def plain(config: DictConfig, key: str) -> dict:
+    found = OmegaConf.to_container(config[key], resolve=True)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_every_protocol_stands_in_the_table_of_facts() -> None:
+    assert set(PROTOCOLS) == set(FACTS)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_protocol_measures_as_published_and_changes_nothing_else(name: str) -> None:
+    config, before = compose([f"protocol={name}"]), default()
+    check(config)
+    settings, scores = FACTS[name]
+    assert set(config.metric) == scores
+    assert plain(config, "evaluation") == plain(before, "evaluation") | settings
+    assert config.name == before.name  # one run, however it is measured
+    assert config.choice.protocol == name
+    apart = {"evaluation", "metric", "choice"}
+    assert {k: v for k, v in config.items() if k not in apart} == {k: v for k, v in before.items() if k not in apart}
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_protocol_says_what_it_is_where_it_is_from_and_what_it_costs(name: str) -> None:
+    lines = (catalogue.conf() / "protocol" / f"{name}.yaml").read_text().splitlines()
+    assert lines[0] == "# @package _global_"
+    header = "\n".join(line for line in lines if line.startswith("# "))
+    assert "# price: " in header
+    assert "# source: " in header or name == "own"
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_run_that_is_there_is_measured_as_a_new_one_would_be(name: str) -> None:
+    run = compose(["metric=[coverage]", "evaluation.seed=5", "evaluation.batch=50"])
+    new, settings = amended(run, [f"protocol={name}"]), FACTS[name][0]
+    assert plain(new, "evaluation") == plain(run, "evaluation") | settings  # its own seed and batch stay
+    kept = run if name == "own" else compose([f"protocol={name}"])
+    assert plain(new, "metric") == plain(kept, "metric")
+    assert new.choice.metric == kept.choice.metric
+    assert new.choice.protocol == name
+    assert run.choice.get("protocol") is None
+
+
+def test_words_beside_a_protocol_are_stronger_in_any_order() -> None:
+    for line in (["protocol=50k_train", "evaluation.n=70"], ["evaluation.n=70", "protocol=50k_train"]):
+        assert compose(line).evaluation.n == 70
+        assert amended(compose(), line).evaluation.n == 70
+    line = ["protocol=10k_test_10k", "+metric=coverage"]
+    assert set(compose(line).metric) == set(amended(compose(), line).metric) == {"fid", "coverage"}
+    assert set(compose(["protocol=50k_train", "metric=[coverage]"]).metric) == {"coverage"}
+
+
+# ----------------------------------------------------------------------------------------------- a researcher's own
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    files = {
+        "protocol/quick.yaml": "defaults:\n  - 10k_test_10k\n  - _self_\nevaluation: {n: 1_000, extractor: '1'}\n",
+        "protocol/greedy.yaml": "evaluation: {n: 5}\nimages: 7\n",
+        "protocol/sly.yaml": "defaults:\n  - override /data: mnist\n",
+        "experiment/paper.yaml": "defaults:\n  - override /protocol: 10k_test_5k\nbatch: 32\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"# @package _global_\n{text}")
+    return tmp_path
+
+
+def test_a_protocol_may_stand_on_another(own: Path) -> None:
+    new, old = compose(["protocol=quick"], own), amended(compose(), ["protocol=quick"], own)
+    assert plain(new, "evaluation") == plain(old, "evaluation")
+    assert (new.evaluation.n, new.evaluation.split, new.evaluation.extractor) == (1000, "test", "1")
+    assert new.metric == old.metric
+
+
+@pytest.mark.parametrize(("name", "part"), [("greedy", "images"), ("sly", "override /data"), ("nowhere", "no such")])
+def test_what_is_no_protocol_measures_no_run(own: Path, name: str, part: str) -> None:
+    with pytest.raises(Mistake, match=part):
+        amended(compose(), [f"protocol={name}"], own)
+
+
+def test_an_experiment_may_choose_a_protocol_and_the_command_line_another(own: Path) -> None:
+    config = compose(["experiment=paper"], own)
+    assert (config.evaluation.n, config.evaluation.split, config.batch) == (5_000, "test", 32)
+    config = compose(["experiment=paper", "protocol=ttur_50k_train"], own)
+    assert (config.evaluation.n, config.evaluation.split, config.batch) == (50_000, "train", 32)
+
+
+def test_nulls_flags_and_quotes_pass_through_words_unchanged(tmp_path: Path) -> None:
+    (tmp_path / "protocol").mkdir()
+    (tmp_path / "protocol" / "odd.yaml").write_text("evaluation: {n: null, average: true, extractor: 'it''s', m: 1}\n")
+    assert words("odd", tmp_path) == [
+        "++evaluation.n=null",
+        "++evaluation.average=true",
+        '++evaluation.extractor="it\'s"',
+        "evaluation.m=1",
+    ]
+
+
+def test_a_run_without_a_key_of_today_is_measured_and_a_key_that_nothing_reads_is_refused(tmp_path: Path) -> None:
+    run = compose()
+    OmegaConf.set_struct(run, False)
+    del run.evaluation.resizer
+    OmegaConf.set_struct(run, True)
+    assert amended(run, ["protocol=ttur_50k_train"]).evaluation.resizer is None
+    (tmp_path / "protocol").mkdir()
+    (tmp_path / "protocol" / "odd.yaml").write_text("evaluation: {splt: test}\n")
+    with pytest.raises(Mistake, match=r"evaluation\.splt"):
+        amended(run, ["protocol=odd"], tmp_path)
