@@ -74,3 +74,15 @@ def test_it_is_named_and_hashed_after_the_classifier_and_shaped_as_the_stacks(di
     assert not ruler.train().training
     assert not any(parameter.requires_grad for parameter in ruler.parameters())
     assert Stacked(Classifier.shipped("mnist")).dim == 384
+
+
+def test_metrics_are_told_how_often_the_ruler_is_right() -> None:
+    from saddlepoint.metric.class_modes import ClassModes
+    from saddlepoint.metric.evaluator import Evaluator
+    from saddlepoint.metric.extractor import Classifier
+
+    digit = Classifier.shipped("mnist")
+    assert digit.accuracy == 0.9954
+    metric = ClassModes()
+    Evaluator(Stacked(digit), {"class_modes": metric}, n=2)
+    assert metric.accuracy == 0.9954**3

@@ -194,7 +194,7 @@ def _fits(game: Game, shape: tuple[int, ...]) -> None:
     network = game.discriminator.network
     modes = [(module, module.training) for module in network.modules()]
     try:
-        network.eval()(x, y)
+        output = network.eval()(x, y)
     except (RuntimeError, ValueError) as error:
         raise Mistake(f"the discriminator does not take images of data.shape {list(shape)}: {_first(error)}") from None
     finally:
@@ -211,6 +211,11 @@ def _fits(game: Game, shape: tuple[int, ...]) -> None:
             raise Mistake(
                 f"the objective of {name} pairs reals and fakes, so not with {why}: {_first(error)}"
             ) from None
+        for own, term in player.terms.items():
+            try:
+                term.fits(output)
+            except Mistake as mistake:
+                raise Mistake(f"regularizer.{name}.{own}: {mistake}") from None
 
 
 def _first(error: Exception) -> str:

@@ -63,6 +63,7 @@ class Extractor(nn.Module):
     resizer: str = "none"
     shape: tuple[int, ...] | None = None  # of one sample; None where images of any size will do
     channels: tuple[int, ...] = (1, 3)  # that it takes, where `shape` is None
+    accuracy: float | None = None  # on its data's test split, in [0, 1], where it is known
 
     def forward(self, x: Tensor) -> Features:
         raise NotImplementedError
@@ -116,7 +117,9 @@ class Classifier(Extractor):
             raise Mistake(f"{file} has sha256 {found}, and {facts['sha256']} is expected. {remedy}")
         shape = tuple(facts["shape"])
         wide = facts["recipe"].get("wide", 1)
-        return cls(name, found, shape, _network(shape, facts["classes"], facts["dim"], wide, tensors_of(content)))
+        classifier = cls(name, found, shape, _network(shape, facts["classes"], facts["dim"], wide, tensors_of(content)))
+        classifier.accuracy = facts["test_accuracy"]
+        return classifier
 
     @classmethod
     def for_data(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from saddlepoint.turn import Turn
+from saddlepoint.turn import DiscriminatorOutput, Turn
 
 
 class Regularizer(nn.Module):
@@ -28,3 +28,6 @@ class Regularizer(nn.Module):
     def forward(self, turn: Turn) -> Tensor:
         """The unweighted term, a scalar."""
         raise NotImplementedError(f"{type(self).__name__} must define forward(turn)")
+
+    def fits(self, output: DiscriminatorOutput) -> None:
+        """Asked once, before anything is played.  Raises Mistake where a D that says such things is none for this term."""
