@@ -1,0 +1,113 @@
+"""Virtual batch norm: every example is normalised by a fixed reference batch and by itself, never by its neighbours.
+
+Per channel, with m, q the reference batch's mean and mean square over (N, H, W), a, b the example's own over (H, W), B the
+reference's size and w = 1 / (B + 1):
+
+    mean = w a + (1 - w) m,   variance = w b + (1 - w) q - mean^2,   gain (x - mean) / sqrt(variance + eps) + bias
+
+The reference batch is made of latents that are drawn once. They go through the network again with every batch, so that m
+and q are those of the weights as they are now, and the gradient flows through them: a second forward pass is the price,
+and why only the generator has it.
+
+Salimans et al. 2016 (arXiv:1606.03498), section 3.5; w, eps, gain ~ N(1, 0.02^2) and bias 0 as in the authors' code
+(openai/improved-gan, imagenet/ops.py), where the reference itself is normalised by m and q alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+
+class VirtualBatchNorm(nn.Module):
+    """[N, features, ...] normalised by `reference` samples and by the example itself, alike in training and evaluation.
+
+    Raises ValueError where the reference batch is smaller than 2, or where there is none: a game gives it to the
+    generator (`refer_to`), to no other network.
+    """
+
+    def __init__(self, features: int, reference: int = 64, eps: float = 1e-5, std: float = 0.02) -> None:
+        super().__init__()
+        if reference < 2 or reference != int(reference):
+            raise ValueError(
+                f"virtual batch norm: reference={reference} is too small a reference batch; it takes a whole number "
+                "of at least 2, and the paper as many as a batch"
+            )
+        self.reference, self.eps = int(reference), eps
+        self.gain = nn.Parameter(torch.empty(features).normal_(1.0, std))
+        self.bias = nn.Parameter(torch.zeros(features))
+        self.referred = False
+
+    def refer_to(self, network: nn.Module, latent: Mapping[str, Tensor], y: Tensor | None = None) -> None:
+        """Have `network`, of which this is a layer, see these `reference` latents, of classes y, before any others."""
+        batch = getattr(network, "reference_batch", None)
+        if batch is None:
+            batch = ReferenceBatch(latent, y)
+            network.add_module("reference_batch", batch)
+            network.register_forward_pre_hook(_prepended, with_kwargs=True)
+            network.register_forward_hook(_without_reference)
+        if len(batch) != self.reference:
+            raise ValueError(
+                f"virtual batch norm: one layer refers to {len(batch)} samples, another to {self.reference}; "
+                "a network has one reference batch"
+            )
+        self.referred = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x, its first `reference` rows normalised by their own statistics, each other by those mixed with its own."""
+        if not self.referred or len(x) < self.reference:
+            raise ValueError(
+                "virtual batch norm without a reference batch: a game gives it to its generator "
+                "(architecture.generator.norm); no other network has one"
+            )
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))  # variances of half precision are mostly rounding
+        reference, live = wide[: self.reference], wide[self.reference :]
+        space = list(range(2, x.ndim))
+        variance, mean = torch.var_mean(reference, [0, *space], correction=0, keepdim=True)
+        out = [(reference - mean) * (variance + self.eps).rsqrt()]
+        if len(live):
+            own_variance, own = torch.var_mean(live, space, correction=0, keepdim=True) if space else (0.0, live)
+            w = 1 / (self.reference + 1)
+            gap = own - mean
+            # mean square less squared mean, written so that rounding cannot make it negative
+            mixed = (1 - w) * variance + w * own_variance + w * (1 - w) * gap.square()
+            out.append((live - mean - w * gap) * (mixed + self.eps).rsqrt())
+        column = (-1, *[1] * len(space))
+        return (torch.cat(out) * self.gain.view(column) + self.bias.view(column)).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        return f"{len(self.gain)}, reference={self.reference}, eps={self.eps}"
+
+
+class ReferenceBatch(nn.Module):
+    """Latents, and classes where the generator is asked for one, that stay what they are: buffers of the network."""
+
+    def __init__(self, latent: Mapping[str, Tensor], y: Tensor | None = None) -> None:
+        super().__init__()
+        self.parts = list(latent)
+        for name, part in latent.items():
+            self.register_buffer(f"latent_{name}", part.detach().clone())
+        self.register_buffer("y", None if y is None else y.detach().clone())
+
+    def __len__(self) -> int:
+        return len(self.part(self.parts[0]))
+
+    def part(self, name: str) -> Tensor:
+        """The reference's part `name` of the latent, [B, dim]."""
+        return cast(Tensor, getattr(self, f"latent_{name}"))
+
+
+def _prepended(network: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """A generator's arguments (latent, y) with the reference batch in front."""
+    batch = cast(ReferenceBatch, network.reference_batch)
+    given = dict(zip(("latent", "y"), args, strict=False)) | keywords
+    latent = {name: torch.cat([batch.part(name).to(part), part]) for name, part in given["latent"].items()}
+    y, own = given.get("y"), cast("Tensor | None", batch.y)
+    return (latent, y if y is None or own is None else torch.cat([own.to(y), y])), {}
+
+
+def _without_reference(network: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+    return output[len(cast(ReferenceBatch, network.reference_batch)) :]
