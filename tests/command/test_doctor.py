@@ -1,16 +1,20 @@
 """The examination of a machine."""
 
+import io
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torchvision.datasets
+from PIL import Image
 
 from saddlepoint.command import doctor, main
 from saddlepoint.command.compose import compose
 from saddlepoint.command.doctor import examination
+from saddlepoint.data import image_folder
 from saddlepoint.error import Mistake
 from saddlepoint.metric import inception
 from saddlepoint.metric.extractor import Extractor, Features, shipped
@@ -63,6 +67,23 @@ def test_a_data_set_that_nobody_hosts_is_not_said_to_be_downloaded(tmp_path, mon
     assert "downloaded on first use" in found["mnist"].remedy
     assert "cannot be downloaded" in found["cifar10_jpeg"].remedy
     assert f"data.root={tmp_path} lacks cifar10-train.zip" in found["cifar10_jpeg"].remedy
+
+
+def test_a_folder_of_images_is_looked_over_without_decoding_it_and_header_by_header_where_it_is_asked_for(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SADDLEPOINT_DATA", str(tmp_path))
+    monkeypatch.setattr(image_folder, "pixels", None)  # what would decode
+    with zipfile.ZipFile(tmp_path / "cifar10-train.zip", "w") as pack:
+        for number in range(30):
+            content = io.BytesIO()
+            edge = 16 if number == 29 else 32
+            Image.fromarray(np.zeros((edge, edge, 3), dtype=np.uint8)).save(content, "jpeg")
+            pack.writestr(f"class{number % 10}/{number}.jpg", content.getvalue())
+    assert doctor._data("cifar10_jpeg").state == "train 24, validation 3, test 3"
+    asked = doctor._data("cifar10_jpeg", needed=True)
+    assert not asked.well
+    assert "16" in asked.remedy
 
 
 @pytest.mark.usefixtures("uncertified")

@@ -260,7 +260,7 @@ def second_of(
     name = config.evaluation.get("second")
     if name == "auto":
         wanted = _wanted(config, data)
-        name = getattr(extractor, "second", lambda n: None)(wanted) if isinstance(wanted, str) else None  # TEMP
+        name = extractor.second(wanted) if isinstance(wanted, str) else None
     if name is None:
         return None
     ruler = ruler_of(config, data, name, say, progress)
@@ -279,12 +279,14 @@ def ruler_of(
     config: DictConfig, data: Any, wanted: Any, say: Say = lambda line: None, progress: Meter | None = None
 ) -> extractor.Extractor | None:
     """The extractor `wanted`: a name, a node with a `_target_` (a network of the user's own), or None."""
-    if isinstance(wanted, DictConfig):
-        wanted = instantiate(wanted, "evaluation.extractor")
     settings = config.evaluation
+    if isinstance(wanted, DictConfig):
+        # a network without weights of its own is made by the protocol's seed, and leaves training's draws alone
+        with torch.random.fork_rng():
+            torch.manual_seed(seed_of(settings.seed, "extractor"))
+            wanted = instantiate(wanted, "evaluation.extractor")
     where = cache_of(config), device_of(config)
-    extra = {"resizer": r} if (r := settings.get("resizer")) else {}  # TEMP
-    return extractor.build(wanted, data, *where, settings.weights, say, progress, **extra)
+    return extractor.build(wanted, data, *where, settings.weights, say, progress, settings.get("resizer"))
 
 
 def _wanted(config: DictConfig, data: Any) -> Any:
