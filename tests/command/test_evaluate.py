@@ -241,3 +241,87 @@ def test_scores_go_to_a_json_where_that_is_asked_for(record, tmp_path):
     ((images, scores),) = json.loads((tmp_path / "scores.json").read_text()).items()
     assert images == "19200"
     assert scores[FID] == record.summary["final"][FID]
+
+
+def test_another_setting_of_a_metric_is_a_factor_too_and_not_the_runs_own(record, tmp_path, console):
+    copy = tmp_path / "copy"
+    shutil.copytree(record.folder, copy)
+    config = (copy / "config.yaml").read_text()
+    assert "    k: 5\n" in config
+    (copy / "config.yaml").write_text(config.replace("    k: 5\n", "    k: 2\n"))
+    steps = dict(why(record.folder, copy, console=console))
+    assert steps["a, the metrics' settings"] == steps["b, as it was measured"]
+    assert steps["a, the metrics' settings"]["coverage"] != steps["a, as it was measured"]["coverage"]
+
+
+def test_averaged_and_raw_weights_are_a_factor(record, tmp_path, console):
+    copy = tmp_path / "copy"
+    shutil.copytree(record.folder, copy)
+    config = (copy / "config.yaml").read_text()
+    assert "  average: true\n" in config
+    (copy / "config.yaml").write_text(config.replace("  average: true\n", "  average: false\n"))
+    steps = dict(why(record.folder, copy, ["metric=[frechet_distance]"], console=console))
+    assert steps["a, average True -> False"] == steps["b, as it was measured"]
+
+
+def test_a_per_class_score_does_not_depend_on_what_was_measured_before(record, console, tmp_path, monkeypatch):
+    monkeypatch.setenv("SADDLEPOINT_CACHE", str(tmp_path))
+    words = ["metric=[class_frechet_distance,class_frequency,class_coverage]", "evaluation.second=null"]
+    x = data_of(config_of(Run(record.folder))).split("train").x
+    for n in (200, 800):
+        np.savez(tmp_path / f"{n}.npz", arr_0=x[:n])
+
+    def values(n):
+        (scores,) = evaluate(samples=tmp_path / f"{n}.npz", overrides=["data=digits", *words], console=console).values()
+        return {key: (score.value, str(score.detail)) for key, score in scores.items()}
+
+    fresh = values(800)
+    shutil.rmtree(tmp_path / "statistics")
+    values(200)
+    assert values(800) == fresh
+
+
+def test_reporting_on_the_split_that_selects_leaves_nothing_best(tmp_path):
+    record = run(tmp_path, "evaluation.split=validation", "metric=[frechet_distance]")
+    assert "no best checkpoint: validation is the split that is reported" in record.said
+    assert record.summary["best"] == {}
+    assert not (record.checkpoints / "best.ckpt").exists()
+
+
+def test_an_untrained_generator_is_never_the_best(tmp_path):
+    record = run(tmp_path, "data=gaussians", "images=1280")
+    assert record.summary["chosen_by"]["images"] > 0
+    assert (record.checkpoints / "best.ckpt").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["uncertainty=true", "generations=2"], "generations=2"),
+        (["uncertainty=true", "groups=1"], "groups=1"),
+        (["uncertainty=true", "at=all"], "takes one moment"),
+        (["to=/nowhere/x.json"], "to=/nowhere/x.json"),
+        (["to=x.txt"], "ends in .json"),
+        (["against=b", "to=x.json"], "leave out to"),
+        (["metric=[gan_train]"], "nothing was measured"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_work(record, words, message, capsys):
+    before = (record.folder / "evaluations.jsonl").read_text() if (record.folder / "evaluations.jsonl").exists() else ""
+    assert main(["evaluate", f"run={record.folder}", *words]) == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Traceback" not in said
+    after = (record.folder / "evaluations.jsonl").read_text() if (record.folder / "evaluations.jsonl").exists() else ""
+    assert before == after
+
+
+def test_errors_go_into_the_json(record, tmp_path):
+    np.savez(tmp_path / "x.npz", arr_0=data_of(config_of(Run(record.folder))).split("test").x)
+    words = ["data=digits", "metric=[frechet_distance,inception_score]", "evaluation.second=null", "uncertainty=true"]
+    assert main(["evaluate", f"samples={tmp_path}/x.npz", *words, "groups=5", f"to={tmp_path}/x.json"]) == 0
+    ((_, scores),) = json.loads((tmp_path / "x.json").read_text()).items()
+    fid, score = scores["fid_digits_450_train"], scores["inception_score_digits_450_train"]
+    assert fid["uncertainty"]["reals"] > 0
+    assert fid["uncertainty"]["fakes"] > 0
+    assert score["uncertainty"]["reals"] is None  # it knows no reals

@@ -71,6 +71,15 @@ def test_labelled_samples_come_in_an_order_of_no_meaning_and_keep_their_labels(t
     assert torch.equal(one.x, two.x)
 
 
+def test_a_class_folder_and_an_npz_of_the_same_samples_are_one_set(tmp_path):
+    array, y = images(40), np.arange(40) % 4
+    there = folder(tmp_path / "f", array, [f"{c}/{i:03d}.png" for i, c in enumerate(y)])
+    shuffled = np.random.default_rng(1).permutation(40)
+    one, two = read(there, GREY), read(npz(tmp_path / "x.npz", arr_0=array[shuffled], y=y[shuffled]), GREY)
+    assert torch.equal(one.x, two.x)
+    assert torch.equal(one.y, two.y)
+
+
 def test_points_come_from_an_npz_of_floats(tmp_path):
     array = np.random.default_rng(0).normal(size=(7, 2))
     split = read(npz(tmp_path / "x.npz", arr_0=array), (2,))
@@ -130,7 +139,7 @@ def half(place):
         (lambda p: p, GREY, "no such folder, zip or npz"),
         (empty, GREY, "holds no images"),
         (sixteen_bits, GREY, "more than 8 bits"),
-        (other_sizes, GREY, "different sizes"),
+        (other_sizes, GREY, "Bring all samples to 6x6 first"),
         (lambda p: folder(p, images()), (1, 8, 8), "6x6, and the data are 8x8"),
         (lambda p: folder(p, images()), (2,), "pictures cannot be held against"),
         (half, GREY, "cannot be read"),

@@ -64,6 +64,28 @@ def test_a_moved_distance_is_the_mean_over_what_overlaps():
     assert neighbours(x, y, shift=2).distance.item() == pytest.approx(expected**0.5)
 
 
+def test_moved_neighbours_are_those_of_a_search_by_hand():
+    x, y = normal(0, 5, 1, 6, 7), normal(1, 40, 1, 6, 7)
+
+    def distance(a, b):
+        squares = []
+        for dy in range(-2, 3):
+            for dx in range(-2, 3):
+                for one in (a, a.flip(-1)):
+                    pairs = [
+                        (one[0, i, j], b[0, i + dy, j + dx])
+                        for i in range(max(0, -dy), min(6, 6 - dy))
+                        for j in range(max(0, -dx), min(7, 7 - dx))
+                    ]
+                    squares.append(sum((u - v).item() ** 2 for u, v in pairs) / len(pairs))
+        return min(squares) ** 0.5
+
+    by_hand = torch.tensor([[distance(a, b) for b in y] for a in x])
+    found = neighbours(x, y, 10, shift=2, flip=True)
+    assert found.index.equal(by_hand.argsort(1)[:, :10])
+    assert found.distance.float().allclose(by_hand.sort(1).values[:, :10], rtol=1e-4)
+
+
 def test_exact_copies_have_ratio_and_authenticity_zero_and_half_of_them_half():
     train, held, fresh = normal(0, 300, 20), normal(1, 300, 20), normal(2, 200, 20)
     samples = torch.cat([train[:100], fresh[:100]])

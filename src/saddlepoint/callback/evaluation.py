@@ -58,7 +58,7 @@ class Evaluation(pl.Callback):
         self.latest = scores(cast(Evaluator, self.evaluator), game, data, self.average, self.batch_norm)
         self.measured_at = game.images
         choosing = self.selection(game, data)
-        if choosing is not None and self.improves(choosing):
+        if choosing is not None and game.images and self.improves(choosing):  # nobody keeps an untrained one
             self.best, self.best_at = choosing, game.images
         return row(self.latest) | (row({choosing.contract.key: choosing}) if choosing is not None else {})
 
@@ -103,9 +103,14 @@ def scores(
 ) -> dict[str, Score]:
     """The evaluator's scores of the game's generator against `data`, of samples from the stream of that name."""
     averaged = average and game.generator.average is not None
-    statistics = "running" if batch_norm == "running" else f"batch of {evaluator.batch}"
     sample = sampler(game, average, batch_norm, stream)
-    return evaluator(sample, data, weights="averaged" if averaged else "raw", batch_norm=statistics)
+    weights, told = "averaged" if averaged else "raw", statistics(batch_norm, evaluator.batch)
+    return evaluator(sample, data, weights, told)
+
+
+def statistics(batch_norm: str, batch: int) -> str:
+    """What a contract says of batch norm: a batch's own statistics depend on how many it holds."""
+    return batch_norm if batch_norm == "running" else f"batch of {batch}"
 
 
 def sampler(

@@ -65,7 +65,7 @@ def build(config: DictConfig, say: Say = lambda line: None, progress: Meter | No
     evaluator = evaluator_of(config, data, say, progress)
     if evaluator is None:
         return Experiment(config, data, game, None)
-    selector, second = selector_of(config, data, evaluator), second_of(config, data, say, progress)
+    selector, second = selector_of(config, data, evaluator, say), second_of(config, data, say, progress)
     return Experiment(config, data, game, evaluator, selector, second)
 
 
@@ -240,11 +240,16 @@ def evaluator_of(
     return evaluator if evaluator.metrics else None
 
 
-def selector_of(config: DictConfig, data: Any, evaluator: Evaluator) -> Evaluator | None:
+def selector_of(config: DictConfig, data: Any, evaluator: Evaluator, say: Say = lambda line: None) -> Evaluator | None:
     """What decides which checkpoint is best: the first metric, on reals that are not reported on, by the same ruler."""
     settings = config.evaluation.get("selection") or {}
     split = settings.get("split")
     if split is None:
+        return None
+    if split == config.evaluation.split:
+        say(
+            f"no best checkpoint: {split} is the split that is reported; choose by another, evaluation.selection.split="
+        )
         return None
     n = settings.get("n") or min(SELECTING, data.describe()["sizes"][split])
     first = next(iter(evaluator.metrics))

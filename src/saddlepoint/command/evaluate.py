@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from saddlepoint.callback.evaluation import sampler, scores
+from saddlepoint.callback.evaluation import sampler, scores, statistics
 from saddlepoint.command import why
 from saddlepoint.command.build import (
     config_of,
@@ -37,13 +37,20 @@ from saddlepoint.metric.evaluator import Evaluator
 from saddlepoint.metric.extractor import Features
 from saddlepoint.metric.statistics import Statistics, scores_against
 from saddlepoint.metric.statistics import read as read_statistics
-from saddlepoint.metric.uncertainty import generations, uncertainty
+from saddlepoint.metric.uncertainty import FEWEST, generations, uncertainty
 from saddlepoint.record.provenance import now
 from saddlepoint.record.run import Run, write
 from saddlepoint.record.snapshot import every
 
 Scores = dict[str, Score]
 Spreads = dict[str, Spread]  # by score
+
+
+class Found(NamedTuple):
+    """What was measured of one moment or set."""
+
+    scores: Scores
+    spread: Spreads
 
 
 class Care(NamedTuple):
@@ -116,9 +123,8 @@ class Measuring:
             return scores(evaluator, source.game, self.data, source.average, source.batch_norm, stream)
         _, weights = source.game.drawn_from(source.average)
         n = evaluator.size(self.data)
-        return scores_against(
-            evaluator, source.batches(evaluator, n), n, self.reference, "samples", weights, source.batch_norm
-        )
+        told = statistics(source.batch_norm, evaluator.batch)
+        return scores_against(evaluator, source.batches(evaluator, n), n, self.reference, "samples", weights, told)
 
     def _spread(self, evaluator: Evaluator, source: Source, first: Scores, care: Care) -> Spreads:
         """Of each score: its spread over fresh generations, and its standard error over the reals."""
@@ -146,13 +152,14 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     if config.against is not None:
         if config.run is None or config.samples is not None:
             raise Mistake("against=... compares two runs: say run=<one> against=<the other>")
-        why.why(config.run, config.against, rest, config_dir, console)
+        if config.to is not None or config.uncertainty or config.reference is not None or config.at == "all":
+            raise Mistake(
+                "against=... prints what moved a score at one moment: leave out to, uncertainty and reference"
+            )
+        why.why(config.run, config.against, rest, config_dir, console, config.at)
         return 0
     care = Care(config.generations, config.groups) if config.uncertainty else None
-    found = evaluate(config.run, config.at, rest, config_dir, console, config.samples, care, config.reference)
-    if config.to is not None:
-        plain = {whose: {key: score.to_dict() for key, score in own.items()} for whose, own in found.items()}
-        write(Path(config.to), json.dumps(plain, indent=2) + "\n")
+    evaluate(config.run, config.at, rest, config_dir, console, config.samples, care, config.reference, config.to)
     return 0
 
 
@@ -165,18 +172,19 @@ def evaluate(
     samples: str | Path | None = None,
     care: Care | None = None,
     reference: str | Path | None = None,
+    to: str | Path | None = None,
 ) -> dict[str, Scores]:
     """The scores of `samples`, or of a run at `at`, by what was measured; printed with their contracts.
 
     A run's are added to its evaluations.jsonl.  Samples are measured by the protocol of `run`, or of what `overrides`
     compose: data=mnist.  `care` asks for standard errors too, which take minutes where the scores take seconds.
-    `reference` is a file of somebody's mean and covariance, in the place of the data's own reals.  Raises Mistake where
-    the run, the checkpoint, the samples or an extractor is missing.
+    `reference` is a file of somebody's mean and covariance, in the place of the data's own reals; `to` a .json for the
+    scores, their contracts and errors.  Raises Mistake where the run, the checkpoint, the samples or an extractor is
+    missing, and where nothing could be measured.
     """
     console = console or Console(stderr=True)
     say = speaker(console)
-    if care is not None and reference is not None:
-        raise Mistake("uncertainty=true leaves out reals in turn, and reference=... holds none: choose one of the two")
+    _look_at(at, samples, care, reference, to)
     statistics = None if reference is None else read_statistics(reference)
     config = _config(run, samples, overrides, config_dir, say)
     check(config)
@@ -185,13 +193,55 @@ def evaluate(
     # statistics are of one ruler's features
     measuring = Measuring(data, rulers if statistics is None else rulers[:1], console, care, statistics)
     if samples is None:
-        return _moments(Run(str(run)), at, config, measuring, overrides)
-    split = read(samples, data.shape, say)
-    found, spread = measuring.samples(split)
-    for evaluator in rulers:
+        found = _moments(Run(str(run)), at, config, measuring, overrides)
+    else:
+        found = _set(read(samples, data.shape, say), str(samples), measuring)
+    if to is not None:
+        plain = {whose: {key: _plain(key, own) for key in own.scores} for whose, own in found.items()}
+        write(Path(to), json.dumps(plain, indent=2) + "\n")
+    return {whose: own.scores for whose, own in found.items()}
+
+
+def _look_at(
+    at: str | int, samples: str | Path | None, care: Care | None, reference: str | Path | None, to: str | Path | None
+) -> None:
+    """Raises Mistake for what cannot be, before hours are spent."""
+    if care is not None:
+        if care.generations < FEWEST and samples is None:
+            raise Mistake(f"generations={care.generations} do not show how far a score spreads: at least {FEWEST}")
+        if care.groups < 2:
+            raise Mistake(f"groups={care.groups}: a jackknife leaves out one group of several")
+        if reference is not None:
+            raise Mistake("uncertainty=true leaves out reals in turn, and reference=... holds none: choose one of them")
+        if at == "all":
+            raise Mistake("uncertainty=true takes one moment: at=last, at=best or the images of a snapshot")
+    if samples is not None and at != "last":
+        raise Mistake(f"samples=... are as they are: at={at} is for a run")
+    if to is not None and not (Path(to).suffix == ".json" and Path(to).absolute().parent.is_dir()):
+        raise Mistake(f"to={to}: a file that ends in .json, in a folder that is there")
+
+
+def _set(split: Split, name: str, measuring: Measuring) -> dict[str, Found]:
+    """The scores of a stored set, shown."""
+    found = Found(*measuring.samples(split))
+    _something(found)
+    for evaluator in measuring.rulers:
         evaluator.n = len(split)  # the anchors are as many: a distance falls with n
-    _show([*measured("samples", found, measuring.anchors(), spread), *details(found)], console)
-    return {str(samples): found}
+    _show([*measured("samples", found.scores, measuring.anchors(), found.spread), *details(found.scores)],
+          measuring.console)  # fmt: skip
+    return {name: found}
+
+
+def _something(found: Found) -> None:
+    """Raises Mistake where there is no score."""
+    if not found.scores:
+        raise Mistake("nothing was measured: every metric was left out, as said above")
+
+
+def _plain(key: str, found: Found) -> dict[str, Any]:
+    """One score, its contract, and its errors where they were measured, ready for JSON."""
+    errors = {"uncertainty": found.spread[key]._asdict()} if key in found.spread else {}
+    return {**found.scores[key].to_dict(), **errors}
 
 
 def _config(
@@ -216,14 +266,17 @@ def _rulers(config: DictConfig, data: Any, console: Console) -> list[Evaluator]:
     say, progress = speaker(console), Meter(console)
     evaluator = evaluator_of(config, data, say, progress)
     if evaluator is None:
-        raise Mistake("nothing can measure these data: name an extractor, evaluation.extractor=inception for one")
+        raise Mistake(
+            "nothing can be measured: no metric fits these data and this extractor.\n"
+            "Choose others: metric=[frechet_distance], evaluation.extractor=identity (points), inception (images)"
+        )
     second = second_of(config, data, say, progress)
     return [evaluator] if second is None else [evaluator, second]
 
 
 def _moments(
     run: Run, at: str | int, config: DictConfig, measuring: Measuring, overrides: Sequence[str]
-) -> dict[str, Scores]:
+) -> dict[str, Found]:
     """The scores of a run at one moment, or at every snapshot, by images; each written down as soon as it is there."""
     console = measuring.console
     game = game_of(config)
@@ -235,11 +288,13 @@ def _moments(
     if at == "all" and not source.average and game.generator.average is not None:
         raise Mistake("snapshots hold averaged weights: evaluation.average=false finds nothing in them")
     anchors = measuring.anchors()
-    found: dict[str, Scores] = {}
+    found: dict[str, Found] = {}
     for moment in moments:
         put(game, run, moment, speaker(console))
         game.to(device_of(config))
-        own, spread = measuring.generator(source)
+        both = Found(*measuring.generator(source))
+        _something(both)
+        own, spread = both
         row: dict[str, Any] = {
             "evaluated": now(),
             "at": moment,
@@ -251,12 +306,13 @@ def _moments(
             care = measuring.care._asdict()
             row["uncertainty"] = {"care": care, **{key: one._asdict() for key, one in spread.items()}}
         run.append("evaluations.jsonl", row)
-        found[str(game.images)] = own
+        found[str(game.images)] = both
         if at != "all":
             title = f"{run.folder}, {moment}, {game.images:,} images"
             _show([*measured(title, own, anchors, spread), *details(own)], console)
     if at == "all":
-        _show(over_the_run(f"{run.folder}, every snapshot", found, anchors), console)
+        every_score = {images: both.scores for images, both in found.items()}
+        _show(over_the_run(f"{run.folder}, every snapshot", every_score, anchors), console)
     return found
 
 

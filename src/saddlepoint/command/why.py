@@ -22,10 +22,10 @@ from saddlepoint.command.build import config_of, data_of, device_of, evaluator_o
 from saddlepoint.command.check import check
 from saddlepoint.command.terminal import Meter, speaker
 from saddlepoint.error import Mistake
-from saddlepoint.metric.contract import Score, comparable, differences
+from saddlepoint.metric.contract import Contract, Score, comparable, difference, differences
 from saddlepoint.record.run import Run
 
-FACTORS = ("n", "split", "extractor", "weights", "resizer", "average", "batch_norm", "batch", "seed", "reference")
+FACTORS = ("n", "split", "extractor", "weights", "resizer", "average", "batch_norm", "batch", "seed", "metric")
 Measured = dict[str, float]  # by metric
 
 
@@ -35,14 +35,16 @@ def why(
     overrides: Sequence[str] = (),
     config_dir: str | Path | None = None,
     console: Console | None = None,
+    at: str | int = "last",
 ) -> list[tuple[str, Measured]]:
     """Each measurement and its scores by metric, in order; printed with what moved each score by how much.
 
-    `overrides` are for both runs.  Raises Mistake where the runs' data differ.
+    `overrides` and the moment `at` are for both runs.  Raises Mistake where the runs' data differ, and where no
+    protocol is common to both.
     """
     console = console or Console(stderr=True)
     say = speaker(console)
-    ours, theirs = (_Side(Run(folder), overrides, config_dir, say, Meter(console)) for folder in (run, against))
+    ours, theirs = (_Side(Run(folder), overrides, config_dir, say, Meter(console), at) for folder in (run, against))
     if (one := ours.data.split("train").sha256) != (two := theirs.data.split("train").sha256):
         raise Mistake(
             f"{run} and {against} were trained on different data (train split {one[:8]} and {two[:8]}): no protocol "
@@ -50,18 +52,17 @@ def why(
         )
     say(f"a: {run}\nb: {against}\n{_verdict(ours, theirs)}")
     steps = [("a, as it was measured", ours.measured({}))]
-    factors = {
-        name: value
-        for name in FACTORS
-        if (value := theirs.config.evaluation.get(name)) != ours.config.evaluation.get(name)
-    }
+    factors = {name: value for name in FACTORS if (value := theirs.told(name)) != ours.told(name)}
     for name, value in factors.items():
-        steps.append(
-            (f"a, {name} {_told(ours.config.evaluation.get(name))} -> {_told(value)}", ours.measured({name: value}))
-        )
+        told = "the metrics' settings" if name == "metric" else f"{name} {_told(ours.told(name))} -> {_told(value)}"
+        steps.append((f"a, {told}", ours.measured({name: value})))
     if len(factors) > 1:
         steps.append(("a, measured as b in all of it", ours.measured(factors)))
+    last = ours.contracts
     steps.append(("b, as it was measured", theirs.measured({})))
+    for metric in last.keys() & theirs.contracts.keys():
+        if (field := difference(last[metric], theirs.contracts[metric])) is not None:
+            raise Mistake(f"{metric}: no protocol is common to both runs, they still differ in {field}")
     console.print(_table(steps, len(factors)))
     return steps
 
@@ -76,26 +77,37 @@ class _Side:
         config_dir: str | Path | None,
         say: Callable[[str], None],
         progress: Meter,
+        at: str | int,
     ) -> None:
         self.run, self.say, self.progress = run, say, progress
+        self.contracts: dict[str, Contract] = {}  # of what was measured last, by metric
         self.config = config_of(run, overrides, say, config_dir)
         check(self.config)
         self.data = data_of(self.config)
         self.game = game_of(self.config)
         set_threads(self.config, self.game)
-        put(self.game, run, "last", say)
+        put(self.game, run, at, say)
         self.game.to(device_of(self.config))
+
+    def told(self, name: str) -> Any:
+        """What this run's protocol says of a factor, plain."""
+        if name == "average":  # whose weights are drawn from: a run without an average has raw ones, whatever is asked
+            return self.game.drawn_from(self.config.evaluation.average)[1] == "averaged"
+        value = self.config.metric if name == "metric" else self.config.evaluation.get(name)
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
     def measured(self, factors: Mapping[str, Any]) -> Measured:
         """Scores by metric, under this run's protocol but for `factors`."""
         config = copy.deepcopy(self.config)
         for name, value in factors.items():
-            OmegaConf.update(config, f"evaluation.{name}", value, merge=False, force_add=True)
+            key = name if name == "metric" else f"evaluation.{name}"
+            OmegaConf.update(config, key, value, merge=False, force_add=True)
         evaluator = evaluator_of(config, self.data, self.say, self.progress)
         if evaluator is None:
             raise Mistake(f"nothing can measure {self.run.folder}: name an extractor, evaluation.extractor=...")
         settings = config.evaluation
         found = scores(evaluator, self.game, self.data, settings.average, settings.get("batch_norm", "running"))
+        self.contracts = {score.contract.metric: score.contract for score in found.values()}
         return {score.contract.metric: score.value for score in found.values()}
 
     @property

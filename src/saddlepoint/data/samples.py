@@ -5,14 +5,16 @@ samples, arr_0 or any one name, uint8 [N, H, W, C], [N, C, H, W] or [N, H, W], o
 int [N], in arr_1, y or labels.
 
 Samples with classes are usually stored class by class, and a score over parts (the Inception score's) would see few
-classes in each: they are put into a fixed order of no meaning.  Others keep the order that they have.
+classes in each: they are put into the order of their contents' sha256.  Others keep the order that they have.
 """
 
 from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,6 @@ from saddlepoint.data.data import Split
 from saddlepoint.data.image_folder import Files, ImageFolder
 from saddlepoint.data.picture import mode
 from saddlepoint.error import Mistake
-from saddlepoint.stream import Stream
 
 Say = Callable[[str], None]
 LABELS = ("arr_1", "y", "labels")
@@ -44,8 +45,9 @@ def read(path: str | Path, shape: tuple[int, ...], say: Say = lambda line: None)
     split = _array(place, shape) if place.suffix.lower() == ".npz" else _images(place, shape, say)
     if split.y is None:
         return split
-    order = torch.randperm(len(split), generator=Stream(0, "samples").generator)
-    x, y = split[order]
+    # by content, not by place: a class folder and an npz of the same samples are one set
+    keys = [sha256(row.numpy().tobytes()).digest() for row in split.x]
+    x, y = split[torch.tensor(sorted(range(len(keys)), key=keys.__getitem__))]
     return Split("samples", x, y, split.classes)
 
 
@@ -53,14 +55,16 @@ def _images(place: Path, shape: tuple[int, ...], say: Say) -> Split:
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise Mistake(f"{place}: pictures cannot be held against data of shape {list(shape)}; bring an .npz.")
     channels, _, edge = shape
-    data = ImageFolder(place, channels=channels)  # the first picture is read: it must be square
+    with _own_advice(edge):
+        data = ImageFolder(place, channels=channels)  # the first picture is read: it must be square
     found = data.listing
     if data.shape != tuple(shape):
         raise Mistake(
             f"{found.where(found.names[0])} is {data.shape[1]}x{data.shape[2]}, and the data are {edge}x{edge}: resize "
             "the samples as the data were, or name the data that they were trained on."
         )
-    modes = Counter(mode(found, name, edge) for name in found.names)
+    with _own_advice(edge):
+        modes = Counter(mode(found, name, edge) for name in found.names)
     for kind, number in modes.items():
         for line in _treatment(kind, channels):
             say(f"{place}: {number:,} of {len(found.names):,}: {line}.")
@@ -70,15 +74,29 @@ def _images(place: Path, shape: tuple[int, ...], say: Say) -> Split:
     return files.held() if len(files) * channels * edge**2 <= data.memory or found.labels else files
 
 
+@contextmanager
+def _own_advice(edge: int) -> Iterator[None]:
+    """A folder to train on can be cropped and resized on the way; samples are measured as they are."""
+    try:
+        yield
+    except Mistake as mistake:
+        what, said, _ = str(mistake).partition("Say data.size=")
+        if not said:
+            raise
+        raise Mistake(f"{what.strip()}\nBring all samples to {edge}x{edge} first, as the data were.") from None
+
+
 def _treatment(kind: str, channels: int) -> list[str]:
     """What is done to images of this mode."""
     plain, transparent = kind.removesuffix("+transparency"), kind.endswith("+transparency")
+    if plain[0] in "IF":
+        return []  # of more than 8 bits: refused when it is read
     lines = ["transparent parts are laid over white"] if transparent else []
     grey = plain in ("1", "L", "LA")
-    if (grey and channels == 3) or (not grey and channels == 1):
+    if (grey and channels == 3) or (plain in ("RGB", "RGBA") and channels == 1):
         lines.append(DONE[("L" if grey else "RGB"), channels])
-    if plain in ("P", "CMYK", "YCbCr", "HSV", "LAB"):
-        lines.append(f"{plain} images are converted")
+    if not grey and plain not in ("RGB", "RGBA"):
+        lines.append(f"{plain} images are converted to {'grey' if channels == 1 else 'RGB'}")
     return lines
 
 

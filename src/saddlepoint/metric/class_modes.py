@@ -37,6 +37,7 @@ def class_counts(logits: Tensor) -> Tensor:
 class ClassModes(Measure):
     """The classes that the fakes reach, as the extractor sees them."""
 
+    one_reference = True
     needs_logits: ClassVar[bool] = True
 
     def __init__(self, against: str = "uniform") -> None:

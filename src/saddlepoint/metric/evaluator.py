@@ -125,7 +125,7 @@ class Evaluator:
         """The metrics of these features, by metric, without contracts; reals None: those of `split`, cached."""
         with self._apart():
             n, n_real = len(fakes.features), len(split) if reals is None else len(reals.features)
-            metrics = self._measurable(n_real, n, fakes.y is not None)
+            metrics = self._measurable(n_real, n, fakes.y is not None, quiet=reals is not None)
             if reals is None:
                 self._refer(metrics, split, n)
             else:
@@ -150,7 +150,7 @@ class Evaluator:
                     sets = anchor_sets(split, held, data.classes, n, self.batch, self.seed, self._features)
                     for name, size, features in sets:
                         found[name] = self._scores(features, size, split, "none", "none", shared)
-                for name, metric in self._measurable(len(split), n, labelled=True).items():
+                for name, metric in self._measurable(len(split), n, labelled=True, quiet=True).items():
                     for which, value in metric.anchors(n).items():
                         scored = self._scored({name: metric.resulting(value)}, split, n, "none", "none")
                         found[which] = found.get(which, {}) | scored
@@ -159,6 +159,7 @@ class Evaluator:
             about = {
                 "anchors": VERSION,
                 "held": [part.sha256 for part in held],
+                "own": {name: metric.anchor_settings() for name, metric in self.metrics.items()},
                 "contracts": [self._contract(name, name, split, n, "none", "none").to_dict() for name in self.metrics],
             }
             kept = self.cache.record("anchors", about, measured)
@@ -204,19 +205,20 @@ class Evaluator:
             metric.reset()
         return found
 
-    def _measurable(self, n_real: int, n_fake: int, labelled: bool) -> dict[str, Measure]:
-        """The metrics that such data and numbers suffice for; of the others a word is said, once."""
+    def _measurable(self, n_real: int, n_fake: int, labelled: bool, quiet: bool = False) -> dict[str, Measure]:
+        """The metrics that such data and numbers suffice for; unless `quiet`, a word is said of the others, once."""
         kept = {}
         for name, metric in self.metrics.items():
             obstacle = self._unfit.get(name) or metric.obstacle(n_real, n_fake)
             if not obstacle and metric.needs_labels and not labelled:
                 obstacle = "it needs the class that each sample was asked for, and these samples have none"
-            if obstacle:
-                self._say_once(f"{name} is left out: {obstacle}.")
-                continue
-            kept[name] = metric
-            if caution := metric.caution(n_real, n_fake, self.extractor.dim):
-                self._say_once(f"{name}: {caution}.")
+            line = f"{name} is left out: {obstacle}." if obstacle else None
+            if not obstacle:
+                kept[name] = metric
+                caution = metric.caution(n_real, n_fake, self.extractor.dim)
+                line = f"{name}: {caution}." if caution else None
+            if line and not quiet:
+                self._say_once(line)
         return kept
 
     def _say_once(self, line: str) -> None:
@@ -282,6 +284,7 @@ class Evaluator:
         return {
             "metric": f"{type(metric).__module__}.{type(metric).__qualname__}",
             "settings": metric.settings(len(split), n),
+            "n_fake": None if metric.one_reference else n,
             "version": VERSION,
             "data": split.sha256,
             "resolution": times(_row(split).shape),

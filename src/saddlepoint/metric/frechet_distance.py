@@ -101,6 +101,7 @@ class Moments(NamedTuple):
 class FrechetDistance(Measure):
     """The Frechet distance of features, from moments that join over batches and ranks."""
 
+    one_reference = True
     higher_is_better = False
 
     def __init__(self) -> None:

@@ -25,6 +25,7 @@ WEIGHT = "network."  # before the names of the reference's weights
 class GanTest(ClassifierMeasure):
     """The accuracy on fakes of the data's recipe, trained on the train split."""
 
+    one_reference = True
     needs_reals = True  # not for the reals, which are the train split's always, but for a reference kept in the cache
 
     def __init__(self, epochs: int | None = None, seed: int = 0) -> None:
@@ -54,6 +55,9 @@ class GanTest(ClassifierMeasure):
     def refer(self, reference: Mapping[str, Tensor] | None) -> None:
         super().refer(reference)
         self._kept = dict(reference or self._kept)
+
+    def anchor_settings(self) -> dict[str, Any]:
+        return {"seed": self.seed}
 
     def anchors(self, n: int) -> dict[str, Any]:
         """So many test images in the place of the fakes; all of them where there are no more."""

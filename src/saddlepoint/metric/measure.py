@@ -35,6 +35,7 @@ class Measure(Metric):
     needs_labels: ClassVar[bool] = False  # of the fakes: the class that each was asked for
     needs_reals: ClassVar[bool] = True
     accuracy: float | None = None  # of the extractor on real test samples, in [0, 1], where it is known: set for it
+    one_reference: ClassVar[bool] = False  # whether `reference` is the same whatever the number of fakes
     anchored: ClassVar[bool] = True  # whether the anchors' sets are measured too; False where a set takes minutes
 
     def __init__(self) -> None:
@@ -94,6 +95,10 @@ class Measure(Metric):
         moved = {name: value.to(self.device) for name, value in (reference or {}).items()}
         self._reference = moved or None
         self._computed = None
+
+    def anchor_settings(self) -> dict[str, Any]:
+        """What its own anchors depend on beside `settings`, plain."""
+        return {}
 
     def anchors(self, n: int) -> dict[str, Any]:
         """Anchors of this metric's own, {set: what `compute` would give for it}, beside those that all metrics share.

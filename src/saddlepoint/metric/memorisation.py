@@ -79,7 +79,8 @@ def neighbours(
         raise ValueError(f"no neighbours: {len(y)} to look among")
     windows = list(_windows(x.shape[2:], shift)) if x.dim() == 4 else [(..., ...)]
     mirrored = flip and x.dim() == 4
-    centre = y.mean(0)
+    # what every move leaves as it is: a mean image would be taken off one place and added in another
+    centre = y.mean((0, 2, 3)).view(-1, 1, 1) if x.dim() == 4 else y.mean(0)
     found = []
     for number, part in enumerate((x - centre).split(rows := max(1, ENTRIES // len(y)))):
         turned = [part, (x[number * rows :][: len(part)].flip(-1) - centre)] if mirrored else [part]

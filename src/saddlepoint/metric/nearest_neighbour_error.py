@@ -59,6 +59,9 @@ class NearestNeighbourError(LabelledMeasure):
             "distance": "euclidean, pixels",
         }
 
+    def anchor_settings(self) -> dict[str, Any]:
+        return {"seed": self.seed}
+
     def anchors(self, n: int) -> dict[str, Any]:
         """As many training samples as there are fakes, and all of them."""
         train = self._parts["train"]

@@ -119,6 +119,9 @@ class Parzen(Measure):
             return None
         return f"published figures have {PUBLISHED:,} centres, and these {n_fake:,} give another number"
 
+    def anchor_settings(self) -> dict[str, Any]:
+        return {"centroids": self.centroids}
+
     def anchors(self, n: int) -> dict[str, Any]:
         """So many training samples as centres, or all, and as many centroids of all of them, fewer than they are."""
         train = self._parts["train"]

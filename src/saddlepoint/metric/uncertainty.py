@@ -21,6 +21,7 @@ from torch import Tensor
 from saddlepoint.error import Mistake
 from saddlepoint.metric.evaluator import Evaluator
 from saddlepoint.metric.extractor import Features
+from saddlepoint.metric.measure import named
 from saddlepoint.metric.reals import Split
 from saddlepoint.stream import Stream
 
@@ -86,8 +87,9 @@ def steady(values: Values, errors: Mapping[str, float], n: int, groups: int = 20
     read = [values(torch.randperm(n, generator=stream)) for _ in range(ORDERS)]
     kept = {}
     for name in (name for name in errors if all(name in one for one in read)):
-        draws = torch.tensor([float(one[name]) for one in read], dtype=torch.float64).var().item()
-        if (groups - 1) * draws <= errors[name] ** 2 / 4:
+        column = torch.tensor([float(one[name]) for one in read], dtype=torch.float64)
+        rounding = (1e-9 * column.abs().max().item()) ** 2  # of the same sums in another order
+        if (groups - 1) * column.var().item() <= max(errors[name] ** 2 / 4, rounding):
             kept[name] = errors[name]
     return kept
 
@@ -124,13 +126,20 @@ def uncertainty(
     if folder:
         also, of_fakes = _errors(lambda keep: scores(fakes.at(keep), reals), n_fake, groups, seed)
         names |= also
+    alone = {
+        named(name, suffix)
+        for name, metric in evaluator.metrics.items()
+        for suffix in metric.directions()
+        if not metric.needs_reals
+    }  # other reals would not move these
     for name in sorted(names):
-        sides = [("reals", of_reals)] + [("fakes", of_fakes)] * folder
+        sides = [("reals", of_reals)] * (name not in alone) + [("fakes", of_fakes)] * folder
         if lacking := [side for side, errors in sides if name not in errors]:
             evaluator.say(
-                f"{name} has no standard error over {' and '.join(lacking)}: it reads some of them by draws of its own."
+                f"{name} has no standard error over {' and '.join(lacking)}: it draws some of them, reads them in "
+                "order, or is not to be had with some left out."
             )
-    return {name: Spread(of_reals.get(name), of_fakes.get(name)) for name in sorted(names)}
+    return {name: Spread(None if name in alone else of_reals.get(name), of_fakes.get(name)) for name in sorted(names)}
 
 
 def _errors(values: Values, n: int, groups: int, seed: int) -> tuple[set[str], dict[str, float]]:
