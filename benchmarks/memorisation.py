@@ -86,6 +86,7 @@ def main():
     parser.add_argument("--root", help="the folder that holds MNIST/raw; without it, digits")
     parser.add_argument("--repetitions", type=int, default=20, help="per cell of the table")
     parser.add_argument("--draws", type=int, default=200, help="of fresh samples, for the rate of false alarms")
+    parser.add_argument("--level", type=float, default=0.025, help="of the alarm")
     words = parser.parse_args()
     if words.root:
         name, splits, sizes, data = "mnist", ("train", "validation"), (500, 500, 1000), MNIST(words.root)
@@ -110,17 +111,17 @@ def main():
                 }
                 copies = {what: one._replace(sample_held=theirs[what]) for what, one in copies.items()}
                 for part in FRACTIONS:
-                    found = alarm(mixed(fair, copies, round(n * part)), n_train, n_held, seed=cut)
+                    found = alarm(mixed(fair, copies, round(n * part)), n_train, n_held, words.level, cut)
                     rings[kind, part].append(found.rings)
             if cut < words.draws:
-                false.append(alarm(fair, n_train, n_held, seed=cut).rings)
+                false.append(alarm(fair, n_train, n_held, words.level, cut).rings)
             if cut % 10 == 9:
                 print(f"# {cut + 1} cuts, {time.perf_counter() - began:.0f} s, {sum(false)} false", flush=True)
     except KeyboardInterrupt:
         print("# stopped: what was counted so far")
     done = len(rings["flip", FRACTIONS[-1]])
-    print(f"{name}: {n_train} trained on, {n_held} held out, {n} samples; {done} repetitions per cell")
-    print(f"it takes {least(n_train, n_held, n, min(n, n_held))} copies at least\n")
+    print(f"{name}: {n_train} trained on, {n_held} held out, {n} samples, level {words.level}, {done} times each")
+    print(f"it takes {least(n_train, n_held, n, min(n, n_held), words.level)} copies at least\n")
     print("| copies | " + " | ".join(f"{part:.0%} ({round(n * part)})" for part in FRACTIONS) + " |")
     print("|---" * (1 + len(FRACTIONS)) + "|")
     for kind in TRANSFORMS if done else ():

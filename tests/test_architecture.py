@@ -22,6 +22,7 @@ MAY_IMPORT = {  # downwards only; a package may always import itself
     "layer": LEAVES,
     "prior": LEAVES,
     "schedule": LEAVES,
+    "optimizer": LEAVES,
     "metric": LEAVES,
     "record": LEAVES,
     "data": LEAVES | {"turn"},
@@ -42,10 +43,10 @@ FORBIDDEN = {"utils", "util", "misc", "common", "helpers", "helper", "components
 
 # modules that the pieces of a group stand on: no piece themselves, so they have no yaml
 FOUNDATIONS = {
-    "data": {"data", "listing", "order", "picture", "samples"},
+    "data": {"data", "labelled", "listing", "order", "picture", "samples"},
     "prior": {"prior"},
     "architecture": {"discriminator"},
-    "layer": {"readout", "stack"},
+    "layer": {"readout", "shift", "stack"},
     "objective": set(),
     "regularizer": {"regularizer", "slope"},
     "game": {"average", "game", "player"},

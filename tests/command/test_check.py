@@ -164,3 +164,9 @@ def test_a_module_that_lacks_another_names_the_other(tmp_path: Path, monkeypatch
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(Mistake, match="needs_more needs the module not_installed_anywhere"):
         located("objective.generator", "needs_more.loss")
+
+
+def test_a_layer_without_a_place_is_refused_with_one() -> None:
+    with pytest.raises(Mistake, match=r"layer=minibatch_discrimination stands nowhere.*\+layer@architecture"):
+        check(compose(["layer=[minibatch_discrimination]"]))
+    check(compose(["+layer@architecture.discriminator.neck=minibatch_discrimination"]))

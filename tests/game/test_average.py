@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from play import batches, fit, game
-from saddlepoint.game.average import Average
+from saddlepoint.game.average import Average, CorrectedAverage
 from saddlepoint.objective import minimax
 from saddlepoint.schedule.step import Step
 
@@ -109,3 +109,68 @@ def test_any_player_may_keep_an_average(player):
 def test_an_unknown_way_to_statistics_is_refused():
     with pytest.raises(ValueError, match="averaged or reestimated"):
         Average(nn.Linear(1, 1), statistics="copied")
+
+
+# ------------------------------------------------------------------------------------------ corrected at its start
+
+
+def test_the_corrected_average_of_constant_weights_is_those_weights_exactly_at_every_turn():
+    torch.manual_seed(0)
+    start, network = nn.Linear(3, 4), nn.Linear(3, 4)
+    average = CorrectedAverage(start, rate=1e-4)  # what it was made from, before the first turn, has no part in it
+    for turn in range(1, 2001):
+        average.update(network, turn)
+        assert torch.equal(average.network.weight, network.weight), turn
+
+
+@pytest.mark.parametrize("rate", [1e-4, 0.01, 0.5, 1.0])
+def test_the_corrected_average_of_a_ramp_is_its_closed_form(rate):
+    """Weights t at turn t: a = sum over s <= t of rate q^(t - s) s = t - q (1 - q^t) / rate, with q = 1 - rate."""
+    network = nn.Linear(1, 1, bias=False).double()
+    average = CorrectedAverage(network, rate=rate)
+    for turn in range(1, 301):
+        nn.init.constant_(network.weight, turn)
+        average.update(network, 64 * turn)
+    q, t = 1 - rate, 300
+    expected = (t - q * (1 - q**t) / rate) / (1 - q**t)
+    assert average.network.weight.item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_corrected_average_is_the_one_that_starts_at_zero_over_what_it_lacks():
+    torch.manual_seed(0)
+    network, zero = nn.Linear(5, 1).double(), torch.zeros(1, 5, dtype=torch.float64)
+    average = CorrectedAverage(network, rate=1e-3)
+    for turn in range(1, 51):
+        nn.init.normal_(network.weight)
+        average.update(network, turn)
+        zero += 1e-3 * (network.weight.detach() - zero)
+        assert torch.allclose(average.network.weight, zero / (1 - (1 - 1e-3) ** turn), rtol=1e-9)
+    assert zero.abs().max() < 0.1 * average.network.weight.abs().max()  # the bias: a twentieth of it is there
+
+
+@pytest.mark.parametrize("player", ["d", "g"])
+def test_any_player_may_keep_a_corrected_average_and_it_goes_on_where_it_stopped(player):
+    def fresh():
+        torch.manual_seed(0)
+        return game(minimax, **{player: {"average": partial(CorrectedAverage, rate=0.3)}})
+
+    def kept(plays):
+        return (plays.discriminator if player == "d" else plays.generator).average
+
+    whole, half, rest = fresh(), fresh(), fresh()
+    fit(whole, batches(6))
+    fit(half, batches(6)[:3])
+    rest.load_state_dict(half.state_dict())
+    rest.streams["latent"].state = half.streams["latent"].state
+    rest.rounds, rest.images = half.rounds, half.images
+    assert kept(rest).turns == 3
+    fit(rest, batches(6)[3:])
+    assert kept(whole).turns == kept(rest).turns == 6
+    for name, value in kept(whole).network.state_dict().items():
+        assert torch.equal(value, kept(rest).network.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("rate", [0.0, -0.1, 1.5])
+def test_a_rate_that_makes_no_sense_is_refused(rate):
+    with pytest.raises(ValueError, match=f"rate={rate}"):
+        CorrectedAverage(nn.Linear(1, 1), rate=rate)

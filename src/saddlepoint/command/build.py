@@ -61,12 +61,24 @@ def build(config: DictConfig, say: Say = lambda line: None, progress: Meter | No
     check(config)
     data = data_of(config)
     game = game_of(config)
+    _labelled(game, data)
     set_threads(config, game)
     evaluator = evaluator_of(config, data, say, progress)
     if evaluator is None:
         return Experiment(config, data, game, None)
     selector, second = selector_of(config, data, evaluator, say), second_of(config, data, say, progress)
     return Experiment(config, data, game, evaluator, selector, second)
+
+
+def _labelled(game: Game, data: Any) -> None:
+    """Raises Mistake where a term learns from labelled images and the data give none: it would train on nothing."""
+    for name in game.players:
+        for term in game.player(name).terms.values():
+            if "labelled" in getattr(term, "sides", ()) and getattr(data, "labels", None) is None:
+                raise Mistake(
+                    f"{name}: a term learns from labelled images, and these data give none: data.labels=10 gives ten "
+                    "per class, where the data have classes"
+                )
 
 
 def load(run: str | Path, checkpoint: str = "last") -> Game:

@@ -33,6 +33,11 @@ COLUMNS = ("architecture", "objective", "regularizer", "optimizer")  # groups th
 def check(config: DictConfig) -> None:
     """Raises Mistake for a setting that reaches nothing: an unknown key, player or target, or a piece not chosen."""
     _look_at_players(config)
+    if names := (config.get("choice") or {}).get("layer"):
+        raise Mistake(
+            f"layer={names[0]} stands nowhere: a layer is put in a place, "
+            f"+layer@architecture.discriminator.neck={names[0]} for one (also generator.norm, discriminator.readout)"
+        )
     for group, depth in TERMS.items():
         for path, node in _at_depth(config.get(group), depth, group):
             _look_at_term(path, node, group)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def merged(
                 _refuse_clash(key, names, own)
                 words.append(f"{key}=[{','.join(map(repr, names))}]")
             pieces = _pieces(repository, command, words)
-            config = loader._compose_config_from_defaults_list(pieces, repository)
+            config = _composed(loader, pieces, repository)
         if listed := [group for group in groups if isinstance(config._get_node(group), ListConfig)]:
             raise ValueError(f"{listed[0]} is a list")
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError) as error:
@@ -81,6 +82,21 @@ def _pieces(repository: CachingConfigRepository, command: str, words: Sequence[s
     """Every yaml that a command line adds up to, in the order of merging."""
     parsed = OverridesParser.create().parse_overrides(list(words))
     return create_defaults_list(repository, command, parsed, prepend_hydra=False, skip_missing=False).defaults
+
+
+def _composed(loader: ConfigLoaderImpl, pieces: Sequence[ResultDefault], repository: CachingConfigRepository) -> Any:
+    """The pieces merged in order; one that is put in a place (layer@architecture.generator.norm) stands there alone.
+
+    Merged into what stood there it would inherit keys of another target: the momentum of the batch norm before it.
+    """
+    cuts = [i for i, piece in enumerate(pieces) if "@" in (piece.override_key or "")]
+    config: Any = OmegaConf.create()
+    for i, j in pairwise([0, *cuts, len(pieces)]):
+        place = pieces[i].package if i in cuts else None
+        if place and isinstance(OmegaConf.select(config, place), DictConfig):
+            OmegaConf.update(config, place, None)
+        config = OmegaConf.merge(config, loader._compose_config_from_defaults_list(list(pieces[i:j]), repository))
+    return config
 
 
 @contextmanager

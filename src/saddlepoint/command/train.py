@@ -132,6 +132,9 @@ def _play(run: Run, experiment: Experiment, start: str, console: Console, say: C
             if evaluation is not None and (state := found[1]["callbacks"].get(evaluation.state_key)):
                 evaluation.load_state_dict(state)
         final = _final(run, experiment, evaluation, [journal, tracker])
+        for observer in callbacks:
+            if (own := getattr(observer, "final", None)) is not None:
+                final |= own(game, data)
         run.update_summary(final=_plain({"": final})[""])
         status = "finished"
     except Diverged as mistake:

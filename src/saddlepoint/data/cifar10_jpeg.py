@@ -30,10 +30,22 @@ class CIFAR10JPEG(ImageFolder):
         extractor: str | None = "cifar10-jpeg",
         batch: int = 64,
         seed: int = 0,
+        labels: int | None = None,
+        label_seed: int = 0,
+        labelled_batch: int | None = None,
     ) -> None:
         self.root = Path(root).expanduser().absolute()
         super().__init__(
-            self.root / FILE, workers=workers, shape=shape, classes=classes, extractor=extractor, batch=batch, seed=seed
+            self.root / FILE,
+            workers=workers,
+            shape=shape,
+            classes=classes,
+            extractor=extractor,
+            batch=batch,
+            seed=seed,
+            labels=labels,
+            label_seed=label_seed,
+            labelled_batch=labelled_batch,
         )
 
     @property

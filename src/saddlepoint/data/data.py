@@ -7,13 +7,14 @@ change what is trained on: whoever starts again at position p sees what the firs
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from itertools import count
+from itertools import count, repeat
 from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
+from saddlepoint.data.labelled import drawn, positions
 from saddlepoint.data.order import Order
 from saddlepoint.error import Mistake
 from saddlepoint.pixel import to_float
@@ -69,7 +70,12 @@ class Split:
 
 
 class Data(LightningDataModule):
-    """A data set; a subclass says what is in it.  `seed` orders the stream, and never decides who is in a split."""
+    """A data set; a subclass says what is in it.  `seed` orders the stream, and never decides who is in a split.
+
+    labels          labelled training images per class, drawn by `label_seed`; None: no batch of their own is given
+    labelled_batch  how many of them beside each batch; None: as many as `batch`
+    All training images, with their classes, stay in the stream; labelled batches stand beside it and are not counted.
+    """
 
     name: str | None = "data"
     # the splits that are a random cut of one pool; () where none is: a test set that others drew is another population,
@@ -83,6 +89,9 @@ class Data(LightningDataModule):
         extractor: str | None = None,
         batch: int = 64,
         seed: int = 0,
+        labels: int | None = None,
+        label_seed: int = 0,
+        labelled_batch: int | None = None,
     ) -> None:
         super().__init__()
         self.shape = tuple(int(side) for side in shape)  # (C, H, W), or (D,) of points
@@ -91,6 +100,13 @@ class Data(LightningDataModule):
         if batch < 1:
             raise Mistake(f"batch is {batch}, and a batch holds at least one image.")
         self.batch, self.seed = batch, seed
+        if labels is not None and classes is None:
+            raise Mistake(f"data.labels={labels}: these data have no classes. Leave labels null, or bring some.")
+        for name, value in {"labels": labels, "labelled_batch": labelled_batch}.items():
+            if value is not None and (type(value) is not int or value < 1):
+                raise Mistake(f"data.{name}={value}: a whole number of at least 1, or null.")
+        self.labels, self.label_seed = labels, label_seed
+        self.labelled_batch = batch if labelled_batch is None else labelled_batch
         self._splits: Mapping[str, Split] = {}
 
     def splits(self) -> Mapping[str, Split]:
@@ -123,6 +139,7 @@ class Data(LightningDataModule):
     def describe(self) -> dict[str, Any]:
         """Plain facts for the provenance; sha256 is None for a split that is read from disk and was not yet hashed."""
         self.split("train")
+        few = {"labelled": self._few()} if self.labels is not None else {}
         return {
             "name": self.name,
             "shape": list(self.shape),
@@ -132,6 +149,29 @@ class Data(LightningDataModule):
                 name: split.sha256 if split.resident or "sha256" in vars(split) else None
                 for name, split in self._splits.items()
             },
+            **few,
+        }
+
+    @cached_property
+    def labelled(self) -> Tensor | None:
+        """The rows of the train split whose labels are given, int64 [classes x labels], class by class; None: none are.
+
+        Raises Mistake where a class has too few.
+        """
+        if self.labels is None or self.classes is None:
+            return None
+        train = self.split("train")
+        if train.y is None:
+            raise Mistake(f"data.labels={self.labels}: the training images of {self.name} have no classes.")
+        return drawn(train.y, self.classes, self.labels, self.label_seed)
+
+    def _few(self) -> dict[str, Any]:
+        """Which images are labelled: rows of the train split by class, as one line of text each."""
+        rows = [] if self.labelled is None else self.labelled.view(self.classes or 0, -1).tolist()
+        return {
+            "per_class": self.labels,
+            "label_seed": self.label_seed,
+            "rows": {str(label): " ".join(map(str, own)) for label, own in enumerate(rows)},
         }
 
     @property
@@ -147,7 +187,19 @@ class Data(LightningDataModule):
         order = Order(len(train), self.seed)
         firsts = count(start + rank * own, self.batch)
         selections = train.selections((order.indices(first, first + own) for first in firsts), self.device)
-        return (Batch(to_float(x), y) for x, y in selections)
+        beside = self._beside(start, rank, world)
+        return (Batch(to_float(x), y, labelled) for (x, y), labelled in zip(selections, beside, strict=False))
+
+    def _beside(self, start: int, rank: int, world: int) -> Iterator[tuple[Tensor, Tensor] | None]:
+        """This rank's labelled batches, for ever; None each time without labels."""
+        if self.labelled is None:
+            return repeat(None)
+        if self.labelled_batch % world:
+            raise Mistake(f"data.labelled_batch={self.labelled_batch} does not divide among {world} devices.")
+        x, y = self.split("train")[self.labelled]  # few: held in memory, whatever the split does
+        where = positions(len(x), self.batch, self.labelled_batch, self.seed, start, rank, world)
+        chosen = Split("labelled", x, y, self.classes).selections(where, self.device)
+        return ((to_float(own), classes) for own, classes in chosen if classes is not None)
 
     def train_dataloader(self) -> Iterable[Batch]:
         """The stream from the image that the game has reached, taken up anew whenever it is iterated over."""

@@ -10,6 +10,7 @@ train, validation and test are three successive stretches.  All splits share the
 
 from collections.abc import Iterable
 from hashlib import sha256
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,8 +32,9 @@ class Digits(Data):
         extractor: str | None = "digits",
         batch: int = 64,
         seed: int = 0,
+        **labelled: Any,
     ) -> None:
-        super().__init__(shape, classes, extractor, batch, seed)
+        super().__init__(shape, classes, extractor, batch, seed, **labelled)
 
     def splits(self) -> dict[str, Split]:
         from sklearn.datasets import load_digits  # half a second, for this data set alone

@@ -8,7 +8,7 @@ as a download does.
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torchvision.datasets
 
@@ -31,5 +31,6 @@ class FashionMNIST(MNIST):
         reserved: int = 0,
         batch: int = 64,
         seed: int = 0,
+        **labelled: Any,
     ) -> None:
-        super().__init__(root, shape, classes, extractor, reserved, batch, seed)
+        super().__init__(root, shape, classes, extractor, reserved, batch, seed, **labelled)

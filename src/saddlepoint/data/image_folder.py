@@ -16,6 +16,7 @@ from functools import cached_property
 from hashlib import sha256
 from os import cpu_count
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,6 +47,7 @@ class ImageFolder(Data):
         extractor: str | None = "auto",
         batch: int = 64,
         seed: int = 0,
+        **labelled: Any,
     ) -> None:
         if channels not in MODES:
             raise Mistake(f"data.channels={channels}: an image has 1 channel or 3.")
@@ -59,7 +61,7 @@ class ImageFolder(Data):
             shape, classes = found["shape"], found["classes"] if classes is None else classes
         if extractor == "auto":
             extractor = None if classes is None else "trained"
-        super().__init__(shape or (), classes, extractor, batch, seed)
+        super().__init__(shape or (), classes, extractor, batch, seed, **labelled)
         self.validation, self.test = validation, test
         self.memory, self.workers = memory, min(workers, cpu_count() or 1)
 

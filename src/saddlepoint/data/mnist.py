@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torchvision.datasets
@@ -55,8 +55,9 @@ class MNIST(Data):
         reserved: int = 0,
         batch: int = 64,
         seed: int = 0,
+        **labelled: Any,
     ) -> None:
-        super().__init__(shape, classes, extractor, batch, seed)
+        super().__init__(shape, classes, extractor, batch, seed, **labelled)
         most = self.counts["train"] - self.held_out - 1
         if type(reserved) is not int or not 0 <= reserved <= most:
             raise Mistake(

@@ -1,11 +1,13 @@
 """A moving average of a player's network, with a half-life in images.
 
+Another one counts a player's turns and corrects for its start at zero (`CorrectedAverage`).
 Yazici et al. 2018 (arXiv:1806.04498); half-life and warm-up in images as in Karras et al. 2019 (arXiv:1912.04958).
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -48,13 +50,17 @@ class Average(nn.Module):
     @torch.no_grad()
     def update(self, network: nn.Module, images: int) -> None:
         """Follow `network`, as it is after `images` images."""
-        half_life = at(self.half_life, images)
-        if self.warm_up is not None:
-            half_life = min(half_life, self.warm_up * images)
-        share = 1 - 0.5 ** ((images - self.images) / half_life) if half_life > 0 else 1.0
+        share = self._share(images)
         self.images, self.stale = images, True
         ours, theirs = _numbers(self.network), _numbers(network)
         torch._foreach_lerp_([ours[name] for name in ours], [theirs[name] for name in ours], share)  # pyright: ignore[reportPrivateImportUsage]
+
+    def _share(self, images: int) -> float:
+        """The part of the live network in the average after `images` images, 1 - b."""
+        half_life = at(self.half_life, images)
+        if self.warm_up is not None:
+            half_life = min(half_life, self.warm_up * images)
+        return 1 - 0.5 ** ((images - self.images) / half_life) if half_life > 0 else 1.0
 
     @torch.no_grad()
     def reestimate(self, arguments: Iterable[tuple[Any, ...]]) -> None:
@@ -77,6 +83,36 @@ class Average(nn.Module):
 
     def set_extra_state(self, state: dict[str, int]) -> None:
         self.images, self.stale = state["images"], True
+
+
+class CorrectedAverage(Average):
+    """a <- (1 - rate) a + rate live at each of the player's turns, from a = 0;  average = a / (1 - (1 - rate)^turns).
+
+    The correction of Adam's moments (Kingma & Ba 2014, arXiv:1412.6980, section 3). The code of Salimans et al. 2016
+    averages D without it, and its biases are then too small by the same factor for tens of epochs. Kept in the form
+
+        average <- average + s (live - average),   s = rate / (1 - (1 - rate)^turns),
+
+    which is the same number, and exactly the weights where these stay what they are.
+    Raises ValueError unless 0 < rate <= 1.
+    """
+
+    def __init__(self, network: nn.Module, rate: float = 1e-4, statistics: str = "averaged") -> None:
+        super().__init__(network, statistics=statistics)
+        if not 0 < rate <= 1:
+            raise ValueError(f"average: rate={rate} must be above 0 and at most 1")
+        self.rate, self.turns = rate, 0
+
+    def _share(self, images: int) -> float:
+        self.turns += 1
+        return self.rate / -math.expm1(self.turns * math.log1p(-self.rate)) if self.rate < 1 else 1.0
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {**super().get_extra_state(), "turns": self.turns}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        super().set_extra_state(state)
+        self.turns = state["turns"]
 
 
 def _numbers(network: nn.Module) -> dict[str, Tensor]:

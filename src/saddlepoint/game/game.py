@@ -24,6 +24,7 @@ from saddlepoint.turn import Batch, Sample, Turn
 
 Named = dict[str, Tensor]
 FORMAT = 1  # of what a checkpoint holds beside Lightning's own
+STARTING = 500  # samples that layers which start from data are shown, as in the code of Salimans et al. 2016
 
 
 class Game(LightningModule):
@@ -46,6 +47,37 @@ class Game(LightningModule):
         self.reported: dict[str, float] = {}
         self._seats: dict[str, tuple[Any, list[Tensor]]] = {}  # per player: Lightning's optimizer, what it moves
         self._resumed: dict[str, Any] | None = None
+        self._refer()
+        self._refuse_parts()
+
+    def _refuse_parts(self) -> None:
+        """Raise ValueError where batches are split though a layer of anybody's looks at them as a whole."""
+        layers = [
+            m for name in self.players for m in self.player(name).network.modules() if getattr(m, "coupled", False)
+        ]
+        for name in self.players if layers else ():
+            if (parts := self.player(name).accumulate) > 1:
+                what = type(layers[0]).__name__
+                raise ValueError(
+                    f"{what} looks at a batch as a whole: game.players.{name}.accumulate={parts} would change it; set 1"
+                )
+
+    def _refer(self) -> None:
+        """Give layers of the generator that refer to latents (virtual batch norm) some of a stream of their own.
+
+        Its average gets the same. Raises ValueError where such a layer stands elsewhere.
+        """
+        for name in self.players:
+            kept = self.player(name).average
+            for network in [self.player(name).network, *([] if kept is None else [kept.network])]:
+                layers: list[Any] = [m for m in network.modules() if hasattr(m, "refer_to")]
+                for layer in layers:
+                    if name != "generator":
+                        raise ValueError(f"{type(layer).__name__} refers to latents: it stands in the generator alone")
+                    stream = Stream(self.seed, "reference")
+                    layer.refer_to(
+                        network, self.prior.sample(layer.reference, stream), self.labels(layer.reference, stream)
+                    )
 
     @property
     def generator(self) -> Player:
@@ -205,6 +237,34 @@ class Game(LightningModule):
         wrapped = cast("list[Any]", self.optimizers())
         moved = [[p for group in own.optimizer.param_groups for p in group["params"]] for own in wrapped]
         self._seats = dict(zip(self.players, zip(wrapped, moved, strict=True), strict=True))
+        if self.images == 0 and self._resumed is None:
+            self._start()
+
+    def _start(self) -> None:
+        """Show layers that start from data (weight norm) the first reals, those of the generator latents."""
+        for name in self.players:
+            player = self.player(name)
+            layers: list[Any] = [m for m in player.network.modules() if hasattr(m, "start_from")]
+            shown = (self._first_latents() if name == "generator" else self._first_reals()) if layers else ()
+            for layer in layers:
+                layer.start_from(player.network, *shown)
+            if layers and player.average is not None:
+                player.average.network.load_state_dict(player.network.state_dict())
+
+    def _first_latents(self) -> tuple[dict[str, Tensor], Tensor | None]:
+        stream = Stream(self.seed, "start", device=self.device)
+        return self.prior.sample(STARTING, stream), self.labels(STARTING, stream)
+
+    def _first_reals(self) -> tuple[Tensor, Tensor | None]:
+        """The first reals that training will show."""
+        batches: list[Batch] = []
+        for batch in cast("Any", self.trainer.train_dataloader):
+            batches.append(batch.to(self.device))
+            if sum(map(len, batches)) >= STARTING:
+                break
+        y = [batch.y for batch in batches if batch.y is not None]
+        x = torch.cat([batch.x for batch in batches])[:STARTING]
+        return x, torch.cat(y)[:STARTING] if y else None
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return batch.to(device)

@@ -78,14 +78,19 @@ class Player(nn.Module):
     def losses(self, turn: Turn, number: int) -> dict[str, Tensor]:
         """Each weighted term by name; their sum is what this player descends.
 
-        The adversarial term comes first, so that D sees real, then fake, whatever follows.
+        The adversarial term comes first, so that D sees real, then fake, whatever follows. A term of weight 0 is 0
+        unseen, so that the game is to the last bit the one without it: looked at, it would draw D's noise.
         """
         losses = {}
+        nothing = turn.real.x.new_zeros((), requires_grad=True)  # a leaf of its own, which leads to no weight
         if self.objective is not None:
-            logits = {side: getattr(turn, side).logits for side in self.sides}
-            losses["adversarial"] = at(self.weight, turn.images) * self.objective(**logits)
+            losses["adversarial"] = nothing
+            if (weight := at(self.weight, turn.images)) != 0:
+                logits = {side: getattr(turn, side).logits for side in self.sides}
+                losses["adversarial"] = weight * self.objective(**logits)
         for name, term in self.due(number).items():
-            losses[name] = at(term.weight, turn.images) * term.every * term(turn)
+            weight = at(term.weight, turn.images)
+            losses[name] = weight * term.every * term(turn) if weight != 0 else nothing
         return losses
 
     def reschedule(self, optimizer: Optimizer, images: int) -> None:

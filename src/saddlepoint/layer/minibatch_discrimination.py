@@ -17,8 +17,10 @@ from saddlepoint.error import Mistake
 class MinibatchDiscrimination(nn.Module):
     """A neck: features [N, F] -> [N, F + kernels].  Reals and fakes pass D apart, so that neither sees the other.
 
-    The columns of T have length exp(log_scale), learned. In the first training batch (reals: D asks them first) each
-    kernel is scaled so that half the mean distance of nearest neighbours is 1, and the bias makes its mean output 0.
+    The columns of T have length exp(log_scale), learned. On the first batch that it sees in training (reals, where D
+    moves first; what the network starts from, where it has weight norm) each kernel is scaled so that half the mean
+    distance of nearest neighbours is 1, and its bias so that o is 0 on average.
+
     A sum, not a mean, over the others: it grows with the batch, so reals and fakes should come in equal numbers.
     No sample is independent of its batch: D's slope (r1, r2, gradient penalty) is that of the sum of all logits.
     Memory and time grow with N^2 * kernels * dimensions: at 512 samples, 100 x 5, one tensor of differences is 0.5 GB.
@@ -26,7 +28,6 @@ class MinibatchDiscrimination(nn.Module):
     """
 
     coupled = True  # see Game: a batch may not be split in parts
-    started: Tensor
 
     def __init__(self, features: int, kernels: int = 100, dimensions: int = 5) -> None:
         super().__init__()
@@ -37,31 +38,38 @@ class MinibatchDiscrimination(nn.Module):
         self.theta = nn.Parameter(0.05 * torch.randn(features, kernels, dimensions))
         self.log_scale = nn.Parameter(torch.zeros(kernels, dimensions))
         self.bias = nn.Parameter(torch.full((kernels,), -1.0))
-        self.register_buffer("started", torch.tensor(False))
+        self.started = False
 
     def forward(self, features: Tensor) -> Tensor:
         """[f, o + bias], [N, F + kernels], of features [N, F]."""
         if self.training and len(features) < 2:
-            raise Mistake("minibatch discrimination compares the samples of a batch, and this one has 1; set batch=2 or more")
+            raise Mistake("minibatch discrimination compares the samples of a batch: 1 has nothing to be compared with")
         if self.training and not self.started:
             self._start(features)
         return torch.cat([features, self.closeness(features) + self.bias], 1)
 
     def closeness(self, features: Tensor) -> Tensor:
         """o before its bias: how many of the others each sample coincides with, [N, kernels] in [0, N - 1]."""
-        return torch.exp(-self.distance(features)).sum(1)
+        return torch.exp(-self.distance(features)).sum(2).T
 
     def distance(self, features: Tensor) -> Tensor:
-        """|| M_ib - M_jb ||_1, [N, N, kernels]; infinite between a sample and itself."""
+        """|| M_ib - M_jb ||_1, [kernels, N, N]; infinite between a sample and itself."""
         tensor = self.theta * (self.log_scale.exp() / self.theta.norm(dim=0))
-        m = torch.einsum("nf,fbc->nbc", features, tensor)
-        itself = torch.full((len(m),), math.inf, dtype=m.dtype, device=m.device).diag()
-        return (m[:, None] - m[None]).abs().sum(3) + itself[..., None]
+        m = torch.einsum("nf,fbc->cbn", features, tensor)  # samples last: the sums below run along memory
+        itself = torch.full((len(features),), math.inf, dtype=m.dtype, device=m.device).diag()
+        return sum(((k[:, :, None] - k[:, None, :]).abs() for k in m), start=itself)
 
     @torch.no_grad()
     def _start(self, features: Tensor) -> None:
-        """Choose scale and bias by what the first batch looks like; a kernel for which it coincides keeps its scale."""
-        half = self.distance(features).amin(1).mean(0) / 2
+        """Choose scale and bias by what this batch looks like; a kernel to which it is all one keeps its scale."""
+        half = self.distance(features).amin(2).mean(1) / 2
         self.log_scale -= torch.where(half > 0, half, torch.ones_like(half)).log()[:, None]
         self.bias.copy_(-self.closeness(features).mean(0))
-        self.started.fill_(True)
+        self.started = True
+
+    def get_extra_state(self) -> dict[str, bool]:
+        """Whether it has started; no buffer, which every forward pass would have to fetch from a GPU."""
+        return {"started": self.started}
+
+    def set_extra_state(self, state: dict[str, bool]) -> None:
+        self.started = state["started"]

@@ -1,13 +1,13 @@
 """Virtual batch norm: every example is normalised by a fixed reference batch and by itself, never by its neighbours.
 
-Per channel, with m, q the reference batch's mean and mean square over (N, H, W), a, b the example's own over (H, W), B the
-reference's size and w = 1 / (B + 1):
+Per channel, with m, q the reference batch's mean and mean square over (N, H, W), a, b the example's own over (H, W),
+B the reference's size and w = 1 / (B + 1):
 
     mean = w a + (1 - w) m,   variance = w b + (1 - w) q - mean^2,   gain (x - mean) / sqrt(variance + eps) + bias
 
-The reference batch is made of latents that are drawn once. They go through the network again with every batch, so that m
-and q are those of the weights as they are now, and the gradient flows through them: a second forward pass is the price,
-and why only the generator has it.
+The reference batch is made of latents that are drawn once. They go through the network again with every batch, so that
+m and q are those of the weights as they are now, and the gradient flows through them: a second forward pass is the
+price, and why only the generator has it.
 
 Salimans et al. 2016 (arXiv:1606.03498), section 3.5; w, eps, gain ~ N(1, 0.02^2) and bias 0 as in the authors' code
 (openai/improved-gan, imagenet/ops.py), where the reference itself is normalised by m and q alone.

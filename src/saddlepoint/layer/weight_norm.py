@@ -51,16 +51,18 @@ class WeightNorm(nn.Module):
             return nn.Sequential(self.around(linear[0]), *linear[1:])
         if not isinstance(linear, LINEAR) or getattr(linear, "groups", 1) != 1:
             raise ValueError(f"weight norm is for Linear, Conv2d and ConvTranspose2d in one group, not {linear}")
-        linear.bias = None  # it has one of its own, behind the scale
+        linear.register_parameter("bias", None)  # it has one of its own, behind the scale
         self._size(linear.out_features if isinstance(linear, nn.Linear) else linear.out_channels)
         self.linear = linear
         nn.init.normal_(linear.weight, 0.0, self.std)
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, features, ...]: what the map says of x, each unit over the length of its theta, times scale, plus bias."""
-        inputs = 1 if isinstance(self.linear, nn.ConvTranspose2d) else 0  # the axis of theta that is the output's
-        length = torch.linalg.vector_norm(self.linear.weight.transpose(0, inputs).flatten(1), dim=1)
+        """[N, features, ...]: the map's answer, each unit's over the length of its theta, times scale, plus bias."""
+        if self.linear is None:
+            raise ValueError("weight norm has no linear map to normalise; it stands behind one, as a norm")
+        own = 1 if isinstance(self.linear, nn.ConvTranspose2d) else 0  # the axis of theta that counts output channels
+        length = torch.linalg.vector_norm(self.linear.weight.transpose(0, own).flatten(1), dim=1)
         # scaled behind the map, which is the same and, for a batch smaller than the layer, cheaper than scaling theta
         h = self.linear(x)
         column = (-1, *[1] * (h.ndim - 2))
@@ -68,10 +70,10 @@ class WeightNorm(nn.Module):
             self._start(h / length.view(column))
         return h * (self.scale / length).view(column) + self.bias.view(column)
 
-    def start_from(self, network: nn.Module, x: Any) -> None:
-        """Have `network`, of which this is a layer, start from x, unless it has."""
+    def start_from(self, network: nn.Module, x: Any, y: Tensor | None = None) -> None:
+        """Have `network`, of which this is a layer, start from x, unless it has; a game asks for this."""
         if self.start is not None and not self._started:
-            initialise(network, x)
+            initialise(network, x, y)
 
     def extra_repr(self) -> str:
         return f"{len(self.bias)}, std={self.std}, trainable={self.trainable}, start={self.start}"
@@ -89,42 +91,42 @@ class WeightNorm(nn.Module):
     def _start(self, direction: Tensor) -> None:
         """Set scale and bias so that direction [N, features, ...] comes out at mean 0, standard deviation `start`."""
         others = [0, *range(2, direction.ndim)]
-        variance, mean = torch.var_mean(direction.double(), others, correction=0)
-        if (n := direction.numel() // direction.shape[1]) < 2 or not torch.isfinite(variance).all():
-            raise ValueError(f"weight norm cannot start from {n} finite values per unit; it takes at least 2")
-        gain = float(self.start or 1.0) / variance.sqrt().clamp_min(1e-8)  # a unit that says one thing only stays finite
+        if direction.numel() < 2 * direction.shape[1]:
+            raise ValueError("weight norm cannot start from one value per unit: it takes a batch of at least 2")
+        spread, mean = torch.std_mean(direction.double(), others, correction=0)
+        dead = spread <= 1e-6 * mean.abs()  # a unit that always says the same has no spread to scale
+        gain = float(self.start or 1.0) / torch.where(dead, torch.ones_like(spread), spread)
         self.scale.copy_(gain)
         self.bias.copy_(-mean * gain)
-        self._started = True
+        self.awaiting, self._started = False, True
 
 
-def weight_norm(
-    linear: nn.Module, std: float = 0.1, trainable: bool = False, start: float | None = 1.0
-) -> nn.Module:
+def weight_norm(linear: nn.Module, std: float = 0.1, trainable: bool = False, start: float | None = 1.0) -> nn.Module:
     """`linear` (Linear, Conv2d or ConvTranspose2d), weight-normalised; its own bias is left out for the layer's."""
     return WeightNorm(1, std, trainable, start).around(linear)
 
 
 @torch.no_grad()
-def initialise(network: nn.Module, x: Any) -> None:
+def initialise(network: nn.Module, x: Any, y: Tensor | None = None) -> None:
     """Start every weight-normalised layer of `network` from x, in one forward pass: each sets itself, then answers.
 
-    The pass is one of training (noise and dropout on), as in the authors' code; batch norm's running statistics do not
-    feel it.  x is what `network` takes.
+    x is what `network` takes, y its condition where it has one.  The pass is one of training (noise and dropout on), as
+    in the authors' code; batch norm's running statistics do not feel it.
     """
     layers = [m for m in network.modules() if isinstance(m, WeightNorm) and m.start is not None]
     modes = [(module, module.training) for module in network.modules()]
-    kept = {name: buffer.clone() for name, buffer in network.named_buffers() if ".running_" in f".{name}"}
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    kept = [[buffer.clone() for buffer in norm.buffers()] for norm in norms]
     try:
         network.train()
         for layer in layers:
             layer.awaiting = True
-        network(x)
+        network(*([x] if y is None else [x, y]))
     finally:
         for layer in layers:
             layer.awaiting = False
         for module, mode in modes:
             module.training = mode
-        for name, buffer in network.named_buffers():
-            if name in kept:
-                buffer.copy_(kept[name])
+        for norm, buffers in zip(norms, kept, strict=True):
+            for buffer, before in zip(norm.buffers(), buffers, strict=True):
+                buffer.copy_(before)

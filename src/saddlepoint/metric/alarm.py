@@ -81,7 +81,7 @@ class Alarm(NamedTuple):
     closeness: float
 
 
-def alarm(spaces: Mapping[str, Space], n_train: int, n_held: int, level: float = 0.05, seed: int = 0) -> Alarm:
+def alarm(spaces: Mapping[str, Space], n_train: int, n_held: int, level: float = 0.025, seed: int = 0) -> Alarm:
     """The alarm over all spaces, of one set of samples against `n_train` training and `n_held` held-out images."""
     random = np.random.default_rng(seed_of(seed, "memorisation", "alarm"))
     pool, tails = [], []
@@ -102,7 +102,7 @@ def alarm(spaces: Mapping[str, Space], n_train: int, n_held: int, level: float =
     return Alarm(p <= level, p, of_members, of_samples)
 
 
-def least(n_train: int, n_held: int, n: int, m: int, level: float = 0.05) -> int:
+def least(n_train: int, n_held: int, n: int, m: int, level: float = 0.025) -> int:
     """How many copies, of distinct images, it takes to ring the alarm, where all else is as it should be.
 
     `n` samples, and `m` held-out images beside them.

@@ -83,7 +83,7 @@ def neighbours(
     centre = y.mean((0, 2, 3)).view(-1, 1, 1) if x.dim() == 4 else y.mean(0)
     found = []
     for number, part in enumerate((x - centre).split(rows := max(1, ENTRIES // len(y)))):
-        turned = [part, (x[number * rows :][: len(part)].flip(-1) - centre)] if mirrored else [part]
+        turned = [part, part.flip(-1)] if mirrored else [part]
         best = _matrix(turned, y - centre, windows)
         if skip is not None:
             best.scatter_(1, skip[number * rows :][: len(part)].unsqueeze(1), torch.inf)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 from saddlepoint.error import Mistake
@@ -50,16 +51,22 @@ class FeatureMatching(Regularizer):
     def forward(self, turn: Turn) -> Tensor:
         """The gap, a scalar.  Raises Mistake where D does not expose the features."""
         real, fake = self._means(turn.real.output), self._means(turn.fake.output)
-        return sum((GAPS[self.gap](r.detach() - f) for r, f in zip(real, fake, strict=True)), start=fake[0].new_zeros(()))
+        return torch.stack([GAPS[self.gap](r.detach() - f) for r, f in zip(real, fake, strict=True)]).sum()
 
     def fits(self, output: DiscriminatorOutput) -> None:
         self._means(output)
 
     def _means(self, output: DiscriminatorOutput) -> list[Tensor]:
-        """Each chosen feature, averaged over the batch and over space: [units] or [C]."""
+        """The mean of each chosen feature.  Raises Mistake, naming those that D exposes, where one is not there."""
         there = list(output.features)
         names = self.features or there[-1:]
-        if not names or (strange := [name for name in names if name not in there]):
-            wanted = f"no feature {', '.join(strange)}" if names else "no features to match"
+        strange = [name for name in names if name not in there]
+        if strange or not names:
+            wanted = f"no feature {', '.join(strange)}" if strange else "no features to match"
             raise Mistake(f"the discriminator exposes {wanted}; it exposes {', '.join(there) or 'none'}")
-        return [output.features[name].flatten(2).mean((0, 2)) if output.features[name].ndim > 2 else output.features[name].mean(0) for name in names]
+        return [_mean(output.features[name]) for name in names]
+
+
+def _mean(features: Tensor) -> Tensor:
+    """E f, [units]: over the batch and, for a map [N, C, H, W], over space, [C]."""
+    return features.flatten(2).mean((0, 2)) if features.ndim > 2 else features.mean(0)

@@ -7,6 +7,7 @@ fastest; 0.01 is too weak there, 1 too slow).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ class HistoricalAveraging(Regularizer):
     With every=k the mean is over each k-th turn, those on which the term is due.
     """
 
-    def __init__(self, weight: Any = 1.0, every: int = 1) -> None:
+    def __init__(self, weight: float | Callable[[int], float] = 1.0, every: int = 1) -> None:
         super().__init__(weight, every)
         self.turns = 0
         self.images = -1  # before the turn last counted: a turn that is played in parts counts once

@@ -30,4 +30,4 @@ class Regularizer(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define forward(turn)")
 
     def fits(self, output: DiscriminatorOutput) -> None:
-        """Asked once, before anything is played.  Raises Mistake where a D that says such things is none for this term."""
+        """Look at what D says, before anything is played.  Raises Mistake where this term cannot use it."""

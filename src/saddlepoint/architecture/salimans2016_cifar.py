@@ -1,0 +1,127 @@
+"""The networks of semi-supervised CIFAR-10 and SVHN.  Salimans et al. 2016 (arXiv:1606.03498), sections 5.2 and 5.3.
+
+Layers and numbers are those of the authors' code. Images are (x - 127.5) / 127.5 here, as in its SVHN part; its
+CIFAR-10 part divides by 128.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint.architecture import discriminator
+from saddlepoint.layer.log_sum_exp import LogSumExp
+from saddlepoint.layer.shift import shifted
+from saddlepoint.layer.stack import stack
+from saddlepoint.layer.weight_norm import weight_norm
+
+STD = 0.05  # of every weight at the start
+
+
+class Generator(nn.Module):
+    """latent -> 4 x 4 x 4 width -> transposed 5 x 5, stride 2: 2 width, width, C -> tanh, 32 x 32.
+
+    Each hidden layer has a norm, a shift and a ReLU; the last is weight-normalised, with a learned scale, and starts
+    from data at standard deviation 0.1. In the authors' code batch norm uses the batch's own statistics whenever G
+    runs; here samples are drawn by its running ones, unless evaluation.batch_norm=batch.
+    """
+
+    def __init__(
+        self, latent: int, shape: Sequence[int], width: int = 128, norm: Callable[[int], nn.Module] | None = None
+    ) -> None:
+        super().__init__()
+        channels = _channels(shape)
+        widths = [4 * width, 2 * width, width]
+
+        def up(a: int, b: int, bias: bool) -> nn.Module:
+            return nn.ConvTranspose2d(a, b, 5, stride=2, padding=2, output_padding=1, bias=bias)
+
+        # batch norm of each of 4 x 4 x 512 units, as in the code: its input is no image yet
+        dense = stack(
+            nn.Linear(latent, widths[0] * 16, bias=norm is None), widths[0] * 16, shifted(_of_units(norm)), nn.ReLU()
+        )
+        stages = [stack(up(a, b, norm is None), b, shifted(norm), nn.ReLU()) for a, b in pairwise(widths)]
+        last = weight_norm(up(widths[-1], channels, True), STD, trainable=True, start=0.1)
+        self.layers = nn.Sequential(dense, nn.Unflatten(1, (widths[0], 4, 4)), *stages, last, nn.Tanh())
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.ConvTranspose2d):
+                nn.init.normal_(module.weight, 0.0, STD)
+
+    def forward(self, latent: Mapping[str, Tensor], y: Tensor | None = None) -> Tensor:
+        """[N, C, 32, 32] in [-1, 1] of latent parts [N, dim]."""
+        return self.layers(torch.cat(list(latent.values()), 1))
+
+
+class Discriminator(discriminator.Discriminator):
+    """Nine weight-normalised convolutions, leaky ReLU 0.2, and the mean over what is left of space.
+
+    dropout 0.2 -> 3 x 3: narrow, narrow, narrow / 2 -> dropout 0.5 -> 3 x 3: wide, wide, wide / 2 -> dropout 0.5 ->
+    3 x 3 without padding: wide -> 1 x 1: wide, wide -> mean. (/ 2: stride 2.) Hidden layers conv1, ..., conv9, mean.
+    Scales are frozen after the start from data, but for those of the heads, which start at standard deviation 0.1.
+    The code's widths are 96 and 192 for CIFAR-10, 64 and 128 for SVHN. readout None: the log of the sum of exponentials
+    of head `label`, where there is such a head. A head of size None (data without classes) is left out.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        narrow: int = 96,
+        wide: int = 192,
+        input_dropout: float = 0.2,
+        dropout: float = 0.5,
+        neck: Callable[[int], nn.Module] | None = None,
+        readout: Callable[[int], nn.Module] | None = None,
+        heads: Mapping[str, int | None] | None = None,
+    ) -> None:
+        def convolution(a: int, b: int, size: int = 3, stride: int = 1, padding: int = 1, drop: float = 0.0) -> Any:
+            normalised = weight_norm(nn.Conv2d(a, b, size, stride, padding), STD)
+            return nn.Sequential(*([nn.Dropout(drop)] if drop else []), normalised, nn.LeakyReLU(0.2))
+
+        layers = [
+            convolution(_channels(shape), narrow, drop=input_dropout),
+            convolution(narrow, narrow),
+            convolution(narrow, narrow, stride=2),
+            convolution(narrow, wide, drop=dropout),
+            convolution(wide, wide),
+            convolution(wide, wide, stride=2),
+            convolution(wide, wide, padding=0, drop=dropout),
+            convolution(wide, wide, 1, padding=0),
+            convolution(wide, wide, 1, padding=0),
+        ]
+        known = {name: size for name, size in (heads or {}).items() if size is not None}
+        if readout is None and "label" in known:
+            readout = LogSumExp
+        trunk = {f"conv{i}": layer for i, layer in enumerate(layers, 1)}
+        mean = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        super().__init__({**trunk, "mean": mean}, wide, neck, readout)
+        features = getattr(self.neck, "features", wide)
+        self.heads = nn.ModuleDict(
+            {
+                name: weight_norm(nn.Linear(features, size), STD, trainable=True, start=0.1)
+                for name, size in known.items()
+            }
+        )
+
+
+def _of_units(norm: Callable[[int], nn.Module] | None) -> Callable[[int], nn.Module] | None:
+    """`norm` for [N, features]: a 2d norm wants space, here of one place."""
+    if norm is None:
+        return None
+
+    def made(features: int) -> nn.Module:
+        module = norm(features)
+        flat = not isinstance(module, nn.BatchNorm2d)
+        return module if flat else nn.Sequential(nn.Unflatten(1, (features, 1, 1)), module, nn.Flatten())
+
+    return made
+
+
+def _channels(shape: Sequence[int]) -> int:
+    """C of [C, 32, 32].  Raises ValueError for any other shape."""
+    if len(shape) != 3 or tuple(shape[1:]) != (32, 32):
+        raise ValueError(f"salimans2016_cifar makes 32 x 32 images, the data are {list(shape)}; try data.size=32")
+    return shape[0]

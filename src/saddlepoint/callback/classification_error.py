@@ -1,0 +1,114 @@
+"""How often D's own classes are wrong: the test error of semi-supervised training.
+
+error = share of the split's images whose largest of D's K logits is not their class.
+
+It is a score of the discriminator, not of samples, and has a contract of its own kind: no reals are compared, "fakes"
+are the images classified, and the extractor is the discriminator itself. Nothing is ever chosen by it: the error at the
+end is the result, and the smallest along the run is flattered by chance (BASELINES 2.6).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from saddlepoint.callback.evaluation import row
+from saddlepoint.callback.period import crossed, log, period
+from saddlepoint.error import Mistake
+from saddlepoint.game.game import Game
+from saddlepoint.metric.contract import Contract, Score
+from saddlepoint.pixel import to_float
+from saddlepoint.record.run import Run
+
+
+class ClassificationError(pl.Callback):
+    """error_discriminator_<n>_<split> at 0 images, every `images_between` and at the end, to every logger.
+
+    D is in evaluation mode, with its averaged weights where its player keeps an average. The latest score, with its
+    contract, stands in summary.json under `discriminator`.
+    Raises Mistake where the data have no classes or D no such head.
+    """
+
+    def __init__(
+        self,
+        images_between: int,
+        head: str = "label",
+        split: str = "test",
+        batch: int = 500,
+        run: Run | None = None,
+        average: bool = True,
+    ) -> None:
+        self.images_between, self.head, self.split, self.batch = period(images_between), head, split, batch
+        self.run, self.average = run, average
+        self.latest: dict[str, Score] = {}
+        self.measured_at = -1  # images
+
+    def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
+        if game.images == 0:
+            self.evaluate(trainer, game)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if crossed(game, batch, self.images_between) or trainer.should_stop:
+            self.evaluate(trainer, game)
+
+    def evaluate(self, trainer: pl.Trainer, game: Game) -> None:
+        """Measure now, log, and write it down."""
+        found = self.measure(game, trainer.datamodule)  # pyright: ignore[reportAttributeAccessIssue]
+        log(trainer, game, row(found))
+        if self.run is not None and trainer.is_global_zero:
+            self.run.update_summary(discriminator={key: score.to_dict() for key, score in found.items()})
+
+    def final(self, game: Game, data: Any) -> dict[str, Score]:
+        """The scores of this moment, measured only where they have not been."""
+        return self.latest if self.measured_at == game.images else self.measure(game, data)
+
+    @torch.no_grad()
+    def measure(self, game: Game, data: Any) -> dict[str, Score]:
+        """The error now, under its name."""
+        split = data.split(self.split)
+        if split.classes is None:
+            raise Mistake(
+                f"callback.classification_error: {data.name} has no classes. Leave it out, or take other data"
+            )
+        kept = game.discriminator.average if self.average else None
+        network = game.discriminator.network if kept is None else kept.network
+        modes = [(module, module.training) for module in network.modules()]
+        wrong, indices = 0, torch.arange(len(split)).split(self.batch)
+        try:
+            network.eval()
+            for x, y in split.selections(indices, game.device):
+                wrong += int((self._logits(network, to_float(x)).argmax(1) != y).sum())
+        finally:
+            for module, mode in modes:
+                module.training = mode
+        contract = self._contract(split, "raw" if kept is None else "averaged")
+        score = Score(wrong / len(split), contract, detail={"wrong": wrong, "of": len(split)})
+        self.latest, self.measured_at = {contract.key: score}, game.images
+        return self.latest
+
+    def _logits(self, network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+        heads = network(x).heads
+        if self.head not in heads:
+            raise Mistake(
+                f"callback.classification_error.head={self.head}: the discriminator's heads are "
+                f"{', '.join(heads) or 'none'}. Say 'architecture.discriminator.heads={{{self.head}: 10}}'"
+            )
+        return heads[self.head]
+
+    def _contract(self, split: Any, weights: str) -> Contract:
+        return Contract(
+            metric="error",
+            n_real=None,
+            n_fake=len(split),
+            split=split.name,
+            data=split.sha256,
+            resolution="x".join(map(str, split.shape)),
+            resizer="none",
+            extractor="discriminator",
+            extractor_sha256="none",  # it is what is measured
+            weights=weights,
+            seed=0,
+            settings={"head": self.head},
+        )

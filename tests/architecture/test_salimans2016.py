@@ -1,0 +1,182 @@
+"""The networks of Salimans et al. 2016: layer by layer what the authors' code builds, and how it starts."""
+
+from functools import partial
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import softplus
+
+from saddlepoint.architecture import salimans2016_cifar, salimans2016_mnist
+from saddlepoint.layer.gaussian_noise import GaussianNoise
+from saddlepoint.layer.minibatch_discrimination import MinibatchDiscrimination
+from saddlepoint.layer.readout import Linear
+from saddlepoint.layer.weight_norm import WeightNorm, initialise
+
+MNIST, COLOUR = [1, 28, 28], [3, 32, 32]
+BATCH_NORM = partial(nn.BatchNorm1d, eps=1e-6, affine=False)
+BATCH_NORM_2D = partial(nn.BatchNorm2d, eps=1e-6, affine=False)
+
+
+def weights(network):
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def images(n, shape, seed=0):
+    return torch.rand(n, *shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def test_the_mnist_discriminator_has_the_codes_layers_and_learns_what_it_learns():
+    network = salimans2016_mnist.Discriminator(MNIST, heads={"label": 10})
+    widths = [784, 1000, 500, 250, 250, 250]
+    learned = sum((a + 1) * b for a, b in pairwise(widths))  # theta and bias; scale is frozen
+    assert weights(network) == learned + 250 * 10 + 10 + 10  # the last layer's scale is learned
+    output = network.eval()(images(4, MNIST))
+    assert {name: f.shape[1] for name, f in output.features.items()} == {
+        f"hidden{i}": width for i, width in enumerate(widths[1:], 1)
+    }
+    assert output.logits.equal(output.heads["label"].logsumexp(1))
+    noises = [m.sigma for m in network.modules() if isinstance(m, GaussianNoise)]
+    assert noises == [0.6, 0.5, 0.5, 0.5, 0.5, 0.5]
+
+
+def test_features_are_taken_before_their_own_noise():
+    """So with all noise but the last one off, hidden5 is certain and the logits are not."""
+    network = salimans2016_mnist.Discriminator(MNIST, heads={"label": 10})
+    *early, last = (m for m in network.modules() if isinstance(m, GaussianNoise))
+    for noise in early:
+        noise.sigma = 0
+    x = images(3, MNIST)
+    one, other = network(x), network(x)
+    assert one.features["hidden5"].equal(other.features["hidden5"])
+    assert (one.features["hidden5"] >= 0).all()
+    assert not one.heads["label"].equal(other.heads["label"])
+    last.sigma = 0
+    assert network(x).heads["label"].equal(network(x).heads["label"])
+
+
+@pytest.mark.parametrize(("module", "shape"), [(salimans2016_mnist, MNIST), (salimans2016_cifar, COLOUR)])
+def test_after_the_start_from_data_every_pre_activation_has_mean_0_and_its_deviation(module, shape):
+    torch.manual_seed(0)
+    network = module.Discriminator(shape, heads={"label": 10})
+    for noise in network.modules():
+        if isinstance(noise, GaussianNoise):
+            noise.sigma = 0
+        if isinstance(noise, nn.Dropout):
+            noise.p = 0
+    x = images(64, shape)
+    initialise(network, x)
+    seen = []
+    for layer in network.modules():
+        if isinstance(layer, WeightNorm):
+            layer.register_forward_hook(lambda layer, args, h: seen.append(h.transpose(0, 1).flatten(1)))
+    network.eval()(x)
+    for start, h in zip([1.0] * 6 if module is salimans2016_mnist else [1.0] * 9 + [0.1], seen, strict=True):
+        torch.testing.assert_close(h.mean(1), torch.zeros(len(h)), atol=2e-4, rtol=0)
+        torch.testing.assert_close(h.std(1, correction=0), torch.full((len(h),), start), atol=2e-3 * start, rtol=0)
+
+
+def test_twice_the_noise_on_twice_the_range_is_the_papers_function_after_the_start():
+    """D on [-1, 1] with noise 2 s begins as the code's D on [0, 1] with noise s: x' = 2 x - 1 leaves nothing behind."""
+    ours, theirs = (
+        salimans2016_mnist.Discriminator(MNIST, widths=[50, 20], input_noise=s, noise=0.5, heads={"label": 10})
+        for s in (0.6, 0.3)
+    )
+    theirs.load_state_dict(ours.state_dict())
+    unit = (images(200, MNIST) + 1) / 2
+    answers = []
+    for network, x in ((ours, 2 * unit - 1), (theirs, unit)):
+        torch.manual_seed(3)  # the same noise
+        initialise(network, x)
+        torch.manual_seed(4)
+        answers.append(network.train()(x).heads["label"])
+    torch.testing.assert_close(*answers, atol=1e-3, rtol=1e-3)
+
+
+def test_the_mnist_generator_is_the_codes_function():
+    torch.manual_seed(0)
+    network = salimans2016_mnist.Generator(100, MNIST, norm=BATCH_NORM)
+    assert weights(network) == 100 * 500 + 500 + 500 * 500 + 500 + 500 * 784 + 784 + 784  # shifts; scale and bias
+    z = torch.rand(32, 100)
+    linear = [m for m in network.modules() if isinstance(m, nn.Linear)]
+    h = z
+    for layer in linear[:2]:
+        h = h @ layer.weight.T
+        h = softplus((h - h.mean(0)) / (h.var(0, correction=0) + 1e-6).sqrt())
+    direction = linear[2].weight / linear[2].weight.norm(dim=1, keepdim=True)
+    expected = 2 * torch.sigmoid(h @ direction.T) - 1
+    torch.testing.assert_close(network({"z": z}).flatten(1), expected, atol=1e-5, rtol=1e-4)
+    for layer in linear:
+        bound = (6 / sum(layer.weight.shape)) ** 0.5
+        assert bound * 0.99 < layer.weight.abs().max() <= bound  # Glorot-uniform
+
+
+@pytest.mark.parametrize(("narrow", "wide"), [(96, 192), (64, 128)])
+def test_the_colour_discriminator_has_the_codes_shapes(narrow, wide):
+    network = salimans2016_cifar.Discriminator(COLOUR, narrow, wide, heads={"label": 10}).eval()
+    output = network(images(2, COLOUR))
+    sizes = {name: tuple(f.shape[1:]) for name, f in output.features.items()}
+    spaces = [
+        (narrow, 32),
+        (narrow, 32),
+        (narrow, 16),
+        (wide, 16),
+        (wide, 16),
+        (wide, 8),
+        (wide, 6),
+        (wide, 6),
+        (wide, 6),
+    ]
+    assert sizes == {**{f"conv{i}": (c, s, s) for i, (c, s) in enumerate(spaces, 1)}, "mean": (wide,)}
+    torch.testing.assert_close(output.features["mean"], output.features["conv9"].mean((2, 3)))
+    drops = [m.p for m in network.modules() if isinstance(m, nn.Dropout)]
+    assert drops == [0.2, 0.5, 0.5]
+    channels = [3, narrow, narrow, narrow, wide, wide, wide, wide]
+    thetas = sum(9 * a * b for a, b in pairwise(channels)) + 2 * wide**2 + 10 * wide
+    assert weights(network) == thetas + 3 * narrow + 6 * wide + 10 + 10  # biases, and the last scale
+
+
+def test_the_colour_generator_starts_with_tanh_of_a_tenth():
+    torch.manual_seed(0)
+    network = salimans2016_cifar.Generator(100, COLOUR, width=16, norm=BATCH_NORM_2D)
+    (last,) = (m for m in network.modules() if isinstance(m, WeightNorm))
+    assert isinstance(last.scale, nn.Parameter)
+    initialise(network, {"z": torch.rand(50, 100)})
+    torch.manual_seed(1)
+    x = network({"z": torch.rand(50, 100)})
+    assert x.shape == (50, 3, 32, 32)
+    assert torch.atanh(x).std().item() == pytest.approx(0.1, rel=0.1)
+    shifts = [p for name, p in network.named_parameters() if name.endswith("bias")]
+    assert [p.numel() for p in shifts] == [64 * 16, 32, 16, 3]  # per unit of 4 x 4 x 64, then per channel
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "norm"),
+    [(salimans2016_mnist, MNIST, nn.BatchNorm1d), (salimans2016_cifar, COLOUR, nn.BatchNorm2d)],
+)
+def test_a_norm_with_a_bias_of_its_own_gets_no_second_one_and_none_leaves_the_maps(module, shape, norm):
+    small = {"widths": [8]} if module is salimans2016_mnist else {"width": 4}
+    for given in (norm, None):
+        network = module.Generator(3, shape, norm=given, **small)
+        assert network({"z": torch.randn(4, 3)}).shape == (4, *shape)
+        assert not any(type(m).__name__ == "Shift" for m in network.modules() if module is salimans2016_mnist)
+        linear = next(m for m in network.modules() if isinstance(m, nn.Linear))
+        assert (linear.bias is None) == (given is not None)
+
+
+@pytest.mark.parametrize(("module", "shape"), [(salimans2016_mnist, MNIST), (salimans2016_cifar, COLOUR)])
+def test_without_classes_it_is_a_plain_discriminator_and_takes_a_neck(module, shape):
+    small = {"widths": [8]} if module is salimans2016_mnist else {"narrow": 4, "wide": 8}
+    for heads in (None, {"label": None}):
+        network = module.Discriminator(shape, neck=partial(MinibatchDiscrimination, kernels=5), heads=heads, **small)
+        assert isinstance(network.readout, Linear)
+        assert network(images(6, shape)).logits.shape == (6,)
+    both = module.Discriminator(shape, neck=partial(MinibatchDiscrimination, kernels=5), heads={"label": 3}, **small)
+    assert both(images(6, shape)).heads["label"].shape == (6, 3)
+
+
+def test_another_size_is_refused_with_what_to_do():
+    for network in (salimans2016_cifar.Discriminator, partial(salimans2016_cifar.Generator, 100)):
+        with pytest.raises(ValueError, match=r"makes 32 x 32 images, the data are \[3, 64, 64\]; try data\.size=32"):
+            network([3, 64, 64])

@@ -1,0 +1,149 @@
+"""The discriminator's error as a score: what it counts, whose weights, and that it changes nothing."""
+
+import json
+from functools import partial
+
+import pytest
+import torch
+from runs import assert_equal, run, state
+from torch import nn
+
+from saddlepoint.callback.classification_error import ClassificationError
+from saddlepoint.data.data import Data, Split
+from saddlepoint.error import Mistake
+from saddlepoint.game.average import Average
+from saddlepoint.game.game import Game
+from saddlepoint.game.player import Player
+from saddlepoint.metric.contract import Contract
+from saddlepoint.objective import minimax
+from saddlepoint.prior.normal import Normal
+from saddlepoint.prior.prior import Prior
+from saddlepoint.turn import DiscriminatorOutput
+
+SEMI = [
+    "data.labels=3", "data.labelled_batch=20", "+layer@architecture.discriminator.readout=log_sum_exp",
+    "architecture.discriminator.heads={label: 10}", "regularizer=[classification]", "+callback=classification_error",
+    "callback.classification_error.images_between=640", "game.players.discriminator.weight=0.5",
+    "+layer@architecture.discriminator.neck=gaussian_noise",
+]  # fmt: skip
+
+
+class Brightest(nn.Module):
+    """Head `label` is x itself, so that it says which coordinate is the largest; `add` is its only weight."""
+
+    def __init__(self, name="label"):
+        super().__init__()
+        self.name, self.noise = name, nn.Dropout(0.5)
+        self.add = nn.Parameter(torch.zeros(3))
+
+    def forward(self, x, y=None):
+        return DiscriminatorOutput(x.sum(1), {"x": x}, {self.name: self.noise(x) + self.add})
+
+
+class Points(Data):
+    name = "points"
+
+    def __init__(self, classes=3):
+        super().__init__((3,), classes)
+
+    def splits(self):
+        x = torch.eye(3)[torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])] + 0.1
+        y = torch.tensor([0, 1, 2, 0, 1, 2, 1, 2]) if self.classes else None  # the last two are wrong
+        return {name: Split(name, x, y, self.classes) for name in ("train", "validation", "test")}
+
+
+def game(network, average=None):
+    sgd = partial(torch.optim.SGD, lr=0.1)
+    players = {
+        "discriminator": Player(network, sgd, minimax.discriminator, average=average),
+        "generator": Player(nn.Linear(2, 3), sgd, minimax.generator),
+    }
+    return Game(players, Prior(z=Normal(2)))
+
+
+@pytest.mark.parametrize("batch", [1, 3, 100])
+def test_it_is_the_share_of_images_whose_largest_logit_is_not_their_class(batch):
+    plays = game(Brightest()).train()
+    (score,) = ClassificationError(100, batch=batch).measure(plays, Points()).values()
+    assert score.value == 2 / 8
+    assert score.detail == {"wrong": 2, "of": 8}
+    assert plays.discriminator.network.noise.training  # put back; and off while it was measured, or 2 were chance
+
+
+def test_the_averaged_weights_are_measured_where_there_are_some_and_the_contract_says_so():
+    plays = game(Brightest(), Average)
+    plays.discriminator.average.network.add.data[1] = 9.0  # always says 1: right twice, and on the seventh
+    (averaged,) = ClassificationError(100).measure(plays, Points()).values()
+    (raw,) = ClassificationError(100, average=False).measure(plays, Points()).values()
+    assert (averaged.value, raw.value) == (5 / 8, 2 / 8)
+    assert (averaged.contract.weights, raw.contract.weights) == ("averaged", "raw")
+
+
+def test_its_contract_names_the_split_the_head_and_how_many():
+    callback = ClassificationError(100, head="digit", split="validation")
+    ((key, score),) = callback.measure(game(Brightest("digit")), Points()).items()
+    assert key == score.contract.key == "error_discriminator_8_validation"
+    assert score.contract.data == Points().split("validation").sha256
+    assert score.contract.settings == {"head": "digit"}
+
+
+def test_what_cannot_be_measured_is_refused_in_a_line():
+    with pytest.raises(Mistake, match=r"head=digit: the discriminator's heads are label"):
+        ClassificationError(100, head="digit").measure(game(Brightest()), Points())
+    with pytest.raises(Mistake, match=r"points has no classes"):
+        ClassificationError(100).measure(game(Brightest()), Points(classes=None))
+    with pytest.raises(Mistake, match=r"no split 'tset'"):
+        ClassificationError(100, split="tset").measure(game(Brightest()), Points())
+
+
+def test_a_run_logs_it_writes_it_down_lists_its_labels_and_is_not_changed_by_it(tmp_path):
+    record = run(tmp_path / "a", *SEMI)
+    key = "error_discriminator_450_test"
+    measured = {row["images"]: row[key] for row in record.rows() if key in row}
+    assert list(measured) == [0, 640, 1280]
+    score = record.summary["discriminator"][key]
+    assert score["value"] == measured[1280]
+    assert Contract.from_dict(score["contract"]).key == key
+    rows = json.loads((record.folder / "provenance.json").read_text())["data"]["labelled"]["rows"]
+    assert [len(line.split()) for line in rows.values()] == [3] * 10
+    without = run(tmp_path / "b", *(word for word in SEMI if "classification_error" not in word))
+    assert without.folder.parent.name == record.folder.parent.name
+    assert_equal(state(record), state(without))
+
+
+def test_two_n_images_equal_n_then_a_stop_then_two_n_with_labelled_batches_and_noise(tmp_path):
+    straight = run(tmp_path / "a", *SEMI, "images=1920")
+    run(tmp_path / "b", *SEMI, "images=960")
+    resumed = run(tmp_path / "b", *SEMI, "images=1920")
+    assert_equal(state(straight), state(resumed))
+    assert straight.summary["discriminator"] == resumed.summary["discriminator"]
+
+
+def test_a_run_with_an_adversarial_weight_of_0_is_the_supervised_one_bit_for_bit(tmp_path):
+    """Each against a generator that matches features, and so asks the noisy D about reals and fakes on its own turn."""
+    arms = {"half": [], "nought": ["game.players.discriminator.weight=0"], "alone": ["objective.discriminator=null"]}
+    common = [*SEMI, "regularizer=[classification,feature_matching]", "objective.generator=null"]
+    found = {}
+    for arm, words in arms.items():
+        record = run(tmp_path / arm, *common, *words)
+        found[arm] = (
+            state(record),
+            [row["error_discriminator_450_test"] for row in record.rows() if "error_discriminator_450_test" in row],
+        )
+    networks = {arm: {k: v for k, v in flat.items() if "state_dict" in k} for arm, (flat, _) in found.items()}
+    assert_equal(networks["nought"], networks["alone"])
+    assert found["nought"][1] == found["alone"][1]
+    weight = next(k for k in networks["half"] if "discriminator" in k and k.endswith("weight"))
+    assert not networks["half"][weight].equal(networks["alone"][weight])
+
+
+def test_a_term_on_labels_without_labels_is_refused_before_training(tmp_path):
+    from runs import run
+
+    from saddlepoint.error import Mistake
+
+    words = ["architecture.discriminator.heads={label: 10}", "regularizer=[classification]"]
+    with pytest.raises(Mistake, match=r"learns from labelled images, and these data give none: data\.labels=10"):
+        run(tmp_path, *words)
+    record = run(tmp_path, *words, "data.labels=5", "+callback=classification_error", "images=640")
+    assert any(key.startswith("error_discriminator_450_test") for key in record.summary["final"])

@@ -1,0 +1,52 @@
+"""Laws of noise on hidden units."""
+
+import pytest
+import torch
+from torch import nn
+
+from play import Maker, batches, fit, game
+from saddlepoint.architecture import mlp
+from saddlepoint.layer.gaussian_noise import GaussianNoise
+from saddlepoint.objective import nonsaturating
+
+
+def test_noise_has_the_spread_asked_for_and_is_fresh_each_time():
+    torch.manual_seed(0)
+    layer, x = GaussianNoise(1, sigma=0.3), torch.full((200, 500), 2.0)
+    first, second = layer(x) - x, layer(x) - x
+    for noise in (first, second):
+        assert noise.mean().item() == pytest.approx(0, abs=4 * 0.3 / 100_000**0.5)
+        assert noise.std().item() == pytest.approx(0.3, rel=0.01)
+    assert (first * second).mean().item() == pytest.approx(0, abs=0.002)
+
+
+def test_outside_training_and_at_sigma_zero_nothing_happens():
+    x = torch.randn(4, 3)
+    before = torch.get_rng_state()
+    assert GaussianNoise(3).eval()(x) is x
+    assert GaussianNoise(3, sigma=0.0)(x) is x
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_global_generator_is_its_source():
+    layer, x = GaussianNoise(3), torch.zeros(4, 3)
+    torch.manual_seed(3)
+    first = layer(x)
+    torch.manual_seed(3)
+    assert torch.equal(layer(x), first)
+
+
+def test_it_is_a_neck_of_any_discriminator_and_its_features_stay_clean():
+    network = mlp.Discriminator([2], [5], neck=GaussianNoise)
+    x = torch.randn(6, 2)
+    first, second = network(x), network(x)
+    assert not torch.equal(first.logits, second.logits)
+    assert torch.equal(first.features["hidden1"], second.features["hidden1"])
+    plays = game(nonsaturating, nets=(Maker(nn.Linear(3, 2)), network))
+    fit(plays, batches(2))
+    assert all(torch.isfinite(p).all() for p in plays.parameters())
+
+
+def test_a_negative_sigma_is_refused():
+    with pytest.raises(ValueError, match="sigma=-1 must not be negative"):
+        GaussianNoise(3, sigma=-1)

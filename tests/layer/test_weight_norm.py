@@ -1,0 +1,215 @@
+"""Laws of weight normalisation and of its start from data."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import conv2d, conv_transpose2d, linear
+
+from play import Critic, Maker, batches, fit, game
+from saddlepoint.architecture import conv28, dcgan, mlp
+from saddlepoint.game.average import Average
+from saddlepoint.layer.gaussian_noise import GaussianNoise
+from saddlepoint.layer.weight_norm import WeightNorm, initialise, weight_norm
+from saddlepoint.objective import nonsaturating
+from saddlepoint.regularizer.r1 import R1
+
+MAPS = {  # a map, its input, the axes of its weight that belong to one output unit, the map as a function
+    "linear": (lambda: nn.Linear(5, 3), (7, 5), (1,), linear),
+    "conv": (lambda: nn.Conv2d(5, 3, 3, 2, 1), (7, 5, 6, 6), (1, 2, 3), partial(conv2d, stride=2, padding=1)),
+    "transposed": (lambda: nn.ConvTranspose2d(5, 3, 4, 2, 1), (7, 5, 6, 6), (0, 2, 3),
+                   partial(conv_transpose2d, stride=2, padding=1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_each_output_unit_has_a_weight_of_length_scale(name):
+    make, shape, axes, function = MAPS[name]
+    layer = weight_norm(make().double())
+    with torch.no_grad():
+        layer.scale.copy_(torch.tensor([0.5, 2.0, -3.0]))
+        layer.bias.copy_(torch.tensor([0.1, 0.2, 0.3]))
+    layer = layer.double()
+    theta, x = layer.linear.weight, torch.randn(shape, dtype=torch.float64)
+    lengths = theta.square().sum(axes, keepdim=True).sqrt()
+    weight = theta / lengths * layer.scale.reshape(lengths.shape)
+    assert torch.allclose(weight.square().sum(axes).sqrt(), layer.scale.abs())
+    assert torch.allclose(layer(x), function(x, weight, layer.bias), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_the_length_of_theta_is_no_matter_and_gradients_are_at_right_angles_to_it(name):
+    make, shape, axes, _ = MAPS[name]
+    layer, x = weight_norm(make()), torch.randn(shape)
+    layer(x).square().sum().backward()
+    theta = layer.linear.weight
+    inner, size = (theta * theta.grad).sum(axes), (theta.square().sum(axes) * theta.grad.square().sum(axes)).sqrt()
+    assert (inner.abs() < 1e-4 * size).all()
+    before = layer(x)
+    with torch.no_grad():
+        theta.mul_(17)
+    assert torch.allclose(layer(x), before, atol=1e-4)
+
+
+def test_theta_starts_at_its_spread_and_a_frozen_scale_is_nobodys_to_move():
+    torch.manual_seed(0)
+    frozen, free = weight_norm(nn.Linear(300, 200), std=0.3), weight_norm(nn.Linear(4, 2), trainable=True)
+    assert frozen.linear.weight.std().item() == pytest.approx(0.3, rel=0.02)
+    assert set(dict(frozen.named_parameters())) == {"bias", "linear.weight"}
+    assert set(dict(free.named_parameters())) == {"bias", "linear.weight", "scale"}
+    assert "scale" in frozen.state_dict()
+
+
+def hidden(network, x):
+    """What each weight-normalised layer of a network answers to x, in training mode."""
+    seen = []
+    layers = [m for m in network.modules() if isinstance(m, WeightNorm)]
+    held = [layer.register_forward_hook(lambda m, a, out: seen.append(out.detach())) for layer in layers]
+    network.train()(x)
+    for hook in held:
+        hook.remove()
+    return seen
+
+
+@pytest.mark.parametrize("start", [1.0, 0.1])
+def test_after_the_start_every_layer_answers_with_mean_zero_and_the_spread_asked_for(start):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        weight_norm(nn.Conv2d(2, 4, 3, 1, 1), start=start), nn.LeakyReLU(0.2),
+        weight_norm(nn.ConvTranspose2d(4, 6, 4, 2, 1), start=start), nn.ReLU(),
+        nn.Flatten(), weight_norm(nn.Linear(6 * 64, 5), start=start, trainable=True),
+    )  # fmt: skip
+    x = 3 + 2 * torch.randn(500, 2, 4, 4)
+    assert max(h.mean().abs().item() for h in hidden(network, x)) > 0.1
+    initialise(network, x)
+    for h in hidden(network, x):
+        axes = [0, *range(2, h.ndim)]
+        assert h.mean(axes).abs().max() < 1e-5
+        assert torch.allclose(h.std(axes, correction=0), torch.full((h.shape[1],), start), atol=1e-4)
+
+
+def test_the_start_is_the_recipe_by_hand_layer_after_layer():
+    first, second = nn.Linear(3, 4), nn.Linear(4, 2)
+    network = nn.Sequential(weight_norm(first), nn.ReLU(), weight_norm(second))
+    x = torch.randn(50, 3)
+    initialise(network, x)
+    h = x
+    for layer in (network[0], network[2]):
+        theta = layer.linear.weight.detach()
+        h = h @ (theta / theta.norm(dim=1, keepdim=True)).T
+        assert torch.allclose(layer.scale, 1 / h.std(0, correction=0), rtol=1e-5)
+        assert torch.allclose(layer.bias, -h.mean(0) / h.std(0, correction=0), atol=1e-5)
+        h = ((h - h.mean(0)) / h.std(0, correction=0)).relu()
+
+
+def test_the_start_feels_the_noise_of_training_and_leaves_modes_and_batch_statistics_alone():
+    network = nn.Sequential(GaussianNoise(1, 3.0), weight_norm(nn.Linear(1, 1)), nn.BatchNorm1d(1)).eval()
+    x = torch.randn(4000, 1)
+    initialise(network, x)
+    assert network[1].scale.item() == pytest.approx(10**-0.5, rel=0.05)  # the variance is 1 + 3^2
+    assert not any(module.training for module in network.modules())
+    assert network[2].running_mean.item() == 0
+    assert network[2].num_batches_tracked.item() == 0
+
+
+def test_a_layer_without_a_start_keeps_scale_one_and_no_bias():
+    network = nn.Sequential(weight_norm(nn.Linear(3, 4), start=None), weight_norm(nn.Linear(4, 2)))
+    initialise(network, 5 + torch.randn(50, 3))
+    assert torch.equal(network[0].scale, torch.ones(4))
+    assert not network[0].bias.any()
+    assert network[1].bias.any()
+
+
+def test_a_unit_that_always_says_the_same_stays_finite():
+    network = nn.Sequential(weight_norm(nn.Linear(3, 4)))
+    initialise(network, torch.ones(10, 3))
+    assert torch.equal(network[0].scale, torch.ones(4))
+    assert torch.allclose(network(torch.ones(10, 3)), torch.zeros(10, 4), atol=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------------- in a game
+
+NETWORKS = {
+    "mlp": (mlp, [2], {"widths": [6, 6]}),
+    "conv28": (conv28, [1, 28, 28], {}),
+    "dcgan": (dcgan, [1, 32, 32], {"width": 4}),
+}
+
+
+@pytest.mark.parametrize("case", NETWORKS)
+def test_as_a_norm_it_takes_hold_of_the_map_in_front_of_it_in_any_architecture(case):
+    module, shape, settings = NETWORKS[case]
+    generator = module.Generator(4, shape, norm=WeightNorm, **settings)
+    discriminator = module.Discriminator(shape, norm=WeightNorm, **settings)
+    plays = game(nonsaturating, {"r1": R1()}, nets=(generator, discriminator), z=4)
+    fit(plays, batches(2, n=8, shape=shape))
+    assert all(torch.isfinite(p).all() for p in plays.parameters())
+    for network in (generator, discriminator):
+        layers = [m for m in network.modules() if isinstance(m, WeightNorm)]
+        assert layers
+        for layer in layers:
+            assert layer.linear.bias is None
+            assert not torch.equal(layer.scale, torch.ones_like(layer.scale))  # it has started
+
+
+def test_a_game_starts_from_its_first_five_hundred_reals_once():
+    data = batches(40)
+
+    def fresh():
+        torch.manual_seed(0)
+        return mlp.Discriminator([2], [6, 6], WeightNorm)
+
+    reals = torch.cat([batch.x for batch in data])[:500]
+    expected = fresh()
+    initialise(expected, reals)
+    still = {"optimizer": partial(torch.optim.SGD, lr=0.0), "d": {"average": partial(Average, warm_up=None)}}
+    plays = game(nonsaturating, nets=(Maker(nn.Linear(3, 2)), fresh()), **still)
+    fit(plays, data[:1])  # fewer are there than 500
+    assert not torch.equal(plays.discriminator.network.state_dict()["trunk.hidden2.0.scale"],
+                           expected.state_dict()["trunk.hidden2.0.scale"])  # fmt: skip
+    plays = game(nonsaturating, nets=(Maker(nn.Linear(3, 2)), fresh()), **still)
+    fit(plays, data)
+    kept = plays.discriminator.average.network.state_dict()
+    for name, value in expected.state_dict().items():
+        assert torch.equal(plays.discriminator.network.state_dict()[name], value), name
+        assert torch.equal(kept[name], value), name  # the average begins where the network does
+    resumed = game(nonsaturating, nets=(Maker(nn.Linear(3, 2)), fresh()), **still)
+    resumed.load_state_dict(plays.state_dict())
+    resumed.images = plays.images
+    fit(resumed, batches(40, seed=9))
+    scale = resumed.discriminator.network.state_dict()["trunk.hidden1.1.0.scale"]
+    assert torch.equal(scale, expected.state_dict()["trunk.hidden1.1.0.scale"])  # going on is no new start
+
+
+def test_a_generator_starts_from_latents_and_the_latents_of_training_do_not_feel_it():
+    drawn = []
+    for norm in (None, WeightNorm):
+        torch.manual_seed(0)
+        generator = mlp.Generator(3, [2], [6], norm)
+        plays = game(nonsaturating, nets=(generator, Critic(nn.Flatten(), nn.Linear(2, 1))))
+        fit(plays, batches(2))
+        drawn.append(plays.streams["latent"].state)
+    assert torch.equal(*drawn)
+    layer = generator.layers[0][0]
+    z = torch.randn(20_000, 3)
+    assert torch.allclose(layer(z).std(0), torch.ones(6), atol=0.2)
+
+
+@pytest.mark.parametrize("linear", [nn.ReLU(), nn.Conv2d(4, 4, 3, groups=2), nn.Sequential(nn.Flatten())])
+def test_what_is_no_linear_map_is_refused(linear):
+    with pytest.raises(ValueError, match="weight norm is for Linear, Conv2d and ConvTranspose2d"):
+        weight_norm(linear)
+
+
+@pytest.mark.parametrize("wrong", [{"std": 0.0}, {"start": -1.0}])
+def test_settings_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValueError, match="must be above 0"):
+        WeightNorm(3, **wrong)
+
+
+def test_alone_or_with_one_sample_it_says_what_it_lacks():
+    with pytest.raises(ValueError, match="no linear map"):
+        WeightNorm(3)(torch.randn(2, 3))
+    with pytest.raises(ValueError, match="a batch of at least 2"):
+        initialise(weight_norm(nn.Linear(3, 2)), torch.randn(1, 3))

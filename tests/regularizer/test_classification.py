@@ -1,0 +1,165 @@
+"""Semi-supervised training: what the discriminator descends, on which samples, and on which not."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from play import fit
+from saddlepoint.architecture import mlp
+from saddlepoint.error import Mistake
+from saddlepoint.game.game import Game
+from saddlepoint.game.player import Player
+from saddlepoint.layer.gaussian_noise import GaussianNoise
+from saddlepoint.layer.log_sum_exp import LogSumExp
+from saddlepoint.objective import nonsaturating
+from saddlepoint.prior.normal import Normal
+from saddlepoint.prior.prior import Prior
+from saddlepoint.regularizer.classification import Classification
+from saddlepoint.turn import Batch, Sample, Turn
+
+K = 3
+
+
+def network(seed=0, **settings):
+    torch.manual_seed(seed)
+    return mlp.Discriminator([2], widths=[8], readout=LogSumExp, heads={"label": K}, **settings)
+
+
+def labelled(n, seed):
+    stream = torch.Generator().manual_seed(seed)
+    return torch.randn(n, 2, generator=stream), torch.randint(K, (n,), generator=stream)
+
+
+def turn(discriminator, **sides):
+    x, y = labelled(16, 1)
+    parts = {
+        "real": Sample(x, y, discriminator),
+        "fake": Sample(labelled(16, 2)[0], y, discriminator),
+        "labelled": Sample(*labelled(6, 3), discriminator),
+    }
+    return Turn(**{**parts, **sides}, latent={}, stream=None, player=None, prior=None, generator=None,
+                discriminator=discriminator)  # fmt: skip
+
+
+def d(objective=nonsaturating.discriminator, weight=0.5, net=None, **term):
+    return Player(
+        net or network(),
+        partial(torch.optim.SGD, lr=0.1),
+        objective,
+        {"classification": Classification(**term)},
+        weight,
+    )
+
+
+def log_softmax(logits):
+    """In numpy and float64, an implementation of its own."""
+    wide = logits.detach().numpy().astype(np.float64)
+    return wide - np.log(np.exp(wide).sum(1, keepdims=True))
+
+
+def test_the_loss_is_cross_entropy_among_k_on_the_labelled_and_half_of_each_adversarial_expectation():
+    net = network()
+    seen = turn(net)
+    losses = d(net=net).losses(seen, 0)
+    y = seen.labelled.y.numpy()
+    supervised = -log_softmax(net(seen.labelled.x).heads["label"])[np.arange(len(y)), y].mean()
+
+    def made_up(x):
+        logits = net(x).heads["label"]
+        return np.exp(log_softmax(torch.cat([logits, torch.zeros(len(logits), 1)], 1))[:, -1])
+
+    real, fake = -np.log(1 - made_up(seen.real.x)).mean(), -np.log(made_up(seen.fake.x)).mean()
+    assert losses["classification"].item() == pytest.approx(supervised, rel=1e-5)
+    assert losses["adversarial"].item() == pytest.approx(real / 2 + fake / 2, rel=1e-5)
+    assert set(losses) == {"adversarial", "classification"}
+
+
+def test_labelled_samples_do_not_enter_the_adversarial_term_nor_reals_the_supervised_one():
+    net = network()
+    before = d(net=net).losses(turn(net), 0)
+    other = d(net=net).losses(turn(net, labelled=Sample(*labelled(6, 9), net)), 0)
+    assert other["adversarial"].equal(before["adversarial"])
+    assert not other["classification"].equal(before["classification"])
+    other = d(net=net).losses(turn(net, real=Sample(labelled(16, 9)[0], None, net)), 0)
+    assert other["classification"].equal(before["classification"])
+    assert not other["adversarial"].equal(before["adversarial"])
+
+
+@pytest.mark.parametrize("few", [None, 0])
+def test_a_batch_without_labels_is_finite_and_adds_nothing(few):
+    net = network()
+    sample = None if few is None else Sample(*labelled(0, 3), net)
+    losses = d(net=net).losses(turn(net, labelled=sample), 0)
+    assert losses["classification"].item() == 0
+    (alone,) = d(None, net=net).losses(turn(net, labelled=sample), 0).values()
+    gradients = torch.autograd.grad(alone, list(net.parameters()), allow_unused=True)
+    assert all(g is None or not g.any() for g in gradients)
+
+
+def test_the_sides_add_up():
+    net = network()
+    each = [Classification(sides=[side])(turn(net)).item() for side in ("labelled", "real", "fake")]
+    assert len(set(each)) == 3
+    assert Classification(sides=["real", "fake", "labelled"])(turn(net)).item() == pytest.approx(sum(each))
+
+
+def test_a_generator_that_descends_it_on_fakes_moves_towards_the_classes_it_was_asked_for():
+    net = network()
+    x = labelled(16, 2)[0].requires_grad_()
+    seen = turn(net)
+    loss = Classification(sides=["fake"])(replace(seen, fake=Sample(x, seen.real.y, net)))
+    (slope,) = torch.autograd.grad(loss, x)
+    moved = replace(seen, fake=Sample(x.detach() - 0.1 * slope, seen.real.y, net))
+    assert Classification(sides=["fake"])(moved) < loss
+
+
+def played(rounds=12, **settings):
+    """D with noise in it after some rounds against a generator that looks at reals and fakes through D."""
+    net = network(neck=GaussianNoise)
+    torch.manual_seed(5)
+    maker = mlp.Generator(3, [2], widths=[8])
+    sgd = partial(torch.optim.SGD, lr=0.05)
+    players = {"discriminator": d(net=net, **settings), "generator": Player(maker, sgd, nonsaturating.generator)}
+    torch.manual_seed(6)
+    batches = [Batch(labelled(16, 100 + i)[0], None, labelled(6, 200 + i)) for i in range(rounds)]
+    game = Game(players, Prior(z=Normal(3)))
+    fit(game, batches)
+    return [p.detach().clone() for p in net.parameters()]
+
+
+def test_an_adversarial_weight_of_0_is_supervised_training_only_bit_for_bit_with_noise_in_d():
+    alone, nought, half = played(objective=None), played(weight=0.0), played(weight=0.5)
+    assert all(a.equal(b) for a, b in zip(alone, nought, strict=True))
+    assert not any(a.equal(b) for a, b in zip(alone, half, strict=True) if a.numel() > 1)
+
+
+def test_a_term_of_weight_0_is_not_looked_at():
+    class Never(Classification):
+        def forward(self, turn):
+            raise AssertionError
+
+    net = network()
+    player = Player(net, partial(torch.optim.SGD, lr=0.1), nonsaturating.discriminator, {"never": Never(weight=0)}, 0.0)
+    seen = turn(net)
+    losses = player.losses(seen, 0)
+    assert {name: loss.item() for name, loss in losses.items()} == {"adversarial": 0, "never": 0}
+    assert not seen.real.seen
+    sum(losses.values()).backward(inputs=list(net.parameters()))  # a round with nothing to descend is a round
+    assert all(p.grad is None or not p.grad.any() for p in net.parameters())
+
+
+def test_what_cannot_be_classified_is_refused_in_a_line():
+    net = network()
+    with pytest.raises(ValueError, match=r"sides=\['labels'\] must be some of labelled, real, fake"):
+        Classification(sides=["labels"])
+    with pytest.raises(ValueError, match=r"sides=\[\]"):
+        Classification(sides=[])
+    with pytest.raises(Mistake, match=r"heads are label, not digit"):
+        Classification(head="digit")(turn(net))
+    with pytest.raises(Mistake, match=r"the real samples have no classes"):
+        Classification(sides=["real"])(turn(net, real=Sample(torch.zeros(4, 2), None, net)))
+    with pytest.raises(Mistake, match=r"heads are none, not label"):
+        Classification().fits(mlp.Discriminator([2])(torch.zeros(2, 2)))

@@ -1,0 +1,170 @@
+"""Feature matching: what the gap is, whom it moves, and what it leaves alone."""
+
+import copy
+from importlib import import_module
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from play import RULES, Critic, Maker, Watch, batches, fit, game, networks
+from saddlepoint.command.build import game_of
+from saddlepoint.command.compose import compose
+from saddlepoint.error import Mistake
+from saddlepoint.game.player import Player
+from saddlepoint.objective import hinge, nonsaturating
+from saddlepoint.regularizer.feature_matching import FeatureMatching
+from saddlepoint.regularizer.gradient_penalty import GradientPenalty
+from saddlepoint.regularizer.historical_averaging import HistoricalAveraging
+from saddlepoint.regularizer.r1 import R1
+from saddlepoint.regularizer.r2 import R2
+from saddlepoint.stream import Stream
+from saddlepoint.turn import DiscriminatorOutput, Sample, Turn
+
+GAPS = {  # by hand, of a gap in numpy
+    "mean_square": lambda gap: (gap**2).mean(),
+    "sum_square": lambda gap: (gap**2).sum(),
+    "mean_absolute": lambda gap: np.abs(gap).mean(),
+}
+
+
+def exposing(x, y=None):
+    """Three layers by name: a map, its flat form, and a square."""
+    return DiscriminatorOutput(x.flatten(1).sum(1), {"map": x, "flat": x.flatten(1), "square": x.flatten(1) ** 2})
+
+
+def turn_of(real, fake, discriminator=exposing):
+    sides = Sample(real, None, discriminator), Sample(fake, None, discriminator)
+    return Turn(*sides, {}, Stream(0, "augment"), None, None, None, discriminator)
+
+
+def playing(
+    terms, rule="alternating", nets=None, objective=nonsaturating, penalties=(), replaced=False, optimizer=None
+):
+    """A game in which the generator has `terms` beside its objective, or in its place."""
+    plays = game(objective, penalties, rule, optimizer, nets=nets)
+    old = plays.generator
+    plays.players["generator"] = Player(old.network, old._optimizer, None if replaced else old.objective, terms)
+    return plays
+
+
+@pytest.mark.parametrize("gap", GAPS)
+def test_the_gap_of_batch_means_is_that_by_hand(gap):
+    real, fake = torch.randn(7, 3, 4, 5, dtype=torch.float64), torch.randn(9, 3, 4, 5, dtype=torch.float64)
+    r, f = real.numpy(), fake.numpy()
+    space = r.mean((0, 2, 3)) - f.mean((0, 2, 3))  # of a map, the means over space, as the CIFAR-10 code has them
+    flat = (r.mean(0) - f.mean(0)).ravel()
+    square = ((r**2).mean(0) - (f**2).mean(0)).ravel()
+
+    def found(features):
+        return FeatureMatching(features, gap)(turn_of(real, fake)).item()
+
+    assert found("map") == pytest.approx(GAPS[gap](space), rel=1e-12)
+    assert found("flat") == pytest.approx(GAPS[gap](flat), rel=1e-12)
+    assert found(None) == pytest.approx(GAPS[gap](square), rel=1e-12)  # the last
+    assert found(["map", "square"]) == pytest.approx(GAPS[gap](space) + GAPS[gap](square), rel=1e-12)
+
+
+def test_equal_means_cost_nothing_whatever_the_samples():
+    fake = torch.randn(6, 2, 3, 3)
+    real = fake[torch.randperm(6)]
+    assert FeatureMatching("flat")(turn_of(real, fake)).item() == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("gap", GAPS)
+def test_the_reals_are_a_constant_and_the_fakes_are_not(gap):
+    real, fake = torch.randn(2, 5, 1, 2, 2).requires_grad_(), torch.randn(5, 1, 2, 2, requires_grad=True)
+    loss = FeatureMatching("flat", gap)(turn_of(real[0], fake))
+    gradients = torch.autograd.grad(loss, [real, fake], allow_unused=True)
+    assert gradients[0] is None
+    assert gradients[1].abs().sum() > 0
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_it_has_gradients_for_the_generator_and_none_for_the_discriminator(rule):
+    """D's gradient with the term on the generator's row is, bit for bit, D's gradient without it."""
+    found = {}
+    for name, terms in {"with": {"feature_matching": FeatureMatching(weight=100.0)}, "without": {}}.items():
+        torch.manual_seed(0)
+        plays = playing(terms, rule)
+        fit(plays, batches(1))
+        found[name] = {p: [w.grad.clone() for w in plays.players[p].parameters()] for p in plays.players}
+    assert all(map(torch.equal, found["with"]["discriminator"], found["without"]["discriminator"]))
+    assert not all(map(torch.equal, found["with"]["generator"], found["without"]["generator"]))
+
+
+def test_alone_it_brings_the_means_together():
+    """D frozen, the generator a point: it ends where the mean of D's features is that of the reals."""
+    torch.manual_seed(0)
+    point, critic = Maker(nn.Linear(3, 2)), Critic(nn.Identity(), nn.Linear(2, 1))
+    plays = playing({"feature_matching": FeatureMatching(gap="sum_square")}, nets=(point, critic), replaced=True)
+    plays.discriminator.every = 10**9
+    data = batches(1, n=512) * 400
+    data[0].x.add_(torch.tensor([3.0, -2.0]))
+    fit(plays, data)
+    assert set(plays.observed["generator"][0]) == {"feature_matching"}
+    made = plays.sample(20_000).mean(0)
+    assert torch.allclose(made, data[0].x.mean(0), atol=0.1)
+
+
+def test_the_means_over_a_batch_are_no_mean_over_samples_so_it_is_not_split():
+    with pytest.raises(ValueError, match="accumulate=2"):
+        Player(networks()[0], torch.optim.SGD, hinge.generator, {"fm": FeatureMatching()}, accumulate=2)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    "objective", ["minimax", "nonsaturating", "least_squares", "hinge", "wasserstein", "relativistic"]
+)
+def test_it_plays_a_finite_round_beside_every_objective_with_each_penalty(objective, rule):
+    for penalty in (R1, R2, GradientPenalty, HistoricalAveraging):
+        terms = {"feature_matching": FeatureMatching(), "historical_averaging": HistoricalAveraging()}
+        plays = playing(terms, rule, None, import_module(f"saddlepoint.objective.{objective}"), {"own": penalty()})
+        before = copy.deepcopy(plays.generator.network.state_dict())
+        fit(plays, batches(2))
+        assert set(plays.observed["generator"][0]) == {"adversarial", *terms}
+        assert all(torch.isfinite(p).all() for p in plays.parameters())
+        assert any(not torch.equal(w, before[key]) for key, w in plays.generator.network.state_dict().items())
+
+
+def test_it_draws_nothing_so_that_the_latents_of_others_stay_what_they_are():
+    states, seen = [], []
+    for terms in ({}, {"fm": FeatureMatching()}, {"ha": HistoricalAveraging()}):
+        torch.manual_seed(0)
+        plays = playing(terms, penalties={"gp": GradientPenalty()})
+        before = torch.get_rng_state()
+        fit(plays, batches(3), [Watch(after=lambda g, i: seen.append(g.rounds))])
+        states.append([plays.streams["latent"].state, plays.streams["augment"].state])
+        assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(a, b) for other in states[1:] for a, b in zip(states[0], other, strict=True))
+    assert len(seen) == 9
+
+
+def test_features_that_d_does_not_expose_are_refused_with_those_that_it_does():
+    x = torch.zeros(4, 1, 2, 2)
+    with pytest.raises(Mistake, match="no feature conv9; it exposes map, flat, square"):
+        FeatureMatching(["map", "conv9"])(turn_of(x, x))
+    with pytest.raises(Mistake, match="no features to match; it exposes none"):
+        FeatureMatching()(turn_of(x, x, lambda x, y=None: DiscriminatorOutput(x.flatten(1).sum(1))))
+
+
+def test_they_are_refused_before_anything_is_played():
+    words = ["regularizer=[feature_matching]", "regularizer.generator.feature_matching.features=conv9"]
+    told = r"regularizer\.generator\.feature_matching: .* no feature conv9; it exposes hidden1, hidden2"
+    with pytest.raises(Mistake, match=told):
+        game_of(compose(words))
+
+
+@pytest.mark.parametrize("settings", [{"gap": "l1"}, {"features": []}])
+def test_settings_that_mean_nothing_are_refused(settings):
+    with pytest.raises(ValueError, match="feature matching"):
+        FeatureMatching(**settings)
+
+
+@pytest.mark.parametrize("place", [[], ["objective.generator=null"]], ids=["added", "in its place"])
+def test_it_stands_in_the_generators_column_beside_the_objective_or_in_its_place(place):
+    made = game_of(compose(["regularizer=[feature_matching]", *place]))
+    assert list(made.generator.terms) == ["feature_matching"]
+    assert made.discriminator.terms == {}
+    assert (made.generator.objective is None) == bool(place)
