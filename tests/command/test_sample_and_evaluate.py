@@ -33,6 +33,7 @@ def test_evaluating_a_run_again_gives_its_own_scores_and_is_written_down(record)
 
 def test_an_override_after_run_is_another_contract_and_said(record, capsys):
     words = ["evaluation.n=500", "evaluation.split=test", "evaluation.average=false", "metric=[frechet_distance]"]
+    words.append("evaluation.second=null")
     assert called("evaluate", f"run={record.folder}", *words) == 0
     last = json.loads((record.folder / "evaluations.jsonl").read_text().splitlines()[-1])
     ((key, score),) = last["scores"].items()

@@ -244,11 +244,8 @@ def test_a_run_leaves_behind_what_is_promised(tmp_path):
     summary = record.summary
     assert summary["status"] == "finished"
     assert summary["exit"] == 0
-    assert set(summary["final"]) == {
-        "fid_digits_900_train",
-        "inception_score_digits_900_train",
-        "coverage_digits_900_train",
-    }
+    metrics, rulers = ("fid", "inception_score", "coverage"), ("digits", "digits-b")
+    assert set(summary["final"]) == {f"{metric}_{ruler}_900_train" for metric in metrics for ruler in rulers}
     contract = summary["final"]["fid_digits_900_train"]["contract"]
     assert (contract["n_real"], contract["n_fake"], contract["split"], contract["weights"]) == (
         897,
