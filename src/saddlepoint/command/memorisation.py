@@ -294,7 +294,9 @@ def _alarm_reading(rung: Alarm, sets: Sets, level: float) -> Reading:
     few = least(len(sets.train.features), len(sets.held.features), n, m, level)
     tests = f"membership {rung.membership:.2g}, closeness {rung.closeness:.2g}"
     if rung.rings:
-        text = f"the alarm rings: training images are copied ({tests})"
+        near = rung.closeness <= level / 2
+        what = "are copied" if near else "are followed more than chance would, if not copied"
+        text = f"the alarm rings: training images {what} ({tests})"
     else:
         text = f"no alarm ({tests}); alone, fewer than {few} copies among {n:,} samples would hardly ring it"
     return Reading("alarm, p", rung.p, level, "all", text, rung.rings)
