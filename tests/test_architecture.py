@@ -25,12 +25,13 @@ MAY_IMPORT = {  # downwards only; a package may always import itself
     "optimizer": LEAVES,
     "metric": LEAVES,
     "record": LEAVES,
+    "launcher": LEAVES,
     "data": LEAVES | {"turn"},
     "regularizer": LEAVES | {"turn"},
     "architecture": LEAVES | {"turn", "layer"},
     "game": LEAVES | {"turn", "regularizer", "prior", "schedule"},
     "callback": LEAVES | {"turn", "game", "metric", "record"},
-    "command": LEAVES | {"callback", "record", "data", "game", "metric"},
+    "command": LEAVES | {"callback", "record", "data", "game", "metric", "launcher"},
     "turn": {"stream"},
     **{leaf: set() for leaf in LEAVES},
 }
@@ -75,6 +76,7 @@ FOUNDATIONS = {
     },
     "callback": {"horizon", "period"},
     "schedule": {"ramp", "schedule"},
+    "launcher": {"job"},
 }
 WIRINGS = {"game": {"two_player"}}  # yaml that only arranges foundations
 STANDS_ON = {"prior": {"prior"}, "game": {"game", "player", "average"}}  # foundations that a group's yaml may name

@@ -38,7 +38,7 @@ def test_the_mnist_discriminator_has_the_codes_layers_and_learns_what_it_learns(
     }
     assert output.logits.equal(output.heads["label"].logsumexp(1))
     noises = [m.sigma for m in network.modules() if isinstance(m, GaussianNoise)]
-    assert noises == [0.6, 0.5, 0.5, 0.5, 0.5, 0.5]
+    assert noises == [0.3, 0.5, 0.5, 0.5, 0.5, 0.5]
 
 
 def test_features_are_taken_before_their_own_noise():
@@ -77,21 +77,23 @@ def test_after_the_start_from_data_every_pre_activation_has_mean_0_and_its_devia
         torch.testing.assert_close(h.std(1, correction=0), torch.full((len(h),), start), atol=2e-3 * start, rtol=0)
 
 
-def test_twice_the_noise_on_twice_the_range_is_the_papers_function_after_the_start():
-    """D on [-1, 1] with noise 2 s begins as the code's D on [0, 1] with noise s: x' = 2 x - 1 leaves nothing behind."""
-    ours, theirs = (
-        salimans2016_mnist.Discriminator(MNIST, widths=[50, 20], input_noise=s, noise=0.5, heads={"label": 10})
-        for s in (0.6, 0.3)
-    )
-    theirs.load_state_dict(ours.state_dict())
-    unit = (images(200, MNIST) + 1) / 2
-    answers = []
-    for network, x in ((ours, 2 * unit - 1), (theirs, unit)):
-        torch.manual_seed(3)  # the same noise
-        initialise(network, x)
-        torch.manual_seed(4)
-        answers.append(network.train()(x).heads["label"])
-    torch.testing.assert_close(*answers, atol=1e-3, rtol=1e-3)
+def test_the_mnist_discriminator_looks_at_images_in_0_1_where_dark_pixels_turn_nothing():
+    """Its own function of [-1, 1] is the code's of [0, 1]: what the first map sees, and how its theta learns."""
+    network = salimans2016_mnist.Discriminator(MNIST, widths=[50], input_noise=0, noise=0, heads={"label": 10})
+    first = next(m for m in network.modules() if isinstance(m, WeightNorm))
+    unit = torch.rand(20, *MNIST)
+    unit[:, :, :10] = 0  # dark
+    seen = []
+    first.linear.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    initialise(network, 2 * unit - 1)
+    network(2 * unit - 1).logits.sum().backward()
+    torch.testing.assert_close(seen[-1], unit.flatten(1), atol=1e-6, rtol=0)
+    theta = first.linear.weight
+    along = (theta.grad * theta).sum(1)  # a direction is free of the length of theta
+    torch.testing.assert_close(along, torch.zeros_like(along), atol=1e-3, rtol=0)
+    dark = theta.grad[:, : 10 * 28]  # what is left of it: the length alone, a pull along theta
+    ratio = dark / theta[:, : 10 * 28]
+    torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio), atol=1e-3, rtol=1e-3)
 
 
 def test_the_mnist_generator_is_the_codes_function():

@@ -134,7 +134,8 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "--cfg"], 2, ["--cfg job"]),
         (["train", "--cfg", "hydra"], 2, ["--cfg job"]),
         (["train", "--config-dir"], 2, ["--config-dir"]),
-        (["train", "-m", "seed=1,2"], 2, ["sweeps are not there yet"]),
+        (["evaluate", "-m", "run=a"], 2, ["-m is for saddlepoint train"]),
+        (["train", "seed=1,2"], 1, ["saddlepoint train -m"]),
     ],
 )
 def test_a_mistake_is_one_line_on_stderr_and_a_code(

@@ -1,9 +1,9 @@
 """The perceptrons of semi-supervised MNIST.  Salimans et al. 2016 (arXiv:1606.03498), section 5.1.
 
-Layers and numbers are those of the authors' code. There images live on [0, 1], here on [-1, 1]: G ends in
-2 sigmoid - 1, and the noise on D's input has twice the standard deviation, 0.6 for 0.3. D starts from data, so the same
-directions begin as the same function; from then on the first layer's biases differ, since x' = 2 x - 1 moves a
-pre-activation by the sum of its direction, and directions turn.
+Layers and numbers are those of the authors' code. There images live on [0, 1], here on [-1, 1], so G ends in
+2 sigmoid - 1 and D begins with (x + 1) / 2. Were D to look at [-1, 1] as it is, every dark pixel would be a -1 and no
+longer a 0: each turn of a direction would move the pre-activation by a sum over some six hundred of them. With such a D
+and twice the noise G's pixels had all saturated after five epochs for one of two label sets.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(discriminator.Discriminator):
-    """shape -> noise, weight-normalised, ReLU, for each of widths -> noise -> neck -> heads -> readout.
+    """shape -> [0, 1] -> noise, weight-normalised, ReLU, for each of widths -> noise -> neck -> heads -> readout.
 
     Hidden layers hidden1, hidden2, ... are what leaves the ReLU, before the noise that the next one sees. Scales are
     frozen after the start from data, but for those of the heads. readout None: the log of the sum of exponentials of
@@ -67,7 +67,7 @@ class Discriminator(discriminator.Discriminator):
         self,
         shape: Sequence[int],
         widths: Sequence[int] = (1000, 500, 250, 250, 250),
-        input_noise: float = 0.6,
+        input_noise: float = 0.3,
         noise: float = 0.5,
         std: float = 0.1,
         neck: Callable[[int], nn.Module] | None = None,
@@ -79,7 +79,7 @@ class Discriminator(discriminator.Discriminator):
             nn.Sequential(GaussianNoise(a, noise), weight_norm(nn.Linear(a, b), std), nn.ReLU())
             for a, b in pairwise(sizes)
         ]
-        layers[0] = nn.Sequential(nn.Flatten(), GaussianNoise(sizes[0], input_noise), *layers[0][1:])
+        layers[0] = nn.Sequential(nn.Flatten(), _Unit(), GaussianNoise(sizes[0], input_noise), *layers[0][1:])
         known = {name: size for name, size in (heads or {}).items() if size is not None}
         if readout is None and "label" in known:
             readout = LogSumExp
@@ -93,6 +93,13 @@ class Discriminator(discriminator.Discriminator):
         self.heads = nn.ModuleDict(
             {name: weight_norm(nn.Linear(features, size), std, trainable=True) for name, size in known.items()}
         )
+
+
+class _Unit(nn.Module):
+    """From [-1, 1] to [0, 1]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x + 1) / 2
 
 
 class _Noisy(nn.Module):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 
@@ -28,6 +28,7 @@ class Line:
     command: str | None = None
     config_dir: str | None = None
     cfg: bool = False
+    many: bool = False
     help: bool = False
     version: bool = False
     overrides: list[str] = field(default_factory=list)
@@ -38,8 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Anything else is a bug and keeps its traceback. `sys.argv` stays as it is: Lightning starts other ranks with it.
     """
+    return told(lambda: _run(_taken_apart(sys.argv[1:] if argv is None else argv)))
+
+
+def told(run: Callable[[], int]) -> int:
+    """The exit code of `run`; what went wrong is told in a line or two."""
     try:
-        code = _run(_taken_apart(sys.argv[1:] if argv is None else argv))
+        code = run()
         sys.stdout.flush()
     except Mistake as mistake:
         print(f"saddlepoint: {mistake}", file=sys.stderr)
@@ -68,6 +74,10 @@ def _run(line: Line) -> int:
         return 0
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # for a researcher's own `_target_: mylosses.mine`; last, so that it hides nothing
+    if line.many:
+        if line.command != "train":
+            raise Misuse(f"-m is for saddlepoint train: many runs of one command. {line.command} takes no -m")
+        return import_module("saddlepoint.command.many").command(line.overrides, line.config_dir, line.cfg)
     from saddlepoint.command.compose import compose
 
     own, rest = divided(line.overrides, line.command)
@@ -81,8 +91,8 @@ def _run(line: Line) -> int:
 
 
 def divided(overrides: Sequence[str], command: str) -> tuple[list[str], list[str]]:
-    """Overrides of a command's own keys, and the rest, which is for the config of the run that it names."""
-    if "run" not in (keys := catalogue.keys(command)):
+    """Overrides of a command's own keys, and the rest, which is for the config of the run or runs that it names."""
+    if not {"run", "baseline"} & (keys := catalogue.keys(command)).keys():
         return list(overrides), []
     mine = [word for word in overrides if word.lstrip("+~").split("=")[0].split(".")[0] in keys]
     return mine, [word for word in overrides if word not in mine]
@@ -109,9 +119,9 @@ def _taken_apart(words: Sequence[str]) -> Line:
         elif word == "--version":
             line.version = True
         elif word in ("--multirun", "-m"):
-            raise Misuse(f"{word}: sweeps are not there yet; start one run per setting")
+            line.many = True
         elif word.startswith("-"):
-            options = ("--help", "--version", "--cfg", "--config-dir")
+            options = ("--help", "--version", "--cfg", "--config-dir", "--multirun")
             raise Misuse(f"no such option: {word}.{catalogue.did_you_mean(option, options)} See saddlepoint --help")
         elif line.command is None:
             if word not in catalogue.COMMANDS:

@@ -15,6 +15,7 @@ saddlepoint train objective=relativistic 'regularizer=[r1,r2]'
 saddlepoint train objective=wasserstein +regularizer=gradient_penalty game.players.generator.every=5
 saddlepoint train +schedule@optimizer.generator.lr=linear optimizer.generator.lr.start=2e-4 optimizer.generator.lr.end=0
 saddlepoint train --config-dir my_conf objective=mine      your own pieces, beside ours
+saddlepoint train -m objective=minimax,hinge seed=0,1,2    many runs, side by side; again: those that are missing
 saddlepoint train --cfg job                                the whole config, and no run""",
     "evaluate": """\
 saddlepoint evaluate run=outputs/<name>/seed0 evaluation.n=10_000 evaluation.split=test
@@ -36,6 +37,7 @@ saddlepoint doctor data=mnist""",
 OPTIONS = """\
   -h, --help        this page
   --cfg job         print the composed config, interpolations and all, and stop
+  -m, --multirun    train: one run for each combination of values, key=a,b or many: of an experiment
   --config-dir DIR  a folder of your own pieces: DIR/objective/mine.yaml is objective=mine
 """
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 # whose run it is, how long, where, with what watching: none of these changes the game that is played
 APART = frozenset(
     ("name", "seed", "images", "outputs", "cache", "device", "devices", "threads", "trainer", "logger", "callback")
-) | {"metric", "evaluation", "protocol", "launcher", "overwrite", "resume", "choice", "experiment"}
+) | {"metric", "evaluation", "protocol", "launcher", "many", "shared", "overwrite", "resume", "choice", "experiment"}
 DATA_APART = frozenset(("root", "memory", "workers", "extractor"))  # where and how the same data are read, and measured
 
 

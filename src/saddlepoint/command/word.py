@@ -31,7 +31,7 @@ def overrides_in(words: Sequence[str]) -> list[Override]:
         if override.is_sweep_override():
             key, _, value = word.partition("=")
             raise Mistake(
-                f"{word}: several values would be a sweep, which is not there yet. "
+                f"{word}: several values are several runs, which saddlepoint train -m starts. "
                 f"A list stands in brackets: '{key}=[{value}]'; a large number is written 300_000"
             )
         if not override.key_or_group:
@@ -60,7 +60,7 @@ def divided(overrides: list[Override], own: Path | None, command: str = "train")
     """What chooses pieces, and what sets keys.  Raises Mistake for a group or a member that is not there."""
     chosen: list[Chosen] = []
     settings: list[Override] = []
-    known = catalogue.groups(own) if catalogue.defaults(command) else []
+    known = catalogue.groups(own) if command == "train" else list(catalogue.defaults(command))
     for override in overrides:
         group = override.key_or_group
         if group not in known and "/" not in group and override.package is None:

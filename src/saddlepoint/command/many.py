@@ -1,0 +1,216 @@
+"""saddlepoint train -m: one run for each combination of values, each a process of its own from a frozen config.
+
+    saddlepoint train -m objective=minimax,nonsaturating seed=0,1,2
+    saddlepoint train -m experiment=<one that says many: ...>
+
+Every config is composed, and every mistake told, before the first process starts.  The same command again starts what
+is not finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from rich.console import Console
+
+from saddlepoint.command.check import check, instantiate
+from saddlepoint.command.compose import compose
+from saddlepoint.command.identity import identity
+from saddlepoint.command.pool import Board
+from saddlepoint.error import Mistake
+from saddlepoint.launcher.job import DONE, FINISHED, Job
+from saddlepoint.record.run import Run, write
+
+ENOUGH = 10_000  # runs: more than that is a mistyped range
+
+
+@dataclass(frozen=True)
+class Level:
+    """One value of a factor, and the words that say it."""
+
+    name: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Factor:
+    """What varies, and over which levels."""
+
+    name: str  # "objective", "optimizer.generator.lr"; of an experiment's own also a name: "smoothing"
+    levels: tuple[Level, ...]
+    named: bool = False  # its levels are bundles of words, and are put on record under its name
+
+
+def command(words: Sequence[str], config_dir: str | None = None, cfg: bool = False) -> int:
+    """0 where every run is finished in the end, 1 where one is not."""
+    console = Console(stderr=True)
+    configs = expanded(words, config_dir)
+    if cfg:
+        print("\n".join(f"{label}  {_folder(config)}" for label, config in configs))
+        return 0
+    jobs = launched(configs, console)
+    return 0 if all(job.state in (FINISHED, DONE) for job in jobs) else 1
+
+
+def expanded(words: Sequence[str], config_dir: str | Path | None = None) -> list[tuple[str, DictConfig]]:
+    """Each combination as (what makes it differ, its config), seeds slowest.  Raises Mistake, before anything runs."""
+    fixed, said = divided(words)
+    base = compose(fixed, config_dir)
+    written: Any = OmegaConf.to_container(base.many)
+    factors = {factor.name: factor for factor in _written(written)} | {factor.name: factor for factor in said}
+    if not factors:
+        raise Mistake("-m needs something to vary: key=a,b, or an experiment that says many: ...")
+    ordered = sorted(factors.values(), key=lambda factor: factor.name != "seed")
+    if (number := _number(ordered)) > ENOUGH:
+        raise Mistake(f"these are {number:,} runs, more than {ENOUGH:,}: {_shape(ordered)}")
+    group = _group(fixed, ordered, base)
+    found = []
+    for levels in product(*(factor.levels for factor in ordered)):
+        chosen = dict(zip(ordered, levels, strict=True))
+        label = " ".join(f"{factor.name}={level.name}" for factor, level in chosen.items())
+        found.append((label, _config(fixed, chosen, label, group, config_dir)))
+    _refuse_doubles(found)
+    return found
+
+
+def divided(words: Sequence[str]) -> tuple[list[str], list[Factor]]:
+    """The words that say one value, and the factors of those that say several.  Raises Mistake for two of one name."""
+    fixed: list[str] = []
+    factors: dict[str, Factor] = {}
+    parser = OverridesParser.create()
+    for word in map(str, words):
+        try:
+            override = parser.parse_override(word)
+        except HydraException:
+            fixed.append(word)  # compose says what is wrong with it
+            continue
+        if not override.is_sweep_override():
+            fixed.append(word)
+            continue
+        key = word.partition("=")[0]
+        if (name := key.lstrip("+~")) in factors:
+            raise Mistake(f"{word}: {name} varies twice; give its values once, {key}=a,b,c")
+        values = list(dict.fromkeys(str(value) for value in override.sweep_string_iterator()))
+        factors[name] = Factor(name, tuple(Level(value, (f"{key}={value}",)) for value in values))
+    return fixed, list(factors.values())
+
+
+def _written(many: Mapping[Any, Any]) -> list[Factor]:
+    """The factors of a config's `many`: key: [values], or name: {level: [words]}.  Raises Mistake."""
+    found = []
+    for name, levels in many.items():
+        if isinstance(levels, Mapping) and all(isinstance(words, list) for words in levels.values()):
+            bundles = tuple(Level(_said(level), tuple(map(str, words))) for level, words in levels.items())
+            found.append(Factor(str(name), bundles, named=True))
+        elif isinstance(levels, list) and levels:
+            found.append(Factor(str(name), tuple(Level(_said(v), (f"{name}={_said(v)}",)) for v in levels)))
+        else:
+            raise Mistake(f"many.{name}: it is a list of values, or name: {{level: [words]}}")
+    return found
+
+
+def _said(value: Any) -> str:
+    """A value as a word says it; on and off, which yaml takes for true and false, as levels."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "null" if value is None else str(value).replace(" ", "")
+
+
+def _config(
+    fixed: Sequence[str],
+    chosen: Mapping[Factor, Level],
+    label: str,
+    group: str,
+    config_dir: str | Path | None,
+) -> DictConfig:
+    """The config of one combination, with what W&B is told of it."""
+    words = [word for level in chosen.values() for word in level.words]
+    try:
+        config = compose([*fixed, *words], config_dir)
+        check(config)
+    except Mistake as mistake:
+        raise Mistake(f"{label}: {mistake}") from None
+    with open_dict(config):
+        config.many = {}
+        for factor, level in chosen.items():
+            if factor.named:
+                config.choice[factor.name] = level.name
+        config.threads = config.threads or config.launcher.get("threads")
+        if "tags" in config.logger:
+            config.logger.group = config.logger.group or group
+            config.logger.tags = [*config.logger.tags, *label.split(" ")]
+    return config
+
+
+def _number(factors: Sequence[Factor]) -> int:
+    number = 1
+    for factor in factors:
+        number *= len(factor.levels)
+    return number
+
+
+def _shape(factors: Sequence[Factor]) -> str:
+    """ "2 of objective x 3 of seed"."""
+    return " x ".join(f"{len(factor.levels)} of {factor.name}" for factor in factors)
+
+
+def _group(fixed: Sequence[str], factors: Sequence[Factor], base: DictConfig) -> str:
+    """The name that runs of one command share in W&B: what it is of, and 8 hex of what was asked."""
+    asked = repr((sorted(fixed), [(factor.name, factor.levels) for factor in factors]))
+    return f"{base.choice.get('experiment') or base.choice.data}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
+
+
+def _folder(config: DictConfig) -> Path:
+    return Path(config.outputs) / config.name / f"seed{config.seed}"
+
+
+def _refuse_doubles(found: Sequence[tuple[str, DictConfig]]) -> None:
+    """Raise Mistake where two combinations would be one run."""
+    folders: dict[Path, str] = {}
+    for label, config in found:
+        if (other := folders.setdefault(_folder(config), label)) != label:
+            why = "what differs does not change the training; vary something else"
+            if config.get("name") and not re.search(r"-[0-9a-f]{8}$", config.name):
+                why = "leave name=... out, and each gets its own"
+            raise Mistake(f"{other} and {label} are one run, {_folder(config)}: {why}")
+
+
+def launched(configs: Sequence[tuple[str, DictConfig]], console: Console) -> list[Job]:
+    """Train what is not finished, as the first config's launcher says; every job, in the order given."""
+    launcher = instantiate(configs[0][1].launcher, "launcher")
+    jobs = [_job(label, config) for label, config in configs]
+    board = Board(jobs, console, getattr(launcher, "processes", 1))
+    with board:
+        launcher.run(jobs, board.refresh)
+    board.conclude()
+    return jobs
+
+
+def _job(label: str, config: DictConfig) -> Job:
+    """The job of one config; its frozen config and its log lie beside the run's folder."""
+    run = Run(_folder(config))
+    frozen, log = (run.folder.with_name(f".{run.folder.name}.{kind}") for kind in ("yaml", "log"))
+    frozen.parent.mkdir(parents=True, exist_ok=True)
+    write(frozen, OmegaConf.to_yaml(config))
+    job = Job(label, [sys.executable, "-m", "saddlepoint.command.job", str(frozen)], run.folder, log, config.images)
+    if not config.overwrite and _finished(run, config):
+        job.state = DONE
+    return job
+
+
+def _finished(run: Run, config: DictConfig) -> bool:
+    """Whether the folder holds this very run, finished at as many images."""
+    if not run.config.exists() or run.summary.get("status") != "finished":
+        return False
+    old = OmegaConf.load(run.config)
+    return isinstance(old, DictConfig) and old.images == config.images and identity(old) == identity(config)

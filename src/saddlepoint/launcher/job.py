@@ -1,0 +1,79 @@
+"""One of many runs: a process to start, and how it stands."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+# how a job stands. DONE: its run was finished before; BUSY: another process is training there
+WAITING, RUNNING, FINISHED, FAILED, STOPPED, DONE, BUSY = (
+    "waiting", "running", "finished", "failed", "stopped", "done before", "busy elsewhere",
+)  # fmt: skip
+TAIL = 4096  # bytes of a file's end that are looked at
+
+
+@dataclass
+class Job:
+    """A process that trains one run, which its frozen config describes."""
+
+    label: str  # what makes it differ from the others, "objective=hinge seed=1"
+    command: list[str]
+    folder: Path  # of the run
+    log: Path  # what the process prints
+    images: int  # that it is to show
+    state: str = WAITING
+    exit: int | None = None
+    started: float = 0.0  # time.monotonic()
+    ended: float = 0.0
+    place: str = ""  # the accelerator, or the cluster's number for it
+
+    @property
+    def over(self) -> bool:
+        return self.state not in (WAITING, RUNNING)
+
+    @property
+    def seconds(self) -> float:
+        """That it has been running."""
+        return (self.ended or time.monotonic()) - self.started if self.started else 0.0
+
+    @property
+    def shown(self) -> int:
+        """Images that it has shown so far, as its journal says."""
+        return next(
+            (row["images"] for line in reversed(_tail(self.folder / "metrics.jsonl")) if (row := _row(line))), 0
+        )
+
+    @property
+    def last_words(self) -> str:
+        """The last line that it printed: of a failure, what went wrong."""
+        return next((line.strip() for line in reversed(_tail(self.log)) if line.strip()), "it printed nothing")
+
+    def begin(self, place: str = "") -> None:
+        self.state, self.started, self.place = RUNNING, time.monotonic(), place
+
+    def end(self, code: int, stopped: bool = False) -> None:
+        """Note its exit code, and what that means."""
+        self.exit, self.ended = code, time.monotonic()
+        self.state = FINISHED if code == 0 else STOPPED if stopped else FAILED
+        if self.state == FAILED and "in use: another process is training there" in self.last_words:
+            self.state = BUSY
+
+
+def _tail(path: Path) -> list[str]:
+    """The last whole lines of a file, [] where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL))
+            return file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _row(line: str) -> dict | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("images"), int) else None

@@ -1,0 +1,94 @@
+"""Many runs on this machine: a pool of processes, each with its own threads, and an accelerator where there is one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+
+from saddlepoint.error import Mistake
+from saddlepoint.launcher.job import WAITING, Job
+
+PATIENCE = 60.0  # seconds that a stopped process has to save what it did
+
+
+class Local:
+    """At most `processes` jobs at once, `threads` threads of torch each.
+
+    processes  None: one per accelerator, else as many as the cores allow
+    gpus       accelerators to deal out in turn: "auto" for those that are there, or how many
+    Raises Mistake for numbers that make no sense.
+    """
+
+    def __init__(self, processes: int | None = None, threads: int = 1, gpus: int | str = "auto") -> None:
+        for name, value, least in (("processes", processes, 1), ("threads", threads, 1), ("gpus", gpus, 0)):
+            if value not in (None, "auto") and (type(value) is not int or value < least):
+                raise Mistake(f"launcher.{name}={value}: a whole number from {least} on")
+        self.threads = threads
+        self.gpus = _accelerators() if gpus == "auto" else [str(i) for i in range(int(gpus))]
+        self.processes = processes or len(self.gpus) or max(1, (os.cpu_count() or 1) // threads)
+
+    def run(self, jobs: Sequence[Job], watch: Callable[[], None], seconds_between: float = 0.25) -> None:
+        """Start what waits, in order, until all is over; `watch` is called along the way.
+
+        A job that fails stops no other.  On an interrupt every process is told, and has time to save.
+        """
+        running: dict[int, tuple[Job, subprocess.Popen]] = {}  # by slot
+        queue = [job for job in jobs if job.state == WAITING]
+        try:
+            while queue or running:
+                for slot in range(self.processes):
+                    if queue and slot not in running:
+                        job = queue.pop(0)
+                        running[slot] = job, self._started(job, slot)
+                for slot, (job, process) in list(running.items()):
+                    if (code := process.poll()) is not None:
+                        job.end(code)
+                        del running[slot]
+                watch()
+                if running:
+                    time.sleep(seconds_between)
+        except BaseException:
+            _stop(list(running.values()))
+            raise
+        finally:
+            watch()
+
+    def _started(self, job: Job, slot: int) -> subprocess.Popen:
+        gpu = self.gpus[slot % len(self.gpus)] if self.gpus else None
+        threads = str(self.threads)
+        env = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        env |= {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+        job.begin(f"gpu {gpu}" if gpu is not None else "")
+        with job.log.open("wb") as log:
+            # a session of its own: a Ctrl-C reaches this process alone, which then tells each of them once
+            return subprocess.Popen(
+                job.command, env=env, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )  # fmt: skip
+
+
+def _stop(running: list[tuple[Job, subprocess.Popen]]) -> None:
+    """Interrupt every process; kill those that do not end."""
+    for _, process in running:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+    until = time.monotonic() + PATIENCE
+    for job, process in running:
+        try:
+            process.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        job.end(process.returncode, stopped=True)
+
+
+def _accelerators() -> list[str]:
+    """The CUDA devices that this process may use, by the numbers that they go by."""
+    if (said := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [name for name in said.split(",") if name.strip() and name.strip() != "-1"]
+    import torch  # here: it takes a second, and a machine without a driver needs it all the same
+
+    return [str(i) for i in range(torch.cuda.device_count())]

@@ -1,0 +1,98 @@
+"""Many runs on a cluster: jobs of SLURM, by submitit (github.com/facebookincubator/submitit)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from saddlepoint.error import Mistake
+from saddlepoint.launcher.job import WAITING, Job
+
+
+class Submitit:
+    """Every job is submitted at once, `processes` at a time may run; SLURM queues them and gives each what it asks for.
+
+    cluster     None: SLURM where it is, else this machine; "slurm", "local"
+    threads     CPUs per job, and threads of torch
+    gpus        per job
+    minutes     that a job may take; a job that is cut off goes on when the same command is given again
+    memory_gib, partition, account, constraint    as SLURM knows them; None: its default
+    folder      for submitit's own files; None: beside the runs
+    Raises Mistake where SLURM is wanted and is not there.
+    """
+
+    def __init__(
+        self,
+        cluster: str | None = None,
+        processes: int = 16,
+        threads: int = 1,
+        gpus: int = 0,
+        minutes: int = 240,
+        memory_gib: int | None = None,
+        partition: str | None = None,
+        account: str | None = None,
+        constraint: str | None = None,
+        folder: str | None = None,
+    ) -> None:
+        self.cluster, self.processes, self.threads, self.folder = cluster, processes, threads, folder
+        self.parameters = {"timeout_min": minutes, "cpus_per_task": threads, "gpus_per_node": gpus, "tasks_per_node": 1}
+        self.parameters |= {} if memory_gib is None else {"mem_gb": memory_gib}
+        slurm = {"partition": partition, "account": account, "constraint": constraint, "array_parallelism": processes}
+        self.slurm = {f"slurm_{name}": value for name, value in slurm.items() if value is not None}
+
+    def run(self, jobs: Sequence[Job], watch: Callable[[], None], seconds_between: float = 2.0) -> None:
+        """Submit what waits and look on until all is over; on an interrupt what is left is cancelled."""
+        waiting = [job for job in jobs if job.state == WAITING]
+        submitted = self._submitted(waiting) if waiting else []
+        try:
+            while any(not job.over for job in waiting):
+                for job, handle in zip(waiting, submitted, strict=True):
+                    _follow(job, handle)
+                watch()
+                time.sleep(seconds_between)
+        except BaseException:
+            for job, handle in zip(waiting, submitted, strict=True):
+                if not job.over:
+                    handle.cancel()
+                    job.end(130, stopped=True)
+            raise
+        finally:
+            watch()
+
+    def _submitted(self, jobs: Sequence[Job]) -> list[Any]:
+        import submitit
+
+        folder = Path(self.folder) if self.folder else jobs[0].log.parents[1] / ".submitit"
+        try:
+            executor = submitit.AutoExecutor(folder, cluster=self.cluster)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise Mistake(f"launcher=submitit: {error}") from None
+        executor.update_parameters(**self.parameters, **self.slurm)
+        with executor.batch():
+            return [executor.submit(play, job.command, str(job.log), self.threads) for job in jobs]
+
+
+def play(command: list[str], log: str, threads: int) -> int:
+    """Run one job where the cluster put it; its exit code."""
+    import os
+    import subprocess
+
+    env = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    with Path(log).open("wb") as file:
+        return subprocess.run(command, env=env, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+
+
+def _follow(job: Job, handle: Any) -> None:
+    """Bring a job to where the cluster says that it is."""
+    if job.over:
+        return
+    if handle.done():
+        failure = handle.exception()  # of submitit itself, or of the cluster: a job's own is in its exit code
+        if failure is not None:
+            with job.log.open("ab") as log:
+                log.write(f"\n{str(failure).splitlines()[0] if str(failure) else type(failure).__name__}\n".encode())
+        job.end(1 if failure is not None else handle.result())
+    elif job.state == WAITING and handle.state.upper() in ("RUNNING", "R"):
+        job.begin(f"job {handle.job_id}")

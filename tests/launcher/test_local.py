@@ -1,0 +1,148 @@
+"""A pool of processes: what runs beside what, with which accelerator, and what a failure or an interrupt does."""
+
+import os
+import signal
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from saddlepoint.error import Mistake
+from saddlepoint.launcher import local
+from saddlepoint.launcher.job import BUSY, DONE, FAILED, FINISHED, STOPPED, Job
+from saddlepoint.launcher.local import Local
+
+
+def job(folder: Path, label: str, code: str, **settings) -> Job:
+    return Job(
+        label, [sys.executable, "-c", textwrap.dedent(code)], folder / label, folder / f"{label}.log", 1, **settings
+    )
+
+
+def play(launcher: Local, jobs: list[Job], watch=lambda: None) -> list[str]:
+    launcher.run(jobs, watch, seconds_between=0.01)
+    return [one.state for one in jobs]
+
+
+def test_no_more_processes_run_at_once_than_were_asked_for(tmp_path: Path) -> None:
+    jobs = [job(tmp_path, str(i), "import time; time.sleep(0.15)") for i in range(5)]
+    seen: list[int] = []
+    assert (
+        play(Local(2, gpus=0), jobs, lambda: seen.append(sum(one.state == "running" for one in jobs))) == [FINISHED] * 5
+    )
+    assert max(seen) == 2
+
+
+def test_a_job_that_fails_stops_no_other_and_says_its_last_words(tmp_path: Path) -> None:
+    jobs = [job(tmp_path, "bad", "raise SystemExit('saddlepoint: no such thing')"), job(tmp_path, "good", "")]
+    assert play(Local(1, gpus=0), jobs) == [FAILED, FINISHED]
+    assert jobs[0].exit == 1
+    assert jobs[0].last_words == "saddlepoint: no such thing"
+
+
+def test_a_run_that_another_process_trains_is_busy_and_no_failure(tmp_path: Path) -> None:
+    told = "raise SystemExit('saddlepoint: x is in use: another process is training there. Wait')"
+    assert play(Local(1, gpus=0), [job(tmp_path, "held", told)]) == [BUSY]
+
+
+def test_what_was_done_before_is_not_started(tmp_path: Path) -> None:
+    assert play(Local(1, gpus=0), [job(tmp_path, "old", "raise SystemExit(1)", state=DONE)]) == [DONE]
+
+
+def test_accelerators_are_dealt_out_in_turn_and_threads_are_as_asked(tmp_path: Path) -> None:
+    code = "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['OMP_NUM_THREADS']); time.sleep(0.3)"
+    jobs = [job(tmp_path, str(i), code) for i in range(4)]
+    play(Local(4, threads=3, gpus=2), jobs)
+    assert sorted(one.last_words for one in jobs) == ["0 3", "0 3", "1 3", "1 3"]
+
+
+def test_accelerators_that_a_machine_was_given_keep_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    launcher = Local()
+    assert launcher.gpus == ["3", "5"]
+    assert launcher.processes == 2
+
+
+def test_without_accelerators_there_are_as_many_processes_as_cores_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert Local(threads=2).processes == 4
+    assert Local(threads=16).processes == 1
+
+
+def test_an_interrupt_reaches_every_process_which_has_time_to_save(tmp_path: Path) -> None:
+    code = f"""
+        import signal, time, pathlib
+        def save(*_):
+            pathlib.Path({str(tmp_path)!r}, "saved").write_text("yes")
+            raise SystemExit(130)
+        signal.signal(signal.SIGINT, save)
+        pathlib.Path({str(tmp_path)!r}, "ready").write_text("")
+        time.sleep(30)
+    """
+    jobs = [job(tmp_path, "long", code), job(tmp_path, "next", "")]
+
+    def interrupt() -> None:
+        if (tmp_path / "ready").exists() and jobs[0].state == "running":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        play(Local(1, gpus=0), jobs, interrupt)
+    assert (tmp_path / "saved").exists()
+    assert [one.state for one in jobs] == [STOPPED, "waiting"]
+
+
+def test_a_process_that_does_not_listen_is_killed_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "PATIENCE", 0.2)
+    deaf = f"""
+        import signal, time, pathlib
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        pathlib.Path({str(tmp_path)!r}, "ready").write_text("")
+        time.sleep(30)
+    """
+    jobs = [job(tmp_path, "deaf", deaf)]
+
+    def interrupt() -> None:
+        if (tmp_path / "ready").exists():
+            raise KeyboardInterrupt
+
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        play(Local(1, gpus=0), jobs, interrupt)
+    assert time.monotonic() - start < 20
+    assert jobs[0].exit == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("settings", [{"processes": 0}, {"threads": 0}, {"gpus": -1}, {"processes": 1.5}])
+def test_a_number_that_makes_no_sense_is_named(settings: dict) -> None:
+    with pytest.raises(Mistake, match=f"launcher.{next(iter(settings))}="):
+        Local(**settings)
+
+
+def test_how_far_a_job_is_stands_in_its_journal(tmp_path: Path) -> None:
+    one = job(tmp_path, "run", "")
+    assert one.shown == 0
+    one.folder.mkdir()
+    (one.folder / "metrics.jsonl").write_text('{"images": 64}\n{"images": 128, "a": 1}\n{"images": 19')
+    assert one.shown == 128
+
+
+def test_submitit_runs_the_same_jobs_through_its_local_executor(tmp_path: Path) -> None:
+    from saddlepoint.launcher.submitit import Submitit
+
+    (tmp_path / "name").mkdir()
+    code = "import os; print('threads', os.environ['OMP_NUM_THREADS'])"
+    jobs = [job(tmp_path / "name", "good", code), job(tmp_path / "name", "bad", "raise SystemExit('wrong')")]
+    Submitit(cluster="local", threads=2, minutes=1).run(jobs, lambda: None, seconds_between=0.1)
+    assert [one.state for one in jobs] == [FINISHED, FAILED]
+    assert [one.last_words for one in jobs] == ["threads 2", "wrong"]
+    assert (tmp_path / ".submitit").is_dir()
+
+
+def test_a_cluster_that_is_not_there_is_told(tmp_path: Path) -> None:
+    from saddlepoint.launcher.submitit import Submitit
+
+    with pytest.raises(Mistake, match="launcher=submitit"):
+        Submitit(cluster="slurm").run([job(tmp_path, "x", "")], lambda: None)
