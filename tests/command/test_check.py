@@ -10,7 +10,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from saddlepoint.command.check import check, instantiate, located, parameters, terms
+from saddlepoint.command.check import cautions, check, instantiate, located, parameters, terms
 from saddlepoint.command.compose import compose
 from saddlepoint.error import Mistake
 
@@ -73,6 +73,23 @@ def test_a_setting_that_somebody_takes_passes(words: list[str]) -> None:
 def test_a_config_read_back_from_a_run_passes() -> None:
     config = OmegaConf.create(OmegaConf.to_yaml(compose(["regularizer=[r1,r2]"])))
     check(OmegaConf.merge(config))  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(("label", "told"), [(0.9, 0), (0.51, 0), (0.5, 1), (0.1, 1)])
+def test_a_target_that_calls_reals_rather_fake_is_allowed_with_a_word(label: float, told: int) -> None:
+    lines = cautions(compose([f"objective.discriminator.real_label={label}"]))
+    assert len(lines) == told
+    assert all(f"real_label={label}" in line for line in lines)
+
+
+def test_another_target_in_a_place_does_not_inherit_keys_of_the_one_before() -> None:
+    """As of an average of G by another rule: the half-life of the default one is none of its arguments."""
+    target = "saddlepoint.game.average.CorrectedAverage"
+    config = compose([f"game.players.generator.average={{_target_: {target}, _partial_: true, rate: 1e-3}}"])
+    check(config)
+    assert set(config.game.players.generator.average) == {"_target_", "_partial_", "rate"}
+    same = compose(["game.players.generator.average={half_life: 5}"]).game.players.generator.average
+    assert (same.half_life, same.warm_up) == (5, 0.05)
 
 
 def test_the_terms_in_force_are_told_per_player() -> None:

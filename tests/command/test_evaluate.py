@@ -14,9 +14,9 @@ from runs import run
 import saddlepoint
 from saddlepoint.callback.evaluation import sampler
 from saddlepoint.command import main
+from saddlepoint.command.against import against
 from saddlepoint.command.build import config_of, data_of
 from saddlepoint.command.evaluate import Care, evaluate
-from saddlepoint.command.why import why
 from saddlepoint.error import Mistake
 from saddlepoint.metric.contract import Score, comparable
 from saddlepoint.record.run import Run
@@ -168,9 +168,9 @@ def test_errors_of_a_fixed_set_come_from_both_sets(tmp_path, console, record):
     assert "± fresh generation" not in said
 
 
-def test_why_measures_one_factor_at_a_time_and_what_is_left_is_the_runs_own(record, other, console):
+def test_against_measures_one_factor_at_a_time_and_what_is_left_is_the_runs_own(record, other, console):
     overrides = ["metric=[frechet_distance]"]
-    steps = why(record.folder, other.folder, overrides, console=console)
+    steps = against(record.folder, other.folder, overrides, console=console)
     told = [name for name, _ in steps]
     assert told == [
         "a, as it was measured",
@@ -191,7 +191,7 @@ def test_why_measures_one_factor_at_a_time_and_what_is_left_is_the_runs_own(reco
 
 
 def test_runs_of_one_protocol_differ_by_themselves_alone(record, console):
-    steps = why(record.folder, record.folder, ["metric=[frechet_distance]"], console=console)
+    steps = against(record.folder, record.folder, ["metric=[frechet_distance]"], console=console)
     assert len(steps) == 2
     assert steps[0][1] == steps[1][1]
     assert "stand under one contract" in console.file.getvalue()
@@ -200,7 +200,7 @@ def test_runs_of_one_protocol_differ_by_themselves_alone(record, console):
 def test_runs_of_different_data_are_not_made_comparable(record, tmp_path, console):
     points = run(tmp_path, "data=gaussians", "images=640")
     with pytest.raises(Mistake, match="different data"):
-        why(record.folder, points.folder, console=console)
+        against(record.folder, points.folder, console=console)
 
 
 def test_scores_of_different_contracts_are_refused_by_the_name_of_the_field(record, other):
@@ -249,7 +249,7 @@ def test_another_setting_of_a_metric_is_a_factor_too_and_not_the_runs_own(record
     config = (copy / "config.yaml").read_text()
     assert "    k: 5\n" in config
     (copy / "config.yaml").write_text(config.replace("    k: 5\n", "    k: 2\n"))
-    steps = dict(why(record.folder, copy, console=console))
+    steps = dict(against(record.folder, copy, console=console))
     assert steps["a, the metrics' settings"] == steps["b, as it was measured"]
     assert steps["a, the metrics' settings"]["coverage"] != steps["a, as it was measured"]["coverage"]
 
@@ -260,7 +260,7 @@ def test_averaged_and_raw_weights_are_a_factor(record, tmp_path, console):
     config = (copy / "config.yaml").read_text()
     assert "  average: true\n" in config
     (copy / "config.yaml").write_text(config.replace("  average: true\n", "  average: false\n"))
-    steps = dict(why(record.folder, copy, ["metric=[frechet_distance]"], console=console))
+    steps = dict(against(record.folder, copy, ["metric=[frechet_distance]"], console=console))
     assert steps["a, average True -> False"] == steps["b, as it was measured"]
 
 

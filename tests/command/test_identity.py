@@ -6,7 +6,8 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.command.compose import compose
-from saddlepoint.command.identity import APART, differences, identity
+from saddlepoint.command.identity import differences, identity
+from saddlepoint.record.essence import APART
 
 RAMP = ["+schedule@optimizer.generator.lr=linear", "optimizer.generator.lr.start=1e-3", "optimizer.generator.lr.end=0"]
 

@@ -59,8 +59,14 @@ def test_what_varies_in_an_experiment_has_names_and_levels(tmp_path: Path) -> No
     assert on.objective.discriminator.real_label == 0.9
     assert on.choice.regularizer == ["r1"]
     assert on.many == {}
-    fewer = expanded(["experiment=table", "seed=7,8"], tmp_path)
-    assert {config.seed for _, config in fewer} == {7, 8}  # the command line has the last word
+    assert off.choice.smoothing == "off"
+    said = {"seed=7,8": {7, 8}, "seed=5": {5}}  # the command line has the last word
+    for word, seeds in said.items():
+        assert {config.seed for _, config in expanded(["experiment=table", word], tmp_path)} == seeds
+    (only,) = expanded(["experiment=table", "smoothing=on", "seed=5"], tmp_path)
+    assert only[1].choice.smoothing == "on"
+    with pytest.raises(Mistake, match="smoothing=onn: it can be off, on"):
+        expanded(["experiment=table", "smoothing=onn"], tmp_path)
 
 
 def test_the_ablation_is_the_whole_table_of_five_techniques() -> None:

@@ -387,6 +387,18 @@ def test_points_are_played_scored_and_drawn(tmp_path, pieces):
         (["logger=wandb", "logger.mode=loud"], "online, offline"),
         (["game.players.generator.every=0"], "every=0"),
         (["batch=63", "game.players.discriminator.accumulate=2"], "accumulate=2"),
+        (
+            [
+                "data.labels=2",
+                "regularizer=[classification]",
+                "architecture.discriminator.heads={label: 10}",
+                "data.labelled_batch=5",
+                "game.players.discriminator.accumulate=2",
+            ],
+            "labelled_batch=5 cannot be split",
+        ),
+        (["objective.discriminator.real_label=1.2"], "objective.discriminator: real_label=1.2"),
+        (["+layer@architecture.discriminator.neck=minibatch_discrimination", "batch=1"], "batch=1: MinibatchDisc"),
     ],
 )
 def test_bad_input_is_refused_in_a_line_and_leaves_nothing(tmp_path, overrides, message):

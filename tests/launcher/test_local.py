@@ -78,7 +78,7 @@ def test_an_interrupt_reaches_every_process_which_has_time_to_save(tmp_path: Pat
         def save(*_):
             pathlib.Path({str(tmp_path)!r}, "saved").write_text("yes")
             raise SystemExit(130)
-        signal.signal(signal.SIGINT, save)
+        signal.signal(signal.SIGTERM, save)
         pathlib.Path({str(tmp_path)!r}, "ready").write_text("")
         time.sleep(30)
     """
@@ -98,7 +98,7 @@ def test_a_process_that_does_not_listen_is_killed_in_the_end(tmp_path: Path, mon
     monkeypatch.setattr(local, "PATIENCE", 0.2)
     deaf = f"""
         import signal, time, pathlib
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         pathlib.Path({str(tmp_path)!r}, "ready").write_text("")
         time.sleep(30)
     """

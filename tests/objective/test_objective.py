@@ -115,3 +115,10 @@ def test_patches_are_just_more_logits(name):
 def test_no_objective_overflows_on_sure_logits(name):
     sure = torch.tensor([1e4, -1e4])
     assert torch.isfinite(ALL[name].discriminator(sure, sure))
+
+
+@pytest.mark.parametrize("objective", [minimax, nonsaturating])
+@pytest.mark.parametrize("real_label", [0.0, -0.1, 1.1])
+def test_a_target_that_is_no_probability_of_being_real_is_refused(objective, real_label):
+    with pytest.raises(ValueError, match=f"real_label={real_label}"):
+        objective.discriminator(torch.zeros(2), torch.zeros(2), real_label=real_label)

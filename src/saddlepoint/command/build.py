@@ -184,11 +184,27 @@ def game_of(config: DictConfig) -> Game:
             player.optimizer()
         except (ValueError, TypeError, RuntimeError, IndexError) as error:
             raise Mistake(f"optimizer.{name}: {_first(error)}") from None
-        if config.batch % player.accumulate:
-            parts = f"game.players.{name}.accumulate={player.accumulate}"
-            raise Mistake(f"batch={config.batch} cannot be split in {parts} equal parts")
+    _whole(config, game)
     _fits(game, tuple(config.data.shape))
     return game
+
+
+def _whole(config: DictConfig, game: Game) -> None:
+    """Raise Mistake where batches are not what the players need: labelled ones in equal parts, coupled ones above 1."""
+    sizes = {"batch": config.batch}
+    if config.data.get("labels") is not None:
+        sizes["data.labelled_batch"] = config.data.get("labelled_batch") or config.batch
+    for name in game.players:
+        player = game.player(name)
+        layers = [type(m).__name__ for m in player.network.modules() if getattr(m, "coupled", False)]
+        for key, size in sizes.items():
+            if size % player.accumulate:
+                parts = f"game.players.{name}.accumulate={player.accumulate}"
+                raise Mistake(f"{key}={size} cannot be split in {parts} equal parts")
+            if layers and size == 1:
+                raise Mistake(
+                    f"{key}=1: {layers[0]} compares the samples of a batch, and one has nothing to be compared with"
+                )
 
 
 def _fits(game: Game, shape: tuple[int, ...]) -> None:
@@ -218,7 +234,9 @@ def _fits(game: Game, shape: tuple[int, ...]) -> None:
         try:
             if player.objective is not None:
                 player.objective(**{side: torch.zeros(sizes[side]) for side in player.sides})
-        except (RuntimeError, ValueError) as error:
+        except ValueError as error:
+            raise Mistake(f"objective.{name}: {_first(error)}") from None
+        except RuntimeError as error:
             why = f"game.players.{name}.multiple={player.multiple}"
             raise Mistake(
                 f"the objective of {name} pairs reals and fakes, so not with {why}: {_first(error)}"

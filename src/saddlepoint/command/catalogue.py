@@ -18,6 +18,8 @@ COMMANDS = {
     "evaluate": "measure a run again, by another protocol if you like",
     "sample": "draw from a run's generator",
     "memorisation": "whether samples are copies of training images",
+    "compare": "arms of runs over seeds: differences, intervals, exact tests, a report",
+    "why": "what differs between two runs, and where their curves part",
     "doctor": "what this machine has, and what to do about what it lacks",
 }
 

@@ -62,6 +62,19 @@ def terms(config: DictConfig) -> list[str]:
     return lines
 
 
+def cautions(config: DictConfig) -> list[str]:
+    """What is allowed and hardly meant, a line each."""
+    lines = []
+    for player, node in (config.get("objective") or {}).items():
+        label = node.get("real_label") if isinstance(node, DictConfig) else None
+        if isinstance(label, int | float) and 0 < label <= 0.5:
+            lines.append(
+                f"objective.{player}.real_label={label}: reals are to be called rather fake than real; one-sided "
+                "smoothing is 0.9 or so"
+            )
+    return lines
+
+
 def _number(value: Any) -> str:
     """A number, or the schedule that stands for it."""
     if isinstance(value, DictConfig):

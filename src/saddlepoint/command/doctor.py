@@ -31,7 +31,7 @@ from saddlepoint.metric.certificate import CIFAR10_TRAIN, WITHIN, certificate, d
 from saddlepoint.metric.classifier import Progress
 from saddlepoint.metric.extractor import Classifier, Extractor, Inception, shipped
 from saddlepoint.record.provenance import PACKAGES, hardware
-from saddlepoint.record.tracker import logged_in, resolved_mode
+from saddlepoint.record.session import logged_in, resolved_mode
 
 DATA = ("digits", "mnist", "fashion_mnist", "cifar10_jpeg")
 QUICK = ("digits",)  # whose rulers are certified in every examination: half a second; mnist's take half a minute each

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.table import Table
 
 from saddlepoint.callback.evaluation import sampler, scores, statistics
-from saddlepoint.command import why
+from saddlepoint.command.against import against
 from saddlepoint.command.build import (
     config_of,
     data_of,
@@ -27,7 +26,7 @@ from saddlepoint.command.build import (
 from saddlepoint.command.check import check
 from saddlepoint.command.compose import compose
 from saddlepoint.command.table import Spread, details, measured, over_the_run
-from saddlepoint.command.terminal import Meter, speaker
+from saddlepoint.command.terminal import Meter, show, speaker
 from saddlepoint.data.data import Split
 from saddlepoint.data.samples import read
 from saddlepoint.error import Mistake
@@ -156,7 +155,7 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
             raise Mistake(
                 "against=... prints what moved a score at one moment: leave out to, uncertainty and reference"
             )
-        why.why(config.run, config.against, rest, config_dir, console, config.at)
+        against(config.run, config.against, rest, config_dir, console, config.at)
         return 0
     care = Care(config.generations, config.groups) if config.uncertainty else None
     evaluate(config.run, config.at, rest, config_dir, console, config.samples, care, config.reference, config.to)
@@ -227,8 +226,8 @@ def _set(split: Split, name: str, measuring: Measuring) -> dict[str, Found]:
     _something(found)
     for evaluator in measuring.rulers:
         evaluator.n = len(split)  # the anchors are as many: a distance falls with n
-    _show([*measured("samples", found.scores, measuring.anchors(), found.spread), *details(found.scores)],
-          measuring.console)  # fmt: skip
+    show([*measured("samples", found.scores, measuring.anchors(), found.spread), *details(found.scores)],
+         measuring.console)  # fmt: skip
     return {name: found}
 
 
@@ -309,13 +308,8 @@ def _moments(
         found[str(game.images)] = both
         if at != "all":
             title = f"{run.folder}, {moment}, {game.images:,} images"
-            _show([*measured(title, own, anchors, spread), *details(own)], console)
+            show([*measured(title, own, anchors, spread), *details(own)], console)
     if at == "all":
         every_score = {images: both.scores for images, both in found.items()}
-        _show(over_the_run(f"{run.folder}, every snapshot", every_score, anchors), console)
+        show(over_the_run(f"{run.folder}, every snapshot", every_score, anchors), console)
     return found
-
-
-def _show(parts: Iterable[str | Table], console: Console) -> None:
-    for part in parts:
-        console.print(part, soft_wrap=isinstance(part, str), markup=False, highlight=False)

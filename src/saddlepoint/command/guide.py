@@ -30,6 +30,13 @@ saddlepoint sample run=outputs/<name>/seed0 n=10_000 to=samples.npz""",
     "memorisation": """\
 saddlepoint memorisation run=outputs/<name>/seed0
 saddlepoint memorisation samples=folder/ data=digits       anybody's samples, and what they were made of""",
+    "compare": """\
+saddlepoint compare runs='outputs/*' by=objective metric=fid_digits_900_train baseline=nonsaturating
+saddlepoint compare by=[smoothing,averaging]               two levels each: main effects, not cell against cell
+saddlepoint compare by=objective tuning=true over=[optimizer.generator.lr]   searches, at equal budgets
+saddlepoint compare logger.mode=disabled to=comparison     no W&B run; the report into a folder of your own""",
+    "why": """\
+saddlepoint why a=outputs/<one>/seed0 b=outputs/<other>/seed0""",
     "doctor": """\
 saddlepoint doctor
 saddlepoint doctor data=mnist""",
@@ -70,7 +77,8 @@ def page(command: str, own: Path | None = None) -> str:
     parts = [f"{catalogue.header(command)}\n\nusage: saddlepoint {command} [options] [key=value ...]"]
     if groups:
         parts.append("choices, * by default: group=name, group=[a,b] where several may be, +group=name for one more")
-        parts[-1] += "\n" + "".join(_choices(group, groups.get(group), own) for group in catalogue.groups(own))
+        listed = catalogue.groups(own) if command == "train" else groups
+        parts[-1] += "\n" + "".join(_choices(group, groups.get(group), own) for group in listed)
     daily = {key: entry for key, entry in keys.items() if key not in groups}
     parts.append(
         "keys\n" + "".join(f"  {key:<22}{value:<12}{text}".rstrip() + "\n" for key, (value, text) in daily.items())

@@ -23,6 +23,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
+from saddlepoint.command.catalogue import did_you_mean
 from saddlepoint.command.check import check, instantiate
 from saddlepoint.command.compose import compose
 from saddlepoint.command.identity import identity
@@ -65,9 +66,9 @@ def command(words: Sequence[str], config_dir: str | None = None, cfg: bool = Fal
 def expanded(words: Sequence[str], config_dir: str | Path | None = None) -> list[tuple[str, DictConfig]]:
     """Each combination as (what makes it differ, its config), seeds slowest.  Raises Mistake, before anything runs."""
     fixed, said = divided(words)
+    written: Any = OmegaConf.to_container(compose([w for w in fixed if w.startswith("experiment=")], config_dir).many)
+    fixed, factors = _settled(fixed, {factor.name: factor for factor in _written(written)}, said)
     base = compose(fixed, config_dir)
-    written: Any = OmegaConf.to_container(base.many)
-    factors = {factor.name: factor for factor in _written(written)} | {factor.name: factor for factor in said}
     if not factors:
         raise Mistake("-m needs something to vary: key=a,b, or an experiment that says many: ...")
     ordered = sorted(factors.values(), key=lambda factor: factor.name != "seed")
@@ -103,6 +104,40 @@ def divided(words: Sequence[str]) -> tuple[list[str], list[Factor]]:
         values = list(dict.fromkeys(str(value) for value in override.sweep_string_iterator()))
         factors[name] = Factor(name, tuple(Level(value, (f"{key}={value}",)) for value in values))
     return fixed, list(factors.values())
+
+
+def _settled(
+    fixed: Sequence[str], factors: dict[str, Factor], said: Sequence[Factor]
+) -> tuple[list[str], dict[str, Factor]]:
+    """What an experiment varies, after the command line has had the last word; and the words that are left to say.
+
+    A key that it sets is not varied; of a factor with named levels it takes those that it names. Raises Mistake.
+    """
+    left, factors = [], dict(factors)
+    for factor in said:
+        one = factors.get(factor.name)
+        names = [level.name for level in factor.levels]
+        factors[factor.name] = _chosen(one, names) if one is not None and one.named else factor
+    for word in fixed:
+        name, equals, value = word.partition("=")
+        one = factors.get(name)
+        if one is None or not equals:
+            left.append(word)
+        elif one.named:
+            factors[name] = _chosen(one, [value])
+        else:
+            del factors[name]
+            left.append(word)
+    return left, factors
+
+
+def _chosen(factor: Factor, names: Sequence[str]) -> Factor:
+    """The factor with the levels of these names.  Raises Mistake for one that it does not have."""
+    levels = {level.name: level for level in factor.levels}
+    for name in names:
+        if name not in levels:
+            raise Mistake(f"{factor.name}={name}: it can be {', '.join(levels)}.{did_you_mean(name, levels)}")
+    return Factor(factor.name, tuple(levels[name] for name in names), named=True)
 
 
 def _written(many: Mapping[Any, Any]) -> list[Factor]:

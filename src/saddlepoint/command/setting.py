@@ -37,8 +37,11 @@ def put(config: DictConfig, override: Override, choice: Names) -> None:
         )
     if isinstance(old, ListConfig) and isinstance(value, int | float):
         raise Mistake(f"{line}: {key} is a list: {key}=[{value}]")
+    # another target takes other keys: those of the one before it would be refused under it
+    was = old.get("_target_") if isinstance(old, DictConfig) else None
+    another = was is not None and isinstance(value, dict) and value.get("_target_", was) != was
     try:
-        OmegaConf.update(config, key, value, merge=True, force_add=override.type != OverrideType.CHANGE)
+        OmegaConf.update(config, key, value, merge=not another, force_add=override.type != OverrideType.CHANGE)
     except OmegaConfBaseException as error:
         raise Mistake(f"{line}: {str(error).splitlines()[0]}") from error
 

@@ -20,6 +20,12 @@ def speaker(console: Console) -> Callable[[str], None]:
     return lambda line: console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
+def show(parts: Iterable[str | Table], console: Console) -> None:
+    """Print lines as they stand, and tables."""
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, str), markup=False, highlight=False)
+
+
 class Meter:
     """A bar for a long pass before or between rounds: meter(what, done, of).  On a terminal only."""
 

@@ -20,7 +20,7 @@ from saddlepoint.callback.evaluation import Evaluation, row, scores
 from saddlepoint.callback.finite import Diverged
 from saddlepoint.callback.horizon import Horizon
 from saddlepoint.command.build import Experiment, build, callbacks_of, config_of, device_of, fill, restore
-from saddlepoint.command.check import check, instantiate, terms
+from saddlepoint.command.check import cautions, check, instantiate, terms
 from saddlepoint.command.identity import differences, identity
 from saddlepoint.command.terminal import Meter, scores_of, speaker
 from saddlepoint.error import Mistake
@@ -54,7 +54,7 @@ def train(config: DictConfig, console: Console | None = None) -> Run:
         if start == "finished":
             console.print(scores_of(run) or "")
             return run
-        for line in terms(config):
+        for line in (*terms(config), *cautions(config)):
             say(line)
         experiment = build(config, say, Meter(console))
         _play(run, experiment, start, console, say)

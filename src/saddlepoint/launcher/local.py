@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -71,10 +70,10 @@ class Local:
 
 
 def _stop(running: list[tuple[Job, subprocess.Popen]]) -> None:
-    """Interrupt every process; kill those that do not end."""
+    """Ask every process to end; kill those that do not."""
     for _, process in running:
         if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # an interrupt would not reach what a shell started in the background
     until = time.monotonic() + PATIENCE
     for job, process in running:
         try:

@@ -61,7 +61,7 @@ class Run:
         """
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder.with_name(f".{self.folder.name}.lock"))
+            lock = FileLock(self._lock_file)
             lock.acquire(timeout=0)
         except Timeout:
             raise Mistake(
@@ -74,14 +74,33 @@ class Run:
         finally:
             lock.release()
 
+    @property
+    def in_use(self) -> bool:
+        """Whether a live process holds the folder; False where that cannot be told."""
+        if not self._lock_file.exists():
+            return False
+        try:
+            with FileLock(self._lock_file, timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # a place where nobody can write, so nobody trains
+            return False
+
+    @property
+    def _lock_file(self) -> Path:
+        return self.folder.with_name(f".{self.folder.name}.lock")
+
     def rows(self) -> Iterator[dict[str, Any]]:
         """metrics.jsonl, event by event; a line cut short by a crash is left out."""
-        if self.metrics.exists():
-            for line in self.metrics.read_text().splitlines():
-                try:
-                    yield json.loads(line)
-                except json.JSONDecodeError:
-                    continue
+        yield from self.events()[0]
+
+    def events(self, file: str = "metrics.jsonl") -> tuple[list[dict[str, Any]], int]:
+        """The objects of a .jsonl file of this run, in order; and how many of its lines hold none."""
+        path = self.folder / file
+        lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+        found = [row for line in lines if isinstance(row := _parsed(line), dict)]
+        return found, len(lines) - len(found)
 
     def rewind(self, images: int) -> None:
         """Drop what metrics.jsonl says of later than `images`, later snapshots, and final scores: all comes again."""
@@ -131,6 +150,14 @@ def read_json(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text()) if path.exists() else {}
     except json.JSONDecodeError as error:
         raise Mistake(f"{path} is not readable ({error}); move it away and run again") from None
+
+
+def _parsed(line: str) -> Any:
+    """What a line of JSON says; None where it says nothing."""
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        return None
 
 
 def unwritable(path: Path, error: OSError) -> Mistake:

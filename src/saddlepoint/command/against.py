@@ -1,0 +1,154 @@
+"""Why two runs score differently: one factor of the protocol at a time is measured again.
+
+Split, number of samples, resizer, extractor, averaged or raw weights and batch-norm mode all move a score. Where two
+runs were measured by different protocols, a is measured by its own, then with one factor as b's, for each factor that
+differs, then by all of b's protocol, under which b is measured too: what is left between the two is theirs.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from saddlepoint.callback.evaluation import scores
+from saddlepoint.command.build import config_of, data_of, device_of, evaluator_of, game_of, put, set_threads
+from saddlepoint.command.check import check
+from saddlepoint.command.terminal import Meter, speaker
+from saddlepoint.error import Mistake
+from saddlepoint.metric.contract import Contract, Score, comparable, difference, differences
+from saddlepoint.record.run import Run
+
+FACTORS = ("n", "split", "extractor", "weights", "resizer", "average", "batch_norm", "batch", "seed", "metric")
+Measured = dict[str, float]  # by metric
+
+
+def against(
+    run: str | Path,
+    other: str | Path,
+    overrides: Sequence[str] = (),
+    config_dir: str | Path | None = None,
+    console: Console | None = None,
+    at: str | int = "last",
+) -> list[tuple[str, Measured]]:
+    """Each measurement and its scores by metric, in order; printed with what moved each score by how much.
+
+    `overrides` and the moment `at` are for both runs.  Raises Mistake where the runs' data differ, and where no
+    protocol is common to both.
+    """
+    console = console or Console(stderr=True)
+    say = speaker(console)
+    ours, theirs = (_Side(Run(folder), overrides, config_dir, say, Meter(console), at) for folder in (run, other))
+    if (one := ours.data.split("train").sha256) != (two := theirs.data.split("train").sha256):
+        raise Mistake(
+            f"{run} and {other} were trained on different data (train split {one[:8]} and {two[:8]}): no protocol "
+            "makes their scores comparable"
+        )
+    say(f"a: {run}\nb: {other}\n{_verdict(ours, theirs)}")
+    steps = [("a, as it was measured", ours.measured({}))]
+    factors = {name: value for name in FACTORS if (value := theirs.told(name)) != ours.told(name)}
+    for name, value in factors.items():
+        told = "the metrics' settings" if name == "metric" else f"{name} {_told(ours.told(name))} -> {_told(value)}"
+        steps.append((f"a, {told}", ours.measured({name: value})))
+    if len(factors) > 1:
+        steps.append(("a, measured as b in all of it", ours.measured(factors)))
+    last = ours.contracts
+    steps.append(("b, as it was measured", theirs.measured({})))
+    for metric in last.keys() & theirs.contracts.keys():
+        if (field := difference(last[metric], theirs.contracts[metric])) is not None:
+            raise Mistake(f"{metric}: no protocol is common to both runs, they still differ in {field}")
+    console.print(_table(steps, len(factors)))
+    return steps
+
+
+class _Side:
+    """One of the two runs, which can be measured by its own protocol or another."""
+
+    def __init__(
+        self,
+        run: Run,
+        overrides: Sequence[str],
+        config_dir: str | Path | None,
+        say: Callable[[str], None],
+        progress: Meter,
+        at: str | int,
+    ) -> None:
+        self.run, self.say, self.progress = run, say, progress
+        self.contracts: dict[str, Contract] = {}  # of what was measured last, by metric
+        self.config = config_of(run, overrides, say, config_dir)
+        check(self.config)
+        self.data = data_of(self.config)
+        self.game = game_of(self.config)
+        set_threads(self.config, self.game)
+        put(self.game, run, at, say)
+        self.game.to(device_of(self.config))
+
+    def told(self, name: str) -> Any:
+        """What this run's protocol says of a factor, plain."""
+        if name == "average":  # whose weights are drawn from: a run without an average has raw ones, whatever is asked
+            return self.game.drawn_from(self.config.evaluation.average)[1] == "averaged"
+        value = self.config.metric if name == "metric" else self.config.evaluation.get(name)
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+    def measured(self, factors: Mapping[str, Any]) -> Measured:
+        """Scores by metric, under this run's protocol but for `factors`."""
+        config = copy.deepcopy(self.config)
+        for name, value in factors.items():
+            key = name if name == "metric" else f"evaluation.{name}"
+            OmegaConf.update(config, key, value, merge=False, force_add=True)
+        evaluator = evaluator_of(config, self.data, self.say, self.progress)
+        if evaluator is None:
+            raise Mistake(f"nothing can measure {self.run.folder}: name an extractor, evaluation.extractor=...")
+        settings = config.evaluation
+        found = scores(evaluator, self.game, self.data, settings.average, settings.get("batch_norm", "running"))
+        self.contracts = {score.contract.metric: score.contract for score in found.values()}
+        return {score.contract.metric: score.value for score in found.values()}
+
+    @property
+    def recorded(self) -> dict[str, Score]:
+        """The run's own final scores, by metric, of its first ruler."""
+        final = [Score.from_dict(score) for score in (self.run.summary.get("final") or {}).values()]
+        return {score.contract.metric: score for score in reversed(final)}
+
+
+def _verdict(ours: _Side, theirs: _Side) -> str:
+    """Whether the recorded scores may stand in one column, and what stands in the way."""
+    for metric in ours.recorded.keys() & theirs.recorded.keys():
+        pair = {str(side.run.folder): side.recorded[metric] for side in (ours, theirs)}
+        try:
+            comparable(pair)
+        except Mistake:
+            a, b = pair.values()
+            differing = differences(a.contract, b.contract).items()
+            fields = ", ".join(
+                name if "sha" in name or name == "data" else f"{name} ({x}, {y})" for name, (x, y) in differing
+            )
+            return f"their recorded scores cannot stand in one column: they differ in {fields}"
+    return "their recorded scores stand under one contract"
+
+
+def _table(steps: Sequence[tuple[str, Measured]], factors: int) -> Table:
+    """Every measurement, and below it how far it is from a's own."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("what moved the score", overflow="fold")
+    first, last = steps[0][1], steps[-1][1]
+    for metric in first:
+        table.add_column(metric, justify="right")
+    for told, found in steps:
+        moved = ("" if found is first or m not in found else f"\n{found[m] - first[m]:+.3g}" for m in first)
+        table.add_row(told, *(f"{found[m]:.4g}{by}" if m in found else "" for m, by in zip(first, moved, strict=True)))
+    base = steps[-2][1] if factors else first
+    table.add_section()
+    rest = [f"{last[m] - base[m]:+.4g}" if m in last and m in base else "" for m in first]
+    table.add_row("the runs' own difference", *rest, style="bold")
+    return table
+
+
+def _told(value: Any) -> str:
+    return "default" if value is None else str(value)

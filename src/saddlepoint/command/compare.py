@@ -1,0 +1,83 @@
+"""saddlepoint compare: arms of runs over seeds, by one score under one contract, in tables, drawings and a report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from saddlepoint.command.terminal import show, speaker
+from saddlepoint.comparison.comparison import Asked, Comparison, comparison
+from saddlepoint.comparison.console import tables
+from saddlepoint.comparison.folder import place, written
+from saddlepoint.comparison.reading import read
+from saddlepoint.comparison.table import lines
+from saddlepoint.comparison.whole import files, report
+from saddlepoint.error import Mistake
+from saddlepoint.record.session import Session
+
+
+def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
+    """The console's door."""
+    compare(config)
+    return 0
+
+
+def compare(config: DictConfig, console: Console | None = None) -> Comparison:
+    """What was compared; printed, and written to the folder `to`.  Raises Mistake for what cannot be compared."""
+    console = console or Console(stderr=True)
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    words = {key: value for key, value in plain.items() if key not in ("logger", "to")}
+    to = Path(config.to or f"outputs/comparison-{_digest(words)}")
+    place(to)
+    session = _session(plain["logger"])
+    found = comparison(read(words["runs"]), _asked(words))
+    counted = lines(found)
+    whole = report(found, counted, words)
+    show(whole.lead, console)
+    for sheet in whole.sheets:
+        if not sheet.exploratory:
+            show(["", *tables(sheet, console.width)], console)
+    beside = ", ".join(sheet.title for sheet in whole.sheets if sheet.exploratory)
+    written(to, files(found, counted, whole))
+    say = speaker(console)
+    sheets = {
+        sheet.title: (sheet.columns, [[cell.text for cell in row] for row in sheet.rows]) for sheet in whole.sheets
+    }
+    where = session.report(to, words, sheets, say)
+    say(f"\nin report.html and table.md, exploratory: {beside}")
+    say(f"report.html, table.md, table.tex, table.csv, runs.csv and drawings: {to}\n{where}")
+    return found
+
+
+def _asked(words: dict[str, Any]) -> Asked:
+    """The words of the command line, checked.  Raises Mistake."""
+    if not 0 < words["level"] < 1:
+        raise Mistake(f"level={words['level']}: it lies between 0 and 1; 0.05 is usual")
+    by = words["by"]
+    return Asked(
+        by=None if by is None else tuple(_listed(by)),
+        over=tuple(_listed(words["over"])),
+        **{name: words[name] for name in ("metric", "baseline", "level", "reach", "higher_is_better", "factorial")},
+        tuning=bool(words["tuning"]),
+    )
+
+
+def _session(logger: dict[str, Any]) -> Session:
+    """The W&B account of the logger's settings, without Lightning, which takes longer to import than to compare."""
+    return Session(**{key: value for key, value in logger.items() if key not in ("_target_", "tags")},
+                   tags=tuple(logger["tags"]))  # fmt: skip
+
+
+def _listed(value: Any) -> list[str]:
+    return [str(part) for part in value] if isinstance(value, list) else [str(value)]
+
+
+def _digest(words: dict[str, Any]) -> str:
+    """8 hex of what was asked."""
+    return hashlib.sha256(json.dumps(words, sort_keys=True, default=str).encode()).hexdigest()[:8]

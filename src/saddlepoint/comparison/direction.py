@@ -1,0 +1,31 @@
+"""Whether more of a score is better.  A table by metric, so that a comparison needs no torch; a test holds it to the
+metrics themselves."""
+
+from __future__ import annotations
+
+from saddlepoint.error import Mistake
+
+LOWER = frozenset(
+    ("fid", "fid_infinity", "class_fid_mean", "class_fid_max", "class_fid_missing", "kid", "class_frequency",
+     "class_frequency_gini", "class_modes_kl", "modes_reverse_kl", "nearest_neighbour_error", "error")
+)  # fmt: skip
+HIGHER = frozenset(
+    ("inception_score", "precision", "recall", "density", "coverage", "class_coverage_mean", "class_coverage_min",
+     "class_frequency_worst", "class_modes_captured", "class_modes_captured_20", "modes_captured",
+     "modes_high_quality", "gan_train", "gan_test", "parzen")
+)  # fmt: skip
+
+
+def higher_is_better(metric: str, said: bool | None = None) -> bool:
+    """Whether more of a contract's metric is better; `said` where a person says it.
+
+    Raises Mistake for a metric that is not known, and where a person says the opposite of what is.
+    """
+    known = True if metric in HIGHER else False if metric in LOWER else None
+    if known is None and said is None:
+        raise Mistake(f"nobody knows whether a high {metric} is good: say higher_is_better=true, or false")
+    if None not in (known, said) and known != said:
+        raise Mistake(
+            f"higher_is_better={str(said).lower()}: of {metric}, {'high' if known else 'low'} values are good"
+        )
+    return bool(said if known is None else known)

@@ -1,0 +1,130 @@
+"""What a few runs tell of the mean, the spread and the rate behind them, each as an interval.
+
+mean:  m +- t(n - 1) s / sqrt(n)                                      Student 1908, The probable error of a mean
+std:   s sqrt(f / chi2(f))                                            the same normal theory; f = n - 1
+BCa:   bootstrap quantiles moved by a bias and an acceleration        Efron 1987, JASA 82 (397)
+IQM:   the mean of the middle half                                    Agarwal et al. 2021 (arXiv:2108.13264)
+rate:  every p under which k of n is not too rare, either way         Clopper & Pearson 1934, Biometrika 26
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from saddlepoint.comparison.sample import Array, sample
+from saddlepoint.error import Mistake
+
+FEWEST = 10  # runs that a bootstrap, or the middle half, can stand on
+RESAMPLES = 9_999
+Statistic = Literal["mean", "iqm"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """From low to high, both included."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and a spread; None is what one run cannot tell."""
+
+    n: int
+    mean: float
+    std: float | None  # with n - 1
+    std_interval: Interval | None
+    interval: Interval | None  # of the mean
+
+
+def estimate(values: Sequence[float] | Array, level: float = 0.95) -> Estimate:
+    """Mean and standard deviation, each with its interval; of n = 1, the mean alone.  Raises Mistake for no values."""
+    array = sample(values)
+    n, mean = array.size, float(array.mean())
+    if n == 1:
+        return Estimate(n, mean, None, None, None)
+    std = float(array.std(ddof=1))
+    half = t_half_width(std / math.sqrt(n), n - 1, level)
+    return Estimate(n, mean, std, std_interval(std, n - 1, level), Interval(mean - half, mean + half))
+
+
+def t_half_width(error: float, freedom: float, level: float = 0.95) -> float:
+    """Half the length of the t-interval of an estimate with this standard error."""
+    return float(stats.t.ppf((1 + level) / 2, freedom)) * error
+
+
+def std_interval(std: float, freedom: int, level: float = 0.95) -> Interval:
+    """The chi-square interval of a standard deviation that was measured with so many degrees of freedom."""
+    if freedom < 1:
+        raise Mistake("one run has no spread: train another seed")
+    ends = stats.chi2.ppf([(1 + level) / 2, (1 - level) / 2], freedom)
+    low, high = std * np.sqrt(freedom / ends)
+    return Interval(float(low), float(high))
+
+
+def bootstrap(
+    values: Sequence[float] | Array, statistic: Statistic = "mean", level: float = 0.95, seed: int = 0
+) -> Interval:
+    """The BCa interval of the mean or of the interquartile mean, the same for the same seed.
+
+    Raises Mistake below 10 values and for another statistic.  Where leaving a value out never moves the statistic,
+    there is no acceleration to correct for, and the interval is of plain quantiles.
+    """
+    array = sample(values)
+    if array.size < FEWEST:
+        raise Mistake(_too_few(array.size, "BCa: resamples of so few repeat the same handful, and are too narrow"))
+    if statistic not in STATISTICS:
+        raise Mistake(f"no such statistic: {statistic}. There are: {', '.join(STATISTICS)}")
+    found = _resampled(array, STATISTICS[statistic], "BCa", level, seed)
+    return (
+        found
+        if math.isfinite(found.low + found.high)
+        else _resampled(array, STATISTICS[statistic], "percentile", level, seed)
+    )
+
+
+def interquartile_mean(values: Sequence[float] | Array) -> float:
+    """The mean without the lowest and the highest quarter (a quarter of n, rounded down).  Mistake below 10 values."""
+    array = sample(values)
+    if array.size < FEWEST:
+        raise Mistake(_too_few(array.size, "the interquartile mean: its middle half would be two to five runs"))
+    return float(_middle_mean(array))
+
+
+def proportion(k: int, n: int, level: float = 0.95) -> Interval:
+    """The Clopper-Pearson interval of a rate of which k in n were seen.  Raises Mistake unless 0 <= k <= n, 1 <= n."""
+    if not 0 <= k <= n or n < 1:
+        raise Mistake(f"{k} of {n} is no share")
+    found = stats.binomtest(k, n).proportion_ci(level, method="exact")
+    return Interval(float(found.low), float(found.high))
+
+
+def _middle_mean(array: Array, axis: int = -1) -> Array:
+    return stats.trim_mean(array, 0.25, axis=axis)
+
+
+STATISTICS: dict[str, Callable[..., Array]] = {"mean": np.mean, "iqm": _middle_mean}
+
+
+def _resampled(
+    array: Array, statistic: Callable[..., Array], method: Literal["BCa", "percentile"], level: float, seed: int
+) -> Interval:
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        found = stats.bootstrap(
+            (array,), statistic, n_resamples=RESAMPLES, confidence_level=level, method=method, vectorized=True,
+            axis=-1, rng=np.random.default_rng(seed),
+        ).confidence_interval  # fmt: skip
+    return Interval(float(found.low), float(found.high))
+
+
+def _too_few(n: int, reason: str) -> str:
+    return f"{n} runs are too few for {reason}. It takes {FEWEST}"

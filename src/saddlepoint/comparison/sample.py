@@ -1,0 +1,35 @@
+"""One score of each of several runs, as an array that statistics can stand on: finite, and of enough runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saddlepoint.error import Mistake
+
+Array = NDArray[np.float64]
+
+
+def sample(values: Sequence[float] | Array, least: int = 1) -> Array:
+    """The values, [n].  Raises Mistake for fewer than `least`, and for values that are no finite numbers."""
+    array = np.asarray(values, dtype=np.float64).ravel()
+    if array.size < least:
+        raise Mistake(f"{array.size} scores are too few here: it takes {least} at least. Train more seeds")
+    if not np.isfinite(array).all():
+        wrong = array[~np.isfinite(array)][0]
+        raise Mistake(
+            f"{wrong} among {array.size} scores has no mean: a failed run counts with its untrained generator's score"
+        )
+    return array
+
+
+def pairs(a: Sequence[float] | Array, b: Sequence[float] | Array) -> tuple[Array, Array]:
+    """Both, seed beside seed, [n] each.  Raises Mistake where one is longer."""
+    first, second = sample(a), sample(b)
+    if first.size != second.size:
+        raise Mistake(
+            f"{first.size} scores cannot be paired with {second.size}: give those of the seeds that both have"
+        )
+    return first, second

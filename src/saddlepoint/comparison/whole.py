@@ -1,0 +1,98 @@
+"""A comparison as a report: sentences, sheets, drawings and what stands behind them; and the files that it makes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from saddlepoint.comparison import plot
+from saddlepoint.comparison.arm import Arm
+from saddlepoint.comparison.budget import budgets
+from saddlepoint.comparison.comparison import Comparison
+from saddlepoint.comparison.design import effects, effects_sheet, pictured
+from saddlepoint.comparison.folder import MARK
+from saddlepoint.comparison.lead import commits, lead
+from saddlepoint.comparison.markup import csv, latex, markdown
+from saddlepoint.comparison.report import html
+from saddlepoint.comparison.secondary import differences, runs, secondary
+from saddlepoint.comparison.sheet import Picture, Report
+from saddlepoint.comparison.table import Line, factorial, numbers, primary_sheet
+
+DRAWN = 24  # arms in a drawing: more of them hide each other, and take minutes
+
+
+def report(comparison: Comparison, found: Sequence[Line], asked: Mapping[str, Any]) -> Report:
+    """Everything that the comparison has to say, its table's lines `found`; `asked` are the words of the command."""
+    contrasts = effects(comparison) if factorial(comparison) else []
+    sheets = [
+        *([budgets(comparison)] if comparison.asked.tuning else []),
+        *([effects_sheet(comparison, contrasts)] if contrasts else []),
+        primary_sheet(comparison, found),
+        *secondary(comparison),
+    ]
+    pictures = tuple(_pictures(comparison, found, pictured(comparison, contrasts) if contrasts else []))
+    return Report(
+        title=f"{comparison.primary.key} by {', '.join(comparison.by)}",
+        lead=lead(comparison),
+        sheets=tuple(sheets),
+        pictures=pictures,
+        differences=differences(comparison),
+        details=_details(comparison, asked),
+    )
+
+
+def files(comparison: Comparison, found: Sequence[Line], whole: Report) -> dict[str, str | bytes]:
+    """The files of a report by name."""
+    main = [sheet for sheet in whole.sheets if not sheet.exploratory]
+    text = [f"# {whole.title}\n", *(f"{line}\n" for line in whole.lead)]
+    text += [markdown(sheet) for sheet in (*whole.sheets, whole.differences)]
+    return {
+        "table.md": "\n".join(text),
+        "table.tex": "\n".join(latex(sheet) for sheet in main),
+        "table.csv": csv(numbers(found)),
+        "runs.csv": csv(runs(comparison)),
+        **{f"{picture.name}.png": picture.png for picture in whole.pictures},
+        MARK: html(whole),
+    }
+
+
+def _pictures(
+    comparison: Comparison, found: Sequence[Line], contrasts: Sequence[tuple[str, float, float, float]]
+) -> Iterator[Picture]:
+    arms, key, lower = drawn(comparison), comparison.primary.key, not comparison.primary.higher_is_better
+    some = f" The baseline and the best of {len(comparison.arms)} arms." if len(arms) < len(comparison.arms) else ""
+    means = {line.arm: _ends(line) for line in found if not line.survivors}
+    caption = f"Every run: a dot, or a cross where it failed; the mean and its 95% t-interval.{some}"
+    yield Picture("seeds", caption, plot.seeds(arms, means, key, lower, comparison.baseline.name))
+    if any(len(one.curve) > 1 for arm in arms for one in arm.entries):
+        caption = f"Along the runs: every seed, the mean and its t-band.{some}"
+        yield Picture("curves", caption, plot.curves(arms, key, lower))
+    if contrasts:
+        yield Picture("effects", "Effects and their intervals.", plot.effects(contrasts, key, lower))
+    if (grids := plot.grids(arms)) is not None:
+        yield Picture("grids", f"Samples at the end of the median run of each arm.{some}", grids)
+
+
+def drawn(comparison: Comparison) -> tuple[Arm, ...]:
+    """The arms that drawings show: all, or the baseline and the best by their medians."""
+    sign = -1 if comparison.primary.higher_is_better else 1
+    best = sorted(comparison.rest, key=lambda arm: sign * float(np.median(arm.values)))[: DRAWN - 1]
+    return (comparison.baseline, *(arm for arm in comparison.rest if arm in best))
+
+
+def _ends(line: Line) -> tuple[float, float, float] | None:
+    interval = line.estimate.interval if line.estimate else None
+    return (line.estimate.mean, interval.low, interval.high) if line.estimate and interval else None
+
+
+def _details(comparison: Comparison, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The contract to the last field, what was asked, whose code made the runs."""
+    return {
+        "contract": comparison.primary.contract.to_dict(),
+        "asked": dict(asked),
+        "command": " ".join(["saddlepoint", *sys.argv[1:]]),
+        "commits": commits(comparison),
+    }

@@ -1,0 +1,46 @@
+"""What of a config decides the training: the config without whose run it is, how long, where, and what watches.
+
+Plain values in, plain values out, interpolations as they are written: a run folder is read without composing anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# whose run it is, how long, where, with what watching: none of these changes the game that is played
+APART = frozenset(
+    ("name", "seed", "images", "outputs", "cache", "device", "devices", "threads", "trainer", "logger", "callback")
+) | {"metric", "evaluation", "protocol", "launcher", "many", "shared", "overwrite", "resume", "choice", "experiment"}
+DATA_APART = frozenset(("root", "memory", "workers", "extractor"))  # where and how the same data are read, and measured
+
+
+def essence(config: Mapping[Any, Any]) -> dict[str, Any]:
+    """The part of a plain config that decides the training; 1.0 and 1 are one number there."""
+    kept = {str(key): _canonical(value) for key, value in config.items() if key not in APART}
+    if isinstance(data := kept.get("data"), dict):
+        kept["data"] = {key: value for key, value in data.items() if key not in DATA_APART}
+    return kept
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and what stands there; lists and empty mappings are leaves."""
+    if isinstance(value, dict) and value:
+        for key, part in value.items():
+            yield from leaves(part, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two leaves are equal; True is not 1."""
+    return one is other or repr(one) == repr(other)
+
+
+def _canonical(value: Any) -> Any:
+    """The value with string keys and with each whole float as an int."""
+    if isinstance(value, dict):
+        return {str(key): _canonical(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_canonical(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,140 @@
+"""An account with Weights & Biases: online for those who have logged in, offline for everybody else."""
+
+from __future__ import annotations
+
+import netrc
+import os
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+from urllib.parse import urlsplit
+
+from saddlepoint.error import Mistake
+
+MODES = ("auto", "online", "offline", "disabled")
+Mode = Literal["online", "offline", "disabled"]
+Rows = Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Session:
+    """How W&B runs are begun.
+
+    mode       auto: WANDB_MODE where it is set, else online if an API key is at hand, else offline
+    A server that cannot be reached within `timeout` seconds makes a run an offline one, with a word.
+    Raises Mistake for an unknown mode.
+    """
+
+    mode: str = "auto"
+    project: str = "saddlepoint"
+    entity: str | None = None
+    group: str | None = None
+    tags: tuple[str, ...] = ()
+    timeout: float = 15.0
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise Mistake(f"logger.mode={self.mode}: it can be {', '.join(MODES)}")
+
+    @property
+    def resolved(self) -> Mode:
+        """The mode, auto told."""
+        return cast(Mode, resolved_mode() if self.mode == "auto" else self.mode)
+
+    def begun(
+        self, folder: Path, config: Mapping[str, Any], about: Mapping[str, Any], say: Callable[[str], None]
+    ) -> Any:
+        """A W&B run that is kept in `folder`; `about` says its name, and its id where it goes on with one."""
+        import wandb
+
+        # else artifacts stage in the home folder
+        os.environ.setdefault("WANDB_DATA_DIR", str(folder.resolve() / "wandb"))
+        quiet = wandb.Settings(
+            silent=True, console="off", init_timeout=self.timeout, disable_git=True, x_disable_meta=True
+        )
+        told: dict[str, Any] = {
+            "project": self.project,
+            "entity": self.entity,
+            "group": self.group,
+            "tags": list(self.tags),
+            "config": dict(config),
+            "dir": str(folder),
+            "id": fresh_id(),
+            "settings": quiet,
+            **about,
+        }
+        try:
+            return wandb.init(mode=self.resolved, **told)
+        except Exception as error:  # many classes, of wandb's and of its network stack: none may end a training
+            if self.resolved != "online":
+                raise
+            say(f"W&B cannot be reached ({str(error).splitlines()[0][:100]}); this run is tracked offline")
+            # W&B holds the first id for the attempt that failed
+            return wandb.init(mode="offline", **{**told, "id": fresh_id()})
+
+    def report(
+        self,
+        folder: Path,
+        config: Mapping[str, Any],
+        tables: Mapping[str, tuple[Sequence[str], Rows]],
+        say: Callable[[str], None],
+    ) -> str:
+        """Hand in the comparison that lies in `folder`: its tables, (columns, rows) by title, drawings and page.
+
+        It is a W&B run of job type `comparison`, kept in that folder; returns one line, where it is.
+        """
+        if self.resolved == "disabled":
+            return whereabouts(None)
+        import wandb
+
+        run = self.begun(folder, config, {"name": folder.name, "job_type": "comparison"}, say)
+        told = {title: wandb.Table(list(names), [list(row) for row in rows]) for title, (names, rows) in tables.items()}
+        drawn = {path.stem: wandb.Image(str(path)) for path in sorted(folder.glob("*.png"))}
+        pages = {path.stem: wandb.Html(path.read_text()) for path in sorted(folder.glob("*.html"))}
+        run.log({**told, **drawn, **pages})
+        where = whereabouts(run)
+        run.finish()
+        return where
+
+
+def whereabouts(run: Any) -> str:
+    """One line: where a W&B run is and how to send it up; None for one that is not."""
+    if run is None:
+        return "W&B: not tracked (logger.mode=disabled)"
+    if not run.offline:
+        return f"W&B: {run.url}"
+    return f"W&B: offline; to send it up: wandb sync {_short(Path(run.dir).parent)}"
+
+
+def fresh_id() -> str:
+    """8 hex that no run has."""
+    return uuid.uuid4().hex[:8]
+
+
+def resolved_mode() -> str:
+    """What auto means here: WANDB_MODE, else online where there is an API key, else offline."""
+    if (mode := os.environ.get("WANDB_MODE")) in MODES[1:]:
+        return str(mode)
+    return "online" if logged_in() else "offline"
+
+
+def logged_in() -> bool:
+    """Whether an API key is at hand, in the environment or in the netrc file that `wandb login` writes."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+    try:
+        return netrc.netrc(path).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def _short(path: Path) -> str:
+    """A path as one would type it from here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

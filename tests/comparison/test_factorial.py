@@ -1,0 +1,157 @@
+"""Effects: a textbook's numbers, least squares by another way, and designs that are none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from saddlepoint.comparison.factorial import Contrast, contrasts
+from saddlepoint.error import Mistake
+
+
+def design(k: int, replicates: int) -> list[dict[str, bool]]:
+    names = "abcde"[:k]
+    return [dict(zip(names, cell, strict=True)) for _ in range(replicates) for cell in product((False, True), repeat=k)]
+
+
+def by_name(found: Sequence[Contrast]) -> dict[str, Contrast]:
+    return {" x ".join(one.name): one for one in found}
+
+
+def montgomery() -> tuple[list[dict[str, bool]], list[float]]:
+    """Yield of a reaction by concentration and catalyst, 3 runs a cell (Montgomery, section 6.2, the 2^2 design)."""
+    cells = {
+        (False, False): (28, 25, 27),
+        (True, False): (36, 32, 32),
+        (False, True): (18, 19, 23),
+        (True, True): (31, 30, 29),
+    }
+    runs = [({"A": a, "B": b}, float(y)) for (a, b), ys in cells.items() for y in ys]
+    return [settings for settings, _ in runs], [y for _, y in runs]
+
+
+def test_the_textbook_s_two_by_two_has_the_textbook_s_effects_and_p() -> None:
+    found = by_name(contrasts(*montgomery()))
+    assert [round(found[name].effect, 2) for name in ("A", "B", "A x B")] == [8.33, -5.00, 1.67]
+    # which rounds its F, 53.15, 19.13 and 2.13, before it looks up p
+    assert [found[name].p for name in ("A", "B", "A x B")] == pytest.approx([0.0001, 0.0024, 0.1826], abs=3e-4)
+    half = stats.t.ppf(0.975, 8) * (25 / 3) / 53.15**0.5
+    assert found["A"].interval.high - found["A"].effect == pytest.approx(half, rel=1e-3)
+
+
+def dummies(blocks: np.ndarray) -> np.ndarray:
+    return (blocks[:, None] == np.unique(blocks)[None, 1:]).astype(float)
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+def test_effects_and_errors_are_those_of_least_squares(blocked: bool) -> None:
+    """The saturated model of +1 and -1, and a dummy for each block, by numpy's least squares."""
+    settings, blocks = design(3, 4), np.repeat([7, 1, 5, 2], 8)
+    y = np.random.default_rng(0).normal(size=32) + blocks * 3.0
+    signs = np.array([[1 if one[name] else -1 for name in "abc"] for one in settings])
+    parts = [tuple(i for i in range(3) if bits[i]) for bits in product((0, 1), repeat=3)]
+    X = np.column_stack([signs[:, list(part)].prod(1) for part in parts])
+    if blocked:
+        X = np.column_stack([X, dummies(blocks)])
+    beta, squares, rank, _ = np.linalg.lstsq(X, y, rcond=None)
+    freedom = 32 - rank
+    covariance = np.linalg.inv(X.T @ X) * squares[0] / freedom
+    found = by_name(contrasts(settings, y.tolist(), 3, 0.9, blocks.tolist() if blocked else None))
+    assert len(found) == 7
+    for i, part in enumerate(parts[1:], 1):
+        one = found[" x ".join("abc"[j] for j in part)]
+        error = 2 * covariance[i, i] ** 0.5
+        assert one.effect == pytest.approx(2 * beta[i])
+        assert one.interval.high - one.effect == pytest.approx(stats.t.ppf(0.95, freedom) * error)
+        assert one.p == pytest.approx(2 * stats.t.sf(abs(2 * beta[i]) / error, freedom))
+
+
+def test_a_main_effect_compares_forty_eight_with_forty_eight() -> None:
+    settings = design(5, 3)
+    y = np.random.default_rng(1).normal(size=96) + [4.0 * one["b"] for one in settings]
+    found = contrasts(settings, y.tolist())
+    assert len(found) == 5 + 10
+    assert [one.name for one in found[:5]] == [("a",), ("b",), ("c",), ("d",), ("e",)]
+    assert {(one.n_low, one.n_high) for one in found} == {(48, 48)}
+    on = np.array([one["b"] for one in settings])
+    assert found[1].effect == pytest.approx(y[on].mean() - y[~on].mean())
+
+
+def test_an_interaction_is_half_the_difference_of_simple_effects() -> None:
+    settings, y = montgomery()
+    cell = {
+        key: np.mean([v for s, v in zip(settings, y, strict=True) if tuple(s.values()) == key])
+        for key in product((False, True), repeat=2)
+    }
+    simple = [cell[True, b] - cell[False, b] for b in (False, True)]
+    assert by_name(contrasts(settings, y))["A x B"].effect == pytest.approx((simple[1] - simple[0]) / 2)
+
+
+def test_the_order_of_runs_says_nothing() -> None:
+    settings, y = montgomery()
+    order = np.random.default_rng(2).permutation(12)
+    shuffled = contrasts([settings[i] for i in order], [y[i] for i in order])
+    for one, other in zip(contrasts(settings, y), shuffled, strict=True):
+        assert one.effect == pytest.approx(other.effect)
+        assert one.p == pytest.approx(other.p)
+
+
+def test_blocks_take_out_what_a_seed_shares() -> None:
+    settings, seeds = design(2, 3), [0] * 4 + [1] * 4 + [2] * 4
+    noise = np.random.default_rng(3).normal(size=12)
+    plain = contrasts(settings, noise.tolist(), blocks=seeds)
+    moved = contrasts(settings, (noise + 1e3 * np.array(seeds)).tolist(), blocks=seeds)
+    for one, other in zip(plain, moved, strict=True):
+        assert [one.effect, one.interval.low, one.p] == pytest.approx([other.effect, other.interval.low, other.p])
+
+
+def test_false_effects_are_as_rare_as_the_level() -> None:
+    settings, rng = design(2, 2), np.random.default_rng(4)
+    hits = sum(contrasts(settings, rng.normal(size=8).tolist())[0].p <= 0.1 for _ in range(500))
+    assert stats.binom.ppf(0.0005, 500, 0.1) <= hits <= stats.binom.ppf(0.9995, 500, 0.1)
+
+
+def test_one_run_a_cell_measures_noise_by_what_is_left_of_higher_orders() -> None:
+    settings = design(3, 1)
+    y = np.random.default_rng(5).normal(size=8)
+    squares = 2 * by_name(contrasts(design(3, 2), np.tile(y, 2).tolist(), 3))["a x b x c"].effect ** 2
+    first = contrasts(settings, y.tolist())[0]  # of order 2: one degree is left, the three-factor one's
+    error = 2 * (squares / 8) ** 0.5
+    assert first.interval.high - first.effect == pytest.approx(stats.t.ppf(0.975, 1) * error)
+    with pytest.raises(Mistake, match="leave none to measure noise by"):
+        contrasts(settings, y.tolist(), order=3)
+
+
+def test_runs_that_agree_leave_no_doubt() -> None:
+    y = [0.1 + 0.7 * one["a"] for one in design(2, 2)]
+    found = by_name(contrasts(design(2, 2), y, order=1))
+    assert found["a"].p == 0
+    assert found["a"].interval.low == found["a"].interval.high == pytest.approx(0.7)
+    assert found["b"].p == 1
+
+
+def test_missing_cells_are_named() -> None:
+    settings = design(2, 2)
+    with pytest.raises(Mistake, match="a=on b=on has 0"):
+        contrasts([one for one in settings if not (one["a"] and one["b"])], [0.0] * 6)
+    with pytest.raises(Mistake, match="a=on b=on has 1"):
+        contrasts(settings[:-1], [0.0] * 7)
+
+
+def test_a_factor_that_never_varies_is_named() -> None:
+    with pytest.raises(Mistake, match="b is on in every run"):
+        contrasts([{"a": a, "b": True} for a in (True, False)] * 2, [1.0, 2.0, 3.0, 4.0])
+
+
+def test_a_run_that_does_not_say_a_factor_is_refused() -> None:
+    with pytest.raises(Mistake, match="not every run says whether b is on"):
+        contrasts([{"a": True, "b": True}, {"a": False}], [1.0, 2.0])
+
+
+def test_blocks_that_do_not_hold_every_cell_alike_are_refused() -> None:
+    with pytest.raises(Mistake, match="block 0 does not hold every cell equally often"):
+        contrasts(design(1, 2), [1.0, 2.0, 3.0, 4.0], blocks=[0, 1, 0, 1])
