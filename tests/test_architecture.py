@@ -48,7 +48,7 @@ FOUNDATIONS = {
     "data": {"data", "labelled", "listing", "order", "picture", "samples"},
     "prior": {"prior"},
     "architecture": {"discriminator"},
-    "layer": {"readout", "shift", "stack"},
+    "layer": {"maxout", "readout", "shift", "stack"},
     "objective": set(),
     "regularizer": {"regularizer", "slope"},
     "game": {"average", "game", "player"},

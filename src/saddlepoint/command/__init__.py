@@ -92,7 +92,7 @@ def _run(line: Line) -> int:
 
 def divided(overrides: Sequence[str], command: str) -> tuple[list[str], list[str]]:
     """Overrides of a command's own keys, and the rest, which is for the config of the run or runs that it names."""
-    if "run" not in (keys := catalogue.keys(command)):
+    if "run" not in (keys := catalogue.keys(command)) and command != "reproduce":
         return list(overrides), []
     mine = [word for word in overrides if word.lstrip("+~").split("=")[0].split(".")[0] in keys]
     return mine, [word for word in overrides if word not in mine]

@@ -18,10 +18,13 @@ COMMANDS = {
     "evaluate": "measure a run again, by another protocol if you like",
     "sample": "draw from a run's generator",
     "memorisation": "whether samples are copies of training images",
+    "reproduce": "whether a published figure is met: a verdict and a certificate",
     "compare": "arms of runs over seeds: differences, intervals, exact tests, a report",
     "why": "what differs between two runs, and where their curves part",
     "doctor": "what this machine has, and what to do about what it lacks",
 }
+
+READ_WHOLE = {"baseline"}  # folders of yaml of which no run is made: one command reads them, and nothing composes them
 
 _DEFAULT = re.compile(r"^  - (?P<group>\w+): (?P<value>[^#]*?)\s*(#.*)?$")
 _KEY = re.compile(r"^(?P<inner>  )?(?P<key>\w+):(?P<value>[^#]*?)\s*(# (?P<comment>.*))?$")
@@ -83,7 +86,7 @@ def keys(command: str) -> dict[str, tuple[str, str]]:
 
 def groups(own: Path | None = None) -> list[str]:
     """Every group: those of train's defaults in their order, then whatever else has a folder."""
-    there = {path.name for folder in folders(own) for path in folder.iterdir() if path.is_dir()}
+    there = {path.name for folder in folders(own) for path in folder.iterdir() if path.is_dir()} - READ_WHOLE
     first = list(defaults())
     return first + sorted(name for name in there - set(first) if name[0] not in "._")
 

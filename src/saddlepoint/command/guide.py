@@ -37,6 +37,10 @@ saddlepoint compare by=objective tuning=true over=[optimizer.generator.lr]   sea
 saddlepoint compare logger.mode=disabled to=comparison     no W&B run; the report into a folder of your own""",
     "why": """\
 saddlepoint why a=outputs/<one>/seed0 b=outputs/<other>/seed0""",
+    "reproduce": """\
+saddlepoint reproduce baseline=historical_averaging
+saddlepoint reproduce baseline=ring_modes tier=smoke
+saddlepoint reproduce baseline=salimans2016_mnist_100_labels tier=short data.root=/elsewhere launcher.processes=2""",
     "doctor": """\
 saddlepoint doctor
 saddlepoint doctor data=mnist""",

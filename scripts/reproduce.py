@@ -1,0 +1,8 @@
+"""python scripts/reproduce.py key=value ...  is  saddlepoint reproduce key=value ..."""
+
+import sys
+
+from saddlepoint.command import main
+
+if __name__ == "__main__":
+    sys.exit(main(["reproduce", *sys.argv[1:]]))

@@ -1,0 +1,64 @@
+"""The networks of PacGAN's rings and grids.  Lin et al. 2018 (arXiv:1712.04086), section 4.1 and the authors' code.
+
+G is four layers of 400, each without bias and with batch norm and ReLU, and a linear layer; D is three layers of 200
+maxout units of five pieces, and a linear layer, without norm or dropout. All weights start N(0, 0.02^2), all biases 0.
+Here D judges one point at a time: the plain GAN of their table 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint.architecture import discriminator
+from saddlepoint.layer.maxout import Maxout
+from saddlepoint.layer.stack import stack
+
+SPREAD = 0.02  # of the weights at the start
+
+
+class Generator(nn.Module):
+    """latent -> widths, norm, ReLU -> shape."""
+
+    def __init__(
+        self,
+        latent: int,
+        shape: Sequence[int],
+        widths: Sequence[int] = (400, 400, 400, 400),
+        norm: Callable[[int], nn.Module] | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = [latent, *widths]
+        hidden = [stack(nn.Linear(a, b, bias=norm is None), b, norm, nn.ReLU()) for a, b in pairwise(sizes)]
+        self.layers = nn.Sequential(*hidden, nn.Linear(sizes[-1], math.prod(shape)))
+        self.shape = tuple(shape)
+        self.apply(_started)
+
+    def forward(self, latent: Mapping[str, Tensor], y: Tensor | None = None) -> Tensor:
+        """[N, *shape] of latent parts [N, dim]."""
+        return self.layers(torch.cat(list(latent.values()), 1)).unflatten(1, self.shape)
+
+
+class Discriminator(discriminator.Discriminator):
+    """shape -> maxout units, layer by layer -> one logit; hidden layers are named hidden1, hidden2, ..."""
+
+    def __init__(
+        self, shape: Sequence[int], widths: Sequence[int] = (200, 200, 200), pieces: int = 5, **head: Any
+    ) -> None:
+        sizes = [math.prod(shape), *widths]
+        layers: list[nn.Module] = [Maxout(a, b, pieces) for a, b in pairwise(sizes)]
+        layers[0] = nn.Sequential(nn.Flatten(), layers[0])
+        super().__init__({f"hidden{i}": layer for i, layer in enumerate(layers, 1)}, sizes[-1], **head)
+        self.apply(_started)
+
+
+def _started(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, 0.0, SPREAD)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,42 @@
+"""The toy game of historical averaging.  Salimans et al. 2016 (arXiv:1606.03498), section 3.3.
+
+    min_x max_y (f(x) - 1)(y - 1),  f(x) = x for x < 0 and x^2 else
+
+The generator is the number x, the discriminator the number y, and its logit at x is -(f(x) - 1)(y - 1): under the
+wasserstein objective each player descends its own side, and a real at 1 pays nothing, since f(1) = 1. The equilibrium
+is (1, 1). Plain gradient descent orbits it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint.turn import DiscriminatorOutput
+
+
+class Generator(nn.Module):
+    """x, whatever the latent."""
+
+    def __init__(self, shape: Sequence[int], start: float = 1.5) -> None:
+        super().__init__()
+        self.x = nn.Parameter(torch.full(tuple(shape), float(start)))
+
+    def forward(self, latent: Mapping[str, Tensor], y: Tensor | None = None) -> Tensor:
+        """x, N times: [N, *shape]."""
+        return self.x.expand(len(next(iter(latent.values()))), *self.x.shape)
+
+
+class Discriminator(nn.Module):
+    """-(f(x) - 1)(y - 1), y its only weight."""
+
+    def __init__(self, shape: Sequence[int], start: float = 1.5) -> None:
+        super().__init__()
+        self.y = nn.Parameter(torch.full(tuple(shape), float(start)))
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> DiscriminatorOutput:
+        """Logits [N]; the only feature is x itself."""
+        f = torch.where(x < 0, x, x.square())
+        return DiscriminatorOutput((-(f - 1) * (self.y - 1)).flatten(1).sum(1), {"x": x})

@@ -1,0 +1,54 @@
+"""A file's standing in its git repository: committed as it is, edited since, or nowhere.
+
+A tolerance that is chosen after the numbers are known is worth nothing, so what a verdict is measured by has to stand
+in a commit, and the commit that last touched it is put on record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+COMMITTED, EDITED, UNCOMMITTED, OUTSIDE = "committed", "edited", "not committed", "in no repository"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Of a file: COMMITTED, EDITED since, UNCOMMITTED in a repository, or OUTSIDE any."""
+
+    state: str
+    sha256: str  # of its content
+    commit: str | None = None  # that touched it last
+    date: str | None = None  # of that commit, ISO 8601
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self)
+
+
+def standing(path: Path) -> Standing:
+    """How `path` stands against the last commit of the repository that it lies in."""
+    path = path.resolve()
+    content = path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    if _git(path.parent, "rev-parse", "--show-toplevel") is None:
+        return Standing(OUTSIDE, sha256)
+    known = _git(path.parent, "show", f"HEAD:./{path.name}")
+    if known is None:
+        return Standing(UNCOMMITTED, sha256)
+    last = (_git(path.parent, "log", "-1", "--format=%H %cI", "--", path.name) or b" ").decode().split()
+    commit, date = last if len(last) == 2 else (None, None)
+    return Standing(COMMITTED if known == content else EDITED, sha256, commit, date)
+
+
+def _git(folder: Path, *arguments: str) -> bytes | None:
+    """What git says, None where it refuses or is not there."""
+    try:
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, check=True, timeout=30
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,58 @@
+"""The networks of the toy game and of PacGAN's rings."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from saddlepoint.architecture import pacgan_toy, salimans2016_toy
+from saddlepoint.command.build import game_of
+from saddlepoint.command.compose import compose
+from saddlepoint.objective import wasserstein
+
+
+@pytest.mark.parametrize(("x", "f"), [(-2.0, -2.0), (-0.5, -0.5), (0.0, 0.0), (0.5, 0.25), (1.5, 2.25)])
+def test_the_toys_losses_are_the_papers_game_and_its_opposite(x, f):
+    generator, discriminator = salimans2016_toy.Generator([1], x), salimans2016_toy.Discriminator([1], 3.0)
+    fake = discriminator(generator({"z": torch.randn(4, 1)})).logits
+    real = discriminator(torch.ones(4, 1)).logits
+    assert real.eq(0).all()  # f(1) = 1, so that a real pays nothing
+    value = (f - 1) * (3.0 - 1)
+    assert wasserstein.generator(fake).item() == pytest.approx(value)
+    assert wasserstein.discriminator(real, fake).item() == pytest.approx(-value)
+
+
+def test_the_toy_has_two_numbers_which_begin_at_one_and_a_half():
+    game = game_of(compose(["experiment=salimans2016_historical_averaging"]))
+    assert [p.item() for p in game.parameters()] == [1.5, 1.5]
+
+
+def test_pacgans_networks_have_the_layers_of_the_authors_code():
+    game = game_of(compose(["experiment=lin2018_ring"]))
+    generator, discriminator = game.generator.network, game.discriminator.network
+    linear = [m for m in generator.modules() if isinstance(m, nn.Linear)]
+    assert [(m.in_features, m.out_features, m.bias is None) for m in linear] == [
+        (2, 400, True), *[(400, 400, True)] * 3, (400, 2, False),
+    ]  # fmt: skip
+    norms = [m for m in generator.modules() if isinstance(m, nn.BatchNorm1d)]
+    assert [(m.num_features, m.momentum) for m in norms] == [(400, 0.05)] * 4
+    assert sum(p.numel() for p in generator.parameters()) == 2 * 400 + 3 * 400**2 + 4 * 2 * 400 + 400 * 2 + 2
+    pieces = 200 * 5
+    expected = (2 + 1) * pieces + 2 * (200 + 1) * pieces + 201
+    assert sum(p.numel() for p in discriminator.parameters()) == expected
+    weights = torch.cat([m.weight.flatten() for m in [*linear, *discriminator.modules()] if isinstance(m, nn.Linear)])
+    assert weights.std().item() == pytest.approx(0.02, rel=0.01)
+    assert all(m.bias.eq(0).all() for m in discriminator.modules() if isinstance(m, nn.Linear))
+
+
+def test_pacgans_discriminator_is_maxout_all_the_way():
+    """Against numpy: the largest of five pieces, thrice, and a line."""
+    discriminator = pacgan_toy.Discriminator([2], widths=[4, 3], pieces=5)
+    x = torch.randn(6, 2)
+    h = x.numpy()
+    for name in ("hidden1", "hidden2"):
+        line = next(m for m in discriminator.trunk[name].modules() if isinstance(m, nn.Linear))
+        nn.init.normal_(line.bias)
+        h = (h @ line.weight.detach().numpy().T + line.bias.detach().numpy()).reshape(6, -1, 5).max(2)
+        assert np.allclose(discriminator(x).features[name].detach(), h, atol=1e-6)
+    assert discriminator(x).logits.shape == (6,)

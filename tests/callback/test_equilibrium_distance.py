@@ -1,0 +1,86 @@
+"""How far a game strays: the largest distance of its last rounds, whoever stopped it in between."""
+
+import io
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+
+from play import Watch, batches, fit, game
+from saddlepoint.callback.equilibrium_distance import EquilibriumDistance
+from saddlepoint.command.compose import compose
+from saddlepoint.command.train import train
+from saddlepoint.data.point import Point
+from saddlepoint.error import Mistake
+from saddlepoint.objective import wasserstein
+from saddlepoint.turn import DiscriminatorOutput
+
+TOY = [
+    "experiment=salimans2016_historical_averaging", "logger=none", "callback.equilibrium_distance.rounds=10",
+]  # fmt: skip
+
+
+class Number(nn.Module):
+    def __init__(self, value):
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor([value]))
+
+    def forward(self, x, y=None):
+        if isinstance(x, dict):
+            return self.value.expand(len(x["z"]), 1)
+        return DiscriminatorOutput((x * self.value).flatten(), {"x": x})
+
+
+def played(callback, rounds, seen):
+    plays = game(wasserstein, nets=(Number(1.0), Number(2.0)), optimizer=partial(torch.optim.SGD, lr=0.5), z=1)
+
+    def after(g, i):
+        seen.append((g.players["generator"].network.value.item(), g.players["discriminator"].network.value.item()))
+
+    fit(plays, batches(rounds, 4, (1,)), [callback, Watch(after=after)])
+    return plays
+
+
+@pytest.mark.parametrize("remembered", [1, 3, 100])
+def test_it_is_the_largest_distance_of_the_last_rounds(remembered):
+    trial = []
+    played(EquilibriumDistance(), 8, trial)
+    goal = trial[-1]  # where it ends, so that the largest is not the last
+    callback, seen = EquilibriumDistance({"generator": [goal[0]], "discriminator": [goal[1]]}, remembered), []
+    plays = played(callback, 8, seen)
+    away = np.hypot(*(np.array(seen) - goal).T)
+    ((key, score),) = callback.final(plays, Point()).items()
+    assert score.value == pytest.approx(away[-remembered:].max(), rel=1e-6)
+    assert score.value > 0.1 or remembered == 1
+    assert key == score.contract.key == f"distance_players_{min(remembered, 8)}_train"
+    assert score.contract.weights == "raw"
+    assert score.contract.settings["equilibrium"] == {"generator": [goal[0]], "discriminator": [goal[1]]}
+
+
+def test_without_an_equilibrium_the_origin_is_meant_and_before_a_round_there_is_no_score():
+    callback, seen = EquilibriumDistance(rounds=1), []
+    assert callback.final(None, Point()) == {}
+    plays = played(callback, 2, seen)
+    (score,) = callback.final(plays, Point()).values()
+    assert score.value == pytest.approx(np.hypot(*seen[-1]), rel=1e-6)
+
+
+def test_an_equilibrium_of_another_size_is_refused():
+    with pytest.raises(Mistake, match=r"equilibrium\.generator has 2 numbers, and generator moves 1"):
+        played(EquilibriumDistance({"generator": [1.0, 2.0]}), 1, [])
+    with pytest.raises(ValueError, match="rounds=0"):
+        EquilibriumDistance(rounds=0)
+
+
+def test_a_run_that_was_stopped_remembers_the_rounds_before(tmp_path):
+    """Stopped five rounds before the end, of ten remembered."""
+    score = {}
+    for name, lengths in {"straight": [40], "stopped": [35, 40]}.items():
+        for images in lengths:
+            words = [*TOY, f"images={images}", f"outputs={tmp_path / name}"]
+            record = train(compose(words), Console(file=io.StringIO()))
+        score[name] = record.summary["final"]["distance_players_10_train"]["value"]
+    assert score["straight"] == score["stopped"] > 0

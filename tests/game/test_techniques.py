@@ -1,0 +1,80 @@
+"""Salimans et al. 2016's techniques, two by two: each is one override, and none changes what another one is or says."""
+
+from itertools import combinations
+
+import pytest
+import torch
+
+from play import fit
+from saddlepoint.command.build import data_of, game_of
+from saddlepoint.command.check import check
+from saddlepoint.command.compose import compose
+
+SMALL = ["architecture.discriminator.widths=[12]", "architecture.generator.widths=[12]", "batch=10"]
+FEW = "data.labels=2"
+TECHNIQUES = {  # the words, and where in the config it then stands
+    "feature matching": (["+regularizer=feature_matching"], "regularizer.generator.feature_matching"),
+    "historical averaging": (["+regularizer=historical_averaging"], "regularizer.discriminator.historical_averaging"),
+    "one-sided smoothing": (["objective.discriminator.real_label=0.9"], "objective.discriminator"),
+    "minibatch discrimination": (
+        ["+layer@architecture.discriminator.neck=minibatch_discrimination",
+         "architecture.discriminator.neck.kernels=4"],
+        "architecture.discriminator.neck",
+    ),
+    "virtual batch norm": (
+        ["+layer@architecture.generator.norm=virtual_batch_norm", "architecture.generator.norm.reference=8"],
+        "architecture.generator.norm",
+    ),
+    "weight norm": (["+layer@architecture.discriminator.norm=weight_norm"], "architecture.discriminator.norm"),
+    "few labels": (
+        ["+regularizer=classification", FEW, "architecture.discriminator.heads={label: 10}",
+         "+layer@architecture.discriminator.readout=log_sum_exp"],
+        "architecture.discriminator.readout",
+    ),
+    "epsilon inside": (["optimizer=adam_inside"], "optimizer.generator"),
+}  # fmt: skip
+TERMS = ("feature matching", "historical averaging", "few labels")
+
+
+def words(*names: str) -> list[str]:
+    return [*SMALL, *(word for name in names for word in TECHNIQUES[name][0])]
+
+
+def played(*names: str, rule: str = "two_player", rounds: int = 2):
+    """The game after some rounds of these techniques on digits."""
+    config = compose([*words(*names), f"game={rule}"])
+    data = data_of(config)
+    game = game_of(config)
+    stream = data.stream(0)
+    fit(game, [next(stream) for _ in range(rounds)])
+    return game
+
+
+@pytest.mark.parametrize(("one", "other"), list(combinations(TECHNIQUES, 2)))
+def test_two_techniques_stand_beside_each_other_and_play(one: str, other: str) -> None:
+    both = compose(words(one, other))
+    check(both)
+    for name in (one, other):
+        place = TECHNIQUES[name][1]
+        alone = compose(words(name))
+        node, own = both, alone
+        for key in place.split("."):
+            node, own = node[key], own[key]
+        assert node == own, f"{name} is another one beside {other if name == one else one}"
+    game = played(one, other)
+    assert game.rounds == 2
+    assert all(p.isfinite().all() for p in game.parameters())
+    assert all(loss.isfinite() for losses, _ in game.observed.values() for loss in losses.values())
+
+
+@pytest.mark.parametrize(("one", "other"), list(combinations(TERMS, 2)))
+def test_a_term_says_the_same_whichever_term_stands_beside_it(one: str, other: str) -> None:
+    """In the first round of simultaneous play, where nobody has moved yet: to the last bit."""
+    alone = {name: played(name, rule="simultaneous", rounds=1).observed for name in (one, other)}
+    both = played(one, other, rule="simultaneous", rounds=1).observed
+    for name, observed in alone.items():
+        if "few labels" in (one, other) and name != "few labels":
+            continue  # its head and readout are another discriminator
+        for player, (losses, _) in observed.items():
+            for term, loss in losses.items():
+                torch.testing.assert_close(both[player][0][term], loss, rtol=0, atol=0)
