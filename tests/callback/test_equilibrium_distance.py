@@ -68,6 +68,15 @@ def test_without_an_equilibrium_the_origin_is_meant_and_before_a_round_there_is_
     assert score.value == pytest.approx(np.hypot(*seen[-1]), rel=1e-6)
 
 
+def test_a_round_that_is_no_number_leaves_no_number():
+    """Wherever it stands among the rounds: Python's max would keep what came before."""
+    for place in range(3):
+        callback = EquilibriumDistance(rounds=3)
+        callback.distances.extend(float("nan") if i == place else 0.1 for i in range(3))
+        (score,) = callback.final(None, Point()).values()
+        assert np.isnan(score.value)
+
+
 def test_an_equilibrium_of_another_size_is_refused():
     with pytest.raises(Mistake, match=r"equilibrium\.generator has 2 numbers, and generator moves 1"):
         played(EquilibriumDistance({"generator": [1.0, 2.0]}), 1, [])

@@ -37,6 +37,7 @@ WRONG = {
     "no bound": (lambda b: b["headline"]["a"]["tolerance"].pop("most"), "needs a least, a most, or both"),
     "bounds crossed": (headline(tolerance={"least": 3, "most": 2, "why": "x"}), "above tolerance.most"),
     "published outside": (headline(tolerance={"most": 0.05, "why": "x"}), "lies outside its own tolerance"),
+    "published too good": (headline(suspicious=0.15), "the published 0.1 is itself too good"),
     "no such arm": (headline(value="c"), "no arm c"),
     "value and contrast": (headline(contrast={"a": "a", "b": "b"}), "say value: <arm>, or contrast"),
     "no direction": (headline(direction="down"), "lower or higher"),
@@ -45,6 +46,15 @@ WRONG = {
     "seeds that are none": (lambda b: b.update(seeds=[True]), "list of whole numbers"),
     "a level of 90": (lambda b: b.update(level=90), "a share between 0 and 1"),
     "a word that is none": (lambda b: b["arms"].update(a=[1]), "a list of words"),
+    "an answer that is none": (lambda b: b.update(deterministic="no"), "deterministic=no is true or false"),
+    "unknown field of a contract": (
+        headline(contract={"wieghts": "raw"}),
+        r"no such key: wieghts\. Did you mean weights",
+    ),
+    "a spread that is none": (
+        headline(published={"value": 0.1, "spread": "wide"}),
+        r"published\.spread=wide is no number",
+    ),
     "a number that is none": (headline(suspicious="low"), "suspicious=low is no number"),
 }
 
@@ -55,6 +65,26 @@ def test_a_badly_written_baseline_is_refused_in_a_line(tmp_path, case):
     with pytest.raises(Mistake, match=said) as caught:
         load("mine", None, written(tmp_path, change))
     assert "baseline mine" in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_refused_with_its_line(tmp_path):
+    path = written(tmp_path, lambda b: None) / "baseline" / "mine.yaml"
+    path.write_text("claim: a\nsource: {paper: x\narms: [}\n")
+    with pytest.raises(Mistake, match=r"mine\.yaml, line [23] cannot be read"):
+        load("mine", None, tmp_path)
+    path.write_bytes(b"claim: \xff\xfe\n")
+    with pytest.raises(Mistake, match="not UTF-8"):
+        load("mine", None, tmp_path)
+
+
+def test_a_number_may_name_a_baseline_and_a_tier(tmp_path):
+    own = written(tmp_path, lambda b: b["tiers"].update({1: {"hours": 1}}))
+    (own / "baseline" / "mine.yaml").rename(own / "baseline" / "5.yaml")
+    assert load(5, 1, own).tier == "1"
+    with pytest.raises(Mistake, match=r"no tier 2\. There are: smoke, full, 1"):
+        load(5, 2, own)
+    with pytest.raises(Mistake, match="no such baseline: 6"):
+        load(6, None, own)
 
 
 def test_the_target_is_the_published_figure_or_the_nearest_bound(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,10 @@ def test_the_report_is_a_tracked_run_of_its_own_kind(
     assert main(["compare", "by=objective", "to=report"]) == 0
     assert "wandb sync report/wandb/offline-run-" in capsys.readouterr().err
     (kept,) = Path("report/wandb").glob("offline-run-*")
-    assert b"comparison" in next(kept.glob("*.wandb")).read_bytes()
+    until = time.monotonic() + 10
+    while b"comparison" not in (told := next(kept.glob("*.wandb")).read_bytes()) and time.monotonic() < until:
+        time.sleep(0.1)  # W&B's own process writes it, and may still do so when the run has ended
+    assert b"comparison" in told
     there = {path.suffix for path in (kept / "files" / "media").rglob("*.*")}
     assert there == {".png", ".html", ".json"}
 
@@ -59,6 +63,13 @@ def test_the_report_is_a_tracked_run_of_its_own_kind(
         (["by=objective", "baseline=nonsaturatin"], "Did you mean nonsaturating"),
         (["by=objectives"], "Did you mean objective"),
         (["level=5"], "level=5: it lies between 0 and 1"),
+        (["level=low"], "level=low: it lies between 0 and 1"),
+        (["reach=soon"], "reach=soon: a score"),
+        (["factorial=maybe"], "factorial=maybe: true or false"),
+        (["runs=[]"], "runs of where?"),
+        (["runs=5"], "no run in runs=5"),
+        (["by=objective", "baseline=0.5"], "baseline=0.5: no arm is called so"),
+        (["by=objective", "baseline=true"], "baseline=true: no arm is called so"),
         (["metrics=fid"], "Did you mean metric"),
         (["logger=wandbb"], "no such logger: wandbb. Did you mean wandb"),
         (["logger.mode=on"], "logger.mode=on: it can be auto"),
@@ -105,6 +116,8 @@ def test_why_says_what_differs_and_where_curves_part(outputs: Path, capsys: pyte
     assert "choice.objective: hinge -> nonsaturating" in said
     assert f"part at 1,000 images, equal before, at 2 moments: {KEY} is 7 in a and 10 in b" in said
     assert main(["why", f"a={outputs}/hinge/seed0"]) == 1
+    assert main(["why", "a=1", "b=2"]) == 1
+    assert "1 is no run folder" in capsys.readouterr().err
     assert main(["why", f"a={outputs}/hinge/seed0", "b=nowhere"]) == 1
     assert "nowhere is no run folder" in capsys.readouterr().err
 

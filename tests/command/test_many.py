@@ -15,6 +15,7 @@ from saddlepoint.command.many import expanded
 from saddlepoint.command.pool import Board
 from saddlepoint.error import Mistake
 from saddlepoint.launcher.job import DONE, FAILED, FINISHED, Job
+from saddlepoint.record.session import Session
 
 SMALL = ["images=128", "logger=none", "evaluation.extractor=null", "callback=[journal,checkpoint]"]
 
@@ -69,6 +70,33 @@ def test_what_varies_in_an_experiment_has_names_and_levels(tmp_path: Path) -> No
         expanded(["experiment=table", "smoothing=onn"], tmp_path)
 
 
+def test_what_one_of_several_experiments_varies_is_not_dropped_in_silence() -> None:
+    both = "experiment=objectives_digits,salimans2016_cifar10_semisupervised"
+    with pytest.raises(Mistake, match="this experiment varies objectives itself"):
+        expanded([both, "seed=0"])
+
+
+def test_a_tag_is_no_longer_than_wandb_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict = {}
+    monkeypatch.setattr("wandb.init", lambda **settings: told.update(settings))
+    Session(mode="offline", tags=("x" * 70, "short")).begun(tmp_path, {}, {}, print)
+    assert told["tags"] == ["x" * 64, "short"]
+
+
+def test_a_listed_value_arrives_as_it_was_written(tmp_path: Path) -> None:
+    """false as false and not as the word off, which is true; a blank as a blank."""
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "table.yaml").write_text(
+        "# @package _global_\n"
+        'many:\n  optimizer.generator.amsgrad: [true, false]\n  outputs: ["a b", "it\'s"]\n  +regularizer: [[r1, r2]]\n'
+    )
+    found = [config for _, config in expanded(["experiment=table"], tmp_path)]
+    assert [config.optimizer.generator.amsgrad for config in found] == [True, True, False, False]
+    assert [config.outputs for config in found] == ["a b", "it's"] * 2
+    assert found[0].choice.regularizer == ["r1", "r2"]
+    assert "outputs='a b'" in found[0].logger.tags
+
+
 def test_the_ablation_is_the_whole_table_of_five_techniques() -> None:
     found = expanded(["experiment=salimans2016_ablation_digits", "seed=range(2,3)"])
     assert len(found) == 32  # for each seed
@@ -90,6 +118,8 @@ def test_the_ablation_is_the_whole_table_of_five_techniques() -> None:
         (["outputs=a,b", "seed=0,1", "threads=1,2"], ["are one run", "does not change the training"]),
         (["seed=range(0,20000)"], ["20,000 runs"]),
         (["batch=0,1"], ["batch=0", "a whole number"]),
+        (["optimizer.generator.lr=interval(0,1)"], ["interval(0,1)", "give the values themselves"]),
+        (["objective=glob(*)"], ["glob(*)", "give the values themselves"]),
     ],
 )
 def test_a_mistake_is_told_before_anything_runs(words: list[str], parts: list[str]) -> None:

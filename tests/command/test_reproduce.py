@@ -10,6 +10,8 @@ from reproduction import GOOD, PLAIN, Home, pretended
 
 from saddlepoint.command import catalogue, main, reproduce
 from saddlepoint.command.baseline import load
+from saddlepoint.record import provenance
+from saddlepoint.record.repository import UNCOMMITTED, Standing
 from saddlepoint.record.run import Run
 
 
@@ -61,6 +63,14 @@ def test_a_run_without_a_number_is_not_met_and_named(home, value, said):
     assert code == 1
     assert said in certificate["headlines"][0]["why"]
     assert certificate["headlines"][0]["verdict"] == "NOT MET"
+    assert (certificate["headlines"][0]["n"], certificate["headlines"][0]["values"]["a"]["1"]) == (2, None)
+    assert len(certificate["environments"]) == 1
+
+
+def test_where_no_run_began_nothing_is_certified(home, capsys):
+    code, certificate, asked = told(home, {arm: [None] * 3 for arm in GOOD})
+    assert (code, certificate, len(asked)) == (1, {}, 6)
+    assert "no run began" in capsys.readouterr().err
 
 
 def test_a_score_under_another_contract_is_not_met_and_the_field_is_named(home):
@@ -191,6 +201,43 @@ def test_a_rehearsal_with_a_dirty_tree_certifies_nothing(home):
     assert certificate["verdict"] == "MET"
     assert certificate["certificate"] is False
     assert "**not a certificate: dirty tree**" in home.certificate("plain").with_suffix(".md").read_text()
+
+
+def test_a_checkout_whose_commit_nobody_can_tell_is_refused(home, capsys):
+    (home.folder / ".git").rename(home.folder / "away")
+    code, certificate, asked = told(home, GOOD)
+    assert (code, certificate, asked) == (1, {}, [])
+    assert "has no commit that git can tell" in capsys.readouterr().err
+
+
+def test_runs_whose_commit_git_could_not_tell_are_refused(home, capsys):
+    whole = provenance.provenance
+    home.monkeypatch.setattr(provenance, "provenance", lambda *a: {**whole(*a), "git": None})
+    assert told(home, GOOD)[0] == 1
+    assert "git could not tell the commit that it was trained at" in capsys.readouterr().err
+
+
+def test_another_file_of_the_baselines_folder_is_held_to_the_same_rule(home, tmp_path, capsys):
+    """A committed baseline whose experiment is edited: in a repository of its own, apart from the code's."""
+    elsewhere = tmp_path / "elsewhere"
+    home.conf.rename(elsewhere)
+    home.commit()
+    home.conf, checkout = elsewhere, home.folder
+    home.folder = elsewhere
+    home.git("init", "-q")
+    home.commit()
+    home.folder = checkout
+    assert told(home, GOOD)[0] == 0
+    (elsewhere / "experiment").mkdir()
+    (elsewhere / "experiment" / "mine.yaml").write_text("images: 7\n")
+    assert told(home, GOOD)[0] == 1
+    assert "elsewhere differs from its commit" in capsys.readouterr().err.replace("\n", "")
+
+
+def test_a_package_installed_in_somebodys_repository_is_not_held_to_that_repository():
+    code = {"commit": None, "dirty": False, "version": "1"}
+    baseline = load("ring_modes", "smoke")
+    assert reproduce._remarks(code, Standing(UNCOMMITTED, "0" * 64), baseline, False) == []
 
 
 def test_a_baseline_that_was_never_committed_is_refused_and_one_outside_any_repository_says_so(home, tmp_path, capsys):

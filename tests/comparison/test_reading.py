@@ -16,6 +16,7 @@ from comparison.folders import KEY, arm, contract, run
 from saddlepoint.comparison.arm import COLLAPSED, DIVERGED, FINISHED, UNFINISHED, Arm, Entry
 from saddlepoint.comparison.comparison import Asked, Comparison, comparison
 from saddlepoint.comparison.direction import HIGHER, LOWER, higher_is_better
+from saddlepoint.comparison.grouping import varying
 from saddlepoint.comparison.lead import lead
 from saddlepoint.comparison.reading import read
 from saddlepoint.error import Mistake
@@ -111,6 +112,16 @@ def test_by_nothing_is_by_the_choices_that_differ_and_by_what_no_choice_tells_ap
         "objective=hinge optimizer.generator.lr=0.001",
         "objective=nonsaturating optimizer.generator.lr=0.001",
     }
+
+
+def test_a_choice_that_follows_from_a_bundle_is_no_second_key(tmp_path: Path) -> None:
+    for bundle, regularizer in (("plain", []), ("penalised", ["r1"])):
+        for objective in ("hinge", "minimax"):
+            choice = {"objective": objective, "layer@architecture.generator.norm": bundle, "penalty": bundle}
+            for seed in (0, 1):
+                run(tmp_path, f"{objective}-{bundle}", seed, objective=objective, regularizer=regularizer,
+                    choice=choice)  # fmt: skip
+    assert varying(read(tmp_path).records) == ["objective", "penalty"]
 
 
 def test_numbers_order_arms_as_numbers_and_1_is_1_point_0(tmp_path: Path) -> None:
@@ -269,12 +280,31 @@ def test_a_run_under_way_is_left_out_named_and_makes_the_comparison_provisional(
         assert len(named(found, "hinge").entries) == 3
         assert lead(found)[0].startswith("PROVISIONAL")
         assert str(path) in lead(found)[0]
+        assert found.missing == {"objective=nonsaturating": [3]}, "hinge has it, under way"
     assert entry(compared(outputs), "hinge", 3).outcome == UNFINISHED, "its process has died"
 
 
 def test_a_run_that_was_asked_for_and_never_begun_is_named(outputs: Path) -> None:
     (outputs / "hinge" / ".seed8.yaml").write_text("seed: 8\n")
-    assert f"{outputs}/hinge/seed8 was asked for and never begun." in lead(compared(outputs))
+    assert f"{outputs}/hinge: seed8 was asked for and never begun." in lead(compared(outputs))
+
+
+def test_an_arm_of_which_no_run_was_ever_begun_is_named(outputs: Path) -> None:
+    (outputs / "minimax").mkdir()
+    for seed in (0, 1):
+        (outputs / "minimax" / f".seed{seed}.yaml").write_text(f"seed: {seed}\n")
+    for runs in (outputs, f"{outputs}/*"):
+        said = lead(comparison(read(runs), ASKED))
+        assert f"{outputs}/minimax: seed0, seed1 were asked for and never begun." in said
+
+
+def test_a_baseline_may_be_a_number(tmp_path: Path) -> None:
+    for lr in (1.0, 0.5):
+        for seed in (0, 1):
+            run(tmp_path, f"lr{lr}", seed, 10.0 + seed, optimizer={"generator": {"lr": lr}})
+    by = ("optimizer.generator.lr",)
+    for said in (0.5, "0.5", 1.0, 1):
+        assert comparison(read(tmp_path), Asked(by, baseline=said)).baseline.settings[by[0]] == float(said)
 
 
 def test_a_finished_run_that_ended_early_is_named(outputs: Path) -> None:
@@ -303,6 +333,11 @@ def test_a_quality_is_reached_at_the_first_evaluation_that_is_as_good(outputs: P
     assert [(one.reached, one.reached_seconds) for one in found.arms[0].entries] == [(500, 5.0)] * 3
     found = compared(outputs, Asked(("objective",), baseline="hinge", reach=8.0))
     assert [one.reached for one in found.arms[0].entries] == [1000, 1000, None]
+    with (outputs / "hinge" / "seed0" / "metrics.jsonl").open("r+") as journal:  # a score that was no number
+        rest = journal.read()
+        journal.seek(0)
+        journal.write(json.dumps({"images": 0, KEY: None}) + "\n" + rest)
+    assert compared(outputs, Asked(("objective",), baseline="hinge", reach=8.0)).arms[0].entries[0].reached == 1000
 
 
 def test_noise_is_what_was_measured_last_over_fresh_generations(outputs: Path) -> None:
@@ -373,6 +408,9 @@ def test_nothing_finished_is_nothing_to_compare(tmp_path: Path) -> None:
 def test_what_seeds_share_counts_where_every_config_says_so(tmp_path: Path) -> None:
     arm(tmp_path, "hinge", [1.0, 2.0], shared=["labels", "order"])
     arm(tmp_path, "nonsaturating", [1.0, 2.0], shared=["labels"])
+    assert compared(tmp_path).shared == ("labels",)
+    for path in tmp_path.glob("*/seed*/config.yaml"):  # shared=labels, without brackets
+        path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "shared": "labels"}))
     assert compared(tmp_path).shared == ("labels",)
 
 

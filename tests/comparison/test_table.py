@@ -19,6 +19,7 @@ from saddlepoint.comparison.comparison import Asked, Comparison, comparison
 from saddlepoint.comparison.console import tables
 from saddlepoint.comparison.design import effects, effects_sheet
 from saddlepoint.comparison.folder import written
+from saddlepoint.comparison.lead import lead
 from saddlepoint.comparison.reading import read
 from saddlepoint.comparison.secondary import differences, runs, secondary
 from saddlepoint.comparison.sheet import Sheet
@@ -133,6 +134,11 @@ def test_one_seed_is_stamped_and_has_no_interval(tmp_path: Path) -> None:
     assert column(table, "mean")[1] == "7 (n = 1)"
     assert column(table, "sd")[1] == ""
     assert column(table, "Hedges g")[1] == ""
+    arm(tmp_path / "each", "nonsaturating", [10.0])
+    arm(tmp_path / "each", "hinge", [7.0])
+    each = compared(tmp_path / "each")
+    assert column(primary_sheet(each, lines(each)), "verdict")[1] == "1 seed cannot show a difference at this level"
+    assert "Every arm: n = 1, so nothing is known of any spread." in lead(each)
 
 
 def test_ten_runs_have_bca_and_iqm_and_fewer_have_the_reason_why_not(tmp_path: Path) -> None:
@@ -189,6 +195,9 @@ def test_secondary_sheets_are_marked_exploratory_and_say_what_flatters(outputs: 
     assert all(one.exploratory for one in every)
     assert not primary_sheet(found, lines(found)).exploratory
     assert "flattered" in " ".join(sheet(found, "along the run").notes)
+    assert "A failed run" not in " ".join(sheet(found, "along the run").notes)
+    run(outputs, "hinge", 9, None, status="diverged", summary={"best": {KEY: {"value": 5.0}}})
+    assert "A failed run counts with its best checkpoint" in sheet(compared(outputs), "along the run").notes[-1]
 
 
 def test_the_area_of_a_failed_run_is_that_of_an_untrained_one(outputs: Path) -> None:

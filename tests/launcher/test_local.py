@@ -62,6 +62,7 @@ def test_accelerators_that_a_machine_was_given_keep_their_numbers(monkeypatch: p
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     launcher = Local()
     assert launcher.gpus == ["3", "5"]
+    assert Local(gpus=1).gpus == ["3"]
     assert launcher.processes == 2
 
 
@@ -115,7 +116,24 @@ def test_a_process_that_does_not_listen_is_killed_in_the_end(tmp_path: Path, mon
     assert jobs[0].exit == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("settings", [{"processes": 0}, {"threads": 0}, {"gpus": -1}, {"processes": 1.5}])
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
+def test_ending_the_launcher_leaves_no_process_behind(tmp_path: Path, ending: signal.Signals) -> None:
+    jobs = [job(tmp_path, "long", "import time; time.sleep(30)"), job(tmp_path, "next", "")]
+
+    def end() -> None:
+        if jobs[0].state == "running":
+            os.kill(os.getpid(), ending)
+
+    with pytest.raises(KeyboardInterrupt):
+        play(Local(1, gpus=0), jobs, end)
+    assert jobs[0].exit == -signal.SIGTERM
+    assert signal.getsignal(ending) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"processes": 0}, {"threads": 0}, {"gpus": -1}, {"processes": 1.5}, {"gpus": None}, {"threads": "auto"}],
+)
 def test_a_number_that_makes_no_sense_is_named(settings: dict) -> None:
     with pytest.raises(Mistake, match=f"launcher.{next(iter(settings))}="):
         Local(**settings)
@@ -146,3 +164,17 @@ def test_a_cluster_that_is_not_there_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(Mistake, match="launcher=submitit"):
         Submitit(cluster="slurm").run([job(tmp_path, "x", "")], lambda: None)
+
+
+@pytest.mark.parametrize("settings", [{"processes": 0}, {"minutes": "abc"}, {"gpus": -1}, {"threads": 1.5}])
+def test_a_cluster_is_asked_for_numbers_that_make_sense(settings: dict) -> None:
+    from saddlepoint.launcher.submitit import Submitit
+
+    with pytest.raises(Mistake, match=f"launcher.{next(iter(settings))}="):
+        Submitit(**settings)
+
+
+def test_what_an_earlier_attempt_printed_stays(tmp_path: Path) -> None:
+    for word in ("first", "second"):
+        play(Local(1, gpus=0), [job(tmp_path, "again", f"print({word!r})")])
+    assert (tmp_path / "again.log").read_text().split() == ["first", "second"]

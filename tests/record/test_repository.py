@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from saddlepoint.record.repository import COMMITTED, EDITED, OUTSIDE, UNCOMMITTED, standing
+from saddlepoint.record.repository import COMMITTED, EDITED, OUTSIDE, UNCOMMITTED, standing, unchanged
 
 
 def git(folder, *words):
@@ -52,6 +52,18 @@ def test_a_new_file_is_not_committed_even_where_it_is_staged(path):
     assert standing(path).state == UNCOMMITTED
     git(path.parent, "add", "-A")
     assert standing(path).state == UNCOMMITTED
+
+
+def test_a_folder_is_unchanged_until_a_file_of_it_differs_or_is_new(path):
+    assert not unchanged(path.parent)
+    commit(path)
+    (path.parents[1] / "beside").write_text("")  # not in it
+    assert unchanged(path.parent)
+    (path.parent / "new").write_text("")
+    assert not unchanged(path.parent)
+    commit(path)
+    path.write_text("a: 2\n")
+    assert not unchanged(path.parent)
 
 
 def test_a_file_elsewhere_is_in_no_repository(tmp_path):

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 
@@ -52,7 +53,7 @@ class EquilibriumDistance(pl.Callback):
         return squares**0.5
 
     def final(self, game: Game, data: Any) -> dict[str, Score]:
-        """The score of the rounds remembered, {} before the first."""
+        """The score of the rounds remembered, no number if one of them was none; {} before the first."""
         if not self.distances:
             return {}
         split = data.split("train")
@@ -70,7 +71,7 @@ class EquilibriumDistance(pl.Callback):
             seed=0,
             settings={"equilibrium": self.equilibrium, "of": "largest"},
         )
-        return {contract.key: Score(max(self.distances), contract)}
+        return {contract.key: Score(float(np.max(self.distances)), contract)}
 
     def state_dict(self) -> dict[str, Any]:
         return {"distances": list(self.distances)}

@@ -7,7 +7,7 @@ above it, key by key, so that a short tier can claim only what it can. docs/repr
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import yaml
 
 from saddlepoint.command import catalogue
 from saddlepoint.error import Mistake
+from saddlepoint.metric.contract import Contract
 
 TOP = {"claim", "source", "experiment", "words", "arms", "seeds", "level", "deterministic", "headline", "tiers"}
 TIER = (TOP - {"tiers"}) | {"hours"}
@@ -24,6 +25,7 @@ HEADLINE = {"value", "contrast", "metric", "contract", "direction", "published",
 PUBLISHED = {"value", "spread", "spread_kind", "n", "said"}
 TOLERANCE = {"least", "most", "why"}
 SOURCE = {"paper", "arxiv", "place"}
+CONTRACT = {field.name for field in fields(Contract)}
 DIRECTIONS = ("lower", "higher")
 
 
@@ -77,11 +79,16 @@ class Baseline:
 
 def load(name: str, tier: str | None = None, own: Path | None = None) -> Baseline:
     """The baseline's tier; None: its only or its first one.  Raises Mistake where it is unknown or badly written."""
+    name, tier = str(name), None if tier is None else str(tier)  # baseline=5 is a name too
     path = _path(name, own)
     try:
         whole = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise Mistake(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise Mistake(f"{path}{line} cannot be read: {str(error).splitlines()[0]}") from None
+    except UnicodeDecodeError:
+        raise Mistake(f"{path} cannot be read: it is not UTF-8 text") from None
     if not isinstance(whole, dict):
         raise Mistake(f"{path} holds no keys; see docs/reproducing.md")
     where = f"baseline {name}"
@@ -89,6 +96,7 @@ def load(name: str, tier: str | None = None, own: Path | None = None) -> Baselin
     tiers = whole.get("tiers") or {}
     if not isinstance(tiers, dict) or not tiers:
         raise Mistake(f"{where} has no tiers: tiers: {{full: {{hours: 1}}}}")
+    tiers = {str(other): said for other, said in tiers.items()}
     for other, said in tiers.items():
         _known(said or {}, TIER, f"{where}, tier {other}")
     chosen = next(iter(tiers)) if tier is None else tier
@@ -123,10 +131,13 @@ def _baseline(name: str, tier: str, path: Path, said: Mapping[str, Any]) -> Base
     level = said.get("level", 0.90)
     if not isinstance(level, float) or not 0 < level < 1:
         raise Mistake(f"{where}: level={level} is a share between 0 and 1, 0.90 say")
+    deterministic = said.get("deterministic", False)
+    if not isinstance(deterministic, bool):
+        raise Mistake(f"{where}: deterministic={deterministic} is true or false")
     return Baseline(
         name=name, tier=tier, path=path, claim=str(said["claim"]).strip(), source=dict(said["source"]),
         words=tuple(words), arms=arms, seeds=_seeds(said["seeds"], where), level=level,
-        deterministic=bool(said.get("deterministic", False)), hours=_number(said["hours"], "hours", where) or 0.0,
+        deterministic=deterministic, hours=_number(said["hours"], "hours", where) or 0.0,
         headlines=headlines, raw=dict(said),
     )  # fmt: skip
 
@@ -145,6 +156,8 @@ def _headline(name: str, said: Mapping[str, Any], arms: Iterable[str], where: st
     _known(published, PUBLISHED, f"{where}, published")
     _known(tolerance, TOLERANCE, f"{where}, tolerance")
     _has(tolerance, {"why"}, f"{where}, tolerance")
+    _known(said.get("contract") or {}, CONTRACT, f"{where}, contract")
+    _number(published.get("spread"), "published.spread", where)
     least, most = (_number(tolerance.get(key), f"tolerance.{key}", where) for key in ("least", "most"))
     if least is None and most is None:
         raise Mistake(f"{where}: the tolerance needs a least, a most, or both")
@@ -153,9 +166,13 @@ def _headline(name: str, said: Mapping[str, Any], arms: Iterable[str], where: st
     value = _number(published.get("value"), "published.value", where)
     if value is not None and not (value if least is None else least) <= value <= (value if most is None else most):
         raise Mistake(f"{where}: the published {value:g} lies outside its own tolerance")
+    suspicious = _number(said.get("suspicious"), "suspicious", where)
+    sign = 1 if said["direction"] == "lower" else -1
+    if value is not None and suspicious is not None and sign * value < sign * suspicious:
+        raise Mistake(f"{where}: the published {value:g} is itself too good: suspicious={suspicious:g}")
     return Headline(
         name, of, str(said["metric"]), dict(said.get("contract") or {}), said["direction"], dict(published), least,
-        most, str(tolerance["why"]).strip(), _number(said.get("suspicious"), "suspicious", where),
+        most, str(tolerance["why"]).strip(), suspicious,
     )  # fmt: skip
 
 

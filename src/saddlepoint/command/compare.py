@@ -57,8 +57,14 @@ def compare(config: DictConfig, console: Console | None = None) -> Comparison:
 
 def _asked(words: dict[str, Any]) -> Asked:
     """The words of the command line, checked.  Raises Mistake."""
-    if not 0 < words["level"] < 1:
-        raise Mistake(f"level={words['level']}: it lies between 0 and 1; 0.05 is usual")
+    level, reach = words["level"], words["reach"]
+    if not _is_number(level) or not 0 < level < 1:
+        raise Mistake(f"level={level}: it lies between 0 and 1; 0.05 is usual")
+    if reach is not None and not _is_number(reach):
+        raise Mistake(f"reach={reach}: a score, as a number")
+    for name in ("factorial", "tuning", "higher_is_better"):
+        if words[name] not in (True, False, None):
+            raise Mistake(f"{name}={words[name]}: true or false")
     by = words["by"]
     return Asked(
         by=None if by is None else tuple(_listed(by)),
@@ -66,6 +72,10 @@ def _asked(words: dict[str, Any]) -> Asked:
         **{name: words[name] for name in ("metric", "baseline", "level", "reach", "higher_is_better", "factorial")},
         tuning=bool(words["tuning"]),
     )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _session(logger: dict[str, Any]) -> Session:

@@ -19,7 +19,7 @@ from saddlepoint.metric.contract import Score, comparable
 from saddlepoint.record.run import Run, read_json
 
 MET, NOT_MET, UNDECIDED = "MET", "NOT MET", "UNDECIDED"
-FINISHED = "finished"
+FINISHED, MISSING = "finished", "missing"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def outcome(arm: str, seed: int, run: Run, reused: bool) -> Outcome:
     summary = run.summary
     scores = {key: Score.from_dict(plain) for key, plain in (summary.get("final") or {}).items()}
     return Outcome(
-        arm, seed, run.folder, summary.get("status") or "missing", summary.get("error"), scores,
+        arm, seed, run.folder, summary.get("status") or MISSING, summary.get("error"), scores,
         float(summary.get("seconds") or 0.0), reused, read_json(run.folder / "provenance.json"),
     )  # fmt: skip
 

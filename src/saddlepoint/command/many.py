@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -33,6 +33,7 @@ from saddlepoint.launcher.job import DONE, FINISHED, Job
 from saddlepoint.record.run import Run, write
 
 ENOUGH = 10_000  # runs: more than that is a mistyped range
+PLAIN = re.compile(r"[\w@/.+%-]+")  # a word that needs no quotes
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,10 @@ def divided(words: Sequence[str]) -> tuple[list[str], list[Factor]]:
         key = word.partition("=")[0]
         if (name := key.lstrip("+~")) in factors:
             raise Mistake(f"{word}: {name} varies twice; give its values once, {key}=a,b,c")
-        values = list(dict.fromkeys(str(value) for value in override.sweep_string_iterator()))
+        try:
+            values = list(dict.fromkeys(str(value) for value in override.sweep_string_iterator()))
+        except HydraException:  # of an interval or a glob nobody knows the values
+            raise Mistake(f"{word}: give the values themselves, {key}=a,b,c or {key}=range(0,10)") from None
         factors[name] = Factor(name, tuple(Level(value, (f"{key}={value}",)) for value in values))
     return fixed, list(factors.values())
 
@@ -148,17 +152,29 @@ def _written(many: Mapping[Any, Any]) -> list[Factor]:
             bundles = tuple(Level(_said(level), tuple(map(str, words))) for level, words in levels.items())
             found.append(Factor(str(name), bundles, named=True))
         elif isinstance(levels, list) and levels:
-            found.append(Factor(str(name), tuple(Level(_said(v), (f"{name}={_said(v)}",)) for v in levels)))
+            values = [_typed(value) for value in levels]
+            found.append(Factor(str(name), tuple(Level(value, (f"{name}={value}",)) for value in values)))
         else:
             raise Mistake(f"many.{name}: it is a list of values, or name: {{level: [words]}}")
     return found
 
 
-def _said(value: Any) -> str:
-    """A value as a word says it; on and off, which yaml takes for true and false, as levels."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return "null" if value is None else str(value).replace(" ", "")
+def _said(level: Any) -> str:
+    """The name of a level; on and off, which yaml takes for true and false, as they were written."""
+    return {True: "on", False: "off"}[level] if isinstance(level, bool) else str(level)
+
+
+def _typed(value: Any) -> str:
+    """A value as one types it on the command line: read there, it is the same value, of the same type."""
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key}:{_typed(part)}' for key, part in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{','.join(map(_typed, value))}]"
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, str) and value[:1] not in tuple("[{") and not PLAIN.fullmatch(value):
+        return "'" + value.replace("'", r"\'") + "'"
+    return str(value)
 
 
 def _config(
@@ -173,6 +189,7 @@ def _config(
     try:
         config = compose([*fixed, *words], config_dir)
         check(config)
+        _refuse_unheard(config, {*(word.partition("=")[0] for word in fixed), *(factor.name for factor in chosen)})
     except Mistake as mistake:
         raise Mistake(f"{label}: {mistake}") from None
     with open_dict(config):
@@ -183,8 +200,17 @@ def _config(
         config.threads = config.threads or config.launcher.get("threads")
         if "tags" in config.logger:
             config.logger.group = config.logger.group or group
-            config.logger.tags = [*config.logger.tags, *label.split(" ")]
+            config.logger.tags = [*config.logger.tags, *(f"{one.name}={level.name}" for one, level in chosen.items())]
     return config
+
+
+def _refuse_unheard(config: DictConfig, said: Collection[str]) -> None:
+    """Raise Mistake where one of several experiments varies what nobody else does."""
+    if "experiment" in said and (unheard := [str(name) for name in config.many if str(name) not in said]):
+        raise Mistake(
+            f"this experiment varies {', '.join(unheard)} itself, which is not heard beside another one. Give one "
+            "experiment at a time"
+        )
 
 
 def _number(factors: Sequence[Factor]) -> int:
@@ -225,9 +251,11 @@ def launched(configs: Sequence[tuple[str, DictConfig]], console: Console) -> lis
     launcher = instantiate(configs[0][1].launcher, "launcher")
     jobs = [_job(label, config) for label, config in configs]
     board = Board(jobs, console, getattr(launcher, "processes", 1))
-    with board:
-        launcher.run(jobs, board.refresh)
-    board.conclude()
+    try:
+        with board:
+            launcher.run(jobs, board.refresh)
+    finally:
+        board.conclude()
     return jobs
 
 

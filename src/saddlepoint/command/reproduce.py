@@ -25,12 +25,12 @@ from saddlepoint.command import catalogue, many
 from saddlepoint.command.baseline import Baseline, planned
 from saddlepoint.command.check import check
 from saddlepoint.command.compose import compose
-from saddlepoint.command.judgement import MET, NOT_MET, UNDECIDED, Judgement, Outcome, judged, outcome, overall
+from saddlepoint.command.judgement import MET, MISSING, NOT_MET, UNDECIDED, Judgement, Outcome, judged, outcome, overall
 from saddlepoint.command.match import DATA_ELSEWHERE, ELSEWHERE, mismatches
 from saddlepoint.command.terminal import speaker
 from saddlepoint.error import Mistake
 from saddlepoint.record import certificate, provenance
-from saddlepoint.record.repository import COMMITTED, OUTSIDE, Standing, standing
+from saddlepoint.record.repository import COMMITTED, OUTSIDE, Standing, standing, unchanged
 from saddlepoint.record.run import Run
 
 EXITS = {MET: 0, NOT_MET: 1, UNDECIDED: 2}
@@ -69,6 +69,8 @@ def reproduce(
     outcomes = [outcome(*key, Run(_folder(one)), key in there) for key, one in configs.items()]
     if NO_CERTIFICATE not in remarks:
         _refuse_changed(outcomes, code)
+    if all(one.status == MISSING for one in outcomes):
+        raise Mistake("no run began, so nothing was measured and nothing is certified; the reasons stand above")
     judgements = judged(baseline, outcomes)
     verdict = overall(judgements)
     content = _content(baseline, judgements, outcomes, verdict, remarks, code, file, folder, begun)
@@ -84,7 +86,8 @@ def trained(configs: Sequence[tuple[str, DictConfig]], console: Console) -> None
 def code_of() -> dict[str, Any]:
     """The commit of the checkout that this code is, and whether it is clean; of an installed package, its version."""
     checkout = (provenance.CHECKOUT / "pyproject.toml").exists()
-    git = (provenance.commit(provenance.CHECKOUT) if checkout else None) or {"commit": None, "dirty": False}
+    git = provenance.commit(provenance.CHECKOUT) if checkout else None
+    git = git or {"commit": None, "dirty": checkout}  # nobody can tell what a checkout without git was made of
     return {**git, "version": importlib.metadata.version("saddlepoint")}
 
 
@@ -111,15 +114,19 @@ def _refuse_choices(words: Sequence[str], baseline: Baseline) -> None:
 
 def _remarks(code: Mapping[str, Any], file: Standing, baseline: Baseline, allowed: bool) -> list[str]:
     """What the certificate has to say aloud.  Raises Mistake where code or baseline differ from what is committed."""
-    wrong = []
-    if file.state not in (COMMITTED, OUTSIDE):
+    wrong, place = [], baseline.path.parents[1]
+    # a virtual environment may lie in somebody's repository, which says nothing of what is installed there
+    installed = code["commit"] is None and not code["dirty"] and place == catalogue.conf()
+    if file.state not in (COMMITTED, OUTSIDE) and not installed:
         wrong.append(f"{baseline.path} is {file.state}: a baseline is committed before its runs, and not edited after")
     if code["dirty"]:
-        wrong.append(f"the tree is not clean: {provenance.CHECKOUT} differs from commit {code['commit'][:12]}")
+        known = f"differs from commit {code['commit'][:12]}" if code["commit"] else "has no commit that git can tell"
+        wrong.append(f"the tree is not clean: {provenance.CHECKOUT} {known}")
+    elif file.state == COMMITTED and not unchanged(place):
+        wrong.append(f"{place} differs from its commit: what a baseline is composed of is committed with it")
     if wrong and not allowed:
         raise Mistake(f"{'; '.join(wrong)}.\nCommit it, or rehearse without a certificate: allow_dirty=true")
     remarks = [NO_CERTIFICATE, *wrong] if wrong else []
-    installed = code["commit"] is None and baseline.path.parents[1] == catalogue.conf()
     if file.state == OUTSIDE and not installed:
         remarks.append("not committed: the baseline lies in no repository")
     return remarks
@@ -129,6 +136,8 @@ def _refuse_changed(outcomes: Sequence[Outcome], code: Mapping[str, Any]) -> Non
     """Raise Mistake where the code was changed or edited while runs were under way."""
     for run in outcomes:
         git = run.provenance.get("git")
+        if run.provenance and git is None and code["commit"] is not None:
+            raise Mistake(f"{run.label}: git could not tell the commit that it was trained at. Run again, retrain=true")
         if git is not None and (git["commit"] != code["commit"] or git["dirty"]):
             raise Mistake(
                 f"{run.label}: the tree changed while it was trained (commit {git['commit'][:12]}, "
@@ -188,7 +197,8 @@ def _kept(
         if wrong:
             say(f"{_label(key)}: the run that was there, {wrong[0]}, now lies in {run.move_aside()}")
         elif run.summary.get("status") in OVER:
-            say(f"{_label(key)}: {run.summary['status']} before, by this very code")
+            code_too = "" if rehearsal else ", by this very code"
+            say(f"{_label(key)}: {run.summary['status']} before{code_too}")
             kept.add(key)
     return kept
 
@@ -209,8 +219,9 @@ def _content(
     remarks: Sequence[str], code: Mapping[str, Any], file: Standing, folder: Path, begun: str,
 ) -> dict[str, Any]:  # fmt: skip
     """The certificate, as plain values."""
-    environments = [{key: o.provenance.get(key) or {} for key in ("python", "packages", "hardware")} for o in outcomes]
-    described = [o.provenance.get("data") or {} for o in outcomes]
+    began = [o for o in outcomes if o.provenance]
+    environments = [{key: o.provenance.get(key) or {} for key in ("python", "packages", "hardware")} for o in began]
+    described = [o.provenance.get("data") or {} for o in began]
     return {
         "baseline": baseline.name,
         "tier": baseline.tier,
@@ -250,16 +261,16 @@ def _headline(judgement: Judgement) -> dict[str, Any]:
         "suspicious": headline.suspicious,
         "mean": None if found is None else _finite(found.estimate.mean),
         "std": None if found is None else found.estimate.std,
-        "n": sum(value is not None for value in next(iter(judgement.values.values())).values()),
+        "n": sum(_finite(value) is not None for value in next(iter(judgement.values.values())).values()),
         "interval": interval,
         "distance": None if found is None else _finite(found.distance),
-        "values": {arm: dict(values) for arm, values in judgement.values.items()},
+        "values": {arm: {seed: _finite(v) for seed, v in values.items()} for arm, values in judgement.values.items()},
     }
 
 
-def _finite(value: float) -> float | None:
+def _finite(value: float | None) -> float | None:
     """JSON has no NaN."""
-    return value if math.isfinite(value) else None
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _run(run: Outcome, folder: Path) -> dict[str, Any]:
@@ -268,7 +279,7 @@ def _run(run: Outcome, folder: Path) -> dict[str, Any]:
         "seed": run.seed,
         "status": run.status,
         "error": run.error,
-        "scores": {key: score.value for key, score in run.scores.items()},
+        "scores": {key: _finite(score.value) for key, score in run.scores.items()},
         "contracts": {key: score.contract.to_dict() for key, score in run.scores.items()},
         "seconds": run.seconds,
         "reused": run.reused,

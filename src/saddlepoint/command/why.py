@@ -18,7 +18,7 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     """The console's door."""
     if config.a is None or config.b is None:
         raise Mistake("why of which two runs? a=outputs/<one>/seed0 b=outputs/<other>/seed0")
-    why(config.a, config.b)
+    why(str(config.a), str(config.b))
     return 0
 
 

@@ -73,7 +73,7 @@ def against(comparison: Comparison) -> dict[str, Against]:
 def _counted(said: str, a: Sequence[float], b: Sequence[float]) -> str:
     """The verdict with the number of seeds in it."""
     n = f"{len(a)}" if len(a) == len(b) else f"{len(a)} against {len(b)}"
-    return said.replace("n seeds", f"{n} seeds", 1) if said == CANNOT else said
+    return said.replace("n seeds", f"{n} seed{'s' * (n != '1')}", 1) if said == CANNOT else said
 
 
 def _visible(a: Sequence[float], b: Sequence[float], level: float) -> tuple[float | None, Interval | None]:

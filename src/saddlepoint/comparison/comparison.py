@@ -9,7 +9,7 @@ from typing import Any
 
 from saddlepoint.comparison.arm import Arm
 from saddlepoint.comparison.entry import arms as arms_of
-from saddlepoint.comparison.grouping import Group, beside, grouped, setting, told, varying
+from saddlepoint.comparison.grouping import Group, beside, grouped, named, setting, told, varying
 from saddlepoint.comparison.reading import RUNNING, Found, Record
 from saddlepoint.comparison.score import Primary, common, primary
 from saddlepoint.error import Mistake
@@ -22,7 +22,7 @@ class Asked:
     by: tuple[str, ...] | None = None  # None: every key in which the runs differ
     over: tuple[str, ...] = ()  # keys in which runs of one arm may differ
     metric: str | None = None
-    baseline: str | Sequence[str] | None = None
+    baseline: Any = None  # a value or name of an arm, or several
     level: float = 0.05
     reach: float | None = None
     higher_is_better: bool | None = None
@@ -63,11 +63,13 @@ class Comparison:
 
     @property
     def missing(self) -> dict[str, list[int]]:
-        """By arm, the seeds that another arm has and it lacks; {} where arms hold searches."""
+        """By arm, the seeds that another arm has and it has not even begun; {} where arms hold searches."""
         if self.asked.over:
             return {}
         seeds = sorted({record.seed for record in self.found.records})
-        lacking = {arm.name: sorted(set(seeds) - {one.seed for one in arm.entries}) for arm in self.arms}
+        under_way = {(named({key: setting(one, key) for key in self.by}), one.seed) for one in self.running}
+        held = under_way | {(arm.name, one.seed) for arm in self.arms for one in arm.entries}
+        lacking = {arm.name: [seed for seed in seeds if (arm.name, seed) not in held] for arm in self.arms}
         return {name: absent for name, absent in lacking.items() if absent}
 
     @property
@@ -115,11 +117,11 @@ def _one_length(records: Sequence[Record], named: Sequence[str]) -> None:
         )
 
 
-def _baseline(groups: Sequence[Group], said: str | Sequence[str] | None) -> int:
+def _baseline(groups: Sequence[Group], said: Any) -> int:
     """Which arm is the baseline; the first where nobody said.  Raises Mistake for an unknown one."""
     if said is None:
         return 0
-    words = str(said).split() if isinstance(said, str) else [told(word) for word in said]
+    words = said.split() if isinstance(said, str) else [_word(word) for word in _listed(said)]
     hits = [i for i, group in enumerate(groups) if _is(group, words)]
     if len(hits) == 1:
         return hits[0]
@@ -132,6 +134,16 @@ def _baseline(groups: Sequence[Group], said: str | Sequence[str] | None) -> int:
     raise Mistake(f"baseline={name}: no arm is called so. {meant}")
 
 
+def _word(value: Any) -> str:
+    """A value that a person gave, as settings are told: 1.0 is 1 there."""
+    return told(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+def _listed(said: Any) -> list[Any]:
+    """What was said, as a list: nothing, one or several."""
+    return [] if said is None else list(said) if isinstance(said, list | tuple) else [said]
+
+
 def _is(group: Group, words: Sequence[str]) -> bool:
     """Whether words name a group: "objective=hinge", "hinge", or its whole name."""
     own = {f"{key}={told(value)}" for key, value in group.settings.items()}
@@ -141,7 +153,7 @@ def _is(group: Group, words: Sequence[str]) -> bool:
 
 def _shared(records: Sequence[Record]) -> tuple[str, ...]:
     """What the configs of all runs declare that runs of one seed share."""
-    said: list[Any] = [record.config.whole.get("shared") or [] for record in records]
+    said = [_listed(record.config.whole.get("shared")) for record in records]
     return tuple(str(one) for one in said[0] if all(one in own for own in said))
 
 

@@ -33,7 +33,8 @@ class Reach:
     def first(self, rows: Sequence[Event], key: str) -> Event | None:
         """The first event whose score is as good."""
         sign = 1 if self.higher_is_better else -1
-        return next((row for row in rows if key in row and sign * row[key] >= sign * self.value), None)
+        scores = ((row, _finite(row.get(key))) for row in rows)
+        return next((row for row, score in scores if score is not None and sign * score >= sign * self.value), None)
 
 
 def arms(groups: Sequence[Group], primary: Primary, others: Sequence[str], reach: float | None = None) -> list[Arm]:

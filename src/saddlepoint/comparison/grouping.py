@@ -28,12 +28,31 @@ class Group:
 
 
 def varying(records: Sequence[Record]) -> list[str]:
-    """The keys that tell these runs apart: the choices that differ, then what differs where all choices are equal."""
+    """The keys that tell these runs apart: the choices that differ, then what differs where all choices are equal.
+
+    A choice that follows from a bundle of `train -m` is part of that bundle, and is no key of its own.
+    """
     chosen = [key for key in _choices(records) if _differs([setting(record, key) for record in records])]
+    bundles = [key for key in chosen if all(_is_bundle(record, key) for record in records)]
+    chosen = [key for key in chosen if key in bundles or not _follows(records, key, bundles)]
     classes: dict[str, list[Record]] = {}
     for record in records:
         classes.setdefault(named({key: setting(record, key) for key in chosen}), []).append(record)
     return chosen + list(dict.fromkeys(key for members in classes.values() for key in differing(members)))
+
+
+def _is_bundle(record: Record, key: str) -> bool:
+    """Whether a choice is the name of several words, and no place of the config."""
+    return "@" not in key and key not in record.config.whole
+
+
+def _follows(records: Sequence[Record], key: str, bundles: Sequence[str]) -> bool:
+    """Whether runs of one setting of the bundles make one choice."""
+    made: dict[str, Any] = {}
+    return all(
+        same(made.setdefault(named({one: setting(record, one) for one in bundles}), own := setting(record, key)), own)
+        for record in records
+    )
 
 
 def beside(records: Sequence[Record], by: Sequence[str]) -> list[str]:

@@ -17,8 +17,9 @@ def lead(comparison: Comparison) -> tuple[str, ...]:
     better = "higher" if score.higher_is_better else "lower"
     said = "" if asked.metric else ", the first that all runs have (none was named: metric=...)"
     named = "" if asked.baseline else ", the first arm (none was named: baseline=...)"
+    k = len(comparison.running)
     provisional = [
-        f"PROVISIONAL: {len(comparison.running)} runs are under way and left out: {_folders(comparison.running)}."
+        f"PROVISIONAL: {k} run{'s are' if k > 1 else ' is'} under way and left out: {_folders(comparison.running)}."
     ]
     return (
         *(provisional if comparison.running else []),
@@ -62,16 +63,16 @@ def _absences(comparison: Comparison) -> list[str]:
         f"{name} lacks {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}."
         for name, seeds in comparison.missing.items()
     ]
-    said += [f"{folder} was asked for and never begun." for folder in comparison.found.never_begun]
+    said += _never_begun(comparison.found.never_begun)
     said += [f"{r.folder} ended at {r.summary.get('images'):,} of {r.goal:,} images." for r in _short(comparison)]
     broken = [(record, record.journal[1]) for record in comparison.records if record.journal[1]]
     said += [
         f"{record.folder}/metrics.jsonl: {k} unreadable line{'s were' if k > 1 else ' was'} skipped."
         for record, k in broken
     ]
-    said += [
-        f"{arm.name}: n = 1, so nothing is known of its spread." for arm in comparison.arms if len(arm.values) == 1
-    ]
+    lone = [f"{arm.name}: n = 1, so nothing is known of its spread." for arm in comparison.arms if len(arm.values) == 1]
+    every = len(lone) == len(comparison.arms)
+    said += ["Every arm: n = 1, so nothing is known of any spread."] if every else lone
     if comparison.mixed:
         said.append(f"Left out, measured under several contracts: {', '.join(comparison.mixed)}.")
     if comparison.found.aside:
@@ -84,6 +85,17 @@ def _absences(comparison: Comparison) -> list[str]:
     if keys := comparison.beside:
         said.append(f"Beside their names, arms differ in: {', '.join(keys)} (see the differences of config).")
     return said
+
+
+def _never_begun(folders: Sequence[Path]) -> list[str]:
+    """A sentence for each name of which runs were asked for and never begun."""
+    by_name: dict[Path, list[str]] = {}
+    for folder in folders:
+        by_name.setdefault(folder.parent, []).append(folder.name)
+    return [
+        f"{name}: {', '.join(seeds)} {'were' if len(seeds) > 1 else 'was'} asked for and never begun."
+        for name, seeds in by_name.items()
+    ]
 
 
 def _why(outcome: str, comparison: Comparison, folder: Path) -> str:

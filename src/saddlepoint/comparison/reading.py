@@ -7,7 +7,7 @@ composed and no interpolation resolved: what two configs say is compared as it i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from glob import glob
@@ -93,11 +93,13 @@ def read(runs: str | Path | Sequence[str | Path]) -> Found:
 
     Raises Mistake where one of them matches no run, and for a config or a summary that cannot be read.
     """
-    wanted = [runs] if isinstance(runs, str | Path) else list(runs)
+    wanted = list(runs) if isinstance(runs, list | tuple) else [runs]
+    if not wanted:
+        raise Mistake("runs of where? runs='outputs/*', a folder, or a list of them")
     places = list(dict.fromkeys(place for pattern in wanted for place in _places(str(pattern))))
     remembered: dict[str, Config] = {}
     records = tuple(_record(place, remembered) for place in places)
-    names = list(dict.fromkeys(place.parent for place in places))
+    names = list(dict.fromkeys([*(place.parent for place in places), *_meant(map(str, wanted))]))
     aside = tuple(path for name in names for path in sorted(name.iterdir()) if ASIDE.fullmatch(path.name))
     return Found(records, aside, tuple(path for name in names for path in _never_begun(name)))
 
@@ -109,15 +111,28 @@ def one(folder: str | Path) -> Record:
     return _record(Path(folder), {})
 
 
+def _matched(pattern: str) -> list[Path]:
+    """What a pattern matches: itself where that is there, so that a name may hold brackets."""
+    literal = Path(pattern).expanduser()
+    return [literal] if literal.exists() else [Path(p) for p in sorted(glob(str(literal), recursive=True))]
+
+
 def _places(pattern: str) -> list[Path]:
     """The run folders that one pattern names, those of a name by seed."""
-    literal = Path(pattern).expanduser()
-    matched = [literal] if literal.exists() else [Path(p) for p in sorted(glob(str(literal), recursive=True))]
+    matched = _matched(pattern)
     found = [run for path in matched for run in _runs_in(path)]
     if not found:
         there = f"{len(matched)} matched, and none holds a run" if matched else "nothing is there"
         raise Mistake(f"no run in runs={pattern}: looked for <name>/seed<k>/config.yaml, and {there}")
     return found
+
+
+def _meant(patterns: Iterable[str]) -> Iterator[Path]:
+    """The folders of names that patterns match in which train -m meant to make runs; perhaps none was begun."""
+    matched = (path for pattern in patterns for path in _matched(pattern))
+    for path in matched:
+        if not PLACE.match(path.name):
+            yield from (name for name in (path, *_folders(path)) if any(name.glob(".seed*.yaml")))
 
 
 def _runs_in(path: Path) -> Iterator[Path]:

@@ -29,7 +29,7 @@ def secondary(comparison: Comparison) -> Iterator[Sheet]:
 
 
 def _along(comparison: Comparison) -> Sheet:
-    """The best checkpoint and the area under the curve; a failed run by its untrained score."""
+    """The best checkpoint and the area under the curve; a failed run by its untrained score where it has no other."""
     arms = comparison.arms
     best = [[one.value if one.best is None else one.best for one in arm.entries] for arm in arms]
     area = [_areas(arm) for arm in arms]
@@ -48,6 +48,8 @@ def _along(comparison: Comparison) -> Sheet:
         else "Means and t-intervals. Best of run, the best of many scores, is flattered by chance.",
         "Area: the mean of the score over images, by the trapezium rule.",
     ]
+    if any(one.failed and one.best is not None for arm in arms for one in arm.entries):
+        notes += ["A failed run counts with its best checkpoint in the one, with its untrained score in the others."]
     return _sheet(f"{comparison.primary.key} along the run", columns, notes)
 
 

@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from saddlepoint.error import Mistake
 from saddlepoint.launcher.job import WAITING, Job
 
 PATIENCE = 60.0  # seconds that a stopped process has to save what it did
+
+
+@contextmanager
+def _ended_as_interrupted() -> Iterator[None]:
+    """Meanwhile SIGTERM, and a terminal that closes, interrupt this process, unless it was started to ignore them."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    here = threading.current_thread() is threading.main_thread()  # no other may set them
+    signals = [one for one in (signal.SIGTERM, signal.SIGHUP) if here and signal.getsignal(one) == signal.SIG_DFL]
+    for one in signals:
+        signal.signal(one, interrupt)
+    try:
+        yield
+    finally:
+        for one in signals:
+            signal.signal(one, signal.SIG_DFL)
 
 
 class Local:
@@ -22,17 +43,20 @@ class Local:
     """
 
     def __init__(self, processes: int | None = None, threads: int = 1, gpus: int | str = "auto") -> None:
-        for name, value, least in (("processes", processes, 1), ("threads", threads, 1), ("gpus", gpus, 0)):
-            if value not in (None, "auto") and (type(value) is not int or value < least):
+        said = (("processes", processes, 1, None), ("threads", threads, 1, 1), ("gpus", gpus, 0, "auto"))
+        for name, value, least, default in said:
+            if value != default and (type(value) is not int or value < least):
                 raise Mistake(f"launcher.{name}={value}: a whole number from {least} on")
         self.threads = threads
-        self.gpus = _accelerators() if gpus == "auto" else [str(i) for i in range(int(gpus))]
+        self.gpus = _accelerators() if gpus == "auto" else _numbered(int(gpus))
         self.processes = processes or len(self.gpus) or max(1, (os.cpu_count() or 1) // threads)
 
+    @_ended_as_interrupted()
     def run(self, jobs: Sequence[Job], watch: Callable[[], None], seconds_between: float = 0.25) -> None:
         """Start what waits, in order, until all is over; `watch` is called along the way.
 
-        A job that fails stops no other.  On an interrupt every process is told, and has time to save.
+        A job that fails stops no other.  On an interrupt, and where this process is told to end, every process is
+        told, and has time to save: each has a session of its own, and would otherwise train on unwatched.
         """
         running: dict[int, tuple[Job, subprocess.Popen]] = {}  # by slot
         queue = [job for job in jobs if job.state == WAITING]
@@ -61,7 +85,7 @@ class Local:
         env = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         env |= {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
         job.begin(f"gpu {gpu}" if gpu is not None else "")
-        with job.log.open("wb") as log:
+        with job.log.open("ab") as log:  # what an earlier attempt printed stays
             # a session of its own: a Ctrl-C reaches this process alone, which then tells each of them once
             return subprocess.Popen(
                 job.command, env=env, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
@@ -84,10 +108,23 @@ def _stop(running: list[tuple[Job, subprocess.Popen]]) -> None:
         job.end(process.returncode, stopped=True)
 
 
+def _numbered(count: int) -> list[str]:
+    """The first `count` of the devices that this process was given, from 0 on where it was given none in particular."""
+    given = _given() or []
+    return given[:count] if len(given) >= count else [str(i) for i in range(count)]
+
+
+def _given() -> list[str] | None:
+    """What CUDA_VISIBLE_DEVICES says; None where nobody set it."""
+    if (said := os.environ.get("CUDA_VISIBLE_DEVICES")) is None:
+        return None
+    return [name for name in said.split(",") if name.strip() and name.strip() != "-1"]
+
+
 def _accelerators() -> list[str]:
     """The CUDA devices that this process may use, by the numbers that they go by."""
-    if (said := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [name for name in said.split(",") if name.strip() and name.strip() != "-1"]
+    if (given := _given()) is not None:
+        return given
     import torch  # here: it takes a second, and a machine without a driver needs it all the same
 
     return [str(i) for i in range(torch.cuda.device_count())]

@@ -36,6 +36,14 @@ class Submitit:
         constraint: str | None = None,
         folder: str | None = None,
     ) -> None:
+        for name, value, least in (
+            ("processes", processes, 1),
+            ("threads", threads, 1),
+            ("gpus", gpus, 0),
+            ("minutes", minutes, 1),
+        ):
+            if type(value) is not int or value < least:
+                raise Mistake(f"launcher.{name}={value}: a whole number from {least} on")
         self.cluster, self.processes, self.threads, self.folder = cluster, processes, threads, folder
         self.parameters = {"timeout_min": minutes, "cpus_per_task": threads, "gpus_per_node": gpus, "tasks_per_node": 1}
         self.parameters |= {} if memory_gib is None else {"mem_gb": memory_gib}
@@ -69,9 +77,12 @@ class Submitit:
             executor = submitit.AutoExecutor(folder, cluster=self.cluster)
         except (RuntimeError, ValueError, OSError) as error:
             raise Mistake(f"launcher=submitit: {error}") from None
-        executor.update_parameters(**self.parameters, **self.slurm)
-        with executor.batch():
-            return [executor.submit(play, job.command, str(job.log), self.threads) for job in jobs]
+        try:
+            executor.update_parameters(**self.parameters, **self.slurm)
+            with executor.batch():
+                return [executor.submit(play, job.command, str(job.log), self.threads) for job in jobs]
+        except (RuntimeError, ValueError, OSError) as error:  # what sbatch refuses
+            raise Mistake(f"launcher=submitit: {str(error).splitlines()[0]}") from None
 
 
 def play(command: list[str], log: str, threads: int) -> int:
@@ -80,7 +91,7 @@ def play(command: list[str], log: str, threads: int) -> int:
     import subprocess
 
     env = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    with Path(log).open("wb") as file:
+    with Path(log).open("ab") as file:
         return subprocess.run(command, env=env, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
 
 

@@ -44,6 +44,11 @@ def standing(path: Path) -> Standing:
     return Standing(COMMITTED if known == content else EDITED, sha256, commit, date)
 
 
+def unchanged(folder: Path) -> bool:
+    """Whether all files in `folder`, new ones too, are as in the last commit; True in no repository."""
+    return not _git(folder.resolve(), "status", "--porcelain", "--untracked-files=all", "--", ".")
+
+
 def _git(folder: Path, *arguments: str) -> bytes | None:
     """What git says, None where it refuses or is not there."""
     try:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from saddlepoint.error import Mistake
 
 MODES = ("auto", "online", "offline", "disabled")
+LONGEST = 64  # characters of a tag: W&B refuses the run for a longer one
 Mode = Literal["online", "offline", "disabled"]
 Rows = Sequence[Sequence[str]]
 
@@ -58,7 +59,7 @@ class Session:
             "project": self.project,
             "entity": self.entity,
             "group": self.group,
-            "tags": list(self.tags),
+            "tags": [tag[:LONGEST] for tag in self.tags],
             "config": dict(config),
             "dir": str(folder),
             "id": fresh_id(),
