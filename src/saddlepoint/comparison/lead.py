@@ -9,6 +9,8 @@ from saddlepoint.comparison.arm import FINISHED
 from saddlepoint.comparison.comparison import Comparison
 from saddlepoint.comparison.reading import Record
 
+KEYS = 4  # that are named in the sentence on what else differs
+
 
 def lead(comparison: Comparison) -> tuple[str, ...]:
     """What was compared, by what, and what is missing or failed: sentences, the most important first."""
@@ -83,7 +85,10 @@ def _absences(comparison: Comparison) -> list[str]:
     if len(code := commits(comparison)) > 1:
         said.append(f"The runs were made by {len(code)} states of the code: " + _counted(code) + ".")
     if keys := comparison.beside:
-        said.append(f"Beside their names, arms differ in: {', '.join(keys)} (see the differences of config).")
+        more = f" and {len(keys) - KEYS} more" if len(keys) > KEYS else ""
+        said.append(
+            f"Beside their names, arms differ in: {', '.join(keys[:KEYS])}{more} (all in the differences of config)."
+        )
     return said
 
 
