@@ -147,6 +147,17 @@ def test_how_far_a_job_is_stands_in_its_journal(tmp_path: Path) -> None:
     assert one.shown == 128
 
 
+def test_the_pace_of_a_run_gone_on_with_leaves_out_what_was_shown_before(tmp_path: Path) -> None:
+    one = job(tmp_path, "run", "")
+    one.folder.mkdir()
+    (one.folder / "metrics.jsonl").write_text('{"images": 1000}\n')
+    one.begin()
+    one.started -= 10
+    assert one.rate == 0
+    (one.folder / "metrics.jsonl").write_text('{"images": 1000}\n{"images": 1200}\n')
+    assert one.rate == pytest.approx(20, rel=0.01)
+
+
 def test_submitit_runs_the_same_jobs_through_its_local_executor(tmp_path: Path) -> None:
     from saddlepoint.launcher.submitit import Submitit
 

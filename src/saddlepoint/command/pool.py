@@ -83,13 +83,13 @@ class Board:
 
     def _cells(self, job: Job) -> list[str]:
         shown = job.shown if job.state == RUNNING else 0
-        rate = shown / job.seconds if shown and job.seconds else 0.0
-        left = _time((job.images - shown) / rate) if rate else ""
+        rate = job.rate
+        left = _time(max(0, job.images - shown) / rate) if rate else ""
         if job.state == RUNNING:
             return [job.label, job.place or job.state, f"{shown:,} of {job.images:,}", f"{rate:,.0f}", left, ""]
         if job.state in (FAILED, BUSY):
             return [f"{job.label}\n{job.last_words[:200]}", job.state, "", "", "", ""]
-        return [job.label, job.state, f"{job.images:,}", f"{job.images / (job.seconds or 1):,.0f}", "", score(job)]
+        return [job.label, job.state, f"{job.images:,}", f"{rate:,.0f}", "", score(job)]
 
     def _bar(self) -> Progress:
         over = sum(job.over for job in self.jobs)

@@ -27,6 +27,7 @@ class Job:
     exit: int | None = None
     started: float = 0.0  # time.monotonic()
     ended: float = 0.0
+    earlier: int = 0  # images that its run had shown before this start
     place: str = ""  # the accelerator, or the cluster's number for it
 
     @property
@@ -46,11 +47,18 @@ class Job:
         )
 
     @property
+    def rate(self) -> float:
+        """Images per second since it began, 0 before it said any; those of an earlier start do not count."""
+        done = (self.images if self.state == FINISHED else self.shown) - self.earlier
+        return done / self.seconds if done > 0 and self.seconds else 0.0
+
+    @property
     def last_words(self) -> str:
         """The last line that it printed: of a failure, what went wrong."""
         return next((line.strip() for line in reversed(_tail(self.log)) if line.strip()), "it printed nothing")
 
     def begin(self, place: str = "") -> None:
+        self.earlier = self.shown
         self.state, self.started, self.place = RUNNING, time.monotonic(), place
 
     def end(self, code: int, stopped: bool = False) -> None:
