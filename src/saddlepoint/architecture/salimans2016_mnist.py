@@ -2,8 +2,7 @@
 
 Layers and numbers are those of the authors' code. There images live on [0, 1], here on [-1, 1], so G ends in
 2 sigmoid - 1 and D begins with (x + 1) / 2. Were D to look at [-1, 1] as it is, every dark pixel would be a -1 and no
-longer a 0: each turn of a direction would move the pre-activation by a sum over some six hundred of them. With such a D
-and twice the noise G's pixels had all saturated after five epochs for one of two label sets.
+longer a 0: each turn of a direction would move the pre-activation by a sum over some six hundred of them.
 """
 
 from __future__ import annotations
