@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "saddlepoint"
 CONF = ROOT / "conf"
 
-LEAVES = {"error", "pixel", "stream"}  # single modules that stand on libraries alone; anybody may use them
+# single modules that stand on libraries alone; anybody may use them
+LEAVES = {"archive", "error", "pixel", "ranks", "stream"}
 MAY_IMPORT = {  # downwards only; a package may always import itself
     "objective": set(),  # an objective knows logits, nothing else
     "layer": LEAVES,
@@ -25,14 +26,17 @@ MAY_IMPORT = {  # downwards only; a package may always import itself
     "optimizer": LEAVES,
     "metric": LEAVES,
     "record": LEAVES,
+    "health": LEAVES,
     "data": LEAVES | {"turn"},
     "regularizer": LEAVES | {"turn"},
     "architecture": LEAVES | {"turn", "layer"},
     "game": LEAVES | {"turn", "regularizer", "prior", "schedule"},
-    "callback": LEAVES | {"turn", "game", "metric", "record"},
+    "export": LEAVES | {"layer", "prior"},
+    "callback": LEAVES | {"turn", "game", "health", "metric", "record"},
     "launcher": LEAVES,
     "comparison": LEAVES | {"metric", "record"},
-    "command": LEAVES | {"callback", "comparison", "record", "data", "game", "launcher", "metric"},
+    "search": LEAVES | {"comparison", "record"},  # it knows trials, not what they are of
+    "command": LEAVES | {"callback", "comparison", "data", "export", "game", "launcher", "metric", "record", "search"},
     "turn": {"stream"},
     **{leaf: set() for leaf in LEAVES},
 }
@@ -51,7 +55,7 @@ FOUNDATIONS = {
     "layer": {"maxout", "readout", "shift", "stack"},
     "objective": set(),
     "regularizer": {"regularizer", "slope"},
-    "game": {"average", "game", "player"},
+    "game": {"average", "game", "player", "strategy"},
     "metric": {
         "alarm",
         "anchor",
@@ -75,9 +79,9 @@ FOUNDATIONS = {
         "statistics",
         "uncertainty",
     },
-    "callback": {"horizon", "period"},
+    "callback": {"examination", "halt", "horizon", "period"},
     "schedule": {"ramp", "schedule"},
-    "launcher": {"job"},
+    "launcher": {"job", "ranks"},
 }
 WIRINGS = {"game": {"two_player"}}  # yaml that only arranges foundations
 STANDS_ON = {"prior": {"prior"}, "game": {"game", "player", "average"}}  # foundations that a group's yaml may name

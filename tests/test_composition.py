@@ -154,7 +154,8 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("penalties", PENALTIES)
 def test_a_new_objective_needs_one_file_and_one_yaml(own: Path, penalties: str) -> None:
-    config = compose(["objective=ramp", "objective.discriminator.margin=2", f"regularizer={penalties}"], own)
+    words = ["objective=ramp", "objective.discriminator.margin=2", f"regularizer={penalties}"]
+    config = compose([*words, "allow_target=[ramp_loss]"], own)
     check(config)
     game = instantiate(config.game, "game")
     assert game.players["discriminator"].objective.keywords == {"margin": 2}
@@ -163,4 +164,4 @@ def test_a_new_objective_needs_one_file_and_one_yaml(own: Path, penalties: str) 
 
 def test_a_key_that_a_new_objective_does_not_take_is_refused(own: Path) -> None:
     with pytest.raises(Mistake, match=r"Did you mean margin\?"):
-        check(compose(["objective=ramp", "+objective.discriminator.margn=2"], own))
+        check(compose(["objective=ramp", "+objective.discriminator.margn=2", "allow_target=[ramp_loss]"], own))

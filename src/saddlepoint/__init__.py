@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from saddlepoint.command.build import build, load
     from saddlepoint.command.compose import compose
+    from saddlepoint.command.exported import exported
     from saddlepoint.command.train import train
 
 __version__ = "0.1.0"
-__all__ = ["build", "compose", "load", "train"]
-_HOME = {"build": "build", "compose": "compose", "load": "build", "train": "train"}
+__all__ = ["build", "compose", "exported", "load", "train"]
+_HOME = {"build": "build", "compose": "compose", "exported": "exported", "load": "build", "train": "train"}
 
 
 def __getattr__(name: str) -> Any:

@@ -69,7 +69,7 @@ def global_state() -> dict[str, Any]:
     version, internal, gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],  # of this rank's own device
         "numpy": [str(kind), torch.from_numpy(np.asarray(keys).astype(np.int64)), *map(float, rest)],
         "python": [version, list(internal), gauss],
     }
@@ -78,8 +78,8 @@ def global_state() -> dict[str, Any]:
 def set_global_state(state: dict[str, Any]) -> None:
     """Put the global generators back to a state that `global_state` returned."""
     torch.set_rng_state(state["torch"].cpu())
-    if len(state["cuda"]) == (torch.cuda.device_count() if torch.cuda.is_available() else 0):
-        torch.cuda.set_rng_state_all([own.cpu() for own in state["cuda"]])
+    if len(state["cuda"]) == 1 and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"][0].cpu())
     kind, keys, position, has_gauss, gauss = state["numpy"]
     np.random.set_state((kind, keys.numpy().astype(np.uint32), int(position), int(has_gauss), gauss))
     version, internal, gauss = state["python"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -55,11 +56,13 @@ class Sample:
 
     @cached_property
     def output(self) -> DiscriminatorOutput:
-        return self.discriminator(self.x, self.y)
+        with full_precision(self.x) if steep(self.x) else nullcontext():
+            return self.discriminator(self.x, self.y)
 
     @property
     def logits(self) -> Tensor:
-        return self.output.logits
+        """D's, in float32 at least: what is made of them is no matter for half precision."""
+        return self.output.logits.to(torch.promote_types(self.output.logits.dtype, torch.float32))
 
     @property
     def features(self) -> Tensor:
@@ -70,6 +73,16 @@ class Sample:
     def seen(self) -> bool:
         """Whether the discriminator has been asked."""
         return "output" in self.__dict__
+
+
+def steep(x: Tensor) -> bool:
+    """Whether a term may ask how steep D is at x: it is a leaf that requires grad."""
+    return x.requires_grad and x.is_leaf
+
+
+def full_precision(x: Tensor) -> torch.autocast:
+    """A context in which nothing is cast to half precision, whose range squares of slopes would leave."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 @dataclass

@@ -36,7 +36,8 @@ MISTAKES = [
      ["architecture.generator.norm.mometum", "momentum"]),
     (["+trainer.max_steps=5"], ["trainer.max_steps", "precision"]),
     (["objective.generator=null"], ["generator has nothing to descend"]),
-    (["objective.discriminator._target_=mylosses.loss"], ["no module mylosses", "Run from the folder"]),
+    (["objective.discriminator._target_=mylosses.loss", "allow_target=[mylosses]"],
+     ["no module mylosses", "Run from the folder"]),
     (["objective.discriminator._target_=saddlepoint.objective.hing.discriminator"], ["no hing", "Did you mean hinge?"]),
     (["objective.discriminator._target_=saddlepoint.objective.hinge.discriminatr"], ["Did you mean discriminator?"]),
     (["objective.discriminator._target_=saddlepoint.objective.hinge"], ["no class or function"]),
@@ -110,8 +111,9 @@ def test_the_terms_in_force_are_told_per_player() -> None:
 
 
 @pytest.fixture
-def theirs(tmp_path: Path) -> Iterator[None]:
-    """A researcher's module `their_pieces`."""
+def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A researcher's module `their_pieces`, which is trusted."""
+    monkeypatch.setenv("SADDLEPOINT_ALLOW_TARGET", "their_pieces")
     (tmp_path / "their_pieces.py").write_text(
         "def typed(x):\n    return x + 1\n\n"
         "def keyed(x):\n    return {}[x]\n\n"
@@ -166,7 +168,7 @@ def test_given_arguments_arrive_as_they_are() -> None:
 @pytest.mark.usefixtures("theirs")
 def test_a_class_takes_what_it_hands_on_to_its_parent_and_anything_where_it_collects() -> None:
     def names(name: str) -> set[str] | None:
-        found = parameters(located("x", f"their_pieces.{name}"))
+        found = parameters(located("x", f"their_pieces.{name}", ["their_pieces"]))
         return None if found is None else set(found)
 
     assert names("Base") == {"a", "b", "c"}
@@ -180,7 +182,7 @@ def test_a_module_that_lacks_another_names_the_other(tmp_path: Path, monkeypatch
     (tmp_path / "needs_more.py").write_text("import not_installed_anywhere\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(Mistake, match="needs_more needs the module not_installed_anywhere"):
-        located("objective.generator", "needs_more.loss")
+        located("objective.generator", "needs_more.loss", ["needs_more"])
 
 
 def test_a_layer_without_a_place_is_refused_with_one() -> None:

@@ -165,12 +165,12 @@ def test_a_finished_run_is_known_by_its_config_and_not_by_its_folder(tmp_path: P
     folder.mkdir(parents=True)
     OmegaConf.save(config, folder / "config.yaml")
     (folder / "summary.json").write_text('{"status": "finished", "images": 128}')
-    assert many._job("a", config).state == DONE
+    assert many.job_of("a", config).state == DONE
     config.images = 256
-    assert many._job("a", config).state != DONE
+    assert many.job_of("a", config).state != DONE
     config.images = 128
     config.optimizer.generator.lr = 0.5
-    assert many._job("a", config).state != DONE
+    assert many.job_of("a", config).state != DONE
 
 
 def test_the_table_shows_what_runs_what_failed_and_how_long_it_takes_still(tmp_path: Path) -> None:

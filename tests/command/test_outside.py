@@ -70,11 +70,15 @@ def own(checkout, tmp_path):
 
 def test_a_new_objective_is_one_file_and_one_yaml_in_a_folder_of_ones_own(own):
     words = ["objective=mine", "objective.discriminator.margin=0.5", "regularizer=[r1]", *SMALL]
-    done = saddlepoint(own, "train", "--config-dir", "conf", *words)
+    refused = saddlepoint(own, "train", "--config-dir", "conf", *words)
+    assert (refused.returncode, "'allow_target=[mylosses]'" in refused.stderr) == (1, True), "it says what to type"
+    done = saddlepoint(own, "train", "--config-dir", "conf", *words, "allow_target=[mylosses]")
     assert done.returncode == 0, done.stderr
     (run,) = (own / "outputs").glob("digits-mlp-mine-r1-*/seed0")
     assert "adversarial (mine" in done.stderr or "mylosses" in done.stderr
-    sampled = saddlepoint(own, "sample", f"run={run.relative_to(own)}", "n=4", "to=x.npz")
+    sampling = ["sample", f"run={run.relative_to(own)}", "n=4", "to=x.npz"]
+    assert saddlepoint(own, *sampling).returncode == 1, "a run folder may have been sent: it allows nothing"
+    sampled = saddlepoint(own, *sampling, SADDLEPOINT_ALLOW_TARGET="mylosses")
     assert sampled.returncode == 0, sampled.stderr
     assert (own / "x.npz").exists()
     mistyped = saddlepoint(own, "train", "--config-dir", "conf", "objective=mini")

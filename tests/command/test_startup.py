@@ -254,6 +254,7 @@ def test_a_researchers_own_piece_works_from_a_folder_outside_the_checkout(tmp_pa
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     start = [sys.executable, tmp_path / "bin/saddlepoint.start.py", "train", "--config-dir", "conf", "objective=mine"]
+    start += ["allow_target=[mylosses]"]
     answer = subprocess.run(start, capture_output=True, text=True, cwd=tmp_path / "work", check=False)
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "mine 2.0\n", "")
 

@@ -67,6 +67,7 @@ def test_dropout_and_batch_norm_resume_exactly_too(tmp_path):
     layers = [
         "architecture.generator.norm={_target_: torch.nn.BatchNorm1d, _partial_: true}",
         "architecture.discriminator.neck={_target_: dropping.Half, _partial_: true}",
+        "allow_target=[dropping]",
     ]
     module = tmp_path / "dropping.py"
     module.write_text(

@@ -44,6 +44,7 @@ def small(kind, mirror):
     resources = [(name, hashlib.md5(content).hexdigest()) for name, content in PACKED.items()]
     source = type(kind.source.__name__, (kind.source,), {"mirrors": [mirror], "resources": resources})
     facts = {"source": source, "counts": {"train": 60, "t10k": 10}, "held_out": 10}
+    facts["packed"] = {name: hashlib.sha256(content).hexdigest() for name, content in PACKED.items()}
     return type(kind.__name__, (kind,), facts | ({"sha256": SHA256} if kind.sha256 else {}))
 
 
@@ -204,12 +205,22 @@ def test_without_a_sha256_headers_labels_and_archives_are_checked(tmp_path):
     assert "header" in fault(b"\1" + good[1:])
     assert "label 10 of ten classes" in fault(good[:-1] + b"\12")
     assert "unpacks to" in fault(good[:-1] + b"\0", PACKED[name + ".gz"])
-    assert "md5" in fault(good, gzip.compress(good[:-1]))
+    assert "sha256" in fault(good, gzip.compress(good[:-1]))
 
 
-def test_only_mnist_has_a_sha256_of_every_file():
+def test_a_sha256_is_known_of_every_file_or_of_what_it_comes_in():
     assert set(MNIST.sha256) == {name.removesuffix(".gz") for name, _ in torchvision.datasets.MNIST.resources}
     assert not FashionMNIST.sha256
+    assert set(FashionMNIST.packed) == {name for name, _ in torchvision.datasets.FashionMNIST.resources}
+    assert all(len(digest) == 64 for digest in (*MNIST.sha256.values(), *FashionMNIST.packed.values()))
+
+
+def test_a_download_of_another_archive_with_the_right_md5_is_refused(tmp_path, mirror):
+    kind = small(FashionMNIST, mirror[0])
+    kind.packed = {**kind.packed, "t10k-images-idx3-ubyte.gz": "0" * 64}
+    with pytest.raises(Mistake, match=r"were downloaded, but of t10k-images-idx3-ubyte .* has not the sha256"):
+        kind(tmp_path / "new").prepare_data()
+    assert not list((tmp_path / "new").rglob("*ubyte*"))
 
 
 @pytest.mark.skipif(not (REAL / "MNIST").is_dir(), reason=f"no MNIST in {REAL}: set SADDLEPOINT_DATA")

@@ -307,15 +307,15 @@ class Asked(nn.Module):
 
 
 def test_a_generator_with_classes_is_asked_for_every_one_of_them_alike():
-    from saddlepoint.callback.evaluation import sampler
+    from saddlepoint.callback.evaluation import Sampler
 
     plays = game(hinge, nets=(Asked(), networks()[1]))
-    sample = sampler(plays, average=False)
+    sample = Sampler(plays, average=False)
     x, y = sample(5_000)
     assert torch.equal(x[:, 0].long(), y)
     assert (y.bincount(minlength=5) / 5_000 - 0.2).abs().max() < 0.03
-    again = sampler(plays, average=False)
+    again = Sampler(plays, average=False)
     parts = [again(n) for n in (100, 400)]
     assert torch.equal(torch.cat([part[1] for part in parts]), y[:500])
     assert plays.sample(7).shape == (7, 2)
-    assert sampler(game(hinge))(3)[1] is None
+    assert Sampler(game(hinge))(3)[1] is None

@@ -75,12 +75,12 @@ def test_a_download_is_verified_kept_and_not_repeated(
         return io.BytesIO(content)
 
     monkeypatch.setattr(urllib.request, "urlopen", serve)
-    monkeypatch.setattr(inception, "url", lambda: "https://example.org/weights-00000000.pth")
-    with pytest.raises(Mistake, match=f"something else than its name promises.*{sha256}"):
+    monkeypatch.setattr(inception, "url", lambda: f"https://example.org/weights-{sha256[:8]}.pth")
+    with pytest.raises(Mistake, match=f"something else than was published.*{sha256}"):
         inception.weights(None, tmp_path)
     assert not list(tmp_path.rglob("*.pth"))
 
-    monkeypatch.setattr(inception, "url", lambda: f"https://example.org/weights-{sha256[:8]}.pth")
+    monkeypatch.setattr(inception, "SHA256", sha256)
     for _ in range(2):
         state, found = inception.weights(None, tmp_path, say=served.append)
         assert found == sha256

@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from saddlepoint.error import Mistake
+from saddlepoint.record.discretion import shortened
 from saddlepoint.record.journal import Journal
-from saddlepoint.record.provenance import provenance, shortened
+from saddlepoint.record.provenance import provenance
 from saddlepoint.record.run import Run, write
 
 

@@ -22,7 +22,7 @@ class Generator(nn.Module):
 
     def forward(self, latent: Mapping[str, Tensor], y: Tensor | None = None) -> Tensor:
         """theta, N times: [N, *shape]."""
-        n = len(next(iter(latent.values())))
+        n = next(iter(latent.values())).shape[0]
         return self.theta.expand(n, *self.theta.shape)
 
 

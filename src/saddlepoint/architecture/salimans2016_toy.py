@@ -26,7 +26,7 @@ class Generator(nn.Module):
 
     def forward(self, latent: Mapping[str, Tensor], y: Tensor | None = None) -> Tensor:
         """x, N times: [N, *shape]."""
-        return self.x.expand(len(next(iter(latent.values()))), *self.x.shape)
+        return self.x.expand(next(iter(latent.values())).shape[0], *self.x.shape)
 
 
 class Discriminator(nn.Module):

@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 import torch
 
 from saddlepoint.callback.evaluation import row
-from saddlepoint.callback.period import crossed, log, period
+from saddlepoint.callback.period import crossed, last, log, period
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
 from saddlepoint.metric.contract import Contract, Score
@@ -50,7 +50,7 @@ class ClassificationError(pl.Callback):
             self.evaluate(trainer, game)
 
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if crossed(game, batch, self.images_between) or trainer.should_stop:
+        if crossed(game, batch, self.images_between) or last(trainer):
             self.evaluate(trainer, game)
 
     def evaluate(self, trainer: pl.Trainer, game: Game) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -103,7 +102,7 @@ def scores(
 ) -> dict[str, Score]:
     """The evaluator's scores of the game's generator against `data`, of samples from the stream of that name."""
     averaged = average and game.generator.average is not None
-    sample = sampler(game, average, batch_norm, stream)
+    sample = Sampler(game, average, batch_norm, stream)
     weights, told = "averaged" if averaged else "raw", statistics(batch_norm, evaluator.batch)
     return evaluator(sample, data, weights, told)
 
@@ -113,18 +112,24 @@ def statistics(batch_norm: str, batch: int) -> str:
     return batch_norm if batch_norm == "running" else f"batch of {batch}"
 
 
-def sampler(
-    game: Game, average: bool = True, batch_norm: str = "running", stream: str = "evaluation"
-) -> Callable[[int], tuple[Tensor, Tensor | None]]:
-    """What gives the next n samples of a stream, and the classes that they were asked for, None where for none."""
-    latents = Stream(game.seed, stream, device=game.device)
-    asked = Stream(game.seed, f"{stream}/labels", device=game.device)
+class Sampler:
+    """The next n samples of a stream, and the classes that they were asked for, None where for none."""
 
-    def sample(n: int) -> tuple[Tensor, Tensor | None]:
-        y = game.labels(n, asked)
-        return game.sample(n, y, latents, average, batch_norm), y
+    def __init__(
+        self, game: Game, average: bool = True, batch_norm: str = "running", stream: str = "evaluation"
+    ) -> None:
+        self.game, self.average, self.batch_norm = game, average, batch_norm
+        self.latents = Stream(game.seed, stream, device=game.device)
+        self.asked = Stream(game.seed, f"{stream}/labels", device=game.device)
 
-    return sample
+    def __call__(self, n: int) -> tuple[Tensor, Tensor | None]:
+        y = self.game.labels(n, self.asked)
+        return self.game.sample(n, y, self.latents, self.average, self.batch_norm), y
+
+    def skip(self, n: int) -> None:
+        """Pass over n samples that somebody else makes."""
+        self.game.labels(n, self.asked)
+        self.game.prior.sample(n, self.latents)
 
 
 def row(scores: dict[str, Score]) -> dict[str, float]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from saddlepoint import ranks
 from saddlepoint.callback.period import crossed, period
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
@@ -37,10 +38,15 @@ class Finite(pl.Callback):
 
     def look(self, game: Game) -> None:
         """Raise Diverged, naming the first term of the last turns that is no number."""
-        for player, (losses, _) in game.observed.items():
-            for term, loss in losses.items():
-                if not torch.isfinite(loss):
-                    raise Diverged(_message(f"{player}/{term} = {loss.item()}", game))
+        bad = [
+            f"{player}/{term} = {loss.item()}"
+            for player, (losses, _) in game.observed.items()
+            for term, loss in losses.items()
+            if not torch.isfinite(loss)
+        ]
+        if ranks.highest(len(bad)):  # a loss that is no number on one rank is a gradient that is none on all
+            everywhere = [what for own in ranks.together(bad) for what in own]
+            raise Diverged(_message(everywhere[0], game))
 
 
 def _message(what: str, game: Game) -> str:

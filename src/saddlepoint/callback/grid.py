@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from saddlepoint.callback.period import crossed, period
+from saddlepoint.callback.period import crossed, last, period
 from saddlepoint.game.game import Game
 from saddlepoint.pixel import to_uint8
 from saddlepoint.record.run import Run
@@ -36,17 +36,19 @@ class Grid(pl.Callback):
         self.rows, self.columns, self.scale = rows, columns, scale
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
-        if game.images == 0:
+        if game.images == 0 and trainer.is_global_zero:
             x = self._reals(trainer)
             save(picture(x, self.columns, self.scale), self.run.samples / "real.png")
             self.draw(trainer, game)
 
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if crossed(game, batch, self.images_between) or trainer.should_stop:
+        if crossed(game, batch, self.images_between) or last(trainer):
             self.draw(trainer, game)
 
     def draw(self, trainer: pl.Trainer, game: Game) -> None:
-        """Draw now."""
+        """Draw now; one rank is enough for it."""
+        if not trainer.is_global_zero:
+            return
         points = not isinstance(self._reals(trainer), Tensor) or self._reals(trainer).ndim == 2
         n = 2_000 if points else self.rows * self.columns
         with torch.random.fork_rng(devices=[game.device] if game.device.type == "cuda" else []):

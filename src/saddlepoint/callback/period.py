@@ -24,6 +24,11 @@ def crossed(game: Game, batch: Batch, images_between: int) -> bool:
     return game.images // images_between > before // images_between
 
 
+def last(trainer: pl.Trainer) -> bool:
+    """Whether the round just played was the run's last, and not only the last before it was told to pause."""
+    return trainer.should_stop and not any(getattr(callback, "agreed", 0) for callback in callbacks(trainer))
+
+
 def log(trainer: pl.Trainer, game: Game, row: Mapping[str, Any]) -> None:
     """Give `row` to every logger, at the images and rounds played."""
     for logger in trainer.loggers:

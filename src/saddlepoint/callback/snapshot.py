@@ -7,7 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from saddlepoint.callback.period import crossed, period
+from saddlepoint.callback.period import crossed, last, period
 from saddlepoint.game.game import Game
 from saddlepoint.record.run import Run
 from saddlepoint.record.snapshot import save
@@ -24,7 +24,7 @@ class Snapshot(pl.Callback):
             self.take(trainer, game)
 
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if crossed(game, batch, self.images_between) or trainer.should_stop:
+        if crossed(game, batch, self.images_between) or last(trainer):
             self.take(trainer, game)
 
     def take(self, trainer: pl.Trainer, game: Game) -> None:

@@ -16,6 +16,8 @@ import saddlepoint
 from saddlepoint.command import catalogue, guide
 from saddlepoint.error import Mistake
 
+SUPERVISOR = "SADDLEPOINT_SUPERVISOR"  # in the environment of a rank: the process that started it and watches it
+
 
 class Misuse(Mistake):
     """An option or a command that there is none of: exit code 2."""
@@ -50,9 +52,10 @@ def told(run: Callable[[], int]) -> int:
     except Mistake as mistake:
         print(f"saddlepoint: {mistake}", file=sys.stderr)
         return 2 if isinstance(mistake, Misuse) else 1
-    except KeyboardInterrupt:
-        print("saddlepoint: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        if SUPERVISOR not in os.environ:  # else whoever watches the ranks says so, once
+            print("saddlepoint: interrupted", file=sys.stderr)
+        return getattr(stop, "exit", 130)  # 143 where a scheduler said so
     except BrokenPipeError:  # whoever read us, as in  saddlepoint train --cfg job | head,  has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -87,12 +90,13 @@ def _run(line: Line) -> int:
 
         print(OmegaConf.to_yaml(config), end="")
         return 0
-    return import_module(f"saddlepoint.command.{line.command}").command(config, rest, line.config_dir)
+    module = catalogue.MODULES.get(line.command, line.command)
+    return import_module(f"saddlepoint.command.{module}").command(config, rest, line.config_dir)
 
 
 def divided(overrides: Sequence[str], command: str) -> tuple[list[str], list[str]]:
     """Overrides of a command's own keys, and the rest, which is for the config of the run or runs that it names."""
-    if "run" not in (keys := catalogue.keys(command)) and command != "reproduce":
+    if "run" not in (keys := catalogue.keys(command)) and command not in ("import", "reproduce", "sweep"):
         return list(overrides), []
     mine = [word for word in overrides if word.lstrip("+~").split("=")[0].split(".")[0] in keys]
     return mine, [word for word in overrides if word not in mine]

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import platformdirs
 import torch
-from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning import Callback
 from torch import nn
-from yaml import YAMLError
 
-from saddlepoint.command.check import check, instantiate
+from saddlepoint.command import permission, stored
+from saddlepoint.command.check import check, instantiate, located
 from saddlepoint.command.compose import amended, register_resolvers
+from saddlepoint.command.place import device as device_of
 from saddlepoint.command.terminal import Meter
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
@@ -151,11 +151,9 @@ def config_of(
     if not run.config.exists():
         raise Mistake(f"{run.folder} is no run folder: it has no config.yaml")
     register_resolvers()
-    try:
-        config = OmegaConf.load(run.config)
-    except (YAMLError, OSError) as error:
-        raise Mistake(f"{run.config} cannot be read: {_first(error)}") from None
-    assert isinstance(config, DictConfig)
+    config = stored.read(run.config)
+    if "imported" in config:
+        raise Mistake(f"{run.folder} was imported: there is no game in it. Measure it again with saddlepoint import")
     for override in overrides:
         say(f"override: {override}")
     return amended(config, overrides, config_dir) if overrides else config
@@ -330,26 +328,12 @@ def _wanted(config: DictConfig, data: Any) -> Any:
 
 def callbacks_of(config: DictConfig, **at_hand: Any) -> list[Callback]:
     """The observers in order; each gets, of what is at hand (run, evaluator, ...), what its signature names."""
-    made = []
+    made, allowed = [], permission.granted(config)
     for name, node in config.callback.items():
-        asked = inspect.signature(get_object(node._target_)).parameters
+        asked = inspect.signature(located(f"callback.{name}", node._target_, allowed)).parameters
         given = {key: value for key, value in at_hand.items() if key in asked and key not in node}
         made.append(instantiate(node, f"callback.{name}", **given))
     return made
-
-
-def device_of(config: DictConfig) -> torch.device:
-    """device=auto: the first CUDA device, else the CPU.  Raises Mistake where the one asked for is not there."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if config.devices != 1:
-        raise Mistake(f"devices={config.devices}: this version trains on one device; set devices=1")
-    if config.device == "auto":
-        return torch.device("cuda" if there["cuda"] else "cpu")
-    if not there.get(config.device):
-        raise Mistake(
-            f"device={config.device} is not there; this machine has {', '.join(k for k, v in there.items() if v)}"
-        )
-    return torch.device(config.device)
 
 
 def set_threads(config: DictConfig, game: Game) -> None:

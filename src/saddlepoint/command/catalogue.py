@@ -19,12 +19,17 @@ COMMANDS = {
     "sample": "draw from a run's generator",
     "memorisation": "whether samples are copies of training images",
     "reproduce": "whether a published figure is met: a verdict and a certificate",
+    "sweep": "search settings by the score on the validation split; leave the winner as an experiment",
     "compare": "arms of runs over seeds: differences, intervals, exact tests, a report",
     "why": "what differs between two runs, and where their curves part",
+    "export": "a run's generator as safetensors, ONNX and torch.export, checked, with a model card",
+    "import": "somebody else's generator, or their samples, measured on our contracts for compare",
     "doctor": "what this machine has, and what to do about what it lacks",
 }
 
-READ_WHOLE = {"baseline"}  # folders of yaml of which no run is made: one command reads them, and nothing composes them
+MODULES = {"import": "importing"}  # where a command's word cannot be the name of its module: it is one of Python's
+
+READ_WHOLE = {"baseline", "sweep"}  # folders of yaml that one command reads and nothing composes: no groups
 
 _DEFAULT = re.compile(r"^  - (?P<group>\w+): (?P<value>[^#]*?)\s*(#.*)?$")
 _KEY = re.compile(r"^(?P<inner>  )?(?P<key>\w+):(?P<value>[^#]*?)\s*(# (?P<comment>.*))?$")

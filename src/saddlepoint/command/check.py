@@ -10,7 +10,7 @@ import re
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -19,10 +19,11 @@ import hydra.utils
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from saddlepoint.command import catalogue
+from saddlepoint.command import catalogue, permission, stored
 from saddlepoint.command.catalogue import did_you_mean
 from saddlepoint.command.setting import not_among
 from saddlepoint.error import Mistake
+from saddlepoint.record.discretion import secrets
 
 RESERVED = frozenset({"_target_", "_partial_", "_args_", "_convert_", "_recursive_"})  # Hydra's own keys
 TERMS = {"regularizer": 2, "callback": 1, "metric": 1}  # groups of single pieces, and how deep these lie
@@ -41,8 +42,9 @@ def check(config: DictConfig) -> None:
     for group, depth in TERMS.items():
         for path, node in _at_depth(config.get(group), depth, group):
             _look_at_term(path, node, group)
+    allowed = permission.granted(config)
     for path, node in _targets(config):
-        _look_at_keys(path, node)
+        _look_at_keys(path, node, allowed)
     _look_at_trainer(config)
 
 
@@ -87,11 +89,13 @@ def instantiate(node: Any, path: str, **given: Any) -> Any:
     """What `node` describes, built, None for None; `given` arguments are passed as they are.
 
     What torch and the pieces themselves refuse (ValueError, TypeError, RuntimeError, OSError) is taken for a mistake in
-    the config and told under its path; any other exception passes as it is.
+    the config and told under its path; any other exception passes as it is.  Raises Mistake, and builds nothing, where
+    a target is not permitted.
     """
     if node is None:
         return None
     try:
+        node = _permitted(node, path)
         if given:
             return hydra.utils.instantiate(node, _convert_="all", _partial_=True)(**given)
         return hydra.utils.instantiate(node, _convert_="all")
@@ -104,6 +108,30 @@ def instantiate(node: Any, path: str, **given: Any) -> Any:
     if isinstance(cause, REFUSALS):
         raise Mistake(f"{path}: {str(cause) or type(cause).__name__}{_place_in_their_code(cause)}") from None
     raise cause
+
+
+def _permitted(node: Any, path: str) -> Any:
+    """The node without interpolations, each of its targets looked at."""
+    allowed = permission.granted(node)
+    found = permission.settled(node)
+    known = secrets()
+    for where, value in _texts(found, path):
+        stored.look_for_secret(where, value, known)
+    for where, part in _targets(found, path):
+        target = part._get_node("_target_")
+        if isinstance(name := target._value() if target is not None else None, str):
+            located(_origin(node._get_root(), where), name, allowed)
+    return found
+
+
+def _texts(node: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Each text in a node that has no interpolations."""
+    if isinstance(node, DictConfig | ListConfig) and not (node._is_none() or node._is_missing()):
+        names: list[Any] = list(node) if isinstance(node, DictConfig) else list(range(len(node)))
+        for name in names:
+            yield from _texts(node._get_node(name), f"{path}.{name}")
+    elif node is not None and isinstance(value := node._value(), str):
+        yield path, value
 
 
 def _origin(config: Any, path: str) -> str:
@@ -178,8 +206,8 @@ def _targets(node: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
             yield from _targets(node._get_node(name), f"{path}.{name}".lstrip("."))
 
 
-def _look_at_keys(path: str, node: DictConfig) -> None:
-    target = located(path, node._target_)
+def _look_at_keys(path: str, node: DictConfig, allowed: Sequence[str]) -> None:
+    target = located(path, node._target_, allowed)
     known = parameters(target)
     for key in map(str, node):
         if known is not None and key not in known and key not in RESERVED:
@@ -203,9 +231,14 @@ def _look_at_trainer(config: DictConfig) -> None:
 # --------------------------------------------------------------------------------------------- what targets take
 
 
-def located(path: str, name: Any) -> Callable[..., Any]:
-    """The class or function of a `_target_`.  Raises Mistake under `path`, with close names, where it is not there."""
+def located(path: str, name: Any, allowed: Sequence[str] = ()) -> Callable[..., Any]:
+    """The class or function of a `_target_`.  Raises Mistake under `path`, with close names, where it is not there.
+
+    Also where it is not on the list of what a config may build, nor among `allowed` (see `permission`).
+    """
     parts = str(name).split(".")
+    if len(parts) > 1:
+        permission.look_up(path, str(name), allowed)
     for i in range(len(parts) - 1, 0, -1):
         module = ".".join(parts[:i])
         try:
@@ -223,6 +256,7 @@ def located(path: str, name: Any) -> Callable[..., Any]:
             found = getattr(found, part)
         if not callable(found):
             raise Mistake(f"{path}: {name} is no class or function")
+        permission.look_at(path, str(name), found, allowed)
         return found
     raise Mistake(f"{path}: {name}: there is no module {parts[0]}. Run from the folder that holds it, or install it")
 

@@ -11,12 +11,13 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from saddlepoint.command import catalogue, daily, protocol
+from saddlepoint.command import catalogue, daily, permission, protocol, stored
 from saddlepoint.command.catalogue import did_you_mean, groups
 from saddlepoint.command.choice import merged
 from saddlepoint.command.setting import put
 from saddlepoint.command.word import divided, overrides_in
 from saddlepoint.error import Mistake
+from saddlepoint.record.discretion import secrets
 
 __all__ = ["amended", "compose", "groups", "parsed", "register_resolvers"]
 
@@ -30,9 +31,12 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None,
     own = catalogue.folder_of(config_dir)
     chosen, settings = divided(overrides_in(overrides), own, command)
     config, choice = merged(chosen, own, command)
+    permission.refuse_written(config)
     with open_dict(config):
         for override in settings:
             put(config, override, choice)
+        if permission.KEY in config:
+            permission.grant(config)
         if command == "train":
             config.choice = choice
             _finish(config)
@@ -55,6 +59,7 @@ def amended(config: DictConfig, overrides: Sequence[str], config_dir: str | Path
     spelled, protocols = _spelled_out(overrides, own)
     chosen, settings = divided(overrides_in(spelled), own)
     fresh, names = merged(chosen, own, before=config.choice)
+    permission.forgotten(config)  # what the words allow counts, not what the file says
     with open_dict(config):
         for key in dict(chosen):
             place = key.partition("@")[2] or key
@@ -64,6 +69,7 @@ def amended(config: DictConfig, overrides: Sequence[str], config_dir: str | Path
             config.choice[key] = names.get(key)
         for override in settings:
             put(config, override, config.choice)
+        permission.grant(config)
         if protocols:
             config.choice.protocol = protocols[-1]
         _finish(config)
@@ -107,14 +113,14 @@ def _finish(config: DictConfig) -> None:
         facts = describe(data.folder, data.size, data.channels)
         data.shape = facts["shape"]
         data.classes = facts["classes"] if data.classes is None else data.classes
+    known = secrets()
     for path, node, name in list(_places(config)):
         if OmegaConf.is_missing(node, name):
             raise Mistake(f"{path} has no value yet: add {path}=...")
-        if OmegaConf.is_interpolation(node, name):
-            try:
-                node[name]
-            except OmegaConfBaseException as error:
-                raise Mistake(_unresolved(config, path, node._get_node(name)._value(), error)) from error
+        try:
+            stored.look_for_secret(path, node[name], known)
+        except OmegaConfBaseException as error:
+            raise Mistake(_unresolved(config, path, node._get_node(name)._value(), error)) from error
 
 
 def _unresolved(config: DictConfig, path: str, raw: str, error: Exception) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig
 from rich.console import Console
 
-from saddlepoint.callback.evaluation import sampler, scores, statistics
+from saddlepoint.callback.evaluation import Sampler, scores, statistics
 from saddlepoint.command.against import against
 from saddlepoint.command.build import (
     config_of,
@@ -37,6 +37,7 @@ from saddlepoint.metric.extractor import Features
 from saddlepoint.metric.statistics import Statistics, scores_against
 from saddlepoint.metric.statistics import read as read_statistics
 from saddlepoint.metric.uncertainty import FEWEST, generations, uncertainty
+from saddlepoint.record.discretion import discreet
 from saddlepoint.record.provenance import now
 from saddlepoint.record.run import Run, write
 from saddlepoint.record.snapshot import every
@@ -68,7 +69,7 @@ class Source(NamedTuple):
 
     def batches(self, evaluator: Evaluator, n: int) -> Iterator[Any]:
         """n samples from the start of the evaluation stream, `batch` at a time."""
-        sample = sampler(self.game, self.average, self.batch_norm)
+        sample = Sampler(self.game, self.average, self.batch_norm)
         return (sample(min(evaluator.batch, n - done)) for done in range(0, n, evaluator.batch))
 
 
@@ -298,7 +299,7 @@ def _moments(
             "evaluated": now(),
             "at": moment,
             "images": game.images,
-            "overrides": list(overrides),
+            "overrides": discreet(list(overrides)),
             "scores": {key: score.to_dict() for key, score in own.items()},
         }
         if measuring.care is not None:

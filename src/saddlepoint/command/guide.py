@@ -41,6 +41,18 @@ saddlepoint why a=outputs/<one>/seed0 b=outputs/<other>/seed0""",
 saddlepoint reproduce baseline=historical_averaging
 saddlepoint reproduce baseline=ring_modes tier=smoke
 saddlepoint reproduce baseline=salimans2016_mnist_100_labels tier=short data.root=/elsewhere launcher.processes=2""",
+    "sweep": """\
+saddlepoint sweep sweep=digits
+saddlepoint sweep sweep=digits trials=60 workers=2         more trials of the same study, two at a time
+saddlepoint sweep sweep=digits name=mine sampler=random pruner=none images=40_000   another study, other words""",
+    "export": """\
+saddlepoint export run=outputs/<name>/seed0 licence=apache-2.0
+saddlepoint export run=outputs/<name>/seed0 at=best 'formats=[onnx]' to=for_the_web
+saddlepoint export run=outputs/<name>/seed0 hub=<user>/<name>                      for those who have logged in""",
+    "import": """\
+saddlepoint import from=their/generator.safetensors name=theirs data=digits        described by their/generator.yaml
+saddlepoint import from=samples.npz name=theirs seed=1 data=mnist protocol=<name>  samples alone
+saddlepoint compare runs=[outputs/theirs,outputs/<name>]                           beside our own""",
     "doctor": """\
 saddlepoint doctor
 saddlepoint doctor data=mnist""",

@@ -1,30 +1,44 @@
-"""python -m saddlepoint.command.job <config.yaml>: one of many runs, from a config that was composed before."""
+"""python -m saddlepoint.command.job <config.yaml> [allow_target=[...]]: a run of a config composed before."""
 
 from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
-from saddlepoint.command import told
+from saddlepoint.command import permission, stored, told
 from saddlepoint.command.compose import register_resolvers
+from saddlepoint.record.run import Run, write
 
 
-def frozen(path: str) -> int:
-    """Train the run of a frozen config; the exit code, as of `saddlepoint train`."""
+def process(run: Run, config: DictConfig) -> list[str]:
+    """What to start for a process that trains `config`, which is frozen beside the folder of its run."""
+    file = run.folder.with_name(f".{run.folder.name}.yaml")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write(file, stored.text(config))
+    return [sys.executable, "-m", "saddlepoint.command.job", str(file), *permission.words(config)]
+
+
+def frozen(path: str, words: Sequence[str] = ()) -> int:
+    """Train the run of a frozen config; the exit code, as of `saddlepoint train`.  Raises Mistake.
+
+    What the file says of `allow_target` is not heard; what `words` say is.
+    """
+    from saddlepoint.command.compose import parsed
     from saddlepoint.command.train import train
 
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # for a researcher's own pieces
     register_resolvers()
-    config = OmegaConf.load(Path(path))
-    assert isinstance(config, DictConfig)
+    config = stored.read(path)
+    for word in words:
+        permission.grant(config, parsed(word))
     OmegaConf.set_struct(config, True)
     train(config)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(told(lambda: frozen(sys.argv[1])))
+    sys.exit(told(lambda: frozen(sys.argv[1], sys.argv[2:])))

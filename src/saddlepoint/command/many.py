@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -23,14 +22,16 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
+from saddlepoint.command import permission, stored
 from saddlepoint.command.catalogue import did_you_mean
 from saddlepoint.command.check import check, instantiate
 from saddlepoint.command.compose import compose
 from saddlepoint.command.identity import identity
+from saddlepoint.command.job import process
 from saddlepoint.command.pool import Board
 from saddlepoint.error import Mistake
 from saddlepoint.launcher.job import DONE, FINISHED, Job
-from saddlepoint.record.run import Run, write
+from saddlepoint.record.run import Run
 
 ENOUGH = 10_000  # runs: more than that is a mistyped range
 PLAIN = re.compile(r"[\w@/.+%-]+")  # a word that needs no quotes
@@ -149,27 +150,29 @@ def _written(many: Mapping[Any, Any]) -> list[Factor]:
     found = []
     for name, levels in many.items():
         if isinstance(levels, Mapping) and all(isinstance(words, list) for words in levels.values()):
-            bundles = tuple(Level(_said(level), tuple(map(str, words))) for level, words in levels.items())
+            said = ((level_name(level), permission.of_file(words, f"many.{name}")) for level, words in levels.items())
+            bundles = tuple(Level(level, tuple(words)) for level, words in said)
             found.append(Factor(str(name), bundles, named=True))
         elif isinstance(levels, list) and levels:
-            values = [_typed(value) for value in levels]
+            values = [typed(value) for value in levels]
+            permission.of_file([name], "many")
             found.append(Factor(str(name), tuple(Level(value, (f"{name}={value}",)) for value in values)))
         else:
             raise Mistake(f"many.{name}: it is a list of values, or name: {{level: [words]}}")
     return found
 
 
-def _said(level: Any) -> str:
+def level_name(level: Any) -> str:
     """The name of a level; on and off, which yaml takes for true and false, as they were written."""
     return {True: "on", False: "off"}[level] if isinstance(level, bool) else str(level)
 
 
-def _typed(value: Any) -> str:
+def typed(value: Any) -> str:
     """A value as one types it on the command line: read there, it is the same value, of the same type."""
     if isinstance(value, Mapping):
-        return f"{{{','.join(f'{key}:{_typed(part)}' for key, part in value.items())}}}"
+        return f"{{{','.join(f'{key}:{typed(part)}' for key, part in value.items())}}}"
     if isinstance(value, list):
-        return f"[{','.join(map(_typed, value))}]"
+        return f"[{','.join(map(typed, value))}]"
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, str) and value[:1] not in tuple("[{") and not PLAIN.fullmatch(value):
@@ -249,7 +252,7 @@ def _refuse_doubles(found: Sequence[tuple[str, DictConfig]]) -> None:
 def launched(configs: Sequence[tuple[str, DictConfig]], console: Console) -> list[Job]:
     """Train what is not finished, as the first config's launcher says; every job, in the order given."""
     launcher = instantiate(configs[0][1].launcher, "launcher")
-    jobs = [_job(label, config) for label, config in configs]
+    jobs = [job_of(label, config) for label, config in configs]
     board = Board(jobs, console, getattr(launcher, "processes", 1))
     try:
         with board:
@@ -259,21 +262,18 @@ def launched(configs: Sequence[tuple[str, DictConfig]], console: Console) -> lis
     return jobs
 
 
-def _job(label: str, config: DictConfig) -> Job:
+def job_of(label: str, config: DictConfig) -> Job:
     """The job of one config; its frozen config and its log lie beside the run's folder."""
     run = Run(_folder(config))
-    frozen, log = (run.folder.with_name(f".{run.folder.name}.{kind}") for kind in ("yaml", "log"))
-    frozen.parent.mkdir(parents=True, exist_ok=True)
-    write(frozen, OmegaConf.to_yaml(config))
-    job = Job(label, [sys.executable, "-m", "saddlepoint.command.job", str(frozen)], run.folder, log, config.images)
-    if not config.overwrite and _finished(run, config):
+    job = Job(label, process(run, config), run.folder, run.folder.with_name(f".{run.folder.name}.log"), config.images)
+    if not config.overwrite and finished(run, config):
         job.state = DONE
     return job
 
 
-def _finished(run: Run, config: DictConfig) -> bool:
+def finished(run: Run, config: DictConfig) -> bool:
     """Whether the folder holds this very run, finished at as many images."""
     if not run.config.exists() or run.summary.get("status") != "finished":
         return False
-    old = OmegaConf.load(run.config)
-    return isinstance(old, DictConfig) and old.images == config.images and identity(old) == identity(config)
+    old = stored.read(run.config)
+    return old.images == config.images and identity(old) == identity(config)

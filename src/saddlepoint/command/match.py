@@ -12,7 +12,7 @@ from saddlepoint.record.essence import leaves, same
 from saddlepoint.record.run import Run, read_json
 
 # where a run lies and works, and who watches: a word on these changes neither what is trained nor what is measured
-ELSEWHERE = ("device", "devices", "cache", "threads", "launcher", "logger")
+ELSEWHERE = ("device", "devices", "cache", "threads", "launcher", "logger", "allow_target")
 DATA_ELSEWHERE = ("root", "memory", "workers")
 _APART = {*ELSEWHERE, "name", "outputs", "overwrite", "many", "resume", "shared"}
 _APART |= {f"choice.{group}" for group in ELSEWHERE} | {f"data.{key}" for key in DATA_ELSEWHERE}

@@ -46,6 +46,7 @@ from saddlepoint.metric.memorisation import (
     neighbours,
 )
 from saddlepoint.pixel import to_float
+from saddlepoint.record.discretion import discreet
 from saddlepoint.record.provenance import now
 from saddlepoint.record.run import Run, unwritable
 from saddlepoint.stream import Stream
@@ -133,7 +134,7 @@ def memorisation(
         "measured": now(),
         "at": words.at,
         "images": game.images if game else None,
-        "overrides": list(overrides),
+        "overrides": discreet(list(overrides)),
         "n": len(split),
         "n_train": len(sets.train.features),
         "n_held_out": len(sets.held.features),

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, open_dict
 from rich.console import Console
 
 from saddlepoint.command import baseline as baselines
-from saddlepoint.command import catalogue, many
+from saddlepoint.command import catalogue, many, permission
 from saddlepoint.command.baseline import Baseline, planned
 from saddlepoint.command.check import check
 from saddlepoint.command.compose import compose
@@ -30,6 +30,7 @@ from saddlepoint.command.match import DATA_ELSEWHERE, ELSEWHERE, mismatches
 from saddlepoint.command.terminal import speaker
 from saddlepoint.error import Mistake
 from saddlepoint.record import certificate, provenance
+from saddlepoint.record.discretion import discreet
 from saddlepoint.record.repository import COMMITTED, OUTSIDE, Standing, standing, unchanged
 from saddlepoint.record.run import Run
 
@@ -163,7 +164,8 @@ def configs_of(
 def _config(baseline: Baseline, arm: str, rest: Sequence[str], folder: Path, config_dir: str | None) -> DictConfig:
     """The config of an arm, its seed left to say."""
     try:
-        config = compose([*baseline.words, *baseline.arms[arm], *rest], config_dir)
+        written = permission.of_file([*baseline.words, *baseline.arms[arm]], str(baseline.path))
+        config = compose([*written, *rest], config_dir)
         check(config)
     except Mistake as mistake:
         raise Mistake(f"baseline {baseline.name}, arm {arm}: {mistake}") from None
@@ -240,7 +242,7 @@ def _content(
         "data": {f"{d.get('name')} {split}": sha for d in described for split, sha in d.get("sha256", {}).items()},
         "environments": [place for i, place in enumerate(environments) if place not in environments[:i]],
         "hours": {"spent": sum(o.seconds for o in outcomes) / 3600, "expected_of_one": baseline.hours},
-        "argv": [provenance.shortened(argument) for argument in sys.argv],
+        "argv": discreet(sys.argv),
         "started": begun,
         "ended": provenance.now(),
     }

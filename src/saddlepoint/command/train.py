@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import resource
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,19 +18,28 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from saddlepoint import ranks
 from saddlepoint.callback.evaluation import Evaluation, row, scores
 from saddlepoint.callback.finite import Diverged
+from saddlepoint.callback.halt import Halt, Halted
+from saddlepoint.callback.health import Stopped
 from saddlepoint.callback.horizon import Horizon
+from saddlepoint.command import SUPERVISOR, stored
 from saddlepoint.command.build import Experiment, build, callbacks_of, config_of, device_of, fill, restore
 from saddlepoint.command.check import cautions, check, instantiate, terms
 from saddlepoint.command.identity import differences, identity
+from saddlepoint.command.job import process
+from saddlepoint.command.place import place, taken, wanted
 from saddlepoint.command.terminal import Meter, scores_of, speaker
 from saddlepoint.error import Mistake
+from saddlepoint.game.strategy import Ranks
+from saddlepoint.launcher import ranks as launcher
 from saddlepoint.metric.contract import Score
-from saddlepoint.record.checkpoint import AtomicCheckpointIO, duplicate, newest
+from saddlepoint.record.checkpoint import AtomicCheckpointIO, duplicate, newest, set_aside
+from saddlepoint.record.discretion import discreet
 from saddlepoint.record.journal import Journal
 from saddlepoint.record.provenance import now, provenance
-from saddlepoint.record.run import Run, write
+from saddlepoint.record.run import Run
 
 Anchors = dict[str, dict[str, Score]]
 
@@ -45,19 +56,64 @@ def train(config: DictConfig, console: Console | None = None) -> Run:
     The same config again: a finished run is left as it is, an unfinished one goes on from its checkpoint, one that asks
     for more images goes on to them. Raises Mistake where a person has to decide something.
     """
-    console = console or Console(stderr=True)
-    say = speaker(console)
-    run = Run(Path(config.outputs) / config.name / f"seed{config.seed}")
     check(config)
-    with run.lock():
-        start = _start(run, config, say)
-        if start == "finished":
-            console.print(scores_of(run) or "")
-            return run
-        for line in (*terms(config), *cautions(config)):
-            say(line)
-        experiment = build(config, say, Meter(console))
-        _play(run, experiment, start, console, say)
+    here = place()
+    if here.of == 1 and wanted(config) > 1:
+        return _ranks(config, console or Console(stderr=True))
+    taken(config, here)
+    console = console or Console(stderr=True, quiet=here.number > 0)
+    say = speaker(console)
+    run = Run(_folder(config), writes=here.number == 0)
+    try:
+        with run.lock(), Halt(int(os.environ[SUPERVISOR]) if SUPERVISOR in os.environ else None) as halt:
+            start = _agreed(run, config, say)
+            run.sweep()
+            if start == "finished":
+                console.print(scores_of(run) or "")
+                return run
+            for line in (*terms(config), *cautions(config)):
+                say(line)
+            experiment = build(config, say, Meter(console))
+            if config.compile:
+                experiment.game.compile_players("inductor" if config.compile is True else str(config.compile))
+            _play(run, experiment, start, halt, console, say)
+    except RuntimeError as error:
+        if not ranks.lost(error):
+            raise
+        raise Mistake("another rank is gone; what it said last tells why") from None
+    finally:
+        ranks.leave()
+    return run
+
+
+def _folder(config: DictConfig) -> Path:
+    return Path(config.outputs) / config.name / f"seed{config.seed}"
+
+
+def _agreed(run: Run, config: DictConfig, say: Callable[[str], None]) -> str:
+    """What rank 0 finds of the folder, which it may then change; every rank goes by it."""
+    return ranks.of_first(_start(run, config, say) if run.writes else None)
+
+
+def _ranks(config: DictConfig, console: Console) -> Run:
+    """Train on several devices of this machine, a process each, and look after them; the run.
+
+    Raises Mistake where they fail, Halted where they were told to end.
+    """
+    if config.nodes > 1:
+        raise Mistake(
+            f"nodes={config.nodes}: each machine's processes are started by torchrun or SLURM (docs/scaling.md), "
+            "with this same command"
+        )
+    say = speaker(console)
+    run = Run(_folder(config))
+    code = launcher.run(process(run, config), config.devices, SUPERVISOR, say)
+    if code in launcher.HALTED:
+        raise Halted(signal.SIGINT if code == 130 else signal.SIGTERM)
+    if code:
+        if run.summary.get("status") == "running" and not run.in_use:  # rank 0 had no time to say so itself
+            run.update_summary(status="failed", exit=code, error="a rank was lost")
+        raise Mistake(f"the run ended with exit code {code}. The same command goes on from its last checkpoint")
     return run
 
 
@@ -100,38 +156,45 @@ def _leans_on_images(config: DictConfig) -> str | None:
     return walk(OmegaConf.to_container(config), "")
 
 
-def _play(run: Run, experiment: Experiment, start: str, console: Console, say: Callable[[str], None]) -> None:
+def _play(
+    run: Run, experiment: Experiment, start: str, halt: Halt, console: Console, say: Callable[[str], None]
+) -> None:
     """Train from `start` to the end and write everything down, whatever the end is."""
     config, game, data, evaluator = experiment.config, experiment.game, experiment.data, experiment.evaluator
     found = newest(run.checkpoints, say) if start == "resume" else None
     reached = found[1]["saddlepoint"]["images"] if found else 0
-    tracker = instantiate(config.logger, "logger")
+    tracker = instantiate(config.logger, "logger") if run.writes else None
     at_hand = {
         "run": run, "evaluator": evaluator, "selector": experiment.selector, "average": config.evaluation.average,
         "batch_norm": config.evaluation.get("batch_norm", "running"), "console": console,
     }  # fmt: skip
-    callbacks = [Horizon(config.images), *callbacks_of(config, **at_hand)]
+    callbacks = [Horizon(config.images), halt, *callbacks_of(config, **at_hand)]
     trainer = trainer_of(config, callbacks)
     anchors = evaluator.anchors(data) if evaluator else {}
     if found:
         fill(game, found[1], found[0])
-    if start == "overwrite":
+    if start == "overwrite" and run.writes:
         say(f"the old run now lies in {run.move_aside()}")
+    if found and run.writes:
+        set_aside(found[0], say)
     told = _begin(run, experiment, anchors, reached if found else None)
     say(f"run: {run.folder}" + (f", going on at {reached:,} images" if found else ""))
     journal = Journal(run)
-    tracker.start(run, told, say)
+    if tracker is not None:
+        tracker.start(run, told, say)
     evaluation = next((c for c in callbacks if isinstance(c, Evaluation)), None)
-    trainer.loggers = [journal, tracker]
+    loggers = trainer.loggers = [journal, tracker] if tracker is not None else []
     status, error = "failed", None
     try:
         if reached < config.images:
             trainer.fit(game, datamodule=data, ckpt_path=str(found[0]) if found else None, weights_only=True)
+            if halt.agreed:
+                raise Halted(halt.agreed)
         elif found:
             restore(game, run, found[0].stem)
             if evaluation is not None and (state := found[1]["callbacks"].get(evaluation.state_key)):
                 evaluation.load_state_dict(state)
-        final = _final(run, experiment, evaluation, [journal, tracker])
+        final = _final(run, experiment, evaluation, loggers)
         for observer in callbacks:
             if (own := getattr(observer, "final", None)) is not None:
                 final |= own(game, data)
@@ -140,17 +203,24 @@ def _play(run: Run, experiment: Experiment, start: str, console: Console, say: C
     except Diverged as mistake:
         status, error = "diverged", str(mistake)
         raise
-    except (KeyboardInterrupt, SystemExit):
-        status, error = "interrupted", "stopped by a person or a signal"
+    except Stopped as mistake:
+        status, error = "stopped", str(mistake)
+        raise
+    except (KeyboardInterrupt, SystemExit) as stop:
+        told_to = stop if isinstance(stop, Halted) else Halted(halt.told or signal.SIGINT)
+        status, error = "interrupted", f"stopped by {signal.Signals(told_to.number).name}"
         say("stopped; the same command goes on from the last checkpoint, or begins again where there is none")
-        raise KeyboardInterrupt from None
+        raise told_to from None
     except BaseException as failure:
-        error = str(failure) or type(failure).__name__
+        error = discreet(str(failure)) or type(failure).__name__
         raise
     finally:
-        where = tracker.whereabouts
-        summary = _close(run, game, evaluation, journal, reached, status, error)
-        tracker.close(summary, run.checkpoints / "last.ckpt", failed=status != "finished")
+        where = tracker.whereabouts if tracker is not None else ""
+        summary = _close(run, game, evaluation, journal, halt, status, error)
+        if tracker is not None:
+            tracker.close(summary, run.checkpoints / "last.ckpt", failed=status != "finished")
+    if not run.writes:
+        return
     console.print(scores_of(run) or "")
     say(f"samples, checkpoints, metrics.jsonl and summary.json: {run.folder}")
     say(where)
@@ -162,28 +232,36 @@ def _begin(run: Run, experiment: Experiment, anchors: Anchors, reached: int | No
     Returns what W&B is told: the config, resolved, and the provenance.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
-    write(run.config, OmegaConf.to_yaml(experiment.config))
+    run.write("config.yaml", stored.text(experiment.config))
     record = _provenance(run, experiment)
-    write(run.folder / "provenance.json", json.dumps(record, indent=2) + "\n")
+    run.write("provenance.json", json.dumps(record, indent=2) + "\n")
     run.rewind(-1 if reached is None else reached)
     run.update_summary(status="running", exit=None, anchors=_plain(anchors), images=reached or 0, final={})
     plain: Any = OmegaConf.to_container(experiment.config, resolve=True)
-    return {**plain, "provenance": record}
+    return discreet({**plain, "provenance": record})
 
 
 def trainer_of(config: DictConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
     """Lightning, with nothing switched on that counts optimizer steps, writes files or talks."""
+    settings: Any = OmegaConf.to_container(config.trainer, resolve=True)
+    kind, here = device_of(config).type, place()
     if (precision := str(config.trainer.precision)).endswith("-true") and precision != "32-true":
         raise Mistake(f"trainer.precision={precision}: latents and data are float32; try bf16-mixed, or 32-true")
+    if precision == "16-mixed" and kind == "cpu":  # Lightning would take bf16 without a word
+        raise Mistake("trainer.precision=16-mixed is for GPUs; on a CPU there is bf16-mixed")
+    if settings.get("sync_batchnorm") is None:
+        settings["sync_batchnorm"] = kind == "cuda" and here.of > 1
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")
     return pl.Trainer(
-        accelerator=device_of(config).type,
-        devices=1,
+        accelerator=kind,
+        devices=config.devices,
+        num_nodes=config.nodes,
+        strategy=Ranks() if here.of > 1 else "auto",
         logger=False,  # the loggers are handed over when the run folder is there
         callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), here.environment],
         max_epochs=-1,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -191,7 +269,7 @@ def trainer_of(config: DictConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         default_root_dir=config.outputs,
-        **OmegaConf.to_container(config.trainer, resolve=True),  # pyright: ignore[reportCallIssue]
+        **settings,
     )
 
 
@@ -212,7 +290,7 @@ def _final(run: Run, experiment: Experiment, evaluation: Evaluation | None, logg
     else:
         if evaluation.measured_at != game.images:
             logged = evaluation.measure(game, data)
-            if evaluation.best_at == game.images:
+            if evaluation.best_at == game.images and run.writes:
                 duplicate(run.checkpoints / "last.ckpt", run.checkpoints / "best.ckpt")
         final = evaluation.latest
     if experiment.second is not None:
@@ -223,24 +301,23 @@ def _final(run: Run, experiment: Experiment, evaluation: Evaluation | None, logg
     return final
 
 
-def _close(run: Run, game: Any, evaluation: Evaluation | None, journal: Journal, reached: int, status: str,
+def _close(run: Run, game: Any, evaluation: Evaluation | None, journal: Journal, halt: Halt, status: str,
            error: str | None) -> dict[str, Any]:  # fmt: skip
     """Write how the run ended into summary.json and provenance.json; returns what W&B is told."""
-    exits = {"finished": 0, "interrupted": 130}
+    exits = {"finished": 0, "interrupted": Halted(halt.agreed or halt.told or signal.SIGINT).exit}
     best = _best(run, evaluation) if evaluation else {}
     chosen = evaluation.best.to_dict() | {"images": evaluation.best_at} if evaluation and evaluation.best else None
     speeds = [row["images_per_second"] for row in run.rows() if "images_per_second" in row]
     try:
+        # the summary last: what says that a run has finished is the end of all writing
+        record = json.loads((run.folder / "provenance.json").read_text())
+        ended = {**record, "ended": now(), "exit": exits.get(status, 1)}
+        run.write("provenance.json", json.dumps(ended, indent=2) + "\n")
         run.update_summary(
             status=status, exit=exits.get(status, 1), error=error, images=game.images, rounds=game.rounds, best=best,
             chosen_by=chosen, seconds=round(journal.seconds, 1), peak_memory_mib=_peak_memory(),
             images_per_second=sorted(speeds)[len(speeds) // 2] if speeds else None,
         )  # fmt: skip
-        record = json.loads((run.folder / "provenance.json").read_text())
-        write(
-            run.folder / "provenance.json",
-            json.dumps({**record, "ended": now(), "exit": exits.get(status, 1)}, indent=2) + "\n",
-        )
     except Mistake as mistake:  # a full disk must not hide the first error
         print(f"saddlepoint: {mistake}", file=sys.stderr)
     final = run.summary.get("final", {})

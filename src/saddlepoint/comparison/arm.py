@@ -29,7 +29,7 @@ class Entry:
     area: float | None = None  # mean of the score over images, by the trapezium rule: the area under its curve
     curve: tuple[tuple[int, float], ...] = ()  # (images, score) along the run
     noise: float | None = None  # standard deviation over fresh generations of the one generator, where it was measured
-    images: int = 0
+    images: int | None = 0  # None: trained elsewhere, nobody knows how long
     seconds: float = 0.0
     accelerator_hours: float = 0.0  # 0 on a CPU
     peak_memory_mib: float | None = None

@@ -94,7 +94,7 @@ def entry(record: Record, primary: Primary, others: Sequence[str], reach: Reach 
         area=_area(curve) if record.status == FINISHED else None,
         curve=curve,
         noise=_noise(record, primary.key),
-        images=int(summary.get("images") or 0),
+        images=None if record.imported else int(summary.get("images") or 0),
         seconds=float(summary.get("seconds") or (rows[-1].get("seconds", 0.0) if rows else 0.0)),
         accelerator_hours=_accelerator_hours(record),
         peak_memory_mib=_finite(summary.get("peak_memory_mib")),

@@ -30,8 +30,11 @@ class Group:
 def varying(records: Sequence[Record]) -> list[str]:
     """The keys that tell these runs apart: the choices that differ, then what differs where all choices are equal.
 
-    A choice that follows from a bundle of `train -m` is part of that bundle, and is no key of its own.
+    A choice that follows from a bundle of `train -m` is part of that bundle, and is no key of its own.  Imports, of
+    whose training nothing is known, are told apart by their names.
     """
+    if any(record.imported for record in records):
+        return [*varying([record for record in records if not record.imported]), "imported"]
     chosen = [key for key in _choices(records) if _differs([setting(record, key) for record in records])]
     bundles = [key for key in chosen if all(_is_bundle(record, key) for record in records)]
     chosen = [key for key in chosen if key in bundles or not _follows(records, key, bundles)]
@@ -56,8 +59,12 @@ def _follows(records: Sequence[Record], key: str, bundles: Sequence[str]) -> boo
 
 
 def beside(records: Sequence[Record], by: Sequence[str]) -> list[str]:
-    """The dotted keys in which the trainings differ though nobody named them, nor a choice that holds them."""
-    return [key for key in differing(records) if not any(_covers(place, key) for place in by)]
+    """The dotted keys in which the trainings differ though nobody named them, nor a choice that holds them.
+
+    Of imports nothing is known, so they differ in everything and are left out.
+    """
+    trained = [record for record in records if not record.imported]
+    return [key for key in differing(trained) if not any(_covers(place, key) for place in by)]
 
 
 def differing(records: Sequence[Record]) -> list[str]:

@@ -51,8 +51,13 @@ class Record:
     status: str  # finished, diverged, failed, interrupted, or RUNNING, KILLED, SILENT
 
     @property
+    def imported(self) -> bool:
+        """Whether it was trained elsewhere and only measured here."""
+        return "imported" in self.config.whole
+
+    @property
     def goal(self) -> int | None:
-        """The images that it was to see."""
+        """The images that it was to see; None of an import."""
         return self.config.whole.get("images")
 
     @cached_property

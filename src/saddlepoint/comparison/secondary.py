@@ -96,9 +96,12 @@ def compute(comparison: Comparison) -> Sheet:
     arms = comparison.arms
     columns = {
         "arm": [Cell(arm.name) for arm in arms],
-        "images": [number(_middle([one.images for one in arm.entries]), 12) for arm in arms],
+        "images": [number(_middle([one.images for one in arm.entries if one.images is not None]), 12) for arm in arms],
         "seconds": [number(_middle([one.seconds for one in arm.entries])) for arm in arms],
-        "images/s": [number(_middle([one.images / one.seconds for one in arm.entries if one.seconds])) for arm in arms],
+        "images/s": [
+            number(_middle([one.images / one.seconds for one in arm.entries if one.images and one.seconds]))
+            for arm in arms
+        ],
         "accelerator hours": [number(sum(one.accelerator_hours for one in arm.entries)) for arm in arms],
         "peak memory, MiB": [number(_most(arm)) for arm in arms],
     }

@@ -20,6 +20,7 @@ from saddlepoint.comparison.report import html
 from saddlepoint.comparison.secondary import differences, runs, secondary
 from saddlepoint.comparison.sheet import Picture, Report
 from saddlepoint.comparison.table import Line, factorial, numbers, primary_sheet
+from saddlepoint.record.discretion import discreet
 
 DRAWN = 24  # arms in a drawing: more of them hide each other, and take minutes
 
@@ -92,7 +93,7 @@ def _details(comparison: Comparison, asked: Mapping[str, Any]) -> dict[str, Any]
     """The contract to the last field, what was asked, whose code made the runs."""
     return {
         "contract": comparison.primary.contract.to_dict(),
-        "asked": dict(asked),
-        "command": " ".join(["saddlepoint", *sys.argv[1:]]),
+        "asked": discreet(asked),
+        "command": discreet(" ".join(["saddlepoint", *sys.argv[1:]])),
         "commits": commits(comparison),
     }

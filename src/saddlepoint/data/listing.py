@@ -8,6 +8,7 @@ left out.
 
 import json
 import os
+import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -105,7 +106,7 @@ def _files(place: Path) -> Iterator[str]:
     elif place.is_file():
         try:
             with zipfile.ZipFile(place) as archive:
-                names = iter(dict.fromkeys(archive.namelist()))
+                names = iter(dict.fromkeys(one.filename for one in archive.infolist() if not _link(one, place)))
         except (zipfile.BadZipFile, OSError) as fault:
             raise Mistake(f"{place} is neither a folder nor a readable zip ({fault}).") from fault
     else:
@@ -118,6 +119,13 @@ def _files(place: Path) -> Iterator[str]:
             raise Mistake(f"{place}: the member {name!r} points outside the zip. Pack it anew.")
         if not any(part.startswith(".") or part == "__MACOSX" for part in path.parts):
             yield name
+
+
+def _link(member: zipfile.ZipInfo, place: Path) -> bool:
+    """False; raises Mistake for a member that is a link, to wherever."""
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise Mistake(f"{place}: the member {member.filename!r} is a link. Pack it anew, with the files themselves.")
+    return False
 
 
 def _walk(place: Path) -> Iterator[str]:

@@ -11,6 +11,7 @@ classes in each: they are put into the order of their contents' sha256.  Others 
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saddlepoint import archive
 from saddlepoint.data.data import Split
 from saddlepoint.data.image_folder import Files, ImageFolder
 from saddlepoint.data.picture import mode
@@ -102,10 +104,9 @@ def _treatment(kind: str, channels: int) -> list[str]:
 
 def _array(place: Path, shape: tuple[int, ...]) -> Split:
     try:
-        with np.load(place, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise Mistake(f"{place} cannot be read as an npz of plain arrays: {error}.") from None
+        arrays = archive.arrays(place)
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise Mistake(f"{place} cannot be read as an npz of plain arrays: {str(error).splitlines()[0]}.") from None
     labels = next((arrays.pop(name) for name in LABELS if name in arrays and arrays[name].ndim == 1), None)
     if len(arrays) != 1:
         raise Mistake(f"{place} holds {', '.join(arrays) or 'nothing'}: one array of samples is needed, arr_0 for one.")

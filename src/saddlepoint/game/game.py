@@ -6,7 +6,7 @@ Goodfellow et al. 2014 (arXiv:1406.2661), algorithm 1, with its inner loop turne
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
@@ -16,14 +16,18 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from saddlepoint import ranks
 from saddlepoint.error import Mistake
 from saddlepoint.game.player import SIDES, Player
 from saddlepoint.prior.prior import Prior
-from saddlepoint.stream import Stream, global_state, set_global_state
-from saddlepoint.turn import Batch, Sample, Turn
+from saddlepoint.stream import Stream, global_state, seed_of, set_global_state
+from saddlepoint.turn import Batch, Sample, Turn, steep
 
 Named = dict[str, Tensor]
-FORMAT = 1  # of what a checkpoint holds beside Lightning's own
+BatchNorm = nn.modules.batchnorm._BatchNorm
+FORMAT = (
+    2  # of what a checkpoint holds beside Lightning's own; 1: the global generators of one process, not of each rank
+)
 STARTING = 500  # samples that layers which start from data are shown, as in the code of Salimans et al. 2016
 
 
@@ -47,6 +51,7 @@ class Game(LightningModule):
         self.reported: dict[str, float] = {}
         self._seats: dict[str, tuple[Any, list[Tensor]]] = {}  # per player: Lightning's optimizer, what it moves
         self._resumed: dict[str, Any] | None = None
+        self._compiled: dict[str, Callable[..., Any]] = {}
         self._refer()
         self._refuse_parts()
 
@@ -61,6 +66,19 @@ class Game(LightningModule):
                 raise ValueError(
                     f"{what} looks at a batch as a whole: game.players.{name}.accumulate={parts} would change it; set 1"
                 )
+
+    def _refuse_ranks(self) -> None:
+        """Raise Mistake where something looks at a batch as a whole and knows of one rank's alone."""
+        for name in self.players:
+            player = self.player(name)
+            pieces = [*player.terms.values(), *player.network.modules()]
+            for piece in pieces:
+                if getattr(piece, "coupled", False) and not getattr(piece, "over_ranks", False):
+                    raise Mistake(
+                        f"{name}: {type(piece).__name__} looks at a batch as a whole, and each of {ranks.world()} "
+                        "ranks sees a slice. Train on one device, or take its statistics over all ranks "
+                        "(saddlepoint.ranks) and say over_ranks = True"
+                    )
 
     def _refer(self) -> None:
         """Give layers of the generator that refer to latents (virtual batch norm) some of a stream of their own.
@@ -116,12 +134,28 @@ class Game(LightningModule):
                 seen = {side: getattr(turn, side).logits.detach() for side in SIDES if getattr(turn, side).seen}
                 earlier = self.observed.get(name, ({}, {}))[0]  # a lazy term is reported as it was when last due
                 self.observed[name] = {**earlier, **{term: loss.detach() for term, loss in losses.items()}}, seen
+        self._share(names)
+
+    def _share(self, names: Sequence[str]) -> None:
+        """Take the mean over ranks of what the named players are to descend, and of what batch norm has seen.
+
+        One message per step, whatever the number of backward passes behind it. Statistics that are shared each time
+        follow the mean of the ranks' batches, and never have to be mended before they are looked at or saved.
+        """
+        if ranks.world() > 1:
+            gradients = [p.grad for name in names for p in self.parameters_of(name) if p.grad is not None]
+            ranks.average_([*gradients, *self._seen_by_batch_norm()])
+
+    def _seen_by_batch_norm(self) -> list[Tensor]:
+        """The running means and variances of the players' own networks."""
+        layers = [m for name in self.players for m in self.player(name).network.modules() if isinstance(m, BatchNorm)]
+        return [seen for layer in layers for seen in (layer.running_mean, layer.running_var) if seen is not None]
 
     def turn(self, batch: Batch, latent: Mapping[str, Tensor], players: Sequence[Player]) -> Turn:
         """What `players` see: fakes keep their path to the generator's weights only where it moves itself."""
         generating = self.generator in players
         slope_at = {side for p in players for term in p.due(self.rounds // p.every).values() for side in term.slope_at}
-        generator, discriminator = self.generator.network, self.discriminator.network
+        generator, discriminator = self.as_played("generator"), self.as_played("discriminator")
         y = batch.y if batch.y is None or players[0].multiple == 1 else batch.y.repeat(players[0].multiple)
         with torch.set_grad_enabled(generating):
             fake = generator(latent, y)
@@ -140,6 +174,21 @@ class Game(LightningModule):
             discriminator=discriminator,
             images=self.images,
         )
+
+    def compile_players(self, backend: str = "inductor") -> None:
+        """Have torch.compile look after the passes of training: all of G's, and D's where no slope is asked for.
+
+        A compiled function has a derivative, and no derivative of that (torch 2.15), which R1 and its kin need.
+        """
+        self._compiled = {name: torch.compile(self.player(name).network, backend=backend) for name in self.players}
+
+    def as_played(self, name: str) -> Callable[..., Any]:
+        """A player's network as a turn asks it."""
+        plain = self.player(name).network
+        if name not in self._compiled:
+            return plain
+        compiled = self._compiled[name]
+        return compiled if name == "generator" else lambda x, y=None: (plain if steep(x) else compiled)(x, y)
 
     def step(self, name: str, batch: Batch) -> None:
         """Move one player along its gradients; its average follows."""
@@ -209,7 +258,8 @@ class Game(LightningModule):
     def report(self) -> dict[str, float]:
         """What each player's last turn showed: its losses, D's mean logit and probability per side, gradient norms.
 
-        Norms are those before clipping. The keys are the cells of the table: discriminator/r1, generator/adversarial.
+        Means over ranks, so every rank has to ask. Norms are those before clipping. The keys are the cells of the
+        table: discriminator/r1, generator/adversarial.
         """
         report: dict[str, Tensor] = {}
         for name, (losses, logits) in self.observed.items():
@@ -217,7 +267,9 @@ class Game(LightningModule):
             report |= {f"{name}/logit_{side}": value.mean() for side, value in logits.items()}
             report |= {f"{name}/probability_{side}": value.sigmoid().mean() for side, value in logits.items()}
             report[f"{name}/gradient_norm"] = self.gradient_norm(name)
-        self.reported |= {key: value.item() for key, value in report.items()}
+        if report:
+            of_all = ranks.mean(torch.stack([value.double() for value in report.values()])).tolist()
+            self.reported |= dict(zip(report, of_all, strict=True))
         return dict(self.reported)  # of who has not moved since a resume, what the checkpoint says
 
     def gradient_norm(self, name: str) -> Tensor:
@@ -230,6 +282,8 @@ class Game(LightningModule):
         return [self.player(name).optimizer() for name in self.players]
 
     def on_fit_start(self) -> None:
+        if ranks.world() > 1:
+            self._refuse_ranks()
         for stream in self.streams.values():
             stream.rank, stream.world, stream.device = self.global_rank, self.trainer.world_size, self.device
 
@@ -259,7 +313,9 @@ class Game(LightningModule):
         """The first reals that training will show."""
         batches: list[Batch] = []
         for batch in cast("Any", self.trainer.train_dataloader):
-            batches.append(batch.to(self.device))
+            batch = batch.to(self.device)
+            whole = None if batch.y is None else ranks.gathered(batch.y)
+            batches.append(Batch(ranks.gathered(batch.x), whole))
             if sum(map(len, batches)) >= STARTING:
                 break
         y = [batch.y for batch in batches if batch.y is not None]
@@ -271,8 +327,14 @@ class Game(LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         if self._resumed is not None:  # here, because whatever runs before may draw
-            set_global_state(self._resumed["global"])
+            states, own = self._resumed["global"], ranks.rank()
+            if own < len(states):
+                set_global_state(states[own])
+            else:  # a rank that was not there before
+                torch.manual_seed(seed_of(self.seed, "global", own, self.images))
             self._resumed = None
+        elif self.rounds == 0 and ranks.rank():  # all have been built alike; noise in a layer is each rank's own
+            torch.manual_seed(seed_of(self.seed, "global", ranks.rank()))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["saddlepoint"] = {
@@ -282,13 +344,31 @@ class Game(LightningModule):
             "images": self.images,
             "rounds": self.rounds,
             "streams": {name: stream.state for name, stream in self.streams.items()},
-            "global": global_state(),
+            "global": ranks.together(global_state()),
         }
+        self._refuse_drift()
+
+    def _refuse_drift(self) -> None:
+        """Raise Mistake where the ranks do not hold the same game to the last bit."""
+        if ranks.world() == 1:
+            return
+        held = dict((*self.named_parameters(), *self.named_buffers()))
+        if len(set(prints := ranks.together(ranks.fingerprint(held)))) > 1:
+            each = ranks.together({name: ranks.fingerprint({name: tensor}) for name, tensor in held.items()})
+            first = next(name for name in held if len({own[name] for own in each}) > 1)
+            raise Mistake(
+                f"after {self.images:,} images the ranks have drifted apart, first in {first} ({len(set(prints))} "
+                "versions). Nothing was saved. Something moves weights outside of Game.step, or draws differ where "
+                "they must not"
+            )
 
     def accept(self, state: Mapping[str, Any]) -> None:
         """Raise Mistake where a checkpoint is of another format or another seed's."""
-        if state["format"] != FORMAT:
-            raise Mistake(f"the checkpoint is of format {state['format']}, this version reads {FORMAT}")
+        if state["format"] not in (1, FORMAT):
+            raise Mistake(
+                f"the checkpoint is of format {state['format']}, this version reads 1 and {FORMAT}: take the version "
+                "that wrote it (provenance.json says which)"
+            )
         if state["seed"] != self.seed:
             raise Mistake(
                 f"the checkpoint is of seed {state['seed']}, this run of seed {self.seed}: it is another run's"
@@ -301,7 +381,7 @@ class Game(LightningModule):
         for name, value in state["streams"].items():
             self.streams[name].state = value
         self.reported = dict(state["reported"])
-        self._resumed = state
+        self._resumed = {**state, "global": state["global"] if state["format"] > 1 else [state["global"]]}
 
     def player(self, name: str) -> Player:
         return cast(Player, self.players[name])
@@ -317,15 +397,15 @@ class Game(LightningModule):
     def _shown(self, batch: Batch) -> int:
         return len(batch) * self.trainer.world_size
 
-    def _statistics_batches(self, batches: int = 16, size: int = 256) -> Iterator[tuple[Any, None]]:
+    def _statistics_batches(self, batches: int = 16, size: int = 256) -> Iterator[tuple[Any, Any]]:
         stream = Stream(self.seed, "statistics", device=self.device)
-        return ((self.prior.sample(size, stream), None) for _ in range(batches))
+        return ((self.prior.sample(size, stream), self.labels(size, stream)) for _ in range(batches))
 
 
 @contextmanager
 def _batch_statistics(network: nn.Module | None) -> Iterator[None]:
     """Batch norm without running statistics, which makes it use the batch's own; they are put back afterwards."""
-    layers = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)] if network else []
+    layers = [m for m in network.modules() if isinstance(m, BatchNorm)] if network else []
     kept = [(layer.running_mean, layer.running_var) for layer in layers]
     try:
         for layer in layers:

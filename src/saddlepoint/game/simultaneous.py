@@ -5,6 +5,7 @@ The code of Goodfellow et al. 2014 plays so; the analysis of Mescheder et al. 20
 
 from collections.abc import Mapping
 
+from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
 from saddlepoint.game.player import Player
 from saddlepoint.prior.prior import Prior
@@ -19,6 +20,10 @@ class Simultaneous(Game):
         for setting in ("multiple", "accumulate"):
             if len({getattr(player, setting) for player in players.values()}) > 1:
                 raise ValueError(f"players that move at once share one batch: give them the same {setting}")
+
+    def compile_players(self, backend: str = "inductor") -> None:
+        """Raises Mistake: a turn is gone back through once per player, and a compiled pass can be once (torch 2.15)."""
+        raise Mistake("players that move at once share one graph, which compiled code throws away: set compile=false")
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One round: every due player's gradient at the same point, then every step."""

@@ -17,7 +17,7 @@ PATIENCE = 60.0  # seconds that a stopped process has to save what it did
 
 
 @contextmanager
-def _ended_as_interrupted() -> Iterator[None]:
+def ended_as_interrupted() -> Iterator[None]:
     """Meanwhile SIGTERM, and a terminal that closes, interrupt this process, unless it was started to ignore them."""
 
     def interrupt(*_: object) -> None:
@@ -51,7 +51,7 @@ class Local:
         self.gpus = _accelerators() if gpus == "auto" else _numbered(int(gpus))
         self.processes = processes or len(self.gpus) or max(1, (os.cpu_count() or 1) // threads)
 
-    @_ended_as_interrupted()
+    @ended_as_interrupted()
     def run(self, jobs: Sequence[Job], watch: Callable[[], None], seconds_between: float = 0.25) -> None:
         """Start what waits, in order, until all is over; `watch` is called along the way.
 
@@ -65,7 +65,7 @@ class Local:
                 for slot in range(self.processes):
                     if queue and slot not in running:
                         job = queue.pop(0)
-                        running[slot] = job, self._started(job, slot)
+                        running[slot] = job, self.started(job, slot)
                 for slot, (job, process) in list(running.items()):
                     if (code := process.poll()) is not None:
                         job.end(code)
@@ -79,7 +79,8 @@ class Local:
         finally:
             watch()
 
-    def _started(self, job: Job, slot: int) -> subprocess.Popen:
+    def started(self, job: Job, slot: int) -> subprocess.Popen:
+        """The process of a job, begun, with the accelerator of its slot."""
         gpu = self.gpus[slot % len(self.gpus)] if self.gpus else None
         threads = str(self.threads)
         env = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}

@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from saddlepoint import ranks
 from saddlepoint.error import Mistake
 
 
@@ -28,6 +29,7 @@ class MinibatchDiscrimination(nn.Module):
     """
 
     coupled = True  # see Game: a batch may not be split in parts
+    over_ranks = True  # in training the others are those of the global batch
 
     def __init__(self, features: int, kernels: int = 100, dimensions: int = 5) -> None:
         super().__init__()
@@ -42,7 +44,7 @@ class MinibatchDiscrimination(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """[f, o + bias], [N, F + kernels], of features [N, F]."""
-        if self.training and len(features) < 2:
+        if self.training and len(features) * ranks.world() < 2:
             raise Mistake("minibatch discrimination compares the samples of a batch: 1 has nothing to be compared with")
         if self.training and not self.started:
             self._start(features)
@@ -53,18 +55,27 @@ class MinibatchDiscrimination(nn.Module):
         return torch.exp(-self.distance(features)).sum(2).T
 
     def distance(self, features: Tensor) -> Tensor:
-        """|| M_ib - M_jb ||_1, [kernels, N, N]; infinite between a sample and itself."""
+        """|| M_ib - M_jb ||_1, [kernels, N, N]; infinite between a sample and itself.
+
+        In training j runs over the samples of all ranks, [kernels, N, world * N].
+        """
         tensor = self.theta * (self.log_scale.exp() / self.theta.norm(dim=0))
         m = torch.einsum("nf,fbc->cbn", features, tensor)  # samples last: the sums below run along memory
-        itself = torch.full((len(features),), math.inf, dtype=m.dtype, device=m.device).diag()
-        return sum(((k[:, :, None] - k[:, None, :]).abs() for k in m), start=itself)
+        others, first = (self._gathered(m), len(features) * ranks.rank()) if self.training else (m, 0)
+        itself = m.new_zeros(len(features), others.shape[2])
+        itself.diagonal(first).fill_(math.inf)
+        return sum(((k[:, :, None] - of[:, None, :]).abs() for k, of in zip(m, others, strict=True)), start=itself)
+
+    def _gathered(self, m: Tensor) -> Tensor:
+        """m [dimensions, kernels, N] of all ranks."""
+        return m if ranks.world() == 1 else ranks.gathered(m.permute(2, 0, 1)).permute(1, 2, 0)
 
     @torch.no_grad()
     def _start(self, features: Tensor) -> None:
         """Choose scale and bias by what this batch looks like; a kernel to which it is all one keeps its scale."""
-        half = self.distance(features).amin(2).mean(1) / 2
+        half = ranks.mean(self.distance(features).amin(2).mean(1)) / 2
         self.log_scale -= torch.where(half > 0, half, torch.ones_like(half)).log()[:, None]
-        self.bias.copy_(-self.closeness(features).mean(0))
+        self.bias.copy_(-ranks.mean(self.closeness(features).mean(0)))
         self.started = True
 
     def get_extra_state(self) -> dict[str, bool]:

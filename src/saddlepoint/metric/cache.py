@@ -17,6 +17,8 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from torch import Tensor
 
+from saddlepoint import ranks
+
 Say = Callable[[str], None]  # a word to the user
 
 BROKEN = (ValueError, KeyError, TypeError, SafetensorError)  # what reading a file raises that is not as it was written
@@ -31,16 +33,25 @@ class Cache:
         self.folder, self.say = None if folder is None else Path(folder).expanduser(), say
 
     def tensors(
-        self, kind: str, about: Mapping[str, Any], make: Callable[[], Mapping[str, Tensor]]
+        self,
+        kind: str,
+        about: Mapping[str, Any],
+        make: Callable[[], Mapping[str, Tensor]],
+        together: bool = False,
     ) -> dict[str, Tensor]:
-        """What `make` gives for what `about` says (plain values; equal `about`, equal tensors), on the CPU."""
+        """What `make` gives for what `about` says (plain values; equal `about`, equal tensors), on the CPU.
+
+        together  whether all ranks make it, sharing the work; else the first that comes does, and the others wait
+        """
 
         def write() -> bytes:
             return tensor_file({name: value.cpu() for name, value in make().items()}, about)
 
-        return self._kept(f"{kind}/{digest(about)}.safetensors", lambda content: tensors_of(content, about), write)
+        return self._kept(
+            f"{kind}/{digest(about)}.safetensors", lambda content: tensors_of(content, about), write, together
+        )
 
-    def record(self, kind: str, about: Mapping[str, Any], make: Callable[[], Any]) -> Any:
+    def record(self, kind: str, about: Mapping[str, Any], make: Callable[[], Any], together: bool = False) -> Any:
         """The same for plain values, kept as JSON."""
 
         def write() -> bytes:
@@ -52,9 +63,12 @@ class Cache:
             _expect(found["about"] == _plain(about) and found["sha256"] == digest(found["value"]))
             return found["value"]
 
-        return self._kept(f"{kind}/{digest(about)}.json", read, write)
+        return self._kept(f"{kind}/{digest(about)}.json", read, write, together)
 
-    def _kept(self, name: str, read: Callable[[bytes], T], make: Callable[[], bytes]) -> T:
+    def _kept(self, name: str, read: Callable[[bytes], T], make: Callable[[], bytes], together: bool) -> T:
+        if together and ranks.world() > 1 and not ranks.of_first(self._holds(name, read)):
+            content = make()
+            make = lambda: content  # noqa: E731
         if self.folder is None:
             return read(make())
         path = self.folder / name
@@ -76,6 +90,12 @@ class Cache:
                 # a cache is a convenience: a full or read-only one costs time, not the run
                 self.say(f"the cache {self.folder} cannot be written ({error}); cache=FOLDER chooses another.")
             return read(content)
+
+    def _holds(self, name: str, read: Callable[[bytes], Any]) -> bool:
+        """Whether a file of this name can be read as it was written."""
+        with suppress(OSError, *BROKEN):
+            return self.folder is not None and read((self.folder / name).read_bytes()) is not None
+        return False
 
     @contextmanager
     def _lock(self, path: Path) -> Iterator[None]:

@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from saddlepoint import ranks
 from saddlepoint.error import Mistake
 from saddlepoint.metric.anchor import anchor_sets
 from saddlepoint.metric.cache import Cache, Say, digest, log
@@ -63,7 +64,7 @@ class Evaluator:
                 continue
             # an accelerator without float64 (mps) extracts, and the CPU adds up
             self.metrics[name] = metric.to(self.device if self.device.type == "cuda" else "cpu")
-            metric.sync_on_compute = False  # each rank measures all fakes
+            metric.distributed_available_fn = _alone  # each rank sees all features: there is nothing to add up
             metric.accuracy = getattr(extractor, "accuracy", None)
         self._references: dict[str, Mapping[str, Tensor]] = {}  # of the reals, by key
         self._met: str | None = None  # sha256 of the data that the metrics have met
@@ -104,8 +105,35 @@ class Evaluator:
             if self.n is None:
                 raise ValueError("how many samples? Give Evaluator an n, or a Data instead of a Split")
             n = self.n
-            fakes = (sample(min(self.batch, n - done)) for done in range(0, n, self.batch))
-            return self._scores(self._features(fakes, n, "samples", split), n, split, weights, batch_norm)
+            return self._scores(self._drawn(sample, n, split), n, split, weights, batch_norm)
+
+    def _drawn(self, sample: Callable[[int], Fakes], n: int, like: Split) -> Iterator[Features]:
+        """The features of the next n samples, batch by batch.
+
+        Several ranks make a batch each, where `sample.skip` can pass over what is another's; each gets to see them all,
+        in order, so that every rank has every score, and scores do not depend on how many ranks there are.
+        """
+        sizes = [min(self.batch, n - done) for done in range(0, n, self.batch)]
+        skip = getattr(sample, "skip", None)
+        if ranks.world() == 1 or skip is None:
+            yield from self._features((sample(size) for size in sizes), n, "samples", like)
+            return
+
+        def fakes(size: int, whose: int) -> Fakes | None:
+            return sample(size) if whose == ranks.rank() else skip(size)
+
+        yield from self._dealt_out((partial(fakes, size) for size in sizes), n, "samples", like)
+
+    def _dealt_out(
+        self, makers: Iterable[Callable[[int], Fakes | None]], n: int, whose: str, like: Split | None = None
+    ) -> Iterator[Features]:
+        """Features of batches of which rank i makes the i-th, i + world-th, ...: a maker is told whose its batch is."""
+        queue = iter(makers)
+        while group := list(islice(queue, ranks.world())):
+            made = [make(i) for i, make in enumerate(group)]
+            own = made[ranks.rank()] if ranks.rank() < len(group) else None
+            found = [] if own is None else [next(self._features([own], n, whose, like)).to("cpu")]
+            yield from (features.to(self.device) for part in ranks.together(found) for features in part)
 
     def measure(self, fakes: Split, reals: Split | Data) -> dict[str, Score]:
         """Scores by name of all stored samples of `fakes` against `reals`, as `__call__` measures a generator's."""
@@ -162,7 +190,7 @@ class Evaluator:
                 "own": {name: metric.anchor_settings() for name, metric in self.metrics.items()},
                 "contracts": [self._contract(name, name, split, n, "none", "none").to_dict() for name in self.metrics],
             }
-            kept = self.cache.record("anchors", about, measured)
+            kept = self.cache.record("anchors", about, measured, together=True)
         return {name: {key: Score.from_dict(score) for key, score in scores.items()} for name, scores in kept.items()}
 
     def _scores(
@@ -241,7 +269,7 @@ class Evaluator:
 
         for name in lacking:
             make = partial(seen, metrics[name])
-            self._references[digest(about[name])] = self.cache.tensors("statistics", about[name], make)
+            self._references[digest(about[name])] = self.cache.tensors("statistics", about[name], make, together=True)
         for name, metric in metrics.items():
             metric.reset()
             metric.refer(self._references[digest(about[name])] if name in about else None)
@@ -249,9 +277,19 @@ class Evaluator:
     def _pass(self, metrics: Iterable[Measure], split: Split) -> None:
         for metric in metrics:
             metric.reset()
-        for features in self._features(split.batches(self.batch), len(split), f"the {split.name} split"):
+        whose, n = f"the {split.name} split", len(split)
+        if ranks.world() == 1:
+            parts = self._features(split.batches(self.batch), n, whose)
+        else:
+            rows = torch.arange(n).split(self.batch)
+            makers = (partial(self._own, split, index) for index in rows)
+            parts = self._dealt_out(makers, n, whose)
+        for features in parts:
             for metric in metrics:
                 metric.update(features, real=True)
+
+    def _own(self, split: Split, index: Tensor, whose: int) -> Rows | None:
+        return split[index] if whose == ranks.rank() else None
 
     def _features(self, batches: Iterable[Fakes], n: int, whose: str, like: Split | None = None) -> Iterator[Features]:
         """The features of n stored samples or floats, batch by batch, with the samples as stored.
@@ -328,6 +366,10 @@ class Evaluator:
         cuda = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda), torch.no_grad():
             yield
+
+
+def _alone() -> bool:
+    return False
 
 
 def _row(split: Split) -> Tensor:

@@ -43,6 +43,11 @@ class Features(NamedTuple):
         """The samples at `index`, int64 [n]."""
         return Features(*(None if part is None else part[index.to(part.device)] for part in self))  # pyright: ignore[reportArgumentType]
 
+    def to(self, device: torch.device | str) -> Features:
+        """The same on `device`; the samples stay where they are stored."""
+        features, logits, x, y = self
+        return Features(features.to(device), None if logits is None else logits.to(device), x, y)
+
     @classmethod
     def joined(cls, parts: Iterable[Features]) -> Features:
         """All of `parts`, in order."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import re
 import tempfile
 import urllib.request
+import zipfile
 from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
@@ -17,15 +17,18 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
+from saddlepoint import archive
 from saddlepoint.error import Mistake
 from saddlepoint.metric.cache import Say, log
 
+SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # of the published file
+LARGEST = 2**28  # bytes of a download: the file has 95,628,359
 SIDE = 299  # pixels of the images that the network sees
 INSTEAD = "Or measure with another extractor: evaluation.extractor=trained, where the data has classes."
 
 
 def url() -> str:
-    """Where torch-fidelity publishes them; eight hexadecimal digits of their sha256 stand in the name."""
+    """Where torch-fidelity publishes them."""
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
     return URL_INCEPTION_V3
@@ -48,13 +51,15 @@ def weights(path: Path | str | None, cache: Path | None, say: Say = log.warning)
         file = present(cache) or _downloaded(cache, say)
     content = file.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
-    promised = re.search(r"-([0-9a-f]{8})\.pth$", file.name)
-    if promised and not sha256.startswith(promised[1]):
+    promised = SHA256 if file.name.endswith(f"-{SHA256[:8]}.pth") else None
+    if promised and sha256 != promised:
         raise Mistake(
-            f"{file} is not whole: its sha256 begins {sha256[:8]}, and its name promises {promised[1]}.\n"
+            f"{file} is not whole: its sha256 is {sha256[:16]}..., and that of these weights {promised[:16]}...\n"
             f"Remove it and run again, or put {url()} there. {INSTEAD}"
         )
     try:
+        if zipfile.is_zipfile(io.BytesIO(content)):  # else it is of a torch before 1.6, which packs nothing
+            archive.stored(content)
         state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     except Exception as error:
         reason = str(error).splitlines()[0]
@@ -107,13 +112,13 @@ def _fetch(file: Path, cache: Path | None) -> None:
     try:
         with os.fdopen(handle, "wb") as out, urllib.request.urlopen(url(), timeout=30) as response:
             whole = hashlib.sha256()
-            while block := response.read(1 << 20):
+            while out.tell() <= LARGEST and (block := response.read(1 << 20)):
                 whole.update(block)
                 out.write(block)
             out.flush()
             os.fsync(out.fileno())
-        if whole.hexdigest()[:8] not in file.name:
-            what = f"{url()} gave something else than its name promises: its sha256 is {whole.hexdigest()}."
+        if whole.hexdigest() != SHA256:
+            what = f"{url()} gave something else than was published: its sha256 is {whole.hexdigest()}."
             raise Mistake(f"{what} {_remedy(cache)}")
         os.chmod(temporary, 0o644)
         os.replace(temporary, file)

@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from saddlepoint.record.discretion import shortened
+
 # whose run it is, how long, where, with what watching: none of these changes the game that is played
 APART = frozenset(
-    ("name", "seed", "images", "outputs", "cache", "device", "devices", "threads", "trainer", "logger", "callback")
-) | {"metric", "evaluation", "protocol", "launcher", "many", "shared", "overwrite", "resume", "choice", "experiment"}
+    ("name", "seed", "images", "outputs", "cache", "device", "devices", "nodes", "compile", "threads", "trainer")
+) | {"logger", "callback", "metric", "evaluation", "protocol", "launcher", "many", "shared", "overwrite", "resume"}
+APART |= {"choice", "experiment", "allow_target"}
 DATA_APART = frozenset(("root", "memory", "workers", "extractor"))  # where and how the same data are read, and measured
 
 
@@ -38,9 +41,11 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _canonical(value: Any) -> Any:
-    """The value with string keys and with each whole float as an int."""
+    """The value with string keys, each whole float as an int, and no path that depends on whose home it is in."""
     if isinstance(value, dict):
         return {str(key): _canonical(part) for key, part in value.items()}
     if isinstance(value, list):
         return [_canonical(part) for part in value]
+    if isinstance(value, str):
+        return shortened(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value

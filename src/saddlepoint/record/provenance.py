@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from saddlepoint.record.discretion import discreet
+
 CHECKOUT = Path(__file__).resolve().parents[3]
 PACKAGES = ("saddlepoint", "torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "torchmetrics",
             "torch-fidelity", "wandb", "numpy", "scipy", "scikit-learn")  # fmt: skip
@@ -22,7 +24,7 @@ def provenance(data: dict[str, Any], seed: int) -> dict[str, Any]:
     """What provenance.json says at the start of a run; `data` is what the data say of themselves.  Paths start at ~."""
     return {
         "started": now(),
-        "argv": [shortened(argument) for argument in sys.argv],
+        "argv": discreet(sys.argv),
         "seed": seed,
         "git": commit(CHECKOUT) if (CHECKOUT / "pyproject.toml").exists() else None,  # a wheel has no commit
         "python": platform.python_version(),
@@ -35,12 +37,6 @@ def provenance(data: dict[str, Any], seed: int) -> dict[str, Any]:
 def now() -> str:
     """The present, UTC, to the second, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def shortened(text: str) -> str:
-    """`text` with the user's home folder as ~."""
-    home = str(Path.home())
-    return text.replace(home + os.sep, "~" + os.sep) if home != os.sep else text
 
 
 def commit(folder: Path) -> dict[str, Any] | None:

@@ -6,8 +6,11 @@ config.yaml  provenance.json  metrics.jsonl  summary.json  evaluations.jsonl  sa
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +20,16 @@ from filelock import FileLock, Timeout
 
 from saddlepoint.error import Mistake
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+UNFINISHED = re.compile(r"\..+\.(\d+|writing)")  # the names of files that are being written, by `write` and checkpoint
+
 
 class Run:
     """Paths of one run, and its small files, each written whole or not at all."""
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, writes: bool = True) -> None:
+        """`writes` False: it is looked at alone; several ranks share a folder, and one of them writes."""
+        self.folder, self.writes = Path(folder), writes
 
     @property
     def config(self) -> Path:
@@ -51,14 +58,22 @@ class Run:
 
     def update_summary(self, **changes: Any) -> None:
         """Put `changes` into summary.json."""
-        write(self.folder / "summary.json", json.dumps({**self.summary, **changes}, indent=2) + "\n")
+        self.write("summary.json", json.dumps({**self.summary, **changes}, indent=2) + "\n")
+
+    def write(self, file: str, content: str) -> None:
+        """Put `content` into a small file of this run, whole or not at all, where this process writes."""
+        if self.writes:
+            write(self.folder / file, content)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder, by a file beside it; a lock dies with its process.
+        """Hold the folder, by a file beside it; a lock dies with its process.  Who does not write needs none.
 
         Raises Mistake where a live process holds it, or where nothing can be written there.
         """
+        if not self.writes:
+            yield
+            return
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self._lock_file)
@@ -104,6 +119,8 @@ class Run:
 
     def rewind(self, images: int) -> None:
         """Drop what metrics.jsonl says of later than `images`, later snapshots, and final scores: all comes again."""
+        if not self.writes:
+            return
         kept = [row for row in self.rows() if row["images"] <= images and not row.get("final")]
         if self.metrics.exists():
             write(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
@@ -112,13 +129,25 @@ class Run:
                 path.unlink()
 
     def append(self, file: str, row: Mapping[str, Any]) -> None:
-        """Add one line to a .jsonl file of this run, in one write."""
+        """Add one line to a .jsonl file of this run, in one write; a line that a crash cut short stays one by itself."""
+        if not self.writes:
+            return
         path = self.folder / file
         try:
-            with path.open("a") as lines:
-                lines.write(json.dumps(row) + "\n")
+            with path.open("ab+") as lines:
+                lines.seek(max(0, lines.seek(0, os.SEEK_END) - 1))
+                cut = lines.read() not in (b"", b"\n")
+                lines.write(("\n" * cut + json.dumps(row) + "\n").encode())
         except OSError as error:
             raise unwritable(path, error) from None
+
+    def sweep(self) -> None:
+        """Remove what a crash left of files that were being written.  Only for who holds the lock."""
+        if self.writes and self.folder.is_dir():
+            for folder in (self.folder, *(path for path in self.folder.iterdir() if path.is_dir())):
+                for path in folder.glob(".*"):
+                    if UNFINISHED.fullmatch(path.name):
+                        path.unlink(missing_ok=True)
 
     def move_aside(self) -> Path:
         """Rename the folder to <folder>-old<k> with the first free k; returns where it went."""
@@ -141,7 +170,7 @@ def write(path: Path, content: str | bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise unwritable(path, error) from None
+        raise unwritable(path, error, len(content)) from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -160,8 +189,24 @@ def _parsed(line: str) -> Any:
         return None
 
 
-def unwritable(path: Path, error: OSError) -> Mistake:
-    """What to say where the operating system refuses a write."""
+def unwritable(path: Path, error: OSError, needed: int = 0) -> Mistake:
+    """What to say where the operating system refuses a write of `needed` bytes."""
+    figures = room(path.parent, needed) if error.errno in FULL else ""
     return Mistake(
-        f"cannot write {path}: {error.strerror or error}. Free some space or choose another place: outputs=..."
+        f"cannot write {path}: {error.strerror or error}{figures}. "
+        "Free some space or choose another place: outputs=..."
     )
+
+
+def room(folder: Path, needed: int) -> str:
+    """What a write of `needed` bytes (0: of few) met in `folder`, in brackets; "" where the system does not say."""
+    free = free_in(folder)
+    takes = f"it takes {needed:,} bytes, " if needed else ""
+    return "" if free is None else f" ({takes}{free:,} are free)"
+
+
+def free_in(folder: Path) -> int | None:
+    """The bytes that are free where `folder` lies; None where the system does not say."""
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage(folder).free
+    return None

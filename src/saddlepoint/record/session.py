@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import netrc
 import os
 import uuid
@@ -12,6 +13,7 @@ from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 from saddlepoint.error import Mistake
+from saddlepoint.record.discretion import discreet
 
 MODES = ("auto", "online", "offline", "disabled")
 LONGEST = 64  # characters of a tag: W&B refuses the run for a longer one
@@ -98,6 +100,13 @@ class Session:
         where = whereabouts(run)
         run.finish()
         return where
+
+
+def quieten(folder: Path | None) -> None:
+    """Take home folders and secrets out of W&B's own logs in the folder of a run that has ended."""
+    for path in folder.glob("logs/*.log") if folder else ():
+        with contextlib.suppress(OSError):  # a log is no reason to fail
+            path.write_text(discreet(path.read_text(errors="replace")))
 
 
 def whereabouts(run: Any) -> str:

@@ -47,8 +47,10 @@ def load(path: Path) -> tuple[dict[str, Tensor], int, str]:
         state = safetensors.torch.load(content)
     except OSError as error:
         raise Mistake(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise Mistake(f"{path} is no snapshot of a run, or is broken ({error}); take it out of the folder") from None
+    if not isinstance(about, dict):
+        raise Mistake(f"{path} is no snapshot of a run: it does not say what it is; take it out of the folder")
     if about.get("format") != FORMAT:
         raise Mistake(f"{path} is a snapshot of format {about.get('format')}, this version reads {FORMAT}")
     return state, about["images"], about["weights"]

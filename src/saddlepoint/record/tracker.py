@@ -9,7 +9,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 
 from saddlepoint.record.run import Run
-from saddlepoint.record.session import Session, fresh_id, whereabouts
+from saddlepoint.record.session import Session, fresh_id, quieten, whereabouts
 
 
 class Tracker(Logger):
@@ -83,6 +83,11 @@ class Tracker(Logger):
 
             self._wandb.log({key: wandb.Image(str(path)), "images": step})
 
+    def alert(self, title: str, text: str) -> None:
+        """A warning that W&B sends to whoever asked for such, once a server follows the run."""
+        if self._wandb is not None:
+            self._wandb.alert(title, text, level="WARN")
+
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """The config went with the start of the run."""
 
@@ -97,5 +102,7 @@ class Tracker(Logger):
             artifact = wandb.Artifact(f"checkpoint-{self.id}", type="model")
             artifact.add_file(str(checkpoint))
             self._wandb.log_artifact(artifact)
+        logs = self.folder
         self._wandb.finish(exit_code=1 if failed else 0)
         self._wandb = None
+        quieten(logs)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from saddlepoint import ranks
 from saddlepoint.error import Mistake
 from saddlepoint.regularizer.regularizer import Regularizer
 from saddlepoint.turn import DiscriminatorOutput, Turn
@@ -31,7 +32,7 @@ class FeatureMatching(Regularizer):
     The reals are a constant here. In place of the adversarial term it stands with objective.generator=null.
     """
 
-    coupled = True
+    coupled = over_ranks = True
 
     def __init__(
         self,
@@ -68,5 +69,6 @@ class FeatureMatching(Regularizer):
 
 
 def _mean(features: Tensor) -> Tensor:
-    """E f, [units]: over the batch and, for a map [N, C, H, W], over space, [C]."""
-    return features.flatten(2).mean((0, 2)) if features.ndim > 2 else features.mean(0)
+    """E f, [units], in float32 at least: over the global batch and, for a map [N, C, H, W], over space, [C]."""
+    wide = features.to(torch.promote_types(features.dtype, torch.float32))
+    return ranks.mean(wide.flatten(2).mean((0, 2)) if wide.ndim > 2 else wide.mean(0))

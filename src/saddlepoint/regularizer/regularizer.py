@@ -18,6 +18,7 @@ class Regularizer(nn.Module):
 
     slope_at: frozenset[str] = frozenset()  # sides ("real", "fake") at whose x this term takes D's slope
     coupled: bool = False  # whether the value is something else than a mean over samples
+    over_ranks: bool = False  # of a coupled term: whether it takes its statistics over all ranks
 
     def __init__(self, weight: float | Callable[[int], float] = 1.0, every: int = 1) -> None:
         super().__init__()

@@ -1,0 +1,19 @@
+"""Numbers that travel between ranks per step of each player:  python benchmarks/traffic.py [key=value ...]"""
+
+import sys
+
+from saddlepoint.command.build import game_of
+from saddlepoint.command.compose import compose
+
+
+def main(words: list[str]) -> None:
+    game = game_of(compose(words))
+    statistics = sum(seen.numel() for seen in game._seen_by_batch_norm())
+    for name in game.players:
+        own = sum(p.numel() for p in game.player(name).network.parameters() if p.requires_grad)
+        size = 4 * (own + statistics) / 2**20
+        print(f"{name}: {own:,} parameters + {statistics:,} of batch norm = {size:.2f} MiB a step")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,8 @@
+"""python scripts/sweep.py key=value ...  is  saddlepoint sweep key=value ..."""
+
+import sys
+
+from saddlepoint.command import main
+
+if __name__ == "__main__":
+    sys.exit(main(["sweep", *sys.argv[1:]]))

@@ -1,0 +1,105 @@
+"""Archives that somebody else packed: read in place, never unpacked to disk, and not larger than they look.
+
+A zip says of each member how large it is unpacked, and its reader gives no more than that; so what is said is looked at
+before anything is read.  An .npy member says its shape again, and memory is asked for by that: it has to fit the
+member.
+Nothing here unpickles.
+"""
+
+from __future__ import annotations
+
+import io
+import stat
+import zipfile
+from collections.abc import Container
+from math import prod
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+
+ALWAYS = 2**30  # bytes, unpacked, that any archive may have
+RATIO = 64  # and beyond that, so many times its own size: images pack to a third, a bomb to a thousandth
+CHUNK = 2**24  # bytes read at a time
+Source = Path | bytes
+
+
+def arrays(source: Source, wanted: Container[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays of an npz by name, of those not `wanted` an empty one.
+
+    Raises ValueError where it holds pickled objects or is larger than it may be; zipfile.BadZipFile, OSError, EOFError
+    or zlib.error where it is no readable archive.
+    """
+    found = {}
+    with zipfile.ZipFile(_file(source)) as archive:
+        read = [one for one in archive.infolist() if wanted is None or _name(one) in wanted]
+        within(read, _size(source))
+        for one in archive.infolist():
+            found[_name(one)] = _member(archive, one) if one in read else np.empty(0)
+    return found
+
+
+def within(members: list[zipfile.ZipInfo], size: int) -> None:
+    """Raises ValueError where members of an archive of `size` bytes point outside it, or unpack to too much."""
+    for one in members:
+        path = PurePosixPath(one.filename.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"the member {one.filename!r} points outside the archive")
+        if stat.S_ISLNK(one.external_attr >> 16):
+            raise ValueError(f"the member {one.filename!r} is a link")
+    unpacked = sum(one.file_size for one in members)
+    if unpacked > max(ALWAYS, RATIO * size):
+        raise ValueError(f"it has {size:,} bytes and says that it unpacks to {unpacked:,}")
+
+
+def stored(source: Source) -> None:
+    """Raises ValueError where a zip, as torch.save writes it, says that it holds more than the file has."""
+    if not zipfile.is_zipfile(_file(source)):
+        raise ValueError("it is no zip")
+    with zipfile.ZipFile(_file(source)) as archive:
+        held = sum(one.file_size for one in archive.infolist())
+        if held > _size(source):
+            raise ValueError(f"it has {_size(source):,} bytes and says that it holds {held:,}")
+
+
+def _member(archive: zipfile.ZipFile, one: zipfile.ZipInfo) -> np.ndarray:
+    try:
+        with archive.open(one) as file:
+            return _array(file, one.file_size)
+    except RuntimeError as error:  # what zipfile says of passwords, and of ways to pack that it does not know
+        raise ValueError(str(error)) from None
+
+
+def _array(file: IO[bytes], size: int) -> np.ndarray:
+    """The array in a .npy file of `size` bytes.  Raises ValueError."""
+    version = npy.read_magic(file)
+    header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
+    if header is None:
+        raise ValueError(f"it is .npy of version {version}, and 1.0 and 2.0 are known")
+    shape, fortran, dtype = header(file)
+    if dtype.hasobject or not dtype.itemsize:
+        raise ValueError("an array of objects is pickled" if dtype.hasobject else f"{dtype} holds nothing")
+    number = prod(shape)  # of Python's, which does not run over
+    if min(shape, default=0) < 0 or number * dtype.itemsize > size:
+        raise ValueError(f"its header says {list(shape)} {dtype}, more than its {size:,} bytes hold")
+    flat = np.empty(number * dtype.itemsize, np.uint8)
+    for start in range(0, len(flat), CHUNK):
+        part = file.read(min(CHUNK, len(flat) - start))
+        if len(part) < min(CHUNK, len(flat) - start):
+            raise ValueError("it is cut short")
+        flat[start : start + CHUNK] = np.frombuffer(part, np.uint8)
+    whole = np.ndarray(shape, dtype, flat.data, order="F" if fortran else "C")
+    return whole if number else np.empty(shape, dtype)
+
+
+def _file(source: Source) -> IO[bytes] | Path:
+    return io.BytesIO(source) if isinstance(source, bytes) else source
+
+
+def _size(source: Source) -> int:
+    return len(source) if isinstance(source, bytes) else source.stat().st_size
+
+
+def _name(member: zipfile.ZipInfo) -> str:
+    return member.filename.removesuffix(".npy")

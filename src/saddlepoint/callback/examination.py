@@ -1,0 +1,130 @@
+"""A look at a game between two rounds: what D says of reals, held-out reals and fakes, and what the last turns left.
+
+Nothing of the game is changed by it: fresh streams, evaluation mode and back, torch's own generators forked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint.error import Mistake
+from saddlepoint.game.game import Game
+from saddlepoint.health import reading
+from saddlepoint.pixel import to_float
+from saddlepoint.stream import Stream
+from saddlepoint.turn import Batch
+
+ADVERSARIAL = {"discriminator": ("real", "fake"), "generator": ("fake",)}  # whose loss, through which logits
+
+
+class Examination:
+    """Looks at a game with n reals of the train split, n held-out ones, and n fakes; always the same of each.
+
+    The same, so that what moves along a run is the game.  D is shown batches of the size that it trains on, in
+    evaluation mode; fakes come from the weights that play, not from their average.
+    say     hears, once, which readings there cannot be
+    """
+
+    def __init__(self, data: Any, n: int, held_out: str, say: Callable[[str], None], seed: int = 0) -> None:
+        self.n = min(n, len(data.split("train")))
+        self.size = int(data.batch)
+        self.train = _rows(data, "train", self.n, seed)
+        self.held_out = self._held_out(data, held_out, seed, say)
+
+    def _held_out(self, data: Any, name: str, seed: int, say: Callable[[str], None]) -> Batch | None:
+        try:
+            return _rows(data, name, self.n, seed)
+        except Mistake as mistake:
+            say(f"health: nothing is held out, so nobody sees whether D overfits ({str(mistake).splitlines()[0]})")
+            return None
+
+    def readings(self, game: Game) -> dict[str, float]:
+        """Every reading that there is now, by name; see `health.reading` for what they mean."""
+        with torch.no_grad(), _apart(game.discriminator.network, game.device):
+            real = self._logits(game, self.train)
+            held = None if self.held_out is None else self._logits(game, self.held_out)
+            latents = Stream(game.seed, "health", device=game.device)
+            y = game.labels(self.n, latents)
+            fake = Batch(game.sample(self.n, y, latents, average=False), y)
+            said = self._logits(game, fake)
+            found = _of_logits(real, held, said) | _signals(game, {"real": real, "fake": said})
+            x = to_float(self.train.x).cpu()
+            found |= {
+                "diversity": reading.diversity(fake.x.cpu(), x),
+                "pixel_freedom": reading.freedom(fake.x.cpu(), x),
+                "logit_spread": reading.spread(real, said) if x.std(0).max() > 0 else None,  # else D may well agree
+            }
+        return {name: float(value) for name, value in (found | last_turns(game)).items() if value is not None}
+
+    def _logits(self, game: Game, batch: Batch) -> Tensor:
+        """D's logits, on the CPU; stored reals become what D is shown."""
+        network, rows = game.discriminator.network, torch.arange(len(batch)).split(self.size)
+        shown = (batch.x[i] for i in rows)
+        classes = (None if batch.y is None else batch.y[i].to(game.device) for i in rows)
+        return torch.cat(
+            [network(to_float(x).to(game.device), y).logits for x, y in zip(shown, classes, strict=True)]
+        ).cpu()
+
+
+def last_turns(game: Game) -> dict[str, float | None]:
+    """What the turns just played left: how large their numbers are, and G's gradient over D's."""
+    norms = {name: game.gradient_norm(name).item() for name in game.observed}
+    losses = [loss.item() for terms, _ in game.observed.values() for loss in terms.values()]
+    weights = [p.detach() for p in game.players.parameters() if p.requires_grad]
+    largest = [torch.stack([weight.abs().max() for weight in weights]).max().item()] if weights else []
+    both = norms.get("generator"), norms.get("discriminator")
+    ratio = both[0] / both[1] if both[0] and both[1] else None
+    return {"magnitude": reading.magnitude([*losses, *norms.values(), *largest]), "gradient_ratio": ratio}
+
+
+def _of_logits(real: Tensor, held: Tensor | None, fake: Tensor) -> dict[str, float | None]:
+    """What D's logits say of its own state."""
+    gap = {} if held is None else {
+        "accuracy_held_out": reading.correct(held, real, fake),
+        "train_over_held_out": reading.ahead(real, held),
+    }  # fmt: skip
+    return {
+        "accuracy_train": reading.correct(real, real, fake),
+        "accuracy_fake": 1 - reading.correct(fake, real, fake),
+        "real_over_fake": reading.ahead(real, fake),
+        **gap,
+    }
+
+
+def _signals(game: Game, logits: Mapping[str, Tensor]) -> dict[str, float | None]:
+    """How much of each player's own loss passes through the logits; None where it has no adversarial term."""
+    found: dict[str, float | None] = {}
+    for name, sides in ADVERSARIAL.items():
+        player = game.player(name)
+        if player.objective is not None:
+            seen = {side: logits[side] for side in player.sides}
+            passing = [reading.passed(player.objective, seen, side) for side in sides if side in seen]
+            found[f"{name}_signal"] = sum(passing) / len(passing) if passing else None
+    return found
+
+
+def _rows(data: Any, name: str, n: int, seed: int) -> Batch:
+    """n rows of a split as they are stored, drawn once; all where it has fewer.  Raises Mistake where it has none."""
+    split = data.split(name)
+    if not len(split):
+        raise Mistake(f"{data.name}: {name} is empty")
+    draw = torch.Generator().manual_seed(Stream(seed, f"health/{name}").generator.initial_seed())
+    return Batch(*split[torch.randperm(len(split), generator=draw)[:n]])
+
+
+@contextmanager
+def _apart(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """In evaluation mode and on forked generators; everything as it was afterwards."""
+    modes = [(module, module.training) for module in network.modules()]
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            network.eval()
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode

@@ -1,0 +1,80 @@
+"""Ends a run in good order when it is told to: by a scheduler, by a person, or by the end of whoever started it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+
+from saddlepoint import ranks
+from saddlepoint.game.game import Game
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
+
+
+class Halted(KeyboardInterrupt):
+    """Told to end by signal `number`.  Exit code 130 after SIGINT; 143 after SIGTERM, and SIGUSR1, its early form."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {signal.Signals(number).name}")
+        self.number = number
+
+    @property
+    def exit(self) -> int:
+        return 130 if self.number == signal.SIGINT else 143
+
+
+class Halt(pl.Callback):
+    """Enter it, and SIGTERM, SIGUSR1 and SIGINT end the run at the end of the round that is being played.
+
+    All ranks end in the same round, whichever of them was told.  While no round is played (a ruler is being trained,
+    say), and at the second time, Halted is raised where the process stands.
+    """
+
+    def __init__(self, supervisor: int | None = None) -> None:
+        """`supervisor`: the process that started this rank and watches it; its end is taken for a SIGTERM."""
+        self.supervisor = supervisor
+        self.told = 0  # the signal that has reached this rank
+        self.agreed = 0  # the one that has reached any, known to all
+        self.playing = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Halt:
+        self._listen()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
+        self._listen()  # Lightning has put its own handlers in our place
+        self.playing = True
+
+    def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if not self.told and self.supervisor not in (None, os.getppid()):
+            self.told = signal.SIGTERM
+        self.agreed = ranks.highest(self.told)
+        if self.agreed:
+            trainer.should_stop = True
+
+    def teardown(self, trainer: pl.Trainer, game: Game, stage: str) -> None:
+        self.playing = False
+
+    def _listen(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return  # no other thread may
+        for number in SIGNALS:
+            before = signal.signal(number, self._hear)
+            if number not in self._before:
+                self._before[number] = before
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        again, self.told = bool(self.told), number
+        if again or not self.playing:
+            raise Halted(number)

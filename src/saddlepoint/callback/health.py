@@ -1,0 +1,233 @@
+"""Watches over a run's health: readings every so many images, rules that alarm once, and a page where one did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import pytorch_lightning as pl
+from rich.console import Console
+
+from saddlepoint import ranks
+from saddlepoint.callback.examination import Examination, last_turns
+from saddlepoint.callback.finite import Diverged
+from saddlepoint.callback.horizon import Horizon
+from saddlepoint.callback.period import callbacks, crossed, last, log, period
+from saddlepoint.error import Mistake
+from saddlepoint.game.game import Game
+from saddlepoint.health.collapse import Collapse
+from saddlepoint.health.dead_discriminator import DeadDiscriminator
+from saddlepoint.health.explosion import Explosion
+from saddlepoint.health.overfitting import Overfitting
+from saddlepoint.health.reading import LIMIT, overflow_in
+from saddlepoint.health.rule import CLEARED, RAISED, Rule
+from saddlepoint.health.saturation import Saturation
+from saddlepoint.record.postmortem import DIVERGED, FILE, postmortem
+from saddlepoint.record.run import Run
+
+# in the order in which they are asked: causes before what follows from them
+RULES: dict[str, type[Rule]] = {
+    rule.name: rule for rule in (Explosion, DeadDiscriminator, Saturation, Collapse, Overfitting)
+}
+
+
+COURSE = 5  # looks through which growth is projected
+
+
+class Stopped(Mistake):
+    """A rule that was told to stop the run has raised its alarm."""
+
+
+_STATUS: dict[type[BaseException], str] = {Diverged: DIVERGED, Stopped: "stopped"}
+
+
+class Health(pl.Callback):
+    """health/<reading> every `images_between`, to every logger; see `health.reading` and docs/health.md.
+
+    An alarm is raised once: a line on the terminal, one W&B alert, a line of health.jsonl; at the end postmortem.md.
+    n          reals of either split, and fakes, that a look takes
+    held_out   the split that D has not been shown
+    stop       true, or the names of the rules whose alarm ends the run, its checkpoint saved
+    rules      by name: the settings of a rule (see its module), null to leave it out, or a Rule of your own
+    Raises Mistake for an unknown rule, ValueError for a setting that makes no sense.
+    """
+
+    def __init__(
+        self,
+        images_between: int = 6_400,
+        n: int = 256,
+        held_out: str = "validation",
+        stop: bool | Iterable[str] = (),
+        rules: Mapping[str, Mapping[str, Any] | Rule | None] | None = None,
+        run: Run | None = None,
+        console: Console | None = None,
+    ) -> None:
+        self.images_between = period(images_between)
+        if type(n) is not int or n < 2:
+            raise ValueError(f"n={n} must be a whole number of at least 2")
+        self.n, self.held_out, self.run = n, held_out, run
+        self.console = console or Console(stderr=True)
+        self.rules = {name: rule for name, rule in _rules(rules).items() if rule is not None}
+        self.stop = frozenset(_names(stop, self.rules))
+        self.course: list[tuple[int, float]] = []  # (images, magnitude) of the last looks
+        self.reason: str | None = None  # why the run is to stop
+        self._examination: Examination | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
+        data = getattr(trainer, "datamodule", None)
+        if data is not None:
+            self._examination = Examination(data, self.n, self.held_out, self.say, game.seed)
+        if self.run is not None and trainer.is_global_zero:
+            _rewind(self.run, game.images)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if crossed(game, batch, self.images_between):
+            self.look(trainer, game)
+
+    def look(self, trainer: pl.Trainer, game: Game) -> None:
+        """Take the readings, tell the loggers, ask the rules."""
+        found = self._examination.readings(game) if self._examination else last_turns(game)
+        readings = {name: value for name, value in found.items() if value is not None}
+        self.course = [*self.course, (game.images, readings["magnitude"])][-COURSE:]
+        if (left := overflow_in(self.course)) is not None:
+            readings["overflow_in"] = left
+        log(trainer, game, {f"health/{name}": float(f"{value:.6g}") for name, value in readings.items()})
+        raised = []
+        for name, rule in self.rules.items():
+            if (happened := rule.observe(readings, game.images)) is not None:
+                event = rule.event(happened, readings, game.images) | {"rule": name}
+                self.tell(trainer, event | _projection(rule, readings))
+                raised += [name] if happened == RAISED else []
+        self._consider(trainer, game, [name for name in raised if name in self.stop])
+
+    def _consider(self, trainer: pl.Trainer, game: Game, stopping: list[str]) -> None:
+        """Let this round be the last, on all ranks, where a rule says so and it is not so anyway."""
+        ends = any(isinstance(c, Horizon) and game.images >= c.images for c in callbacks(trainer))
+        if ranks.highest(int(bool(stopping) and not ends)):
+            names = " and ".join(stopping) or "a rule on another device"
+            self.reason = (
+                f"the run was stopped by {names} after {game.images:,} images. The same command goes on from its "
+                "checkpoint, and stops at the next alarm"
+            )
+            trainer.should_stop = True  # so that whoever looks at the end of a run looks now
+
+    def tell(self, trainer: pl.Trainer, event: Mapping[str, Any]) -> None:
+        """An alarm, or its end: one line of health.jsonl and one on the terminal; of an alarm W&B tells by mail."""
+        if not trainer.is_global_zero:
+            return
+        line = sentence(event)
+        self.say(f"health: {line}")
+        if self.run is not None:
+            self.run.append(FILE, event)
+        if event["event"] != CLEARED:
+            for logger in trainer.loggers:
+                if (alert := getattr(logger, "alert", None)) is not None:
+                    alert(f"health: {event['rule']}", line)
+
+    def say(self, line: str) -> None:
+        """One line for people."""
+        self.console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
+        if self.reason is not None:
+            raise Stopped(self.reason)
+        self._page(trainer, "finished" if last(trainer) else "interrupted")
+
+    def on_exception(self, trainer: pl.Trainer, game: Game, exception: BaseException) -> None:
+        if isinstance(exception, Diverged):
+            log(trainer, game, {"health/magnitude": LIMIT})
+            self.tell(
+                trainer, Explosion().event(DIVERGED, {"magnitude": LIMIT}, game.images) | {"note": str(exception)}
+            )
+        people = isinstance(exception, KeyboardInterrupt | SystemExit)
+        status = _STATUS.get(type(exception), "interrupted" if people else "failed")
+        self._page(trainer, status, str(exception))
+
+    def _page(self, trainer: pl.Trainer, status: str, why: str = "") -> None:
+        """Write the post-mortem, where there is one to write, and say where it lies."""
+        if self.run is not None and trainer.is_global_zero:
+            path = postmortem(self.run, status, why)
+            if path is not None:
+                self.say(f"health: what went wrong, when, and what the literature tries: {path}")
+
+    def state_dict(self) -> dict[str, Any]:
+        rules = {name: rule.state for name, rule in self.rules.items()}
+        return {"rules": rules, "course": [list(pair) for pair in self.course]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for name, state in state_dict["rules"].items():
+            if name in self.rules:
+                self.rules[name].state = state
+        self.course = [(int(images), float(size)) for images, size in state_dict["course"]]
+
+
+def sentence(event: Mapping[str, Any]) -> str:
+    """What an event says, in a line."""
+    at = f"{event['rule']} at {event['images']:,} images"
+    if event["event"] == DIVERGED:
+        return f"{at}: {event['note']}"
+    value = f"{event['reading']} {event['value']:.3g}"
+    if event["event"] == CLEARED:
+        return f"{at}: cleared, {value}"
+    looks = f" at {event['after']} looks in a row" if event["after"] > 1 else ""
+    return f"{at}: {event['means']} ({value}, bound {event['bound']:.3g}{looks}){event.get('note', '')}"
+
+
+def _projection(rule: Rule, readings: Mapping[str, float]) -> dict[str, str]:
+    """When float32 ends, beside the alarm that is about it."""
+    if rule.reading != "magnitude" or "overflow_in" not in readings:
+        return {}
+    return {"note": f"; at this pace float32 overflows in {readings['overflow_in']:,.0f} images"}
+
+
+def _rules(settings: Mapping[str, Mapping[str, Any] | Rule | None] | None) -> dict[str, Rule | None]:
+    """Each rule by name, as set, in the order in which they are asked; None for one that is left out."""
+    settings = settings or {}
+    for name, own in settings.items():
+        if name not in RULES and not isinstance(own, Rule):
+            raise Mistake(f"callback.health.rules.{name}: there is no such rule.{_closest(name, RULES)}")
+    known: dict[str, Rule | None] = {name: _built(name, settings.get(name, {})) for name in RULES}
+    return known | {name: own for name, own in settings.items() if isinstance(own, Rule)}
+
+
+def _built(name: str, settings: Mapping[str, Any] | Rule | None) -> Rule | None:
+    if settings is None or isinstance(settings, Rule):
+        return settings
+    takes = ("raise_at", "clear_at", "after", "since")
+    for key in settings:
+        if key not in takes:
+            raise Mistake(f"callback.health.rules.{name}.{key}: a rule takes no {key}.{_closest(key, takes)}")
+    try:
+        return RULES[name](**settings)
+    except ValueError as error:
+        raise Mistake(f"callback.health.rules.{error}") from None
+
+
+def _names(stop: bool | Iterable[str], rules: Iterable[str]) -> list[str]:
+    """The rules that end a run.  Raises Mistake for a name that is none."""
+    known = list(rules)
+    if isinstance(stop, bool):
+        return known if stop else []
+    names = [stop] if isinstance(stop, str) else list(stop)
+    for name in names:
+        if name not in known:
+            raise Mistake(f"callback.health.stop: there is no rule {name}.{_closest(name, known)}")
+    return names
+
+
+def _closest(word: str, there: Iterable[str]) -> str:
+    """Which of `there` was probably meant, and all of them."""
+    there = list(there)
+    near = get_close_matches(word, there, n=1, cutoff=0.5)
+    return (f" Did you mean {near[0]}?" if near else "") + f" There are {', '.join(there)}"
+
+
+def _rewind(run: Run, images: int) -> None:
+    """Drop what is told of later than `images`: it comes again, or does not."""
+    for page in (run.folder / "postmortem.md", run.folder / "postmortem.png"):
+        page.unlink(missing_ok=True)
+    if (run.folder / FILE).exists():
+        kept = [event for event in run.events(FILE)[0] if 0 < event["images"] <= images]
+        run.write(FILE, "".join(json.dumps(event) + "\n" for event in kept))

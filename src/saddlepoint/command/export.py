@@ -1,0 +1,286 @@
+"""saddlepoint export: a run's generator as files that others can run, each held against it, and a model card."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from torch import Tensor, nn
+
+from saddlepoint.callback.grid import picture
+from saddlepoint.command.account import Moment, account
+from saddlepoint.command.build import config_of, game_of, put, set_threads
+from saddlepoint.command.catalogue import did_you_mean
+from saddlepoint.command.compose import compose
+from saddlepoint.command.exported import bare, by_name
+from saddlepoint.command.memorisation import memorisation
+from saddlepoint.command.terminal import speaker
+from saddlepoint.error import Mistake
+from saddlepoint.export import hub, onnx, program, safetensors
+from saddlepoint.export.agreement import LATENTS, SIZES, TOLERANCE, difference, originals
+from saddlepoint.export.card import PICTURE, page
+from saddlepoint.export.frozen import FrozenVirtualBatchNorm, frozen_state
+from saddlepoint.game.game import Game
+from saddlepoint.record.discretion import discreet
+from saddlepoint.record.provenance import CHECKOUT, commit, now
+from saddlepoint.record.run import Run, unwritable
+from saddlepoint.stream import Stream
+
+FILES = {"safetensors": safetensors.FILE, "onnx": onnx.FILE, "program": program.FILE}
+PACKAGES = (
+    "saddlepoint",
+    "torch",
+    "safetensors",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+)  # what wrote and checked the files
+OURS = ("outputs", "cache", "logger", "launcher", "overwrite", "device", "devices", "threads")  # of this machine
+
+
+@dataclass(frozen=True)
+class Original:
+    """The generator of a run, and what it makes of the latents that every file is asked."""
+
+    game: Game
+    config: DictConfig
+    weights: str  # averaged or raw
+    network: nn.Module  # as samples are drawn from it, in evaluation mode
+    alone: nn.Module  # the same without its game: virtual batch norm frozen
+    latent: Mapping[str, Tensor]
+    y: Tensor | None
+    expected: Tensor
+
+
+def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
+    """The console's door: 1 where a format was not written."""
+    _, failed = export(config, rest, config_dir)
+    return 1 if failed else 0
+
+
+def export(
+    words: DictConfig, rest: Sequence[str] = (), config_dir: str | Path | None = None, console: Console | None = None
+) -> tuple[Path, dict[str, str]]:
+    """The folder that was written, and the formats that were not, with the reason of each.
+
+    `rest` overrides the run's own config.  Raises Mistake where nothing could be written.
+    """
+    console = console or Console(stderr=True)
+    say = speaker(console)
+    _sensible(words)
+    run = Run(words.run)
+    config = config_of(run, rest, say, config_dir)
+    game = game_of(config)
+    put(game, run, words.at, say)
+    set_threads(config, game)
+    to = _place(Path(words.to) if words.to is not None else run.folder / "export" / f"{game.images:09d}")
+    original = _original(game, config, words.average)
+    if words.memorisation:
+        _measured(words, rest, config_dir, console)
+    with _whole(to) as folder:
+        found, failed = _formats(original, list(words.formats), folder)
+        if not found:
+            raise Mistake("nothing was written: " + "; ".join(f"{name}: {why}" for name, why in failed.items()))
+        _described(original, words, folder)
+        facts = _facts(run, original, words, found, failed)
+        (folder / "card.json").write_text(json.dumps(facts, indent=2) + "\n")
+        (folder / "README.md").write_text(page(facts))
+    for name, own in found.items():
+        say(f"{name}: {to / own['file']}, largest difference {own['difference']:.2g} on {LATENTS:,} latents")
+    for name, why in failed.items():
+        say(f"{name}: NOT written: {why}")
+    say(f"{run.folder}, {game.images:,} images: {to} (README.md is its model card)")
+    if words.hub is not None:
+        _pushed(to, words.hub, failed, say)
+    return to, failed
+
+
+# -------------------------------------------------------------------------------------------------------- the original
+
+
+def _original(game: Game, config: DictConfig, average: bool) -> Original:
+    network, weights = game.drawn_from(average)
+    network.eval()
+    alone = bare(config.architecture.generator)
+    alone.load_state_dict(frozen_state(network))
+    stream = Stream(game.seed, "export")
+    latent, y = game.prior.sample(LATENTS, stream), game.labels(LATENTS, stream)
+    with torch.no_grad():
+        expected = originals(network, latent, y)
+    if not expected.isfinite().all():
+        raise Mistake("the generator makes values that are not finite (nan or infinite): nothing to export")
+    return Original(game, config, weights, network, alone, latent, y, expected)
+
+
+# ---------------------------------------------------------------------------------------------------------- the files
+
+
+def _formats(original: Original, names: Sequence[str], folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """What was written by name, each file held against the original; and what was not, with the reason."""
+    found: dict[str, Any] = {}
+    failed: dict[str, str] = {}
+    traced: Any = None
+    for name in names:
+        path = folder / FILES[name]
+        try:
+            if name != "safetensors" and traced is None:
+                traced = program.program(original.alone, original.latent, original.y)
+            far = _written(name, original, traced, path)
+            if far > TOLERANCE:
+                raise Mistake(f"it differs from the original by {far:.3g}, and {TOLERANCE:g} is the most")
+            content = path.read_bytes()
+            told = {"file": path.name, "bytes": len(content), "sha256": sha256(content).hexdigest()}
+            found[name] = {**told, "difference": far}
+        except Mistake as mistake:
+            path.unlink(missing_ok=True)
+            able = [other for other in FILES if other in found or (other == "safetensors" and other not in failed)]
+            remedy = f"; formats=[{','.join(able)}] can" if able else ""
+            failed[name] = f"{mistake}{remedy}"
+    return found, failed
+
+
+def _written(name: str, original: Original, traced: Any, path: Path) -> float:
+    """Write one format and read it back: its largest difference from the original."""
+    if name == "safetensors":
+        safetensors.write(original.alone.state_dict(), path)
+        network: Any = safetensors.fill(bare(original.config.architecture.generator), path)
+    elif name == "program":
+        program.write(traced, path)
+        network = by_name(program.read(path))
+    else:
+        onnx.write(traced, path, [*original.latent, *([] if original.y is None else ["y"])])
+        network = by_name(onnx.read(path))
+    return difference(network, original.latent, original.y, original.expected)
+
+
+def _described(original: Original, words: DictConfig, folder: Path) -> None:
+    """The description beside the files, the picture, and the config of the training."""
+    config = original.config
+    made = {
+        "architecture": {"generator": _plain(config.architecture.generator)},
+        "prior": _plain(config.prior),
+        "data": {"name": config.choice.get("data"), "shape": list(config.data.shape), "classes": config.data.classes},
+        "classes": original.game.classes,
+        "range": [-1, 1] if len(config.data.shape) == 3 else None,
+        "call": "mapping",
+        "weights": original.weights,
+        "seed": int(config.seed),
+        "licence": words.licence,
+    }
+    (folder / "config.yaml").write_text(
+        f"# the generator of {config.name}, seed {config.seed}: saddlepoint.exported(<this folder>) builds it\n"
+        + yaml.safe_dump(made, sort_keys=False)
+    )
+    training = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(training, dict)
+    kept = {key: value for key, value in training.items() if key not in OURS}
+    kept["data"] = {key: value for key, value in kept["data"].items() if key != "root"}
+    (folder / "training.yaml").write_text(yaml.safe_dump(discreet(kept), sort_keys=False))
+    game, average = original.game, original.weights == "averaged"
+    n = 64 if len(config.data.shape) == 3 else 2_000
+    picture(game.sample(n, stream=Stream(game.seed, "grid"), average=average)).save(folder / PICTURE)
+
+
+def _facts(run: Run, original: Original, words: DictConfig, found: Any, failed: Any) -> dict[str, Any]:
+    """What the card says."""
+    game, config = original.game, original.config
+    told = account(run, config, Moment(str(words.at), game.images, original.weights))
+    if not words.average and game.generator.average is not None and not words.memorisation:
+        told["memorisation"] = None  # what is on record is of the averaged weights
+    parts = {name: node for name, node in _plain(config.prior).items() if name != "_target_"}
+    settings = ("low", "high")
+    made = {
+        "shape": list(config.data.shape),
+        "classes": game.classes,
+        "target": str(config.architecture.generator._target_),
+        "parameters": sum(p.numel() for p in original.alone.parameters()),
+        "latent": {name: part.dim for name, part in game.prior.items()},
+        "distribution": {
+            name: {"name": str(node["_target_"]).rpartition(".")[2].lower()}
+            | {k: node[k] for k in settings if k in node}
+            for name, node in parts.items()
+        },
+        "virtual_batch_norm": any(isinstance(m, FrozenVirtualBatchNorm) for m in original.alone.modules()),
+        "batch_norm": any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in original.alone.modules()),
+    }
+    git = commit(CHECKOUT) if (CHECKOUT / "pyproject.toml").exists() else None
+    exported = {"on": now(), "git": git, "packages": {name: importlib.metadata.version(name) for name in PACKAGES}}
+    checked = {"latents": LATENTS, "sizes": list(SIZES), "tolerance": TOLERANCE}
+    return discreet({"format": 1, **told, "generator": made, "formats": found, "failed": failed, "checked": checked,
+                     "licence": words.licence, "exported": exported})  # fmt: skip
+
+
+def _plain(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True)
+
+
+# --------------------------------------------------------------------------------------------------- words and places
+
+
+def _sensible(words: DictConfig) -> None:
+    """Raises Mistake for words that make no sense, before anything is built."""
+    formats = words.formats if OmegaConf.is_list(words.formats) else [words.formats]
+    for name in map(str, formats):
+        if name not in FILES:
+            raise Mistake(f"formats={name}: there is no such format.{did_you_mean(name, FILES)} "
+                          f"There are: {', '.join(FILES)}")  # fmt: skip
+    if not formats:
+        raise Mistake(f"formats=[]: name one at least of {', '.join(FILES)}")
+    words.formats = list(dict.fromkeys(map(str, formats)))
+    for key in ("average", "memorisation"):
+        if not isinstance(words[key], bool):
+            raise Mistake(f"{key}={words[key]}: true or false")
+    if words.hub is not None:
+        hub.named(str(words.hub))
+        hub.library()
+
+
+def _place(to: Path) -> Path:
+    """`to` itself.  Raises Mistake where something lies there."""
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise Mistake(f"to={to}: something lies there already; name another folder, or take it away")
+    return to
+
+
+@contextmanager
+def _whole(to: Path) -> Iterator[Path]:
+    """A folder beside `to` that becomes it at the end, or is gone."""
+    folder = to.with_name(f".{to.name}.{os.getpid()}")
+    try:
+        folder.mkdir(parents=True)
+        yield folder
+        os.replace(folder, to)
+    except OSError as error:
+        raise unwritable(to, error) from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _measured(words: DictConfig, rest: Sequence[str], config_dir: Any, console: Console) -> None:
+    """Have memorisation measured now; what keeps it from being is said, and is no reason not to export."""
+    asked = [f"run={words.run}", f"at={words.at}", f"average={str(words.average).lower()}"]
+    try:
+        memorisation(compose(asked, command="memorisation"), rest, config_dir, console)
+    except Mistake as mistake:
+        speaker(console)(f"memorisation is not measured: {mistake}")
+
+
+def _pushed(to: Path, name: str, failed: Mapping[str, str], say: Any) -> None:
+    if failed:
+        raise Mistake(f"not pushed: {', '.join(failed)} could not be written. What could lies in {to}")
+    try:
+        say(f"pushed: {hub.push(to, name)}")
+    except Mistake as mistake:
+        raise Mistake(f"{mistake}. The export lies in {to}") from None

@@ -1,0 +1,92 @@
+"""Where this process stands among others: alone, or one of the ranks that torchrun, SLURM or `train` itself started."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from omegaconf import DictConfig
+
+from saddlepoint import ranks
+from saddlepoint.error import Mistake
+
+
+@dataclass(frozen=True)
+class Place:
+    """Rank `number` of `of`, the `local`-th on its machine; `environment` is how Lightning is told so."""
+
+    environment: ClusterEnvironment
+    number: int = 0
+    of: int = 1
+    local: int = 0
+
+
+def place() -> Place:
+    """This process's, from its environment: torchrun's variables, else SLURM's, else it is alone."""
+    if {"RANK", "WORLD_SIZE", "LOCAL_RANK"} <= set(os.environ):
+        found: ClusterEnvironment = TorchElasticEnvironment()
+    elif SLURMEnvironment.detect():
+        found = SLURMEnvironment(auto_requeue=False)  # Lightning's saves inside the signal's handler, amid a step
+    else:
+        return Place(LightningEnvironment())
+    return Place(found, found.global_rank(), found.world_size(), found.local_rank())
+
+
+def wanted(config: DictConfig) -> int:
+    """How many ranks a config speaks of, on all its machines.
+
+    Raises Mistake for a number that makes no sense, that this machine has not, or among which batches do not divide.
+    """
+    for key in ("devices", "nodes"):
+        if type(config[key]) is not int or config[key] < 1:
+            raise Mistake(f"{key}={config[key]}: a whole number of at least 1")
+    if config.compile not in (True, False, *(known := torch.compiler.list_backends(None))):
+        raise Mistake(f"compile={config.compile}: true, false, or a backend of torch.compile: {', '.join(known)}")
+    kind = device(config).type
+    there = {"cpu": os.cpu_count() or 1, "cuda": torch.cuda.device_count(), "mps": 1}[kind]
+    if config.devices > there:
+        counted = " (of a CPU its cores are counted)" if kind == "cpu" else ""
+        raise Mistake(f"devices={config.devices}: this machine has {there} of {kind}{counted}")
+    if kind == "cpu" and config.trainer.get("sync_batchnorm"):
+        raise Mistake("trainer.sync_batchnorm=true: batch norm over all ranks is there for GPUs alone; null on a CPU")
+    number = config.devices * config.nodes
+    sizes = {"batch": config.batch}
+    if config.data.get("labels") is not None:
+        sizes["data.labelled_batch"] = config.data.get("labelled_batch") or config.batch
+    for key, size in sizes.items():
+        if size % number:
+            near = max(number, round(size / number) * number)
+            raise Mistake(f"{key}={size} does not divide among {number} ranks: it is of all together; try {key}={near}")
+    return number
+
+
+def taken(config: DictConfig, where: Place) -> None:
+    """Take the place: join the other ranks.  Raises Mistake where the config speaks of another number of them."""
+    if where.of != (asked := wanted(config)):
+        raise Mistake(
+            f"{where.of} processes were started, and the config speaks of devices={config.devices} x "
+            f"nodes={config.nodes} = {asked}: make them agree"
+        )
+    if where.of > 1:
+        os.environ.setdefault("MASTER_ADDR", where.environment.main_address)
+        os.environ.setdefault("MASTER_PORT", str(where.environment.main_port))
+        kind = device(config).type
+        ranks.join(torch.device("cuda", where.local) if kind == "cuda" else torch.device(kind), where.number, where.of)
+
+
+def device(config: DictConfig) -> torch.device:
+    """device=auto: CUDA, a rank's own device of it, else the CPU.  Raises Mistake where the one named is missing."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    kind = ("cuda" if there["cuda"] else "cpu") if config.device == "auto" else config.device
+    if not there.get(kind):
+        raise Mistake(
+            f"device={config.device} is not there; this machine has {', '.join(k for k, v in there.items() if v)}"
+        )
+    if kind == "cuda" and ranks.world() > 1:
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device(kind)

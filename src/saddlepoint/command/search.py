@@ -1,0 +1,172 @@
+"""A sweep file, conf/sweep/<name>.yaml: what varies, by which score, how proposed; read and checked before any trial.
+
+space:    key: {low, high, log, step} | key: {choices: [...]} | name: {level: [words]}
+words:    what every trial says beside: [experiment=..., images=...]
+metric:   fid, or a score's key; direction: minimize or maximize where nobody knows it
+sampler:  tpe, cmaes, random, grid; pruner: median, ...; each a word or {name: word, setting: value}
+seeds, trials
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from saddlepoint.command import catalogue, many, permission
+from saddlepoint.command.catalogue import did_you_mean
+from saddlepoint.command.match import DATA_ELSEWHERE, ELSEWHERE
+from saddlepoint.error import Mistake
+from saddlepoint.search.method import method
+from saddlepoint.search.objective import objective
+from saddlepoint.search.plan import Plan
+from saddlepoint.search.space import Choice, Dimension, Range
+
+KEYS = ("space", "words", "metric", "direction", "sampler", "pruner", "seeds", "trials")
+RANGE = {"low", "high", "log", "step"}
+NOT_SEARCHED = {  # keys whose value no search may choose, and why
+    "seed": "a lucky seed is no setting; seeds: [0, 1] averages over some",
+    **dict.fromkeys(("evaluation", "metric", "protocol"), "how a score is measured is the same for every trial"),
+    **dict.fromkeys(("name", "outputs", "overwrite", "many", "resume"), "whose run it is decides nothing"),
+    **dict.fromkeys(("logger", "launcher", "cache"), "who watches a run, and where, decides nothing"),
+    permission.KEY: "that is for a person to say, on the command line",
+}
+
+
+def plan(config: DictConfig, rest: Sequence[str] = (), own: Path | None = None) -> Plan:
+    """The search of a sweep file, with the command line's last word.  Raises Mistake for what cannot be meant."""
+    name = str(config.sweep)
+    path = _path(name, own)
+    said, where = _read(path), f"sweep {name}"
+    for key in said:
+        if key not in KEYS:
+            raise Mistake(f"{path}: no such key: {key}.{did_you_mean(key, KEYS)} There are: {', '.join(KEYS)}")
+    asked: Any = OmegaConf.to_container(config)
+    for key in ("trials", "seeds", "sampler", "pruner"):
+        if asked[key] is not None:
+            said[key] = asked[key]
+    if not said.get("metric"):
+        raise Mistake(f"{path}: by which score? metric: fid, or another one of the validation split")
+    words = [*_words(said.get("words"), where), *map(str, rest)]
+    elsewhere = [word for word in words if _is_elsewhere(word)]
+    sampler = method("sampler", said.get("sampler", "tpe"))
+    assert sampler is not None
+    return Plan(
+        name=_named(asked["name"] or name.replace("/", "-")), space=space(said.get("space"), where),
+        objective=objective(str(said["metric"]), said.get("direction")), sampler=sampler,
+        pruner=method("pruner", said.get("pruner")), seeds=_seeds(said.get("seeds", [0])), asked=said.get("trials"),
+        words=tuple(word for word in words if word not in elsewhere), elsewhere=tuple(elsewhere),
+    )  # fmt: skip
+
+
+def space(said: Any, where: str = "sweep") -> tuple[Dimension, ...]:
+    """The dimensions of a `space`.  Raises Mistake for one that is badly written, or not to be searched."""
+    if not isinstance(said, Mapping) or not said:
+        raise Mistake(f"{where}: space: {{key: {{low: 1.0e-5, high: 1.0e-2, log: true}}, key: {{choices: [a, b]}}}}")
+    found = []
+    for key, one in said.items():
+        first = str(key).lstrip("+~").partition(".")[0].partition("@")[0]
+        if first in NOT_SEARCHED:
+            raise Mistake(f"space.{key}: {NOT_SEARCHED[first]}")
+        found.append(_dimension(str(key), one))
+    return tuple(found)
+
+
+def _dimension(key: str, said: Any) -> Dimension:
+    where = f"space.{key}"
+    if isinstance(said, Mapping) and set(said) == {"choices"}:
+        choices = said["choices"]
+        if not isinstance(choices, list) or not choices:
+            raise Mistake(f"{where}: choices: [a, b, ...]")
+        labels = [many.typed(choice) for choice in choices]
+        if twice := [label for label in labels if labels.count(label) > 1]:
+            raise Mistake(f"{where}: {twice[0]} stands twice among its choices")
+        return Choice(key, {label: (f"{key}={label}",) for label in labels})
+    if isinstance(said, Mapping) and {"low", "high"} & set(said):
+        return _range(key, said, where)
+    if isinstance(said, Mapping) and said and all(isinstance(words, list) for words in said.values()):
+        levels = {many.level_name(level): tuple(permission.of_file(words, where)) for level, words in said.items()}
+        return Choice(key, levels, bundle=True)
+    raise Mistake(f"{where}: {{low, high, log, step}}, {{choices: [...]}}, or names of words: {{level: [words]}}")
+
+
+def _range(key: str, said: Mapping[Any, Any], where: str) -> Range:
+    if unknown := [str(name) for name in said if name not in RANGE]:
+        close = did_you_mean(unknown[0], RANGE)
+        raise Mistake(f"{where}: no such key: {unknown[0]}.{close} A range has low, high, log, step")
+    low, high, step, log = (said.get(name) for name in ("low", "high", "step", "log"))
+    for name, value in (("low", low), ("high", high), *((("step", step),) if step is not None else ())):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+            raise Mistake(f"{where}: {name}: {value} is no number")
+    assert low is not None
+    assert high is not None
+    if log not in (None, True, False):
+        raise Mistake(f"{where}: log: {log}: true or false")
+    if low > high:
+        raise Mistake(f"{where}: low {low} is above high {high}")
+    if log and low <= 0:
+        raise Mistake(f"{where}: log needs low above 0, not {low}")
+    if step is not None and step <= 0:
+        raise Mistake(f"{where}: step {step}: it is above 0")
+    if log and step is not None:
+        raise Mistake(f"{where}: log and step exclude each other; list the values, choices: [...]")
+    return Range(key, low, high, bool(log), step)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        whole: Any = OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise Mistake(f"{path}{line} cannot be read: {str(error).splitlines()[0]}") from None
+    if not isinstance(whole, dict):
+        raise Mistake(f"{path}: a sweep is a file of key: value lines, space: and metric: at least")
+    return {str(key): value for key, value in whole.items()}
+
+
+def _path(name: str, own: Path | None) -> Path:
+    there = [folder / "sweep" / f"{name}.yaml" for folder in catalogue.folders(own)]
+    found = [path for path in there if path.is_file()]
+    if len(found) > 1:
+        raise Mistake(f"{found[1]}: sweep={name} is one of Saddlepoint's own; give yours another name")
+    if not found:
+        names = catalogue.members("sweep", own)
+        raise Mistake(f"no such sweep: {name}.{did_you_mean(name, names)} There are: {', '.join(names)}")
+    return found[0]
+
+
+def _words(said: Any, where: str) -> list[str]:
+    if said is not None and (not isinstance(said, list) or not all(isinstance(word, str) for word in said)):
+        raise Mistake(f"{where}: words: a list as on the command line, [experiment=..., images=20_000]")
+    for word in said or ():
+        if word.partition("=")[0] in ("seed", "name", "outputs"):
+            raise Mistake(
+                f"{where}: words: {word}: seeds: [...] says the seeds, and each trial has a folder of its own"
+            )
+    return permission.of_file(said or (), where)
+
+
+def _is_elsewhere(word: str) -> bool:
+    """Whether a word says where a trial runs, and nothing of what it is."""
+    first, _, last = word.lstrip("+~").partition("=")[0].partition(".")
+    return first in ELSEWHERE or (first == "data" and last in DATA_ELSEWHERE)
+
+
+def _seeds(said: Any) -> tuple[int, ...]:
+    if not isinstance(said, list) or not said or not all(type(seed) is int and seed >= 0 for seed in said):
+        raise Mistake(f"seeds={said}: a list of whole numbers, [0, 1] say")
+    if len(set(said)) < len(said):
+        raise Mistake(f"seeds={said} has one twice; a seed counts once")
+    return tuple(said)
+
+
+def _named(name: str) -> str:
+    if not name or not all(sign.isalnum() or sign in "._-" for sign in name) or name[0] in ".-":
+        raise Mistake(f"name={name}: a name has letters, digits, . _ and - only, no . or - in front")
+    return name

@@ -1,0 +1,138 @@
+"""What a generator's file does not say of itself: a small yaml beside it, ours (config.yaml) or anybody's.
+
+architecture:                # how to build it; left out for TorchScript, torch.export and ONNX, which bring it
+  generator: {_target_: saddlepoint.architecture.mlp.Generator, latent: 100, shape: [1, 8, 8]}
+prior:                       # the parts of the latent, in order
+  z: {distribution: normal, dim: 100}       # or uniform (low, high), categorical; shape: [100, 1, 1] for [N, 100, 1, 1]
+data: {shape: [1, 8, 8]}     # of one sample: [C, H, W], or [D] of points
+classes: null                # how many it can be asked for
+range: [-1, 1]               # of its pixels; [0, 1], or uint8; null for points
+call: mapping                # network({part: tensor}, y); parts: network(tensor, ..., y)
+weights: averaged            # or raw: whose weights these are
+licence: null                # and `source`: a line each, which are recorded
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from saddlepoint.error import Mistake
+
+NAMES = ("generator.yaml", "config.yaml")  # looked for beside a generator's file, in this order
+NEEDED = ("prior", "data", "range")
+KNOWN = (*NEEDED, "architecture", "classes", "call", "weights", "licence", "source", "seed")
+DISTRIBUTIONS = ("normal", "uniform", "categorical")
+RANGES: Mapping[Any, tuple[float, float] | None] = {
+    (-1.0, 1.0): (-1.0, 1.0), (0.0, 1.0): (0.0, 1.0), "uint8": (0.0, 255.0), None: None,
+}  # fmt: skip
+CALLS = ("mapping", "parts")
+WEIGHTS = ("averaged", "raw")
+
+
+@dataclass(frozen=True)
+class Description:
+    """A generator's yaml, checked."""
+
+    prior: Mapping[str, Mapping[str, Any]]  # part -> a node with `_target_` and its arguments
+    shape: tuple[int, ...]  # of one sample
+    bounds: tuple[float, float] | None  # of its values; None: points
+    call: str
+    architecture: Mapping[str, Any] | None = None
+    classes: int | None = None
+    views: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # parts that the network wants in another shape
+    weights: str | None = None  # None: nothing was said
+    licence: str | None = None
+    source: str | None = None
+
+
+def beside(file: Path) -> Path:
+    """The yaml of a generator's file.  Raises Mistake where there is none."""
+    for name in NAMES:
+        if (path := file.parent / name).exists():
+            return path
+    raise Mistake(
+        f"{file}: nothing says how to ask this generator. Put a generator.yaml beside it, with prior, data.shape and "
+        "range (docs/exporting.md), or name one: description=<file.yaml>"
+    )
+
+
+def checked(plain: Mapping[str, Any], path: Path) -> Description:
+    """The description that stands in the yaml at `path`.
+
+    Raises Mistake for a key that is missing, unknown or makes no sense.
+    """
+    for key in map(str, plain):
+        if key not in KNOWN:
+            raise Mistake(f"{path}: nothing reads {key}.{_meant(key, KNOWN)}")
+    for key in NEEDED:
+        if key not in plain:
+            raise Mistake(f"{path} lacks {key}: it needs {', '.join(NEEDED)}, as docs/exporting.md shows")
+    return _description(plain, path)
+
+
+def _description(plain: Mapping[str, Any], path: Path) -> Description:
+    shape = _numbers((plain["data"] or {}).get("shape") if isinstance(plain["data"], dict) else None)
+    if not shape:
+        raise Mistake(f"{path} lacks data.shape: [channels, height, width] of one sample, or [numbers] of a point")
+    own = (plain.get("architecture") or {}).get("generator")
+    call = plain.get("call") or ("mapping" if own else "parts")
+    classes = plain.get("classes")
+    _one_of(path, "call", call, CALLS)
+    if (weights := plain.get("weights")) is not None:
+        _one_of(path, "weights", weights, WEIGHTS)
+    if classes is not None and (type(classes) is not int or classes < 1):
+        raise Mistake(f"{path}: classes={classes}: how many classes it can be asked for, or null for none")
+    parts = plain["prior"]
+    if not isinstance(parts, dict) or not parts:
+        raise Mistake(f"{path}: prior names the parts of the latent: {{z: {{distribution: normal, dim: 100}}}}")
+    nodes = {str(name): _part(path, str(name), node) for name, node in parts.items() if name != "_target_"}
+    views = {str(n): _numbers(node["shape"]) for n, node in parts.items() if isinstance(node, dict) and "shape" in node}
+    said = {key: None if plain.get(key) is None else str(plain[key]) for key in ("licence", "source")}
+    return Description(nodes, shape, _bounds(path, plain["range"], shape), call, own, classes, views, weights, **said)
+
+
+def _part(path: Path, name: str, node: Any) -> dict[str, Any]:
+    """A part of the latent as a node that can be instantiated."""
+    if isinstance(node, dict) and "_target_" in node:
+        return node
+    if not isinstance(node, dict) or "distribution" not in node or not {"dim", "shape"} & set(node):
+        raise Mistake(f"{path}: prior.{name} needs a distribution and a dim: {{distribution: normal, dim: 100}}")
+    _one_of(path, f"prior.{name}.distribution", node["distribution"], DISTRIBUTIONS)
+    size = 1
+    for side in _numbers(node.get("shape")) or (node["dim"],):
+        size *= side
+    kind = node["distribution"]
+    rest = {key: value for key, value in node.items() if key not in ("distribution", "shape", "dim")}
+    return {"_target_": f"saddlepoint.prior.{kind}.{kind.title()}", "dim": size, **rest}
+
+
+def _bounds(path: Path, said: Any, shape: Sequence[int]) -> tuple[float, float] | None:
+    key = tuple(float(end) for end in said) if isinstance(said, list) and _numeric(said) else said
+    if isinstance(key, list) or key not in RANGES or (key is None) != (len(shape) == 1):
+        wanted = "null, for points" if len(shape) == 1 else "[-1, 1], [0, 1] or uint8"
+        raise Mistake(f"{path}: range={'null' if said is None else said}: it is {wanted}")
+    return RANGES[key]
+
+
+def _numeric(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, int | float) for value in values)
+
+
+def _numbers(said: Any) -> tuple[int, ...]:
+    """Whole numbers from 1 on; () for anything else."""
+    fits = isinstance(said, list | tuple) and all(type(side) is int and side > 0 for side in said)
+    return tuple(said) if fits else ()
+
+
+def _one_of(path: Path, key: str, said: Any, known: Sequence[str]) -> None:
+    if said not in known:
+        raise Mistake(f"{path}: {key}={said}: it is {' or '.join(known)}.{_meant(str(said), known)}")
+
+
+def _meant(word: str, known: Sequence[str]) -> str:
+    near = get_close_matches(word, known, n=2, cutoff=0.6)
+    return f" Did you mean {' or '.join(near)}?" if near else ""

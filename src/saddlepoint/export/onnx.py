@@ -1,0 +1,93 @@
+"""A generator as ONNX: a graph of standard operators that any runtime runs.  Any batch size, one included.
+
+Its inputs have the names of the latent's parts, and `y` where a class is asked for; its output is `x`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saddlepoint.error import Mistake
+from saddlepoint.export.program import quiet
+
+FILE = "generator.onnx"
+OPERATOR = re.compile(r"op='([\w.]+)'")
+
+
+def write(found: Any, path: Path, inputs: list[str]) -> None:
+    """Write a program of torch.export as ONNX.  Raises Mistake for an operator that ONNX does not have."""
+    try:
+        with quiet(), contextlib.redirect_stdout(io.StringIO()):
+            torch.onnx.export(
+                found, (), str(path), input_names=inputs, output_names=["x"], dynamo=True, external_data=False,
+                verbose=False,
+            )  # fmt: skip
+    except Exception as error:  # of torch.onnx, onnxscript, onnx: none has a common kind
+        raise Mistake(_obstacle(error, found)) from None
+
+
+def read(path: Path) -> Callable[..., Tensor]:
+    """The graph in a file, as a function of its inputs in their order.  Raises Mistake where it is none."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = torch.get_num_threads()
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's are no kind of RuntimeError
+        raise Mistake(f"{path} is no ONNX file that onnxruntime can run: {_first(error)}") from None
+    names = [wanted.name for wanted in session.get_inputs()]
+
+    def run(*inputs: Tensor) -> Tensor:
+        if len(inputs) != len(names):
+            raise ValueError(f"it takes {', '.join(names)}, and is given {len(inputs)}")
+        try:
+            found = session.run(None, {name: x.numpy() for name, x in zip(names, inputs, strict=True)})[0]
+        except Exception as error:
+            raise ValueError(_first(error)) from None
+        return torch.from_numpy(found)
+
+    return run
+
+
+def _obstacle(error: BaseException, found: Any) -> str:
+    """Which operator ONNX lacks, and the layer that asks for it, as far as the error says so."""
+    operator = next((match[1] for link in _links(error) if (match := OPERATOR.search(str(link)))), None)
+    if operator is None:
+        return f"torch.onnx cannot write the network: {_first(error)}"
+    name = operator.partition(".")[2]
+    layer = _asking(found, name)
+    return f"ONNX has no operator {name}" + (f", which {layer} asks for" if layer else "")
+
+
+def _links(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _asking(found: Any, operator: str) -> str | None:
+    """The path and class of the first layer with such an operator; None where the graph does not say.
+
+    torch.onnx names what is left when it has taken operators apart: prims.bessel_j0 of aten.special_bessel_j0.
+    """
+    for node in found.graph.nodes:
+        stack = list((node.meta.get("nn_module_stack") or {}).values())
+        if stack and operator in str(node.target):
+            path, kind = stack[-1]
+            return f"{path.removeprefix('network.')} ({str(kind).rpartition('.')[2]})"
+    return None
+
+
+def _first(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:200]

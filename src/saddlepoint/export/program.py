@@ -1,0 +1,96 @@
+"""A generator as a program of torch.export: torch runs it without any of our code.  Any batch size, one included.
+
+A program is code, as PyTorch says of it and of TorchScript: to read somebody else's is to trust them.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint.error import Mistake
+
+FILE = "generator.pt2"
+EXAMPLES = 3  # latents that the tracer sees: 1 and 2 are numbers that shapes have anyway
+
+
+class Positional(nn.Module):
+    """A generator that takes the parts of the latent, and then y, one after the other."""
+
+    def __init__(self, network: nn.Module, parts: Sequence[str], asked: bool) -> None:
+        super().__init__()
+        self.network, self.parts, self.asked = network, tuple(parts), asked
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """[N, *shape]."""
+        latent = dict(zip(self.parts, inputs, strict=False))
+        return self.network(latent, inputs[len(self.parts)] if self.asked else None)
+
+
+def program(network: nn.Module, latent: Mapping[str, Tensor], y: Tensor | None) -> Any:
+    """`network` as an ExportedProgram of the parts of the latent and, where it is asked for one, of y.
+
+    Raises Mistake where what it does depends on the values it sees, or it takes the batch's size for a constant.
+    """
+    # clones: a program keeps its examples, and a slice would keep all that it was cut from
+    inputs = [part[:EXAMPLES].clone() for part in [*latent.values(), *([] if y is None else [y])]]
+    batch = torch.export.Dim("batch", min=1)
+    alone = Positional(network, list(latent), y is not None)
+    try:
+        with quiet():
+            found = torch.export.export(alone, tuple(inputs), dynamic_shapes=(tuple({0: batch} for _ in inputs),))
+    except Exception as error:  # the tracer raises whatever the network's code runs into
+        raise Mistake(_obstacle(error)) from None
+    for node in found.graph.nodes:
+        node.meta.pop("stack_trace", None)  # files and folders of this machine
+    return found
+
+
+def write(found: Any, path: Path) -> None:
+    """Write a program."""
+    with quiet():
+        torch.export.save(found, path)
+
+
+def read(path: Path) -> Callable[..., Tensor]:
+    """The program in a file, as a function of its inputs.  Raises Mistake where it is none."""
+    try:
+        with quiet():
+            module = torch.export.load(path).module()
+    except Exception:  # torch says several unrelated things of what is no program
+        raise Mistake(f"{path} is no program of torch.export, or one of another version of torch") from None
+    return module
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what torch says to its developers."""
+    loggers = [logging.getLogger(name) for name in ("torch.export", "torch.fx", "torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _obstacle(error: Exception) -> str:
+    """What stopped the tracer, in a line."""
+    said = str(error)
+    if "specialized it to be a constant" in said:
+        return "the network takes the batch's size for a constant: len(x) in its forward, where x.shape[0] may vary"
+    if "data-dependent" in said:
+        return "the network branches on the values that it sees, and a graph has no branches"
+    line = next((line for line in said.splitlines() if line.strip()), type(error).__name__)
+    return f"torch.export cannot trace the network: {line.strip()[:200]}"

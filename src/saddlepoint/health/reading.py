@@ -1,0 +1,112 @@
+"""How a game stands, in numbers that mean the same under every objective: rank statistics, ratios, shares.
+
+Logits of a critic have no scale and those of a relativistic D no zero, so nothing here reads a probability off them:
+
+    ahead(a, b)         P(a > b) + P(a = b) / 2, the rank statistic of Mann & Whitney 1947, the area under the ROC
+    correct(a, b)       share of either side that falls on its own side of the midpoint of the two means
+    passed(loss)        sum |dL / d logit|: of a mean loss, how much of a unit signal its logits let through.  Minimax
+                        lets G through sigmoid(logit), non-saturating 1 - sigmoid(logit), Wasserstein and hinge 1
+    diversity(x, y)     (distinct(x) - 1) / (distinct(y) - 1),  distinct(x) = 1 / mean_ij exp(-|x_i - x_j|^2 / s^2), s
+                        half the median distance in y: the effective number of different samples (the Vendi score of
+                        order 2: Friedman & Dieng 2022, arXiv:2210.02410; Pasarkar & Dieng 2023, arXiv:2310.12952).
+                        It is 1 for one sample over and over and k for k far points, so it falls where modes are lost;
+                        a mean distance does not, where two far modes remain
+    freedom(x, y)       mean(1 - x^2) / mean(1 - y^2): how far from the ends of tanh, where no gradient passes
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from statistics import linear_regression
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+LIMIT = 38.53  # log10 of the largest float32; bfloat16 ends there too
+SIDE = 32  # pixels a side at which images are compared: a pass over larger ones costs more than it tells
+
+
+def ahead(one: Tensor, other: Tensor) -> float:
+    """P(one > other), ties half, of all pairs; logits of any shape [N, ...], a sample's own averaged.  In [0, 1]."""
+    a, b = per_sample(one)[:, None], per_sample(other)[None]
+    return ((a > b).double().mean() + (a == b).double().mean() / 2).item()
+
+
+def correct(own: Tensor, real: Tensor, fake: Tensor) -> float:
+    """The share of `own` on the real side of the midpoint between the mean logits of `real` and `fake`.  In [0, 1]."""
+    midpoint = (per_sample(real).mean() + per_sample(fake).mean()) / 2
+    return (per_sample(own) > midpoint).double().mean().item()
+
+
+def spread(*logits: Tensor) -> float:
+    """The standard deviation of all logits over the larger of 1 and their mean's size; 0: D says one thing."""
+    joined = torch.cat([per_sample(own) for own in logits]).double()
+    return (joined.std() / joined.mean().abs().clamp_min(1.0)).item()
+
+
+def passed(objective: Callable[..., Tensor], logits: Mapping[str, Tensor], side: str) -> float:
+    """sum |dL / d logits[side]| of an objective that names the sides in `logits`; at least 0, and 1 for a critic's."""
+    with torch.enable_grad():
+        leaves = {name: value.detach().clone().requires_grad_() for name, value in logits.items()}
+        (slope,) = torch.autograd.grad(objective(**leaves), [leaves[side]], allow_unused=True)
+    return 0.0 if slope is None else slope.double().abs().sum().item()
+
+
+def diversity(x: Tensor, reference: Tensor) -> float | None:
+    """0 for one thing over and over, 1 for as many as in `reference`; images [N, C, H, W] or points [N, D].
+
+    None where the reference does not vary.
+    """
+    x, reference = points(x), points(reference)
+    width = torch.pdist(reference).median().item() / 2 if len(reference) > 1 else 0.0
+    return (distinct(x, width) - 1) / (distinct(reference, width) - 1) if width > 0 else None
+
+
+def distinct(x: Tensor, width: float) -> float:
+    """The effective number of different points among x, [N, D]: between 1 and N."""
+    x = x.double()  # one thing over and over is 1 to the last digit: what is above 1 is small, and counts
+    return 1 / (torch.cdist(x, x) / width).square().neg().exp().mean().item()
+
+
+def freedom(x: Tensor, reference: Tensor) -> float | None:
+    """mean(1 - x^2) over that of the reference, images in [-1, 1].
+
+    None for points, and where reals are black and white.
+    """
+    if x.ndim != 4:
+        return None
+    own, theirs = ((1 - images.double().square()).clamp_min(0).mean().item() for images in (x, reference))
+    return own / theirs if theirs > 1e-3 else None
+
+
+def magnitude(values: list[float]) -> float:
+    """log10 of the largest absolute value; LIMIT where one is no number."""
+    if not all(map(math.isfinite, values)):
+        return LIMIT
+    return math.log10(max(map(abs, values), default=0.0) + 1e-30)
+
+
+def overflow_in(course: Sequence[tuple[int, float]]) -> float | None:
+    """Images until float32 overflows, if magnitudes go on along the line through `course`, (images, log10) each.
+
+    None where they do not grow, or where there are fewer than three.
+    """
+    if len(course) < 3:
+        return None
+    images, sizes = zip(*course, strict=True)
+    slope = linear_regression(images, sizes).slope
+    return (LIMIT - sizes[-1]) / slope if slope > 0 else None
+
+
+def points(x: Tensor) -> Tensor:
+    """x as points, float32 [N, D]: images no larger than SIDE a side."""
+    if x.ndim == 4 and max(x.shape[2:]) > SIDE:
+        x = adaptive_avg_pool2d(x, SIDE)
+    return x.flatten(1).float()
+
+
+def per_sample(logits: Tensor) -> Tensor:
+    """One number per sample, [N]: patches averaged."""
+    return logits.flatten(1).mean(1) if logits.ndim > 1 else logits

@@ -1,0 +1,93 @@
+"""The ranks of one run on this machine: N processes that find each other, and end together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from tempfile import TemporaryFile
+from typing import IO
+
+Say = Callable[[str], None]
+GRACE = 5.0  # seconds that ranks have, once one is gone, to say how they stand; they wait for it in vain
+HALTED = (130, 143)  # exit codes of a rank that was told to end, and did
+
+
+def run(command: Sequence[str], number: int, supervisor: str, say: Say) -> int:
+    """Start `command` `number` times, as ranks 0, 1, ...; the exit code: 0, or the first other one.
+
+    A rank that fails takes the others down, after `GRACE` seconds by force.  SIGTERM, SIGINT and SIGUSR1 are handed on.
+    The environment variable `supervisor` tells the ranks who this process is.
+    """
+    port = _free_port()
+    shared = {"WORLD_SIZE": number, "LOCAL_WORLD_SIZE": number, "GROUP_RANK": 0, "MASTER_ADDR": "127.0.0.1",
+              "MASTER_PORT": port, supervisor: os.getpid()}  # fmt: skip
+    each = [os.environ | {k: str(v) for k, v in {**shared, "RANK": i, "LOCAL_RANK": i}.items()} for i in range(number)]
+    with ExitStack() as stack:
+        # rank 0 speaks for all; what another says is shown where it is the first to fail
+        heard = [None, *(stack.enter_context(TemporaryFile()) for _ in each[1:])]
+        # a session of its own: a Ctrl-C reaches this process alone, which tells each of them once
+        processes = [
+            subprocess.Popen(command, env=own, stdin=subprocess.DEVNULL, stderr=ear, start_new_session=True)
+            for own, ear in zip(each, heard, strict=True)
+        ]
+        stack.callback(_end, processes)
+        with _handed_on(processes):
+            return _watched(processes, heard, say)
+
+
+def _end(processes: Sequence[subprocess.Popen]) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _watched(processes: Sequence[subprocess.Popen], heard: Sequence[IO[bytes] | None], say: Say) -> int:
+    """Wait until all have ended, or one has failed and the others had time to; the exit code."""
+    first, until = 0, float("inf")
+    while any(process.poll() is None for process in processes) and time.monotonic() < until:
+        time.sleep(0.05)
+        failed = [(i, process.returncode) for i, process in enumerate(processes) if process.returncode]
+        if failed and not first:
+            rank, first = failed[0]
+            until = time.monotonic() + GRACE
+            if first not in HALTED:
+                if (ear := heard[rank]) is not None:
+                    ear.seek(0)
+                    say(ear.read().decode(errors="replace").rstrip())
+                say(f"rank {rank} of {len(processes)} {_how(first)}; the others are stopped")
+    first = first or next((process.returncode for process in processes if process.returncode), 0)
+    return 128 - first if first < 0 else first
+
+
+def _how(code: int) -> str:
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"failed, exit code {code}"
+
+
+@contextmanager
+def _handed_on(processes: Sequence[subprocess.Popen]) -> Iterator[None]:
+    """Meanwhile a signal to this process is one to each of `processes`."""
+
+    def hand_on(number: int, frame: object) -> None:
+        for process in processes:
+            if process.poll() is None:
+                process.send_signal(number)
+
+    signals = [signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])]
+    before = {number: signal.signal(number, hand_on) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]

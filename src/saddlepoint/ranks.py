@@ -1,0 +1,142 @@
+"""Several processes, ranks, that play one game: where this one stands, and what they find out together.
+
+Each rank holds every network and plays its slice of each global batch. A loss that is a mean over samples needs nothing
+but the mean of its gradients; one that looks at the batch as a whole takes its statistics over all ranks, by `total`,
+through which gradients pass, and gradients of gradients.  In a single process everything here is the identity.
+
+Backward of the sum over ranks is the sum over ranks: with L = sum_r L_r and s = sum_r x_r, dL/dx_r = sum_q dL_q/ds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+PATIENCE = timedelta(hours=1)  # how long a rank waits for another, which may be training a ruler
+
+
+def world() -> int:
+    """How many ranks play; 1 outside a group."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this process is, from 0 on."""
+    return dist.get_rank() if world() > 1 else 0
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        whole = x.detach().clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(whole)
+        return whole
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return total(gradients[0])
+
+
+def total(x: Tensor) -> Tensor:
+    """The sum over ranks, of the shape of x; differentiable, twice too.  Every rank has to ask, in the same order."""
+    return x if world() == 1 else _Total.apply(x)  # pyright: ignore[reportReturnType]
+
+
+def mean(x: Tensor) -> Tensor:
+    """The mean over ranks, of the shape of x; differentiable."""
+    return x if world() == 1 else total(x) / world()
+
+
+def gathered(x: Tensor) -> Tensor:
+    """The rows of all ranks, [world * N, ...] of x [N, ...], in the order of the global batch; differentiable."""
+    if world() == 1:
+        return x
+    before, after = rank() * len(x), (world() - 1 - rank()) * len(x)
+    rows = [x.new_zeros(before, *x.shape[1:]), x, x.new_zeros(after, *x.shape[1:])]
+    return total(torch.cat(rows))
+
+
+@torch.no_grad()
+def average_(tensors: Iterable[Tensor]) -> None:
+    """Put the mean over ranks in the place of each tensor, by one all-reduce for all of one type."""
+    if world() == 1:
+        return
+    kinds: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors:
+        kinds.setdefault(tensor.dtype, []).append(tensor)
+    for alike in kinds.values():
+        flat = torch.cat([tensor.reshape(-1) for tensor in alike])
+        dist.all_reduce(flat)
+        parts = (flat / world()).split([tensor.numel() for tensor in alike])
+        torch._foreach_copy_(alike, [part.view_as(t) for part, t in zip(parts, alike, strict=True)])  # pyright: ignore[reportPrivateImportUsage]
+
+
+def together(value: Any) -> list[Any]:
+    """What each rank says, by rank; plain values and tensors on the CPU."""
+    if world() == 1:
+        return [value]
+    said: list[Any] = [None] * world()
+    dist.all_gather_object(said, value, group=_beside())
+    return said
+
+
+def of_first(value: Any) -> Any:
+    """What rank 0 says."""
+    if world() == 1:
+        return value
+    said = [value]
+    dist.broadcast_object_list(said, src=0, group=_beside())
+    return said[0]
+
+
+def highest(number: int) -> int:
+    """The largest of the ranks' numbers; an accelerator is not waited for."""
+    if world() == 1:
+        return number
+    said = torch.tensor(number)
+    dist.all_reduce(said, dist.ReduceOp.MAX, group=_beside())
+    return int(said)
+
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 of named tensors, bit by bit, in hexadecimal."""
+    content = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        content.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        content.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return content.hexdigest()
+
+
+@cache
+def _beside() -> Any:
+    """The group for plain words: over the CPU, so that nobody waits for an accelerator; None: the group of all."""
+    return None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo", timeout=PATIENCE)
+
+
+def join(where: torch.device, number: int, of: int) -> None:
+    """Become rank `number` of `of`, on `where`; MASTER_ADDR and MASTER_PORT say where rank 0 is to be found."""
+    if where.type == "cuda":
+        torch.cuda.set_device(where)
+    backend = "nccl" if where.type == "cuda" else "gloo"
+    dist.init_process_group(backend, rank=number, world_size=of, timeout=PATIENCE)
+
+
+def lost(error: Exception) -> bool:
+    """Whether an error is that of a rank which waits for one that is gone."""
+    signs = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo", "NCCL")
+    return world() > 1 and (isinstance(error, dist.DistError) or any(sign in str(error) for sign in signs))
+
+
+def leave() -> None:
+    """Leave the group."""
+    if dist.is_available() and dist.is_initialized():
+        _beside.cache_clear()
+        dist.destroy_process_group()

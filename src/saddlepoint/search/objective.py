@@ -1,0 +1,72 @@
+"""What a search descends: one score on the validation split, as a run's own journal has it along the run.
+
+The score on the reals that are reported (train or test) is never looked at: a setting that was chosen by a number
+cannot be reported by the same number. `selection` of `evaluation` measures what is looked at here, on its own reals and
+from its own stream (conf/train.yaml).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal
+
+from saddlepoint.comparison.direction import HIGHER, LOWER, higher_is_better
+from saddlepoint.error import Mistake
+
+SPLIT = "validation"
+REPORTED = ("train", "test")
+DIRECTIONS = ("minimize", "maximize")
+Direction = Literal["minimize", "maximize"]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A metric, or one score's key, and which way is better."""
+
+    name: str  # "fid", or "fid_digits_450_validation"
+    direction: Direction
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.direction == "maximize"
+
+    def key(self, keys: Iterable[str]) -> str | None:
+        """The first of the keys that is this score on the validation split, None where none is."""
+        mine = (key for key in keys if key.endswith(f"_{SPLIT}"))
+        return next((key for key in mine if self.name in (key, metric_of(key, self.name))), None)
+
+    def best(self, values: Iterable[float]) -> float:
+        return (max if self.higher_is_better else min)(values)
+
+
+def objective(name: str, direction: str | None = None) -> Objective:
+    """The objective of a metric or key; its direction is known for our metrics, and has to be said for others.
+
+    Raises Mistake for a score on reals that are reported, an unknown direction, and the opposite of a known one.
+    """
+    body, _, split = name.rpartition("_")
+    if body and split in REPORTED:
+        raise Mistake(
+            f"metric: {name} is measured on reals that are reported. A search looks at the {SPLIT} split alone: "
+            f"metric: {metric_of(name)}"
+        )
+    if direction is not None and direction not in DIRECTIONS:
+        raise Mistake(f"direction: {direction}: it is minimize or maximize")
+    metric = metric_of(name) if split == SPLIT else name
+    if metric not in LOWER | HIGHER and direction is None:
+        close = get_close_matches(metric, sorted(LOWER | HIGHER), n=3)
+        meant = f" Did you mean {' or '.join(close)}?" if close else ""
+        raise Mistake(f"metric: {name}: nobody knows whether more of it is better.{meant} Else say direction: minimize")
+    said = None if direction is None else direction == "maximize"
+    if metric in LOWER | HIGHER and said not in (None, metric in HIGHER):
+        raise Mistake(f"direction: {direction}: of {metric}, {'high' if metric in HIGHER else 'low'} values are good")
+    return Objective(name, "maximize" if higher_is_better(metric, said) else "minimize")
+
+
+def metric_of(key: str, name: str = "") -> str:
+    """The metric in a score's key, fid of fid_digits_450_validation; `name` is taken for a metric too."""
+    body = key.rpartition("_")[0].rpartition("_")[0] or key  # without split and number of fakes
+    known = [one for one in (*LOWER, *HIGHER, name) if one and (body == one or body.startswith(f"{one}_"))]
+    return max(known, key=len, default=body)

@@ -1,0 +1,303 @@
+"""Health: looking changes nothing, planted failures are named by their rule, healthy games raise no alarm."""
+
+import copy
+import io
+from functools import partial
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from rich.console import Console
+from runs import SMALL, assert_equal, run, state
+from torch import nn
+
+from play import Critic, Maker, Watch, batches, fit, game
+from saddlepoint.callback.finite import Diverged, Finite
+from saddlepoint.callback.health import Health, Stopped
+from saddlepoint.callback.horizon import Horizon
+from saddlepoint.command.compose import compose
+from saddlepoint.command.train import train
+from saddlepoint.data.data import Data, Split
+from saddlepoint.game.game import Game
+from saddlepoint.game.player import Player
+from saddlepoint.objective import minimax, nonsaturating, wasserstein
+from saddlepoint.prior.normal import Normal
+from saddlepoint.prior.prior import Prior
+from saddlepoint.record.journal import Journal
+from saddlepoint.record.run import Run
+from saddlepoint.record.tracker import Tracker
+from saddlepoint.regularizer.gradient_penalty import GradientPenalty
+
+
+class Cloud(Data):
+    """Standard normal points; nothing but having seen them tells a training point from another."""
+
+    name = "cloud"
+
+    def __init__(self, train=2_000, held_out=256, size=16, batch=64):
+        super().__init__([size], None, None, batch)
+        self.sizes = {"train": train, **({"validation": held_out} if held_out else {})}
+
+    def splits(self):
+        draw = torch.Generator().manual_seed(5)
+        return {name: Split(name, torch.randn(n, *self.shape, generator=draw)) for name, n in self.sizes.items()}
+
+
+class Bell(pl.loggers.logger.DummyLogger):
+    """Hears rows and alerts."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.rung = [], []
+
+    def log_metrics(self, metrics, step=None):
+        self.rows.append({"images": step, **metrics})
+
+    def alert(self, title, text):
+        self.rung.append((title, text))
+
+
+def adam(lr):
+    return partial(torch.optim.Adam, lr=lr, betas=(0.5, 0.999))
+
+
+def played(
+    maker, critic, data, images, objective=nonsaturating, lr=(1e-3, 1e-3), penalties=None, callbacks=(), **settings
+):
+    """A game played to so many images under watch; its Health, and the Bell that it rang."""
+    players = {
+        "discriminator": Player(critic, adam(lr[0]), objective.discriminator, penalties or {}),
+        "generator": Player(maker, adam(lr[1]), objective.generator),
+    }
+    bell = Bell()
+    loggers = [bell, Journal(settings["run"])] if "run" in settings else [bell]
+    watch = Health(console=Console(file=io.StringIO(), width=300), **settings)
+    trainer = pl.Trainer(
+        max_epochs=-1, accelerator="cpu", logger=loggers, callbacks=[Horizon(images), *callbacks, watch],
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+    )  # fmt: skip
+    trainer.fit(Game(players, Prior(z=Normal(16)), 0), datamodule=data)
+    return watch, bell
+
+
+def nets(width=64, size=16, last=nn.Identity):
+    torch.manual_seed(0)
+    maker = Maker(nn.Sequential(nn.Linear(16, width), nn.ReLU(), nn.Linear(width, size), last()))
+    return maker, Critic(nn.Sequential(nn.Linear(size, width), nn.LeakyReLU(0.2)), nn.Linear(width, 1))
+
+
+def perfect():
+    """A generator that is the identity, of the data's own distribution, and a wide critic."""
+    identity = nn.Linear(16, 16)
+    nn.init.eye_(identity.weight)
+    nn.init.zeros_(identity.bias)
+    return Maker(identity), nets(width=256)[1]
+
+
+def first(bell):
+    """The rule of the first alarm, and after how many images; None for none."""
+    if not bell.rung:
+        return None
+    title, text = bell.rung[0]
+    return title.removeprefix("health: "), int(text.split(" at ")[1].split(" images")[0].replace(",", ""))
+
+
+# ------------------------------------------------------------------------------------------------ planted failures
+
+
+def test_a_discriminator_that_learns_its_images_by_heart_is_named_within_12_800_images():
+    """G is perfect (the identity, and it stays): the only way to win is to remember the 64 training points."""
+    _, bell = played(*perfect(), Cloud(train=64, batch=256), 12_800, lr=(2e-3, 0.0))
+    assert first(bell) == ("overfitting", 12_800)
+    assert len(bell.rung) == 1
+    assert bell.rows[-1]["health/train_over_held_out"] > 0.75
+
+
+def test_with_enough_points_the_same_discriminator_learns_none_by_heart():
+    _, bell = played(*perfect(), Cloud(train=50_000, batch=256), 12_800, lr=(2e-3, 0.0))
+    assert bell.rung == []
+    assert bell.rows[-1]["health/train_over_held_out"] == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize("objective", [nonsaturating, wasserstein])
+def test_a_generator_that_makes_one_thing_is_named_within_12_800_images(objective):
+    maker, critic = nets()
+    nn.init.zeros_(maker.network[2].weight)
+    maker.network[2].weight.requires_grad_(False)
+    penalties = {"gradient_penalty": GradientPenalty(10.0)} if objective is wasserstein else None
+    _, bell = played(maker, critic, Cloud(batch=256), 20_000, objective, penalties=penalties)
+    assert first(bell) == ("collapse", 12_800)
+
+
+def test_a_penalty_of_weight_a_million_is_named_within_6_400_images():
+    penalties = {"gradient_penalty": GradientPenalty(1e6)}
+    _, bell = played(*nets(), Cloud(batch=256), 20_000, wasserstein, penalties=penalties)
+    assert first(bell) == ("explosion", 6_400)
+
+
+def test_a_dead_discriminator_is_named_within_6_400_images():
+    maker, critic = nets()
+    dead = nn.Sequential(critic.trunk[0], nn.ReLU())
+    nn.init.constant_(dead[0].bias, -100.0)  # no input switches any unit on
+    _, bell = played(maker, Critic(dead, critic.last), Cloud(batch=256), 10_000)
+    assert first(bell) == ("dead_discriminator", 6_400)
+
+
+def test_minimax_against_a_discriminator_that_is_sure_is_named_within_12_800_images():
+    maker, critic = nets()
+    nn.init.constant_(maker.network[2].bias, 30.0)
+    _, bell = played(maker, critic, Cloud(batch=256), 20_000, minimax, lr=(1e-2, 1e-6))
+    assert first(bell)[0] == "saturation"
+    assert first(bell)[1] <= 12_800
+
+
+def test_a_critic_that_is_as_sure_is_not_called_saturated():
+    maker, critic = nets()
+    nn.init.constant_(maker.network[2].bias, 30.0)
+    penalties = {"gradient_penalty": GradientPenalty(10.0)}
+    _, bell = played(maker, critic, Cloud(batch=256), 20_000, wasserstein, lr=(1e-3, 1e-6), penalties=penalties)
+    assert bell.rows[-1]["health/real_over_fake"] > 0.99
+    assert "saturation" not in {title.removeprefix("health: ") for title, _ in bell.rung}
+
+
+ARMS = {  # of conf/experiment/objectives_digits.yaml
+    "nonsaturating": ["objective=nonsaturating"],
+    "minimax": ["objective=minimax"],
+    "smoothed": ["objective=nonsaturating", "objective.discriminator.real_label=0.9"],
+    "hinge": ["objective=hinge"],
+    "wasserstein_gp": ["objective=wasserstein", "+regularizer=gradient_penalty"],
+    "relativistic_r1_r2": ["objective=relativistic", "+regularizer=[r1,r2]"],
+}
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_healthy_start_of_each_objective_raises_no_alarm(arm, tmp_path):
+    rates = ["optimizer.discriminator.lr=1e-3", "optimizer.generator.lr=1e-3"]
+    words = [*ARMS[arm], *rates, "images=5_120", "metric=[]", "callback.health.images_between=640"]
+    record = run(tmp_path, *words, "callback.grid.images_between=9999999")
+    assert sum("health/diversity" in row for row in record.rows()) == 8
+    assert "health:" not in record.said
+    assert not (record.folder / "postmortem.md").exists()
+    assert not (record.folder / "health.jsonl").exists()
+
+
+# ------------------------------------------------------------------------------------------------ it changes nothing
+
+
+def test_looking_after_each_round_changes_nothing_in_a_game_with_dropout_and_batch_norm():
+    torch.manual_seed(0)
+    maker = Maker(nn.Sequential(nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 16)))
+    critic = Critic(
+        nn.Sequential(nn.Linear(16, 8), nn.BatchNorm1d(8), nn.LeakyReLU(), nn.Dropout(0.5)), nn.Linear(8, 1)
+    )
+    ends = []
+    for between in (10**9, 64):
+        torch.manual_seed(1)
+        modes = []
+        spy = Watch(before=lambda g, i, seen=modes: seen.append(all(m.training for m in g.modules())))
+        copies = copy.deepcopy(maker), copy.deepcopy(critic)
+        _, bell = played(*copies, Cloud(), 640, images_between=between, callbacks=[spy])
+        assert all(modes)
+        ends.append([*copies[0].state_dict().values(), *copies[1].state_dict().values(), torch.get_rng_state()])
+    assert sum("health/magnitude" in row for row in bell.rows) == 10
+    assert all(torch.equal(one, other) for one, other in zip(*ends, strict=True))
+
+
+ALWAYS = ["callback.health.rules.explosion.raise_at=-9", "callback.health.rules.explosion.clear_at=-10"]
+STILL = ["metric=[]", "callback.grid.images_between=9999999", "callback.snapshot.images_between=9999999"]
+
+
+def test_a_run_that_a_rule_stopped_goes_on_bit_for_bit_at_the_same_command(tmp_path):
+    plain = run(tmp_path / "plain", *STILL, "callback=[finite,evaluation,grid,snapshot,journal,checkpoint]")
+    words = [*STILL, *ALWAYS, "callback.health.images_between=320", "callback.health.stop=[explosion]"]
+    with pytest.raises(Stopped, match=r"stopped by explosion after 320 images") as caught:
+        run(tmp_path / "watched", *words)
+    (folder,) = (tmp_path / "watched").glob("*/seed*")
+    record = Run(folder)
+    assert (record.summary["status"], record.summary["exit"], record.summary["images"]) == ("stopped", 1, 320)
+    assert caught.value.said.count("health: explosion at 320 images") == 1
+    page = (folder / "postmortem.md").read_text()
+    assert "# Post-mortem: explosion at 320 images" in page
+    assert "**stopped**" in page
+    record = run(tmp_path / "watched", *words)
+    assert record.summary["status"] == "finished"
+    assert "health: explosion at" not in record.said  # it is still raised, and nobody is told twice
+    assert [event["images"] for event in record.events("health.jsonl")[0]] == [320]
+    assert_equal(state(plain), state(record))
+
+
+# ----------------------------------------------------------------------------------------------- what is said
+
+
+def poisoned(at):
+    return Watch(
+        before=lambda g, i: next(g.generator.network.parameters()).data.fill_(float("nan")) if i == at else None
+    )
+
+
+def test_a_run_that_diverges_leaves_a_page_that_names_the_term_and_the_readings_before_it(tmp_path):
+    players = "{discriminator: {clip: null}, generator: {clip: null}}"
+    (tmp_path / "config.yaml").write_text(f"{{seed: 0, images: 6400, game: {{players: {players}}}}}")
+    with pytest.raises(Diverged):
+        played(*nets(), Cloud(), 6400, images_between=64, run=Run(tmp_path), callbacks=[Finite(64), poisoned(5)])
+    page = (tmp_path / "postmortem.md").read_text()
+    assert page.startswith("# Post-mortem: explosion at 384 images")
+    assert "discriminator/adversarial = nan" in page
+    assert "**diverged**" in page
+    assert "`game.players.discriminator.clip=10 game.players.generator.clip=10`" in page
+    assert (tmp_path / "postmortem.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_alarm_is_one_alert_one_line_and_one_object_however_long_it_lasts(tmp_path):
+    rules = {"explosion": {"raise_at": -9.0, "clear_at": -10.0}}
+    watch, bell = played(*nets(), Cloud(), 640, images_between=64, rules=rules, run=Run(tmp_path))
+    assert [title for title, _ in bell.rung] == ["health: explosion"]
+    said = watch.console.file.getvalue().splitlines()
+    assert sum(line.startswith("health: explosion at 64 images") for line in said) == 1
+    (event,) = Run(tmp_path).events("health.jsonl")[0]
+    assert (event["rule"], event["event"], event["images"]) == ("explosion", "raised", 64)
+
+
+def test_a_healthy_run_leaves_no_page_and_takes_an_older_one_away(tmp_path):
+    (tmp_path / "postmortem.md").write_text("of an earlier start")
+    played(*nets(), Cloud(), 640, images_between=64, run=Run(tmp_path))
+    assert not list(tmp_path.glob("postmortem*"))
+
+
+def test_data_without_held_out_images_are_told_of_once_and_the_rest_is_read():
+    watch, bell = played(*nets(), Cloud(held_out=0), 640, images_between=64)
+    assert watch.console.file.getvalue().count("nothing is held out") == 1
+    assert "health/diversity" in bell.rows[-1]
+    assert not any("held_out" in key for key in bell.rows[-1])
+
+
+def test_a_game_without_a_data_module_is_watched_by_what_its_turns_leave():
+    watch = Health(images_between=16, console=Console(file=io.StringIO()))
+    fit(game(minimax), batches(5), [watch])
+    assert len(watch.course) == 5
+
+
+def test_a_game_on_one_point_is_watched_and_its_equilibrium_is_no_failure(tmp_path):
+    small = [f"architecture.{player}.widths" for player in ("generator", "discriminator")]  # which dirac has not
+    words = [word for word in SMALL if word.partition("=")[0] not in small]
+    record = train(
+        compose([*words, f"outputs={tmp_path}", "data=point", "architecture=dirac", "metric=[]", "+regularizer=r1",
+                 "callback.health.images_between=64"]),
+        console := Console(file=io.StringIO(), width=200),
+    )  # fmt: skip
+    row = [row for row in record.rows() if "health/magnitude" in row][-1]
+    assert "health/diversity" not in row
+    assert "health/logit_spread" not in row
+    assert "health:" not in console.file.getvalue()
+
+
+def test_the_tracker_hands_an_alert_to_wandb_and_to_nobody_without_one():
+    class Wandb:
+        def alert(self, title, text, level):
+            self.heard = title, text, level
+
+    tracker = Tracker("disabled")
+    tracker.alert("health: collapse", "a line")
+    tracker._wandb = Wandb()
+    tracker.alert("health: collapse", "a line")
+    assert tracker._wandb.heard == ("health: collapse", "a line", "WARN")

@@ -1,0 +1,46 @@
+"""Training 2N images is training N, stopping, and going on to 2N, to the last bit of all that a checkpoint holds."""
+
+import pytest
+import torch
+from resumed import CONFIGS, LAST, all_on_ranks, content, trained
+
+from ranked import free_port, played
+
+# what says when and where it was written, not what it holds
+ELSEWHERE = {"loops", "callbacks", "wandb_id", "epoch", "global_step"}
+
+
+def told(folder):
+    return {key: value for key, value in content(folder).items() if key not in ELSEWHERE}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_two_n_images_are_n_and_a_stop_and_n(name, tmp_path):
+    trained([*CONFIGS[name], "images=480"], tmp_path / "whole")
+    trained([*CONFIGS[name], "images=240"], tmp_path / "halves")
+    trained([*CONFIGS[name], "images=480"], tmp_path / "halves")
+    assert told(tmp_path / "whole") == told(tmp_path / "halves")
+
+
+@pytest.fixture(scope="module")
+def on_two_ranks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    trained([*CONFIGS["D:G 5:1"], "images=240"], folder / "moved")  # by one process
+    ports = [free_port() for _ in range(3 * len(CONFIGS) + 1)]
+    played(all_on_ranks, 2, str(folder), ports, join=False)
+    return folder
+
+
+@pytest.mark.parametrize("i", range(len(CONFIGS)), ids=list(CONFIGS))
+def test_so_they_are_on_two_ranks(on_two_ranks, i):
+    assert told(on_two_ranks / str(i) / "whole") == told(on_two_ranks / str(i) / "halves")
+
+
+def test_a_run_of_one_process_goes_on_on_two_ranks_with_the_same_draws(on_two_ranks):
+    whole, moved = (on_two_ranks / name for name in (f"{list(CONFIGS).index('D:G 5:1')}/whole", "moved"))
+    for part in ("streams", "images", "rounds"):
+        assert content(whole)["saddlepoint"][part] == content(moved)["saddlepoint"][part]
+    ours, theirs = (torch.load(folder / LAST, weights_only=True)["state_dict"] for folder in (moved, whole))
+    for key, value in theirs.items():
+        if isinstance(value, torch.Tensor):
+            torch.testing.assert_close(ours[key], value, atol=1e-5, rtol=1e-5, msg=key)

@@ -1,0 +1,200 @@
+"""An exported generator is the original: each format, each kind of network, one latent or many."""
+
+from __future__ import annotations
+
+import zipfile
+from functools import partial
+
+import pytest
+import torch
+from conditional import Generator as Asked
+from torch import nn
+
+from play import Critic, game
+from saddlepoint.architecture import conv28, dcgan, dirac, mlp, pacgan_toy, salimans2016_cifar, salimans2016_mnist
+from saddlepoint.command.exported import by_name
+from saddlepoint.error import Mistake
+from saddlepoint.export import agreement, onnx, program
+from saddlepoint.export.frozen import FrozenVirtualBatchNorm, frozen_state, receptive
+from saddlepoint.layer.virtual_batch_norm import VirtualBatchNorm
+from saddlepoint.layer.weight_norm import WeightNorm
+from saddlepoint.objective import nonsaturating
+from saddlepoint.stream import Stream
+
+VIRTUAL = partial(VirtualBatchNorm, reference=16)
+FREE = {"affine": False}
+MAKERS = {
+    "perceptron": lambda: mlp.Generator(5, [1, 8, 8], (16,)),
+    "perceptron, virtual": lambda: mlp.Generator(5, [1, 8, 8], (16, 16), VIRTUAL),
+    "points": lambda: mlp.Generator(5, [2], (16,)),
+    "points, batch norm": lambda: pacgan_toy.Generator(5, [2], (16, 16), nn.BatchNorm1d),
+    "one point": lambda: dirac.Generator([2]),
+    "weight norm": lambda: mlp.Generator(5, [1, 8, 8], (16,), partial(WeightNorm, trainable=True, start=None)),
+    "asked": lambda: Asked(5, [1, 8, 8]),
+    "asked, virtual": lambda: Asked(5, [1, 8, 8], norm=VIRTUAL),
+    "asked, batch norm": lambda: Asked(5, [1, 8, 8], norm=nn.BatchNorm1d),
+    "conv28": lambda: conv28.Generator(5, [1, 28, 28], nn.BatchNorm2d),
+    "conv28, virtual": lambda: conv28.Generator(5, [1, 28, 28], VIRTUAL),
+    "dcgan": lambda: dcgan.Generator(5, [3, 32, 32], 4, nn.BatchNorm2d),
+    "dcgan, virtual": lambda: dcgan.Generator(5, [3, 32, 32], 4, VIRTUAL),
+    "salimans2016_mnist": lambda: salimans2016_mnist.Generator(
+        5, [1, 28, 28], (16, 16), partial(nn.BatchNorm1d, **FREE)
+    ),
+    "salimans2016_cifar": lambda: salimans2016_cifar.Generator(5, [3, 32, 32], 8, partial(nn.BatchNorm2d, **FREE)),
+}
+QUICK = ("asked, virtual",)  # through ONNX, which takes seconds; all of them when slow tests run
+BIG = ("conv28", "conv28, virtual", "dcgan, virtual", "salimans2016_cifar")  # a thousand images of each are too many
+
+
+def lived(name: str, average: str | None = None):
+    """A game whose generator is that of MAKERS, its statistics no longer those it began with."""
+    torch.manual_seed(0)
+    network = MAKERS[name]()
+    kept = None
+    if average:
+        from saddlepoint.game.average import Average
+
+        kept = partial(Average, statistics=average)
+    made = game(nonsaturating, nets=(network, Critic(nn.Flatten(), nn.LazyLinear(1))), z=5, g={"average": kept})
+    stream = Stream(1, "life")
+    with torch.no_grad():
+        for _ in range(3):
+            network.train()(made.prior.sample(32, stream), made.labels(32, stream))
+        for own in network.parameters():
+            own.add_(0.05 * torch.randn_like(own))
+    return made
+
+
+def asked_of(made):
+    stream = Stream(2, "export")
+    return made.prior.sample(agreement.LATENTS, stream), made.labels(agreement.LATENTS, stream)
+
+
+def alone(made, name: str, average: bool = True) -> nn.Module:
+    fresh = receptive(MAKERS[name]())
+    fresh.load_state_dict(frozen_state(made.drawn_from(average)[0]))
+    return fresh
+
+
+def expected_of(made, latent, y, average=True):
+    return agreement.originals(made.drawn_from(average)[0].eval(), latent, y)
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in BIG else n for n in MAKERS])
+def test_a_generator_without_its_game_makes_the_same_samples(name: str) -> None:
+    made = lived(name)
+    latent, y = asked_of(made)
+    assert agreement.difference(alone(made, name), latent, y, expected_of(made, latent, y)) <= agreement.TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["points, batch norm", "one point"])
+def test_a_program_makes_the_same_samples_without_our_code(name: str, tmp_path) -> None:
+    made = lived(name)
+    latent, y = asked_of(made)
+    program.write(program.program(alone(made, name), latent, y), tmp_path / "g.pt2")
+    read = by_name(program.read(tmp_path / "g.pt2"))
+    assert agreement.difference(read, latent, y, expected_of(made, latent, y)) <= agreement.TOLERANCE
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in MAKERS])
+def test_onnx_and_the_program_make_the_same_samples_and_name_no_folder_of_ours(name: str, tmp_path, checkout) -> None:
+    made = lived(name)
+    latent, y = asked_of(made)
+    found = program.program(alone(made, name), latent, y)
+    onnx.write(found, tmp_path / "g.onnx", ["z", *(["y"] if y is not None else [])])
+    program.write(found, tmp_path / "g.pt2")
+    expected = expected_of(made, latent, y)
+    far = [
+        agreement.difference(by_name(read(tmp_path / file)), latent, y, expected)
+        for read, file in ((onnx.read, "g.onnx"), (program.read, "g.pt2"))
+    ]
+    print(f"{name}: ONNX {far[0]:.2g}, program {far[1]:.2g}")
+    assert max(far) <= agreement.TOLERANCE
+    with zipfile.ZipFile(tmp_path / "g.pt2") as archive:
+        inside = b"".join(archive.read(file) for file in archive.namelist())
+        examples = [entry.file_size for entry in archive.infolist() if "sample_inputs" in entry.filename]
+    assert sum(examples) < 10_000  # three latents, and not the 1,000 that were tried
+    for content in (inside, (tmp_path / "g.onnx").read_bytes()):
+        assert str(checkout).encode() not in content
+
+
+# ------------------------------------------------------------------------------------------------- virtual batch norm
+
+
+def test_a_frozen_virtual_batch_norm_looks_at_no_other_latent() -> None:
+    made = lived("dcgan, virtual")
+    network = alone(made, "dcgan, virtual")
+    latent, _ = asked_of(made)
+    first = {"z": latent["z"][:1]}
+    beside = {"z": torch.cat([latent["z"][:1], 9 * torch.ones(5, 5)])}
+    with torch.no_grad():
+        assert (network(first) - network(beside)[:1]).abs().max() < 1e-6
+
+
+def test_no_reference_latent_is_left_in_the_state_and_every_layer_has_its_statistics() -> None:
+    made = lived("dcgan, virtual")
+    state = frozen_state(made.generator.network)
+    assert not [name for name in state if name.startswith("reference_batch")]
+    layers = [name for name, m in made.generator.network.named_modules() if isinstance(m, VirtualBatchNorm)]
+    assert layers
+    assert all(f"{name}.{kind}" in state for name in layers for kind in ("mean", "variance"))
+    assert all(state[f"{name}.mean"].abs().sum() > 0 for name in layers)
+
+
+def test_freezing_leaves_the_original_as_it_was() -> None:
+    made = lived("asked, virtual")
+    network = made.generator.network
+    before = {name: t.clone() for name, t in network.state_dict().items()}
+    x = made.sample(8)
+    frozen_state(network)
+    assert torch.equal(x, made.sample(8))
+    assert all(torch.equal(t, before[name]) for name, t in network.state_dict().items())
+    assert not any(isinstance(m, FrozenVirtualBatchNorm) for m in network.modules())
+
+
+def test_statistics_that_are_reestimated_are_so_before_they_are_frozen_also_where_classes_are_asked_for() -> None:
+    made = lived("asked, batch norm", "reestimated")
+    _, weights = made.drawn_from()
+    assert weights == "averaged"
+    latent, y = asked_of(made)
+    fresh = alone(made, "asked, batch norm")
+    assert agreement.difference(fresh, latent, y, expected_of(made, latent, y)) <= 1e-6
+    raw = alone(made, "asked, batch norm", average=False)
+    assert agreement.difference(raw, latent, y, expected_of(made, latent, y)) > 1e-2
+
+
+# -------------------------------------------------------------------------------------------------- what is no network
+
+
+def test_a_difference_is_seen_wherever_it_is_and_whatever_is_no_number_is_infinite() -> None:
+    made = lived("perceptron")
+    latent, y = asked_of(made)
+    expected = expected_of(made, latent, y)
+    network = made.drawn_from()[0]
+
+    def wrong_for_one(z, y=None):
+        return network(z, y) + (3e-4 if len(z["z"]) == 1 else 0.0)
+
+    assert agreement.difference(wrong_for_one, latent, y, expected) == pytest.approx(3e-4, rel=1e-2)
+    assert agreement.difference(lambda z, y: network(z, y) * float("nan"), latent, y, expected) == float("inf")
+    assert agreement.difference(lambda z, y: network(z, y)[:, 0], latent, y, expected) == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("Moody", "branches on the values"), ("Counting", "takes the batch's size for a constant")]
+)
+def test_what_no_graph_can_say_is_told_in_a_line(kind: str, said: str) -> None:
+    import conditional
+
+    network = getattr(conditional, kind)(5, [1, 2, 2]).eval()
+    with pytest.raises(Mistake, match=said) as told:
+        program.program(network, {"z": torch.zeros(10, 5)}, None)
+    assert "\n" not in str(told.value)
+
+
+def test_an_operator_that_onnx_lacks_is_named_with_the_layer_that_asks_for_it(tmp_path) -> None:
+    import conditional
+
+    found = program.program(conditional.Waves(5, [1, 2, 2]).eval(), {"z": torch.randn(10, 5)}, None)
+    with pytest.raises(Mistake, match=r"ONNX has no operator bessel_j0, which between \(Bessel\) asks for"):
+        onnx.write(found, tmp_path / "g.onnx", ["z"])

@@ -1,0 +1,155 @@
+"""Games for several ranks to play: what each of them does, in a module that their processes can import."""
+
+import logging
+import os
+import warnings
+from functools import partial
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+from torch import nn
+
+from play import Critic, Maker, Rounds, batches
+from saddlepoint import ranks
+from saddlepoint.game.average import Average
+from saddlepoint.game.game import Game
+from saddlepoint.game.player import Player
+from saddlepoint.game.simultaneous import Simultaneous
+from saddlepoint.game.strategy import Ranks
+from saddlepoint.layer.minibatch_discrimination import MinibatchDiscrimination
+from saddlepoint.objective import nonsaturating, relativistic, wasserstein
+from saddlepoint.prior.normal import Normal
+from saddlepoint.prior.prior import Prior
+from saddlepoint.regularizer.feature_matching import FeatureMatching
+from saddlepoint.regularizer.gradient_penalty import GradientPenalty
+from saddlepoint.regularizer.r1 import R1
+from saddlepoint.turn import Batch
+
+ROUNDS, BATCH = 5, 16
+
+
+class Trunk(nn.Sequential):
+    """Two layers that D's other pieces stand on."""
+
+    def __init__(self, neck=None):
+        super().__init__(nn.Linear(2, 8), nn.LeakyReLU(0.2), *([neck] if neck else []))
+
+
+def _networks(neck=None, norm=False):
+    width = 8 + (neck.bias.numel() if neck else 0)
+    maker = Maker(nn.Sequential(nn.Linear(3, 8), *([nn.BatchNorm1d(8)] if norm else []), nn.ReLU(), nn.Linear(8, 2)))
+    return maker, Critic(Trunk(neck), nn.Linear(width, 1))
+
+
+def _games():
+    """The settings of each game: objective, D's terms, G's terms, D's and G's settings, and the networks."""
+    adam = partial(torch.optim.Adam, lr=0.01)
+    return {
+        "nonsaturating": (nonsaturating, {}, {}, {}, {}),
+        "r1": (nonsaturating, {"r1": R1(weight=2.0)}, {}, {}, {}),
+        "lazy r1": (nonsaturating, {"r1": R1(weight=2.0, every=2)}, {}, {}, {}),
+        "wasserstein + gradient penalty at 5:1": (
+            wasserstein, {"gradient_penalty": GradientPenalty(weight=10.0)}, {}, {}, {"every": 5},
+        ),
+        "relativistic": (relativistic, {}, {}, {}, {}),
+        "feature matching": (nonsaturating, {}, {"feature_matching": FeatureMatching(features="trunk")}, {}, {}),
+        "minibatch discrimination": (nonsaturating, {}, {}, {}, {}),
+        "minibatch discrimination with r1": (nonsaturating, {"r1": R1(weight=1e-3)}, {}, {}, {}),
+        "accumulation 2": (nonsaturating, {}, {}, {"accumulate": 2}, {"accumulate": 2}),
+        "two fakes per real": (nonsaturating, {}, {}, {}, {"multiple": 2}),
+        "clipped, averaged, adam": (
+            nonsaturating, {}, {}, {"clip": 0.1, "optimizer": adam},
+            {"optimizer": adam, "average": partial(Average, half_life=64)},
+        ),
+        "simultaneous": (nonsaturating, {"r1": R1(weight=2.0)}, {}, {}, {}),
+    }  # fmt: skip
+
+
+GAMES = list(_games())
+
+
+def of_name(name, norm=False):
+    torch.manual_seed(3)
+    objective, d_terms, g_terms, d, g = _games()[name]
+    neck = MinibatchDiscrimination(8, kernels=4, dimensions=3) if name.startswith("minibatch") else None
+    generator, discriminator = _networks(neck, norm)
+    sgd = {"optimizer": partial(torch.optim.SGD, lr=0.1)}
+    players = {
+        "discriminator": Player(discriminator, **{**sgd, **d}, objective=objective.discriminator, regularizers=d_terms),
+        "generator": Player(generator, **{**sgd, **g}, objective=objective.generator, regularizers=g_terms),
+    }
+    rule = Simultaneous if name == "simultaneous" else Game
+    return rule(players, Prior(z=Normal(3)), seed=5)
+
+
+def slices(rank, world):
+    """This rank's part of each global batch."""
+    own = BATCH // world
+    return [
+        Batch(batch.x[rank * own : (rank + 1) * own])
+        for batch in batches(ROUNDS, BATCH, dtype=torch.get_default_dtype())
+    ]
+
+
+def play(game, rank, data=None):
+    """Play this rank's slices; returns the game."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+    world = ranks.world()
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), GROUP_RANK="0")
+    here = LightningEnvironment() if world == 1 else TorchElasticEnvironment()
+    trainer = pl.Trainer(
+        max_epochs=1, accelerator="cpu", devices=world, strategy=Ranks() if world > 1 else "auto", plugins=[here],
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        num_sanity_val_steps=0, use_distributed_sampler=False,
+    )  # fmt: skip
+    trainer.fit(game, Rounds(data or slices(rank, world)))
+    return game
+
+
+class Messages:
+    """Counts the numbers in each message between ranks, while it is entered."""
+
+    def __enter__(self):
+        self.sizes, self.original = [], ranks.dist.all_reduce
+
+        def counted(tensor, *arguments, **keywords):
+            if tensor.numel() > 1:  # a single number is Lightning's, at the start and the end
+                self.sizes.append(tensor.numel())
+            return self.original(tensor, *arguments, **keywords)
+
+        ranks.dist.all_reduce = counted
+        return self
+
+    def __exit__(self, *error):
+        ranks.dist.all_reduce = self.original
+
+
+def weights(game):
+    """Every tensor of the game, as arrays."""
+    return {key: value.clone().numpy() for key, value in game.state_dict().items() if isinstance(value, torch.Tensor)}
+
+
+def all_games(rank):
+    """The weights after five rounds of each game, of one with batch norm, and what that one reports.
+
+    In double precision, in which nothing but a wrong gradient makes a difference that is worth a word.
+    """
+    torch.set_default_dtype(torch.float64)
+    found = {name: weights(play(of_name(name), rank)) for name in GAMES}
+    norm = play(of_name("clipped, averaged, adam", norm=True), rank)
+    report, found["batch norm"] = norm.report(), weights(norm)
+    messages = {}
+    for name in (
+        "nonsaturating",
+        "r1",
+        "lazy r1",
+        "wasserstein + gradient penalty at 5:1",
+        "accumulation 2",
+        "simultaneous",
+    ):
+        with Messages() as seen:
+            play(of_name(name, norm=True), rank)
+        messages[name] = seen.sizes
+    return {**found, "report": report, "messages": messages}

@@ -1,0 +1,120 @@
+"""Half precision and compiled passes play the same game, and leave slopes to full precision and eager code."""
+
+from functools import partial
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins import MixedPrecision
+
+from play import Rounds, Watch, batches, fit, game
+from saddlepoint.error import Mistake
+from saddlepoint.objective import nonsaturating, wasserstein
+from saddlepoint.regularizer.gradient_penalty import GradientPenalty
+from saddlepoint.regularizer.r1 import R1
+from saddlepoint.regularizer.slope import squared_slope
+from saddlepoint.turn import DiscriminatorOutput, Sample
+
+PENALTIES = {"r1": (nonsaturating, R1), "gradient_penalty": (wasserstein, GradientPenalty)}
+
+
+def scaled(played, rounds, scale=1024.0):
+    """Play in fp16 on a CPU, with the scaler that Lightning itself has for GPUs alone; returns the scaler."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    trainer = pl.Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, plugins=[MixedPrecision("16-mixed", "cpu", scaler)],
+    )  # fmt: skip
+    trainer.fit(played, Rounds(batches(rounds)))
+    return scaler
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_under_fp16_with_a_scaler_each_player_moves_as_in_full_precision(penalty):
+    objective, term = PENALTIES[penalty]
+    weights = {}
+    for precision in ("full", "half"):
+        torch.manual_seed(0)
+        played = game(objective, {penalty: term(weight=0.5)})
+        if precision == "full":
+            fit(played, batches(5))
+        else:
+            assert scaled(played, 5).get_scale() == 1024  # nothing has overflowed
+        weights[precision] = {k: v for k, v in played.named_parameters() if "average" not in k}
+    for name, value in weights["full"].items():
+        torch.testing.assert_close(weights["half"][name], value, atol=5e-3, rtol=5e-2)
+
+
+def test_a_clipped_gradient_has_the_length_that_was_asked_whatever_its_scale():
+    seen = []
+    played = game(nonsaturating, d={"clip": 0.05})
+    original = played.on_before_optimizer_step
+
+    def look(optimizer):
+        original(optimizer)
+        if optimizer is played.optimizer("discriminator").optimizer:
+            seen.append(float(torch.nn.utils.get_total_norm([p.grad for p in played.parameters_of("discriminator")])))
+
+    played.on_before_optimizer_step = look
+    scaled(played, 3)
+    assert seen == pytest.approx([0.05] * 3, rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_a_slope_is_taken_in_full_precision_and_logits_are_given_in_it(kind):
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(3, 1, bias=False)
+    kinds = []
+
+    def discriminator(x, y=None):
+        logits = linear(x)
+        kinds.append(logits.dtype)
+        return DiscriminatorOutput(logits.flatten())
+
+    x = torch.randn(4, 3)
+    with torch.autocast("cpu", dtype=kind):
+        flat, leaf = Sample(x, None, discriminator), Sample(x.clone().requires_grad_(), None, discriminator)
+        assert flat.logits.dtype == leaf.logits.dtype == torch.float32
+        slope = squared_slope(leaf)
+    assert kinds == [kind, torch.float32]
+    torch.testing.assert_close(slope, linear.weight.square().sum().expand(4))
+
+
+def test_simultaneous_play_is_not_compiled():
+    with pytest.raises(Mistake, match="compile=false"):
+        game(nonsaturating, rule="simultaneous").compile_players()
+
+
+@pytest.mark.parametrize("penalty", [None, *PENALTIES])
+def test_compiled_passes_play_the_eager_game(penalty):
+    objective, term = PENALTIES.get(penalty, (nonsaturating, None))
+    curves = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        played = game(objective, {penalty: term(weight=0.5, every=2)} if penalty else {})
+        if compiled:
+            played.compile_players("aot_eager")
+        curve = []
+        fit(played, batches(4), [Watch(after=lambda own, i, curve=curve: curve.append(own.report()))])
+        curves.append(curve)
+    for eager, fast in zip(*curves, strict=True):
+        assert fast == pytest.approx(eager, rel=1e-4, abs=1e-5)
+
+
+def test_d_is_asked_uncompiled_exactly_where_a_slope_is_wanted(monkeypatch):
+    asked = []
+    played = game(nonsaturating, {"r1": R1(every=2)})
+    network = played.discriminator.network
+    monkeypatch.setattr(torch, "compile", lambda module, backend: partial(_noted, module, asked))
+    played.compile_players()
+    plain = network.forward
+    network.forward = lambda x, y=None: asked.append("plain") or plain(x, y)
+    fit(played, batches(2))
+    # real and fake on D's turn, then the fake on G's: in the first round r1 is due, in the second it is not
+    assert [own for own in asked if own != "G"] == ["plain", "compiled", "compiled", *["compiled"] * 3]
+
+
+def _noted(module, asked, x, y=None):
+    """What stands for a compiled network: it says so, and goes past `forward`, which is the plain one's."""
+    asked.append("G" if isinstance(x, dict) else "compiled")
+    return type(module).forward(module, x, y)

@@ -1,0 +1,42 @@
+"""N ranks play the game of one: each takes its slice of the batch and of the draws, and the mean of the gradients."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from sliced import GAMES, all_games
+
+from ranked import played
+
+
+@cache
+def _weights(world):
+    return played(all_games, world)
+
+
+@pytest.mark.parametrize("name", GAMES)
+@pytest.mark.parametrize("world", [2, 4])
+def test_several_ranks_end_where_one_process_does_on_the_same_global_batch(name, world):
+    (alone,) = _weights(1)
+    for own in _weights(world):
+        for key, value in alone[name].items():
+            np.testing.assert_allclose(own[name][key], value, rtol=1e-8, atol=1e-8, err_msg=f"{name}: {key}")
+
+
+def test_each_step_of_a_player_is_one_message_of_its_parameters_and_of_what_batch_norm_has_seen():
+    messages, statistics = _weights(2)[0]["messages"], 2 * 8
+    d, g = 2 * 8 + 8 + 8 + 1 + statistics, 3 * 8 + 8 + 8 * 2 + 2 + 2 * 8 + statistics
+    assert messages.pop("wasserstein + gradient penalty at 5:1") == [d] * 5 + [g]
+    assert messages.pop("simultaneous") == [d + g - statistics] * 5
+    for name, sizes in messages.items():  # whatever a penalty or an accumulation asks of backward
+        assert sizes == [d, g] * 5, name
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_ranks_hold_the_same_game_to_the_last_bit_with_batch_norm_too(world):
+    first, *others = _weights(world)
+    for name in [*GAMES, "batch norm"]:
+        for other in others:
+            for key, value in first[name].items():
+                assert (other[name][key] == value).all(), f"{name}: {key}"
+    assert all(other["report"] == first["report"] for other in others)

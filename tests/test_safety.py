@@ -1,0 +1,500 @@
+"""What somebody sends is read without running it, and what we write tells nobody's secrets (docs/safety.md)."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import io
+import json
+import os
+import pickle
+import re
+import stat
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from omegaconf import OmegaConf
+from rich.console import Console
+from runs import SMALL
+
+from saddlepoint import archive
+from saddlepoint.command.build import config_of, load
+from saddlepoint.command.check import check, instantiate
+from saddlepoint.command.compose import compose
+from saddlepoint.command.identity import identity
+from saddlepoint.command.sample import command as sample
+from saddlepoint.command.train import train
+from saddlepoint.data.listing import listing
+from saddlepoint.data.samples import read as read_samples
+from saddlepoint.error import Mistake
+from saddlepoint.metric import inception, statistics
+from saddlepoint.record import snapshot
+from saddlepoint.record.checkpoint import load as load_checkpoint
+from saddlepoint.record.discretion import blanked, discreet, expanded, secret_in, shortened
+from saddlepoint.record.provenance import provenance
+from saddlepoint.record.run import Run
+
+ROOT = Path(__file__).resolve().parents[1]
+CANARY = {
+    "WANDB_API_KEY": "canary0123456789canary0123456789canary01",
+    "HF_TOKEN": "hf_canarycanarycanary",
+    "MY_PASSWORD": "canary-of-mine",
+}
+
+
+class Harm:
+    """Makes a folder where it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.mark),)
+
+
+@pytest.fixture
+def mark(tmp_path: Path) -> Iterator[Path]:
+    """What must not be there in the end."""
+    yield tmp_path / "mark"
+    assert not (tmp_path / "mark").exists(), "code of a file was run"
+
+
+# ---------------------------------------------------------------------------------------------------- a checkpoint
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run's folder."""
+    words = [*SMALL, "images=128", "metric=[]", "callback=[snapshot,checkpoint]"]
+    kept = [word for word in words if not word.startswith(("callback.evaluation", "callback.grid", "callback.journal"))]
+    outputs = tmp_path_factory.mktemp("sent")
+    return train(compose([*kept, f"outputs={outputs}"]), Console(file=io.StringIO())).folder
+
+
+@pytest.fixture
+def sent(trained: Path, tmp_path: Path) -> Run:
+    """A run folder as somebody sent it."""
+    import shutil
+
+    return Run(shutil.copytree(trained, tmp_path / "their" / "seed0"))
+
+
+def bundled(mark: Path) -> bytes:
+    """A checkpoint of torch's with harm in it."""
+    content = io.BytesIO()
+    torch.save({"state_dict": {}, "saddlepoint": {"images": 1}, "more": Harm(mark)}, content)
+    return content.getvalue()
+
+
+def test_a_sent_run_loads_while_it_is_honest(sent: Run) -> None:
+    assert load(sent.folder).sample(2).shape == (2, 1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    "form", [bundled, lambda mark: pickle.dumps({"saddlepoint": Harm(mark)})], ids=["zip", "pickle"]
+)
+def test_a_malicious_checkpoint_is_refused_in_a_line_and_not_run(sent: Run, mark: Path, form: Callable) -> None:
+    for name in ("last", "previous", "best"):
+        (sent.checkpoints / f"{name}.ckpt").write_bytes(form(mark))
+        with pytest.raises(Mistake, match=r"no readable checkpoint") as told:
+            load(sent.folder, name)
+        assert len(str(told.value).splitlines()) == 1
+
+
+def zipped(path: Path, members: dict[str, bytes], how: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", how) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return path
+
+
+def test_a_checkpoint_that_would_unpack_to_more_than_it_has_is_refused(tmp_path: Path) -> None:
+    state = {"state_dict": {"w": torch.zeros(2**20)}, "saddlepoint": {"images": 1}}
+    torch.save(state, tmp_path / "last.ckpt")
+    assert load_checkpoint(tmp_path / "last.ckpt")["saddlepoint"] == {"images": 1}
+    with zipfile.ZipFile(tmp_path / "last.ckpt") as honest:
+        members = {one.filename: honest.read(one) for one in honest.infolist()}
+    bomb = zipped(tmp_path / "bomb.ckpt", members)
+    assert bomb.stat().st_size < 2**16
+    with pytest.raises(Mistake, match=r"says that it holds 4,1\d\d,\d\d\d"):
+        load_checkpoint(bomb)
+
+
+def test_a_malicious_file_of_extractor_weights_is_refused_and_not_run(mark: Path, tmp_path: Path) -> None:
+    for name, content in {"zip": bundled(mark), "pickle": pickle.dumps(Harm(mark))}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(Mistake, match="code in it is not run"):
+            inception.weights(tmp_path / name, None)
+
+
+def test_a_file_that_has_the_published_name_and_another_content_is_refused_unread(mark: Path, tmp_path: Path) -> None:
+    path = tmp_path / "weights-inception-2015-12-05-6726825d.pth"
+    path.write_bytes(bundled(mark))
+    with pytest.raises(Mistake, match=r"is not whole: its sha256 is"):
+        inception.weights(path, None)
+    assert len(inception.SHA256) == 64
+    assert f"-{inception.SHA256[:8]}.pth" in inception.url()
+
+
+HEADERS = {
+    "a header longer than the file": (2**62).to_bytes(8, "little") + b"{}",
+    "a header that is deep": (9000).to_bytes(8, "little") + b"[" * 9000,
+    "no header": b"\0" * 7,
+    "a list": (2).to_bytes(8, "little") + b"[]",
+    "a tensor beyond the end": None,
+    "another thing for what it is": None,
+}
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_a_snapshot_that_lies_is_refused_in_a_line(kind: str, tmp_path: Path) -> None:
+    about = {"saddlepoint": json.dumps([1] if "another" in kind else {"format": 1, "images": 1, "weights": "raw"})}
+    far = {"__metadata__": about, "w": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}
+    here = {"__metadata__": about, "w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
+    header = json.dumps(far if "beyond" in kind else here).encode()
+    content = HEADERS[kind] or len(header).to_bytes(8, "little") + header + b"\0\0\0\0"
+    (tmp_path / "1.safetensors").write_bytes(content)
+    with pytest.raises(Mistake, match="no snapshot of a run") as told:
+        snapshot.load(tmp_path / "1.safetensors")
+    assert len(str(told.value).splitlines()) == 1
+
+
+# ------------------------------------------------------------------------------------------------------------ a zip
+
+
+def npy(array: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=array.dtype.hasobject)
+    return content.getvalue()
+
+
+def says(shape: tuple[int, ...], dtype: str = "<f8", content: bytes = b"") -> bytes:
+    """A .npy whose header says this shape."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return head.getvalue() + content
+
+
+SIGMA = npy(np.eye(2))
+BAD = {
+    "a header of terabytes": {"mu.npy": says((2**42,)), "sigma.npy": SIGMA},
+    "a header that runs over": {"mu.npy": says((2**32, 2**32)), "sigma.npy": SIGMA},
+    "a negative shape": {"mu.npy": says((-1, -8), content=b"\0" * 64), "sigma.npy": SIGMA},
+    "nothing of its size": {"mu.npy": says((2**62,), "|S0"), "sigma.npy": SIGMA},
+    "a header of megabytes": {"mu.npy": b"\x93NUMPY\x02\x00" + (2**24).to_bytes(4, "little") + b" " * 2**24,
+                              "sigma.npy": SIGMA},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BAD)
+@pytest.mark.parametrize(
+    "reader", [statistics.read, lambda path: read_samples(path, (2,))], ids=["statistics", "samples"]
+)
+def test_an_npz_whose_header_lies_asks_for_no_memory(kind: str, reader: Callable, tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.npz", BAD[kind])
+    with pytest.raises(Mistake, match="cannot be read") as told:
+        reader(path)
+    assert len(str(told.value).splitlines()) <= 2
+
+
+def objects(mark: Path) -> dict[str, bytes]:
+    array = np.empty(2, dtype=object)
+    array[0] = Harm(mark)
+    return {"mu.npy": npy(array), "sigma.npy": SIGMA}
+
+
+def test_an_npz_with_pickled_objects_is_refused_and_not_run(mark: Path, tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.npz", objects(mark))
+    with pytest.raises(Mistake, match="pickled"):
+        statistics.read(path)
+    with pytest.raises(Mistake, match="npz of plain arrays"):
+        read_samples(path, (2,))
+
+
+def test_an_archive_unpacks_to_a_stated_size_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = zipped(tmp_path / "a.npz", {"mu.npy": npy(np.zeros(2**18)), "sigma.npy": SIGMA})
+    assert archive.arrays(path)["mu"].shape == (2**18,), "2 MiB are within what any archive may have"
+    monkeypatch.setattr(archive, "ALWAYS", 2**20)
+    size = path.stat().st_size
+    assert 64 * size < 2**21
+    with pytest.raises(Mistake, match=rf"it has {size:,} bytes and says that it unpacks to 2,097,"):
+        read_samples(path, (2,))
+    with pytest.raises(Mistake, match="says that it unpacks to"):
+        statistics.read(path)
+    assert archive.arrays(path, ["sigma"])["mu"].size == 0, "what is not wanted is not unpacked"
+
+
+def test_a_member_gives_no_more_than_it_said(tmp_path: Path) -> None:
+    """The lie on the other side: more data than the directory of the zip says."""
+    whole = bytearray(zipped(tmp_path / "a.npz", {"a.npy": npy(np.arange(1000.0))}).read_bytes())
+    at = whole.index(b"PK\x01\x02")
+    whole[at + 24 : at + 28] = (200).to_bytes(4, "little")
+    with pytest.raises((ValueError, zipfile.BadZipFile)):
+        archive.arrays(bytes(whole))
+
+
+@pytest.mark.parametrize("name", ["../a.npy", "/etc/a.npy", "b/../../a.npy", "..\\a.npy"])
+def test_a_member_that_points_outside_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(Mistake, match="points outside the archive"):
+        read_samples(zipped(tmp_path / "a.npz", {name: npy(np.zeros((2, 2)))}), (2,))
+
+
+def test_a_link_in_a_zip_is_refused_wherever_it_leads(tmp_path: Path) -> None:
+    for name, reader in {"a.npy": archive.arrays, "a.png": listing}.items():
+        link = zipfile.ZipInfo(name)
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+            file.writestr(link, "/etc/passwd")
+        with pytest.raises((Mistake, ValueError), match="is a link"):
+            reader(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 0, 4), (2, 3, 4)])
+@pytest.mark.parametrize("dtype", ["u1", "<f4", ">f8", "<i8", "?", "<U3", "<c16"])
+def test_an_honest_npz_is_read_as_numpy_reads_it(
+    dtype: str, shape: tuple[int, ...], order: Any, tmp_path: Path
+) -> None:
+    draws = np.random.default_rng(0).integers(0, 2, shape)
+    array = np.array(draws, order=order).astype(dtype, order=order)
+    for write in (np.savez, np.savez_compressed):
+        write(tmp_path / "a.npz", x=array, other=np.arange(3))
+        found = archive.arrays(tmp_path / "a.npz")
+        np.testing.assert_array_equal(found["x"], np.load(tmp_path / "a.npz")["x"])
+        assert (found["x"].dtype, found["x"].shape, list(found)) == (array.dtype, array.shape, ["x", "other"])
+        found["x"][...] = found["x"]  # it can be written to, as torch wants it
+
+
+# --------------------------------------------------------------------------------------------------------- a config
+
+
+def test_a_malicious_config_of_a_sent_run_is_refused_by_every_command(sent: Run, mark: Path) -> None:
+    whole = yaml.safe_load(sent.config.read_text())
+    whole["architecture"]["generator"] = {"_target_": "os.mkdir", "path": str(mark)}
+    whole["allow_target"] = ["os", "posix"]
+    sent.config.write_text(yaml.safe_dump(whole))
+    told = r"^architecture\.generator: os\.mkdir is not on the list of what a config may build"
+    with pytest.raises(Mistake, match=told):
+        load(sent.folder)
+    with pytest.raises(Mistake, match=told):
+        check(config_of(sent))
+    words = OmegaConf.create({"run": str(sent.folder), "n": 1, "to": "x.npz", "at": "last"})
+    with pytest.raises(Mistake, match=told):
+        sample(words)
+
+
+def test_a_malicious_extractor_or_logger_of_a_sent_run_is_refused(sent: Run, mark: Path) -> None:
+    for place in ("logger", "launcher", "data", "evaluation.extractor", "callback.snapshot", "metric.mine"):
+        config = config_of(sent)
+        OmegaConf.set_struct(config, False)
+        OmegaConf.update(config, place, {"_target_": "subprocess.call", "args": ["mkdir", str(mark)]}, merge=False)
+        with pytest.raises(Mistake, match=rf"^{place}: subprocess\.call is not on the list"):
+            check(config)
+        with pytest.raises(Mistake, match=rf"^{place}: subprocess\.call is not on the list"):
+            instantiate(OmegaConf.select(config, place), place)
+
+
+# ----------------------------------------------------------------------------------------------------- what is told
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder, with secrets in the environment."""
+    for name, value in CANARY.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
+
+
+def test_a_run_and_its_offline_tracking_hold_no_secret_and_no_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever in the folder, in text or not."""
+    words = [word for word in SMALL if word != "logger=none"]
+    words += [f"outputs={home}/outputs", f"cache={home}/cache", "logger.mode=offline", "metric=[]", "images=128"]
+    monkeypatch.setattr("sys.argv", ["saddlepoint", "train", *words, f"password={CANARY['MY_PASSWORD']}"])
+    config = compose(words)
+    run = train(config, Console(file=io.StringIO()))
+    files = [path for path in (home / "outputs").rglob("*") if path.is_file()]
+    assert any(path.suffix == ".wandb" for path in files)
+    assert len(files) > 8
+    for path in files:
+        content = path.read_bytes()
+        assert b"canary" not in content, path
+        assert str(home).encode() not in content, path
+    assert "cache: ~/cache" in run.config.read_text()
+    again = config_of(run)
+    assert (again.cache, identity(again)) == (f"{home}/cache", identity(config)), "it is still the same run"
+
+
+SECRET = [
+    ["data.extractor='${oc.env:WANDB_API_KEY}'"], ["logger.project='${oc.env:HF_TOKEN}'"],
+    ["logger.project='runs-${oc.env:HF_TOKEN}'"], [f"logger.entity={CANARY['HF_TOKEN']}"],
+    ["+a=HF_TOKEN", "logger.project='${oc.env:${a}}'"], ["+logger.api_key=0123456789abcdef"],
+    ["+callback.mine={_target_: mine.Callback, token: abcdefgh12345678}"],
+    ["+data.url='https://me:my-password@example.org/data'"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", SECRET, ids=lambda words: words[-1][:40])
+@pytest.mark.usefixtures("home")
+def test_a_secret_in_a_config_is_refused_and_not_repeated(words: list[str]) -> None:
+    with pytest.raises(Mistake, match="a config is recorded") as told:
+        compose(words)
+    assert not any(value in str(told.value) for value in (*CANARY.values(), "abcdefgh12345678", "my-password"))
+
+
+@pytest.mark.usefixtures("home")
+def test_a_sent_config_cannot_read_a_secret_into_what_is_built() -> None:
+    for value in ("${oc.env:HF_TOKEN}", "\\${oc.env:HF_TOKEN}", "x${oc.env:WANDB_API_KEY}x"):
+        node = OmegaConf.create({"logger": {"_target_": "saddlepoint.record.tracker.Tracker", "project": value}}).logger
+        with pytest.raises(Mistake, match=r"^logger\.project: it holds the value of (HF_TOKEN|WANDB_API_KEY)"):
+            instantiate(node, "logger")
+
+
+@pytest.mark.usefixtures("home")
+def test_secrets_are_blanked_by_value_by_name_and_in_addresses() -> None:
+    key = CANARY["WANDB_API_KEY"]
+    assert blanked(f"login {key}!") == "login <WANDB_API_KEY>!"
+    assert blanked("+logger.api_key=0123456789") == "+logger.api_key=<secret>"
+    assert blanked("token: abcdefgh, x") == "token: <secret>, x"
+    assert blanked("http://me:pass@host/x") == "http://<secret>@host/x"
+    for honest in ("architecture.tokens=123456789", "token=null", "optimizer.key=a", "token=64", "monkey=longenough",
+                   "https://host:8080/a@b", "objective=hinge", "tokenizer=something"):  # fmt: skip
+        assert blanked(honest) == honest
+        assert secret_in(*honest.split("=")[0:1], honest.partition("=")[2]) is None
+    assert discreet({"a": [f"x{key}", 3, None, (True, 1.5)]}) == {"a": ["x<WANDB_API_KEY>", 3, None, [True, 1.5]]}
+
+
+def test_a_home_folder_is_shortened_and_another_is_not(home: Path) -> None:
+    there = str(home)
+    pairs = {there: "~", f"{there}/a b": "~/a b", f"root={there}/x": "root=~/x", f"file://{there}/x": "file://~/x"}
+    for text, short in {**pairs, f"{there}s/x": f"{there}s/x", f"/mnt{there}/x": f"/mnt{there}/x"}.items():
+        assert shortened(text) == short
+    for text in (f"{there}/a", f"root={there}/x", f"${{oc.env:NO,{there}/x}}"):
+        assert expanded(shortened(text)) == text
+    for text in ("a~/b", "x~y", "~", "~other/x", "1~/2"):
+        assert expanded(text) == text
+
+
+def test_the_same_run_has_one_identity_however_its_home_is_written(home: Path) -> None:
+    (home / "images").mkdir()
+    words = ["data=image_folder", "data.shape=[3,32,32]"]
+    assert len({identity(compose([*words, f"data.folder='{place}/images'"])) for place in (home, "~")}) == 1
+
+
+@pytest.mark.usefixtures("home")
+def test_an_error_that_is_put_on_record_tells_no_secret(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError(f"cannot log in with {CANARY['HF_TOKEN']} at {home}/x")
+
+    monkeypatch.setattr("pytorch_lightning.Trainer.fit", fails)
+    with pytest.raises(RuntimeError):
+        train(compose([*SMALL, f"outputs={home}/outputs", "metric=[]"]), Console(file=io.StringIO()))
+    (summary,) = (home / "outputs").rglob("summary.json")
+    assert json.loads(summary.read_text())["error"] == "cannot log in with <HF_TOKEN> at ~/x"
+
+
+def test_provenance_names_no_secret(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", [f"{home}/bin/saddlepoint", "train", "+logger.api_key=0123456789abcdef"])
+    assert provenance({}, 0)["argv"] == ["~/bin/saddlepoint", "train", "+logger.api_key=<secret>"]
+
+
+# ------------------------------------------------------------------------------------------------- nobody adds one
+
+SOURCES = sorted(path for top in ("src", "scripts", "benchmarks") for path in (ROOT / top).rglob("*.py"))
+NEVER_IMPORTED = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "tarfile", "telnetlib"}
+NEVER_CALLED = {
+    "eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.load_all", "yaml.unsafe_load",
+    "yaml.full_load", "torch.hub.load", "pd.read_pickle", "shutil.unpack_archive", "hydra.utils.get_object",
+    "hydra.utils.get_method", "hydra.utils.get_class", "tempfile.mktemp",
+}  # fmt: skip
+ONLY_IN = {
+    "hydra.utils.instantiate": {"command/check.py"},  # everybody else asks there, where it is looked at
+    "torch.jit.load": {"export/script.py"},  # TorchScript: a program, and said to be one (docs/safety.md)
+}
+SAFE_YAML = {"yaml.SafeLoader", "getattr(yaml, 'CSafeLoader', yaml.SafeLoader)"}
+
+
+def literal(call: ast.Call, name: str) -> Any:
+    """The value of a keyword where it is written out, "" where it is anything else."""
+    found = next((k.value for k in call.keywords if k.arg == name), None)
+    return found.value if isinstance(found, ast.Constant) else ""
+
+
+def faults(source: str, place: str = "") -> list[str]:
+    """What in a source reads, runs or unpacks without care."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        found += [f"imports {name}" for name in modules if name.split(".")[0] in NEVER_IMPORTED]
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        last = name.rpartition(".")[2]
+        if name in NEVER_CALLED or place not in ONLY_IN.get(name, {place}):
+            found.append(f"calls {name}")
+        if name == "torch.load" and literal(node, "weights_only") is not True:
+            found.append("torch.load without weights_only=True")
+        if (
+            last == "fit"
+            and "ckpt_path" in {k.arg for k in node.keywords}
+            and literal(node, "weights_only") is not True
+        ):
+            found.append("fit(ckpt_path=) without weights_only=True")
+        if name in ("np.load", "numpy.load") and literal(node, "allow_pickle") is not False:
+            found.append("np.load without allow_pickle=False")
+        if literal(node, "allow_pickle") is True or literal(node, "shell") is True:
+            found.append(f"{name} with allow_pickle or shell")
+        if name == "yaml.load" and ast.unparse(node.args[-1]) not in SAFE_YAML:
+            found.append("yaml.load without a safe loader")
+        if last == "extractall" or name in ("archive.extract", "zip.extract"):
+            found.append(f"unpacks: {name}")
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_source_reads_or_runs_without_care(path: Path) -> None:
+    assert faults(path.read_text(), path.relative_to(ROOT).as_posix().removeprefix("src/saddlepoint/")) == []
+
+
+CARELESS = [
+    "import pickle", "from pickle import loads", "import tarfile", "torch.load(f)", "torch.load(f, weights_only=False)",
+    "torch.load(f, weights_only=w)", "np.load(f)", "np.load(f, allow_pickle=True)", "np.savez(f, allow_pickle=True)",
+    "yaml.load(t)", "yaml.load(t, yaml.Loader)", "yaml.load(t, Loader=yaml.UnsafeLoader) ", "eval(t)", "exec(t)",
+    "os.system(t)", "subprocess.run(t, shell=True)", "archive.extractall(to)", "hydra.utils.instantiate(node)",
+    "trainer.fit(game, ckpt_path=p)", "torch.hub.load(r, m)", "hydra.utils.get_object(name)",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", CARELESS)
+def test_a_careless_line_would_be_found(line: str) -> None:
+    assert faults(line, "elsewhere.py")
+
+
+def test_the_lock_is_audited_in_the_workflow_and_every_week() -> None:
+    flow = yaml.safe_load((ROOT / ".github/workflows/audit.yaml").read_text())
+    steps = [step.get("run", "") for step in flow["jobs"]["audit"]["steps"]]
+    assert any(re.search(r"pip-audit .*--require-hashes.* -r requirements\.lock", step) for step in steps)
+    when = flow[True]  # what YAML 1.1 makes of `on`
+    assert {"push", "pull_request", "schedule"} <= set(when)
+    assert flow["permissions"] == {"contents": "read"}
+
+
+def test_every_requirement_of_the_lock_has_a_hash() -> None:
+    text = (ROOT / "requirements.lock").read_text().replace("\\\n", " ")
+    wanted = [line for line in text.splitlines() if re.match(r"[A-Za-z0-9]", line)]
+    assert len(wanted) > 50
+    assert [line[:60] for line in wanted if "--hash=sha256:" not in line] == []
+
+
+def test_shipped_weights_have_the_listed_sha256() -> None:
+    folder = ROOT / "src/saddlepoint/metric/weights"
+    for name, facts in json.loads((folder / "classifiers.json").read_text()).items():
+        assert hashlib.sha256((folder / f"{name}.safetensors").read_bytes()).hexdigest() == facts["sha256"]
