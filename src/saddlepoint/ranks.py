@@ -10,7 +10,8 @@ Backward of the sum over ranks is the sum over ranks: with L = sum_r L_r and s =
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -22,9 +23,22 @@ from torch import Tensor
 PATIENCE = timedelta(hours=1)  # how long a rank waits for another, which may be training a ruler
 
 
+_apart: list[None] = []  # not empty where each rank is for itself
+
+
 def world() -> int:
-    """How many ranks play; 1 outside a group."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    """How many ranks play; 1 outside a group, and where each is for itself."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() and not _apart else 1
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Meanwhile a rank takes what it sees for the whole batch: for what all of them do alike, on the same samples."""
+    _apart.append(None)
+    try:
+        yield
+    finally:
+        _apart.pop()
 
 
 def rank() -> int:
@@ -127,6 +141,13 @@ def join(where: torch.device, number: int, of: int) -> None:
         torch.cuda.set_device(where)
     backend = "nccl" if where.type == "cuda" else "gloo"
     dist.init_process_group(backend, rank=number, world_size=of, timeout=PATIENCE)
+
+
+def part() -> None:
+    """Wait until every rank has come here, before each goes its way; a minute, then go all the same."""
+    if world() > 1:
+        with suppress(RuntimeError):
+            dist.monitored_barrier(group=_beside(), timeout=timedelta(minutes=1))
 
 
 def lost(error: Exception) -> bool:

@@ -12,6 +12,7 @@ from runs import SMALL, assert_equal, run, state
 from torch import nn
 
 from play import Critic, Maker, Watch, batches, fit, game
+from saddlepoint import ranks
 from saddlepoint.callback.finite import Diverged, Finite
 from saddlepoint.callback.health import Health, Stopped
 from saddlepoint.callback.horizon import Horizon
@@ -23,6 +24,7 @@ from saddlepoint.game.player import Player
 from saddlepoint.objective import minimax, nonsaturating, wasserstein
 from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.prior import Prior
+from saddlepoint.record.courier import Courier
 from saddlepoint.record.journal import Journal
 from saddlepoint.record.run import Run
 from saddlepoint.record.tracker import Tracker
@@ -119,7 +121,7 @@ def test_with_enough_points_the_same_discriminator_learns_none_by_heart():
     assert bell.rows[-1]["health/train_over_held_out"] == pytest.approx(0.5, abs=0.1)
 
 
-@pytest.mark.parametrize("objective", [nonsaturating, wasserstein])
+@pytest.mark.parametrize("objective", [nonsaturating, pytest.param(wasserstein, marks=pytest.mark.slow)])
 def test_a_generator_that_makes_one_thing_is_named_within_12_800_images(objective):
     maker, critic = nets()
     nn.init.zeros_(maker.network[2].weight)
@@ -151,6 +153,7 @@ def test_minimax_against_a_discriminator_that_is_sure_is_named_within_12_800_ima
     assert first(bell)[1] <= 12_800
 
 
+@pytest.mark.slow
 def test_a_critic_that_is_as_sure_is_not_called_saturated():
     maker, critic = nets()
     nn.init.constant_(maker.network[2].bias, 30.0)
@@ -170,6 +173,7 @@ ARMS = {  # of conf/experiment/objectives_digits.yaml
 }
 
 
+@pytest.mark.slow  # a healthy game on points is tried below
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_healthy_start_of_each_objective_raises_no_alarm(arm, tmp_path):
     rates = ["optimizer.discriminator.lr=1e-3", "optimizer.generator.lr=1e-3"]
@@ -179,6 +183,13 @@ def test_a_healthy_start_of_each_objective_raises_no_alarm(arm, tmp_path):
     assert "health:" not in record.said
     assert not (record.folder / "postmortem.md").exists()
     assert not (record.folder / "health.jsonl").exists()
+
+
+def test_what_one_rank_sees_in_its_own_samples_stops_all_in_the_same_round(monkeypatch):
+    """Losses are of a rank's own samples: here all is well, on the other one is 10^3."""
+    monkeypatch.setattr(ranks, "together", lambda own: [own, own | {"magnitude": 3.0}])
+    with pytest.raises(Stopped, match="stopped by explosion after 64 images"):
+        played(*nets(), Cloud(), 640, images_between=64, stop=["explosion"])
 
 
 # ------------------------------------------------------------------------------------------------ it changes nothing
@@ -241,7 +252,7 @@ def test_a_run_that_diverges_leaves_a_page_that_names_the_term_and_the_readings_
     with pytest.raises(Diverged):
         played(*nets(), Cloud(), 6400, images_between=64, run=Run(tmp_path), callbacks=[Finite(64), poisoned(5)])
     page = (tmp_path / "postmortem.md").read_text()
-    assert page.startswith("# Post-mortem: explosion at 384 images")
+    assert page.startswith("# Post-mortem: explosion at 320 images")
     assert "discriminator/adversarial = nan" in page
     assert "**diverged**" in page
     assert "`game.players.discriminator.clip=10 game.players.generator.clip=10`" in page
@@ -277,6 +288,7 @@ def test_a_game_without_a_data_module_is_watched_by_what_its_turns_leave():
     assert len(watch.course) == 5
 
 
+@pytest.mark.slow
 def test_a_game_on_one_point_is_watched_and_its_equilibrium_is_no_failure(tmp_path):
     small = [f"architecture.{player}.widths" for player in ("generator", "discriminator")]  # which dirac has not
     words = [word for word in SMALL if word.partition("=")[0] not in small]
@@ -298,6 +310,7 @@ def test_the_tracker_hands_an_alert_to_wandb_and_to_nobody_without_one():
 
     tracker = Tracker("disabled")
     tracker.alert("health: collapse", "a line")
-    tracker._wandb = Wandb()
+    tracker._wandb, tracker._courier = Wandb(), Courier("W&B", print)
     tracker.alert("health: collapse", "a line")
+    assert tracker._courier.ended(10)
     assert tracker._wandb.heard == ("health: collapse", "a line", "WARN")

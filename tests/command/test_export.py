@@ -16,6 +16,7 @@ from runs import run
 
 import saddlepoint
 from saddlepoint.command import main
+from saddlepoint.error import Mistake
 from saddlepoint.export import agreement, hub
 from saddlepoint.record.run import Run
 
@@ -82,6 +83,7 @@ def test_each_way_to_use_it_that_the_card_shows_works_as_it_stands_there(folder,
         assert abs(float(names["x"].mean())) < 1
 
 
+@pytest.mark.slow  # the files of such a generator are tried without a run in tests/export
 def test_a_generator_that_is_asked_for_a_class_and_has_a_reference_batch_is_exported_too(asked, tmp_path, monkeypatch):
     words = ["allow_target=[conditional]", "formats=[safetensors]"]
     assert called("export", f"run={asked.folder}", f"to={tmp_path}/x", *words) == 0
@@ -107,6 +109,7 @@ def load_allowed(folder):
     return game
 
 
+@pytest.mark.slow
 def test_another_moment_and_the_raw_weights_are_other_generators(record, folder, tmp_path):
     assert (
         called("export", f"run={record.folder}", "at=640", f"to={tmp_path}/early", "formats=[safetensors]") == 1
@@ -165,12 +168,17 @@ def test_the_cards_command_trains_the_same_run_again(folder, record):
             ["architecture=conv28", "data=mnist", "+layer@architecture.generator.norm=virtual_batch_norm", "batch=32"],
             marks=pytest.mark.slow,
         ),
-        ["experiment=objectives_digits", "objective=hinge", "optimizer.generator.lr=3e-4"],
-        [
-            "+schedule@optimizer.generator.lr=linear",
-            "optimizer.generator.lr.start=2e-4",
-            "optimizer.generator.lr.end=0",
-        ],
+        pytest.param(
+            ["experiment=objectives_digits", "objective=hinge", "optimizer.generator.lr=3e-4"], marks=pytest.mark.slow
+        ),
+        pytest.param(
+            [
+                "+schedule@optimizer.generator.lr=linear",
+                "optimizer.generator.lr.start=2e-4",
+                "optimizer.generator.lr.end=0",
+            ],
+            marks=pytest.mark.slow,
+        ),
         pytest.param(["game.players.generator.average=null"], marks=pytest.mark.slow),
     ],
     ids=lambda words: words[0],
@@ -307,6 +315,7 @@ def service(monkeypatch):
     return seen
 
 
+@pytest.mark.slow
 def test_a_push_uploads_every_file_that_lies_there(record, tmp_path, service, capsys):
     assert called("export", f"run={record.folder}", f"to={tmp_path}/x", "formats=[safetensors]", "hub=me/digits") == 0
     files = ["README.md", "card.json", "config.yaml", "generator.safetensors", "samples.png", "training.yaml"]
@@ -315,6 +324,17 @@ def test_a_push_uploads_every_file_that_lies_there(record, tmp_path, service, ca
     assert "pushed: https://huggingface.co/me/digits" in capsys.readouterr().err
 
 
+def test_who_is_logged_in_uploads_every_file_and_who_is_not_none(folder, service):
+    service.logged_in = False
+    with pytest.raises(Mistake, match=r"nobody is logged in to the hub .*no token found\.\)\. Log in: hf auth login"):
+        hub.push(folder, "me/digits")
+    assert (service.created, service.uploaded) == ([], [])
+    service.logged_in = True
+    assert hub.push(folder, "me/digits") == "https://huggingface.co/me/digits"
+    assert service.uploaded == [("me/digits", sorted(path.name for path in folder.iterdir()))]
+
+
+@pytest.mark.slow
 def test_who_is_not_logged_in_keeps_the_export_and_nothing_is_uploaded(record, tmp_path, service, capsys):
     service.logged_in = False
     assert called("export", f"run={record.folder}", f"to={tmp_path}/x", "formats=[safetensors]", "hub=me/digits") == 1

@@ -11,10 +11,12 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from saddlepoint.command import main, many
+from saddlepoint.command.compose import compose
 from saddlepoint.command.many import expanded
 from saddlepoint.command.pool import Board
 from saddlepoint.error import Mistake
 from saddlepoint.launcher.job import DONE, FAILED, FINISHED, Job
+from saddlepoint.record.run import Run
 from saddlepoint.record.session import Session
 
 SMALL = ["images=128", "logger=none", "evaluation.extractor=null", "callback=[journal,checkpoint]"]
@@ -191,3 +193,19 @@ def test_the_table_shows_what_runs_what_failed_and_how_long_it_takes_still(tmp_p
     assert jobs[30].state == FAILED
     assert text.count("objective=") <= 14
     assert board.left == pytest.approx((10 + 8 * 10) / 2, abs=0.5)  # one runs since now, eight wait, two at a time
+
+
+def test_a_run_that_an_alarm_stopped_is_left_stopped_and_told_as_long_as_alarms_may_stop(tmp_path: Path) -> None:
+    words = ["name=x", "callback=[health]", f"outputs={tmp_path}", *SMALL[:3]]
+    watched, unwatched = (compose([*words, f"callback.health.stop={stop}"]) for stop in ("[collapse]", "[]"))
+    run = Run(many.job_of("", watched).folder)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(watched, run.config)
+    run.update_summary(status="stopped", error="the run was stopped by collapse after 64 images")
+    job = many.job_of("seed=0", watched)
+    assert job.state == FAILED
+    console = Console(file=(said := io.StringIO()), width=200)
+    Board([job], console, 1).conclude()
+    assert "failed: seed=0: the run was stopped by collapse after 64 images" in said.getvalue()
+    assert "again" not in said.getvalue()
+    assert many.job_of("seed=0", unwatched).state == "waiting"  # who takes the word back goes on with it

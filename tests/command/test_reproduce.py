@@ -127,10 +127,12 @@ def test_runs_that_match_are_not_trained_again(home):
     assert all(run["reused"] for run in certificate["runs"])
 
 
-def test_a_run_that_diverged_before_counts_and_is_not_tried_again(home):
-    told(home, {**GOOD, "a": [0.1, "diverged", 0.1]})
-    code, _, asked = told(home, GOOD)
+@pytest.mark.parametrize("status", ["diverged", "stopped"])
+def test_a_run_that_diverged_or_was_stopped_by_an_alarm_counts_and_is_not_tried_again(home, status):
+    told(home, {**GOOD, "a": [0.1, status, 0.1]})
+    code, certificate, asked = told(home, GOOD)
     assert (code, asked) == (1, [])
+    assert f"a, seed 1: {status} (what happened)" in certificate["headlines"][0]["why"]
 
 
 def run_of(home, arm="a", seed=1):

@@ -5,6 +5,7 @@ import torch
 from resumed import CONFIGS, LAST, all_on_ranks, content, trained
 
 from ranked import free_port, played
+from saddlepoint.error import Mistake
 
 # what says when and where it was written, not what it holds
 ELSEWHERE = {"loops", "callbacks", "wandb_id", "epoch", "global_step"}
@@ -44,3 +45,14 @@ def test_a_run_of_one_process_goes_on_on_two_ranks_with_the_same_draws(on_two_ra
     for key, value in theirs.items():
         if isinstance(value, torch.Tensor):
             torch.testing.assert_close(ours[key], value, atol=1e-5, rtol=1e-5, msg=key)
+
+
+def test_a_setting_that_is_allowed_to_change_counts_from_there_on_as_a_schedule_would(tmp_path):
+    trained(["optimizer.generator.lr=1e-3", "images=240"], tmp_path / "changed")
+    for refused in ([], ["resume.allow=[optimizer.discriminator]"], ["resume.allow=[optimizer.generator.l]"]):
+        with pytest.raises(Mistake, match=r"optimizer.generator.lr: 0.001 -> 0.0005"):
+            trained(["optimizer.generator.lr=5e-4", "images=480", *refused], tmp_path / "changed")
+    trained(["optimizer.generator.lr=5e-4", "images=480", "resume.allow=[optimizer.generator]"], tmp_path / "changed")
+    step = "optimizer.generator.lr={value: 1e-3, milestones: [240], factor: 0.5}"
+    trained(["+schedule@optimizer.generator.lr=step", step, "images=480"], tmp_path / "scheduled")
+    assert content(tmp_path / "changed")["state_dict"] == content(tmp_path / "scheduled")["state_dict"]

@@ -81,6 +81,7 @@ def test_a_space_has_ranges_choices_and_bundles_of_words() -> None:
     assert (list(smoothing.levels), smoothing.bundle) == (["off", "on"], True)
 
 
+@pytest.mark.slow  # every end of each dimension is built
 def test_a_sweep_of_ours_is_read_composed_and_built(checkout: Path) -> None:
     from saddlepoint.command.sweep import checked
 
@@ -141,7 +142,7 @@ BAD = {
     "log from zero": (over(LR, low=0, high=1, log=True), [], "log needs low above 0"),
     "log in steps": (over("batch", low=1, high=9, log=True, step=2), [], "log and step exclude each other"),
     "no number": (over("batch", low="a", high=9), [], "space.batch: low: a is no number"),
-    "half a range": (over("batch", low=1), [], "space.batch: high: None is no number"),
+    "half a range": (over("batch", low=1), [], "space.batch: no high: a range is"),
     "a mistyped bound": (over("batch", low=1, hihg=9), [], "no such key: hihg. Did you mean high?"),
     "a choice twice": (over("batch", choices=[8, 8]), [], "8 stands twice"),
     "a list in the place of a range": ({"space": {"batch": [8, 16]}}, [], "space.batch: {low, high, log, step}"),
@@ -151,6 +152,7 @@ BAD = {
     "other data": (over("data", choices=["digits", "gaussians"]), [], "space.data, gaussians: "),
     "no metric": ({"metric": None}, [], "by which score?"),
     "a reported metric": ({"metric": "fid_digits_900_train"}, [], "measured on reals that are reported"),
+    "a metric that nobody measures": ({"metric": "coverage"}, [], "no trial measures it on validation, where there is"),
     "the test split": ({}, ["evaluation.split=test"], "a search measures nothing on test"),
     "selection on test": ({}, ["evaluation.selection.split=test"], "a search chooses on validation"),
     "nobody who measures": ({}, ["callback=[journal]"], "+callback=evaluation"),
@@ -170,7 +172,15 @@ BAD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", BAD)
+OFTEN = {  # one of each kind of refusal; all of them when slow tests run
+    "an unknown key", "a value that torch refuses", "half a range", "a mistyped bound", "another ruler",
+    "a reported metric", "a metric that nobody measures", "the test split", "permission from a file",
+    "an unknown sampler", "a grid without steps",
+    "no workers",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", [c if c in OFTEN else pytest.param(c, marks=pytest.mark.slow) for c in BAD])
 def test_what_cannot_be_searched_is_told_before_any_trial(case: str, conf, tmp_path: Path, capsys) -> None:
     changes, words, told = BAD[case]
     line = ["sweep", "sweep=tiny", "--config-dir", str(conf(**changes)), f"outputs={tmp_path / 'out'}", *words]
@@ -306,6 +316,18 @@ def test_a_finished_run_is_not_trained_again(conf, tmp_path: Path) -> None:
     assert again.local.begun == 0  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def test_a_run_that_an_alarm_stopped_is_a_failed_one_and_not_begun_again(conf, tmp_path: Path) -> None:
+    line = "exit 1", "callback.health.stop=[collapse]"
+    attempt = training(conf, tmp_path, *line)
+    awaited(attempt)
+    journal(attempt, score(640, 7.0))
+    OmegaConf.save(attempt.config, attempt.run.config)
+    attempt.run.update_summary(status="stopped", error="the run was stopped by collapse")
+    again = training(conf, tmp_path, *line)
+    assert awaited(again) == Ended(reason="the run was stopped by collapse")
+    assert again.local.begun == 0  # pyright: ignore[reportAttributeAccessIssue]
+
+
 # ---------------------------------------------------------------------------------------------------- the whole command
 
 
@@ -322,7 +344,10 @@ def formula(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Trials, "start", start)
 
 
-def test_a_sweep_leaves_tables_drawings_and_a_winner_that_trains(conf, tmp_path: Path, formula: None, capsys) -> None:
+@pytest.mark.slow  # what is left is tried by a formula in tests/search, the winner below
+def test_a_sweep_leaves_tables_drawings_and_a_winner_that_is_the_trial(
+    conf, tmp_path: Path, formula: None, capsys
+) -> None:
     space = {**TINY["space"], "objective": {"choices": ["hinge", "nonsaturating"]}, "smoothing": {
         "off": [], "on": ["+regularizer=r1", "regularizer.discriminator.r1.weight=0.1"]}}  # fmt: skip
     source, out = conf(space=space), tmp_path / "out"
@@ -344,23 +369,22 @@ def test_a_sweep_leaves_tables_drawings_and_a_winner_that_trains(conf, tmp_path:
     best = min((one for one in whole["trials"] if one["value"]), key=lambda one: one["value"])
     assert f"trial {best['number']}" in (out / "tiny" / "winner" / "experiment" / "tiny_winner.yaml").read_text()
     assert (report / "trials.csv").read_text().count("\n") == 7
-    _trains(planned(source, "seeds=[0,2]"), best["params"], out / "tiny" / "winner", tmp_path)
-
-
-def _trains(asked, params: dict, folder: Path, tmp_path: Path) -> None:
-    """The winner's experiment is what its trial trained, and trains."""
-    config = compose(["experiment=tiny_winner", f"outputs={tmp_path}", "logger=none", "seed=1000"], folder)
-    assert differences(config_of(asked, params), config) == []
+    config = compose(["experiment=tiny_winner"], out / "tiny" / "winner")
+    assert differences(config_of(planned(source, "seeds=[0,2]"), best["params"]), config) == []
     assert [config.images, list(config.choice.metric)] == [1280, ["frechet_distance"]]
-    assert any("fid_digits_450_validation" in row for row in train(config).rows() if row["images"] >= 1280)
 
 
 @pytest.mark.parametrize(
     "words",
     [
         pytest.param(["experiment=salimans2016_mnist_semisupervised"], marks=pytest.mark.slow),
-        ["+layer@architecture.generator.norm=virtual_batch_norm", "+regularizer=feature_matching"],
-        ["+schedule@optimizer.generator.lr=linear", f"{LR}.start=2e-4", f"{LR}.end=0"],
+        pytest.param(
+            ["+layer@architecture.generator.norm=virtual_batch_norm", "+regularizer=feature_matching"],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ["+schedule@optimizer.generator.lr=linear", f"{LR}.start=2e-4", f"{LR}.end=0"], marks=pytest.mark.slow
+        ),
         ["objective=wasserstein", "+regularizer=gradient_penalty", "evaluation.n=100", "objective.generator=null",
          "+regularizer=feature_matching"],
     ],
@@ -446,3 +470,5 @@ def test_a_real_sweep_killed_in_the_middle_ends_with_exactly_its_trials(conf, tm
         run = Run(out / "tiny" / f"trial{one['number']}" / "seed0")
         assert run.summary["final"]["fid_digits_900_train"]["value"]
         assert [row[KEY] for row in run.rows() if KEY in row][-1] == one["value"]
+    words = ["experiment=tiny_winner", f"outputs={tmp_path}", "logger=none", "seed=1000", "images=1280"]
+    assert any(KEY in row for row in train(compose(words, out / "tiny" / "winner")).rows() if row["images"] >= 1280)

@@ -18,6 +18,7 @@ from saddlepoint.game.player import Player
 from saddlepoint.game.simultaneous import Simultaneous
 from saddlepoint.game.strategy import Ranks
 from saddlepoint.layer.minibatch_discrimination import MinibatchDiscrimination
+from saddlepoint.layer.weight_norm import WeightNorm
 from saddlepoint.objective import nonsaturating, relativistic, wasserstein
 from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.prior import Prior
@@ -36,10 +37,13 @@ class Trunk(nn.Sequential):
         super().__init__(nn.Linear(2, 8), nn.LeakyReLU(0.2), *([neck] if neck else []))
 
 
-def _networks(neck=None, norm=False):
+def _networks(neck=None, norm=False, weight_norm=False):
     width = 8 + (neck.bias.numel() if neck else 0)
     maker = Maker(nn.Sequential(nn.Linear(3, 8), *([nn.BatchNorm1d(8)] if norm else []), nn.ReLU(), nn.Linear(8, 2)))
-    return maker, Critic(Trunk(neck), nn.Linear(width, 1))
+    critic = Critic(Trunk(neck), nn.Linear(width, 1))
+    if weight_norm:
+        critic.trunk[0] = WeightNorm(8).around(critic.trunk[0])
+    return maker, critic
 
 
 def _games():
@@ -56,6 +60,7 @@ def _games():
         "feature matching": (nonsaturating, {}, {"feature_matching": FeatureMatching(features="trunk")}, {}, {}),
         "minibatch discrimination": (nonsaturating, {}, {}, {}, {}),
         "minibatch discrimination with r1": (nonsaturating, {"r1": R1(weight=1e-3)}, {}, {}, {}),
+        "minibatch discrimination that starts with weight norm": (nonsaturating, {}, {}, {}, {}),
         "accumulation 2": (nonsaturating, {}, {}, {"accumulate": 2}, {"accumulate": 2}),
         "two fakes per real": (nonsaturating, {}, {}, {}, {"multiple": 2}),
         "clipped, averaged, adam": (
@@ -73,7 +78,7 @@ def of_name(name, norm=False):
     torch.manual_seed(3)
     objective, d_terms, g_terms, d, g = _games()[name]
     neck = MinibatchDiscrimination(8, kernels=4, dimensions=3) if name.startswith("minibatch") else None
-    generator, discriminator = _networks(neck, norm)
+    generator, discriminator = _networks(neck, norm, name.endswith("weight norm"))
     sgd = {"optimizer": partial(torch.optim.SGD, lr=0.1)}
     players = {
         "discriminator": Player(discriminator, **{**sgd, **d}, objective=objective.discriminator, regularizers=d_terms),

@@ -263,13 +263,31 @@ def test_settings_that_make_no_sense_are_refused_by_name(setting, value):
         game(minimax, d={setting: value})
 
 
-def test_a_checkpoint_of_another_format_is_refused():
+def test_a_checkpoint_of_a_later_format_is_refused():
     plays = game(minimax)
     checkpoint = {}
     plays.on_save_checkpoint(checkpoint)
     checkpoint["saddlepoint"]["format"] += 1
-    with pytest.raises(Mistake, match="format 2, this version reads 1"):
+    with pytest.raises(Mistake, match="format 3, this version reads 1 and 2"):
         plays.on_load_checkpoint(checkpoint)
+
+
+def test_a_checkpoint_of_the_first_format_goes_on_as_one_of_this():
+    def after_ten_rounds(migrate):
+        torch.manual_seed(0)
+        first, second, checkpoint = game(minimax), game(minimax), {}
+        first.on_save_checkpoint(checkpoint)
+        torch.manual_seed(1)
+        if migrate:  # it held the one process's generators, not a list by rank
+            (checkpoint["saddlepoint"]["global"],) = checkpoint["saddlepoint"]["global"]
+            checkpoint["saddlepoint"]["format"] = 1
+        second.load_state_dict(first.state_dict())
+        second.on_load_checkpoint(checkpoint)
+        drawn = []
+        fit(second, batches(10), [Watch(after=lambda *_: drawn.append(torch.rand(1).item()))])
+        return drawn, second.report()
+
+    assert after_ten_rounds(migrate=True) == after_ten_rounds(migrate=False)
 
 
 def test_an_objective_that_asks_for_something_else_than_sides_is_refused():

@@ -1,5 +1,6 @@
 """Rules: raised after so many looks in a row, cleared once, silent between; each remedy can be typed."""
 
+import re
 import shlex
 
 import pytest
@@ -158,13 +159,15 @@ def test_what_a_page_says_to_type_composes_with_the_runs_own_words():
     typed = {name: [advice(remedy.words, config) for remedy in rule.remedies] for name, rule in RULES.items()}
     assert all(any(words) for words in typed.values())
     assert "regularizer.discriminator.gradient_penalty.weight=1" in typed["explosion"]
-    together: list[dict[str, str]] = []  # as few command lines as no key stands twice in, for each takes its time
-    for words in {words for own in typed.values() for words in own if words}:
-        keys = {word.partition("=")[0].strip("+"): word for word in shlex.split(words)}
-        place = next((line for line in together if not line.keys() & keys.keys()), None)
-        together.append(keys) if place is None else place.update(keys)
+    together: list[dict[str, list[str]]] = []  # few command lines, for each takes its time; of a group one remedy
+    for words in dict.fromkeys(words for own in typed.values() for words in own if words):
+        groups: dict[str, list[str]] = {}
+        for word in shlex.split(words):
+            groups.setdefault(re.split(r"[.=@]", word.strip("+"))[0], []).append(word)
+        place = next((line for line in together if not line.keys() & groups.keys()), None)
+        together.append(groups) if place is None else place.update(groups)
     for line in together:
-        check(compose([*own, *line.values()]))
+        check(compose([*own, *(word for said in line.values() for word in said)]))
 
 
 def test_what_a_run_has_already_is_not_advised():

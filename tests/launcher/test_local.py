@@ -51,6 +51,13 @@ def test_what_was_done_before_is_not_started(tmp_path: Path) -> None:
     assert play(Local(1, gpus=0), [job(tmp_path, "old", "raise SystemExit(1)", state=DONE)]) == [DONE]
 
 
+def test_a_run_of_two_devices_gets_two_accelerators_of_its_own() -> None:
+    pool = Local(gpus=5, devices=2)
+    assert pool.processes == 2
+    assert [pool.dealt(slot) for slot in range(3)] == [["0", "1"], ["2", "3"], ["0", "1"]]
+    assert Local(1, gpus=1, devices=2).dealt(0) == ["0"]  # and says that it has one
+
+
 def test_accelerators_are_dealt_out_in_turn_and_threads_are_as_asked(tmp_path: Path) -> None:
     code = "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['OMP_NUM_THREADS']); time.sleep(0.3)"
     jobs = [job(tmp_path, str(i), code) for i in range(4)]

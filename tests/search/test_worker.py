@@ -181,7 +181,8 @@ def test_an_interrupted_trial_is_taken_up_under_its_number_with_its_values(tmp_p
     assert [one.state for one in whole] == [FINISHED] * 5
 
 
-@pytest.mark.parametrize("storage", ["sqlite", pytest.param("journal", marks=pytest.mark.slow)])
+@pytest.mark.slow  # processes of their own; what is left of a killed one is tried above and below without
+@pytest.mark.parametrize("storage", ["sqlite", "journal"])
 def test_a_search_killed_in_the_middle_and_given_again_ends_with_exactly_its_trials(
     storage: str, tmp_path: Path
 ) -> None:
@@ -205,6 +206,7 @@ def test_a_search_killed_in_the_middle_and_given_again_ends_with_exactly_its_tri
     assert set(before) - set(again) == {line for line in before if int(line.split()[0]) not in lost}  # values and all
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_study_and_play_each_trial_once(tmp_path: Path) -> None:
     both = [worker(tmp_path, 0.1, "sqlite", 8) for _ in range(2)]
     assert [one.wait(timeout=100) for one in both] == [0, 0]

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytorch_lightning as pl
 from torch import Tensor
 
+from saddlepoint import ranks
 from saddlepoint.callback.period import crossed, log, period
 from saddlepoint.game.game import Game
 from saddlepoint.metric.contract import Score
@@ -57,8 +58,8 @@ class Evaluation(pl.Callback):
         self.latest = scores(cast(Evaluator, self.evaluator), game, data, self.average, self.batch_norm)
         self.measured_at = game.images
         choosing = self.selection(game, data)
-        if choosing is not None and game.images and self.improves(choosing):  # nobody keeps an untrained one
-            self.best, self.best_at = choosing, game.images
+        if choosing is not None and game.images and ranks.of_first(self.improves(choosing)):
+            self.best, self.best_at = choosing, game.images  # never an untrained one; of a tie all ranks say the same
         return row(self.latest) | (row({choosing.contract.key: choosing}) if choosing is not None else {})
 
     def selection(self, game: Game, data: Any) -> Score | None:
@@ -127,7 +128,8 @@ class Sampler:
         return self.game.sample(n, y, self.latents, self.average, self.batch_norm), y
 
     def skip(self, n: int) -> None:
-        """Pass over n samples that somebody else makes."""
+        """Pass over n samples that somebody else makes; an average is brought up to date as it is there."""
+        self.game.drawn_from(self.average)
         self.game.labels(n, self.asked)
         self.game.prior.sample(n, self.latents)
 

@@ -1,56 +1,105 @@
-"""Stops a run whose losses are no numbers any more."""
+"""Stops a run whose losses are no numbers any more, and keeps the turn for whoever wants to know why."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch.optim import Optimizer
 
 from saddlepoint import ranks
-from saddlepoint.callback.period import crossed, period
+from saddlepoint.callback.dump import Moment, Witness, dump, gradient
+from saddlepoint.callback.period import period
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
+from saddlepoint.record.run import Run
+
+GRADIENT = "the gradient"  # how what is bad of one begins
+SMALL = 2048  # numbers of a gradient that is always looked at
 
 
 class Diverged(Mistake):
-    """A term became NaN or infinite."""
+    """A term, a gradient or a weight became NaN or infinite."""
 
 
 class Finite(pl.Callback):
-    """Looks at every term, each round on a CPU, else every `images_between` images (to look is to wait for the GPU).
+    """Looks at terms and gradients before a step is made of them: on a CPU at each, else in the round that passes
+    `images_between` images (to look is to wait for the GPU).  What is no number is dumped, the turn as it was.
 
     Before each checkpoint it looks at the weights too, so that none without a number is ever saved.
+    `run`: where dumps/<images>.pt goes; None: nowhere.
     """
 
-    def __init__(self, images_between: int) -> None:
-        self.images_between = period(images_between)
+    def __init__(self, images_between: int, run: Run | None = None) -> None:
+        self.images_between, self.run = period(images_between), run
+        self._witness: Witness | None = None
 
-    def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if game.device.type == "cpu" or crossed(game, batch, self.images_between):
-            self.look(game)
+    def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
+        self._witness = game.witness = Witness(game)
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, game: Game, optimizer: Optimizer) -> None:
+        if self._witness is None or (moment := self._witness.moment) is None:
+            return
+        if game.device.type == "cpu" or self._due(game, moment):
+            scaled = getattr(trainer.precision_plugin, "scaler", None) is not None  # it leaves out such a step itself
+            bad = [*_terms(game, moment.names), *([] if scaled else _gradients(game, moment.names))]
+            self._conclude(game, bad, "before")
 
     def on_save_checkpoint(self, trainer: pl.Trainer, game: Game, checkpoint: dict[str, Any]) -> None:
-        self.look(game)
-        for name, parameter in game.named_parameters():
-            if not torch.isfinite(parameter).all():
-                raise Diverged(_message(f"the weight {name}", game))
+        weights = (name for name, parameter in game.named_parameters() if not torch.isfinite(parameter).all())
+        self._conclude(game, [*_terms(game, game.players), *(f"the weight {name}" for name in weights)], "after")
 
-    def look(self, game: Game) -> None:
-        """Raise Diverged, naming the first term of the last turns that is no number."""
-        bad = [
-            f"{player}/{term} = {loss.item()}"
-            for player, (losses, _) in game.observed.items()
-            for term, loss in losses.items()
-            if not torch.isfinite(loss)
-        ]
-        if ranks.highest(len(bad)):  # a loss that is no number on one rank is a gradient that is none on all
-            everywhere = [what for own in ranks.together(bad) for what in own]
-            raise Diverged(_message(everywhere[0], game))
+    def _due(self, game: Game, moment: Moment) -> bool:
+        """Whether the round that is being played will reach or pass a multiple of `images_between`."""
+        reached = game.images + len(moment.batch) * ranks.world()
+        return reached // self.images_between > game.images // self.images_between
+
+    def _conclude(self, game: Game, bad: list[str], noticed: str) -> None:
+        """Raise Diverged where any rank has found something `bad`; it dumps its own turn first."""
+        if not ranks.highest(len(bad)):  # what is no number on one rank is, as a gradient, none on all
+            return
+        everywhere = ranks.together(bad)
+        # a term before a gradient, which the ranks share: where it is no number on one, it is none on any
+        first = min((own[0].startswith(GRADIENT), i) for i, own in enumerate(everywhere) if own)[1]
+        where = ""
+        if bad and self.run is not None and self._witness is not None and (moment := self._witness.moment) is not None:
+            try:
+                path = dump(game, moment, bad[0], noticed, self.run.folder / "dumps", first == ranks.rank())
+                where = f". To see why: saddlepoint replay dump={path}"
+            except Mistake as mistake:  # a full disk must not hide what went wrong
+                where = f". The turn is not kept: {mistake}"
+        where = ranks.together(where)[first]
+        rounds = game.rounds + (noticed == "before")
+        raise Diverged(
+            f"the run diverged: {everywhere[first][0]} in round {rounds}, after {game.images:,} images. The last good "
+            "checkpoint is kept; try a smaller learning rate, game.players.<player>.clip=..., or a penalty" + where
+        )
 
 
-def _message(what: str, game: Game) -> str:
-    return (
-        f"the run diverged: {what} in round {game.rounds}, after {game.images:,} images. "
-        "The last good checkpoint is kept; try a smaller learning rate, game.players.<player>.clip=..., or a penalty"
-    )
+def _terms(game: Game, players: Iterable[str]) -> list[str]:
+    """The terms of the last turns of `players` that are no numbers."""
+    return [
+        f"{player}/{term} = {loss.item()}"
+        for player in players
+        for term, loss in game.observed.get(player, ({}, {}))[0].items()
+        if not math.isfinite(loss.item())
+    ]
+
+
+def _gradients(game: Game, players: Iterable[str]) -> list[str]:
+    """The gradients of `players` that are no numbers.
+
+    What is no number on its way back reaches the biases of all layers before it, and they are a thousandth of all: only
+    where one of the small ones is none, or none is small, are the large ones looked at.
+    """
+    found = []
+    for name in players:
+        all_of_them = [p.grad.flatten() for p in game.parameters_of(name) if p.grad is not None]
+        small = [value for value in all_of_them if len(value) <= SMALL] or all_of_them
+        if small and not math.isfinite(torch.cat(small).sum().item()):
+            bad = (place for place, value in gradient(game, name).items() if not torch.isfinite(value).all())
+            found += [f"{GRADIENT} of players.{name}.network.{place}" for place in bad]
+    return found

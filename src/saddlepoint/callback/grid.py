@@ -36,9 +36,10 @@ class Grid(pl.Callback):
         self.rows, self.columns, self.scale = rows, columns, scale
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
-        if game.images == 0 and trainer.is_global_zero:
-            x = self._reals(trainer)
-            save(picture(x, self.columns, self.scale), self.run.samples / "real.png")
+        if game.images == 0:
+            if trainer.is_global_zero:
+                x = self._reals(trainer)
+                save(picture(x, self.columns, self.scale), self.run.samples / "real.png")
             self.draw(trainer, game)
 
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -46,7 +47,9 @@ class Grid(pl.Callback):
             self.draw(trainer, game)
 
     def draw(self, trainer: pl.Trainer, game: Game) -> None:
-        """Draw now; one rank is enough for it."""
+        """Draw now; one rank is enough for it, but what it draws from has to stay the same on all."""
+        with torch.random.fork_rng(devices=[game.device] if game.device.type == "cuda" else []):
+            game.drawn_from()
         if not trainer.is_global_zero:
             return
         points = not isinstance(self._reals(trainer), Tensor) or self._reals(trainer).ndim == 2

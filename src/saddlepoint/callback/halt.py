@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any
 
@@ -14,6 +15,8 @@ from saddlepoint import ranks
 from saddlepoint.game.game import Game
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
+
+ECHO = 2.0  # seconds: torchrun, and we ourselves, hand on to a rank what a scheduler has told it too
 
 
 class Halted(KeyboardInterrupt):
@@ -41,6 +44,7 @@ class Halt(pl.Callback):
         self.told = 0  # the signal that has reached this rank
         self.agreed = 0  # the one that has reached any, known to all
         self.playing = False
+        self._since = 0.0  # when it was told, on the clock of `time.monotonic`
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Halt:
@@ -63,6 +67,9 @@ class Halt(pl.Callback):
         if self.agreed:
             trainer.should_stop = True
 
+    def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
+        self.agreed = ranks.highest(self.agreed or self.told)  # told while the last round was looked at, or saved
+
     def teardown(self, trainer: pl.Trainer, game: Game, stage: str) -> None:
         self.playing = False
 
@@ -75,6 +82,9 @@ class Halt(pl.Callback):
                 self._before[number] = before
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        again, self.told = bool(self.told), number
+        now, again = time.monotonic(), bool(self.told)
+        if again and now - self._since < ECHO:
+            return
+        self.told, self._since = number, now
         if again or not self.playing:
             raise Halted(number)

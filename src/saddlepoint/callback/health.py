@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,7 +14,7 @@ from saddlepoint.callback.examination import Examination, last_turns
 from saddlepoint.callback.finite import Diverged
 from saddlepoint.callback.horizon import Horizon
 from saddlepoint.callback.period import callbacks, crossed, last, log, period
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.game import Game
 from saddlepoint.health.collapse import Collapse
 from saddlepoint.health.dead_discriminator import DeadDiscriminator
@@ -88,8 +87,7 @@ class Health(pl.Callback):
 
     def look(self, trainer: pl.Trainer, game: Game) -> None:
         """Take the readings, tell the loggers, ask the rules."""
-        found = self._examination.readings(game) if self._examination else last_turns(game)
-        readings = {name: value for name, value in found.items() if value is not None}
+        readings = _agreed(self._examination.readings(game) if self._examination else last_turns(game))
         self.course = [*self.course, (game.images, readings["magnitude"])][-COURSE:]
         if (left := overflow_in(self.course)) is not None:
             readings["overflow_in"] = left
@@ -103,13 +101,12 @@ class Health(pl.Callback):
         self._consider(trainer, game, [name for name in raised if name in self.stop])
 
     def _consider(self, trainer: pl.Trainer, game: Game, stopping: list[str]) -> None:
-        """Let this round be the last, on all ranks, where a rule says so and it is not so anyway."""
+        """Let this round be the last where a rule says so and it is not so anyway."""
         ends = any(isinstance(c, Horizon) and game.images >= c.images for c in callbacks(trainer))
-        if ranks.highest(int(bool(stopping) and not ends)):
-            names = " and ".join(stopping) or "a rule on another device"
+        if stopping and not ends:
             self.reason = (
-                f"the run was stopped by {names} after {game.images:,} images. The same command goes on from its "
-                "checkpoint, and stops at the next alarm"
+                f"the run was stopped by {' and '.join(stopping)} after {game.images:,} images. The same command goes "
+                "on from its checkpoint, and stops at the next alarm; -m, sweep and reproduce leave it as it is"
             )
             trainer.should_stop = True  # so that whoever looks at the end of a run looks now
 
@@ -163,6 +160,16 @@ class Health(pl.Callback):
         self.course = [(int(images), float(size)) for images, size in state_dict["course"]]
 
 
+def _agreed(found: Mapping[str, float | None]) -> dict[str, float]:
+    """The readings there are, the same on every rank, so that all decide alike and stop in the same round.
+
+    Ranks look at one game; but each has the losses of its own samples, and the largest of all counts.
+    """
+    every = ranks.together(dict(found))
+    readings = {name: value for name, value in every[0].items() if value is not None}
+    return readings | {"magnitude": max(own["magnitude"] for own in every)}
+
+
 def sentence(event: Mapping[str, Any]) -> str:
     """What an event says, in a line."""
     at = f"{event['rule']} at {event['images']:,} images"
@@ -187,7 +194,7 @@ def _rules(settings: Mapping[str, Mapping[str, Any] | Rule | None] | None) -> di
     settings = settings or {}
     for name, own in settings.items():
         if name not in RULES and not isinstance(own, Rule):
-            raise Mistake(f"callback.health.rules.{name}: there is no such rule.{_closest(name, RULES)}")
+            raise Mistake(f"callback.health.rules.{name}: there is no such rule.{_meant(name, RULES)}")
     known: dict[str, Rule | None] = {name: _built(name, settings.get(name, {})) for name in RULES}
     return known | {name: own for name, own in settings.items() if isinstance(own, Rule)}
 
@@ -198,7 +205,7 @@ def _built(name: str, settings: Mapping[str, Any] | Rule | None) -> Rule | None:
     takes = ("raise_at", "clear_at", "after", "since")
     for key in settings:
         if key not in takes:
-            raise Mistake(f"callback.health.rules.{name}.{key}: a rule takes no {key}.{_closest(key, takes)}")
+            raise Mistake(f"callback.health.rules.{name}.{key}: a rule takes no {key}.{_meant(key, takes)}")
     try:
         return RULES[name](**settings)
     except ValueError as error:
@@ -213,15 +220,14 @@ def _names(stop: bool | Iterable[str], rules: Iterable[str]) -> list[str]:
     names = [stop] if isinstance(stop, str) else list(stop)
     for name in names:
         if name not in known:
-            raise Mistake(f"callback.health.stop: there is no rule {name}.{_closest(name, known)}")
+            raise Mistake(f"callback.health.stop: there is no rule {name}.{_meant(name, known)}")
     return names
 
 
-def _closest(word: str, there: Iterable[str]) -> str:
+def _meant(word: str, there: Iterable[str]) -> str:
     """Which of `there` was probably meant, and all of them."""
     there = list(there)
-    near = get_close_matches(word, there, n=1, cutoff=0.5)
-    return (f" Did you mean {near[0]}?" if near else "") + f" There are {', '.join(there)}"
+    return f"{did_you_mean(word, there)} There are: {', '.join(there)}"
 
 
 def _rewind(run: Run, images: int) -> None:

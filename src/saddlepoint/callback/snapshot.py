@@ -28,8 +28,8 @@ class Snapshot(pl.Callback):
             self.take(trainer, game)
 
     def take(self, trainer: pl.Trainer, game: Game) -> None:
-        """Write now."""
+        """Write now; every rank looks at its average, so that all stay the same, and one writes."""
+        with torch.random.fork_rng(devices=[game.device] if game.device.type == "cuda" else []):
+            network, weights = game.drawn_from(average=True)
         if trainer.is_global_zero:
-            with torch.random.fork_rng(devices=[game.device] if game.device.type == "cuda" else []):
-                network, weights = game.drawn_from(average=True)
             save(self.run, game.images, weights, network.state_dict())

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 
 import saddlepoint
 from saddlepoint.command import catalogue, guide
-from saddlepoint.error import Mistake
+from saddlepoint.error import Lost, Mistake
 
 SUPERVISOR = "SADDLEPOINT_SUPERVISOR"  # in the environment of a rank: the process that started it and watches it
 
 
 class Misuse(Mistake):
-    """An option or a command that there is none of: exit code 2."""
+    """An option or a command that there is none of."""
+
+    exit = 2
 
 
 @dataclass
@@ -50,8 +52,9 @@ def told(run: Callable[[], int]) -> int:
         code = run()
         sys.stdout.flush()
     except Mistake as mistake:
-        print(f"saddlepoint: {mistake}", file=sys.stderr)
-        return 2 if isinstance(mistake, Misuse) else 1
+        if not (isinstance(mistake, Lost) and SUPERVISOR in os.environ):  # whoever watches has the words that tell why
+            print(f"saddlepoint: {mistake}", file=sys.stderr)
+        return mistake.exit
     except KeyboardInterrupt as stop:
         if SUPERVISOR not in os.environ:  # else whoever watches the ranks says so, once
             print("saddlepoint: interrupted", file=sys.stderr)
@@ -99,7 +102,17 @@ def divided(overrides: Sequence[str], command: str) -> tuple[list[str], list[str
     if "run" not in (keys := catalogue.keys(command)) and command not in ("import", "reproduce", "sweep"):
         return list(overrides), []
     mine = [word for word in overrides if word.lstrip("+~").split("=")[0].split(".")[0] in keys]
-    return mine, [word for word in overrides if word not in mine]
+    rest = [word for word in overrides if word not in mine]
+    for word in rest:
+        _refuse_mistyped(word.partition("=")[0], command, keys)
+    return mine, rest
+
+
+def _refuse_mistyped(key: str, command: str, keys: Collection[str]) -> None:
+    """Raise Mistake for a key of nobody's that looks like one of the command's own: a run's keys are not searched."""
+    theirs = not key.isidentifier() or key in (*catalogue.keys("train"), *catalogue.groups())
+    if not theirs and (meant := catalogue.did_you_mean(key, keys)):
+        raise Mistake(f"no such key: {key}.{meant} See saddlepoint {command} --help")
 
 
 def _taken_apart(words: Sequence[str]) -> Line:

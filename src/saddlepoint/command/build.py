@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from pytorch_lightning import Callback
 from torch import nn
 
+from saddlepoint.callback.checkpoint import Checkpoint
 from saddlepoint.command import permission, stored
 from saddlepoint.command.check import check, instantiate, located
 from saddlepoint.command.compose import amended, register_resolvers
@@ -327,13 +328,16 @@ def _wanted(config: DictConfig, data: Any) -> Any:
 
 
 def callbacks_of(config: DictConfig, **at_hand: Any) -> list[Callback]:
-    """The observers in order; each gets, of what is at hand (run, evaluator, ...), what its signature names."""
+    """The observers in order; each gets, of what is at hand (run, evaluator, ...), what its signature names.
+
+    A checkpoint comes last: what others write of a round must be there once the round counts as played.
+    """
     made, allowed = [], permission.granted(config)
     for name, node in config.callback.items():
         asked = inspect.signature(located(f"callback.{name}", node._target_, allowed)).parameters
         given = {key: value for key, value in at_hand.items() if key in asked and key not in node}
         made.append(instantiate(node, f"callback.{name}", **given))
-    return made
+    return sorted(made, key=lambda observer: isinstance(observer, Checkpoint))
 
 
 def set_threads(config: DictConfig, game: Game) -> None:

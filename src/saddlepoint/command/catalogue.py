@@ -7,11 +7,11 @@ read here (a test compares with a real parser).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 
 from saddlepoint.error import Mistake
+from saddlepoint.error import close as close
+from saddlepoint.error import did_you_mean as did_you_mean
 
 COMMANDS = {
     "train": "train a game, measure it along the way, and leave a run folder",
@@ -24,6 +24,7 @@ COMMANDS = {
     "why": "what differs between two runs, and where their curves part",
     "export": "a run's generator as safetensors, ONNX and torch.export, checked, with a model card",
     "import": "somebody else's generator, or their samples, measured on our contracts for compare",
+    "replay": "a turn that came to no number, played again: where it went wrong",
     "doctor": "what this machine has, and what to do about what it lacks",
 }
 
@@ -111,17 +112,6 @@ def header(command: str) -> str:
     lines = _lines(command)
     first = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
     return " ".join(line.lstrip("# ") for line in lines[:first])
-
-
-def close(word: str, there: Iterable[str]) -> list[str]:
-    """At most three of `there` that look like `word`, best first."""
-    return get_close_matches(word, list(dict.fromkeys(there)), n=3, cutoff=0.6)
-
-
-def did_you_mean(word: str, there: Iterable[str]) -> str:
-    """ " Did you mean a or b?", "" where nothing is close."""
-    found = close(word, there)
-    return f" Did you mean {' or '.join(found)}?" if found else ""
 
 
 def _lines(command: str) -> list[str]:

@@ -11,7 +11,16 @@ from saddlepoint.command.catalogue import did_you_mean
 from saddlepoint.command.identity import identity
 from saddlepoint.error import Mistake
 
-LEAST = {"seed": 0, "images": 1, "batch": 1, "devices": 1, "threads": 1, "evaluation.n": 1, "evaluation.batch": 1}
+LEAST = {
+    "seed": 0,
+    "images": 1,
+    "batch": 1,
+    "devices": 1,
+    "nodes": 1,
+    "threads": 1,
+    "evaluation.n": 1,
+    "evaluation.batch": 1,
+}
 LEAST |= {"evaluation.seed": 0, "evaluation.selection.n": 2}
 SPLITS = ("train", "validation", "test")
 ONE_OF = {"device": ("auto", "cpu", "cuda", "mps"), "evaluation.split": SPLITS}

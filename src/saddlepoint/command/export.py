@@ -263,7 +263,7 @@ def _whole(to: Path) -> Iterator[Path]:
         yield folder
         os.replace(folder, to)
     except OSError as error:
-        raise unwritable(to, error) from None
+        raise unwritable(to, error, key="to") from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

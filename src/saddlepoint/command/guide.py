@@ -53,6 +53,9 @@ saddlepoint export run=outputs/<name>/seed0 hub=<user>/<name>                   
 saddlepoint import from=their/generator.safetensors name=theirs data=digits        described by their/generator.yaml
 saddlepoint import from=samples.npz name=theirs seed=1 data=mnist protocol=<name>  samples alone
 saddlepoint compare runs=[outputs/theirs,outputs/<name>]                           beside our own""",
+    "replay": """\
+saddlepoint replay dump=outputs/<name>/seed0/dumps/<images>.pt
+saddlepoint replay dump=<images>.pt run=outputs/<name>/seed0 device=cpu            moved elsewhere, or from a GPU""",
     "doctor": """\
 saddlepoint doctor
 saddlepoint doctor data=mnist""",

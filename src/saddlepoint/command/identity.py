@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -20,14 +21,15 @@ def identity(config: DictConfig) -> str:
     return hashlib.sha256(json.dumps(_essence(config), sort_keys=True).encode()).hexdigest()
 
 
-def differences(old: DictConfig, new: DictConfig) -> list[str]:
-    """What makes the identities of two configs differ, one `key: old -> new` each."""
+def differences(old: DictConfig, new: DictConfig, allowed: Collection[str] = ()) -> list[str]:
+    """What makes the identities of two configs differ, one `key: old -> new` each; not keys at or below `allowed`."""
     ours, theirs = dict(leaves(_essence(old))), dict(leaves(_essence(new)))
     absent = "nothing"
     return [
         f"{key}: {ours.get(key, absent)} -> {theirs.get(key, absent)}"
         for key in {**ours, **theirs}
         if not same(ours.get(key, absent), theirs.get(key, absent))
+        and not any(f"{key}.".startswith(f"{name}.") for name in allowed)
     ]
 
 

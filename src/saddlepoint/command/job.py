@@ -6,19 +6,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from saddlepoint.command import permission, stored, told
 from saddlepoint.command.compose import register_resolvers
-from saddlepoint.record.run import Run, write
-
-
-def process(run: Run, config: DictConfig) -> list[str]:
-    """What to start for a process that trains `config`, which is frozen beside the folder of its run."""
-    file = run.folder.with_name(f".{run.folder.name}.yaml")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write(file, stored.text(config))
-    return [sys.executable, "-m", "saddlepoint.command.job", str(file), *permission.words(config)]
 
 
 def frozen(path: str, words: Sequence[str] = ()) -> int:

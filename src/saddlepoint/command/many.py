@@ -26,11 +26,11 @@ from saddlepoint.command import permission, stored
 from saddlepoint.command.catalogue import did_you_mean
 from saddlepoint.command.check import check, instantiate
 from saddlepoint.command.compose import compose
+from saddlepoint.command.frozen import process
 from saddlepoint.command.identity import identity
-from saddlepoint.command.job import process
 from saddlepoint.command.pool import Board
 from saddlepoint.error import Mistake
-from saddlepoint.launcher.job import DONE, FINISHED, Job
+from saddlepoint.launcher.job import DONE, FAILED, FINISHED, Job
 from saddlepoint.record.run import Run
 
 ENOUGH = 10_000  # runs: more than that is a mistyped range
@@ -266,14 +266,21 @@ def job_of(label: str, config: DictConfig) -> Job:
     """The job of one config; its frozen config and its log lie beside the run's folder."""
     run = Run(_folder(config))
     job = Job(label, process(run, config), run.folder, run.folder.with_name(f".{run.folder.name}.log"), config.images)
-    if not config.overwrite and finished(run, config):
+    if not config.overwrite and over(run, config, "finished"):
         job.state = DONE
+    elif not config.overwrite and _stops(config) and over(run, config, "stopped"):
+        job.state, job.reason = FAILED, str(run.summary.get("error"))
     return job
 
 
-def finished(run: Run, config: DictConfig) -> bool:
-    """Whether the folder holds this very run, finished at as many images."""
-    if not run.config.exists() or run.summary.get("status") != "finished":
+def over(run: Run, config: DictConfig, status: str) -> bool:
+    """Whether the folder holds this very run, of as many images, and it ended so."""
+    if not run.config.exists() or run.summary.get("status") != status:
         return False
     old = stored.read(run.config)
     return old.images == config.images and identity(old) == identity(config)
+
+
+def _stops(config: DictConfig) -> bool:
+    """Whether an alarm may end the run: then one that an alarm has ended is not trained past it unseen."""
+    return bool(((config.callback or {}).get("health") or {}).get("stop"))

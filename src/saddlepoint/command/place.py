@@ -30,7 +30,7 @@ def place() -> Place:
     """This process's, from its environment: torchrun's variables, else SLURM's, else it is alone."""
     if {"RANK", "WORLD_SIZE", "LOCAL_RANK"} <= set(os.environ):
         found: ClusterEnvironment = TorchElasticEnvironment()
-    elif SLURMEnvironment.detect():
+    elif SLURMEnvironment.detect() and "SLURM_STEP_NODELIST" in os.environ:  # srun's; a batch script itself is one
         found = SLURMEnvironment(auto_requeue=False)  # Lightning's saves inside the signal's handler, amid a step
     else:
         return Place(LightningEnvironment())
@@ -40,11 +40,8 @@ def place() -> Place:
 def wanted(config: DictConfig) -> int:
     """How many ranks a config speaks of, on all its machines.
 
-    Raises Mistake for a number that makes no sense, that this machine has not, or among which batches do not divide.
+    Raises Mistake for more than this machine has, or among which batches do not divide.
     """
-    for key in ("devices", "nodes"):
-        if type(config[key]) is not int or config[key] < 1:
-            raise Mistake(f"{key}={config[key]}: a whole number of at least 1")
     if config.compile not in (True, False, *(known := torch.compiler.list_backends(None))):
         raise Mistake(f"compile={config.compile}: true, false, or a backend of torch.compile: {', '.join(known)}")
     kind = device(config).type

@@ -60,8 +60,9 @@ class Board:
         self._say(f"{len(states)} runs: {counts}, {_time(time.monotonic() - self._start)}")
         for job in self.jobs:
             if job.state in (FAILED, BUSY, STOPPED):
-                self._say(f"{job.state}: {job.label}: {job.last_words}\n  its output: {job.log}")
-        if any(job.state in (FAILED, BUSY, STOPPED, WAITING) for job in self.jobs):
+                output = f"\n  its output: {job.log}" if job.log.exists() else ""
+                self._say(f"{job.state}: {job.label}: {job.last_words}{output}")
+        if any(job.state in (FAILED, BUSY, STOPPED, WAITING) and not job.reason for job in self.jobs):
             self._say("the same command again runs what is not finished")
 
     def table(self) -> Group:

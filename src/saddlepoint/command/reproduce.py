@@ -35,7 +35,7 @@ from saddlepoint.record.repository import COMMITTED, OUTSIDE, Standing, standing
 from saddlepoint.record.run import Run
 
 EXITS = {MET: 0, NOT_MET: 1, UNDECIDED: 2}
-OVER = ("finished", "diverged")  # a run that ended so is not begun again
+OVER = ("finished", "diverged", "stopped")  # a run that ended so is not begun again
 NO_CERTIFICATE = "not a certificate: dirty tree"
 Say = Callable[[str], None]
 
@@ -181,7 +181,7 @@ def _kept(
 ) -> set[tuple[str, int]]:
     """The runs that are there and over.  Raises Mistake where a folder holds another run, unless it may be moved aside.
 
-    A run that was broken off goes on; one that diverged did so, and counts.
+    A run that was broken off goes on; one that diverged, or that a rule of its health stopped, did so, and counts.
     """
     kept = set()
     for key, config in configs.items():

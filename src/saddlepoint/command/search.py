@@ -100,11 +100,11 @@ def _range(key: str, said: Mapping[Any, Any], where: str) -> Range:
         close = did_you_mean(unknown[0], RANGE)
         raise Mistake(f"{where}: no such key: {unknown[0]}.{close} A range has low, high, log, step")
     low, high, step, log = (said.get(name) for name in ("low", "high", "step", "log"))
+    if low is None or high is None:
+        raise Mistake(f"{where}: no {'low' if low is None else 'high'}: a range is {{low: 1, high: 9}}, both included")
     for name, value in (("low", low), ("high", high), *((("step", step),) if step is not None else ())):
         if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
             raise Mistake(f"{where}: {name}: {value} is no number")
-    assert low is not None
-    assert high is not None
     if log not in (None, True, False):
         raise Mistake(f"{where}: log: {log}: true or false")
     if low > high:
@@ -124,7 +124,8 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise Mistake(f"{path}{line} cannot be read: {str(error).splitlines()[0]}") from None
+        what = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise Mistake(f"{path}{line} cannot be read: {what}") from None
     if not isinstance(whole, dict):
         raise Mistake(f"{path}: a sweep is a file of key: value lines, space: and metric: at least")
     return {str(key): value for key, value in whole.items()}

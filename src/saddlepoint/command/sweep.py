@@ -19,12 +19,15 @@ from rich.console import Console
 from saddlepoint.command import catalogue, search, winner
 from saddlepoint.command.terminal import speaker
 from saddlepoint.command.trial import Trials, between, config_of
+from saddlepoint.comparison.direction import HIGHER, LOWER
 from saddlepoint.error import Mistake
+from saddlepoint.search.objective import SPLIT, metric_of
 from saddlepoint.search.plan import Plan
 from saddlepoint.search.space import told
 
 FRESH = 1000  # the first of the seeds that are proposed for the winner: nobody has searched with them
 CODES = {True: 0, False: 1}
+METRICS = (LOWER | HIGHER) - {"error"}  # which a callback measures, along the run
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
@@ -76,6 +79,7 @@ def checked(plan: Plan, config_dir: str | None = None) -> DictConfig:
     from saddlepoint.command.build import game_of
 
     base = config_of(plan, {}, config_dir)
+    _refuse_unmeasured(plan.objective.name, base)
     measured = _measured(base)
     for one in plan.space:
         for value in one.ends:
@@ -89,6 +93,17 @@ def checked(plan: Plan, config_dir: str | None = None) -> DictConfig:
                     f"space.{one.key}, {value}: it changes how a trial is measured, and no two could be compared"
                 )
     return base
+
+
+def _refuse_unmeasured(name: str, config: DictConfig) -> None:
+    """Raise Mistake where a metric of ours is asked for that no trial will measure on validation."""
+    there = list(map(str, config.metric))[: None if config.evaluation.split == SPLIT else 1]
+    asked = metric_of(name)
+    if asked in METRICS and not any(asked == key or asked.startswith(f"{key}_") for key in there):
+        raise Mistake(
+            f"metric: {name}: no trial measures it on {SPLIT}, where there is {', '.join(there) or 'nothing'}: the "
+            f"first of metric=[...], or every one with evaluation.split={SPLIT}"
+        )
 
 
 def _measured(config: DictConfig) -> Any:
@@ -105,10 +120,14 @@ def _told(plan: Plan, folder: Path) -> list[str]:
     pruned = f", pruner {plan.pruner.name}" if plan.pruner else ""
     short = plan.points is not None and (plan.asked or 0) > plan.points
     return [
-        f"{plan.name}: {len(plan.space)} dimensions, {plan.sampler.name}{pruned}; {plan.objective.name} on the "
+        f"{plan.name}: {_counted(plan)}, {plan.sampler.name}{pruned}; {plan.objective.name} on the "
         f"validation split, {way} is good{seeds}: {folder}",
         *([f"the grid has {plan.points} points, less than trials={plan.asked}"] if short else []),
     ]
+
+
+def _counted(plan: Plan) -> str:
+    return f"{len(plan.space)} dimension{'s' if len(plan.space) > 1 else ''}"
 
 
 def _conclude(plan: Plan, board: Any, folder: Path, config_dir: str | None, say: Any) -> bool:

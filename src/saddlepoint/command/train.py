@@ -9,7 +9,8 @@ import resource
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,11 @@ from saddlepoint.callback.horizon import Horizon
 from saddlepoint.command import SUPERVISOR, stored
 from saddlepoint.command.build import Experiment, build, callbacks_of, config_of, device_of, fill, restore
 from saddlepoint.command.check import cautions, check, instantiate, terms
+from saddlepoint.command.frozen import process
 from saddlepoint.command.identity import differences, identity
-from saddlepoint.command.job import process
 from saddlepoint.command.place import place, taken, wanted
 from saddlepoint.command.terminal import Meter, scores_of, speaker
-from saddlepoint.error import Mistake
+from saddlepoint.error import Lost, Mistake
 from saddlepoint.game.strategy import Ranks
 from saddlepoint.launcher import ranks as launcher
 from saddlepoint.metric.contract import Score
@@ -42,6 +43,7 @@ from saddlepoint.record.provenance import now, provenance
 from saddlepoint.record.run import Run
 
 Anchors = dict[str, dict[str, Score]]
+GONE = "another rank is gone; what it said last tells why"
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
@@ -80,7 +82,7 @@ def train(config: DictConfig, console: Console | None = None) -> Run:
     except RuntimeError as error:
         if not ranks.lost(error):
             raise
-        raise Mistake("another rank is gone; what it said last tells why") from None
+        raise Lost(GONE) from None
     finally:
         ranks.leave()
     return run
@@ -127,10 +129,13 @@ def _start(run: Run, config: DictConfig, say: Callable[[str], None]) -> str:
         return "overwrite"
     old = config_of(run)
     if identity(old) != identity(config):
-        raise Mistake(
-            f"{run.folder} holds another run: {'; '.join(differences(old, config)[:3])}. "
-            "Give this one a name=... of its own, or overwrite=true to move the old one aside"
-        )
+        changed = differences(old, config)
+        if other := differences(old, config, config.resume.allow):
+            raise Mistake(
+                f"{run.folder} holds another run: {'; '.join(other[:3])}. Give this one a name=... of its own, "
+                "overwrite=true to move the old one aside, or resume.allow=[...] with the keys that may change"
+            )
+        say(f"going on with another game than before, as resume.allow says: {'; '.join(changed)}")
     if config.images < old.images and run.summary.get("status") == "finished":
         raise Mistake(f"{run.folder} is finished at images={old.images:,}; it cannot end earlier, at {config.images:,}")
     if config.images == old.images and run.summary.get("status") == "finished":
@@ -163,6 +168,11 @@ def _play(
     config, game, data, evaluator = experiment.config, experiment.game, experiment.data, experiment.evaluator
     found = newest(run.checkpoints, say) if start == "resume" else None
     reached = found[1]["saddlepoint"]["images"] if found else 0
+    if len(everywhere := set(ranks.together(reached))) > 1:
+        raise Mistake(
+            f"the ranks find different checkpoints in {run.checkpoints}, of {sorted(everywhere)} images: outputs=... "
+            "has to be a folder that all machines see"
+        )
     tracker = instantiate(config.logger, "logger") if run.writes else None
     at_hand = {
         "run": run, "evaluator": evaluator, "selector": experiment.selector, "average": config.evaluation.average,
@@ -177,15 +187,14 @@ def _play(
         say(f"the old run now lies in {run.move_aside()}")
     if found and run.writes:
         set_aside(found[0], say)
-    told = _begin(run, experiment, anchors, reached if found else None)
+    told = _begin(run, experiment, anchors, reached if found else None) if run.writes else {}
     say(f"run: {run.folder}" + (f", going on at {reached:,} images" if found else ""))
     journal = Journal(run)
     if tracker is not None:
         tracker.start(run, told, say)
     evaluation = next((c for c in callbacks if isinstance(c, Evaluation)), None)
     loggers = trainer.loggers = [journal, tracker] if tracker is not None else []
-    status, error = "failed", None
-    try:
+    with _put_on_record(run, game, evaluation, journal, tracker, halt, say):
         if reached < config.images:
             trainer.fit(game, datamodule=data, ckpt_path=str(found[0]) if found else None, weights_only=True)
             if halt.agreed:
@@ -199,12 +208,29 @@ def _play(
             if (own := getattr(observer, "final", None)) is not None:
                 final |= own(game, data)
         run.update_summary(final=_plain({"": final})[""])
+    if run.writes:
+        console.print(scores_of(run) or "")
+        say(f"samples, checkpoints, metrics.jsonl and summary.json: {run.folder}")
+        say(tracker.whereabouts if tracker is not None else "")
+
+
+@contextmanager
+def _put_on_record(
+    run: Run,
+    game: Any,
+    evaluation: Evaluation | None,
+    journal: Journal,
+    tracker: Any,
+    halt: Halt,
+    say: Callable[[str], None],
+) -> Iterator[None]:
+    """Write down how what happens within ends: finished, diverged, stopped, interrupted or failed, and why."""
+    status, error = "failed", None
+    try:
+        yield
         status = "finished"
-    except Diverged as mistake:
-        status, error = "diverged", str(mistake)
-        raise
-    except Stopped as mistake:
-        status, error = "stopped", str(mistake)
+    except (Diverged, Stopped) as mistake:
+        status, error = "diverged" if isinstance(mistake, Diverged) else "stopped", str(mistake)
         raise
     except (KeyboardInterrupt, SystemExit) as stop:
         told_to = stop if isinstance(stop, Halted) else Halted(halt.told or signal.SIGINT)
@@ -212,18 +238,16 @@ def _play(
         say("stopped; the same command goes on from the last checkpoint, or begins again where there is none")
         raise told_to from None
     except BaseException as failure:
-        error = discreet(str(failure)) or type(failure).__name__
+        gone = isinstance(failure, RuntimeError) and ranks.lost(failure)
+        error = GONE if gone else discreet(str(failure)) or type(failure).__name__
         raise
     finally:
-        where = tracker.whereabouts if tracker is not None else ""
-        summary = _close(run, game, evaluation, journal, halt, status, error)
-        if tracker is not None:
-            tracker.close(summary, run.checkpoints / "last.ckpt", failed=status != "finished")
-    if not run.writes:
-        return
-    console.print(scores_of(run) or "")
-    say(f"samples, checkpoints, metrics.jsonl and summary.json: {run.folder}")
-    say(where)
+        if run.writes:
+            summary = _close(run, game, evaluation, journal, halt, status, error)
+            if tracker is not None:
+                tracker.close(summary, run.checkpoints / "last.ckpt", failed=status != "finished")
+        if status in ("diverged", "stopped") or (status == "interrupted" and halt.agreed):
+            ranks.part()  # all end so; whoever watches them gives the others seconds once one is gone
 
 
 def _begin(run: Run, experiment: Experiment, anchors: Anchors, reached: int | None) -> dict[str, Any]:
@@ -319,6 +343,8 @@ def _close(run: Run, game: Any, evaluation: Evaluation | None, journal: Journal,
             images_per_second=sorted(speeds)[len(speeds) // 2] if speeds else None,
         )  # fmt: skip
     except Mistake as mistake:  # a full disk must not hide the first error
+        if status == "finished":
+            raise
         print(f"saddlepoint: {mistake}", file=sys.stderr)
     final = run.summary.get("final", {})
     return {

@@ -86,10 +86,10 @@ class Training:
         self._begin()
 
     def _begin(self) -> None:
-        """Start the process, unless the run is finished, or another process is at it."""
+        """Start the process, unless the run is over, or another process is at it."""
         self.job = many.job_of(self.label, self.config)
         self.run = Run(self.job.folder)
-        if self.job.state != DONE and not self.run.in_use:
+        if self.job.state == WAITING and not self.run.in_use:
             self._process = self.local.started(self.job, self.place)
 
     def curve(self) -> dict[int, float]:

@@ -16,11 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, did_you_mean
 
 NAMES = ("generator.yaml", "config.yaml")  # looked for beside a generator's file, in this order
 NEEDED = ("prior", "data", "range")
@@ -67,7 +66,7 @@ def checked(plain: Mapping[str, Any], path: Path) -> Description:
     """
     for key in map(str, plain):
         if key not in KNOWN:
-            raise Mistake(f"{path}: nothing reads {key}.{_meant(key, KNOWN)}")
+            raise Mistake(f"{path}: nothing reads {key}.{did_you_mean(key, KNOWN)}")
     for key in NEEDED:
         if key not in plain:
             raise Mistake(f"{path} lacks {key}: it needs {', '.join(NEEDED)}, as docs/exporting.md shows")
@@ -130,9 +129,4 @@ def _numbers(said: Any) -> tuple[int, ...]:
 
 def _one_of(path: Path, key: str, said: Any, known: Sequence[str]) -> None:
     if said not in known:
-        raise Mistake(f"{path}: {key}={said}: it is {' or '.join(known)}.{_meant(str(said), known)}")
-
-
-def _meant(word: str, known: Sequence[str]) -> str:
-    near = get_close_matches(word, known, n=2, cutoff=0.6)
-    return f" Did you mean {' or '.join(near)}?" if near else ""
+        raise Mistake(f"{path}: {key}={said}: it is {' or '.join(known)}.{did_you_mean(str(said), known)}")

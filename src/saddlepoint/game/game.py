@@ -49,6 +49,7 @@ class Game(LightningModule):
         self.streams = {name: Stream(seed, name) for name in ("latent", "augment")}
         self.observed: dict[str, tuple[Named, Named]] = {}  # each term as it was when last due; logits of the last turn
         self.reported: dict[str, float] = {}
+        self.witness: Callable[[Sequence[str], Batch], None] | None = None  # told of each turn before it begins
         self._seats: dict[str, tuple[Any, list[Tensor]]] = {}  # per player: Lightning's optimizer, what it moves
         self._resumed: dict[str, Any] | None = None
         self._compiled: dict[str, Callable[..., Any]] = {}
@@ -119,6 +120,8 @@ class Game(LightningModule):
 
     def gradients(self, names: Sequence[str], batch: Batch) -> None:
         """Leave in .grad what each named player is to descend; all look at one turn, and nobody else gets any."""
+        if self.witness is not None:
+            self.witness(names, batch)
         players = [self.player(name) for name in names]
         parts = players[0].accumulate
         for name in names:
@@ -204,7 +207,11 @@ class Game(LightningModule):
         self.rounds += 1
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clip here, and only here: a gradient scaler has already been undone."""
+        """Clip here, and only here: a gradient scaler has been undone, by Lightning or, where it leaves that to a fused
+        optimizer's step, now."""
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            scaler.unscale_(optimizer)
         for name, (own, moved) in self._seats.items():
             player = self.player(name)
             if player.clip is not None and own.optimizer is optimizer:
@@ -293,6 +300,15 @@ class Game(LightningModule):
         self._seats = dict(zip(self.players, zip(wrapped, moved, strict=True), strict=True))
         if self.images == 0 and self._resumed is None:
             self._start()
+        if self._resumed is not None:
+            self._retune()
+
+    def _retune(self) -> None:
+        """Give each optimizer the settings of the config, which may allow others than those of its checkpoint."""
+        for name in self.players:
+            settings = self.player(name).optimizer().param_groups[0]
+            for group in self.optimizer(name).optimizer.param_groups:
+                group |= {key: value for key, value in settings.items() if key != "params"}
 
     def _start(self) -> None:
         """Show layers that start from data (weight norm) the first reals, those of the generator latents."""
@@ -300,8 +316,9 @@ class Game(LightningModule):
             player = self.player(name)
             layers: list[Any] = [m for m in player.network.modules() if hasattr(m, "start_from")]
             shown = (self._first_latents() if name == "generator" else self._first_reals()) if layers else ()
-            for layer in layers:
-                layer.start_from(player.network, *shown)
+            with ranks.apart():  # each rank is shown all of them
+                for layer in layers:
+                    layer.start_from(player.network, *shown)
             if layers and player.average is not None:
                 player.average.network.load_state_dict(player.network.state_dict())
 

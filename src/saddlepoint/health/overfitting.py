@@ -25,7 +25,7 @@ class Overfitting(Rule):
         Remedy("a penalty on D's slope", "Mescheder et al. 2018, arXiv:1801.04406, eq. 9", "'+regularizer=r1'"),
         Remedy("noise in D's layers", "Salimans et al. 2016, arXiv:1606.03498, appendix",
                "+layer@architecture.discriminator.neck=gaussian_noise"),
-        Remedy("a smaller D", "Karras et al. 2020, arXiv:2006.06676, sec. 4", "architecture.discriminator.widths=[64]"),
+        Remedy("a narrower D", "Yang et al. 2022, arXiv:2209.09897", "architecture.discriminator.widths=[64]"),
         Remedy("stop earlier: the best checkpoint is kept", "Karras et al. 2020, arXiv:2006.06676, fig. 1"),
     )  # fmt: skip
 

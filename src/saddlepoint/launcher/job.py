@@ -29,6 +29,7 @@ class Job:
     ended: float = 0.0
     earlier: int = 0  # images that its run had shown before this start
     place: str = ""  # the accelerator, or the cluster's number for it
+    reason: str = ""  # why it is not to be begun, where it failed before
 
     @property
     def over(self) -> bool:
@@ -55,7 +56,8 @@ class Job:
     @property
     def last_words(self) -> str:
         """The last line that it printed: of a failure, what went wrong."""
-        return next((line.strip() for line in reversed(_tail(self.log)) if line.strip()), "it printed nothing")
+        said = (line.strip() for line in reversed(_tail(self.log)) if line.strip())
+        return self.reason or next(said, "it printed nothing")
 
     def begin(self, place: str = "") -> None:
         self.earlier = self.shown

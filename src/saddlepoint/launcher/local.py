@@ -39,17 +39,24 @@ class Local:
 
     processes  None: one per accelerator, else as many as the cores allow
     gpus       accelerators to deal out in turn: "auto" for those that are there, or how many
+    devices    how many of them each job takes, or of the CPU's cores
     Raises Mistake for numbers that make no sense.
     """
 
-    def __init__(self, processes: int | None = None, threads: int = 1, gpus: int | str = "auto") -> None:
-        said = (("processes", processes, 1, None), ("threads", threads, 1, 1), ("gpus", gpus, 0, "auto"))
+    def __init__(
+        self, processes: int | None = None, threads: int = 1, gpus: int | str = "auto", devices: int = 1
+    ) -> None:
+        said = (
+            ("processes", processes, 1, None), ("threads", threads, 1, 1), ("gpus", gpus, 0, "auto"),
+            ("devices", devices, 1, 1),
+        )  # fmt: skip
         for name, value, least, default in said:
             if value != default and (type(value) is not int or value < least):
                 raise Mistake(f"launcher.{name}={value}: a whole number from {least} on")
-        self.threads = threads
+        self.threads, self.devices = threads, devices
         self.gpus = _accelerators() if gpus == "auto" else _numbered(int(gpus))
-        self.processes = processes or len(self.gpus) or max(1, (os.cpu_count() or 1) // threads)
+        cores = os.cpu_count() or 1
+        self.processes = processes or len(self.gpus) // devices or max(1, cores // (threads * devices))
 
     @ended_as_interrupted()
     def run(self, jobs: Sequence[Job], watch: Callable[[], None], seconds_between: float = 0.25) -> None:
@@ -79,9 +86,15 @@ class Local:
         finally:
             watch()
 
+    def dealt(self, slot: int) -> list[str]:
+        """The accelerators of a slot, in turn; all where there are fewer than a job takes, which then says so."""
+        sets = len(self.gpus) // self.devices
+        first = slot % sets * self.devices if sets else 0
+        return self.gpus[first : first + self.devices]
+
     def started(self, job: Job, slot: int) -> subprocess.Popen:
         """The process of a job, begun, with the accelerator of its slot."""
-        gpu = self.gpus[slot % len(self.gpus)] if self.gpus else None
+        gpu = ",".join(self.dealt(slot)) or None
         threads = str(self.threads)
         env = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         env |= {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}

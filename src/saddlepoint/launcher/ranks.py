@@ -12,9 +12,12 @@ from contextlib import ExitStack, contextmanager
 from tempfile import TemporaryFile
 from typing import IO
 
+from saddlepoint.error import Lost
+
 Say = Callable[[str], None]
 GRACE = 5.0  # seconds that ranks have, once one is gone, to say how they stand; they wait for it in vain
 HALTED = (130, 143)  # exit codes of a rank that was told to end, and did
+LOST = Lost.exit  # of one that waited for another, which was gone: not the one whose words tell why
 
 
 def run(command: Sequence[str], number: int, supervisor: str, say: Say) -> int:
@@ -49,20 +52,27 @@ def _end(processes: Sequence[subprocess.Popen]) -> None:
 
 def _watched(processes: Sequence[subprocess.Popen], heard: Sequence[IO[bytes] | None], say: Say) -> int:
     """Wait until all have ended, or one has failed and the others had time to; the exit code."""
-    first, until = 0, float("inf")
+    failed: dict[int, int] = {}  # exit codes by rank, in the order in which they came
+    until = float("inf")
     while any(process.poll() is None for process in processes) and time.monotonic() < until:
         time.sleep(0.05)
-        failed = [(i, process.returncode) for i, process in enumerate(processes) if process.returncode]
-        if failed and not first:
-            rank, first = failed[0]
+        failed |= _failed(processes)
+        if failed and until == float("inf"):
             until = time.monotonic() + GRACE
-            if first not in HALTED:
-                if (ear := heard[rank]) is not None:
-                    ear.seek(0)
-                    say(ear.read().decode(errors="replace").rstrip())
-                say(f"rank {rank} of {len(processes)} {_how(first)}; the others are stopped")
-    first = first or next((process.returncode for process in processes if process.returncode), 0)
-    return 128 - first if first < 0 else first
+    failed |= _failed(processes)
+    rank, code = min(failed.items(), key=lambda pair: pair[1] == LOST, default=(0, 0))  # of equals the first
+    if code and code not in HALTED:
+        if (ear := heard[rank]) is not None:
+            ear.seek(0)
+            say(ear.read().decode(errors="replace").rstrip())
+        say(f"rank {rank} of {len(processes)} {_how(code)}; the others are stopped")
+    return 128 - code if code < 0 else code
+
+
+def _failed(processes: Sequence[subprocess.Popen]) -> dict[int, int]:
+    """Exit codes by rank of those that have failed; who was killed comes first, being the cause of others' ends."""
+    codes = ((i, code) for i, process in enumerate(processes) if (code := process.poll()))
+    return dict(sorted(codes, key=lambda pair: pair[1] > 0))
 
 
 def _how(code: int) -> str:

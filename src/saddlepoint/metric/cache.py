@@ -66,7 +66,7 @@ class Cache:
         return self._kept(f"{kind}/{digest(about)}.json", read, write, together)
 
     def _kept(self, name: str, read: Callable[[bytes], T], make: Callable[[], bytes], together: bool) -> T:
-        if together and ranks.world() > 1 and not ranks.of_first(self._holds(name, read)):
+        if together and ranks.world() > 1 and not all(ranks.together(self._holds(name, read))):
             content = make()
             make = lambda: content  # noqa: E731
         if self.folder is None:

@@ -65,7 +65,8 @@ def _head(run: Run, status: str, why: str, config: Mapping[str, Any], bad: Seque
     lines = [
         f"# Post-mortem: {first['rule']} at {first['images']:,} images",
         f"`{run.folder.parent.name}/{run.folder.name}`, seed {config.get('seed', '?')}, "
-        f"to be trained on {config.get('images', 0):,} images: **{status}**." + (f" {why}" if why else ""),
+        f"to be trained on {config.get('images', 0):,} images: **{status}**."
+        + (f" {why[0].upper()}{why[1:]}." if why else ""),
     ]
     return "\n\n".join(lines)
 

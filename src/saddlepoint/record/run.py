@@ -129,7 +129,7 @@ class Run:
                 path.unlink()
 
     def append(self, file: str, row: Mapping[str, Any]) -> None:
-        """Add one line to a .jsonl file of this run, in one write; a line that a crash cut short stays one by itself."""
+        """Add one line to a .jsonl file of this run, in one write; one that a crash cut short stays apart."""
         if not self.writes:
             return
         path = self.folder / file
@@ -189,12 +189,11 @@ def _parsed(line: str) -> Any:
         return None
 
 
-def unwritable(path: Path, error: OSError, needed: int = 0) -> Mistake:
-    """What to say where the operating system refuses a write of `needed` bytes."""
+def unwritable(path: Path, error: OSError, needed: int = 0, key: str = "outputs") -> Mistake:
+    """What to say where the operating system refuses a write of `needed` bytes; `key` names another place."""
     figures = room(path.parent, needed) if error.errno in FULL else ""
     return Mistake(
-        f"cannot write {path}: {error.strerror or error}{figures}. "
-        "Free some space or choose another place: outputs=..."
+        f"cannot write {path}: {error.strerror or error}{figures}. Free some space or choose another place: {key}=..."
     )
 
 

@@ -8,10 +8,10 @@ go astray.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import zipfile
 from pathlib import Path
-from typing import IO
 
 MARK = b"sha256:"
 LENGTH = len(MARK) + 64
@@ -19,7 +19,7 @@ END = b"PK\x05\x06"  # a zip's last record: 22 bytes, of which the last two say 
 CHUNK = 2**22
 
 
-def seal(file: IO[bytes]) -> None:
+def seal(file: io.BufferedRandom | io.BytesIO) -> None:
     """Put the seal behind the zip that `file` holds; it is open for reading and writing."""
     file.seek(-2, os.SEEK_END)
     file.write(LENGTH.to_bytes(2, "little"))
@@ -44,7 +44,7 @@ def examine(path: Path) -> None:
             raise ValueError("it is cut short, or a bit of it has changed: its seal is broken")
 
 
-def _print(file: IO[bytes], size: int) -> str:
+def _print(file: io.BufferedIOBase, size: int) -> str:
     """sha256 of the first `size` bytes, in hexadecimal."""
     file.seek(0)
     content = hashlib.sha256()

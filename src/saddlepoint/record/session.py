@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import netrc
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 from saddlepoint.error import Mistake
+from saddlepoint.record.courier import reason
 from saddlepoint.record.discretion import discreet
 
 MODES = ("auto", "online", "offline", "disabled")
+FLUSHED = 1.0  # seconds until a row is in the file of the run
 LONGEST = 64  # characters of a tag: W&B refuses the run for a longer one
 Mode = Literal["online", "offline", "disabled"]
 Rows = Sequence[Sequence[str]]
@@ -26,7 +29,8 @@ class Session:
     """How W&B runs are begun.
 
     mode       auto: WANDB_MODE where it is set, else online if an API key is at hand, else offline
-    A server that cannot be reached within `timeout` seconds makes a run an offline one, with a word.
+    A server that does not answer within `timeout` seconds makes a run an offline one, with a word; at a run's end it
+    has as long to take what it has not taken yet, and the rest stays on disk.
     Raises Mistake for an unknown mode.
     """
 
@@ -50,13 +54,14 @@ class Session:
         self, folder: Path, config: Mapping[str, Any], about: Mapping[str, Any], say: Callable[[str], None]
     ) -> Any:
         """A W&B run that is kept in `folder`; `about` says its name, and its id where it goes on with one."""
+        _settle(folder, self.timeout)
         import wandb
 
-        # else artifacts stage in the home folder
-        os.environ.setdefault("WANDB_DATA_DIR", str(folder.resolve() / "wandb"))
         quiet = wandb.Settings(
-            silent=True, console="off", init_timeout=self.timeout, disable_git=True, x_disable_meta=True
-        )
+            silent=True, console="off", disable_git=True, x_disable_meta=True, init_timeout=self.timeout,
+            finish_timeout=max(self.timeout, 1e-3), finish_timeout_raises=True,  # 0 would be: wait for ever
+            x_transaction_log_flush_interval=FLUSHED,
+        )  # fmt: skip
         told: dict[str, Any] = {
             "project": self.project,
             "entity": self.entity,
@@ -68,14 +73,17 @@ class Session:
             "settings": quiet,
             **about,
         }
+        before = attempts(folder)
         try:
             return wandb.init(mode=self.resolved, **told)
         except Exception as error:  # many classes, of wandb's and of its network stack: none may end a training
             if self.resolved != "online":
                 raise
-            say(f"W&B cannot be reached ({str(error).splitlines()[0][:100]}); this run is tracked offline")
-            # W&B holds the first id for the attempt that failed
-            return wandb.init(mode="offline", **{**told, "id": fresh_id()})
+            say(f"W&B cannot be reached ({reason(error)}); this run is tracked offline")
+            wandb.teardown()  # else the id is taken, by the attempt that failed
+            for path in attempts(folder) - before:
+                shutil.rmtree(path, ignore_errors=True)
+            return wandb.init(mode="offline", **told)
 
     def report(
         self,
@@ -90,6 +98,18 @@ class Session:
         """
         if self.resolved == "disabled":
             return whereabouts(None)
+        try:
+            return self._reported(folder, config, tables, say)
+        except Exception as error:  # the report lies in the folder, whatever W&B says to it
+            return f"W&B: {reason(error)}; the report is not there"
+
+    def _reported(
+        self,
+        folder: Path,
+        config: Mapping[str, Any],
+        tables: Mapping[str, tuple[Sequence[str], Rows]],
+        say: Callable[[str], None],
+    ) -> str:
         import wandb
 
         run = self.begun(folder, config, {"name": folder.name, "job_type": "comparison"}, say)
@@ -97,9 +117,34 @@ class Session:
         drawn = {path.stem: wandb.Image(str(path)) for path in sorted(folder.glob("*.png"))}
         pages = {path.stem: wandb.Html(path.read_text()) for path in sorted(folder.glob("*.html"))}
         run.log({**told, **drawn, **pages})
-        where = whereabouts(run)
-        run.finish()
-        return where
+        return whereabouts(run, ended(run))
+
+
+def ended(run: Any, exit_code: int = 0) -> bool:
+    """End a W&B run; whether all of it arrived, on the server or in its own files, in the time that it had."""
+    try:
+        run.finish(exit_code=exit_code)
+    except TimeoutError:
+        return False
+    except Exception:  # W&B's own process is gone, and the next run needs one
+        abandon()
+        raise
+    return True
+
+
+def abandon() -> None:
+    """End W&B's own process, which does not end a run, or is dead: W&B would wait for it, or fail, at exit."""
+    import wandb
+
+    with contextlib.suppress(Exception):  # names of W&B's own, so they may go; the exit waits then
+        service: Any = wandb.setup().assert_service()
+        service._proc._process.kill()
+        wandb.teardown()  # it fails, and forgets the process: the next run has one of its own
+
+
+def attempts(folder: Path) -> set[Path]:
+    """Where the W&B runs lie that were begun in `folder`, each start a folder of its own."""
+    return set(folder.glob("wandb/*run-*"))
 
 
 def quieten(folder: Path | None) -> None:
@@ -109,13 +154,14 @@ def quieten(folder: Path | None) -> None:
             path.write_text(discreet(path.read_text(errors="replace")))
 
 
-def whereabouts(run: Any) -> str:
-    """One line: where a W&B run is and how to send it up; None for one that is not."""
+def whereabouts(run: Any, arrived: bool = True) -> str:
+    """One line: where a W&B run is and how to send up what has not `arrived`; None for one that is not."""
     if run is None:
         return "W&B: not tracked (logger.mode=disabled)"
-    if not run.offline:
+    if arrived and not run.offline:
         return f"W&B: {run.url}"
-    return f"W&B: offline; to send it up: wandb sync {_short(Path(run.dir).parent)}"
+    where = "offline; to send it up" if run.offline else f"{run.url}, but not all of it; to send up the rest"
+    return f"W&B: {where}: wandb sync {_short(Path(run.dir).parent)}"
 
 
 def fresh_id() -> str:
@@ -140,6 +186,17 @@ def logged_in() -> bool:
         return netrc.netrc(path).authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):
         return False
+
+
+def _settle(folder: Path, timeout: float) -> None:
+    """What W&B reads of the environment; whoever has set it keeps it."""
+    for name, value in {
+        "WANDB_DATA_DIR": str(folder.resolve() / "wandb"),  # else artifacts stage in the home folder
+        "WANDB_SILENT": "true",  # the login does not ask the settings of the run
+        "WANDB_ERROR_REPORTING": "false",  # it is sent at exit, and a server that hangs then holds the process for 20 s
+        "WANDB_HTTP_TIMEOUT": str(max(1, round(timeout))),  # of the request that goes before an artifact
+    }.items():
+        os.environ.setdefault(name, value)
 
 
 def _short(path: Path) -> str:

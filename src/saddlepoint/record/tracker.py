@@ -1,15 +1,25 @@
-"""Weights & Biases beside the local record: a run's losses, scores, grids, and its end."""
+"""Weights & Biases beside the local record: a run's losses, scores, grids, and its end.
+
+W&B is spoken to by a thread of its own (see Courier), from the first word to the last: no answer that it gives, or does
+not give, ends a training, hides why one ended, or makes one wait before its end.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import Logger
 
+from saddlepoint.record.courier import Courier
 from saddlepoint.record.run import Run
-from saddlepoint.record.session import Session, fresh_id, quieten, whereabouts
+from saddlepoint.record.session import Session, abandon, ended, fresh_id, quieten, whereabouts
+from saddlepoint.record.wandb_log import BEGUN_AT, untold
+
+GRACE = 20.0  # seconds beside those that the server has: W&B's own process starts, and writes its files
 
 
 class Tracker(Logger):
@@ -30,23 +40,30 @@ class Tracker(Logger):
     ) -> None:
         super().__init__()
         self.session = Session(mode, project, entity, group, tuple(tags or ()), timeout)
-        self._wandb: Any = None
+        self.id: str | None = None
+        self.whereabouts = whereabouts(None)  # one line, of a run that was closed: where it is, how to send it up
+        self._courier: Courier | None = None
+        self._wandb: Any = None  # of the courier's thread alone
 
     def start(self, run: Run, config: Mapping[str, Any], say: Callable[[str], None]) -> None:
         """Begin, or go on with, the W&B run of this folder; `say` hears of a server that does not answer."""
         if self.session.resolved == "disabled":
             return
+        before = run.summary.get("wandb_id")
+        self.id = before or fresh_id()
+        run.update_summary(wandb_id=self.id)
         about = {
             "group": self.session.group or run.folder.parent.name,
             "name": f"{run.folder.parent.name}/{run.folder.name}",
-            "id": run.summary.get("wandb_id") or fresh_id(),
+            "id": self.id,
             "resume": "allow",
         }
-        self._wandb = self.session.begun(run.folder, config, about, say)
-        self.id = self._wandb.id
-        run.update_summary(wandb_id=self.id)
-        self._wandb.define_metric("images")
-        self._wandb.define_metric("*", step_metric="images")
+        told = {**config, BEGUN_AT: run.summary.get("images", 0)}
+        earlier = list(run.rows()) if before else []
+        self.whereabouts = "W&B: not tracked"  # until it is
+        import_module("wandb")  # not in the courier's thread: two that import at once may find a module half made
+        self._courier = Courier("W&B", say)
+        self._courier.take(partial(self._begin, run.folder, told, about, earlier, say))
 
     @property
     def name(self) -> str:
@@ -54,55 +71,83 @@ class Tracker(Logger):
 
     @property
     def version(self) -> str | None:
-        return getattr(self, "id", None)
-
-    @property
-    def online(self) -> bool:
-        """Whether a server follows this run."""
-        return self._wandb is not None and not self._wandb.offline
-
-    @property
-    def folder(self) -> Path | None:
-        """Where W&B keeps this part of the run."""
-        return Path(self._wandb.dir).parent if self._wandb is not None else None
-
-    @property
-    def whereabouts(self) -> str:
-        """One line: where the W&B run is and how to send it up."""
-        return whereabouts(self._wandb)
+        return self.id
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """One row; `step` counts images."""
-        if self._wandb is not None:
-            self._wandb.log({**metrics, "images": step})
+        self._ask(partial(self._log, {**metrics, "images": step}))
 
     def log_image(self, key: str, path: Path, step: int) -> None:
         """A picture from disk."""
-        if self._wandb is not None:
-            import wandb
-
-            self._wandb.log({key: wandb.Image(str(path)), "images": step})
+        self._ask(lambda: self._log({key: _picture(path), "images": step}))
 
     def alert(self, title: str, text: str) -> None:
         """A warning that W&B sends to whoever asked for such, once a server follows the run."""
-        if self._wandb is not None:
-            self._wandb.alert(title, text, level="WARN")
+        self._ask(lambda: self._wandb.alert(title, text, level="WARN"))
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """The config went with the start of the run."""
 
     def close(self, summary: Mapping[str, Any], checkpoint: Path | None, failed: bool) -> None:
-        """Hand in the summary, the checkpoint as an artifact where a server takes it, and end the W&B run."""
-        if self._wandb is None:
+        """Hand in the summary, the checkpoint as an artifact where a server takes it, and end the W&B run.
+
+        It takes no longer than the server's time to answer at the start, for the artifact and at the end, and a grace.
+        """
+        if self._courier is None:
+            return
+        self._ask(partial(self._sum_up, dict(summary)))
+        self._ask(partial(self._hand_in, checkpoint))
+        self._ask(partial(self._finish, failed))
+        courier, self._courier = self._courier, None
+        if not courier.ended(3 * self.session.timeout + GRACE):
+            abandon()
+            self.whereabouts = "W&B: it did not end in time; what it has of this run is in wandb/ in the run's folder"
+
+    def _ask(self, call: Callable[[], object]) -> None:
+        """Have the courier make a call of W&B, where there is a run by then."""
+        if self._courier is not None:
+            self._courier.take(lambda: call() if self._wandb is not None else None)
+
+    # ------------------------------------------------------------------------------------- in the courier's thread
+
+    def _begin(
+        self,
+        folder: Path,
+        config: Mapping[str, Any],
+        about: Mapping[str, Any],
+        earlier: list[dict[str, Any]],
+        say: Callable[[str], None],
+    ) -> None:
+        missing = untold(folder, about["id"], earlier) if earlier else []
+        self._wandb = self.session.begun(folder, config, about, say)
+        self._wandb.define_metric("images")
+        self._wandb.define_metric("*", step_metric="images")
+        for row in missing:
+            self._log(row)
+
+    def _log(self, row: dict[str, Any]) -> None:
+        self._wandb.log(row)
+
+    def _sum_up(self, summary: dict[str, Any]) -> None:
+        self._wandb.summary.update(summary)
+
+    def _hand_in(self, checkpoint: Path | None) -> None:
+        if self._wandb.offline or checkpoint is None or not checkpoint.exists():
             return
         import wandb
 
-        self._wandb.summary.update(dict(summary))
-        if self.online and checkpoint is not None and checkpoint.exists():
-            artifact = wandb.Artifact(f"checkpoint-{self.id}", type="model")
-            artifact.add_file(str(checkpoint))
-            self._wandb.log_artifact(artifact)
-        logs = self.folder
-        self._wandb.finish(exit_code=1 if failed else 0)
-        self._wandb = None
-        quieten(logs)
+        artifact = wandb.Artifact(f"checkpoint-{self.id}", type="model")
+        artifact.add_file(str(checkpoint))
+        self._wandb.log_artifact(artifact)
+
+    def _finish(self, failed: bool) -> None:
+        run, self._wandb = self._wandb, None
+        self.whereabouts = whereabouts(run, arrived=False)
+        self.whereabouts = whereabouts(run, ended(run, exit_code=1 if failed else 0))
+        quieten(Path(run.dir).parent)
+
+
+def _picture(path: Path) -> Any:
+    import wandb
+
+    return wandb.Image(str(path))

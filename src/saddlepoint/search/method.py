@@ -14,10 +14,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.search.space import Dimension
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def method(kind: str, said: Any) -> Method | None:
     if kind == "pruner" and name in (None, "none"):
         return None
     if name not in known:
-        raise Mistake(f"no such {kind}: {name}.{_meant(str(name), known)} There are: {', '.join(known)}")
+        raise Mistake(f"no such {kind}: {name}.{did_you_mean(str(name), known)} There are: {', '.join(known)}")
     if type(seed) is not int or seed < 0:
         raise Mistake(f"sampler.seed={seed}: a whole number from 0 on")
     found = Method(name, settings, seed)
@@ -94,12 +93,10 @@ def _built(kind: str, method: Method, given: Mapping[str, Any]) -> Any:
 
     module = optuna.samplers if kind == "sampler" else optuna.pruners
     target = getattr(module, (SAMPLERS if kind == "sampler" else PRUNERS)[method.name])
-    known = set(inspect.signature(target).parameters) - OURS
+    known = sorted(set(inspect.signature(target).parameters) - OURS)
     for key in method.settings:
         if key not in known:
-            raise Mistake(
-                f"{kind} {method.name} takes no {key}.{_meant(key, known)} It takes {', '.join(sorted(known))}"
-            )
+            raise Mistake(f"{kind} {method.name} takes no {key}.{did_you_mean(key, known)} It takes {', '.join(known)}")
     quiet = {"warn_independent_sampling": False} if method.name == "cmaes" else {}  # of choices it draws alone
     try:
         return _unending(target)(**{**quiet, **method.settings, **given})
@@ -112,8 +109,3 @@ def _unending(target: Any) -> Any:
     if target.__name__ != "GridSampler":
         return target
     return type(target.__name__, (target,), {"after_trial": lambda self, study, trial, state, values: None})
-
-
-def _meant(word: str, there: Mapping[str, Any] | set[str]) -> str:
-    close = get_close_matches(word, sorted(there), n=3)
-    return f" Did you mean {' or '.join(close)}?" if close else ""

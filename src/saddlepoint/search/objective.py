@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Literal
 
 from saddlepoint.comparison.direction import HIGHER, LOWER, higher_is_better
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, did_you_mean
 
 SPLIT = "validation"
 REPORTED = ("train", "test")
@@ -56,8 +55,7 @@ def objective(name: str, direction: str | None = None) -> Objective:
         raise Mistake(f"direction: {direction}: it is minimize or maximize")
     metric = metric_of(name) if split == SPLIT else name
     if metric not in LOWER | HIGHER and direction is None:
-        close = get_close_matches(metric, sorted(LOWER | HIGHER), n=3)
-        meant = f" Did you mean {' or '.join(close)}?" if close else ""
+        meant = did_you_mean(metric, sorted(LOWER | HIGHER))
         raise Mistake(f"metric: {name}: nobody knows whether more of it is better.{meant} Else say direction: minimize")
     said = None if direction is None else direction == "maximize"
     if metric in LOWER | HIGHER and said not in (None, metric in HIGHER):

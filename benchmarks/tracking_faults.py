@@ -1,0 +1,114 @@
+"""What W&B costs a training when its server is at fault: seconds at the start, for the rows and at the end.
+
+    python benchmarks/tracking_faults.py [fault ...]
+
+Each line is a training of its own, in a process of its own, against a server of ours on this machine that does what the
+first word says, from the start or (mid) from the middle on. start (the import of wandb), rows (all of them) and end are
+what the training's thread waits; cpu is what the courier's thread takes of a core beside it, W&B's start with it; fit
+is the training; exit is what the process takes to end after that.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "command"))
+FAULTS = ("disabled", "offline", "none", "refuse", "hang", "500", "401",
+          "mid 503", "mid hang", "mid 403", "mid core killed")  # fmt: skip
+IMAGES, TIMEOUT = 64 * 200, 5.0
+
+
+def timed(spent: dict[str, float], key: str, call: Any, clock: Any = time.perf_counter) -> Any:
+    """`call`, whose time is added to spent[key]."""
+
+    def timed_call(*args: Any, **kwargs: Any) -> Any:
+        began = clock()
+        try:
+            return call(*args, **kwargs)
+        finally:
+            spent[key] = spent.get(key, 0.0) + clock() - began
+
+    return timed_call
+
+
+def measured(fault: str) -> dict[str, Any]:
+    """One training under this fault, in this process."""
+    import os
+    import signal
+
+    import pytorch_lightning
+    from tracking import Server, children, trained  # of the tests
+
+    from saddlepoint.record.courier import Courier
+    from saddlepoint.record.tracker import Tracker
+
+    mode = fault if fault in ("disabled", "offline") else "online"
+    server = Server(fault if mode == "online" and not fault.startswith("mid") else "none")
+    os.environ.update(WANDB_BASE_URL=server.url, WANDB_API_KEY="0" * 40)
+    os.environ.pop("WANDB_MODE", None)
+    spent: dict[str, float] = {}
+    row, log = Tracker.log_metrics, Tracker._log
+
+    def fails(tracker: Tracker, what: dict[str, Any]) -> None:
+        if fault.startswith("mid") and what["images"] >= IMAGES / 2:
+            if fault == "mid core killed" and "killed" not in spent:
+                spent["killed"] = 1
+                for core in children("wandb-core"):
+                    os.kill(core, signal.SIGKILL)
+            elif fault != "mid core killed":
+                server.fault = fault.removeprefix("mid ")
+        log(tracker, what)
+
+    replaced = {
+        "start": timed(spent, "start", Tracker.start), "close": timed(spent, "end", Tracker.close),
+        "log_metrics": timed(spent, "rows", row), "_log": fails,
+    }  # fmt: skip
+    for name, call in replaced.items():
+        setattr(Tracker, name, call)
+    setattr(Courier, "_made", timed(spent, "cpu", Courier._made, time.thread_time))  # noqa: B010
+    setattr(pytorch_lightning.Trainer, "fit", timed(spent, "fit", pytorch_lightning.Trainer.fit))  # noqa: B010
+    with tempfile.TemporaryDirectory() as folder:
+        run = trained(folder, f"images={IMAGES}", f"logger.mode={mode}", f"logger.timeout={TIMEOUT}",
+                      "callback.journal.images_between=128", "callback.grid.images_between=1000000",
+                      "callback.checkpoint.images_between=6400")  # fmt: skip
+        told = {"status": run.summary["status"], "kept": kept(run, mode)}
+        return spent | told | {"ended": time.time()}
+
+
+def kept(run: Any, mode: str) -> str:
+    """How many of the local record's rows are in W&B's own log."""
+    import contextlib
+
+    import wandb
+
+    from saddlepoint.record.wandb_log import tracked
+
+    with contextlib.suppress(OSError):  # its own process may be dead
+        wandb.teardown()  # until it is through with its files
+    rows = tracked(run.folder).rows if mode != "disabled" else []
+    return f"{sum('samples' not in row for row in rows)}/{len(list(run.rows()))}"
+
+
+def main() -> None:
+    heads = "".join(f"{head:>9}" for head in ("start s", "rows s", "end s", "cpu s", "fit s", "exit s"))
+    print(f"{'fault':<16}{heads}  code  rows kept  status")
+    for fault in sys.argv[1:] or FAULTS:
+        child = subprocess.run([sys.executable, __file__, "--one", fault], capture_output=True, text=True)
+        gone = time.time()
+        told = json.loads(next(line for line in child.stdout.splitlines() if line.startswith("{")))
+        waits = [told.get(key, 0.0) for key in ("start", "rows", "end", "cpu", "fit")]
+        numbers = "".join(f"{number:9.3f}" for number in (*waits, gone - told["ended"]))
+        print(f"{fault:<16}{numbers} {child.returncode:5d} {told['kept']:>10}  {told['status']}", flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        print(json.dumps(measured(sys.argv[2])), flush=True)
+    else:
+        main()

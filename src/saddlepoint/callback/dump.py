@@ -1,0 +1,135 @@
+"""A turn that came to no number, as it was before: dumps/<images>.pt, which `saddlepoint replay` plays again.
+
+It holds the weights, buffers, optimizers and regularizers, the streams and torch's global generators, the batch, and
+what was seen: each term, the logits, and a sha256 of the gradient.  Tensors and plain values only, sealed
+(record/seal.py).  numpy's and Python's generators are as they were when it was noticed: no piece of ours draws from
+them in a turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint import ranks
+from saddlepoint.error import Mistake
+from saddlepoint.game.game import Game
+from saddlepoint.record import checkpoint
+from saddlepoint.stream import global_state
+from saddlepoint.turn import Batch
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a turn is about to move beside weights: noted before each turn, so it has to be cheap."""
+
+    names: tuple[str, ...]  # of the players that move
+    batch: Batch
+    streams: Mapping[str, Tensor]
+    generators: tuple[Tensor, list[Tensor]]  # torch's, of the CPU and of this rank's GPU
+    buffers: Mapping[str, Tensor]
+
+
+class Witness:
+    """Told of each turn of `game` before it begins, keeps its Moment as `.moment`."""
+
+    def __init__(self, game: Game) -> None:
+        self.game, self.moment = game, None
+        self._owners = list(_owners(game))
+
+    def __call__(self, names: Sequence[str], batch: Batch) -> None:
+        device = self.game.device
+        cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+        self.moment = Moment(
+            tuple(names),
+            batch,
+            {name: stream.state for name, stream in self.game.streams.items()},
+            (torch.get_rng_state(), cuda),
+            {
+                place: buffer.clone()
+                for place, owner, key in self._owners
+                if (buffer := owner._buffers[key]) is not None
+            },
+        )
+
+
+def _owners(game: Game) -> Iterable[tuple[str, nn.Module, str]]:
+    """Each saved buffer that a turn may change: its place in the state, its module, its name there."""
+    for prefix, module in game.named_modules():
+        for key in module._buffers if ".average." not in f"{prefix}." else ():
+            if key not in module._non_persistent_buffers_set:
+                yield f"{prefix}.{key}", module, key
+
+
+def dump(game: Game, moment: Moment, what: str, noticed: str, folder: Path, first: bool) -> Path:
+    """Write the turn that began at `moment` into `folder`, and return where; `noticed`: before or after the step.
+
+    `first`: whether this rank is the first to have seen it.  Raises Mistake where it cannot be written.
+    """
+    rank = "" if first else f"-rank{ranks.rank()}"
+    path = folder / f"{game.images}{rank}.pt"
+    checkpoint.write(_content(game, moment, what, noticed), path)
+    return path
+
+
+def load(path: Path) -> dict[str, Any]:
+    """What `dump` wrote.  Raises Mistake where it is none, is broken, or of another format."""
+    content = checkpoint.read(path)
+    if not isinstance(content, dict) or "dump" not in content:
+        raise Mistake(f"{path} is no dump of a turn; a run that diverges leaves them in its folder, dumps/<images>.pt")
+    if content["dump"] != FORMAT:
+        raise Mistake(f"{path} is a dump of format {content['dump']}, this version reads {FORMAT}")
+    return content
+
+
+def batch_of(content: Mapping[str, Any]) -> Batch:
+    """The batch that a dump holds."""
+    return Batch(*(content["batch"][part] for part in ("x", "y", "labelled")))
+
+
+def seen(game: Game, names: Iterable[str]) -> dict[str, Any]:
+    """The terms and logits of the last turns of `names`, and the sha256 of the gradient that each would follow."""
+    return {
+        name: {
+            "terms": {term: value.cpu() for term, value in game.observed.get(name, ({}, {}))[0].items()},
+            "logits": {side: value.cpu() for side, value in game.observed.get(name, ({}, {}))[1].items()},
+            "gradient": ranks.fingerprint(gradient(game, name)),
+        }
+        for name in names
+    }
+
+
+def gradient(game: Game, name: str) -> dict[str, Tensor]:
+    """What a player is to descend: the parameter's name -> its gradient."""
+    parameters = game.player(name).network.named_parameters()
+    return {place: p.grad.detach() for place, p in parameters if p.grad is not None}
+
+
+def _content(game: Game, moment: Moment, what: str, noticed: str) -> dict[str, Any]:
+    batch, (cpu, cuda) = moment.batch, moment.generators
+    return {
+        "dump": FORMAT,
+        "what": what,
+        "noticed": noticed,
+        "players": list(moment.names),
+        "seed": game.seed,
+        "images": game.images,
+        "rounds": game.rounds,
+        "rank": ranks.rank(),
+        "world": ranks.world(),
+        "device": game.device.type,
+        "versions": {"torch": str(torch.__version__)},
+        "state_dict": {**game.state_dict(), **moment.buffers},
+        "optimizers": {name: game.optimizer(name).optimizer.state_dict() for name in game.players},
+        "streams": dict(moment.streams),
+        "global": {**global_state(), "torch": cpu, "cuda": cuda},
+        "batch": {"x": batch.x, "y": batch.y, "labelled": batch.labelled},
+        "seen": seen(game, moment.names),
+    }
