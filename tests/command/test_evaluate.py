@@ -12,7 +12,7 @@ from rich.console import Console
 from runs import run
 
 import saddlepoint
-from saddlepoint.callback.evaluation import sampler
+from saddlepoint.callback.evaluation import Sampler
 from saddlepoint.command import main
 from saddlepoint.command.against import against
 from saddlepoint.command.build import config_of, data_of
@@ -59,7 +59,7 @@ def test_the_best_checkpoint_is_the_one_that_is_best_on_reals_and_samples_that_a
 
 def test_samples_that_select_are_not_those_that_are_reported(record):
     game = saddlepoint.load(record.folder)
-    one, two = (sampler(game, stream=stream)(3)[0] for stream in ("evaluation", "selection"))
+    one, two = (Sampler(game, stream=stream)(3)[0] for stream in ("evaluation", "selection"))
     assert not torch.equal(one, two)
     assert torch.equal(one, game.sample(3))
 
