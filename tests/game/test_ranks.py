@@ -4,9 +4,14 @@ from functools import cache
 
 import numpy as np
 import pytest
-from sliced import GAMES, all_games
+import torch
+from sliced import GAMES, all_games, of_name
 
 from ranked import played
+from saddlepoint import ranks
+from saddlepoint.error import Mistake
+from saddlepoint.layer.minibatch_discrimination import MinibatchDiscrimination
+from saddlepoint.turn import Batch
 
 
 @cache
@@ -40,3 +45,24 @@ def test_ranks_hold_the_same_game_to_the_last_bit_with_batch_norm_too(world):
             for key, value in first[name].items():
                 assert (other[name][key] == value).all(), f"{name}: {key}"
     assert all(other["report"] == first["report"] for other in others)
+
+
+def test_what_looks_at_a_batch_as_a_whole_and_knows_of_one_ranks_alone_is_refused(monkeypatch):
+    monkeypatch.setattr(ranks, "world", lambda: 2)
+    of_name("minibatch discrimination")._refuse_ranks()
+    monkeypatch.setattr(MinibatchDiscrimination, "over_ranks", False)
+    with pytest.raises(Mistake, match=r"discriminator: MinibatchDiscrimination .* each of 2 ranks sees a slice"):
+        of_name("minibatch discrimination")._refuse_ranks()
+
+
+def test_noise_in_a_layer_is_each_ranks_own_and_the_first_ranks_that_of_one_process(monkeypatch):
+    drawn = []
+    for rank in (0, 1, 2):
+        monkeypatch.setattr(ranks, "rank", lambda rank=rank: rank)
+        own = of_name("nonsaturating")
+        torch.manual_seed(7)
+        own.on_train_batch_start(Batch(torch.zeros(1, 2)), 0)
+        drawn.append(torch.randn(()).item())
+    torch.manual_seed(7)
+    assert drawn[0] == torch.randn(()).item()
+    assert len(set(drawn)) == 3
