@@ -40,6 +40,10 @@ WRONG = {
     "published too good": (headline(suspicious=0.15), "the published 0.1 is itself too good"),
     "no such arm": (headline(value="c"), "no arm c"),
     "value and contrast": (headline(contrast={"a": "a", "b": "b"}), "say value: <arm>, or contrast"),
+    "pairs of what": (
+        lambda b: b["headline"]["a less b"]["contrast"].update(paired="by seed"),
+        r"contrast\.paired=by seed is true or false",
+    ),
     "no direction": (headline(direction="down"), "lower or higher"),
     "a seed twice": (lambda b: b.update(seeds=[1, 1]), "one twice"),
     "no seeds": (lambda b: b.update(seeds=[]), "list of whole numbers"),

@@ -109,6 +109,19 @@ def test_the_certificate_tells_what_somebody_else_needs(home):
     assert str(home.outputs) not in json.dumps(certificate["runs"])
 
 
+def test_where_runs_of_a_seed_share_all_else_their_differences_are_judged(home):
+    """Seeds a deviation of 0.1 apart, and in each pair 0.02 between: Welch's interval would be 0.3 wide."""
+    baseline = copy.deepcopy(PLAIN)
+    baseline["headline"] = {"a less b": baseline["headline"]["a less b"]}
+    baseline["headline"]["a less b"] |= {
+        "contrast": {"a": "a", "b": "b", "paired": True}, "tolerance": {"least": -0.03, "most": -0.01, "why": "x"},
+    }  # fmt: skip
+    home.write("plain", baseline)
+    code, certificate, _ = told(home, {"a": [0.1, 0.2, 0.3], "b": [0.12, 0.22, 0.32]})
+    assert (code, certificate["headlines"][0]["mean"]) == (0, pytest.approx(-0.02))
+    assert certificate["headlines"][0]["interval"] == pytest.approx([-0.02, -0.02])
+
+
 def test_a_tier_takes_its_own_words_and_seeds(home):
     values = {arm: [*own, own[-1]] for arm, own in GOOD.items()}
     _, _, asked = told(home, values, "tier=full")
@@ -295,9 +308,11 @@ def test_every_baseline_composes_in_every_tier(name, tmp_path):
 
 def test_each_mnist_run_has_labels_of_its_own(tmp_path):
     baseline = load("salimans2016_mnist_100_labels", "short")
-    configs = list(reproduce.configs_of(baseline, [], tmp_path).values())
-    assert [config.data.label_seed for config in configs] == [0, 1, 2]
-    assert {config.images for config in configs} == {1_800_000}
+    configs = reproduce.configs_of(baseline, [], tmp_path)
+    assert {(arm, config.seed, config.data.label_seed) for (arm, _), config in configs.items()} == {
+        (arm, seed, seed) for arm in baseline.arms for seed in (0, 1, 2)
+    }
+    assert {config.images for config in configs.values()} == {1_800_000}
 
 
 def test_an_installed_package_is_known_by_its_version(home, capsys):

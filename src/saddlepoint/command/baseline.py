@@ -43,6 +43,7 @@ class Headline:
     most: float | None
     why: str  # the tolerance is what it is
     suspicious: float | None  # better than this is too good
+    paired: bool = False  # of two arms: whether runs of one seed share all but what the arms differ in
 
     @property
     def target(self) -> float:
@@ -172,7 +173,7 @@ def _headline(name: str, said: Mapping[str, Any], arms: Iterable[str], where: st
         raise Mistake(f"{where}: the published {value:g} is itself too good: suspicious={suspicious:g}")
     return Headline(
         name, of, str(said["metric"]), dict(said.get("contract") or {}), said["direction"], dict(published), least,
-        most, str(tolerance["why"]).strip(), suspicious,
+        most, str(tolerance["why"]).strip(), suspicious, _paired(said, where),
     )  # fmt: skip
 
 
@@ -183,9 +184,16 @@ def _compared(said: Mapping[str, Any], where: str) -> tuple[str, ...]:
         raise Mistake(f"{where}: say value: <arm>, or contrast: {{a: <arm>, b: <arm>}}, which is a minus b")
     if contrast is None:
         return (str(said["value"]),)
-    _known(contrast, {"a", "b"}, f"{where}, contrast")
+    _known(contrast, {"a", "b", "paired"}, f"{where}, contrast")
     _has(contrast, {"a", "b"}, f"{where}, contrast")
     return str(contrast["a"]), str(contrast["b"])
+
+
+def _paired(said: Mapping[str, Any], where: str) -> bool:
+    paired = (said.get("contrast") or {}).get("paired", False)
+    if not isinstance(paired, bool):
+        raise Mistake(f"{where}: contrast.paired={paired} is true or false")
+    return paired
 
 
 def _seeds(said: Any, where: str) -> tuple[int, ...]:

@@ -84,7 +84,7 @@ def _judgement(baseline: Baseline, headline: Headline, outcomes: Sequence[Outcom
     problems = problems or _mixed(headline, [o for runs in own.values() for o in runs])
     if problems:
         return Judgement(headline, NOT_MET, "; ".join(problems), values, None)
-    numbers = [[value for value in values[arm].values() if value is not None] for arm in headline.arms]
+    numbers = [[values[arm][seed] for seed in baseline.seeds] for arm in headline.arms]
     found = _verdict(baseline, headline, numbers)
     return Judgement(headline, found.verdict, found.why, values, found)
 
@@ -94,9 +94,9 @@ def _verdict(baseline: Baseline, headline: Headline, numbers: Sequence[Sequence[
         "level": baseline.level, "suspicious": headline.suspicious, "direction": headline.direction,
     }  # fmt: skip
     aim = headline.target, headline.tolerance
-    if len(numbers) == 2 and not baseline.deterministic:
+    if len(numbers) == 2 and not (baseline.deterministic or headline.paired):
         return contrast_reproduced(numbers[0], numbers[1], *aim, **settings)
-    values = numbers[0] if len(numbers) == 1 else [a - b for a, b in zip(*numbers, strict=True)]
+    values = numbers[0] if len(numbers) == 1 else [a - b for a, b in zip(*numbers, strict=True)]  # seed by seed
     return reproduced(values, *aim, deterministic=baseline.deterministic, **settings)
 
 
