@@ -2,6 +2,7 @@
 
 import copy
 import io
+import json
 from functools import partial
 
 import pytest
@@ -13,14 +14,21 @@ from torch import nn
 
 from play import Critic, Maker, Watch, batches, fit, game
 from saddlepoint import ranks
+from saddlepoint.callback import health
+from saddlepoint.callback.examination import Examination
 from saddlepoint.callback.finite import Diverged, Finite
-from saddlepoint.callback.health import Health, Stopped
+from saddlepoint.callback.health import RULES, Health, Stopped
 from saddlepoint.callback.horizon import Horizon
+from saddlepoint.command.check import check
 from saddlepoint.command.compose import compose
 from saddlepoint.command.train import train
 from saddlepoint.data.data import Data, Split
+from saddlepoint.error import Mistake
+from saddlepoint.game.average import Average
 from saddlepoint.game.game import Game
 from saddlepoint.game.player import Player
+from saddlepoint.health.explosion import Explosion
+from saddlepoint.health.rule import CLEARED, RAISED, Rule
 from saddlepoint.objective import minimax, nonsaturating, wasserstein
 from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.prior import Prior
@@ -192,6 +200,73 @@ def test_what_one_rank_sees_in_its_own_samples_stops_all_in_the_same_round(monke
         played(*nets(), Cloud(), 640, images_between=64, stop=["explosion"])
 
 
+@pytest.mark.parametrize("stop", ["[any]", "[explosion]", "null"])
+def test_what_stops_a_run_can_be_said_on_the_command_line(stop):
+    config = compose([f"callback.health.stop={stop}"])
+    check(config)
+    assert Health(stop=config.callback.health.stop).stop <= set(RULES)
+
+
+@pytest.mark.parametrize(("split", "said"), [("train", "D is trained on these"), ("nope", "no split 'nope'")])
+def test_a_split_that_is_not_held_out_is_refused(split, said):
+    with pytest.raises(Mistake, match=said):
+        played(*nets(), Cloud(), 64, images_between=64, held_out=split)
+
+
+# ------------------------------------------------------------------------------------------------ what a look reads
+
+
+def looked(maker, critic, data, **players):
+    """A game, and one look at it, nobody having moved."""
+    sides = {
+        "discriminator": Player(critic, adam(0.0), nonsaturating.discriminator),
+        "generator": Player(maker, adam(0.0), nonsaturating.generator, **players),
+    }
+    watching = Game(sides, Prior(z=Normal(16)), 0)
+    return watching, Examination(data, 256, "validation", print).readings(watching)
+
+
+def test_the_accuracies_are_of_the_sides_that_they_name():
+    """D's logit is the first coordinate: train points lie at 2, held-out ones at 0 and fakes at -1, so that held-out
+    ones are half on the real side of 0.5 less often than train points, and fakes never."""
+    data = Cloud()
+    splits = {"train": 2.0, "validation": 0.0}
+    data._splits = {name: Split(name, torch.full((400, 16), at)) for name, at in splits.items()}
+    data._splits["train"].x[0] += 1e-3  # reals that are all alike would have no diversity
+    maker, critic = nets()
+    for layer in maker.network[2], critic.last:
+        nn.init.zeros_(layer.weight)
+    nn.init.constant_(maker.network[2].bias, -1.0)
+    critic.trunk, critic.last = nn.Identity(), nn.Linear(16, 1, bias=False)
+    nn.init.zeros_(critic.last.weight)
+    critic.last.weight.data[0, 0] = 1.0
+    _, readings = looked(maker, critic, data)
+    assert (readings["accuracy_train"], readings["accuracy_fake"], readings["accuracy_held_out"]) == (1, 1, 0)
+    assert (readings["train_over_held_out"], readings["real_over_fake"]) == (1, 1)
+
+
+def test_fakes_are_those_of_the_weights_that_play_and_not_of_their_average():
+    maker, critic = nets()
+    watching, before = looked(maker, critic, Cloud(), average=partial(Average, half_life=100))
+    for parameter in watching.generator.average.network.parameters():
+        nn.init.zeros_(parameter)  # an average that makes one thing
+    after = Examination(Cloud(), 256, "validation", print).readings(watching)
+    assert after == before
+    assert before["diversity"] > 1e-3
+
+
+def test_the_gradient_ratio_is_the_length_of_gs_over_ds():
+    seen = []
+
+    def measure(g, batch):
+        norms = {name: float(g.gradient_norm(name)) for name in ("generator", "discriminator")}
+        seen.append(norms["generator"] / norms["discriminator"])
+
+    _, bell = played(*nets(), Cloud(), 64, images_between=64, callbacks=[Watch(after=measure)])
+    assert bell.rows[-1]["health/gradient_ratio"] == pytest.approx(seen[-1], rel=1e-4)
+    assert abs(seen[-1] - 1) > 0.05
+
+
 # ------------------------------------------------------------------------------------------------ it changes nothing
 
 
@@ -267,6 +342,38 @@ def test_an_alarm_is_one_alert_one_line_and_one_object_however_long_it_lasts(tmp
     assert sum(line.startswith("health: explosion at 64 images") for line in said) == 1
     (event,) = Run(tmp_path).events("health.jsonl")[0]
     assert (event["rule"], event["event"], event["images"]) == ("explosion", "raised", 64)
+
+
+class Swinging(Rule):
+    """Raised at the first look and cleared at the second, whatever is read."""
+
+    name, reading, means, source, remedies = "swinging", "magnitude", "it swings", "nobody", ()
+
+    def observe(self, readings, images):
+        return {64: RAISED, 128: CLEARED}.get(images)
+
+
+def test_the_end_of_an_alarm_is_told_and_no_second_alert(tmp_path):
+    rules = {"swinging": Swinging(raise_at=1.0, clear_at=0.0, after=1)}
+    watch, bell = played(*nets(), Cloud(), 256, images_between=64, rules=rules, run=Run(tmp_path))
+    assert [title for title, _ in bell.rung] == ["health: swinging"]
+    assert "swinging at 128 images: cleared" in watch.console.file.getvalue()
+    assert [event["event"] for event in Run(tmp_path).events("health.jsonl")[0]] == ["raised", "cleared"]
+
+
+def test_a_run_that_goes_on_forgets_the_alarms_that_it_has_not_come_to(tmp_path):
+    kept = [{"rule": "collapse", "event": "raised", "images": at} for at in (64, 128, 192)]
+    (tmp_path / "health.jsonl").write_text("".join(json.dumps(event) + "\n" for event in kept))
+    health._rewind(Run(tmp_path), 128)
+    assert [event["images"] for event in Run(tmp_path).events("health.jsonl")[0]] == [64, 128]
+
+
+def test_where_numbers_grow_the_alarm_says_when_float32_ends():
+    rule = Explosion(raise_at=2.5, clear_at=2.0)
+    readings = {"magnitude": 3.0, "overflow_in": 7_106.0}
+    event = rule.event(RAISED, readings, 6_400) | {"rule": rule.name} | health._projection(rule, readings)
+    assert health.sentence(event).endswith("; at this pace float32 overflows in 7,106 images")
+    assert health._projection(rule, {"magnitude": 3.0}) == {}
 
 
 def test_a_healthy_run_leaves_no_page_and_takes_an_older_one_away(tmp_path):

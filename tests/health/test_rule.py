@@ -129,8 +129,8 @@ def test_a_count_below_its_least_is_refused(settings):
 
 
 def test_stop_names_rules_or_all_of_them():
-    assert Health(stop=True).stop == set(RULES)
-    assert Health(stop=False).stop == Health().stop == frozenset()
+    assert Health(stop=["any"]).stop == set(RULES)
+    assert Health(stop=None).stop == Health().stop == frozenset()
     assert Health(stop=["collapse", "explosion"]).stop == {"collapse", "explosion"}
 
 

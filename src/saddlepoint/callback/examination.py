@@ -37,9 +37,14 @@ class Examination:
         self.held_out = self._held_out(data, held_out, seed, say)
 
     def _held_out(self, data: Any, name: str, seed: int, say: Callable[[str], None]) -> Batch | None:
+        """n held-out reals; None where the data hold out none.  Raises Mistake for a split that can be no such."""
+        if name == "train":
+            raise Mistake("callback.health.held_out=train: D is trained on these; say validation or test")
         try:
             return _rows(data, name, self.n, seed)
         except Mistake as mistake:
+            if name not in ("validation", "test"):
+                raise Mistake(f"callback.health.held_out={name}: {mistake}") from None
             say(f"health: nothing is held out, so nobody sees whether D overfits ({str(mistake).splitlines()[0]})")
             return None
 

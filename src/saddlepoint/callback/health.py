@@ -31,7 +31,7 @@ RULES: dict[str, type[Rule]] = {
     rule.name: rule for rule in (Explosion, DeadDiscriminator, Saturation, Collapse, Overfitting)
 }
 
-
+ANY = "any"  # in `stop`: every rule
 COURSE = 5  # looks through which growth is projected
 
 
@@ -48,7 +48,7 @@ class Health(pl.Callback):
     An alarm is raised once: a line on the terminal, one W&B alert, a line of health.jsonl; at the end postmortem.md.
     n          reals of either split, and fakes, that a look takes
     held_out   the split that D has not been shown
-    stop       true, or the names of the rules whose alarm ends the run, its checkpoint saved
+    stop       names of the rules whose alarm ends the run, its checkpoint saved; [any]: of any rule
     rules      by name: the settings of a rule (see its module), null to leave it out, or a Rule of your own
     Raises Mistake for an unknown rule, ValueError for a setting that makes no sense.
     """
@@ -58,7 +58,7 @@ class Health(pl.Callback):
         images_between: int = 6_400,
         n: int = 256,
         held_out: str = "validation",
-        stop: bool | Iterable[str] = (),
+        stop: Iterable[str] | None = (),
         rules: Mapping[str, Mapping[str, Any] | Rule | None] | None = None,
         run: Run | None = None,
         console: Console | None = None,
@@ -212,16 +212,14 @@ def _built(name: str, settings: Mapping[str, Any] | Rule | None) -> Rule | None:
         raise Mistake(f"callback.health.rules.{error}") from None
 
 
-def _names(stop: bool | Iterable[str], rules: Iterable[str]) -> list[str]:
-    """The rules that end a run.  Raises Mistake for a name that is none."""
+def _names(stop: Iterable[str] | None, rules: Iterable[str]) -> list[str]:
+    """The rules that end a run; `any` stands for all.  Raises Mistake for a name that is none."""
     known = list(rules)
-    if isinstance(stop, bool):
-        return known if stop else []
-    names = [stop] if isinstance(stop, str) else list(stop)
+    names = [stop] if isinstance(stop, str) else list(stop or ())
     for name in names:
-        if name not in known:
-            raise Mistake(f"callback.health.stop: there is no rule {name}.{_meant(name, known)}")
-    return names
+        if name not in (*known, ANY):
+            raise Mistake(f"callback.health.stop: there is no rule {name}.{_meant(str(name), [*known, ANY])}")
+    return known if ANY in names else names
 
 
 def _meant(word: str, there: Iterable[str]) -> str:

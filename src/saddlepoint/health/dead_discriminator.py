@@ -1,6 +1,6 @@
 """A dead D: it says the same of every image, so neither player has a gradient.
 
-    std(logits) / max(1, |mean(logits)|)  over reals, held-out reals and fakes together
+    std(logits) / max(1, |mean(logits)|)  over reals and fakes together
 
 Rectifiers that no input switches on pass no gradient and do not come back (Maas et al. 2013, Rectifier nonlinearities
 improve neural network acoustic models, sec. 2): exactly 0 then.  A D that is merely fooled still tells single images
