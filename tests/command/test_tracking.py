@@ -86,6 +86,14 @@ def test_what_is_lost_of_w_and_bs_log_is_told_again_where_the_run_goes_on(tmp_pa
     assert {part.id for part in found.parts} == {run.summary["wandb_id"]}
 
 
+def test_a_run_that_a_w_and_b_agent_starts_has_the_agents_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_SWEEP_ID", "search1")
+    monkeypatch.setenv("WANDB_RUN_ID", "agentsown")
+    run = trained(tmp_path, "images=640")
+    assert run.summary["wandb_id"] == "agentsown"
+    assert_whole(run, 1)
+
+
 @pytest.mark.slow
 def test_a_run_that_was_killed_and_goes_on_is_one_run_without_a_gap(tmp_path: Path) -> None:
     child = multiprocessing.get_context("forkserver").Process(target=killed, args=(str(tmp_path), 1152))

@@ -169,6 +169,11 @@ def fresh_id() -> str:
     return uuid.uuid4().hex[:8]
 
 
+def agents_id() -> str | None:
+    """The id that a W&B agent has given to the run that it started, which W&B takes, whatever we say."""
+    return os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
+
+
 def resolved_mode() -> str:
     """What auto means here: WANDB_MODE, else online where there is an API key, else offline."""
     if (mode := os.environ.get("WANDB_MODE")) in MODES[1:]:

@@ -16,7 +16,7 @@ from pytorch_lightning.loggers import Logger
 
 from saddlepoint.record.courier import Courier
 from saddlepoint.record.run import Run
-from saddlepoint.record.session import Session, abandon, ended, fresh_id, quieten, whereabouts
+from saddlepoint.record.session import Session, abandon, agents_id, ended, fresh_id, quieten, whereabouts
 from saddlepoint.record.wandb_log import BEGUN_AT, untold
 
 GRACE = 20.0  # seconds beside those that the server has: W&B's own process starts, and writes its files
@@ -50,7 +50,7 @@ class Tracker(Logger):
         if self.session.resolved == "disabled":
             return
         before = run.summary.get("wandb_id")
-        self.id = before or fresh_id()
+        self.id = agents_id() or before or fresh_id()
         run.update_summary(wandb_id=self.id)
         about = {
             "group": self.session.group or run.folder.parent.name,
