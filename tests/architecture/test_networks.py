@@ -59,6 +59,7 @@ def test_heads_neck_and_readout_come_after_the_trunk():
 
 
 def test_dcgan_starts_at_the_papers_spread_and_halves_down_to_four_by_four():
+    torch.manual_seed(0)  # 2,400 weights: their mean leaves the bound once in a hundred draws
     generator = dcgan.Generator(latent=100, shape=[3, 64, 64], width=32, norm=nn.BatchNorm2d)
     for layer in generator.modules():
         if isinstance(layer, nn.ConvTranspose2d | nn.Linear):

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import os
 
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ from rich.console import Console
 
 from play import Watch, batches, fit, game
 from saddlepoint.callback.finite import Diverged, Finite
-from saddlepoint.callback.grid import picture
+from saddlepoint.callback.grid import picture, save
 from saddlepoint.callback.horizon import Horizon
 from saddlepoint.callback.journal import Journal
 from saddlepoint.callback.period import crossed
 from saddlepoint.callback.progress import Progress, standing
+from saddlepoint.error import Mistake
 from saddlepoint.objective import minimax, wasserstein
 
 
@@ -31,6 +33,16 @@ def test_a_run_ends_at_the_first_round_that_reaches_its_images():
     plays = game(minimax)
     fit(plays, batches(50), [Horizon(100)])
     assert plays.images == 112
+
+
+def test_a_picture_that_the_disk_has_no_room_for_is_told_in_bytes_and_the_old_one_stays(tmp_path, monkeypatch):
+    small, large = (picture(torch.zeros(n, 1, 8, 8)) for n in (1, 16))
+    save(small, path := tmp_path / "samples" / "0.png")
+    before = path.read_bytes()
+    monkeypatch.setattr(os, "fsync", lambda file: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(Mistake, match=r"No space left on device \(it takes [\d,]+ bytes"):
+        save(large, path)
+    assert [file.read_bytes() for file in path.parent.iterdir()] == [before]
 
 
 def test_observers_change_nothing():

@@ -1,11 +1,15 @@
 """Told to end: once is to end the round, twice is at once, and the echo of a word is no second one."""
 
+import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 
 from saddlepoint.callback import halt
 from saddlepoint.callback.halt import Halt, Halted
+from saddlepoint.command import SUPERVISOR
+from saddlepoint.command.train import _supervisor
 
 
 @pytest.fixture
@@ -36,3 +40,28 @@ def test_whoever_is_told_outside_of_a_round_ends_at_once():
     with pytest.raises(Halted) as stop:
         Halt()._hear(signal.SIGINT, None)
     assert stop.value.exit == 130
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGINT, 130)])
+def test_the_exit_code_says_who_has_told(number, code):
+    assert Halted(number).exit == code
+
+
+def test_a_rank_of_torchrun_watches_torchrun_and_one_of_ours_whoever_started_it(monkeypatch):
+    monkeypatch.delenv(SUPERVISOR, raising=False)
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    assert _supervisor() is None
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    assert _supervisor() == os.getppid()
+    monkeypatch.setenv(SUPERVISOR, "12")
+    assert _supervisor() == 12
+
+
+def test_who_has_lost_its_supervisor_ends_as_if_told(monkeypatch):
+    trainer = SimpleNamespace(should_stop=False)
+    watching = Halt(os.getppid())
+    watching.on_train_batch_end(trainer, None, None, None, 0)
+    assert (watching.agreed, trainer.should_stop) == (0, False)
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    watching.on_train_batch_end(trainer, None, None, None, 0)
+    assert (watching.agreed, trainer.should_stop) == (signal.SIGTERM, True)

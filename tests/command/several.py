@@ -74,6 +74,14 @@ def _nudge(game):
     next(game.discriminator.network.parameters()).add_(1e-6)
 
 
+def _draw(game):
+    game.streams["latent"].normal(1, 1)
+
+
+def _remember(game):
+    next(iter(game.optimizer("generator").optimizer.state.values()))["exp_avg"].add_(1e-6)
+
+
 def _stumble(game):
     raise RuntimeError("rank 1's own words")
 
@@ -100,6 +108,8 @@ PREPARED = {  # what becomes of rank 1
     "told": _at(64, lambda game: os.kill(os.getpid(), signal.SIGTERM)),
     "told at the end": _told_while_the_last_round_is_saved,
     "drift": _at(48, _nudge),
+    "drift of a stream": _at(48, _draw),
+    "drift of a memory": _at(64, _remember),
     "no number": _no_number,
     "lost": _at(48, _stumble),
 }

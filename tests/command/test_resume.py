@@ -1,5 +1,7 @@
 """Training 2N images is training N, stopping, and going on to 2N, to the last bit of all that a checkpoint holds."""
 
+import json
+
 import pytest
 import torch
 from resumed import CONFIGS, LAST, all_on_ranks, content, trained
@@ -53,6 +55,15 @@ def test_a_setting_that_is_allowed_to_change_counts_from_there_on_as_a_schedule_
         with pytest.raises(Mistake, match=r"optimizer.generator.lr: 0.001 -> 0.0005"):
             trained(["optimizer.generator.lr=5e-4", "images=480", *refused], tmp_path / "changed")
     trained(["optimizer.generator.lr=5e-4", "images=480", "resume.allow=[optimizer.generator]"], tmp_path / "changed")
+    at = json.loads(next((tmp_path / "changed").rglob("provenance.json")).read_text())["changed"]
+    assert at == {"at": 240, "keys": ["optimizer.generator.lr: 0.001 -> 0.0005"]}
     step = "optimizer.generator.lr={value: 1e-3, milestones: [240], factor: 0.5}"
     trained(["+schedule@optimizer.generator.lr=step", step, "images=480"], tmp_path / "scheduled")
     assert content(tmp_path / "changed")["state_dict"] == content(tmp_path / "scheduled")["state_dict"]
+
+
+def test_one_key_may_be_said_without_brackets_and_another_optimizer_is_another_run(tmp_path):
+    trained(["images=240"], tmp_path)
+    trained(["batch=24", "images=480", "resume.allow=batch"], tmp_path)
+    with pytest.raises(Mistake, match=r"_target_: torch.optim.Adam -> torch.optim.SGD. What one optimizer remembers"):
+        trained(["batch=24", "optimizer=sgd", "images=720", "resume.allow=[optimizer]"], tmp_path)

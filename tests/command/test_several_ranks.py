@@ -60,6 +60,17 @@ def test_ranks_that_have_drifted_apart_save_nothing_and_name_the_first_tensor(bo
     assert _saved(_run(both[0], "drift")) == 32
 
 
+@pytest.mark.parametrize(
+    ("what", "named"),
+    [("stream", "stream latent"), ("memory", "optimizer of generator, parameter 0, exp_avg")],
+)
+def test_ranks_whose_draws_or_optimizers_have_drifted_apart_save_nothing_though_their_weights_agree(both, what, named):
+    kind, said = both[1][0][f"drift of a {what}"]
+    assert kind == "Mistake"
+    assert f"after 64 images the ranks have drifted apart, first in {named}" in said
+    assert _saved(_run(both[0], f"drift of a {what}")) == 32
+
+
 def test_a_term_that_is_no_number_on_one_rank_is_named_by_all_with_the_dump_that_holds_it(both):
     (kind, said), other = (own["no number"] for own in both[1])
     assert other == (kind, said)

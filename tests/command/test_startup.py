@@ -192,9 +192,21 @@ def test_words_are_divided_by_the_keys_of_the_command() -> None:
     assert divided(["run=a", "n=5"], "train") == (["run=a", "n=5"], [])
 
 
+class Told(KeyboardInterrupt):
+    """As callback.halt.Halted, which takes seconds to import."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self.exit = code
+
+
 @pytest.mark.parametrize(
     ("raised", "code", "told"),
-    [(Mistake("two\nlines"), 1, "saddlepoint: two\nlines\n"), (KeyboardInterrupt(), 130, "saddlepoint: interrupted\n")],
+    [
+        (Mistake("two\nlines"), 1, "saddlepoint: two\nlines\n"),
+        (KeyboardInterrupt(), 130, "saddlepoint: interrupted\n"),
+        (Told(143), 143, "saddlepoint: interrupted\n"),
+    ],
 )
 def test_how_a_command_ends_decides_the_exit_code(
     raised: BaseException, code: int, told: str, stand_in: Callable[..., None], capsys: pytest.CaptureFixture[str]

@@ -346,6 +346,10 @@ def test_points_are_played_scored_and_drawn(tmp_path, pieces):
         (["architecture=conv28"], "28 x 28"),
         (["device=cuda"], "device=cuda is not there"),
         (["devices=2", "batch=15"], "batch=15 does not divide among 2 ranks: it is of all together; try batch=16"),
+        (
+            ["devices=2", "batch=16", "game.players.discriminator.accumulate=16", "device=cpu"],
+            "batch=16 is 8 on each of 2 ranks, which cannot be split in game.players.discriminator.accumulate=16",
+        ),
         (["devices=1000", "device=cpu"], "this machine has [0-9]+ of cpu"),
         (["devices=0"], "devices is a whole number from 1 on"),
         (["nodes=0"], "nodes is a whole number from 1 on"),

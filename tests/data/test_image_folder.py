@@ -1,7 +1,9 @@
 import json
+import multiprocessing
 import os
 import pickle
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -299,6 +301,16 @@ def test_a_worker_that_meets_a_broken_image_tells_it_in_one_line(folder, workers
     data = ImageFolder(folder, size=6, memory=0, workers=workers)
     with pytest.raises(Mistake, match=r"^[^\n]*c/27\.png cannot be read: [^\n]*$"):
         content(data)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_workers_leave_it_to_the_run_to_end_where_a_whole_job_is_told_to(folder, number):
+    rows = ImageFolder(folder, size=6, memory=0, workers=1, batch=4).stream()
+    next(rows)
+    (worker,) = multiprocessing.active_children()
+    os.kill(worker.pid, number)
+    assert len([batch for batch, _ in zip(rows, range(20), strict=False)]) == 20  # more than was decoded ahead
+    assert worker.is_alive()
 
 
 def test_a_zip_with_damaged_bytes_names_the_member(folder):

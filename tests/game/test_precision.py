@@ -45,6 +45,11 @@ def test_under_fp16_with_a_scaler_each_player_moves_as_in_full_precision(penalty
         torch.testing.assert_close(weights["half"][name], value, atol=5e-3, rtol=5e-2)
 
 
+def test_players_that_move_at_once_are_refused_under_fp16_whose_scale_may_change_between_their_steps():
+    with pytest.raises(Mistake, match="take bf16-mixed"):
+        scaled(game(nonsaturating, rule="simultaneous"), 1)
+
+
 @pytest.mark.parametrize("fused", [False, True])
 def test_a_clipped_player_moves_by_what_was_asked_whatever_its_gradients_scale(fused):
     """A fused optimizer would undo the scale by itself, in its step: behind the clipping, which is too late."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torchvision.utils import make_grid
 from saddlepoint.callback.period import crossed, last, period
 from saddlepoint.game.game import Game
 from saddlepoint.pixel import to_uint8
-from saddlepoint.record.run import Run
+from saddlepoint.record.run import Run, write
 from saddlepoint.stream import Stream
 
 TILE = 56  # pixels that a person needs at least to read one image
@@ -106,6 +107,8 @@ def scatter(x: Tensor, reals: Tensor | None = None) -> Image.Image:
 
 
 def save(image: Image.Image, path: Path) -> None:
-    """Write a PNG, making its folder."""
+    """Write a PNG, making its folder, whole or not at all.  Raises Mistake where it cannot be written."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path)
+    content = io.BytesIO()
+    image.save(content, format="PNG")
+    write(path, content.getvalue())

@@ -59,6 +59,12 @@ def wanted(config: DictConfig) -> int:
         if size % number:
             near = max(number, round(size / number) * number)
             raise Mistake(f"{key}={size} does not divide among {number} ranks: it is of all together; try {key}={near}")
+        for name, player in config.game.players.items() if number > 1 else ():
+            if size // number % (parts := player.get("accumulate", 1)):
+                raise Mistake(
+                    f"{key}={size} is {size // number} on each of {number} ranks, which cannot be split in "
+                    f"game.players.{name}.accumulate={parts} equal parts"
+                )
     return number
 
 

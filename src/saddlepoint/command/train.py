@@ -43,6 +43,7 @@ from saddlepoint.record.provenance import now, provenance
 from saddlepoint.record.run import Run
 
 Anchors = dict[str, dict[str, Score]]
+ANOTHER_OPTIMIZER = tuple(f"optimizer.{name}._target_:" for name in ("discriminator", "generator"))
 GONE = "another rank is gone; what it said last tells why"
 
 
@@ -67,7 +68,7 @@ def train(config: DictConfig, console: Console | None = None) -> Run:
     say = speaker(console)
     run = Run(_folder(config), writes=here.number == 0)
     try:
-        with run.lock(), Halt(int(os.environ[SUPERVISOR]) if SUPERVISOR in os.environ else None) as halt:
+        with run.lock(), Halt(_supervisor()) as halt:
             start = _agreed(run, config, say)
             run.sweep()
             if start == "finished":
@@ -86,6 +87,13 @@ def train(config: DictConfig, console: Console | None = None) -> Run:
     finally:
         ranks.leave()
     return run
+
+
+def _supervisor() -> int | None:
+    """The process that started this rank and watches it: `train` itself, or torchrun; None: nobody does."""
+    if SUPERVISOR in os.environ:
+        return int(os.environ[SUPERVISOR])
+    return os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
 
 
 def _folder(config: DictConfig) -> Path:
@@ -130,10 +138,15 @@ def _start(run: Run, config: DictConfig, say: Callable[[str], None]) -> str:
     old = config_of(run)
     if identity(old) != identity(config):
         changed = differences(old, config)
-        if other := differences(old, config, config.resume.allow):
+        if other := differences(old, config, _allowed(config)):
             raise Mistake(
                 f"{run.folder} holds another run: {'; '.join(other[:3])}. Give this one a name=... of its own, "
                 "overwrite=true to move the old one aside, or resume.allow=[...] with the keys that may change"
+            )
+        if another := next((line for line in changed if line.startswith(ANOTHER_OPTIMIZER)), None):
+            raise Mistake(
+                f"{run.folder}: {another}. What one optimizer remembers is nothing to another, so no resume.allow lets "
+                "it change: give this run a name=... of its own"
             )
         say(f"going on with another game than before, as resume.allow says: {'; '.join(changed)}")
     if config.images < old.images and run.summary.get("status") == "finished":
@@ -141,12 +154,18 @@ def _start(run: Run, config: DictConfig, say: Callable[[str], None]) -> str:
     if config.images == old.images and run.summary.get("status") == "finished":
         say(f"this run is finished; overwrite=true trains it again, a larger images=... goes on: {run.folder}")
         return "finished"
-    if config.images != old.images and "images" not in config.resume.allow and (key := _leans_on_images(config)):
+    if config.images != old.images and "images" not in _allowed(config) and (key := _leans_on_images(config)):
         raise Mistake(
             f"images={config.images:,} where the run had {old.images:,}, and {key} depends on images, so this is not "
             "the same run gone on with. resume.allow=[images] does it all the same"
         )
     return "resume"
+
+
+def _allowed(config: DictConfig) -> list[str]:
+    """The keys that may differ where a run goes on; a word by itself is one."""
+    said = config.resume.allow
+    return [said] if isinstance(said, str) else list(said or ())
 
 
 def _leans_on_images(config: DictConfig) -> str | None:
@@ -197,8 +216,8 @@ def _play(
     with _put_on_record(run, game, evaluation, journal, tracker, halt, say):
         if reached < config.images:
             trainer.fit(game, datamodule=data, ckpt_path=str(found[0]) if found else None, weights_only=True)
-            if halt.agreed:
-                raise Halted(halt.agreed)
+            if told := ranks.highest(halt.agreed or halt.told):  # or told behind the last round
+                raise Halted(told)
         elif found:
             restore(game, run, found[0].stem)
             if evaluation is not None and (state := found[1]["callbacks"].get(evaluation.state_key)):
@@ -256,8 +275,8 @@ def _begin(run: Run, experiment: Experiment, anchors: Anchors, reached: int | No
     Returns what W&B is told: the config, resolved, and the provenance.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
+    record = _provenance(run, experiment, reached)
     run.write("config.yaml", stored.text(experiment.config))
-    record = _provenance(run, experiment)
     run.write("provenance.json", json.dumps(record, indent=2) + "\n")
     run.rewind(-1 if reached is None else reached)
     run.update_summary(status="running", exit=None, anchors=_plain(anchors), images=reached or 0, final={})
@@ -369,12 +388,17 @@ def _best(run: Run, evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _provenance(run: Run, experiment: Experiment) -> dict[str, Any]:
-    """This start's provenance; earlier starts of the same run stay on record under `earlier`."""
+def _provenance(run: Run, experiment: Experiment, reached: int | None) -> dict[str, Any]:
+    """This start's provenance; earlier starts of the same run stay on record under `earlier`.
+
+    What resume.allow let change on the way is told under `changed`, with the images from which it counts.
+    """
     path = run.folder / "provenance.json"
     old = json.loads(path.read_text()) if path.exists() else None
     earlier = [*old.pop("earlier", []), old] if old else []
-    return {**provenance(experiment.data.describe(), experiment.config.seed), "earlier": earlier}
+    now_differs = differences(config_of(run), experiment.config) if reached is not None else []
+    changed = {"changed": {"at": reached, "keys": now_differs}} if now_differs else {}
+    return {**provenance(experiment.data.describe(), experiment.config.seed), **changed, "earlier": earlier}
 
 
 def _plain(anchors: Anchors) -> dict[str, Any]:

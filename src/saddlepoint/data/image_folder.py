@@ -11,6 +11,7 @@ A set of at most `memory` bytes of pixels is decoded once and held; a larger one
 `workers` processes, in the same order.
 """
 
+import signal
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from hashlib import sha256
@@ -130,6 +131,7 @@ class Files(Split):
             num_workers=self.workers,
             pin_memory=device.type == "cuda",
             generator=torch.Generator(),  # else the loader would draw a seed from torch's global one
+            worker_init_fn=_deaf,
         )
         for told in loader:
             if isinstance(told, Mistake):
@@ -144,6 +146,12 @@ class Files(Split):
         for part, (rows, _) in zip(x.split(256), self.batches(256), strict=True):
             part.copy_(rows)
         return Split(self.name, x, self.y, self.classes)
+
+
+def _deaf(worker: int) -> None:
+    """A scheduler tells every process of a job to end. Those that decode leave it to the run, which ends its round."""
+    for number in (signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGUSR1", signal.SIGTERM)):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class _Told(Dataset):

@@ -369,7 +369,7 @@ class Game(LightningModule):
         """Raise Mistake where the ranks do not hold the same game to the last bit."""
         if ranks.world() == 1:
             return
-        held = dict((*self.named_parameters(), *self.named_buffers()))
+        held = self._held()
         if len(set(prints := ranks.together(ranks.fingerprint(held)))) > 1:
             each = ranks.together({name: ranks.fingerprint({name: tensor}) for name, tensor in held.items()})
             first = next(name for name in held if len({own[name] for own in each}) > 1)
@@ -378,6 +378,15 @@ class Game(LightningModule):
                 "versions). Nothing was saved. Something moves weights outside of Game.step, or draws differ where "
                 "they must not"
             )
+
+    def _held(self) -> dict[str, Tensor]:
+        """All that ranks have to hold alike, by name: weights, buffers, what optimizers remember, the streams."""
+        held = dict((*self.named_parameters(), *self.named_buffers()))
+        for name in self.players:
+            for number, memory in self.optimizer(name).optimizer.state_dict()["state"].items():
+                known = {key: value for key, value in memory.items() if isinstance(value, Tensor)}
+                held |= {f"optimizer of {name}, parameter {number}, {key}": value for key, value in known.items()}
+        return held | {f"stream {name}": stream.state for name, stream in self.streams.items()}
 
     def accept(self, state: Mapping[str, Any]) -> None:
         """Raise Mistake where a checkpoint is of another format or another seed's."""

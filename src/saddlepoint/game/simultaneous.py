@@ -25,6 +25,15 @@ class Simultaneous(Game):
         """Raises Mistake: a turn is gone back through once per player, and a compiled pass can be once (torch 2.15)."""
         raise Mistake("players that move at once share one graph, which compiled code throws away: set compile=false")
 
+    def on_fit_start(self) -> None:
+        """Raises Mistake under fp16: a scale that changes at one player's step would be undone at the next one's."""
+        super().on_fit_start()
+        if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
+            raise Mistake(
+                "trainer.precision=16-mixed: players that move at once have gradients of one scale, which may change "
+                "between their steps; take bf16-mixed"
+            )
+
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One round: every due player's gradient at the same point, then every step."""
         movers = [name for name in self.players if self.due(name)]
