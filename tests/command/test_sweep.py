@@ -16,6 +16,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 from PIL import Image
+from rich.console import Console
 from runs import SMALL
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
@@ -24,18 +25,21 @@ from saddlepoint.command import trial as module
 from saddlepoint.command.compose import compose
 from saddlepoint.command.identity import differences
 from saddlepoint.command.search import plan, space
+from saddlepoint.command.sweep import _conclude, checked
 from saddlepoint.command.train import train
 from saddlepoint.command.trial import Training, Trials, config_of
 from saddlepoint.error import Mistake
 from saddlepoint.launcher.local import Local
 from saddlepoint.record.run import Run
+from saddlepoint.search.board import Board
 from saddlepoint.search.objective import objective
 from saddlepoint.search.space import Choice, Range
+from saddlepoint.search.study import FINISHED, Standing
 from saddlepoint.search.worker import Ended
 
 TINY = {
     "space": {"optimizer.generator.lr": {"low": 1e-4, "high": 1e-2, "log": True}},
-    "words": [*SMALL, "metric=[frechet_distance]", "evaluation.second=null"],
+    "words": [*(word for word in SMALL if word != "batch=64"), "metric=[frechet_distance]", "evaluation.second=null"],
     "metric": "fid",
     "sampler": "random",
     "trials": 3,
@@ -83,8 +87,6 @@ def test_a_space_has_ranges_choices_and_bundles_of_words() -> None:
 
 @pytest.mark.slow  # every end of each dimension is built
 def test_a_sweep_of_ours_is_read_composed_and_built(checkout: Path) -> None:
-    from saddlepoint.command.sweep import checked
-
     for name in catalogue.members("sweep"):
         found = plan(compose([f"sweep={name}"], None, "sweep"))
         base = checked(found)
@@ -157,8 +159,13 @@ BAD = {
     "selection on test": ({}, ["evaluation.selection.split=test"], "a search chooses on validation"),
     "nobody who measures": ({}, ["callback=[journal]"], "+callback=evaluation"),
     "an unknown file key": ({"trails": 3}, [], "no such key: trails. Did you mean trials?"),
-    "a seed among the words": ({"words": ["seed=3"]}, [], "seeds: [...] says the seeds"),
+    "a seed among the words": ({"words": ["seed=3"]}, [], "sweep tiny: words: seed=3: seeds=[0, 1] says the seeds"),
+    "a seed on the line": ({}, ["seed=3"], "saddlepoint: seed=3: seeds=[0, 1] says the seeds"),
+    "a word that is searched": ({}, [f"{LR}=1e-3"], f"saddlepoint: {LR}=1e-3: {LR} is searched"),
+    "a searched word of a file": ({"words": [f"++{LR}=1"]}, [], f"sweep tiny: words: ++{LR}=1: {LR} is searched"),
     "permission from a file": ({"words": ["allow_target=[os]"]}, [], "a file may not"),
+    "a setting of the wrong kind": ({"sampler": {"name": "tpe", "n_ei_candidates": 0}}, [], "sampler tpe fails with"),
+    "a list of samplers": ({}, ["sampler=[tpe]"], "no such sampler: ['tpe']. Did you mean tpe?"),
     "an unknown sampler": ({}, ["sampler=tpee"], "no such sampler: tpee. Did you mean tpe?"),
     "an unknown pruner": ({}, ["pruner=medain"], "no such pruner: medain. Did you mean median?"),
     "a grid without steps": ({}, ["sampler=grid"], "a grid needs a step, or choices, for optimizer.generator.lr"),
@@ -174,7 +181,8 @@ BAD = {
 
 OFTEN = {  # one of each kind of refusal; all of them when slow tests run
     "an unknown key", "a value that torch refuses", "half a range", "a mistyped bound", "another ruler",
-    "a reported metric", "a metric that nobody measures", "the test split", "permission from a file",
+    "a reported metric", "a seed on the line", "a word that is searched", "a metric that nobody measures",
+    "the test split", "permission from a file",
     "an unknown sampler", "a grid without steps",
     "no workers",
 }  # fmt: skip
@@ -189,6 +197,16 @@ def test_what_cannot_be_searched_is_told_before_any_trial(case: str, conf, tmp_p
     assert told in said
     assert len(said.splitlines()) <= 2
     assert not list((tmp_path / "out").glob("*/*")) if (tmp_path / "out").exists() else True
+
+
+def test_a_dimension_that_changes_the_reals_is_refused(conf) -> None:
+    """No two trials could be compared; how many of them are trained on, and in which batches, may be searched."""
+    words = [*TINY["words"], "data=gaussians"]
+    for key, value in {"kind": "grid-P", "draw": 1}.items():
+        folder = conf(words=words, space={f"data.{key}": {"choices": [value]}})
+        with pytest.raises(Mistake, match=rf"space\.data\.{key}, {value}: it changes how a trial is measured"):
+            checked(planned(folder))
+    checked(planned(conf(words=words, space={"data.number": {"choices": [600]}, "data.batch": {"choices": [8]}})))
 
 
 @pytest.mark.parametrize(
@@ -271,6 +289,13 @@ def test_a_training_that_fails_says_its_last_words(conf, tmp_path: Path) -> None
     assert awaited(training(conf, tmp_path, "echo saddlepoint: it diverged; exit 1")) == Ended(
         reason="saddlepoint: it diverged"
     )
+
+
+def test_a_training_that_is_killed_says_by_what_before_its_last_words(conf, tmp_path: Path) -> None:
+    killed = training(conf, tmp_path / "a", "kill -9 $$")
+    assert awaited(killed) == Ended(reason="killed by SIGKILL (out of memory?)")
+    spoke = training(conf, tmp_path / "b", "echo half an epoch; kill -SEGV $$")
+    assert awaited(spoke) == Ended(reason="killed by SIGSEGV: half an epoch")
 
 
 def test_a_training_without_the_score_says_which_it_has(conf, tmp_path: Path) -> None:
@@ -396,6 +421,22 @@ def test_whatever_can_be_said_in_words_can_win(words: list[str], tmp_path: Path)
     assert differences(config, again) == []
     for key in ("images", "evaluation", "metric", "callback"):
         assert again[key] == config[key]
+
+
+@pytest.mark.parametrize(("metric", "best"), [("fid", 1), ("coverage", 2)])
+def test_the_winner_is_the_best_trial_whichever_way_is_good(metric: str, best: int, conf, tmp_path: Path) -> None:
+    """And what is printed to copy it among one's own pieces can be typed."""
+    folder, said = conf(metric=metric), []
+    asked, scores = planned(folder), (0.5, 0.1, 0.9, 0.3)
+    board = Board(SimpleNamespace(plan=asked), Console(quiet=True), 1)  # pyright: ignore[reportArgumentType]
+    board.trials = [Standing(i, FINISHED, {LR: (i + 1) / 1000}, score, {}) for i, score in enumerate(scores)]
+    assert _conclude(asked, board, tmp_path / "out", str(folder), said.append)
+    (path,) = (tmp_path / "out").glob("winner/experiment/*.yaml")
+    assert f"trial {best}," in path.read_text()
+    assert OmegaConf.load(path).optimizer.generator.lr == (best + 1) / 1000
+    (copy,) = (line for line in said if "cp " in line)
+    subprocess.run(copy, shell=True, check=True)
+    assert (folder / "experiment" / path.name).read_text() == path.read_text()
 
 
 def test_a_winner_that_yaml_cannot_say_is_told(tmp_path: Path) -> None:

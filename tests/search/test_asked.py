@@ -84,16 +84,28 @@ def test_every_pruner_is_there(name: str) -> None:
     [
         ("sampler", "tpee", r"no such sampler: tpee. Did you mean tpe\? There are: tpe, cmaes, random, grid"),
         ("sampler", None, "no such sampler: None"),
+        ("sampler", ["tpe"], r"no such sampler: \['tpe'\]. Did you mean tpe"),
+        ("pruner", ["median"], r"no such pruner: \['median'\]. Did you mean median"),
         ("pruner", "medain", r"no such pruner: medain. Did you mean median\?"),
         ("sampler", {"name": "tpe", "startup": 5}, "sampler tpe takes no startup.* It takes"),
         ("sampler", {"name": "tpe", "seed": -1}, "sampler.seed=-1"),
         ("pruner", {"name": "median", "n_startup_trials": -5}, "pruner median: .*negative"),
         ("pruner", {"name": "percentile"}, "pruner percentile: .*percentile"),
+        ("sampler", {"name": "tpe", "n_startup_trials": "abc"}, "sampler tpe fails with {'n_startup_trials': 'abc'}: "),
+        ("sampler", {"name": "tpe", "n_ei_candidates": 0, "n_startup_trials": 500}, "sampler tpe fails with .*: "),
+        ("sampler", {"name": "cmaes", "popsize": "a"}, "sampler cmaes fails with {'popsize': 'a'}: "),
+        ("pruner", {"name": "hyperband", "reduction_factor": 1}, "pruner hyperband fails with .*: "),
     ],
 )
 def test_a_method_that_there_is_none_of_is_refused(kind: str, said: object, told: str) -> None:
     with pytest.raises(Mistake, match=told):
         method(kind, said)
+
+
+def test_settings_that_wait_long_or_need_a_runs_length_are_no_mistake() -> None:
+    assert method("pruner", {"name": "median", "n_startup_trials": 900, "n_warmup_steps": 10**12})
+    assert method("pruner", {"name": "hyperband", "min_resource": 5_000, "bootstrap_count": 2})
+    assert method("sampler", {"name": "cmaes", "popsize": 40, "n_startup_trials": 60})
 
 
 def test_no_pruner_is_null_or_none() -> None:

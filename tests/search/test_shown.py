@@ -55,6 +55,18 @@ def test_a_terminal_shows_a_live_table(tmp_path: Path) -> None:
         assert part in said
 
 
+@pytest.mark.parametrize(("metric", "best"), [("fid", 1), ("coverage", 2)])
+def test_the_best_has_the_lowest_score_where_low_is_good_and_the_highest_where_high_is(
+    metric: str, best: int, tmp_path: Path
+) -> None:
+    scores = (0.5, 0.1, 0.9, 0.3)
+    asked = plan(metric=metric, trials=4)
+    found = search(tmp_path, asked, lambda number, *rest: Formula(Ended(scores[number])))
+    with Board(found, Console(file=io.StringIO()), 1) as board:
+        assert board.best is board.trials[best]
+    assert [row[2].best for row in sheet(asked, board.trials).rows] == [i == best for i in range(4)]
+
+
 def test_the_best_and_the_time_left_are_of_what_ended(tmp_path: Path) -> None:
     board = Board(study(tmp_path, plan(trials=10)), Console(file=io.StringIO()), 2)
     done = [Standing(i, FINISHED, {}, float(value), {}, {"seconds": 10.0}) for i, value in enumerate((3, 1, 2))]

@@ -230,6 +230,30 @@ def test_a_trial_that_ends_while_its_lock_is_looked_at_is_not_played_again(
     assert other.over
 
 
+def test_a_trial_that_was_to_be_given_up_when_its_process_was_lost_is_given_up_at_once(tmp_path: Path) -> None:
+    """Between the pruner's decision and the end of the trial's process."""
+
+    class Killed(Formula):
+        def stop(self) -> None:
+            if not self.stopped:
+                super().stop()
+                raise KeyboardInterrupt
+
+    begun: list[int] = []
+
+    def begin(number: int, params: dict, seed: int, place: int) -> Formula:
+        begun.append(number)
+        level = 100.0 if number == 5 else 1.0
+        return Killed(Ended(level), [(1, level)])
+
+    asked = plan(trials=7, pruned={"name": "median", "n_startup_trials": 3})
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, asked, begin)
+    trials = search(tmp_path, asked, begin).standings()
+    assert [one.state for one in trials] == [*[FINISHED] * 5, PRUNED, FINISHED]
+    assert begun == list(range(7))  # none twice
+
+
 def test_a_trial_that_somebody_plays_is_nobody_elses(tmp_path: Path) -> None:
     asked = plan(trials=2)
     one, other = study(tmp_path, asked), study(tmp_path, asked)
@@ -242,7 +266,7 @@ def test_a_trial_that_somebody_plays_is_nobody_elses(tmp_path: Path) -> None:
     mine.lock.release()  # as its process's end does
     again = other.taken()
     assert again is not None
-    assert (again.number, again.params, again.again) == (0, mine.params, True)
+    assert (again.number, again.params) == (0, mine.params)
 
 
 def test_more_trials_go_on_and_fewer_are_over_at_once(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ seeds, trials
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,13 @@ def plan(config: DictConfig, rest: Sequence[str] = (), own: Path | None = None) 
             said[key] = asked[key]
     if not said.get("metric"):
         raise Mistake(f"{path}: by which score? metric: fid, or another one of the validation split")
-    words = [*_words(said.get("words"), where), *map(str, rest)]
+    dimensions = space(said.get("space"), where)
+    words = [*_words(said.get("words"), dimensions, where), *_heard(map(str, rest), dimensions)]
     elsewhere = [word for word in words if _is_elsewhere(word)]
     sampler = method("sampler", said.get("sampler", "tpe"))
     assert sampler is not None
     return Plan(
-        name=_named(asked["name"] or name.replace("/", "-")), space=space(said.get("space"), where),
+        name=_named(asked["name"] or name.replace("/", "-")), space=dimensions,
         objective=objective(str(said["metric"]), said.get("direction")), sampler=sampler,
         pruner=method("pruner", said.get("pruner")), seeds=_seeds(said.get("seeds", [0])), asked=said.get("trials"),
         words=tuple(word for word in words if word not in elsewhere), elsewhere=tuple(elsewhere),
@@ -142,15 +143,25 @@ def _path(name: str, own: Path | None) -> Path:
     return found[0]
 
 
-def _words(said: Any, where: str) -> list[str]:
+def _words(said: Any, dimensions: Sequence[Dimension], where: str) -> list[str]:
     if said is not None and (not isinstance(said, list) or not all(isinstance(word, str) for word in said)):
         raise Mistake(f"{where}: words: a list as on the command line, [experiment=..., images=20_000]")
-    for word in said or ():
-        if word.partition("=")[0] in ("seed", "name", "outputs"):
+    return permission.of_file(_heard(said or (), dimensions, f"{where}: words: "), where)
+
+
+def _heard(words: Iterable[str], dimensions: Sequence[Dimension], where: str = "") -> list[str]:
+    """The words as they are.  Raises Mistake for one that no trial would hear."""
+    searched = {one.key.removeprefix("++") for one in dimensions}  # a +group adds to what a word says
+    found = list(words)
+    for word in found:
+        key = word.lstrip("+~").partition("=")[0]
+        if key in ("seed", "name", "outputs"):
+            raise Mistake(f"{where}{word}: seeds=[0, 1] says the seeds, and each trial has a folder of its own")
+        if key in searched:
             raise Mistake(
-                f"{where}: words: {word}: seeds: [...] says the seeds, and each trial has a folder of its own"
+                f"{where}{word}: {key} is searched, and each trial has its own; take it out of space, or this away"
             )
-    return permission.of_file(said or (), where)
+    return found
 
 
 def _is_elsewhere(word: str) -> bool:

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from saddlepoint.command import catalogue, search, winner
+from saddlepoint.command.match import DATA_ELSEWHERE
 from saddlepoint.command.terminal import speaker
 from saddlepoint.command.trial import Trials, between, config_of
 from saddlepoint.comparison.direction import HIGHER, LOWER
@@ -27,6 +28,8 @@ from saddlepoint.search.space import told
 
 FRESH = 1000  # the first of the seeds that are proposed for the winner: nobody has searched with them
 CODES = {True: 0, False: 1}
+# keys of data that decide which reals are trained on, and not which a score is measured against
+TRAINED = {"batch", "seed", "labels", "label_seed", "labelled_batch", "number", "reserved"}
 METRICS = (LOWER | HIGHER) - {"error"}  # which a callback measures, along the run
 
 
@@ -107,9 +110,12 @@ def _refuse_unmeasured(name: str, config: DictConfig) -> None:
 
 
 def _measured(config: DictConfig) -> Any:
+    """What decides how a trial is measured, its reals among it."""
+    data: Any = OmegaConf.to_container(config.data, resolve=True)
     return [
         OmegaConf.to_container(config.evaluation, resolve=True),
         OmegaConf.to_container(config.metric, resolve=True),
+        {key: value for key, value in data.items() if key not in TRAINED | set(DATA_ELSEWHERE)},
     ]
 
 
@@ -159,7 +165,7 @@ def _worth(plan: Plan, trials: int, path: Path, folder: Path, name: str, config_
     fresh = ",".join(str(FRESH + i) for i in range(5))
     keys = ",".join(one.key for one in plan.space)
     place = folder / "winner" if config_dir is None else config_dir
-    copied = [] if config_dir is None else [f"  cp {path} {config_dir}/experiment/"]
+    copied = [] if config_dir is None else [f"  mkdir -p {config_dir}/experiment && cp {path} {config_dir}/experiment/"]
     return [
         f"its score is the best of {trials} by the number that chose it: flattered. Its worth, on fresh seeds:",
         *copied,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,9 +56,17 @@ class Job:
 
     @property
     def last_words(self) -> str:
-        """The last line that it printed: of a failure, what went wrong."""
-        said = (line.strip() for line in reversed(_tail(self.log)) if line.strip())
-        return self.reason or next(said, "it printed nothing")
+        """The last line that it printed: of a failure, what went wrong; before it, the signal that killed it."""
+        said = next((line.strip() for line in reversed(_tail(self.log)) if line.strip()), "")
+        return self.reason or ": ".join(filter(None, (self._killed, said))) or "it printed nothing"
+
+    @property
+    def _killed(self) -> str:
+        """ "killed by SIGKILL (out of memory?)"; "" where it ended by itself, or was asked to end."""
+        if self.state != FAILED or self.exit is None or self.exit >= 0:
+            return ""
+        name = next((one.name for one in signal.Signals if one == -self.exit), f"signal {-self.exit}")
+        return f"killed by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}"
 
     def begin(self, place: str = "") -> None:
         self.earlier = self.shown

@@ -12,14 +12,16 @@ halving                                       Jamieson & Talwalkar 2016 (arXiv:1
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from saddlepoint.error import Mistake, did_you_mean
-from saddlepoint.search.space import Dimension
+from saddlepoint.search.space import Dimension, Range
 
 if TYPE_CHECKING:
+    import optuna
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
 
@@ -32,6 +34,9 @@ PRUNERS = {
     "hyperband": "HyperbandPruner",
 }
 OURS = {"seed", "search_space", "x0", "source_trials", "independent_sampler", "gamma", "weights", "constraints_func"}
+AT_ONCE = {"n_startup_trials": 1, "n_warmup_steps": 0}  # settings by which a method waits
+TRIED, STEPS = 12, (1, 2, 1_000_000_000)  # trials and steps by which a method is tried; TPE waits for ten of itself
+SPACE = (Range("x", 0.0, 1.0, step=0.125), Range("y", 0.0, 1.0, step=0.125))
 GOLDEN = 0x9E3779B1  # a multiplier that spreads neighbouring numbers (Knuth, TAOCP 3, 6.4)
 
 
@@ -54,12 +59,15 @@ def method(kind: str, said: Any) -> Method | None:
     known = SAMPLERS if kind == "sampler" else PRUNERS
     if kind == "pruner" and name in (None, "none"):
         return None
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise Mistake(f"no such {kind}: {name}.{did_you_mean(str(name), known)} There are: {', '.join(known)}")
     if type(seed) is not int or seed < 0:
         raise Mistake(f"sampler.seed={seed}: a whole number from 0 on")
     found = Method(name, settings, seed)
-    _built(kind, found, {} if name != "grid" else {"search_space": {"x": [0]}})
+    if kind == "pruner":
+        pruner(found, 1, STEPS[-1])
+    else:
+        _try(kind, found, lambda at_once: sampler(replace(found, settings={**settings, **at_once}), SPACE, 0))
     return found
 
 
@@ -84,7 +92,40 @@ def pruner(method: Method | None, between: int, images: int) -> BasePruner:
         return NopPruner()
     least = {"min_resource": between} if method.name in ("halving", "hyperband") else {}
     most = {"max_resource": images} if method.name == "hyperband" else {}
-    return _built("pruner", method, {**least, **most, **method.settings})
+    given = {**least, **most, **method.settings}
+    _try("pruner", method, lambda at_once: _built("pruner", method, {**given, **at_once}))
+    return _built("pruner", method, given)
+
+
+def _try(kind: str, method: Method, built: Callable[[Mapping[str, int]], Any]) -> None:
+    """Play in memory by a method as it is said, and as if it waited for nothing: Optuna looks at most settings late.
+
+    Raises Mistake where that fails.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    for at_once in ({}, {key: value for key, value in AT_ONCE.items() if key in method.settings}):
+        one = built(at_once)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                _play(optuna.create_study(**{kind: one}))
+        except Exception as error:  # whatever Optuna's code runs into
+            said = " ".join(str(error).split()) or type(error).__name__
+            raise Mistake(f"{kind} {method.name} fails with {dict(method.settings)}: {said}") from None
+
+
+def _play(study: optuna.Study) -> None:
+    """Trials enough for a sampler to model and a pruner to compare."""
+    for number in range(TRIED):
+        trial = study.ask()
+        for one in SPACE:
+            trial._suggest(one.key, one.distribution)
+        for step in STEPS:
+            trial.report(float(number), step)
+            trial.should_prune()
+        study.tell(trial, float(number))
 
 
 def _built(kind: str, method: Method, given: Mapping[str, Any]) -> Any:

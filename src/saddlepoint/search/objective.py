@@ -36,9 +36,6 @@ class Objective:
         mine = (key for key in keys if key.endswith(f"_{SPLIT}"))
         return next((key for key in mine if self.name in (key, metric_of(key, self.name))), None)
 
-    def best(self, values: Iterable[float]) -> float:
-        return (max if self.higher_is_better else min)(values)
-
 
 def objective(name: str, direction: str | None = None) -> Objective:
     """The objective of a metric or key; its direction is known for our metrics, and has to be said for others.

@@ -10,7 +10,9 @@ from typing import Any
 from saddlepoint.error import Mistake
 from saddlepoint.search.method import Method
 from saddlepoint.search.objective import Objective
-from saddlepoint.search.space import Dimension
+from saddlepoint.search.space import Dimension, exact
+
+NOTHING = "nothing"  # stands where one of two searches says what the other does not
 
 
 @dataclass(frozen=True)
@@ -49,24 +51,30 @@ class Plan:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What makes it this search and no other, plain: trials of two identities may not lie in one study."""
+        """What makes it this search and no other, plain: trials of two identities may not lie in one study.
+
+        A grid's points are dealt out by number, in an order of its seed: by another sampler some would never be played.
+        """
+        grid = {"sampler": {"name": "grid", "seed": self.sampler.seed}} if self.sampler.name == "grid" else {}
         return {
             "space": {one.key: one.plain for one in self.space},
             "metric": self.objective.name,
             "direction": self.objective.direction,
             "seeds": list(self.seeds),
             "words": list(self.words),
+            **grid,
         }
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """The first thing in which two identities differ, "seeds: [0] there, [0, 1] here"; "" where they are one."""
-    for key in new:
-        here, there = new[key], old.get(key)
-        if key == "space" and isinstance(there, Mapping) and here != there:
+    for key in {**new, **old}:
+        here, there = new.get(key, NOTHING), old.get(key, NOTHING)
+        if key == "space" and isinstance(there, Mapping):
             for name in {**here, **there}:
-                if here.get(name) != there.get(name):
-                    return f"space.{name}: {there.get(name, 'nothing')} there, {here.get(name, 'nothing')} here"
-        if here != there:
+                one, other = here.get(name, NOTHING), there.get(name, NOTHING)
+                if NOTHING in (one, other) or exact(one) != exact(other):
+                    return f"space.{name}: {other} there, {one} here"
+        elif here != there:
             return f"{key}: {there} there, {here} here"
     return ""

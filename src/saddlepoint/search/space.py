@@ -91,6 +91,13 @@ class Choice:
 Dimension = Range | Choice
 
 
+def exact(plain: Mapping[str, Any]) -> Any:
+    """A plain dimension as Optuna holds it to its trials: choices by their order, and whether numbers are whole."""
+    if "choices" in plain:
+        return list(plain["choices"].items())
+    return dict(plain), Range("", **plain).whole
+
+
 def told(params: Mapping[str, Any]) -> str:
     """ "optimizer.generator.lr=0.000312 objective=hinge": the values of a trial, to read."""
     return " ".join(f"{key}={shown(value)}" for key, value in params.items())

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from json import JSONDecodeError
+from os import SEEK_END
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,10 @@ IDENTITY = "saddlepoint"  # the user attribute under which a study says which se
 ABOUT = "about"  # and under which a trial says how it went
 FINISHED, PRUNED, FAILED, RUNNING = "finished", "pruned", "failed", "running"
 STATES = {TrialState.COMPLETE: FINISHED, TrialState.PRUNED: PRUNED, TrialState.FAIL: FAILED}
+GIVEN_UP = "given up"  # and that its pruner has decided, for whoever takes it up again
 BROKEN = (SQLAlchemyError, StorageInternalError, OSError, JSONDecodeError)
-UNREADABLE = (*BROKEN, ValueError, KeyError)  # what is no study raises anything when it is opened
+# what is no study, is damaged, or is of another Optuna raises anything when it is opened
+UNREADABLE = (*BROKEN, ValueError, TypeError, LookupError, AttributeError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,13 @@ class Taken:
 
     number: int
     params: dict[str, Any]
-    again: bool  # another process began it, and is gone
     trial: optuna.Trial
     lock: FileLock
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it was to be pruned when its process was lost."""
+        return bool(self.trial.user_attrs.get(GIVEN_UP))
 
 
 class Study:
@@ -92,6 +99,7 @@ class Study:
         with self._alone(UNREADABLE):
             self._study = self._opened(pruner)
             self._claim()
+            self._study.get_trials(deepcopy=False)  # a damaged row is told now
 
     def _opened(self, pruner: BasePruner) -> optuna.Study:
         """Optuna's study, made where the file holds none.  Raises Mistake where it holds one of another name."""
@@ -132,7 +140,7 @@ class Study:
             trial = self._study.ask()
             lock = self._claimed(trial.number)
             assert lock is not None, "a trial that was begun under the study's lock is nobody else's"
-            return self._suggested(trial, lock, again=False)
+            return self._suggested(trial, lock)
 
     def _runs(self, frozen: FrozenTrial) -> bool:
         """Whether a trial whose lock is free is lost: it may have ended between a look at the study and at the lock."""
@@ -141,12 +149,12 @@ class Study:
     def _proposed(self, frozen: FrozenTrial, lock: FileLock) -> Taken:
         """A lost trial; what its process had not come to propose is proposed now."""
         self._study.sampler = sampler(self.plan.sampler, self.plan.space, frozen.number)
-        return self._suggested(optuna.Trial(self._study, frozen._trial_id), lock, again=True)
+        return self._suggested(optuna.Trial(self._study, frozen._trial_id), lock)
 
-    def _suggested(self, trial: optuna.Trial, lock: FileLock, again: bool) -> Taken:
+    def _suggested(self, trial: optuna.Trial, lock: FileLock) -> Taken:
         for one in self.plan.space:
             trial._suggest(one.key, one.distribution)
-        return Taken(trial.number, dict(trial.params), again, trial, lock)
+        return Taken(trial.number, dict(trial.params), trial, lock)
 
     def _claimed(self, number: int) -> FileLock | None:
         """The lock of a trial, None where another process plays it."""
@@ -158,12 +166,14 @@ class Study:
         return lock
 
     def report(self, taken: Taken, images: int, value: float) -> bool:
-        """Note a score along the run, once; whether the trial should be given up."""
+        """Note a score along the run, once; whether the trial should be given up, which is written down as well."""
         with self._told():
             if images in self._study._storage.get_trial(taken.trial._trial_id).intermediate_values:
                 return False
             taken.trial.report(value, images)
-            return taken.trial.should_prune()
+            if hopeless := taken.trial.should_prune():
+                taken.trial.set_user_attr(GIVEN_UP, True)
+            return hopeless
 
     def end(self, taken: Taken, state: str, value: float | None = None, **about: Any) -> None:
         """Write down how a trial ended, and let go of it."""
@@ -217,29 +227,47 @@ class Study:
                     f"{self.path} is locked: another program has it open for writing. Close it, or let it finish"
                 ) from None
             raise Mistake(
-                f"{self.path} cannot be used ({said[:120]}).\nMove it away to begin again; the runs beside it stay"
+                f"{self.path} cannot be used ({said[:120]}).\n"
+                f"To begin again, move the whole folder {self.folder} away, or choose another name=..."
             ) from error
 
 
 def _storage(path: Path) -> Any:
     if path.name == FILES["journal"]:
-        return JournalStorage(JournalFileBackend(str(path), _Lock(path.with_name(".journal.lock"))))
+        return JournalStorage(JournalFileBackend(str(path), _Lock(path)))
     return RDBStorage(f"sqlite:///{path.resolve()}", engine_kwargs={"connect_args": {"timeout": PATIENCE}})
 
 
 class _Lock(JournalFileSymlinkLock):
-    """A journal's lock that dies with its process; Optuna's own is a file that a killed one leaves behind."""
+    """A journal's lock that dies with its process; Optuna's own is a file that a killed one leaves behind.
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(str(path))
-        self._lock = FileLock(path)
+    Whoever holds it is about to write, and finds whole lines: a line that a killed one left cut short is taken off.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        super().__init__(str(journal))
+        self._journal, self._lock = journal, FileLock(journal.with_name(".journal.lock"))
 
     def acquire(self) -> bool:
         self._lock.acquire(timeout=PATIENCE)
+        _mend(self._journal)
         return True
 
     def release(self) -> None:
         self._lock.release()
+
+
+def _mend(journal: Path) -> None:
+    """Take off a last line without an end, to which the next would be glued.  Raises ValueError for a first one."""
+    with journal.open("rb+") as file:
+        if file.seek(0, SEEK_END) == 0:
+            return
+        file.seek(-1, SEEK_END)
+        if file.read() != b"\n":
+            file.seek(0)
+            if not (whole := file.read().rfind(b"\n") + 1):
+                raise ValueError("there is no whole line in it")
+            file.truncate(whole)
 
 
 def _standing(frozen: FrozenTrial) -> Standing:

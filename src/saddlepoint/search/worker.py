@@ -53,13 +53,15 @@ class Playing:
         self.study, self.taken, self.start, self.place = study, taken, start, place
         self.values: list[float] = []
         self.attempt: Attempt | None = None
-        self.pruned = False
+        self.pruned = taken.given_up
         self._reported: set[int] = set()
         self._since = time.monotonic()
 
     def step(self) -> str | None:
         """Look at it and do what is due; its state once it is over."""
         if self.attempt is None:
+            if self.pruned:  # that was decided, and its process lost before it had ended
+                return self._end(PRUNED, reason="pruned")
             try:
                 self.attempt = self.start(self.taken.number, self.taken.params, self._seed, self.place)
             except Mistake as mistake:  # these values do not go together; others may
