@@ -87,6 +87,14 @@ def test_its_contract_names_the_split_the_head_and_how_many():
     assert score.contract.settings == {"head": "digit"}
 
 
+def test_of_a_discriminator_that_looks_at_a_whole_batch_the_contract_says_how_large_it_was():
+    whole = Brightest()
+    whole.noise.coupled = True
+    found = [ClassificationError(100, batch=7).measure(game(network), Points()) for network in (Brightest(), whole)]
+    settings = [score.contract.settings for scores in found for score in scores.values()]
+    assert settings == [{"head": "label"}, {"head": "label", "batch": 7}]
+
+
 def test_what_cannot_be_measured_is_refused_in_a_line():
     with pytest.raises(Mistake, match=r"head=digit: the discriminator's heads are label"):
         ClassificationError(100, head="digit").measure(game(Brightest()), Points())

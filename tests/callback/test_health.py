@@ -3,11 +3,13 @@
 import copy
 import io
 import json
+import shlex
 from functools import partial
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from omegaconf import OmegaConf
 from rich.console import Console
 from runs import SMALL, assert_equal, run, state
 from torch import nn
@@ -32,6 +34,7 @@ from saddlepoint.health.rule import CLEARED, RAISED, Rule
 from saddlepoint.objective import minimax, nonsaturating, wasserstein
 from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.prior import Prior
+from saddlepoint.record.advice import advice
 from saddlepoint.record.courier import Courier
 from saddlepoint.record.journal import Journal
 from saddlepoint.record.run import Run
@@ -408,6 +411,35 @@ def test_a_game_on_one_point_is_watched_and_its_equilibrium_is_no_failure(tmp_pa
     assert "health/diversity" not in row
     assert "health/logit_spread" not in row
     assert "health:" not in console.file.getvalue()
+
+
+ADVISED = {  # networks without a place for norm or neck, lists with settings of their own, a place that is taken
+    "pacgan_toy": ["architecture=pacgan_toy", "data=gaussians"],
+    "dirac": ["architecture=dirac", "data=point"],
+    "conv28": ["architecture=conv28", "data=mnist"],
+    "semisupervised": ["experiment=salimans2016_mnist_semisupervised"],
+    "neck": ["+layer@architecture.discriminator.neck=minibatch_discrimination"],
+    "r1": ["+regularizer=r1", "regularizer.discriminator.r1.weight=3"],
+}
+
+
+FEW = ("pacgan_toy", "semisupervised", "neck")  # each word is composed, which takes its time
+
+
+@pytest.mark.parametrize("run", [n if n in FEW else pytest.param(n, marks=pytest.mark.slow) for n in ADVISED])
+def test_every_word_that_a_page_advises_can_be_typed_behind_the_runs_own(run):
+    config = OmegaConf.to_container(compose(ADVISED[run]), resolve=False)
+    remedies = dict.fromkeys(remedy.words for rule in RULES.values() for remedy in rule.remedies)
+    advised = [words for remedy in remedies if (words := advice(remedy, config))]
+    assert len(advised) > 3
+    for words in advised:
+        check(compose([*ADVISED[run], *shlex.split(words)]))
+
+
+def test_a_layer_is_advised_where_the_discriminator_has_a_place_for_it():
+    word = "+layer@architecture.discriminator.norm=weight_norm"
+    assert advice(word, OmegaConf.to_container(compose([]), resolve=False)) == word
+    assert advice(word, OmegaConf.to_container(compose(ADVISED["pacgan_toy"]), resolve=False)) is None
 
 
 def test_the_tracker_hands_an_alert_to_wandb_and_to_nobody_without_one():

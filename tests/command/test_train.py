@@ -376,6 +376,17 @@ def test_points_are_played_scored_and_drawn(tmp_path, pieces):
             ],
             "labelled_batch=5 cannot be split",
         ),
+        (
+            ["data.labels=2", "regularizer=[classification]", "architecture.discriminator.heads={label: 5}"],
+            "head label has 5 outputs, and the data 10 classes",
+        ),
+        (
+            ["+layer@architecture.generator.norm=virtual_batch_norm", "architecture.generator.norm.reference=null"],
+            "reference=None is too small a reference batch",
+        ),
+        (["+layer@architecture.discriminator.neck=log_sum_exp"], "layers do not fit their places"),
+        (["regularizer=[feature_matching]", "regularizer.generator.feature_matching.features=3"], "must be a name"),
+        (["objective.discriminator.real_label=null"], "objective.discriminator: real_label=None"),
         (["objective.discriminator.real_label=1.2"], "objective.discriminator: real_label=1.2"),
         (["+layer@architecture.discriminator.neck=minibatch_discrimination", "batch=1"], "batch=1: MinibatchDisc"),
     ],

@@ -114,6 +114,17 @@ def test_by_nothing_is_by_the_choices_that_differ_and_by_what_no_choice_tells_ap
     }
 
 
+def test_an_objective_that_some_runs_do_not_have_tells_them_apart_by_what_it_is(tmp_path: Path) -> None:
+    """Feature matching in the place of the adversarial term: objective.generator is null there, and holds keys here."""
+    choice = {"objective": "hinge", "regularizer": ["feature_matching"]}
+    run(tmp_path, "added", 0, choice=choice)
+    place = run(tmp_path, "in its place", 0, choice=choice) / "config.yaml"
+    whole = yaml.safe_load(place.read_text())
+    place.write_text(yaml.safe_dump({**whole, "objective": {"generator": None}}))
+    found = comparison(read(tmp_path), Asked())
+    assert found.by == ("objective.generator._target_", "objective.generator.label")
+
+
 def test_a_choice_that_follows_from_a_bundle_is_no_second_key(tmp_path: Path) -> None:
     for bundle, regularizer in (("plain", []), ("penalised", ["r1"])):
         for objective in ("hinge", "minimax"):

@@ -83,7 +83,8 @@ class ClassificationError(pl.Callback):
         finally:
             for module, mode in modes:
                 module.training = mode
-        contract = self._contract(split, "raw" if kept is None else "averaged")
+        coupled = any(getattr(module, "coupled", False) for module in network.modules())
+        contract = self._contract(split, "raw" if kept is None else "averaged", coupled)
         score = Score(wrong / len(split), contract, detail={"wrong": wrong, "of": len(split)})
         self.latest, self.measured_at = {contract.key: score}, game.images
         return self.latest
@@ -97,7 +98,8 @@ class ClassificationError(pl.Callback):
             )
         return heads[self.head]
 
-    def _contract(self, split: Any, weights: str) -> Contract:
+    def _contract(self, split: Any, weights: str, coupled: bool) -> Contract:
+        """Of a D that looks at a batch as a whole, the size of the batches that it was asked in counts too."""
         return Contract(
             metric="error",
             n_real=None,
@@ -110,5 +112,5 @@ class ClassificationError(pl.Callback):
             extractor_sha256="none",  # it is what is measured
             weights=weights,
             seed=0,
-            settings={"head": self.head},
+            settings={"head": self.head, **({"batch": self.batch} if coupled else {})},
         )

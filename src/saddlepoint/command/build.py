@@ -6,7 +6,7 @@ import copy
 import inspect
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -184,7 +184,7 @@ def game_of(config: DictConfig) -> Game:
         except (ValueError, TypeError, RuntimeError, IndexError) as error:
             raise Mistake(f"optimizer.{name}: {_first(error)}") from None
     _whole(config, game)
-    _fits(game, tuple(config.data.shape))
+    _fits(game, tuple(config.data.shape), config.data.get("classes"))
     return game
 
 
@@ -206,7 +206,7 @@ def _whole(config: DictConfig, game: Game) -> None:
                 )
 
 
-def _fits(game: Game, shape: tuple[int, ...]) -> None:
+def _fits(game: Game, shape: tuple[int, ...], classes: int | None) -> None:
     """Play nothing, but let G make two samples and D look at them."""
     y = torch.zeros(2, dtype=torch.long)
     try:
@@ -224,6 +224,8 @@ def _fits(game: Game, shape: tuple[int, ...]) -> None:
         output = network.eval()(x, y)
     except (RuntimeError, ValueError) as error:
         raise Mistake(f"the discriminator does not take images of data.shape {list(shape)}: {_first(error)}") from None
+    except TypeError as error:  # a readout is asked for (features, y, heads), a neck for features alone
+        raise Mistake(f"the discriminator's layers do not fit their places (neck, readout): {_first(error)}") from None
     finally:
         for module, mode in modes:
             module.training = mode
@@ -243,8 +245,18 @@ def _fits(game: Game, shape: tuple[int, ...]) -> None:
         for own, term in player.terms.items():
             try:
                 term.fits(output)
+                _knows_all(getattr(term, "head", None), output.heads, classes)
             except Mistake as mistake:
                 raise Mistake(f"regularizer.{name}.{own}: {mistake}") from None
+
+
+def _knows_all(head: str | None, heads: Mapping[str, torch.Tensor], classes: int | None) -> None:
+    """Raise Mistake where the head that a term reads has fewer outputs than the data have classes."""
+    if head in heads and (size := heads[head].shape[1]) < (classes or 0):
+        raise Mistake(
+            f"head {head} has {size} outputs, and the data {classes} classes: say "
+            f"'architecture.discriminator.heads={{{head}: {classes}}}'"
+        )
 
 
 def _first(error: Exception) -> str:

@@ -41,7 +41,8 @@ def varying(records: Sequence[Record]) -> list[str]:
     classes: dict[str, list[Record]] = {}
     for record in records:
         classes.setdefault(named({key: setting(record, key) for key in chosen}), []).append(record)
-    return chosen + list(dict.fromkeys(key for members in classes.values() for key in differing(members)))
+    found = dict.fromkeys(key for members in classes.values() for key in differing(members))
+    return chosen + [key for key in found if not any(other.startswith(f"{key}.") for other in found)]
 
 
 def _is_bundle(record: Record, key: str) -> bool:

@@ -31,7 +31,7 @@ class VirtualBatchNorm(nn.Module):
 
     def __init__(self, features: int, reference: int = 64, eps: float = 1e-5, std: float = 0.02) -> None:
         super().__init__()
-        if reference < 2 or reference != int(reference):
+        if isinstance(reference, bool) or not isinstance(reference, int | float) or reference < 2 or reference % 1:
             raise ValueError(
                 f"virtual batch norm: reference={reference} is too small a reference batch; it takes a whole number "
                 "of at least 2, and the paper as many as a batch"

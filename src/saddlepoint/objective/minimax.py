@@ -14,7 +14,7 @@ def discriminator(real: Tensor, fake: Tensor, real_label: float = 1.0) -> Tensor
     a < 1 is one-sided label smoothing (Salimans et al. 2016, arXiv:1606.03498, section 3.4): fakes keep the target 0.
     Raises ValueError for an a outside (0, 1].
     """
-    if not 0 < real_label <= 1:
+    if not isinstance(real_label, int | float) or not 0 < real_label <= 1:
         raise ValueError(f"real_label={real_label} must be above 0 and at most 1: D's target for reals")
     return (real_label * softplus(-real) + (1 - real_label) * softplus(real)).mean() + softplus(fake).mean()
 

@@ -44,9 +44,10 @@ class FeatureMatching(Regularizer):
         super().__init__(weight, every)
         if gap not in GAPS:
             raise ValueError(f"feature matching: gap={gap} must be {', '.join(GAPS)}")
-        if features is not None and not features:
-            raise ValueError("feature matching: features=[] matches nothing; null takes the last")
-        self.features = [features] if isinstance(features, str) else features and list(features)
+        names = [features] if isinstance(features, str) else features
+        if names is not None and (not isinstance(names, Sequence) or not names):
+            raise ValueError(f"feature matching: features={features} must be a name or several; null takes the last")
+        self.features = names and list(names)
         self.gap = gap
 
     def forward(self, turn: Turn) -> Tensor:
