@@ -178,6 +178,14 @@ def test_without_classes_it_is_a_plain_discriminator_and_takes_a_neck(module, sh
     assert both(images(6, shape)).heads["label"].shape == (6, 3)
 
 
+def test_noise_may_stand_in_the_place_of_the_first_dropout_of_the_cifar_network_and_only_while_training():
+    network = salimans2016_cifar.Discriminator(COLOUR, narrow=4, wide=8, input_dropout=0.0, input_noise=0.2)
+    first, x = network.trunk["conv1"][0], torch.zeros(4000, 3, 2, 2)
+    assert not any(isinstance(m, nn.Dropout) for m in network.trunk["conv1"].modules())
+    assert first(x).std().item() == pytest.approx(0.2, rel=0.05)
+    assert torch.equal(network.eval().trunk["conv1"][0](x), x)
+
+
 def test_another_size_is_refused_with_what_to_do():
     for network in (salimans2016_cifar.Discriminator, partial(salimans2016_cifar.Generator, 100)):
         with pytest.raises(ValueError, match=r"makes 32 x 32 images, the data are \[3, 64, 64\]; try data\.size=32"):

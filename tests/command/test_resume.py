@@ -1,6 +1,7 @@
 """Training 2N images is training N, stopping, and going on to 2N, to the last bit of all that a checkpoint holds."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -47,6 +48,17 @@ def test_a_run_of_one_process_goes_on_on_two_ranks_with_the_same_draws(on_two_ra
     for key, value in theirs.items():
         if isinstance(value, torch.Tensor):
             torch.testing.assert_close(ours[key], value, atol=1e-5, rtol=1e-5, msg=key)
+
+
+def test_a_run_of_two_ranks_goes_on_in_one_process_with_the_same_draws(on_two_ranks, tmp_path):
+    name = "D:G 5:1"
+    shutil.copytree(on_two_ranks / str(list(CONFIGS).index(name)) / "whole", tmp_path / "moved")
+    for folder in ("moved", "alone"):
+        trained([*CONFIGS[name], "images=720"], tmp_path / folder)
+    moved, alone = (content(tmp_path / folder)["saddlepoint"] for folder in ("moved", "alone"))
+    assert {part: moved[part] for part in ("streams", "images", "rounds")} == {
+        part: alone[part] for part in ("streams", "images", "rounds")
+    }
 
 
 def test_a_setting_that_is_allowed_to_change_counts_from_there_on_as_a_schedule_would(tmp_path):

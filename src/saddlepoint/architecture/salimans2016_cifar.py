@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.architecture import discriminator
+from saddlepoint.layer.gaussian_noise import GaussianNoise
 from saddlepoint.layer.log_sum_exp import LogSumExp
 from saddlepoint.layer.shift import shifted
 from saddlepoint.layer.stack import stack
@@ -62,7 +63,8 @@ class Discriminator(discriminator.Discriminator):
     dropout 0.2 -> 3 x 3: narrow, narrow, narrow / 2 -> dropout 0.5 -> 3 x 3: wide, wide, wide / 2 -> dropout 0.5 ->
     3 x 3 without padding: wide -> 1 x 1: wide, wide -> mean. (/ 2: stride 2.) Hidden layers conv1, ..., conv9, mean.
     Scales are frozen after the start from data, but for those of the heads, which start at standard deviation 0.1.
-    The code's widths are 96 and 192 for CIFAR-10, 64 and 128 for SVHN. readout None: the log of the sum of exponentials
+    The code's widths are 96 and 192 for CIFAR-10, 64 and 128 for SVHN; with minibatch discrimination (100 kernels, as the
+    neck) it has Gaussian noise 0.2 on its input in the place of the first dropout. readout None: the log of the sum of exponentials
     of head `label`, where there is such a head. A head of size None (data without classes) is left out.
     """
 
@@ -72,6 +74,7 @@ class Discriminator(discriminator.Discriminator):
         narrow: int = 96,
         wide: int = 192,
         input_dropout: float = 0.2,
+        input_noise: float = 0.0,
         dropout: float = 0.5,
         neck: Callable[[int], nn.Module] | None = None,
         readout: Callable[[int], nn.Module] | None = None,
@@ -92,6 +95,8 @@ class Discriminator(discriminator.Discriminator):
             convolution(wide, wide, 1, padding=0),
             convolution(wide, wide, 1, padding=0),
         ]
+        if input_noise:
+            layers[0] = nn.Sequential(GaussianNoise(_channels(shape), input_noise), *layers[0])
         known = {name: size for name, size in (heads or {}).items() if size is not None}
         if readout is None and "label" in known:
             readout = LogSumExp
