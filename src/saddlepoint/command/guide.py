@@ -14,7 +14,7 @@ saddlepoint train objective.discriminator.real_label=0.9   one-sided label smoot
 saddlepoint train objective=relativistic 'regularizer=[r1,r2]'
 saddlepoint train objective=wasserstein +regularizer=gradient_penalty game.players.generator.every=5
 saddlepoint train +schedule@optimizer.generator.lr=linear optimizer.generator.lr.start=2e-4 optimizer.generator.lr.end=0
-saddlepoint train --config-dir my_conf objective=mine      your own pieces, beside ours
+saddlepoint train --config-dir conf objective=mine 'allow_target=[mylosses]'   your own pieces, beside ours
 saddlepoint train -m objective=minimax,hinge seed=0,1,2    many runs, side by side; again: those that are missing
 saddlepoint train --cfg job                                the whole config, and no run""",
     "evaluate": """\
