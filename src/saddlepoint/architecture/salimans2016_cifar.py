@@ -63,9 +63,9 @@ class Discriminator(discriminator.Discriminator):
     dropout 0.2 -> 3 x 3: narrow, narrow, narrow / 2 -> dropout 0.5 -> 3 x 3: wide, wide, wide / 2 -> dropout 0.5 ->
     3 x 3 without padding: wide -> 1 x 1: wide, wide -> mean. (/ 2: stride 2.) Hidden layers conv1, ..., conv9, mean.
     Scales are frozen after the start from data, but for those of the heads, which start at standard deviation 0.1.
-    The code's widths are 96 and 192 for CIFAR-10, 64 and 128 for SVHN; with minibatch discrimination (100 kernels, as the
-    neck) it has Gaussian noise 0.2 on its input in the place of the first dropout. readout None: the log of the sum of exponentials
-    of head `label`, where there is such a head. A head of size None (data without classes) is left out.
+    The code's widths are 96 and 192 for CIFAR-10, 64 and 128 for SVHN; with minibatch discrimination (100 kernels, as
+    the neck) it has Gaussian noise 0.2 on its input in the place of the first dropout. readout None: the log of the sum
+    of exponentials of head `label`, where there is such a head. A head of size None (data without classes) is left out.
     """
 
     def __init__(
