@@ -157,6 +157,31 @@ def test_the_cards_command_trains_the_same_run_again(folder, record):
     assert {"images=1280", "seed=0"} <= set(words)
 
 
+def test_where_and_how_to_measure_may_be_said_and_changes_nothing_that_is_told(record, folder, tmp_path):
+    words = [f"outputs={tmp_path}/o", f"cache={tmp_path}/c", "device=cpu", "evaluation.n=100", "threads=1"]
+    assert called("export", f"run={record.folder}", f"to={tmp_path}/x", "formats=[safetensors]", *words) == 0
+    for file in ("training.yaml", "config.yaml"):
+        assert (tmp_path / "x" / file).read_text() == (folder / file).read_text().replace("apache-2.0", "null")
+    cards = [json.loads((place / "card.json").read_text()) for place in (tmp_path / "x", folder)]
+    assert cards[0]["command"] == cards[1]["command"]
+
+
+def test_a_memorisation_reading_is_told_of_the_weights_that_were_read_alone(record, tmp_path):
+    from saddlepoint.command.account import Moment, account
+    from saddlepoint.command.build import config_of
+
+    own = Run(shutil.copytree(record.folder, tmp_path / "plain" / "seed0"))
+
+    def told(weights):
+        return account(own, config_of(own), Moment("last", 1280, weights))["memorisation"]
+
+    own.append("memorisation.jsonl", {"images": 1280, "n": 1})  # of older code, which did not say whose
+    assert (told("averaged"), told("raw")) == (None, None)
+    own.append("memorisation.jsonl", {"images": 1280, "weights": "averaged", "n": 2})
+    own.append("memorisation.jsonl", {"images": 1280, "weights": "raw", "n": 3})
+    assert (told("averaged")["n"], told("raw")["n"]) == (2, 3)
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -222,15 +247,27 @@ def test_memorisation_is_measured_for_the_card_when_asked(record, tmp_path):
 # ------------------------------------------------------------------------------------------------- what cannot be done
 
 
-@pytest.mark.slow  # the message is tried without a run in tests/export
-def test_what_onnx_cannot_say_is_left_out_with_its_operator_and_the_rest_is_there(outputs, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def waves(outputs):
+    """A run whose generator ONNX cannot say."""
     words = ["architecture.generator._target_=conditional.Waves", "allow_target=[conditional]", "metric=[]"]
-    waves = run(outputs, "name=waves", "images=128", *words)
+    return run(outputs, "name=waves", "images=128", *words)
+
+
+def test_the_remedy_names_the_formats_that_were_written_and_none_that_was_not_tried(waves, tmp_path, capsys):
+    words = [f"run={waves.folder}", "allow_target=[conditional]"]
+    for formats, said in ("onnx,program", "asks for; formats=[program] can\n"), ("onnx", "(Bessel) asks for\n"):
+        assert called("export", *words, f"to={tmp_path}/{len(formats)}", f"formats=[{formats}]") == 1
+        assert capsys.readouterr().err.replace("asks\nfor", "asks for").count(said) == 1
+
+
+@pytest.mark.slow  # the message is tried without a run in tests/export
+def test_what_onnx_cannot_say_is_left_out_with_its_operator_and_the_rest_is_there(waves, tmp_path, capsys):
     capsys.readouterr()
     assert called("export", f"run={waves.folder}", f"to={tmp_path}/x", "allow_target=[conditional]") == 1
     said = capsys.readouterr().err
     assert "onnx: NOT written: ONNX has no operator bessel_j0, which between (Bessel) asks for" in said
-    assert "formats=[safetensors" in said
+    assert "formats=[safetensors,program] can" in said
     assert {p.name for p in (tmp_path / "x").glob("generator*")} == {"generator.safetensors", "generator.pt2"}
     assert "**No onnx:**" in (tmp_path / "x" / "README.md").read_text()
 
@@ -266,6 +303,12 @@ def test_where_no_format_can_be_written_nothing_is(record, tmp_path, monkeypatch
         (["at=best2"], "no best2 checkpoint"),
         (["hub=me"], "hub=me: it is <user or organisation>/<name>"),
         (["average=perhaps"], "average=perhaps: true or false"),
+        (["licence=[mit,apache]"], "licence=['mit', 'apache']: it takes one value"),
+        (["objective=hinge"], "an export tells of the training that was"),
+        (["images=99_000_000"], "images: 1280 -> 99000000"),
+        (["optimizer.generator.lr=3"], "-> 3: an export tells"),
+        (["seed=7"], "seed: 0 -> 7"),
+        (["name=other"], "name: plain -> other"),
     ],
 )
 def test_bad_words_are_answered_in_a_line(record, tmp_path, words, said, capsys):
@@ -285,6 +328,13 @@ def test_a_folder_that_holds_something_is_left_alone_and_a_run_without_checkpoin
     (bare / "config.yaml").write_text((record.folder / "config.yaml").read_text())
     assert called("export", f"run={bare}") == 1
     assert "no last checkpoint; there: none" in capsys.readouterr().err
+
+
+def test_the_folder_that_one_stands_in_is_no_place_for_a_new_one(record, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert called("export", f"run={record.folder}", "to=.") == 1
+    assert "to=.: a folder appears there at the end, whole, so it needs a name: to=generator" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 # -------------------------------------------------------------------------------------------------------------- the hub

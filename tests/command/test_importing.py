@@ -258,12 +258,33 @@ def ours(**changes):
     return {"generator": {**node, **changes}}
 
 
+def part(**node):
+    return {"z": {"distribution": "normal", **(node or {"dim": 6})}}
+
+
 CASES = {
     "a range": (lambda f: scripted(described(f, range=[0, 1]), maker()), "says range [0, 1]"),
     "another shape than described": (lambda f: scripted(described(f), maker(side=7)), "makes [1, 7, 7]"),
     "a key that is missing": (lambda f: scripted(described(f, range="absent"), maker()), "lacks range"),
     "a shape that is missing": (lambda f: scripted(described(f, data={}), maker()), "lacks data.shape"),
     "a key that nobody reads": (lambda f: scripted(described(f, rnge=[0, 1]), maker()), "nothing reads rnge"),
+    "a range that is a mapping": (lambda f: weights(described(f, range={"low": 0, "high": 1})), "range={"),
+    "an architecture that is a list": (lambda f: weights(described(f, architecture=[1])), "architecture=[1]: it is"),
+    "an architecture that is a name": (lambda f: weights(described(f, architecture={"generator": "mlp"})), "_target_"),
+    "an architecture without a target": (lambda f: weights(described(f, architecture=ours(_target_=None))), "_target_"),
+    "a shape of nothing": (lambda f: weights(described(f, prior=part(shape=[0]))), "z.shape=[0]: it is whole numbers"),
+    "a shape that is a word": (lambda f: weights(described(f, prior=part(shape="abc"))), "z.shape=abc: it is whole"),
+    "no dim": (lambda f: weights(described(f, prior=part(dim=None))), "prior.z.dim=null: it is a whole number"),
+    "a dim between numbers": (lambda f: weights(described(f, prior=part(dim=100.5))), "z.dim=100.5: it is a whole"),
+    "a dim of our own that is none": (
+        lambda f: weights(described(f, prior={"z": {"_target_": "saddlepoint.prior.normal.Normal", "dim": 100.5}})),
+        "prior.z.dim=100.5",
+    ),
+    "a name that is taken": (lambda f: weights(described(f, architecture=ours(), prior={"keys": part()["z"]})), "keys"),
+    "a part that draws nothing": (
+        lambda f: weights(described(f, architecture=ours(), prior={"z": {"_target_": "torch.nn.Identity"}})),
+        "torch.nn.Identity draws no latents",
+    ),
     "a distribution": (
         lambda f: scripted(described(f, prior={"z": {"distribution": "norml", "dim": 6}}), maker()),
         "Did you mean normal",
@@ -332,6 +353,8 @@ def test_a_generator_of_another_shape_than_the_data_is_refused_and_leaves_nothin
         (["name=x", "data=digitz"], "Did you mean digits"),
         (["name=a/b", "data=digits"], "name=a-b"),
         (["name=x", "data=digits", "weights=best"], "averaged or raw"),
+        (["name=x", "data=digits", "from=[a,b]"], "from=['a', 'b']: it takes one value"),
+        (["name=x", "data=digits", "licence=[a]"], "licence=['a']: it takes one value"),
         (["name=x", "data=mnist", "from=/nowhere"], "from=/nowhere"),
         (["name=x", "data=digits", "evaluation.nn=3"], "evaluation.n"),
     ],
@@ -349,6 +372,15 @@ def test_another_file_under_a_taken_name_and_seed_is_another_import(tmp_path, ca
     np.savez(tmp_path / "x.npz", arr_0=np.zeros((60, 8, 8, 1), dtype=np.uint8))
     assert called("import", f"from={tmp_path}/x.npz", "name=theirs", f"outputs={tmp_path}", *PROTOCOL) == 1
     assert "holds another import (sha256 00000000" in capsys.readouterr().err
+
+
+def test_an_import_that_was_killed_before_its_summary_is_made_again(brought, tmp_path):
+    np.savez(tmp_path / "x.npz", arr_0=np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1), dtype=np.uint8))
+    place = brought(tmp_path / "x.npz", "metric=[frechet_distance]")
+    whole = summary(place)
+    (place / "summary.json").unlink()
+    assert brought(tmp_path / "x.npz", "metric=[frechet_distance]") == place
+    assert summary(place) == whole
 
 
 def test_samples_of_another_size_are_refused(tmp_path, capsys):

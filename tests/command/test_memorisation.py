@@ -56,6 +56,9 @@ def test_a_run_is_read_in_a_table_a_row_and_a_picture(record, capsys):
     picture = record.folder / "memorisation" / "000001280.png"
     assert row["picture"] == str(picture)
     assert Image.open(picture).height > 1000
+    assert row["weights"] == "averaged"
+    assert called("memorisation", f"run={record.folder}", "n=60", "average=false", f"to={picture}") == 0
+    assert json.loads((record.folder / "memorisation.jsonl").read_text().splitlines()[-1])["weights"] == "raw"
 
 
 def test_copies_on_disk_ring_the_alarm_and_are_pointed_at(tmp_path, capsys):

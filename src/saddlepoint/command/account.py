@@ -105,8 +105,9 @@ def _siblings(record: Record) -> Sequence[Record]:
 
 
 def _memorisation(run: Run, moment: Moment) -> dict[str, Any] | None:
-    """The last reading of this moment; None where none was taken."""
-    rows = [row for row in run.events("memorisation.jsonl")[0] if row.get("images") == moment.images]
+    """The last reading of this moment and these weights; None where none was taken, or none says whose it is."""
+    every = run.events("memorisation.jsonl")[0]
+    rows = [row for row in every if (row.get("images"), row.get("weights")) == (moment.images, moment.weights)]
     kept = ("measured", "n", "n_train", "n_held_out", "extractor", "level", "alarm", "statistics")
     return {key: rows[-1].get(key) for key in kept} if rows else None
 

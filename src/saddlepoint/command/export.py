@@ -25,6 +25,7 @@ from saddlepoint.command.build import config_of, game_of, put, set_threads
 from saddlepoint.command.catalogue import did_you_mean
 from saddlepoint.command.compose import compose
 from saddlepoint.command.exported import bare, by_name
+from saddlepoint.command.identity import differences
 from saddlepoint.command.memorisation import memorisation
 from saddlepoint.command.terminal import speaker
 from saddlepoint.error import Mistake
@@ -47,6 +48,7 @@ PACKAGES = (
     "onnxscript",
     "onnxruntime",
 )  # what wrote and checked the files
+ONE = ("run", "to", "licence")  # words that take one value
 OURS = ("outputs", "cache", "logger", "launcher", "overwrite", "device", "devices", "threads")  # of this machine
 
 
@@ -55,7 +57,8 @@ class Original:
     """The generator of a run, and what it makes of the latents that every file is asked."""
 
     game: Game
-    config: DictConfig
+    config: DictConfig  # of the training, without what the command line says on top
+    node: Any  # of the generator, which the command line may allow
     weights: str  # averaged or raw
     network: nn.Module  # as samples are drawn from it, in evaluation mode
     alone: nn.Module  # the same without its game: virtual batch norm frozen
@@ -81,12 +84,13 @@ def export(
     say = speaker(console)
     _sensible(words)
     run = Run(words.run)
-    config = config_of(run, rest, say, config_dir)
+    own, config = config_of(run), config_of(run, rest, say, config_dir)
+    _same_training(own, config)
     game = game_of(config)
     put(game, run, words.at, say)
     set_threads(config, game)
     to = _place(Path(words.to) if words.to is not None else run.folder / "export" / f"{game.images:09d}")
-    original = _original(game, config, words.average)
+    original = _original(game, own, config.architecture.generator, words.average)
     if words.memorisation:
         _measured(words, rest, config_dir, console)
     with _whole(to) as folder:
@@ -110,10 +114,20 @@ def export(
 # -------------------------------------------------------------------------------------------------------- the original
 
 
-def _original(game: Game, config: DictConfig, average: bool) -> Original:
+def _same_training(own: DictConfig, config: DictConfig) -> None:
+    """Raises Mistake where the words on top of a run's own config tell of a training that did not happen."""
+    told = [f"{key}: {own[key]} -> {config[key]}" for key in ("name", "seed", "images") if own[key] != config[key]]
+    if changed := told + differences(own, config):
+        raise Mistake(
+            f"{changed[0]}: an export tells of the training that was, and this would be another. Leave it out; what "
+            "may be said is where and how to measure: data.root, cache, device, evaluation.*"
+        )
+
+
+def _original(game: Game, config: DictConfig, node: Any, average: bool) -> Original:
     network, weights = game.drawn_from(average)
     network.eval()
-    alone = bare(config.architecture.generator)
+    alone = bare(node)
     alone.load_state_dict(frozen_state(network))
     stream = Stream(game.seed, "export")
     latent, y = game.prior.sample(LATENTS, stream), game.labels(LATENTS, stream)
@@ -121,7 +135,7 @@ def _original(game: Game, config: DictConfig, average: bool) -> Original:
         expected = originals(network, latent, y)
     if not expected.isfinite().all():
         raise Mistake("the generator makes values that are not finite (nan or infinite): nothing to export")
-    return Original(game, config, weights, network, alone, latent, y, expected)
+    return Original(game, config, node, weights, network, alone, latent, y, expected)
 
 
 # ---------------------------------------------------------------------------------------------------------- the files
@@ -145,17 +159,16 @@ def _formats(original: Original, names: Sequence[str], folder: Path) -> tuple[di
             found[name] = {**told, "difference": far}
         except Mistake as mistake:
             path.unlink(missing_ok=True)
-            able = [other for other in FILES if other in found or (other == "safetensors" and other not in failed)]
-            remedy = f"; formats=[{','.join(able)}] can" if able else ""
-            failed[name] = f"{mistake}{remedy}"
-    return found, failed
+            failed[name] = str(mistake)
+    remedy = f"; formats=[{','.join(found)}] can" if found else ""
+    return found, {name: f"{why}{remedy}" for name, why in failed.items()}
 
 
 def _written(name: str, original: Original, traced: Any, path: Path) -> float:
     """Write one format and read it back: its largest difference from the original."""
     if name == "safetensors":
         safetensors.write(original.alone.state_dict(), path)
-        network: Any = safetensors.fill(bare(original.config.architecture.generator), path)
+        network: Any = safetensors.fill(bare(original.node), path)
     elif name == "program":
         program.write(traced, path)
         network = by_name(program.read(path))
@@ -197,8 +210,6 @@ def _facts(run: Run, original: Original, words: DictConfig, found: Any, failed: 
     """What the card says."""
     game, config = original.game, original.config
     told = account(run, config, Moment(str(words.at), game.images, original.weights))
-    if not words.average and game.generator.average is not None and not words.memorisation:
-        told["memorisation"] = None  # what is on record is of the averaged weights
     parts = {name: node for name, node in _plain(config.prior).items() if name != "_target_"}
     settings = ("low", "high")
     made = {
@@ -242,13 +253,18 @@ def _sensible(words: DictConfig) -> None:
     for key in ("average", "memorisation"):
         if not isinstance(words[key], bool):
             raise Mistake(f"{key}={words[key]}: true or false")
+    for key in ONE:
+        if OmegaConf.is_config(words[key]):
+            raise Mistake(f"{key}={words[key]}: it takes one value, and no list: {key}=<one>")
     if words.hub is not None:
         hub.named(str(words.hub))
         hub.library()
 
 
 def _place(to: Path) -> Path:
-    """`to` itself.  Raises Mistake where something lies there."""
+    """`to` itself.  Raises Mistake where something lies there, or where it is no name for a new folder."""
+    if to.name in ("", ".."):
+        raise Mistake(f"to={to}: a folder appears there at the end, whole, so it needs a name: to={to / 'generator'}")
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise Mistake(f"to={to}: something lies there already; name another folder, or take it away")
     return to

@@ -44,7 +44,20 @@ def exported(
     nodes = {"architecture": {"generator": found.architecture}, "prior": prior}
     root = OmegaConf.create(nodes)
     permission.grant(root, list(allow))
-    return Generator(_network(file, found, root), instantiate(root.prior, "prior"), found)
+    latents = _prior(root)
+    return Generator(_network(file, found, root), latents, found)
+
+
+def _prior(root: Any) -> Any:
+    """The latents.  Raises Mistake for a part that draws none, or whose name is taken."""
+    try:
+        prior = instantiate(root.prior, "prior")
+    except KeyError as error:
+        raise Mistake(f"prior: no part can have this name: {error.args[0]}") from None
+    for name, part in prior.items():
+        if not hasattr(part, "sample"):
+            raise Mistake(f"prior.{name}: {root.prior[name]._target_} draws no latents; distribution: normal does")
+    return prior
 
 
 def _description(path: Path) -> Description:

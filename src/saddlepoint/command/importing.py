@@ -32,9 +32,10 @@ from saddlepoint.metric.evaluator import Evaluator
 from saddlepoint.pixel import to_float
 from saddlepoint.record.discretion import discreet
 from saddlepoint.record.provenance import now, provenance
-from saddlepoint.record.run import Run, write
+from saddlepoint.record.run import Run, read_json, write
 
 KEPT = ("name", "seed", "batch", "metric", "evaluation", "data")  # of a config: what was measured, and by what
+ONE = ("from", "description", "licence", "source")  # words that take one value
 GRID = 64
 Say = Callable[[str], None]
 
@@ -218,10 +219,10 @@ def _config(config: DictConfig, name: str) -> DictConfig:
 
 
 def _not_trained(run: Run) -> None:
-    """Raises Mistake where the folder holds anything but an import."""
+    """Raises Mistake where the folder holds anything but an import, be it one that was killed before its summary."""
     if not run.folder.exists() or all(path.name.startswith(".") for path in run.folder.iterdir()):
         return
-    if run.summary.get("origin") != "imported":
+    if "imported" not in (run.summary.get("origin"), read_json(run.folder / "provenance.json").get("origin")):
         what = "a run that was trained here" if run.config.exists() else "something else"
         raise Mistake(f"{run.folder} holds {what}: give the import a name=... of its own")
 
@@ -238,6 +239,9 @@ def _again(run: Run, source: Source) -> bool:
 
 
 def _sensible(words: DictConfig, rest: Sequence[str]) -> None:
+    for key in ONE:
+        if OmegaConf.is_config(words[key]):
+            raise Mistake(f"{key}={words[key]}: it takes one value, and no list: {key}=<one>")
     if not any(word.startswith("data=") for word in rest):
         raise Mistake("what was it trained on? Samples are measured against data: add data=mnist, or data=digits")
     if not Path(words["from"]).expanduser().exists():

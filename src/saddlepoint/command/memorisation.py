@@ -134,6 +134,7 @@ def memorisation(
         "measured": now(),
         "at": words.at,
         "images": game.images if game else None,
+        "weights": game.drawn_from(words.average)[1] if game else None,
         "overrides": discreet(list(overrides)),
         "n": len(split),
         "n_train": len(sets.train.features),

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def _description(plain: Mapping[str, Any], path: Path) -> Description:
     shape = _numbers((plain["data"] or {}).get("shape") if isinstance(plain["data"], dict) else None)
     if not shape:
         raise Mistake(f"{path} lacks data.shape: [channels, height, width] of one sample, or [numbers] of a point")
-    own = (plain.get("architecture") or {}).get("generator")
+    own = _node(path, plain.get("architecture"))
     call = plain.get("call") or ("mapping" if own else "parts")
     classes = plain.get("classes")
     _one_of(path, "call", call, CALLS)
@@ -85,33 +86,51 @@ def _description(plain: Mapping[str, Any], path: Path) -> Description:
         _one_of(path, "weights", weights, WEIGHTS)
     if classes is not None and (type(classes) is not int or classes < 1):
         raise Mistake(f"{path}: classes={classes}: how many classes it can be asked for, or null for none")
-    parts = plain["prior"]
-    if not isinstance(parts, dict) or not parts:
+    said = plain["prior"]
+    parts = {str(name): node for name, node in said.items() if name != "_target_"} if isinstance(said, dict) else {}
+    if not parts:
         raise Mistake(f"{path}: prior names the parts of the latent: {{z: {{distribution: normal, dim: 100}}}}")
-    nodes = {str(name): _part(path, str(name), node) for name, node in parts.items() if name != "_target_"}
-    views = {str(n): _numbers(node["shape"]) for n, node in parts.items() if isinstance(node, dict) and "shape" in node}
-    said = {key: None if plain.get(key) is None else str(plain[key]) for key in ("licence", "source")}
-    return Description(nodes, shape, _bounds(path, plain["range"], shape), call, own, classes, views, weights, **said)
+    nodes = {name: _part(path, name, node) for name, node in parts.items()}
+    views = {name: sides for name, node in parts.items() if (sides := _numbers(node.get("shape")))}
+    lines = {key: None if plain.get(key) is None else str(plain[key]) for key in ("licence", "source")}
+    return Description(nodes, shape, _bounds(path, plain["range"], shape), call, own, classes, views, weights, **lines)
+
+
+def _node(path: Path, architecture: Any) -> dict[str, Any] | None:
+    """How to build the network; None where nothing is said."""
+    own = architecture.get("generator") if isinstance(architecture, dict) else architecture
+    if own is not None and not (isinstance(own, dict) and isinstance(own.get("_target_"), str)):
+        raise Mistake(f"{path}: architecture={architecture}: it is {{generator: {{_target_: <module>.<Class>, ...}}}}, "
+                      "or left out")  # fmt: skip
+    return own
 
 
 def _part(path: Path, name: str, node: Any) -> dict[str, Any]:
     """A part of the latent as a node that can be instantiated."""
-    if isinstance(node, dict) and "_target_" in node:
-        return node
+    if isinstance(node, dict):
+        _sized(path, name, node)
+        if "_target_" in node:
+            return node
     if not isinstance(node, dict) or "distribution" not in node or not {"dim", "shape"} & set(node):
         raise Mistake(f"{path}: prior.{name} needs a distribution and a dim: {{distribution: normal, dim: 100}}")
     _one_of(path, f"prior.{name}.distribution", node["distribution"], DISTRIBUTIONS)
-    size = 1
-    for side in _numbers(node.get("shape")) or (node["dim"],):
-        size *= side
+    size = prod(_numbers(node.get("shape")) or (node["dim"],))
     kind = node["distribution"]
     rest = {key: value for key, value in node.items() if key not in ("distribution", "shape", "dim")}
     return {"_target_": f"saddlepoint.prior.{kind}.{kind.title()}", "dim": size, **rest}
 
 
+def _sized(path: Path, name: str, node: Mapping[str, Any]) -> None:
+    """Raises Mistake where a part says a size that is none."""
+    for key, wanted in (("dim", "a whole number from 1 on: 100"), ("shape", "whole numbers from 1 on: [100, 1, 1]")):
+        said = node.get(key)
+        if key in node and not _numbers([said] if key == "dim" else said):
+            raise Mistake(f"{path}: prior.{name}.{key}={'null' if said is None else said}: it is {wanted}")
+
+
 def _bounds(path: Path, said: Any, shape: Sequence[int]) -> tuple[float, float] | None:
     key = tuple(float(end) for end in said) if isinstance(said, list) and _numeric(said) else said
-    if isinstance(key, list) or key not in RANGES or (key is None) != (len(shape) == 1):
+    if isinstance(key, list | dict) or key not in RANGES or (key is None) != (len(shape) == 1):
         wanted = "null, for points" if len(shape) == 1 else "[-1, 1], [0, 1] or uint8"
         raise Mistake(f"{path}: range={'null' if said is None else said}: it is {wanted}")
     return RANGES[key]

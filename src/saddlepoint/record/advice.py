@@ -19,7 +19,7 @@ def advice(words: str, config: Config) -> str | None:
     if fitting is None:
         return None
     said = [word.partition("=")[::2] for word in shlex.split(fitting)]
-    if any(not _exists(key, config) for key, _ in said):
+    if any(not _exists(key, config) or _takes_off(key, value, config) for key, value in said):
         return None
     return None if said and all(_in_force(key, value, config) for key, value in said) else fitting
 
@@ -45,17 +45,33 @@ def _divided(words: str, config: Config) -> str | None:
 
 
 def _exists(key: str, config: Config) -> bool:
-    """Whether the key of one word can be said: it adds something, chooses from a group, or is there to be set."""
-    return key.startswith("+") or key in config or at(config, key, _ABSENT) is not _ABSENT
+    """Whether the key of one word can be said: it adds something, chooses from a group, or is there to be set.
+
+    What is put in a place, +layer@architecture.discriminator.norm, needs that place, and nobody's choice there.
+    """
+    name, put, place = key.partition("@")
+    if put:
+        taken = key.removeprefix("+") in (config.get("choice") or {})
+        return not taken and at(config, place, _ABSENT) is not _ABSENT
+    return name.startswith("+") or name in config or at(config, name, _ABSENT) is not _ABSENT
+
+
+def _takes_off(key: str, value: str, config: Config) -> bool:
+    """Whether a word takes a piece off a list: who chose it may have said settings of it, which nothing reads then."""
+    chosen = (config.get("choice") or {}).get(key)
+    return isinstance(chosen, list) and not set(chosen) <= set(_names(value))
 
 
 def _in_force(key: str, value: str, config: Config) -> bool:
     choice = config.get("choice") or {}
     chosen = choice.get(key.removeprefix("+"))
     if isinstance(chosen, list):
-        names = [name.strip() for name in value.strip("[]").split(",")]
-        return set(names) <= set(chosen)
+        return set(_names(value)) <= set(chosen)
     return str(chosen if chosen is not None else at(config, key)).replace(" ", "") == value
+
+
+def _names(value: str) -> list[str]:
+    return [name.strip() for name in value.strip("[]").split(",")]
 
 
 _ABSENT = object()
