@@ -73,6 +73,21 @@ def test_samples_depend_on_their_seed_alone_and_not_on_how_many_are_drawn_at_onc
     assert not torch.equal(one, sample(game, 30, seed=2))
 
 
+def test_raw_weights_are_not_looked_for_in_a_snapshot_which_holds_averaged_ones(record, tmp_path, capsys):
+    """They would be those that the generator is made with, which nobody has trained."""
+    at = Run(record.folder).folder / "snapshots"
+    images = int(sorted(at.glob("*.safetensors"))[-1].stem)
+    for words in (
+        ["sample", f"to={tmp_path / 'x.npz'}", "average=false"],
+        ["evaluate", "evaluation.average=false", "metric=[frechet_distance]"],
+        ["export", f"to={tmp_path / 'folder'}", "average=false"],
+    ):
+        assert called(words[0], f"run={record.folder}", f"at={images}", *words[1:]) == 1
+        assert "snapshots hold averaged weights: average=false finds nothing in them" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert called("sample", f"run={record.folder}", f"at={images}", f"to={tmp_path / 'x.npz'}", "n=4") == 0
+
+
 def test_loading_gives_the_generator_that_was_trained(record):
     game = saddlepoint.load(record.folder)
     assert game.images == 19200

@@ -124,6 +124,7 @@ def put(game: Game, run: Run, at: str | int, say: Say = print) -> None:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise Mistake(f"{path} holds the weights of another network: {_second_line(error)}") from None
+    game.average_alone = kept is not None
     if kept is not None:
         kept.stale = False  # its statistics were measured when it was written
 
@@ -135,6 +136,7 @@ def fill(game: Game, state: dict[str, Any], path: Path) -> None:
         game.load_state_dict(state["state_dict"])
     except RuntimeError as error:
         raise Mistake(f"{path} holds the weights of another network: {_second_line(error)}") from None
+    game.average_alone = False
 
 
 def _second_line(error: Exception) -> str:

@@ -50,6 +50,7 @@ class Game(LightningModule):
         self.observed: dict[str, tuple[Named, Named]] = {}  # each term as it was when last due; logits of the last turn
         self.reported: dict[str, float] = {}
         self.witness: Callable[[Sequence[str], Batch], None] | None = None  # told of each turn before it begins
+        self.average_alone = False  # whether of G only its average is known, as a snapshot holds it
         self._seats: dict[str, tuple[Any, list[Tensor]]] = {}  # per player: Lightning's optimizer, what it moves
         self._resumed: dict[str, Any] | None = None
         self._compiled: dict[str, Callable[..., Any]] = {}
@@ -227,9 +228,14 @@ class Game(LightningModule):
         return None if self.classes is None else stream.integers(self.classes, n)
 
     def drawn_from(self, average: bool = True) -> tuple[nn.Module, str]:
-        """The network that samples come from, and whose weights those are: "averaged" or "raw"."""
+        """The network that samples come from, and whose weights those are: "averaged" or "raw".
+
+        Raises Mistake where these are not at hand.
+        """
         kept = self.generator.average
         if not average or kept is None:
+            if self.average_alone:
+                raise Mistake("snapshots hold averaged weights: average=false finds nothing in them; checkpoints do")
             return self.generator.network, "raw"
         if kept.statistics == "reestimated" and kept.stale:
             kept.reestimate(self._statistics_batches())
