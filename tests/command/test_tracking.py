@@ -89,9 +89,13 @@ def test_what_is_lost_of_w_and_bs_log_is_told_again_where_the_run_goes_on(tmp_pa
 def test_a_run_that_a_w_and_b_agent_starts_has_the_agents_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_SWEEP_ID", "search1")
     monkeypatch.setenv("WANDB_RUN_ID", "agentsown")
-    run = trained(tmp_path, "images=640")
-    assert run.summary["wandb_id"] == "agentsown"
-    assert_whole(run, 1)
+    wandb.teardown()  # it reads the environment once, for all runs of a process
+    try:
+        run = trained(tmp_path, "images=640")
+        assert run.summary["wandb_id"] == "agentsown"
+        assert_whole(run, 1)
+    finally:
+        wandb.teardown()
 
 
 @pytest.mark.slow

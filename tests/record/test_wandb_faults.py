@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 
 from saddlepoint.record.courier import Courier, reason
 from saddlepoint.record.run import Run
-from saddlepoint.record.session import Session, attempts
+from saddlepoint.record.session import Session, abandon, attempts
 from saddlepoint.record.tracker import Tracker
 
 CALLS = ("define_metric", "log", "alert", "log_artifact", "finish")
@@ -41,6 +42,17 @@ class Wandb:
 
 def failure() -> None:
     raise OSError("no route to host\nand much more")
+
+
+def test_an_end_of_w_and_bs_own_process_is_not_that_of_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """wandb.teardown ends with sys.exit where its process was killed, and abandon is what kills it."""
+    killed: list[int] = []
+    process = SimpleNamespace(kill=lambda: killed.append(1))
+    service = SimpleNamespace(_proc=SimpleNamespace(_process=process))
+    monkeypatch.setattr("wandb.setup", lambda: SimpleNamespace(assert_service=lambda: service))
+    monkeypatch.setattr("wandb.teardown", lambda: sys.exit(-9))
+    abandon()
+    assert killed == [1]
 
 
 @pytest.fixture

@@ -254,7 +254,7 @@ def _fits(game: Game, shape: tuple[int, ...], classes: int | None) -> None:
 
 def _knows_all(head: str | None, heads: Mapping[str, torch.Tensor], classes: int | None) -> None:
     """Raise Mistake where the head that a term reads has fewer outputs than the data have classes."""
-    if head in heads and (size := heads[head].shape[1]) < (classes or 0):
+    if head is not None and head in heads and (size := heads[head].shape[1]) < (classes or 0):
         raise Mistake(
             f"head {head} has {size} outputs, and the data {classes} classes: say "
             f"'architecture.discriminator.heads={{{head}: {classes}}}'"

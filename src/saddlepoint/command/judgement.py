@@ -84,7 +84,7 @@ def _judgement(baseline: Baseline, headline: Headline, outcomes: Sequence[Outcom
     problems = problems or _mixed(headline, [o for runs in own.values() for o in runs])
     if problems:
         return Judgement(headline, NOT_MET, "; ".join(problems), values, None)
-    numbers = [[values[arm][seed] for seed in baseline.seeds] for arm in headline.arms]
+    numbers = [[own for seed in baseline.seeds if (own := values[arm][seed]) is not None] for arm in headline.arms]
     found = _verdict(baseline, headline, numbers)
     return Judgement(headline, found.verdict, found.why, values, found)
 

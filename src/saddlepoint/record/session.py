@@ -80,7 +80,7 @@ class Session:
             if self.resolved != "online":
                 raise
             say(f"W&B cannot be reached ({reason(error)}); this run is tracked offline")
-            wandb.teardown()  # else the id is taken, by the attempt that failed
+            _forget()  # else the id is taken, by the attempt that failed
             for path in attempts(folder) - before:
                 shutil.rmtree(path, ignore_errors=True)
             return wandb.init(mode="offline", **told)
@@ -139,7 +139,15 @@ def abandon() -> None:
     with contextlib.suppress(Exception):  # names of W&B's own, so they may go; the exit waits then
         service: Any = wandb.setup().assert_service()
         service._proc._process.kill()
-        wandb.teardown()  # it fails, and forgets the process: the next run has one of its own
+    _forget()  # it fails, and the next run has a process of its own
+
+
+def _forget() -> None:
+    """Have W&B forget its own process.  Where that ended badly, W&B would have ours end with its exit code."""
+    import wandb
+
+    with contextlib.suppress(Exception, SystemExit):
+        wandb.teardown()
 
 
 def attempts(folder: Path) -> set[Path]:
