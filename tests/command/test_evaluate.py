@@ -325,3 +325,23 @@ def test_errors_go_into_the_json(record, tmp_path):
     assert fid["uncertainty"]["reals"] > 0
     assert fid["uncertainty"]["fakes"] > 0
     assert score["uncertainty"]["reals"] is None  # it knows no reals
+
+
+def test_samples_without_one_class_score_as_the_same_images_in_an_npz(tmp_path):
+    test = data_of(saddlepoint.compose(["data=digits"])).split("test")
+    x, y = test[torch.nonzero(test.y != 0)[:, 0]]
+    np.savez(tmp_path / "samples.npz", arr_0=x[:, 0].numpy(), y=y.numpy())
+    for i, (image, label) in enumerate(zip(x, y.tolist(), strict=True)):
+        (tmp_path / "folders" / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[0].numpy()).save(tmp_path / "folders" / str(label) / f"{i}.png")
+    words = ["data=digits", "metric=[gan_test]", "evaluation.second=null", "device=cpu"]
+    by_folder, by_array = (
+        {
+            key: score.value
+            for scores in evaluate(samples=place, overrides=words).values()
+            for key, score in scores.items()
+        }
+        for place in (tmp_path / "folders", tmp_path / "samples.npz")
+    )
+    assert by_folder == by_array
+    assert min(by_array.values()) > 0.9, "real images are recognised"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from saddlepoint.data.samples import read
+from saddlepoint.data.samples import labels_of, read
 from saddlepoint.error import Mistake
 
 GREY, COLOUR = (1, 6, 6), (3, 6, 6)
@@ -168,3 +168,58 @@ def test_labels_of_a_dataset_json_are_read(tmp_path):
     (there / "dataset.json").write_text(json.dumps({"labels": [[f"{i:03d}.png", i % 2] for i in range(4)]}))
     split = read(there, GREY)
     assert sorted(split.y.tolist()) == [0, 0, 1, 1]
+
+
+def test_class_folders_are_the_classes_of_their_names_whichever_are_missing(tmp_path):
+    array, y = images(20), np.arange(20) % 4 + 1
+    there = folder(tmp_path / "f", array, [f"{c}/{i:03d}.png" for i, c in enumerate(y)])  # class 0 has no samples
+    one, two = (read(place, GREY, class_names="01234") for place in (there, npz(tmp_path / "x.npz", arr_0=array, y=y)))
+    for split in (one, read(zipped(there), GREY, class_names="01234")):
+        assert (torch.equal(split.x, two.x), torch.equal(split.y, two.y), split.classes) == (True, True, 5)
+
+
+def test_a_folder_of_one_class_is_of_that_class(tmp_path):
+    there = folder(tmp_path / "f", images(4), [f"3/{i:03d}.png" for i in range(4)])
+    assert read(there, GREY, class_names="01234").y.tolist() == [3] * 4
+    assert read(there, GREY, class_names="ab").y is None
+
+
+@pytest.mark.parametrize(
+    ("folders", "class_names", "wanted"),
+    [
+        (["cat", "eel"], ["cat", "dog", "eel"], [0, 2]),
+        (["0", "2"], ["cat", "dog", "eel"], [0, 2]),
+        (["00000", "00002"], ["0", "1", "2"], [0, 2]),
+        (["2", "3"], ["1", "2", "3"], [1, 2]),  # the data's own names are numbers: these are meant
+        (["10", "9"], [str(i) for i in range(11)], [10, 9]),  # sorted as text, meant as numbers
+        (["\N{BLACK HEART SUIT}"], ["a", "\N{BLACK HEART SUIT}"], [1]),
+    ],
+)
+def test_a_class_folder_is_matched_by_name_then_by_number(folders, class_names, wanted):
+    assert labels_of(folders, class_names, "there") == wanted
+
+
+@pytest.mark.parametrize(
+    ("folders", "class_names"),
+    [
+        (["cat", "cow"], ["cat", "dog", "eel"]),
+        (["0", "3"], ["cat", "dog", "eel"]),
+        (["0"], ["1", "2"]),
+        (["cat", "1"], ["cat", "dog", "eel"]),
+        (["\N{SUPERSCRIPT TWO}"], ["a", "b", "c"]),
+    ],
+)
+def test_a_class_folder_that_is_no_class_of_the_data_is_refused_by_name(folders, class_names):
+    with pytest.raises(Mistake, match=f"{folders[-1]} are no classes of the data, which are {class_names[0]}"):
+        labels_of(folders, class_names, "there")
+
+
+def test_two_folders_of_one_class_are_refused():
+    with pytest.raises(Mistake, match="one class of the data: merge them"):
+        labels_of(["01", "1"], ["a", "b"], "there")
+
+
+def test_labels_that_no_class_of_the_data_has_are_refused(tmp_path):
+    path = npz(tmp_path / "x.npz", arr_0=images(4), y=np.array([0, 1, 2, 3]))
+    with pytest.raises(Mistake, match="labelled 0 to 3, and the data have 3 classes, 0 to 2"):
+        read(path, GREY, class_names="abc")

@@ -195,7 +195,7 @@ def evaluate(
     if samples is None:
         found = _moments(Run(str(run)), at, config, measuring, overrides)
     else:
-        found = _set(read(samples, data.shape, say), str(samples), measuring)
+        found = _set(read(samples, data.shape, say, data.class_names), str(samples), measuring)
     if to is not None:
         plain = {whose: {key: _plain(key, own) for key in own.scores} for whose, own in found.items()}
         write(Path(to), json.dumps(plain, indent=2) + "\n")

@@ -122,7 +122,7 @@ def _generator(place: Path, words: DictConfig, config: DictConfig, data: Any) ->
 
 
 def _samples(place: Path, data: Any, say: Say) -> Source:
-    split = read(place, data.shape, say)
+    split = read(place, data.shape, say, data.class_names)
 
     def sampler(name: str) -> Callable[[int], Any]:
         done = 0

@@ -112,7 +112,7 @@ def memorisation(
     data = data_of(config)
     held = held_out(data)
     game = None if run is None else _game(run, config, words.at, say)
-    split = _drawn(game, words) if game else _chosen(read(words.samples, data.shape, say), words)
+    split = _drawn(game, words) if game else _chosen(read(words.samples, data.shape, say, data.class_names), words)
     if len(split) < FEWEST:
         raise Mistake(f"{len(split)} samples say nothing of memorisation: bring {FEWEST} at least, better 1,000.")
     wanted = data.extractor if config.evaluation.extractor == "auto" else config.evaluation.extractor

@@ -136,6 +136,11 @@ class Data(LightningDataModule):
             raise Mistake(f"{self.name} has no split {name!r}: choose one of {', '.join(self._splits)}.")
         return self._splits[name]
 
+    @property
+    def class_names(self) -> list[str]:
+        """What each class is called, in the order of labels: its number, unless the data have other names for them."""
+        return [str(label) for label in range(self.classes or 0)]
+
     def describe(self) -> dict[str, Any]:
         """Plain facts for the provenance; sha256 is None for a split that is read from disk and was not yet hashed."""
         self.split("train")

@@ -71,6 +71,11 @@ class ImageFolder(Data):
         """What is in the folder."""
         return listing(self.folder)
 
+    @property
+    def class_names(self) -> list[str]:
+        """The class folders' names, in the order of labels; numbers where a dataset.json has the classes."""
+        return self.listing.folders or super().class_names
+
     def splits(self) -> dict[str, Split]:
         found = self.listing
         edge = facts(found, self.size, self.channels)["shape"][-1]

@@ -34,6 +34,7 @@ class Listing:
     names: list[str]
     labels: list[int] | None  # of each name
     classes: int | None
+    folders: list[str] | None = None  # the class folders in the order of their labels; None: classes by dataset.json
     _archive: tuple[int, zipfile.ZipFile] | None = field(default=None, repr=False, compare=False)
 
     def where(self, name: str) -> str:
@@ -96,7 +97,7 @@ def listing(folder: str | Path | None) -> Listing:
     else:
         classes = _folders(found)
         found.labels = [classes.index(name.split("/")[0]) for name in names] if classes else None
-        found.classes = len(classes) or None
+        found.classes, found.folders = len(classes) or None, classes or None
     return found
 
 

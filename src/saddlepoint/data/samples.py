@@ -1,8 +1,9 @@
 """Somebody's samples on disk, to be measured: a folder or zip of images, or an npz.
 
-Folder or zip: as `listing` says, in the order of their names; classes by folder or dataset.json.  npz: one array of
-samples, arr_0 or any one name, uint8 [N, H, W, C], [N, C, H, W] or [N, H, W], or float points [N, D]; labels, if any,
-int [N], in arr_1, y or labels.
+Folder or zip: as `listing` says, in the order of their names; classes by folder or dataset.json.  A class folder stands
+for the class of the data that has its name, else, where all are whole numbers, for the class of that number; so a class
+without samples shifts no label.  npz: one array of samples, arr_0 or any one name, uint8 [N, H, W, C], [N, C, H, W] or
+[N, H, W], or float points [N, D]; labels, if any, int [N], in arr_1, y or labels.
 
 Samples with classes are usually stored class by class, and a score over parts (the Inception score's) would see few
 classes in each: they are put into the order of their contents' sha256.  Others keep the order that they have.
@@ -13,10 +14,10 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -36,24 +37,69 @@ DONE = {  # what is done to images of other modes than the data's, by (mode, cha
 }
 
 
-def read(path: str | Path, shape: tuple[int, ...], say: Say = lambda line: None) -> Split:
+def read(
+    path: str | Path, shape: tuple[int, ...], say: Say = lambda line: None, class_names: Sequence[str] = ()
+) -> Split:
     """All samples at `path`, for data of `shape`; `say` hears what is done to them.
 
-    Raises Mistake where there are none, where they cannot be read, or where they are not of that shape.
+    `class_names` are those of the data's classes, in the order of labels; () where the data have none: then the classes
+    of the samples are their own.  Raises Mistake where there are no samples, where they cannot be read, where they are
+    not of that shape, or where they are of other classes than the data.
     """
     place = Path(path).expanduser()
     if not place.exists():
         raise Mistake(f"samples={path}: there is no such folder, zip or npz.")
-    split = _array(place, shape) if place.suffix.lower() == ".npz" else _images(place, shape, say)
+    split = _array(place, shape) if place.suffix.lower() == ".npz" else _images(place, shape, say, class_names)
     if split.y is None:
         return split
+    if class_names:
+        _known(split.y, len(class_names), place)
     # by content, not by place: a class folder and an npz of the same samples are one set
     keys = [sha256(row.numpy().tobytes()).digest() for row in split.x]
     x, y = split[torch.tensor(sorted(range(len(keys)), key=keys.__getitem__))]
-    return Split("samples", x, y, split.classes)
+    return Split("samples", x, y, len(class_names) or split.classes)
 
 
-def _images(place: Path, shape: tuple[int, ...], say: Say) -> Split:
+def _known(y: Tensor, classes: int, place: Path) -> None:
+    """Raises Mistake for labels that are none of the data's."""
+    low, high = int(y.min()), int(y.max())
+    if low < 0 or high >= classes:
+        raise Mistake(
+            f"{place}: the samples are labelled {low} to {high}, and the data have {classes} classes, 0 to "
+            f"{classes - 1}. Bring the samples of these classes alone, or name the data that they were made from."
+        )
+
+
+def labels_of(folders: Sequence[str], class_names: Sequence[str], place: Path) -> list[int]:
+    """The label of each class folder among the data's classes: by name, else by number where all names are numbers.
+
+    Where the data's own names are numbers, these are the numbers meant.  Raises Mistake where a folder is no class of
+    the data, or two are the same one.
+    """
+    numbered = all(name.isdecimal() for name in class_names)
+    by_number = {int(name) if numbered else label: label for label, name in enumerate(class_names)}
+    found: list[int | None] = [{name: i for i, name in enumerate(class_names)}.get(folder) for folder in folders]
+    if None in found and all(folder.isdecimal() for folder in folders):
+        found = [by_number.get(int(folder)) for folder in folders]
+    known = [label for label in found if label is not None]
+    if len(known) < len(folders):
+        strange = [folder for folder, label in zip(folders, found, strict=True) if label is None]
+        raise Mistake(
+            f"{place}: the class folders {_some(strange)} are no classes of the data, which are "
+            f"{_some(class_names)}. Name each folder as the data's class, or by the class's number, 0 to "
+            f"{len(class_names) - 1}; or bring an .npz with labels."
+        )
+    if len(set(known)) < len(known):
+        raise Mistake(f"{place}: two of the class folders {_some(folders)} are one class of the data: merge them.")
+    return known
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names of a list, for people."""
+    return ", ".join(names[:8]) + (f", ... ({len(names):,})" if len(names) > 8 else "")
+
+
+def _images(place: Path, shape: tuple[int, ...], say: Say, class_names: Sequence[str]) -> Split:
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise Mistake(f"{place}: pictures cannot be held against data of shape {list(shape)}; bring an .npz.")
     channels, _, edge = shape
@@ -70,7 +116,17 @@ def _images(place: Path, shape: tuple[int, ...], say: Say) -> Split:
     for kind, number in modes.items():
         for line in _treatment(kind, channels):
             say(f"{place}: {number:,} of {len(found.names):,}: {line}.")
-    if found.labels is not None:
+    if found.labels is None and (only := PurePosixPath(found.base).name) in class_names:  # of one class alone
+        found.folders, found.labels, found.classes = [only], [0] * len(found.names), 1
+    if found.folders and found.labels and class_names:
+        own = labels_of(found.folders, class_names, place)
+        found.labels = [own[label] for label in found.labels]
+        absent = [name for label, name in enumerate(class_names) if label not in own]
+        say(
+            f"{place}: {len(own)} class folders, matched with the data's classes"
+            + (f"; no samples of {_some(absent)}." if absent else ".")
+        )
+    elif found.labels is not None:
         say(f"{place}: {found.classes} classes, by folder or dataset.json.")
     files = Files("samples", data, list(range(len(found.names))), edge)
     return files.held() if len(files) * channels * edge**2 <= data.memory or found.labels else files
