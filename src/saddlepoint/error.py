@@ -1,9 +1,12 @@
-"""A mistake that a person can mend, told in a line or two."""
+"""A mistake that a person can mend, told in a line or two; and a process that is asked to end."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+EARLY = frozenset(("SIGUSR1", "SIGUSR2"))  # what a scheduler sends some time before its SIGTERM
 
 
 class Mistake(Exception):
@@ -16,6 +19,27 @@ class Lost(Mistake):
     """Another rank of the same run is gone, and waiting for it is in vain; its own words tell why."""
 
     exit = 76  # launcher.ranks tells it from the exit code of the one that failed first
+
+
+class Halted(KeyboardInterrupt):
+    """Ended by signal `number`.  Exit code 128 + number, and for SIGUSR1 and SIGUSR2 that of SIGTERM, 143."""
+
+    def __init__(self, number: int) -> None:
+        name = signal.Signals(number).name
+        super().__init__(f"signal {name}")
+        self.number = number
+        self.exit = 128 + (signal.SIGTERM if name in EARLY else number)
+
+
+def ending_signals() -> list[int]:
+    """The signals that ask a process to end and that it can catch, without those that it was started to ignore.
+
+    nohup ignores SIGHUP, and then it stays ignored. SIGINT is listened to in any case: a shell that starts a command
+    in the background ignores it there, and who sends it to that process means it.
+    """
+    names = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGXCPU", *sorted(EARLY))
+    every = [signal.Signals[name] for name in names if hasattr(signal, name)]
+    return [one for one in every if one == signal.SIGINT or signal.getsignal(one) != signal.SIG_IGN]
 
 
 def close(word: str, there: Iterable[str]) -> list[str]:

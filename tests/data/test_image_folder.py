@@ -303,7 +303,7 @@ def test_a_worker_that_meets_a_broken_image_tells_it_in_one_line(folder, workers
         content(data)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
 def test_workers_leave_it_to_the_run_to_end_where_a_whole_job_is_told_to(folder, number):
     rows = ImageFolder(folder, size=6, memory=0, workers=1, batch=4).stream()
     next(rows)

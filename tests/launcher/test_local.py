@@ -2,8 +2,10 @@
 
 import os
 import signal
+import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -123,18 +125,80 @@ def test_a_process_that_does_not_listen_is_killed_in_the_end(tmp_path: Path, mon
     assert jobs[0].exit == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
-def test_ending_the_launcher_leaves_no_process_behind(tmp_path: Path, ending: signal.Signals) -> None:
+@pytest.mark.parametrize(("ending", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGQUIT", 131)])
+def test_ending_the_launcher_leaves_no_process_behind(tmp_path: Path, ending: str, code: int) -> None:
     jobs = [job(tmp_path, "long", "import time; time.sleep(30)"), job(tmp_path, "next", "")]
 
     def end() -> None:
         if jobs[0].state == "running":
-            os.kill(os.getpid(), ending)
+            os.kill(os.getpid(), signal.Signals[ending])
+
+    with pytest.raises(KeyboardInterrupt) as stop:
+        play(Local(1, gpus=0), jobs, end)
+    assert getattr(stop.value, "exit", None) == code
+    assert jobs[0].exit == -signal.SIGTERM
+    assert signal.getsignal(signal.Signals[ending]) == signal.SIG_DFL
+
+
+def test_who_interrupts_twice_waits_for_no_process_that_is_still_saving(tmp_path: Path) -> None:
+    code = f"""
+        import signal, sys, time, pathlib
+        told = []
+        def save(*_):
+            told.append(1)
+            if len(told) > 1:
+                sys.exit(9)
+        signal.signal(signal.SIGTERM, save)
+        pathlib.Path({str(tmp_path)!r}, "ready").write_text("")
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            time.sleep(0.05)
+    """
+    jobs = [job(tmp_path, "long", code)]
+
+    def interrupt() -> None:
+        if (tmp_path / "ready").exists() and jobs[0].state == "running":
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        play(Local(1, gpus=0), jobs, end)
-    assert jobs[0].exit == -signal.SIGTERM
-    assert signal.getsignal(ending) == signal.SIG_DFL
+        play(Local(1, gpus=0), jobs, interrupt)
+    assert (jobs[0].exit, jobs[0].state) == (9, STOPPED)
+
+
+def test_a_launcher_that_is_suspended_suspends_its_processes_and_continues_them(tmp_path: Path) -> None:
+    """Ctrl-Z and fg."""
+    counting = "import time; [(print(i, flush=True), time.sleep(0.02)) for i in range(10**6)]"
+    code = f"""
+        import sys
+        from pathlib import Path
+        from saddlepoint.launcher.job import Job
+        from saddlepoint.launcher.local import Local
+        folder = Path({str(tmp_path)!r})
+        job = Job("a", [sys.executable, "-c", {counting!r}], folder / "a", folder / "a.log", 1)
+        Local(1, gpus=0).run([job], lambda: None)
+    """
+    log = tmp_path / "a.log"
+
+    def grows() -> bool:
+        before = log.stat().st_size
+        time.sleep(0.5)
+        return log.stat().st_size > before
+
+    launcher = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], start_new_session=True)
+    try:
+        until = time.monotonic() + 30
+        while time.monotonic() < until and not (log.exists() and log.stat().st_size):
+            time.sleep(0.05)
+        launcher.send_signal(signal.SIGTSTP)
+        time.sleep(0.3)
+        assert not grows()
+        launcher.send_signal(signal.SIGCONT)
+        time.sleep(0.3)
+        assert grows()
+    finally:
+        launcher.terminate()
+        assert launcher.wait(30) != 0
 
 
 @pytest.mark.parametrize(

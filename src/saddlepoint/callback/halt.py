@@ -12,30 +12,18 @@ from typing import Any
 import pytorch_lightning as pl
 
 from saddlepoint import ranks
+from saddlepoint.error import Halted, ending_signals
 from saddlepoint.game.game import Game
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
 
 ECHO = 2.0  # seconds: torchrun, and we ourselves, hand on to a rank what a scheduler has told it too
 
 
-class Halted(KeyboardInterrupt):
-    """Told to end by signal `number`.  Exit code 130 after SIGINT; 143 after SIGTERM, and SIGUSR1, its early form."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"signal {signal.Signals(number).name}")
-        self.number = number
-
-    @property
-    def exit(self) -> int:
-        return 130 if self.number == signal.SIGINT else 143
-
-
 class Halt(pl.Callback):
-    """Enter it, and SIGTERM, SIGUSR1 and SIGINT end the run at the end of the round that is being played.
+    """Enter it, and a signal that asks for the end (`ending_signals`) ends the run with the round being played.
 
     All ranks end in the same round, whichever of them was told.  While no round is played (a ruler is being trained,
-    say), and at the second time, Halted is raised where the process stands.
+    say), and at the second time, Halted is raised where the process stands; never while `recording` is set, which is
+    for the moments in which the folder is begun, and its end written down.
     """
 
     def __init__(self, supervisor: int | None = None) -> None:
@@ -43,7 +31,7 @@ class Halt(pl.Callback):
         self.supervisor = supervisor
         self.told = 0  # the signal that has reached this rank
         self.agreed = 0  # the one that has reached any, known to all
-        self.playing = False
+        self.playing = self.recording = False
         self._since = 0.0  # when it was told, on the clock of `time.monotonic`
         self._before: dict[int, Any] = {}
 
@@ -76,15 +64,14 @@ class Halt(pl.Callback):
     def _listen(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return  # no other thread may
-        for number in SIGNALS:
+        for number in self._before or ending_signals():
             before = signal.signal(number, self._hear)
-            if number not in self._before:
-                self._before[number] = before
+            self._before.setdefault(number, before)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         now, again = time.monotonic(), bool(self.told)
         if again and now - self._since < ECHO:
             return
         self.told, self._since = number, now
-        if again or not self.playing:
+        if not self.recording and (again or not self.playing):
             raise Halted(number)

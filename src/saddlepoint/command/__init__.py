@@ -10,13 +10,17 @@ import os
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 
 import saddlepoint
-from saddlepoint.command import catalogue, guide
+from saddlepoint.command import catalogue, guide, standard_streams
 from saddlepoint.error import Lost, Mistake
 
 SUPERVISOR = "SADDLEPOINT_SUPERVISOR"  # in the environment of a rank: the process that started it and watches it
+
+
+RECORDED = ("train", "sweep", "reproduce")  # commands whose results are in a folder, whoever reads what they print
 
 
 class Misuse(Mistake):
@@ -48,20 +52,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def told(run: Callable[[], int]) -> int:
     """The exit code of `run`; what went wrong is told in a line or two."""
+    standard_streams.reopen()
+    try:
+        with standard_streams.dispensable("stderr"), standard_streams.required():
+            return _told(run)
+    finally:
+        standard_streams.settle()
+
+
+def _told(run: Callable[[], int]) -> int:
     try:
         code = run()
         sys.stdout.flush()
     except Mistake as mistake:
-        if not (isinstance(mistake, Lost) and SUPERVISOR in os.environ):  # whoever watches has the words that tell why
+        # of a rank that is lost, whoever watches has the words that tell why; who closed our pipe has seen enough
+        if not (isinstance(mistake, Lost) and SUPERVISOR in os.environ) and mistake.exit != 141:
             print(f"saddlepoint: {mistake}", file=sys.stderr)
         return mistake.exit
     except KeyboardInterrupt as stop:
         if SUPERVISOR not in os.environ:  # else whoever watches the ranks says so, once
             print("saddlepoint: interrupted", file=sys.stderr)
         return getattr(stop, "exit", 130)  # 143 where a scheduler said so
-    except BrokenPipeError:  # whoever read us, as in  saddlepoint train --cfg job | head,  has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     return code
 
 
@@ -83,7 +94,9 @@ def _run(line: Line) -> int:
     if line.many:
         if line.command != "train":
             raise Misuse(f"-m is for saddlepoint train: many runs of one command. {line.command} takes no -m")
-        return import_module("saddlepoint.command.many").command(line.overrides, line.config_dir, line.cfg)
+        many = import_module("saddlepoint.command.many")
+        start = partial(many.command, line.overrides, line.config_dir, line.cfg)
+        return start() if line.cfg else standard_streams.recorded(start)
     from saddlepoint.command.compose import compose
 
     own, rest = divided(line.overrides, line.command)
@@ -94,7 +107,8 @@ def _run(line: Line) -> int:
         print(OmegaConf.to_yaml(config), end="")
         return 0
     module = catalogue.MODULES.get(line.command, line.command)
-    return import_module(f"saddlepoint.command.{module}").command(config, rest, line.config_dir)
+    start = partial(import_module(f"saddlepoint.command.{module}").command, config, rest, line.config_dir)
+    return standard_streams.recorded(start) if line.command in RECORDED else start()
 
 
 def divided(overrides: Sequence[str], command: str) -> tuple[list[str], list[str]]:

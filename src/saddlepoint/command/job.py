@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from saddlepoint.command import permission, stored, told
 from saddlepoint.command.compose import register_resolvers
+from saddlepoint.command.standard_streams import recorded
 
 
 def frozen(path: str, words: Sequence[str] = ()) -> int:
@@ -32,4 +33,4 @@ def frozen(path: str, words: Sequence[str] = ()) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(told(lambda: frozen(sys.argv[1], sys.argv[2:])))
+    sys.exit(told(lambda: recorded(lambda: frozen(sys.argv[1], sys.argv[2:]))))

@@ -22,7 +22,7 @@ from rich.console import Console
 from saddlepoint import ranks
 from saddlepoint.callback.evaluation import Evaluation, row, scores
 from saddlepoint.callback.finite import Diverged
-from saddlepoint.callback.halt import Halt, Halted
+from saddlepoint.callback.halt import Halt
 from saddlepoint.callback.health import Stopped
 from saddlepoint.callback.horizon import Horizon
 from saddlepoint.command import SUPERVISOR, stored
@@ -31,8 +31,9 @@ from saddlepoint.command.check import cautions, check, instantiate, terms
 from saddlepoint.command.frozen import process
 from saddlepoint.command.identity import differences, identity
 from saddlepoint.command.place import place, taken, wanted
+from saddlepoint.command.standard_streams import dispensable
 from saddlepoint.command.terminal import Meter, scores_of, speaker
-from saddlepoint.error import Lost, Mistake
+from saddlepoint.error import Halted, Lost, Mistake
 from saddlepoint.game.strategy import Ranks
 from saddlepoint.launcher import ranks as launcher
 from saddlepoint.metric.contract import Score
@@ -59,6 +60,11 @@ def train(config: DictConfig, console: Console | None = None) -> Run:
     The same config again: a finished run is left as it is, an unfinished one goes on from its checkpoint, one that asks
     for more images goes on to them. Raises Mistake where a person has to decide something.
     """
+    with dispensable():  # what it prints may find nobody: the results are in the folder
+        return _train(config, console)
+
+
+def _train(config: DictConfig, console: Console | None) -> Run:
     check(config)
     here = place()
     if here.of == 1 and wanted(config) > 1:
@@ -119,7 +125,7 @@ def _ranks(config: DictConfig, console: Console) -> Run:
     run = Run(_folder(config))
     code = launcher.run(process(run, config), config.devices, SUPERVISOR, say)
     if code in launcher.HALTED:
-        raise Halted(signal.SIGINT if code == 130 else signal.SIGTERM)
+        raise Halted(code - 128)
     if code:
         if run.summary.get("status") == "running" and not run.in_use:  # rank 0 had no time to say so itself
             run.update_summary(status="failed", exit=code, error="a rank was lost")
@@ -206,6 +212,7 @@ def _play(
         say(f"the old run now lies in {run.move_aside()}")
     if found and run.writes:
         set_aside(found[0], say)
+    halt.recording = True  # from here on summary.json says running, until _put_on_record says how it ended
     told = _begin(run, experiment, anchors, reached if found else None) if run.writes else {}
     say(f"run: {run.folder}" + (f", going on at {reached:,} images" if found else ""))
     journal = Journal(run)
@@ -246,27 +253,42 @@ def _put_on_record(
     """Write down how what happens within ends: finished, diverged, stopped, interrupted or failed, and why."""
     status, error = "failed", None
     try:
+        halt.recording = False
+        if halt.told:
+            raise Halted(halt.told)
         yield
         status = "finished"
     except (Diverged, Stopped) as mistake:
         status, error = "diverged" if isinstance(mistake, Diverged) else "stopped", str(mistake)
         raise
-    except (KeyboardInterrupt, SystemExit) as stop:
-        told_to = stop if isinstance(stop, Halted) else Halted(halt.told or signal.SIGINT)
-        status, error = "interrupted", f"stopped by {signal.Signals(told_to.number).name}"
-        say("stopped; the same command goes on from the last checkpoint, or begins again where there is none")
-        raise told_to from None
     except BaseException as failure:
+        if (told_to := _halted(failure, halt)) is not None:
+            status, error = "interrupted", f"stopped by {signal.Signals(told_to.number).name}"
+            say("stopped; the same command goes on from the last checkpoint, or begins again where there is none")
+            raise told_to from None
         gone = isinstance(failure, RuntimeError) and ranks.lost(failure)
         error = GONE if gone else discreet(str(failure)) or type(failure).__name__
         raise
     finally:
+        halt.recording = True
         if run.writes:
             summary = _close(run, game, evaluation, journal, halt, status, error)
+            halt.recording = False
             if tracker is not None:
                 tracker.close(summary, run.checkpoints / "last.ckpt", failed=status != "finished")
         if status in ("diverged", "stopped") or (status == "interrupted" and halt.agreed):
             ranks.part()  # all end so; whoever watches them gives the others seconds once one is gone
+
+
+def _halted(failure: BaseException, halt: Halt) -> Halted | None:
+    """The signal that ended the run; None where it failed by itself, as where code of the user's calls sys.exit."""
+    if isinstance(failure, Halted):
+        return failure
+    if not isinstance(failure, KeyboardInterrupt | SystemExit):
+        return None
+    # Lightning makes a SystemExit of an interrupt
+    interrupted = isinstance(failure, KeyboardInterrupt) or isinstance(failure.__context__, KeyboardInterrupt)
+    return Halted(halt.told or signal.SIGINT) if halt.told or interrupted else None
 
 
 def _begin(run: Run, experiment: Experiment, anchors: Anchors, reached: int | None) -> dict[str, Any]:

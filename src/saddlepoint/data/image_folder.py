@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from saddlepoint.data.data import Data, Rows, Split
 from saddlepoint.data.listing import Listing, facts, listing
 from saddlepoint.data.picture import MODES, agree, pixels
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, ending_signals
 
 
 class ImageFolder(Data):
@@ -155,7 +155,7 @@ class Files(Split):
 
 def _deaf(worker: int) -> None:
     """A scheduler tells every process of a job to end. Those that decode leave it to the run, which ends its round."""
-    for number in (signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGUSR1", signal.SIGTERM)):
+    for number in ending_signals():
         signal.signal(number, signal.SIG_IGN)
 
 

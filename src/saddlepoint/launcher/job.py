@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +83,31 @@ class Job:
         self.state = FINISHED if code == 0 else STOPPED if stopped else FAILED
         if self.state == FAILED and "in use: another process is training there" in self.last_words:
             self.state = BUSY
+
+
+@contextmanager
+def suspended_together(processes: Callable[[], Iterable[subprocess.Popen]]) -> Iterator[None]:
+    """Meanwhile Ctrl-Z (SIGTSTP) suspends these processes with this one, and they continue with it.
+
+    Each has a session of its own, which the terminal does not reach.
+    """
+
+    def suspend(number: int, frame: object) -> None:
+        running = [process for process in processes() if process.poll() is None]
+        for process in running:
+            process.send_signal(signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        for process in running:
+            process.send_signal(signal.SIGCONT)
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTSTP) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTSTP, suspend)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
 
 
 def _tail(path: Path) -> list[str]:

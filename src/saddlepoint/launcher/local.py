@@ -10,21 +10,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from saddlepoint.error import Mistake
-from saddlepoint.launcher.job import WAITING, Job
+from saddlepoint.error import Halted, Mistake, ending_signals
+from saddlepoint.launcher.job import WAITING, Job, suspended_together
 
 PATIENCE = 60.0  # seconds that a stopped process has to save what it did
 
 
 @contextmanager
 def ended_as_interrupted() -> Iterator[None]:
-    """Meanwhile SIGTERM, and a terminal that closes, interrupt this process, unless it was started to ignore them."""
+    """Meanwhile a signal that asks for the end (a terminal that closes is one) raises Halted in this process."""
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    def interrupt(number: int, _: object) -> None:
+        raise Halted(number)
 
     here = threading.current_thread() is threading.main_thread()  # no other may set them
-    signals = [one for one in (signal.SIGTERM, signal.SIGHUP) if here and signal.getsignal(one) == signal.SIG_DFL]
+    signals = [one for one in ending_signals() if here and signal.getsignal(one) == signal.SIG_DFL]
     for one in signals:
         signal.signal(one, interrupt)
     try:
@@ -67,19 +67,21 @@ class Local:
         """
         running: dict[int, tuple[Job, subprocess.Popen]] = {}  # by slot
         queue = [job for job in jobs if job.state == WAITING]
+        together = suspended_together(lambda: [process for _, process in running.values()])
         try:
-            while queue or running:
-                for slot in range(self.processes):
-                    if queue and slot not in running:
-                        job = queue.pop(0)
-                        running[slot] = job, self.started(job, slot)
-                for slot, (job, process) in list(running.items()):
-                    if (code := process.poll()) is not None:
-                        job.end(code)
-                        del running[slot]
-                watch()
-                if running:
-                    time.sleep(seconds_between)
+            with together:
+                while queue or running:
+                    for slot in range(self.processes):
+                        if queue and slot not in running:
+                            job = queue.pop(0)
+                            running[slot] = job, self.started(job, slot)
+                    for slot, (job, process) in list(running.items()):
+                        if (code := process.poll()) is not None:
+                            job.end(code)
+                            del running[slot]
+                    watch()
+                    if running:
+                        time.sleep(seconds_between)
         except BaseException:
             _stop(list(running.values()))
             raise
@@ -109,17 +111,23 @@ class Local:
 
 def _stop(running: list[tuple[Job, subprocess.Popen]]) -> None:
     """Ask every process to end; kill those that do not."""
+    _tell(running)
+    until = time.monotonic() + PATIENCE
+    for job, process in running:
+        while process.poll() is None:
+            try:
+                process.wait(max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+            except KeyboardInterrupt:  # told again: it is handed on, and a process ends at the second time where it is
+                _tell(running)
+        job.end(process.returncode, stopped=True)
+
+
+def _tell(running: list[tuple[Job, subprocess.Popen]]) -> None:
     for _, process in running:
         if process.poll() is None:
             process.terminate()  # an interrupt would not reach what a shell started in the background
-    until = time.monotonic() + PATIENCE
-    for job, process in running:
-        try:
-            process.wait(max(0.0, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        job.end(process.returncode, stopped=True)
 
 
 def _numbered(count: int) -> list[str]:

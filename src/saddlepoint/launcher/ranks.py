@@ -12,18 +12,19 @@ from contextlib import ExitStack, contextmanager
 from tempfile import TemporaryFile
 from typing import IO
 
-from saddlepoint.error import Lost
+from saddlepoint.error import Halted, Lost, ending_signals
+from saddlepoint.launcher.job import suspended_together
 
 Say = Callable[[str], None]
 GRACE = 5.0  # seconds that ranks have, once one is gone, to say how they stand; they wait for it in vain
-HALTED = (130, 143)  # exit codes of a rank that was told to end, and did
+HALTED = tuple(dict.fromkeys(Halted(number).exit for number in ending_signals()))  # exit codes of who was told to end
 LOST = Lost.exit  # of one that waited for another, which was gone: not the one whose words tell why
 
 
 def run(command: Sequence[str], number: int, supervisor: str, say: Say) -> int:
     """Start `command` `number` times, as ranks 0, 1, ...; the exit code: 0, or the first other one.
 
-    A rank that fails takes the others down, after `GRACE` seconds by force.  SIGTERM, SIGINT and SIGUSR1 are handed on.
+    A rank that fails takes the others down, after `GRACE` seconds by force.  What asks for the end is handed on.
     The environment variable `supervisor` tells the ranks who this process is.
     """
     port = _free_port()
@@ -39,7 +40,7 @@ def run(command: Sequence[str], number: int, supervisor: str, say: Say) -> int:
             for own, ear in zip(each, heard, strict=True)
         ]
         stack.callback(_end, processes)
-        with _handed_on(processes):
+        with _handed_on(processes), suspended_together(lambda: processes):
             return _watched(processes, heard, say)
 
 
@@ -88,8 +89,7 @@ def _handed_on(processes: Sequence[subprocess.Popen]) -> Iterator[None]:
             if process.poll() is None:
                 process.send_signal(number)
 
-    signals = [signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])]
-    before = {number: signal.signal(number, hand_on) for number in signals}
+    before = {number: signal.signal(number, hand_on) for number in ending_signals()}
     try:
         yield
     finally:

@@ -99,7 +99,11 @@ class Tracker(Logger):
         self._ask(partial(self._hand_in, checkpoint))
         self._ask(partial(self._finish, failed))
         courier, self._courier = self._courier, None
-        if not courier.ended(3 * self.session.timeout + GRACE):
+        try:
+            arrived = courier.ended(3 * self.session.timeout + GRACE)
+        except KeyboardInterrupt:  # told to end while it waits: the local record is complete, whatever W&B has
+            arrived = False
+        if not arrived:
             abandon()
             self.whereabouts = "W&B: it did not end in time; what it has of this run is in wandb/ in the run's folder"
 
