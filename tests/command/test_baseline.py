@@ -45,6 +45,7 @@ WRONG = {
         r"contrast\.paired=by seed is true or false",
     ),
     "no direction": (headline(direction="down"), "lower or higher"),
+    "the other direction": (headline(metric="coverage_digits_900_train", direction="lower"), "high values are good"),
     "a seed twice": (lambda b: b.update(seeds=[1, 1]), "one twice"),
     "no seeds": (lambda b: b.update(seeds=[]), "list of whole numbers"),
     "seeds that are none": (lambda b: b.update(seeds=[True]), "list of whole numbers"),

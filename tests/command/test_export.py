@@ -234,6 +234,19 @@ def test_seeds_beside_it_are_counted_with_mean_and_spread(outputs, record, tmp_p
     assert told["std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
 
 
+def test_a_recipe_of_which_a_seed_failed_has_no_mean_on_the_card_and_the_seed_is_named(outputs, record, tmp_path):
+    for seed, status in ((1, "finished"), (2, "diverged")):
+        other = Run(shutil.copytree(record.folder, outputs / "plain" / f"seed{seed}", dirs_exist_ok=True))
+        other.config.write_text(other.config.read_text().replace("seed: 0\n", f"seed: {seed}\n", 1))
+        other.update_summary(status=status)
+    assert called("export", f"run={record.folder}", f"to={tmp_path}/x", "formats=[safetensors]") == 0
+    told = json.loads((tmp_path / "x" / "card.json").read_text())["seeds"]["fid_digits_900_train"]
+    assert (told["seeds"], told["failed"], told["mean"], told["std"]) == ([0, 1], [2], None, None)
+    assert "**1 of its seeds failed** (2)" in (tmp_path / "x" / "README.md").read_text()
+    for seed in (1, 2):
+        shutil.rmtree(outputs / "plain" / f"seed{seed}")
+
+
 @pytest.mark.slow
 def test_memorisation_is_measured_for_the_card_when_asked(record, tmp_path):
     words = ["formats=[safetensors]", "memorisation=true", "evaluation.extractor=null"]

@@ -151,6 +151,9 @@ BAD = {
     "no space": ({"space": {}}, [], "space: {key:"),
     "a lucky seed": (over("seed", low=0, high=99), [], "a lucky seed is no setting"),
     "another ruler": (over("evaluation.n", low=100, high=450), [], "how a score is measured"),
+    "another extractor in a bundle": (
+        {"space": {"how": {"few": ["evaluation.n=100"], "many": ["batch=8"]}}}, [], "evaluation.n=100: how a score"
+    ),
     "other data": (over("data", choices=["digits", "gaussians"]), [], "space.data, gaussians: "),
     "no metric": ({"metric": None}, [], "by which score?"),
     "a reported metric": ({"metric": "fid_digits_900_train"}, [], "measured on reals that are reported"),

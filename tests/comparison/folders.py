@@ -22,6 +22,11 @@ def contract(**changes: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def chosen_by(value: float, **changes: Any) -> dict[str, Any]:
+    """What summary.json says of the score that chose the best checkpoint: a FID on the validation split."""
+    return {"value": value, "std": None, "contract": contract(split="validation", n_fake=450, **changes), "images": 500}
+
+
 def config(seed: int, objective: str = "hinge", **changes: Any) -> dict[str, Any]:
     """A config in which an objective, a learning rate and the number of images stand; `changes` by first key."""
     whole = {

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from saddlepoint.comparison.interval import Interval, bootstrap, estimate, interquartile_mean, proportion, std_interval
+from saddlepoint.comparison.interval import (
+    COVERAGE,
+    COVERED,
+    Interval,
+    bootstrap,
+    estimate,
+    interquartile_mean,
+    proportion,
+    std_interval,
+)
 from saddlepoint.error import Mistake
 
 SCORES = [12.3, 11.8, 13.1, 12.9, 11.5]
@@ -55,6 +65,12 @@ def test_one_run_has_a_mean_and_no_interval() -> None:
     assert (found.n, found.mean, found.std, found.std_interval, found.interval) == (1, 3.0, None, None, None)
 
 
+def test_runs_that_are_all_equal_have_a_mean_and_no_interval() -> None:
+    found = estimate([8.0, 8.0])
+    assert (found.n, found.mean, found.std, found.std_interval, found.interval) == (2, 8.0, 0.0, None, None)
+    assert estimate([0.1] * 3).mean == 0.1, "and no rounding of a sum makes a spread"
+
+
 @pytest.mark.parametrize("values", [[], [1.0, math.nan], [math.inf, 1.0]])
 def test_no_scores_and_no_numbers_have_no_mean(values: list[float]) -> None:
     with pytest.raises(Mistake):
@@ -67,14 +83,17 @@ def test_a_spread_of_no_degrees_of_freedom_is_refused() -> None:
 
 
 def test_the_bootstrap_of_the_mean_is_bca_by_hand() -> None:
-    """Efron's formula, written again: the quantiles of resampled means, moved by bias and acceleration."""
+    """Efron's formula, written again: the quantiles of resampled means, moved by bias and acceleration.
+
+    They stand as far out as Student's t does, sqrt(n / (n - 1)) t(n - 1) in the place of 1.96.
+    """
     rng = np.random.default_rng(1)
     means = rng.choice(MANY, (200_000, MANY.size)).mean(1)
     bias = stats.norm.ppf(np.mean(means < MANY.mean()))
     left = np.array([np.delete(MANY, i).mean() for i in range(MANY.size)])
     away = left.mean() - left
     a = (away**3).sum() / (6 * (away**2).sum() ** 1.5)
-    z = bias + stats.norm.ppf([0.025, 0.975])
+    z = bias + math.sqrt(12 / 11) * stats.t.ppf([0.025, 0.975], 11)
     expected = np.quantile(means, stats.norm.cdf(bias + z / (1 - a * z)))
     plain = np.quantile(means, [0.025, 0.975])
     assert (abs(plain / expected - 1) > 0.12).all()
@@ -93,6 +112,34 @@ def test_the_interquartile_mean_is_deaf_to_what_happens_outside() -> None:
     assert found.low < 5.5 < found.high
 
 
+LAWS = {
+    "normal": (stats.norm(), 0.0),
+    "exponential": (stats.expon(), 1.0),
+    "lognormal": (stats.lognorm(1), math.exp(0.5)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [10, 20, 30])
+@pytest.mark.parametrize("name", list(LAWS))
+def test_bca_holds_the_mean_as_often_as_the_table_says(name: str, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """4,000 arms of each law and size: what `COVERAGE` states, to three standard errors of such a share."""
+    monkeypatch.setattr("saddlepoint.comparison.interval.RESAMPLES", 1_999)
+    law, mean = LAWS[name]
+    held = [bootstrap(x) for x in law.rvs((4_000, n), random_state=np.random.default_rng(0))]
+    share = np.mean([one.low <= mean <= one.high for one in held])
+    assert share == pytest.approx(COVERED[name, n] / 100, abs=3 * math.sqrt(0.05 * 0.95 / 4_000) + 0.005)
+    told = re.search(rf"{name}[^;.]*", COVERAGE)
+    assert told is not None
+    assert f"{COVERED[name, n]}%" in told[0]
+
+
+def test_bca_of_ten_skewed_values_holds_the_mean_oftener_than_efron_s() -> None:
+    """Efron's own level, 0.95 without the widening, held 87.5% of these means."""
+    held = [bootstrap(x) for x in np.random.default_rng(0).exponential(size=(400, 10))]
+    assert np.mean([one.low <= 1 <= one.high for one in held]) > 0.90
+
+
 @pytest.mark.parametrize("statistic", ["mean", "iqm"])
 def test_runs_that_agree_have_a_bootstrap_interval_of_no_length(statistic: str) -> None:
     assert bootstrap([2.0] * 10, statistic) == Interval(2.0, 2.0)  # pyright: ignore[reportArgumentType]
@@ -100,7 +147,7 @@ def test_runs_that_agree_have_a_bootstrap_interval_of_no_length(statistic: str) 
 
 def test_a_statistic_that_no_single_run_moves_keeps_a_finite_interval() -> None:
     found = bootstrap([0.0, *[1.0] * 10, 2.0], "iqm")
-    assert found == Interval(1.0, 1.0)
+    assert 0 <= found.low <= 1 <= found.high <= 2
 
 
 @pytest.mark.parametrize("few", [bootstrap, interquartile_mean])

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from comparison.folders import KEY, arm, contract, run
+from comparison.folders import KEY, UNTRAINED, arm, contract, run
 from saddlepoint.comparison.arm import COLLAPSED, DIVERGED, FINISHED, UNFINISHED, Arm, Entry
 from saddlepoint.comparison.comparison import Asked, Comparison, comparison
 from saddlepoint.comparison.direction import HIGHER, LOWER, higher_is_better
@@ -229,23 +229,26 @@ def test_a_missing_seed_is_named_with_its_arm(outputs: Path) -> None:
     ("status", "outcome"),
     [("diverged", DIVERGED), *((one, UNFINISHED) for one in ("failed", "interrupted", "running", None))],
 )
-def test_a_run_that_did_not_finish_counts_with_its_own_untrained_score(
+def test_a_run_that_did_not_finish_counts_with_the_worst_untrained_score_of_all_arms(
     outputs: Path, status: str | None, outcome: str
 ) -> None:
     path = run(outputs, "hinge", 3, None, status=status, untrained=97.0, summary={"error": "loss is nan"})
     found = compared(outputs)
     one = entry(found, "hinge", 3)
-    assert (one.outcome, one.value, one.final, one.failed) == (outcome, 97.0, None, True)
+    assert (one.outcome, one.value, one.final, one.failed) == (outcome, UNTRAINED, None, True)
+    assert one.imputed
     (line,) = [line for line in lead(found) if str(path) in line]
     assert f"is {outcome}" in line
-    assert "untrained score" in line
+    assert "it counts with the worst score of all untrained generators, 100." in line
 
 
 @pytest.mark.parametrize(("final", "outcome"), [(97.0, COLLAPSED), (120.0, COLLAPSED), (96.9, FINISHED)])
 def test_a_run_that_is_no_better_than_untrained_has_collapsed(outputs: Path, final: float, outcome: str) -> None:
     run(outputs, "hinge", 3, final, untrained=97.0)
     one = entry(compared(outputs), "hinge", 3)
-    assert (one.outcome, one.value, one.final) == (outcome, min(final, 97.0), final)
+    value = {97.0: UNTRAINED, 120.0: 120.0, 96.9: 96.9}[final]  # the worse of its own and the floor of all arms
+    assert (one.outcome, one.value, one.final) == (outcome, value, final)
+    assert one.imputed == (final == 97.0)
 
 
 def test_where_more_is_better_a_collapse_is_a_score_that_is_no_higher(tmp_path: Path) -> None:
@@ -256,7 +259,7 @@ def test_where_more_is_better_a_collapse_is_a_score_that_is_no_higher(tmp_path: 
                 measured={"metric": "coverage"})  # fmt: skip
     found = comparison(read(tmp_path), Asked(("objective",), baseline="nonsaturating"))
     assert [one.outcome for one in found.baseline.entries] == [COLLAPSED, FINISHED]
-    assert found.baseline.values == [0.02, 0.7]
+    assert found.baseline.values == [0.01, 0.7], "worse than untrained, as measured"
 
 
 def test_a_final_score_that_is_no_number_is_a_divergence(outputs: Path) -> None:
@@ -264,24 +267,65 @@ def test_a_final_score_that_is_no_number_is_a_divergence(outputs: Path) -> None:
     assert entry(compared(outputs), "hinge", 3).outcome == DIVERGED
 
 
-def test_without_its_own_untrained_score_a_failure_counts_with_the_worst_of_its_arm_then_of_all(tmp_path: Path) -> None:
+def test_finals_worse_than_untrained_count_as_they_were_measured(tmp_path: Path) -> None:
+    arm(tmp_path, "nonsaturating", [10.0, 11.0, 12.0], untrained=105.6)
+    arm(tmp_path, "hinge", [300.0, 250.0, 400.0], untrained=105.6)
+    hinge = named(compared(tmp_path), "hinge")
+    assert {one.outcome for one in hinge.entries} == {COLLAPSED}
+    assert hinge.values == [300.0, 250.0, 400.0]
+    assert not hinge.imputed, "its own scores, so a mean of them is one"
+
+
+def test_all_failures_count_from_one_floor_the_worst_untrained_score_of_any_arm(tmp_path: Path) -> None:
     arm(tmp_path, "nonsaturating", [10.0, 11.0], untrained=150.0)
     run(tmp_path, "hinge", 0, 7.0, untrained=90.0)
-    run(tmp_path, "hinge", 1, 7.0, untrained=95.0)
+    run(tmp_path, "hinge", 1, None, status="failed", untrained=90.0)
     run(tmp_path, "hinge", 2, None, status="failed", untrained=None)
     run(tmp_path, "minimax", 0, None, status="failed", untrained=None, objective="minimax")
     found = compared(tmp_path)
-    assert named(found, "hinge").values == [7.0, 7.0, 95.0]
+    assert found.floor == 150.0
+    assert named(found, "hinge").values == [7.0, 150.0, 150.0], "a good start is no merit of a run that failed"
     assert named(found, "minimax").values == [150.0]
 
 
-def test_without_any_untrained_score_a_failure_cannot_count(tmp_path: Path) -> None:
+def test_a_run_that_got_worse_before_it_failed_counts_with_its_last_score(outputs: Path) -> None:
+    path = run(outputs, "hinge", 3, None, status="diverged", curve=((250, 20.0), (500, 300.0)))
+    found = compared(outputs)
+    one = entry(found, "hinge", 3)
+    assert (one.value, one.imputed) == (300.0, True)
+    assert any(str(path) in line and "its own last score, 300, worse than" in line for line in lead(found))
+
+
+def test_without_any_untrained_score_a_failure_has_the_worst_rank(tmp_path: Path) -> None:
     arm(tmp_path, "nonsaturating", [10.0, 11.0], untrained=None)
     run(tmp_path, "hinge", 0, 7.0, untrained=None)
-    assert len(compared(tmp_path).arms) == 2, "nothing failed, so nothing needs it"
+    assert compared(tmp_path).floor is None
     run(tmp_path, "hinge", 1, None, status="diverged", untrained=None)
-    with pytest.raises(Mistake, match=r"hinge/seed1 is diverged, and no run has .* at 0 images"):
-        compared(tmp_path)
+    found = compared(tmp_path)
+    assert named(found, "hinge").values == [7.0, math.inf]
+    assert any("it counts with the worst rank, as no untrained generator has a score" in line for line in lead(found))
+    assert not any("leave" in line for line in lead(found))
+
+
+def test_a_run_that_was_measured_and_has_no_value_there_is_a_failure_with_the_worst_rank(tmp_path: Path) -> None:
+    """A reverse KL has no value without a point of high quality, of an untrained generator or at the end of a run."""
+    key = "modes_reverse_kl_identity_2500_train"
+    captured = {"modes_captured_identity_2500_train":
+                {"value": 0.0, "std": None, "contract": contract(metric="modes_captured", n_fake=2500)}}  # fmt: skip
+    more = {"key": key, "untrained": None, "curve": (), "others": captured}
+    measured = {"metric": "modes_reverse_kl", "n_fake": 2500}
+    for seed, final in enumerate((0.2, 0.3, 0.1)):
+        run(tmp_path, "hinge", seed, final, measured=measured, **more)
+        run(tmp_path, "minimax", seed, final + 1, measured=measured, objective="minimax", **more)
+    run(tmp_path, "minimax", 3, None, objective="minimax", **{**more, "others": None},
+        summary={"final": captured})  # fmt: skip
+    asked = Asked(("objective",), metric="modes_reverse_kl", baseline="hinge")
+    found = comparison(read(tmp_path), asked)
+    assert entry(found, "minimax", 3).outcome == COLLAPSED
+    assert named(found, "minimax").values == [1.2, 1.3, 1.1, math.inf]
+    run(tmp_path, "minimax", 4, 5.0, objective="minimax")  # by FID alone: nobody counted modes
+    with pytest.raises(Mistake, match=r"missing from 1 run \(.*minimax/seed4\)"):
+        comparison(read(tmp_path), asked)
 
 
 def test_a_run_under_way_is_left_out_named_and_makes_the_comparison_provisional(outputs: Path) -> None:

@@ -3,10 +3,10 @@
 import pytest
 from formula import EVERY, KIND, RATE, plan
 
-from saddlepoint.comparison.direction import HIGHER, LOWER
+from saddlepoint.comparison.direction import HIGHER, LOWER, metric_of
 from saddlepoint.error import Mistake
 from saddlepoint.search.method import PRUNERS, SAMPLERS, method, pruner, sampler
-from saddlepoint.search.objective import metric_of, objective
+from saddlepoint.search.objective import objective
 from saddlepoint.search.space import Range
 
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from saddlepoint.command.recipe import recipe
 from saddlepoint.command.table import alike
-from saddlepoint.comparison.reading import PLACE, Record, one, read
+from saddlepoint.comparison.reading import PLACE, RUNNING, Record, one, read
 from saddlepoint.error import Mistake
 from saddlepoint.metric.contract import Score
 from saddlepoint.record.run import Run
@@ -82,18 +82,25 @@ def _anchors(record: Record, found: Scores) -> dict[str, dict[str, float]]:
 
 
 def _seeds(record: Record, found: Scores, moment: Moment) -> dict[str, dict[str, Any]]:
-    """By score, this recipe over seeds: the finished runs beside this one, at their ends, under the same contract."""
+    """By score, this recipe over seeds: the runs beside this one, at their ends, under the same contract.
+
+    A run that ended otherwise is named under `failed`: with one of them the others' mean and spread are flattered, and
+    there is none.
+    """
     if not PLACE.fullmatch(record.folder.name) or moment.at != "last":
         return {}
-    siblings = [r for r in _siblings(record) if r.status == FINISHED and r.config.leaves == record.config.leaves]
+    siblings = [r for r in _siblings(record) if r.status != RUNNING and r.config.leaves == record.config.leaves]
     siblings = [r for r in siblings if r.goal == record.goal]
+    failed = sorted(r.seed for r in siblings if r.status != FINISHED)
     told = {}
+    finished = [r for r in siblings if r.status == FINISHED]
     for key, score in found.items():
-        own = {r.seed: r.final[key]["value"] for r in siblings
+        own = {r.seed: r.final[key]["value"] for r in finished
                if key in r.final and Score.from_dict(dict(r.final[key])).contract == score.contract}  # fmt: skip
-        values = list(own.values())
+        values = [] if failed else list(own.values())
         spread = statistics.stdev(values) if len(values) > 1 else None
-        told[key] = {"seeds": sorted(own), "mean": statistics.fmean(values) if values else None, "std": spread}
+        mean = statistics.fmean(values) if values else None
+        told[key] = {"seeds": sorted(own), "failed": failed, "mean": mean, "std": spread}
     return told
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from saddlepoint.command import catalogue
+from saddlepoint.comparison.direction import HIGHER, LOWER, metric_of
 from saddlepoint.error import Mistake
 from saddlepoint.metric.contract import Contract
 
@@ -153,6 +154,7 @@ def _headline(name: str, said: Mapping[str, Any], arms: Iterable[str], where: st
             raise Mistake(f"{where}: no arm {arm}.{catalogue.did_you_mean(arm, arms)} There are: {', '.join(arms)}")
     if said["direction"] not in DIRECTIONS:
         raise Mistake(f"{where}: direction={said['direction']} says what is better: lower or higher")
+    _directed(said, of, where)
     published, tolerance = said["published"] or {}, said["tolerance"] or {}
     _known(published, PUBLISHED, f"{where}, published")
     _known(tolerance, TOLERANCE, f"{where}, tolerance")
@@ -175,6 +177,17 @@ def _headline(name: str, said: Mapping[str, Any], arms: Iterable[str], where: st
         name, of, str(said["metric"]), dict(said.get("contract") or {}), said["direction"], dict(published), least,
         most, str(tolerance["why"]).strip(), suspicious, _paired(said, where),
     )  # fmt: skip
+
+
+def _directed(said: Mapping[str, Any], of: Sequence[str], where: str) -> None:
+    """Raises Mistake where a score's own metric says the other direction; a contrast of two arms has none."""
+    metric = (said.get("contract") or {}).get("metric") or metric_of(str(said["metric"]))
+    own = "higher" if metric in HIGHER else "lower" if metric in LOWER else said["direction"]
+    if len(of) == 1 and said["direction"] != own:
+        raise Mistake(
+            f"{where}: direction={said['direction']}: of {metric}, {'high' if own == 'higher' else 'low'} values are "
+            f"good. Write direction: {own}"
+        )
 
 
 def _compared(said: Mapping[str, Any], where: str) -> tuple[str, ...]:

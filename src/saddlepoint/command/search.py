@@ -71,11 +71,15 @@ def space(said: Any, where: str = "sweep") -> tuple[Dimension, ...]:
         raise Mistake(f"{where}: space: {{key: {{low: 1.0e-5, high: 1.0e-2, log: true}}, key: {{choices: [a, b]}}}}")
     found = []
     for key, one in said.items():
-        first = str(key).lstrip("+~").partition(".")[0].partition("@")[0]
-        if first in NOT_SEARCHED:
-            raise Mistake(f"space.{key}: {NOT_SEARCHED[first]}")
+        if reason := NOT_SEARCHED.get(_first(str(key))):
+            raise Mistake(f"space.{key}: {reason}")
         found.append(_dimension(str(key), one))
     return tuple(found)
+
+
+def _first(word: str) -> str:
+    """The first part of the key that a word of the command line names."""
+    return word.lstrip("+~").partition("=")[0].partition(".")[0].partition("@")[0]
 
 
 def _dimension(key: str, said: Any) -> Dimension:
@@ -92,6 +96,9 @@ def _dimension(key: str, said: Any) -> Dimension:
         return _range(key, said, where)
     if isinstance(said, Mapping) and said and all(isinstance(words, list) for words in said.values()):
         levels = {many.level_name(level): tuple(permission.of_file(words, where)) for level, words in said.items()}
+        for word in (word for words in levels.values() for word in words):
+            if reason := NOT_SEARCHED.get(_first(word)):
+                raise Mistake(f"{where}: {word}: {reason}")
         return Choice(key, levels, bundle=True)
     raise Mistake(f"{where}: {{low, high, log, step}}, {{choices: [...]}}, or names of words: {{level: [words]}}")
 

@@ -20,9 +20,9 @@ from saddlepoint.command import catalogue, search, winner
 from saddlepoint.command.match import DATA_ELSEWHERE
 from saddlepoint.command.terminal import speaker
 from saddlepoint.command.trial import Trials, between, config_of
-from saddlepoint.comparison.direction import HIGHER, LOWER
+from saddlepoint.comparison.direction import HIGHER, LOWER, metric_of
 from saddlepoint.error import Mistake
-from saddlepoint.search.objective import SPLIT, metric_of
+from saddlepoint.search.objective import SPLIT
 from saddlepoint.search.plan import Plan
 from saddlepoint.search.space import told
 

@@ -2,6 +2,8 @@
 
 The test in use is the exact two-sample permutation test; Holm's correction counts every arm but the baseline, by the
 one primary score.  Where the config declares what runs of one seed share, the paired sign-flip test stands beside it.
+Where the value of a failed run is imputed, both tests are of ranks (Wilcoxon 1945, Biometrics Bull. 1 (6); ties have
+their mean rank), and nothing is given that a distance between imputed scores would decide.
 """
 
 from __future__ import annotations
@@ -10,10 +12,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scipy.stats import rankdata
+
 from saddlepoint.comparison.arm import Arm
 from saddlepoint.comparison.comparison import Comparison
 from saddlepoint.comparison.effect import hedges_g, hedges_interval
-from saddlepoint.comparison.interval import Interval, std_interval
+from saddlepoint.comparison.interval import Interval, spread, std_interval
 from saddlepoint.comparison.multiple import CANNOT, corrected_level, holm, verdict
 from saddlepoint.comparison.pairing import correlation
 from saddlepoint.comparison.permutation import permutation_p, sign_flip_p, smallest_p, smallest_sign_flip_p
@@ -34,40 +38,59 @@ class Paired:
 class Against:
     """An arm minus the baseline."""
 
-    g: float | None  # None where an arm has one run
+    g: float | None  # None where an arm has one run, where no run differs from its arm's others, and by ranks
     g_interval: Interval | None
     p: float
     smallest: float  # that so many runs can reach
     adjusted: float  # by Holm
     verdict: str
-    detectable: float | None  # difference of means that would be seen four times in five
+    detectable: float | None  # difference of means that would be seen four times in five; None as for g
     detectable_interval: Interval | None
     paired: Paired | None
+    by_ranks: bool = False  # the p are of ranks, since the value of some run of either arm is imputed
 
 
 def against(comparison: Comparison) -> dict[str, Against]:
     """Every arm but the baseline against it, by name."""
-    base, level = comparison.baseline.values, comparison.asked.level
-    p = {arm.name: permutation_p(arm.values, base) for arm in comparison.rest}
+    base, level = comparison.baseline, comparison.asked.level
+    p = {arm.name: permutation_p(*_tested(arm, base)) for arm in comparison.rest}
     adjusted = holm(p)
     strict = corrected_level(level, len(p))
-    found = {}
-    for arm in comparison.rest:
-        smallest = smallest_p(len(arm.values), len(base))
-        least, uncertainty = _visible(arm.values, base, strict)
-        several = min(len(arm.values), len(base)) > 1
-        found[arm.name] = Against(
-            g=hedges_g(arm.values, base) if several else None,
-            g_interval=hedges_interval(arm.values, base) if several else None,
-            p=p[arm.name],
-            smallest=smallest,
-            adjusted=adjusted[arm.name],
-            verdict=_counted(verdict(adjusted[arm.name], smallest, len(p), level), arm.values, base),
-            detectable=least,
-            detectable_interval=uncertainty,
-            paired=_paired(arm, comparison.baseline) if comparison.shared else None,
-        )
-    return found
+    return {
+        arm.name: _against(comparison, arm, p[arm.name], adjusted[arm.name], level, strict) for arm in comparison.rest
+    }
+
+
+def _against(comparison: Comparison, arm: Arm, p: float, adjusted: float, level: float, strict: float) -> Against:
+    base = comparison.baseline
+    a, b = arm.values, base.values
+    smallest = smallest_p(len(a), len(b))
+    by_ranks = arm.imputed or base.imputed
+    measurable = not by_ranks and (spread(a) or spread(b))
+    least, uncertainty = _visible(a, b, strict) if measurable else (None, None)
+    several = measurable and min(len(a), len(b)) > 1
+    return Against(
+        g=hedges_g(a, b) if several else None,
+        g_interval=hedges_interval(a, b) if several else None,
+        p=p,
+        smallest=smallest,
+        adjusted=adjusted,
+        verdict=_counted(verdict(adjusted, smallest, len(comparison.rest), level), a, b),
+        detectable=least,
+        detectable_interval=uncertainty,
+        paired=_paired(arm, base) if comparison.shared else None,
+        by_ranks=by_ranks,
+    )
+
+
+def _tested(arm: Arm, base: Arm) -> tuple[Sequence[float], Sequence[float]]:
+    """The numbers of both arms that are tested: their values, or where one is imputed their ranks, 1 the lowest."""
+    return _ranked(arm.values, base.values) if arm.imputed or base.imputed else (arm.values, base.values)
+
+
+def _ranked(a: Sequence[float], b: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+    ranks = rankdata([*a, *b]).tolist()
+    return ranks[: len(a)], ranks[len(a) :]
 
 
 def _counted(said: str, a: Sequence[float], b: Sequence[float]) -> str:
@@ -94,5 +117,7 @@ def _paired(arm: Arm, base: Arm) -> Paired | None:
     if not pairs:
         return None
     ours, others = zip(*pairs, strict=True)
-    flipped = sign_flip_p([one - other for one, other in pairs])
+    if arm.imputed or base.imputed:
+        ours, others = _ranked(ours, others)
+    flipped = sign_flip_p([one - other for one, other in zip(ours, others, strict=True)])
     return Paired(len(pairs), flipped, smallest_sign_flip_p(len(pairs)), correlation(ours, others))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from saddlepoint.metric.contract import Score
 
 # how a run ended, in the order in which a reader wants to hear of it
 FINISHED, COLLAPSED, DIVERGED, UNFINISHED = "finished", "collapsed", "diverged", "unfinished"
@@ -15,13 +18,16 @@ FINISHED, COLLAPSED, DIVERGED, UNFINISHED = "finished", "collapsed", "diverged",
 class Entry:
     """One run as it enters a comparison by one score.
 
-    `value` is what counts: the final score of a run that finished, and the untrained generator's under the same
-    contract of one that collapsed, diverged or did not finish. A failure is a bad result, not a missing one.
+    `value` is what counts: the final score of a run that finished; of one that collapsed, diverged or did not finish,
+    the worse of its own last score and the floor, the untrained generators' worst score under the same contract. Where
+    no untrained generator has a score it is infinite, the worst rank. A failure is a bad result, not a missing one.
     """
 
     run: Path  # its folder
     seed: int
-    outcome: str  # FINISHED, COLLAPSED (its final score is no better than untrained), DIVERGED, UNFINISHED
+    outcome: (
+        str  # FINISHED, COLLAPSED (its final score is no better than untrained, or it has none), DIVERGED, UNFINISHED
+    )
     value: float
     final: float | None  # as measured at the end; None where nothing was
     untrained: float | None  # at 0 images
@@ -35,13 +41,18 @@ class Entry:
     peak_memory_mib: float | None = None
     reached: int | None = None  # images at which the stated quality was reached first; None: never, or none was stated
     reached_seconds: float | None = None  # of training until then
-    chosen: float | None = None  # the validation score of its best checkpoint: what a search may look at
+    chosen: Score | None = None  # the validation score of its best checkpoint: what a search may look at
     grid: Path | None = None  # its last sample grid
     others: Mapping[str, float] = field(default_factory=dict)  # its other final scores by key: exploratory
 
     @property
     def failed(self) -> bool:
         return self.outcome != FINISHED
+
+    @property
+    def imputed(self) -> bool:
+        """Whether `value` is not the run's own final score: it has a rank then, and no distance from other scores."""
+        return self.value != self.final or not math.isfinite(self.value)
 
 
 @dataclass(frozen=True)
@@ -65,3 +76,8 @@ class Arm:
     @property
     def failures(self) -> int:
         return sum(entry.failed for entry in self.entries)
+
+    @property
+    def imputed(self) -> bool:
+        """Whether the value of some run is imputed, so that the arm has ranks but no interval of its mean."""
+        return any(entry.imputed for entry in self.entries)

@@ -9,6 +9,7 @@ from typing import Any
 
 from saddlepoint.comparison.arm import Arm
 from saddlepoint.comparison.entry import arms as arms_of
+from saddlepoint.comparison.entry import floor
 from saddlepoint.comparison.grouping import Group, beside, grouped, named, setting, told, varying
 from saddlepoint.comparison.reading import RUNNING, Found, Record
 from saddlepoint.comparison.score import Primary, common, primary
@@ -26,7 +27,7 @@ class Asked:
     level: float = 0.05
     reach: float | None = None
     higher_is_better: bool | None = None
-    factorial: bool | None = None  # None: where the arms are a full two-level design
+    factorial: bool | None = None  # None: where the arms are a full design
     tuning: bool = False
 
 
@@ -51,6 +52,11 @@ class Comparison:
     @property
     def rest(self) -> tuple[Arm, ...]:
         return self.arms[1:]
+
+    @property
+    def floor(self) -> float | None:
+        """The worst score of an untrained generator, from which all failures count; None where none has one."""
+        return floor([one for arm in self.arms for one in arm.entries], self.primary.higher_is_better)
 
     @property
     def running(self) -> list[Record]:

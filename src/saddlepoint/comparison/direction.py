@@ -29,3 +29,10 @@ def higher_is_better(metric: str, said: bool | None = None) -> bool:
             f"higher_is_better={str(said).lower()}: of {metric}, {'high' if known else 'low'} values are good"
         )
     return bool(said if known is None else known)
+
+
+def metric_of(key: str, name: str = "") -> str:
+    """The metric in a score's key, fid of fid_digits_450_validation; `name` is taken for a metric too."""
+    body = key.rpartition("_")[0].rpartition("_")[0] or key  # without split and number of fakes
+    known = [one for one in (*LOWER, *HIGHER, name) if one and (body == one or body.startswith(f"{one}_"))]
+    return max(known, key=len, default=body)

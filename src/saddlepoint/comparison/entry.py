@@ -1,13 +1,15 @@
-"""A run as it enters a comparison: what it scored, or what its untrained generator scored where it failed.
+"""A run as it enters a comparison: what it scored, or what a failure counts.
 
-A run that ended in NaN, collapsed or did not finish is a bad result of its setting, not a missing one: it counts with
-the score of the untrained generator under the same contract.
+A run that ended in NaN, collapsed or did not finish is a bad result of its setting, not a missing one: it counts the
+worse of its own last score and the floor, which is one for all arms: the worst score that an untrained generator has
+under the same contract. Where none has a score (a reverse KL without a point of high quality), a failure has the worst
+rank.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from saddlepoint.comparison.arm import COLLAPSED, DIVERGED, FINISHED, UNFINISHED
 from saddlepoint.comparison.grouping import Group
 from saddlepoint.comparison.reading import Event, Record
 from saddlepoint.comparison.score import Primary
-from saddlepoint.error import Mistake
+from saddlepoint.metric.contract import Score
 
 Curve = tuple[tuple[int, float], ...]  # (images, score)
 
@@ -38,58 +40,63 @@ class Reach:
 
 
 def arms(groups: Sequence[Group], primary: Primary, others: Sequence[str], reach: float | None = None) -> list[Arm]:
-    """The groups as arms by the primary score.
-
-    A failed run whose own untrained score is not on record gets the worst untrained one of its arm, or else of all.
-    Raises Mistake where a run failed and no run has an untrained score.
-    """
+    """The groups as arms by the primary score, failures counted from the one floor of all runs."""
     wanted = None if reach is None else Reach(reach, primary.higher_is_better)
-    entries = {group.name: [entry(record, primary, others, wanted) for record in group.records] for group in groups}
-    worst = min if primary.higher_is_better else max
-    every = [own for some in entries.values() for one in some if (own := one.untrained) is not None]
-    found = []
-    for group in groups:
-        mine = [own for one in entries[group.name] if (own := one.untrained) is not None] or every
-        _floor_known(entries[group.name], mine, primary.key)
-        found.append(
-            Arm(
-                group.name,
-                group.settings,
-                tuple(
-                    replace(one, value=worst(mine)) if one.failed and one.untrained is None else one
-                    for one in entries[group.name]
-                ),
-            )
-        )
-    return found
+    entries = [[entry(record, primary, others, wanted) for record in group.records] for group in groups]
+    least = floor([one for some in entries for one in some], primary.higher_is_better)
+    return [
+        Arm(group.name, group.settings, tuple(_counted(one, least, primary.higher_is_better) for one in some))
+        for group, some in zip(groups, entries, strict=True)
+    ]
 
 
-def _floor_known(entries: Sequence[Entry], untrained: Sequence[float], key: str) -> None:
-    failed = [one for one in entries if one.failed]
-    if failed and not untrained:
-        raise Mistake(
-            f"{failed[0].run} is {failed[0].outcome}, and no run has {key} at 0 images on record, which it would count "
-            "with.\nTrain with callback.evaluation, which measures the untrained generator, or leave it out of runs=..."
-        )
+def floor(entries: Iterable[Entry], higher_is_better: bool) -> float | None:
+    """The worst score that an untrained generator of these runs has; None where none has one."""
+    return worse(*(one.untrained for one in entries), higher_is_better=higher_is_better)
+
+
+def worse(*values: float | None, higher_is_better: bool) -> float | None:
+    """The worst of the values that are known, None where none is."""
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    return (min if higher_is_better else max)(known, default=None)
+
+
+def _counted(one: Entry, least: float | None, higher_is_better: bool) -> Entry:
+    """The run with its outcome judged by its own untrained score, or else by the floor, and with what it counts."""
+    untrained = least if one.untrained is None else one.untrained
+    if (
+        one.outcome == FINISHED
+        and untrained is not None
+        and worse(one.final, untrained, higher_is_better=higher_is_better) == one.final
+    ):
+        one = replace(one, outcome=COLLAPSED)
+    if not one.failed:
+        return one
+    last = one.final if one.final is not None and not math.isnan(one.final) else _last(one.curve)
+    worst = -math.inf if higher_is_better else math.inf
+    value = worst if least is None else worse(last, least, higher_is_better=higher_is_better)
+    return replace(one, value=value)
+
+
+def _last(curve: Curve) -> float | None:
+    """The last score of a curve, of a generator that was trained at all."""
+    return curve[-1][1] if curve and curve[-1][0] > 0 else None
 
 
 def entry(record: Record, primary: Primary, others: Sequence[str], reach: Reach | None = None) -> Entry:
-    """The run by the primary score; `value` is nan where it failed and its untrained score is not on record."""
+    """The run by the primary score, failures not counted yet: `value` is its final score, nan where it has none."""
     rows, _ = record.journal
     curve = _curve(rows, primary.key)
-    untrained = next((score for images, score in curve if images == 0), None)
     final = _value(record.final.get(primary.key)) if record.status == FINISHED else None
-    outcome = _outcome(record.status, final, untrained, primary.higher_is_better)
-    floor = math.nan if untrained is None else untrained
     at = reach.first(rows, primary.key) if reach else None
     summary = record.summary
     return Entry(
         run=record.folder,
         seed=record.seed,
-        outcome=outcome,
-        value=final if outcome == FINISHED and final is not None else floor,
+        outcome=_outcome(record.status, final),
+        value=math.nan if final is None else final,
         final=final,
-        untrained=untrained,
+        untrained=next((score for images, score in curve if images == 0), None),
         best=_finite(((summary.get("best") or {}).get(primary.key) or {}).get("value")),
         area=_area(curve) if record.status == FINISHED else None,
         curve=curve,
@@ -100,19 +107,26 @@ def entry(record: Record, primary: Primary, others: Sequence[str], reach: Reach 
         peak_memory_mib=_finite(summary.get("peak_memory_mib")),
         reached=int(at["images"]) if at else None,
         reached_seconds=_finite(at.get("seconds")) if at else None,
-        chosen=_value(summary.get("chosen_by")),
+        chosen=_chosen(summary.get("chosen_by")),
         grid=_grid(record.folder),
         others={} if final is None else {key: float(record.final[key]["value"]) for key in others},
     )
 
 
-def _outcome(status: str, final: float | None, untrained: float | None, higher_is_better: bool) -> str:
-    if status == DIVERGED or (status == FINISHED and (final is None or not math.isfinite(final))):
+def _outcome(status: str, final: float | None) -> str:
+    """How a run ended, as far as its own record tells; one that finished without a value has nothing to measure."""
+    if status == DIVERGED or (final is not None and not math.isfinite(final)):
         return DIVERGED
-    if status != FINISHED or final is None:
+    if status != FINISHED:
         return UNFINISHED
-    better = untrained is None or (final > untrained if higher_is_better else final < untrained)
-    return FINISHED if better else COLLAPSED
+    return COLLAPSED if final is None else FINISHED
+
+
+def _chosen(plain: Mapping[str, Any] | None) -> Score | None:
+    """The score that chose the best checkpoint, None where none did or nothing says how it was measured."""
+    if _value(plain) is None or "contract" not in (plain or {}):
+        return None
+    return Score.from_dict({"std": None, **(plain or {})})
 
 
 def _curve(rows: Sequence[Event], key: str) -> Curve:

@@ -3,6 +3,7 @@
 mean:  m +- t(n - 1) s / sqrt(n)                                      Student 1908, The probable error of a mean
 std:   s sqrt(f / chi2(f))                                            the same normal theory; f = n - 1
 BCa:   bootstrap quantiles moved by a bias and an acceleration        Efron 1987, JASA 82 (397)
+       at the level that few values ask for                           Hesterberg 2015, The American Statistician 69 (4)
 IQM:   the mean of the middle half                                    Agarwal et al. 2021 (arXiv:2108.13264)
 rate:  every p under which k of n is not too rare, either way         Clopper & Pearson 1934, Biometrika 26
 """
@@ -23,6 +24,17 @@ from saddlepoint.error import Mistake
 
 FEWEST = 10  # runs that a bootstrap, or the middle half, can stand on
 RESAMPLES = 9_999
+# how often, in %, the expanded BCa interval of 95% holds the mean of values of these laws, of so many values: measured
+# on 4,000 draws each by tests/comparison/test_interval.py::test_bca_holds_the_mean_as_often_as_the_table_says
+COVERED = {
+    ("normal", 10): 94, ("normal", 20): 94, ("normal", 30): 95,
+    ("exponential", 10): 92, ("exponential", 20): 93, ("exponential", 30): 94,
+    ("lognormal", 10): 88, ("lognormal", 20): 90, ("lognormal", 30): 91,
+}  # fmt: skip
+COVERAGE = (
+    "Of skewed scores a BCa interval of 95% holds the mean less often; measured on 4,000 draws of 10, 20 and 30 "
+    "values: normal 94%, 94%, 95%; exponential 92%, 93%, 94%; lognormal 88%, 90%, 91%."
+)
 Statistic = Literal["mean", "iqm"]
 
 
@@ -36,7 +48,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and a spread; None is what one run cannot tell."""
+    """A mean and a spread; None is what one run, or runs that are all equal, cannot tell."""
 
     n: int
     mean: float
@@ -46,14 +58,25 @@ class Estimate:
 
 
 def estimate(values: Sequence[float] | Array, level: float = 0.95) -> Estimate:
-    """Mean and standard deviation, each with its interval; of n = 1, the mean alone.  Raises Mistake for no values."""
+    """Mean and standard deviation, each with its interval.  Raises Mistake for no values.
+
+    Of n = 1, the mean alone.  Equal values, as of a count at its ceiling, have no interval: normal theory would give
+    one of no length, though 8 modes of 8 in two runs do not show that a third captures as many.
+    """
     array = sample(values)
     n, mean = array.size, float(array.mean())
     if n == 1:
         return Estimate(n, mean, None, None, None)
+    if not spread(array):
+        return Estimate(n, float(array[0]), 0.0, None, None)
     std = float(array.std(ddof=1))
     half = t_half_width(std / math.sqrt(n), n - 1, level)
     return Estimate(n, mean, std, std_interval(std, n - 1, level), Interval(mean - half, mean + half))
+
+
+def spread(values: Sequence[float] | Array) -> bool:
+    """Whether any value differs from the others."""
+    return bool(np.ptp(np.asarray(values, dtype=np.float64)) > 0)
 
 
 def t_half_width(error: float, freedom: float, level: float = 0.95) -> float:
@@ -75,20 +98,28 @@ def bootstrap(
 ) -> Interval:
     """The BCa interval of the mean or of the interquartile mean, the same for the same seed.
 
-    Raises Mistake below 10 values and for another statistic.  Where leaving a value out never moves the statistic,
-    there is no acceleration to correct for, and the interval is of plain quantiles.
+    Resamples of few values are too near to each other, by sqrt((n - 1) / n), and their quantiles are a normal law's
+    where Student's are due; so the level is raised, to that of sqrt(n / (n - 1)) t(n - 1).  How often it holds the mean
+    says `COVERAGE`.  Raises Mistake below 10 values and for another statistic.  Where leaving a value out never moves
+    the statistic, there is no acceleration to correct for, and the interval is of plain quantiles.
     """
     array = sample(values)
     if array.size < FEWEST:
         raise Mistake(_too_few(array.size, "BCa: resamples of so few repeat the same handful, and are too narrow"))
     if statistic not in STATISTICS:
         raise Mistake(f"no such statistic: {statistic}. There are: {', '.join(STATISTICS)}")
+    level = expanded(level, array.size)
     found = _resampled(array, STATISTICS[statistic], "BCa", level, seed)
     return (
         found
         if math.isfinite(found.low + found.high)
         else _resampled(array, STATISTICS[statistic], "percentile", level, seed)
     )
+
+
+def expanded(level: float, n: int) -> float:
+    """The level at which quantiles of resamples of n values are as far apart as an interval of `level` should be."""
+    return 2 * float(stats.norm.cdf(math.sqrt(n / (n - 1)) * stats.t.ppf((1 + level) / 2, n - 1))) - 1
 
 
 def interquartile_mean(values: Sequence[float] | Array) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from saddlepoint.comparison.arm import FINISHED
+from saddlepoint.comparison.arm import FINISHED, Entry
 from saddlepoint.comparison.comparison import Comparison
+from saddlepoint.comparison.number import written
 from saddlepoint.comparison.reading import Record
 
 KEYS = 4  # that are named in the sentence on what else differs
@@ -55,8 +57,8 @@ def _contract(comparison: Comparison) -> str:
 def _absences(comparison: Comparison) -> list[str]:
     """A sentence for each thing that is missing, failed or broken, and for what names do not say."""
     said = [
-        f"{arm.name}: {one.run} is {_why(one.outcome, comparison, one.run)}; it counts with the untrained score"
-        f"{'' if one.untrained is not None else ' of another run, its own being unknown'}."
+        f"{arm.name}: {one.run} is {_why(one.outcome, comparison, one.run)}; it counts with "
+        f"{_counted_with(one, comparison)}."
         for arm in comparison.arms
         for one in arm.entries
         if one.failed
@@ -110,6 +112,17 @@ def _why(outcome: str, comparison: Comparison, folder: Path) -> str:
     error = str(record.summary.get("error") or "").splitlines()[:1]
     more = ": ".join(part for part in (told_by, *error) if part)
     return f"{outcome} ({more})" if more else outcome
+
+
+def _counted_with(one: Entry, comparison: Comparison) -> str:
+    """What a failed run counts, and why that."""
+    if math.isinf(one.value):
+        return "the worst rank" + (", as no untrained generator has a score" if comparison.floor is None else "")
+    if one.value == one.final:
+        return f"its own score, {written(one.value)}, no better than untrained"
+    if one.value == comparison.floor:
+        return f"the worst score of all untrained generators, {written(one.value)}"
+    return f"its own last score, {written(one.value)}, worse than that of any untrained generator"
 
 
 def _short(comparison: Comparison) -> list[Record]:

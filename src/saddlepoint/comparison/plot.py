@@ -55,11 +55,10 @@ def seeds(
     """A row per arm: a dot for every run, a cross for one that failed, and below them the mean with its interval.
 
     `estimates` are by the arm's name; None, or no entry, where an arm has none.  The baseline's mean crosses all rows.
+    A failed run without any score stands at the worse edge.
     """
     names = [f"{arm.name} (baseline)" if arm.name == baseline else arm.name for arm in arms]
     figure, axes, places = rows(names, least=0.42)
-    for arm, place in zip(arms, places, strict=True):
-        _runs(axes, arm, place - 0.06)
     for arm, place in zip(arms, places, strict=True):
         if (estimate := estimates.get(arm.name)) is not None:
             _interval(axes, estimate, place + 0.12, INK, "D", "mean and interval")
@@ -67,6 +66,9 @@ def seeds(
     if baseline is not None and (middle := estimates.get(baseline)) is not None:
         axes.axvline(middle[0], color=GREY, linewidth=1, linestyle=":", zorder=0, label="mean of the baseline")
     scale(axes, "x", [value for arm in arms for value in arm.values] + [e[0] for e in known], _ends(known))
+    worse = axes.get_xlim()[1 if lower_is_better else 0]
+    for arm, place in zip(arms, places, strict=True):
+        _runs(axes, arm, place - 0.06, worse)
     axes.set_xlabel(_worth(metric, lower_is_better), fontsize=9)
     legend(figure, axes)
     return png(figure)
@@ -199,13 +201,15 @@ def _verdict(low: float | None, high: float | None, lower_is_better: bool) -> tu
     return (GREEN, "D") if (high < 0) == lower_is_better else (VERMILLION, "s")
 
 
-def _runs(axes: Axes, arm: Arm, place: float) -> None:
-    """The runs of an arm, moved up and down a little so that equal ones are seen."""
+def _runs(axes: Axes, arm: Arm, place: float, worse: float) -> None:
+    """The runs of an arm, moved up and down a little so that equal ones are seen; infinite values at the edge."""
     for i, entry in enumerate(arm.entries):
         marker, colour, label = ("x", VERMILLION, "run that failed") if entry.failed else ("o", BLUE, "run")
         edge = {} if entry.failed else {"markeredgecolor": "white", "markeredgewidth": 0.5}
-        y = place + 0.035 * (i % 3 - 1)
-        axes.plot(entry.value, y, marker, color=colour, markersize=6, alpha=0.85, linestyle="none", label=label, **edge)
+        finite = math.isfinite(entry.value)
+        at = (entry.value if finite else worse), place + 0.035 * (i % 3 - 1)
+        style = {"color": colour, "markersize": 6, "alpha": 0.85, "linestyle": "none", "label": label, **edge}
+        axes.plot(*at, marker, clip_on=finite, **style)
 
 
 def _interval(axes: Axes, estimate: Estimate, place: float, colour: str, marker: str, label: str = "") -> None:

@@ -20,7 +20,7 @@ def sample(values: Sequence[float] | Array, least: int = 1) -> Array:
     if not np.isfinite(array).all():
         wrong = array[~np.isfinite(array)][0]
         raise Mistake(
-            f"{wrong} among {array.size} scores has no mean: a failed run counts with its untrained generator's score"
+            f"{wrong} among {array.size} scores has no mean: a failed run without a score has a rank and no distance"
         )
     return array
 

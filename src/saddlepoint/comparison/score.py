@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from saddlepoint.comparison.arm import FINISHED
@@ -27,22 +27,37 @@ class Primary:
 def primary(records: Sequence[Record], metric: str | None, said: bool | None = None) -> Primary:
     """The score `metric`, by its key or its metric's name; None: the first that every finished run has.
 
-    Raises Mistake where no run finished, for an unknown metric, for runs that lack it, and for mixed contracts.
+    A run that was measured and has no value there is a failure and no obstacle.  Raises Mistake where no run finished,
+    for an unknown metric, for runs that were not measured by it, and for mixed contracts.
     """
     finished = [record for record in records if record.status == FINISHED]
     if not any(record.final for record in finished):
         raise Mistake(f"none of the {len(records)} runs has finished with a score: nothing can be compared yet")
     key = _first(finished) if metric is None else _key(finished, metric)
-    if lacking := [record for record in finished if key not in record.final]:
-        having = [record for record in finished if key in record.final]
+    having = [record for record in finished if key in record.final]
+    contract = Score.from_dict(dict(having[0].final[key])).contract
+    if lacking := [record for record in finished if key not in record.final and not without_value(record, contract)]:
         raise Mistake(
             f"{key} is missing from {_some(lacking)}; {_some(having)} {'has' if len(having) == 1 else 'have'} it.\n"
             "Measure the others by that protocol, saddlepoint evaluate run=..., or name another metric=..."
         )
-    found = {str(record.folder): Score.from_dict(dict(record.final[key])) for record in finished}
-    comparable(found)
-    contract = next(iter(found.values())).contract
+    comparable({str(record.folder): Score.from_dict(dict(record.final[key])) for record in having})
     return Primary(key, contract, higher_is_better(contract.metric, said))
+
+
+def without_value(record: Record, contract: Contract) -> bool:
+    """Whether a finished run was measured by this contract and has no value, as a reverse KL without a point.
+
+    A metric of several scores leaves out those that have none: another score of it stands there under a contract that
+    differs in the score's name alone ("modes_captured" beside "modes_reverse_kl").
+    """
+    family = contract.metric.partition("_")[0]
+    others = (Score.from_dict(dict(score)).contract for score in record.final.values())
+    return any(
+        replace(other, metric=contract.metric) == contract
+        for other in others
+        if other.metric != contract.metric and other.metric.partition("_")[0] == family
+    )
 
 
 def common(records: Sequence[Record], apart: str) -> tuple[list[str], list[str]]:

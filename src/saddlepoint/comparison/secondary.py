@@ -9,10 +9,12 @@ import numpy as np
 
 from saddlepoint.comparison.arm import Arm, Entry
 from saddlepoint.comparison.comparison import Comparison, differing_settings
+from saddlepoint.comparison.entry import worse
 from saddlepoint.comparison.grouping import setting, told
 from saddlepoint.comparison.interval import estimate
 from saddlepoint.comparison.number import NOTHING, number, ranged
 from saddlepoint.comparison.sheet import Cell, Sheet
+from saddlepoint.comparison.table import counting, mean_of
 
 Column = list[Cell]
 
@@ -29,15 +31,13 @@ def secondary(comparison: Comparison) -> Iterator[Sheet]:
 
 
 def _along(comparison: Comparison) -> Sheet:
-    """The best checkpoint and the area under the curve; a failed run by its untrained score where it has no other."""
+    """The best checkpoint and the area under the curve; a failed run by what it counts where it has no other."""
     arms = comparison.arms
-    best = [[one.value if one.best is None else one.best for one in arm.entries] for arm in arms]
-    area = [_areas(arm) for arm in arms]
     columns = {
         "arm": [Cell(arm.name) for arm in arms],
-        "best of run": [_mean(values) for values in best],
-        "final": [_mean(arm.values) for arm in arms],
-        "area under the curve": [_mean(values) for values in area],
+        "best of run": [_mean(*_bests(arm)) for arm in arms],
+        "final": [_mean(arm.values, arm.imputed) for arm in arms],
+        "area under the curve": [_mean(*_areas(arm, comparison)) for arm in arms],
     }
     chosen = any(one.chosen is not None for arm in arms for one in arm.entries)
     notes = [
@@ -48,24 +48,56 @@ def _along(comparison: Comparison) -> Sheet:
         else "Means and t-intervals. Best of run, the best of many scores, is flattered by chance.",
         "Area: the mean of the score over images, by the trapezium rule.",
     ]
-    if any(one.failed and one.best is not None for arm in arms for one in arm.entries):
-        notes += ["A failed run counts with its best checkpoint in the one, with its untrained score in the others."]
+    if (several := _choosing(arms)) > 1:
+        notes += [f"The best of run was chosen under {several} different contracts, so that column compares no like."]
+    failed = [one for arm in arms for one in arm.entries if one.failed]
+    if any(one.best is not None for one in failed):
+        notes += ["A failed run counts with its best checkpoint in the one, with its failure in the others."]
+    if failed:
+        notes += [
+            f"{counting(comparison)} A mean with such a value has no interval; none where it has no value at all."
+        ]
     return _sheet(f"{comparison.primary.key} along the run", columns, notes)
 
 
-def _areas(arm: Arm) -> list[float]:
-    """A failed run's curve is that of the untrained generator: level. A run without a curve has no area."""
-    areas = [one.value if one.failed else one.area for one in arm.entries]
-    return [area for area in areas if area is not None]
+def _choosing(arms: Sequence[Arm]) -> int:
+    """By how many contracts best checkpoints were chosen."""
+    contracts = [one.chosen.contract for arm in arms for one in arm.entries if one.chosen is not None]
+    return len([one for i, one in enumerate(contracts) if one not in contracts[:i]])
+
+
+def _bests(arm: Arm) -> tuple[list[float], bool]:
+    """The score of each run's best checkpoint, else what the run counts; and whether one of them is imputed."""
+    values = [one.value if one.best is None else one.best for one in arm.entries]
+    return values, any(one.imputed and one.best is None for one in arm.entries)
+
+
+def _areas(arm: Arm, comparison: Comparison) -> tuple[list[float], bool]:
+    """The area of each run that has one, and whether one is imputed: a failed run's is level at the floor, or worse."""
+    higher, least = comparison.primary.higher_is_better, comparison.floor
+    worst = -math.inf if higher else math.inf
+    areas, imputed = [], False
+    for one in arm.entries:
+        area = one.area
+        if one.failed:
+            area = worst if least is None else worse(one.area, least, higher_is_better=higher)
+            imputed |= area != one.area
+        areas += [] if area is None else [area]
+    return areas, imputed
 
 
 def _others(comparison: Comparison) -> Sheet:
-    """The other final scores, of the runs that finished."""
+    """The other final scores, of the runs that ended with one."""
     columns = {"arm": [Cell(arm.name) for arm in comparison.arms]}
     for key in comparison.others:
         values = [[one.others[key] for one in arm.entries if key in one.others] for arm in comparison.arms]
-        columns[key] = [_mean(own) for own in values]
-    notes = ["Means and t-intervals over the runs that ended with a score; failed runs are left out here."]
+        columns[key] = [
+            _mean(own, imputed=len(own) < len(arm.entries)) for own, arm in zip(values, comparison.arms, strict=True)
+        ]
+    notes = ["Means and t-intervals over the runs that ended with a score."]
+    if any(one.final is None for arm in comparison.arms for one in arm.entries):
+        notes += ["An arm of which a run ended without a score has no interval here, and its mean is that of the "
+                  "others, which flatters it."]  # fmt: skip
     return _sheet("other scores", columns, notes)
 
 
@@ -152,6 +184,7 @@ def _run(one: Entry) -> dict[str, Cell]:
         "seed": number(one.seed, 12),
         "outcome": Cell(one.outcome),
         "counts with": number(one.value),
+        "imputed": Cell("yes" if one.imputed else "no"),
         "final": number(one.final),
         "untrained": number(one.untrained),
         "best of run": number(one.best),
@@ -172,10 +205,9 @@ def differences(comparison: Comparison) -> Sheet:
     return Sheet("differences of config", ("key", *(arm.name for arm in comparison.arms)), rows)
 
 
-def _mean(values: Sequence[float]) -> Cell:
-    if not values:
-        return NOTHING
-    found = estimate(values)
+def _mean(values: Sequence[float], imputed: bool = False) -> Cell:
+    if (found := mean_of(values, imputed)) is None:
+        return Cell("none") if values else NOTHING
     return (
         Cell(f"{number(found.mean).text} (n = 1)", found.mean) if found.n == 1 else ranged(found.mean, found.interval)
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import rankdata
@@ -11,8 +12,17 @@ from scipy.stats import rankdata
 from saddlepoint.comparison.against import Against, against
 from saddlepoint.comparison.arm import Arm
 from saddlepoint.comparison.comparison import Comparison
-from saddlepoint.comparison.interval import Estimate, Interval, bootstrap, estimate, interquartile_mean, proportion
-from saddlepoint.comparison.number import NOTHING, bracketed, number, probability, ranged
+from saddlepoint.comparison.interval import (
+    COVERAGE,
+    Estimate,
+    Interval,
+    bootstrap,
+    estimate,
+    interquartile_mean,
+    proportion,
+    spread,
+)
+from saddlepoint.comparison.number import NOTHING, bracketed, number, probability, ranged, written
 from saddlepoint.comparison.sheet import Cell, Sheet
 
 MANY = 10  # runs from which BCa and the interquartile mean mean something
@@ -27,7 +37,8 @@ class Line:
     runs: int  # all of the arm
     failures: int
     rate: Interval  # of failures
-    estimate: Estimate | None  # None where nothing survived
+    n: int  # runs of this line
+    estimate: Estimate | None  # None where nothing survived or a value is infinite; the mean alone where one is imputed
     median: float | None
     rank: float | None  # median over seeds; 1 is best
     bca: Interval | None = None  # of the mean
@@ -35,6 +46,7 @@ class Line:
     iqm_bca: Interval | None = None
     against: Against | None = None
     survivors: bool = False
+    imputed: int = 0  # runs of this line whose values are imputed
 
     @property
     def name(self) -> str:
@@ -47,22 +59,29 @@ def lines(comparison: Comparison) -> list[Line]:
     ranks = median_ranks(comparison.arms, comparison.primary.higher_is_better)
     found = []
     for arm in comparison.arms:
-        found.append(_line(arm, arm.values, ranks[arm.name], pairwise.get(arm.name)))
+        imputed = sum(one.imputed for one in arm.entries)
+        found.append(_line(arm, arm.values, ranks[arm.name], pairwise.get(arm.name), imputed=imputed))
         if arm.failures:
             found.append(_line(arm, arm.survivors, None, None, survivors=True))
     return found
 
 
 def _line(
-    arm: Arm, values: Sequence[float], rank: float | None, beside: Against | None, survivors: bool = False
+    arm: Arm,
+    values: Sequence[float],
+    rank: float | None,
+    beside: Against | None,
+    survivors: bool = False,
+    imputed: int = 0,
 ) -> Line:
-    many = len(values) >= MANY
+    many = len(values) >= MANY and not imputed and spread(values)
     return Line(
         arm=arm.name,
         runs=len(arm.values),
         failures=arm.failures,
         rate=proportion(arm.failures, len(arm.values)),
-        estimate=estimate(values) if values else None,
+        n=len(values),
+        estimate=mean_of(values, bool(imputed)),
         median=float(np.median(values)) if values else None,
         rank=rank,
         bca=bootstrap(values) if many else None,
@@ -70,7 +89,15 @@ def _line(
         iqm_bca=bootstrap(values, "iqm") if many else None,
         against=beside,
         survivors=survivors,
+        imputed=imputed,
     )
+
+
+def mean_of(values: Sequence[float], imputed: bool) -> Estimate | None:
+    """Mean, spread and intervals of an arm; the mean alone where a value is imputed, None where one is infinite."""
+    if not values or not np.isfinite(values).all():
+        return None
+    return Estimate(len(values), float(np.mean(values)), None, None, None) if imputed else estimate(values)
 
 
 def median_ranks(arms: Sequence[Arm], higher_is_better: bool) -> dict[str, float]:
@@ -87,25 +114,25 @@ def median_ranks(arms: Sequence[Arm], higher_is_better: bool) -> dict[str, float
 
 
 def factorial(comparison: Comparison) -> bool:
-    """Whether the arms are read as a two-level factorial design: as asked, else where they are a full balanced one."""
+    """Whether the arms are read as a factorial design: as asked, else where they are a full balanced one."""
     if comparison.asked.factorial is not None or comparison.asked.tuning:
         return bool(comparison.asked.factorial)
     return len(comparison.by) > 1 and full_design(comparison)
 
 
 def full_design(comparison: Comparison) -> bool:
-    """Whether every key has two values, every combination is there, and all have as many runs, two at least."""
+    """Whether every key has two values or more, every combination is there, and all have as many runs, two at least."""
     arms, keys = comparison.arms, comparison.by
-    two = all(len({repr(arm.settings[key]) for arm in arms}) == 2 for key in keys)
+    levels = [len({repr(arm.settings[key]) for arm in arms}) for key in keys]
     sizes = {len(arm.values) for arm in arms}
-    return two and len(arms) == 2 ** len(keys) and len(sizes) == 1 and min(sizes) > 1
+    return min(levels) > 1 and len(arms) == math.prod(levels) and len(sizes) == 1 and min(sizes) > 1
 
 
 def primary_sheet(comparison: Comparison, found: Sequence[Line]) -> Sheet:
     """The table for people: a value and its interval in one cell."""
     columns: dict[str, list[Cell]] = {
         "arm": [Cell(line.name) for line in found],
-        "n": [number(line.estimate.n if line.estimate else 0) for line in found],
+        "n": [number(line.n) for line in found],
         "failed": [NOTHING if line.survivors else _failures(line) for line in found],
         "mean": [_mean(line) for line in found],
         "sd": [ranged(e.std, e.std_interval) if (e := line.estimate) else NOTHING for line in found],
@@ -147,11 +174,24 @@ def _failures(line: Line) -> Cell:
 
 
 def _mean(line: Line) -> Cell:
+    note = _without_interval(line)
     if line.estimate is None:
-        return Cell("none")
-    if line.estimate.n == 1:
-        return Cell(f"{number(line.estimate.mean).text} (n = 1)", line.estimate.mean)
-    return ranged(line.estimate.mean, line.estimate.interval)
+        return Cell("none", note=note)
+    if line.n == 1:
+        return Cell(f"{number(line.estimate.mean).text} (n = 1)", line.estimate.mean, note=note)
+    return replace(ranged(line.estimate.mean, line.estimate.interval), note=note)
+
+
+def _without_interval(line: Line) -> str | None:
+    """Why several runs have no interval of their mean."""
+    if line.imputed:
+        return (
+            f"{line.imputed} of {line.n} values {'are' if line.imputed > 1 else 'is'} imputed: a mean of them is no "
+            "estimate, so there is no interval, sd, g or detectable difference. Read median and rank."
+        )
+    if line.estimate is not None and line.n > 1 and line.estimate.interval is None:
+        return "All runs have the same value: they tell nothing of their spread, and Student's t has no interval."
+    return None
 
 
 def notes(comparison: Comparison, found: Sequence[Line]) -> tuple[str, ...]:
@@ -168,19 +208,33 @@ def notes(comparison: Comparison, found: Sequence[Line]) -> tuple[str, ...]:
             f"runs can reach; Holm's p over {family} comparison{'s' * (family > 1)} by this one score, at {level}; the "
             "difference that this test would show four times in five, with the uncertainty of sd."
         ]
+    if any(line.against and line.against.by_ranks for line in found):
+        said += ["Where the value of a failed run is imputed, in the arm or the baseline, the permutation test is of "
+                 "ranks."]  # fmt: skip
     if comparison.shared and any(line.against and line.against.paired for line in found):
         said += [f"Runs of one seed share {', '.join(comparison.shared)}: the sign-flip test of their differences, and "
                  "their correlation, stand beside; the verdict is by the unpaired test."]  # fmt: skip
     if any(line.failures for line in found):
-        said += ["A failed run counts with the untrained generator's score. Survivors only is flattered: it leaves "
-                 "out the runs that went wrong."]  # fmt: skip
+        said += [f"{counting(comparison)} Survivors only is flattered: it leaves out the runs that went wrong."]
     if comparison.asked.tuning:
         said += ["No arm is tested against another here: the settings that a search tried are no sample of seeds. Read "
                  "the expected best of k."]  # fmt: skip
-    if any(line.iqm is None and line.estimate for line in found):
+    if any(line.bca for line in found):
+        said += [COVERAGE]
+    if any(0 < line.n < MANY for line in found):
         said += [f"No BCa interval and no interquartile mean below {MANY} runs: a bootstrap of so few resamples the "
                  "same handful, and its intervals are too short."]  # fmt: skip
     return tuple(said)
+
+
+def counting(comparison: Comparison) -> str:
+    """What a failed run counts."""
+    if comparison.floor is None:
+        return "A failed run has the worst rank: no untrained generator has a score."
+    return (
+        "A failed run counts the worse of its own last score and the worst score of all untrained generators, "
+        f"{written(comparison.floor)}."
+    )
 
 
 def numbers(found: Sequence[Line]) -> Sheet:
@@ -198,10 +252,11 @@ def _numbers(line: Line) -> dict[str, float | str | None]:
     e, a = line.estimate, line.against
     pair = a.paired if a else None
     return {
-        "n": e.n if e else 0,
+        "n": line.n,
         "runs": line.runs,
         "failures": line.failures,
         **_ends("failure_rate", line.rate),
+        "imputed": line.imputed,
         "mean": e.mean if e else None,
         **_ends("mean", e.interval if e else None),
         "sd": e.std if e else None,
@@ -214,6 +269,7 @@ def _numbers(line: Line) -> dict[str, float | str | None]:
         "hedges_g": a.g if a else None,
         **_ends("hedges_g", a.g_interval if a else None),
         "p": a.p if a else None,
+        "p_of": "" if a is None else "ranks" if a.by_ranks else "means",
         "least_p": a.smallest if a else None,
         "holm_p": a.adjusted if a else None,
         "verdict": a.verdict if a else "",

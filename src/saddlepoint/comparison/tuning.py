@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import rankdata
 
-from saddlepoint.comparison.sample import Array, sample
+from saddlepoint.comparison.sample import Array
 from saddlepoint.error import Mistake
 
 
@@ -28,19 +28,23 @@ def expected_best_reported(
 ) -> float:
     """The expected reported score of that of k settings whose selection score is best.
 
-    A selection score may be infinite: a setting never, or always, chosen.  Raises Mistake unless 1 <= k <= n, where the
-    scores are not equally many, and where one is no number.
+    `higher_is_better` is of the selection score; the reported one may have the other direction.  A selection score may
+    be infinite: a setting never, or always, chosen; a reported one too: a setting without a score, of which nothing can
+    be expected once it may be chosen.  Raises Mistake unless 1 <= k <= n, where the scores are not equally many, and
+    where one is no number.
     """
-    values, choosing = sample(reported), np.asarray(selection, dtype=np.float64)
+    values, choosing = np.asarray(reported, dtype=np.float64), np.asarray(selection, dtype=np.float64)
     n = values.size
-    if choosing.shape != (n,) or np.isnan(choosing).any():
+    if choosing.shape != (n,) or np.isnan(choosing).any() or np.isnan(values).any():
         raise Mistake(f"each of {n} reported scores needs one that chooses: {choosing.size} given, nan is none")
     if not 1 <= k <= n:
         raise Mistake(f"the best of k={k} of {n} settings: k goes from 1 to {n}")
     ranked = choosing if higher_is_better else -choosing
     below, upto = rankdata(ranked, "min") - 1, rankdata(ranked, "max")
     weights = ((upto / n) ** k - (below / n) ** k) / (upto - below)
-    return float(weights @ values)
+    return float(
+        (weights * values)[weights > 0].sum()
+    )  # a weight may underflow to 0, and 0 times infinity is no number
 
 
 def curve(selection: Sequence[float] | Array, reported: Sequence[float] | Array, higher_is_better: bool) -> list[float]:

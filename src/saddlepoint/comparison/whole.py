@@ -12,7 +12,7 @@ from saddlepoint.comparison import plot
 from saddlepoint.comparison.arm import Arm
 from saddlepoint.comparison.budget import budgets
 from saddlepoint.comparison.comparison import Comparison
-from saddlepoint.comparison.design import effects, effects_sheet, pictured
+from saddlepoint.comparison.design import by_ranks, effects, effects_sheet, pictured
 from saddlepoint.comparison.folder import MARK
 from saddlepoint.comparison.lead import commits, lead
 from saddlepoint.comparison.markup import csv, latex, markdown
@@ -61,18 +61,22 @@ def files(comparison: Comparison, found: Sequence[Line], whole: Report) -> dict[
 
 
 def _pictures(
-    comparison: Comparison, found: Sequence[Line], contrasts: Sequence[tuple[str, float, float, float]]
+    comparison: Comparison, found: Sequence[Line], contrasts: Sequence[tuple[str, float, float | None, float | None]]
 ) -> Iterator[Picture]:
     arms, key, lower = drawn(comparison), comparison.primary.key, not comparison.primary.higher_is_better
     some = f" The baseline and the best of {len(comparison.arms)} arms." if len(arms) < len(comparison.arms) else ""
     means = {line.arm: _ends(line) for line in found if not line.survivors}
-    caption = f"Every run: a dot, or a cross where it failed; the mean and its 95% t-interval.{some}"
+    bare = " An arm with imputed values has no interval." if any(arm.imputed for arm in arms) else ""
+    caption = f"Every run: a dot, or a cross where it failed; the mean and its 95% t-interval.{bare}{some}"
     yield Picture("seeds", caption, plot.seeds(arms, means, key, lower, comparison.baseline.name))
     if any(len(one.curve) > 1 for arm in arms for one in arm.entries):
         caption = f"Along the runs: every seed, the mean and its t-band.{some}"
         yield Picture("curves", caption, plot.curves(arms, key, lower))
     if contrasts:
-        yield Picture("effects", "Effects and their intervals.", plot.effects(contrasts, key, lower))
+        caption = "Effects on ranks." if by_ranks(comparison) else "Effects and their intervals."
+        yield Picture(
+            "effects", caption, plot.effects(contrasts, f"the rank by {key}" if by_ranks(comparison) else key, lower)
+        )
     if (grids := plot.grids(arms)) is not None:
         yield Picture("grids", f"Samples at the end of the median run of each arm.{some}", grids)
 

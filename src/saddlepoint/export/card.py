@@ -172,6 +172,12 @@ def _contract(score: Facts) -> str:
 
 def _seeds(facts: Facts) -> str:
     """How much of the scores is luck."""
+    failed = next((own["failed"] for own in facts["seeds"].values() if own.get("failed")), [])
+    if failed:
+        return (
+            f"**{len(failed)} of its seeds failed** ({', '.join(map(str, failed))}): the same recipe has no mean and "
+            "no spread over those that did not, which would flatter it."
+        )
     told = {key: own for key, own in facts["seeds"].items() if own["mean"] is not None}
     most = max((len(own["seeds"]) for own in told.values()), default=0)
     if most < 2:

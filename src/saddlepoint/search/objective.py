@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from saddlepoint.comparison.direction import HIGHER, LOWER, higher_is_better
+from saddlepoint.comparison.direction import HIGHER, LOWER, higher_is_better, metric_of
 from saddlepoint.error import Mistake, did_you_mean
 
 SPLIT = "validation"
@@ -58,10 +58,3 @@ def objective(name: str, direction: str | None = None) -> Objective:
     if metric in LOWER | HIGHER and said not in (None, metric in HIGHER):
         raise Mistake(f"direction: {direction}: of {metric}, {'high' if metric in HIGHER else 'low'} values are good")
     return Objective(name, "maximize" if higher_is_better(metric, said) else "minimize")
-
-
-def metric_of(key: str, name: str = "") -> str:
-    """The metric in a score's key, fid of fid_digits_450_validation; `name` is taken for a metric too."""
-    body = key.rpartition("_")[0].rpartition("_")[0] or key  # without split and number of fakes
-    known = [one for one in (*LOWER, *HIGHER, name) if one and (body == one or body.startswith(f"{one}_"))]
-    return max(known, key=len, default=body)
