@@ -27,7 +27,7 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_one_command_compares_and_leaves_a_report(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["runs=outputs/*", "by=objective", f"metric={KEY}", "baseline=nonsaturating", DISABLED]
     assert main(["compare", *words]) == 0
-    said = capsys.readouterr().err
+    said = capsys.readouterr().out
     assert "2 arms by objective; 10 runs found: 10 finished." in said
     assert "differs" in said
     (to,) = outputs.glob("comparison-????????")
@@ -96,7 +96,7 @@ def test_no_seed_failure_or_broken_line_goes_without_a_word(outputs: Path, capsy
     run(outputs, "hinge", 6, None, status=None)
     (outputs / "hinge" / "seed0" / "metrics.jsonl").write_text("{")
     assert main(["compare", DISABLED, "by=objective", "to=report"]) == 0
-    said = capsys.readouterr().err
+    said = capsys.readouterr().out
     for line in (
         "seed5 is diverged (generator/adversarial is nan)",
         "seed6 is unfinished (without a summary)",
@@ -112,7 +112,7 @@ def test_no_seed_failure_or_broken_line_goes_without_a_word(outputs: Path, capsy
 
 def test_why_says_what_differs_and_where_curves_part(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["why", f"a={outputs}/hinge/seed0", f"b={outputs}/nonsaturating/seed0"]) == 0
-    said = capsys.readouterr().err
+    said = capsys.readouterr().out
     assert "choice.objective: hinge -> nonsaturating" in said
     assert f"part at 1,000 images, equal before, at 2 moments: {KEY} is 7 in a and 10 in b" in said
     assert main(["why", f"a={outputs}/hinge/seed0"]) == 1

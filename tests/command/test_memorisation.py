@@ -36,7 +36,7 @@ def samples(folder, copies):
 
 def test_a_run_is_read_in_a_table_a_row_and_a_picture(record, capsys):
     assert called("memorisation", f"run={record.folder}", "n=60") == 0
-    said = capsys.readouterr().err
+    said = capsys.readouterr().out
     (line,) = (record.folder / "memorisation.jsonl").read_text().splitlines()
     row = json.loads(line)
     assert (row["n"], row["n_train"], row["n_held_out"], row["images"]) == (60, 897, 900, 1280)
@@ -64,7 +64,7 @@ def test_a_run_is_read_in_a_table_a_row_and_a_picture(record, capsys):
 def test_copies_on_disk_ring_the_alarm_and_are_pointed_at(tmp_path, capsys):
     words = ["data=digits", f"to={tmp_path}/picture.png", "evaluation.extractor=null"]
     assert called("memorisation", f"samples={samples(tmp_path, 80)}", *words) == 0
-    said = capsys.readouterr().err
+    said = " ".join(capsys.readouterr())
     assert "the alarm rings" in said
     assert "a sign of copying" in said
     assert "no features" in said

@@ -87,6 +87,19 @@ def test_a_contract_that_the_baseline_does_not_expect_is_named(home):
     assert "measured with weights=averaged, and the baseline is of weights=raw" in certificate["headlines"][0]["why"]
 
 
+def test_the_verdict_is_on_stdout_and_with_json_the_certificate_alone(home, capsys):
+    assert told(home, GOOD)[0] == 0
+    out = capsys.readouterr().out
+    assert "MET       a: " in out
+    assert f"MET: {home.certificate('plain').with_suffix('.md')}" in out
+    code, certificate, _ = told(home, GOOD, "--json")
+    assert code == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert {key: printed[key] for key in ("verdict", "headlines", "runs")} == {
+        key: certificate[key] for key in ("verdict", "headlines", "runs")
+    }
+
+
 def test_the_certificate_tells_what_somebody_else_needs(home):
     _, certificate, asked = told(home, GOOD)
     assert asked == [f"{arm} seed={seed}" for seed in (0, 1, 2) for arm in ("a", "b")]

@@ -382,7 +382,7 @@ def test_a_sweep_leaves_tables_drawings_and_a_winner_that_is_the_trial(
     line = ["sweep", "sweep=tiny", "--config-dir", str(source), f"outputs={out}", "trials=6", "seeds=[0,2]",
             "storage=journal"]  # fmt: skip
     assert main(line) == 0
-    said = capsys.readouterr().err
+    said = " ".join(capsys.readouterr())
     assert "6 trials: 1 failed, 5 finished" in said or "6 trials: 5 finished, 1 failed" in said
     assert "failed    trial 1" in said
     assert "this one crashed" in said
@@ -455,6 +455,18 @@ def test_where_nothing_finished_nothing_won(conf, tmp_path: Path, monkeypatch: p
     line = ["sweep", "sweep=tiny", "--config-dir", str(conf()), f"outputs={tmp_path / 'out'}", "storage=journal"]
     assert main(line) == 1
     assert "no trial finished" in capsys.readouterr().err
+
+
+def test_a_sweep_says_who_won_on_stdout(conf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    won = SimpleNamespace(curve=dict, ended=lambda: Ended(0.5), stop=lambda: None)
+    monkeypatch.setattr(Trials, "start", lambda *asked: won)
+    line = ["sweep", "sweep=tiny", "--config-dir", str(conf()), f"outputs={tmp_path / 'out'}", "storage=journal"]
+    assert main([*line, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["best"]["value"] == 0.5
+    assert document["trials"]
+    assert main(line) == 0
+    assert "best of" in capsys.readouterr().out
 
 
 def test_the_wandb_sweep_runs_as_an_agent_would_run_it(

@@ -36,6 +36,7 @@ class Line:
     command: str | None = None
     config_dir: str | None = None
     cfg: bool = False
+    json: bool = False
     many: bool = False
     help: bool = False
     version: bool = False
@@ -91,12 +92,17 @@ def _run(line: Line) -> int:
         return 0
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # for a researcher's own `_target_: mylosses.mine`; last, so that it hides nothing
+    if line.json and line.command not in catalogue.RESULTS:
+        raise Misuse(f"--json is for commands that end with a result: {', '.join(catalogue.RESULTS)}")
+    if line.many and line.command != "train":
+        raise Misuse(f"-m is for saddlepoint train: many runs of one command. {line.command} takes no -m")
+    from saddlepoint.command.output import Output
+
+    output = Output(line.json)
     if line.many:
-        if line.command != "train":
-            raise Misuse(f"-m is for saddlepoint train: many runs of one command. {line.command} takes no -m")
         many = import_module("saddlepoint.command.many")
         start = partial(many.command, line.overrides, line.config_dir, line.cfg)
-        return start() if line.cfg else standard_streams.recorded(start)
+        return start() if line.cfg else standard_streams.recorded(partial(output.of, start))
     from saddlepoint.command.compose import compose
 
     own, rest = divided(line.overrides, line.command)
@@ -106,8 +112,11 @@ def _run(line: Line) -> int:
 
         print(OmegaConf.to_yaml(config), end="")
         return 0
-    module = catalogue.MODULES.get(line.command, line.command)
-    start = partial(import_module(f"saddlepoint.command.{module}").command, config, rest, line.config_dir)
+    module = import_module(f"saddlepoint.command.{catalogue.MODULES.get(line.command, line.command)}")
+    start = partial(module.command, config, rest, line.config_dir)
+    if line.command in catalogue.RESULTS:
+        output.json |= config.get("to") == "-"
+        start = partial(output.of, start)
     return standard_streams.recorded(start) if line.command in RECORDED else start()
 
 
@@ -149,10 +158,12 @@ def _taken_apart(words: Sequence[str]) -> Line:
             line.help = True
         elif word == "--version":
             line.version = True
+        elif word == "--json":
+            line.json = True
         elif word in ("--multirun", "-m"):
             line.many = True
         elif word.startswith("-"):
-            options = ("--help", "--version", "--cfg", "--config-dir", "--multirun")
+            options = ("--help", "--version", "--cfg", "--json", "--config-dir", "--multirun")
             raise Misuse(f"no such option: {word}.{catalogue.did_you_mean(option, options)} See saddlepoint --help")
         elif line.command is None:
             if word not in catalogue.COMMANDS:

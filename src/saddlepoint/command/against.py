@@ -8,24 +8,26 @@ differs, then by all of b's protocol, under which b is measured too: what is lef
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from saddlepoint.callback.evaluation import scores
 from saddlepoint.command.build import config_of, data_of, device_of, evaluator_of, game_of, put, set_threads
 from saddlepoint.command.check import check
+from saddlepoint.command.output import result
+from saddlepoint.command.table import Column, tables
 from saddlepoint.command.terminal import Meter, speaker
 from saddlepoint.error import Mistake
 from saddlepoint.metric.contract import Contract, Score, comparable, difference, differences
 from saddlepoint.record.run import Run
 
 FACTORS = ("n", "split", "extractor", "weights", "resizer", "average", "batch_norm", "batch", "seed", "metric")
+OWN = "the runs' own difference"
 Measured = dict[str, float]  # by metric
 
 
@@ -42,6 +44,7 @@ def against(
     `overrides` and the moment `at` are for both runs.  Raises Mistake where the runs' data differ, and where no
     protocol is common to both.
     """
+    output = result(console)
     console = console or Console(stderr=True)
     say = speaker(console)
     ours, theirs = (_Side(Run(folder), overrides, config_dir, say, Meter(console), at) for folder in (run, other))
@@ -50,7 +53,7 @@ def against(
             f"{run} and {other} were trained on different data (train split {one[:8]} and {two[:8]}): no protocol "
             "makes their scores comparable"
         )
-    say(f"a: {run}\nb: {other}\n{_verdict(ours, theirs)}")
+    verdict = _verdict(ours, theirs)
     steps = [("a, as it was measured", ours.measured({}))]
     factors = {name: value for name in FACTORS if (value := theirs.told(name)) != ours.told(name)}
     for name, value in factors.items():
@@ -63,7 +66,17 @@ def against(
     for metric in last.keys() & theirs.contracts.keys():
         if (field := difference(last[metric], theirs.contracts[metric])) is not None:
             raise Mistake(f"{metric}: no protocol is common to both runs, they still differ in {field}")
-    console.print(_table(steps, len(factors)))
+    own = _own(steps, len(factors))
+    output(
+        [f"a: {run}\nb: {other}\n{verdict}", *_tables(steps, own, output.width)],
+        {
+            "a": run,
+            "b": other,
+            "verdict": verdict,
+            "steps": [{"measured": told, "scores": found} for told, found in steps],
+            "difference": own,
+        },
+    )
     return steps
 
 
@@ -133,21 +146,24 @@ def _verdict(ours: _Side, theirs: _Side) -> str:
     return "their recorded scores stand under one contract"
 
 
-def _table(steps: Sequence[tuple[str, Measured]], factors: int) -> Table:
+def _own(steps: Sequence[tuple[str, Measured]], factors: int) -> Measured:
+    """What is left between the two runs under one protocol: b less a, by metric."""
+    base, last = steps[-2 if factors else 0][1], steps[-1][1]
+    return {metric: last[metric] - base[metric] for metric in steps[0][1] if metric in last and metric in base}
+
+
+def _tables(steps: Sequence[tuple[str, Measured]], own: Measured, width: int) -> Iterator[str | Table]:
     """Every measurement, and below it how far it is from a's own."""
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("what moved the score", overflow="fold")
-    first, last = steps[0][1], steps[-1][1]
-    for metric in first:
-        table.add_column(metric, justify="right")
+    first = steps[0][1]
+    cells: dict[str, dict[str, str]] = {metric: {} for metric in first}
     for told, found in steps:
-        moved = ("" if found is first or m not in found else f"\n{found[m] - first[m]:+.3g}" for m in first)
-        table.add_row(told, *(f"{found[m]:.4g}{by}" if m in found else "" for m, by in zip(first, moved, strict=True)))
-    base = steps[-2][1] if factors else first
-    table.add_section()
-    rest = [f"{last[m] - base[m]:+.4g}" if m in last and m in base else "" for m in first]
-    table.add_row("the runs' own difference", *rest, style="bold")
-    return table
+        for metric in first.keys() & found.keys():
+            moved = "" if found is first else f" ({found[metric] - first[metric]:+.3g})"
+            cells[metric][told] = f"{found[metric]:.4g}{moved}"
+    for metric, left in own.items():
+        cells[metric][OWN] = f"{left:+.4g}"
+    columns = [Column(metric, cells[metric]) for metric in first]
+    yield from tables("what moved the score", [told for told, _ in steps], [columns], width, [OWN])
 
 
 def _told(value: Any) -> str:

@@ -28,6 +28,9 @@ COMMANDS = {
     "doctor": "what this machine has, and what to do about what it lacks",
 }
 
+# commands that end with a result: on stdout, and with --json (or to=-, of those with a `to`) as one JSON document
+RESULTS = ("train", "evaluate", "memorisation", "reproduce", "sweep", "compare", "why", "import", "doctor")
+
 MODULES = {"import": "importing"}  # where a command's word cannot be the name of its module: it is one of Python's
 
 READ_WHOLE = {"baseline", "sweep"}  # folders of yaml that one command reads and nothing composes: no groups

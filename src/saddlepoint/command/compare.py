@@ -10,14 +10,16 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
+from rich.table import Table
 
-from saddlepoint.command.terminal import show, speaker
+from saddlepoint.command.output import result
+from saddlepoint.command.terminal import speaker
 from saddlepoint.comparison.comparison import Asked, Comparison, comparison
 from saddlepoint.comparison.console import tables
 from saddlepoint.comparison.folder import place, written
 from saddlepoint.comparison.reading import read
 from saddlepoint.comparison.table import lines
-from saddlepoint.comparison.whole import files, report
+from saddlepoint.comparison.whole import content, files, report
 from saddlepoint.error import Mistake
 from saddlepoint.record.session import Session
 
@@ -28,30 +30,35 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     return 0
 
 
-def compare(config: DictConfig, console: Console | None = None) -> Comparison:
-    """What was compared; printed, and written to the folder `to`.  Raises Mistake for what cannot be compared."""
-    console = console or Console(stderr=True)
+def compare(config: DictConfig) -> Comparison:
+    """What was compared; printed, and written to the folder `to`, to none for to=-.
+
+    Raises Mistake for what cannot be compared.
+    """
+    say, output = speaker(Console(stderr=True)), result()
     plain: Any = OmegaConf.to_container(config, resolve=True)
     words = {key: value for key, value in plain.items() if key not in ("logger", "to")}
-    to = Path(config.to or f"outputs/comparison-{_digest(words)}")
-    place(to)
+    to = None if config.to == "-" else Path(config.to or f"outputs/comparison-{_digest(words)}")
+    if to is not None:
+        place(to)
     session = _session(plain["logger"])
     found = comparison(read(words["runs"]), _asked(words))
     counted = lines(found)
     whole = report(found, counted, words)
-    show(whole.lead, console)
+    parts: list[str | Table] = list(whole.lead)
     for sheet in whole.sheets:
         if not sheet.exploratory:
-            show(["", *tables(sheet, console.width)], console)
-    beside = ", ".join(sheet.title for sheet in whole.sheets if sheet.exploratory)
-    written(to, files(found, counted, whole))
-    say = speaker(console)
-    sheets = {
-        sheet.title: (sheet.columns, [[cell.text for cell in row] for row in sheet.rows]) for sheet in whole.sheets
-    }
-    where = session.report(to, words, sheets, say)
-    say(f"\nin report.html and table.md, exploratory: {beside}")
-    say(f"report.html, table.md, table.tex, table.csv, runs.csv and drawings: {to}\n{where}")
+            parts += ["", *tables(sheet, output.width)]
+    output(parts, content(found, counted, whole))
+    if to is not None:
+        written(to, files(found, counted, whole))
+        sheets = {
+            sheet.title: (sheet.columns, [[cell.text for cell in row] for row in sheet.rows]) for sheet in whole.sheets
+        }
+        where = session.report(to, words, sheets, say)
+        beside = ", ".join(sheet.title for sheet in whole.sheets if sheet.exploratory)
+        say(f"\nin report.html and table.md, exploratory: {beside}")
+        say(f"report.html, table.md, table.tex, table.csv, runs.csv and drawings: {to}\n{where}")
     return found
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from saddlepoint.command.build import cache_of
 from saddlepoint.command.check import instantiate
 from saddlepoint.command.compose import compose
+from saddlepoint.command.output import result
 from saddlepoint.command.terminal import Meter
 from saddlepoint.data.image_folder import ImageFolder
 from saddlepoint.data.mnist import MNIST
@@ -51,16 +52,16 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     """Print the findings; 0 where nothing stands in the way of `saddlepoint train`, else 1."""
     if not isinstance(config.certify, bool):
         raise Mistake(f"certify={config.certify}: certify is true or false")
-    console = Console()
     table = Table(title="saddlepoint doctor", show_lines=False)
     for column in ("", "what", "state", "remedy"):
         table.add_column(column, overflow="fold")
-    findings = list(examination(config, Meter(console)))
+    findings = list(examination(config, Meter(Console(stderr=True))))
     for finding in findings:
         mark = "[green]ok[/]" if finding.well else "[yellow]!![/]"
         table.add_row(mark, *(escape(str(part)) for part in (finding.what, finding.state, finding.remedy)))
-    console.print(table)
-    return 0 if all(finding.well or not finding.needed for finding in findings) else 1
+    ready = all(finding.well or not finding.needed for finding in findings)
+    result()([table], {"ready": ready, "findings": [finding._asdict() for finding in findings]})
+    return 0 if ready else 1
 
 
 def examination(config: DictConfig, progress: Progress | None = None) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.table import Table
 
 from saddlepoint.callback.evaluation import Sampler, scores, statistics
 from saddlepoint.command.against import against
@@ -25,8 +26,9 @@ from saddlepoint.command.build import (
 )
 from saddlepoint.command.check import check
 from saddlepoint.command.compose import compose
+from saddlepoint.command.output import plain, result
 from saddlepoint.command.table import Spread, details, measured, over_the_run
-from saddlepoint.command.terminal import Meter, show, speaker
+from saddlepoint.command.terminal import Meter, speaker
 from saddlepoint.data.data import Split
 from saddlepoint.data.samples import read
 from saddlepoint.error import Mistake
@@ -44,6 +46,7 @@ from saddlepoint.record.snapshot import every
 
 Scores = dict[str, Score]
 Spreads = dict[str, Spread]  # by score
+Parts = list[str | Table]
 
 
 class Found(NamedTuple):
@@ -148,18 +151,18 @@ class Measuring:
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
     """The console's door; `rest` overrides the run's own config."""
-    console = Console(stderr=True)
+    to = None if config.to == "-" else config.to
     if config.against is not None:
         if config.run is None or config.samples is not None:
             raise Mistake("against=... compares two runs: say run=<one> against=<the other>")
-        if config.to is not None or config.uncertainty or config.reference is not None or config.at == "all":
+        if to is not None or config.uncertainty or config.reference is not None or config.at == "all":
             raise Mistake(
                 "against=... prints what moved a score at one moment: leave out to, uncertainty and reference"
             )
-        against(config.run, config.against, rest, config_dir, console, config.at)
+        against(config.run, config.against, rest, config_dir, None, config.at)
         return 0
     care = Care(config.generations, config.groups) if config.uncertainty else None
-    evaluate(config.run, config.at, rest, config_dir, console, config.samples, care, config.reference, config.to)
+    evaluate(config.run, config.at, rest, config_dir, None, config.samples, care, config.reference, to)
     return 0
 
 
@@ -176,12 +179,15 @@ def evaluate(
 ) -> dict[str, Scores]:
     """The scores of `samples`, or of a run at `at`, by what was measured; printed with their contracts.
 
+    Notes go to stderr and the result to stdout, or both to `console`.
+
     A run's are added to its evaluations.jsonl.  Samples are measured by the protocol of `run`, or of what `overrides`
     compose: data=mnist.  `care` asks for standard errors too, which take minutes where the scores take seconds.
     `reference` is a file of somebody's mean and covariance, in the place of the data's own reals; `to` a .json for the
     scores, their contracts and errors.  Raises Mistake where the run, the checkpoint, the samples or an extractor is
     missing, and where nothing could be measured.
     """
+    output = result(console)
     console = console or Console(stderr=True)
     say = speaker(console)
     _look_at(at, samples, care, reference, to)
@@ -193,12 +199,13 @@ def evaluate(
     # statistics are of one ruler's features
     measuring = Measuring(data, rulers if statistics is None else rulers[:1], console, care, statistics)
     if samples is None:
-        found = _moments(Run(str(run)), at, config, measuring, overrides)
+        found, parts = _moments(Run(str(run)), at, config, measuring, overrides, output.width)
     else:
-        found = _set(read(samples, data.shape, say, data.class_names), str(samples), measuring)
+        found, parts = _set(read(samples, data.shape, say, data.class_names), str(samples), measuring, output.width)
+    content = {whose: {key: _plain(key, own) for key in own.scores} for whose, own in found.items()}
     if to is not None:
-        plain = {whose: {key: _plain(key, own) for key in own.scores} for whose, own in found.items()}
-        write(Path(to), json.dumps(plain, indent=2) + "\n")
+        write(Path(to), json.dumps(plain(content), indent=2) + "\n")
+    output(parts, content)
     return {whose: own.scores for whose, own in found.items()}
 
 
@@ -221,15 +228,14 @@ def _look_at(
         raise Mistake(f"to={to}: a file that ends in .json, in a folder that is there")
 
 
-def _set(split: Split, name: str, measuring: Measuring) -> dict[str, Found]:
-    """The scores of a stored set, shown."""
+def _set(split: Split, name: str, measuring: Measuring, width: int) -> tuple[dict[str, Found], Parts]:
+    """The scores of a stored set, and what people read of them."""
     found = Found(*measuring.samples(split))
     _something(found)
     for evaluator in measuring.rulers:
         evaluator.n = len(split)  # the anchors are as many: a distance falls with n
-    show([*measured("samples", found.scores, measuring.anchors(), found.spread), *details(found.scores)],
-         measuring.console)  # fmt: skip
-    return {name: found}
+    parts = measured("samples", found.scores, measuring.anchors(), found.spread, width)
+    return {name: found}, [*parts, *details(found.scores)]
 
 
 def _something(found: Found) -> None:
@@ -275,9 +281,12 @@ def _rulers(config: DictConfig, data: Any, console: Console) -> list[Evaluator]:
 
 
 def _moments(
-    run: Run, at: str | int, config: DictConfig, measuring: Measuring, overrides: Sequence[str]
-) -> dict[str, Found]:
-    """The scores of a run at one moment, or at every snapshot, by images; each written down as soon as it is there."""
+    run: Run, at: str | int, config: DictConfig, measuring: Measuring, overrides: Sequence[str], width: int
+) -> tuple[dict[str, Found], Parts]:
+    """The scores of a run at one moment, or at every snapshot, by images, and what people read of them.
+
+    Each is written down as soon as it is there.
+    """
     console = measuring.console
     game = game_of(config)
     set_threads(config, game)
@@ -307,10 +316,9 @@ def _moments(
             row["uncertainty"] = {"care": care, **{key: one._asdict() for key, one in spread.items()}}
         run.append("evaluations.jsonl", row)
         found[str(game.images)] = both
-        if at != "all":
-            title = f"{run.folder}, {moment}, {game.images:,} images"
-            show([*measured(title, own, anchors, spread), *details(own)], console)
     if at == "all":
         every_score = {images: both.scores for images, both in found.items()}
-        show(over_the_run(f"{run.folder}, every snapshot", every_score, anchors), console)
-    return found
+        return found, list(over_the_run(f"{run.folder}, every snapshot", every_score, anchors, width))
+    ((images, (own, spread)),) = found.items()
+    title = f"{run.folder}, {at}, {int(images):,} images"
+    return found, [*measured(title, own, anchors, spread, width), *details(own)]

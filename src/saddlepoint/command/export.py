@@ -27,6 +27,7 @@ from saddlepoint.command.compose import compose
 from saddlepoint.command.exported import bare, by_name
 from saddlepoint.command.identity import differences
 from saddlepoint.command.memorisation import memorisation
+from saddlepoint.command.output import Output
 from saddlepoint.command.terminal import speaker
 from saddlepoint.error import Mistake
 from saddlepoint.export import hub, onnx, program, safetensors
@@ -288,7 +289,7 @@ def _measured(words: DictConfig, rest: Sequence[str], config_dir: Any, console: 
     """Have memorisation measured now; what keeps it from being is said, and is no reason not to export."""
     asked = [f"run={words.run}", f"at={words.at}", f"average={str(words.average).lower()}"]
     try:
-        memorisation(compose(asked, command="memorisation"), rest, config_dir, console)
+        memorisation(compose(asked, command="memorisation"), rest, config_dir, console, Output(console=console))
     except Mistake as mistake:
         speaker(console)(f"memorisation is not measured: {mistake}")
 

@@ -63,6 +63,7 @@ saddlepoint doctor data=mnist""",
 OPTIONS = """\
   -h, --help        this page
   --cfg job         print the composed config, interpolations and all, and stop
+  --json            the result as one JSON document on stdout, notes on stderr: train, evaluate, compare, ...
   -m, --multirun    train: one run for each combination of values, key=a,b or many: of an experiment
   --config-dir DIR  a folder of your own pieces: DIR/objective/mine.yaml is objective=mine
 """

@@ -22,8 +22,9 @@ from saddlepoint.command.build import data_of, evaluator_of, second_of
 from saddlepoint.command.check import check
 from saddlepoint.command.compose import compose
 from saddlepoint.command.exported import ENDINGS, PICKLES, exported, file_of
+from saddlepoint.command.output import result
 from saddlepoint.command.table import details, measured
-from saddlepoint.command.terminal import Meter, show, speaker
+from saddlepoint.command.terminal import Meter, speaker
 from saddlepoint.data.samples import read
 from saddlepoint.error import Mistake
 from saddlepoint.export.description import WEIGHTS
@@ -60,9 +61,13 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
 
 
 def imported(
-    words: DictConfig, rest: Sequence[str] = (), config_dir: str | Path | None = None, console: Console | None = None
+    words: DictConfig,
+    rest: Sequence[str] = (),
+    config_dir: str | Path | None = None,
+    console: Console | None = None,
 ) -> Run:
     """The run folder that was made, or to which another protocol's scores were added.  Raises Mistake."""
+    output = result(console)
     console = console or Console(stderr=True)
     say = speaker(console)
     _sensible(words, rest)
@@ -84,7 +89,10 @@ def imported(
                                              "overrides": discreet(list(rest)), "scores": plain})  # fmt: skip
         else:
             _record(run, config, data, source, weights, words, plain, anchors)
-    show([*measured(f"{run.folder}, imported", found, anchors), *details(found)], console)
+    output(
+        [*measured(f"{run.folder}, imported", found, anchors, width=output.width), *details(found)],
+        {"run": run.folder, "scores": plain},
+    )
     say(f"{run.folder}: saddlepoint compare 'runs=[{run.folder.parent},...]' puts it beside others")
     return run
 

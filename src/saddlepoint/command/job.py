@@ -1,4 +1,4 @@
-"""python -m saddlepoint.command.job <config.yaml> [allow_target=[...]]: a run of a config composed before."""
+"""python -m saddlepoint.command.job <config.yaml> [allow_target=[...]] [--json]: a run of a config composed before."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from saddlepoint.command import permission, stored, told
 from saddlepoint.command.compose import register_resolvers
+from saddlepoint.command.output import Output
 from saddlepoint.command.standard_streams import recorded
 
 
@@ -26,9 +27,11 @@ def frozen(path: str, words: Sequence[str] = ()) -> int:
     register_resolvers()
     config = stored.read(path)
     for word in words:
-        permission.grant(config, parsed(word))
+        if word != "--json":
+            permission.grant(config, parsed(word))
     OmegaConf.set_struct(config, True)
-    train(config)
+    with Output("--json" in words).alone():
+        train(config)
     return 0
 
 

@@ -20,7 +20,9 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
+from rich import box
 from rich.console import Console
+from rich.table import Table
 
 from saddlepoint.command import permission, stored
 from saddlepoint.command.catalogue import did_you_mean
@@ -28,7 +30,8 @@ from saddlepoint.command.check import check, instantiate
 from saddlepoint.command.compose import compose
 from saddlepoint.command.frozen import process
 from saddlepoint.command.identity import identity
-from saddlepoint.command.pool import Board
+from saddlepoint.command.output import result
+from saddlepoint.command.pool import Board, first_score
 from saddlepoint.error import Mistake
 from saddlepoint.launcher.job import DONE, FAILED, FINISHED, Job
 from saddlepoint.record.run import Run
@@ -56,12 +59,13 @@ class Factor:
 
 def command(words: Sequence[str], config_dir: str | None = None, cfg: bool = False) -> int:
     """0 where every run is finished in the end, 1 where one is not."""
-    console = Console(stderr=True)
+    console, output = Console(stderr=True), result()
     configs = expanded(words, config_dir)
     if cfg:
         print("\n".join(f"{label}  {_folder(config)}" for label, config in configs))
         return 0
     jobs = launched(configs, console)
+    output([_table(jobs, output.width)], {"runs": [_job(job) for job in jobs]})
     return 0 if all(job.state in (FINISHED, DONE) for job in jobs) else 1
 
 
@@ -260,6 +264,31 @@ def launched(configs: Sequence[tuple[str, DictConfig]], console: Console) -> lis
     finally:
         board.conclude()
     return jobs
+
+
+def _table(jobs: Sequence[Job], width: int) -> Table:
+    """How each run ended, and its first score."""
+    keys = list(dict.fromkeys(key for job in jobs if (key := first_score(job)[0])))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, width=None)
+    table.add_column("run", overflow="fold")
+    for name in ("state", *keys):
+        table.add_column(name, justify="right", no_wrap=len(name) < width // 2, overflow="fold")
+    for job in jobs:
+        own, value = first_score(job)
+        table.add_row(job.label, job.state, *(value if key == own else "" for key in keys))
+    return table
+
+
+def _job(job: Job) -> dict[str, Any]:
+    """A run as plain values: what it is, how it ended, its scores."""
+    summary = Run(job.folder).summary
+    return {
+        "label": job.label,
+        "run": job.folder,
+        "state": job.state,
+        "reason": job.reason or None,
+        **{key: summary.get(key) for key in ("status", "images", "seconds", "final", "best")},
+    }
 
 
 def job_of(label: str, config: DictConfig) -> Job:

@@ -24,6 +24,7 @@ from torch import Tensor
 from saddlepoint.command.build import config_of, data_of, device_of, game_of, put, ruler_of, set_threads
 from saddlepoint.command.check import check
 from saddlepoint.command.compose import compose
+from saddlepoint.command.output import Output, result
 from saddlepoint.command.sample import sample
 from saddlepoint.command.terminal import Meter, speaker
 from saddlepoint.data.data import Split
@@ -100,9 +101,14 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
 
 
 def memorisation(
-    words: DictConfig, overrides: Sequence[str], config_dir: str | Path | None, console: Console
+    words: DictConfig,
+    overrides: Sequence[str],
+    config_dir: str | Path | None,
+    console: Console,
+    output: Output | None = None,
 ) -> dict[str, Any]:
     """What is measured, as it is added to the run's memorisation.jsonl; printed, and drawn.  Raises Mistake."""
+    output = output or result()
     say = speaker(console)
     if words.run is None and not any(word.startswith("data=") for word in overrides):
         raise Mistake("samples are held against data: add data=digits, or data=image_folder data.folder=...")
@@ -128,8 +134,7 @@ def memorisation(
         rows.append(_told_by(game, data.split("train"), held, words.sample_seed))
     last = _alarm_reading(rung, sets, words.level)
     title = words.samples if run is None else f"{run.folder}, {words.at}, {game.images if game else 0:,} images"
-    console.print(table(f"{title}: memorisation", [*rows, last]))
-    picture = _picture(sets, found, run, game, words.to, say)
+    picture = None if words.to == "-" else _picture(sets, found, run, game, words.to, say)
     row = {
         "measured": now(),
         "at": words.at,
@@ -148,6 +153,7 @@ def memorisation(
     }
     if run is not None:
         run.append("memorisation.jsonl", row)
+    output([table(f"{title}: memorisation", [*rows, last])], row)
     return row
 
 

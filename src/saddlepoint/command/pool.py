@@ -125,8 +125,13 @@ class Board:
 
 def score(job: Job) -> str:
     """A finished run's first score, "" where it has none."""
+    return " ".join(first_score(job)).strip()
+
+
+def first_score(job: Job) -> tuple[str, str]:
+    """The name and the value of a finished run's first score, "" where it has none."""
     final: dict[str, Any] = Run(job.folder).summary.get("final") or {}
-    return next((f"{name} {found['value']:.4g}" for name, found in final.items()), "")
+    return next(((name, f"{found['value']:.4g}") for name, found in final.items()), ("", ""))
 
 
 def _time(seconds: float) -> str:

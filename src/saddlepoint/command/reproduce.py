@@ -27,6 +27,7 @@ from saddlepoint.command.check import check
 from saddlepoint.command.compose import compose
 from saddlepoint.command.judgement import MET, MISSING, NOT_MET, UNDECIDED, Judgement, Outcome, judged, outcome, overall
 from saddlepoint.command.match import DATA_ELSEWHERE, ELSEWHERE, mismatches
+from saddlepoint.command.output import result
 from saddlepoint.command.terminal import speaker
 from saddlepoint.error import Mistake
 from saddlepoint.record import certificate, provenance
@@ -53,7 +54,11 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
 
 
 def reproduce(
-    baseline: Baseline, rest: Sequence[str], config: DictConfig, config_dir: str | None, console: Console
+    baseline: Baseline,
+    rest: Sequence[str],
+    config: DictConfig,
+    config_dir: str | None,
+    console: Console,
 ) -> tuple[str, bool]:
     """The verdict, and whether what was written is a certificate.  Raises Mistake for what may not count."""
     say, begun = speaker(console), provenance.now()
@@ -75,7 +80,8 @@ def reproduce(
     judgements = judged(baseline, outcomes)
     verdict = overall(judgements)
     content = _content(baseline, judgements, outcomes, verdict, remarks, code, file, folder, begun)
-    _tell(judgements, verdict, remarks, certificate.record(folder, content), say)
+    path = certificate.record(folder, content)
+    result()(_lines(judgements, verdict, remarks, path), {**content, "file": path})
     return verdict, NO_CERTIFICATE not in remarks
 
 
@@ -290,9 +296,7 @@ def _run(run: Outcome, folder: Path) -> dict[str, Any]:
     }
 
 
-def _tell(judgements: Sequence[Judgement], verdict: str, remarks: Sequence[str], path: Path, say: Say) -> None:
-    for judgement in judgements:
-        say(f"{judgement.verdict:<9} {judgement.headline.name}: {judgement.why}")
-    for remark in remarks:
-        say(remark)
-    say(f"{verdict}: {path}")
+def _lines(judgements: Sequence[Judgement], verdict: str, remarks: Sequence[str], path: Path) -> list[str]:
+    """What people read: a line per headline, what has to be said aloud, the verdict and where its certificate lies."""
+    each = [f"{judgement.verdict:<9} {judgement.headline.name}: {judgement.why}" for judgement in judgements]
+    return [*each, *remarks, f"{verdict}: {path}"]

@@ -9,6 +9,7 @@ again, the command goes on. What is left behind: a table, drawings, and the winn
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from rich.console import Console
 
 from saddlepoint.command import catalogue, search, winner
 from saddlepoint.command.match import DATA_ELSEWHERE
-from saddlepoint.command.terminal import speaker
+from saddlepoint.command.output import result
 from saddlepoint.command.trial import Trials, between, config_of
 from saddlepoint.comparison.direction import HIGHER, LOWER, metric_of
 from saddlepoint.error import Mistake
@@ -68,9 +69,12 @@ def sweep(plan: Plan, settings: DictConfig, config_dir: str | None, console: Con
     trials = Trials(plan, folder, local, config_dir)
     with ended_as_interrupted(), board:
         played(study, trials.start, settings.workers, board, settings.failures)
-    for line in report.left(study, folder):
-        board.say(line)
-    return _conclude(plan, board, folder, config_dir, speaker(console))
+    *result_lines, where = report.left(study, folder)
+    board.say(where)
+    best = _conclude(plan, board, folder, config_dir, result_lines.append)
+    document = json.loads((folder / "report" / "trials.json").read_text(encoding="utf-8"))
+    result()(result_lines, {**document, "folder": folder, "best": best})
+    return best is not None
 
 
 def checked(plan: Plan, config_dir: str | None = None) -> DictConfig:
@@ -136,11 +140,11 @@ def _counted(plan: Plan) -> str:
     return f"{len(plan.space)} dimension{'s' if len(plan.space) > 1 else ''}"
 
 
-def _conclude(plan: Plan, board: Any, folder: Path, config_dir: str | None, say: Any) -> bool:
-    """Say who won, write the winner down, and say what its score is worth; whether anybody won."""
+def _conclude(plan: Plan, board: Any, folder: Path, config_dir: str | None, say: Any) -> dict[str, Any] | None:
+    """The best trial, written down as an experiment; None where none finished.  `say` gets what its score is worth."""
     if (best := board.best) is None:
-        say("no trial finished, so nothing has won; the reasons stand above and in the table")
-        return False
+        board.say("no trial finished, so nothing has won; the reasons stand above and in the table")
+        return None
     name, score = winner.experiment_name(plan.name), plan.objective.name
     say(f"best of {board.over}: trial {best.number}, {score} {best.value:.4g} on validation: {told(best.params)}")
     header = [
@@ -148,16 +152,17 @@ def _conclude(plan: Plan, board: Any, folder: Path, config_dir: str | None, say:
         f"{score} on validation: {best.value:.6g}, which is flattered, since it was chosen by this number.",
         *(f"  {key} = {value}" for key, value in best.params.items()),
     ]
+    found = {"number": best.number, "value": best.value, "params": best.params, "of": board.over, "experiment": None}
     try:
         config = config_of(plan, best.params, config_dir)
         path = winner.written(config, folder / "winner", name, header, config_dir)
     except Mistake as mistake:
         say(str(mistake))
-        return True
+        return found
     say(f"the winner, as an experiment: {path}")
     for line in _worth(plan, board.over, path, folder, name, config_dir):
         say(line)
-    return True
+    return {**found, "experiment": path}
 
 
 def _worth(plan: Plan, trials: int, path: Path, folder: Path, name: str, config_dir: str | None) -> list[str]:

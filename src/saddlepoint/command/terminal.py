@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from saddlepoint.command.table import alike
+from saddlepoint.command.output import WIDTH
+from saddlepoint.command.table import Column, anchored, tables
 from saddlepoint.metric.contract import Score
 from saddlepoint.record.run import Run
 
@@ -18,12 +18,6 @@ from saddlepoint.record.run import Run
 def speaker(console: Console) -> Callable[[str], None]:
     """Prints a line as it stands: brackets are no markup, and a path is not broken."""
     return lambda line: console.print(line, soft_wrap=True, markup=False, highlight=False)
-
-
-def show(parts: Iterable[str | Table], console: Console) -> None:
-    """Print lines as they stand, and tables."""
-    for part in parts:
-        console.print(part, soft_wrap=isinstance(part, str), markup=False, highlight=False)
 
 
 class Meter:
@@ -49,49 +43,38 @@ class Meter:
             self._bar = None
 
 
-def scores_of(run: Run) -> Table | None:
-    """The scores of a finished run: untrained, final, best, and its anchors; None where it has none."""
+def scores_of(run: Run, width: int = WIDTH) -> Iterator[str | Table]:
+    """The scores of a finished run: untrained, final, best, and its anchors; nothing where it has none."""
     summary = run.summary
     every = _scores(summary.get("final") or {})
     if not every:
-        return None
+        return
     ruler = next(iter(every.values())).contract.extractor_sha256
     final = {key: score for key, score in every.items() if score.contract.extractor_sha256 == ruler}
-    title = f"{run.folder.parent.name}, {summary['images']:,} images in {summary['seconds']:.0f} s"
-    caption = "below the line: anchors, sets of images whose worth is known, measured alike"
+    yield f"{run.folder.parent.name}, {summary['images']:,} images in {summary['seconds']:.0f} s"
+    untrained = next((row for row in run.rows() if row["images"] == 0 and next(iter(final)) in row), {})
+    best = {key: one["value"] for key, one in summary.get("best", {}).items()}
+    along = {"untrained": untrained, "final": {key: score.value for key, score in final.items()}, "best": best}
+    columns = [
+        Column(name, _cells(values, final), "bold" if name == "final" else None)
+        for name, values in along.items()
+        if any(key in values for key in final)
+    ]
+    anchors = anchored(final, {name: _scores(own) for name, own in summary.get("anchors", {}).items()})
+    closing = next(column for column in columns if column.heading == "final")
+    yield from tables("score", list(final), [columns, [closing, *anchors] if anchors else []], width)
+    notes = ["best: at the checkpoint that the validation split chose"] if best else []
+    notes += ["beside them anchors: sets of images whose worth is known, measured alike"] if anchors else []
     if second := {key: score for key, score in every.items() if key not in final}:
         name = next(iter(second.values())).contract.extractor
         values = ", ".join(f"{score.contract.metric} {score.value:.4g}" for score in second.values())
-        caption += f"\nby the second ruler, {name}: {values}"
-    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
-    table.add_column("", no_wrap=True)
-    for key in final:
-        table.add_column(_folded(key), justify="right")
-    untrained = next((row for row in run.rows() if row["images"] == 0 and next(iter(final)) in row), None)
-    if untrained:
-        table.add_row("untrained", *_cells(untrained, final))
-    table.add_row("final", *_cells({key: score.value for key, score in final.items()}, final), style="bold")
-    table.add_row("best checkpoint", *_cells({key: b["value"] for key, b in summary.get("best", {}).items()}, final))
-    table.add_section()
-    anchors = {name: _scores(own) for name, own in summary.get("anchors", {}).items()}
-    beside = {key: alike(anchors, score) for key, score in final.items()}
-    for name in dict.fromkeys(name for own in beside.values() for name in own):
-        values = {key: own[name].value for key, own in beside.items() if name in own}
-        table.add_row(name, *_cells(values, final), style="dim")
-    return table
+        notes.append(f"by the second ruler, {name}: {values}")
+    yield from notes
 
 
-def _cells(values: dict[str, Any], keys: Iterable[str]) -> list[str]:
-    return ["" if (value := values.get(key)) is None else f"{value:.4g}" for key in keys]
+def _cells(values: Mapping[str, Any], keys: Iterable[str]) -> dict[str, str]:
+    return {key: f"{value:.4g}" for key in keys if (value := values.get(key)) is not None}
 
 
-def _scores(plain: dict[str, Any]) -> dict[str, Score]:
+def _scores(plain: Mapping[str, Any]) -> dict[str, Score]:
     return {key: Score.from_dict(score) for key, score in plain.items()}
-
-
-def _folded(key: str) -> str:
-    """A score's name on two lines, so that three fit a narrow terminal: the metric, then how it was measured."""
-    for metric in ("inception_score", "fid", "coverage"):
-        if key.startswith(metric + "_"):
-            return f"{metric}\n{key.removeprefix(metric + '_')}"
-    return key

@@ -30,6 +30,7 @@ from saddlepoint.command.build import Experiment, build, callbacks_of, config_of
 from saddlepoint.command.check import cautions, check, instantiate, terms
 from saddlepoint.command.frozen import process
 from saddlepoint.command.identity import differences, identity
+from saddlepoint.command.output import Output, result
 from saddlepoint.command.place import place, taken, wanted
 from saddlepoint.command.standard_streams import dispensable
 from saddlepoint.command.terminal import Meter, scores_of, speaker
@@ -57,6 +58,8 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
 def train(config: DictConfig, console: Console | None = None) -> Run:
     """Train, evaluate and record; returns the run's folder as a Run.
 
+    Notes and progress go to stderr, the closing table to stdout, or both to `console`.
+
     The same config again: a finished run is left as it is, an unfinished one goes on from its checkpoint, one that asks
     for more images goes on to them. Raises Mistake where a person has to decide something.
     """
@@ -66,9 +69,9 @@ def train(config: DictConfig, console: Console | None = None) -> Run:
 
 def _train(config: DictConfig, console: Console | None) -> Run:
     check(config)
-    here = place()
+    here, output = place(), result(console)
     if here.of == 1 and wanted(config) > 1:
-        return _ranks(config, console or Console(stderr=True))
+        return _ranks(config, console or Console(stderr=True), output)
     taken(config, here)
     console = console or Console(stderr=True, quiet=here.number > 0)
     say = speaker(console)
@@ -78,7 +81,8 @@ def _train(config: DictConfig, console: Console | None) -> Run:
             start = _agreed(run, config, say)
             run.sweep()
             if start == "finished":
-                console.print(scores_of(run) or "")
+                if run.writes:
+                    _closing(run, output)
                 return run
             for line in (*terms(config), *cautions(config)):
                 say(line)
@@ -86,6 +90,8 @@ def _train(config: DictConfig, console: Console | None) -> Run:
             if config.compile:
                 experiment.game.compile_players("inductor" if config.compile is True else str(config.compile))
             _play(run, experiment, start, halt, console, say)
+            if run.writes:
+                _closing(run, output)
     except RuntimeError as error:
         if not ranks.lost(error):
             raise
@@ -93,6 +99,11 @@ def _train(config: DictConfig, console: Console | None) -> Run:
     finally:
         ranks.leave()
     return run
+
+
+def _closing(run: Run, output: Output) -> None:
+    """The result: the closing table, or all of summary.json."""
+    output(scores_of(run, output.width), {"run": run.folder, **run.summary})
 
 
 def _supervisor() -> int | None:
@@ -111,7 +122,7 @@ def _agreed(run: Run, config: DictConfig, say: Callable[[str], None]) -> str:
     return ranks.of_first(_start(run, config, say) if run.writes else None)
 
 
-def _ranks(config: DictConfig, console: Console) -> Run:
+def _ranks(config: DictConfig, console: Console, output: Output) -> Run:
     """Train on several devices of this machine, a process each, and look after them; the run.
 
     Raises Mistake where they fail, Halted where they were told to end.
@@ -123,7 +134,8 @@ def _ranks(config: DictConfig, console: Console) -> Run:
         )
     say = speaker(console)
     run = Run(_folder(config))
-    code = launcher.run(process(run, config), config.devices, SUPERVISOR, say)
+    command = [*process(run, config), *(["--json"] if output.json else [])]  # rank 0 prints the result
+    code = launcher.run(command, config.devices, SUPERVISOR, say)
     if code in launcher.HALTED:
         raise Halted(code - 128)
     if code:
@@ -235,7 +247,6 @@ def _play(
                 final |= own(game, data)
         run.update_summary(final=_plain({"": final})[""])
     if run.writes:
-        console.print(scores_of(run) or "")
         say(f"samples, checkpoints, metrics.jsonl and summary.json: {run.folder}")
         say(tracker.whereabouts if tracker is not None else "")
 

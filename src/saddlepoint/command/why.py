@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from omegaconf import DictConfig
-from rich.console import Console
 
-from saddlepoint.command.terminal import show
+from saddlepoint.command.output import result
 from saddlepoint.comparison.divergence import Divergence, differences, divergence, lines, sentences
 from saddlepoint.comparison.reading import one
 from saddlepoint.error import Mistake
@@ -22,10 +22,16 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     return 0
 
 
-def why(a: str | Path, b: str | Path, console: Console | None = None) -> Divergence:
+def why(a: str | Path, b: str | Path) -> Divergence:
     """Where the curves of two runs part; printed below all that differs between them.  Raises Mistake for no run."""
-    console = console or Console(stderr=True)
     ours, theirs = one(a), one(b)
-    found = divergence(ours, theirs)
-    show([f"a: {a}\nb: {b}\n", *lines(differences(ours, theirs)), "", *sentences(ours, theirs, found)], console)
+    found, differing = divergence(ours, theirs), differences(ours, theirs)
+    where = sentences(ours, theirs, found)
+    content = {
+        "a": a,
+        "b": b,
+        "differences": [{"of": of, "key": key, "a": own, "b": other} for of, key, own, other in differing],
+        "curves": {**asdict(found), "sentences": where},
+    }
+    result()([f"a: {a}\nb: {b}\n", *lines(differing), "", *where], content)
     return found

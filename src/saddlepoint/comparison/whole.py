@@ -18,7 +18,7 @@ from saddlepoint.comparison.lead import commits, lead
 from saddlepoint.comparison.markup import csv, latex, markdown
 from saddlepoint.comparison.report import html
 from saddlepoint.comparison.secondary import differences, runs, secondary
-from saddlepoint.comparison.sheet import Picture, Report
+from saddlepoint.comparison.sheet import Picture, Report, Sheet
 from saddlepoint.comparison.table import Line, factorial, numbers, primary_sheet
 from saddlepoint.record.discretion import discreet
 
@@ -58,6 +58,30 @@ def files(comparison: Comparison, found: Sequence[Line], whole: Report) -> dict[
         **{f"{picture.name}.png": picture.png for picture in whole.pictures},
         MARK: html(whole),
     }
+
+
+def content(comparison: Comparison, found: Sequence[Line], whole: Report) -> dict[str, Any]:
+    """The same for programs, as plain values: an arm's numbers are those of table.csv."""
+    sheets = {sheet.title: _records(sheet) for sheet in whole.sheets}
+    return {
+        "score": comparison.primary.key,
+        "higher_is_better": comparison.primary.higher_is_better,
+        "by": list(comparison.by),
+        "baseline": comparison.baseline.name,
+        "lead": list(whole.lead),
+        "arms": _records(numbers(found)),
+        "runs": _records(runs(comparison)),
+        "sheets": sheets,
+        **dict(whole.details),
+    }
+
+
+def _records(sheet: Sheet) -> list[dict[str, Any]]:
+    """A mapping per row: a number where a cell is ordered by one, else its text."""
+    return [
+        {name: cell.text if cell.number is None else cell.number for name, cell in zip(sheet.columns, row, strict=True)}
+        for row in sheet.rows
+    ]
 
 
 def _pictures(
