@@ -79,7 +79,7 @@ FOUNDATIONS = {
         "statistics",
         "uncertainty",
     },
-    "callback": {"dump", "examination", "halt", "horizon", "period"},
+    "callback": {"dump", "duration", "examination", "halt", "horizon", "period"},
     "schedule": {"ramp", "schedule"},
     "launcher": {"job", "ranks"},
 }

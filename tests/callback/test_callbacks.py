@@ -3,6 +3,8 @@
 import copy
 import io
 import os
+import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,13 +12,15 @@ import torch
 from rich.console import Console
 
 from play import Watch, batches, fit, game
+from saddlepoint.callback.evaluation import Evaluation
 from saddlepoint.callback.finite import Diverged, Finite
 from saddlepoint.callback.grid import picture, save
 from saddlepoint.callback.horizon import Horizon
 from saddlepoint.callback.journal import Journal
 from saddlepoint.callback.period import crossed
-from saddlepoint.callback.progress import Progress, standing
+from saddlepoint.callback.progress import Progress, cost, standing
 from saddlepoint.error import Mistake
+from saddlepoint.metric.contract import Contract, Score
 from saddlepoint.objective import minimax, wasserstein
 
 
@@ -94,6 +98,66 @@ def test_the_report_names_the_cells_of_the_table_and_means_what_it_says():
     line = standing(plays.trainer, plays)
     assert line.startswith(f"D {losses['adversarial'].item():.3g}  D(x) ")
     assert "D(G(z))" in line
+
+
+def test_the_adversarial_loss_stands_apart_from_each_penalty():
+    plays = game(minimax)
+    fit(plays, batches(2))
+    _, logits = plays.observed["discriminator"]
+    losses = {"r1": torch.tensor(0.0213), "adversarial": torch.tensor(1.38), "gradient_penalty": torch.tensor(2.0)}
+    plays.observed["discriminator"] = losses, logits
+    plays.observed["generator"] = {"feature_matching": torch.tensor(0.5)}, {}
+    line = standing(plays.trainer, plays)
+    assert line.startswith("D 1.38 + r1 0.0213 + gradient_penalty 2  D(x) ")
+    assert line.endswith("  G feature_matching 0.5")
+
+
+def score(value):
+    contract = Contract("fid", 897, 900, "train", "0" * 64, "1x8x8", "none", "digits", "1" * 64, "averaged", 0)
+    return {contract.key: Score(value, contract)}
+
+
+def test_the_newest_score_is_shown_also_where_the_checkpoint_was_saved_before_it():
+    shown = Evaluation(64_000)
+    shown.measured_at, shown.latest = 0, score(146.5)
+    assert shown.current == score(146.5)
+    shown.earlier = 20_000, score(50.6)  # measured at the end, after the last checkpoint
+    assert shown.current == score(50.6)
+    shown.measured_at, shown.latest = 64_000, score(20.1)
+    assert shown.current == score(20.1)
+
+
+def test_after_a_few_rounds_the_pace_and_the_time_to_go_are_told_once():
+    watch, console = Progress(0.5), Console(file=io.StringIO(), width=200)
+    watch.console, watch._target = console, 500_000
+    for rounds in range(1, 40):  # half a second each
+        watch._pace(SimpleNamespace(rounds=rounds, images=64 * rounds, device=torch.device("cpu")), 0.5 * rounds)
+    (line,) = console.file.getvalue().splitlines()
+    assert line == "2 rounds/s, 128 images/s, about 65 min to go"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "device", "said"),
+    [
+        (40, "cpu", ", about 40 s to go"),
+        (3000, "cpu", ", about 50 min to go"),
+        (
+            25_200,
+            "cpu",
+            ", about 7 h to go on this CPU: images=70_000 take an hour; or a smaller architecture, such as mlp",
+        ),
+        (25_200, "cuda", ", about 7 h to go"),
+    ],
+)
+def test_hours_on_a_cpu_come_with_what_would_shorten_them(seconds, device, said):
+    assert cost(seconds, 500_000 / 25_200, device) == said
+
+
+def test_a_run_too_short_for_a_pace_has_it_at_its_end():
+    console = Console(file=io.StringIO(), width=200)
+    fit(game(minimax), batches(4), [Progress(0.5, console), Horizon(10**9)])
+    (line,) = console.file.getvalue().splitlines()
+    assert re.fullmatch(r"[\d.,]+ rounds/s, [\d.,]+ images/s", line)
 
 
 def test_a_grid_holds_each_image_once_in_reading_order_enlarged_until_it_can_be_read():

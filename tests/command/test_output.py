@@ -5,16 +5,21 @@ from __future__ import annotations
 import io
 import json
 import sys
+import time
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 from runs import SMALL, run
 
 from comparison.folders import arm
-from saddlepoint.command import main
+from saddlepoint.command import main, terminal
 from saddlepoint.command.output import Output, plain
 from saddlepoint.command.table import Column, measured, tables
+from saddlepoint.command.terminal import Meter
+from saddlepoint.metric import evaluator
 from saddlepoint.metric.contract import Contract, Score
 
 FID = "fid_digits_900_train"
@@ -162,3 +167,29 @@ def test_a_document_is_plain() -> None:
         "1": {"a": ["x", None, True, -0.5]},
         "n": None,
     }
+
+
+def test_a_long_pass_elsewhere_than_on_a_terminal_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(file=(out := io.StringIO()), width=80)
+    meter, clock = Meter(console), iter([0.0, 10.0, 25.0, 30.0, 60.0, 0.0, 25.0])
+    monkeypatch.setattr(terminal, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    for done in (500, 1000, 1500, 2000, 3000):
+        meter("measuring samples", done, 10_000)
+    meter("computing parzen", 0, 1)
+    meter("computing parzen", 0, 1)
+    assert out.getvalue().splitlines() == [
+        "measuring samples: 1,500 of 10,000, 40/s, 4 min left",
+        "measuring samples: 3,000 of 10,000, 41.7/s, 3 min left",
+        "computing parzen, 25 s so far",
+    ]
+
+
+def test_a_metric_that_takes_long_is_named_while_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluator, "PULSE", 0.01)
+    seen: list[str] = []
+    measuring = SimpleNamespace(progress=lambda what, done, of: seen.append(f"{what} {done}/{of}"))
+    measuring._pulse = partial(evaluator.Evaluator._pulse, measuring)
+    slow = SimpleNamespace(results=lambda: time.sleep(0.1) or {})
+    assert evaluator.Evaluator._result(measuring, "parzen", slow) == {}  # pyright: ignore[reportArgumentType]
+    assert seen[0] == "computing parzen 0/1"
+    assert seen[-1] == "computing parzen 1/1"

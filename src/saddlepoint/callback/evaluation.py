@@ -38,6 +38,13 @@ class Evaluation(pl.Callback):
         self.latest: dict[str, Score] = {}
         self.measured_at = self.best_at = -1  # images
         self.best: Score | None = None  # of the selector, under the contract now in force
+        self.earlier: tuple[int, dict[str, Score]] = -1, {}  # images and scores of this run's former end, to be shown
+
+    @property
+    def current(self) -> dict[str, Score]:
+        """The newest scores there are: a checkpoint was saved before what was measured at the end of its run."""
+        images, scores = self.earlier
+        return scores if images > self.measured_at else self.latest
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
         if game.images == 0:

@@ -1,8 +1,10 @@
-"""A bar that says how fast, how long still, and how the game stands."""
+"""A bar that shows how fast, how long still, and how the game stands; and what the whole run will take."""
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -19,17 +21,24 @@ from rich.progress import (
     Progress as Bar,
 )
 from rich.text import Text
+from torch import Tensor
 
+from saddlepoint.callback.duration import HOUR, duration
 from saddlepoint.callback.evaluation import Evaluation
 from saddlepoint.callback.horizon import Horizon
 from saddlepoint.callback.period import callbacks
 from saddlepoint.game.game import Game
 
+ADVERSARIAL = "adversarial"  # the name of a player's objective among its losses
+FEW_ROUNDS, FEW_SECONDS = 5, 2.0  # after which the pace is known
+HOURS = 1.5 * HOUR  # from which on a run is long for a CPU
+
 
 class Progress(pl.Callback):
-    """Images, images/s, time left, both losses, D(x), D(G(z)) and the last first score.
+    """Images, images/s, time left, both losses, D(x), D(G(z)) and the first of the newest scores.
 
-    On a terminal a live bar, refreshed every `seconds_between`; elsewhere a line every 60 times as long.
+    On a terminal a live bar, refreshed every `seconds_between`; elsewhere a line every 60 times as long.  Once, after
+    the first few rounds, a line with rounds/s and the time to go; with what would shorten it where a CPU takes hours.
     """
 
     def __init__(self, seconds_between: float = 0.5, console: Console | None = None) -> None:
@@ -38,6 +47,8 @@ class Progress(pl.Callback):
         self._bar: Bar | None = None
         self._last = self._start = 0.0
         self._first = 0
+        self._measured: tuple[int, int, float] | None = None  # rounds, images and time at the end of the first round
+        self._told = False  # whether the pace has been
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
         self._target = next((c.images for c in callbacks(trainer) if isinstance(c, Horizon)), None)
@@ -53,6 +64,7 @@ class Progress(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
         now = time.perf_counter()
+        self._pace(game, now)
         if now - self._last < self.seconds_between:
             return
         self._last = now
@@ -63,8 +75,27 @@ class Progress(pl.Callback):
             pace = f"{game.images:,} images, {speed:,.0f}/s"
             if self._target:
                 left = max(self._target - game.images, 0) / speed
-                pace = f"{game.images:,} of {self._target:,} images, {speed:,.0f}/s, {left:.0f} s left"
+                pace = f"{game.images:,} of {self._target:,} images, {speed:,.0f}/s, {duration(left)} left"
             self.console.print(f"{pace}, {standing(trainer, game)}", soft_wrap=True, highlight=False)
+
+    def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
+        self._pace(game, time.perf_counter(), last=True)
+
+    def _pace(self, game: Game, now: float, last: bool = False) -> None:
+        """Print, once, what a round takes: after some rounds and some time, or at the end of a shorter run."""
+        if self._measured is None:  # the first round sets up what the others use
+            self._measured = game.rounds, game.images, now
+            return
+        rounds, images, since = self._measured
+        few = game.rounds - rounds < FEW_ROUNDS or now - since < FEW_SECONDS
+        if self._told or game.rounds == rounds or (few and not last):
+            return
+        self._told = True
+        shown = (game.images - images) / (now - since)
+        line = f"{_rate((game.rounds - rounds) / (now - since))} rounds/s, {_rate(shown)} images/s"
+        if not last and self._target:
+            line += cost(max(self._target - game.images, 0) / shown, shown, game.device.type)
+        self.console.print(line, soft_wrap=True, highlight=False)
 
     def teardown(self, trainer: pl.Trainer, game: Game, stage: str) -> None:
         if self._bar is not None:
@@ -73,20 +104,45 @@ class Progress(pl.Callback):
 
 
 def standing(trainer: pl.Trainer, game: Game) -> str:
-    """How the game stands: D 1.21 G 0.93 D(x) 0.61 D(G(z)) 0.38 fid_digits_900_train 41.2."""
+    """How the game stands: D 1.21 + r1 0.0213  D(x) 0.61  D(G(z)) 0.38  G 0.93  fid_digits_900_train 41.2.
+
+    The number behind a letter is the adversarial loss; each other term of a player follows under its name.
+    """
     parts = []
     for name, letter in (("discriminator", "D"), ("generator", "G")):
         if name in game.observed:
             losses, logits = game.observed[name]
-            parts.append(f"{letter} {sum(loss.item() for loss in losses.values()):.3g}")
+            parts.append(f"{letter} {_terms(losses)}")
             if name == "discriminator":
                 sides = {"real": "D(x)", "fake": "D(G(z))"}
                 parts += [f"{sides[side]} {value.sigmoid().mean().item():.2f}" for side, value in logits.items()]
     for callback in callbacks(trainer):
-        if isinstance(callback, Evaluation) and callback.latest:
-            key, score = next(iter(callback.latest.items()))
+        if isinstance(callback, Evaluation) and callback.current:
+            key, score = next(iter(callback.current.items()))
             parts.append(f"{key} {score.value:.4g}")
     return "  ".join(parts)
+
+
+def _terms(losses: Mapping[str, Tensor]) -> str:
+    """The adversarial loss, then the others by name: "1.21 + r1 0.0213"."""
+    values = {name: f"{loss.item():.3g}" for name, loss in losses.items()}
+    own = [values.pop(ADVERSARIAL)] if ADVERSARIAL in values else []
+    return " + ".join([*own, *(f"{name} {value}" for name, value in values.items())])
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def cost(left: float, images_per_second: float, device: str) -> str:
+    """How long it will take from here, ", about 7 h to go"; with what would shorten hours on a CPU."""
+    told = f", about {duration(left)} to go"
+    if device != "cpu" or left < HOURS:
+        return told
+    within = int(f"{images_per_second * HOUR:.0e}".split("e")[0]) * 10 ** math.floor(
+        math.log10(images_per_second * HOUR)
+    )
+    return f"{told} on this CPU: images={within:_} take an hour; or a smaller architecture, such as mlp"
 
 
 class _Speed(ProgressColumn):

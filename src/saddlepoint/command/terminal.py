@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
+from saddlepoint.callback.duration import duration
 from saddlepoint.command.output import WIDTH
 from saddlepoint.command.table import Column, anchored, tables
 from saddlepoint.metric.contract import Score
 from saddlepoint.record.run import Run
+
+SECONDS = 20.0  # between two lines of a long pass
 
 
 def speaker(console: Console) -> Callable[[str], None]:
@@ -21,18 +34,24 @@ def speaker(console: Console) -> Callable[[str], None]:
 
 
 class Meter:
-    """A bar for a long pass before or between rounds: meter(what, done, of).  On a terminal only."""
+    """How far a long pass before or between rounds is: meter(what, done, of), with its rate and the time left.
+
+    On a terminal a bar; elsewhere a line every `SECONDS`, none for a pass that is over sooner.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self._bar: Progress | None = None
+        self._pass: tuple[str, int, float] = "", 0, 0.0  # what, how many were done when it was first seen, and when
+        self._printed = 0.0
 
     def __call__(self, what: str, done: int, of: int) -> None:
         if not self.console.is_terminal:
+            self._line(what, done, of)
             return
         if self._bar is None:
             self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(),
+                TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(),
                 console=self.console, transient=True,
             )  # fmt: skip
             self._task = self._bar.add_task(what, total=of)
@@ -41,6 +60,24 @@ class Meter:
         if done >= of:
             self._bar.stop()
             self._bar = None
+
+    def _line(self, what: str, done: int, of: int) -> None:
+        now = time.monotonic()
+        if what != self._pass[0] or done < self._pass[1]:
+            self._pass, self._printed = (what, done, now), now
+        if done >= of or now - self._printed < SECONDS:
+            return
+        self._printed = now
+        _, first, since = self._pass
+        rate = (done - first) / (now - since)
+        pace = f"{rate:,.3g}/s, {duration((of - done) / rate)} left" if rate else f"{duration(now - since)} so far"
+        count = "" if of == 1 else f": {done:,} of {of:,}"
+        speaker(self.console)(f"{what}{count}, {pace}")
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.3g}/s" if task.speed else "")
 
 
 def scores_of(run: Run, width: int = WIDTH) -> Iterator[str | Table]:

@@ -35,6 +35,7 @@ from saddlepoint.command.place import place, taken, wanted
 from saddlepoint.command.standard_streams import dispensable
 from saddlepoint.command.terminal import Meter, scores_of, speaker
 from saddlepoint.error import Halted, Lost, Mistake
+from saddlepoint.game.game import Game
 from saddlepoint.game.strategy import Ranks
 from saddlepoint.launcher import ranks as launcher
 from saddlepoint.metric.contract import Score
@@ -87,6 +88,7 @@ def _train(config: DictConfig, console: Console | None) -> Run:
             for line in (*terms(config), *cautions(config)):
                 say(line)
             experiment = build(config, say, Meter(console))
+            say(_sizes(experiment.game))
             if config.compile:
                 experiment.game.compile_players("inductor" if config.compile is True else str(config.compile))
             _play(run, experiment, start, halt, console, say)
@@ -99,6 +101,12 @@ def _train(config: DictConfig, console: Console | None) -> Run:
     finally:
         ranks.leave()
     return run
+
+
+def _sizes(game: Game) -> str:
+    """How many parameters each player moves."""
+    counts = {name: sum(p.numel() for p in game.player(name).network.parameters()) for name in game.players}
+    return f"parameters: {', '.join(f'{name} {count:,}' for name, count in counts.items())}"
 
 
 def _closing(run: Run, output: Output) -> None:
@@ -220,6 +228,7 @@ def _play(
     anchors = evaluator.anchors(data) if evaluator else {}
     if found:
         fill(game, found[1], found[0])
+    before = run.summary
     if start == "overwrite" and run.writes:
         say(f"the old run now lies in {run.move_aside()}")
     if found and run.writes:
@@ -231,6 +240,9 @@ def _play(
     if tracker is not None:
         tracker.start(run, told, say)
     evaluation = next((c for c in callbacks if isinstance(c, Evaluation)), None)
+    if evaluation is not None and found and before.get("images") == reached:
+        ended = {key: Score.from_dict(score) for key, score in (before.get("final") or {}).items()}
+        evaluation.earlier = reached, ended
     loggers = trainer.loggers = [journal, tracker] if tracker is not None else []
     with _put_on_record(run, game, evaluation, journal, tracker, halt, say):
         if reached < config.images:

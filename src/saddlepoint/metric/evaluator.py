@@ -9,12 +9,13 @@ or with a cold cache, changes nothing in training.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ from saddlepoint.pixel import to_uint8
 
 Fakes = Tensor | Rows  # samples, or (samples, the classes that they were asked for)
 MOST = 10_000  # fakes where their number is not given: with fewer a distance is mostly bias, with more mostly time
+PULSE = 5.0  # seconds between two signs that a metric is being computed
 
 
 class Evaluator:
@@ -211,7 +213,7 @@ class Evaluator:
         for features in chain([first], parts):
             for metric in metrics.values():
                 metric.update(features, real=False)
-        found = {name: metric.results() for name, metric in metrics.items()}
+        found = {name: self._result(name, metric) for name, metric in metrics.items()}
         for metric in metrics.values():
             metric.reset()  # the features of 10,000 fakes need not stay until the next evaluation
         return self._scored(found, split, n, weights, batch_norm)
@@ -228,10 +230,33 @@ class Evaluator:
         return scores
 
     def _computed(self, metrics: Mapping[str, Measure]) -> dict[str, Result]:
-        found = {named(n, suffix): result for n, m in metrics.items() for suffix, result in m.results().items()}
+        results = {name: self._result(name, metric) for name, metric in metrics.items()}
+        found = {named(name, suffix): result for name, own in results.items() for suffix, result in own.items()}
         for metric in metrics.values():
             metric.reset()
         return found
+
+    def _result(self, name: str, metric: Measure) -> dict[str, Result]:
+        """What a metric gives; meanwhile `progress` is called every few seconds, since some take minutes."""
+        if self.progress is None:
+            return metric.results()
+        over = threading.Event()
+        pulse = threading.Thread(target=self._pulse, args=(f"computing {name}", over), daemon=True)
+        pulse.start()
+        try:
+            return metric.results()
+        finally:
+            over.set()
+            pulse.join()
+
+    def _pulse(self, what: str, over: threading.Event) -> None:
+        progress = cast("Progress", self.progress)
+        long = False
+        while not over.wait(PULSE):
+            progress(what, 0, 1)
+            long = True
+        if long:
+            progress(what, 1, 1)
 
     def _measurable(self, n_real: int, n_fake: int, labelled: bool, quiet: bool = False) -> dict[str, Measure]:
         """The metrics that such data and numbers suffice for; unless `quiet`, a word is said of the others, once."""
