@@ -49,7 +49,7 @@ FORBIDDEN = {"utils", "util", "misc", "common", "helpers", "helper", "components
 
 # modules that the pieces of a group stand on: no piece themselves, so they have no yaml
 FOUNDATIONS = {
-    "data": {"data", "labelled", "listing", "order", "picture", "samples"},
+    "data": {"array", "data", "labelled", "listing", "order", "picture", "samples"},
     "prior": {"prior"},
     "architecture": {"discriminator"},
     "layer": {"maxout", "readout", "shift", "stack"},

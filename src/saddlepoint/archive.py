@@ -11,10 +11,11 @@ from __future__ import annotations
 import io
 import stat
 import zipfile
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, TypeGuard
 
 import numpy as np
 from numpy.lib import format as npy
@@ -26,18 +27,34 @@ Source = Path | bytes
 
 
 def arrays(source: Source, wanted: Container[str] | None = None) -> dict[str, np.ndarray]:
-    """The arrays of an npz by name, of those not `wanted` an empty one.
+    """The arrays of an npz by name, of those not `wanted` an empty one; of a .npy its one, by the file's own name.
 
     Raises ValueError where it holds pickled objects or is larger than it may be; zipfile.BadZipFile, OSError, EOFError
     or zlib.error where it is no readable archive.
     """
     found = {}
+    if _single(source):
+        with source.open("rb") as file:
+            return {source.stem: _array(file, _size(source))}
     with zipfile.ZipFile(_file(source)) as archive:
         read = [one for one in archive.infolist() if wanted is None or _name(one) in wanted]
         within(read, _size(source))
         for one in archive.infolist():
             found[_name(one)] = _member(archive, one) if one in read else np.empty(0)
     return found
+
+
+def shapes(source: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each array of an npz, or of a .npy, by name, from their headers.  Raises as `arrays` does."""
+    if _single(source):
+        with source.open("rb") as file:
+            return {source.stem: _header(file)[0]}
+    with zipfile.ZipFile(source) as archive:
+        found = {}
+        for one in archive.infolist():
+            with _member_file(archive, one) as file:
+                found[_name(one)] = _header(file)[0]
+        return found
 
 
 def within(members: list[zipfile.ZipInfo], size: int) -> None:
@@ -63,21 +80,37 @@ def stored(source: Source) -> None:
             raise ValueError(f"it has {_size(source):,} bytes and says that it holds {held:,}")
 
 
+def _single(source: Source) -> TypeGuard[Path]:
+    """Whether it is a file of one array."""
+    return isinstance(source, Path) and source.suffix.lower() == ".npy"
+
+
 def _member(archive: zipfile.ZipFile, one: zipfile.ZipInfo) -> np.ndarray:
+    with _member_file(archive, one) as file:
+        return _array(file, one.file_size)
+
+
+@contextmanager
+def _member_file(archive: zipfile.ZipFile, one: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
     try:
         with archive.open(one) as file:
-            return _array(file, one.file_size)
+            yield file
     except RuntimeError as error:  # what zipfile says of passwords, and of ways to pack that it does not know
         raise ValueError(str(error)) from None
 
 
-def _array(file: IO[bytes], size: int) -> np.ndarray:
-    """The array in a .npy file of `size` bytes.  Raises ValueError."""
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether in Fortran's order, and type.  Raises ValueError."""
     version = npy.read_magic(file)
     header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
     if header is None:
         raise ValueError(f"it is .npy of version {version}, and 1.0 and 2.0 are known")
-    shape, fortran, dtype = header(file)
+    return header(file)
+
+
+def _array(file: IO[bytes], size: int) -> np.ndarray:
+    """The array in a .npy file of `size` bytes.  Raises ValueError."""
+    shape, fortran, dtype = _header(file)
     if dtype.hasobject or not dtype.itemsize:
         raise ValueError("an array of objects is pickled" if dtype.hasobject else f"{dtype} holds nothing")
     number = prod(shape)  # of Python's, which does not run over

@@ -192,10 +192,11 @@ def test_a_photograph_is_turned_upright(tmp_path):
     assert x.permute(1, 2, 0).numpy().tolist() == np.rot90(noise(0), -1).tolist()
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg", "JPG", "bmp", "webp"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg", "JPG", "jfif", "jpe", "bmp", "webp", "tif", "TIFF"])
 def test_every_stated_kind_of_file_is_read(tmp_path, suffix):
     for i in range(3):
-        saved(tmp_path / f"{i}.{suffix}", np.full((6, 6, 3), 100, np.uint8))
+        jpeg = {"format": "JPEG"} if suffix in ("jfif", "jpe") else {}
+        saved(tmp_path / f"{i}.{suffix}", np.full((6, 6, 3), 100, np.uint8), **jpeg)
     x = ImageFolder(tmp_path).split("train").x
     assert (x.int() - 100).abs().max() <= 2
 
@@ -270,10 +271,97 @@ def test_images_of_mixed_sizes_are_named_with_a_remedy(folder):
     assert ImageFolder(folder, size=6).describe()["sizes"]["train"] == 25
 
 
-def test_images_that_are_not_square_are_named_with_a_remedy(tmp_path):
+def test_images_that_are_not_square_are_read_as_they_are_where_they_share_a_size(tmp_path):
     for i in range(3):
         saved(tmp_path / f"{i}.png", noise(i, 9, 7))
-    assert f"{tmp_path}/0.png is 7x9, not square. Say data.size=7" in told(tmp_path)
+    data = ImageFolder(tmp_path)
+    assert data.shape == (3, 9, 7)
+    stored = {x.permute(1, 2, 0).numpy().tobytes() for name in SPLITS for x in data.split(name).x}
+    assert stored == {noise(i, 9, 7).tobytes() for i in range(3)}
+    for options in ({}, {"memory": 0, "workers": 0}):
+        saved(tmp_path / "9.png", noise(9, 7, 9))
+        message = told(tmp_path, **options)
+        assert f"{tmp_path}/0.png is 7x9, {tmp_path}/9.png is 9x7" in message
+        assert "Say data.size=7" in message
+
+
+@pytest.mark.parametrize("size", [(4, 6), (6, 4), (5, 5), (9, 7), (18, 14)])
+def test_any_size_is_cut_from_the_middle_or_padded_whole(tmp_path, size):
+    pixels = noise(0, 9, 7)
+    for i in range(3):
+        saved(tmp_path / f"{i}.png", pixels)
+    cropped = ImageFolder(tmp_path, size=size).split("train").x[0].permute(1, 2, 0).numpy()
+    padded = ImageFolder(tmp_path, size=list(size), fit="pad").split("train").x[0].permute(1, 2, 0).numpy()
+    tall, wide = size
+    assert cropped.shape == padded.shape == (tall, wide, 3)
+    # the largest centred rectangle of that shape, in exact fractions, to the nearest pixel
+    height, width = (9, round(9 * wide / tall)) if 7 * tall > 9 * wide else (round(7 * tall / wide), 7)
+    top, left = (9 - height) // 2, (7 - width) // 2
+    middle = Image.fromarray(pixels[top : top + height, left : left + width])
+    assert cropped.tolist() == np.asarray(middle.resize((wide, tall), Image.Resampling.LANCZOS)).tolist()
+    scale = min(tall / 9, wide / 7)
+    inner = round(9 * scale), round(7 * scale)
+    border = np.ones((tall, wide), bool)
+    top, left = round((tall - inner[0]) / 2), round((wide - inner[1]) / 2)
+    border[top : top + inner[0], left : left + inner[1]] = False
+    assert (padded[border] == 0).all()
+    whole = np.asarray(Image.fromarray(pixels).resize(inner[::-1], Image.Resampling.LANCZOS))
+    assert padded[~border].tolist() == whole.reshape(-1, 3).tolist()
+
+
+@pytest.mark.parametrize("size", ["32x32", 16.5, [8], [8, 8, 8], [8, 0], True, -1, [8, 8.0]])
+def test_a_size_that_is_none_is_refused_under_its_key(folder, size):
+    assert f"data.size={size}" in told(folder, size=size)
+    with pytest.raises(Mistake, match=r"data\.size="):
+        describe(folder, size)
+
+
+def test_alpha_can_be_kept_as_a_channel(tmp_path):
+    colour, grey = noise(0), noise(1, channels=1)
+    glass, smoke = noise(2, channels=4), noise(3, channels=4)[..., :2]
+    for i, pixels in enumerate((colour, grey, glass, smoke)):
+        saved(tmp_path / f"{i}.png", pixels)
+    full = np.full((6, 6, 1), 255, np.uint8)
+
+    def luma(rgb):
+        return ((rgb.astype(int) @ np.array([19595, 38470, 7471]) + 0x8000) >> 16).astype(np.uint8)[..., None]
+
+    def three(one):
+        return np.repeat(one, 3, 2)
+
+    clear, dark = (glass[..., :3], glass[..., 3:]), (smoke[..., :1], smoke[..., 1:])
+    wanted = {
+        4: [(colour, full), (three(grey[..., None]), full), clear, (three(dark[0]), dark[1])],
+        2: [(luma(colour), full), (grey, full), (luma(clear[0]), clear[1]), dark],
+    }
+    for channels, pixels in wanted.items():
+        data = ImageFolder(tmp_path, channels=channels)
+        assert data.shape == (channels, 6, 6)
+        found = {x.permute(1, 2, 0).numpy().tobytes() for name in SPLITS for x in data.split(name).x}
+        assert found == {np.dstack(p).tobytes() for p in pixels}
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+@pytest.mark.parametrize("ending", ["npz", "npy"])
+def test_an_array_of_any_number_of_channels_is_a_data_set(tmp_path, channels, ending):
+    x = np.random.default_rng(0).integers(0, 256, (40, 6, 8, channels), dtype=np.uint8)
+    y = np.arange(40) % 4
+    place = tmp_path / f"x.{ending}"
+    if ending == "npz":
+        np.savez(place, x=x.transpose(0, 3, 1, 2), y=y)
+    else:
+        np.save(place, x)
+    assert describe(place, None, channels) == {"shape": [channels, 6, 8], "classes": 4 if ending == "npz" else None}
+    data = ImageFolder(place, channels=channels)
+    assert data.describe()["sizes"] == {"train": 32, "validation": 4, "test": 4}
+    order = sorted(range(40), key=lambda i: sha256(str(i).encode()).digest())
+    stored = torch.cat([data.split(name).x for name in reversed(SPLITS)])
+    assert stored.permute(0, 2, 3, 1).numpy().tolist() == x[order].tolist()
+    if ending == "npz":
+        assert torch.cat([data.split(name).y for name in reversed(SPLITS)]).tolist() == y[order].tolist()
+    assert next(data.stream()).x.shape == (64, channels, 6, 8)
+    assert f"data.channels=7: say data.channels={min(channels, 6)}" in told(place, channels=7)
+    assert "data.size=4: it is for files of images" in told(place, channels=channels, size=4)
 
 
 def cut(path):
@@ -400,7 +488,8 @@ def test_too_few_images_and_bad_numbers_are_refused(folder, tmp_path):
     for i in range(2):
         saved(tmp_path / "two" / f"{i}.png", noise(i))
     assert "2 images are too few" in told(tmp_path / "two")
-    assert "data.channels=2: an image has 1 channel or 3" in told(folder, channels=2)
+    assert "data.channels=5: image files have 1 (grey)" in told(folder, channels=5)
+    assert "data.fit=stretch: choose one of crop, pad" in told(folder, size=4, fit="stretch")
     assert "leave no image to train on" in told(folder, validation=0.5, test=0.5)
     assert "leave no image to train on" in told(folder, validation=-0.1)
     assert "data.size=0" in told(folder, size=0)

@@ -91,18 +91,18 @@ def test_what_is_done_to_images_of_another_mode_is_said(tmp_path):
     said = []
     split = read(folder(tmp_path / "rgb", images(channels=3)), GREY, said.append)
     assert split.shape == GREY
-    assert "12 of 12: RGB images are turned into grey (ITU-R 601-2 luma)" in said[0]
+    assert "12 of 12: RGB images are turned into grey (ITU-R 601-2 luma)" in said[1]
     said.clear()
     split = read(folder(tmp_path / "grey", images()), COLOUR, said.append)
     x = split[torch.arange(12)][0]
     assert torch.equal(x[:, 0], x[:, 2])
-    assert "grey images get three equal channels" in said[0]
+    assert "grey images get three equal channels" in said[1]
     said.clear()
     rgba = images(channels=4)
     rgba[..., 3] = 0
     x = read(folder(tmp_path / "rgba", rgba), COLOUR, said.append)[torch.arange(12)][0]
     assert (x == 255).all()  # wholly transparent, so wholly white
-    assert "laid over white" in said[0]
+    assert "laid over white" in said[1]
     mixed = folder(tmp_path / "mixed", images(2))
     folder(mixed, images(1, 3), ["a.png"])
     said.clear()

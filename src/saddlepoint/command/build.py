@@ -60,7 +60,7 @@ def build(config: DictConfig, say: Say = lambda line: None, progress: Meter | No
     Raises Mistake where the config asks for what cannot be.
     """
     check(config)
-    data = data_of(config)
+    data = data_of(config, say)
     game = game_of(config)
     _labelled(game, data)
     set_threads(config, game)
@@ -162,11 +162,13 @@ def config_of(
     return amended(config, overrides, config_dir) if overrides else config
 
 
-def data_of(config: DictConfig) -> Any:
-    """The data, downloaded if need be, loaded and checked."""
+def data_of(config: DictConfig, log: Say = lambda line: None) -> Any:
+    """The data, downloaded if need be, loaded and checked; `log` gets what reading left out or changed."""
     data = instantiate(config.data, "data")
     data.prepare_data()
     data.setup("fit")
+    for line in getattr(data, "notes", ()):
+        log(line)
     return data
 
 

@@ -194,7 +194,7 @@ def evaluate(
     statistics = None if reference is None else read_statistics(reference)
     config = _config(run, samples, overrides, config_dir, say)
     check(config)
-    data = data_of(config)
+    data = data_of(config, say)
     rulers = _rulers(config, data, console)
     # statistics are of one ruler's features
     measuring = Measuring(data, rulers if statistics is None else rulers[:1], console, care, statistics)
@@ -261,7 +261,9 @@ def _config(
     if run is not None:
         return config_of(Run(run), overrides, say, config_dir)
     if samples is None:
-        raise Mistake("what is to be measured? run=<a run folder>, or samples=<a folder, zip or npz> data=<its data>")
+        raise Mistake(
+            "what is to be measured? run=<a run folder>, or samples=<a folder, zip, npz or npy> data=<its data>"
+        )
     if not any(word.startswith("data=") for word in overrides):
         raise Mistake("samples are measured against data: add data=mnist, or data=image_folder data.folder=...")
     return compose(overrides, config_dir)

@@ -77,7 +77,7 @@ def imported(
     run = Run(Path(config.outputs) / config.name / f"seed{config.seed}")
     with run.lock():
         _not_trained(run)
-        data = data_of(config)
+        data = data_of(config, say)
         source = _source(words, config, data, say)
         again = _again(run, source)
         weights = words.weights or source.weights or WEIGHTS[0]

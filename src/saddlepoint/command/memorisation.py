@@ -95,7 +95,9 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     console = Console(stderr=True)
     _sensible(config)
     if (config.run is None) == (config.samples is None):
-        raise Mistake("whose samples? run=<a run folder>, or samples=<a folder, zip or npz> data=<what it was made of>")
+        raise Mistake(
+            "whose samples? run=<a run folder>, or samples=<a folder, zip, npz or npy> data=<what it was made of>"
+        )
     memorisation(config, rest, config_dir, console)
     return 0
 
@@ -115,7 +117,7 @@ def memorisation(
     run = None if words.run is None else Run(words.run)
     config = compose(overrides, config_dir) if run is None else config_of(run, overrides, say, config_dir)
     check(config)
-    data = data_of(config)
+    data = data_of(config, say)
     held = held_out(data)
     game = None if run is None else _game(run, config, words.at, say)
     split = _drawn(game, words) if game else _chosen(read(words.samples, data.shape, say, data.class_names), words)

@@ -107,6 +107,7 @@ class Data(LightningDataModule):
                 raise Mistake(f"data.{name}={value}: a whole number of at least 1, or null.")
         self.labels, self.label_seed = labels, label_seed
         self.labelled_batch = batch if labelled_batch is None else labelled_batch
+        self.notes: list[str] = []  # what was found, left out and changed on reading, a line each
         self._splits: Mapping[str, Split] = {}
 
     def splits(self) -> Mapping[str, Split]:

@@ -1,17 +1,21 @@
-"""A folder or .zip of images (png, jpg, jpeg, bmp, webp); classes by folder or StyleGAN `dataset.json` (see `listing`).
+"""A folder or .zip of images (png, jpeg, bmp, webp, tiff), classes by folder or StyleGAN `dataset.json`; see `listing`.
+Or an .npz or .npy of images (see `array`).
 
-With `size`, every image is centre-cropped to a square and resized (see `picture`); with `size: null` all images must
-share one square size.  A folder of unlabelled images that is cut into subfolders for its size needs a dataset.json that
-says {"labels": null}, or each subfolder is a class.
+With `size`, one number or [height, width], every image is cropped to its middle (`fit`: crop) or put into it whole with
+black borders (pad), and resized (see `picture`); with `size: null` all images must share one size.  A folder of
+unlabelled images that is cut into subfolders for its size needs a dataset.json that says {"labels": null}, or each
+subfolder is a class.
 
-The split is fixed by the names alone: sorted by sha256 of the name (relative path, "/" between parts), the first
-round(test x n) images are test, the next round(validation x n) validation, the rest train; each at least one.
+The split is fixed by the names alone: sorted by sha256 of the name (relative path, "/" between parts; of an array the
+row's number), the first round(test x n) images are test, the next round(validation x n) validation, the rest train;
+each at least one.
 
 A set of at most `memory` bytes of pixels is decoded once and held; a larger one is read from disk, batch by batch, by
-`workers` processes, in the same order.
+`workers` processes, in the same order.  What reading leaves out or changes is counted in `notes`.
 """
 
 import signal
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from hashlib import sha256
@@ -23,21 +27,40 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from saddlepoint.data.array import Array
+from saddlepoint.data.array import read as read_array
 from saddlepoint.data.data import Data, Rows, Split
-from saddlepoint.data.listing import Listing, facts, listing
-from saddlepoint.data.picture import MODES, agree, pixels
+from saddlepoint.data.listing import (
+    Listing,
+    bytes_of,
+    check_channels,
+    describe,
+    facts,
+    is_array,
+    listing,
+    most_first,
+    place_of,
+    shown,
+)
+from saddlepoint.data.picture import FITS, Format, look, pixels, size_of
 from saddlepoint.error import Mistake, ending_signals
+
+WORTH = 2_048  # images per worker that decodes a set to be held: starting a process costs as much as some hundreds
+LOOKED_AT = 2_000  # images whose headers tell what reading does to a set that is cropped and resized on the way
 
 
 class ImageFolder(Data):
-    """x uint8 [n, channels, size, size].  Facts left None are read off the folder; extractor auto: trained or None."""
+    """x uint8 [n, channels, height, width].  Facts left None are read off the folder.
+
+    extractor auto: a classifier trained on these data where they have classes, else None.
+    """
 
     name = "image_folder"
 
     def __init__(
         self,
         folder: str | Path | None = None,
-        size: int | None = None,
+        size: int | Iterable[int] | None = None,
         channels: int = 3,
         validation: float = 0.1,
         test: float = 0.1,
@@ -48,23 +71,30 @@ class ImageFolder(Data):
         extractor: str | None = "auto",
         batch: int = 64,
         seed: int = 0,
+        fit: str = "crop",
         **labelled: Any,
     ) -> None:
-        if channels not in MODES:
-            raise Mistake(f"data.channels={channels}: an image has 1 channel or 3.")
-        if size is not None and size < 1:
-            raise Mistake(f"data.size={size}: say how many pixels a side has, or null.")
+        if fit not in FITS:
+            raise Mistake(f"data.fit={fit}: choose one of {', '.join(FITS)}.")
         if min(validation, test) < 0 or validation + test >= 1:
             raise Mistake(f"data.validation={validation} and data.test={test} leave no image to train on.")
-        self.folder, self.size, self.channels = folder, size, channels
+        size_of(size)  # raises Mistake
+        self.folder, self.size, self.channels, self.fit = folder, size, channels, fit
+        if not self.is_array:
+            check_channels(channels)
         if shape is None:
-            found = facts(self.listing, size, channels)
+            found = describe(folder, size, channels) if self.is_array else facts(self.listing, size, channels)
             shape, classes = found["shape"], found["classes"] if classes is None else classes
         if extractor == "auto":
             extractor = None if classes is None else "trained"
         super().__init__(shape or (), classes, extractor, batch, seed, **labelled)
         self.validation, self.test = validation, test
         self.memory, self.workers = memory, min(workers, cpu_count() or 1)
+
+    @property
+    def is_array(self) -> bool:
+        """Whether the images come as one array."""
+        return is_array(self.folder)
 
     @cached_property
     def listing(self) -> Listing:
@@ -74,25 +104,55 @@ class ImageFolder(Data):
     @property
     def class_names(self) -> list[str]:
         """The class folders' names, in the order of labels; numbers where a dataset.json has the classes."""
-        return self.listing.folders or super().class_names
+        return super().class_names if self.is_array else self.listing.folders or super().class_names
 
     def splits(self) -> dict[str, Split]:
+        if self.is_array:
+            return self._rows(read_array(place_of(self.folder), channels=self.channels))
         found = self.listing
-        edge = facts(found, self.size, self.channels)["shape"][-1]
         parts = membership(found.names, self.validation, self.test)
-        splits = {name: Files(name, self, part, edge) for name, part in parts.items()}
-        if len(found.names) * self.channels * edge**2 <= self.memory:
-            return {name: split.held() for name, split in splits.items()}
-        if self.size is None:
-            for name in found.names:  # a look at every header now, rather than a stop after hours
-                agree(found, name, edge)
+        splits = {name: Files(name, self, part) for name, part in parts.items()}
+        _, height, width = splits["train"].shape
+        if len(found.names) * self.channels * height * width <= self.memory:
+            held = {name: split.held() for name, split in splits.items()}
+            changes = sum((split.changes for split in splits.values()), Counter())
+            self.notes = [*found.notes, *described_changes(found, changes)]
+            return held
+        # a look at every header now, rather than a stop after hours; where all sizes will do, at some
+        names = found.names if self.size is None else [found.names[i] for p in parts.values() for i in p][:LOOKED_AT]
+        form = self.format
+        changes = Counter(change for name in names for change in look(found, name, form))
+        self.notes = [*found.notes, *described_changes(found, changes, len(names))]
         return dict(splits)
+
+    @property
+    def format(self) -> Format:
+        """What every image becomes."""
+        _, height, width = facts(self.listing, self.size, self.channels)["shape"]
+        return Format(self.channels, (height, width), self.size is not None, self.fit)
+
+    def _rows(self, found: Array) -> dict[str, Split]:
+        self.notes = found.notes
+        parts = membership([str(row) for row in range(len(found.x))], self.validation, self.test)
+        rows = {name: torch.tensor(part) for name, part in parts.items()}
+        return {
+            name: Split(name, found.x[part], None if found.y is None else found.y[part], found.classes)
+            for name, part in rows.items()
+        }
+
+
+def described_changes(found: Listing, changes: Counter[str], looked_at: int | None = None) -> list[str]:
+    """What reading changes, a line each, with how many images it changes."""
+    total = len(found.names) if looked_at is None else looked_at
+    some = "" if total == len(found.names) else " looked at"
+    place = shown(str(found.folder))
+    return [f"{place}: {number:,} of {total:,}{some}: {change}." for change, number in most_first(changes)]
 
 
 def membership(names: list[str], validation: float, test: float) -> dict[str, list[int]]:
     """The places in `names` of each split, by sha256 of the name; raises Mistake where one would be empty."""
     n = len(names)
-    order = sorted(range(n), key=lambda place: sha256(names[place].encode()).digest())
+    order = sorted(range(n), key=lambda place: sha256(bytes_of(names[place])).digest())
     tested, validated = max(1, round(test * n)), max(1, round(validation * n))
     if tested + validated >= n:
         raise Mistake(
@@ -108,27 +168,42 @@ class Files(Split):
 
     resident = False
 
-    def __init__(self, name: str, data: ImageFolder, places: list[int], edge: int) -> None:
-        found = data.listing
+    def __init__(self, name: str, data: ImageFolder, places: list[int]) -> None:
+        found, self.format = data.listing, data.format
         self.name, self.listing, self.places = name, found, torch.tensor(places)
-        self.shape, self.classes = (data.channels, edge, edge), found.classes
+        self.shape, self.classes = (self.format.channels, *self.format.size), found.classes
         self.y = None if found.labels is None else torch.tensor(found.labels)[self.places]
-        self.resize, self.workers = data.size is not None, data.workers
+        self.workers = data.workers
+        self.changes: Counter[str] = Counter()  # what was done to the images that `held` read
 
     def __len__(self) -> int:
         return len(self.places)
 
     def __getitem__(self, index: Tensor) -> Rows:
-        channels, edge, _ = self.shape
-        x = torch.empty(len(index), edge, edge, channels, dtype=torch.uint8)
+        x, y, _ = self.decoded(index)
+        return x, y
+
+    def decoded(self, index: Tensor) -> tuple[Tensor, Tensor | None, list[str]]:
+        """The rows at `index`, int64 [n], and everything that reading did to one of them."""
+        channels, height, width = self.shape
+        x = torch.empty(len(index), height, width, channels, dtype=torch.uint8)
+        changes: list[str] = []
         for row, place in zip(x, self.places[index].tolist(), strict=True):
-            content = pixels(self.listing, self.listing.names[place], edge, channels, self.resize)
+            content, done = pixels(self.listing, self.listing.names[place], self.format)
             row.view(-1).copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
-        return x.permute(0, 3, 1, 2).contiguous(), None if self.y is None else self.y[index]
+            changes += done
+        return x.permute(0, 3, 1, 2).contiguous(), None if self.y is None else self.y[index], changes
 
     def selections(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Rows]:
         """The rows at each index in turn, on `device`, decoded ahead by the workers."""
         device = torch.device(device)
+        for x, y, _ in self._ahead(indices, device):
+            yield x.to(device, non_blocking=True), None if y is None else y.to(device, non_blocking=True)
+
+    def _ahead(
+        self, indices: Iterable[Tensor], device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor | None, list[str]]]:
+        """As `decoded`, by the workers."""
         loader = DataLoader(
             _Told(self),
             batch_size=None,
@@ -141,15 +216,16 @@ class Files(Split):
         for told in loader:
             if isinstance(told, Mistake):
                 raise told
-            x, y = told
-            yield x.to(device, non_blocking=True), None if y is None else y.to(device, non_blocking=True)
+            yield told
 
     def held(self) -> Split:
         """The same split, decoded and in memory."""
         x = torch.empty(len(self), *self.shape, dtype=torch.uint8)
-        self.workers = min(self.workers, len(self) // 2048)  # starting a process costs as much as some hundred images
-        for part, (rows, _) in zip(x.split(256), self.batches(256), strict=True):
+        self.workers = min(self.workers, len(self) // WORTH)
+        batches = self._ahead(torch.arange(len(self)).split(256), torch.device("cpu"))
+        for part, (rows, _, changes) in zip(x.split(256), batches, strict=True):
             part.copy_(rows)
+            self.changes.update(changes)
         return Split(self.name, x, self.y, self.classes)
 
 
@@ -165,8 +241,8 @@ class _Told(Dataset):
     def __init__(self, files: Files) -> None:
         self.files = files
 
-    def __getitem__(self, index: Tensor) -> Rows | Mistake:
+    def __getitem__(self, index: Tensor) -> tuple[Tensor, Tensor | None, list[str]] | Mistake:
         try:
-            return self.files[index]
+            return self.files.decoded(index)
         except Mistake as mistake:
             return mistake

@@ -2,14 +2,18 @@
 
 Classes are, in this order: those of a StyleGAN `dataset.json` beside the images ({"labels": [["00000/img0.png", 6],
 ...]}, or null for none); else the folders that the images lie in, one level deep, sorted by name; else none.  A folder
-that holds everything else, as in a zip of one folder, is passed through.  Names that begin with a dot and __MACOSX are
-left out.
+that holds everything else, as in a zip of one folder, is passed through.  Names that begin with a dot, __MACOSX and
+files of other kinds are left out, and counted.
+
+Names are text whose UTF-8 is the bytes of the file's name, whatever the locale; bytes that are no UTF-8 are escaped as
+os.fsdecode does.  A backslash in a zip, as some programs on Windows write it, parts folders.
 """
 
 import json
 import os
 import stat
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,10 +21,10 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from saddlepoint.data.picture import side
+from saddlepoint.data.picture import MODES, first_size, size_of
 from saddlepoint.error import Mistake
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".tif", ".tiff")
 LIMIT = 64 * 2**20  # bytes of one file, unpacked: a larger one is no picture for training, but perhaps a bomb
 
 
@@ -35,22 +39,27 @@ class Listing:
     labels: list[int] | None  # of each name
     classes: int | None
     folders: list[str] | None = None  # the class folders in the order of their labels; None: classes by dataset.json
+    notes: list[str] = field(default_factory=list)  # what was found, and what was left out or taken for something else
+    members: dict[str, str] = field(default_factory=dict, repr=False)  # the zip's own name, where it is another
     _archive: tuple[int, zipfile.ZipFile] | None = field(default=None, repr=False, compare=False)
 
     def where(self, name: str) -> str:
         """The place of an image, for people."""
-        return f"{self.folder}{':' if self.zipped else '/'}{self.base}{name}"
+        return shown(f"{self.folder}{':' if self.zipped else '/'}{self.base}{name}")
 
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
         """The image's file, read in place; raises Mistake where it is too large."""
         if not self.zipped:
-            path = self.folder / (self.base + name)
-            self._bound(name, path.stat().st_size)
+            path = self.folder / os.fsdecode(bytes_of(self.base + name))
+            state = path.stat()
+            if not stat.S_ISREG(state.st_mode):  # to open a pipe would wait for ever
+                raise Mistake(f"{self.where(name)} is no file. Take it out.")
+            self._bound(name, state.st_size)
             with path.open("rb") as file:
                 yield file
         else:
-            member = self.archive.getinfo(self.base + name)
+            member = self.archive.getinfo(self.members.get(self.base + name, self.base + name))
             self._bound(name, member.file_size)  # zipfile reads no more than this, whatever the data unpacks to
             with self.archive.open(member) as file:
                 yield BytesIO(file.read())  # whole: Pillow asks for a few bytes at a time, which costs much here
@@ -66,74 +75,224 @@ class Listing:
         return {**self.__dict__, "_archive": None}
 
     def _bound(self, name: str, size: int) -> None:
+        if size == 0:
+            raise Mistake(f"{self.where(name)} cannot be read: it is empty. Replace it or take it out.")
         if size > LIMIT:
             raise Mistake(f"{self.where(name)} has {size:,} bytes, more than the {LIMIT:,} allowed. Take it out.")
 
 
-def describe(folder: str | Path | None, size: int | None = None, channels: int = 3) -> dict[str, Any]:
-    """{"shape": [C, H, W], "classes": K or None} of a folder or zip, from its names and its first image's header."""
+@dataclass
+class _Contents:
+    """All names in a folder or zip, and what is not used of them."""
+
+    names: list[str] = field(default_factory=list)  # images and dataset.json
+    folders: set[str] = field(default_factory=set)  # every folder, without a slash at its end
+    others: Counter[str] = field(default_factory=Counter)  # what is left out, by kind
+    notes: list[str] = field(default_factory=list)
+    members: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str) -> None:
+        """Take in one file, by its name."""
+        path = PurePosixPath(name)
+        if "__MACOSX" in path.parts:
+            self.others["of __MACOSX"] += 1
+        elif any(part.startswith(".") for part in path.parts):
+            self.others["hidden"] += 1
+        elif name.lower().endswith(SUFFIXES) or path.name == "dataset.json":
+            self.names.append(name)
+        else:
+            self.others[path.suffix.lower() or "without an ending"] += 1
+        self.folders.update(str(one) for one in path.parents if str(one) != ".")
+
+
+def describe(folder: str | Path | None, size: Any = None, channels: int = 3) -> dict[str, Any]:
+    """{"shape": [C, H, W], "classes": K or None} of a folder or zip, from its names and its first image's header; of an
+    .npz or .npy from its array's header and its labels."""
+    if is_array(folder):
+        from saddlepoint.data import array  # numpy and torch
+
+        if size is not None:
+            raise Mistake(f"data.size={size}: it is for files of images; an array's are as they are. Leave it null.")
+        return array.facts(place_of(folder), channels)
+    check_channels(channels)
     return facts(listing(folder), size, channels)
 
 
-def facts(found: Listing, size: int | None, channels: int) -> dict[str, Any]:
+def facts(found: Listing, size: Any, channels: int) -> dict[str, Any]:
     """As `describe`, of a listing."""
-    edge = side(found, found.names[0]) if size is None else size
-    return {"shape": [channels, edge, edge], "classes": found.classes}
+    height, width = size_of(size) or first_size(found, found.names[0])
+    return {"shape": [channels, height, width], "classes": found.classes}
 
 
 def listing(folder: str | Path | None) -> Listing:
     """The images in `folder`; raises Mistake where it is missing, empty, no zip, or its classes cannot be told."""
-    if not folder:
-        raise Mistake("data.folder is not set: say data.folder=<a folder or .zip of images>.")
-    place = Path(folder).expanduser().absolute()
-    files = list(_files(place))
-    base, names = _base(files)
+    place = place_of(folder)
+    inside = _contents(place)
+    base, names = _base(inside.names)
     if not names:
-        raise Mistake(f"{place} holds no images: it needs files that end in {', '.join(SUFFIXES)}.")
-    found = Listing(place, place.is_file(), base, names, None, None)
-    if base + "dataset.json" in files:
+        rest = f" It has {_counts(inside.others)}." if inside.others else ""
+        raise Mistake(f"{place} holds no images: it needs files that end in {', '.join(SUFFIXES)}.{rest}")
+    found = Listing(place, place.is_file(), base, names, None, None, members=inside.members)
+    if base + "dataset.json" in inside.names:
         found.labels = _written(found)
         found.classes = max(found.labels) + 1 if found.labels else None
+        how = "by dataset.json"
     else:
         classes = _folders(found)
         found.labels = [classes.index(name.split("/")[0]) for name in names] if classes else None
         found.classes, found.folders = len(classes) or None, classes or None
+        how = "by folder"
+        inside.notes += _doubtful(classes, base, inside.folders)
+    inside.others[".json"] += sum(
+        name.endswith("dataset.json") for name in inside.names if name != f"{base}dataset.json"
+    )
+    found.notes = [_summary(found, how, inside.others), *(f"{shown(str(place))}: {note}." for note in inside.notes)]
     return found
 
 
-def _files(place: Path) -> Iterator[str]:
+def is_array(folder: str | Path | None) -> bool:
+    """Whether it is a file that holds images as one array."""
+    return str(folder).lower().endswith((".npz", ".npy")) and place_of(folder).is_file()
+
+
+def place_of(folder: str | Path | None) -> Path:
+    """The absolute path; raises Mistake where none is given."""
+    if not folder:
+        raise Mistake("data.folder is not set: say data.folder=<a folder or .zip of images>.")
+    return Path(folder).expanduser().absolute()
+
+
+def check_channels(channels: int) -> None:
+    """Raises Mistake where image files cannot have so many."""
+    if channels not in MODES:
+        raise Mistake(
+            f"data.channels={channels}: image files have 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGB and alpha); "
+            "others come as an .npz."
+        )
+
+
+def bytes_of(name: str) -> bytes:
+    """The bytes of a file's name."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def shown(name: str) -> str:
+    """A name for people: what is no UTF-8 as \\xff."""
+    return bytes_of(name).decode("utf-8", "backslashreplace")
+
+
+def _summary(found: Listing, how: str, others: Counter[str]) -> str:
+    """What was found and what was left out, in a line."""
+    kinds = Counter(PurePosixPath(name).suffix.lower() for name in found.names)
+    classes = f"{found.classes:,} classes {how}" if found.classes else "no classes"
+    left = f"; left out: {_counts(others)}" if +others else ""
+    return f"{shown(str(found.folder))}: {len(found.names):,} images ({_counts(kinds)}), {classes}{left}."
+
+
+def _counts(kinds: Counter[str]) -> str:
+    return ", ".join(f"{number:,} {shown(kind)}" for kind, number in most_first(kinds))
+
+
+def most_first(counts: Counter[str]) -> list[tuple[str, int]]:
+    """What was counted at least once, in an order that does not depend on who counted."""
+    return sorted((+counts).items(), key=lambda item: (-item[1], item[0]))
+
+
+def _doubtful(classes: list[str], base: str, folders: set[str]) -> list[str]:
+    """What is perhaps not meant: folders without images beside others with some; classes that differ by case alone."""
+    levels = {base[: i + 1] for i, sign in enumerate(base) if sign == "/"} | ({""} if base or classes else set())
+    levels -= set() if classes else {base}
+    empty = sorted(
+        one
+        for one in folders
+        if one[: one.rfind("/") + 1] in levels
+        and not base.startswith(f"{one}/")
+        and one[len(base) :] not in classes
+        and not any(part.startswith(".") or part == "__MACOSX" for part in one.split("/"))
+    )
+    alike = Counter(name.casefold() for name in classes)
+    same = [" and ".join(shown(one) for one in classes if one.casefold() == name) for name, n in alike.items() if n > 1]
+    notes = [f"no images in the {_folders_named(empty)}, so no class of that name"] if empty else []
+    return notes + [f"the classes {names} differ by case alone" for names in same]
+
+
+def _folders_named(names: list[str]) -> str:
+    first = ", ".join(map(shown, names[:3]))
+    return (
+        f"folder {first}" if len(names) == 1 else f"{len(names):,} folders {first}{', ...' if len(names) > 3 else ''}"
+    )
+
+
+def _contents(place: Path) -> _Contents:
+    inside = _Contents()
     if place.is_dir():
-        names = _walk(place)
+        _walk(place, inside)
     elif place.is_file():
-        try:
-            with zipfile.ZipFile(place) as archive:
-                names = iter(dict.fromkeys(one.filename for one in archive.infolist() if not _link(one, place)))
-        except (zipfile.BadZipFile, OSError) as fault:
-            raise Mistake(f"{place} is neither a folder nor a readable zip ({fault}).") from fault
+        _unpacked(place, inside)
     else:
         raise Mistake(f"{place}: no such folder or zip. Say data.folder=<a folder or .zip of images>.")
-    for name in names:
+    return inside
+
+
+def _unpacked(place: Path, inside: _Contents) -> None:
+    """The names in a zip; raises Mistake for one that leads out of it, for links, and where a name stands twice."""
+    try:
+        with zipfile.ZipFile(place) as archive:
+            members = archive.infolist()
+    # ValueError: a name that is no UTF-8 and says that it is; NotImplementedError: a later version of zip
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as fault:
+        raise Mistake(f"{place} is neither a folder nor a readable zip ({fault}).") from fault
+    seen: set[str] = set()
+    slashed = unsaid = again = 0
+    for member in members:
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise Mistake(
+                f"{place}: the member {member.filename!r} is a link. Pack it anew, with the files themselves."
+            )
+        name = member.filename.replace("\\", "/")
         path = PurePosixPath(name)
-        if not name.lower().endswith(SUFFIXES) and path.name != "dataset.json":
+        wanted = name.lower().endswith(SUFFIXES) or path.name == "dataset.json"
+        if wanted and (path.is_absolute() or ".." in path.parts):
+            raise Mistake(f"{place}: the member {member.filename!r} points outside the zip. Pack it anew.")
+        if name.endswith("/"):
+            inside.folders.add(name.rstrip("/"))
             continue
-        if path.is_absolute() or ".." in path.parts:
-            raise Mistake(f"{place}: the member {name!r} points outside the zip. Pack it anew.")
-        if not any(part.startswith(".") or part == "__MACOSX" for part in path.parts):
-            yield name
+        if name in seen:
+            if inside.members.get(name, name) != member.filename:
+                raise Mistake(f"{place}: the member {member.filename!r} stands there twice. Pack it anew.")
+            again += 1
+            continue
+        seen.add(name)
+        if name != member.filename:
+            inside.members[name] = member.filename
+            slashed += 1
+        unsaid += not (member.flag_bits & 0x800 or name.isascii())
+        inside.add(name)
+    inside.notes += [f"{slashed:,} names with backslashes: taken for folders"] if slashed else []
+    inside.notes += [f"{unsaid:,} names in no stated encoding: read as cp437"] if unsaid else []
+    inside.notes += [f"{again:,} members whose name stands there twice: the last of each is read"] if again else []
 
 
-def _link(member: zipfile.ZipInfo, place: Path) -> bool:
-    """False; raises Mistake for a member that is a link, to wherever."""
-    if stat.S_ISLNK(member.external_attr >> 16):
-        raise Mistake(f"{place}: the member {member.filename!r} is a link. Pack it anew, with the files themselves.")
-    return False
+def _walk(place: Path, inside: _Contents) -> None:
+    def stop(fault: OSError) -> None:
+        raise Mistake(f"{shown(str(fault.filename))} cannot be read: {fault.strerror}.") from fault
 
-
-def _walk(place: Path) -> Iterator[str]:
-    for parent, folders, names in os.walk(place, followlinks=True):
+    circles = 0
+    for parent, folders, names in os.walk(place, followlinks=True, onerror=stop):
         here = Path(parent).resolve()
-        folders[:] = [name for name in folders if not here.is_relative_to(Path(parent, name).resolve())]  # no circles
-        yield from (Path(parent, name).relative_to(place).as_posix() for name in names)
+        inward = [name for name in folders if not here.is_relative_to(Path(parent, name).resolve())]
+        circles += len(folders) - len(inward)
+        folders[:] = inward
+        for name in folders:
+            inside.folders.add(_named(Path(parent, name), place))
+        for name in names:
+            inside.add(_named(Path(parent, name), place))
+    inside.notes += [f"{circles:,} links to a folder that they lie in: not followed"] if circles else []
+
+
+def _named(path: Path, place: Path) -> str:
+    """The name relative to `place`, the same in every locale."""
+    return os.fsencode(path.relative_to(place).as_posix()).decode("utf-8", "surrogateescape")
 
 
 def _base(files: list[str]) -> tuple[str, list[str]]:

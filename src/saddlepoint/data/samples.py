@@ -1,9 +1,8 @@
-"""Somebody's samples on disk, to be measured: a folder or zip of images, or an npz.
+"""Somebody's samples on disk, to be measured: a folder or zip of images, an .npz or a .npy.
 
 Folder or zip: as `listing` says, in the order of their names; classes by folder or dataset.json.  A class folder stands
 for the class of the data that has its name, else, where all are whole numbers, for the class of that number; so a class
-without samples shifts no label.  npz: one array of samples, arr_0 or any one name, uint8 [N, H, W, C], [N, C, H, W] or
-[N, H, W], or float points [N, D]; labels, if any, int [N], in arr_1, y or labels.
+without samples shifts no label.  npz and npy: as `array` says, uint8 images or float points.
 
 Samples with classes are usually stored class by class, and a score over parts (the Inception score's) would see few
 classes in each: they are put into the order of their contents' sha256.  Others keep the order that they have.
@@ -11,30 +10,23 @@ classes in each: they are put into the order of their contents' sha256.  Others 
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint import archive
+from saddlepoint.data import array
 from saddlepoint.data.data import Split
-from saddlepoint.data.image_folder import Files, ImageFolder
-from saddlepoint.data.picture import mode
+from saddlepoint.data.image_folder import Files, ImageFolder, described_changes
+from saddlepoint.data.listing import Listing
+from saddlepoint.data.picture import MODES, look
 from saddlepoint.error import Mistake
 
 Say = Callable[[str], None]
-LABELS = ("arr_1", "y", "labels")
-DONE = {  # what is done to images of other modes than the data's, by (mode, channels wanted)
-    ("L", 3): "grey images get three equal channels",
-    ("RGB", 1): "RGB images are turned into grey (ITU-R 601-2 luma)",
-}
 
 
 def read(
@@ -48,8 +40,9 @@ def read(
     """
     place = Path(path).expanduser()
     if not place.exists():
-        raise Mistake(f"samples={path}: there is no such folder, zip or npz.")
-    split = _array(place, shape) if place.suffix.lower() == ".npz" else _images(place, shape, say, class_names)
+        raise Mistake(f"samples={path}: there is no such folder, zip or npz, nor an npy.")
+    is_array = place.suffix.lower() in array.ENDINGS
+    split = _array(place, shape, say) if is_array else _images(place, shape, say, class_names)
     if split.y is None:
         return split
     if class_names:
@@ -99,41 +92,53 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) + (f", ... ({len(names):,})" if len(names) > 8 else "")
 
 
+def _array(place: Path, shape: tuple[int, ...], say: Say) -> Split:
+    found = array.read(place, shape)
+    for note in found.notes:
+        say(note)
+    return Split("samples", found.x, found.y)
+
+
 def _images(place: Path, shape: tuple[int, ...], say: Say, class_names: Sequence[str]) -> Split:
-    if len(shape) != 3 or shape[0] not in (1, 3):
+    if len(shape) != 3 or shape[0] not in MODES:
         raise Mistake(f"{place}: pictures cannot be held against data of shape {list(shape)}; bring an .npz.")
-    channels, _, edge = shape
-    with _own_advice(edge):
-        data = ImageFolder(place, channels=channels)  # the first picture is read: it must be square
-    found = data.listing
-    if data.shape != tuple(shape):
-        raise Mistake(
-            f"{found.where(found.names[0])} is {data.shape[1]}x{data.shape[2]}, and the data are {edge}x{edge}: resize "
-            "the samples as the data were, or name the data that they were trained on."
-        )
-    with _own_advice(edge):
-        modes = Counter(mode(found, name, edge) for name in found.names)
-    for kind, number in modes.items():
-        for line in _treatment(kind, channels):
-            say(f"{place}: {number:,} of {len(found.names):,}: {line}.")
+    channels, tall, wide = shape
+    with _own_advice(f"{wide}x{tall}"):
+        data = ImageFolder(place, channels=channels)  # the first picture is read
+        found = data.listing
+        if data.shape != tuple(shape):
+            raise Mistake(
+                f"{found.where(found.names[0])} is {data.shape[2]}x{data.shape[1]}, and the data are {wide}x{tall}: "
+                "resize the samples as the data were, or name the data that they were trained on."
+            )
+        matched = _matched(found, class_names, place)
+        files = Files("samples", data, list(range(len(found.names))))
+        held = len(files) * channels * tall * wide <= data.memory or bool(found.labels)
+        split = files.held() if held else files
+        form = files.format
+        changes = files.changes if held else Counter(done for name in found.names for done in look(found, name, form))
+    for note in [*found.notes, *described_changes(found, changes), *matched]:
+        say(note)
+    return split
+
+
+def _matched(found: Listing, class_names: Sequence[str], place: Path) -> list[str]:
+    """Put the data's labels in the place of the class folders' own; what was done, in at most one line."""
     if found.labels is None and (only := PurePosixPath(found.base).name) in class_names:  # of one class alone
         found.folders, found.labels, found.classes = [only], [0] * len(found.names), 1
-    if found.folders and found.labels and class_names:
-        own = labels_of(found.folders, class_names, place)
-        found.labels = [own[label] for label in found.labels]
-        absent = [name for label, name in enumerate(class_names) if label not in own]
-        say(
-            f"{place}: {len(own)} class folders, matched with the data's classes"
-            + (f"; no samples of {_some(absent)}." if absent else ".")
-        )
-    elif found.labels is not None:
-        say(f"{place}: {found.classes} classes, by folder or dataset.json.")
-    files = Files("samples", data, list(range(len(found.names))), edge)
-    return files.held() if len(files) * channels * edge**2 <= data.memory or found.labels else files
+    if not (found.folders and found.labels and class_names):
+        return []
+    own = labels_of(found.folders, class_names, place)
+    found.labels = [own[label] for label in found.labels]
+    absent = [name for label, name in enumerate(class_names) if label not in own]
+    return [
+        f"{place}: {len(own)} class folders, matched with the data's classes"
+        + (f"; no samples of {_some(absent)}." if absent else ".")
+    ]
 
 
 @contextmanager
-def _own_advice(edge: int) -> Iterator[None]:
+def _own_advice(size: str) -> Iterator[None]:
     """A folder to train on can be cropped and resized on the way; samples are measured as they are."""
     try:
         yield
@@ -141,55 +146,4 @@ def _own_advice(edge: int) -> Iterator[None]:
         what, said, _ = str(mistake).partition("Say data.size=")
         if not said:
             raise
-        raise Mistake(f"{what.strip()}\nBring all samples to {edge}x{edge} first, as the data were.") from None
-
-
-def _treatment(kind: str, channels: int) -> list[str]:
-    """What is done to images of this mode."""
-    plain, transparent = kind.removesuffix("+transparency"), kind.endswith("+transparency")
-    if plain[0] in "IF":
-        return []  # of more than 8 bits: refused when it is read
-    lines = ["transparent parts are laid over white"] if transparent else []
-    grey = plain in ("1", "L", "LA")
-    if (grey and channels == 3) or (plain in ("RGB", "RGBA") and channels == 1):
-        lines.append(DONE[("L" if grey else "RGB"), channels])
-    if not grey and plain not in ("RGB", "RGBA"):
-        lines.append(f"{plain} images are converted to {'grey' if channels == 1 else 'RGB'}")
-    return lines
-
-
-def _array(place: Path, shape: tuple[int, ...]) -> Split:
-    try:
-        arrays = archive.arrays(place)
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise Mistake(f"{place} cannot be read as an npz of plain arrays: {str(error).splitlines()[0]}.") from None
-    labels = next((arrays.pop(name) for name in LABELS if name in arrays and arrays[name].ndim == 1), None)
-    if len(arrays) != 1:
-        raise Mistake(f"{place} holds {', '.join(arrays) or 'nothing'}: one array of samples is needed, arr_0 for one.")
-    ((name, array),) = arrays.items()
-    x = _rows(array, shape, f"{place}: {name}")
-    if not len(x):
-        raise Mistake(f"{place}: {name} holds no samples.")
-    if labels is not None and (len(labels) != len(x) or labels.dtype.kind not in "iu"):
-        raise Mistake(f"{place}: the labels are {labels.dtype} [{len(labels)}], for {len(x)} samples: whole numbers.")
-    y = None if labels is None else torch.from_numpy(labels.astype(np.int64))
-    return Split("samples", x, y)
-
-
-def _rows(array: np.ndarray, shape: tuple[int, ...], where: str) -> Tensor:
-    """The array as stored samples [N, *shape]."""
-    if len(shape) == 1:
-        if array.dtype.kind != "f" or array.shape[1:] != tuple(shape):
-            raise Mistake(
-                f"{where} is {array.dtype} {list(array.shape)}, and the data are points of {shape[0]} floats."
-            )
-        return torch.from_numpy(array.astype(np.float32))
-    if array.dtype != np.uint8:
-        raise Mistake(
-            f"{where} is {array.dtype}, and images are uint8, 0 to 255: scale and round them, in a known way."
-        )
-    grey = array[:, None] if array.ndim == 3 else array
-    for candidate in (grey.transpose(0, 3, 1, 2) if grey.ndim == 4 else grey, grey):
-        if candidate.shape[1:] == tuple(shape):
-            return torch.from_numpy(np.ascontiguousarray(candidate))
-    raise Mistake(f"{where} is {list(array.shape)}, and the data are {list(shape)} (channels, height, width).")
+        raise Mistake(f"{what.strip()}\nBring all samples to {size} first, as the data were.") from None

@@ -15,6 +15,8 @@ APART = frozenset(
     ("name", "seed", "images", "outputs", "cache", "device", "devices", "nodes", "compile", "threads", "trainer")
 ) | {"logger", "callback", "metric", "evaluation", "protocol", "launcher", "many", "shared", "overwrite", "resume"}
 APART |= {"choice", "experiment", "allow_target"}
+# keys of data that came after the first runs, at the value that does what was done before there was the key
+DATA_ADDED = {"fit": "crop", "flip": False}
 DATA_APART = frozenset(("root", "memory", "workers", "extractor"))  # where and how the same data are read, and measured
 
 
@@ -22,8 +24,12 @@ def essence(config: Mapping[Any, Any]) -> dict[str, Any]:
     """The part of a plain config that decides the training; 1.0 and 1 are one number there."""
     kept = {str(key): _canonical(value) for key, value in config.items() if key not in APART}
     if isinstance(data := kept.get("data"), dict):
-        kept["data"] = {key: value for key, value in data.items() if key not in DATA_APART}
+        kept["data"] = {key: value for key, value in data.items() if key not in DATA_APART and not _added(key, value)}
     return kept
+
+
+def _added(key: str, value: Any) -> bool:
+    return key in DATA_ADDED and same(value, DATA_ADDED[key])
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
