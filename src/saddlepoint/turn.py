@@ -53,10 +53,17 @@ class Sample:
     x: Tensor  # [N, ...]
     y: Tensor | None
     discriminator: Callable[..., DiscriminatorOutput]
+    needs_input_gradient: bool = False  # whether a term takes the slope of D at x; of a leaf that requires grad, always
+
+    def __post_init__(self) -> None:
+        """Where a slope is taken, x and all that D computes of it are float32 at least, whatever autocast is set to."""
+        self.needs_input_gradient |= needs_input_gradient(self.x)
+        if self.needs_input_gradient:
+            self.x = self.x.to(torch.promote_types(self.x.dtype, torch.float32))
 
     @cached_property
     def output(self) -> DiscriminatorOutput:
-        with full_precision(self.x) if steep(self.x) else nullcontext():
+        with full_precision(self.x) if self.needs_input_gradient else nullcontext():
             return self.discriminator(self.x, self.y)
 
     @property
@@ -75,8 +82,8 @@ class Sample:
         return "output" in self.__dict__
 
 
-def steep(x: Tensor) -> bool:
-    """Whether a term may ask how steep D is at x: it is a leaf that requires grad."""
+def needs_input_gradient(x: Tensor) -> bool:
+    """Whether x is a leaf that requires grad, so that a term may take the slope of D there."""
     return x.requires_grad and x.is_leaf
 
 

@@ -15,6 +15,7 @@ from saddlepoint.regularizer.gradient_penalty import GradientPenalty
 from saddlepoint.regularizer.r1 import R1
 from saddlepoint.regularizer.r2 import R2
 from saddlepoint.regularizer.regularizer import Regularizer
+from saddlepoint.regularizer.slope import squared_slope
 from saddlepoint.schedule.linear import Linear
 from saddlepoint.schedule.step import Step
 from saddlepoint.turn import Batch
@@ -32,14 +33,30 @@ SETS = [
 ]
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("terms", SETS, ids="+".join)
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_every_objective_plays_a_finite_round_with_every_set_of_penalties_under_every_rule(objective, terms, rule):
+def test_every_objective_plays_a_round_with_every_set_of_penalties_under_every_rule_and_precision(
+    objective, terms, rule, precision, monkeypatch
+):
+    slopes = []
+
+    def recorded(sample):
+        slopes.append((sample.x.detach(), squared_slope(sample)))
+        return slopes[-1][1]
+
+    for name in terms:
+        monkeypatch.setattr(f"saddlepoint.regularizer.{name}.squared_slope", recorded)
     plays = game(import_module(f"saddlepoint.objective.{objective}"), {name: TERMS[name]() for name in terms}, rule)
-    before = copy.deepcopy(plays.state_dict())
-    fit(plays, batches(1))
+    before, critic = copy.deepcopy(plays.state_dict()), copy.deepcopy(plays.discriminator.network)
+    fit(plays, batches(1), precision=precision)
     assert set(plays.observed["discriminator"][0]) == {"adversarial", *terms}
+    assert len(slopes) == len(terms)
+    for x, slope in slopes:  # the slope of D at exactly these points, in float32 whatever the precision
+        x = x.float().requires_grad_()
+        (exact,) = torch.autograd.grad(critic(x).logits.sum(), x)
+        torch.testing.assert_close(slope, exact.square().sum(1), rtol=1e-5, atol=1e-7)
     assert all(torch.isfinite(value).all() for value in plays.state_dict().values())
     for player in plays.players:
         keys = [key for key in before if key.startswith(f"players.{player}.network") and key.endswith("weight")]

@@ -21,7 +21,7 @@ from saddlepoint.error import Mistake
 from saddlepoint.game.player import SIDES, Player
 from saddlepoint.prior.prior import Prior
 from saddlepoint.stream import Stream, global_state, seed_of, set_global_state
-from saddlepoint.turn import Batch, Sample, Turn, steep
+from saddlepoint.turn import Batch, Sample, Turn, needs_input_gradient
 
 Named = dict[str, Tensor]
 BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -163,12 +163,12 @@ class Game(LightningModule):
         y = batch.y if batch.y is None or players[0].multiple == 1 else batch.y.repeat(players[0].multiple)
         with torch.set_grad_enabled(generating):
             fake = generator(latent, y)
-        if not generating and "fake" in slope_at:
-            fake.requires_grad_()  # a leaf, so that a penalty can ask for the slope without a second pass through D
+        if not generating and "fake" in slope_at:  # a leaf, so that a penalty needs no second pass through D
+            fake = fake.to(torch.promote_types(fake.dtype, torch.float32)).requires_grad_()
         real = batch.x.detach().requires_grad_("real" in slope_at)
         return Turn(
             real=Sample(real, batch.y, discriminator),
-            fake=Sample(fake, y, discriminator),
+            fake=Sample(fake, y, discriminator, "fake" in slope_at),
             labelled=Sample(*batch.labelled, discriminator) if batch.labelled else None,
             latent=latent,
             stream=self.streams["augment"],
@@ -192,7 +192,7 @@ class Game(LightningModule):
         if name not in self._compiled:
             return plain
         compiled = self._compiled[name]
-        return compiled if name == "generator" else lambda x, y=None: (plain if steep(x) else compiled)(x, y)
+        return compiled if name == "generator" else lambda x, y=None: (plain if needs_input_gradient(x) else compiled)(x, y)
 
     def step(self, name: str, batch: Batch) -> None:
         """Move one player along its gradients; its average follows."""
