@@ -109,7 +109,7 @@ def test_accumulating_in_parts_leaves_the_game_as_it_was():
 
 def test_a_batch_that_cannot_be_split_evenly_is_refused():
     with pytest.raises(ValueError, match="16 cannot be split in accumulate=3"):
-        fit(game(minimax, d={"accumulate": 3}), batches(1))
+        fit(game(minimax, nets=(Maker(nn.Linear(3, 2)), networks()[1]), d={"accumulate": 3}), batches(1))
 
 
 def test_a_term_that_looks_at_the_whole_batch_forbids_accumulation():

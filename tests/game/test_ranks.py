@@ -33,6 +33,8 @@ def test_each_step_of_a_player_is_one_message_of_its_parameters_and_of_what_batc
     d, g = 2 * 8 + 8 + 8 + 1 + statistics, 3 * 8 + 8 + 8 * 2 + 2 + 2 * 8 + statistics
     assert messages.pop("wasserstein + gradient penalty at 5:1") == [d] * 5 + [g]
     assert messages.pop("simultaneous") == [d + g - statistics] * 5
+    g_alone = g - statistics - 2 * 8  # a generator without batch norm
+    assert messages.pop("accumulation 2") == [d - statistics, g_alone] * 5
     for name, sizes in messages.items():  # whatever a penalty or an accumulation asks of backward
         assert sizes == [d, g] * 5, name
 

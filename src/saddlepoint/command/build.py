@@ -25,6 +25,7 @@ from saddlepoint.command.compose import amended, register_resolvers
 from saddlepoint.command.place import device as device_of
 from saddlepoint.command.terminal import Meter
 from saddlepoint.error import Mistake
+from saddlepoint.game.dry_run import ROWS, dry_run
 from saddlepoint.game.game import Game
 from saddlepoint.metric import extractor
 from saddlepoint.metric.evaluator import Evaluator
@@ -64,6 +65,7 @@ def build(config: DictConfig, say: Say = lambda line: None, progress: Meter | No
     game = game_of(config)
     _labelled(game, data)
     set_threads(config, game)
+    dry_run(game, data.first(ROWS))
     evaluator = evaluator_of(config, data, say, progress)
     if evaluator is None:
         return Experiment(config, data, game, None)
@@ -235,17 +237,14 @@ def _fits(game: Game, shape: tuple[int, ...], classes: int | None) -> None:
             module.training = mode
     for name in game.players:
         player = game.player(name)
-        sizes = {"real": 2, "fake": 2 * player.multiple}
-        try:
-            if player.objective is not None:
-                player.objective(**{side: torch.zeros(sizes[side]) for side in player.sides})
-        except ValueError as error:
-            raise Mistake(f"objective.{name}: {_first(error)}") from None
-        except RuntimeError as error:
-            why = f"game.players.{name}.multiple={player.multiple}"
-            raise Mistake(
-                f"the objective of {name} pairs reals and fakes, so not with {why}: {_first(error)}"
-            ) from None
+        for fakes in dict.fromkeys((2, 2 * player.multiple)) if player.objective is not None else ():
+            zeros = {"real": torch.zeros(2), "fake": torch.zeros(fakes)}
+            try:
+                player.objective(**{side: zeros[side] for side in player.sides})
+            except (ValueError, RuntimeError) as error:
+                pairs = f"pairs reals and fakes, so not with game.players.{name}.multiple={player.multiple}"
+                why = f"objective.{name}" if fakes == 2 else f"the objective of {name} {pairs}"
+                raise Mistake(f"{why}: {_first(error)}") from None
         for own, term in player.terms.items():
             try:
                 term.fits(output)

@@ -185,6 +185,16 @@ class Data(LightningDataModule):
         """Where batches are made: the trainer's device, and the CPU without a trainer."""
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
 
+    def first(self, n: int) -> Batch:
+        """The first n training images as they are stored, with as many of the labelled ones where there are any."""
+        train, given = self.split("train"), self.labelled
+        x, y = train[torch.arange(min(n, len(train)))]
+        if given is None:
+            return Batch(to_float(x), y)
+        labelled_x, labelled_y = train[given[:n]]
+        assert labelled_y is not None
+        return Batch(to_float(x), y, (to_float(labelled_x), labelled_y))
+
     def stream(self, start: int = 0, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """This rank's contiguous slice of each global batch of `batch` images, for ever, from image `start` on."""
         if self.batch % world:

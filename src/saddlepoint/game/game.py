@@ -59,9 +59,8 @@ class Game(LightningModule):
 
     def _refuse_parts(self) -> None:
         """Raise ValueError where batches are split though a layer of anybody's looks at them as a whole."""
-        layers = [
-            m for name in self.players for m in self.player(name).network.modules() if getattr(m, "coupled", False)
-        ]
+        modules = [m for name in self.players for m in self.player(name).network.modules()]
+        layers = [m for m in modules if getattr(m, "coupled", False) or isinstance(m, BatchNorm)]
         for name in self.players if layers else ():
             if (parts := self.player(name).accumulate) > 1:
                 what = type(layers[0]).__name__
@@ -192,7 +191,11 @@ class Game(LightningModule):
         if name not in self._compiled:
             return plain
         compiled = self._compiled[name]
-        return compiled if name == "generator" else lambda x, y=None: (plain if needs_input_gradient(x) else compiled)(x, y)
+        return (
+            compiled
+            if name == "generator"
+            else lambda x, y=None: (plain if needs_input_gradient(x) else compiled)(x, y)
+        )
 
     def step(self, name: str, batch: Batch) -> None:
         """Move one player along its gradients; its average follows."""

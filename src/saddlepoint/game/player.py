@@ -9,6 +9,7 @@ from typing import cast
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from saddlepoint.error import Mistake
 from saddlepoint.game.average import Average
 from saddlepoint.regularizer.regularizer import Regularizer
 from saddlepoint.schedule.schedule import at, moves
@@ -86,12 +87,27 @@ class Player(nn.Module):
         if self.objective is not None:
             losses["adversarial"] = nothing
             if (weight := at(self.weight, turn.images)) != 0:
-                logits = {side: getattr(turn, side).logits for side in self.sides}
-                losses["adversarial"] = weight * self.objective(**logits)
+                losses["adversarial"] = weight * self.adversarial(turn)
         for name, term in self.due(number).items():
             weight = at(term.weight, turn.images)
             losses[name] = weight * term.every * term(turn) if weight != 0 else nothing
         return losses
+
+    def adversarial(self, turn: Turn) -> Tensor:
+        """The unweighted objective, a scalar.
+
+        Raises Mistake where D's logits differ in more than the number of samples: [N] against [N, 1] would broadcast to
+        all pairs.
+        """
+        assert self.objective is not None
+        logits = {side: getattr(turn, side).logits for side in self.sides}
+        if len({tuple(own.shape[1:]) for own in logits.values()}) > 1:
+            shapes = " and ".join(f"{list(own.shape)} for {side}" for side, own in logits.items())
+            raise Mistake(
+                f"the discriminator's logits have shape {shapes}: they would broadcast to all pairs. Give every side "
+                "one shape, such as [N]"
+            )
+        return self.objective(**logits)
 
     def reschedule(self, optimizer: Optimizer, images: int) -> None:
         """Put the scheduled settings of `optimizer` where they stand after `images` images."""

@@ -8,10 +8,19 @@ from torch.nn.functional import softplus
 
 
 def discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """-E[log sigmoid(D(x) - D(G(z)))], real and fake paired row by row, so of one shape."""
-    return softplus(fake - real).mean()
+    """-E[log sigmoid(D(x) - D(G(z)))], real and fake paired row by row.  Raises ValueError unless of one shape."""
+    return softplus(-_difference(real, fake)).mean()
 
 
 def generator(real: Tensor, fake: Tensor) -> Tensor:
-    """-E[log sigmoid(D(G(z)) - D(x))]."""
-    return softplus(real - fake).mean()
+    """-E[log sigmoid(D(G(z)) - D(x))].  Raises ValueError unless they are of one shape."""
+    return softplus(_difference(real, fake)).mean()
+
+
+def _difference(real: Tensor, fake: Tensor) -> Tensor:
+    """D(x) - D(G(z)), row by row: [N] less [N, 1] would be all N x N pairs."""
+    if real.shape != fake.shape:
+        raise ValueError(
+            f"relativistic pairs logits row by row: {list(real.shape)} of reals, {list(fake.shape)} of fakes"
+        )
+    return real - fake

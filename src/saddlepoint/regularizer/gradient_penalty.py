@@ -10,6 +10,8 @@ from saddlepoint.turn import Sample, Turn
 class GradientPenalty(Regularizer):
     """x^ = e x + (1 - e) G(z), e ~ U(0, 1) per sample; the paper's weight is 10 (0.1 on its toys)."""
 
+    sample_slope = True
+
     def forward(self, turn: Turn) -> Tensor:
         """E(||grad D(x^)|| - 1)^2, a scalar.  1e-12 under the root keeps the gradient finite at slope 0."""
         real = turn.real.x.detach()

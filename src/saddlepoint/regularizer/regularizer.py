@@ -12,11 +12,14 @@ from saddlepoint.turn import DiscriminatorOutput, Turn
 class Regularizer(nn.Module):
     """forward(turn) is the bare term; its player adds  weight * every * term  on its own turns 0, every, 2 every, ...
 
-    A lazy term (every > 1) is scaled by its interval, so that its mean over turns stays weight * term.
+    A lazy term (every > 1) is scaled by its interval, so that its mean over turns stays weight * term.  Parameters that
+    no other term reaches (a head of its own) still move on its turns alone, and Adam divides the factor away: they take
+    one step where the others take `every`.
     Raises ValueError unless every is a whole number of at least 1.
     """
 
     slope_at: frozenset[str] = frozenset()  # sides ("real", "fake") at whose x this term takes D's slope
+    sample_slope: bool = False  # whether it takes D's slope at single samples elsewhere; refused behind batch norm
     coupled: bool = False  # whether the value is something else than a mean over samples
     over_ranks: bool = False  # of a coupled term: whether it takes its statistics over all ranks
 
