@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -209,3 +210,22 @@ def test_a_run_that_an_alarm_stopped_is_left_stopped_and_told_as_long_as_alarms_
     assert "failed: seed=0: the run was stopped by collapse after 64 images" in said.getvalue()
     assert "again" not in said.getvalue()
     assert many.job_of("seed=0", unwatched).state == "waiting"  # who takes the word back goes on with it
+
+
+@pytest.mark.slow
+def test_the_same_command_twice_at_once_trains_each_run_once_and_both_end_well(tmp_path: Path) -> None:
+    words = [*SMALL, f"outputs={tmp_path}", "seed=0,1", "images=640", "launcher.processes=1"]
+    command = [sys.executable, "-m", "saddlepoint", "train", "-m", *words]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    elsewhere = [line for text in said for line in text.splitlines() if line.startswith("trained elsewhere: ")]
+    assert elsewhere, said
+    for line in elsewhere:
+        assert re.fullmatch(
+            r"trained elsewhere: seed=[01]: by process \d+, since [-\d]+ [:\d]+ UTC, which has finished it", line
+        )
+    for seed in (0, 1):
+        (log,) = tmp_path.glob(f"*/.seed{seed}.log")
+        assert log.read_text().count("run: ") == 1
+        assert "in use" not in log.read_text()

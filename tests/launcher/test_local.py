@@ -49,6 +49,42 @@ def test_a_run_that_another_process_trains_is_busy_and_no_failure(tmp_path: Path
     assert play(Local(1, gpus=0), [job(tmp_path, "held", told)]) == [BUSY]
 
 
+def test_a_job_that_another_launcher_has_is_not_started_and_its_config_not_written(tmp_path: Path) -> None:
+    """Two launchers given the same jobs at once: each job is begun by one, and its files are that one's alone."""
+    wrote: list[str] = []
+
+    def of(launcher: str) -> list[Job]:
+        code = f"import time; print({launcher!r}, flush=True); time.sleep(1.5)"
+        return [job(tmp_path, str(i), code, freeze=lambda: wrote.append(launcher)) for i in range(2)]
+
+    first, second = of("first"), of("second")
+    other = threading.Thread(target=play, args=(Local(1, gpus=0), first))
+    other.start()
+    while first[0].state == "waiting" or not (tmp_path / "0.log").read_text():
+        time.sleep(0.01)
+    states = play(Local(1, gpus=0), second)
+    other.join()
+    assert states == [BUSY, FINISHED]
+    assert second[0].reason == "by another process"
+    assert [one.state for one in first] == [FINISHED, BUSY]
+    assert wrote == ["first", "second"]
+    assert [(tmp_path / f"{i}.log").read_text().split() for i in range(2)] == [["first"], ["second"]]
+
+
+def test_the_last_words_of_a_job_are_its_own_and_not_an_earlier_attempts(tmp_path: Path) -> None:
+    (tmp_path / "silent.log").write_text("saddlepoint: what went wrong the last time\n")
+    jobs = [job(tmp_path, "silent", "raise SystemExit(3)")]
+    assert play(Local(1, gpus=0), jobs) == [FAILED]
+    assert jobs[0].last_words == "it printed nothing"
+
+
+def test_a_claim_ends_with_the_job_whatever_processes_it_left_behind(tmp_path: Path) -> None:
+    """As W&B's own process, which has the log open for a while after its run."""
+    left = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(5)'])"
+    for _ in range(2):
+        assert play(Local(1, gpus=0), [job(tmp_path, "again", left)]) == [FINISHED]
+
+
 def test_what_was_done_before_is_not_started(tmp_path: Path) -> None:
     assert play(Local(1, gpus=0), [job(tmp_path, "old", "raise SystemExit(1)", state=DONE)]) == [DONE]
 

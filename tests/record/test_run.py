@@ -54,7 +54,8 @@ def test_a_folder_in_use_by_another_process_is_refused_and_free_after_its_death(
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout.readline().strip() == "held"
-        with pytest.raises(Mistake, match="in use"), Run(tmp_path / "a" / "seed0").lock():
+        since = rf"in use: another process is training there \(process {holder.pid}, since 2\d+-\d\d-\d\d [\d:]+ UTC\)"
+        with pytest.raises(Mistake, match=since), Run(tmp_path / "a" / "seed0").lock():
             pass
     finally:
         holder.kill()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from omegaconf import DictConfig
 
 from saddlepoint.command import permission, stored
-from saddlepoint.record.run import Run, write
+from saddlepoint.record.run import write
 
 
-def process(run: Run, config: DictConfig) -> list[str]:
-    """What to start for a process that trains `config`, which is frozen beside the folder of its run."""
-    file = run.folder.with_name(f".{run.folder.name}.yaml")
+def process(file: Path, config: DictConfig) -> list[str]:
+    """What to start for a process that trains `config`, which `freeze` has written to `file`."""
+    return [sys.executable, "-m", "saddlepoint.command.job", str(file), *permission.words(config)]
+
+
+def freeze(file: Path, config: DictConfig) -> None:
+    """Write a config where a process is to read it, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     write(file, stored.text(config))
-    return [sys.executable, "-m", "saddlepoint.command.job", str(file), *permission.words(config)]

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -28,12 +30,13 @@ from saddlepoint.command import permission, stored
 from saddlepoint.command.catalogue import did_you_mean
 from saddlepoint.command.check import check, instantiate
 from saddlepoint.command.compose import compose
-from saddlepoint.command.frozen import process
+from saddlepoint.command.frozen import freeze, process
 from saddlepoint.command.identity import identity
 from saddlepoint.command.output import result
 from saddlepoint.command.pool import Board, first_score
 from saddlepoint.error import Mistake
-from saddlepoint.launcher.job import DONE, FAILED, FINISHED, Job
+from saddlepoint.launcher.job import BUSY, DONE, FAILED, FINISHED, Job, claimed, release
+from saddlepoint.launcher.local import ended_as_interrupted
 from saddlepoint.record.run import Run
 
 ENOUGH = 10_000  # runs: more than that is a mistyped range
@@ -66,7 +69,7 @@ def command(words: Sequence[str], config_dir: str | None = None, cfg: bool = Fal
         return 0
     jobs = launched(configs, console)
     output([_table(jobs, output.width)], {"runs": [_job(job) for job in jobs]})
-    return 0 if all(job.state in (FINISHED, DONE) for job in jobs) else 1
+    return 0 if all(job.state in (FINISHED, DONE) or (job.state == BUSY and job.exit == 0) for job in jobs) else 1
 
 
 def expanded(words: Sequence[str], config_dir: str | Path | None = None) -> list[tuple[str, DictConfig]]:
@@ -254,16 +257,34 @@ def _refuse_doubles(found: Sequence[tuple[str, DictConfig]]) -> None:
 
 
 def launched(configs: Sequence[tuple[str, DictConfig]], console: Console) -> list[Job]:
-    """Train what is not finished, as the first config's launcher says; every job, in the order given."""
+    """Train what is not finished, as the first config's launcher says; every job, in the order given.
+
+    What another process trains meanwhile is waited for, and then stands as that process has left it.
+    """
     launcher = instantiate(configs[0][1].launcher, "launcher")
     jobs = [job_of(label, config) for label, config in configs]
     board = Board(jobs, console, getattr(launcher, "processes", 1))
     try:
         with board:
             launcher.run(jobs, board.refresh)
+            with ended_as_interrupted():
+                for job, (_, config) in zip(jobs, configs, strict=True):
+                    _await(job, config, board.refresh)
     finally:
         board.conclude()
     return jobs
+
+
+def _await(job: Job, config: DictConfig, watch: Callable[[], None]) -> None:
+    """Where another process trains the run, wait until it is over; exit code 0 of the job where it finished it."""
+    if job.state != BUSY:
+        return
+    run = Run(job.folder)
+    while run.in_use or (log := claimed(job.log)) is None:
+        watch()
+        time.sleep(0.25)
+    release(log)
+    job.exit = 0 if over(run, config, "finished") else 1
 
 
 def _table(jobs: Sequence[Job], width: int) -> Table:
@@ -292,13 +313,21 @@ def _job(job: Job) -> dict[str, Any]:
 
 
 def job_of(label: str, config: DictConfig) -> Job:
-    """The job of one config; its frozen config and its log lie beside the run's folder."""
+    """The job of one config; its frozen config and its log lie beside the run's folder.
+
+    The config is written now, so that a run which is never begun is known to have been meant, and once more when its
+    process starts: another command may have written one of the same name in between.
+    """
     run = Run(_folder(config))
-    job = Job(label, process(run, config), run.folder, run.folder.with_name(f".{run.folder.name}.log"), config.images)
+    file, log = (run.folder.with_name(f".{run.folder.name}.{kind}") for kind in ("yaml", "log"))
+    job = Job(label, process(file, config), run.folder, log, config.images)
+    job.freeze, job.run = partial(freeze, file, config), run
     if not config.overwrite and over(run, config, "finished"):
         job.state = DONE
     elif not config.overwrite and _stops(config) and over(run, config, "stopped"):
         job.state, job.reason = FAILED, str(run.summary.get("error"))
+    elif not file.exists():
+        job.freeze()
     return job
 
 

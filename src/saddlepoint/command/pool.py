@@ -59,11 +59,18 @@ class Board:
         counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
         self._say(f"{len(states)} runs: {counts}, {_time(time.monotonic() - self._start)}")
         for job in self.jobs:
-            if job.state in (FAILED, BUSY, STOPPED):
+            if job.state == BUSY:
+                self._say(f"{job.state}: {job.label}: {job.last_words}{', which has finished it' * (job.exit == 0)}")
+            elif job.state in (FAILED, STOPPED):
                 output = f"\n  its output: {job.log}" if job.log.exists() else ""
                 self._say(f"{job.state}: {job.label}: {job.last_words}{output}")
-        if any(job.state in (FAILED, BUSY, STOPPED, WAITING) and not job.reason for job in self.jobs):
+        if any(self._left(job) for job in self.jobs):
             self._say("the same command again runs what is not finished")
+
+    @staticmethod
+    def _left(job: Job) -> bool:
+        """Whether the same command would go on with the job."""
+        return job.exit != 0 if job.state == BUSY else job.state in (FAILED, STOPPED, WAITING) and not job.reason
 
     def table(self) -> Group:
         """What runs, what failed and the last that finished; above it, how far all is."""
@@ -94,7 +101,7 @@ class Board:
 
     def _bar(self) -> Progress:
         over = sum(job.over for job in self.jobs)
-        failed = sum(job.state in (FAILED, BUSY) for job in self.jobs)
+        failed = sum(job.state == FAILED for job in self.jobs)
         left = f", {_time(self.left)} left" if self.left is not None else ""
         told = f"{over} of {len(self.jobs)} runs over{f', {failed} failed' if failed else ''}{left}"
         bar = Progress(BarColumn(24), TextColumn(told), console=self.console)
@@ -116,6 +123,8 @@ class Board:
         if job.state == RUNNING:
             return f"started   {job.label}{f' on {job.place}' if job.place else ''}"
         left = f", {_time(self.left)} left" if self.left else ""
+        if job.state == BUSY:
+            return f"{job.state} {job.label}: {job.last_words}  [{over}/{len(self.jobs)}{left}]"
         more = score(job) if job.state == FINISHED else f"{job.last_words} ({job.log})"
         return f"{job.state:<9} {job.label}, {_time(job.seconds)}: {more}  [{over}/{len(self.jobs)}{left}]"
 

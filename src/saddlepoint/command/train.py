@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytorch_lightning as pl
@@ -28,7 +29,7 @@ from saddlepoint.callback.horizon import Horizon
 from saddlepoint.command import SUPERVISOR, stored
 from saddlepoint.command.build import Experiment, build, callbacks_of, config_of, device_of, fill, restore
 from saddlepoint.command.check import cautions, check, instantiate, terms
-from saddlepoint.command.frozen import process
+from saddlepoint.command.frozen import freeze, process
 from saddlepoint.command.identity import differences, identity
 from saddlepoint.command.output import Output, result
 from saddlepoint.command.place import place, taken, wanted
@@ -142,8 +143,10 @@ def _ranks(config: DictConfig, console: Console, output: Output) -> Run:
         )
     say = speaker(console)
     run = Run(_folder(config))
-    command = [*process(run, config), *(["--json"] if output.json else [])]  # rank 0 prints the result
-    code = launcher.run(command, config.devices, SUPERVISOR, say)
+    with TemporaryDirectory(prefix="saddlepoint-") as folder:  # no other command writes there
+        freeze(file := Path(folder) / "config.yaml", config)
+        command = [*process(file, config), *(["--json"] if output.json else [])]  # rank 0 prints the result
+        code = launcher.run(command, config.devices, SUPERVISOR, say)
     if code in launcher.HALTED:
         raise Halted(code - 128)
     if code:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -9,15 +10,30 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Protocol
 
-# how a job stands. DONE: its run was finished before; BUSY: another process is training there
+# how a job stands. DONE: its run was finished before; BUSY: another process trains it, or did
 WAITING, RUNNING, FINISHED, FAILED, STOPPED, DONE, BUSY = (
-    "waiting", "running", "finished", "failed", "stopped", "done before", "busy elsewhere",
+    "waiting", "running", "finished", "failed", "stopped", "done before", "trained elsewhere",
 )  # fmt: skip
+IN_USE = "in use: another process is training there"  # what a process says that finds its run's folder held
+SIGNED = 1.0  # seconds in which who has claimed a job says who it is
 TAIL = 4096  # bytes of a file's end that are looked at
+
+
+class Held(Protocol):
+    """The lock of a run's folder: whether a live process has it, which one; `sign` says that this one is about to."""
+
+    @property
+    def in_use(self) -> bool: ...
+
+    @property
+    def holder(self) -> str: ...
+
+    def sign(self) -> None: ...
 
 
 @dataclass
@@ -35,7 +51,11 @@ class Job:
     ended: float = 0.0
     earlier: int = 0  # images that its run had shown before this start
     place: str = ""  # the accelerator, or the cluster's number for it
-    reason: str = ""  # why it is not to be begun, where it failed before
+    reason: str = ""  # why it is not to be begun: it failed before, or who trains it
+    freeze: Callable[[], object] = lambda: None  # writes the config that `command` reads
+    run: Held | None = None  # what is known of its folder's lock
+    from_byte: int = 0  # of the log, where what its own process printed begins
+    _claim: IO[bytes] | None = None  # the log, open and locked, while its process runs
 
     @property
     def over(self) -> bool:
@@ -62,7 +82,7 @@ class Job:
     @property
     def last_words(self) -> str:
         """The last line that it printed: of a failure, what went wrong; before it, the signal that killed it."""
-        said = next((line.strip() for line in reversed(_tail(self.log)) if line.strip()), "")
+        said = next((line.strip() for line in reversed(_tail(self.log, self.from_byte)) if line.strip()), "")
         return self.reason or ": ".join(filter(None, (self._killed, said))) or "it printed nothing"
 
     @property
@@ -73,6 +93,32 @@ class Job:
         name = next((one.name for one in signal.Signals if one == -self.exit), f"signal {-self.exit}")
         return f"killed by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}"
 
+    def claim(self) -> IO[bytes] | None:
+        """The log, for its process to print to, and its config written; None where another process has the run.
+
+        The claim is a lock of the log. It ends with the job, and where this process is killed, with the job's process.
+        """
+        log = claimed(self.log)
+        if log is None or (self.run is not None and self.run.in_use):
+            if log is not None:
+                log.close()
+            self.lose()
+            return None
+        self._claim, self.from_byte = log, log.seek(0, os.SEEK_END)  # what an earlier attempt printed stays
+        if self.run is not None:
+            self.run.sign()
+        self.freeze()
+        return log
+
+    def lose(self) -> None:
+        """Note that another process trains the run."""
+        until = time.monotonic() + SIGNED
+        while self.run is not None and not self.run.holder and time.monotonic() < until:
+            time.sleep(0.01)
+        self.state, self.reason = BUSY, f"by {(self.run.holder if self.run else '') or 'another process'}"
+        self.started = self.started or time.monotonic()
+        self.ended = time.monotonic()
+
     def begin(self, place: str = "") -> None:
         self.earlier = self.shown
         self.state, self.started, self.place = RUNNING, time.monotonic(), place
@@ -80,9 +126,11 @@ class Job:
     def end(self, code: int, stopped: bool = False) -> None:
         """Note its exit code, and what that means."""
         self.exit, self.ended = code, time.monotonic()
+        if self._claim is not None:
+            release(self._claim)
         self.state = FINISHED if code == 0 else STOPPED if stopped else FAILED
-        if self.state == FAILED and "in use: another process is training there" in self.last_words:
-            self.state = BUSY
+        if self.state == FAILED and IN_USE in self.last_words:
+            self.lose()
 
 
 @contextmanager
@@ -110,11 +158,31 @@ def suspended_together(processes: Callable[[], Iterable[subprocess.Popen]]) -> I
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
 
 
-def _tail(path: Path) -> list[str]:
-    """The last whole lines of a file, [] where there is none."""
+def claimed(log: Path) -> IO[bytes] | None:
+    """The log of a job, opened to append to and locked; None where a live process, or its launcher, holds it."""
+    file = log.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    except OSError:  # a file system without locks: as if nobody else were there
+        pass
+    return file
+
+
+def release(log: IO[bytes]) -> None:
+    """Give up a claim, also for processes that the job has left behind and that have the log open."""
+    with suppress(OSError):
+        fcntl.flock(log, fcntl.LOCK_UN)
+    log.close()
+
+
+def _tail(path: Path, start: int = 0) -> list[str]:
+    """The last whole lines of a file, of those that begin at byte `start` or later; [] where there is none."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - TAIL))
+            file.seek(max(start, path.stat().st_size - TAIL))
             return file.read().decode(errors="replace").splitlines()
     except OSError:
         return []

@@ -72,9 +72,10 @@ class Local:
             with together:
                 while queue or running:
                     for slot in range(self.processes):
-                        if queue and slot not in running:
+                        while queue and slot not in running:
                             job = queue.pop(0)
-                            running[slot] = job, self.started(job, slot)
+                            if (process := self.started(job, slot)) is not None:
+                                running[slot] = job, process
                     for slot, (job, process) in list(running.items()):
                         if (code := process.poll()) is not None:
                             job.end(code)
@@ -94,19 +95,20 @@ class Local:
         first = slot % sets * self.devices if sets else 0
         return self.gpus[first : first + self.devices]
 
-    def started(self, job: Job, slot: int) -> subprocess.Popen:
-        """The process of a job, begun, with the accelerator of its slot."""
+    def started(self, job: Job, slot: int) -> subprocess.Popen | None:
+        """The process of a job, begun, with the accelerator of its slot; None where another launcher has the job."""
         gpu = ",".join(self.dealt(slot)) or None
         threads = str(self.threads)
         env = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         env |= {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+        if (log := job.claim()) is None:
+            return None
         job.begin(f"gpu {gpu}" if gpu is not None else "")
-        with job.log.open("ab") as log:  # what an earlier attempt printed stays
-            # a session of its own: a Ctrl-C reaches this process alone, which then tells each of them once
-            return subprocess.Popen(
-                job.command, env=env, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )  # fmt: skip
+        # a session of its own: a Ctrl-C reaches this process alone, which then tells each of them once
+        return subprocess.Popen(
+            job.command, env=env, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
 
 
 def _stop(running: list[tuple[Job, subprocess.Popen]]) -> None:

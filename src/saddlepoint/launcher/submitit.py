@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint.error import Mistake
-from saddlepoint.launcher.job import WAITING, Job
+from saddlepoint.launcher.job import WAITING, Job, claimed, release
+
+TAKEN = 75  # exit code of a job that another one was at already, EX_TEMPFAIL of sysexits.h
 
 
 class Submitit:
@@ -79,6 +81,9 @@ class Submitit:
             raise Mistake(f"launcher=submitit: {error}") from None
         try:
             executor.update_parameters(**self.parameters, **self.slurm)
+            for job in jobs:
+                job.freeze()
+                job.from_byte = job.log.stat().st_size if job.log.exists() else 0
             with executor.batch():
                 return [executor.submit(play, job.command, str(job.log), self.threads) for job in jobs]
         except (RuntimeError, ValueError, OSError) as error:  # what sbatch refuses
@@ -91,8 +96,12 @@ def play(command: list[str], log: str, threads: int) -> int:
     import subprocess
 
     env = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    with Path(log).open("ab") as file:
+    if (file := claimed(Path(log))) is None:
+        return TAKEN
+    try:
         return subprocess.run(command, env=env, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+    finally:
+        release(file)
 
 
 def _follow(job: Job, handle: Any) -> None:
@@ -104,6 +113,7 @@ def _follow(job: Job, handle: Any) -> None:
         if failure is not None:
             with job.log.open("ab") as log:
                 log.write(f"\n{str(failure).splitlines()[0] if str(failure) else type(failure).__name__}\n".encode())
-        job.end(1 if failure is not None else handle.result())
+        code = 1 if failure is not None else handle.result()
+        job.lose() if code == TAKEN else job.end(code)
     elif job.state == WAITING and handle.state.upper() in ("RUNNING", "R"):
         job.begin(f"job {handle.job_id}")

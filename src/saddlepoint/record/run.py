@@ -13,6 +13,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -79,15 +80,32 @@ class Run:
             lock = FileLock(self._lock_file)
             lock.acquire(timeout=0)
         except Timeout:
+            who = f" ({self.holder})" if self.holder else ""
             raise Mistake(
-                f"{self.folder} is in use: another process is training there. Wait for it, or give this run a name=..."
+                f"{self.folder} is in use: another process is training there{who}. Wait for it, or give this run a "
+                "name=..."
             ) from None
         except OSError as error:
             raise unwritable(self.folder, error) from None
         try:
+            self.sign()
             yield
         finally:
+            with contextlib.suppress(OSError):
+                self._lock_file.write_text("")
             lock.release()
+
+    def sign(self) -> None:
+        """Say beside the folder that this process holds it, or has begun one that will; for people alone."""
+        with contextlib.suppress(OSError):
+            self._lock_file.write_text(f"process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
+
+    @property
+    def holder(self) -> str:
+        """ "process 123, since <time>" of who holds the folder, where somebody does; "" where that is not known."""
+        with contextlib.suppress(OSError):
+            return self._lock_file.read_text(errors="replace")
+        return ""
 
     @property
     def in_use(self) -> bool:
