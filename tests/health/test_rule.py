@@ -77,6 +77,25 @@ def test_a_collapse_is_measured_by_what_this_generator_had_reached():
     assert told(Collapse(), [0.1, 0.2, 0.07, 0.07]) == []
 
 
+def test_a_generator_that_began_more_diverse_than_the_reals_is_held_against_what_these_have():
+    assert told(Collapse(), [6.48, 6.48, 1.0, 0.9, 0.3, 0.25]) == []  # 0.2 of 6.48 is 1.3: perfect data would alarm
+    assert told(Collapse(), [6.48, 0.9, 0.19, 0.19, 0.41]) == [(3, RAISED), (4, CLEARED)]
+    rule = Collapse()
+    rule.state = {"raised": False, "row": 0, "reached": 6.48}  # of a checkpoint that was written before
+    assert told(rule, [0.9, 0.9, 0.21, 0.21]) == []
+
+
+@pytest.mark.parametrize("name", list(RULES))
+def test_no_rule_alarms_at_what_perfect_data_would_read(name):
+    rule = RULES[name]()
+    rule.observe({"diversity": 50.0, "pixel_freedom": 50.0, "logit_spread": 50.0}, 6400)  # an untrained one
+    perfect = {
+        "diversity": 1.0, "pixel_freedom": 1.0, "train_over_held_out": 0.5, "real_over_fake": 0.5, "magnitude": 0.0,
+        "generator_signal": 0.5, "logit_spread": 1.0,
+    }  # fmt: skip
+    assert [rule.observe(perfect, 6400 * look) for look in range(2, 20)] == [None] * 18
+
+
 def test_a_flat_loss_is_saturation_only_where_the_generator_has_lost():
     lost, fooled = {"generator_signal": 1e-4, "real_over_fake": 1.0}, {"generator_signal": 1e-4, "real_over_fake": 0.4}
     rule = Saturation(after=1)

@@ -2,10 +2,10 @@
 
     diversity(samples, reals)     0 for one thing from every latent, 1 for as many different ones as among reals
 
-held against what this G has reached: an alarm below `raise_at` of it.  Before it has been diverse at all there is
-little to hold it against, for a young G makes one blurred thing too: until `since` images only a G that is constant is
-told of, from then on one that never became diverse.  Modes that were never found are not seen so: `metric=[modes]`,
-recall and coverage are for these.
+held against what this G has reached, at most 1, since the noise of an untrained one may be more diverse than the reals:
+an alarm below `raise_at` of it.  Before it has been diverse at all there is little to hold it against, for a young G
+makes one blurred thing too: until `since` images only a G that is constant is told of, from then on one that never
+became diverse.  Modes that were never found are not seen so: `metric=[modes]`, recall and coverage are for these.
 
 Mode collapse is Goodfellow et al. 2014's (arXiv:1406.2661, sec. 6) Helvetica scenario.  Samples among themselves
 against reals among themselves is how Odena et al. 2017 (arXiv:1610.09585, sec. 4.2) look for it, with MS-SSIM in the
@@ -19,6 +19,7 @@ from typing import Any
 
 from saddlepoint.health.rule import Readings, Remedy, Rule
 
+PERFECT = 1.0  # the diversity of the reals: noise may have more of it, and a good G does not keep that
 DIVERSE = 0.05  # of the reals' diversity: what every healthy run here had within 50,000 images
 CONSTANT = 5e-4  # what a G has that has learnt nothing yet; seven ten-thousandths was the least seen
 
@@ -58,7 +59,7 @@ class Collapse(Rule):
     def observe(self, readings: Readings, images: int) -> str | None:
         """As any rule; and remember the most that was reached."""
         happened = super().observe(readings, images)
-        self.reached = max(self.reached, self.value(readings) or 0.0)
+        self.reached = max(self.reached, min(PERFECT, self.value(readings) or 0.0))
         return happened
 
     @property
@@ -68,4 +69,4 @@ class Collapse(Rule):
     @state.setter
     def state(self, state: Mapping[str, Any]) -> None:
         self.raised, self.row = bool(state["raised"]), int(state["row"])
-        self.reached = float(state["reached"])
+        self.reached = min(PERFECT, float(state["reached"]))
