@@ -55,7 +55,7 @@ FOUNDATIONS = {
     "layer": {"maxout", "readout", "shift", "stack"},
     "objective": set(),
     "regularizer": {"regularizer", "slope"},
-    "game": {"average", "dry_run", "game", "player", "strategy"},
+    "game": {"average", "dry_run", "full_batch", "game", "player", "strategy"},
     "metric": {
         "alarm",
         "anchor",

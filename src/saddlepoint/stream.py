@@ -4,6 +4,8 @@ Each stream is a CPU generator seeded from (seed, name), so that drawing more fr
 sample for an evaluation) changes nothing in another. Every rank draws the whole global batch and keeps its own slice.
 """
 
+from __future__ import annotations
+
 import hashlib
 import math
 import random
@@ -25,12 +27,34 @@ def seed_of(seed: int, *names: object) -> int:
 class Stream:
     """Draws of n rows per rank; n rows and then m rows are the n + m rows drawn at once.
 
-    State is the generator's, so it saves and resumes exactly.
+    State is the generator's, so it saves and resumes exactly.  A stream has children, each with a state of its own, for
+    draws that must not depend on one another; a `joint` one draws for them itself, so that its state is all there is.
     """
 
-    def __init__(self, seed: int, name: str, rank: int = 0, world: int = 1, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        seed: int,
+        name: str,
+        rank: int = 0,
+        world: int = 1,
+        device: torch.device | str = "cpu",
+        joint: bool = False,
+    ) -> None:
+        self.seed, self.name = seed, name
         self.generator = torch.Generator().manual_seed(seed_of(seed, name))
-        self.rank, self.world, self.device = rank, world, device
+        self.rank, self.world, self.device, self.joint = rank, world, device, joint
+        self._children: dict[str, Stream] = {}
+
+    def child(self, name: str) -> Stream:
+        """The stream "<own name>/<name>", on this one's rank and device, or itself where it is joint.
+
+        Each call goes on with the same one.
+        """
+        if self.joint:
+            return self
+        child = self._children.setdefault(name, Stream(self.seed, f"{self.name}/{name}"))
+        child.rank, child.world, child.device = self.rank, self.world, self.device
+        return child
 
     def normal(self, n: int, *shape: int) -> Tensor:
         """N(0, 1), shape [n, *shape]."""

@@ -3,10 +3,13 @@
 import io
 import json
 import shutil
+from pathlib import Path
+from pydoc import locate
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 from rich.console import Console
 from runs import run
@@ -16,11 +19,15 @@ from saddlepoint.callback.evaluation import Sampler
 from saddlepoint.command import main
 from saddlepoint.command.against import against
 from saddlepoint.command.build import config_of, data_of
+from saddlepoint.command.compose import compose
 from saddlepoint.command.evaluate import Care, evaluate
 from saddlepoint.error import Mistake
 from saddlepoint.metric.contract import Score, comparable
+from saddlepoint.metric.extractor import Classifier
+from saddlepoint.metric.frechet_distance import frechet_distance
 from saddlepoint.record.run import Run
 
+CONF = Path(__file__).parents[2] / "conf"
 FID = "fid_digits_900_train"
 CHOSEN = "fid_digits_450_validation"
 
@@ -35,6 +42,10 @@ def record(tmp_path_factory):
 @pytest.fixture(scope="module")
 def other(tmp_path_factory):
     return run(tmp_path_factory.mktemp("runs"), "seed=1", "images=6400", "evaluation.n=300", "evaluation.split=test")
+
+
+def extracted(x):
+    return Classifier.shipped("digits")(x).features
 
 
 @pytest.fixture
@@ -314,6 +325,71 @@ def test_what_cannot_be_is_refused_before_the_work(record, words, message, capsy
     assert "Traceback" not in said
     after = (record.folder / "evaluations.jsonl").read_text() if (record.folder / "evaluations.jsonl").exists() else ""
     assert before == after
+
+
+def test_a_metric_that_reads_the_samples_is_measured_once_and_not_by_the_second_extractor(tmp_path):
+    metrics = "metric=[frechet_distance,parzen,nearest_neighbour_error]"
+    record = run(tmp_path, metrics, "evaluation.n=100", "metric.parzen.centroids=0")
+    final = ["fid_digits-b_100_train", "fid_digits_100_train", "parzen_digits_100_train"]
+    assert sorted(record.summary["final"]) == final
+    x = data_of(config_of(Run(record.folder))).split("test")
+    np.savez(tmp_path / "x.npz", arr_0=x.x[:200], y=x.y[:200])
+    quiet = Console(file=io.StringIO())
+    ((_, found),) = evaluate(samples=tmp_path / "x.npz", overrides=["data=digits", metrics], console=quiet).items()
+    names = [score.contract.metric for score in found.values()]
+    assert sorted(names) == ["fid", "fid", "nearest_neighbour_error", "parzen"]
+    words = ["metric=[parzen]", "metric.parzen.centroids=0", "data=digits", "evaluation.second=trained"]
+    ((_, found),) = evaluate(samples=tmp_path / "x.npz", overrides=words, console=quiet).items()
+    assert list(found) == ["parzen_digits_200_train"]  # no other classifier is trained for nothing
+
+
+def test_every_metric_says_whether_it_stands_on_an_extractor():
+    pieces = [next(iter(OmegaConf.load(path).values())) for path in (CONF / "metric").glob("*.yaml")]
+    metrics = {piece._target_.split(".")[-2]: locate(piece._target_) for piece in pieces}
+    alone = {name for name, metric in metrics.items() if not metric.needs_features}
+    assert alone == {"parzen", "modes", "nearest_neighbour_error", "gan_train", "gan_test"}
+
+
+def test_a_run_is_measured_against_all_of_its_data(record, console):
+    (found,) = evaluate(record.folder, overrides=["evaluation.split=all", "evaluation.n=900"], console=console).values()
+    score = found["fid_digits_900_all"]
+    assert (score.contract.split, score.contract.n_real) == ("all", 1797)
+    assert score.contract.data == data_of(config_of(Run(record.folder))).split("all").sha256
+    said = console.file.getvalue()
+    assert "evaluation.split=all holds nothing out: no anchor of held-out reals" in said
+    assert "10 memorised" in said
+    assert "held-out reals\n" not in said
+    (own,) = evaluate(record.folder, overrides=["evaluation.split=all"], console=console).values()
+    assert "fid_digits_1797_all" in own  # as many fakes as reals
+
+
+def test_a_folder_is_measured_against_all_of_another(tmp_path, console):
+    x = data_of(compose(["data=digits"])).split("train").x
+    for name, part in (("a", x[:60]), ("b", x[60:120])):
+        (tmp_path / name).mkdir()
+        for i, image in enumerate(part):
+            Image.fromarray(image[0].numpy()).save(tmp_path / name / f"{i:02}.png")
+    words = ["data=image_folder", f"data.folder={tmp_path}/b", "data.channels=1", "evaluation.extractor=digits"]
+    words += ["metric=[frechet_distance]", "evaluation.second=null"]
+    found = {}
+    for cut in ("0.1", "0.3"):
+        overrides = [*words, "evaluation.split=all", f"data.test={cut}"]
+        (found[cut],) = evaluate(samples=tmp_path / "a", overrides=overrides, console=console).values()
+    score = found["0.1"]["fid_digits_60_all"]
+    assert score.contract.n_real == 60
+    assert found["0.3"] == found["0.1"]
+    features = [extracted(part).to(torch.float64) for part in (x[60:120], x[:60])]
+    moments = [(part.mean(0), part.T.cov()) for part in features]
+    assert score.value == pytest.approx(frechet_distance(*moments[0], *moments[1]).item(), rel=1e-6)
+
+
+def test_reporting_on_all_leaves_nothing_best_and_nothing_is_chosen_by_all(tmp_path, capsys):
+    record = run(tmp_path, "evaluation.split=all", "evaluation.n=100", "metric=[frechet_distance]")
+    assert "no best checkpoint: evaluation.split=all reports on validation too" in record.said
+    assert not (record.checkpoints / "best.ckpt").exists()
+    assert main(["train", "evaluation.selection.split=all", f"outputs={tmp_path}/x"]) == 1
+    assert "evaluation.selection.split" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
 
 
 def test_errors_go_into_the_json(record, tmp_path):

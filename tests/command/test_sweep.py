@@ -159,6 +159,7 @@ BAD = {
     "a reported metric": ({"metric": "fid_digits_900_train"}, [], "measured on reals that are reported"),
     "a metric that nobody measures": ({"metric": "coverage"}, [], "no trial measures it on validation, where there is"),
     "the test split": ({}, ["evaluation.split=test"], "a search measures nothing on test"),
+    "all splits": ({}, ["evaluation.split=all"], "a search measures nothing on test"),
     "selection on test": ({}, ["evaluation.selection.split=test"], "a search chooses on validation"),
     "nobody who measures": ({}, ["callback=[journal]"], "+callback=evaluation"),
     "an unknown file key": ({"trails": 3}, [], "no such key: trails. Did you mean trials?"),

@@ -6,6 +6,8 @@ import pytorch_lightning as lightning
 import torch
 
 from saddlepoint.data.data import Data, Split
+from saddlepoint.data.gaussians import Gaussians
+from saddlepoint.data.point import Point
 from saddlepoint.error import Mistake
 from saddlepoint.turn import Batch
 
@@ -157,3 +159,23 @@ def test_lightning_takes_the_stream_up_where_the_game_stands_and_does_not_compla
         fit(second, 7)
     assert torch.get_rng_state().equal(before)
     assert torch.cat(first.seen + second.seen).equal(whole)
+
+
+def test_all_splits_together_are_each_of_their_rows_once_whatever_the_index_and_the_batch():
+    data = Gaussians("ring-P", number=40)
+    whole, parts = data.split("all"), [data.split(name) for name in ("test", "validation", "train")]
+    x, y = torch.cat([part.x for part in parts]), torch.cat([part.y for part in parts])
+    assert (len(whole), whole.name, whole.shape, whole.classes) == (len(x), "all", (2,), 8)
+    index = torch.tensor([20_039, 0, 10_000, 9_999, 0, 20_000])
+    for mine, theirs in zip(whole[index], (x[index], y[index]), strict=True):
+        assert torch.equal(mine, theirs)
+    for column, expected in enumerate((x, y)):
+        assert torch.equal(torch.cat([rows[column] for rows in whole.batches(999)]), expected)
+        assert torch.equal(next(iter(whole.selections([index])))[column], expected[index])
+    assert whole.sha256 == Split("anything", x, y).sha256
+    assert "all" not in data.describe()["sizes"]
+
+
+def test_all_splits_of_data_without_classes_have_none():
+    point = Point(number=5).split("all")
+    assert (len(point), point[torch.arange(2)][1]) == (15, None)

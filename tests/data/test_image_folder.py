@@ -141,6 +141,15 @@ def test_each_process_opens_its_own_zip(folder, monkeypatch):
     assert found.archive is not mine  # a process that was forked
 
 
+@pytest.mark.parametrize("memory", [0, 2**30])
+def test_all_images_are_one_set_wherever_the_folder_is_cut_and_wherever_it_is_held(folder, memory):
+    cuts = ({}, {"validation": 0.3, "test": 0.3}, {"validation": 0, "test": 0.2})
+    wholes = [ImageFolder(folder, memory=memory, workers=0, **cut).split("all") for cut in cuts]
+    assert len({whole.sha256 for whole in wholes}) == 1
+    assert len(wholes[0]) == len(listing(folder).names)
+    assert wholes[0].resident == bool(memory)
+
+
 def test_memory_is_the_border_between_the_two(folder):
     size = 30 * 3 * 6 * 6
     assert ImageFolder(folder, memory=size).split("train").resident

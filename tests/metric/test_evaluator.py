@@ -12,7 +12,7 @@ from torch import Tensor
 from saddlepoint.error import Mistake
 from saddlepoint.metric.contract import Score, difference
 from saddlepoint.metric.coverage import Coverage
-from saddlepoint.metric.evaluator import Evaluator
+from saddlepoint.metric.evaluator import BACKENDS, Evaluator
 from saddlepoint.metric.extractor import Classifier, Extractor, Features, Identity
 from saddlepoint.metric.frechet_distance import FrechetDistance
 from saddlepoint.metric.inception_score import InceptionScore
@@ -161,6 +161,26 @@ def test_evaluating_moves_no_global_generator_whatever_the_sampler_draws(stripes
     evaluator(lambda n: torch.rand(n, 1, 6, 6) * 2 - 1, stripes)
     evaluator.anchors(stripes)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_measuring_takes_float32_in_full_whatever_training_takes(stripes) -> None:
+    before = [backend.fp32_precision for backend in BACKENDS]
+    seen = []
+
+    def sample(n: int) -> Tensor:
+        seen.extend(backend.fp32_precision for backend in BACKENDS)
+        return torch.zeros(n, 1, 6, 6)
+
+    torch.set_float32_matmul_precision("medium")
+    try:
+        training = [backend.fp32_precision for backend in BACKENDS]
+        Evaluator(Counting(), metrics())(sample, stripes)
+        assert set(seen) == {"ieee"}
+        assert [backend.fp32_precision for backend in BACKENDS] == training != seen[: len(BACKENDS)]
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        for backend, precision in zip(BACKENDS, before, strict=True):
+            backend.fp32_precision = precision
 
 
 def test_without_a_number_as_many_fakes_are_drawn_as_images_are_held_out(stripes, points) -> None:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from saddlepoint import ranks
 from saddlepoint.callback.period import crossed, log, period
-from saddlepoint.game.game import Game
+from saddlepoint.game.full_batch import batch_dependent
+from saddlepoint.game.game import BatchNorm, Game
 from saddlepoint.metric.contract import Score
 from saddlepoint.metric.evaluator import Evaluator
 from saddlepoint.stream import Stream
@@ -109,15 +110,22 @@ def scores(
     stream: str = "evaluation",
 ) -> dict[str, Score]:
     """The evaluator's scores of the game's generator against `data`, of samples from the stream of that name."""
-    averaged = average and game.generator.average is not None
     sample = Sampler(game, average, batch_norm, stream)
-    weights, told = "averaged" if averaged else "raw", statistics(batch_norm, evaluator.batch)
-    return evaluator(sample, data, weights, told)
+    return evaluator(sample, data, *drawn_as(game, average, batch_norm, evaluator.batch))
 
 
-def statistics(batch_norm: str, batch: int) -> str:
-    """What a contract says of batch norm: a batch's own statistics depend on how many it holds."""
-    return batch_norm if batch_norm == "running" else f"batch of {batch}"
+def drawn_as(game: Game, average: bool, batch_norm: str, batch: int) -> tuple[str, str]:
+    """A contract's `weights` and `batch_norm` for samples of the game's generator, drawn `batch` at a time."""
+    kept = game.generator.average if average else None
+    network = game.generator.network if kept is None else kept.network
+    layers = [module for module in network.modules() if isinstance(module, BatchNorm)]
+    whole = f"batch of {batch}"  # what a sample is depends on those beside it
+    if batch_norm == "batch":
+        statistics = [whole]
+    else:
+        anew = kept is not None and kept.statistics == "reestimated" and bool(layers)
+        statistics = ["reestimated" if anew else "running", *([whole] if batch_dependent(network) else [])]
+    return "raw" if kept is None else "averaged", ", ".join(statistics)
 
 
 class Sampler:
@@ -128,16 +136,15 @@ class Sampler:
     ) -> None:
         self.game, self.average, self.batch_norm = game, average, batch_norm
         self.latents = Stream(game.seed, stream, device=game.device)
-        self.asked = Stream(game.seed, f"{stream}/labels", device=game.device)
 
     def __call__(self, n: int) -> tuple[Tensor, Tensor | None]:
-        y = self.game.labels(n, self.asked)
+        y = self.game.labels(n, self.latents.child("labels"))
         return self.game.sample(n, y, self.latents, self.average, self.batch_norm), y
 
     def skip(self, n: int) -> None:
         """Pass over n samples that somebody else makes; an average is brought up to date as it is there."""
         self.game.drawn_from(self.average)
-        self.game.labels(n, self.asked)
+        self.game.labels(n, self.latents.child("labels"))
         self.game.prior.sample(n, self.latents)
 
 

@@ -1,8 +1,8 @@
 """Why two runs score differently: one factor of the protocol at a time is measured again.
 
-Split, number of samples, resizer, extractor, averaged or raw weights and batch-norm mode all move a score. Where two
-runs were measured by different protocols, a is measured by its own, then with one factor as b's, for each factor that
-differs, then by all of b's protocol, under which b is measured too: what is left between the two is theirs.
+Split, number of samples, resizer, extractor, averaged or raw weights and batch-norm statistics all move a score. Where
+two runs were measured by different protocols, a is measured by its own, then with one factor as b's, for each factor
+that differs, then by all of b's protocol, under which b is measured too: what is left between the two is theirs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from saddlepoint.callback.evaluation import scores
+from saddlepoint.callback.evaluation import drawn_as, scores
 from saddlepoint.command.build import config_of, data_of, device_of, evaluator_of, game_of, put, set_threads
 from saddlepoint.command.check import check
 from saddlepoint.command.output import result
@@ -26,8 +26,10 @@ from saddlepoint.error import Mistake
 from saddlepoint.metric.contract import Contract, Score, comparable, difference, differences
 from saddlepoint.record.run import Run
 
-FACTORS = ("n", "split", "extractor", "weights", "resizer", "average", "batch_norm", "batch", "seed", "metric")
 OWN = "the runs' own difference"
+SETTINGS = ("n", "split", "extractor", "weights", "resizer", "average", "batch_norm", "batch", "seed")
+STATISTICS = "statistics of the average"  # of its batch norm
+FACTORS = (*SETTINGS, STATISTICS, "metric")  # of a protocol
 Measured = dict[str, float]  # by metric
 
 
@@ -99,20 +101,36 @@ class _Side:
         self.data = data_of(self.config)
         self.game = game_of(self.config)
         set_threads(self.config, self.game)
-        put(self.game, run, at, say)
+        self.at, kept = at, self.game.generator.average
+        self.statistics = None if kept is None else kept.statistics
+        self._put(self.statistics)
+
+    def _put(self, statistics: str | None) -> None:
+        """Load the run's weights; its average's batch norm is to have `statistics`, which replace those loaded."""
+        kept = self.game.generator.average
+        if kept is not None and statistics is not None:
+            kept.statistics = statistics
+        put(self.game, self.run, self.at, self.say)
         self.game.to(device_of(self.config))
 
     def told(self, name: str) -> Any:
         """What this run's protocol says of a factor, plain."""
         if name == "average":  # whose weights are drawn from: a run without an average has raw ones, whatever is asked
-            return self.game.drawn_from(self.config.evaluation.average)[1] == "averaged"
+            return self.config.evaluation.average and self.game.generator.average is not None
+        if name == STATISTICS:  # where there are none, nothing is re-estimated
+            _, statistics = drawn_as(self.game, self.config.evaluation.average, "running", 1)
+            return "reestimated" if "reestimated" in statistics else "averaged"
         value = self.config.metric if name == "metric" else self.config.evaluation.get(name)
         return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
     def measured(self, factors: Mapping[str, Any]) -> Measured:
         """Scores by metric, under this run's protocol but for `factors`."""
         config = copy.deepcopy(self.config)
+        if STATISTICS in factors:
+            self._put(factors[STATISTICS])
         for name, value in factors.items():
+            if name == STATISTICS:
+                continue
             key = name if name == "metric" else f"evaluation.{name}"
             OmegaConf.update(config, key, value, merge=False, force_add=True)
         evaluator = evaluator_of(config, self.data, self.say, self.progress)
@@ -120,6 +138,8 @@ class _Side:
             raise Mistake(f"nothing can measure {self.run.folder}: name an extractor, evaluation.extractor=...")
         settings = config.evaluation
         found = scores(evaluator, self.game, self.data, settings.average, settings.get("batch_norm", "running"))
+        if STATISTICS in factors:
+            self._put(self.statistics)
         self.contracts = {score.contract.metric: score.contract for score in found.values()}
         return {score.contract.metric: score.value for score in found.values()}
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import platformdirs
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback
 from torch import nn
 
@@ -24,6 +24,7 @@ from saddlepoint.command.check import check, instantiate, located
 from saddlepoint.command.compose import amended, register_resolvers
 from saddlepoint.command.place import device as device_of
 from saddlepoint.command.terminal import Meter
+from saddlepoint.data.data import ALL
 from saddlepoint.error import Mistake
 from saddlepoint.game.dry_run import ROWS, dry_run
 from saddlepoint.game.game import Game
@@ -128,7 +129,10 @@ def put(game: Game, run: Run, at: str | int, say: Say = print) -> None:
         raise Mistake(f"{path} holds the weights of another network: {_second_line(error)}") from None
     game.average_alone = kept is not None
     if kept is not None:
-        kept.stale = False  # its statistics were measured when it was written
+        # statistics that were re-estimated when the snapshot was written are all that it holds
+        if OmegaConf.select(config_of(run), "game.players.generator.average.statistics") == "reestimated":
+            kept.statistics = "reestimated"
+        kept.stale = True
 
 
 def fill(game: Game, state: dict[str, Any], path: Path) -> None:
@@ -295,7 +299,10 @@ def selector_of(config: DictConfig, data: Any, evaluator: Evaluator, say: Say = 
             f"no best checkpoint: {split} is the split that is reported; choose by another, evaluation.selection.split="
         )
         return None
-    n = settings.get("n") or min(SELECTING, data.describe()["sizes"][split])
+    if config.evaluation.split == ALL:
+        say(f"no best checkpoint: evaluation.split={ALL} reports on {split} too; choose by what is not reported")
+        return None
+    n = settings.get("n") or min(SELECTING, len(data.split(split)))
     first = next(iter(evaluator.metrics))
     metrics = {first: metrics_of(config)[first]}
     rest = cache_of(config), config.evaluation.seed, device_of(config), evaluator.say
@@ -305,18 +312,22 @@ def selector_of(config: DictConfig, data: Any, evaluator: Evaluator, say: Say = 
 def second_of(
     config: DictConfig, data: Any, say: Say = lambda line: None, progress: Meter | None = None
 ) -> Evaluator | None:
-    """The same protocol by the ruler beside it: an order of models that one ruler alone supports is no finding."""
+    """The same protocol by the ruler beside it: an order of models that one ruler alone supports is no finding.
+
+    Of the metrics that stand on an extractor: the others have been measured.  None without any.
+    """
     name = config.evaluation.get("second")
     if name == "auto":
         wanted = _wanted(config, data)
         name = extractor.second(wanted) if isinstance(wanted, str) else None
-    if name is None:
+    metrics = {key: metric for key, metric in metrics_of(config).items() if metric.needs_features}
+    if name is None or not metrics:
         return None
     ruler = ruler_of(config, data, name, say, progress)
     settings = config.evaluation
     protocol = settings.n, settings.split, settings.batch
     rest = cache_of(config), settings.seed, device_of(config), lambda line: None, progress
-    return None if ruler is None else Evaluator(ruler, metrics_of(config), *protocol, *rest)
+    return None if ruler is None else Evaluator(ruler, metrics, *protocol, *rest)
 
 
 def metrics_of(config: DictConfig) -> dict[str, Any]:

@@ -23,7 +23,7 @@ LEAST = {
 }
 LEAST |= {"evaluation.seed": 0, "evaluation.selection.n": 2}
 SPLITS = ("train", "validation", "test")
-ONE_OF = {"device": ("auto", "cpu", "cuda", "mps"), "evaluation.split": SPLITS}
+ONE_OF = {"device": ("auto", "cpu", "cuda", "mps"), "evaluation.split": (*SPLITS, "all")}
 ONE_OF |= {"evaluation.selection.split": SPLITS, "evaluation.batch_norm": ("running", "batch")}
 FLAGS = ("overwrite", "evaluation.average")
 OPTIONAL = ("cache", "threads", "evaluation.n", "evaluation.selection.n", "evaluation.selection.split")

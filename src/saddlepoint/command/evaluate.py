@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from saddlepoint.callback.evaluation import Sampler, scores, statistics
+from saddlepoint.callback.evaluation import Sampler, drawn_as, scores
 from saddlepoint.command.against import against
 from saddlepoint.command.build import (
     config_of,
@@ -26,6 +26,7 @@ from saddlepoint.command.build import (
 )
 from saddlepoint.command.check import check
 from saddlepoint.command.compose import compose
+from saddlepoint.command.identity import differences
 from saddlepoint.command.output import plain, result
 from saddlepoint.command.table import Spread, details, measured, over_the_run
 from saddlepoint.command.terminal import Meter, speaker
@@ -44,6 +45,9 @@ from saddlepoint.record.provenance import now
 from saddlepoint.record.run import Run, write
 from saddlepoint.record.snapshot import every
 
+# settings of a training that move no score, or that a contract has a field for
+KNOWN = ("batch", "data", "game.players.generator.average", "game.players.discriminator", "architecture.discriminator")
+KNOWN += ("objective", "regularizer", "optimizer")
 Scores = dict[str, Score]
 Spreads = dict[str, Spread]  # by score
 Parts = list[str | Table]
@@ -124,10 +128,9 @@ class Measuring:
     def _generated(self, evaluator: Evaluator, source: Source, stream: str = "evaluation") -> Scores:
         if self.reference is None:
             return scores(evaluator, source.game, self.data, source.average, source.batch_norm, stream)
-        _, weights = source.game.drawn_from(source.average)
         n = evaluator.size(self.data)
-        told = statistics(source.batch_norm, evaluator.batch)
-        return scores_against(evaluator, source.batches(evaluator, n), n, self.reference, "samples", weights, told)
+        drawn = drawn_as(source.game, source.average, source.batch_norm, evaluator.batch)
+        return scores_against(evaluator, source.batches(evaluator, n), n, self.reference, "samples", *drawn)
 
     def _spread(self, evaluator: Evaluator, source: Source, first: Scores, care: Care) -> Spreads:
         """Of each score: its spread over fresh generations, and its standard error over the reals."""
@@ -282,6 +285,16 @@ def _rulers(config: DictConfig, data: Any, console: Console) -> list[Evaluator]:
     return [evaluator] if second is None else [evaluator, second]
 
 
+def _altered(own: DictConfig, config: DictConfig) -> list[str]:
+    """What makes `config` another generator than the run's own, or draws other latents; contracts know of the rest."""
+    seed = [f"seed: {own.seed} -> {config.seed}"] if config.seed != own.seed else []
+    return seed + differences(own, config, KNOWN)
+
+
+def _as_altered(score: Score, altered: str) -> Score:
+    return replace(score, contract=replace(score.contract, altered=altered))
+
+
 def _moments(
     run: Run, at: str | int, config: DictConfig, measuring: Measuring, overrides: Sequence[str], width: int
 ) -> tuple[dict[str, Found], Parts]:
@@ -293,6 +306,7 @@ def _moments(
     game = game_of(config)
     set_threads(config, game)
     source = Source(game, config.evaluation.average, config.evaluation.get("batch_norm", "running"))
+    altered = "; ".join(_altered(config_of(run), config))
     moments = every(run) if at == "all" else [at]
     if not moments:
         raise Mistake(f"{run.folder} has no snapshots: it was trained without callback.snapshot")
@@ -305,6 +319,8 @@ def _moments(
         game.to(device_of(config))
         both = Found(*measuring.generator(source))
         _something(both)
+        if altered:
+            both = both._replace(scores={key: _as_altered(score, altered) for key, score in both.scores.items()})
         own, spread = both
         row: dict[str, Any] = {
             "evaluated": now(),

@@ -47,10 +47,10 @@ def config_of(plan: Plan, params: Mapping[str, Any], config_dir: str | Path | No
 
 def _refuse_reported(config: DictConfig) -> None:
     """Raise Mistake where a search would look at reals that are kept for the report, or at none."""
-    if config.evaluation.split == "test":
+    if config.evaluation.split in ("test", "all"):
         raise Mistake(
-            "evaluation.split=test: a search measures nothing on test, which is kept for the winner; "
-            f"evaluation.split={SPLIT} measures every metric on {SPLIT}"
+            f"evaluation.split={config.evaluation.split}: a search measures nothing on test, which is kept for the "
+            f"winner; evaluation.split={SPLIT} measures every metric on {SPLIT}"
         )
     if config.evaluation.selection.split in REPORTED and config.evaluation.split != SPLIT:
         raise Mistake(f"evaluation.selection.split={config.evaluation.selection.split}: a search chooses on {SPLIT}")

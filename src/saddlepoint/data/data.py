@@ -5,9 +5,9 @@ change what is trained on: whoever starts again at position p sees what the firs
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import count, repeat
+from itertools import chain, count, repeat
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from saddlepoint.error import Mistake
 from saddlepoint.pixel import to_float
 from saddlepoint.turn import Batch
 
+ALL = "all"  # the name of all splits together
 Rows = tuple[Tensor, Tensor | None]  # x uint8 [n, C, H, W] or float32 [n, D]; y int64 [n] or None
 
 
@@ -67,6 +68,36 @@ class Split:
                 labels.update(y.numpy().tobytes())
         content.update(labels.digest())
         return content.hexdigest()
+
+
+class Joined(Split):
+    """Splits laid end to end, each read as it is by itself."""
+
+    def __init__(self, name: str, parts: Sequence[Split]) -> None:
+        self.name, self.parts = name, parts
+        self.shape, self.classes = parts[0].shape, parts[0].classes
+        self.resident = all(part.resident for part in parts)
+        self.ends = torch.tensor([len(part) for part in parts]).cumsum(0)
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def __getitem__(self, index: Tensor) -> Rows:
+        owner = torch.bucketize(index, self.ends, right=True)
+        starts = self.ends - torch.tensor([len(part) for part in self.parts])
+        rows = [part[index[owner == i] - starts[i]] for i, part in enumerate(self.parts)]
+        back = owner.argsort(stable=True).argsort()  # from the order of the parts to that of `index`
+        y = [labels for _, labels in rows if labels is not None]
+        return torch.cat([x for x, _ in rows])[back], torch.cat(y)[back] if y else None
+
+    def batches(self, size: int) -> Iterator[Rows]:
+        """Every row once, in order; the last batch of each part may be smaller."""
+        return chain.from_iterable(part.batches(size) for part in self.parts)
+
+    def selections(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Rows]:
+        for index in indices:
+            x, y = self[index]
+            yield x.to(device), None if y is None else y.to(device)
 
 
 class Data(LightningDataModule):
@@ -128,19 +159,29 @@ class Data(LightningDataModule):
         self._splits = splits
 
     def split(self, name: str) -> Split:
-        """The split called train, validation, test, or as `splits` says; raises Mistake for another name."""
+        """The split called train, validation, test, or as `splits` says; `all`: every one of them, for evaluation.
+
+        Raises Mistake for another name.
+        """
         if not self._splits:
             if self.trainer is None:  # else Lightning has done so, on one rank
                 self.prepare_data()
             self.setup()
+        if name == ALL:
+            return self._all
         if name not in self._splits:
-            raise Mistake(f"{self.name} has no split {name!r}: choose one of {', '.join(self._splits)}.")
+            raise Mistake(f"{self.name} has no split {name!r}: choose one of {', '.join((*self._splits, ALL))}.")
         return self._splits[name]
 
     @property
     def class_names(self) -> list[str]:
         """What each class is called, in the order of labels: its number, unless the data have other names for them."""
         return [str(label) for label in range(self.classes or 0)]
+
+    @cached_property
+    def _all(self) -> Split:
+        """Every split, the last first: so a folder is in one order wherever it is cut (see `image_folder`)."""
+        return Joined(ALL, list(self._splits.values())[::-1])
 
     def describe(self) -> dict[str, Any]:
         """Plain facts for the provenance; sha256 is None for a split that is read from disk and was not yet hashed."""

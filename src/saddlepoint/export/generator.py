@@ -63,10 +63,10 @@ class Generator:
 
         The latents are those that a run of this seed is evaluated on.
         """
-        latents, asked = Stream(seed, name), Stream(seed, f"{name}/labels")
+        latents = Stream(seed, name)
 
         def sample(n: int) -> Rows:
-            y = self.labels(n, asked)
+            y = self.labels(n, latents.child("labels"))
             return self(self.prior.sample(n, latents), y), y
 
         return sample

@@ -46,7 +46,7 @@ class Game(LightningModule):
             )
         self.players, self.prior, self.seed = nn.ModuleDict(players), prior, seed
         self.images = self.rounds = 0
-        self.streams = {name: Stream(seed, name) for name in ("latent", "augment")}
+        self.streams = {name: Stream(seed, name, joint=True) for name in ("latent", "augment")}
         self.observed: dict[str, tuple[Named, Named]] = {}  # each term as it was when last due; logits of the last turn
         self.reported: dict[str, float] = {}
         self.witness: Callable[[Sequence[str], Batch], None] | None = None  # told of each turn before it begins
@@ -93,7 +93,7 @@ class Game(LightningModule):
                 for layer in layers:
                     if name != "generator":
                         raise ValueError(f"{type(layer).__name__} refers to latents: it stands in the generator alone")
-                    stream = Stream(self.seed, "reference")
+                    stream = Stream(self.seed, "reference", joint=True)
                     layer.refer_to(
                         network, self.prior.sample(layer.reference, stream), self.labels(layer.reference, stream)
                     )
@@ -256,13 +256,14 @@ class Game(LightningModule):
         """n samples of the generator in evaluation mode, of its average where it keeps one; [n, *shape] on its device.
 
         `stream` defaults to a fresh evaluation stream of this game's seed: the same latents at each call; y, where the
-        generator is asked for classes, to classes drawn from it.  batch_norm="batch" normalises by the statistics of
-        these n samples instead of the running ones, which stay as they are.
+        generator is asked for classes, to classes drawn from its child `labels`.  n samples and then m of one stream
+        are the n + m drawn at once.  batch_norm="batch" normalises by the statistics of these n samples instead of the
+        running ones, which stay as they are.
         """
         stream = stream or Stream(self.seed, "evaluation")
         stream.device = self.device
         network, _ = self.drawn_from(average)
-        y = self.labels(n, stream) if y is None else y
+        y = self.labels(n, stream.child("labels")) if y is None else y
         modes = [(module, module.training) for module in network.modules()]
         try:
             with _batch_statistics(network if batch_norm == "batch" else None):
@@ -332,7 +333,7 @@ class Game(LightningModule):
                 player.average.network.load_state_dict(player.network.state_dict())
 
     def _first_latents(self) -> tuple[dict[str, Tensor], Tensor | None]:
-        stream = Stream(self.seed, "start", device=self.device)
+        stream = Stream(self.seed, "start", device=self.device, joint=True)
         return self.prior.sample(STARTING, stream), self.labels(STARTING, stream)
 
     def _first_reals(self) -> tuple[Tensor, Tensor | None]:
@@ -433,7 +434,7 @@ class Game(LightningModule):
         return len(batch) * self.trainer.world_size
 
     def _statistics_batches(self, batches: int = 16, size: int = 256) -> Iterator[tuple[Any, Any]]:
-        stream = Stream(self.seed, "statistics", device=self.device)
+        stream = Stream(self.seed, "statistics", device=self.device, joint=True)
         return ((self.prior.sample(size, stream), self.labels(size, stream)) for _ in range(batches))
 
 

@@ -20,7 +20,7 @@ class Contract:
     metric: str  # "fid", "inception_score", "coverage", ...
     n_real: int | None  # None where statistics of others do not say
     n_fake: int
-    split: str  # of the reals: "train", "validation", "test"
+    split: str  # of the reals: "train", "validation", "test", "all"
     data: str  # sha256 of that split's content
     resolution: str  # "1x28x28" (C x H x W), or "2" for points
     resizer: str  # what brings images to the extractor's size; "none"
@@ -31,7 +31,10 @@ class Contract:
     library: str = "saddlepoint"
     version: str = VERSION
     settings: Mapping[str, Any] = field(default_factory=dict)  # the metric's own: k, splits, N, M, ...
-    batch_norm: str = "running"  # the generator's batch-norm statistics: "running", "batch of <size>"
+    # the generator's batch-norm statistics: "running"; "reestimated", for averaged weights; "batch of <size>", which is
+    # added where samples depend on those beside them in another way
+    batch_norm: str = "running"
+    altered: str = ""  # settings that were others in the generator's training, "prior.z.high: 1 -> 0.5; ..."
 
     @property
     def key(self) -> str:

@@ -31,6 +31,8 @@ from saddlepoint.metric.measure import Measure, Result, named
 from saddlepoint.metric.reals import Data, Rows, Split
 from saddlepoint.pixel import to_uint8
 
+_OF: Any = torch.backends
+BACKENDS = (_OF.cudnn.conv, _OF.cuda.matmul, _OF.mkldnn.conv, _OF.mkldnn.matmul)  # which may round float32 first
 Fakes = Tensor | Rows  # samples, or (samples, the classes that they were asked for)
 MOST = 10_000  # fakes where their number is not given: with fewer a distance is mostly bias, with more mostly time
 PULSE = 5.0  # seconds between two signs that a metric is being computed
@@ -85,8 +87,8 @@ class Evaluator:
     def size(self, data: Data) -> int:
         """How many fakes are measured: n; for None, as many as there are images outside the split, 10,000 at most."""
         if self.n is None:
-            sizes = data.describe()["sizes"]
-            self.n = min(MOST, sum(sizes.values()) - sizes[self.split] or sizes[self.split])
+            total, reals = sum(data.describe()["sizes"].values()), len(data.split(self.split))
+            self.n = min(MOST, total - reals or reals)
         return self.n
 
     def __call__(
@@ -102,7 +104,7 @@ class Evaluator:
         for `batch` at a time.  `weights` says whose they are: "averaged", "raw", "none"; `batch_norm` by which
         statistics.  Raises Mistake where samples are not finite or not of the reals' shape.
         """
-        with self._apart():
+        with self.apart():
             split = self._split(reals)
             if self.n is None:
                 raise ValueError("how many samples? Give Evaluator an n, or a Data instead of a Split")
@@ -139,7 +141,7 @@ class Evaluator:
 
     def measure(self, fakes: Split, reals: Split | Data) -> dict[str, Score]:
         """Scores by name of all stored samples of `fakes` against `reals`, as `__call__` measures a generator's."""
-        with self._apart():
+        with self.apart():
             split, n = self._split(reals), len(fakes)
             if n < 2:
                 raise Mistake(f"{fakes.name} holds {n} samples, which cannot be measured: two at least, better 1,000.")
@@ -148,12 +150,12 @@ class Evaluator:
 
     def features(self, batches: Iterable[Fakes], n: int, whose: str) -> Features:
         """The features of all of `batches`, n samples in all, with the samples; for what takes more than one pass."""
-        with self._apart():
+        with self.apart():
             return Features.joined(self._features(batches, n, whose))
 
     def results(self, fakes: Features, reals: Features | None, split: Split) -> dict[str, Result]:
         """The metrics of these features, by metric, without contracts; reals None: those of `split`, cached."""
-        with self._apart():
+        with self.apart():
             n, n_real = len(fakes.features), len(split) if reals is None else len(reals.features)
             metrics = self._measurable(n_real, n, fakes.y is not None, quiet=reals is not None)
             if reals is None:
@@ -169,9 +171,13 @@ class Evaluator:
 
     def anchors(self, data: Data) -> dict[str, dict[str, Score]]:
         """The scores of sets that everybody understands (see `anchor`), by set; measured once, then cached."""
-        with self._apart():
+        with self.apart():
             n, split = self.size(data), self._split(data)
-            held = [data.split(name) for name in data.describe()["sizes"] if name != self.split]
+            sizes = data.describe()["sizes"]
+            held = [data.split(name) for name in sizes if name != self.split]
+            if self.split not in sizes:  # `all` of them
+                held = []
+                self._say_once(f"evaluation.split={self.split} holds nothing out: no anchor of held-out reals.")
             shared = [name for name, metric in self.metrics.items() if metric.anchored]
 
             def measured() -> dict[str, dict[str, Any]]:
@@ -386,11 +392,22 @@ class Evaluator:
         return split
 
     @contextmanager
-    def _apart(self) -> Iterator[None]:
-        """No gradients, and torch's global generators end as they began, whatever a sampler or a loader draws."""
+    def apart(self) -> Iterator[None]:
+        """No gradients, float32 in full, and torch's global generators end as they began, whatever is drawn within.
+
+        A GPU's convolutions take TF32 unless told otherwise, with 10 bits of a factor: that moves a score by more than
+        rounding, and no contract names the device.
+        """
         cuda = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda), torch.no_grad():
-            yield
+        before = [backend.fp32_precision for backend in BACKENDS]
+        try:
+            for backend in BACKENDS:
+                backend.fp32_precision = "ieee"
+            with torch.random.fork_rng(devices=cuda), torch.no_grad():
+                yield
+        finally:
+            for backend, precision in zip(BACKENDS, before, strict=True):
+                backend.fp32_precision = precision
 
 
 def _alone() -> bool:

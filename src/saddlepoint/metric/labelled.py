@@ -36,6 +36,7 @@ class LabelledMeasure(Measure):
 
     needs_labels = True
     needs_reals = False
+    needs_features = False
     anchored = False
     images = False  # whether only images will do
     needed: tuple[str, ...] = ("train", "test")  # splits

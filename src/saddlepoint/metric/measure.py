@@ -34,6 +34,7 @@ class Measure(Metric):
     needs_logits: ClassVar[bool] = False  # of the fakes
     needs_labels: ClassVar[bool] = False  # of the fakes: the class that each was asked for
     needs_reals: ClassVar[bool] = True
+    needs_features: ClassVar[bool] = True  # or logits; False: it reads the samples, and no other extractor moves it
     accuracy: float | None = None  # of the extractor on real test samples, in [0, 1], where it is known: set for it
     one_reference: ClassVar[bool] = False  # whether `reference` is the same whatever the number of fakes
     anchored: ClassVar[bool] = True  # whether the anchors' sets are measured too; False where a set takes minutes

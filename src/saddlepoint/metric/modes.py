@@ -46,6 +46,7 @@ class Modes(Measure):
     """What the points capture of the modes of the data that it has met."""
 
     needs_reals = False
+    needs_features = False
 
     def __init__(self, deviations: float = 3.0) -> None:
         if not deviations > 0:

@@ -59,6 +59,7 @@ class Parzen(Measure):
 
     higher_is_better = True
     needs_reals = False
+    needs_features = False
     anchored = False
 
     def __init__(

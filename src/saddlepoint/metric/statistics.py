@@ -127,13 +127,12 @@ def scores_against(
     _suit(evaluator, statistics)
     metrics = _measurable(evaluator, statistics, n)
     resolution = ""
-    cuda = [evaluator.device] if evaluator.device.type == "cuda" else []
     try:
         for metric in metrics.values():
             metric.reset()
             frechet = isinstance(metric, FrechetDistance)
             metric.refer({"mu": statistics.mu, "sigma": statistics.sigma} if frechet else None)
-        with torch.random.fork_rng(devices=cuda), torch.no_grad():  # what a sampler draws is undone, as ever
+        with evaluator.apart():  # what a sampler draws is undone, as ever
             for rows in batches:
                 x = rows[0] if isinstance(rows, tuple) else rows
                 resolution = times(x.shape[1:])

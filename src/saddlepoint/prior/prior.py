@@ -39,5 +39,10 @@ class Prior(nn.ModuleDict):
         return sum(cast(Part, part).dim for part in self.values())
 
     def sample(self, n: int, stream: Stream) -> dict[str, Tensor]:
-        """n latents, [n, dim] per part."""
-        return {name: cast(Part, part).sample(n, stream) for name, part in self.items()}
+        """n latents, [n, dim] per part.
+
+        The first part is drawn from `stream`, each further one from its child `latent/<part>`: so n latents and then m
+        are the n + m drawn at once, but from a joint stream, for draws of a fixed size.
+        """
+        streams = {name: stream.child(f"latent/{name}") if i else stream for i, name in enumerate(self)}
+        return {name: cast(Part, part).sample(n, streams[name]) for name, part in self.items()}

@@ -15,7 +15,7 @@ from saddlepoint.comparison.direction import HIGHER, LOWER, higher_is_better, me
 from saddlepoint.error import Mistake, did_you_mean
 
 SPLIT = "validation"
-REPORTED = ("train", "test")
+REPORTED = ("train", "test", "all")
 DIRECTIONS = ("minimize", "maximize")
 Direction = Literal["minimize", "maximize"]
 
