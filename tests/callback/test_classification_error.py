@@ -95,6 +95,40 @@ def test_of_a_discriminator_that_looks_at_a_whole_batch_the_contract_says_how_la
     assert settings == [{"head": "label"}, {"head": "label", "batch": 7}]
 
 
+class Odd(nn.Module):
+    """Right where it is asked three images at once, and wrong otherwise: what it says depends on its batch."""
+
+    coupled = True
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def forward(self, x, y=None):
+        self.sizes.append(len(x))
+        return DiscriminatorOutput(x.sum(1), {}, {"label": x if len(x) == 3 else -x})
+
+
+@pytest.mark.parametrize("dependent", ["coupled", "batch norm without running statistics"])
+def test_a_discriminator_that_depends_on_its_batch_is_asked_full_ones_of_training(dependent):
+    network, data = Odd(), Points()
+    data.batch = 3
+    if dependent != "coupled":
+        network.coupled, network.norm = False, nn.BatchNorm1d(3, track_running_stats=False)
+    ((_, score),) = ClassificationError(100).measure(game(network), data).items()
+    assert network.sizes == [3, 3, 3]  # eight images: the last batch is filled up
+    assert score.value == 2 / 8
+    assert score.detail == {"wrong": 2, "of": 8}
+    assert score.contract.settings == {"head": "label", "batch": 3}
+
+
+def test_minibatch_discrimination_is_judged_by_the_training_batch_in_a_run(tmp_path):
+    words = [word for word in SEMI if "neck" not in word]
+    record = run(tmp_path, *words, "+layer@architecture.discriminator.neck=minibatch_discrimination")
+    (score,) = record.summary["discriminator"].values()
+    assert score["contract"]["settings"] == {"head": "label", "batch": 64}
+
+
 def test_what_cannot_be_measured_is_refused_in_a_line():
     with pytest.raises(Mistake, match=r"head=digit: the discriminator's heads are label"):
         ClassificationError(100, head="digit").measure(game(Brightest()), Points())
@@ -102,6 +136,8 @@ def test_what_cannot_be_measured_is_refused_in_a_line():
         ClassificationError(100).measure(game(Brightest()), Points(classes=None))
     with pytest.raises(Mistake, match=r"no split 'tset'"):
         ClassificationError(100, split="tset").measure(game(Brightest()), Points())
+    with pytest.raises(Mistake, match=r"split=all: D is trained on some of these"):
+        ClassificationError(100, split="all")
 
 
 def test_a_run_logs_it_writes_it_down_lists_its_labels_and_is_not_changed_by_it(tmp_path):

@@ -210,7 +210,10 @@ def test_what_stops_a_run_can_be_said_on_the_command_line(stop):
     assert Health(stop=config.callback.health.stop).stop <= set(RULES)
 
 
-@pytest.mark.parametrize(("split", "said"), [("train", "D is trained on these"), ("nope", "no split 'nope'")])
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [("train", "D is trained on these"), ("all", "D is trained on these"), ("nope", "no split 'nope'")],
+)
 def test_a_split_that_is_not_held_out_is_refused(split, said):
     with pytest.raises(Mistake, match=said):
         played(*nets(), Cloud(), 64, images_between=64, held_out=split)
@@ -227,6 +230,26 @@ def looked(maker, critic, data, **players):
     }
     watching = Game(sides, Prior(z=Normal(16)), 0)
     return watching, Examination(data, 256, "validation", print).readings(watching)
+
+
+class Counted(nn.Module):
+    """A layer whose answer depends on the batch: it adds how many samples there are."""
+
+    coupled = True
+
+    def forward(self, x):
+        return x + len(x)
+
+
+def test_a_discriminator_that_depends_on_its_batch_is_only_asked_full_ones():
+    critic = Critic(Counted(), nn.Linear(2, 1))
+    with torch.no_grad():
+        critic.last.weight.fill_(1.0)
+    plays = game(nonsaturating, nets=(Maker(nn.Linear(3, 2)), critic))
+    seen = []
+    critic.trunk.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    Examination(Cloud(100, 100, size=2, batch=48), 100, "validation", print).readings(plays)
+    assert seen == [48] * 9  # 100 rows three times, each 48, 48, and 4 with 44 of the first
 
 
 def test_the_accuracies_are_of_the_sides_that_they_name():

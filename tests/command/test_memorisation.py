@@ -13,6 +13,7 @@ from saddlepoint.command.memorisation import held_out
 from saddlepoint.data.digits import Digits
 from saddlepoint.data.mnist import MNIST
 from saddlepoint.error import Mistake
+from saddlepoint.layer.minibatch_discrimination import MinibatchDiscrimination
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,19 @@ def test_a_run_is_read_in_a_table_a_row_and_a_picture(record, capsys):
     assert row["weights"] == "averaged"
     assert called("memorisation", f"run={record.folder}", "n=60", "average=false", f"to={picture}") == 0
     assert json.loads((record.folder / "memorisation.jsonl").read_text().splitlines()[-1])["weights"] == "raw"
+
+
+def test_minibatch_discrimination_is_asked_by_full_batches_of_training(tmp_path, monkeypatch):
+    folder = run(tmp_path, "batch=40", "+layer@architecture.discriminator.neck=minibatch_discrimination").folder
+    asked, forward = [], MinibatchDiscrimination.forward
+
+    def noted(layer, features):
+        asked.append(len(features))
+        return forward(layer, features)
+
+    monkeypatch.setattr(MinibatchDiscrimination, "forward", noted)
+    assert called("memorisation", f"run={folder}", "n=60") == 0
+    assert asked[-46:] == [40] * 46  # 897 members and 900 others, each 23 batches
 
 
 def test_copies_on_disk_ring_the_alarm_and_are_pointed_at(tmp_path, capsys):

@@ -3,8 +3,10 @@
 error = share of the split's images whose largest of D's K logits is not their class.
 
 It is a score of the discriminator, not of samples, and has a contract of its own kind: no reals are compared, "fakes"
-are the images classified, and the extractor is the discriminator itself. Nothing is ever chosen by it: the error at the
-end is the result, and the smallest along the run is flattered by chance (BASELINES 2.6).
+are the images classified, and the extractor is the discriminator itself. A discriminator whose answer depends on the
+other images of a batch (minibatch discrimination) is asked in full batches of the size that it is trained on. Nothing
+is ever chosen by the error: that at the end is the result, and the smallest along the run is flattered by chance
+(BASELINES 2.6).
 """
 
 from __future__ import annotations
@@ -17,10 +19,14 @@ import torch
 from saddlepoint.callback.evaluation import row
 from saddlepoint.callback.period import crossed, last, log, period
 from saddlepoint.error import Mistake
+from saddlepoint.game.full_batch import batch_dependent, full_batches
 from saddlepoint.game.game import Game
 from saddlepoint.metric.contract import Contract, Score
 from saddlepoint.pixel import to_float
 from saddlepoint.record.run import Run
+from saddlepoint.stream import Stream
+
+BATCH = 500  # images at once, where their number changes no answer
 
 
 class ClassificationError(pl.Callback):
@@ -36,10 +42,13 @@ class ClassificationError(pl.Callback):
         images_between: int,
         head: str = "label",
         split: str = "test",
-        batch: int = 500,
+        batch: int | None = None,
         run: Run | None = None,
         average: bool = True,
     ) -> None:
+        """`batch` images at once; None: 500, or the training batch where the answer depends on how many they are."""
+        if split == "all":
+            raise Mistake("callback.classification_error.split=all: D is trained on some of these; say test")
         self.images_between, self.head, self.split, self.batch = period(images_between), head, split, batch
         self.run, self.average = run, average
         self.latest: dict[str, Score] = {}
@@ -74,18 +83,23 @@ class ClassificationError(pl.Callback):
             )
         kept = game.discriminator.average if self.average else None
         network = game.discriminator.network if kept is None else kept.network
+        dependent = batch_dependent(network)
+        batch = self.batch or (data.batch if dependent else BATCH)
         modes = [(module, module.training) for module in network.modules()]
-        wrong, indices = 0, torch.arange(len(split)).split(self.batch)
+        n = len(split)
+        # in the order of a stored set, which may be that of its classes, a batch would be none of training
+        order = torch.randperm(n, generator=Stream(0, "classification error").generator)
+        batches = (order[rows] if dependent else rows for rows in full_batches(n, batch))
         try:
             network.eval()
-            for x, y in split.selections(indices, game.device):
-                wrong += int((self._logits(network, to_float(x)).argmax(1) != y).sum())
+            rows = split.selections(batches, game.device)
+            answers = [self._logits(network, to_float(x)).argmax(1) != y for x, y in rows]
         finally:
             for module, mode in modes:
                 module.training = mode
-        coupled = any(getattr(module, "coupled", False) for module in network.modules())
-        contract = self._contract(split, "raw" if kept is None else "averaged", coupled)
-        score = Score(wrong / len(split), contract, detail={"wrong": wrong, "of": len(split)})
+        wrong = int(torch.cat(answers)[:n].sum())
+        contract = self._contract(split, "raw" if kept is None else "averaged", batch if dependent else None)
+        score = Score(wrong / n, contract, detail={"wrong": wrong, "of": n})
         self.latest, self.measured_at = {contract.key: score}, game.images
         return self.latest
 
@@ -98,8 +112,8 @@ class ClassificationError(pl.Callback):
             )
         return heads[self.head]
 
-    def _contract(self, split: Any, weights: str, coupled: bool) -> Contract:
-        """Of a D that looks at a batch as a whole, the size of the batches that it was asked in counts too."""
+    def _contract(self, split: Any, weights: str, batch: int | None) -> Contract:
+        """`batch`: how many images were asked about at once, where that counts."""
         return Contract(
             metric="error",
             n_real=None,
@@ -112,5 +126,5 @@ class ClassificationError(pl.Callback):
             extractor_sha256="none",  # it is what is measured
             weights=weights,
             seed=0,
-            settings={"head": self.head, **({"batch": self.batch} if coupled else {})},
+            settings={"head": self.head, **({} if batch is None else {"batch": batch})},
         )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.error import Mistake
+from saddlepoint.game.full_batch import full_batches
 from saddlepoint.game.game import Game
 from saddlepoint.health import reading
 from saddlepoint.pixel import to_float
@@ -38,8 +39,8 @@ class Examination:
 
     def _held_out(self, data: Any, name: str, seed: int, say: Callable[[str], None]) -> Batch | None:
         """n held-out reals; None where the data hold out none.  Raises Mistake for a split that can be no such."""
-        if name == "train":
-            raise Mistake("callback.health.held_out=train: D is trained on these; say validation or test")
+        if name in ("train", "all"):
+            raise Mistake(f"callback.health.held_out={name}: D is trained on these; say validation or test")
         try:
             return _rows(data, name, self.n, seed)
         except Mistake as mistake:
@@ -68,12 +69,12 @@ class Examination:
 
     def _logits(self, game: Game, batch: Batch) -> Tensor:
         """D's logits, on the CPU; stored reals become what D is shown."""
-        network, rows = game.discriminator.network, torch.arange(len(batch)).split(self.size)
+        network, rows = game.discriminator.network, full_batches(len(batch), self.size)
         shown = (batch.x[i] for i in rows)
         classes = (None if batch.y is None else batch.y[i].to(game.device) for i in rows)
-        return torch.cat(
-            [network(to_float(x).to(game.device), y).logits for x, y in zip(shown, classes, strict=True)]
-        ).cpu()
+        return torch.cat([network(to_float(x).to(game.device), y).logits for x, y in zip(shown, classes, strict=True)])[
+            : len(batch)
+        ].cpu()
 
 
 def last_turns(game: Game) -> dict[str, float | None]:

@@ -27,9 +27,10 @@ from saddlepoint.command.compose import compose
 from saddlepoint.command.output import Output, result
 from saddlepoint.command.sample import sample
 from saddlepoint.command.terminal import Meter, speaker
-from saddlepoint.data.data import Split
+from saddlepoint.data.data import Joined, Split
 from saddlepoint.data.samples import read
 from saddlepoint.error import Mistake
+from saddlepoint.game.full_batch import batch_dependent, full_batches
 from saddlepoint.game.game import Game
 from saddlepoint.metric.alarm import Alarm, Space, alarm, least, score, space
 from saddlepoint.metric.evaluator import Evaluator
@@ -133,7 +134,7 @@ def memorisation(
     rung = alarm(found, len(sets.train.features), len(sets.held.features), words.level, words.sample_seed)
     rows = readings(sets, words.sample_seed)
     if game is not None and not str(words.at).isdigit():  # a snapshot holds the generator alone
-        rows.append(_told_by(game, data.split("train"), held, words.sample_seed))
+        rows.append(_told_by(game, data.split("train"), held, int(data.batch), words.sample_seed))
     last = _alarm_reading(rung, sets, words.level)
     title = words.samples if run is None else f"{run.folder}, {words.at}, {game.images if game else 0:,} images"
     picture = None if words.to == "-" else _picture(sets, found, run, game, words.to, say)
@@ -277,11 +278,14 @@ def _mifid(samples: Tensor, train: Tensor, held: Tensor) -> Reading:
     return Reading("MiFID", _plain(ours.value), _plain(theirs.value), "features", *said)
 
 
-def _told_by(game: Game, train: Split, held: Sequence[Split], seed: int) -> Reading:
-    """Membership, by D's logits."""
-    chosen = torch.randperm(len(train), generator=Stream(seed, "memorisation/members").generator)[:MOST]
-    members = _logits(game, [train[part] for part in chosen.split(500)])
-    others = _logits(game, [rows for split in held for rows in split.batches(500)])
+def _told_by(game: Game, train: Split, held: Sequence[Split], batch: int, seed: int) -> Reading:
+    """Membership, by D's logits; `batch` is that of its training."""
+    fresh = Joined("held out", held)
+    chosen, rows = (
+        torch.randperm(len(split), generator=Stream(seed, f"memorisation/{name}").generator)
+        for name, split in (("members", train), ("others", fresh))
+    )
+    members, others = _logits(game, train, chosen[:MOST], batch), _logits(game, fresh, rows, batch)
     found: Membership = membership(members, others)
     interval = f"95% interval {found.low:.3f} to {found.high:.3f}"
     told = _said(found.low > 0.5, f"D tells training from held-out images ({interval})",
@@ -290,13 +294,14 @@ def _told_by(game: Game, train: Split, held: Sequence[Split], seed: int) -> Read
 
 
 @torch.no_grad()
-def _logits(game: Game, batches: Sequence[tuple[Tensor, Tensor | None]]) -> Tensor:
-    """The mean logit of each sample, [n], from D in evaluation mode."""
+def _logits(game: Game, split: Split, rows: Tensor, batch: int) -> Tensor:
+    """The mean logit of each of `rows`, [n], from D in evaluation mode, asked as in training where that counts."""
     network, found = game.discriminator.network.eval(), []
-    for x, y in batches:
+    for part in full_batches(len(rows), batch if batch_dependent(network) else 500):
+        x, y = split[rows[part]]
         labels = None if y is None else y.to(game.device)
         found.append(network(to_float(x).to(game.device), labels).logits.reshape(len(x), -1).mean(1).cpu())
-    return torch.cat(found)
+    return torch.cat(found)[: len(rows)]
 
 
 def _alarm_reading(rung: Alarm, sets: Sets, level: float) -> Reading:
