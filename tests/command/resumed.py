@@ -11,8 +11,9 @@ QUIET = ["logger=none", "evaluation.extractor=null", "callback=[finite,checkpoin
 LAST = "run/seed0/checkpoints/last.ckpt"
 CONFIGS = {
     "historical averaging": ["regularizer=[historical_averaging]"],
-    "minibatch discrimination, semi-supervised": [
-        "data.labels=2", "regularizer=[classification]", "architecture.discriminator.heads={label: 10}",
+    "minibatch discrimination, semi-supervised, mirrored": [
+        "data.flip=true", "data.labels=2", "regularizer=[classification]",
+        "architecture.discriminator.heads={label: 10}",
         "+layer@architecture.discriminator.neck=minibatch_discrimination", "architecture.discriminator.neck.kernels=4",
     ],
     "virtual batch norm": [

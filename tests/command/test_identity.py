@@ -99,3 +99,22 @@ def test_differences_name_each_key_with_both_values() -> None:
 def test_the_name_carries_the_identity(plain: DictConfig) -> None:
     assert plain.name.endswith(identity(plain)[:8])
     assert compose(["seed=7"]).name == plain.name
+
+
+@pytest.mark.parametrize("data", ["digits", "mnist", "fashion_mnist", "stacked_mnist", "cifar10_jpeg", "image_folder"])
+def test_a_key_that_came_later_changes_no_name_until_it_is_used(data: str) -> None:
+    facts = ["data.shape=[3,8,8]"] if data == "image_folder" else []
+    config = compose([f"data={data}", *facts])
+    plain = OmegaConf.to_container(config)
+    plain["data"] = {key: value for key, value in plain["data"].items() if key not in ("flip", "fit")}
+    old = OmegaConf.create(plain)
+    assert identity(config) == identity(old)
+    assert differences(config, old) == []
+    flipped = compose([f"data={data}", *facts, "data.flip=true"])
+    assert identity(flipped) != identity(config)
+    assert differences(old, flipped) == ["data.flip: nothing -> True"]
+
+
+def test_how_images_are_fitted_is_part_of_the_identity() -> None:
+    facts = ["data=image_folder", "data.shape=[3,8,8]"]
+    assert identity(compose([*facts, "data.fit=pad"])) != identity(compose(facts))

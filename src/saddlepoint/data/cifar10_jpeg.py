@@ -33,6 +33,7 @@ class CIFAR10JPEG(ImageFolder):
         labels: int | None = None,
         label_seed: int = 0,
         labelled_batch: int | None = None,
+        flip: bool = False,
     ) -> None:
         self.root = Path(root).expanduser().absolute()
         super().__init__(
@@ -46,6 +47,7 @@ class CIFAR10JPEG(ImageFolder):
             labels=labels,
             label_seed=label_seed,
             labelled_batch=labelled_batch,
+            flip=flip,
         )
 
     @property

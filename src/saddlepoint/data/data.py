@@ -18,6 +18,7 @@ from saddlepoint.data.labelled import drawn, positions
 from saddlepoint.data.order import Order
 from saddlepoint.error import Mistake
 from saddlepoint.pixel import to_float
+from saddlepoint.stream import seed_of
 from saddlepoint.turn import Batch
 
 ALL = "all"  # the name of all splits together
@@ -105,6 +106,7 @@ class Data(LightningDataModule):
 
     labels          labelled training images per class, drawn by `label_seed`; None: no batch of their own is given
     labelled_batch  how many of them beside each batch; None: as many as `batch`
+    flip            whether each training image is mirrored, left to right, with probability 1/2 each time it is shown
     All training images, with their classes, stay in the stream; labelled batches stand beside it and are not counted.
     """
 
@@ -123,6 +125,7 @@ class Data(LightningDataModule):
         labels: int | None = None,
         label_seed: int = 0,
         labelled_batch: int | None = None,
+        flip: bool = False,
     ) -> None:
         super().__init__()
         self.shape = tuple(int(side) for side in shape)  # (C, H, W), or (D,) of points
@@ -138,6 +141,9 @@ class Data(LightningDataModule):
                 raise Mistake(f"data.{name}={value}: a whole number of at least 1, or null.")
         self.labels, self.label_seed = labels, label_seed
         self.labelled_batch = batch if labelled_batch is None else labelled_batch
+        if type(flip) is not bool or (flip and len(self.shape) != 3):
+            raise Mistake(f"data.flip={flip}: true or false, and true for images alone.")
+        self.flip = flip
         self.notes: list[str] = []  # what was found, left out and changed on reading, a line each
         self._splits: Mapping[str, Split] = {}
 
@@ -243,9 +249,21 @@ class Data(LightningDataModule):
         train, own = self.split("train"), self.batch // world
         order = Order(len(train), self.seed)
         firsts = count(start + rank * own, self.batch)
-        selections = train.selections((order.indices(first, first + own) for first in firsts), self.device)
+        indices = (order.indices(first, first + own) for first in firsts)
+        # draws that depend on seed and position alone, as the order does; two epochs' permutation is odd half the time
+        draws = positions(2 * len(train), self.batch, self.batch, seed_of(self.seed, "augment"), start, rank, world)
+        selections = self._augmented(train.selections(indices, self.device), draws)
         beside = self._beside(start, rank, world)
         return (Batch(to_float(x), y, labelled) for (x, y), labelled in zip(selections, beside, strict=False))
+
+    def _augmented(self, selections: Iterator[Rows], draws: Iterator[Tensor]) -> Iterator[Rows]:
+        """Each batch, its images mirrored where the draw, int64 [n], is odd; as it is without `flip`."""
+        if not self.flip:
+            return selections
+        return (
+            (torch.where((draw % 2 == 1).to(x.device)[:, None, None, None], x.flip(-1), x), y)
+            for (x, y), draw in zip(selections, draws, strict=False)
+        )
 
     def _beside(self, start: int, rank: int, world: int) -> Iterator[tuple[Tensor, Tensor] | None]:
         """This rank's labelled batches, for ever; None each time without labels."""
@@ -256,7 +274,9 @@ class Data(LightningDataModule):
         x, y = self.split("train")[self.labelled]  # few: held in memory, whatever the split does
         where = positions(len(x), self.batch, self.labelled_batch, self.seed, start, rank, world)
         chosen = Split("labelled", x, y, self.classes).selections(where, self.device)
-        return ((to_float(own), classes) for own, classes in chosen if classes is not None)
+        sizes = self.batch, self.labelled_batch
+        draws = positions(2 * len(x), *sizes, seed_of(self.seed, "augment", "labelled"), start, rank, world)
+        return ((to_float(own), classes) for own, classes in self._augmented(chosen, draws) if classes is not None)
 
     def train_dataloader(self) -> Iterable[Batch]:
         """The stream from the image that the game has reached, taken up anew whenever it is iterated over."""

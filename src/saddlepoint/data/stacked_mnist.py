@@ -48,10 +48,11 @@ class StackedMNIST(Data):
         extractor: str | None = "stacked-mnist",
         batch: int = 64,
         seed: int = 0,
+        flip: bool = False,
     ) -> None:
         if number < 1:
             raise Mistake(f"data.number={number}: at least one training stack is needed.")
-        super().__init__(shape, classes, extractor, batch, seed)
+        super().__init__(shape, classes, extractor, batch, seed, flip=flip)
         self.number, self.draw = number, draw
         self.mnist = self.digits(root)
 
