@@ -2,17 +2,50 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
 from omegaconf import OmegaConf
-from reproduction import GOOD, PLAIN, Home, pretended
+from reproduction import GOOD, PLAIN, SCORE, Home, pretended
 
 from saddlepoint.command import catalogue, main, reproduce
 from saddlepoint.command.baseline import load
+from saddlepoint.command.judgement import within
+from saddlepoint.comparison.interval import Interval
+from saddlepoint.metric.contract import Score
 from saddlepoint.record import provenance
 from saddlepoint.record.repository import UNCOMMITTED, Standing
 from saddlepoint.record.run import Run
+
+
+def test_the_range_of_a_score_is_the_headline_s_or_that_of_a_share_or_of_a_count_of_modes():
+    headline = replace(load("ring_modes", "smoke").headlines[0], range=None)
+    modes = {"modes": [{"points": 1}] * 8}
+    for metric, detail, expected in (
+        ("modes_captured", modes, Interval(0, 8)),
+        ("class_modes_captured_20", {"counts": [1] * 10}, Interval(0, 10)),
+        ("coverage", {}, Interval(0, 1)),
+        ("fid", {}, None),
+        ("modes_captured", {}, None),
+    ):
+        score = Score(7.0, replace(SCORE, metric=metric), detail=detail)
+        assert within(headline, [score, score]) == expected
+    assert within(replace(headline, range=(0, 9)), [score]) == Interval(0, 9)
+
+
+def test_runs_that_all_have_one_score_are_undecided_and_those_that_cannot_differ_are_met(home):
+    """Errors are shares, and two runs of one error tell nothing of a third's."""
+    same = {"a": [0.10] * 3, "b": [0.40] * 3}
+    code, certificate, _ = told(home, same)
+    assert (code, certificate["verdict"]) == (2, "UNDECIDED")
+    exact = copy.deepcopy(PLAIN)
+    for one in exact["headline"].values():
+        one["deterministic"] = True
+    exact["headline"]["a less b"]["contrast"]["paired"] = True
+    home.write("plain", exact)
+    code, certificate, _ = told(home, same, "retrain=true")
+    assert (code, certificate["verdict"]) == (0, "MET")
 
 
 @pytest.fixture

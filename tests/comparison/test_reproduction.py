@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from saddlepoint.comparison.interval import Interval, bounded_mean
 from saddlepoint.comparison.reproduction import Tolerance, contrast_reproduced, reproduced
 from saddlepoint.error import Mistake
 
@@ -65,9 +66,69 @@ def test_deterministic_runs_that_differ_are_not_met_and_it_is_said() -> None:
     assert "deterministic, and its runs differ" in found.why
 
 
-def test_runs_that_agree_have_their_point_for_an_interval() -> None:
-    assert reproduced([8.0, 8.0, 8.0], 8.0, 0.0).verdict == "MET"
-    assert contrast_reproduced([8.0, 8.0], [5.0, 5.0], 3.0, 0.0).verdict == "MET"
+MODES = Interval(0.0, 8.0)
+
+
+def test_runs_that_agree_prove_nothing_by_an_interval_of_no_length() -> None:
+    for found in (
+        reproduced([8.0, 8.0], 8.0, 0.0),
+        reproduced([8.0] * 50, 8.0, 0.0),
+        contrast_reproduced([8.0, 8.0], [5.0, 5.0], 3.0, 0.0),
+        contrast_reproduced([8.0, 8.0], [5.0, 6.0, 5.5], 3.0, 5.0),
+    ):
+        assert (found.verdict, found.interval) == ("UNDECIDED", None)
+    assert "all 2 runs have one score" in reproduced([8.0, 8.0], 8.0, 0.0).why
+    assert reproduced([8.0, 8.0], 8.0, 0.0, deterministic=True).verdict == "MET", "where it cannot differ"
+
+
+@pytest.mark.parametrize("n", [2, 5, 22, 23, 60])
+def test_a_count_at_its_ceiling_is_bounded_as_clopper_and_pearson_bound_its_rate(n: int) -> None:
+    found = reproduced([8.0] * n, 8.0, (1.0, 0.0), within=MODES)
+    share = stats.binomtest(n, n, alternative="greater").proportion_ci(0.95, method="exact").low
+    assert found.interval is not None
+    assert [found.interval.low, found.interval.high] == pytest.approx([8 * share, 8.0])
+    assert found.verdict == ("MET" if n >= 23 else "UNDECIDED"), "7 of 8 modes on average: 0.05^(1/23) is 0.878"
+
+
+def test_one_worse_run_makes_no_verdict_better() -> None:
+    """Student's interval of 8, 8, 8, 8, 7 is [7.37, 8.23], while that of five times 8 cannot leave out 4.4."""
+    lows = [reproduced(values, 8.0, (1.0, 0.0), within=MODES).interval for values in ([8.0] * 5, [8.0] * 4 + [7.0])]
+    assert lows[0] is not None
+    assert lows[1] is not None
+    assert lows[1].low < lows[0].low
+    assert 7.9 < lows[1].high <= 8.0
+
+
+def test_a_count_away_from_its_ends_keeps_student_s_interval_within_its_range() -> None:
+    values = [8.0, 6.0, 7.0, 7.5]
+    theirs = stats.ttest_1samp(values, 0).confidence_interval(0.9)
+    found = reproduced(values, 7.0, 2.0, within=MODES)
+    assert found.interval is not None
+    assert [found.interval.low, found.interval.high] == pytest.approx([theirs.low, min(theirs.high, 8.0)])
+
+
+def test_a_contrast_with_a_count_at_its_ceiling_adds_both_errors() -> None:
+    other = [5.0, 6.0, 5.5]
+    found = contrast_reproduced([8.0] * 40, other, 2.5, 1.5, within=MODES)
+    t = stats.ttest_1samp(other, 0).confidence_interval(0.95)
+    assert found.interval is not None
+    assert [found.interval.low, found.interval.high] == pytest.approx([8 * 0.025 ** (1 / 40) - t.high, 8 - t.low])
+
+
+@pytest.mark.parametrize(
+    "law", [[0, 0, 0, 0, 0, 0, 0, 0.2, 0.8], [0.15, 0, 0, 0, 0, 0, 0, 0, 0.85], [0.5] + [0] * 7 + [0.5]]
+)
+@pytest.mark.parametrize("n", [2, 5, 12])
+def test_no_law_within_the_range_escapes_oftener_than_the_level(law: list[float], n: int) -> None:
+    rng = np.random.default_rng(0)
+    mean = float(np.arange(9) @ law)
+    low = [bounded_mean(rng.choice(9, n, p=law), MODES, 0.9, draws=2_000).low for _ in range(400)]
+    assert np.mean(np.array(low) > mean + 1e-9) <= stats.binom.ppf(0.999, 400, 0.05) / 400
+
+
+def test_a_score_outside_its_range_is_refused() -> None:
+    with pytest.raises(Mistake, match=r"do not lie within the range \[0, 8\]"):
+        reproduced([8.0, 9.0], 8.0, 1.0, within=MODES)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ from saddlepoint.metric.contract import Contract
 TOP = {"claim", "source", "experiment", "words", "arms", "seeds", "level", "deterministic", "headline", "tiers"}
 TIER = (TOP - {"tiers"}) | {"hours"}
 NEEDED = {"claim", "source", "arms", "seeds", "headline", "hours"}
-HEADLINE = {"value", "contrast", "metric", "contract", "direction", "published", "tolerance", "suspicious"}
+HEADLINE = {"value", "contrast", "metric", "contract", "direction", "published", "tolerance", "suspicious",
+            "range", "deterministic"}  # fmt: skip
 PUBLISHED = {"value", "spread", "spread_kind", "n", "said"}
 TOLERANCE = {"least", "most", "why"}
 SOURCE = {"paper", "arxiv", "place"}
@@ -45,6 +46,8 @@ class Headline:
     why: str  # the tolerance is what it is
     suspicious: float | None  # better than this is too good
     paired: bool = False  # of two arms: whether runs of one seed share all but what the arms differ in
+    range: tuple[float, float] | None = None  # what the score can be: [0, 8] for a count of 8 modes
+    deterministic: bool = False  # the value is the same for every seed
 
     @property
     def target(self) -> float:
@@ -133,13 +136,10 @@ def _baseline(name: str, tier: str, path: Path, said: Mapping[str, Any]) -> Base
     level = said.get("level", 0.90)
     if not isinstance(level, float) or not 0 < level < 1:
         raise Mistake(f"{where}: level={level} is a share between 0 and 1, 0.90 say")
-    deterministic = said.get("deterministic", False)
-    if not isinstance(deterministic, bool):
-        raise Mistake(f"{where}: deterministic={deterministic} is true or false")
     return Baseline(
         name=name, tier=tier, path=path, claim=str(said["claim"]).strip(), source=dict(said["source"]),
         words=tuple(words), arms=arms, seeds=_seeds(said["seeds"], where), level=level,
-        deterministic=deterministic, hours=_number(said["hours"], "hours", where) or 0.0,
+        deterministic=_flag(said, "deterministic", where), hours=_number(said["hours"], "hours", where) or 0.0,
         headlines=headlines, raw=dict(said),
     )  # fmt: skip
 
@@ -175,7 +175,8 @@ def _headline(name: str, said: Mapping[str, Any], arms: Iterable[str], where: st
         raise Mistake(f"{where}: the published {value:g} is itself too good: suspicious={suspicious:g}")
     return Headline(
         name, of, str(said["metric"]), dict(said.get("contract") or {}), said["direction"], dict(published), least,
-        most, str(tolerance["why"]).strip(), suspicious, _paired(said, where),
+        most, str(tolerance["why"]).strip(), suspicious, _paired(said, where), _range(said, where),
+        _flag(said, "deterministic", where),
     )  # fmt: skip
 
 
@@ -203,10 +204,26 @@ def _compared(said: Mapping[str, Any], where: str) -> tuple[str, ...]:
 
 
 def _paired(said: Mapping[str, Any], where: str) -> bool:
-    paired = (said.get("contrast") or {}).get("paired", False)
-    if not isinstance(paired, bool):
-        raise Mistake(f"{where}: contrast.paired={paired} is true or false")
-    return paired
+    return _flag(said.get("contrast") or {}, "paired", where, "contrast.")
+
+
+def _flag(said: Mapping[str, Any], key: str, where: str, above: str = "") -> bool:
+    value = said.get(key, False)
+    if not isinstance(value, bool):
+        raise Mistake(f"{where}: {above}{key}={value} is true or false")
+    return value
+
+
+def _range(said: Mapping[str, Any], where: str) -> tuple[float, float] | None:
+    """What the score can be, from its least to its most; None where nothing is said."""
+    if (ends := said.get("range")) is None:
+        return None
+    if not isinstance(ends, list) or len(ends) != 2:
+        raise Mistake(f"{where}: range={ends} is the least and the most that the score can be, [0, 8] say")
+    low, high = (_number(end, "range", where) for end in ends)
+    if low is None or high is None or low >= high:
+        raise Mistake(f"{where}: range={ends} is the least and the most that the score can be, [0, 8] say")
+    return low, high
 
 
 def _seeds(said: Any, where: str) -> tuple[int, ...]:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint.command.baseline import Baseline, Headline
+from saddlepoint.comparison.direction import SHARES
+from saddlepoint.comparison.interval import Interval
 from saddlepoint.comparison.reproduction import Verdict, contrast_reproduced, reproduced
 from saddlepoint.error import Mistake
 from saddlepoint.metric.contract import Score, comparable
@@ -85,19 +87,40 @@ def _judgement(baseline: Baseline, headline: Headline, outcomes: Sequence[Outcom
     if problems:
         return Judgement(headline, NOT_MET, "; ".join(problems), values, None)
     numbers = [[own for seed in baseline.seeds if (own := values[arm][seed]) is not None] for arm in headline.arms]
-    found = _verdict(baseline, headline, numbers)
+    scores = [o.scores[key] for o in outcomes if o.arm in headline.arms]
+    found = _verdict(baseline, headline, numbers, within(headline, scores))
     return Judgement(headline, found.verdict, found.why, values, found)
 
 
-def _verdict(baseline: Baseline, headline: Headline, numbers: Sequence[Sequence[float]]) -> Verdict:
+def _verdict(
+    baseline: Baseline, headline: Headline, numbers: Sequence[Sequence[float]], bounds: Interval | None
+) -> Verdict:
     settings: dict[str, Any] = {
         "level": baseline.level, "suspicious": headline.suspicious, "direction": headline.direction,
     }  # fmt: skip
+    deterministic = baseline.deterministic or headline.deterministic
     aim = headline.target, headline.tolerance
-    if len(numbers) == 2 and not (baseline.deterministic or headline.paired):
-        return contrast_reproduced(numbers[0], numbers[1], *aim, **settings)
-    values = numbers[0] if len(numbers) == 1 else [a - b for a, b in zip(*numbers, strict=True)]  # seed by seed
-    return reproduced(values, *aim, deterministic=baseline.deterministic, **settings)
+    if len(numbers) == 2 and not (deterministic or headline.paired):
+        return contrast_reproduced(numbers[0], numbers[1], *aim, within=bounds, **settings)
+    if len(numbers) == 1:
+        return reproduced(numbers[0], *aim, deterministic=deterministic, within=bounds, **settings)
+    differences = [a - b for a, b in zip(*numbers, strict=True)]  # seed by seed
+    length = None if bounds is None else bounds.high - bounds.low
+    both = None if length is None else Interval(-length, length)
+    return reproduced(differences, *aim, deterministic=deterministic, within=both, **settings)
+
+
+def within(headline: Headline, scores: Sequence[Score]) -> Interval | None:
+    """What the score can be: as the headline says, else [0, 1] of a share and [0, modes] of a count of modes."""
+    if headline.range is not None:
+        return Interval(*headline.range)
+    metric = scores[0].contract.metric
+    if metric in SHARES:
+        return Interval(0.0, 1.0)
+    modes = {len(score.detail.get("modes") or score.detail.get("counts") or ()) for score in scores}
+    return (
+        Interval(0.0, float(modes.pop())) if "modes_captured" in metric and len(modes) == 1 and 0 not in modes else None
+    )
 
 
 def _problems(headline: Headline, run: Outcome) -> list[str]:

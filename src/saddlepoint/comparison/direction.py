@@ -1,5 +1,5 @@
-"""Whether more of a score is better.  A table by metric, so that a comparison needs no torch; a test holds it to the
-metrics themselves."""
+"""Whether more of a score is better, and which scores are shares, in [0, 1].  Tables by metric, so that a comparison
+needs no torch; a test holds the first to the metrics themselves."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ HIGHER = frozenset(
     ("inception_score", "precision", "recall", "density", "coverage", "class_coverage_mean", "class_coverage_min",
      "class_frequency_worst", "class_modes_captured", "class_modes_captured_20", "modes_captured",
      "modes_high_quality", "gan_train", "gan_test", "parzen")
+)  # fmt: skip
+
+SHARES = frozenset(
+    ("precision", "recall", "coverage", "class_coverage_mean", "class_coverage_min", "modes_high_quality", "gan_train",
+     "gan_test", "error")
 )  # fmt: skip
 
 

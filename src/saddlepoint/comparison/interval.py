@@ -6,6 +6,8 @@ BCa:   bootstrap quantiles moved by a bias and an acceleration        Efron 1987
        at the level that few values ask for                           Hesterberg 2015, The American Statistician 69 (4)
 IQM:   the mean of the middle half                                    Agarwal et al. 2021 (arXiv:2108.13264)
 rate:  every p under which k of n is not too rare, either way         Clopper & Pearson 1934, Biometrika 26
+count: of a score in [low, high], the quantile of sum_i D_i x_(i)     Gaffke 2005, Math. Methods Statist. 14 (4)
+       over uniform shares D of n + 1 parts, x_(0) the end of the range that is away from the bound
 """
 
 from __future__ import annotations
@@ -136,6 +138,38 @@ def proportion(k: int, n: int, level: float = 0.95) -> Interval:
         raise Mistake(f"{k} of {n} is no share")
     found = stats.binomtest(k, n).proportion_ci(level, method="exact")
     return Interval(float(found.low), float(found.high))
+
+
+def bounded_mean(
+    values: Sequence[float] | Array, within: Interval, level: float = 0.95, draws: int = 100_000, seed: int = 0
+) -> Interval:
+    """The interval of the mean of a score that lies `within` a range, whatever its law; two one-sided bounds.
+
+    Where all n values are at the upper end the lower bound is low + (high - low) alpha^(1 / n), (1 - level) / 2 being
+    alpha, which is Clopper's and Pearson's for "at the end or not", and exact; else it is drawn, always alike.  That it
+    holds for every law is a conjecture without a counter-example (Learned-Miller & Thomas 2019, arXiv:1905.06208).
+    Raises Mistake for values outside the range.
+    """
+    array = np.sort(sample(values))
+    if array[0] < within.low or array[-1] > within.high:
+        raise Mistake(
+            f"scores from {array[0]:g} to {array[-1]:g} do not lie within the range [{within.low:g}, {within.high:g}]"
+        )
+    alpha = (1 - level) / 2
+    shares = np.random.default_rng(seed).dirichlet(np.ones(array.size + 1), draws)
+    low = np.quantile(shares @ np.append(within.low, array), alpha)
+    high = np.quantile(shares @ np.append(array, within.high), 1 - alpha)
+    if not spread(array):  # without the error of drawing
+        share = alpha ** (1 / array.size)
+        low = within.low + share * (array[0] - within.low)
+        high = within.high - share * (within.high - array[0])
+    return Interval(float(low), float(high))
+
+
+def at_an_end(values: Sequence[float] | Array, within: Interval) -> bool:
+    """Whether most of the values are one end of their range, so that their spread is no measure of their law's."""
+    array = sample(values)
+    return any(2 * int((array == end).sum()) > array.size for end in (within.low, within.high))
 
 
 def _middle_mean(array: Array, axis: int = -1) -> Array:

@@ -2,24 +2,28 @@
 
     MET        the interval of the mean lies inside [target - below, target + above]
     NOT MET    it lies outside, or the mean is better than `suspicious`, or a score is no number
-    UNDECIDED  it crosses a bound: more seeds would tell
+    UNDECIDED  it crosses a bound, or there is none: more seeds would tell
 
 The 90% interval inside is two one-sided tests at 5% each (Schuirmann 1987, J. Pharmacokinet. Biopharm. 15 (6)); a mean
 near the target proves nothing by itself, and a wide interval around it is not "met".  A contrast has Welch's interval
 (Welch 1947, Biometrika 34), which does not ask for equal spreads.
+
+Runs that all have one score say nothing of their spread, and Student's interval of them would have no length: two runs
+of 8 modes of 8 would prove any claim.  Where the score's range is known (a count of 8 modes lies in [0, 8]) and most of
+the runs are at one end of it, or all are equal, the interval is the one that holds for any law within the range; else
+Student's is cut at the range.  Where the range is not known, equal scores have no interval.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
 from scipy import stats
 
-from saddlepoint.comparison.interval import Estimate, Interval, estimate
+from saddlepoint.comparison.interval import Estimate, Interval, at_an_end, bounded_mean, estimate, spread
 from saddlepoint.comparison.sample import sample
 from saddlepoint.error import Mistake
 
@@ -46,17 +50,19 @@ def reproduced(
     suspicious: float | None = None,
     direction: Literal["lower", "higher"] = "lower",
     deterministic: bool = False,
+    within: Interval | None = None,
 ) -> Verdict:
     """Whether the mean of `values` meets the target.
 
     `direction` is the better one, in which `suspicious` bounds what can be believed.  `deterministic` scores are the
-    same for every seed: their interval is the point, even of one run, and scores that differ are NOT MET.
-    Raises Mistake for no values, and for a tolerance that is negative or no bound at all.
+    same for every seed: their interval is the point, even of one run, and scores that differ are NOT MET.  `within` is
+    the range that a score can lie in; None: unbounded, or nobody knows.
+    Raises Mistake for no values, for a tolerance that is negative or no bound at all, and for scores outside the range.
     """
     bounds = _bounds(target, tolerance)
     if (wrong := _unmeasured(values)) is not None:
         return wrong
-    found = estimate(values, level)
+    found = _estimate(values, level, within)
     if deterministic:
         found = Estimate(found.n, found.mean, found.std, None, Interval(min(values), max(values)))
         if not math.isclose(min(values), max(values), rel_tol=1e-9, abs_tol=1e-12):
@@ -73,21 +79,42 @@ def contrast_reproduced(
     level: float = 0.90,
     suspicious: float | None = None,
     direction: Literal["lower", "higher"] = "lower",
+    within: Interval | None = None,
 ) -> Verdict:
-    """Whether the mean of a minus that of b meets the target; the estimate's n counts the runs of both."""
+    """Whether the mean of a minus that of b meets the target; the estimate's n counts the runs of both.
+
+    `within` is the range of a score, of which the difference has twice the length.
+    """
     bounds = _bounds(target, tolerance)
     if (wrong := _unmeasured([*a, *b])) is not None:
         return wrong
-    return _judged(_difference(a, b, level), target, bounds, suspicious, direction)
+    return _judged(_difference(a, b, level, within), target, bounds, suspicious, direction)
 
 
-def _difference(a: Sequence[float], b: Sequence[float], level: float) -> Estimate:
+def _estimate(values: Sequence[float], level: float, within: Interval | None) -> Estimate:
+    """Mean and spread; the interval is Student's, cut at the range, or where he has none that of any law within it."""
+    found = estimate(values, level)
+    if within is None or found.n == 1:
+        return found
+    any_law = bounded_mean(values, within, level)  # it also refuses what lies outside
+    own = found.interval
+    if own is None or at_an_end(values, within):
+        return replace(found, interval=any_law)
+    return replace(found, interval=Interval(max(own.low, within.low), min(own.high, within.high)))
+
+
+def _difference(a: Sequence[float], b: Sequence[float], level: float, within: Interval | None) -> Estimate:
     first, second = sample(a), sample(b)
     n, mean = first.size + second.size, float(first.mean() - second.mean())
     if min(first.size, second.size) < 2:
         return Estimate(n, mean, None, None, None)
-    if np.ptp(first) == 0 and np.ptp(second) == 0:  # Welch's degrees of freedom would be 0 / 0
-        return Estimate(n, mean, None, None, Interval(mean, mean))
+    degenerate = [not spread(side) or (within is not None and at_an_end(side, within)) for side in (first, second)]
+    if any(degenerate) and within is None:  # the side without a spread would count as known without error
+        return Estimate(n, mean, None, None, None)
+    if any(degenerate):  # each interval at half the error, so that both hold at once (Bonferroni)
+        one, two = (_estimate(side.tolist(), (1 + level) / 2, within).interval for side in (first, second))
+        ends = None if one is None or two is None else Interval(one.low - two.high, one.high - two.low)
+        return Estimate(n, mean, None, None, ends)
     ends = stats.ttest_ind(first, second, equal_var=False).confidence_interval(level)
     return Estimate(n, mean, None, None, Interval(float(ends.low), float(ends.high)))
 
@@ -107,13 +134,23 @@ def _word(found: Estimate, bounds: Interval) -> tuple[Word, str]:
     allowed = f"[{bounds.low:.6g}, {bounds.high:.6g}]"
     own = found.interval
     if own is None:
-        return "UNDECIDED", f"one run has no spread, so {found.mean:.6g} has no interval to hold against {allowed}"
+        return "UNDECIDED", f"{_no_interval(found)}, so {found.mean:.6g} has no interval to hold against {allowed}"
     said = f"the interval [{own.low:.6g}, {own.high:.6g}]"
     if bounds.low <= own.low and own.high <= bounds.high:
         return "MET", f"{said} lies inside {allowed}"
     if own.high < bounds.low or bounds.high < own.low:
         return "NOT MET", f"{said} lies outside {allowed}"
     return "UNDECIDED", f"{said} crosses a bound of {allowed}: train more seeds"
+
+
+def _no_interval(found: Estimate) -> str:
+    """Why there is no interval."""
+    if found.std == 0:
+        return (
+            f"all {found.n} runs have one score, which says nothing of its spread (range: [least, most] of the score "
+            "gives a bound that needs none; deterministic: true says that it cannot differ)"
+        )
+    return "one run, or an arm without any spread, has no interval"
 
 
 def _bounds(target: float, tolerance: Tolerance) -> Interval:
