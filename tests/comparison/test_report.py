@@ -63,7 +63,7 @@ def test_every_tag_is_closed_and_every_part_is_there() -> None:
     page = Page(html(report()))
     assert page.texts["h1"] == page.texts["title"] == ["Two arms"]
     assert page.texts["p"] == ["One.", "Two."]
-    assert page.texts["a"] == ["Scores", "Pictures", "Differences", "Details"]
+    assert page.texts["a"] == ["Pictures", "Scores", "What was compared", "Differences", "Details"]
     assert {f"#{section['id']}" for section in page.all("section")} == {link["href"] for link in page.all("a")}
     assert {"contract", "commits", "empty"} <= set(page.texts["dt"])
     assert {"abc", "def"} <= set(page.texts["li"])

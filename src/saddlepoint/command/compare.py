@@ -45,9 +45,9 @@ def compare(config: DictConfig) -> Comparison:
     found = comparison(read(words["runs"]), _asked(words))
     counted = lines(found)
     whole = report(found, counted, words)
-    parts: list[str | Table] = list(whole.lead)
+    parts: list[str | Table] = [*whole.answers, *([""] if whole.answers else []), *whole.lead]
     for sheet in whole.sheets:
-        if not sheet.exploratory:
+        if not (sheet.exploratory or sheet.wide):
             parts += ["", *tables(sheet, output.width)]
     output(parts, content(found, counted, whole))
     if to is not None:
@@ -56,8 +56,8 @@ def compare(config: DictConfig) -> Comparison:
             sheet.title: (sheet.columns, [[cell.text for cell in row] for row in sheet.rows]) for sheet in whole.sheets
         }
         where = session.report(to, words, sheets, say)
-        beside = ", ".join(sheet.title for sheet in whole.sheets if sheet.exploratory)
-        say(f"\nin report.html and table.md, exploratory: {beside}")
+        beside = ", ".join(sheet.title for sheet in whole.sheets if sheet.exploratory or sheet.wide)
+        say(f"\nin report.html and table.md: {beside}")
         say(f"report.html, table.md, table.tex, table.csv, runs.csv and drawings: {to}\n{where}")
     return found
 

@@ -10,21 +10,28 @@ from rich.text import Text
 
 from saddlepoint.comparison.sheet import Sheet
 
-GAP = 3  # blanks that a column costs beside its text
+GAP = 2  # blanks that a column costs beside its text
+LEAST = 14  # characters of the first column
 NARROW = 28  # characters of a text: longer ones are folded where there is no room for them
 
 
 def tables(sheet: Sheet, width: int) -> Iterator[Table | str]:
     """The sheet for `width` characters, and its notes."""
+    tight = sum(_width(sheet, column) + GAP for column in range(len(sheet.columns))) > width + GAP
     for i, columns in enumerate(_parts(sheet, width)):
-        table = Table(box=box.SIMPLE_HEAD, title=None if i else Text(sheet.heading), title_justify="left")
+        if not i:
+            yield sheet.heading
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False)
         for column in columns:
             numeric = sheet.numeric(column)
             table.add_column(
                 Text(sheet.columns[column]), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric
             )
         for row in sheet.rows:
-            table.add_row(*(Text(row[column].text, "bold" if row[column].best else "") for column in columns))
+            cells = [Text(row[column].text, "bold" if row[column].best else "") for column in columns]
+            if tight:
+                cells[0] = Text(row[0].text.replace(", survivors only", ",\nsurvivors only"))
+            table.add_row(*cells)
         yield table
     marks = sheet.marks
     yield from (f"{mark}: {note}" for note, mark in marks.items())
@@ -36,7 +43,9 @@ def _parts(sheet: Sheet, width: int) -> Iterator[Sequence[int]]:
     if not sheet.columns:
         return
     sizes = [_width(sheet, column) for column in range(len(sheet.columns))]
-    first = min(sizes[0], NARROW) + GAP
+    rest = sum(size + GAP for size in sizes[1:])
+    # rather than in two tables the names stand over several lines
+    first = max(min(sizes[0], NARROW, width - rest), LEAST)
     taken, used = [0], first
     for column in range(1, len(sizes)):
         if used + sizes[column] + GAP > width and len(taken) > 1:

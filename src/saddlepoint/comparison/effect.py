@@ -37,7 +37,7 @@ def hedges_g(a: Sequence[float] | Array, b: Sequence[float] | Array) -> float:
 def hedges_interval(a: Sequence[float] | Array, b: Sequence[float] | Array, level: float = 0.95) -> Interval:
     """The interval of a minus b in standard deviations; the whole line where there is no spread to measure by."""
     d, freedom, scale = _standardised(a, b)
-    if math.isinf(d) or not _spread(a, b):
+    if math.isinf(d) or not pooled_std(a, b):
         return Interval(-math.inf, math.inf)
     t = d * scale
     near = math.copysign(min(abs(t), LARGE), t)
@@ -52,13 +52,13 @@ def _standardised(a: Sequence[float] | Array, b: Sequence[float] | Array) -> tup
     n, m = first.size, second.size
     if n + m < 4:
         raise Mistake(f"an effect of {n} runs against {m} has no unbiased size: it takes 4 runs in all")
-    std = _spread(first, second)
+    std = pooled_std(first, second)
     difference = float(first.mean() - second.mean()) if std else float(first[0] - second[0])
     d = difference / std if std else 0.0 if difference == 0 else math.copysign(math.inf, difference)
     return d, n + m - 2, math.sqrt(n * m / (n + m))
 
 
-def _spread(a: Sequence[float] | Array, b: Sequence[float] | Array) -> float:
+def pooled_std(a: Sequence[float] | Array, b: Sequence[float] | Array) -> float:
     """The pooled standard deviation; exactly 0 where no score differs from its arm's others."""
     sides = sample(a), sample(b)
     if all(np.ptp(side) == 0 for side in sides):  # a mean of equal numbers may be off by its last digit

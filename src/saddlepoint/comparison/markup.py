@@ -78,7 +78,7 @@ def latex(sheet: Sheet) -> str:
     notes = [f"$^{{{mark}}}$ {_latex(note)}" for note, mark in marks.items()] + [*map(_latex, sheet.notes)]
     lines = [
         r"\begin{table}",
-        r"  \centering",
+        r"  \centering\footnotesize\setlength{\tabcolsep}{4pt}",
         rf"  \caption{{{_latex(sheet.heading)}}}",
         rf"  \begin{{tabular}}{{{alignment}}}",
         r"    \toprule",

@@ -19,6 +19,7 @@ from saddlepoint.comparison.sheet import Cell, Picture, Report, Sheet
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 SCREEN = 96  # CSS pixels per inch
+COMPARED = "What was compared"
 DRAWN = 150  # dots per inch of a picture
 
 PAGE = Template("""\
@@ -35,9 +36,7 @@ $style</style>
 <body>
 <header>
 <h1>$title</h1>
-<div class="lead">
-$lead
-</div>
+$answers
 <nav aria-label="Parts of this report">
 $contents
 </nav>
@@ -55,12 +54,13 @@ $script</script>
 def html(report: Report) -> str:
     """The report as one self-contained page; every text in it is shown as it stands, never read as markup."""
     parts = _parts(report)
+    answers = "".join(f"<li>{escape(sentence)}</li>" for sentence in report.answers)
     return PAGE.substitute(
         policy=escape(POLICY),
         title=escape(report.title),
         style=_resource("report.css"),
         script=_resource("report.js"),
-        lead="\n".join(f"<p>{escape(sentence)}</p>" for sentence in report.lead),
+        answers=f'<ul class="answers">{answers}</ul>' if answers else "",
         contents="\n".join(f'<a href="#part{i}">{escape(name)}</a>' for i, (name, _) in enumerate(parts, 1)),
         body="\n".join(f'<section id="part{i}">\n{part}\n</section>' for i, (_, part) in enumerate(parts, 1)),
     )
@@ -68,14 +68,21 @@ def html(report: Report) -> str:
 
 def _parts(report: Report) -> list[tuple[str, str]]:
     """The name and the markup of each part that has something to show."""
-    parts = [(sheet.heading, _sheet(sheet)) for sheet in report.sheets]
-    if report.pictures:
-        parts.append(("Pictures", _gallery(report.pictures)))
+    parts = [("Pictures", _gallery(report.pictures))] if report.pictures else []
+    parts += [(sheet.heading, _sheet(sheet)) for sheet in report.sheets if not (sheet.wide or sheet.exploratory)]
+    if report.lead:
+        parts.append((COMPARED, _lead(report.lead)))
+    parts += [(sheet.heading, _sheet(sheet)) for sheet in report.sheets if sheet.wide or sheet.exploratory]
     if report.differences.rows:
         parts.append((report.differences.heading, _sheet(report.differences)))
     if report.details:
         parts.append(("Details", _details(report.details)))
     return parts
+
+
+def _lead(sentences: Sequence[str]) -> str:
+    said = "\n".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
+    return f'<h2>{COMPARED}</h2>\n<div class="lead">\n{said}\n</div>'
 
 
 def _resource(name: str) -> str:

@@ -35,6 +35,7 @@ class Sheet:
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
+    wide: bool = False  # all numbers: for the report, too many columns for a terminal or a column of a paper
     exploratory: bool = False  # not what the comparison was made to find out: a reader is told
 
     def __post_init__(self) -> None:
@@ -79,6 +80,7 @@ class Report:
     pictures: tuple[Picture, ...]
     differences: Sheet  # a row per config key in which arms differ, a column per arm
     details: Mapping[str, Any] = field(default_factory=dict)  # contract, command, commits, versions; may nest
+    answers: tuple[str, ...] = ()  # a sentence per arm, before everything else
 
 
 def _letters() -> Iterator[str]:

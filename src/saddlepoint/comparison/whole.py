@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from saddlepoint.comparison import plot
+from saddlepoint.comparison.answer import answers, effect_answers, for_paper, renamed, short_names, summary
 from saddlepoint.comparison.arm import Arm
 from saddlepoint.comparison.budget import budgets
 from saddlepoint.comparison.comparison import Comparison
@@ -27,32 +29,40 @@ DRAWN = 24  # arms in a drawing: more of them hide each other, and take minutes
 
 def report(comparison: Comparison, found: Sequence[Line], asked: Mapping[str, Any]) -> Report:
     """Everything that the comparison has to say, its table's lines `found`; `asked` are the words of the command."""
-    contrasts = effects(comparison) if factorial(comparison) else []
+    contrasts, primary = effects(comparison) if factorial(comparison) else [], primary_sheet(comparison, found)
     sheets = [
         *([budgets(comparison)] if comparison.asked.tuning else []),
         *([effects_sheet(comparison, contrasts)] if contrasts else []),
-        primary_sheet(comparison, found),
+        summary(comparison, found),
+        replace(primary, title=f"{primary.title}, all numbers", wide=True),
         *secondary(comparison),
     ]
     pictures = tuple(_pictures(comparison, found, pictured(comparison, contrasts) if contrasts else []))
-    return Report(
+    whole = Report(
         title=f"{comparison.primary.key} by {', '.join(comparison.by)}",
         lead=lead(comparison),
         sheets=tuple(sheets),
         pictures=pictures,
         differences=differences(comparison),
         details=_details(comparison, asked),
+        answers=(*_provisional(comparison), *effect_answers(comparison, contrasts), *answers(comparison, found)),
     )
+    return renamed(whole, short_names(comparison))
+
+
+def _provisional(comparison: Comparison) -> list[str]:
+    n = len(comparison.running)
+    return [f"PROVISIONAL: {n} run{'s are' if n > 1 else ' is'} under way and left out."] if n else []
 
 
 def files(comparison: Comparison, found: Sequence[Line], whole: Report) -> dict[str, str | bytes]:
     """The files of a report by name."""
-    main = [sheet for sheet in whole.sheets if not sheet.exploratory]
-    text = [f"# {whole.title}\n", *(f"{line}\n" for line in whole.lead)]
+    main = [sheet for sheet in whole.sheets if not (sheet.exploratory or sheet.wide)]
+    text = [f"# {whole.title}\n", *(f"{line}\n" for line in (*whole.answers, *whole.lead))]
     text += [markdown(sheet) for sheet in (*whole.sheets, whole.differences)]
     return {
         "table.md": "\n".join(text),
-        "table.tex": "\n".join(latex(sheet) for sheet in main),
+        "table.tex": "\n".join(latex(for_paper(sheet)) for sheet in main),
         "table.csv": csv(numbers(found)),
         "runs.csv": csv(runs(comparison)),
         **{f"{picture.name}.png": picture.png for picture in whole.pictures},
@@ -68,6 +78,7 @@ def content(comparison: Comparison, found: Sequence[Line], whole: Report) -> dic
         "higher_is_better": comparison.primary.higher_is_better,
         "by": list(comparison.by),
         "baseline": comparison.baseline.name,
+        "answers": list(whole.answers),
         "lead": list(whole.lead),
         "arms": _records(numbers(found)),
         "runs": _records(runs(comparison)),
@@ -87,12 +98,14 @@ def _records(sheet: Sheet) -> list[dict[str, Any]]:
 def _pictures(
     comparison: Comparison, found: Sequence[Line], contrasts: Sequence[tuple[str, float, float | None, float | None]]
 ) -> Iterator[Picture]:
-    arms, key, lower = drawn(comparison), comparison.primary.key, not comparison.primary.higher_is_better
+    names = short_names(comparison)
+    arms = [replace(arm, name=names[arm.name]) for arm in drawn(comparison)]
+    key, lower = comparison.primary.key, not comparison.primary.higher_is_better
     some = f" The baseline and the best of {len(comparison.arms)} arms." if len(arms) < len(comparison.arms) else ""
-    means = {line.arm: _ends(line) for line in found if not line.survivors}
+    means = {names[line.arm]: _ends(line) for line in found if not line.survivors}
     bare = " An arm with imputed values has no interval." if any(arm.imputed for arm in arms) else ""
     caption = f"Every run: a dot, or a cross where it failed; the mean and its 95% t-interval.{bare}{some}"
-    yield Picture("seeds", caption, plot.seeds(arms, means, key, lower, comparison.baseline.name))
+    yield Picture("seeds", caption, plot.seeds(arms, means, key, lower, names[comparison.baseline.name]))
     if any(len(one.curve) > 1 for arm in arms for one in arm.entries):
         caption = f"Along the runs: every seed, the mean and its t-band.{some}"
         yield Picture("curves", caption, plot.curves(arms, key, lower))
