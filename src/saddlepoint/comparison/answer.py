@@ -160,7 +160,9 @@ def summary(comparison: Comparison, found: Sequence[Line]) -> Sheet:
             f"Holm's p over {family} comparison{'s' * (family > 1)}, at {comparison.asked.level}."
         )
     if any(line.imputed for line in found):
-        notes.append("An arm with a failed run whose value is imputed has no mean; its test is of ranks.")
+        notes.append(
+            "Where the value of a failed run is imputed a mean is no estimate: read the median; the test is of ranks."
+        )
     if any(line.survivors for line in found):
         notes.append(f"{SURVIVORS.capitalize()} is flattered: it leaves out the runs that went wrong.")
     return Sheet(comparison.primary.key, tuple(columns), tuple(zip(*columns.values(), strict=True)), tuple(notes))
