@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from saddlepoint.callback.evaluation import drawn_as, scores
-from saddlepoint.command.build import config_of, data_of, device_of, evaluator_of, game_of, put, set_threads
+from saddlepoint.command.build import config_of, data_of_run, device_of, evaluator_of, game_of, put, set_threads
 from saddlepoint.command.check import check
 from saddlepoint.command.output import result
 from saddlepoint.command.table import Column, tables
@@ -98,7 +98,7 @@ class _Side:
         self.contracts: dict[str, Contract] = {}  # of what was measured last, by metric
         self.config = config_of(run, overrides, say, config_dir)
         check(self.config)
-        self.data = data_of(self.config)
+        self.data = data_of_run(run, self.config, overrides, say)
         self.game = game_of(self.config)
         set_threads(self.config, self.game)
         self.at, kept = at, self.game.generator.average

@@ -6,6 +6,7 @@ import copy
 import inspect
 import os
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from saddlepoint.callback.checkpoint import Checkpoint
 from saddlepoint.command import permission, stored
 from saddlepoint.command.check import check, instantiate, located
 from saddlepoint.command.compose import amended, register_resolvers
+from saddlepoint.command.identity import code_changes
+from saddlepoint.command.path import settle
 from saddlepoint.command.place import device as device_of
 from saddlepoint.command.terminal import Meter
 from saddlepoint.data.data import ALL
@@ -30,12 +33,14 @@ from saddlepoint.game.dry_run import ROWS, dry_run
 from saddlepoint.game.game import Game
 from saddlepoint.metric import extractor
 from saddlepoint.metric.evaluator import Evaluator
-from saddlepoint.record import snapshot
+from saddlepoint.record import content, snapshot
 from saddlepoint.record.checkpoint import load as load_checkpoint
 from saddlepoint.record.checkpoint import newest
-from saddlepoint.record.run import Run
+from saddlepoint.record.run import Run, read_json
 from saddlepoint.stream import seed_of
 
+# an override that says which data: not how they are read, measured or labelled
+DATA_WORD = re.compile(r"[+~]*data(=|@|\.(?!(memory|workers|extractor|batch|seed|labels|label_seed|labelled_batch)\b))")
 SELECTING = 5_000  # fakes that choose a checkpoint, where their number is not given
 THREADS = torch.get_num_threads()  # what torch would take, before anybody set it
 Say = Callable[[str], None]  # hears a line for people
@@ -56,13 +61,15 @@ class Experiment:
     second: Evaluator | None = None
 
 
-def build(config: DictConfig, say: Say = lambda line: None, progress: Meter | None = None) -> Experiment:
-    """The data (loaded), the game (fresh, from the config's seed) and the evaluator of a composed config.
+def build(
+    config: DictConfig, say: Say = lambda line: None, progress: Meter | None = None, data: Any = None
+) -> Experiment:
+    """The data (loaded, or as given), the game (fresh, from the config's seed) and the evaluator of a composed config.
 
     Raises Mistake where the config asks for what cannot be.
     """
     check(config)
-    data = data_of(config, say)
+    data = data_of(config, say) if data is None else data
     game = game_of(config)
     _labelled(game, data)
     set_threads(config, game)
@@ -87,7 +94,7 @@ def _labelled(game: Game, data: Any) -> None:
 
 def load(run: str | Path, checkpoint: str = "last") -> Game:
     """The game of a run folder, as its last (or best) checkpoint left it, on the CPU: load(run).sample(64)."""
-    config = config_of(Run(run))
+    config = config_of(Run(run), say=print)
     game = game_of(config)
     restore(game, Run(run), checkpoint)
     return game
@@ -163,8 +170,11 @@ def config_of(
     config = stored.read(run.config)
     if "imported" in config:
         raise Mistake(f"{run.folder} was imported: there is no game in it. Measure it again with saddlepoint import")
+    settle(config)  # of an earlier edition's run they may be relative
     for override in overrides:
         say(f"override: {override}")
+    if changed := code_changes(config):
+        say(f"{'; '.join(changed)} changed since this run was trained: what follows is by the code of now")
     return amended(config, overrides, config_dir) if overrides else config
 
 
@@ -176,6 +186,33 @@ def data_of(config: DictConfig, log: Say = lambda line: None) -> Any:
     for line in getattr(data, "notes", ()):
         log(line)
     return data
+
+
+def data_of_run(run: Run, config: DictConfig, overrides: Sequence[str], say: Say) -> Any:
+    """The data that a run was trained on, loaded as its config and `overrides` have it.
+
+    Raises Mistake where they have changed since; where `overrides` name other data, `say` hears what differs.
+    """
+    data = data_of(config, say)
+    if changed := data_changes(run, data):
+        if not any(DATA_WORD.match(word) for word in map(str, overrides)):
+            raise Mistake(
+                f"{run.folder} was trained on other data than are there now: {'; '.join(changed)}. Bring those back, "
+                f"say where they are (data.root=..., data.folder=...), or name these: {named(config)}"
+            )
+        say(f"these are not the data that the run was trained on: {'; '.join(changed)}")
+    return data
+
+
+def data_changes(run: Run, data: Any) -> list[str]:
+    """How data differ from those that a run was trained on last; [] where nothing on record does."""
+    return content.differences(read_json(run.folder / "provenance.json").get("data") or {}, data.describe())
+
+
+def named(config: DictConfig) -> str:
+    """The word that names the data of a config."""
+    key = "folder" if "folder" in config.data else "root" if "root" in config.data else None
+    return f"data={config.choice.get('data')}" if key is None else f"data.{key}={config.data[key]}"
 
 
 def game_of(config: DictConfig) -> Game:

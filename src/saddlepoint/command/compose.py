@@ -14,6 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 from saddlepoint.command import catalogue, daily, permission, protocol, stored
 from saddlepoint.command.catalogue import did_you_mean, groups
 from saddlepoint.command.choice import merged
+from saddlepoint.command.identity import put_code
+from saddlepoint.command.path import settle
 from saddlepoint.command.setting import put
 from saddlepoint.command.word import divided, overrides_in
 from saddlepoint.error import Mistake
@@ -37,12 +39,14 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None,
             put(config, override, choice)
         if permission.KEY in config:
             permission.grant(config)
+        typed = settle(config)
         if command == "train":
             config.choice = choice
             _finish(config)
             daily.checked(config)
             daily.look_for_strangers(config)
-            config.name = daily.name_of(config)
+            put_code(config)
+            config.name = daily.name_of(config, typed)
         else:
             _finish(config)
     return config
@@ -72,6 +76,7 @@ def amended(config: DictConfig, overrides: Sequence[str], config_dir: str | Path
         permission.grant(config)
         if protocols:
             config.choice.protocol = protocols[-1]
+        settle(config)
         _finish(config)
         daily.checked(config)
     return config

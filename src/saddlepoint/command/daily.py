@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from saddlepoint.command import catalogue
+from saddlepoint.command import catalogue, stored
 from saddlepoint.command.catalogue import did_you_mean
-from saddlepoint.command.identity import identity
+from saddlepoint.command.identity import code_of, identity
+from saddlepoint.command.path import settle
 from saddlepoint.error import Mistake
 
 LEAST = {
@@ -74,10 +77,12 @@ def look_for_strangers(config: DictConfig) -> None:
                 raise Mistake(f"nothing reads {name}.{did_you_mean(name, known)}")
 
 
-def name_of(config: DictConfig) -> str:
+def name_of(config: DictConfig, typed: str | None = None) -> str:
     """The run's name: as given, or <data>-<architecture>-<objective>[-<regularizers>]-<8 hex of the identity>.
 
-    An experiment's name stands in front. Raises Mistake for a name that could not be a folder's everywhere.
+    An experiment's name stands in front.  A run keeps the name under which it was begun: by an edition whose identity
+    had data.folder as it was `typed`, or none of one's own code; or, where resume.allow has code, by other code.
+    Raises Mistake for a name that could not be a folder's everywhere.
     """
     if config.name is not None:
         name = str(config.name)
@@ -87,5 +92,37 @@ def name_of(config: DictConfig) -> str:
         return name
     choice = config.choice
     parts = [choice.get("experiment"), choice.data, choice.architecture, choice.objective, *choice.regularizer]
-    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(part for part in parts if part))
-    return f"{readable[:150]}-{identity(config)[:8]}"
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(part for part in parts if part))[:150]
+    names = [f"{readable}-{identity(config)[:8]}", *(f"{readable}-{one[:8]}" for one in _earlier(config, typed))]
+    there = [name for name in names if any(Path(config.outputs, name).glob("seed*/config.yaml"))]
+    if not there and "code" in allowed(config) and (others := by_other_code(config, names[0])):
+        return others[0].parent.name
+    return (there or names)[0]
+
+
+def _earlier(config: DictConfig, typed: str | None) -> Iterator[str]:
+    """The identities that this training may have had before all of it was in its identity."""
+    folders = [None] if typed in (None, config.data.get("folder")) else [None, typed]
+    for folder in folders:
+        for by_code in [True, False] if code_of(config) else [True]:
+            if folder is not None or not by_code:
+                yield identity(config, by_code, folder)
+
+
+def by_other_code(config: DictConfig, name: str) -> list[Path]:
+    """The folders of runs of this training and seed by other code of one's own, newest first; `name` is this run's."""
+    if not code_of(config) or not re.search(r"-[0-9a-f]{8}$", name):
+        return []
+    asked, found = identity(config, by_code=False), []
+    for file in Path(config.outputs).glob(f"{name[:-8]}{'[0-9a-f]' * 8}/seed{config.seed}/config.yaml"):
+        old = stored.read(file)
+        settle(old)
+        if code_of(old) != code_of(config) and code_of(old) and identity(old, by_code=False) == asked:
+            found.append((file.stat().st_mtime, file.parent))
+    return [folder for _, folder in sorted(found, reverse=True)]
+
+
+def allowed(config: DictConfig) -> list[str]:
+    """The keys that may differ where a run goes on; a word by itself is one."""
+    said = config.resume.allow
+    return [said] if isinstance(said, str) else list(said or ())

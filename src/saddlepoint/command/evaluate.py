@@ -17,6 +17,7 @@ from saddlepoint.command.against import against
 from saddlepoint.command.build import (
     config_of,
     data_of,
+    data_of_run,
     device_of,
     evaluator_of,
     game_of,
@@ -197,7 +198,7 @@ def evaluate(
     statistics = None if reference is None else read_statistics(reference)
     config = _config(run, samples, overrides, config_dir, say)
     check(config)
-    data = data_of(config, say)
+    data = data_of(config, say) if run is None else data_of_run(Run(run), config, overrides, say)
     rulers = _rulers(config, data, console)
     # statistics are of one ruler's features
     measuring = Measuring(data, rulers if statistics is None else rulers[:1], console, care, statistics)

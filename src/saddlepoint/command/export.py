@@ -36,7 +36,8 @@ from saddlepoint.export.card import PICTURE, page
 from saddlepoint.export.frozen import FrozenVirtualBatchNorm, frozen_state
 from saddlepoint.game.game import Game
 from saddlepoint.record.discretion import discreet
-from saddlepoint.record.provenance import CHECKOUT, commit, now
+from saddlepoint.record.provenance import CHECKOUT, now
+from saddlepoint.record.repository import commit
 from saddlepoint.record.run import Run, unwritable
 from saddlepoint.stream import Stream
 

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from saddlepoint.callback.grid import picture, save
 from saddlepoint.command import permission, stored
-from saddlepoint.command.build import data_of, evaluator_of, second_of
+from saddlepoint.command.build import data_changes, data_of, evaluator_of, second_of
 from saddlepoint.command.check import check
 from saddlepoint.command.compose import compose
 from saddlepoint.command.exported import ENDINGS, PICKLES, exported, file_of
@@ -80,6 +80,8 @@ def imported(
         data = data_of(config, say)
         source = _source(words, config, data, say)
         again = _again(run, source)
+        if again and (changed := data_changes(run, data)):
+            raise Mistake(f"{run.folder} was measured on other data: {'; '.join(changed)}. Give this import a name=...")
         weights = words.weights or source.weights or WEIGHTS[0]
         rulers = _rulers(config, data, console)
         found, anchors = _measured(rulers, source, data, weights, say)

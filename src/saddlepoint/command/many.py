@@ -19,7 +19,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich import box
@@ -33,7 +32,9 @@ from saddlepoint.command.compose import compose
 from saddlepoint.command.frozen import freeze, process
 from saddlepoint.command.identity import identity
 from saddlepoint.command.output import result
+from saddlepoint.command.path import settle
 from saddlepoint.command.pool import Board, first_score
+from saddlepoint.command.word import parsed
 from saddlepoint.error import Mistake
 from saddlepoint.launcher.job import BUSY, DONE, FAILED, FINISHED, Job, claimed, release
 from saddlepoint.launcher.local import ended_as_interrupted
@@ -97,10 +98,9 @@ def divided(words: Sequence[str]) -> tuple[list[str], list[Factor]]:
     """The words that say one value, and the factors of those that say several.  Raises Mistake for two of one name."""
     fixed: list[str] = []
     factors: dict[str, Factor] = {}
-    parser = OverridesParser.create()
     for word in map(str, words):
         try:
-            override = parser.parse_override(word)
+            override = parsed(word)
         except HydraException:
             fixed.append(word)  # compose says what is wrong with it
             continue
@@ -262,7 +262,8 @@ def launched(configs: Sequence[tuple[str, DictConfig]], console: Console) -> lis
     What another process trains meanwhile is waited for, and then stands as that process has left it.
     """
     launcher = instantiate(configs[0][1].launcher, "launcher")
-    jobs = [job_of(label, config) for label, config in configs]
+    known: dict[str, Any] = {}
+    jobs = [job_of(label, config, known) for label, config in configs]
     board = Board(jobs, console, getattr(launcher, "processes", 1))
     try:
         with board:
@@ -312,11 +313,13 @@ def _job(job: Job) -> dict[str, Any]:
     }
 
 
-def job_of(label: str, config: DictConfig) -> Job:
+def job_of(label: str, config: DictConfig, known: dict[str, Any] | None = None) -> Job:
     """The job of one config; its frozen config and its log lie beside the run's folder.
 
     The config is written now, so that a run which is never begun is known to have been meant, and once more when its
     process starts: another command may have written one of the same name in between.
+
+    `known` is kept from job to job: what was found of the data of those that are finished.
     """
     run = Run(_folder(config))
     file, log = (run.folder.with_name(f".{run.folder.name}.{kind}") for kind in ("yaml", "log"))
@@ -324,6 +327,10 @@ def job_of(label: str, config: DictConfig) -> Job:
     job.freeze, job.run = partial(freeze, file, config), run
     if not config.overwrite and over(run, config, "finished"):
         job.state = DONE
+        from saddlepoint.command.match import finished_on_other_data  # and with it torch, for finished runs alone
+
+        if changed := finished_on_other_data(run, config, known):
+            job.state, job.reason = FAILED, changed
     elif not config.overwrite and _stops(config) and over(run, config, "stopped"):
         job.state, job.reason = FAILED, str(run.summary.get("error"))
     elif not file.exists():
@@ -336,6 +343,7 @@ def over(run: Run, config: DictConfig, status: str) -> bool:
     if not run.config.exists() or run.summary.get("status") != status:
         return False
     old = stored.read(run.config)
+    settle(old)
     return old.images == config.images and identity(old) == identity(config)
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.command.build import config_of
+from saddlepoint.command.check import instantiate
+from saddlepoint.command.daily import allowed
+from saddlepoint.record import content
 from saddlepoint.record.essence import leaves, same
 from saddlepoint.record.run import Run, read_json
 
@@ -34,6 +38,41 @@ def mismatches(run: Run, config: DictConfig, code: Mapping[str, Any]) -> list[st
     for start in [record, *record.get("earlier", [])]:
         found += _other_code(start, code)
     return list(dict.fromkeys(found))
+
+
+def finished_on_other_data(run: Run, config: DictConfig, known: dict[str, dict[str, Any]] | None = None) -> str | None:
+    """Why a finished run is not the one that is asked for: its data have changed since.  None where they have not.
+
+    Data that are no longer there change nothing, nor do any where resume.allow has data.  `known` keeps what the data
+    of a config say of themselves, for who asks of many runs.
+    """
+    if any(key.partition(".")[0] == "data" for key in allowed(config)):
+        return None
+    then, key = (
+        read_json(run.folder / "provenance.json").get("data") or {},
+        OmegaConf.to_yaml(config.data, resolve=True),
+    )
+    known = {} if known is None else known
+    if key not in known:
+        known[key] = _described(config, then)
+    if not (changed := content.differences(then, known[key])):
+        return None
+    return (
+        f"{run.folder} is finished, on other data than are there now: {'; '.join(changed)}. A run on these: name=..., "
+        "or overwrite=true, which moves the old one aside; the finished one as it is: resume.allow=[data]"
+    )
+
+
+def _described(config: DictConfig, then: Mapping[str, Any]) -> dict[str, Any]:
+    """What the data of a config say of themselves; {} where they are not there, or a zip holds what `then` has."""
+    data = instantiate(config.data, "data")
+    folder = getattr(data, "folder", None)
+    if getattr(data, "missing", None) or (folder is not None and not Path(folder).exists()):
+        return {}
+    listing = None if getattr(data, "is_array", False) else getattr(data, "listing", None)
+    if listing is not None and listing.zipped and listing.sha256 == then.get("files"):
+        return {}  # the checksums of a zip's members say so; its images need not be decoded
+    return data.describe()
 
 
 def _other_code(start: Mapping[str, Any], code: Mapping[str, Any]) -> list[str]:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from saddlepoint.command.build import config_of, data_of, device_of, game_of, put, ruler_of, set_threads
+from saddlepoint.command.build import config_of, data_of, data_of_run, device_of, game_of, put, ruler_of, set_threads
 from saddlepoint.command.check import check
 from saddlepoint.command.compose import compose
 from saddlepoint.command.output import Output, result
@@ -118,7 +118,7 @@ def memorisation(
     run = None if words.run is None else Run(words.run)
     config = compose(overrides, config_dir) if run is None else config_of(run, overrides, say, config_dir)
     check(config)
-    data = data_of(config, say)
+    data = data_of(config, say) if run is None else data_of_run(run, config, overrides, say)
     held = held_out(data)
     game = None if run is None else _game(run, config, words.at, say)
     split = _drawn(game, words) if game else _chosen(read(words.samples, data.shape, say, data.class_names), words)

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.command import catalogue
 from saddlepoint.command.compose import compose
-from saddlepoint.command.identity import identity
+from saddlepoint.command.identity import CODE, identity
 from saddlepoint.error import Mistake
 from saddlepoint.record.essence import APART, essence, leaves, same
 
@@ -74,7 +74,7 @@ def _holds(key: str, there: Mapping[str, Any]) -> bool:
 
 def _leaves(config: DictConfig) -> dict[str, Any]:
     whole: Any = OmegaConf.to_container(config, resolve=False)
-    return dict(leaves(essence(whole)))
+    return dict(leaves({key: value for key, value in essence(whole).items() if key != CODE}))
 
 
 def told(value: Any) -> str:

@@ -27,10 +27,22 @@ from saddlepoint.callback.halt import Halt
 from saddlepoint.callback.health import Stopped
 from saddlepoint.callback.horizon import Horizon
 from saddlepoint.command import SUPERVISOR, stored
-from saddlepoint.command.build import Experiment, build, callbacks_of, config_of, device_of, fill, restore
+from saddlepoint.command.build import (
+    Experiment,
+    build,
+    callbacks_of,
+    config_of,
+    data_changes,
+    data_of,
+    device_of,
+    fill,
+    restore,
+)
 from saddlepoint.command.check import cautions, check, instantiate, terms
+from saddlepoint.command.daily import allowed, by_other_code
 from saddlepoint.command.frozen import freeze, process
-from saddlepoint.command.identity import differences, identity
+from saddlepoint.command.identity import code_changes, code_of, differences, identity, own_modules, put_code
+from saddlepoint.command.match import finished_on_other_data
 from saddlepoint.command.output import Output, result
 from saddlepoint.command.place import place, taken, wanted
 from saddlepoint.command.standard_streams import dispensable
@@ -40,6 +52,7 @@ from saddlepoint.game.game import Game
 from saddlepoint.game.strategy import Ranks
 from saddlepoint.launcher import ranks as launcher
 from saddlepoint.metric.contract import Score
+from saddlepoint.record import code
 from saddlepoint.record.checkpoint import AtomicCheckpointIO, duplicate, newest, set_aside
 from saddlepoint.record.discretion import discreet
 from saddlepoint.record.journal import Journal
@@ -70,6 +83,7 @@ def train(config: DictConfig, console: Console | None = None) -> Run:
 
 
 def _train(config: DictConfig, console: Console | None) -> Run:
+    _same_code(config)
     check(config)
     here, output = place(), result(console)
     if here.of == 1 and wanted(config) > 1:
@@ -83,12 +97,17 @@ def _train(config: DictConfig, console: Console | None) -> Run:
             start = _agreed(run, config, say)
             run.sweep()
             if start == "finished":
+                if changed := finished_on_other_data(run, config):
+                    raise Mistake(changed)
                 if run.writes:
                     _closing(run, output)
                 return run
             for line in (*terms(config), *cautions(config)):
                 say(line)
-            experiment = build(config, say, Meter(console))
+            data = data_of(config, say)
+            if start == "resume":
+                _same_data(run, config, data, say)
+            experiment = build(config, say, Meter(console), data)
             say(_sizes(experiment.game))
             if config.compile:
                 experiment.game.compile_players("inductor" if config.compile is True else str(config.compile))
@@ -113,6 +132,26 @@ def _sizes(game: Game) -> str:
 def _closing(run: Run, output: Output) -> None:
     """The result: the closing table, or all of summary.json."""
     output(scores_of(run, output.width), {"run": run.folder, **run.summary})
+
+
+def _same_code(config: DictConfig) -> None:
+    """Put the code of one's own as it is now on record.  Raises Mistake where it was edited after it was composed."""
+    changed = code_changes(config)
+    if changed and "code" not in allowed(config):
+        raise Mistake(f"{'; '.join(changed)} changed after this run was composed: give the command again")
+    put_code(config)
+
+
+def _same_data(run: Run, config: DictConfig, data: Any, say: Callable[[str], None]) -> None:
+    """Raises Mistake where a run would go on with other data than it was begun with, unless resume.allow lets it."""
+    if not (changed := data_changes(run, data)):
+        return
+    if not any(key.partition(".")[0] == "data" for key in allowed(config)):
+        raise Mistake(
+            f"{run.folder} was begun with other data: {'; '.join(changed)}, and these are another run. Bring those "
+            "back, give this one a name=... of its own, or go on with these all the same: resume.allow=[data]"
+        )
+    say(f"going on with other data than before, as resume.allow says: {'; '.join(changed)}")
 
 
 def _supervisor() -> int | None:
@@ -159,6 +198,9 @@ def _ranks(config: DictConfig, console: Console, output: Output) -> Run:
 def _start(run: Run, config: DictConfig, say: Callable[[str], None]) -> str:
     """fresh, resume, overwrite or finished: what the folder holds, and whether this config may go on with it."""
     if not run.folder.exists() or all(path.name.startswith(".") for path in run.folder.iterdir()):
+        for folder in by_other_code(config, config.name)[:1]:
+            changed = "; ".join(code_changes(config_of(Run(folder))))
+            say(f"another run than {folder}, by other code: {changed}. resume.allow=[code] goes on with that one")
         return "fresh"  # a dot-file is what a crash left of a first write
     if not run.config.exists():
         raise Mistake(f"{run.folder} is not empty and is no run; give this run another name=... or outputs=...")
@@ -166,8 +208,16 @@ def _start(run: Run, config: DictConfig, say: Callable[[str], None]) -> str:
         return "overwrite"
     old = config_of(run)
     if identity(old) != identity(config):
-        changed = differences(old, config)
-        if other := differences(old, config, _allowed(config)):
+        changed, may_differ = differences(old, config), allowed(config)
+        if code_of(config) and not code_of(old):
+            say(f"begun when no code of one's own was put on record; now it is: {', '.join(code_of(config))}")
+            may_differ = [*may_differ, "code"]
+        if (other := differences(old, config, may_differ)) and all(line.startswith("code.") for line in other):
+            raise Mistake(
+                f"{run.folder} was trained by other code: {'; '.join(code_changes(old))}. That is another run: give it "
+                "a name=... of its own, or go on by the code of now: resume.allow=[code]"
+            )
+        if other:
             raise Mistake(
                 f"{run.folder} holds another run: {'; '.join(other[:3])}. Give this one a name=... of its own, "
                 "overwrite=true to move the old one aside, or resume.allow=[...] with the keys that may change"
@@ -183,18 +233,12 @@ def _start(run: Run, config: DictConfig, say: Callable[[str], None]) -> str:
     if config.images == old.images and run.summary.get("status") == "finished":
         say(f"this run is finished; overwrite=true trains it again, a larger images=... goes on: {run.folder}")
         return "finished"
-    if config.images != old.images and "images" not in _allowed(config) and (key := _leans_on_images(config)):
+    if config.images != old.images and "images" not in allowed(config) and (key := _leans_on_images(config)):
         raise Mistake(
             f"images={config.images:,} where the run had {old.images:,}, and {key} depends on images, so this is not "
             "the same run gone on with. resume.allow=[images] does it all the same"
         )
     return "resume"
-
-
-def _allowed(config: DictConfig) -> list[str]:
-    """The keys that may differ where a run goes on; a word by itself is one."""
-    said = config.resume.allow
-    return [said] if isinstance(said, str) else list(said or ())
 
 
 def _leans_on_images(config: DictConfig) -> str | None:
@@ -444,9 +488,13 @@ def _provenance(run: Run, experiment: Experiment, reached: int | None) -> dict[s
     path = run.folder / "provenance.json"
     old = json.loads(path.read_text()) if path.exists() else None
     earlier = [*old.pop("earlier", []), old] if old else []
-    now_differs = differences(config_of(run), experiment.config) if reached is not None else []
+    config, data = experiment.config, experiment.data
+    now_differs = differences(config_of(run), config) if reached is not None else []
+    if reached is not None:
+        now_differs += [f"data: {line}" for line in data_changes(run, data)]
     changed = {"changed": {"at": reached, "keys": now_differs}} if now_differs else {}
-    return {**provenance(experiment.data.describe(), experiment.config.seed), **changed, "earlier": earlier}
+    own = code.record(own_modules(config, everything=True))
+    return {**provenance(data.describe(), config.seed, own), **changed, "earlier": earlier}
 
 
 def _plain(anchors: Anchors) -> dict[str, Any]:

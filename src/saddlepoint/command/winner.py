@@ -12,14 +12,14 @@ from omegaconf import DictConfig, OmegaConf
 from saddlepoint.command import catalogue
 from saddlepoint.command.choice import merged
 from saddlepoint.command.compose import compose
-from saddlepoint.command.identity import differences
+from saddlepoint.command.identity import CODE, differences
 from saddlepoint.command.word import divided, overrides_in
 from saddlepoint.error import Mistake
 from saddlepoint.record.essence import APART
 from saddlepoint.record.run import write
 
 MEASURED = ("images", "callback", "metric", "evaluation")  # no part of what is trained, and part of the experiment
-LEFT_OUT = (APART - set(MEASURED)) | {"allow_target"}
+LEFT_OUT = (APART - set(MEASURED)) | {"allow_target", CODE}
 
 
 def written(config: DictConfig, folder: Path, name: str, header: Sequence[str], config_dir: str | None) -> Path:

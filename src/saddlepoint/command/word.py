@@ -5,6 +5,7 @@ The grammar is Hydra's: key=value, +key=value, ~key, group=name, group=[a,b], gr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from hydra.errors import HydraException
 
 from saddlepoint.command import catalogue
 from saddlepoint.command.catalogue import close, did_you_mean
+from saddlepoint.command.path import ABSOLUTE, TYPED
 from saddlepoint.error import Mistake
 
 Chosen = tuple[str, Override]  # "group" or "group@place", and what is said of it
+BARE = re.compile(r"""(?<=[=\[,])[^,\[\]{}"'\\=]+""")  # a value, or a part of a list, without quotes
 _PARSER = OverridesParser.create()
 
 
@@ -25,7 +28,7 @@ def overrides_in(words: Sequence[str]) -> list[Override]:
     found = []
     for word in map(str, words):
         try:
-            override = _PARSER.parse_override(word)
+            override = parsed(word)
         except HydraException as error:
             raise Mistake(f"cannot read {word!r}: {_advice(word, words)}") from error
         if override.is_sweep_override():
@@ -40,6 +43,16 @@ def overrides_in(words: Sequence[str]) -> list[Override]:
             raise Mistake(f"{word}: Hydra's own settings have no effect here; see saddlepoint train --help")
         found.append(override)
     return found
+
+
+def parsed(word: str) -> Override:
+    """One word as an override; a path needs no quotes, whatever is in it: ~, é, brackets.  Raises HydraException."""
+    try:
+        return _PARSER.parse_override(word)
+    except HydraException:
+        if word.partition("=")[0].lstrip("+") not in (*ABSOLUTE, *TYPED):
+            raise
+        return _PARSER.parse_override(BARE.sub(r'"\g<0>"', word))
 
 
 def _advice(word: str, words: Sequence[str]) -> str:

@@ -182,7 +182,7 @@ class Data(LightningDataModule):
     @property
     def class_names(self) -> list[str]:
         """What each class is called, in the order of labels: its number, unless the data have other names for them."""
-        return [str(label) for label in range(self.classes or 0)]
+        return _numbers(self.classes)
 
     @cached_property
     def _all(self) -> Split:
@@ -202,6 +202,7 @@ class Data(LightningDataModule):
                 name: split.sha256 if split.resident or "sha256" in vars(split) else None
                 for name, split in self._splits.items()
             },
+            **({"class_names": names} if (names := self.class_names) != _numbers(self.classes) else {}),
             **few,
         }
 
@@ -290,6 +291,10 @@ class _Loader:
     def __iter__(self) -> Iterator[Batch]:
         trainer: Any = self.data.trainer
         return self.data.stream(trainer.lightning_module.images, trainer.global_rank, trainer.world_size)
+
+
+def _numbers(classes: int | None) -> list[str]:
+    return [str(label) for label in range(classes or 0)]
 
 
 def _facts(shape: tuple[int, ...], classes: int | None) -> str:

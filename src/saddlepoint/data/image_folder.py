@@ -106,6 +106,10 @@ class ImageFolder(Data):
         """The class folders' names, in the order of labels; numbers where a dataset.json has the classes."""
         return super().class_names if self.is_array else self.listing.folders or super().class_names
 
+    def describe(self) -> dict[str, Any]:
+        """As of any data, with `files`: sha256 of the files' names and sizes, and in a zip of their checksums."""
+        return super().describe() | ({} if self.is_array else {"files": self.listing.sha256})
+
     def splits(self) -> dict[str, Split]:
         if self.is_array:
             return self._rows(read_array(place_of(self.folder), channels=self.channels))

@@ -17,7 +17,9 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from io import BytesIO
+from itertools import repeat
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -70,6 +72,20 @@ class Listing:
         if self._archive is None or self._archive[0] != os.getpid():
             self._archive = os.getpid(), zipfile.ZipFile(self.folder)
         return self._archive[1]
+
+    @property
+    def sha256(self) -> str:
+        """sha256 of each image's name, class and size in bytes, in a zip also its checksum; no image is read for it."""
+        content = sha256()
+        for name, label in zip(self.names, self.labels or repeat(None), strict=False):
+            content.update(bytes_of(f"{name}\0{self._stamp(name)}\0{label}\n"))
+        return content.hexdigest()
+
+    def _stamp(self, name: str) -> str:
+        if not self.zipped:
+            return str((self.folder / os.fsdecode(bytes_of(self.base + name))).stat().st_size)
+        member = self.archive.getinfo(self.members.get(self.base + name, self.base + name))
+        return f"{member.file_size} {member.CRC}"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_archive": None}

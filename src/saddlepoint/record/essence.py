@@ -5,6 +5,7 @@ Plain values in, plain values out, interpolations as they are written: a run fol
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -25,11 +26,21 @@ def essence(config: Mapping[Any, Any]) -> dict[str, Any]:
     kept = {str(key): _canonical(value) for key, value in config.items() if key not in APART}
     if isinstance(data := kept.get("data"), dict):
         kept["data"] = {key: value for key, value in data.items() if key not in DATA_APART and not _added(key, value)}
+        if isinstance(folder := kept["data"].get("folder"), str):
+            kept["data"]["folder"] = _in_utf8(folder)
     return kept
 
 
 def _added(key: str, value: Any) -> bool:
     return key in DATA_ADDED and same(value, DATA_ADDED[key])
+
+
+def _in_utf8(path: str) -> str:
+    """A path as it reads where names of files are UTF-8, so that a locale does not make another one of it."""
+    try:
+        return os.fsencode(path).decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # it was not typed here, but read from a file
+        return path
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,14 +13,18 @@ from typing import Any
 import torch
 
 from saddlepoint.record.discretion import discreet
+from saddlepoint.record.repository import commit
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 PACKAGES = ("saddlepoint", "torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "torchmetrics",
             "torch-fidelity", "wandb", "numpy", "scipy", "scikit-learn")  # fmt: skip
 
 
-def provenance(data: dict[str, Any], seed: int) -> dict[str, Any]:
-    """What provenance.json says at the start of a run; `data` is what the data say of themselves.  Paths start at ~."""
+def provenance(data: dict[str, Any], seed: int, code: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What provenance.json has at the start of a run; paths start at ~.
+
+    `data` is what the data say of themselves, `code` what `record.code` says of modules that are not this package's.
+    """
     return {
         "started": now(),
         "argv": discreet(sys.argv),
@@ -31,26 +34,13 @@ def provenance(data: dict[str, Any], seed: int) -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "hardware": hardware(),
         "data": data,
+        **({"code": code} if code else {}),
     }
 
 
 def now() -> str:
     """The present, UTC, to the second, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def commit(folder: Path) -> dict[str, Any] | None:
-    """The git commit that `folder` is at, and whether files differ from it; None outside a repository."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def hardware() -> dict[str, Any]:

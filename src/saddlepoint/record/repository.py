@@ -49,6 +49,12 @@ def unchanged(folder: Path) -> bool:
     return not _git(folder.resolve(), "status", "--porcelain", "--untracked-files=all", "--", ".")
 
 
+def commit(folder: Path) -> dict[str, Any] | None:
+    """The git commit that `folder` is at, and whether files differ from it; None outside a repository."""
+    head, status = _git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain")
+    return None if head is None or status is None else {"commit": head.decode().strip(), "dirty": bool(status.strip())}
+
+
 def _git(folder: Path, *arguments: str) -> bytes | None:
     """What git says, None where it refuses or is not there."""
     try:
