@@ -70,6 +70,14 @@ def test_a_run_that_stops_and_goes_on_is_one_run_in_w_and_bs_logs(tmp_path: Path
     assert torch.load(run.checkpoints / "last.ckpt", weights_only=True)["wandb_id"] == found.id
 
 
+def test_w_and_bs_log_does_not_name_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "canary-machine")
+    monkeypatch.setattr("platform.node", lambda: "canary-machine")
+    run = trained(tmp_path, "images=64")
+    logs = [path for path in run.folder.rglob("*") if path.is_file() and b"canary-machine" in path.read_bytes()]
+    assert not logs
+
+
 def test_what_is_lost_of_w_and_bs_log_is_told_again_where_the_run_goes_on(tmp_path: Path) -> None:
     first = trained(tmp_path, "images=640")
     assert_whole(first, 1)

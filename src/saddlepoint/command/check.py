@@ -24,6 +24,7 @@ from saddlepoint.command.catalogue import did_you_mean
 from saddlepoint.command.setting import not_among
 from saddlepoint.error import Mistake
 from saddlepoint.record.discretion import secrets
+from saddlepoint.record.session import Session
 
 RESERVED = frozenset({"_target_", "_partial_", "_args_", "_convert_", "_recursive_"})  # Hydra's own keys
 TERMS = {"regularizer": 2, "callback": 1, "metric": 1}  # groups of single pieces, and how deep these lie
@@ -46,6 +47,7 @@ def check(config: DictConfig) -> None:
     for path, node in _targets(config):
         _look_at_keys(path, node, allowed)
     _look_at_trainer(config)
+    _look_at_logger(config)
 
 
 def terms(config: DictConfig) -> list[str]:
@@ -226,6 +228,13 @@ def _look_at_trainer(config: DictConfig) -> None:
                 f"trainer.{key}: Lightning can be told {', '.join(known)}.{did_you_mean(key, known)} "
                 "The rest is Saddlepoint's to say, or would change the game"
             )
+
+
+def _look_at_logger(config: DictConfig) -> None:
+    """Raises Mistake for a mode of W&B that there is none of, also where the user's own settings say it."""
+    logger = config.get("logger")
+    if isinstance(logger, DictConfig) and "mode" in logger:
+        Session(str(logger.mode))
 
 
 # --------------------------------------------------------------------------------------------- what targets take

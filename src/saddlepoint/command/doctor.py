@@ -79,8 +79,16 @@ def examination(config: DictConfig, progress: Progress | None = None) -> Iterato
     yield from _rulers(config.certify, progress)
     yield _inception(cache)
     yield from _inception_certified(cache, config.certify, progress)
-    yield Finding("W&B", f"{'logged in' if logged_in() else 'not logged in'}, so runs are {resolved_mode()}", True,
-                  "" if logged_in() else "nothing needs it; wandb login sends runs up from now on")  # fmt: skip
+    yield _wandb()
+
+
+def _wandb() -> Finding:
+    try:
+        mode = resolved_mode()
+    except Mistake as mistake:
+        return Finding("W&B", str(mistake), False, "set it to one of these, or unset it", True)
+    remedy = "" if logged_in() else "nothing needs it; wandb login sends runs up from now on"
+    return Finding("W&B", f"{'logged in' if logged_in() else 'not logged in'}, so runs are {mode}", True, remedy)
 
 
 def _python() -> Finding:

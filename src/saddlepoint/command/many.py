@@ -39,6 +39,7 @@ from saddlepoint.error import Mistake
 from saddlepoint.launcher.job import BUSY, DONE, FAILED, FINISHED, Job, claimed, release
 from saddlepoint.launcher.local import ended_as_interrupted
 from saddlepoint.record.run import Run
+from saddlepoint.record.session import their_tags, theirs
 
 ENOUGH = 10_000  # runs: more than that is a mistyped range
 PLAIN = re.compile(r"[\w@/.+%-]+")  # a word that needs no quotes
@@ -209,8 +210,11 @@ def _config(
                 config.choice[factor.name] = level.name
         config.threads = config.threads or config.launcher.get("threads")
         if "tags" in config.logger:
-            config.logger.group = config.logger.group or group
-            config.logger.tags = [*config.logger.tags, *(f"{one.name}={level.name}" for one, level in chosen.items())]
+            config.logger.group = config.logger.group or theirs("group") or group
+            config.logger.tags = [
+                *(config.logger.tags or their_tags()),
+                *(f"{one.name}={level.name}" for one, level in chosen.items()),
+            ]
     return config
 
 

@@ -17,6 +17,7 @@ from saddlepoint.error import Mistake
 from saddlepoint.launcher.job import BUSY, DONE, FINISHED, WAITING
 from saddlepoint.launcher.local import Local
 from saddlepoint.record.run import Run
+from saddlepoint.record.session import their_tags, theirs
 from saddlepoint.search.objective import REPORTED, SPLIT, Objective
 from saddlepoint.search.plan import Plan
 from saddlepoint.search.space import Choice, told
@@ -40,8 +41,8 @@ def config_of(plan: Plan, params: Mapping[str, Any], config_dir: str | Path | No
             if isinstance(one, Choice) and one.bundle and one.key in params:
                 config.choice[one.key] = params[one.key]
         if "tags" in config.logger:
-            config.logger.group = config.logger.group or plan.name
-            config.logger.tags = [*config.logger.tags, *told(params).split()]
+            config.logger.group = config.logger.group or theirs("group") or plan.name
+            config.logger.tags = [*(config.logger.tags or their_tags()), *told(params).split()]
     return config
 
 

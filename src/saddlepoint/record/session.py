@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import contextlib
 import netrc
 import os
@@ -13,11 +14,24 @@ from pathlib import Path
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.record.courier import reason
 from saddlepoint.record.discretion import discreet
 
 MODES = ("auto", "online", "offline", "disabled")
+ALIASES = {"run": "online", "dryrun": "offline"}  # W&B's older names of modes
+PROJECT = "saddlepoint"  # where neither the config nor W&B's own settings name one
+# what a user of W&B may have set: setting -> (variable, key in a settings file)
+THEIRS = {
+    "project": ("WANDB_PROJECT", "project"),
+    "entity": ("WANDB_ENTITY", "entity"),
+    "group": ("WANDB_RUN_GROUP", "run_group"),
+    "name": ("WANDB_NAME", "run_name"),
+    "job_type": ("WANDB_JOB_TYPE", "run_job_type"),
+    "tags": ("WANDB_TAGS", "run_tags"),
+    "mode": ("WANDB_MODE", "mode"),
+    "base_url": ("WANDB_BASE_URL", "base_url"),
+}
 FLUSHED = 1.0  # seconds until a row is in the file of the run
 LONGEST = 64  # characters of a tag: W&B refuses the run for a longer one
 Mode = Literal["online", "offline", "disabled"]
@@ -26,24 +40,30 @@ Rows = Sequence[Sequence[str]]
 
 @dataclass(frozen=True)
 class Session:
-    """How W&B runs are begun.
+    """How W&B runs are begun.  What is None, or empty, is as the user of W&B has set it (`theirs`), else ours.
 
-    mode       auto: WANDB_MODE where it is set, else online if an API key is at hand, else offline
+    mode       auto: WANDB_MODE or the mode of a settings file, else online if an API key is at hand, else offline
+    project    None: theirs, else "saddlepoint"
+    name, group, tags, job_type    None or (): theirs, else what `begun` is told
     A server that does not answer within `timeout` seconds makes a run an offline one, with a word; at a run's end it
     has as long to take what it has not taken yet, and the rest stays on disk.
-    Raises Mistake for an unknown mode.
+    Raises Mistake for an unknown mode, here or in what the user has set.
     """
 
     mode: str = "auto"
-    project: str = "saddlepoint"
+    project: str | None = None
     entity: str | None = None
     group: str | None = None
     tags: tuple[str, ...] = ()
     timeout: float = 15.0
+    name: str | None = None
+    job_type: str | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise Mistake(f"logger.mode={self.mode}: it can be {', '.join(MODES)}")
+        if self.mode != "disabled":
+            their_mode()
 
     @property
     def resolved(self) -> Mode:
@@ -53,25 +73,31 @@ class Session:
     def begun(
         self, folder: Path, config: Mapping[str, Any], about: Mapping[str, Any], say: Callable[[str], None]
     ) -> Any:
-        """A W&B run that is kept in `folder`; `about` says its name, and its id where it goes on with one."""
+        """A W&B run that is kept in `folder`.
+
+        `about` says its id where it goes on with one, tags that it has in any case, and the name, group and job type
+        that it has where neither this session nor the user names them.
+        """
         _settle(folder, self.timeout)
         import wandb
 
         quiet = wandb.Settings(
-            silent=True, console="off", disable_git=True, x_disable_meta=True, init_timeout=self.timeout,
+            silent=True, console="off", disable_git=True, x_disable_meta=True, host="", init_timeout=self.timeout,
             finish_timeout=max(self.timeout, 1e-3), finish_timeout_raises=True,  # 0 would be: wait for ever
             x_transaction_log_flush_interval=FLUSHED,
         )  # fmt: skip
         told: dict[str, Any] = {
-            "project": self.project,
-            "entity": self.entity,
-            "group": self.group,
-            "tags": [tag[:LONGEST] for tag in self.tags],
+            **about,
+            "project": self.project or theirs("project") or PROJECT,
+            "entity": self.entity or theirs("entity"),
+            **{key: getattr(self, key) or theirs(key) or about.get(key) for key in ("name", "group", "job_type")},
+            "tags": list(
+                dict.fromkeys(tag[:LONGEST] for tag in (*(self.tags or their_tags()), *about.get("tags", ())))
+            ),
             "config": dict(config),
             "dir": str(folder),
-            "id": fresh_id(),
+            "id": about.get("id") or fresh_id(),
             "settings": quiet,
-            **about,
         }
         before = attempts(folder)
         try:
@@ -183,17 +209,59 @@ def agents_id() -> str | None:
 
 
 def resolved_mode() -> str:
-    """What auto means here: WANDB_MODE, else online where there is an API key, else offline."""
-    if (mode := os.environ.get("WANDB_MODE")) in MODES[1:]:
-        return str(mode)
-    return "online" if logged_in() else "offline"
+    """What auto means here: what the user of W&B has set, else online where there is an API key, else offline."""
+    return their_mode() or ("online" if logged_in() else "offline")
+
+
+def theirs(setting: str) -> str | None:
+    """What the user of W&B has set: in the environment, else in wandb/settings here, else in that of the user."""
+    return _found(setting)[0]
+
+
+def their_mode() -> str | None:
+    """The mode that the user of W&B has set, by its present name.  Raises Mistake for one that there is none of."""
+    said, where = _found("mode")
+    if said is None or (mode := ALIASES.get(said, said)) == "auto":
+        return None
+    if mode not in MODES:
+        raise Mistake(f"{where}={said}: it can be {', '.join(MODES[1:])}.{did_you_mean(said, MODES[1:])}")
+    return mode
+
+
+def their_tags() -> list[str]:
+    """The tags that the user of W&B has set."""
+    return [tag for part in (theirs("tags") or "").strip("[]").split(",") if (tag := part.strip().strip("\"'"))]
+
+
+def _found(setting: str) -> tuple[str | None, str]:
+    """What the user has set, and where: a variable, or a key and the file that it stands in."""
+    variable, key = THEIRS[setting]
+    if value := os.environ.get(variable, "").strip():
+        return value, variable
+    for path in _settings_files():
+        parser = configparser.ConfigParser(interpolation=None)
+        with contextlib.suppress(OSError, UnicodeDecodeError, configparser.Error):  # of W&B's to complain about
+            parser.read(path, encoding="utf-8")
+            if value := parser.get("default", key, fallback="").strip():
+                return value, f"{path}: {key}"
+    return None, ""
+
+
+def _settings_files() -> list[Path]:
+    """W&B's settings files, the one that counts first: of the folder that one stands in, and of the user."""
+    here = Path(os.environ.get("WANDB_DIR") or ".").expanduser()
+    local = next((here / name for name in (".wandb", "wandb") if (here / name).is_dir()), here / "wandb")
+    of_user = Path(os.environ.get("WANDB_CONFIG_DIR") or "~/.config/wandb")
+    with contextlib.suppress(RuntimeError):  # a user without a home
+        return [local / "settings", of_user.expanduser() / "settings"]
+    return [local / "settings"]
 
 
 def logged_in() -> bool:
     """Whether an API key is at hand, in the environment or in the netrc file that `wandb login` writes."""
     if os.environ.get("WANDB_API_KEY"):
         return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    host = urlsplit(theirs("base_url") or "https://api.wandb.ai").hostname or ""
     path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
     try:
         return netrc.netrc(path).authenticators(host) is not None

@@ -25,21 +25,25 @@ GRACE = 20.0  # seconds beside those that the server has: W&B's own process star
 class Tracker(Logger):
     """Everything that a run logs, on the axis `images`; see Session for what `mode` and `timeout` say.
 
-    group      of the runs that belong together; None: the run's name
+    group      of the runs that belong together; None: as set in W&B (WANDB_RUN_GROUP), else the run's name
+    name, project, entity, tags, job_type    None or []: as set in W&B, else <run>/<seed>, saddlepoint, its default
+               account, none, train; tags are beside those that say what the run is made of
     Raises Mistake for an unknown mode.
     """
 
     def __init__(
         self,
         mode: str = "auto",
-        project: str = "saddlepoint",
+        project: str | None = None,
         entity: str | None = None,
         group: str | None = None,
         tags: list[str] | None = None,
         timeout: float = 15.0,
+        name: str | None = None,
+        job_type: str | None = None,
     ) -> None:
         super().__init__()
-        self.session = Session(mode, project, entity, group, tuple(tags or ()), timeout)
+        self.session = Session(mode, project, entity, group, tuple(tags or ()), timeout, name, job_type)
         self.id: str | None = None
         self.whereabouts = whereabouts(None)  # one line, of a run that was closed: where it is, how to send it up
         self._courier: Courier | None = None
@@ -53,8 +57,10 @@ class Tracker(Logger):
         self.id = agents_id() or before or fresh_id()
         run.update_summary(wandb_id=self.id)
         about = {
-            "group": self.session.group or run.folder.parent.name,
+            "group": run.folder.parent.name,
             "name": f"{run.folder.parent.name}/{run.folder.name}",
+            "job_type": "train",
+            "tags": pieces(config),
             "id": self.id,
             "resume": "allow",
         }
@@ -149,6 +155,13 @@ class Tracker(Logger):
         self.whereabouts = whereabouts(run, arrived=False)
         self.whereabouts = whereabouts(run, ended(run, exit_code=1 if failed else 0))
         quieten(Path(run.dir).parent)
+
+
+def pieces(config: Mapping[str, Any]) -> list[str]:
+    """What a run is made of, as tags: its data, architecture, objective and regularizers."""
+    choice = config.get("choice") or {}
+    named = (choice.get(group) for group in ("data", "architecture", "objective", "regularizer"))
+    return [str(name) for names in named for name in (names if isinstance(names, list) else [names]) if name]
 
 
 def _picture(path: Path) -> Any:
