@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from saddlepoint.comparison.against import Against
@@ -198,11 +198,23 @@ def _verdict(comparison: Comparison, line: Line) -> Cell:
 def short_names(comparison: Comparison) -> dict[str, str]:
     """By an arm's name, what makes it differ without the keys that need not be said: "hinge penalty=none".
 
-    A key is left out where its value is a word that no other key has; of a dotted key the last part is enough. The
-    names themselves where two arms would be called alike.
+    The names themselves where two arms would be called alike.
+    """
+    parts = short_settings(comparison)
+    names = {
+        arm.name: " ".join(parts[f"{key}={told(arm.settings[key])}"] for key in comparison.by)
+        for arm in comparison.arms
+    }
+    return names if len(set(names.values())) == len(names) else {name: name for name in names}
+
+
+def short_settings(comparison: Comparison) -> dict[str, str]:
+    """By a setting as one types it, "objective=hinge", what says it as well: "hinge".
+
+    A key is left out where its value is a word that no other key has; of a dotted key the last part is enough.
     """
     by = comparison.by
-    values = {key: {told(arm.settings[key]) for arm in comparison.arms} for key in by}
+    values = {key: dict.fromkeys(told(arm.settings[key]) for arm in comparison.arms) for key in by}
     last = {key: re.split(r"[.@]", key)[-1] for key in by}
     keys = {key: part if list(last.values()).count(part) == 1 else key for key, part in last.items()}
 
@@ -211,20 +223,15 @@ def short_names(comparison: Comparison) -> dict[str, str]:
         says = WORD.fullmatch(value) and value.lower() not in SAYS_NOTHING
         return value if alone and says else f"{keys[key]}={value}"
 
-    names = {arm.name: " ".join(part(key, told(arm.settings[key])) for key in by) for arm in comparison.arms}
-    return names if len(set(names.values())) == len(names) else {name: name for name in names}
+    return {f"{key}={value}": part(key, value) for key, own in values.items() for value in own}
 
 
 def renamed(report: Report, names: Mapping[str, str]) -> Report:
-    """The report with arms under other names in its answers and tables.
+    """The report with arms and settings under other names in its answers and tables.
 
-    What was compared, and the differences of config, keep the settings in full.
+    What was compared, and the differences of config, keep them in full.
     """
-    longest = sorted(names, key=len, reverse=True)
-    pattern = re.compile(rf"(?<!\S)({'|'.join(map(re.escape, longest))})(?=[:,;.)]?(?:\s|$))")
-
-    def text(said: str) -> str:
-        return pattern.sub(lambda match: names[match[1]], said)
+    text = replaced(names)
 
     def cell(one: Cell) -> Cell:
         return replace(one, text=text(one.text), note=None if one.note is None else text(one.note))
@@ -237,8 +244,12 @@ def renamed(report: Report, names: Mapping[str, str]) -> Report:
             notes=tuple(map(text, one.notes)),
         )
 
-    return replace(
-        report,
-        answers=tuple(map(text, report.answers)),
-        sheets=tuple(map(sheet, report.sheets)),
-    )
+    answers, sheets = tuple(map(text, report.answers)), tuple(map(sheet, report.sheets))
+    return replace(report, answers=answers, sheets=sheets)
+
+
+def replaced(names: Mapping[str, str]) -> Callable[[str], str]:
+    """A text with each of `names`, where it stands as a word of its own, by what it maps to; the longest first."""
+    longest = sorted(names, key=len, reverse=True)
+    pattern = re.compile(rf"(?<!\S)({'|'.join(map(re.escape, longest))})(?=[:,;.)]?(?:\s|$))")
+    return lambda text: pattern.sub(lambda match: names[match[1]], text)

@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 
 from saddlepoint.comparison import plot
-from saddlepoint.comparison.answer import answers, effect_answers, for_paper, renamed, short_names, summary
+from saddlepoint.comparison.answer import (
+    answers,
+    effect_answers,
+    for_paper,
+    renamed,
+    replaced,
+    short_names,
+    short_settings,
+    summary,
+)
 from saddlepoint.comparison.arm import Arm
 from saddlepoint.comparison.budget import budgets
 from saddlepoint.comparison.comparison import Comparison
@@ -47,7 +56,7 @@ def report(comparison: Comparison, found: Sequence[Line], asked: Mapping[str, An
         details=_details(comparison, asked),
         answers=(*_provisional(comparison), *effect_answers(comparison, contrasts), *answers(comparison, found)),
     )
-    return renamed(whole, short_names(comparison))
+    return renamed(whole, short_settings(comparison) | short_names(comparison))
 
 
 def _provisional(comparison: Comparison) -> list[str]:
@@ -110,6 +119,8 @@ def _pictures(
         caption = f"Along the runs: every seed, the mean and its t-band.{some}"
         yield Picture("curves", caption, plot.curves(arms, key, lower))
     if contrasts:
+        spoken = replaced(short_settings(comparison))
+        contrasts = [(spoken(name), *numbers) for name, *numbers in contrasts]
         caption = "Effects on ranks." if by_ranks(comparison) else "Effects and their intervals."
         yield Picture(
             "effects", caption, plot.effects(contrasts, f"the rank by {key}" if by_ranks(comparison) else key, lower)
