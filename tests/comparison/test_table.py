@@ -585,6 +585,17 @@ def test_no_cell_is_lost_on_a_narrow_terminal(outputs: Path, width: int) -> None
         assert all(text in shown for text in [name, *(column(table, name) if name != "arm" else [])])
 
 
+def test_a_note_of_a_cell_is_found_from_the_cell_on_a_terminal(outputs: Path) -> None:
+    run(outputs, "hinge", 5, None, status="diverged")
+    found = compared(outputs)
+    console = Console(file=io.StringIO(), width=200)
+    for part in tables(primary_sheet(found, lines(found)), 200):
+        console.print(part, markup=False, highlight=False)
+    shown = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert "23.42 (a)" in shown
+    assert "a: 1 of 6 values is imputed" in shown
+
+
 def test_a_folder_is_whole_or_what_it_was(tmp_path: Path) -> None:
     to = tmp_path / "comparison"
     written(to, {"report.html": "one", "old.png": b"x"})
