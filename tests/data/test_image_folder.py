@@ -233,7 +233,7 @@ def test_the_facts_are_checked_and_the_extractor_follows_them(folder, tmp_path):
         ImageFolder(folder, shape=[3, 5, 5], classes=3).setup()
     for i in range(3):
         saved(tmp_path / "flat" / f"{i}.png", noise(i))
-    assert ImageFolder(tmp_path / "flat").extractor is None
+    assert ImageFolder(tmp_path / "flat").extractor == "nearest"
 
 
 def test_hidden_files_and_those_of_macs_are_left_out(folder):

@@ -14,7 +14,18 @@ from saddlepoint.metric import extractor as module
 from saddlepoint.metric.classifier import Recipe, recipe_for
 from saddlepoint.metric.contract import differences
 from saddlepoint.metric.evaluator import Evaluator
-from saddlepoint.metric.extractor import Classifier, Identity, Module, Resized, build, choices, second, shipped, suit
+from saddlepoint.metric.extractor import (
+    Classifier,
+    Identity,
+    Module,
+    Resized,
+    build,
+    choices,
+    nearest,
+    second,
+    shipped,
+    suit,
+)
 from saddlepoint.metric.frechet_distance import FrechetDistance
 from saddlepoint.metric.resizer import resized
 
@@ -59,6 +70,44 @@ def test_build_knows_each_extractor_by_name(stripes, points, tmp_path: Path) -> 
 def test_an_extractor_that_does_not_exist_or_fit_is_a_mistake(stripes, name: str, words: str) -> None:
     with pytest.raises(Mistake, match=words):
         build(name, stripes)
+
+
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [
+        ((3, 32, 32), "cifar10-jpeg"),
+        ((3, 256, 100), "cifar10-jpeg"),
+        ((3, 1, 1), "cifar10-jpeg"),
+        ((1, 8, 8), "digits"),
+        ((1, 12, 12), "digits"),
+        ((1, 16, 16), "mnist"),  # 28 is 1.75 times as many, 8 half as many
+        ((1, 500, 9), "mnist"),
+        ((2, 8, 8), None),
+        ((4, 32, 32), None),
+        ((5, 8, 8), None),
+        ((2,), None),
+    ],
+)
+def test_the_nearest_extractor_has_as_many_channels_and_the_nearest_size(shape, name) -> None:
+    assert nearest(shape) == name
+
+
+def test_the_nearest_extractor_stands_behind_a_resizer_under_its_own_name() -> None:
+    said: list[str] = []
+    data: Any = SimpleNamespace(shape=(3, 20, 50), classes=None)
+    first, beside = (build(name, data, say=said.append) for name in ("nearest", "nearest-b"))
+    assert (first.name, beside.name, second("nearest")) == ("cifar10-jpeg", "cifar10-jpeg-b", "nearest-b")
+    x = torch.randint(256, (3, 3, 20, 50), dtype=torch.uint8)
+    wanted = Classifier.shipped("cifar10-jpeg")(resized(x, (32, 32), "bicubic-antialias"))
+    assert torch.equal(first(x).features, wanted.features)
+    assert first.resizer == beside.resizer == "bicubic-antialias-32"
+    assert len(said) == 1
+    assert "measured by cifar10-jpeg" in said[0]
+    assert "95 MB" in said[0]
+    assert build("nearest", data, say=said.append, resizer="bilinear").resizer == "bilinear-32"
+    own: Any = SimpleNamespace(shape=(1, 8, 8), classes=None)
+    assert build("nearest", own, say=said.append).resizer == "none"
+    assert build("nearest", SimpleNamespace(shape=(5, 8, 8), classes=None), say=said.append) is None  # pyright: ignore[reportArgumentType]
 
 
 def test_what_an_extractor_cannot_use_is_a_mistake(stripes, points, tmp_path: Path) -> None:

@@ -76,7 +76,10 @@ def picture(x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor
     pixels = x if x.dtype == torch.uint8 else to_uint8(x)
     scale = scale or max(1, -(-TILE // pixels.shape[-1]))
     pixels = pixels.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-    if pixels.shape[1] not in (1, 3):
+    if pixels.shape[1] in (2, 4):  # alpha: laid over white
+        colour, alpha = pixels[:, :-1].float(), pixels[:, -1:].float() / 255
+        pixels = (255 - alpha * (255 - colour)).round().to(torch.uint8)
+    elif pixels.shape[1] not in (1, 3):
         pixels = pixels[:, :1]
     grid = make_grid(pixels, nrow=columns, padding=2, pad_value=128)
     return Image.fromarray(grid.permute(1, 2, 0).numpy())

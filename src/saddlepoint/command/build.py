@@ -314,10 +314,14 @@ def evaluator_of(
 
     `progress` sees long passes: a classifier in training, reference statistics.
     """
-    ruler = ruler_of(config, data, _wanted(config, data), say, progress)
+    wanted = _wanted(config, data)
+    ruler = ruler_of(config, data, wanted, say, progress)
     metrics = metrics_of(config)
     if ruler is None or not metrics:
-        say("no scores: " + ("metric=[]" if not metrics else "these data have no extractor (evaluation.extractor=...)"))
+        missing = "these data have no extractor (evaluation.extractor=...)"
+        if isinstance(wanted, str) and wanted in extractor.NEAREST:
+            missing = extractor.unmeasured(tuple(data.shape))
+        say("no scores: " + ("metric=[]" if not metrics else missing))
         return None
     settings = config.evaluation
     protocol = settings.n, settings.split, settings.batch

@@ -21,6 +21,8 @@ from saddlepoint.command.word import divided, overrides_in
 from saddlepoint.error import Mistake
 from saddlepoint.record.discretion import secrets
 
+FEW = 10_000  # images: of fewer, a Fréchet distance is mostly bias, and the unbiased kernel distance stands beside it
+
 __all__ = ["amended", "compose", "groups", "parsed", "register_resolvers"]
 
 
@@ -42,7 +44,9 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None,
         typed = settle(config)
         if command == "train":
             config.choice = choice
-            _finish(config)
+            images = _finish(config)
+            if images is not None and images < FEW and "metric" not in dict(chosen):
+                _measure_kernel_distance(config)
             daily.checked(config)
             daily.look_for_strangers(config)
             put_code(config)
@@ -107,15 +111,27 @@ def _latent_size(*, _root_: DictConfig) -> int:
     return sum(sizes.values())
 
 
-def _finish(config: DictConfig) -> None:
-    """Fill in the facts of a folder of images.  Raises Mistake for what has no value and for what points nowhere."""
+def _measure_kernel_distance(config: DictConfig) -> None:
+    """Add it to the metrics where they are the default ones, with all samples as one subset."""
+    if list(config.choice.metric) == catalogue.defaults("train")["metric"]:
+        config.metric.update(OmegaConf.load(catalogue.conf() / "metric" / "kernel_distance.yaml"))
+        config.metric.kid.subset_size = None
+        config.choice.metric = [*config.choice.metric, "kernel_distance"]
+
+
+def _finish(config: DictConfig) -> int | None:
+    """Fill in the facts of a folder of images; the number of these, None where the facts are known or the data others.
+
+    Raises Mistake for what has no value and for what points nowhere.
+    """
+    images = None
     data = config.get("data")
     if isinstance(data, DictConfig) and "shape" in data and data.shape is None:
         if not str(data.get("_target_")).startswith("saddlepoint.data.image_folder."):
             raise Mistake("data.shape is null: say data.shape=[channels,height,width], or [numbers] for points")
-        from saddlepoint.data.listing import describe  # Pillow, for folders alone
+        from saddlepoint.data.listing import counted  # Pillow, for folders alone
 
-        facts = describe(data.folder, data.size, data.channels)
+        facts, images = counted(data.folder, data.size, data.channels)
         data.shape = facts["shape"]
         data.classes = facts["classes"] if data.classes is None else data.classes
     known = secrets()
@@ -126,6 +142,7 @@ def _finish(config: DictConfig) -> None:
             stored.look_for_secret(path, node[name], known)
         except OmegaConfBaseException as error:
             raise Mistake(_unresolved(config, path, node._get_node(name)._value(), error)) from error
+    return images
 
 
 def _unresolved(config: DictConfig, path: str, raw: str, error: Exception) -> str:

@@ -82,7 +82,7 @@ def _npz(x: Tensor, to: Path) -> None:
 def _folder(x: Tensor, to: Path) -> None:
     if x.ndim != 4:
         raise Mistake("points are no pictures: write them to an array.npz")
-    if x.shape[1] not in (1, 3):
+    if x.shape[1] > 4:  # PNGs: grey or RGB, with or without alpha
         raise Mistake(f"images of {x.shape[1]} channels are no PNGs: write them to an array.npz")
     if to.exists() and any(to.iterdir()):
         raise Mistake(f"{to} is not empty; name another folder, so that no samples of two runs lie together")

@@ -42,15 +42,15 @@ class Array:
         return None if self.y is None else int(self.y.max()) + 1
 
 
-def facts(place: Path, channels: int) -> dict[str, Any]:
-    """{"shape": [C, H, W], "classes": K or None} of a file of images, without reading these."""
+def facts(place: Path, channels: int) -> tuple[dict[str, Any], int]:
+    """{"shape": [C, H, W], "classes": K or None} of a file of images, and their number, without reading these."""
     with _read(place):
         shapes = archive.shapes(place)
         labels = archive.arrays(place, LABELS) if place.suffix.lower() == ".npz" else {}
     label, name = _names({key: len(shape) for key, shape in shapes.items()}, place)
     shape, _ = _arranged(shapes[name], channels, f"{place}: {name}")
     y = None if label is None else _labels(labels[label], shapes[name][0], place, [])
-    return {"shape": shape, "classes": None if y is None else int(y.max()) + 1}
+    return {"shape": shape, "classes": None if y is None else int(y.max()) + 1}, shapes[name][0]
 
 
 def read(place: Path, shape: tuple[int, ...] | None = None, channels: int = 3) -> Array:

@@ -52,7 +52,7 @@ LOOKED_AT = 2_000  # images whose headers tell what reading does to a set that i
 class ImageFolder(Data):
     """x uint8 [n, channels, height, width].  Facts left None are read off the folder.
 
-    extractor auto: a classifier trained on these data where they have classes, else None.
+    extractor auto: a classifier trained on these data where they have classes, else the nearest that is shipped.
     """
 
     name = "image_folder"
@@ -86,7 +86,7 @@ class ImageFolder(Data):
             found = describe(folder, size, channels) if self.is_array else facts(self.listing, size, channels)
             shape, classes = found["shape"], found["classes"] if classes is None else classes
         if extractor == "auto":
-            extractor = None if classes is None else "trained"
+            extractor = "nearest" if classes is None else "trained"
         super().__init__(shape or (), classes, extractor, batch, seed, **labelled)
         self.validation, self.test = validation, test
         self.memory, self.workers = memory, min(workers, cpu_count() or 1)

@@ -124,6 +124,11 @@ class _Contents:
 def describe(folder: str | Path | None, size: Any = None, channels: int = 3) -> dict[str, Any]:
     """{"shape": [C, H, W], "classes": K or None} of a folder or zip, from its names and its first image's header; of an
     .npz or .npy from its array's header and its labels."""
+    return counted(folder, size, channels)[0]
+
+
+def counted(folder: str | Path | None, size: Any = None, channels: int = 3) -> tuple[dict[str, Any], int]:
+    """As `describe`, and the number of images."""
     if is_array(folder):
         from saddlepoint.data import array  # numpy and torch
 
@@ -131,7 +136,8 @@ def describe(folder: str | Path | None, size: Any = None, channels: int = 3) -> 
             raise Mistake(f"data.size={size}: it is for files of images; an array's are as they are. Leave it null.")
         return array.facts(place_of(folder), channels)
     check_channels(channels)
-    return facts(listing(folder), size, channels)
+    found = listing(folder)
+    return facts(found, size, channels), len(found.names)
 
 
 def facts(found: Listing, size: Any, channels: int) -> dict[str, Any]:

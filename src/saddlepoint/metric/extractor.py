@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import chain
+from math import log2, prod
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -25,9 +26,12 @@ from saddlepoint.metric.resizer import known, resized
 from saddlepoint.pixel import to_float, to_uint8
 
 WEIGHTS = Path(__file__).parent / "weights"
+INCEPTION = "evaluation.extractor=inception (95 MB to download; on a CPU some images a second)"
+NEAREST = ("nearest", "nearest-b")
+RESIZER = "bicubic-antialias"  # to the nearest's size, where none is chosen
 UNLABELLED = (
     "the extractor trained learns the classes of images, and this data has none.\n"
-    "Choose data.extractor=inception, or null for no scores."
+    "Choose data.extractor=nearest (one that is shipped), inception, or null for no scores."
 )
 
 
@@ -270,7 +274,24 @@ def choices() -> list[str]:
     """The names that `build` knows."""
     there = list(shipped())
     stacked = [f"stacked-{name}" for name in ("mnist", "mnist-b") if name in there]
-    return [*there, *stacked, "identity", "inception", "trained", "trained-b"]
+    return [*there, *stacked, "identity", "inception", "trained", "trained-b", *NEAREST]
+
+
+def nearest(shape: tuple[int, ...]) -> str | None:
+    """The shipped classifier of images with as many channels whose size is nearest, by the ratio; None without one."""
+    sizes = {name: facts["shape"] for name, facts in shipped().items() if not name.endswith("-b")}
+    alike = {name: size for name, size in sizes.items() if len(shape) == 3 and size[0] == shape[0]}
+    return min(alike, key=lambda name: abs(log2(prod(alike[name]) / prod(shape))), default=None)
+
+
+def unmeasured(shape: tuple[int, ...]) -> str:
+    """What can be done about samples of a shape that no shipped classifier measures, and what it costs."""
+    grey_or_rgb = len(shape) == 3 and shape[0] in Inception.channels
+    return (
+        f"no shipped extractor takes samples of shape {times(shape)}. Give a network of yours, evaluation.extractor="
+        "{_target_: mynets.Features} allow_target=[mynets], or classes (folders, labels), of which "
+        f"evaluation.extractor=trained learns for some minutes{f', or {INCEPTION}' if grey_or_rgb else ''}"
+    )
 
 
 def second(name: str) -> str | None:
@@ -296,7 +317,15 @@ def build(
 
     In the place of a name a network of the user's may stand (see `Module`).  `weights` is a file of Inception's; the
     other extractors take none.  `resizer` None: images have the extractor's size, or it resizes them in its own way.
+    `nearest` is the shipped classifier of the nearest size, behind a resizer; None where none has as many channels.
     """
+    if isinstance(name, str) and name in NEAREST:
+        found, beside = nearest(tuple(data.shape)), name.removeprefix("nearest")
+        name, resizer = found and f"{found}{beside}", resizer or RESIZER
+        if found and not beside:
+            size = tuple(shipped()[found]["shape"][1:])
+            own = "in their own size" if tuple(data.shape[1:]) == size else f"brought to {times(size)} by {resizer}"
+            say(f"measured by {found}, the shipped extractor of the nearest size, images {own}; or {INCEPTION}")
     if name is None:
         return None
     if weights is not None and name != "inception":
