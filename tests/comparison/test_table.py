@@ -15,6 +15,7 @@ from rich.console import Console
 from scipy import stats
 
 from comparison.folders import KEY, UNTRAINED, arm, chosen_by, contract, run
+from saddlepoint.comparison.answer import verdict
 from saddlepoint.comparison.budget import budgets
 from saddlepoint.comparison.comparison import Asked, Comparison, comparison
 from saddlepoint.comparison.console import tables
@@ -148,6 +149,20 @@ def test_imputed_values_have_ranks_and_neither_g_nor_a_detectable_difference(out
     for name in ("mean_low", "mean_high", "sd", "sd_low", "hedges_g", "detectable", "mean_bca_low", "iqm"):
         assert row[name] == ""
     assert row["p_of"] == "ranks"
+
+
+def test_which_way_an_arm_differs_is_said_by_the_ranks_that_were_tested(tmp_path: Path) -> None:
+    """All runs of one arm failed and most of the other's: both medians are the floor, and the ranks differ."""
+    for seed in range(11):
+        run(tmp_path, "nonsaturating", seed, None, status="diverged", objective="nonsaturating")
+        final = 10.0 + seed if seed < 5 else None
+        run(tmp_path, "hinge", seed, final, status="diverged" if final is None else "finished")
+    found = compared(tmp_path)
+    one = line(lines(found), "hinge")
+    assert one.median == UNTRAINED
+    assert one.against is not None
+    assert one.against.verdict == "differs"
+    assert verdict(found, one, one.against) == "better"
 
 
 def test_failures_of_the_baseline_make_every_comparison_with_it_one_of_ranks(outputs: Path) -> None:

@@ -47,6 +47,7 @@ class Against:
     detectable: float | None  # difference of means that would be seen four times in five; None as for g
     detectable_interval: Interval | None
     paired: Paired | None
+    difference: float  # of the means that are tested, of values or of ranks: its sign says which way
     by_ranks: bool = False  # the p are of ranks, since the value of some run of either arm is imputed
 
 
@@ -79,8 +80,14 @@ def _against(comparison: Comparison, arm: Arm, p: float, adjusted: float, level:
         detectable=least,
         detectable_interval=uncertainty,
         paired=_paired(arm, base) if comparison.shared else None,
+        difference=_difference(arm, base),
         by_ranks=by_ranks,
     )
+
+
+def _difference(arm: Arm, base: Arm) -> float:
+    a, b = _tested(arm, base)
+    return sum(a) / len(a) - sum(b) / len(b)
 
 
 def _tested(arm: Arm, base: Arm) -> tuple[Sequence[float], Sequence[float]]:

@@ -38,8 +38,8 @@ def answers(comparison: Comparison, found: Sequence[Line]) -> tuple[str, ...]:
 
 def effect_answers(comparison: Comparison, found: Sequence[Contrast]) -> tuple[str, ...]:
     """A sentence per main effect of a factorial design: better, worse, or not shown."""
-    main = [(spoken(comparison, one), one) for one in found if len(one.name) == 1 and one.p is not None]
-    adjusted = holm({name: one.p for name, one in main})
+    main = [(spoken(comparison, one), one) for one in found if len(one.name) == 1]
+    adjusted = holm({name: one.p for name, one in main if one.p is not None})
     what, sentences = "rank" if by_ranks(comparison) else "score", []
     for name, one in main:
         numbers = f"{ranged(one.effect, one.interval).text} on the {what}, Holm p {probability(adjusted[name]).text}"
@@ -54,13 +54,12 @@ def effect_answers(comparison: Comparison, found: Sequence[Contrast]) -> tuple[s
 def verdict(comparison: Comparison, line: Line, one: Against) -> str:
     """better, worse, not shown, or too few seeds to show anything: of an arm against the baseline."""
     if one.verdict == DIFFERS:
-        lower = _center(comparison, line.arm, one) < _center(comparison, comparison.baseline.name, one)
-        return BETTER if lower != comparison.primary.higher_is_better else WORSE
+        return BETTER if (one.difference < 0) != comparison.primary.higher_is_better else WORSE
     return UNSHOWN if one.verdict == NOT_SHOWN else TOO_FEW
 
 
 def _center(comparison: Comparison, name: str, one: Against) -> float:
-    """What the test compares: means, or where values are imputed medians."""
+    """What is shown of an arm: the mean, or where values are imputed the median."""
     values = sorted(next(arm for arm in comparison.arms if arm.name == name).values)
     half = len(values) // 2
     median = values[half] if len(values) % 2 else (values[half - 1] + values[half]) / 2

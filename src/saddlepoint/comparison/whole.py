@@ -120,7 +120,7 @@ def _pictures(
         yield Picture("curves", caption, plot.curves(arms, key, lower))
     if contrasts:
         spoken = replaced(short_settings(comparison))
-        contrasts = [(spoken(name), *numbers) for name, *numbers in contrasts]
+        contrasts = [(spoken(name), effect, low, high) for name, effect, low, high in contrasts]
         caption = "Effects on ranks." if by_ranks(comparison) else "Effects and their intervals."
         yield Picture(
             "effects", caption, plot.effects(contrasts, f"the rank by {key}" if by_ranks(comparison) else key, lower)
