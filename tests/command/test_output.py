@@ -193,3 +193,13 @@ def test_a_metric_that_takes_long_is_named_while_it_does(monkeypatch: pytest.Mon
     assert evaluator.Evaluator._result(measuring, "parzen", slow) == {}  # pyright: ignore[reportArgumentType]
     assert seen[0] == "computing parzen 0/1"
     assert seen[-1] == "computing parzen 1/1"
+
+
+def test_after_a_resume_the_score_that_was_measured_at_the_end_is_shown(tmp_path: Path) -> None:
+    words = [*QUICK, "name=small", "callback.evaluation.images_between=100_000"]
+    ended = run(tmp_path, *words).summary["final"][FID]["value"]
+    longer = run(tmp_path, *words, "images=2560", "callback.progress.seconds_between=0.00001")
+    lines = [line for line in longer.said.splitlines() if " of 2,560 images" in line]
+    assert lines
+    assert all(line.endswith(f"{FID} {ended:.4g}") for line in lines), "and not that of the untrained generator"
+    assert "parameters: discriminator " in longer.said
