@@ -99,7 +99,7 @@ def main() -> None:
     heads = "".join(f"{head:>9}" for head in ("start s", "rows s", "end s", "cpu s", "fit s", "exit s"))
     print(f"{'fault':<16}{heads}  code  rows kept  status")
     for fault in sys.argv[1:] or FAULTS:
-        child = subprocess.run([sys.executable, __file__, "--one", fault], capture_output=True, text=True)
+        child = subprocess.run([sys.executable, __file__, "--one", fault], capture_output=True, encoding="utf-8")
         gone = time.time()
         told = json.loads(next(line for line in child.stdout.splitlines() if line.startswith("{")))
         waits = [told.get(key, 0.0) for key in ("start", "rows", "end", "cpu", "fit")]

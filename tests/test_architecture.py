@@ -162,3 +162,40 @@ def test_a_yaml_targets_the_module_of_its_own_name(path: Path) -> None:
 def test_every_target_exists(path: Path) -> None:
     for target in targets(yaml.safe_load(path.read_text())):
         assert callable(located(str(path), target))
+
+
+def texts_without_encoding(tree: ast.AST) -> Iterator[ast.Call]:
+    """Calls that read or write text in the locale's encoding: open, Path's methods, subprocess with text=True."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or any(keyword.arg == "encoding" for keyword in node.keywords):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        modes = [arg.value for arg in node.args[:2] if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+        mode = modes[-1] if modes else None
+        if (
+            name in ("read_text", "write_text")
+            or (isinstance(node.func, ast.Name) and name == "open" and "b" not in (mode or ""))
+            or (name in ("open", "fdopen") and mode is not None and set(mode) <= set("rwax+t"))
+            or any(word.arg == "text" and getattr(word.value, "value", False) is True for word in node.keywords)
+        ):
+            yield node
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
+def test_no_text_is_read_or_written_in_the_locales_encoding(path: Path) -> None:
+    found = list(texts_without_encoding(ast.parse(path.read_text(encoding="utf-8"))))
+    assert not found, f"{path}, line {found[0].lineno}: say encoding="
+
+
+def test_a_text_without_an_encoding_is_found() -> None:
+    for line in (
+        "open('x')",
+        "p.open('w')",
+        "p.read_text()",
+        "p.write_text('x')",
+        "run([], text=True)",
+        "fdopen(1, 'w')",
+    ):
+        assert list(texts_without_encoding(ast.parse(line))), line
+    for line in ("open('x', 'rb')", "p.open('wb')", "p.read_text(encoding='utf-8')", "Image.open(p)", "os.open(p, 0)"):
+        assert not list(texts_without_encoding(ast.parse(line))), line

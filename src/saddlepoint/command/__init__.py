@@ -14,7 +14,7 @@ from functools import partial
 from importlib import import_module
 
 import saddlepoint
-from saddlepoint.command import catalogue, guide, standard_streams
+from saddlepoint.command import catalogue, encoding, guide, standard_streams
 from saddlepoint.error import Lost, Mistake
 
 SUPERVISOR = "SADDLEPOINT_SUPERVISOR"  # in the environment of a rank: the process that started it and watches it
@@ -48,12 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Anything else is a bug and keeps its traceback. `sys.argv` stays as it is: Lightning starts other ranks with it.
     """
+    if argv is None:
+        encoding.use_utf8()
     return told(lambda: _run(_taken_apart(sys.argv[1:] if argv is None else argv)))
 
 
 def told(run: Callable[[], int]) -> int:
     """The exit code of `run`; what went wrong is told in a line or two."""
     standard_streams.reopen()
+    encoding.print_any_name()
     try:
         with standard_streams.dispensable("stderr"), standard_streams.required():
             return _told(run)

@@ -7,6 +7,7 @@ import inspect
 import os
 import random
 import re
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from saddlepoint.command import permission, stored
 from saddlepoint.command.check import check, instantiate, located
 from saddlepoint.command.compose import amended, register_resolvers
 from saddlepoint.command.identity import code_changes
-from saddlepoint.command.path import settle
+from saddlepoint.command.path import expanded, settle
 from saddlepoint.command.place import device as device_of
 from saddlepoint.command.terminal import Meter
 from saddlepoint.data.data import ALL
@@ -415,5 +416,13 @@ def set_threads(config: DictConfig, game: Game) -> None:
 
 
 def cache_of(config: DictConfig) -> Path:
-    """Where shared things lie: cache=..., else SADDLEPOINT_CACHE, else the user's cache folder."""
-    return Path(config.cache or os.environ.get("SADDLEPOINT_CACHE") or platformdirs.user_cache_dir("saddlepoint"))
+    """Where shared things lie: cache=..., else SADDLEPOINT_CACHE, else the user's cache folder.
+
+    A user without a home folder has it among the temporary files.
+    """
+    if chosen := config.cache or expanded("SADDLEPOINT_CACHE", os.environ.get("SADDLEPOINT_CACHE")):
+        return Path(chosen)
+    try:
+        return Path(platformdirs.user_cache_dir("saddlepoint"))
+    except RuntimeError:
+        return Path(tempfile.gettempdir(), f"saddlepoint-{os.getuid()}")

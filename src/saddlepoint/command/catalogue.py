@@ -6,6 +6,7 @@ read here (a test compares with a real parser).
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def folder_of(config_dir: str | Path | None) -> Path | None:
     """
     if config_dir is None:
         return None
-    own = Path(config_dir).expanduser().absolute()
+    own = Path(os.path.expanduser(config_dir)).absolute()
     if not own.is_dir():
         raise Mistake(f"--config-dir {config_dir}: there is no such folder")
     if own.resolve() == conf():

@@ -38,7 +38,7 @@ from saddlepoint.game.game import Game
 from saddlepoint.record.discretion import discreet
 from saddlepoint.record.provenance import CHECKOUT, now
 from saddlepoint.record.repository import commit
-from saddlepoint.record.run import Run, unwritable
+from saddlepoint.record.run import Run, unwritable, write
 from saddlepoint.stream import Stream
 
 FILES = {"safetensors": safetensors.FILE, "onnx": onnx.FILE, "program": program.FILE}
@@ -101,8 +101,8 @@ def export(
             raise Mistake("nothing was written: " + "; ".join(f"{name}: {why}" for name, why in failed.items()))
         _described(original, words, folder)
         facts = _facts(run, original, words, found, failed)
-        (folder / "card.json").write_text(json.dumps(facts, indent=2) + "\n")
-        (folder / "README.md").write_text(page(facts))
+        write(folder / "card.json", json.dumps(facts, indent=2) + "\n")
+        write(folder / "README.md", page(facts))
     for name, own in found.items():
         say(f"{name}: {to / own['file']}, largest difference {own['difference']:.2g} on {LATENTS:,} latents")
     for name, why in failed.items():
@@ -194,15 +194,16 @@ def _described(original: Original, words: DictConfig, folder: Path) -> None:
         "seed": int(config.seed),
         "licence": words.licence,
     }
-    (folder / "config.yaml").write_text(
+    write(
+        folder / "config.yaml",
         f"# the generator of {config.name}, seed {config.seed}: saddlepoint.exported(<this folder>) builds it\n"
-        + yaml.safe_dump(made, sort_keys=False)
+        + yaml.safe_dump(made, sort_keys=False, allow_unicode=True),
     )
     training = OmegaConf.to_container(config, resolve=False)
     assert isinstance(training, dict)
     kept = {key: value for key, value in training.items() if key not in OURS}
     kept["data"] = {key: value for key, value in kept["data"].items() if key != "root"}
-    (folder / "training.yaml").write_text(yaml.safe_dump(discreet(kept), sort_keys=False))
+    write(folder / "training.yaml", yaml.safe_dump(discreet(kept), sort_keys=False, allow_unicode=True))
     game, average = original.game, original.weights == "averaged"
     n = 64 if len(config.data.shape) == 3 else 2_000
     picture(game.sample(n, stream=Stream(game.seed, "grid"), average=average)).save(folder / PICTURE)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from omegaconf import OmegaConf
 
-from saddlepoint.command import permission, stored, told
+from saddlepoint.command import encoding, permission, stored, told
 from saddlepoint.command.compose import register_resolvers
 from saddlepoint.command.output import Output
 from saddlepoint.command.standard_streams import recorded
@@ -36,4 +36,5 @@ def frozen(path: str, words: Sequence[str] = ()) -> int:
 
 
 if __name__ == "__main__":
+    encoding.use_utf8()
     sys.exit(told(lambda: recorded(lambda: frozen(sys.argv[1], sys.argv[2:]))))

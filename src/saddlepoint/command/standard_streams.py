@@ -71,7 +71,7 @@ def reopen() -> None:
                 os.dup2(null, number)
                 os.close(null)
             if getattr(sys, name) is None:
-                setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
+                setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 @contextmanager

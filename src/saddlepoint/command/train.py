@@ -445,7 +445,7 @@ def _close(run: Run, game: Any, evaluation: Evaluation | None, journal: Journal,
     speeds = [row["images_per_second"] for row in run.rows() if "images_per_second" in row]
     try:
         # the summary last: what says that a run has finished is the end of all writing
-        record = json.loads((run.folder / "provenance.json").read_text())
+        record = json.loads((run.folder / "provenance.json").read_text(encoding="utf-8"))
         ended = {**record, "ended": now(), "exit": exits.get(status, 1)}
         run.write("provenance.json", json.dumps(ended, indent=2) + "\n")
         run.update_summary(
@@ -486,7 +486,7 @@ def _provenance(run: Run, experiment: Experiment, reached: int | None) -> dict[s
     What resume.allow let change on the way is told under `changed`, with the images from which it counts.
     """
     path = run.folder / "provenance.json"
-    old = json.loads(path.read_text()) if path.exists() else None
+    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     earlier = [*old.pop("earlier", []), old] if old else []
     config, data = experiment.config, experiment.data
     now_differs = differences(config_of(run), config) if reached is not None else []

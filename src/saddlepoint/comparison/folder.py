@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from saddlepoint.error import Mistake
-from saddlepoint.record.run import unwritable
+from saddlepoint.record.run import unwritable, write
 
 MARK = "report.html"  # what makes a folder a comparison's, which another may replace
 KEPT = "wandb"  # of the one that is replaced
@@ -27,7 +27,7 @@ def written(to: Path, files: Mapping[str, str | bytes]) -> Path:
     try:
         draft.mkdir(parents=True)
         for name, content in files.items():
-            (draft / name).write_bytes(content.encode() if isinstance(content, str) else content)
+            write(draft / name, content)
         if (to / KEPT).exists():
             (to / KEPT).rename(draft / KEPT)
         if to.exists():

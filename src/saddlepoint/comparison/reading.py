@@ -177,7 +177,7 @@ def _never_begun(name: Path) -> list[Path]:
 
 
 def _record(folder: Path, remembered: dict[str, Config]) -> Record:
-    text = Run(folder).config.read_text()
+    text = Run(folder).config.read_text(encoding="utf-8")
     match = SEED.search(text)
     rest = SEED.sub("", text, count=1)
     if rest not in remembered:

@@ -210,7 +210,7 @@ def ship(
     content = tensor_file(fitted.state, about)
     write_atomically(folder / f"{name}.safetensors", content)
     listed = folder / "classifiers.json"
-    entries = json.loads(listed.read_text()) if listed.exists() else {}
+    entries = json.loads(listed.read_text(encoding="utf-8")) if listed.exists() else {}
     entries[name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), **about}
     write_atomically(listed, (json.dumps(dict(sorted(entries.items())), indent=2) + "\n").encode())
     return entries[name]

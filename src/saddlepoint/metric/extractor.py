@@ -265,7 +265,7 @@ def shipped(folder: Path = WEIGHTS) -> dict[str, dict[str, Any]]:
     """What is known of each classifier that comes with the package."""
     listed = folder / "classifiers.json"
     try:
-        return json.loads(listed.read_text())
+        return json.loads(listed.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise Mistake(f"{listed} cannot be read ({error}). Install saddlepoint again, or git checkout it.") from None
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 SHORTEST = 8  # characters of a secret: a shorter one would be found in words that have nothing to do with it
@@ -50,13 +49,16 @@ def blanked(text: str) -> str:
 
 def shortened(text: str) -> str:
     """`text` with the user's home folder as ~."""
-    home = str(Path.home())
-    return text if home == os.sep else re.sub(rf"(?<!\w){re.escape(home)}(?=$|[^\w.-])", "~", text)
+    home = os.path.expanduser("~")
+    return text if home in (os.sep, "~") else re.sub(rf"(?<!\w){re.escape(home)}(?=$|[^\w.-])", "~", text)
 
 
 def expanded(text: str) -> str:
-    """`text` with the home folder of this user in the place of each ~ that begins a path: what `shortened` undoes."""
-    return re.sub(r"(?<![\w.~-])~(?=/)", lambda _: str(Path.home()), text)
+    """`text` with the home folder of this user in the place of each ~ that begins a path: what `shortened` undoes.
+
+    As it is for a user who has none, such as a number that a container runs under.
+    """
+    return re.sub(r"(?<![\w.~-])~(?=/)", lambda _: os.path.expanduser("~").rstrip(os.sep), text)
 
 
 def discreet(value: Any) -> Any:

@@ -144,6 +144,6 @@ def _cell(value: float | None) -> str:
 def _config(run: Run) -> Mapping[str, Any]:
     """config.yaml as it is written; {} where it cannot be read: the page is about something else."""
     with contextlib.suppress(OSError, yaml.YAMLError):
-        found = yaml.safe_load(run.config.read_text())
+        found = yaml.safe_load(run.config.read_text(encoding="utf-8"))
         return found if isinstance(found, dict) else {}
     return {}

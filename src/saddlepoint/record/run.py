@@ -30,7 +30,7 @@ class Run:
 
     def __init__(self, folder: str | Path, writes: bool = True) -> None:
         """`writes` False: it is looked at alone; several ranks share a folder, and one of them writes."""
-        self.folder, self.writes = Path(folder), writes
+        self.folder, self.writes = Path(os.path.expanduser(folder)), writes
 
     @property
     def config(self) -> Path:
@@ -92,19 +92,21 @@ class Run:
             yield
         finally:
             with contextlib.suppress(OSError):
-                self._lock_file.write_text("")
+                self._lock_file.write_text("", encoding="utf-8")
             lock.release()
 
     def sign(self) -> None:
         """Say beside the folder that this process holds it, or has begun one that will; for people alone."""
         with contextlib.suppress(OSError):
-            self._lock_file.write_text(f"process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
+            self._lock_file.write_text(
+                f"process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC", encoding="utf-8"
+            )
 
     @property
     def holder(self) -> str:
         """ "process 123, since <time>" of who holds the folder, where somebody does; "" where that is not known."""
         with contextlib.suppress(OSError):
-            return self._lock_file.read_text(errors="replace")
+            return self._lock_file.read_text(encoding="utf-8", errors="replace")
         return ""
 
     @property
@@ -131,7 +133,7 @@ class Run:
     def events(self, file: str = "metrics.jsonl") -> tuple[list[dict[str, Any]], int]:
         """The objects of a .jsonl file of this run, in order; and how many of its lines hold none."""
         path = self.folder / file
-        lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
         found = [row for line in lines if isinstance(row := _parsed(line), dict)]
         return found, len(lines) - len(found)
 
@@ -181,7 +183,7 @@ def write(path: Path, content: str | bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -194,7 +196,7 @@ def write(path: Path, content: str | bytes) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """A small JSON file, {} where there is none.  Raises Mistake where it is broken."""
     try:
-        return json.loads(path.read_text()) if path.exists() else {}
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except json.JSONDecodeError as error:
         raise Mistake(f"{path} is not readable ({error}); move it away and run again") from None
 

@@ -141,7 +141,7 @@ class Session:
         run = self.begun(folder, config, {"name": folder.name, "job_type": "comparison"}, say)
         told = {title: wandb.Table(list(names), [list(row) for row in rows]) for title, (names, rows) in tables.items()}
         drawn = {path.stem: wandb.Image(str(path)) for path in sorted(folder.glob("*.png"))}
-        pages = {path.stem: wandb.Html(path.read_text()) for path in sorted(folder.glob("*.html"))}
+        pages = {path.stem: wandb.Html(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.html"))}
         run.log({**told, **drawn, **pages})
         return whereabouts(run, ended(run))
 
@@ -185,7 +185,7 @@ def quieten(folder: Path | None) -> None:
     """Take home folders and secrets out of W&B's own logs in the folder of a run that has ended."""
     for path in folder.glob("logs/*.log") if folder else ():
         with contextlib.suppress(OSError):  # a log is no reason to fail
-            path.write_text(discreet(path.read_text(errors="replace")))
+            path.write_text(discreet(path.read_text(encoding="utf-8", errors="replace")), encoding="utf-8")
 
 
 def whereabouts(run: Any, arrived: bool = True) -> str:
@@ -262,7 +262,7 @@ def logged_in() -> bool:
     if os.environ.get("WANDB_API_KEY"):
         return True
     host = urlsplit(theirs("base_url") or "https://api.wandb.ai").hostname or ""
-    path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+    path = Path(os.environ.get("NETRC") or os.path.expanduser("~/.netrc"))
     try:
         return netrc.netrc(path).authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):
