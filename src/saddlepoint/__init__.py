@@ -1,6 +1,7 @@
 """Saddlepoint: two-player generative models, composed from YAML, measured by written protocols.
 
-From Python: `compose(overrides)`, `build(config)`, `train(config)`, `load(run)`. Names are looked up when they are
+From Python: `compose(overrides)`, `build(config)`, `train(config)`, `load(run)`, `interpolate(latent, latent)`, and
+`Run(folder)` for what a run has left. Names are looked up when they are
 used, so that `import saddlepoint` costs nothing and the command line answers at once.
 """
 
@@ -12,13 +13,23 @@ if TYPE_CHECKING:
     from saddlepoint.command.compose import compose
     from saddlepoint.command.exported import exported
     from saddlepoint.command.train import train
+    from saddlepoint.prior.prior import interpolate
+    from saddlepoint.record.run import Run
 
 __version__ = "0.1.0"
-__all__ = ["build", "compose", "exported", "load", "train"]
-_HOME = {"build": "build", "compose": "compose", "exported": "exported", "load": "build", "train": "train"}
+__all__ = ["Run", "build", "compose", "exported", "interpolate", "load", "train"]
+_HOME = {
+    "Run": "record.run",
+    "build": "command.build",
+    "compose": "command.compose",
+    "exported": "command.exported",
+    "interpolate": "prior.prior",
+    "load": "command.build",
+    "train": "command.train",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'saddlepoint' has no attribute {name!r}")
-    return getattr(import_module(f"saddlepoint.command.{_HOME[name]}"), name)
+    return getattr(import_module(f"saddlepoint.{_HOME[name]}"), name)

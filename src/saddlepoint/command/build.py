@@ -93,11 +93,17 @@ def _labelled(game: Game, data: Any) -> None:
                 )
 
 
-def load(run: str | Path, checkpoint: str = "last") -> Game:
-    """The game of a run folder, as its last (or best) checkpoint left it, on the CPU: load(run).sample(64)."""
-    config = config_of(Run(run), say=print)
+def load(run: str | Path | Run, checkpoint: str = "last", allow: Sequence[str] = ()) -> Game:
+    """The game of a run folder, as its last (or best) checkpoint left it, on the CPU: load(run).sample(64).
+
+    `allow` names modules of your own that its config may build from, as allow_target does on the command line.
+    """
+    record = run if isinstance(run, Run) else Run(run)
+    config = config_of(record, say=print)
+    if allow:
+        permission.grant(config, [allow] if isinstance(allow, str) else list(allow))
     game = game_of(config)
-    restore(game, Run(run), checkpoint)
+    restore(game, record, checkpoint)
     return game
 
 

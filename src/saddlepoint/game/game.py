@@ -244,6 +244,45 @@ class Game(LightningModule):
             kept.reestimate(self._statistics_batches())
         return kept.network, "averaged"
 
+    def latent(self, n: int, seed: int | None = None) -> dict[str, Tensor]:
+        """n latents, the named parts of the prior: [n, dim] each, on this game's device.
+
+        The same ones at each call: those of `sample(n)`, or of another seed where one is given.
+        """
+        return self.prior.sample(n, Stream(self.seed if seed is None else seed, "evaluation", device=self.device))
+
+    @torch.no_grad()
+    def forward(
+        self,
+        latent: Mapping[str, Tensor],
+        y: Tensor | None = None,
+        average: bool = True,
+        batch_norm: str = "running",
+    ) -> Tensor:
+        """game(latent): the samples [N, *shape] in [-1, 1], or points, of latents with parts [N, dim]; see `sample`.
+
+        y [N] are the classes asked for; None: those that `sample(N)` draws, where the generator is asked for any.
+        Raises ValueError for latents of another prior.
+        """
+        expected = {name: cast("Any", part).dim for name, part in self.prior.items()}
+        if {name: part.shape[-1] for name, part in latent.items() if part.ndim == 2} != expected:
+            found = {name: list(part.shape) for name, part in latent.items()}
+            raise ValueError(
+                f"latents of this game have parts {expected} (name: dim), each [N, dim]; these are {found}"
+            )
+        network, _ = self.drawn_from(average)
+        n = len(next(iter(latent.values())))
+        if y is None:
+            y = self.labels(n, Stream(self.seed, "evaluation", device=self.device).child("labels"))
+        code = {name: part.to(self.device) for name, part in latent.items()}
+        modes = [(module, module.training) for module in network.modules()]
+        try:
+            with _batch_statistics(network if batch_norm == "batch" else None):
+                return network.eval()(code, None if y is None else y.to(self.device))
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
     @torch.no_grad()
     def sample(
         self,
@@ -262,15 +301,8 @@ class Game(LightningModule):
         """
         stream = stream or Stream(self.seed, "evaluation")
         stream.device = self.device
-        network, _ = self.drawn_from(average)
         y = self.labels(n, stream.child("labels")) if y is None else y
-        modes = [(module, module.training) for module in network.modules()]
-        try:
-            with _batch_statistics(network if batch_norm == "batch" else None):
-                return network.eval()(self.prior.sample(n, stream), None if y is None else y.to(self.device))
-        finally:
-            for module, mode in modes:
-                module.training = mode
+        return self(self.prior.sample(n, stream), y, average, batch_norm)
 
     def report(self) -> dict[str, float]:
         """What each player's last turn showed: its losses, D's mean logit and probability per side, gradient norms.

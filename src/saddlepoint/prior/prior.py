@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from saddlepoint.stream import Stream
@@ -46,3 +48,42 @@ class Prior(nn.ModuleDict):
         """
         streams = {name: stream.child(f"latent/{name}") if i else stream for i, name in enumerate(self)}
         return {name: cast(Part, part).sample(n, streams[name]) for name, part in self.items()}
+
+
+def interpolate(
+    one: Mapping[str, Tensor], other: Mapping[str, Tensor], steps: int = 8, kind: str = "spherical"
+) -> dict[str, Tensor]:
+    """Latents on the way from `one` to `other`, both included: [N, dim] per part -> [N * steps, dim], path by path.
+
+    spherical    along the great circle, the length going with the angle; for normal priors, almost all of whose mass is
+                 near a sphere: the middle of a straight line is shorter than any latent that G was trained on.
+                 White 2016 (arXiv:1609.04468), section 2.1
+    linear       along the straight line; for uniform priors, whose cube it does not leave
+    A categorical part is mixed by either; to keep to its codes, give both ends the same one.
+    Raises ValueError for another kind, fewer than two steps, or ends that do not have the same parts.
+    """
+    if kind not in ("spherical", "linear"):
+        raise ValueError(f"kind={kind} must be spherical or linear")
+    if steps < 2:
+        raise ValueError(f"steps={steps} must be at least 2: both ends are among them")
+    if {name: part.shape for name, part in one.items()} != {name: part.shape for name, part in other.items()}:
+        raise ValueError("both ends must have the same parts, of the same shapes")
+    between = _spherical if kind == "spherical" else torch.lerp
+    return {
+        name: torch.stack([between(part, other[name], t) for t in torch.linspace(0, 1, steps).tolist()], 1).flatten(
+            0, 1
+        )
+        for name, part in one.items()
+    }
+
+
+def _spherical(one: Tensor, other: Tensor, t: float) -> Tensor:
+    """sin((1 - t) w) / sin(w) one + sin(t w) / sin(w) other, w the angle between them; the line where w is 0 or pi."""
+    cosine = nn.functional.cosine_similarity(one.double(), other.double(), dim=1).clamp(-1, 1)
+    angle = cosine.acos().unsqueeze(1)
+    sine = angle.sin()
+    parallel = sine < 1e-6
+    sine = torch.where(parallel, 1.0, sine)
+    first = torch.where(parallel, 1 - t, ((1 - t) * angle).sin() / sine)
+    second = torch.where(parallel, t, (t * angle).sin() / sine)
+    return (first * one + second * other).to(one.dtype)

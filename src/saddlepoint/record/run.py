@@ -25,6 +25,22 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 UNFINISHED = re.compile(r"\..+\.(\d+|writing)")  # the names of files that are being written, by `write` and checkpoint
 
 
+class Metrics(type(Path())):
+    """The path of a metrics.jsonl that can be called for its content."""
+
+    def __call__(self) -> Any:
+        """A pandas DataFrame, a row per event, with columns images, rounds, seconds and one per key; NaN where an event
+        has none.  Raises Mistake where pandas is not installed: Saddlepoint itself does not need it.
+        """
+        try:
+            from pandas import DataFrame  # pyright: ignore[reportMissingImports]
+        except ImportError:
+            raise Mistake(
+                "run.metrics() needs pandas: pip install pandas. run.rows() gives the same events as dictionaries"
+            ) from None
+        return DataFrame(list(Run(self.parent).rows()))
+
+
 class Run:
     """Paths of one run, and its small files, each written whole or not at all."""
 
@@ -37,8 +53,9 @@ class Run:
         return self.folder / "config.yaml"
 
     @property
-    def metrics(self) -> Path:
-        return self.folder / "metrics.jsonl"
+    def metrics(self) -> Metrics:
+        """The path of metrics.jsonl; called, `run.metrics()`, its events as a pandas DataFrame (see `rows`)."""
+        return Metrics(self.folder / "metrics.jsonl")
 
     @property
     def samples(self) -> Path:

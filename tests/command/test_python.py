@@ -1,0 +1,103 @@
+"""Saddlepoint from Python: a run that is there, its game, its latents and what lies between them."""
+
+import io
+import math
+import sys
+from types import ModuleType
+
+import pytest
+import torch
+from rich.console import Console
+
+import saddlepoint
+from saddlepoint.error import Mistake
+
+TINY = ["data=gaussians", "data.number=500", "evaluation.extractor=null", "batch=64", "logger=none", "name=run",
+        "architecture.generator.widths=[16]", "architecture.discriminator.widths=[16]", "images=128", "threads=1",
+        "callback=[finite,checkpoint,journal]", "callback.journal.images_between=64"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> saddlepoint.Run:
+    folder = tmp_path_factory.mktemp("python")
+    saddlepoint.train(saddlepoint.compose([*TINY, f"outputs={folder}"]), Console(file=io.StringIO()))
+    return saddlepoint.Run(folder / "run" / "seed0")
+
+
+def test_a_game_plays_latents_and_those_of_its_own_are_its_samples(run: saddlepoint.Run) -> None:
+    game = saddlepoint.load(run)
+    latent = game.latent(5)
+    assert {name: part.shape[0] for name, part in latent.items()} == dict.fromkeys(game.prior, 5)
+    assert torch.equal(game(latent), game.sample(5))
+    assert torch.equal(game(latent, average=False), game.sample(5, average=False))
+    assert not torch.equal(game(latent), game(latent, average=False))
+    assert torch.equal(game(game.latent(5, seed=3)), game(game.latent(5, seed=3)))
+    assert not torch.equal(game(game.latent(5, seed=3)), game(latent))
+    first = {name: part[:2] for name, part in latent.items()}
+    assert torch.allclose(game(first), game(latent)[:2])
+    assert not game(latent).requires_grad
+
+
+def test_latents_of_another_prior_are_refused_by_name(run: saddlepoint.Run) -> None:
+    game = saddlepoint.load(run)
+    with pytest.raises(ValueError, match=r"latents of this game have parts .*z.*these are .*other"):
+        game({"other": torch.zeros(2, 3)})
+
+
+def test_a_way_between_latents_has_both_ends_and_keeps_to_its_kind() -> None:
+    one = {"z": torch.tensor([[2.0, 0.0], [1.0, 0.0]])}
+    other = {"z": torch.tensor([[0.0, 2.0], [3.0, 0.0]])}
+    great = saddlepoint.interpolate(one, other, 5)["z"].view(2, 5, 2)
+    angle = torch.linspace(0, math.pi / 2, 5)
+    assert torch.allclose(great[0], 2 * torch.stack([angle.cos(), angle.sin()], 1), atol=1e-6)
+    line = saddlepoint.interpolate(one, other, 5, kind="linear")["z"].view(2, 5, 2)
+    assert torch.allclose(line[0], torch.tensor([[2.0, 0], [1.5, 0.5], [1, 1], [0.5, 1.5], [0, 2]]))
+    assert torch.allclose(great[1], line[1])  # parallel ends: the great circle has no plane
+    for way in (great, line):
+        assert torch.equal(way[:, 0], one["z"])
+        assert torch.allclose(way[:, -1], other["z"], atol=1e-6)
+    with pytest.raises(ValueError, match="kind=round must be spherical or linear"):
+        saddlepoint.interpolate(one, other, kind="round")
+    with pytest.raises(ValueError, match="steps=1"):
+        saddlepoint.interpolate(one, other, 1)
+    with pytest.raises(ValueError, match="same parts"):
+        saddlepoint.interpolate(one, {"z": torch.zeros(1, 2)})
+
+
+def test_a_spherical_way_between_normal_latents_is_as_long_as_they_are_and_a_straight_one_is_not() -> None:
+    one, other = ({"z": torch.randn(50, 512, generator=torch.Generator().manual_seed(i))} for i in (0, 1))
+    middle = {
+        kind: saddlepoint.interpolate(one, other, 3, kind)["z"].view(50, 3, 512)[:, 1].norm(dim=1).mean().item()
+        for kind in ("spherical", "linear")
+    }
+    assert middle["spherical"] == pytest.approx(math.sqrt(512), rel=0.01)
+    assert middle["linear"] == pytest.approx(math.sqrt(256), rel=0.03)
+
+
+def test_metrics_are_a_table_of_pandas_or_a_line_that_says_what_to_do(
+    run: saddlepoint.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run.metrics.read_text()  # the path of the file, too
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(Mistake, match=r"^run.metrics\(\) needs pandas: pip install pandas. run.rows\(\) gives"):
+        run.metrics()
+    pandas = ModuleType("pandas")
+    pandas.DataFrame = list  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, "pandas", pandas)
+    assert run.metrics() == list(run.rows())
+    assert [row["images"] for row in run.rows()] == [64, 128]
+
+
+def test_a_run_with_code_of_ones_own_is_loaded_where_it_is_allowed(
+    run: saddlepoint.Run, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "myplayers.py").write_text(
+        "from saddlepoint.architecture.mlp import Generator as Mine\n\n\nclass Own(Mine):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    words = [*TINY, f"outputs={tmp_path}", "architecture.generator._target_=myplayers.Own", "allow_target=[myplayers]"]
+    made = saddlepoint.train(saddlepoint.compose(words), Console(file=io.StringIO()))
+    with pytest.raises(Mistake, match="myplayers"):
+        saddlepoint.load(made)
+    for allow in (["myplayers"], "myplayers"):
+        assert saddlepoint.load(made, allow=allow).sample(3).shape == (3, 2)
