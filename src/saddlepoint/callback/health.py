@@ -59,7 +59,7 @@ class Health(pl.Callback):
         n: int = 256,
         held_out: str = "validation",
         stop: Iterable[str] | None = (),
-        rules: Mapping[str, Mapping[str, Any] | Rule | None] | None = None,
+        rules: Mapping[str, Mapping[str, int | float] | Rule | None] | None = None,
         run: Run | None = None,
         console: Console | None = None,
     ) -> None:

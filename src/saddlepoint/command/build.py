@@ -182,7 +182,11 @@ def config_of(
         say(f"override: {override}")
     if changed := code_changes(config):
         say(f"{'; '.join(changed)} changed since this run was trained: what follows is by the code of now")
-    return amended(config, overrides, config_dir) if overrides else config
+    if not overrides:
+        return config
+    config = amended(config, overrides, config_dir)
+    check(config)
+    return config
 
 
 def data_of(config: DictConfig, log: Say = lambda line: None) -> Any:

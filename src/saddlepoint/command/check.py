@@ -19,12 +19,13 @@ import hydra.utils
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from saddlepoint.command import catalogue, permission, stored
+from saddlepoint.command import catalogue, keys, permission, stored
 from saddlepoint.command.catalogue import did_you_mean
 from saddlepoint.command.setting import not_among
 from saddlepoint.error import Mistake
 from saddlepoint.record.discretion import secrets
 from saddlepoint.record.session import Session
+from saddlepoint.schema import Number, Scheduled, annotation, kind_of
 
 RESERVED = frozenset({"_target_", "_partial_", "_args_", "_convert_", "_recursive_"})  # Hydra's own keys
 TERMS = {"regularizer": 2, "callback": 1, "metric": 1}  # groups of single pieces, and how deep these lie
@@ -33,7 +34,11 @@ COLUMNS = ("architecture", "objective", "regularizer", "optimizer")  # groups th
 
 
 def check(config: DictConfig) -> None:
-    """Raises Mistake for a setting that reaches nothing: an unknown key, player or target, or a piece not chosen."""
+    """Raises Mistake for a setting that reaches nothing or is of a wrong kind.
+
+    An unknown key, player or target, a piece not chosen; a text where a number belongs. Values are put as their kinds
+    have them: 0 among floats becomes 0.0, 1e5 of a whole number 100000.
+    """
     _look_at_players(config)
     if names := (config.get("choice") or {}).get("layer"):
         raise Mistake(
@@ -46,6 +51,7 @@ def check(config: DictConfig) -> None:
     allowed = permission.granted(config)
     for path, node in _targets(config):
         _look_at_keys(path, node, allowed)
+        _look_at_values(path, node, allowed)
     _look_at_trainer(config)
     _look_at_logger(config)
 
@@ -220,6 +226,21 @@ def _look_at_keys(path: str, node: DictConfig, allowed: Sequence[str]) -> None:
             )
 
 
+def _look_at_values(path: str, node: DictConfig, allowed: Sequence[str]) -> None:
+    """Put each argument as its signature has it.  Raises Mistake for one of a wrong kind."""
+    known = parameters(located(path, node._target_, allowed)) or {}
+    for key, parameter in known.items():
+        if key not in node:
+            continue
+        value, default = keys.plain(node[key]), parameter.default
+        if type(value) is type(default) and value == default:
+            continue  # also where an annotation does not say so: eps: float = None
+        kind = kind_of(parameter.annotation)
+        if kind == Number and path.rpartition(".")[0] == "optimizer":
+            kind = Scheduled  # a player puts a schedule's number in its place (game.player)
+        keys.put(node, key, kind, _origin(node._get_root(), f"{path}.{key}"))
+
+
 def _look_at_trainer(config: DictConfig) -> None:
     known = list(catalogue.keys("trainer/lightning"))
     for key in map(str, config.get("trainer") or ()):
@@ -272,7 +293,7 @@ def located(path: str, name: Any, allowed: Sequence[str] = ()) -> Callable[..., 
 
 @cache
 def parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
-    """What a class or function can be given by name; None where that is anything.
+    """What a class or function can be given by name, annotations evaluated; None where that is anything.
 
     Where __init__ hands its **keywords on to its parent's, the parent's optional ones belong to it.
     """
@@ -283,7 +304,9 @@ def parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | 
         except (ValueError, TypeError):
             return None
         named = {
-            name: p for name, p in signature.parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+            name: p.replace(annotation=annotation(function, p))
+            for name, p in signature.parameters.items()
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
         }
         if inspect.isclass(target):
             named.pop(next(iter(signature.parameters), ""), None)  # self

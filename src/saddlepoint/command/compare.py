@@ -20,8 +20,8 @@ from saddlepoint.comparison.folder import place, written
 from saddlepoint.comparison.reading import read
 from saddlepoint.comparison.table import lines
 from saddlepoint.comparison.whole import content, files, report
-from saddlepoint.error import Mistake
 from saddlepoint.record.session import Session
+from saddlepoint.schema import arguments
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
@@ -63,32 +63,20 @@ def compare(config: DictConfig) -> Comparison:
 
 
 def _asked(words: dict[str, Any]) -> Asked:
-    """The words of the command line, checked.  Raises Mistake."""
-    level, reach = words["level"], words["reach"]
-    if not _is_number(level) or not 0 < level < 1:
-        raise Mistake(f"level={level}: it lies between 0 and 1; 0.05 is usual")
-    if reach is not None and not _is_number(reach):
-        raise Mistake(f"reach={reach}: a score, as a number")
-    for name in ("factorial", "tuning", "higher_is_better"):
-        if words[name] not in (True, False, None):
-            raise Mistake(f"{name}={words[name]}: true or false")
+    """The words of the command line."""
     by = words["by"]
     return Asked(
         by=None if by is None else tuple(_listed(by)),
         over=tuple(_listed(words["over"])),
         **{name: words[name] for name in ("metric", "baseline", "level", "reach", "higher_is_better", "factorial")},
-        tuning=bool(words["tuning"]),
+        tuning=words["tuning"],
     )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _session(logger: dict[str, Any]) -> Session:
     """The W&B account of the logger's settings, without Lightning, which takes longer to import than to compare."""
-    return Session(**{key: value for key, value in logger.items() if key not in ("_target_", "tags")},
-                   tags=tuple(logger["tags"]))  # fmt: skip
+    given = arguments(Session, {key: value for key, value in logger.items() if key != "_target_"}, "logger")
+    return Session(**{**given, "tags": tuple(given["tags"])})
 
 
 def _listed(value: Any) -> list[str]:

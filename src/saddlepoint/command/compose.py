@@ -53,6 +53,9 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None,
             config.name = daily.name_of(config, typed)
         else:
             _finish(config)
+            from saddlepoint.command import keys  # pydantic, of which a mistyped word need not wait
+
+            keys.settle(config, command)
     return config
 
 
@@ -104,11 +107,10 @@ def register_resolvers() -> None:
 
 
 def _latent_size(*, _root_: DictConfig) -> int:
-    sizes = {name: part.dim for name, part in _root_.prior.items() if isinstance(part, DictConfig)}
-    for name, size in sizes.items():
-        if type(size) is not int:
-            raise Mistake(f"prior.{name}.dim={size}: it is a whole number")
-    return sum(sizes.values())
+    from saddlepoint.schema import Count, fitted  # pydantic
+
+    parts = {name: part for name, part in _root_.prior.items() if isinstance(part, DictConfig)}
+    return sum(fitted(Count, part.dim, f"prior.{name}.dim") for name, part in parts.items())
 
 
 def _measure_kernel_distance(config: DictConfig) -> None:
@@ -129,8 +131,10 @@ def _finish(config: DictConfig) -> int | None:
     if isinstance(data, DictConfig) and "shape" in data and data.shape is None:
         if not str(data.get("_target_")).startswith("saddlepoint.data.image_folder."):
             raise Mistake("data.shape is null: say data.shape=[channels,height,width], or [numbers] for points")
+        from saddlepoint.command import keys
         from saddlepoint.data.listing import counted  # Pillow, for folders alone
 
+        keys.settle(config, "data/image_folder")
         facts, images = counted(data.folder, data.size, data.channels)
         data.shape = facts["shape"]
         data.classes = facts["classes"] if data.classes is None else data.classes

@@ -8,57 +8,20 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from saddlepoint.command import catalogue, stored
+from saddlepoint.command import catalogue, spelling, stored
 from saddlepoint.command.catalogue import did_you_mean
 from saddlepoint.command.identity import code_of, identity
 from saddlepoint.command.path import settle
 from saddlepoint.error import Mistake
 
-LEAST = {
-    "seed": 0,
-    "images": 1,
-    "batch": 1,
-    "devices": 1,
-    "nodes": 1,
-    "threads": 1,
-    "evaluation.n": 1,
-    "evaluation.batch": 1,
-}
-LEAST |= {"evaluation.seed": 0, "evaluation.selection.n": 2}
-SPLITS = ("train", "validation", "test")
-ONE_OF = {"device": ("auto", "cpu", "cuda", "mps"), "evaluation.split": (*SPLITS, "all")}
-ONE_OF |= {"evaluation.selection.split": SPLITS, "evaluation.batch_norm": ("running", "batch")}
-FLAGS = ("overwrite", "evaluation.average")
-OPTIONAL = ("cache", "threads", "evaluation.n", "evaluation.selection.n", "evaluation.selection.split")
-
 
 def checked(config: DictConfig) -> None:
-    """Make whole numbers whole (1e6).  Raises Mistake where a daily key has a value that makes no sense."""
-    for key in (*LEAST, *ONE_OF, *FLAGS, "outputs", "cache"):
-        value = OmegaConf.select(config, key)
-        if value is None and (key in OPTIONAL or key.rpartition(".")[2] not in _section(config, key)):
-            continue  # or a run that was begun before there was such a key
-        if key in LEAST:
-            if isinstance(value, float) and value.is_integer():
-                value = int(value)
-                OmegaConf.update(config, key, value)
-            fits, wanted = type(value) is int and value >= LEAST[key], f"a whole number from {LEAST[key]} on"
-        elif key in ONE_OF:
-            fits, wanted = value in ONE_OF[key], f"one of {', '.join(ONE_OF[key])}"
-        elif key in FLAGS:
-            fits, wanted = isinstance(value, bool), "true or false"
-        else:
-            fits, wanted = isinstance(value, str) and value != "", "a folder"
-        if not fits:
-            raise Mistake(f"{key}={'null' if value is None else value}: {key} is {wanted}")
+    """Each key that every run has, as its kind has it.  Raises Mistake where a value makes no sense."""
+    from saddlepoint.command import keys  # pydantic, of which a mistyped word need not wait
+
+    keys.settle(config, "train")
     if config.images < config.batch:
         raise Mistake(f"images={config.images} is less than one batch of {config.batch}: raise images or lower batch")
-
-
-def _section(config: DictConfig, key: str) -> DictConfig:
-    """What a key stands in."""
-    section = key.rpartition(".")[0]
-    return (OmegaConf.select(config, section) or OmegaConf.create()) if section else config
 
 
 def look_for_strangers(config: DictConfig) -> None:
@@ -74,7 +37,8 @@ def look_for_strangers(config: DictConfig) -> None:
             inner = [key]
         for name in inner:
             if name not in known:
-                raise Mistake(f"nothing reads {name}.{did_you_mean(name, known)}")
+                meant = spelling.of_key(name, str(config.get(name)), config, config.choice)
+                raise Mistake(meant or f"nothing reads {name}.{did_you_mean(name, known)}")
 
 
 def name_of(config: DictConfig, typed: str | None = None) -> str:

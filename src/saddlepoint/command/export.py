@@ -50,7 +50,6 @@ PACKAGES = (
     "onnxscript",
     "onnxruntime",
 )  # what wrote and checked the files
-ONE = ("run", "to", "licence")  # words that take one value
 OURS = ("outputs", "cache", "logger", "launcher", "overwrite", "device", "devices", "threads")  # of this machine
 
 
@@ -253,12 +252,6 @@ def _sensible(words: DictConfig) -> None:
     if not formats:
         raise Mistake(f"formats=[]: name one at least of {', '.join(FILES)}")
     words.formats = list(dict.fromkeys(map(str, formats)))
-    for key in ("average", "memorisation"):
-        if not isinstance(words[key], bool):
-            raise Mistake(f"{key}={words[key]}: true or false")
-    for key in ONE:
-        if OmegaConf.is_config(words[key]):
-            raise Mistake(f"{key}={words[key]}: it takes one value, and no list: {key}=<one>")
     if words.hub is not None:
         hub.named(str(words.hub))
         hub.library()

@@ -36,7 +36,6 @@ from saddlepoint.record.provenance import now, provenance
 from saddlepoint.record.run import Run, read_json, write
 
 KEPT = ("name", "seed", "batch", "metric", "evaluation", "data")  # of a config: what was measured, and by what
-ONE = ("from", "description", "licence", "source")  # words that take one value
 GRID = 64
 Say = Callable[[str], None]
 
@@ -249,14 +248,7 @@ def _again(run: Run, source: Source) -> bool:
 
 
 def _sensible(words: DictConfig, rest: Sequence[str]) -> None:
-    for key in ONE:
-        if OmegaConf.is_config(words[key]):
-            raise Mistake(f"{key}={words[key]}: it takes one value, and no list: {key}=<one>")
     if not any(word.startswith("data=") for word in rest):
         raise Mistake("what was it trained on? Samples are measured against data: add data=mnist, or data=digits")
     if not Path(words["from"]).expanduser().exists():
         raise Mistake(f"from={words['from']}: there is no such file or folder")
-    if words.weights is not None and words.weights not in WEIGHTS:
-        raise Mistake(f"weights={words.weights}: it is {' or '.join(WEIGHTS)}")
-    if not isinstance(words.trust, bool):
-        raise Mistake(f"trust={words.trust}: true or false")

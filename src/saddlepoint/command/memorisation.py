@@ -94,7 +94,6 @@ class Sets:
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
     """The console's door; `rest` overrides the run's own config."""
     console = Console(stderr=True)
-    _sensible(config)
     if (config.run is None) == (config.samples is None):
         raise Mistake(
             "whose samples? run=<a run folder>, or samples=<a folder, zip, npz or npy> data=<what it was made of>"
@@ -387,18 +386,6 @@ def closest(sets: Sets, found: dict[str, Space]) -> Image.Image:
 
 def _first(near: Any, rows: Tensor) -> tuple[Tensor, Tensor]:
     return near.index[rows, 0], near.distance[rows, 0]
-
-
-def _sensible(words: DictConfig) -> None:
-    """Raises Mistake where a key of this command has a value that makes no sense."""
-    if type(words.n) is not int or words.n < FEWEST:
-        raise Mistake(f"n={words.n}: memorisation takes {FEWEST} samples at least, and better 1,000.")
-    if not isinstance(words.level, float) or not 0 < words.level < 1:
-        raise Mistake(f"level={words.level}: the rate of false alarms lies between 0 and 1, 0.05 for one")
-    if type(words.sample_seed) is not int or words.sample_seed < 0:
-        raise Mistake(f"sample_seed={words.sample_seed}: a whole number from 0 on")
-    if words.at == "all":
-        raise Mistake("at=all: one moment at a time, last, best, or the images of a snapshot")
 
 
 def _game(run: Run, config: DictConfig, at: str | int, say: Say) -> Game:

@@ -44,6 +44,7 @@ def wanted(config: DictConfig) -> int:
     """
     if config.compile not in (True, False, *(known := torch.compiler.list_backends(None))):
         raise Mistake(f"compile={config.compile}: true, false, or a backend of torch.compile: {', '.join(known)}")
+    refuse_precision(config)
     kind = device(config).type
     there = {"cpu": os.cpu_count() or 1, "cuda": torch.cuda.device_count(), "mps": 1}[kind]
     if config.devices > there:
@@ -66,6 +67,12 @@ def wanted(config: DictConfig) -> int:
                     f"game.players.{name}.accumulate={parts} equal parts"
                 )
     return number
+
+
+def refuse_precision(config: DictConfig) -> None:
+    """Raises Mistake where Lightning would take another precision than the one that is asked for, without a word."""
+    if config.trainer.precision == "16-mixed" and device(config).type == "cpu":
+        raise Mistake("trainer.precision=16-mixed is for GPUs; on a CPU there is bf16-mixed")
 
 
 def taken(config: DictConfig, where: Place) -> None:

@@ -29,8 +29,6 @@ FORMS = "a picture.png, an array.npz or a folder/"
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
     """The console's door; `rest` overrides the run's own config."""
     say = speaker(Console(stderr=True))
-    if not isinstance(config.n, int) or config.n < 1:
-        raise Mistake(f"n={config.n}: how many samples? A whole number of at least 1")
     to = Path(config.to)
     form = _form(str(config.to))
     run = Run(config.run)

@@ -10,18 +10,19 @@ seeds, trials
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import Field
 
 from saddlepoint.command import catalogue, many, permission
 from saddlepoint.command.catalogue import did_you_mean
 from saddlepoint.command.match import DATA_ELSEWHERE, ELSEWHERE
 from saddlepoint.error import Mistake
+from saddlepoint.schema import Flag, Natural, Number, fitted
 from saddlepoint.search.method import method
 from saddlepoint.search.objective import objective
 from saddlepoint.search.plan import Plan
@@ -111,10 +112,8 @@ def _range(key: str, said: Mapping[Any, Any], where: str) -> Range:
     if low is None or high is None:
         raise Mistake(f"{where}: no {'low' if low is None else 'high'}: a range is {{low: 1, high: 9}}, both included")
     for name, value in (("low", low), ("high", high), *((("step", step),) if step is not None else ())):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-            raise Mistake(f"{where}: {name}: {value} is no number")
-    if log not in (None, True, False):
-        raise Mistake(f"{where}: log: {log}: true or false")
+        fitted(Number, value, f"{where}.{name}")
+    log = fitted(Flag | None, log, f"{where}.log")
     if low > high:
         raise Mistake(f"{where}: low {low} is above high {high}")
     if log and low <= 0:
@@ -178,8 +177,7 @@ def _is_elsewhere(word: str) -> bool:
 
 
 def _seeds(said: Any) -> tuple[int, ...]:
-    if not isinstance(said, list) or not said or not all(type(seed) is int and seed >= 0 for seed in said):
-        raise Mistake(f"seeds={said}: a list of whole numbers, [0, 1] say")
+    said = fitted(Annotated[list[Natural], Field(min_length=1)], said, "seeds")
     if len(set(said)) < len(said):
         raise Mistake(f"seeds={said} has one twice; a seed counts once")
     return tuple(said)

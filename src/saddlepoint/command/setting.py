@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from saddlepoint.command import catalogue
+from saddlepoint.command import catalogue, spelling
 from saddlepoint.command.catalogue import close
 from saddlepoint.command.choice import Names
 from saddlepoint.error import Mistake
@@ -24,7 +24,7 @@ def put(config: DictConfig, override: Override, choice: Names) -> None:
     if adds and there and old is not None and replaces and not isinstance(value, list):
         raise Mistake(f"{line}: {key} is there already; to change it, write {line.lstrip('+')}")
     if not there and (override.type == OverrideType.CHANGE or override.is_delete()):
-        raise Mistake(_unknown(key, config, choice))
+        raise Mistake(_unknown(key, line.partition("=")[2], config, choice))
     if replaces and value is None and isinstance(old, DictConfig) and "_target_" in old:
         _keep_listed(key, line, choice)
     if override.is_delete():
@@ -32,6 +32,8 @@ def put(config: DictConfig, override: Override, choice: Names) -> None:
         return
     if isinstance(old, DictConfig) and "_target_" not in old and replaces and value is not None and value != "":
         inner = [str(name) for name in old]
+        if key == "resume":
+            raise Mistake(f"{line}: a run goes on by itself: give its own command again, without {line}")
         raise Mistake(
             f"{line}: {key} holds {', '.join(inner) or 'nothing yet'}; set {key}.{(inner or ['<key>'])[0]}=..."
         )
@@ -78,9 +80,13 @@ def _at(config: DictConfig, key: str) -> tuple[bool, Any]:
         return False, None
 
 
-def _unknown(key: str, config: DictConfig, choice: Names) -> str:
+def _unknown(key: str, said: str, config: DictConfig, choice: Names) -> str:
     """What to say of a key that is not there."""
     group, *parts = key.split(".")
+    last = key.rpartition(".")[2]
+    trains = "batch" in config  # of the other commands' own keys there are few
+    if trains and (not parts or spelling.counts(last)) and (theirs := spelling.of_key(last, said, config, choice)):
+        return theirs
     chosen = choice.get(group)
     if isinstance(chosen, list):
         for part in parts:
@@ -91,11 +97,22 @@ def _unknown(key: str, config: DictConfig, choice: Names) -> str:
         if having and chosen not in having:
             return f"{group}={chosen} takes no {'.'.join(parts)}; {parts[-1]} belongs to {group}={' or '.join(having)}"
     there = list(_keys(config))
-    same = [other for other in there if other.rpartition(".")[2] == key.rpartition(".")[2]]
-    meant = list(dict.fromkeys([*close(key, there), *same, *close(key, catalogue.groups())]))[:3]
+    same = [other for other in there if other.rpartition(".")[2] == last]
+    near = [other for other in same if other.startswith(f"{group}.")]
+    alike = [other for other in close(key, there) if not key.startswith(f"{other}.")]
+    meant = list(dict.fromkeys([*near, *alike, *same, *close(key, catalogue.groups())]))[:3]
     if meant:
         return f"no such key: {key}. Did you mean {' or '.join(meant)}?"
-    return f"no such key: {key}. saddlepoint train --cfg job prints every key; +{key}=... adds one"
+    if trains and parts and (theirs := spelling.of_key(last, said, config, choice)):
+        return theirs
+    adds = f"; +{key}=... adds one that its target takes" if _holds_target(config, key.rpartition(".")[0]) else ""
+    return f"no such key: {key}. saddlepoint train --cfg job prints every key{adds}"
+
+
+def _holds_target(config: DictConfig, key: str) -> bool:
+    """Whether a piece stands at a key."""
+    node = _at(config, key)[1] if key else None
+    return isinstance(node, DictConfig) and "_target_" in node
 
 
 def not_among(key: str, group: str, name: str) -> str:

@@ -40,9 +40,6 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     if config.sweep is None:
         raise Mistake(f"which sweep? sweep=<name>; there are: {', '.join(catalogue.members('sweep', own))}")
     plan = search.plan(config, rest, own)
-    for key in ("workers", "failures"):
-        if type(config[key]) is not int or config[key] < 1:
-            raise Mistake(f"{key}={config[key]}: a whole number from 1 on")
     return CODES[sweep(plan, config, config_dir, Console(stderr=True))]
 
 

@@ -44,7 +44,7 @@ from saddlepoint.command.frozen import freeze, process
 from saddlepoint.command.identity import code_changes, code_of, differences, identity, own_modules, put_code
 from saddlepoint.command.match import finished_on_other_data
 from saddlepoint.command.output import Output, result
-from saddlepoint.command.place import place, taken, wanted
+from saddlepoint.command.place import place, refuse_precision, taken, wanted
 from saddlepoint.command.standard_streams import dispensable
 from saddlepoint.command.terminal import Meter, scores_of, speaker
 from saddlepoint.error import Halted, Lost, Mistake
@@ -380,10 +380,7 @@ def trainer_of(config: DictConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
     """Lightning, with nothing switched on that counts optimizer steps, writes files or talks."""
     settings: Any = OmegaConf.to_container(config.trainer, resolve=True)
     kind, here = device_of(config).type, place()
-    if (precision := str(config.trainer.precision)).endswith("-true") and precision != "32-true":
-        raise Mistake(f"trainer.precision={precision}: latents and data are float32; try bf16-mixed, or 32-true")
-    if precision == "16-mixed" and kind == "cpu":  # Lightning would take bf16 without a word
-        raise Mistake("trainer.precision=16-mixed is for GPUs; on a CPU there is bf16-mixed")
+    refuse_precision(config)
     if settings.get("sync_batchnorm") is None:
         settings["sync_batchnorm"] = kind == "cuda" and here.of > 1
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)

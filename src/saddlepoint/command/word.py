@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from saddlepoint.command import catalogue
+from saddlepoint.command import catalogue, spelling
 from saddlepoint.command.catalogue import close, did_you_mean
 from saddlepoint.command.path import ABSOLUTE, TYPED
 from saddlepoint.error import Mistake
@@ -105,4 +105,5 @@ def _look_for(group: str, name: str, own: Path | None) -> None:
         places = " nor ".join(str(folder / group) for folder in catalogue.folders(own))
         raise Mistake(f"no such {group}: {name}. There is no yaml in {places}")
     if name not in there:
-        raise Mistake(f"no such {group}: {name}.{did_you_mean(name, there)} There are: {', '.join(there)}")
+        meant = spelling.of_name(group, name) or did_you_mean(name, there)
+        raise Mistake(f"no such {group}: {name}.{meant} There are: {', '.join(there)}")

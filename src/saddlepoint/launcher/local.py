@@ -9,9 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
-from saddlepoint.error import Halted, Mistake, ending_signals
+from saddlepoint.error import Halted, ending_signals
 from saddlepoint.launcher.job import WAITING, Job, suspended_together
+from saddlepoint.schema import Count, Natural, checked
 
 PATIENCE = 60.0  # seconds that a stopped process has to save what it did
 
@@ -43,16 +45,14 @@ class Local:
     Raises Mistake for numbers that make no sense.
     """
 
+    @checked("launcher")
     def __init__(
-        self, processes: int | None = None, threads: int = 1, gpus: int | str = "auto", devices: int = 1
+        self,
+        processes: Count | None = None,
+        threads: Count = 1,
+        gpus: Natural | Literal["auto"] = "auto",
+        devices: Count = 1,
     ) -> None:
-        said = (
-            ("processes", processes, 1, None), ("threads", threads, 1, 1), ("gpus", gpus, 0, "auto"),
-            ("devices", devices, 1, 1),
-        )  # fmt: skip
-        for name, value, least, default in said:
-            if value != default and (type(value) is not int or value < least):
-                raise Mistake(f"launcher.{name}={value}: a whole number from {least} on")
         self.threads, self.devices = threads, devices
         self.gpus = _accelerators() if gpus == "auto" else _numbered(int(gpus))
         cores = os.cpu_count() or 1

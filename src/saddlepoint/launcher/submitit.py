@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from saddlepoint.error import Mistake
 from saddlepoint.launcher.job import WAITING, Job, claimed, release
+from saddlepoint.schema import Count, Natural, checked
 
 TAKEN = 75  # exit code of a job that another one was at already, EX_TEMPFAIL of sysexits.h
 
@@ -25,27 +26,20 @@ class Submitit:
     Raises Mistake where SLURM is wanted and is not there.
     """
 
+    @checked("launcher")
     def __init__(
         self,
-        cluster: str | None = None,
-        processes: int = 16,
-        threads: int = 1,
-        gpus: int = 0,
-        minutes: int = 240,
-        memory_gib: int | None = None,
+        cluster: Literal["slurm", "local", "debug"] | None = None,
+        processes: Count = 16,
+        threads: Count = 1,
+        gpus: Natural = 0,
+        minutes: Count = 240,
+        memory_gib: Count | None = None,
         partition: str | None = None,
         account: str | None = None,
         constraint: str | None = None,
         folder: str | None = None,
     ) -> None:
-        for name, value, least in (
-            ("processes", processes, 1),
-            ("threads", threads, 1),
-            ("gpus", gpus, 0),
-            ("minutes", minutes, 1),
-        ):
-            if type(value) is not int or value < least:
-                raise Mistake(f"launcher.{name}={value}: a whole number from {least} on")
         self.cluster, self.processes, self.threads, self.folder = cluster, processes, threads, folder
         self.parameters = {"timeout_min": minutes, "cpus_per_task": threads, "gpus_per_node": gpus, "tasks_per_node": 1}
         self.parameters |= {} if memory_gib is None else {"mem_gb": memory_gib}

@@ -1,0 +1,288 @@
+"""What a setting may be: one schema, in pydantic, for the keys of every command and for the arguments of every piece.
+
+A kind is a type that pydantic reads. The keys of commands are declared by kinds (command/keys.py); the arguments of a
+piece have the annotations of its signature, which `kind_of` turns into kinds. All are held to the same rules:
+
+    whole numbers  1e6 is one, 1.5, true and "1" are not
+    numbers        1 is one; nan, inf, true and "1" are not
+    true or false  also yes or no, on or off, in any case; 0 and 1 are not
+    text           a whole number is text too, as in logger.project=2024
+    a list         each part by its own kind; a pair has two
+    anything else  a piece: a node with a `_target_`
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from functools import cache, wraps
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from saddlepoint.error import Mistake, did_you_mean
+
+TARGET = "_target_"
+SENTENCE = "sentence"  # of a kind: what to say of a value that is none, instead of "<key> is a whole number"
+FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+TENSOR = "Tensor"  # what no config can say: left out of torch's own unions, lr: float | Tensor
+LISTS = (list, set, frozenset, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
+MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+MANY = {"a number": "numbers", "a whole number": "whole numbers", "text": "words"}
+NEEDS = {  # pydantic's types of errors
+    "float_type": "a number",
+    "finite_number": "a number",
+    "int_type": "a whole number",
+    "bool_type": "true or false",
+    "string_type": "text",
+}
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _flag(value: Any) -> Any:
+    return FLAGS.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _piece(value: Any) -> Any:
+    if (
+        value is None
+        or isinstance(value, str | int | float | list)
+        or (isinstance(value, Mapping) and TARGET not in value)
+    ):
+        raise PydanticCustomError("piece", "no piece")
+    return value
+
+
+Whole = Annotated[int, Strict(), BeforeValidator(_whole)]
+Natural = Annotated[int, Strict(), Field(ge=0), BeforeValidator(_whole)]
+Count = Annotated[int, Strict(), Field(ge=1), BeforeValidator(_whole)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Flag = Annotated[bool, Strict(), BeforeValidator(_flag)]
+Text = Annotated[str, Strict(), BeforeValidator(_text)]
+Name = Annotated[str, Strict(), Field(min_length=1), BeforeValidator(_text)]  # text that may not be empty
+Piece = Annotated[Any, BeforeValidator(_piece), WithJsonSchema({"description": "a piece ({_target_: ...})"})]
+Schedule = Annotated[Any, BeforeValidator(_piece), WithJsonSchema({"description": "a schedule"})]
+Scheduled = Annotated[Number | Schedule, Field(union_mode="left_to_right")]
+
+LEAVES: dict[Any, Any] = {
+    bool: Flag, int: Whole, float: Number, str: Text, Path: Text,
+    list: list[Any], tuple: list[Any], dict: dict[str, Any],
+    Any: Any, object: Any, inspect.Parameter.empty: Any,
+}  # fmt: skip
+ORDER = [Flag, Whole, Number]  # of a union's parts; then all others, and text, which takes whole numbers too, last
+
+
+def fitted(kind: Any, value: Any, key: str) -> Any:
+    """The value as its kind has it: 1e6 whole, yes true, 0 among floats 0.0.  Raises Mistake, under `key`."""
+    try:
+        return _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        path, inner, need = _innermost(error, value)
+        if path:
+            key, value = ".".join([key, *path]), inner
+        schema = _adapter(kind).json_schema()
+        told = schema.get(SENTENCE) or f"{key} is {need or _worded(schema)}{'' if path else _hint(kind, value, key)}"
+        raise Mistake(f"{key}={shown(value)}: {told}") from None
+
+
+def wanted(kind: Any) -> str:
+    """A kind in words: "a whole number from 1 on, or null"."""
+    return _worded(_adapter(kind).json_schema())
+
+
+def shown(value: Any) -> str:
+    """A value as one types it; text that looks like something else in quotes."""
+    if isinstance(value, str):
+        return repr(value) if _read(value) is not value or not value else value
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(shown, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key}:{shown(part)}' for key, part in value.items())}}}"
+    return str(value)
+
+
+def whole(least: int) -> Any:
+    """The kind of whole numbers from `least` on."""
+    return Annotated[int, Strict(), Field(ge=least), BeforeValidator(_whole)]
+
+
+def or_null(kind: Any) -> Any:
+    """A kind, or null."""
+    return kind | None
+
+
+def said(sentence: str) -> WithJsonSchema:
+    """Of a kind: what to say of a value that is none."""
+    return WithJsonSchema({SENTENCE: sentence})
+
+
+def kind_of(annotation: Any) -> Any:
+    """The kind of an annotation: float of Number, tuple[float, float] of two of them, a class of a Piece."""
+    if isinstance(annotation, str | TypeVar):
+        return Any
+    if annotation in LEAVES:
+        return LEAVES[annotation]
+    if annotation is None or annotation is type(None):
+        return None
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return annotation
+    if origin in (Union, types.UnionType):
+        named = [part for part in parts if part is not type(None) and getattr(part, "__name__", "") != TENSOR]
+        kinds = sorted(dict.fromkeys(map(kind_of, named)), key=_rank)
+        if Whole in kinds and Number in kinds:  # 1.0 stays what it is
+            kinds[kinds.index(Whole)] = Annotated[int, Strict()]
+        if kinds == [Number, Piece]:
+            kinds = [Scheduled]
+        one = kinds[0] if len(kinds) == 1 else Annotated[Union[*kinds], Field(union_mode="left_to_right")]
+        return or_null(one) if type(None) in parts else one
+    if origin is Literal:
+        return annotation
+    if origin is tuple and Ellipsis not in parts:
+        return Annotated[tuple[*map(kind_of, parts)], AfterValidator(list)]
+    if origin in (*LISTS, tuple):
+        return list[kind_of(parts[0]) if parts else Any]
+    if origin in MAPPINGS:
+        return dict[str, kind_of(parts[1])]
+    return Piece
+
+
+def checked(under: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Of an __init__: its arguments held against its annotations, told as `under`.<argument>.  Raises Mistake."""
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(function)
+
+        @wraps(function)
+        def init(self: Any, *args: Any, **kwargs: Any) -> None:
+            bound = signature.bind(self, *args, **kwargs)
+            given = dict(list(bound.arguments.items())[1:])
+            function(self, **arguments(function, given, under))
+
+        return init
+
+    return decorate
+
+
+def arguments(function: Callable[..., Any], given: Mapping[str, Any], under: str) -> dict[str, Any]:
+    """Arguments by name as a function's annotations have them.  Raises Mistake for a wrong one, as `under`.<name>."""
+    known = {name: p for name, p in inspect.signature(function).parameters.items() if name != "self"}
+    for name in given:
+        if name not in known:
+            raise Mistake(
+                f"{under}.{name}: there is no such key.{did_you_mean(name, known)} It takes {', '.join(known)}"
+            )
+    return {
+        name: fitted(kind_of(annotation(function, known[name])), value, f"{under}.{name}")
+        for name, value in given.items()
+    }
+
+
+def annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    """A parameter's annotation, where it is written as text evaluated in its module; Any where that cannot be done."""
+    if not isinstance(parameter.annotation, str):
+        return parameter.annotation
+    try:
+        return eval(parameter.annotation, getattr(inspect.unwrap(function), "__globals__", {}))
+    except Exception:  # a name that is imported for type checkers alone, say
+        return Any
+
+
+def _innermost(error: ValidationError, value: Any) -> tuple[list[str], Any, str | None]:
+    """Of a mapping the key whose value is wrong, that value and what it has to be; ([], value, None) of all others."""
+    found: tuple[list[str], Any, str | None] = [], value, None
+    for one in error.errors():
+        path: list[str] = []
+        at = value
+        for part in one["loc"]:  # the members of a union stand among the keys
+            if isinstance(at, Mapping) and part in at:
+                path, at = [*path, str(part)], at[part]
+        if len(path) >= max(1, len(found[0])) and (need := NEEDS.get(one["type"])):
+            found = path, at, need
+    return found
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _rank(kind: Any) -> int:
+    return ORDER.index(kind) if kind in ORDER else len(ORDER) + (kind == Text)
+
+
+def _read(word: str) -> Any:
+    """What a text would be without its quotes."""
+    low = word.lower()
+    if low in ("null", "none", *FLAGS):
+        return FLAGS.get(low)
+    try:
+        return float(word)
+    except ValueError:
+        return word
+
+
+def _hint(kind: Any, value: Any, key: str) -> str:
+    """What to type instead, where that can be guessed."""
+    schema = _adapter(kind).json_schema()
+    if isinstance(value, str) and _read(value) is not value and "type" in str(schema):
+        try:
+            _adapter(kind).validate_python(_read(value))
+            return f", and in quotes this is text: {key}={value}"
+        except ValidationError:
+            return ""
+    names = [str(name) for part in (schema, *schema.get("anyOf", ())) for name in part.get("enum", ())]
+    return f".{meant}" if isinstance(value, str) and (meant := did_you_mean(value, names)) else ""
+
+
+def _worded(schema: Mapping[str, Any]) -> str:
+    if "description" in schema:
+        return schema["description"]
+    if "anyOf" in schema:
+        parts = list(dict.fromkeys(_worded(part) for part in schema["anyOf"]))
+        return f"{', '.join(parts[:-1])} or {parts[-1]}" if len(parts) > 1 else parts[0]
+    if "enum" in schema or "const" in schema:
+        names = [shown(name) for name in schema.get("enum", (schema.get("const"),))]
+        return f"one of {', '.join(names)}" if len(names) > 1 else names[0]
+    match schema.get("type"):
+        case "integer" | "number" as kind:
+            return f"{'a whole number' if kind == 'integer' else 'a number'}{_bounds(schema)}"
+        case "array" if "prefixItems" in schema:
+            parts = list(dict.fromkeys(map(_worded, schema["prefixItems"])))
+            return f"a list of {len(schema['prefixItems'])} {MANY.get(parts[0], parts[0])}"
+        case "array":
+            return f"a list{_of(schema.get('items') or {})}"
+        case "object":
+            return f"a mapping of names{' to ' + _worded(own) if (own := schema.get('additionalProperties')) else ''}"
+        case kind:
+            return {"boolean": "true or false", "string": "text", "null": "null"}.get(str(kind), "anything")
+
+
+def _of(items: Mapping[str, Any]) -> str:
+    inner = _worded(items)
+    return "" if inner == "anything" else f" of {MANY.get(inner, inner)}"
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
+    high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
+    if above is not None and below is not None:
+        return f" between {above:g} and {below:g}"
+    if low is not None and high is not None:
+        return f" from {low:g} to {high:g}"
+    if low is not None:
+        return f" from {low:g} on"
+    return f" above {above:g}" if above is not None else ""
