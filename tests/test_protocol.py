@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.command import catalogue
 from saddlepoint.command.check import check
 from saddlepoint.command.compose import amended, compose
 from saddlepoint.error import Mistake
+from saddlepoint.metric.occupancy import expected_captured, expected_divergence
 
 if "protocol" not in catalogue.defaults():
     pytest.skip("conf/train.yaml has no group protocol yet", allow_module_level=True)
@@ -31,6 +34,7 @@ FACTS = {  # as published: evaluation.*, and the scores that are taken
     "stacked_25k6": ({"n": 25_600, "extractor": "stacked-mnist"}, {"class_modes"}),
     "parzen_10k": ({"n": 10_000, "split": "test"}, {"parzen"}),
 }
+CONF = Path(__file__).parents[1] / "conf" / "protocol"
 PROTOCOLS = catalogue.members("protocol")
 
 
@@ -150,3 +154,28 @@ def test_a_run_without_a_key_of_today_is_measured_and_a_key_that_nothing_reads_i
     (tmp_path / "protocol" / "odd.yaml").write_text("evaluation: {splt: test}\n")
     with pytest.raises(Mistake, match=r"evaluation\.splt"):
         amended(run, ["protocol=odd"], tmp_path)
+
+
+def stated(name: str) -> str:
+    """The comment that opens a protocol's file, as one line."""
+    lines = (CONF / f"{name}.yaml").read_text().splitlines()
+    return " ".join(line.removeprefix("# ") for line in lines if line.startswith("#"))
+
+
+@pytest.mark.parametrize("name", ["stacked_26k", "stacked_25k6"])
+def test_the_perfect_sampler_that_a_protocol_states_is_the_exact_expectation_at_its_number(name: str) -> None:
+    n = FACTS[name][0]["n"]
+    law = torch.full((1000,), 1e-3, dtype=torch.float64)
+    assert f"A perfect sampler has 1,000 and {expected_divergence(law, n, law):.5f}".replace("0.", ".") in stated(name)
+    assert expected_captured(law, n) == pytest.approx(1000, abs=1e-6)
+
+
+def test_the_modes_that_misread_digits_make_are_as_many_as_stated() -> None:
+    digit = torch.tensor([1 - 0.0075, *[0.0075 / 9] * 9], dtype=torch.float64)  # one class, each error as frequent
+    stack = torch.einsum("a,b,c->abc", digit, digit, digit).flatten()
+    modes = expected_captured(stack, FACTS["stacked_26k"][0]["n"])
+    assert f"({modes:.0f} where it errs on .75% of digits" in stated("stacked_26k")
+
+
+def test_the_share_of_high_quality_that_a_protocol_states_is_that_of_three_deviations() -> None:
+    assert f"{100 * (1 - math.exp(-4.5)):.2f}% of high quality" in stated("veegan_2500")

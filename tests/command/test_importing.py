@@ -104,6 +104,21 @@ def test_a_runs_own_export_comes_back_with_the_runs_own_scores(record, folder, b
     assert (found["status"], found["origin"], found["images"]) == ("finished", "imported", None)
 
 
+def test_an_export_with_statistics_that_were_measured_anew_says_so_and_has_the_runs_contract(
+    outputs, brought, tmp_path
+):
+    norm = "architecture.generator.norm={_target_: torch.nn.BatchNorm1d, _partial_: true}"
+    anew = "game.players.generator.average.statistics=reestimated"
+    words = [norm, anew, "metric=[frechet_distance]", "callback.evaluation.images_between=1280"]
+    own = run(outputs, "name=anew", *words, *PROTOCOL)
+    assert own.summary["final"]["fid_digits_900_train"]["contract"]["batch_norm"] == "reestimated"
+    assert called("export", f"run={own.folder}", f"to={tmp_path}/x", "formats=[safetensors]") == 0
+    found = summary(brought(tmp_path / "x" / "generator.safetensors", "metric=[frechet_distance]"))
+    (score,), (theirs,) = found["final"].values(), own.summary["final"].values()
+    assert score["contract"] == theirs["contract"]
+    assert score["value"] == pytest.approx(theirs["value"])
+
+
 @pytest.mark.slow
 def test_a_program_that_is_trusted_is_measured_too(record, brought, tmp_path):
     assert called("export", f"run={record.folder}", f"to={tmp_path}/x", "formats=[program]") == 0

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from torch import Tensor, nn
 
+from saddlepoint.callback.evaluation import drawn_as
 from saddlepoint.callback.grid import picture
 from saddlepoint.command.account import Moment, account
 from saddlepoint.command.build import config_of, game_of, put, set_threads
@@ -61,6 +62,7 @@ class Original:
     config: DictConfig  # of the training, without what the command line says on top
     node: Any  # of the generator, which the command line may allow
     weights: str  # averaged or raw
+    reestimated: bool  # whether its batch norm has statistics that were measured anew
     network: nn.Module  # as samples are drawn from it, in evaluation mode
     alone: nn.Module  # the same without its game: virtual batch norm frozen
     latent: Mapping[str, Tensor]
@@ -136,7 +138,8 @@ def _original(game: Game, config: DictConfig, node: Any, average: bool) -> Origi
         expected = originals(network, latent, y)
     if not expected.isfinite().all():
         raise Mistake("the generator makes values that are not finite (nan or infinite): nothing to export")
-    return Original(game, config, node, weights, network, alone, latent, y, expected)
+    reestimated = "reestimated" in drawn_as(game, average, "running", 1)[1]
+    return Original(game, config, node, weights, reestimated, network, alone, latent, y, expected)
 
 
 # ---------------------------------------------------------------------------------------------------------- the files
@@ -190,6 +193,7 @@ def _described(original: Original, words: DictConfig, folder: Path) -> None:
         "range": [-1, 1] if len(config.data.shape) == 3 else None,
         "call": "mapping",
         "weights": original.weights,
+        **({"batch_norm": "reestimated"} if original.reestimated else {}),
         "seed": int(config.seed),
         "licence": words.licence,
     }

@@ -51,6 +51,7 @@ class Source:
     most: int | None = None  # samples that there are; None: as many as are asked for
     licence: str | None = None
     source: str | None = None
+    batch_norm: str = "running"
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
@@ -127,7 +128,7 @@ def _generator(place: Path, words: DictConfig, config: DictConfig, data: Any) ->
     digest = sha256(file.read_bytes()).hexdigest()
     told = made.description
     return Source("generator", lambda name: made.sampler(int(config.seed), name), digest, told.weights,
-                  licence=told.licence, source=told.source)  # fmt: skip
+                  licence=told.licence, source=told.source, batch_norm=told.batch_norm)  # fmt: skip
 
 
 def _samples(place: Path, data: Any, say: Say) -> Source:
@@ -171,7 +172,7 @@ def _measured(
         if source.most is not None and number == 0:
             _told_of(source.most, wanted, say)
         evaluator.n = min(wanted, source.most or wanted)
-        found |= evaluator(source.sampler("evaluation"), data, weights, "running")
+        found |= evaluator(source.sampler("evaluation"), data, weights, source.batch_norm)
         for name, own in evaluator.anchors(data).items():
             anchors[name] = anchors.get(name, {}) | own
     if not found:

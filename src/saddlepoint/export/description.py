@@ -9,6 +9,7 @@ classes: null                # how many it can be asked for
 range: [-1, 1]               # of its pixels; [0, 1], or uint8; null for points
 call: mapping                # network({part: tensor}, y); parts: network(tensor, ..., y)
 weights: averaged            # or raw: whose weights these are
+batch_norm: running          # or reestimated: its statistics are those of the averaged weights, measured anew
 licence: null                # and `source`: a line each, which are recorded
 """
 
@@ -24,13 +25,14 @@ from saddlepoint.error import Mistake, did_you_mean
 
 NAMES = ("generator.yaml", "config.yaml")  # looked for beside a generator's file, in this order
 NEEDED = ("prior", "data", "range")
-KNOWN = (*NEEDED, "architecture", "classes", "call", "weights", "licence", "source", "seed")
+KNOWN = (*NEEDED, "architecture", "classes", "call", "weights", "batch_norm", "licence", "source", "seed")
 DISTRIBUTIONS = ("normal", "uniform", "categorical")
 RANGES: Mapping[Any, tuple[float, float] | None] = {
     (-1.0, 1.0): (-1.0, 1.0), (0.0, 1.0): (0.0, 1.0), "uint8": (0.0, 255.0), None: None,
 }  # fmt: skip
 CALLS = ("mapping", "parts")
 WEIGHTS = ("averaged", "raw")
+STATISTICS = ("running", "reestimated")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Description:
     weights: str | None = None  # None: nothing was said
     licence: str | None = None
     source: str | None = None
+    batch_norm: str = "running"
 
 
 def beside(file: Path) -> Path:
@@ -84,6 +87,8 @@ def _description(plain: Mapping[str, Any], path: Path) -> Description:
     _one_of(path, "call", call, CALLS)
     if (weights := plain.get("weights")) is not None:
         _one_of(path, "weights", weights, WEIGHTS)
+    batch_norm = plain.get("batch_norm") or STATISTICS[0]
+    _one_of(path, "batch_norm", batch_norm, STATISTICS)
     if classes is not None and (type(classes) is not int or classes < 1):
         raise Mistake(f"{path}: classes={classes}: how many classes it can be asked for, or null for none")
     said = plain["prior"]
@@ -93,7 +98,8 @@ def _description(plain: Mapping[str, Any], path: Path) -> Description:
     nodes = {name: _part(path, name, node) for name, node in parts.items()}
     views = {name: sides for name, node in parts.items() if (sides := _numbers(node.get("shape")))}
     lines = {key: None if plain.get(key) is None else str(plain[key]) for key in ("licence", "source")}
-    return Description(nodes, shape, _bounds(path, plain["range"], shape), call, own, classes, views, weights, **lines)
+    bounds = _bounds(path, plain["range"], shape)
+    return Description(nodes, shape, bounds, call, own, classes, views, weights, **lines, batch_norm=batch_norm)
 
 
 def _node(path: Path, architecture: Any) -> dict[str, Any] | None:
