@@ -201,7 +201,7 @@ def by_ruler(found: Scores) -> dict[str, dict[str, Score]]:
             c.weights
         ]
         resizer = "" if c.resizer == "none" else f", {c.resizer}"
-        norm = "" if c.batch_norm in ("running", "none") else f", batch norm by {c.batch_norm}"
+        norm = "" if c.batch_norm in ("running", "none") else f", batch norm: {c.batch_norm}"
         altered = f", altered: {c.altered}" if c.altered else ""
         reals = "unknown" if c.n_real is None else f"{c.n_real:,}"
         line = f"{c.n_fake:,} {whose}{norm} against {reals} reals ({c.split}) by {c.extractor} {c.extractor_sha256[:8]}"
