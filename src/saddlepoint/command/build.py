@@ -10,6 +10,7 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,7 @@ def config_of(
 ) -> DictConfig:
     """A run's own config, with `overrides` on top, which `say` hears.  Raises Mistake where the folder is no run."""
     if not run.config.exists():
-        raise Mistake(f"{run.folder} is no run folder: it has no config.yaml")
+        raise Mistake(f"{run.folder} is no run folder: it has no config.yaml{_runs_within(run.folder)}")
     register_resolvers()
     config = stored.read(run.config)
     if "imported" in config:
@@ -187,6 +188,17 @@ def config_of(
     config = amended(config, overrides, config_dir)
     check(config)
     return config
+
+
+def _runs_within(folder: Path) -> str:
+    """ ". In it are run=<name>/seed0, ...": the runs in a folder of seeds, or of names; "" where there is none."""
+    found = sorted(path.parent for way in ("*/", "*/*/") for path in folder.glob(f"{way}config.yaml"))
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return (
+        f". In it there {'is' if len(found) == 1 else 'are'} run={', run='.join(map(str, found[:3]))}{more}"
+        if found
+        else ""
+    )
 
 
 def data_of(config: DictConfig, log: Say = lambda line: None) -> Any:
@@ -274,6 +286,8 @@ def _fits(game: Game, shape: tuple[int, ...], classes: int | None) -> None:
             f"the generator does not take the prior's latents ({game.prior.size} numbers): {_first(error)}. "
             "architecture.generator.latent follows the prior unless it is set"
         ) from None
+    if not isinstance(x, torch.Tensor):
+        raise Mistake(f"the generator gives {_kind(x)}, and it is to give a tensor{_line_of(game.generator.network)}")
     if tuple(x.shape[1:]) != shape:
         raise Mistake(f"the generator makes {list(x.shape[1:])}, data.shape is {list(shape)}")
     network = game.discriminator.network
@@ -287,16 +301,26 @@ def _fits(game: Game, shape: tuple[int, ...], classes: int | None) -> None:
     finally:
         for module, mode in modes:
             module.training = mode
+    if not all(hasattr(output, part) for part in ("logits", "features", "heads")):
+        raise Mistake(
+            f"the discriminator gives {_kind(output)}, and it is to give a saddlepoint.turn.DiscriminatorOutput("
+            f"logits, features, heads){_line_of(network)}"
+        )
     for name in game.players:
         player = game.player(name)
         for fakes in dict.fromkeys((2, 2 * player.multiple)) if player.objective is not None else ():
             zeros = {"real": torch.zeros(2), "fake": torch.zeros(fakes)}
             try:
-                player.objective(**{side: zeros[side] for side in player.sides})
+                loss = player.objective(**{side: zeros[side] for side in player.sides})
             except (ValueError, RuntimeError) as error:
                 pairs = f"pairs reals and fakes, so not with game.players.{name}.multiple={player.multiple}"
                 why = f"objective.{name}" if fakes == 2 else f"the objective of {name} {pairs}"
                 raise Mistake(f"{why}: {_first(error)}") from None
+            if not isinstance(loss, torch.Tensor) or loss.ndim:
+                raise Mistake(
+                    f"objective.{name} gives {_kind(loss)}, and it is to give a scalar tensor: take the mean"
+                    f"{_line_of(player.objective)}"
+                )
         for own, term in player.terms.items():
             try:
                 term.fits(output)
@@ -312,6 +336,20 @@ def _knows_all(head: str | None, heads: Mapping[str, torch.Tensor], classes: int
             f"head {head} has {size} outputs, and the data {classes} classes: say "
             f"'architecture.discriminator.heads={{{head}: {classes}}}'"
         )
+
+
+def _kind(value: Any) -> str:
+    """What a piece gave, in words: "a tensor of shape [2]", "a tuple"."""
+    return f"a tensor of shape {list(value.shape)}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
+
+
+def _line_of(piece: Any) -> str:
+    """ " (file, line 12)": where a piece computes, "" where that cannot be told."""
+    while isinstance(piece, partial):
+        piece = piece.func
+    function = type(piece).forward if isinstance(piece, nn.Module) else piece
+    code = getattr(function, "__code__", None)
+    return f" ({code.co_filename}, line {code.co_firstlineno})" if code else ""
 
 
 def _first(error: Exception) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
@@ -205,7 +206,8 @@ def evaluate(
     if samples is None:
         found, parts = _moments(Run(str(run)), at, config, measuring, overrides, output.width)
     else:
-        found, parts = _set(read(samples, data.shape, say, data.class_names), str(samples), measuring, output.width)
+        stored = _first(read(samples, data.shape, say, data.class_names), config.evaluation.n, say)
+        found, parts = _set(stored, str(samples), measuring, output.width)
     content = {whose: {key: _plain(key, own) for key in own.scores} for whose, own in found.items()}
     if to is not None:
         write(Path(to), json.dumps(plain(content), indent=2) + "\n")
@@ -230,6 +232,16 @@ def _look_at(
         raise Mistake(f"samples=... are as they are: at={at} is for a run")
     if to is not None and not (Path(to).suffix == ".json" and Path(to).absolute().parent.is_dir()):
         raise Mistake(f"to={to}: a file that ends in .json, in a folder that is there")
+
+
+def _first(split: Split, n: int | None, say: Callable[[str], None]) -> Split:
+    """The first n of a stored set, all where n is None.  Raises Mistake where there are fewer."""
+    if n is None or n == len(split):
+        return split
+    if n > len(split):
+        raise Mistake(f"evaluation.n={n}: there are {len(split):,} samples; leave it out, and all are measured")
+    say(f"{len(split):,} samples: the first {n:,} are measured, as evaluation.n says")
+    return Split(split.name, *split[torch.arange(n)], split.classes)
 
 
 def _set(split: Split, name: str, measuring: Measuring, width: int) -> tuple[dict[str, Found], Parts]:

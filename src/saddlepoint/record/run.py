@@ -87,11 +87,13 @@ class Run:
     def lock(self) -> Iterator[None]:
         """Hold the folder, by a file beside it; a lock dies with its process.  Who does not write needs none.
 
+        Where the run's folder was not begun in the meantime, the file and the folders made for it are taken away again.
         Raises Mistake where a live process holds it, or where nothing can be written there.
         """
         if not self.writes:
             yield
             return
+        made = [path for path in self.folder.parents if not path.exists()]  # innermost first
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self._lock_file)
@@ -110,6 +112,10 @@ class Run:
         finally:
             with contextlib.suppress(OSError):
                 self._lock_file.write_text("", encoding="utf-8")
+                if not self.folder.exists():
+                    self._lock_file.unlink()  # while it is held: who waits for it sees that it is gone
+                    for path in made:
+                        path.rmdir()  # not where anything else lies by now
             lock.release()
 
     def sign(self) -> None:
