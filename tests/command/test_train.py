@@ -382,11 +382,14 @@ def test_points_are_played_scored_and_drawn(tmp_path, pieces):
         ),
         (
             ["+layer@architecture.generator.norm=virtual_batch_norm", "architecture.generator.norm.reference=null"],
-            "reference=None is too small a reference batch",
+            "architecture.generator.norm.reference=null: .* is a whole number",
         ),
         (["+layer@architecture.discriminator.neck=log_sum_exp"], "layers do not fit their places"),
-        (["regularizer=[feature_matching]", "regularizer.generator.feature_matching.features=3"], "must be a name"),
-        (["objective.discriminator.real_label=null"], "objective.discriminator: real_label=None"),
+        (
+            ["regularizer=[feature_matching]", "regularizer.generator.feature_matching.features=3"],
+            "exposes no feature 3",
+        ),
+        (["objective.discriminator.real_label=null"], "objective.discriminator.real_label=null: .* is a number"),
         (["objective.discriminator.real_label=1.2"], "objective.discriminator: real_label=1.2"),
         (["+layer@architecture.discriminator.neck=minibatch_discrimination", "batch=1"], "batch=1: MinibatchDisc"),
     ],
