@@ -18,11 +18,14 @@ from saddlepoint.pixel import to_uint8
 from saddlepoint.record.run import Run, write
 from saddlepoint.stream import Stream
 
+FRAMES = 100  # of an animation
 TILE = 56  # pixels that a person needs at least to read one image
 
 
 class Grid(pl.Callback):
     """samples/<images>.png at 0 images, every `images_between` and at the end; samples/real.png once.
+
+    At the end all of them become samples/animation.gif.
 
     Images are drawn rows x columns, each pixel `scale` times enlarged (None: until a tile has 56); points as a scatter
     over the reals.
@@ -59,14 +62,45 @@ class Grid(pl.Callback):
             x = game.sample(n, stream=Stream(game.seed, "grid", device=game.device)).cpu()
         path = self.run.samples / f"{game.images:09d}.png"
         save(picture(x, self.columns, self.scale, self._reals(trainer) if points else None), path)
+        real = self.run.samples / "real.png"
+        beside = {"reals": real} if game.images == 0 and real.exists() else {}
         for logger in trainer.loggers:
             if (show := getattr(logger, "log_image", None)) is not None:
-                show("samples", path, game.images)
+                show("samples", path, game.images, beside)
+
+    def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
+        if not trainer.is_global_zero or not last(trainer):
+            return
+        path = animation(self.run.samples)
+        for logger in trainer.loggers if path is not None else ():
+            if (show := getattr(logger, "log_animation", None)) is not None:
+                show("animation", path)
 
     def _reals(self, trainer: pl.Trainer) -> Tensor:
         split = trainer.datamodule.split("train")  # pyright: ignore[reportAttributeAccessIssue]
         n = min(2_000 if len(split[torch.arange(1)][0].shape) == 2 else self.rows * self.columns, len(split))
         return split[torch.arange(n)][0].cpu()
+
+
+def animation(folder: Path) -> Path | None:
+    """animation.gif of the pictures <images>.png in a folder, at most 100 of them; None where they are fewer than two.
+
+    Evenly spaced, the last one always among them; a tenth of a second each, the last a second and a half.
+    """
+    paths = sorted(path for path in folder.glob("*.png") if path.stem.isdigit())
+    if len(paths) < 2:
+        return None
+    count = min(len(paths), FRAMES)
+    frames = []
+    for i in range(count):
+        with Image.open(paths[round(i * (len(paths) - 1) / (count - 1))]) as frame:
+            frames.append(frame.convert("RGB"))
+    frames = [frame.resize(frames[-1].size) for frame in frames]
+    content = io.BytesIO()
+    durations = [100] * (count - 1) + [1500]  # ms
+    frames[0].save(content, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    write(folder / "animation.gif", content.getvalue())
+    return folder / "animation.gif"
 
 
 def picture(x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None) -> Image.Image:

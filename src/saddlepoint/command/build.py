@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import platformdirs
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning import Callback
 from torch import nn
 
 from saddlepoint.callback.checkpoint import Checkpoint
 from saddlepoint.command import permission, stored
-from saddlepoint.command.check import check, instantiate, located
+from saddlepoint.command.check import check, instantiate, located, loggers_beside
 from saddlepoint.command.compose import amended, register_resolvers
 from saddlepoint.command.identity import code_changes
 from saddlepoint.command.path import expanded, settle
@@ -418,6 +418,19 @@ def second_of(
     protocol = settings.n, settings.split, settings.batch
     rest = cache_of(config), settings.seed, device_of(config), lambda line: None, progress
     return None if ruler is None else Evaluator(ruler, metrics, *protocol, *rest)
+
+
+def loggers_of(config: DictConfig) -> list[Any]:
+    """The loggers that the config lists, W&B first: it may be switched off, or not be there at all."""
+    node = copy.deepcopy(config).logger
+    if node is None:
+        return []
+    beside = {name: node[name] for name in loggers_beside(node)}
+    found = [instantiate(part, f"logger.{name}") for name, part in beside.items()]
+    with open_dict(node):
+        for name in beside:
+            node.pop(name)
+    return [instantiate(node, "logger"), *found] if "_target_" in node else found
 
 
 def metrics_of(config: DictConfig) -> dict[str, Any]:

@@ -56,6 +56,12 @@ def check(config: DictConfig) -> None:
     _look_at_logger(config)
 
 
+def installed(config: DictConfig) -> None:
+    """Raises Mistake for a logger whose package is not installed; asked before a run, and not of a config as such."""
+    if isinstance(config.get("logger"), DictConfig) and "tensorboard" in config.logger:
+        instantiate(config.logger.tensorboard, "logger.tensorboard")
+
+
 def terms(config: DictConfig) -> list[str]:
     """The terms in force, a line per player:  discriminator: adversarial (hinge), r1 x 1.0 every 16."""
     lines = []
@@ -217,8 +223,9 @@ def _targets(node: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
 def _look_at_keys(path: str, node: DictConfig, allowed: Sequence[str]) -> None:
     target = located(path, node._target_, allowed)
     known = parameters(target)
+    beside = loggers_beside(node) if path == "logger" else ()
     for key in map(str, node):
-        if known is not None and key not in known and key not in RESERVED:
+        if known is not None and key not in known and key not in RESERVED and key not in beside:
             settable = [name for name, p in known.items() if p.default is not p.empty or name in node]
             raise Mistake(
                 f"{path}.{key}: {node._target_} takes no {key}.{did_you_mean(key, settable)} "
@@ -256,6 +263,12 @@ def _look_at_logger(config: DictConfig) -> None:
     logger = config.get("logger")
     if isinstance(logger, DictConfig) and "mode" in logger:
         Session(str(logger.mode))
+
+
+def loggers_beside(node: Any) -> list[str]:
+    """The loggers that a config has beside W&B, whose own settings lie directly under `logger`."""
+    parts = {name: node._get_node(name) for name in node} if isinstance(node, DictConfig) else {}
+    return [str(name) for name, part in parts.items() if isinstance(part, DictConfig) and "_target_" in part]
 
 
 # --------------------------------------------------------------------------------------------- what targets take

@@ -132,7 +132,10 @@ def _lists(said: Sequence[Chosen], before: Names) -> dict[str, list[str]]:
     """
     found: dict[str, list[str]] = {}
     for key, override in said:
-        names, held = names_in(override), found.get(key, list(before.get(key, [])))
+        empty = override.type == OverrideType.CHANGE and not names_in(override)
+        if empty and not isinstance(override.value(), list) and "none" in catalogue.members(key):
+            raise Mistake(f"{override.input_line}: for no {key} at all write {key}=none")
+        names, held = names_in(override), found.get(key, _listed(before.get(key)))
         if override.is_delete():
             if absent := [name for name in names if name not in held]:
                 raise Mistake(f"{override.input_line}: {absent[0]} is not among {key}=[{','.join(held)}]")
@@ -142,6 +145,11 @@ def _lists(said: Sequence[Chosen], before: Names) -> dict[str, list[str]]:
         if twice := [name for name in found[key] if found[key].count(name) > 1]:
             raise Mistake(f"{override.input_line}: {twice[0]} stands twice in {key}=[{','.join(found[key])}]")
     return found
+
+
+def _listed(names: Any) -> list[str]:
+    """The names that a config had; a run of when a group took one has that one."""
+    return [names] if isinstance(names, str) else list(names or ())
 
 
 def _refuse_clash(group: str, names: Sequence[str], own: Path | None) -> None:

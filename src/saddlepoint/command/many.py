@@ -27,7 +27,7 @@ from rich.table import Table
 
 from saddlepoint.command import permission, stored
 from saddlepoint.command.catalogue import did_you_mean
-from saddlepoint.command.check import check, instantiate
+from saddlepoint.command.check import check, installed, instantiate
 from saddlepoint.command.compose import compose
 from saddlepoint.command.frozen import freeze, process
 from saddlepoint.command.identity import identity
@@ -69,6 +69,8 @@ def command(words: Sequence[str], config_dir: str | None = None, cfg: bool = Fal
     if cfg:
         print("\n".join(f"{label}  {_folder(config)}" for label, config in configs))
         return 0
+    for _, config in configs:
+        installed(config)
     jobs = launched(configs, console)
     output([_table(jobs, output.width)], {"runs": [_job(job) for job in jobs]})
     return 0 if all(job.state in (FINISHED, DONE) or (job.state == BUSY and job.exit == 0) for job in jobs) else 1

@@ -41,6 +41,8 @@ LIBRARIES = {  # part of a library -> what its classes have to descend from
 NAMED = {  # as a yaml may write it -> where it is at home
     "saddlepoint.launcher.local.Local": "saddlepoint.launcher.local.Local",
     "saddlepoint.launcher.submitit.Submitit": "saddlepoint.launcher.submitit.Submitit",
+    "saddlepoint.record.csv_log.CsvLog": "saddlepoint.record.csv_log.CsvLog",
+    "saddlepoint.record.tensorboard_log.TensorBoardLog": "saddlepoint.record.tensorboard_log.TensorBoardLog",
     "saddlepoint.record.tracker.Tracker": "saddlepoint.record.tracker.Tracker",
     **{
         f"pytorch_lightning.callbacks.{name}": f"pytorch_lightning.callbacks.{module}.{name}"

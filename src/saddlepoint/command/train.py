@@ -36,9 +36,10 @@ from saddlepoint.command.build import (
     data_of,
     device_of,
     fill,
+    loggers_of,
     restore,
 )
-from saddlepoint.command.check import cautions, check, instantiate, terms
+from saddlepoint.command.check import cautions, check, installed, terms
 from saddlepoint.command.daily import allowed, by_other_code
 from saddlepoint.command.frozen import freeze, process
 from saddlepoint.command.identity import code_changes, code_of, differences, identity, own_modules, put_code
@@ -85,6 +86,7 @@ def train(config: DictConfig, console: Console | None = None) -> Run:
 def _train(config: DictConfig, console: Console | None) -> Run:
     _same_code(config)
     check(config)
+    installed(config)
     here, output = place(), result(console)
     if here.of == 1 and wanted(config) > 1:
         return _ranks(config, console or Console(stderr=True), output)
@@ -265,7 +267,7 @@ def _play(
             f"the ranks find different checkpoints in {run.checkpoints}, of {sorted(everywhere)} images: outputs=... "
             "has to be a folder that all machines see"
         )
-    tracker = instantiate(config.logger, "logger") if run.writes else None
+    trackers = loggers_of(config) if run.writes else []
     at_hand = {
         "run": run, "evaluator": evaluator, "selector": experiment.selector, "average": config.evaluation.average,
         "batch_norm": config.evaluation.get("batch_norm", "running"), "console": console,
@@ -284,14 +286,14 @@ def _play(
     told = _begin(run, experiment, anchors, reached if found else None) if run.writes else {}
     say(f"run: {run.folder}" + (f", going on at {reached:,} images" if found else ""))
     journal = Journal(run)
-    if tracker is not None:
+    for tracker in trackers:
         tracker.start(run, told, say)
     evaluation = next((c for c in callbacks if isinstance(c, Evaluation)), None)
     if evaluation is not None and found and before.get("images") == reached:
         ended = {key: Score.from_dict(score) for key, score in (before.get("final") or {}).items()}
         evaluation.earlier = reached, ended
-    loggers = trainer.loggers = [journal, tracker] if tracker is not None else []
-    with _put_on_record(run, game, evaluation, journal, tracker, halt, say):
+    loggers = trainer.loggers = [journal, *trackers] if run.writes else []
+    with _put_on_record(run, game, evaluation, journal, trackers, halt, say):
         if reached < config.images:
             trainer.fit(game, datamodule=data, ckpt_path=str(found[0]) if found else None, weights_only=True)
             if told := ranks.highest(halt.agreed or halt.told):  # or told behind the last round
@@ -307,7 +309,8 @@ def _play(
         run.update_summary(final=_plain({"": final})[""])
     if run.writes:
         say(f"samples, checkpoints, metrics.jsonl and summary.json: {run.folder}")
-        say(tracker.whereabouts if tracker is not None else "")
+        for tracker in trackers:
+            say(tracker.whereabouts)
 
 
 @contextmanager
@@ -316,7 +319,7 @@ def _put_on_record(
     game: Any,
     evaluation: Evaluation | None,
     journal: Journal,
-    tracker: Any,
+    trackers: Sequence[Any],
     halt: Halt,
     say: Callable[[str], None],
 ) -> Iterator[None]:
@@ -344,7 +347,7 @@ def _put_on_record(
         if run.writes:
             summary = _close(run, game, evaluation, journal, halt, status, error)
             halt.recording = False
-            if tracker is not None:
+            for tracker in trackers:
                 tracker.close(summary, run.checkpoints / "last.ckpt", failed=status != "finished")
         if status in ("diverged", "stopped") or (status == "interrupted" and halt.agreed):
             ranks.part()  # all end so; whoever watches them gives the others seconds once one is gone

@@ -83,9 +83,14 @@ class Tracker(Logger):
         """One row; `step` counts images."""
         self._ask(partial(self._log, {**metrics, "images": step}))
 
-    def log_image(self, key: str, path: Path, step: int) -> None:
-        """A picture from disk."""
-        self._ask(lambda: self._log({key: _picture(path), "images": step}))
+    def log_image(self, key: str, path: Path, step: int, beside: Mapping[str, Path] | None = None) -> None:
+        """A picture from disk, and others `beside` it, in one row."""
+        pictures = {key: path, **(beside or {})}
+        self._ask(lambda: self._log({**{name: _picture(own) for name, own in pictures.items()}, "images": step}))
+
+    def log_animation(self, key: str, path: Path) -> None:
+        """A GIF from disk, into the summary."""
+        self._ask(lambda: self._sum_up({key: _animation(path)}))
 
     def alert(self, title: str, text: str) -> None:
         """A warning that W&B sends to whoever asked for such, once a server follows the run."""
@@ -146,9 +151,12 @@ class Tracker(Logger):
             return
         import wandb
 
-        artifact = wandb.Artifact(f"checkpoint-{self.id}", type="model")
-        artifact.add_file(str(checkpoint))
-        self._wandb.log_artifact(artifact)
+        best = checkpoint.with_name("best.ckpt")
+        for path, aliases in ((best, ["best"]), (checkpoint, ["latest"])):  # two versions of one artifact
+            if path.exists():
+                artifact = wandb.Artifact(f"checkpoint-{self.id}", type="model")
+                artifact.add_file(str(path))
+                self._wandb.log_artifact(artifact, aliases=aliases)
 
     def _finish(self, failed: bool) -> None:
         run, self._wandb = self._wandb, None
@@ -162,6 +170,12 @@ def pieces(config: Mapping[str, Any]) -> list[str]:
     choice = config.get("choice") or {}
     named = (choice.get(group) for group in ("data", "architecture", "objective", "regularizer"))
     return [str(name) for names in named for name in (names if isinstance(names, list) else [names]) if name]
+
+
+def _animation(path: Path) -> Any:
+    import wandb
+
+    return wandb.Video(str(path), format="gif")
 
 
 def _picture(path: Path) -> Any:
