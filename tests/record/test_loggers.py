@@ -93,6 +93,14 @@ def test_the_csv_holds_every_event_once_also_where_a_run_goes_on(tmp_path: Path)
         )
 
 
+def test_a_run_that_logged_no_event_does_not_name_a_table_that_is_not_there(tmp_path: Path) -> None:
+    logger = CsvLog()
+    logger.start(Run(tmp_path), {}, print)
+    assert logger.whereabouts == "CSV: no event was logged, so there is no table"
+    logger.log_metrics({"a": 1.0}, 64)
+    assert logger.whereabouts == f"CSV: {tmp_path / 'csv' / 'metrics.csv'}"
+
+
 def test_tensorboard_that_is_not_installed_is_told_in_a_line_with_what_to_type(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

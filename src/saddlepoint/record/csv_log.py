@@ -19,7 +19,6 @@ class CsvLog(Logger):
 
     def __init__(self) -> None:
         super().__init__()
-        self.whereabouts = ""
         self._run: Run | None = None
         self._csv: CSVLogger | None = None
 
@@ -35,7 +34,6 @@ class CsvLog(Logger):
         """Begin the table of this run with what its metrics.jsonl holds already."""
         self._run, self._csv = run, CSVLogger(run.folder, name="", version="csv", flush_logs_every_n_steps=1)
         self.path.unlink(missing_ok=True)
-        self.whereabouts = f"CSV: {self.path}"
         for row in run.rows():
             self.log_metrics(
                 {key: value for key, value in row.items() if key not in ("images", "seconds")}, row["images"]
@@ -46,6 +44,12 @@ class CsvLog(Logger):
         """Of the table, once it has begun."""
         assert self._run is not None
         return self._run.folder / "csv" / "metrics.csv"
+
+    @property
+    def whereabouts(self) -> str:
+        """One line: where the table is."""
+        there = self._run is not None and self.path.exists()
+        return f"CSV: {self.path}" if there else "CSV: no event was logged, so there is no table"
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """One row.  Raises Mistake where it cannot be written."""
