@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import partial
+from typing import Any
 
 EARLY = frozenset(("SIGUSR1", "SIGUSR2"))  # what a scheduler sends some time before its SIGTERM
 
@@ -40,6 +43,27 @@ def ending_signals() -> list[int]:
     names = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGXCPU", *sorted(EARLY))
     every = [signal.Signals[name] for name in names if hasattr(signal, name)]
     return [one for one in every if one == signal.SIGINT or signal.getsignal(one) != signal.SIG_IGN]
+
+
+def relative(file: str) -> str:
+    """The path of a source file, from the working directory where it lies in there."""
+    whole, here = os.path.abspath(file), os.path.join(os.getcwd(), "")
+    return whole.removeprefix(here) if whole.startswith(here) else file
+
+
+def kind(value: Any) -> str:
+    """What a piece gave, in words: "a tensor of shape [2]", "a tuple"."""
+    shape = f"tensor of shape {list(value.shape)}" if type(value).__name__ in ("Tensor", "Parameter") else ""
+    name = shape or type(value).__name__
+    return "None" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
+def line_of(piece: Any) -> str:
+    """ " (file, line 12)": where a piece computes, a function or a network's `forward`; "" where that is not known."""
+    while isinstance(piece, partial):
+        piece = piece.func
+    code = getattr(getattr(type(piece), "forward", piece), "__code__", None)
+    return f" ({relative(code.co_filename)}, line {code.co_firstlineno})" if code else ""
 
 
 def close(word: str, there: Iterable[str]) -> list[str]:

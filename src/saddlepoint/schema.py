@@ -19,7 +19,7 @@ import types
 from collections.abc import Callable, Mapping
 from functools import cache, wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -196,7 +196,8 @@ def annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> An
     if not isinstance(parameter.annotation, str):
         return parameter.annotation
     try:
-        return eval(parameter.annotation, getattr(inspect.unwrap(function), "__globals__", {}))
+        alone = types.SimpleNamespace(__annotations__={"it": parameter.annotation})
+        return get_type_hints(alone, getattr(inspect.unwrap(function), "__globals__", {}), include_extras=True)["it"]
     except Exception:  # a name that is imported for type checkers alone, say
         return Any
 

@@ -46,29 +46,33 @@ class Line:
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0; 1 after a mistake that a person can mend; 2 after a misuse; 130 when interrupted.
 
-    Anything else is a bug and keeps its traceback. `sys.argv` stays as it is: Lightning starts other ranks with it.
+    1 too after an error in the user's own code, which is told in a line (see `own_error`). Anything else is a bug and
+    keeps its traceback. `sys.argv` stays as it is: Lightning starts other ranks with it.
     """
     if argv is None:
         encoding.use_utf8()
-    return told(lambda: _run(_taken_apart(sys.argv[1:] if argv is None else argv)))
+    words = sys.argv[1:] if argv is None else argv
+    return told(lambda: _run(_taken_apart(words)), words)
 
 
-def told(run: Callable[[], int]) -> int:
-    """The exit code of `run`; what went wrong is told in a line or two."""
+def told(run: Callable[[], int], words: Sequence[str]) -> int:
+    """The exit code of `run`, which `words` asked for; what went wrong is told in a line or two."""
     standard_streams.reopen()
     encoding.print_any_name()
     try:
         with standard_streams.dispensable("stderr"), standard_streams.required():
-            return _told(run)
+            return _told(run, words)
     finally:
         standard_streams.settle()
 
 
-def _told(run: Callable[[], int]) -> int:
+def _told(run: Callable[[], int], words: Sequence[str]) -> int:
     try:
         code = run()
         sys.stdout.flush()
     except Mistake as mistake:
+        if mistake.__cause__ is not None and _in_own_code(mistake, words):
+            return mistake.exit
         # of a rank that is lost, whoever watches has the words that tell why; who closed our pipe has seen enough
         if not (isinstance(mistake, Lost) and SUPERVISOR in os.environ) and mistake.exit != 141:
             print(f"saddlepoint: {mistake}", file=sys.stderr)
@@ -77,7 +81,25 @@ def _told(run: Callable[[], int]) -> int:
         if SUPERVISOR not in os.environ:  # else whoever watches the ranks says so, once
             print("saddlepoint: interrupted", file=sys.stderr)
         return getattr(stop, "exit", 130)  # 143 where a scheduler said so
+    except (Exception, SystemExit) as error:
+        if not _in_own_code(error, words):
+            raise
+        return 1
     return code
+
+
+def _in_own_code(error: BaseException, words: Sequence[str]) -> bool:
+    """Whether an error was raised in the user's own code; then it is told, in a line."""
+    from saddlepoint.command import own_error, permission
+
+    if (line := own_error.line(error, permission.named(words))) is None:
+        return False
+    if whole := own_error.asked_for():
+        import traceback
+
+        traceback.print_exception(error)
+    print(f"saddlepoint: {line}{'' if whole else f' [{own_error.HINT}]'}", file=sys.stderr)
+    return True
 
 
 def _run(line: Line) -> int:

@@ -10,7 +10,6 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,8 @@ from saddlepoint.command.identity import code_changes
 from saddlepoint.command.path import expanded, settle
 from saddlepoint.command.place import device as device_of
 from saddlepoint.command.terminal import Meter
-from saddlepoint.data.data import ALL
-from saddlepoint.error import Mistake
+from saddlepoint.data.data import ALL, Data, Split
+from saddlepoint.error import Mistake, kind, line_of
 from saddlepoint.game.dry_run import ROWS, dry_run
 from saddlepoint.game.game import Game
 from saddlepoint.metric import extractor
@@ -202,10 +201,23 @@ def _runs_within(folder: Path) -> str:
 
 
 def data_of(config: DictConfig, log: Say = lambda line: None) -> Any:
-    """The data, downloaded if need be, loaded and checked; `log` gets what reading left out or changed."""
+    """The data, downloaded if need be, loaded and checked; `log` gets what reading left out or changed.
+
+    Raises Mistake for what is no `Data`.
+    """
     data = instantiate(config.data, "data")
+    if not isinstance(data, Data):
+        raise Mistake(
+            f"data: {config.data._target_} gives {kind(data)}, and it is to give a saddlepoint.data.data.Data: a "
+            f"subclass whose splits() gives train, validation and test{line_of(getattr(type(data), '__init__', None))}"
+        )
     data.prepare_data()
     data.setup("fit")
+    if not isinstance(split := data.split("train"), Split):
+        raise Mistake(
+            f"{data.name}: split() gives {kind(split)}, and it is to give a saddlepoint.data.data.Split"
+            f"{line_of(type(data).split)}"
+        )
     for line in getattr(data, "notes", ()):
         log(line)
     return data
@@ -252,7 +264,7 @@ def game_of(config: DictConfig) -> Game:
         try:
             player.optimizer()
         except (ValueError, TypeError, RuntimeError, IndexError) as error:
-            raise Mistake(f"optimizer.{name}: {_first(error)}") from None
+            raise Mistake(f"optimizer.{name}: {_first(error)}") from _noted(error, f"optimizer.{name}")
     _whole(config, game)
     _fits(game, tuple(config.data.shape), config.data.get("classes"))
     return game
@@ -285,26 +297,31 @@ def _fits(game: Game, shape: tuple[int, ...], classes: int | None) -> None:
         raise Mistake(
             f"the generator does not take the prior's latents ({game.prior.size} numbers): {_first(error)}. "
             "architecture.generator.latent follows the prior unless it is set"
-        ) from None
+        ) from _noted(error, f"architecture.generator, given the prior's latents: {game.prior.size} numbers")
     if not isinstance(x, torch.Tensor):
-        raise Mistake(f"the generator gives {_kind(x)}, and it is to give a tensor{_line_of(game.generator.network)}")
+        raise Mistake(f"the generator gives {kind(x)}, and it is to give a tensor{line_of(game.generator.network)}")
     if tuple(x.shape[1:]) != shape:
-        raise Mistake(f"the generator makes {list(x.shape[1:])}, data.shape is {list(shape)}")
+        where = line_of(game.generator.network)
+        raise Mistake(f"the generator makes {list(x.shape[1:])}, data.shape is {list(shape)}{where}")
     network = game.discriminator.network
     modes = [(module, module.training) for module in network.modules()]
     try:
         output = network.eval()(x, y)
     except (RuntimeError, ValueError) as error:
-        raise Mistake(f"the discriminator does not take images of data.shape {list(shape)}: {_first(error)}") from None
+        raise Mistake(
+            f"the discriminator does not take images of data.shape {list(shape)}: {_first(error)}"
+        ) from _noted(error, f"architecture.discriminator, given images of data.shape {list(shape)}")
     except TypeError as error:  # a readout is asked for (features, y, heads), a neck for features alone
-        raise Mistake(f"the discriminator's layers do not fit their places (neck, readout): {_first(error)}") from None
+        raise Mistake(
+            f"the discriminator's layers do not fit their places (neck, readout): {_first(error)}"
+        ) from _noted(error, "architecture.discriminator")
     finally:
         for module, mode in modes:
             module.training = mode
     if not all(hasattr(output, part) for part in ("logits", "features", "heads")):
         raise Mistake(
-            f"the discriminator gives {_kind(output)}, and it is to give a saddlepoint.turn.DiscriminatorOutput("
-            f"logits, features, heads){_line_of(network)}"
+            f"the discriminator gives {kind(output)}, and it is to give a saddlepoint.turn.DiscriminatorOutput("
+            f"logits, features, heads){line_of(network)}"
         )
     for name in game.players:
         player = game.player(name)
@@ -315,11 +332,11 @@ def _fits(game: Game, shape: tuple[int, ...], classes: int | None) -> None:
             except (ValueError, RuntimeError) as error:
                 pairs = f"pairs reals and fakes, so not with game.players.{name}.multiple={player.multiple}"
                 why = f"objective.{name}" if fakes == 2 else f"the objective of {name} {pairs}"
-                raise Mistake(f"{why}: {_first(error)}") from None
+                raise Mistake(f"{why}: {_first(error)}") from _noted(error, why)
             if not isinstance(loss, torch.Tensor) or loss.ndim:
                 raise Mistake(
-                    f"objective.{name} gives {_kind(loss)}, and it is to give a scalar tensor: take the mean"
-                    f"{_line_of(player.objective)}"
+                    f"objective.{name} gives {kind(loss)}, and it is to give a scalar tensor: take the mean"
+                    f"{line_of(player.objective)}"
                 )
         for own, term in player.terms.items():
             try:
@@ -338,18 +355,9 @@ def _knows_all(head: str | None, heads: Mapping[str, torch.Tensor], classes: int
         )
 
 
-def _kind(value: Any) -> str:
-    """What a piece gave, in words: "a tensor of shape [2]", "a tuple"."""
-    return f"a tensor of shape {list(value.shape)}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
-
-
-def _line_of(piece: Any) -> str:
-    """ " (file, line 12)": where a piece computes, "" where that cannot be told."""
-    while isinstance(piece, partial):
-        piece = piece.func
-    function = type(piece).forward if isinstance(piece, nn.Module) else piece
-    code = getattr(function, "__code__", None)
-    return f" ({code.co_filename}, line {code.co_firstlineno})" if code else ""
+def _noted(error: Exception, note: str) -> Exception:
+    error.add_note(note)
+    return error
 
 
 def _first(error: Exception) -> str:

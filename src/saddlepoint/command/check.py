@@ -7,19 +7,16 @@ import importlib
 import inspect
 import pkgutil
 import re
-import sys
 import textwrap
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any, cast
 
 import hydra.utils
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from saddlepoint.command import catalogue, keys, permission, stored
+from saddlepoint.command import catalogue, keys, own_error, permission, stored
 from saddlepoint.command.catalogue import did_you_mean
 from saddlepoint.command.setting import not_among
 from saddlepoint.error import Mistake
@@ -119,8 +116,9 @@ def instantiate(node: Any, path: str, **given: Any) -> Any:
             path = _origin(node._get_root(), match[1])
     except REFUSALS as error:
         cause = error
+    cause.add_note(path)
     if isinstance(cause, REFUSALS):
-        raise Mistake(f"{path}: {str(cause) or type(cause).__name__}{_place_in_their_code(cause)}") from None
+        raise Mistake(f"{path}: {str(cause) or type(cause).__name__}{own_error.place(cause)}") from cause
     raise cause
 
 
@@ -157,16 +155,6 @@ def _origin(config: Any, path: str) -> str:
         if raw is not None and raw._is_interpolation() and (match := re.fullmatch(r"\$\{([\w.]+)\}", raw._value())):
             return ".".join([match[1], *parts[i:]])
     return path
-
-
-def _place_in_their_code(cause: BaseException) -> str:
-    """ " (file, line)" of the innermost frame that is neither ours nor a library's, "" where there is none."""
-    ours = Path(__file__).resolve().parents[1]
-    for frame in reversed(traceback.extract_tb(cause.__traceback__)):
-        file = Path(frame.filename).resolve()
-        if not file.is_relative_to(ours) and not {"site-packages", "dist-packages"} & set(file.parts):
-            return "" if file.is_relative_to(sys.base_prefix) else f" ({frame.filename}, line {frame.lineno})"
-    return ""
 
 
 # ----------------------------------------------------------------------------------------------- what is looked for
@@ -289,7 +277,8 @@ def located(path: str, name: Any, allowed: Sequence[str] = ()) -> Callable[..., 
         except ModuleNotFoundError as error:
             if f"{module}.".startswith(f"{error.name}."):
                 continue
-            raise Mistake(f"{path}: {module} needs the module {error.name}, which is not installed") from None
+            why = f"{path}: {module} needs the module {error.name}, which is not installed"
+            raise Mistake(f"{why}{own_error.place(error)}") from None
         for part in parts[i:]:
             if not hasattr(found, part):
                 inside = [m.name for m in pkgutil.iter_modules(getattr(found, "__path__", []))]

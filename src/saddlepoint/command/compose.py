@@ -155,6 +155,12 @@ def _unresolved(config: DictConfig, path: str, raw: str, error: Exception) -> st
         return match[1]
     if match := re.search(r"Interpolation key '(.+)' not found", str(error)):
         group, _, rest = match[1].partition(".")
+        target = str((config.get(group) or {}).get("_target_")) if isinstance(config.get(group), DictConfig) else ""
+        if group == "data" and target and not target.startswith("saddlepoint."):
+            return (
+                f"data, which {target} makes, says no {rest}: data of your own have shape, classes and extractor (each "
+                "may be null but the shape) beside their _target_"
+            )
         if rest and isinstance(name := config.get("choice", {}).get(group), str):
             return f"{group}={name} has no {rest}, which {path} is to be"
         return (

@@ -37,4 +37,4 @@ def frozen(path: str, words: Sequence[str] = ()) -> int:
 
 if __name__ == "__main__":
     encoding.use_utf8()
-    sys.exit(told(lambda: recorded(lambda: frozen(sys.argv[1], sys.argv[2:]))))
+    sys.exit(told(lambda: recorded(lambda: frozen(sys.argv[1], sys.argv[2:])), sys.argv[2:]))

@@ -94,6 +94,12 @@ def _plain(node: Any) -> Any:
     return OmegaConf.to_container(node) if isinstance(node, DictConfig | ListConfig) else node and node._value()
 
 
+def named(words: Iterable[str]) -> tuple[str, ...]:
+    """What the words of a command line, and the environment, allow."""
+    said = [word.partition("=")[2] for word in words if word.partition("=")[0].lstrip("+") == KEY]
+    return (*(one[0] for text in said for one in NAME.finditer(text)), *granted(None))
+
+
 def words(config: DictConfig) -> list[str]:
     """What was allowed for a config, as one types it again; for a process that reads the config from a file."""
     return [f"{KEY}=[{','.join(config[KEY])}]"] if config._get_flag(SAID) and config.get(KEY) else []
@@ -130,7 +136,7 @@ def of_file(words: Iterable[Any], where: str) -> list[str]:
 
 def look_up(path: str, name: str, allowed: Sequence[str]) -> None:
     """Raises Mistake, before anything is imported, for a name under `path` that leads to nothing allowed."""
-    if _listed_name(name) or _under(name, allowed):
+    if _listed_name(name) or within(name, allowed):
         return
     raise Mistake(f"{path}: {name} is not on the list of what a config may build{_remedy(name)}")
 
@@ -141,7 +147,7 @@ def look_at(path: str, name: str, found: Any, allowed: Sequence[str]) -> None:
     while isinstance(inner, partial):
         inner = inner.func
     home = _home(inner)
-    if name in allowed or _under(home, allowed) or _listed(inner, home):
+    if name in allowed or within(home, allowed) or _listed(inner, home):
         return
     known = f"{name} is {home}, which is" if home != name else f"{name} is"
     raise Mistake(f"{path}: {known} not on the list of what a config may build{_remedy(home)}")
@@ -210,7 +216,8 @@ def _class(name: str) -> type:
     return getattr(importlib.import_module(module), last)
 
 
-def _under(name: str, allowed: Iterable[str]) -> bool:
+def within(name: str, allowed: Iterable[str]) -> bool:
+    """Whether a dotted name is one of `allowed`, or lies in one."""
     return any(f"{name}.".startswith(f"{one}.") for one in allowed)
 
 

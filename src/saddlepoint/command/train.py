@@ -26,7 +26,7 @@ from saddlepoint.callback.finite import Diverged
 from saddlepoint.callback.halt import Halt
 from saddlepoint.callback.health import Stopped
 from saddlepoint.callback.horizon import Horizon
-from saddlepoint.command import SUPERVISOR, stored
+from saddlepoint.command import SUPERVISOR, own_error, permission, stored
 from saddlepoint.command.build import (
     Experiment,
     build,
@@ -293,7 +293,7 @@ def _play(
         ended = {key: Score.from_dict(score) for key, score in (before.get("final") or {}).items()}
         evaluation.earlier = reached, ended
     loggers = trainer.loggers = [journal, *trackers] if run.writes else []
-    with _put_on_record(run, game, evaluation, journal, trackers, halt, say):
+    with _put_on_record(run, game, evaluation, journal, trackers, halt, say, permission.granted(config)):
         if reached < config.images:
             trainer.fit(game, datamodule=data, ckpt_path=str(found[0]) if found else None, weights_only=True)
             if told := ranks.highest(halt.agreed or halt.told):  # or told behind the last round
@@ -322,8 +322,12 @@ def _put_on_record(
     trackers: Sequence[Any],
     halt: Halt,
     say: Callable[[str], None],
+    allowed: Sequence[str] = (),
 ) -> Iterator[None]:
-    """Write down how what happens within ends: finished, diverged, stopped, interrupted or failed, and why."""
+    """Write down how what happens within ends: finished, diverged, stopped, interrupted or failed, and why.
+
+    `allowed` names what allow_target lets be built, for errors in the user's own code.
+    """
     status, error = "failed", None
     try:
         halt.recording = False
@@ -340,7 +344,8 @@ def _put_on_record(
             say("stopped; the same command goes on from the last checkpoint, or begins again where there is none")
             raise told_to from None
         gone = isinstance(failure, RuntimeError) and ranks.lost(failure)
-        error = GONE if gone else discreet(str(failure)) or type(failure).__name__
+        own = own_error.line(failure, allowed)
+        error = GONE if gone else own or discreet(str(failure)) or type(failure).__name__
         raise
     finally:
         halt.recording = True

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from saddlepoint.data.labelled import drawn, positions
 from saddlepoint.data.order import Order
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, kind, line_of
 from saddlepoint.pixel import to_float
 from saddlepoint.stream import seed_of
 from saddlepoint.turn import Batch
@@ -156,6 +156,7 @@ class Data(LightningDataModule):
         if self._splits:
             return
         splits = self.splits()
+        self._look_at(splits)
         shape, classes = splits["train"].shape, splits["train"].classes
         if shape != self.shape or classes != self.classes:
             raise Mistake(
@@ -163,6 +164,32 @@ class Data(LightningDataModule):
                 f"{_facts(shape, classes)}.\nSay these instead, or choose the data that you mean."
             )
         self._splits = splits
+
+    def _look_at(self, splits: Any) -> None:
+        """Raises Mistake where `splits` gave something else than it says, as a class of somebody's own may."""
+        where = line_of(type(self).splits)
+        if not isinstance(splits, Mapping) or "train" not in splits:
+            there = f"{', '.join(map(str, splits)) or 'nothing'} alone" if isinstance(splits, Mapping) else kind(splits)
+            raise Mistake(
+                f"{self.name}: splits() gives {there}, and it is to give a mapping of train, validation and test{where}"
+            )
+        for name, split in splits.items():
+            if not isinstance(split, Split):
+                raise Mistake(
+                    f"{self.name}: splits() gives {kind(split)} as {name}, and it is to give a "
+                    f"saddlepoint.data.data.Split(name, x, y, classes){where}"
+                )
+            if not len(split):
+                raise Mistake(f"{self.name}: its {name} split is empty{where}")
+            x, y = split[torch.arange(1)]
+            if not isinstance(x, Tensor) or (x.dtype, x.ndim) not in ((torch.uint8, 4), (torch.float32, 2)):
+                found = f"{kind(x)}, {x.dtype}" if isinstance(x, Tensor) else kind(x)
+                raise Mistake(
+                    f"{self.name}: a row of its {name} split is {found}, and x is to be uint8 [n, C, H, W] with values "
+                    f"from 0 to 255, or float32 points [n, D]{where}"
+                )
+            if y is not None and (y.dtype, y.ndim) != (torch.int64, 1):
+                raise Mistake(f"{self.name}: the classes of its {name} split are {y.dtype}, not int64 [n]{where}")
 
     def split(self, name: str) -> Split:
         """The split called train, validation, test, or as `splits` says; `all`: every one of them, for evaluation.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint import ranks
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, kind, line_of
 from saddlepoint.game.game import BatchNorm, Game
 from saddlepoint.game.player import Player
 from saddlepoint.regularizer.regularizer import Regularizer
@@ -48,9 +48,11 @@ def dry_run(game: Game, batch: Batch) -> None:
 def _refuse_unreached(name: str, player: Player, turn: Turn) -> None:
     """Raise Mistake where no loss of a player reaches one of its parameters, by name."""
     moved = {place: p for place, p in player.network.named_parameters() if p.requires_grad}
-    losses = [term(turn) for term in player.terms.values() if _counts(term)]
+    losses = [
+        _scalar(f"regularizer.{name}.{own}", term(turn), term) for own, term in player.terms.items() if _counts(term)
+    ]
     if player.objective is not None and _counts(player):
-        losses.insert(0, player.adversarial(turn))
+        losses.insert(0, _scalar(f"objective.{name}", player.adversarial(turn), player.objective))
     silent = len(losses) < len(player.terms) + (player.objective is not None)  # weight 0: a control, and meant so
     if not losses or not moved:
         return
@@ -65,6 +67,13 @@ def _refuse_unreached(name: str, player: Player, turn: Turn) -> None:
         f"parameters, so they would never move: {places}. Look for a detach() or a layer that is not used, or freeze "
         "them: requires_grad_(False)"
     )
+
+
+def _scalar(path: str, loss: object, piece: object) -> Tensor:
+    """The loss.  Raises Mistake where it is no scalar tensor."""
+    if not isinstance(loss, Tensor) or loss.ndim:
+        raise Mistake(f"{path} gives {kind(loss)}, and it is to give a scalar tensor: take the mean{line_of(piece)}")
+    return loss
 
 
 def _refuse_coupled(term: str, discriminator: nn.Module, turn: Turn) -> None:

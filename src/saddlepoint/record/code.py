@@ -105,6 +105,12 @@ def _spec(name: str) -> ModuleSpec | None:
     return spec
 
 
+def own(file: Path) -> bool:
+    """Whether a file is the user's own: one that is there, and neither Python's, nor installed, nor this package's."""
+    file = file.resolve()
+    return file.is_file() and not _installed(file) and not any(map(file.is_relative_to, (PACKAGE, *PYTHON)))
+
+
 def _installed(file: Path) -> bool:
     return bool(INSTALLED & set(file.parts))
 
