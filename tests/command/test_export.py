@@ -313,10 +313,10 @@ def test_where_no_format_can_be_written_nothing_is(record, tmp_path, monkeypatch
     [
         (["formats=[onxx]"], "no such format. Did you mean onnx?"),
         (["formats=[]"], "name one at least"),
-        (["at=best2"], "no best2 checkpoint"),
+        (["at=best2"], "at=best2: one moment at a time: last, best, previous"),
         (["hub=me"], "hub=me: it is <user or organisation>/<name>"),
-        (["average=perhaps"], "average=perhaps: true or false"),
-        (["licence=[mit,apache]"], "licence=['mit', 'apache']: it takes one value"),
+        (["average=perhaps"], "average=perhaps: average is true or false"),
+        (["licence=[mit,apache]"], "licence=[mit,apache]: licence is text or null"),
         (["objective=hinge"], "an export tells of the training that was"),
         (["images=99_000_000"], "images: 1280 -> 99000000"),
         (["optimizer.generator.lr=3"], "-> 3: an export tells"),

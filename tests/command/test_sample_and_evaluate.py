@@ -102,7 +102,7 @@ def test_loading_gives_the_generator_that_was_trained(record):
     [
         (["sample", "n=0"], "n=0"),
         (["sample", "to=x.gif"], "to=x.gif"),
-        (["sample", "at=worst"], "no worst checkpoint; there: best, last, previous"),
+        (["sample", "at=worst"], "at=worst: one moment at a time: last, best, previous"),
         (["evaluate", "evaluation.n=1"], "cannot be measured"),
         (["evaluate", "evaluation.extractor=mnist"], "mnist"),
         (["evaluate", "evaluation.extractor=digitz"], "Did you mean digits"),

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
+from saddlepoint.command import destination
 from saddlepoint.command.output import result
 from saddlepoint.command.terminal import speaker
 from saddlepoint.comparison.comparison import Asked, Comparison, comparison
@@ -40,7 +41,7 @@ def compare(config: DictConfig) -> Comparison:
     words = {key: value for key, value in plain.items() if key not in ("logger", "to")}
     to = None if config.to == "-" else Path(config.to or f"outputs/comparison-{_digest(words)}")
     if to is not None:
-        place(to)
+        place(destination.folder(to))
     session = _session(plain["logger"])
     found = comparison(read(words["runs"]), _asked(words))
     counted = lines(found)

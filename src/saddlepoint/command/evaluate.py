@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from saddlepoint.callback.evaluation import Sampler, drawn_as, scores
+from saddlepoint.command import destination
 from saddlepoint.command.against import against
 from saddlepoint.command.build import (
     config_of,
@@ -195,7 +196,7 @@ def evaluate(
     output = result(console)
     console = console or Console(stderr=True)
     say = speaker(console)
-    _look_at(at, samples, care, reference, to)
+    _look_at(run, at, samples, care, reference, to)
     statistics = None if reference is None else read_statistics(reference)
     config = _config(run, samples, overrides, config_dir, say)
     check(config)
@@ -216,7 +217,12 @@ def evaluate(
 
 
 def _look_at(
-    at: str | int, samples: str | Path | None, care: Care | None, reference: str | Path | None, to: str | Path | None
+    run: str | Path | None,
+    at: str | int,
+    samples: str | Path | None,
+    care: Care | None,
+    reference: str | Path | None,
+    to: str | Path | None,
 ) -> None:
     """Raises Mistake for what cannot be, before hours are spent."""
     if care is not None:
@@ -230,8 +236,10 @@ def _look_at(
             raise Mistake("uncertainty=true takes one moment: at=last, at=best or the images of a snapshot")
     if samples is not None and at != "last":
         raise Mistake(f"samples=... are as they are: at={at} is for a run")
-    if to is not None and not (Path(to).suffix == ".json" and Path(to).absolute().parent.is_dir()):
-        raise Mistake(f"to={to}: a file that ends in .json, in a folder that is there")
+    if to is not None:
+        destination.file(to, (".json",), "a file that ends in .json, in a folder that is there", makes_folders=False)
+    if run is not None and samples is None:
+        destination.record(Run(run), "evaluations.jsonl")
 
 
 def _first(split: Split, n: int | None, say: Callable[[str], None]) -> Split:

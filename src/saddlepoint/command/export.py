@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from saddlepoint.callback.evaluation import drawn_as
 from saddlepoint.callback.grid import picture
+from saddlepoint.command import destination
 from saddlepoint.command.account import Moment, account
 from saddlepoint.command.build import config_of, game_of, put, set_threads
 from saddlepoint.command.catalogue import did_you_mean
@@ -87,7 +88,11 @@ def export(
     say = speaker(console)
     _sensible(words)
     run = Run(words.run)
+    if words.to is not None:
+        _place(Path(words.to))
     own, config = config_of(run), config_of(run, rest, say, config_dir)
+    if words.to is None:
+        destination.folder(run.folder / "export")
     _same_training(own, config)
     game = game_of(config)
     put(game, run, words.at, say)
@@ -265,6 +270,7 @@ def _place(to: Path) -> Path:
     """`to` itself.  Raises Mistake where something lies there, or where it is no name for a new folder."""
     if to.name in ("", ".."):
         raise Mistake(f"to={to}: a folder appears there at the end, whole, so it needs a name: to={to / 'generator'}")
+    destination.folder(to)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise Mistake(f"to={to}: something lies there already; name another folder, or take it away")
     return to

@@ -5,10 +5,11 @@ What the keys of pieces may be stands in their signatures (see check); both are 
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from saddlepoint.command import spelling
 from saddlepoint.error import Mistake
@@ -28,7 +29,18 @@ from saddlepoint.schema import (
     whole,
 )
 
-Folder = Annotated[Name, WithJsonSchema({"description": "a folder"})]
+LONGEST = 255  # bytes of one name in a path, on the file systems of today
+
+
+def _short(value: str) -> str:
+    if any(len(os.fsencode(part)) > LONGEST for part in value.split(os.sep)):
+        raise ValueError
+    return value
+
+
+Folder = Annotated[
+    Name, AfterValidator(_short), WithJsonSchema({"description": f"a folder, of names of at most {LONGEST} bytes"})
+]
 Split = Literal["train", "validation", "test"]
 AT = Natural | Literal["last", "best", "previous"]
 Moment = Annotated[kind_of(AT), said("one moment at a time: last, best, previous, or the images of a snapshot")]

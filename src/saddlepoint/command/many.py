@@ -25,7 +25,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from saddlepoint.command import permission, stored
+from saddlepoint.command import destination, permission, stored
 from saddlepoint.command.catalogue import did_you_mean
 from saddlepoint.command.check import check, installed, instantiate
 from saddlepoint.command.compose import compose
@@ -267,6 +267,8 @@ def launched(configs: Sequence[tuple[str, DictConfig]], console: Console) -> lis
 
     What another process trains meanwhile is waited for, and then stands as that process has left it.
     """
+    for outputs in dict.fromkeys(str(config.outputs) for _, config in configs):
+        destination.folder(outputs, "outputs")
     launcher = instantiate(configs[0][1].launcher, "launcher")
     known: dict[str, Any] = {}
     jobs = [job_of(label, config, known) for label, config in configs]

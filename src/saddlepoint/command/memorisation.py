@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from saddlepoint.command import destination
 from saddlepoint.command.build import config_of, data_of, data_of_run, device_of, game_of, put, ruler_of, set_threads
 from saddlepoint.command.check import check
 from saddlepoint.command.compose import compose
@@ -53,6 +54,7 @@ from saddlepoint.record.provenance import now
 from saddlepoint.record.run import Run, unwritable
 from saddlepoint.stream import Stream
 
+PICTURE = "memorisation.png"
 FEWEST = 50  # samples, and held-out images, below which nothing here means anything
 FAR = 3.0  # standard deviations, one in 700 by chance: what is called a sign
 SHOWN = 10  # samples in the picture
@@ -115,6 +117,7 @@ def memorisation(
     if words.run is None and not any(word.startswith("data=") for word in overrides):
         raise Mistake("samples are held against data: add data=digits, or data=image_folder data.folder=...")
     run = None if words.run is None else Run(words.run)
+    _look_at_place(words.to, run)
     config = compose(overrides, config_dir) if run is None else config_of(run, overrides, say, config_dir)
     check(config)
     data = data_of(config, say) if run is None else data_of_run(run, config, overrides, say)
@@ -157,6 +160,16 @@ def memorisation(
         run.append("memorisation.jsonl", row)
     output([table(f"{title}: memorisation", [*rows, last])], row)
     return row
+
+
+def _look_at_place(to: str | None, run: Run | None) -> None:
+    """Raises Mistake where the picture, or the run's memorisation.jsonl, could not be written."""
+    if run is not None:
+        destination.record(run, "memorisation.jsonl")
+    if to != "-" and (to is not None or run is None):
+        Image.init()
+        known = {ending for ending, form in Image.registered_extensions().items() if form in Image.SAVE}
+        destination.file(to or PICTURE, known, "the picture of the closest samples is a file that ends in .png or .jpg")
 
 
 def held_out(data: Any) -> list[Split]:
@@ -339,7 +352,7 @@ def _picture(
     if not sets.images:
         say("points are not drawn")
         return None
-    path = Path(to) if to else Path("memorisation.png")
+    path = Path(to or PICTURE)
     if not to and run is not None and game is not None:
         path = run.folder / "memorisation" / f"{game.images:09d}.png"
     try:

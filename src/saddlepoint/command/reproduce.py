@@ -21,7 +21,7 @@ from omegaconf import DictConfig, open_dict
 from rich.console import Console
 
 from saddlepoint.command import baseline as baselines
-from saddlepoint.command import catalogue, many, permission
+from saddlepoint.command import catalogue, destination, many, permission
 from saddlepoint.command.baseline import Baseline, planned
 from saddlepoint.command.check import check
 from saddlepoint.command.compose import compose
@@ -65,7 +65,7 @@ def reproduce(
     _refuse_choices(rest, baseline)
     code, file = code_of(), standing(baseline.path)
     remarks = _remarks(code, file, baseline, config.allow_dirty)
-    folder = Path(config.outputs) / "reproduce" / f"{baseline.name}-{baseline.tier}"
+    folder = destination.folder(Path(config.outputs) / "reproduce" / f"{baseline.name}-{baseline.tier}", "outputs")
     configs = configs_of(baseline, rest, folder, config_dir)
     told = f"{baseline.name}, {baseline.tier}: {len(configs)} runs, {baseline.hours:g} h each expected"
     say(f"{told}. {baseline.claim}")

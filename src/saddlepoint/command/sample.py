@@ -15,6 +15,7 @@ from rich.console import Console
 from torch import Tensor
 
 from saddlepoint.callback.grid import picture
+from saddlepoint.command import destination
 from saddlepoint.command.build import config_of, device_of, game_of, put
 from saddlepoint.command.terminal import speaker
 from saddlepoint.error import Mistake
@@ -33,6 +34,8 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     form = _form(str(config.to))
     run = Run(config.run)
     own = config_of(run, rest, say, config_dir)
+    if form is _folder:
+        _look_at_shape(tuple(own.data.shape))
     game = game_of(own)
     put(game, run, config.at, say)
     x = sample(game.to(device_of(own)), config.n, config.sample_seed, config.average)
@@ -53,15 +56,22 @@ def sample(game: Game, n: int, seed: int = 0, average: bool = True, batch: int =
 
 
 def _form(to: str) -> Callable[[Tensor, Path], None]:
-    """How to write to a path of this name.  Raises Mistake for an ending that says nothing."""
+    """How to write to a path of this name.  Raises Mistake for an ending that says nothing, and where it cannot be."""
     ending = Path(to).suffix.lower()
     if to.endswith(("/", os.sep)) or not ending:
+        if destination.folder(to).exists() and any(Path(to).iterdir()):
+            raise Mistake(f"{to} is not empty; name another folder, so that no samples of two runs lie together")
         return _folder
-    if ending == ".png":
-        return _png
-    if ending == ".npz":
-        return _npz
-    raise Mistake(f"to={to}: samples go to {FORMS}")
+    forms = {".png": _png, ".npz": _npz}
+    return forms[destination.file(to, forms, f"samples go to {FORMS}").suffix.lower()]
+
+
+def _look_at_shape(shape: tuple[int, ...]) -> None:
+    """Raises Mistake for samples that are no pictures in a folder."""
+    if len(shape) != 3:
+        raise Mistake("points are no pictures: write them to an array.npz")
+    if shape[0] > 4:  # PNGs: grey or RGB, with or without alpha
+        raise Mistake(f"images of {shape[0]} channels are no PNGs: write them to an array.npz")
 
 
 def _png(x: Tensor, to: Path) -> None:
@@ -78,12 +88,6 @@ def _npz(x: Tensor, to: Path) -> None:
 
 
 def _folder(x: Tensor, to: Path) -> None:
-    if x.ndim != 4:
-        raise Mistake("points are no pictures: write them to an array.npz")
-    if x.shape[1] > 4:  # PNGs: grey or RGB, with or without alpha
-        raise Mistake(f"images of {x.shape[1]} channels are no PNGs: write them to an array.npz")
-    if to.exists() and any(to.iterdir()):
-        raise Mistake(f"{to} is not empty; name another folder, so that no samples of two runs lie together")
     to.mkdir(parents=True, exist_ok=True)
     digits = len(str(len(x) - 1))
     for i, image in enumerate(x):

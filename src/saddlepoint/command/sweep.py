@@ -17,7 +17,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from saddlepoint.command import catalogue, search, winner
+from saddlepoint.command import catalogue, destination, search, winner
 from saddlepoint.command.match import DATA_ELSEWHERE
 from saddlepoint.command.output import result
 from saddlepoint.command.trial import Trials, between, config_of
@@ -45,6 +45,7 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
 
 def sweep(plan: Plan, settings: DictConfig, config_dir: str | None, console: Console) -> bool:
     """Search until as many trials as were asked for have ended; whether one of them finished.  Raises Mistake."""
+    destination.folder(Path(settings.outputs) / plan.name, "outputs")
     base = checked(plan, config_dir)
 
     from saddlepoint.launcher.local import Local, ended_as_interrupted
