@@ -10,12 +10,13 @@ from torch import nn
 
 from saddlepoint.game.game import Game
 from saddlepoint.game.player import Player
-from saddlepoint.game.simultaneous import Simultaneous
+from saddlepoint.game.side import TWO_PLAYER, sides_of
+from saddlepoint.game.start import start_from_data
 from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.prior import Prior
-from saddlepoint.turn import Batch, DiscriminatorOutput
+from saddlepoint.turn import Batch, DiscriminatorOutput, Turn
 
-RULES = {"alternating": Game, "simultaneous": Simultaneous}
+RULES = {"alternating": None, "simultaneous": [["discriminator", "generator"]]}  # the order of play
 
 
 class Critic(nn.Module):
@@ -55,7 +56,14 @@ def game(objective, regularizers=(), rule="alternating", optimizer=None, seed=0,
         "discriminator": Player(discriminator, optimizer, objective.discriminator, dict(regularizers), **(d or {})),
         "generator": Player(generator, optimizer, objective.generator, **(g or {})),
     }
-    return RULES[rule](players, Prior(z=Normal(z)), seed)
+    return Game(players, Prior(z=Normal(z)), seed, order=RULES[rule])
+
+
+def turn(player=None, latent=None, drawn=None, images=0, **samples):
+    """A turn of the two-player game whose sides are these samples."""
+    there = {name: sample for name, sample in samples.items() if sample is not None}
+    return Turn(sides_of(TWO_PLAYER), {}, Batch(next(iter(there.values())).x.detach()), {"latent": latent or {}},
+                player=player, drawn=drawn, images=images, samples=there)  # fmt: skip
 
 
 def batches(rounds, n=16, shape=(2,), seed=1, dtype=torch.float32):
@@ -72,6 +80,8 @@ def fit(game, data, callbacks=(), **settings):
         max_epochs=1, accelerator="cpu", logger=False, callbacks=list(callbacks), enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, **settings,
     )  # fmt: skip
+    if game.images == 0:
+        start_from_data(game, data)
     trainer.fit(game, Rounds(data))
     return trainer
 

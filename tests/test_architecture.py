@@ -37,7 +37,7 @@ MAY_IMPORT = {  # downwards only; a package may always import itself
     "comparison": LEAVES | {"metric", "record"},
     "search": LEAVES | {"comparison", "record"},  # it knows trials, not what they are of
     "command": LEAVES | {"callback", "comparison", "data", "export", "game", "launcher", "metric", "record", "search"},
-    "turn": {"stream"},
+    "turn": {"error", "stream"},
     **{leaf: set() for leaf in LEAVES - {"schema"}},
     "schema": {"error"},
 }
@@ -56,7 +56,23 @@ FOUNDATIONS = {
     "layer": {"maxout", "readout", "shift", "stack"},
     "objective": set(),
     "regularizer": {"regularizer", "slope"},
-    "game": {"average", "dry_run", "full_batch", "game", "player", "strategy"},
+    "game": {
+        "average",
+        "compilation",
+        "dry_run",
+        "full_batch",
+        "game",
+        "module",
+        "player",
+        "ranks",
+        "sampling",
+        "side",
+        "start",
+        "state",
+        "strategy",
+        "telemetry",
+        "wiring",
+    },
     "metric": {
         "alarm",
         "anchor",
@@ -80,11 +96,11 @@ FOUNDATIONS = {
         "statistics",
         "uncertainty",
     },
-    "callback": {"dump", "duration", "examination", "halt", "horizon", "period"},
+    "callback": {"run_state", "dump", "duration", "examination", "halt", "horizon", "period"},
     "schedule": {"ramp", "schedule"},
     "launcher": {"job", "ranks"},
 }
-WIRINGS = {"game": {"two_player"}}  # yaml that only arranges foundations
+WIRINGS = {"game": {"simultaneous", "two_player"}}  # yaml that only arranges foundations
 STANDS_ON = {"prior": {"prior"}, "game": {"game", "player", "average"}}  # foundations that a group's yaml may name
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -200,3 +216,55 @@ def test_a_text_without_an_encoding_is_found() -> None:
         assert list(texts_without_encoding(ast.parse(line))), line
     for line in ("open('x', 'rb')", "p.open('wb')", "p.read_text(encoding='utf-8')", "Image.open(p)", "os.open(p, 0)"):
         assert not list(texts_without_encoding(ast.parse(line))), line
+
+
+# what may name a player: the pieces and the wiring of the two-player game, and words that are shown to people
+NAMES_PLAYERS = {"architecture", "objective"}
+PLAYERS = {"generator", "discriminator", "encoder"}
+ASKING = ("player", "optimizer", "parameters_of", "gradient_norm")
+HOLDERS = ("players", "game", "made", "plays", "player", "last_losses", "architecture", "optimizer", "regularizer")
+
+
+def lookups(tree: ast.AST) -> Iterator[ast.AST]:
+    """Where something that holds players, or their settings, is asked for one by a name that stands in the code."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in PLAYERS:
+            owner = ast.unparse(node.value)
+            if owner.split(".")[-1] in HOLDERS and "stream" not in owner:
+                yield node
+        elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and node.slice.value in PLAYERS:
+            if ast.unparse(node.value).split(".")[-1] in HOLDERS:
+                yield node
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ASKING:
+            yield from (a for a in node.args if isinstance(a, ast.Constant) and a.value in PLAYERS)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
+def test_no_player_is_looked_up_by_a_literal_name(path: Path) -> None:
+    found = (
+        []
+        if room(path) in NAMES_PLAYERS
+        else [ast.unparse(node) for node in lookups(ast.parse(path.read_text("utf-8")))]
+    )
+    assert found == []
+
+
+def test_the_lookups_that_are_looked_for_are_found() -> None:
+    code = "game.generator.network; players['discriminator']; game.player('encoder'); self.game.discriminator"
+    assert len(list(lookups(ast.parse(code)))) == 4
+
+
+def test_the_class_that_plays_fits_a_screen() -> None:
+    path = PACKAGE / "game" / "game.py"
+    (game,) = (node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.ClassDef))
+    assert len(path.read_text("utf-8").splitlines()) <= 160
+    assert sum(isinstance(node, ast.FunctionDef) for node in game.body) <= 12
+
+
+def test_the_sides_that_stay_out_of_a_runs_identity_are_those_of_the_two_player_game() -> None:
+    from saddlepoint.game.side import TWO_PLAYER
+    from saddlepoint.record.essence import GAME_ADDED
+
+    wiring = yaml.safe_load((CONF / "game" / "two_player.yaml").read_text("utf-8"))
+    assert GAME_ADDED["sides"] == TWO_PLAYER == wiring["sides"]
+    assert all(wiring[key] == value for key, value in GAME_ADDED.items())

@@ -23,10 +23,15 @@ PLACES = {  # how a choice that is no default is said so that it makes sense alo
     "layer": "+layer@architecture.discriminator.neck={}",
     "layer/log_sum_exp": "+layer@architecture.discriminator.readout={}",
     "layer/virtual_batch_norm": "+layer@architecture.generator.norm={}",
+    "layer/pool": "+layer@game.makers.pool={}",
     "layer/weight_norm": "+layer@architecture.discriminator.norm={}",
 }
 NEEDS = {  # what a choice leaves to say
     "data/image_folder": ["data.shape=[3,32,32]"],
+    "regularizer/kl": [
+        "+game.players.encoder={_target_: saddlepoint.game.player.Player, network: ${architecture.generator}, "
+        "optimizer: ${optimizer.generator}, objective: null, regularizers: ${regularizer.encoder}}"
+    ],
     "schedule/constant": ["optimizer.generator.lr.value=1e-3"],
     "schedule/step": ["optimizer.generator.lr.value=1e-3", "optimizer.generator.lr.milestones=[1000]"],
     "schedule/linear": ["optimizer.generator.lr.start=1e-3", "optimizer.generator.lr.end=0"],
@@ -36,7 +41,7 @@ CHOICES = [f"{group}/{name}" for group in GROUPS for name in catalogue.members(g
 
 # arguments that no yaml gives: what the commands hand over when they build, and where tensors live
 HANDED_OVER = {
-    "callback": {"run", "evaluator", "selector", "console", "average", "batch_norm"},
+    "callback": {"run", "evaluator", "selector", "console", "average", "batch_norm", "state"},
     "logger": {"run", "config", "say"},
     "optimizer": {"params"},
 }
@@ -159,7 +164,7 @@ def test_a_new_objective_needs_one_file_and_one_yaml(own: Path, penalties: str) 
     check(config)
     game = instantiate(config.game, "game")
     assert game.players["discriminator"].objective.keywords == {"margin": 2}
-    assert game.players["discriminator"].sides == ("real", "fake")
+    assert game.players["discriminator"].looks[0].sides == {"real": "real", "fake": "fake"}
 
 
 def test_a_key_that_a_new_objective_does_not_take_is_refused(own: Path) -> None:

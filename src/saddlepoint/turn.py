@@ -2,37 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from saddlepoint.stream import Stream
+from saddlepoint.error import Mistake, did_you_mean
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What data yields: N real samples, and labelled ones apart where a game learns from few labels."""
+    """What data yields: N real samples, and what stands beside them, as named columns.
+
+    x, y and the pair `labelled` are the columns x, y, labelled_x and labelled_y; `more` holds any others, each with as
+    many rows as it has.  Progress counts the rows of x.
+    """
 
     x: Tensor  # [N, C, H, W] in [-1, 1], or points [N, D]
     y: Tensor | None = None  # [N], int64: the class; None where the data has none
     labelled: tuple[Tensor, Tensor] | None = None  # (x, y) of the labelled batch
+    more: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.x)
 
+    def columns(self) -> dict[str, Tensor | None]:
+        """Every column by name."""
+        x, y = self.labelled or (None, None)
+        return {"x": self.x, "y": self.y, "labelled_x": x, "labelled_y": y, **self.more}
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with each of its columns put through `function`."""
+        columns = {name: None if value is None else function(value) for name, value in self.columns().items()}
+        return batch_of(columns)
+
     def to(self, device: torch.device) -> Batch:
         """Itself where it lies on `device` already, else a copy there."""
-        if self.x.device == device:
-            return self
-        y = self.y.to(device) if self.y is not None else None
-        labelled = (self.labelled[0].to(device), self.labelled[1].to(device)) if self.labelled else None
-        return Batch(self.x.to(device), y, labelled)
+        return self if self.x.device == device else self.map(lambda column: column.to(device))
+
+
+def batch_of(columns: Mapping[str, Tensor | None]) -> Batch:
+    """The batch of these columns, x among them."""
+    rest = {name: value for name, value in columns.items() if value is not None}
+    x, y = rest.pop("x"), rest.pop("y", None)
+    labelled = rest.pop("labelled_x", None), rest.pop("labelled_y", None)
+    return Batch(x, y, None if labelled[0] is None or labelled[1] is None else (labelled[0], labelled[1]), rest)
 
 
 @dataclass(frozen=True)
@@ -48,23 +66,27 @@ class DiscriminatorOutput:
 
 @dataclass
 class Sample:
-    """Samples x under condition y; the discriminator is asked on first look, once."""
+    """Samples x under condition y; their judge is asked on first look, once."""
 
-    x: Tensor  # [N, ...]
-    y: Tensor | None
-    discriminator: Callable[..., DiscriminatorOutput]
+    x: Any  # [N, ...]; of an encoder, a mapping of latent parts [N, dim]
+    y: Any  # the condition that the judge is asked under
+    judge: Callable[..., DiscriminatorOutput] | None
     needs_input_gradient: bool = False  # whether a term takes the slope of D at x; of a leaf that requires grad, always
+    made: Any = None  # what the maker returned beside x: a posterior, log-probabilities, a style
 
     def __post_init__(self) -> None:
         """Where a slope is taken, x and all that D computes of it are float32 at least, whatever autocast is set to."""
-        self.needs_input_gradient |= needs_input_gradient(self.x)
+        self.needs_input_gradient |= isinstance(self.x, Tensor) and self.x.requires_grad and self.x.is_leaf
         if self.needs_input_gradient:
             self.x = self.x.to(torch.promote_types(self.x.dtype, torch.float32))
 
     @cached_property
     def output(self) -> DiscriminatorOutput:
+        """Raises Mistake where nobody judges this side."""
+        if self.judge is None:
+            raise Mistake("a term looks at the logits of a side that nobody judges: give it a judge in game.sides")
         with full_precision(self.x) if self.needs_input_gradient else nullcontext():
-            return self.discriminator(self.x, self.y)
+            return self.judge(self.x, self.y)
 
     @property
     def logits(self) -> Tensor:
@@ -76,15 +98,10 @@ class Sample:
         """The discriminator's last named feature."""
         return list(self.output.features.values())[-1]
 
-    @property
-    def seen(self) -> bool:
-        """Whether the discriminator has been asked."""
-        return "output" in self.__dict__
 
-
-def needs_input_gradient(x: Tensor) -> bool:
+def needs_input_gradient(x: Any) -> bool:
     """Whether x is a leaf that requires grad, so that a term may take the slope of D there."""
-    return x.requires_grad and x.is_leaf
+    return isinstance(x, Tensor) and x.requires_grad and x.is_leaf
 
 
 def full_precision(x: Tensor) -> torch.autocast:
@@ -94,15 +111,110 @@ def full_precision(x: Tensor) -> torch.autocast:
 
 @dataclass
 class Turn:
-    """One player's turn: the data, the fakes, and the players on the board."""
+    """What the players that move at once see: turn["fake"] is made on first look and judged on first look, each once.
 
-    real: Sample
-    fake: Sample
-    latent: Mapping[str, Tensor]  # the named parts of the fakes' latents, [N, dim] each
-    stream: Stream  # for draws of a term's own, such as interpolation coefficients
-    player: Any  # whose turn it is
-    prior: Any
-    generator: Callable[..., Tensor]
-    discriminator: Callable[..., DiscriminatorOutput]
+    A graph to the makers' weights exists where one of the movers is among those that a side is computed from.  With a
+    `player`, real and fake are what its `sees` maps them to.
+    """
+
+    sides: Mapping[str, Any]  # game.side.Side by name
+    networks: Mapping[str, Callable[..., Any]]  # of players and makers
+    batch: Batch
+    draws: Mapping[str, Mapping[str, Tensor]]  # by name: latent -> its parts, [N, dim] each
+    movers: Collection[str] = ()
+    computed_from: Mapping[str, frozenset[str]] = field(default_factory=dict)  # of each side: game.side.dependencies
+    slope_at: frozenset[str] = frozenset()  # sides, or "latent", where a due term takes a slope
+    player: Any = None  # whose losses are taken
+    drawn: Any = None  # what the term that is evaluated drew before the turn
+    prior: Any = None
     images: int = 0  # real images shown before this round
-    labelled: Sample | None = None
+    samples: dict[str, Sample] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Sample:
+        """The side `name`.  Raises Mistake for one that the game does not have."""
+        return self.samples_of(name if self.player is None else self.player.roles.get(name, name))
+
+    @property
+    def real(self) -> Sample:
+        """turn["real"], as terms of the two-player game may ask for it."""
+        return self["real"]
+
+    @property
+    def fake(self) -> Sample:
+        """turn["fake"]."""
+        return self["fake"]
+
+    def samples_of(self, side: str) -> Sample:
+        """A side by its own name, whatever the player sees in its place."""
+        if side not in self.samples:
+            self.samples[side] = self._make(side)
+        return self.samples[side]
+
+    def has(self, name: str) -> bool:
+        """Whether this batch holds the column that a side starts from."""
+        if name in self.samples:
+            return True
+        of = self.sides[name].of if name in self.sides else name
+        return self.columns.get(of, self.batch.x) is not None
+
+    @property
+    def latent(self) -> Mapping[str, Tensor]:
+        """The named parts of the latents, [N, dim] each."""
+        return self.draws["latent"]
+
+    def entry(self, name: str) -> Any:
+        """The x of a side, a draw, a part of either (latent.z), or a column of the batch."""
+        head, _, part = name.partition(".")
+        if head in self.sides:
+            x = self.samples_of(head).x
+        elif head in self.draws:
+            x = self.draws[head]
+        else:
+            columns = self.columns
+            if name not in columns:
+                known = [*self.sides, *self.draws, *columns]
+                raise Mistake(f"there is no entry {name}.{did_you_mean(name, known)} There are: {', '.join(known)}")
+            return columns[name]
+        return x[part] if part else x
+
+    def condition(self, names: Any, x: Any) -> Any:
+        """The entries that a condition names; of N rows beside k N samples x, each is repeated k times."""
+        if names is None:
+            return None
+        rows = len(x if isinstance(x, Tensor) else next(iter(x.values())))
+        if not isinstance(names, str):
+            return {key: _repeated(self.entry(name), rows) for key, name in names.items()}
+        value = self.entry(names)
+        return value if value is None or len(value) == rows else _repeated(value, rows)
+
+    @cached_property
+    def columns(self) -> dict[str, Tensor | None]:
+        """The columns of the batch."""
+        return self.batch.columns()
+
+    def _make(self, name: str) -> Sample:
+        if (side := self.sides.get(name)) is None:
+            raise Mistake(
+                f"there is no side {name}.{did_you_mean(name, self.sides)} This game has {', '.join(self.sides)}"
+            )
+        moved = not self.computed_from.get(name, frozenset()).isdisjoint({*self.movers, *self.slope_at & {"latent"}})
+        with torch.set_grad_enabled(moved):
+            x, made = self.entry(side.of), None
+            if x is None:
+                raise Mistake(f"side {name} starts from {side.of}, and this batch has none")
+            condition = self.condition(side.condition, x)
+            for maker in side.by:
+                output = self.networks[maker](x, condition)
+                x, made = output if isinstance(output, tuple) else (output, made)
+        slope = name in self.slope_at
+        if slope and not (moved and x.requires_grad):  # a leaf, so that a penalty needs no second pass through D
+            x = x.to(torch.promote_types(x.dtype, torch.float32)).detach().requires_grad_()
+        asked = condition if side.judge_condition == side.condition else self.condition(side.judge_condition, x)
+        return Sample(x, asked, self.networks[side.judge] if side.judge else None, slope, made)
+
+
+def _repeated(value: Any, rows: int) -> Any:
+    """A condition of N rows beside k N samples, repeated k times; others, and None, as they are."""
+    if not isinstance(value, Tensor) or not len(value) or len(value) == rows or rows % len(value):
+        return value
+    return value.repeat(rows // len(value), *(1,) * (value.ndim - 1))

@@ -19,6 +19,7 @@ from saddlepoint.callback.horizon import Horizon
 from saddlepoint.callback.journal import Journal
 from saddlepoint.callback.period import crossed
 from saddlepoint.callback.progress import Progress, cost, standing
+from saddlepoint.callback.run_state import RunState
 from saddlepoint.error import Mistake
 from saddlepoint.metric.contract import Contract, Score
 from saddlepoint.objective import minimax, wasserstein
@@ -35,7 +36,7 @@ def test_a_period_in_images_is_crossed_once_per_multiple_whatever_the_batch(betw
 
 def test_a_run_ends_at_the_first_round_that_reaches_its_images():
     plays = game(minimax)
-    fit(plays, batches(50), [Horizon(100)])
+    fit(plays, batches(50), [Horizon(RunState(100))])
     assert plays.images == 112
 
 
@@ -55,7 +56,7 @@ def test_observers_change_nothing():
     watched = copy.deepcopy(plain)
     console = Console(file=io.StringIO())
     fit(plain, batches(10))
-    fit(watched, batches(10), [Finite(16), Journal(16), Progress(0.0, console), Horizon(10**9)])
+    fit(watched, batches(10), [Finite(16), Journal(16), Progress(0.0, console), Horizon(RunState(10**9))])
     for one, other in zip(plain.state_dict().values(), watched.state_dict().values(), strict=True):
         assert torch.equal(one, other)
 
@@ -89,13 +90,13 @@ def test_the_report_names_the_cells_of_the_table_and_means_what_it_says():
     report = plays.report()
     each = {f"{player}/{what}" for player in plays.players for what in ("adversarial", "gradient_norm", "logit_fake")}
     assert each | {"discriminator/logit_real", "discriminator/probability_fake"} <= set(report)
-    losses, logits = plays.observed["discriminator"]
+    losses, logits = plays.last_losses["discriminator"]
     assert report["discriminator/probability_real"] == pytest.approx(logits["real"].sigmoid().mean().item())
     expected = minimax.discriminator(logits["real"], logits["fake"]).item()
     assert losses["adversarial"].item() == pytest.approx(expected, abs=1e-6)
     gradients = [p.grad.flatten() for p in plays.discriminator.network.parameters()]
     assert report["discriminator/gradient_norm"] == pytest.approx(torch.cat(gradients).norm().item(), rel=1e-5)
-    line = standing(plays.trainer, plays)
+    line = standing(plays, {})
     assert line.startswith(f"D {losses['adversarial'].item():.3g}  D(x) ")
     assert "D(G(z))" in line
 
@@ -103,11 +104,11 @@ def test_the_report_names_the_cells_of_the_table_and_means_what_it_says():
 def test_the_adversarial_loss_stands_apart_from_each_penalty():
     plays = game(minimax)
     fit(plays, batches(2))
-    _, logits = plays.observed["discriminator"]
+    _, logits = plays.last_losses["discriminator"]
     losses = {"r1": torch.tensor(0.0213), "adversarial": torch.tensor(1.38), "gradient_penalty": torch.tensor(2.0)}
-    plays.observed["discriminator"] = losses, logits
-    plays.observed["generator"] = {"feature_matching": torch.tensor(0.5)}, {}
-    line = standing(plays.trainer, plays)
+    plays.last_losses["discriminator"] = losses, logits
+    plays.last_losses["generator"] = {"feature_matching": torch.tensor(0.5)}, {}
+    line = standing(plays, {})
     assert line.startswith("D 1.38 + r1 0.0213 + gradient_penalty 2  D(x) ")
     assert line.endswith("  G feature_matching 0.5")
 
@@ -155,7 +156,7 @@ def test_hours_on_a_cpu_come_with_what_would_shorten_them(seconds, device, said)
 
 def test_a_run_too_short_for_a_pace_has_it_at_its_end():
     console = Console(file=io.StringIO(), width=200)
-    fit(game(minimax), batches(4), [Progress(0.5, console), Horizon(10**9)])
+    fit(game(minimax), batches(4), [Progress(0.5, console), Horizon(RunState(10**9))])
     (line,) = console.file.getvalue().splitlines()
     assert re.fullmatch(r"[\d.,]+ rounds/s, [\d.,]+ images/s", line)
 

@@ -21,6 +21,7 @@ from saddlepoint.callback.examination import Examination
 from saddlepoint.callback.finite import Diverged, Finite
 from saddlepoint.callback.health import RULES, Health, Stopped
 from saddlepoint.callback.horizon import Horizon
+from saddlepoint.callback.run_state import RunState
 from saddlepoint.command.check import check
 from saddlepoint.command.compose import compose
 from saddlepoint.command.train import train
@@ -29,6 +30,7 @@ from saddlepoint.error import Mistake
 from saddlepoint.game.average import Average
 from saddlepoint.game.game import Game
 from saddlepoint.game.player import Player
+from saddlepoint.game.start import start_from_data
 from saddlepoint.health.explosion import Explosion
 from saddlepoint.health.rule import CLEARED, RAISED, Rule
 from saddlepoint.objective import minimax, nonsaturating, wasserstein
@@ -84,12 +86,15 @@ def played(
     }
     bell = Bell()
     loggers = [bell, Journal(settings["run"])] if "run" in settings else [bell]
-    watch = Health(console=Console(file=io.StringIO(), width=300), **settings)
+    state = RunState(images)
+    watch = Health(state=state, console=Console(file=io.StringIO(), width=300), **settings)
     trainer = pl.Trainer(
-        max_epochs=-1, accelerator="cpu", logger=loggers, callbacks=[Horizon(images), *callbacks, watch],
+        max_epochs=-1, accelerator="cpu", logger=loggers, callbacks=[Horizon(state), *callbacks, watch],
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
     )  # fmt: skip
-    trainer.fit(Game(players, Prior(z=Normal(16)), 0), datamodule=data)
+    played = Game(players, Prior(z=Normal(16)), 0)
+    start_from_data(played, data.stream(0))
+    trainer.fit(played, datamodule=data)
     return watch, bell
 
 

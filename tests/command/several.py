@@ -61,12 +61,12 @@ def _wrapped(owner, name, changed):
 def _at(images, act):
     """Once the game has shown so many images, `act` on it."""
 
-    def advance(original, game, batch):
+    def after(original, game, batch):
         original(game, batch)
         if game.images == images:
             act(game)
 
-    return lambda: _wrapped(Game, "advance", advance)
+    return lambda: _wrapped(Game, "round", after)
 
 
 @torch.no_grad()
@@ -79,7 +79,7 @@ def _draw(game):
 
 
 def _remember(game):
-    next(iter(game.optimizer("generator").optimizer.state.values()))["exp_avg"].add_(1e-6)
+    next(iter(game.optimizer("generator").state.values()))["exp_avg"].add_(1e-6)
 
 
 def _stumble(game):
@@ -87,8 +87,8 @@ def _stumble(game):
 
 
 def _no_number():
-    def losses(original, player, turn, number):
-        found = original(player, turn, number)
+    def losses(original, player, turn, number, *drawn):
+        found = original(player, turn, number, *drawn)
         return {name: loss * float("nan") if turn.images == 48 else loss for name, loss in found.items()}
 
     return _wrapped(Player, "losses", losses)

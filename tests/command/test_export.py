@@ -18,6 +18,7 @@ import saddlepoint
 from saddlepoint.command import main
 from saddlepoint.error import Mistake
 from saddlepoint.export import agreement, hub
+from saddlepoint.game.sampling import sampling_network
 from saddlepoint.record.run import Run
 
 ASKED = [
@@ -91,7 +92,7 @@ def test_a_generator_that_is_asked_for_a_class_and_has_a_reference_batch_is_expo
     generator = saddlepoint.exported(tmp_path / "x", allow=["conditional"])
     assert generator.classes == 10
     latent, y = generator.latent(50), torch.arange(50) % 10
-    kept = game.drawn_from()[0]
+    kept = sampling_network(game)[0]
     assert (generator(latent, y) - kept(latent, y)).abs().max() < 1e-6
     assert (generator(latent, y) - generator(latent, (y + 1) % 10)).abs().max() > 1e-3
     monkeypatch.chdir(tmp_path / "x")

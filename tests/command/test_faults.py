@@ -113,9 +113,13 @@ def test_a_term_that_is_no_number_is_the_one_that_is_named(term, game, tmp_path,
 
     honest, (name, own) = Player.losses, term.split("/")
 
-    def losses(self, turn, number):
-        found = honest(self, turn, number)
-        player = "generator" if self.network is turn.player.network and "real" not in self.sides else "discriminator"
+    def losses(self, turn, number, *drawn):
+        found = honest(self, turn, number, *drawn)
+        player = (
+            "generator"
+            if self.network is turn.player.network and "real" not in self.looks[0].sides
+            else "discriminator"
+        )
         if turn.images >= 48 and player == name and own in found:
             found[own] = found[own] * float("nan")
         return found

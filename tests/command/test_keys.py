@@ -187,6 +187,12 @@ def test_half_precision_that_a_cpu_lacks_is_refused_however_it_is_spelled(
     assert list(tmp_path.iterdir()) == []
 
 
+ENCODER = (  # a player of a game that the term is for
+    "+game.players.encoder={_target_: saddlepoint.game.player.Player, network: ${architecture.generator}, "
+    "optimizer: ${optimizer.generator}, objective: null, regularizers: ${regularizer.encoder}}"
+)
+
+
 @pytest.mark.parametrize(
     "group", ["data", "architecture", "regularizer", "metric", "callback", "optimizer", "launcher"]
 )
@@ -195,6 +201,7 @@ def test_all_our_own_yaml_is_of_its_kinds(group: str) -> None:
         one = f"{group}=[{name}]" if isinstance(catalogue.defaults()[group], list) else f"{group}={name}"
         words = {"image_folder": ["data.shape=[3,8,8]", "data.classes=null"]}.get(name, [])
         words += ["objective.generator=null"] if name == "feature_matching" else []
+        words += [ENCODER] if name == "kl" else []
         check(compose([one, *words]))
 
 

@@ -86,6 +86,30 @@ def test_a_new_objective_is_one_file_and_one_yaml_in_a_folder_of_ones_own(own):
     assert "mine" in mistyped.stderr
 
 
+def test_a_game_of_ones_own_is_two_yaml_and_its_networks_as_documented(checkout, tmp_path):
+    """Three players, a side that two of them make, and a term that needs an encoder: trained, resumed, evaluated."""
+    text = (checkout / "docs" / "extending.md").read_text()
+    for place in ("mygame.py", "conf/game/autoencoding.yaml", "conf/regularizer/autoencoding.yaml"):
+        block = re.search(rf"```(?:python|yaml)\n# {re.escape(place)}\n(.*?)```", text, re.S)
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text(block[1])
+    command = ["train", "--config-dir", "conf", "game=autoencoding", "regularizer=[autoencoding]", *SMALL]
+    command.append("callback.journal.images_between=320")
+    done = saddlepoint(tmp_path, *command, "allow_target=[mygame]")
+    assert done.returncode == 0, done.stderr
+    (run,) = (tmp_path / "outputs").glob("digits-mlp-nonsaturating-autoencoding-*/seed0")
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    losses = [row for row in rows if "encoder/latent_regression" in row]
+    assert {"discriminator/adversarial/fake", "discriminator/adversarial/reconstruction"} <= set(losses[-1])
+    assert losses[-1]["encoder/latent_regression"] < losses[0]["encoder/latent_regression"]
+    more = saddlepoint(tmp_path, *command, "images=2560", "allow_target=[mygame]")
+    assert "going on at 1,280 images" in more.stderr
+    asked = ["evaluate", f"run={run.relative_to(tmp_path)}", "evaluation.second=null"]
+    measured = saddlepoint(tmp_path, *asked, SADDLEPOINT_ALLOW_TARGET="mygame")
+    assert measured.returncode == 0, measured.stderr
+    assert "fid" in measured.stdout
+
+
 def test_the_lines_for_a_notebook_run_as_documented(checkout, own):
     text = (checkout / "docs" / "extending.md").read_text()
     code = re.search(r"## From Python.*?```python\n(.*?)```", text, re.S)[1].replace("images=20_000", "images=1280")

@@ -27,9 +27,8 @@ def home(tmp_path, monkeypatch):
 
 def missing_detach(monkeypatch):
     """A loss's gradient reaches the other player's weights too; in simultaneous play the two cancel."""
-    whole = Game.manual_backward
     monkeypatch.setattr(
-        Game, "manual_backward", lambda self, loss, inputs, retain_graph: whole(self, loss, retain_graph=retain_graph)
+        Game, "backward_of", lambda self, loss, inputs, retain_graph: loss.backward(retain_graph=retain_graph)
     )
 
 
@@ -54,7 +53,7 @@ def swapped_labels(monkeypatch):
     right = Classification.cross_entropy
 
     def wrong(self, sample, side):
-        return right(self, Sample(sample.x, (sample.y + 1) % 10, sample.discriminator), side)
+        return right(self, Sample(sample.x, (sample.y + 1) % 10, sample.judge), side)
 
     monkeypatch.setattr(Classification, "cross_entropy", wrong)
 

@@ -27,14 +27,14 @@ def at_images(monkeypatch: pytest.MonkeyPatch):
     """Have something done once the game has shown so many images."""
 
     def prepared(images: int, act) -> None:
-        advance = Game.advance
+        played = Game.round
 
-        def advanced(game: Game, batch) -> None:
-            advance(game, batch)
+        def after(game: Game, batch) -> None:
+            played(game, batch)
             if game.images == images:
                 act()
 
-        monkeypatch.setattr(Game, "advance", advanced)
+        monkeypatch.setattr(Game, "round", after)
 
     return prepared
 
@@ -171,7 +171,7 @@ def test_closed_descriptors_are_not_taken_by_files_that_are_opened_later(tmp_pat
             file.write("kept")
             file.close()
             return 0
-        sys.exit(told(run))
+        sys.exit(told(run, []))
     """
     (tmp_path / "code.py").write_text(textwrap.dedent(code))
     line = f'"{sys.executable}" code.py file {closed}'

@@ -174,7 +174,7 @@ BAD = {
     "an unknown pruner": ({}, ["pruner=medain"], "no such pruner: medain. Did you mean median?"),
     "a grid without steps": ({}, ["sampler=grid"], "a grid needs a step, or choices, for optimizer.generator.lr"),
     "no trials": ({}, ["trials=0"], "trials=0: a whole number from 1 on"),
-    "no workers": ({}, ["workers=0"], "workers=0: a whole number from 1 on"),
+    "no workers": ({}, ["workers=0"], "workers is a whole number from 1 on"),
     "a seed twice": ({}, ["seeds=[1,1]"], "seeds=[1, 1] has one twice"),
     "no name": ({}, ["name=a/b"], "a name has letters"),
     "an unknown storage": ({}, ["storage=mysql"], "storage=mysql: it is sqlite or journal"),

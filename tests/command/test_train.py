@@ -240,7 +240,9 @@ def test_a_run_leaves_behind_what_is_promised(tmp_path):
         "snapshots",
         "wandb",
     }
-    assert {p.name for p in record.samples.iterdir()} == {"real.png", "000000000.png", "000000640.png", "000001280.png"}
+    assert {p.name for p in record.samples.iterdir()} == {
+        "real.png", "000000000.png", "000000640.png", "000001280.png", "animation.gif",
+    }  # fmt: skip
     assert {p.name for p in record.checkpoints.iterdir()} >= {"last.ckpt", "previous.ckpt"}
     summary = record.summary
     assert summary["status"] == "finished"

@@ -16,6 +16,7 @@ from saddlepoint.command.exported import by_name
 from saddlepoint.error import Mistake
 from saddlepoint.export import agreement, onnx, program
 from saddlepoint.export.frozen import FrozenVirtualBatchNorm, frozen_state, receptive
+from saddlepoint.game.sampling import labels, sampling_network
 from saddlepoint.layer.virtual_batch_norm import VirtualBatchNorm
 from saddlepoint.layer.weight_norm import WeightNorm
 from saddlepoint.objective import nonsaturating
@@ -59,7 +60,7 @@ def lived(name: str, average: str | None = None):
     stream = Stream(1, "life")
     with torch.no_grad():
         for _ in range(3):
-            network.train()(made.prior.sample(32, stream), made.labels(32, stream))
+            network.train()(made.prior.sample(32, stream), labels(made, 32, stream))
         for own in network.parameters():
             own.add_(0.05 * torch.randn_like(own))
     return made
@@ -67,17 +68,17 @@ def lived(name: str, average: str | None = None):
 
 def asked_of(made):
     stream = Stream(2, "export")
-    return made.prior.sample(agreement.LATENTS, stream), made.labels(agreement.LATENTS, stream)
+    return made.prior.sample(agreement.LATENTS, stream), labels(made, agreement.LATENTS, stream)
 
 
 def alone(made, name: str, average: bool = True) -> nn.Module:
     fresh = receptive(MAKERS[name]())
-    fresh.load_state_dict(frozen_state(made.drawn_from(average)[0]))
+    fresh.load_state_dict(frozen_state(sampling_network(made, average)[0]))
     return fresh
 
 
 def expected_of(made, latent, y, average=True):
-    return agreement.originals(made.drawn_from(average)[0].eval(), latent, y)
+    return agreement.originals(sampling_network(made, average)[0].eval(), latent, y)
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in BIG else n for n in MAKERS])
@@ -154,7 +155,7 @@ def test_freezing_leaves_the_original_as_it_was() -> None:
 
 def test_statistics_that_are_reestimated_are_so_before_they_are_frozen_also_where_classes_are_asked_for() -> None:
     made = lived("asked, batch norm", "reestimated")
-    _, weights = made.drawn_from()
+    _, weights = sampling_network(made)
     assert weights == "averaged"
     latent, y = asked_of(made)
     fresh = alone(made, "asked, batch norm")
@@ -170,7 +171,7 @@ def test_a_difference_is_seen_wherever_it_is_and_whatever_is_no_number_is_infini
     made = lived("perceptron")
     latent, y = asked_of(made)
     expected = expected_of(made, latent, y)
-    network = made.drawn_from()[0]
+    network = sampling_network(made)[0]
 
     def wrong_for_one(z, y=None):
         return network(z, y) + (3e-4 if len(z["z"]) == 1 else 0.0)

@@ -15,7 +15,7 @@ from saddlepoint import ranks
 from saddlepoint.game.average import Average
 from saddlepoint.game.game import Game
 from saddlepoint.game.player import Player
-from saddlepoint.game.simultaneous import Simultaneous
+from saddlepoint.game.start import start_from_data
 from saddlepoint.game.strategy import Ranks
 from saddlepoint.layer.minibatch_discrimination import MinibatchDiscrimination
 from saddlepoint.layer.weight_norm import WeightNorm
@@ -84,8 +84,8 @@ def of_name(name, norm=False):
         "discriminator": Player(discriminator, **{**sgd, **d}, objective=objective.discriminator, regularizers=d_terms),
         "generator": Player(generator, **{**sgd, **g}, objective=objective.generator, regularizers=g_terms),
     }
-    rule = Simultaneous if name == "simultaneous" else Game
-    return rule(players, Prior(z=Normal(3)), seed=5)
+    order = [list(players)] if name == "simultaneous" else None
+    return Game(players, Prior(z=Normal(3)), seed=5, order=order)
 
 
 def slices(rank, world):
@@ -109,6 +109,7 @@ def play(game, rank, data=None):
         logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         num_sanity_val_steps=0, use_distributed_sampler=False,
     )  # fmt: skip
+    start_from_data(game, data or batches(ROUNDS, BATCH, dtype=torch.get_default_dtype()))
     trainer.fit(game, Rounds(data or slices(rank, world)))
     return game
 

@@ -63,7 +63,7 @@ class Head(Regularizer):
     """The only term that reaches a layer of the generator."""
 
     def forward(self, turn):
-        return turn.player.network.spare(turn.fake.x).square().mean()
+        return turn.player.network.spare(turn["fake"].x).square().mean()
 
 
 @pytest.mark.parametrize("weight", [0, Linear(0.0, 1.0, images=100)])

@@ -51,7 +51,7 @@ def test_every_objective_plays_a_round_with_every_set_of_penalties_under_every_r
     plays = game(import_module(f"saddlepoint.objective.{objective}"), {name: TERMS[name]() for name in terms}, rule)
     before, critic = copy.deepcopy(plays.state_dict()), copy.deepcopy(plays.discriminator.network)
     fit(plays, batches(1), precision=precision)
-    assert set(plays.observed["discriminator"][0]) == {"adversarial", *terms}
+    assert set(plays.last_losses["discriminator"][0]) == {"adversarial", *terms}
     assert len(slopes) == len(terms)
     for x, slope in slopes:  # the slope of D at exactly these points, in float32 whatever the precision
         x = x.float().requires_grad_()
@@ -148,7 +148,7 @@ def test_schedules_move_learning_rates_betas_and_weights_by_images():
     fit(plays, batches(12), [Watch(after=after)])
     assert [lr for lr, _ in seen] == pytest.approx([max(1 - 0.1 * i, 0) for i in range(12)])
     assert [betas for _, betas in seen[:3]] == [(0.5, 0.9), (0.5, 0.9), (0.25, 0.9)]
-    assert plays.observed["discriminator"][0]["r1"].item() == 0.0
+    assert plays.last_losses["discriminator"][0]["r1"].item() == 0.0
 
 
 def test_the_discriminator_sees_real_then_fake_whatever_the_penalties():
@@ -244,13 +244,13 @@ def test_the_weight_of_an_objective_scales_its_gradient():
 def test_a_player_without_an_objective_follows_its_regularizers_alone():
     class Pull(Regularizer):
         def forward(self, turn):
-            return turn.fake.x.square().mean()
+            return turn["fake"].x.square().mean()
 
     plays = game(minimax)
     plays.generator.objective, plays.generator.sides = None, ()
     plays.generator.regularizers["pull"] = Pull()
     fit(plays, batches(1))
-    assert set(plays.observed["generator"][0]) == {"pull"}
+    assert set(plays.last_losses["generator"][0]) == {"pull"}
     plays.generator.regularizers.pop("pull")
     before = copy.deepcopy(plays.generator.network.state_dict())
     fit(plays, batches(1))

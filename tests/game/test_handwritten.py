@@ -11,6 +11,7 @@ from torch import nn
 
 from play import RULES, batches, fit, networks
 from saddlepoint.game.average import Average
+from saddlepoint.game.game import Game
 from saddlepoint.game.player import Player
 from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.prior import Prior
@@ -58,7 +59,7 @@ def test_twenty_rounds_equal_the_loop_written_by_hand(case, fused, double):
         "discriminator": Player(discriminator, adam, module.discriminator, terms),
         "generator": Player(generator, adam, module.generator, every=every, average=follow),
     }
-    game = RULES[rule](players, Prior(z=Normal(3)), seed=7)
+    game = Game(players, Prior(z=Normal(3)), seed=7, order=RULES[rule])
     fit(game, data)
     ours = [
         generator.network,

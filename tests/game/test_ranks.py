@@ -10,6 +10,7 @@ from sliced import GAMES, all_games, of_name
 from ranked import played
 from saddlepoint import ranks
 from saddlepoint.error import Mistake
+from saddlepoint.game.ranks import refuse_slices
 from saddlepoint.layer.minibatch_discrimination import MinibatchDiscrimination
 from saddlepoint.turn import Batch
 
@@ -51,10 +52,10 @@ def test_ranks_hold_the_same_game_to_the_last_bit_with_batch_norm_too(world):
 
 def test_what_looks_at_a_batch_as_a_whole_and_knows_of_one_ranks_alone_is_refused(monkeypatch):
     monkeypatch.setattr(ranks, "world", lambda: 2)
-    of_name("minibatch discrimination")._refuse_ranks()
+    refuse_slices(of_name("minibatch discrimination"))
     monkeypatch.setattr(MinibatchDiscrimination, "over_ranks", False)
     with pytest.raises(Mistake, match=r"discriminator: MinibatchDiscrimination .* each of 2 ranks sees a slice"):
-        of_name("minibatch discrimination")._refuse_ranks()
+        refuse_slices(of_name("minibatch discrimination"))
 
 
 def test_noise_in_a_layer_is_each_ranks_own_and_the_first_ranks_that_of_one_process(monkeypatch):

@@ -64,14 +64,14 @@ def test_two_techniques_stand_beside_each_other_and_play(one: str, other: str) -
     game = played(one, other)
     assert game.rounds == 2
     assert all(p.isfinite().all() for p in game.parameters())
-    assert all(loss.isfinite() for losses, _ in game.observed.values() for loss in losses.values())
+    assert all(loss.isfinite() for losses, _ in game.last_losses.values() for loss in losses.values())
 
 
 @pytest.mark.parametrize(("one", "other"), list(combinations(TERMS, 2)))
 def test_a_term_says_the_same_whichever_term_stands_beside_it(one: str, other: str) -> None:
     """In the first round of simultaneous play, where nobody has moved yet: to the last bit."""
-    alone = {name: played(name, rule="simultaneous", rounds=1).observed for name in (one, other)}
-    both = played(one, other, rule="simultaneous", rounds=1).observed
+    alone = {name: played(name, rule="simultaneous", rounds=1).last_losses for name in (one, other)}
+    both = played(one, other, rule="simultaneous", rounds=1).last_losses
     for name, observed in alone.items():
         if "few labels" in (one, other) and name != "few labels":
             continue  # its head and readout are another discriminator

@@ -189,7 +189,7 @@ def test_the_real_batch_never_sees_the_fake_one(rule):
         nets[1].neck.register_forward_hook(lambda module, args, out, sizes=sizes: sizes.append(len(args[0])))
         fit(plays, batches(1))
         assert sizes == [16, 16]
-        found.append(plays.observed["discriminator"][1])
+        found.append(plays.last_losses["discriminator"][1])
     assert torch.equal(found[0]["real"], found[1]["real"])
     assert not torch.equal(found[0]["fake"], found[1]["fake"])
 

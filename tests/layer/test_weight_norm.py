@@ -213,3 +213,23 @@ def test_alone_or_with_one_sample_it_says_what_it_lacks():
         WeightNorm(3)(torch.randn(2, 3))
     with pytest.raises(ValueError, match="a batch of at least 2"):
         initialise(weight_norm(nn.Linear(3, 2)), torch.randn(1, 3))
+
+
+def test_what_is_called_untrained_is_the_network_that_begins_to_play(tmp_path):
+    """The first snapshot, and so the first score and grid, are taken after the start from data."""
+    from runs import run
+    from safetensors.torch import load_file
+
+    from saddlepoint.command.build import config_of, data_of, game_of
+    from saddlepoint.game.start import start_from_data
+
+    norm = [f"+layer@architecture.{player}.norm=weight_norm" for player in ("generator", "discriminator")]
+    record = run(tmp_path, *norm, "metric=[]", "images=128")
+    config = config_of(record)
+    game, data = game_of(config), data_of(config)
+    before = {key: value.clone() for key, value in game.generator.average.network.state_dict().items()}
+    start_from_data(game, data.stream(0))
+    begun = game.generator.average.network.state_dict()
+    kept = load_file(record.folder / "snapshots" / "000000000.safetensors")
+    assert all(torch.equal(begun[key], kept[key]) for key in begun)
+    assert any(not torch.equal(begun[key], before[key]) for key in begun)

@@ -1,12 +1,12 @@
 """Semi-supervised training: what the discriminator descends, on which samples, and on which not."""
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
+import play
 from play import fit
 from saddlepoint.architecture import mlp
 from saddlepoint.error import Mistake
@@ -18,7 +18,7 @@ from saddlepoint.objective import nonsaturating
 from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.prior import Prior
 from saddlepoint.regularizer.classification import Classification
-from saddlepoint.turn import Batch, Sample, Turn
+from saddlepoint.turn import Batch, Sample
 
 K = 3
 
@@ -40,8 +40,7 @@ def turn(discriminator, **sides):
         "fake": Sample(labelled(16, 2)[0], y, discriminator),
         "labelled": Sample(*labelled(6, 3), discriminator),
     }
-    return Turn(**{**parts, **sides}, latent={}, stream=None, player=None, prior=None, generator=None,
-                discriminator=discriminator)  # fmt: skip
+    return play.turn(**{**parts, **sides})
 
 
 def d(objective=nonsaturating.discriminator, weight=0.5, net=None, **term):
@@ -64,14 +63,14 @@ def test_the_loss_is_cross_entropy_among_k_on_the_labelled_and_half_of_each_adve
     net = network()
     seen = turn(net)
     losses = d(net=net).losses(seen, 0)
-    y = seen.labelled.y.numpy()
-    supervised = -log_softmax(net(seen.labelled.x).heads["label"])[np.arange(len(y)), y].mean()
+    y = seen["labelled"].y.numpy()
+    supervised = -log_softmax(net(seen["labelled"].x).heads["label"])[np.arange(len(y)), y].mean()
 
     def made_up(x):
         logits = net(x).heads["label"]
         return np.exp(log_softmax(torch.cat([logits, torch.zeros(len(logits), 1)], 1))[:, -1])
 
-    real, fake = -np.log(1 - made_up(seen.real.x)).mean(), -np.log(made_up(seen.fake.x)).mean()
+    real, fake = -np.log(1 - made_up(seen["real"].x)).mean(), -np.log(made_up(seen["fake"].x)).mean()
     assert losses["classification"].item() == pytest.approx(supervised, rel=1e-5)
     assert losses["adversarial"].item() == pytest.approx(real / 2 + fake / 2, rel=1e-5)
     assert set(losses) == {"adversarial", "classification"}
@@ -110,9 +109,9 @@ def test_a_generator_that_descends_it_on_fakes_moves_towards_the_classes_it_was_
     net = network()
     x = labelled(16, 2)[0].requires_grad_()
     seen = turn(net)
-    loss = Classification(sides=["fake"])(replace(seen, fake=Sample(x, seen.real.y, net)))
+    loss = Classification(sides=["fake"])(turn(net, fake=Sample(x, seen["real"].y, net)))
     (slope,) = torch.autograd.grad(loss, x)
-    moved = replace(seen, fake=Sample(x.detach() - 0.1 * slope, seen.real.y, net))
+    moved = turn(net, fake=Sample(x.detach() - 0.1 * slope, seen["real"].y, net))
     assert Classification(sides=["fake"])(moved) < loss
 
 
@@ -146,7 +145,7 @@ def test_a_term_of_weight_0_is_not_looked_at():
     seen = turn(net)
     losses = player.losses(seen, 0)
     assert {name: loss.item() for name, loss in losses.items()} == {"adversarial": 0, "never": 0}
-    assert not seen.real.seen
+    assert "output" not in vars(seen["real"])
     sum(losses.values()).backward(inputs=list(net.parameters()))  # a round with nothing to descend is a round
     assert all(p.grad is None or not p.grad.any() for p in net.parameters())
 

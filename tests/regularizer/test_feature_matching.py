@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import play
 from play import RULES, Critic, Maker, Watch, batches, fit, game, networks
 from saddlepoint.command.build import game_of
 from saddlepoint.command.compose import compose
@@ -19,8 +20,7 @@ from saddlepoint.regularizer.gradient_penalty import GradientPenalty
 from saddlepoint.regularizer.historical_averaging import HistoricalAveraging
 from saddlepoint.regularizer.r1 import R1
 from saddlepoint.regularizer.r2 import R2
-from saddlepoint.stream import Stream
-from saddlepoint.turn import DiscriminatorOutput, Sample, Turn
+from saddlepoint.turn import DiscriminatorOutput, Sample
 
 GAPS = {  # by hand, of a gap in numpy
     "mean_square": lambda gap: (gap**2).mean(),
@@ -35,8 +35,7 @@ def exposing(x, y=None):
 
 
 def turn_of(real, fake, discriminator=exposing):
-    sides = Sample(real, None, discriminator), Sample(fake, None, discriminator)
-    return Turn(*sides, {}, Stream(0, "augment"), None, None, None, discriminator)
+    return play.turn(real=Sample(real, None, discriminator), fake=Sample(fake, None, discriminator))
 
 
 def playing(
@@ -103,7 +102,7 @@ def test_alone_it_brings_the_means_together():
     data = batches(1, n=512) * 400
     data[0].x.add_(torch.tensor([3.0, -2.0]))
     fit(plays, data)
-    assert set(plays.observed["generator"][0]) == {"feature_matching"}
+    assert set(plays.last_losses["generator"][0]) == {"feature_matching"}
     made = plays.sample(20_000).mean(0)
     assert torch.allclose(made, data[0].x.mean(0), atol=0.1)
 
@@ -123,7 +122,7 @@ def test_it_plays_a_finite_round_beside_every_objective_with_each_penalty(object
         plays = playing(terms, rule, None, import_module(f"saddlepoint.objective.{objective}"), {"own": penalty()})
         before = copy.deepcopy(plays.generator.network.state_dict())
         fit(plays, batches(2))
-        assert set(plays.observed["generator"][0]) == {"adversarial", *terms}
+        assert set(plays.last_losses["generator"][0]) == {"adversarial", *terms}
         assert all(torch.isfinite(p).all() for p in plays.parameters())
         assert any(not torch.equal(w, before[key]) for key, w in plays.generator.network.state_dict().items())
 

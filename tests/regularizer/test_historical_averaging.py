@@ -10,6 +10,7 @@ import torch
 from runs import assert_equal, rows, run, state
 from torch import nn
 
+import play
 from play import RULES, Maker, Watch, batches, fit, game, networks
 from saddlepoint.command.build import game_of
 from saddlepoint.command.compose import compose
@@ -17,8 +18,7 @@ from saddlepoint.game.player import Player
 from saddlepoint.objective import hinge, wasserstein
 from saddlepoint.regularizer.historical_averaging import HistoricalAveraging
 from saddlepoint.regularizer.r1 import R1
-from saddlepoint.stream import Stream
-from saddlepoint.turn import Batch, DiscriminatorOutput, Sample, Turn
+from saddlepoint.turn import Batch, DiscriminatorOutput, Sample
 
 START, RATE = 1.5, 0.01
 
@@ -129,7 +129,7 @@ class Weights(nn.Module):
 def turn_of(network, images):
     side = Sample(torch.zeros(1, 1), None, None)
     player = Player(network, torch.optim.SGD, None, {"r1": R1()})
-    return Turn(side, side, {}, Stream(0, "augment"), player, None, None, None, images=images)
+    return play.turn(player, images=images, real=side, fake=side)
 
 
 def test_the_term_is_the_squared_distance_from_the_mean_of_all_turns_which_is_a_constant():
@@ -190,8 +190,8 @@ def test_a_lazy_history_is_of_the_turns_on_which_it_is_due():
 def test_it_plays_finite_rounds_beside_every_objective(objective, rule):
     plays = game(import_module(f"saddlepoint.objective.{objective}"), {"r1": R1(), "h": HistoricalAveraging()}, rule)
     fit(plays, batches(3))
-    assert set(plays.observed["discriminator"][0]) == {"adversarial", "r1", "h"}
-    assert plays.observed["discriminator"][0]["h"] > 0
+    assert set(plays.last_losses["discriminator"][0]) == {"adversarial", "r1", "h"}
+    assert plays.last_losses["discriminator"][0]["h"] > 0
     assert all(torch.isfinite(p).all() for p in plays.parameters())
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+import play
 from play import Critic, Maker, batches, fit, game
 from saddlepoint.objective import wasserstein
 from saddlepoint.regularizer.gradient_penalty import GradientPenalty
@@ -11,7 +12,7 @@ from saddlepoint.regularizer.r1 import R1
 from saddlepoint.regularizer.r2 import R2
 from saddlepoint.regularizer.slope import squared_slope
 from saddlepoint.stream import Stream
-from saddlepoint.turn import DiscriminatorOutput, Sample, Turn
+from saddlepoint.turn import DiscriminatorOutput, Sample
 
 PAYS = {  # what a linear critic of slope s pays, and the derivative in s
     "gradient_penalty": (GradientPenalty, lambda s: (s - 1) ** 2, lambda s: 2 * (s - 1)),
@@ -21,11 +22,11 @@ PAYS = {  # what a linear critic of slope s pays, and the derivative in s
 
 
 def turn_of(discriminator, real, fake):
-    return Turn(
+    return play.turn(
+        drawn=Stream(0, "augment").uniform(len(real)),
         real=Sample(real.requires_grad_(), None, discriminator),
         fake=Sample(fake.requires_grad_(), None, discriminator),
-        latent={}, stream=Stream(0, "augment"), player=None, prior=None, generator=None, discriminator=discriminator,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("shape", [(2,), (1, 3, 4)])
@@ -95,9 +96,9 @@ def test_a_lazy_term_is_due_on_turns_0_k_2k_and_scaled_by_its_interval():
     eager = []
 
     def after(g, i):
-        eager.append("r1" in g.observed["discriminator"][0])
+        eager.append("r1" in g.last_losses["discriminator"][0])
 
-    fit(plays, batches(9), [Watch(before=lambda g, i: g.observed.clear(), after=after)])
+    fit(plays, batches(9), [Watch(before=lambda g, i: g.last_losses.clear(), after=after)])
     assert eager == [True, False, False, False, True, False, False, False, True]
     slope = torch.tensor([[2.0, 0.0]])
     critic = Critic(nn.Identity(), nn.Linear(2, 1, bias=False))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from saddlepoint.callback.evaluation import Evaluation
-from saddlepoint.callback.period import callbacks, crossed, period
+from saddlepoint.callback.period import crossed, period
+from saddlepoint.callback.run_state import RunState
 from saddlepoint.game.game import Game
 from saddlepoint.record.run import Run
 
@@ -15,12 +15,12 @@ from saddlepoint.record.run import Run
 class Checkpoint(pl.Callback):
     """last.ckpt (its forerunner becomes previous.ckpt), and best.ckpt where the first score has just improved."""
 
-    def __init__(self, images_between: int, run: Run) -> None:
-        self.images_between, self.run = period(images_between), run
+    def __init__(self, images_between: int, run: Run, state: RunState | None = None) -> None:
+        self.images_between, self.run, self.state = period(images_between), run, state or RunState()
 
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
         # best before last: last knows which score is best, so a crash between the two must not leave it promising more
-        if any(isinstance(c, Evaluation) and c.best_at == game.images for c in callbacks(trainer)):
+        if self.state.best_at == game.images:
             trainer.save_checkpoint(self.run.checkpoints / "best.ckpt")
         if crossed(game, batch, self.images_between) or trainer.should_stop:
             trainer.save_checkpoint(self.run.checkpoints / "last.ckpt")

@@ -18,9 +18,11 @@ import torch
 
 from saddlepoint.callback.evaluation import row
 from saddlepoint.callback.period import crossed, last, log, period
+from saddlepoint.callback.run_state import RunState
 from saddlepoint.error import Mistake
 from saddlepoint.game.full_batch import batch_dependent, full_batches
 from saddlepoint.game.game import Game
+from saddlepoint.game.sampling import judge
 from saddlepoint.metric.contract import Contract, Score
 from saddlepoint.pixel import to_float
 from saddlepoint.record.run import Run
@@ -45,12 +47,14 @@ class ClassificationError(pl.Callback):
         batch: int | None = None,
         run: Run | None = None,
         average: bool = True,
+        state: RunState | None = None,
     ) -> None:
         """`batch` images at once; None: 500, or the training batch where the answer depends on how many they are."""
         if split == "all":
             raise Mistake("callback.classification_error.split=all: D is trained on some of these; say test")
         self.images_between, self.head, self.split, self.batch = period(images_between), head, split, batch
         self.run, self.average = run, average
+        self.state = state or RunState()
         self.latest: dict[str, Score] = {}
         self.measured_at = -1  # images
 
@@ -59,7 +63,7 @@ class ClassificationError(pl.Callback):
             self.evaluate(trainer, game)
 
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if crossed(game, batch, self.images_between) or last(trainer):
+        if crossed(game, batch, self.images_between) or last(trainer, self.state):
             self.evaluate(trainer, game)
 
     def evaluate(self, trainer: pl.Trainer, game: Game) -> None:
@@ -81,8 +85,8 @@ class ClassificationError(pl.Callback):
             raise Mistake(
                 f"callback.classification_error: {data.name} has no classes. Leave it out, or take other data"
             )
-        kept = game.discriminator.average if self.average else None
-        network = game.discriminator.network if kept is None else kept.network
+        kept = judge(game).average if self.average else None
+        network = judge(game).network if kept is None else kept.network
         dependent = batch_dependent(network)
         batch = self.batch or (data.batch if dependent else BATCH)
         modes = [(module, module.training) for module in network.modules()]

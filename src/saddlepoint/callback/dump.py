@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saddlepoint import ranks
+from saddlepoint import ranks, turn
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
 from saddlepoint.record import checkpoint
@@ -37,20 +37,20 @@ class Moment:
     buffers: Mapping[str, Tensor]
 
 
-class Witness:
-    """Told of each turn of `game` before it begins, keeps its Moment as `.moment`."""
+class TurnRecorder:
+    """Keeps the Moment of the turn that `game` is about to play, as `.moment`."""
 
     def __init__(self, game: Game) -> None:
-        self.game, self.moment = game, None
+        self.moment: Moment | None = None
         self._owners = list(_owners(game))
 
-    def __call__(self, names: Sequence[str], batch: Batch) -> None:
-        device = self.game.device
+    def before_turn(self, game: Game, names: Sequence[str], batch: Batch) -> None:
+        device = game.device
         cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
         self.moment = Moment(
             tuple(names),
             batch,
-            {name: stream.state for name, stream in self.game.streams.items()},
+            {name: stream.state for name, stream in game.streams.items()},
             (torch.get_rng_state(), cuda),
             {
                 place: buffer.clone()
@@ -91,15 +91,17 @@ def load(path: Path) -> dict[str, Any]:
 
 def batch_of(content: Mapping[str, Any]) -> Batch:
     """The batch that a dump holds."""
-    return Batch(*(content["batch"][part] for part in ("x", "y", "labelled")))
+    columns = dict(content["batch"])
+    x, y = columns.pop("labelled", None) or (None, None)  # as the first edition wrote them
+    return turn.batch_of({"labelled_x": x, "labelled_y": y, **columns})
 
 
 def seen(game: Game, names: Iterable[str]) -> dict[str, Any]:
     """The terms and logits of the last turns of `names`, and the sha256 of the gradient that each would follow."""
     return {
         name: {
-            "terms": {term: value.cpu() for term, value in game.observed.get(name, ({}, {}))[0].items()},
-            "logits": {side: value.cpu() for side, value in game.observed.get(name, ({}, {}))[1].items()},
+            "terms": {term: value.cpu() for term, value in game.last_losses.get(name, ({}, {}))[0].items()},
+            "logits": {side: value.cpu() for side, value in game.last_losses.get(name, ({}, {}))[1].items()},
             "gradient": ranks.fingerprint(gradient(game, name)),
         }
         for name in names
@@ -127,9 +129,9 @@ def _content(game: Game, moment: Moment, what: str, noticed: str) -> dict[str, A
         "device": game.device.type,
         "versions": {"torch": str(torch.__version__)},
         "state_dict": {**game.state_dict(), **moment.buffers},
-        "optimizers": {name: game.optimizer(name).optimizer.state_dict() for name in game.players},
+        "optimizers": {name: game.optimizer(name).state_dict() for name in game.players},
         "streams": dict(moment.streams),
         "global": {**global_state(), "torch": cpu, "cuda": cuda},
-        "batch": {"x": batch.x, "y": batch.y, "labelled": batch.labelled},
+        "batch": batch.columns(),
         "seen": seen(game, moment.names),
     }

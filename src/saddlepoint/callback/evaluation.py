@@ -9,8 +9,11 @@ from torch import Tensor
 
 from saddlepoint import ranks
 from saddlepoint.callback.period import crossed, log, period
+from saddlepoint.callback.run_state import RunState
+from saddlepoint.game.average import BatchNorm
 from saddlepoint.game.full_batch import batch_dependent
-from saddlepoint.game.game import BatchNorm, Game
+from saddlepoint.game.game import Game
+from saddlepoint.game.sampling import labels, sampled_player, sampling_network
 from saddlepoint.metric.contract import Score
 from saddlepoint.metric.evaluator import Evaluator
 from saddlepoint.stream import Stream
@@ -33,7 +36,9 @@ class Evaluation(pl.Callback):
         selector: Evaluator | None = None,
         average: bool = True,
         batch_norm: str = "running",
+        state: RunState | None = None,
     ) -> None:
+        self.state = state or RunState()
         self.images_between, self.evaluator, self.selector = period(images_between), evaluator, selector
         self.average, self.batch_norm = average, batch_norm
         self.latest: dict[str, Score] = {}
@@ -68,7 +73,12 @@ class Evaluation(pl.Callback):
         choosing = self.selection(game, data)
         if choosing is not None and game.images and ranks.of_first(self.improves(choosing)):
             self.best, self.best_at = choosing, game.images  # never an untrained one; of a tie all ranks say the same
+        self._share()
         return row(self.latest) | (row({choosing.contract.key: choosing}) if choosing is not None else {})
+
+    def _share(self) -> None:
+        """Hand the newest scores, and when the best was, to the other callbacks."""
+        self.state.scores, self.state.best_at = self.current, self.best_at
 
     def selection(self, game: Game, data: Any) -> Score | None:
         """The score that tells which checkpoint is best, on its own reals and from its own stream.
@@ -99,6 +109,7 @@ class Evaluation(pl.Callback):
         self.measured_at, self.best_at = state_dict["measured_at"], state_dict.get("best_at", -1)
         self.best = Score.from_dict(state_dict["best"]) if state_dict["best"] is not None else None
         self.latest = {key: Score.from_dict(score) for key, score in state_dict["latest"].items()}
+        self._share()
 
 
 def scores(
@@ -116,8 +127,8 @@ def scores(
 
 def drawn_as(game: Game, average: bool, batch_norm: str, batch: int) -> tuple[str, str]:
     """A contract's `weights` and `batch_norm` for samples of the game's generator, drawn `batch` at a time."""
-    kept = game.generator.average if average else None
-    network = game.generator.network if kept is None else kept.network
+    kept = sampled_player(game).average if average else None
+    network = sampled_player(game).network if kept is None else kept.network
     layers = [module for module in network.modules() if isinstance(module, BatchNorm)]
     whole = f"batch of {batch}"  # what a sample is depends on those beside it
     if batch_norm == "batch":
@@ -138,13 +149,13 @@ class Sampler:
         self.latents = Stream(game.seed, stream, device=game.device)
 
     def __call__(self, n: int) -> tuple[Tensor, Tensor | None]:
-        y = self.game.labels(n, self.latents.child("labels"))
+        y = labels(self.game, n, self.latents.child("labels"))
         return self.game.sample(n, y, self.latents, self.average, self.batch_norm), y
 
     def skip(self, n: int) -> None:
         """Pass over n samples that somebody else makes; an average is brought up to date as it is there."""
-        self.game.drawn_from(self.average)
-        self.game.labels(n, self.latents.child("labels"))
+        sampling_network(self.game, self.average)
+        labels(self.game, n, self.latents.child("labels"))
         self.game.prior.sample(n, self.latents)
 
 

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from saddlepoint.error import Mistake
 from saddlepoint.game.full_batch import full_batches
 from saddlepoint.game.game import Game
+from saddlepoint.game.player import ROLES
+from saddlepoint.game.sampling import judge, labels, sampled, sampled_player
 from saddlepoint.health import reading
 from saddlepoint.pixel import to_float
 from saddlepoint.stream import Stream
 from saddlepoint.turn import Batch
-
-ADVERSARIAL = {"discriminator": ("real", "fake"), "generator": ("fake",)}  # whose loss, through which logits
 
 
 class Examination:
@@ -51,11 +51,11 @@ class Examination:
 
     def readings(self, game: Game) -> dict[str, float]:
         """Every reading that there is now, by name; see `health.reading` for what they mean."""
-        with torch.no_grad(), _apart(game.discriminator.network, game.device):
+        with torch.no_grad(), _apart(judge(game).network, game.device):
             real = self._logits(game, self.train)
             held = None if self.held_out is None else self._logits(game, self.held_out)
             latents = Stream(game.seed, "health", device=game.device)
-            y = game.labels(self.n, latents)
+            y = labels(game, self.n, latents)
             fake = Batch(game.sample(self.n, y, latents, average=False), y)
             said = self._logits(game, fake)
             found = _of_logits(real, held, said) | _signals(game, {"real": real, "fake": said})
@@ -69,7 +69,7 @@ class Examination:
 
     def _logits(self, game: Game, batch: Batch) -> Tensor:
         """D's logits, on the CPU; stored reals become what D is shown."""
-        network, rows = game.discriminator.network, full_batches(len(batch), self.size)
+        network, rows = judge(game).network, full_batches(len(batch), self.size)
         shown = (batch.x[i] for i in rows)
         classes = (None if batch.y is None else batch.y[i].to(game.device) for i in rows)
         return torch.cat([network(to_float(x).to(game.device), y).logits for x, y in zip(shown, classes, strict=True)])[
@@ -79,12 +79,12 @@ class Examination:
 
 def last_turns(game: Game) -> dict[str, float | None]:
     """What the turns just played left: how large their numbers are, and G's gradient over D's."""
-    norms = {name: game.gradient_norm(name).item() for name in game.observed}
-    losses = [loss.item() for terms, _ in game.observed.values() for loss in terms.values()]
+    norms = {name: game.gradient_norm(name).item() for name in game.last_losses}
+    losses = [loss.item() for terms, _ in game.last_losses.values() for loss in terms.values()]
     weights = [p.detach() for p in game.players.parameters() if p.requires_grad]
     largest = [torch.stack([weight.abs().max() for weight in weights]).max().item()] if weights else []
-    both = norms.get("generator"), norms.get("discriminator")
-    ratio = both[0] / both[1] if both[0] and both[1] else None
+    made, judged = norms.get(sampled(game)[0]), norms.get(str(game.sides[game.samples].judge))
+    ratio = made / judged if made and judged else None
     return {"magnitude": reading.magnitude([*losses, *norms.values(), *largest]), "gradient_ratio": ratio}
 
 
@@ -105,12 +105,14 @@ def _of_logits(real: Tensor, held: Tensor | None, fake: Tensor) -> dict[str, flo
 def _signals(game: Game, logits: Mapping[str, Tensor]) -> dict[str, float | None]:
     """How much of each player's own loss passes through the logits; None where it has no adversarial term."""
     found: dict[str, float | None] = {}
-    for name, sides in ADVERSARIAL.items():
-        player = game.player(name)
+    for name, player, sides in (
+        ("discriminator_signal", judge(game), ROLES),
+        ("generator_signal", sampled_player(game), ("fake",)),
+    ):
         if player.objective is not None:
-            seen = {side: logits[side] for side in player.sides}
+            seen = {role: logits[role] for role in player.looks[0].sides}
             passing = [reading.passed(player.objective, seen, side) for side in sides if side in seen]
-            found[f"{name}_signal"] = sum(passing) / len(passing) if passing else None
+            found[name] = sum(passing) / len(passing) if passing else None
     return found
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.optim import Optimizer
 
 from saddlepoint import ranks
-from saddlepoint.callback.dump import Moment, Witness, dump, gradient
+from saddlepoint.callback.dump import Moment, TurnRecorder, dump, gradient
 from saddlepoint.callback.period import period
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
 from saddlepoint.record.run import Run
+from saddlepoint.turn import Batch
 
 GRADIENT = "the gradient"  # how what is bad of one begins
 SMALL = 2048  # numbers of a gradient that is always looked at
@@ -35,16 +35,23 @@ class Finite(pl.Callback):
 
     def __init__(self, images_between: int, run: Run | None = None) -> None:
         self.images_between, self.run = period(images_between), run
-        self._witness: Witness | None = None
+        self._recorder: TurnRecorder | None = None
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
-        self._witness = game.witness = Witness(game)
+        self._recorder = TurnRecorder(game)
+        game.observers = [*(one for one in game.observers if one is not self), self]
 
-    def on_before_optimizer_step(self, trainer: pl.Trainer, game: Game, optimizer: Optimizer) -> None:
-        if self._witness is None or (moment := self._witness.moment) is None:
+    def before_turn(self, game: Game, names: Sequence[str], batch: Batch) -> None:
+        """Keep what the turn is about to change."""
+        if self._recorder is not None:
+            self._recorder.before_turn(game, names, batch)
+
+    def before_step(self, game: Game, names: Sequence[str]) -> None:
+        """Look at the terms and gradients that a step is about to be made of.  Raises Diverged."""
+        if self._recorder is None or (moment := self._recorder.moment) is None:
             return
         if game.device.type == "cpu" or self._due(game, moment):
-            scaled = getattr(trainer.precision_plugin, "scaler", None) is not None  # it leaves out such a step itself
+            scaled = game.scaler is not None  # it leaves out such a step itself
             bad = [*_terms(game, moment.names), *([] if scaled else _gradients(game, moment.names))]
             self._conclude(game, bad, "before")
 
@@ -65,7 +72,12 @@ class Finite(pl.Callback):
         # a term before a gradient, which the ranks share: where it is no number on one, it is none on any
         first = min((own[0].startswith(GRADIENT), i) for i, own in enumerate(everywhere) if own)[1]
         where = ""
-        if bad and self.run is not None and self._witness is not None and (moment := self._witness.moment) is not None:
+        if (
+            bad
+            and self.run is not None
+            and self._recorder is not None
+            and (moment := self._recorder.moment) is not None
+        ):
             try:
                 path = dump(game, moment, bad[0], noticed, self.run.folder / "dumps", first == ranks.rank())
                 where = f". To see why: saddlepoint replay dump={path}"
@@ -84,7 +96,7 @@ def _terms(game: Game, players: Iterable[str]) -> list[str]:
     return [
         f"{player}/{term} = {loss.item()}"
         for player in players
-        for term, loss in game.observed.get(player, ({}, {}))[0].items()
+        for term, loss in game.last_losses.get(player, ({}, {}))[0].items()
         if not math.isfinite(loss.item())
     ]
 

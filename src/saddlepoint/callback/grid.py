@@ -13,7 +13,9 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from saddlepoint.callback.period import crossed, last, period
+from saddlepoint.callback.run_state import RunState
 from saddlepoint.game.game import Game
+from saddlepoint.game.sampling import sampling_network
 from saddlepoint.pixel import to_uint8
 from saddlepoint.record.run import Run, write
 from saddlepoint.stream import Stream
@@ -32,8 +34,15 @@ class Grid(pl.Callback):
     """
 
     def __init__(
-        self, images_between: int, run: Run, rows: int = 8, columns: int = 8, scale: int | None = None
+        self,
+        images_between: int,
+        run: Run,
+        rows: int = 8,
+        columns: int = 8,
+        scale: int | None = None,
+        state: RunState | None = None,
     ) -> None:
+        self.state = state or RunState()
         self.images_between, self.run = period(images_between), run
         if min(rows, columns) < 1:
             raise ValueError(f"a grid of {rows} rows and {columns} columns holds nothing")
@@ -47,13 +56,13 @@ class Grid(pl.Callback):
             self.draw(trainer, game)
 
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if crossed(game, batch, self.images_between) or last(trainer):
+        if crossed(game, batch, self.images_between) or last(trainer, self.state):
             self.draw(trainer, game)
 
     def draw(self, trainer: pl.Trainer, game: Game) -> None:
         """Draw now; one rank is enough for it, but what it draws from has to stay the same on all."""
         with torch.random.fork_rng(devices=[game.device] if game.device.type == "cuda" else []):
-            game.drawn_from()
+            sampling_network(game)
         if not trainer.is_global_zero:
             return
         points = not isinstance(self._reals(trainer), Tensor) or self._reals(trainer).ndim == 2
@@ -69,7 +78,7 @@ class Grid(pl.Callback):
                 show("samples", path, game.images, beside)
 
     def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
-        if not trainer.is_global_zero or not last(trainer):
+        if not trainer.is_global_zero or not last(trainer, self.state):
             return
         path = animation(self.run.samples)
         for logger in trainer.loggers if path is not None else ():

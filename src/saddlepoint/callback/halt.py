@@ -12,6 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from saddlepoint import ranks
+from saddlepoint.callback.run_state import RunState
 from saddlepoint.error import Halted, ending_signals
 from saddlepoint.game.game import Game
 
@@ -29,6 +30,7 @@ class Halt(pl.Callback):
     def __init__(self, supervisor: int | None = None) -> None:
         """`supervisor`: the process that started this rank and watches it; its end is taken for a SIGTERM."""
         self.supervisor = supervisor
+        self.state: RunState | None = None  # of the run, once there is one
         self.told = 0  # the signal that has reached this rank
         self.agreed = 0  # the one that has reached any, known to all
         self.playing = self.recording = False
@@ -54,12 +56,18 @@ class Halt(pl.Callback):
         self.agreed = ranks.highest(self.told)
         if self.agreed:
             trainer.should_stop = True
+        self._pause()
 
     def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
         self.agreed = ranks.highest(self.agreed or self.told)  # told while the last round was looked at, or saved
+        self._pause()
 
     def teardown(self, trainer: pl.Trainer, game: Game, stage: str) -> None:
         self.playing = False
+
+    def _pause(self) -> None:
+        if self.state is not None:
+            self.state.paused = self.agreed
 
     def _listen(self) -> None:
         if threading.current_thread() is not threading.main_thread():

@@ -12,8 +12,8 @@ from rich.console import Console
 from saddlepoint import ranks
 from saddlepoint.callback.examination import Examination, last_turns
 from saddlepoint.callback.finite import Diverged
-from saddlepoint.callback.horizon import Horizon
-from saddlepoint.callback.period import callbacks, crossed, last, log, period
+from saddlepoint.callback.period import crossed, last, log, period
+from saddlepoint.callback.run_state import RunState
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.game import Game
 from saddlepoint.health.collapse import Collapse
@@ -62,8 +62,9 @@ class Health(pl.Callback):
         rules: Mapping[str, Mapping[str, int | float] | Rule | None] | None = None,
         run: Run | None = None,
         console: Console | None = None,
+        state: RunState | None = None,
     ) -> None:
-        self.images_between = period(images_between)
+        self.images_between, self.state = period(images_between), state or RunState()
         if type(n) is not int or n < 2:
             raise ValueError(f"n={n} must be a whole number of at least 2")
         self.n, self.held_out, self.run = n, held_out, run
@@ -71,7 +72,6 @@ class Health(pl.Callback):
         self.rules = {name: rule for name, rule in _rules(rules).items() if rule is not None}
         self.stop = frozenset(_names(stop, self.rules))
         self.course: list[tuple[int, float]] = []  # (images, magnitude) of the last looks
-        self.reason: str | None = None  # why the run is to stop
         self._examination: Examination | None = None
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
@@ -102,9 +102,9 @@ class Health(pl.Callback):
 
     def _consider(self, trainer: pl.Trainer, game: Game, stopping: list[str]) -> None:
         """Let this round be the last where a rule says so and it is not so anyway."""
-        ends = any(isinstance(c, Horizon) and game.images >= c.images for c in callbacks(trainer))
+        ends = self.state.target is not None and game.images >= self.state.target
         if stopping and not ends:
-            self.reason = (
+            self.state.reason = (
                 f"the run was stopped by {' and '.join(stopping)} after {game.images:,} images. The same command goes "
                 "on from its checkpoint, and stops at the next alarm; -m, sweep and reproduce leave it as it is"
             )
@@ -128,9 +128,9 @@ class Health(pl.Callback):
         self.console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
-        if self.reason is not None:
-            raise Stopped(self.reason)
-        self._page(trainer, "finished" if last(trainer) else "interrupted")
+        if self.state.reason is not None:
+            raise Stopped(self.state.reason)
+        self._page(trainer, "finished" if last(trainer, self.state) else "interrupted")
 
     def on_exception(self, trainer: pl.Trainer, game: Game, exception: BaseException) -> None:
         if isinstance(exception, Diverged):

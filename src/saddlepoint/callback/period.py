@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from saddlepoint.callback.run_state import RunState
 from saddlepoint.game.game import Game
 from saddlepoint.turn import Batch
 
@@ -24,17 +25,12 @@ def crossed(game: Game, batch: Batch, images_between: int) -> bool:
     return game.images // images_between > before // images_between
 
 
-def last(trainer: pl.Trainer) -> bool:
-    """Whether the round just played was the run's last, and not only the last before it was told to pause."""
-    return trainer.should_stop and not any(getattr(callback, "agreed", 0) for callback in callbacks(trainer))
+def last(trainer: pl.Trainer, state: RunState) -> bool:
+    """Whether the round just played was the run's last, and not only the last before a pause."""
+    return trainer.should_stop and not state.paused
 
 
 def log(trainer: pl.Trainer, game: Game, row: Mapping[str, Any]) -> None:
     """Give `row` to every logger, at the images and rounds played."""
     for logger in trainer.loggers:
         logger.log_metrics({"rounds": game.rounds, **row}, step=game.images)
-
-
-def callbacks(trainer: pl.Trainer) -> list[pl.Callback]:
-    """All observers of this run."""
-    return trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]

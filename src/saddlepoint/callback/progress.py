@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -24,10 +24,10 @@ from rich.text import Text
 from torch import Tensor
 
 from saddlepoint.callback.duration import HOUR, duration
-from saddlepoint.callback.evaluation import Evaluation
-from saddlepoint.callback.horizon import Horizon
-from saddlepoint.callback.period import callbacks
+from saddlepoint.callback.run_state import RunState
 from saddlepoint.game.game import Game
+from saddlepoint.game.side import LATENT
+from saddlepoint.metric.contract import Score
 
 ADVERSARIAL = "adversarial"  # the name of a player's objective among its losses
 FEW_ROUNDS, FEW_SECONDS = 5, 2.0  # after which the pace is known
@@ -41,7 +41,10 @@ class Progress(pl.Callback):
     the first few rounds, a line with rounds/s and the time to go; with what would shorten it where a CPU takes hours.
     """
 
-    def __init__(self, seconds_between: float = 0.5, console: Console | None = None) -> None:
+    def __init__(
+        self, seconds_between: float = 0.5, console: Console | None = None, state: RunState | None = None
+    ) -> None:
+        self.state = state or RunState()
         self.console = console or Console(stderr=True)
         self.seconds_between = seconds_between if self.console.is_terminal else 60 * seconds_between
         self._bar: Bar | None = None
@@ -51,7 +54,7 @@ class Progress(pl.Callback):
         self._told = False  # whether the pace has been
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
-        self._target = next((c.images for c in callbacks(trainer) if isinstance(c, Horizon)), None)
+        self._target = self.state.target
         self._start = self._last = time.perf_counter()
         self._first = game.images
         if self.console.is_terminal:
@@ -69,14 +72,14 @@ class Progress(pl.Callback):
             return
         self._last = now
         if self._bar is not None:
-            self._bar.update(self._task, completed=game.images, description=standing(trainer, game))
+            self._bar.update(self._task, completed=game.images, description=standing(game, self.state.scores))
         else:
             speed = (game.images - self._first) / (now - self._start)
             pace = f"{game.images:,} images, {speed:,.0f}/s"
             if self._target:
                 left = max(self._target - game.images, 0) / speed
                 pace = f"{game.images:,} of {self._target:,} images, {speed:,.0f}/s, {duration(left)} left"
-            self.console.print(f"{pace}, {standing(trainer, game)}", soft_wrap=True, highlight=False)
+            self.console.print(f"{pace}, {standing(game, self.state.scores)}", soft_wrap=True, highlight=False)
 
     def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
         self._pace(game, time.perf_counter(), last=True)
@@ -103,24 +106,41 @@ class Progress(pl.Callback):
             self._bar = None
 
 
-def standing(trainer: pl.Trainer, game: Game) -> str:
+def standing(game: Game, scores: Mapping[str, Score]) -> str:
     """How the game stands: D 1.21 + r1 0.0213  D(x) 0.61  D(G(z)) 0.38  G 0.93  fid_digits_900_train 41.2.
 
     The number behind a letter is the adversarial loss; each other term of a player follows under its name.
     """
     parts = []
-    for name, letter in (("discriminator", "D"), ("generator", "G")):
-        if name in game.observed:
-            losses, logits = game.observed[name]
+    letters = _letters(game.players)
+    judges = {side.judge for side in game.sides.values()}
+    for name, letter in letters.items():
+        if name in game.last_losses:
+            losses, logits = game.last_losses[name]
             parts.append(f"{letter} {_terms(losses)}")
-            if name == "discriminator":
-                sides = {"real": "D(x)", "fake": "D(G(z))"}
-                parts += [f"{sides[side]} {value.sigmoid().mean().item():.2f}" for side, value in logits.items()]
-    for callback in callbacks(trainer):
-        if isinstance(callback, Evaluation) and callback.current:
-            key, score = next(iter(callback.current.items()))
-            parts.append(f"{key} {score.value:.4g}")
+            if name in judges:
+                own = {side: value for side, value in logits.items() if game.sides[side].judge == name}
+                parts += [
+                    f"{letter}({_argument(game, side, letters)}) {value.sigmoid().mean().item():.2f}"
+                    for side, value in own.items()
+                ]
+    for key, score in list(scores.items())[:1]:
+        parts.append(f"{key} {score.value:.4g}")
     return "  ".join(parts)
+
+
+def _letters(names: Iterable[str]) -> dict[str, str]:
+    """The first letter of each player, D and G; its name where another begins with the same."""
+    firsts = [name[0] for name in names]
+    return {name: name[0].upper() if firsts.count(name[0]) == 1 else name for name in names}
+
+
+def _argument(game: Game, side: str, letters: Mapping[str, str]) -> str:
+    """What D is asked about: x, G(z), or the name of a side that is neither."""
+    own = game.sides[side]
+    if own.of == "x" and not own.by:
+        return "x"
+    return f"{letters[own.by[0]]}(z)" if own.of == LATENT and len(own.by) == 1 and own.by[0] in letters else side
 
 
 def _terms(losses: Mapping[str, Tensor]) -> str:

@@ -8,7 +8,9 @@ import pytorch_lightning as pl
 import torch
 
 from saddlepoint.callback.period import crossed, last, period
+from saddlepoint.callback.run_state import RunState
 from saddlepoint.game.game import Game
+from saddlepoint.game.sampling import sampling_network
 from saddlepoint.record.run import Run
 from saddlepoint.record.snapshot import save
 
@@ -16,20 +18,20 @@ from saddlepoint.record.snapshot import save
 class Snapshot(pl.Callback):
     """snapshots/<images>.safetensors at 0 images, every `images_between` and at the end (see `record.snapshot`)."""
 
-    def __init__(self, images_between: int, run: Run) -> None:
-        self.images_between, self.run = period(images_between), run
+    def __init__(self, images_between: int, run: Run, state: RunState | None = None) -> None:
+        self.images_between, self.run, self.state = period(images_between), run, state or RunState()
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
         if game.images == 0:
             self.take(trainer, game)
 
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if crossed(game, batch, self.images_between) or last(trainer):
+        if crossed(game, batch, self.images_between) or last(trainer, self.state):
             self.take(trainer, game)
 
     def take(self, trainer: pl.Trainer, game: Game) -> None:
         """Write now; every rank looks at its average, so that all stay the same, and one writes."""
         with torch.random.fork_rng(devices=[game.device] if game.device.type == "cuda" else []):
-            network, weights = game.drawn_from(average=True)
+            network, weights = sampling_network(game)
         if trainer.is_global_zero:
             save(self.run, game.images, weights, network.state_dict())

@@ -23,6 +23,7 @@ from saddlepoint.command.output import result
 from saddlepoint.command.table import Column, tables
 from saddlepoint.command.terminal import Meter, speaker
 from saddlepoint.error import Mistake
+from saddlepoint.game.sampling import sampled_player
 from saddlepoint.metric.contract import Contract, Score, comparable, difference, differences
 from saddlepoint.record.run import Run
 
@@ -101,13 +102,13 @@ class _Side:
         self.data = data_of_run(run, self.config, overrides, say)
         self.game = game_of(self.config)
         set_threads(self.config, self.game)
-        self.at, kept = at, self.game.generator.average
+        self.at, kept = at, sampled_player(self.game).average
         self.statistics = None if kept is None else kept.statistics
         self._put(self.statistics)
 
     def _put(self, statistics: str | None) -> None:
         """Load the run's weights; its average's batch norm is to have `statistics`, which replace those loaded."""
-        kept = self.game.generator.average
+        kept = sampled_player(self.game).average
         if kept is not None and statistics is not None:
             kept.statistics = statistics
         put(self.game, self.run, self.at, self.say)
@@ -116,7 +117,7 @@ class _Side:
     def told(self, name: str) -> Any:
         """What this run's protocol says of a factor, plain."""
         if name == "average":  # whose weights are drawn from: a run without an average has raw ones, whatever is asked
-            return self.config.evaluation.average and self.game.generator.average is not None
+            return self.config.evaluation.average and sampled_player(self.game).average is not None
         if name == STATISTICS:  # where there are none, nothing is re-estimated
             _, statistics = drawn_as(self.game, self.config.evaluation.average, "running", 1)
             return "reestimated" if "reestimated" in statistics else "averaged"

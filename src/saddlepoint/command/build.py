@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import platformdirs
@@ -32,6 +32,8 @@ from saddlepoint.data.data import ALL, Data, Split
 from saddlepoint.error import Mistake, kind, line_of
 from saddlepoint.game.dry_run import ROWS, dry_run
 from saddlepoint.game.game import Game
+from saddlepoint.game.sampling import judge, sampled, sampled_player
+from saddlepoint.game.state import accept
 from saddlepoint.metric import extractor
 from saddlepoint.metric.evaluator import Evaluator
 from saddlepoint.record import content, snapshot
@@ -133,30 +135,31 @@ def put(game: Game, run: Run, at: str | int, say: Say = print) -> None:
         there = ", ".join(map(str, snapshot.every(run))) or "none"
         raise Mistake(f"{run.folder} has no snapshot at {at} images; there: {there}")
     state, game.images, weights = snapshot.load(path)
-    kept = game.generator.average
+    player = sampled_player(game)
+    kept = player.average
     if (weights == "averaged") != (kept is not None):
         raise Mistake(f"{path} holds {weights} weights, which the config of this run does not; take it out")
-    network = game.generator.network if kept is None else kept.network
+    network = player.network if kept is None else kept.network
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise Mistake(f"{path} holds the weights of another network: {_second_line(error)}") from None
-    game.average_alone = kept is not None
+    game.has_only_average = kept is not None
     if kept is not None:
         # statistics that were re-estimated when the snapshot was written are all that it holds
-        if OmegaConf.select(config_of(run), "game.players.generator.average.statistics") == "reestimated":
+        if OmegaConf.select(config_of(run), f"game.players.{sampled(game)[0]}.average.statistics") == "reestimated":
             kept.statistics = "reestimated"
         kept.stale = True
 
 
 def fill(game: Game, state: dict[str, Any], path: Path) -> None:
     """Put a checkpoint's weights into `game`.  Raises Mistake where they are another network's or run's."""
-    game.accept(state["saddlepoint"])
+    accept(game, state["saddlepoint"])
     try:
         game.load_state_dict(state["state_dict"])
     except RuntimeError as error:
         raise Mistake(f"{path} holds the weights of another network: {_second_line(error)}") from None
-    game.average_alone = False
+    game.has_only_average = False
 
 
 def _second_line(error: Exception) -> str:
@@ -298,12 +301,12 @@ def _fits(game: Game, shape: tuple[int, ...], classes: int | None) -> None:
             f"the generator does not take the prior's latents ({game.prior.size} numbers): {_first(error)}. "
             "architecture.generator.latent follows the prior unless it is set"
         ) from _noted(error, f"architecture.generator, given the prior's latents: {game.prior.size} numbers")
+    where = line_of(sampled_player(game).network)
     if not isinstance(x, torch.Tensor):
-        raise Mistake(f"the generator gives {kind(x)}, and it is to give a tensor{line_of(game.generator.network)}")
+        raise Mistake(f"the generator gives {kind(x)}, and it is to give a tensor{where}")
     if tuple(x.shape[1:]) != shape:
-        where = line_of(game.generator.network)
         raise Mistake(f"the generator makes {list(x.shape[1:])}, data.shape is {list(shape)}{where}")
-    network = game.discriminator.network
+    network = judge(game).network
     modes = [(module, module.training) for module in network.modules()]
     try:
         output = network.eval()(x, y)
@@ -328,7 +331,7 @@ def _fits(game: Game, shape: tuple[int, ...], classes: int | None) -> None:
         for fakes in dict.fromkeys((2, 2 * player.multiple)) if player.objective is not None else ():
             zeros = {"real": torch.zeros(2), "fake": torch.zeros(fakes)}
             try:
-                loss = player.objective(**{side: zeros[side] for side in player.sides})
+                loss = cast(Any, player.objective)(**{side: zeros[side] for side in player.looks[0].sides})
             except (ValueError, RuntimeError) as error:
                 pairs = f"pairs reals and fakes, so not with game.players.{name}.multiple={player.multiple}"
                 why = f"objective.{name}" if fakes == 2 else f"the objective of {name} {pairs}"

@@ -164,7 +164,8 @@ def _look_at_players(config: DictConfig) -> None:
     players = OmegaConf.select(config, "game.players")
     if not isinstance(players, DictConfig):
         return  # a game of the researcher's own
-    for group in COLUMNS:
+    written = OmegaConf.to_yaml(config.game)  # interpolations as they stand: a wiring may bring networks of its own
+    for group in (group for group in COLUMNS if f"${{{group}." in written):
         for name in map(str, config.get(group) or ()):
             if name not in players:
                 known = list(map(str, players))

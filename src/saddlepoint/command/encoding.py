@@ -6,6 +6,7 @@ write without naming an encoding would be in the locale's.  From Python 3.15 on 
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -20,5 +21,5 @@ def use_utf8() -> None:
 
 def print_any_name() -> None:
     """Have standard output take names of files that are no UTF-8, as their bytes; standard error escapes them."""
-    if getattr(sys.stdout, "errors", None) == "strict" and hasattr(sys.stdout, "reconfigure"):
+    if getattr(sys.stdout, "errors", None) == "strict" and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")

@@ -37,6 +37,7 @@ from saddlepoint.data.data import Split
 from saddlepoint.data.samples import read
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
+from saddlepoint.game.sampling import sampled, sampled_player
 from saddlepoint.metric.contract import Score
 from saddlepoint.metric.evaluator import Evaluator
 from saddlepoint.metric.extractor import Features
@@ -48,9 +49,6 @@ from saddlepoint.record.provenance import now
 from saddlepoint.record.run import Run, write
 from saddlepoint.record.snapshot import every
 
-# settings of a training that move no score, or that a contract has a field for
-KNOWN = ("batch", "data", "game.players.generator.average", "game.players.discriminator", "architecture.discriminator")
-KNOWN += ("objective", "regularizer", "optimizer")
 Scores = dict[str, Score]
 Spreads = dict[str, Spread]  # by score
 Parts = list[str | Table]
@@ -306,10 +304,19 @@ def _rulers(config: DictConfig, data: Any, console: Console) -> list[Evaluator]:
     return [evaluator] if second is None else [evaluator, second]
 
 
-def _altered(own: DictConfig, config: DictConfig) -> list[str]:
-    """What makes `config` another generator than the run's own, or draws other latents; contracts know of the rest."""
+def _altered(own: DictConfig, config: DictConfig, game: Game) -> list[str]:
+    """What makes `config` another generator than the run's own, or draws other latents.
+
+    Left out are settings of the training that move no score, and those that a contract has a field for.
+    """
+    makers = sampled(game)
+    others = [
+        f"{part}.{name}" for name in game.players if name not in makers for part in ("game.players", "architecture")
+    ]
+    known = ["batch", "data", "objective", "regularizer", "optimizer", *others]
+    known += [f"game.players.{name}.average" for name in makers]
     seed = [f"seed: {own.seed} -> {config.seed}"] if config.seed != own.seed else []
-    return seed + differences(own, config, KNOWN)
+    return seed + differences(own, config, known)
 
 
 def _as_altered(score: Score, altered: str) -> Score:
@@ -327,11 +334,11 @@ def _moments(
     game = game_of(config)
     set_threads(config, game)
     source = Source(game, config.evaluation.average, config.evaluation.get("batch_norm", "running"))
-    altered = "; ".join(_altered(config_of(run), config))
+    altered = "; ".join(_altered(config_of(run), config, game))
     moments = every(run) if at == "all" else [at]
     if not moments:
         raise Mistake(f"{run.folder} has no snapshots: it was trained without callback.snapshot")
-    if at == "all" and not source.average and game.generator.average is not None:
+    if at == "all" and not source.average and sampled_player(source.game).average is not None:
         raise Mistake("snapshots hold averaged weights: evaluation.average=false finds nothing in them")
     anchors = measuring.anchors()
     found: dict[str, Found] = {}

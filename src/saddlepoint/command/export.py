@@ -37,6 +37,7 @@ from saddlepoint.export.agreement import LATENTS, SIZES, TOLERANCE, difference, 
 from saddlepoint.export.card import PICTURE, page
 from saddlepoint.export.frozen import FrozenVirtualBatchNorm, frozen_state
 from saddlepoint.game.game import Game
+from saddlepoint.game.sampling import classes, labels, sampled, sampling_network
 from saddlepoint.record.discretion import discreet
 from saddlepoint.record.provenance import CHECKOUT, now
 from saddlepoint.record.repository import commit
@@ -98,7 +99,7 @@ def export(
     put(game, run, words.at, say)
     set_threads(config, game)
     to = _place(Path(words.to) if words.to is not None else run.folder / "export" / f"{game.images:09d}")
-    original = _original(game, own, config.architecture.generator, words.average)
+    original = _original(game, own, network_node(config, game), words.average)
     if words.memorisation:
         _measured(words, rest, config_dir, console)
     with _whole(to) as folder:
@@ -122,6 +123,11 @@ def export(
 # -------------------------------------------------------------------------------------------------------- the original
 
 
+def network_node(config: DictConfig, game: Game) -> DictConfig:
+    """The config of the network that makes samples."""
+    return config.game.players[sampled(game)[0]].network
+
+
 def _same_training(own: DictConfig, config: DictConfig) -> None:
     """Raises Mistake where the words on top of a run's own config tell of a training that did not happen."""
     told = [f"{key}: {own[key]} -> {config[key]}" for key in ("name", "seed", "images") if own[key] != config[key]]
@@ -133,12 +139,12 @@ def _same_training(own: DictConfig, config: DictConfig) -> None:
 
 
 def _original(game: Game, config: DictConfig, node: Any, average: bool) -> Original:
-    network, weights = game.drawn_from(average)
+    network, weights = sampling_network(game, average)
     network.eval()
     alone = bare(node)
     alone.load_state_dict(frozen_state(network))
     stream = Stream(game.seed, "export")
-    latent, y = game.prior.sample(LATENTS, stream), game.labels(LATENTS, stream)
+    latent, y = game.prior.sample(LATENTS, stream), labels(game, LATENTS, stream)
     with torch.no_grad():
         expected = originals(network, latent, y)
     if not expected.isfinite().all():
@@ -191,10 +197,10 @@ def _described(original: Original, words: DictConfig, folder: Path) -> None:
     """The description beside the files, the picture, and the config of the training."""
     config = original.config
     made = {
-        "architecture": {"generator": _plain(config.architecture.generator)},
+        "architecture": {"generator": _plain(network_node(config, original.game))},
         "prior": _plain(config.prior),
         "data": {"name": config.choice.get("data"), "shape": list(config.data.shape), "classes": config.data.classes},
-        "classes": original.game.classes,
+        "classes": classes(original.game),
         "range": [-1, 1] if len(config.data.shape) == 3 else None,
         "call": "mapping",
         "weights": original.weights,
@@ -225,8 +231,8 @@ def _facts(run: Run, original: Original, words: DictConfig, found: Any, failed: 
     settings = ("low", "high")
     made = {
         "shape": list(config.data.shape),
-        "classes": game.classes,
-        "target": str(config.architecture.generator._target_),
+        "classes": classes(game),
+        "target": str(network_node(config, game)._target_),
         "parameters": sum(p.numel() for p in original.alone.parameters()),
         "latent": {name: part.dim for name, part in game.prior.items()},
         "distribution": {

@@ -23,6 +23,8 @@ PROGRAMS = (".pt2",)
 ENDINGS = (".safetensors", ".onnx", *PROGRAMS, *SCRIPTS)  # the first that a folder holds is taken
 PICKLES = (".pkl", ".pickle", ".ckpt", ".bin")
 
+MADE = "architecture.generator"  # where a description, which is a file format, has the network that makes samples
+
 
 def exported(
     place: str | Path, allow: Sequence[str] = (), trust: bool = False, described: str | Path | None = None
@@ -66,7 +68,7 @@ def _description(path: Path) -> Description:
     return description.checked(plain, path)
 
 
-def bare(node: Any, path: str = "architecture.generator") -> nn.Module:
+def bare(node: Any, path: str = MADE) -> nn.Module:
     """The network of a node, ready for the weights of an export; torch's global generators stay as they are."""
     with torch.random.fork_rng(devices=[]):
         network = instantiate(node, path)
@@ -85,7 +87,7 @@ def _network(file: Path, found: Description, root: Any) -> Callable[..., Any]:
     if ending == ".safetensors":
         if found.architecture is None:
             raise Mistake(f"{file} holds weights alone: its description lacks architecture.generator, whose they are")
-        return safetensors.fill(bare(root.architecture.generator), file)
+        return safetensors.fill(bare(OmegaConf.select(root, MADE)), file)
     read: Mapping[str, Callable[[Path], Any]] = {".onnx": onnx.read, ".pt2": program.read}
     function = read.get(ending, script.read)(file)
     ours = found.architecture is not None and found.call == "mapping" and ending not in SCRIPTS

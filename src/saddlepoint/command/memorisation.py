@@ -33,6 +33,7 @@ from saddlepoint.data.samples import read
 from saddlepoint.error import Mistake
 from saddlepoint.game.full_batch import batch_dependent, full_batches
 from saddlepoint.game.game import Game
+from saddlepoint.game.sampling import judge, sampling_network
 from saddlepoint.metric.alarm import Alarm, Space, alarm, least, score, space
 from saddlepoint.metric.evaluator import Evaluator
 from saddlepoint.metric.extractor import Extractor, Features
@@ -144,7 +145,7 @@ def memorisation(
         "measured": now(),
         "at": words.at,
         "images": game.images if game else None,
-        "weights": game.drawn_from(words.average)[1] if game else None,
+        "weights": sampling_network(game, words.average)[1] if game else None,
         "overrides": discreet(list(overrides)),
         "n": len(split),
         "n_train": len(sets.train.features),
@@ -308,7 +309,7 @@ def _told_by(game: Game, train: Split, held: Sequence[Split], batch: int, seed: 
 @torch.no_grad()
 def _logits(game: Game, split: Split, rows: Tensor, batch: int) -> Tensor:
     """The mean logit of each of `rows`, [n], from D in evaluation mode, asked as in training where that counts."""
-    network, found = game.discriminator.network.eval(), []
+    network, found = judge(game).network.eval(), []
     for part in full_batches(len(rows), batch if batch_dependent(network) else 500):
         x, y = split[rows[part]]
         labels = None if y is None else y.to(game.device)

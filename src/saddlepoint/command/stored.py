@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from saddlepoint.command import permission
 from saddlepoint.error import Mistake
 from saddlepoint.record.discretion import discreet, expanded, secret_in
+from saddlepoint.record.essence import SIMULTANEOUS
 
 LARGEST = 2**22  # bytes of a file: a config has some ten thousand
 MOST = 100_000  # nodes, aliases unfolded: a page of nested aliases can stand for billions
@@ -54,7 +55,15 @@ def read(path: Path | str) -> DictConfig:
         raise Mistake(f"{path} is no config: it holds no keys")
     found = OmegaConf.create(_each(OmegaConf.to_container(config), expanded))
     assert isinstance(found, DictConfig)
-    return permission.forgotten(found)
+    return permission.forgotten(_of_this_edition(found))
+
+
+def _of_this_edition(config: DictConfig) -> DictConfig:
+    """The config with what the first edition called otherwise under its name of today."""
+    if OmegaConf.select(config, "game._target_") == SIMULTANEOUS:
+        config.game._target_ = "saddlepoint.game.game.Game"
+        config.game.order = [list(config.game.players)]
+    return config
 
 
 def size(node: yaml.Node | None) -> int:

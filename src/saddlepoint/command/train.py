@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import resource
 import signal
 import sys
@@ -26,6 +27,7 @@ from saddlepoint.callback.finite import Diverged
 from saddlepoint.callback.halt import Halt
 from saddlepoint.callback.health import Stopped
 from saddlepoint.callback.horizon import Horizon
+from saddlepoint.callback.run_state import RunState
 from saddlepoint.command import SUPERVISOR, own_error, permission, stored
 from saddlepoint.command.build import (
     Experiment,
@@ -50,6 +52,7 @@ from saddlepoint.command.standard_streams import dispensable
 from saddlepoint.command.terminal import Meter, scores_of, speaker
 from saddlepoint.error import Halted, Lost, Mistake
 from saddlepoint.game.game import Game
+from saddlepoint.game.start import start_from_data
 from saddlepoint.game.strategy import Ranks
 from saddlepoint.launcher import ranks as launcher
 from saddlepoint.metric.contract import Score
@@ -61,7 +64,7 @@ from saddlepoint.record.provenance import now, provenance
 from saddlepoint.record.run import Run
 
 Anchors = dict[str, dict[str, Score]]
-ANOTHER_OPTIMIZER = tuple(f"optimizer.{name}._target_:" for name in ("discriminator", "generator"))
+ANOTHER_OPTIMIZER = re.compile(r"optimizer\.\w+\._target_:")
 GONE = "another rank is gone; what it said last tells why"
 
 
@@ -224,7 +227,7 @@ def _start(run: Run, config: DictConfig, say: Callable[[str], None]) -> str:
                 f"{run.folder} holds another run: {'; '.join(other[:3])}. Give this one a name=... of its own, "
                 "overwrite=true to move the old one aside, or resume.allow=[...] with the keys that may change"
             )
-        if another := next((line for line in changed if line.startswith(ANOTHER_OPTIMIZER)), None):
+        if another := next((line for line in changed if ANOTHER_OPTIMIZER.match(line)), None):
             raise Mistake(
                 f"{run.folder}: {another}. What one optimizer remembers is nothing to another, so no resume.allow lets "
                 "it change: give this run a name=... of its own"
@@ -268,11 +271,13 @@ def _play(
             "has to be a folder that all machines see"
         )
     trackers = loggers_of(config) if run.writes else []
+    state = RunState(target=config.images)
     at_hand = {
         "run": run, "evaluator": evaluator, "selector": experiment.selector, "average": config.evaluation.average,
-        "batch_norm": config.evaluation.get("batch_norm", "running"), "console": console,
+        "batch_norm": config.evaluation.get("batch_norm", "running"), "console": console, "state": state,
     }  # fmt: skip
-    callbacks = [Horizon(config.images), halt, *callbacks_of(config, **at_hand)]
+    halt.state = state
+    callbacks = [Horizon(state), halt, *callbacks_of(config, **at_hand)]
     trainer = trainer_of(config, callbacks)
     anchors = evaluator.anchors(data) if evaluator else {}
     if found:
@@ -295,6 +300,8 @@ def _play(
     loggers = trainer.loggers = [journal, *trackers] if run.writes else []
     with _put_on_record(run, game, evaluation, journal, trackers, halt, say, permission.granted(config)):
         if reached < config.images:
+            if not found:
+                start_from_data(game, data.stream(0))  # before anything looks at the game
             trainer.fit(game, datamodule=data, ckpt_path=str(found[0]) if found else None, weights_only=True)
             if told := ranks.highest(halt.agreed or halt.told):  # or told behind the last round
                 raise Halted(told)

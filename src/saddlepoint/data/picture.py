@@ -53,7 +53,7 @@ def size_of(size: Any) -> Size | None:
     sides = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else (size, size)
     if len(sides) != 2 or any(type(one) is not int or one < 1 for one in sides):
         raise Mistake(f"data.size={size}: say how many pixels a side has, or [height,width], or null.")
-    return sides[0], sides[1]
+    return int(sides[0]), int(sides[1])
 
 
 def first_size(found: Listing, name: str) -> Size:

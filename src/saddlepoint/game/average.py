@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from saddlepoint.schedule.schedule import at
 
-_BatchNorm = nn.modules.batchnorm._BatchNorm
+BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
 class Average(nn.Module):
@@ -65,7 +65,7 @@ class Average(nn.Module):
     @torch.no_grad()
     def reestimate(self, arguments: Iterable[tuple[Any, ...]]) -> None:
         """Set batch-norm statistics to the mean over forward passes on `arguments`; nothing without such layers."""
-        layers = [layer for layer in self.network.modules() if isinstance(layer, _BatchNorm)]
+        layers = [layer for layer in self.network.modules() if isinstance(layer, BatchNorm)]
         momenta = [layer.momentum for layer in layers]
         for layer in layers:
             layer.reset_running_stats()

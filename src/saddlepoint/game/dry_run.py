@@ -6,17 +6,20 @@ Nothing of the game changes: networks and terms are copied, streams and torch's 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import cast
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from saddlepoint import ranks
 from saddlepoint.error import Mistake, kind, line_of
-from saddlepoint.game.game import BatchNorm, Game
+from saddlepoint.game.average import BatchNorm
+from saddlepoint.game.game import Game
 from saddlepoint.game.player import Player
+from saddlepoint.game.side import LATENT, refuse_unknown_entries
 from saddlepoint.regularizer.regularizer import Regularizer
 from saddlepoint.schedule.schedule import moves
 from saddlepoint.turn import Batch, Turn
@@ -32,28 +35,34 @@ def dry_run(game: Game, batch: Batch) -> None:
     terms have the constant weight 0 too), and where a term takes the slope of D at each sample though D's logit of one
     sample depends on the others of its batch, as it does behind batch norm.
     """
+    refuse_unknown_entries(game.sides, list(batch.columns()), list(game.priors))
     with _copied(game) as trial, torch.enable_grad(), ranks.apart():
         trial.train()
-        rows = _first_rows(batch)
+        rows = batch.map(lambda column: column[:ROWS])
         for name in trial.players:
             player = trial.player(name)
-            latent = trial.prior.sample(len(rows) * player.multiple, trial.streams["latent"])
-            turn = trial.turn(rows, latent, [player])
+            ((turn, (drawn,)),) = trial.turns(rows, [name])
+            turn = replace(turn, player=player)
             for own, term in player.terms.items():
-                if _counts(term) and (term.slope_at or term.sample_slope):
-                    _refuse_coupled(f"regularizer.{name}.{own}", trial.discriminator.network, turn)
-            _refuse_unreached(name, player, turn)
+                if _counts(term):
+                    for side in {*term.slope_at, *({"real"} if term.sample_slope else ())} - {LATENT}:
+                        _refuse_coupled(trial, f"regularizer.{name}.{own}", player.roles.get(side, side), turn)
+            _refuse_unreached(name, player, turn, drawn)
 
 
-def _refuse_unreached(name: str, player: Player, turn: Turn) -> None:
+def _refuse_unreached(name: str, player: Player, turn: Turn, drawn: Mapping[str, Any]) -> None:
     """Raise Mistake where no loss of a player reaches one of its parameters, by name."""
     moved = {place: p for place, p in player.network.named_parameters() if p.requires_grad}
+    terms = {own: term for own, term in player.terms.items() if _counts(term)}
     losses = [
-        _scalar(f"regularizer.{name}.{own}", term(turn), term) for own, term in player.terms.items() if _counts(term)
+        _scalar(f"regularizer.{name}.{own}", term(replace(turn, drawn=drawn.get(own))), term)
+        for own, term in terms.items()
     ]
-    if player.objective is not None and _counts(player):
-        losses.insert(0, _scalar(f"objective.{name}", player.adversarial(turn), player.objective))
-    silent = len(losses) < len(player.terms) + (player.objective is not None)  # weight 0: a control, and meant so
+    objective = player.objective is not None and _counts(player)
+    if objective:
+        adversarial = player.adversarial(turn, 1.0).values()
+        losses += [_scalar(f"objective.{name}", loss, player.objective) for loss in adversarial]
+    silent = len(terms) < len(player.terms) or (player.objective is not None and not objective)  # weight 0: a control
     if not losses or not moved:
         return
     total = cast(Tensor, sum(losses))
@@ -76,21 +85,25 @@ def _scalar(path: str, loss: object, piece: object) -> Tensor:
     return loss
 
 
-def _refuse_coupled(term: str, discriminator: nn.Module, turn: Turn) -> None:
-    """Raise Mistake where D's logit of the first sample depends on another sample."""
-    x = turn.real.x.detach().clone().requires_grad_()
-    logits = discriminator(x, turn.real.y).logits
+def _refuse_coupled(game: Game, term: str, side: str, turn: Turn) -> None:
+    """Raise Mistake where the logit of the first sample of a side depends on another sample."""
+    name = game.sides[side].judge
+    if name is None:
+        return
+    network, sample = game.player(name).network, turn.samples_of(side)
+    x = sample.x.detach().clone().requires_grad_()
+    logits = network(x, sample.y).logits
     if len(x) < 2 or len(logits) != len(x) or not logits.requires_grad:
         return
     (slope,) = torch.autograd.grad(logits[0].sum(), x, allow_unused=True)
     if slope is None or not slope[1:].any():
         return
-    layers = [(p, m) for p, m in discriminator.named_modules() if isinstance(m, BatchNorm) or getattr(m, "coupled", 0)]
+    layers = [(p, m) for p, m in network.named_modules() if isinstance(m, BatchNorm) or getattr(m, "coupled", 0)]
     where = f" ({type(layers[0][1]).__name__} at {layers[0][0]})" if layers else ""
     norm = any(isinstance(layer, BatchNorm) for _, layer in layers)
-    mend = "architecture.discriminator.norm=null leaves it out" if norm else "Leave out the layer that compares samples"
+    mend = f"architecture.{name}.norm=null leaves it out" if norm else "Leave out the layer that compares samples"
     raise Mistake(
-        f"{term} takes the slope of the discriminator at each sample, and this one's logit of a sample depends on the "
+        f"{term} takes the slope of the {name} at each sample, and its logit of a sample depends on the "
         f"others of its batch{where}, so the penalty would be wrong. {mend}, or drop the penalty"
     )
 
@@ -100,18 +113,14 @@ def _counts(term: Regularizer | Player) -> bool:
     return moves(term.weight) or term.weight != 0
 
 
-def _first_rows(batch: Batch) -> Batch:
-    labelled = batch.labelled and (batch.labelled[0][:ROWS], batch.labelled[1][:ROWS])
-    return Batch(batch.x[:ROWS], None if batch.y is None else batch.y[:ROWS], labelled)
-
-
 @contextmanager
 def _copied(game: Game) -> Iterator[Game]:
     """The game with copies of its players; its streams and torch's generators end as they began."""
     states = {name: stream.state for name, stream in game.streams.items()}
     trial = copy.copy(game)
-    trial._modules = {**game._modules, "players": copy.deepcopy(game.players)}
-    trial._compiled = {}
+    trial._modules = dict(game._modules)
+    trial.hold(copy.deepcopy(game.players), copy.deepcopy(game.makers))
+    trial.compiled = {}
     with torch.random.fork_rng(devices=[]):
         yield trial
     for name, state in states.items():

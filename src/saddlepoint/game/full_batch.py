@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from saddlepoint.game.game import BatchNorm
+from saddlepoint.game.average import BatchNorm
 
 
 def batch_dependent(network: nn.Module) -> bool:

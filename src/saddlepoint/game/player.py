@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from typing import cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -13,15 +15,19 @@ from saddlepoint.error import Mistake
 from saddlepoint.game.average import Average
 from saddlepoint.regularizer.regularizer import Regularizer
 from saddlepoint.schedule.schedule import at, moves
+from saddlepoint.stream import Stream
 from saddlepoint.turn import Turn
 
-SIDES = ("real", "fake")  # in the order in which D sees them
+ROLES = ("real", "fake")  # what an objective may look at, in the order in which D sees them
 
 
 class Player(nn.Module):
     """A column of the table: it descends  weight * objective + sum of weight * every * regularizer.
 
-    objective     pure function of the logits of the sides that its arguments name (real, fake); None: no such term
+    objective     pure function of the logits that its arguments name (real, fake); None: no such term
+    sees          the sides that real and fake are, {real: real_b, fake: fake_b}; None: those of the same names; a list
+                  of such maps with weights, [{}, {fake: reconstruction, weight: 0.5}]: the objective is evaluated for
+                  each, and the weighted sum descended
     optimizer     takes the parameters; its settings may hold schedules
     every         moves in each every-th round
     multiple      fakes per real on its turn
@@ -43,6 +49,7 @@ class Player(nn.Module):
         accumulate: int = 1,
         clip: float | None = None,
         average: Callable[[nn.Module], Average] | None = None,
+        sees: Mapping[str, str] | Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__()
         for name, value in {"every": every, "multiple": multiple, "accumulate": accumulate}.items():
@@ -50,7 +57,11 @@ class Player(nn.Module):
                 raise ValueError(f"{name}={value} must be a whole number of at least 1")
         if clip is not None and clip <= 0:
             raise ValueError(f"clip={clip} must be above 0 (null: no clipping)")
-        self.network, self.objective, self.sides = network, objective, _sides(objective)
+        self.network, self.objective, self.looks = network, objective, _looks(objective, sees)
+        names = [list(look.sides.values())[-1] if look.sides else "" for look in self.looks]
+        self.keys = ["adversarial"] if len(names) == 1 else [f"adversarial/{name}" for name in names]
+        first = (sees if isinstance(sees, Mapping) else [*(sees or ()), {}][0]) or {}
+        self.roles = {role: str(first[role]) for role in ROLES if role in first}  # what its terms' real and fake are
         self.weight, self.every, self.multiple, self.accumulate = weight, every, multiple, accumulate
         self.clip = clip
         self.gradient_norm: Tensor | None = None  # before clipping, where it clips
@@ -74,40 +85,45 @@ class Player(nn.Module):
 
     def due(self, number: int) -> dict[str, Regularizer]:
         """The regularizers that count on this player's turn `number` = 0, 1, ..."""
-        return {name: term for name, term in self.terms.items() if number % term.every == 0}
+        terms = cast("dict[str, Regularizer]", self.regularizers)
+        return {name: term for name, term in terms.items() if number % term.every == 0}
 
-    def losses(self, turn: Turn, number: int) -> dict[str, Tensor]:
+    def losses(self, turn: Turn, number: int, drawn: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Tensor]:
         """Each weighted term by name; their sum is what this player descends.
 
         The adversarial term comes first, so that D sees real, then fake, whatever follows. A term of weight 0 is 0
         unseen, so that the game is to the last bit the one without it: looked at, it would draw D's noise.
         """
-        losses = {}
-        nothing = turn.real.x.new_zeros((), requires_grad=True)  # a leaf of its own, which leads to no weight
+        losses: dict[str, Tensor] = {}
+        nothing = turn.batch.x.new_zeros((), requires_grad=True)  # a leaf of its own, which leads to no weight
         if self.objective is not None:
-            losses["adversarial"] = nothing
-            if (weight := at(self.weight, turn.images)) != 0:
-                losses["adversarial"] = weight * self.adversarial(turn)
-        for name, term in self.due(number).items():
+            weight = at(self.weight, turn.images)
+            losses = self.adversarial(turn, weight) if weight != 0 else dict.fromkeys(self.keys, nothing)
+        for name, term in self.due(number).items() if self.regularizers else ():
             weight = at(term.weight, turn.images)
-            losses[name] = weight * term.every * term(turn) if weight != 0 else nothing
+            own = replace(turn, drawn=drawn[name]) if name in drawn else turn
+            losses[name] = weight * term.every * term(own) if weight != 0 else nothing
         return losses
 
-    def adversarial(self, turn: Turn) -> Tensor:
-        """The unweighted objective, a scalar.
+    def adversarial(self, turn: Turn, weight: float) -> dict[str, Tensor]:
+        """weight * objective per entry of `sees`, by name.  All sides are made before any is judged.
 
-        Raises Mistake where D's logits differ in more than the number of samples: [N] against [N, 1] would broadcast to
-        all pairs.
+        Raises Mistake where logits differ in more than the number of samples: [N] against [N, 1] would broadcast to all
+        pairs.
         """
         assert self.objective is not None
-        logits = {side: getattr(turn, side).logits for side in self.sides}
-        if len({tuple(own.shape[1:]) for own in logits.values()}) > 1:
-            shapes = " and ".join(f"{list(own.shape)} for {side}" for side, own in logits.items())
-            raise Mistake(
-                f"the discriminator's logits have shape {shapes}: they would broadcast to all pairs. Give every side "
-                "one shape, such as [N]"
-            )
-        return self.objective(**logits)
+        seen = [{role: turn.samples_of(side) for role, side in look.sides.items()} for look in self.looks]
+        losses = {}
+        for key, look, samples in zip(self.keys, self.looks, seen, strict=True):
+            logits = {role: sample.logits for role, sample in samples.items()}
+            _refuse_shapes(logits)
+            losses[key] = weight * look.weight * self.objective(**logits)
+        return losses
+
+    def draw(self, number: int, images: int, n: int, stream: Stream) -> dict[str, Any]:
+        """What the terms that count on turn `number` draw before it, by term."""
+        due = self.due(number).items()
+        return {name: term.draw(n, stream) for name, term in due if term.draws and at(term.weight, images) != 0}
 
     def reschedule(self, optimizer: Optimizer, images: int) -> None:
         """Put the scheduled settings of `optimizer` where they stand after `images` images."""
@@ -116,10 +132,39 @@ class Player(nn.Module):
                 group[name] = at(value, images)
 
 
-def _sides(objective: Callable[..., Tensor] | None) -> tuple[str, ...]:
-    """The sides that an objective's signature names, in the order real, fake."""
+@dataclass(frozen=True)
+class Look:
+    """The sides that an objective is evaluated on, by its arguments, and with what weight."""
+
+    sides: Mapping[str, str]
+    weight: float = 1.0
+
+
+def _looks(objective: Callable[..., Tensor] | None, sees: Any) -> list[Look]:
+    """What `sees` says, with the objective's own names for what it leaves out.
+
+    Raises ValueError for an objective that asks for anything but real and fake, and an entry that maps another name.
+    """
     named = inspect.signature(objective).parameters if objective is not None else {}
-    strange = [n for n, p in named.items() if n not in SIDES and p.default is p.empty]
+    strange = [n for n, p in named.items() if n not in ROLES and p.default is p.empty]
     if strange:
         raise ValueError(f"an objective may name real and fake; this one asks for {', '.join(strange)}")
-    return tuple(side for side in SIDES if side in named)
+    roles = [role for role in ROLES if role in named]
+    looks = []
+    for entry in [sees or {}] if sees is None or isinstance(sees, Mapping) else sees:
+        if other := [key for key in entry if key not in (*ROLES, "weight")]:
+            raise ValueError(f"sees maps real and fake to sides, not {', '.join(map(str, other))}")
+        mapped = {role: str(entry.get(role, role)) for role in (roles or [key for key in ROLES if key in entry])}
+        looks.append(Look(mapped, float(entry.get("weight", 1.0))))
+    if not looks:
+        raise ValueError("sees=[] looks at nothing: leave it out, or name the sides, {real: ..., fake: ...}")
+    return looks
+
+
+def _refuse_shapes(logits: Mapping[str, Tensor]) -> None:
+    if len({own.shape[1:] for own in logits.values()}) > 1:
+        shapes = " and ".join(f"{list(own.shape)} for {side}" for side, own in logits.items())
+        raise Mistake(
+            f"the discriminator's logits have shape {shapes}: they would broadcast to all pairs. Give every side one "
+            "shape, such as [N]"
+        )

@@ -18,6 +18,20 @@ APART = frozenset(
 APART |= {"choice", "experiment", "allow_target"}
 # keys of data that came after the first runs, at the value that does what was done before there was the key
 DATA_ADDED = {"fit": "crop", "flip": False}
+# and keys of the game, with the sides and the order of the two-player game, which the first edition had built in
+GAME_ADDED = {
+    "sides": {
+        "real": {"of": "x", "condition": "y", "judge": "discriminator"},
+        "fake": {"by": "generator", "condition": "y", "judge": "discriminator"},
+        "labelled": {"of": "labelled_x", "condition": "labelled_y", "judge": "discriminator"},
+    },
+    "makers": {},
+    "samples": "fake",
+    "draws": {},
+}
+SIMULTANEOUS = (
+    "saddlepoint.game.simultaneous.Simultaneous"  # the class that the first edition had for one order of play
+)
 DATA_APART = frozenset(("root", "memory", "workers", "extractor"))  # where and how the same data are read, and measured
 
 
@@ -28,6 +42,29 @@ def essence(config: Mapping[Any, Any]) -> dict[str, Any]:
         kept["data"] = {key: value for key, value in data.items() if key not in DATA_APART and not _added(key, value)}
         if isinstance(folder := kept["data"].get("folder"), str):
             kept["data"]["folder"] = _in_utf8(folder)
+    if isinstance(game := kept.get("game"), dict):
+        kept["game"] = _game(game)
+    return kept
+
+
+def _game(game: Mapping[str, Any]) -> dict[str, Any]:
+    """A game without what the first edition did not name: sides, makers and samples of the two-player game, its order.
+
+    All players at once is written as the class that stood for it then, so that runs keep their names.
+    """
+    kept = {key: value for key, value in game.items() if key not in GAME_ADDED or not same(value, GAME_ADDED[key])}
+    if isinstance(players := kept.get("players"), dict):
+        kept["players"] = {
+            name: {key: value for key, value in player.items() if (key, value) != ("sees", None)}
+            if isinstance(player, dict) else player
+            for name, player in players.items()
+        }  # fmt: skip
+        order = kept.get("order")
+        if order is None or same(order, [[name] for name in players]):
+            kept.pop("order", None)
+        elif same(order, [list(players)]):
+            del kept["order"]
+            kept["_target_"] = SIMULTANEOUS
     return kept
 
 

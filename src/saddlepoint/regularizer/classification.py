@@ -45,10 +45,10 @@ class Classification(Regularizer):
 
     def forward(self, turn: Turn) -> Tensor:
         """The cross-entropies added up, a scalar.  Raises Mistake without the head, or without a side's classes."""
-        found = [self.cross_entropy(getattr(turn, side), side) for side in self.sides]
+        found = [self.cross_entropy(turn[side] if turn.has(side) else None, side) for side in self.sides]
         losses = [loss for loss in found if loss is not None]
         # nothing labelled this time: 0, but of D's, so that a player with no other term still has a gradient
-        return sum(losses[1:], losses[0]) if losses else 0 * turn.real.logits.sum()
+        return sum(losses[1:], losses[0]) if losses else 0 * turn["real"].logits.sum()
 
     def cross_entropy(self, sample: Sample | None, side: str) -> Tensor | None:
         """The mean over a side's samples, a scalar; None where it holds none (a mean over nothing is no number)."""

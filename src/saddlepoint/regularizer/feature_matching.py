@@ -52,7 +52,7 @@ class FeatureMatching(Regularizer):
 
     def forward(self, turn: Turn) -> Tensor:
         """The gap, a scalar.  Raises Mistake where D does not expose the features."""
-        real, fake = self._means(turn.real.output), self._means(turn.fake.output)
+        real, fake = self._means(turn["real"].output), self._means(turn["fake"].output)
         return torch.stack([GAPS[self.gap](r.detach() - f) for r, f in zip(real, fake, strict=True)]).sum()
 
     def fits(self, output: DiscriminatorOutput) -> None:

@@ -4,18 +4,23 @@ from torch import Tensor
 
 from saddlepoint.regularizer.regularizer import Regularizer
 from saddlepoint.regularizer.slope import squared_slope
+from saddlepoint.stream import Stream
 from saddlepoint.turn import Sample, Turn
 
 
 class GradientPenalty(Regularizer):
     """x^ = e x + (1 - e) G(z), e ~ U(0, 1) per sample; the paper's weight is 10 (0.1 on its toys)."""
 
-    sample_slope = True
+    sample_slope = draws = True
+
+    def draw(self, n: int, stream: Stream) -> Tensor:
+        """The interpolation coefficients, one per real, [n]."""
+        return stream.uniform(n)
 
     def forward(self, turn: Turn) -> Tensor:
         """E(||grad D(x^)|| - 1)^2, a scalar.  1e-12 under the root keeps the gradient finite at slope 0."""
-        real = turn.real.x.detach()
-        fake = turn.fake.x.detach()[: len(real)]  # one fake per real, where there are more
-        e = turn.stream.uniform(len(real), *(1,) * (real.ndim - 1))
-        between = Sample((e * real + (1 - e) * fake).requires_grad_(), turn.real.y, turn.discriminator)
+        real = turn["real"].x.detach()
+        fake = turn["fake"].x.detach()[: len(real)]  # one fake per real, where there are more
+        e = turn.drawn.view(-1, *(1,) * (real.ndim - 1))
+        between = Sample((e * real + (1 - e) * fake).requires_grad_(), turn["real"].y, turn["real"].judge)
         return ((squared_slope(between) + 1e-12).sqrt() - 1).square().mean()

@@ -14,4 +14,4 @@ class R1(Regularizer):
 
     def forward(self, turn: Turn) -> Tensor:
         """E||grad D(x)||^2 / 2, a scalar."""
-        return squared_slope(turn.real).mean() / 2
+        return squared_slope(turn["real"]).mean() / 2

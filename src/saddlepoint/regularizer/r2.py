@@ -14,4 +14,4 @@ class R2(Regularizer):
 
     def forward(self, turn: Turn) -> Tensor:
         """E||grad D(G(z))||^2 / 2, a scalar."""
-        return squared_slope(turn.fake).mean() / 2
+        return squared_slope(turn["fake"]).mean() / 2

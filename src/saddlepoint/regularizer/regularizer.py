@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 
+from saddlepoint.stream import Stream
 from saddlepoint.turn import DiscriminatorOutput, Turn
 
 
@@ -18,7 +20,7 @@ class Regularizer(nn.Module):
     Raises ValueError unless every is a whole number of at least 1.
     """
 
-    slope_at: frozenset[str] = frozenset()  # sides ("real", "fake") at whose x this term takes D's slope
+    slope_at: frozenset[str] = frozenset()  # sides at whose x this term takes a slope; "latent": at the latents
     sample_slope: bool = False  # whether it takes D's slope at single samples elsewhere; refused behind batch norm
     coupled: bool = False  # whether the value is something else than a mean over samples
     over_ranks: bool = False  # of a coupled term: whether it takes its statistics over all ranks
@@ -32,6 +34,12 @@ class Regularizer(nn.Module):
     def forward(self, turn: Turn) -> Tensor:
         """The unweighted term, a scalar."""
         raise NotImplementedError(f"{type(self).__name__} must define forward(turn)")
+
+    draws: bool = False  # whether it draws: `draw` is called before the turn, and forward finds it in turn.drawn
+
+    def draw(self, n: int, stream: Stream) -> Any:
+        """Its random numbers for a turn of n reals, from the stream `augment`: the loss is a function of them."""
+        return None
 
     def fits(self, output: DiscriminatorOutput) -> None:
         """Look at what D says, before anything is played.  Raises Mistake where this term cannot use it."""

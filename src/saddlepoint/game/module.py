@@ -1,0 +1,191 @@
+"""Lightning's side of a game: its hooks, the optimizers and the scaler.  What is played stands in `game.game`.
+
+Optimizers are stepped as torch's own: Lightning's wrappers count steps, which mean nothing where players move in turn,
+and cost a third of a small round.  A gradient scaler is undone before anything looks at gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, cast
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from saddlepoint import ranks
+from saddlepoint.error import Mistake
+from saddlepoint.game import compilation, state, telemetry
+from saddlepoint.game.player import Player
+from saddlepoint.game.ranks import refuse_slices
+from saddlepoint.prior.prior import Prior
+from saddlepoint.stream import Stream, seed_of, set_global_state
+from saddlepoint.turn import Batch
+
+Named = dict[str, Tensor]
+
+
+class TurnObserver(Protocol):
+    """What is called by the game itself, around every turn and every step, on every rank."""
+
+    def before_turn(self, game: Any, names: Sequence[str], batch: Batch) -> None:
+        """The named players are about to move on `batch`; nothing has been drawn yet."""
+
+    def before_step(self, game: Any, names: Sequence[str]) -> None:
+        """Their gradients are there, unscaled, the mean over ranks, not yet clipped."""
+
+
+class Module(LightningModule):
+    """A LightningModule with manual optimization that plays `round` on each batch."""
+
+    players: Any  # nn.ModuleDict of Player
+    makers: Any
+    prior: Prior
+    seed: int
+    order: list[list[str]]
+    streams: dict[str, Stream]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.images = self.rounds = 0
+        self.observers: list[TurnObserver] = []
+        self.last_losses: dict[str, tuple[Named, Named]] = {}  # each term as last due; the logits of the last turn
+        self.last_report: dict[str, float] = {}
+        self.has_only_average = False  # whether of the sampled player only its average is known, as in a snapshot
+        self.scaler: torch.amp.GradScaler | None = None  # under fp16, while a Trainer plays
+        self.world = 1  # ranks that play
+        self.compiled: dict[str, Callable[..., Any]] = {}
+        self.resumed: dict[str, Any] | None = None  # a checkpoint's own state, until the first round
+        self._optimizers: dict[str, Optimizer] = {}
+        self._moved: dict[str, list[Tensor]] = {}
+
+    # ------------------------------------------------------------------------------------------------ what is played
+
+    def round(self, batch: Batch) -> None:
+        """One round of the game."""
+        raise NotImplementedError(f"{type(self).__name__} must define round(batch)")
+
+    def hold(self, players: nn.ModuleDict, makers: nn.ModuleDict) -> None:
+        """Make these the players and makers; found without nn.Module's own search, which every look-up would pay."""
+        for name, modules in (("players", players), ("makers", makers)):
+            self._modules[name] = self.__dict__[name] = modules
+
+    def player(self, name: str) -> Player:
+        """The player called `name`."""
+        return cast(Player, self.players[name])
+
+    def __getattr__(self, name: str) -> Any:
+        """A player by its name, game.generator, where the game has no attribute of its own that is called so."""
+        modules = self.__dict__.get("_modules", {})
+        if name not in modules and name in modules.get("players", ()):
+            return modules["players"][name]
+        return super().__getattr__(name)
+
+    def networks(self) -> Mapping[str, Callable[..., Any]]:
+        """The network of each player, compiled where it is, and each maker, by name."""
+        own: dict[str, Any] = {name: self.compiled.get(name) or p.network for name, p in self.players.items()}
+        return own | dict(self.makers.items()) if self.makers else own
+
+    def shown(self, batch: Batch) -> int:
+        """The real images of a batch, on all ranks together."""
+        return batch.x.shape[0] * self.world
+
+    def report(self) -> dict[str, float]:
+        """What each player's last turn showed: see `game.telemetry.report`."""
+        return telemetry.report(self)
+
+    def gradient_norm(self, name: str) -> Tensor:
+        """The length of the gradient that `name` last followed, before clipping; a scalar."""
+        return telemetry.gradient_norm(self, name)
+
+    def compile_players(self, backend: str = "inductor") -> None:
+        """See `game.compilation`."""
+        self.compiled = compilation.compiled(self, backend)
+
+    # -------------------------------------------------------------------------------------------- gradients and steps
+
+    def optimizer(self, name: str) -> Optimizer:
+        """A player's optimizer, while a Trainer plays."""
+        return self._optimizers[name]
+
+    def parameters_of(self, name: str) -> list[Tensor]:
+        """What a player moves, while a Trainer plays."""
+        return self._moved[name]
+
+    def backward_of(self, loss: Tensor, inputs: Sequence[Tensor], retain_graph: bool = False) -> None:
+        """Add the gradient of `loss` to the .grad of `inputs`, and of nothing else."""
+        scaled = loss if self.scaler is None else self.scaler.scale(loss)
+        scaled.backward(inputs=inputs, retain_graph=retain_graph)
+
+    def unscale(self, names: Sequence[str]) -> None:
+        """Undo the scale of the named players' gradients, under a scaler."""
+        for name in names:
+            cast(torch.amp.GradScaler, self.scaler).unscale_(self._optimizers[name])
+
+    def update(self, name: str) -> None:
+        """Step a player's optimizer; under a scaler, not where a gradient has overflowed."""
+        if self.scaler is None:
+            self._optimizers[name].step()
+            return
+        self.scaler.step(self._optimizers[name])
+        self.scaler.update()
+
+    # ----------------------------------------------------------------------------------------------- Lightning's hooks
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        self.round(batch)
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        return [self.player(name).optimizer() for name in self.players]
+
+    def on_fit_start(self) -> None:
+        """Raises Mistake for what cannot be played by these ranks, or in this precision."""
+        self.world = ranks.world()
+        self.scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if self.world > 1:
+            refuse_slices(self)
+        if self.scaler is not None and (group := next((group for group in self.order if len(group) > 1), None)):
+            raise Mistake(
+                f"trainer.precision=16-mixed: {' and '.join(group)} move at once and have gradients of one scale, "
+                "which may change between their steps; take bf16-mixed"
+            )
+        for stream in self.streams.values():
+            stream.rank, stream.world, stream.device = self.global_rank, self.trainer.world_size, self.device
+
+    def on_train_start(self) -> None:
+        self._optimizers = dict(zip(self.players, self.optimizers(use_pl_optimizer=False), strict=True))  # pyright: ignore[reportArgumentType]
+        self._moved = {
+            name: [p for group in own.param_groups for p in group["params"]] for name, own in self._optimizers.items()
+        }
+        if self.resumed is not None:
+            self._retune()
+
+    def _retune(self) -> None:
+        """Give each optimizer the settings of the config, which may allow others than those of its checkpoint."""
+        for name, own in self._optimizers.items():
+            settings = self.player(name).optimizer().param_groups[0]
+            for group in own.param_groups:
+                group |= {key: value for key, value in settings.items() if key != "params"}
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        return batch.to(device)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Put torch's global generators where the checkpoint had them: here, because whatever runs before may draw."""
+        if self.resumed is not None:
+            states, own = self.resumed["global"], ranks.rank()
+            if own < len(states):
+                set_global_state(states[own])
+            else:  # a rank that was not there before
+                torch.manual_seed(seed_of(self.seed, "global", own, self.images))
+            self.resumed = None
+        elif self.rounds == 0 and ranks.rank():  # all have been built alike; noise in a layer is each rank's own
+            torch.manual_seed(seed_of(self.seed, "global", ranks.rank()))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["saddlepoint"] = state.captured(self)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state.restore(self, checkpoint["saddlepoint"])

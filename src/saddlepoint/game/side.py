@@ -1,0 +1,133 @@
+"""What the players look at: named sides, which are data of the wiring (conf/game/*.yaml).
+
+real:  {of: x, condition: y, judge: discriminator}              a column of the batch
+fake:  {by: generator, condition: y, judge: discriminator}      made of the latent
+cycle: {by: g_ba, of: fake_b}                                   made of another side
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from saddlepoint.error import Mistake, did_you_mean
+
+LATENT = "latent"  # what a side starts from unless it names something else
+Condition = str | Mapping[str, str] | None
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side.  Entries are columns of the batch, other sides, draws, or parts of the last two (latent.z, code.z).
+
+    of               the entry that it starts from
+    by               who makes it of that, in order: players, or makers without an optimizer; () leaves it as it is
+    condition        the second argument of its makers: an entry as it is, a mapping of names to entries, or None
+    judge            the player whose output its logits are; None where nobody judges it
+    judge_condition  the second argument of the judge: the maker's condition unless the judge has one of its own
+    """
+
+    of: str = LATENT
+    by: tuple[str, ...] = ()
+    condition: Condition = None
+    judge: str | None = None
+    judge_condition: Condition = None
+
+    @property
+    def needs(self) -> Iterator[str]:
+        """The entries that have to be there before the side is made."""
+        yield self.of
+        yield from entries(self.condition)
+
+
+TWO_PLAYER: dict[str, Any] = {
+    "real": {"of": "x", "condition": "y", "judge": "discriminator"},
+    "fake": {"by": "generator", "condition": "y", "judge": "discriminator"},
+    "labelled": {"of": "labelled_x", "condition": "labelled_y", "judge": "discriminator"},
+}
+
+
+def entries(condition: Condition) -> list[str]:
+    """The entries that a condition names."""
+    if condition is None:
+        return []
+    return [condition] if isinstance(condition, str) else list(condition.values())
+
+
+def sides_of(nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, Side]:
+    """The sides that plain mappings describe.  Raises Mistake for a key that a side does not have."""
+    return {str(name): _side(str(name), node) for name, node in nodes.items()}
+
+
+def _side(name: str, node: Mapping[str, Any]) -> Side:
+    known = [field.name for field in fields(Side) if field.name != "judge_condition"]
+    if not isinstance(node, Mapping):
+        raise Mistake(f"game.sides.{name}={node}: a side is a mapping of {', '.join(known)}")
+    if strange := [str(key) for key in node if key not in known]:
+        raise Mistake(
+            f"game.sides.{name}.{strange[0]}: a side has {', '.join(known)}.{did_you_mean(strange[0], known)}"
+        )
+    by, judge, condition = node.get("by") or (), node.get("judge"), _condition(node.get("condition"))
+    own = condition
+    if isinstance(judge, Mapping):
+        if "player" not in judge:
+            raise Mistake(f"game.sides.{name}.judge: name its player, {{player: ..., condition: {{...}}}}")
+        judge, own = judge["player"], _condition(judge["condition"]) if "condition" in judge else condition
+    makers = (str(by),) if isinstance(by, str) else tuple(map(str, by))
+    return Side(str(node.get("of") or LATENT), makers, condition, judge and str(judge), own)
+
+
+def _condition(node: Any) -> Condition:
+    return {str(k): str(v) for k, v in node.items()} if isinstance(node, Mapping) else node and str(node)
+
+
+def check_sides(sides: Mapping[str, Side], players: Collection[str], makers: Collection[str]) -> None:
+    """Raises Mistake for a maker or a judge that there is none of, and for sides that need each other in a circle."""
+    for name, side in sides.items():
+        for maker in side.by:
+            if maker not in players and maker not in makers:
+                raise Mistake(f"game.sides.{name}.by={maker}: {_none_of(maker, [*players, *makers])}")
+        if side.judge is not None and side.judge not in players:
+            raise Mistake(f"game.sides.{name}.judge={side.judge}: {_none_of(side.judge, players)}")
+        if not side.by and side.of == LATENT:
+            raise Mistake(f"game.sides.{name} is made by nobody of the latent: name its maker, by: <player>, or of: x")
+    for name in sides:
+        _refuse_circle(sides, name, ())
+
+
+def _none_of(name: str, known: Collection[str]) -> str:
+    return f"no player or maker is called so.{did_you_mean(name, known)} There are: {', '.join(known)}"
+
+
+def _refuse_circle(sides: Mapping[str, Side], name: str, path: tuple[str, ...]) -> None:
+    if name in path:
+        circle = " -> ".join([*path[path.index(name) :], name])
+        raise Mistake(f"game.sides: {circle}: each needs the next to be made first. Start one of them from a column")
+    for need in sides[name].needs:
+        if (head := need.partition(".")[0]) in sides:
+            _refuse_circle(sides, head, (*path, name))
+
+
+def dependencies(sides: Mapping[str, Side]) -> dict[str, frozenset[str]]:
+    """For each side, the players and makers, and the draws and columns, that its x is computed from."""
+
+    def of(name: str) -> frozenset[str]:
+        head = name.partition(".")[0]
+        if head not in sides:
+            return frozenset({head})
+        return frozenset(sides[head].by).union(*map(of, sides[head].needs))
+
+    return {name: of(name) for name in sides}
+
+
+def refuse_unknown_entries(sides: Mapping[str, Side], columns: Collection[str], draws: Collection[str]) -> None:
+    """Raises Mistake where a side starts from, or is conditioned on, what is no side, no draw and no column."""
+    for name, side in sides.items():
+        for entry in [*side.needs, *entries(side.judge_condition)]:
+            known = [*columns, *sides, *draws]
+            if entry.partition(".")[0] not in known:
+                raise Mistake(
+                    f"game.sides.{name} needs {entry}, which is no column of these data, no side and no draw."
+                    f"{did_you_mean(entry, known)} There are: {', '.join(known)}"
+                )

@@ -1,0 +1,64 @@
+"""A pool of past fakes, so that D does not forget what G made some rounds ago.
+
+Shrivastava et al. 2016 (arXiv:1612.07828), section 2.3; each image handed over as in Zhu et al. 2017
+(arXiv:1703.10593), section 4: until the pool is full a fake goes in and is shown; then, with probability 1/2, it is
+shown as it is, else it takes the place of an earlier one, which is shown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint import ranks
+
+
+class Pool(nn.Module):
+    """The maker of a side that shows earlier fakes: by: pool, of: fake.  It has no gradient and no optimizer.
+
+    size  fakes that it holds, of all ranks together; the paper's 50.  0: every fake is shown as it is.
+    The pool acts on the global batch: every rank holds the same one, and shows its own slice.  Its draws come from the
+    generator of its own, whose state is saved with the game.
+    Raises ValueError for a size below 0.
+    """
+
+    over_ranks = coupled = True
+    kept: Tensor
+    generator: Tensor
+
+    def __init__(self, size: int = 50, seed: int = 0) -> None:
+        super().__init__()
+        if type(size) is not int or size < 0:
+            raise ValueError(f"pool: size={size} must be a whole number from 0 on")
+        self.size = size
+        self.register_buffer("kept", torch.empty(0))
+        self.register_buffer("generator", torch.Generator().manual_seed(seed).get_state())
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, condition: Any = None) -> Tensor:
+        """What is shown in the place of x [N, ...]: of each row itself or an earlier one; a constant."""
+        if not self.training or self.size == 0:
+            return x.detach()
+        whole = ranks.gathered(x.detach())
+        draw = torch.Generator()
+        draw.set_state(self.generator.cpu())
+        shown, kept = [], list(self.kept.to(whole)) if len(self.kept) else []
+        for row in whole:
+            if len(kept) < self.size:
+                kept.append(row)
+            elif torch.rand((), generator=draw) < 0.5:
+                place = int(torch.randint(self.size, (), generator=draw))
+                row, kept[place] = kept[place], row
+            shown.append(row)
+        self.kept = torch.stack(kept)
+        self.generator = draw.get_state()
+        first = ranks.rank() * len(x)
+        return torch.stack(shown[first : first + len(x)])
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """The pool of a checkpoint has a size of its own."""
+        if (held := state_dict.get(f"{prefix}kept")) is not None:
+            self.kept = torch.empty_like(held, device=self.kept.device)
+        super()._load_from_state_dict(state_dict, prefix, *rest)

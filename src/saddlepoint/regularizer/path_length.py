@@ -1,0 +1,64 @@
+"""Path length: E(||J_z^T y|| - a)^2, y ~ N(0, I) in image space, a the running mean of the lengths.
+
+Karras et al. 2019 (arXiv:1912.04958), eq. 4; lazily every 4 turns there, with weight 2 and decay 0.01, and y divided by
+the root of the number of pixels of one channel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saddlepoint import ranks
+from saddlepoint.regularizer.regularizer import Regularizer
+from saddlepoint.stream import Stream
+from saddlepoint.turn import Turn
+
+
+class PathLength(Regularizer):
+    """The mean squared deviation of ||J^T y|| from its running mean, over the fakes of a turn.
+
+    decay  share of a turn's mean length in the running mean, which starts at the first turn's
+    The slope is taken at all parts of the latent together.
+    """
+
+    slope_at = frozenset({"latent"})
+    draws = coupled = over_ranks = True
+    mean: Tensor
+
+    def __init__(self, weight: float | Callable[[int], float] = 2.0, every: int = 4, decay: float = 0.01) -> None:
+        super().__init__(weight, every)
+        if not 0 < decay <= 1:
+            raise ValueError(f"path length: decay={decay} must be above 0 and at most 1")
+        self.decay = decay
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("turns", torch.zeros((), dtype=torch.int64))
+
+    def draw(self, n: int, stream: Stream) -> Any:
+        """A seed for each fake's direction: how many numbers a sample has is known in the turn."""
+        return stream.integers(2**31 - 1, n)
+
+    def forward(self, turn: Turn) -> Tensor:
+        """The penalty, a scalar."""
+        x, parts = turn["fake"].x, list(turn.latent.values())
+        y = torch.stack([_direction(int(seed), x) for seed in turn.drawn.tolist()]).to(x)
+        y = y / math.sqrt(math.prod(x.shape[2:]))
+        slopes = torch.autograd.grad((x[: len(y)] * y).sum(), parts, create_graph=True)
+        lengths = torch.cat([slope[: len(y)].flatten(1) for slope in slopes], 1).square().sum(1).sqrt()
+        self._follow(ranks.mean(lengths.mean().detach()))
+        return (lengths - self.mean).square().mean()
+
+    @torch.no_grad()
+    def _follow(self, length: Tensor) -> None:
+        share = self.decay if self.turns else 1.0
+        self.mean.lerp_(length.to(self.mean), share)
+        self.turns += 1
+
+
+def _direction(seed: int, x: Tensor) -> Tensor:
+    """N(0, I) of one sample's shape, on the CPU."""
+    return torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed))

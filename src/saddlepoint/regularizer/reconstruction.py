@@ -1,0 +1,40 @@
+"""Reconstruction: the mean distance of one side from another, E|a - b| or E|a - b|^2, over all numbers of a sample.
+
+The L1 of pix2pix (Isola et al. 2016, arXiv:1611.07004, eq. 3), the cycle consistency of CycleGAN (Zhu et al. 2017,
+arXiv:1703.10593, eq. 2: side cycle_a against real_a), the likelihood of a VAE with unit variance (absolute=false).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from saddlepoint.regularizer.regularizer import Regularizer
+from saddlepoint.turn import Turn
+
+
+class Reconstruction(Regularizer):
+    """E distance(side, target): the mean over samples and over their numbers.
+
+    side, target  entries of the turn: sides, or columns of the batch
+    absolute      |a - b|; false: (a - b)^2
+    """
+
+    def __init__(
+        self,
+        weight: float | Callable[[int], float] = 1.0,
+        every: int = 1,
+        side: str = "fake",
+        target: str = "real",
+        absolute: bool = True,
+    ) -> None:
+        super().__init__(weight, every)
+        self.side, self.target, self.absolute = side, target, absolute
+
+    def forward(self, turn: Turn) -> Tensor:
+        """The mean distance, a scalar."""
+        gap = turn.entry(self.side) - turn.entry(self.target)
+        wide = gap.to(torch.promote_types(gap.dtype, torch.float32))
+        return (wide.abs() if self.absolute else wide.square()).mean()

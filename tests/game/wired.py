@@ -1,0 +1,202 @@
+"""The wirings in conf/game: their small networks, without noise or batch norm; and their losses, written by hand."""
+
+from pathlib import Path
+
+import torch
+from sliced import play
+from torch import nn
+from torch.nn.functional import softplus
+
+from saddlepoint import ranks
+from saddlepoint.command.check import instantiate
+from saddlepoint.command.compose import compose
+from saddlepoint.stream import Stream
+from saddlepoint.turn import Batch, DiscriminatorOutput
+
+CONF = Path(__file__).parent / "conf"
+GAMES = sorted(path.stem for path in (CONF / "game").glob("*.yaml"))
+N = 8
+
+
+def joined(x, condition):
+    """Every tensor of x and of its condition, flat, side by side."""
+    parts = [*(x.values() if isinstance(x, dict) else [x])]
+    parts += list(condition.values()) if isinstance(condition, dict) else []
+    return torch.cat([part.flatten(1).to(parts[0].dtype) for part in parts], 1)
+
+
+class Net(nn.Module):
+    """`inputs` numbers, of x and its condition -> `outputs` numbers."""
+
+    def __init__(self, inputs, outputs, width=8):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(inputs, width), nn.Tanh(), nn.Linear(width, outputs))
+
+    def forward(self, x, condition=None):
+        return self.layers(joined(x, condition))
+
+
+class Judge(Net):
+    """One logit."""
+
+    def __init__(self, inputs, width=8):
+        super().__init__(inputs, 1, width)
+
+    def forward(self, x, condition=None):
+        return DiscriminatorOutput(super().forward(x, condition).flatten())
+
+
+class Encoder(Net):
+    """A Gaussian posterior of z; its noise is a condition."""
+
+    def __init__(self, inputs, dim, width=8):
+        super().__init__(inputs, 2 * dim, width)
+
+    def forward(self, x, condition):
+        mean, log_variance = self.layers(x.flatten(1)).chunk(2, 1)
+        return {"z": mean + (log_variance / 2).exp() * condition["noise"]}, (mean, log_variance)
+
+
+def away_from_real(real):
+    """BiGAN's encoder: E log D(x, E(x)) is to fall."""
+    return softplus(real).mean()
+
+
+def game_of(name, *overrides):
+    """The game of a YAML, float64, from one start."""
+    words = ["data=gaussians", f"game={name}", "prior.z.dim=" + ("2" if name == "cycle" else "3")]
+    config = compose([*words, *overrides, "allow_target=[wired]"], CONF)
+    torch.manual_seed(3)
+    return instantiate(config.game, "game").double()
+
+
+def batches(rounds, seed=1):
+    stream = torch.Generator().manual_seed(seed)
+    rows = [torch.randn(N, 3, generator=stream, dtype=torch.float64) for _ in range(rounds)]
+    return [Batch(row[:, :2], more={"source": row[:, 2:]}) for row in rows]
+
+
+def ns_d(real, fake):
+    return softplus(-real).mean() + softplus(fake).mean()
+
+
+def ns_g(fake):
+    return softplus(-fake).mean()
+
+
+# what each player descends in the first round, written by hand: (networks, draws, x, source) -> loss
+def vae_gan(p, z, x, source):
+    mean, log_variance = p["encoder"].layers(x).chunk(2, 1)
+    code = mean + (log_variance / 2).exp() * z["noise"]
+    recon, fake = p["generator"].layers(code), p["generator"].layers(z["latent"])
+    kl = (mean**2 + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
+    far = ((recon - x) ** 2).mean()
+
+    def d(points):
+        return p["discriminator"].layers(points)[:, 0]
+
+    return {
+        "discriminator": 0.5 * ns_d(d(x), d(fake)) + 0.5 * ns_d(d(x), d(recon)),
+        "encoder": 0.1 * kl + far,
+        "generator": ns_g(d(fake)) + 0.5 * ns_g(d(recon)) + 2 * far,
+    }
+
+
+def cycle(p, z, x, source):
+    a, b = x, z["other"]
+    fake_b, fake_a = p["g_ab"].layers(a), p["g_ba"].layers(b)
+    d_a, d_b = (lambda points, own=own: p[own].layers(points)[:, 0] for own in ("d_a", "d_b"))
+    back = (p["g_ba"].layers(fake_b) - a).abs().mean() + (p["g_ab"].layers(fake_a) - b).abs().mean()
+
+    def judged(d, real, fake):
+        return ((d(real) - 1) ** 2).mean() / 2 + (d(fake) ** 2).mean() / 2
+
+    leaf = b.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(d_b(leaf).sum(), leaf, create_graph=True)
+    return {
+        "g_ab": ((d_b(fake_b) - 1) ** 2).mean() / 2 + back,
+        "g_ba": ((d_a(fake_a) - 1) ** 2).mean() / 2 + back,
+        "d_a": judged(d_a, a, fake_a.detach()),  # the pool of 12 shows the first 8 as they are
+        "d_b": judged(d_b, b, fake_b.detach()) + 0.1 * (slope**2).sum(1).mean() / 2,
+    }
+
+
+def pix2pix(p, z, x, source):
+    fake = p["generator"].layers(torch.cat([source, z["latent"]], 1))
+
+    def d(points):
+        return p["discriminator"].layers(torch.cat([points, source], 1))[:, 0]
+
+    return {"discriminator": ns_d(d(x), d(fake)), "generator": ns_g(d(fake)) + 10 * (fake - x).abs().mean()}
+
+
+def bigan(p, z, x, source):
+    def d(points, code):
+        return p["discriminator"].layers(torch.cat([points, code], 1))[:, 0]
+
+    real, fake = d(x, p["encoder"].layers(x)), d(p["generator"].layers(z["latent"]), z["latent"])
+    return {"discriminator": ns_d(real, fake), "encoder": softplus(real).mean(), "generator": ns_g(fake)}
+
+
+def two_discriminators(p, z, x, source):
+    fake = p["generator"].layers(z["latent"])
+    d1, d2 = (lambda points, own=own: p[own].layers(points)[:, 0] for own in ("d1", "d2"))
+    steep = {}
+    for name, points in (("real", x), ("fake", fake)):
+        leaf = points.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(d2(leaf).sum(), leaf, create_graph=True)
+        steep[name] = (slope**2).sum(1).mean() / 2
+    hinge = torch.relu(1 - d2(x)).mean() + torch.relu(1 + d2(fake)).mean()
+    return {
+        "d1": ns_d(d1(x), d1(fake)),
+        "d2": hinge + 0.3 * steep["real"] + 0.2 * steep["fake"],
+        "generator": 0.7 * ns_g(d1(fake)) + 0.3 * ns_g(d2(fake)),
+    }
+
+
+def unrolled_points(p, z, x, source):
+    def logits(weights, points):
+        w1, b1, w2, b2 = weights
+        return (torch.tanh(points @ w1.T + b1) @ w2.T + b2)[:, 0]
+
+    def loss(weights, fake):
+        leaf = x.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(logits(weights, leaf).sum(), leaf, create_graph=True)
+        return ns_d(logits(weights, x), logits(weights, fake)) + 0.3 * (slope**2).sum(1).mean() / 2
+
+    fake = p["generator"].layers(z["latent"])
+    now = list(p["discriminator"].layers.parameters())
+    ahead = now
+    for _ in range(3):
+        slopes = torch.autograd.grad(loss(ahead, fake), ahead, create_graph=True)
+        ahead = [w - 0.2 * slope for w, slope in zip(ahead, slopes, strict=True)]
+    return {"discriminator": loss(now, fake.detach()), "generator": ns_g(logits(ahead, fake))}
+
+
+def path_length(p, z, x, source):
+    seeds = Stream(0, "augment", joint=True).integers(2**31 - 1, N).tolist()
+    y = torch.stack([torch.randn(2, generator=torch.Generator().manual_seed(s), dtype=torch.float64) for s in seeds])
+    latent = z["latent"].detach().requires_grad_()
+    fake = p["generator"].layers(latent)
+    (slope,) = torch.autograd.grad((fake * y).sum(), latent, create_graph=True)
+    lengths = (slope**2).sum(1).sqrt()
+    penalty = ((lengths - lengths.mean().detach()) ** 2).mean()  # the running mean starts at the first turn's
+
+    def d(points):
+        return p["discriminator"].layers(points)[:, 0]
+
+    return {"discriminator": ns_d(d(x), d(fake)), "generator": ns_g(d(fake)) + 0.5 * 2 * penalty}
+
+
+def weights_after(rank, name, rounds=5):
+    """Every tensor of a game after some rounds, as arrays; each rank plays its slice."""
+    torch.set_default_dtype(torch.float64)
+    own = N // ranks.world()
+    rows = slice(rank * own, (rank + 1) * own)
+    data = [batch.map(lambda column: column[rows]) for batch in batches(rounds)]
+    state = play(game_of(name), rank, data).state_dict()
+    return {key: value.clone().numpy() for key, value in state.items() if isinstance(value, torch.Tensor)}
+
+
+def all_weights(rank):
+    return {name: weights_after(rank, name) for name in GAMES}

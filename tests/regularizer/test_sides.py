@@ -1,0 +1,71 @@
+"""Terms that look at other sides than real and fake: closed forms."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Independent, Normal, kl_divergence
+
+from play import Maker, batches, fit, game, networks, turn
+from saddlepoint.error import Mistake
+from saddlepoint.objective import hinge
+from saddlepoint.regularizer.kl import KL
+from saddlepoint.regularizer.path_length import PathLength
+from saddlepoint.regularizer.reconstruction import Reconstruction
+from saddlepoint.turn import Sample, Turn
+
+
+def sample(x, made=None):
+    return Sample(x, None, None, made=made)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 4, 5)])
+def test_reconstruction_is_the_mean_distance_over_all_numbers(shape):
+    a, b = torch.randn(7, *shape), torch.randn(7, *shape)
+    sides = turn(fake=sample(a), real=sample(b))
+    assert Reconstruction()(sides).item() == pytest.approx(nn.functional.l1_loss(a, b).item(), rel=1e-6)
+    squared = Reconstruction(absolute=False)(sides).item()
+    assert squared == pytest.approx(nn.functional.mse_loss(a, b).item(), rel=1e-6)
+    assert Reconstruction(target="x")(sides).item() == pytest.approx((a - sides.batch.x).abs().mean().item(), rel=1e-6)
+    with pytest.raises(Mistake, match=r"no entry cycl.*There are: real, fake"):
+        Reconstruction(side="cycl")(sides)
+
+
+def test_kl_is_torchs_own_divergence_of_the_posterior_from_a_standard_normal():
+    mean, log_variance = torch.randn(9, 4), torch.randn(9, 4)
+    posterior = Independent(Normal(mean, (log_variance / 2).exp()), 1)
+    expected = kl_divergence(posterior, Independent(Normal(torch.zeros(4), torch.ones(4)), 1)).mean().item()
+    sides = turn(fake=sample(torch.zeros(9, 1)), code=sample({"z": mean}, (mean, log_variance)))
+    assert KL()(sides).item() == pytest.approx(expected, rel=1e-5)
+    assert KL()(turn(code=sample(mean, (torch.zeros(2, 3),) * 2))).item() == 0
+    with pytest.raises(Mistake, match="the maker of side code returns no posterior"):
+        KL()(turn(code=sample(mean)))
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_the_path_length_of_a_linear_generator_is_that_of_its_matrix(size):
+    """J = A for x = A z: ||A^T y|| per direction y, over the root of the pixels of one channel."""
+    a = torch.randn(3 * size, 5)
+    z = torch.randn(6, 5).requires_grad_()
+    x = (z @ a.T).view(6, 3, size)
+    term = PathLength(decay=0.5)
+    seeds = torch.arange(6)
+    y = torch.stack([torch.randn(3, size, generator=torch.Generator().manual_seed(i)) for i in range(6)]).flatten(1)
+    lengths = (y @ a).norm(dim=1) / size**0.5
+    played = Turn({}, {}, None, {"latent": {"z": z}}, drawn=seeds, samples={"fake": Sample(x, None, None)})
+    first = lengths.mean()
+    assert term(played).item() == pytest.approx((lengths - first).square().mean().item(), rel=1e-4)
+    assert term.mean.item() == pytest.approx(first.item(), rel=1e-5)
+    term.mean.fill_(0.0)
+    second = 0.5 * first
+    assert term(played).item() == pytest.approx((lengths - second).square().mean().item(), rel=1e-4)
+
+
+def test_path_length_moves_the_generator_alone_and_is_due_on_its_turns():
+    torch.manual_seed(0)
+    plays = game(hinge, nets=(Maker(nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))), networks()[1]))
+    plays.generator.regularizers["path"] = PathLength(every=2)
+    fit(plays, batches(4))
+    assert plays.generator.regularizers["path"].turns == 2
+    assert plays.last_losses["generator"][0]["path"] > 0
