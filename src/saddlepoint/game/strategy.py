@@ -1,7 +1,7 @@
 """How Lightning treats a game that several ranks play: it puts them on their devices, and leaves gradients to the game.
 
 Its DDP wrapper sends every gradient of every player at each backward pass, and waits for those of whoever does not
-move; a game takes one mean per player and step (`Game._share`; docs/scaling.md has the figures).
+move; a game takes one mean per player and step (`game/ranks.py`; docs/scaling.md has the figures).
 """
 
 from __future__ import annotations
