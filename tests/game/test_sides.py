@@ -193,3 +193,12 @@ def test_what_nobody_looks_at_is_not_made_and_a_side_is_made_and_judged_once():
     assert sorted(asked[:6]) == sorted(d)
     assert asked.count("discriminator") == 3 + 2  # and two fakes on the generator's turn
     assert asked.count("encoder") == 3
+
+
+def test_entries_that_share_a_fake_side_are_both_descended_and_one_that_stands_twice_is_refused():
+    sgd = partial(torch.optim.SGD, lr=0.1)
+    sees = [{"real": "a"}, {"real": "b", "weight": 0.5}]
+    player = Player(wired.Judge(2), sgd, nonsaturating.discriminator, sees=sees)
+    assert player.keys == ["adversarial/a+fake", "adversarial/b+fake"]
+    with pytest.raises(ValueError, match="twice"):
+        Player(wired.Judge(2), sgd, nonsaturating.generator, sees=sees)

@@ -58,8 +58,7 @@ class Player(nn.Module):
         if clip is not None and clip <= 0:
             raise ValueError(f"clip={clip} must be above 0 (null: no clipping)")
         self.network, self.objective, self.looks = network, objective, _looks(objective, sees)
-        names = [list(look.sides.values())[-1] if look.sides else "" for look in self.looks]
-        self.keys = ["adversarial"] if len(names) == 1 else [f"adversarial/{name}" for name in names]
+        self.keys = _keys(self.looks)
         first = (sees if isinstance(sees, Mapping) else [*(sees or ()), {}][0]) or {}
         self.roles = {role: str(first[role]) for role in ROLES if role in first}  # what its terms' real and fake are
         self.weight, self.every, self.multiple, self.accumulate = weight, every, multiple, accumulate
@@ -159,6 +158,19 @@ def _looks(objective: Callable[..., Tensor] | None, sees: Any) -> list[Look]:
     if not looks:
         raise ValueError("sees=[] looks at nothing: leave it out, or name the sides, {real: ..., fake: ...}")
     return looks
+
+
+def _keys(looks: Sequence[Look]) -> list[str]:
+    """What the objective's terms are called: adversarial; adversarial/<fake side> of several, all sides if need be."""
+    if len(looks) == 1:
+        return ["adversarial"]
+    sides = [list(look.sides.values()) for look in looks]
+    names = [own[-1] if own else "" for own in sides]
+    if len(set(names)) < len(names):
+        names = ["+".join(own) for own in sides]
+    if len(set(names)) < len(names):
+        raise ValueError(f"sees has one entry twice, {names}: add up their weights")
+    return [f"adversarial/{name}" for name in names]
 
 
 def _refuse_shapes(logits: Mapping[str, Tensor]) -> None:
