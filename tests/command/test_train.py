@@ -92,7 +92,8 @@ def test_a_run_killed_past_its_first_checkpoint_ends_as_if_nothing_had_happened(
         "metric=[]",
     ]
     straight = run(tmp_path / "a", *settings)
-    command = [sys.executable, "-m", "saddlepoint", "train", *SMALL, *settings, f"outputs={tmp_path / 'b'}"]
+    given = {word.partition("=")[0]: word for word in (*SMALL, *settings)}.values()
+    command = [sys.executable, "-m", "saddlepoint", "train", *given, f"outputs={tmp_path / 'b'}"]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     folder = tmp_path / "b" / straight.folder.parent.name / "seed0"
     deadline = time.monotonic() + 120

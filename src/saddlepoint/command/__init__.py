@@ -121,8 +121,10 @@ def _run(line: Line) -> int:
         raise Misuse(f"--json is for commands that end with a result: {', '.join(catalogue.RESULTS)}")
     if line.many and line.command != "train":
         raise Misuse(f"-m is for saddlepoint train: many runs of one command. {line.command} takes no -m")
+    from saddlepoint.command import unread
     from saddlepoint.command.output import Output
 
+    unread.refuse_twice(line.overrides)
     output = Output(line.json)
     if line.many:
         many = import_module("saddlepoint.command.many")
@@ -130,6 +132,7 @@ def _run(line: Line) -> int:
         return start() if line.cfg else standard_streams.recorded(partial(output.of, start))
     from saddlepoint.command.compose import compose
 
+    _refuse_other_words(line.overrides, line.command)
     own, rest = divided(line.overrides, line.command)
     config = compose(own, line.config_dir, line.command)
     if line.cfg:
@@ -137,12 +140,24 @@ def _run(line: Line) -> int:
 
         print(OmegaConf.to_yaml(config), end="")
         return 0
+    if line.command == "train":
+        unread.refuse_launcher(line.overrides)
     module = import_module(f"saddlepoint.command.{catalogue.MODULES.get(line.command, line.command)}")
     start = partial(module.command, config, rest, line.config_dir)
     if line.command in catalogue.RESULTS:
         output.json |= config.get("to") == "-"
         start = partial(output.of, start)
     return standard_streams.recorded(start) if line.command in RECORDED else start()
+
+
+def _refuse_other_words(words: Sequence[str], command: str) -> None:
+    """Raise Mistake for a word of another program behind a command that has another for it."""
+    from saddlepoint.command import spelling
+
+    keys = catalogue.keys(command)
+    for word in words:
+        if (meant := spelling.of_command(command, word, keys)) is not None:
+            raise Mistake(meant)
 
 
 def divided(overrides: Sequence[str], command: str) -> tuple[list[str], list[str]]:

@@ -181,14 +181,14 @@ def config_of(
     if "imported" in config:
         raise Mistake(f"{run.folder} was imported: there is no game in it. Measure it again with saddlepoint import")
     settle(config)  # of an earlier edition's run they may be relative
+    changed = code_changes(config)
+    if overrides:
+        config = amended(config, overrides, config_dir)
+        check(config)
     for override in overrides:
         say(f"override: {override}")
-    if changed := code_changes(config):
+    if changed:
         say(f"{'; '.join(changed)} changed since this run was trained: what follows is by the code of now")
-    if not overrides:
-        return config
-    config = amended(config, overrides, config_dir)
-    check(config)
     return config
 
 

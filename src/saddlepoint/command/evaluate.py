@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from saddlepoint.callback.evaluation import Sampler, drawn_as, scores
-from saddlepoint.command import destination
+from saddlepoint.command import destination, unread
 from saddlepoint.command.against import against
 from saddlepoint.command.build import (
     config_of,
@@ -155,6 +155,10 @@ class Measuring:
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
     """The console's door; `rest` overrides the run's own config."""
+    unread.refuse("evaluate", rest, samples=config.samples is not None)
+    for key, usual in Care()._asdict().items():
+        if config[key] != usual and not config.uncertainty:
+            raise Mistake(f"{key}={config[key]}: uncertainty=true reads it; add that, or leave {key} out")
     to = None if config.to == "-" else config.to
     if config.against is not None:
         if config.run is None or config.samples is not None:

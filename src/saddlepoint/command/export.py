@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from saddlepoint.callback.evaluation import drawn_as
 from saddlepoint.callback.grid import picture
-from saddlepoint.command import destination
+from saddlepoint.command import destination, unread
 from saddlepoint.command.account import Moment, account
 from saddlepoint.command.build import config_of, game_of, put, set_threads
 from saddlepoint.command.catalogue import did_you_mean
@@ -74,6 +74,7 @@ class Original:
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
     """The console's door: 1 where a format was not written."""
+    unread.refuse("export", rest)
     _, failed = export(config, rest, config_dir)
     return 1 if failed else 0
 

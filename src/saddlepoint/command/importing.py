@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
 from saddlepoint.callback.grid import picture, save
-from saddlepoint.command import permission, stored
+from saddlepoint.command import permission, stored, unread
 from saddlepoint.command.build import data_changes, data_of, evaluator_of, second_of
 from saddlepoint.command.check import check
 from saddlepoint.command.compose import compose
@@ -56,6 +56,7 @@ class Source:
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
     """The console's door; `rest` is the protocol: data=..., evaluation.*, metric=..., protocol=..."""
+    unread.refuse("import", rest)
     imported(config, rest, config_dir)
     return 0
 

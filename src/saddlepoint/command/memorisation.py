@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from saddlepoint.command import destination
+from saddlepoint.command import destination, unread
 from saddlepoint.command.build import config_of, data_of, data_of_run, device_of, game_of, put, ruler_of, set_threads
 from saddlepoint.command.check import check
 from saddlepoint.command.compose import compose
@@ -96,11 +96,14 @@ class Sets:
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
     """The console's door; `rest` overrides the run's own config."""
+    unread.refuse("memorisation", rest, samples=config.samples is not None)
     console = Console(stderr=True)
     if (config.run is None) == (config.samples is None):
         raise Mistake(
             "whose samples? run=<a run folder>, or samples=<a folder, zip, npz or npy> data=<what it was made of>"
         )
+    if config.samples is not None and (config.at != "last" or not config.average):
+        raise Mistake("samples=... are as they are: at and average are for a run")
     memorisation(config, rest, config_dir, console)
     return 0
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import Tensor
 
 from saddlepoint.callback.grid import picture
-from saddlepoint.command import destination
+from saddlepoint.command import destination, unread
 from saddlepoint.command.build import config_of, device_of, game_of, put
 from saddlepoint.command.terminal import speaker
 from saddlepoint.error import Mistake
@@ -29,6 +29,7 @@ FORMS = "a picture.png, an array.npz or a folder/"
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
     """The console's door; `rest` overrides the run's own config."""
+    unread.refuse("sample", rest)
     say = speaker(Console(stderr=True))
     to = Path(config.to)
     form = _form(str(config.to))

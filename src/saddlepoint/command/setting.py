@@ -24,7 +24,7 @@ def put(config: DictConfig, override: Override, choice: Names) -> None:
     if adds and there and old is not None and replaces and not isinstance(value, list):
         raise Mistake(f"{line}: {key} is there already; to change it, write {line.lstrip('+')}")
     if not there and (override.type == OverrideType.CHANGE or override.is_delete()):
-        raise Mistake(_unknown(key, line.partition("=")[2], config, choice))
+        raise Mistake(_unknown(key, line.partition("=")[2], config, choice, value))
     if replaces and value is None and isinstance(old, DictConfig) and "_target_" in old:
         _keep_listed(key, line, choice)
     if override.is_delete():
@@ -38,7 +38,7 @@ def put(config: DictConfig, override: Override, choice: Names) -> None:
             f"{line}: {key} holds {', '.join(inner) or 'nothing yet'}; set {key}.{(inner or ['<key>'])[0]}=..."
         )
     if isinstance(old, ListConfig) and isinstance(value, int | float):
-        raise Mistake(f"{line}: {key} is a list: {key}=[{value}]")
+        raise Mistake(f"{line}: {key} is a list: {key}=[{','.join(map(str, _listed(list(old), value)))}]")
     # another target takes other keys: those of the one before it would be refused under it
     was = old.get("_target_") if isinstance(old, DictConfig) else None
     another = was is not None and isinstance(value, dict) and value.get("_target_", was) != was
@@ -46,6 +46,11 @@ def put(config: DictConfig, override: Override, choice: Names) -> None:
         OmegaConf.update(config, key, value, merge=not another, force_add=override.type != OverrideType.CHANGE)
     except OmegaConfBaseException as error:
         raise Mistake(f"{line}: {str(error).splitlines()[0]}") from error
+
+
+def _listed(old: list[Any], value: Any) -> list[Any]:
+    """A list of as many as stood there, for a value that was given alone: each where all were equal, else the first."""
+    return [value] * max(1, len(old)) if len(set(map(str, old))) < 2 else [value, *old[1:]]
 
 
 def _delete(config: DictConfig, key: str, line: str) -> None:
@@ -80,8 +85,8 @@ def _at(config: DictConfig, key: str) -> tuple[bool, Any]:
         return False, None
 
 
-def _unknown(key: str, said: str, config: DictConfig, choice: Names) -> str:
-    """What to say of a key that is not there."""
+def _unknown(key: str, said: str, config: DictConfig, choice: Names, value: Any = None) -> str:
+    """What to say of a key that is not there, and was given a value."""
     group, *parts = key.split(".")
     last = key.rpartition(".")[2]
     trains = "batch" in config  # of the other commands' own keys there are few
@@ -96,23 +101,45 @@ def _unknown(key: str, said: str, config: DictConfig, choice: Names) -> str:
         having = [name for name in catalogue.members(group) if _mentions(group, name, parts[-1])]
         if having and chosen not in having:
             return f"{group}={chosen} takes no {'.'.join(parts)}; {parts[-1]} belongs to {group}={' or '.join(having)}"
-    there = list(_keys(config))
+    there = [other for other in _keys(config) if _takes(_at(config, other)[1], value)]
     same = [other for other in there if other.rpartition(".")[2] == last]
     near = [other for other in same if other.startswith(f"{group}.")]
-    alike = [other for other in close(key, there) if not key.startswith(f"{other}.")]
-    meant = list(dict.fromkeys([*near, *alike, *same, *close(key, catalogue.groups())]))[:3]
+    lasts = close(last, (other.rpartition(".")[2] for other in there))
+    spelt = [other for other in there if other.rpartition(".")[2] in lasts]  # not all that lie in one place with it
+    node = _at(config, key.rpartition(".")[0])[1] if parts else None
+    piece = isinstance(node, DictConfig) and "_target_" in node  # which says itself what it takes
+    alike = [other for other in close(key, spelt or ([] if piece else there)) if not key.startswith(f"{other}.")]
+    meant = list(dict.fromkeys([*near, *alike, *same, *(() if parts else close(key, catalogue.groups()))]))[:3]
     if meant:
         return f"no such key: {key}. Did you mean {' or '.join(meant)}?"
     if trains and parts and (theirs := spelling.of_key(last, said, config, choice)):
         return theirs
-    adds = f"; +{key}=... adds one that its target takes" if _holds_target(config, key.rpartition(".")[0]) else ""
-    return f"no such key: {key}. saddlepoint train --cfg job prints every key{adds}"
+    return _not_there(key, said, config)
 
 
-def _holds_target(config: DictConfig, key: str) -> bool:
-    """Whether a piece stands at a key."""
-    node = _at(config, key)[1] if key else None
-    return isinstance(node, DictConfig) and "_target_" in node
+def _takes(old: Any, value: Any) -> bool:
+    """Whether a value may be meant for the place where `old` stands: of its kind, as far as that can be told."""
+    if old is None or value is None or (isinstance(old, str) and old == "${}"):
+        return not isinstance(value, dict)
+    if isinstance(old, DictConfig | ListConfig) or isinstance(value, dict | list):
+        return isinstance(value, dict if isinstance(old, DictConfig) else list)
+    return isinstance(old, bool) == isinstance(value, bool) and isinstance(old, str) == isinstance(value, str)
+
+
+def _not_there(key: str, said: str, config: DictConfig) -> str:
+    """What to say of a key that is like no other: how to add it where its target takes it, else what that takes."""
+    from saddlepoint.command import permission
+    from saddlepoint.command.check import located, parameters  # torch, for what is refused anyway
+
+    place, _, last = key.rpartition(".")
+    node = _at(config, place)[1] if place else None
+    if isinstance(node, DictConfig) and "_target_" in node:
+        known = parameters(located(place, node._target_, permission.granted(config)))
+        if known is None or last in known:
+            return f"no such key: {key}; to add it, write +{key}={said}"
+        settable = [name for name, p in known.items() if p.default is not p.empty or name in node]
+        return f"no such key: {key}. {node._target_} takes {', '.join(settable) or 'nothing'}"
+    return f"no such key: {key}. saddlepoint train --cfg job prints every key"
 
 
 def not_among(key: str, group: str, name: str) -> str:
@@ -128,7 +155,7 @@ def _mentions(group: str, name: str, key: str) -> bool:
 def _keys(node: Any, path: str = "") -> Iterator[str]:
     """Every dotted key, not through interpolations."""
     if isinstance(node, DictConfig) and not node._is_none() and not node._is_interpolation():
-        for name in node:
+        for name in node if "_target_" not in node else [name for name in node if str(name)[:1] != "_"]:
             here = f"{path}.{name}" if path else str(name)
             yield here
             yield from _keys(node._get_node(name), here)

@@ -6,7 +6,7 @@ Nothing is guessed: a word of another program is refused, in a line that names w
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from omegaconf import DictConfig
@@ -150,6 +150,28 @@ NAMES: dict[str, dict[str, str]] = {
     "schedule": {"cosineannealing": "cosine", "lineardecay": "linear", "multistep": "step"},
 }  # fmt: skip
 
+# what is typed elsewhere after a command of ours that takes a key -> the words to type here, {} being the value
+TO = "out output outfile out_file output_file outdir out_dir output_dir output_folder save save_to save_path dest"
+AT = "checkpoint ckpt ckpt_path snapshot step iteration"
+RUN = "run_dir run_folder rundir folder dir path model model_path model_dir load"
+NUMBER = "n_samples num_images num_samples nsamples n_images n_sample num_sample num_gen n_gen"
+ONE_CLASS = (
+    "samples are of all classes; of one class from Python: saddlepoint.load(run).sample(64, y=torch.full((64,), {}))"
+)
+DRAWN = {f"{NUMBER} num count number bs batch_size batchsize": "n={}", "seed random_seed manual_seed": "sample_seed={}",
+         "ema use_ema averaged evaluation.average": "average={}"}  # fmt: skip
+OF_COMMANDS: dict[str, dict[str, str]] = {
+    "sample": {TO: "to={}", AT: "at={}", RUN: "run={}", **DRAWN, "samples": "n={}",
+               "class classes label labels class_idx target_class y": ONE_CLASS},
+    "evaluate": {TO: "to={}", AT: "at={}", RUN: "run={}", f"{NUMBER} n": "evaluation.n={}",
+                 "ema use_ema averaged average": "evaluation.average={}"},
+    "memorisation": {TO: "to={}", AT: "at={}", RUN: "run={}", **DRAWN},
+    "export": {TO: "to={}", AT: "at={}", RUN: "run={}", "ema use_ema averaged evaluation.average": "average={}",
+               "license": "licence={}", "format": "'formats=[{}]'"},
+    "compare": {TO: "to={}", "run": "'runs=[{}]'", "metrics": "metric={}"},
+    "replay": {"file path": "dump={}", "folder run_dir": "run={}"},
+}  # fmt: skip
+
 # real images of the train split; of data that say a number themselves, that one
 IMAGES = {"digits": 897, "mnist": 50_000, "fashion_mnist": 50_000, "cifar10_jpeg": 40_000}
 
@@ -170,6 +192,20 @@ def of_key(key: str, said: str, config: DictConfig, choice: Mapping[str, Any]) -
     if (group := MEANT[name].strip("'").partition("=")[0]) in NAMES:
         return f"no such key: {key}. Here it is {_chosen(group, said)}"
     return f"no such key: {key}. Here it is {words}"
+
+
+def of_command(command: str, word: str, keys: Collection[str]) -> str | None:
+    """What a word of another program is behind a command that is not `train`, in a line; None where nobody knows."""
+    key, _, said = word.lstrip("+").partition("=")
+    name = key.lower().replace("-", "_")
+    found = (words for theirs, words in OF_COMMANDS.get(command, {}).items() if name in theirs.split())
+    if key in keys or (words := next(found, None)) is None:
+        return None
+    if words == "at={}" and not (said.isdigit() or said in ("last", "best", "previous")):
+        return f"{word}: here it is at=last, at=best, or at=<images> of a snapshot, of a run=<folder>"
+    if words == ONE_CLASS:
+        return f"{word}: {words.replace('{}', said if said.isdigit() else '0')}"
+    return f"{word}: here it is {words.replace('{}', said)}"
 
 
 def _of_data(words: str, said: str, config: DictConfig) -> str:
