@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return told(lambda: _run(_taken_apart(words)), words)
 
 
-def told(run: Callable[[], int], words: Sequence[str]) -> int:
+def told(run: Callable[[], int], words: Sequence[str] = ()) -> int:
     """The exit code of `run`, which `words` asked for; what went wrong is told in a line or two."""
     standard_streams.reopen()
     encoding.print_any_name()
