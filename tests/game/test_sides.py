@@ -18,6 +18,7 @@ from saddlepoint.error import Mistake
 from saddlepoint.game.dry_run import dry_run
 from saddlepoint.game.game import Game
 from saddlepoint.game.player import Player
+from saddlepoint.game.sampling import judge
 from saddlepoint.objective import nonsaturating
 from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.prior import Prior
@@ -41,6 +42,7 @@ def draws(game, group):
         torch.set_default_dtype(torch.float32)
 
 
+SIDES = {"real": {"of": "x", "judge": "discriminator"}, "fake": {"by": "generator", "judge": "discriminator"}}
 HAND = {name: getattr(wired, name) for name in GAMES}
 
 
@@ -113,7 +115,42 @@ def test_two_n_images_equal_n_then_a_stop_then_two_n_bit_for_bit(name, tmp_path)
         assert any("pool_a.kept" in key for key in state(straight))
 
 
-SIDES = {"real": {"of": "x", "judge": "discriminator"}, "fake": {"by": "generator", "judge": "discriminator"}}
+def test_a_game_whose_judge_sees_more_than_samples_is_trained_sampled_and_watched(tmp_path):
+    from runs import rows
+
+    from saddlepoint.command.build import load
+    from saddlepoint.command.train import train
+
+    words = ["game=bigan", "data=gaussians", "data.number=500", "batch=8", "images=160", "logger=none", "prior.z.dim=3",
+             "metric=[]", "callback=[finite,journal,checkpoint,health]", "callback.health.images_between=80",
+             "callback.journal.images_between=80", f"outputs={tmp_path}"]  # fmt: skip
+    run = train(compose([*words, "allow_target=[wired]"], CONF))
+    assert load(run, allow=["wired"]).sample(4).shape == (4, 2)
+    with pytest.raises(Mistake, match=r"samples=fake: discriminator judges it beside latent\.z"):
+        judge(load(run, allow=["wired"]))
+    shown = {key for row in rows(run) for key in row}
+    assert any("diversity" in key for key in shown)
+    assert not any("real_over_fake" in key for key in shown)
+
+
+@pytest.mark.parametrize(
+    ("side", "line"),
+    [
+        ({"by": "frozen", "judge": "discriminator"}, "starts from latent by frozen"),
+        ({**SIDES["fake"], "condition": {"n": "noise.z"}}, r"is made under noise\.z as a mapping"),
+    ],
+)
+def test_samples_that_latents_alone_do_not_make_are_refused_in_a_line(side, line):
+    sgd = partial(torch.optim.SGD, lr=0.1)
+    players = {
+        "discriminator": Player(wired.Judge(2), sgd, nonsaturating.discriminator),
+        "generator": Player(wired.Net(3, 2), sgd, nonsaturating.generator),
+    }
+    own = {"makers": {"frozen": wired.Net(3, 2)}, "draws": {"noise": Prior(z=Normal(2))}}
+    with pytest.raises(Mistake, match=line):
+        Game(players, Prior(z=Normal(3)), sides={**SIDES, "fake": side}, **own).sample(2)
+
+
 REFUSED = {  # what is wrong with the wiring, and the line that says so
     "a maker that is no player": (
         {"sides": {**SIDES, "fake": {"by": "generatr"}}}, r"fake\.by=generatr.*mean generator",

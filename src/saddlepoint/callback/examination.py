@@ -16,7 +16,7 @@ from saddlepoint.error import Mistake
 from saddlepoint.game.full_batch import full_batches
 from saddlepoint.game.game import Game
 from saddlepoint.game.player import ROLES
-from saddlepoint.game.sampling import judge, labels, sampled, sampled_player
+from saddlepoint.game.sampling import judge, judged_alone, labels, sampled, sampled_player
 from saddlepoint.health import reading
 from saddlepoint.pixel import to_float
 from saddlepoint.stream import Stream
@@ -51,19 +51,25 @@ class Examination:
 
     def readings(self, game: Game) -> dict[str, float]:
         """Every reading that there is now, by name; see `health.reading` for what they mean."""
-        with torch.no_grad(), _apart(judge(game).network, game.device):
-            real = self._logits(game, self.train)
-            held = None if self.held_out is None else self._logits(game, self.held_out)
+        alone = judged_alone(game)  # else D sees more than samples: there are no logits to read
+        watched = judge(game).network if alone else sampled_player(game).network
+        with torch.no_grad(), _apart(watched, game.device):
+            real = self._logits(game, self.train) if alone else None
+            held = None if self.held_out is None or not alone else self._logits(game, self.held_out)
             latents = Stream(game.seed, "health", device=game.device)
             y = labels(game, self.n, latents)
             fake = Batch(game.sample(self.n, y, latents, average=False), y)
-            said = self._logits(game, fake)
-            found = _of_logits(real, held, said) | _signals(game, {"real": real, "fake": said})
             x = to_float(self.train.x).cpu()
+            found: dict[str, Any] = {}
+            if real is not None:
+                said = self._logits(game, fake)
+                found = _of_logits(real, held, said) | _signals(game, {"real": real, "fake": said})
+                found["logit_spread"] = (
+                    reading.spread(real, said) if x.std(0).max() > 0 else None
+                )  # else D may well agree
             found |= {
                 "diversity": reading.diversity(fake.x.cpu(), x),
                 "pixel_freedom": reading.freedom(fake.x.cpu(), x),
-                "logit_spread": reading.spread(real, said) if x.std(0).max() > 0 else None,  # else D may well agree
             }
         return {name: float(value) for name, value in (found | last_turns(game)).items() if value is not None}
 

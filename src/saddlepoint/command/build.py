@@ -32,7 +32,7 @@ from saddlepoint.data.data import ALL, Data, Split
 from saddlepoint.error import Mistake, kind, line_of
 from saddlepoint.game.dry_run import ROWS, dry_run
 from saddlepoint.game.game import Game
-from saddlepoint.game.sampling import judge, sampled, sampled_player
+from saddlepoint.game.sampling import judge, judged_alone, sampled, sampled_player
 from saddlepoint.game.state import accept
 from saddlepoint.metric import extractor
 from saddlepoint.metric.evaluator import Evaluator
@@ -306,6 +306,32 @@ def _fits(game: Game, shape: tuple[int, ...], classes: int | None) -> None:
         raise Mistake(f"the generator gives {kind(x)}, and it is to give a tensor{where}")
     if tuple(x.shape[1:]) != shape:
         raise Mistake(f"the generator makes {list(x.shape[1:])}, data.shape is {list(shape)}{where}")
+    output = _judged(game, x, y, shape) if judged_alone(game) else None
+    for name in game.players:
+        player = game.player(name)
+        for fakes in dict.fromkeys((2, 2 * player.multiple)) if player.objective is not None else ():
+            zeros = {"real": torch.zeros(2), "fake": torch.zeros(fakes)}
+            try:
+                loss = cast(Any, player.objective)(**{side: zeros[side] for side in player.looks[0].sides})
+            except (ValueError, RuntimeError) as error:
+                pairs = f"pairs reals and fakes, so not with game.players.{name}.multiple={player.multiple}"
+                why = f"objective.{name}" if fakes == 2 else f"the objective of {name} {pairs}"
+                raise Mistake(f"{why}: {_first(error)}") from _noted(error, why)
+            if not isinstance(loss, torch.Tensor) or loss.ndim:
+                raise Mistake(
+                    f"objective.{name} gives {kind(loss)}, and it is to give a scalar tensor: take the mean"
+                    f"{line_of(player.objective)}"
+                )
+        for own, term in player.terms.items() if output is not None else ():
+            try:
+                term.fits(output)
+                _knows_all(getattr(term, "head", None), output.heads, classes)
+            except Mistake as mistake:
+                raise Mistake(f"regularizer.{name}.{own}: {mistake}") from None
+
+
+def _judged(game: Game, x: torch.Tensor, y: torch.Tensor, shape: tuple[int, ...]) -> Any:
+    """What D says of two samples, in evaluation mode.  Raises Mistake where it does not take them."""
     network = judge(game).network
     modes = [(module, module.training) for module in network.modules()]
     try:
@@ -326,27 +352,7 @@ def _fits(game: Game, shape: tuple[int, ...], classes: int | None) -> None:
             f"the discriminator gives {kind(output)}, and it is to give a saddlepoint.turn.DiscriminatorOutput("
             f"logits, features, heads){line_of(network)}"
         )
-    for name in game.players:
-        player = game.player(name)
-        for fakes in dict.fromkeys((2, 2 * player.multiple)) if player.objective is not None else ():
-            zeros = {"real": torch.zeros(2), "fake": torch.zeros(fakes)}
-            try:
-                loss = cast(Any, player.objective)(**{side: zeros[side] for side in player.looks[0].sides})
-            except (ValueError, RuntimeError) as error:
-                pairs = f"pairs reals and fakes, so not with game.players.{name}.multiple={player.multiple}"
-                why = f"objective.{name}" if fakes == 2 else f"the objective of {name} {pairs}"
-                raise Mistake(f"{why}: {_first(error)}") from _noted(error, why)
-            if not isinstance(loss, torch.Tensor) or loss.ndim:
-                raise Mistake(
-                    f"objective.{name} gives {kind(loss)}, and it is to give a scalar tensor: take the mean"
-                    f"{line_of(player.objective)}"
-                )
-        for own, term in player.terms.items():
-            try:
-                term.fits(output)
-                _knows_all(getattr(term, "head", None), output.heads, classes)
-            except Mistake as mistake:
-                raise Mistake(f"regularizer.{name}.{own}: {mistake}") from None
+    return output
 
 
 def _knows_all(head: str | None, heads: Mapping[str, torch.Tensor], classes: int | None) -> None:

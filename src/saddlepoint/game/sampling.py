@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from saddlepoint.error import Mistake
 from saddlepoint.game.average import BatchNorm
 from saddlepoint.game.player import Player
-from saddlepoint.game.side import LATENT
+from saddlepoint.game.side import LATENT, entries
 from saddlepoint.stream import Stream
 
 
@@ -27,20 +27,40 @@ def sampled_player(game: Any) -> Player:
     Raises Mistake where the side starts from something else, or is made in several steps: no batch is at hand here.
     """
     side = game.sides[game.samples]
-    if side.of != LATENT or len(side.by) != 1:
+    if side.of != LATENT or len(side.by) != 1 or side.by[0] not in game.players:
         raise Mistake(
             f"game.samples={game.samples}: samples are drawn of the latent by one player, and this side starts from "
             f"{side.of} by {', '.join(side.by) or 'nobody'}"
         )
+    if side.condition not in (None, "y"):
+        raise Mistake(
+            f"game.samples={game.samples}: samples are drawn of the latent and the class, condition: y, and this side "
+            f"is made under {', '.join(entries(side.condition))}"
+            + (" as a mapping" if isinstance(side.condition, Mapping) else "")
+        )
     return game.player(side.by[0])
 
 
+def judged_alone(game: Any) -> bool:
+    """Whether somebody judges samples by themselves and their classes: not as BiGAN's, beside a code."""
+    side = game.sides[game.samples]
+    return side.judge is not None and side.judge_condition in (None, "y")
+
+
 def judge(game: Any) -> Player:
-    """The player that judges the side which samples are drawn from.  Raises Mistake where nobody does."""
-    name = game.sides[game.samples].judge
-    if name is None:
+    """The player that judges the side which samples are drawn from.
+
+    Raises Mistake where nobody does, or where it sees more than samples and their classes: no batch is at hand here.
+    """
+    side = game.sides[game.samples]
+    if side.judge is None:
         raise Mistake(f"game.samples={game.samples}: nobody judges this side")
-    return game.player(name)
+    if not judged_alone(game):
+        raise Mistake(
+            f"game.samples={game.samples}: {side.judge} judges it beside {', '.join(entries(side.judge_condition))}, "
+            "so it has no logits for samples alone"
+        )
+    return game.player(side.judge)
 
 
 def classes(game: Any) -> int | None:
