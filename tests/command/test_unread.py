@@ -8,6 +8,7 @@ import pytest
 from runs import run
 
 from saddlepoint.command import main
+from saddlepoint.command.unread import overridden
 
 SAMPLES = ["samples=samples.npz", "data=digits"]
 IMPORT = ["import", "from=samples.npz", "name=theirs", "data=digits"]
@@ -94,16 +95,17 @@ TWICE = [
 
 
 @pytest.mark.parametrize("words", TWICE, ids=" ".join)
-def test_one_key_with_two_values_is_refused_and_both_are_named(
-    words: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert main(words) == 1
-    told = capsys.readouterr().err
+def test_of_two_values_of_one_key_the_last_counts_and_a_line_says_so(words: list[str]) -> None:
     last = words[-1]
     first = next(word for word in words[1:] if word.partition("=")[0] == last.partition("=")[0])
-    assert f"{first} and {last}: {last.partition('=')[0]} is given twice" in told
-    assert list(tmp_path.iterdir()) == []
+    assert list(overridden(words[1:])) == [f"{first} does not count: {last} comes after it"]
+
+
+def test_the_line_stands_on_the_terminal_and_the_last_value_in_the_config(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "seed=1", "seed=2", "--cfg", "job"]) == 0
+    said = capsys.readouterr()
+    assert "saddlepoint: seed=1 does not count: seed=2 comes after it" in said.err
+    assert "\nseed: 2\n" in said.out
 
 
 @pytest.mark.parametrize("word", ["optimizer.generator.lr=0.0001", "optimizer.generator.lr=1e-4"])

@@ -124,7 +124,8 @@ def _run(line: Line) -> int:
     from saddlepoint.command import unread
     from saddlepoint.command.output import Output
 
-    unread.refuse_twice(line.overrides)
+    for note in unread.overridden(line.overrides):
+        print(f"saddlepoint: {note}", file=sys.stderr)
     output = Output(line.json)
     if line.many:
         many = import_module("saddlepoint.command.many")

@@ -5,7 +5,7 @@ Where things lie and run (data.root, cache, device, threads) may be said to ever
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from hydra.errors import HydraException
 
@@ -70,16 +70,16 @@ def refuse_launcher(words: Sequence[str]) -> None:
             )
 
 
-def refuse_twice(words: Sequence[str]) -> None:
-    """Raises Mistake where two words of a command line set one key to different values."""
+def overridden(words: Sequence[str]) -> Iterator[str]:
+    """A line for each word of a command line that does not count, since a later one sets its key to another value."""
     said: dict[str, str] = {}
     for word in map(str, words):
         key, equals, _ = word.partition("=")
         if not equals or key[:1] in ("+", "~"):
             continue
-        before = said.setdefault(key, word)
+        before, said[key] = said.get(key, word), word
         if before != word and _value(before) != _value(word):
-            raise Mistake(f"{before} and {word}: {key} is given twice; leave out one of them")
+            yield f"{before} does not count: {word} comes after it"
 
 
 def _value(word: str) -> object:
