@@ -77,7 +77,7 @@ class Sample:
     def __post_init__(self) -> None:
         """Where a slope is taken, x and all that D computes of it are float32 at least, whatever autocast is set to."""
         self.needs_input_gradient |= isinstance(self.x, Tensor) and self.x.requires_grad and self.x.is_leaf
-        if self.needs_input_gradient:
+        if self.needs_input_gradient and isinstance(self.x, Tensor):
             self.x = self.x.to(torch.promote_types(self.x.dtype, torch.float32))
 
     @cached_property
@@ -100,13 +100,22 @@ class Sample:
 
 
 def needs_input_gradient(x: Any) -> bool:
-    """Whether x is a leaf that requires grad, so that a term may take the slope of D there."""
-    return isinstance(x, Tensor) and x.requires_grad and x.is_leaf
+    """Whether x, or a part of it, is a leaf that requires grad, so that a term may take a slope there."""
+    parts = x.values() if isinstance(x, Mapping) else [x]
+    return any(isinstance(part, Tensor) and part.requires_grad and part.is_leaf for part in parts)
 
 
-def full_precision(x: Tensor) -> torch.autocast:
+def _leaf(x: Any) -> Any:
+    """x, or each part of it, as a leaf that requires grad, in float32 at least."""
+    if isinstance(x, Mapping):
+        return {name: _leaf(part) for name, part in x.items()}
+    return x.to(torch.promote_types(x.dtype, torch.float32)).detach().requires_grad_()
+
+
+def full_precision(x: Any) -> torch.autocast:
     """A context in which nothing is cast to half precision, whose range squares of slopes would leave."""
-    return torch.autocast(x.device.type, enabled=False)
+    first = next(iter(x.values())) if isinstance(x, Mapping) else x
+    return torch.autocast(first.device.type, enabled=False)
 
 
 @dataclass
@@ -133,6 +142,11 @@ class Turn:
     def __getitem__(self, name: str) -> Sample:
         """The side `name`.  Raises Mistake for one that the game does not have."""
         return self.samples_of(name if self.player is None else self.player.roles.get(name, name))
+
+    def seen(self, entry: str) -> Any:
+        """The entry that a term names: real and fake are what its player sees as these."""
+        head, dot, part = entry.partition(".")
+        return self.entry((head if self.player is None else self.player.roles.get(head, head)) + dot + part)
 
     @property
     def real(self) -> Sample:
@@ -207,8 +221,9 @@ class Turn:
                 output = self.networks[maker](x, condition)
                 x, made = output if isinstance(output, tuple) else (output, made)
         slope = name in self.slope_at
-        if slope and not (moved and x.requires_grad):  # a leaf, so that a penalty needs no second pass through D
-            x = x.to(torch.promote_types(x.dtype, torch.float32)).detach().requires_grad_()
+        parts = x.values() if isinstance(x, Mapping) else [x]
+        if slope and not (moved and any(part.requires_grad for part in parts)):
+            x = _leaf(x)  # so that a penalty needs no second pass through D
         asked = condition if side.judge_condition == side.condition else self.condition(side.judge_condition, x)
         return Sample(x, asked, self.networks[side.judge] if side.judge else None, slope, made)
 

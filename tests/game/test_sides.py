@@ -19,11 +19,17 @@ from saddlepoint.game.dry_run import dry_run
 from saddlepoint.game.game import Game
 from saddlepoint.game.player import Player
 from saddlepoint.game.sampling import judge
+from saddlepoint.game.unrolled import Unrolled
+from saddlepoint.layer.pool import Pool
 from saddlepoint.objective import nonsaturating
 from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.prior import Prior
+from saddlepoint.regularizer.path_length import PathLength
+from saddlepoint.regularizer.r1 import R1
+from saddlepoint.regularizer.reconstruction import Reconstruction
+from saddlepoint.regularizer.regularizer import Regularizer
 from saddlepoint.stream import Stream
-from saddlepoint.turn import Batch
+from saddlepoint.turn import Batch, DiscriminatorOutput
 
 
 def draws(game, group):
@@ -170,6 +176,14 @@ REFUSED = {  # what is wrong with the wiring, and the line that says so
     "an order that names one twice": (
         {"order": [["discriminator", "generator"], ["generator"]]}, r"generator stands in it twice",
     ),
+    "an order without groups": ({"order": ["discriminator", "generator"]}, r"order: discriminator stands .* by itself"),
+    "a draw called as the latents": ({"draws": {"latent": Prior(z=Normal(5))}}, r"game\.draws\.latent: the latents"),
+    "a draw called as a side": ({"draws": {"fake": Prior(z=Normal(5))}}, r"game\.draws\.fake: a side is called so"),
+    "a draw called as a column": ({"draws": {"x": Prior(z=Normal(5))}}, r"game\.draws\.x: a column"),
+    "a maker called as a player": ({"makers": {"generator": Pool()}}, r"game\.makers\.generator: a player"),
+    "a side called as the latents": (
+        {"sides": {**SIDES, "latent": {"by": "generator", "of": "x"}}}, r"game\.sides\.latent: the latents",
+    ),
     "samples of no side": ({"samples": "fakes"}, r"samples=fakes.*mean fake"),
 }  # fmt: skip
 
@@ -239,3 +253,91 @@ def test_entries_that_share_a_fake_side_are_both_descended_and_one_that_stands_t
     assert player.keys == ["adversarial/a+fake", "adversarial/b+fake"]
     with pytest.raises(ValueError, match="twice"):
         Player(wired.Judge(2), sgd, nonsaturating.generator, sees=sees)
+
+
+SGD = partial(torch.optim.SGD, lr=0.1)
+
+
+def two(d=None, g=None):
+    """A discriminator and a generator of points, with these settings."""
+    return {
+        "discriminator": Player(wired.Judge(2), SGD, nonsaturating.discriminator, **(d or {})),
+        "generator": Player(wired.Net(3, 2), SGD, nonsaturating.generator, **(g or {})),
+    }
+
+
+def test_a_player_that_moves_beside_the_unrolled_one_is_refused_since_it_would_foresee_nothing():
+    together = [["discriminator", "generator"]]
+    with pytest.raises(Mistake, match="generator and discriminator move at once, so nobody foresees discriminator"):
+        Unrolled(two(), Prior(z=Normal(3)), sides=SIDES, order=together)
+    Unrolled(two(), Prior(z=Normal(3)), sides=SIDES, order=together, steps=0)
+
+
+def test_unrolled_leaves_a_head_whose_term_is_not_due_where_it_is():
+    class Headed(wired.Judge):
+        def __init__(self):
+            super().__init__(2)
+            self.head = torch.nn.Linear(2, 1)
+
+        def forward(self, x, condition=None):
+            return DiscriminatorOutput(super().forward(x).logits, heads={"own": self.head(x)})
+
+    class Head(Regularizer):
+        def forward(self, turn):
+            return turn["real"].output.heads["own"].square().mean()
+
+    players = two()
+    players["discriminator"] = Player(Headed(), SGD, nonsaturating.discriminator, {"head": Head(every=2)})
+    game = Unrolled(players, Prior(z=Normal(3)), sides=SIDES, steps=2)
+    fit(game, [Batch(torch.randn(8, 2)) for _ in range(4)])
+    assert game.rounds == 4
+
+
+def test_a_slope_may_be_taken_at_a_side_of_several_parts():
+    class Encoder(wired.Net):
+        def forward(self, x, condition=None):
+            return {"z": super().forward(x)}
+
+    class Steep(Regularizer):
+        slope_at = frozenset({"code"})
+
+        def forward(self, turn):
+            x, code = turn["decoded"].x, turn["code"].x["z"]
+            (slope,) = torch.autograd.grad(x.sum(), code, create_graph=True)
+            return slope.square().sum(1).mean()
+
+    players = two(g={"regularizers": {"steep": Steep()}})
+    players["encoder"] = Player(Encoder(2, 3), SGD, None, {"back": Reconstruction(side="decoded")})
+    sides = {**SIDES, "code": {"by": "encoder", "of": "x"}, "decoded": {"by": "generator", "of": "code"}}
+    game = Game(players, Prior(z=Normal(3)), sides=sides)
+    batch = Batch(torch.randn(8, 2))
+    dry_run(game, batch)
+    fit(game, [batch])
+    assert game.last_losses["generator"][0]["steep"] > 0
+
+
+def test_a_slope_at_a_side_that_there_is_not_is_refused_in_a_line():
+    sides = {"source": SIDES["real"], "fake": SIDES["fake"]}
+    players = two({"sees": {"real": "source"}}, {"regularizers": {"r1": R1()}})
+    with pytest.raises(Mistake, match="there is no side real"):
+        dry_run(Game(players, Prior(z=Normal(3)), sides=sides), Batch(torch.randn(4, 2)))
+
+
+def test_a_role_that_no_objective_names_has_to_be_a_side_too():
+    with pytest.raises(Mistake, match=r"generator: sees real=reel: there is no such side.*mean real"):
+        Game(two(g={"sees": {"real": "reel"}}), Prior(z=Normal(3)), sides=SIDES)
+
+
+def test_a_reconstruction_compares_what_its_player_sees():
+    far = {"of": "source", "judge": "discriminator"}
+    players = two(g={"sees": {"real": "far"}, "regularizers": {"l1": Reconstruction()}})
+    game = Game(players, Prior(z=Normal(3)), sides={**SIDES, "far": far})
+    fit(game, [Batch(torch.zeros(8, 2), more={"source": torch.full((8, 2), 1000.0)})])
+    assert game.last_losses["generator"][0]["l1"] > 900
+
+
+def test_path_length_is_played_compiled():
+    game = Game(two(g={"regularizers": {"path": PathLength(every=1)}}), Prior(z=Normal(3)), sides=SIDES)
+    game.compile_players("aot_eager")
+    fit(game, [Batch(torch.randn(8, 2)) for _ in range(2)])
+    assert game.rounds == 2

@@ -87,10 +87,11 @@ def _scalar(path: str, loss: object, piece: object) -> Tensor:
 
 def _refuse_coupled(game: Game, term: str, side: str, turn: Turn) -> None:
     """Raise Mistake where the logit of the first sample of a side depends on another sample."""
+    sample = turn.samples_of(side)
     name = game.sides[side].judge
-    if name is None:
+    if name is None or not isinstance(sample.x, Tensor):
         return
-    network, sample = game.player(name).network, turn.samples_of(side)
+    network = game.player(name).network
     x = sample.x.detach().clone().requires_grad_()
     logits = network(x, sample.y).logits
     if len(x) < 2 or len(logits) != len(x) or not logits.requires_grad:

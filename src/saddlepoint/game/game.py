@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from saddlepoint.error import Mistake
 from saddlepoint.game import sampling, telemetry, wiring
 from saddlepoint.game.module import Module
 from saddlepoint.game.player import Player
@@ -51,9 +52,15 @@ class Game(Module):
         super().__init__()
         self.hold(nn.ModuleDict(players), nn.ModuleDict(makers or {}))
         self.prior, self.seed, self.samples = prior, seed, samples
+        if LATENT in (draws or ()):
+            raise Mistake(f"game.draws.{LATENT}: the latents of `prior` are called so; give the draw another name")
         self.priors = {LATENT: prior, **(draws or {})}
         self.sides = sides_of(TWO_PLAYER if sides is None else sides)
-        self.order = [list(group) for group in order] if order is not None else [[name] for name in players]
+        self.order = (
+            [group if isinstance(group, str) else list(group) for group in order]
+            if order is not None
+            else [[name] for name in players]
+        )
         self.computed_from = dependencies(wiring.checked(self))
         self.reported = telemetry.reported_sides(self)
         streams = (LATENT, "augment", *(f"{LATENT}/{name}" for name in draws or ()))

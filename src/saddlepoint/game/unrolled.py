@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from saddlepoint import ranks
+from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
 from saddlepoint.game.player import Player
 from saddlepoint.game.wiring import slopes_due
@@ -51,6 +52,12 @@ class Unrolled(Game):
             raise ValueError(f"unrolled: steps={steps}, rate={rate}: a whole number from 0 on, and a rate above 0")
         if unrolled not in players:
             raise ValueError(f"unrolled={unrolled} is no player: {', '.join(players)}")
+        for group in self.order if steps else ():
+            if unrolled in group and (beside := [name for name in group if name != unrolled]):
+                raise Mistake(
+                    f"game.order: {', '.join(beside)} and {unrolled} move at once, so nobody foresees {unrolled}: "
+                    "give it a group of its own"
+                )
         self.steps, self.rate, self.unrolled = steps, rate, unrolled
 
     def turn(self, batch: Batch, draws: Mapping[str, Mapping[str, Tensor]], names: Sequence[str]) -> Turn:
@@ -72,7 +79,10 @@ class Unrolled(Game):
         drawn = player.draw(number, self.images, len(turn.batch), self.streams["augment"])
         asked = replace(self._asking(turn, network, weights), player=player)
         loss = cast(Tensor, sum(player.losses(asked, number, drawn).values()))
-        slopes = [ranks.mean(own) for own in torch.autograd.grad(loss, list(weights.values()), create_graph=True)]
+        found = torch.autograd.grad(  # a head whose terms are not due stays where it is
+            loss, list(weights.values()), create_graph=True, materialize_grads=True
+        )
+        slopes = [ranks.mean(own) for own in found]
         return {name: w - self.rate * slope for (name, w), slope in zip(weights.items(), slopes, strict=True)}
 
     def _asking(self, turn: Turn, network: nn.Module, weights: Mapping[str, Tensor]) -> Turn:

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.average import BatchNorm
-from saddlepoint.game.side import Side, check_sides
+from saddlepoint.game.side import LATENT, Side, check_sides
 from saddlepoint.turn import Batch, batch_of
+
+COLUMNS = ("x", "y", "labelled_x", "labelled_y")  # of every batch (turn.Batch)
 
 
 def checked(game: Any) -> Mapping[str, Side]:
@@ -20,6 +22,7 @@ def checked(game: Any) -> Mapping[str, Side]:
     there is not, or which nobody judges; ValueError where players that move at once ask for different batches, and
     where a batch would be split though a layer looks at it as a whole.
     """
+    _refuse_shared_names(game)
     check_sides(game.sides, list(game.players), list(game.makers))
     if game.samples not in game.sides:
         raise Mistake(f"game.samples={game.samples}: {_no_side(game, game.samples)}")
@@ -29,6 +32,9 @@ def checked(game: Any) -> Mapping[str, Side]:
             raise Mistake(f"{name} sees nothing: its objective names neither real nor fake")
         if player.objective is None and not player.regularizers:
             raise Mistake(f"{name} sees nothing: it has neither an objective nor a regularizer")
+        for role, side in player.roles.items():
+            if side not in game.sides:
+                raise Mistake(f"{name}: sees {role}={side}: {_no_side(game, side)}")
         for look in player.looks if player.objective is not None else ():
             for role, side in look.sides.items():
                 if side not in game.sides:
@@ -46,7 +52,24 @@ def _no_side(game: Any, name: str) -> str:
     )
 
 
+def _refuse_shared_names(game: Any) -> None:
+    """Raise Mistake where one name stands for two things, of which the wiring would take either."""
+    if both := [name for name in game.makers if name in game.players]:
+        raise Mistake(f"game.makers.{both[0]}: a player is called so too; give one of them another name")
+    if LATENT in game.sides:
+        raise Mistake(f"game.sides.{LATENT}: the latents are called so; give the side another name")
+    for name in game.priors:
+        if name in game.sides:
+            raise Mistake(f"game.draws.{name}: a side is called so too; give one of them another name")
+        if name in COLUMNS:
+            raise Mistake(f"game.draws.{name}: a column of the batch is called so; give the draw another name")
+
+
 def _check_order(game: Any) -> None:
+    if flat := [group for group in game.order if isinstance(group, str)]:
+        raise Mistake(
+            f"game.order: {flat[0]} stands there by itself; each group is a list of players, [[{flat[0]}], ...]"
+        )
     moving = [name for group in game.order for name in group]
     for name in moving:
         if name not in game.players:

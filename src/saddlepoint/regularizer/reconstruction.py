@@ -35,6 +35,6 @@ class Reconstruction(Regularizer):
 
     def forward(self, turn: Turn) -> Tensor:
         """The mean distance, a scalar."""
-        gap = turn.entry(self.side) - turn.entry(self.target)
+        gap = turn.seen(self.side) - turn.seen(self.target)
         wide = gap.to(torch.promote_types(gap.dtype, torch.float32))
         return (wide.abs() if self.absolute else wide.square()).mean()
