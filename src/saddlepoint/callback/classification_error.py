@@ -58,6 +58,13 @@ class ClassificationError(pl.Callback):
         self.latest: dict[str, Score] = {}
         self.measured_at = -1  # images
 
+    def before_run(self, game: Game, data: Any) -> None:
+        """Raises Mistake where the split has no classes or D no such head; called before the run's folder is begun."""
+        self._labelled(data)
+        heads = getattr(judge(game).network, "heads", None)
+        if heads is not None:  # a network of one's own may keep its heads elsewhere
+            self._head(heads)
+
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
         if game.images == 0:
             self.evaluate(trainer, game)
@@ -80,11 +87,7 @@ class ClassificationError(pl.Callback):
     @torch.no_grad()
     def measure(self, game: Game, data: Any) -> dict[str, Score]:
         """The error now, under its name."""
-        split = data.split(self.split)
-        if split.classes is None:
-            raise Mistake(
-                f"callback.classification_error: {data.name} has no classes. Leave it out, or take other data"
-            )
+        split = self._labelled(data)
         kept = judge(game).average if self.average else None
         network = judge(game).network if kept is None else kept.network
         dependent = batch_dependent(network)
@@ -107,8 +110,22 @@ class ClassificationError(pl.Callback):
         self.latest, self.measured_at = {contract.key: score}, game.images
         return self.latest
 
+    def _labelled(self, data: Any) -> Any:
+        """The split.  Raises Mistake where there is none of that name, or the data have no classes."""
+        try:
+            split = data.split(self.split)
+        except Mistake as mistake:
+            raise Mistake(f"callback.classification_error.split={self.split}: {mistake}") from None
+        if split.classes is None:
+            raise Mistake(
+                f"callback.classification_error: {data.name} has no classes. Leave it out, or take other data"
+            )
+        return split
+
     def _logits(self, network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
-        heads = network(x).heads
+        return self._head(network(x).heads)
+
+    def _head(self, heads: Any) -> Any:
         if self.head not in heads:
             raise Mistake(
                 f"callback.classification_error.head={self.head}: the discriminator's heads are "

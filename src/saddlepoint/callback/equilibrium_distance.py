@@ -35,6 +35,10 @@ class EquilibriumDistance(pl.Callback):
         self.equilibrium = {name: [float(v) for v in values] for name, values in (equilibrium or {}).items()}
         self.distances: deque[float] = deque(maxlen=rounds)
 
+    def before_run(self, game: Game, data: Any) -> None:
+        """Raises Mistake where the equilibrium does not fit the players; called before the run's folder is begun."""
+        self.distance(game)
+
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.distances.append(self.distance(game))
 

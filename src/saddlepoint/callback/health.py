@@ -74,9 +74,13 @@ class Health(pl.Callback):
         self.course: list[tuple[int, float]] = []  # (images, magnitude) of the last looks
         self._examination: Examination | None = None
 
+    def before_run(self, game: Game, data: Any) -> None:
+        """Draw what D is examined on, before the run's folder is begun.  Raises Mistake where there is none."""
+        self._examination = Examination(data, self.n, self.held_out, self.say, game.seed)
+
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
         data = getattr(trainer, "datamodule", None)
-        if data is not None:
+        if data is not None and self._examination is None:
             self._examination = Examination(data, self.n, self.held_out, self.say, game.seed)
         if self.run is not None and trainer.is_global_zero:
             _rewind(self.run, game.images)

@@ -29,6 +29,7 @@ from saddlepoint.schema import (
     whole,
 )
 
+THREADS = 1_024  # OpenMP ends the process where it cannot start as many as it was told to
 LONGEST = 255  # bytes of one name in a path, on the file systems of today
 
 
@@ -81,7 +82,7 @@ KEYS: dict[str, dict[str, Any]] = {
         "devices": Count,
         "nodes": Count,
         "compile": Backend,
-        "threads": or_null(Count),
+        "threads": or_null(Annotated[Count, Field(le=THREADS)]),
         "outputs": Folder,
         "cache": or_null(Folder),
         "overwrite": Flag,

@@ -280,6 +280,9 @@ def _play(
     callbacks = [Horizon(state), halt, *callbacks_of(config, **at_hand)]
     trainer = trainer_of(config, callbacks)
     anchors = evaluator.anchors(data) if evaluator else {}
+    for observer in callbacks:  # what cannot be observed is refused while there is no folder
+        if (look := getattr(observer, "before_run", None)) is not None:
+            look(game, data)
     if found:
         fill(game, found[1], found[0])
     before = run.summary

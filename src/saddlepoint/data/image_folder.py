@@ -76,6 +76,8 @@ class ImageFolder(Data):
     ) -> None:
         if fit not in FITS:
             raise Mistake(f"data.fit={fit}: choose one of {', '.join(FITS)}.")
+        if workers < 0:
+            raise Mistake(f"data.workers={workers}: a whole number from 0 on; 0 decodes in the run's own process.")
         if min(validation, test) < 0 or validation + test >= 1:
             raise Mistake(f"data.validation={validation} and data.test={test} leave no image to train on.")
         size_of(size)  # raises Mistake
