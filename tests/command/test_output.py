@@ -154,6 +154,19 @@ def test_names_are_never_cut_and_a_table_is_one_or_two_however_many_scores() -> 
         assert name in shown
 
 
+def test_a_name_is_on_one_line_in_each_table_that_has_the_room() -> None:
+    name = "inception_score_cifar10-jpeg_120_train"
+    values = [Column(heading, {name: "1.062"}) for heading in ("untrained", "final", "best")]
+    anchors = [Column(heading, {name: "1.062"}) for heading in ("final", "held-out reals", "10 memorised",
+               "100 memorised", "class means + noise")]  # fmt: skip
+    parts = [part for part in tables("score", [name], [values, anchors], 80) if not isinstance(part, str)]
+    console = Console(file=(out := io.StringIO()), width=80)
+    for part in parts:
+        console.print(part)
+    assert len(parts) == 2
+    assert name in out.getvalue()
+
+
 def test_a_wide_terminal_has_all_in_one_table_on_one_line() -> None:
     columns = [Column("held-out reals", {"fid": "1"}), Column("± fresh generation", {"fid": "2"})]
     (table,) = tables("score", ["fid"], [columns[:1], columns[1:]], 200)

@@ -113,19 +113,20 @@ def tables(
 ) -> Iterator[str | Table]:
     """One table of all groups of columns where it fits `width`, else one per group; nothing of it is cut.
 
-    `rows` are named in the first column, those of `below` under a line. Names stand on one line unless that would take
-    more tables than there are groups; headings where all fit one table.
+    `rows` are named in the first column, those of `below` under a line. Names stand on one line, except in a table that
+    they would make one more; headings where all fit one table.
     """
     names = (heading, *rows, *below)
-    shown = {name: name for name in names}
-    parts = _parts(max(map(_width, names)), groups, width)
+    shown = whole = {name: name for name in names}
+    longest = max(map(_width, names))
+    parts = _parts(longest, groups, width)
     if len(parts) > sum(map(bool, groups)):
         shown = {name: _halved(name) for name in names}
         parts = _parts(max(map(_width, shown.values())), groups, width)
     for i, (columns, gap) in enumerate(parts):
         if i:
             yield ""
-        yield _table_of(shown, (heading, rows, below), columns, gap)
+        yield _table_of(whole if _fits(longest, columns, gap, width) else shown, (heading, rows, below), columns, gap)
 
 
 def _parts(first: int, groups: Sequence[Sequence[Column]], width: int) -> list[tuple[list[Column], int]]:
