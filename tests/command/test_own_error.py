@@ -251,3 +251,24 @@ def test_a_refusal_of_ones_own_code_stays_a_mistake_in_python(own) -> None:
     own("built")
     with pytest.raises(Mistake, match=r"^architecture.generator: no \(own_piece.py, line \d+\)$"):
         game_of(compose([*SMALL, "allow_target=[own_piece]", NETWORK]))
+
+
+def test_a_callback_that_is_none_is_refused_before_anything_is_written(
+    own, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own("watch")
+    (tmp_path / "own_piece.py").write_text("def watch():\n    return 3\n")
+    word = "+callback.mine={_target_: own_piece.watch}"
+    assert main(["train", *SMALL, "allow_target=[own_piece]", word]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("saddlepoint: callback.mine: own_piece.watch gives an int, and it is to give a")
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_part_of_the_prior_without_a_size_is_told_by_its_key(
+    own, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own("watch")
+    assert main(["train", *SMALL, "allow_target=[own_piece]", "prior.z={_target_: own_piece.Watch}"]) == 1
+    assert "prior.z.dim" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "outputs").exists()

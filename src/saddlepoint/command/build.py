@@ -483,6 +483,10 @@ def callbacks_of(config: DictConfig, **at_hand: Any) -> list[Callback]:
         asked = inspect.signature(located(f"callback.{name}", node._target_, allowed)).parameters
         given = {key: value for key, value in at_hand.items() if key in asked and key not in node}
         made.append(instantiate(node, f"callback.{name}", **given))
+        if not isinstance(made[-1], Callback):
+            raise Mistake(
+                f"callback.{name}: {node._target_} gives {kind(made[-1])}, and it is to give a Lightning Callback"
+            )
     return sorted(made, key=lambda observer: isinstance(observer, Checkpoint))
 
 
