@@ -192,14 +192,21 @@ class Turn:
         return x[part] if part else x
 
     def condition(self, names: Any, x: Any) -> Any:
-        """The entries that a condition names; of N rows beside k N samples x, each is repeated k times."""
+        """The entries that a condition names, one row per sample of x.
+
+        Of N rows beside k N samples each is repeated k times; of k N draws beside N samples, the first N stand (a turn
+        of `multiple` = k draws so many).
+        """
         if names is None:
             return None
         rows = len(x if isinstance(x, Tensor) else next(iter(x.values())))
         if not isinstance(names, str):
-            return {key: _repeated(self.entry(name), rows) for key, name in names.items()}
-        value = self.entry(names)
-        return value if value is None or len(value) == rows else _repeated(value, rows)
+            return {key: self._beside(name, rows) for key, name in names.items()}
+        return self._beside(names, rows)
+
+    def _beside(self, name: str, rows: int) -> Any:
+        value = self.entry(name)
+        return _first(value, rows) if name.partition(".")[0] in self.draws else _repeated(value, rows)
 
     @cached_property
     def columns(self) -> dict[str, Tensor | None]:
@@ -226,6 +233,13 @@ class Turn:
             x = _leaf(x)  # so that a penalty needs no second pass through D
         asked = condition if side.judge_condition == side.condition else self.condition(side.judge_condition, x)
         return Sample(x, asked, self.networks[side.judge] if side.judge else None, slope, made)
+
+
+def _first(value: Any, rows: int) -> Any:
+    """The first rows of a draw of more."""
+    if isinstance(value, Mapping):
+        return {name: _first(part, rows) for name, part in value.items()}
+    return value[:rows] if len(value) > rows else _repeated(value, rows)
 
 
 def _repeated(value: Any, rows: int) -> Any:

@@ -341,3 +341,15 @@ def test_path_length_is_played_compiled():
     game.compile_players("aot_eager")
     fit(game, [Batch(torch.randn(8, 2)) for _ in range(2)])
     assert game.rounds == 2
+
+
+@pytest.mark.parametrize("name", ["pix2pix", "vae_gan", "bigan"])
+def test_several_fakes_per_real_leave_a_side_of_the_batch_as_many_rows_as_it_has(name):
+    game = game_of(name).float()
+    game.player("discriminator").multiple = 2
+    batch = Batch(torch.randn(N, 2), more={"source": torch.randn(N, 1)})
+    fit(game, [batch, batch])
+    ((turn, _),) = game.turns(batch, ["discriminator"])
+    made = {"pix2pix": "fake", "vae_gan": "reconstruction", "bigan": "real"}[name]
+    assert len(turn.latent["z"]) == 2 * N
+    assert len(turn[made].x) == len(turn[made].logits) == N
