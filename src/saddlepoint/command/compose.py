@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.types import OverrideType
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -20,6 +21,8 @@ from saddlepoint.command.setting import put
 from saddlepoint.command.word import divided, overrides_in
 from saddlepoint.error import Mistake
 from saddlepoint.record.discretion import secrets
+
+ADDS = (OverrideType.ADD, OverrideType.FORCE_ADD)
 
 FEW = 10_000  # images: of fewer, a Fréchet distance is mostly bias, and the unbiased kernel distance stands beside it
 
@@ -80,6 +83,8 @@ def amended(config: DictConfig, overrides: Sequence[str], config_dir: str | Path
             config.choice[key] = names.get(key)
         for override in settings:
             put(config, override, config.choice)
+        # a run of an earlier edition may hold keys that nothing reads now; those that are added here are read
+        daily.look_for_strangers(config, [str(one.key_or_group) for one in settings if one.type in ADDS])
         permission.grant(config)
         if protocols:
             config.choice.protocol = protocols[-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -24,8 +24,11 @@ def checked(config: DictConfig) -> None:
         raise Mistake(f"images={config.images} is less than one batch of {config.batch}: raise images or lower batch")
 
 
-def look_for_strangers(config: DictConfig) -> None:
-    """Raises Mistake for a key at top level, or within a section such as `evaluation`, that nothing reads."""
+def look_for_strangers(config: DictConfig, among: Sequence[str] | None = None) -> None:
+    """Raises Mistake for a key at top level, or within a section such as `evaluation`, that nothing reads.
+
+    `among` holds the dotted keys that are looked at; None: all.
+    """
     known, written = catalogue.keys("train"), OmegaConf.to_yaml(config)
     sections = {key.partition(".")[0] for key in known if "." in key}
     for key in map(str, config):
@@ -36,7 +39,8 @@ def look_for_strangers(config: DictConfig) -> None:
         else:
             inner = [key]
         for name in inner:
-            if name not in known:
+            named = among is None or any(f"{key}.".startswith(f"{name}.") for key in among)
+            if named and name not in known:
                 meant = spelling.of_key(name, str(config.get(name)), config, config.choice)
                 raise Mistake(meant or f"nothing reads {name}.{did_you_mean(name, known)}")
 
