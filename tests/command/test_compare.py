@@ -70,7 +70,7 @@ def test_the_report_is_a_tracked_run_of_its_own_kind(
         (["runs=5"], "no run in runs=5"),
         (["by=objective", "baseline=0.5"], "baseline=0.5: no arm is called so"),
         (["by=objective", "baseline=true"], "baseline=true: no arm is called so"),
-        (["metrics=fid"], "Did you mean metric"),
+        (["metrics=fid"], "here it is metric=fid"),
         (["logger=wandbb"], "no such logger: wandbb. Did you mean wandb"),
         (["logger.mode=on"], "logger.mode=on: it can be auto"),
         (["tuning=true"], "what did the searches vary"),
