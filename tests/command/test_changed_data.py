@@ -92,6 +92,7 @@ def test_data_that_are_read_from_disk_are_told_by_their_files(images, zipped):
         run("out", *words, "images=1280")
 
 
+@pytest.mark.slow  # several processes, ten seconds or more
 def test_train_m_names_finished_runs_whose_data_changed(images, capsys):
     words = ["train", "-m", "seed=0,1", *SMALL[1:], *FOLDER, "data.folder=imgs", "outputs=out"]
     assert main(words) == 0

@@ -201,6 +201,7 @@ def test_a_run_that_was_composed_before_an_edit_is_not_trained_by_what_it_was_no
         saddlepoint.train(config)
 
 
+@pytest.mark.slow  # several processes, ten seconds or more
 def test_many_runs_by_code_of_ones_own_are_named_and_recorded_alike(own, tmp_path):
     small = [
         "images=640",

@@ -148,6 +148,7 @@ def test_what_the_environment_allows_is_ones_own_code_too(
     assert capsys.readouterr().err.splitlines()[-1].startswith(f"saddlepoint: {place}: NameError: ")
 
 
+@pytest.mark.slow  # several processes, ten seconds or more
 def test_of_many_runs_the_line_is_the_reason(own, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = own("later")
     words = ["train", "-m", "seed=0,1", *SMALL, "allow_target=[own_piece]", OBJECTIVE, "--json"]
@@ -158,6 +159,7 @@ def test_of_many_runs_the_line_is_the_reason(own, tmp_path: Path, capsys: pytest
         assert (job["state"], job["status"]) == ("failed", "failed")
 
 
+@pytest.mark.slow  # several processes, ten seconds or more
 def test_on_two_ranks_it_is_a_line_too(own, tmp_path: Path) -> None:
     place = own("later")
     words = [*SMALL, "allow_target=[own_piece]", OBJECTIVE, "devices=2", "device=cpu", "name=two"]

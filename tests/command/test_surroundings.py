@@ -90,6 +90,7 @@ def in_c(*words, cwd, **environment):
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, encoding="utf-8", timeout=200)
 
 
+@pytest.mark.slow  # several processes, ten seconds or more
 def test_a_locale_makes_no_other_run_of_a_folder_and_writes_no_other_text(tmp_path):
     folder = tmp_path / "é"
     for i in range(30):
