@@ -322,7 +322,9 @@ def _fits(game: Game, shape: tuple[int, ...], classes: int | None) -> None:
                     f"objective.{name} gives {kind(loss)}, and it is to give a scalar tensor: take the mean"
                     f"{line_of(player.objective)}"
                 )
-        for own, term in player.terms.items() if output is not None else ():
+        for own, term in player.terms.items():
+            if output is None:
+                break
             try:
                 term.fits(output)
                 _knows_all(getattr(term, "head", None), output.heads, classes)

@@ -43,7 +43,7 @@ class Module(LightningModule):
     makers: Any
     prior: Prior
     seed: int
-    order: list[list[str]]
+    order: Any  # groups of players, list[list[str]]
     streams: dict[str, Stream]
 
     def __init__(self) -> None:
