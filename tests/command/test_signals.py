@@ -131,7 +131,7 @@ class Broken:
 
     def __init__(self, path: str = "") -> None:
         if path:
-            self.file = open(path, "w", buffering=1)  # noqa: SIM115
+            self.file = open(path, "w", buffering=1)  # noqa: SIM115  it stays open, as a stream does
         else:
             read, write = os.pipe()
             os.close(read)

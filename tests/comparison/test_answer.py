@@ -17,9 +17,11 @@ from saddlepoint.comparison.comparison import Asked, Comparison, comparison
 from saddlepoint.comparison.console import tables
 from saddlepoint.comparison.effect import pooled_std
 from saddlepoint.comparison.markup import latex
+from saddlepoint.comparison.number import NOTHING
 from saddlepoint.comparison.power import exact_power
 from saddlepoint.comparison.reading import read
 from saddlepoint.comparison.report import html
+from saddlepoint.comparison.sheet import Cell, Sheet
 from saddlepoint.comparison.table import lines
 from saddlepoint.comparison.whole import report
 
@@ -104,7 +106,7 @@ def test_failures_are_in_the_sentence(tmp_path: Path) -> None:
 def test_a_short_name_says_what_differs_and_a_key_only_where_it_must(settings: list[dict], names: list[str]) -> None:
     class Some:
         by = tuple(settings[0])
-        arms = [type("A", (), {"name": str(i), "settings": one}) for i, one in enumerate(settings)]  # noqa: RUF012
+        arms = [type("A", (), {"name": str(i), "settings": one}) for i, one in enumerate(settings)]  # noqa: RUF012  made anew for each arm, shared by none
 
     assert list(short_names(Some).values()) == names  # pyright: ignore[reportArgumentType]
 
@@ -133,6 +135,17 @@ def test_the_first_table_fits_80_columns_in_one_piece(tmp_path: Path, failures: 
     assert max(map(len, out.getvalue().splitlines())) <= 80
     for name in sheet.columns:
         assert name in out.getvalue()
+
+
+def test_effects_in_a_paper_have_a_name_an_interval_and_holms_p() -> None:
+    names = ("effect of", "on the score", "runs", "p", "Holm p")
+    rows = (("lr: low → high", "1.2 [0.3, 2.1]", "4 against 4", "0.01", "0.02"),
+            ("lr x loss", "0.1 [-0.8, 1.0]", "2 against 2", "0.8", "exploratory"))  # fmt: skip
+    sheet = for_paper(Sheet("effects", names, tuple(tuple(map(Cell, row)) for row in rows), ()))
+    assert sheet.columns == ("effect of", "on the score", "Holm p")
+    assert [[cell.text for cell in row] for row in sheet.rows] == [
+        ["lr: low → high", "1.2 [0.3, 2.1]", "0.02"], ["lr x loss", "0.1 [-0.8, 1.0]", NOTHING.text],
+    ]  # fmt: skip
 
 
 def test_the_table_of_a_paper_has_few_columns_and_no_line_of_survivors(tmp_path: Path) -> None:

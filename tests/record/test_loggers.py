@@ -156,7 +156,7 @@ def test_the_best_checkpoint_is_a_version_of_the_artifact_under_that_alias(
     handed: list[tuple[str, list[str]]] = []
 
     class Artifact:
-        def __init__(self, name: str, type: str) -> None: ...  # noqa: A002
+        def __init__(self, name: str, type: str) -> None: ...  # noqa: A002  the argument that the library has
 
         def add_file(self, path: str) -> None:
             self.path = path

@@ -69,3 +69,12 @@ def test_path_length_moves_the_generator_alone_and_is_due_on_its_turns():
     fit(plays, batches(4))
     assert plays.generator.regularizers["path"].turns == 2
     assert plays.last_losses["generator"][0]["path"] > 0
+
+
+def test_a_slope_at_the_latent_has_its_graph_on_the_turn_of_a_player_that_does_not_make_the_samples():
+    torch.manual_seed(0)
+    plays = game(hinge, nets=(Maker(nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))), networks()[1]))
+    plays.discriminator.regularizers["path"] = PathLength(every=1)
+    fit(plays, batches(1))
+    assert plays.last_losses["discriminator"][0]["path"] > 0
+    assert all(p.grad is None or p.grad.isfinite().all() for p in plays.parameters())

@@ -71,7 +71,9 @@ def reopen() -> None:
                 os.dup2(null, number)
                 os.close(null)
             if getattr(sys, name) is None:
-                setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+                mode = "r" if number == 0 else "w"
+                stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115  it stays open: it is sys.stdin
+                setattr(sys, name, stream)
 
 
 @contextmanager

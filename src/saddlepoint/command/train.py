@@ -303,15 +303,11 @@ def _play(
     loggers = trainer.loggers = [journal, *trackers] if run.writes else []
     with _put_on_record(run, game, evaluation, journal, trackers, halt, say, permission.granted(config)):
         if reached < config.images:
-            if not found:
-                start_from_data(game, data.stream(0))  # before anything looks at the game
-            trainer.fit(game, datamodule=data, ckpt_path=str(found[0]) if found else None, weights_only=True)
-            if told := ranks.highest(halt.agreed or halt.told):  # or told behind the last round
-                raise Halted(told)
+            _fit(trainer, experiment, found, halt)
         elif found:
             restore(game, run, found[0].stem)
-            if evaluation is not None and (state := found[1]["callbacks"].get(evaluation.state_key)):
-                evaluation.load_state_dict(state)
+            if evaluation is not None and (kept := found[1]["callbacks"].get(evaluation.state_key)):
+                evaluation.load_state_dict(kept)
         final = _final(run, experiment, evaluation, loggers)
         for observer in callbacks:
             if (own := getattr(observer, "final", None)) is not None:
@@ -321,6 +317,16 @@ def _play(
         say(f"samples, checkpoints, metrics.jsonl and summary.json: {run.folder}")
         for tracker in trackers:
             say(tracker.whereabouts)
+
+
+def _fit(trainer: pl.Trainer, experiment: Experiment, found: tuple[Path, dict[str, Any]] | None, halt: Halt) -> None:
+    """Play from the checkpoint `found`, or from the start, to the target.  Raises Halted where it was told to end."""
+    game, data = experiment.game, experiment.data
+    if not found:
+        start_from_data(game, data.stream(0))  # before anything observes the game
+    trainer.fit(game, datamodule=data, ckpt_path=str(found[0]) if found else None, weights_only=True)
+    if signalled := ranks.highest(halt.agreed or halt.told):  # or told behind the last round
+        raise Halted(signalled)
 
 
 @contextmanager

@@ -168,7 +168,15 @@ def summary(comparison: Comparison, found: Sequence[Line]) -> Sheet:
 
 
 def for_paper(sheet: Sheet) -> Sheet:
-    """The summary for a column of a paper: a row per arm, in bold where it is better than the baseline."""
+    """The summary for a column of a paper: a row per arm, in bold where it is better than the baseline.
+
+    Of effects in a factorial design the name, the interval and Holm's p, which interactions have none of.
+    """
+    if "effect of" in sheet.columns:
+        kept = [i for i, name in enumerate(sheet.columns) if name not in ("runs", "p")]
+        short = {"exploratory": NOTHING}
+        rows = tuple(tuple(short.get(row[i].text, row[i]) for i in kept) for row in sheet.rows)
+        return replace(sheet, columns=tuple(sheet.columns[i] for i in kept), rows=rows)
     if "verdict" not in sheet.columns:
         return sheet
     kept = [i for i, name in enumerate(sheet.columns) if name != "verdict"]
