@@ -20,7 +20,7 @@ CONF = ROOT / "conf"
 LEAVES = {"archive", "error", "pixel", "ranks", "schema", "stream"}
 MAY_IMPORT = {  # downwards only; a package may always import itself
     "objective": set(),  # an objective knows logits, nothing else
-    "layer": LEAVES,
+    "layer": LEAVES | {"turn"},
     "prior": LEAVES,
     "schedule": LEAVES,
     "optimizer": LEAVES,

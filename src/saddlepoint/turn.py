@@ -6,12 +6,16 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from saddlepoint.error import Mistake, did_you_mean
+
+Condition = Mapping[str, Tensor]  # named tensors, a row per sample: label [N] int64, source [N, C, H, W], ...
+UNCONDITIONAL: Condition = MappingProxyType({})
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.architecture import discriminator
-from saddlepoint.layer.stack import stack
+from saddlepoint.layer.stack import Stack, stack
+from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
 class Generator(nn.Module):
@@ -29,13 +30,13 @@ class Generator(nn.Module):
             )
 
         dense = nn.Sequential(nn.Linear(latent, 128 * 7 * 7, bias=norm is None), nn.Unflatten(1, (128, 7, 7)))
-        self.layers = nn.Sequential(
+        self.layers = Stack(
             stack(dense, 128, norm, nn.ReLU()), stack(up(128, 64), 64, norm, nn.ReLU()), up(64, channels), nn.Tanh()
         )
 
-    def forward(self, latent: Mapping[str, Tensor], y: Tensor | None = None) -> Tensor:
+    def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
         """[N, C, 28, 28] in [-1, 1] of latent parts [N, dim]."""
-        return self.layers(torch.cat(list(latent.values()), 1))
+        return self.layers(torch.cat(list(latent.values()), 1), condition)
 
 
 class Discriminator(discriminator.Discriminator):
@@ -52,6 +53,6 @@ class Discriminator(discriminator.Discriminator):
 
 def _channels(shape: Sequence[int]) -> int:
     """C of [C, 28, 28].  Raises ValueError for any other shape."""
-    if len(shape) != 3 or tuple(shape[1:]) != (28, 28):
+    if tuple(shape[1:]) != (28, 28):
         raise ValueError(f"conv28 makes 28 x 28 images, the data are {list(shape)}; try architecture=dcgan or mlp")
     return shape[0]

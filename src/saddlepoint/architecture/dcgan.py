@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.architecture import discriminator
-from saddlepoint.layer.stack import stack
+from saddlepoint.layer.stack import Stack, stack
+from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
 class Generator(nn.Module):
@@ -31,14 +32,14 @@ class Generator(nn.Module):
 
         dense = nn.Sequential(nn.Linear(latent, widths[0] * 16, bias=norm is None), nn.Unflatten(1, (widths[0], 4, 4)))
         stages = [stack(up(a, b, norm is None), b, norm, nn.ReLU()) for a, b in pairwise(widths)]
-        self.layers = nn.Sequential(
+        self.layers = Stack(
             stack(dense, widths[0], norm, nn.ReLU()), *stages, up(widths[-1], shape[0], True), nn.Tanh()
         )
         self.apply(_start)
 
-    def forward(self, latent: Mapping[str, Tensor], y: Tensor | None = None) -> Tensor:
+    def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
         """[N, C, H, W] in [-1, 1] of latent parts [N, dim]."""
-        return self.layers(torch.cat(list(latent.values()), 1))
+        return self.layers(torch.cat(list(latent.values()), 1), condition)
 
 
 class Discriminator(discriminator.Discriminator):
@@ -62,7 +63,7 @@ class Discriminator(discriminator.Discriminator):
 def _widths(shape: Sequence[int], width: int) -> list[int]:
     """Channels at each stage, finest first, one per halving from H to 4.  Raises ValueError unless H is 32 or 64."""
     stages = {32: 3, 64: 4}
-    if len(shape) != 3 or shape[1] != shape[2] or shape[1] not in stages:
+    if tuple(shape[1:]) not in [(side, side) for side in stages]:
         raise ValueError(f"dcgan makes 32 x 32 or 64 x 64 images, the data are {list(shape)}; try data.size=32")
     return [width * 2**i for i in range(stages[shape[1]])]
 

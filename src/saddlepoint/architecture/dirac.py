@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from saddlepoint.turn import DiscriminatorOutput
+from saddlepoint.turn import UNCONDITIONAL, Condition, DiscriminatorOutput
 
 
 class Generator(nn.Module):
@@ -20,7 +20,7 @@ class Generator(nn.Module):
         super().__init__()
         self.theta = nn.Parameter(torch.full(tuple(shape), float(start)))
 
-    def forward(self, latent: Mapping[str, Tensor], y: Tensor | None = None) -> Tensor:
+    def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
         """theta, N times: [N, *shape]."""
         n = next(iter(latent.values())).shape[0]
         return self.theta.expand(n, *self.theta.shape)
@@ -33,6 +33,6 @@ class Discriminator(nn.Module):
         super().__init__()
         self.psi = nn.Parameter(torch.full(tuple(shape), float(start)))
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> DiscriminatorOutput:
+    def forward(self, x: Tensor, condition: Condition = UNCONDITIONAL) -> DiscriminatorOutput:
         """Logits [N]; the only feature is x itself."""
         return DiscriminatorOutput((x * self.psi).flatten(1).sum(1), {"x": x})

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from saddlepoint.layer.readout import Linear
-from saddlepoint.turn import DiscriminatorOutput
+from saddlepoint.layer.stack import applied
+from saddlepoint.turn import UNCONDITIONAL, Condition, DiscriminatorOutput
 
 
 class Discriminator(nn.Module):
@@ -16,7 +17,7 @@ class Discriminator(nn.Module):
 
     trunk      hidden layers by name, in order; the last gives [N, features]
     neck       takes the number of features, is a module [N, F] -> [N, F'] with attribute `features` = F' if F' != F
-    readout    takes the number of features, is a module (features, y, heads) -> logits [N]
+    readout    takes the number of features, is a module (features, condition, heads) -> logits [N]
     heads      classes (or numbers) per named head
     """
 
@@ -35,11 +36,11 @@ class Discriminator(nn.Module):
         self.readout = (readout or Linear)(features)
         self.heads = nn.ModuleDict({name: nn.Linear(features, size) for name, size in (heads or {}).items()})
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> DiscriminatorOutput:
+    def forward(self, x: Tensor, condition: Condition = UNCONDITIONAL) -> DiscriminatorOutput:
         """Logits [N], each hidden layer by its name, each head [N, size]."""
         features: dict[str, Tensor] = {}
         for name, layer in self.trunk.items():
-            x = features[name] = layer(x)
-        x = self.neck(x)
+            x = features[name] = applied(layer, x, condition)
+        x = applied(self.neck, x, condition)
         heads: dict[str, Any] = {name: head(x) for name, head in self.heads.items()}
-        return DiscriminatorOutput(self.readout(x, y, heads), features, heads)
+        return DiscriminatorOutput(self.readout(x, condition, heads), features, heads)

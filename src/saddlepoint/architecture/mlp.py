@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.architecture import discriminator
-from saddlepoint.layer.stack import stack
+from saddlepoint.layer.stack import Stack, stack
+from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
 class Generator(nn.Module):
@@ -28,12 +29,12 @@ class Generator(nn.Module):
         sizes = [latent, *widths]
         hidden = [stack(nn.Linear(a, b, bias=norm is None), b, norm, nn.ReLU()) for a, b in pairwise(sizes)]
         bound = nn.Tanh() if len(shape) == 3 else nn.Identity()
-        self.layers = nn.Sequential(*hidden, nn.Linear(sizes[-1], math.prod(shape)), bound)
+        self.layers = Stack(*hidden, nn.Linear(sizes[-1], math.prod(shape)), bound)
         self.shape = tuple(shape)
 
-    def forward(self, latent: Mapping[str, Tensor], y: Tensor | None = None) -> Tensor:
+    def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
         """[N, *shape] of latent parts [N, dim]."""
-        return self.layers(torch.cat(list(latent.values()), 1)).unflatten(1, self.shape)
+        return self.layers(torch.cat(list(latent.values()), 1), condition).unflatten(1, self.shape)
 
 
 class Discriminator(discriminator.Discriminator):
@@ -48,5 +49,5 @@ class Discriminator(discriminator.Discriminator):
     ) -> None:
         sizes = [math.prod(shape), *widths]
         layers = [stack(nn.Linear(a, b), b, norm, nn.LeakyReLU(0.2)) for a, b in pairwise(sizes)]
-        layers[0] = nn.Sequential(nn.Flatten(), layers[0])
+        layers[0] = Stack(nn.Flatten(), layers[0])
         super().__init__({f"hidden{i}": layer for i, layer in enumerate(layers, 1)}, sizes[-1], **head)

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from saddlepoint.architecture import discriminator
 from saddlepoint.layer.maxout import Maxout
-from saddlepoint.layer.stack import stack
+from saddlepoint.layer.stack import Stack, stack
+from saddlepoint.turn import UNCONDITIONAL, Condition
 
 SPREAD = 0.02  # of the weights at the start
 
@@ -35,13 +36,13 @@ class Generator(nn.Module):
         super().__init__()
         sizes = [latent, *widths]
         hidden = [stack(nn.Linear(a, b, bias=norm is None), b, norm, nn.ReLU()) for a, b in pairwise(sizes)]
-        self.layers = nn.Sequential(*hidden, nn.Linear(sizes[-1], math.prod(shape)))
+        self.layers = Stack(*hidden, nn.Linear(sizes[-1], math.prod(shape)))
         self.shape = tuple(shape)
         self.apply(_started)
 
-    def forward(self, latent: Mapping[str, Tensor], y: Tensor | None = None) -> Tensor:
+    def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
         """[N, *shape] of latent parts [N, dim]."""
-        return self.layers(torch.cat(list(latent.values()), 1)).unflatten(1, self.shape)
+        return self.layers(torch.cat(list(latent.values()), 1), condition).unflatten(1, self.shape)
 
 
 class Discriminator(discriminator.Discriminator):
@@ -52,7 +53,7 @@ class Discriminator(discriminator.Discriminator):
     ) -> None:
         sizes = [math.prod(shape), *widths]
         layers: list[nn.Module] = [Maxout(a, b, pieces) for a, b in pairwise(sizes)]
-        layers[0] = nn.Sequential(nn.Flatten(), layers[0])
+        layers[0] = Stack(nn.Flatten(), layers[0])
         super().__init__({f"hidden{i}": layer for i, layer in enumerate(layers, 1)}, sizes[-1], **head)
         self.apply(_started)
 

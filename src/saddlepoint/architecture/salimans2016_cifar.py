@@ -17,8 +17,9 @@ from saddlepoint.architecture import discriminator
 from saddlepoint.layer.gaussian_noise import GaussianNoise
 from saddlepoint.layer.log_sum_exp import LogSumExp
 from saddlepoint.layer.shift import shifted
-from saddlepoint.layer.stack import stack
+from saddlepoint.layer.stack import Stack, stack
 from saddlepoint.layer.weight_norm import weight_norm
+from saddlepoint.turn import UNCONDITIONAL, Condition
 
 STD = 0.05  # of every weight at the start
 
@@ -47,14 +48,14 @@ class Generator(nn.Module):
         )
         stages = [stack(up(a, b, norm is None), b, shifted(norm), nn.ReLU()) for a, b in pairwise(widths)]
         last = weight_norm(up(widths[-1], channels, True), STD, trainable=True, start=0.1)
-        self.layers = nn.Sequential(dense, nn.Unflatten(1, (widths[0], 4, 4)), *stages, last, nn.Tanh())
+        self.layers = Stack(dense, nn.Unflatten(1, (widths[0], 4, 4)), *stages, last, nn.Tanh())
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.ConvTranspose2d):
                 nn.init.normal_(module.weight, 0.0, STD)
 
-    def forward(self, latent: Mapping[str, Tensor], y: Tensor | None = None) -> Tensor:
+    def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
         """[N, C, 32, 32] in [-1, 1] of latent parts [N, dim]."""
-        return self.layers(torch.cat(list(latent.values()), 1))
+        return self.layers(torch.cat(list(latent.values()), 1), condition)
 
 
 class Discriminator(discriminator.Discriminator):
@@ -120,13 +121,13 @@ def _of_units(norm: Callable[[int], nn.Module] | None) -> Callable[[int], nn.Mod
     def made(features: int) -> nn.Module:
         module = norm(features)
         flat = not isinstance(module, nn.BatchNorm2d)
-        return module if flat else nn.Sequential(nn.Unflatten(1, (features, 1, 1)), module, nn.Flatten())
+        return module if flat else Stack(nn.Unflatten(1, (features, 1, 1)), module, nn.Flatten())
 
     return made
 
 
 def _channels(shape: Sequence[int]) -> int:
     """C of [C, 32, 32].  Raises ValueError for any other shape."""
-    if len(shape) != 3 or tuple(shape[1:]) != (32, 32):
+    if tuple(shape[1:]) != (32, 32):
         raise ValueError(f"salimans2016_cifar makes 32 x 32 images, the data are {list(shape)}; try data.size=32")
     return shape[0]

@@ -18,8 +18,9 @@ from saddlepoint.architecture import discriminator
 from saddlepoint.layer.gaussian_noise import GaussianNoise
 from saddlepoint.layer.log_sum_exp import LogSumExp
 from saddlepoint.layer.shift import shifted
-from saddlepoint.layer.stack import stack
+from saddlepoint.layer.stack import Stack, stack
 from saddlepoint.layer.weight_norm import weight_norm
+from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
 class Generator(nn.Module):
@@ -43,15 +44,15 @@ class Generator(nn.Module):
         ]
         # its directions have length 1 and so has its scale: this layer does not start from data
         last = weight_norm(nn.Linear(sizes[-1], math.prod(shape)), trainable=True, start=None)
-        self.layers = nn.Sequential(*hidden, last, nn.Sigmoid())
+        self.layers = Stack(*hidden, last, nn.Sigmoid())
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
         self.shape = tuple(shape)
 
-    def forward(self, latent: Mapping[str, Tensor], y: Tensor | None = None) -> Tensor:
+    def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
         """[N, *shape] in [-1, 1] of latent parts [N, dim]."""
-        return 2 * self.layers(torch.cat(list(latent.values()), 1)).unflatten(1, self.shape) - 1
+        return 2 * self.layers(torch.cat(list(latent.values()), 1), condition).unflatten(1, self.shape) - 1
 
 
 class Discriminator(discriminator.Discriminator):

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from saddlepoint.turn import DiscriminatorOutput
+from saddlepoint.turn import UNCONDITIONAL, Condition, DiscriminatorOutput
 
 
 class Generator(nn.Module):
@@ -24,7 +24,7 @@ class Generator(nn.Module):
         super().__init__()
         self.x = nn.Parameter(torch.full(tuple(shape), float(start)))
 
-    def forward(self, latent: Mapping[str, Tensor], y: Tensor | None = None) -> Tensor:
+    def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
         """x, N times: [N, *shape]."""
         return self.x.expand(next(iter(latent.values())).shape[0], *self.x.shape)
 
@@ -36,7 +36,7 @@ class Discriminator(nn.Module):
         super().__init__()
         self.y = nn.Parameter(torch.full(tuple(shape), float(start)))
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> DiscriminatorOutput:
+    def forward(self, x: Tensor, condition: Condition = UNCONDITIONAL) -> DiscriminatorOutput:
         """Logits [N]; the only feature is x itself."""
         f = torch.where(x < 0, x, x.square())
         return DiscriminatorOutput((-(f - 1) * (self.y - 1)).flatten(1).sum(1), {"x": x})

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from saddlepoint.error import Mistake
+from saddlepoint.turn import Condition
 
 
 class LogSumExp(nn.Module):
@@ -20,7 +21,7 @@ class LogSumExp(nn.Module):
         super().__init__()
         self.head = head
 
-    def forward(self, features: Tensor, y: Tensor | None, heads: Mapping[str, Tensor]) -> Tensor:
+    def forward(self, features: Tensor, condition: Condition, heads: Mapping[str, Tensor]) -> Tensor:
         """Logits [N] of heads[head] [N, K].  Raises Mistake where the discriminator has no such head."""
         if self.head not in heads:
             raise Mistake(

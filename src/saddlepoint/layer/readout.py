@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from saddlepoint.turn import Condition
+
 
 class Linear(nn.Module):
     """One logit, w . f + b."""
@@ -12,6 +14,6 @@ class Linear(nn.Module):
         super().__init__()
         self.linear = nn.Linear(features, 1)
 
-    def forward(self, features: Tensor, y: Tensor | None, heads: Mapping[str, Tensor]) -> Tensor:
+    def forward(self, features: Tensor, condition: Condition, heads: Mapping[str, Tensor]) -> Tensor:
         """Logits [N] of features [N, F]; condition and heads are for readouts that use them."""
         return self.linear(features)[:, 0]

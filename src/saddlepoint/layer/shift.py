@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from saddlepoint.layer.stack import Stack
+
 
 class Shift(nn.Module):
     """x + bias, [N, features, ...]; the bias starts at 0."""
@@ -27,6 +29,6 @@ def shifted(norm: Callable[[int], nn.Module] | None) -> Callable[[int], nn.Modul
 
     def made(features: int) -> nn.Module:
         module = norm(features)
-        return module if getattr(module, "bias", None) is not None else nn.Sequential(module, Shift(features))
+        return module if getattr(module, "bias", None) is not None else Stack(module, Shift(features))
 
     return made
