@@ -6,8 +6,9 @@ change what is trained on: whoever starts again at position p sees what the firs
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
-from itertools import chain, count, repeat
+from itertools import chain, count, repeat, tee
 from typing import Any
 
 import torch
@@ -17,21 +18,37 @@ from torch import Tensor
 from saddlepoint.data.labelled import drawn, positions
 from saddlepoint.data.order import Order
 from saddlepoint.error import Mistake, kind, line_of
-from saddlepoint.pixel import to_float
+from saddlepoint.pixel import is_image, to_float
 from saddlepoint.stream import seed_of
 from saddlepoint.turn import Batch
 
 ALL = "all"  # the name of all splits together
+COLUMNS = ("x", "y", "labelled_x", "labelled_y")  # that a batch has by itself
 Rows = tuple[Tensor, Tensor | None]  # x uint8 [n, C, H, W] or float32 [n, D]; y int64 [n] or None
 
 
 class Split:
-    """One named part of a data set, held in memory, as stored."""
+    """One named part of a data set, held in memory, as stored.
+
+    `more` holds further columns by name, row by row beside x: a source image, attributes, a mask.  Raises ValueError
+    where a column has another number of rows than x, or the name of a column that every batch has.
+    """
 
     resident = True  # whether the rows lie in memory, so that a pass over them costs little
+    more: Mapping[str, Tensor] = {}
 
-    def __init__(self, name: str, x: Tensor, y: Tensor | None = None, classes: int | None = None) -> None:
-        self.name, self.x, self.y = name, x, y
+    def __init__(
+        self,
+        name: str,
+        x: Tensor,
+        y: Tensor | None = None,
+        classes: int | None = None,
+        more: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.name, self.x, self.y, self.more = name, x, y, dict(more or {})
+        for column, values in self.more.items():
+            if len(values) != len(x) or column in COLUMNS:
+                raise ValueError(f"column {column} of {len(values)} rows beside x of {len(x)}; taken: {COLUMNS}")
         self.shape = tuple(x.shape[1:])
         self.classes = int(y.max()) + 1 if classes is None and y is not None else classes
         self._copy: tuple[Tensor, Tensor | None] = (x, y)  # on the device that asked last
@@ -42,6 +59,10 @@ class Split:
     def __getitem__(self, index: Tensor) -> Rows:
         """The rows at `index`, int64 [n]."""
         return self.x[index], None if self.y is None else self.y[index]
+
+    def more_at(self, index: Tensor) -> dict[str, Tensor]:
+        """The rows of each further column at `index`, int64 [n], as stored."""
+        return {name: column[index] for name, column in self.more.items()}
 
     def batches(self, size: int) -> Iterator[Rows]:
         """Every row once, in stored order, `size` at a time; the last batch may be smaller."""
@@ -59,7 +80,8 @@ class Split:
 
     @cached_property
     def sha256(self) -> str:
-        """sha256 of the type, shape and number of rows, then of x in stored order, then of y; a pass over the split."""
+        """sha256 of the type, shape and number of rows, of x in stored order, of y, and of each further column by its
+        name; a pass over the split."""
         content, labels = hashlib.sha256(), hashlib.sha256()
         for number, (x, y) in enumerate(self.batches(1024)):
             if number == 0:
@@ -68,6 +90,8 @@ class Split:
             if y is not None:
                 labels.update(y.numpy().tobytes())
         content.update(labels.digest())
+        for name, column in sorted(self.more_at(torch.arange(len(self))).items()):
+            content.update(f"{name} {column.dtype} {list(column.shape)}".encode() + column.numpy().tobytes())
         return content.hexdigest()
 
 
@@ -78,6 +102,7 @@ class Joined(Split):
         self.name, self.parts = name, parts
         self.shape, self.classes = parts[0].shape, parts[0].classes
         self.resident = all(part.resident for part in parts)
+        self.more = {name: torch.cat([part.more[name] for part in parts]) for name in parts[0].more}
         self.ends = torch.tensor([len(part) for part in parts]).cumsum(0)
 
     def __len__(self) -> int:
@@ -265,12 +290,18 @@ class Data(LightningDataModule):
     def first(self, n: int) -> Batch:
         """The first n training images as they are stored, with as many of the labelled ones where there are any."""
         train, given = self.split("train"), self.labelled
-        x, y = train[torch.arange(min(n, len(train)))]
+        batch = self.rows("train", torch.arange(min(n, len(train))))
         if given is None:
-            return Batch(to_float(x), y)
+            return batch
         labelled_x, labelled_y = train[given[:n]]
         assert labelled_y is not None
-        return Batch(to_float(x), y, (to_float(labelled_x), labelled_y))
+        return replace(batch, labelled=(to_float(labelled_x), labelled_y))
+
+    def rows(self, split: str, index: Tensor) -> Batch:
+        """The rows of a split at `index`, int64 [n], as networks see them, with every further column."""
+        part = self.split(split)
+        x, y = part[index]
+        return Batch(to_float(x), y, more=_seen(part.more_at(index)))
 
     def stream(self, start: int = 0, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """This rank's contiguous slice of each global batch of `batch` images, for ever, from image `start` on."""
@@ -279,21 +310,35 @@ class Data(LightningDataModule):
         train, own = self.split("train"), self.batch // world
         order = Order(len(train), self.seed)
         firsts = count(start + rank * own, self.batch)
-        indices = (order.indices(first, first + own) for first in firsts)
+        indices, again = tee(order.indices(first, first + own) for first in firsts)
         # draws that depend on seed and position alone, as the order does; two epochs' permutation is odd half the time
         draws = positions(2 * len(train), self.batch, self.batch, seed_of(self.seed, "augment"), start, rank, world)
+        draws, same_draws = tee(draws)
         selections = self._augmented(train.selections(indices, self.device), draws)
-        beside = self._beside(start, rank, world)
-        return (Batch(to_float(x), y, labelled) for (x, y), labelled in zip(selections, beside, strict=False))
+        beside, more = self._beside(start, rank, world), self._more(train, again, same_draws)
+        return (
+            Batch(to_float(x), y, labelled, own)
+            for (x, y), labelled, own in zip(selections, beside, more, strict=False)
+        )
+
+    def _more(self, split: Split, indices: Iterator[Tensor], draws: Iterator[Tensor]) -> Iterator[dict[str, Tensor]]:
+        """The further columns of each batch, images mirrored as the batch's own are; {} each time without any."""
+        if not split.more:
+            return repeat({})
+        device = self.device
+        return (
+            {
+                name: (_mirrored(column, draw) if self.flip and is_image(column) else column).to(device)
+                for name, column in _seen(split.more_at(index)).items()
+            }
+            for index, draw in zip(indices, draws, strict=False)
+        )
 
     def _augmented(self, selections: Iterator[Rows], draws: Iterator[Tensor]) -> Iterator[Rows]:
         """Each batch, its images mirrored where the draw, int64 [n], is odd; as it is without `flip`."""
         if not self.flip:
             return selections
-        return (
-            (torch.where((draw % 2 == 1).to(x.device)[:, None, None, None], x.flip(-1), x), y)
-            for (x, y), draw in zip(selections, draws, strict=False)
-        )
+        return ((_mirrored(x, draw), y) for (x, y), draw in zip(selections, draws, strict=False))
 
     def _beside(self, start: int, rank: int, world: int) -> Iterator[tuple[Tensor, Tensor] | None]:
         """This rank's labelled batches, for ever; None each time without labels."""
@@ -320,6 +365,16 @@ class _Loader:
     def __iter__(self) -> Iterator[Batch]:
         trainer: Any = self.data.trainer
         return self.data.stream(trainer.lightning_module.images, trainer.global_rank, trainer.world_size)
+
+
+def _seen(columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Further columns as networks see them: stored images in [-1, 1], others as they are."""
+    return {name: to_float(column) if is_image(column) else column for name, column in columns.items()}
+
+
+def _mirrored(x: Tensor, draw: Tensor) -> Tensor:
+    """Images [n, C, H, W], left to right where the draw, int64 [n], is odd."""
+    return torch.where((draw % 2 == 1).to(x.device)[:, None, None, None], x.flip(-1), x)
 
 
 def _numbers(classes: int | None) -> list[str]:
