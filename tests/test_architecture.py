@@ -53,7 +53,7 @@ FOUNDATIONS = {
     "data": {"array", "data", "labelled", "listing", "order", "picture", "samples"},
     "prior": {"prior"},
     "architecture": {"discriminator"},
-    "layer": {"maxout", "readout", "shift", "stack"},
+    "layer": {"entry", "maxout", "readout", "shift", "stack"},
     "objective": set(),
     "regularizer": {"regularizer", "slope"},
     "game": {

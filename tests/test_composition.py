@@ -24,6 +24,9 @@ PLACES = {  # how a choice that is no default is said so that it makes sense alo
     "layer/log_sum_exp": "+layer@architecture.discriminator.readout={}",
     "layer/virtual_batch_norm": "+layer@architecture.generator.norm={}",
     "layer/pool": "+layer@game.makers.pool={}",
+    "layer/concatenation": "+layer@game.makers.join={}",
+    "layer/conditional_batch_norm": "+layer@architecture.generator.norm={}",
+    "layer/projection": "+layer@architecture.discriminator.readout={}",
     "layer/weight_norm": "+layer@architecture.discriminator.norm={}",
 }
 NEEDS = {  # what a choice leaves to say

@@ -13,16 +13,27 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.architecture import discriminator
+from saddlepoint.layer.concatenation import NOTHING, Concatenation
 from saddlepoint.layer.stack import Stack, stack
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
 class Generator(nn.Module):
-    """latent -> dense 7 x 7 x 128 -> transposed 5 x 5, stride 2: 64, then C -> tanh, 28 x 28."""
+    """latent -> dense 7 x 7 x 128 -> transposed 5 x 5, stride 2: 64, then C -> tanh, 28 x 28.
 
-    def __init__(self, latent: int, shape: Sequence[int], norm: Callable[[int], nn.Module] | None = None) -> None:
+    condition  the width of each entry of the condition that is joined to the latent, by its name
+    """
+
+    def __init__(
+        self,
+        latent: int,
+        shape: Sequence[int],
+        norm: Callable[[int], nn.Module] | None = None,
+        condition: Mapping[str, int] = NOTHING,
+    ) -> None:
         super().__init__()
-        channels = _channels(shape)
+        self.join = Concatenation(condition)
+        latent, channels = latent + self.join.width, _channels(shape)
 
         def up(a: int, b: int) -> nn.Module:
             return nn.ConvTranspose2d(
@@ -36,15 +47,26 @@ class Generator(nn.Module):
 
     def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
         """[N, C, 28, 28] in [-1, 1] of latent parts [N, dim]."""
-        return self.layers(torch.cat(list(latent.values()), 1), condition)
+        return self.layers(self.join(torch.cat(list(latent.values()), 1), condition), condition)
 
 
 class Discriminator(discriminator.Discriminator):
-    """5 x 5 convolutions, stride 2: 64 -> 128, leaky ReLU 0.2 -> one logit; hidden layers conv1, conv2, flat."""
+    """5 x 5 convolutions, stride 2: 64 -> 128, leaky ReLU 0.2 -> one logit; hidden layers conv1, conv2, flat.
 
-    def __init__(self, shape: Sequence[int], norm: Callable[[int], nn.Module] | None = None, **head: Any) -> None:
-        trunk = {
-            "conv1": stack(nn.Conv2d(_channels(shape), 64, 5, 2, 2), 64, None, nn.LeakyReLU(0.2)),
+    condition  the channels of each entry of the condition that is joined to x, by its name
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        norm: Callable[[int], nn.Module] | None = None,
+        condition: Mapping[str, int] = NOTHING,
+        **head: Any,
+    ) -> None:
+        join = Concatenation(condition)
+        first = stack(nn.Conv2d(_channels(shape) + join.width, 64, 5, 2, 2), 64, None, nn.LeakyReLU(0.2))
+        trunk: dict[str, nn.Module] = {
+            "conv1": Stack(join, first) if condition else first,
             "conv2": stack(nn.Conv2d(64, 128, 5, 2, 2), 128, norm, nn.LeakyReLU(0.2)),
             "flat": nn.Flatten(),
         }

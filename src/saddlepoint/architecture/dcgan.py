@@ -14,17 +14,28 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.architecture import discriminator
+from saddlepoint.layer.concatenation import NOTHING, Concatenation
 from saddlepoint.layer.stack import Stack, stack
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
 class Generator(nn.Module):
-    """latent -> 4 x 4 -> transposed 5 x 5, stride 2, halving the channels down to `width` -> C, tanh."""
+    """latent -> 4 x 4 -> transposed 5 x 5, stride 2, halving the channels down to `width` -> C, tanh.
+
+    condition  the width of each entry of the condition that is joined to the latent, by its name
+    """
 
     def __init__(
-        self, latent: int, shape: Sequence[int], width: int = 128, norm: Callable[[int], nn.Module] | None = None
+        self,
+        latent: int,
+        shape: Sequence[int],
+        width: int = 128,
+        norm: Callable[[int], nn.Module] | None = None,
+        condition: Mapping[str, int] = NOTHING,
     ) -> None:
         super().__init__()
+        self.join = Concatenation(condition)
+        latent += self.join.width
         widths = _widths(shape, width)[::-1]
 
         def up(a: int, b: int, bias: bool) -> nn.Module:
@@ -39,23 +50,32 @@ class Generator(nn.Module):
 
     def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
         """[N, C, H, W] in [-1, 1] of latent parts [N, dim]."""
-        return self.layers(torch.cat(list(latent.values()), 1), condition)
+        return self.layers(self.join(torch.cat(list(latent.values()), 1), condition), condition)
 
 
 class Discriminator(discriminator.Discriminator):
     """5 x 5 convolutions, stride 2, doubling the channels from `width` down to 4 x 4 -> one logit.
 
     No norm behind the first. Hidden layers are named conv1, conv2, ..., flat.
+    condition  the channels of each entry of the condition that is joined to x, by its name
     """
 
     def __init__(
-        self, shape: Sequence[int], width: int = 128, norm: Callable[[int], nn.Module] | None = None, **head: Any
+        self,
+        shape: Sequence[int],
+        width: int = 128,
+        norm: Callable[[int], nn.Module] | None = None,
+        condition: Mapping[str, int] = NOTHING,
+        **head: Any,
     ) -> None:
-        widths = [shape[0], *_widths(shape, width)]
+        join = Concatenation(condition)
+        widths = [shape[0] + join.width, *_widths(shape, width)]
         trunk: dict[str, nn.Module] = {
             f"conv{i}": stack(nn.Conv2d(a, b, 5, 2, 2), b, norm if i > 1 else None, nn.LeakyReLU(0.2))
             for i, (a, b) in enumerate(pairwise(widths), 1)
         }
+        if condition:
+            trunk["conv1"] = Stack(join, trunk["conv1"])
         super().__init__({**trunk, "flat": nn.Flatten()}, widths[-1] * 16, **head)
         self.apply(_start)
 

@@ -11,12 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.architecture import discriminator
+from saddlepoint.layer.concatenation import NOTHING, Concatenation
 from saddlepoint.layer.stack import Stack, stack
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
 class Generator(nn.Module):
-    """latent -> widths, ReLU -> shape; tanh at the end where the data are images ([C, H, W]), none for points ([D])."""
+    """latent -> widths, ReLU -> shape; tanh at the end where the data are images ([C, H, W]), none for points ([D]).
+
+    condition  the width of each entry of the condition that is joined to the latent, by its name
+    """
 
     def __init__(
         self,
@@ -24,9 +28,11 @@ class Generator(nn.Module):
         shape: Sequence[int],
         widths: Sequence[int] = (256, 256),
         norm: Callable[[int], nn.Module] | None = None,
+        condition: Mapping[str, int] = NOTHING,
     ) -> None:
         super().__init__()
-        sizes = [latent, *widths]
+        self.join = Concatenation(condition)
+        sizes = [latent + self.join.width, *widths]
         hidden = [stack(nn.Linear(a, b, bias=norm is None), b, norm, nn.ReLU()) for a, b in pairwise(sizes)]
         bound = nn.Tanh() if len(shape) == 3 else nn.Identity()
         self.layers = Stack(*hidden, nn.Linear(sizes[-1], math.prod(shape)), bound)
@@ -34,20 +40,26 @@ class Generator(nn.Module):
 
     def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
         """[N, *shape] of latent parts [N, dim]."""
-        return self.layers(torch.cat(list(latent.values()), 1), condition).unflatten(1, self.shape)
+        code = self.join(torch.cat(list(latent.values()), 1), condition)
+        return self.layers(code, condition).unflatten(1, self.shape)
 
 
 class Discriminator(discriminator.Discriminator):
-    """shape -> widths, leaky ReLU 0.2 -> one logit; hidden layers are named hidden1, hidden2, ..."""
+    """shape -> widths, leaky ReLU 0.2 -> one logit; hidden layers are named hidden1, hidden2, ...
+
+    condition  the width of each entry of the condition that is joined to x, by its name
+    """
 
     def __init__(
         self,
         shape: Sequence[int],
         widths: Sequence[int] = (256, 256),
         norm: Callable[[int], nn.Module] | None = None,
+        condition: Mapping[str, int] = NOTHING,
         **head: Any,
     ) -> None:
-        sizes = [math.prod(shape), *widths]
+        join = Concatenation(condition)
+        sizes = [math.prod(shape) + join.width, *widths]
         layers = [stack(nn.Linear(a, b), b, norm, nn.LeakyReLU(0.2)) for a, b in pairwise(sizes)]
-        layers[0] = Stack(nn.Flatten(), layers[0])
+        layers[0] = Stack(nn.Flatten(), *([join] if condition else []), layers[0])
         super().__init__({f"hidden{i}": layer for i, layer in enumerate(layers, 1)}, sizes[-1], **head)

@@ -29,6 +29,8 @@ GAME_ADDED = {
     "samples": "fake",
     "draws": {},
 }
+# and keys of a player's architecture
+ARCHITECTURE_ADDED = {"condition": {}}
 SIMULTANEOUS = (
     "saddlepoint.game.simultaneous.Simultaneous"  # the class that the first edition had for one order of play
 )
@@ -44,7 +46,17 @@ def essence(config: Mapping[Any, Any]) -> dict[str, Any]:
             kept["data"]["folder"] = _in_utf8(folder)
     if isinstance(game := kept.get("game"), dict):
         kept["game"] = _game(game)
+    if isinstance(architecture := kept.get("architecture"), dict):
+        kept["architecture"] = {name: _architecture(own) for name, own in architecture.items()}
     return kept
+
+
+def _architecture(network: Any) -> Any:
+    """A network's settings without what is as it was before there was the key."""
+    if not isinstance(network, dict):
+        return network
+    added = ARCHITECTURE_ADDED
+    return {key: value for key, value in network.items() if key not in added or not same(value, added[key])}
 
 
 def _game(game: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,113 @@
+"""Laws of conditional batch norm: with one class it is torch's layer; each class is one of torch's layers."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from saddlepoint.error import Mistake
+from saddlepoint.game.average import BatchNorm
+from saddlepoint.layer.conditional_batch_norm import ConditionalBatchNorm
+from saddlepoint.layer.stack import Stack
+
+SHAPES = [(6, 4), (6, 4, 5), (6, 4, 3, 5), (6, 4, 2, 3, 2)]
+TORCH = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
+
+
+def pair(shape, **settings):
+    """The layer with one class and torch's, with the same gains and biases that are not 1 and 0."""
+    torch.manual_seed(0)
+    ours, theirs = ConditionalBatchNorm(4, 1, **settings), TORCH[len(shape)](4, **settings)
+    with torch.no_grad():
+        theirs.weight.copy_(ours.weight[0].normal_())
+        theirs.bias.copy_(ours.bias[0].normal_())
+    return ours, theirs
+
+
+@pytest.mark.parametrize("momentum", [0.1, 0.0, None])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_with_one_class_it_is_batch_norm_bit_for_bit_in_value_gradient_and_statistics(shape, momentum):
+    ours, theirs = pair(shape, momentum=momentum)
+    label = {"label": torch.zeros(6, dtype=torch.int64)}
+    for _ in range(3):
+        x = torch.randn(shape, requires_grad=True)
+        twin, weight = x.detach().clone().requires_grad_(), torch.randn(shape)
+        (ours(x, label) * weight).sum().backward()
+        (theirs(twin) * weight).sum().backward()
+        assert torch.equal(ours(x, label), theirs(twin))
+        assert torch.equal(x.grad, twin.grad)
+        assert torch.equal(ours.weight.grad[0], theirs.weight.grad)
+        assert torch.equal(ours.bias.grad[0], theirs.bias.grad)
+    for name, value in theirs.named_buffers():
+        assert torch.equal(dict(ours.named_buffers())[name], value), name
+    x = torch.randn(shape)
+    assert torch.equal(ours.eval()(x, label), theirs.eval()(x))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_each_class_has_a_gain_and_a_bias_of_its_own_and_shares_the_statistics(shape):
+    torch.manual_seed(0)
+    ours, label = ConditionalBatchNorm(4, 3).double(), torch.tensor([0, 2, 1, 2, 2, 0])
+    nn.init.normal_(ours.weight)
+    nn.init.normal_(ours.bias)
+    x = torch.randn(shape, dtype=torch.float64)
+    for training in (True, False):
+        ours.train(training)
+        theirs = []
+        for k in range(3):
+            layer = TORCH[len(shape)](4).double().train(training)
+            layer.load_state_dict(
+                {**ours.state_dict(), "weight": ours.weight.detach()[k], "bias": ours.bias.detach()[k]}
+            )
+            theirs.append(layer(x))
+        expected = torch.stack([theirs[k][i] for i, k in enumerate(label.tolist())])
+        torch.testing.assert_close(ours(x, {"label": label}), expected)
+
+
+def test_only_the_classes_of_the_batch_get_a_gradient():
+    layer = ConditionalBatchNorm(4, 3)
+    layer(torch.randn(6, 4), {"label": torch.tensor([0, 2, 0, 2, 2, 0])}).square().sum().backward()
+    assert layer.weight.grad.any(1).tolist() == [True, False, True]
+
+
+def test_it_starts_at_a_gain_of_1_and_a_bias_of_0_and_is_a_batch_norm_to_averages_and_ranks():
+    layer = ConditionalBatchNorm(4, 3)
+    assert isinstance(layer, BatchNorm)
+    x = torch.randn(6, 4)
+    expected = nn.BatchNorm1d(4, affine=False)(x)
+    torch.testing.assert_close(layer(x, {"label": torch.tensor([0, 1, 2, 0, 1, 2])}), expected)
+
+
+def test_a_batch_of_its_own_statistics_leaves_the_running_ones():
+    layer = ConditionalBatchNorm(4, 2).eval()
+    label = {"label": torch.tensor([0, 1, 0, 1, 0, 1])}
+    x, kept = 3 + torch.randn(6, 4), (layer.running_mean, layer.running_var)
+    layer.running_mean = layer.running_var = None  # as game.sample(batch_norm="batch") has it
+    torch.testing.assert_close(layer(x, label).mean(0), torch.zeros(4), atol=1e-6, rtol=0)
+    layer.running_mean, layer.running_var = kept
+    torch.testing.assert_close(layer(x, label), x / (1 + 1e-5) ** 0.5)
+
+
+def test_a_stack_hands_it_the_condition_and_a_copy_is_one_too():
+    net = Stack(nn.Linear(2, 4), ConditionalBatchNorm(4, 2), nn.ReLU())
+    other = copy.deepcopy(net)
+    x, label = torch.randn(6, 2), {"label": torch.tensor([0, 1, 0, 1, 0, 1])}
+    assert torch.equal(net(x, label), other(x, label))
+    with pytest.raises(Mistake, match=r"conditional batch norm reads the condition label, .* has no entries"):
+        net(x)
+
+
+def test_half_precision_comes_back_as_half_precision():
+    layer, label = ConditionalBatchNorm(4, 2), {"label": torch.tensor([0, 1, 0, 1, 0, 1])}
+    assert layer(torch.randn(6, 4).bfloat16(), label).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("label", [torch.tensor([0.0, 1.0]), torch.tensor([[0], [1]]), torch.tensor([True, False])])
+def test_what_is_no_class_label_is_refused(label):
+    with pytest.raises(Mistake, match=r"as class labels, integers of shape \[N\], and it is"):
+        ConditionalBatchNorm(4, 2)(torch.randn(2, 4), {"label": label})
+    with pytest.raises(ValueError, match="classes=0"):
+        ConditionalBatchNorm(4, 0)

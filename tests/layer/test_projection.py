@@ -1,0 +1,71 @@
+"""Laws of the projection readout: the linear readout where embeddings are 0, and the log-ratio that it is made for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import softplus
+
+from saddlepoint.architecture import mlp
+from saddlepoint.error import Mistake
+from saddlepoint.layer.projection import Projection
+from saddlepoint.layer.readout import Linear
+
+
+def test_it_is_the_linear_readout_bit_for_bit_where_the_embedding_is_0():
+    ours, theirs = Projection(5, 3), Linear(5)
+    nn.init.zeros_(ours.embedding.weight)
+    theirs.load_state_dict(ours.state_dict(), strict=False)
+    features, twin = (torch.randn(6, 5, generator=torch.Generator().manual_seed(1)).requires_grad_() for _ in range(2))
+    logits = ours(features, {"label": torch.tensor([0, 1, 2, 2, 1, 0])}, {})
+    expected = theirs(twin, {}, {})
+    assert torch.equal(logits, expected)
+    logits.sum().backward()
+    expected.sum().backward()
+    assert torch.equal(features.grad, twin.grad)
+    assert torch.equal(ours.linear.weight.grad, theirs.linear.weight.grad)
+
+
+def test_a_discriminator_with_it_starts_with_the_trunk_and_the_line_of_the_unconditional_one():
+    torch.manual_seed(0)
+    plain = mlp.Discriminator((2,), [8])
+    torch.manual_seed(0)
+    projected = mlp.Discriminator((2,), [8], readout=lambda features: Projection(features, 3))
+    nn.init.zeros_(projected.readout.embedding.weight)
+    x = torch.randn(6, 2)
+    assert torch.equal(projected(x, {"label": torch.arange(6) % 3}).logits, plain(x).logits)
+
+
+def test_its_optimum_is_the_log_ratio_of_the_joint_distributions():
+    """Of x in five values with one-hot features and y in three: log p(x, y) / q(x, y), where expectations are sums."""
+    torch.manual_seed(2)
+    p, q = torch.randn(2, 3, 5, dtype=torch.float64).flatten(1).softmax(1).view(2, 3, 5)
+    readout = Projection(5, 3).double()
+    optimizer = torch.optim.LBFGS(
+        readout.parameters(), max_iter=2000, max_eval=4000, tolerance_grad=1e-12, tolerance_change=1e-16,
+        line_search_fn="strong_wolfe",
+    )  # fmt: skip
+    y, x = torch.cartesian_prod(torch.arange(3), torch.arange(5)).T
+
+    def logits():
+        return readout(torch.eye(5, dtype=torch.float64)[x], {"label": y}, {}).view(3, 5)
+
+    def loss():
+        optimizer.zero_grad()
+        total = (p * softplus(-logits())).sum() + (q * softplus(logits())).sum()
+        total.backward()
+        return total
+
+    optimizer.step(loss)
+    torch.testing.assert_close(logits().detach(), (p / q).log(), atol=1e-4, rtol=1e-4)
+    assert (readout.linear.weight + readout.linear.bias - (p / q).log()).abs().max() > 0.3, "the class is needed for it"
+
+
+def test_what_it_cannot_read_is_refused():
+    with pytest.raises(Mistake, match=r"projection reads the condition label, .* has no entries"):
+        Projection(2, 3)(torch.randn(4, 2), {}, {})
+    with pytest.raises(Mistake, match="has 3 classes, counted from 0 on"):
+        Projection(2, 3)(torch.randn(2, 2), {"label": torch.tensor([0, 3])}, {})
+    with pytest.raises(ValueError, match="classes=0"):
+        Projection(2, 0)
