@@ -26,7 +26,7 @@ class Critic(nn.Module):
         super().__init__()
         self.trunk, self.last = trunk, last
 
-    def forward(self, x, y=None):
+    def forward(self, x, condition=None):
         features = self.trunk(x)
         return DiscriminatorOutput(self.last(features).flatten(), {"trunk": features})
 
@@ -38,7 +38,7 @@ class Maker(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, latent, y=None):
+    def forward(self, latent, condition=None):
         return self.network(latent["z"])
 
 
@@ -48,7 +48,12 @@ def networks(width=8, z=3, x=2):
     return maker, Critic(nn.Sequential(nn.Linear(x, width), nn.LeakyReLU(0.2)), nn.Linear(width, 1))
 
 
-def game(objective, regularizers=(), rule="alternating", optimizer=None, seed=0, nets=None, d=None, g=None, z=3):
+BY_CLASS = {**TWO_PLAYER, **{side: {**TWO_PLAYER[side], "condition": {"label": "y"}} for side in ("real", "fake")}}
+
+
+def game(
+    objective, regularizers=(), rule="alternating", optimizer=None, seed=0, nets=None, d=None, g=None, z=3, **more
+):
     """A two-player game of `objective` (a module) with D's regularizers (a mapping); d and g are players' settings."""
     generator, discriminator = nets or networks(z=z)
     optimizer = optimizer or partial(torch.optim.SGD, lr=0.1)
@@ -56,7 +61,7 @@ def game(objective, regularizers=(), rule="alternating", optimizer=None, seed=0,
         "discriminator": Player(discriminator, optimizer, objective.discriminator, dict(regularizers), **(d or {})),
         "generator": Player(generator, optimizer, objective.generator, **(g or {})),
     }
-    return Game(players, Prior(z=Normal(z)), seed, order=RULES[rule])
+    return Game(players, Prior(z=Normal(z)), seed, order=RULES[rule], **more)
 
 
 def turn(player=None, latent=None, drawn=None, images=0, **samples):

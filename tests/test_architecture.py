@@ -59,9 +59,11 @@ FOUNDATIONS = {
     "game": {
         "average",
         "compilation",
+        "conditions",
         "dry_run",
         "full_batch",
         "game",
+        "hooks",
         "module",
         "player",
         "ranks",
@@ -100,7 +102,7 @@ FOUNDATIONS = {
     "schedule": {"ramp", "schedule"},
     "launcher": {"job", "ranks"},
 }
-WIRINGS = {"game": {"simultaneous", "two_player"}}  # yaml that only arranges foundations
+WIRINGS = {"game": {"conditional", "simultaneous", "two_player"}}  # yaml that only arranges foundations
 STANDS_ON = {"prior": {"prior"}, "game": {"game", "player", "average"}}  # foundations that a group's yaml may name
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

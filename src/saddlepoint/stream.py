@@ -44,6 +44,7 @@ class Stream:
         self.generator = torch.Generator().manual_seed(seed_of(seed, name))
         self.rank, self.world, self.device, self.joint = rank, world, device, joint
         self._children: dict[str, Stream] = {}
+        self._counted = 0
 
     def child(self, name: str) -> Stream:
         """The stream "<own name>/<name>", on this one's rank and device, or itself where it is joint.
@@ -70,6 +71,12 @@ class Stream:
     def integers(self, high: int, n: int) -> Tensor:
         """Uniform on {0, ..., high - 1}, shape [n], int64."""
         return self._own(torch.randint(high, (n * self.world,), generator=self.generator), n)
+
+    def consecutive(self, n: int) -> Tensor:
+        """The next n whole numbers, counted from 0 on, int64 [n], on the CPU: no draw, and no part of `state`."""
+        first = self._counted + self.rank * n
+        self._counted += n * self.world
+        return torch.arange(first, first + n)
 
     def _own(self, draw: Tensor, n: int) -> Tensor:
         return draw[self.rank * n : (self.rank + 1) * n].to(self.device)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ class Batch:
     many rows as it has.  Progress counts the rows of x.
     """
 
-    x: Tensor  # [N, C, H, W] in [-1, 1], or points [N, D]
+    x: Tensor  # [N, *shape], as networks see it; None where samples are drawn and no real is at hand
     y: Tensor | None = None  # [N], int64: the class; None where the data has none
     labelled: tuple[Tensor, Tensor] | None = None  # (x, y) of the labelled batch
     more: Mapping[str, Tensor] = field(default_factory=dict)
@@ -50,9 +50,9 @@ class Batch:
 
 
 def batch_of(columns: Mapping[str, Tensor | None]) -> Batch:
-    """The batch of these columns, x among them."""
+    """The batch of these columns."""
     rest = {name: value for name, value in columns.items() if value is not None}
-    x, y = rest.pop("x"), rest.pop("y", None)
+    x, y = cast(Tensor, rest.pop("x", None)), rest.pop("y", None)
     labelled = rest.pop("labelled_x", None), rest.pop("labelled_y", None)
     return Batch(x, y, None if labelled[0] is None or labelled[1] is None else (labelled[0], labelled[1]), rest)
 
@@ -70,10 +70,10 @@ class DiscriminatorOutput:
 
 @dataclass
 class Sample:
-    """Samples x under condition y; their judge is asked on first look, once."""
+    """Samples x under a condition; their judge is asked on first look, once."""
 
     x: Any  # [N, ...]; of an encoder, a mapping of latent parts [N, dim]
-    y: Any  # the condition that the judge is asked under
+    condition: Condition  # the judge's second argument
     judge: Callable[..., DiscriminatorOutput] | None
     needs_input_gradient: bool = False  # whether a term takes the slope of D at x; of a leaf that requires grad, always
     made: Any = None  # what the maker returned beside x: a posterior, log-probabilities, a style
@@ -90,7 +90,7 @@ class Sample:
         if self.judge is None:
             raise Mistake("a term looks at the logits of a side that nobody judges: give it a judge in game.sides")
         with full_precision(self.x) if self.needs_input_gradient else nullcontext():
-            return self.judge(self.x, self.y)
+            return self.judge(self.x, self.condition)
 
     @property
     def logits(self) -> Tensor:
@@ -195,27 +195,41 @@ class Turn:
             return columns[name]
         return x[part] if part else x
 
-    def condition(self, names: Any, x: Any) -> Any:
+    def condition(self, names: Mapping[str, str], x: Any) -> Condition:
         """The entries that a condition names, one row per sample of x.
 
         Of N rows beside k N samples each is repeated k times; of k N draws beside N samples, the first N stand (a turn
-        of `multiple` = k draws so many).
+        of `multiple` = k draws so many).  Raises Mistake for a column that the batch does not have.
         """
-        if names is None:
-            return None
-        rows = len(x if isinstance(x, Tensor) else next(iter(x.values())))
-        if not isinstance(names, str):
-            return {key: self._beside(name, rows) for key, name in names.items()}
-        return self._beside(names, rows)
+        rows = len(x if isinstance(x, Tensor) else next(iter(x.values()))) if names else 0
+        return {key: self._beside(key, name, rows) for key, name in names.items()}
 
-    def _beside(self, name: str, rows: int) -> Any:
-        value = self.entry(name)
+    def _beside(self, key: str, name: str, rows: int) -> Any:
+        if (value := self.entry(name)) is None:
+            raise Mistake(f"condition {key} is the column {name}, and these data have none. {self._columns_there()}")
         return _first(value, rows) if name.partition(".")[0] in self.draws else _repeated(value, rows)
+
+    def _columns_there(self) -> str:
+        there = [name for name, column in self.columns.items() if column is not None]
+        return f"Columns of this batch: {', '.join(there)}"
 
     @cached_property
     def columns(self) -> dict[str, Tensor | None]:
         """The columns of the batch."""
         return self.batch.columns()
+
+    def given(self, side: Any, maker: str) -> tuple[Any, Condition]:
+        """What `maker` is given where it makes a side (game.side.Side): x, and the condition."""
+        x = self.entry(side.of)
+        condition = self.condition(side.condition, x)
+        return self._through(side.by[: side.by.index(maker)], x, condition)[0], condition
+
+    def _through(self, makers: Sequence[str], x: Any, condition: Condition, made: Any = None) -> tuple[Any, Any]:
+        """x as the makers leave it, one after the other, and what they returned beside it."""
+        for maker in makers:
+            output = self.networks[maker](x, condition)
+            x, made = output if isinstance(output, tuple) else (output, made)
+        return x, made
 
     def _make(self, name: str) -> Sample:
         if (side := self.sides.get(name)) is None:
@@ -224,19 +238,17 @@ class Turn:
             )
         moved = not self.computed_from.get(name, frozenset()).isdisjoint({*self.movers, *self.slope_at & {"latent"}})
         with torch.set_grad_enabled(moved):
-            x, made = self.entry(side.of), None
+            x = self.entry(side.of)
             if x is None:
-                raise Mistake(f"side {name} starts from {side.of}, and this batch has none")
+                raise Mistake(f"side {name} starts from {side.of}, and these data have none. {self._columns_there()}")
             condition = self.condition(side.condition, x)
-            for maker in side.by:
-                output = self.networks[maker](x, condition)
-                x, made = output if isinstance(output, tuple) else (output, made)
+            x, made = self._through(side.by, x, condition)
         slope = name in self.slope_at
         parts = x.values() if isinstance(x, Mapping) else [x]
         if slope and not (moved and any(part.requires_grad for part in parts)):
             x = _leaf(x)  # so that a penalty needs no second pass through D
         asked = condition if side.judge_condition == side.condition else self.condition(side.judge_condition, x)
-        return Sample(x, asked, self.networks[side.judge] if side.judge else None, slope, made)
+        return Sample(x, asked, self.networks.get(side.judge) if side.judge else None, slope, made)
 
 
 def _first(value: Any, rows: int) -> Any:

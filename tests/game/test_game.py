@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from play import RULES, Critic, Maker, Watch, batches, fit, game, networks
+from play import BY_CLASS, RULES, Critic, Maker, Watch, batches, fit, game, networks
 from saddlepoint.error import Mistake
 from saddlepoint.objective import hinge, minimax, nonsaturating, relativistic
 from saddlepoint.regularizer.gradient_penalty import GradientPenalty
@@ -335,16 +335,14 @@ def test_batch_statistics_normalise_by_the_batch_and_leave_the_running_ones():
 class Asked(nn.Module):
     """A generator that gives what it is asked for."""
 
-    classes = 5
-
-    def forward(self, latent, y=None):
-        return y.float()[:, None].repeat(1, 2) + 0 * latent["z"].sum()
+    def forward(self, latent, condition):
+        return condition["label"].float()[:, None].repeat(1, 2) + 0 * latent["z"].sum()
 
 
 def test_a_generator_with_classes_is_asked_for_every_one_of_them_alike():
     from saddlepoint.callback.evaluation import Sampler
 
-    plays = game(hinge, nets=(Asked(), networks()[1]))
+    plays = game(hinge, nets=(Asked(), networks()[1]), sides=BY_CLASS, conditions="labels", classes={"y": 5})
     sample = Sampler(plays, average=False)
     x, y = sample(5_000)
     assert torch.equal(x[:, 0].long(), y)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from play import RULES, Critic, Maker, Watch, batches, fit, game
+from play import BY_CLASS, RULES, Critic, Maker, Watch, batches, fit, game
 from saddlepoint.architecture import conv28, dcgan, mlp
 from saddlepoint.layer.virtual_batch_norm import VirtualBatchNorm
 from saddlepoint.objective import nonsaturating
@@ -207,21 +207,20 @@ def test_accumulating_in_parts_leaves_the_game_as_it_was():
 
 def test_a_generator_that_is_asked_for_classes_has_them_for_its_reference_too():
     class Conditional(nn.Module):
-        classes = 3
-
         def __init__(self):
             super().__init__()
             self.embed, self.norm = nn.Embedding(3, 2), VirtualBatchNorm(2, reference=6)
 
-        def forward(self, latent, y=None):
-            return self.norm(latent["z"] + self.embed(y))
+        def forward(self, latent, condition):
+            return self.norm(latent["z"] + self.embed(condition["label"]))
 
-    plays = game(nonsaturating, nets=(Conditional(), Critic(nn.Flatten(), nn.Linear(2, 1))), z=2)
+    by_class = {"sides": BY_CLASS, "conditions": "labels", "classes": {"y": 3}}
+    plays = game(nonsaturating, nets=(Conditional(), Critic(nn.Flatten(), nn.Linear(2, 1))), z=2, **by_class)
     network = plays.generator.network
-    assert network.reference_batch.y.shape == (6,)
-    z, y = torch.randn(4, 2), torch.tensor([0, 1, 2, 0])
-    assert network({"z": z}, y).shape == (4, 2)
-    assert torch.equal(network(latent={"z": z}, y=y), network({"z": z}, y))
+    assert network.reference_batch.condition["label"].shape == (6,)
+    z, asked = torch.randn(4, 2), {"label": torch.tensor([0, 1, 2, 0])}
+    assert network({"z": z}, asked).shape == (4, 2)
+    assert torch.equal(network(latent={"z": z}, condition=asked), network({"z": z}, asked))
     assert plays.sample(5).shape == (5, 2)
 
 

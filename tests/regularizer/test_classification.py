@@ -33,12 +33,18 @@ def labelled(n, seed):
     return torch.randn(n, 2, generator=stream), torch.randint(K, (n,), generator=stream)
 
 
+def sampled(n, seed, judge):
+    """Labelled samples, their class the condition."""
+    x, y = labelled(n, seed)
+    return Sample(x, {"label": y}, judge)
+
+
 def turn(discriminator, **sides):
     x, y = labelled(16, 1)
     parts = {
-        "real": Sample(x, y, discriminator),
-        "fake": Sample(labelled(16, 2)[0], y, discriminator),
-        "labelled": Sample(*labelled(6, 3), discriminator),
+        "real": Sample(x, {"label": y}, discriminator),
+        "fake": Sample(labelled(16, 2)[0], {"label": y}, discriminator),
+        "labelled": sampled(6, 3, discriminator),
     }
     return play.turn(**{**parts, **sides})
 
@@ -63,7 +69,7 @@ def test_the_loss_is_cross_entropy_among_k_on_the_labelled_and_half_of_each_adve
     net = network()
     seen = turn(net)
     losses = d(net=net).losses(seen, 0)
-    y = seen["labelled"].y.numpy()
+    y = seen["labelled"].condition["label"].numpy()
     supervised = -log_softmax(net(seen["labelled"].x).heads["label"])[np.arange(len(y)), y].mean()
 
     def made_up(x):
@@ -79,10 +85,10 @@ def test_the_loss_is_cross_entropy_among_k_on_the_labelled_and_half_of_each_adve
 def test_labelled_samples_do_not_enter_the_adversarial_term_nor_reals_the_supervised_one():
     net = network()
     before = d(net=net).losses(turn(net), 0)
-    other = d(net=net).losses(turn(net, labelled=Sample(*labelled(6, 9), net)), 0)
+    other = d(net=net).losses(turn(net, labelled=sampled(6, 9, net)), 0)
     assert other["adversarial"].equal(before["adversarial"])
     assert not other["classification"].equal(before["classification"])
-    other = d(net=net).losses(turn(net, real=Sample(labelled(16, 9)[0], None, net)), 0)
+    other = d(net=net).losses(turn(net, real=Sample(labelled(16, 9)[0], {}, net)), 0)
     assert other["classification"].equal(before["classification"])
     assert not other["adversarial"].equal(before["adversarial"])
 
@@ -90,7 +96,7 @@ def test_labelled_samples_do_not_enter_the_adversarial_term_nor_reals_the_superv
 @pytest.mark.parametrize("few", [None, 0])
 def test_a_batch_without_labels_is_finite_and_adds_nothing(few):
     net = network()
-    sample = None if few is None else Sample(*labelled(0, 3), net)
+    sample = None if few is None else sampled(0, 3, net)
     losses = d(net=net).losses(turn(net, labelled=sample), 0)
     assert losses["classification"].item() == 0
     (alone,) = d(None, net=net).losses(turn(net, labelled=sample), 0).values()
@@ -109,9 +115,9 @@ def test_a_generator_that_descends_it_on_fakes_moves_towards_the_classes_it_was_
     net = network()
     x = labelled(16, 2)[0].requires_grad_()
     seen = turn(net)
-    loss = Classification(sides=["fake"])(turn(net, fake=Sample(x, seen["real"].y, net)))
+    loss = Classification(sides=["fake"])(turn(net, fake=Sample(x, seen["real"].condition, net)))
     (slope,) = torch.autograd.grad(loss, x)
-    moved = turn(net, fake=Sample(x.detach() - 0.1 * slope, seen["real"].y, net))
+    moved = turn(net, fake=Sample(x.detach() - 0.1 * slope, seen["real"].condition, net))
     assert Classification(sides=["fake"])(moved) < loss
 
 
@@ -158,7 +164,7 @@ def test_what_cannot_be_classified_is_refused_in_a_line():
         Classification(sides=[])
     with pytest.raises(Mistake, match=r"heads are label, not digit"):
         Classification(head="digit")(turn(net))
-    with pytest.raises(Mistake, match=r"the real samples have no classes"):
-        Classification(sides=["real"])(turn(net, real=Sample(torch.zeros(4, 2), None, net)))
+    with pytest.raises(Mistake, match=r"the real samples are under no condition label.*game=conditional"):
+        Classification(sides=["real"])(turn(net, real=Sample(torch.zeros(4, 2), {}, net)))
     with pytest.raises(Mistake, match=r"heads are none, not label"):
         Classification().fits(mlp.Discriminator([2])(torch.zeros(2, 2)))

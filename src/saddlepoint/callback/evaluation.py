@@ -13,7 +13,7 @@ from saddlepoint.callback.run_state import RunState
 from saddlepoint.game.average import BatchNorm
 from saddlepoint.game.full_batch import batch_dependent
 from saddlepoint.game.game import Game
-from saddlepoint.game.sampling import labels, sampled_player, sampling_network
+from saddlepoint.game.sampling import conditions, dropout_seed, sampled, sampling_modules, sampling_networks
 from saddlepoint.metric.contract import Score
 from saddlepoint.metric.evaluator import Evaluator
 from saddlepoint.stream import Stream
@@ -122,25 +122,26 @@ def scores(
 ) -> dict[str, Score]:
     """The evaluator's scores of the game's generator against `data`, of samples from the stream of that name."""
     sample = Sampler(game, average, batch_norm, stream)
-    return evaluator(sample, data, *drawn_as(game, average, batch_norm, evaluator.batch))
+    return evaluator(sample, data, **drawn_as(game, average, batch_norm, evaluator.batch))
 
 
-def drawn_as(game: Game, average: bool, batch_norm: str, batch: int) -> tuple[str, str]:
-    """A contract's `weights` and `batch_norm` for samples of the game's generator, drawn `batch` at a time."""
-    kept = sampled_player(game).average if average else None
-    network = sampled_player(game).network if kept is None else kept.network
-    layers = [module for module in network.modules() if isinstance(module, BatchNorm)]
+def drawn_as(game: Game, average: bool, batch_norm: str, batch: int) -> dict[str, Any]:
+    """A contract's `weights`, `batch_norm` and `dropout` for samples of the game, drawn `batch` at a time."""
+    networks, weights = sampling_modules(game, average)
+    layers = [module for network in networks.values() for module in network.modules() if isinstance(module, BatchNorm)]
     whole = f"batch of {batch}"  # what a sample is depends on those beside it
     if batch_norm == "batch":
         statistics = [whole]
     else:
-        anew = kept is not None and kept.statistics == "reestimated" and bool(layers)
-        statistics = ["reestimated" if anew else "running", *([whole] if batch_dependent(network) else [])]
-    return "raw" if kept is None else "averaged", ", ".join(statistics)
+        kept = [own for name in sampled(game) if average and (own := game.player(name).average) is not None]
+        anew = any(own.statistics == "reestimated" for own in kept) and bool(layers)
+        beside = any(map(batch_dependent, networks.values()))
+        statistics = ["reestimated" if anew else "running", *([whole] if beside else [])]
+    return {"weights": weights, "batch_norm": ", ".join(statistics), "dropout": game.dropout}
 
 
 class Sampler:
-    """The next n samples of a stream, and the classes that they were asked for, None where for none."""
+    """The next n samples of a stream, and the classes (condition `label`) that they were asked for, None where none."""
 
     def __init__(
         self, game: Game, average: bool = True, batch_norm: str = "running", stream: str = "evaluation"
@@ -149,14 +150,15 @@ class Sampler:
         self.latents = Stream(game.seed, stream, device=game.device)
 
     def __call__(self, n: int) -> tuple[Tensor, Tensor | None]:
-        y = labels(self.game, n, self.latents.child("labels"))
-        return self.game.sample(n, y, self.latents, self.average, self.batch_norm), y
+        asked = conditions(self.game, n, self.latents)
+        return self.game.sample(n, asked, self.latents, self.average, self.batch_norm), asked.get("label")
 
     def skip(self, n: int) -> None:
         """Pass over n samples that somebody else makes; an average is brought up to date as it is there."""
-        sampling_network(self.game, self.average)
-        labels(self.game, n, self.latents.child("labels"))
+        sampling_networks(self.game, self.average)
+        conditions(self.game, n, self.latents)
         self.game.prior.sample(n, self.latents)
+        dropout_seed(self.game, self.latents)
 
 
 def row(scores: dict[str, Score]) -> dict[str, float]:

@@ -16,11 +16,10 @@ from saddlepoint.error import Mistake
 from saddlepoint.game.full_batch import full_batches
 from saddlepoint.game.game import Game
 from saddlepoint.game.player import ROLES
-from saddlepoint.game.sampling import judge, judged_alone, labels, sampled, sampled_player
+from saddlepoint.game.sampling import judge, judged, judged_alone, judged_reals, sampled, sampled_player
 from saddlepoint.health import reading
-from saddlepoint.pixel import to_float
 from saddlepoint.stream import Stream
-from saddlepoint.turn import Batch
+from saddlepoint.turn import Batch, Sample
 
 
 class Examination:
@@ -52,35 +51,39 @@ class Examination:
     def readings(self, game: Game) -> dict[str, float]:
         """Every reading that there is now, by name; see `health.reading` for what they mean."""
         alone = judged_alone(game)  # else D sees more than samples: there are no logits to read
-        watched = judge(game).network if alone else sampled_player(game).network
-        with torch.no_grad(), _apart(watched, game.device):
+        with torch.no_grad(), _apart(game, game.device):
             real = self._logits(game, self.train) if alone else None
             held = None if self.held_out is None or not alone else self._logits(game, self.held_out)
             latents = Stream(game.seed, "health", device=game.device)
-            y = labels(game, self.n, latents)
-            fake = Batch(game.sample(self.n, y, latents, average=False), y)
-            x = to_float(self.train.x).cpu()
+            fake = judged(game, self.n, latents) if alone else None
+            made = game.sample(self.n, stream=latents, average=False) if fake is None else fake.x
+            x = self.train.x
             found: dict[str, Any] = {}
-            if real is not None:
-                said = self._logits(game, fake)
+            if real is not None and fake is not None:
+                said = self._answers(game, fake)
                 found = _of_logits(real, held, said) | _signals(game, {"real": real, "fake": said})
                 found["logit_spread"] = (
                     reading.spread(real, said) if x.std(0).max() > 0 else None
                 )  # else D may well agree
             found |= {
-                "diversity": reading.diversity(fake.x.cpu(), x),
-                "pixel_freedom": reading.freedom(fake.x.cpu(), x),
+                "diversity": reading.diversity(made.cpu(), x),
+                "pixel_freedom": reading.freedom(made.cpu(), x),
             }
         return {name: float(value) for name, value in (found | last_turns(game)).items() if value is not None}
 
     def _logits(self, game: Game, batch: Batch) -> Tensor:
-        """D's logits, on the CPU; stored reals become what D is shown."""
-        network, rows = judge(game).network, full_batches(len(batch), self.size)
-        shown = (batch.x[i] for i in rows)
-        classes = (None if batch.y is None else batch.y[i].to(game.device) for i in rows)
-        return torch.cat([network(to_float(x).to(game.device), y).logits for x, y in zip(shown, classes, strict=True)])[
-            : len(batch)
-        ].cpu()
+        """D's logits of reals, on the CPU."""
+        draws = Stream(game.seed, "health", device=game.device)
+        return self._answers(game, judged_reals(game, batch.to(game.device), draws))
+
+    def _answers(self, game: Game, sample: Sample) -> Tensor:
+        """D's logits, on the CPU, asked by batches of the size that it trains on."""
+        network, n = judge(game).network, len(sample.x)
+        asked = (
+            network(sample.x[rows], {name: entry[rows] for name, entry in sample.condition.items()}).logits
+            for rows in full_batches(n, self.size)
+        )
+        return torch.cat(list(asked))[:n].cpu()
 
 
 def last_turns(game: Game) -> dict[str, float | None]:
@@ -123,12 +126,12 @@ def _signals(game: Game, logits: Mapping[str, Tensor]) -> dict[str, float | None
 
 
 def _rows(data: Any, name: str, n: int, seed: int) -> Batch:
-    """n rows of a split as they are stored, drawn once; all where it has fewer.  Raises Mistake where it has none."""
+    """n rows of a split as networks see them, drawn once; all where it has fewer.  Raises Mistake where it has none."""
     split = data.split(name)
     if not len(split):
         raise Mistake(f"{data.name}: {name} is empty")
     draw = torch.Generator().manual_seed(Stream(seed, f"health/{name}").generator.initial_seed())
-    return Batch(*split[torch.randperm(len(split), generator=draw)[:n]])
+    return split.batch(torch.randperm(len(split), generator=draw)[:n])
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from torchvision.utils import make_grid
 from saddlepoint.callback.period import crossed, last, period
 from saddlepoint.callback.run_state import RunState
 from saddlepoint.game.game import Game
-from saddlepoint.game.sampling import sampling_network
+from saddlepoint.game.sampling import sampling_networks
 from saddlepoint.pixel import to_uint8
 from saddlepoint.record.run import Run, write
 from saddlepoint.stream import Stream
@@ -62,7 +62,7 @@ class Grid(pl.Callback):
     def draw(self, trainer: pl.Trainer, game: Game) -> None:
         """Draw now; one rank is enough for it, but what it draws from has to stay the same on all."""
         with torch.random.fork_rng(devices=[game.device] if game.device.type == "cuda" else []):
-            sampling_network(game)
+            sampling_networks(game)
         if not trainer.is_global_zero:
             return
         points = not isinstance(self._reals(trainer), Tensor) or self._reals(trainer).ndim == 2

@@ -10,7 +10,7 @@ import torch
 from saddlepoint.callback.period import crossed, last, period
 from saddlepoint.callback.run_state import RunState
 from saddlepoint.game.game import Game
-from saddlepoint.game.sampling import sampling_network
+from saddlepoint.game.sampling import sampling_networks, sampling_state
 from saddlepoint.record.run import Run
 from saddlepoint.record.snapshot import save
 
@@ -32,6 +32,6 @@ class Snapshot(pl.Callback):
     def take(self, trainer: pl.Trainer, game: Game) -> None:
         """Write now; every rank looks at its average, so that all stay the same, and one writes."""
         with torch.random.fork_rng(devices=[game.device] if game.device.type == "cuda" else []):
-            network, weights = sampling_network(game)
+            networks, weights = sampling_networks(game)
         if trainer.is_global_zero:
-            save(self.run, game.images, weights, network.state_dict())
+            save(self.run, game.images, weights, sampling_state(networks))

@@ -100,7 +100,7 @@ class _Side:
         self.config = config_of(run, overrides, say, config_dir)
         check(self.config)
         self.data = data_of_run(run, self.config, overrides, say)
-        self.game = game_of(self.config)
+        self.game = game_of(self.config, self.data)
         set_threads(self.config, self.game)
         self.at, kept = at, sampled_player(self.game).average
         self.statistics = None if kept is None else kept.statistics
@@ -119,7 +119,7 @@ class _Side:
         if name == "average":  # whose weights are drawn from: a run without an average has raw ones, whatever is asked
             return self.config.evaluation.average and sampled_player(self.game).average is not None
         if name == STATISTICS:  # where there are none, nothing is re-estimated
-            _, statistics = drawn_as(self.game, self.config.evaluation.average, "running", 1)
+            statistics = drawn_as(self.game, self.config.evaluation.average, "running", 1)["batch_norm"]
             return "reestimated" if "reestimated" in statistics else "averaged"
         value = self.config.metric if name == "metric" else self.config.evaluation.get(name)
         return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

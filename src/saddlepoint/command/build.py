@@ -10,6 +10,7 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,7 +33,15 @@ from saddlepoint.data.data import ALL, Data, Split
 from saddlepoint.error import Mistake, kind, line_of
 from saddlepoint.game.dry_run import ROWS, dry_run
 from saddlepoint.game.game import Game
-from saddlepoint.game.sampling import judge, judged_alone, sampled, sampled_player
+from saddlepoint.game.sampling import (
+    judge,
+    judged,
+    judged_alone,
+    load_sampling_state,
+    sampled,
+    sampled_player,
+    sampling_modules,
+)
 from saddlepoint.game.state import accept
 from saddlepoint.metric import extractor
 from saddlepoint.metric.evaluator import Evaluator
@@ -40,7 +49,7 @@ from saddlepoint.record import content, snapshot
 from saddlepoint.record.checkpoint import load as load_checkpoint
 from saddlepoint.record.checkpoint import newest
 from saddlepoint.record.run import Run, read_json
-from saddlepoint.stream import seed_of
+from saddlepoint.stream import Stream, seed_of
 
 # an override that says which data: not how they are read, measured or labelled
 DATA_WORD = re.compile(r"[+~]*data(=|@|\.(?!(memory|workers|extractor|batch|seed|labels|label_seed|labelled_batch)\b))")
@@ -73,10 +82,11 @@ def build(
     """
     check(config)
     data = data_of(config, say) if data is None else data
-    game = game_of(config)
+    game = game_of(config, data)
     _labelled(game, data)
     set_threads(config, game)
-    dry_run(game, data.first(ROWS))
+    for line in dry_run(game, data.first(ROWS)):
+        say(line)
     evaluator = evaluator_of(config, data, say, progress)
     if evaluator is None:
         return Experiment(config, data, game, None)
@@ -135,19 +145,18 @@ def put(game: Game, run: Run, at: str | int, say: Say = print) -> None:
         there = ", ".join(map(str, snapshot.every(run))) or "none"
         raise Mistake(f"{run.folder} has no snapshot at {at} images; there: {there}")
     state, game.images, weights = snapshot.load(path)
-    player = sampled_player(game)
-    kept = player.average
-    if (weights == "averaged") != (kept is not None):
+    networks, whose = sampling_modules(game)
+    if weights != whose:
         raise Mistake(f"{path} holds {weights} weights, which the config of this run does not; take it out")
-    network = player.network if kept is None else kept.network
     try:
-        network.load_state_dict(state)
+        load_sampling_state(networks, state)
     except RuntimeError as error:
         raise Mistake(f"{path} holds the weights of another network: {_second_line(error)}") from None
-    game.has_only_average = kept is not None
-    if kept is not None:
+    averages = {name: own for name in sampled(game) if (own := game.player(name).average) is not None}
+    game.has_only_average = bool(averages)
+    for name, kept in averages.items():
         # statistics that were re-estimated when the snapshot was written are all that it holds
-        if OmegaConf.select(config_of(run), f"game.players.{sampled(game)[0]}.average.statistics") == "reestimated":
+        if OmegaConf.select(config_of(run), f"game.players.{name}.average.statistics") == "reestimated":
             kept.statistics = "reestimated"
         kept.stale = True
 
@@ -253,8 +262,10 @@ def named(config: DictConfig) -> str:
     return f"data={config.choice.get('data')}" if key is None else f"data.{key}={config.data[key]}"
 
 
-def game_of(config: DictConfig) -> Game:
+def game_of(config: DictConfig, data: Any = None) -> Game:
     """A fresh game; initialisation draws from the global generators, which start from the config's seed.
+
+    `data` are asked for conditions, where these are rows of a split; None: they are loaded when that is asked for.
 
     Raises Mistake where the generator does not make what the discriminator takes and the data are.
     """
@@ -269,7 +280,9 @@ def game_of(config: DictConfig) -> Game:
         except (ValueError, TypeError, RuntimeError, IndexError) as error:
             raise Mistake(f"optimizer.{name}: {_first(error)}") from _noted(error, f"optimizer.{name}")
     _whole(config, game)
-    _fits(game, tuple(config.data.shape), config.data.get("classes"))
+    game.conditions.data = partial(data_of, config) if data is None else data
+    if data is not None or game.conditions.split is None:
+        _fits(game, tuple(config.data.shape), config.data.get("classes"))
     return game
 
 
@@ -293,9 +306,9 @@ def _whole(config: DictConfig, game: Game) -> None:
 
 def _fits(game: Game, shape: tuple[int, ...], classes: int | None) -> None:
     """Play nothing, but let G make two samples and D look at them."""
-    y = torch.zeros(2, dtype=torch.long)
+    stream = Stream(game.seed, "fits", device=game.device)
     try:
-        x = game.sample(2, average=False)
+        x = game.sample(2, stream=stream, average=False)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise Mistake(
             f"the generator does not take the prior's latents ({game.prior.size} numbers): {_first(error)}. "
@@ -306,7 +319,7 @@ def _fits(game: Game, shape: tuple[int, ...], classes: int | None) -> None:
         raise Mistake(f"the generator gives {kind(x)}, and it is to give a tensor{where}")
     if tuple(x.shape[1:]) != shape:
         raise Mistake(f"the generator makes {list(x.shape[1:])}, data.shape is {list(shape)}{where}")
-    output = _judged(game, x, y, shape) if judged_alone(game) else None
+    output = _judged(game, stream, shape) if judged_alone(game) else None
     for name in game.players:
         player = game.player(name)
         for fakes in dict.fromkeys((2, 2 * player.multiple)) if player.objective is not None else ():
@@ -332,17 +345,19 @@ def _fits(game: Game, shape: tuple[int, ...], classes: int | None) -> None:
                 raise Mistake(f"regularizer.{name}.{own}: {mistake}") from None
 
 
-def _judged(game: Game, x: torch.Tensor, y: torch.Tensor, shape: tuple[int, ...]) -> Any:
+def _judged(game: Game, stream: Stream, shape: tuple[int, ...]) -> Any:
     """What D says of two samples, in evaluation mode.  Raises Mistake where it does not take them."""
     network = judge(game).network
-    modes = [(module, module.training) for module in network.modules()]
+    modes = [(module, module.training) for module in game.modules()]
     try:
-        output = network.eval()(x, y)
+        game.eval()
+        sample = judged(game, 2, stream)
+        output = network(sample.x, sample.condition)
     except (RuntimeError, ValueError) as error:
         raise Mistake(
             f"the discriminator does not take images of data.shape {list(shape)}: {_first(error)}"
         ) from _noted(error, f"architecture.discriminator, given images of data.shape {list(shape)}")
-    except TypeError as error:  # a readout is asked for (features, y, heads), a neck for features alone
+    except TypeError as error:  # a readout is asked for (features, condition, heads), a neck for features alone
         raise Mistake(
             f"the discriminator's layers do not fit their places (neck, readout): {_first(error)}"
         ) from _noted(error, "architecture.discriminator")

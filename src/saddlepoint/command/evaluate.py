@@ -131,7 +131,7 @@ class Measuring:
             return scores(evaluator, source.game, self.data, source.average, source.batch_norm, stream)
         n = evaluator.size(self.data)
         drawn = drawn_as(source.game, source.average, source.batch_norm, evaluator.batch)
-        return scores_against(evaluator, source.batches(evaluator, n), n, self.reference, "samples", *drawn)
+        return scores_against(evaluator, source.batches(evaluator, n), n, self.reference, "samples", **drawn)
 
     def _spread(self, evaluator: Evaluator, source: Source, first: Scores, care: Care) -> Spreads:
         """Of each score: its spread over fresh generations, and its standard error over the reals."""
@@ -335,7 +335,7 @@ def _moments(
     Each is written down as soon as it is there.
     """
     console = measuring.console
-    game = game_of(config)
+    game = game_of(config, measuring.data)
     set_threads(config, game)
     source = Source(game, config.evaluation.average, config.evaluation.get("batch_norm", "running"))
     altered = "; ".join(_altered(config_of(run), config, game))

@@ -37,7 +37,7 @@ from saddlepoint.export.agreement import LATENTS, SIZES, TOLERANCE, difference, 
 from saddlepoint.export.card import PICTURE, page
 from saddlepoint.export.frozen import FrozenVirtualBatchNorm, frozen_state
 from saddlepoint.game.game import Game
-from saddlepoint.game.sampling import classes, labels, sampled, sampling_network
+from saddlepoint.game.sampling import conditions, sampled, sampling_networks
 from saddlepoint.record.discretion import discreet
 from saddlepoint.record.provenance import CHECKOUT, now
 from saddlepoint.record.repository import commit
@@ -140,17 +140,17 @@ def _same_training(own: DictConfig, config: DictConfig) -> None:
 
 
 def _original(game: Game, config: DictConfig, node: Any, average: bool) -> Original:
-    network, weights = sampling_network(game, average)
-    network.eval()
+    networks, weights = sampling_networks(game, average)
+    network = networks[sampled(game)[0]].eval()
     alone = bare(node)
     alone.load_state_dict(frozen_state(network))
     stream = Stream(game.seed, "export")
-    latent, y = game.prior.sample(LATENTS, stream), labels(game, LATENTS, stream)
+    latent, y = game.prior.sample(LATENTS, stream), conditions(game, LATENTS, stream).get("label")
     with torch.no_grad():
         expected = originals(network, latent, y)
     if not expected.isfinite().all():
         raise Mistake("the generator makes values that are not finite (nan or infinite): nothing to export")
-    reestimated = "reestimated" in drawn_as(game, average, "running", 1)[1]
+    reestimated = "reestimated" in drawn_as(game, average, "running", 1)["batch_norm"]
     return Original(game, config, node, weights, reestimated, network, alone, latent, y, expected)
 
 
@@ -201,7 +201,7 @@ def _described(original: Original, words: DictConfig, folder: Path) -> None:
         "architecture": {"generator": _plain(network_node(config, original.game))},
         "prior": _plain(config.prior),
         "data": {"name": config.choice.get("data"), "shape": list(config.data.shape), "classes": config.data.classes},
-        "classes": classes(original.game),
+        "classes": original.game.conditions.classes.get("y"),
         "range": [-1, 1] if len(config.data.shape) == 3 else None,
         "call": "mapping",
         "weights": original.weights,
@@ -232,7 +232,7 @@ def _facts(run: Run, original: Original, words: DictConfig, found: Any, failed: 
     settings = ("low", "high")
     made = {
         "shape": list(config.data.shape),
-        "classes": classes(game),
+        "classes": game.conditions.classes.get("y"),
         "target": str(network_node(config, game)._target_),
         "parameters": sum(p.numel() for p in original.alone.parameters()),
         "latent": {name: part.dim for name, part in game.prior.items()},

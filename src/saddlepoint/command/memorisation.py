@@ -33,7 +33,7 @@ from saddlepoint.data.samples import read
 from saddlepoint.error import Mistake
 from saddlepoint.game.full_batch import batch_dependent, full_batches
 from saddlepoint.game.game import Game
-from saddlepoint.game.sampling import judge, sampling_network
+from saddlepoint.game.sampling import judge, judged_alone, judged_reals, sampling_modules
 from saddlepoint.metric.alarm import Alarm, Space, alarm, least, score, space
 from saddlepoint.metric.evaluator import Evaluator
 from saddlepoint.metric.extractor import Extractor, Features
@@ -139,7 +139,7 @@ def memorisation(
     )
     rung = alarm(found, len(sets.train.features), len(sets.held.features), words.level, words.sample_seed)
     rows = readings(sets, words.sample_seed)
-    if game is not None and not str(words.at).isdigit():  # a snapshot holds the generator alone
+    if game is not None and judged_alone(game) and not str(words.at).isdigit():  # a snapshot holds the generator alone
         rows.append(_told_by(game, data.split("train"), held, int(data.batch), words.sample_seed))
     last = _alarm_reading(rung, sets, words.level)
     title = words.samples if run is None else f"{run.folder}, {words.at}, {game.images if game else 0:,} images"
@@ -148,7 +148,7 @@ def memorisation(
         "measured": now(),
         "at": words.at,
         "images": game.images if game else None,
-        "weights": sampling_network(game, words.average)[1] if game else None,
+        "weights": sampling_modules(game, words.average)[1] if game else None,
         "overrides": discreet(list(overrides)),
         "n": len(split),
         "n_train": len(sets.train.features),
@@ -313,10 +313,10 @@ def _told_by(game: Game, train: Split, held: Sequence[Split], batch: int, seed: 
 def _logits(game: Game, split: Split, rows: Tensor, batch: int) -> Tensor:
     """The mean logit of each of `rows`, [n], from D in evaluation mode, asked as in training where that counts."""
     network, found = judge(game).network.eval(), []
+    stream = Stream(game.seed, f"memorisation/{split.name}", device=game.device)
     for part in full_batches(len(rows), batch if batch_dependent(network) else 500):
-        x, y = split[rows[part]]
-        labels = None if y is None else y.to(game.device)
-        found.append(network(to_float(x).to(game.device), labels).logits.reshape(len(x), -1).mean(1).cpu())
+        sample = judged_reals(game, split.batch(rows[part]).to(game.device), stream)
+        found.append(network(sample.x, sample.condition).logits.reshape(len(part), -1).mean(1).cpu())
     return torch.cat(found)[: len(rows)]
 
 

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from saddlepoint.command import permission
 from saddlepoint.error import Mistake
 from saddlepoint.record.discretion import discreet, expanded, secret_in
-from saddlepoint.record.essence import SIMULTANEOUS
+from saddlepoint.record.essence import GAME_ADDED, SIDES_BEFORE, SIMULTANEOUS, same
 
 LARGEST = 2**22  # bytes of a file: a config has some ten thousand
 MOST = 100_000  # nodes, aliases unfolded: a page of nested aliases can stand for billions
@@ -63,7 +63,19 @@ def _of_this_edition(config: DictConfig) -> DictConfig:
     if OmegaConf.select(config, "game._target_") == SIMULTANEOUS:
         config.game._target_ = "saddlepoint.game.game.Game"
         config.game.order = [list(config.game.players)]
+    if (sides := OmegaConf.select(config, "game.sides")) is not None:
+        config.game.sides = _with_named_conditions(OmegaConf.to_container(sides))
     return config
+
+
+def _with_named_conditions(sides: Any) -> Any:
+    """Sides whose conditions are mappings; once a class stood there by itself, as the networks' second argument."""
+    if same(sides, SIDES_BEFORE):
+        return GAME_ADDED["sides"]
+    return {
+        name: {**side, "condition": {"label": side["condition"]}} if isinstance(side.get("condition"), str) else side
+        for name, side in sides.items()
+    }
 
 
 def size(node: yaml.Node | None) -> int:

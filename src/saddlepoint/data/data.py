@@ -64,6 +64,11 @@ class Split:
         """The rows of each further column at `index`, int64 [n], as stored."""
         return {name: column[index] for name, column in self.more.items()}
 
+    def batch(self, index: Tensor) -> Batch:
+        """The rows at `index`, int64 [n], as networks see them, with every further column."""
+        x, y = self[index]
+        return Batch(to_float(x), y, more=_seen(self.more_at(index)))
+
     def batches(self, size: int) -> Iterator[Rows]:
         """Every row once, in stored order, `size` at a time; the last batch may be smaller."""
         return self.selections(torch.arange(len(self)).split(size))
@@ -299,9 +304,7 @@ class Data(LightningDataModule):
 
     def rows(self, split: str, index: Tensor) -> Batch:
         """The rows of a split at `index`, int64 [n], as networks see them, with every further column."""
-        part = self.split(split)
-        x, y = part[index]
-        return Batch(to_float(x), y, more=_seen(part.more_at(index)))
+        return self.split(split).batch(index)
 
     def stream(self, start: int = 0, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """This rank's contiguous slice of each global batch of `batch` images, for ever, from image `start` on."""

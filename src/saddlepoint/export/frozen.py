@@ -77,9 +77,8 @@ def _seen(network: nn.Module, batch: ReferenceBatch) -> dict[str, Tensor]:
         found[f"{name}.variance"], found[f"{name}.mean"] = torch.var_mean(wide, others, correction=0)
 
     handles = [layer.register_forward_pre_hook(_at(look, name)) for name, layer in _layers(network).items()]
-    y = cast("Tensor | None", batch.y)
     try:  # nobody but the reference: no row is asked for
-        network({part: batch.part(part)[:0] for part in batch.parts}, None if y is None else y[:0])
+        network({part: batch.part(part)[:0] for part in batch.parts}, {n: c[:0] for n, c in batch.condition.items()})
     finally:
         for handle in handles:
             handle.remove()

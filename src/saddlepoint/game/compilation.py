@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from saddlepoint.error import Mistake
-from saddlepoint.turn import needs_input_gradient
+from saddlepoint.turn import UNCONDITIONAL, Condition, needs_input_gradient
 
 
 def compiled(game: Any, backend: str) -> dict[str, Callable[..., Any]]:
@@ -28,7 +28,7 @@ def compiled(game: Any, backend: str) -> dict[str, Callable[..., Any]]:
 def _eager_where_steep(network: nn.Module, backend: str) -> Callable[..., Any]:
     fast = torch.compile(network, backend=backend)
 
-    def ask(x: Any, condition: Any = None) -> Any:
+    def ask(x: Any, condition: Condition = UNCONDITIONAL) -> Any:
         return (network if needs_input_gradient(x) else fast)(x, condition)
 
     return ask

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
 import torch
@@ -22,19 +22,21 @@ from saddlepoint.game.player import Player
 from saddlepoint.game.side import LATENT, refuse_unknown_entries
 from saddlepoint.regularizer.regularizer import Regularizer
 from saddlepoint.schedule.schedule import moves
-from saddlepoint.turn import Batch, Turn
+from saddlepoint.turn import Batch, Condition, Turn
 
 ROWS = 8  # of the batch: enough for a layer that compares samples, and cheap for a large network
 NAMED = 4  # parameters that a line names
 
 
-def dry_run(game: Game, batch: Batch) -> None:
-    """Play every player's turn on copies, on the first rows of `batch`.
+def dry_run(game: Game, batch: Batch) -> list[str]:
+    """Play every player's turn on copies, on the first rows of `batch`; what is doubtful, a line each.
 
     Raises Mistake where a loss of a player does not reach parameters of its network (frozen ones excepted; those whose
     terms have the constant weight 0 too), and where a term takes the slope of D at each sample though D's logit of one
     sample depends on the others of its batch, as it does behind batch norm.
     """
+    offered: set[str] = set()
+    used: set[str] = set()
     refuse_unknown_entries(game.sides, list(batch.columns()), list(game.priors))
     with _copied(game) as trial, torch.enable_grad(), ranks.apart():
         trial.train()
@@ -42,17 +44,62 @@ def dry_run(game: Game, batch: Batch) -> None:
         for name in trial.players:
             player = trial.player(name)
             ((turn, (drawn,)),) = trial.turns(rows, [name])
-            turn = replace(turn, player=player)
+            turn = _Watched.of(turn, player, used)
             for own, term in player.terms.items():
                 if _counts(term):
                     for side in {*term.slope_at, *({"real"} if term.sample_slope else ())} - {LATENT}:
                         _refuse_coupled(trial, f"regularizer.{name}.{own}", player.roles.get(side, side), turn)
             _refuse_unreached(name, player, turn, drawn)
+            sides = [game.sides[side] for side in turn.samples]
+            offered |= {entry for side in sides for entry in (*side.condition, *side.judge_condition)}
+    return [
+        f"condition {name}: no network and no term uses it. Give a network a layer that does, for one by "
+        f"architecture.generator.condition.{name}=<width> (docs/extending.md), or take it out of game.sides"
+        for name in sorted(offered - used)
+    ]
+
+
+class _Read(dict[str, Any]):
+    """A condition that notes which of its entries are read."""
+
+    def __init__(self, condition: Mapping[str, Any], used: set[str]) -> None:
+        super().__init__(condition)
+        self.used = used
+
+    def __getitem__(self, name: str) -> Any:
+        self.used.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.used.add(name)
+        return super().get(name, default)
+
+    def values(self) -> Any:
+        return [self[name] for name in self]
+
+    def items(self) -> Any:
+        return [(name, self[name]) for name in self]
+
+
+@dataclass
+class _Watched(Turn):
+    """A turn whose conditions note what is read of them."""
+
+    used: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, turn: Turn, player: Player, used: set[str]) -> _Watched:
+        own = {one.name: getattr(turn, one.name) for one in fields(turn)}
+        return cls(**{**own, "player": player, "used": used})
+
+    def condition(self, names: Mapping[str, str], x: Any) -> Condition:
+        return _Read(super().condition(names, x), self.used)
 
 
 def _refuse_unreached(name: str, player: Player, turn: Turn, drawn: Mapping[str, Any]) -> None:
     """Raise Mistake where no loss of a player reaches one of its parameters, by name."""
-    moved = {place: p for place, p in player.network.named_parameters() if p.requires_grad}
+    dormant = {id(p) for m in player.network.modules() if getattr(m, "dormant", False) for p in m.parameters()}
+    moved = {place: p for place, p in player.network.named_parameters() if p.requires_grad and id(p) not in dormant}
     terms = {own: term for own, term in player.terms.items() if _counts(term)}
     losses = [
         _scalar(f"regularizer.{name}.{own}", term(replace(turn, drawn=drawn.get(own))), term)
@@ -93,7 +140,7 @@ def _refuse_coupled(game: Game, term: str, side: str, turn: Turn) -> None:
         return
     network = game.player(name).network
     x = sample.x.detach().clone().requires_grad_()
-    logits = network(x, sample.y).logits
+    logits = network(x, sample.condition).logits
     if len(x) < 2 or len(logits) != len(x) or not logits.requires_grad:
         return
     (slope,) = torch.autograd.grad(logits[0].sum(), x, allow_unused=True)

@@ -13,7 +13,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from saddlepoint.error import Mistake
-from saddlepoint.game import sampling, telemetry, wiring
+from saddlepoint.game import telemetry, wiring
+from saddlepoint.game.conditions import Conditions
 from saddlepoint.game.module import Module
 from saddlepoint.game.player import Player
 from saddlepoint.game.ranks import all_reduce_gradients
@@ -34,6 +35,9 @@ class Game(Module):
     order     groups of players that move one after the other; those of a group move at once, on one shared turn
     samples   the side that samples are drawn from
     draws     priors of further named draws, by name; each has a stream of its own
+    conditions, classes   where the columns that samples are conditioned on come from where no batch is at hand
+              (`game.conditions`)
+    dropout   whether samples keep dropout on
     Progress is counted in `images` (real images shown) and `rounds` (batches), never in optimizer steps.
     Raises ValueError or Mistake where the parts do not fit each other (`game.wiring`).
     """
@@ -48,10 +52,14 @@ class Game(Module):
         order: Sequence[Sequence[str]] | None = None,
         samples: str = "fake",
         draws: Mapping[str, Prior] | None = None,
+        conditions: str = "none",
+        classes: Mapping[str, int | None] | None = None,
+        dropout: bool = False,
     ) -> None:
         super().__init__()
         self.hold(nn.ModuleDict(players), nn.ModuleDict(makers or {}))
-        self.prior, self.seed, self.samples = prior, seed, samples
+        self.prior, self.seed, self.samples, self.dropout = prior, seed, samples, dropout
+        self.conditions = Conditions(conditions, classes)
         if LATENT in (draws or ()):
             raise Mistake(f"game.draws.{LATENT}: the latents of `prior` are called so; give the draw another name")
         self.priors = {LATENT: prior, **(draws or {})}
@@ -69,10 +77,13 @@ class Game(Module):
 
     def round(self, batch: Batch) -> None:
         """One round: each group's due players descend their losses, then the next group answers."""
+        for hook in self.following["at_images"]:
+            hook.at_images(self.images)
         for group in self.order:
             if movers := [name for name in group if self.due(name)]:
-                self.gradients(movers, batch)
+                turns = self.gradients(movers, batch)
                 self.step(movers, batch)
+                self.feed_back(movers, turns)
         self.images += self.shown(batch)
         self.rounds += 1
 
@@ -80,15 +91,19 @@ class Game(Module):
         """Whether `name` moves in this round; with every=5 it first moves in the fifth."""
         return (self.rounds + 1) % self.players[name].every == 0
 
-    def gradients(self, names: Sequence[str], batch: Batch) -> None:
-        """Leave in .grad what each named player is to descend; all look at one turn, and nobody else gets any."""
+    def gradients(self, names: Sequence[str], batch: Batch) -> list[Turn]:
+        """Leave in .grad what each named player is to descend; all look at one turn, and nobody else gets any.
+
+        Returns what they saw, where something asks for it after the step.
+        """
         for observer in self.observers:
             observer.before_turn(self, names, batch)
         players = [self.players[name] for name in names]
         parts = players[0].accumulate
         for name in names:
             self._optimizers[name].zero_grad()
-        for turn, drawn in self.turns(batch, names, parts):
+        turns = self.turns(batch, names, parts)
+        for turn, drawn in turns:
             for name, player, own in zip(names, players, drawn, strict=True):
                 losses = player.losses(replace(turn, player=player), self.rounds // player.every, own)
                 if losses:
@@ -97,6 +112,7 @@ class Game(Module):
                 telemetry.note(self, name, losses, turn)
         if self.world > 1:
             all_reduce_gradients(self, names)
+        return [turn for turn, _ in turns] if self.following["after_turn"] else []
 
     def turns(self, batch: Batch, names: Sequence[str], parts: int = 1) -> list[tuple[Turn, list[dict[str, Any]]]]:
         """The turn of the named players in equal parts, each with what their terms drew: all draws come before it."""
@@ -137,17 +153,3 @@ class Game(Module):
             self.update(name)
             if player.average is not None:
                 player.average.update(player.network, self.images + self.shown(batch))
-
-    def latent(self, n: int, seed: int | None = None) -> dict[str, Tensor]:
-        """n latents: see `game.sampling.latents`."""
-        return sampling.latents(self, n, seed)
-
-    def forward(self, latent: Mapping[str, Tensor], y: Tensor | None = None, average: bool = True,
-                batch_norm: str = "running") -> Tensor:  # fmt: skip
-        """game(latent): the samples of these latents, see `game.sampling.samples_of`."""
-        return sampling.samples_of(self, latent, y, average, batch_norm)
-
-    def sample(self, n: int, y: Tensor | None = None, stream: Stream | None = None, average: bool = True,
-               batch_norm: str = "running") -> Tensor:  # fmt: skip
-        """n samples of the side `samples`: see `game.sampling.sample`."""
-        return sampling.sample(self, n, y, stream, average, batch_norm)

@@ -7,6 +7,7 @@ and cost a third of a small round.  A gradient scaler is undone before anything 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
 import torch
@@ -16,12 +17,13 @@ from torch.optim import Optimizer
 
 from saddlepoint import ranks
 from saddlepoint.error import Mistake
-from saddlepoint.game import compilation, state, telemetry
+from saddlepoint.game import compilation, sampling, state, telemetry
+from saddlepoint.game.hooks import following
 from saddlepoint.game.player import Player
 from saddlepoint.game.ranks import refuse_slices
 from saddlepoint.prior.prior import Prior
 from saddlepoint.stream import Stream, seed_of, set_global_state
-from saddlepoint.turn import Batch
+from saddlepoint.turn import Batch, Condition, Turn
 
 Named = dict[str, Tensor]
 
@@ -71,6 +73,14 @@ class Module(LightningModule):
         """Make these the players and makers; found without nn.Module's own search, which every look-up would pay."""
         for name, modules in (("players", players), ("makers", makers)):
             self._modules[name] = self.__dict__[name] = modules
+        self.following = following([players, makers])
+
+    def feed_back(self, names: Sequence[str], turns: Sequence[Turn]) -> None:
+        """Show the modules that ask for it what the players that have moved have seen (`game.hooks`)."""
+        for hook in self.following["after_turn"]:
+            for turn in turns:
+                for name in names:
+                    hook.after_turn(name, replace(turn, player=self.players[name]))
 
     def player(self, name: str) -> Player:
         """The player called `name`."""
@@ -103,6 +113,20 @@ class Module(LightningModule):
     def compile_players(self, backend: str = "inductor") -> None:
         """See `game.compilation`."""
         self.compiled = compilation.compiled(self, backend)
+
+    def latent(self, n: int, seed: int | None = None) -> dict[str, Tensor]:
+        """n latents: see `game.sampling.latents`."""
+        return sampling.latents(self, n, seed)
+
+    def forward(self, latent: Mapping[str, Tensor], condition: Condition | None = None, average: bool = True,
+                batch_norm: str = "running") -> Tensor:  # fmt: skip
+        """game(latent): the samples of these latents, see `game.sampling.samples_of`."""
+        return sampling.samples_of(self, latent, condition, average, batch_norm)
+
+    def sample(self, n: int, condition: Condition | None = None, stream: Stream | None = None, average: bool = True,
+               batch_norm: str = "running") -> Tensor:  # fmt: skip
+        """n samples of the side `samples`: see `game.sampling.sample`."""
+        return sampling.sample(self, n, condition, stream, average, batch_norm)
 
     # -------------------------------------------------------------------------------------------- gradients and steps
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -94,7 +95,7 @@ class Player(nn.Module):
         unseen, so that the game is to the last bit the one without it: looked at, it would draw D's noise.
         """
         losses: dict[str, Tensor] = {}
-        nothing = turn.batch.x.new_zeros((), requires_grad=True)  # a leaf of its own, which leads to no weight
+        nothing = torch.zeros((), device=turn.batch.x.device, requires_grad=True)  # a leaf, which leads to no weight
         if self.objective is not None:
             weight = at(self.weight, turn.images)
             losses = self.adversarial(turn, weight) if weight != 0 else dict.fromkeys(self.keys, nothing)

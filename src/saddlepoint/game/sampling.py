@@ -1,98 +1,173 @@
-"""Samples of a game: from its averaged networks, in evaluation mode, of streams that training does not draw from."""
+"""Samples of a game: from its averaged networks, in evaluation mode, of streams that training does not draw from.
+
+The side `samples` is made as a turn makes it, whatever it starts from and whoever makes it, of
+
+    latents             the prior's, of a stream
+    leaves              what else it is computed from: columns of a batch (labels), parts of named draws (a mask)
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.average import BatchNorm
+from saddlepoint.game.hooks import having
 from saddlepoint.game.player import Player
-from saddlepoint.game.side import LATENT, entries
+from saddlepoint.game.side import LATENT, Side
 from saddlepoint.stream import Stream
+from saddlepoint.turn import Batch, Condition, Sample, Turn, batch_of
+
+DROPOUT = nn.modules.dropout._DropoutNd
+PASSES, ROWS = 16, 256  # over which batch-norm statistics are measured anew
 
 
 def sampled(game: Any) -> list[str]:
-    """The players that make the side which samples are drawn from, in order."""
-    return [name for name in game.sides[game.samples].by if name in game.players]
+    """The players that make samples: the one that makes the side itself first, then those of what it is made of."""
+    return [name for side in _upstream(game) for name in reversed(side.by) if name in game.players]
 
 
 def sampled_player(game: Any) -> Player:
-    """The player whose network makes samples of latents.
-
-    Raises Mistake where the side starts from something else, or is made in several steps: no batch is at hand here.
-    """
-    side = game.sides[game.samples]
-    if side.of != LATENT or len(side.by) != 1 or side.by[0] not in game.players:
+    """The player that makes samples last: the generator.  Raises Mistake where no player makes them."""
+    if not (names := sampled(game)):
         raise Mistake(
-            f"game.samples={game.samples}: samples are drawn of the latent by one player, and this side starts from "
-            f"{side.of} by {', '.join(side.by) or 'nobody'}"
+            f"game.samples={game.samples}: no player makes this side, so there is nothing to draw. Name one that a "
+            "player makes"
         )
-    if side.condition not in (None, "y"):
-        raise Mistake(
-            f"game.samples={game.samples}: samples are drawn of the latent and the class, condition: y, and this side "
-            f"is made under {', '.join(entries(side.condition))}"
-            + (" as a mapping" if isinstance(side.condition, Mapping) else "")
-        )
-    return game.player(side.by[0])
-
-
-def judged_alone(game: Any) -> bool:
-    """Whether somebody judges samples by themselves and their classes: not as BiGAN's, beside a code."""
-    side = game.sides[game.samples]
-    return side.judge is not None and side.judge_condition in (None, "y")
+    return game.player(names[0])
 
 
 def judge(game: Any) -> Player:
     """The player that judges the side which samples are drawn from.
 
-    Raises Mistake where nobody does, or where it sees more than samples and their classes: no batch is at hand here.
+    Raises Mistake where nobody does, or where it sees more than samples and their conditions.
     """
     side = game.sides[game.samples]
     if side.judge is None:
         raise Mistake(f"game.samples={game.samples}: nobody judges this side")
     if not judged_alone(game):
         raise Mistake(
-            f"game.samples={game.samples}: {side.judge} judges it beside {', '.join(entries(side.judge_condition))}, "
+            f"game.samples={game.samples}: {side.judge} judges it beside {', '.join(side.judge_condition.values())}, "
             "so it has no logits for samples alone"
         )
     return game.player(side.judge)
 
 
-def classes(game: Any) -> int | None:
-    """How many classes the sampled player can be asked for; None where it is asked for none."""
-    return getattr(sampled_player(game).network, "classes", None)
+def judged_alone(game: Any) -> bool:
+    """Whether somebody judges samples, by what they are made of: not beside a column that they are not made of."""
+    side = game.sides[game.samples]
+    heads = {entry.partition(".")[0] for entry in side.judge_condition.values()}
+    needed = heads.union(*(game.computed_from[head] for head in heads if head in game.sides))
+    made_of = {entry.partition(".")[0] for entry in leaves(game).values()}
+    return side.judge is not None and needed <= {LATENT, *made_of, *game.sides, *game.players, *game.makers}
 
 
-def labels(game: Any, n: int, stream: Stream) -> Tensor | None:
-    """n classes, each as probable as the other, where samples are asked for by class; else None."""
-    of = classes(game)
-    return None if of is None else stream.integers(of, n)
+def leaves(game: Any) -> dict[str, str]:
+    """What samples are computed from beside the latent, name -> entry: columns, and parts of named draws.
 
-
-def sampling_network(game: Any, average: bool = True) -> tuple[nn.Module, str]:
-    """The network that samples come from, and whose weights those are: "averaged" or "raw".
-
-    Raises Mistake where these are not at hand.
+    A name is that of the condition in which the entry stands; of what a side starts from it is the entry's own.
     """
-    player = sampled_player(game)
-    kept = player.average
-    if not average or kept is None:
-        if game.has_only_average:
-            raise Mistake("snapshots hold averaged weights: average=false finds nothing in them; checkpoints do")
-        return player.network, "raw"
-    if kept.statistics == "reestimated" and kept.stale:
-        kept.reestimate(_statistics_batches(game))
-    return kept.network, "averaged"
+    found: dict[str, str] = {}
+    for side in _upstream(game):
+        for name, entry in {**side.condition, side.of: side.of}.items():
+            head, _, part = entry.partition(".")
+            if head in game.sides or head == LATENT:
+                continue
+            whole = {own: f"{head}.{own}" for own in game.priors[head]} if head in game.priors and not part else {}
+            for short, own in (whole or {name.rpartition(".")[2]: entry}).items():
+                if own not in found.values():
+                    found[short if short not in found else own] = own
+    return found
 
 
-def _statistics_batches(game: Any, batches: int = 16, size: int = 256) -> Iterator[tuple[Any, Any]]:
+def _upstream(game: Any) -> list[Side]:
+    """The side that samples are drawn from, and every side that it is computed from, each once."""
+    names = [game.samples]
+    for name in names:
+        heads = (entry.partition(".")[0] for entry in game.sides[name].needs)
+        names += [head for head in dict.fromkeys(heads) if head in game.sides and head not in names]
+    return [game.sides[name] for name in names]
+
+
+# ------------------------------------------------------------------------------------------------- what is drawn from
+
+
+def conditions(game: Any, n: int, stream: Stream) -> Condition:
+    """What n samples are asked for under, name -> [n, ...], where nobody says: columns as `game.conditions`, and draws.
+
+    Raises Mistake where there are columns to be asked for, and they come from nowhere.
+    """
+    names = leaves(game)
+    columns = {name: entry for name, entry in names.items() if "." not in entry}
+    asked = game.conditions.columns(columns, n, stream)
+    parts = {name: entry.partition(".")[::2] for name, entry in names.items() if "." in entry}
+    draws = dict.fromkeys(draw for draw, _ in parts.values())
+    made = {draw: game.priors[draw].sample(n, stream.child(f"{LATENT}/{draw}")) for draw in draws}
+    return {**asked, **{name: made[draw][part] for name, (draw, part) in parts.items()}}
+
+
+def sampling_networks(game: Any, average: bool = True) -> tuple[dict[str, nn.Module], str]:
+    """The networks that samples pass through, by name, ready for it, and whose weights they have (`sampling_modules`).
+
+    Raises Mistake where weights are not at hand.
+    """
+    networks, whose = sampling_modules(game, average)
+    if not average and game.has_only_average:
+        raise Mistake("snapshots hold averaged weights: average=false finds nothing in them; checkpoints do")
+    for hook in (hook for network in networks.values() for hook in having(network, "at_images")):
+        hook.at_images(game.images)
+    for name in sampled(game) if average else ():
+        own = game.player(name).average
+        if own is not None and own.statistics == "reestimated" and own.stale:
+            own.reestimate(_statistics_batches(game, name, networks))
+    return networks, whose
+
+
+def sampling_modules(game: Any, average: bool = True) -> tuple[dict[str, nn.Module], str]:
+    """The players' networks, or averages, and the makers that samples pass through, as they are.
+
+    And whose weights these are: "averaged", "raw", or "partly averaged" where not every player keeps an average.
+    """
+    first = sampled_player(game)
+    kept = {name: game.player(name).average if average else None for name in sampled(game)}
+    networks = {name: game.player(name).network if own is None else own.network for name, own in kept.items()}
+    makers = {name: game.makers[name] for side in _upstream(game) for name in side.by if name in game.makers}
+    whose = {own is not None for own in kept.values()}
+    weights = "partly averaged" if len(whose) > 1 else "averaged" if average and first.average is not None else "raw"
+    return {**networks, **makers}, weights
+
+
+def sampling_state(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """What these networks hold: the state of the only one that has any, else each one's under its name."""
+    own = [network.state_dict() for network in networks.values() if network.state_dict()]
+    return own[0] if len(own) == 1 else nn.ModuleDict(dict(networks)).state_dict()
+
+
+def load_sampling_state(networks: Mapping[str, nn.Module], state: Mapping[str, Tensor]) -> None:
+    """Put back what `sampling_state` gave.  Raises RuntimeError where it is of other networks."""
+    own = [network for network in networks.values() if network.state_dict()]
+    (own[0] if len(own) == 1 else nn.ModuleDict(dict(networks))).load_state_dict(dict(state))
+
+
+def _statistics_batches(game: Any, name: str, networks: Mapping[str, nn.Module]) -> Iterator[tuple[Any, Condition]]:
     stream = Stream(game.seed, "statistics", device=game.device, joint=True)
-    return ((game.prior.sample(size, stream), labels(game, size, stream)) for _ in range(batches))
+    return (inputs(game, name, ROWS, stream, networks) for _ in range(PASSES))
+
+
+def inputs(
+    game: Any, name: str, n: int, stream: Stream, networks: Mapping[str, Any] | None = None
+) -> tuple[Any, Condition]:
+    """What the network of `name`, which makes samples, is given when n of them are made: x and its condition."""
+    latent = game.prior.sample(n, stream)
+    turn = _turn(game, latent, conditions(game, n, stream), {**game.networks(), **(networks or {})})
+    side = next(side for side in _upstream(game) if name in side.by)
+    return turn.given(side, name)
 
 
 def latents(game: Any, n: int, seed: int | None = None) -> dict[str, Tensor]:
@@ -103,62 +178,140 @@ def latents(game: Any, n: int, seed: int | None = None) -> dict[str, Tensor]:
     return game.prior.sample(n, Stream(game.seed if seed is None else seed, "evaluation", device=game.device))
 
 
+# ---------------------------------------------------------------------------------------------------------- drawing
+
+
 @torch.no_grad()
 def samples_of(
     game: Any,
     latent: Mapping[str, Tensor],
-    y: Tensor | None = None,
+    condition: Condition | None = None,
     average: bool = True,
     batch_norm: str = "running",
+    seed: int = 0,
 ) -> Tensor:
-    """The samples [N, *shape] in [-1, 1], or points, of latents with parts [N, dim], in evaluation mode.
+    """The samples [N, *shape], as networks see them, of latents with parts [N, dim], in evaluation mode.
 
-    y [N] are the classes asked for; None: those that `sample(N)` draws, where samples are asked for by class.
-    batch_norm="batch" normalises by the statistics of these N samples instead of the running ones, which stay as they
-    are.  Raises ValueError for latents of another prior.
+    condition    what they are asked for under, by name (`leaves`), N rows each; None: that of `sample(N)`
+    batch_norm   "batch" normalises by the statistics of these N samples instead of the running ones, which stay
+    With `game.dropout` dropout is on, as drawn from `seed`.  Raises ValueError for latents of another prior,
+    Mistake for a condition that is missing, or that nothing here uses.
     """
     expected = {name: part.dim for name, part in game.prior.items()}
-    if {name: part.shape[-1] for name, part in latent.items() if part.ndim == 2} != expected:
+    if {name: part.shape[1:].numel() for name, part in latent.items()} != expected:
         found = {name: list(part.shape) for name, part in latent.items()}
         raise ValueError(f"latents of this game have parts {expected} (name: dim), each [N, dim]; these are {found}")
-    network, _ = sampling_network(game, average)
-    if y is None:
-        n = len(next(iter(latent.values())))
-        y = labels(game, n, Stream(game.seed, "evaluation", device=game.device).child("labels"))
-    code = {name: part.to(game.device) for name, part in latent.items()}
-    modes = [(module, module.training) for module in network.modules()]
-    try:
-        with _batch_statistics(network if batch_norm == "batch" else None):
-            return network.eval()(code, None if y is None else y.to(game.device))
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    networks, _ = sampling_networks(game, average)
+    n = len(next(iter(latent.values())))
+    if condition is None:
+        condition = conditions(game, n, Stream(game.seed, "evaluation", device=game.device))
+    place = game.device
+    code, given = ({name: part.to(place) for name, part in own.items()} for own in (latent, _complete(game, condition)))
+    with _evaluating(list(networks.values()), batch_norm, seed if game.dropout else None):
+        return _turn(game, code, given, networks).samples_of(game.samples).x
+
+
+@torch.no_grad()
+def judged(game: Any, n: int, stream: Stream) -> Sample:
+    """n samples of the weights that play, and the condition under which D is asked of them; for `judged_alone` games.
+
+    Networks are taken in the mode that they are in.
+    """
+    turn = _turn(game, game.prior.sample(n, stream), conditions(game, n, stream), game.networks())
+    return replace(turn, sides=game.sides).samples_of(game.samples)
 
 
 def sample(
     game: Any,
     n: int,
-    y: Tensor | None = None,
+    condition: Condition | None = None,
     stream: Stream | None = None,
     average: bool = True,
     batch_norm: str = "running",
 ) -> Tensor:
     """n samples in evaluation mode, of the average where there is one; [n, *shape] on the game's device.
 
-    `stream` defaults to a fresh evaluation stream of this game's seed: the same latents at each call; y, where samples
-    are asked for by class, to classes drawn from its child `labels`.  n samples and then m of one stream are the n + m
-    drawn at once.
+    `stream` defaults to a fresh evaluation stream of this game's seed: the same latents at each call.  What `condition`
+    leaves out is asked for as `conditions` says.  n samples and then m of one stream are the n + m drawn at once.
     """
     stream = stream or Stream(game.seed, "evaluation")
     stream.device = game.device
-    y = labels(game, n, stream.child("labels")) if y is None else y
-    return samples_of(game, game.prior.sample(n, stream), y, average, batch_norm)
+    if condition is None or set(condition) < set(leaves(game)):
+        condition = {**conditions(game, n, stream), **(condition or {})}
+    latent = game.prior.sample(n, stream)
+    return samples_of(game, latent, condition, average, batch_norm, dropout_seed(game, stream))
+
+
+def dropout_seed(game: Any, stream: Stream) -> int:
+    """What the dropout of the next samples is drawn from; 0, undrawn, where samples have none."""
+    return int(stream.child("dropout").integers(2**31 - 1, 1)) if game.dropout else 0
+
+
+def judged_reals(game: Any, batch: Batch, stream: Stream) -> Sample:
+    """Reals, and the condition under which D is asked of them; networks in the mode that they are in."""
+    draws = {name: prior.sample(len(batch), stream.child(f"{LATENT}/{name}")) for name, prior in game.priors.items()}
+    asked = judge(game)
+    own = [look.sides["real"] for look in asked.looks if "real" in look.sides]
+    return game.turn(batch, draws, ()).samples_of(own[0] if own else asked.roles.get("real", "real"))
+
+
+def _complete(game: Any, condition: Condition) -> Condition:
+    """The condition.  Raises Mistake where it is not what samples are made under."""
+    names = leaves(game)
+    for name in condition:
+        if name not in names:
+            there = f"samples of this game are made under {', '.join(names)}" if names else "samples have no condition"
+            raise Mistake(f"condition {name}: {there}.{did_you_mean(name, names)}")
+    if missing := [name for name in names if name not in condition]:
+        raise Mistake(f"samples are made under {', '.join(names)}, and {', '.join(missing)} is not given")
+    return condition
+
+
+def _turn(game: Any, latent: Mapping[str, Tensor], condition: Condition, networks: Mapping[str, Any]) -> Turn:
+    """A turn of nobody's, on these latents and leaves."""
+    columns: dict[str, Tensor | None] = {}
+    draws: dict[str, dict[str, Tensor]] = {LATENT: dict(latent)}
+    for name, entry in leaves(game).items():
+        head, _, part = entry.partition(".")
+        if part:
+            draws.setdefault(head, {})[part] = condition[name]
+        else:
+            columns[entry] = condition[name]
+    sides = {name: replace(side, judge=None, judge_condition={}) for name, side in game.sides.items()}
+    return Turn(sides, networks, batch_of(columns), draws, (), game.computed_from, images=game.images)
 
 
 @contextmanager
-def _batch_statistics(network: nn.Module | None) -> Iterator[None]:
+def _evaluating(modules: list[nn.Module], batch_norm: str, seed: int | None) -> Iterator[None]:
+    """Evaluation mode, as it was before afterwards; with a seed, dropout on and drawn from it."""
+    every = [module for own in modules for module in own.modules()]
+    modes = [(module, module.training) for module in every]
+    try:
+        for module in modules:
+            module.eval()
+        for module in every if seed is not None else ():
+            if isinstance(module, DROPOUT):
+                module.training = True
+        with _batch_statistics(every if batch_norm == "batch" else []), _seeded(seed):
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def _seeded(seed: int | None) -> Iterator[None]:
+    """Torch's global generators started at a seed, and put back; None leaves them alone."""
+    with torch.random.fork_rng(enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _batch_statistics(modules: list[nn.Module]) -> Iterator[None]:
     """Batch norm without running statistics, which makes it use the batch's own; they are put back afterwards."""
-    layers = [m for m in network.modules() if isinstance(m, BatchNorm)] if network else []
+    layers = [m for m in modules if isinstance(m, BatchNorm)]
     kept = [(layer.running_mean, layer.running_var) for layer in layers]
     try:
         for layer in layers:

@@ -1,20 +1,19 @@
 """What the players look at: named sides, which are data of the wiring (conf/game/*.yaml).
 
-real:  {of: x, condition: y, judge: discriminator}              a column of the batch
-fake:  {by: generator, condition: y, judge: discriminator}      made of the latent
-cycle: {by: g_ba, of: fake_b}                                   made of another side
+real:  {of: x, condition: {label: y}, judge: discriminator}         a column of the batch
+fake:  {by: generator, condition: {label: y}, judge: discriminator} made of the latent
+cycle: {by: g_ba, of: fake_b}                                       made of another side
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from saddlepoint.error import Mistake, did_you_mean
 
 LATENT = "latent"  # what a side starts from unless it names something else
-Condition = str | Mapping[str, str] | None
 
 
 @dataclass(frozen=True)
@@ -23,36 +22,29 @@ class Side:
 
     of               the entry that it starts from
     by               who makes it of that, in order: players, or makers without an optimizer; () leaves it as it is
-    condition        the second argument of its makers: an entry as it is, a mapping of names to entries, or None
+    condition        the second argument of its makers, named tensors: name -> entry
     judge            the player whose output its logits are; None where nobody judges it
     judge_condition  the second argument of the judge: the maker's condition unless the judge has one of its own
     """
 
     of: str = LATENT
     by: tuple[str, ...] = ()
-    condition: Condition = None
+    condition: Mapping[str, str] = field(default_factory=dict)
     judge: str | None = None
-    judge_condition: Condition = None
+    judge_condition: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def needs(self) -> Iterator[str]:
         """The entries that have to be there before the side is made."""
         yield self.of
-        yield from entries(self.condition)
+        yield from self.condition.values()
 
 
 TWO_PLAYER: dict[str, Any] = {
-    "real": {"of": "x", "condition": "y", "judge": "discriminator"},
-    "fake": {"by": "generator", "condition": "y", "judge": "discriminator"},
-    "labelled": {"of": "labelled_x", "condition": "labelled_y", "judge": "discriminator"},
+    "real": {"of": "x", "judge": "discriminator"},
+    "fake": {"by": "generator", "judge": "discriminator"},
+    "labelled": {"of": "labelled_x", "condition": {"label": "labelled_y"}, "judge": "discriminator"},
 }
-
-
-def entries(condition: Condition) -> list[str]:
-    """The entries that a condition names."""
-    if condition is None:
-        return []
-    return [condition] if isinstance(condition, str) else list(condition.values())
 
 
 def sides_of(nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, Side]:
@@ -61,25 +53,33 @@ def sides_of(nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, Side]:
 
 
 def _side(name: str, node: Mapping[str, Any]) -> Side:
-    known = [field.name for field in fields(Side) if field.name != "judge_condition"]
+    known = [own.name for own in fields(Side) if own.name != "judge_condition"]
     if not isinstance(node, Mapping):
         raise Mistake(f"game.sides.{name}={node}: a side is a mapping of {', '.join(known)}")
     if strange := [str(key) for key in node if key not in known]:
         raise Mistake(
             f"game.sides.{name}.{strange[0]}: a side has {', '.join(known)}.{did_you_mean(strange[0], known)}"
         )
-    by, judge, condition = node.get("by") or (), node.get("judge"), _condition(node.get("condition"))
+    by, judge, condition = node.get("by") or (), node.get("judge"), _condition(name, node.get("condition"))
     own = condition
     if isinstance(judge, Mapping):
         if "player" not in judge:
             raise Mistake(f"game.sides.{name}.judge: name its player, {{player: ..., condition: {{...}}}}")
-        judge, own = judge["player"], _condition(judge["condition"]) if "condition" in judge else condition
+        judge, own = judge["player"], _condition(name, judge["condition"]) if "condition" in judge else condition
     makers = (str(by),) if isinstance(by, str) else tuple(map(str, by))
     return Side(str(node.get("of") or LATENT), makers, condition, judge and str(judge), own)
 
 
-def _condition(node: Any) -> Condition:
-    return {str(k): str(v) for k, v in node.items()} if isinstance(node, Mapping) else node and str(node)
+def _condition(side: str, node: Any) -> Mapping[str, str]:
+    """Name -> entry; a list names columns by their own names."""
+    if isinstance(node, str):
+        raise Mistake(
+            f"game.sides.{side}.condition={node}: a condition names its entries, {{label: {node}}}; a list of columns, "
+            f"[{node}], gives them their own names"
+        )
+    if node is None or isinstance(node, Mapping):
+        return {str(name): str(entry) for name, entry in (node or {}).items()}
+    return {str(name): str(name) for name in node}
 
 
 def check_sides(sides: Mapping[str, Side], players: Collection[str], makers: Collection[str]) -> None:
@@ -124,7 +124,7 @@ def dependencies(sides: Mapping[str, Side]) -> dict[str, frozenset[str]]:
 def refuse_unknown_entries(sides: Mapping[str, Side], columns: Collection[str], draws: Collection[str]) -> None:
     """Raises Mistake where a side starts from, or is conditioned on, what is no side, no draw and no column."""
     for name, side in sides.items():
-        for entry in [*side.needs, *entries(side.judge_condition)]:
+        for entry in [*side.needs, *side.judge_condition.values()]:
             known = [*columns, *sides, *draws]
             if entry.partition(".")[0] not in known:
                 raise Mistake(

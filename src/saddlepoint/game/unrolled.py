@@ -43,11 +43,14 @@ class Unrolled(Game):
         order: Sequence[Sequence[str]] | None = None,
         samples: str = "fake",
         draws: Mapping[str, Prior] | None = None,
+        conditions: str = "none",
+        classes: Mapping[str, int | None] | None = None,
+        dropout: bool = False,
         steps: int = 5,
         rate: float = 0.05,
         unrolled: str = "discriminator",
     ) -> None:
-        super().__init__(players, prior, seed, sides, makers, order, samples, draws)
+        super().__init__(players, prior, seed, sides, makers, order, samples, draws, conditions, classes, dropout)
         if type(steps) is not int or steps < 0 or rate <= 0:
             raise ValueError(f"unrolled: steps={steps}, rate={rate}: a whole number from 0 on, and a rate above 0")
         if unrolled not in players:
@@ -108,4 +111,4 @@ def _own(x: Any) -> Any:
 
 def _with(network: nn.Module, weights: Mapping[str, Tensor]) -> Callable[..., Any]:
     """The network as a function of other weights."""
-    return lambda x, condition=None: functional_call(network, dict(weights), (x, condition))
+    return lambda x, condition: functional_call(network, dict(weights), (x, condition))

@@ -42,7 +42,19 @@ def checked(game: Any) -> Mapping[str, Side]:
                 if game.sides[side].judge is None:
                     raise Mistake(f"{name}: its objective looks at side {side}, which nobody judges: give it a judge")
     _refuse_parts(game)
+    _refuse_unlabelled(game)
     return game.sides
+
+
+def _refuse_unlabelled(game: Any) -> None:
+    """Raise Mistake where samples are conditioned on a label column, and the data have no classes."""
+    for name, side in game.sides.items():
+        for condition, column in side.condition.items():
+            if column in game.conditions.classes and game.conditions.classes[column] is None:
+                raise Mistake(
+                    f"game.sides.{name}: condition {condition} is the column {column}, and these data have no classes. "
+                    "Take data with classes (folders, labels), or game=two_player"
+                )
 
 
 def _no_side(game: Any, name: str) -> str:

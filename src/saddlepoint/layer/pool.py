@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint import ranks
+from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
 class Pool(nn.Module):
@@ -37,7 +38,7 @@ class Pool(nn.Module):
         self.register_buffer("generator", torch.Generator().manual_seed(seed).get_state())
 
     @torch.no_grad()
-    def forward(self, x: Tensor, condition: Any = None) -> Tensor:
+    def forward(self, x: Tensor, condition: Condition = UNCONDITIONAL) -> Tensor:
         """What is shown in the place of x [N, ...]: of each row itself or an earlier one; a constant."""
         if not self.training or self.size == 0:
             return x.detach()

@@ -21,12 +21,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from saddlepoint.turn import UNCONDITIONAL, Condition
+
 
 class VirtualBatchNorm(nn.Module):
     """[N, features, ...] normalised by `reference` samples and by the example itself, alike in training and evaluation.
 
     Raises ValueError where the reference batch is smaller than 2, or where there is none: a game gives it to the
-    generator (`refer_to`), to no other network.
+    generator (`set_reference`), to no other network.
     """
 
     def __init__(self, features: int, reference: int = 64, eps: float = 1e-5, std: float = 0.02) -> None:
@@ -41,11 +43,13 @@ class VirtualBatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(features))
         self.referred = False
 
-    def refer_to(self, network: nn.Module, latent: Mapping[str, Tensor], y: Tensor | None = None) -> None:
-        """Have `network`, of which this is a layer, see these `reference` latents, of classes y, before any others."""
+    def set_reference(
+        self, network: nn.Module, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL
+    ) -> None:
+        """Have `network`, of which this is a layer, see these `reference` latents, so asked for, before any others."""
         batch = getattr(network, "reference_batch", None)
         if batch is None:
-            batch = ReferenceBatch(latent, y)
+            batch = ReferenceBatch(latent, condition)
             network.add_module("reference_batch", batch)
             network.register_forward_pre_hook(_prepended, with_kwargs=True)
             network.register_forward_hook(_without_reference)
@@ -83,14 +87,15 @@ class VirtualBatchNorm(nn.Module):
 
 
 class ReferenceBatch(nn.Module):
-    """Latents, and classes where the generator is asked for one, that stay what they are: buffers of the network."""
+    """Latents, and the condition that they are asked for under, which stay what they are: buffers of the network."""
 
-    def __init__(self, latent: Mapping[str, Tensor], y: Tensor | None = None) -> None:
+    def __init__(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> None:
         super().__init__()
-        self.parts = list(latent)
+        self.parts, self.names = list(latent), list(condition)
         for name, part in latent.items():
             self.register_buffer(f"latent_{name}", part.detach().clone())
-        self.register_buffer("y", None if y is None else y.detach().clone())
+        for name, entry in condition.items():
+            self.register_buffer(f"condition_{name}", entry.detach().clone())
 
     def __len__(self) -> int:
         return len(self.part(self.parts[0]))
@@ -99,14 +104,20 @@ class ReferenceBatch(nn.Module):
         """The reference's part `name` of the latent, [B, dim]."""
         return cast(Tensor, getattr(self, f"latent_{name}"))
 
+    @property
+    def condition(self) -> dict[str, Tensor]:
+        """The reference's condition, [B, ...] each."""
+        return {name: cast(Tensor, getattr(self, f"condition_{name}")) for name in self.names}
+
 
 def _prepended(network: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """A generator's arguments (latent, y) with the reference batch in front."""
+    """A generator's arguments (latent, condition) with the reference batch in front."""
     batch = cast(ReferenceBatch, network.reference_batch)
-    given = dict(zip(("latent", "y"), args, strict=False)) | keywords
+    given = dict(zip(("latent", "condition"), args, strict=False)) | keywords
     latent = {name: torch.cat([batch.part(name).to(part), part]) for name, part in given["latent"].items()}
-    y, own = given.get("y"), cast("Tensor | None", batch.y)
-    return (latent, y if y is None or own is None else torch.cat([own.to(y), y])), {}
+    condition, own = given.get("condition", UNCONDITIONAL), batch.condition
+    joined = {name: torch.cat([own[name].to(entry), entry]) for name, entry in condition.items()}
+    return (latent, joined), {}
 
 
 def _without_reference(network: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from saddlepoint.turn import UNCONDITIONAL, Condition
+
 LINEAR = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
@@ -70,10 +72,10 @@ class WeightNorm(nn.Module):
             self._start(h / length.view(column))
         return h * (self.scale / length).view(column) + self.bias.view(column)
 
-    def start_from(self, network: nn.Module, x: Any, y: Tensor | None = None) -> None:
+    def data_dependent_init(self, network: nn.Module, x: Any, condition: Condition = UNCONDITIONAL) -> None:
         """Have `network`, of which this is a layer, start from x, unless it has; a game asks for this."""
         if self.start is not None and not self._started:
-            initialise(network, x, y)
+            initialise(network, x, condition)
 
     def extra_repr(self) -> str:
         return f"{len(self.bias)}, std={self.std}, trainable={self.trainable}, start={self.start}"
@@ -107,11 +109,11 @@ def weight_norm(linear: nn.Module, std: float = 0.1, trainable: bool = False, st
 
 
 @torch.no_grad()
-def initialise(network: nn.Module, x: Any, y: Tensor | None = None) -> None:
+def initialise(network: nn.Module, x: Any, condition: Condition | None = None) -> None:
     """Start every weight-normalised layer of `network` from x, in one forward pass: each sets itself, then answers.
 
-    x is what `network` takes, y its condition where it has one.  The pass is one of training (noise and dropout on), as
-    in the authors' code; batch norm's running statistics do not feel it.
+    x is what `network` takes, with its condition where it has one.  The pass is one of training (noise and dropout
+    on), as in the authors' code; batch norm's running statistics do not feel it.
     """
     layers = [m for m in network.modules() if isinstance(m, WeightNorm) and m.start is not None]
     modes = [(module, module.training) for module in network.modules()]
@@ -121,7 +123,7 @@ def initialise(network: nn.Module, x: Any, y: Tensor | None = None) -> None:
         network.train()
         for layer in layers:
             layer.awaiting = True
-        network(*([x] if y is None else [x, y]))
+        network(*([x] if condition is None else [x, condition]))
     finally:
         for layer in layers:
             layer.awaiting = False

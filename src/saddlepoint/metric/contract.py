@@ -34,6 +34,7 @@ class Contract:
     # the generator's batch-norm statistics: "running"; "reestimated", for averaged weights; "batch of <size>", which is
     # added where samples depend on those beside them in another way
     batch_norm: str = "running"
+    dropout: bool = False  # whether the generator keeps dropout on, as pix2pix does
     altered: str = ""  # settings that were others in the generator's training, "prior.z.high: 1 -> 0.5; ..."
 
     @property
@@ -44,7 +45,10 @@ class Contract:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return asdict(self) | {"settings": dict(self.settings)}
+        plain = asdict(self) | {"settings": dict(self.settings)}
+        if not self.dropout:
+            del plain["dropout"]  # as scores were written before there was the field
+        return plain
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Contract:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -97,19 +98,20 @@ class Evaluator:
         reals: Split | Data,
         weights: str = "averaged",
         batch_norm: str = "running",
+        dropout: bool = False,
     ) -> dict[str, Score]:
         """Scores by name, of n samples against `reals`: a split, or a data set, whose split `split` is meant.
 
         `sample(n)` gives n images in [-1, 1] or points, or these and the classes that they were asked for, and is asked
         for `batch` at a time.  `weights` says whose they are: "averaged", "raw", "none"; `batch_norm` by which
-        statistics.  Raises Mistake where samples are not finite or not of the reals' shape.
+        statistics, `dropout` whether it is on.  Raises Mistake where samples are not finite or not of the reals' shape.
         """
         with self.apart():
             split = self._split(reals)
             if self.n is None:
                 raise ValueError("how many samples? Give Evaluator an n, or a Data instead of a Split")
             n = self.n
-            return self._scores(self._drawn(sample, n, split), n, split, weights, batch_norm)
+            return self._scores(self._drawn(sample, n, split), n, split, weights, batch_norm, dropout=dropout)
 
     def _drawn(self, sample: Callable[[int], Fakes], n: int, like: Split) -> Iterator[Features]:
         """The features of the next n samples, batch by batch.
@@ -209,6 +211,7 @@ class Evaluator:
         weights: str,
         batch_norm: str,
         among: Iterable[str] | None = None,
+        dropout: bool = False,
     ) -> dict[str, Score]:
         """The scores of `fakes`, n of them, by the metrics `among`; None: by all."""
         parts = iter(fakes)
@@ -222,16 +225,23 @@ class Evaluator:
         found = {name: self._result(name, metric) for name, metric in metrics.items()}
         for metric in metrics.values():
             metric.reset()  # the features of 10,000 fakes need not stay until the next evaluation
-        return self._scored(found, split, n, weights, batch_norm)
+        return self._scored(found, split, n, weights, batch_norm, dropout)
 
     def _scored(
-        self, found: Mapping[str, Mapping[str, Result]], split: Split, n: int, weights: str, batch_norm: str
+        self,
+        found: Mapping[str, Mapping[str, Result]],
+        split: Split,
+        n: int,
+        weights: str,
+        batch_norm: str,
+        dropout: bool = False,
     ) -> dict[str, Score]:
         """Each result, by metric and suffix, with its contract."""
         scores = {}
         for name, results in found.items():
             for suffix, (value, std, detail, own) in results.items():
                 contract = self._contract(name, named(name, suffix), split, own or n, weights, batch_norm)
+                contract = replace(contract, dropout=dropout)
                 scores[contract.key] = Score(float(value), contract, None if std is None else float(std), detail)
         return scores
 

@@ -117,6 +117,7 @@ def scores_against(
     whose: str = "samples",
     weights: str = "none",
     batch_norm: str = "none",
+    dropout: bool = False,
 ) -> dict[str, Score]:
     """The scores, by name, of n samples, batch by batch, against statistics in the place of reals.
 

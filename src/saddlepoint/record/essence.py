@@ -21,16 +21,24 @@ DATA_ADDED = {"fit": "crop", "flip": False}
 # and keys of the game, with the sides and the order of the two-player game, which the first edition had built in
 GAME_ADDED = {
     "sides": {
-        "real": {"of": "x", "condition": "y", "judge": "discriminator"},
-        "fake": {"by": "generator", "condition": "y", "judge": "discriminator"},
-        "labelled": {"of": "labelled_x", "condition": "labelled_y", "judge": "discriminator"},
+        "real": {"of": "x", "judge": "discriminator"},
+        "fake": {"by": "generator", "judge": "discriminator"},
+        "labelled": {"of": "labelled_x", "condition": {"label": "labelled_y"}, "judge": "discriminator"},
     },
     "makers": {},
     "samples": "fake",
     "draws": {},
+    "conditions": "none",
+    "classes": {},
+    "dropout": False,
 }
-# and keys of a player's architecture
-ARCHITECTURE_ADDED = {"condition": {}}
+ARCHITECTURE_ADDED = {"condition": {}, "bounded": None}  # and keys of networks
+# the sides of the two-player game as they were first written: networks got the class, and none of ours took it
+SIDES_BEFORE = {
+    "real": {"of": "x", "condition": "y", "judge": "discriminator"},
+    "fake": {"by": "generator", "condition": "y", "judge": "discriminator"},
+    "labelled": {"of": "labelled_x", "condition": "labelled_y", "judge": "discriminator"},
+}
 SIMULTANEOUS = (
     "saddlepoint.game.simultaneous.Simultaneous"  # the class that the first edition had for one order of play
 )
@@ -46,17 +54,16 @@ def essence(config: Mapping[Any, Any]) -> dict[str, Any]:
             kept["data"]["folder"] = _in_utf8(folder)
     if isinstance(game := kept.get("game"), dict):
         kept["game"] = _game(game)
-    if isinstance(architecture := kept.get("architecture"), dict):
-        kept["architecture"] = {name: _architecture(own) for name, own in architecture.items()}
+    if isinstance(networks := kept.get("architecture"), dict):
+        kept["architecture"] = {name: _network(own) for name, own in networks.items()}
     return kept
 
 
-def _architecture(network: Any) -> Any:
-    """A network's settings without what is as it was before there was the key."""
-    if not isinstance(network, dict):
-        return network
-    added = ARCHITECTURE_ADDED
-    return {key: value for key, value in network.items() if key not in added or not same(value, added[key])}
+def _network(node: Any) -> Any:
+    """A network without the keys that came later, where they stand at what was done before."""
+    if not isinstance(node, dict):
+        return node
+    return {k: v for k, v in node.items() if k not in ARCHITECTURE_ADDED or not same(v, ARCHITECTURE_ADDED[k])}
 
 
 def _game(game: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,6 +72,8 @@ def _game(game: Mapping[str, Any]) -> dict[str, Any]:
     All players at once is written as the class that stood for it then, so that runs keep their names.
     """
     kept = {key: value for key, value in game.items() if key not in GAME_ADDED or not same(value, GAME_ADDED[key])}
+    if same(kept.get("sides"), SIDES_BEFORE):
+        del kept["sides"]
     if isinstance(players := kept.get("players"), dict):
         kept["players"] = {
             name: {key: value for key, value in player.items() if (key, value) != ("sees", None)}

@@ -20,13 +20,14 @@ from saddlepoint.regularizer.regularizer import Regularizer
 from saddlepoint.turn import DiscriminatorOutput, Sample, Turn
 
 SIDES = ("labelled", "real", "fake")
+LABEL = "label"  # the condition that holds a sample's class
 
 
 class Classification(Regularizer):
     """The sum, over `sides`, of the mean cross-entropy of head `head`.
 
     labelled   the labelled batch, which stands apart from the reals (data.labels); a round without one adds 0
-    real       the reals and their own classes
+    real       the reals and their own classes, where these are a condition of theirs (game=conditional)
     fake       the fakes and the classes that the generator was asked for
     Raises ValueError for another side.
     """
@@ -54,12 +55,13 @@ class Classification(Regularizer):
         """The mean over a side's samples, a scalar; None where it holds none (a mean over nothing is no number)."""
         if side == "labelled" and (sample is None or len(sample.x) == 0):
             return None
-        if sample is None or sample.y is None:
+        if sample is None or LABEL not in sample.condition:
             raise Mistake(
-                f"classification: the {side} samples have no classes, in these data. Take {side} off its sides"
+                f"classification: the {side} samples are under no condition {LABEL}. Take {side} off its sides, or let "
+                "the game ask for classes: game=conditional"
             )
         self.fits(sample.output)
-        return cross_entropy(sample.output.heads[self.head], sample.y)
+        return cross_entropy(sample.output.heads[self.head], sample.condition[LABEL])
 
     def fits(self, output: DiscriminatorOutput) -> None:
         """Raises Mistake where D has no such head."""

@@ -22,5 +22,5 @@ class GradientPenalty(Regularizer):
         real = turn["real"].x.detach()
         fake = turn["fake"].x.detach()[: len(real)]  # one fake per real, where there are more
         e = turn.drawn.view(-1, *(1,) * (real.ndim - 1))
-        between = Sample((e * real + (1 - e) * fake).requires_grad_(), turn["real"].y, turn["real"].judge)
+        between = Sample((e * real + (1 - e) * fake).requires_grad_(), turn["real"].condition, turn["real"].judge)
         return ((squared_slope(between) + 1e-12).sqrt() - 1).square().mean()
