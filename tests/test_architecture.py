@@ -17,7 +17,7 @@ PACKAGE = ROOT / "src" / "saddlepoint"
 CONF = ROOT / "conf"
 
 # single modules that stand on libraries alone; anybody may use them
-LEAVES = {"archive", "error", "pixel", "ranks", "schema", "stream"}
+LEAVES = {"archive", "error", "modality", "pixel", "ranks", "schema", "stream"}
 MAY_IMPORT = {  # downwards only; a package may always import itself
     "objective": set(),  # an objective knows logits, nothing else
     "layer": LEAVES | {"turn"},
@@ -38,7 +38,8 @@ MAY_IMPORT = {  # downwards only; a package may always import itself
     "search": LEAVES | {"comparison", "record"},  # it knows trials, not what they are of
     "command": LEAVES | {"callback", "comparison", "data", "export", "game", "launcher", "metric", "record", "search"},
     "turn": {"error", "stream"},
-    **{leaf: set() for leaf in LEAVES - {"schema"}},
+    **{leaf: set() for leaf in LEAVES - {"modality", "schema"}},
+    "modality": {"error", "pixel"},
     "schema": {"error"},
 }
 ONLY_IN = {

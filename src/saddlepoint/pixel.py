@@ -6,11 +6,6 @@ from torch import Tensor
 LEVELS = {torch.uint8: 255, torch.uint16: 65535}  # the largest value of each stored form
 
 
-def is_image(x: Tensor) -> bool:
-    """Whether x holds images, [N, C, H, W], stored or float."""
-    return x.ndim == 4
-
-
 def to_float(x: Tensor) -> Tensor:
     """x / 127.5 - 1, float32 in [-1, 1], for uint8 x of any shape, x / 32767.5 - 1 for uint16 x; other x as it is."""
     most = LEVELS.get(x.dtype)

@@ -14,7 +14,7 @@ from rich.console import Console
 from play import Watch, batches, fit, game
 from saddlepoint.callback.evaluation import Evaluation
 from saddlepoint.callback.finite import Diverged, Finite
-from saddlepoint.callback.grid import picture, save
+from saddlepoint.callback.grid import save
 from saddlepoint.callback.horizon import Horizon
 from saddlepoint.callback.journal import Journal
 from saddlepoint.callback.period import crossed
@@ -22,6 +22,7 @@ from saddlepoint.callback.progress import Progress, cost, standing
 from saddlepoint.callback.run_state import RunState
 from saddlepoint.error import Mistake
 from saddlepoint.metric.contract import Contract, Score
+from saddlepoint.modality import Image, Points
 from saddlepoint.objective import minimax, wasserstein
 
 
@@ -41,7 +42,7 @@ def test_a_run_ends_at_the_first_round_that_reaches_its_images():
 
 
 def test_a_picture_that_the_disk_has_no_room_for_is_told_in_bytes_and_the_old_one_stays(tmp_path, monkeypatch):
-    small, large = (picture(torch.zeros(n, 1, 8, 8)) for n in (1, 16))
+    small, large = (Image().picture(torch.zeros(n, 1, 8, 8)) for n in (1, 16))
     save(small, path := tmp_path / "samples" / "0.png")
     before = path.read_bytes()
     monkeypatch.setattr(os, "fsync", lambda file: (_ for _ in ()).throw(OSError(28, "No space left on device")))
@@ -163,7 +164,7 @@ def test_a_run_too_short_for_a_pace_has_it_at_its_end():
 
 def test_a_grid_holds_each_image_once_in_reading_order_enlarged_until_it_can_be_read():
     x = torch.stack([torch.full((1, 8, 8), i / 5 * 2 - 1) for i in range(6)])
-    pixels = np.asarray(picture(x, columns=3))
+    pixels = np.asarray(Image().picture(x, columns=3))
     assert pixels.shape == (2 * 58 + 2, 3 * 58 + 2, 3)  # 7 x 8 = 56, and 2 between
     centres = pixels[30::58, 30::58, 0]
     assert centres.flatten().tolist() == [round(i / 5 * 255) for i in range(6)]
@@ -172,14 +173,14 @@ def test_a_grid_holds_each_image_once_in_reading_order_enlarged_until_it_can_be_
 def test_colours_and_large_images_are_drawn_as_they_are():
     x = torch.zeros(4, 3, 64, 64)
     x[:, 0] = 1
-    pixels = np.asarray(picture(x, columns=2))
+    pixels = np.asarray(Image().picture(x, columns=2))
     assert pixels.shape == (2 * 66 + 2, 2 * 66 + 2, 3)
     assert pixels[10, 10].tolist() == [255, 128, 128]
 
 
 def test_points_are_drawn_over_the_reals():
     reals, x = torch.tensor([[-1.0, 0.0]] * 50), torch.tensor([[1.0, 0.0]] * 50)
-    red = np.asarray(picture(x, reals=reals)).astype(int)
+    red = np.asarray(Points().picture(x, reals=reals)).astype(int)
     is_red = (red[..., 0] > 180) & (red[..., 1] < 120)
     assert is_red[:, : red.shape[1] // 2].sum() == 0 or is_red[:, red.shape[1] // 2 :].sum() > 0
     assert is_red.sum() > 5

@@ -64,7 +64,6 @@ def test_build_knows_each_extractor_by_name(stripes, points, tmp_path: Path) -> 
         ("digit", "Did you mean digits"),
         ("vgg", "identity, inception, trained, trained-b"),
         ("mnist", "1x28x28.*1x6x6"),
-        ("identity", "1x6x6"),
     ],
 )
 def test_an_extractor_that_does_not_exist_or_fit_is_a_mistake(stripes, name: str, words: str) -> None:

@@ -24,7 +24,7 @@ from saddlepoint.game.full_batch import batch_dependent, full_batches
 from saddlepoint.game.game import Game
 from saddlepoint.game.sampling import judge
 from saddlepoint.metric.contract import Contract, Score
-from saddlepoint.pixel import to_float
+from saddlepoint.modality import of
 from saddlepoint.record.run import Run
 from saddlepoint.stream import Stream
 
@@ -100,7 +100,7 @@ class ClassificationError(pl.Callback):
         try:
             network.eval()
             rows = split.selections(batches, game.device)
-            answers = [self._logits(network, to_float(x)).argmax(1) != y for x, y in rows]
+            answers = [self._logits(network, of(data).inside(x)).argmax(1) != y for x, y in rows]
         finally:
             for module, mode in modes:
                 module.training = mode

@@ -18,6 +18,7 @@ from saddlepoint.game.game import Game
 from saddlepoint.game.player import ROLES
 from saddlepoint.game.sampling import judge, judged, judged_alone, judged_reals, sampled, sampled_player
 from saddlepoint.health import reading
+from saddlepoint.modality import of
 from saddlepoint.stream import Stream
 from saddlepoint.turn import Batch, Sample
 
@@ -32,7 +33,7 @@ class Examination:
 
     def __init__(self, data: Any, n: int, held_out: str, say: Callable[[str], None], seed: int = 0) -> None:
         self.n = min(n, len(data.split("train")))
-        self.size = int(data.batch)
+        self.size, self.modality = int(data.batch), of(data)
         self.train = _rows(data, "train", self.n, seed)
         self.held_out = self._held_out(data, held_out, seed, say)
 
@@ -66,8 +67,8 @@ class Examination:
                     reading.spread(real, said) if x.std(0).max() > 0 else None
                 )  # else D may well agree
             found |= {
-                "diversity": reading.diversity(made.cpu(), x),
-                "pixel_freedom": reading.freedom(made.cpu(), x),
+                "diversity": reading.diversity(*map(self.modality.compared, (made.cpu(), x))),
+                "pixel_freedom": reading.freedom(made.cpu(), x) if self.modality.bounded else None,
             }
         return {name: float(value) for name, value in (found | last_turns(game)).items() if value is not None}
 
@@ -131,7 +132,7 @@ def _rows(data: Any, name: str, n: int, seed: int) -> Batch:
     if not len(split):
         raise Mistake(f"{data.name}: {name} is empty")
     draw = torch.Generator().manual_seed(Stream(seed, f"health/{name}").generator.initial_seed())
-    return split.batch(torch.randperm(len(split), generator=draw)[:n])
+    return data.rows(name, torch.randperm(len(split), generator=draw)[:n])
 
 
 @contextmanager

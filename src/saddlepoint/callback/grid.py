@@ -10,18 +10,17 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from saddlepoint.callback.period import crossed, last, period
 from saddlepoint.callback.run_state import RunState
 from saddlepoint.game.game import Game
 from saddlepoint.game.sampling import sampling_networks
-from saddlepoint.pixel import to_uint8
+from saddlepoint.modality import Modality, of
+from saddlepoint.modality.modality import png
 from saddlepoint.record.run import Run, write
 from saddlepoint.stream import Stream
 
 FRAMES = 100  # of an animation
-TILE = 56  # pixels that a person needs at least to read one image
 
 
 class Grid(pl.Callback):
@@ -29,8 +28,8 @@ class Grid(pl.Callback):
 
     At the end all of them become samples/animation.gif.
 
-    Images are drawn rows x columns, each pixel `scale` times enlarged (None: until a tile has 56); points as a scatter
-    over the reals.
+    The data's modality draws them: images rows x columns, each pixel `scale` times enlarged (None: until a tile has
+    56), points as a scatter over the reals, waveforms beside their spectrograms, tokens as lines of text.
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class Grid(pl.Callback):
         if game.images == 0:
             if trainer.is_global_zero:
                 x = self._reals(trainer)
-                save(picture(x, self.columns, self.scale), self.run.samples / "real.png")
+                save(_modality(trainer).picture(x, self.columns, self.scale), self.run.samples / "real.png")
             self.draw(trainer, game)
 
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -65,12 +64,13 @@ class Grid(pl.Callback):
             sampling_networks(game)
         if not trainer.is_global_zero:
             return
-        points = not isinstance(self._reals(trainer), Tensor) or self._reals(trainer).ndim == 2
-        n = 2_000 if points else self.rows * self.columns
+        modality = _modality(trainer)
+        n = modality.shown(self.rows, self.columns)
         with torch.random.fork_rng(devices=[game.device] if game.device.type == "cuda" else []):
             x = game.sample(n, stream=Stream(game.seed, "grid", device=game.device)).cpu()
         path = self.run.samples / f"{game.images:09d}.png"
-        save(picture(x, self.columns, self.scale, self._reals(trainer) if points else None), path)
+        reals = self._reals(trainer) if modality.beside else None
+        save(modality.picture(x, self.columns, self.scale, reals), path)
         real = self.run.samples / "real.png"
         beside = {"reals": real} if game.images == 0 and real.exists() else {}
         for logger in trainer.loggers:
@@ -87,8 +87,12 @@ class Grid(pl.Callback):
 
     def _reals(self, trainer: pl.Trainer) -> Tensor:
         split = trainer.datamodule.split("train")  # pyright: ignore[reportAttributeAccessIssue]
-        n = min(2_000 if len(split[torch.arange(1)][0].shape) == 2 else self.rows * self.columns, len(split))
+        n = min(_modality(trainer).shown(self.rows, self.columns), len(split))
         return split[torch.arange(n)][0].cpu()
+
+
+def _modality(trainer: pl.Trainer) -> Modality:
+    return of(trainer.datamodule)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def animation(folder: Path) -> Path | None:
@@ -112,49 +116,7 @@ def animation(folder: Path) -> Path | None:
     return folder / "animation.gif"
 
 
-def picture(x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None) -> Image.Image:
-    """x as one picture: images [N, C, H, W] (float in [-1, 1] or uint8) as a grid, points [N, 2] as a scatter."""
-    if x.ndim == 2:
-        return scatter(x, reals)
-    pixels = x if x.dtype == torch.uint8 else to_uint8(x)
-    scale = scale or max(1, -(-TILE // pixels.shape[-1]))
-    pixels = pixels.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-    if pixels.shape[1] in (2, 4):  # alpha: laid over white
-        colour, alpha = pixels[:, :-1].float(), pixels[:, -1:].float() / 255
-        pixels = (255 - alpha * (255 - colour)).round().to(torch.uint8)
-    elif pixels.shape[1] not in (1, 3):
-        pixels = pixels[:, :1]
-    grid = make_grid(pixels, nrow=columns, padding=2, pad_value=128)
-    return Image.fromarray(grid.permute(1, 2, 0).numpy())
-
-
-def scatter(x: Tensor, reals: Tensor | None = None) -> Image.Image:
-    """Points over the reals, in a square whose limits the reals set; one-dimensional ones lie on a line."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    def plane(points: Tensor) -> tuple[Any, Any]:
-        flat = points.flatten(1).float()
-        return flat[:, 0].numpy(), (flat[:, 1] if flat.shape[1] > 1 else torch.zeros(len(flat))).numpy()
-
-    figure = Figure(figsize=(5, 5), dpi=100, layout="tight")
-    axes = figure.add_subplot()
-    if reals is not None:
-        axes.scatter(*plane(reals), s=3, c="#bbbbbb", label="real", rasterized=True)
-        reach = 1.3 * max(1.0, float(reals.abs().max()))
-        axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
-    axes.scatter(*plane(x), s=3, c="#d1495b", label="generated", rasterized=True)
-    axes.set_aspect("equal")
-    axes.legend(loc="upper right", markerscale=4)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return Image.fromarray(torch.frombuffer(bytearray(canvas.buffer_rgba()), dtype=torch.uint8)
-                           .view(*canvas.get_width_height()[::-1], 4)[..., :3].contiguous().numpy())  # fmt: skip
-
-
 def save(image: Image.Image, path: Path) -> None:
     """Write a PNG, making its folder, whole or not at all.  Raises Mistake where it cannot be written."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = io.BytesIO()
-    image.save(content, format="PNG")
-    write(path, content.getvalue())
+    write(path, png(image))

@@ -45,6 +45,7 @@ from saddlepoint.game.sampling import (
 from saddlepoint.game.state import accept
 from saddlepoint.metric import extractor
 from saddlepoint.metric.evaluator import Evaluator
+from saddlepoint.modality import Modality, of
 from saddlepoint.record import content, snapshot
 from saddlepoint.record.checkpoint import load as load_checkpoint
 from saddlepoint.record.checkpoint import newest
@@ -235,6 +236,11 @@ def data_of(config: DictConfig, log: Say = lambda line: None) -> Any:
     return data
 
 
+def modality_of(config: DictConfig) -> Modality:
+    """The modality of a config's data, which are not read for it: it follows from facts that the config holds."""
+    return of(instantiate(config.data, "data"))
+
+
 def data_of_run(run: Run, config: DictConfig, overrides: Sequence[str], say: Say) -> Any:
     """The data that a run was trained on, loaded as its config and `overrides` have it.
 
@@ -403,7 +409,7 @@ def evaluator_of(
     if ruler is None or not metrics:
         missing = "these data have no extractor (evaluation.extractor=...)"
         if isinstance(wanted, str) and wanted in extractor.NEAREST:
-            missing = extractor.unmeasured(tuple(data.shape))
+            missing = extractor.unmeasured(data)
         say("no scores: " + ("metric=[]" if not metrics else missing))
         return None
     settings = config.evaluation

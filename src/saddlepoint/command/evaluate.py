@@ -34,7 +34,7 @@ from saddlepoint.command.output import plain, result
 from saddlepoint.command.table import Spread, details, measured, over_the_run
 from saddlepoint.command.terminal import Meter, speaker
 from saddlepoint.data.data import Split
-from saddlepoint.data.samples import read
+from saddlepoint.data.samples import read_for
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
 from saddlepoint.game.sampling import sampled, sampled_player
@@ -209,7 +209,7 @@ def evaluate(
     if samples is None:
         found, parts = _moments(Run(str(run)), at, config, measuring, overrides, output.width)
     else:
-        stored = _first(read(samples, data.shape, say, data.class_names), config.evaluation.n, say)
+        stored = _first(read_for(data, samples, say), config.evaluation.n, say)
         found, parts = _set(stored, str(samples), measuring, output.width)
     content = {whose: {key: _plain(key, own) for key in own.scores} for whose, own in found.items()}
     if to is not None:
@@ -251,7 +251,7 @@ def _first(split: Split, n: int | None, say: Callable[[str], None]) -> Split:
     if n > len(split):
         raise Mistake(f"evaluation.n={n}: there are {len(split):,} samples; leave it out, and all are measured")
     say(f"{len(split):,} samples: the first {n:,} are measured, as evaluation.n says")
-    return Split(split.name, *split[torch.arange(n)], split.classes)
+    return Split(split.name, *split[torch.arange(n)], split.classes, modality=split.modality)
 
 
 def _set(split: Split, name: str, measuring: Measuring, width: int) -> tuple[dict[str, Found], Parts]:

@@ -20,10 +20,9 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from saddlepoint.callback.evaluation import drawn_as
-from saddlepoint.callback.grid import picture
 from saddlepoint.command import destination, unread
 from saddlepoint.command.account import Moment, account
-from saddlepoint.command.build import config_of, game_of, put, set_threads
+from saddlepoint.command.build import config_of, game_of, modality_of, put, set_threads
 from saddlepoint.command.catalogue import did_you_mean
 from saddlepoint.command.compose import compose
 from saddlepoint.command.exported import bare, by_name
@@ -202,7 +201,7 @@ def _described(original: Original, words: DictConfig, folder: Path) -> None:
         "prior": _plain(config.prior),
         "data": {"name": config.choice.get("data"), "shape": list(config.data.shape), "classes": config.data.classes},
         "classes": original.game.conditions.classes.get("y"),
-        "range": [-1, 1] if len(config.data.shape) == 3 else None,
+        "range": [-1, 1] if modality_of(config).bounded else None,
         "call": "mapping",
         "weights": original.weights,
         **({"batch_norm": "reestimated"} if original.reestimated else {}),
@@ -220,8 +219,9 @@ def _described(original: Original, words: DictConfig, folder: Path) -> None:
     kept["data"] = {key: value for key, value in kept["data"].items() if key != "root"}
     write(folder / "training.yaml", yaml.safe_dump(discreet(kept), sort_keys=False, allow_unicode=True))
     game, average = original.game, original.weights == "averaged"
-    n = 64 if len(config.data.shape) == 3 else 2_000
-    picture(game.sample(n, stream=Stream(game.seed, "grid"), average=average)).save(folder / PICTURE)
+    modality = modality_of(config)
+    x = game.sample(modality.shown(8, 8), stream=Stream(game.seed, "grid"), average=average)
+    modality.picture(x).save(folder / PICTURE)
 
 
 def _facts(run: Run, original: Original, words: DictConfig, found: Any, failed: Any) -> dict[str, Any]:
@@ -230,8 +230,11 @@ def _facts(run: Run, original: Original, words: DictConfig, found: Any, failed: 
     told = account(run, config, Moment(str(words.at), game.images, original.weights))
     parts = {name: node for name, node in _plain(config.prior).items() if name != "_target_"}
     settings = ("low", "high")
+    modality = modality_of(config)
     made = {
         "shape": list(config.data.shape),
+        "samples": modality.plural,
+        "values": modality.values,
         "classes": game.conditions.classes.get("y"),
         "target": str(network_node(config, game)._target_),
         "parameters": sum(p.numel() for p in original.alone.parameters()),

@@ -16,7 +16,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
-from saddlepoint.callback.grid import picture, save
+from saddlepoint.callback.grid import save
 from saddlepoint.command import permission, stored, unread
 from saddlepoint.command.build import data_changes, data_of, evaluator_of, second_of
 from saddlepoint.command.check import check
@@ -25,12 +25,12 @@ from saddlepoint.command.exported import ENDINGS, PICKLES, exported, file_of
 from saddlepoint.command.output import result
 from saddlepoint.command.table import details, measured
 from saddlepoint.command.terminal import Meter, speaker
-from saddlepoint.data.samples import read
+from saddlepoint.data.samples import read_for
 from saddlepoint.error import Mistake
 from saddlepoint.export.description import WEIGHTS
 from saddlepoint.metric.contract import Score
 from saddlepoint.metric.evaluator import Evaluator
-from saddlepoint.pixel import to_float
+from saddlepoint.modality import of
 from saddlepoint.record.discretion import discreet
 from saddlepoint.record.provenance import now, provenance
 from saddlepoint.record.run import Run, read_json, write
@@ -133,7 +133,7 @@ def _generator(place: Path, words: DictConfig, config: DictConfig, data: Any) ->
 
 
 def _samples(place: Path, data: Any, say: Say) -> Source:
-    split = read(place, data.shape, say, data.class_names)
+    split = read_for(data, place, say)
 
     def sampler(name: str) -> Callable[[int], Any]:
         done = 0
@@ -142,7 +142,7 @@ def _samples(place: Path, data: Any, say: Say) -> Source:
             nonlocal done
             done += n
             x, y = split[torch.arange(done - n, done)]
-            return to_float(x), y
+            return of(data).inside(x), y
 
         return sample
 
@@ -205,7 +205,7 @@ def _record(
     made = provenance(data.describe(), config.seed) | own
     write(run.folder / "provenance.json", json.dumps(made, indent=2) + "\n")
     x = source.sampler("grid")(min(GRID, source.most or GRID))
-    save(picture(x[0]), run.samples / "000000000.png")
+    save(of(data).picture(x[0]), run.samples / "000000000.png")
     write(run.config, stored.text(_config(config, str(words.name))))
     run.update_summary(
         status="finished", exit=0, error=None, origin="imported", imported=about, images=None, final=scores,

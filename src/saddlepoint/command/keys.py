@@ -126,7 +126,7 @@ KEYS: dict[str, dict[str, Any]] = {
         "groups": whole(2),
         "to": or_null(Name),
     },
-    "sample": {"run": Name, "at": Moment, "n": Count, "to": Name, "sample_seed": Natural, "average": Flag},
+    "sample": {"run": Name, "at": Moment, "n": Count, "to": or_null(Name), "sample_seed": Natural, "average": Flag},
     "memorisation": {
         "run": or_null(Name),
         "samples": or_null(Name),

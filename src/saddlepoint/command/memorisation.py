@@ -29,7 +29,7 @@ from saddlepoint.command.output import Output, result
 from saddlepoint.command.sample import sample
 from saddlepoint.command.terminal import Meter, speaker
 from saddlepoint.data.data import Joined, Split
-from saddlepoint.data.samples import read
+from saddlepoint.data.samples import read_for
 from saddlepoint.error import Mistake
 from saddlepoint.game.full_batch import batch_dependent, full_batches
 from saddlepoint.game.game import Game
@@ -49,7 +49,7 @@ from saddlepoint.metric.memorisation import (
     mifid,
     neighbours,
 )
-from saddlepoint.pixel import to_float
+from saddlepoint.modality import Modality, of
 from saddlepoint.record.discretion import discreet
 from saddlepoint.record.provenance import now
 from saddlepoint.record.run import Run, unwritable
@@ -82,16 +82,24 @@ class Sets:
     samples: Features
     train: Features
     held: Features
-    features: str | None  # the extractor's name; None: pixels, or points, alone
+    features: str | None  # the extractor's name; None: pixels, or other values, alone
     blind: bool  # whether the extractor learned nothing from these images
+    modality: Modality
 
     @property
-    def images(self) -> bool:
-        return self.sample_x.dim() == 4
+    def planar(self) -> bool:
+        """Whether samples are images: they may be moved by pixels, and mirrored."""
+        return self.modality.planar
 
     @property
-    def sample_x(self) -> Tensor:
-        return _pixels(self.samples)
+    def values(self) -> str:
+        """What the space of the samples themselves is called."""
+        return "pixels" if self.planar else self.modality.name
+
+    def inside(self, part: Features) -> Tensor:
+        """Samples as networks see them, on the CPU."""
+        assert part.x is not None
+        return self.modality.inside(part.x.cpu())
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
@@ -127,7 +135,7 @@ def memorisation(
     data = data_of(config, say) if run is None else data_of_run(run, config, overrides, say)
     held = held_out(data)
     game = None if run is None else _game(run, config, words.at, say)
-    split = _drawn(game, words) if game else _chosen(read(words.samples, data.shape, say, data.class_names), words)
+    split = _drawn(game, words, of(data)) if game else _chosen(read_for(data, words.samples, say), words)
     if len(split) < FEWEST:
         raise Mistake(f"{len(split)} samples say nothing of memorisation: bring {FEWEST} at least, better 1,000.")
     wanted = data.extractor if config.evaluation.extractor == "auto" else config.evaluation.extractor
@@ -193,8 +201,7 @@ def held_out(data: Any) -> list[Split]:
 def spaces(sets: Sets) -> dict[str, Space]:
     """The spaces in which the alarm looks."""
     samples, train, held = sets.samples, sets.train, sets.held
-    pixels = space(_pixels(samples), _pixels(train), _pixels(held), moves=sets.images)
-    found = {"pixels" if sets.images else "points": pixels}
+    found = {sets.values: space(sets.inside(samples), sets.inside(train), sets.inside(held), moves=sets.planar)}
     if sets.features is not None:
         found["features"] = space(samples.features, train.features, held.features, alike=sets.blind)
     return found
@@ -202,8 +209,8 @@ def spaces(sets: Sets) -> dict[str, Space]:
 
 def readings(sets: Sets, seed: int = 0) -> list[Reading]:
     """The statistics that ask nobody but the samples and the data."""
-    x = [_pixels(part) for part in (sets.samples, sets.train, sets.held)]
-    rows = _distances("pixels" if sets.images else "points", x[0], x[1], x[2], seed)
+    x = [sets.inside(part) for part in (sets.samples, sets.train, sets.held)]
+    rows = _distances(sets.values, x[0], x[1], x[2], seed)
     if sets.features is None:
         return rows
     samples, train, held = sets.samples.features, sets.train.features, sets.held.features
@@ -352,9 +359,9 @@ def table(title: str, rows: Sequence[Reading]) -> Table:
 def _picture(
     sets: Sets, found: dict[str, Space], run: Run | None, game: Game | None, to: str | None, say: Say
 ) -> Path | None:
-    """Where the closest samples are drawn beside their neighbours; None for points."""
-    if not sets.images:
-        say("points are not drawn")
+    """Where the closest samples are drawn beside their neighbours; None for what is no image."""
+    if not sets.planar:
+        say(f"{sets.modality.name} are not drawn")
         return None
     path = Path(to or PICTURE)
     if not to and run is not None and game is not None:
@@ -377,13 +384,13 @@ def closest(sets: Sets, found: dict[str, Space]) -> Image.Image:
     scores = score(pixels.sample_train)
     rows = scores.argsort(stable=True)[:SHOWN]
     columns: list[tuple[str, Tensor, Tensor, Tensor | None]] = [
-        ("sample", _pixels(sets.samples), rows, scores[rows]),
-        ("nearest training,\npixels", _pixels(sets.train), *_first(pixels.sample_train, rows)),
+        ("sample", sets.inside(sets.samples), rows, scores[rows]),
+        ("nearest training,\npixels", sets.inside(sets.train), *_first(pixels.sample_train, rows)),
     ]
     if "features" in found:
         near = found["features"].sample_train
-        columns.append(("nearest training,\nfeatures", _pixels(sets.train), near.index[rows, 0], None))
-    columns.append(("nearest held-out,\npixels", _pixels(sets.held), *_first(pixels.sample_held, rows)))
+        columns.append(("nearest training,\nfeatures", sets.inside(sets.train), near.index[rows, 0], None))
+    columns.append(("nearest held-out,\npixels", sets.inside(sets.held), *_first(pixels.sample_held, rows)))
     figure = Figure(figsize=(1.5 * len(columns), 1.55 * len(rows) + 0.8), dpi=100, layout="constrained")
     figure.suptitle("closest samples first; pixels: d over moves and mirror images,\n"
                     "s = d to the nearest / d to the tenth nearest", fontsize=8)  # fmt: skip
@@ -412,14 +419,15 @@ def _game(run: Run, config: DictConfig, at: str | int, say: Say) -> Game:
     return game.to(device_of(config))
 
 
-def _drawn(game: Game, words: DictConfig) -> Split:
-    return Split("samples", sample(game, words.n, words.sample_seed, words.average))
+def _drawn(game: Game, words: DictConfig, modality: Modality) -> Split:
+    x = sample(game, words.n, words.sample_seed, words.average, modality=modality)
+    return Split("samples", x, modality=modality)
 
 
 def _chosen(split: Split, words: DictConfig) -> Split:
     """n of the samples, at random where there are more."""
     order = torch.randperm(len(split), generator=Stream(words.sample_seed, "memorisation/samples").generator)
-    return Split("samples", *split[order[: words.n]])
+    return Split("samples", *split[order[: words.n]], modality=split.modality)
 
 
 def _sets(
@@ -435,7 +443,7 @@ def _sets(
         total = sum(map(len, whole))
         if ruler is None:
             x = torch.cat([x for part in whole for x, _ in part.batches(1000)])
-            features = Features(x.flatten(1).to(torch.float32), None, x)
+            features = Features(of(train).inside(x).flatten(1).to(torch.float32), None, x)
         else:
             batches = (rows for part in whole for rows in part.batches(config.evaluation.batch))
             evaluator = Evaluator(ruler, {}, 2, device=device_of(config), say=say, progress=Meter(console))
@@ -443,12 +451,7 @@ def _sets(
         stream = Stream(seed, f"memorisation/{name}")
         parts.append(features if name == "samples" else features.at(torch.randperm(total, generator=stream.generator)))
     told = None if ruler is None or ruler.name == "identity" else ruler.name
-    return Sets(*parts, features=told, blind=told == "inception")
-
-
-def _pixels(part: Features) -> Tensor:
-    assert part.x is not None
-    return to_float(part.x.cpu())
+    return Sets(*parts, features=told, blind=told == "inception", modality=of(train))
 
 
 def _plain(value: float) -> float | None:

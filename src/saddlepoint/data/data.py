@@ -1,4 +1,4 @@
-"""A data set: three named splits, stored as uint8 images or float32 points, and an endless stream over the first.
+"""A data set: three named splits, stored as their modality has it, and an endless stream over the first.
 
 A batch is addressed by the number of real images shown before it, so nothing that a loader fetched in advance can
 change what is trained on: whoever starts again at position p sees what the first one saw from p on.
@@ -18,24 +18,28 @@ from torch import Tensor
 from saddlepoint.data.labelled import drawn, positions
 from saddlepoint.data.order import Order
 from saddlepoint.error import Mistake, kind, line_of
-from saddlepoint.pixel import is_image, to_float
+from saddlepoint.modality import Modality, implied, of
+from saddlepoint.modality.image import is_image
+from saddlepoint.pixel import to_float
 from saddlepoint.stream import seed_of
 from saddlepoint.turn import Batch
 
 ALL = "all"  # the name of all splits together
 COLUMNS = ("x", "y", "labelled_x", "labelled_y")  # that a batch has by itself
-Rows = tuple[Tensor, Tensor | None]  # x uint8 [n, C, H, W] or float32 [n, D]; y int64 [n] or None
+Rows = tuple[Tensor, Tensor | None]  # x as stored (see `modality`), [n, ...]; y int64 [n] or None
 
 
 class Split:
     """One named part of a data set, held in memory, as stored.
 
+    `modality` None: that of the data set that it is part of, else the one that the type and number of axes of x imply.
     `more` holds further columns by name, row by row beside x: a source image, attributes, a mask.  Raises ValueError
     where a column has another number of rows than x, or the name of a column that every batch has.
     """
 
     resident = True  # whether the rows lie in memory, so that a pass over them costs little
     more: Mapping[str, Tensor] = {}
+    modality: Modality | None = None
 
     def __init__(
         self,
@@ -44,17 +48,23 @@ class Split:
         y: Tensor | None = None,
         classes: int | None = None,
         more: Mapping[str, Tensor] | None = None,
+        modality: Modality | None = None,
     ) -> None:
         self.name, self.x, self.y, self.more = name, x, y, dict(more or {})
         for column, values in self.more.items():
             if len(values) != len(x) or column in COLUMNS:
                 raise ValueError(f"column {column} of {len(values)} rows beside x of {len(x)}; taken: {COLUMNS}")
-        self.shape = tuple(x.shape[1:])
+        self.modality = modality
         self.classes = int(y.max()) + 1 if classes is None and y is not None else classes
         self._copy: tuple[Tensor, Tensor | None] = (x, y)  # on the device that asked last
 
     def __len__(self) -> int:
         return len(self.x)
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample, as networks see it."""
+        return of(self).shape(self.x[:1])
 
     def __getitem__(self, index: Tensor) -> Rows:
         """The rows at `index`, int64 [n]."""
@@ -67,7 +77,7 @@ class Split:
     def batch(self, index: Tensor) -> Batch:
         """The rows at `index`, int64 [n], as networks see them, with every further column."""
         x, y = self[index]
-        return Batch(to_float(x), y, more=_seen(self.more_at(index)))
+        return Batch(of(self).inside(x), y, more=_seen(self.more_at(index)))
 
     def batches(self, size: int) -> Iterator[Rows]:
         """Every row once, in stored order, `size` at a time; the last batch may be smaller."""
@@ -90,7 +100,7 @@ class Split:
         content, labels = hashlib.sha256(), hashlib.sha256()
         for number, (x, y) in enumerate(self.batches(1024)):
             if number == 0:
-                content.update(f"{x.dtype} {list(self.shape)} {len(self)}".encode())
+                content.update(f"{x.dtype} {list(x.shape[1:])} {len(self)}".encode())
             content.update(x.numpy().tobytes())
             if y is not None:
                 labels.update(y.numpy().tobytes())
@@ -105,13 +115,17 @@ class Joined(Split):
 
     def __init__(self, name: str, parts: Sequence[Split]) -> None:
         self.name, self.parts = name, parts
-        self.shape, self.classes = parts[0].shape, parts[0].classes
+        self.classes, self.modality = parts[0].classes, parts[0].modality
         self.resident = all(part.resident for part in parts)
         self.more = {name: torch.cat([part.more[name] for part in parts]) for name in parts[0].more}
         self.ends = torch.tensor([len(part) for part in parts]).cumsum(0)
 
     def __len__(self) -> int:
         return int(self.ends[-1])
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        return self.parts[0].shape
 
     def __getitem__(self, index: Tensor) -> Rows:
         owner = torch.bucketize(index, self.ends, right=True)
@@ -134,6 +148,7 @@ class Joined(Split):
 class Data(LightningDataModule):
     """A data set; a subclass says what is in it.  `seed` orders the stream, and never decides who is in a split.
 
+    modality        what kind of thing a sample is; a subclass sets it, or `shape` implies it (see `modality.implied`)
     labels          labelled training images per class, drawn by `label_seed`; None: no batch of their own is given
     labelled_batch  how many of them beside each batch; None: as many as `batch`
     flip            whether each training image is mirrored, left to right, with probability 1/2 each time it is shown
@@ -141,6 +156,7 @@ class Data(LightningDataModule):
     """
 
     name: str | None = "data"
+    modality: Modality = None  # pyright: ignore[reportAssignmentType]  # of every instance it is one
     # the splits that are a random cut of one pool; () where none is: a test set that others drew is another population,
     # and what tells it from the training images says nothing of memorisation
     pool: tuple[str, ...] = ("train", "validation", "test")
@@ -158,7 +174,8 @@ class Data(LightningDataModule):
         flip: bool = False,
     ) -> None:
         super().__init__()
-        self.shape = tuple(int(side) for side in shape)  # (C, H, W), or (D,) of points
+        self.shape = tuple(int(side) for side in shape)  # of a sample as networks see it: (C, H, W) of images
+        self.modality = self.modality or implied(self.shape)
         self.classes = classes
         self.extractor = extractor  # what measures samples of this data: digits, mnist, identity, trained, or None
         if batch < 1:
@@ -171,7 +188,7 @@ class Data(LightningDataModule):
                 raise Mistake(f"data.{name}={value}: a whole number of at least 1, or null.")
         self.labels, self.label_seed = labels, label_seed
         self.labelled_batch = batch if labelled_batch is None else labelled_batch
-        if type(flip) is not bool or (flip and len(self.shape) != 3):
+        if type(flip) is not bool or (flip and not self.modality.planar):
             raise Mistake(f"data.flip={flip}: true or false, and true for images alone.")
         self.flip = flip
         self.notes: list[str] = []  # what was found, left out and changed on reading, a line each
@@ -187,6 +204,8 @@ class Data(LightningDataModule):
             return
         splits = self.splits()
         self._look_at(splits)
+        for part in splits.values():
+            part.modality = part.modality or self.modality
         shape, classes = splits["train"].shape, splits["train"].classes
         if shape != self.shape or classes != self.classes:
             raise Mistake(
@@ -214,14 +233,22 @@ class Data(LightningDataModule):
             if type(self).__module__.startswith("saddlepoint."):
                 continue  # ours give what they say, and an image need not be decoded to see it
             x, y = split[torch.arange(1)]
-            if not isinstance(x, Tensor) or (x.dtype, x.ndim) not in ((torch.uint8, 4), (torch.float32, 2)):
-                found = f"{kind(x)}, {x.dtype}" if isinstance(x, Tensor) else kind(x)
-                raise Mistake(
-                    f"{self.name}: a row of its {name} split is {found}, and x is to be uint8 [n, C, H, W] with values "
-                    f"from 0 to 255, or float32 points [n, D]{where}"
-                )
+            if not isinstance(x, Tensor) or not self.modality.fits(x):
+                raise Mistake(self._not_stored(name, x) + where)
+            held = split.x if isinstance(getattr(split, "x", None), Tensor) else x
+            if why := self.modality.why_not(held):
+                raise Mistake(f"{self.name}: its {name} split: {why}{where}")
             if y is not None and (y.dtype, y.ndim) != (torch.int64, 1):
                 raise Mistake(f"{self.name}: the classes of its {name} split are {y.dtype}, not int64 [n]{where}")
+
+    def _not_stored(self, name: str, x: Any) -> str:
+        """What to say of a split whose rows are not of the stored form."""
+        found = f"{kind(x)}, {x.dtype}" if isinstance(x, Tensor) else kind(x)
+        advice = self.modality.advice(x) if isinstance(x, Tensor) else None
+        return (
+            f"{self.name}: a row of its {name} split is {found}, and x is to be {self.modality.form}, as its modality "
+            f"{self.modality.name} is stored" + (f". {advice[0].upper()}{advice[1:]}" if advice else "")
+        )
 
     def split(self, name: str) -> Split:
         """The split called train, validation, test, or as `splits` says; `all`: every one of them, for evaluation.
@@ -300,7 +327,7 @@ class Data(LightningDataModule):
             return batch
         labelled_x, labelled_y = train[given[:n]]
         assert labelled_y is not None
-        return replace(batch, labelled=(to_float(labelled_x), labelled_y))
+        return replace(batch, labelled=(self.modality.inside(labelled_x), labelled_y))
 
     def rows(self, split: str, index: Tensor) -> Batch:
         """The rows of a split at `index`, int64 [n], as networks see them, with every further column."""
@@ -320,7 +347,7 @@ class Data(LightningDataModule):
         selections = self._augmented(train.selections(indices, self.device), draws)
         beside, more = self._beside(start, rank, world), self._more(train, again, same_draws)
         return (
-            Batch(to_float(x), y, labelled, own)
+            Batch(self.modality.inside(x), y, labelled, own)
             for (x, y), labelled, own in zip(selections, beside, more, strict=False)
         )
 
@@ -354,7 +381,8 @@ class Data(LightningDataModule):
         chosen = Split("labelled", x, y, self.classes).selections(where, self.device)
         sizes = self.batch, self.labelled_batch
         draws = positions(2 * len(x), *sizes, seed_of(self.seed, "augment", "labelled"), start, rank, world)
-        return ((to_float(own), classes) for own, classes in self._augmented(chosen, draws) if classes is not None)
+        inside = self.modality.inside
+        return ((inside(own), classes) for own, classes in self._augmented(chosen, draws) if classes is not None)
 
     def train_dataloader(self) -> Iterable[Batch]:
         """The stream from the image that the game has reached, taken up anew whenever it is iterated over."""

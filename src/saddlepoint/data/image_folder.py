@@ -178,6 +178,7 @@ class Files(Split):
         found, self.format = data.listing, data.format
         self.name, self.listing, self.places = name, found, torch.tensor(places)
         self.shape, self.classes = (self.format.channels, *self.format.size), found.classes
+        self.modality = data.modality
         self.y = None if found.labels is None else torch.tensor(found.labels)[self.places]
         self.workers = data.workers
         self.changes: Counter[str] = Counter()  # what was done to the images that `held` read

@@ -20,17 +20,27 @@ import torch
 from torch import Tensor
 
 from saddlepoint.data import array
-from saddlepoint.data.data import Split
+from saddlepoint.data.data import Data, Split
 from saddlepoint.data.image_folder import Files, ImageFolder, described_changes
 from saddlepoint.data.listing import Listing
 from saddlepoint.data.picture import MODES, look
 from saddlepoint.error import Mistake
+from saddlepoint.modality import Modality, implied
 
 Say = Callable[[str], None]
 
 
+def read_for(data: Data, path: str | Path, say: Say = lambda line: None) -> Split:
+    """All samples at `path`, as `read` gives them, for a data set: of its shape, classes and modality."""
+    return read(path, data.shape, say, data.class_names, data.modality)
+
+
 def read(
-    path: str | Path, shape: tuple[int, ...], say: Say = lambda line: None, class_names: Sequence[str] = ()
+    path: str | Path,
+    shape: tuple[int, ...],
+    say: Say = lambda line: None,
+    class_names: Sequence[str] = (),
+    modality: Modality | None = None,
 ) -> Split:
     """All samples at `path`, for data of `shape`; `say` hears what is done to them.
 
@@ -38,11 +48,12 @@ def read(
     of the samples are their own.  Raises Mistake where there are no samples, where they cannot be read, where they are
     not of that shape, or where they are of other classes than the data.
     """
-    place = Path(path).expanduser()
+    place, modality = Path(path).expanduser(), modality or implied(shape)
     if not place.exists():
         raise Mistake(f"samples={path}: there is no such folder, zip or npz, nor an npy.")
     is_array = place.suffix.lower() in array.ENDINGS
     split = _array(place, shape, say) if is_array else _images(place, shape, say, class_names)
+    split.modality = modality
     if split.y is None:
         return split
     if class_names:
@@ -50,7 +61,7 @@ def read(
     # by content, not by place: a class folder and an npz of the same samples are one set
     keys = [sha256(row.numpy().tobytes()).digest() for row in split.x]
     x, y = split[torch.tensor(sorted(range(len(keys)), key=keys.__getitem__))]
-    return Split("samples", x, y, len(class_names) or split.classes)
+    return Split("samples", x, y, len(class_names) or split.classes, modality=modality)
 
 
 def _known(y: Tensor, classes: int, place: Path) -> None:

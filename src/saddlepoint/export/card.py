@@ -58,7 +58,7 @@ def _front(facts: Facts) -> str:
     tags = ["gan", "saddlepoint", choice.get("data"), choice.get("architecture"), choice.get("objective")]
     tags += [name for name in ("onnx", "safetensors") if name in facts["formats"]]
     lines = {"license": facts["licence"] or "unknown", "library_name": "saddlepoint"}
-    if len(facts["generator"]["shape"]) == 3 and facts["generator"]["classes"] is None:
+    if facts["generator"]["samples"] == "images" and facts["generator"]["classes"] is None:
         lines["pipeline_tag"] = "unconditional-image-generation"
     every = {**lines, "tags": [str(tag) for tag in dict.fromkeys(tags) if tag]}
     return "---\n" + "\n".join(f"{key}: {json.dumps(value)}" for key, value in every.items()) + "\n---"
@@ -66,14 +66,13 @@ def _front(facts: Facts) -> str:
 
 def _what(facts: Facts) -> str:
     made, choice = facts["generator"], facts["choice"]
-    things = "points" if len(made["shape"]) == 1 else "images"
     latent = ", ".join(f"`{name}` [{dim}]" for name, dim in made["latent"].items())
     asked = "" if made["classes"] is None else f", asked for one of {made['classes']} classes"
     terms = f" with {', '.join(choice['regularizer'])}" if choice.get("regularizer") else ""
     moment = "its end" if facts["at"] == "last" else f"its {facts['at']}" if facts["at"] == "best" else "a snapshot"
     ended = "" if facts["status"] == "finished" else f" **The run is {facts['status']}: this is no final model.**"
     return (
-        f"The generator of a generative adversarial network: {latent}{asked} to {things} {made['shape']}, "
+        f"The generator of a generative adversarial network: {latent}{asked} to {made['samples']} {made['shape']}, "
         f"{made['parameters']:,} parameters ({facts['weights']} weights). Architecture {choice.get('architecture')}, "
         f"objective {choice.get('objective')}{terms}. Taken at {moment}, after {facts['images']:,} images shown.{ended}"
     )
@@ -83,7 +82,7 @@ def _uses(facts: Facts) -> Iterator[str]:
     """How to load each file; tested as it stands here."""
     made, formats = facts["generator"], facts["formats"]
     names = [*made["latent"], *(["y"] if made["classes"] is not None else [])]
-    yield f"Values are {'coordinates' if len(made['shape']) == 1 else 'pixels in [-1, 1]'}. Run in this folder."
+    yield f"Values are {made['values']}. Run in this folder."
     if "safetensors" in formats:
         theirs = made["target"].partition(".")[0] != "saddlepoint"
         allow = f', allow=["{made["target"].rpartition(".")[0]}"]' if theirs else ""

@@ -21,6 +21,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from saddlepoint import modality
 from saddlepoint.error import Mistake, did_you_mean
 
 NAMES = ("generator.yaml", "config.yaml")  # looked for beside a generator's file, in this order
@@ -136,8 +137,10 @@ def _sized(path: Path, name: str, node: Mapping[str, Any]) -> None:
 
 def _bounds(path: Path, said: Any, shape: Sequence[int]) -> tuple[float, float] | None:
     key = tuple(float(end) for end in said) if isinstance(said, list) and _numeric(said) else said
-    if isinstance(key, list | dict) or key not in RANGES or (key is None) != (len(shape) == 1):
-        wanted = "null, for points" if len(shape) == 1 else "[-1, 1], [0, 1] or uint8"
+    bounded = modality.bounded(shape)
+    unfit = bounded is not None and (key is None) == bounded
+    if isinstance(key, list | dict) or key not in RANGES or unfit:
+        wanted = "null, for points" if bounded is False else "[-1, 1], [0, 1] or uint8"
         raise Mistake(f"{path}: range={'null' if said is None else said}: it is {wanted}")
     return RANGES[key]
 

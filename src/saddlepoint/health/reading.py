@@ -22,10 +22,8 @@ from statistics import linear_regression
 
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d
 
 LIMIT = 38.53  # log10 of the largest float32; bfloat16 ends there too
-SIDE = 32  # pixels a side at which images are compared: a pass over larger ones costs more than it tells
 
 
 def ahead(one: Tensor, other: Tensor) -> float:
@@ -55,11 +53,11 @@ def passed(objective: Callable[..., Tensor], logits: Mapping[str, Tensor], side:
 
 
 def diversity(x: Tensor, reference: Tensor) -> float | None:
-    """0 for one thing over and over, 1 for as many as in `reference`; images [N, C, H, W] or points [N, D].
+    """0 for one thing over and over, 1 for as many as in `reference`; samples [N, ...], compared value by value.
 
     None where the reference does not vary.
     """
-    x, reference = points(x), points(reference)
+    x, reference = x.flatten(1).float(), reference.flatten(1).float()
     width = torch.pdist(reference).median().item() / 2 if len(reference) > 1 else 0.0
     return (distinct(x, width) - 1) / (distinct(reference, width) - 1) if width > 0 else None
 
@@ -71,12 +69,7 @@ def distinct(x: Tensor, width: float) -> float:
 
 
 def freedom(x: Tensor, reference: Tensor) -> float | None:
-    """mean(1 - x^2) over that of the reference, images in [-1, 1].
-
-    None for points, and where reals are black and white.
-    """
-    if x.ndim != 4:
-        return None
+    """mean(1 - x^2) over that of the reference, samples in [-1, 1]; None where reals are at -1 and 1 alone."""
     own, theirs = ((1 - images.double().square()).clamp_min(0).mean().item() for images in (x, reference))
     return own / theirs if theirs > 1e-3 else None
 
@@ -98,13 +91,6 @@ def overflow_in(course: Sequence[tuple[int, float]]) -> float | None:
     images, sizes = zip(*course, strict=True)
     slope = linear_regression(images, sizes).slope
     return (LIMIT - sizes[-1]) / slope if slope > 0 else None
-
-
-def points(x: Tensor) -> Tensor:
-    """x as points, float32 [N, D]: images no larger than SIDE a side."""
-    if x.ndim == 4 and max(x.shape[2:]) > SIDE:
-        x = adaptive_avg_pool2d(x, SIDE)
-    return x.flatten(1).float()
 
 
 def per_sample(logits: Tensor) -> Tensor:

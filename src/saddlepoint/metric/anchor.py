@@ -2,8 +2,8 @@
 
 real                  images outside the reference split: what a perfect generator would get
 10, 100 memorised     so many images of the reference split, over and over: what the metric gives a parrot
-class means + noise   each class's mean image plus N(0, 0.2^2) in units of [-1, 1] (of points: in standard deviations
-                      of the split), in the classes' frequencies: what it gives the coarsest of models
+class means + noise   each class's mean image plus N(0, 0.2^2) in units of [-1, 1] (of other samples: in standard
+                      deviations of the split), in the classes' frequencies: what it gives the coarsest of models
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from saddlepoint.metric.extractor import Features
 from saddlepoint.metric.reals import Rows, Split
-from saddlepoint.pixel import to_float
+from saddlepoint.modality import of
 from saddlepoint.stream import Stream
 
 NOISE = 0.2
@@ -54,14 +54,15 @@ def _noisy_means(split: Split, classes: int, n: int, batch: int, seed: int) -> I
 
 def _moments(split: Split, classes: int, batch: int) -> tuple[Tensor, Tensor, Tensor | float]:
     """The classes' means [K, ...], every label [N], and the unit of the noise; without labels all are of one class."""
-    shape = split[torch.tensor([0])][0].shape[1:]
+    modality = of(split)
+    shape = modality.inside(split[torch.tensor([0])][0]).shape[1:]
     labels, total, squares = (
         [],
         torch.zeros(classes, *shape, dtype=torch.float64),
         torch.zeros(shape, dtype=torch.float64),
     )
     for x, y in split.batches(batch):
-        x = to_float(x).to(torch.float64)
+        x = modality.inside(x).to(torch.float64)
         labels.append(torch.zeros(len(x), dtype=torch.int64) if y is None else y)
         total.index_add_(0, labels[-1], x)
         squares += x.square().sum(0)
@@ -69,7 +70,7 @@ def _moments(split: Split, classes: int, batch: int) -> tuple[Tensor, Tensor, Te
     count = every.bincount(minlength=classes).clamp(min=1)  # a class without images is never drawn
     means = total / count.view(-1, *[1] * len(shape))
     variance = (squares - total.sum(0).square() / len(every)) / len(every)
-    return means.to(torch.float32), every, 1.0 if len(shape) == 3 else variance.clamp(min=0).sqrt().to(torch.float32)
+    return means.to(torch.float32), every, 1.0 if modality.planar else variance.clamp(min=0).sqrt().to(torch.float32)
 
 
 def _rows(parts: Sequence[Split], index: Tensor, batch: int) -> Iterator[Rows]:

@@ -1,7 +1,7 @@
 """One evaluation: every metric on one pass of the fakes through one extractor, each score with its contract.
 
     reals -> extractor -> what each metric needs of them, kept on disk under a hash of (data, extractor, settings)
-    fakes -> uint8 -> extractor -> metrics -> scores
+    fakes -> stored form -> extractor -> metrics -> scores       (8 or 16 bits, tokens: see `saddlepoint.modality`)
 
 Nothing here draws from torch's global generators, and what `sample` draws from them is undone: to evaluate more often,
 or with a cold cache, changes nothing in training.
@@ -30,7 +30,7 @@ from saddlepoint.metric.contract import VERSION, Contract, Score
 from saddlepoint.metric.extractor import Extractor, Features, suit, times
 from saddlepoint.metric.measure import Measure, Result, named
 from saddlepoint.metric.reals import Data, Rows, Split
-from saddlepoint.pixel import to_uint8
+from saddlepoint.modality import Modality, implied, of, of_stored
 
 _OF: Any = torch.backends
 BACKENDS = (_OF.cudnn.conv, _OF.cuda.matmul, _OF.mkldnn.conv, _OF.mkldnn.matmul)  # which may round float32 first
@@ -65,7 +65,11 @@ class Evaluator:
         self.metrics: dict[str, Measure] = {}
         for name, metric in metrics.items():
             if metric.needs_logits and extractor.classes is None:
-                say(f"{name} is left out: it needs class predictions, and the extractor {extractor.name} makes none.")
+                say(
+                    f"{name} is left out: it needs class predictions, and the extractor {extractor.name} makes none. "
+                    "evaluation.extractor=trained does of images with classes, or name a classifier of yours by "
+                    "{_target_: ...}."
+                )
                 continue
             # an accelerator without float64 (mps) extracts, and the CPU adds up
             self.metrics[name] = metric.to(self.device if self.device.type == "cuda" else "cpu")
@@ -155,6 +159,10 @@ class Evaluator:
         with self.apart():
             return Features.joined(self._features(batches, n, whose))
 
+    def modality(self, x: Tensor) -> Modality:
+        """That of samples that belong to no split: the data's that the extractor was built for, else what x implies."""
+        return self.extractor.modality or (implied(x.shape[1:]) if x.is_floating_point() else of_stored(x))
+
     def results(self, fakes: Features, reals: Features | None, split: Split) -> dict[str, Result]:
         """The metrics of these features, by metric, without contracts; reals None: those of `split`, cached."""
         with self.apart():
@@ -185,7 +193,8 @@ class Evaluator:
             def measured() -> dict[str, dict[str, Any]]:
                 found: dict[str, dict[str, Score]] = {}
                 if shared:
-                    sets = anchor_sets(split, held, data.classes, n, self.batch, self.seed, self._features)
+                    extract = partial(self._features, like=split)
+                    sets = anchor_sets(split, held, data.classes, n, self.batch, self.seed, extract)
                     for name, size, features in sets:
                         found[name] = self._scores(features, size, split, "none", "none", shared)
                 for name, metric in self._measurable(len(split), n, labelled=True, quiet=True).items():
@@ -320,11 +329,11 @@ class Evaluator:
             metric.reset()
         whose, n = f"the {split.name} split", len(split)
         if ranks.world() == 1:
-            parts = self._features(split.batches(self.batch), n, whose)
+            parts = self._features(split.batches(self.batch), n, whose, split)
         else:
             rows = torch.arange(n).split(self.batch)
             makers = (partial(self._own, split, index) for index in rows)
-            parts = self._dealt_out(makers, n, whose)
+            parts = self._dealt_out(makers, n, whose, split)
         for features in parts:
             for metric in metrics:
                 metric.update(features, real=True)
@@ -337,17 +346,20 @@ class Evaluator:
 
         Raises Mistake where something is not finite, or not of the shape of the split `like`.
         """
-        done, shape = 0, None if like is None else tuple(_row(like).shape)
+        done, modality = 0, None if like is None else of(like)
+        shape = None if like is None else _shape(like)
         for rows in batches:
             x, y = rows if isinstance(rows, tuple) else (rows, None)
-            if shape is not None and tuple(x.shape[1:]) != shape:
-                raise Mistake(f"{whose} have shape {times(x.shape[1:])}, and the data {times(shape)}.")
-            suit(self.extractor, tuple(x.shape[1:]))
+            form = modality or self.modality(x)
+            found_shape = form.shape(x) if form.fits(x) else tuple(x.shape[1:])
+            if shape is not None and found_shape != shape:
+                raise Mistake(f"{whose} have shape {times(found_shape)}, and the data {times(shape)}.")
+            suit(self.extractor, found_shape, form)
             if x.is_floating_point():
                 x = x.detach().to(torch.float32)
                 if not bool(x.isfinite().all()):
                     raise Mistake(f"{whose}: some are not finite (nan or infinite), so there is no score.")
-                x = x if x.dim() == 2 else to_uint8(x)
+                x = form.stored(x)
             # half precision is the training's business: a ruler has one
             with torch.autocast(self.device.type, enabled=False):
                 found = self.extractor(x.to(self.device))
@@ -366,7 +378,7 @@ class Evaluator:
             "n_fake": None if metric.one_reference else n,
             "version": VERSION,
             "data": split.sha256,
-            "resolution": times(_row(split).shape),
+            "resolution": times(_shape(split)),
             "resizer": self.extractor.resizer,
             "extractor": self.extractor.sha256,
         }
@@ -378,7 +390,7 @@ class Evaluator:
             n_fake=n,
             split=split.name,
             data=split.sha256,
-            resolution=times(_row(split).shape),
+            resolution=times(_shape(split)),
             resizer=self.extractor.resizer,
             extractor=self.extractor.name,
             extractor_sha256=self.extractor.sha256,
@@ -424,5 +436,6 @@ def _alone() -> bool:
     return False
 
 
-def _row(split: Split) -> Tensor:
-    return split[torch.tensor([0])][0][0]
+def _shape(split: Split) -> tuple[int, ...]:
+    """The shape of one sample, as networks see it."""
+    return of(split).shape(split[torch.tensor([0])][0])

@@ -23,7 +23,9 @@ from saddlepoint.metric.cache import Cache, Say, digest, log, tensor_file, tenso
 from saddlepoint.metric.classifier import Network, Progress, Recipe, fit, recipe_for
 from saddlepoint.metric.reals import Data
 from saddlepoint.metric.resizer import known, resized
-from saddlepoint.pixel import to_float, to_uint8
+from saddlepoint.modality import Modality, implied, of
+from saddlepoint.modality.modality import IDENTITY
+from saddlepoint.pixel import to_float
 
 WEIGHTS = Path(__file__).parent / "weights"
 INCEPTION = "evaluation.extractor=inception (95 MB to download; on a CPU some images a second)"
@@ -40,7 +42,7 @@ class Features(NamedTuple):
 
     features: Tensor  # [N, dim], float32
     logits: Tensor | None = None  # [N, classes], float32; None where it is no classifier
-    x: Tensor | None = None  # as stored: uint8 [N, C, H, W], or float32 points [N, D]; an extractor leaves it out
+    x: Tensor | None = None  # as stored, [N, ...] (see `saddlepoint.modality`); an extractor leaves it out
     y: Tensor | None = None  # int64 [N]: reals' classes, or those that fakes were asked for; None where there are none
 
     def at(self, index: Tensor) -> Features:
@@ -60,7 +62,9 @@ class Features(NamedTuple):
 
 
 class Extractor(nn.Module):
-    """Features of uint8 images [N, C, H, W] or float points [N, D].  It is always in evaluation mode and never learns.
+    """Features of stored samples [N, ...]: uint8 or uint16 images, points, audio, tokens (see `saddlepoint.modality`).
+
+    It is always in evaluation mode and never learns.
 
     Keep it out of a LightningModule: there it would enter checkpoints, averages and the ranks' reduction.
     """
@@ -72,6 +76,8 @@ class Extractor(nn.Module):
     resizer: str = "none"
     shape: tuple[int, ...] | None = None  # of one sample; None where images of any size will do
     channels: tuple[int, ...] = (1, 3)  # that it takes, where `shape` is None
+    bits: tuple[int, ...] = (8, 16)  # of images, that it takes
+    modality: Modality | None = None  # of the data that it was built for
     accuracy: float | None = None  # on its data's test split, in [0, 1], where it is known
 
     def forward(self, x: Tensor) -> Features:
@@ -83,18 +89,27 @@ class Extractor(nn.Module):
 
 
 class Identity(Extractor):
-    """Points as they are."""
+    """Samples of `shape` as they are: as networks see them, flattened, 4,096 numbers at most.  Raises Mistake for more.
+
+    `modality` None: the one that the shape implies.
+    """
 
     name = "identity"
     sha256 = hashlib.sha256(b"identity").hexdigest()
     classes = None
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, *shape: int, modality: Modality | None = None) -> None:
         super().__init__()
-        self.dim, self.shape = dim, (dim,)
+        self.dim, self.shape, self.modality = prod(shape), shape, modality or implied(shape)
+        if self.dim > IDENTITY:
+            raise Mistake(
+                f"the extractor identity compares up to {IDENTITY:,} numbers, and a sample of {times(shape)} has "
+                f"{self.dim:,}. Choose a network of yours, evaluation.extractor={{_target_: mynets.Features}} "
+                "allow_target=[mynets], trained (images with classes), or null (no scores)."
+            )
 
     def forward(self, x: Tensor) -> Features:
-        return Features(x.to(torch.float32))
+        return Features(self.modality.inside(x).flatten(1).to(torch.float32))
 
 
 class Classifier(Extractor):
@@ -145,7 +160,13 @@ class Classifier(Extractor):
         It is named by that split's content and the recipe, classifier-<8 hexadecimal digits>, so that its scores stand
         under names of their own; its sha256 is that of its weights, which another machine may round differently.
         """
-        if data.classes is None or len(data.shape) != 3:
+        if not of(data).planar:
+            raise Mistake(
+                f"the extractor trained learns the classes of images, and these data are {of(data).name}.\n"
+                "Choose data.extractor=identity (up to 4,096 numbers), a network of yours by {_target_: ...}, or null "
+                "for no scores."
+            )
+        if data.classes is None:
             raise Mistake(UNLABELLED)
         shape, classes = (data.shape[0], data.shape[1], data.shape[2]), data.classes
         recipe = recipe or recipe_for(shape, seed)
@@ -175,6 +196,7 @@ class Inception(Extractor):
     name = "inception"
     dim, classes = 2048, 1008
     resizer = "tensorflow1-bilinear-299"
+    bits = (8,)
 
     def __init__(self, weights: Path | str | None = None, cache: Path | None = None, say: Say = log.warning) -> None:
         super().__init__()
@@ -189,21 +211,22 @@ class Inception(Extractor):
 
 
 class Module(Extractor):
-    """Any network of the user's: features [N, d], or these and logits [N, K], of images in [-1, 1] or of points.
+    """Any network of the user's: features [N, d], or these and logits [N, K], of samples as networks see them.
 
     It may return a tensor, a pair, or something with `.features` and `.logits`.  Its attribute `shape` (C, H, W) says
     what it takes; without one it takes samples of `shape`.  It is called in evaluation mode and has nothing to learn;
-    bytes become floats in [-1, 1] before it, so any other scale (ImageNet's) is its own business.  Raises Mistake where
-    two samples of noise do not go through it, or not alike each time.
+    images become floats in [-1, 1] before it, so any other scale (ImageNet's) is its own business.  `modality` None:
+    the one that the shape implies.  Raises Mistake where two samples of noise do not go through it, or not alike.
     """
 
-    def __init__(self, network: nn.Module, shape: tuple[int, ...]) -> None:
+    def __init__(self, network: nn.Module, shape: tuple[int, ...], modality: Modality | None = None) -> None:
         super().__init__()
         plain = re.sub(r"[^a-z0-9]+", "-", type(network).__name__.lower()).strip("-") or "module"
         self.name = f"{plain}-own" if plain in choices() else plain
         self.network = network.requires_grad_(False).eval()
         own = getattr(network, "shape", None)
         self.shape = tuple(own) if isinstance(own, list | tuple) else shape
+        self.modality = modality or implied(self.shape)
         self.sha256 = _identity(network)
         found = self._tried(self.shape)
         self.dim = found.features.shape[1]
@@ -211,7 +234,7 @@ class Module(Extractor):
 
     def forward(self, x: Tensor) -> Features:
         self.network.eval()  # somebody else may hold it, and train it
-        found = self.network(to_float(x))
+        found = self.network(self.modality.inside(x))
         if hasattr(found, "features"):
             found = found.features, getattr(found, "logits", None)
         features, logits, *rest = (*found, None) if isinstance(found, tuple) else (found, None)
@@ -223,8 +246,7 @@ class Module(Extractor):
     def _tried(self, shape: tuple[int, ...]) -> Features:
         """What it says of two samples of noise."""
         draws = torch.Generator().manual_seed(0)
-        x = torch.randn(2, *shape, generator=draws)
-        x = to_uint8(x) if len(shape) == 3 else x
+        x = self.modality.stored(torch.randn(2, *shape, generator=draws))
         x = x.to(next(chain(self.network.parameters(), self.network.buffers()), x).device)
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             try:
@@ -233,7 +255,8 @@ class Module(Extractor):
                 raise
             except Exception as error:  # whatever somebody's code may raise
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-                what = f"samples of shape {times(shape)}, bytes as floats in [-1, 1]"
+                scale = ", bytes as floats in [-1, 1]" if self.modality.planar else ""
+                what = f"samples of shape {times(shape)}{scale}"
                 raise Mistake(f"the extractor {self.name} does not take {what}: {reason}") from error
         for part in found[:2]:
             if part is not None and not bool(part.isfinite().all()):
@@ -256,6 +279,7 @@ class Resized(Extractor):
         self.name, self.sha256, self.dim, self.classes = inner.name, inner.sha256, inner.dim, inner.classes
         self.resizer = f"{resizer}-{size[0]}" if size[0] == size[1] else f"{resizer}-{times(size)}"
         self.channels = inner.channels if inner.shape is None else inner.shape[:1]
+        self.bits = inner.bits
 
     def forward(self, x: Tensor) -> Features:
         return self.inner(resized(x, self.size, self.by))
@@ -278,19 +302,29 @@ def choices() -> list[str]:
 
 
 def nearest(shape: tuple[int, ...]) -> str | None:
-    """The shipped classifier of images with as many channels whose size is nearest, by the ratio; None without one."""
+    """The shipped classifier of images [C, H, W] with as many channels and the nearest size, by ratio; None: none."""
     sizes = {name: facts["shape"] for name, facts in shipped().items() if not name.endswith("-b")}
-    alike = {name: size for name, size in sizes.items() if len(shape) == 3 and size[0] == shape[0]}
+    alike = {name: size for name, size in sizes.items() if size[0] == shape[0]}
     return min(alike, key=lambda name: abs(log2(prod(alike[name]) / prod(shape))), default=None)
 
 
-def unmeasured(shape: tuple[int, ...]) -> str:
-    """What can be done about samples of a shape that no shipped classifier measures, and what it costs."""
-    grey_or_rgb = len(shape) == 3 and shape[0] in Inception.channels
+def unmeasured(data: Data) -> str:
+    """What can be done about data whose samples no shipped classifier measures, and what it costs."""
+    modality, shape = of(data), tuple(data.shape)
+    inception_too = (
+        modality.planar and shape[0] in Inception.channels and getattr(modality, "bits", 8) in Inception.bits
+    )
+    plain = (
+        ", or evaluation.extractor=identity, which compares the values themselves" if prod(shape) <= IDENTITY else ""
+    )
+    learnt = (
+        ", or classes (folders, labels), of which evaluation.extractor=trained learns for some minutes"
+        if modality.planar else ""
+    )  # fmt: skip
     return (
         f"no shipped extractor takes samples of shape {times(shape)}. Give a network of yours, evaluation.extractor="
-        "{_target_: mynets.Features} allow_target=[mynets], or classes (folders, labels), of which "
-        f"evaluation.extractor=trained learns for some minutes{f', or {INCEPTION}' if grey_or_rgb else ''}"
+        f"{{_target_: mynets.Features}} allow_target=[mynets]{learnt}{plain}"
+        f"{f', or {INCEPTION}' if inception_too else ''}"
     )
 
 
@@ -320,7 +354,7 @@ def build(
     `nearest` is the shipped classifier of the nearest size, behind a resizer; None where none has as many channels.
     """
     if isinstance(name, str) and name in NEAREST:
-        found, beside = nearest(tuple(data.shape)), name.removeprefix("nearest")
+        found, beside = nearest(tuple(data.shape)) if of(data).planar else None, name.removeprefix("nearest")
         name, resizer = found and f"{found}{beside}", resizer or RESIZER
         if found and not beside:
             size = tuple(shipped()[found]["shape"][1:])
@@ -337,8 +371,9 @@ def build(
         known(resizer)
     extractor = _made(name, data, cache, weights, say, progress)
     if resizer is not None:
-        extractor = _resizing(extractor, tuple(data.shape), resizer)
-    suit(extractor, data.shape)
+        extractor = _resizing(extractor, tuple(data.shape), resizer) if of(data).planar else extractor
+    suit(extractor, tuple(data.shape), of(data))
+    extractor.modality = of(data)
     return extractor.to(device)
 
 
@@ -353,13 +388,13 @@ def _made(
     if isinstance(name, Extractor):
         return name.requires_grad_(False).eval()
     if isinstance(name, nn.Module):
-        return Module(name, tuple(data.shape))
+        return Module(name, tuple(data.shape), of(data))
     if not isinstance(name, str):
         raise Mistake(f"an extractor is a name or a torch.nn.Module, and {type(name).__name__} is neither.")
     if name in shipped():
         return Classifier.shipped(name)
     if name == "identity":
-        return Identity(data.shape[0])
+        return Identity(*data.shape, modality=of(data))
     if name == "inception":
         return Inception(weights, cache, say)
     if name in ("trained", "trained-b"):
@@ -377,30 +412,39 @@ def _made(
 
 
 def _resizing(extractor: Extractor, shape: tuple[int, ...], resizer: str) -> Extractor:
-    """`extractor` behind a resizer; itself where samples of `shape` need none.  Inception's own gives way."""
+    """`extractor` behind a resizer; itself where images of `shape` need none.  Inception's own gives way."""
     if isinstance(extractor, Inception):
         return Resized(extractor, (inception.SIDE, inception.SIDE), resizer)
-    if extractor.shape is None or len(extractor.shape) != 3 or extractor.shape == shape:
-        return extractor  # points; or images that have its size
+    if extractor.shape is None or extractor.shape == shape:
+        return extractor
     return Resized(extractor, (extractor.shape[1], extractor.shape[2]), resizer)
 
 
-def suit(extractor: Extractor, shape: tuple[int, ...]) -> None:
-    """Raises Mistake where `extractor` cannot measure samples of `shape`."""
+def suit(extractor: Extractor, shape: tuple[int, ...], modality: Modality | None = None) -> None:
+    """Raises Mistake where `extractor` cannot measure samples of `shape`; `modality` None: the one that it implies."""
+    modality = modality or implied(shape)
+    bits = getattr(modality, "bits", 8) if modality.planar else 8
     if extractor.shape is None:
-        fits = len(shape) == 3 and shape[0] in extractor.channels
+        fits = modality.planar and shape[0] in extractor.channels
         wanted = " or ".join("grey" if channels == 1 else "RGB" for channels in extractor.channels) + " images"
     else:
         fits, wanted = tuple(shape) == extractor.shape, f"samples of shape {times(extractor.shape)}"
-    if not fits:
-        near = (
-            extractor.shape is not None and len(shape) == len(extractor.shape) == 3 and shape[0] == extractor.shape[0]
-        )
-        size = "a resizer (evaluation.resizer=bicubic-antialias), or " if near else ""
+    if fits and bits not in extractor.bits:
         raise Mistake(
-            f"the extractor {extractor.name} measures {wanted}, and this data has shape {times(shape)}.\n"
-            f"Choose {size}data.extractor=trained (images with classes), identity (points), inception, or null "
-            "(no scores)."
+            f"the extractor {extractor.name} measures images of 8 bits, and these have {bits}, which it would round.\n"
+            "Choose data.extractor=trained (images with classes), identity (up to 4,096 numbers), a network of yours "
+            "by {_target_: ...}, or null (no scores)."
+        )
+    if not fits:
+        near = extractor.shape is not None and modality.planar and shape[:1] == extractor.shape[:1]
+        size = "a resizer (evaluation.resizer=bicubic-antialias), or " if near else ""
+        kind = "" if modality.planar else f" of {modality.name}"
+        images = "trained (images with classes), " if modality.planar else ""
+        inception_too = "inception, " if modality.planar else ""
+        raise Mistake(
+            f"the extractor {extractor.name} measures {wanted}, and this data has shape {times(shape)}{kind}.\n"
+            f"Choose {size}data.extractor={images}identity (up to 4,096 numbers), {inception_too}a network of yours by "
+            "{_target_: ...}, or null (no scores)."
         )
 
 

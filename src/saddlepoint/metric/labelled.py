@@ -22,6 +22,7 @@ from saddlepoint.metric.classifier import Network, Recipe, fit, fresh_network, r
 from saddlepoint.metric.extractor import Features
 from saddlepoint.metric.measure import Measure
 from saddlepoint.metric.reals import Data, Split
+from saddlepoint.modality import of
 from saddlepoint.pixel import to_float
 from saddlepoint.stream import Stream
 
@@ -105,7 +106,7 @@ class ClassifierMeasure(LabelledMeasure):
         return recipe if self.epochs is None else replace(recipe, epochs=self.epochs)
 
     def trained(self, x: Tensor, y: Tensor) -> Network:
-        """The classifier of uint8 images x [N, C, H, W] and labels y [N]."""
+        """The classifier of stored images x [N, C, H, W] and labels y [N]."""
         return self.network(fit(x, y, self._classes, self.recipe).state)
 
     def network(self, state: dict[str, Tensor]) -> Network:
@@ -138,8 +139,9 @@ def by_class(right: Tensor) -> list[float | None]:
 def unfit(data: Data, needed: tuple[str, ...], images: bool) -> str | None:
     """Why data have not the splits `needed` with labels, for people; None where they have."""
     sizes: dict[str, Any] = data.describe()["sizes"]
-    if images and len(data.shape) != 3:
-        return "it trains a classifier of images, and these data are points"
+    if images and not of(data).planar:
+        instead = "metric=nearest_neighbour_error takes any labelled samples"
+        return f"it trains a classifier of images, and these data are {of(data).name}; {instead}"
     if missing := [name for name in needed if not sizes.get(name)]:
         return f"it takes the splits {', '.join(needed)}, and the data have no {' and no '.join(missing)}"
     if data.classes is None or any(data.split(name)[torch.tensor([0])][1] is None for name in needed):

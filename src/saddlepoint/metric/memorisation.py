@@ -77,10 +77,10 @@ def neighbours(
     k = min(k, len(y) - (skip is not None))
     if k < 1:
         raise ValueError(f"no neighbours: {len(y)} to look among")
-    windows = list(_windows(x.shape[2:], shift)) if x.dim() == 4 else [(..., ...)]
-    mirrored = flip and x.dim() == 4
+    windows = list(_windows(x.shape[2:], shift)) if shift else [(..., ...)]
+    mirrored = flip
     # what every move leaves as it is: a mean image would be taken off one place and added in another
-    centre = y.mean((0, 2, 3)).view(-1, 1, 1) if x.dim() == 4 else y.mean(0)
+    centre = y.mean((0, 2, 3)).view(-1, 1, 1) if shift or flip else y.mean(0)
     found = []
     for number, part in enumerate((x - centre).split(rows := max(1, ENTRIES // len(y)))):
         turned = [part, part.flip(-1)] if mirrored else [part]

@@ -1,5 +1,7 @@
 """1-nearest-neighbour error: how often the nearest fake, by Euclidean distance of pixels, is of another class.
 
+Of other samples than images it is the distance of the values that networks see: of tokens, how many differ.
+
     (1 / N) sum_i 1[y of argmin_j ||x_i - Y_j|| != y_i]        in [0, 1], for the N test samples and M labelled fakes
 
 Radford et al. 2016 (arXiv:1511.06434, supplement), who let a conditional generator stand in for the training images.
@@ -16,6 +18,8 @@ from torch import Tensor
 
 from saddlepoint.metric.labelled import LabelledMeasure, every, labelled_batches, some
 from saddlepoint.metric.measure import Result
+from saddlepoint.metric.reals import Data
+from saddlepoint.modality import Modality, of
 
 ROWS = 2000  # test samples at once
 
@@ -44,6 +48,11 @@ class NearestNeighbourError(LabelledMeasure):
         super().__init__()
         self.part, self.seed = split, seed
         self.needed = ("train", split)
+        self._modality: Modality | None = None
+
+    def meet(self, data: Data) -> str | None:
+        self._modality = of(data)
+        return super().meet(data)
 
     def compute(self) -> Result:
         """The error; raises Mistake where fakes have labels that the data have not."""
@@ -56,7 +65,7 @@ class NearestNeighbourError(LabelledMeasure):
             "split": self.part,
             "n_test": len(part) if part else None,
             "test": part.sha256 if part else None,
-            "distance": "euclidean, pixels",
+            "distance": f"euclidean, {'pixels' if self._modality is None or self._modality.planar else 'values'}",
         }
 
     def anchor_settings(self) -> dict[str, Any]:
@@ -71,9 +80,13 @@ class NearestNeighbourError(LabelledMeasure):
         return {**few, "all training images": whole}
 
     def _result(self, x: Tensor, y: Tensor) -> Result:
-        known = x.to(torch.float32)  # once, not for each batch of the split
+        known = self._values(x)  # once, not for each batch of the split
         errors = [
-            len(test) * nearest_neighbour_error(known, y, test, labels)
+            len(test) * nearest_neighbour_error(known, y, self._values(test), labels)
             for test, labels in labelled_batches(self._parts[self.part], ROWS)
         ]
         return Result(torch.stack(errors).sum() / len(self._parts[self.part]), None, {}, n=len(x))
+
+    def _values(self, x: Tensor) -> Tensor:
+        """What is compared of stored samples; levels of pixels as they are, whose order of distances is the same."""
+        return x.to(torch.float32) if self._modality is None or self._modality.planar else self._modality.inside(x)

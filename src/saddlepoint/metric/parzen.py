@@ -2,6 +2,8 @@
 
     mean_i log( (1 / M) sum_j exp(-||x_i - Y_j||^2 / (2 s^2)) ) - d log(s sqrt(2 pi))         for d pixels in [0, 1]
 
+(of points their coordinates, of audio its values in [-1, 1]; of tokens there is no density)
+
 Goodfellow et al. 2014 (arXiv:1406.2661, section 5), with M = 10,000.  s is the one of ten log-spaced values from 0.1 to
 1 that gives the first 1,000 validation samples the highest mean.  The deviation is the standard error over the test
 samples, the population's root over sqrt(N): not over seeds.
@@ -26,6 +28,7 @@ from saddlepoint.error import Mistake
 from saddlepoint.metric.extractor import Features
 from saddlepoint.metric.measure import Measure, Result
 from saddlepoint.metric.reals import Data, Split
+from saddlepoint.modality import Modality, of
 from saddlepoint.stream import Stream, seed_of
 
 ROWS = 500  # samples at once: 40 MB of distances to 10,000 centres
@@ -81,12 +84,15 @@ class Parzen(Measure):
         self.sigmas, self.low, self.high, self.centroids = sigmas, low, high, centroids
         self.limits = {"validation": validation, "test": test}
         self._parts: dict[str, Split] = {}
+        self._modality: Modality | None = None
         self.add_state("fake", [], dist_reduce_fx="cat")
 
     def meet(self, data: Data) -> str | None:
         """Takes the splits; those of a folder are read only when a score is computed."""
         self._parts = {}
-        sizes = data.describe()["sizes"]
+        sizes, self._modality = data.describe()["sizes"], of(data)
+        if not self._modality.ordered:
+            return f"it measures a density, and {self._modality.name} have none; what compares features measures them"
         if missing := [name for name in NEEDED if not sizes.get(name)]:
             return f"it takes the splits {', '.join(NEEDED)}, and the data have no {' and no '.join(missing)}"
         self._parts = {name: data.split(name) for name in NEEDED}
@@ -96,11 +102,11 @@ class Parzen(Measure):
         if features.x is None:
             raise ValueError("a Parzen window stands on samples, and these features came without")
         if not real:
-            self.fake.append(features.x.flatten(1).to(self.device))  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
+            self.fake.append(features.x.to(self.device))  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
 
     def compute(self) -> Result:
         """Mean, standard error, and the width in the detail; ValueError where `meet` has seen no data."""
-        return self._result(unit(dim_zero_cat(self.fake)))  # pyright: ignore[reportArgumentType]
+        return self._result(self._unit(dim_zero_cat(self.fake)))  # pyright: ignore[reportArgumentType]
 
     def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
         return {
@@ -127,12 +133,12 @@ class Parzen(Measure):
         """So many training samples as centres, or all, and as many centroids of all of them, fewer than they are."""
         train = self._parts["train"]
         order = torch.randperm(len(train), generator=Stream(0, "parzen/training images").generator)
-        chosen = unit(train[order[:n].sort().values][0].flatten(1).to(self.device))
+        chosen = self._unit(train[order[:n].sort().values][0].to(self.device))
         found = {"training images": self._result(chosen)}
         k = n if self.centroids is None else self.centroids
         if 0 < k < len(train):
             # 4 bytes a pixel for all training samples: 160 MB of MNIST's
-            every = torch.cat([unit(x.flatten(1), torch.float32) for x, _ in train.batches(ROWS)])
+            every = torch.cat([self._unit(x, torch.float32) for x, _ in train.batches(ROWS)])
             found["k-means"] = self._result(k_means(every, k).to(self.device))
         return found
 
@@ -162,12 +168,13 @@ class Parzen(Measure):
         if not self._parts:
             raise ValueError("a Parzen window takes the data's validation and test splits: call meet first")
         for index in torch.arange(self._size(name) or 0).split(ROWS):
-            yield unit(self._parts[name][index][0].flatten(1).to(self.device))
+            yield self._unit(self._parts[name][index][0].to(self.device))
 
-
-def unit(x: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
-    """uint8 x in [0, 1]; points as they are."""
-    return x.to(dtype) / 255 if x.dtype == torch.uint8 else x.to(dtype)
+    def _unit(self, x: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+        """Stored x, [n, d], pixels in [0, 1]."""
+        if self._modality is None:
+            raise ValueError("a Parzen window takes the data's validation and test splits: call meet first")
+        return self._modality.unit(x, dtype).flatten(1)
 
 
 def k_means(x: Tensor, k: int) -> Tensor:

@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-Rows = tuple[Tensor, Tensor | None]  # x, uint8 [n, C, H, W] or float32 [n, D], and y, int64 [n] or None
+Rows = tuple[Tensor, Tensor | None]  # x [n, ...] as stored (see `saddlepoint.modality`), and y, int64 [n] or None
 
 
 class Split(Protocol):
-    """One named part of a data set, as stored."""
+    """One named part of a data set, as stored; without an attribute `modality` its samples imply one."""
 
     name: str  # "train", "validation", "test"
 

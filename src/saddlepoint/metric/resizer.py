@@ -1,7 +1,7 @@
 """Resizers: how images come to the size that an extractor takes, where it does not see to that itself.
 
 Which one is used moves FID (Parmar et al. 2022, arXiv:2104.11222), so it stands in the contract.
-Resampling is torch's, about pixel centres, in float32; the result is rounded to uint8, as a stored image would be.
+Resampling is torch's, about pixel centres, in float32; the result is rounded to uint8, or uint16 where it came as that.
 Without antialiasing a smaller image is made from every so manieth pixel, whatever lies between.
 """
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from saddlepoint.error import Mistake
+from saddlepoint.pixel import LEVELS
 
 RESIZERS = {  # name: torch's mode, and whether the filter widens with the scale
     "bilinear": ("bilinear", False),
@@ -35,9 +36,9 @@ def known(name: str) -> str:
 
 
 def resized(x: Tensor, size: tuple[int, int], name: str) -> Tensor:
-    """uint8 images x [N, C, H, W] at `size` (height, width), uint8; x itself where it has that size."""
+    """Stored images x [N, C, H, W] at `size` (height, width), of x's type; x itself where it has that size."""
     if tuple(x.shape[2:]) == size:
         return x
     mode, antialias = RESIZERS[known(name)]
     parts = [interpolate(part.to(torch.float32), size, mode=mode, antialias=antialias) for part in x.split(PART)]
-    return torch.cat([part.round_().clamp_(0, 255).to(torch.uint8) for part in parts])
+    return torch.cat([part.round_().clamp_(0, LEVELS[x.dtype]).to(x.dtype) for part in parts])

@@ -31,6 +31,7 @@ from saddlepoint.metric.extractor import times
 from saddlepoint.metric.frechet_distance import FrechetDistance
 from saddlepoint.metric.measure import Measure, named
 from saddlepoint.metric.reals import Split
+from saddlepoint.modality import of
 
 NUMBER = ("n", "num_images")  # where a file says how many images it saw
 OURS = "saddlepoint"  # where our own says of what
@@ -103,8 +104,8 @@ def save(evaluator: Evaluator, split: Split, path: Path | str) -> Statistics:
     for rows in split.batches(evaluator.batch):
         metric.update(evaluator.features([rows], len(rows[0]), f"the {split.name} split"), real=True)
     found = metric.reference(0)
-    row = split[torch.tensor([0])][0][0]
-    about = _ruler(evaluator) | {"split": split.name, "data": split.sha256, "resolution": times(row.shape)}
+    shape = of(split).shape(split[torch.tensor([0])][0])
+    about = _ruler(evaluator) | {"split": split.name, "data": split.sha256, "resolution": times(shape)}
     write(path, found["mu"], found["sigma"], len(split), about)
     return read(path)
 
@@ -136,7 +137,8 @@ def scores_against(
         with evaluator.apart():  # what a sampler draws is undone, as ever
             for rows in batches:
                 x = rows[0] if isinstance(rows, tuple) else rows
-                resolution = times(x.shape[1:])
+                modality = evaluator.modality(x)
+                resolution = times(modality.shape(x) if modality.fits(x) else x.shape[1:])
                 features = evaluator.features([rows], len(x), whose)
                 for metric in metrics.values():
                     metric.update(features, real=False)

@@ -1,0 +1,151 @@
+"""Audio: waveforms of one rate and length, stored as int16 or float32 [n, C, L], float32 in [-1, 1] inside.
+
+int16 becomes x / 32768, so that the way back is exact; float audio lies in [-1, 1) as stored.
+"""
+
+from __future__ import annotations
+
+import io
+import wave
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saddlepoint.error import Mistake
+from saddlepoint.modality.modality import AS_NPZ, FOLDER, Modality, drawn
+
+if TYPE_CHECKING:
+    from PIL import Image as Picture
+
+SHOWN = 8  # waveforms in a picture
+WINDOW = 256  # samples of a spectrogram's window
+SILENCE = 1e-5  # -100 dB
+SCALE = 32768  # of int16
+
+
+class Audio(Modality):
+    """`rate` samples per second, None where nobody knows it; `bits` 16 (int16) or 32 (float32).
+
+    Raises Mistake for other bits, and for a rate below 1.
+    """
+
+    name = "audio"
+    plural = "audio"
+    values = "amplitudes in [-1, 1]"
+    bounded = True
+    endings: ClassVar = {
+        FOLDER: "a folder/ of wav files", ".wav": "one.wav (n=1)", ".npz": AS_NPZ, ".png": "a picture.png",
+    }  # fmt: skip
+
+    def __init__(self, rate: int | None = None, bits: int = 32) -> None:
+        if bits not in (16, 32):
+            raise Mistake(f"data.bits={bits}: audio is stored with 16 bits (int16) or 32 (float32)")
+        if rate is not None and rate < 1:
+            raise Mistake(f"data.rate={rate}: samples per second, 1 at least")
+        self.rate, self.bits = rate, bits
+        self.form = f"{'int16' if bits == 16 else 'float32'} audio [n, channels, length]"
+
+    def fits(self, x: Tensor) -> bool:
+        return x.dtype == (torch.int16 if self.bits == 16 else torch.float32) and x.ndim == 3
+
+    def inside(self, x: Tensor) -> Tensor:
+        return x.to(torch.float32) / SCALE if x.dtype == torch.int16 else x.to(torch.float32)
+
+    def stored(self, x: Tensor) -> Tensor:
+        if self.bits == 32:
+            return x.to(torch.float32).clamp(-1, 1)
+        return x.mul(SCALE).round_().clamp_(-SCALE, SCALE - 1).to(torch.int16)
+
+    def advice(self, x: Tensor) -> str | None:
+        if x.ndim == 3 and x.dtype in (torch.int16, torch.float32):
+            other = 48 - self.bits
+            return f"give the data modality = saddlepoint.modality.Audio(rate, bits={other})"
+        if x.ndim == 3 and x.dtype == torch.float64:
+            return "give x.to(torch.float32)"
+        return "a channel axis is missing: x[:, None]" if x.ndim == 2 else None
+
+    def why_not(self, x: Tensor) -> str | None:
+        if not x.is_floating_point():
+            return None
+        if not bool(x.isfinite().all()):
+            return "some values are not finite"
+        if float(x.abs().max()) > 1:
+            return (
+                f"float audio lies in [-1, 1], and these values are from {float(x.min()):.4g} to {float(x.max()):.4g}: "
+                "what is beyond would be cut off. Divide by the largest, or bring int16"
+            )
+        return None
+
+    def shown(self, rows: int, columns: int) -> int:
+        return min(rows * columns, SHOWN)
+
+    def picture(
+        self, x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None
+    ) -> Picture.Image:
+        """The first 8: each waveform beside its spectrogram in decibels (of its first channel), over seconds."""
+        from matplotlib.figure import Figure
+
+        sounds = self.inside(x[:SHOWN])[:, 0].cpu()
+        length, rate = sounds.shape[1], self.rate or 1
+        seconds, unit = length / rate, "s" if self.rate else "samples"
+        figure = Figure(figsize=(8, 0.4 + 1.1 * len(sounds)), dpi=100, layout="constrained")
+        grid = figure.subplots(len(sounds), 2, squeeze=False)
+        for (left, right), sound in zip(grid, sounds, strict=True):
+            left.plot(np.arange(length) / rate, sound.numpy(), linewidth=0.5, color="#30638e")
+            left.set(ylim=(-1.05, 1.05), xlim=(0, seconds), yticks=[-1, 0, 1])
+            right.imshow(
+                spectrogram(sound).numpy(), origin="lower", aspect="auto", vmin=-100, vmax=0, cmap="magma",
+                extent=(0, seconds, 0, rate / 2),
+            )  # fmt: skip
+            for axes in (left, right):
+                axes.tick_params(labelsize=6)
+        for axes, label in zip(grid[-1], ("amplitude", "frequency, Hz" if self.rate else "frequency"), strict=True):
+            axes.set_xlabel(f"{label}, over {unit}", fontsize=7)
+        return drawn(figure)
+
+    def arrays(self, x: Tensor) -> dict[str, Any]:
+        return {"arr_0": x.contiguous().numpy(), **({} if self.rate is None else {"rate": np.int64(self.rate)})}
+
+    def check_ending(self, ending: str, shape: tuple[int, ...], n: int = 1) -> None:
+        super().check_ending(ending, shape, n)
+        if ending in (FOLDER, ".wav") and self.rate is None:
+            raise Mistake(f"wav files have a rate, and these data say none: write {AS_NPZ}, or say data.rate=16_000")
+        if ending == ".wav" and n != 1:
+            raise Mistake(f"one wav file holds one sample, and these are {n}: say n=1, or to=sounds/ for a folder")
+
+    def encoded(self, x: Tensor, ending: str, columns: int | None = None) -> bytes:
+        return self._wav(x[0]) if ending == ".wav" else super().encoded(x, ending, columns)
+
+    def members(self, x: Tensor) -> Iterator[tuple[str, bytes]]:
+        digits = len(str(len(x) - 1))
+        return ((f"{number:0{digits}d}.wav", self._wav(sound)) for number, sound in enumerate(x))
+
+    def loss(self, ending: str) -> str | None:
+        if ending in (FOLDER, ".wav") and self.bits == 32:
+            return f"wav files hold 16 of 32 bits; {AS_NPZ} holds all"
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": self.name, "rate": self.rate, "bits": self.bits}
+
+    def _wav(self, sound: Tensor) -> bytes:
+        """16-bit PCM of stored [C, L]."""
+        samples = sound if sound.dtype == torch.int16 else Audio(bits=16).stored(sound)
+        content = io.BytesIO()
+        with wave.open(content, "wb") as file:
+            file.setnchannels(len(samples))
+            file.setsampwidth(2)
+            file.setframerate(self.rate or 1)
+            file.writeframes(samples.T.contiguous().numpy().astype("<i2").tobytes())
+        return content.getvalue()
+
+
+def spectrogram(sound: Tensor) -> Tensor:
+    """Decibels [frequencies, frames] of a waveform [L] in [-1, 1]: a sine of amplitude 1 is near 0, silence -100."""
+    size = min(WINDOW, len(sound))
+    window = torch.hann_window(size)
+    frames = torch.stft(sound, size, hop_length=max(1, size // 4), window=window, center=False, return_complex=True)
+    return 20 * (frames.abs() * 2 / window.sum().clamp(min=1e-12)).clamp(min=SILENCE).log10()

@@ -1,0 +1,124 @@
+"""Images: stored as uint8 or uint16 [n, C, H, W], float32 in [-1, 1] inside; any number of channels, any size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from saddlepoint.error import Mistake
+from saddlepoint.modality.modality import AS_NPZ, FOLDER, Modality, png
+from saddlepoint.pixel import LEVELS, to_float, to_uint8, to_uint16
+
+if TYPE_CHECKING:
+    from PIL import Image as Picture
+
+TILE = 56  # pixels that a person needs at least to read one image
+SIDE = 32  # pixels a side at which images are compared: a pass over larger ones costs more than it gives
+BITS = {8: torch.uint8, 16: torch.uint16}
+PNG_CHANNELS = 4  # grey or RGB, with or without alpha
+
+
+def is_image(x: Tensor) -> bool:
+    """Whether x holds images, [N, C, H, W], stored or float."""
+    return x.ndim == 4
+
+
+class Image(Modality):
+    """`bits` per value: 8 (x / 127.5 - 1 inside) or 16 (x / 32767.5 - 1).  Raises Mistake for other numbers."""
+
+    name = "image"
+    plural = "images"
+    values = "pixels in [-1, 1]"
+    bounded = True
+    planar = True
+    endings: ClassVar = {".png": "a picture.png", ".npz": AS_NPZ, FOLDER: "a folder/"}
+
+    def __init__(self, bits: int = 8) -> None:
+        if bits not in BITS:
+            raise Mistake(f"data.bits={bits}: images have 8 or 16 bits per value (uint8, uint16)")
+        self.bits = bits
+        self.form = f"uint{bits} [n, C, H, W] with values from 0 to {2**bits - 1}"
+
+    def fits(self, x: Tensor) -> bool:
+        return x.dtype == BITS[self.bits] and is_image(x)
+
+    def inside(self, x: Tensor) -> Tensor:
+        return to_float(x)
+
+    def stored(self, x: Tensor) -> Tensor:
+        return to_uint8(x) if self.bits == 8 else to_uint16(x)
+
+    def advice(self, x: Tensor) -> str | None:
+        if is_image(x) and x.dtype in LEVELS:
+            other = 24 - self.bits
+            return f"give the data modality = saddlepoint.modality.Image({other}), or data.bits={other}"
+        if is_image(x) and x.is_floating_point():
+            half = (2**self.bits - 1) / 2
+            return (
+                f"floats would be rounded to {2**self.bits} levels: round them yourself, of [-1, 1] by "
+                f"({half} * (x + 1)).round().to(torch.uint{self.bits}); "
+                + ("modality = saddlepoint.modality.Image(16) keeps 16 bits" if self.bits == 8 else "or use points")
+            )
+        return None
+
+    def unit(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        return x.to(dtype) / LEVELS[x.dtype]
+
+    def compared(self, x: Tensor) -> Tensor:
+        return (adaptive_avg_pool2d(x, SIDE) if max(x.shape[2:]) > SIDE else x).flatten(1).float()
+
+    def extractor(self, shape: tuple[int, ...], classes: int | None = None) -> str | None:
+        return "nearest" if classes is None else "trained"
+
+    def picture(
+        self, x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None
+    ) -> Picture.Image:
+        """A grid, each pixel `scale` times enlarged (None: until a tile has 56); of 5 and more channels the first."""
+        from PIL import Image
+        from torchvision.utils import make_grid
+
+        pixels = x if x.dtype == torch.uint8 else to_uint8(to_float(x))
+        scale = scale or max(1, -(-TILE // pixels.shape[-1]))
+        pixels = pixels.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+        if pixels.shape[1] in (2, 4):  # alpha: laid over white
+            colour, alpha = pixels[:, :-1].float(), pixels[:, -1:].float() / 255
+            pixels = (255 - alpha * (255 - colour)).round().to(torch.uint8)
+        elif pixels.shape[1] not in (1, 3):
+            pixels = pixels[:, :1]
+        grid = make_grid(pixels, nrow=columns, padding=2, pad_value=128)
+        return Image.fromarray(grid.permute(1, 2, 0).numpy())
+
+    def arrays(self, x: Tensor) -> dict[str, Any]:
+        return {"arr_0": x.permute(0, 2, 3, 1).contiguous().numpy()}
+
+    def check_ending(self, ending: str, shape: tuple[int, ...], n: int = 1) -> None:
+        super().check_ending(ending, shape, n)
+        if ending != FOLDER:
+            return
+        if shape[0] > PNG_CHANNELS:
+            raise Mistake(f"images of {shape[0]} channels are no PNGs: write them to {AS_NPZ}")
+        if self.bits == 16 and shape[0] > 1:
+            raise Mistake(
+                f"16-bit images of {shape[0]} channels are not written as PNGs (grey ones are): write them to {AS_NPZ}"
+            )
+
+    def members(self, x: Tensor) -> Iterator[tuple[str, bytes]]:
+        from PIL import Image
+
+        digits = len(str(len(x) - 1))
+        for number, image in enumerate(x):
+            array = image[0].numpy() if len(image) == 1 else image.permute(1, 2, 0).numpy()
+            yield f"{number:0{digits}d}.png", png(Image.fromarray(np.ascontiguousarray(array)))
+
+    def loss(self, ending: str) -> str | None:
+        if self.bits == 16 and ending == ".png":
+            return f"a picture.png shows 8 of 16 bits; {AS_NPZ} holds all"
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": self.name, "bits": self.bits}

@@ -1,0 +1,65 @@
+"""Points: float32 [n, D], the same inside; drawn as a scatter in the plane of the first two coordinates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from saddlepoint.modality.modality import AS_NPZ, Modality, drawn
+
+if TYPE_CHECKING:
+    from PIL import Image as Picture
+
+MANY = 2_000  # in a picture
+
+
+class Points(Modality):
+    """Vectors without an order of their coordinates and without bounds."""
+
+    name = "points"
+    plural = "points"
+    values = "coordinates"
+    form = "float32 points [n, D]"
+    beside = True
+    endings: ClassVar = {".png": "a picture.png", ".npz": AS_NPZ}
+
+    def fits(self, x: Tensor) -> bool:
+        return x.dtype == torch.float32 and x.ndim == 2
+
+    def inside(self, x: Tensor) -> Tensor:
+        return x
+
+    def stored(self, x: Tensor) -> Tensor:
+        return x
+
+    def advice(self, x: Tensor) -> str | None:
+        return "give x.to(torch.float32)" if x.dtype == torch.float64 and x.ndim == 2 else None
+
+    def extractor(self, shape: tuple[int, ...], classes: int | None = None) -> str | None:
+        return "identity"
+
+    def shown(self, rows: int, columns: int) -> int:
+        return MANY
+
+    def picture(
+        self, x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None
+    ) -> Picture.Image:
+        """Points over the reals, in a square whose limits the reals set; one-dimensional ones lie on a line."""
+        from matplotlib.figure import Figure
+
+        def plane(points: Tensor) -> tuple[Any, Any]:
+            flat = points.flatten(1).float()
+            return flat[:, 0].numpy(), (flat[:, 1] if flat.shape[1] > 1 else torch.zeros(len(flat))).numpy()
+
+        figure = Figure(figsize=(5, 5), dpi=100, layout="tight")
+        axes = figure.add_subplot()
+        if reals is not None:
+            axes.scatter(*plane(reals), s=3, c="#bbbbbb", label="real", rasterized=True)
+            reach = 1.3 * max(1.0, float(reals.abs().max()))
+            axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
+        axes.scatter(*plane(x), s=3, c="#d1495b", label="generated", rasterized=True)
+        axes.set_aspect("equal")
+        axes.legend(loc="upper right", markerscale=4)
+        return drawn(figure)

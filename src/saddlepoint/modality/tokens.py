@@ -1,0 +1,111 @@
+"""Tokens: sequences of symbols of one length, stored as their numbers, int64 [n, T], one-hot float32 [n, T, V] inside.
+
+A generator gives rows of probabilities, or one-hot rows (a straight-through estimator's); the stored form is the most
+probable symbol of each row, of equals the first.  Symbol 0 is the empty one, which fills sequences up to their length.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from saddlepoint.error import Mistake
+from saddlepoint.modality.modality import AS_NPZ, Modality, drawn
+
+if TYPE_CHECKING:
+    from PIL import Image as Picture
+
+SHOWN, WIDE = 32, 96  # lines of a picture, and characters of a line
+PADDING = ""
+
+
+class Tokens(Modality):
+    """`vocabulary`: the symbols, by number; `separator` stands between them in text: "" of characters, " " of words.
+
+    Raises Mistake where a symbol stands there twice, or where there are fewer than two.
+    """
+
+    name = "tokens"
+    plural = "tokens"
+    values = "probabilities of each symbol of the vocabulary"
+    ordered = False
+    endings: ClassVar = {".txt": "lines.txt", ".npz": AS_NPZ, ".png": "a picture.png"}
+
+    def __init__(self, vocabulary: Sequence[str], separator: str = "") -> None:
+        self.vocabulary, self.separator = tuple(map(str, vocabulary)), separator
+        if len(self.vocabulary) < 2 or len(set(self.vocabulary)) < len(self.vocabulary):
+            raise Mistake(f"a vocabulary is two different symbols or more, and this is {list(self.vocabulary)[:8]}")
+        self.form = f"int64 token numbers [n, T], 0 to {len(self.vocabulary) - 1}"
+
+    def fits(self, x: Tensor) -> bool:
+        return x.dtype == torch.int64 and x.ndim == 2
+
+    def inside(self, x: Tensor) -> Tensor:
+        return one_hot(x, len(self.vocabulary)).to(torch.float32)
+
+    def stored(self, x: Tensor) -> Tensor:
+        return x.argmax(-1)
+
+    def shape(self, x: Tensor) -> tuple[int, ...]:
+        return (*x.shape[1:], len(self.vocabulary))
+
+    def advice(self, x: Tensor) -> str | None:
+        if x.ndim == 3:
+            return "rows of probabilities would be rounded to one symbol: give x.argmax(-1)"
+        return "give x.long()" if x.ndim == 2 and not x.is_floating_point() else None
+
+    def why_not(self, x: Tensor) -> str | None:
+        low, high = int(x.min()), int(x.max())
+        if low < 0 or high >= len(self.vocabulary):
+            return f"token numbers are from {low} to {high}, and the vocabulary has {len(self.vocabulary)} symbols"
+        return None
+
+    def shown(self, rows: int, columns: int) -> int:
+        return min(rows * columns, SHOWN)
+
+    def text(self, x: Tensor) -> list[str]:
+        """A line for each of stored x, without the empty symbols."""
+        return [
+            self.separator.join(symbol for i in row if (symbol := self.vocabulary[i]) != PADDING) for row in x.tolist()
+        ]
+
+    def picture(
+        self, x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None
+    ) -> Picture.Image:
+        """The first 32 as a table of text: the sample's number and its line."""
+        from matplotlib.figure import Figure
+
+        lines = [_printable(line) for line in self.text((x if self.fits(x) else self.stored(x))[:SHOWN])]
+        figure = Figure(figsize=(8, 0.2 + 0.18 * len(lines)), dpi=100)
+        for number, line in enumerate(lines):
+            height = 1 - (number + 0.8) / (len(lines) + 0.6)
+            style: dict[str, Any] = {"family": "monospace", "fontsize": 7, "parse_math": False}
+            figure.text(0.01, height, f"{number:2d}", color="#888888", **style)
+            figure.text(0.05, height, line[:WIDE] + ("..." if len(line) > WIDE else ""), **style)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph")  # a symbol that matplotlib's font lacks is a box
+            return drawn(figure)
+
+    def arrays(self, x: Tensor) -> dict[str, Any]:
+        return {"arr_0": x.numpy(), "vocabulary": np.array(self.vocabulary)}
+
+    def encoded(self, x: Tensor, ending: str, columns: int | None = None) -> bytes:
+        if ending == ".txt":
+            return "".join(f"{line}\n" for line in self.text(x)).encode()
+        return super().encoded(x, ending, columns)
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": self.name, "vocabulary": len(self.vocabulary)}
+
+    def _no_folder(self) -> str:
+        return "tokens are lines of text: write them to lines.txt, or to an array.npz"
+
+
+def _printable(line: str) -> str:
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in line)
