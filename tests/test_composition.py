@@ -127,6 +127,7 @@ def test_a_yaml_says_the_defaults_that_the_code_says(choice: str) -> None:
                 default in (None, inspect.Parameter.empty)
                 or raw._is_interpolation()
                 or OmegaConf.is_missing(node, name)
+                or (choice.startswith("game/") and name in ("conditions", "samples"))  # a wiring is there to say these
             ):
                 continue
             value = OmegaConf.to_container(node[name]) if OmegaConf.is_config(node[name]) else node[name]

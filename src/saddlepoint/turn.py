@@ -241,8 +241,8 @@ class Turn:
             x = self.entry(side.of)
             if x is None:
                 raise Mistake(f"side {name} starts from {side.of}, and these data have none. {self._columns_there()}")
-            condition = self.condition(side.condition, x)
-            x, made = self._through(side.by, x, condition)
+            condition = self.condition(side.condition, x) if side.condition else {}
+            x, made = self._through(side.by, x, condition) if side.by else (x, None)
         slope = name in self.slope_at
         parts = x.values() if isinstance(x, Mapping) else [x]
         if slope and not (moved and any(part.requires_grad for part in parts)):

@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from saddlepoint.layer.readout import Linear
-from saddlepoint.layer.stack import applied
 from saddlepoint.turn import UNCONDITIONAL, Condition, DiscriminatorOutput
 
 
@@ -19,6 +18,7 @@ class Discriminator(nn.Module):
     neck       takes the number of features, is a module [N, F] -> [N, F'] with attribute `features` = F' if F' != F
     readout    takes the number of features, is a module (features, condition, heads) -> logits [N]
     heads      classes (or numbers) per named head
+    Layers of the trunk, and the neck, whose class has `conditional = True` get (x, condition).
     """
 
     def __init__(
@@ -40,7 +40,8 @@ class Discriminator(nn.Module):
         """Logits [N], each hidden layer by its name, each head [N, size]."""
         features: dict[str, Tensor] = {}
         for name, layer in self.trunk.items():
-            x = features[name] = applied(layer, x, condition)
-        x = applied(self.neck, x, condition)
+            conditional = getattr(type(layer), "conditional", False)
+            x = features[name] = layer(x, condition) if conditional else layer(x)
+        x = self.neck(x, condition) if getattr(type(self.neck), "conditional", False) else self.neck(x)
         heads: dict[str, Any] = {name: head(x) for name, head in self.heads.items()}
         return DiscriminatorOutput(self.readout(x, condition, heads), features, heads)

@@ -40,8 +40,8 @@ class Generator(nn.Module):
 
     def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
         """[N, *shape] of latent parts [N, dim]."""
-        code = self.join(torch.cat(list(latent.values()), 1), condition)
-        return self.layers(code, condition).unflatten(1, self.shape)
+        code = torch.cat(list(latent.values()), 1)
+        return self.layers(self.join(code, condition) if self.join.width else code, condition).unflatten(1, self.shape)
 
 
 class Discriminator(discriminator.Discriminator):

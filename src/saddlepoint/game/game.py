@@ -83,7 +83,8 @@ class Game(Module):
             if movers := [name for name in group if self.due(name)]:
                 turns = self.gradients(movers, batch)
                 self.step(movers, batch)
-                self.feed_back(movers, turns)
+                if turns:
+                    self.feed_back(movers, turns)
         self.images += self.shown(batch)
         self.rounds += 1
 
