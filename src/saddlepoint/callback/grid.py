@@ -14,7 +14,7 @@ from torch import Tensor
 from saddlepoint.callback.period import crossed, last, period
 from saddlepoint.callback.run_state import RunState
 from saddlepoint.game.game import Game
-from saddlepoint.game.sampling import sampling_networks
+from saddlepoint.game.sampling import class_rows, sampling_networks
 from saddlepoint.modality import Modality, of
 from saddlepoint.modality.modality import png
 from saddlepoint.record.run import Run, write
@@ -67,7 +67,8 @@ class Grid(pl.Callback):
         modality = _modality(trainer)
         n = modality.shown(self.rows, self.columns)
         with torch.random.fork_rng(devices=[game.device] if game.device.type == "cuda" else []):
-            x = game.sample(n, stream=Stream(game.seed, "grid", device=game.device)).cpu()
+            stream = Stream(game.seed, "grid", device=game.device)
+            x = game.sample(n, {} if modality.beside else class_rows(game, self.rows, self.columns), stream).cpu()
         path = self.run.samples / f"{game.images:09d}.png"
         reals = self._reals(trainer) if modality.beside else None
         save(modality.picture(x, self.columns, self.scale, reals), path)

@@ -126,7 +126,17 @@ KEYS: dict[str, dict[str, Any]] = {
         "groups": whole(2),
         "to": or_null(Name),
     },
-    "sample": {"run": Name, "at": Moment, "n": Count, "to": or_null(Name), "sample_seed": Natural, "average": Flag},
+    "sample": {
+        "run": Name,
+        "at": Moment,
+        "n": Count,
+        "label": or_null(kind_of(Natural | Text | dict[str, Any])),
+        "by": or_null(Text),
+        "source": or_null(kind_of(Name | dict[str, Any])),
+        "to": or_null(Name),
+        "sample_seed": Natural,
+        "average": Flag,
+    },
     "memorisation": {
         "run": or_null(Name),
         "samples": or_null(Name),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -12,14 +13,16 @@ from rich.console import Console
 from torch import Tensor
 
 from saddlepoint.command import destination, unread
+from saddlepoint.command.asked import Asked, asked
 from saddlepoint.command.build import config_of, device_of, game_of, modality_of, put
 from saddlepoint.command.terminal import speaker
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
 from saddlepoint.modality import Modality, implied
 from saddlepoint.modality.modality import FOLDER
-from saddlepoint.record.run import Run, unwritable
+from saddlepoint.record.run import Run, read_json, unwritable
 from saddlepoint.stream import Stream
+from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
@@ -33,31 +36,55 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     modality.check_ending(ending, tuple(own.data.shape), config.n)
     game = game_of(own)
     put(game, run, config.at, say)
-    x = sample(game.to(device_of(own)), config.n, config.sample_seed, config.average, modality=modality)
+    wanted = asked(game, config, modality, _shapes(run, own), say)
+    x = sample(
+        game.to(device_of(own)), wanted.n, config.sample_seed, config.average, 500, modality, wanted.condition,
+        wanted.columns,
+    )  # fmt: skip
     try:
-        _write(x, to, ending, modality)
+        _write(x, to, ending, modality, wanted)
     except OSError as error:
         raise unwritable(to, error) from None
-    say(f"{config.n} samples of {run.folder}, {game.images:,} images: {to}")
+    each = f" ({wanted.columns} of each class, the same latents for each)" if wanted.columns else ""
+    say(f"{wanted.n} samples of {run.folder}, {game.images:,} images{each}: {to}")
     if lost := modality.loss(ending):
         say(lost)
     return 0
 
 
 def sample(
-    game: Game, n: int, seed: int = 0, average: bool = True, batch: int = 500, modality: Modality | None = None
+    game: Game,
+    n: int,
+    seed: int = 0,
+    average: bool = True,
+    batch: int = 500,
+    modality: Modality | None = None,
+    condition: Condition = UNCONDITIONAL,
+    period: int | None = None,
 ) -> Tensor:
     """n samples on the CPU, in the stored form; the same for the same seed, whatever the batch.
 
-    `modality` None: the one that their shape implies.
+    modality   None: the one that their shape implies
+    condition  what they are asked for under, n rows each; what it leaves out comes as game.conditions has it
+    period     after so many samples the latents begin anew; None: never
     """
-    stream = Stream(seed, "sample", device=game.device)
-    parts = []
-    for i in range(0, n, batch):
-        x = game.sample(min(batch, n - i), stream=stream, average=average).cpu()
-        modality = modality or implied(x.shape[1:])
-        parts.append(modality.stored(x))
+    stream, parts = Stream(seed, "sample", device=game.device), []
+    for start in range(0, n, period or n):
+        end = min(n, start + (period or n))
+        stream = Stream(seed, "sample", device=game.device) if period else stream
+        for i in range(start, end, batch):
+            rows = slice(i, min(end, i + batch))
+            own = {name: entry[rows].to(game.device) for name, entry in condition.items()}
+            x = game.sample(rows.stop - rows.start, own, stream, average).cpu()
+            modality = modality or implied(x.shape[1:])
+            parts.append(modality.stored(x))
     return torch.cat(parts)
+
+
+def _shapes(run: Run, config: DictConfig) -> dict[str, Any]:
+    """The shape of one sample of x and of each further column of the data that the run was trained on."""
+    known = read_json(run.folder / "provenance.json").get("data") or {}
+    return {**(known.get("columns") or {}), "x": list(config.data.shape)}
 
 
 def _place(to: str | None, modality: Modality) -> tuple[Path, str]:
@@ -75,10 +102,10 @@ def _place(to: str | None, modality: Modality) -> tuple[Path, str]:
     return Path(to), ending
 
 
-def _write(x: Tensor, to: Path, ending: str, modality: Modality) -> None:
-    """A file, whole or not at all, or a file per sample in a folder."""
+def _write(x: Tensor, to: Path, ending: str, modality: Modality, wanted: Asked) -> None:
+    """A file, whole or not at all, or a file per sample in a folder; classes that were asked for go into an npz."""
     if ending != FOLDER:
-        content = modality.encoded(x, ending)
+        content = modality.encoded(x, ending, wanted.columns, wanted.labels)
         to.parent.mkdir(parents=True, exist_ok=True)
         temporary = to.with_name(f".{to.name}.writing")
         temporary.write_bytes(content)

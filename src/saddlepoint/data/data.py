@@ -277,7 +277,7 @@ class Data(LightningDataModule):
 
     def describe(self) -> dict[str, Any]:
         """Plain facts for the provenance; sha256 is None for a split that is read from disk and was not yet hashed."""
-        self.split("train")
+        more = self.split("train").more
         few = {"labelled": self._few()} if self.labels is not None else {}
         return {
             "name": self.name,
@@ -288,6 +288,7 @@ class Data(LightningDataModule):
                 name: split.sha256 if split.resident or "sha256" in vars(split) else None
                 for name, split in self._splits.items()
             },
+            **({"columns": {name: list(own.shape[1:]) for name, own in more.items()}} if more else {}),
             **({"class_names": names} if (names := self.class_names) != _numbers(self.classes) else {}),
             **few,
         }

@@ -41,20 +41,22 @@ def read(
     say: Say = lambda line: None,
     class_names: Sequence[str] = (),
     modality: Modality | None = None,
+    key: str = "samples",
+    by_name: bool = False,
 ) -> Split:
     """All samples at `path`, for data of `shape`; `say` hears what is done to them.
 
     `class_names` are those of the data's classes, in the order of labels; () where the data have none: then the classes
-    of the samples are their own.  Raises Mistake where there are no samples, where they cannot be read, where they are
-    not of that shape, or where they are of other classes than the data.
+    of the samples are their own.  by_name: labelled ones too stay in the order of their names.  Raises Mistake where
+    there are no samples, they cannot be read, are not of that shape, or are of other classes than the data.
     """
     place, modality = Path(path).expanduser(), modality or implied(shape)
     if not place.exists():
-        raise Mistake(f"samples={path}: there is no such folder, zip or npz, nor an npy.")
+        raise Mistake(f"{key}={path}: there is no such folder, zip or npz, nor an npy.")
     is_array = place.suffix.lower() in array.ENDINGS
     split = _array(place, shape, say) if is_array else _images(place, shape, say, class_names)
     split.modality = modality
-    if split.y is None:
+    if split.y is None or by_name:
         return split
     if class_names:
         _known(split.y, len(class_names), place)

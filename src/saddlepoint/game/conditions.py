@@ -70,7 +70,7 @@ class Conditions:
         return stream.child("labels" if column == "y" else f"labels/{column}").integers(classes, n)
 
     def _rows(self, split: str, names: Mapping[str, str], n: int, stream: Stream) -> dict[str, Tensor]:
-        data = self._data()
+        data = self.dataset()
         rows = stream.child("rows").consecutive(n) % len(data.split(split))
         columns = data.rows(split, rows).columns()
         there = [name for name, column in columns.items() if column is not None]
@@ -82,7 +82,8 @@ class Conditions:
                 )
         return {name: columns[column].to(stream.device) for name, column in names.items()}
 
-    def _data(self) -> Any:
+    def dataset(self) -> Any:
+        """The data set that `data` is, or gives.  Raises Mistake where there is none."""
         if self.data is None:
             raise Mistake(f"game.conditions={self.where}: no data are at hand to take the rows of")
         if not hasattr(self.data, "split"):

@@ -22,7 +22,7 @@ from saddlepoint.game.hooks import having
 from saddlepoint.game.player import Player
 from saddlepoint.game.side import LATENT, Side
 from saddlepoint.stream import Stream
-from saddlepoint.turn import Batch, Condition, Sample, Turn, batch_of
+from saddlepoint.turn import UNCONDITIONAL, Batch, Condition, Sample, Turn, batch_of
 
 DROPOUT = nn.modules.dropout._DropoutNd
 PASSES, ROWS = 16, 256  # over which batch-norm statistics are measured anew
@@ -98,18 +98,19 @@ def _upstream(game: Any) -> list[Side]:
 # ------------------------------------------------------------------------------------------------- what is drawn from
 
 
-def conditions(game: Any, n: int, stream: Stream) -> Condition:
+def conditions(game: Any, n: int, stream: Stream, given: Condition = UNCONDITIONAL) -> Condition:
     """What n samples are asked for under, name -> [n, ...], where nobody says: columns as `game.conditions`, and draws.
 
-    Raises Mistake where there are columns to be asked for, and they come from nowhere.
+    What is `given` stays, and named draws are made all the same.  Raises Mistake where there are columns to be asked
+    for, and they come from nowhere.
     """
     names = leaves(game)
-    columns = {name: entry for name, entry in names.items() if "." not in entry}
+    columns = {name: entry for name, entry in names.items() if "." not in entry and name not in given}
     asked = game.conditions.columns(columns, n, stream)
     parts = {name: entry.partition(".")[::2] for name, entry in names.items() if "." in entry}
     draws = dict.fromkeys(draw for draw, _ in parts.values())
     made = {draw: game.priors[draw].sample(n, stream.child(f"{LATENT}/{draw}")) for draw in draws}
-    return {**asked, **{name: made[draw][part] for name, (draw, part) in parts.items()}}
+    return {**asked, **{name: made[draw][part] for name, (draw, part) in parts.items()}, **given}
 
 
 def sampling_networks(game: Any, average: bool = True) -> tuple[dict[str, nn.Module], str]:
@@ -168,6 +169,15 @@ def inputs(
     turn = _turn(game, latent, conditions(game, n, stream), {**game.networks(), **(networks or {})})
     side = next(side for side in _upstream(game) if name in side.by)
     return turn.given(side, name)
+
+
+def class_rows(game: Any, rows: int, columns: int) -> Condition:
+    """Labels for a picture with a class per row, row by row; {} where samples are not asked for by class alone."""
+    names = leaves(game)
+    size = game.conditions.classes.get(names.get("label", ""))
+    if size is None or game.conditions.where != "labels":
+        return {}
+    return {"label": (torch.arange(rows) % size).repeat_interleave(columns).to(game.device)}
 
 
 def latents(game: Any, n: int, seed: int | None = None) -> dict[str, Tensor]:
@@ -237,7 +247,7 @@ def sample(
     stream = stream or Stream(game.seed, "evaluation")
     stream.device = game.device
     if condition is None or set(condition) < set(leaves(game)):
-        condition = {**conditions(game, n, stream), **(condition or {})}
+        condition = conditions(game, n, stream, condition or UNCONDITIONAL)
     latent = game.prior.sample(n, stream)
     return samples_of(game, latent, condition, average, batch_norm, dropout_seed(game, stream))
 

@@ -116,8 +116,8 @@ class Audio(Modality):
         if ending == ".wav" and n != 1:
             raise Mistake(f"one wav file holds one sample, and these are {n}: say n=1, or to=sounds/ for a folder")
 
-    def encoded(self, x: Tensor, ending: str, columns: int | None = None) -> bytes:
-        return self._wav(x[0]) if ending == ".wav" else super().encoded(x, ending, columns)
+    def encoded(self, x: Tensor, ending: str, columns: int | None = None, labels: Tensor | None = None) -> bytes:
+        return self._wav(x[0]) if ending == ".wav" else super().encoded(x, ending, columns, labels)
 
     def members(self, x: Tensor) -> Iterator[tuple[str, bytes]]:
         digits = len(str(len(x) - 1))

@@ -102,11 +102,14 @@ class Modality:
         grey = values.sub(low).div(torch.clamp(high - low, min=1e-12)).mul(255).round().to(torch.uint8)
         return Image.fromarray(grey.repeat_interleave(scale or 4, 0).numpy())
 
-    def encoded(self, x: Tensor, ending: str, columns: int | None = None) -> bytes:
-        """The content of one file of this ending that holds all of stored x.  Raises Mistake where it cannot."""
+    def encoded(self, x: Tensor, ending: str, columns: int | None = None, labels: Tensor | None = None) -> bytes:
+        """The content of one file of this ending that holds all of stored x.  Raises Mistake where it cannot.
+
+        columns  of a picture; labels  the samples' classes, arr_1 of an npz
+        """
         if ending == ".npz":
             content = io.BytesIO()
-            np.savez(content, **self.arrays(x))
+            np.savez(content, **self.arrays(x), **({} if labels is None else {"arr_1": labels.numpy()}))
             return content.getvalue()
         return png(self.picture(x, columns or max(1, round(len(x) ** 0.5))))
 

@@ -95,10 +95,10 @@ class Tokens(Modality):
     def arrays(self, x: Tensor) -> dict[str, Any]:
         return {"arr_0": x.numpy(), "vocabulary": np.array(self.vocabulary)}
 
-    def encoded(self, x: Tensor, ending: str, columns: int | None = None) -> bytes:
+    def encoded(self, x: Tensor, ending: str, columns: int | None = None, labels: Tensor | None = None) -> bytes:
         if ending == ".txt":
             return "".join(f"{line}\n" for line in self.text(x)).encode()
-        return super().encoded(x, ending, columns)
+        return super().encoded(x, ending, columns, labels)
 
     def describe(self) -> dict[str, Any]:
         return {"name": self.name, "vocabulary": len(self.vocabulary)}

@@ -1,0 +1,116 @@
+"""What samples are asked for under, as `saddlepoint sample` is told: label=3, by=label, source=<folder>."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saddlepoint.data.samples import read
+from saddlepoint.error import Mistake, did_you_mean
+from saddlepoint.game.game import Game
+from saddlepoint.game.sampling import leaves
+from saddlepoint.modality import Modality
+from saddlepoint.turn import Condition
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """n samples under a condition, n rows each; what it leaves out comes as `game.conditions` has it."""
+
+    n: int
+    condition: Condition = field(default_factory=dict)
+    columns: int | None = None  # of a picture: how many stand beside each other; None: a square
+
+    @property
+    def labels(self) -> Tensor | None:
+        """The class of each sample, where it was asked for."""
+        return self.condition.get("label")
+
+
+def asked(game: Game, words: Any, modality: Modality, shapes: Mapping[str, Any], say: Say) -> Asked:
+    """What the words n, label, by and source ask for.
+
+    shapes  of the columns that a source may stand for, one sample each.
+    Raises Mistake where two of them contradict each other, or samples of this game are not made of such a thing.
+    """
+    given = [name for name in ("label", "by", "source") if words.get(name) is not None]
+    if "label" in given and "by" in given:
+        raise Mistake("label= asks for one class and by= for all of them: say one of the two")
+    if "by" in given and "source" in given:
+        raise Mistake("by= makes a row for each class and source= a sample for each source: say one of the two")
+    if "by" in given:
+        return _by(game, str(words.by), int(words.n))
+    n, condition = int(words.n), {}
+    if "source" in given:
+        name, x = _source(game, words.source, modality, shapes, say)
+        n = min(n, len(x))
+        condition[name] = x[:n]
+    if "label" in given:
+        condition |= {name: torch.full((n,), value) for name, value in _labels(game, words.label).items()}
+    return Asked(n, condition)
+
+
+def _by(game: Game, name: str, n: int) -> Asked:
+    """n samples, as many of each class: class by class."""
+    size = _classes(game, name)
+    columns = max(1, n // size)
+    return Asked(columns * size, {name: torch.arange(size).repeat_interleave(columns)}, columns)
+
+
+def _labels(game: Game, label: Any) -> dict[str, int]:
+    """The class of each named label; a class by itself is that of `label`."""
+    named = dict(label) if isinstance(label, Mapping) else {"label": label}
+    return {str(name): _number(game, str(name), value) for name, value in named.items()}
+
+
+def _number(game: Game, name: str, value: Any) -> int:
+    """A class by its number, or by its name among the data's."""
+    size = _classes(game, name)
+    if type(value) is int:
+        if not 0 <= value < size:
+            raise Mistake(f"{name}={value}: the classes are 0 to {size - 1}")
+        return value
+    names = game.conditions.dataset().class_names if leaves(game)[name] == "y" else []
+    if str(value) not in names:
+        known = f" or {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}" if names else ""
+        raise Mistake(f"{name}={value}: a class is a number, 0 to {size - 1}{known}.{did_you_mean(str(value), names)}")
+    return names.index(str(value))
+
+
+def _classes(game: Game, name: str) -> int:
+    """How many classes a label has.  Raises Mistake where samples are not asked for by it."""
+    names = leaves(game)
+    labels = [own for own, column in names.items() if game.conditions.classes.get(column) is not None]
+    if name not in labels:
+        there = f"they are asked for by {', '.join(labels)}" if labels else "they are asked for by no class"
+        more = "" if labels else ": its game has no label among the conditions of its samples (game=conditional has)"
+        raise Mistake(f"samples of this run cannot be asked for by {name}; {there}{more}.{did_you_mean(name, labels)}")
+    return int(game.conditions.classes[names[name]] or 0)
+
+
+def _source(game: Game, source: Any, modality: Modality, shapes: Mapping[str, Any], say: Say) -> tuple[str, Tensor]:
+    """The condition that a source stands for, and its rows, as networks see them."""
+    names = {name: column for name, column in leaves(game).items() if "." not in column}
+    names = {name: column for name, column in names.items() if column not in game.conditions.classes}
+    if not names:
+        raise Mistake("source: samples of this run start from no source, they are made of latents (and classes) alone")
+    name, place = next(iter(source.items())) if isinstance(source, Mapping) else (None, source)
+    if name is None:
+        name = "source" if "source" in names else next(iter(names))
+        if len(names) > 1 and name != "source":
+            raise Mistake(
+                f"source={place}: samples start from {', '.join(names)}: say which, source={{{name}: {place}}}"
+            )
+    if name not in names:
+        raise Mistake(f"source.{name}: samples start from {', '.join(names)}.{did_you_mean(str(name), names)}")
+    column = names[name]
+    if column not in shapes:
+        raise Mistake(f"source={place}: this run's record does not say what shape {column} has: {', '.join(shapes)}")
+    split = read(place, tuple(shapes[column]), say, modality=modality, key="source", by_name=True)
+    return name, split.batch(torch.arange(len(split))).x

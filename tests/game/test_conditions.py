@@ -1,0 +1,320 @@
+"""Conditions: where they come from when no batch is at hand, and that samples are made as a turn makes them."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from play import BY_CLASS, batches, fit, game, networks
+from saddlepoint.callback.evaluation import Sampler, drawn_as
+from saddlepoint.data.data import Data, Split
+from saddlepoint.error import Mistake
+from saddlepoint.game.average import Average
+from saddlepoint.game.dry_run import dry_run
+from saddlepoint.game.game import Game
+from saddlepoint.game.player import Player
+from saddlepoint.game.sampling import (
+    class_rows,
+    conditions,
+    leaves,
+    load_sampling_state,
+    sampling_networks,
+    sampling_state,
+)
+from saddlepoint.game.side import TWO_PLAYER, sides_of
+from saddlepoint.objective import nonsaturating
+from saddlepoint.prior.normal import Normal
+from saddlepoint.prior.prior import Prior
+from saddlepoint.stream import Stream
+from saddlepoint.turn import Batch, DiscriminatorOutput
+
+SGD = partial(torch.optim.SGD, lr=0.1)
+
+
+class Sum(nn.Module):
+    """weight * (the first numbers of x + every entry of its condition that `reads` names), two numbers per sample."""
+
+    def __init__(self, *reads):
+        super().__init__()
+        self.reads, self.weight = reads, nn.Parameter(torch.ones(()))
+
+    def forward(self, x, condition):
+        parts = [*(x.values() if isinstance(x, dict) else [x]), *(condition[name] for name in self.reads)]
+        return self.weight * sum(part.flatten(1)[:, :2] if part.ndim > 1 else part[:, None].float() for part in parts)
+
+
+class Judge(Sum):
+    def forward(self, x, condition):
+        return DiscriminatorOutput(super().forward(x, condition).sum(1))
+
+
+class Twice(nn.Module):
+    def forward(self, x, condition):
+        return 2 * x
+
+
+def pair(maker, judge, **settings):
+    """A two-player game of these networks; `g` are settings of the generator."""
+    own = settings.pop("g", {})
+    players = {
+        "discriminator": Player(judge, SGD, nonsaturating.discriminator),
+        "generator": Player(maker, SGD, nonsaturating.generator, **own),
+    }
+    return Game(players, Prior(z=Normal(2)), **settings)
+
+
+def sides(**own):
+    return {"real": TWO_PLAYER["real"], "fake": {**TWO_PLAYER["fake"], **own}}
+
+
+class Rows(Data):
+    """Five held-out rows of x, their sources and two labels."""
+
+    name = "rows"
+
+    def __init__(self):
+        super().__init__((2,), 3, batch=4)
+
+    def splits(self):
+        x = torch.arange(10.0).view(5, 2)
+        more = {"source": x + 100, "colour": torch.tensor([0, 1, 0, 1, 1])}
+        return {
+            name: Split(name, x, torch.tensor([0, 1, 2, 0, 1]), 3, more) for name in ("train", "validation", "test")
+        }
+
+
+# ----------------------------------------------------------------------------------------------- where they come from
+
+
+def test_a_side_may_name_columns_by_a_list_and_a_bare_word_is_refused_with_what_to_say():
+    side = sides_of({"real": {"of": "x", "condition": ["source", "mask"]}})["real"]
+    assert side.condition == {"source": "source", "mask": "mask"}
+    with pytest.raises(Mistake, match=r"game\.sides\.real\.condition=y: .*\{label: y\}"):
+        sides_of({"real": {"of": "x", "condition": "y"}})
+
+
+def test_labels_are_each_class_alike_and_every_label_column_has_a_stream_of_its_own():
+    own = {"label": "y", "colour": "colour"}
+    plays = pair(Sum("label", "colour"), Judge(), sides=sides(condition=own), conditions="labels",
+                 classes={"y": 5, "colour": 2})  # fmt: skip
+    asked = conditions(plays, 5_000, Stream(0, "evaluation"))
+    assert (asked["label"].bincount(minlength=5) / 5_000 - 0.2).abs().max() < 0.03
+    assert (asked["colour"].bincount(minlength=2) / 5_000 - 0.5).abs().max() < 0.03
+    together = torch.stack([(asked["label"] == 0), (asked["colour"] == 0)]).float()
+    assert torch.corrcoef(together)[0, 1].abs() < 0.05
+    again = Stream(0, "evaluation")
+    parts = [conditions(plays, n, again) for n in (70, 30)]
+    assert torch.equal(torch.cat([part["label"] for part in parts]), asked["label"][:100])
+
+
+def test_rows_of_a_split_come_in_order_and_begin_again_whatever_the_batch():
+    plays = pair(Sum("source"), Judge(), sides=sides(condition=["source"]), conditions="split:validation")
+    plays.conditions.data = partial(Rows)  # a function that gives the data: read when they are first asked for
+    stream = Stream(0, "evaluation")
+    parts = torch.cat([conditions(plays, n, stream)["source"] for n in (2, 2, 3)])
+    assert torch.equal(parts[:, 0], torch.tensor([100.0, 102, 104, 106, 108, 100, 102]))
+    x, y = Sampler(plays, average=False)(5)
+    z = plays.latent(5)["z"]
+    torch.testing.assert_close(x, z + torch.arange(100.0, 110).view(5, 2))
+    assert y is None
+
+
+def test_every_rank_takes_its_rows_and_together_they_are_those_of_one():
+    whole = Stream(0, "rows")
+    one = torch.cat([whole.consecutive(4), whole.consecutive(4)])
+    ranks = [Stream(0, "rows", rank, 2) for rank in range(2)]
+    both = [torch.cat([stream.consecutive(2) for stream in ranks]) for _ in range(2)]
+    assert torch.equal(torch.cat(both), one)
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({}, r"made under source \(column source\), and none are at hand.*game\.conditions=split:validation"),
+        ({"conditions": "labels"}, r"condition source is the column source, which is no label column"),
+        ({"conditions": "split:validation"}, "no data are at hand"),
+        ({"conditions": "label"}, r"game\.conditions=label: it is none, labels or split.*mean labels"),
+    ],
+)
+def test_samples_without_conditions_at_hand_are_refused_in_a_line(settings, line):
+    with pytest.raises(Mistake, match=line):
+        pair(Sum("source"), Judge(), sides=sides(condition=["source"]), **settings).sample(3)
+
+
+def test_a_split_without_the_column_is_refused_with_the_close_match():
+    plays = pair(Sum("sourse"), Judge(), sides=sides(condition=["sourse"]), conditions="split:test")
+    plays.conditions.data = Rows()
+    with pytest.raises(Mistake, match=r"condition sourse is the column sourse.*mean source\?.*There are: x, y, source"):
+        plays.sample(2)
+
+
+def test_a_label_of_data_without_classes_is_refused_when_the_game_is_built():
+    with pytest.raises(Mistake, match=r"sides\.fake: condition label is the column y, and these data have no classes"):
+        pair(Sum("label"), Judge(), sides=sides(condition={"label": "y"}), conditions="labels", classes={"y": None})
+
+
+def test_a_condition_that_is_not_asked_for_or_missing_is_refused_with_the_names():
+    plays = game(
+        nonsaturating, nets=(Sum("label"), Judge()), z=2, sides=BY_CLASS, conditions="labels", classes={"y": 3}
+    )
+    with pytest.raises(Mistake, match=r"condition lable: samples of this game are made under label.*mean label"):
+        plays(plays.latent(2), {"lable": torch.zeros(2, dtype=torch.long)})
+    with pytest.raises(Mistake, match=r"made under label, and label is not given"):
+        plays(plays.latent(2), {})
+    with pytest.raises(Mistake, match="samples have no condition"):
+        game(nonsaturating, z=2)(plays.latent(2), {"label": torch.zeros(2, dtype=torch.long)})
+
+
+# ----------------------------------------------------------------------------------------- samples are made as a turn's
+
+
+CHAIN = {
+    "known": {"of": "x", "by": "hide", "condition": {"mask": "hole.mask"}},
+    "real": {"of": "x", "judge": "discriminator"},
+    "fake": {
+        "by": ["generator", "twice"],
+        "condition": {"known": "known", "mask": "hole.mask"},
+        "judge": "discriminator",
+    },
+}
+
+
+class Hide(nn.Module):
+    def forward(self, x, condition):
+        return x * (1 - condition["mask"])
+
+
+def chain(**settings):
+    return pair(Sum("known"), Judge(), sides=CHAIN, makers={"hide": Hide(), "twice": Twice()},
+                draws={"hole": Prior(mask=Normal(2))}, conditions="split:test", **settings)  # fmt: skip
+
+
+def test_samples_pass_through_every_maker_and_every_side_that_they_are_made_of():
+    plays = chain()
+    plays.conditions.data = Rows()
+    assert leaves(plays) == {"mask": "hole.mask", "x": "x"}
+    x = torch.randn(4, 2)
+    mask, latent = torch.tensor([[0.0, 1.0]]).expand(4, 2), plays.latent(4)
+    expected = 2 * (latent["z"] + x * (1 - mask))
+    torch.testing.assert_close(plays(latent, {"x": x, "mask": mask}), expected)
+    seen = plays.sample(4, {"x": x})  # the mask is drawn, from a stream of its own
+    again = plays.sample(4, {"x": x})
+    assert torch.equal(seen, again)
+    assert not torch.equal(seen, plays.sample(4, {"x": x}, stream=Stream(1, "evaluation")))
+
+
+def test_what_samples_pass_through_is_one_state_and_comes_back_from_it():
+    plays = chain(g={"average": partial(Average, half_life=10)})
+    plays.conditions.data = Rows()
+    networks_, whose = sampling_networks(plays)
+    assert (set(networks_), whose) == ({"generator", "hide", "twice"}, "averaged")
+    assert networks_["generator"] is plays.generator.average.network
+    with torch.no_grad():
+        plays.generator.average.network.weight.fill_(3.0)
+    state = {name: value.clone() for name, value in sampling_state(networks_).items()}
+    assert list(state) == ["weight"]  # of one network with a state: its own names, as snapshots always had
+    before = plays.sample(3)
+    with torch.no_grad():
+        plays.generator.average.network.weight.fill_(0.0)
+    load_sampling_state(networks_, state)
+    assert torch.equal(plays.sample(3), before)
+
+
+def test_several_networks_with_a_state_stand_in_it_by_name():
+    state = sampling_state({"g_ab": Sum(), "paste": Twice(), "g_ba": Sum()})
+    assert set(state) == {"g_ab.weight", "g_ba.weight"}
+
+
+def test_a_picture_has_a_class_per_row():
+    plays = game(
+        nonsaturating, nets=(Sum("label"), Judge()), z=2, sides=BY_CLASS, conditions="labels", classes={"y": 3}
+    )
+    assert class_rows(plays, 4, 2)["label"].tolist() == [0, 0, 1, 1, 2, 2, 0, 0]
+    assert class_rows(game(nonsaturating, z=2), 4, 2) == {}
+
+
+# ------------------------------------------------------------------------------------------------------------- dropout
+
+
+class Dropped(Sum):
+    def __init__(self):
+        super().__init__()
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, x, condition):
+        return self.dropout(super().forward(x, condition)) + 0 * x["z"]
+
+
+def test_samples_keep_dropout_on_only_where_the_game_says_so_and_the_contract_says_it_too():
+    off, on = pair(Dropped(), Judge()), pair(Dropped(), Judge(), dropout=True)
+    assert not (off.sample(200) == 0).any()
+    x = on.sample(200)
+    assert 0.4 < float((x == 0).float().mean()) < 0.6
+    state = torch.get_rng_state()
+    assert torch.equal(on.sample(200), x)  # it is drawn from the samples' own stream
+    assert torch.equal(torch.get_rng_state(), state)
+    assert on.generator.network.training
+    assert drawn_as(on, True, "running", 1)["dropout"] is True
+    assert drawn_as(off, True, "running", 1)["dropout"] is False
+    first, second = Sampler(on), Sampler(on)
+    first(5)
+    second.skip(5)
+    assert torch.equal(first(5)[0], second(5)[0])
+
+
+# ------------------------------------------------------------------------------------------------------------ dry run
+
+
+def test_a_condition_that_nobody_uses_is_warned_of_and_one_that_a_term_uses_is_not():
+    batch = Batch(torch.randn(8, 2), torch.randint(3, (8,)))
+    settings = {"z": 2, "sides": BY_CLASS, "conditions": "labels", "classes": {"y": 3}}
+    (line,) = dry_run(game(nonsaturating, nets=(Sum(), Judge()), **settings), batch)
+    assert line.startswith("condition label: no network and no term uses it")
+    assert dry_run(game(nonsaturating, nets=(Sum("label"), Judge()), **settings), batch) == []
+    assert dry_run(game(nonsaturating, nets=(Sum(), Judge("label")), **settings), batch) == []
+
+
+def test_a_condition_that_the_data_have_no_column_for_is_refused_with_the_columns_there_are():
+    plays = game(
+        nonsaturating, nets=(Sum("label"), Judge()), z=2, sides=BY_CLASS, conditions="labels", classes={"y": 3}
+    )
+    with pytest.raises(Mistake, match=r"condition label is the column y, and these data have none. Columns.*: x$"):
+        dry_run(plays, Batch(torch.randn(8, 2)))
+    named = pair(Sum("source"), Judge(), sides=sides(condition=["sourec"]))
+    with pytest.raises(Mistake, match=r"needs sourec, which is no column.*mean source"):
+        dry_run(named, Batch(torch.randn(8, 2), more={"source": torch.randn(8, 2)}))
+
+
+def test_parameters_of_a_dormant_module_need_no_gradient():
+    class Growing(Sum):
+        def __init__(self):
+            super().__init__()
+            self.later = nn.Linear(2, 2)
+
+    maker = Growing()
+    with pytest.raises(Mistake, match=r"no loss of generator reaches 2 of its 3 parameters.*later"):
+        dry_run(pair(maker, Judge()), Batch(torch.randn(8, 2)))
+    maker.later.dormant = True
+    assert dry_run(pair(maker, Judge()), Batch(torch.randn(8, 2))) == []
+
+
+# -------------------------------------------------------------------------------------------------- what networks get
+
+
+def test_every_network_is_called_with_a_mapping_and_one_row_per_sample():
+    seen = []
+
+    class Seen(Sum):
+        def forward(self, x, condition):
+            seen.append({name: entry.shape for name, entry in condition.items()})
+            return super().forward(x, condition)
+
+    unconditional = game(nonsaturating, nets=(Seen(), networks()[1]), z=2)
+    fit(unconditional, batches(2))
+    unconditional.sample(3)
+    assert seen == [{}] * len(seen) != []
+    seen.clear()
+    by_class = game(nonsaturating, nets=(Seen("label"), networks()[1]), z=2, sides=BY_CLASS, g={"multiple": 3})
+    fit(by_class, [Batch(torch.randn(4, 2), torch.zeros(4, dtype=torch.long))])
+    assert seen == [{"label": (4,)}, {"label": (12,)}]  # D's turn, and G's with three fakes per real

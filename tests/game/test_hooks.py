@@ -1,0 +1,153 @@
+"""The clock and the feedback: every module of a game hears them, networks, layers, terms, makers and averages alike."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from play import Critic, Maker, batches, fit, game, networks
+from saddlepoint.game.average import Average
+from saddlepoint.game.game import Game
+from saddlepoint.game.hooks import FOLLOWING, Hooks, following, having
+from saddlepoint.game.player import Player
+from saddlepoint.game.side import TWO_PLAYER
+from saddlepoint.objective import hinge, nonsaturating
+from saddlepoint.prior.normal import Normal
+from saddlepoint.prior.prior import Prior
+from saddlepoint.regularizer.regularizer import Regularizer
+
+SGD = partial(torch.optim.SGD, lr=0.1)
+
+
+class Hearing(nn.Module):
+    """A layer, or a maker, that notes what it hears; it doubles x from 40 images on."""
+
+    def __init__(self):
+        super().__init__()
+        self.heard, self.seen, self.images = [], [], 0
+
+    def at_images(self, images):
+        self.heard.append(images)
+        self.images = images
+
+    def after_turn(self, player, turn):
+        self.seen.append((player, turn["real"].logits.detach().clone() if "real" in turn.samples else None))
+
+    def forward(self, x, condition=None):
+        return 2 * x if self.images >= 40 else x
+
+
+class Term(Regularizer, Hearing):
+    def __init__(self):
+        Regularizer.__init__(self)
+        self.heard, self.seen, self.images = [], [], 0
+
+    def forward(self, turn):
+        return 0 * turn["fake"].logits.sum()
+
+
+def played(rounds=3, **g):
+    maker = Maker(nn.Sequential(nn.Linear(3, 2), Hearing()))
+    judge = Critic(nn.Sequential(nn.Linear(2, 4), Hearing()), nn.Linear(4, 1))
+    players = {
+        "discriminator": Player(judge, SGD, hinge.discriminator, {"term": Term()}, every=2),
+        "generator": Player(maker, SGD, hinge.generator, average=partial(Average, half_life=10), **g),
+    }
+    sides = {**TWO_PLAYER, "fake": {"by": ["generator", "through"], "judge": "discriminator"}}
+    plays = Game(players, Prior(z=Normal(3)), sides=sides, makers={"through": Hearing()})
+    fit(plays, batches(rounds, n=16))
+    return plays
+
+
+def test_before_each_round_every_module_hears_how_many_images_have_been_shown():
+    plays = played()
+    hearing = having(plays, "at_images")
+    assert len(hearing) == 5  # a layer of G, of its average's copy, of D, the term, the maker
+    for module in hearing:
+        assert module.heard == [0, 16, 32]
+
+
+def test_after_each_step_every_module_is_shown_the_turn_that_its_player_has_seen():
+    plays = played()
+    for module in having(plays, "after_turn"):
+        assert [player for player, _ in module.seen] == ["generator", "discriminator", "generator", "generator"]
+        assert [logits is not None for _, logits in module.seen] == [False, True, False, False]
+    logits = {own.seen[1][1].sum().item() for own in having(plays, "after_turn")}
+    assert len(logits) == 1
+
+
+def test_under_accumulate_each_part_of_the_batch_is_shown():
+    plays = played(rounds=2, accumulate=2)
+    (layer,) = having(plays.generator.network, "after_turn")
+    assert [player for player, _ in layer.seen].count("generator") == 4
+
+
+def test_samples_are_made_at_the_images_of_the_game_whoever_made_it_what_it_is():
+    plays = played(rounds=2)
+    before = plays.sample(4, average=False)
+    restored = played(rounds=0)
+    restored.load_state_dict(plays.state_dict())
+    restored.images = plays.images = 48
+    assert torch.equal(restored.sample(4, average=False), plays.sample(4, average=False))
+    assert torch.equal(restored.sample(4, average=False), 4 * before)  # the layer and the maker double, each
+    assert torch.equal(restored.sample(4), plays.sample(4))
+
+
+def test_a_game_that_nobody_follows_keeps_no_turn():
+    plays = game(nonsaturating)
+    fit(plays, batches(1))
+    assert plays.following == {method: [] for method in FOLLOWING}
+    assert plays.gradients(["generator"], batches(1)[0]) == []
+
+
+def test_hooks_do_not_move_the_game():
+    class Deaf(Hearing):
+        at_images = after_turn = None
+
+    def weights(layer):
+        torch.manual_seed(0)
+        maker, judge = networks()
+        plays = game(hinge, nets=(Maker(nn.Sequential(maker.network, layer)), judge))
+        fit(plays, batches(2))
+        return [p.detach() for p in plays.parameters()]
+
+    assert all(torch.equal(a, b) for a, b in zip(weights(Hearing()), weights(nn.Identity()), strict=True))
+
+
+def test_the_protocol_names_every_hook_that_there_is():
+    defined = {name for name in vars(Hooks) if not name.startswith("_")}
+    assert defined == {"set_reference", "data_dependent_init", "at_images", "after_turn"}
+    assert set(FOLLOWING) <= defined
+    layer = Hearing()
+    assert following([nn.Sequential(layer)]) == {"at_images": [layer], "after_turn": [layer]}
+
+
+@pytest.mark.parametrize("hook", ["set_reference", "data_dependent_init"])
+def test_references_and_starts_are_given_with_the_condition(hook):
+    from play import BY_CLASS
+
+    class Starting(nn.Module):
+        reference = 6
+
+        def __init__(self):
+            super().__init__()
+            self.given, self.linear = {}, nn.Linear(2, 2)
+
+        def set_reference(self, network, latent, condition):
+            self.given["set_reference"] = latent["z"].shape, condition["label"].shape
+
+        def data_dependent_init(self, network, x, condition):
+            self.given["data_dependent_init"] = x["z"].shape, condition["label"].shape
+
+        def forward(self, x, condition=None):
+            return self.linear(x)
+
+    plays = game(
+        hinge, nets=(Maker(Starting()), networks()[1]), z=2, sides=BY_CLASS, conditions="labels", classes={"y": 3}
+    )
+    from saddlepoint.turn import Batch
+
+    fit(plays, [Batch(torch.randn(4, 2), torch.zeros(4, dtype=torch.long))])
+    rows = 6 if hook == "set_reference" else 500
+    assert plays.generator.network.network.given[hook] == ((rows, 2), (rows,))
