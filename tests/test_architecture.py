@@ -54,7 +54,7 @@ FOUNDATIONS = {
     "data": {"array", "data", "labelled", "listing", "order", "picture", "samples"},
     "prior": {"prior"},
     "architecture": {"discriminator"},
-    "layer": {"entry", "maxout", "readout", "shift", "stack"},
+    "layer": {"distortion", "entry", "growth", "maxout", "readout", "shift", "stack"},
     "objective": set(),
     "regularizer": {"regularizer", "slope"},
     "game": {
@@ -103,8 +103,14 @@ FOUNDATIONS = {
     "schedule": {"ramp", "schedule"},
     "launcher": {"job", "ranks"},
 }
-WIRINGS = {"game": {"conditional", "simultaneous", "two_player"}}  # yaml that only arranges foundations
-STANDS_ON = {"prior": {"prior"}, "game": {"game", "player", "average"}}  # foundations that a group's yaml may name
+WIRINGS = {  # yaml that only arranges foundations, or other pieces
+    "game": {"adaptive_augment", "conditional", "inpainting", "simultaneous", "two_player", "vae"},
+    "prior": {"infogan"},
+}
+STANDS_ON = {  # what a group's yaml may name besides its own module
+    "prior": {"prior", "uniform", "categorical"},
+    "game": {"game", "player", "average"},
+}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 YAML = sorted(CONF.rglob("*.yaml"))

@@ -170,6 +170,9 @@ def _look_at_players(config: DictConfig) -> None:
             if name not in players:
                 known = list(map(str, players))
                 meant = did_you_mean(name, known)
+                # the defaults have columns for the two-player game: no terms, and an optimizer that nobody takes
+                if (group == "regularizer" and not config[group][name]) or (group == "optimizer" and not meant):
+                    continue
                 raise Mistake(f"{group}.{name}: there is no such player.{meant} The players are {' and '.join(known)}")
     for name, player in players.items():
         if player.get("objective") is None and not player.get("regularizers"):

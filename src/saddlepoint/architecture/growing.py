@@ -1,0 +1,124 @@
+"""Progressive growing: both networks begin at a low resolution and get a level more as training goes on.
+
+Level k has base * 2^k pixels a side. A level fades in: with alpha from 0 to 1, G's picture is (1 - alpha) times that of
+the level below, doubled, plus alpha times its own, and D mixes the features of both sizes alike (`layer.growth`). G's
+picture is doubled up to the full size, and D averages what it is shown down, so that data, penalties and scores see one
+size throughout.
+Karras et al. 2017 (arXiv:1710.10196), section 2 and figure 2; its equalized learning rate, minibatch deviation and
+pixel norm are not part of this piece (`norm` takes a layer in the last one's place).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
+
+from saddlepoint.architecture import discriminator
+from saddlepoint.layer.concatenation import NOTHING, Concatenation
+from saddlepoint.layer.growth import Growing, doubled
+from saddlepoint.layer.stack import Stack, stack
+from saddlepoint.turn import UNCONDITIONAL, Condition
+
+
+class Generator(Growing):
+    """latent -> base x base -> [doubled -> conv 3 x 3] per level -> conv 1 x 1, tanh, doubled to `shape` [C, H, W]."""
+
+    def __init__(
+        self,
+        latent: int,
+        shape: Sequence[int],
+        width: int = 64,
+        levels: int = 2,
+        period: int = 100_000,
+        fade: int = 50_000,
+        norm: Callable[[int], nn.Module] | None = None,
+        condition: Mapping[str, int] = NOTHING,
+    ) -> None:
+        super().__init__(levels, period, fade)
+        height, across = _base(shape, levels)
+        self.join = Concatenation(condition)
+        dense = nn.Linear(latent + self.join.width, width * height * across)
+        first = nn.Sequential(dense, nn.Unflatten(1, (width, height, across)))
+        self.blocks.append(Stack(stack(first, width, norm, nn.LeakyReLU(0.2))))
+        self.blocks.extend(_convolution(width, norm) for _ in range(1, levels))
+        self.edges.extend(nn.Conv2d(width, shape[0], 1) for _ in range(levels))
+        self.at_images(0)
+
+    def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
+        """[N, C, H, W] in [-1, 1] of latent parts [N, dim]."""
+        h = below = self.blocks[0](self.join(torch.cat(list(latent.values()), 1), condition), condition)
+        for block in self.blocks[1 : self.level + 1]:
+            below, h = h, block(doubled(h), condition)
+        x = self.edges[self.level](h).tanh()
+        if self.alpha < 1:
+            x = torch.lerp(doubled(self.edges[self.level - 1](below).tanh()), x, self.alpha)
+        return doubled(x, self.levels - 1 - self.level)
+
+
+class Trunk(Growing):
+    """[N, C, H, W], averaged down -> conv 1 x 1 -> [conv 3 x 3, averaged down] per level -> conv 3 x 3 -> features."""
+
+    conditional = True
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        width: int,
+        levels: int,
+        period: int,
+        fade: int,
+        norm: Any,
+        condition: Mapping[str, int],
+    ) -> None:
+        super().__init__(levels, period, fade)
+        height, across = _base(shape, levels)
+        self.join = Concatenation(condition)
+        channels = shape[0] + self.join.width
+        self.blocks.append(_convolution(width, norm, nn.Flatten()))
+        self.blocks.extend(_convolution(width, norm, nn.AvgPool2d(2)) for _ in range(1, levels))
+        self.edges.extend(nn.Sequential(nn.Conv2d(channels, width, 1), nn.LeakyReLU(0.2)) for _ in range(levels))
+        self.features = width * height * across
+        self.at_images(0)
+
+    def forward(self, x: Tensor, condition: Condition = UNCONDITIONAL) -> Tensor:
+        x = avg_pool2d(self.join(x, condition), 2 ** (self.levels - 1 - self.level))
+        h = self.edges[self.level](x)
+        for k in range(self.level, 0, -1):
+            h = self.blocks[k](h, condition)
+            if k == self.level and self.alpha < 1:
+                h = torch.lerp(self.edges[k - 1](avg_pool2d(x, 2)), h, self.alpha)
+        return self.blocks[0](h, condition)
+
+
+class Discriminator(discriminator.Discriminator):
+    """The trunk above -> one logit; the hidden layer is named flat."""
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        width: int = 64,
+        levels: int = 2,
+        period: int = 100_000,
+        fade: int = 50_000,
+        norm: Callable[[int], nn.Module] | None = None,
+        condition: Mapping[str, int] = NOTHING,
+        **head: Any,
+    ) -> None:
+        trunk = Trunk(shape, width, levels, period, fade, norm, condition)
+        super().__init__({"flat": trunk}, trunk.features, **head)
+
+
+def _convolution(width: int, norm: Callable[[int], nn.Module] | None, *after: nn.Module) -> Stack:
+    return Stack(stack(nn.Conv2d(width, width, 3, padding=1), width, norm, nn.LeakyReLU(0.2)), *after)
+
+
+def _base(shape: Sequence[int], levels: int) -> tuple[int, int]:
+    """Height and width at level 0.  Raises ValueError where the shape cannot be halved so often."""
+    parts = 2 ** (levels - 1)
+    if len(shape) != 3 or any(side % parts for side in shape[1:]):
+        raise ValueError(f"growing: levels={levels} needs images with sides that {parts} divides, not {list(shape)}")
+    return shape[1] // parts, shape[2] // parts
