@@ -36,7 +36,8 @@ MAY_IMPORT = {  # downwards only; a package may always import itself
     "launcher": LEAVES,
     "comparison": LEAVES | {"metric", "record"},
     "search": LEAVES | {"comparison", "record"},  # it knows trials, not what they are of
-    "command": LEAVES | {"callback", "comparison", "data", "export", "game", "launcher", "metric", "record", "search"},
+    "command": LEAVES
+    | {"turn", "callback", "comparison", "data", "export", "game", "launcher", "metric", "record", "search"},
     "turn": {"error", "stream"},
     **{leaf: set() for leaf in LEAVES - {"modality", "schema"}},
     "modality": {"error", "pixel"},

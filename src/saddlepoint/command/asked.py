@@ -78,7 +78,8 @@ def _number(game: Game, name: str, value: Any) -> int:
         return value
     names = game.conditions.dataset().class_names if leaves(game)[name] == "y" else []
     if str(value) not in names:
-        known = f" or {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}" if names else ""
+        words = [own for own in names if not own.isdecimal()]
+        known = f", or {', '.join(words[:10])}{', ...' if len(words) > 10 else ''}" if words else ""
         raise Mistake(f"{name}={value}: a class is a number, 0 to {size - 1}{known}.{did_you_mean(str(value), names)}")
     return names.index(str(value))
 

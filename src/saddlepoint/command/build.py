@@ -42,6 +42,7 @@ from saddlepoint.game.sampling import (
     sampled_player,
     sampling_modules,
 )
+from saddlepoint.game.side import refuse_unknown_entries
 from saddlepoint.game.state import accept
 from saddlepoint.metric import extractor
 from saddlepoint.metric.evaluator import Evaluator
@@ -287,6 +288,8 @@ def game_of(config: DictConfig, data: Any = None) -> Game:
             raise Mistake(f"optimizer.{name}: {_first(error)}") from _noted(error, f"optimizer.{name}")
     _whole(config, game)
     game.conditions.data = partial(data_of, config) if data is None else data
+    if data is not None:
+        refuse_unknown_entries(game.sides, list(data.first(1).columns()), list(game.priors))
     if data is not None or game.conditions.split is None:
         _fits(game, tuple(config.data.shape), config.data.get("classes"))
     return game

@@ -139,6 +139,8 @@ def _not_there(key: str, said: str, config: DictConfig) -> str:
             return f"no such key: {key}; to add it, write +{key}={said}"
         settable = [name for name, p in known.items() if p.default is not p.empty or name in node]
         return f"no such key: {key}. {node._target_} takes {', '.join(settable) or 'nothing'}"
+    if isinstance(node, DictConfig) and not len(node):  # an open mapping, such as that of an architecture's conditions
+        return f"no such key: {key}; to add it, write '{place}={{{last}: {said}}}'"
     return f"no such key: {key}. saddlepoint train --cfg job prints every key"
 
 

@@ -54,7 +54,7 @@ def dry_run(game: Game, batch: Batch) -> list[str]:
             offered |= {entry for side in sides for entry in (*side.condition, *side.judge_condition)}
     return [
         f"condition {name}: no network and no term uses it. Give a network a layer that does, for one by "
-        f"architecture.generator.condition.{name}=<width> (docs/extending.md), or take it out of game.sides"
+        f"'architecture.generator.condition={{{name}: <width>}}' (docs/extending.md), or take it out of game.sides"
         for name in sorted(offered - used)
     ]
 
