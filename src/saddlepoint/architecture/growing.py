@@ -65,14 +65,7 @@ class Trunk(Growing):
     conditional = True
 
     def __init__(
-        self,
-        shape: Sequence[int],
-        width: int,
-        levels: int,
-        period: int,
-        fade: int,
-        norm: Any,
-        condition: Mapping[str, int],
+        self, shape: Sequence[int], width: int, levels: int, period: int, fade: int, norm: Any, condition: Any
     ) -> None:
         super().__init__(levels, period, fade)
         height, across = _base(shape, levels)

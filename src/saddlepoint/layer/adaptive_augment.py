@@ -64,7 +64,9 @@ class AdaptiveAugment(nn.Module):
         self.flip, self.translate, self.brightness = flip, translate, brightness
         self.contrast, self.shift = contrast, shift
         self.register_buffer("p", torch.tensor(float(start)))
-        self.register_buffer("seen", torch.zeros(3, dtype=torch.int64))  # sum of signs, reals, turns since p last moved
+        self.register_buffer(
+            "seen", torch.zeros(3, dtype=torch.int64)
+        )  # sum of signs, reals and turns since p last moved
 
     def forward(self, x: Tensor, condition: Condition) -> Tensor:
         """x, distorted.  Raises Mistake where the numbers are not there, or too few."""
@@ -83,14 +85,15 @@ class AdaptiveAugment(nn.Module):
 
     @torch.no_grad()
     def after_turn(self, player: str, turn: Turn) -> None:
-        """Take the signs of D(real) after a turn of `player`, and move p after each `every`-th, alike on all ranks."""
+        """Take the signs of D(real) after a turn of `player`, over all ranks, and move p after each `every`-th."""
         if player != self.player or self.speed is None:
             return
         signs = turn.samples_of(self.side).logits.sign()
-        self.seen += torch.stack([signs.sum().long(), self.seen.new_tensor(signs.numel()), self.seen.new_ones(())])
-        if self.seen[2] < self.every:
+        self.seen[:2] += ranks.total(torch.stack([signs.sum().long(), self.seen.new_tensor(signs.numel())]))
+        self.seen[2] += 1
+        surplus, images, turns = self.seen
+        if turns < self.every:
             return
-        surplus, images = ranks.total(self.seen[:2])
         self.p.add_((surplus / images - self.target).sign() * images / self.speed).clamp_(0, 1)
         self.seen.zero_()
 

@@ -1,0 +1,223 @@
+"""Variants that are configs alone, through the game: the law that each is made for; several ranks; going on."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+import variants
+from torch import nn
+from torch.nn.functional import cross_entropy, softplus
+from variants import CONFIGS, batches, game_of
+
+from play import Watch, fit
+from ranked import played
+from saddlepoint.game.dry_run import dry_run
+from saddlepoint.turn import Sample
+
+NAMES = [name for name in CONFIGS if name != "plain"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_dry_run_finds_nothing_wrong_and_no_condition_that_nobody_uses(name):
+    game, data = game_of(name)
+    assert dry_run(game, data.first(8)) == []
+
+
+@cache
+def _weights():
+    return [variants.played(0, NAMES), *played(variants.played, 2, NAMES)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_ranks_end_where_one_process_does_with_masks_and_probabilities_of_the_global_batch(name):
+    alone, first, second = _weights()
+    for key, value in alone[name].items():
+        assert (first[name][key] == second[name][key]).all(), key
+        np.testing.assert_allclose(first[name][key], value, rtol=1e-8, atol=1e-8, err_msg=key)
+    if name.startswith("adaptive"):
+        assert alone[name]["makers.augment.p"] != 0.5, "it has moved, or this shows nothing"
+
+
+# ---------------------------------------------------------------------------------------------- conditions on a class
+
+
+def test_a_projection_game_whose_embedding_is_0_is_the_unconditional_game_bit_for_bit():
+    game, data = game_of("projection")
+    nn.init.zeros_(game.player("discriminator").network.readout.embedding.weight).requires_grad_(False)
+    plain, _ = game_of("projection", "architecture.discriminator.readout=null")
+    plain.load_state_dict({key: value for key, value in game.state_dict().items() if "embedding" not in key})
+    for own in (game, plain):
+        fit(own, batches(data, 8))
+    for key, value in plain.state_dict().items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(game.state_dict()[key], value), key
+
+
+@pytest.mark.parametrize("name", ["cgan", "projection", "acgan"])
+def test_samples_are_asked_for_by_class(name):
+    game, data = game_of(name)
+    fit(game, batches(data, 4))
+    latent = {part: z[:1].expand(10, -1) for part, z in game.latent(1).items()}
+    x = game(latent, {"label": torch.arange(10)})
+    assert len(x.flatten(1).unique(dim=0)) == 10, "one latent, ten classes"
+    threes = game.sample(5, {"label": torch.full((5,), 3)})
+    assert threes.shape == (5, 1, 8, 8)
+
+
+def test_acgans_terms_are_cross_entropies_of_reals_and_fakes_and_gs_gradient_is_that_of_the_fakes():
+    torch.set_default_dtype(torch.float64)
+    try:
+        game, data = game_of("acgan", "optimizer.discriminator.lr=0", "optimizer.generator.lr=0")
+        game.double()
+        networks = {name: copy.deepcopy(game.player(name).network) for name in game.players}
+        (batch,) = batches(data, 1)
+        seen = {}
+        for player in ("discriminator", "generator"):
+            own = game.player(player).terms["classification"]
+            own.register_forward_hook(
+                lambda term, turns, value, player=player: seen.update({player: (turns[0], value)})
+            )
+        fit(game, [batch])
+    finally:
+        torch.set_default_dtype(torch.float32)
+    discriminator, generator = networks["discriminator"], networks["generator"]
+    y = batch.y
+    for player in ("discriminator", "generator"):
+        turn, value = seen[player]
+        fake = generator(turn.latent, {"label": y})
+        of_fakes = cross_entropy(discriminator(fake).heads["label"], y)
+        of_reals = cross_entropy(discriminator(batch.x).heads["label"], y)
+        expected = of_reals + of_fakes if player == "discriminator" else of_fakes
+        torch.testing.assert_close(value, expected)
+    whole = softplus(-discriminator(fake).logits).mean() + of_fakes
+    gradients = torch.autograd.grad(whole, list(generator.parameters()))
+    for p, gradient in zip(game.player("generator").network.parameters(), gradients, strict=True):
+        torch.testing.assert_close(p.grad, gradient)
+
+
+# -------------------------------------------------------------------------------------------------------- inpainting
+
+
+def test_what_is_known_is_untouched_in_training_and_in_samples_bit_for_bit():
+    game, data = game_of("inpainting")
+    (batch,) = batches(data, 1)
+    seen = []
+    game.player("generator").terms["reconstruction"].register_forward_pre_hook(lambda _, turns: seen.append(turns[0]))
+    fit(game, [batch])
+    turn = seen[0]
+    hole = turn.draws["hole"]["mask"].bool()
+    assert hole.flatten(1).unique(dim=0).shape[0] > 1, "places of their own"
+    fake = turn["fake"].x
+    assert torch.equal(fake[~hole], batch.x[~hole])
+    assert not torch.isclose(fake[hole], batch.x[hole]).any(), "and the hole is filled in"
+    assert (turn["known"].x[hole] == 0).all(), "G sees nothing of it"
+
+    n = 40
+    x = data.rows("validation", torch.arange(n)).x
+    filled = game.sample(n)
+    same = filled == x
+    assert torch.equal(same.flatten(1).double().mean(1) >= 0.75, torch.ones(n, dtype=torch.bool)), "16 of 64 pixels"
+    mask = torch.zeros(n, 1, 8, 8)
+    mask[:, :, 1:3, 5:7] = 1
+    asked = game.sample(n, {"mask": mask, "x": x})
+    assert torch.equal(asked[mask == 0], x[mask == 0])
+    assert torch.equal(game.sample(n, {"mask": 0 * mask, "x": x}), x)
+
+
+# ---------------------------------------------------------------------------------------------- adaptive augmentation
+
+
+def rounds_of(game, data, rounds):
+    """What p was after each round."""
+    seen = []
+    fit(game, data, [Watch(after=lambda game, i: seen.append(game.makers["augment"].p.item()))])
+    assert len(seen) == rounds
+    return seen
+
+
+def test_p_rises_where_d_knows_its_few_reals_and_falls_where_it_cannot_tell():
+    words = [
+        "game.makers.augment.start=0",
+        "game.makers.augment.speed=4000",
+        "optimizer.discriminator.lr=0.3",
+        "optimizer.generator.lr=0",
+    ]
+    game, data = game_of("adaptive augmentation on digits", *words)
+    few = batches(data, 1)
+    knows = rounds_of(game, few * 150, 150)
+    assert knows[-1] > 0.2
+    assert knows[-1] == max(knows)
+
+    words = ["game.makers.augment.start=0.5", "game.makers.augment.speed=4000", "optimizer.discriminator.lr=0"]
+    game, data = game_of("adaptive augmentation on digits", *words)
+    nn.init.zeros_(game.player("discriminator").network.readout.linear.weight)
+    nn.init.zeros_(game.player("discriminator").network.readout.linear.bias)
+    blind = rounds_of(game, batches(data, 40), 40)
+    assert blind[-1] == pytest.approx(0.5 - 40 * 16 / 4000)
+    assert blind == sorted(blind, reverse=True)
+
+
+def test_d_sees_reals_and_fakes_augmented_g_is_moved_through_it_and_samples_are_not_augmented():
+    game, data = game_of("adaptive augmentation on digits", "game.makers.augment.start=1.0")
+    (batch,) = batches(data, 1)
+    ((turn, _),) = game.turns(batch, ["generator"])
+    real, fake = turn["augmented_real"].x, turn["augmented_fake"].x
+    assert not torch.equal(real, batch.x)
+    assert not torch.equal(fake, turn["fake"].x)
+    draws = turn.draws
+    assert not torch.equal(draws["augment_real"]["z"], draws["augment_fake"]["z"])
+    gradients = torch.autograd.grad(
+        turn["augmented_fake"].logits.sum(), list(game.player("generator").network.parameters())
+    )
+    assert any(gradient.any() for gradient in gradients)
+    x = game.sample(4)
+    network = game.player("generator").average.network
+    assert torch.equal(x, network(game.latent(4)))
+
+
+def test_at_p_0_the_game_is_the_one_without_augmentation_bit_for_bit():
+    game, data = game_of(
+        "adaptive augmentation on digits", "game.makers.augment.speed=null", "game.makers.augment.start=0"
+    )
+    fit(game, batches(data, 6))
+    plain, _ = game_of("plain")
+    fit(plain, batches(data, 6))
+    for key, value in plain.state_dict().items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(game.state_dict()[key], value), key
+
+
+def test_a_penalty_at_the_reals_is_taken_where_d_sees_them():
+    game, data = game_of("adaptive augmentation on digits", "regularizer=[r1]", "game.makers.augment.start=0.5")
+    assert dry_run(game, data.first(8)) == []
+    seen = []
+    game.player("discriminator").terms["r1"].register_forward_pre_hook(lambda _, turns: seen.append(turns[0]["real"]))
+    fit(game, batches(data, 1))
+    assert isinstance(seen[0], Sample)
+    assert seen[0].x.requires_grad
+    assert not torch.equal(seen[0].x, batches(data, 1)[0].x)
+
+
+# ------------------------------------------------------------------------------------------------------ going on
+
+
+@pytest.mark.parametrize("name", ["adaptive augmentation on points", "projection", "inpainting", "growing", "vae"])
+def test_two_n_images_equal_n_then_a_stop_then_two_n_bit_for_bit(name, tmp_path):
+    from runs import assert_equal, rows, state
+
+    from saddlepoint.command.train import train
+
+    def run(folder, images):
+        words = [f"images={images}", "batch=16", "evaluation.extractor=null", "metric=[]", f"outputs={folder}"]
+        words += ["callback=[finite,journal,checkpoint]", "callback.journal.images_between=16"]
+        return train(variants.config_of(name, *words, "callback.checkpoint.images_between=1_000_000"))
+
+    straight = run(tmp_path / "a", 192)
+    run(tmp_path / "b", 96)
+    resumed = run(tmp_path / "b", 192)
+    assert_equal(state(straight), state(resumed))
+    assert rows(straight) == rows(resumed)

@@ -1,0 +1,71 @@
+"""Variants that are configs alone: how they are composed and played, where processes of several ranks can import it."""
+
+import torch
+from sliced import play
+
+from saddlepoint import ranks
+from saddlepoint.command.check import instantiate
+from saddlepoint.command.compose import compose
+from saddlepoint.stream import Stream
+
+SMALL = ["architecture.generator.widths=[16]", "architecture.discriminator.widths=[16]", "prior.z.dim=4"]
+ADAPTIVE = ["game=adaptive_augment", "game.makers.augment.speed=100", "game.makers.augment.start=0.5"]
+BY_CLASS = ["game=conditional", "architecture.generator.condition={label: 10}"]
+CONFIGS = {  # without batch norm or dropout, so that ranks agree
+    "plain": SMALL,
+    "adaptive augmentation on digits": [*SMALL, *ADAPTIVE],
+    "adaptive augmentation on points": [*SMALL, *ADAPTIVE, "data=gaussians", "data.number=500"],
+    "projection": [*SMALL, *BY_CLASS, "+layer@architecture.discriminator.readout=projection"],
+    "cgan": [*SMALL, *BY_CLASS, "architecture.discriminator.condition={label: 10}"],
+    "acgan": [*SMALL, "experiment=acgan_digits"],
+    "infogan": [
+        *SMALL, "prior=infogan", "prior.z.dim=4", "regularizer=[mutual_information]",
+        "architecture.discriminator.heads={category: 10}",
+    ],
+    "inpainting": [*SMALL, "experiment=inpainting_digits", "game.draws.hole.mask.place=random"],
+    "growing": ["architecture=growing", "architecture.discriminator.width=4", "architecture.generator.width=4",
+                "architecture.discriminator.period=48", "architecture.discriminator.fade=32", "prior.z.dim=4"],
+    "vae": ["experiment=vae_linear_gaussian", "data.number=500"],
+}  # fmt: skip
+N = 16
+
+
+def config_of(name, *words):
+    return compose([*CONFIGS[name], *words, "optimizer=sgd", "logger=none"])
+
+
+def game_of(name, *words):
+    """The game, from one start, and its data."""
+    config = config_of(name, *words)
+    torch.manual_seed(3)
+    game, data = instantiate(config.game, "game"), instantiate(config.data, "data")
+    data.setup("fit")
+    game.conditions.data = data
+    return game, data
+
+
+def batches(data, rounds, rank=0):
+    """Batches of the training split; this rank's slices of them."""
+    own = N // ranks.world()
+    stream = Stream(1, "rows")
+    rows = [stream.integers(len(data.split("train")), N) for _ in range(rounds)]
+    kept = torch.get_default_dtype()
+    return [
+        data.rows("train", row[rank * own : (rank + 1) * own]).map(lambda c: c.to(kept) if c.is_floating_point() else c)
+        for row in rows
+    ]
+
+
+def played(rank, names, rounds=6):
+    """Every tensor of each game after some rounds on this rank's slices, in double precision."""
+    torch.set_default_dtype(torch.float64)
+    found = {}
+    try:
+        for name in names:
+            game, data = game_of(name)
+            play(game.double(), rank, batches(data, rounds, rank))
+            weights = {key: value for key, value in game.state_dict().items() if isinstance(value, torch.Tensor)}
+            found[name] = {key: value.clone().numpy() for key, value in weights.items()}
+    finally:
+        torch.set_default_dtype(torch.float32)
+    return found
