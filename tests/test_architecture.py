@@ -31,7 +31,7 @@ MAY_IMPORT = {  # downwards only; a package may always import itself
     "regularizer": LEAVES | {"turn"},
     "architecture": LEAVES | {"turn", "layer"},
     "game": LEAVES | {"turn", "regularizer", "prior", "schedule"},
-    "export": LEAVES | {"layer", "prior"},
+    "export": LEAVES | {"turn", "layer", "prior", "game"},
     "callback": LEAVES | {"turn", "game", "health", "metric", "record"},
     "launcher": LEAVES,
     "comparison": LEAVES | {"metric", "record"},

@@ -201,7 +201,8 @@ class Turn:
         Of N rows beside k N samples each is repeated k times; of k N draws beside N samples, the first N stand (a turn
         of `multiple` = k draws so many).  Raises Mistake for a column that the batch does not have.
         """
-        rows = len(x if isinstance(x, Tensor) else next(iter(x.values()))) if names else 0
+        first = x if isinstance(x, Tensor) else next(iter(x.values()))
+        rows = first.shape[0] if names else 0  # an exported program may have any number; len() would fix it
         return {key: self._beside(key, name, rows) for key, name in names.items()}
 
     def _beside(self, key: str, name: str, rows: int) -> Any:
@@ -255,11 +256,11 @@ def _first(value: Any, rows: int) -> Any:
     """The first rows of a draw of more."""
     if isinstance(value, Mapping):
         return {name: _first(part, rows) for name, part in value.items()}
-    return value[:rows] if len(value) > rows else _repeated(value, rows)
+    return value[:rows] if value.shape[0] > rows else _repeated(value, rows)
 
 
 def _repeated(value: Any, rows: int) -> Any:
     """A condition of N rows beside k N samples, repeated k times; others, and None, as they are."""
-    if not isinstance(value, Tensor) or not len(value) or len(value) == rows or rows % len(value):
+    if not isinstance(value, Tensor) or (own := value.shape[0]) == rows or not own or rows % own:
         return value
-    return value.repeat(rows // len(value), *(1,) * (value.ndim - 1))
+    return value.repeat(rows // own, *(1,) * (value.ndim - 1))

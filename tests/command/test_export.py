@@ -18,10 +18,10 @@ import saddlepoint
 from saddlepoint.command import main
 from saddlepoint.error import Mistake
 from saddlepoint.export import agreement, hub
-from saddlepoint.game.sampling import sampling_network
 from saddlepoint.record.run import Run
 
 ASKED = [
+    "game=conditional",
     "architecture.generator._target_=conditional.Generator", "+layer@architecture.generator.norm=virtual_batch_norm",
     "architecture.generator.norm.reference=8", "allow_target=[conditional]",
 ]  # fmt: skip
@@ -90,11 +90,10 @@ def test_a_generator_that_is_asked_for_a_class_and_has_a_reference_batch_is_expo
     assert called("export", f"run={asked.folder}", f"to={tmp_path}/x", *words) == 0
     game = load_allowed(asked.folder)
     generator = saddlepoint.exported(tmp_path / "x", allow=["conditional"])
-    assert generator.classes == 10
+    assert generator.conditions == {"label": 10}
     latent, y = generator.latent(50), torch.arange(50) % 10
-    kept = sampling_network(game)[0]
-    assert (generator(latent, y) - kept(latent, y)).abs().max() < 1e-6
-    assert (generator(latent, y) - generator(latent, (y + 1) % 10)).abs().max() > 1e-3
+    assert (generator(latent, {"label": y}) - game(latent, {"label": y})).abs().max() < 1e-6
+    assert (generator(latent, {"label": y}) - generator(latent, {"label": (y + 1) % 10})).abs().max() > 1e-3
     monkeypatch.chdir(tmp_path / "x")
     for block in code_of((tmp_path / "x" / "README.md").read_text()):
         names: dict = {}
@@ -280,7 +279,7 @@ def test_what_onnx_cannot_say_is_left_out_with_its_operator_and_the_rest_is_ther
     capsys.readouterr()
     assert called("export", f"run={waves.folder}", f"to={tmp_path}/x", "allow_target=[conditional]") == 1
     said = capsys.readouterr().err
-    assert "onnx: NOT written: ONNX has no operator bessel_j0, which between (Bessel) asks for" in said
+    assert "onnx: NOT written: ONNX has no operator bessel_j0, which generator.between (Bessel) asks for" in said
     assert "formats=[safetensors,program] can" in said
     assert {p.name for p in (tmp_path / "x").glob("generator*")} == {"generator.safetensors", "generator.pt2"}
     assert "**No onnx:**" in (tmp_path / "x" / "README.md").read_text()

@@ -229,7 +229,7 @@ def test_latents_with_space_and_classes_reach_the_network_as_described(tmp_path)
     assert z.shape == (5, 4)
     assert 0 <= z.min() <= z.max() < 1
     y = torch.tensor([0, 1, 2, 0, 1])
-    assert torch.allclose(generator({"z": z}, y)[:, 0, 0, 0], torch.tanh(z.sum(1) + y))
+    assert torch.allclose(generator({"z": z}, {"label": y})[:, 0, 0, 0], torch.tanh(z.sum(1) + y))
     assert set(generator.sampler(0)(60)[1].tolist()) == {0, 1, 2}
 
 

@@ -10,13 +10,14 @@ import torch
 from conditional import Generator as Asked
 from torch import nn
 
-from play import Critic, game
+from play import BY_CLASS, Critic, game
 from saddlepoint.architecture import conv28, dcgan, dirac, mlp, pacgan_toy, salimans2016_cifar, salimans2016_mnist
-from saddlepoint.command.exported import by_name
 from saddlepoint.error import Mistake
 from saddlepoint.export import agreement, onnx, program
 from saddlepoint.export.frozen import FrozenVirtualBatchNorm, frozen_state, receptive
-from saddlepoint.game.sampling import labels, sampling_network
+from saddlepoint.export.generator import positional
+from saddlepoint.export.whole import Whole, Wiring
+from saddlepoint.game.sampling import conditions, leaves, samples_of, sampling_networks, upstream
 from saddlepoint.layer.virtual_batch_norm import VirtualBatchNorm
 from saddlepoint.layer.weight_norm import WeightNorm
 from saddlepoint.objective import nonsaturating
@@ -56,11 +57,13 @@ def lived(name: str, average: str | None = None):
         from saddlepoint.game.average import Average
 
         kept = partial(Average, statistics=average)
-    made = game(nonsaturating, nets=(network, Critic(nn.Flatten(), nn.LazyLinear(1))), z=5, g={"average": kept})
+    asked = {"sides": BY_CLASS, "conditions": "labels", "classes": {"y": 10}} if name.startswith("asked") else {}
+    nets = (network, Critic(nn.Flatten(), nn.LazyLinear(1)))
+    made = game(nonsaturating, nets=nets, z=5, g={"average": kept}, **asked)
     stream = Stream(1, "life")
     with torch.no_grad():
         for _ in range(3):
-            network.train()(made.prior.sample(32, stream), labels(made, 32, stream))
+            network.train()(made.prior.sample(32, stream), conditions(made, 32, stream))
         for own in network.parameters():
             own.add_(0.05 * torch.randn_like(own))
     return made
@@ -68,45 +71,48 @@ def lived(name: str, average: str | None = None):
 
 def asked_of(made):
     stream = Stream(2, "export")
-    return made.prior.sample(agreement.LATENTS, stream), labels(made, agreement.LATENTS, stream)
+    return made.prior.sample(agreement.ROWS, stream), conditions(made, agreement.ROWS, stream)
 
 
 def alone(made, name: str, average: bool = True) -> nn.Module:
     fresh = receptive(MAKERS[name]())
-    fresh.load_state_dict(frozen_state(sampling_network(made, average)[0]))
-    return fresh
+    fresh.load_state_dict(frozen_state(sampling_networks(made, average)[0]["generator"]))
+    return Whole(Wiring(upstream(made), made.samples, made.priors, made.conditions), {"generator": fresh})
 
 
-def expected_of(made, latent, y, average=True):
-    return agreement.originals(sampling_network(made, average)[0].eval(), latent, y)
+def expected_of(made, latent, condition, average=True):
+    return agreement.originals(partial(samples_of, made, average=average), latent, condition)
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in BIG else n for n in MAKERS])
 def test_a_generator_without_its_game_makes_the_same_samples(name: str) -> None:
     made = lived(name)
-    latent, y = asked_of(made)
-    assert agreement.difference(alone(made, name), latent, y, expected_of(made, latent, y)) <= agreement.TOLERANCE
+    latent, condition = asked_of(made)
+    assert (
+        agreement.difference(alone(made, name), latent, condition, expected_of(made, latent, condition))
+        <= agreement.TOLERANCE
+    )
 
 
 @pytest.mark.parametrize("name", ["points, batch norm", "one point"])
 def test_a_program_makes_the_same_samples_without_our_code(name: str, tmp_path) -> None:
     made = lived(name)
-    latent, y = asked_of(made)
-    program.write(program.program(alone(made, name), latent, y), tmp_path / "g.pt2")
-    read = by_name(program.read(tmp_path / "g.pt2"))
-    assert agreement.difference(read, latent, y, expected_of(made, latent, y)) <= agreement.TOLERANCE
+    latent, condition = asked_of(made)
+    program.write(program.program(alone(made, name), latent, condition), tmp_path / "g.pt2")
+    read = positional(program.read(tmp_path / "g.pt2"))
+    assert agreement.difference(read, latent, condition, expected_of(made, latent, condition)) <= agreement.TOLERANCE
 
 
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in MAKERS])
 def test_onnx_and_the_program_make_the_same_samples_and_name_no_folder_of_ours(name: str, tmp_path, checkout) -> None:
     made = lived(name)
-    latent, y = asked_of(made)
-    found = program.program(alone(made, name), latent, y)
-    onnx.write(found, tmp_path / "g.onnx", ["z", *(["y"] if y is not None else [])])
+    latent, condition = asked_of(made)
+    found = program.program(alone(made, name), latent, condition)
+    onnx.write(found, tmp_path / "g.onnx", ["z", *leaves(made)])
     program.write(found, tmp_path / "g.pt2")
-    expected = expected_of(made, latent, y)
+    expected = expected_of(made, latent, condition)
     far = [
-        agreement.difference(by_name(read(tmp_path / file)), latent, y, expected)
+        agreement.difference(positional(read(tmp_path / file)), latent, condition, expected)
         for read, file in ((onnx.read, "g.onnx"), (program.read, "g.pt2"))
     ]
     print(f"{name}: ONNX {far[0]:.2g}, program {far[1]:.2g}")
@@ -114,7 +120,7 @@ def test_onnx_and_the_program_make_the_same_samples_and_name_no_folder_of_ours(n
     with zipfile.ZipFile(tmp_path / "g.pt2") as archive:
         inside = b"".join(archive.read(file) for file in archive.namelist())
         examples = [entry.file_size for entry in archive.infolist() if "sample_inputs" in entry.filename]
-    assert sum(examples) < 10_000  # three latents, and not the 1,000 that were tried
+    assert sum(examples) < 10_000  # three rows, and not the 1,000 that were tried
     for content in (inside, (tmp_path / "g.onnx").read_bytes()):
         assert str(checkout).encode() not in content
 
@@ -155,13 +161,13 @@ def test_freezing_leaves_the_original_as_it_was() -> None:
 
 def test_statistics_that_are_reestimated_are_so_before_they_are_frozen_also_where_classes_are_asked_for() -> None:
     made = lived("asked, batch norm", "reestimated")
-    _, weights = sampling_network(made)
+    _, weights = sampling_networks(made)
     assert weights == "averaged"
-    latent, y = asked_of(made)
+    latent, condition = asked_of(made)
     fresh = alone(made, "asked, batch norm")
-    assert agreement.difference(fresh, latent, y, expected_of(made, latent, y)) <= 1e-6
+    assert agreement.difference(fresh, latent, condition, expected_of(made, latent, condition)) <= 1e-6
     raw = alone(made, "asked, batch norm", average=False)
-    assert agreement.difference(raw, latent, y, expected_of(made, latent, y)) > 1e-2
+    assert agreement.difference(raw, latent, condition, expected_of(made, latent, condition)) > 1e-2
 
 
 # -------------------------------------------------------------------------------------------------- what is no network
@@ -169,16 +175,16 @@ def test_statistics_that_are_reestimated_are_so_before_they_are_frozen_also_wher
 
 def test_a_difference_is_seen_wherever_it_is_and_whatever_is_no_number_is_infinite() -> None:
     made = lived("perceptron")
-    latent, y = asked_of(made)
-    expected = expected_of(made, latent, y)
-    network = sampling_network(made)[0]
+    latent, condition = asked_of(made)
+    expected = expected_of(made, latent, condition)
+    network = partial(samples_of, made)
 
-    def wrong_for_one(z, y=None):
-        return network(z, y) + (3e-4 if len(z["z"]) == 1 else 0.0)
+    def wrong_for_one(z, condition):
+        return network(z, condition) + (3e-4 if len(z["z"]) == 1 else 0.0)
 
-    assert agreement.difference(wrong_for_one, latent, y, expected) == pytest.approx(3e-4, rel=1e-2)
-    assert agreement.difference(lambda z, y: network(z, y) * float("nan"), latent, y, expected) == float("inf")
-    assert agreement.difference(lambda z, y: network(z, y)[:, 0], latent, y, expected) == float("inf")
+    assert agreement.difference(wrong_for_one, latent, condition, expected) == pytest.approx(3e-4, rel=1e-2)
+    assert agreement.difference(lambda z, c: network(z, c) * float("nan"), latent, condition, expected) == float("inf")
+    assert agreement.difference(lambda z, c: network(z, c)[:, 0], latent, condition, expected) == float("inf")
 
 
 @pytest.mark.parametrize(
@@ -189,13 +195,13 @@ def test_what_no_graph_can_say_is_told_in_a_line(kind: str, said: str) -> None:
 
     network = getattr(conditional, kind)(5, [1, 2, 2]).eval()
     with pytest.raises(Mistake, match=said) as told:
-        program.program(network, {"z": torch.zeros(10, 5)}, None)
+        program.program(network, {"z": torch.zeros(10, 5)})
     assert "\n" not in str(told.value)
 
 
 def test_an_operator_that_onnx_lacks_is_named_with_the_layer_that_asks_for_it(tmp_path) -> None:
     import conditional
 
-    found = program.program(conditional.Waves(5, [1, 2, 2]).eval(), {"z": torch.randn(10, 5)}, None)
+    found = program.program(conditional.Waves(5, [1, 2, 2]).eval(), {"z": torch.randn(10, 5)})
     with pytest.raises(Mistake, match=r"ONNX has no operator bessel_j0, which between \(Bessel\) asks for"):
         onnx.write(found, tmp_path / "g.onnx", ["z"])

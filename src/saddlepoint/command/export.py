@@ -9,35 +9,49 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from torch import Tensor, nn
 
 from saddlepoint.callback.evaluation import drawn_as
-from saddlepoint.command import destination, unread
+from saddlepoint.command import destination, permission, unread
 from saddlepoint.command.account import Moment, account
 from saddlepoint.command.build import config_of, game_of, modality_of, put, set_threads
 from saddlepoint.command.catalogue import did_you_mean
 from saddlepoint.command.compose import compose
-from saddlepoint.command.exported import bare, by_name
+from saddlepoint.command.exported import bare
 from saddlepoint.command.identity import differences
 from saddlepoint.command.memorisation import memorisation
 from saddlepoint.command.output import Output
 from saddlepoint.command.terminal import speaker
 from saddlepoint.error import Mistake
 from saddlepoint.export import hub, onnx, program, safetensors
-from saddlepoint.export.agreement import LATENTS, SIZES, TOLERANCE, difference, originals
+from saddlepoint.export.agreement import ROWS, TOLERANCE, difference, originals, sizes
 from saddlepoint.export.card import PICTURE, page
 from saddlepoint.export.frozen import FrozenVirtualBatchNorm, frozen_state
+from saddlepoint.export.generator import positional
+from saddlepoint.export.noise import refuse_dropout, refuse_noise
+from saddlepoint.export.whole import Whole, Wiring, without_judges
 from saddlepoint.game.game import Game
-from saddlepoint.game.sampling import conditions, sampled, sampling_networks
+from saddlepoint.game.hooks import having
+from saddlepoint.game.sampling import (
+    conditions,
+    latent_parts,
+    leaves,
+    samples_of,
+    sampling_networks,
+    sampling_state,
+    upstream,
+)
+from saddlepoint.game.side import LATENT
 from saddlepoint.record.discretion import discreet
+from saddlepoint.record.essence import leaves as leaves_of
 from saddlepoint.record.provenance import CHECKOUT, now
 from saddlepoint.record.repository import commit
 from saddlepoint.record.run import Run, unwritable, write
@@ -52,23 +66,29 @@ PACKAGES = (
     "onnxscript",
     "onnxruntime",
 )  # what wrote and checked the files
+WHERE = ("game.conditions", "game.classes")  # what may be said of a game: under what samples are made and shown
 OURS = ("outputs", "cache", "logger", "launcher", "overwrite", "device", "devices", "threads")  # of this machine
 
 
 @dataclass(frozen=True)
 class Original:
-    """The generator of a run, and what it makes of the latents that every file is asked."""
+    """What makes the samples of a run, and what it makes of the inputs that every file is asked."""
 
     game: Game
     config: DictConfig  # of the training, without what the command line says on top
-    node: Any  # of the generator, which the command line may allow
-    weights: str  # averaged or raw
+    nodes: Mapping[str, Any]  # of each network and maker that samples pass through, which the command line may allow
+    average: bool
+    weights: str  # averaged, raw or partly averaged
     reestimated: bool  # whether its batch norm has statistics that were measured anew
-    network: nn.Module  # as samples are drawn from it, in evaluation mode
-    alone: nn.Module  # the same without its game: virtual batch norm frozen
+    alone: Whole  # apart from its game: virtual batch norm frozen
     latent: Mapping[str, Tensor]
-    y: Tensor | None
+    condition: Mapping[str, Tensor]
     expected: Tensor
+
+    @property
+    def names(self) -> list[str]:
+        """Of the inputs, in their order."""
+        return self.alone.wiring.inputs
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
@@ -99,7 +119,7 @@ def export(
     put(game, run, words.at, say)
     set_threads(config, game)
     to = _place(Path(words.to) if words.to is not None else run.folder / "export" / f"{game.images:09d}")
-    original = _original(game, own, network_node(config, game), words.average)
+    original = _original(game, own, config, words.average)
     if words.memorisation:
         _measured(words, rest, config_dir, console)
     with _whole(to) as folder:
@@ -111,7 +131,8 @@ def export(
         write(folder / "card.json", json.dumps(facts, indent=2) + "\n")
         write(folder / "README.md", page(facts))
     for name, own in found.items():
-        say(f"{name}: {to / own['file']}, largest difference {own['difference']:.2g} on {LATENTS:,} latents")
+        far = f"{own['difference']:.2g} on {len(original.expected):,} samples"
+        say(f"{name}: {to / own['file']}, largest difference {far}")
     for name, why in failed.items():
         say(f"{name}: NOT written: {why}")
     say(f"{run.folder}, {game.images:,} images: {to} (README.md is its model card)")
@@ -123,34 +144,56 @@ def export(
 # -------------------------------------------------------------------------------------------------------- the original
 
 
-def network_node(config: DictConfig, game: Game) -> DictConfig:
-    """The config of the network that makes samples."""
-    return config.game.players[sampled(game)[0]].network
-
-
 def _same_training(own: DictConfig, config: DictConfig) -> None:
     """Raises Mistake where the words on top of a run's own config tell of a training that did not happen."""
     told = [f"{key}: {own[key]} -> {config[key]}" for key in ("name", "seed", "images") if own[key] != config[key]]
-    if changed := told + differences(own, config):
+    if changed := told + differences(own, config, WHERE):
         raise Mistake(
             f"{changed[0]}: an export tells of the training that was, and this would be another. Leave it out; what "
-            "may be said is where and how to measure: data.root, cache, device, evaluation.*"
+            "may be said is where and how to measure: data.root, cache, device, evaluation.*, game.conditions"
         )
 
 
-def _original(game: Game, config: DictConfig, node: Any, average: bool) -> Original:
+def _original(game: Game, own: DictConfig, config: DictConfig, average: bool) -> Original:
+    """Raises Mistake where samples have noise that is no input, or are not finite."""
     networks, weights = sampling_networks(game, average)
-    network = networks[sampled(game)[0]].eval()
-    alone = bare(node)
-    alone.load_state_dict(frozen_state(network))
+    if game.dropout:
+        refuse_dropout(networks)
+    nodes = {name: _node(config, game, name) for name in networks}
+    alone = _alone(game, networks, nodes)
+    n = _rows(game)
     stream = Stream(game.seed, "export")
-    latent, y = game.prior.sample(LATENTS, stream), conditions(game, LATENTS, stream).get("label")
-    with torch.no_grad():
-        expected = originals(network, latent, y)
+    latents, condition = game.prior.sample(n, stream), conditions(game, n, stream)
+    latent = {name: latents[name] for name in latent_parts(game)}
+    refuse_noise(alone.networks, alone, latent, condition)
+    expected = originals(partial(samples_of, game, average=average), latents, condition)
     if not expected.isfinite().all():
         raise Mistake("the generator makes values that are not finite (nan or infinite): nothing to export")
     reestimated = "reestimated" in drawn_as(game, average, "running", 1)["batch_norm"]
-    return Original(game, config, node, weights, reestimated, network, alone, latent, y, expected)
+    return Original(game, own, nodes, average, weights, reestimated, alone, latent, condition, expected)
+
+
+def _node(config: DictConfig, game: Game, name: str) -> Any:
+    """The config of a network or a maker."""
+    return config.game.players[name].network if name in game.players else config.game.makers[name]
+
+
+def _rows(game: Game) -> int:
+    """How many samples every file is asked for: 1,000, or as many rows as the split has that conditions are of."""
+    columns = [entry for entry in leaves(game).values() if "." not in entry]
+    split = game.conditions.split if columns else None
+    return ROWS if split is None else min(ROWS, game.conditions.rows(split))
+
+
+def _alone(game: Game, networks: Mapping[str, nn.Module], nodes: Mapping[str, Any]) -> Whole:
+    """What makes samples, built anew, with the weights of `networks`."""
+    wiring = Wiring(upstream(game), game.samples, game.priors, game.conditions, game.images)
+    wiring.inputs  # noqa: B018 - raises where two have one name
+    fresh = {name: bare(node, f"game.{'players' if name in game.players else 'makers'}.{name}")
+             for name, node in nodes.items()}  # fmt: skip
+    for name, network in fresh.items():
+        network.load_state_dict(frozen_state(networks[name]))
+    return Whole(wiring, fresh)
 
 
 # ---------------------------------------------------------------------------------------------------------- the files
@@ -165,7 +208,7 @@ def _formats(original: Original, names: Sequence[str], folder: Path) -> tuple[di
         path = folder / FILES[name]
         try:
             if name != "safetensors" and traced is None:
-                traced = program.program(original.alone, original.latent, original.y)
+                traced = program.program(original.alone, original.latent, original.condition)
             far = _written(name, original, traced, path)
             if far > TOLERANCE:
                 raise Mistake(f"it differs from the original by {far:.3g}, and {TOLERANCE:g} is the most")
@@ -182,29 +225,36 @@ def _formats(original: Original, names: Sequence[str], folder: Path) -> tuple[di
 def _written(name: str, original: Original, traced: Any, path: Path) -> float:
     """Write one format and read it back: its largest difference from the original."""
     if name == "safetensors":
-        safetensors.write(original.alone.state_dict(), path)
-        network: Any = safetensors.fill(bare(original.node), path)
+        safetensors.write(sampling_state(original.alone.networks), path)
+        network: Any = _read_back(original, path)
     elif name == "program":
         program.write(traced, path)
-        network = by_name(program.read(path))
+        network = positional(program.read(path))
     else:
-        onnx.write(traced, path, [*original.latent, *([] if original.y is None else ["y"])])
-        network = by_name(onnx.read(path))
-    return difference(network, original.latent, original.y, original.expected)
+        onnx.write(traced, path, original.names)
+        network = positional(onnx.read(path))
+    return difference(network, original.latent, original.condition, original.expected)
+
+
+def _read_back(original: Original, path: Path) -> Whole:
+    networks = {name: bare(node, name) for name, node in original.nodes.items()}
+    safetensors.fill(networks, path)
+    return Whole(original.alone.wiring, networks)
 
 
 def _described(original: Original, words: DictConfig, folder: Path) -> None:
     """The description beside the files, the picture, and the config of the training."""
     config = original.config
     made = {
-        "architecture": {"generator": _plain(network_node(config, original.game))},
-        "prior": _plain(config.prior),
+        **_made_by(original),
         "data": {"name": config.choice.get("data"), "shape": list(config.data.shape), "classes": config.data.classes},
-        "classes": original.game.conditions.classes.get("y"),
+        "classes": _classes(original) or None,
+        **_conditioned(original),
         "range": [-1, 1] if modality_of(config).bounded else None,
         "call": "mapping",
         "weights": original.weights,
         **({"batch_norm": "reestimated"} if original.reestimated else {}),
+        **({"images": original.game.images} if having(original.alone, "at_images") else {}),
         "seed": int(config.seed),
         "licence": words.licence,
     }
@@ -218,40 +268,88 @@ def _described(original: Original, words: DictConfig, folder: Path) -> None:
     kept = {key: value for key, value in training.items() if key not in OURS}
     kept["data"] = {key: value for key, value in kept["data"].items() if key != "root"}
     write(folder / "training.yaml", yaml.safe_dump(discreet(kept), sort_keys=False, allow_unicode=True))
-    game, average = original.game, original.weights == "averaged"
+    game = original.game
     modality = modality_of(config)
-    x = game.sample(modality.shown(8, 8), stream=Stream(game.seed, "grid"), average=average)
+    x = game.sample(modality.shown(8, 8), stream=Stream(game.seed, "grid"), average=original.average)
     modality.picture(x).save(folder / PICTURE)
+
+
+def _made_by(original: Original) -> dict[str, Any]:
+    """Who makes samples of what, as a description has it; one network of the latent needs no sides there."""
+    wiring, config = original.alone.wiring, original.config
+    prior = _plain(config.prior) if original.latent else {}
+    players = {name: _plain(_node(config, original.game, name))
+               for name in original.nodes if name in original.game.players}  # fmt: skip
+    made = wiring.sides[wiring.samples]
+    if (made.of, len(made.by)) == (LATENT, 1) and not set(made.condition.items()) - {("label", "y")}:
+        (node,) = players.values()
+        return {"architecture": {"generator": node}, "prior": prior}
+    draws = {entry.partition(".")[0] for entry in leaves(wiring).values() if "." in entry}
+    makers = {name: _plain(_node(config, original.game, name)) for name in original.nodes if name not in players}
+    rest = {
+        "makers": makers,
+        "draws": {name: _plain(config.game.draws[name]) for name in wiring.priors if name in draws},
+    }
+    sides = {"sides": without_judges(wiring.sides), "samples": wiring.samples}
+    return {"architecture": players, **{key: own for key, own in rest.items() if own}, **sides, "prior": prior}
+
+
+def _classes(original: Original) -> dict[str, int]:
+    """The conditions that are a class, and how many there are."""
+    known = original.game.conditions.classes
+    return {name: number for name, entry in leaves(original.game).items() if (number := known.get(entry)) is not None}
+
+
+def _conditioned(original: Original) -> dict[str, Any]:
+    """The conditions that are no class, and where they come from, as a description has it."""
+    classes, names = _classes(original), leaves(original.game)
+    inputs = {name: {"shape": list(rows.shape[1:]), "dtype": str(rows.dtype).removeprefix("torch.")}
+              for name, rows in original.condition.items() if name not in classes}  # fmt: skip
+    columns = any("." not in entry for entry in names.values())
+    asked = {"inputs": inputs} if inputs else {}
+    return asked | ({"conditions": original.game.conditions.where} if columns else {})
 
 
 def _facts(run: Run, original: Original, words: DictConfig, found: Any, failed: Any) -> dict[str, Any]:
     """What the card says."""
     game, config = original.game, original.config
     told = account(run, config, Moment(str(words.at), game.images, original.weights))
-    parts = {name: node for name, node in _plain(config.prior).items() if name != "_target_"}
-    settings = ("low", "high")
     modality = modality_of(config)
+    made_by = _made_by(original)
+    targets = [str(value) for key, value in leaves_of(made_by) if key.rpartition(".")[2] == "_target_"]
+    own = [name.rpartition(".")[0] for name in targets if name.partition(".")[0] not in permission.ROOTS]
+    classes = _classes(original)
+    inputs = _conditioned(original).get("inputs", {})
+    layers = list(original.alone.modules())
     made = {
         "shape": list(config.data.shape),
+        "modality": modality.name,
         "samples": modality.plural,
         "values": modality.values,
-        "classes": game.conditions.classes.get("y"),
-        "target": str(network_node(config, game)._target_),
+        "conditions": {name: {"classes": classes[name]} if name in classes else inputs[name] for name in leaves(game)},
+        "draws": [name for name, entry in leaves(game).items() if "." in entry],
+        "networks": list(original.nodes),
+        "allow": list(dict.fromkeys(own)),
         "parameters": sum(p.numel() for p in original.alone.parameters()),
-        "latent": {name: part.dim for name, part in game.prior.items()},
-        "distribution": {
-            name: {"name": str(node["_target_"]).rpartition(".")[2].lower()}
-            | {k: node[k] for k in settings if k in node}
-            for name, node in parts.items()
-        },
-        "virtual_batch_norm": any(isinstance(m, FrozenVirtualBatchNorm) for m in original.alone.modules()),
-        "batch_norm": any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in original.alone.modules()),
+        "latent": {name: list(part.shape[1:]) for name, part in original.latent.items()},
+        "distribution": _distributions(made_by),
+        "virtual_batch_norm": any(isinstance(m, FrozenVirtualBatchNorm) for m in layers),
+        "batch_norm": any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in layers),
     }
     git = commit(CHECKOUT) if (CHECKOUT / "pyproject.toml").exists() else None
     exported = {"on": now(), "git": git, "packages": {name: importlib.metadata.version(name) for name in PACKAGES}}
-    checked = {"latents": LATENTS, "sizes": list(SIZES), "tolerance": TOLERANCE}
-    return discreet({"format": 1, **told, "generator": made, "formats": found, "failed": failed, "checked": checked,
+    n = len(original.expected)
+    split = original.game.conditions.split if any("." not in entry for entry in leaves(game).values()) else None
+    checked = {"rows": n, "split": split, "sizes": sizes(n), "tolerance": TOLERANCE}
+    return discreet({"format": 2, **told, "generator": made, "formats": found, "failed": failed, "checked": checked,
                      "licence": words.licence, "exported": exported})  # fmt: skip
+
+
+def _distributions(made_by: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Of each part of the latent, and of each part of a draw: the name of its class, and its ends."""
+    parts = {name: node for name, node in made_by["prior"].items() if name != "_target_"}
+    return {name: {"name": str(node["_target_"]).rpartition(".")[2].lower()}
+            | {end: node[end] for end in ("low", "high") if end in node} for name, node in parts.items()}  # fmt: skip
 
 
 def _plain(node: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +13,28 @@ from torch import nn
 
 from saddlepoint.command import permission, stored
 from saddlepoint.command.check import instantiate
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.export import description, onnx, program, safetensors, script
-from saddlepoint.export.description import Description
+from saddlepoint.export.description import GENERATOR, Description
 from saddlepoint.export.frozen import receptive
-from saddlepoint.export.generator import Generator
+from saddlepoint.export.generator import Generator, positional
+from saddlepoint.export.whole import Whole, Wiring
+from saddlepoint.game.conditions import Conditions
+from saddlepoint.game.sampling import leaves
+from saddlepoint.game.side import LATENT
 
 SCRIPTS = (".pt", ".pth", ".ts", ".jit", ".torchscript")
 PROGRAMS = (".pt2",)
 ENDINGS = (".safetensors", ".onnx", *PROGRAMS, *SCRIPTS)  # the first that a folder holds is taken
 PICKLES = (".pkl", ".pickle", ".ckpt", ".bin")
 
-MADE = "architecture.generator"  # where a description, which is a file format, has the network that makes samples
-
 
 def exported(
     place: str | Path, allow: Sequence[str] = (), trust: bool = False, described: str | Path | None = None
 ) -> Generator:
-    """The generator in a file, or in an exported folder: exported(folder)(exported(folder).latent(64)).
+    """The generator in a file, or in an exported folder: g = exported(folder); g(g.latent(64)).
+
+    With conditions, which `g.conditions` names, it is called g(g.latent(64), {name: tensor}).
 
     `described` is its yaml; None: generator.yaml or config.yaml beside it.  `allow` names modules of which its class
     may be, beside ours and torch's layers; `trust` lets TorchScript and programs of torch.export run, which are code.
@@ -41,24 +46,39 @@ def exported(
             f"{file} is a program: it may do what it likes with your files. If you trust who made it: trust=true. "
             "safetensors and ONNX need no trust"
         )
-    found = _description(Path(described) if described is not None else description.beside(file))
-    prior = {"_target_": "saddlepoint.prior.prior.Prior", **found.prior}
-    nodes = {"architecture": {"generator": found.architecture}, "prior": prior}
-    root = OmegaConf.create(nodes)
+    path = Path(described) if described is not None else description.beside(file)
+    found = _description(path)
+    root = OmegaConf.create({key: getattr(found, key) or {} for key in ("architecture", "makers", "prior", "draws")})
     permission.grant(root, list(allow))
-    latents = _prior(root)
-    return Generator(_network(file, found, root), latents, found)
+    wiring = _wiring(path, found, root)
+    return Generator(_network(file, found, root, wiring), wiring, found)
 
 
-def _prior(root: Any) -> Any:
-    """The latents.  Raises Mistake for a part that draws none, or whose name is taken."""
+def _wiring(path: Path, found: Description, root: Any) -> Wiring:
+    """How samples are made.  Raises Mistake where a condition is described that samples are not made under."""
+    priors = {f"draws.{name}": name for name in found.draws} | ({"prior": LATENT} if found.prior else {})
+    made = {name: _prior(root, key) for key, name in priors.items()}
+    plain = Wiring(found.sides, found.samples, made, Conditions(), found.images)
+    names = leaves(plain)
+    for name in (*found.classes, *found.inputs):
+        if name not in names:
+            there = ", ".join(names) or "nothing"
+            raise Mistake(f"{path}: {name}: samples are made under {there}.{did_you_mean(name, names)}")
+    classes = {names[name]: number for name, number in found.classes.items()}
+    return replace(plain, conditions=Conditions(found.conditions, classes, f"{path}: conditions"))
+
+
+def _prior(root: Any, key: str) -> Any:
+    """Latents or a draw.  Raises Mistake for a part that draws nothing, or whose name is taken."""
+    node = OmegaConf.select(root, key)
+    node["_target_"] = "saddlepoint.prior.prior.Prior"
     try:
-        prior = instantiate(root.prior, "prior")
+        prior = instantiate(node, key)
     except KeyError as error:
-        raise Mistake(f"prior: no part can have this name: {error.args[0]}") from None
+        raise Mistake(f"{key}: no part can have this name: {error.args[0]}") from None
     for name, part in prior.items():
         if not hasattr(part, "sample"):
-            raise Mistake(f"prior.{name}: {root.prior[name]._target_} draws no latents; distribution: normal does")
+            raise Mistake(f"{key}.{name}: {node[name]._target_} draws no latents; distribution: normal does")
     return prior
 
 
@@ -68,7 +88,7 @@ def _description(path: Path) -> Description:
     return description.checked(plain, path)
 
 
-def bare(node: Any, path: str = MADE) -> nn.Module:
+def bare(node: Any, path: str) -> nn.Module:
     """The network of a node, ready for the weights of an export; torch's global generators stay as they are."""
     with torch.random.fork_rng(devices=[]):
         network = instantiate(node, path)
@@ -77,21 +97,30 @@ def bare(node: Any, path: str = MADE) -> nn.Module:
     return receptive(network)
 
 
-def by_name(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of (latent, y) from one of the parts in their order, then y."""
-    return lambda latent, y=None: function(*latent.values(), *([] if y is None else [y]))
-
-
-def _network(file: Path, found: Description, root: Any) -> Callable[..., Any]:
+def _network(file: Path, found: Description, root: Any, wiring: Wiring) -> Callable[..., Any]:
     ending = file.suffix.lower()
     if ending == ".safetensors":
-        if found.architecture is None:
-            raise Mistake(f"{file} holds weights alone: its description lacks architecture.generator, whose they are")
-        return safetensors.fill(bare(OmegaConf.select(root, MADE)), file)
+        return _built(file, found, root, wiring)
     read: Mapping[str, Callable[[Path], Any]] = {".onnx": onnx.read, ".pt2": program.read}
     function = read.get(ending, script.read)(file)
-    ours = found.architecture is not None and found.call == "mapping" and ending not in SCRIPTS
-    return by_name(function) if ours else function  # our description is of the class, which takes a mapping
+    if found.call == "parts" or ending == ".onnx" or (found.architecture is not None and ending not in SCRIPTS):
+        return positional(function)  # our description is of the classes, which take mappings
+    if found.first or not leaves(wiring):
+        return lambda latent, condition: function(latent, *condition.values())
+    return lambda latent, condition: function(latent, dict(condition))
+
+
+def _built(file: Path, found: Description, root: Any, wiring: Wiring) -> Callable[..., Any]:
+    """The networks of the description, with the weights of the file."""
+    if found.architecture is None:
+        raise Mistake(f"{file} holds weights alone: its description lacks architecture.generator, whose they are")
+    makers = [maker for side in found.sides.values() for maker in side.by]
+    places = {name: f"makers.{name}" if name in found.makers else f"architecture.{name}" for name in makers}
+    networks = {name: bare(OmegaConf.select(root, place), place) for name, place in places.items()}
+    safetensors.fill(networks, file)
+    if found.call == "parts":
+        return positional(networks[GENERATOR])
+    return Whole(wiring, networks)
 
 
 def file_of(place: Path) -> Path:

@@ -125,10 +125,10 @@ def _generator(place: Path, words: DictConfig, config: DictConfig, data: Any) ->
             "measured against each other. Name the data that it was trained on"
         )
     with torch.random.fork_rng(devices=[]):
-        made.sampler(int(config.seed), "trial")(2)  # a mistake in the description is told before the data are measured
+        made.sampler(int(config.seed), "trial", data)(2)  # a mistake is told before the data are measured
     digest = sha256(file.read_bytes()).hexdigest()
     told = made.description
-    return Source("generator", lambda name: made.sampler(int(config.seed), name), digest, told.weights,
+    return Source("generator", lambda name: made.sampler(int(config.seed), name, data), digest, told.weights,
                   licence=told.licence, source=told.source, batch_norm=told.batch_norm)  # fmt: skip
 
 

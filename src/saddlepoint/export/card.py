@@ -56,23 +56,25 @@ def _front(facts: Facts) -> str:
     """What the hub reads; every value as JSON, which is YAML."""
     choice = facts["choice"]
     tags = ["gan", "saddlepoint", choice.get("data"), choice.get("architecture"), choice.get("objective")]
+    tags += [facts["generator"]["modality"], "conditional" if facts["generator"]["conditions"] else None]
     tags += [name for name in ("onnx", "safetensors") if name in facts["formats"]]
     lines = {"license": facts["licence"] or "unknown", "library_name": "saddlepoint"}
-    if facts["generator"]["samples"] == "images" and facts["generator"]["classes"] is None:
-        lines["pipeline_tag"] = "unconditional-image-generation"
+    if (task := _task(facts["generator"])) is not None:
+        lines["pipeline_tag"] = task
     every = {**lines, "tags": [str(tag) for tag in dict.fromkeys(tags) if tag]}
     return "---\n" + "\n".join(f"{key}: {json.dumps(value)}" for key, value in every.items()) + "\n---"
 
 
 def _what(facts: Facts) -> str:
     made, choice = facts["generator"], facts["choice"]
-    latent = ", ".join(f"`{name}` [{dim}]" for name, dim in made["latent"].items())
-    asked = "" if made["classes"] is None else f", asked for one of {made['classes']} classes"
+    latent = ", ".join(f"`{name}` {shape}" for name, shape in made["latent"].items())
+    asked = ", ".join(f"`{name}` {_kind(own)}" for name, own in made["conditions"].items())
+    given = " under ".join(filter(None, [latent, asked]))
     terms = f" with {', '.join(choice['regularizer'])}" if choice.get("regularizer") else ""
     moment = "its end" if facts["at"] == "last" else f"its {facts['at']}" if facts["at"] == "best" else "a snapshot"
     ended = "" if facts["status"] == "finished" else f" **The run is {facts['status']}: this is no final model.**"
     return (
-        f"The generator of a generative adversarial network: {latent}{asked} to {made['samples']} {made['shape']}, "
+        f"The generator of a generative adversarial network: {given} to {made['samples']} {made['shape']}, "
         f"{made['parameters']:,} parameters ({facts['weights']} weights). Architecture {choice.get('architecture')}, "
         f"objective {choice.get('objective')}{terms}. Taken at {moment}, after {facts['images']:,} images shown.{ended}"
     )
@@ -81,47 +83,71 @@ def _what(facts: Facts) -> str:
 def _uses(facts: Facts) -> Iterator[str]:
     """How to load each file; tested as it stands here."""
     made, formats = facts["generator"], facts["formats"]
-    names = [*made["latent"], *(["y"] if made["classes"] is not None else [])]
+    names = [*made["latent"], *made["conditions"]]
+    zeros = [name for name, own in made["conditions"].items() if "classes" not in own]
     yield f"Values are {made['values']}. Run in this folder."
+    if zeros:
+        yield f"In the place of the zeros stand your own {', '.join(f'`{name}`' for name in zeros)}, a row per sample."
     if "safetensors" in formats:
-        theirs = made["target"].partition(".")[0] != "saddlepoint"
-        allow = f', allow=["{made["target"].rpartition(".")[0]}"]' if theirs else ""
-        asked = "" if made["classes"] is None else f", torch.arange(16) % {made['classes']}"
+        allow = f", allow={json.dumps(made['allow'])}" if made["allow"] else ""
+        own = {name: _drawn(made, name, "torch") for name in made["conditions"] if name not in made["draws"]}
+        drawn = ["**generator.draws(16, seed=0)"] if made["draws"] else []
+        asked = ", ".join([*drawn, *(f'"{name}": {draw}' for name, draw in own.items())])
         yield "With Saddlepoint, from the weights and `config.yaml`:"
-        yield _code(["import saddlepoint", *(["import torch"] if asked else []), "",
+        yield _code(["import saddlepoint", *(["import torch"] if own else []), "",
                      f'generator = saddlepoint.exported("."{allow})',
-                     f"x = generator(generator.latent(16, seed=0){asked})"])  # fmt: skip
+                     f"x = generator(generator.latent(16, seed=0){f', {{{asked}}}' if asked else ''})"])  # fmt: skip
     if "program" in formats:
-        yield "With torch alone:"
-        draws = _draws(made, "torch")
+        yield f"With torch alone, in this order: {', '.join(names)}."
+        draws = [_drawn(made, name, "torch") for name in names]
         yield _code(["import torch", "", 'generator = torch.export.load("generator.pt2").module()',
                      f"x = generator({', '.join(draws)})"])  # fmt: skip
     if "onnx" in formats:
         yield "With onnxruntime:"
-        feed = ", ".join(f'"{name}": {draw}' for name, draw in zip(names, _draws(made, "numpy"), strict=True))
+        feed = ", ".join(f'"{name}": {_drawn(made, name, "numpy")}' for name in names)
         yield _code(["import numpy as np", "import onnxruntime", "", "draw = np.random.default_rng(0)",
                      'session = onnxruntime.InferenceSession("generator.onnx")',
                      f"(x,) = session.run(None, {{{feed}}})"])  # fmt: skip
 
 
-def _draws(made: Facts, library: str) -> list[str]:
-    """16 latents of each part, and classes, as code of torch or numpy."""
-    found = []
-    for name, dim in made["latent"].items():
-        kind = made["distribution"][name]
-        low, high = kind.get("low", -1.0), kind.get("high", 1.0)
-        of = {
-            ("normal", "torch"): f"torch.randn(16, {dim})",
-            ("uniform", "torch"): f"torch.empty(16, {dim}).uniform_({low}, {high})",
-            ("categorical", "torch"): f"torch.eye({dim})[torch.randint({dim}, (16,))]",
-            ("normal", "numpy"): f"draw.standard_normal((16, {dim}), dtype=np.float32)",
-            ("uniform", "numpy"): f"draw.uniform({low}, {high}, (16, {dim})).astype(np.float32)",
-            ("categorical", "numpy"): f"np.eye({dim}, dtype=np.float32)[draw.integers({dim}, size=16)]",
-        }
-        found.append(of.get((kind["name"], library), of["normal", library]))
-    if made["classes"] is not None:
-        found.append(f"{'torch' if library == 'torch' else 'np'}.arange(16) % {made['classes']}")
-    return found
+def _drawn(made: Facts, name: str, library: str) -> str:
+    """16 rows of an input, as code of torch or numpy: latents as in training, each class in turn, else zeros."""
+    torch = library == "torch"
+    if name in made["conditions"]:
+        own = made["conditions"][name]
+        if "classes" in own:
+            return f"{'torch' if torch else 'np'}.arange(16) % {own['classes']}"
+        shape = ", ".join(map(str, (16, *own["shape"])))
+        kind = (
+            f", dtype={'torch' if torch else 'np'}.{own['dtype']}" if (own["dtype"], torch) != ("float32", True) else ""
+        )
+        return f"torch.zeros({shape}{kind})" if torch else f"np.zeros(({shape},){kind})"
+    kind, shape = made["distribution"][name], ", ".join(map(str, made["latent"][name]))
+    low, high = kind.get("low", -1.0), kind.get("high", 1.0)
+    of = {
+        ("normal", "torch"): f"torch.randn(16, {shape})",
+        ("uniform", "torch"): f"torch.empty(16, {shape}).uniform_({low}, {high})",
+        ("categorical", "torch"): f"torch.eye({shape})[torch.randint({shape}, (16,))]",
+        ("normal", "numpy"): f"draw.standard_normal((16, {shape}), dtype=np.float32)",
+        ("uniform", "numpy"): f"draw.uniform({low}, {high}, (16, {shape})).astype(np.float32)",
+        ("categorical", "numpy"): f"np.eye({shape}, dtype=np.float32)[draw.integers({shape}, size=16)]",
+    }
+    return of.get((kind["name"], library), of["normal", library])
+
+
+def _kind(condition: Facts) -> str:
+    """A condition, for people."""
+    return f"(one of {condition['classes']} classes)" if "classes" in condition else str(condition["shape"])
+
+
+def _task(made: Facts) -> str | None:
+    """The hub's name for what it does, where it has one."""
+    if made["modality"] != "image":
+        return None
+    if not made["conditions"]:
+        return "unconditional-image-generation"
+    pictures = [own for own in made["conditions"].values() if len(own.get("shape", ())) == len(made["shape"])]
+    return "image-to-image" if pictures else None
 
 
 def _code(lines: Sequence[str]) -> str:
@@ -219,9 +245,11 @@ def _memorisation(row: Facts | None) -> str:
 
 def _files(facts: Facts) -> Iterator[str]:
     checked = facts["checked"]
+    of = "" if checked["split"] is None else f", under the first {checked['rows']:,} rows of {checked['split']}"
     yield (
-        f"Each was read back and held against the run's own generator on {checked['latents']:,} latents, in batches of "
-        f"{', '.join(map(str, checked['sizes']))}; the largest difference of a value may be {checked['tolerance']:g}."
+        f"Each was read back and held against the run's own generator on {checked['rows']:,} samples{of}, in batches "
+        f"of {', '.join(map(str, checked['sizes']))}; the largest difference of a value may be "
+        f"{checked['tolerance']:g}."
     )
     rows = [[f"`{own['file']}`", f"{own['bytes']:,}", f"{own['difference']:.2g}", own["sha256"][:16]]
             for own in facts["formats"].values()]  # fmt: skip

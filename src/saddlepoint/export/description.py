@@ -2,15 +2,24 @@
 
 architecture:                # how to build it; left out for TorchScript, torch.export and ONNX, which bring it
   generator: {_target_: saddlepoint.architecture.mlp.Generator, latent: 100, shape: [1, 8, 8]}
-prior:                       # the parts of the latent, in order
+prior:                       # the parts of the latent, in order; {} where there is none
   z: {distribution: normal, dim: 100}       # or uniform (low, high), categorical; shape: [100, 1, 1] for [N, 100, 1, 1]
 data: {shape: [1, 8, 8]}     # of one sample: [C, H, W], or [D] of points
-classes: null                # how many it can be asked for
+classes: {label: 10}         # the conditions that are a class, and how many there are; null for none; 10 is {label: 10}
+inputs:                      # the conditions that are anything else, in order; dtype is float32 where nothing is said
+  source: {shape: [3, 64, 64], dtype: float32}
+conditions: labels           # where they come from: labels, each class alike; or split:validation, the rows of a split
 range: [-1, 1]               # of its pixels; [0, 1], or uint8; null for points
-call: mapping                # network({part: tensor}, y); parts: network(tensor, ..., y)
+call: mapping                # network({part: tensor}, {condition: tensor}); parts: network(tensor, ..., tensor)
 weights: averaged            # or raw: whose weights these are
 batch_norm: running          # or reestimated: its statistics are those of the averaged weights, measured anew
 licence: null                # and `source`: a line each, which are recorded
+
+Where samples are more than one network's of the latent, these say how they are made, as in a config (`game`):
+
+architecture: {generator: {...}}, makers: {paste: {...}}    # every network and maker that samples pass through
+sides: {fake: {by: [generator, paste], condition: {mask: hole.mask}}}, samples: fake, draws: {hole: {mask: {...}}}
+images: 20000                # that had been shown, for modules that follow the clock
 """
 
 from __future__ import annotations
@@ -23,17 +32,34 @@ from typing import Any
 
 from saddlepoint import modality
 from saddlepoint.error import Mistake, did_you_mean
+from saddlepoint.game.side import LATENT, Side, check_sides, sides_of
 
 NAMES = ("generator.yaml", "config.yaml")  # looked for beside a generator's file, in this order
 NEEDED = ("prior", "data", "range")
-KNOWN = (*NEEDED, "architecture", "classes", "call", "weights", "batch_norm", "licence", "source", "seed")
+GAME = ("sides", "samples", "makers", "draws")
+KNOWN = (
+    *NEEDED, *GAME, "architecture", "classes", "inputs", "conditions", "call", "weights", "batch_norm", "images",
+    "licence", "source", "seed",
+)  # fmt: skip
 DISTRIBUTIONS = ("normal", "uniform", "categorical")
 RANGES: Mapping[Any, tuple[float, float] | None] = {
     (-1.0, 1.0): (-1.0, 1.0), (0.0, 1.0): (0.0, 1.0), "uint8": (0.0, 255.0), None: None,
 }  # fmt: skip
 CALLS = ("mapping", "parts")
 WEIGHTS = ("averaged", "raw")
+PARTLY = "partly averaged"  # some of the players that make samples keep an average
+DTYPES = ("float32", "float64", "int64", "int32", "uint8", "bool")
+LABEL, GENERATOR = "label", "generator"  # the class, which is column y; the network where there is one alone
+SAMPLES = "fake"  # the side where a description names none
 STATISTICS = ("running", "reestimated")
+
+
+@dataclass(frozen=True)
+class Input:
+    """A condition that is no class: the shape and the type of a row."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -44,13 +70,21 @@ class Description:
     shape: tuple[int, ...]  # of one sample
     bounds: tuple[float, float] | None  # of its values; None: points
     call: str
-    architecture: Mapping[str, Any] | None = None
-    classes: int | None = None
+    sides: Mapping[str, Side]
+    samples: str = SAMPLES
+    architecture: Mapping[str, Mapping[str, Any]] | None = None  # by player
+    makers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    draws: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)  # as `prior`, by name
+    classes: Mapping[str, int] = field(default_factory=dict)  # by condition
+    inputs: Mapping[str, Input] = field(default_factory=dict)  # by condition
+    conditions: str = "labels"
     views: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # parts that the network wants in another shape
     weights: str | None = None  # None: nothing was said
     licence: str | None = None
     source: str | None = None
     batch_norm: str = "running"
+    images: int = 0
+    first: bool = False  # of an earlier edition, whose networks took the class itself: `classes: 10`
 
 
 def beside(file: Path) -> Path:
@@ -82,34 +116,110 @@ def _description(plain: Mapping[str, Any], path: Path) -> Description:
     shape = _numbers((plain["data"] or {}).get("shape") if isinstance(plain["data"], dict) else None)
     if not shape:
         raise Mistake(f"{path} lacks data.shape: [channels, height, width] of one sample, or [numbers] of a point")
-    own = _node(path, plain.get("architecture"))
+    own = _networks(path, "architecture", plain.get("architecture"))
     call = plain.get("call") or ("mapping" if own else "parts")
-    classes = plain.get("classes")
     _one_of(path, "call", call, CALLS)
     if (weights := plain.get("weights")) is not None:
-        _one_of(path, "weights", weights, WEIGHTS)
+        _one_of(path, "weights", weights, (*WEIGHTS, PARTLY))
     batch_norm = plain.get("batch_norm") or STATISTICS[0]
     _one_of(path, "batch_norm", batch_norm, STATISTICS)
-    if classes is not None and (type(classes) is not int or classes < 1):
-        raise Mistake(f"{path}: classes={classes}: how many classes it can be asked for, or null for none")
+    classes, inputs = _classes(path, plain.get("classes")), _inputs(path, plain.get("inputs"))
+    if both := [name for name in classes if name in inputs]:
+        raise Mistake(f"{path}: {both[0]} stands in classes and in inputs; it is a class, or it is not")
     said = plain["prior"]
-    parts = {str(name): node for name, node in said.items() if name != "_target_"} if isinstance(said, dict) else {}
-    if not parts:
-        raise Mistake(f"{path}: prior names the parts of the latent: {{z: {{distribution: normal, dim: 100}}}}")
-    nodes = {name: _part(path, name, node) for name, node in parts.items()}
-    views = {name: sides for name, node in parts.items() if (sides := _numbers(node.get("shape")))}
+    parts = _parts(path, "prior", said, needed=not (classes or inputs))
+    views = {str(name): sides for name, node in said.items() if isinstance(node, dict) and "distribution" in node
+             and (sides := _numbers(node.get("shape")))} if parts else {}  # fmt: skip
+    draws = {name: _parts(path, f"draws.{name}", node) for name, node in _mapping(path, "draws", plain).items()}
     lines = {key: None if plain.get(key) is None else str(plain[key]) for key in ("licence", "source")}
-    bounds = _bounds(path, plain["range"], shape)
-    return Description(nodes, shape, bounds, call, own, classes, views, weights, **lines, batch_norm=batch_norm)
+    return Description(
+        parts, shape, _bounds(path, plain["range"], shape), call, _sides(path, plain, parts, [*classes, *inputs]),
+        str(plain.get("samples") or SAMPLES), own, _networks(path, "makers", plain.get("makers")) or {}, draws,
+        classes, inputs, str(plain.get("conditions") or "labels"), views, weights, **lines, batch_norm=batch_norm,
+        images=_images(path, plain.get("images")), first=type(plain.get("classes")) is int,
+    )  # fmt: skip
 
 
-def _node(path: Path, architecture: Any) -> dict[str, Any] | None:
-    """How to build the network; None where nothing is said."""
-    own = architecture.get("generator") if isinstance(architecture, dict) else architecture
-    if own is not None and not (isinstance(own, dict) and isinstance(own.get("_target_"), str)):
-        raise Mistake(f"{path}: architecture={architecture}: it is {{generator: {{_target_: <module>.<Class>, ...}}}}, "
-                      "or left out")  # fmt: skip
-    return own
+def _networks(path: Path, key: str, said: Any) -> dict[str, dict[str, Any]] | None:
+    """How to build networks, by name; None where nothing is said."""
+    if not said:
+        return None
+    for node in said.values() if isinstance(said, dict) else [None]:
+        if not (isinstance(node, dict) and isinstance(node.get("_target_"), str)):
+            name = "generator" if key == "architecture" else "paste"
+            raise Mistake(f"{path}: {key}={said}: it is {{{name}: {{_target_: <module>.<Class>, ...}}}}, or left out")
+    return {str(name): node for name, node in said.items()}
+
+
+def _sides(path: Path, plain: Mapping[str, Any], parts: Mapping[str, Any], names: Sequence[str]) -> dict[str, Side]:
+    """How samples are made: as it stands there, or by one network, of the latent where there is one."""
+    told = _mapping(path, "sides", plain)
+    if not told:
+        for key in GAME[1:]:
+            if plain.get(key):
+                raise Mistake(f"{path}: {key} says nothing without sides, which say who makes what (docs/exporting.md)")
+        if (own := plain.get("architecture")) and GENERATOR not in own:
+            raise Mistake(f"{path} lacks architecture.generator: {', '.join(own)} stands there, and no sides say who "
+                          "makes samples")  # fmt: skip
+        columns = {name: "y" if name == LABEL else name for name in names}
+        of = LATENT if parts else columns.pop(names[0])
+        return {SAMPLES: Side(of, (GENERATOR,), columns)}
+    if plain.get("call") == "parts":
+        raise Mistake(f"{path}: call=parts: networks that sides name are called network(x, condition): call=mapping")
+    try:
+        sides = sides_of(told)
+        check_sides(sides, plain.get("architecture") or (), plain.get("makers") or ())
+    except Mistake as mistake:
+        raise Mistake(f"{path}: {str(mistake).removeprefix('game.')}") from None
+    if (samples := str(plain.get("samples") or SAMPLES)) not in sides:
+        raise Mistake(f"{path}: samples={samples}: there is no such side.{did_you_mean(samples, sides)} "
+                      f"There are: {', '.join(sides)}")  # fmt: skip
+    return sides
+
+
+def _mapping(path: Path, key: str, plain: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping of mappings; {} where nothing is said."""
+    said = plain.get(key) or {}
+    if not isinstance(said, dict) or not all(isinstance(node, dict) for node in said.values()):
+        raise Mistake(f"{path}: {key}={said}: it is {{<name>: {{...}}}}, or left out")
+    return {str(name): node for name, node in said.items()}
+
+
+def _classes(path: Path, said: Any) -> dict[str, int]:
+    """How many classes there are, by condition."""
+    every = said if isinstance(said, dict) else {} if said is None else {LABEL: said}
+    if wrong := [number for number in every.values() if type(number) is not int or number < 1]:
+        raise Mistake(
+            f"{path}: classes={wrong[0]}: how many classes it can be asked for, {{label: 10}}, or null for none"
+        )
+    return {str(name): number for name, number in every.items()}
+
+
+def _inputs(path: Path, said: Any) -> dict[str, Input]:
+    """The conditions that are no class."""
+    every = said or {}
+    found = {}
+    for name, node in every.items() if isinstance(every, dict) else [("inputs", said)]:
+        shape = node.get("shape") if isinstance(node, dict) else None
+        if shape is None or (shape and not _numbers(shape)) or set(node) - {"shape", "dtype"}:
+            raise Mistake(f"{path}: inputs.{name}={node}: it is {{shape: [3, 64, 64], dtype: float32}}, of one row")
+        _one_of(path, f"inputs.{name}.dtype", dtype := node.get("dtype", "float32"), DTYPES)
+        found[str(name)] = Input(tuple(shape), dtype)
+    return found
+
+
+def _images(path: Path, said: Any) -> int:
+    if said is not None and (type(said) is not int or said < 0):
+        raise Mistake(f"{path}: images={said}: how many real images had been shown, a whole number")
+    return said or 0
+
+
+def _parts(path: Path, key: str, said: Any, needed: bool = True) -> dict[str, dict[str, Any]]:
+    """The parts of a prior, each as a node that can be instantiated."""
+    parts = {str(name): node for name, node in said.items() if name != "_target_"} if isinstance(said, dict) else {}
+    if needed and not parts:
+        raise Mistake(f"{path}: {key} names the parts of the latent: {{z: {{distribution: normal, dim: 100}}}}")
+    return {name: _part(path, f"{key}.{name}", node) for name, node in parts.items()}
 
 
 def _part(path: Path, name: str, node: Any) -> dict[str, Any]:
@@ -119,8 +229,8 @@ def _part(path: Path, name: str, node: Any) -> dict[str, Any]:
         if "_target_" in node:
             return node
     if not isinstance(node, dict) or "distribution" not in node or not {"dim", "shape"} & set(node):
-        raise Mistake(f"{path}: prior.{name} needs a distribution and a dim: {{distribution: normal, dim: 100}}")
-    _one_of(path, f"prior.{name}.distribution", node["distribution"], DISTRIBUTIONS)
+        raise Mistake(f"{path}: {name} needs a distribution and a dim: {{distribution: normal, dim: 100}}")
+    _one_of(path, f"{name}.distribution", node["distribution"], DISTRIBUTIONS)
     size = prod(_numbers(node.get("shape")) or (node["dim"],))
     kind = node["distribution"]
     rest = {key: value for key, value in node.items() if key not in ("distribution", "shape", "dim")}
@@ -132,7 +242,7 @@ def _sized(path: Path, name: str, node: Mapping[str, Any]) -> None:
     for key, wanted in (("dim", "a whole number from 1 on: 100"), ("shape", "whole numbers from 1 on: [100, 1, 1]")):
         said = node.get(key)
         if key in node and not _numbers([said] if key == "dim" else said):
-            raise Mistake(f"{path}: prior.{name}.{key}={'null' if said is None else said}: it is {wanted}")
+            raise Mistake(f"{path}: {name}.{key}={'null' if said is None else said}: it is {wanted}")
 
 
 def _bounds(path: Path, said: Any, shape: Sequence[int]) -> tuple[float, float] | None:

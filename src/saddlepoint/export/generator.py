@@ -1,4 +1,4 @@
-"""A generator apart from any game: latents, and classes where it is asked for one, in; samples in [-1, 1] out.
+"""A generator apart from any game: latents and conditions in, by name; samples in [-1, 1] out.
 
 Who made the network does not matter: one of ours, a TorchScript, an ONNX session. What it makes is held against what
 its description says, and brought to [-1, 1].
@@ -7,16 +7,20 @@ its description says, and brought to [-1, 1].
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.export.description import Description
-from saddlepoint.prior.prior import Prior
+from saddlepoint.export.whole import Wiring
+from saddlepoint.game.conditions import Conditions
+from saddlepoint.game.sampling import complete, conditions, latent_parts, leaves
+from saddlepoint.game.side import LATENT
 from saddlepoint.stream import Stream
+from saddlepoint.turn import UNCONDITIONAL, Condition
 
 SLACK = 1e-3  # of the range's width: what rounding may add at its ends
 Rows = tuple[Tensor, Tensor | None]
@@ -24,52 +28,100 @@ Rows = tuple[Tensor, Tensor | None]
 
 @dataclass(frozen=True)
 class Generator:
-    """x = network(latent, y), brought to floats in [-1, 1]; points as they are."""
+    """x = network(latent, condition), brought to floats in [-1, 1]; points as they are."""
 
-    network: Callable[..., Any]
-    prior: Prior
+    network: Callable[[Mapping[str, Tensor], Condition], Any]
+    wiring: Wiring
     description: Description
 
     @property
-    def classes(self) -> int | None:
-        """How many classes it can be asked for; None where it is asked for none."""
-        return self.description.classes
+    def conditions(self) -> dict[str, int | None]:
+        """What it is asked for, by name: how many classes there are, None for what is no class; {} for nothing."""
+        return {name: self.description.classes.get(name) for name in leaves(self.wiring)}
 
     def latent(self, n: int, seed: int = 0) -> dict[str, Tensor]:
-        """n latents, [n, dim] per part; the same for the same seed."""
-        return self.prior.sample(n, Stream(seed, "latent"))
+        """n latents, [n, dim] per part; the same for the same seed.  {} where it starts from no latent."""
+        return self._latent(n, Stream(seed, "latent"))
 
-    def labels(self, n: int, stream: Stream) -> Tensor | None:
-        """n classes, int64 [n], each as probable as the other; None where it is asked for none."""
-        return None if self.classes is None else stream.integers(self.classes, n)
+    def draws(self, n: int, seed: int = 0) -> dict[str, Tensor]:
+        """n rows of each condition that is a part of a named draw, such as a mask; the same for the same seed."""
+        stream = Stream(seed, "draws")
+        parts = {name: entry.split(".") for name, entry in leaves(self.wiring).items() if "." in entry}
+        made = {draw: self.wiring.priors[draw].sample(n, stream.child(draw))
+                for draw in dict.fromkeys(draw for draw, _ in parts.values())}  # fmt: skip
+        return {name: made[draw][part] for name, (draw, part) in parts.items()}
 
     @torch.no_grad()
-    def __call__(self, latent: Mapping[str, Tensor], y: Tensor | None = None) -> Tensor:
-        """[N, *shape], float32.  Raises Mistake where the network makes something else than was described."""
-        seen = {name: t.view(-1, *self.description.views.get(name, t.shape[1:])) for name, t in latent.items()}
-        asked = [] if y is None else [y]
-        by_name = self.description.call == "mapping"
+    def __call__(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
+        """[N, *shape], float32, of latent parts [N, dim] and conditions by name, N rows each.
+
+        Raises Mistake for inputs that are missing, unknown or of another shape, and where the network makes something
+        else than was described.
+        """
+        seen, asked = self._viewed(latent), self._asked(condition)
+        _same_rows({**seen, **asked})
         try:
-            x = self.network(seen, *asked) if by_name else self.network(*seen.values(), *asked)
+            x = self.network(seen, asked)
         except (RuntimeError, TypeError, ValueError, KeyError, IndexError) as error:
-            given = ", ".join(f"{name} {list(part.shape)}" for name, part in seen.items())
+            given = ", ".join(f"{name} {list(part.shape)}" for name, part in {**seen, **asked}.items())
             said = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
-            raise Mistake(f"the generator does not take these latents ({given}; call: {self.description.call}): "
+            raise Mistake(f"the generator does not take these inputs ({given}; call: {self.description.call}): "
                           f"{said.strip()[:200]}") from None  # fmt: skip
         return self._brought(x)
 
-    def sampler(self, seed: int, name: str = "evaluation") -> Callable[[int], Rows]:
-        """What gives the next n samples of a stream, and the classes that they were asked for: a game's own draws.
+    def sampler(self, seed: int, name: str = "evaluation", data: Any = None) -> Callable[[int], Rows]:
+        """What gives the next n samples of a stream, and their classes (condition `label`): a game's own draws.
 
-        The latents are those that a run of this seed is evaluated on.
+        The latents are those that a run of this seed is evaluated on; conditions come from where the description says,
+        rows of a split from `data`.
         """
-        latents = Stream(seed, name)
+        stream = Stream(seed, name)
+        own = self.wiring.conditions
+        wiring = replace(self.wiring, conditions=Conditions(own.where, own.classes, own.key))
+        wiring.conditions.data = data
 
         def sample(n: int) -> Rows:
-            y = self.labels(n, latents.child("labels"))
-            return self(self.prior.sample(n, latents), y), y
+            condition = conditions(wiring, n, stream)
+            return self(self._latent(n, stream), condition), condition.get("label")
 
         return sample
+
+    def _latent(self, n: int, stream: Stream) -> dict[str, Tensor]:
+        if not (names := latent_parts(self.wiring)):
+            return {}
+        parts = self.wiring.priors[LATENT].sample(n, stream)
+        return {name: parts[name] for name in names}
+
+    def _viewed(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The parts in their order and the shape that the network wants.  Raises Mistake for other parts."""
+        names = latent_parts(self.wiring)
+        there = f"its latent has the parts {', '.join(names)}" if names else "it starts from no latent: give it {}"
+        for name in latent:
+            if name not in names:
+                raise Mistake(f"latent {name}: {there}.{did_you_mean(name, names)}")
+        if missing := [name for name in names if name not in latent]:
+            raise Mistake(f"{there}, and {', '.join(missing)} is not given")
+        views = self.description.views
+        return {name: latent[name].view(-1, *views.get(name, latent[name].shape[1:])) for name in names}
+
+    def _asked(self, condition: Condition) -> Condition:
+        """The conditions in their order.  Raises Mistake for others, or where a row is of another shape or type."""
+        if not isinstance(condition, Mapping):
+            names = ", ".join(f"{name}: ..." for name in self.conditions) or "..."
+            raise Mistake(f"a condition is a mapping of names to tensors, {{{names}}}, and this is a "
+                          f"{type(condition).__name__}")  # fmt: skip
+        asked = complete(self.wiring, condition)
+        for name, rows in asked.items():
+            shape, dtype = (), "int64"
+            if name not in self.description.classes:
+                if (wanted := self.description.inputs.get(name)) is None:
+                    continue
+                shape, dtype = wanted.shape, wanted.dtype
+            found = str(rows.dtype).removeprefix("torch.")
+            if tuple(rows.shape[1:]) != shape or not rows.ndim or found != dtype:
+                sides = "".join(f", {side}" for side in shape)
+                raise Mistake(f"condition {name} is {dtype} [N{sides}], and this is {found} {list(rows.shape)}")
+        return asked
 
     def _brought(self, x: Any) -> Tensor:
         """x in [-1, 1].  Raises Mistake for what is no tensor of the shape and range that were described."""
@@ -86,3 +138,16 @@ class Generator:
             raise Mistake(f"the generator makes values from {least:.3g} to {most:.3g}, and its description says range "
                           f"{'uint8' if high == 255 else f'[{low:g}, {high:g}]'}")  # fmt: skip
         return x if bounds == (-1.0, 1.0) else (x - low) * (2 / (high - low)) - 1
+
+
+def positional(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of (latent, condition) from one of their tensors, in their order."""
+    return lambda latent, condition=UNCONDITIONAL: function(*latent.values(), *condition.values())
+
+
+def _same_rows(inputs: Mapping[str, Tensor]) -> None:
+    """Raises Mistake where the inputs do not have as many rows as each other."""
+    sizes = {name: len(part) for name, part in inputs.items()}
+    if len(set(sizes.values())) > 1:
+        told = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise Mistake(f"every input has a row for each sample, and these have {told}")

@@ -1,6 +1,7 @@
 """A generator as ONNX: a graph of standard operators that any runtime runs.  Any batch size, one included.
 
-Its inputs have the names of the latent's parts, and `y` where a class is asked for; its output is `x`.
+Its inputs have the names of the latent's parts and of the conditions; its output is `x`, or `sample` where an input is
+called so.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,13 @@ FILE = "generator.onnx"
 OPERATOR = re.compile(r"op='([\w.]+)'")
 
 
-def write(found: Any, path: Path, inputs: list[str]) -> None:
+def write(found: Any, path: Path, inputs: Sequence[str]) -> None:
     """Write a program of torch.export as ONNX.  Raises Mistake for an operator that ONNX does not have."""
+    output = "sample" if "x" in inputs else "x"
     try:
         with quiet(), contextlib.redirect_stdout(io.StringIO()):
             torch.onnx.export(
-                found, (), str(path), input_names=inputs, output_names=["x"], dynamo=True, external_data=False,
+                found, (), str(path), input_names=list(inputs), output_names=[output], dynamo=True, external_data=False,
                 verbose=False,
             )  # fmt: skip
     except Exception as error:  # of torch.onnx, onnxscript, onnx: none has a common kind

@@ -5,10 +5,12 @@ A program is code, as PyTorch says of it and of TorchScript: to read somebody el
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +18,45 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.error import Mistake
+from saddlepoint.turn import UNCONDITIONAL, Condition
 
 FILE = "generator.pt2"
-EXAMPLES = 3  # latents that the tracer sees: 1 and 2 are numbers that shapes have anyway
+EXAMPLES = 3  # rows that the tracer sees: 1 and 2 are numbers that shapes have anyway
 
 
 class Positional(nn.Module):
-    """A generator that takes the parts of the latent, and then y, one after the other."""
+    """A module of (latent, condition) that takes the latent's parts and then the conditions, one after the other."""
 
-    def __init__(self, network: nn.Module, parts: Sequence[str], asked: bool) -> None:
+    def __init__(self, network: nn.Module, parts: Sequence[str], conditions: Sequence[str]) -> None:
         super().__init__()
-        self.network, self.parts, self.asked = network, tuple(parts), asked
+        self.network = network
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """[N, *shape]."""
-        latent = dict(zip(self.parts, inputs, strict=False))
-        return self.network(latent, inputs[len(self.parts)] if self.asked else None)
+        def forward(*inputs: Tensor) -> Tensor:
+            named = dict(zip([*parts, *conditions], inputs, strict=True))
+            return network({name: named[name] for name in parts}, {name: named[name] for name in conditions})
+
+        with contextlib.suppress(ValueError):  # a name that no parameter of a function can have; inputs stay unnamed
+            each = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in (*parts, *conditions)]
+            forward.__signature__ = Signature(each)  # type: ignore[attr-defined]
+        self.forward = forward
 
 
-def program(network: nn.Module, latent: Mapping[str, Tensor], y: Tensor | None) -> Any:
-    """`network` as an ExportedProgram of the parts of the latent and, where it is asked for one, of y.
+def program(network: nn.Module, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Any:
+    """`network` as an ExportedProgram whose inputs are the parts of the latent and then the conditions, by these names.
 
     Raises Mistake where what it does depends on the values it sees, or it takes the batch's size for a constant.
     """
-    # clones: a program keeps its examples, and a slice would keep all that it was cut from
-    inputs = [part[:EXAMPLES].clone() for part in [*latent.values(), *([] if y is None else [y])]]
+    given = [*latent.values(), *condition.values()]
+    # copies: a program keeps its examples, and a slice would keep all that it was cut from
+    inputs = [part[torch.arange(EXAMPLES) % len(part)] for part in given]
     batch = torch.export.Dim("batch", min=1)
-    alone = Positional(network, list(latent), y is not None)
+    alone = Positional(network, list(latent), list(condition))
+    shapes = tuple({0: batch} for _ in inputs)
     try:
-        with quiet():
-            found = torch.export.export(alone, tuple(inputs), dynamic_shapes=(tuple({0: batch} for _ in inputs),))
+        with quiet(), torch.no_grad():
+            found = torch.export.export(alone, tuple(inputs), dynamic_shapes=shapes)
+    except Mistake:
+        raise
     except Exception as error:  # the tracer raises whatever the network's code runs into
         raise Mistake(_obstacle(error)) from None
     for node in found.graph.nodes:

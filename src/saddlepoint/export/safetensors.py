@@ -10,26 +10,27 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from saddlepoint.error import Mistake
+from saddlepoint.game.sampling import load_sampling_state
 
 FILE = "generator.safetensors"
 
 
 def write(state: Mapping[str, Tensor], path: Path) -> None:
     """Write a state."""
-    path.write_bytes(safetensors.torch.save(dict(state), {"format": "pt"}))
+    apart = {name: t.clone() for name, t in state.items()}  # weights that two layers share are written twice
+    path.write_bytes(safetensors.torch.save(apart, {"format": "pt"}))
 
 
-def fill(network: nn.Module, path: Path) -> nn.Module:
-    """`network` with the weights of the file.  Raises Mistake where it holds none, or another network's."""
+def fill(networks: Mapping[str, nn.Module], path: Path) -> None:
+    """Put the weights of the file (`sampling_state`) into networks.  Raises Mistake where it holds none, or others'."""
     try:
         state = safetensors.torch.load_file(path)
     except (SafetensorError, OSError) as error:
         raise Mistake(f"{path} is no safetensors file, or is broken: {str(error).splitlines()[0]}") from None
     try:
-        network.load_state_dict(state)
+        load_sampling_state(networks, state)
     except RuntimeError as error:
         lines = str(error).splitlines()
         raise Mistake(
             f"{path} holds the weights of another network: {lines[min(1, len(lines) - 1)].strip()[:200]}"
         ) from None
-    return network

@@ -24,23 +24,28 @@ class Conditions:
 
     where    none, labels or split:<name>
     classes  how many classes each label column has, {y: 10}
+    key      the key of `where`, for messages
     `data` is asked for the rows of a split, when they are needed: a data set, or a function that gives one.
     Raises Mistake for another `where`.
     """
 
-    def __init__(self, where: str = "none", classes: Mapping[str, int | None] | None = None) -> None:
+    def __init__(
+        self, where: str = "none", classes: Mapping[str, int | None] | None = None, key: str = "game.conditions"
+    ) -> None:
         if where not in KINDS and not (where.startswith(SPLIT) and where != SPLIT):
             known = [*KINDS, "split:train", "split:validation", "split:test"]
-            raise Mistake(
-                f"game.conditions={where}: it is none, labels or split:<name of a split>.{did_you_mean(where, known)}"
-            )
-        self.where, self.classes = where, dict(classes or {})
+            raise Mistake(f"{key}={where}: it is none, labels or split:<name of a split>.{did_you_mean(where, known)}")
+        self.where, self.classes, self.key = where, dict(classes or {}), key
         self.data: Any | Callable[[], Any] = None
 
     @property
     def split(self) -> str | None:
         """The split that rows are taken from."""
         return self.where.removeprefix(SPLIT) if self.where.startswith(SPLIT) else None
+
+    def rows(self, split: str) -> int:
+        """How many rows a split has."""
+        return len(self._data().split(split))
 
     def columns(self, names: Mapping[str, str], n: int, stream: Stream) -> dict[str, Tensor]:
         """n rows of the columns that `names` gives (condition -> column), by condition.
@@ -55,7 +60,7 @@ class Conditions:
         if self.where == "none":
             raise Mistake(
                 f"samples are made under {_described(names)}, and none are at hand: give them, or say where they come "
-                "from: game.conditions=labels (each class alike) or game.conditions=split:validation"
+                f"from: {self.key}=labels (each class alike) or {self.key}=split:validation"
             )
         return {name: self._labels(name, column, n, stream) for name, column in names.items()}
 
@@ -63,9 +68,10 @@ class Conditions:
         classes = self.classes.get(column)
         if classes is None:
             known = ", ".join(own for own, size in self.classes.items() if size is not None) or "none"
+            key = f"{self.key.removesuffix('conditions')}classes"
             raise Mistake(
-                f"game.conditions=labels: condition {name} is the column {column}, which is no label column "
-                f"(game.classes has {known}). Say game.conditions=split:validation, or game.classes.{column}=<how many>"
+                f"{self.key}=labels: condition {name} is the column {column}, which is no label column "
+                f"({key} has {known}). Say {self.key}=split:validation, or {key}.{column}=<how many>"
             )
         return stream.child("labels" if column == "y" else f"labels/{column}").integers(classes, n)
 
@@ -77,7 +83,7 @@ class Conditions:
         for name, column in names.items():
             if column not in there:
                 raise Mistake(
-                    f"game.conditions={self.where}: condition {name} is the column {column}, and that split has none."
+                    f"{self.key}={self.where}: condition {name} is the column {column}, and that split has none."
                     f"{did_you_mean(column, there)} There are: {', '.join(there)}"
                 )
         return {name: columns[column].to(stream.device) for name, column in names.items()}
@@ -85,7 +91,7 @@ class Conditions:
     def dataset(self) -> Any:
         """The data set that `data` is, or gives.  Raises Mistake where there is none."""
         if self.data is None:
-            raise Mistake(f"game.conditions={self.where}: no data are at hand to take the rows of")
+            raise Mistake(f"{self.key}={self.where}: no data are at hand to take the rows of")
         if not hasattr(self.data, "split"):
             self.data = self.data()
         return self.data

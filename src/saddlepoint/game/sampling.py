@@ -30,7 +30,7 @@ PASSES, ROWS = 16, 256  # over which batch-norm statistics are measured anew
 
 def sampled(game: Any) -> list[str]:
     """The players that make samples: the one that makes the side itself first, then those of what it is made of."""
-    return [name for side in _upstream(game) for name in reversed(side.by) if name in game.players]
+    return [name for side in upstream(game).values() for name in reversed(side.by) if name in game.players]
 
 
 def sampled_player(game: Any) -> Player:
@@ -74,7 +74,7 @@ def leaves(game: Any) -> dict[str, str]:
     A name is that of the condition in which the entry stands; of what a side starts from it is the entry's own.
     """
     found: dict[str, str] = {}
-    for side in _upstream(game):
+    for side in upstream(game).values():
         for name, entry in {**side.condition, side.of: side.of}.items():
             head, _, part = entry.partition(".")
             if head in game.sides or head == LATENT:
@@ -86,13 +86,19 @@ def leaves(game: Any) -> dict[str, str]:
     return found
 
 
-def _upstream(game: Any) -> list[Side]:
-    """The side that samples are drawn from, and every side that it is computed from, each once."""
+def latent_parts(game: Any) -> list[str]:
+    """The parts of the latent that samples are computed from, in the order of the prior; [] where there are none."""
+    needs = {entry for side in upstream(game).values() for entry in side.needs}
+    return [name for name in game.priors.get(LATENT, ()) if not needs.isdisjoint({LATENT, f"{LATENT}.{name}"})]
+
+
+def upstream(game: Any) -> dict[str, Side]:
+    """The side that samples are drawn from, and every side that it is computed from, each once, by name."""
     names = [game.samples]
     for name in names:
         heads = (entry.partition(".")[0] for entry in game.sides[name].needs)
         names += [head for head in dict.fromkeys(heads) if head in game.sides and head not in names]
-    return [game.sides[name] for name in names]
+    return {name: game.sides[name] for name in names}
 
 
 # ------------------------------------------------------------------------------------------------- what is drawn from
@@ -138,7 +144,7 @@ def sampling_modules(game: Any, average: bool = True) -> tuple[dict[str, nn.Modu
     first = sampled_player(game)
     kept = {name: game.player(name).average if average else None for name in sampled(game)}
     networks = {name: game.player(name).network if own is None else own.network for name, own in kept.items()}
-    makers = {name: game.makers[name] for side in _upstream(game) for name in side.by if name in game.makers}
+    makers = {name: game.makers[name] for side in upstream(game).values() for name in side.by if name in game.makers}
     whose = {own is not None for own in kept.values()}
     weights = "partly averaged" if len(whose) > 1 else "averaged" if average and first.average is not None else "raw"
     return {**networks, **makers}, weights
@@ -166,8 +172,8 @@ def inputs(
 ) -> tuple[Any, Condition]:
     """What the network of `name`, which makes samples, is given when n of them are made: x and its condition."""
     latent = game.prior.sample(n, stream)
-    turn = _turn(game, latent, conditions(game, n, stream), {**game.networks(), **(networks or {})})
-    side = next(side for side in _upstream(game) if name in side.by)
+    turn = sampling_turn(game, latent, conditions(game, n, stream), {**game.networks(), **(networks or {})})
+    side = next(side for side in upstream(game).values() if name in side.by)
     return turn.given(side, name)
 
 
@@ -216,9 +222,9 @@ def samples_of(
     if condition is None:
         condition = conditions(game, n, Stream(game.seed, "evaluation", device=game.device))
     place = game.device
-    code, given = ({name: part.to(place) for name, part in own.items()} for own in (latent, _complete(game, condition)))
+    code, given = ({name: part.to(place) for name, part in own.items()} for own in (latent, complete(game, condition)))
     with _evaluating(list(networks.values()), batch_norm, seed if game.dropout else None):
-        return _turn(game, code, given, networks).samples_of(game.samples).x
+        return sampling_turn(game, code, given, networks).samples_of(game.samples).x
 
 
 @torch.no_grad()
@@ -227,7 +233,7 @@ def judged(game: Any, n: int, stream: Stream) -> Sample:
 
     Networks are taken in the mode that they are in.
     """
-    turn = _turn(game, game.prior.sample(n, stream), conditions(game, n, stream), game.networks())
+    turn = sampling_turn(game, game.prior.sample(n, stream), conditions(game, n, stream), game.networks())
     return replace(turn, sides=game.sides).samples_of(game.samples)
 
 
@@ -265,19 +271,19 @@ def judged_reals(game: Any, batch: Batch, stream: Stream) -> Sample:
     return game.turn(batch, draws, ()).samples_of(own[0] if own else asked.roles.get("real", "real"))
 
 
-def _complete(game: Any, condition: Condition) -> Condition:
-    """The condition.  Raises Mistake where it is not what samples are made under."""
+def complete(game: Any, condition: Condition) -> Condition:
+    """The condition in the order of `leaves`.  Raises Mistake where it is not what samples are made under."""
     names = leaves(game)
     for name in condition:
         if name not in names:
-            there = f"samples of this game are made under {', '.join(names)}" if names else "samples have no condition"
+            there = f"samples are made under {', '.join(names)}" if names else "samples have no condition"
             raise Mistake(f"condition {name}: {there}.{did_you_mean(name, names)}")
     if missing := [name for name in names if name not in condition]:
         raise Mistake(f"samples are made under {', '.join(names)}, and {', '.join(missing)} is not given")
-    return condition
+    return {name: condition[name] for name in names}
 
 
-def _turn(game: Any, latent: Mapping[str, Tensor], condition: Condition, networks: Mapping[str, Any]) -> Turn:
+def sampling_turn(game: Any, latent: Mapping[str, Tensor], condition: Condition, networks: Mapping[str, Any]) -> Turn:
     """A turn of nobody's, on these latents and leaves."""
     columns: dict[str, Tensor | None] = {}
     draws: dict[str, dict[str, Tensor]] = {LATENT: dict(latent)}

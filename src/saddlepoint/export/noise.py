@@ -1,0 +1,111 @@
+"""Random numbers that a generator draws while it makes samples: no file can hold them, since nobody could say which.
+
+Noise that is a part of the latent, or a named draw, is an input like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from saddlepoint.error import Mistake
+from saddlepoint.stream import global_state, set_global_state
+
+DROPOUT = nn.modules.dropout._DropoutNd
+REMEDY = (
+    "a file gives one sample for one input, so the noise has to be an input: a part of the latent (prior.<part>) or a "
+    "named draw (game.draws.<name>) that stands in the condition"
+)
+Call = tuple[str, bytes, bytes]  # which layer, what it was given, what it gave
+
+
+def refuse_dropout(networks: Mapping[str, nn.Module]) -> None:
+    """Raises Mistake where a layer drops out; to be called where samples keep dropout on (`game.dropout`)."""
+    for name, network in networks.items():
+        for path, layer in network.named_modules(prefix=name):
+            if isinstance(layer, DROPOUT) and layer.p > 0:
+                raise Mistake(
+                    f"{path} ({type(layer).__name__}) is on where samples are made (game.dropout=true): {REMEDY}"
+                )
+
+
+@torch.no_grad()
+def refuse_noise(networks: nn.ModuleDict, whole: nn.Module, latent: Any, condition: Any) -> None:
+    """Raises Mistake where `whole`, asked twice with the same inputs, makes different samples.
+
+    The global generators (torch's, numpy's, Python's) start at another seed the second time, and end as they began.
+    """
+    state = global_state()
+    try:
+        first, second = (_samples(whole, latent, condition, seed) for seed in (0, 1))
+        if torch.equal(first, second):
+            return
+        calls = [_calls(networks, whole, latent, condition, seed) for seed in (0, 1)]
+    finally:
+        set_global_state(state)
+    where = _drawing(*calls)
+    raise Mistake(f"{where or 'the generator'} makes another sample of the same input when it is asked again: {REMEDY}")
+
+
+def _samples(whole: nn.Module, latent: Any, condition: Any, seed: int) -> Tensor:
+    _seed(seed)
+    return whole(latent, condition)
+
+
+def _seed(seed: int) -> None:
+    import random
+
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+
+
+def _calls(networks: nn.ModuleDict, whole: nn.Module, latent: Any, condition: Any, seed: int) -> list[Call]:
+    """Each call of a layer, in the order in which they end."""
+    found: list[Call] = []
+    given: list[bytes] = []
+    handles = []
+    for path, layer in networks.named_modules():
+        if path:
+            name = f"{path} ({type(layer).__name__})"
+
+            def before(layer: nn.Module, args: Any, keywords: Any) -> None:
+                given.append(_digest([args, keywords]))
+
+            def after(layer: nn.Module, args: Any, keywords: Any, output: Any, name: str = name) -> None:
+                found.append((name, given.pop(), _digest(output)))
+
+            handles += [layer.register_forward_pre_hook(before, with_kwargs=True)]
+            handles += [layer.register_forward_hook(after, with_kwargs=True)]
+    try:
+        _samples(whole, latent, condition, seed)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _drawing(first: list[Call], second: list[Call]) -> str | None:
+    """The layer that gave something else of the same; a layer within another ends before it."""
+    pairs = zip(first, second, strict=False)
+    return next((one[0] for one, other in pairs if one[:2] == other[:2] and one[2] != other[2]), None)
+
+
+def _digest(value: Any) -> bytes:
+    """sha256 of the tensors in a nested value."""
+    digest = sha256()
+    for tensor in _tensors(value):
+        digest.update(tensor.detach().contiguous().cpu().numpy().tobytes())
+    return digest.digest()
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return [tensor for part in inner for tensor in _tensors(part)]
