@@ -191,3 +191,13 @@ def test_a_term_on_labels_without_labels_is_refused_before_training(tmp_path):
         run(tmp_path, *words)
     record = run(tmp_path, *words, "data.labels=5", "+callback=classification_error", "images=640")
     assert any(key.startswith("error_discriminator_450_test") for key in record.summary["final"])
+
+
+def test_a_discriminator_that_is_given_the_class_is_refused_before_the_run(tmp_path):
+    words = ["game=conditional", "+layer@architecture.discriminator.readout=projection", "+callback=classification_error",
+             "architecture.discriminator.heads={label: 10}", "architecture.generator.condition={label: 10}"]  # fmt: skip
+    with pytest.raises(
+        Mistake, match=r"asked for classes by the images alone, and projection reads the condition label"
+    ):
+        run(tmp_path, *words)
+    assert not any(tmp_path.iterdir())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from saddlepoint.command import stored
 from saddlepoint.command.compose import compose
 from saddlepoint.command.identity import differences, identity
 from saddlepoint.record.essence import APART
@@ -118,3 +119,43 @@ def test_a_key_that_came_later_changes_no_name_until_it_is_used(data: str) -> No
 def test_how_images_are_fitted_is_part_of_the_identity() -> None:
     facts = ["data=image_folder", "data.shape=[3,8,8]"]
     assert identity(compose([*facts, "data.fit=pad"])) != identity(compose(facts))
+
+
+BEFORE = {  # the sides of the two-player game as they were written before conditions had names
+    "real": {"of": "x", "condition": "y", "judge": "discriminator"},
+    "fake": {"by": "generator", "condition": "y", "judge": "discriminator"},
+    "labelled": {"of": "labelled_x", "condition": "labelled_y", "judge": "discriminator"},
+}
+
+
+def test_a_run_with_the_sides_of_before_is_the_same_run_and_is_read_with_those_of_now(plain, tmp_path) -> None:
+    old = OmegaConf.create(OmegaConf.to_container(plain))
+    old.game.sides = BEFORE
+    for key in ("conditions", "classes", "dropout"):
+        del old.game[key]
+    for network in ("generator", "discriminator"):
+        del old.architecture[network].condition
+    del old.architecture.generator.bounded
+    assert identity(old) == identity(plain)
+    file = tmp_path / "config.yaml"
+    file.write_text(OmegaConf.to_yaml(old))
+    read = stored.read(file)
+    assert read.game.sides == plain.game.sides
+    assert identity(read) == identity(plain)
+
+
+def test_a_side_whose_condition_was_a_bare_column_is_read_as_a_label(plain, tmp_path) -> None:
+    old = OmegaConf.create(OmegaConf.to_container(plain))
+    old.game.sides = {**BEFORE, "code": {"of": "x", "by": "encoder"}}
+    file = tmp_path / "config.yaml"
+    file.write_text(OmegaConf.to_yaml(old))
+    read = OmegaConf.to_container(stored.read(file).game.sides)
+    assert isinstance(read, dict)
+    assert read["fake"] == {"by": "generator", "condition": {"label": "y"}, "judge": "discriminator"}
+    assert read["code"] == {"of": "x", "by": "encoder"}
+
+
+def test_a_condition_and_another_source_of_conditions_are_another_experiment(plain: DictConfig) -> None:
+    words = ["game=conditional", "game.dropout=true", "architecture.generator.condition={label: 10}",
+             "architecture.generator.bounded=false"]  # fmt: skip
+    assert len({identity(plain), *(identity(compose([word])) for word in words)}) == 5

@@ -112,6 +112,6 @@ def _convolution(width: int, norm: Callable[[int], nn.Module] | None, *after: nn
 def _base(shape: Sequence[int], levels: int) -> tuple[int, int]:
     """Height and width at level 0.  Raises ValueError where the shape cannot be halved so often."""
     parts = 2 ** (levels - 1)
-    if len(shape) != 3 or any(side % parts for side in shape[1:]):
+    if [side % parts for side in shape[1:]] != [0, 0]:
         raise ValueError(f"growing: levels={levels} needs images with sides that {parts} divides, not {list(shape)}")
     return shape[1] // parts, shape[2] // parts

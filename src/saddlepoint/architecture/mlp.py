@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from saddlepoint.architecture import discriminator
 from saddlepoint.layer.concatenation import NOTHING, Concatenation
 from saddlepoint.layer.stack import Stack, stack
+from saddlepoint.modality import implied
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
 class Generator(nn.Module):
-    """latent -> widths, ReLU -> shape; tanh at the end where the data are images ([C, H, W]), none for points ([D]).
+    """latent -> widths, ReLU -> shape, and tanh where the data lie in [-1, 1].
 
     condition  the width of each entry of the condition that is joined to the latent, by its name
+    bounded    whether they do; None: as the shape implies, images and audio do, points do not
     """
 
     def __init__(
@@ -29,12 +31,13 @@ class Generator(nn.Module):
         widths: Sequence[int] = (256, 256),
         norm: Callable[[int], nn.Module] | None = None,
         condition: Mapping[str, int] = NOTHING,
+        bounded: bool | None = None,
     ) -> None:
         super().__init__()
         self.join = Concatenation(condition)
         sizes = [latent + self.join.width, *widths]
         hidden = [stack(nn.Linear(a, b, bias=norm is None), b, norm, nn.ReLU()) for a, b in pairwise(sizes)]
-        bound = nn.Tanh() if len(shape) == 3 else nn.Identity()
+        bound = nn.Tanh() if (implied(shape).bounded if bounded is None else bounded) else nn.Identity()
         self.layers = Stack(*hidden, nn.Linear(sizes[-1], math.prod(shape)), bound)
         self.shape = tuple(shape)
 

@@ -11,6 +11,7 @@ is ever chosen by the error: that at the end is the result, and the smallest alo
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytorch_lightning as pl
@@ -27,6 +28,7 @@ from saddlepoint.metric.contract import Contract, Score
 from saddlepoint.modality import of
 from saddlepoint.record.run import Run
 from saddlepoint.stream import Stream
+from saddlepoint.turn import UNCONDITIONAL
 
 BATCH = 500  # images at once, where their number changes no answer
 
@@ -59,11 +61,22 @@ class ClassificationError(pl.Callback):
         self.measured_at = -1  # images
 
     def before_run(self, game: Game, data: Any) -> None:
-        """Raises Mistake where the split has no classes or D no such head; called before the run's folder is begun."""
-        self._labelled(data)
+        """Raises Mistake where the split has no classes, D no such head, or none without a condition.
+
+        Called before the run's folder is begun.
+        """
+        split = self._labelled(data)
         heads = getattr(judge(game).network, "heads", None)
         if heads is not None:  # a network of one's own may keep its heads elsewhere
             self._head(heads)
+        network = copy.deepcopy(judge(game).network).eval()
+        try:
+            with torch.no_grad():
+                network(split.batch(torch.arange(2)).x, UNCONDITIONAL)
+        except Mistake as mistake:
+            raise Mistake(
+                f"callback.classification_error: D is asked for classes by the images alone, and {mistake}. Leave it out"
+            ) from None
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
         if game.images == 0:
