@@ -34,6 +34,7 @@ from saddlepoint.error import Mistake
 from saddlepoint.export import hub, onnx, program, safetensors
 from saddlepoint.export.agreement import ROWS, TOLERANCE, difference, originals, sizes
 from saddlepoint.export.card import PICTURE, page
+from saddlepoint.export.description import CONDITIONS as DEFAULT
 from saddlepoint.export.frozen import FrozenVirtualBatchNorm, frozen_state
 from saddlepoint.export.generator import positional
 from saddlepoint.export.noise import refuse_dropout, refuse_noise
@@ -41,6 +42,8 @@ from saddlepoint.export.whole import Whole, Wiring, without_judges
 from saddlepoint.game.game import Game
 from saddlepoint.game.hooks import having
 from saddlepoint.game.sampling import (
+    class_rows,
+    complete,
     conditions,
     latent_parts,
     leaves,
@@ -163,7 +166,7 @@ def _original(game: Game, own: DictConfig, config: DictConfig, average: bool) ->
     alone = _alone(game, networks, nodes)
     n = _rows(game)
     stream = Stream(game.seed, "export")
-    latents, condition = game.prior.sample(n, stream), conditions(game, n, stream)
+    latents, condition = game.prior.sample(n, stream), complete(game, conditions(game, n, stream))
     latent = {name: latents[name] for name in latent_parts(game)}
     refuse_noise(alone.networks, alone, latent, condition)
     expected = originals(partial(samples_of, game, average=average), latents, condition)
@@ -270,7 +273,8 @@ def _described(original: Original, words: DictConfig, folder: Path) -> None:
     write(folder / "training.yaml", yaml.safe_dump(discreet(kept), sort_keys=False, allow_unicode=True))
     game = original.game
     modality = modality_of(config)
-    x = game.sample(modality.shown(8, 8), stream=Stream(game.seed, "grid"), average=original.average)
+    asked = {} if modality.beside else class_rows(game, 8, 8)
+    x = game.sample(modality.shown(8, 8), asked, Stream(game.seed, "grid"), original.average)
     modality.picture(x).save(folder / PICTURE)
 
 
@@ -306,8 +310,9 @@ def _conditioned(original: Original) -> dict[str, Any]:
     inputs = {name: {"shape": list(rows.shape[1:]), "dtype": str(rows.dtype).removeprefix("torch.")}
               for name, rows in original.condition.items() if name not in classes}  # fmt: skip
     columns = any("." not in entry for entry in names.values())
+    where = original.game.conditions.where
     asked = {"inputs": inputs} if inputs else {}
-    return asked | ({"conditions": original.game.conditions.where} if columns else {})
+    return asked | ({"conditions": where} if columns and where != DEFAULT else {})
 
 
 def _facts(run: Run, original: Original, words: DictConfig, found: Any, failed: Any) -> dict[str, Any]:

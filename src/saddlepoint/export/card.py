@@ -121,7 +121,7 @@ def _drawn(made: Facts, name: str, library: str) -> str:
         kind = (
             f", dtype={'torch' if torch else 'np'}.{own['dtype']}" if (own["dtype"], torch) != ("float32", True) else ""
         )
-        return f"torch.zeros({shape}{kind})" if torch else f"np.zeros(({shape},){kind})"
+        return f"torch.zeros({shape}{kind})" if torch else f"np.zeros(({shape}){kind})"
     kind, shape = made["distribution"][name], ", ".join(map(str, made["latent"][name]))
     low, high = kind.get("low", -1.0), kind.get("high", 1.0)
     of = {

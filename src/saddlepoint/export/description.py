@@ -50,6 +50,7 @@ WEIGHTS = ("averaged", "raw")
 PARTLY = "partly averaged"  # some of the players that make samples keep an average
 DTYPES = ("float32", "float64", "int64", "int32", "uint8", "bool")
 LABEL, GENERATOR = "label", "generator"  # the class, which is column y; the network where there is one alone
+CONDITIONS = "labels"  # where they come from unless a description says so
 SAMPLES = "fake"  # the side where a description names none
 STATISTICS = ("running", "reestimated")
 
@@ -77,7 +78,7 @@ class Description:
     draws: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)  # as `prior`, by name
     classes: Mapping[str, int] = field(default_factory=dict)  # by condition
     inputs: Mapping[str, Input] = field(default_factory=dict)  # by condition
-    conditions: str = "labels"
+    conditions: str = CONDITIONS
     views: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # parts that the network wants in another shape
     weights: str | None = None  # None: nothing was said
     licence: str | None = None
@@ -135,7 +136,7 @@ def _description(plain: Mapping[str, Any], path: Path) -> Description:
     return Description(
         parts, shape, _bounds(path, plain["range"], shape), call, _sides(path, plain, parts, [*classes, *inputs]),
         str(plain.get("samples") or SAMPLES), own, _networks(path, "makers", plain.get("makers")) or {}, draws,
-        classes, inputs, str(plain.get("conditions") or "labels"), views, weights, **lines, batch_norm=batch_norm,
+        classes, inputs, str(plain.get("conditions") or CONDITIONS), views, weights, **lines, batch_norm=batch_norm,
         images=_images(path, plain.get("images")), first=type(plain.get("classes")) is int,
     )  # fmt: skip
 

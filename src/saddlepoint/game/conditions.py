@@ -45,7 +45,7 @@ class Conditions:
 
     def rows(self, split: str) -> int:
         """How many rows a split has."""
-        return len(self._data().split(split))
+        return len(self.dataset().split(split))
 
     def columns(self, names: Mapping[str, str], n: int, stream: Stream) -> dict[str, Tensor]:
         """n rows of the columns that `names` gives (condition -> column), by condition.

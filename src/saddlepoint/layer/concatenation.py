@@ -66,9 +66,9 @@ class Concatenation(nn.Module):
     def _maps(self, vector: Tensor, x: Tensor) -> Tensor:
         """vector [N, width], its numbers along `dim`, repeated along all other dimensions of x."""
         dim = self.dim % x.ndim
-        shape = [len(x), *x.shape[1:]]
+        shape = list(x.shape)
         shape[dim] = vector.shape[1]
-        return vector.view(len(vector), *(-1 if i == dim else 1 for i in range(1, x.ndim))).expand(shape)
+        return vector.view(-1, *(vector.shape[1] if i == dim else 1 for i in range(1, x.ndim))).expand(shape)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}: {width}" for name, width in self.condition.items())

@@ -42,7 +42,7 @@ class ConditionalBatchNorm(nn.modules.batchnorm._BatchNorm):
         label = label_of(condition, self.entry, self.classes, "conditional batch norm")
         if self.classes == 1:  # one operation, and to the last bit that of torch's layer
             return self._normalised(x, self.weight[0], self.bias[0])
-        column = (len(x), -1, *[1] * (x.ndim - 2))
+        column = (x.shape[0], -1, *[1] * (x.ndim - 2))
         gain, bias = (embedding(label, own).view(column) for own in (self.weight, self.bias))
         return (gain * self._normalised(x) + bias).to(x.dtype)
 

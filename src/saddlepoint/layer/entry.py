@@ -31,7 +31,8 @@ def label_of(condition: Condition, name: str, classes: int, layer: str) -> Tenso
             f"{layer} reads the condition {name} as class labels, integers of shape [N], and it is {label.dtype} of "
             f"shape {list(label.shape)}"
         )
-    if len(label) and label.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if not traced and label.numel() and label.device.type == "cpu":
         low, high = (int(bound) for bound in label.aminmax())
         if low < 0 or high >= classes:
             raise Mistake(
