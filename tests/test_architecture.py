@@ -52,7 +52,7 @@ FORBIDDEN = {"utils", "util", "misc", "common", "helpers", "helper", "components
 
 # modules that the pieces of a group stand on: no piece themselves, so they have no yaml
 FOUNDATIONS = {
-    "data": {"array", "data", "labelled", "listing", "order", "picture", "samples"},
+    "data": {"array", "data", "facts", "folder", "labelled", "listing", "order", "picture", "samples", "sound", "text"},
     "prior": {"prior"},
     "architecture": {"discriminator"},
     "layer": {"distortion", "entry", "growth", "maxout", "readout", "shift", "stack"},

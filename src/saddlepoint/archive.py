@@ -44,16 +44,16 @@ def arrays(source: Source, wanted: Container[str] | None = None) -> dict[str, np
     return found
 
 
-def shapes(source: Path) -> dict[str, tuple[int, ...]]:
-    """The shape of each array of an npz, or of a .npy, by name, from their headers.  Raises as `arrays` does."""
+def headers(source: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Shape and type of each array of an npz, or of a .npy, by name, from their headers.  Raises as `arrays` does."""
     if _single(source):
         with source.open("rb") as file:
-            return {source.stem: _header(file)[0]}
+            return {source.stem: _header(file)[::2]}
     with zipfile.ZipFile(source) as archive:
         found = {}
         for one in archive.infolist():
             with _member_file(archive, one) as file:
-                found[_name(one)] = _header(file)[0]
+                found[_name(one)] = _header(file)[::2]
         return found
 
 

@@ -127,22 +127,11 @@ def _measure_kernel_distance(config: DictConfig) -> None:
 
 
 def _finish(config: DictConfig) -> int | None:
-    """Fill in the facts of a folder of images; the number of these, None where the facts are known or the data others.
+    """Fill in the facts of a folder of one's own; the number of its samples, None where it was not counted.
 
     Raises Mistake for what has no value and for what points nowhere.
     """
-    images = None
-    data = config.get("data")
-    if isinstance(data, DictConfig) and "shape" in data and data.shape is None:
-        if not str(data.get("_target_")).startswith("saddlepoint.data.image_folder."):
-            raise Mistake("data.shape is null: say data.shape=[channels,height,width], or [numbers] for points")
-        from saddlepoint.command import keys
-        from saddlepoint.data.listing import counted  # Pillow, for folders alone
-
-        keys.settle(config, "data/image_folder")
-        facts, images = counted(data.folder, data.size, data.channels)
-        data.shape = facts["shape"]
-        data.classes = facts["classes"] if data.classes is None else data.classes
+    images = _fill_in_facts(config)
     known = secrets()
     for path, node, name in list(_places(config)):
         if OmegaConf.is_missing(node, name):
@@ -151,6 +140,29 @@ def _finish(config: DictConfig) -> int | None:
             stored.look_for_secret(path, node[name], known)
         except OmegaConfBaseException as error:
             raise Mistake(_unresolved(config, path, node._get_node(name)._value(), error)) from error
+    return images
+
+
+def _fill_in_facts(config: DictConfig) -> int | None:
+    """Read the facts of data that are null off their folder; the number of samples, None where it was not counted."""
+    data = config.get("data")
+    if not isinstance(data, DictConfig) or "shape" not in data:
+        return None
+    from saddlepoint.data import facts
+
+    kind = facts.kind_of(str(data.get("_target_")))
+    if kind is None:
+        if data.shape is None:
+            raise Mistake("data.shape is null: say data.shape=[channels,height,width], or [numbers] for points")
+        return None
+    if not (missing := facts.missing(kind, data)):
+        return None
+    from saddlepoint.command import keys
+
+    keys.settle(config, f"data/{kind}")
+    found, images = facts.read(kind, keys.plain(data))
+    for key in (*missing, *(["classes"] if data.classes is None and "shape" in missing else [])):
+        data[key] = found[key]
     return images
 
 

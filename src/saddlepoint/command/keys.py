@@ -115,6 +115,18 @@ KEYS: dict[str, dict[str, Any]] = {
         "data.channels": Count,
         "data.classes": or_null(Count),
     },
+    "data/audio_folder": {
+        "data.folder": or_null(Name),
+        "data.length": or_null(Count),
+        "data.classes": or_null(Count),
+    },
+    "data/text_lines": {
+        "data.folder": or_null(Name),
+        "data.unit": Literal["character", "word"],
+        "data.length": or_null(Count),
+        "data.classes": or_null(Count),
+        "data.vocabulary": or_null(list[Text]),
+    },
     "evaluate": {
         "run": or_null(Name),
         "samples": or_null(Name),

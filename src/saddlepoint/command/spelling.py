@@ -279,11 +279,12 @@ def _size(config: DictConfig, name: Any) -> int | None:
         return int(data["number"])
     if name in IMAGES:
         return IMAGES[name] - int(data.get("reserved") or 0)
-    if not data.get("folder"):
-        return None
-    from saddlepoint.data.listing import listing  # Pillow, for folders alone
+    from saddlepoint.data import facts, listing
 
-    number = len(listing(data["folder"]).names)
+    kind = facts.kind_of(str(data.get("_target_")))
+    if not data.get("folder") or kind is None:
+        return None
+    number = facts.read(kind, {**data, "shape": None})[1] or len(listing.listing(data["folder"]).names)
     return number - sum(max(1, round(data[part] * number)) for part in ("validation", "test"))
 
 

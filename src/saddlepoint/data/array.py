@@ -1,16 +1,17 @@
-"""Images, or points, that come as one array: an .npz or a .npy.
+"""Samples that come as one array: an .npz or a .npy.
 
-Images are uint8 [N, H, W, C], [N, C, H, W] or [N, H, W]; points are floats [N, D].  An npz holds one such array, arr_0
-or any one name, and labels, if any, in arr_1, y or labels: int [N].  What is read another way than it stands is said:
-whole numbers of 0 to 255 of another type, labels of [N, 1], one-hot or as floats.  What could be meant in several ways
-is refused: images of floats, labels that are text.
+Images are uint8 or uint16 [N, H, W, C], [N, C, H, W] or [N, H, W]; points are floats [N, D], audio int16 or floats
+[N, C, L] or [N, L], tokens whole numbers [N, T].  An npz holds one such array, arr_0, x, or any one name, and labels,
+if any, in arr_1, y or labels: int [N].  Beside an arr_0 or x, further arrays of as many rows are further columns of the
+data.  What is read another way than it stands is said: whole numbers of 0 to 255 of another type, labels of [N, 1],
+one-hot or as floats.  What could be meant in several ways is refused: images of floats, labels that are text.
 """
 
 from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,19 +23,25 @@ from torch import Tensor
 
 from saddlepoint import archive
 from saddlepoint.error import Mistake
+from saddlepoint.modality import Audio, Image, Modality, Points, Tokens
 
 ENDINGS = (".npz", ".npy")
 LABELS = ("arr_1", "y", "labels")
+SAMPLES = ("arr_0", "x")  # which of several arrays is the samples
+FACTS = ("rate", "vocabulary")  # arrays that describe the others
 LAST, FIRST = "N, height, width, channels", "N, channels, height, width"
+BYTES = 255  # the largest value of 8 bits
 
 
 @dataclass
 class Array:
     """All rows of a file."""
 
-    x: Tensor  # uint8 [N, C, H, W], or float32 [N, D]
+    x: Tensor  # as stored, see `saddlepoint.modality`
     y: Tensor | None  # int64 [N]
     notes: list[str] = field(default_factory=list)  # how it was read
+    more: dict[str, Tensor] = field(default_factory=dict)  # further columns, row by row beside x
+    facts: dict[str, Any] = field(default_factory=dict)  # what else the file says: the rate of audio
 
     @property
     def classes(self) -> int | None:
@@ -42,38 +49,97 @@ class Array:
         return None if self.y is None else int(self.y.max()) + 1
 
 
-def facts(place: Path, channels: int) -> tuple[dict[str, Any], int]:
-    """{"shape": [C, H, W], "classes": K or None} of a file of images, and their number, without reading these."""
+@dataclass(frozen=True)
+class Header:
+    """What a file holds, without its samples."""
+
+    name: str  # of the array of samples
+    shape: tuple[int, ...]
+    kind: np.dtype
+    classes: int | None
+    names: tuple[str, ...]  # of all arrays
+
+
+def look(place: Path) -> Header:
+    """The header of the samples, and the classes.  Raises Mistake where it cannot be read."""
     with _read(place):
-        shapes = archive.shapes(place)
+        headers = archive.headers(place)
         labels = archive.arrays(place, LABELS) if place.suffix.lower() == ".npz" else {}
-    label, name = _names({key: len(shape) for key, shape in shapes.items()}, place)
-    shape, _ = _arranged(shapes[name], channels, f"{place}: {name}")
-    y = None if label is None else _labels(labels[label], shapes[name][0], place, [])
-    return {"shape": shape, "classes": None if y is None else int(y.max()) + 1}, shapes[name][0]
+    label, name, _ = _names({key: len(shape) for key, (shape, _) in headers.items()}, place)
+    shape, kind = headers[name]
+    y = None if label is None else _labels(labels[label], shape[0] if shape else 0, place, [])
+    return Header(name, shape, kind, None if y is None else int(y.max()) + 1, tuple(headers))
 
 
-def read(place: Path, shape: tuple[int, ...] | None = None, channels: int = 3) -> Array:
-    """All rows, for data of `shape`; without one, images of so many channels.
+def facts(place: Path, channels: int) -> tuple[dict[str, Any], int]:
+    """{"shape": [C, H, W], "classes": K or None} of a file of images, and their number; "bits": 16 where it has those.
+
+    The images are read only where it takes their values to know the bits: those of uint16.
+    """
+    found = look(place)
+    shape, _ = _arranged(found.shape, channels, f"{place}: {found.name}")
+    bits = {"bits": 16} if found.kind == np.uint16 and _deep(place, found.name) else {}
+    return {"shape": shape, "classes": found.classes, **bits}, found.shape[0]
+
+
+def _deep(place: Path, name: str) -> bool:
+    """Whether uint16 values use more than 8 bits."""
+    with _read(place):
+        values = archive.arrays(place, {name})[name]
+    return bool(values.size) and int(values.max()) > BYTES
+
+
+def read(place: Path, modality: Modality, shape: tuple[int, ...] | None = None, channels: int = 3) -> Array:
+    """All rows, for data of this modality and `shape`; without a shape, images of so many channels.
 
     Raises Mistake where there are none, where they cannot be read, or where they are not of that shape.
     """
     with _read(place):
         arrays = archive.arrays(place)
-    label, name = _names({key: array.ndim for key, array in arrays.items()}, place)
+    label, name, others = _names({key: array.ndim for key, array in arrays.items()}, place)
     array, where, notes = arrays[name], f"{place}: {name}", []
     if not array.ndim or not len(array):
         raise Mistake(f"{where} holds no samples.")
-    if shape is not None and len(shape) == 1:
-        x, how = _points(array, shape[0], where, notes), "N, coordinates"
-    else:
-        pixels = _bytes(array, where, notes)
-        arranged, how = _fitting(array.shape, shape, where) if shape else _arranged(array.shape, channels, where)
-        x = torch.from_numpy(np.ascontiguousarray(_moved(pixels, how))).view(-1, *arranged)
+    x, how = _samples(array, modality, shape, channels, where, notes)
     y = None if label is None else torch.from_numpy(_labels(arrays[label], len(x), place, notes))
+    more = {key: _column(arrays[key], len(x), how, f"{place}: {key}") for key in others}
     labels = f", labels {label} ({int(y.max()) + 1:,} classes)" if y is not None else ", no labels"
-    summary = f"{where}, {array.dtype} {list(array.shape)}, read as {how}{labels}."
-    return Array(x, y, [summary, *(f"{place}: {note}." for note in notes)])
+    columns = f", further columns {', '.join(more)}" if more else ""
+    summary = f"{where}, {array.dtype} {list(array.shape)}, read as {how}{labels}{columns}."
+    known = {key: arrays[key] for key in FACTS if key in arrays}
+    return Array(x, y, [summary, *(f"{place}: {note}." for note in notes)], more, known)
+
+
+def _samples(
+    array: np.ndarray, modality: Modality, shape: tuple[int, ...] | None, channels: int, where: str, notes: list[str]
+) -> tuple[Tensor, str]:
+    """The samples as the modality stores them, and how the axes were read."""
+    if isinstance(modality, Image):
+        levels = _levels(array, modality.bits, where, notes)
+        arranged, how = _fitting(array.shape, shape, where) if shape else _arranged(array.shape, channels, where)
+        return torch.from_numpy(np.ascontiguousarray(_moved(levels, how))).view(-1, *arranged), how
+    if isinstance(modality, Points):
+        return _points(array, shape, where, notes), "N, coordinates"
+    if isinstance(modality, Audio):
+        return _audio(array, modality, shape, where, notes), "N, channels, length"
+    if isinstance(modality, Tokens):
+        return _tokens(array, modality, shape, where), "N, length"
+    x = torch.from_numpy(np.ascontiguousarray(array))
+    if not modality.fits(x) or (shape is not None and modality.shape(x) != tuple(shape)):
+        raise Mistake(f"{where} is {array.dtype} {list(array.shape)}, and the data are {modality.form}, {shape}.")
+    return x, modality.form
+
+
+def _column(array: np.ndarray, n: int, how: str, where: str) -> Tensor:
+    """A further column: images in the order of axes that x has, whole numbers as int64, others as float32."""
+    if array.ndim == 0 or len(array) != n:
+        raise Mistake(f"{where} has {list(array.shape)}, and a further column has a row for each of {n:,} samples.")
+    if array.dtype.kind not in "biuf":
+        raise Mistake(f"{where} is {array.dtype}, and a further column holds numbers.")
+    if array.dtype in (np.uint8, np.uint16) and array.ndim in (3, 4):
+        images = array[:, None] if array.ndim == 3 else _moved(array, how)
+        return torch.from_numpy(np.ascontiguousarray(images))
+    return torch.from_numpy(np.ascontiguousarray(array.astype(np.int64 if array.dtype.kind in "iu" else np.float32)))
 
 
 @contextmanager
@@ -87,18 +153,22 @@ def _read(place: Path) -> Iterator[None]:
         ) from None
 
 
-def _names(dimensions: dict[str, int], place: Path) -> tuple[str | None, str]:
-    """The name of the labels, None without any, and that of the samples."""
-    label = None
+def _names(dimensions: dict[str, int], place: Path) -> tuple[str | None, str, list[str]]:
+    """The name of the labels, None without any, that of the samples, and those of further columns."""
+    label, dimensions = None, {name: n for name, n in dimensions.items() if name not in FACTS or len(dimensions) == 1}
     if len(dimensions) > 1:
         label = next((name for name in LABELS if dimensions.get(name) in (1, 2)), None)
     rest = [name for name in dimensions if name != label]
+    named = [name for name in SAMPLES if name in rest]
+    if len(rest) > 1 and len(named) == 1 and not set(rest) & set(LABELS):
+        return label, named[0], [name for name in rest if name != named[0]]
     if len(rest) != 1:
         raise Mistake(
             f"{place} holds {', '.join(dimensions) or 'nothing'}: one array of samples is needed, arr_0 for one, and "
-            f"beside it at most labels ({', '.join(LABELS)})."
+            f"beside it at most labels ({', '.join(LABELS)}). Beside one that is named arr_0 or x, others are further "
+            "columns of the data."
         )
-    return label, rest[0]
+    return label, rest[0], []
 
 
 def _fitting(found: tuple[int, ...], shape: tuple[int, ...], where: str) -> tuple[list[int], str]:
@@ -136,37 +206,83 @@ def _moved(array: np.ndarray, how: str) -> np.ndarray:
     return array.transpose(0, 3, 1, 2) if how == LAST else array
 
 
-def _bytes(array: np.ndarray, where: str, notes: list[str]) -> np.ndarray:
-    """The values as uint8; raises Mistake where it is not plain how."""
+def _levels(array: np.ndarray, bits: int, where: str, notes: list[str]) -> np.ndarray:
+    """The values as uint8, or as uint16; raises Mistake where it is not plain how."""
     kind = array.dtype.kind
+    if bits == 16:
+        if array.dtype == np.uint16:
+            return array
+        raise Mistake(f"{where} is {array.dtype}, and the data have 16 bits: bring uint16, 0 to 65535.")
     if array.dtype == np.uint8:
         if array.max() <= 1:
             notes.append("no value is above 1, of 255: if 1 was to be white, multiply by 255 and save it again")
         return array
     least, most = (array.min(), array.max()) if kind in "iuf" else (0, 0)
     whole = kind in "iu" or (kind == "f" and bool((array == np.round(array)).all()))
-    if whole and least >= 0 and 1 < most <= 255:
+    if whole and least >= 0 and 1 < most <= BYTES:
         notes.append(f"{array.dtype} of whole numbers from {least:g} to {most:g}: read as bytes")
         return array.astype(np.uint8)
     span = f", {least:.4g} to {most:.4g}" if kind in "iuf" else ""
-    remedy: Callable[[str], str] = "save {} as uint8".format
+    raise Mistake(f"{where} is {array.dtype}{span}, and images are uint8, 0 to 255: {_advice(array, least, most)}.")
+
+
+def _advice(array: np.ndarray, least: Any, most: Any) -> str:
+    """What to save in the place of images that would be rounded, or cut, if they were read."""
+    if array.dtype == np.uint16:
+        return "it has more than 8 bits, so say data.bits=16, or null, which reads it off the file"
     if least >= 0 and most <= 1:
-        advice = remedy("np.round(255 * x)")
-    elif least >= -1 and most <= 1:
-        advice = remedy("np.round(127.5 * (x + 1))")
-    else:
-        advice = "scale and round them, in a known way"
-    raise Mistake(f"{where} is {array.dtype}{span}, and images are uint8, 0 to 255: {advice}.")
+        return "save np.round(255 * x) as uint8, or np.round(65535 * x) as uint16, which keeps 16 bits"
+    if least >= -1 and most <= 1:
+        return "save np.round(127.5 * (x + 1)) as uint8, or np.round(32767.5 * (x + 1)) as uint16, which keeps 16 bits"
+    return "scale and round them, in a known way; uint16 keeps 16 bits"
 
 
-def _points(array: np.ndarray, dim: int, where: str, notes: list[str]) -> Tensor:
-    if array.dtype.kind != "f" or array.shape[1:] != (dim,):
-        raise Mistake(f"{where} is {array.dtype} {list(array.shape)}, and the data are points of {dim} floats.")
+def _points(array: np.ndarray, shape: tuple[int, ...] | None, where: str, notes: list[str]) -> Tensor:
+    if array.dtype.kind != "f" or (shape is not None and array.shape[1:] != tuple(shape)):
+        raise Mistake(
+            f"{where} is {array.dtype} {list(array.shape)}, and the data are points of {_many(shape)} floats."
+        )
+    return _floats(array, where, notes)
+
+
+def _audio(array: np.ndarray, modality: Audio, shape: tuple[int, ...] | None, where: str, notes: list[str]) -> Tensor:
+    array = array[:, None] if array.ndim == 2 else array
+    whole = modality.bits == 16
+    if array.ndim != 3 or (array.dtype != np.int16 if whole else array.dtype.kind != "f"):
+        raise Mistake(
+            f"{where} is {array.dtype} {list(array.shape)}, and audio is {'int16' if whole else 'float32'}, "
+            "[N, channels, length] or [N, length]."
+        )
+    if shape is not None and array.shape[1:] != tuple(shape):
+        raise Mistake(f"{where} is {list(array.shape)}, and the data are {list(shape)} (channels, length).")
+    x = torch.from_numpy(np.ascontiguousarray(array)) if whole else _floats(array, where, notes)
+    if why := modality.why_not(x):
+        raise Mistake(f"{where}: {why}.")
+    return x
+
+
+def _tokens(array: np.ndarray, modality: Tokens, shape: tuple[int, ...] | None, where: str) -> Tensor:
+    if array.ndim != 2 or array.dtype.kind not in "iu" or (shape is not None and array.shape[1] != shape[0]):
+        raise Mistake(
+            f"{where} is {array.dtype} {list(array.shape)}, and the data are whole numbers [N, {_many(shape)}]: the "
+            "place of each symbol in the vocabulary."
+        )
+    x = torch.from_numpy(array.astype(np.int64))
+    if why := modality.why_not(x):
+        raise Mistake(f"{where}: {why}.")
+    return x
+
+
+def _floats(array: np.ndarray, where: str, notes: list[str]) -> Tensor:
     if not np.isfinite(array).all():
         raise Mistake(f"{where} holds values that are not finite.")
     if array.dtype.itemsize > 4:
         notes.append(f"{array.dtype} rounded to float32")
     return torch.from_numpy(array.astype(np.float32))
+
+
+def _many(shape: tuple[int, ...] | None) -> str:
+    return "some" if shape is None else str(shape[0])
 
 
 def _labels(array: np.ndarray, n: int, place: Path, notes: list[str]) -> np.ndarray:

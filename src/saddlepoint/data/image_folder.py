@@ -1,24 +1,19 @@
 """A folder or .zip of images (png, jpeg, bmp, webp, tiff), classes by folder or StyleGAN `dataset.json`; see `listing`.
-Or an .npz or .npy of images (see `array`).
+Or an .npz or .npy of images (see `array`), which may have 16 bits per value and further columns.
 
 With `size`, one number or [height, width], every image is cropped to its middle (`fit`: crop) or put into it whole with
 black borders (pad), and resized (see `picture`); with `size: null` all images must share one size.  A folder of
 unlabelled images that is cut into subfolders for its size needs a dataset.json that says {"labels": null}, or each
 subfolder is a class.
 
-The split is fixed by the names alone: sorted by sha256 of the name (relative path, "/" between parts; of an array the
-row's number), the first round(test x n) images are test, the next round(validation x n) validation, the rest train;
-each at least one.
-
-A set of at most `memory` bytes of pixels is decoded once and held; a larger one is read from disk, batch by batch, by
-`workers` processes, in the same order.  What reading leaves out or changes is counted in `notes`.
+The split is fixed by the names alone (see `folder`).  A set of at most `memory` bytes of pixels is decoded once and
+held; a larger one is read from disk, batch by batch, by `workers` processes, in the same order.  What reading leaves
+out or changes is counted in `notes`.
 """
 
 import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from functools import cached_property
-from hashlib import sha256
 from os import cpu_count
 from pathlib import Path
 from typing import Any
@@ -29,28 +24,28 @@ from torch.utils.data import DataLoader, Dataset
 
 from saddlepoint.data.array import Array
 from saddlepoint.data.array import read as read_array
-from saddlepoint.data.data import Data, Rows, Split
+from saddlepoint.data.data import Rows, Split
+from saddlepoint.data.folder import Folder
 from saddlepoint.data.listing import (
     Listing,
-    bytes_of,
     check_channels,
     describe,
     facts,
-    is_array,
-    listing,
     most_first,
+    names_array,
     place_of,
     shown,
 )
 from saddlepoint.data.picture import FITS, Format, look, pixels, size_of
 from saddlepoint.error import Mistake, ending_signals
+from saddlepoint.modality import Image
 
 WORTH = 2_048  # images per worker that decodes a set to be held: starting a process costs as much as some hundreds
 LOOKED_AT = 2_000  # images whose headers tell what reading does to a set that is cropped and resized on the way
 
 
-class ImageFolder(Data):
-    """x uint8 [n, channels, height, width].  Facts left None are read off the folder.
+class ImageFolder(Folder):
+    """x uint8, or uint16, [n, channels, height, width].  Facts left None are read off the folder.
 
     extractor auto: a classifier trained on these data where they have classes, else the nearest that is shipped.
     """
@@ -72,51 +67,37 @@ class ImageFolder(Data):
         batch: int = 64,
         seed: int = 0,
         fit: str = "crop",
+        bits: int | None = None,
         **labelled: Any,
     ) -> None:
         if fit not in FITS:
             raise Mistake(f"data.fit={fit}: choose one of {', '.join(FITS)}.")
         if workers < 0:
             raise Mistake(f"data.workers={workers}: a whole number from 0 on; 0 decodes in the run's own process.")
-        if min(validation, test) < 0 or validation + test >= 1:
-            raise Mistake(f"data.validation={validation} and data.test={test} leave no image to train on.")
         size_of(size)  # raises Mistake
         self.folder, self.size, self.channels, self.fit = folder, size, channels, fit
-        if not self.is_array:
+        if not names_array(folder):
             check_channels(channels)
+            if bits not in (None, 8):
+                raise Mistake(
+                    f"data.bits={bits}: files of images are read with 8 bits; more come as an .npz of uint16."
+                )
         if shape is None:
             found = describe(folder, size, channels) if self.is_array else facts(self.listing, size, channels)
             shape, classes = found["shape"], found["classes"] if classes is None else classes
+            bits = found.get("bits", 8) if bits is None else bits
+        self.modality = Image(8 if bits is None else bits)
         if extractor == "auto":
-            extractor = "nearest" if classes is None else "trained"
-        super().__init__(shape or (), classes, extractor, batch, seed, **labelled)
-        self.validation, self.test = validation, test
+            extractor = self.modality.extractor(tuple(shape or ()), classes)
+        rest = {"extractor": extractor, "batch": batch, "seed": seed, **labelled}
+        super().__init__(folder, list(shape or ()), classes, validation, test, **rest)
         self.memory, self.workers = memory, min(workers, cpu_count() or 1)
-
-    @property
-    def is_array(self) -> bool:
-        """Whether the images come as one array."""
-        return is_array(self.folder)
-
-    @cached_property
-    def listing(self) -> Listing:
-        """What is in the folder."""
-        return listing(self.folder)
-
-    @property
-    def class_names(self) -> list[str]:
-        """The class folders' names, in the order of labels; numbers where a dataset.json has the classes."""
-        return super().class_names if self.is_array else self.listing.folders or super().class_names
-
-    def describe(self) -> dict[str, Any]:
-        """As of any data, with `files`: sha256 of the files' names and sizes, and in a zip of their checksums."""
-        return super().describe() | ({} if self.is_array else {"files": self.listing.sha256})
 
     def splits(self) -> dict[str, Split]:
         if self.is_array:
-            return self._rows(read_array(place_of(self.folder), channels=self.channels))
+            return self._rows(read_array(place_of(self.folder), self.modality, channels=self.channels))
         found = self.listing
-        parts = membership(found.names, self.validation, self.test)
+        parts = self.membership(found.names)
         splits = {name: Files(name, self, part) for name, part in parts.items()}
         _, height, width = splits["train"].shape
         if len(found.names) * self.channels * height * width <= self.memory:
@@ -139,12 +120,7 @@ class ImageFolder(Data):
 
     def _rows(self, found: Array) -> dict[str, Split]:
         self.notes = found.notes
-        parts = membership([str(row) for row in range(len(found.x))], self.validation, self.test)
-        rows = {name: torch.tensor(part) for name, part in parts.items()}
-        return {
-            name: Split(name, found.x[part], None if found.y is None else found.y[part], found.classes)
-            for name, part in rows.items()
-        }
+        return self.parts([str(row) for row in range(len(found.x))], found.x, found.y, found.classes, found.more)
 
 
 def described_changes(found: Listing, changes: Counter[str], looked_at: int | None = None) -> list[str]:
@@ -153,20 +129,6 @@ def described_changes(found: Listing, changes: Counter[str], looked_at: int | No
     some = "" if total == len(found.names) else " looked at"
     place = shown(str(found.folder))
     return [f"{place}: {number:,} of {total:,}{some}: {change}." for change, number in most_first(changes)]
-
-
-def membership(names: list[str], validation: float, test: float) -> dict[str, list[int]]:
-    """The places in `names` of each split, by sha256 of the name; raises Mistake where one would be empty."""
-    n = len(names)
-    order = sorted(range(n), key=lambda place: sha256(bytes_of(names[place])).digest())
-    tested, validated = max(1, round(test * n)), max(1, round(validation * n))
-    if tested + validated >= n:
-        raise Mistake(
-            f"{n} images are too few: {tested} would be for test and {validated} for validation. "
-            "Three is the least; or lower data.validation and data.test."
-        )
-    first = tested + validated
-    return {"train": order[first:], "validation": order[tested:first], "test": order[:tested]}
 
 
 class Files(Split):

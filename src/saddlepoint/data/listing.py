@@ -1,4 +1,6 @@
-"""What a folder or zip of images holds: names, and the class of each.  Imports no torch: a command asks it first.
+"""What a folder or zip of images, or of other files, holds: names, and the class of each.
+
+Imports no torch: a command asks it first.
 
 Classes are, in this order: those of a StyleGAN `dataset.json` beside the images ({"labels": [["00000/img0.png", 6],
 ...]}, or null for none); else the folders that the images lie in, one level deep, sorted by name; else none.  A folder
@@ -30,9 +32,20 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".tif", "
 LIMIT = 64 * 2**20  # bytes of one file, unpacked: a larger one is no picture for training, but perhaps a bomb
 
 
+@dataclass(frozen=True)
+class Kind:
+    """Which files are looked for: what they are called, and their endings."""
+
+    noun: str
+    suffixes: tuple[str, ...]
+
+
+IMAGES = Kind("images", SUFFIXES)
+
+
 @dataclass
 class Listing:
-    """The images of a folder or zip; names are relative to `base`, sorted."""
+    """The files of one kind in a folder or zip; names are relative to `base`, sorted."""
 
     folder: Path
     zipped: bool
@@ -42,6 +55,7 @@ class Listing:
     classes: int | None
     folders: list[str] | None = None  # the class folders in the order of their labels; None: classes by dataset.json
     notes: list[str] = field(default_factory=list)  # what was found, and what was left out or taken for something else
+    kind: Kind = IMAGES
     members: dict[str, str] = field(default_factory=dict, repr=False)  # the zip's own name, where it is another
     _archive: tuple[int, zipfile.ZipFile] | None = field(default=None, repr=False, compare=False)
 
@@ -101,11 +115,16 @@ class Listing:
 class _Contents:
     """All names in a folder or zip, and what is not used of them."""
 
-    names: list[str] = field(default_factory=list)  # images and dataset.json
+    kind: Kind = IMAGES
+    names: list[str] = field(default_factory=list)  # files of that kind, and dataset.json
     folders: set[str] = field(default_factory=set)  # every folder, without a slash at its end
     others: Counter[str] = field(default_factory=Counter)  # what is left out, by kind
     notes: list[str] = field(default_factory=list)
     members: dict[str, str] = field(default_factory=dict)
+
+    def wants(self, name: str) -> bool:
+        """Whether it is a file of the kind that is looked for, or says the classes."""
+        return name.lower().endswith(self.kind.suffixes) or PurePosixPath(name).name == "dataset.json"
 
     def add(self, name: str) -> None:
         """Take in one file, by its name."""
@@ -114,7 +133,7 @@ class _Contents:
             self.others["of __MACOSX"] += 1
         elif any(part.startswith(".") for part in path.parts):
             self.others["hidden"] += 1
-        elif name.lower().endswith(SUFFIXES) or path.name == "dataset.json":
+        elif self.wants(name):
             self.names.append(name)
         else:
             self.others[path.suffix.lower() or "without an ending"] += 1
@@ -122,8 +141,8 @@ class _Contents:
 
 
 def describe(folder: str | Path | None, size: Any = None, channels: int = 3) -> dict[str, Any]:
-    """{"shape": [C, H, W], "classes": K or None} of a folder or zip, from its names and its first image's header; of an
-    .npz or .npy from its array's header and its labels."""
+    """{"shape": [C, H, W], "classes": K or None} of a folder or zip, from its names and its first
+    image's header; of an .npz or .npy from its array's header and its labels, with "bits": 16 where it has so many."""
     return counted(folder, size, channels)[0]
 
 
@@ -146,15 +165,15 @@ def facts(found: Listing, size: Any, channels: int) -> dict[str, Any]:
     return {"shape": [channels, height, width], "classes": found.classes}
 
 
-def listing(folder: str | Path | None) -> Listing:
-    """The images in `folder`; raises Mistake where it is missing, empty, no zip, or its classes cannot be told."""
-    place = place_of(folder)
-    inside = _contents(place)
-    base, names = _base(inside.names)
+def listing(folder: str | Path | None, kind: Kind = IMAGES) -> Listing:
+    """The files in `folder`; raises Mistake where it is missing, empty, no zip, or its classes cannot be told."""
+    place = place_of(folder, kind.noun)
+    inside = _contents(place, kind)
+    base, names = _base(inside)
     if not names:
         rest = f" It has {_counts(inside.others)}." if inside.others else ""
-        raise Mistake(f"{place} holds no images: it needs files that end in {', '.join(SUFFIXES)}.{rest}")
-    found = Listing(place, place.is_file(), base, names, None, None, members=inside.members)
+        raise Mistake(f"{place} holds no {kind.noun}: it needs files that end in {', '.join(kind.suffixes)}.{rest}")
+    found = Listing(place, place.is_file(), base, names, None, None, kind=kind, members=inside.members)
     if base + "dataset.json" in inside.names:
         found.labels = _written(found)
         found.classes = max(found.labels) + 1 if found.labels else None
@@ -164,7 +183,7 @@ def listing(folder: str | Path | None) -> Listing:
         found.labels = [classes.index(name.split("/")[0]) for name in names] if classes else None
         found.classes, found.folders = len(classes) or None, classes or None
         how = "by folder"
-        inside.notes += _doubtful(classes, base, inside.folders)
+        inside.notes += _doubtful(classes, base, inside.folders, kind.noun)
     inside.others[".json"] += sum(
         name.endswith("dataset.json") for name in inside.names if name != f"{base}dataset.json"
     )
@@ -172,15 +191,20 @@ def listing(folder: str | Path | None) -> Listing:
     return found
 
 
+def names_array(folder: str | Path | None) -> bool:
+    """Whether it is the name of a file that holds all samples as one array."""
+    return str(folder).lower().endswith((".npz", ".npy"))
+
+
 def is_array(folder: str | Path | None) -> bool:
-    """Whether it is a file that holds images as one array."""
-    return str(folder).lower().endswith((".npz", ".npy")) and place_of(folder).is_file()
+    """Whether it is a file that holds all samples as one array."""
+    return names_array(folder) and place_of(folder).is_file()
 
 
-def place_of(folder: str | Path | None) -> Path:
+def place_of(folder: str | Path | None, noun: str = IMAGES.noun) -> Path:
     """The absolute path; raises Mistake where none is given."""
     if not folder:
-        raise Mistake("data.folder is not set: say data.folder=<a folder or .zip of images>.")
+        raise Mistake(f"data.folder is not set: say data.folder=<a folder or .zip of {noun}>.")
     return Path(folder).expanduser().absolute()
 
 
@@ -208,7 +232,7 @@ def _summary(found: Listing, how: str, others: Counter[str]) -> str:
     kinds = Counter(PurePosixPath(name).suffix.lower() for name in found.names)
     classes = f"{found.classes:,} classes {how}" if found.classes else "no classes"
     left = f"; left out: {_counts(others)}" if +others else ""
-    return f"{shown(str(found.folder))}: {len(found.names):,} images ({_counts(kinds)}), {classes}{left}."
+    return f"{shown(str(found.folder))}: {len(found.names):,} {found.kind.noun} ({_counts(kinds)}), {classes}{left}."
 
 
 def _counts(kinds: Counter[str]) -> str:
@@ -220,8 +244,8 @@ def most_first(counts: Counter[str]) -> list[tuple[str, int]]:
     return sorted((+counts).items(), key=lambda item: (-item[1], item[0]))
 
 
-def _doubtful(classes: list[str], base: str, folders: set[str]) -> list[str]:
-    """What is perhaps not meant: folders without images beside others with some; classes that differ by case alone."""
+def _doubtful(classes: list[str], base: str, folders: set[str], noun: str) -> list[str]:
+    """What is perhaps not meant: folders without files beside others with some; classes that differ by case alone."""
     levels = {base[: i + 1] for i, sign in enumerate(base) if sign == "/"} | ({""} if base or classes else set())
     levels -= set() if classes else {base}
     empty = sorted(
@@ -234,7 +258,7 @@ def _doubtful(classes: list[str], base: str, folders: set[str]) -> list[str]:
     )
     alike = Counter(name.casefold() for name in classes)
     same = [" and ".join(shown(one) for one in classes if one.casefold() == name) for name, n in alike.items() if n > 1]
-    notes = [f"no images in the {_folders_named(empty)}, so no class of that name"] if empty else []
+    notes = [f"no {noun} in the {_folders_named(empty)}, so no class of that name"] if empty else []
     return notes + [f"the classes {names} differ by case alone" for names in same]
 
 
@@ -245,14 +269,14 @@ def _folders_named(names: list[str]) -> str:
     )
 
 
-def _contents(place: Path) -> _Contents:
-    inside = _Contents()
+def _contents(place: Path, kind: Kind) -> _Contents:
+    inside = _Contents(kind)
     if place.is_dir():
         _walk(place, inside)
     elif place.is_file():
         _unpacked(place, inside)
     else:
-        raise Mistake(f"{place}: no such folder or zip. Say data.folder=<a folder or .zip of images>.")
+        raise Mistake(f"{place}: no such folder or zip. Say data.folder=<a folder or .zip of {kind.noun}>.")
     return inside
 
 
@@ -273,8 +297,7 @@ def _unpacked(place: Path, inside: _Contents) -> None:
             )
         name = member.filename.replace("\\", "/")
         path = PurePosixPath(name)
-        wanted = name.lower().endswith(SUFFIXES) or path.name == "dataset.json"
-        if wanted and (path.is_absolute() or ".." in path.parts):
+        if inside.wants(name) and (path.is_absolute() or ".." in path.parts):
             raise Mistake(f"{place}: the member {member.filename!r} points outside the zip. Pack it anew.")
         if name.endswith("/"):
             inside.folders.add(name.rstrip("/"))
@@ -317,8 +340,9 @@ def _named(path: Path, place: Path) -> str:
     return os.fsencode(path.relative_to(place).as_posix()).decode("utf-8", "surrogateescape")
 
 
-def _base(files: list[str]) -> tuple[str, list[str]]:
-    base, names = "", sorted(name for name in files if name.lower().endswith(SUFFIXES))
+def _base(inside: _Contents) -> tuple[str, list[str]]:
+    files = inside.names
+    base, names = "", sorted(name for name in files if name.lower().endswith(inside.kind.suffixes))
     while names and base + "dataset.json" not in files:
         tops = {name.split("/")[0] if "/" in name else None for name in names}
         top = tops.pop()

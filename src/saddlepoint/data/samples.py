@@ -1,4 +1,4 @@
-"""Somebody's samples on disk, to be measured: a folder or zip of images, an .npz or a .npy.
+"""Somebody's samples on disk, to be measured: a folder or zip of images, wav files or text, an .npz or a .npy.
 
 Folder or zip: as `listing` says, in the order of their names; classes by folder or dataset.json.  A class folder stands
 for the class of the data that has its name, else, where all are whole numbers, for the class of that number; so a class
@@ -19,13 +19,17 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
-from saddlepoint.data import array
+from saddlepoint.data import array, text
+from saddlepoint.data.audio_folder import waveforms
 from saddlepoint.data.data import Data, Split
+from saddlepoint.data.facts import IMAGE_BITS
 from saddlepoint.data.image_folder import Files, ImageFolder, described_changes
-from saddlepoint.data.listing import Listing
+from saddlepoint.data.listing import Listing, listing
 from saddlepoint.data.picture import MODES, look
+from saddlepoint.data.sound import WAVES
+from saddlepoint.data.text_lines import notes as line_notes
 from saddlepoint.error import Mistake
-from saddlepoint.modality import Modality, implied
+from saddlepoint.modality import Audio, Image, Modality, Tokens, implied
 
 Say = Callable[[str], None]
 
@@ -54,7 +58,7 @@ def read(
     if not place.exists():
         raise Mistake(f"{key}={path}: there is no such folder, zip or npz, nor an npy.")
     is_array = place.suffix.lower() in array.ENDINGS
-    split = _array(place, shape, say) if is_array else _images(place, shape, say, class_names)
+    split = _array(place, shape, say, modality) if is_array else _files(place, shape, say, class_names, modality)
     split.modality = modality
     if split.y is None or by_name:
         return split
@@ -105,16 +109,41 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) + (f", ... ({len(names):,})" if len(names) > 8 else "")
 
 
-def _array(place: Path, shape: tuple[int, ...], say: Say) -> Split:
-    found = array.read(place, shape)
+def _array(place: Path, shape: tuple[int, ...], say: Say, modality: Modality) -> Split:
+    found = array.read(place, modality, shape)
     for note in found.notes:
         say(note)
     return Split("samples", found.x, found.y)
 
 
+def _files(place: Path, shape: tuple[int, ...], say: Say, class_names: Sequence[str], modality: Modality) -> Split:
+    """Samples from files of the modality's kind."""
+    if isinstance(modality, Audio):
+        found = listing(place, WAVES)
+        matched = _matched(found, class_names, place)
+        x, notes = waveforms(found, modality, shape)
+        return _told(say, [*notes, *matched], x, found.labels, modality)
+    if isinstance(modality, Tokens):
+        unit = next(name for name, separator in text.UNITS.items() if separator == modality.separator)
+        found = text.files(place)
+        matched = _matched(found, class_names, place)
+        every = list(text.lines(found, unit))
+        x = torch.tensor(text.numbers(every, modality.vocabulary, shape[0]))
+        notes = [*found.notes, *line_notes(found, len(every), unit), *matched]
+        return _told(say, notes, x, None if found.labels is None else [line.label or 0 for line in every], modality)
+    if not isinstance(modality, Image) or modality.bits != IMAGE_BITS or shape[0] not in MODES:
+        what = f"{modality.plural} of shape {list(shape)}" + (" and 16 bits" * (getattr(modality, "bits", 8) == 16))
+        raise Mistake(f"{place}: pictures cannot be held against {what}; bring an .npz.")
+    return _images(place, shape, say, class_names)
+
+
+def _told(say: Say, notes: Sequence[str], x: Tensor, labels: Sequence[int] | None, modality: Modality) -> Split:
+    for note in notes:
+        say(note)
+    return Split("samples", x, None if labels is None else torch.tensor(labels), modality=modality)
+
+
 def _images(place: Path, shape: tuple[int, ...], say: Say, class_names: Sequence[str]) -> Split:
-    if len(shape) != 3 or shape[0] not in MODES:
-        raise Mistake(f"{place}: pictures cannot be held against data of shape {list(shape)}; bring an .npz.")
     channels, tall, wide = shape
     with _own_advice(f"{wide}x{tall}"):
         data = ImageFolder(place, channels=channels)  # the first picture is read

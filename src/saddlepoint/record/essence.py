@@ -17,7 +17,7 @@ APART = frozenset(
 ) | {"logger", "callback", "metric", "evaluation", "protocol", "launcher", "many", "shared", "overwrite", "resume"}
 APART |= {"choice", "experiment", "allow_target"}
 # keys of data that came after the first runs, at the value that does what was done before there was the key
-DATA_ADDED = {"fit": "crop", "flip": False}
+DATA_ADDED = {"fit": "crop", "flip": False, "bits": 8}
 # and keys of the game, with the sides and the order of the two-player game, which the first edition had built in
 GAME_ADDED = {
     "sides": {

@@ -1,0 +1,104 @@
+"""A folder or .zip of wav files (16-bit PCM or 32-bit float), classes by folder; see `listing`.  Or an .npz or .npy of
+audio (see `array`), whose `rate` stands in it, or is said.
+
+All files have one rate, one number of channels and one encoding.  With `length`, a number of samples, longer ones are
+cut at their end and shorter ones are filled with silence, which is counted in `notes`; with `length: null` all have one
+length.  The split is fixed by the names alone (see `folder`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saddlepoint.data import sound
+from saddlepoint.data.array import read as read_array
+from saddlepoint.data.data import Split
+from saddlepoint.data.folder import Folder
+from saddlepoint.data.image_folder import described_changes
+from saddlepoint.data.listing import Listing, is_array, listing, place_of
+from saddlepoint.error import Mistake
+from saddlepoint.modality import Audio
+
+
+class AudioFolder(Folder):
+    """x int16 or float32 [n, channels, length].  Facts left None are read off the folder.
+
+    extractor auto: identity, the waveforms themselves, where they have 4,096 numbers at most, else none.
+    """
+
+    name = "audio_folder"
+    kind = sound.WAVES
+
+    def __init__(
+        self,
+        folder: str | Path | None = None,
+        length: int | None = None,
+        validation: float = 0.1,
+        test: float = 0.1,
+        shape: Iterable[int] | None = None,
+        classes: int | None = None,
+        rate: int | None = None,
+        bits: int | None = None,
+        extractor: str | None = "auto",
+        batch: int = 64,
+        seed: int = 0,
+        **labelled: Any,
+    ) -> None:
+        if length is not None and length < 1:
+            raise Mistake(f"data.length={length}: so many samples of each file, 1 at least, or null.")
+        if shape is None:
+            found = facts(folder, length)
+            shape, rate = found["shape"], found["rate"] if rate is None else rate
+            classes, bits = found["classes"] if classes is None else classes, found["bits"] if bits is None else bits
+        self.length, shape = length, list(shape or ())
+        self.modality = Audio(rate, 32 if bits is None else bits)
+        if extractor == "auto":
+            extractor = self.modality.extractor(tuple(shape), classes)
+        rest = {"extractor": extractor, "batch": batch, "seed": seed, **labelled}
+        super().__init__(folder, shape, classes, validation, test, **rest)
+
+    def splits(self) -> dict[str, Split]:
+        if self.is_array:
+            found = read_array(place_of(self.folder), self.modality)
+            self.notes = found.notes
+            return self.parts([str(row) for row in range(len(found.x))], found.x, found.y, found.classes, found.more)
+        x, self.notes = waveforms(self.listing, self.modality, self.shape)
+        y = None if self.listing.labels is None else torch.tensor(self.listing.labels)
+        return self.parts(self.listing.names, x, y, self.listing.classes)
+
+
+def facts(folder: str | Path | None, length: int | None) -> dict[str, Any]:
+    """Shape, classes, rate and bits of a folder, zip or array."""
+    if is_array(folder):
+        return sound.array_facts(place_of(folder), length)[0]
+    return sound.facts(listing(folder, sound.WAVES), length)
+
+
+def waveforms(found: Listing, modality: Audio, shape: tuple[int, ...]) -> tuple[Tensor, list[str]]:
+    """All files as one tensor [N, *shape], as stored, and notes on what was found and done.
+
+    Raises Mistake where they differ among themselves, or from what the data are.
+    """
+    channels, length = shape
+    x = np.zeros((len(found.names), channels, length), np.int16 if modality.bits == 16 else np.float32)
+    changes: Counter[str] = Counter()
+    for row, (name, one) in zip(x, sound.sounds(found), strict=True):
+        own = len(one.samples), one.rate, one.bits
+        if own != (channels, modality.rate, modality.bits):
+            raise Mistake(
+                f"{found.where(name)} has {own[0]} channels, {own[1]:,} samples per second and {own[2]} bits, and the "
+                f"data are configured as data.shape=[{channels},{length}] data.rate={modality.rate} "
+                f"data.bits={modality.bits}. Leave these null, which reads them off the files, or convert the files."
+            )
+        n = one.samples.shape[1]
+        row[:, : min(n, length)] = one.samples[:, :length]
+        if n != length:
+            changes[f"cut to {length:,} samples" if n > length else f"filled with silence to {length:,} samples"] += 1
+    return torch.from_numpy(x), [*found.notes, *described_changes(found, changes)]

@@ -1,0 +1,96 @@
+"""What data from a folder, a zip or one array of your own share: the files, the classes by folder, and the split.
+
+The split is fixed by the names alone: sorted by sha256 of the name (relative path, "/" between parts; of an array the
+row's number), the first round(test x n) samples are test, the next round(validation x n) validation, the rest train;
+each at least one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saddlepoint.data.data import Data, Split
+from saddlepoint.data.listing import IMAGES, Kind, Listing, bytes_of, is_array, listing
+from saddlepoint.error import Mistake
+
+
+class Folder(Data):
+    """`folder` holds files of one kind, or is one array; `validation` and `test` are fractions of them."""
+
+    kind: Kind = IMAGES
+
+    def __init__(
+        self,
+        folder: str | Path | None,
+        shape: Sequence[int],
+        classes: int | None,
+        validation: float = 0.1,
+        test: float = 0.1,
+        **rest: Any,
+    ) -> None:
+        if min(validation, test) < 0 or validation + test >= 1:
+            raise Mistake(f"data.validation={validation} and data.test={test} leave no image to train on.")
+        self.folder, self.validation, self.test = folder, validation, test
+        super().__init__(shape, classes, **rest)
+
+    @property
+    def is_array(self) -> bool:
+        """Whether the samples come as one array."""
+        return is_array(self.folder)
+
+    @cached_property
+    def listing(self) -> Listing:
+        """What is in the folder."""
+        return listing(self.folder, self.kind)
+
+    @property
+    def class_names(self) -> list[str]:
+        """The class folders' names, in the order of labels; numbers where a dataset.json has the classes."""
+        return super().class_names if self.is_array else self.listing.folders or super().class_names
+
+    def describe(self) -> dict[str, Any]:
+        """As of any data, with `files`: sha256 of the files' names and sizes, and in a zip of their checksums."""
+        return super().describe() | ({} if self.is_array else {"files": self.listing.sha256})
+
+    def parts(
+        self,
+        names: Sequence[str],
+        x: Tensor,
+        y: Tensor | None,
+        classes: int | None,
+        more: Mapping[str, Tensor] | None = None,
+    ) -> dict[str, Split]:
+        """The splits of rows by their names."""
+        rows = {name: torch.tensor(part) for name, part in self.membership(names).items()}
+        return {
+            name: Split(
+                name, x[part], None if y is None else y[part], classes,
+                {column: values[part] for column, values in (more or {}).items()}, self.modality,
+            )
+            for name, part in rows.items()
+        }  # fmt: skip
+
+    def membership(self, names: Sequence[str]) -> dict[str, list[int]]:
+        """The places in `names` of each split."""
+        return membership(list(names), self.validation, self.test, self.kind.noun)
+
+
+def membership(names: list[str], validation: float, test: float, noun: str = IMAGES.noun) -> dict[str, list[int]]:
+    """The places in `names` of each split, by sha256 of the name; raises Mistake where one would be empty."""
+    n = len(names)
+    order = sorted(range(n), key=lambda place: sha256(bytes_of(names[place])).digest())
+    tested, validated = max(1, round(test * n)), max(1, round(validation * n))
+    if tested + validated >= n:
+        raise Mistake(
+            f"{n} {noun} are too few: {tested} would be for test and {validated} for validation. "
+            "Three is the least; or lower data.validation and data.test."
+        )
+    first = tested + validated
+    return {"train": order[first:], "validation": order[tested:first], "test": order[:tested]}

@@ -1,0 +1,130 @@
+"""Wav files: 16-bit PCM or 32-bit float, of one rate, number of channels and encoding.  Imports no torch."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saddlepoint.data.listing import Kind, Listing
+from saddlepoint.error import Mistake
+
+WAVES = Kind("wav files", (".wav", ".wave"))
+BITS = {"int16": 16, "float32": 32}  # of each sample, by the type that is kept
+ENCODINGS = {16: "16-bit PCM", 32: "32-bit float"}
+REMEDY = "Save it as 16-bit PCM or 32-bit float"
+
+
+@dataclass(frozen=True)
+class Sound:
+    """One file."""
+
+    rate: int  # samples per second
+    samples: np.ndarray  # [channels, length], int16 or float32
+
+    @property
+    def bits(self) -> int:
+        """16 or 32."""
+        return BITS[self.samples.dtype.name]
+
+
+def read(found: Listing, name: str) -> Sound:
+    """A file's waveform; raises Mistake where it is broken, empty, or of an encoding that would have to be rounded."""
+    try:
+        with found.open(name) as file:
+            rate, samples = _decoded(file.read())
+    except Mistake:
+        raise
+    except Exception as fault:  # scipy tells of broken files by ValueError, struct.error and others
+        reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
+        raise Mistake(f"{found.where(name)} cannot be read: {reason}. Replace it or take it out.") from fault
+    if samples.dtype.name not in BITS:
+        kind = {"uint8": "8-bit", "int32": "24- or 32-bit PCM"}.get(samples.dtype.name, str(samples.dtype))
+        raise Mistake(f"{found.where(name)} is {kind}, which would be rounded. {REMEDY}.")
+    if not samples.size:
+        raise Mistake(f"{found.where(name)} holds no sound: its length is 0. Take it out.")
+    sound = Sound(rate, np.ascontiguousarray(samples.T if samples.ndim > 1 else samples[None]))
+    if sound.bits == 32:
+        _look_at_floats(sound.samples, found.where(name))
+    return sound
+
+
+def _decoded(content: bytes) -> tuple[int, np.ndarray]:
+    from scipy.io import wavfile
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", wavfile.WavFileWarning)  # of chunks that are no sound
+        warnings.filterwarnings("error", message="Reached EOF", category=wavfile.WavFileWarning)
+        rate, samples = wavfile.read(io.BytesIO(content))
+    return int(rate), samples.astype(samples.dtype.newbyteorder("="))
+
+
+def _look_at_floats(samples: np.ndarray, where: str) -> None:
+    """Raises Mistake for values that files and scores of audio would cut off."""
+    if not np.isfinite(samples).all():
+        raise Mistake(f"{where} holds values that are not finite. Replace it or take it out.")
+    if np.abs(samples).max() > 1:
+        raise Mistake(
+            f"{where} is float from {samples.min():.4g} to {samples.max():.4g}, and float audio lies in [-1, 1]: what "
+            "is beyond would be cut off. Divide all files by one number, or save them as 16-bit PCM."
+        )
+
+
+def sounds(found: Listing) -> Iterator[tuple[str, Sound]]:
+    """Each file by name; raises Mistake where two differ in rate, channels or encoding, naming one of each."""
+    first: tuple[str, Sound] | None = None
+    for name in found.names:
+        sound = read(found, name)
+        first = first or (name, sound)
+        for what, of, remedy in (
+            ("rates", lambda s: f"{s.rate:,} samples per second", "Resample them to one rate"),
+            ("numbers of channels", lambda s: f"{len(s.samples)} of them", "Mix them down, or take some out"),
+            ("encodings", lambda s: ENCODINGS[s.bits], "Save all in one of them"),
+        ):
+            if of(sound) != of(first[1]):
+                raise Mistake(
+                    f"wav files of different {what}: {found.where(first[0])} has {of(first[1])}, {found.where(name)} "
+                    f"has {of(sound)}. {remedy}."
+                )
+        yield name, sound
+
+
+def facts(found: Listing, length: int | None) -> dict[str, Any]:
+    """Shape [C, L], classes, rate and bits, by the names and the first file."""
+    sound = read(found, found.names[0])
+    channels, own = sound.samples.shape
+    return {
+        "shape": [channels, own if length is None else length],
+        "classes": found.classes,
+        "rate": sound.rate,
+        "bits": sound.bits,
+    }
+
+
+def array_facts(place: Path, length: int | None) -> tuple[dict[str, Any], int]:
+    """The same of an .npz or .npy of int16 or float audio, and its number of rows; rate None where it says none."""
+    from saddlepoint import archive
+    from saddlepoint.data import array  # torch
+
+    header = array.look(place)
+    shape, kind = header.shape, header.kind
+    if length is not None:
+        raise Mistake(f"data.length={length}: it is for wav files; an array's sounds are as they are. Leave it null.")
+    if kind != np.int16 and kind.kind != "f":
+        raise Mistake(f"{place} is {kind}, and audio is int16, or float32 in [-1, 1].")
+    if len(shape) not in (2, 3):
+        raise Mistake(f"{place} is {list(shape)}, and audio is [N, channels, length] or [N, length].")
+    rate = int(archive.arrays(place, {"rate"})["rate"]) if "rate" in header.names else None
+    channels = shape[1] if len(shape) == 3 else 1
+    found = {
+        "shape": [channels, shape[-1]],
+        "classes": header.classes,
+        "rate": rate,
+        "bits": 16 if kind == np.int16 else 32,
+    }
+    return found, shape[0]

@@ -1,0 +1,124 @@
+"""Lines of text files as sequences of symbols, characters or words.  Imports no torch.
+
+Text is UTF-8; a line ends with \\n or \\r\\n.  Symbol 0 of a vocabulary is the empty one, which fills sequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from saddlepoint.data.listing import Kind, Listing, listing, place_of
+from saddlepoint.error import Mistake
+
+LINES = Kind("text files", (".txt",))
+UNITS = {"character": "", "word": " "}  # and what stands between two of them
+PADDING = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line that is not empty."""
+
+    name: str  # the file's name and the line's number, by which it falls into a split
+    where: str  # the same, for people
+    symbols: Sequence[str]
+    label: int | None
+
+
+def files(folder: str | Path | None) -> Listing:
+    """The text files of a folder or zip, or the one that `folder` is.  Raises Mistake."""
+    place = place_of(folder, LINES.noun)
+    if place.is_file() and place.suffix.lower() in LINES.suffixes:
+        return Listing(place.parent, False, "", [place.name], None, None, kind=LINES)
+    return listing(folder, LINES)
+
+
+def lines(found: Listing, unit: str) -> Iterator[Line]:
+    """Every line that is not empty, in the order of the files.  Raises Mistake for what is no UTF-8."""
+    for place, name in enumerate(found.names):
+        label = None if found.labels is None else found.labels[place]
+        for number, text in enumerate(_text(found, name).split("\n"), 1):
+            text = text.removesuffix("\r")
+            symbols = list(text) if unit == "character" else text.split()
+            if symbols:
+                yield Line(f"{name}:{number}", f"{found.where(name)}, line {number}", symbols, label)
+
+
+def empty_lines(found: Listing, unit: str) -> int:
+    """How many lines hold no symbol, without the end of each file."""
+    count = 0
+    for name in found.names:
+        every = _text(found, name).removesuffix("\n").split("\n")
+        count += sum(not (line.removesuffix("\r") if unit == "character" else line.strip()) for line in every)
+    return count
+
+
+def _text(found: Listing, name: str) -> str:
+    with found.open(name) as file:
+        content = file.read()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Mistake(
+            f"{found.where(name)} is no UTF-8: byte {error.start:,} is {content[error.start : error.start + 1]!r}. "
+            "Save it as UTF-8."
+        ) from None
+
+
+def unit_of(unit: str) -> str:
+    """`unit` itself.  Raises Mistake where it is none."""
+    if unit not in UNITS:
+        raise Mistake(f"data.unit={unit}: choose one of {', '.join(UNITS)}.")
+    return unit
+
+
+def facts(
+    found: Listing, unit: str, length: int | None, vocabulary: Sequence[str] | None
+) -> tuple[dict[str, Any], int]:
+    """{"shape": [T, V], "vocabulary": [...], "classes": K or None} of all lines, and their number.
+
+    length None: that of the longest line; vocabulary None: the empty symbol, then those of the lines, sorted.
+    """
+    every = list(lines(found, unit_of(unit)))
+    if not every:
+        raise Mistake(f"{found.folder} holds no lines of text: every one is empty.")
+    longest = max(len(line.symbols) for line in every)
+    if vocabulary is None:
+        vocabulary = [PADDING, *sorted({symbol for line in every for symbol in line.symbols})]
+        for symbol in vocabulary:
+            if "${" in symbol or symbol == "???":  # a config would take them for something else
+                raise Mistake(
+                    f"{found.folder} has the word {symbol!r}, which a config cannot hold: data.unit=character."
+                )
+    shape = [longest if length is None else length, len(vocabulary)]
+    return {"shape": shape, "vocabulary": list(vocabulary), "classes": found.classes}, len(every)
+
+
+def numbers(every: Sequence[Line], vocabulary: Sequence[str], length: int) -> list[list[int]]:
+    """The numbers of the symbols of each line, filled up to `length`.
+
+    Raises Mistake for a line that is longer, for a symbol that the vocabulary lacks, and where nothing can fill.
+    """
+    known = {symbol: number for number, symbol in enumerate(vocabulary)}
+    rows = []
+    for line in every:
+        if (n := len(line.symbols)) > length:
+            raise Mistake(
+                f"{line.where} has {n:,} symbols, more than data.length={length:,}: say data.length={n:,} or more, "
+                "null for the longest line, or cut the lines."
+            )
+        if (strange := next((symbol for symbol in line.symbols if symbol not in known), None)) is not None:
+            raise Mistake(
+                f"{line.where}: {strange!r} is none of the {len(known):,} symbols of data.vocabulary. Leave that null, "
+                "which reads it off the lines, add the symbol, or change the line."
+            )
+        if n < length and PADDING not in known:
+            raise Mistake(
+                f"{line.where} has {n:,} symbols, fewer than data.length={length:,}, and data.vocabulary has no empty "
+                "symbol '' to fill it with: put '' in front."
+            )
+        rows.append([known[symbol] for symbol in line.symbols] + [known.get(PADDING, 0)] * (length - n))
+    return rows

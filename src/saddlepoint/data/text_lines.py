@@ -1,0 +1,84 @@
+"""Lines of text, a sample each: a folder or .zip of .txt files, classes by folder (see `listing`), or one .txt file.
+
+`unit` says what a token is: a character, or a word between spaces.  Lines are filled with the empty symbol, number 0 of
+the vocabulary, up to `length`, or up to the longest line.  Empty lines are left out, and counted in `notes`.  The split
+is fixed by the names of the files and the numbers of the lines (see `folder`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from saddlepoint.data import text
+from saddlepoint.data.data import Split
+from saddlepoint.data.folder import Folder
+from saddlepoint.data.listing import Listing, shown
+from saddlepoint.error import Mistake
+from saddlepoint.modality import Tokens
+
+
+class TextLines(Folder):
+    """x int64 [n, length].  Facts left None are read off the lines: shape [length, symbols] and the vocabulary.
+
+    extractor auto: identity, the one-hot rows themselves, where they have 4,096 numbers at most, else none.
+    """
+
+    name = "text_lines"
+    kind = text.LINES
+
+    def __init__(
+        self,
+        folder: str | Path | None = None,
+        unit: str = "character",
+        length: int | None = None,
+        validation: float = 0.1,
+        test: float = 0.1,
+        vocabulary: Iterable[str] | None = None,
+        shape: Iterable[int] | None = None,
+        classes: int | None = None,
+        extractor: str | None = "auto",
+        batch: int = 64,
+        seed: int = 0,
+        **labelled: Any,
+    ) -> None:
+        text.unit_of(unit)
+        if length is not None and length < 1:
+            raise Mistake(f"data.length={length}: so many symbols of each line, 1 at least, or null.")
+        self.folder, self.unit, self.length = folder, unit, length
+        symbols: Sequence[str] | None = None if vocabulary is None else list(vocabulary)
+        if shape is None or symbols is None:
+            found, _ = text.facts(self.listing, unit, length, symbols)
+            shape, symbols = found["shape"] if shape is None else shape, found["vocabulary"]
+            classes = found["classes"] if classes is None else classes
+        self.modality = Tokens(symbols, text.UNITS[unit])
+        shape = list(shape or ())
+        if extractor == "auto":
+            extractor = self.modality.extractor(tuple(shape), classes)
+        rest = {"extractor": extractor, "batch": batch, "seed": seed, **labelled}
+        super().__init__(folder, shape, classes, validation, test, **rest)
+
+    @property
+    def is_array(self) -> bool:
+        return False
+
+    @cached_property
+    def listing(self) -> Listing:
+        return text.files(self.folder)
+
+    def splits(self) -> dict[str, Split]:
+        every = list(text.lines(self.listing, self.unit))
+        x = torch.tensor(text.numbers(every, self.modality.vocabulary, self.shape[0]))
+        y = None if self.listing.labels is None else torch.tensor([line.label for line in every])
+        self.notes = [*self.listing.notes, *notes(self.listing, len(every), self.unit)]
+        return self.parts([line.name for line in every], x, y, self.listing.classes)
+
+
+def notes(found: Listing, n: int, unit: str) -> list[str]:
+    """How many lines there are, and how many were left out."""
+    empty = text.empty_lines(found, unit)
+    return [f"{shown(str(found.folder))}: {n:,} lines" + (f"; left out: {empty:,} empty ones." if empty else ".")]
