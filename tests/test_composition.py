@@ -37,6 +37,8 @@ NEEDS = {  # what a choice leaves to say
     "architecture/linear_gaussian": ["game=vae", "regularizer=[kl,reconstruction]"],
     "game/vae": ["architecture=linear_gaussian", "regularizer=[kl,reconstruction]"],
     "data/image_folder": ["data.shape=[3,32,32]"],
+    "data/audio_folder": ["data.shape=[1,64]", "data.rate=8000", "data.bits=16"],
+    "data/text_lines": ["data.shape=[8,3]", "data.vocabulary=['',a,b]"],
     "regularizer/kl": [
         "+game.players.encoder={_target_: saddlepoint.game.player.Player, network: ${architecture.generator}, "
         "optimizer: ${optimizer.generator}, objective: null, regularizers: ${regularizer.encoder}}"

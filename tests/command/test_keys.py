@@ -60,7 +60,7 @@ def test_a_value_of_a_wrong_kind_for_a_piece_is_told_under_its_key(word: str, pa
 
 
 COMMANDS = [
-    ("sample", ["run=a", "to=null"], "to=null: to is text"),
+    ("sample", ["run=a", "to=[a]"], "to=[a]: to is text"),
     ("sample", ["run=a", "n=0"], "n=0: n is a whole number from 1 on"),
     ("sample", ["run=a", "n=4.5"], "whole number"),
     ("sample", ["run=a", "average=maybe"], "true or false"),
@@ -199,7 +199,11 @@ ENCODER = (  # a player of a game that the term is for
 def test_all_our_own_yaml_is_of_its_kinds(group: str) -> None:
     for name in catalogue.members(group):
         one = f"{group}=[{name}]" if isinstance(catalogue.defaults()[group], list) else f"{group}={name}"
-        words = {"image_folder": ["data.shape=[3,8,8]", "data.classes=null"]}.get(name, [])
+        words = {
+            "image_folder": ["data.shape=[3,8,8]", "data.classes=null"],
+            "audio_folder": ["data.shape=[1,64]", "data.rate=8000", "data.bits=16"],
+            "text_lines": ["data.shape=[8,3]", "data.vocabulary=['',a,b]"],
+        }.get(name, [])
         words += ["objective.generator=null"] if name == "feature_matching" else []
         words += [ENCODER] if name == "kl" else []
         check(compose([one, *words]))

@@ -213,7 +213,8 @@ def _opened(found: Listing, name: str) -> Iterator[Image.Image]:
                 raise ValueError(f"{image.width}x{image.height} pixels are more than {PIXELS:,}")
             if _deep(image):
                 raise ValueError(
-                    f"its pixels have more than 8 bits per channel (Pillow's mode {image.mode}); save it with 8, or all as one .npz of uint16"
+                    f"its pixels have more than 8 bits per channel (Pillow's mode {image.mode}); save it with 8, "
+                    "or all of them as one .npz of uint16"
                 )
             yield image
     except Mistake:

@@ -1,0 +1,100 @@
+"""1-d convolutions over sequences of tokens [N, T, V], T positions of V symbols each (see `modality.tokens`).
+
+The generator gives probabilities, so that D's gradient reaches it without sampling: the first of the ways that Kusner &
+Hernandez-Lobato 2016 (arXiv:1611.04051) compare, a softmax in the place of the symbol.  No batch norm, no dropout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint.architecture import discriminator
+from saddlepoint.error import Mistake
+from saddlepoint.layer.concatenation import NOTHING, Concatenation
+from saddlepoint.layer.stack import Stack, stack
+from saddlepoint.turn import UNCONDITIONAL, Condition
+
+
+class Transpose(nn.Module):
+    """[N, T, V] <-> [N, V, T]: convolutions have their channels in front."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The last two axes exchanged."""
+        return x.transpose(1, 2)
+
+
+class Generator(nn.Module):
+    """latent -> [N, width, T], ReLU -> one convolution per further entry of `widths`, ReLU -> softmax, [N, T, V].
+
+    kernel     positions that a convolution sees, an odd number
+    condition  the width of each entry of the condition that is joined to the latent, by its name
+    """
+
+    def __init__(
+        self,
+        latent: int,
+        shape: Sequence[int],
+        widths: Sequence[int] = (64, 64),
+        kernel: int = 5,
+        norm: Callable[[int], nn.Module] | None = None,
+        condition: Mapping[str, int] = NOTHING,
+    ) -> None:
+        super().__init__()
+        length, symbols = _sizes(shape, kernel)
+        self.join = Concatenation(condition)
+        hidden = [
+            stack(nn.Conv1d(a, b, kernel, padding=kernel // 2, bias=norm is None), b, norm, nn.ReLU())
+            for a, b in pairwise(widths)
+        ]
+        self.layers = Stack(
+            nn.Linear(latent + self.join.width, widths[0] * length), nn.Unflatten(1, (widths[0], length)), nn.ReLU(),
+            *hidden, nn.Conv1d(widths[-1], symbols, kernel, padding=kernel // 2), Transpose(), nn.Softmax(-1),
+        )  # fmt: skip
+
+    def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
+        """Probabilities [N, T, V] of latent parts [N, dim]."""
+        code = torch.cat(list(latent.values()), 1)
+        return self.layers(self.join(code, condition) if self.join.width else code, condition)
+
+
+class Discriminator(discriminator.Discriminator):
+    """[N, T, V] -> a convolution per entry of `widths`, leaky ReLU 0.2, all but the first with stride 2 -> one logit.
+
+    Hidden layers are named hidden1, hidden2, ...; the last one is flattened.
+    condition  the width of each entry of the condition that is joined to every position of x, by its name
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        widths: Sequence[int] = (64, 64),
+        kernel: int = 5,
+        norm: Callable[[int], nn.Module] | None = None,
+        condition: Mapping[str, int] = NOTHING,
+        **head: Any,
+    ) -> None:
+        length, symbols = _sizes(shape, kernel)
+        join = Concatenation(condition, dim=-1)
+        sizes = [symbols + join.width, *widths]
+        layers = []
+        for number, (a, b) in enumerate(zip(sizes, widths, strict=False)):
+            stride = 1 if number == 0 else 2
+            length = -(-length // stride)
+            layers.append(stack(nn.Conv1d(a, b, kernel, stride, kernel // 2), b, norm, nn.LeakyReLU(0.2)))
+        layers[0] = Stack(*([join] if condition else []), Transpose(), layers[0])
+        layers[-1] = Stack(layers[-1], nn.Flatten())
+        super().__init__({f"hidden{i}": layer for i, layer in enumerate(layers, 1)}, widths[-1] * length, **head)
+
+
+def _sizes(shape: Sequence[int], kernel: int) -> tuple[int, int]:
+    """T and V.  Raises Mistake where the data are no sequences of tokens, and for an even kernel."""
+    if len(shape) != 2:
+        raise Mistake(f"architecture=sequence makes sequences of tokens, and data.shape is {list(shape)}: choose mlp")
+    if kernel % 2 == 0:
+        raise Mistake(f"kernel={kernel}: an odd number of positions, so that a convolution keeps the length")
+    return shape[0], shape[1]
