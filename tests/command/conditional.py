@@ -11,7 +11,7 @@ from saddlepoint.layer.stack import stack
 class Generator(nn.Module):
     """latent and a class -> widths -> shape: the class is embedded beside the latent."""
 
-    def __init__(self, latent, shape, widths=(16,), norm=None, classes=10, condition=None):
+    def __init__(self, latent, shape, widths=(16,), norm=None, classes=10, condition=None, bounded=None):
         super().__init__()
         self.classes, self.shape = classes, tuple(shape)
         self.embedding = nn.Embedding(classes, 6)
@@ -26,7 +26,7 @@ class Generator(nn.Module):
 class Plain(nn.Module):
     """latent -> shape, through `between`."""
 
-    def __init__(self, latent, shape, widths=(16,), norm=None, condition=None):
+    def __init__(self, latent, shape, widths=(16,), norm=None, condition=None, bounded=None):
         super().__init__()
         self.shape = tuple(shape)
         self.first, self.between = nn.Linear(latent, 8), self.middle()

@@ -158,7 +158,7 @@ def test_a_condition_that_is_not_asked_for_or_missing_is_refused_with_the_names(
     plays = game(
         nonsaturating, nets=(Sum("label"), Judge()), z=2, sides=BY_CLASS, conditions="labels", classes={"y": 3}
     )
-    with pytest.raises(Mistake, match=r"condition lable: samples of this game are made under label.*mean label"):
+    with pytest.raises(Mistake, match=r"condition lable: samples are made under label.*mean label"):
         plays(plays.latent(2), {"lable": torch.zeros(2, dtype=torch.long)})
     with pytest.raises(Mistake, match=r"made under label, and label is not given"):
         plays(plays.latent(2), {})
