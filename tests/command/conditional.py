@@ -5,6 +5,8 @@ import math
 import torch
 from torch import nn
 
+from saddlepoint.data.data import Split
+from saddlepoint.data.digits import Digits
 from saddlepoint.layer.stack import stack
 
 
@@ -68,3 +70,56 @@ class Counting(Plain):
     def forward(self, latent, condition=None):
         x = super().forward(latent, condition)
         return x + torch.zeros(len(x), 1, 1, 1)
+
+
+class Noise(nn.Module):
+    """x + N(0, 1): random numbers of torch's global generator."""
+
+    def forward(self, x):
+        return x + torch.randn_like(x)
+
+
+class Noisy(Plain):
+    """Draws noise in layer `between`, in evaluation mode too."""
+
+    def middle(self):
+        return nn.Sequential(nn.ReLU(), Noise())
+
+
+class Dropping(Plain):
+    """Drops out in layer `between`."""
+
+    def middle(self):
+        return nn.Dropout(0.5)
+
+
+class Styled(Plain):
+    """Adds a noise that is a part of the latent."""
+
+    def __init__(self, latent, shape, **settings):
+        super().__init__(latent - 8, shape, **settings)
+
+    def forward(self, latent, condition=None):
+        x = self.first(latent["z"]) + 3 * latent["noise"]
+        return torch.tanh(self.last(x)).unflatten(1, self.shape)
+
+
+class Translator(nn.Module):
+    """source [N, C, H, W] -> the shape of source: a network of no latent."""
+
+    def __init__(self, latent, shape, **settings):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(shape[0], 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, shape[0], 3, padding=1)
+        )
+
+    def forward(self, x, condition=None):
+        return torch.tanh(self.layers(x))
+
+
+class Pairs(Digits):
+    """Digits, and beside each of them its negative, mirrored, as column `source`."""
+
+    def splits(self):
+        found = super().splits()
+        return {name: Split(name, own.x, own.y, 10, {"source": 255 - own.x.flip(3)}) for name, own in found.items()}

@@ -53,6 +53,7 @@ from saddlepoint.game.sampling import (
     upstream,
 )
 from saddlepoint.game.side import LATENT
+from saddlepoint.modality import Modality
 from saddlepoint.record.discretion import discreet
 from saddlepoint.record.essence import leaves as leaves_of
 from saddlepoint.record.provenance import CHECKOUT, now
@@ -80,6 +81,7 @@ class Original:
     game: Game
     config: DictConfig  # of the training, without what the command line says on top
     nodes: Mapping[str, Any]  # of each network and maker that samples pass through, which the command line may allow
+    modality: Modality
     average: bool
     weights: str  # averaged, raw or partly averaged
     reestimated: bool  # whether its batch norm has statistics that were measured anew
@@ -173,7 +175,9 @@ def _original(game: Game, own: DictConfig, config: DictConfig, average: bool) ->
     if not expected.isfinite().all():
         raise Mistake("the generator makes values that are not finite (nan or infinite): nothing to export")
     reestimated = "reestimated" in drawn_as(game, average, "running", 1)["batch_norm"]
-    return Original(game, own, nodes, average, weights, reestimated, alone, latent, condition, expected)
+    return Original(
+        game, own, nodes, modality_of(config), average, weights, reestimated, alone, latent, condition, expected
+    )
 
 
 def _node(config: DictConfig, game: Game, name: str) -> Any:
@@ -253,7 +257,7 @@ def _described(original: Original, words: DictConfig, folder: Path) -> None:
         "data": {"name": config.choice.get("data"), "shape": list(config.data.shape), "classes": config.data.classes},
         "classes": _classes(original) or None,
         **_conditioned(original),
-        "range": [-1, 1] if modality_of(config).bounded else None,
+        "range": [-1, 1] if original.modality.bounded else None,
         "call": "mapping",
         "weights": original.weights,
         **({"batch_norm": "reestimated"} if original.reestimated else {}),
@@ -272,7 +276,7 @@ def _described(original: Original, words: DictConfig, folder: Path) -> None:
     kept["data"] = {key: value for key, value in kept["data"].items() if key != "root"}
     write(folder / "training.yaml", yaml.safe_dump(discreet(kept), sort_keys=False, allow_unicode=True))
     game = original.game
-    modality = modality_of(config)
+    modality = original.modality
     asked = {} if modality.beside else class_rows(game, 8, 8)
     x = game.sample(modality.shown(8, 8), asked, Stream(game.seed, "grid"), original.average)
     modality.picture(x).save(folder / PICTURE)
@@ -319,7 +323,7 @@ def _facts(run: Run, original: Original, words: DictConfig, found: Any, failed: 
     """What the card says."""
     game, config = original.game, original.config
     told = account(run, config, Moment(str(words.at), game.images, original.weights))
-    modality = modality_of(config)
+    modality = original.modality
     made_by = _made_by(original)
     targets = [str(value) for key, value in leaves_of(made_by) if key.rpartition(".")[2] == "_target_"]
     own = [name.rpartition(".")[0] for name in targets if name.partition(".")[0] not in permission.ROOTS]
