@@ -20,6 +20,13 @@ CONFIGS = {
         "+layer@architecture.generator.norm=virtual_batch_norm", "architecture.generator.norm.reference=8",
     ],
     "D:G 5:1": ["game.players.generator.every=5", "regularizer=[gradient_penalty]", "objective=wasserstein"],
+    "adaptive augmentation": [
+        "game=adaptive_augment", "game.makers.augment.speed=1000", "game.makers.augment.start=0.5",
+    ],
+    "projection, by class": [
+        "game=conditional", "architecture.generator.condition={label: 10}",
+        "+layer@architecture.discriminator.readout=projection",
+    ],
     "schedules": [
         "+schedule@optimizer.generator.lr=cosine", "optimizer.generator.lr={start: 1e-3, end: 1e-4, images: 480}",
         "+schedule@optimizer.discriminator.lr=linear", "optimizer.discriminator.lr={start: 1e-3, end: 0, images: 480}",

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -119,3 +120,21 @@ def test_the_lines_for_a_notebook_run_as_documented(checkout, own):
     done = subprocess.run([sys.executable, "-c", code], cwd=own, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     assert "done" in done.stdout
+
+
+def test_a_layer_of_ones_own_that_uses_a_condition_is_a_class_and_a_yaml_as_documented(checkout, tmp_path):
+    """Trained by class, and sampled by class."""
+    text = (checkout / "docs" / "extending.md").read_text()
+    for place in ("mylayers.py", "conf/layer/film.yaml"):
+        block = re.search(rf"```(?:python|yaml)\n# {re.escape(place)}\n(.*?)```", text, re.S)
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text(block[1])
+    (line,) = re.findall(r"^    saddlepoint (train .*norm=film.*)$", text, re.M)
+    done = saddlepoint(tmp_path, *shlex.split(line), *SMALL, "metric=[]", "evaluation.extractor=null")
+    assert done.returncode == 0, done.stderr
+    assert "no network and no term uses it" not in done.stderr
+    (run,) = (tmp_path / "outputs").glob("digits-mlp-nonsaturating-*/seed0")
+    sampling = ["sample", f"run={run.relative_to(tmp_path)}", "n=4", "to=x.npz", "label=3"]
+    sampled = saddlepoint(tmp_path, *sampling, SADDLEPOINT_ALLOW_TARGET="mylayers")
+    assert sampled.returncode == 0, sampled.stderr
+    assert (tmp_path / "x.npz").exists()

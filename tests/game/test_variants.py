@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import re
+import shlex
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from variants import CONFIGS, batches, game_of
 
 from play import Watch, fit
 from ranked import played
+from saddlepoint.command.compose import compose
 from saddlepoint.game.dry_run import dry_run
 from saddlepoint.turn import Sample
 
@@ -202,7 +206,27 @@ def test_a_penalty_at_the_reals_is_taken_where_d_sees_them():
     assert not torch.equal(seen[0].x, batches(data, 1)[0].x)
 
 
-# ------------------------------------------------------------------------------------------------------ going on
+# ------------------------------------------------------------------------------------------- as documented, going on
+
+
+EXTENDING = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
+COMMANDS = re.findall(r"^\| [^|]*\(\w[^|]* \d{4}\) \| `([^`]+)` \|$", EXTENDING.read_text(), re.M)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_variant_in_the_documents_trains_and_gives_samples(command, tmp_path):
+    from saddlepoint.command.build import load
+    from saddlepoint.command.train import train
+
+    words = ["images=192", "logger=none", "metric=[]", "evaluation.extractor=null", "callback=[finite,checkpoint]"]
+    run = train(compose([*shlex.split(command), *words, f"outputs={tmp_path}"]))
+    game = load(run)
+    assert game.images == 192
+    assert torch.isfinite(game.sample(3)).all()
+
+
+def test_there_are_as_many_variants_in_the_documents_as_laws_here():
+    assert len(COMMANDS) == 8
 
 
 @pytest.mark.parametrize("name", ["adaptive augmentation on points", "projection", "inpainting", "growing", "vae"])
