@@ -5,12 +5,12 @@ A program is code, as PyTorch says of it and of TorchScript: to read somebody el
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import Parameter, Signature
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,11 @@ class Positional(nn.Module):
             named = dict(zip([*parts, *conditions], inputs, strict=True))
             return network({name: named[name] for name in parts}, {name: named[name] for name in conditions})
 
-        with contextlib.suppress(ValueError):  # a name that no parameter of a function can have; inputs stay unnamed
-            each = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in (*parts, *conditions)]
-            forward.__signature__ = Signature(each)  # type: ignore[attr-defined]
+        # what cannot name a parameter (class, hair-colour) goes by its place
+        names = [f"input_{i}" if iskeyword(name) or not name.isidentifier() else name
+                 for i, name in enumerate((*parts, *conditions))]  # fmt: skip
+        each = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+        forward.__signature__ = Signature(each)  # type: ignore[attr-defined]
         self.forward = forward
 
 
