@@ -78,16 +78,13 @@ def _rows(parts: Sequence[Split], index: Tensor, batch: int) -> Iterator[Rows]:
     ends = torch.tensor([len(part) for part in parts]).cumsum(0)
     for some in index.split(batch):
         owner = torch.bucketize(some, ends, right=True)
-        found: dict[int, Tensor] = {}  # by column: x, y
-        for number, part in enumerate(parts):
-            mine = owner == number
-            if mine.any():
-                rows = part[some[mine] - (ends[number] - len(part))]
-                for column, values in enumerate(rows):
-                    if values is not None:
-                        whole = found.setdefault(column, values.new_empty(len(some), *values.shape[1:]))
-                        whole[mine] = values
-        yield found[0], found.get(1)
+        back = owner.argsort(stable=True).argsort()  # from the order of the parts to that of `some`
+        there = [i for i in range(len(parts)) if bool((owner == i).any())]
+        found = [parts[i][some[owner == i] - (ends[i] - len(parts[i]))] for i in there]
+        labels = [y for _, y in found if y is not None]
+        # put together and then in order: torch has no index_put of uint16
+        x = torch.cat([x for x, _ in found])[back]
+        yield x, torch.cat(labels)[back] if len(labels) == len(found) else None
 
 
 def _permutation(n: int, seed: int, name: str) -> Tensor:

@@ -33,7 +33,8 @@ NEAREST = ("nearest", "nearest-b")
 RESIZER = "bicubic-antialias"  # to the nearest's size, where none is chosen
 UNLABELLED = (
     "the extractor trained learns the classes of images, and this data has none.\n"
-    "Choose data.extractor=nearest (one that is shipped), inception, or null for no scores."
+    "Choose data.extractor=nearest (one that is shipped), identity (up to 4,096 numbers), inception, or null for no "
+    "scores."
 )
 
 
@@ -396,6 +397,7 @@ def _made(
     if name == "identity":
         return Identity(*data.shape, modality=of(data))
     if name == "inception":
+        suit(Inception, tuple(data.shape), of(data))  # before 95 MB are fetched
         return Inception(weights, cache, say)
     if name in ("trained", "trained-b"):
         return Classifier.for_data(data, cache, say=say, progress=progress, seed=int(name.endswith("-b")))
@@ -420,7 +422,7 @@ def _resizing(extractor: Extractor, shape: tuple[int, ...], resizer: str) -> Ext
     return Resized(extractor, (extractor.shape[1], extractor.shape[2]), resizer)
 
 
-def suit(extractor: Extractor, shape: tuple[int, ...], modality: Modality | None = None) -> None:
+def suit(extractor: Extractor | type[Extractor], shape: tuple[int, ...], modality: Modality | None = None) -> None:
     """Raises Mistake where `extractor` cannot measure samples of `shape`; `modality` None: the one that it implies."""
     modality = modality or implied(shape)
     bits = getattr(modality, "bits", 8) if modality.planar else 8
