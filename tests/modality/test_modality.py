@@ -1,0 +1,171 @@
+"""Laws of modalities: stored forms go to networks and back without loss, and files hold what was stored."""
+
+from __future__ import annotations
+
+import io
+import math
+import wave
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Picture
+from scipy.io import wavfile
+
+from saddlepoint.error import Mistake
+from saddlepoint.modality import Audio, Image, Points, Tokens, bounded, implied, of_stored
+from saddlepoint.modality.audio import spectrogram
+
+DRAWS = torch.Generator().manual_seed(0)
+WORDS = Tokens(["", "a", "b", "c"])
+STORED = {
+    "8 bits": (Image(8), torch.randint(0, 256, (6, 5, 4, 7), generator=DRAWS).to(torch.uint8)),
+    "16 bits": (Image(16), torch.randint(0, 65536, (6, 5, 4, 7), generator=DRAWS).to(torch.uint16)),
+    "points": (Points(), torch.randn(6, 3, generator=DRAWS)),
+    "int16": (Audio(8000, 16), torch.randint(-32768, 32768, (6, 2, 300), generator=DRAWS).to(torch.int16)),
+    "float": (Audio(8000, 32), torch.rand(6, 2, 300, generator=DRAWS) * 2 - 1),
+    "tokens": (WORDS, torch.randint(0, 4, (6, 9), generator=DRAWS)),
+}
+EACH = pytest.mark.parametrize("name", STORED)
+
+
+@EACH
+def test_stored_samples_come_back_from_what_networks_see_bit_for_bit(name: str) -> None:
+    modality, x = STORED[name]
+    inside = modality.inside(x)
+    assert modality.fits(x)
+    assert inside.dtype == torch.float32
+    assert tuple(inside.shape[1:]) == modality.shape(x)
+    assert torch.equal(modality.stored(inside), x)
+    assert not modality.bounded or float(inside.abs().max()) <= 1
+
+
+def test_every_value_of_16_bits_comes_back() -> None:
+    levels = torch.arange(65536)
+    image, audio = levels.to(torch.uint16).view(1, 1, 256, 256), (levels - 32768).to(torch.int16).view(1, 1, -1)
+    assert torch.equal(Image(16).stored(Image(16).inside(image)), image)
+    assert torch.equal(Audio(bits=16).stored(Audio(bits=16).inside(audio)), audio)
+
+
+def test_what_is_out_of_range_becomes_the_nearest_in_range() -> None:
+    beyond = torch.tensor([-3.0, 3.0])
+    assert Image(16).stored(beyond).tolist() == [0, 65535]
+    assert Audio(bits=16).stored(beyond).tolist() == [-32768, 32767]
+    assert Audio().stored(beyond).tolist() == [-1, 1]
+
+
+@EACH
+def test_an_npz_holds_all_of_what_was_stored(name: str) -> None:
+    modality, x = STORED[name]
+    with np.load(io.BytesIO(modality.encoded(x, ".npz"))) as file:
+        held = torch.from_numpy(file["arr_0"])
+        assert torch.equal(held.permute(0, 3, 1, 2) if modality.planar else held, x)
+        assert "rate" not in file or int(file["rate"]) == 8000
+        assert "vocabulary" not in file or file["vocabulary"].tolist() == ["", "a", "b", "c"]
+
+
+@EACH
+@pytest.mark.parametrize("form", ["stored", "inside"])
+def test_stored_samples_and_what_networks_see_of_them_are_one_picture(name: str, form: str) -> None:
+    modality, x = STORED[name]
+    seen = x if form == "stored" else modality.inside(x)
+    assert np.array_equal(np.asarray(modality.picture(seen)), np.asarray(modality.picture(x)))
+
+
+def test_wav_files_hold_the_samples_at_the_rate() -> None:
+    modality, x = STORED["int16"]
+    files = dict(modality.members(x))
+    assert list(files) == [f"{i}.wav" for i in range(6)]
+    for content, sound in zip(files.values(), x, strict=True):
+        rate, samples = wavfile.read(io.BytesIO(content))
+        assert (rate, samples.dtype) == (8000, np.int16)
+        assert np.array_equal(samples.T, sound.numpy())
+    with wave.open(io.BytesIO(modality.encoded(x[:1], ".wav"))) as file:
+        assert (file.getframerate(), file.getnchannels(), file.getnframes()) == (8000, 2, 300)
+
+
+def test_float_audio_in_wav_files_is_rounded_and_said_to_be() -> None:
+    modality, x = STORED["float"]
+    _, samples = wavfile.read(io.BytesIO(next(iter(modality.members(x)))[1]))
+    assert np.abs(samples.T / 32768 - x[0].numpy()).max() <= 1 / 32768
+    assert "16 of 32 bits" in str(modality.loss("/"))
+    assert modality.loss(".npz") is None
+
+
+def test_grey_pictures_of_16_bits_hold_16_bits() -> None:
+    x = STORED["16 bits"][1][:, :1]
+    for (_, content), image in zip(Image(16).members(x), x, strict=True):
+        assert np.array_equal(np.asarray(Picture.open(io.BytesIO(content))).astype(np.int64), image[0].numpy())
+
+
+def test_text_is_a_line_per_sample_without_the_empty_symbol() -> None:
+    x = torch.tensor([[1, 2, 0, 3], [0, 0, 0, 0], [3, 3, 0, 0]])
+    assert WORDS.encoded(x, ".txt") == b"abc\n\ncc\n"
+    assert Tokens(["", "the", "cat"], " ").text(torch.tensor([[1, 2, 0]])) == ["the cat"]
+
+
+def test_signs_that_matplotlib_would_typeset_or_cannot_draw_are_text() -> None:
+    Tokens(["", "$", "\\", "\n", "\u4e2d"]).picture(torch.tensor([[1, 2, 1, 3], [4, 4, 0, 0]]))
+
+
+def test_of_equally_probable_symbols_the_first_is_taken() -> None:
+    assert WORDS.stored(torch.full((1, 2, 4), 0.25)).tolist() == [[0, 0]]
+
+
+def test_a_sine_is_a_line_in_its_spectrogram_at_its_frequency_and_level() -> None:
+    rate, frequency = 8000, 1000
+    sound = 0.5 * torch.sin(2 * math.pi * frequency * torch.arange(2048) / rate)
+    levels = spectrogram(sound)
+    assert torch.all(levels.argmax(0) == frequency / rate * 256)
+    assert float(levels.max()) == pytest.approx(20 * math.log10(0.5), abs=0.1)
+    assert float(spectrogram(torch.zeros(2048)).max()) == pytest.approx(-100, abs=1e-3)
+
+
+@pytest.mark.parametrize("length", [1, 3, 255, 257])
+def test_sounds_of_any_length_are_drawn(length: int) -> None:
+    Audio().picture(torch.zeros(2, 1, length))
+
+
+def test_a_shape_implies_points_audio_or_8_bit_images() -> None:
+    found = [implied(shape) for shape in ((2,), (1, 64), (3, 8, 8))]
+    assert [one.name for one in found] == ["points", "audio", "image"]
+    assert found[2].describe() == {"name": "image", "bits": 8}
+    assert [bounded(shape) for shape in ((2,), (1, 64), (3, 8, 8))] == [False, None, True]
+    with pytest.raises(Mistake, match=r"data.shape=\[1, 4, 8, 8\].*modality"):
+        implied((1, 4, 8, 8))
+
+
+@EACH
+def test_stored_samples_imply_their_modality(name: str) -> None:
+    modality, x = STORED[name]
+    found = of_stored(x)
+    assert (found.name, found.form) == (modality.name, modality.form)
+    assert torch.equal(found.inside(x), modality.inside(x))
+
+
+@pytest.mark.parametrize("x", [torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, dtype=torch.float64), torch.zeros(4).long()])
+def test_other_tensors_imply_none(x: torch.Tensor) -> None:
+    with pytest.raises(Mistake, match="stored samples are uint8 or uint16 images"):
+        of_stored(x)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Image(12), "8 or 16 bits"),
+        (lambda: Audio(bits=8), "16 bits .int16. or 32"),
+        (lambda: Audio(0), "data.rate=0"),
+        (lambda: Tokens(["a"]), "two different symbols"),
+        (lambda: Tokens(["a", "a"]), "two different symbols"),
+        (lambda: Image().check_ending("/", (5, 4, 4)), "5 channels are no PNGs"),
+        (lambda: Image(16).check_ending("/", (3, 4, 4)), "16-bit images of 3 channels"),
+        (lambda: Points().check_ending("/", (2,)), "points are no pictures"),
+        (lambda: Audio().check_ending("/", (1, 9)), "these data say none"),
+        (lambda: Audio(8000).check_ending(".wav", (1, 9), 2), "n=1"),
+        (lambda: WORDS.check_ending("/", (9, 4)), "lines.txt"),
+        (lambda: WORDS.check_ending(".wav", (9, 4)), "samples go to lines.txt, an array.npz or a picture.png"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_can(make, words: str) -> None:
+    with pytest.raises(Mistake, match=words):
+        make()
