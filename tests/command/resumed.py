@@ -5,6 +5,8 @@ from pathlib import Path
 
 import torch
 
+import sentences
+
 QUIET = ["logger=none", "evaluation.extractor=null", "callback=[finite,checkpoint,journal]", "batch=16",
          "callback.checkpoint.images_between=1000000", "architecture.generator.widths=[16]",
          "architecture.discriminator.widths=[16]"]  # fmt: skip
@@ -27,6 +29,7 @@ CONFIGS = {
         "game=conditional", "architecture.generator.condition={label: 10}",
         "+layer@architecture.discriminator.readout=projection",
     ],
+    "tokens": ["architecture=sequence", "data=text_lines", "data.unit=word", "data.folder={sentences}"],
     "schedules": [
         "+schedule@optimizer.generator.lr=cosine", "optimizer.generator.lr={start: 1e-3, end: 1e-4, images: 480}",
         "+schedule@optimizer.discriminator.lr=linear", "optimizer.discriminator.lr={start: 1e-3, end: 0, images: 480}",
@@ -41,6 +44,7 @@ def trained(words, folder, ports=None, rank=0):
     from saddlepoint.command.compose import compose
     from saddlepoint.command.train import train
 
+    words = [word.format(sentences=sentences.written()) if "{sentences}" in word else word for word in words]
     config = compose([*QUIET, *words, f"outputs={folder}", "name=run"])
     if ports:
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", GROUP_RANK="0",

@@ -229,7 +229,9 @@ def test_there_are_as_many_variants_in_the_documents_as_laws_here():
     assert len(COMMANDS) == 8
 
 
-@pytest.mark.parametrize("name", ["adaptive augmentation on points", "projection", "inpainting", "growing", "vae"])
+@pytest.mark.parametrize(
+    "name", ["adaptive augmentation on points", "projection", "inpainting", "growing", "tokens", "vae"]
+)
 def test_two_n_images_equal_n_then_a_stop_then_two_n_bit_for_bit(name, tmp_path):
     from runs import assert_equal, rows, state
 

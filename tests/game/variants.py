@@ -3,6 +3,7 @@
 import torch
 from sliced import play
 
+import sentences
 from saddlepoint import ranks
 from saddlepoint.command.check import instantiate
 from saddlepoint.command.compose import compose
@@ -25,13 +26,15 @@ CONFIGS = {  # without batch norm or dropout, so that ranks agree
     "inpainting": [*SMALL, "experiment=inpainting_digits", "game.draws.hole.mask.place=random"],
     "growing": ["architecture=growing", "architecture.discriminator.width=4", "architecture.generator.width=4",
                 "architecture.discriminator.period=48", "architecture.discriminator.fade=32", "prior.z.dim=4"],
+    "tokens": [*SMALL, "architecture=sequence", "data=text_lines", "data.unit=word", "data.folder={sentences}"],
     "vae": ["experiment=vae_linear_gaussian", "data.number=500"],
 }  # fmt: skip
 N = 16
 
 
 def config_of(name, *words):
-    return compose([*CONFIGS[name], *words, "optimizer=sgd", "logger=none"])
+    own = [word.format(sentences=sentences.written()) if "{sentences}" in word else word for word in CONFIGS[name]]
+    return compose([*own, *words, "optimizer=sgd", "logger=none"])
 
 
 def game_of(name, *words):
