@@ -194,10 +194,9 @@ def test_a_term_on_labels_without_labels_is_refused_before_training(tmp_path):
 
 
 def test_a_discriminator_that_is_given_the_class_is_refused_before_the_run(tmp_path):
-    words = ["game=conditional", "+layer@architecture.discriminator.readout=projection", "+callback=classification_error",
-             "architecture.discriminator.heads={label: 10}", "architecture.generator.condition={label: 10}"]  # fmt: skip
-    with pytest.raises(
-        Mistake, match=r"asked for classes by the images alone, and projection reads the condition label"
-    ):
-        run(tmp_path, *words)
+    projected = ["+layer@architecture.discriminator.readout=projection", "architecture.discriminator.heads={label: 10}"]
+    terms = ["regularizer=[classification]", "regularizer.discriminator.classification.sides=[real]"]
+    line = "asked for classes by the images alone, and projection reads the condition label"
+    with pytest.raises(Mistake, match=line):
+        run(tmp_path, "game=conditional", *projected, *terms, "+callback=classification_error")
     assert not any(tmp_path.iterdir())

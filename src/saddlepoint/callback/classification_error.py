@@ -75,7 +75,7 @@ class ClassificationError(pl.Callback):
                 network(split.batch(torch.arange(2)).x, UNCONDITIONAL)
         except Mistake as mistake:
             raise Mistake(
-                f"callback.classification_error: D is asked for classes by the images alone, and {mistake}. Leave it out"
+                f"callback.classification_error: D is asked for classes by the images alone, and {mistake}"
             ) from None
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
