@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -176,6 +178,40 @@ def test_inputs_that_do_not_fit_are_told_in_a_line(exported, case):
     with pytest.raises(Mistake, match=re.escape(said)) as told:
         generator(*change(generator.latent(16), torch.arange(16) % 10))
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("exported", ["label"], indirect=True)
+def test_an_export_of_an_earlier_version_is_still_read_in_each_format(exported, tmp_path):
+    folder = shutil.copytree(exported[2], tmp_path / "x")
+    made = yaml.safe_load((folder / "config.yaml").read_text())
+    (folder / "config.yaml").write_text(yaml.safe_dump({**made, "classes": 10}, sort_keys=False))
+    model = onnx.load(folder / "generator.onnx")
+    for one in [*model.graph.input, *(name for node in model.graph.node for name in [node])]:
+        if hasattr(one, "input"):
+            one.input[:] = ["y" if name == "label" else name for name in one.input]
+        elif one.name == "label":
+            one.name = "y"
+    onnx.save(model, folder / "generator.onnx")
+    now = saddlepoint.exported(exported[2])
+    latent, condition = now.latent(20), {"label": torch.arange(20) % 10}
+    for file in ("generator.safetensors", "generator.onnx", "generator.pt2"):
+        then = saddlepoint.exported(folder / file, trust=True)
+        assert then.conditions == {"label": 10}
+        assert (then(latent, condition) - now(latent, condition)).abs().max() < 1e-5
+        assert torch.equal(then.sampler(0)(30)[1], now.sampler(0)(30)[1])
+
+
+def test_a_network_that_follows_the_clock_is_exported_as_it_stood(outputs, tmp_path):
+    words = ["architecture=growing", "architecture.discriminator.width=4", "architecture.generator.width=4"]
+    words += ["architecture.discriminator.period=64", "architecture.discriminator.fade=64", "images=96", "batch=32"]
+    words += ["name=growing", "metric=[]", "logger=none", f"outputs={outputs}"]
+    record = saddlepoint.train(saddlepoint.compose(words))
+    assert called("export", f"run={record.folder}", OWN, f"to={tmp_path}/x", "formats=[safetensors,program]") == 0
+    assert yaml.safe_load((tmp_path / "x" / "config.yaml").read_text())["images"] == 96
+    game, _ = game_and_data(record)
+    generator = saddlepoint.exported(tmp_path / "x")
+    latent = generator.latent(20)
+    assert (generator(latent) - game(latent)).abs().max() < 1e-6
 
 
 # ------------------------------------------------------------------------------------------------- measured again

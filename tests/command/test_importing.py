@@ -233,6 +233,69 @@ def test_latents_with_space_and_classes_reach_the_network_as_described(tmp_path)
     assert set(generator.sampler(0)(60)[1].tolist()) == {0, 1, 2}
 
 
+class Joined(nn.Module):
+    """z and a picture, one after the other."""
+
+    def forward(self, z: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(source + z.sum(1).view(-1, 1, 1, 1))
+
+
+class ByName(nn.Module):
+    """Latents and conditions, each by name."""
+
+    def forward(self, latent: dict[str, torch.Tensor], condition: dict[str, torch.Tensor]) -> torch.Tensor:
+        shift = latent["z"].sum(1) + condition["label"].float()
+        return torch.tanh(condition["source"] + shift.view(-1, 1, 1, 1))
+
+
+class ByClass(nn.Module):
+    """Latents by name and the class itself, as networks of the first edition had it."""
+
+    def forward(self, latent: dict[str, torch.Tensor], y: torch.Tensor) -> torch.Tensor:
+        shift = latent["z"].sum(1) + y.float()
+        return torch.tanh(shift.view(-1, 1, 1, 1).expand(-1, 1, 8, 8))
+
+
+PICTURES = {"source": {"shape": [1, 8, 8]}}
+ASKED = {  # whose module, what its description says, its conditions
+    "parts": (Joined, {"inputs": PICTURES}, {"source": None}),
+    "mapping": (ByName, {"inputs": PICTURES, "classes": {"label": 4}, "call": "mapping"}, {"label": 4, "source": None}),
+    "the class itself": (ByClass, {"classes": 4, "call": "mapping"}, {"label": 4}),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_torchscript_is_given_its_conditions_as_its_description_says(name, tmp_path):
+    kind, said, conditions = ASKED[name]
+    scripted(described(tmp_path / "s", **said), kind())
+    generator = saddlepoint.exported(tmp_path / "s", trust=True)
+    assert generator.conditions == conditions
+    latent = generator.latent(5)
+    given = {"label": torch.arange(5) % 4, "source": torch.rand(5, 1, 8, 8)}
+    given = {own: given[own] for own in conditions}
+    shift = latent["z"].sum(1) + given.get("label", torch.zeros(5))
+    expected = torch.tanh(given.get("source", torch.zeros(1, 1, 8, 8)) + shift.view(-1, 1, 1, 1))
+    assert torch.allclose(generator(latent, dict(reversed(given.items()))), expected)
+    with pytest.raises(Mistake, match=r"and (label|source|label, source) is not given"):
+        generator(latent)
+
+
+def test_an_image_to_image_network_of_somebody_elses_has_no_latent(tmp_path):
+    class Negative(nn.Module):
+        def forward(self, source: torch.Tensor) -> torch.Tensor:
+            return -source
+
+    scripted(described(tmp_path / "s", prior={}, inputs=PICTURES, conditions="split:test"), Negative())
+    generator = saddlepoint.exported(tmp_path / "s", trust=True)
+    source = torch.rand(3, 1, 8, 8)
+    assert generator.latent(3) == {}
+    assert torch.equal(generator({}, {"source": source}), -source)
+    with pytest.raises(Mistake, match=r"condition source is float32 \[N, 1, 8, 8\], and this is float32 \[3, 8, 8\]"):
+        generator({}, {"source": source[:, 0]})
+    with pytest.raises(Mistake, match="no data are at hand"):
+        generator.sampler(0)(3)
+
+
 def test_samples_alone_are_measured_by_the_same_contract(record, brought, tmp_path, capsys):
     words = [f"run={record.folder}", "n=1000", f"to={tmp_path}/x.npz"]
     assert called("sample", *words) == 0
@@ -310,6 +373,49 @@ CASES = {
     "no description": (lambda f: weights(f), "Put a generator.yaml beside it"),
     "weights without a class": (lambda f: weights(described(f)), "lacks architecture.generator"),
     "another network's weights": (lambda f: weights(described(f, architecture=ours())), "another network"),
+    "no classes": (lambda f: scripted(described(f, classes={"label": 0}), maker()), "classes.label=0: how many classes"),
+    "inputs that are a list": (lambda f: scripted(described(f, inputs=[1]), maker()), "it is {shape: [3, 64, 64], "),
+    "an input without a shape": (lambda f: scripted(described(f, inputs={"a": {}}), maker()), "inputs.a={}: it is {sh"),
+    "an input of another type": (
+        lambda f: scripted(described(f, inputs={"a": {"shape": [2], "dtype": "float23"}}), maker()), "Did you mean float32",
+    ),
+    "one name for two": (
+        lambda f: scripted(described(f, classes={"a": 2}, inputs={"a": {"shape": [2]}}), maker()), "in classes and in",
+    ),
+    "conditions from nowhere": (
+        lambda f: scripted(described(f, classes=3, conditions="lables"), maker()), "conditions=lables: it is none",
+    ),
+    "conditions that cannot be drawn": (
+        lambda f: scripted(described(f, inputs={"a": {"shape": [2]}}), maker()), "which is no label column",
+    ),
+    "images that are none": (lambda f: weights(described(f, images=-1)), "images=-1: how many real images"),
+    "makers without sides": (
+        lambda f: weights(described(f, architecture=ours(), makers={"paste": {"_target_": "torch.nn.Identity"}})),
+        "makers says nothing without sides",
+    ),
+    "another network alone": (
+        lambda f: weights(described(f, architecture={"g": ours()["generator"]})), "lacks architecture.generator: g",
+    ),
+    "a maker that is not there": (
+        lambda f: weights(described(f, architecture=ours(), sides={"fake": {"by": ["generator", "past"]}},
+                                    makers={"paste": {"_target_": "torch.nn.Identity"}})), "Did you mean paste?",
+    ),
+    "a side that is not there": (
+        lambda f: weights(described(f, architecture=ours(), sides={"fake": {"by": "generator"}}, samples="fakes")),
+        "samples=fakes: there is no such side. Did you mean fake?",
+    ),
+    "a key that no side has": (
+        lambda f: weights(described(f, architecture=ours(), sides={"fake": {"bye": "generator"}})), "Did you mean by?",
+    ),
+    "sides of parts": (
+        lambda f: weights(described(f, architecture=ours(), call="parts", sides={"fake": {"by": "generator"}})),
+        "call=parts: networks that sides name",
+    ),
+    "a class that samples are not asked for": (
+        lambda f: weights(described(f, architecture=ours(), classes={"lable": 3},
+                                    sides={"fake": {"by": "generator", "condition": {"label": "y"}}})),
+        "lable: samples are made under label. Did you mean label?",
+    ),
     "a class that is not there": (
         lambda f: weights(described(f, architecture=ours(_target_="saddlepoint.architecture.mlp.Genrator"))),
         "Did you mean Generator",

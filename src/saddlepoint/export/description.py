@@ -189,10 +189,12 @@ def _mapping(path: Path, key: str, plain: Mapping[str, Any]) -> dict[str, Any]:
 def _classes(path: Path, said: Any) -> dict[str, int]:
     """How many classes there are, by condition."""
     every = said if isinstance(said, dict) else {} if said is None else {LABEL: said}
-    if wrong := [number for number in every.values() if type(number) is not int or number < 1]:
-        raise Mistake(
-            f"{path}: classes={wrong[0]}: how many classes it can be asked for, {{label: 10}}, or null for none"
-        )
+    for name, number in every.items():
+        if type(number) is not int or number < 1:
+            key = f"classes.{name}" if every is said else "classes"
+            raise Mistake(
+                f"{path}: {key}={number}: how many classes it can be asked for, {{label: 10}}, or null for none"
+            )
     return {str(name): number for name, number in every.items()}
 
 
