@@ -25,7 +25,8 @@ def waves(place: Path) -> list[str]:
     for i in range(120):
         sound = 0.5 * np.sin(2 * np.pi * DRAWS.uniform(200, 900) * seconds)
         wavfile.write(place / "sounds" / f"{i:03d}.wav", 8000, (32767 * sound).astype(np.int16))
-    return ["data=audio_folder", f"data.folder={place / 'sounds'}"]
+    quick = ["callback.grid.rows=2", "callback.grid.columns=1", "evaluation.selection.split=null"]
+    return ["data=audio_folder", f"data.folder={place / 'sounds'}", *quick]
 
 
 def lines(place: Path) -> list[str]:
@@ -62,8 +63,14 @@ KINDS: dict[str, tuple[Any, str | None, Any]] = {
     "tokens": (lines, None, check_lines),
     "image": (rectangles, "x5.npz", check_rectangles),
 }
-FEW = ["batch=32", "callback.checkpoint.images_between=1000000", "callback.grid.images_between=512",
-       "callback.evaluation.images_between=512", "callback.health.images_between=256", "evaluation.selection.n=10"]  # fmt: skip
+FEW = [
+    "batch=32",
+    "callback.checkpoint.images_between=1000000",
+    "callback.grid.images_between=512",
+    "callback.evaluation.images_between=512",
+    "callback.health.images_between=256",
+    "evaluation.selection.n=10",
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)

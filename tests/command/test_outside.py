@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 
+import numpy
 import pytest
 
 SMALL = ["images=1280", "architecture.generator.widths=[16]", "architecture.discriminator.widths=[16]", "logger=none"]
@@ -109,6 +110,27 @@ def test_a_game_of_ones_own_is_two_yaml_and_its_networks_as_documented(checkout,
     measured = saddlepoint(tmp_path, *asked, SADDLEPOINT_ALLOW_TARGET="mygame")
     assert measured.returncode == 0, measured.stderr
     assert "fid" in measured.stdout
+
+
+def test_a_modality_of_ones_own_is_trained_sampled_and_measured_as_documented(checkout, tmp_path):
+    text = (checkout / "docs" / "extending.md").read_text()
+    for place in ("myvolumes.py", "conf/data/balls.yaml"):
+        block = re.search(rf"```(?:python|yaml)\n# {re.escape(place)}\n(.*?)```", text, re.S)
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text(block[1])
+    allow = {"SADDLEPOINT_ALLOW_TARGET": "myvolumes"}
+    done = saddlepoint(tmp_path, "train", "--config-dir", "conf", "data=balls", "architecture.generator.bounded=true", *SMALL, **allow)
+    assert done.returncode == 0, done.stderr
+    (run,) = (tmp_path / "outputs").glob("balls-mlp-nonsaturating-*/seed0")
+    final = json.loads((run / "summary.json").read_text())["final"]
+    assert final["fid_identity_100_train"]["contract"]["resolution"] == "1x8x8x8"
+    assert (run / "samples" / "000001280.png").exists()
+    sampled = saddlepoint(tmp_path, "sample", f"run={run.relative_to(tmp_path)}", "n=4", "to=balls.npz", **allow)
+    assert sampled.returncode == 0, sampled.stderr
+    array = numpy.load(tmp_path / "balls.npz")["arr_0"]
+    assert (array.dtype, array.shape) == (numpy.uint8, (4, 1, 8, 8, 8))
+    refused = saddlepoint(tmp_path, "sample", f"run={run.relative_to(tmp_path)}", "to=balls/", **allow)
+    assert "write them to an array.npz" in refused.stderr
 
 
 def test_the_lines_for_a_notebook_run_as_documented(checkout, own):

@@ -69,7 +69,7 @@ class AudioFolder(Folder):
             found = read_array(place_of(self.folder), self.modality)
             self.notes = found.notes
             return self.parts([str(row) for row in range(len(found.x))], found.x, found.y, found.classes, found.more)
-        x, self.notes = waveforms(self.listing, self.modality, self.shape)
+        x, self.notes = waveforms(self.listing, self.modality, self.shape, fit=self.length is not None)
         y = None if self.listing.labels is None else torch.tensor(self.listing.labels)
         return self.parts(self.listing.names, x, y, self.listing.classes)
 
@@ -81,9 +81,10 @@ def facts(folder: str | Path | None, length: int | None) -> dict[str, Any]:
     return sound.facts(listing(folder, sound.WAVES), length)
 
 
-def waveforms(found: Listing, modality: Audio, shape: tuple[int, ...]) -> tuple[Tensor, list[str]]:
+def waveforms(found: Listing, modality: Audio, shape: tuple[int, ...], fit: bool = False) -> tuple[Tensor, list[str]]:
     """All files as one tensor [N, *shape], as stored, and notes on what was found and done.
 
+    fit    whether files of another length are cut, or filled with silence
     Raises Mistake where they differ among themselves, or from what the data are.
     """
     channels, length = shape
@@ -99,6 +100,11 @@ def waveforms(found: Listing, modality: Audio, shape: tuple[int, ...]) -> tuple[
             )
         n = one.samples.shape[1]
         row[:, : min(n, length)] = one.samples[:, :length]
+        if n != length and not fit:
+            raise Mistake(
+                f"wav files of different lengths: the data have {length:,} samples, as the first file or data.shape "
+                f"has, and {found.where(name)} has {n:,}. Say data.length={length} to cut or fill every file."
+            )
         if n != length:
             changes[f"cut to {length:,} samples" if n > length else f"filled with silence to {length:,} samples"] += 1
     return torch.from_numpy(x), [*found.notes, *described_changes(found, changes)]

@@ -90,9 +90,7 @@ def facts(
         vocabulary = [PADDING, *sorted({symbol for line in every for symbol in line.symbols})]
         for symbol in vocabulary:
             if "${" in symbol or symbol == "???":  # a config would take them for something else
-                raise Mistake(
-                    f"{found.folder} has the word {symbol!r}, which a config cannot hold: data.unit=character."
-                )
+                raise Mistake(f"{found.folder} has the word {symbol!r}, which no config can hold: data.unit=character.")
     shape = [longest if length is None else length, len(vocabulary)]
     return {"shape": shape, "vocabulary": list(vocabulary), "classes": found.classes}, len(every)
 

@@ -1,0 +1,169 @@
+"""Wav files of one's own: read as they are, and refused with what to do where they would be changed without a word."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import wave
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.io import wavfile
+
+from saddlepoint.command.compose import compose
+from saddlepoint.data.audio_folder import AudioFolder
+from saddlepoint.data.samples import read_for
+from saddlepoint.error import Mistake
+
+DRAWS = np.random.default_rng(0)
+
+
+def sound(length: int = 40, channels: int = 1, kind: str = "int16") -> np.ndarray:
+    """Samples as scipy writes them, [L] or [L, C]."""
+    shape = (length,) if channels == 1 else (length, channels)
+    if kind == "int16":
+        return DRAWS.integers(-32768, 32768, shape).astype(np.int16)
+    return DRAWS.uniform(-1, 1, shape).astype(kind)
+
+
+def folder(place: Path, n: int = 8, rate: int = 8000, **form) -> Path:
+    for i in range(n):
+        wavfile.write(place / f"{i}.wav", rate, sound(**form))
+    return place
+
+
+def every(data: AudioFolder) -> torch.Tensor:
+    return torch.cat([data.split(name).x for name in ("train", "validation", "test")])
+
+
+@pytest.mark.parametrize(("kind", "bits", "dtype"), [("int16", 16, torch.int16), ("float32", 32, torch.float32)])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_every_sample_is_kept_as_it_is(tmp_path: Path, kind: str, bits: int, dtype: torch.dtype, channels: int) -> None:
+    data = AudioFolder(folder(tmp_path, channels=channels, kind=kind))
+    assert (data.shape, data.modality.rate, data.modality.bits) == ((channels, 40), 8000, bits)
+    files = {wavfile.read(path)[1].reshape(40, channels).T.tobytes() for path in tmp_path.iterdir()}
+    x = every(data)
+    assert x.dtype == dtype
+    assert {row.numpy().tobytes() for row in x} == files
+
+
+def test_a_zip_of_class_folders_is_the_same_data_with_classes(tmp_path: Path) -> None:
+    for name in ("dog", "cat"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        folder(tmp_path / "set" / name)
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for path in sorted((tmp_path / "set").rglob("*.wav")):
+            archive.write(path, path.relative_to(tmp_path / "set"))
+    one, other = (AudioFolder(tmp_path / name, labels=1) for name in ("set", "set.zip"))
+    assert one.class_names == ["cat", "dog"]
+    assert one.describe()["sha256"] == other.describe()["sha256"]
+    assert other.split("train").y is not None
+
+
+def test_a_length_cuts_longer_files_and_fills_shorter_ones_with_silence_and_counts_both(tmp_path: Path) -> None:
+    for length, n in ((30, 3), (40, 3), (50, 4)):
+        for i in range(n):
+            wavfile.write(tmp_path / f"{length}-{i}.wav", 8000, sound(length))
+    data = AudioFolder(tmp_path, length=40)
+    x = every(data)
+    assert (x[:, 0, 30:] == 0).all(1).sum() == 3
+    assert any("4 of 10: cut to 40 samples." in note for note in data.notes)
+    assert any("3 of 10: filled with silence to 40 samples." in note for note in data.notes)
+
+
+def pcm(width: int) -> bytes:
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setparams((1, width, 8000, 0, "NONE", ""))
+        file.writeframes(bytes(40 * width))
+    return content.getvalue()
+
+
+def whole(samples: np.ndarray, rate: int = 8000) -> bytes:
+    content = io.BytesIO()
+    wavfile.write(content, rate, samples)
+    return content.getvalue()
+
+
+def alaw() -> bytes:
+    form = struct.pack("<HHIIHH", 6, 1, 8000, 8000, 1, 8)
+    chunks = b"fmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", 40) + bytes(40)
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
+
+
+BAD = {
+    "empty file": (b"", "odd.wav cannot be read: it is empty"),
+    "no wav": (b"not a wav file at all", "odd.wav cannot be read"),
+    "cut in the header": (whole(sound())[:30], "odd.wav cannot be read"),
+    "cut in the samples": (whole(sound())[:80], "odd.wav cannot be read"),
+    "cut in a sample": (whole(sound())[:81], "odd.wav cannot be read"),
+    "no samples": (whole(np.zeros(0, np.int16)), "odd.wav"),
+    "8 bits": (pcm(1), "odd.wav is 8-bit, which would be rounded"),
+    "24 bits": (pcm(3), "odd.wav is 24- or 32-bit PCM, which would be rounded. Save it as 16-bit PCM or 32-bit float"),
+    "32 bits": (pcm(4), "odd.wav is 24- or 32-bit PCM"),
+    "double": (whole(sound(kind="float64")), "odd.wav is float64"),
+    "unknown encoding": (alaw(), "odd.wav cannot be read: Unknown wave file format"),
+    "other rate": (whole(sound(), 16000), "different rates: .*0.wav has 8,000 .*odd.wav has 16,000"),
+    "stereo among mono": (whole(sound(channels=2)), "different numbers of channels: .*0.wav has 1.*odd.wav has 2"),
+    "float among int": (whole(sound(kind="float32")), "different encodings: .*0.wav has 16-bit.*odd.wav has 32-bit"),
+    "other length": (whole(sound(50)), "different lengths.*odd.wav has 50. Say data.length=40"),
+    "float beyond 1": (whole(3 * sound(kind="float32")), r"odd.wav is float from .* lies in \[-1, 1\].*Divide all"),
+    "not finite": (whole(np.full(40, np.nan, np.float32)), "odd.wav holds values that are not finite"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_would_be_changed_or_is_broken_is_refused_by_name(name: str, tmp_path: Path) -> None:
+    content, words = BAD[name]
+    (folder(tmp_path) / "odd.wav").write_bytes(content)
+    with pytest.raises(Mistake, match=re.compile(words, re.S)) as caught:
+        AudioFolder(tmp_path).split("train")
+    assert len(str(caught.value).splitlines()) <= 2
+
+
+def test_a_folder_without_wav_files_says_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "a.mp3").write_bytes(b"x")
+    with pytest.raises(Mistake, match=r"holds no wav files: it needs files that end in .wav, .wave. It has 1 .mp3"):
+        AudioFolder(tmp_path)
+    with pytest.raises(Mistake, match=r"data.folder is not set: say data.folder=<a folder or .zip of wav files>"):
+        AudioFolder(None)
+
+
+def test_facts_are_filled_into_the_config_so_that_the_files_may_go(tmp_path: Path) -> None:
+    place = folder(tmp_path)
+    config = compose(["data=audio_folder", f"data.folder={place}"])
+    assert (list(config.data.shape), config.data.rate, config.data.bits) == ([1, 40], 8000, 16)
+    for path in place.iterdir():
+        path.unlink()
+    gone = AudioFolder(place, shape=config.data.shape, rate=config.data.rate, bits=config.data.bits)
+    assert gone.modality.describe() == {"name": "audio", "rate": 8000, "bits": 16}
+
+
+@pytest.mark.parametrize("kind", ["int16", "float32"])
+def test_an_npz_of_audio_has_its_rate_beside_it(kind: str, tmp_path: Path) -> None:
+    x = np.stack([sound(kind=kind) for _ in range(9)])
+    np.savez(tmp_path / "x.npz", arr_0=x, rate=16000, y=np.arange(9) % 3)
+    data = AudioFolder(tmp_path / "x.npz")
+    assert (data.shape, data.modality.rate, data.classes) == ((1, 40), 16000, 3)
+    assert torch.equal(every(data).sort(0)[0][:, 0], torch.from_numpy(np.sort(x, 0)))
+
+
+def test_float_audio_out_of_range_in_an_npz_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", arr_0=3 * np.stack([sound(kind="float32") for _ in range(9)]), rate=8000)
+    with pytest.raises(Mistake, match=r"cut off. Divide by the largest, or bring int16"):
+        AudioFolder(tmp_path / "x.npz").split("train")
+
+
+def test_samples_are_read_as_the_data_have_them(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "made").mkdir()
+    data = AudioFolder(folder(tmp_path / "data"))
+    made = folder(tmp_path / "made", n=5)
+    assert read_for(data, made).x.shape == (5, 1, 40)
+    (tmp_path / "faster").mkdir()
+    with pytest.raises(Mistake, match=r"16,000 samples per second.*data.rate=8000"):
+        read_for(data, folder(tmp_path / "faster", n=5, rate=16000))

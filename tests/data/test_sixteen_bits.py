@@ -1,0 +1,163 @@
+"""Images of 16 bits, further columns of an npz, and data of one's own whose modality does not fit."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from saddlepoint.command.compose import compose
+from saddlepoint.data.data import Data, Split
+from saddlepoint.data.image_folder import ImageFolder
+from saddlepoint.data.samples import read_for
+from saddlepoint.error import Mistake
+from saddlepoint.metric.extractor import Identity, Inception, suit
+from saddlepoint.modality import Audio, Image, Modality, Tokens
+from saddlepoint.record.essence import essence
+
+X = np.random.default_rng(0).integers(0, 65536, (12, 6, 10, 5)).astype(np.uint16)
+
+
+def saved(place: Path, **arrays: np.ndarray) -> Path:
+    np.savez(place / "x.npz", **arrays)
+    return place / "x.npz"
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 3, 1, 2)])
+def test_every_value_is_kept_in_either_order_of_axes(tmp_path: Path, order: tuple[int, ...]) -> None:
+    data = ImageFolder(saved(tmp_path, x=X.transpose(order)), channels=5)
+    assert (data.shape, data.modality.describe()) == ((5, 6, 10), {"name": "image", "bits": 16})
+    x = torch.cat([data.split(name).x for name in ("train", "validation", "test")])
+    assert {row.numpy().tobytes() for row in x} == {row.transpose(2, 0, 1).tobytes() for row in X}
+    assert torch.equal(data.first(3).x, data.split("train").x[:3].float() / 32767.5 - 1)
+
+
+def test_the_bits_are_a_fact_of_the_config_and_8_are_no_part_of_a_runs_identity(tmp_path: Path) -> None:
+    words = ["data=image_folder", "data.channels=5"]
+    deep = compose([*words, f"data.folder={saved(tmp_path, x=X)}"])
+    assert deep.data.bits == 16
+    (tmp_path / "other").mkdir()
+    flat = compose([*words, f"data.folder={saved(tmp_path / 'other', x=(X // 256).astype(np.uint8))}"])
+    assert flat.data.bits == 8
+    assert "bits" not in essence({"data": {"bits": 8}})["data"]
+    assert essence({"data": {"bits": 16}})["data"] == {"bits": 16}
+
+
+def test_a_run_with_16_bits_is_built_though_its_file_is_gone(tmp_path: Path) -> None:
+    assert ImageFolder(tmp_path / "gone.npz", channels=5, shape=[5, 6, 10], bits=16).modality.fits(
+        torch.zeros(1, 5, 6, 10, dtype=torch.uint16)
+    )
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "words"),
+    [
+        (X, {"bits": 8}, "more than 8 bits, so say data.bits=16"),
+        ((X // 256).astype(np.uint8), {"bits": 16}, "the data have 16 bits: bring uint16"),
+        (X / 65535, {}, "np.round\\(65535 \\* x\\) as uint16, which keeps 16 bits"),
+        (X / 32767.5 - 1, {}, "np.round\\(32767.5 \\* \\(x \\+ 1\\)\\) as uint16"),
+        (X, {"bits": 12}, "8 or 16 bits"),
+    ],
+)
+def test_what_would_be_rounded_is_refused_with_what_to_save(tmp_path: Path, x, options, words: str) -> None:
+    with pytest.raises(Mistake, match=words):
+        ImageFolder(saved(tmp_path, x=x), channels=5, **options).split("train")
+
+
+def test_samples_of_8_bits_are_not_held_against_data_of_16(tmp_path: Path) -> None:
+    data = ImageFolder(saved(tmp_path, x=X), channels=5)
+    assert read_for(data, tmp_path / "x.npz").x.dtype == torch.uint16
+    (tmp_path / "flat").mkdir()
+    with pytest.raises(Mistake, match="the data have 16 bits: bring uint16"):
+        read_for(data, saved(tmp_path / "flat", x=(X // 256).astype(np.uint8)))
+
+
+def test_arrays_beside_the_samples_are_columns_row_by_row(tmp_path: Path) -> None:
+    n = np.arange(12)
+    columns = {
+        "source": (X // 256).astype(np.uint8), "mask": (X[..., 0] > 9).astype(np.uint8), "attributes": n[:, None] > 5,
+        "number": n.astype(np.int16), "weight": n / 2,
+    }  # fmt: skip
+    x = X.copy()
+    x[:, 0, 0, 0] = n
+    data = ImageFolder(saved(tmp_path, x=x, y=n % 3, **columns), channels=5)
+    assert data.classes == 3
+    batch = data.rows("train", torch.arange(5))
+    assert "further columns source, mask, attributes, number, weight" in data.notes[0]
+    rows = data.split("train").x[:5, 0, 0, 0].long()
+    assert torch.equal(batch.more["number"], rows)
+    assert torch.equal(batch.more["weight"], rows / 2)
+    assert torch.equal(batch.more["attributes"], (rows > 5).float()[:, None])
+    assert batch.more["source"].shape == (5, 5, 6, 10)
+    assert float(batch.more["source"].abs().max()) <= 1
+    assert batch.more["mask"].shape == (5, 1, 6, 10)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"a": np.zeros(11)}, "a further column has a row for each of 12 samples"),
+        ({"a": np.array(["x"] * 12)}, "a further column holds numbers"),
+    ],
+)
+def test_a_column_that_is_none_is_refused(tmp_path: Path, more, words: str) -> None:
+    with pytest.raises(Mistake, match=words):
+        ImageFolder(saved(tmp_path, x=X, **more), channels=5).split("train")
+
+
+class Own(Data):
+    """Data of somebody's own: what the test gives."""
+
+    given: torch.Tensor
+
+    def splits(self) -> dict[str, Split]:
+        return {name: Split(name, self.given) for name in ("train", "validation", "test")}
+
+
+Own.__module__ = "mine"  # data of the package are not looked at
+
+
+@pytest.mark.parametrize(
+    ("x", "shape", "modality", "words"),
+    [
+        (torch.zeros(4, 1, 8, 8), (1, 8, 8), None, "Floats would be rounded to 256 levels.*Image.16. keeps 16 bits"),
+        (torch.zeros(4, 1, 8, 8, dtype=torch.uint16), (1, 8, 8), None, "modality = saddlepoint.modality.Image.16."),
+        (torch.zeros(4, 1, 9, dtype=torch.int16), (1, 9), None, "Audio.rate, bits=16."),
+        (torch.full((4, 1, 9), 3.0), (1, 9), None, "float audio lies in .-1, 1."),
+        (torch.zeros(4, 9), (1, 9), Audio(), "A channel axis is missing"),
+        (torch.rand(4, 5, 3), (5, 3), Tokens(["", "a", "b"]), "give x.argmax"),
+        (torch.full((4, 5), 3), (5, 3), Tokens(["", "a", "b"]), "token numbers are from 3 to 3"),
+        (torch.zeros(4, 2, dtype=torch.float64), (2,), None, "float32"),
+    ],
+)
+def test_data_that_would_be_quantised_in_silence_are_refused_with_what_to_do(
+    x: torch.Tensor, shape: tuple[int, ...], modality: Modality | None, words: str
+) -> None:
+    data = type("Mine", (Own,), {"modality": modality, "given": x})(shape, None)
+    with pytest.raises(Mistake, match=re.compile(words, re.S)):
+        data.split("train")
+
+
+def test_data_of_ones_own_are_stored_as_their_modality_says() -> None:
+    x = torch.randint(0, 65536, (4, 1, 8, 8)).to(torch.uint16)
+    data = type("Mine", (Own,), {"modality": Image(16), "given": x})((1, 8, 8), None)
+    assert torch.equal(data.modality.stored(data.first(4).x), x)
+    assert data.split("all").shape == (1, 8, 8)
+
+
+def test_an_extractor_that_would_round_says_what_measures_16_bits() -> None:
+    with pytest.raises(
+        Mistake, match=re.compile("inception measures images of 8 bits, and these have 16.*identity", re.S)
+    ):
+        suit(Inception, (3, 8, 8), Image(16))
+    with pytest.raises(Mistake, match=r"identity compares up to 4,096 numbers, and a sample of 3x64x64 has 12,288"):
+        Identity(3, 64, 64)
+
+
+@pytest.mark.parametrize(("modality", "shape"), [(Audio(), (1, 9)), (Tokens(["", "a"]), (9, 2))])
+def test_only_images_are_mirrored(modality: Modality, shape: tuple[int, ...]) -> None:
+    with pytest.raises(Mistake, match=r"data.flip=True: true or false, and true for images alone"):
+        type("Mine", (Own,), {"modality": modality})(shape, None, flip=True)

@@ -1,0 +1,102 @@
+"""Lines of text of one's own as tokens: every symbol kept, and what cannot be is refused by file and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from saddlepoint.command.compose import compose
+from saddlepoint.data.samples import read_for
+from saddlepoint.data.text_lines import TextLines
+from saddlepoint.error import Mistake
+
+TEXT = ["ab", "ba", "abc", "c", "cab", "b a", "\u00e9b", "aa", "bb", "$c"]
+
+
+def file(place: Path, text: str) -> Path:
+    place.write_bytes(text.encode())
+    return place
+
+
+def back(data: TextLines) -> list[str]:
+    splits = (data.split(name).x for name in ("train", "validation", "test"))
+    return sorted(line for x in splits for line in data.modality.text(x))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("last", ["", "end"])
+def test_every_line_comes_back_as_it_was(tmp_path: Path, end: str, last: str) -> None:
+    data = TextLines(file(tmp_path / "x.txt", end.join(TEXT) + (end if last else "")))
+    assert data.shape == (3, len(set("".join(TEXT))) + 1)
+    assert back(data) == sorted(TEXT)
+    assert data.notes == [f"{tmp_path}: 10 lines."]
+
+
+def test_words_are_symbols_too(tmp_path: Path) -> None:
+    text = ["the cat sat", "a  dog", "the dog", "a cat"]
+    data = TextLines(file(tmp_path / "x.txt", "\n".join(text)), unit="word")
+    assert data.modality.vocabulary == ("", "a", "cat", "dog", "sat", "the")
+    assert data.shape == (3, 6)
+    assert back(data) == sorted(" ".join(line.split()) for line in text)
+
+
+def test_files_in_class_folders_give_each_line_its_class(tmp_path: Path) -> None:
+    for name, text in (("one", "a\nb\na"), ("two", "bb\naa\n\nab")):
+        (tmp_path / name).mkdir()
+        file(tmp_path / name / "x.txt", text)
+    data = TextLines(tmp_path)
+    assert (data.classes, data.class_names) == (2, ["one", "two"])
+    for name in ("train", "validation", "test"):
+        split = data.split(name)
+        assert split.y is not None
+        assert [len(line) - 1 for line in data.modality.text(split.x)] == split.y.tolist()
+    assert any("left out: 1 empty ones" in note for note in data.notes)
+
+
+def test_empty_lines_are_left_out_and_counted(tmp_path: Path) -> None:
+    data = TextLines(file(tmp_path / "x.txt", "a\n\nb\n\nab\nba\n"))
+    assert back(data) == ["a", "ab", "b", "ba"]
+    assert data.notes == [f"{tmp_path}: 4 lines; left out: 2 empty ones."]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "options"),
+    [
+        ("a\nbcd\nb", "x.txt, line 2 has 3 symbols, more than data.length=2: say data.length=3 or more", {"length": 2}),
+        ("a\nz\nb", "x.txt, line 2: 'z' is none of the 3 symbols of data.vocabulary", {"vocabulary": ["", "a", "b"]}),
+        ("a\nab\nb", "line 1 has 1 symbols, fewer than data.length=2", {"vocabulary": ["a", "b"]}),
+        ("", "cannot be read: it is empty", {}),
+        ("\n\n\n", "holds no lines of text: every one is empty", {}),
+        ("a\nb", "2 text files are too few", {}),
+        ("a ${b} c\nb\nc", "which no config can hold", {"unit": "word"}),
+        ("a\nb\nc", "data.unit=letter: choose one of character, word", {"unit": "letter"}),
+        ("a\nb\nc", "data.length=0", {"length": 0}),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_file_and_line(tmp_path: Path, text: str, words: str, options) -> None:
+    with pytest.raises(Mistake, match=words.replace("$", r"\$")):
+        TextLines(file(tmp_path / "x.txt", text), **options).split("train")
+
+
+def test_other_encodings_are_refused_with_the_byte(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_bytes("abc\n\u00e9\n".encode("latin-1"))
+    with pytest.raises(Mistake, match=r"x.txt is no UTF-8: byte 4 is b'\\xe9'. Save it as UTF-8"):
+        TextLines(tmp_path / "x.txt")
+
+
+def test_the_vocabulary_is_a_fact_of_the_config_so_that_the_file_may_go(tmp_path: Path) -> None:
+    place = file(tmp_path / "x.txt", "\n".join(TEXT))
+    config = compose(["data=text_lines", f"data.folder={place}", "architecture=sequence"])
+    place.unlink()
+    again = TextLines(place, shape=config.data.shape, vocabulary=config.data.vocabulary)
+    assert again.modality.text(torch.tensor([[1, 0, 2]])) == ["".join(sorted(set("".join(TEXT)))[:2])]
+
+
+def test_samples_are_read_by_the_vocabulary_of_the_data(tmp_path: Path) -> None:
+    data = TextLines(file(tmp_path / "x.txt", "\n".join(TEXT)))
+    split = read_for(data, file(tmp_path / "made.txt", "ab\ncab\n"))
+    assert data.modality.text(split.x) == ["ab", "cab"]
+    with pytest.raises(Mistake, match=r"made.txt, line 1: 'z' is none"):
+        read_for(data, file(tmp_path / "made.txt", "z\n"))
