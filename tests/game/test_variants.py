@@ -61,6 +61,18 @@ def test_a_projection_game_whose_embedding_is_0_is_the_unconditional_game_bit_fo
             assert torch.equal(game.state_dict()[key], value), key
 
 
+@pytest.mark.parametrize(
+    ("words", "classes"),
+    [(["data=digits"], 10), (["data=gaussians"], 8), (["data=gaussians", "data.kind=ring-U"], 7),
+     (["data=gaussians", "data.kind=grid-P", "data.classes=25"], 25)],
+)  # fmt: skip
+def test_layers_have_as_many_classes_as_the_data_the_modes_of_a_mixture_too(words, classes):
+    config = compose([*CONFIGS["projection"], *words, "+layer@architecture.generator.norm=conditional_batch_norm"])
+    assert config.architecture.discriminator.readout.classes == classes
+    assert config.architecture.generator.norm.classes == classes
+    assert config.game.classes.y == classes
+
+
 @pytest.mark.parametrize("name", ["cgan", "projection", "acgan"])
 def test_samples_are_asked_for_by_class(name):
     game, data = game_of(name)

@@ -22,8 +22,8 @@ def pair(shape, **settings):
     torch.manual_seed(0)
     ours, theirs = ConditionalBatchNorm(4, 1, **settings), TORCH[len(shape)](4, **settings)
     with torch.no_grad():
-        theirs.weight.copy_(ours.weight[0].normal_())
-        theirs.bias.copy_(ours.bias[0].normal_())
+        theirs.weight.copy_(ours.norm.weight.normal_())
+        theirs.bias.copy_(ours.norm.bias.normal_())
     return ours, theirs
 
 
@@ -39,10 +39,10 @@ def test_with_one_class_it_is_batch_norm_bit_for_bit_in_value_gradient_and_stati
         (theirs(twin) * weight).sum().backward()
         assert torch.equal(ours(x, label), theirs(twin))
         assert torch.equal(x.grad, twin.grad)
-        assert torch.equal(ours.weight.grad[0], theirs.weight.grad)
-        assert torch.equal(ours.bias.grad[0], theirs.bias.grad)
+        assert torch.equal(ours.norm.weight.grad, theirs.weight.grad)
+        assert torch.equal(ours.norm.bias.grad, theirs.bias.grad)
     for name, value in theirs.named_buffers():
-        assert torch.equal(dict(ours.named_buffers())[name], value), name
+        assert torch.equal(dict(ours.norm.named_buffers())[name], value), name
     x = torch.randn(shape)
     assert torch.equal(ours.eval()(x, label), theirs.eval()(x))
 
@@ -51,7 +51,7 @@ def test_with_one_class_it_is_batch_norm_bit_for_bit_in_value_gradient_and_stati
 def test_each_class_has_a_gain_and_a_bias_of_its_own_and_shares_the_statistics(shape):
     torch.manual_seed(0)
     ours, label = ConditionalBatchNorm(4, 3).double(), torch.tensor([0, 2, 1, 2, 2, 0])
-    nn.init.normal_(ours.weight)
+    nn.init.normal_(ours.gain)
     nn.init.normal_(ours.bias)
     x = torch.randn(shape, dtype=torch.float64)
     for training in (True, False):
@@ -59,9 +59,11 @@ def test_each_class_has_a_gain_and_a_bias_of_its_own_and_shares_the_statistics(s
         theirs = []
         for k in range(3):
             layer = TORCH[len(shape)](4).double().train(training)
-            layer.load_state_dict(
-                {**ours.state_dict(), "weight": ours.weight.detach()[k], "bias": ours.bias.detach()[k]}
-            )
+            with torch.no_grad():
+                layer.weight.copy_(ours.gain[k])
+                layer.bias.copy_(ours.bias[k])
+                for buffer, own in zip(layer.buffers(), ours.norm.buffers(), strict=True):
+                    buffer.copy_(own)
             theirs.append(layer(x))
         expected = torch.stack([theirs[k][i] for i, k in enumerate(label.tolist())])
         torch.testing.assert_close(ours(x, {"label": label}), expected)
@@ -70,12 +72,12 @@ def test_each_class_has_a_gain_and_a_bias_of_its_own_and_shares_the_statistics(s
 def test_only_the_classes_of_the_batch_get_a_gradient():
     layer = ConditionalBatchNorm(4, 3)
     layer(torch.randn(6, 4), {"label": torch.tensor([0, 2, 0, 2, 2, 0])}).square().sum().backward()
-    assert layer.weight.grad.any(1).tolist() == [True, False, True]
+    assert layer.gain.grad.any(1).tolist() == [True, False, True]
 
 
 def test_it_starts_at_a_gain_of_1_and_a_bias_of_0_and_is_a_batch_norm_to_averages_and_ranks():
     layer = ConditionalBatchNorm(4, 3)
-    assert isinstance(layer, BatchNorm)
+    assert [type(part) for part in layer.modules() if isinstance(part, BatchNorm)] == [type(layer.norm)]
     x = torch.randn(6, 4)
     expected = nn.BatchNorm1d(4, affine=False)(x)
     torch.testing.assert_close(layer(x, {"label": torch.tensor([0, 1, 2, 0, 1, 2])}), expected)
@@ -84,10 +86,11 @@ def test_it_starts_at_a_gain_of_1_and_a_bias_of_0_and_is_a_batch_norm_to_average
 def test_a_batch_of_its_own_statistics_leaves_the_running_ones():
     layer = ConditionalBatchNorm(4, 2).eval()
     label = {"label": torch.tensor([0, 1, 0, 1, 0, 1])}
-    x, kept = 3 + torch.randn(6, 4), (layer.running_mean, layer.running_var)
-    layer.running_mean = layer.running_var = None  # as game.sample(batch_norm="batch") has it
+    x, norm = 3 + torch.randn(6, 4), layer.norm
+    kept = norm.running_mean, norm.running_var
+    norm.running_mean = norm.running_var = None  # as game.sample(batch_norm="batch") has it
     torch.testing.assert_close(layer(x, label).mean(0), torch.zeros(4), atol=1e-6, rtol=0)
-    layer.running_mean, layer.running_var = kept
+    norm.running_mean, norm.running_var = kept
     torch.testing.assert_close(layer(x, label), x / (1 + 1e-5) ** 0.5)
 
 
@@ -98,6 +101,20 @@ def test_a_stack_hands_it_the_condition_and_a_copy_is_one_too():
     assert torch.equal(net(x, label), other(x, label))
     with pytest.raises(Mistake, match=r"conditional batch norm reads the condition label, .* has no entries"):
         net(x)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_where_ranks_synchronise_batch_norm_it_is_synchronised_and_keeps_its_classes(classes):
+    torch.manual_seed(0)
+    net = Stack(nn.Linear(2, 4), ConditionalBatchNorm(4, classes))
+    for p in net.parameters():
+        nn.init.normal_(p)
+    other = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(net))
+    assert isinstance(other[1].norm, nn.SyncBatchNorm)
+    x, label = torch.randn(6, 2), {"label": torch.arange(6) % classes}
+    for training in (True, False):
+        torch.testing.assert_close(other.train(training)(x, label), net.train(training)(x, label))
+    assert list(other.state_dict()) == list(net.state_dict())
 
 
 def test_half_precision_comes_back_as_half_precision():

@@ -107,8 +107,19 @@ def parsed(override: str) -> Any:
 
 
 def register_resolvers() -> None:
-    """Make ${latent_size:} known: the numbers per latent, all parts of the prior together."""
+    """Make ${latent_size:} known, the numbers per latent, all parts of the prior together; and ${classes:}."""
     OmegaConf.register_new_resolver("latent_size", _latent_size, replace=True)
+    OmegaConf.register_new_resolver("classes", _classes, replace=True)
+
+
+def _classes(*, _root_: DictConfig) -> int | None:
+    """How many classes the data have: `data.classes`, or as many as a mixture has modes; None where there are none."""
+    data = _root_.data
+    if data.get("classes") is None and str(data.get("_target_")).startswith("saddlepoint.data.gaussians."):
+        from saddlepoint.data.gaussians import KINDS  # torch, where it is asked for alone
+
+        return len(KINDS[data.kind].modes) if data.get("kind") in KINDS else None
+    return data.get("classes")
 
 
 def _latent_size(*, _root_: DictConfig) -> int:

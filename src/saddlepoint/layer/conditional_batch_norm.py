@@ -10,18 +10,26 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm, embedding
+from torch.nn.functional import embedding
 
 from saddlepoint.layer.entry import label_of
 from saddlepoint.turn import Condition
 
 
-class ConditionalBatchNorm(nn.modules.batchnorm._BatchNorm):
+class BatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm of any number of dimensions; torch's layers of one, two and three differ in this check alone."""
+
+    def _check_input_dim(self, x: Tensor) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return
+
+
+class ConditionalBatchNorm(nn.Module):
     """[N, features, ...] of any number of dimensions, normalised over all but the second; with one class, batch norm.
 
     classes   how many there are
     entry     the entry of the condition that holds the class of each sample, int64 [N]
     momentum  share of a batch in the running statistics; None: their plain mean
+    The statistics are those of a batch norm inside, `norm`, which several ranks may synchronise as any other.
     Raises ValueError for fewer than one class.
     """
 
@@ -30,32 +38,24 @@ class ConditionalBatchNorm(nn.modules.batchnorm._BatchNorm):
     def __init__(
         self, features: int, classes: int = 10, entry: str = "label", eps: float = 1e-5, momentum: float | None = 0.1
     ) -> None:
+        super().__init__()
         if classes < 1:
             raise ValueError(f"conditional batch norm: classes={classes} must be at least 1")
-        super().__init__(features, eps, momentum, affine=False)
         self.classes, self.entry = classes, entry
-        self.weight = nn.Parameter(torch.ones(classes, features))
-        self.bias = nn.Parameter(torch.zeros(classes, features))
+        self.norm = BatchNorm(features, eps, momentum, affine=classes == 1)
+        if classes > 1:
+            self.gain = nn.Parameter(torch.ones(classes, features))
+            self.bias = nn.Parameter(torch.zeros(classes, features))
 
-    def forward(self, x: Tensor, condition: Condition) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(self, x: Tensor, condition: Condition) -> Tensor:
         """The shape and type of x.  Raises Mistake where the condition has no such entry."""
         label = label_of(condition, self.entry, self.classes, "conditional batch norm")
-        if self.classes == 1:  # one operation, and to the last bit that of torch's layer
-            return self._normalised(x, self.weight[0], self.bias[0])
+        normalised = self.norm(x)
+        if self.classes == 1:
+            return normalised
         column = (x.shape[0], -1, *[1] * (x.ndim - 2))
-        gain, bias = (embedding(label, own).view(column) for own in (self.weight, self.bias))
-        return (gain * self._normalised(x) + bias).to(x.dtype)
-
-    def _normalised(self, x: Tensor, gain: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-        share = self.momentum or 0.0
-        if self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:
-                share = 1 / float(self.num_batches_tracked)
-        of_batch = self.training or self.running_mean is None
-        return batch_norm(x, self.running_mean, self.running_var, gain, bias, of_batch, share, self.eps)
+        gain, bias = (embedding(label, own).view(column) for own in (self.gain, self.bias))
+        return (gain * normalised + bias).to(x.dtype)
 
     def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, classes={self.classes}, entry={self.entry}, eps={self.eps}, momentum={self.momentum}"
-        )
+        return f"classes={self.classes}, entry={self.entry}"
