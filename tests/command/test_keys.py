@@ -203,6 +203,7 @@ def test_all_our_own_yaml_is_of_its_kinds(group: str) -> None:
             "image_folder": ["data.shape=[3,8,8]", "data.classes=null"],
             "audio_folder": ["data.shape=[1,64]", "data.rate=8000", "data.bits=16"],
             "text_lines": ["data.shape=[8,3]", "data.vocabulary=['',a,b]"],
+            "linear_gaussian": ["game=vae", "regularizer=[kl,reconstruction]"],
         }.get(name, [])
         words += ["objective.generator=null"] if name == "feature_matching" else []
         words += [ENCODER] if name == "kl" else []
