@@ -119,7 +119,9 @@ def test_a_modality_of_ones_own_is_trained_sampled_and_measured_as_documented(ch
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).write_text(block[1])
     allow = {"SADDLEPOINT_ALLOW_TARGET": "myvolumes"}
-    done = saddlepoint(tmp_path, "train", "--config-dir", "conf", "data=balls", "architecture.generator.bounded=true", *SMALL, **allow)
+    done = saddlepoint(
+        tmp_path, "train", "--config-dir", "conf", "data=balls", "architecture.generator.bounded=true", *SMALL, **allow
+    )
     assert done.returncode == 0, done.stderr
     (run,) = (tmp_path / "outputs").glob("balls-mlp-nonsaturating-*/seed0")
     final = json.loads((run / "summary.json").read_text())["final"]

@@ -31,7 +31,7 @@ def test_every_line_comes_back_as_it_was(tmp_path: Path, end: str, last: str) ->
     data = TextLines(file(tmp_path / "x.txt", end.join(TEXT) + (end if last else "")))
     assert data.shape == (3, len(set("".join(TEXT))) + 1)
     assert back(data) == sorted(TEXT)
-    assert data.notes == [f"{tmp_path}: 10 lines."]
+    assert data.notes == [f"{tmp_path}/x.txt: 10 lines."]
 
 
 def test_words_are_symbols_too(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_files_in_class_folders_give_each_line_its_class(tmp_path: Path) -> None
 def test_empty_lines_are_left_out_and_counted(tmp_path: Path) -> None:
     data = TextLines(file(tmp_path / "x.txt", "a\n\nb\n\nab\nba\n"))
     assert back(data) == ["a", "ab", "b", "ba"]
-    assert data.notes == [f"{tmp_path}: 4 lines; left out: 2 empty ones."]
+    assert data.notes == [f"{tmp_path}/x.txt: 4 lines; left out: 2 empty ones."]
 
 
 @pytest.mark.parametrize(

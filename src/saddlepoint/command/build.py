@@ -411,7 +411,9 @@ def evaluator_of(
     metrics = metrics_of(config)
     if ruler is None or not metrics:
         missing = "these data have no extractor (evaluation.extractor=...)"
-        if isinstance(wanted, str) and wanted in extractor.NEAREST:
+        modality = of(data)
+        too_large = wanted is None and not modality.planar and modality.extractor(tuple(data.shape)) is None
+        if too_large or (isinstance(wanted, str) and wanted in extractor.NEAREST):
             missing = extractor.unmeasured(data)
         say("no scores: " + ("metric=[]" if not metrics else missing))
         return None

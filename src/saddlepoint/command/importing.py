@@ -113,7 +113,7 @@ def _makes(place: Path) -> bool:
     """Whether a generator lies there, rather than samples."""
     if place.is_dir():
         return any(path.suffix.lower() in ENDINGS for path in place.iterdir())
-    return place.suffix.lower() in (*ENDINGS, *PICKLES) or place.suffix.lower() not in (".npz", ".zip")
+    return place.suffix.lower() in (*ENDINGS, *PICKLES) or place.suffix.lower() not in (".npz", ".npy", ".zip", ".txt")
 
 
 def _generator(place: Path, words: DictConfig, config: DictConfig, data: Any) -> Source:

@@ -91,7 +91,7 @@ class Split:
         x, y = self._copy
         for index in indices:
             index = index.to(device)
-            yield x.index_select(0, index), None if y is None else y.index_select(0, index)
+            yield _at(x, index), None if y is None else y.index_select(0, index)
 
     @cached_property
     def sha256(self) -> str:
@@ -345,12 +345,9 @@ class Data(LightningDataModule):
         # draws that depend on seed and position alone, as the order does; two epochs' permutation is odd half the time
         draws = positions(2 * len(train), self.batch, self.batch, seed_of(self.seed, "augment"), start, rank, world)
         draws, same_draws = tee(draws)
-        selections = self._augmented(train.selections(indices, self.device), draws)
+        selections = self._augmented(self._inside(train.selections(indices, self.device)), draws)
         beside, more = self._beside(start, rank, world), self._more(train, again, same_draws)
-        return (
-            Batch(self.modality.inside(x), y, labelled, own)
-            for (x, y), labelled, own in zip(selections, beside, more, strict=False)
-        )
+        return (Batch(x, y, labelled, own) for (x, y), labelled, own in zip(selections, beside, more, strict=False))
 
     def _more(self, split: Split, indices: Iterator[Tensor], draws: Iterator[Tensor]) -> Iterator[dict[str, Tensor]]:
         """The further columns of each batch, images mirrored as the batch's own are; {} each time without any."""
@@ -364,6 +361,10 @@ class Data(LightningDataModule):
             }
             for index, draw in zip(indices, draws, strict=False)
         )
+
+    def _inside(self, selections: Iterator[Rows]) -> Iterator[Rows]:
+        """Each batch as networks see it."""
+        return ((self.modality.inside(x), y) for x, y in selections)
 
     def _augmented(self, selections: Iterator[Rows], draws: Iterator[Tensor]) -> Iterator[Rows]:
         """Each batch, its images mirrored where the draw, int64 [n], is odd; as it is without `flip`."""
@@ -382,8 +383,7 @@ class Data(LightningDataModule):
         chosen = Split("labelled", x, y, self.classes).selections(where, self.device)
         sizes = self.batch, self.labelled_batch
         draws = positions(2 * len(x), *sizes, seed_of(self.seed, "augment", "labelled"), start, rank, world)
-        inside = self.modality.inside
-        return ((inside(own), classes) for own, classes in self._augmented(chosen, draws) if classes is not None)
+        return ((own, y) for own, y in self._augmented(self._inside(chosen), draws) if y is not None)
 
     def train_dataloader(self) -> Iterable[Batch]:
         """The stream from the image that the game has reached, taken up anew whenever it is iterated over."""
@@ -402,6 +402,12 @@ class _Loader:
 def _seen(columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Further columns as networks see them: stored images in [-1, 1], others as they are."""
     return {name: to_float(column) if is_image(column) else column for name, column in columns.items()}
+
+
+def _at(x: Tensor, index: Tensor) -> Tensor:
+    """The rows of x at `index`; of uint16 as int16, since few devices have kernels of the former."""
+    return (x.view(torch.int16).index_select(0, index).view(x.dtype) if x.dtype == torch.uint16
+            else x.index_select(0, index))  # fmt: skip
 
 
 def _mirrored(x: Tensor, draw: Tensor) -> Tensor:

@@ -81,4 +81,5 @@ class TextLines(Folder):
 def notes(found: Listing, n: int, unit: str) -> list[str]:
     """How many lines there are, and how many were left out."""
     empty = text.empty_lines(found, unit)
-    return [f"{shown(str(found.folder))}: {n:,} lines" + (f"; left out: {empty:,} empty ones." if empty else ".")]
+    place = found.where(found.names[0]) if len(found.names) == 1 else shown(str(found.folder))
+    return [f"{place}: {n:,} lines" + (f"; left out: {empty:,} empty ones." if empty else ".")]
