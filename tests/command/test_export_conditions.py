@@ -226,9 +226,25 @@ def test_an_import_is_measured_under_labels_or_rows_of_the_split_as_the_run_is(e
     assert called("import", f"from={folder}", "name=theirs", f"outputs={tmp_path}", "data=digits", *more, *words) == 0
     theirs = json.loads((tmp_path / "theirs" / "seed0" / "summary.json").read_text())["final"]
     (row,) = record.events("evaluations.jsonl")[0][-1:]
-    assert {key: own["value"] for key, own in theirs.items()} == pytest.approx(
-        {key: own["value"] for key, own in row["scores"].items()}
+    assert theirs == row["scores"]
+
+
+def test_text_leaves_as_probabilities_of_each_symbol_and_no_range(outputs, tmp_path):
+    (tmp_path / "lines.txt").write_text("abc\nabcd\nab\nca\n" * 30, encoding="utf-8")
+    words = ["data=text_lines", f"data.folder={tmp_path}/lines.txt", "architecture=sequence", "images=64", "batch=32"]
+    words += [f"architecture.{own}.kernel=3" for own in ("generator", "discriminator")]
+    record = saddlepoint.train(
+        saddlepoint.compose([*words, "metric=[]", "logger=none", f"outputs={outputs}", "name=text"])
     )
+    assert called("export", f"run={record.folder}", f"to={tmp_path}/x", "formats=[safetensors,program]") == 0
+    made = yaml.safe_load((tmp_path / "x" / "config.yaml").read_text())
+    generator = saddlepoint.exported(tmp_path / "x")
+    x = generator(generator.latent(5))
+    assert (made["range"], tuple(x.shape[1:])) == (None, tuple(made["data"]["shape"]))
+    assert torch.allclose(x.sum(-1), torch.ones(5, x.shape[1]))
+    front = yaml.safe_load((tmp_path / "x" / "README.md").read_text().split("---")[1])
+    assert "tokens" in front["tags"]
+    assert "pipeline_tag" not in front
 
 
 @pytest.mark.parametrize("exported", ["source"], indirect=True)

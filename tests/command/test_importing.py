@@ -233,6 +233,12 @@ def test_latents_with_space_and_classes_reach_the_network_as_described(tmp_path)
     assert set(generator.sampler(0)(60)[1].tolist()) == {0, 1, 2}
 
 
+def test_a_modality_that_the_shape_does_not_imply_may_be_without_a_range(tmp_path):
+    scripted(described(tmp_path / "s", range=None, modality="spectrum"), maker(low=-30.0, high=40.0))
+    generator = saddlepoint.exported(tmp_path / "s", trust=True)
+    assert generator(generator.latent(50)).max() > 3
+
+
 class Joined(nn.Module):
     """z and a picture, one after the other."""
 
@@ -373,11 +379,11 @@ CASES = {
     "no description": (lambda f: weights(f), "Put a generator.yaml beside it"),
     "weights without a class": (lambda f: weights(described(f)), "lacks architecture.generator"),
     "another network's weights": (lambda f: weights(described(f, architecture=ours())), "another network"),
-    "no classes": (lambda f: scripted(described(f, classes={"label": 0}), maker()), "classes.label=0: how many classes"),
+    "no classes": (lambda f: scripted(described(f, classes={"label": 0}), maker()), "classes.label=0: how many"),
     "inputs that are a list": (lambda f: scripted(described(f, inputs=[1]), maker()), "it is {shape: [3, 64, 64], "),
     "an input without a shape": (lambda f: scripted(described(f, inputs={"a": {}}), maker()), "inputs.a={}: it is {sh"),
     "an input of another type": (
-        lambda f: scripted(described(f, inputs={"a": {"shape": [2], "dtype": "float23"}}), maker()), "Did you mean float32",
+        lambda f: scripted(described(f, inputs={"a": {"shape": [2], "dtype": "float23"}}), maker()), "mean float32",
     ),
     "one name for two": (
         lambda f: scripted(described(f, classes={"a": 2}, inputs={"a": {"shape": [2]}}), maker()), "in classes and in",
@@ -388,6 +394,7 @@ CASES = {
     "conditions that cannot be drawn": (
         lambda f: scripted(described(f, inputs={"a": {"shape": [2]}}), maker()), "which is no label column",
     ),
+    "a picture without a range": (lambda f: weights(described(f, range=None)), "range=null: it is [-1, 1]"),
     "images that are none": (lambda f: weights(described(f, images=-1)), "images=-1: how many real images"),
     "makers without sides": (
         lambda f: weights(described(f, architecture=ours(), makers={"paste": {"_target_": "torch.nn.Identity"}})),

@@ -53,7 +53,7 @@ from saddlepoint.game.sampling import (
     upstream,
 )
 from saddlepoint.game.side import LATENT
-from saddlepoint.modality import Modality
+from saddlepoint.modality import Modality, bounded
 from saddlepoint.record.discretion import discreet
 from saddlepoint.record.essence import leaves as leaves_of
 from saddlepoint.record.provenance import CHECKOUT, now
@@ -258,6 +258,7 @@ def _described(original: Original, words: DictConfig, folder: Path) -> None:
         "classes": _classes(original) or None,
         **_conditioned(original),
         "range": [-1, 1] if original.modality.bounded else None,
+        **_modality(original),
         "call": "mapping",
         "weights": original.weights,
         **({"batch_norm": "reestimated"} if original.reestimated else {}),
@@ -317,6 +318,12 @@ def _conditioned(original: Original) -> dict[str, Any]:
     where = original.game.conditions.where
     asked = {"inputs": inputs} if inputs else {}
     return asked | ({"conditions": where} if columns and where != DEFAULT else {})
+
+
+def _modality(original: Original) -> dict[str, Any]:
+    """The modality, where the shape of a sample implies other bounds."""
+    implied = bounded(original.config.data.shape)
+    return {} if implied in (None, original.modality.bounded) else {"modality": original.modality.name}
 
 
 def _facts(run: Run, original: Original, words: DictConfig, found: Any, failed: Any) -> dict[str, Any]:

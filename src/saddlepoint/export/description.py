@@ -9,7 +9,8 @@ classes: {label: 10}         # the conditions that are a class, and how many the
 inputs:                      # the conditions that are anything else, in order; dtype is float32 where nothing is said
   source: {shape: [3, 64, 64], dtype: float32}
 conditions: labels           # where they come from: labels, each class alike; or split:validation, the rows of a split
-range: [-1, 1]               # of its pixels; [0, 1], or uint8; null for points
+range: [-1, 1]               # of its pixels; [0, 1], or uint8; null for points, and what else has no bounds
+modality: null               # the name of one that the shape does not imply, [C, H, W] images and [D] points
 call: mapping                # network({part: tensor}, {condition: tensor}); parts: network(tensor, ..., tensor)
 weights: averaged            # or raw: whose weights these are
 batch_norm: running          # or reestimated: its statistics are those of the averaged weights, measured anew
@@ -39,7 +40,7 @@ NEEDED = ("prior", "data", "range")
 GAME = ("sides", "samples", "makers", "draws")
 KNOWN = (
     *NEEDED, *GAME, "architecture", "classes", "inputs", "conditions", "call", "weights", "batch_norm", "images",
-    "licence", "source", "seed",
+    "modality", "licence", "source", "seed",
 )  # fmt: skip
 DISTRIBUTIONS = ("normal", "uniform", "categorical")
 RANGES: Mapping[Any, tuple[float, float] | None] = {
@@ -133,8 +134,9 @@ def _description(plain: Mapping[str, Any], path: Path) -> Description:
              and (sides := _numbers(node.get("shape")))} if parts else {}  # fmt: skip
     draws = {name: _parts(path, f"draws.{name}", node) for name, node in _mapping(path, "draws", plain).items()}
     lines = {key: None if plain.get(key) is None else str(plain[key]) for key in ("licence", "source")}
+    bounds = _bounds(path, plain["range"], shape, plain.get("modality"))
     return Description(
-        parts, shape, _bounds(path, plain["range"], shape), call, _sides(path, plain, parts, [*classes, *inputs]),
+        parts, shape, bounds, call, _sides(path, plain, parts, [*classes, *inputs]),
         str(plain.get("samples") or SAMPLES), own, _networks(path, "makers", plain.get("makers")) or {}, draws,
         classes, inputs, str(plain.get("conditions") or CONDITIONS), views, weights, **lines, batch_norm=batch_norm,
         images=_images(path, plain.get("images")), first=type(plain.get("classes")) is int,
@@ -248,9 +250,9 @@ def _sized(path: Path, name: str, node: Mapping[str, Any]) -> None:
             raise Mistake(f"{path}: {name}.{key}={'null' if said is None else said}: it is {wanted}")
 
 
-def _bounds(path: Path, said: Any, shape: Sequence[int]) -> tuple[float, float] | None:
+def _bounds(path: Path, said: Any, shape: Sequence[int], named: Any) -> tuple[float, float] | None:
     key = tuple(float(end) for end in said) if isinstance(said, list) and _numeric(said) else said
-    bounded = modality.bounded(shape)
+    bounded = modality.bounded(shape) if named is None else None
     unfit = bounded is not None and (key is None) == bounded
     if isinstance(key, list | dict) or key not in RANGES or unfit:
         wanted = "null, for points" if bounded is False else "[-1, 1], [0, 1] or uint8"
