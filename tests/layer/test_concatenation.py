@@ -30,6 +30,12 @@ def test_beside_an_image_labels_and_vectors_are_constant_maps_and_an_image_stand
     assert torch.equal(joined[:, 7], size[:, None, None].expand(4, 6, 8))
 
 
+def test_attributes_that_are_true_or_false_are_0_and_1_one_of_them_or_several():
+    x, smiling, all_of_them = torch.randn(4, 5), LABEL > 0, torch.stack([LABEL > 0, LABEL > 1], 1)
+    joined = Concatenation({"smiling": 1, "attributes": 2})(x, {"smiling": smiling, "attributes": all_of_them})
+    assert torch.equal(joined, torch.cat([x, smiling[:, None].float(), all_of_them.float()], 1))
+
+
 def test_beside_a_latent_an_image_is_flattened():
     z, source = torch.randn(4, 5), torch.randn(4, 3, 2, 2)
     assert torch.equal(Concatenation({"source": 12})(z, {"source": source}), torch.cat([z, source.flatten(1)], 1))

@@ -18,6 +18,7 @@ from saddlepoint.layer.entry import entry_of, label_of
 from saddlepoint.turn import Condition
 
 NOTHING: Mapping[str, int] = MappingProxyType({})
+WHERE = "concatenation (architecture.<player>.condition)"
 
 
 class Concatenation(nn.Module):
@@ -25,8 +26,8 @@ class Concatenation(nn.Module):
 
     condition  the width of each entry that is joined, by its name; {}: x as it is
     dim        1, the features or channels of x; -1 for sequences [N, T, V]
-    An entry of integers [N] is one-hot of its width. Any other is joined as numbers: flattened beside x [N, F]; beside
-    x of more dimensions as it is where its other sizes are those of x (an image beside an image), else flattened and
+    Integers [N] are one-hot of their width. Any other entry is joined as numbers: flattened beside x [N, F]; beside x
+    of more dimensions as it is where its other sizes are those of x (an image beside an image), else flattened and
     repeated as constant maps. `width` is what it adds to x.
     Raises ValueError for a width below 1.
     """
@@ -50,9 +51,9 @@ class Concatenation(nn.Module):
         )
 
     def _beside(self, x: Tensor, condition: Condition, name: str, width: int) -> Tensor:
-        entry = entry_of(condition, name, "concatenation")
-        if entry.ndim == 1 and not entry.is_floating_point():
-            label = label_of(condition, name, width, "concatenation")
+        entry = entry_of(condition, name, WHERE)
+        if entry.ndim == 1 and not entry.is_floating_point() and entry.dtype != torch.bool:
+            label = label_of(condition, name, width, WHERE)
             return self._maps((label[:, None] == torch.arange(width, device=x.device)).to(x.dtype), x)
         entry = entry.to(x.dtype)
         dim = self.dim % x.ndim
@@ -82,6 +83,6 @@ def _check(name: str, width: int, expected: int, entry: Tensor) -> None:
     """Raise Mistake where an entry has another width."""
     if width != expected:
         raise Mistake(
-            f"concatenation: the condition {name} has width {width} (its shape is {list(entry.shape)}), and the config "
-            f"says {name}: {expected}"
+            f"{WHERE}: the condition {name} has width {width} (its shape is {list(entry.shape)}), and the config says "
+            f"{name}: {expected}"
         )
