@@ -31,7 +31,7 @@ def label_of(condition: Condition, name: str, classes: int, layer: str) -> Tenso
             f"{layer} reads the condition {name} as class labels, integers of shape [N], and it is {label.dtype} of "
             f"shape {list(label.shape)}"
         )
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
     if not traced and label.numel() and label.device.type == "cpu":
         low, high = (int(bound) for bound in label.aminmax())
         if low < 0 or high >= classes:
