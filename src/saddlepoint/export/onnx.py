@@ -86,7 +86,7 @@ def _asking(found: Any, operator: str) -> str | None:
         stack = list((node.meta.get("nn_module_stack") or {}).values())
         if stack and operator in str(node.target):
             path, kind = stack[-1]
-            return f"{path.removeprefix('network.')} ({str(kind).rpartition('.')[2]})"
+            return f"{path.removeprefix('network.').removeprefix('networks.')} ({str(kind).rpartition('.')[2]})"
     return None
 
 
