@@ -302,7 +302,7 @@ def _rulers(config: DictConfig, data: Any, console: Console) -> list[Evaluator]:
     if evaluator is None:
         raise Mistake(
             "nothing can be measured: no metric fits these data and this extractor.\n"
-            "Choose others: metric=[frechet_distance], evaluation.extractor=identity (4,096 numbers), inception (images)"
+            "Choose others: metric=[frechet_distance], evaluation.extractor=identity, or inception (images)"
         )
     second = second_of(config, data, say, progress)
     return [evaluator] if second is None else [evaluator, second]

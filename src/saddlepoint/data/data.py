@@ -156,7 +156,7 @@ class Data(LightningDataModule):
     """
 
     name: str | None = "data"
-    modality: Modality = None  # pyright: ignore[reportAssignmentType]  # of every instance it is one
+    modality: Any = None  # a Modality, of every instance
     # the splits that are a random cut of one pool; () where none is: a test set that others drew is another population,
     # and what tells it from the training images says nothing of memorisation
     pool: tuple[str, ...] = ("train", "validation", "test")

@@ -7,7 +7,7 @@ is fixed by the names of the files and the numbers of the lines (see `folder`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -50,9 +50,9 @@ class TextLines(Folder):
         if length is not None and length < 1:
             raise Mistake(f"data.length={length}: so many symbols of each line, 1 at least, or null.")
         self.folder, self.unit, self.length = folder, unit, length
-        symbols: Sequence[str] | None = None if vocabulary is None else list(vocabulary)
-        if shape is None or symbols is None:
-            found, _ = text.facts(self.listing, unit, length, symbols)
+        symbols = [] if vocabulary is None else list(vocabulary)
+        if shape is None or vocabulary is None:
+            found, _ = text.facts(self.listing, unit, length, symbols or None)
             shape, symbols = found["shape"] if shape is None else shape, found["vocabulary"]
             classes = found["classes"] if classes is None else classes
         self.modality = Tokens(symbols, text.UNITS[unit])

@@ -78,7 +78,7 @@ class Extractor(nn.Module):
     shape: tuple[int, ...] | None = None  # of one sample; None where images of any size will do
     channels: tuple[int, ...] = (1, 3)  # that it takes, where `shape` is None
     bits: tuple[int, ...] = (8, 16)  # of images, that it takes
-    modality: Modality | None = None  # of the data that it was built for
+    modality: Any = None  # the Modality of the data that it was built for
     accuracy: float | None = None  # on its data's test split, in [0, 1], where it is known
 
     def forward(self, x: Tensor) -> Features:
@@ -101,7 +101,8 @@ class Identity(Extractor):
 
     def __init__(self, *shape: int, modality: Modality | None = None) -> None:
         super().__init__()
-        self.dim, self.shape, self.modality = prod(shape), shape, modality or implied(shape)
+        self.dim, self.shape = prod(shape), shape
+        self.modality = modality or implied(shape)
         if self.dim > IDENTITY:
             raise Mistake(
                 f"the extractor identity compares up to {IDENTITY:,} numbers, and a sample of {times(shape)} has "

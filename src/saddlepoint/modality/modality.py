@@ -109,7 +109,8 @@ class Modality:
         """
         if ending == ".npz":
             content = io.BytesIO()
-            np.savez(content, **self.arrays(x), **({} if labels is None else {"arr_1": labels.numpy()}))
+            arrays: dict[str, Any] = self.arrays(x) | ({} if labels is None else {"arr_1": labels.numpy()})
+            np.savez(content, **arrays)
             return content.getvalue()
         return png(self.picture(x, columns or max(1, round(len(x) ** 0.5))))
 
