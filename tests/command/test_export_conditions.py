@@ -165,7 +165,7 @@ WRONG = {
     "another shape": (lambda latent, label: (latent, {"label": label[:, None]}), "condition label is int64 [N]"),
     "another type": (lambda latent, label: (latent, {"label": label.float()}), "and this is float32 [16]"),
     "too few rows": (lambda latent, label: (latent, {"label": label[:9]}), "these have z 16, label 9"),
-    "a class that there is not": (lambda latent, label: (latent, {"label": label + 10}), "label"),
+    "a class that there is not": (lambda latent, label: (latent, {"label": label + 5}), "is a class, 0 to 9, and 10 "),
     "no such part": (lambda latent, label: ({"zz": latent["z"]}, {"label": label}), "Did you mean z"),
 }
 

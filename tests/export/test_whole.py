@@ -272,6 +272,12 @@ def test_what_gives_the_same_again_is_let_through_dropout_that_is_off_too():
         refuse_noise(whole.networks, whole, {"z": torch.randn(9, 3)}, {})
 
 
+def test_values_that_are_no_numbers_are_no_noise():
+    whole = alone(nn.Identity())
+    next(whole.parameters()).data.fill_(float("nan"))
+    refuse_noise(whole.networks, whole, {"z": torch.randn(9, 3)}, {})
+
+
 def test_dropout_that_samples_keep_on_is_refused_with_its_layer_and_one_that_drops_nothing_is_not():
     refuse_dropout(alone(nn.Dropout(0.0)).networks)
     with pytest.raises(Mistake, match=r"generator\.inside\.1 \(Dropout2d\) is on where samples are made"):

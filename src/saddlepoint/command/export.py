@@ -232,7 +232,7 @@ def _formats(original: Original, names: Sequence[str], folder: Path) -> tuple[di
 def _written(name: str, original: Original, traced: Any, path: Path) -> float:
     """Write one format and read it back: its largest difference from the original."""
     if name == "safetensors":
-        safetensors.write(sampling_state(original.alone.networks), path)
+        safetensors.write(sampling_state(dict(original.alone.networks.items())), path)
         network: Any = _read_back(original, path)
     elif name == "program":
         program.write(traced, path)

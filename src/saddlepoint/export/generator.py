@@ -121,6 +121,9 @@ class Generator:
             if tuple(rows.shape[1:]) != shape or not rows.ndim or found != dtype:
                 sides = "".join(f", {side}" for side in shape)
                 raise Mistake(f"condition {name} is {dtype} [N{sides}], and this is {found} {list(rows.shape)}")
+            classes = self.description.classes.get(name)
+            if classes is not None and len(strange := rows[(rows < 0) | (rows >= classes)]):
+                raise Mistake(f"condition {name} is a class, 0 to {classes - 1}, and {int(strange[0])} stands there")
         return asked
 
     def _brought(self, x: Any) -> Tensor:

@@ -66,7 +66,7 @@ class Whole(nn.Module):
     @torch.no_grad()
     def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
         """The samples of these latents, [N, dim] each, under this condition."""
-        turn = sampling_turn(self.wiring, latent, condition, self.networks)
+        turn = sampling_turn(self.wiring, latent, condition, dict(self.networks.items()))
         return turn.samples_of(self.wiring.samples).x
 
 
