@@ -229,7 +229,7 @@ class Turn:
         """x as the makers leave it, one after the other, and what they returned beside it."""
         for maker in makers:
             output = self.networks[maker](x, condition)
-            x, made = output if isinstance(output, tuple) else (output, made)
+            x, made = _pair(maker, output) if isinstance(output, tuple) else (output, made)
         return x, made
 
     def _make(self, name: str) -> Sample:
@@ -250,6 +250,16 @@ class Turn:
             x = _leaf(x)  # so that a penalty needs no second pass through D
         asked = condition if side.judge_condition == side.condition else self.condition(side.judge_condition, x)
         return Sample(x, asked, self.networks.get(side.judge) if side.judge else None, slope, made)
+
+
+def _pair(maker: str, output: tuple[Any, ...]) -> tuple[Any, Any]:
+    """What a maker returned as x, and beside it.  Raises Mistake where these are not two."""
+    if len(output) != 2:
+        raise Mistake(
+            f"{maker} gives a tuple of {len(output)}, and it is to give samples, or a pair: samples, and what is to "
+            "stand in `made` beside them"
+        )
+    return output[0], output[1]
 
 
 def _first(value: Any, rows: int) -> Any:

@@ -39,7 +39,7 @@ BODY = {
            "    def forward(self, latent, y=None):\n        return latent['zz']  # here",
     "built": "class Net(nn.Module):\n    def __init__(self, latent, shape):\n        raise ValueError('no')  # here",
     "keyed": "class Net(nn.Module):\n    def __init__(self, latent, shape):\n        {}['no']  # here",
-    "term": "class Term(Regularizer):\n    def forward(self, turn):\n        return turn.real.x @ turn.real.y  # here",
+    "term": "class Term(Regularizer):\n    def forward(self, turn):\n        return turn.real.x.view(3)  # here",
     "data": "class Mine(Data):\n    def splits(self):\n        return {}['train']  # here",
     "watch": "class Watch(Callback):\n    def on_train_batch_end(self, *args):\n        assert False, 'no'  # here",
     "started": "class Watch(Callback):\n    def on_fit_start(self, *args):\n        1 / 0  # here",

@@ -29,8 +29,8 @@ from saddlepoint.stream import Stream
 CONF = Path(__file__).parents[2] / "conf"
 BATCH_NORM = "architecture.generator.norm={_target_: torch.nn.BatchNorm1d, _partial_: true}"
 RUN = [
-    "prior=[uniform,categorical]", "architecture.generator._target_=conditional.Generator", BATCH_NORM,
-    "allow_target=[conditional]", "evaluation.n=300", "optimizer.generator.lr=5e-3",
+    "game=conditional", "prior=[uniform,categorical]", "architecture.generator._target_=conditional.Generator",
+    BATCH_NORM, "allow_target=[conditional]", "evaluation.n=300", "optimizer.generator.lr=5e-3",
 ]  # fmt: skip
 STATISTICS = "game.players.generator.average.statistics"
 
@@ -244,16 +244,22 @@ def test_a_record_without_the_newer_fields_compares_with_what_is_measured_now(me
     assert Contract.from_dict(old) == now.contract
 
 
+def drawn(game, average, batch_norm):
+    """Whose weights a contract names, and by which statistics, for samples drawn 500 at a time."""
+    said = drawn_as(game, average, batch_norm, 500)
+    return said["weights"], said["batch_norm"]
+
+
 def test_statistics_without_batch_norm_or_average_are_the_running_ones(record):
     game = load_allowed(record)
     game.generator.average.statistics = "reestimated"
-    assert drawn_as(game, True, "running", 500) == ("averaged", "reestimated")
-    assert drawn_as(game, False, "running", 500) == ("raw", "running")
-    assert drawn_as(game, True, "batch", 500) == ("averaged", "batch of 500")
+    assert drawn(game, True, "running") == ("averaged", "reestimated")
+    assert drawn(game, False, "running") == ("raw", "running")
+    assert drawn(game, True, "batch") == ("averaged", "batch of 500")
     for module in game.generator.average.network.modules():
         if isinstance(module, torch.nn.BatchNorm1d):
             module.running_mean = module.running_var = None  # as with track_running_stats=false
-    assert drawn_as(game, True, "running", 500) == ("averaged", "reestimated, batch of 500")
+    assert drawn(game, True, "running") == ("averaged", "reestimated, batch of 500")
 
 
 def test_the_statistics_of_the_average_are_a_factor_that_is_measured_again(record, measured, tmp_path):

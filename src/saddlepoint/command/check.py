@@ -14,13 +14,14 @@ from typing import Any, cast
 
 import hydra.utils
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from saddlepoint.command import catalogue, keys, own_error, permission, stored
 from saddlepoint.command.catalogue import did_you_mean
 from saddlepoint.command.setting import not_among
 from saddlepoint.error import Mistake
 from saddlepoint.record.discretion import secrets
+from saddlepoint.record.essence import ARCHITECTURE_ADDED, same
 from saddlepoint.record.session import Session
 from saddlepoint.schema import Number, Scheduled, annotation, kind_of
 
@@ -213,11 +214,19 @@ def _targets(node: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
 
 
 def _look_at_keys(path: str, node: DictConfig, allowed: Sequence[str]) -> None:
+    """Raises Mistake for a key that the target does not take.
+
+    A network of one's own in the place of ours need not take the keys that ours have got since: these go, where unused.
+    """
     target = located(path, node._target_, allowed)
     known = parameters(target)
     beside = loggers_beside(node) if path == "logger" else ()
-    for key in map(str, node):
+    for key in list(map(str, node)):
         if known is not None and key not in known and key not in RESERVED and key not in beside:
+            if path.startswith("architecture.") and same(keys.plain(node[key]), ARCHITECTURE_ADDED.get(key, ...)):
+                with open_dict(node):
+                    del node[key]
+                continue
             settable = [name for name, p in known.items() if p.default is not p.empty or name in node]
             raise Mistake(
                 f"{path}.{key}: {node._target_} takes no {key}.{did_you_mean(key, settable)} "
