@@ -48,12 +48,14 @@ def headers(source: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
     """Shape and type of each array of an npz, or of a .npy, by name, from their headers.  Raises as `arrays` does."""
     if _single(source):
         with source.open("rb") as file:
-            return {source.stem: _header(file)[::2]}
+            shape, _, kind = _header(file)
+            return {source.stem: (shape, kind)}
     with zipfile.ZipFile(source) as archive:
         found = {}
         for one in archive.infolist():
             with _member_file(archive, one) as file:
-                found[_name(one)] = _header(file)[::2]
+                shape, _, kind = _header(file)
+                found[_name(one)] = shape, kind
         return found
 
 
