@@ -170,7 +170,8 @@ def _fill_in_facts(config: DictConfig) -> int | None:
         return None
     from saddlepoint.command import keys
 
-    keys.settle(config, f"data/{kind}")
+    if data.shape is None:  # else the folder is not asked for more than whether it is an array
+        keys.settle(config, f"data/{kind}")
     found, images = facts.read(kind, keys.plain(data))
     for key in (*missing, *(["classes"] if data.classes is None and "shape" in missing else [])):
         data[key] = found[key]

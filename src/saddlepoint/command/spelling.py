@@ -155,14 +155,11 @@ TO = "out output outfile out_file output_file outdir out_dir output_dir output_f
 AT = "checkpoint ckpt ckpt_path snapshot step iteration"
 RUN = "run_dir run_folder rundir folder dir path model model_path model_dir load"
 NUMBER = "n_samples num_images num_samples nsamples n_images n_sample num_sample num_gen n_gen"
-ONE_CLASS = (
-    "samples are of all classes; of one class from Python: saddlepoint.load(run).sample(64, y=torch.full((64,), {}))"
-)
 DRAWN = {f"{NUMBER} num count number bs batch_size batchsize": "n={}", "seed random_seed manual_seed": "sample_seed={}",
          "ema use_ema averaged evaluation.average": "average={}"}  # fmt: skip
 OF_COMMANDS: dict[str, dict[str, str]] = {
     "sample": {TO: "to={}", AT: "at={}", RUN: "run={}", **DRAWN, "samples": "n={}",
-               "class classes label labels class_idx target_class y": ONE_CLASS},
+               "class classes labels class_idx target_class y": "label={}"},
     "evaluate": {TO: "to={}", AT: "at={}", RUN: "run={}", f"{NUMBER} n": "evaluation.n={}",
                  "ema use_ema averaged average": "evaluation.average={}"},
     "memorisation": {TO: "to={}", AT: "at={}", RUN: "run={}", **DRAWN},
