@@ -17,7 +17,8 @@ from saddlepoint.command.compose import compose
 from saddlepoint.error import Mistake
 
 SAMPLE = {
-    "class=3": "label=3", "+class=3": "label=3", "labels=3": "label=3", "n_samples=4": "n=4", "num_images=4": "n=4", "samples=4": "n=4",
+    "class=3": "label=3", "+class=3": "label=3", "labels=3": "label=3",
+    "n_samples=4": "n=4", "num_images=4": "n=4", "samples=4": "n=4",
     "batch_size=4": "n=4", "seed=3": "sample_seed=3", "out=a.png": "to=a.png", "output=a.png": "to=a.png",
     "output_dir=a/": "to=a/", "checkpoint=best": "at=best", "ckpt=last": "at=last", "step=640": "at=640",
     "checkpoint=last.ckpt": "at=last, at=best", "ckpt_path=a/b.ckpt": "at=last, at=best", "run_dir=b": "run=b",

@@ -200,8 +200,6 @@ def of_command(command: str, word: str, keys: Collection[str]) -> str | None:
         return None
     if words == "at={}" and not (said.isdigit() or said in ("last", "best", "previous")):
         return f"{word}: here it is at=last, at=best, or at=<images> of a snapshot, of a run=<folder>"
-    if words == ONE_CLASS:
-        return f"{word}: {words.replace('{}', said if said.isdigit() else '0')}"
     return f"{word}: here it is {words.replace('{}', said)}"
 
 
