@@ -157,6 +157,9 @@ REFUSED = {  # what is wrong with the wiring, and the line that says so
     "sides in a circle": (
         {"sides": {**SIDES, "a": {"by": "generator", "of": "b"}, "b": {"by": "generator", "of": "a"}}}, r"a -> b -> a",
     ),
+    "a maker called like a method of torch's": (
+        {"makers": {"double": wired.Net(3, 2)}}, r"game\.makers\.double: torch's modules cannot hold one of that name",
+    ),
     "a side made by nobody": ({"sides": {**SIDES, "code": {}}}, r"code is made by nobody"),
     "an objective without its side": ({"sides": {"fake": SIDES["fake"]}}, r"discriminator: its .* looks at real"),
     "a side that nobody judges": ({"sides": {**SIDES, "real": {"of": "x"}}}, r"real, which nobody judges"),

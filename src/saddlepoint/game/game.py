@@ -57,7 +57,7 @@ class Game(Module):
         dropout: bool = False,
     ) -> None:
         super().__init__()
-        self.hold(nn.ModuleDict(players), nn.ModuleDict(makers or {}))
+        self.hold(wiring.held("players", players), wiring.held("makers", makers or {}))
         self.prior, self.seed, self.samples, self.dropout = prior, seed, samples, dropout
         self.conditions = Conditions(conditions, classes)
         if LATENT in (draws or ()):

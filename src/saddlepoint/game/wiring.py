@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.average import BatchNorm
@@ -13,6 +13,14 @@ from saddlepoint.game.side import LATENT, Side, check_sides
 from saddlepoint.turn import Batch, batch_of
 
 COLUMNS = ("x", "y", "labelled_x", "labelled_y")  # of every batch (turn.Batch)
+
+
+def held(kind: str, modules: Mapping[str, nn.Module]) -> nn.ModuleDict:
+    """The players, or makers, by name.  Raises Mistake for a name that torch's modules have a use for."""
+    for name in modules:
+        if hasattr(nn.ModuleDict, name) or "." in name or not name:
+            raise Mistake(f"game.{kind}.{name}: torch's modules cannot hold one of that name; give it another")
+    return nn.ModuleDict(dict(modules))
 
 
 def checked(game: Any) -> Mapping[str, Side]:
