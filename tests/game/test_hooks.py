@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from play import Critic, Maker, batches, fit, game, networks
+from play import BY_CLASS, Critic, Maker, batches, fit, game, networks
 from saddlepoint.game.average import Average
 from saddlepoint.game.game import Game
 from saddlepoint.game.hooks import FOLLOWING, Hooks, following, having
@@ -16,6 +16,7 @@ from saddlepoint.objective import hinge, nonsaturating
 from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.prior import Prior
 from saddlepoint.regularizer.regularizer import Regularizer
+from saddlepoint.turn import Batch
 
 SGD = partial(torch.optim.SGD, lr=0.1)
 
@@ -123,31 +124,60 @@ def test_the_protocol_names_every_hook_that_there_is():
     assert following([nn.Sequential(layer)]) == {"at_images": [layer], "after_turn": [layer]}
 
 
-@pytest.mark.parametrize("hook", ["set_reference", "data_dependent_init"])
-def test_references_and_starts_are_given_with_the_condition(hook):
-    from play import BY_CLASS
+class Starting(Hearing):
+    """A layer, a term's module or a maker that notes what it starts from; it asks for 6 latents."""
 
-    class Starting(nn.Module):
-        reference = 6
+    reference = 6
 
-        def __init__(self):
-            super().__init__()
-            self.given, self.linear = {}, nn.Linear(2, 2)
+    def __init__(self):
+        super().__init__()
+        self.given = {}
 
-        def set_reference(self, network, latent, condition):
-            self.given["set_reference"] = latent["z"].shape, condition["label"].shape
+    def set_reference(self, network, latent, condition):
+        self.given["reference"] = network, latent, condition
 
-        def data_dependent_init(self, network, x, condition):
-            self.given["data_dependent_init"] = x["z"].shape, condition["label"].shape
+    def data_dependent_init(self, network, x, condition):
+        self.given["start"] = network, x, condition
 
-        def forward(self, x, condition=None):
-            return self.linear(x)
+    def __deepcopy__(self, memo):
+        return type(self)()
 
-    plays = game(
-        hinge, nets=(Maker(Starting()), networks()[1]), z=2, sides=BY_CLASS, conditions="labels", classes={"y": 3}
-    )
-    from saddlepoint.turn import Batch
 
-    fit(plays, [Batch(torch.randn(4, 2), torch.zeros(4, dtype=torch.long))])
-    rows = 6 if hook == "set_reference" else 500
-    assert plays.generator.network.network.given[hook] == ((rows, 2), (rows,))
+class StartingTerm(Term):
+    def __init__(self):
+        super().__init__()
+        self.inner = Starting()
+
+
+def test_references_and_starts_reach_layers_terms_makers_and_averages_each_with_the_condition():
+    maker, judge = Maker(nn.Sequential(nn.Linear(2, 2), Starting())), networks()[1]
+    players = {
+        "discriminator": Player(judge, SGD, hinge.discriminator, {"term": StartingTerm()}),
+        "generator": Player(maker, SGD, hinge.generator, average=partial(Average, half_life=10)),
+    }
+    sides = {**BY_CLASS, "fake": {**BY_CLASS["fake"], "by": ["generator", "through"]}}
+    plays = Game(players, Prior(z=Normal(2)), sides=sides, makers={"through": Starting()}, conditions="labels",
+                 classes={"y": 3})  # fmt: skip
+    layer, through = plays.generator.network.network[1], plays.makers["through"]
+    (copy,) = having(plays.generator.average, "set_reference")
+    (inner,) = having(plays.discriminator.regularizers, "set_reference")
+    for module, network in ((layer, maker), (copy, plays.generator.average.network), (inner, judge)):
+        given, latent, condition = module.given["reference"]
+        assert given is network
+        assert (latent["z"].shape, condition["label"].shape) == ((6, 2), (6,))
+    given, x, condition = through.given["reference"]  # what the generator makes of them
+    assert given is through
+    torch.testing.assert_close(x, maker(layer.given["reference"][1]))
+    fit(plays, [Batch(torch.randn(4, 2), torch.tensor([0, 1, 2, 0]))])
+    assert layer.given["start"][1]["z"].shape == (500, 2)
+    given, x, condition = inner.given["start"]  # the first reals, as its player's network is given them
+    assert given is judge
+    assert (x.shape, condition["label"].tolist()) == ((4, 2), [0, 1, 2, 0])
+    assert "start" not in copy.given  # it takes its network's state
+    assert through.given["start"][1].shape == (500, 2)
+
+
+def test_a_layer_that_refers_to_latents_stands_where_samples_are_made_alone():
+    judge = Critic(nn.Sequential(nn.Linear(2, 4), Starting()), nn.Linear(4, 1))
+    with pytest.raises(ValueError, match="Starting refers to latents: it stands in the generator alone"):
+        game(hinge, nets=(networks()[0], judge))

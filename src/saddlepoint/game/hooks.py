@@ -25,11 +25,13 @@ class Hooks(Protocol):
 
     def set_reference(self, network: nn.Module, latent: Any, condition: Condition) -> None:
         """Once, when the game is built: `self.reference` latents, and their condition, that `network`, of which this
-        module is a layer, is to see before any others (virtual batch norm).  In networks that samples come from."""
+        module is a layer, is to see before any others (virtual batch norm).  In networks and makers that samples pass
+        through, and copies in averages; a term is given its player's network, and what the generator is given."""
 
     def data_dependent_init(self, network: nn.Module, x: Any, condition: Condition) -> None:
-        """Once, before the first round: what `network`, of which this module is a layer, is given first, 500 rows at
-        most: reals, or latents where it makes samples (weight normalisation).  On all ranks alike."""
+        """Once, before the first round: what `network`, of which this module is a layer or a term, is given first, 500
+        rows at most: reals, or latents where it makes samples (weight normalisation).  On all ranks alike; a copy in an
+        average takes its network's state instead."""
 
     def at_images(self, images: int) -> None:
         """Before every round, and before samples are made: how many real images have been shown, on all ranks.

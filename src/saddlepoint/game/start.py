@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saddlepoint import ranks
 from saddlepoint.game.hooks import having
-from saddlepoint.game.sampling import inputs, sampled
+from saddlepoint.game.sampling import inputs, sampling_modules
 from saddlepoint.stream import Stream
 from saddlepoint.turn import Batch, Condition, batch_of
 
@@ -18,37 +18,48 @@ STARTING = 500  # samples that layers which start from data are shown, as in the
 
 
 def set_reference(game: Any) -> None:
-    """Give layers that refer to latents (virtual batch norm) some of a stream of their own; those of the average too.
+    """Give what refers to latents (virtual batch norm) some of a stream of its own.
 
-    Raises ValueError where such a layer stands in a network that makes no samples.
+    Layers of networks and makers that samples pass through, and of averages' copies, are given what their network is;
+    terms what the generator is.  Raises ValueError where such a layer stands in a network that makes no samples.
     """
-    for name, player in game.players.items():
-        for network in [player.network, *([] if player.average is None else [player.average.network])]:
-            for layer in having(network, "set_reference"):
-                if name not in sampled(game):
-                    raise ValueError(
-                        f"{type(layer).__name__} refers to latents: it stands in the {' or '.join(sampled(game))} alone"
-                    )
-                stream = Stream(game.seed, "reference", joint=True)
-                layer.set_reference(network, *inputs(game, name, layer.reference, stream))
+    copies = [(name, own.average.network) for name, own in game.players.items() if own.average is not None]
+    for name, network, holder in [*_holders(game), *((name, copy, copy) for name, copy in copies)]:
+        for layer in having(holder, "set_reference"):
+            makes = [*sampling_modules(game)[0]]
+            if name not in makes and holder is network:
+                raise ValueError(
+                    f"{type(layer).__name__} refers to latents: it stands in the {' or '.join(makes)} alone"
+                )
+            stream = Stream(game.seed, "reference", joint=True)
+            layer.set_reference(network, *inputs(game, name if name in makes else makes[0], layer.reference, stream))
 
 
 def start_from_data(game: Any, batches: Iterable[Batch]) -> None:
-    """Show layers that start from data (weight norm) the first reals, those of networks that make samples latents.
+    """Show what starts from data (weight norm) the first reals; what makes samples, and its terms, latents.
 
     To be called before anything looks at the game, since its networks are others afterwards.  `batches` are global
     ones: every rank is shown all of them.
     """
-    for name, player in game.players.items():
-        if layers := having(player.network, "data_dependent_init"):
+    for name, network, holder in _holders(game):
+        if layers := having(holder, "data_dependent_init"):
             stream = Stream(game.seed, "start", joint=True)
-            made = name in sampled(game)
+            made = name in sampling_modules(game)[0]
             shown = inputs(game, name, STARTING, stream) if made else _first_reals(game, name, batches, stream)
             with ranks.apart():
                 for layer in layers:
-                    layer.data_dependent_init(player.network, *shown)
-            if player.average is not None:
-                player.average.network.load_state_dict(player.network.state_dict())
+                    layer.data_dependent_init(network, *shown)
+    for player in game.players.values():
+        if player.average is not None and having(player.network, "data_dependent_init"):
+            player.average.network.load_state_dict(player.network.state_dict())
+
+
+def _holders(game: Any) -> Iterator[tuple[str, nn.Module, nn.Module]]:
+    """Each network and maker by name, and where its layers with hooks are: in itself, and in its player's terms."""
+    for name, player in game.players.items():
+        yield name, player.network, player.network
+        yield name, player.network, player.regularizers
+    yield from ((name, maker, maker) for name, maker in game.makers.items())
 
 
 def _first_reals(game: Any, name: str, batches: Iterable[Batch], stream: Stream) -> tuple[Any, Condition]:
