@@ -120,3 +120,15 @@ def test_a_16_bit_image_is_measured_with_all_its_bits(tmp_path: Path) -> None:
     assert score.value == pytest.approx(3 * (255 / 32767.5) ** 2, rel=1e-3)
     (generated,) = evaluator(lambda n: Image(16).inside(other[:n]), reals).values()
     assert generated.value == score.value
+
+
+def test_samples_without_a_destination_go_to_the_first_kind_of_file_that_can_hold_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Audio whose rate nobody knows is no wav file."""
+    monkeypatch.chdir(tmp_path)
+    np.save(tmp_path / "x.npy", DRAWS.uniform(-1, 1, (40, 16)).astype(np.float32))
+    words = [f"data.folder={tmp_path / 'x.npy'}", "data.extractor=null", "images=64"]
+    made = run(tmp_path / "runs", "data=audio_folder", *words)
+    assert main(["sample", f"run={made.folder}", "n=3"]) == 0
+    assert np.load(tmp_path / "samples.npz")["arr_0"].shape == (3, 1, 16)

@@ -152,6 +152,38 @@ def test_an_npz_of_audio_has_its_rate_beside_it(kind: str, tmp_path: Path) -> No
     assert torch.equal(every(data).sort(0)[0][:, 0], torch.from_numpy(np.sort(x, 0)))
 
 
+@pytest.mark.parametrize("rate", ["fast", [8000, 16000], 8000.5, float("nan"), 0, -1])
+def test_a_rate_in_an_npz_is_one_whole_number(rate: object, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", arr_0=np.stack([sound() for _ in range(9)]), rate=rate)
+    with pytest.raises(Mistake, match=r"x.npz: rate is .*, and it is to be samples per second, one whole number"):
+        AudioFolder(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("rate", [[8000], 8000.0])
+def test_a_rate_may_be_an_array_of_one_or_a_whole_float(rate: object, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", arr_0=np.stack([sound() for _ in range(9)]), rate=rate)
+    assert AudioFolder(tmp_path / "x.npz").modality.rate == 8000
+
+
+def test_an_npz_of_another_rate_is_refused_as_wav_files_are(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", arr_0=np.stack([sound() for _ in range(9)]), rate=8000)
+    np.savez(tmp_path / "fast.npz", arr_0=np.stack([sound() for _ in range(9)]), rate=16000)
+    with pytest.raises(Mistake, match=r"fast.npz has 16,000 samples per second, and the data have 8,000"):
+        read_for(AudioFolder(tmp_path / "x.npz"), tmp_path / "fast.npz")
+    with pytest.raises(Mistake, match=r"x.npz has 8,000 samples per second, and the data have 16,000"):
+        AudioFolder(tmp_path / "x.npz", rate=16000).split("train")
+
+
+def test_float_samples_in_wav_files_are_read_again_as_they_were(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "made").mkdir()
+    data = AudioFolder(folder(tmp_path / "data", kind="float32"))
+    x = every(data)
+    for name, content in data.modality.members(x):
+        (tmp_path / "made" / name).write_bytes(content)
+    assert torch.equal(read_for(data, tmp_path / "made").x, x)
+
+
 def test_float_audio_out_of_range_in_an_npz_is_refused_with_what_to_do(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", arr_0=3 * np.stack([sound(kind="float32") for _ in range(9)]), rate=8000)
     with pytest.raises(Mistake, match=r"cut off. Divide by the largest, or bring int16"):

@@ -96,9 +96,18 @@ def test_arrays_beside_the_samples_are_columns_row_by_row(tmp_path: Path) -> Non
     assert batch.more["mask"].shape == (5, 1, 6, 10)
 
 
+def test_a_colour_column_beside_grey_images_keeps_its_axes(tmp_path: Path) -> None:
+    for name, source in {"last": X, "first": X.transpose(0, 3, 1, 2)}.items():
+        (tmp_path / name).mkdir()
+        data = ImageFolder(saved(tmp_path / name, x=X[..., 0], source=source), channels=1)
+        split = data.split("all")
+        assert torch.equal(split.more["source"][:, :1], split[torch.arange(12)][0])
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
+        ({"a": np.where(np.arange(12) > 5, np.nan, 0)}, "a holds values that are not finite"),
         ({"a": np.zeros(11)}, "a further column has a row for each of 12 samples"),
         ({"a": np.array(["x"] * 12)}, "a further column holds numbers"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -68,8 +69,8 @@ def test_empty_lines_are_left_out_and_counted(tmp_path: Path) -> None:
         ("a\nz\nb", "x.txt, line 2: 'z' is none of the 3 symbols of data.vocabulary", {"vocabulary": ["", "a", "b"]}),
         ("a\nab\nb", "line 1 has 1 symbols, fewer than data.length=2", {"vocabulary": ["a", "b"]}),
         ("", "cannot be read: it is empty", {}),
-        ("\n\n\n", "holds no lines of text: every one is empty", {}),
-        ("a\nb", "2 text files are too few", {}),
+        ("\n\n\n", "x.txt holds no lines of text: every one is empty", {}),
+        ("a\nb", "2 lines are too few", {}),
         ("a ${b} c\nb\nc", "which no config can hold", {"unit": "word"}),
         ("a\nb\nc", "data.unit=letter: choose one of character, word", {"unit": "letter"}),
         ("a\nb\nc", "data.length=0", {"length": 0}),
@@ -98,5 +99,10 @@ def test_samples_are_read_by_the_vocabulary_of_the_data(tmp_path: Path) -> None:
     data = TextLines(file(tmp_path / "x.txt", "\n".join(TEXT)))
     split = read_for(data, file(tmp_path / "made.txt", "ab\ncab\n"))
     assert data.modality.text(split.x) == ["ab", "cab"]
+    np.savez(tmp_path / "made.npz", **data.modality.arrays(split.x))
+    assert torch.equal(read_for(data, tmp_path / "made.npz").x, split.x)
+    np.savez(tmp_path / "other.npz", arr_0=split.x.numpy(), vocabulary=np.array(data.modality.vocabulary[::-1]))
+    with pytest.raises(Mistake, match=r"other.npz: its vocabulary is another than the data's"):
+        read_for(data, tmp_path / "other.npz")
     with pytest.raises(Mistake, match=r"made.txt, line 1: 'z' is none"):
         read_for(data, file(tmp_path / "made.txt", "z\n"))

@@ -84,12 +84,17 @@ def test_wav_files_hold_the_samples_at_the_rate() -> None:
         assert (file.getframerate(), file.getnchannels(), file.getnframes()) == (8000, 2, 300)
 
 
-def test_float_audio_in_wav_files_is_rounded_and_said_to_be() -> None:
+def test_wav_files_of_float_audio_hold_all_32_bits() -> None:
     modality, x = STORED["float"]
-    _, samples = wavfile.read(io.BytesIO(next(iter(modality.members(x)))[1]))
-    assert np.abs(samples.T / 32768 - x[0].numpy()).max() <= 1 / 32768
-    assert "16 of 32 bits" in str(modality.loss("/"))
-    assert modality.loss(".npz") is None
+    rate, samples = wavfile.read(io.BytesIO(next(iter(modality.members(x)))[1]))
+    assert (rate, samples.dtype) == (8000, np.float32)
+    assert np.array_equal(samples.T, x[0].numpy())
+
+
+def test_text_says_that_it_does_not_hold_the_empty_symbol() -> None:
+    assert "empty symbol" in str(WORDS.loss(".txt"))
+    assert WORDS.loss(".npz") is None
+    assert Tokens(["a", "b"]).loss(".txt") is None
 
 
 def test_grey_pictures_of_16_bits_hold_16_bits() -> None:

@@ -84,7 +84,10 @@ def _widths(shape: Sequence[int], width: int) -> list[int]:
     """Channels at each stage, finest first, one per halving from H to 4.  Raises ValueError unless H is 32 or 64."""
     stages = {32: 3, 64: 4}
     if tuple(shape[1:]) not in [(side, side) for side in stages]:
-        raise ValueError(f"dcgan makes 32 x 32 or 64 x 64 images, the data are {list(shape)}; try data.size=32")
+        raise ValueError(
+            f"dcgan makes 32 x 32 or 64 x 64 images, the data are {list(shape)}; "
+            "try data.size=32 of images, or architecture=mlp"
+        )
     return [width * 2**i for i in range(stages[shape[1]])]
 
 

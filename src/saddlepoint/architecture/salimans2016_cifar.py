@@ -129,5 +129,8 @@ def _of_units(norm: Callable[[int], nn.Module] | None) -> Callable[[int], nn.Mod
 def _channels(shape: Sequence[int]) -> int:
     """C of [C, 32, 32].  Raises ValueError for any other shape."""
     if tuple(shape[1:]) != (32, 32):
-        raise ValueError(f"salimans2016_cifar makes 32 x 32 images, the data are {list(shape)}; try data.size=32")
+        raise ValueError(
+            f"salimans2016_cifar makes 32 x 32 images, the data are {list(shape)}; "
+            "try data.size=32 of images, or architecture=mlp"
+        )
     return shape[0]

@@ -32,7 +32,7 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     run = Run(config.run)
     own = config_of(run, rest, say, config_dir)
     modality = modality_of(own)
-    to, ending = _place(config.to, modality)
+    to, ending = _place(config.to or _default(modality, tuple(own.data.shape), config.n), modality)
     modality.check_ending(ending, tuple(own.data.shape), config.n)
     game = game_of(own)
     put(game, run, config.at, say)
@@ -87,12 +87,22 @@ def _shapes(run: Run, config: DictConfig) -> dict[str, Any]:
     return {**(known.get("columns") or {}), "x": list(config.data.shape)}
 
 
-def _place(to: str | None, modality: Modality) -> tuple[Path, str]:
-    """Where samples go, and the ending that says how; None: samples with the modality's first ending.
+def _default(modality: Modality, shape: tuple[int, ...], n: int) -> str:
+    """samples with the first of the modality's endings that these can have: audio without a rate is no wav."""
+    for ending in modality.endings:
+        try:
+            modality.check_ending(ending, shape, n)
+        except Mistake:
+            continue
+        return f"samples{ending}"
+    return f"samples{next(iter(modality.endings))}"
+
+
+def _place(to: str, modality: Modality) -> tuple[Path, str]:
+    """Where samples go, and the ending that says how.
 
     Raises Mistake for an ending that the modality does not have, and where it cannot be written.
     """
-    to = to or f"samples{next(iter(modality.endings))}"
     ending = Path(to).suffix.lower()
     if to.endswith(("/", os.sep)) or not ending:
         if destination.folder(to).exists() and any(Path(to).iterdir()):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +41,6 @@ class Array:
     y: Tensor | None  # int64 [N]
     notes: list[str] = field(default_factory=list)  # how it was read
     more: dict[str, Tensor] = field(default_factory=dict)  # further columns, row by row beside x
-    facts: dict[str, Any] = field(default_factory=dict)  # what else the file says: the rate of audio
 
     @property
     def classes(self) -> int | None:
@@ -102,12 +101,42 @@ def read(place: Path, modality: Modality, shape: tuple[int, ...] | None = None, 
         raise Mistake(f"{where} holds no samples.")
     x, how = _samples(array, modality, shape, channels, where, notes)
     y = None if label is None else torch.from_numpy(_labels(arrays[label], len(x), place, notes))
-    more = {key: _column(arrays[key], len(x), how, f"{place}: {key}") for key in others}
+    more = {key: _column(arrays[key], array.shape, how, f"{place}: {key}") for key in others}
     labels = f", labels {label} ({int(y.max()) + 1:,} classes)" if y is not None else ", no labels"
     columns = f", further columns {', '.join(more)}" if more else ""
     summary = f"{where}, {array.dtype} {list(array.shape)}, read as {how}{labels}{columns}."
-    known = {key: arrays[key] for key in FACTS if key in arrays}
-    return Array(x, y, [summary, *(f"{place}: {note}." for note in notes)], more, known)
+    _look_at_facts(arrays, modality, place)
+    return Array(x, y, [summary, *(f"{place}: {note}." for note in notes)], more)
+
+
+def rate_of(arrays: Mapping[str, np.ndarray], place: Path) -> int | None:
+    """The samples per second that an npz of audio says; None where it says none.  Raises Mistake where that is none."""
+    if "rate" not in arrays:
+        return None
+    rate = arrays["rate"]
+    if rate.size != 1 or rate.dtype.kind not in "iuf" or not (rate.item() >= 1 and float(rate.item()).is_integer()):
+        raise Mistake(
+            f"{place}: rate is {' '.join(str(rate).split())[:60]}, and it is to be samples per second, one whole "
+            "number."
+        )
+    return int(rate.item())
+
+
+def _look_at_facts(arrays: Mapping[str, np.ndarray], modality: Modality, place: Path) -> None:
+    """Raises Mistake where an npz says of its samples another rate or vocabulary than the data have."""
+    if isinstance(modality, Audio):
+        rate = rate_of(arrays, place)
+        if None not in (rate, modality.rate) and rate != modality.rate:
+            raise Mistake(
+                f"{place} has {rate:,} samples per second, and the data have {modality.rate:,}: resample it, or leave "
+                "data.rate null."
+            )
+    own = arrays.get("vocabulary")
+    if isinstance(modality, Tokens) and own is not None and own.ravel().tolist() != list(modality.vocabulary):
+        raise Mistake(
+            f"{place}: its vocabulary is another than the data's, so its numbers are other symbols. Number the symbols "
+            "as data.vocabulary does, or bring lines.txt."
+        )
 
 
 def _samples(
@@ -130,15 +159,24 @@ def _samples(
     return x, modality.form
 
 
-def _column(array: np.ndarray, n: int, how: str, where: str) -> Tensor:
-    """A further column: images in the order of axes that x has, whole numbers as int64, others as float32."""
-    if array.ndim == 0 or len(array) != n:
-        raise Mistake(f"{where} has {list(array.shape)}, and a further column has a row for each of {n:,} samples.")
+def _column(array: np.ndarray, beside: tuple[int, ...], how: str, where: str) -> Tensor:
+    """A further column: images in the order of axes that x has, whole numbers as int64, others as float32.
+
+    beside    the shape of x; beside grey images [N, H, W] that order is told by where their height and width stand
+    """
+    if array.ndim == 0 or len(array) != beside[0]:
+        raise Mistake(
+            f"{where} has {list(array.shape)}, and a further column has a row for each of {beside[0]:,} samples."
+        )
+    if array.ndim == 4 and array.shape[:3] == beside:
+        how = LAST
     if array.dtype.kind not in "biuf":
         raise Mistake(f"{where} is {array.dtype}, and a further column holds numbers.")
     if array.dtype in (np.uint8, np.uint16) and array.ndim in (3, 4):
         images = array[:, None] if array.ndim == 3 else _moved(array, how)
         return torch.from_numpy(np.ascontiguousarray(images))
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise Mistake(f"{where} holds values that are not finite.")
     return torch.from_numpy(np.ascontiguousarray(array.astype(np.int64 if array.dtype.kind in "iu" else np.float32)))
 
 

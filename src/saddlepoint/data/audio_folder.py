@@ -35,6 +35,7 @@ class AudioFolder(Folder):
 
     name = "audio_folder"
     kind = sound.WAVES
+    noun = "sounds"
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ class Folder(Data):
     """`folder` holds files of one kind, or is one array; `validation` and `test` are fractions of them."""
 
     kind: Kind = IMAGES
+    noun = IMAGES.noun  # samples, for people
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class Folder(Data):
 
     def membership(self, names: Sequence[str]) -> dict[str, list[int]]:
         """The places in `names` of each split."""
-        return membership(list(names), self.validation, self.test, self.kind.noun)
+        return membership(list(names), self.validation, self.test, self.noun)
 
 
 def membership(names: list[str], validation: float, test: float, noun: str = IMAGES.noun) -> dict[str, list[int]]:

@@ -119,7 +119,7 @@ def array_facts(place: Path, length: int | None) -> tuple[dict[str, Any], int]:
         raise Mistake(f"{place} is {kind}, and audio is int16, or float32 in [-1, 1].")
     if len(shape) not in (2, 3):
         raise Mistake(f"{place} is {list(shape)}, and audio is [N, channels, length] or [N, length].")
-    rate = int(archive.arrays(place, {"rate"})["rate"]) if "rate" in header.names else None
+    rate = array.rate_of(archive.arrays(place, {"rate"}), place)
     channels = shape[1] if len(shape) == 3 else 1
     found = {
         "shape": [channels, shape[-1]],

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saddlepoint.data.listing import Kind, Listing, listing, place_of
+from saddlepoint.data.listing import Kind, Listing, listing, place_of, shown
 from saddlepoint.error import Mistake
 
 LINES = Kind("text files", (".txt",))
@@ -84,7 +84,8 @@ def facts(
     """
     every = list(lines(found, unit_of(unit)))
     if not every:
-        raise Mistake(f"{found.folder} holds no lines of text: every one is empty.")
+        place = found.where(found.names[0]) if len(found.names) == 1 else shown(str(found.folder))
+        raise Mistake(f"{place} holds no lines of text: every one is empty.")
     longest = max(len(line.symbols) for line in every)
     if vocabulary is None:
         vocabulary = [PADDING, *sorted({symbol for line in every for symbol in line.symbols})]

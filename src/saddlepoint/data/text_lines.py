@@ -30,6 +30,7 @@ class TextLines(Folder):
 
     name = "text_lines"
     kind = text.LINES
+    noun = "lines"
 
     def __init__(
         self,

@@ -6,7 +6,6 @@ int16 becomes x / 32768, so that the way back is exact; float audio lies in [-1,
 from __future__ import annotations
 
 import io
-import wave
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -123,23 +122,15 @@ class Audio(Modality):
         digits = len(str(len(x) - 1))
         return ((f"{number:0{digits}d}.wav", self._wav(sound)) for number, sound in enumerate(x))
 
-    def loss(self, ending: str) -> str | None:
-        if ending in (FOLDER, ".wav") and self.bits == 32:
-            return f"wav files hold 16 of 32 bits; {AS_NPZ} holds all"
-        return None
-
     def describe(self) -> dict[str, Any]:
         return {"name": self.name, "rate": self.rate, "bits": self.bits}
 
     def _wav(self, sound: Tensor) -> bytes:
-        """16-bit PCM of stored [C, L]."""
-        samples = sound if sound.dtype == torch.int16 else Audio(bits=16).stored(sound)
+        """Stored [C, L] as it is: 16-bit PCM, or 32-bit float."""
+        from scipy.io import wavfile
+
         content = io.BytesIO()
-        with wave.open(content, "wb") as file:
-            file.setnchannels(len(samples))
-            file.setsampwidth(2)
-            file.setframerate(self.rate or 1)
-            file.writeframes(samples.T.contiguous().numpy().astype("<i2").tobytes())
+        wavfile.write(content, self.rate or 1, sound.T.contiguous().numpy())
         return content.getvalue()
 
 

@@ -100,6 +100,11 @@ class Tokens(Modality):
             return "".join(f"{line}\n" for line in self.text(x)).encode()
         return super().encoded(x, ending, columns, labels)
 
+    def loss(self, ending: str) -> str | None:
+        if ending == ".txt" and PADDING in self.vocabulary:
+            return f"text does not show where an empty symbol stood before others; {AS_NPZ} holds all"
+        return None
+
     def describe(self) -> dict[str, Any]:
         return {"name": self.name, "vocabulary": len(self.vocabulary)}
 
