@@ -140,6 +140,7 @@ Own.__module__ = "mine"  # data of the package are not looked at
         (torch.rand(4, 5, 3), (5, 3), Tokens(["", "a", "b"]), "give x.argmax"),
         (torch.full((4, 5), 3), (5, 3), Tokens(["", "a", "b"]), "token numbers are from 3 to 3"),
         (torch.zeros(4, 2, dtype=torch.float64), (2,), None, "float32"),
+        (torch.tensor([[0.0, torch.nan]] * 4), (2,), None, "its train split: some values are not finite"),
     ],
 )
 def test_data_that_would_be_quantised_in_silence_are_refused_with_what_to_do(
@@ -148,6 +149,12 @@ def test_data_that_would_be_quantised_in_silence_are_refused_with_what_to_do(
     data = type("Mine", (Own,), {"modality": modality, "given": x})(shape, None)
     with pytest.raises(Mistake, match=re.compile(words, re.S)):
         data.split("train")
+
+
+@pytest.mark.parametrize("modality", [Image, "image", torch.nn.Identity()])
+def test_a_modality_is_an_object_of_its_class(modality: object) -> None:
+    with pytest.raises(Mistake, match=r"Mine: modality is .*, and it is to be an object, such as .*Image\(16\)"):
+        type("Mine", (Own,), {"modality": modality})((1, 8, 8), None)
 
 
 def test_data_of_ones_own_are_stored_as_their_modality_says() -> None:
@@ -164,6 +171,16 @@ def test_an_extractor_that_would_round_says_what_measures_16_bits() -> None:
         suit(Inception, (3, 8, 8), Image(16))
     with pytest.raises(Mistake, match=r"identity compares up to 4,096 numbers, and a sample of 3x64x64 has 12,288"):
         Identity(3, 64, 64)
+
+
+@pytest.mark.parametrize(
+    ("shape", "bits", "named"),
+    [((3, 8, 8), 8, True), ((5, 8, 8), 8, False), ((3, 8, 8), 16, False), ((5, 8, 8), 16, False)],
+)
+def test_inception_is_named_as_what_measures_where_it_does(shape: tuple[int, ...], bits: int, named: bool) -> None:
+    with pytest.raises(Mistake) as caught:
+        suit(Identity(2, 2, 2), shape, Image(bits))
+    assert ("inception" in str(caught.value)) == named
 
 
 @pytest.mark.parametrize(("modality", "shape"), [(Audio(), (1, 9)), (Tokens(["", "a"]), (9, 2))])

@@ -190,7 +190,9 @@ def held_out(data: Any) -> list[Split]:
     if sum(map(len, held)) >= FEWEST:
         return held
     if held:
-        raise Mistake(f"{data.name} holds out {sum(map(len, held))} images, and {FEWEST} are needed: hold out more.")
+        raise Mistake(
+            f"{data.name} holds out {sum(map(len, held))} {of(data).plural}, and {FEWEST} are needed: hold out more."
+        )
     remedy = "Train with data.reserved=5000, which sets training images aside." if hasattr(data, "reserved") else ""
     raise Mistake(
         f"{data.name}: no held-out images are a random part of the pool that its training images are of, so nothing "

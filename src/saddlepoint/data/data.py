@@ -175,6 +175,11 @@ class Data(LightningDataModule):
     ) -> None:
         super().__init__()
         self.shape = tuple(int(side) for side in shape)  # of a sample as networks see it: (C, H, W) of images
+        if self.modality is not None and not isinstance(self.modality, Modality):
+            raise Mistake(
+                f"{type(self).__name__}: modality is {self.modality!r:.80}, and it is to be an object, such as "
+                "modality = saddlepoint.modality.Image(16)"
+            )
         self.modality = self.modality or implied(self.shape)
         self.classes = classes
         self.extractor = extractor  # what measures samples of this data: digits, mnist, identity, trained, or None

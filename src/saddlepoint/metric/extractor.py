@@ -313,9 +313,6 @@ def nearest(shape: tuple[int, ...]) -> str | None:
 def unmeasured(data: Data) -> str:
     """What can be done about data whose samples no shipped classifier measures, and what it costs."""
     modality, shape = of(data), tuple(data.shape)
-    inception_too = (
-        modality.planar and shape[0] in Inception.channels and getattr(modality, "bits", 8) in Inception.bits
-    )
     plain = (
         ", or evaluation.extractor=identity, which compares the values themselves" if prod(shape) <= IDENTITY else ""
     )
@@ -326,7 +323,7 @@ def unmeasured(data: Data) -> str:
     return (
         f"no shipped extractor takes samples of shape {times(shape)}. Give a network of yours, evaluation.extractor="
         f"{{_target_: mynets.Features}} allow_target=[mynets]{learnt}{plain}"
-        f"{f', or {INCEPTION}' if inception_too else ''}"
+        f"{f', or {INCEPTION}' if _for_inception(shape, modality) else ''}"
     )
 
 
@@ -443,12 +440,16 @@ def suit(extractor: Extractor | type[Extractor], shape: tuple[int, ...], modalit
         size = "a resizer (evaluation.resizer=bicubic-antialias), or " if near else ""
         kind = "" if modality.planar else f" of {modality.name}"
         images = "trained (images with classes), " if modality.planar else ""
-        inception_too = "inception, " if modality.planar else ""
+        inception_too = "inception, " if _for_inception(shape, modality) else ""
         raise Mistake(
             f"the extractor {extractor.name} measures {wanted}, and this data has shape {times(shape)}{kind}.\n"
             f"Choose {size}data.extractor={images}identity (up to 4,096 numbers), {inception_too}a network of yours by "
             "{_target_: ...}, or null (no scores)."
         )
+
+
+def _for_inception(shape: tuple[int, ...], modality: Modality) -> bool:
+    return modality.planar and shape[0] in Inception.channels and getattr(modality, "bits", 8) in Inception.bits
 
 
 def times(shape: Iterable[int]) -> str:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.error import Mistake
-from saddlepoint.modality.modality import AS_NPZ, FOLDER, Modality, drawn
+from saddlepoint.modality.modality import AS_NPZ, FOLDER, NOT_FINITE, Modality, drawn
 
 if TYPE_CHECKING:
     from PIL import Image as Picture
@@ -70,7 +70,7 @@ class Audio(Modality):
         if not x.is_floating_point():
             return None
         if not bool(x.isfinite().all()):
-            return "some values are not finite"
+            return NOT_FINITE
         if float(x.abs().max()) > 1:
             return (
                 f"float audio lies in [-1, 1], and these values are from {float(x.min()):.4g} to {float(x.max()):.4g}: "

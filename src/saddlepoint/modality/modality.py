@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FOLDER = "/"  # the ending of a folder of files
 IDENTITY = 4_096  # the most numbers per sample that are their own features: a covariance of 4,096 takes 134 MB
 AS_NPZ = "an array.npz"
+NOT_FINITE = "some values are not finite"
 
 
 class Modality:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from saddlepoint.modality.modality import AS_NPZ, Modality, drawn
+from saddlepoint.modality.modality import AS_NPZ, NOT_FINITE, Modality, drawn
 
 if TYPE_CHECKING:
     from PIL import Image as Picture
@@ -36,6 +36,9 @@ class Points(Modality):
 
     def advice(self, x: Tensor) -> str | None:
         return "give x.to(torch.float32)" if x.dtype == torch.float64 and x.ndim == 2 else None
+
+    def why_not(self, x: Tensor) -> str | None:
+        return None if bool(x.isfinite().all()) else NOT_FINITE
 
     def extractor(self, shape: tuple[int, ...], classes: int | None = None) -> str | None:
         return "identity"
