@@ -28,8 +28,31 @@ from saddlepoint.metric.extractor import (
 )
 from saddlepoint.metric.frechet_distance import FrechetDistance
 from saddlepoint.metric.resizer import resized
+from saddlepoint.modality import Audio
 
 BRIEF = Recipe(dim=8, epochs=12, shift=0, batch=20)
+
+
+class Halved(Audio):
+    """A modality of somebody's own: what networks see is half of what is stored."""
+
+    def inside(self, x: Tensor) -> Tensor:
+        return super().inside(x) / 2
+
+
+class Thirds(Halved):
+    """Another one."""
+
+    def inside(self, x: Tensor) -> Tensor:
+        return super().inside(x) / 3
+
+
+def test_what_identity_and_networks_see_of_a_modality_of_ones_own_is_part_of_their_sha256() -> None:
+    """Statistics of the reals are kept by it: edited code would else be measured against the reals of before."""
+    assert Identity(1, 9).sha256 == Identity(1, 9, modality=Audio(8000, 16)).sha256 == Identity.sha256
+    assert len({Identity(1, 9, modality=one).sha256 for one in (Audio(), Halved(), Thirds())}) == 3
+    assert Module(nn.Flatten(), (1, 9)).sha256 == Module(nn.Flatten(), (1, 9), Audio(8000)).sha256
+    assert len({Module(nn.Flatten(), (1, 9), one).sha256 for one in (Audio(), Halved(), Thirds())}) == 3
 
 
 def test_an_extractor_stays_in_evaluation_mode_and_has_nothing_to_learn() -> None:

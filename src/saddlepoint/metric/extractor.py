@@ -103,6 +103,7 @@ class Identity(Extractor):
         super().__init__()
         self.dim, self.shape = prod(shape), shape
         self.modality = modality or implied(shape)
+        self.sha256 = _seen_by(Identity.sha256, self.modality)
         if self.dim > IDENTITY:
             raise Mistake(
                 f"the extractor identity compares up to {IDENTITY:,} numbers, and a sample of {times(shape)} has "
@@ -229,7 +230,7 @@ class Module(Extractor):
         own = getattr(network, "shape", None)
         self.shape = tuple(own) if isinstance(own, list | tuple) else shape
         self.modality = modality or implied(self.shape)
-        self.sha256 = _identity(network)
+        self.sha256 = _seen_by(_identity(network), self.modality)
         found = self._tried(self.shape)
         self.dim = found.features.shape[1]
         self.classes = None if found.logits is None else found.logits.shape[1]
@@ -490,6 +491,16 @@ def _identity(network: nn.Module) -> str:
         flat = value.detach().cpu().contiguous().reshape(-1)
         whole.update(f"{path} {value.dtype} {list(value.shape)}".encode() + flat.view(torch.uint8).numpy().tobytes())
     return whole.hexdigest()
+
+
+def _seen_by(sha256: str, modality: Modality) -> str:
+    """`sha256` of an extractor of what networks see, with the code and settings of a modality of somebody's own."""
+    own = [kind for kind in type(modality).__mro__[:-1] if not kind.__module__.startswith("saddlepoint.")]
+    if not own:
+        return sha256
+    settings = {key: value for key, value in vars(modality).items() if _plain(value)}
+    code = [f"{kind.__module__}.{kind.__qualname__} {_source(kind)}" for kind in own]
+    return hashlib.sha256(f"{sha256} {sorted(settings.items())} {code}".encode()).hexdigest()
 
 
 def _plain(value: Any) -> bool:
