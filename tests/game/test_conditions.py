@@ -234,6 +234,45 @@ def test_a_picture_has_a_class_per_row():
     assert class_rows(game(nonsaturating, z=2), 4, 2) == {}
 
 
+class Normed(nn.Module):
+    """Batch norm of 2 x + 1."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(2)
+
+    def forward(self, x, condition):
+        return self.norm(2 * (x["z"] if isinstance(x, dict) else x) + 1)
+
+
+def two_makers(first, last):
+    """The fakes of two players, one after the other, with these averages."""
+    players = {
+        "discriminator": Player(Judge(), SGD, nonsaturating.discriminator),
+        "first": Player(Normed(), SGD, nonsaturating.generator, average=first),
+        "last": Player(Normed(), SGD, nonsaturating.generator, average=last),
+    }
+    return Game(players, Prior(z=Normal(2)), sides=sides(by=["first", "last"]))
+
+
+def test_statistics_of_a_chain_are_measured_anew_in_the_order_in_which_samples_pass_through_it():
+    plays = two_makers(*[partial(Average, half_life=10, statistics="reestimated")] * 2)
+    plays.sample(2)
+    mean = plays.player("last").average.network.norm.running_mean.clone()
+    torch.testing.assert_close(mean, torch.ones(2), atol=1e-3, rtol=0)  # 2 E[normalised] + 1
+    plays.player("last").average.stale = True
+    plays.sample(2)
+    assert torch.equal(plays.player("last").average.network.norm.running_mean, mean)
+
+
+def test_measuring_statistics_anew_leaves_a_network_without_an_average_as_it_is():
+    plays = two_makers(None, partial(Average, half_life=10, statistics="reestimated"))
+    before = {name: value.clone() for name, value in plays.player("first").state_dict().items()}
+    plays.sample(2)
+    assert plays.player("first").network.training
+    assert all(torch.equal(value, before[name]) for name, value in plays.player("first").state_dict().items())
+
+
 # ------------------------------------------------------------------------------------------------------------- dropout
 
 

@@ -129,11 +129,18 @@ def sampling_networks(game: Any, average: bool = True) -> tuple[dict[str, nn.Mod
         raise Mistake("snapshots hold averaged weights: average=false finds nothing in them; checkpoints do")
     for hook in (hook for network in networks.values() for hook in having(network, "at_images")):
         hook.at_images(game.images)
-    for name in sampled(game) if average else ():
+    for name in _upstream_first(game) if average else ():
         own = game.player(name).average
         if own is not None and own.statistics == "reestimated" and own.stale:
-            own.reestimate(_statistics_batches(game, name, networks))
+            with _evaluating(list(networks.values()), "running", None):
+                own.reestimate(_statistics_batches(game, name, networks))
     return networks, whose
+
+
+def _upstream_first(game: Any) -> list[str]:
+    """The players that make samples, each after those that make what it is given."""
+    order = sorted(upstream(game), key=lambda side: len(game.computed_from[side]))
+    return list(dict.fromkeys(name for side in order for name in game.sides[side].by if name in game.players))
 
 
 def sampling_modules(game: Any, average: bool = True) -> tuple[dict[str, nn.Module], str]:
