@@ -267,7 +267,8 @@ def _worded(schema: Mapping[str, Any]) -> str:
         case "array":
             return f"a list{_of(schema.get('items') or {})}"
         case "object":
-            return f"a mapping of names{' to ' + _worded(own) if (own := schema.get('additionalProperties')) else ''}"
+            own = schema.get("additionalProperties")
+            return f"a mapping of names{' to ' + _worded(own) if isinstance(own, Mapping) and own else ''}"
         case kind:
             return {"boolean": "true or false", "string": "text", "null": "null"}.get(str(kind), "anything")
 

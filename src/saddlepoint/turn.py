@@ -198,8 +198,8 @@ class Turn:
     def condition(self, names: Mapping[str, str], x: Any) -> Condition:
         """The entries that a condition names, one row per sample of x.
 
-        Of N rows beside k N samples each is repeated k times; of k N draws beside N samples, the first N stand (a turn
-        of `multiple` = k draws so many).  Raises Mistake for a column that the batch does not have.
+        Of N rows beside k N samples each is repeated k times; of k N latents beside N samples, the first N stand (a
+        turn of `multiple` = k draws so many).  Raises Mistake for a column that the batch does not have.
         """
         first = x if isinstance(x, Tensor) else next(iter(x.values()))
         rows = first.shape[0] if names else 0  # an exported program may have any number; len() would fix it

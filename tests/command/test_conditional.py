@@ -15,6 +15,7 @@ from saddlepoint.command.build import load
 from saddlepoint.command.compose import compose
 from saddlepoint.command.sample import sample
 from saddlepoint.command.train import train
+from saddlepoint.error import Mistake
 from saddlepoint.record.run import Run
 
 BY_CLASS = ["game=conditional", "architecture.generator.condition={label: 10}",
@@ -93,6 +94,9 @@ def test_by_label_is_a_row_per_class_of_the_same_latents(by_class, tmp_path, cap
         (["label=1", "by=label"], "say one of the two"),
         (["source=somewhere"], "samples of this run start from no source"),
         (["label={colour: 1}"], "cannot be asked for by colour"),
+        (["label={}"], "label={} names no label"),
+        (["label=[1,2]"], "label=[1,2]: label is a whole number"),
+        (["game.conditions=none"], "samples are made under label (column y), and none are at hand"),
     ],
 )
 def test_what_samples_cannot_be_asked_for_is_refused_in_a_line(by_class, words, line, capsys, tmp_path):
@@ -101,6 +105,26 @@ def test_what_samples_cannot_be_asked_for_is_refused_in_a_line(by_class, words, 
     assert line in said
     assert "Traceback" not in said
     assert not (tmp_path / "x.png").exists()
+
+
+def test_samples_whose_conditions_are_at_hand_need_no_place_to_take_them_from(by_class, tmp_path):
+    words = ["label=3", "n=7", f"run={by_class.folder}"]
+    assert called("sample", *words, f"to={tmp_path}/a.npz") == 0
+    assert called("sample", *words, "game.conditions=none", f"to={tmp_path}/b.npz") == 0
+    assert np.array_equal(*(np.load(tmp_path / f"{name}.npz")["arr_0"] for name in "ab"))
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("game.classes.y=5", r"game\.classes\.y=5: these data have 10 classes: say game\.classes\.y=10"),
+        ("game.classes.y=0", r"game\.classes\.y=0: how many classes there are, a whole number from 1 on"),
+    ],
+)
+def test_other_classes_than_those_of_the_data_are_refused_before_anything_is_written(word, line, tmp_path):
+    with pytest.raises(Mistake, match=line):
+        run(tmp_path / "runs", *BY_CLASS, word)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_an_unconditional_run_says_that_it_has_no_classes(tmp_path, capsys):
@@ -171,8 +195,6 @@ def test_an_image_is_a_condition_samples_are_made_of_held_out_rows_and_of_a_fold
 def test_a_condition_that_nobody_uses_is_said_and_one_without_a_column_is_refused(tmp_path):
     record = run(tmp_path / "a", "game=conditional", "metric=[]", "images=64")
     assert "condition label: no network and no term uses it" in record.said
-    from saddlepoint.error import Mistake
-
     with pytest.raises(Mistake, match=r"condition label is the column y, and these data have no classes"):
         run(tmp_path / "b", "game=conditional", "data=point", "metric=[]")
     with pytest.raises(Mistake, match=r"game\.sides\.fake needs sourse, which is no column.*mean source"):

@@ -166,6 +166,21 @@ def test_a_condition_that_is_not_asked_for_or_missing_is_refused_with_the_names(
         game(nonsaturating, z=2)(plays.latent(2), {"label": torch.zeros(2, dtype=torch.long)})
 
 
+@pytest.mark.parametrize("label", [torch.arange(2), torch.arange(3), torch.tensor(1), 1, [0, 1, 2, 0]])
+def test_a_condition_that_has_not_a_row_for_each_sample_is_refused_rather_than_repeated(label):
+    plays = game(
+        nonsaturating, nets=(Sum("label"), Judge()), z=2, sides=BY_CLASS, conditions="labels", classes={"y": 3}
+    )
+    with pytest.raises(ValueError, match=r"condition label is .*a tensor with a row for each of 4 samples"):
+        plays.sample(4, {"label": label})
+
+
+@pytest.mark.parametrize("classes", [0, -1, 2.5, "ten"])
+def test_a_number_of_classes_that_makes_no_sense_is_refused_under_its_key(classes):
+    with pytest.raises(Mistake, match=rf"game\.classes\.y={classes}: how many classes"):
+        game(nonsaturating, z=2, classes={"y": classes})
+
+
 # ----------------------------------------------------------------------------------------- samples are made as a turn's
 
 

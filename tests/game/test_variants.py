@@ -118,6 +118,18 @@ def test_acgans_terms_are_cross_entropies_of_reals_and_fakes_and_gs_gradient_is_
 # -------------------------------------------------------------------------------------------------------- inpainting
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_of_several_fakes_per_real_each_is_that_real_outside_of_its_own_mask(accumulate):
+    words = [f"game.players.generator.{key}" for key in ("multiple=2", f"accumulate={accumulate}")]
+    game, data = game_of("inpainting", *words)
+    (batch,) = batches(data, 1)
+    for turn, _ in game.turns(batch, ["generator"], accumulate):
+        x, known = turn["fake"].x, turn.batch.x.repeat(2, 1, 1, 1)
+        hole = turn["fake"].condition["mask"].expand_as(x) > 0
+        assert torch.equal(x[~hole], known[~hole])
+        assert not torch.isclose(x[hole], known[hole]).any()
+
+
 def test_what_is_known_is_untouched_in_training_and_in_samples_bit_for_bit():
     game, data = game_of("inpainting")
     (batch,) = batches(data, 1)

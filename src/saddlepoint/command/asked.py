@@ -66,6 +66,8 @@ def _by(game: Game, name: str, n: int) -> Asked:
 def _labels(game: Game, label: Any) -> dict[str, int]:
     """The class of each named label; a class by itself is that of `label`."""
     named = dict(label) if isinstance(label, Mapping) else {"label": label}
+    if not named:
+        raise Mistake("label={} names no label: say label=3, or {colour: 2} for one of several")
     return {str(name): _number(game, str(name), value) for name, value in named.items()}
 
 
@@ -101,6 +103,8 @@ def _source(game: Game, source: Any, modality: Modality, shapes: Mapping[str, An
     names = {name: column for name, column in names.items() if column not in game.conditions.classes}
     if not names:
         raise Mistake("source: samples of this run start from no source, they are made of latents (and classes) alone")
+    if isinstance(source, Mapping) and len(source) != 1:
+        raise Mistake(f"source={dict(source)}: name one condition and its folder, {{{next(iter(names))}: <folder>}}")
     name, place = next(iter(source.items())) if isinstance(source, Mapping) else (None, source)
     if name is None:
         name = "source" if "source" in names else next(iter(names))

@@ -37,6 +37,7 @@ from saddlepoint.game.sampling import (
     judge,
     judged,
     judged_alone,
+    leaves,
     load_sampling_state,
     sampled,
     sampled_player,
@@ -290,9 +291,25 @@ def game_of(config: DictConfig, data: Any = None) -> Game:
     game.conditions.data = partial(data_of, config) if data is None else data
     if data is not None:
         refuse_unknown_entries(game.sides, list(data.first(1).columns()), list(game.priors))
-    if data is not None or game.conditions.split is None:
+        _refuse_other_classes(game, data)
+    columns = any("." not in entry for entry in leaves(game).values())
+    if data is not None or not columns or game.conditions.where == "labels":
         _fits(game, tuple(config.data.shape), config.data.get("classes"))
     return game
+
+
+def _refuse_other_classes(game: Game, data: Any) -> None:
+    """Raise Mistake where a label column of the data has other classes than `game.classes` says."""
+    for column, size in game.conditions.classes.items():
+        if column == "y" and None not in (size, data.classes) and size != data.classes:
+            raise Mistake(
+                f"game.classes.y={size}: these data have {data.classes} classes: say game.classes.y={data.classes}"
+            )
+        labels = data.split("train").more.get(column)
+        if size is not None and labels is not None and (top := int(labels.max())) >= size:
+            raise Mistake(
+                f"game.classes.{column}={size}: the labels of these data go from {int(labels.min())} to {top}"
+            )
 
 
 def _whole(config: DictConfig, game: Game) -> None:

@@ -26,7 +26,7 @@ class Conditions:
     classes  how many classes each label column has, {y: 10}
     key      the key of `where`, for messages
     `data` is asked for the rows of a split, when they are needed: a data set, or a function that gives one.
-    Raises Mistake for another `where`.
+    Raises Mistake for another `where`, and for a number of classes below 1.
     """
 
     def __init__(
@@ -36,6 +36,9 @@ class Conditions:
             known = [*KINDS, "split:train", "split:validation", "split:test"]
             raise Mistake(f"{key}={where}: it is none, labels or split:<name of a split>.{did_you_mean(where, known)}")
         self.where, self.classes, self.key = where, dict(classes or {}), key
+        for column, size in self.classes.items():
+            if size is not None and (type(size) is not int or size < 1):
+                raise Mistake(f"{self._key_of(column)}={size}: how many classes there are, a whole number from 1 on")
         self.data: Any | Callable[[], Any] = None
 
     @property
@@ -68,12 +71,14 @@ class Conditions:
         classes = self.classes.get(column)
         if classes is None:
             known = ", ".join(own for own, size in self.classes.items() if size is not None) or "none"
-            key = f"{self.key.removesuffix('conditions')}classes"
             raise Mistake(
                 f"{self.key}=labels: condition {name} is the column {column}, which is no label column "
-                f"({key} has {known}). Say {self.key}=split:validation, or {key}.{column}=<how many>"
+                f"({self._key_of()} has {known}). Say {self.key}=split:validation, or {self._key_of(column)}=<how many>"
             )
         return stream.child("labels" if column == "y" else f"labels/{column}").integers(classes, n)
+
+    def _key_of(self, *column: str) -> str:
+        return ".".join((f"{self.key.removesuffix('conditions')}classes", *column))
 
     def _rows(self, split: str, names: Mapping[str, str], n: int, stream: Stream) -> dict[str, Tensor]:
         data = self.dataset()

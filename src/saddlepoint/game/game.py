@@ -18,7 +18,7 @@ from saddlepoint.game.conditions import Conditions
 from saddlepoint.game.module import Module
 from saddlepoint.game.player import Player
 from saddlepoint.game.ranks import all_reduce_gradients
-from saddlepoint.game.side import LATENT, TWO_PLAYER, dependencies, sides_of
+from saddlepoint.game.side import LATENT, TWO_PLAYER, dependencies, drawn_per_row, sides_of
 from saddlepoint.game.start import set_reference
 from saddlepoint.prior.prior import Prior
 from saddlepoint.stream import Stream
@@ -70,6 +70,7 @@ class Game(Module):
             else [[name] for name in players]
         )
         self.computed_from = dependencies(wiring.checked(self))
+        self.per_row = drawn_per_row(self.sides, self.priors)
         self.reported = telemetry.reported_sides(self)
         streams = (LATENT, "augment", *(f"{LATENT}/{name}" for name in draws or ()))
         self.streams = {name: Stream(seed, name, joint=True) for name in streams}
@@ -118,8 +119,9 @@ class Game(Module):
     def turns(self, batch: Batch, names: Sequence[str], parts: int = 1) -> list[tuple[Turn, list[dict[str, Any]]]]:
         """The turn of the named players in equal parts, each with what their terms drew: all draws come before it."""
         players = [self.players[name] for name in names]
-        n = batch.x.shape[0] * players[0].multiple
-        latents = {name: prior.sample(n, self.streams[name if name == LATENT else f"{LATENT}/{name}"])
+        n = batch.x.shape[0]
+        sizes = {name: n if name in self.per_row else n * players[0].multiple for name in self.priors}
+        latents = {name: prior.sample(sizes[name], self.streams[name if name == LATENT else f"{LATENT}/{name}"])
                    for name, prior in self.priors.items()}  # fmt: skip
         drawn = [player.draw(self.rounds // player.every, self.images, len(batch), self.streams["augment"])
                  if player.regularizers else {} for player in players]  # fmt: skip

@@ -217,8 +217,8 @@ def samples_of(
 
     condition    what they are asked for under, by name (`leaves`), N rows each; None: that of `sample(N)`
     batch_norm   "batch" normalises by the statistics of these N samples instead of the running ones, which stay
-    With `game.dropout` dropout is on, as drawn from `seed`.  Raises ValueError for latents of another prior,
-    Mistake for a condition that is missing, or that nothing here uses.
+    With `game.dropout` dropout is on, as drawn from `seed`.  Raises ValueError for latents of another prior and
+    for a condition of other rows, Mistake for a condition that is missing, or that nothing here uses.
     """
     expected = {name: part.dim for name, part in game.prior.items()}
     if {name: part.shape[1:].numel() for name, part in latent.items()} != expected:
@@ -229,9 +229,18 @@ def samples_of(
     if condition is None:
         condition = conditions(game, n, Stream(game.seed, "evaluation", device=game.device))
     place = game.device
+    _refuse_other_rows(condition, n)
     code, given = ({name: part.to(place) for name, part in own.items()} for own in (latent, complete(game, condition)))
     with _evaluating(list(networks.values()), batch_norm, seed if game.dropout else None):
         return sampling_turn(game, code, given, networks).samples_of(game.samples).x
+
+
+def _refuse_other_rows(condition: Condition, n: int) -> None:
+    """Raise ValueError for an entry that has not a row for each of n samples."""
+    for name, entry in condition.items():
+        if not isinstance(entry, Tensor) or entry.shape[:1] != (n,):
+            found = f"of shape {list(entry.shape)}" if isinstance(entry, Tensor) else type(entry).__name__
+            raise ValueError(f"condition {name} is {found}, and it is a tensor with a row for each of {n} samples")
 
 
 @torch.no_grad()

@@ -121,6 +121,21 @@ def dependencies(sides: Mapping[str, Side]) -> dict[str, frozenset[str]]:
     return {name: of(name) for name in sides}
 
 
+def drawn_per_row(sides: Mapping[str, Side], draws: Collection[str]) -> frozenset[str]:
+    """The named draws that a side which starts from a column is made or judged under: one row per row of the batch.
+
+    So a mask belongs to a real, and to each of the `multiple` fakes beside that real.
+    """
+
+    def start(entry: str) -> str:
+        head = entry.partition(".")[0]
+        return start(sides[head].of) if head in sides else head
+
+    rows = [side for side in sides.values() if start(side.of) not in draws]
+    under = {start(entry) for side in rows for entry in (*side.condition.values(), *side.judge_condition.values())}
+    return frozenset(under & {*draws} - {LATENT})
+
+
 def refuse_unknown_entries(sides: Mapping[str, Side], columns: Collection[str], draws: Collection[str]) -> None:
     """Raises Mistake where a side starts from, or is conditioned on, what is no side, no draw and no column."""
     for name, side in sides.items():
