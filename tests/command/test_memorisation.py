@@ -7,9 +7,10 @@ import pytest
 import torch
 from PIL import Image
 from runs import run
+from variants import game_of
 
 from saddlepoint.command import main
-from saddlepoint.command.memorisation import held_out
+from saddlepoint.command.memorisation import _logits, held_out
 from saddlepoint.data.digits import Digits
 from saddlepoint.data.mnist import MNIST
 from saddlepoint.error import Mistake
@@ -73,6 +74,13 @@ def test_minibatch_discrimination_is_asked_by_full_batches_of_training(tmp_path,
     monkeypatch.setattr(MinibatchDiscrimination, "forward", noted)
     assert called("memorisation", f"run={folder}", "n=60") == 0
     assert asked[-46:] == [40] * 46  # 897 members and 900 others, each 23 batches
+
+
+def test_d_is_asked_of_images_as_they_are_where_it_was_trained_on_augmented_ones():
+    game, data = game_of("adaptive augmentation on digits", "game.makers.augment.start=1")
+    split, rows = data.split("train"), torch.arange(60)
+    expected = game.player("discriminator").network(split.batch(rows).x, {}).logits
+    torch.testing.assert_close(_logits(game, split, rows, 16), expected.detach())
 
 
 def test_copies_on_disk_ring_the_alarm_and_are_pointed_at(tmp_path, capsys):

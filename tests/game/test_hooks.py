@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from play import BY_CLASS, Critic, Maker, batches, fit, game, networks
+from saddlepoint.callback.examination import Examination
+from saddlepoint.data.data import Data, Split
 from saddlepoint.game.average import Average
 from saddlepoint.game.game import Game
 from saddlepoint.game.hooks import FOLLOWING, Hooks, following, having
@@ -17,6 +19,17 @@ from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.prior import Prior
 from saddlepoint.regularizer.regularizer import Regularizer
 from saddlepoint.turn import Batch
+
+
+class Standing(Data):
+    """Points, at hand."""
+
+    def __init__(self):
+        super().__init__((2,), None, batch=4)
+
+    def splits(self):
+        return {name: Split(name, torch.randn(16, 2)) for name in ("train", "validation", "test")}
+
 
 SGD = partial(torch.optim.SGD, lr=0.1)
 
@@ -93,6 +106,22 @@ def test_samples_are_made_at_the_images_of_the_game_whoever_made_it_what_it_is()
     assert torch.equal(restored.sample(4, average=False), plays.sample(4, average=False))
     assert torch.equal(restored.sample(4, average=False), 4 * before)  # the layer and the maker double, each
     assert torch.equal(restored.sample(4), plays.sample(4))
+
+
+def test_a_game_that_is_read_back_stands_at_its_images_in_every_module_its_discriminator_too():
+    plays, checkpoint = played(rounds=4), {}
+    plays.on_save_checkpoint(checkpoint)
+    restored = played(rounds=0)
+    restored.load_state_dict(plays.state_dict())
+    restored.on_load_checkpoint(checkpoint)
+    assert [module.images for module in having(restored, "at_images")] == [64] * 5
+
+
+def test_health_is_read_off_networks_at_the_images_of_the_game():
+    plays = played(rounds=3)
+    assert {module.images for module in having(plays, "at_images")} == {32}
+    Examination(Standing(), 8, "validation", print).readings(plays)
+    assert {module.images for module in having(plays, "at_images")} == {48}
 
 
 def test_a_game_that_nobody_follows_keeps_no_turn():

@@ -51,6 +51,7 @@ class Examination:
 
     def readings(self, game: Game) -> dict[str, float]:
         """Every reading that there is now, by name; see `health.reading` for what they mean."""
+        game.set_clock()
         alone = judged_alone(game)  # else D sees more than samples: there are no logits to read
         with torch.no_grad(), _apart(game, game.device):
             real = self._logits(game, self.train) if alone else None

@@ -320,8 +320,8 @@ def _told_by(game: Game, train: Split, held: Sequence[Split], batch: int, seed: 
 
 @torch.no_grad()
 def _logits(game: Game, split: Split, rows: Tensor, batch: int) -> Tensor:
-    """The mean logit of each of `rows`, [n], from D in evaluation mode, asked as in training where that counts."""
-    network, found = judge(game).network.eval(), []
+    """The mean logit of each of `rows`, [n], in evaluation mode, D asked as in training where that counts."""
+    network, found = judge(game.eval()).network, []
     stream = Stream(game.seed, f"memorisation/{split.name}", device=game.device)
     for part in full_batches(len(rows), batch if batch_dependent(network) else 500):
         sample = judged_reals(game, split.batch(rows[part]).to(game.device), stream)

@@ -78,8 +78,7 @@ class Game(Module):
 
     def round(self, batch: Batch) -> None:
         """One round: each group's due players descend their losses, then the next group answers."""
-        for hook in self.following["at_images"]:
-            hook.at_images(self.images)
+        self.set_clock()
         for group in self.order:
             if movers := [name for name in group if self.due(name)]:
                 turns = self.gradients(movers, batch)

@@ -75,6 +75,11 @@ class Module(LightningModule):
             self._modules[name] = self.__dict__[name] = modules
         self.following = following([players, makers])
 
+    def set_clock(self) -> None:
+        """Tell the modules that follow the clock how many images have been shown (`game.hooks`)."""
+        for hook in self.following["at_images"]:
+            hook.at_images(self.images)
+
     def feed_back(self, names: Sequence[str], turns: Sequence[Turn]) -> None:
         """Show the modules that ask for it what the players that have moved have seen (`game.hooks`)."""
         for hook in self.following["after_turn"]:
@@ -213,3 +218,4 @@ class Module(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         state.restore(self, checkpoint["saddlepoint"])
+        self.set_clock()
