@@ -104,6 +104,21 @@ def test_a_modality_from_a_folder_is_trained_sampled_resumed_measured_and_compar
     assert "2 arms by objective; 2 runs found: 2 finished." in capsys.readouterr().out
 
 
+def test_waveforms_of_two_classes_are_asked_for_by_class_in_training_and_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = waves(tmp_path)
+    for i, path in enumerate(sorted((tmp_path / "sounds").iterdir())):
+        (tmp_path / "sounds" / "ab"[i % 2]).mkdir(exist_ok=True)
+        path.rename(tmp_path / "sounds" / "ab"[i % 2] / path.name)
+    by_class = ["game=conditional", "architecture.generator.condition={label: 2}", "callback.grid.rows=8"]
+    record = run(tmp_path / "runs", *words, *FEW, *by_class, "images=64", "metric=[]", "callback.grid.columns=8")
+    assert (record.samples / "000000064.png").exists()
+    assert main(["sample", f"run={record.folder}", "by=label", "n=4", "to=samples/"]) == 0
+    assert len(list((tmp_path / "samples").glob("*.wav"))) == 4
+
+
 def test_a_16_bit_image_is_measured_with_all_its_bits(tmp_path: Path) -> None:
     """Two sets that differ below the eighth bit alone: identical at 8 bits, apart at 16."""
     from saddlepoint.data.data import Split

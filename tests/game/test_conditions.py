@@ -23,6 +23,7 @@ from saddlepoint.game.sampling import (
     sampling_state,
 )
 from saddlepoint.game.side import TWO_PLAYER, sides_of
+from saddlepoint.modality import implied
 from saddlepoint.objective import nonsaturating
 from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.prior import Prior
@@ -245,8 +246,13 @@ def test_a_picture_has_a_class_per_row():
     plays = game(
         nonsaturating, nets=(Sum("label"), Judge()), z=2, sides=BY_CLASS, conditions="labels", classes={"y": 3}
     )
-    assert class_rows(plays, 4, 2)["label"].tolist() == [0, 0, 1, 1, 2, 2, 0, 0]
-    assert class_rows(game(nonsaturating, z=2), 4, 2) == {}
+    image, audio, points = (implied(shape) for shape in ((1, 4, 4), (1, 256), (2,)))
+    n, asked = class_rows(plays, image, 4, 2)
+    assert (n, asked["label"].tolist()) == (8, [0, 0, 1, 1, 2, 2, 0, 0])
+    n, asked = class_rows(plays, audio, 8, 8)  # a row for each of the few that are drawn
+    assert (n, asked["label"].tolist()) == (8, [0, 1, 2, 0, 1, 2, 0, 1])
+    assert class_rows(plays, points, 8, 8) == (points.shown(8, 8), {})
+    assert class_rows(game(nonsaturating, z=2), image, 4, 2) == (8, {})
 
 
 class Normed(nn.Module):

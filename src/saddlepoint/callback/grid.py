@@ -65,10 +65,10 @@ class Grid(pl.Callback):
         if not trainer.is_global_zero:
             return
         modality = _modality(trainer)
-        n = modality.shown(self.rows, self.columns)
+        n, asked = class_rows(game, modality, self.rows, self.columns)
         with torch.random.fork_rng(devices=[game.device] if game.device.type == "cuda" else []):
             stream = Stream(game.seed, "grid", device=game.device)
-            x = game.sample(n, {} if modality.beside else class_rows(game, self.rows, self.columns), stream).cpu()
+            x = game.sample(n, asked, stream).cpu()
         path = self.run.samples / f"{game.images:09d}.png"
         reals = self._reals(trainer) if modality.beside else None
         save(modality.picture(x, self.columns, self.scale, reals), path)

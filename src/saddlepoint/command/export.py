@@ -278,8 +278,7 @@ def _described(original: Original, words: DictConfig, folder: Path) -> None:
     write(folder / "training.yaml", yaml.safe_dump(discreet(kept), sort_keys=False, allow_unicode=True))
     game = original.game
     modality = original.modality
-    asked = {} if modality.beside else class_rows(game, 8, 8)
-    x = game.sample(modality.shown(8, 8), asked, Stream(game.seed, "grid"), original.average)
+    x = game.sample(*class_rows(game, modality, 8, 8), Stream(game.seed, "grid"), original.average)
     modality.picture(x).save(folder / PICTURE)
 
 

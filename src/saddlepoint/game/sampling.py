@@ -21,6 +21,7 @@ from saddlepoint.game.average import BatchNorm
 from saddlepoint.game.hooks import having
 from saddlepoint.game.player import Player
 from saddlepoint.game.side import LATENT, Side
+from saddlepoint.modality.modality import Modality
 from saddlepoint.stream import Stream
 from saddlepoint.turn import UNCONDITIONAL, Batch, Condition, Sample, Turn, batch_of
 
@@ -184,13 +185,16 @@ def inputs(
     return turn.given(side, name)
 
 
-def class_rows(game: Any, rows: int, columns: int) -> Condition:
-    """Labels for a picture with a class per row, row by row; {} where samples are not asked for by class alone."""
-    names = leaves(game)
-    size = game.conditions.classes.get(names.get("label", ""))
-    if size is None or game.conditions.where != "labels":
-        return {}
-    return {"label": (torch.arange(rows) % size).repeat_interleave(columns).to(game.device)}
+def class_rows(game: Any, modality: Modality, rows: int, columns: int) -> tuple[int, Condition]:
+    """How many samples a picture shows, and their labels: a class per row, one after the other.
+
+    No labels where samples are not asked for by class alone, and where a picture has no rows (points).
+    """
+    n = modality.shown(rows, columns)
+    size = game.conditions.classes.get(leaves(game).get("label", ""))
+    if size is None or game.conditions.where != "labels" or modality.beside:
+        return n, {}
+    return n, {"label": (torch.arange(n) // max(1, n // rows) % size).to(game.device)}
 
 
 def latents(game: Any, n: int, seed: int | None = None) -> dict[str, Tensor]:
