@@ -152,6 +152,10 @@ class Turn:
         head, dot, part = entry.partition(".")
         return self.entry((head if self.player is None else self.player.roles.get(head, head)) + dot + part)
 
+    def beside(self, entry: str, x: Tensor) -> Any:
+        """The entry that a term names, a row per sample of x: of N rows beside k N samples each is repeated k times."""
+        return _repeated(self.seen(entry), x.shape[0])
+
     @property
     def real(self) -> Sample:
         """turn["real"], as terms of the two-player game may ask for it."""
@@ -172,8 +176,9 @@ class Turn:
         """Whether this batch holds the column that a side starts from."""
         if name in self.samples:
             return True
-        of = self.sides[name].of if name in self.sides else name
-        return self.columns.get(of, self.batch.x) is not None
+        if name in self.sides:
+            return self.has(self.sides[name].of)
+        return self.columns.get(name, self.batch.x) is not None
 
     @property
     def latent(self) -> Mapping[str, Tensor]:

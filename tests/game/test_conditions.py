@@ -335,6 +335,39 @@ def test_a_condition_that_nobody_uses_is_warned_of_and_one_that_a_term_uses_is_n
     assert dry_run(game(nonsaturating, nets=(Sum(), Judge("label")), **settings), batch) == []
 
 
+@pytest.mark.parametrize(
+    "read", [dict, lambda c: {**c}, lambda c: dict(c.items()), lambda c: {"label": c.get("label")}]
+)
+def test_a_network_that_copies_its_condition_uses_it(read):
+    class Copying(Sum):
+        def forward(self, x, condition):
+            return super().forward(x, read(condition))
+
+    batch = Batch(torch.randn(8, 2), torch.randint(3, (8,)))
+    settings = {"z": 2, "sides": BY_CLASS, "conditions": "labels", "classes": {"y": 3}}
+    assert dry_run(game(nonsaturating, nets=(Copying("label"), Judge()), **settings), batch) == []
+
+
+@pytest.mark.parametrize("named", ["{kind: y}", "{label: colour, kind: y}"])
+def test_the_class_that_a_sample_was_asked_for_is_the_one_of_column_y_whatever_its_name(named):
+    condition = dict(pair.split(": ") for pair in named.strip("{}").split(", "))
+    plays = pair(Sum("kind"), Judge(), sides=sides(condition=condition), conditions="labels",
+                 classes={"y": 3, "colour": 2})  # fmt: skip
+    _, asked = Sampler(plays)(40)
+    assert torch.equal(asked, conditions(plays, 40, Stream(0, "evaluation"))["kind"])
+    assert asked.max() == 2
+    other = pair(Sum("label"), Judge(), sides=sides(condition={"label": "colour"}), conditions="labels",
+                 classes={"colour": 2})  # fmt: skip
+    assert Sampler(other)(4)[1] is None  # no class of column y
+
+
+def test_a_side_of_a_side_of_a_column_is_there_where_the_column_is():
+    plays = pair(Sum(), Judge(), sides={**sides(), "few": {"of": "labelled_x"}, "again": {"of": "few"}})
+    x = torch.randn(4, 2)
+    there = [plays.turn(batch, {}, ()).has("again") for batch in (Batch(x), Batch(x, labelled=(x, x[:, 0])))]
+    assert there == [False, True]
+
+
 def test_a_condition_that_the_data_have_no_column_for_is_refused_with_the_columns_there_are():
     plays = game(
         nonsaturating, nets=(Sum("label"), Judge()), z=2, sides=BY_CLASS, conditions="labels", classes={"y": 3}

@@ -123,7 +123,10 @@ def test_of_several_fakes_per_real_each_is_that_real_outside_of_its_own_mask(acc
     words = [f"game.players.generator.{key}" for key in ("multiple=2", f"accumulate={accumulate}")]
     game, data = game_of("inpainting", *words)
     (batch,) = batches(data, 1)
+    reconstruction = game.player("generator").terms["reconstruction"]
     for turn, _ in game.turns(batch, ["generator"], accumulate):
+        gap = turn["fake"].x - turn.batch.x.repeat(2, 1, 1, 1)
+        torch.testing.assert_close(reconstruction(turn), gap.square().mean())
         x, known = turn["fake"].x, turn.batch.x.repeat(2, 1, 1, 1)
         hole = turn["fake"].condition["mask"].expand_as(x) > 0
         assert torch.equal(x[~hole], known[~hole])

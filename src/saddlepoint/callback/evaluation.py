@@ -13,7 +13,7 @@ from saddlepoint.callback.run_state import RunState
 from saddlepoint.game.average import BatchNorm
 from saddlepoint.game.full_batch import batch_dependent
 from saddlepoint.game.game import Game
-from saddlepoint.game.sampling import conditions, dropout_seed, sampled, sampling_modules, sampling_networks
+from saddlepoint.game.sampling import conditions, dropout_seed, leaves, sampled, sampling_modules, sampling_networks
 from saddlepoint.metric.contract import Score
 from saddlepoint.metric.evaluator import Evaluator
 from saddlepoint.stream import Stream
@@ -141,17 +141,19 @@ def drawn_as(game: Game, average: bool, batch_norm: str, batch: int) -> dict[str
 
 
 class Sampler:
-    """The next n samples of a stream, and the classes (condition `label`) that they were asked for, None where none."""
+    """The next n samples of a stream, and the classes (column y) that they were asked for, None without any."""
 
     def __init__(
         self, game: Game, average: bool = True, batch_norm: str = "running", stream: str = "evaluation"
     ) -> None:
         self.game, self.average, self.batch_norm = game, average, batch_norm
         self.latents = Stream(game.seed, stream, device=game.device)
+        self.label = next((name for name, column in leaves(game).items() if column == "y"), None)
 
     def __call__(self, n: int) -> tuple[Tensor, Tensor | None]:
         asked = conditions(self.game, n, self.latents)
-        return self.game.sample(n, asked, self.latents, self.average, self.batch_norm), asked.get("label")
+        x = self.game.sample(n, asked, self.latents, self.average, self.batch_norm)
+        return x, None if self.label is None else asked[self.label]
 
     def skip(self, n: int) -> None:
         """Pass over n samples that somebody else makes; an average is brought up to date as it is there."""

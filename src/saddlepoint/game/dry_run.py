@@ -59,26 +59,24 @@ def dry_run(game: Game, batch: Batch) -> list[str]:
     ]
 
 
-class _Read(dict[str, Any]):
+class _Read(Mapping[str, Any]):
     """A condition that notes which of its entries are read."""
 
     def __init__(self, condition: Mapping[str, Any], used: set[str]) -> None:
-        super().__init__(condition)
-        self.used = used
+        self.own, self.used = condition, used
 
     def __getitem__(self, name: str) -> Any:
         self.used.add(name)
-        return super().__getitem__(name)
+        return self.own[name]
 
-    def get(self, name: str, default: Any = None) -> Any:
-        self.used.add(name)
-        return super().get(name, default)
+    def __contains__(self, name: object) -> bool:
+        return name in self.own
 
-    def values(self) -> Any:
-        return [self[name] for name in self]
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.own)
 
-    def items(self) -> Any:
-        return [(name, self[name]) for name in self]
+    def __len__(self) -> int:
+        return len(self.own)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from saddlepoint.turn import Turn
 class Reconstruction(Regularizer):
     """E distance(side, target): the mean over samples and over their numbers.
 
-    side, target  entries of the turn: sides, or columns of the batch
+    side, target  entries of the turn: sides, or columns of the batch; a target of fewer rows is repeated (`multiple`)
     absolute      |a - b|; false: (a - b)^2
     """
 
@@ -35,6 +35,7 @@ class Reconstruction(Regularizer):
 
     def forward(self, turn: Turn) -> Tensor:
         """The mean distance, a scalar."""
-        gap = turn.seen(self.side) - turn.seen(self.target)
+        x = turn.seen(self.side)
+        gap = x - turn.beside(self.target, x)
         wide = gap.to(torch.promote_types(gap.dtype, torch.float32))
         return (wide.abs() if self.absolute else wide.square()).mean()
