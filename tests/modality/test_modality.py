@@ -47,6 +47,14 @@ def test_every_value_of_16_bits_comes_back() -> None:
     assert torch.equal(Audio(bits=16).stored(Audio(bits=16).inside(audio)), audio)
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_the_unit_of_densities_is_0_to_1_where_there_are_levels_and_else_what_networks_see(bits: int) -> None:
+    levels = torch.tensor([0, 51, 2**bits - 1]).to(torch.uint8 if bits == 8 else torch.uint16)
+    unit = Image(bits).unit(levels, torch.float64)
+    assert unit.tolist() == [0, 51 / (2**bits - 1), 1]
+    assert Audio(bits=16).unit(torch.tensor([-32768, 16384], dtype=torch.int16), torch.float64).tolist() == [-1, 0.5]
+
+
 def test_what_is_out_of_range_becomes_the_nearest_in_range() -> None:
     beyond = torch.tensor([-3.0, 3.0])
     assert Image(16).stored(beyond).tolist() == [0, 65535]
@@ -124,6 +132,13 @@ def test_a_sine_is_a_line_in_its_spectrogram_at_its_frequency_and_level() -> Non
     assert torch.all(levels.argmax(0) == frequency / rate * 256)
     assert float(levels.max()) == pytest.approx(20 * math.log10(0.5), abs=0.1)
     assert float(spectrogram(torch.zeros(2048)).max()) == pytest.approx(-100, abs=1e-3)
+
+
+def test_the_first_channel_of_a_sound_is_drawn() -> None:
+    left, right = torch.sin(torch.arange(64) / 3)[None, None], torch.zeros(1, 1, 64)
+    drawn, silent, both = (np.asarray(Audio().picture(x)) for x in (left, right, torch.cat([left, right], 1)))
+    assert np.array_equal(both, drawn)
+    assert not np.array_equal(both, silent)
 
 
 @pytest.mark.parametrize("length", [1, 3, 255, 257])
