@@ -3,6 +3,7 @@
 import math
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from saddlepoint.metric import parzen as module
 from saddlepoint.metric.evaluator import Evaluator
 from saddlepoint.metric.extractor import Features, Identity
 from saddlepoint.metric.parzen import Parzen, best_width, k_means, log_likelihood
+from saddlepoint.modality import Tokens
 
 REAL = Path(os.environ.get("SADDLEPOINT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -98,6 +100,13 @@ def test_bytes_are_measured_between_zero_and_one(stripes) -> None:
     tested, sigma = stripes.split("test").x, torch.tensor([detail["sigma"]])
     expected = log_likelihood(tested.flatten(1) / 255.0, x.flatten(1) / 255.0, sigma).mean()
     assert float(value) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_tokens_have_no_density() -> None:
+    data = SimpleNamespace(
+        modality=Tokens(["", "a"]), shape=(3, 2), describe=lambda: {"sizes": {"validation": 9, "test": 9}}
+    )
+    assert "tokens have none; what compares features measures them" in str(Parzen().meet(data))
 
 
 def test_sigma_is_chosen_on_validation_samples_alone(points) -> None:

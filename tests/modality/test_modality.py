@@ -111,6 +111,29 @@ def test_grey_pictures_of_16_bits_hold_16_bits() -> None:
         assert np.array_equal(np.asarray(Picture.open(io.BytesIO(content))).astype(np.int64), image[0].numpy())
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_folder_of_pngs_holds_every_value_of_grey_and_colour(channels: int) -> None:
+    x = STORED["8 bits"][1][:, :channels]
+    files = [np.asarray(Picture.open(io.BytesIO(content))) for _, content in Image().members(x)]
+    assert np.array_equal(np.stack(files).reshape(6, 4, 7, channels).transpose(0, 3, 1, 2), x.numpy())
+
+
+def test_what_measures_by_default_follows_from_the_shape_and_the_classes() -> None:
+    for modality in (Audio(), WORDS):
+        assert (modality.extractor((2, 2048)), modality.extractor((2, 2049))) == ("identity", None)
+    assert (Image().extractor((1, 8, 8)), Image().extractor((1, 8, 8), 10)) == ("nearest", "trained")
+    assert Points().extractor((2,)) == "identity"
+
+
+def test_points_alone_are_drawn_over_the_reals_which_set_the_limits() -> None:
+    assert [modality.beside for modality, _ in STORED.values()] == [name == "points" for name in STORED]
+    x, reals = torch.zeros(1, 2), torch.tensor([[0.5, 0.5]])
+    over, alone = (np.asarray(Points().picture(x, reals=beside)) for beside in (reals, None))
+    grey = (over == 0xBB).all(-1)
+    assert grey.any()
+    assert not (alone == 0xBB).all(-1).any()
+
+
 def test_text_is_a_line_per_sample_without_the_empty_symbol() -> None:
     x = torch.tensor([[1, 2, 0, 3], [0, 0, 0, 0], [3, 3, 0, 0]])
     assert WORDS.encoded(x, ".txt") == b"abc\n\ncc\n"
