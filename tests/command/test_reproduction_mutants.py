@@ -53,7 +53,7 @@ def swapped_labels(monkeypatch):
     right = Classification.cross_entropy
 
     def wrong(self, sample, side):
-        return right(self, Sample(sample.x, (sample.y + 1) % 10, sample.judge), side)
+        return right(self, Sample(sample.x, {"label": (sample.condition["label"] + 1) % 10}, sample.judge), side)
 
     monkeypatch.setattr(Classification, "cross_entropy", wrong)
 
