@@ -46,6 +46,15 @@ def test_the_bits_are_a_fact_of_the_config_and_8_are_no_part_of_a_runs_identity(
     assert essence({"data": {"bits": 16}})["data"] == {"bits": 16}
 
 
+def test_uint16_that_uses_8_bits_is_a_set_of_8_bits_which_is_said(tmp_path: Path) -> None:
+    for name, most, bits in (("flat", 255, 8), ("deep", 256, 16)):
+        (tmp_path / name).mkdir()
+        data = ImageFolder(saved(tmp_path / name, x=np.minimum(X, most)), channels=5)
+        assert data.modality.describe() == {"name": "image", "bits": bits}
+        assert data.split("train").x.dtype == (torch.uint8 if bits == 8 else torch.uint16)
+        assert any("uint16 of whole numbers from" in note for note in data.notes) == (bits == 8)
+
+
 def test_a_run_with_16_bits_is_built_though_its_file_is_gone(tmp_path: Path) -> None:
     assert ImageFolder(tmp_path / "gone.npz", channels=5, shape=[5, 6, 10], bits=16).modality.fits(
         torch.zeros(1, 5, 6, 10, dtype=torch.uint16)

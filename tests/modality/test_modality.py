@@ -127,11 +127,11 @@ def test_what_measures_by_default_follows_from_the_shape_and_the_classes() -> No
 
 def test_points_alone_are_drawn_over_the_reals_which_set_the_limits() -> None:
     assert [modality.beside for modality, _ in STORED.values()] == [name == "points" for name in STORED]
-    x, reals = torch.zeros(1, 2), torch.tensor([[0.5, 0.5]])
-    over, alone = (np.asarray(Points().picture(x, reals=beside)) for beside in (reals, None))
-    grey = (over == 0xBB).all(-1)
-    assert grey.any()
-    assert not (alone == 0xBB).all(-1).any()
+    x, reals = torch.zeros(1, 2), 0.9 - torch.rand(500, 2, generator=DRAWS)
+    over, alone, wide = (np.asarray(Points().picture(x, reals=beside)) for beside in (reals, None, 9 * reals))
+    grey, without = ((picture == 0xBB).all(-1).sum() for picture in (over, alone))
+    assert grey > without + 500
+    assert not np.array_equal(over, wide), "other limits"
 
 
 def test_text_is_a_line_per_sample_without_the_empty_symbol() -> None:
