@@ -70,6 +70,8 @@ def test_a_length_cuts_longer_files_and_fills_shorter_ones_with_silence_and_coun
             wavfile.write(tmp_path / f"{length}-{i}.wav", 8000, sound(length))
     data = AudioFolder(tmp_path, length=40)
     x = every(data)
+    starts = {wavfile.read(path)[1][:30].tobytes() for path in tmp_path.iterdir()}
+    assert {row[0, :30].numpy().tobytes() for row in x} == starts, "files are cut and filled at their end"
     assert (x[:, 0, 30:] == 0).all(1).sum() == 3
     assert any("4 of 10: cut to 40 samples." in note for note in data.notes)
     assert any("3 of 10: filled with silence to 40 samples." in note for note in data.notes)

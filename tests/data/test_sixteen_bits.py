@@ -105,6 +105,11 @@ def test_arrays_beside_the_samples_are_columns_row_by_row(tmp_path: Path) -> Non
     assert batch.more["mask"].shape == (5, 1, 6, 10)
 
 
+def test_a_column_of_images_may_have_the_name_that_a_fact_of_audio_has(tmp_path: Path) -> None:
+    data = ImageFolder(saved(tmp_path, x=X, rate=np.arange(12), vocabulary=np.arange(12)), channels=5)
+    assert set(data.split("train").more) == {"rate", "vocabulary"}
+
+
 def test_a_colour_column_beside_grey_images_keeps_its_axes(tmp_path: Path) -> None:
     for name, source in {"last": X, "first": X.transpose(0, 3, 1, 2)}.items():
         (tmp_path / name).mkdir()

@@ -35,6 +35,11 @@ def test_every_line_comes_back_as_it_was(tmp_path: Path, end: str, last: str) ->
     assert data.notes == [f"{tmp_path}/x.txt: 10 lines."]
 
 
+def test_the_mark_of_utf_8_that_some_editors_write_is_no_symbol(tmp_path: Path) -> None:
+    data = TextLines(file(tmp_path / "x.txt", "\ufeff" + "\n".join(TEXT)))
+    assert back(data) == sorted(TEXT)
+
+
 def test_words_are_symbols_too(tmp_path: Path) -> None:
     text = ["the cat sat", "a  dog", "the dog", "a cat"]
     data = TextLines(file(tmp_path / "x.txt", "\n".join(text)), unit="word")

@@ -28,7 +28,7 @@ from saddlepoint.modality import Audio, Image, Modality, Points, Tokens
 ENDINGS = (".npz", ".npy")
 LABELS = ("arr_1", "y", "labels")
 SAMPLES = ("arr_0", "x")  # which of several arrays is the samples
-FACTS = ("rate", "vocabulary")  # arrays that describe the others
+FACTS = {Audio: ("rate",), Tokens: ("vocabulary",)}  # arrays that describe the samples of a modality
 LAST, FIRST = "N, height, width, channels", "N, channels, height, width"
 BYTES = 255  # the largest value of 8 bits
 
@@ -59,12 +59,12 @@ class Header:
     names: tuple[str, ...]  # of all arrays
 
 
-def look(place: Path) -> Header:
+def look(place: Path, modality: type[Modality] = Image) -> Header:
     """The header of the samples, and the classes.  Raises Mistake where it cannot be read."""
     with _read(place):
         headers = archive.headers(place)
         labels = archive.arrays(place, LABELS) if place.suffix.lower() == ".npz" else {}
-    label, name, _ = _names({key: len(shape) for key, (shape, _) in headers.items()}, place)
+    label, name, _ = _names({key: len(shape) for key, (shape, _) in headers.items()}, place, modality)
     shape, kind = headers[name]
     y = None if label is None else _labels(labels[label], shape[0] if shape else 0, place, [])
     return Header(name, shape, kind, None if y is None else int(y.max()) + 1, tuple(headers))
@@ -95,7 +95,7 @@ def read(place: Path, modality: Modality, shape: tuple[int, ...] | None = None, 
     """
     with _read(place):
         arrays = archive.arrays(place)
-    label, name, others = _names({key: array.ndim for key, array in arrays.items()}, place)
+    label, name, others = _names({key: array.ndim for key, array in arrays.items()}, place, type(modality))
     array, where, notes = arrays[name], f"{place}: {name}", []
     if not array.ndim or not len(array):
         raise Mistake(f"{where} holds no samples.")
@@ -191,9 +191,10 @@ def _read(place: Path) -> Iterator[None]:
         ) from None
 
 
-def _names(dimensions: dict[str, int], place: Path) -> tuple[str | None, str, list[str]]:
+def _names(dimensions: dict[str, int], place: Path, modality: type[Modality]) -> tuple[str | None, str, list[str]]:
     """The name of the labels, None without any, that of the samples, and those of further columns."""
-    label, dimensions = None, {name: n for name, n in dimensions.items() if name not in FACTS or len(dimensions) == 1}
+    label, facts = None, FACTS.get(modality, ()) if len(dimensions) > 1 else ()
+    dimensions = {name: n for name, n in dimensions.items() if name not in facts}
     if len(dimensions) > 1:
         label = next((name for name in LABELS if dimensions.get(name) in (1, 2)), None)
     rest = [name for name in dimensions if name != label]

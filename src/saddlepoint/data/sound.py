@@ -110,8 +110,9 @@ def array_facts(place: Path, length: int | None) -> tuple[dict[str, Any], int]:
     """The same of an .npz or .npy of int16 or float audio, and its number of rows; rate None where it says none."""
     from saddlepoint import archive
     from saddlepoint.data import array  # torch
+    from saddlepoint.modality import Audio
 
-    header = array.look(place)
+    header = array.look(place, Audio)
     shape, kind = header.shape, header.kind
     if length is not None:
         raise Mistake(f"data.length={length}: it is for wav files; an array's sounds are as they are. Leave it null.")
