@@ -151,3 +151,15 @@ def test_samples_without_a_destination_go_to_the_first_kind_of_file_that_can_hol
     made = run(tmp_path / "runs", "data=audio_folder", *words)
     assert main(["sample", f"run={made.folder}", "n=3"]) == 0
     assert np.load(tmp_path / "samples.npz")["arr_0"].shape == (3, 1, 16)
+
+
+def test_a_network_for_tokens_is_refused_for_audio_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows of probabilities are no waveforms, though the shapes [T, V] and [C, L] have as many axes."""
+    monkeypatch.chdir(tmp_path)
+    np.save(tmp_path / "x.npy", DRAWS.uniform(-1, 1, (40, 16)).astype(np.float32))
+    assert main(["train", "data=audio_folder", "data.folder=x.npy", "architecture=sequence", "logger=none"]) == 1
+    said = capsys.readouterr()
+    assert "is for tokens, and the data are audio: choose architecture=mlp" in said.out + said.err
+    assert not (tmp_path / "outputs").exists()

@@ -426,3 +426,13 @@ def test_the_resizer_stands_in_the_contract_and_divides_the_cache(stripes, tmp_p
     assert differences(one.contract, two.contract) == {"resizer": ("bilinear-8", "bicubic-antialias-8")}
     assert one.value != two.value
     assert len(list((tmp_path / "statistics").glob("*.safetensors"))) == 2
+
+
+def test_samples_that_belong_to_no_split_are_stored_as_the_data_of_the_extractor() -> None:
+    data = SimpleNamespace(shape=(1, 4), modality=Audio(8000, bits=16), classes=None)
+    extractor = build("identity", data)
+    assert extractor is not None
+    assert extractor.modality is data.modality
+    found = Evaluator(extractor, {}, 2).features([torch.full((2, 1, 4), 0.3)], 2, "samples")
+    assert found.x is not None
+    assert found.x.dtype == torch.int16

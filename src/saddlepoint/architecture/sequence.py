@@ -35,6 +35,8 @@ class Generator(nn.Module):
     condition  the width of each entry of the condition that is joined to the latent, by its name
     """
 
+    modality = "tokens"
+
     def __init__(
         self,
         latent: int,
@@ -68,6 +70,8 @@ class Discriminator(discriminator.Discriminator):
     Hidden layers are named hidden1, hidden2, ...; the last one is flattened.
     condition  the width of each entry of the condition that is joined to every position of x, by its name
     """
+
+    modality = "tokens"
 
     def __init__(
         self,

@@ -87,6 +87,7 @@ def build(
     data = data_of(config, say) if data is None else data
     game = game_of(config, data)
     _labelled(game, data)
+    _of_one_modality(game, data)
     set_threads(config, game)
     for line in dry_run(game, data.first(ROWS)):
         say(line)
@@ -106,6 +107,14 @@ def _labelled(game: Game, data: Any) -> None:
                     f"{name}: a term learns from labelled images, and these data give none: data.labels=10 gives ten "
                     "per class, where the data have classes"
                 )
+
+
+def _of_one_modality(game: Game, data: Any) -> None:
+    """Raises Mistake where a network is for one modality, its attribute `modality`, and the data are of another."""
+    for name, network in game.networks().items():
+        wanted, found = getattr(network, "modality", None), of(data).name
+        if isinstance(wanted, str) and wanted != found:
+            raise Mistake(f"architecture.{name} is for {wanted}, and the data are {found}: choose architecture=mlp")
 
 
 def load(run: str | Path | Run, checkpoint: str = "last", allow: Sequence[str] = ()) -> Game:
