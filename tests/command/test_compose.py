@@ -273,6 +273,8 @@ MISTAKES = {
     "imges=5": ["no such key: imges", "images"],
     "game.player.generator.every=5": ["no such key", "game.players.generator.every"],
     "lr=1e-4": ["optimizer.discriminator.lr", "optimizer.generator.lr"],
+    "game.sides.fake.condition={label: y}": ["to add it, write '+game.sides.fake.condition={label: y}'"],
+    "game.classes.y=10": ["to add it, write 'game.classes={y: 10}'"],
     "batch.x=3": ["no such key: batch.x"],
     "optimizer.generator.betas.5=0.1": ["no such key"],
     "objective=hing": ["no such objective: hing", "Did you mean hinge?", "wasserstein"],

@@ -218,6 +218,8 @@ def test_samples_pass_through_every_maker_and_every_side_that_they_are_made_of()
     again = plays.sample(4, {"x": x})
     assert torch.equal(seen, again)
     assert not torch.equal(seen, plays.sample(4, {"x": x}, stream=Stream(1, "evaluation")))
+    # whatever is drawn beside them, latents are those of a game without conditions
+    torch.testing.assert_close(plays.sample(4, {"x": 0 * x}), 2 * latent["z"])
 
 
 def test_what_samples_pass_through_is_one_state_and_comes_back_from_it():
@@ -311,6 +313,7 @@ def test_samples_keep_dropout_on_only_where_the_game_says_so_and_the_contract_sa
     assert not (off.sample(200) == 0).any()
     x = on.sample(200)
     assert 0.4 < float((x == 0).float().mean()) < 0.6
+    torch.rand(1)
     state = torch.get_rng_state()
     assert torch.equal(on.sample(200), x)  # it is drawn from the samples' own stream
     assert torch.equal(torch.get_rng_state(), state)

@@ -92,6 +92,8 @@ def _unknown(key: str, said: str, config: DictConfig, choice: Names, value: Any 
     trains = "batch" in config  # of the other commands' own keys there are few
     if trains and (not parts or spelling.counts(last)) and (theirs := spelling.of_key(last, said, config, choice)):
         return theirs
+    if (added := _added(key, said, config)) is not None:
+        return added
     chosen = choice.get(group)
     if isinstance(chosen, list):
         for part in parts:
@@ -126,6 +128,19 @@ def _takes(old: Any, value: Any) -> bool:
     return isinstance(old, bool) == isinstance(value, bool) and isinstance(old, str) == isinstance(value, str)
 
 
+def _added(key: str, said: str, config: DictConfig) -> str | None:
+    """How to add a key to a mapping that is open: an empty one, as that of an architecture's conditions, or a side."""
+    place, _, last = key.rpartition(".")
+    node = _at(config, place)[1] if place else None
+    if not isinstance(node, DictConfig) or "_target_" in node:
+        return None
+    if not len(node):
+        return f"no such key: {key}; to add it, write '{place}={{{last}: {said}}}'"
+    if place.startswith("game.sides.") and last in ("of", "by", "condition", "judge"):
+        return f"no such key: {key}; to add it, write '+{key}={said}'"
+    return None
+
+
 def _not_there(key: str, said: str, config: DictConfig) -> str:
     """What to say of a key that is like no other: how to add it where its target takes it, else what that takes."""
     from saddlepoint.command import permission
@@ -139,8 +154,6 @@ def _not_there(key: str, said: str, config: DictConfig) -> str:
             return f"no such key: {key}; to add it, write +{key}={said}"
         settable = [name for name, p in known.items() if p.default is not p.empty or name in node]
         return f"no such key: {key}. {node._target_} takes {', '.join(settable) or 'nothing'}"
-    if isinstance(node, DictConfig) and not len(node):  # an open mapping, such as that of an architecture's conditions
-        return f"no such key: {key}; to add it, write '{place}={{{last}: {said}}}'"
     return f"no such key: {key}. saddlepoint train --cfg job prints every key"
 
 
