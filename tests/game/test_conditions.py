@@ -364,6 +364,17 @@ def test_the_class_that_a_sample_was_asked_for_is_the_one_of_column_y_whatever_i
     assert Sampler(other)(4)[1] is None  # no class of column y
 
 
+@pytest.mark.parametrize("where", ["labels", "split:test"])
+def test_who_passes_over_samples_goes_on_with_the_conditions_that_come_after_them(where):
+    plays = pair(Sum("label"), Judge(), sides=sides(condition={"label": "y"}), conditions=where, classes={"y": 3})
+    plays.conditions.data = Rows()
+    whole, skipping = Sampler(plays), Sampler(plays)
+    whole(3)
+    skipping.skip(3)
+    for expected, found in zip(whole(4), skipping(4), strict=True):
+        assert torch.equal(expected, found)
+
+
 def test_a_side_of_a_side_of_a_column_is_there_where_the_column_is():
     plays = pair(Sum(), Judge(), sides={**sides(), "few": {"of": "labelled_x"}, "again": {"of": "few"}})
     x = torch.randn(4, 2)

@@ -52,6 +52,11 @@ class Hearing(nn.Module):
         return 2 * x if self.images >= 40 else x
 
 
+class Twice(nn.Module):
+    def forward(self, x, condition):
+        return 2 * x
+
+
 class Term(Regularizer, Hearing):
     def __init__(self):
         Regularizer.__init__(self)
@@ -89,6 +94,22 @@ def test_after_each_step_every_module_is_shown_the_turn_that_its_player_has_seen
         assert [logits is not None for _, logits in module.seen] == [False, True, False, False]
     logits = {own.seen[1][1].sum().item() for own in having(plays, "after_turn")}
     assert len(logits) == 1
+
+
+def test_the_turn_that_is_shown_names_sides_as_its_player_sees_them():
+    class Roles(nn.Identity):
+        def after_turn(self, player, turn):
+            seen.append((player, torch.equal(turn["real"].x, turn.samples_of("doubled").x)))
+
+    seen = []
+    players = {
+        "discriminator": Player(networks()[1], SGD, hinge.discriminator, sees={"real": "doubled"}),
+        "generator": Player(networks()[0], SGD, hinge.generator),
+    }
+    sides = {**TWO_PLAYER, "doubled": {"of": "x", "by": "twice", "judge": "discriminator"}}
+    plays = Game(players, Prior(z=Normal(3)), sides=sides, makers={"twice": Twice(), "roles": Roles()})
+    fit(plays, batches(1))
+    assert seen == [("discriminator", True), ("generator", False)]
 
 
 def test_under_accumulate_each_part_of_the_batch_is_shown():
