@@ -96,7 +96,9 @@ def test_a_modality_from_a_folder_is_trained_sampled_resumed_measured_and_compar
     assert {path.name for path in whole.samples.iterdir()} >= {"real.png", "000000512.png", "animation.gif"}
     assert any("health/diversity" in row for row in whole.rows()), "health has looked"
     sampling = ["sample", f"run={whole.folder}", "n=9", *([f"to={to}"] if to else [])]
+    capsys.readouterr()
     assert main(sampling) == 0
+    assert ("text does not show where an empty symbol stood" in capsys.readouterr().err) == (kind == "tokens")
     check(tmp_path)
     assert main(["evaluate", f"run={whole.folder}"]) == 0
     (measured,) = (json.loads(line) for line in (whole.folder / "evaluations.jsonl").read_text().splitlines())

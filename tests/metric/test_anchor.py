@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
+from saddlepoint.data.data import Split
 from saddlepoint.metric.anchor import anchor_sets
 from saddlepoint.metric.extractor import Features
 from saddlepoint.metric.reals import Rows
@@ -54,6 +55,14 @@ def test_noisy_means_have_the_means_the_noise_and_the_frequencies_that_they_shou
         mean = (train.x[train.y == label].float() / 127.5 - 1).mean(0).flatten()
         assert (own.mean(0) - mean).abs().max() < 0.03
         assert abs(own.std(0).mean() - 0.2) < 0.01
+
+
+def test_the_noise_of_what_is_no_image_is_a_fifth_of_each_coordinates_own_deviation() -> None:
+    """Pixels have one range; coordinates and amplitudes have a scale of their own."""
+    x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([0.1, 10])
+    extracted = anchor_sets(Split("train", x), [], None, 4000, 64, 0, pixels)
+    (found,) = (torch.cat([part.features for part in parts]) for name, _, parts in extracted if "noise" in name)
+    assert torch.allclose(found.std(0), 0.2 * x.std(0), rtol=0.05)
 
 
 def test_labels_stay_with_their_images(stripes) -> None:
