@@ -375,6 +375,21 @@ def test_who_passes_over_samples_goes_on_with_the_conditions_that_come_after_the
         assert torch.equal(expected, found)
 
 
+def test_a_condition_of_a_judge_alone_that_it_does_not_use_is_warned_of():
+    batch = Batch(torch.randn(8, 2), torch.randint(3, (8,)))
+    asked = {"judge": {"player": "discriminator", "condition": {"kind": "y"}}}
+    wired = {"real": {"of": "x", **asked}, "fake": {"by": "generator", "judge": "discriminator"}}
+    (line,) = dry_run(pair(Sum(), Judge(), sides=wired), batch)
+    assert line.startswith("condition kind: no network and no term uses it")
+
+
+def test_entries_that_two_sides_call_alike_are_both_asked_for():
+    wired = {**CHAIN, "fake": {**CHAIN["fake"], "condition": {"known": "known", "mask": "source"}}}
+    plays = pair(Sum("known"), Judge(), sides=wired, makers={"hide": Hide(), "twice": Twice()},
+                 draws={"hole": Prior(mask=Normal(2))}, conditions="split:test")  # fmt: skip
+    assert leaves(plays) == {"mask": "source", "hole.mask": "hole.mask", "x": "x"}
+
+
 def test_a_side_of_a_side_of_a_column_is_there_where_the_column_is():
     plays = pair(Sum(), Judge(), sides={**sides(), "few": {"of": "labelled_x"}, "again": {"of": "few"}})
     x = torch.randn(4, 2)
