@@ -66,6 +66,7 @@ FOUNDATIONS = {
         "full_batch",
         "game",
         "hooks",
+        "lineage",
         "module",
         "player",
         "ranks",

@@ -16,6 +16,7 @@ from saddlepoint.error import Mistake, did_you_mean
 
 Condition = Mapping[str, Tensor]  # named tensors, a row per sample: label [N] int64, source [N, C, H, W], ...
 UNCONDITIONAL: Condition = MappingProxyType({})
+COLUMNS = ("x", "y", "labelled_x", "labelled_y")  # that every batch has by itself, maybe None
 
 
 @dataclass(frozen=True)

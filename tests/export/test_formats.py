@@ -17,7 +17,8 @@ from saddlepoint.export import agreement, onnx, program
 from saddlepoint.export.frozen import FrozenVirtualBatchNorm, frozen_state, receptive
 from saddlepoint.export.generator import positional
 from saddlepoint.export.whole import Whole, Wiring
-from saddlepoint.game.sampling import conditions, leaves, samples_of, sampling_networks, upstream
+from saddlepoint.game.lineage import leaves, upstream
+from saddlepoint.game.sampling import conditions, samples_of, sampling_networks
 from saddlepoint.layer.virtual_batch_norm import VirtualBatchNorm
 from saddlepoint.layer.weight_norm import WeightNorm
 from saddlepoint.objective import nonsaturating

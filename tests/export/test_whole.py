@@ -18,17 +18,9 @@ from saddlepoint.export.generator import positional
 from saddlepoint.export.noise import refuse_dropout, refuse_noise
 from saddlepoint.export.whole import Whole, Wiring
 from saddlepoint.game.game import Game
+from saddlepoint.game.lineage import latent_parts, leaves, upstream
 from saddlepoint.game.player import Player
-from saddlepoint.game.sampling import (
-    complete,
-    conditions,
-    latent_parts,
-    leaves,
-    samples_of,
-    sampling_networks,
-    sampling_state,
-    upstream,
-)
+from saddlepoint.game.sampling import complete, conditions, samples_of, sampling_networks, sampling_state
 from saddlepoint.objective import nonsaturating
 from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.prior import Prior

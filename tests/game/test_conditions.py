@@ -13,15 +13,9 @@ from saddlepoint.error import Mistake
 from saddlepoint.game.average import Average
 from saddlepoint.game.dry_run import dry_run
 from saddlepoint.game.game import Game
+from saddlepoint.game.lineage import leaves
 from saddlepoint.game.player import Player
-from saddlepoint.game.sampling import (
-    class_rows,
-    conditions,
-    leaves,
-    load_sampling_state,
-    sampling_networks,
-    sampling_state,
-)
+from saddlepoint.game.sampling import class_rows, conditions, load_sampling_state, sampling_networks, sampling_state
 from saddlepoint.game.side import TWO_PLAYER, sides_of
 from saddlepoint.modality import implied
 from saddlepoint.objective import nonsaturating
@@ -440,3 +434,9 @@ def test_every_network_is_called_with_a_mapping_and_one_row_per_sample():
     by_class = game(nonsaturating, nets=(Seen("label"), networks()[1]), z=2, sides=BY_CLASS, g={"multiple": 3})
     fit(by_class, [Batch(torch.randn(4, 2), torch.zeros(4, dtype=torch.long))])
     assert seen == [{"label": (4,)}, {"label": (12,)}]  # D's turn, and G's with three fakes per real
+
+
+def test_a_column_of_the_data_that_is_called_as_a_side_is_refused():
+    plays = pair(Sum(), Judge())
+    with pytest.raises(Mistake, match="the data have a column fake, and a side or a draw of the game is called so"):
+        dry_run(plays, Batch(torch.randn(8, 2), more={"fake": torch.randn(8, 2)}))

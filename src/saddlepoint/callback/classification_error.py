@@ -23,7 +23,7 @@ from saddlepoint.callback.run_state import RunState
 from saddlepoint.error import Mistake
 from saddlepoint.game.full_batch import batch_dependent, full_batches
 from saddlepoint.game.game import Game
-from saddlepoint.game.sampling import judge
+from saddlepoint.game.lineage import judge
 from saddlepoint.metric.contract import Contract, Score
 from saddlepoint.modality import of
 from saddlepoint.record.run import Run

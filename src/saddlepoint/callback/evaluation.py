@@ -13,7 +13,8 @@ from saddlepoint.callback.run_state import RunState
 from saddlepoint.game.average import BatchNorm
 from saddlepoint.game.full_batch import batch_dependent
 from saddlepoint.game.game import Game
-from saddlepoint.game.sampling import conditions, dropout_seed, leaves, sampled, sampling_modules, sampling_networks
+from saddlepoint.game.lineage import leaves, sampled
+from saddlepoint.game.sampling import conditions, dropout_seed, sampling_modules, sampling_networks
 from saddlepoint.metric.contract import Score
 from saddlepoint.metric.evaluator import Evaluator
 from saddlepoint.stream import Stream

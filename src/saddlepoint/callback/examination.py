@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from saddlepoint.error import Mistake
 from saddlepoint.game.full_batch import full_batches
 from saddlepoint.game.game import Game
+from saddlepoint.game.lineage import judge, judged_alone, sampled, sampled_player
 from saddlepoint.game.player import ROLES
-from saddlepoint.game.sampling import judge, judged, judged_alone, judged_reals, sampled, sampled_player
+from saddlepoint.game.sampling import judged, judged_reals
 from saddlepoint.health import reading
 from saddlepoint.modality import of
 from saddlepoint.stream import Stream

@@ -23,7 +23,7 @@ from saddlepoint.command.output import result
 from saddlepoint.command.table import Column, tables
 from saddlepoint.command.terminal import Meter, speaker
 from saddlepoint.error import Mistake
-from saddlepoint.game.sampling import sampled_player
+from saddlepoint.game.lineage import sampled_player
 from saddlepoint.metric.contract import Contract, Score, comparable, difference, differences
 from saddlepoint.record.run import Run
 

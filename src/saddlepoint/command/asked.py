@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from saddlepoint.data.samples import read
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.game import Game
-from saddlepoint.game.sampling import leaves
+from saddlepoint.game.lineage import leaves
 from saddlepoint.modality import Modality
 from saddlepoint.turn import Condition
 
@@ -26,11 +26,7 @@ class Asked:
     n: int
     condition: Condition = field(default_factory=dict)
     columns: int | None = None  # of a picture: how many stand beside each other; None: a square
-
-    @property
-    def labels(self) -> Tensor | None:
-        """The class of each sample, where it was asked for."""
-        return self.condition.get("label")
+    labels: Tensor | None = None  # the class of each sample, column y, where it was asked for
 
 
 def asked(game: Game, words: Any, modality: Modality, shapes: Mapping[str, Any], say: Say) -> Asked:
@@ -45,7 +41,7 @@ def asked(game: Game, words: Any, modality: Modality, shapes: Mapping[str, Any],
     if "by" in given and "source" in given:
         raise Mistake("by= makes a row for each class and source= a sample for each source: say one of the two")
     if "by" in given:
-        return _by(game, str(words.by), int(words.n))
+        return _labelled(game, _by(game, str(words.by), int(words.n)))
     n, condition = int(words.n), {}
     if "source" in given:
         name, x = _source(game, words.source, modality, shapes, say)
@@ -53,7 +49,13 @@ def asked(game: Game, words: Any, modality: Modality, shapes: Mapping[str, Any],
         condition[name] = x[:n]
     if "label" in given:
         condition |= {name: torch.full((n,), value) for name, value in _labels(game, words.label).items()}
-    return Asked(n, condition)
+    return _labelled(game, Asked(n, condition))
+
+
+def _labelled(game: Game, asked: Asked) -> Asked:
+    """With the classes, whatever the condition that column y is goes by."""
+    name = next((name for name, column in leaves(game).items() if column == "y"), None)
+    return asked if name is None else replace(asked, labels=asked.condition.get(name))
 
 
 def _by(game: Game, name: str, n: int) -> Asked:

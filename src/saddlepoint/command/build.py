@@ -33,16 +33,8 @@ from saddlepoint.data.data import ALL, Data, Split
 from saddlepoint.error import Mistake, kind, line_of
 from saddlepoint.game.dry_run import ROWS, dry_run
 from saddlepoint.game.game import Game
-from saddlepoint.game.sampling import (
-    judge,
-    judged,
-    judged_alone,
-    leaves,
-    load_sampling_state,
-    sampled,
-    sampled_player,
-    sampling_modules,
-)
+from saddlepoint.game.lineage import judge, judged_alone, leaves, sampled, sampled_player
+from saddlepoint.game.sampling import judged, load_sampling_state, sampling_modules
 from saddlepoint.game.side import refuse_unknown_entries
 from saddlepoint.game.state import accept
 from saddlepoint.metric import extractor

@@ -37,7 +37,7 @@ from saddlepoint.data.data import Split
 from saddlepoint.data.samples import read_for
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
-from saddlepoint.game.sampling import sampled, sampled_player
+from saddlepoint.game.lineage import sampled, sampled_player
 from saddlepoint.metric.contract import Score
 from saddlepoint.metric.evaluator import Evaluator
 from saddlepoint.metric.extractor import Features

@@ -41,17 +41,8 @@ from saddlepoint.export.noise import refuse_dropout, refuse_noise
 from saddlepoint.export.whole import Whole, Wiring, without_judges
 from saddlepoint.game.game import Game
 from saddlepoint.game.hooks import having
-from saddlepoint.game.sampling import (
-    class_rows,
-    complete,
-    conditions,
-    latent_parts,
-    leaves,
-    samples_of,
-    sampling_networks,
-    sampling_state,
-    upstream,
-)
+from saddlepoint.game.lineage import latent_parts, leaves, upstream
+from saddlepoint.game.sampling import class_rows, complete, conditions, samples_of, sampling_networks, sampling_state
 from saddlepoint.game.side import LATENT
 from saddlepoint.modality import Modality, bounded
 from saddlepoint.record.discretion import discreet

@@ -20,7 +20,7 @@ from saddlepoint.export.frozen import receptive
 from saddlepoint.export.generator import Generator, positional
 from saddlepoint.export.whole import Whole, Wiring
 from saddlepoint.game.conditions import Conditions
-from saddlepoint.game.sampling import leaves
+from saddlepoint.game.lineage import leaves
 from saddlepoint.game.side import LATENT
 
 SCRIPTS = (".pt", ".pth", ".ts", ".jit", ".torchscript")

@@ -33,7 +33,8 @@ from saddlepoint.data.samples import read_for
 from saddlepoint.error import Mistake
 from saddlepoint.game.full_batch import batch_dependent, full_batches
 from saddlepoint.game.game import Game
-from saddlepoint.game.sampling import judge, judged_alone, judged_reals, sampling_modules
+from saddlepoint.game.lineage import judge, judged_alone
+from saddlepoint.game.sampling import judged_reals, sampling_modules
 from saddlepoint.metric.alarm import Alarm, Space, alarm, least, score, space
 from saddlepoint.metric.evaluator import Evaluator
 from saddlepoint.metric.extractor import Extractor, Features

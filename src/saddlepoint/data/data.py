@@ -22,10 +22,9 @@ from saddlepoint.modality import Modality, implied, of
 from saddlepoint.modality.image import is_image
 from saddlepoint.pixel import to_float
 from saddlepoint.stream import seed_of
-from saddlepoint.turn import Batch
+from saddlepoint.turn import COLUMNS, Batch
 
 ALL = "all"  # the name of all splits together
-COLUMNS = ("x", "y", "labelled_x", "labelled_y")  # that a batch has by itself
 Rows = tuple[Tensor, Tensor | None]  # x as stored (see `modality`), [n, ...]; y int64 [n] or None
 
 

@@ -17,7 +17,8 @@ from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.export.description import Description
 from saddlepoint.export.whole import Wiring
 from saddlepoint.game.conditions import Conditions
-from saddlepoint.game.sampling import complete, conditions, latent_parts, leaves
+from saddlepoint.game.lineage import latent_parts, leaves
+from saddlepoint.game.sampling import complete, conditions
 from saddlepoint.game.side import LATENT
 from saddlepoint.stream import Stream
 from saddlepoint.turn import UNCONDITIONAL, Condition

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from saddlepoint.error import Mistake
 from saddlepoint.game.conditions import Conditions
 from saddlepoint.game.hooks import having
-from saddlepoint.game.sampling import latent_parts, leaves, sampling_turn
+from saddlepoint.game.lineage import latent_parts, leaves
+from saddlepoint.game.sampling import sampling_turn
 from saddlepoint.game.side import Side
 from saddlepoint.prior.prior import Prior
 from saddlepoint.turn import UNCONDITIONAL, Condition

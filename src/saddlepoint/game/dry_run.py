@@ -59,24 +59,29 @@ def dry_run(game: Game, batch: Batch) -> list[str]:
     ]
 
 
-class _Read(Mapping[str, Any]):
-    """A condition that notes which of its entries are read."""
+class _Read(dict[str, Any]):
+    """A condition that notes which of its entries are read: by name, or as a whole when it is copied."""
 
     def __init__(self, condition: Mapping[str, Any], used: set[str]) -> None:
-        self.own, self.used = condition, used
+        super().__init__(condition)
+        self.used = used
 
     def __getitem__(self, name: str) -> Any:
         self.used.add(name)
-        return self.own[name]
+        return super().__getitem__(name)
 
-    def __contains__(self, name: object) -> bool:
-        return name in self.own
+    def __iter__(self) -> Iterator[str]:  # with one of its own, dict(condition) and {**condition} come by __getitem__
+        return super().__iter__()
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.own)
+    def get(self, name: str, default: Any = None) -> Any:
+        self.used.add(name)
+        return super().get(name, default)
 
-    def __len__(self) -> int:
-        return len(self.own)
+    def values(self) -> Any:
+        return [self[name] for name in self]
+
+    def items(self) -> Any:
+        return [(name, self[name]) for name in self]
 
 
 @dataclass

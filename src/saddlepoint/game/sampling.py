@@ -1,9 +1,7 @@
 """Samples of a game: from its averaged networks, in evaluation mode, of streams that training does not draw from.
 
-The side `samples` is made as a turn makes it, whatever it starts from and whoever makes it, of
-
-    latents             the prior's, of a stream
-    leaves              what else it is computed from: columns of a batch (labels), parts of named draws (a mask)
+The side `samples` is made as a turn makes it, whatever it starts from and whoever makes it, of latents and of its
+leaves (`game.lineage`).
 """
 
 from __future__ import annotations
@@ -19,87 +17,14 @@ from torch import Tensor, nn
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.average import BatchNorm
 from saddlepoint.game.hooks import having
-from saddlepoint.game.player import Player
-from saddlepoint.game.side import LATENT, Side
+from saddlepoint.game.lineage import judge, leaves, sampled, sampled_player, upstream
+from saddlepoint.game.side import LATENT
 from saddlepoint.modality.modality import Modality
 from saddlepoint.stream import Stream
 from saddlepoint.turn import UNCONDITIONAL, Batch, Condition, Sample, Turn, batch_of
 
 DROPOUT = nn.modules.dropout._DropoutNd
 PASSES, ROWS = 16, 256  # over which batch-norm statistics are measured anew
-
-
-def sampled(game: Any) -> list[str]:
-    """The players that make samples: the one that makes the side itself first, then those of what it is made of."""
-    return [name for side in upstream(game).values() for name in reversed(side.by) if name in game.players]
-
-
-def sampled_player(game: Any) -> Player:
-    """The player that makes samples last: the generator.  Raises Mistake where no player makes them."""
-    if not (names := sampled(game)):
-        raise Mistake(
-            f"game.samples={game.samples}: no player makes this side, so there is nothing to draw. Name one that a "
-            "player makes"
-        )
-    return game.player(names[0])
-
-
-def judge(game: Any) -> Player:
-    """The player that judges the side which samples are drawn from.
-
-    Raises Mistake where nobody does, or where it sees more than samples and their conditions.
-    """
-    side = game.sides[game.samples]
-    if side.judge is None:
-        raise Mistake(f"game.samples={game.samples}: nobody judges this side")
-    if not judged_alone(game):
-        raise Mistake(
-            f"game.samples={game.samples}: {side.judge} judges it beside {', '.join(side.judge_condition.values())}, "
-            "so it has no logits for samples alone"
-        )
-    return game.player(side.judge)
-
-
-def judged_alone(game: Any) -> bool:
-    """Whether somebody judges samples, by what they are made of: not beside a column that they are not made of."""
-    side = game.sides[game.samples]
-    heads = {entry.partition(".")[0] for entry in side.judge_condition.values()}
-    needed = heads.union(*(game.computed_from[head] for head in heads if head in game.sides))
-    made_of = {entry.partition(".")[0] for entry in leaves(game).values()}
-    return side.judge is not None and needed <= {LATENT, *made_of, *game.sides, *game.players, *game.makers}
-
-
-def leaves(game: Any) -> dict[str, str]:
-    """What samples are computed from beside the latent, name -> entry: columns, and parts of named draws.
-
-    A name is that of the condition in which the entry stands; of what a side starts from it is the entry's own.
-    """
-    found: dict[str, str] = {}
-    for side in upstream(game).values():
-        for name, entry in {**side.condition, side.of: side.of}.items():
-            head, _, part = entry.partition(".")
-            if head in game.sides or head == LATENT:
-                continue
-            whole = {own: f"{head}.{own}" for own in game.priors[head]} if head in game.priors and not part else {}
-            for short, own in (whole or {name.rpartition(".")[2]: entry}).items():
-                if own not in found.values():
-                    found[short if short not in found else own] = own
-    return found
-
-
-def latent_parts(game: Any) -> list[str]:
-    """The parts of the latent that samples are computed from, in the order of the prior; [] where there are none."""
-    needs = {entry for side in upstream(game).values() for entry in side.needs}
-    return [name for name in game.priors.get(LATENT, ()) if not needs.isdisjoint({LATENT, f"{LATENT}.{name}"})]
-
-
-def upstream(game: Any) -> dict[str, Side]:
-    """The side that samples are drawn from, and every side that it is computed from, each once, by name."""
-    names = [game.samples]
-    for name in names:
-        heads = (entry.partition(".")[0] for entry in game.sides[name].needs)
-        names += [head for head in dict.fromkeys(heads) if head in game.sides and head not in names]
-    return {name: game.sides[name] for name in names}
 
 
 # ------------------------------------------------------------------------------------------------- what is drawn from

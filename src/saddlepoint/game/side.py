@@ -137,7 +137,14 @@ def drawn_per_row(sides: Mapping[str, Side], draws: Collection[str]) -> frozense
 
 
 def refuse_unknown_entries(sides: Mapping[str, Side], columns: Collection[str], draws: Collection[str]) -> None:
-    """Raises Mistake where a side starts from, or is conditioned on, what is no side, no draw and no column."""
+    """Raises Mistake where a side starts from, or is conditioned on, what is no side, no draw and no column.
+
+    And where a column of the data has the name of a side or a draw, which would stand in its place.
+    """
+    if shared := [column for column in columns if column in sides or column in draws]:
+        raise Mistake(
+            f"the data have a column {shared[0]}, and a side or a draw of the game is called so: give one another name"
+        )
     for name, side in sides.items():
         for entry in [*side.needs, *side.judge_condition.values()]:
             known = [*columns, *sides, *draws]

@@ -10,9 +10,7 @@ from torch import Tensor, nn
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.average import BatchNorm
 from saddlepoint.game.side import LATENT, Side, check_sides
-from saddlepoint.turn import Batch, batch_of
-
-COLUMNS = ("x", "y", "labelled_x", "labelled_y")  # of every batch (turn.Batch)
+from saddlepoint.turn import COLUMNS, Batch, batch_of
 
 
 def held(kind: str, modules: Mapping[str, nn.Module]) -> nn.ModuleDict:
