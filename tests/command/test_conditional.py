@@ -211,7 +211,8 @@ def test_the_record_of_a_run_says_what_shape_its_further_columns_have(tmp_path):
 def test_classes_go_into_an_npz_whatever_their_condition_is_called(tmp_path):
     sides = [f"game.sides.{name}={{{start}, condition: {{kind: y}}, judge: discriminator}}"
              for name, start in (("real", "of: x"), ("fake", "by: generator"))]  # fmt: skip
-    words = ["game=conditional", *sides, "architecture.generator.condition={kind: 10}", "metric=[]", "images=64"]
+    words = [*sides, "game.conditions=labels", "game.classes={y: 10}", "architecture.generator.condition={kind: 10}",
+             "metric=[]", "images=64"]  # fmt: skip
     record = run(tmp_path, *words)
     for asked in ("by=kind", "label={kind: 4}"):
         assert called("sample", f"run={record.folder}", asked, "n=20", f"to={tmp_path}/x.npz") == 0
