@@ -88,6 +88,7 @@ def test_a_new_objective_is_one_file_and_one_yaml_in_a_folder_of_ones_own(own):
     assert "mine" in mistyped.stderr
 
 
+@pytest.mark.slow
 def test_a_game_of_ones_own_is_two_yaml_and_its_networks_as_documented(checkout, tmp_path):
     """Three players, a side that two of them make, and a term that needs an encoder: trained, resumed, evaluated."""
     text = (checkout / "docs" / "extending.md").read_text()
