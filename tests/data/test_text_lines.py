@@ -111,3 +111,10 @@ def test_samples_are_read_by_the_vocabulary_of_the_data(tmp_path: Path) -> None:
         read_for(data, tmp_path / "other.npz")
     with pytest.raises(Mistake, match=r"made.txt, line 1: 'z' is none"):
         read_for(data, file(tmp_path / "made.txt", "z\n"))
+
+
+def test_a_line_that_would_size_the_networks_by_itself_is_refused_unless_its_length_is_said(tmp_path: Path) -> None:
+    place = file(tmp_path / "lines.txt", "ab\n" * 9 + "a" * 10_001 + "\n")
+    with pytest.raises(Mistake, match=r"line 10 has 10,001 symbols, and the longest line sizes .* data\.length=10001"):
+        TextLines(place)
+    assert TextLines(place, length=10_001).shape == (10_001, 3)

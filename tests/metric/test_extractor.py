@@ -436,3 +436,12 @@ def test_samples_that_belong_to_no_split_are_stored_as_the_data_of_the_extractor
     found = Evaluator(extractor, {}, 2).features([torch.full((2, 1, 4), 0.3)], 2, "samples")
     assert found.x is not None
     assert found.x.dtype == torch.int16
+
+
+def test_a_resizer_that_would_do_nothing_is_refused() -> None:
+    from saddlepoint.data.gaussians import Gaussians
+
+    with pytest.raises(
+        Mistake, match=r"evaluation\.resizer=bilinear is for images, and these data are points: say null"
+    ):
+        build("identity", Gaussians(number=100), resizer="bilinear")

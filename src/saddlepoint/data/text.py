@@ -16,6 +16,7 @@ from saddlepoint.error import Mistake
 LINES = Kind("text files", (".txt",))
 UNITS = {"character": "", "word": " "}  # and what stands between two of them
 PADDING = ""
+LONGEST = 10_000  # symbols of a line, where nobody has said how long lines are
 
 
 @dataclass(frozen=True)
@@ -86,13 +87,18 @@ def facts(
     if not every:
         place = found.where(found.names[0]) if len(found.names) == 1 else shown(str(found.folder))
         raise Mistake(f"{place} holds no lines of text: every one is empty.")
-    longest = max(len(line.symbols) for line in every)
+    longest = max(every, key=lambda line: len(line.symbols))
+    if length is None and (n := len(longest.symbols)) > LONGEST:
+        raise Mistake(
+            f"{longest.where} has {n:,} symbols, and the longest line sizes the networks: say data.length={n} if it is "
+            "meant, or cut the lines."
+        )
     if vocabulary is None:
         vocabulary = [PADDING, *sorted({symbol for line in every for symbol in line.symbols})]
         for symbol in vocabulary:
             if "${" in symbol or symbol == "???":  # a config would take them for something else
                 raise Mistake(f"{found.folder} has the word {symbol!r}, which no config can hold: data.unit=character.")
-    shape = [longest if length is None else length, len(vocabulary)]
+    shape = [len(longest.symbols) if length is None else length, len(vocabulary)]
     return {"shape": shape, "vocabulary": list(vocabulary), "classes": found.classes}, len(every)
 
 

@@ -369,9 +369,13 @@ def build(
         )
     if resizer is not None:
         known(resizer)
+        if not of(data).planar:
+            raise Mistake(
+                f"evaluation.resizer={resizer} is for images, and these data are {of(data).plural}: say null."
+            )
     extractor = _made(name, data, cache, weights, say, progress)
     if resizer is not None:
-        extractor = _resizing(extractor, tuple(data.shape), resizer) if of(data).planar else extractor
+        extractor = _resizing(extractor, tuple(data.shape), resizer)
     suit(extractor, tuple(data.shape), of(data))
     extractor.modality = of(data)
     return extractor.to(device)
