@@ -215,3 +215,20 @@ def test_many_runs_by_code_of_ones_own_are_named_and_recorded_alike(own, tmp_pat
     one, two = sorted((tmp_path / "out").glob("*/seed*/provenance.json"))
     assert one.parent.parent.name == compose([*WORDS, *small]).name
     assert json.loads(one.read_text())["code"] == json.loads(two.read_text())["code"]
+
+
+@pytest.mark.parametrize("second", ["", ", y=None"])
+def test_a_network_that_takes_no_mapping_is_told_how_networks_are_called(tmp_path, monkeypatch, capsys, second):
+    (tmp_path / "before.py").write_text(
+        "import torch\nfrom torch import nn\n\n\nclass G(nn.Module):\n    def __init__(self, latent, shape):\n"
+        "        super().__init__()\n        self.embed = nn.Embedding(10, 64)\n\n"
+        f"    def forward(self, latent{second}):\n"
+        f"        return self.embed({'y' if second else 'latent'}).view(-1, 1, 8, 8)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    network = "architecture.generator={_target_: before.G, latent: 100, shape: [1,8,8]}"
+    assert main(["train", network, "allow_target=[before]", "logger=none", f"outputs={tmp_path}/out"]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "called network(latent, condition), the condition a mapping of named tensors" in said
+    assert not (tmp_path / "out").exists()
+    monkeypatch.delitem(sys.modules, "before", raising=False)

@@ -337,10 +337,14 @@ def _fits(game: Game, shape: tuple[int, ...], classes: int | None) -> None:
     try:
         x = game.sample(2, stream=stream, average=False)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        advice = "architecture.generator.latent follows the prior unless it is set"
+        note = f"architecture.generator, given the prior's latents: {game.prior.size} numbers"
+        if isinstance(error, TypeError):
+            advice = "a network is called network(latent, condition), the condition a mapping of named tensors"
+            note = f"{note}; {advice}"
         raise Mistake(
-            f"the generator does not take the prior's latents ({game.prior.size} numbers): {_first(error)}. "
-            "architecture.generator.latent follows the prior unless it is set"
-        ) from _noted(error, f"architecture.generator, given the prior's latents: {game.prior.size} numbers")
+            f"the generator does not take the prior's latents ({game.prior.size} numbers): {_first(error)}. {advice}"
+        ) from _noted(error, note)
     where = line_of(sampled_player(game).network)
     if not isinstance(x, torch.Tensor):
         raise Mistake(f"the generator gives {kind(x)}, and it is to give a tensor{where}")
