@@ -172,3 +172,26 @@ def test_what_a_part_that_was_killed_did_not_tell_is_told_by_the_next_and_stands
     assert tracked(tmp_path).rows == rows(64, 128, 192, 256)
     path.write_bytes(log([started("one", 0, 50), *map(history, rows(64, 128, 192))]))  # W&B's process was still at it
     assert tracked(tmp_path).rows == rows(64, 128, 192, 256)
+
+
+def test_a_run_has_ended_when_its_log_holds_its_end_which_may_be_a_moment_later(tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from saddlepoint.record import session
+    from saddlepoint.record.wandb_log import Part
+
+    (tmp_path / "run-1.wandb").write_bytes(b"")
+    read = []
+
+    def part(path):
+        read.append(path)
+        return Part(path, exit=0 if len(read) == 3 else None)
+
+    monkeypatch.setattr(session, "part", part)
+    finished = []
+    run = SimpleNamespace(dir=str(tmp_path / "files"), finish=lambda exit_code: finished.append(exit_code))
+    assert session.ended(run, 3)
+    assert (finished, len(read)) == ([3], 3)
+    monkeypatch.setattr(session, "WRITTEN", 0.05)
+    read[:] = [None] * 3
+    assert session.ended(run)  # a log that never holds it keeps nobody waiting

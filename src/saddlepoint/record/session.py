@@ -7,6 +7,7 @@ import contextlib
 import netrc
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.record.courier import reason
 from saddlepoint.record.discretion import discreet
+from saddlepoint.record.wandb_log import part
 
 MODES = ("auto", "online", "offline", "disabled")
 ALIASES = {"run": "online", "dryrun": "offline"}  # W&B's older names of modes
@@ -33,6 +35,7 @@ THEIRS = {
     "base_url": ("WANDB_BASE_URL", "base_url"),
 }
 FLUSHED = 1.0  # seconds until a row is in the file of the run
+WRITTEN, READ = 2.0, 2**23  # seconds that a run's end may take to be in that file; bytes of a file that is read for it
 LONGEST = 64  # characters of a tag: W&B refuses the run for a longer one
 Mode = Literal["online", "offline", "disabled"]
 Rows = Sequence[Sequence[str]]
@@ -155,7 +158,23 @@ def ended(run: Any, exit_code: int = 0) -> bool:
     except Exception:  # W&B's own process is gone, and the next run needs one
         abandon()
         raise
+    _await_log(run)
     return True
+
+
+def _await_log(run: Any) -> None:
+    """Wait, two seconds at most, until the run's own log holds its end: W&B's process may write it a moment later.
+
+    A log of more than 8 MB is not read for it.
+    """
+    folder = getattr(run, "dir", None)
+    logs = list(Path(folder).parent.glob("run-*.wandb")) if isinstance(folder, str) else []
+    until = time.monotonic() + WRITTEN
+    while logs and time.monotonic() < until:
+        with contextlib.suppress(Mistake, OSError):  # half a record
+            if logs[0].stat().st_size > READ or part(logs[0]).exit is not None:
+                return
+        time.sleep(0.02)
 
 
 def abandon() -> None:
