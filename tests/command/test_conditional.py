@@ -10,6 +10,8 @@ from PIL import Image
 from rich.console import Console
 from runs import assert_equal, run, state
 
+import saddlepoint
+from saddlepoint.callback.evaluation import Sampler
 from saddlepoint.command import main
 from saddlepoint.command.build import load
 from saddlepoint.command.compose import compose
@@ -218,3 +220,6 @@ def test_classes_go_into_an_npz_whatever_their_condition_is_called(tmp_path):
         assert called("sample", f"run={record.folder}", asked, "n=20", f"to={tmp_path}/x.npz") == 0
         expected = sorted([*range(10)] * 2) if asked == "by=kind" else [4] * 20
         assert np.load(tmp_path / "x.npz")["arr_1"].tolist() == expected
+    assert called("export", f"run={record.folder}", "formats=[safetensors]", f"to={tmp_path}/file") == 0
+    _, y = saddlepoint.exported(tmp_path / "file").sampler(0)(20)
+    assert torch.equal(y, Sampler(load(record))(20)[1])

@@ -98,7 +98,7 @@ def test_a_chain_of_players_and_makers_makes_the_samples_of_its_game_in_every_fo
     expected = agreement.originals(partial(samples_of, made), latents, condition)
     whole = whole_of(made)
     assert set(whole.networks) == {"encoder", "generator", "twice", "blend"}
-    assert whole.wiring.inputs == [
+    assert whole.wiring.inputs() == [
         "style",
         "share",
         "source",
@@ -117,7 +117,7 @@ def test_a_chain_of_players_and_makers_makes_the_samples_of_its_game_in_every_fo
 
     found = program.program(whole, latent, condition)
     program.write(found, tmp_path / "g.pt2")
-    onnx.write(found, tmp_path / "g.onnx", whole.wiring.inputs)
+    onnx.write(found, tmp_path / "g.onnx", whole.wiring.inputs())
     for read, file in ((program.read, "g.pt2"), (onnx.read, "g.onnx")):
         assert agreement.difference(positional(read(tmp_path / file)), latent, condition, expected) <= 1e-5
 
@@ -129,7 +129,7 @@ def test_any_name_of_a_condition_is_the_name_of_its_input(names, tmp_path):
     latent = {name: latents[name] for name in latent_parts(made)}
     whole = whole_of(made)
     expected = agreement.originals(whole, latent, condition)
-    onnx.write(program.program(whole, latent, condition), tmp_path / "g.onnx", whole.wiring.inputs)
+    onnx.write(program.program(whole, latent, condition), tmp_path / "g.onnx", whole.wiring.inputs())
     session = onnxruntime.InferenceSession(str(tmp_path / "g.onnx"))
     assert [one.name for one in session.get_inputs()] == ["style", "share", names[1]]
     (x,) = session.run(None, {name: rows.numpy() for name, rows in {**latent, **condition}.items()})
@@ -142,7 +142,7 @@ def test_one_name_for_a_part_of_the_latent_and_a_condition_is_refused():
     wiring = Wiring(sides, "fake", made.priors, made.conditions)
     assert list(leaves(wiring)) == ["style", "source"]
     with pytest.raises(Mistake, match="style is a part of the latent and a condition"):
-        _ = wiring.inputs
+        wiring.inputs()
 
 
 # ------------------------------------------------------------------------------------------------------ agreement

@@ -249,6 +249,8 @@ def test_a_picture_has_a_class_per_row():
     assert (n, asked["label"].tolist()) == (8, [0, 1, 2, 0, 1, 2, 0, 1])
     assert class_rows(plays, points, 8, 8) == (points.shown(8, 8), {})
     assert class_rows(game(nonsaturating, z=2), image, 4, 2) == (8, {})
+    kind = pair(Sum("kind"), Judge(), sides=sides(condition={"kind": "y"}), conditions="labels", classes={"y": 2})
+    assert class_rows(kind, image, 2, 2)[1]["kind"].tolist() == [0, 0, 1, 1]  # whatever the class is called
 
 
 class Normed(nn.Module):

@@ -191,3 +191,15 @@ def test_what_a_sampler_draws_is_undone(tmp_path: Path, evaluator: Evaluator) ->
     fakes = (torch.randn(100, 3) for _ in range(2))
     statistics.scores_against(evaluator, fakes, 200, statistics.read(tmp_path / "a.npz"))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_dropout_that_is_on_is_a_field_of_the_contract_and_one_that_is_off_leaves_records_as_they_were(
+    tmp_path: Path, points: Callable, evaluator: Evaluator
+) -> None:
+    split, fakes = points().split("train"), drawn(200)
+    saved = statistics.save(evaluator, split, tmp_path / "reals.npz")
+    for on in (False, True):
+        one = evaluator(lambda n: fakes[:n], split, dropout=on)["fid_identity_200_train"].contract
+        two = statistics.scores_against(evaluator, [fakes], 200, saved, dropout=on)["fid_identity_200_statistics"]
+        assert (one.dropout, two.contract.dropout) == (on, on)
+        assert ("dropout" in one.to_dict()) is on

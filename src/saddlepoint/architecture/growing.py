@@ -1,4 +1,4 @@
-"""Progressive growing: both networks begin at a low resolution and get a level more as training goes on.
+"""Progressive growing: both networks start at a low resolution, and levels are added during training.
 
 Level k has base * 2^k pixels a side. A level fades in: with alpha from 0 to 1, G's picture is (1 - alpha) times that of
 the level below, doubled, plus alpha times its own, and D mixes the features of both sizes alike (`layer.growth`). G's

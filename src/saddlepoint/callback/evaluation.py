@@ -13,7 +13,7 @@ from saddlepoint.callback.run_state import RunState
 from saddlepoint.game.average import BatchNorm
 from saddlepoint.game.full_batch import batch_dependent
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import leaves, sampled
+from saddlepoint.game.lineage import class_condition, sampled
 from saddlepoint.game.sampling import conditions, dropout_seed, sampling_modules, sampling_networks
 from saddlepoint.metric.contract import Score
 from saddlepoint.metric.evaluator import Evaluator
@@ -149,7 +149,7 @@ class Sampler:
     ) -> None:
         self.game, self.average, self.batch_norm = game, average, batch_norm
         self.latents = Stream(game.seed, stream, device=game.device)
-        self.label = next((name for name, column in leaves(game).items() if column == "y"), None)
+        self.label = class_condition(game)
 
     def __call__(self, n: int) -> tuple[Tensor, Tensor | None]:
         asked = conditions(self.game, n, self.latents)

@@ -12,7 +12,7 @@ from torch import Tensor
 from saddlepoint.data.samples import read
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import leaves
+from saddlepoint.game.lineage import class_condition, leaves
 from saddlepoint.modality import Modality
 from saddlepoint.turn import Condition
 
@@ -54,7 +54,7 @@ def asked(game: Game, words: Any, modality: Modality, shapes: Mapping[str, Any],
 
 def _labelled(game: Game, asked: Asked) -> Asked:
     """With the classes, whatever the condition that column y is goes by."""
-    name = next((name for name, column in leaves(game).items() if column == "y"), None)
+    name = class_condition(game)
     return asked if name is None else replace(asked, labels=asked.condition.get(name))
 
 

@@ -84,7 +84,7 @@ class Original:
     @property
     def names(self) -> list[str]:
         """Of the inputs, in their order."""
-        return self.alone.wiring.inputs
+        return self.alone.wiring.inputs()
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
@@ -186,7 +186,7 @@ def _rows(game: Game) -> int:
 def _alone(game: Game, networks: Mapping[str, nn.Module], nodes: Mapping[str, Any]) -> Whole:
     """What makes samples, built anew, with the weights of `networks`."""
     wiring = Wiring(upstream(game), game.samples, game.priors, game.conditions, game.images)
-    wiring.inputs  # noqa: B018 - raises where two have one name
+    wiring.inputs()  # raises where two have one name
     fresh = {name: bare(node, f"game.{'players' if name in game.players else 'makers'}.{name}")
              for name, node in nodes.items()}  # fmt: skip
     for name, network in fresh.items():

@@ -153,18 +153,7 @@ def memorisation(
     last = _alarm_reading(rung, sets, words.level)
     title = words.samples if run is None else f"{run.folder}, {words.at}, {game.images if game else 0:,} images"
     picture = None if words.to == "-" else _picture(sets, found, run, game, words.to, say)
-    row = {
-        "measured": now(),
-        "at": words.at,
-        "images": game.images if game else None,
-        "weights": sampling_modules(game, words.average)[1] if game else None,
-        "overrides": discreet(list(overrides)),
-        "n": len(split),
-        "n_train": len(sets.train.features),
-        "n_held_out": len(sets.held.features),
-        "extractor": sets.features,
-        "level": words.level,
-        "seed": words.sample_seed,
+    row = _asked(words, overrides, game, sets) | {
         "alarm": {**rung._asdict(), "rings": bool(rung.rings)},
         "statistics": [asdict(one) for one in rows],
         "picture": None if picture is None else str(picture),
@@ -173,6 +162,23 @@ def memorisation(
         run.append("memorisation.jsonl", row)
     output([table(f"{title}: memorisation", [*rows, last])], row)
     return row
+
+
+def _asked(words: DictConfig, overrides: Sequence[str], game: Game | None, sets: Sets) -> dict[str, Any]:
+    """What was measured, and by which protocol."""
+    return {
+        "measured": now(),
+        "at": words.at,
+        "images": game.images if game else None,
+        "weights": sampling_modules(game, words.average)[1] if game else None,
+        "overrides": discreet(list(overrides)),
+        "n": len(sets.samples.features),
+        "n_train": len(sets.train.features),
+        "n_held_out": len(sets.held.features),
+        "extractor": sets.features,
+        "level": words.level,
+        "seed": words.sample_seed,
+    }
 
 
 def _look_at_place(to: str | None, run: Run | None) -> None:

@@ -10,7 +10,7 @@ import resource
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -265,11 +265,7 @@ def _play(
     config, game, data, evaluator = experiment.config, experiment.game, experiment.data, experiment.evaluator
     found = newest(run.checkpoints, say) if start == "resume" else None
     reached = found[1]["saddlepoint"]["images"] if found else 0
-    if len(everywhere := set(ranks.together(reached))) > 1:
-        raise Mistake(
-            f"the ranks find different checkpoints in {run.checkpoints}, of {sorted(everywhere)} images: outputs=... "
-            "has to be a folder that all machines see"
-        )
+    _refuse_different_checkpoints(run, reached)
     trackers = loggers_of(config) if run.writes else []
     state = RunState(target=config.images)
     at_hand = {
@@ -280,9 +276,7 @@ def _play(
     callbacks = [Horizon(state), halt, *callbacks_of(config, **at_hand)]
     trainer = trainer_of(config, callbacks)
     anchors = evaluator.anchors(data) if evaluator else {}
-    for observer in callbacks:  # what cannot be observed is refused while there is no folder
-        if (look := getattr(observer, "before_run", None)) is not None:
-            look(game, data)
+    _each_that_has("before_run", callbacks, game, data)  # what cannot be observed is refused while there is no folder
     if found:
         fill(game, found[1], found[0])
     before = run.summary
@@ -298,8 +292,7 @@ def _play(
         tracker.start(run, told, say)
     evaluation = next((c for c in callbacks if isinstance(c, Evaluation)), None)
     if evaluation is not None and found and before.get("images") == reached:
-        ended = {key: Score.from_dict(score) for key, score in (before.get("final") or {}).items()}
-        evaluation.earlier = reached, ended
+        evaluation.earlier = reached, _final_scores(before)
     loggers = trainer.loggers = [journal, *trackers] if run.writes else []
     with _put_on_record(run, game, evaluation, journal, trackers, halt, say, permission.granted(config)):
         if reached < config.images:
@@ -309,14 +302,32 @@ def _play(
             if evaluation is not None and (kept := found[1]["callbacks"].get(evaluation.state_key)):
                 evaluation.load_state_dict(kept)
         final = _final(run, experiment, evaluation, loggers)
-        for observer in callbacks:
-            if (own := getattr(observer, "final", None)) is not None:
-                final |= own(game, data)
+        for own in _each_that_has("final", callbacks, game, data):
+            final |= own
         run.update_summary(final=_plain({"": final})[""])
     if run.writes:
         say(f"samples, checkpoints, metrics.jsonl and summary.json: {run.folder}")
         for tracker in trackers:
             say(tracker.whereabouts)
+
+
+def _final_scores(summary: Mapping[str, Any]) -> dict[str, Score]:
+    """The scores at the end of a run, as its summary has them."""
+    return {key: Score.from_dict(score) for key, score in (summary.get("final") or {}).items()}
+
+
+def _refuse_different_checkpoints(run: Run, reached: int) -> None:
+    """Raises Mistake where the ranks would go on from different images."""
+    if len(everywhere := set(ranks.together(reached))) > 1:
+        raise Mistake(
+            f"the ranks find different checkpoints in {run.checkpoints}, of {sorted(everywhere)} images: outputs=... "
+            "has to be a folder that all machines see"
+        )
+
+
+def _each_that_has(method: str, callbacks: Sequence[Any], game: Game, data: Any) -> list[Any]:
+    """What the callbacks that have this method return of the game and the data, in order."""
+    return [own(game, data) for one in callbacks if (own := getattr(one, method, None)) is not None]
 
 
 def _fit(trainer: pl.Trainer, experiment: Experiment, found: tuple[Path, dict[str, Any]] | None, halt: Halt) -> None:

@@ -17,7 +17,7 @@ from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.export.description import Description
 from saddlepoint.export.whole import Wiring
 from saddlepoint.game.conditions import Conditions
-from saddlepoint.game.lineage import latent_parts, leaves
+from saddlepoint.game.lineage import class_condition, latent_parts, leaves
 from saddlepoint.game.sampling import complete, conditions
 from saddlepoint.game.side import LATENT
 from saddlepoint.stream import Stream
@@ -71,7 +71,7 @@ class Generator:
         return self._brought(x)
 
     def sampler(self, seed: int, name: str = "evaluation", data: Any = None) -> Callable[[int], Rows]:
-        """What gives the next n samples of a stream, and their classes (condition `label`): a game's own draws.
+        """What gives the next n samples of a stream, and their classes (column y): a game's own draws.
 
         The latents are those that a run of this seed is evaluated on; conditions come from where the description says,
         rows of a split from `data`.
@@ -80,10 +80,11 @@ class Generator:
         own = self.wiring.conditions
         wiring = replace(self.wiring, conditions=Conditions(own.where, own.classes, own.key))
         wiring.conditions.data = data
+        label = class_condition(wiring)
 
         def sample(n: int) -> Rows:
             condition = conditions(wiring, n, stream)
-            return self(self._latent(n, stream), condition), condition.get("label")
+            return self(self._latent(n, stream), condition), None if label is None else condition[label]
 
         return sample
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.error import Mistake
+from saddlepoint.game.sampling import DROPOUT
 from saddlepoint.stream import global_state, set_global_state
 
-DROPOUT = nn.modules.dropout._DropoutNd
 REMEDY = (
     "a file gives one sample for one input, so the noise has to be an input: a part of the latent (prior.<part>) or a "
     "named draw (game.draws.<name>) that stands in the condition"

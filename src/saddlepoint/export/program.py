@@ -39,7 +39,7 @@ class Positional(nn.Module):
         names = [f"input_{i}" if iskeyword(name) or not name.isidentifier() else name
                  for i, name in enumerate((*parts, *conditions))]  # fmt: skip
         each = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
-        forward.__signature__ = Signature(each)  # type: ignore[attr-defined]
+        forward.__signature__ = Signature(each)  # pyright: ignore[reportFunctionMemberAccess]  torch reads names off it
         self.forward = forward
 
 

@@ -42,7 +42,6 @@ class Wiring:
     images: int = 0
     computed_from: Mapping[str, frozenset[str]] = field(default_factory=dict)  # nobody moves: no side keeps a graph
 
-    @property
     def inputs(self) -> list[str]:
         """The names of all inputs: the latent's parts, then the conditions.  Raises Mistake where two are the same."""
         parts, conditions = latent_parts(self), leaves(self)

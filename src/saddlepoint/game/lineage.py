@@ -71,6 +71,11 @@ def leaves(game: Any) -> dict[str, str]:
     return found
 
 
+def class_condition(game: Any) -> str | None:
+    """The condition by which samples are asked for their class, column y; None where they are not."""
+    return next((name for name, column in leaves(game).items() if column == "y"), None)
+
+
 def latent_parts(game: Any) -> list[str]:
     """The parts of the latent that samples are computed from, in the order of the prior; [] where there are none."""
     needs = {entry for side in upstream(game).values() for entry in side.needs}

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.average import BatchNorm
 from saddlepoint.game.hooks import having
-from saddlepoint.game.lineage import judge, leaves, sampled, sampled_player, upstream
+from saddlepoint.game.lineage import class_condition, judge, leaves, sampled, sampled_player, upstream
 from saddlepoint.game.side import LATENT
 from saddlepoint.modality.modality import Modality
 from saddlepoint.stream import Stream
@@ -116,10 +116,10 @@ def class_rows(game: Any, modality: Modality, rows: int, columns: int) -> tuple[
     No labels where samples are not asked for by class alone, and where a picture has no rows (points).
     """
     n = modality.shown(rows, columns)
-    size = game.conditions.classes.get(leaves(game).get("label", ""))
-    if size is None or game.conditions.where != "labels" or modality.beside:
+    name, size = class_condition(game), game.conditions.classes.get("y")
+    if name is None or size is None or game.conditions.where != "labels" or modality.beside:
         return n, {}
-    return n, {"label": (torch.arange(n) // max(1, n // rows) % size).to(game.device)}
+    return n, {name: (torch.arange(n) // max(1, n // rows) % size).to(game.device)}
 
 
 def latents(game: Any, n: int, seed: int | None = None) -> dict[str, Tensor]:

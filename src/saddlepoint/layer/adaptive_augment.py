@@ -73,13 +73,14 @@ class AdaptiveAugment(nn.Module):
         numbers = entry_of(condition, "numbers", "adaptive augment")
         if not self.training:
             return x
-        needed = 1 + x.shape[1] if x.ndim == 2 else NUMBERS
+        space = x.shape[2:]  # none: points, which are shifted
+        needed = NUMBERS if space else 1 + x.shape[1]
         if numbers.shape[1] < needed:
             raise Mistake(
                 f"adaptive augment takes {needed} numbers per sample of shape {list(x.shape[1:])}, and its draw has "
                 f"{numbers.shape[1]}: set its dim to {needed} (game.draws.<draw>.z.dim)"
             )
-        if x.ndim == 2:
+        if not space:
             return shifted(x, numbers, self.p, self.shift)
         return distorted(x, numbers, self.p, self.flip, self.translate, self.brightness, self.contrast)
 

@@ -128,20 +128,12 @@ def scores_against(
     """
     _suit(evaluator, statistics)
     metrics = _measurable(evaluator, statistics, n)
-    resolution = ""
     try:
         for metric in metrics.values():
             metric.reset()
             frechet = isinstance(metric, FrechetDistance)
             metric.refer({"mu": statistics.mu, "sigma": statistics.sigma} if frechet else None)
-        with evaluator.apart():  # what a sampler draws is undone, as ever
-            for rows in batches:
-                x = rows[0] if isinstance(rows, tuple) else rows
-                modality = evaluator.modality(x)
-                resolution = times(modality.shape(x) if modality.fits(x) else x.shape[1:])
-                features = evaluator.features([rows], len(x), whose)
-                for metric in metrics.values():
-                    metric.update(features, real=False)
+        resolution = _shown(evaluator, metrics, batches, whose)
         results = {named(name, suffix): (name, result) for name, m in metrics.items() for suffix, result in _each(m)}
     finally:
         for metric in metrics.values():
@@ -163,9 +155,24 @@ def scores_against(
             seed=evaluator.seed,
             settings=metrics[name].settings(statistics.n or UNKNOWN, n),
             batch_norm=batch_norm,
+            dropout=dropout,
         )
         scores[contract.key] = Score(float(value), contract, None if std is None else float(std), detail)
     return scores
+
+
+def _shown(evaluator: Evaluator, metrics: Mapping[str, Measure], batches: Iterable[Fakes], whose: str) -> str:
+    """Give each batch's features to the metrics; the resolution of the samples."""
+    resolution = ""
+    with evaluator.apart():  # what a sampler draws is undone
+        for rows in batches:
+            x = rows[0] if isinstance(rows, tuple) else rows
+            modality = evaluator.modality(x)
+            resolution = times(modality.shape(x) if modality.fits(x) else x.shape[1:])
+            features = evaluator.features([rows], len(x), whose)
+            for metric in metrics.values():
+                metric.update(features, real=False)
+    return resolution
 
 
 def _each(metric: Measure) -> list[tuple[str, Any]]:

@@ -54,15 +54,15 @@ class Modality:
 
     def fits(self, x: Tensor) -> bool:
         """Whether x has the type and the number of axes of the stored form."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define fits(x)")
 
     def inside(self, x: Tensor) -> Tensor:
         """Stored x as networks see it, float32 [n, *shape]."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define inside(x)")
 
     def stored(self, x: Tensor) -> Tensor:
         """What networks see in its stored form; values out of range become the nearest in range."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define stored(x)")
 
     def shape(self, x: Tensor) -> tuple[int, ...]:
         """The shape of one sample, as networks see it, of stored x."""
