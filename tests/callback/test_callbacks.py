@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from runs import run
 
 from play import Watch, batches, fit, game
 from saddlepoint.callback.evaluation import Evaluation
@@ -184,3 +185,20 @@ def test_points_are_drawn_over_the_reals():
     is_red = (red[..., 0] > 180) & (red[..., 1] < 120)
     assert is_red[:, : red.shape[1] // 2].sum() == 0 or is_red[:, red.shape[1] // 2 :].sum() > 0
     assert is_red.sum() > 5
+
+
+@pytest.mark.parametrize(("data", "reals"), [("gaussians", 2_000), ("digits", None)])
+def test_a_grid_of_points_stands_over_as_many_reals_and_one_of_images_over_none(data, reals, tmp_path, monkeypatch):
+    drawn = []
+    for modality in (Image, Points):
+        right = modality.picture
+
+        def picture(self, x, columns=8, scale=None, beside=None, right=right):
+            drawn.append((len(x), None if beside is None else len(beside)))
+            return right(self, x, columns, scale, beside)
+
+        monkeypatch.setattr(modality, "picture", picture)
+    run(tmp_path, f"data={data}", "images=64", "metric=[]")
+    n = reals or 64
+    assert drawn[0] == (n, None)  # the reals by themselves
+    assert set(drawn[1:]) == {(n, reals)}

@@ -9,6 +9,7 @@ from PIL import Image
 from runs import run
 from variants import game_of
 
+from saddlepoint import modality
 from saddlepoint.command import main
 from saddlepoint.command.memorisation import _logits, held_out
 from saddlepoint.data.digits import Digits
@@ -123,3 +124,19 @@ def test_data_without_images_held_out_of_their_own_pool_are_refused_with_what_to
     few._splits["validation"].x = few._splits["validation"].x[:9]
     with pytest.raises(Mistake, match="holds out 9 images, and 50 are needed"):
         held_out(few)
+
+
+@pytest.mark.parametrize(
+    ("kind", "planar", "values"), [(modality.Image(), True, "pixels"), (modality.Audio(bits=16), False, "audio")]
+)
+def test_only_images_are_moved_by_pixels_and_called_so(kind, planar, values, monkeypatch):
+    from saddlepoint.command import memorisation
+    from saddlepoint.metric.extractor import Features
+
+    x = torch.zeros(4, 1, 6, 6, dtype=torch.uint8) if planar else torch.zeros(4, 1, 36, dtype=torch.int16)
+    part = Features(torch.zeros(4, 1), x=x)
+    sets = memorisation.Sets(part, part, part, None, True, kind)
+    moved = []
+    monkeypatch.setattr(memorisation, "space", lambda *parts, moves: moved.append(moves))
+    assert set(memorisation.spaces(sets)) == {values}
+    assert moved == [planar]

@@ -105,7 +105,9 @@ def test_samples_are_read_by_the_vocabulary_of_the_data(tmp_path: Path) -> None:
     split = read_for(data, file(tmp_path / "made.txt", "ab\ncab\n"))
     assert data.modality.text(split.x) == ["ab", "cab"]
     np.savez(tmp_path / "made.npz", **data.modality.arrays(split.x))
-    assert torch.equal(read_for(data, tmp_path / "made.npz").x, split.x)
+    again = read_for(data, tmp_path / "made.npz")
+    assert torch.equal(again.x, split.x)
+    assert split.modality is again.modality is data.modality  # not the one that their numbers would imply
     np.savez(tmp_path / "other.npz", arr_0=split.x.numpy(), vocabulary=np.array(data.modality.vocabulary[::-1]))
     with pytest.raises(Mistake, match=r"other.npz: its vocabulary is another than the data's"):
         read_for(data, tmp_path / "other.npz")

@@ -346,3 +346,13 @@ def test_several_fakes_per_real_leave_a_side_of_the_batch_as_many_rows_as_it_has
     made = {"pix2pix": "fake", "vae_gan": "reconstruction", "bigan": "real"}[name]
     assert len(turn.latent["z"]) == 2 * N
     assert len(turn[made].x) == len(turn[made].logits) == N
+
+
+def test_reals_are_shown_to_the_judge_of_samples_as_the_side_that_it_sees_as_real():
+    from saddlepoint.game.sampling import judged_reals
+    from saddlepoint.stream import Stream
+
+    game, (batch,) = game_of("cycle"), batches(1)
+    sample = judged_reals(game, batch, Stream(0, "health"))
+    torch.testing.assert_close(sample.x, batch.x)
+    torch.testing.assert_close(sample.logits, game.player("d_a").network(batch.x, {}).logits.float(), check_dtype=False)

@@ -9,6 +9,7 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
+from saddlepoint.data.data import Data, Split
 from saddlepoint.data.digits import Digits
 from saddlepoint.data.mnist import MNIST
 from saddlepoint.error import Mistake
@@ -18,6 +19,7 @@ from saddlepoint.metric.evaluator import Evaluator
 from saddlepoint.metric.extractor import Classifier, Features, Identity
 from saddlepoint.metric.labelled import every
 from saddlepoint.metric.nearest_neighbour_error import NearestNeighbourError, nearest_neighbour_error
+from saddlepoint.modality import Tokens
 
 REAL = Path(os.environ.get("SADDLEPOINT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -39,6 +41,21 @@ def test_the_error_is_its_definition_one_pair_at_a_time() -> None:
         wrong += int(y[nearest]) != label
     assert 0 < wrong < 30
     assert nearest_neighbour_error(x, y, test, labels).item() == pytest.approx(wrong / 30, abs=1e-15)
+
+
+def test_tokens_are_near_where_they_are_the_same_symbols_not_where_their_numbers_are_near() -> None:
+    class Lines(Data):
+        name, modality = "lines", Tokens([str(number) for number in range(30)], " ")
+
+        def __init__(self) -> None:
+            super().__init__((3, 30), 2, "identity")
+
+        def splits(self) -> dict[str, Split]:
+            test = Split("test", torch.tensor([[0, 1, 20]]), torch.tensor([0]), 2)
+            return {"train": test, "validation": test, "test": test}
+
+    x, y = torch.tensor([[0, 1, 2], [5, 5, 17]]), torch.tensor([0, 1])  # one symbol differs, or three by little
+    assert float(measured(NearestNeighbourError(), Lines(), x, y).value) == 0
 
 
 @pytest.mark.parametrize("rows", [7, 2000])
