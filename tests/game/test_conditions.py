@@ -245,6 +245,10 @@ def test_a_picture_has_a_class_per_row():
     image, audio, points = (implied(shape) for shape in ((1, 4, 4), (1, 256), (2,)))
     n, asked = class_rows(plays, image, 4, 2)
     assert (n, asked["label"].tolist()) == (8, [0, 0, 1, 1, 2, 2, 0, 0])
+    n, asked = class_rows(plays, image, 2, 1)  # a row more, which shows every class
+    assert (n, asked["label"].tolist()) == (3, [0, 1, 2])
+    n, asked = class_rows(plays, image, 1, 2)  # two more would be three times as many
+    assert (n, asked["label"].tolist()) == (2, [0, 0])
     n, asked = class_rows(plays, audio, 8, 8)  # a row for each of the few that are drawn
     assert (n, asked["label"].tolist()) == (8, [0, 1, 2, 0, 1, 2, 0, 1])
     assert class_rows(plays, points, 8, 8) == (points.shown(8, 8), {})

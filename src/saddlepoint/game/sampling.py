@@ -113,12 +113,14 @@ def inputs(
 def class_rows(game: Any, modality: Modality, rows: int, columns: int) -> tuple[int, Condition]:
     """How many samples a picture shows, and their labels: a class per row, one after the other.
 
-    No labels where samples are not asked for by class alone, and where a picture has no rows (points).
+    Up to twice as many rows as asked for, where that shows every class.  No labels where samples are not asked for by
+    class alone, and where a picture has no rows (points).
     """
-    n = modality.shown(rows, columns)
     name, size = class_condition(game), game.conditions.classes.get("y")
     if name is None or size is None or game.conditions.where != "labels" or modality.beside:
-        return n, {}
+        return modality.shown(rows, columns), {}
+    rows = size if rows < size <= 2 * rows else rows
+    n = modality.shown(rows, columns)
     return n, {name: (torch.arange(n) // max(1, n // rows) % size).to(game.device)}
 
 
