@@ -17,12 +17,12 @@ from pathlib import Path
 
 import torch
 
-from saddlepoint.command.build import game_of
-from saddlepoint.command.compose import compose
+from saddlepoint.config.compose import compose
 from saddlepoint.data.mnist import MNIST
+from saddlepoint.evaluation.evaluator import Evaluator
+from saddlepoint.experiment.build import game_of
+from saddlepoint.extractor.extractor import Classifier
 from saddlepoint.metric.coverage import Coverage
-from saddlepoint.metric.evaluator import Evaluator
-from saddlepoint.metric.extractor import Classifier
 from saddlepoint.metric.frechet_distance import FrechetDistance
 from saddlepoint.metric.inception_score import InceptionScore
 from saddlepoint.pixel import to_float

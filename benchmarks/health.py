@@ -16,8 +16,8 @@ import pytorch_lightning as pl
 from rich.console import Console
 
 from saddlepoint.callback import health
-from saddlepoint.command import train as training
-from saddlepoint.command.compose import compose
+from saddlepoint.config.compose import compose
+from saddlepoint.experiment import train as training
 
 looks, rounds = [], []
 

@@ -109,7 +109,7 @@ def campaign(number: int, seed: int, root: Path) -> Figures:
 
 def main() -> None:
     number, seed = (int(word) for word in (*sys.argv[1:], *("100", "0")[len(sys.argv) - 1 :]))
-    from saddlepoint.record import provenance
+    from saddlepoint.run import provenance
 
     provenance.commit = lambda folder: None  # a process per start, which tells nothing here
     with tempfile.TemporaryDirectory() as folder:

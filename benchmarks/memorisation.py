@@ -16,9 +16,9 @@ import torch
 
 from saddlepoint.data.digits import Digits
 from saddlepoint.data.mnist import MNIST
-from saddlepoint.metric.alarm import alarm, least, space
-from saddlepoint.metric.extractor import Classifier
-from saddlepoint.metric.memorisation import Neighbours
+from saddlepoint.evaluation.memorisation import Neighbours
+from saddlepoint.evaluation.memorisation_alarm import alarm, least, space
+from saddlepoint.extractor.extractor import Classifier
 from saddlepoint.pixel import to_float, to_uint8
 
 FRACTIONS = (0.01, 0.05, 0.1, 0.5)

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "command"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 FAULTS = ("disabled", "offline", "none", "refuse", "hang", "500", "401",
           "mid 503", "mid hang", "mid 403", "mid core killed")  # fmt: skip
 IMAGES, TIMEOUT = 64 * 200, 5.0
@@ -45,8 +45,8 @@ def measured(fault: str) -> dict[str, Any]:
     import pytorch_lightning
     from tracking import Server, children, trained  # of the tests
 
-    from saddlepoint.record.courier import Courier
-    from saddlepoint.record.tracker import Tracker
+    from saddlepoint.run.tracking.background_worker import Courier
+    from saddlepoint.run.tracking.tracker import Tracker
 
     mode = fault if fault in ("disabled", "offline") else "online"
     server = Server(fault if mode == "online" and not fault.startswith("mid") else "none")
@@ -87,7 +87,7 @@ def kept(run: Any, mode: str) -> str:
 
     import wandb
 
-    from saddlepoint.record.wandb_log import tracked
+    from saddlepoint.run.tracking.wandb_log import tracked
 
     with contextlib.suppress(OSError):  # its own process may be dead
         wandb.teardown()  # until it is through with its files

@@ -2,8 +2,8 @@
 
 import sys
 
-from saddlepoint.command.build import game_of
-from saddlepoint.command.compose import compose
+from saddlepoint.config.compose import compose
+from saddlepoint.experiment.build import game_of
 
 
 def main(words: list[str]) -> None:

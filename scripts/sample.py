@@ -2,7 +2,7 @@
 
 import sys
 
-from saddlepoint.command import main
+from saddlepoint.cli import main
 
 if __name__ == "__main__":
     sys.exit(main(["sample", *sys.argv[1:]]))

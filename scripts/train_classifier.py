@@ -16,9 +16,9 @@ from saddlepoint.data.cifar10_jpeg import CIFAR10JPEG
 from saddlepoint.data.digits import Digits
 from saddlepoint.data.fashion_mnist import FashionMNIST
 from saddlepoint.data.mnist import MNIST
-from saddlepoint.metric.certificate import certify
-from saddlepoint.metric.classifier import Recipe, recipe_for, ship
-from saddlepoint.metric.extractor import WEIGHTS, shipped
+from saddlepoint.evaluation.self_test import certify
+from saddlepoint.extractor.classifier import Recipe, recipe_for, ship
+from saddlepoint.extractor.extractor import WEIGHTS, shipped
 
 DATA = {"digits": Digits, "mnist": MNIST, "fashion-mnist": FashionMNIST, "cifar10-jpeg": CIFAR10JPEG}
 

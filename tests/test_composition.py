@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from saddlepoint.command import catalogue
-from saddlepoint.command.check import RESERVED, check, instantiate, located, parameters
-from saddlepoint.command.compose import compose
+from saddlepoint.config import catalogue
+from saddlepoint.config.check import RESERVED, check, instantiate, located, parameters
+from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
 
 GROUPS = catalogue.groups()

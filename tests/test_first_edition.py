@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saddlepoint.command import main
+from saddlepoint.cli import main
 
 RUNS = Path(__file__).parent / "fixture" / "runs"
 KINDS = ("image", "points", "semisupervised")

@@ -10,16 +10,16 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from saddlepoint.command import catalogue
-from saddlepoint.command.check import check
-from saddlepoint.command.compose import amended, compose
+from saddlepoint.config import catalogue
+from saddlepoint.config.check import check
+from saddlepoint.config.compose import amended, compose
 from saddlepoint.error import Mistake
 from saddlepoint.metric.occupancy import expected_captured, expected_divergence
 
 if "protocol" not in catalogue.defaults():
     pytest.skip("conf/train.yaml has no group protocol yet", allow_module_level=True)
 
-from saddlepoint.command.protocol import words
+from saddlepoint.config.protocol import words
 
 INCEPTION = {"extractor": "inception", "resizer": None}
 FACTS = {  # as published: evaluation.*, and the scores that are taken

@@ -23,22 +23,23 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from runs import SMALL
 
-from saddlepoint import archive
-from saddlepoint.command.build import config_of, load
-from saddlepoint.command.check import check, instantiate
-from saddlepoint.command.compose import compose
-from saddlepoint.command.identity import identity
-from saddlepoint.command.sample import command as sample
-from saddlepoint.command.train import train
+from saddlepoint.cli.sample import command as sample
+from saddlepoint.config.check import check, instantiate
+from saddlepoint.config.compose import compose
+from saddlepoint.config.identity import identity
 from saddlepoint.data.listing import listing
 from saddlepoint.data.samples import read as read_samples
 from saddlepoint.error import Mistake
-from saddlepoint.metric import inception, statistics
-from saddlepoint.record import snapshot
-from saddlepoint.record.checkpoint import load as load_checkpoint
-from saddlepoint.record.discretion import blanked, discreet, expanded, secret_in, shortened
-from saddlepoint.record.provenance import provenance
-from saddlepoint.record.run import Run
+from saddlepoint.evaluation import reference_statistics
+from saddlepoint.experiment.build import config_of, load
+from saddlepoint.experiment.train import train
+from saddlepoint.extractor import inception
+from saddlepoint.redaction import blanked, discreet, expanded, secret_in, shortened
+from saddlepoint.run import snapshot
+from saddlepoint.run.checkpoint import load as load_checkpoint
+from saddlepoint.run.folder import Run
+from saddlepoint.run.provenance import provenance
+from saddlepoint.run.storage import archive
 
 ROOT = Path(__file__).resolve().parents[1]
 CANARY = {
@@ -194,7 +195,7 @@ BAD = {
 
 @pytest.mark.parametrize("kind", BAD)
 @pytest.mark.parametrize(
-    "reader", [statistics.read, lambda path: read_samples(path, (2,))], ids=["statistics", "samples"]
+    "reader", [reference_statistics.read, lambda path: read_samples(path, (2,))], ids=["statistics", "samples"]
 )
 def test_an_npz_whose_header_lies_asks_for_no_memory(kind: str, reader: Callable, tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.npz", BAD[kind])
@@ -212,7 +213,7 @@ def objects(mark: Path) -> dict[str, bytes]:
 def test_an_npz_with_pickled_objects_is_refused_and_not_run(mark: Path, tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.npz", objects(mark))
     with pytest.raises(Mistake, match="pickled"):
-        statistics.read(path)
+        reference_statistics.read(path)
     with pytest.raises(Mistake, match="npz of plain arrays"):
         read_samples(path, (2,))
 
@@ -226,7 +227,7 @@ def test_an_archive_unpacks_to_a_stated_size_at_most(tmp_path: Path, monkeypatch
     with pytest.raises(Mistake, match=rf"it has {size:,} bytes and says that it unpacks to 2,097,"):
         read_samples(path, (2,))
     with pytest.raises(Mistake, match="says that it unpacks to"):
-        statistics.read(path)
+        reference_statistics.read(path)
     assert archive.arrays(path, ["sigma"])["mu"].size == 0, "what is not wanted is not unpacked"
 
 
@@ -352,7 +353,9 @@ def test_a_secret_in_a_config_is_refused_and_not_repeated(words: list[str]) -> N
 @pytest.mark.usefixtures("home")
 def test_a_sent_config_cannot_read_a_secret_into_what_is_built() -> None:
     for value in ("${oc.env:HF_TOKEN}", "\\${oc.env:HF_TOKEN}", "x${oc.env:WANDB_API_KEY}x"):
-        node = OmegaConf.create({"logger": {"_target_": "saddlepoint.record.tracker.Tracker", "project": value}}).logger
+        node = OmegaConf.create(
+            {"logger": {"_target_": "saddlepoint.run.tracking.tracker.Tracker", "project": value}}
+        ).logger
         with pytest.raises(Mistake, match=r"^logger\.project: it holds the value of (HF_TOKEN|WANDB_API_KEY)"):
             instantiate(node, "logger")
 
@@ -415,7 +418,7 @@ NEVER_CALLED = {
     "hydra.utils.get_method", "hydra.utils.get_class", "tempfile.mktemp",
 }  # fmt: skip
 ONLY_IN = {
-    "hydra.utils.instantiate": {"command/check.py"},  # everybody else asks there, where it is looked at
+    "hydra.utils.instantiate": {"config/check.py"},  # everybody else asks there, where it is looked at
     "torch.jit.load": {"export/script.py"},  # TorchScript: a program, and said to be one (docs/safety.md)
 }
 SAFE_YAML = {"yaml.SafeLoader", "getattr(yaml, 'CSafeLoader', yaml.SafeLoader)"}
@@ -495,6 +498,6 @@ def test_every_requirement_of_the_lock_has_a_hash() -> None:
 
 
 def test_shipped_weights_have_the_listed_sha256() -> None:
-    folder = ROOT / "src/saddlepoint/metric/weights"
+    folder = ROOT / "src/saddlepoint/extractor/weights"
     for name, facts in json.loads((folder / "classifiers.json").read_text()).items():
         assert hashlib.sha256((folder / f"{name}.safetensors").read_bytes()).hexdigest() == facts["sha256"]

@@ -9,23 +9,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from saddlepoint.command.build import build, load
-    from saddlepoint.command.compose import compose
-    from saddlepoint.command.exported import exported
-    from saddlepoint.command.train import train
+    from saddlepoint.config.compose import compose
+    from saddlepoint.experiment.build import build, load
+    from saddlepoint.experiment.train import train
+    from saddlepoint.export.exported import exported
     from saddlepoint.prior.prior import interpolate
-    from saddlepoint.record.run import Run
+    from saddlepoint.run.folder import Run
 
 __version__ = "0.1.0"
 __all__ = ["Run", "build", "compose", "exported", "interpolate", "load", "train"]
 _HOME = {
-    "Run": "record.run",
-    "build": "command.build",
-    "compose": "command.compose",
-    "exported": "command.exported",
+    "Run": "run.folder",
+    "build": "experiment.build",
+    "compose": "config.compose",
+    "exported": "export.exported",
     "interpolate": "prior.prior",
-    "load": "command.build",
-    "train": "command.train",
+    "load": "experiment.build",
+    "train": "experiment.train",
 }
 
 

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
+SUPERVISOR = "SADDLEPOINT_SUPERVISOR"  # in the environment of a rank: the process that started it and watches it
 EARLY = frozenset(("SIGUSR1", "SIGUSR2"))  # what a scheduler sends some time before its SIGTERM
 
 

@@ -1,6 +1,6 @@
 """What a setting may be: one schema, in pydantic, for the keys of every command and for the arguments of every piece.
 
-A kind is a type that pydantic reads. The keys of commands are declared by kinds (command/keys.py); the arguments of a
+A kind is a type that pydantic reads. The keys of commands are declared by kinds (config/keys.py); the arguments of a
 piece have the annotations of its signature, which `kind_of` turns into kinds. All are held to the same rules:
 
     whole numbers  1e6 is one, 1.5, true and "1" are not

@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 import torch
+from play import Watch, fit
 from torch.nn.functional import avg_pool2d
 
-from play import Watch, fit
 from saddlepoint.architecture.growing import Discriminator, Generator
 from saddlepoint.game.average import Average
 from saddlepoint.game.dry_run import dry_run

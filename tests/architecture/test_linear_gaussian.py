@@ -7,9 +7,9 @@ from functools import partial
 
 import pytest
 import torch
+from play import fit
 from torch.distributions import MultivariateNormal
 
-from play import fit
 from saddlepoint.architecture.linear_gaussian import Encoder, Generator
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from saddlepoint.architecture import pacgan_toy, salimans2016_toy
-from saddlepoint.command.build import game_of
-from saddlepoint.command.compose import compose
+from saddlepoint.config.compose import compose
+from saddlepoint.experiment.build import game_of
 from saddlepoint.objective import wasserstein
 
 

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from play import Watch, batches, fit, game
 from rich.console import Console
 from runs import run
 
-from play import Watch, batches, fit, game
 from saddlepoint.callback.evaluation import Evaluation
 from saddlepoint.callback.finite import Diverged, Finite
 from saddlepoint.callback.grid import save
@@ -22,7 +22,7 @@ from saddlepoint.callback.period import crossed
 from saddlepoint.callback.progress import Progress, cost, standing
 from saddlepoint.callback.run_state import RunState
 from saddlepoint.error import Mistake
-from saddlepoint.metric.contract import Contract, Score
+from saddlepoint.evaluation.contract import Contract, Score
 from saddlepoint.modality import Image, Points
 from saddlepoint.objective import minimax, wasserstein
 

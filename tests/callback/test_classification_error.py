@@ -11,10 +11,10 @@ from torch import nn
 from saddlepoint.callback.classification_error import ClassificationError
 from saddlepoint.data.data import Data, Split
 from saddlepoint.error import Mistake
+from saddlepoint.evaluation.contract import Contract
 from saddlepoint.game.average import Average
 from saddlepoint.game.game import Game
 from saddlepoint.game.player import Player
-from saddlepoint.metric.contract import Contract
 from saddlepoint.objective import minimax
 from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.prior import Prior

@@ -6,15 +6,15 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from play import Watch, batches, fit, game
 from rich.console import Console
 from torch import nn
 
-from play import Watch, batches, fit, game
 from saddlepoint.callback.equilibrium_distance import EquilibriumDistance
-from saddlepoint.command.compose import compose
-from saddlepoint.command.train import train
+from saddlepoint.config.compose import compose
 from saddlepoint.data.point import Point
 from saddlepoint.error import Mistake
+from saddlepoint.experiment.train import train
 from saddlepoint.objective import wasserstein
 from saddlepoint.turn import DiscriminatorOutput
 

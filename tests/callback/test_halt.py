@@ -8,8 +8,8 @@ import pytest
 
 from saddlepoint.callback import halt
 from saddlepoint.callback.halt import Halt, Halted
-from saddlepoint.command import SUPERVISOR
-from saddlepoint.command.train import _supervisor
+from saddlepoint.error import SUPERVISOR
+from saddlepoint.experiment.train import _supervisor
 
 
 @pytest.fixture

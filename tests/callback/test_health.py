@@ -10,11 +10,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
+from play import Critic, Maker, Watch, batches, fit, game
 from rich.console import Console
 from runs import SMALL, assert_equal, run, state
 from torch import nn
 
-from play import Critic, Maker, Watch, batches, fit, game
 from saddlepoint import ranks
 from saddlepoint.callback import health
 from saddlepoint.callback.examination import Examination
@@ -22,26 +22,26 @@ from saddlepoint.callback.finite import Diverged, Finite
 from saddlepoint.callback.health import RULES, Health, Stopped
 from saddlepoint.callback.horizon import Horizon
 from saddlepoint.callback.run_state import RunState
-from saddlepoint.command.check import check
-from saddlepoint.command.compose import compose
-from saddlepoint.command.train import train
+from saddlepoint.config.check import check
+from saddlepoint.config.compose import compose
 from saddlepoint.data.data import Data, Split
 from saddlepoint.error import Mistake
+from saddlepoint.experiment.train import train
 from saddlepoint.game.average import Average
 from saddlepoint.game.game import Game
 from saddlepoint.game.player import Player
 from saddlepoint.game.start import start_from_data
+from saddlepoint.health.advice import advice
 from saddlepoint.health.explosion import Explosion
 from saddlepoint.health.rule import CLEARED, RAISED, Rule
 from saddlepoint.objective import minimax, nonsaturating, wasserstein
 from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.prior import Prior
-from saddlepoint.record.advice import advice
-from saddlepoint.record.courier import Courier
-from saddlepoint.record.journal import Journal
-from saddlepoint.record.run import Run
-from saddlepoint.record.tracker import Tracker
 from saddlepoint.regularizer.gradient_penalty import GradientPenalty
+from saddlepoint.run.folder import Run
+from saddlepoint.run.journal import Journal
+from saddlepoint.run.tracking.background_worker import Courier
+from saddlepoint.run.tracking.tracker import Tracker
 
 
 class Cloud(Data):

@@ -14,7 +14,7 @@ import pytest
 import torch
 from scipy.io import wavfile
 
-from saddlepoint.command.compose import compose
+from saddlepoint.config.compose import compose
 from saddlepoint.data.audio_folder import AudioFolder
 from saddlepoint.data.samples import read_for
 from saddlepoint.error import Mistake

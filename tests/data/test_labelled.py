@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from saddlepoint.command.check import check
-from saddlepoint.command.compose import compose
+from saddlepoint.config.check import check
+from saddlepoint.config.compose import compose
 from saddlepoint.data.data import Data, Split
 from saddlepoint.data.digits import Digits
 from saddlepoint.data.image_folder import ImageFolder

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from saddlepoint.command.compose import compose
+from saddlepoint.config.compose import compose
+from saddlepoint.config.training_keys import essence
 from saddlepoint.data.data import Data, Split
 from saddlepoint.data.image_folder import ImageFolder
 from saddlepoint.data.samples import read_for
 from saddlepoint.error import Mistake
-from saddlepoint.metric.extractor import Identity, Inception, suit
+from saddlepoint.extractor.extractor import Identity, Inception, suit
 from saddlepoint.modality import Audio, Image, Modality, Tokens
-from saddlepoint.record.essence import essence
 
 X = np.random.default_rng(0).integers(0, 65536, (12, 6, 10, 5)).astype(np.uint16)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from saddlepoint.command.compose import compose
+from saddlepoint.config.compose import compose
 from saddlepoint.data.samples import read_for
 from saddlepoint.data.text_lines import TextLines
 from saddlepoint.error import Mistake

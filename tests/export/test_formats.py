@@ -8,9 +8,9 @@ from functools import partial
 import pytest
 import torch
 from conditional import Generator as Asked
+from play import BY_CLASS, Critic, game
 from torch import nn
 
-from play import BY_CLASS, Critic, game
 from saddlepoint.architecture import conv28, dcgan, dirac, mlp, pacgan_toy, salimans2016_cifar, salimans2016_mnist
 from saddlepoint.error import Mistake
 from saddlepoint.export import agreement, onnx, program

@@ -9,9 +9,9 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from play import Critic, game
 from torch import nn
 
-from play import Critic, game
 from saddlepoint.error import Mistake
 from saddlepoint.export import agreement, onnx, program, safetensors
 from saddlepoint.export.generator import positional

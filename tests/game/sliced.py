@@ -7,10 +7,10 @@ from functools import partial
 
 import pytorch_lightning as pl
 import torch
+from play import Critic, Maker, Rounds, batches
 from pytorch_lightning.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from torch import nn
 
-from play import Critic, Maker, Rounds, batches
 from saddlepoint import ranks
 from saddlepoint.game.average import Average
 from saddlepoint.game.game import Game

@@ -5,9 +5,9 @@ from functools import partial
 
 import pytest
 import torch
+from play import batches, fit, game
 from torch import nn
 
-from play import batches, fit, game
 from saddlepoint.game.average import Average, CorrectedAverage
 from saddlepoint.objective import minimax
 from saddlepoint.schedule.step import Step

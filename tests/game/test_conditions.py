@@ -4,9 +4,9 @@ from functools import partial
 
 import pytest
 import torch
+from play import BY_CLASS, batches, fit, game, networks
 from torch import nn
 
-from play import BY_CLASS, batches, fit, game, networks
 from saddlepoint.callback.evaluation import Sampler, drawn_as
 from saddlepoint.data.data import Data, Split
 from saddlepoint.error import Mistake

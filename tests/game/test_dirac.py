@@ -9,8 +9,8 @@ from importlib import import_module
 import numpy as np
 import pytest
 import torch
-
 from play import Watch, fit, game
+
 from saddlepoint.architecture import dirac
 from saddlepoint.regularizer.gradient_penalty import GradientPenalty
 from saddlepoint.regularizer.r1 import R1

@@ -6,9 +6,9 @@ import copy
 
 import pytest
 import torch
+from play import Critic, Maker, batches, fit, game, networks
 from torch import nn
 
-from play import Critic, Maker, batches, fit, game, networks
 from saddlepoint.error import Mistake
 from saddlepoint.game.dry_run import dry_run
 from saddlepoint.layer.minibatch_discrimination import MinibatchDiscrimination

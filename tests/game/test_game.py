@@ -6,9 +6,9 @@ from importlib import import_module
 
 import pytest
 import torch
+from play import BY_CLASS, RULES, Critic, Maker, Watch, batches, fit, game, networks
 from torch import nn
 
-from play import BY_CLASS, RULES, Critic, Maker, Watch, batches, fit, game, networks
 from saddlepoint.error import Mistake
 from saddlepoint.objective import hinge, minimax, nonsaturating, relativistic
 from saddlepoint.regularizer.gradient_penalty import GradientPenalty

@@ -7,9 +7,9 @@ from importlib import import_module
 import handwritten
 import pytest
 import torch
+from play import RULES, batches, fit, networks
 from torch import nn
 
-from play import RULES, batches, fit, networks
 from saddlepoint.game.average import Average
 from saddlepoint.game.game import Game
 from saddlepoint.game.player import Player

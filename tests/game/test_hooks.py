@@ -4,9 +4,9 @@ from functools import partial
 
 import pytest
 import torch
+from play import BY_CLASS, Critic, Maker, batches, fit, game, networks
 from torch import nn
 
-from play import BY_CLASS, Critic, Maker, batches, fit, game, networks
 from saddlepoint.callback.examination import Examination
 from saddlepoint.data.data import Data, Split
 from saddlepoint.game.average import Average

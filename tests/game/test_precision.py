@@ -5,9 +5,9 @@ from functools import partial
 import pytest
 import pytorch_lightning as pl
 import torch
+from play import Rounds, Watch, batches, fit, game
 from pytorch_lightning.plugins import MixedPrecision
 
-from play import Rounds, Watch, batches, fit, game
 from saddlepoint.error import Mistake
 from saddlepoint.objective import nonsaturating, wasserstein
 from saddlepoint.regularizer.gradient_penalty import GradientPenalty

@@ -5,9 +5,9 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from ranked import played
 from sliced import GAMES, all_games, of_name
 
-from ranked import played
 from saddlepoint import ranks
 from saddlepoint.error import Mistake
 from saddlepoint.game.ranks import refuse_slices

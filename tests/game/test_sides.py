@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 import wired
-from wired import CONF, GAMES, N, all_weights, batches, game_of
-
 from play import Watch, fit
 from ranked import played
-from saddlepoint.command.compose import compose
+from wired import CONF, GAMES, N, all_weights, batches, game_of
+
+from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
 from saddlepoint.game.dry_run import dry_run
 from saddlepoint.game.game import Game
@@ -102,7 +102,7 @@ def test_two_ranks_end_where_one_process_does_a_pool_included(name):
 def test_two_n_images_equal_n_then_a_stop_then_two_n_bit_for_bit(name, tmp_path):
     from runs import assert_equal, rows, state
 
-    from saddlepoint.command.train import train
+    from saddlepoint.experiment.train import train
 
     def run(folder, images):
         words = [f"game={name}", "data=gaussians", "data.number=500", "batch=8", f"images={images}", "logger=none",
@@ -123,8 +123,8 @@ def test_two_n_images_equal_n_then_a_stop_then_two_n_bit_for_bit(name, tmp_path)
 def test_a_game_whose_judge_sees_more_than_samples_is_trained_sampled_and_watched(tmp_path):
     from runs import rows
 
-    from saddlepoint.command.build import load
-    from saddlepoint.command.train import train
+    from saddlepoint.experiment.build import load
+    from saddlepoint.experiment.train import train
 
     words = ["game=bigan", "data=gaussians", "data.number=500", "batch=8", "images=160", "logger=none", "prior.z.dim=3",
              "metric=[]", "callback=[finite,journal,checkpoint,health]", "callback.health.images_between=80",

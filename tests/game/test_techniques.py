@@ -4,11 +4,11 @@ from itertools import combinations
 
 import pytest
 import torch
-
 from play import fit
-from saddlepoint.command.build import data_of, game_of
-from saddlepoint.command.check import check
-from saddlepoint.command.compose import compose
+
+from saddlepoint.config.check import check
+from saddlepoint.config.compose import compose
+from saddlepoint.experiment.build import data_of, game_of
 
 SMALL = ["architecture.discriminator.widths=[12]", "architecture.generator.widths=[12]", "batch=10"]
 FEW = "data.labels=2"

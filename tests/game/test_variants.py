@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 import variants
+from play import Watch, fit
+from ranked import played
 from torch import nn
 from torch.nn.functional import cross_entropy, softplus
 from variants import CONFIGS, batches, game_of
 
-from play import Watch, fit
-from ranked import played
-from saddlepoint.command.compose import compose
+from saddlepoint.config.compose import compose
 from saddlepoint.game.dry_run import dry_run
 from saddlepoint.turn import Sample
 
@@ -242,8 +242,8 @@ COMMANDS = re.findall(r"^\| [^|]*\(\w[^|]* \d{4}\) \| `([^`]+)` \|$", EXTENDING.
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_variant_in_the_documents_trains_and_gives_samples(command, tmp_path):
-    from saddlepoint.command.build import load
-    from saddlepoint.command.train import train
+    from saddlepoint.experiment.build import load
+    from saddlepoint.experiment.train import train
 
     words = ["images=192", "logger=none", "metric=[]", "evaluation.extractor=null", "callback=[finite,checkpoint]"]
     run = train(compose([*shlex.split(command), *words, f"outputs={tmp_path}"]))
@@ -262,7 +262,7 @@ def test_there_are_as_many_variants_in_the_documents_as_laws_here():
 def test_two_n_images_equal_n_then_a_stop_then_two_n_bit_for_bit(name, tmp_path):
     from runs import assert_equal, rows, state
 
-    from saddlepoint.command.train import train
+    from saddlepoint.experiment.train import train
 
     def run(folder, images):
         words = [f"images={images}", "batch=16", "evaluation.extractor=null", "metric=[]", f"outputs={folder}"]

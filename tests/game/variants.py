@@ -1,12 +1,12 @@
 """Variants that are configs alone: how they are composed and played, where processes of several ranks can import it."""
 
+import sentences
 import torch
 from sliced import play
 
-import sentences
 from saddlepoint import ranks
-from saddlepoint.command.check import instantiate
-from saddlepoint.command.compose import compose
+from saddlepoint.config.check import instantiate
+from saddlepoint.config.compose import compose
 from saddlepoint.stream import Stream
 
 SMALL = ["architecture.generator.widths=[16]", "architecture.discriminator.widths=[16]", "prior.z.dim=4"]

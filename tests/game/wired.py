@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from saddlepoint import ranks
-from saddlepoint.command.check import instantiate
-from saddlepoint.command.compose import compose
+from saddlepoint.config.check import instantiate
+from saddlepoint.config.compose import compose
 from saddlepoint.stream import Stream
 from saddlepoint.turn import Batch, DiscriminatorOutput
 

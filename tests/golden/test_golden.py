@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "command"))  # where this file is run as a script
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))  # where this file is run as a script
 from runs import rows, run
 
 HERE = Path(__file__).parent

@@ -7,15 +7,15 @@ import pytest
 from omegaconf import OmegaConf
 
 from saddlepoint.callback.health import RULES, Health
-from saddlepoint.command.check import check, instantiate
-from saddlepoint.command.compose import compose
+from saddlepoint.config.check import check, instantiate
+from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
+from saddlepoint.health.advice import advice
 from saddlepoint.health.collapse import CONSTANT, DIVERSE, Collapse
 from saddlepoint.health.explosion import Explosion
 from saddlepoint.health.overfitting import Overfitting
 from saddlepoint.health.rule import CLEARED, RAISED
 from saddlepoint.health.saturation import Saturation
-from saddlepoint.record.advice import advice
 
 
 def told(rule, values, between=1000):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from probability import after, moved
-
 from ranked import played
+
 from saddlepoint.error import Mistake
 from saddlepoint.layer.adaptive_augment import AdaptiveAugment
 

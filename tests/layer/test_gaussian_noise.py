@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from play import Maker, batches, fit, game
 from torch import nn
 
-from play import Maker, batches, fit, game
 from saddlepoint.architecture import mlp
 from saddlepoint.layer.gaussian_noise import GaussianNoise
 from saddlepoint.objective import nonsaturating

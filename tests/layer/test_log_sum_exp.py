@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from saddlepoint.architecture import mlp
-from saddlepoint.command.check import check
-from saddlepoint.command.compose import compose
+from saddlepoint.config.check import check
+from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
 from saddlepoint.layer.log_sum_exp import LogSumExp
 from saddlepoint.objective import minimax

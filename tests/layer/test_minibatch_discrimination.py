@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from play import RULES, Maker, batches, fit, game, networks
 from runs import run
 from torch import nn
 
-from play import RULES, Maker, batches, fit, game, networks
 from saddlepoint.architecture.discriminator import Discriminator
-from saddlepoint.command.build import game_of
-from saddlepoint.command.check import check
-from saddlepoint.command.compose import compose
+from saddlepoint.config.check import check
+from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
+from saddlepoint.experiment.build import game_of
 from saddlepoint.game.player import Player
 from saddlepoint.layer.minibatch_discrimination import MinibatchDiscrimination
 from saddlepoint.objective import hinge, nonsaturating

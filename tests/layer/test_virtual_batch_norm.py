@@ -6,9 +6,9 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from play import BY_CLASS, RULES, Critic, Maker, Watch, batches, fit, game
 from torch import nn
 
-from play import BY_CLASS, RULES, Critic, Maker, Watch, batches, fit, game
 from saddlepoint.architecture import conv28, dcgan, mlp
 from saddlepoint.layer.virtual_batch_norm import VirtualBatchNorm
 from saddlepoint.objective import nonsaturating

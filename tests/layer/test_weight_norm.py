@@ -4,10 +4,10 @@ from functools import partial
 
 import pytest
 import torch
+from play import Critic, Maker, batches, fit, game
 from torch import nn
 from torch.nn.functional import conv2d, conv_transpose2d, linear
 
-from play import Critic, Maker, batches, fit, game
 from saddlepoint.architecture import conv28, dcgan, mlp
 from saddlepoint.game.average import Average
 from saddlepoint.layer.gaussian_noise import GaussianNoise
@@ -220,7 +220,7 @@ def test_what_is_called_untrained_is_the_network_that_begins_to_play(tmp_path):
     from runs import run
     from safetensors.torch import load_file
 
-    from saddlepoint.command.build import config_of, data_of, game_of
+    from saddlepoint.experiment.build import config_of, data_of, game_of
     from saddlepoint.game.start import start_from_data
 
     norm = [f"+layer@architecture.{player}.norm=weight_norm" for player in ("generator", "discriminator")]

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.class_coverage import ClassCoverage
 from saddlepoint.metric.coverage import coverage
-from saddlepoint.metric.extractor import Features
 
 K = 3
 

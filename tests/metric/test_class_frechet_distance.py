@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.class_coverage import ClassCoverage
 from saddlepoint.metric.class_frechet_distance import ClassFrechetDistance, sample_distance
 from saddlepoint.metric.class_frequency import ClassFrequency
-from saddlepoint.metric.extractor import Features
 from saddlepoint.metric.frechet_distance import frechet_distance
 from saddlepoint.metric.measure import Measure
 
@@ -237,8 +237,8 @@ def test_given_labels_are_those_asked_for_whatever_is_seen() -> None:
 
 
 def test_the_evaluator_gives_the_scores_beside_their_contracts(stripes) -> None:
-    from saddlepoint.metric.evaluator import Evaluator
-    from saddlepoint.metric.extractor import Extractor
+    from saddlepoint.evaluation.evaluator import Evaluator
+    from saddlepoint.extractor.extractor import Extractor
 
     class Brightness(Extractor):
         name, sha256, dim, classes, shape = "brightness", "0", 2, 2, (1, 6, 6)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.class_frequency import ClassFrequency, class_frequency
-from saddlepoint.metric.extractor import Features
 
 
 def samples(count: Tensor, classes: int | None = None) -> Features:

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from saddlepoint.data.stacked_mnist import StackedMNIST
 from saddlepoint.error import Mistake
+from saddlepoint.evaluation.evaluator import Evaluator
+from saddlepoint.extractor.extractor import Classifier, Extractor, Features
+from saddlepoint.extractor.stacked import Stacked
 from saddlepoint.metric.class_modes import ClassModes, class_counts
-from saddlepoint.metric.evaluator import Evaluator
-from saddlepoint.metric.extractor import Classifier, Extractor, Features
-from saddlepoint.metric.stacked import Stacked
 
 REAL = Path(os.environ.get("SADDLEPOINT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 real = pytest.mark.skipif(not (REAL / "MNIST").is_dir(), reason=f"no MNIST in {REAL}: set SADDLEPOINT_DATA")

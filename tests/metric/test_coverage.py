@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric import neighbour
 from saddlepoint.metric.coverage import Coverage, coverage
-from saddlepoint.metric.extractor import Features
 from saddlepoint.metric.neighbour import radius
 
 

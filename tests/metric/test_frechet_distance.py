@@ -9,7 +9,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from saddlepoint.metric.extractor import Features
+from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.frechet_distance import FrechetDistance, frechet_distance
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from saddlepoint.metric.evaluator import Evaluator
-from saddlepoint.metric.extractor import Features, Identity
+from saddlepoint.evaluation.evaluator import Evaluator
+from saddlepoint.extractor.extractor import Features, Identity
 from saddlepoint.metric.frechet_distance import FrechetDistance, frechet_distance
 from saddlepoint.metric.frechet_distance_infinity import (
     FrechetDistanceInfinity,

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from saddlepoint.data.digits import Digits
+from saddlepoint.evaluation.evaluator import Evaluator
+from saddlepoint.extractor.classifier import Network, accuracy, fit
+from saddlepoint.extractor.extractor import Classifier, Features
 from saddlepoint.metric import labelled
-from saddlepoint.metric.classifier import Network, accuracy, fit
-from saddlepoint.metric.evaluator import Evaluator
-from saddlepoint.metric.extractor import Classifier, Features
 from saddlepoint.metric.gan_test import GanTest
 from saddlepoint.metric.labelled import every
 from saddlepoint.metric.measure import Result

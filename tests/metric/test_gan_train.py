@@ -8,10 +8,10 @@ from torch import Tensor
 
 from saddlepoint.data.digits import Digits
 from saddlepoint.error import Mistake
-from saddlepoint.metric.classifier import Network, accuracy, fit, recipe_for
+from saddlepoint.evaluation.evaluator import Evaluator
+from saddlepoint.extractor.classifier import Network, accuracy, fit, recipe_for
+from saddlepoint.extractor.extractor import Classifier, Features
 from saddlepoint.metric.coverage import Coverage
-from saddlepoint.metric.evaluator import Evaluator
-from saddlepoint.metric.extractor import Classifier, Features
 from saddlepoint.metric.gan_train import GanTrain
 from saddlepoint.metric.labelled import every
 from saddlepoint.metric.measure import Result

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from saddlepoint.error import Mistake
+from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.class_coverage import ClassCoverage
 from saddlepoint.metric.class_frechet_distance import ClassFrechetDistance
-from saddlepoint.metric.extractor import Features
 from saddlepoint.metric.grouping import drawn, equal, frequent, seen
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from saddlepoint.metric.extractor import Features
+from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.inception_score import InceptionScore, inception_score
 
 

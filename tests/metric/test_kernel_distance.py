@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric import kernel_distance as module
-from saddlepoint.metric.extractor import Features
 from saddlepoint.metric.kernel_distance import KernelDistance, kernel_distance, subset_distances
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from saddlepoint.data.gaussians import Gaussians
 from saddlepoint.error import Mistake
-from saddlepoint.metric.evaluator import Evaluator
-from saddlepoint.metric.extractor import Features, Identity
+from saddlepoint.evaluation.evaluator import Evaluator
+from saddlepoint.extractor.extractor import Features, Identity
 from saddlepoint.metric.modes import Modes, mode_counts
 
 GOOD = 1 - math.exp(-9 / 2)

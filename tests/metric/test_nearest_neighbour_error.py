@@ -13,10 +13,10 @@ from saddlepoint.data.data import Data, Split
 from saddlepoint.data.digits import Digits
 from saddlepoint.data.mnist import MNIST
 from saddlepoint.error import Mistake
+from saddlepoint.evaluation.evaluator import Evaluator
+from saddlepoint.extractor.extractor import Classifier, Features, Identity
 from saddlepoint.metric import nearest_neighbour_error as module
 from saddlepoint.metric.coverage import Coverage
-from saddlepoint.metric.evaluator import Evaluator
-from saddlepoint.metric.extractor import Classifier, Features, Identity
 from saddlepoint.metric.labelled import every
 from saddlepoint.metric.nearest_neighbour_error import NearestNeighbourError, nearest_neighbour_error
 from saddlepoint.modality import Tokens

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric import neighbour
 from saddlepoint.metric.coverage import Coverage
 from saddlepoint.metric.density import Density
-from saddlepoint.metric.extractor import Features
 from saddlepoint.metric.neighbour import Neighbourhood, balls, nearest, radius
 from saddlepoint.metric.precision import Precision
 from saddlepoint.metric.recall import Recall

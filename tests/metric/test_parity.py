@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from saddlepoint.evaluation.evaluator import Evaluator
+from saddlepoint.extractor.extractor import Features, Inception
 from saddlepoint.metric.coverage import coverage
 from saddlepoint.metric.density import density
-from saddlepoint.metric.evaluator import Evaluator
-from saddlepoint.metric.extractor import Features, Inception
 from saddlepoint.metric.frechet_distance import FrechetDistance
 from saddlepoint.metric.inception_score import InceptionScore
 from saddlepoint.metric.kernel_distance import KernelDistance

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from saddlepoint.data.mnist import MNIST
 from saddlepoint.error import Mistake
+from saddlepoint.evaluation.evaluator import Evaluator
+from saddlepoint.extractor.extractor import Features, Identity
 from saddlepoint.metric import parzen as module
-from saddlepoint.metric.evaluator import Evaluator
-from saddlepoint.metric.extractor import Features, Identity
 from saddlepoint.metric.parzen import Parzen, best_width, k_means, log_likelihood
 from saddlepoint.modality import Tokens
 

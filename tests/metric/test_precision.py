@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from saddlepoint.metric.extractor import Features
+from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.precision import Precision, precision
 from saddlepoint.metric.recall import Recall, recall
 

@@ -7,9 +7,9 @@ from functools import partial
 
 import pytest
 import torch
+from play import batches, fit, game
 from torch import nn
 
-from play import batches, fit, game
 from saddlepoint.objective import nonsaturating
 from saddlepoint.optimizer.adam_inside import AdamInside
 

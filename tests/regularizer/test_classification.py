@@ -3,11 +3,11 @@
 from functools import partial
 
 import numpy as np
+import play
 import pytest
 import torch
-
-import play
 from play import fit
+
 from saddlepoint.architecture import mlp
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game

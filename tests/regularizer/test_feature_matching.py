@@ -4,15 +4,15 @@ import copy
 from importlib import import_module
 
 import numpy as np
+import play
 import pytest
 import torch
+from play import RULES, Critic, Maker, Watch, batches, fit, game, networks
 from torch import nn
 
-import play
-from play import RULES, Critic, Maker, Watch, batches, fit, game, networks
-from saddlepoint.command.build import game_of
-from saddlepoint.command.compose import compose
+from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
+from saddlepoint.experiment.build import game_of
 from saddlepoint.game.player import Player
 from saddlepoint.objective import hinge, nonsaturating
 from saddlepoint.regularizer.feature_matching import FeatureMatching

@@ -5,15 +5,15 @@ from functools import partial
 from importlib import import_module
 
 import numpy as np
+import play
 import pytest
 import torch
+from play import RULES, Maker, Watch, batches, fit, game, networks
 from runs import assert_equal, rows, run, state
 from torch import nn
 
-import play
-from play import RULES, Maker, Watch, batches, fit, game, networks
-from saddlepoint.command.build import game_of
-from saddlepoint.command.compose import compose
+from saddlepoint.config.compose import compose
+from saddlepoint.experiment.build import game_of
 from saddlepoint.game.player import Player
 from saddlepoint.objective import hinge, wasserstein
 from saddlepoint.regularizer.historical_averaging import HistoricalAveraging

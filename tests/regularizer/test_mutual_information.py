@@ -7,10 +7,10 @@ from functools import partial
 
 import pytest
 import torch
+from play import fit
 from scipy.optimize import linear_sum_assignment
 from torch.nn.functional import log_softmax
 
-from play import fit
 from saddlepoint.architecture import mlp
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from play import Maker, batches, fit, game, networks, turn
 from torch import nn
 from torch.distributions import Independent, Normal, kl_divergence
 
-from play import Maker, batches, fit, game, networks, turn
 from saddlepoint.error import Mistake
 from saddlepoint.objective import hinge
 from saddlepoint.regularizer.kl import KL

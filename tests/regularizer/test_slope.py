@@ -1,11 +1,11 @@
 """What a critic of known slope pays."""
 
+import play
 import pytest
 import torch
+from play import Critic, Maker, batches, fit, game
 from torch import nn
 
-import play
-from play import Critic, Maker, batches, fit, game
 from saddlepoint.objective import wasserstein
 from saddlepoint.regularizer.gradient_penalty import GradientPenalty
 from saddlepoint.regularizer.r1 import R1

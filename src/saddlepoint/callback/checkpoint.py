@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from saddlepoint.callback.period import crossed, period
 from saddlepoint.callback.run_state import RunState
 from saddlepoint.game.game import Game
-from saddlepoint.record.run import Run
+from saddlepoint.run.folder import Run
 
 
 class Checkpoint(pl.Callback):

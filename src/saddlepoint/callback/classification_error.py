@@ -21,12 +21,12 @@ from saddlepoint.callback.evaluation import row
 from saddlepoint.callback.period import crossed, last, log, period
 from saddlepoint.callback.run_state import RunState
 from saddlepoint.error import Mistake
+from saddlepoint.evaluation.contract import Contract, Score
 from saddlepoint.game.full_batch import batch_dependent, full_batches
 from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import judge
-from saddlepoint.metric.contract import Contract, Score
 from saddlepoint.modality import of
-from saddlepoint.record.run import Run
+from saddlepoint.run.folder import Run
 from saddlepoint.stream import Stream
 from saddlepoint.turn import UNCONDITIONAL
 

@@ -2,8 +2,8 @@
 
 It holds the weights, buffers, optimizers and regularizers, the streams and torch's global generators, the batch, and
 what was seen: each term, the logits, and a sha256 of the gradient.  Tensors and plain values only, sealed
-(record/seal.py).  numpy's and Python's generators are as they were when it was noticed: no piece of ours draws from
-them in a turn.
+(run/storage/checksum.py).  numpy's and Python's generators are as they were when it was noticed: no piece of ours draws
+from them in a turn.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from saddlepoint import ranks, turn
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
-from saddlepoint.record import checkpoint
+from saddlepoint.run import checkpoint
 from saddlepoint.stream import global_state
 from saddlepoint.turn import Batch
 

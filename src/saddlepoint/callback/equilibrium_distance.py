@@ -18,8 +18,8 @@ import pytorch_lightning as pl
 import torch
 
 from saddlepoint.error import Mistake
+from saddlepoint.evaluation.contract import Contract, Score
 from saddlepoint.game.game import Game
-from saddlepoint.metric.contract import Contract, Score
 
 
 class EquilibriumDistance(pl.Callback):

@@ -10,13 +10,13 @@ from torch import Tensor
 from saddlepoint import ranks
 from saddlepoint.callback.period import crossed, log, period
 from saddlepoint.callback.run_state import RunState
+from saddlepoint.evaluation.contract import Score
+from saddlepoint.evaluation.evaluator import Evaluator
 from saddlepoint.game.average import BatchNorm
 from saddlepoint.game.full_batch import batch_dependent
 from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import class_condition, sampled
 from saddlepoint.game.sampling import conditions, dropout_seed, sampling_modules, sampling_networks
-from saddlepoint.metric.contract import Score
-from saddlepoint.metric.evaluator import Evaluator
 from saddlepoint.stream import Stream
 
 

@@ -14,7 +14,7 @@ from saddlepoint.callback.dump import Moment, TurnRecorder, dump, gradient
 from saddlepoint.callback.period import period
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
-from saddlepoint.record.run import Run
+from saddlepoint.run.folder import Run
 from saddlepoint.turn import Batch
 
 GRADIENT = "the gradient"  # how what is bad of one begins

@@ -17,7 +17,7 @@ from saddlepoint.game.game import Game
 from saddlepoint.game.sampling import class_rows, sampling_networks
 from saddlepoint.modality import Modality, of
 from saddlepoint.modality.modality import png
-from saddlepoint.record.run import Run, write
+from saddlepoint.run.folder import Run, write
 from saddlepoint.stream import Stream
 
 FRAMES = 100  # of an animation

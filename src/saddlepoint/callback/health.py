@@ -20,11 +20,11 @@ from saddlepoint.health.collapse import Collapse
 from saddlepoint.health.dead_discriminator import DeadDiscriminator
 from saddlepoint.health.explosion import Explosion
 from saddlepoint.health.overfitting import Overfitting
+from saddlepoint.health.postmortem import DIVERGED, FILE, postmortem
 from saddlepoint.health.reading import LIMIT, overflow_in
 from saddlepoint.health.rule import CLEARED, RAISED, Rule
 from saddlepoint.health.saturation import Saturation
-from saddlepoint.record.postmortem import DIVERGED, FILE, postmortem
-from saddlepoint.record.run import Run
+from saddlepoint.run.folder import Run
 
 # in the order in which they are asked: causes before what follows from them
 RULES: dict[str, type[Rule]] = {

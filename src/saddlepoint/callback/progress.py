@@ -23,11 +23,11 @@ from rich.progress import (
 from rich.text import Text
 from torch import Tensor
 
-from saddlepoint.callback.duration import HOUR, duration
 from saddlepoint.callback.run_state import RunState
+from saddlepoint.console.duration import HOUR, duration
+from saddlepoint.evaluation.contract import Score
 from saddlepoint.game.game import Game
 from saddlepoint.game.side import LATENT
-from saddlepoint.metric.contract import Score
 
 ADVERSARIAL = "adversarial"  # the name of a player's objective among its losses
 FEW_ROUNDS, FEW_SECONDS = 5, 2.0  # after which the pace is known

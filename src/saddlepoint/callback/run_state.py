@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from saddlepoint.metric.contract import Score
+from saddlepoint.evaluation.contract import Score
 
 
 @dataclass

@@ -11,8 +11,8 @@ from saddlepoint.callback.period import crossed, last, period
 from saddlepoint.callback.run_state import RunState
 from saddlepoint.game.game import Game
 from saddlepoint.game.sampling import sampling_networks, sampling_state
-from saddlepoint.record.run import Run
-from saddlepoint.record.snapshot import save
+from saddlepoint.run.folder import Run
+from saddlepoint.run.snapshot import save
 
 
 class Snapshot(pl.Callback):

@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint import archive
 from saddlepoint.error import Mistake
 from saddlepoint.modality import Audio, Image, Modality, Points, Tokens
+from saddlepoint.run.storage import archive
 
 ENDINGS = (".npz", ".npy")
 LABELS = ("arr_1", "y", "labels")

@@ -108,9 +108,9 @@ def facts(found: Listing, length: int | None) -> dict[str, Any]:
 
 def array_facts(place: Path, length: int | None) -> tuple[dict[str, Any], int]:
     """The same of an .npz or .npy of int16 or float audio, and its number of rows; rate None where it says none."""
-    from saddlepoint import archive
     from saddlepoint.data import array  # torch
     from saddlepoint.modality import Audio
+    from saddlepoint.run.storage import archive
 
     header = array.look(place, Audio)
     shape, kind = header.shape, header.kind

@@ -18,10 +18,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from saddlepoint.extractor.reals import Data
 from saddlepoint.metric.frechet_distance import Moments, frechet_distance
 from saddlepoint.metric.grouping import GroupedMeasure
 from saddlepoint.metric.measure import Result
-from saddlepoint.metric.reals import Data
 
 
 def sample_distance(real: Tensor, fake: Tensor) -> Tensor:

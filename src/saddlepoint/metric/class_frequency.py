@@ -24,7 +24,7 @@ from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
 from saddlepoint.error import Mistake
-from saddlepoint.metric.extractor import Features
+from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.grouping import LEAST, frequent, seen
 from saddlepoint.metric.measure import Measure, Result
 from saddlepoint.metric.null_distribution import reading

@@ -22,7 +22,7 @@ from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
 from saddlepoint.error import Mistake
-from saddlepoint.metric.extractor import Features
+from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.measure import Measure, Result
 from saddlepoint.metric.occupancy import captured, divergence, expected_captured, expected_divergence
 

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
-from saddlepoint.metric.extractor import Features
+from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.frechet_distance import FrechetDistance, Moments, frechet_distance
 from saddlepoint.metric.measure import Result
 from saddlepoint.stream import Stream

@@ -15,9 +15,9 @@ from typing import Any
 
 from torch import Tensor
 
+from saddlepoint.extractor.reals import Data
 from saddlepoint.metric.labelled import ClassifierMeasure, accuracy_of, by_class, some
 from saddlepoint.metric.measure import Result
-from saddlepoint.metric.reals import Data
 
 WEIGHT = "network."  # before the names of the reference's weights
 

@@ -22,11 +22,11 @@ from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
 from saddlepoint.error import Mistake
-from saddlepoint.metric.cache import log
-from saddlepoint.metric.extractor import Features
+from saddlepoint.extractor.extractor import Features
+from saddlepoint.extractor.reals import Data
 from saddlepoint.metric.measure import Measure, Result
 from saddlepoint.metric.null_distribution import p_value, reading
-from saddlepoint.metric.reals import Data
+from saddlepoint.run.storage.cache import log
 from saddlepoint.stream import Stream
 
 LABELS = ("seen", "given")

@@ -18,10 +18,10 @@ from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
 from saddlepoint.error import Mistake
-from saddlepoint.metric.classifier import Network, Recipe, fit, fresh_network, recipe_for
-from saddlepoint.metric.extractor import Features
+from saddlepoint.extractor.classifier import Network, Recipe, fit, fresh_network, recipe_for
+from saddlepoint.extractor.extractor import Features
+from saddlepoint.extractor.reals import Data, Split
 from saddlepoint.metric.measure import Measure
-from saddlepoint.metric.reals import Data, Split
 from saddlepoint.modality import of
 from saddlepoint.pixel import to_float
 from saddlepoint.stream import Stream

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, NamedTuple
 from torch import Tensor
 from torchmetrics import Metric
 
-from saddlepoint.metric.extractor import Features
-from saddlepoint.metric.reals import Data
+from saddlepoint.extractor.extractor import Features
+from saddlepoint.extractor.reals import Data
 
 
 class Result(NamedTuple):

@@ -24,10 +24,10 @@ from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
 from saddlepoint.error import Mistake
-from saddlepoint.metric.extractor import Features
+from saddlepoint.extractor.extractor import Features
+from saddlepoint.extractor.reals import Data
 from saddlepoint.metric.measure import Measure, Result
 from saddlepoint.metric.occupancy import captured, divergence, expected_captured, expected_divergence
-from saddlepoint.metric.reals import Data
 
 UNKNOWN = "it needs to know the modes, and this data names none (data=gaussians does)"
 

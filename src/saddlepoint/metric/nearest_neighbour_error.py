@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saddlepoint.extractor.reals import Data
 from saddlepoint.metric.labelled import LabelledMeasure, every, labelled_batches, some
 from saddlepoint.metric.measure import Result
-from saddlepoint.metric.reals import Data
 from saddlepoint.modality import Modality, of
 
 ROWS = 2000  # test samples at once

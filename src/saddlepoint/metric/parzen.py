@@ -25,9 +25,9 @@ from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
 from saddlepoint.error import Mistake
-from saddlepoint.metric.extractor import Features
+from saddlepoint.extractor.extractor import Features
+from saddlepoint.extractor.reals import Data, Split
 from saddlepoint.metric.measure import Measure, Result
-from saddlepoint.metric.reals import Data, Split
 from saddlepoint.modality import Modality, of
 from saddlepoint.stream import Stream, seed_of
 

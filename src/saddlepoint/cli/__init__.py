@@ -1,0 +1,214 @@
+"""The console: `saddlepoint <command> [options] [key=value ...]`.
+
+Nothing heavy is imported here. A page of help, a printed config and a mistyped word are answered before torch could
+have been loaded; only a command that really runs imports it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+
+import saddlepoint
+from saddlepoint.config import catalogue, help_text
+from saddlepoint.console import encoding, standard_streams
+from saddlepoint.error import SUPERVISOR, Lost, Mistake, did_you_mean
+
+RECORDED = ("train", "sweep", "reproduce")  # commands whose results are in a folder, whoever reads what they print
+
+
+class Misuse(Mistake):
+    """An option or a command that there is none of."""
+
+    exit = 2
+
+
+@dataclass
+class Line:
+    """A command line, taken apart."""
+
+    command: str | None = None
+    config_dir: str | None = None
+    cfg: bool = False
+    json: bool = False
+    many: bool = False
+    help: bool = False
+    version: bool = False
+    overrides: list[str] = field(default_factory=list)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0; 1 after a mistake that a person can mend; 2 after a misuse; 130 when interrupted.
+
+    1 too after an error in the user's own code, which is told in a line (see `own_error`). Anything else is a bug and
+    keeps its traceback. `sys.argv` stays as it is: Lightning starts other ranks with it.
+    """
+    if argv is None:
+        encoding.use_utf8()
+    words = sys.argv[1:] if argv is None else argv
+    return told(lambda: _run(_taken_apart(words)), words)
+
+
+def told(run: Callable[[], int], words: Sequence[str] = ()) -> int:
+    """The exit code of `run`, which `words` asked for; what went wrong is told in a line or two."""
+    standard_streams.reopen()
+    encoding.print_any_name()
+    try:
+        with standard_streams.dispensable("stderr"), standard_streams.required():
+            return _told(run, words)
+    finally:
+        standard_streams.settle()
+
+
+def _told(run: Callable[[], int], words: Sequence[str]) -> int:
+    try:
+        code = run()
+        sys.stdout.flush()
+    except Mistake as mistake:
+        if mistake.__cause__ is not None and _in_own_code(mistake, words):
+            return mistake.exit
+        # of a rank that is lost, whoever watches has the words that tell why; who closed our pipe has seen enough
+        if not (isinstance(mistake, Lost) and SUPERVISOR in os.environ) and mistake.exit != 141:
+            print(f"saddlepoint: {mistake}", file=sys.stderr)
+        return mistake.exit
+    except KeyboardInterrupt as stop:
+        if SUPERVISOR not in os.environ:  # else whoever watches the ranks says so, once
+            print("saddlepoint: interrupted", file=sys.stderr)
+        return getattr(stop, "exit", 130)  # 143 where a scheduler said so
+    except (Exception, SystemExit) as error:
+        if not _in_own_code(error, words):
+            raise
+        return 1
+    return code
+
+
+def _in_own_code(error: BaseException, words: Sequence[str]) -> bool:
+    """Whether an error was raised in the user's own code; then it is told, in a line."""
+    from saddlepoint.config import allow_list, own_error
+
+    if (line := own_error.line(error, allow_list.named(words))) is None:
+        return False
+    if whole := own_error.asked_for():
+        import traceback
+
+        traceback.print_exception(error)
+    print(f"saddlepoint: {line}{'' if whole else f' [{own_error.HINT}]'}", file=sys.stderr)
+    return True
+
+
+def _run(line: Line) -> int:
+    if line.version:
+        print(f"saddlepoint {saddlepoint.__version__}")
+        return 0
+    if line.command is None:
+        if not line.help:
+            print(help_text.overview(), file=sys.stderr)
+            raise Misuse(f"which command? {', '.join(catalogue.COMMANDS)}")
+        print(help_text.overview())
+        return 0
+    if line.help:
+        print(help_text.page(line.command, catalogue.folder_of(line.config_dir)), end="")
+        return 0
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # for a researcher's own `_target_: mylosses.mine`; last, so that it hides nothing
+    if line.json and line.command not in catalogue.RESULTS:
+        raise Misuse(f"--json is for commands that end with a result: {', '.join(catalogue.RESULTS)}")
+    if line.many and line.command != "train":
+        raise Misuse(f"-m is for saddlepoint train: many runs of one command. {line.command} takes no -m")
+    from saddlepoint.cli import unread
+    from saddlepoint.console.output import Output
+
+    for note in unread.overridden(line.overrides):
+        print(f"saddlepoint: {note}", file=sys.stderr)
+    output = Output(line.json)
+    if line.many:
+        many = import_module("saddlepoint.multirun.multirun")
+        start = partial(many.command, line.overrides, line.config_dir, line.cfg)
+        return start() if line.cfg else standard_streams.recorded(partial(output.of, start))
+    from saddlepoint.config.compose import compose
+
+    _refuse_other_words(line.overrides, line.command)
+    own, rest = divided(line.overrides, line.command)
+    config = compose(own, line.config_dir, line.command)
+    if line.cfg:
+        from omegaconf import OmegaConf
+
+        print(OmegaConf.to_yaml(config), end="")
+        return 0
+    if line.command == "train":
+        unread.refuse_launcher(line.overrides)
+    module = import_module(f"saddlepoint.cli.{catalogue.MODULES.get(line.command, line.command)}")
+    start = partial(module.command, config, rest, line.config_dir)
+    if line.command in catalogue.RESULTS:
+        output.json |= config.get("to") == "-"
+        start = partial(output.of, start)
+    return standard_streams.recorded(start) if line.command in RECORDED else start()
+
+
+def _refuse_other_words(words: Sequence[str], command: str) -> None:
+    """Raise Mistake for a word of another program behind a command that has another for it."""
+    from saddlepoint.config import spelling
+
+    keys = catalogue.keys(command)
+    for word in words:
+        if (meant := spelling.of_command(command, word, keys)) is not None:
+            raise Mistake(meant)
+
+
+def divided(overrides: Sequence[str], command: str) -> tuple[list[str], list[str]]:
+    """Overrides of a command's own keys, and the rest, which is for the config of the run or runs that it names."""
+    if "run" not in (keys := catalogue.keys(command)) and command not in ("import", "reproduce", "sweep"):
+        return list(overrides), []
+    mine = [word for word in overrides if word.lstrip("+~").split("=")[0].split(".")[0] in keys]
+    rest = [word for word in overrides if word not in mine]
+    for word in rest:
+        _refuse_mistyped(word.partition("=")[0], command, keys)
+    return mine, rest
+
+
+def _refuse_mistyped(key: str, command: str, keys: Collection[str]) -> None:
+    """Raise Mistake for a key of nobody's that looks like one of the command's own: a run's keys are not searched."""
+    theirs = not key.isidentifier() or key in (*catalogue.keys("train"), *catalogue.groups())
+    if not theirs and (meant := did_you_mean(key, keys)):
+        raise Mistake(f"no such key: {key}.{meant} See saddlepoint {command} --help")
+
+
+def _taken_apart(words: Sequence[str]) -> Line:
+    """The line in its parts.  Raises Misuse."""
+    line, left = Line(), list(words)
+    while left:
+        word = left.pop(0)
+        option, equals, value = word.partition("=")
+        if option in ("--config-dir", "-cd", "--cfg", "-c"):
+            if not equals and (not left or left[0].startswith("-")):
+                raise Misuse(f"{option} needs a value: {'--cfg job' if 'cfg' in option else '--config-dir <folder>'}")
+            value = value if equals else left.pop(0)
+            if option in ("--config-dir", "-cd"):
+                line.config_dir = value
+            elif value == "job":
+                line.cfg = True
+            else:
+                raise Misuse(f"--cfg {value}: only --cfg job is there, the config of the run")
+        elif word in ("--help", "-h"):
+            line.help = True
+        elif word == "--version":
+            line.version = True
+        elif word == "--json":
+            line.json = True
+        elif word in ("--multirun", "-m"):
+            line.many = True
+        elif word.startswith("-"):
+            options = ("--help", "--version", "--cfg", "--json", "--config-dir", "--multirun")
+            raise Misuse(f"no such option: {word}.{did_you_mean(option, options)} See saddlepoint --help")
+        elif line.command is None:
+            if word not in catalogue.COMMANDS:
+                known = did_you_mean(word, catalogue.COMMANDS) or f" There are: {', '.join(catalogue.COMMANDS)}"
+                raise Misuse(f"no such command: {word}.{known}")
+            line.command = word
+        else:
+            line.overrides.append(word)
+    return line

@@ -1,0 +1,180 @@
+"""A comparison: arms of runs by one score under one contract, and everything that was left out or went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from saddlepoint.comparison.arms.arm import Arm
+from saddlepoint.comparison.arms.entry import arms as arms_of
+from saddlepoint.comparison.arms.entry import floor
+from saddlepoint.comparison.arms.grouping import Group, beside, grouped, named, setting, told, varying
+from saddlepoint.comparison.arms.reading import RUNNING, Found, Record
+from saddlepoint.comparison.arms.score import Primary, common, primary
+from saddlepoint.error import Mistake
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person asked to have compared."""
+
+    by: tuple[str, ...] | None = None  # None: every key in which the runs differ
+    over: tuple[str, ...] = ()  # keys in which runs of one arm may differ
+    metric: str | None = None
+    baseline: Any = None  # a value or name of an arm, or several
+    level: float = 0.05
+    reach: float | None = None
+    higher_is_better: bool | None = None
+    factorial: bool | None = None  # None: where the arms are a full design
+    tuning: bool = False
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Arms, the baseline first, and what stands behind them."""
+
+    asked: Asked
+    found: Found
+    by: tuple[str, ...]
+    arms: tuple[Arm, ...]
+    groups: tuple[Group, ...]  # the same, as read
+    primary: Primary
+    others: tuple[str, ...]  # other scores that every finished run has under one contract
+    mixed: tuple[str, ...]  # and those whose contracts differ
+    shared: tuple[str, ...]  # what runs of one seed have in common, by their configs
+
+    @property
+    def baseline(self) -> Arm:
+        return self.arms[0]
+
+    @property
+    def rest(self) -> tuple[Arm, ...]:
+        return self.arms[1:]
+
+    @property
+    def floor(self) -> float | None:
+        """The worst score of an untrained generator, from which all failures count; None where none has one."""
+        return floor([one for arm in self.arms for one in arm.entries], self.primary.higher_is_better)
+
+    @property
+    def running(self) -> list[Record]:
+        """Runs under way, which are left out; with one of them the comparison is provisional."""
+        return [record for record in self.found.records if record.status == RUNNING]
+
+    @property
+    def records(self) -> list[Record]:
+        return [record for group in self.groups for record in group.records]
+
+    @property
+    def missing(self) -> dict[str, list[int]]:
+        """By arm, the seeds that another arm has and it has not even begun; {} where arms hold searches."""
+        if self.asked.over:
+            return {}
+        seeds = sorted({record.seed for record in self.found.records})
+        under_way = {(named({key: setting(one, key) for key in self.by}), one.seed) for one in self.running}
+        held = under_way | {(arm.name, one.seed) for arm in self.arms for one in arm.entries}
+        lacking = {arm.name: [seed for seed in seeds if (arm.name, seed) not in held] for arm in self.arms}
+        return {name: absent for name, absent in lacking.items() if absent}
+
+    @property
+    def beside(self) -> list[str]:
+        """Keys in which the arms' trainings differ, though nothing in their names says so."""
+        return beside(self.records, (*self.by, *self.asked.over))
+
+
+def comparison(found: Found, asked: Asked) -> Comparison:
+    """The arms of the runs found, as asked.
+
+    Raises Mistake for what cannot be compared: one group, two runs of one seed, runs of one arm that differ, other
+    numbers of images, mixed contracts, an unknown key, metric or baseline.
+    """
+    records = [record for record in found.records if record.status != RUNNING]
+    if not records:
+        raise Mistake(f"all {len(found.records)} runs are under way; compare them when some have ended")
+    by = tuple(asked.by) if asked.by is not None else tuple(_without(varying(records), asked.over))
+    groups = grouped(records, by, asked.over)
+    _one_length(records, (*by, *asked.over))
+    score = primary(records, asked.metric, asked.higher_is_better)
+    others, mixed = common(records, score.key)
+    arms = arms_of(groups, score, others, asked.reach)
+    first = _baseline(groups, asked.baseline)
+    order = sorted(range(len(arms)), key=lambda i: i != first)
+    shared = _shared(records)
+    return Comparison(
+        asked, found, by, tuple(arms[i] for i in order), tuple(groups[i] for i in order), score, tuple(others),
+        tuple(mixed), shared,
+    )  # fmt: skip
+
+
+def _without(keys: Sequence[str], over: Sequence[str]) -> list[str]:
+    return [key for key in keys if key not in over]
+
+
+def _one_length(records: Sequence[Record], named: Sequence[str]) -> None:
+    """Raises Mistake where runs were to see different numbers of images and nobody named that."""
+    records = [record for record in records if not record.imported] or records  # of an import nobody knows how long
+    first = records[0]
+    other = next((record for record in records if record.goal != first.goal), None)
+    if other is not None and "images" not in named:
+        raise Mistake(
+            f"{first.folder} has images={first.goal} and {other.folder} images={other.goal}: a longer run is another "
+            "setting. Compare runs of one length, or name it: by=[..., images]"
+        )
+
+
+def _baseline(groups: Sequence[Group], said: Any) -> int:
+    """Which arm is the baseline; the first where nobody said.  Raises Mistake for an unknown one."""
+    if said is None:
+        return 0
+    words = said.split() if isinstance(said, str) else [_word(word) for word in _listed(said)]
+    hits = [i for i, group in enumerate(groups) if _is(group, words)]
+    if len(hits) == 1:
+        return hits[0]
+    name, names = " ".join(words), [group.name for group in groups]
+    if hits:
+        raise Mistake(f"baseline={name} may be {' or '.join(names[i] for i in hits)}: say all of it")
+    values = {value: None for group in groups for value in [told(v) for v in group.settings.values()]}
+    near = get_close_matches(name, [*names, *values], n=3, cutoff=0.5)
+    meant = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(names)}"
+    raise Mistake(f"baseline={name}: no arm is called so. {meant}")
+
+
+def _word(value: Any) -> str:
+    """A value that a person gave, as settings are told: 1.0 is 1 there."""
+    return told(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+def _listed(said: Any) -> list[Any]:
+    """What was said, as a list: nothing, one or several."""
+    return [] if said is None else list(said) if isinstance(said, list | tuple) else [said]
+
+
+def _is(group: Group, words: Sequence[str]) -> bool:
+    """Whether words name a group: "objective=hinge", "hinge", or its whole name."""
+    own = {f"{key}={told(value)}" for key, value in group.settings.items()}
+    values = {told(value) for value in group.settings.values()}
+    return all(word in own or word in values for word in words)
+
+
+def _shared(records: Sequence[Record]) -> tuple[str, ...]:
+    """What the configs of all runs declare that runs of one seed share."""
+    said = [_listed(record.config.whole.get("shared")) for record in records]
+    return tuple(str(one) for one in said[0] if all(one in own for own in said))
+
+
+def differing_settings(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    """Each config key in which the arms differ, and what it is in each arm, in their order."""
+    keys = dict.fromkeys([*comparison.by, *beside(comparison.records, ())])
+    found = []
+    for key in keys:
+        values = [_values(group, key) for group in comparison.groups]
+        if len(set(values)) > 1 or any(" | " in value for value in values):
+            found.append((key, values))
+    return found
+
+
+def _values(group: Group, key: str) -> str:
+    """What an arm's runs say of a key, each value once."""
+    return " | ".join(dict.fromkeys(told(setting(record, key)) for record in group.records))

@@ -1,0 +1,176 @@
+"""A run as it enters a comparison: what it scored, or what a failure counts.
+
+A run that ended in NaN, collapsed or did not finish is a bad result of its setting, not a missing one: it counts the
+worse of its own last score and the floor, which is one for all arms: the worst score that an untrained generator has
+under the same contract. Where none has a score (a reverse KL without a point of high quality), a failure has the worst
+rank.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saddlepoint.comparison.arms.arm import COLLAPSED, DIVERGED, FINISHED, UNFINISHED, Arm, Entry
+from saddlepoint.comparison.arms.grouping import Group
+from saddlepoint.comparison.arms.reading import Event, Record
+from saddlepoint.comparison.arms.score import Primary
+from saddlepoint.evaluation.contract import Score
+
+Curve = tuple[tuple[int, float], ...]  # (images, score)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """A stated quality, to be reached as early as may be."""
+
+    value: float
+    higher_is_better: bool
+
+    def first(self, rows: Sequence[Event], key: str) -> Event | None:
+        """The first event whose score is as good."""
+        sign = 1 if self.higher_is_better else -1
+        scores = ((row, _finite(row.get(key))) for row in rows)
+        return next((row for row, score in scores if score is not None and sign * score >= sign * self.value), None)
+
+
+def arms(groups: Sequence[Group], primary: Primary, others: Sequence[str], reach: float | None = None) -> list[Arm]:
+    """The groups as arms by the primary score, failures counted from the one floor of all runs."""
+    wanted = None if reach is None else Reach(reach, primary.higher_is_better)
+    entries = [[entry(record, primary, others, wanted) for record in group.records] for group in groups]
+    least = floor([one for some in entries for one in some], primary.higher_is_better)
+    return [
+        Arm(group.name, group.settings, tuple(_counted(one, least, primary.higher_is_better) for one in some))
+        for group, some in zip(groups, entries, strict=True)
+    ]
+
+
+def floor(entries: Iterable[Entry], higher_is_better: bool) -> float | None:
+    """The worst score that an untrained generator of these runs has; None where none has one."""
+    return worse(*(one.untrained for one in entries), higher_is_better=higher_is_better)
+
+
+def worse(*values: float | None, higher_is_better: bool) -> float | None:
+    """The worst of the values that are known, None where none is."""
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    return (min if higher_is_better else max)(known, default=None)
+
+
+def _counted(one: Entry, least: float | None, higher_is_better: bool) -> Entry:
+    """The run with its outcome judged by its own untrained score, or else by the floor, and with what it counts."""
+    untrained = least if one.untrained is None else one.untrained
+    if (
+        one.outcome == FINISHED
+        and untrained is not None
+        and worse(one.final, untrained, higher_is_better=higher_is_better) == one.final
+    ):
+        one = replace(one, outcome=COLLAPSED)
+    if not one.failed:
+        return one
+    last = one.final if one.final is not None and not math.isnan(one.final) else _last(one.curve)
+    worst = -math.inf if higher_is_better else math.inf
+    value = worst if least is None else worse(last, least, higher_is_better=higher_is_better)
+    return replace(one, value=value)
+
+
+def _last(curve: Curve) -> float | None:
+    """The last score of a curve, of a generator that was trained at all."""
+    return curve[-1][1] if curve and curve[-1][0] > 0 else None
+
+
+def entry(record: Record, primary: Primary, others: Sequence[str], reach: Reach | None = None) -> Entry:
+    """The run by the primary score, failures not counted yet: `value` is its final score, nan where it has none."""
+    rows, _ = record.journal
+    curve = _curve(rows, primary.key)
+    final = _value(record.final.get(primary.key)) if record.status == FINISHED else None
+    at = reach.first(rows, primary.key) if reach else None
+    summary = record.summary
+    return Entry(
+        run=record.folder,
+        seed=record.seed,
+        outcome=_outcome(record.status, final),
+        value=math.nan if final is None else final,
+        final=final,
+        untrained=next((score for images, score in curve if images == 0), None),
+        best=_finite(((summary.get("best") or {}).get(primary.key) or {}).get("value")),
+        area=_area(curve) if record.status == FINISHED else None,
+        curve=curve,
+        noise=_noise(record, primary.key),
+        images=None if record.imported else int(summary.get("images") or 0),
+        seconds=float(summary.get("seconds") or (rows[-1].get("seconds", 0.0) if rows else 0.0)),
+        accelerator_hours=_accelerator_hours(record),
+        peak_memory_mib=_finite(summary.get("peak_memory_mib")),
+        reached=int(at["images"]) if at else None,
+        reached_seconds=_finite(at.get("seconds")) if at else None,
+        chosen=_chosen(summary.get("chosen_by")),
+        grid=_grid(record.folder),
+        others={} if final is None else {key: float(record.final[key]["value"]) for key in others},
+    )
+
+
+def _outcome(status: str, final: float | None) -> str:
+    """How a run ended, as far as its own record tells; one that finished without a value has nothing to measure."""
+    if status == DIVERGED or (final is not None and not math.isfinite(final)):
+        return DIVERGED
+    if status != FINISHED:
+        return UNFINISHED
+    return COLLAPSED if final is None else FINISHED
+
+
+def _chosen(plain: Mapping[str, Any] | None) -> Score | None:
+    """The score that chose the best checkpoint, None where none did or nothing says how it was measured."""
+    if _value(plain) is None or "contract" not in (plain or {}):
+        return None
+    return Score.from_dict({"std": None, **(plain or {})})
+
+
+def _curve(rows: Sequence[Event], key: str) -> Curve:
+    """The score along the run, images ascending, the last word on each; without values that are none."""
+    points = {row["images"]: float(row[key]) for row in rows if _finite(row.get(key)) is not None}
+    return tuple(sorted(points.items()))
+
+
+def _area(curve: Curve) -> float | None:
+    """The mean of the score over images, by the trapezium rule."""
+    if len(curve) < 2:
+        return None
+    images, scores = zip(*curve, strict=True)
+    return float(np.trapezoid(scores, images) / (images[-1] - images[0]))
+
+
+def _noise(record: Record, key: str) -> float | None:
+    """Standard deviation over fresh generations of the one generator, as measured last."""
+    measured = [row["uncertainty"][key] for row in record.evaluations if key in row.get("uncertainty", {})]
+    return _finite(measured[-1].get("generations")) if measured else None
+
+
+def _accelerator_hours(record: Record) -> float:
+    """Hours times accelerators; 0 on a CPU."""
+    there = (record.provenance.get("hardware") or {}).get("accelerators") or []
+    if not there or record.config.whole.get("device") == "cpu":
+        return 0.0
+    return float(record.summary.get("seconds") or 0.0) / 3600 * _devices(record.config.whole.get("devices"))
+
+
+def _devices(said: Any) -> int:
+    return said if isinstance(said, int) and said > 0 else 1
+
+
+def _grid(folder: Path) -> Path | None:
+    """The last grid of samples."""
+    grids = [path for path in (folder / "samples").glob("*.png") if path.stem.isdigit()]
+    return max(grids, key=lambda path: int(path.stem), default=None)
+
+
+def _value(score: Mapping[str, Any] | None) -> float | None:
+    value = None if score is None else score.get("value")
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

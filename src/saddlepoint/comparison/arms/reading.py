@@ -1,0 +1,207 @@
+"""Run folders as they stand on disk: which there are, what each was asked to do, how it ended.
+
+<outputs>/<name>/seed<k>/config.yaml makes a folder a run; seed<k>-old<j> was moved aside and is none.  Nothing is
+composed and no interpolation resolved: what two configs say is compared as it is written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from saddlepoint.config.training_keys import essence, leaves
+from saddlepoint.error import Mistake
+from saddlepoint.run.folder import Run, read_json
+
+RUNNING, KILLED, SILENT = "running", "killed", "without a summary"  # beside what summary.json itself says of an end
+PLACE = re.compile(r"seed(-?\d+)")
+ASIDE = re.compile(r"seed-?\d+-old\d+")
+FROZEN = re.compile(r"\.(seed-?\d+)\.yaml")  # a config that train -m has laid beside the folder of its run
+SEED = re.compile(r"^seed: (-?\d+)$", re.MULTILINE)
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run's config, plain, its seed left out; runs of one arm share it."""
+
+    whole: Mapping[str, Any]
+    leaves: Mapping[str, Any]  # by dotted key, what decides the training
+
+    @property
+    def choice(self) -> Mapping[str, Any]:
+        return self.whole.get("choice") or {}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run folder as read."""
+
+    folder: Path
+    seed: int
+    config: Config
+    summary: Mapping[str, Any]
+    status: str  # finished, diverged, failed, interrupted, or RUNNING, KILLED, SILENT
+
+    @property
+    def imported(self) -> bool:
+        """Whether it was trained elsewhere and only measured here."""
+        return "imported" in self.config.whole
+
+    @property
+    def goal(self) -> int | None:
+        """The images that it was to see; None of an import."""
+        return self.config.whole.get("images")
+
+    @cached_property
+    def evaluations(self) -> list[dict[str, Any]]:
+        """What `saddlepoint evaluate` has measured of it since, in order."""
+        return Run(self.folder).events("evaluations.jsonl")[0]
+
+    @cached_property
+    def final(self) -> dict[str, Mapping[str, Any]]:
+        """Score and contract by key: as measured at its end, and beside them what was measured of its end since."""
+        own = self.summary.get("final") or {}
+        since = [row["scores"] for row in self.evaluations if row.get("at") == "last" and "scores" in row]
+        return {**{key: score for scores in since for key, score in scores.items()}, **own}
+
+    @cached_property
+    def journal(self) -> tuple[Sequence[Event], int]:
+        """The events of metrics.jsonl, and how many of its lines are broken."""
+        rows, broken = Run(self.folder).events()
+        kept = [row for row in rows if isinstance(row.get("images"), int)]
+        return kept, broken + len(rows) - len(kept)
+
+    @cached_property
+    def provenance(self) -> Mapping[str, Any]:
+        return read_json(self.folder / "provenance.json")
+
+
+@dataclass(frozen=True)
+class Found:
+    """The runs that were asked for, by folder; and what lay beside them."""
+
+    records: tuple[Record, ...]
+    aside: tuple[Path, ...] = ()  # folders of former runs
+    never_begun: tuple[Path, ...] = ()  # folders that train -m meant to make
+
+
+def read(runs: str | Path | Sequence[str | Path]) -> Found:
+    """Every run of a glob, a folder or a list of them.
+
+    Raises Mistake where one of them matches no run, and for a config or a summary that cannot be read.
+    """
+    wanted = list(runs) if isinstance(runs, list | tuple) else [runs]
+    if not wanted:
+        raise Mistake("runs of where? runs='outputs/*', a folder, or a list of them")
+    places = list(dict.fromkeys(place for pattern in wanted for place in _places(str(pattern))))
+    remembered: dict[str, Config] = {}
+    records = tuple(_record(place, remembered) for place in places)
+    names = list(dict.fromkeys([*(place.parent for place in places), *_meant(map(str, wanted))]))
+    aside = tuple(path for name in names for path in sorted(name.iterdir()) if ASIDE.fullmatch(path.name))
+    return Found(records, aside, tuple(path for name in names for path in _never_begun(name)))
+
+
+def one(folder: str | Path) -> Record:
+    """The run of one folder, also of one that was moved aside.  Raises Mistake where it is no run."""
+    if not (Path(folder) / "config.yaml").exists():
+        raise Mistake(f"{folder} is no run folder: it holds no config.yaml")
+    return _record(Path(folder), {})
+
+
+def _matched(pattern: str) -> list[Path]:
+    """What a pattern matches: itself where that is there, so that a name may hold brackets."""
+    literal = Path(pattern).expanduser()
+    return [literal] if literal.exists() else [Path(p) for p in sorted(glob(str(literal), recursive=True))]
+
+
+def _places(pattern: str) -> list[Path]:
+    """The run folders that one pattern names, those of a name by seed."""
+    matched = _matched(pattern)
+    found = [run for path in matched for run in _runs_in(path)]
+    if not found:
+        there = f"{len(matched)} matched, and none holds a run" if matched else "nothing is there"
+        raise Mistake(f"no run in runs={pattern}: looked for <name>/seed<k>/config.yaml, and {there}")
+    return found
+
+
+def _meant(patterns: Iterable[str]) -> Iterator[Path]:
+    """The folders of names that patterns match in which train -m meant to make runs; perhaps none was begun."""
+    matched = (path for pattern in patterns for path in _matched(pattern))
+    for path in matched:
+        if not PLACE.match(path.name):
+            yield from (name for name in (path, *_folders(path)) if any(name.glob(".seed*.yaml")))
+
+
+def _runs_in(path: Path) -> Iterator[Path]:
+    """The runs of a folder: itself, those of its seeds, or of the names in it."""
+    if _is_run(path):
+        yield path
+        return
+    for child in _folders(path):
+        if _is_run(child):
+            yield child
+        else:
+            yield from (seed for seed in _folders(child) if _is_run(seed))
+
+
+def _is_run(path: Path) -> bool:
+    return PLACE.fullmatch(path.name) is not None and (path / "config.yaml").exists()
+
+
+def _folders(path: Path) -> list[Path]:
+    """The folders in a folder, seeds in the order of numbers; none in a run, whose parts are no runs."""
+    if not path.is_dir() or PLACE.match(path.name):
+        return []
+    there = [child for child in path.iterdir() if child.name[0] != "." and child.is_dir()]
+    return sorted(there, key=lambda child: (_number(child.name), child.name))
+
+
+def _number(name: str) -> int:
+    match = PLACE.fullmatch(name)
+    return int(match[1]) if match else 0
+
+
+def _never_begun(name: Path) -> list[Path]:
+    """The runs that train -m wrote a config for and that left nothing."""
+    frozen = (FROZEN.fullmatch(path.name) for path in sorted(name.iterdir()))
+    meant = [name / match[1] for match in frozen if match]
+    return [folder for folder in meant if not (folder / "config.yaml").exists()]
+
+
+def _record(folder: Path, remembered: dict[str, Config]) -> Record:
+    text = Run(folder).config.read_text(encoding="utf-8")
+    match = SEED.search(text)
+    rest = SEED.sub("", text, count=1)
+    if rest not in remembered:
+        remembered[rest] = _config(rest, folder)
+    summary = read_json(folder / "summary.json")
+    seed = int(match[1]) if match else _number(folder.name)
+    return Record(folder, seed, remembered[rest], summary, _status(folder, summary))
+
+
+def _config(text: str, folder: Path) -> Config:
+    try:
+        whole = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # the C one is ten times as fast
+    except yaml.YAMLError as error:
+        raise Mistake(
+            f"{folder}/config.yaml cannot be read ({str(error).splitlines()[0]}); leave this run out"
+        ) from None
+    if not isinstance(whole, dict):
+        raise Mistake(f"{folder}/config.yaml is no config; leave this run out")
+    return Config(whole, dict(leaves(essence(whole))))
+
+
+def _status(folder: Path, summary: Mapping[str, Any]) -> str:
+    """How the run ended; one that says it is running and that nobody holds was killed."""
+    told = summary.get("status")
+    if told != "running":
+        return str(told or SILENT)
+    return RUNNING if Run(folder).in_use else KILLED

@@ -1,0 +1,110 @@
+"""Which score is compared: its key, its contract, and that every run has it under that one contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+
+from saddlepoint.comparison.arms.arm import FINISHED
+from saddlepoint.comparison.arms.reading import Record
+from saddlepoint.comparison.stats.direction import higher_is_better
+from saddlepoint.error import Mistake
+from saddlepoint.evaluation.contract import Contract, Score, comparable
+
+SHOWN = 3  # folders that a message names
+
+
+@dataclass(frozen=True)
+class Primary:
+    """The one score that a comparison is about."""
+
+    key: str
+    contract: Contract
+    higher_is_better: bool
+
+
+def primary(records: Sequence[Record], metric: str | None, said: bool | None = None) -> Primary:
+    """The score `metric`, by its key or its metric's name; None: the first that every finished run has.
+
+    A run that was measured and has no value there is a failure and no obstacle.  Raises Mistake where no run finished,
+    for an unknown metric, for runs that were not measured by it, and for mixed contracts.
+    """
+    finished = [record for record in records if record.status == FINISHED]
+    if not any(record.final for record in finished):
+        raise Mistake(f"none of the {len(records)} runs has finished with a score: nothing can be compared yet")
+    key = _first(finished) if metric is None else _key(finished, metric)
+    having = [record for record in finished if key in record.final]
+    contract = Score.from_dict(dict(having[0].final[key])).contract
+    if lacking := [record for record in finished if key not in record.final and not without_value(record, contract)]:
+        raise Mistake(
+            f"{key} is missing from {_some(lacking)}; {_some(having)} {'has' if len(having) == 1 else 'have'} it.\n"
+            "Measure the others by that protocol, saddlepoint evaluate run=..., or name another metric=..."
+        )
+    comparable({str(record.folder): Score.from_dict(dict(record.final[key])) for record in having})
+    return Primary(key, contract, higher_is_better(contract.metric, said))
+
+
+def without_value(record: Record, contract: Contract) -> bool:
+    """Whether a finished run was measured by this contract and has no value, as a reverse KL without a point.
+
+    A metric of several scores leaves out those that have none: another score of it stands there under a contract that
+    differs in the score's name alone ("modes_captured" beside "modes_reverse_kl").
+    """
+    family = contract.metric.partition("_")[0]
+    others = (Score.from_dict(dict(score)).contract for score in record.final.values())
+    return any(
+        replace(other, metric=contract.metric) == contract
+        for other in others
+        if other.metric != contract.metric and other.metric.partition("_")[0] == family
+    )
+
+
+def common(records: Sequence[Record], apart: str) -> tuple[list[str], list[str]]:
+    """The other keys that every finished run has under one contract; and those whose contracts differ."""
+    finished = [record for record in records if record.status == FINISHED]
+    keys = [key for key in finished[0].final if key != apart and all(key in record.final for record in finished)]
+    mixed = [key for key in keys if _mixed(finished, key)]
+    return [key for key in keys if key not in mixed], mixed
+
+
+def _mixed(records: Sequence[Record], key: str) -> bool:
+    return any(record.final[key]["contract"] != records[0].final[key]["contract"] for record in records[1:])
+
+
+def _first(finished: Sequence[Record]) -> str:
+    first = next(record for record in finished if record.final)
+    for key in first.final:
+        if all(key in record.final for record in finished):
+            return key
+    without = next(record for record in finished if first.final.keys() - record.final.keys())
+    raise Mistake(
+        f"no score is common to all runs: {first.folder} has {', '.join(first.final)}, "
+        f"{without.folder} {', '.join(without.final) or 'none'}.\n"
+        "Measure them by one protocol: saddlepoint evaluate run=..."
+    )
+
+
+def _key(finished: Sequence[Record], metric: str) -> str:
+    """The key that `metric` means: itself, or the one key of that metric by the runs' first ruler."""
+    contracts = {key: score["contract"] for record in finished for key, score in record.final.items()}
+    if metric in contracts:
+        return metric
+    keys = [key for key, contract in contracts.items() if contract["metric"] == metric]
+    ruler = next(iter(contracts.values()))["extractor_sha256"]
+    first = [key for key in keys if contracts[key]["extractor_sha256"] == ruler]  # a second one measures them too
+    if len(keys) == 1 or len(first) == 1:
+        return (first or keys)[0]
+    if keys:
+        raise Mistake(f"metric={metric} may be {' or '.join(keys)}: name one of them")
+    names = list(dict.fromkeys([*contracts, *(contract["metric"] for contract in contracts.values())]))
+    near = get_close_matches(metric, names, n=3, cutoff=0.5)
+    meant = f" Did you mean {' or '.join(near)}?" if near else f" There are: {', '.join(contracts)}"
+    raise Mistake(f"metric={metric}: no run has such a score.{meant}")
+
+
+def _some(records: Sequence[Record]) -> str:
+    """ "3 runs (a, b, c)": the first few folders."""
+    folders = [str(record.folder) for record in records[:SHOWN]]
+    more = [f"and {len(records) - SHOWN} more"] if len(records) > SHOWN else []
+    return f"{len(records)} run{'s' * (len(records) > 1)} ({', '.join(folders + more)})"

@@ -1,0 +1,262 @@
+"""What a comparison answers: a sentence per arm, the table that fits a page, and arms by short names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from saddlepoint.comparison.arms.against import Against
+from saddlepoint.comparison.arms.arm import Arm
+from saddlepoint.comparison.arms.comparison import Comparison
+from saddlepoint.comparison.arms.grouping import told
+from saddlepoint.comparison.report.design import by_ranks, spoken
+from saddlepoint.comparison.report.number import NOTHING, number, probability, ranged
+from saddlepoint.comparison.report.sheet import Cell, Report, Sheet
+from saddlepoint.comparison.report.table import SURVIVORS, Line
+from saddlepoint.comparison.stats.effect import pooled_std
+from saddlepoint.comparison.stats.factorial import Contrast
+from saddlepoint.comparison.stats.multiple import DIFFERS, NOT_SHOWN, corrected_level, holm
+from saddlepoint.comparison.stats.permutation import smallest_p
+from saddlepoint.comparison.stats.power import detectable
+
+BETTER, WORSE, UNSHOWN, TOO_FEW = "better", "worse", "not shown", "too few"
+MOST = 1_000  # seeds per arm that are thought of
+SAYS_NOTHING = {"none", "null", "true", "false", "on", "off", "yes", "no"}  # values that need their key beside them
+WORD = re.compile(r"[A-Za-z][\w-]*|\[[A-Za-z][\w,-]*\]")
+
+
+def answers(comparison: Comparison, found: Sequence[Line]) -> tuple[str, ...]:
+    """A sentence per arm that was tested against the baseline, the best first: better, worse, or not shown."""
+    base = next(line for line in found if line.arm == comparison.baseline.name)
+    tested = [(line, line.against) for line in found if line.against is not None]
+    sign = -1 if comparison.primary.higher_is_better else 1
+    order = {BETTER: 0, UNSHOWN: 1, TOO_FEW: 1, WORSE: 2}
+    tested.sort(key=lambda pair: (order[verdict(comparison, *pair)], sign * _middle(pair[0])))
+    return tuple(_sentence(comparison, line, one, base) for line, one in tested)
+
+
+def effect_answers(comparison: Comparison, found: Sequence[Contrast]) -> tuple[str, ...]:
+    """A sentence per main effect of a factorial design: better, worse, or not shown."""
+    main = [(spoken(comparison, one), one) for one in found if len(one.name) == 1]
+    adjusted = holm({name: one.p for name, one in main if one.p is not None})
+    what, sentences = "rank" if by_ranks(comparison) else "score", []
+    for name, one in main:
+        numbers = f"{ranged(one.effect, one.interval).text} on the {what}, Holm p {probability(adjusted[name]).text}"
+        if adjusted[name] > comparison.asked.level:
+            sentences.append(f"{name}: no effect is shown ({numbers}).")
+        else:
+            good = (one.effect < 0) != comparison.primary.higher_is_better
+            sentences.append(f"{name} is {BETTER if good else WORSE}: {numbers}.")
+    return tuple(sentences)
+
+
+def verdict(comparison: Comparison, line: Line, one: Against) -> str:
+    """better, worse, not shown, or too few seeds to show anything: of an arm against the baseline."""
+    if one.verdict == DIFFERS:
+        return BETTER if (one.difference < 0) != comparison.primary.higher_is_better else WORSE
+    return UNSHOWN if one.verdict == NOT_SHOWN else TOO_FEW
+
+
+def _center(comparison: Comparison, name: str, one: Against) -> float:
+    """What is shown of an arm: the mean, or where values are imputed the median."""
+    values = sorted(next(arm for arm in comparison.arms if arm.name == name).values)
+    half = len(values) // 2
+    median = values[half] if len(values) % 2 else (values[half - 1] + values[half]) / 2
+    return median if one.by_ranks else sum(values) / len(values)
+
+
+def _middle(line: Line) -> float:
+    return line.median if line.median is not None else float("inf")
+
+
+def _sentence(comparison: Comparison, line: Line, one: Against, base: Line) -> str:
+    what = "median" if one.by_ranks else "mean"
+    ours, theirs = (number(_center(comparison, name, one)).text for name in (line.arm, base.arm))
+    numbers = f"{what} {ours} against {theirs}, Holm p {probability(one.adjusted).text}"
+    said = verdict(comparison, line, one)
+    if said in (BETTER, WORSE):
+        sentence = f"{line.arm} is {said} than {base.arm}: {numbers}."
+    elif said == UNSHOWN:
+        sentence = f"{line.arm} is not shown to differ from {base.arm}: {numbers}.{_needed(comparison, line.arm, one)}"
+    else:
+        seeds = f"{line.runs}" if line.runs == base.runs else f"{line.runs} against {base.runs}"
+        sentence = (
+            f"{line.arm}: {seeds} seed{'s' * (seeds != '1')} cannot show a difference from {base.arm} ({numbers}); "
+            f"{fewest(comparison)} per arm can at the earliest.{_needed(comparison, line.arm, one)}"
+        )
+    failed = [f" {one.failures} of {one.runs} runs of {one.arm} failed." for one in (line, base) if one.failures]
+    return sentence + "".join(failed)
+
+
+def fewest(comparison: Comparison) -> int:
+    """The least number of seeds per arm whose smallest p passes the corrected level."""
+    strict = corrected_level(comparison.asked.level, len(comparison.rest))
+    return next(n for n in range(2, MOST) if smallest_p(n, n) <= strict)
+
+
+def _needed(comparison: Comparison, name: str, one: Against) -> str:
+    """How many seeds per arm would show a difference as large as the one found, where that can be said."""
+    arm = next(arm for arm in comparison.arms if arm.name == name)
+    n = None if one.by_ranks else seeds_needed(comparison, arm)
+    if n is None:
+        return ""
+    count = f"About {n}" if n < MOST else f"More than {MOST:,}"
+    return f" {count} seeds per arm would show a difference of this size, four times in five."
+
+
+def seeds_needed(comparison: Comparison, arm: Arm) -> int | None:
+    """Seeds per arm at which the observed difference of means is detectable with power 0.8; at most `MOST`.
+
+    None where the runs tell nothing of their spread or the means are equal.
+    """
+    a, b = arm.values, comparison.baseline.values
+    difference = abs(sum(a) / len(a) - sum(b) / len(b))
+    if len(a) + len(b) < 4 or not difference or not (std := pooled_std(a, b)):
+        return None
+    strict = corrected_level(comparison.asked.level, len(comparison.rest))
+
+    def shown(n: int) -> bool:
+        return detectable(n, n, std, strict) <= difference
+
+    low = high = max(fewest(comparison), min(len(a), len(b)))
+    while not shown(high):
+        if high >= MOST:
+            return MOST
+        low, high = high, min(2 * high, MOST)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if shown(middle) else (middle + 1, high)
+    return high
+
+
+def summary(comparison: Comparison, found: Sequence[Line]) -> Sheet:
+    """The table that fits a terminal and a column of a paper: the mean, Holm's p and the verdict of each arm."""
+    columns: dict[str, list[Cell]] = {
+        "arm": [Cell(line.name) for line in found],
+        "n": [number(line.n) for line in found],
+    }
+    if any(line.failures for line in found):
+        columns["failed"] = [
+            NOTHING if line.survivors else Cell(f"{line.failures}/{line.runs}", line.failures / line.runs)
+            for line in found
+        ]
+    if any(line.imputed for line in found):
+        columns["median"] = [number(line.median) for line in found]
+    columns["mean [95%]"] = [
+        Cell("none") if line.estimate is None else NOTHING if line.imputed else
+        ranged(line.estimate.mean, line.estimate.interval) for line in found
+    ]  # fmt: skip
+    if any(line.against for line in found):
+        columns["Holm p"] = [probability(line.against.adjusted if line.against else None) for line in found]
+        columns["verdict"] = [_verdict(comparison, line) for line in found]
+    better = "Higher" if comparison.primary.higher_is_better else "Lower"
+    notes = [f"{better} is better. In brackets Student's 95% interval of the mean."]
+    if any(line.against for line in found):
+        family = len(comparison.rest)
+        notes.append(
+            f"Verdict: whether an arm differs from {comparison.baseline.name}, by the exact permutation test with "
+            f"Holm's p over {family} comparison{'s' * (family > 1)}, at {comparison.asked.level}."
+        )
+    if any(line.imputed for line in found):
+        notes.append(
+            "Where the value of a failed run is imputed a mean is no estimate: read the median; the test is of ranks."
+        )
+    if any(line.survivors for line in found):
+        notes.append(f"{SURVIVORS.capitalize()} is flattered: it leaves out the runs that went wrong.")
+    return Sheet(comparison.primary.key, tuple(columns), tuple(zip(*columns.values(), strict=True)), tuple(notes))
+
+
+def for_paper(sheet: Sheet) -> Sheet:
+    """The summary for a column of a paper: a row per arm, in bold where it is better than the baseline.
+
+    Of effects in a factorial design the name, the interval and Holm's p, which interactions have none of.
+    """
+    if "effect of" in sheet.columns:
+        kept = [i for i, name in enumerate(sheet.columns) if name not in ("runs", "p")]
+        short = {"exploratory": NOTHING}
+        rows = tuple(tuple(short.get(row[i].text, row[i]) for i in kept) for row in sheet.rows)
+        return replace(sheet, columns=tuple(sheet.columns[i] for i in kept), rows=rows)
+    if "verdict" not in sheet.columns:
+        return sheet
+    kept = [i for i, name in enumerate(sheet.columns) if name != "verdict"]
+    last = max(i for i in kept if sheet.columns[i] in ("median", "mean [95%]"))
+    rows = [row for row in sheet.rows if not row[0].text.endswith(SURVIVORS)]
+    notes = [
+        note.replace("Verdict: whether an arm differs from", "Bold: better than")
+        for note in sheet.notes
+        if not note.startswith("Survivors")
+    ]
+    return replace(
+        sheet,
+        columns=tuple(sheet.columns[i] for i in kept),
+        rows=tuple(tuple(replace(row[i], best=row[-1].best and i in (0, last)) for i in kept) for row in rows),
+        notes=tuple(notes),
+    )
+
+
+def _verdict(comparison: Comparison, line: Line) -> Cell:
+    if line.against is None:
+        return Cell("baseline") if line.arm == comparison.baseline.name and not line.survivors else NOTHING
+    said = verdict(comparison, line, line.against)
+    return Cell(said, best=said == BETTER)
+
+
+def short_names(comparison: Comparison) -> dict[str, str]:
+    """By an arm's name, what makes it differ without the keys that need not be said: "hinge penalty=none".
+
+    The names themselves where two arms would be called alike.
+    """
+    parts = short_settings(comparison)
+    names = {
+        arm.name: " ".join(parts[f"{key}={told(arm.settings[key])}"] for key in comparison.by)
+        for arm in comparison.arms
+    }
+    return names if len(set(names.values())) == len(names) else {name: name for name in names}
+
+
+def short_settings(comparison: Comparison) -> dict[str, str]:
+    """By a setting as one types it, "objective=hinge", what says it as well: "hinge".
+
+    A key is left out where its value is a word that no other key has; of a dotted key the last part is enough.
+    """
+    by = comparison.by
+    values = {key: dict.fromkeys(told(arm.settings[key]) for arm in comparison.arms) for key in by}
+    last = {key: re.split(r"[.@]", key)[-1] for key in by}
+    keys = {key: part if list(last.values()).count(part) == 1 else key for key, part in last.items()}
+
+    def part(key: str, value: str) -> str:
+        alone = not any(value in own for other, own in values.items() if other != key)
+        says = WORD.fullmatch(value) and value.lower() not in SAYS_NOTHING
+        return value if alone and says else f"{keys[key]}={value}"
+
+    return {f"{key}={value}": part(key, value) for key, own in values.items() for value in own}
+
+
+def renamed(report: Report, names: Mapping[str, str]) -> Report:
+    """The report with arms and settings under other names in its answers and tables.
+
+    What was compared, and the differences of config, keep them in full.
+    """
+    text = replaced(names)
+
+    def cell(one: Cell) -> Cell:
+        return replace(one, text=text(one.text), note=None if one.note is None else text(one.note))
+
+    def sheet(one: Sheet) -> Sheet:
+        return replace(
+            one,
+            columns=tuple(map(text, one.columns)),
+            rows=tuple(tuple(map(cell, row)) for row in one.rows),
+            notes=tuple(map(text, one.notes)),
+        )
+
+    answers, sheets = tuple(map(text, report.answers)), tuple(map(sheet, report.sheets))
+    return replace(report, answers=answers, sheets=sheets)
+
+
+def replaced(names: Mapping[str, str]) -> Callable[[str], str]:
+    """A text with each of `names`, where it stands as a word of its own, by what it maps to; the longest first."""
+    longest = sorted(names, key=len, reverse=True)
+    pattern = re.compile(rf"(?<!\S)({'|'.join(map(re.escape, longest))})(?=[:,;.)]?(?:\s|$))")
+    return lambda text: pattern.sub(lambda match: names[match[1]], text)

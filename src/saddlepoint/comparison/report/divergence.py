@@ -1,0 +1,128 @@
+"""Why two runs are not one: what differs in config, data, environment and commit, and where their curves part.
+
+Two runs of one config and seed on one machine have one curve, to the last bit; the first event at which they differ
+says when whatever made them differ began to act.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from saddlepoint.comparison.arms.grouping import ABSENT, told
+from saddlepoint.comparison.arms.reading import Record
+from saddlepoint.comparison.report.number import written
+from saddlepoint.config.training_keys import leaves, same
+
+CLOCK = frozenset(("seconds", "images_per_second", "images", "final"))  # what is no value of the training
+ENVIRONMENT = ("python", "packages", "hardware")
+PARTS = ("config", "data", "environment", "commit", "end")
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Where two curves part, None for each part where they do not."""
+
+    events: int  # moments, by images, that both have
+    equal: int  # of these, how many came before the first that differs
+    images: int | None = None
+    key: str | None = None
+    a: float | None = None
+    b: float | None = None
+    keys: int = 0  # how many differ at that moment
+
+
+def divergence(a: Record, b: Record) -> Divergence:
+    """The first moment at which a value that both curves have differs, bit for bit; nan equals nan."""
+    one, two = _moments(a), _moments(b)
+    common = sorted(one.keys() & two.keys())
+    for i, images in enumerate(common):
+        parted = [key for key in one[images] if key in two[images] and not _equal(one[images][key], two[images][key])]
+        if parted:
+            key = parted[0]
+            values = one[images][key], two[images][key]
+            return Divergence(len(common), i, images, key, *values, keys=len(parted))
+    return Divergence(len(common), len(common))
+
+
+def differences(a: Record, b: Record) -> list[tuple[str, str, Any, Any]]:
+    """What differs, as (of, key, a's, b's): of config, data, environment, commit and end; clocks aside."""
+    return [
+        (part, key, *values)
+        for part, (one, two) in _parts(a, b).items()
+        for key in dict.fromkeys([*one, *two])
+        if not same(*(values := (one.get(key, ABSENT), two.get(key, ABSENT))))
+    ]
+
+
+def lines(found: Sequence[tuple[str, str, Any, Any]]) -> list[str]:
+    """Differences for people: what they are of, and below it `key: a -> b`."""
+    said = []
+    for part in PARTS:
+        own = [f"  {key}: {told(one)} -> {told(two)}" for of, key, one, two in found if of == part]
+        said += [part, *own] if own else []
+    equal = [part for part in PARTS if part not in {of for of, *_ in found}]
+    return said + ([f"{', '.join(equal)}: the same"] if equal else [])
+
+
+def sentences(a: Record, b: Record, found: Divergence) -> list[str]:
+    """Where the curves part, for people."""
+    said = []
+    if not found.events:
+        said.append("Their curves have no moment in common: no event of metrics.jsonl is at the same images.")
+    elif found.images is None:
+        said.append(f"Their curves are equal, bit for bit, at all {found.events} moments that both have.")
+    else:
+        more = f", and {found.keys - 1} more keys with it" if found.keys > 1 else ""
+        to = f"equal before, at {found.equal} moment{'s' * (found.equal > 1)}" if found.equal else "the first of all"
+        said.append(
+            f"Their curves part at {found.images:,} images, {to}: {found.key} is {_digits(found.a)} in a and "
+            f"{_digits(found.b)} in b{more}."
+        )
+    for name, record, other in (("a", a, b), ("b", b, a)):
+        if alone := sorted(_moments(record).keys() - _moments(other).keys()):
+            said.append(f"{len(alone)} moments are in {name} alone, from {alone[0]:,} images on.")
+        if broken := record.journal[1]:
+            said.append(f"{record.folder}/metrics.jsonl: {broken} unreadable lines were skipped.")
+    return said
+
+
+def _moments(record: Record) -> dict[int, dict[str, float]]:
+    """By images, every value of the curve; several events of one moment are one."""
+    found: dict[int, dict[str, float]] = {}
+    for row in record.journal[0]:
+        values = {key: value for key, value in row.items() if key not in CLOCK and isinstance(value, int | float)}
+        found.setdefault(row["images"], {}).update(values)
+    return found
+
+
+def _parts(a: Record, b: Record) -> dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """What is held side by side, by part."""
+    one, two = _told_of(a), _told_of(b)
+    return {part: (one[part], two[part]) for part in PARTS}
+
+
+def _told_of(record: Record) -> dict[str, dict[str, Any]]:
+    """What one run's own files say of it."""
+    own = record.provenance
+    return {
+        "config": {"seed": record.seed, **dict(leaves(record.config.whole))},
+        "data": _flat(own.get("data")),
+        "environment": _flat({key: own.get(key) for key in ENVIRONMENT}),
+        "commit": _flat(own.get("git")),
+        "end": {"status": record.status, "images": record.summary.get("images"), "error": record.summary.get("error")},
+    }
+
+
+def _flat(value: Any) -> dict[str, Any]:
+    return dict(leaves(value)) if isinstance(value, dict) else {}
+
+
+def _equal(one: float, two: float) -> bool:
+    return one == two or (math.isnan(one) and math.isnan(two))
+
+
+def _digits(value: float | None) -> str:
+    return "nothing" if value is None else written(value, 10)

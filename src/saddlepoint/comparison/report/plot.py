@@ -1,0 +1,237 @@
+"""The drawings of a comparison: every seed beside its arm's interval, learning curves, effects, sample grids.
+
+The band of a mean over n seeds is Student's:  mean +- t(n - 1) s / sqrt(n)        (Student 1908, Biometrika 6)
+
+Each function returns the bytes of a PNG at 150 dpi, drawn on a figure of its own, never on pyplot's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
+from PIL import Image
+from scipy import stats
+
+from saddlepoint.comparison.arms.arm import Arm, Entry
+from saddlepoint.comparison.report.canvas import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    LINE,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    bare,
+    blank,
+    folded,
+    legend,
+    panels,
+    plain,
+    png,
+    rows,
+    scale,
+    single,
+)
+
+STYLES = tuple(zip((BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY), ("-", "--", "-.", ":", "-", "--"), strict=True))
+
+Estimate = tuple[float, float, float]  # mean, low, high
+Contrast = tuple[str, float, float | None, float | None]  # name, effect, low, high
+
+
+def seeds(
+    arms: Sequence[Arm],
+    estimates: Mapping[str, Estimate | None],
+    metric: str,
+    lower_is_better: bool,
+    baseline: str | None = None,
+) -> bytes:
+    """A row per arm: a dot for every run, a cross for one that failed, and below them the mean with its interval.
+
+    `estimates` are by the arm's name; None, or no entry, where an arm has none.  The baseline's mean crosses all rows.
+    A failed run without any score stands at the worse edge.
+    """
+    names = [f"{arm.name} (baseline)" if arm.name == baseline else arm.name for arm in arms]
+    figure, axes, places = rows(names, least=0.42)
+    for arm, place in zip(arms, places, strict=True):
+        if (estimate := estimates.get(arm.name)) is not None:
+            _interval(axes, estimate, place + 0.12, INK, "D", "mean and interval")
+    known = [estimate for estimate in estimates.values() if estimate is not None]
+    if baseline is not None and (middle := estimates.get(baseline)) is not None:
+        axes.axvline(middle[0], color=GREY, linewidth=1, linestyle=":", zorder=0, label="mean of the baseline")
+    scale(axes, "x", [value for arm in arms for value in arm.values] + [e[0] for e in known], _ends(known))
+    worse = axes.get_xlim()[1 if lower_is_better else 0]
+    for arm, place in zip(arms, places, strict=True):
+        _runs(axes, arm, place - 0.06, worse)
+    axes.set_xlabel(_worth(metric, lower_is_better), fontsize=9)
+    legend(figure, axes)
+    return png(figure)
+
+
+def curves(arms: Sequence[Arm], metric: str, lower_is_better: bool = True, level: float = 0.95) -> bytes:
+    """Score against images: each seed thin, the mean over seeds thick in its band; up to 6 arms together, else apart.
+
+    The mean stands where every run of an arm has a score: once a run has ended it would be that of the survivors.
+    A curve whose run failed ends in a cross.
+    """
+    means = [band(arm, level) for arm in arms]
+    apart = len(arms) > len(STYLES)
+    figure, places = panels(len(arms)) if apart else single(len(arms))
+    for i, (arm, axes) in enumerate(zip(arms, places if apart else places * len(arms), strict=True)):
+        colour, line = (BLUE, "-") if apart else STYLES[i]
+        for other in means if apart else ():
+            axes.plot(other[0], other[1], color=GREY, alpha=0.4, linewidth=0.6, zorder=0)
+        _curve(axes, arm, means[i], colour, line)
+        if apart:
+            axes.set_title(folded(arm.name, 34), fontsize=7, loc="left")
+    points = [score for arm in arms for entry in arm.entries for _, score in entry.curve]
+    for axes in places:
+        scale(axes, "y", points)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    figure.supxlabel("images", fontsize=9)
+    figure.supylabel(_worth(metric, lower_is_better), fontsize=9)
+    if not apart:
+        legend(figure, places[0], columns=1 if max((len(arm.name) for arm in arms), default=0) > 38 else 2)
+    return png(figure)
+
+
+def effects(contrasts: Sequence[Contrast], metric: str, lower_is_better: bool) -> bytes:
+    """A row per contrast: the effect, its interval and a line at zero; which side is better stands on top.
+
+    Filled where the interval leaves out zero, hollow where it holds it or there is none (low or high is None).
+    """
+    figure, axes, places = rows([name for name, *_ in contrasts], least=0.32)
+    axes.axvline(0, color=INK, linewidth=1, zorder=0)
+    for (_, effect, low, high), place in zip(contrasts, places, strict=True):
+        colour, marker = _verdict(low, high, lower_is_better)
+        _interval(
+            axes, (effect, effect if low is None else low, effect if high is None else high), place, colour, marker
+        )
+    ends = [end for _, _, low, high in contrasts for end in (low, high) if end is not None]
+    scale(axes, "x", [0.0, *(effect for _, effect, _, _ in contrasts)], ends, log=False)
+    beside = axes.twinx()
+    beside.set_ylim(axes.get_ylim())
+    beside.set_yticks(places, [_told(effect, low, high) for _, effect, low, high in contrasts], fontsize=8)
+    bare(beside)
+    left, right = ("better", "worse") if lower_is_better else ("worse", "better")
+    axes.set_title(f"\u2190 {left}", loc="left", fontsize=9)
+    axes.set_title(f"{right} \u2192", loc="right", fontsize=9)
+    axes.set_xlabel(f"effect on {plain(metric)}", fontsize=9)
+    return png(figure)
+
+
+def grids(arms: Sequence[Arm]) -> bytes | None:
+    """The sample grids side by side, one per arm: its median run's, named in the title; None where no arm has any."""
+    chosen = [(arm, entry, _pixels(entry)) for arm, entry in ((arm, median(arm)) for arm in arms)]
+    if all(image is None for _, _, image in chosen):
+        return None
+    columns = min(len(arms), 4)
+    width = 9.6 / max(columns, 2)
+    tall = max(image.shape[0] / image.shape[1] for _, _, image in chosen if image is not None)
+    titles = [folded(arm.name, int(width * 14)) for arm in arms]
+    title = LINE * (max(text.count("\n") for text in titles) + 2) + 0.1
+    lines = math.ceil(len(arms) / columns)
+    figure = blank(width * columns, lines * (width * tall + title))
+    for i, (text, (_, entry, image)) in enumerate(zip(titles, chosen, strict=True), 1):
+        axes = figure.add_subplot(lines, columns, i)
+        axes.set_axis_off()
+        axes.set_anchor("S")  # the room that a title needs is above
+        if image is None or entry is None:
+            axes.set_box_aspect(tall)
+            axes.set_title(f"{text}\nno samples", fontsize=8, loc="left")
+        else:
+            axes.imshow(image)
+            axes.set_title(f"{text}\nseed {entry.seed}: {entry.value:.4g}{_failure(entry)}", fontsize=8, loc="left")
+    return png(figure)
+
+
+def median(arm: Arm) -> Entry | None:
+    """Of the runs that left a sample grid, the one whose value is nearest to their median; the first of two alike."""
+    drawn = [e for e in arm.entries if e.grid is not None and e.grid.is_file() and math.isfinite(e.value)]
+    middle = float(np.median([entry.value for entry in drawn])) if drawn else 0.0
+    return min(drawn, key=lambda entry: abs(entry.value - middle), default=None)
+
+
+def band(arm: Arm, level: float = 0.95) -> tuple[list[int], list[float], list[float]]:
+    """Images, the mean over an arm's seeds, and half the width of its band (0 for one seed), where all have a score."""
+    known = [{images: score for images, score in e.curve if math.isfinite(score)} for e in arm.entries]
+    common = sorted(set.intersection(*map(set, known))) if known else []
+    n = len(known)
+    scores = np.array([[curve[images] for curve in known] for images in common]).reshape(len(common), n)
+    if not common or n < 2:
+        return common, scores[:, 0].tolist() if common else [], [0.0] * len(common)
+    half = stats.t.ppf((1 + level) / 2, n - 1) * scores.std(axis=1, ddof=1) / math.sqrt(n)
+    return common, scores.mean(axis=1).tolist(), half.tolist()
+
+
+def _pixels(entry: Entry | None) -> np.ndarray | None:
+    """The run's sample grid [H, W, 3]; None where it has none that can be read."""
+    if entry is None or entry.grid is None:
+        return None
+    try:
+        with Image.open(entry.grid) as image:
+            return np.asarray(image.convert("RGB"))
+    except OSError:  # left by a run that was killed while it wrote
+        return None
+
+
+def _worth(metric: str, lower_is_better: bool) -> str:
+    return f"{plain(metric)} ({'lower' if lower_is_better else 'higher'} is better)"
+
+
+def _failure(entry: Entry) -> str:
+    return f", {entry.outcome}" if entry.failed else ""
+
+
+def _told(effect: float, low: float | None, high: float | None) -> str:
+    interval = "" if low is None or high is None else f" [{low:.3g}, {high:.3g}]"
+    return f"{effect:+.3g}{interval}".replace("-", "\u2212")
+
+
+def _verdict(low: float | None, high: float | None, lower_is_better: bool) -> tuple[str, str]:
+    """Colour and marker of an effect: better, worse or undecided."""
+    if low is None or high is None or low <= 0 <= high:
+        return GREY, "o"
+    return (GREEN, "D") if (high < 0) == lower_is_better else (VERMILLION, "s")
+
+
+def _runs(axes: Axes, arm: Arm, place: float, worse: float) -> None:
+    """The runs of an arm, moved up and down a little so that equal ones are seen; infinite values at the edge."""
+    for i, entry in enumerate(arm.entries):
+        marker, colour, label = ("x", VERMILLION, "run that failed") if entry.failed else ("o", BLUE, "run")
+        edge = {} if entry.failed else {"markeredgecolor": "white", "markeredgewidth": 0.5}
+        finite = math.isfinite(entry.value)
+        at = (entry.value if finite else worse), place + 0.035 * (i % 3 - 1)
+        style = {"color": colour, "markersize": 6, "alpha": 0.85, "linestyle": "none", "label": label, **edge}
+        axes.plot(*at, marker, clip_on=finite, **style)
+
+
+def _interval(axes: Axes, estimate: Estimate, place: float, colour: str, marker: str, label: str = "") -> None:
+    mean, low, high = estimate
+    axes.plot([low, high], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
+    axes.plot([low, high], [place, place], "|", color=colour, markersize=6)
+    face = "white" if marker == "o" else colour
+    axes.plot(mean, place, marker, color=colour, markerfacecolor=face, markersize=5, linestyle="none", label=label)
+
+
+def _curve(axes: Axes, arm: Arm, mean: tuple[list[int], list[float], list[float]], colour: str, line: str) -> None:
+    for entry in arm.entries:
+        known = [(images, score) for images, score in entry.curve if math.isfinite(score)]
+        if known:
+            axes.plot(*zip(*known, strict=True), color=colour, linestyle=line, alpha=0.45, linewidth=0.7)
+        if known and entry.failed:
+            axes.plot(*known[-1], "x", color=colour, markersize=6, markeredgewidth=1.5)
+    images, middle, half = mean
+    low, high = np.subtract(middle, half), np.add(middle, half)
+    axes.fill_between(images, low, high, color=colour, alpha=0.16, linewidth=0)
+    axes.plot(images, middle, color=colour, linestyle=line, linewidth=2, label=folded(arm.name, 90))
+
+
+def _ends(estimates: Iterable[Estimate]) -> list[float]:
+    return [end for _, low, high in estimates for end in (low, high)]

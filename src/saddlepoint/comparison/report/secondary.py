@@ -1,0 +1,225 @@
+"""Sheets beside the primary table, all exploratory: other scores of a run, noise, what it took, every run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from saddlepoint.comparison.arms.arm import Arm, Entry
+from saddlepoint.comparison.arms.comparison import Comparison, differing_settings
+from saddlepoint.comparison.arms.entry import worse
+from saddlepoint.comparison.arms.grouping import setting, told
+from saddlepoint.comparison.report.number import NOTHING, number, ranged
+from saddlepoint.comparison.report.sheet import Cell, Sheet
+from saddlepoint.comparison.report.table import counting, mean_of
+from saddlepoint.comparison.stats.interval import estimate
+
+Column = list[Cell]
+
+
+def secondary(comparison: Comparison) -> Iterator[Sheet]:
+    """Best and area, other scores, evaluation noise, compute and time to a quality: each where there is any."""
+    yield _along(comparison)
+    if comparison.others:
+        yield _others(comparison)
+    yield _noise(comparison)
+    yield compute(comparison)
+    if comparison.asked.reach is not None:
+        yield _reach(comparison)
+
+
+def _along(comparison: Comparison) -> Sheet:
+    """The best checkpoint and the area under the curve; a failed run by what it counts where it has no other."""
+    arms = comparison.arms
+    columns = {
+        "arm": [Cell(arm.name) for arm in arms],
+        "best of run": [_mean(*_bests(arm)) for arm in arms],
+        "final": [_mean(arm.values, arm.imputed) for arm in arms],
+        "area under the curve": [_mean(*_areas(arm, comparison)) for arm in arms],
+    }
+    chosen = any(one.chosen is not None for arm in arms for one in arm.entries)
+    notes = [
+        "Means and t-intervals. Best of run: the checkpoint that a score on other reals and other samples chose, so "
+        "the reported score is not the one chosen by; it still stops each run at its luckiest moment, which flatters "
+        "unstable arms."
+        if chosen
+        else "Means and t-intervals. Best of run, the best of many scores, is flattered by chance.",
+        "Area: the mean of the score over images, by the trapezium rule.",
+    ]
+    if (several := _choosing(arms)) > 1:
+        notes += [f"The best of run was chosen under {several} different contracts, so that column compares no like."]
+    failed = [one for arm in arms for one in arm.entries if one.failed]
+    if any(one.best is not None for one in failed):
+        notes += ["A failed run counts with its best checkpoint in the one, with its failure in the others."]
+    if failed:
+        notes += [
+            f"{counting(comparison)} A mean with such a value has no interval; none where it has no value at all."
+        ]
+    return _sheet(f"{comparison.primary.key} along the run", columns, notes)
+
+
+def _choosing(arms: Sequence[Arm]) -> int:
+    """By how many contracts best checkpoints were chosen."""
+    contracts = [one.chosen.contract for arm in arms for one in arm.entries if one.chosen is not None]
+    return len([one for i, one in enumerate(contracts) if one not in contracts[:i]])
+
+
+def _bests(arm: Arm) -> tuple[list[float], bool]:
+    """The score of each run's best checkpoint, else what the run counts; and whether one of them is imputed."""
+    values = [one.value if one.best is None else one.best for one in arm.entries]
+    return values, any(one.imputed and one.best is None for one in arm.entries)
+
+
+def _areas(arm: Arm, comparison: Comparison) -> tuple[list[float], bool]:
+    """The area of each run that has one, and whether one is imputed: a failed run's is level at the floor, or worse."""
+    higher, least = comparison.primary.higher_is_better, comparison.floor
+    worst = -math.inf if higher else math.inf
+    areas, imputed = [], False
+    for one in arm.entries:
+        area = one.area
+        if one.failed:
+            area = worst if least is None else worse(one.area, least, higher_is_better=higher)
+            imputed |= area != one.area
+        areas += [] if area is None else [area]
+    return areas, imputed
+
+
+def _others(comparison: Comparison) -> Sheet:
+    """The other final scores, of the runs that ended with one."""
+    columns = {"arm": [Cell(arm.name) for arm in comparison.arms]}
+    for key in comparison.others:
+        values = [[one.others[key] for one in arm.entries if key in one.others] for arm in comparison.arms]
+        columns[key] = [
+            _mean(own, imputed=len(own) < len(arm.entries)) for own, arm in zip(values, comparison.arms, strict=True)
+        ]
+    notes = ["Means and t-intervals over the runs that ended with a score."]
+    if any(one.final is None for arm in comparison.arms for one in arm.entries):
+        notes += ["An arm of which a run ended without a score has no interval here, and its mean is that of the "
+                  "others, which flatters it."]  # fmt: skip
+    return _sheet("other scores", columns, notes)
+
+
+def _noise(comparison: Comparison) -> Sheet:
+    """How much of the spread between runs is the ruler's own."""
+    measured = [[one.noise for one in arm.entries if one.noise is not None] for arm in comparison.arms]
+    spread = [estimate(arm.survivors).std if len(arm.survivors) > 1 else None for arm in comparison.arms]
+    noise = [math.sqrt(sum(s * s for s in own) / len(own)) if own else None for own in measured]
+    columns = {
+        "arm": [Cell(arm.name) for arm in comparison.arms],
+        "sd between runs": [number(one) for one in spread],
+        "sd of the measurement": [number(one) for one in noise],
+        "share of variance": [_share(one, whole) for one, whole in zip(noise, spread, strict=True)],
+        "runs measured": [number(len(own)) for own in measured],
+    }
+    notes = ["Between the runs that survived, against fresh generations of one generator."]
+    if not any(measured):
+        notes += ["The measurement's own noise was not measured: saddlepoint evaluate run=... uncertainty=true does."]
+    return _sheet("noise of the evaluation", columns, notes)
+
+
+def _share(noise: float | None, spread: float | None) -> Cell:
+    return number(noise**2 / spread**2, 2) if noise is not None and spread else NOTHING
+
+
+def compute(comparison: Comparison) -> Sheet:
+    """What the runs of each arm took."""
+    arms = comparison.arms
+    columns = {
+        "arm": [Cell(arm.name) for arm in arms],
+        "images": [number(_middle([one.images for one in arm.entries if one.images is not None]), 12) for arm in arms],
+        "seconds": [number(_middle([one.seconds for one in arm.entries])) for arm in arms],
+        "images/s": [
+            number(_middle([one.images / one.seconds for one in arm.entries if one.images and one.seconds]))
+            for arm in arms
+        ],
+        "accelerator hours": [number(sum(one.accelerator_hours for one in arm.entries)) for arm in arms],
+        "peak memory, MiB": [number(_most(arm)) for arm in arms],
+    }
+    notes = ["Medians over runs; accelerator hours are the arm's sum (0 on CPUs), peak memory its largest."]
+    return _sheet("compute", columns, notes)
+
+
+def _reach(comparison: Comparison) -> Sheet:
+    """How early a stated quality is reached; by runs that never do, the median may be never."""
+    arms, quality = comparison.arms, comparison.asked.reach
+    columns = {
+        "arm": [Cell(arm.name) for arm in arms],
+        "runs that reach it": [_reached(arm) for arm in arms],
+        "images": [_median_time([one.reached for one in arm.entries]) for arm in arms],
+        "seconds": [_median_time([one.reached_seconds for one in arm.entries]) for arm in arms],
+    }
+    notes = [
+        "Medians over all runs, a run that never reaches it counting as never; to the evaluation that first saw it."
+    ]
+    return _sheet(f"time to {comparison.primary.key} = {quality:g}", columns, notes)
+
+
+def _reached(arm: Arm) -> Cell:
+    k = sum(one.reached is not None for one in arm.entries)
+    return Cell(f"{k}/{len(arm.entries)}", k / len(arm.entries))
+
+
+def _median_time(values: Sequence[float | None]) -> Cell:
+    middle = float(np.median([math.inf if value is None else float(value) for value in values]))
+    return number(middle, 9) if math.isfinite(middle) else Cell("never", math.inf)
+
+
+def runs(comparison: Comparison) -> Sheet:
+    """One row per run, every number unrounded."""
+    keys = [*comparison.by, *comparison.asked.over]
+    columns: dict[str, Column] = {}
+    for group, arm in zip(comparison.groups, comparison.arms, strict=True):
+        for record, one in zip(group.records, arm.entries, strict=True):
+            row = {"arm": Cell(arm.name)} | {key: Cell(told(setting(record, key))) for key in keys} | _run(one)
+            row |= {key: number(one.others.get(key)) for key in comparison.others} | {"folder": Cell(str(one.run))}
+            for name, cell in row.items():
+                columns.setdefault(name, []).append(cell)
+    return _sheet("runs", columns, [])
+
+
+def _run(one: Entry) -> dict[str, Cell]:
+    return {
+        "seed": number(one.seed, 12),
+        "outcome": Cell(one.outcome),
+        "counts with": number(one.value),
+        "imputed": Cell("yes" if one.imputed else "no"),
+        "final": number(one.final),
+        "untrained": number(one.untrained),
+        "best of run": number(one.best),
+        "area": number(one.area),
+        "noise": number(one.noise),
+        "images": number(one.images, 12),
+        "seconds": number(one.seconds),
+        "accelerator hours": number(one.accelerator_hours),
+        "peak memory, MiB": number(one.peak_memory_mib),
+        "reached at images": number(one.reached, 12),
+        "reached at seconds": number(one.reached_seconds),
+    }
+
+
+def differences(comparison: Comparison) -> Sheet:
+    """Every config key in which the arms differ."""
+    rows = tuple((Cell(key), *map(Cell, values)) for key, values in differing_settings(comparison))
+    return Sheet("differences of config", ("key", *(arm.name for arm in comparison.arms)), rows)
+
+
+def _mean(values: Sequence[float], imputed: bool = False) -> Cell:
+    if (found := mean_of(values, imputed)) is None:
+        return Cell("none") if values else NOTHING
+    return (
+        Cell(f"{number(found.mean).text} (n = 1)", found.mean) if found.n == 1 else ranged(found.mean, found.interval)
+    )
+
+
+def _middle(values: Sequence[float]) -> float | None:
+    return float(np.median(values)) if values else None
+
+
+def _most(arm: Arm) -> float | None:
+    return max((one.peak_memory_mib for one in arm.entries if one.peak_memory_mib is not None), default=None)
+
+
+def _sheet(title: str, columns: dict[str, Column], notes: Sequence[str]) -> Sheet:
+    return Sheet(title, tuple(columns), tuple(zip(*columns.values(), strict=True)), tuple(notes), exploratory=True)

@@ -1,0 +1,286 @@
+"""The table of a comparison: an arm a line, and a second one of its survivors where runs failed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.stats import rankdata
+
+from saddlepoint.comparison.arms.against import Against, against
+from saddlepoint.comparison.arms.arm import Arm
+from saddlepoint.comparison.arms.comparison import Comparison
+from saddlepoint.comparison.report.number import NOTHING, bracketed, number, probability, ranged, written
+from saddlepoint.comparison.report.sheet import Cell, Sheet
+from saddlepoint.comparison.stats.interval import (
+    COVERAGE,
+    Estimate,
+    Interval,
+    bootstrap,
+    estimate,
+    interquartile_mean,
+    proportion,
+    spread,
+)
+
+MANY = 10  # runs from which BCa and the interquartile mean mean something
+SURVIVORS = "survivors only"
+
+
+@dataclass(frozen=True)
+class Line:
+    """An arm, or the runs of it that survived, in numbers."""
+
+    arm: str
+    runs: int  # all of the arm
+    failures: int
+    rate: Interval  # of failures
+    n: int  # runs of this line
+    estimate: Estimate | None  # None where nothing survived or a value is infinite; the mean alone where one is imputed
+    median: float | None
+    rank: float | None  # median over seeds; 1 is best
+    bca: Interval | None = None  # of the mean
+    iqm: float | None = None
+    iqm_bca: Interval | None = None
+    against: Against | None = None
+    survivors: bool = False
+    imputed: int = 0  # runs of this line whose values are imputed
+
+    @property
+    def name(self) -> str:
+        return f"{self.arm}, {SURVIVORS}" if self.survivors else self.arm
+
+
+def lines(comparison: Comparison) -> list[Line]:
+    """All arms, the baseline first, each followed by its survivors where some run failed."""
+    pairwise = {} if factorial(comparison) or comparison.asked.tuning else against(comparison)
+    ranks = median_ranks(comparison.arms, comparison.primary.higher_is_better)
+    found = []
+    for arm in comparison.arms:
+        imputed = sum(one.imputed for one in arm.entries)
+        found.append(_line(arm, arm.values, ranks[arm.name], pairwise.get(arm.name), imputed=imputed))
+        if arm.failures:
+            found.append(_line(arm, arm.survivors, None, None, survivors=True))
+    return found
+
+
+def _line(
+    arm: Arm,
+    values: Sequence[float],
+    rank: float | None,
+    beside: Against | None,
+    survivors: bool = False,
+    imputed: int = 0,
+) -> Line:
+    many = len(values) >= MANY and not imputed and spread(values)
+    return Line(
+        arm=arm.name,
+        runs=len(arm.values),
+        failures=arm.failures,
+        rate=proportion(arm.failures, len(arm.values)),
+        n=len(values),
+        estimate=mean_of(values, bool(imputed)),
+        median=float(np.median(values)) if values else None,
+        rank=rank,
+        bca=bootstrap(values) if many else None,
+        iqm=interquartile_mean(values) if many else None,
+        iqm_bca=bootstrap(values, "iqm") if many else None,
+        against=beside,
+        survivors=survivors,
+        imputed=imputed,
+    )
+
+
+def mean_of(values: Sequence[float], imputed: bool) -> Estimate | None:
+    """Mean, spread and intervals of an arm; the mean alone where a value is imputed, None where one is infinite."""
+    if not values or not np.isfinite(values).all():
+        return None
+    return Estimate(len(values), float(np.mean(values)), None, None, None) if imputed else estimate(values)
+
+
+def median_ranks(arms: Sequence[Arm], higher_is_better: bool) -> dict[str, float]:
+    """Each arm's median rank, 1 the best, over the seeds that all arms have; by medians where they have none."""
+    sign = -1 if higher_is_better else 1
+    by_seed = [{entry.seed: sign * entry.value for entry in arm.entries} for arm in arms]
+    seeds = sorted(set.intersection(*(set(own) for own in by_seed)))
+    if seeds and all(len(own) == len(arm.entries) for own, arm in zip(by_seed, arms, strict=True)):
+        scores = np.array([[own[seed] for own in by_seed] for seed in seeds])
+    else:
+        scores = np.array([[sign * np.median(arm.values) for arm in arms]])
+    ranks = np.median(rankdata(scores, axis=1), axis=0)
+    return {arm.name: float(rank) for arm, rank in zip(arms, ranks, strict=True)}
+
+
+def factorial(comparison: Comparison) -> bool:
+    """Whether the arms are read as a factorial design: as asked, else where they are a full balanced one."""
+    if comparison.asked.factorial is not None or comparison.asked.tuning:
+        return bool(comparison.asked.factorial)
+    return len(comparison.by) > 1 and full_design(comparison)
+
+
+def full_design(comparison: Comparison) -> bool:
+    """Whether every key has two values or more, every combination is there, and all have as many runs, two at least."""
+    arms, keys = comparison.arms, comparison.by
+    levels = [len({repr(arm.settings[key]) for arm in arms}) for key in keys]
+    sizes = {len(arm.values) for arm in arms}
+    return min(levels) > 1 and len(arms) == math.prod(levels) and len(sizes) == 1 and min(sizes) > 1
+
+
+def primary_sheet(comparison: Comparison, found: Sequence[Line]) -> Sheet:
+    """The table for people: a value and its interval in one cell."""
+    columns: dict[str, list[Cell]] = {
+        "arm": [Cell(line.name) for line in found],
+        "n": [number(line.n) for line in found],
+        "failed": [NOTHING if line.survivors else _failures(line) for line in found],
+        "mean": [_mean(line) for line in found],
+        "sd": [ranged(e.std, e.std_interval) if (e := line.estimate) else NOTHING for line in found],
+        "median": [number(line.median) for line in found],
+        "rank": [number(line.rank) for line in found],
+    }
+    if any(line.iqm is not None for line in found):
+        columns["mean, BCa"] = [ranged(line.estimate.mean if line.bca and line.estimate else None, line.bca)
+                                for line in found]  # fmt: skip
+        columns["IQM"] = [ranged(line.iqm, line.iqm_bca) for line in found]
+    if any(line.against for line in found):
+        columns |= _beside_baseline([line.against for line in found])
+    rows = tuple(zip(*columns.values(), strict=True))
+    return Sheet(comparison.primary.key, tuple(columns), rows, notes(comparison, found))
+
+
+def _beside_baseline(found: Sequence[Against | None]) -> dict[str, list[Cell]]:
+    """What stands in a line about the arm against the baseline."""
+    columns = {
+        "Hedges g": [ranged(one.g, one.g_interval, 3) if one else NOTHING for one in found],
+        "p": [probability(one.p if one else None) for one in found],
+        "least p": [probability(one.smallest if one else None) for one in found],
+        "Holm p": [probability(one.adjusted if one else None) for one in found],
+        "verdict": [Cell(one.verdict, best=one.verdict == "differs") if one else NOTHING for one in found],
+        "detectable": [ranged(one.detectable, one.detectable_interval, 3) if one else NOTHING for one in found],
+    }
+    pairs = [one.paired if one else None for one in found]
+    if any(pairs):
+        columns |= {
+            "paired p": [probability(pair.p if pair else None) for pair in pairs],
+            "least paired p": [probability(pair.smallest if pair else None) for pair in pairs],
+            "correlation": [number(pair.correlation if pair else None, 2) for pair in pairs],
+        }
+    return columns
+
+
+def _failures(line: Line) -> Cell:
+    return Cell(f"{line.failures}/{line.runs} {bracketed(line.rate, 2)}", line.failures / line.runs)
+
+
+def _mean(line: Line) -> Cell:
+    note = _without_interval(line)
+    if line.estimate is None:
+        return Cell("none", note=note)
+    if line.n == 1:
+        return Cell(f"{number(line.estimate.mean).text} (n = 1)", line.estimate.mean, note=note)
+    return replace(ranged(line.estimate.mean, line.estimate.interval), note=note)
+
+
+def _without_interval(line: Line) -> str | None:
+    """Why several runs have no interval of their mean."""
+    if line.imputed:
+        return (
+            f"{line.imputed} of {line.n} values {'are' if line.imputed > 1 else 'is'} imputed: a mean of them is no "
+            "estimate, so there is no interval, sd, g or detectable difference. Read median and rank."
+        )
+    if line.estimate is not None and line.n > 1 and line.estimate.interval is None:
+        return "All runs have the same value: they tell nothing of their spread, and Student's t has no interval."
+    return None
+
+
+def notes(comparison: Comparison, found: Sequence[Line]) -> tuple[str, ...]:
+    """How to read the table, a sentence each; only of what stands in it."""
+    better = "higher" if comparison.primary.higher_is_better else "lower"
+    level, family = comparison.asked.level, len(comparison.rest)
+    said = [
+        f"{better.capitalize()} is better. In brackets: 95% intervals, of the mean by Student's t, of sd by "
+        "chi-square, of the rate of failures by Clopper and Pearson. Rank: median over seeds, 1 is best."
+    ]
+    if any(line.against for line in found):
+        said += [
+            f"Against {comparison.baseline.name}: Hedges g; p of the exact permutation test; the least p that so many "
+            f"runs can reach; Holm's p over {family} comparison{'s' * (family > 1)} by this one score, at {level}; the "
+            "difference that this test would show four times in five, with the uncertainty of sd."
+        ]
+    if any(line.against and line.against.by_ranks for line in found):
+        said += ["Where the value of a failed run is imputed, in the arm or the baseline, the permutation test is of "
+                 "ranks."]  # fmt: skip
+    if comparison.shared and any(line.against and line.against.paired for line in found):
+        said += [f"Runs of one seed share {', '.join(comparison.shared)}: the sign-flip test of their differences, and "
+                 "their correlation, stand beside; the verdict is by the unpaired test."]  # fmt: skip
+    if any(line.failures for line in found):
+        said += [f"{counting(comparison)} Survivors only is flattered: it leaves out the runs that went wrong."]
+    if comparison.asked.tuning:
+        said += ["No arm is tested against another here: the settings that a search tried are no sample of seeds. Read "
+                 "the expected best of k."]  # fmt: skip
+    if any(line.bca for line in found):
+        said += [COVERAGE]
+    if any(0 < line.n < MANY for line in found):
+        said += [f"No BCa interval and no interquartile mean below {MANY} runs: a bootstrap of so few resamples the "
+                 "same handful, and its intervals are too short."]  # fmt: skip
+    return tuple(said)
+
+
+def counting(comparison: Comparison) -> str:
+    """What a failed run counts."""
+    if comparison.floor is None:
+        return "A failed run has the worst rank: no untrained generator has a score."
+    return (
+        "A failed run counts the worse of its own last score and the worst score of all untrained generators, "
+        f"{written(comparison.floor)}."
+    )
+
+
+def numbers(found: Sequence[Line]) -> Sheet:
+    """The same for programs: one number a column, unrounded."""
+    columns: dict[str, list[Cell]] = {"arm": [], "rows": []}
+    for line in found:
+        columns["arm"].append(Cell(line.arm))
+        columns["rows"].append(Cell(SURVIVORS if line.survivors else "all"))
+        for name, value in _numbers(line).items():
+            columns.setdefault(name, []).append(Cell(value) if isinstance(value, str) else number(value))
+    return Sheet("numbers", tuple(columns), tuple(zip(*columns.values(), strict=True)))
+
+
+def _numbers(line: Line) -> dict[str, float | str | None]:
+    e, a = line.estimate, line.against
+    pair = a.paired if a else None
+    return {
+        "n": line.n,
+        "runs": line.runs,
+        "failures": line.failures,
+        **_ends("failure_rate", line.rate),
+        "imputed": line.imputed,
+        "mean": e.mean if e else None,
+        **_ends("mean", e.interval if e else None),
+        "sd": e.std if e else None,
+        **_ends("sd", e.std_interval if e else None),
+        "median": line.median,
+        "rank": line.rank,
+        **_ends("mean_bca", line.bca),
+        "iqm": line.iqm,
+        **_ends("iqm_bca", line.iqm_bca),
+        "hedges_g": a.g if a else None,
+        **_ends("hedges_g", a.g_interval if a else None),
+        "p": a.p if a else None,
+        "p_of": "" if a is None else "ranks" if a.by_ranks else "means",
+        "least_p": a.smallest if a else None,
+        "holm_p": a.adjusted if a else None,
+        "verdict": a.verdict if a else "",
+        "detectable": a.detectable if a else None,
+        **_ends("detectable", a.detectable_interval if a else None),
+        "paired_n": pair.n if pair else None,
+        "paired_p": pair.p if pair else None,
+        "least_paired_p": pair.smallest if pair else None,
+        "correlation": pair.correlation if pair else None,
+    }
+
+
+def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
+    return {f"{name}_low": interval.low if interval else None, f"{name}_high": interval.high if interval else None}

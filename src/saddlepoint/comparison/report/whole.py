@@ -1,0 +1,151 @@
+"""A comparison as a report: sentences, sheets, drawings and what stands behind them; and the files that it makes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from saddlepoint.comparison.arms.arm import Arm
+from saddlepoint.comparison.arms.comparison import Comparison
+from saddlepoint.comparison.report import plot
+from saddlepoint.comparison.report.answer import (
+    answers,
+    effect_answers,
+    for_paper,
+    renamed,
+    replaced,
+    short_names,
+    short_settings,
+    summary,
+)
+from saddlepoint.comparison.report.budget import budgets
+from saddlepoint.comparison.report.design import by_ranks, effects, effects_sheet, pictured
+from saddlepoint.comparison.report.folder import MARK
+from saddlepoint.comparison.report.lead import commits, lead
+from saddlepoint.comparison.report.markup import csv, latex, markdown
+from saddlepoint.comparison.report.report import html
+from saddlepoint.comparison.report.secondary import differences, runs, secondary
+from saddlepoint.comparison.report.sheet import Picture, Report, Sheet
+from saddlepoint.comparison.report.table import Line, factorial, numbers, primary_sheet
+from saddlepoint.redaction import discreet
+
+DRAWN = 24  # arms in a drawing: more of them hide each other, and take minutes
+
+
+def report(comparison: Comparison, found: Sequence[Line], asked: Mapping[str, Any]) -> Report:
+    """Everything that the comparison has to say, its table's lines `found`; `asked` are the words of the command."""
+    contrasts, primary = effects(comparison) if factorial(comparison) else [], primary_sheet(comparison, found)
+    sheets = [
+        *([budgets(comparison)] if comparison.asked.tuning else []),
+        *([effects_sheet(comparison, contrasts)] if contrasts else []),
+        summary(comparison, found),
+        replace(primary, title=f"{primary.title}, all numbers", wide=True),
+        *secondary(comparison),
+    ]
+    pictures = tuple(_pictures(comparison, found, pictured(comparison, contrasts) if contrasts else []))
+    whole = Report(
+        title=f"{comparison.primary.key} by {', '.join(comparison.by)}",
+        lead=lead(comparison),
+        sheets=tuple(sheets),
+        pictures=pictures,
+        differences=differences(comparison),
+        details=_details(comparison, asked),
+        answers=(*_provisional(comparison), *effect_answers(comparison, contrasts), *answers(comparison, found)),
+    )
+    return renamed(whole, short_settings(comparison) | short_names(comparison))
+
+
+def _provisional(comparison: Comparison) -> list[str]:
+    n = len(comparison.running)
+    return [f"PROVISIONAL: {n} run{'s are' if n > 1 else ' is'} under way and left out."] if n else []
+
+
+def files(comparison: Comparison, found: Sequence[Line], whole: Report) -> dict[str, str | bytes]:
+    """The files of a report by name."""
+    main = [sheet for sheet in whole.sheets if not (sheet.exploratory or sheet.wide)]
+    text = [f"# {whole.title}\n", *(f"{line}\n" for line in (*whole.answers, *whole.lead))]
+    text += [markdown(sheet) for sheet in (*whole.sheets, whole.differences)]
+    return {
+        "table.md": "\n".join(text),
+        "table.tex": "\n".join(latex(for_paper(sheet)) for sheet in main),
+        "table.csv": csv(numbers(found)),
+        "runs.csv": csv(runs(comparison)),
+        **{f"{picture.name}.png": picture.png for picture in whole.pictures},
+        MARK: html(whole),
+    }
+
+
+def content(comparison: Comparison, found: Sequence[Line], whole: Report) -> dict[str, Any]:
+    """The same for programs, as plain values: an arm's numbers are those of table.csv."""
+    sheets = {sheet.title: _records(sheet) for sheet in whole.sheets}
+    return {
+        "score": comparison.primary.key,
+        "higher_is_better": comparison.primary.higher_is_better,
+        "by": list(comparison.by),
+        "baseline": comparison.baseline.name,
+        "answers": list(whole.answers),
+        "lead": list(whole.lead),
+        "arms": _records(numbers(found)),
+        "runs": _records(runs(comparison)),
+        "sheets": sheets,
+        **dict(whole.details),
+    }
+
+
+def _records(sheet: Sheet) -> list[dict[str, Any]]:
+    """A mapping per row: a number where a cell is ordered by one, else its text."""
+    return [
+        {name: cell.text if cell.number is None else cell.number for name, cell in zip(sheet.columns, row, strict=True)}
+        for row in sheet.rows
+    ]
+
+
+def _pictures(
+    comparison: Comparison, found: Sequence[Line], contrasts: Sequence[tuple[str, float, float | None, float | None]]
+) -> Iterator[Picture]:
+    names = short_names(comparison)
+    arms = [replace(arm, name=names[arm.name]) for arm in drawn(comparison)]
+    key, lower = comparison.primary.key, not comparison.primary.higher_is_better
+    some = f" The baseline and the best of {len(comparison.arms)} arms." if len(arms) < len(comparison.arms) else ""
+    means = {names[line.arm]: _ends(line) for line in found if not line.survivors}
+    bare = " An arm with imputed values has no interval." if any(arm.imputed for arm in arms) else ""
+    caption = f"Every run: a dot, or a cross where it failed; the mean and its 95% t-interval.{bare}{some}"
+    yield Picture("seeds", caption, plot.seeds(arms, means, key, lower, names[comparison.baseline.name]))
+    if any(len(one.curve) > 1 for arm in arms for one in arm.entries):
+        caption = f"Along the runs: every seed, the mean and its t-band.{some}"
+        yield Picture("curves", caption, plot.curves(arms, key, lower))
+    if contrasts:
+        spoken = replaced(short_settings(comparison))
+        contrasts = [(spoken(name), effect, low, high) for name, effect, low, high in contrasts]
+        caption = "Effects on ranks." if by_ranks(comparison) else "Effects and their intervals."
+        yield Picture(
+            "effects", caption, plot.effects(contrasts, f"the rank by {key}" if by_ranks(comparison) else key, lower)
+        )
+    if (grids := plot.grids(arms)) is not None:
+        yield Picture("grids", f"Samples at the end of the median run of each arm.{some}", grids)
+
+
+def drawn(comparison: Comparison) -> tuple[Arm, ...]:
+    """The arms that drawings show: all, or the baseline and the best by their medians."""
+    sign = -1 if comparison.primary.higher_is_better else 1
+    best = sorted(comparison.rest, key=lambda arm: sign * float(np.median(arm.values)))[: DRAWN - 1]
+    return (comparison.baseline, *(arm for arm in comparison.rest if arm in best))
+
+
+def _ends(line: Line) -> tuple[float, float, float] | None:
+    interval = line.estimate.interval if line.estimate else None
+    return (line.estimate.mean, interval.low, interval.high) if line.estimate and interval else None
+
+
+def _details(comparison: Comparison, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The contract to the last field, what was asked, whose code made the runs."""
+    return {
+        "contract": comparison.primary.contract.to_dict(),
+        "asked": discreet(asked),
+        "command": discreet(" ".join(["saddlepoint", *sys.argv[1:]])),
+        "commits": commits(comparison),
+    }

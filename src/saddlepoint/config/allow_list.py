@@ -1,0 +1,247 @@
+"""What a config may build: the pieces of this package, layers and optimizers of torch, a few classes by name.
+
+To instantiate a `_target_` is to run it, and to import its module is to run that, so both are asked first:
+
+    the name, before anything is imported     it lies in a room of pieces, or in a listed part of a library
+    the object that is found                  its own module is on the list, whatever name it was reached by:
+                                              saddlepoint.objective.hinge.torch.load is torch.serialization.load
+
+Everything else has to be named by a person: `allow_target=[mylosses]` on the command line, or SADDLEPOINT_ALLOW_TARGET
+in the environment.  What a file says of `allow_target` is never heard: a config that was sent cannot let itself in.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+import os
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+
+from saddlepoint.error import Mistake
+
+KEY = "allow_target"
+VARIABLE = "SADDLEPOINT_ALLOW_TARGET"  # names, separated by commas
+SAID = "said_by_a_person"  # the mark of a config whose allow_target came from words; no file can carry it
+
+ROOMS = frozenset(  # of saddlepoint, whose public classes are pieces
+    (
+        "architecture",
+        "callback",
+        "data",
+        "extractor",
+        "game",
+        "layer",
+        "metric",
+        "optimizer",
+        "prior",
+        "regularizer",
+        "schedule",
+    )
+)
+FUNCTIONS = "saddlepoint.objective."  # the one room whose pieces are functions
+LIBRARIES = {  # part of a library -> what its classes have to descend from
+    "torch.nn": "torch.nn.Module",
+    "torch.optim": "torch.optim.Optimizer",
+}
+NAMED = {  # as a yaml may write it -> where it is at home
+    "saddlepoint.launcher.local.Local": "saddlepoint.launcher.local.Local",
+    "saddlepoint.launcher.submitit.Submitit": "saddlepoint.launcher.submitit.Submitit",
+    **{
+        f"saddlepoint.run.tracking.{name}": f"saddlepoint.run.tracking.{name}"
+        for name in ("csv_log.CsvLog", "tensorboard_log.TensorBoardLog", "tracker.Tracker")
+    },
+    **{
+        f"pytorch_lightning.callbacks.{name}": f"pytorch_lightning.callbacks.{module}.{name}"
+        for module, name in {
+            "device_stats_monitor": "DeviceStatsMonitor",
+            "model_summary": "ModelSummary",
+            "rich_model_summary": "RichModelSummary",
+            "timer": "Timer",
+        }.items()
+    },
+    **{
+        f"torchvision.transforms.{name}": f"torchvision.transforms.transforms.{name}"
+        for name in ("CenterCrop", "Grayscale", "Normalize", "Pad", "RandomCrop", "RandomHorizontalFlip", "Resize")
+    },
+}
+ROOTS = frozenset(
+    ("hydra", "lightning", "omegaconf", "pytorch_lightning", "saddlepoint", "torch", "torchvision", "wandb")
+)
+MOVED = {  # where a piece was in an earlier edition, as old run folders name it -> where it is
+    "saddlepoint.record.csv_log.CsvLog": "saddlepoint.run.tracking.csv_log.CsvLog",
+    "saddlepoint.record.tensorboard_log.TensorBoardLog": "saddlepoint.run.tracking.tensorboard_log.TensorBoardLog",
+    "saddlepoint.record.tracker.Tracker": "saddlepoint.run.tracking.tracker.Tracker",
+}
+NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+DEEPEST = 8  # passes over interpolations that make interpolations
+
+
+# ------------------------------------------------------------------------------------------------- what a person said
+
+
+def granted(node: Any) -> tuple[str, ...]:
+    """The modules and objects that a person allowed beside the list, for the config that `node` is a part of."""
+    root = node._get_root() if isinstance(node, DictConfig | ListConfig) else None
+    said = root.get(KEY) if isinstance(root, DictConfig) and root._get_flag(SAID) else None
+    return (*map(str, said or ()), *filter(None, map(str.strip, os.environ.get(VARIABLE, "").split(","))))
+
+
+def grant(config: DictConfig, names: Any = None) -> None:
+    """Allow what a person named; None: what the config says, where a person's words alone have set it.
+
+    Raises Mistake for what is neither a module nor an object of one.
+    """
+    said = _plain(config._get_node(KEY)) if names is None else names
+    listed = [said] if isinstance(said, str) else said or []
+    if not isinstance(listed, list) or not all(isinstance(one, str) and NAME.fullmatch(one) for one in listed):
+        raise Mistake(f"{KEY}={said}: it is a list of modules, or of single classes and functions: {KEY}=[mylosses]")
+    with open_dict(config):
+        config[KEY] = listed
+    config._set_flag(SAID, True)
+
+
+def _plain(node: Any) -> Any:
+    """What a node says, interpolations as they are written."""
+    return OmegaConf.to_container(node) if isinstance(node, DictConfig | ListConfig) else node and node._value()
+
+
+def named(words: Iterable[str]) -> tuple[str, ...]:
+    """What the words of a command line, and the environment, allow."""
+    said = [word.partition("=")[2] for word in words if word.partition("=")[0].lstrip("+") == KEY]
+    return (*(one[0] for text in said for one in NAME.finditer(text)), *granted(None))
+
+
+def words(config: DictConfig) -> list[str]:
+    """What was allowed for a config, as one types it again; for a process that reads the config from a file."""
+    return [f"{KEY}=[{','.join(config[KEY])}]"] if config._get_flag(SAID) and config.get(KEY) else []
+
+
+def forgotten(config: DictConfig) -> DictConfig:
+    """The config of a file, with nothing allowed, whatever the file says."""
+    with open_dict(config):
+        config[KEY] = []
+    config._set_flag(SAID, False)
+    return config
+
+
+def refuse_written(config: DictConfig) -> None:
+    """Raises Mistake where yaml says what yaml may be let do."""
+    if KEY in config and _plain(config._get_node(KEY)) not in ([], None):
+        raise Mistake(
+            f"{KEY} stands in a yaml, where it is not heard: it is yours to say, on the command line ('{KEY}=[...]') "
+            f"or in the environment ({VARIABLE})"
+        )
+
+
+def of_file(words: Iterable[Any], where: str) -> list[str]:
+    """The words of a file, `where`, as they are.  Raises Mistake where one allows what only a person may."""
+    found = [str(word) for word in words]
+    for word in found:
+        if re.match(rf"[+~]*{KEY}\b", word):
+            raise Mistake(f"{where} says {word}, which a file may not: say it on the command line")
+    return found
+
+
+# -------------------------------------------------------------------------------------------------- what may be built
+
+
+def look_up(path: str, name: str, allowed: Sequence[str]) -> None:
+    """Raises Mistake, before anything is imported, for a name under `path` that leads to nothing allowed."""
+    if _listed_name(name) or within(name, allowed):
+        return
+    raise Mistake(f"{path}: {name} is not on the list of what a config may build{_remedy(name)}")
+
+
+def look_at(path: str, name: str, found: Any, allowed: Sequence[str]) -> None:
+    """Raises Mistake where what `name` led to is at home elsewhere than where a config may build from."""
+    inner = found
+    while isinstance(inner, partial):
+        inner = inner.func
+    home = _home(inner)
+    if name in allowed or within(home, allowed) or _listed(inner, home):
+        return
+    known = f"{name} is {home}, which is" if home != name else f"{name} is"
+    raise Mistake(f"{path}: {known} not on the list of what a config may build{_remedy(home)}")
+
+
+def settled(node: Any) -> Any:
+    """A copy of `node` without interpolations, so that what is looked at in it is what will be built.
+
+    An interpolation may make nodes, and an escaped one further interpolations.  Raises Mistake where that has no end.
+    """
+    found = copy.deepcopy(node)
+    found._set_flag(["allow_objects", "struct", "readonly"], [True, False, False])
+    found._set_parent(node._get_parent())
+    for _ in range(DEEPEST):
+        OmegaConf.resolve(found)
+        if not _open(found):
+            return found
+    raise Mistake(f"{node._get_full_key(None)}: interpolations within interpolations, more than {DEEPEST} deep")
+
+
+def _open(node: Any) -> bool:
+    """Whether an interpolation is left in a node."""
+    if node is None or node._is_interpolation():
+        return node is not None
+    if not isinstance(node, DictConfig | ListConfig) or node._is_none() or node._is_missing():
+        return False
+    names: list[Any] = list(node.keys()) if isinstance(node, DictConfig) else list(range(len(node)))
+    return any(_open(node._get_node(name)) for name in names)
+
+
+def _listed_name(name: str) -> bool:
+    """Whether importing what a name says is harmless: pieces of ours, or a listed part of a library."""
+    parts = name.split(".")
+    if parts[0] == "saddlepoint" and len(parts) > 2:
+        return parts[1] in ROOMS or name.startswith(FUNCTIONS) or name in NAMED
+    return name in NAMED or name in NAMED.values() or any(name.startswith(f"{part}.") for part in LIBRARIES)
+
+
+def _listed(found: Any, home: str) -> bool:
+    """Whether an object is a piece of ours, a layer or an optimizer of torch, or one of the named."""
+    if home in NAMED.values():
+        return True
+    if any(part.startswith("_") or part == "<locals>" for part in getattr(found, "__qualname__", "_").split(".")):
+        return False
+    if inspect.isfunction(found):
+        return home.startswith(FUNCTIONS)
+    if not inspect.isclass(found):
+        return False
+    rooms = home.split(".")
+    if rooms[0] == "saddlepoint":
+        return rooms[1] in ROOMS
+    return any(home.startswith(f"{part}.") and issubclass(found, _class(base)) for part, base in LIBRARIES.items())
+
+
+def _home(found: Any) -> str:
+    """Where an object was defined, module and name; of an instance, its class."""
+    if not hasattr(found, "__qualname__"):
+        found = type(found)
+    module = inspect.getmodule(found)  # of a bound method too
+    name = getattr(found, "__module__", None) or (module.__name__ if module else "builtins")
+    return f"{name}.{found.__qualname__}"
+
+
+def _class(name: str) -> type:
+    module, _, last = name.rpartition(".")
+    return getattr(importlib.import_module(module), last)
+
+
+def within(name: str, allowed: Iterable[str]) -> bool:
+    """Whether a dotted name is one of `allowed`, or lies in one."""
+    return any(f"{name}.".startswith(f"{one}.") for one in allowed)
+
+
+def _remedy(name: str) -> str:
+    """What to type; nothing to type for what is no researcher's piece."""
+    root = name.partition(".")[0]
+    if root in ROOTS or root in sys.stdlib_module_names:
+        return ", and no piece of a game: docs/safety.md has the list"
+    return f"; if you trust it: '{KEY}=[{name.rpartition('.')[0] or name}]'"

@@ -1,0 +1,211 @@
+"""From words to a config: pieces chosen by name, keys set by path, mistakes told with what was probably meant."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.types import OverrideType
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from saddlepoint.config import allow_list, catalogue, config_file, protocol, top_level
+from saddlepoint.config.assign import put
+from saddlepoint.config.catalogue import groups
+from saddlepoint.config.defaults_list import merged
+from saddlepoint.config.identity import put_code
+from saddlepoint.config.override import divided, overrides_in
+from saddlepoint.config.path import settle
+from saddlepoint.error import Mistake, did_you_mean
+from saddlepoint.redaction import secrets
+
+ADDS = (OverrideType.ADD, OverrideType.FORCE_ADD)
+
+FEW = 10_000  # images: of fewer, a Fréchet distance is mostly bias, and the unbiased kernel distance stands beside it
+
+__all__ = ["amended", "compose", "groups", "parsed", "register_resolvers"]
+
+
+def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None, command: str = "train") -> DictConfig:
+    """The config of `saddlepoint <command> <overrides>`, interpolations kept, with `choice`: name or names per group.
+
+    `config_dir` holds a researcher's own pieces, in folders named like the groups. Raises Mistake.
+    """
+    register_resolvers()
+    own = catalogue.folder_of(config_dir)
+    chosen, settings = divided(overrides_in(overrides), own, command)
+    config, choice = merged(chosen, own, command)
+    allow_list.refuse_written(config)
+    with open_dict(config):
+        for override in settings:
+            put(config, override, choice)
+        if allow_list.KEY in config:
+            allow_list.grant(config)
+        typed = settle(config)
+        if command == "train":
+            config.choice = choice
+            images = _finish(config)
+            if images is not None and images < FEW and "metric" not in dict(chosen):
+                _measure_kernel_distance(config)
+            top_level.checked(config)
+            top_level.look_for_strangers(config)
+            put_code(config)
+            config.name = top_level.name_of(config, typed)
+        else:
+            _finish(config)
+            from saddlepoint.config import keys  # pydantic, of which a mistyped word need not wait
+
+            keys.settle(config, command)
+    return config
+
+
+def amended(config: DictConfig, overrides: Sequence[str], config_dir: str | Path | None = None) -> DictConfig:
+    """A copy of a composed config, a run's own say, with `overrides` on top.
+
+    A group that they name is chosen anew from today's yaml; everything else stays. Raises Mistake.
+    """
+    register_resolvers()
+    own = catalogue.folder_of(config_dir)
+    config = copy.deepcopy(config)
+    spelled, protocols = _spelled_out(overrides, own)
+    chosen, settings = divided(overrides_in(spelled), own)
+    fresh, names = merged(chosen, own, before=config.choice)
+    allow_list.forgotten(config)  # what the words allow counts, not what the file says
+    with open_dict(config):
+        for key in dict(chosen):
+            place = key.partition("@")[2] or key
+            if place not in fresh and "." not in place:
+                raise Mistake(f"{key} cannot be chosen anew for a run that is there; override the keys that it sets")
+            OmegaConf.update(config, place, OmegaConf.select(fresh, place), merge=False)
+            config.choice[key] = names.get(key)
+        for override in settings:
+            put(config, override, config.choice)
+        # a run of an earlier edition may hold keys that nothing reads now; those that are added here are read
+        top_level.look_for_strangers(config, [str(one.key_or_group) for one in settings if one.type in ADDS])
+        allow_list.grant(config)
+        if protocols:
+            config.choice.protocol = protocols[-1]
+        settle(config)
+        _finish(config)
+        top_level.checked(config)
+    return config
+
+
+def _spelled_out(overrides: Sequence[str], own: Path | None) -> tuple[list[str], list[str]]:
+    """The words, each protocol=<name> replaced by what it says, in front of the others; and those names."""
+    names = [word.partition("=")[2] for word in map(str, overrides) if word.startswith("protocol=")]
+    rest = [str(word) for word in overrides if not str(word).startswith("protocol=")]
+    return [word for name in names for word in protocol.words(name, own)] + rest, names
+
+
+def parsed(override: str) -> Any:
+    """The value of one `key=value`.  Raises Mistake where it cannot be read."""
+    return overrides_in([override])[0].value()
+
+
+def register_resolvers() -> None:
+    """Make ${latent_size:} known, the numbers per latent, all parts of the prior together; and ${classes:}."""
+    OmegaConf.register_new_resolver("latent_size", _latent_size, replace=True)
+    OmegaConf.register_new_resolver("classes", _classes, replace=True)
+
+
+def _classes(*, _root_: DictConfig) -> int | None:
+    """How many classes the data have: `data.classes`, or as many as a mixture has modes; None where there are none."""
+    data = _root_.data
+    if data.get("classes") is None and str(data.get("_target_")).startswith("saddlepoint.data.gaussians."):
+        from saddlepoint.data.gaussians import KINDS  # torch, where it is asked for alone
+
+        return len(KINDS[data.kind].modes) if data.get("kind") in KINDS else None
+    return data.get("classes")
+
+
+def _latent_size(*, _root_: DictConfig) -> int:
+    from saddlepoint.schema import Count, fitted  # pydantic
+
+    parts = {name: part for name, part in _root_.prior.items() if isinstance(part, DictConfig)}
+    return sum(fitted(Count, part.get("dim"), f"prior.{name}.dim") for name, part in parts.items())
+
+
+def _measure_kernel_distance(config: DictConfig) -> None:
+    """Add it to the metrics where they are the default ones, with all samples as one subset."""
+    if list(config.choice.metric) == catalogue.defaults("train")["metric"]:
+        config.metric.update(OmegaConf.load(catalogue.conf() / "metric" / "kernel_distance.yaml"))
+        config.metric.kid.subset_size = None
+        config.choice.metric = [*config.choice.metric, "kernel_distance"]
+
+
+def _finish(config: DictConfig) -> int | None:
+    """Fill in the facts of a folder of one's own; the number of its samples, None where it was not counted.
+
+    Raises Mistake for what has no value and for what points nowhere.
+    """
+    images = _fill_in_facts(config)
+    known = secrets()
+    for path, node, name in list(_places(config)):
+        if OmegaConf.is_missing(node, name):
+            raise Mistake(f"{path} has no value yet: add {path}=...")
+        try:
+            config_file.look_for_secret(path, node[name], known)
+        except OmegaConfBaseException as error:
+            raise Mistake(_unresolved(config, path, node._get_node(name)._value(), error)) from error
+    return images
+
+
+def _fill_in_facts(config: DictConfig) -> int | None:
+    """Read the facts of data that are null off their folder; the number of samples, None where it was not counted."""
+    data = config.get("data")
+    if not isinstance(data, DictConfig) or "shape" not in data:
+        return None
+    from saddlepoint.data import facts
+
+    kind = facts.kind_of(str(data.get("_target_")))
+    if kind is None:
+        if data.shape is None:
+            raise Mistake("data.shape is null: say data.shape=[channels,height,width], or [numbers] for points")
+        return None
+    if not (missing := facts.missing(kind, data)):
+        return None
+    from saddlepoint.config import keys
+
+    if data.shape is None:  # else the folder is not asked for more than whether it is an array
+        keys.settle(config, f"data/{kind}")
+    found, images = facts.read(kind, keys.plain(data))
+    for key in (*missing, *(["classes"] if data.classes is None and "shape" in missing else [])):
+        data[key] = found[key]
+    return images
+
+
+def _unresolved(config: DictConfig, path: str, raw: str, error: Exception) -> str:
+    """What to say of an interpolation that finds nothing."""
+    if match := re.search(r"raised while resolving interpolation: (.+)", str(error)):
+        return match[1]
+    if match := re.search(r"Interpolation key '(.+)' not found", str(error)):
+        group, _, rest = match[1].partition(".")
+        target = str((config.get(group) or {}).get("_target_")) if isinstance(config.get(group), DictConfig) else ""
+        if group == "data" and target and not target.startswith("saddlepoint."):
+            return (
+                f"data, which {target} makes, says no {rest}: data of your own have shape, classes and extractor (each "
+                "may be null but the shape) beside their _target_"
+            )
+        if rest and isinstance(name := config.get("choice", {}).get(group), str):
+            return f"{group}={name} has no {rest}, which {path} is to be"
+        return (
+            f"{path} is {raw}, and there is no {match[1]}.{did_you_mean(match[1], (p for p, _, _ in _places(config)))}"
+        )
+    return f"{path} is {raw}: {str(error).splitlines()[0]}"
+
+
+def _places(node: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Each key as (dotted path, the container that holds it, its name there), not through interpolations."""
+    if not isinstance(node, DictConfig | ListConfig):
+        return
+    if node._is_none() or node._is_missing() or node._is_interpolation():
+        return
+    names: list[Any] = list(node.keys()) if isinstance(node, DictConfig) else list(range(len(node)))
+    for name in names:
+        here = f"{path}.{name}" if path else str(name)
+        yield here, node, name
+        yield from _places(node._get_node(name), here)

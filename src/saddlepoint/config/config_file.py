@@ -1,0 +1,103 @@
+"""A config in a file: as it is written, and as it is read back, also where somebody else wrote it.
+
+Written, a config names nobody's home folder.  Read, it has this user's; it is small, its aliases do not unfold without
+end, and it allows nothing, whatever it says (see `permission`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from saddlepoint.config import allow_list
+from saddlepoint.config.training_keys import GAME_ADDED, SIDES_BEFORE, SIMULTANEOUS, same
+from saddlepoint.error import Mistake
+from saddlepoint.redaction import discreet, expanded, secret_in
+
+LARGEST = 2**22  # bytes of a file: a config has some ten thousand
+MOST = 100_000  # nodes, aliases unfolded: a page of nested aliases can stand for billions
+
+
+def text(config: DictConfig) -> str:
+    """The config as yaml, with its interpolations; the home folder as ~."""
+    return OmegaConf.to_yaml(OmegaConf.create(discreet(OmegaConf.to_container(config))))
+
+
+def look_for_secret(path: str, value: Any, known: Mapping[str, str]) -> None:
+    """Raises Mistake for a setting that no record should hold, however it came about; `known`: secrets()."""
+    if isinstance(value, str) and (why := secret_in(path, value, known)):
+        raise Mistake(
+            f"{path}: {why}, and a config is recorded. Leave it in the environment, for code to read from os.environ"
+        )
+
+
+def read(path: Path | str) -> DictConfig:
+    """The config in a file.  Raises Mistake where it cannot be read, is no config, or is not of a config's size."""
+    path = Path(path)
+    try:
+        if path.stat().st_size > LARGEST:
+            raise Mistake(f"{path} has {path.stat().st_size:,} bytes, more than any config ({LARGEST:,})")
+        content = path.read_text(encoding="utf-8")
+        if "*" in content and size(yaml.compose(content, yaml.SafeLoader)) > MOST:
+            raise Mistake(f"{path} unfolds to more than {MOST:,} values: its aliases stand for more than they say")
+        config: Any = OmegaConf.load(StringIO(content))
+    except OSError as error:
+        raise Mistake(f"{path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError, OmegaConfBaseException) as error:
+        raise Mistake(f"{path} cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}") from None
+    if not isinstance(config, DictConfig):
+        raise Mistake(f"{path} is no config: it holds no keys")
+    found = OmegaConf.create(
+        _each(OmegaConf.to_container(config), lambda text: allow_list.MOVED.get(text) or expanded(text))
+    )
+    assert isinstance(found, DictConfig)
+    return allow_list.forgotten(_of_this_edition(found))
+
+
+def _of_this_edition(config: DictConfig) -> DictConfig:
+    """The config with what the first edition called otherwise under its name of today."""
+    if OmegaConf.select(config, "game._target_") == SIMULTANEOUS:
+        config.game._target_ = "saddlepoint.game.game.Game"
+        config.game.order = [list(config.game.players)]
+    if (sides := OmegaConf.select(config, "game.sides")) is not None:
+        config.game.sides = _with_named_conditions(OmegaConf.to_container(sides))
+    return config
+
+
+def _with_named_conditions(sides: Any) -> Any:
+    """Sides whose conditions are mappings; once a class stood there by itself, as the networks' second argument."""
+    if same(sides, SIDES_BEFORE):
+        return GAME_ADDED["sides"]
+    return {
+        name: {**side, "condition": {"label": side["condition"]}} if isinstance(side.get("condition"), str) else side
+        for name, side in sides.items()
+    }
+
+
+def size(node: yaml.Node | None) -> int:
+    """How many values a yaml stands for, aliases unfolded; raises ValueError where one holds itself."""
+    known: dict[int, int] = {}
+
+    def of(node: Any) -> int:
+        if id(node) not in known:
+            known[id(node)] = MOST + 1  # of what is still open: an alias to it would have no end
+            parts = node.value if isinstance(node, yaml.CollectionNode) else []
+            known[id(node)] = 1 + sum(sum(map(of, part)) if isinstance(part, tuple) else of(part) for part in parts)
+        return known[id(node)]
+
+    return 0 if node is None else of(node)
+
+
+def _each(value: Any, change: Callable[[str], str]) -> Any:
+    """A plain value with each of its strings changed."""
+    if isinstance(value, dict):
+        return {key: _each(part, change) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_each(part, change) for part in value]
+    return change(value) if isinstance(value, str) else value

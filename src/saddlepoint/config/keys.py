@@ -1,0 +1,243 @@
+"""The keys that each command has of its own, and what each may be: one line a key, as in conf/<command>.yaml.
+
+What the keys of pieces may be stands in their signatures (see check); both are held to the rules of `schema`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any, Literal
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from saddlepoint.config import spelling
+from saddlepoint.error import Mistake
+from saddlepoint.schema import (
+    Count,
+    Flag,
+    Name,
+    Natural,
+    Number,
+    Piece,
+    Text,
+    fitted,
+    kind_of,
+    or_null,
+    said,
+    shown,
+    whole,
+)
+
+THREADS = 1_024  # OpenMP ends the process where it cannot start as many as it was told to
+LONGEST = 255  # bytes of one name in a path, on the file systems of today
+
+
+def _short(value: str) -> str:
+    if any(len(os.fsencode(part)) > LONGEST for part in value.split(os.sep)):
+        raise ValueError
+    return value
+
+
+Folder = Annotated[
+    Name, AfterValidator(_short), WithJsonSchema({"description": f"a folder, of names of at most {LONGEST} bytes"})
+]
+Split = Literal["train", "validation", "test"]
+AT = Natural | Literal["last", "best", "previous"]
+Moment = Annotated[kind_of(AT), said("one moment at a time: last, best, previous, or the images of a snapshot")]
+Fraction = Annotated[Number, Field(gt=0, lt=1)]
+Size = Annotated[
+    or_null(kind_of(Count | tuple[Count, Count])), said("data.size is a whole number from 1 on, [height,width] or null")
+]
+Words = kind_of(Text | list[Text])
+Method = kind_of(dict[str, Any] | Text)
+Backend = kind_of(Flag | Text)
+
+SHORT = {  # Lightning's short names of precisions, and what others call them
+    "16": "16-mixed", "fp16": "16-mixed", "float16": "16-mixed", "half": "16-mixed", "amp": "16-mixed",
+    "bf16": "bf16-mixed", "bfloat16": "bf16-mixed", "32": "32-true", "fp32": "32-true", "float32": "32-true",
+    "single": "32-true", "float": "32-true", "64": "64-true", "fp64": "64-true", "float64": "64-true",
+    "double": "64-true",
+}  # fmt: skip
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+
+
+def _precision(value: Any) -> Any:
+    return value if isinstance(value, bool) else SHORT.get(str(value).lower(), value)
+
+
+Precision = Annotated[
+    Literal["32-true", "16-mixed", "bf16-mixed"],
+    BeforeValidator(_precision),
+    WithJsonSchema({"description": f"{', '.join(PRECISIONS)}; latents and data are float32"}),
+]
+
+KEYS: dict[str, dict[str, Any]] = {
+    "train": {
+        "name": or_null(Text),
+        "seed": Natural,
+        "images": Count,
+        "batch": Count,
+        "device": Literal["auto", "cpu", "cuda", "mps"],
+        "devices": Count,
+        "nodes": Count,
+        "compile": Backend,
+        "threads": or_null(Annotated[Count, Field(le=THREADS)]),
+        "outputs": Folder,
+        "cache": or_null(Folder),
+        "overwrite": Flag,
+        "allow_target": or_null(Words),
+        "many": dict[str, Any],
+        "shared": or_null(Words),
+        "resume.allow": or_null(Words),
+        "evaluation.n": or_null(Count),
+        "evaluation.split": Literal["train", "validation", "test", "all"],
+        "evaluation.extractor": or_null(kind_of(Piece | Text)),
+        "evaluation.second": or_null(kind_of(Piece | Text)),
+        "evaluation.weights": or_null(Name),
+        "evaluation.resizer": or_null(Text),
+        "evaluation.average": Flag,
+        "evaluation.batch_norm": Literal["running", "batch"],
+        "evaluation.batch": Count,
+        "evaluation.seed": Natural,
+        "evaluation.selection.n": or_null(whole(2)),
+        "evaluation.selection.split": or_null(Split),
+        "trainer.precision": Precision,
+        "trainer.sync_batchnorm": or_null(Flag),
+        "trainer.deterministic": or_null(kind_of(Flag | Literal["warn"])),
+        "trainer.benchmark": or_null(Flag),
+        "trainer.detect_anomaly": Flag,
+        "trainer.profiler": or_null(Literal["simple", "advanced", "pytorch", "xla"]),
+    },
+    "data/image_folder": {  # before its class is at hand: what the folder is asked by
+        "data.folder": or_null(Name),
+        "data.size": Size,
+        "data.channels": Count,
+        "data.classes": or_null(Count),
+    },
+    "data/audio_folder": {
+        "data.folder": or_null(Name),
+        "data.length": or_null(Count),
+        "data.classes": or_null(Count),
+    },
+    "data/text_lines": {
+        "data.folder": or_null(Name),
+        "data.unit": Literal["character", "word"],
+        "data.length": or_null(Count),
+        "data.classes": or_null(Count),
+        "data.vocabulary": or_null(list[Text]),
+    },
+    "evaluate": {
+        "run": or_null(Name),
+        "samples": or_null(Name),
+        "at": kind_of(AT | Literal["all"]),
+        "against": or_null(Name),
+        "reference": or_null(Name),
+        "uncertainty": Flag,
+        "generations": Count,
+        "groups": whole(2),
+        "to": or_null(Name),
+    },
+    "sample": {
+        "run": Name,
+        "at": Moment,
+        "n": Count,
+        "label": or_null(kind_of(Natural | Text | dict[str, Any])),
+        "by": or_null(Text),
+        "source": or_null(kind_of(Name | dict[str, Any])),
+        "to": or_null(Name),
+        "sample_seed": Natural,
+        "average": Flag,
+    },
+    "memorisation": {
+        "run": or_null(Name),
+        "samples": or_null(Name),
+        "at": Moment,
+        "n": Annotated[whole(50), said("memorisation takes 50 samples at least, and better 1,000")],
+        "level": Annotated[Fraction, said("the rate of false alarms lies between 0 and 1, 0.05 for one")],
+        "sample_seed": Natural,
+        "average": Flag,
+        "to": or_null(Name),
+    },
+    "compare": {
+        "runs": Words,
+        "by": or_null(Words),
+        "over": Words,
+        "metric": or_null(Text),
+        "baseline": Any,
+        "level": Annotated[Fraction, said("it lies between 0 and 1; 0.05 is usual")],
+        "reach": Annotated[or_null(Number), said("a score, as a number")],
+        "factorial": Annotated[or_null(Flag), said("true or false, or null: as it fits")],
+        "tuning": Flag,
+        "higher_is_better": or_null(Flag),
+        "to": or_null(Name),
+    },
+    "why": {"a": or_null(Name), "b": or_null(Name)},
+    "reproduce": {
+        "baseline": or_null(Name),
+        "tier": or_null(Name),
+        "outputs": Folder,
+        "retrain": Flag,
+        "allow_dirty": Flag,
+    },
+    "sweep": {
+        "sweep": or_null(Name),
+        "trials": or_null(Count),
+        "workers": Count,
+        "seeds": or_null(list[Natural]),
+        "sampler": or_null(Method),
+        "pruner": or_null(Method),
+        "name": or_null(Name),
+        "outputs": Folder,
+        "storage": Literal["sqlite", "journal"],
+        "failures": Count,
+    },
+    "export": {
+        "run": Name,
+        "to": or_null(Name),
+        "at": Moment,
+        "formats": Words,
+        "average": Flag,
+        "memorisation": Flag,
+        "licence": or_null(Name),
+        "hub": or_null(Name),
+    },
+    "import": {
+        "from": Name,
+        "name": Name,
+        "seed": Natural,
+        "description": or_null(Name),
+        "weights": or_null(Literal["averaged", "raw"]),
+        "trust": Flag,
+        "licence": or_null(Name),
+        "source": or_null(Name),
+        "outputs": Folder,
+    },
+    "replay": {"dump": Name, "run": or_null(Name)},
+    "doctor": {"data": or_null(Name), "cache": or_null(Folder), "outputs": Folder, "certify": Flag},
+}
+
+
+def settle(config: DictConfig, command: str) -> None:
+    """Each key of a command as its kind has it: 1e6 whole, yes true.  Raises Mistake for a value of a wrong kind."""
+    for key, kind in KEYS[command].items():
+        section, _, name = key.rpartition(".")
+        place = OmegaConf.select(config, section) if section else config
+        if isinstance(place, DictConfig) and name in place:  # a run may have been begun before there was such a key
+            put(place, name, kind, key)
+
+
+def put(place: DictConfig, name: Any, kind: Any, key: str) -> None:
+    """What stands at `name`, in the place of how it was typed, where that differs.  Raises Mistake."""
+    value = plain(place[name])
+    try:
+        found = fitted(kind, value, key)
+    except Mistake as mistake:
+        raise Mistake(spelling.of_value(key, value) or str(mistake)) from None
+    if shown(found) != shown(value) and not OmegaConf.is_interpolation(place, name):
+        place[name] = found
+
+
+def plain(value: Any) -> Any:
+    """A node as plain values, interpolations followed."""
+    return OmegaConf.to_container(value, resolve=True) if isinstance(value, DictConfig | ListConfig) else value

@@ -1,0 +1,126 @@
+"""What of a config decides the training: the config without whose run it is, how long, where, and what watches.
+
+Plain values in, plain values out, interpolations as they are written: a run folder is read without composing anything.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from saddlepoint.redaction import shortened
+
+# whose run it is, how long, where, with what watching: none of these changes the game that is played
+APART = frozenset(
+    ("name", "seed", "images", "outputs", "cache", "device", "devices", "nodes", "compile", "threads", "trainer")
+) | {"logger", "callback", "metric", "evaluation", "protocol", "launcher", "many", "shared", "overwrite", "resume"}
+APART |= {"choice", "experiment", "allow_target"}
+# keys of data that came after the first runs, at the value that does what was done before there was the key
+DATA_ADDED = {"fit": "crop", "flip": False, "bits": 8}
+# and keys of the game, with the sides and the order of the two-player game, which the first edition had built in
+GAME_ADDED = {
+    "sides": {
+        "real": {"of": "x", "judge": "discriminator"},
+        "fake": {"by": "generator", "judge": "discriminator"},
+        "labelled": {"of": "labelled_x", "condition": {"label": "labelled_y"}, "judge": "discriminator"},
+    },
+    "makers": {},
+    "samples": "fake",
+    "draws": {},
+    "conditions": "none",
+    "classes": {},
+    "dropout": False,
+}
+ARCHITECTURE_ADDED = {"condition": {}, "bounded": None}  # and keys of networks
+# the sides of the two-player game as they were first written: networks got the class, and none of ours took it
+SIDES_BEFORE = {
+    "real": {"of": "x", "condition": "y", "judge": "discriminator"},
+    "fake": {"by": "generator", "condition": "y", "judge": "discriminator"},
+    "labelled": {"of": "labelled_x", "condition": "labelled_y", "judge": "discriminator"},
+}
+SIMULTANEOUS = (
+    "saddlepoint.game.simultaneous.Simultaneous"  # the class that the first edition had for one order of play
+)
+DATA_APART = frozenset(("root", "memory", "workers", "extractor"))  # where and how the same data are read, and measured
+
+
+def essence(config: Mapping[Any, Any]) -> dict[str, Any]:
+    """The part of a plain config that decides the training; 1.0 and 1 are one number there."""
+    kept = {str(key): _canonical(value) for key, value in config.items() if key not in APART}
+    if isinstance(data := kept.get("data"), dict):
+        kept["data"] = {key: value for key, value in data.items() if key not in DATA_APART and not _added(key, value)}
+        if isinstance(folder := kept["data"].get("folder"), str):
+            kept["data"]["folder"] = _in_utf8(folder)
+    if isinstance(game := kept.get("game"), dict):
+        kept["game"] = _game(game)
+    if isinstance(networks := kept.get("architecture"), dict):
+        kept["architecture"] = {name: _network(own) for name, own in networks.items()}
+    return kept
+
+
+def _network(node: Any) -> Any:
+    """A network without the keys that came later, where they stand at what was done before."""
+    if not isinstance(node, dict):
+        return node
+    return {k: v for k, v in node.items() if k not in ARCHITECTURE_ADDED or not same(v, ARCHITECTURE_ADDED[k])}
+
+
+def _game(game: Mapping[str, Any]) -> dict[str, Any]:
+    """A game without what the first edition did not name: sides, makers and samples of the two-player game, its order.
+
+    All players at once is written as the class that stood for it then, so that runs keep their names.
+    """
+    kept = {key: value for key, value in game.items() if key not in GAME_ADDED or not same(value, GAME_ADDED[key])}
+    if same(kept.get("sides"), SIDES_BEFORE):
+        del kept["sides"]
+    if isinstance(players := kept.get("players"), dict):
+        kept["players"] = {
+            name: {key: value for key, value in player.items() if (key, value) != ("sees", None)}
+            if isinstance(player, dict) else player
+            for name, player in players.items()
+        }  # fmt: skip
+        order = kept.get("order")
+        if order is None or same(order, [[name] for name in players]):
+            kept.pop("order", None)
+        elif same(order, [list(players)]):
+            del kept["order"]
+            kept["_target_"] = SIMULTANEOUS
+    return kept
+
+
+def _added(key: str, value: Any) -> bool:
+    return key in DATA_ADDED and same(value, DATA_ADDED[key])
+
+
+def _in_utf8(path: str) -> str:
+    """A path as it reads where names of files are UTF-8, so that a locale does not make another one of it."""
+    try:
+        return os.fsencode(path).decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # it was not typed here, but read from a file
+        return path
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and what stands there; lists and empty mappings are leaves."""
+    if isinstance(value, dict) and value:
+        for key, part in value.items():
+            yield from leaves(part, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two leaves are equal; True is not 1."""
+    return one is other or repr(one) == repr(other)
+
+
+def _canonical(value: Any) -> Any:
+    """The value with string keys, each whole float as an int, and no path that depends on whose home it is in."""
+    if isinstance(value, dict):
+        return {str(key): _canonical(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_canonical(part) for part in value]
+    if isinstance(value, str):
+        return shortened(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,441 @@
+"""One evaluation: every metric on one pass of the fakes through one extractor, each score with its contract.
+
+    reals -> extractor -> what each metric needs of them, kept on disk under a hash of (data, extractor, settings)
+    fakes -> stored form -> extractor -> metrics -> scores       (8 or 16 bits, tokens: see `saddlepoint.modality`)
+
+Nothing here draws from torch's global generators, and what `sample` draws from them is undone: to evaluate more often,
+or with a cold cache, changes nothing in training.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from saddlepoint import ranks
+from saddlepoint.error import Mistake
+from saddlepoint.evaluation.anchor import anchor_sets
+from saddlepoint.evaluation.contract import VERSION, Contract, Score
+from saddlepoint.extractor.classifier import Progress
+from saddlepoint.extractor.extractor import Extractor, Features, suit, times
+from saddlepoint.extractor.reals import Data, Rows, Split
+from saddlepoint.metric.measure import Measure, Result, named
+from saddlepoint.modality import Modality, implied, of, of_stored
+from saddlepoint.run.storage.cache import Cache, Say, digest, log
+
+_OF: Any = torch.backends
+BACKENDS = (_OF.cudnn.conv, _OF.cuda.matmul, _OF.mkldnn.conv, _OF.mkldnn.matmul)  # which may round float32 first
+Fakes = Tensor | Rows  # samples, or (samples, the classes that they were asked for)
+MOST = 10_000  # fakes where their number is not given: with fewer a distance is mostly bias, with more mostly time
+PULSE = 5.0  # seconds between two signs that a metric is being computed
+
+
+class Evaluator:
+    """The scores of samples against a split, by one protocol."""
+
+    def __init__(
+        self,
+        extractor: Extractor,
+        metrics: Mapping[str, Measure],
+        n: int | None = None,
+        split: str = "train",
+        batch: int = 500,
+        cache: Path | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        say: Say = log.warning,
+        progress: Progress | None = None,
+    ) -> None:
+        """`n` fakes; None: as many as there are images outside `split`, 10,000 at most, known once a Data is seen."""
+        if n is not None and n < 2:
+            raise Mistake(f"{n} samples cannot be measured: two at least, and better 1,000.")
+        self.device = torch.device(device)
+        self.extractor = extractor.to(self.device)
+        self.n, self.split, self.batch, self.seed, self.say, self.progress = n, split, batch, seed, say, progress
+        self.cache = Cache(cache, say)
+        self.metrics: dict[str, Measure] = {}
+        for name, metric in metrics.items():
+            if metric.needs_logits and extractor.classes is None:
+                say(
+                    f"{name} is left out: it needs class predictions, and the extractor {extractor.name} makes none. "
+                    "evaluation.extractor=trained does of images with classes, or name a classifier of yours by "
+                    "{_target_: ...}."
+                )
+                continue
+            # an accelerator without float64 (mps) extracts, and the CPU adds up
+            self.metrics[name] = metric.to(self.device if self.device.type == "cuda" else "cpu")
+            metric.distributed_available_fn = _alone  # each rank sees all features: there is nothing to add up
+            metric.accuracy = getattr(extractor, "accuracy", None)
+        self._references: dict[str, Mapping[str, Tensor]] = {}  # of the reals, by key
+        self._met: str | None = None  # sha256 of the data that the metrics have met
+        self._unfit: dict[str, str] = {}  # metrics that cannot measure those data, and why
+        self._said: set[str] = set()
+
+    @property
+    def higher_is_better(self) -> dict[str, bool]:
+        """Of each score that may come, by its contract's metric."""
+        return {
+            named(name, suffix): higher
+            for name, metric in self.metrics.items()
+            for suffix, higher in metric.directions().items()
+        }
+
+    def size(self, data: Data) -> int:
+        """How many fakes are measured: n; for None, as many as there are images outside the split, 10,000 at most."""
+        if self.n is None:
+            total, reals = sum(data.describe()["sizes"].values()), len(data.split(self.split))
+            self.n = min(MOST, total - reals or reals)
+        return self.n
+
+    def __call__(
+        self,
+        sample: Callable[[int], Fakes],
+        reals: Split | Data,
+        weights: str = "averaged",
+        batch_norm: str = "running",
+        dropout: bool = False,
+    ) -> dict[str, Score]:
+        """Scores by name, of n samples against `reals`: a split, or a data set, whose split `split` is meant.
+
+        `sample(n)` gives n images in [-1, 1] or points, or these and the classes that they were asked for, and is asked
+        for `batch` at a time.  `weights` says whose they are: "averaged", "raw", "none"; `batch_norm` by which
+        statistics, `dropout` whether it is on.  Raises Mistake where samples are not finite or not of the reals' shape.
+        """
+        with self.apart():
+            split = self._split(reals)
+            if self.n is None:
+                raise ValueError("how many samples? Give Evaluator an n, or a Data instead of a Split")
+            n = self.n
+            return self._scores(self._drawn(sample, n, split), n, split, weights, batch_norm, dropout=dropout)
+
+    def _drawn(self, sample: Callable[[int], Fakes], n: int, like: Split) -> Iterator[Features]:
+        """The features of the next n samples, batch by batch.
+
+        Several ranks make a batch each, where `sample.skip` can pass over what is another's; each gets to see them all,
+        in order, so that every rank has every score, and scores do not depend on how many ranks there are.
+        """
+        sizes = [min(self.batch, n - done) for done in range(0, n, self.batch)]
+        skip = getattr(sample, "skip", None)
+        if ranks.world() == 1 or skip is None:
+            yield from self._features((sample(size) for size in sizes), n, "samples", like)
+            return
+
+        def fakes(size: int, whose: int) -> Fakes | None:
+            return sample(size) if whose == ranks.rank() else skip(size)
+
+        yield from self._dealt_out((partial(fakes, size) for size in sizes), n, "samples", like)
+
+    def _dealt_out(
+        self, makers: Iterable[Callable[[int], Fakes | None]], n: int, whose: str, like: Split | None = None
+    ) -> Iterator[Features]:
+        """Features of batches of which rank i makes the i-th, i + world-th, ...: a maker is told whose its batch is."""
+        queue = iter(makers)
+        while group := list(islice(queue, ranks.world())):
+            made = [make(i) for i, make in enumerate(group)]
+            own = made[ranks.rank()] if ranks.rank() < len(group) else None
+            found = [] if own is None else [next(self._features([own], n, whose, like)).to("cpu")]
+            yield from (features.to(self.device) for part in ranks.together(found) for features in part)
+
+    def measure(self, fakes: Split, reals: Split | Data) -> dict[str, Score]:
+        """Scores by name of all stored samples of `fakes` against `reals`, as `__call__` measures a generator's."""
+        with self.apart():
+            split, n = self._split(reals), len(fakes)
+            if n < 2:
+                raise Mistake(f"{fakes.name} holds {n} samples, which cannot be measured: two at least, better 1,000.")
+            found = self._features(fakes.batches(self.batch), n, fakes.name, split)
+            return self._scores(found, n, split, "none", "none")
+
+    def features(self, batches: Iterable[Fakes], n: int, whose: str) -> Features:
+        """The features of all of `batches`, n samples in all, with the samples; for what takes more than one pass."""
+        with self.apart():
+            return Features.joined(self._features(batches, n, whose))
+
+    def modality(self, x: Tensor) -> Modality:
+        """That of samples that belong to no split: the data's that the extractor was built for, else what x implies."""
+        return self.extractor.modality or (implied(x.shape[1:]) if x.is_floating_point() else of_stored(x))
+
+    def results(self, fakes: Features, reals: Features | None, split: Split) -> dict[str, Result]:
+        """The metrics of these features, by metric, without contracts; reals None: those of `split`, cached."""
+        with self.apart():
+            n, n_real = len(fakes.features), len(split) if reals is None else len(reals.features)
+            metrics = self._measurable(n_real, n, fakes.y is not None, quiet=reals is not None)
+            if reals is None:
+                self._refer(metrics, split, n)
+            else:
+                for metric in metrics.values():
+                    metric.reset()
+                    metric.refer(None)
+                    metric.update(reals, real=True)
+            for metric in metrics.values():
+                metric.update(fakes, real=False)
+            return self._computed(metrics)
+
+    def anchors(self, data: Data) -> dict[str, dict[str, Score]]:
+        """The scores of sets that everybody understands (see `anchor`), by set; measured once, then cached."""
+        with self.apart():
+            n, split = self.size(data), self._split(data)
+            sizes = data.describe()["sizes"]
+            held = [data.split(name) for name in sizes if name != self.split]
+            if self.split not in sizes:  # `all` of them
+                held = []
+                self._say_once(f"evaluation.split={self.split} holds nothing out: no anchor of held-out reals.")
+            shared = [name for name, metric in self.metrics.items() if metric.anchored]
+
+            def measured() -> dict[str, dict[str, Any]]:
+                found: dict[str, dict[str, Score]] = {}
+                if shared:
+                    extract = partial(self._features, like=split)
+                    sets = anchor_sets(split, held, data.classes, n, self.batch, self.seed, extract)
+                    for name, size, features in sets:
+                        found[name] = self._scores(features, size, split, "none", "none", shared)
+                for name, metric in self._measurable(len(split), n, labelled=True, quiet=True).items():
+                    for which, value in metric.anchors(n).items():
+                        scored = self._scored({name: metric.resulting(value)}, split, n, "none", "none")
+                        found[which] = found.get(which, {}) | scored
+                return {name: {key: score.to_dict() for key, score in scores.items()} for name, scores in found.items()}
+
+            about = {
+                "anchors": VERSION,
+                "held": [part.sha256 for part in held],
+                "own": {name: metric.anchor_settings() for name, metric in self.metrics.items()},
+                "contracts": [self._contract(name, name, split, n, "none", "none").to_dict() for name in self.metrics],
+            }
+            kept = self.cache.record("anchors", about, measured, together=True)
+        return {name: {key: Score.from_dict(score) for key, score in scores.items()} for name, scores in kept.items()}
+
+    def _scores(
+        self,
+        fakes: Iterable[Features],
+        n: int,
+        split: Split,
+        weights: str,
+        batch_norm: str,
+        among: Iterable[str] | None = None,
+        dropout: bool = False,
+    ) -> dict[str, Score]:
+        """The scores of `fakes`, n of them, by the metrics `among`; None: by all."""
+        parts = iter(fakes)
+        first = next(parts)
+        every = self._measurable(len(split), n, first.y is not None)
+        metrics = every if among is None else {name: every[name] for name in among if name in every}
+        self._refer(metrics, split, n)
+        for features in chain([first], parts):
+            for metric in metrics.values():
+                metric.update(features, real=False)
+        found = {name: self._result(name, metric) for name, metric in metrics.items()}
+        for metric in metrics.values():
+            metric.reset()  # the features of 10,000 fakes need not stay until the next evaluation
+        return self._scored(found, split, n, weights, batch_norm, dropout)
+
+    def _scored(
+        self,
+        found: Mapping[str, Mapping[str, Result]],
+        split: Split,
+        n: int,
+        weights: str,
+        batch_norm: str,
+        dropout: bool = False,
+    ) -> dict[str, Score]:
+        """Each result, by metric and suffix, with its contract."""
+        scores = {}
+        for name, results in found.items():
+            for suffix, (value, std, detail, own) in results.items():
+                contract = self._contract(name, named(name, suffix), split, own or n, weights, batch_norm)
+                contract = replace(contract, dropout=dropout)
+                scores[contract.key] = Score(float(value), contract, None if std is None else float(std), detail)
+        return scores
+
+    def _computed(self, metrics: Mapping[str, Measure]) -> dict[str, Result]:
+        results = {name: self._result(name, metric) for name, metric in metrics.items()}
+        found = {named(name, suffix): result for name, own in results.items() for suffix, result in own.items()}
+        for metric in metrics.values():
+            metric.reset()
+        return found
+
+    def _result(self, name: str, metric: Measure) -> dict[str, Result]:
+        """What a metric gives; meanwhile `progress` is called every few seconds, since some take minutes."""
+        if self.progress is None:
+            return metric.results()
+        over = threading.Event()
+        pulse = threading.Thread(target=self._pulse, args=(f"computing {name}", over), daemon=True)
+        pulse.start()
+        try:
+            return metric.results()
+        finally:
+            over.set()
+            pulse.join()
+
+    def _pulse(self, what: str, over: threading.Event) -> None:
+        progress = cast("Progress", self.progress)
+        long = False
+        while not over.wait(PULSE):
+            progress(what, 0, 1)
+            long = True
+        if long:
+            progress(what, 1, 1)
+
+    def _measurable(self, n_real: int, n_fake: int, labelled: bool, quiet: bool = False) -> dict[str, Measure]:
+        """The metrics that such data and numbers suffice for; unless `quiet`, a word is said of the others, once."""
+        kept = {}
+        for name, metric in self.metrics.items():
+            obstacle = self._unfit.get(name) or metric.obstacle(n_real, n_fake)
+            if not obstacle and metric.needs_labels and not labelled:
+                obstacle = "it needs the class that each sample was asked for, and these samples have none"
+            line = f"{name} is left out: {obstacle}." if obstacle else None
+            if not obstacle:
+                kept[name] = metric
+                caution = metric.caution(n_real, n_fake, self.extractor.dim)
+                line = f"{name}: {caution}." if caution else None
+            if line and not quiet:
+                self._say_once(line)
+        return kept
+
+    def _say_once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            self.say(line)
+
+    def _refer(self, metrics: Mapping[str, Measure], split: Split, n: int) -> None:
+        """Give each metric what it needs of the reals: from memory, disk, or one pass for all that lack it."""
+        about = {name: self._about(metric, split, n) for name, metric in metrics.items() if metric.needs_reals}
+        lacking = [name for name in about if digest(about[name]) not in self._references]
+        passed = False
+
+        def seen(metric: Measure) -> dict[str, Tensor]:
+            nonlocal passed
+            if not passed:
+                self._pass([metrics[name] for name in lacking], split)
+                passed = True
+            return metric.reference(n)
+
+        for name in lacking:
+            make = partial(seen, metrics[name])
+            self._references[digest(about[name])] = self.cache.tensors("statistics", about[name], make, together=True)
+        for name, metric in metrics.items():
+            metric.reset()
+            metric.refer(self._references[digest(about[name])] if name in about else None)
+
+    def _pass(self, metrics: Iterable[Measure], split: Split) -> None:
+        for metric in metrics:
+            metric.reset()
+        whose, n = f"the {split.name} split", len(split)
+        if ranks.world() == 1:
+            parts = self._features(split.batches(self.batch), n, whose, split)
+        else:
+            rows = torch.arange(n).split(self.batch)
+            makers = (partial(self._own, split, index) for index in rows)
+            parts = self._dealt_out(makers, n, whose, split)
+        for features in parts:
+            for metric in metrics:
+                metric.update(features, real=True)
+
+    def _own(self, split: Split, index: Tensor, whose: int) -> Rows | None:
+        return split[index] if whose == ranks.rank() else None
+
+    def _features(self, batches: Iterable[Fakes], n: int, whose: str, like: Split | None = None) -> Iterator[Features]:
+        """The features of n stored samples or floats, batch by batch, with the samples as stored.
+
+        Raises Mistake where something is not finite, or not of the shape of the split `like`.
+        """
+        done, modality = 0, None if like is None else of(like)
+        shape = None if like is None else _shape(like)
+        for rows in batches:
+            x, y = rows if isinstance(rows, tuple) else (rows, None)
+            form = modality or self.modality(x)
+            found_shape = form.shape(x) if form.fits(x) else tuple(x.shape[1:])
+            if shape is not None and found_shape != shape:
+                raise Mistake(f"{whose} have shape {times(found_shape)}, and the data {times(shape)}.")
+            suit(self.extractor, found_shape, form)
+            if x.is_floating_point():
+                x = x.detach().to(torch.float32)
+                if not bool(x.isfinite().all()):
+                    raise Mistake(f"{whose}: some are not finite (nan or infinite), so there is no score.")
+                x = form.stored(x)
+            # half precision is the training's business: a ruler has one
+            with torch.autocast(self.device.type, enabled=False):
+                found = self.extractor(x.to(self.device))
+            if not bool(found.features.isfinite().all()):
+                raise Mistake(f"{whose}: the extractor {self.extractor.name} finds features that are not finite.")
+            yield found._replace(x=x, y=y)
+            done += len(x)
+            if self.progress:
+                self.progress(f"measuring {whose}", done, n)
+
+    def _about(self, metric: Measure, split: Split, n: int) -> dict[str, Any]:
+        """What a reference depends on: the kind of metric, not the name that somebody gave it."""
+        return {
+            "metric": f"{type(metric).__module__}.{type(metric).__qualname__}",
+            "settings": metric.settings(len(split), n),
+            "n_fake": None if metric.one_reference else n,
+            "version": VERSION,
+            "data": split.sha256,
+            "resolution": times(_shape(split)),
+            "resizer": self.extractor.resizer,
+            "extractor": self.extractor.sha256,
+        }
+
+    def _contract(self, name: str, metric: str, split: Split, n: int, weights: str, batch_norm: str) -> Contract:
+        return Contract(
+            metric=metric,
+            n_real=len(split),
+            n_fake=n,
+            split=split.name,
+            data=split.sha256,
+            resolution=times(_shape(split)),
+            resizer=self.extractor.resizer,
+            extractor=self.extractor.name,
+            extractor_sha256=self.extractor.sha256,
+            weights=weights,
+            seed=self.seed,
+            settings=self.metrics[name].settings(len(split), n),
+            batch_norm=batch_norm,
+        )
+
+    def _split(self, reals: Split | Data) -> Split:
+        """The split that is meant; the metrics meet the data that it belongs to."""
+        if not isinstance(getattr(reals, "describe", None), Callable):
+            return reals  # pyright: ignore[reportReturnType]
+        data: Data = reals  # pyright: ignore[reportAssignmentType]
+        self.size(data)
+        split = data.split(self.split)
+        if self._met != split.sha256:
+            self._met = split.sha256
+            whys = {name: metric.meet(data) for name, metric in self.metrics.items()}
+            self._unfit = {name: why for name, why in whys.items() if why}
+        return split
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """No gradients, float32 in full, and torch's global generators end as they began, whatever is drawn within.
+
+        A GPU's convolutions take TF32 unless told otherwise, with 10 bits of a factor: that moves a score by more than
+        rounding, and no contract names the device.
+        """
+        cuda = [self.device] if self.device.type == "cuda" else []
+        before = [backend.fp32_precision for backend in BACKENDS]
+        try:
+            for backend in BACKENDS:
+                backend.fp32_precision = "ieee"
+            with torch.random.fork_rng(devices=cuda), torch.no_grad():
+                yield
+        finally:
+            for backend, precision in zip(BACKENDS, before, strict=True):
+                backend.fp32_precision = precision
+
+
+def _alone() -> bool:
+    return False
+
+
+def _shape(split: Split) -> tuple[int, ...]:
+    """The shape of one sample, as networks see it."""
+    return of(split).shape(split[torch.tensor([0])][0])

@@ -1,0 +1,266 @@
+"""Reference statistics from a file: mean and covariance of some reals' features, others' or our own, as .npz.
+
+    mu [d], sigma [d, d]; n or num_images, where the file says how many    (TTUR, pytorch-fid and clean-fid write these)
+
+They serve the Frechet distances alone: no other score can be had from two moments.  A file that `write` made says whose
+features they are, and is refused by another extractor; of others' files only the number of features can be checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saddlepoint.error import Mistake
+from saddlepoint.evaluation.contract import Contract, Score
+from saddlepoint.evaluation.evaluator import Evaluator, Fakes
+from saddlepoint.extractor.extractor import times
+from saddlepoint.extractor.reals import Split
+from saddlepoint.metric.frechet_distance import FrechetDistance
+from saddlepoint.metric.measure import Measure, named
+from saddlepoint.modality import of
+from saddlepoint.run.storage import archive
+from saddlepoint.run.storage.cache import write_atomically
+
+NUMBER = ("n", "num_images")  # where a file says how many images it saw
+OURS = "saddlepoint"  # where our own says of what
+UNKNOWN = 10**9  # reals, where a file does not say: nothing can be held against their number
+ASYMMETRY = 1e-5  # of the largest entry: more than float32 loses
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What is left of some reals; in the place of a split, it has a name, a sha256 and a length (0 where unknown)."""
+
+    mu: Tensor  # [d], float64
+    sigma: Tensor  # [d, d], float64
+    n: int | None = None
+    sha256: str = ""  # of the file
+    file: str = ""  # its name, for people
+    about: Mapping[str, Any] = field(default_factory=dict)  # our own files': extractor, its sha256, split, data
+    name: str = "statistics"
+
+    def __len__(self) -> int:
+        return self.n or 0
+
+
+def read(path: Path | str) -> Statistics:
+    """The statistics in an npz; raises Mistake where they are not there, not numbers, or no mean and covariance."""
+    path = Path(path).expanduser()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Mistake(f"{path} cannot be read: {error.strerror}. Reference statistics are an .npz file.") from None
+    arrays = _arrays(path, content)
+    if missing := [name for name in ("mu", "sigma") if name not in arrays]:
+        there = ", ".join(sorted(arrays)) or "nothing"
+        raise Mistake(
+            f"{path} has no {missing[0]}: it holds {there}. Reference statistics are mu [d] and sigma [d, d]."
+        )
+    mu, sigma = _numbers(path, "mu", arrays["mu"]), _numbers(path, "sigma", arrays["sigma"])
+    _look_at(path, mu, sigma)
+    n = next((_count(path, name, arrays[name]) for name in NUMBER if name in arrays), None)
+    about = _about(path, arrays[OURS]) if OURS in arrays else {}
+    return Statistics(mu, sigma, n, hashlib.sha256(content).hexdigest(), path.name, about)
+
+
+def write(
+    path: Path | str, mu: Tensor, sigma: Tensor, n: int | None = None, about: Mapping[str, Any] | None = None
+) -> None:
+    """An npz that `read`, pytorch-fid and clean-fid read: mu, sigma in float64; equal statistics, equal bytes.
+
+    Raises Mistake where they are no mean and covariance, or the file cannot be written.
+    """
+    path = Path(path).expanduser()
+    mu, sigma = mu.detach().cpu().to(torch.float64), sigma.detach().cpu().to(torch.float64)
+    _look_at(path, mu, sigma)
+    whole: dict[str, Any] = {"mu": mu.numpy(), "sigma": sigma.numpy()}
+    if n is not None:
+        whole["n"] = np.int64(n)
+    if about:
+        whole[OURS] = np.array(json.dumps(dict(about), sort_keys=True))
+    content = io.BytesIO()
+    np.savez(content, **whole)
+    try:
+        write_atomically(path, content.getvalue())
+    except OSError as error:
+        raise Mistake(f"{path} cannot be written: {error.strerror}. Give a file in a folder that is there.") from None
+
+
+def save(evaluator: Evaluator, split: Split, path: Path | str) -> Statistics:
+    """Write the statistics of a split's features, with what they are of; returns them as `read` would."""
+    metric = FrechetDistance()
+    for rows in split.batches(evaluator.batch):
+        metric.update(evaluator.features([rows], len(rows[0]), f"the {split.name} split"), real=True)
+    found = metric.reference(0)
+    shape = of(split).shape(split[torch.tensor([0])][0])
+    about = _ruler(evaluator) | {"split": split.name, "data": split.sha256, "resolution": times(shape)}
+    write(path, found["mu"], found["sigma"], len(split), about)
+    return read(path)
+
+
+def scores_against(
+    evaluator: Evaluator,
+    batches: Iterable[Fakes],
+    n: int,
+    statistics: Statistics,
+    whose: str = "samples",
+    weights: str = "none",
+    batch_norm: str = "none",
+    dropout: bool = False,
+) -> dict[str, Score]:
+    """The scores, by name, of n samples, batch by batch, against statistics in the place of reals.
+
+    Measured are the evaluator's Frechet distances, and what needs no reals at all; of the others a word is said.  The
+    contracts' split is "statistics", their data the sha256 of the file.  Raises Mistake where the statistics are of
+    another number of features, or of another extractor.
+    """
+    _suit(evaluator, statistics)
+    metrics = _measurable(evaluator, statistics, n)
+    try:
+        for metric in metrics.values():
+            metric.reset()
+            frechet = isinstance(metric, FrechetDistance)
+            metric.refer({"mu": statistics.mu, "sigma": statistics.sigma} if frechet else None)
+        resolution = _shown(evaluator, metrics, batches, whose)
+        results = {named(name, suffix): (name, result) for name, m in metrics.items() for suffix, result in _each(m)}
+    finally:
+        for metric in metrics.values():
+            metric.reset()
+            metric.refer(None)
+    scores = {}
+    for metric, (name, (value, std, detail, _)) in results.items():
+        contract = Contract(
+            metric=metric,
+            n_real=statistics.n,
+            n_fake=n,
+            split=statistics.name,
+            data=statistics.sha256,
+            resolution=resolution,
+            resizer=evaluator.extractor.resizer,
+            extractor=evaluator.extractor.name,
+            extractor_sha256=evaluator.extractor.sha256,
+            weights=weights,
+            seed=evaluator.seed,
+            settings=metrics[name].settings(statistics.n or UNKNOWN, n),
+            batch_norm=batch_norm,
+            dropout=dropout,
+        )
+        scores[contract.key] = Score(float(value), contract, None if std is None else float(std), detail)
+    return scores
+
+
+def _shown(evaluator: Evaluator, metrics: Mapping[str, Measure], batches: Iterable[Fakes], whose: str) -> str:
+    """Give each batch's features to the metrics; the resolution of the samples."""
+    resolution = ""
+    with evaluator.apart():  # what a sampler draws is undone
+        for rows in batches:
+            x = rows[0] if isinstance(rows, tuple) else rows
+            modality = evaluator.modality(x)
+            resolution = times(modality.shape(x) if modality.fits(x) else x.shape[1:])
+            features = evaluator.features([rows], len(x), whose)
+            for metric in metrics.values():
+                metric.update(features, real=False)
+    return resolution
+
+
+def _each(metric: Measure) -> list[tuple[str, Any]]:
+    return list(metric.results().items())
+
+
+def _measurable(evaluator: Evaluator, statistics: Statistics, n: int) -> dict[str, Measure]:
+    """The evaluator's metrics that two moments suffice for; of the others a word is said."""
+    kept = {}
+    for name, metric in evaluator.metrics.items():
+        # one that meets the data takes its reals from there, and there are none
+        alone = not metric.needs_reals and not metric.needs_labels and type(metric).meet is Measure.meet
+        n_real = statistics.n or UNKNOWN
+        if not alone and not isinstance(metric, FrechetDistance):
+            evaluator.say(
+                f"{name} is left out: it needs the reals, and {statistics.file} holds their mean and covariance."
+            )
+        elif obstacle := metric.obstacle(n_real, n):
+            evaluator.say(f"{name} is left out: {obstacle}.")
+        else:
+            kept[name] = metric
+            if caution := metric.caution(n_real, n, evaluator.extractor.dim):
+                evaluator.say(f"{name}: {caution}.")
+    return kept
+
+
+def _suit(evaluator: Evaluator, statistics: Statistics) -> None:
+    """Raises Mistake where the statistics are not of this extractor's features."""
+    extractor, dim = evaluator.extractor, len(statistics.mu)
+    if dim != extractor.dim:
+        raise Mistake(
+            f"{statistics.file} is of {dim} features, and the extractor {extractor.name} has {extractor.dim}.\n"
+            "Choose the extractor that the statistics were made with: evaluation.extractor=inception for 2048."
+        )
+    ours = _ruler(evaluator)
+    for key in (key for key in ours if key in statistics.about and statistics.about[key] != ours[key]):
+        raise Mistake(
+            f"{statistics.file} is of another ruler: {key} is {statistics.about[key]} there and {ours[key]} here."
+        )
+
+
+def _ruler(evaluator: Evaluator) -> dict[str, str]:
+    extractor = evaluator.extractor
+    return {"extractor": extractor.name, "extractor_sha256": extractor.sha256, "resizer": extractor.resizer}
+
+
+def _arrays(path: Path, content: bytes) -> dict[str, np.ndarray]:
+    """The arrays of an npz, by name."""
+    try:
+        # guided-diffusion's files have 3 GB of images beside these
+        return archive.arrays(content, ("mu", "sigma", OURS, *NUMBER))
+    except (ValueError, OSError, EOFError, KeyError, BadZipFile, zlib.error) as error:
+        why = "its content is pickled, which can run any code" if "pickle" in str(error) else str(error).splitlines()[0]
+        raise Mistake(
+            f"{path} cannot be read as .npz: {why}. Write it again with numpy.savez(file, mu=mu, sigma=sigma)."
+        ) from None
+
+
+def _numbers(path: Path, name: str, array: np.ndarray) -> Tensor:
+    if array.dtype.kind not in "fiu":
+        raise Mistake(f"{path}: {name} holds {array.dtype}, not real numbers.")
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
+
+
+def _look_at(path: Path, mu: Tensor, sigma: Tensor) -> None:
+    """Raises Mistake where these are no mean and covariance."""
+    if mu.dim() != 1 or sigma.shape != (len(mu), len(mu)) or not len(mu):
+        raise Mistake(
+            f"{path}: mu is {list(mu.shape)} and sigma {list(sigma.shape)}; a mean is [d], its covariance [d, d]."
+        )
+    for name, value in (("mu", mu), ("sigma", sigma)):
+        if not bool(value.isfinite().all()):
+            raise Mistake(f"{path}: some of {name} are not finite (nan or infinite), so there is no distance to it.")
+    if (sigma - sigma.T).abs().max() > ASYMMETRY * sigma.abs().max():
+        raise Mistake(f"{path}: sigma is not symmetric, so it is no covariance.")
+    if bool((sigma.diagonal() < 0).any()):
+        raise Mistake(f"{path}: sigma has negative variances on its diagonal, so it is no covariance.")
+
+
+def _count(path: Path, name: str, array: np.ndarray) -> int:
+    n = float(array.reshape(-1)[0]) if array.size == 1 and array.dtype.kind in "iuf" else 0.0
+    if not (n.is_integer() and n >= 2):
+        raise Mistake(f"{path}: {name} says how many images there were, and is {str(array.tolist())[:80]}.")
+    return int(n)
+
+
+def _about(path: Path, array: np.ndarray) -> dict[str, Any]:
+    try:
+        return dict(json.loads(str(array)))
+    except ValueError:
+        raise Mistake(f"{path}: what it says of itself, under {OURS}, cannot be read. Make it again.") from None

@@ -1,0 +1,88 @@
+"""Certificates of rulers: known values, measured again where they are to be trusted.
+
+A file's sha256 says that the weights are those that were shipped; a certificate says that this machine, with these
+libraries, reads off them what was read when they were made.  Of a shipped classifier: the Frechet distance of its
+data's test split from the train split, the test split's Inception score, and the accuracy there.  Of Inception: the
+score of CIFAR-10's 50,000 training images, 11.24 (Salimans et al. 2016, arXiv:1606.03498, table 3: 11.24 +- .12, the
+deviation over ten splits).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saddlepoint.error import Mistake
+from saddlepoint.evaluation.evaluator import Evaluator
+from saddlepoint.extractor.classifier import Progress
+from saddlepoint.extractor.extractor import WEIGHTS, Classifier, Extractor, shipped
+from saddlepoint.extractor.reals import Data
+from saddlepoint.metric.frechet_distance import FrechetDistance
+from saddlepoint.metric.inception_score import InceptionScore
+from saddlepoint.run.storage.cache import write_atomically
+
+# of a figure, relatively.  Other orders of summation moved none by more than 1e-7 (digits, digits-b and mnist: float64
+# against float32, batches of 7 against 500); an accelerator that rounds to TF32 may move the fourth digit of a distance
+TOLERANCE = 1e-3
+BATCH = 500
+CIFAR10_TRAIN = 11.24  # Inception's score of CIFAR-10's training images
+WITHIN = 0.05  # of it: ports and the order of the images, which splits them, move the second decimal
+
+
+def certificate(extractor: Extractor, data: Data, progress: Progress | None = None) -> dict[str, Any]:
+    """The figures of data's test split against its train split, by a classifier on its device; plain values.
+
+    Raises Mistake where the images have no classes.
+    """
+    metrics = {"fid": FrechetDistance(), "inception_score": InceptionScore()}
+    device = next(extractor.parameters()).device
+    train, test = data.split("train"), data.split("test")
+    evaluator = Evaluator(extractor, metrics, len(test), "train", BATCH, None, 0, device, _silent, progress)
+    held = evaluator.features(test.batches(BATCH), len(test), "the test split")
+    if held.logits is None or held.y is None:
+        raise Mistake(
+            f"{extractor.name} is certified on images with classes, by its logits; one of the two is missing."
+        )
+    right = int((held.logits.argmax(1).cpu() == held.y.cpu()).sum())
+    found = {name: float(result.value) for name, result in evaluator.results(held, None, train).items()}
+    about = {"split": "test", "n": len(test), "against": "train", "n_against": len(train)}
+    return {**about, "fid": found["fid"], "inception_score": found["inception_score"], "accuracy": right / len(test)}
+
+
+def certify(name: str, data: Data, folder: Path = WEIGHTS, progress: Progress | None = None) -> dict[str, Any]:
+    """The certificate of the classifier `name` of `folder`, measured, and written into its entry there."""
+    found = certificate(Classifier.shipped(name, folder), data, progress)
+    entries = shipped(folder)
+    entries[name]["certificate"] = found
+    write_atomically(folder / "classifiers.json", (json.dumps(entries, indent=2) + "\n").encode())
+    return found
+
+
+def deviations(found: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """The figures that are not what they were: what is found and what is known of each."""
+    return {
+        name: (found[name], known[name])
+        for name in ("fid", "inception_score", "accuracy")
+        if abs(found[name] - known[name]) > TOLERANCE * abs(known[name])
+    }
+
+
+def inception_score_of(extractor: Extractor, x: Tensor, batch: int = 100, progress: Progress | None = None) -> float:
+    """The Inception score over ten splits of uint8 images x [N, C, H, W], in their order, by `extractor`."""
+    device = next(extractor.parameters(), x).device
+    measure = InceptionScore().to(device)
+    with torch.no_grad():
+        for number, part in enumerate(x.split(batch), start=1):
+            measure.update(extractor(part.to(device)), real=False)
+            if progress:
+                progress("certifying inception", min(number * batch, len(x)), len(x))
+    return float(measure.results()[""].value)
+
+
+def _silent(line: str) -> None:
+    pass

@@ -1,0 +1,191 @@
+"""Why two runs score differently: one factor of the protocol at a time is measured again.
+
+Split, number of samples, resizer, extractor, averaged or raw weights and batch-norm statistics all move a score. Where
+two runs were measured by different protocols, a is measured by its own, then with one factor as b's, for each factor
+that differs, then by all of b's protocol, under which b is measured too: what is left between the two is theirs.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from saddlepoint.callback.evaluation import drawn_as, scores
+from saddlepoint.config.check import check
+from saddlepoint.console.output import result
+from saddlepoint.console.terminal import Meter, speaker
+from saddlepoint.error import Mistake
+from saddlepoint.evaluation.contract import Contract, Score, comparable, difference, differences
+from saddlepoint.evaluation.table import Column, tables
+from saddlepoint.experiment.build import config_of, data_of_run, device_of, evaluator_of, game_of, put, set_threads
+from saddlepoint.game.lineage import sampled_player
+from saddlepoint.run.folder import Run
+
+OWN = "the runs' own difference"
+SETTINGS = ("n", "split", "extractor", "weights", "resizer", "average", "batch_norm", "batch", "seed")
+STATISTICS = "statistics of the average"  # of its batch norm
+FACTORS = (*SETTINGS, STATISTICS, "metric")  # of a protocol
+Measured = dict[str, float]  # by metric
+
+
+def against(
+    run: str | Path,
+    other: str | Path,
+    overrides: Sequence[str] = (),
+    config_dir: str | Path | None = None,
+    console: Console | None = None,
+    at: str | int = "last",
+) -> list[tuple[str, Measured]]:
+    """Each measurement and its scores by metric, in order; printed with what moved each score by how much.
+
+    `overrides` and the moment `at` are for both runs.  Raises Mistake where the runs' data differ, and where no
+    protocol is common to both.
+    """
+    output = result(console)
+    console = console or Console(stderr=True)
+    say = speaker(console)
+    ours, theirs = (_Side(Run(folder), overrides, config_dir, say, Meter(console), at) for folder in (run, other))
+    if (one := ours.data.split("train").sha256) != (two := theirs.data.split("train").sha256):
+        raise Mistake(
+            f"{run} and {other} were trained on different data (train split {one[:8]} and {two[:8]}): no protocol "
+            "makes their scores comparable"
+        )
+    verdict = _verdict(ours, theirs)
+    steps = [("a, as it was measured", ours.measured({}))]
+    factors = {name: value for name in FACTORS if (value := theirs.told(name)) != ours.told(name)}
+    for name, value in factors.items():
+        told = "the metrics' settings" if name == "metric" else f"{name} {_told(ours.told(name))} -> {_told(value)}"
+        steps.append((f"a, {told}", ours.measured({name: value})))
+    if len(factors) > 1:
+        steps.append(("a, measured as b in all of it", ours.measured(factors)))
+    last = ours.contracts
+    steps.append(("b, as it was measured", theirs.measured({})))
+    for metric in last.keys() & theirs.contracts.keys():
+        if (field := difference(last[metric], theirs.contracts[metric])) is not None:
+            raise Mistake(f"{metric}: no protocol is common to both runs, they still differ in {field}")
+    own = _own(steps, len(factors))
+    output(
+        [f"a: {run}\nb: {other}\n{verdict}", *_tables(steps, own, output.width)],
+        {
+            "a": run,
+            "b": other,
+            "verdict": verdict,
+            "steps": [{"measured": told, "scores": found} for told, found in steps],
+            "difference": own,
+        },
+    )
+    return steps
+
+
+class _Side:
+    """One of the two runs, which can be measured by its own protocol or another."""
+
+    def __init__(
+        self,
+        run: Run,
+        overrides: Sequence[str],
+        config_dir: str | Path | None,
+        say: Callable[[str], None],
+        progress: Meter,
+        at: str | int,
+    ) -> None:
+        self.run, self.say, self.progress = run, say, progress
+        self.contracts: dict[str, Contract] = {}  # of what was measured last, by metric
+        self.config = config_of(run, overrides, say, config_dir)
+        check(self.config)
+        self.data = data_of_run(run, self.config, overrides, say)
+        self.game = game_of(self.config, self.data)
+        set_threads(self.config, self.game)
+        self.at, kept = at, sampled_player(self.game).average
+        self.statistics = None if kept is None else kept.statistics
+        self._put(self.statistics)
+
+    def _put(self, statistics: str | None) -> None:
+        """Load the run's weights; its average's batch norm is to have `statistics`, which replace those loaded."""
+        kept = sampled_player(self.game).average
+        if kept is not None and statistics is not None:
+            kept.statistics = statistics
+        put(self.game, self.run, self.at, self.say)
+        self.game.to(device_of(self.config))
+
+    def told(self, name: str) -> Any:
+        """What this run's protocol says of a factor, plain."""
+        if name == "average":  # whose weights are drawn from: a run without an average has raw ones, whatever is asked
+            return self.config.evaluation.average and sampled_player(self.game).average is not None
+        if name == STATISTICS:  # where there are none, nothing is re-estimated
+            statistics = drawn_as(self.game, self.config.evaluation.average, "running", 1)["batch_norm"]
+            return "reestimated" if "reestimated" in statistics else "averaged"
+        value = self.config.metric if name == "metric" else self.config.evaluation.get(name)
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+    def measured(self, factors: Mapping[str, Any]) -> Measured:
+        """Scores by metric, under this run's protocol but for `factors`."""
+        config = copy.deepcopy(self.config)
+        if STATISTICS in factors:
+            self._put(factors[STATISTICS])
+        for name, value in factors.items():
+            if name == STATISTICS:
+                continue
+            key = name if name == "metric" else f"evaluation.{name}"
+            OmegaConf.update(config, key, value, merge=False, force_add=True)
+        evaluator = evaluator_of(config, self.data, self.say, self.progress)
+        if evaluator is None:
+            raise Mistake(f"nothing can measure {self.run.folder}: name an extractor, evaluation.extractor=...")
+        settings = config.evaluation
+        found = scores(evaluator, self.game, self.data, settings.average, settings.get("batch_norm", "running"))
+        if STATISTICS in factors:
+            self._put(self.statistics)
+        self.contracts = {score.contract.metric: score.contract for score in found.values()}
+        return {score.contract.metric: score.value for score in found.values()}
+
+    @property
+    def recorded(self) -> dict[str, Score]:
+        """The run's own final scores, by metric, of its first ruler."""
+        final = [Score.from_dict(score) for score in (self.run.summary.get("final") or {}).values()]
+        return {score.contract.metric: score for score in reversed(final)}
+
+
+def _verdict(ours: _Side, theirs: _Side) -> str:
+    """Whether the recorded scores may stand in one column, and what stands in the way."""
+    for metric in ours.recorded.keys() & theirs.recorded.keys():
+        pair = {str(side.run.folder): side.recorded[metric] for side in (ours, theirs)}
+        try:
+            comparable(pair)
+        except Mistake:
+            a, b = pair.values()
+            differing = differences(a.contract, b.contract).items()
+            fields = ", ".join(
+                name if "sha" in name or name == "data" else f"{name} ({x}, {y})" for name, (x, y) in differing
+            )
+            return f"their recorded scores cannot stand in one column: they differ in {fields}"
+    return "their recorded scores stand under one contract"
+
+
+def _own(steps: Sequence[tuple[str, Measured]], factors: int) -> Measured:
+    """What is left between the two runs under one protocol: b less a, by metric."""
+    base, last = steps[-2 if factors else 0][1], steps[-1][1]
+    return {metric: last[metric] - base[metric] for metric in steps[0][1] if metric in last and metric in base}
+
+
+def _tables(steps: Sequence[tuple[str, Measured]], own: Measured, width: int) -> Iterator[str | Table]:
+    """Every measurement, and below it how far it is from a's own."""
+    first = steps[0][1]
+    cells: dict[str, dict[str, str]] = {metric: {} for metric in first}
+    for told, found in steps:
+        for metric in first.keys() & found.keys():
+            moved = "" if found is first else f" ({found[metric] - first[metric]:+.3g})"
+            cells[metric][told] = f"{found[metric]:.4g}{moved}"
+    for metric, left in own.items():
+        cells[metric][OWN] = f"{left:+.4g}"
+    columns = [Column(metric, cells[metric]) for metric in first]
+    yield from tables("what moved the score", [told for told, _ in steps], [columns], width, [OWN])
+
+
+def _told(value: Any) -> str:
+    return "default" if value is None else str(value)

@@ -1,0 +1,39 @@
+"""The ruler of Stacked-MNIST: one classifier of digits, applied to each of the three channels by itself.
+
+    features [N, 3 dim]   those of the three channels, one after the other
+    logits [N, 1000]      log p_R(a) + log p_G(b) + log p_B(c) in the place 100 a + 10 b + c
+
+so that their softmax is the product of the channels' probabilities, and the largest is the three most probable digits:
+the classification of Metz et al. 2017 (Unrolled GAN, arXiv:1611.02163).
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from torch import Tensor
+
+from saddlepoint.extractor.extractor import Classifier, Extractor, Features
+
+
+class Stacked(Extractor):
+    """A classifier of grey images, in triplicate; named and hashed after it."""
+
+    def __init__(self, digit: Classifier) -> None:
+        super().__init__()
+        assert digit.shape is not None
+        assert digit.classes is not None
+        self.digit = digit
+        self.name, self.shape = f"stacked-{digit.name}", (3, *digit.shape[1:])
+        self.sha256 = hashlib.sha256(f"stacked {digit.sha256}".encode()).hexdigest()
+        self.dim, self.classes = 3 * digit.dim, digit.classes**3
+        accuracy: float | None = getattr(digit, "accuracy", None)
+        self.accuracy = None if accuracy is None else accuracy**3  # three independent digits
+
+    def forward(self, x: Tensor) -> Features:
+        n, side = len(x), x.shape[2:]
+        features, logits, *_ = self.digit(x.reshape(3 * n, 1, *side))
+        assert logits is not None
+        red, green, blue = logits.log_softmax(1).view(n, 3, -1).unbind(1)
+        joint = red[:, :, None, None] + green[:, None, :, None] + blue[:, None, None, :]
+        return Features(features.reshape(n, self.dim), joint.reshape(n, -1))

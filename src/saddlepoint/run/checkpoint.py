@@ -1,0 +1,196 @@
+"""Checkpoints that survive a crash: a temporary file in the same folder, a seal, fsync, rename, fsync of the folder.
+
+The rename is atomic, so a reader finds the old file or the new one; the folder holds `last.ckpt`, the `previous.ckpt`
+that is fallen back to where last is broken, and `best.ckpt`.  The seal tells a file that has changed since (`seal`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from pytorch_lightning.plugins.io import CheckpointIO
+
+from saddlepoint.error import Mistake
+from saddlepoint.run.folder import FULL, free_in, room, unwritable
+from saddlepoint.run.storage import archive
+from saddlepoint.run.storage.checksum import examine, seal
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Lightning's door to the file system, with the promise above."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write `checkpoint` to `path`, whole or not at all; a last.ckpt that stands there becomes previous.ckpt.
+
+        Raises Mistake where the disk is full or the folder cannot be written; the older checkpoints stay.
+        """
+        path = Path(path)
+        write(checkpoint, path, path.with_name("previous.ckpt") if path.name == "last.ckpt" else None)
+
+    def load_checkpoint(
+        self,
+        path: Any,
+        map_location: Callable[..., Any] | None = lambda storage, location: storage,
+        weights_only: bool | None = True,
+    ) -> dict[str, Any]:
+        """The checkpoint at `path`: tensors and plain values only, never pickled objects."""
+        return load(Path(path), map_location)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+def write(content: dict[str, Any], path: Path, forerunner: Path | None = None) -> None:
+    """Write tensors and plain values to `path`, sealed, whole or not at all; what stood there becomes `forerunner`.
+
+    Raises Mistake where it cannot be written, which says what that would have taken and what is free.
+    """
+    try:
+        with _beside(path) as temporary:
+            with temporary.open("w+b") as file:
+                torch.save(content, file)
+                seal(file)
+                file.flush()
+                os.fsync(file.fileno())
+            if forerunner is not None and path.exists():
+                os.replace(path, forerunner)
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # torch may report a full disk as a RuntimeError of its zip writer
+        raise _unwritten(content, path, error) from None
+
+
+def read(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """What `write` wrote.  Raises Mistake where a bit of it has changed, or it is somebody else's and no plain one."""
+    try:
+        archive.stored(path)
+        examine(path)
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except (FileNotFoundError, PermissionError) as error:
+        raise Mistake(f"cannot read {path}: {error.strerror}") from None
+    except Exception as error:  # zip, unpickling and end-of-file errors come in many classes
+        why = (str(error) or type(error).__name__).splitlines()[0][:120]
+        raise Mistake(f"{path} is no readable checkpoint ({why})") from None
+
+
+def load(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """A checkpoint of ours.  Raises Mistake where the file is truncated, corrupt or somebody else's."""
+    checkpoint = read(path, map_location)
+    if not isinstance(checkpoint, dict) or "saddlepoint" not in checkpoint:
+        raise Mistake(f"{path} is a checkpoint, but not one of Saddlepoint's; nothing was loaded from it")
+    return checkpoint
+
+
+def duplicate(path: Path, to: Path) -> None:
+    """Make `to` a copy of the checkpoint at `path`, whole or not at all.  Raises Mistake where it cannot be written."""
+    try:
+        with _beside(to) as temporary:
+            with path.open("rb") as one, temporary.open("wb") as other:
+                shutil.copyfileobj(one, other)
+                other.flush()
+                os.fsync(other.fileno())
+            os.replace(temporary, to)
+            _sync_folder(to.parent)
+    except OSError as error:
+        raise unwritable(to, error, path.stat().st_size) from None
+
+
+def newest(folder: Path, say: Callable[[str], None]) -> tuple[Path, dict[str, Any]] | None:
+    """last.ckpt, or previous.ckpt with a word where last is broken; None where there is neither.
+
+    Raises Mistake where files are there but none can be read.
+    """
+    broken = []
+    for path in (folder / "last.ckpt", folder / "previous.ckpt"):
+        if not path.exists():
+            continue
+        try:
+            checkpoint = load(path)
+        except Mistake as mistake:
+            broken.append(str(mistake))
+            continue
+        for complaint in broken:
+            say(f"{complaint}; going on from {path.name}, {checkpoint['saddlepoint']['images']:,} images")
+        if not broken and path.name == "previous.ckpt":
+            say(f"{folder / 'last.ckpt'} is not there; going on from previous.ckpt")
+        return path, checkpoint
+    if broken:
+        raise Mistake(
+            f"{'; '.join(broken)}. Nothing to go on from: overwrite=true starts again, keeping the old folder"
+        )
+    return None
+
+
+def set_aside(found: Path, say: Callable[[str], None]) -> None:
+    """Where a run goes on from previous.ckpt, rename a last.ckpt that could not be read.
+
+    The next save would make it previous, in the place of the only good one.
+    """
+    last = found.with_name("last.ckpt")
+    if found.name == "previous.ckpt" and last.exists():
+        os.replace(last, last.with_name("broken.ckpt"))
+        say(f"{last} is kept as broken.ckpt")
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """The name of a file beside `path`, to be renamed to it; gone in the end, whatever happens but a crash."""
+    temporary = path.with_name(f".{path.name}.writing")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield temporary
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _unwritten(content: dict[str, Any], path: Path, error: OSError | RuntimeError) -> Mistake:
+    """What to say of a checkpoint that could not be written."""
+    needed = _size(content)
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, RuntimeError) and (free := free_in(path.parent)) is not None and needed > free:
+        number = errno.ENOSPC
+    why = os.strerror(number) if number else str(error).splitlines()[0]
+    full = number in FULL
+    return Mistake(
+        f"cannot write the checkpoint {path}: {why}{room(path.parent, needed) if full else ''}. "
+        f"{'Free some space' if full else 'Look at the disk'} and give the same command again: "
+        "it goes on from the last good checkpoint"
+    )
+
+
+def _size(content: dict[str, Any]) -> int:
+    """How many bytes torch.save makes of `content`; 0 where it can make none."""
+
+    class Scale:
+        weight = 0
+
+        def write(self, part: Any) -> int:
+            self.weight += len(part)
+            return len(part)
+
+        def flush(self) -> None: ...
+
+    scale = Scale()
+    with contextlib.suppress(Exception):
+        torch.save(content, cast("Any", scale))
+        return scale.weight
+    return 0
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` durable, where the system can."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    with contextlib.suppress(OSError):
+        os.fsync(descriptor)
+    os.close(descriptor)

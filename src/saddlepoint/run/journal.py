@@ -1,0 +1,45 @@
+"""metrics.jsonl: one object per event, {"images", "rounds", "seconds", key: value, ...}, in the order of events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from pytorch_lightning.loggers import Logger
+
+from saddlepoint.run.folder import Run
+
+
+class Journal(Logger):
+    """Writes what callbacks log; `seconds` go on where an earlier part of the run left them."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.run = run
+        self._earlier = max((row.get("seconds", 0.0) for row in run.rows()), default=0.0)
+        self._start = time.perf_counter()
+
+    @property
+    def name(self) -> str:
+        return self.run.folder.parent.name
+
+    @property
+    def version(self) -> str:
+        return self.run.folder.name
+
+    @property
+    def save_dir(self) -> str:
+        return str(self.run.folder)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time spent on this run so far, in all its parts."""
+        return self._earlier + time.perf_counter() - self._start
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """One line; `step` counts images."""
+        self.run.append("metrics.jsonl", {"images": step, "seconds": round(self.seconds, 3), **metrics})
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """The config has a file of its own."""

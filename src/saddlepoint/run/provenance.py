@@ -1,0 +1,72 @@
+"""Where a run came from: code, versions, machine, command."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from saddlepoint.redaction import discreet
+from saddlepoint.run.repository import commit
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+PACKAGES = ("saddlepoint", "torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "torchmetrics",
+            "torch-fidelity", "wandb", "numpy", "scipy", "scikit-learn")  # fmt: skip
+
+
+def provenance(data: dict[str, Any], seed: int, code: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What provenance.json has at the start of a run; paths start at ~.
+
+    `data` is what the data say of themselves, `code` what `record.code` says of modules that are not this package's.
+    """
+    return {
+        "started": now(),
+        "argv": discreet(sys.argv),
+        "seed": seed,
+        "git": commit(CHECKOUT) if (CHECKOUT / "pyproject.toml").exists() else None,  # a wheel has no commit
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "hardware": hardware(),
+        "data": data,
+        **({"code": code} if code else {}),
+    }
+
+
+def now() -> str:
+    """The present, UTC, to the second, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def hardware() -> dict[str, Any]:
+    """The machine: system, processor, cores, memory, accelerators."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(memory / 2**30, 1) if memory else None,
+        "accelerators": gpus or (["mps"] if torch.backends.mps.is_available() else []),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,68 @@
+"""metrics.csv: the events of a run as a table, a column per key, for spreadsheets and scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import CSVLogger, Logger
+
+from saddlepoint.run.folder import Run, unwritable
+
+
+class CsvLog(Logger):
+    """Lightning's CSVLogger, into csv/metrics.csv of the run folder; `step` counts images.
+
+    Where a run goes on, the file is written anew from metrics.jsonl, so that it holds every event once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._run: Run | None = None
+        self._csv: CSVLogger | None = None
+
+    @property
+    def name(self) -> str:
+        return "csv"
+
+    @property
+    def version(self) -> str | None:
+        return None
+
+    def start(self, run: Run, config: Mapping[str, Any], say: Callable[[str], None]) -> None:
+        """Begin the table of this run with what its metrics.jsonl holds already."""
+        self._run, self._csv = run, CSVLogger(run.folder, name="", version="csv", flush_logs_every_n_steps=1)
+        self.path.unlink(missing_ok=True)
+        for row in run.rows():
+            self.log_metrics(
+                {key: value for key, value in row.items() if key not in ("images", "seconds")}, row["images"]
+            )
+
+    @property
+    def path(self) -> Path:
+        """Of the table, once it has begun."""
+        assert self._run is not None
+        return self._run.folder / "csv" / "metrics.csv"
+
+    @property
+    def whereabouts(self) -> str:
+        """One line: where the table is."""
+        there = self._run is not None and self.path.exists()
+        return f"CSV: {self.path}" if there else "CSV: no event was logged, so there is no table"
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """One row.  Raises Mistake where it cannot be written."""
+        if self._csv is None:
+            return
+        try:
+            self._csv.log_metrics(dict(metrics), step)
+            self._csv.save()
+        except OSError as error:
+            raise unwritable(self.path, error) from None
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """The config has a file of its own."""
+
+    def close(self, summary: Mapping[str, Any], checkpoint: Path | None, failed: bool) -> None:
+        """Every row is in the file already."""

@@ -1,0 +1,184 @@
+"""Weights & Biases beside the local record: a run's losses, scores, grids, and its end.
+
+W&B is spoken to by a thread of its own (see Courier), from the first word to the last: no answer that it gives, or does
+not give, ends a training, hides why one ended, or makes one wait before its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import Logger
+
+from saddlepoint.run.folder import Run
+from saddlepoint.run.tracking.background_worker import Courier
+from saddlepoint.run.tracking.session import Session, abandon, agents_id, ended, fresh_id, quieten, whereabouts
+from saddlepoint.run.tracking.wandb_log import BEGUN_AT, untold
+
+GRACE = 20.0  # seconds beside those that the server has: W&B's own process starts, and writes its files
+
+
+class Tracker(Logger):
+    """Everything that a run logs, on the axis `images`; see Session for what `mode` and `timeout` say.
+
+    group      of the runs that belong together; None: as set in W&B (WANDB_RUN_GROUP), else the run's name
+    name, project, entity, tags, job_type    None or []: as set in W&B, else <run>/<seed>, saddlepoint, its default
+               account, none, train; tags are beside those that say what the run is made of
+    Raises Mistake for an unknown mode.
+    """
+
+    def __init__(
+        self,
+        mode: str = "auto",
+        project: str | None = None,
+        entity: str | None = None,
+        group: str | None = None,
+        tags: list[str] | None = None,
+        timeout: float = 15.0,
+        name: str | None = None,
+        job_type: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.session = Session(mode, project, entity, group, tuple(tags or ()), timeout, name, job_type)
+        self.id: str | None = None
+        self.whereabouts = whereabouts(None)  # one line, of a run that was closed: where it is, how to send it up
+        self._courier: Courier | None = None
+        self._wandb: Any = None  # of the courier's thread alone
+
+    def start(self, run: Run, config: Mapping[str, Any], say: Callable[[str], None]) -> None:
+        """Begin, or go on with, the W&B run of this folder; `say` hears of a server that does not answer."""
+        if self.session.resolved == "disabled":
+            return
+        before = run.summary.get("wandb_id")
+        self.id = agents_id() or before or fresh_id()
+        run.update_summary(wandb_id=self.id)
+        about = {
+            "group": run.folder.parent.name,
+            "name": f"{run.folder.parent.name}/{run.folder.name}",
+            "job_type": "train",
+            "tags": pieces(config),
+            "id": self.id,
+            "resume": "allow",
+        }
+        told = {**config, BEGUN_AT: run.summary.get("images", 0)}
+        earlier = list(run.rows()) if before else []
+        self.whereabouts = "W&B: not tracked"  # until it is
+        import_module("wandb")  # not in the courier's thread: two that import at once may find a module half made
+        self._courier = Courier("W&B", say)
+        self._courier.take(partial(self._begin, run.folder, told, about, earlier, say))
+
+    @property
+    def name(self) -> str:
+        return "wandb"
+
+    @property
+    def version(self) -> str | None:
+        return self.id
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """One row; `step` counts images."""
+        self._ask(partial(self._log, {**metrics, "images": step}))
+
+    def log_image(self, key: str, path: Path, step: int, beside: Mapping[str, Path] | None = None) -> None:
+        """A picture from disk, and others `beside` it, in one row."""
+        pictures = {key: path, **(beside or {})}
+        self._ask(lambda: self._log({**{name: _picture(own) for name, own in pictures.items()}, "images": step}))
+
+    def log_animation(self, key: str, path: Path) -> None:
+        """A GIF from disk, into the summary."""
+        self._ask(lambda: self._sum_up({key: _animation(path)}))
+
+    def alert(self, title: str, text: str) -> None:
+        """A warning that W&B sends to whoever asked for such, once a server follows the run."""
+        self._ask(lambda: self._wandb.alert(title, text, level="WARN"))
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """The config went with the start of the run."""
+
+    def close(self, summary: Mapping[str, Any], checkpoint: Path | None, failed: bool) -> None:
+        """Hand in the summary, the checkpoint as an artifact where a server takes it, and end the W&B run.
+
+        It takes no longer than the server's time to answer at the start, for the artifact and at the end, and a grace.
+        """
+        if self._courier is None:
+            return
+        self._ask(partial(self._sum_up, dict(summary)))
+        self._ask(partial(self._hand_in, checkpoint))
+        self._ask(partial(self._finish, failed))
+        courier, self._courier = self._courier, None
+        try:
+            arrived = courier.ended(3 * self.session.timeout + GRACE)
+        except KeyboardInterrupt:  # told to end while it waits: the local record is complete, whatever W&B has
+            arrived = False
+        if not arrived:
+            abandon()
+            self.whereabouts = "W&B: it did not end in time; what it has of this run is in wandb/ in the run's folder"
+
+    def _ask(self, call: Callable[[], object]) -> None:
+        """Have the courier make a call of W&B, where there is a run by then."""
+        if self._courier is not None:
+            self._courier.take(lambda: call() if self._wandb is not None else None)
+
+    # ------------------------------------------------------------------------------------- in the courier's thread
+
+    def _begin(
+        self,
+        folder: Path,
+        config: Mapping[str, Any],
+        about: Mapping[str, Any],
+        earlier: list[dict[str, Any]],
+        say: Callable[[str], None],
+    ) -> None:
+        missing = untold(folder, about["id"], earlier) if earlier else []
+        self._wandb = self.session.begun(folder, config, about, say)
+        self._wandb.define_metric("images")
+        self._wandb.define_metric("*", step_metric="images")
+        for row in missing:
+            self._log(row)
+
+    def _log(self, row: dict[str, Any]) -> None:
+        self._wandb.log(row)
+
+    def _sum_up(self, summary: dict[str, Any]) -> None:
+        self._wandb.summary.update(summary)
+
+    def _hand_in(self, checkpoint: Path | None) -> None:
+        if self._wandb.offline or checkpoint is None or not checkpoint.exists():
+            return
+        import wandb
+
+        best = checkpoint.with_name("best.ckpt")
+        for path, aliases in ((best, ["best"]), (checkpoint, ["latest"])):  # two versions of one artifact
+            if path.exists():
+                artifact = wandb.Artifact(f"checkpoint-{self.id}", type="model")
+                artifact.add_file(str(path))
+                self._wandb.log_artifact(artifact, aliases=aliases)
+
+    def _finish(self, failed: bool) -> None:
+        run, self._wandb = self._wandb, None
+        self.whereabouts = whereabouts(run, arrived=False)
+        self.whereabouts = whereabouts(run, ended(run, exit_code=1 if failed else 0))
+        quieten(Path(run.dir).parent)
+
+
+def pieces(config: Mapping[str, Any]) -> list[str]:
+    """What a run is made of, as tags: its data, architecture, objective and regularizers."""
+    choice = config.get("choice") or {}
+    named = (choice.get(group) for group in ("data", "architecture", "objective", "regularizer"))
+    return [str(name) for names in named for name in (names if isinstance(names, list) else [names]) if name]
+
+
+def _animation(path: Path) -> Any:
+    import wandb
+
+    return wandb.Video(str(path), format="gif")
+
+
+def _picture(path: Path) -> Any:
+    import wandb
+
+    return wandb.Image(str(path))

@@ -1,0 +1,189 @@
+"""A sweep file, conf/sweep/<name>.yaml: what varies, by which score, how proposed; read and checked before any trial.
+
+space:    key: {low, high, log, step} | key: {choices: [...]} | name: {level: [words]}
+words:    what every trial says beside: [experiment=..., images=...]
+metric:   fid, or a score's key; direction: minimize or maximize where nobody knows it
+sampler:  tpe, cmaes, random, grid; pruner: median, ...; each a word or {name: word, setting: value}
+seeds, trials
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import Field
+
+from saddlepoint.config import allow_list, catalogue
+from saddlepoint.error import Mistake, did_you_mean
+from saddlepoint.experiment.same_run import DATA_ELSEWHERE, ELSEWHERE
+from saddlepoint.multirun import multirun
+from saddlepoint.schema import Flag, Natural, Number, fitted
+from saddlepoint.sweep.method import method
+from saddlepoint.sweep.objective import objective
+from saddlepoint.sweep.plan import Plan
+from saddlepoint.sweep.space import Choice, Dimension, Range
+
+KEYS = ("space", "words", "metric", "direction", "sampler", "pruner", "seeds", "trials")
+RANGE = {"low", "high", "log", "step"}
+NOT_SEARCHED = {  # keys whose value no search may choose, and why
+    "seed": "a lucky seed is no setting; seeds: [0, 1] averages over some",
+    **dict.fromkeys(("evaluation", "metric", "protocol"), "how a score is measured is the same for every trial"),
+    **dict.fromkeys(("name", "outputs", "overwrite", "many", "resume"), "whose run it is decides nothing"),
+    **dict.fromkeys(("logger", "launcher", "cache"), "who watches a run, and where, decides nothing"),
+    allow_list.KEY: "that is for a person to say, on the command line",
+}
+
+
+def plan(config: DictConfig, rest: Sequence[str] = (), own: Path | None = None) -> Plan:
+    """The search of a sweep file, with the command line's last word.  Raises Mistake for what cannot be meant."""
+    name = str(config.sweep)
+    path = _path(name, own)
+    said, where = _read(path), f"sweep {name}"
+    for key in said:
+        if key not in KEYS:
+            raise Mistake(f"{path}: no such key: {key}.{did_you_mean(key, KEYS)} There are: {', '.join(KEYS)}")
+    asked: Any = OmegaConf.to_container(config)
+    for key in ("trials", "seeds", "sampler", "pruner"):
+        if asked[key] is not None:
+            said[key] = asked[key]
+    if not said.get("metric"):
+        raise Mistake(f"{path}: by which score? metric: fid, or another one of the validation split")
+    dimensions = space(said.get("space"), where)
+    words = [*_words(said.get("words"), dimensions, where), *_heard(map(str, rest), dimensions)]
+    elsewhere = [word for word in words if _is_elsewhere(word)]
+    sampler = method("sampler", said.get("sampler", "tpe"))
+    assert sampler is not None
+    return Plan(
+        name=_named(asked["name"] or name.replace("/", "-")), space=dimensions,
+        objective=objective(str(said["metric"]), said.get("direction")), sampler=sampler,
+        pruner=method("pruner", said.get("pruner")), seeds=_seeds(said.get("seeds", [0])), asked=said.get("trials"),
+        words=tuple(word for word in words if word not in elsewhere), elsewhere=tuple(elsewhere),
+    )  # fmt: skip
+
+
+def space(said: Any, where: str = "sweep") -> tuple[Dimension, ...]:
+    """The dimensions of a `space`.  Raises Mistake for one that is badly written, or not to be searched."""
+    if not isinstance(said, Mapping) or not said:
+        raise Mistake(f"{where}: space: {{key: {{low: 1.0e-5, high: 1.0e-2, log: true}}, key: {{choices: [a, b]}}}}")
+    found = []
+    for key, one in said.items():
+        if reason := NOT_SEARCHED.get(_first(str(key))):
+            raise Mistake(f"space.{key}: {reason}")
+        found.append(_dimension(str(key), one))
+    return tuple(found)
+
+
+def _first(word: str) -> str:
+    """The first part of the key that a word of the command line names."""
+    return word.lstrip("+~").partition("=")[0].partition(".")[0].partition("@")[0]
+
+
+def _dimension(key: str, said: Any) -> Dimension:
+    where = f"space.{key}"
+    if isinstance(said, Mapping) and set(said) == {"choices"}:
+        choices = said["choices"]
+        if not isinstance(choices, list) or not choices:
+            raise Mistake(f"{where}: choices: [a, b, ...]")
+        labels = [multirun.typed(choice) for choice in choices]
+        if twice := [label for label in labels if labels.count(label) > 1]:
+            raise Mistake(f"{where}: {twice[0]} stands twice among its choices")
+        return Choice(key, {label: (f"{key}={label}",) for label in labels})
+    if isinstance(said, Mapping) and {"low", "high"} & set(said):
+        return _range(key, said, where)
+    if isinstance(said, Mapping) and said and all(isinstance(words, list) for words in said.values()):
+        levels = {multirun.level_name(level): tuple(allow_list.of_file(words, where)) for level, words in said.items()}
+        for word in (word for words in levels.values() for word in words):
+            if reason := NOT_SEARCHED.get(_first(word)):
+                raise Mistake(f"{where}: {word}: {reason}")
+        return Choice(key, levels, bundle=True)
+    raise Mistake(f"{where}: {{low, high, log, step}}, {{choices: [...]}}, or names of words: {{level: [words]}}")
+
+
+def _range(key: str, said: Mapping[Any, Any], where: str) -> Range:
+    if unknown := [str(name) for name in said if name not in RANGE]:
+        close = did_you_mean(unknown[0], RANGE)
+        raise Mistake(f"{where}: no such key: {unknown[0]}.{close} A range has low, high, log, step")
+    low, high, step, log = (said.get(name) for name in ("low", "high", "step", "log"))
+    if low is None or high is None:
+        raise Mistake(f"{where}: no {'low' if low is None else 'high'}: a range is {{low: 1, high: 9}}, both included")
+    for name, value in (("low", low), ("high", high), *((("step", step),) if step is not None else ())):
+        fitted(Number, value, f"{where}.{name}")
+    log = fitted(Flag | None, log, f"{where}.log")
+    if low > high:
+        raise Mistake(f"{where}: low {low} is above high {high}")
+    if log and low <= 0:
+        raise Mistake(f"{where}: log needs low above 0, not {low}")
+    if step is not None and step <= 0:
+        raise Mistake(f"{where}: step {step}: it is above 0")
+    if log and step is not None:
+        raise Mistake(f"{where}: log and step exclude each other; list the values, choices: [...]")
+    return Range(key, low, high, bool(log), step)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        whole: Any = OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        what = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise Mistake(f"{path}{line} cannot be read: {what}") from None
+    if not isinstance(whole, dict):
+        raise Mistake(f"{path}: a sweep is a file of key: value lines, space: and metric: at least")
+    return {str(key): value for key, value in whole.items()}
+
+
+def _path(name: str, own: Path | None) -> Path:
+    there = [folder / "sweep" / f"{name}.yaml" for folder in catalogue.folders(own)]
+    found = [path for path in there if path.is_file()]
+    if len(found) > 1:
+        raise Mistake(f"{found[1]}: sweep={name} is one of Saddlepoint's own; give yours another name")
+    if not found:
+        names = catalogue.members("sweep", own)
+        raise Mistake(f"no such sweep: {name}.{did_you_mean(name, names)} There are: {', '.join(names)}")
+    return found[0]
+
+
+def _words(said: Any, dimensions: Sequence[Dimension], where: str) -> list[str]:
+    if said is not None and (not isinstance(said, list) or not all(isinstance(word, str) for word in said)):
+        raise Mistake(f"{where}: words: a list as on the command line, [experiment=..., images=20_000]")
+    return allow_list.of_file(_heard(said or (), dimensions, f"{where}: words: "), where)
+
+
+def _heard(words: Iterable[str], dimensions: Sequence[Dimension], where: str = "") -> list[str]:
+    """The words as they are.  Raises Mistake for one that no trial would hear."""
+    searched = {one.key.removeprefix("++") for one in dimensions}  # a +group adds to what a word says
+    found = list(words)
+    for word in found:
+        key = word.lstrip("+~").partition("=")[0]
+        if key in ("seed", "name", "outputs"):
+            raise Mistake(f"{where}{word}: seeds=[0, 1] says the seeds, and each trial has a folder of its own")
+        if key in searched:
+            raise Mistake(
+                f"{where}{word}: {key} is searched, and each trial has its own; take it out of space, or this away"
+            )
+    return found
+
+
+def _is_elsewhere(word: str) -> bool:
+    """Whether a word says where a trial runs, and nothing of what it is."""
+    first, _, last = word.lstrip("+~").partition("=")[0].partition(".")
+    return first in ELSEWHERE or (first == "data" and last in DATA_ELSEWHERE)
+
+
+def _seeds(said: Any) -> tuple[int, ...]:
+    said = fitted(Annotated[list[Natural], Field(min_length=1)], said, "seeds")
+    if len(set(said)) < len(said):
+        raise Mistake(f"seeds={said} has one twice; a seed counts once")
+    return tuple(said)
+
+
+def _named(name: str) -> str:
+    if not name or not all(sign.isalnum() or sign in "._-" for sign in name) or name[0] in ".-":
+        raise Mistake(f"name={name}: a name has letters, digits, . _ and - only, no . or - in front")
+    return name

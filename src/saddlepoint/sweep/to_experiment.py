@@ -1,0 +1,94 @@
+"""The best trial of a search as an experiment: pieces by name, and every key that differs from what they say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from saddlepoint.config import catalogue
+from saddlepoint.config.compose import compose
+from saddlepoint.config.defaults_list import merged
+from saddlepoint.config.identity import CODE, differences
+from saddlepoint.config.override import divided, overrides_in
+from saddlepoint.config.training_keys import APART
+from saddlepoint.error import Mistake
+from saddlepoint.run.folder import write
+
+MEASURED = ("images", "callback", "metric", "evaluation")  # no part of what is trained, and part of the experiment
+LEFT_OUT = (APART - set(MEASURED)) | {"allow_target", CODE}
+
+
+def written(config: DictConfig, folder: Path, name: str, header: Sequence[str], config_dir: str | None) -> Path:
+    """The file <folder>/experiment/<name>.yaml, which composes to what `config` trains.
+
+    Raises Mistake where yaml cannot say it: a key that was taken out.
+    """
+    choices = _choices(config)
+    own = catalogue.folder_of(config_dir)
+    chosen, _ = divided(overrides_in([_word(group, names) for group, names in choices.items()]), own)
+    base, _ = merged(chosen, own)
+    whole, plain = (OmegaConf.to_container(one, resolve=False) for one in (config, base))
+    assert isinstance(whole, dict)
+    assert isinstance(plain, dict)
+    kept = {key: value for key, value in whole.items() if key not in LEFT_OUT}
+    ordered = sorted(choices.items(), key=lambda choice: "@" not in choice[0])  # Hydra wants overrides last
+    body = {"defaults": [_entry(group, names) for group, names in ordered], **_difference(kept, plain)}
+    body = {key: value for key, value in body.items() if value}
+    path = folder / "experiment" / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    comment = "".join(f"# {line}".rstrip() + "\n" for line in header)
+    write(path, f"# @package _global_\n{comment}{OmegaConf.to_yaml(OmegaConf.create(body))}")
+    if config_dir is None:  # with pieces of one's own it is read from among them
+        _verify(config, compose([f"experiment={name}"], folder), path)
+    return path
+
+
+def _verify(config: DictConfig, again: DictConfig, path: Path) -> None:
+    if differs := differences(config, again):
+        path.unlink()
+        raise Mistake(f"the winner cannot be written as an experiment: {differs[0]}; its folder has its config.yaml")
+
+
+def _choices(config: DictConfig) -> dict[str, Any]:
+    """What was chosen where the default is something else: name, or names, by group or group@place."""
+    default = catalogue.defaults()
+    chosen = OmegaConf.to_container(config.choice)
+    assert isinstance(chosen, dict)
+    known = {str(key): names for key, names in chosen.items() if str(key).partition("@")[0] in catalogue.groups()}
+    return {
+        key: names
+        for key, names in known.items()
+        if names is not None and names != default.get(key) and key not in ("experiment", "logger", "launcher")
+    }
+
+
+def _word(group: str, names: Any) -> str:
+    said = f"[{','.join(names)}]" if isinstance(names, list) else names
+    return f"+{group}={said}" if "@" in group else f"{group}={said}"
+
+
+def _entry(group: str, names: Any) -> dict[str, Any]:
+    """A line of a defaults list."""
+    return {f"/{group}" if "@" in group else f"override /{group}": names}
+
+
+def _difference(whole: Mapping[Any, Any], base: Mapping[Any, Any]) -> dict[Any, Any]:
+    """What `whole` says otherwise than `base`, nested as it is there."""
+    found = {}
+    for key, value in whole.items():
+        there = base.get(key)
+        if isinstance(value, dict) and isinstance(there, dict):
+            if inner := _difference(value, there):
+                found[key] = inner
+        elif key not in base or repr(value) != repr(there):
+            found[key] = value
+    return found
+
+
+def experiment_name(study: str) -> str:
+    """A word that can be an experiment's name."""
+    return re.sub(r"[^A-Za-z0-9_]+", "_", study) + "_winner"

@@ -1,0 +1,155 @@
+"""One trial of a search: its config, composed from the values that were proposed, and a process per seed."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, open_dict
+
+from saddlepoint.config.check import check
+from saddlepoint.config.compose import compose
+from saddlepoint.error import Mistake
+from saddlepoint.launcher.job import BUSY, DONE, FINISHED, WAITING
+from saddlepoint.launcher.local import Local
+from saddlepoint.multirun import multirun
+from saddlepoint.run.folder import Run
+from saddlepoint.run.tracking.session import their_tags, theirs
+from saddlepoint.sweep.objective import REPORTED, SPLIT, Objective
+from saddlepoint.sweep.plan import Plan
+from saddlepoint.sweep.space import Choice, told
+from saddlepoint.sweep.worker import Ended
+
+PATIENCE = 20.0  # seconds that a trial that is given up has to end by itself
+
+
+def config_of(plan: Plan, params: Mapping[str, Any], config_dir: str | Path | None = None) -> DictConfig:
+    """The config of a trial with these values (or of none, {}: what all trials share).  Raises Mistake."""
+    words = [word for one in plan.space if one.key in params for word in one.words(params[one.key])]
+    config = compose([*plan.words, *plan.elsewhere, *words], config_dir)
+    check(config)
+    _refuse_reported(config)
+    with open_dict(config):
+        config.many = {}
+        config.threads = config.threads or config.launcher.get("threads")
+        if config.evaluation.split != SPLIT:
+            config.evaluation.selection.split = SPLIT
+        for one in plan.space:
+            if isinstance(one, Choice) and one.bundle and one.key in params:
+                config.choice[one.key] = params[one.key]
+        if "tags" in config.logger:
+            config.logger.group = config.logger.group or theirs("group") or plan.name
+            config.logger.tags = [*(config.logger.tags or their_tags()), *told(params).split()]
+    return config
+
+
+def _refuse_reported(config: DictConfig) -> None:
+    """Raise Mistake where a search would look at reals that are kept for the report, or at none."""
+    if config.evaluation.split in ("test", "all"):
+        raise Mistake(
+            f"evaluation.split={config.evaluation.split}: a search measures nothing on test, which is kept for the "
+            f"winner; evaluation.split={SPLIT} measures every metric on {SPLIT}"
+        )
+    if config.evaluation.selection.split in REPORTED and config.evaluation.split != SPLIT:
+        raise Mistake(f"evaluation.selection.split={config.evaluation.selection.split}: a search chooses on {SPLIT}")
+    if "evaluation" not in (config.callback or {}) and config.evaluation.split != SPLIT:
+        raise Mistake(f"nothing measures a score on {SPLIT}: +callback=evaluation, which does so along the run")
+
+
+class Trials:
+    """The trials of a plan, each seed a process in <folder>/trial<number>/seed<seed>."""
+
+    def __init__(self, plan: Plan, folder: Path, local: Local, config_dir: str | Path | None = None) -> None:
+        self.plan, self.folder, self.local, self.config_dir = plan, folder, local, config_dir
+
+    def start(self, number: int, params: Mapping[str, Any], seed: int, place: int) -> Training:
+        """One seed of trial `number`, begun.  Raises Mistake where these values make no config."""
+        config = config_of(self.plan, params, self.config_dir)
+        with open_dict(config):
+            config.outputs, config.name, config.seed = str(self.folder), f"trial{number}", seed
+            if "tags" in config.logger:
+                config.logger.tags = [f"trial{number}", *config.logger.tags]
+        return Training(f"trial {number} seed {seed}", config, self.local, place, self.plan.objective)
+
+
+class Training:
+    """One seed of a trial, trained in a process; where a process of a killed command still trains it, in that one."""
+
+    def __init__(self, label: str, config: DictConfig, local: Local, place: int, objective: Objective) -> None:
+        self.label, self.config, self.local, self.place, self.objective = label, config, local, place, objective
+        self.between = between(config)
+        self._process: subprocess.Popen | None = None
+        self._stopped: float | None = None  # when it was asked to end
+        self._seen: tuple[int, Sequence[dict[str, Any]]] = (-1, ())
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start the process, unless the run is over, or another process is at it."""
+        self.job = multirun.job_of(self.label, self.config)
+        self.run = Run(self.job.folder)
+        if self.job.state == WAITING and not self.run.in_use:
+            self._process = self.local.started(self.job, self.place)
+
+    def curve(self) -> dict[int, float]:
+        """The score by images, each at the multiple of the period that it was due at; none of the start and the end."""
+        found = {}
+        for row in self._rows():
+            key = self.objective.key(row)
+            if key is not None and self.between <= row["images"] < self.job.images:
+                found[row["images"] // self.between * self.between] = float(row[key])
+        return found
+
+    def ended(self) -> Ended | None:
+        """How it ended, None while it is under way."""
+        if self._process is not None:
+            if (code := self._process.poll()) is None:
+                self._hurry(self._process)
+                return None
+            self.job.end(code, stopped=self._stopped is not None)
+            self._process = None
+        if self.job.state in (WAITING, BUSY):
+            return self._awaited()
+        return self._result() if self.job.state in (DONE, FINISHED) else Ended(reason=self.job.last_words)
+
+    def _hurry(self, process: subprocess.Popen) -> None:
+        """Kill what was asked to end and does not."""
+        if self._stopped is not None and time.monotonic() - self._stopped > PATIENCE:
+            process.kill()
+
+    def _awaited(self) -> Ended | None:
+        """While a process that this command did not start trains the run, wait for it; then go by what it left."""
+        if self._stopped is not None:
+            return Ended(reason="stopped")
+        if not self.run.in_use:
+            self._begin()
+        return None
+
+    def _result(self) -> Ended:
+        rows = [row for row in self._rows() if row["images"] >= self.job.images]
+        scored = [float(row[key]) for row in rows if (key := self.objective.key(row)) is not None]
+        if scored:
+            return Ended(scored[-1])
+        there = dict.fromkeys(key for row in rows for key in row if key.rpartition("_")[2] in (*REPORTED, SPLIT))
+        return Ended(lacks=list(there))
+
+    def _rows(self) -> Sequence[dict[str, Any]]:
+        """The journal's events, read again where it has grown."""
+        size = self.run.metrics.stat().st_size if self.run.metrics.exists() else 0
+        if size != self._seen[0]:
+            self._seen = size, [row for row in self.run.rows() if isinstance(row.get("images"), int)]
+        return self._seen[1]
+
+    def stop(self) -> None:
+        """Ask it to end; a process that does not is killed."""
+        if self._process is not None and self._process.poll() is None and self._stopped is None:
+            self._process.terminate()
+        self._stopped = self._stopped or time.monotonic()
+
+
+def between(config: DictConfig) -> int:
+    """Images between two scores of a run; all of them where it is scored at its end alone."""
+    node = (config.callback or {}).get("evaluation")
+    return int(node.images_between) if node is not None else int(config.images)

@@ -1,0 +1,128 @@
+"""saddlepoint compare and saddlepoint why from the console."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from folders import KEY, arm, run
+
+from saddlepoint.cli import main
+
+DISABLED = "logger.mode=disabled"
+
+
+@pytest.fixture
+def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two objectives, five seeds, in the folder `outputs` of where we stand."""
+    monkeypatch.chdir(tmp_path)
+    arm(tmp_path / "outputs", "nonsaturating", [10.0, 11.0, 12.5, 10.5, 11.5])
+    arm(tmp_path / "outputs", "hinge", [7.0, 8.0, 9.5, 7.5, 8.5])
+    return tmp_path / "outputs"
+
+
+def test_one_command_compares_and_leaves_a_report(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["runs=outputs/*", "by=objective", f"metric={KEY}", "baseline=nonsaturating", DISABLED]
+    assert main(["compare", *words]) == 0
+    said = capsys.readouterr().out
+    assert "2 arms by objective; 10 runs found: 10 finished." in said
+    assert "differs" in said
+    (to,) = outputs.glob("comparison-????????")
+    assert {path.name for path in to.iterdir()} == {
+        "curves.png", "report.html", "runs.csv", "seeds.png", "table.csv", "table.md", "table.tex",
+    }  # fmt: skip
+    assert main(["compare", *words]) == 0, "a former comparison lies there, and is no run"
+    assert list(outputs.glob("comparison-*")) == [to]
+    assert main(["compare", *words, "level=0.01"]) == 0
+    assert len(list(outputs.glob("comparison-*"))) == 2, "another question, another folder"
+
+
+def test_the_report_is_a_tracked_run_of_its_own_kind(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert main(["compare", "by=objective", "to=report"]) == 0
+    assert "wandb sync report/wandb/offline-run-" in capsys.readouterr().err
+    (kept,) = Path("report/wandb").glob("offline-run-*")
+    until = time.monotonic() + 10
+    while b"comparison" not in (told := next(kept.glob("*.wandb")).read_bytes()) and time.monotonic() < until:
+        time.sleep(0.1)  # W&B's own process writes it, and may still do so when the run has ended
+    assert b"comparison" in told
+    there = {path.suffix for path in (kept / "files" / "media").rglob("*.*")}
+    assert there == {".png", ".html", ".json"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["runs=elsewhere/*"], "no run in runs=elsewhere/*: looked for <name>/seed<k>/config.yaml"),
+        (["metric=fid_digit_900_train"], f"Did you mean {KEY}"),
+        (["by=objective", "baseline=nonsaturatin"], "Did you mean nonsaturating"),
+        (["by=objectives"], "Did you mean objective"),
+        (["level=5"], "level=5: it lies between 0 and 1"),
+        (["level=low"], "level=low: it lies between 0 and 1"),
+        (["reach=soon"], "reach=soon: a score"),
+        (["factorial=maybe"], "factorial=maybe: true or false"),
+        (["runs=[]"], "runs of where?"),
+        (["runs=5"], "no run in runs=5"),
+        (["by=objective", "baseline=0.5"], "baseline=0.5: no arm is called so"),
+        (["by=objective", "baseline=true"], "baseline=true: no arm is called so"),
+        (["metrics=fid"], "here it is metric=fid"),
+        (["logger=wandbb"], "no such logger: wandbb. Did you mean wandb"),
+        (["logger.mode=on"], "logger.mode=on: it can be auto"),
+        (["tuning=true"], "what did the searches vary"),
+    ],
+)
+def test_bad_input_is_told_in_a_line_and_leaves_nothing(
+    outputs: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", *([] if "logger" in words[0] else [DISABLED]), *words]) == 1
+    assert said in capsys.readouterr().err
+    assert not list(outputs.glob("comparison-*"))
+    assert not list(outputs.glob(".comparison-*"))
+
+
+def test_a_folder_of_other_things_is_not_written_over(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", DISABLED, "to=outputs"]) == 1
+    assert "holds no comparison" in capsys.readouterr().err
+    assert len(list(outputs.glob("*/seed*"))) == 10
+
+
+def test_no_seed_failure_or_broken_line_goes_without_a_word(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(outputs, "hinge", 5, None, status="diverged", summary={"error": "generator/adversarial is nan"})
+    run(outputs, "hinge", 6, None, status=None)
+    (outputs / "hinge" / "seed0" / "metrics.jsonl").write_text("{")
+    assert main(["compare", DISABLED, "by=objective", "to=report"]) == 0
+    said = capsys.readouterr().out
+    for line in (
+        "seed5 is diverged (generator/adversarial is nan)",
+        "seed6 is unfinished (without a summary)",
+        "objective=nonsaturating lacks seeds 5, 6.",
+        "hinge/seed0/metrics.jsonl: 1 unreadable line",
+        "2/7",
+        "survivors only",
+    ):
+        assert line in said
+    page = Path("report/report.html").read_text()
+    assert "seed5 is diverged" in page
+
+
+def test_why_says_what_differs_and_where_curves_part(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["why", f"a={outputs}/hinge/seed0", f"b={outputs}/nonsaturating/seed0"]) == 0
+    said = capsys.readouterr().out
+    assert "choice.objective: hinge -> nonsaturating" in said
+    assert f"part at 1,000 images, equal before, at 2 moments: {KEY} is 7 in a and 10 in b" in said
+    assert main(["why", f"a={outputs}/hinge/seed0"]) == 1
+    assert main(["why", "a=1", "b=2"]) == 1
+    assert "1 is no run folder" in capsys.readouterr().err
+    assert main(["why", f"a={outputs}/hinge/seed0", "b=nowhere"]) == 1
+    assert "nowhere is no run folder" in capsys.readouterr().err
+
+
+def test_commands_that_read_folders_need_no_torch(checkout: Path) -> None:
+    code = "import sys, saddlepoint.cli.compare, saddlepoint.cli.why; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=checkout)
+    assert done.stdout.strip() == "False", done.stderr

@@ -1,0 +1,142 @@
+"""What `saddlepoint memorisation` says of runs and of samples on disk."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from runs import run
+from variants import game_of
+
+from saddlepoint import modality
+from saddlepoint.cli import main
+from saddlepoint.cli.memorisation import _logits, held_out
+from saddlepoint.data.digits import Digits
+from saddlepoint.data.mnist import MNIST
+from saddlepoint.error import Mistake
+from saddlepoint.layer.minibatch_discrimination import MinibatchDiscrimination
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("runs"))
+
+
+def called(*words):
+    return main([str(word) for word in words])
+
+
+def samples(folder, copies):
+    """An npz of 240 images that nobody trained on, the first of them exchanged for copies."""
+    data = Digits()
+    order = torch.randperm(450, generator=torch.Generator().manual_seed(0))
+    x = data.split("test").x[order[:240]].clone()
+    x[:copies] = data.split("train").x[:copies]
+    np.savez(folder / "x.npz", arr_0=x.permute(0, 2, 3, 1).numpy())
+    return folder / "x.npz"
+
+
+def test_a_run_is_read_in_a_table_a_row_and_a_picture(record, capsys):
+    assert called("memorisation", f"run={record.folder}", "n=60") == 0
+    said = capsys.readouterr().out
+    (line,) = (record.folder / "memorisation.jsonl").read_text().splitlines()
+    row = json.loads(line)
+    assert (row["n"], row["n_train"], row["n_held_out"], row["images"]) == (60, 897, 900, 1280)
+    names = [(one["statistic"], one["space"]) for one in row["statistics"]]
+    distances = ["distance ratio", "authenticity", "C_T"]
+    assert names == [
+        *((name, "pixels") for name in distances),
+        *((name, "features") for name in distances),
+        ("MiFID", "features"),
+        ("membership AUC", "D's logits"),
+    ]
+    assert all(name in said for name, _ in names)
+    by_name = {(one["statistic"], one["space"]): one for one in row["statistics"]}
+    assert 0.4 < by_name["membership AUC", "D's logits"]["samples"] < 0.6  # 20 rounds teach D nobody
+    assert by_name["distance ratio", "pixels"]["held_out"] == pytest.approx(1, abs=0.1)
+    assert not row["alarm"]["rings"]
+    picture = record.folder / "memorisation" / "000001280.png"
+    assert row["picture"] == str(picture)
+    assert Image.open(picture).height > 1000
+    assert row["weights"] == "averaged"
+    assert called("memorisation", f"run={record.folder}", "n=60", "average=false", f"to={picture}") == 0
+    assert json.loads((record.folder / "memorisation.jsonl").read_text().splitlines()[-1])["weights"] == "raw"
+
+
+def test_minibatch_discrimination_is_asked_by_full_batches_of_training(tmp_path, monkeypatch):
+    folder = run(tmp_path, "batch=40", "+layer@architecture.discriminator.neck=minibatch_discrimination").folder
+    asked, forward = [], MinibatchDiscrimination.forward
+
+    def noted(layer, features):
+        asked.append(len(features))
+        return forward(layer, features)
+
+    monkeypatch.setattr(MinibatchDiscrimination, "forward", noted)
+    assert called("memorisation", f"run={folder}", "n=60") == 0
+    assert asked[-46:] == [40] * 46  # 897 members and 900 others, each 23 batches
+
+
+def test_d_is_asked_of_images_as_they_are_where_it_was_trained_on_augmented_ones():
+    game, data = game_of("adaptive augmentation on digits", "game.makers.augment.start=1")
+    split, rows = data.split("train"), torch.arange(60)
+    expected = game.player("discriminator").network(split.batch(rows).x, {}).logits
+    torch.testing.assert_close(_logits(game, split, rows, 16), expected.detach())
+
+
+def test_copies_on_disk_ring_the_alarm_and_are_pointed_at(tmp_path, capsys):
+    words = ["data=digits", f"to={tmp_path}/picture.png", "evaluation.extractor=null"]
+    assert called("memorisation", f"samples={samples(tmp_path, 80)}", *words) == 0
+    said = " ".join(capsys.readouterr())
+    assert "the alarm rings" in said
+    assert "a sign of copying" in said
+    assert "no features" in said
+    assert (tmp_path / "picture.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run=nowhere"], "is no run folder"),
+        (["run=a", "samples=b"], "whose samples?"),
+        ([], "whose samples?"),
+        (["samples=x.npz"], "add data=digits"),
+        (["samples=nowhere.npz", "data=digits"], "nowhere.npz"),
+        (["run=nowhere", "n=10"], "n=10: memorisation takes 50"),
+        (["run=nowhere", "level=2.0"], "level=2.0"),
+        (["run=nowhere", "at=all"], "one moment at a time"),
+    ],
+)
+def test_bad_requests_are_answered_in_a_line(words, message, capsys):
+    assert called("memorisation", *words) == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Traceback" not in said
+
+
+def test_data_without_images_held_out_of_their_own_pool_are_refused_with_what_to_do():
+    with pytest.raises(Mistake, match=r"random part of the pool.*\n.*data\.reserved=5000"):
+        held_out(MNIST())
+    few = Digits()
+    few.setup()
+    few.pool = ("train", "validation")
+    assert [len(split) for split in held_out(few)] == [450]
+    few._splits["validation"].x = few._splits["validation"].x[:9]
+    with pytest.raises(Mistake, match="holds out 9 images, and 50 are needed"):
+        held_out(few)
+
+
+@pytest.mark.parametrize(
+    ("kind", "planar", "values"), [(modality.Image(), True, "pixels"), (modality.Audio(bits=16), False, "audio")]
+)
+def test_only_images_are_moved_by_pixels_and_called_so(kind, planar, values, monkeypatch):
+    from saddlepoint.cli import memorisation
+    from saddlepoint.extractor.extractor import Features
+
+    x = torch.zeros(4, 1, 6, 6, dtype=torch.uint8) if planar else torch.zeros(4, 1, 36, dtype=torch.int16)
+    part = Features(torch.zeros(4, 1), x=x)
+    sets = memorisation.Sets(part, part, part, None, True, kind)
+    moved = []
+    monkeypatch.setattr(memorisation, "space", lambda *parts, moves: moved.append(moves))
+    assert set(memorisation.spaces(sets)) == {values}
+    assert moved == [planar]

@@ -1,0 +1,145 @@
+"""A turn that came to no number is kept as it was, and comes out the same when it is played again."""
+
+import functools
+import math
+
+import pytest
+import torch
+from crashed import trained
+
+from saddlepoint.callback import dump
+from saddlepoint.callback.finite import Diverged
+from saddlepoint.cli import main, replay
+from saddlepoint.error import Mistake
+from saddlepoint.experiment.build import config_of
+from saddlepoint.objective import nonsaturating
+from saddlepoint.run import checkpoint
+from saddlepoint.run.folder import Run
+
+SMALL = ["batch=16", "images=640", "architecture.generator.widths=[16]", "architecture.discriminator.widths=[16]",
+         "callback=[finite,checkpoint]", "callback.checkpoint.images_between=48", "logger=none", "name=run",
+         "evaluation.extractor=null"]  # fmt: skip
+BLOW = ["+schedule@optimizer.discriminator.lr=step", "optimizer.discriminator.lr.value=1e-4",
+        "optimizer.discriminator.lr.milestones=[100]", "optimizer.discriminator.lr.factor=1e42"]  # fmt: skip
+
+
+def dumped(words, root):
+    """What a run of `words` has left; the dump's path."""
+    with pytest.raises(Diverged) as stopped:
+        trained([*SMALL, *words], root)
+    (path,) = (root / "run" / "seed0" / "dumps").iterdir()
+    assert f"saddlepoint replay dump={path}" in str(stopped.value)
+    return path
+
+
+def played(path):
+    """The Finding of a dump."""
+    return replay.replay(config_of(Run(path.parent.parent)), dump.load(path))
+
+
+def planted(monkeypatch, side, when, what):
+    """An objective of that side which is `what` of its logits once `when` of them."""
+    honest = getattr(nonsaturating, side)
+
+    @functools.wraps(honest)  # what a config may build is told by the module of what it names
+    def generator(fake):
+        return what(honest(fake), fake) if when(fake) else honest(fake)
+
+    @functools.wraps(honest)
+    def discriminator(real, fake, real_label=1.0):
+        loss = honest(real, fake, real_label)
+        return what(loss, fake) if when(fake) else loss
+
+    monkeypatch.setattr(nonsaturating, side, generator if side == "generator" else discriminator)
+
+
+class Later:
+    """True from the n-th time it is asked on, and true once more for whoever plays that time again."""
+
+    def __init__(self, n):
+        self.n, self.asked = n, 0
+
+    def __call__(self, logits):
+        self.asked += 1
+        return self.asked >= self.n
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["game=simultaneous"], ["regularizer=[gradient_penalty,historical_averaging]"]], ids=str
+)
+def test_an_overflowing_layer_is_named_and_the_turn_comes_out_bit_for_bit(words, tmp_path):
+    found = played(dumped([*BLOW, *words], tmp_path))
+    assert found.apart == []
+    assert str(found.module).startswith(
+        "players.discriminator.network.trunk.hidden1.1.0 (Linear); what went in was numbers"
+    )
+    assert found.parameters[0] > 0
+    terms = [value for own in found.seen.values() for value in own["terms"].values()]
+    assert any(not math.isfinite(value) for value in terms)
+
+
+@pytest.mark.parametrize("side", ["discriminator", "generator"])
+def test_a_division_by_zero_in_a_term_is_put_down_to_no_module(side, tmp_path, monkeypatch):
+    planted(monkeypatch, side, Later(6), lambda loss, fake: loss / (fake - fake).sum())
+    path = dumped([], tmp_path)
+    assert dump.load(path)["what"].startswith(f"{side}/adversarial = ")
+    found = played(path)
+    assert (found.module, found.apart) == (None, [])
+
+
+def test_a_gradient_that_is_no_number_is_caught_before_the_step_though_the_term_is_one(tmp_path, monkeypatch):
+    planted(monkeypatch, "generator", Later(6), lambda loss, fake: loss + (fake - fake).sqrt().sum())
+    path = dumped([], tmp_path)
+    content = dump.load(path)
+    assert content["what"].startswith("the gradient of players.generator.network.")
+    assert all(torch.isfinite(v).all() for v in content["state_dict"].values() if isinstance(v, torch.Tensor))
+    found = played(path)
+    assert (found.module, found.apart) == (None, [])
+    assert str(found.parameter).startswith("players.generator.network.")
+    assert found.weights == []
+
+
+def test_the_turn_is_the_same_where_the_run_had_gone_on_from_a_checkpoint(tmp_path):
+    noisy = ["architecture=salimans2016_mnist"]  # noise in its layers, which start from data
+    trained([*SMALL, *noisy, "images=48"], tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        planted(patch, "discriminator", Later(1), lambda loss, fake: loss * float("inf"))
+        path = dumped([*noisy, "images=640"], tmp_path)
+        assert dump.load(path)["images"] == 48  # the first round after: the global generators have just been put back
+        assert played(path).apart == []
+
+
+def test_the_command_says_where_it_went_wrong_and_whether_it_was_so(tmp_path, capsys):
+    path = dumped(BLOW, tmp_path)
+    assert main(["replay", f"dump={path}"]) == 0
+    said = capsys.readouterr().out
+    assert "generator/adversarial" in said
+    assert "first module whose output is no number: players.discriminator.network.trunk" in said
+    assert "as it was, bit for bit: yes" in said
+
+
+def test_a_turn_that_comes_out_otherwise_is_told_so_and_the_exit_code_is_not_0(tmp_path, monkeypatch, capsys):
+    planted(monkeypatch, "discriminator", Later(6), lambda loss, fake: loss / (fake - fake).sum())
+    path = dumped([], tmp_path)
+    assert main(["replay", f"dump={path}"]) == 0
+    assert "first module whose output is no number: none" in capsys.readouterr().out
+    content = dump.load(path)
+    content["streams"]["latent"] = content["streams"]["augment"]
+    checkpoint.write(content, tmp_path / "other.pt")
+    assert main(["replay", f"dump={tmp_path / 'other.pt'}", f"run={path.parent.parent}"]) == 1
+    assert "as it was, bit for bit: no: discriminator/fake" in capsys.readouterr().out
+
+
+def test_what_is_no_dump_or_a_broken_one_or_another_games_is_refused(tmp_path):
+    path = dumped(BLOW, tmp_path)
+    with pytest.raises(Mistake, match="is no dump of a turn"):
+        dump.load(path.parent.parent / "checkpoints" / "last.ckpt")
+    with pytest.raises(Mistake, match="of another game than this run's"):
+        replay.replay(config_of(Run(path.parent.parent), ["architecture.generator.widths=[8]"]), dump.load(path))
+    with pytest.raises(Mistake, match="is of seed 0, the run of seed 1"):
+        replay.replay(config_of(Run(path.parent.parent), ["seed=1"]), dump.load(path))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(Mistake, match="its seal is broken"):
+        dump.load(path)

@@ -1,0 +1,199 @@
+"""Signals end a training in good order, and what it prints to may go away, be closed or full: the record is right."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from saddlepoint.cli import main
+from saddlepoint.config.compose import compose
+from saddlepoint.console import standard_streams
+from saddlepoint.error import Halted, Mistake
+from saddlepoint.experiment import train
+from saddlepoint.game.game import Game
+from saddlepoint.run.folder import Run
+
+TINY = ["data=gaussians", "data.number=500", "evaluation.extractor=null", "batch=64", "logger=none", "name=run",
+        "architecture.generator.widths=[16]", "architecture.discriminator.widths=[16]", "images=640", "threads=1",
+        "callback=[finite,checkpoint,journal,progress]", "callback.progress.seconds_between=1e-6"]  # fmt: skip
+ENDINGS = {"SIGHUP": 129, "SIGINT": 130, "SIGQUIT": 131, "SIGTERM": 143, "SIGUSR1": 143, "SIGUSR2": 143, "SIGXCPU": 152}
+
+
+@pytest.fixture
+def at_images(monkeypatch: pytest.MonkeyPatch):
+    """Have something done once the game has shown so many images."""
+
+    def prepared(images: int, act) -> None:
+        played = Game.round
+
+        def after(game: Game, batch) -> None:
+            played(game, batch)
+            if game.images == images:
+                act()
+
+        monkeypatch.setattr(Game, "round", after)
+
+    return prepared
+
+
+def trained(folder: Path, *words: str) -> Run:
+    return train.train(compose([*TINY, f"outputs={folder}", *words]))
+
+
+def summary(folder: Path) -> dict:
+    return Run(folder / "run" / "seed0").summary
+
+
+def send(name: str) -> None:
+    os.kill(os.getpid(), signal.Signals[name])
+
+
+@pytest.mark.parametrize(("name", "code"), ENDINGS.items())
+def test_a_signal_that_asks_for_the_end_saves_the_run_and_has_its_own_exit_code(
+    tmp_path: Path, at_images, name: str, code: int
+) -> None:
+    before = signal.getsignal(signal.Signals[name])
+    at_images(128, lambda: send(name))
+    with pytest.raises(Halted) as stop:
+        trained(tmp_path)
+    assert stop.value.exit == code
+    told = summary(tmp_path)
+    assert (told["status"], told["exit"], told["error"]) == ("interrupted", code, f"stopped by {name}")
+    assert told["images"] == 128
+    assert (tmp_path / "run" / "seed0" / "checkpoints" / "last.ckpt").exists()
+    assert signal.getsignal(signal.Signals[name]) == before
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGQUIT", "SIGUSR1"])
+def test_a_signal_that_the_process_was_started_to_ignore_stays_ignored(tmp_path: Path, at_images, name: str) -> None:
+    before = signal.signal(signal.Signals[name], signal.SIG_IGN)
+    at_images(128, lambda: send(name))
+    try:
+        assert trained(tmp_path).summary["status"] == "finished"
+        assert signal.getsignal(signal.Signals[name]) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.Signals[name], before)
+
+
+def test_two_signals_at_once_are_one(tmp_path: Path, at_images) -> None:
+    at_images(128, lambda: (send("SIGTERM"), send("SIGHUP")))
+    with pytest.raises(Halted, match="SIGTERM"):
+        trained(tmp_path)
+    assert (summary(tmp_path)["exit"], summary(tmp_path)["images"]) == (143, 128)
+
+
+@pytest.mark.parametrize("moment", ["_begin", "_final"])
+def test_a_signal_before_the_first_round_or_during_the_final_evaluation_is_on_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    original = getattr(train, moment)
+    monkeypatch.setattr(train, moment, lambda *rest: (original(*rest), send("SIGHUP"))[0])
+    with pytest.raises(Halted):
+        trained(tmp_path)
+    told = summary(tmp_path)
+    assert (told["status"], told["exit"], told["error"]) == ("interrupted", 129, "stopped by SIGHUP")
+    monkeypatch.undo()
+    assert trained(tmp_path).summary["status"] == "finished"
+
+
+def test_a_signal_while_the_end_is_written_down_leaves_a_finished_run_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = train._peak_memory
+    monkeypatch.setattr(train, "_peak_memory", lambda: (send("SIGTERM"), original())[1])
+    assert trained(tmp_path).summary["status"] == "finished"
+
+
+def test_a_signal_while_wandb_ends_gives_wandb_up_and_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from saddlepoint.run.tracking import tracker
+
+    given_up = []
+    monkeypatch.setattr(tracker.Courier, "ended", lambda *_: send("SIGINT") or time.sleep(5))
+    monkeypatch.setattr(tracker, "abandon", lambda: given_up.append(True))
+    assert trained(tmp_path, "logger=wandb", "logger.mode=offline").summary["status"] == "finished"
+    assert given_up == [True]
+
+
+def test_code_that_calls_exit_has_failed_and_was_not_interrupted(tmp_path: Path, at_images) -> None:
+    at_images(128, lambda: sys.exit(3))
+    with pytest.raises(SystemExit):
+        trained(tmp_path)
+    assert (summary(tmp_path)["status"], summary(tmp_path)["exit"]) == ("failed", 1)
+
+
+class Broken:
+    """The write end of a pipe whose reader is gone, or a full device, as a text stream."""
+
+    def __init__(self, path: str = "") -> None:
+        if path:
+            self.file = open(path, "w", buffering=1)  # noqa: SIM115  it stays open, as a stream does
+        else:
+            read, write = os.pipe()
+            os.close(read)
+            self.file = os.fdopen(write, "w", buffering=1)
+
+
+@pytest.mark.parametrize("path", ["", "/dev/full"])
+@pytest.mark.parametrize("both", [False, True])
+def test_a_training_whose_output_nobody_takes_goes_on_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, both: bool
+) -> None:
+    monkeypatch.setattr("sys.stderr", Broken(path).file)
+    if both:
+        monkeypatch.setattr("sys.stdout", Broken(path).file)
+    assert main(["train", *TINY, f"outputs={tmp_path}"]) == 0
+    assert summary(tmp_path)["status"] == "finished"
+
+
+@pytest.mark.parametrize(("path", "code", "said"), [("", 141, ""), ("/dev/full", 1, "cannot write to standard output")])
+def test_a_command_that_answers_on_standard_output_fails_where_nobody_takes_the_answer(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, path: str, code: int, said: str
+) -> None:
+    monkeypatch.setattr("sys.stdout", Broken(path).file)
+    assert main(["train", "--cfg", "job"]) == code
+    assert said in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_descriptors_are_not_taken_by_files_that_are_opened_later(tmp_path: Path, closed: str) -> None:
+    code = """
+        import os, sys
+        from saddlepoint.command import told
+        def run():
+            file = open(sys.argv[1], "w")
+            assert file.fileno() > 2, file.fileno()
+            print("out"), print("err", file=sys.stderr), os.write(1, b"raw"), os.write(2, b"raw")
+            file.write("kept")
+            file.close()
+            return 0
+        sys.exit(told(run, []))
+    """
+    (tmp_path / "code.py").write_text(textwrap.dedent(code))
+    line = f'"{sys.executable}" code.py file {closed}'
+    done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, (tmp_path / "file").read_text()) == (0, "kept"), done.stderr
+
+
+def test_what_standard_output_refuses_is_told_where_rich_prints_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    monkeypatch.setattr("sys.stdout", Broken().file)
+    with standard_streams.required(), pytest.raises(Mistake) as refused:
+        Console().print("a table")
+    assert refused.value.exit == 141
+
+
+def test_a_reader_that_goes_after_a_line_does_not_end_the_process(tmp_path: Path) -> None:
+    """The whole command in a shell, as it is typed."""
+    words = " ".join(f"'{word}'" for word in [*TINY, f"outputs={tmp_path}"])
+    line = f'"{sys.executable}" -m saddlepoint train {words} <&- 2>&1 | head -1; exit ${{PIPESTATUS[0]}}'
+    assert subprocess.run(["bash", "-c", line], stdout=subprocess.DEVNULL, timeout=120).returncode == 0
+    found = summary(tmp_path)
+    assert (found["status"], found["exit"]) == ("finished", 0)

@@ -1,0 +1,131 @@
+"""Home folders, users who have none, locales, and names of files that are no UTF-8."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+from PIL import Image
+
+from saddlepoint.config.catalogue import COMMANDS, keys
+from saddlepoint.config.compose import compose
+from saddlepoint.config.config_file import read, text
+from saddlepoint.config.path import ABSOLUTE, TYPED, settle
+from saddlepoint.error import Mistake
+from saddlepoint.experiment.build import cache_of
+from saddlepoint.redaction import expanded, shortened
+from saddlepoint.run.folder import Run
+
+NEEDED = {
+    "export": ["run=x"], "import": ["from=x", "name=x"], "replay": ["dump=x"], "sample": ["run=x"],
+}  # fmt: skip
+PATHS = [(command, key) for command in COMMANDS for key in TYPED if key in keys(command)]
+C = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}  # names of files are ASCII, and text is
+
+
+@pytest.mark.parametrize(("command", "key"), PATHS)
+def test_a_path_that_begins_with_a_tilde_begins_in_the_home_folder(command, key, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = [word for word in NEEDED.get(command, []) if not word.startswith(f"{key}=")]
+    for spelled in (f"{key}=~/x", f'{key}="~/x"'):
+        assert OmegaConf.select(compose([*words, spelled], command=command), key) == str(tmp_path / "x")
+
+
+def test_every_path_of_every_command_is_among_them():
+    assert {key for _, key in PATHS} >= {
+        "outputs",
+        "cache",
+        "to",
+        "run",
+        "runs",
+        "samples",
+        "from",
+        "dump",
+        "reference",
+    }
+    assert ("train", "outputs") in PATHS
+    assert ("evaluate", "against") in PATHS
+
+
+def test_paths_of_a_run_and_lists_of_paths_begin_there_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = ["data=image_folder", "data.shape=[1,8,8]", "data.folder=~/imgs", "evaluation.weights=~/w.pt"]
+    config = compose(words)
+    assert [OmegaConf.select(config, key) for key in ABSOLUTE if key != "data.root"] == [
+        str(tmp_path / "imgs"), str(tmp_path / "w.pt"),
+    ]  # fmt: skip
+    assert list(compose(["runs=[~/a,~/b]"], command="compare").runs) == [str(tmp_path / name) for name in "ab"]
+    assert Run("~/out").folder == tmp_path / "out"
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    """A user whose number stands in no list of users, as in a container."""
+    import pwd
+
+    def unknown(uid):
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    for name in ("HOME", "USER", "LOGNAME", "XDG_CACHE_HOME", "SADDLEPOINT_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+
+
+def test_a_user_without_a_home_folder_trains_and_is_told_what_a_tilde_cannot_mean(homeless, tmp_path):
+    assert (shortened("/x/y"), expanded("~/x"), Run("x").folder.name) == ("/x/y", "~/x", "x")
+    assert cache_of(compose()).is_absolute()
+    with pytest.raises(Mistake, match="outputs=~/out: ~ is nobody's home folder here; write the path in full"):
+        compose(["outputs=~/out"])
+
+
+def in_c(*words, cwd, **environment):
+    """What a command prints where the locale is C, and Python follows it."""
+    command = [sys.executable, "-m", "saddlepoint", *words]
+    env = {**os.environ, **C, **environment}
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, encoding="utf-8", timeout=200)
+
+
+@pytest.mark.slow  # several processes, ten seconds or more
+def test_a_locale_makes_no_other_run_of_a_folder_and_writes_no_other_text(tmp_path):
+    folder = tmp_path / "é"
+    for i in range(30):
+        (folder / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(i).integers(0, 256, (8, 8), np.uint8)
+        Image.fromarray(pixels).save(folder / "ab"[i % 2] / f"ü{i}.png")
+    words = ["data=image_folder", "data.channels=1", f"data.folder={folder}", "images=640", "metric=[]", "logger=none"]
+    done = in_c("train", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (run,) = tmp_path.glob("outputs/*/seed0")
+    assert run.parent.name == compose(words).name
+    assert read(run / "config.yaml").data.folder == str(folder)
+    done = in_c("export", f"run={run}", "formats=[safetensors]", f"to={tmp_path / 'é'}-out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for path in [*run.glob("*.json"), *run.glob("*.yaml"), *(tmp_path / "é-out").glob("*.[jmy]*")]:
+        path.read_text(encoding="utf-8")
+
+
+def test_a_name_of_any_bytes_goes_into_a_config_and_comes_back(tmp_path, monkeypatch):
+    folder = tmp_path / os.fsdecode(b"\xff\xe9")
+    words = ["data=image_folder", "data.shape=[1,8,8]", f"data.folder={folder}"]
+    config = compose(words)
+    run = Run(tmp_path / os.fsdecode(b"run\xfe"))
+    run.folder.mkdir()
+    run.write("config.yaml", text(config))
+    run.write("note.md", f"of {folder}")
+    assert read(run.config).data.folder == str(folder)
+    assert "\\udcff" in (run.folder / "note.md").read_text(encoding="utf-8")
+    run.update_summary(error=str(folder))
+    assert json.loads((run.folder / "summary.json").read_text(encoding="utf-8"))["error"] == str(folder)
+
+
+def test_settling_twice_is_settling_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = compose(["data=mnist", "evaluation.weights=w.pt"])
+    before = OmegaConf.to_yaml(config)
+    settle(config)
+    assert OmegaConf.to_yaml(config) == before

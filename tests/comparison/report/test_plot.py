@@ -1,0 +1,166 @@
+"""What the drawings claim: their bands, limits and labels; and that every shape of comparison can be drawn."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+from PIL import Image
+
+from saddlepoint.comparison.arms.arm import COLLAPSED, DIVERGED, FINISHED, Arm, Entry
+from saddlepoint.comparison.report import canvas, plot
+
+
+def entry(seed: int, value: float, curve=(), outcome: str = FINISHED, grid: Path | None = None) -> Entry:
+    return Entry(Path(), seed, outcome, value, value, 300.0, curve=tuple(curve), grid=grid)
+
+
+def arm(name: str, *values: float) -> Arm:
+    curve = [(0, 300.0), (1000, 50.0)]
+    return Arm(name, {}, tuple(entry(i, v, [*curve, (2000, v)]) for i, v in enumerate(values)))
+
+
+def pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+def share(png: bytes, colour: str) -> int:
+    """How many pixels are of exactly this colour."""
+    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return int((pixels(png) == wanted).all(-1).sum())
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are drawn from now on, as matplotlib holds them."""
+    figures: list[Figure] = []
+    monkeypatch.setattr(plot, "png", lambda figure: figures.append(figure) or canvas.png(figure))
+    return figures
+
+
+def test_a_band_is_students_interval_of_the_mean() -> None:
+    images, mean, half = plot.band(arm("a", 10.0, 12.0, 14.0))
+    assert images == [0, 1000, 2000]
+    assert mean == [300.0, 50.0, 12.0]
+    # t(0.975, 2) = 4.302653 (any table); s = 2, n = 3
+    assert half == pytest.approx([0, 0, 4.302653 * 2 / math.sqrt(3)], rel=1e-6)
+
+
+def test_a_mean_stops_where_the_first_run_ends_and_skips_what_one_run_lacks() -> None:
+    whole = entry(0, 1.0, [(0, 9.0), (10, 8.0), (20, 7.0), (30, 6.0)])
+    broken = entry(1, 9.0, [(0, 9.0), (20, 5.0), (30, math.nan)], DIVERGED)
+    images, mean, _ = plot.band(Arm("a", {}, (whole, broken)))
+    assert (images, mean) == ([0, 20], [9.0, 6.0])
+    assert plot.band(Arm("a", {}, (whole, entry(1, 9.0)))) == ([], [], [])
+
+
+def test_one_seed_has_a_curve_and_no_band() -> None:
+    assert plot.band(arm("a", 4.0)) == ([0, 1000, 2000], [300.0, 50.0, 4.0], [0.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("n", [2, 7])
+def test_every_number_of_arms_is_drawn_with_no_warning_and_no_pyplot(n: int) -> None:
+    arms = [arm(f"objective=o{i}, regularizer=[r1,r2], optimizer.lr=$0.{i}$", 10.0 + i, 12.0, 11.0) for i in range(n)]
+    estimates = {one.name: (11.0, 9.0, 13.0) for one in arms[1:]} | {arms[0].name: None}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for png in (
+            plot.seeds(arms, estimates, "fid", True, arms[-1].name),
+            plot.curves(arms, "fid"),
+            plot.effects([(one.name, -1.0, -2.0, 0.5) for one in arms], "fid", True),
+        ):
+            with Image.open(io.BytesIO(png)) as image:
+                assert image.format == "PNG"
+                assert round(image.info["dpi"][0]) == 150
+    assert pyplot.get_fignums() == []
+
+
+def test_a_drawing_of_nothing_is_still_a_drawing() -> None:
+    empty = Arm("a", {}, (entry(0, math.nan, outcome=DIVERGED),))
+    assert pixels(plot.seeds([empty], {}, "fid", True)).size
+    assert pixels(plot.curves([empty], "fid")).size
+    assert pixels(plot.effects([], "fid", True)).size
+
+
+def test_a_run_that_failed_is_a_cross_where_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = drawn(monkeypatch)
+    plot.seeds([Arm("a", {}, (entry(0, 1.0), entry(1, 2.0, outcome=COLLAPSED)))], {}, "fid", True)
+    marks = [(line.get_marker(), float(np.ravel(line.get_xdata())[0])) for line in figures[0].axes[0].get_lines()]
+    assert marks == [("o", 1.0), ("x", 2.0)]
+    assert [text.get_text() for text in figures[0].legends[0].get_texts()] == ["run", "run that failed"]
+
+
+@pytest.mark.parametrize(("arms", "axes"), [(6, 1), (7, 7)])
+def test_more_curves_than_eyes_can_part_get_a_panel_each(arms: int, axes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(plot, "png", lambda figure: figures.append(figure) or b"")
+    plot.curves([arm(str(i), 1.0, 2.0) for i in range(arms)], "fid")
+    assert len(figures[0].axes) == axes
+
+
+@pytest.mark.parametrize(("least", "kind"), [(1.0, "log"), (6.0, "linear"), (-1.0, "linear")])
+def test_an_axis_is_logarithmic_where_positive_values_span_more_than_twenty_times(
+    least: float, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = drawn(monkeypatch)
+    plot.seeds([arm("a", least, 100.0)], {}, "fid", True)
+    assert figures[0].axes[0].get_xscale() == kind
+
+
+def test_limits_hold_every_run_and_no_wide_interval_hides_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = drawn(monkeypatch)
+    plot.seeds([arm("a", 10.0, 11.0)], {"a": (10.5, -40.0, 60.0)}, "fid", True)
+    low, high = figures[0].axes[0].get_xlim()
+    assert low < 10.0 < 11.0 < high
+    assert high - low < 4.0
+
+
+@pytest.mark.parametrize(("lower", "left"), [(True, "better"), (False, "worse")])
+def test_effects_say_which_side_is_better_and_colour_what_is_decided(
+    lower: bool, left: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = drawn(monkeypatch)
+    contrasts = [("down", -3.0, -4.0, -2.0), ("up", 3.0, 2.0, 4.0), ("open", 1.0, -1.0, 3.0), ("bare", 2.0, None, None)]
+    plot.effects(contrasts, "fid", lower)
+    axes, beside = figures[0].axes
+    assert left in axes.get_title(loc="left")
+    marks = [line for line in axes.get_lines() if line.get_marker() in ("D", "s", "o")]
+    better, worse = ("D", canvas.GREEN), ("s", canvas.VERMILLION)
+    decided = [better, worse] if lower else [worse, better]
+    assert [(m.get_marker(), m.get_color()) for m in marks] == [*decided, ("o", canvas.GREY), ("o", canvas.GREY)]
+    assert beside.get_yticklabels()[0].get_text() == "\u22123 [\u22124, \u22122]"
+    assert beside.get_yticklabels()[3].get_text() == "+2"
+
+
+def test_grids_show_the_run_nearest_to_the_median_and_say_which(tmp_path: Path, monkeypatch) -> None:
+    figures = drawn(monkeypatch)
+    hues = {0: (255, 0, 0), 1: (0, 255, 0), 2: (0, 0, 255)}
+    for seed, hue in hues.items():
+        Image.new("RGB", (40, 40), hue).save(tmp_path / f"{seed}.png")
+    entries = tuple(entry(i, v, grid=tmp_path / f"{i}.png") for i, v in enumerate((30.0, 10.0, 20.0)))
+    png = plot.grids([Arm("a", {}, entries), arm("b", 1.0)])
+    assert png is not None
+    assert share(png, "#0000ff") > 10_000
+    assert share(png, "#ff0000") == share(png, "#00ff00") == 0
+    assert [axes.get_title(loc="left") for axes in figures[0].axes] == ["a\nseed 2: 20", "b\nno samples"]
+
+
+def test_no_grid_no_picture(tmp_path: Path) -> None:
+    (tmp_path / "torn.png").write_bytes(b"\x89PNG")
+    torn = Arm("a", {}, (entry(0, 1.0, grid=tmp_path / "torn.png"), entry(1, 2.0, grid=tmp_path / "absent.png")))
+    assert plot.grids([torn]) is None
+    assert plot.grids([]) is None
+
+
+def test_a_name_is_folded_behind_commas_and_keeps_every_sign() -> None:
+    name = "objective=hinge, regularizer=[r1,r2], optimizer.discriminator.lr=0.0004"
+    folded = canvas.folded(name, 24)
+    assert folded.replace("\n", "").replace(" ", "") == name.replace(" ", "")
+    assert max(map(len, folded.splitlines())) <= 24
+    assert "regularizer=[r1,r2]," in folded.splitlines()
+    assert canvas.folded("a=$x$") == r"a=\$x\$"

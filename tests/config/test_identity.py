@@ -1,0 +1,161 @@
+"""Which configs are one experiment."""
+
+from __future__ import annotations
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from saddlepoint.config import config_file
+from saddlepoint.config.compose import compose
+from saddlepoint.config.identity import differences, identity
+from saddlepoint.config.training_keys import APART
+
+RAMP = ["+schedule@optimizer.generator.lr=linear", "optimizer.generator.lr.start=1e-3", "optimizer.generator.lr.end=0"]
+
+
+@pytest.fixture(scope="module")
+def plain() -> DictConfig:
+    return compose()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [
+            "name=other",
+            "seed=4",
+            "images=500",
+            "outputs=elsewhere",
+            "cache=here",
+            "device=cpu",
+            "devices=1",
+            "threads=2",
+        ],
+        ["logger=none", "callback=[]", "metric=[coverage]", "trainer.precision=bf16-mixed", "overwrite=true"],
+        ["evaluation.n=100", "evaluation.split=test", "resume.allow=[images]", "data.extractor=trained"],
+        ["batch=64.0", "optimizer.generator.weight_decay=0.0"],
+    ],
+)
+def test_what_does_not_change_the_game_does_not_change_the_identity(plain: DictConfig, words: list[str]) -> None:
+    changed = compose(words)
+    assert identity(changed) == identity(plain)
+    assert differences(plain, changed) == []
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "batch=32",
+        "objective=hinge",
+        "objective.discriminator.real_label=0.9",
+        "regularizer=[r1]",
+        "game=simultaneous",
+        "game.players.generator.every=5",
+        "optimizer.generator.lr=1e-3",
+        "prior.z.dim=10",
+        "data=gaussians",
+        "optimizer.generator.fused=false",
+    ],
+)
+def test_whatever_changes_the_game_changes_the_identity(plain: DictConfig, word: str) -> None:
+    assert identity(compose([word])) != identity(plain)
+
+
+def test_where_the_data_lie_is_no_part_of_the_identity_but_which_they_are_is() -> None:
+    assert identity(compose(["data=mnist"])) == identity(compose(["data=mnist", "data.root=/elsewhere"]))
+    facts = ["data=image_folder", "data.shape=[3,8,8]"]
+    cats, dogs = (compose([*facts, f"data.folder={name}"]) for name in ("cats", "dogs"))
+    assert identity(cats) != identity(dogs)
+    assert identity(cats) == identity(compose([*facts, "data.folder=cats", "data.workers=9", "data.memory=0"]))
+
+
+def test_a_schedule_that_ends_with_the_run_is_the_same_schedule_in_a_longer_run() -> None:
+    short, long = (compose([*RAMP, f"images={images}"]) for images in (1_000, 2_000))
+    assert short.optimizer.generator.lr.images != long.optimizer.generator.lr.images
+    assert identity(short) == identity(long)
+
+
+def test_the_identity_survives_being_written_and_read(plain: DictConfig) -> None:
+    config = compose([*RAMP, "regularizer=[r1,r2]", "optimizer.discriminator.eps=1e-8"])
+    read = OmegaConf.create(OmegaConf.to_yaml(config))
+    assert isinstance(read, DictConfig)
+    assert identity(read) == identity(config)
+
+
+def test_order_and_spelling_do_not_count_but_kinds_do() -> None:
+    one = OmegaConf.create({"a": {"x": 1, "y": [1.0, 2]}, "b": None})
+    assert identity(one) == identity(OmegaConf.create({"b": None, "a": {"y": [1, 2.0], "x": 1.0}}))
+    for other in ({"x": True, "y": [1, 2]}, {"x": "1", "y": [1, 2]}, {"x": 1, "y": [2, 1]}, {"x": 1, "y": [1, 2.5]}):
+        assert identity(one) != identity(OmegaConf.create({"a": other, "b": None}))
+
+
+def test_differences_name_each_key_with_both_values() -> None:
+    found = differences(compose(["objective=hinge"]), compose(["batch=32", "regularizer=[r1]"]))
+    assert "batch: 64 -> 32" in found
+    assert "regularizer.discriminator.r1.weight: nothing -> 1" in found
+    assert any(line.startswith("objective.generator._target_: saddlepoint.objective.hinge") for line in found)
+    assert not any(line.split(".")[0].split(":")[0] in APART for line in found)
+
+
+def test_the_name_carries_the_identity(plain: DictConfig) -> None:
+    assert plain.name.endswith(identity(plain)[:8])
+    assert compose(["seed=7"]).name == plain.name
+
+
+@pytest.mark.parametrize("data", ["digits", "mnist", "fashion_mnist", "stacked_mnist", "cifar10_jpeg", "image_folder"])
+def test_a_key_that_came_later_changes_no_name_until_it_is_used(data: str) -> None:
+    facts = ["data.shape=[3,8,8]"] if data == "image_folder" else []
+    config = compose([f"data={data}", *facts])
+    plain = OmegaConf.to_container(config)
+    plain["data"] = {key: value for key, value in plain["data"].items() if key not in ("flip", "fit")}
+    old = OmegaConf.create(plain)
+    assert identity(config) == identity(old)
+    assert differences(config, old) == []
+    flipped = compose([f"data={data}", *facts, "data.flip=true"])
+    assert identity(flipped) != identity(config)
+    assert differences(old, flipped) == ["data.flip: nothing -> True"]
+
+
+def test_how_images_are_fitted_is_part_of_the_identity() -> None:
+    facts = ["data=image_folder", "data.shape=[3,8,8]"]
+    assert identity(compose([*facts, "data.fit=pad"])) != identity(compose(facts))
+
+
+BEFORE = {  # the sides of the two-player game as they were written before conditions had names
+    "real": {"of": "x", "condition": "y", "judge": "discriminator"},
+    "fake": {"by": "generator", "condition": "y", "judge": "discriminator"},
+    "labelled": {"of": "labelled_x", "condition": "labelled_y", "judge": "discriminator"},
+}
+
+
+def test_a_run_with_the_sides_of_before_is_the_same_run_and_is_read_with_those_of_now(plain, tmp_path) -> None:
+    old = OmegaConf.create(OmegaConf.to_container(plain))
+    old.game.sides = BEFORE
+    for key in ("conditions", "classes", "dropout"):
+        del old.game[key]
+    for network in ("generator", "discriminator"):
+        del old.architecture[network].condition
+    del old.architecture.generator.bounded
+    assert identity(old) == identity(plain)
+    file = tmp_path / "config.yaml"
+    file.write_text(OmegaConf.to_yaml(old))
+    read = config_file.read(file)
+    assert read.game.sides == plain.game.sides
+    assert identity(read) == identity(plain)
+
+
+def test_a_side_whose_condition_was_a_bare_column_is_read_as_a_label(plain, tmp_path) -> None:
+    old = OmegaConf.create(OmegaConf.to_container(plain))
+    old.game.sides = {**BEFORE, "code": {"of": "x", "by": "encoder"}}
+    file = tmp_path / "config.yaml"
+    file.write_text(OmegaConf.to_yaml(old))
+    read = OmegaConf.to_container(config_file.read(file).game.sides)
+    assert isinstance(read, dict)
+    assert read["fake"] == {"by": "generator", "condition": {"label": "y"}, "judge": "discriminator"}
+    assert read["code"] == {"of": "x", "by": "encoder"}
+
+
+def test_a_condition_and_another_source_of_conditions_are_another_experiment(plain: DictConfig) -> None:
+    words = ["game=conditional", "game.dropout=true", "architecture.generator.condition={label: 10}",
+             "architecture.generator.bounded=false"]  # fmt: skip
+    assert len({identity(plain), *(identity(compose([word])) for word in words)}) == 5

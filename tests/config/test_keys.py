@@ -1,0 +1,234 @@
+"""Values of a wrong kind are told before anything runs, under their key; every key of every command has a kind."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from saddlepoint.cli import main
+from saddlepoint.config import catalogue
+from saddlepoint.config.check import check, located, parameters
+from saddlepoint.config.compose import compose
+from saddlepoint.config.keys import KEYS, PRECISIONS
+from saddlepoint.error import Mistake
+from saddlepoint.schema import FLAGS, Flag
+
+PIECES = [
+    [
+        "optimizer.generator.lr='1e-4'",
+        "a number or a schedule, and in quotes this is text: optimizer.generator.lr=1e-4",
+    ],
+    ["optimizer.generator.lr=null", "a number or a schedule"],
+    ["optimizer.generator.lr=true", "a number or a schedule"],
+    ["optimizer.generator.lr=nan", "a number or a schedule"],
+    ["optimizer.discriminator.betas=[0.5]", "a list of 2 numbers"],
+    ["optimizer.discriminator.betas=[a,b]", "a list of 2 numbers"],
+    ["optimizer.generator.fused=maybe", "true or false"],
+    ["logger.timeout=abc", "a number"],
+    ["logger.timeout=null", "a number"],
+    ["callback.evaluation.images_between=often", "a whole number"],
+    ["callback.grid.rows=8.5", "a whole number"],
+    ["callback.health.rules.collapse.raise_at=low", "a number"],
+    ["architecture.generator.widths=[a]", "a list of whole numbers"],
+    ["architecture.generator.norm=batch", "a piece"],
+    ["architecture.discriminator.heads={label:ten}", "architecture.discriminator.heads.label is a whole number"],
+    ["launcher.processes=many", "a whole number from 1 on or null"],
+    ["launcher.processes=0", "a whole number from 1 on or null"],
+    ["game.players.generator.every=two", "a whole number"],
+    ["game.players.generator.clip=a", "a number or null"],
+    ["game.players.generator.average=false", "a piece"],
+    ["game.players.generator.average.half_life=long", "a number or a schedule"],
+    ["objective.discriminator.real_label=x", "a number"],
+    ["metric.coverage.k=five", "a whole number"],
+    ["data.labels=ten", "a whole number or null"],
+    ["data.batch=7.5", "a whole number"],
+    ["game.seed=a", "a whole number"],
+]
+
+
+@pytest.mark.parametrize(("word", "part"), PIECES, ids=[word for word, _ in PIECES])
+def test_a_value_of_a_wrong_kind_for_a_piece_is_told_under_its_key(word: str, part: str) -> None:
+    config = compose([word])
+    with pytest.raises(Mistake) as caught:
+        check(config)
+    assert part in str(caught.value)
+    assert str(caught.value).startswith(word.partition("=")[0])
+    assert "\n" not in str(caught.value)
+
+
+COMMANDS = [
+    ("sample", ["run=a", "to=[a]"], "to=[a]: to is text"),
+    ("sample", ["run=a", "n=0"], "n=0: n is a whole number from 1 on"),
+    ("sample", ["run=a", "n=4.5"], "whole number"),
+    ("sample", ["run=a", "average=maybe"], "true or false"),
+    ("sample", ["run=a", "at=bset"], "at=bset: one moment at a time"),
+    ("sample", ["run=5.5"], "run=5.5: run is text"),
+    ("evaluate", ["run=a", "at=bset"], "Did you mean best?"),
+    ("evaluate", ["run=a", "uncertainty=2"], "true or false"),
+    ("evaluate", ["run=a", "groups=1"], "from 2 on"),
+    ("evaluate", ["run=a", "to=[a,b]"], "to=[a,b]"),
+    ("memorisation", ["run=a", "n=10"], "n=10: memorisation takes 50"),
+    ("memorisation", ["run=a", "level=1"], "level=1: the rate"),
+    ("memorisation", ["run=a", "average=0"], "true or false"),
+    ("compare", ["level=low"], "level=low: it lies between 0 and 1"),
+    ("compare", ["tuning=maybe"], "true or false"),
+    ("compare", ["by=5.5"], "by=5.5"),
+    ("compare", ["to=5.5"], "to=5.5: to is text"),
+    ("sweep", ["workers=0"], "workers=0: workers is a whole number from 1 on"),
+    ("sweep", ["seeds=[a]"], "seeds=[a]"),
+    ("sweep", ["seeds=3"], "seeds=3: seeds is a list"),
+    ("sweep", ["storage=mysql"], "one of sqlite, journal"),
+    ("reproduce", ["retrain=maybe"], "true or false"),
+    ("reproduce", ["allow_dirty=1"], "true or false"),
+    ("export", ["run=a", "average=maybe"], "true or false"),
+    ("export", ["run=a", "to=[a]"], "to=[a]"),
+    ("import", ["from=a", "name=b", "trust=maybe"], "true or false"),
+    ("import", ["from=a", "name=b", "weights=avg"], "one of averaged, raw"),
+    ("import", ["from=a", "name=b", "seed=one"], "whole number"),
+    ("doctor", ["certify=2"], "true or false"),
+    ("why", ["a=5.5"], "a=5.5: a is text"),
+    ("replay", ["dump=5.5"], "dump=5.5: dump is text"),
+    ("train", ["trainer.detect_anomaly=maybe"], "true or false"),
+    ("train", ["trainer.profiler=fast"], "one of simple, advanced, pytorch, xla or null"),
+    ("train", ["evaluation.resizer=1.5"], "evaluation.resizer=1.5"),
+    ("train", ["evaluation.average=1"], "true or false"),
+    ("train", ["threads='2'"], "in quotes this is text: threads=2"),
+    (
+        "train",
+        ["data=image_folder", "data.folder=a", "data.size=32x32"],
+        "data.size=32x32: data.size is a whole number",
+    ),
+    ("train", ["data=image_folder", "data.folder=a", "data.size=16.5"], "data.size=16.5"),
+    ("train", ["prior.z.dim=1.5"], "prior.z.dim=1.5"),
+]
+
+
+@pytest.mark.parametrize(("command", "words", "part"), COMMANDS, ids=[" ".join([c, *w]) for c, w, _ in COMMANDS])
+def test_a_value_of_a_wrong_kind_for_a_command_is_told_before_it_runs(
+    command: str,
+    words: list[str],
+    part: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([command, *words]) == 1
+    error = capsys.readouterr().err
+    assert part in error
+    assert len(error.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", catalogue.COMMANDS)
+def test_every_key_of_every_command_has_a_kind(command: str) -> None:
+    groups, sections = catalogue.defaults(command), ("evaluation", "resume", "evaluation.selection")
+    there = {key for key in catalogue.keys(command) if key not in groups and key not in sections}
+    told = {key for key in KEYS[command] if not key.startswith(("trainer.", "evaluation.selection."))}
+    assert told == (there | {"resume.allow"} if command == "train" else there)
+    if command == "train":
+        assert {f"trainer.{key}" for key in catalogue.keys("trainer/lightning")} <= set(KEYS[command])
+        config = compose()
+        assert all(OmegaConf.select(config, key, default="absent") != "absent" for key in KEYS[command])
+
+
+FLAGGED = [(command, key) for command, kinds in KEYS.items() for key, kind in kinds.items() if kind == Flag]
+
+
+@pytest.mark.parametrize(("command", "key"), FLAGGED, ids=str)
+def test_every_boolean_hears_yes_and_no_on_and_off(command: str, key: str) -> None:
+    needed = {"sample": ["run=a"], "export": ["run=a"], "import": ["from=a", "name=b"]}.get(command, [])
+    for word, value in FLAGS.items():
+        assert OmegaConf.select(compose([*needed, f"{key}={word.capitalize()}"], command=command), key) is value
+
+
+def test_a_whole_zero_among_numbers_is_a_number() -> None:
+    config = compose(["optimizer.generator.betas=[0,0.9]", "callback.evaluation.images_between=1e3"])
+    check(config)
+    assert [repr(beta) for beta in config.optimizer.generator.betas] == ["0.0", "0.9"]
+    assert repr(config.callback.evaluation.images_between) == "1000"
+
+
+def test_how_a_number_is_written_makes_no_other_run() -> None:
+    typed = compose(["optimizer.generator.betas=[0,0.9]"])
+    before = typed.name
+    check(typed)
+    assert compose(["optimizer.generator.betas=[0.0,0.9]"]).name == before
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [("32", "32-true"), ("16", "16-mixed"), ("bf16", "bf16-mixed"), ("half", "16-mixed"), ("fp16", "16-mixed"),
+     ("float32", "32-true"), ("BF16", "bf16-mixed"), ("'16'", "16-mixed"), ("bf16-mixed", "bf16-mixed")],
+)  # fmt: skip
+def test_a_precision_by_its_short_name_is_the_long_one(said: str, meant: str) -> None:
+    assert compose([f"trainer.precision={said}"]).trainer.precision == meant
+
+
+@pytest.mark.parametrize(
+    "said", ["64", "64-true", "double", "16-true", "bf16-true", "transformer-engine", "8", "true", "null"]
+)
+def test_a_precision_that_the_game_is_not_played_in_is_refused_in_a_line(said: str) -> None:
+    with pytest.raises(Mistake) as caught:
+        compose([f"trainer.precision={said}"])
+    assert str(caught.value).startswith(f"trainer.precision={said}: ")
+    assert all(one in str(caught.value) for one in PRECISIONS)
+
+
+@pytest.mark.parametrize("said", ["16", "16-mixed", "half"])
+def test_half_precision_that_a_cpu_lacks_is_refused_however_it_is_spelled(
+    said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["train", f"trainer.precision={said}", "device=cpu", f"outputs={tmp_path}/outputs"]) == 1
+    assert "trainer.precision=16-mixed is for GPUs; on a CPU there is bf16-mixed" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+ENCODER = (  # a player of a game that the term is for
+    "+game.players.encoder={_target_: saddlepoint.game.player.Player, network: ${architecture.generator}, "
+    "optimizer: ${optimizer.generator}, objective: null, regularizers: ${regularizer.encoder}}"
+)
+
+
+@pytest.mark.parametrize(
+    "group", ["data", "architecture", "regularizer", "metric", "callback", "optimizer", "launcher"]
+)
+def test_all_our_own_yaml_is_of_its_kinds(group: str) -> None:
+    for name in catalogue.members(group):
+        one = f"{group}=[{name}]" if isinstance(catalogue.defaults()[group], list) else f"{group}={name}"
+        words = {
+            "image_folder": ["data.shape=[3,8,8]", "data.classes=null"],
+            "audio_folder": ["data.shape=[1,64]", "data.rate=8000", "data.bits=16"],
+            "text_lines": ["data.shape=[8,3]", "data.vocabulary=['',a,b]"],
+            "linear_gaussian": ["game=vae", "regularizer=[kl,reconstruction]"],
+        }.get(name, [])
+        words += ["objective.generator=null"] if name == "feature_matching" else []
+        words += [ENCODER] if name == "kl" else []
+        check(compose([one, *words]))
+
+
+def test_every_argument_of_our_own_pieces_has_an_annotation_that_says_something() -> None:
+    """Else a value of a wrong kind would pass: what nobody said nobody checks."""
+    bare = []
+    for path in sorted(catalogue.conf().rglob("*.yaml")):
+        for node in _targets(OmegaConf.load(path)):
+            name = str(node["_target_"])
+            if name.startswith("saddlepoint.") and not name.startswith("saddlepoint.objective."):
+                known = parameters(located("x", name)) or {}
+                bare += [f"{name}.{key}" for key in node if key in known and known[key].annotation in _NOTHING]
+    assert bare == []
+
+
+_NOTHING = (Any, inspect.Parameter.empty)
+
+
+def _targets(node):
+    if OmegaConf.is_dict(node):
+        if "_target_" in node:
+            yield node
+        for name in node:
+            yield from _targets(node._get_node(name))

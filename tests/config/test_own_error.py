@@ -1,0 +1,276 @@
+"""Errors in the user's own code end a command with one line, `file:line: type: message`; bugs keep their traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from saddlepoint.cli import main
+from saddlepoint.error import Mistake
+from saddlepoint.run.folder import Run
+
+SMALL = ["logger=none", "metric=[]", "images=192", "architecture.discriminator.widths=[8]"]
+HEAD = """\
+import sys
+import torch
+from torch import nn
+from pytorch_lightning import Callback
+from saddlepoint.data.data import Data, Split
+from saddlepoint.regularizer.regularizer import Regularizer
+from own_helper import deeper
+"""
+BODY = {
+    "objective": "def loss(real, fake):\n    return real.mean() + undefined  # here",
+    "later": "def loss(real, fake):\n    if len(real) > 8:\n        raise ValueError('too\\nmany')  # here\n"
+             "    return real.mean() - fake.mean()",
+    "ended": "def loss(real, fake):\n    if len(real) > 8:\n        sys.exit(0)  # here\n"
+             "    return real.mean() - fake.mean()",
+    "helper": "def loss(real, fake):\n    return deeper(real)",
+    "shape": "class Net(nn.Module):\n    def __init__(self, latent, shape):\n        super().__init__()\n"
+             "        self.layer = nn.Linear(latent + 1, 64)\n    def forward(self, latent, y=None):\n"
+             "        return self.layer(latent['z'])  # here",
+    "key": "class Net(nn.Module):\n    def __init__(self, latent, shape):\n        super().__init__()\n"
+           "        self.layer = nn.Linear(1, 1)\n"
+           "    def forward(self, latent, y=None):\n        return latent['zz']  # here",
+    "built": "class Net(nn.Module):\n    def __init__(self, latent, shape):\n        raise ValueError('no')  # here",
+    "keyed": "class Net(nn.Module):\n    def __init__(self, latent, shape):\n        {}['no']  # here",
+    "term": "class Term(Regularizer):\n    def forward(self, turn):\n        return turn.real.x.view(3)  # here",
+    "data": "class Mine(Data):\n    def splits(self):\n        return {}['train']  # here",
+    "watch": "class Watch(Callback):\n    def on_train_batch_end(self, *args):\n        assert False, 'no'  # here",
+    "started": "class Watch(Callback):\n    def on_fit_start(self, *args):\n        1 / 0  # here",
+    "syntax": "def loss(real, fake:  # here",
+    "indented": "def loss(real, fake):\nreturn real  # here",
+    "imported": "from torch import nothing_of_the_kind  # here",
+    "absent": "import a_module_that_is_absent  # here",
+    "name": "WIDTH = undefined  # here",
+}  # fmt: skip
+OBJECTIVE = "objective.discriminator={_target_: own_piece.loss, _partial_: true}"
+NETWORK = "architecture.generator={_target_: own_piece.Net, latent: 100, shape: [1,8,8]}"
+WORDS = {
+    **dict.fromkeys(BODY, OBJECTIVE),
+    **dict.fromkeys(("shape", "key", "built", "keyed"), NETWORK),
+    "term": "+regularizer.discriminator.mine={_target_: own_piece.Term}",
+    "data": "data={_target_: own_piece.Mine, shape: [1,8,8], classes: null, extractor: null}",
+    **dict.fromkeys(("watch", "started"), "+callback.mine={_target_: own_piece.Watch}"),
+}
+TYPES = {
+    "objective": "NameError", "later": "ValueError: too many", "ended": "SystemExit: 0", "helper": "IndexError: deep",
+    "shape": "RuntimeError: ", "key": "KeyError: 'zz'", "built": "ValueError: no (architecture.generator)",
+    "keyed": "KeyError: 'no' (architecture.generator)", "term": "RuntimeError: ", "data": "KeyError: 'train'",
+    "watch": "AssertionError: no", "started": "ZeroDivisionError", "syntax": "SyntaxError: ",
+    "indented": "IndentationError: ", "imported": "ImportError: ", "absent": "", "name": "NameError",
+}  # fmt: skip
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Writes own_piece.py in the working directory; returns the `file:line` of what fails in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delenv("SADDLEPOINT_TRACEBACK", raising=False)
+
+    def write(kind: str) -> str:
+        (tmp_path / "own_helper.py").write_text("def deeper(x):\n    raise IndexError('deep')\n")
+        text = HEAD + BODY[kind] + "\n"
+        (tmp_path / "own_piece.py").write_text(text)
+        lines = [number for number, line in enumerate(text.splitlines(), 1) if line.endswith("# here")]
+        return f"own_piece.py:{lines[0]}" if lines else "own_helper.py:2"
+
+    yield write
+    for name in ("own_piece", "own_helper"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in BODY if kind != "absent"])
+def test_an_error_in_ones_own_code_is_a_line_with_its_place(
+    kind: str, own, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = own(kind)
+    assert main(["train", *SMALL, "allow_target=[own_piece]", WORDS[kind]]) == 1
+    told = capsys.readouterr().err
+    assert "Traceback" not in told
+    last = told.splitlines()[-1]
+    assert last.startswith(f"saddlepoint: {place}: {TYPES[kind]}")
+    assert last.endswith("[SADDLEPOINT_TRACEBACK=1 shows the whole traceback]")
+    for file in (tmp_path / "outputs").glob("*/*/summary.json"):
+        summary = json.loads(file.read_text())
+        assert (summary["status"], summary["exit"]) == ("failed", 1)
+        assert f"saddlepoint: {summary['error']} [SADDLEPOINT_TRACEBACK=1 shows the whole traceback]" == last
+    begun = kind in ("later", "ended", "watch", "started")
+    assert (tmp_path / "outputs").exists() == begun, "what fails before a run begins leaves nothing"
+
+
+def test_a_module_that_ones_own_code_lacks_is_named_with_the_line_that_asks_for_it(
+    own, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = own("absent").partition(":")[2]
+    assert main(["train", *SMALL, "allow_target=[own_piece]", OBJECTIVE]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "own_piece needs the module a_module_that_is_absent, which is not installed" in told
+    assert told.endswith(f"(own_piece.py, line {number})")
+
+
+@pytest.mark.parametrize("kind", ["later", "built", "syntax", "shape"])
+def test_with_the_variable_set_the_whole_traceback_is_shown(
+    kind: str, own, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = own(kind)
+    monkeypatch.setenv("SADDLEPOINT_TRACEBACK", "1")
+    assert main(["train", *SMALL, "allow_target=[own_piece]", WORDS[kind]]) == 1
+    told = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in told
+    assert "own_piece.py" in told.partition("Traceback")[2]
+    assert told.splitlines()[-1].startswith(f"saddlepoint: {place}: ")
+
+
+def test_a_bug_of_ours_keeps_its_traceback(own, monkeypatch: pytest.MonkeyPatch) -> None:
+    own("watch")
+
+    def broken(*args: object, **given: object) -> None:
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr("saddlepoint.experiment.train.trainer_of", broken)
+    with pytest.raises(RuntimeError, match="ours"):
+        main(["train", *SMALL, "allow_target=[own_piece]", WORDS["watch"]])
+
+
+def test_what_the_environment_allows_is_ones_own_code_too(
+    own, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = own("objective")
+    monkeypatch.setenv("SADDLEPOINT_ALLOW_TARGET", "own_piece.loss")
+    assert main(["train", *SMALL, OBJECTIVE]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"saddlepoint: {place}: NameError: ")
+
+
+@pytest.mark.slow  # several processes, ten seconds or more
+def test_of_many_runs_the_line_is_the_reason(own, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = own("later")
+    words = ["train", "-m", "seed=0,1", *SMALL, "allow_target=[own_piece]", OBJECTIVE, "--json"]
+    assert main(words) == 1
+    shown = capsys.readouterr()
+    assert shown.err.count(f"{place}: ValueError: too many") >= 2
+    for job in json.loads(shown.out)["runs"]:
+        assert (job["state"], job["status"]) == ("failed", "failed")
+
+
+@pytest.mark.slow  # several processes, ten seconds or more
+def test_on_two_ranks_it_is_a_line_too(own, tmp_path: Path) -> None:
+    place = own("later")
+    words = [*SMALL, "allow_target=[own_piece]", OBJECTIVE, "devices=2", "device=cpu", "name=two"]
+    command = [sys.executable, "-m", "saddlepoint", "train", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert f"saddlepoint: {place}: ValueError: too many" in done.stderr
+    summary = Run(tmp_path / "outputs" / "two" / "seed0").summary
+    assert summary["status"] == "failed"
+    assert summary["error"] == f"{place}: ValueError: too many"
+
+
+DATA = {
+    "dataset": ("class Mine(torch.utils.data.Dataset):\n    def __init__(self, shape, **rest):\n        pass",
+                "gives a Mine, and it is to give a saddlepoint.data.data.Data", 9),
+    "list": ("class Mine(Data):\n    def splits(self):\n        return [1]", "splits() gives a list", 9),
+    "tensor": ("class Mine(Data):\n    def splits(self):\n        return {'train': torch.zeros(9, 1, 8, 8)}",
+               "splits() gives a tensor of shape [9, 1, 8, 8] as train", 9),
+    "empty": ("class Mine(Data):\n    def splits(self):\n        return {'train': Split('', torch.zeros(0, 1, 8, 8))}",
+              "its train split is empty", 9),
+    "float": ("class Mine(Data):\n    def splits(self):\n        return {'train': Split('', torch.zeros(9, 1, 8, 8))}",
+              "torch.float32, and x is to be uint8 [n, C, H, W]", 9),
+    "split": ("class Mine(Data):\n    def setup(self, stage=None):\n        pass\n    def split(self, name):\n"
+              "        return torch.zeros(9, 1, 8, 8)", "split() gives a tensor of shape [9, 1, 8, 8]", 11),
+}  # fmt: skip
+TERMS = {
+    "vector": ("turn.real.logits", "gives a tensor of shape [8]"),
+    "number": ("1.0", "gives a float"),
+    "nothing": ("None", "gives None"),
+}
+
+
+@pytest.mark.parametrize(("code", "said", "line"), DATA.values(), ids=DATA)
+def test_data_of_ones_own_that_are_something_else_are_told_with_their_line(
+    code: str, said: str, line: int, own, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own("data")
+    (tmp_path / "own_piece.py").write_text(HEAD + code + "\n")
+    word = "data={_target_: own_piece.Mine, shape: [1,8,8], classes: null, extractor: null}"
+    assert main(["train", *SMALL, "allow_target=[own_piece]", word]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert said in told
+    assert told.endswith(f"(own_piece.py, line {line})")
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(("value", "said"), TERMS.values(), ids=TERMS)
+def test_a_term_of_ones_own_that_gives_no_scalar_is_told_with_its_line(
+    value: str, said: str, own, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own("term")
+    code = f"class Term(Regularizer):\n    def forward(self, turn):\n        return {value}"
+    (tmp_path / "own_piece.py").write_text(f"{HEAD}{code}\n")
+    assert main(["train", *SMALL, "allow_target=[own_piece]", WORDS["term"]]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith(f"saddlepoint: regularizer.discriminator.mine {said}, and it is to give a scalar tensor")
+    assert told.endswith("(own_piece.py, line 9)")
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_generator_of_a_wrong_shape_is_told_with_its_line(
+    own, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own("key")
+    code = (
+        "class Net(nn.Module):\n    def __init__(self, latent, shape):\n        super().__init__()\n"
+        "        self.layer = nn.Linear(1, 1)\n"
+        "    def forward(self, latent, y=None):\n        return latent['z'][:, :100].view(-1, 1, 10, 10)"
+    )
+    (tmp_path / "own_piece.py").write_text(f"{HEAD}{code}\n")
+    assert main(["train", *SMALL, "allow_target=[own_piece]", NETWORK]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.endswith("the generator makes [1, 10, 10], data.shape is [1, 8, 8] (own_piece.py, line 12)")
+
+
+def test_from_python_an_exception_stays_what_it_is(own, tmp_path: Path) -> None:
+    from saddlepoint.config.compose import compose
+    from saddlepoint.experiment.train import train
+
+    place = own("later")
+    with pytest.raises(ValueError, match="too\nmany"):
+        train(compose([*SMALL, "allow_target=[own_piece]", OBJECTIVE, "name=python"]))
+    assert Run(tmp_path / "outputs" / "python" / "seed0").summary["error"] == f"{place}: ValueError: too many"
+
+
+def test_a_refusal_of_ones_own_code_stays_a_mistake_in_python(own) -> None:
+    from saddlepoint.config.compose import compose
+    from saddlepoint.experiment.build import game_of
+
+    own("built")
+    with pytest.raises(Mistake, match=r"^architecture.generator: no \(own_piece.py, line \d+\)$"):
+        game_of(compose([*SMALL, "allow_target=[own_piece]", NETWORK]))
+
+
+def test_a_callback_that_is_none_is_refused_before_anything_is_written(
+    own, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own("watch")
+    (tmp_path / "own_piece.py").write_text("def watch():\n    return 3\n")
+    word = "+callback.mine={_target_: own_piece.watch}"
+    assert main(["train", *SMALL, "allow_target=[own_piece]", word]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("saddlepoint: callback.mine: own_piece.watch gives an int, and it is to give a")
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_part_of_the_prior_without_a_size_is_told_by_its_key(
+    own, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own("watch")
+    assert main(["train", *SMALL, "allow_target=[own_piece]", "prior.z={_target_: own_piece.Watch}"]) == 1
+    assert "prior.z.dim" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "outputs").exists()

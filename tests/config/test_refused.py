@@ -1,0 +1,141 @@
+"""What a refused command leaves, and what it says: nothing on disk, and a line that leads somewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from saddlepoint.cli import main
+from saddlepoint.error import Mistake
+from saddlepoint.run.folder import Run
+
+
+@pytest.mark.parametrize("words", [["architecture=dcgan"], ["data=mnist", "data.root=nowhere", "architecture=conv28"]])
+def test_a_training_that_cannot_begin_leaves_nothing(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "logger=none", "outputs=a/b", *words]) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_leaves_what_it_found(tmp_path: Path) -> None:
+    run = Run(tmp_path / "outputs" / "name" / "seed0")
+    (tmp_path / "outputs").mkdir()
+    with pytest.raises(Mistake, match="told"), run.lock():
+        raise Mistake("told")
+    assert list((tmp_path / "outputs").iterdir()) == []
+    with run.lock():
+        run.folder.mkdir(parents=True)
+    assert run.folder.exists()
+    with pytest.raises(Mistake, match="told"), run.lock():
+        raise Mistake("told")
+    assert run.folder.exists()
+
+
+def test_what_somebody_else_put_beside_a_refused_run_stays(tmp_path: Path) -> None:
+    run = Run(tmp_path / "outputs" / "name" / "seed0")
+    with run.lock():
+        (tmp_path / "outputs" / "name" / "theirs").write_text("")
+    assert [path.name for path in (tmp_path / "outputs" / "name").iterdir()] == ["theirs"]
+
+
+def test_a_folder_of_runs_names_those_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in (0, 1):
+        (tmp_path / "name" / f"seed{seed}").mkdir(parents=True)
+        (tmp_path / "name" / f"seed{seed}" / "config.yaml").write_text("")
+    for folder in (tmp_path / "name", tmp_path):
+        for command in ("sample", "evaluate", "memorisation", "export"):
+            assert main([command, f"run={folder}"]) == 1
+            told = capsys.readouterr().err
+            assert "is no run folder" in told
+            assert f"In it there are run={tmp_path}/name/seed0, run={tmp_path}/name/seed1" in told
+
+
+def _samples(folder: Path, n: int = 120) -> Path:
+    path = folder / "samples.npz"
+    np.savez(path, arr_0=np.random.default_rng(0).integers(0, 256, (n, 8, 8, 1), dtype=np.uint8))
+    return path
+
+
+def test_evaluation_n_takes_the_first_of_stored_samples(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole = np.load(_samples(tmp_path))["arr_0"]
+    np.savez("first.npz", arr_0=whole[:100])
+    words = ["data=digits", "metric=[frechet_distance]", "evaluation.second=null"]
+    assert main(["evaluate", "samples=samples.npz", *words, "evaluation.n=100", "to=n.json"]) == 0
+    assert "the first 100 are measured" in capsys.readouterr().err
+    assert main(["evaluate", "samples=first.npz", *words, "to=first.json"]) == 0
+    ((found,), (expected,)) = (json.loads(Path(f"{name}.json").read_text()).values() for name in ("n", "first"))
+    assert found == expected
+    (score,) = found.values()
+    assert score["contract"]["n_fake"] == 100
+    assert main(["evaluate", "samples=samples.npz", *words, "evaluation.n=500"]) == 1
+    assert "evaluation.n=500: there are 120 samples" in capsys.readouterr().err
+
+
+THEIRS = """\
+import torch
+from torch import nn
+from saddlepoint.turn import DiscriminatorOutput
+
+
+class Plain(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.layer = nn.Linear(64, 1)
+
+    def forward(self, x, y=None):
+        return self.layer(x.flatten(1))
+
+
+class Pair(nn.Module):
+    def __init__(self, latent, shape):
+        super().__init__()
+        self.layer = nn.Linear(latent, 64)
+
+    def forward(self, latent, y=None):
+        return self.layer(latent["z"]).view(-1, 1, 8, 8), None, None
+
+
+def each(real, fake):
+    return (real - fake).square()
+
+
+def number(real, fake):
+    return 1.0
+"""
+WRONG = [
+    ("architecture.discriminator={_target_: their_game.Plain, shape: [1,8,8]}",
+     "the discriminator gives a tensor of shape [2, 1], and it is to give a saddlepoint.turn.DiscriminatorOutput", 11),
+    ("architecture.generator={_target_: their_game.Pair, latent: 100, shape: [1,8,8]}",
+     "generator gives a tuple of 3, and it is to give samples, or a pair", None),
+    ("objective.discriminator={_target_: their_game.each, _partial_: true}",
+     "objective.discriminator gives a tensor of shape [2], and it is to give a scalar tensor", 24),
+    ("objective.discriminator={_target_: their_game.number, _partial_: true}",
+     "objective.discriminator gives a float, and it is to give a scalar tensor", 28),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("word", "said", "line"), WRONG, ids=["tensor", "tuple", "vector", "number"])
+def test_a_piece_of_ones_own_that_gives_something_else_is_told_with_its_line(
+    word: str,
+    said: str,
+    line: int | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "their_game.py").write_text(THEIRS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert main(["train", "logger=none", f"outputs={tmp_path}/out", "allow_target=[their_game]", word]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert said in told
+    assert line is None or told.endswith(f"their_game.py, line {line})")
+    assert not (tmp_path / "out").exists()

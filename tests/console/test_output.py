@@ -1,0 +1,219 @@
+"""A command's result is on stdout and nothing else is; with --json, or to=-, it is one JSON document."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from folders import arm
+from rich.console import Console
+from runs import SMALL, run
+
+from saddlepoint.cli import main
+from saddlepoint.console import terminal
+from saddlepoint.console.output import Output, plain
+from saddlepoint.console.terminal import Meter
+from saddlepoint.evaluation import evaluator
+from saddlepoint.evaluation.contract import Contract, Score
+from saddlepoint.evaluation.table import Column, measured, tables
+
+FID = "fid_digits_900_train"
+QUICK = ["metric=[frechet_distance]", "evaluation.second=null"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run that has ended."""
+    return run(tmp_path_factory.mktemp("outputs"), "name=small").folder
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two arms of five runs that nobody had to train."""
+    there = tmp_path_factory.mktemp("arms")
+    arm(there, "nonsaturating", [10.0, 11.0, 12.5, 10.5, 11.5])
+    arm(there, "hinge", [7.0, 8.0, 9.5, 7.5, 8.5])
+    return there
+
+
+def lines_of(folder: Path, outputs: Path) -> dict[str, tuple[list[str], str, str]]:
+    """Of each command, a line, what its result says and a key of its document."""
+    one, other = outputs / "hinge/seed0", outputs / "nonsaturating/seed0"
+    compared = ["compare", f"runs={outputs}/*", "by=objective", "logger.mode=disabled"]
+    trained = ["train", *SMALL, "name=small", f"outputs={folder.parents[1]}"]
+    return {
+        "evaluate": (["evaluate", f"run={folder}", *QUICK], FID, "1280"),
+        "evaluate at=all": (["evaluate", f"run={folder}", "at=all", *QUICK], "every snapshot", "1280"),
+        "evaluate against": (["evaluate", f"run={folder}", f"against={folder}", *QUICK], "own difference", "steps"),
+        "compare": (compared, "differs", "arms"),
+        "why": (["why", f"a={one}", f"b={other}"], "choice.objective: hinge -> nonsaturating", "differences"),
+        "memorisation": (["memorisation", f"run={folder}", "n=60"], "authenticity", "statistics"),
+        "train": (trained, FID, "final"),
+        "doctor": (["doctor", f"outputs={outputs}"], "classifiers", "findings"),
+    }  # fmt: skip
+
+
+NAMES = ("evaluate", "evaluate at=all", "evaluate against", "compare", "why", "memorisation", "train", "doctor")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_result_is_on_stdout_and_fits_80_columns(
+    name: str, folder: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line, said, _ = lines_of(folder, outputs)[name]
+    assert main(line) == 0
+    out = capsys.readouterr().out
+    assert said in out
+    assert "…" not in out
+    table = [row for row in out.splitlines() if "─" in row]
+    assert all(len(row) <= 80 for row in table)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_with_json_stdout_holds_one_document_and_nothing_else(
+    name: str, folder: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line, _, key = lines_of(folder, outputs)[name]
+    assert main([*line, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert key in document
+
+
+@pytest.mark.parametrize("name", ["evaluate", "compare", "memorisation"])
+def test_to_a_hyphen_is_the_document_on_stdout_and_no_file(
+    name: str, folder: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line, _, key = lines_of(folder, outputs)[name]
+    assert main([*line, "to=-"]) == 0
+    assert key in json.loads(capsys.readouterr().out)
+    assert not list(tmp_path.iterdir())
+
+
+def test_many_runs_end_in_a_table_of_how_each_ended(folder: Path, capsys) -> None:
+    run(folder.parents[1], "name=small", "seed=1")
+    line = ["train", "-m", *SMALL, "name=small", f"outputs={folder.parents[1]}", "seed=0,1"]
+    assert main([*line, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["runs"]
+    assert [one["label"] for one in found] == ["seed=0", "seed=1"]
+    assert {one["status"] for one in found} == {"finished"}
+    assert FID in found[1]["final"]
+    assert main(line) == 0
+    out = capsys.readouterr().out
+    assert "seed=1" in out
+    assert FID in out
+
+
+def test_what_others_print_on_stdout_does_not_reach_the_document(capsys) -> None:
+    output = Output(json=True)
+    with output.alone():
+        print("a library's banner")
+        output(["for people"], {"value": float("nan"), "inf": (float("inf"), 1.5), "path": Path("a/b")})
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"value": None, "inf": [None, 1.5], "path": "a/b"}
+    assert "banner" in err
+    assert sys.stdout is not sys.stderr
+
+
+def test_json_is_refused_where_there_is_no_result(capsys) -> None:
+    assert main(["sample", "--json"]) == 2
+    assert "--json is for commands that end with a result: train, evaluate" in capsys.readouterr().err
+
+
+def contract(metric: str) -> Contract:
+    hashes = {"data": "0" * 64, "extractor_sha256": "1" * 64}
+    return Contract(metric=metric, n_real=100_000, n_fake=2500, split="train", resolution="2", resizer="none",
+                    extractor="identity", weights="averaged", seed=0, **hashes)  # fmt: skip
+
+
+def test_names_are_never_cut_and_a_table_is_one_or_two_however_many_scores() -> None:
+    names = ["modes_captured", "modes_high_quality", "modes_reverse_kl", "frechet_distance_infinity", "precision",
+             "recall", "density", "coverage", "nearest_neighbour_error", "kernel_distance", "parzen"]  # fmt: skip
+    found = {score.contract.key: score for score in (Score(1.2345, contract(name)) for name in names)}
+    beside = ("real", "10 memorised", "100 memorised", "class means + noise", "perfect sampler")
+    console = Console(file=(out := io.StringIO()), width=80)
+    parts = [part for part in measured("samples", found, dict.fromkeys(beside, found)) if not isinstance(part, str)]
+    assert len(parts) <= 2
+    for part in parts:
+        console.print(part)
+    shown = out.getvalue()
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "…" not in shown
+    for key in found:
+        whole = key in shown
+        halves = any(key[:i] in shown and key[i:] in shown for i, sign in enumerate(key, 1) if sign == "_")
+        assert whole or halves, key
+    for name in ("held-out", "perfect", "noise"):
+        assert name in shown
+
+
+def test_a_name_is_on_one_line_in_each_table_that_has_the_room() -> None:
+    name = "inception_score_cifar10-jpeg_120_train"
+    values = [Column(heading, {name: "1.062"}) for heading in ("untrained", "final", "best")]
+    anchors = [Column(heading, {name: "1.062"}) for heading in ("final", "held-out reals", "10 memorised",
+               "100 memorised", "class means + noise")]  # fmt: skip
+    parts = [part for part in tables("score", [name], [values, anchors], 80) if not isinstance(part, str)]
+    console = Console(file=(out := io.StringIO()), width=80)
+    for part in parts:
+        console.print(part)
+    assert len(parts) == 2
+    assert name in out.getvalue()
+
+
+def test_a_wide_terminal_has_all_in_one_table_on_one_line() -> None:
+    columns = [Column("held-out reals", {"fid": "1"}), Column("± fresh generation", {"fid": "2"})]
+    (table,) = tables("score", ["fid"], [columns[:1], columns[1:]], 200)
+    console = Console(file=(out := io.StringIO()), width=200)
+    console.print(table)
+    assert "held-out reals  ± fresh generation" in out.getvalue()
+
+
+def test_a_document_is_plain() -> None:
+    assert plain({1: {"a": [Path("x"), None, True, -0.5]}, "n": float("-inf")}) == {
+        "1": {"a": ["x", None, True, -0.5]},
+        "n": None,
+    }
+
+
+def test_a_long_pass_elsewhere_than_on_a_terminal_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(file=(out := io.StringIO()), width=80)
+    meter, clock = Meter(console), iter([0.0, 10.0, 25.0, 30.0, 60.0, 0.0, 25.0])
+    monkeypatch.setattr(terminal, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    for done in (500, 1000, 1500, 2000, 3000):
+        meter("measuring samples", done, 10_000)
+    meter("computing parzen", 0, 1)
+    meter("computing parzen", 0, 1)
+    assert out.getvalue().splitlines() == [
+        "measuring samples: 1,500 of 10,000, 40/s, 4 min left",
+        "measuring samples: 3,000 of 10,000, 41.7/s, 3 min left",
+        "computing parzen, 25 s so far",
+    ]
+
+
+def test_a_metric_that_takes_long_is_named_while_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluator, "PULSE", 0.01)
+    seen: list[str] = []
+    measuring = SimpleNamespace(progress=lambda what, done, of: seen.append(f"{what} {done}/{of}"))
+    measuring._pulse = partial(evaluator.Evaluator._pulse, measuring)
+    slow = SimpleNamespace(results=lambda: time.sleep(0.1) or {})
+    assert evaluator.Evaluator._result(measuring, "parzen", slow) == {}  # pyright: ignore[reportArgumentType]
+    assert seen[0] == "computing parzen 0/1"
+    assert seen[-1] == "computing parzen 1/1"
+
+
+def test_after_a_resume_the_score_that_was_measured_at_the_end_is_shown(tmp_path: Path) -> None:
+    words = [*QUICK, "name=small", "callback.evaluation.images_between=100_000"]
+    ended = run(tmp_path, *words).summary["final"][FID]["value"]
+    longer = run(tmp_path, *words, "images=2560", "callback.progress.seconds_between=0.00001")
+    lines = [line for line in longer.said.splitlines() if " of 2,560 images" in line]
+    assert lines
+    assert all(line.endswith(f"{FID} {ended:.4g}") for line in lines), "and not that of the untrained generator"
+    assert "parameters: discriminator " in longer.said

@@ -1,0 +1,94 @@
+"""A run that is killed at any moment goes on with the same command, and ends as if nothing had happened."""
+
+import json
+import shutil
+
+import pytest
+from crashed import PLAIN, SCORED, Disk, outcome, recorded, trained
+
+from saddlepoint.run import provenance
+
+
+@pytest.fixture(autouse=True)
+def without_git(monkeypatch):
+    """A process per run, which tells nothing here."""
+    monkeypatch.setattr(provenance, "commit", lambda folder: None)
+
+
+def crashes(words, root, state=None):
+    """The outcome of an undisturbed run (that goes on from `state`), and the disk with every crash of it."""
+    if state is not None:
+        Disk(root).put(state)
+    with recorded(root) as disk:
+        folder = trained(words, root)
+    assert disk.peeked == []
+    return outcome(folder), disk
+
+
+def survived(words, disk, straight):
+    """Go on from each crash; how many there were."""
+    for state in disk.states:
+        disk.put(state)
+        assert outcome(trained(words, disk.root)) == straight, sorted(state)
+    return len(disk.states)
+
+
+def test_a_run_killed_at_any_operation_ends_with_the_bits_of_the_undisturbed_one(tmp_path):
+    straight, disk = crashes(PLAIN, tmp_path / "runs")
+    assert disk.operations > 300
+    assert survived(PLAIN, disk, straight) > 25
+
+
+def test_a_line_cut_in_half_takes_no_other_line_with_it(tmp_path):
+    from saddlepoint.run.folder import Run
+
+    run = Run(tmp_path)
+    run.append("evaluations.jsonl", {"a": 1})
+    (tmp_path / "evaluations.jsonl").open("a").write('{"a": 2, "b')
+    run.append("evaluations.jsonl", {"a": 3})
+    assert run.events("evaluations.jsonl") == ([{"a": 1}, {"a": 3}], 1)
+
+
+def test_what_was_being_written_is_swept_and_what_a_person_put_there_is_not(tmp_path):
+    folder = trained(PLAIN, tmp_path)
+    left = [".summary.json.4711", "checkpoints/.best.ckpt.writing", "snapshots/.000000032.safetensors.1"]
+    mine = [".notes", ".gitignore", "checkpoints/.keep", "thesis.writing"]
+    for name in (*left, *mine):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("x")
+    trained(PLAIN, tmp_path)
+    assert [name for name in left if (folder / name).exists()] == []
+    assert [name for name in mine if not (folder / name).exists()] == []
+
+
+def test_a_broken_last_never_takes_the_place_of_the_good_previous(tmp_path):
+    folder = trained(PLAIN, tmp_path)
+    straight = outcome(folder)
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps(summary | {"status": "running"}))
+    last, previous = folder / "checkpoints/last.ckpt", (folder / "checkpoints/previous.ckpt").read_bytes()
+    last.write_bytes(last.read_bytes()[:-1])
+    with recorded(tmp_path) as disk:
+        trained(PLAIN, tmp_path)
+    for state in disk.states:  # one of the two is good at any moment
+        assert previous in (state["run/seed0/checkpoints/previous.ckpt"], state.get("run/seed0/checkpoints/last.ckpt"))
+    (folder / "checkpoints/broken.ckpt").unlink()
+    assert outcome(folder)[0]["last.ckpt"] == straight[0]["last.ckpt"]
+
+
+@pytest.mark.slow
+def test_a_run_with_scores_and_snapshots_killed_at_any_operation_ends_as_the_undisturbed_one(tmp_path):
+    straight, disk = crashes(SCORED, tmp_path / "runs")
+    assert "best.ckpt" in straight[0]
+    assert survived(SCORED, disk, straight) > 40
+
+
+@pytest.mark.slow
+def test_a_run_killed_while_it_goes_on_from_a_crash_ends_as_the_undisturbed_one(tmp_path):
+    straight, disk = crashes(PLAIN, tmp_path / "runs")
+    late = [state for state in disk.states if state.get("run/seed0/checkpoints/last.ckpt")]
+    state = late[len(late) // 3]
+    shutil.rmtree(tmp_path / "runs")
+    again, resumed = crashes(PLAIN, tmp_path / "runs", state)
+    assert again == straight
+    assert survived(PLAIN, resumed, straight) > 15

@@ -1,0 +1,196 @@
+"""Full and read-only disks, terms that are no numbers, lost ranks, two processes: what is said, and what stays."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from crashed import PLAIN, outcome, trained
+
+from saddlepoint.callback.finite import Diverged
+from saddlepoint.error import Mistake
+from saddlepoint.run.checkpoint import load
+from saddlepoint.run.folder import Run
+
+WIDE = ["data=digits", "architecture=mlp", "architecture.generator.widths=[64]", "name=run", "logger=none", "batch=16",
+        "architecture.discriminator.widths=[64]", "callback=[finite,checkpoint]", "evaluation.extractor=null",
+        "callback.checkpoint.images_between=32"]  # fmt: skip
+
+
+@contextmanager
+def small_disk(folder, size="2m"):
+    """A file system of its own at `folder`; skips where none can be mounted."""
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)], capture_output=True)
+    if made.returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def sound(folder):
+    """The last good checkpoint is there, and can be read."""
+    return load(folder / "checkpoints" / "last.ckpt")["saddlepoint"]["images"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
+def test_a_full_disk_is_told_in_bytes_and_the_same_command_goes_on_once_there_is_room(tmp_path):
+    straight = outcome(trained([*WIDE, "images=96"], tmp_path / "straight"))
+    with small_disk(tmp_path / "disk") as disk:
+        folder = trained([*WIDE, "images=64"], disk)
+        ballast = disk / "ballast"
+        with pytest.raises(OSError, match="No space"):
+            ballast.write_bytes(bytes(2**21))
+        with pytest.raises(Mistake, match=r"No space left on device \(it takes [\d,]+ bytes, [\d,]+ are free\)"):
+            trained([*WIDE, "images=96"], disk)
+        assert sound(folder) == 64
+        ballast.unlink()
+        trained([*WIDE, "images=96"], disk)
+        assert outcome(folder)[0]["last.ckpt"] == straight[0]["last.ckpt"]
+        assert list(folder.rglob(".*")) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
+def test_a_folder_that_turns_read_only_is_named_and_what_it_holds_stays(tmp_path):
+    with small_disk(tmp_path / "disk") as disk:
+        folder = trained([*WIDE, "images=64"], disk)
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        with pytest.raises(Mistake, match=r"cannot write .*run.*Read-only file system"):
+            trained([*WIDE, "images=96"], disk)
+        assert sound(folder) == 64
+
+
+@pytest.mark.parametrize("call", [1, 4, 7, 9, 10])
+def test_no_space_at_any_flush_to_disk_is_a_mistake_and_the_run_goes_on_from_what_it_has(tmp_path, call, monkeypatch):
+    sync, calls = os.fsync, []
+
+    def full(descriptor):
+        calls.append(1)
+        if len(calls) >= call:
+            raise OSError(28, os.strerror(28))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Mistake, match="No space left on device"):
+        trained(PLAIN, tmp_path)
+    monkeypatch.undo()
+    folder = trained(PLAIN, tmp_path)
+    assert outcome(folder)[2]["status"] == "finished"
+    assert list(folder.rglob(".*")) == []
+
+
+TERMS = {  # player/term -> what puts it there
+    "discriminator/adversarial": [],
+    "generator/adversarial": [],
+    "discriminator/r1": ["regularizer=[r1]"],
+    "discriminator/r2": ["regularizer=[r2]"],
+    "discriminator/gradient_penalty": ["regularizer=[gradient_penalty]"],
+    "discriminator/historical_averaging": ["regularizer=[historical_averaging]"],
+    "generator/historical_averaging": ["regularizer=[historical_averaging]"],
+    "generator/feature_matching": ["regularizer=[feature_matching]"],
+    "discriminator/classification": [
+        "regularizer=[classification]", "data.labels=2", "architecture.discriminator.heads={label: 10}"
+    ],
+}  # fmt: skip
+
+
+PLANTED = [pytest.param(term, "two_player", id=term) for term in TERMS] + [
+    pytest.param(term, "simultaneous", id=f"{term}, simultaneous", marks=[pytest.mark.slow] * (i > 1))
+    for i, term in enumerate(TERMS)
+]
+
+
+@pytest.mark.parametrize(("term", "game"), PLANTED)
+def test_a_term_that_is_no_number_is_the_one_that_is_named(term, game, tmp_path, monkeypatch):
+    from saddlepoint.game.player import Player
+
+    honest, (name, own) = Player.losses, term.split("/")
+
+    def losses(self, turn, number, *drawn):
+        found = honest(self, turn, number, *drawn)
+        player = (
+            "generator"
+            if self.network is turn.player.network and "real" not in self.looks[0].sides
+            else "discriminator"
+        )
+        if turn.images >= 48 and player == name and own in found:
+            found[own] = found[own] * float("nan")
+        return found
+
+    monkeypatch.setattr(Player, "losses", losses)
+    words = [*WIDE, *TERMS[term], f"game={game}", "images=96"]
+    with pytest.raises(Diverged, match=rf"diverged: {term} = nan in round 4, after 48 images") as stopped:
+        trained(words, tmp_path)
+    folder = tmp_path / "run" / "seed0"
+    assert sound(folder) == 32
+    assert all(torch.isfinite(v).all() for v in load(folder / "checkpoints/last.ckpt")["state_dict"].values()
+               if isinstance(v, torch.Tensor))  # fmt: skip
+    assert (Run(folder).summary["status"], Run(folder).summary["exit"]) == ("diverged", 1)
+    assert f"saddlepoint replay dump={folder}/dumps/48.pt" in str(stopped.value)
+
+
+def test_a_live_process_holds_its_folder_and_a_killed_one_does_not(tmp_path):
+    ready, told = os.pipe()
+    run = Run(tmp_path / "run" / "seed0")
+    if (child := os.fork()) == 0:
+        try:
+            with run.lock():
+                os.write(told, b"x")
+                time.sleep(60)
+        finally:
+            os._exit(0)
+    assert os.read(ready, 1) == b"x"
+    assert run.in_use
+    with pytest.raises(Mistake, match="is in use: another process is training there"):
+        trained(PLAIN, tmp_path)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert not run.in_use
+    assert outcome(trained(PLAIN, tmp_path))[2]["status"] == "finished"
+    os.close(ready)
+    os.close(told)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").exists(), reason="finds its ranks in /proc")
+def test_a_killed_rank_takes_the_other_down_and_the_same_command_goes_on(tmp_path):
+    words = [*WIDE, "images=200_000", "devices=2", "device=cpu", f"outputs={tmp_path}", "callback=[finite,checkpoint]"]
+    command = [sys.executable, "-m", "saddlepoint", "train", *words]
+    started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    last = tmp_path / "run/seed0/checkpoints/last.ckpt"
+    until = time.monotonic() + 200
+    while not last.exists() and time.monotonic() < until:
+        time.sleep(0.2)
+    rank = {number: pid for pid, number in ranks_of(started.pid)}
+    killed = time.monotonic()
+    os.kill(rank["1"], signal.SIGKILL)
+    said = started.communicate(timeout=60)[1]
+    assert time.monotonic() - killed < 20
+    assert started.returncode not in (0, None)
+    assert "rank 1 of 2 was killed by SIGKILL; the others are stopped" in said, said
+    assert not Path(f"/proc/{rank['0']}").exists()
+    reached = sound(tmp_path / "run" / "seed0")
+    more = [word if not word.startswith("images=") else f"images={reached + 320}" for word in words]
+    assert subprocess.run([*command[:4], *more], timeout=250).returncode == 0
+    assert sound(tmp_path / "run" / "seed0") == reached + 320
+
+
+def ranks_of(supervisor):
+    """The processes that a supervisor has started, and their RANK."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                if f"PPid:\t{supervisor}\n" in (folder / "status").read_text():
+                    words = dict(
+                        word.split("=", 1) for word in (folder / "environ").read_text().split("\0") if "=" in word
+                    )
+                    yield int(folder.name), words.get("RANK")
+            except OSError:  # it has ended meanwhile
+                continue

@@ -1,0 +1,295 @@
+"""Whatever moves a score by more than rounding changes its contract: every setting of a measurement is tried.
+
+One run has all that a setting could act on: a prior of two parts, a generator that is asked for classes and has batch
+norm, an average, and a score by every metric that images have.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from rich.console import Console
+from runs import run
+
+from saddlepoint.callback.evaluation import Sampler, drawn_as
+from saddlepoint.cli.evaluate import Measuring, evaluate
+from saddlepoint.cli.sample import sample
+from saddlepoint.config import catalogue
+from saddlepoint.evaluation.contract import Contract, Score, comparable, difference
+from saddlepoint.experiment.against import against
+from saddlepoint.experiment.build import config_of, game_of, restore
+from saddlepoint.stream import Stream
+
+CONF = Path(__file__).parents[2] / "conf"
+BATCH_NORM = "architecture.generator.norm={_target_: torch.nn.BatchNorm1d, _partial_: true}"
+RUN = [
+    "game=conditional", "prior=[uniform,categorical]", "architecture.generator._target_=conditional.Generator",
+    BATCH_NORM, "allow_target=[conditional]", "evaluation.n=300", "optimizer.generator.lr=5e-3",
+]  # fmt: skip
+STATISTICS = "game.players.generator.average.statistics"
+
+# another value of each setting of each metric
+METRICS = {
+    "frechet_distance": {},
+    "frechet_distance_infinity": {"points": 5, "least": 100, "seed": 1},
+    "kernel_distance": {"subsets": 9, "subset_size": 50, "seed": 1},
+    "inception_score": {"splits": 3},
+    "precision": {"k": 1, "seed": 1},
+    "recall": {"k": 1, "seed": 1},
+    "density": {"k": 1, "seed": 1},
+    "coverage": {"k": 1, "seed": 1},
+    "class_frequency": {"least": 35, "draws": 30, "seed": 1},
+    "class_modes": {"against": "data"},
+    "class_coverage": {"k": 1, "n_per_class": 12, "share": 0.4, "least": 14, "labels": "given", "draws": 5, "seed": 1},
+    "class_frechet_distance": {"n_per_class": 12, "share": 0.4, "least": 14, "labels": "given", "draws": 5, "seed": 1},
+    "parzen": {"sigmas": 3, "low": 0.3, "high": 0.7, "validation": 50, "test": 50, "centroids": 9},
+    "nearest_neighbour_error": {"split": "validation", "seed": 1},
+    "gan_test": {"epochs": 2, "seed": 1},
+    "gan_train": {"epochs": 2, "seed": 1},
+}
+POINTS = {"modes"}  # of data that know their modes
+BEFORE = [
+    f"metric=[{','.join(METRICS)}]", "metric.kid.subset_size=100", "metric.class_coverage.least=10",
+    "metric.class_fid.least=10", "metric.gan_train.epochs=1", "metric.gan_test.epochs=1", "evaluation.second=null",
+]  # fmt: skip
+
+# overrides of an evaluation, and which of them are known to move a score: a test in which none does shows nothing
+MOVING = (
+    ["evaluation.n=200"],
+    ["evaluation.split=test"],
+    ["evaluation.split=all"],
+    ["evaluation.extractor=digits-b"],
+    ["data.extractor=digits-b"],
+    ["evaluation.average=false"],
+    ["evaluation.batch_norm=batch"],
+    [f"{STATISTICS}=reestimated"],
+    ["prior.z.low=-0.5"],
+)
+STILL = (
+    ["evaluation.batch=64"],
+    ["evaluation.second=digits-b"],
+    ["evaluation.seed=1"],
+    ["evaluation.selection.n=50"],
+    ["evaluation.selection.split=test"],
+    ["game.players.generator.average.half_life=1"],
+    ["trainer.precision=bf16-mixed"],
+    ["compile=true"],
+    ["batch=32"],
+)
+PAIRS = (  # one against the other
+    (["evaluation.batch_norm=batch", "evaluation.batch=300"], ["evaluation.batch_norm=batch", "evaluation.batch=50"]),
+    (["evaluation.extractor=mnist", "evaluation.resizer=bilinear"],
+     ["evaluation.extractor=mnist", "evaluation.resizer=bicubic-antialias"]),
+)  # fmt: skip
+ELSEWHERE = {"evaluation.weights"}  # a file of Inception's weights; their sha256 is in the contract (test_inception)
+
+Scores = dict[str, Score]  # by metric
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("runs"), *RUN)
+
+
+@pytest.fixture(scope="module")
+def measured(record):
+    """What measures the run under some overrides; scores by metric."""
+    patch, known = pytest.MonkeyPatch(), {}
+    patch.setattr(Measuring, "anchors", lambda self: {})  # which are most of the time
+
+    def scores(*overrides: str) -> Scores:
+        if overrides not in known:
+            console = Console(file=io.StringIO())
+            words = [*BEFORE, *overrides, "allow_target=[conditional]"]
+            (found,) = evaluate(record.folder, overrides=words, console=console).values()
+            known[overrides] = {f"{s.contract.metric}, {s.contract.extractor}": s for s in found.values()}
+        return known[overrides]
+
+    yield scores
+    patch.undo()
+
+
+def moved(one: Scores, other: Scores) -> set[str]:
+    """The metrics whose scores differ by more than rounding; no such pair may stand under one contract."""
+    apart = {
+        name for name in one.keys() & other.keys()
+        if one[name].value != pytest.approx(other[name].value, rel=1e-3, abs=4e-3)
+    }  # fmt: skip
+    silent = {name for name in apart if difference(one[name].contract, other[name].contract) is None}
+    assert not silent, {name: (one[name].value, other[name].value) for name in silent}
+    return apart
+
+
+@pytest.mark.parametrize("overrides", MOVING, ids=" ".join)
+def test_what_moves_a_score_changes_its_contract(measured, overrides):
+    one, other = measured(), measured(*overrides)
+    if one.keys() & other.keys():
+        assert moved(one, other)
+    else:  # of another extractor, which is in a score's name
+        assert "extractor" in overrides[0]
+
+
+@pytest.mark.parametrize("overrides", STILL, ids=" ".join)
+def test_what_leaves_a_contract_as_it_is_leaves_the_score(measured, overrides):
+    assert not moved(measured(), measured(*overrides))
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_settings_that_act_only_together_change_the_contract(measured, one, other):
+    assert moved(measured(*one), measured(*other))
+
+
+def test_every_setting_of_an_evaluation_is_among_those_tried():
+    overrides = (*MOVING, *STILL, *(words for pair in PAIRS for words in pair))
+    tried = {".".join(word.partition("=")[0].split(".")[:2]) for words in overrides for word in words}
+    known = {key for key in catalogue.keys("train") if key.startswith("evaluation.")}
+    assert known == {key for key in tried if key.startswith("evaluation.")} | ELSEWHERE
+
+
+@pytest.mark.parametrize("place", range(max(map(len, METRICS.values()))))
+def test_a_setting_of_a_metric_that_moves_its_score_changes_its_contract(measured, place):
+    overrides = []
+    for piece, settings in METRICS.items():
+        ((name, own),) = OmegaConf.load(CONF / "metric" / f"{piece}.yaml").items()
+        assert set(settings) == set(own) - {"_target_"}, piece
+        overrides += [f"metric.{name}.{key}={value}" for key, value in list(settings.items())[place : place + 1]]
+    found = moved(measured(), measured(*overrides))
+    assert found or place > 2
+    assert set(METRICS) | POINTS == {path.stem for path in (CONF / "metric").glob("*.yaml")}
+
+
+def test_stored_samples_have_the_scores_of_the_floats_they_were(record, measured, tmp_path):
+    game = load_allowed(record)
+    x, y = Sampler(game)(300)
+    x = ((x + 1) * 127.5).round().to(torch.uint8)
+    np.savez(tmp_path / "x.npz", arr_0=x.numpy(), y=y.numpy())
+    words = [*BEFORE, "data=digits"]
+    (found,) = evaluate(samples=tmp_path / "x.npz", overrides=words, console=Console(file=io.StringIO())).values()
+    stored = {f"{s.contract.metric}, {s.contract.extractor}": s for s in found.values()}
+    # the order of a stored set is that of its contents, which moves what draws among fakes or takes them in parts
+    still = [f"{name}, digits" for name in ("fid", "precision", "recall", "coverage", "parzen", "gan_test")]
+    assert {name: stored[name].value for name in still} == pytest.approx(
+        {name: measured()[name].value for name in still}, rel=1e-3, abs=4e-3
+    )
+    assert all(stored[name].contract.weights == "none" for name in still)
+
+
+# ------------------------------------------------------------------------------------------------------------ the draws
+
+
+def load_allowed(record):
+    game = game_of(config_of(record, ["allow_target=[conditional]"]))
+    restore(game, record)
+    return game
+
+
+@pytest.mark.parametrize("cuts", [(40,), (1, 39), (17, 3, 20)])
+def test_samples_and_their_classes_do_not_depend_on_how_many_are_drawn_at_once(record, cuts):
+    game = load_allowed(record)
+    whole, labels = Sampler(game)(40)
+    draw = Sampler(game)
+    parts = [draw(n) for n in cuts]
+    assert torch.equal(torch.cat([y for _, y in parts]), labels)
+    torch.testing.assert_close(torch.cat([x for x, _ in parts]), whole)
+    stream = Stream(0, "mine")  # whoever draws: a grid, a notebook
+    pieces = [game.sample(n, stream=stream) for n in cuts]
+    torch.testing.assert_close(torch.cat(pieces), game.sample(40, stream=Stream(0, "mine")))
+    first = sample(game, sum(cuts), batch=cuts[0])
+    assert (first.int() - sample(game, 45)[:40].int()).abs().max() <= 1
+
+
+def test_a_rank_that_passes_over_samples_makes_the_next_ones_as_if_it_had_made_all(record):
+    game = load_allowed(record)
+    whole, labels = Sampler(game)(40)
+    draw = Sampler(game)
+    draw.skip(13)
+    x, y = draw(27)
+    assert torch.equal(y, labels[13:])
+    torch.testing.assert_close(x, whole[13:])
+
+
+def test_training_draws_all_parts_from_one_stream_whose_state_is_all_there_is(record):
+    game = load_allowed(record)
+    stream, plain = game.streams["latent"], Stream(0, "latent")
+    stream.state = plain.state
+    latent = game.prior.sample(5, stream)
+    expected = -1 + 2 * plain.uniform(5, 100), plain.integers(10, 5)  # as since the first edition
+    assert torch.equal(latent["z"], expected[0])
+    assert torch.equal(latent["category"].argmax(1), expected[1])
+    assert torch.equal(stream.state, plain.state)
+
+
+# -------------------------------------------------------------------------------------------------------- the contracts
+
+
+def test_a_contract_names_what_was_altered_and_how_batch_norm_was_measured(measured):
+    assert measured()["fid, digits"].contract.batch_norm == "running"
+    assert measured()["fid, digits"].contract.altered == ""
+    assert measured(f"{STATISTICS}=reestimated")["fid, digits"].contract.batch_norm == "reestimated"
+    assert measured("prior.z.low=-0.5")["fid, digits"].contract.altered == "prior.z.low: -1 -> -0.5"
+
+
+def test_a_record_without_the_newer_fields_compares_with_what_is_measured_now(measured):
+    now = measured()["fid, digits"]
+    old = now.contract.to_dict()
+    del old["altered"]
+    then = Score(now.value, Contract.from_dict(old))
+    comparable({"then": then, "now": now})
+    assert Contract.from_dict(old) == now.contract
+
+
+def drawn(game, average, batch_norm):
+    """Whose weights a contract names, and by which statistics, for samples drawn 500 at a time."""
+    said = drawn_as(game, average, batch_norm, 500)
+    return said["weights"], said["batch_norm"]
+
+
+def test_statistics_without_batch_norm_or_average_are_the_running_ones(record):
+    game = load_allowed(record)
+    game.generator.average.statistics = "reestimated"
+    assert drawn(game, True, "running") == ("averaged", "reestimated")
+    assert drawn(game, False, "running") == ("raw", "running")
+    assert drawn(game, True, "batch") == ("averaged", "batch of 500")
+    for module in game.generator.average.network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.running_mean = module.running_var = None  # as with track_running_stats=false
+    assert drawn(game, True, "running") == ("averaged", "reestimated, batch of 500")
+
+
+def test_the_statistics_of_the_average_are_a_factor_that_is_measured_again(record, measured, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(record.folder, other)
+    text = (other / "config.yaml").read_text()
+    assert "statistics: averaged" in text
+    (other / "config.yaml").write_text(text.replace("statistics: averaged", "statistics: reestimated"))
+    words = ["metric=[frechet_distance]", "allow_target=[conditional]"]
+    steps = dict(against(record.folder, other, words, console=Console(file=io.StringIO())))
+    assert list(steps) == [
+        "a, as it was measured", "a, statistics of the average averaged -> reestimated", "b, as it was measured"
+    ]  # fmt: skip
+    first, moved_by, last = (found["fid"] for found in steps.values())
+    assert first != pytest.approx(moved_by, rel=1e-3)
+    assert moved_by == pytest.approx(last)
+    assert first == pytest.approx(measured()["fid, digits"].value)
+
+
+def test_a_snapshot_keeps_the_statistics_that_it_was_written_with(tmp_path):
+    words = [*RUN, f"{STATISTICS}=reestimated", "metric=[frechet_distance]", "evaluation.second=null"]
+    folder = run(tmp_path, *words, "callback.snapshot.images_between=640").folder
+    allow = "allow_target=[conditional]"
+
+    def fid(*overrides, at=640):
+        quiet = Console(file=io.StringIO())
+        (found,) = evaluate(folder, at, [*overrides, allow], console=quiet).values()
+        return next(iter(found.values()))
+
+    own, asked = fid(), fid(f"{STATISTICS}=averaged")
+    assert own.contract.batch_norm == asked.contract.batch_norm == "reestimated"
+    assert own.value == pytest.approx(asked.value)
+    assert fid(at="last").contract.batch_norm == "reestimated"

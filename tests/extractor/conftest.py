@@ -1,0 +1,5 @@
+"""The stand-ins of tests/support/measured.py, as fixtures."""
+
+from measured import points, random_weights, stripes
+
+__all__ = ["points", "random_weights", "stripes"]

@@ -1,0 +1,447 @@
+"""Extractors never learn, fit their data or say so, and are named by what they are."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from saddlepoint.error import Mistake
+from saddlepoint.evaluation.contract import differences
+from saddlepoint.evaluation.evaluator import Evaluator
+from saddlepoint.extractor import extractor as module
+from saddlepoint.extractor.classifier import Recipe, recipe_for
+from saddlepoint.extractor.extractor import (
+    Classifier,
+    Identity,
+    Module,
+    Resized,
+    build,
+    choices,
+    nearest,
+    second,
+    shipped,
+    suit,
+)
+from saddlepoint.extractor.resizer import resized
+from saddlepoint.metric.frechet_distance import FrechetDistance
+from saddlepoint.modality import Audio
+
+BRIEF = Recipe(dim=8, epochs=12, shift=0, batch=20)
+
+
+class Halved(Audio):
+    """A modality of somebody's own: what networks see is half of what is stored."""
+
+    def inside(self, x: Tensor) -> Tensor:
+        return super().inside(x) / 2
+
+
+class Thirds(Halved):
+    """Another one."""
+
+    def inside(self, x: Tensor) -> Tensor:
+        return super().inside(x) / 3
+
+
+def test_what_identity_and_networks_see_of_a_modality_of_ones_own_is_part_of_their_sha256() -> None:
+    """Statistics of the reals are kept by it: edited code would else be measured against the reals of before."""
+    assert Identity(1, 9).sha256 == Identity(1, 9, modality=Audio(8000, 16)).sha256 == Identity.sha256
+    assert len({Identity(1, 9, modality=one).sha256 for one in (Audio(), Halved(), Thirds())}) == 3
+    assert Module(nn.Flatten(), (1, 9)).sha256 == Module(nn.Flatten(), (1, 9), Audio(8000)).sha256
+    assert len({Module(nn.Flatten(), (1, 9), one).sha256 for one in (Audio(), Halved(), Thirds())}) == 3
+
+
+def test_an_extractor_stays_in_evaluation_mode_and_has_nothing_to_learn() -> None:
+    classifier = Classifier.shipped("digits")
+    classifier.train()
+    assert not any(module.training for module in classifier.modules())
+    assert not any(parameter.requires_grad for parameter in classifier.parameters())
+    x = torch.randint(256, (20, 1, 8, 8), dtype=torch.uint8)
+    alone, together = classifier(x[:1]), classifier(x)
+    torch.testing.assert_close(alone.features, together.features[:1])  # no batch statistics
+    assert together.features.shape == (20, 64)
+    assert together.logits.shape == (20, 10)
+
+
+def test_points_are_their_own_features() -> None:
+    x = torch.randn(5, 2)
+    features, logits, *_ = Identity(2)(x)
+    assert torch.equal(features, x)
+    assert logits is None
+
+
+def test_build_knows_each_extractor_by_name(stripes, points, tmp_path: Path) -> None:
+    assert build(None, stripes) is None
+    assert build("identity", points(dim=2)).dim == 2  # pyright: ignore[reportOptionalMemberAccess]
+    stripes.shape = (1, 8, 8)
+    assert build("digits", stripes).name == "digits"  # pyright: ignore[reportOptionalMemberAccess]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("digit", "Did you mean digits"),
+        ("vgg", "identity, inception, trained, trained-b"),
+        ("mnist", "1x28x28.*1x6x6"),
+    ],
+)
+def test_an_extractor_that_does_not_exist_or_fit_is_a_mistake(stripes, name: str, words: str) -> None:
+    with pytest.raises(Mistake, match=words):
+        build(name, stripes)
+
+
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [
+        ((3, 32, 32), "cifar10-jpeg"),
+        ((3, 256, 100), "cifar10-jpeg"),
+        ((3, 1, 1), "cifar10-jpeg"),
+        ((1, 8, 8), "digits"),
+        ((1, 12, 12), "digits"),
+        ((1, 16, 16), "mnist"),  # 28 is 1.75 times as many, 8 half as many
+        ((1, 500, 9), "mnist"),
+        ((2, 8, 8), None),
+        ((4, 32, 32), None),
+        ((5, 8, 8), None),
+        ((2,), None),
+    ],
+)
+def test_the_nearest_extractor_has_as_many_channels_and_the_nearest_size(shape, name) -> None:
+    assert nearest(shape) == name
+
+
+def test_the_nearest_extractor_stands_behind_a_resizer_under_its_own_name() -> None:
+    said: list[str] = []
+    data: Any = SimpleNamespace(shape=(3, 20, 50), classes=None)
+    first, beside = (build(name, data, say=said.append) for name in ("nearest", "nearest-b"))
+    assert (first.name, beside.name, second("nearest")) == ("cifar10-jpeg", "cifar10-jpeg-b", "nearest-b")
+    x = torch.randint(256, (3, 3, 20, 50), dtype=torch.uint8)
+    wanted = Classifier.shipped("cifar10-jpeg")(resized(x, (32, 32), "bicubic-antialias"))
+    assert torch.equal(first(x).features, wanted.features)
+    assert first.resizer == beside.resizer == "bicubic-antialias-32"
+    assert len(said) == 1
+    assert "measured by cifar10-jpeg" in said[0]
+    assert "95 MB" in said[0]
+    assert build("nearest", data, say=said.append, resizer="bilinear").resizer == "bilinear-32"
+    own: Any = SimpleNamespace(shape=(1, 8, 8), classes=None)
+    assert build("nearest", own, say=said.append).resizer == "none"
+    assert build("nearest", SimpleNamespace(shape=(5, 8, 8), classes=None), say=said.append) is None  # pyright: ignore[reportArgumentType]
+
+
+def test_what_an_extractor_cannot_use_is_a_mistake(stripes, points, tmp_path: Path) -> None:
+    with pytest.raises(Mistake, match="leave weights out"):
+        build("digits", stripes, weights=tmp_path / "weights.pth")
+    with pytest.raises(Mistake, match="learns the classes"):
+        build("trained", points())
+    stripes.split("train").y = None
+    with pytest.raises(Mistake, match="learns the classes"):
+        build("trained", stripes)
+
+
+def test_a_classifier_is_trained_once_and_named_by_data_and_recipe(stripes, points, tmp_path: Path) -> None:
+    words: list[str] = []
+    reports: list[Any] = []
+    before = torch.random.get_rng_state()
+    first = Classifier.for_data(stripes, tmp_path, BRIEF, words.append, lambda *report: reports.append(report))
+    again = Classifier.for_data(stripes, tmp_path, BRIEF, words.append)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert len(words) == 2  # of one training
+    assert "100.0%" in words[1]
+    assert reports
+    assert first.name == again.name
+    assert first.name.startswith("classifier-")
+    assert len(first.name) == len("classifier-") + 8
+    assert first.sha256 == again.sha256
+    x = stripes.split("test").x
+    assert torch.equal(first(x).features, again(x).features)
+    other = Classifier.for_data(stripes, tmp_path, Recipe(dim=8, epochs=1, shift=0, batch=20), words.append)
+    assert other.name != first.name
+    assert len(words) == 4
+
+
+def test_a_broken_classifier_is_trained_again_and_comes_out_the_same(stripes, tmp_path: Path) -> None:
+    words: list[str] = []
+    first = Classifier.for_data(stripes, tmp_path, BRIEF, words.append)
+    file = next(tmp_path.rglob("*.safetensors"))
+    file.write_bytes(file.read_bytes()[:1000])
+    again = Classifier.for_data(stripes, tmp_path, BRIEF, words.append)
+    assert again.sha256 == first.sha256
+    assert any("broken" in word for word in words)
+
+
+def test_a_list_of_classifiers_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(Mistake, match=r"classifiers\.json cannot be read"):
+        shipped(tmp_path)
+    (tmp_path / "classifiers.json").write_text('{"digits": ')
+    with pytest.raises(Mistake, match="git checkout"):
+        shipped(tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------- the second ruler
+
+
+def test_each_shipped_ruler_has_another_beside_it_and_so_has_a_trained_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert second("digits") == "digits-b"
+    assert second("digits-b") == "digits"
+    assert second("trained") == "trained-b"
+    assert second("inception") is second("identity") is second("mynet") is None
+    listed = {"mnist": {}, "mnist-b": {}, "digits": {}}
+    monkeypatch.setattr(module, "shipped", lambda *folder: listed)
+    assert second("stacked-mnist") == "stacked-mnist-b"
+    assert second("digits") is None
+    assert all(second(name) in [None, *choices()] for name in choices())
+
+
+def test_the_second_ruler_learned_the_same_from_the_same_data_but_is_another(stripes) -> None:
+    one, two = shipped()["digits"], shipped()["digits-b"]
+    assert one["data_sha256"] == two["data_sha256"]
+    assert {**one["recipe"], "wide": 1, "flip": False, "seed": 1} == two["recipe"]
+    assert (one["recipe"]["seed"], two["recipe"]["seed"]) == (0, 1)
+    x = torch.randint(256, (20, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    rulers = [Classifier.shipped(name) for name in ("digits", "digits-b")]
+    assert rulers[0].sha256 != rulers[1].sha256
+    assert not torch.allclose(rulers[0](x).features, rulers[1](x).features, rtol=0.1)
+
+
+def test_a_second_classifier_of_the_datas_own_differs_by_its_seed_alone(
+    stripes, points, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[int] = []
+
+    def brief(shape: tuple[int, ...], seed: int = 0) -> Recipe:
+        seeds.append(recipe_for(shape, seed).seed)
+        return Recipe(dim=8, epochs=1, shift=0, batch=20, seed=seed)
+
+    monkeypatch.setattr(module, "recipe_for", brief)
+    one, two = (build(name, stripes, tmp_path, say=lambda line: None) for name in ("trained", "trained-b"))
+    assert one is not None
+    assert two is not None
+    assert seeds == [0, 1]
+    assert one.name != two.name
+    assert one.sha256 != two.sha256
+    with pytest.raises(Mistake, match="learns the classes"):
+        build("trained-b", points())
+
+
+# --------------------------------------------------------------------------------------- a network of the user's own
+
+
+class MyNet(nn.Module):
+    """Batch norm and dropout, both of which tell training from evaluation."""
+
+    def __init__(self, give: str = "features", power: int = 1, pixels: int = 36) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.body = nn.Sequential(nn.Flatten(), nn.Linear(pixels, 5), nn.BatchNorm1d(5), nn.Dropout(0.5))
+            self.head = nn.Linear(5, 2)
+        self.give, self.power = give, power
+        self.seen: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Any:
+        self.seen.append(x)
+        features = self.body(x) ** self.power
+        logits = self.head(features)
+        given = {
+            "features": features,
+            "pair": (features, logits),
+            "object": SimpleNamespace(features=features, logits=logits),
+            "without": SimpleNamespace(features=features),
+            "flat": features.sum(),
+            "map": x,
+            "rows": features[:1],
+            "three": (features, logits, logits),
+            "text": "features",
+            "whole": features.long(),
+            "nan": features / 0 * 0,
+            "noise": features + torch.rand(5),
+            "batch": features - features.mean(0),
+        }
+        return given[self.give]
+
+
+@pytest.mark.parametrize(("give", "classes"), [("features", None), ("pair", 2), ("object", 2), ("without", None)])
+def test_a_network_of_the_users_gives_features_and_perhaps_logits(stripes, give: str, classes: int | None) -> None:
+    network = MyNet(give)
+    before = torch.random.get_rng_state()
+    own = build(network, stripes)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert own is not None
+    assert (own.name, own.dim, own.classes, own.shape, own.resizer) == ("mynet", 5, classes, (1, 6, 6), "none")
+    x = stripes.split("test").x
+    found = own(x)
+    with torch.no_grad():
+        assert torch.equal(found.features, network.body(x.float() / 127.5 - 1))
+    assert network.seen[-1].min() >= -1
+    assert network.seen[-1].max() <= 1
+    assert (found.logits is None) == (classes is None)
+
+
+def test_a_network_of_the_users_measures_in_evaluation_mode_whoever_trains_it(stripes) -> None:
+    network = MyNet()
+    own = Module(network, stripes.shape)
+    x = stripes.split("test").x
+    before = own(x).features
+    own.train()
+    assert torch.equal(own(x).features, before)
+    network.train()  # it is somebody's, who may hold it
+    assert torch.equal(own(x).features, before)
+    assert not any(parameter.requires_grad for parameter in own.parameters())
+
+
+def test_a_network_is_known_by_its_tensors_its_class_its_code_and_its_settings(stripes) -> None:
+    class Other(MyNet):
+        pass
+
+    def sha256(network: nn.Module) -> str:
+        return Module(network, (1, 6, 6)).sha256
+
+    same, moved, strided = MyNet(), MyNet(), MyNet()
+    moved.body[1].bias.data[0] += 1e-6  # pyright: ignore[reportArgumentType, reportIndexIssue, reportOperatorIssue]
+    strided.body[2].eps = 1e-4  # pyright: ignore[reportArgumentType]
+    assert sha256(same) == sha256(MyNet())
+    assert len({sha256(network) for network in (same, moved, strided, MyNet(power=2), Other())}) == 5
+
+
+def test_edited_code_is_another_ruler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for number, times in enumerate((1, 2)):
+        (tmp_path / f"{number}").mkdir()
+        text = f"class Net(torch.nn.Module):\n    def forward(self, x):\n        return x.flatten(1) * {times}\n"
+        (tmp_path / f"{number}" / "ownnet.py").write_text(f"import torch\n{text}")
+        monkeypatch.syspath_prepend(tmp_path / f"{number}")
+        sys.modules.pop("ownnet", None)
+        import ownnet  # pyright: ignore[reportMissingImports]
+
+        found.append(Module(ownnet.Net(), (1, 6, 6)).sha256)
+    sys.modules.pop("ownnet", None)
+    assert found[0] != found[1]
+
+
+@pytest.mark.parametrize(
+    ("give", "words"),
+    [
+        ("flat", r"neither features \[N, d\] nor a pair"),
+        ("map", "neither"),
+        ("rows", "neither.*of 2 samples of shape 1x6x6"),
+        ("three", "neither"),
+        ("text", "neither"),
+        ("whole", "neither"),
+        ("nan", "not finite"),
+        ("noise", "other features each time"),
+        ("batch", "when others stand beside it"),
+    ],
+)
+def test_a_network_that_gives_something_else_is_a_mistake_in_a_line(stripes, give: str, words: str) -> None:
+    with pytest.raises(Mistake, match=f"the extractor mynet.*{words}") as refused:
+        build(MyNet(give), stripes)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_network_that_does_not_take_the_images_says_why_in_a_line(stripes) -> None:
+    with pytest.raises(Mistake, match=r"mynet does not take samples of shape 1x6x6.*RuntimeError: .*mat1") as no:
+        build(MyNet(pixels=49), stripes)
+    assert "\n" not in str(no.value)
+    with pytest.raises(Mistake, match="int is neither"):
+        build(3, stripes)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_networks_name_has_plain_letters_and_is_nobody_elses(points) -> None:
+    class Digits(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x
+
+    class Inception(Digits):
+        pass
+
+    class My_Net2(Digits):  # noqa: N801
+        pass
+
+    names = [Module(network, (3,)).name for network in (Digits(), Inception(), My_Net2())]
+    assert names == ["digits-own", "inception-own", "my-net2"]
+    x = torch.randn(4, 3)
+    assert torch.equal(build(My_Net2(), points())(x).features, x)  # pyright: ignore[reportOptionalCall]
+
+
+def test_an_extractor_of_the_users_own_is_taken_as_it_is(points) -> None:
+    own = Identity(3)
+    assert build(own, points()) is own
+    with pytest.raises(Mistake, match="Identity: leave weights out"):
+        build(own, points(), weights="weights.pth")
+
+
+# ------------------------------------------------------------------------------------------------------- the resizer
+
+
+def test_a_classifier_behind_a_resizer_measures_images_of_another_size(stripes) -> None:
+    with pytest.raises(Mistake, match=r"1x8x8, and this data has shape 1x6x6\.\nChoose a resizer"):
+        build("digits", stripes)
+    plain = Classifier.shipped("digits")
+    found = build("digits", stripes, resizer="bicubic-antialias")
+    assert isinstance(found, Resized)
+    assert (found.name, found.sha256, found.dim, found.classes) == ("digits", plain.sha256, 64, 10)
+    assert found.resizer == "bicubic-antialias-8"
+    x = stripes.split("test").x
+    assert torch.equal(found(x).features, plain(resized(x, (8, 8), "bicubic-antialias")).features)
+    assert not torch.equal(
+        found(x).features,
+        build("digits", stripes, resizer="bilinear")(x).features,  # pyright: ignore[reportOptionalCall]
+    )
+    assert not any(part.training for part in found.train().modules())
+
+
+def test_a_resizer_where_images_have_the_size_does_nothing_and_says_so(stripes) -> None:
+    own = build(MyNet(), stripes, resizer="bilinear")
+    assert isinstance(own, Module)
+    assert own.resizer == "none"
+    with pytest.raises(Mistake, match="no resizer cubic"):
+        build(MyNet(), stripes, resizer="cubic")
+
+
+def test_a_resizer_gives_an_image_no_other_channels(stripes) -> None:
+    found = Resized(Classifier.shipped("digits"), (8, 8), "bilinear")
+    suit(found, (1, 30, 20))
+    with pytest.raises(Mistake, match="digits measures grey images, and this data has shape 3x30x20"):
+        suit(found, (3, 30, 20))
+    wide = MyNet(pixels=35)
+    wide.shape = [1, 5, 7]
+    own = build(wide, stripes, resizer="bilinear")
+    assert own is not None
+    assert own.resizer == "bilinear-5x7"
+    assert own(stripes.split("test").x).features.shape == (30, 5)
+
+
+def test_the_resizer_stands_in_the_contract_and_divides_the_cache(stripes, tmp_path: Path) -> None:
+    scores = {}
+    for name in ("bilinear", "bicubic-antialias"):
+        ruler = build("digits", stripes, resizer=name)
+        assert ruler is not None
+        evaluator = Evaluator(ruler, {"fid": FrechetDistance()}, n=30, cache=tmp_path)
+        (scores[name],) = evaluator.measure(stripes.split("test"), stripes).values()
+    one, two = scores.values()
+    assert differences(one.contract, two.contract) == {"resizer": ("bilinear-8", "bicubic-antialias-8")}
+    assert one.value != two.value
+    assert len(list((tmp_path / "statistics").glob("*.safetensors"))) == 2
+
+
+def test_samples_that_belong_to_no_split_are_stored_as_the_data_of_the_extractor() -> None:
+    data = SimpleNamespace(shape=(1, 4), modality=Audio(8000, bits=16), classes=None)
+    extractor = build("identity", data)
+    assert extractor is not None
+    assert extractor.modality is data.modality
+    found = Evaluator(extractor, {}, 2).features([torch.full((2, 1, 4), 0.3)], 2, "samples")
+    assert found.x is not None
+    assert found.x.dtype == torch.int16
+
+
+def test_a_resizer_that_would_do_nothing_is_refused() -> None:
+    from saddlepoint.data.gaussians import Gaussians
+
+    with pytest.raises(
+        Mistake, match=r"evaluation\.resizer=bilinear is for images, and these data are points: say null"
+    ):
+        build("identity", Gaussians(number=100), resizer="bilinear")

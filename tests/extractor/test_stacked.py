@@ -1,0 +1,88 @@
+"""The ruler of Stacked-MNIST is the digits' classifier, three times and independently."""
+
+import hashlib
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from saddlepoint.extractor.extractor import Classifier
+from saddlepoint.extractor.stacked import Stacked
+from saddlepoint.pixel import to_float
+
+
+class Projection(nn.Module):
+    """Features and logits that differ from one random image to the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.neck, self.readout = nn.Linear(784, 16), nn.Linear(16, 10)
+        draws = torch.Generator().manual_seed(0)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=0.2, generator=draws)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.neck(x.flatten(1)).tanh()
+        return features, self.readout(features)
+
+
+@pytest.fixture(scope="module")
+def digit() -> Classifier:
+    return Classifier("mnist", "5" * 64, (1, 28, 28), Projection())  # pyright: ignore[reportArgumentType]
+
+
+def images(n: int, seed: int = 0) -> Tensor:
+    return torch.randint(256, (n, 3, 28, 28), generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
+
+
+def test_the_softmax_is_the_product_of_the_channels_probabilities(digit: Classifier) -> None:
+    x = images(7)
+    found = Stacked(digit)(x)
+    assert found.logits is not None
+    alone = [digit.network(to_float(x[:, channel : channel + 1])) for channel in range(3)]
+    red, green, blue = (logits.softmax(1) for _, logits in alone)
+    joint = torch.einsum("na,nb,nc->nabc", red, green, blue).reshape(7, 1000)
+    assert torch.allclose(found.logits.softmax(1), joint, atol=1e-7)
+    assert torch.allclose(found.logits.exp().sum(1), torch.ones(7), atol=1e-5)
+    assert torch.allclose(found.features, torch.cat([features for features, _ in alone], 1), atol=1e-5)
+
+
+def test_the_class_is_the_three_most_probable_digits(digit: Classifier) -> None:
+    x = images(64)
+    found = Stacked(digit)(x)
+    a, b, c = (digit.network(to_float(x[:, channel : channel + 1]))[1].argmax(1) for channel in range(3))
+    assert found.logits is not None
+    assert found.logits.argmax(1).tolist() == (100 * a + 10 * b + c).tolist()
+    assert len(set(found.logits.argmax(1).tolist())) > 20
+
+
+def test_permuted_channels_permute_features_and_digits(digit: Classifier) -> None:
+    x, ruler = images(9), Stacked(digit)
+    found, turned = ruler(x), ruler(x[:, [2, 0, 1]])
+    assert found.logits is not None
+    assert turned.logits is not None
+    assert torch.allclose(turned.features.view(9, 3, 16)[:, [1, 2, 0]], found.features.view(9, 3, 16), atol=1e-5)
+    assert torch.allclose(
+        turned.logits.view(9, 10, 10, 10).permute(0, 2, 3, 1), found.logits.view(9, 10, 10, 10), atol=1e-5
+    )
+
+
+def test_it_is_named_and_hashed_after_the_classifier_and_shaped_as_the_stacks(digit: Classifier) -> None:
+    ruler = Stacked(digit)
+    assert (ruler.name, ruler.dim, ruler.classes, ruler.shape) == ("stacked-mnist", 48, 1000, (3, 28, 28))
+    assert ruler.sha256 == hashlib.sha256(b"stacked " + b"5" * 64).hexdigest() != digit.sha256
+    assert not ruler.train().training
+    assert not any(parameter.requires_grad for parameter in ruler.parameters())
+    assert Stacked(Classifier.shipped("mnist")).dim == 384
+
+
+def test_metrics_are_told_how_often_the_ruler_is_right() -> None:
+    from saddlepoint.evaluation.evaluator import Evaluator
+    from saddlepoint.extractor.extractor import Classifier
+    from saddlepoint.metric.class_modes import ClassModes
+
+    digit = Classifier.shipped("mnist")
+    assert digit.accuracy == 0.9954
+    metric = ClassModes()
+    Evaluator(Stacked(digit), {"class_modes": metric}, n=2)
+    assert metric.accuracy == 0.9954**3

@@ -1,0 +1,137 @@
+"""Ten ways to be wrong, and what `reproduce` says of each: none is told as met.
+
+Seven break the code that trains or measures, three the rules of the game. The baselines are tiny; their tolerances were
+set on unbroken runs of other seeds.
+"""
+
+import json
+
+import pytest
+import torch
+from baselines import DIGITS, TOY, Home
+
+from saddlepoint.callback.classification_error import ClassificationError
+from saddlepoint.data.data import Data
+from saddlepoint.game.average import Average
+from saddlepoint.game.game import Game
+from saddlepoint.objective import wasserstein
+from saddlepoint.regularizer.classification import Classification
+from saddlepoint.regularizer.historical_averaging import HistoricalAveraging
+from saddlepoint.turn import Sample
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    return Home(tmp_path, monkeypatch)
+
+
+def missing_detach(monkeypatch):
+    """A loss's gradient reaches the other player's weights too; in simultaneous play the two cancel."""
+    monkeypatch.setattr(
+        Game, "backward_of", lambda self, loss, inputs, retain_graph: loss.backward(retain_graph=retain_graph)
+    )
+
+
+def wrong_sign(monkeypatch):
+    """G climbs what it should descend."""
+
+    def climbing(fake):
+        return fake.mean()
+
+    # of the code that is broken: a config may build it
+    climbing.__module__, climbing.__qualname__ = wasserstein.__name__, "generator"
+    monkeypatch.setattr(wasserstein, "generator", climbing)
+
+
+def tenfold_penalty(monkeypatch):
+    once = HistoricalAveraging.forward
+    monkeypatch.setattr(HistoricalAveraging, "forward", lambda self, turn: 10 * once(self, turn))
+
+
+def swapped_labels(monkeypatch):
+    """Each labelled image is taught as the next class."""
+    right = Classification.cross_entropy
+
+    def wrong(self, sample, side):
+        return right(self, Sample(sample.x, {"label": (sample.condition["label"] + 1) % 10}, sample.judge), side)
+
+    monkeypatch.setattr(Classification, "cross_entropy", wrong)
+
+
+def evaluation_in_train_mode(monkeypatch):
+    """D's noise stays on while its error is measured."""
+    right = ClassificationError._logits
+    monkeypatch.setattr(ClassificationError, "_logits", lambda self, network, x: right(self, network.train(), x))
+
+
+def stale_average(monkeypatch):
+    """The averaged weights never follow."""
+    monkeypatch.setattr(Average, "update", lambda self, network, images: None)
+
+
+def leaked_test_labels(monkeypatch):
+    """The labelled images are those of the test split."""
+    split, beside = Data.split, Data._beside
+
+    def leaking(self, start, rank, world):
+        own = type(self).__new__(type(self))
+        own.__dict__.update(self.__dict__)
+        own.split = lambda name: split(self, "test")
+        own.__dict__["labelled"] = torch.arange(len(split(self, "test")))
+        return beside(own, start, rank, world)
+
+    monkeypatch.setattr(Data, "_beside", leaking)
+
+
+BROKEN = {
+    "missing detach": ("toy", TOY, missing_detach, "lies outside"),
+    "wrong sign": ("toy", TOY, wrong_sign, "diverged"),
+    "penalty times 10": ("toy", TOY, tenfold_penalty, "lies outside"),
+    "swapped labels": ("digits", DIGITS, swapped_labels, "lies outside"),
+    "evaluation in train mode": ("digits", DIGITS, evaluation_in_train_mode, "lies outside"),
+    "stale average": ("digits", DIGITS, stale_average, "lies outside"),
+    "test labels leaked": ("digits", DIGITS, leaked_test_labels, "too good"),
+}
+
+
+@pytest.mark.parametrize(("name", "baseline"), [("toy", TOY), ("digits", DIGITS)])
+def test_unbroken_code_meets_the_baseline(home, name, baseline):
+    home.write(name, baseline)
+    assert home.reproduce(name) == 0
+    assert json.loads(home.certificate(name).read_text())["verdict"] == "MET"
+
+
+@pytest.mark.parametrize("mutant", BROKEN)
+def test_broken_code_does_not_meet_it(home, monkeypatch, mutant):
+    name, baseline, broken, why = BROKEN[mutant]
+    home.write(name, baseline)
+    broken(monkeypatch)
+    assert home.reproduce(name) == 1
+    (headline,) = json.loads(home.certificate(name).read_text())["headlines"]
+    print(mutant, headline["verdict"], headline["why"])
+    assert headline["verdict"] == "NOT MET"
+    assert why in headline["why"]
+
+
+def test_an_unlisted_seed_is_refused(home, capsys):
+    home.write("toy", TOY)
+    assert home.reproduce("toy", "seed=7") == 1
+    assert home.reproduce("toy", "seeds=[0,7]") == 1
+    assert "lists its seeds, exactly 0; no others count" in capsys.readouterr().err
+    assert not home.outputs.exists()
+
+
+def test_a_dirty_tree_is_refused(home, capsys):
+    home.write("toy", TOY)
+    (home.folder / "edit.py").write_text("x = 1\n")
+    assert home.reproduce("toy") == 1
+    assert "the tree is not clean" in capsys.readouterr().err
+    assert not home.outputs.exists()
+
+
+def test_an_edited_baseline_is_refused(home, capsys):
+    path = home.write("toy", TOY)
+    path.write_text(path.read_text().replace("most: 0.1", "most: 0.9"))
+    assert home.reproduce("toy") == 1
+    assert "toy.yaml is edited" in capsys.readouterr().err
+    assert not home.outputs.exists()

@@ -1,0 +1,178 @@
+"""Loggers beside W&B: which a config lists, what CSV and TensorBoard hold, and what a run's pictures become."""
+
+import csv
+import io
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+from PIL import Image
+from rich.console import Console
+
+from saddlepoint.callback.grid import FRAMES, animation, save
+from saddlepoint.config.check import check
+from saddlepoint.config.compose import amended, compose
+from saddlepoint.config.identity import identity
+from saddlepoint.error import Mistake
+from saddlepoint.experiment.build import loggers_of
+from saddlepoint.experiment.train import train
+from saddlepoint.multirun import multirun
+from saddlepoint.run.folder import Run
+from saddlepoint.run.tracking import tensorboard_log
+from saddlepoint.run.tracking.csv_log import CsvLog
+from saddlepoint.run.tracking.tensorboard_log import TensorBoardLog
+from saddlepoint.run.tracking.tracker import Tracker
+from saddlepoint.run.tracking.wandb_log import tracked
+
+TINY = ["data=gaussians", "data.number=500", "evaluation.extractor=null", "batch=64", "name=run", "threads=1",
+        "architecture.generator.widths=[16]", "architecture.discriminator.widths=[16]",
+        "callback=[finite,checkpoint,journal,grid]", "callback.journal.images_between=64",
+        "callback.grid.images_between=64"]  # fmt: skip
+
+
+def trained(folder: Path, *words: str) -> Run:
+    return train(compose([*TINY, f"outputs={folder}", *words]), Console(file=io.StringIO()))
+
+
+def kinds(*words: str) -> list[type]:
+    config = compose([*words])
+    check(config)
+    return [type(logger) for logger in loggers_of(config)]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], [Tracker]),
+        (["logger=wandb"], [Tracker]),
+        (["logger=none"], [Tracker]),
+        (["logger=csv"], [CsvLog]),
+        (["logger=[wandb,csv]"], [Tracker, CsvLog]),
+        (["+logger=csv"], [Tracker, CsvLog]),
+        (["logger=[none,csv]"], [Tracker, CsvLog]),
+        (["logger=[]"], []),
+    ],
+)
+def test_a_config_lists_its_loggers(words: list[str], expected: list[type]) -> None:
+    assert kinds(*words) == expected
+
+
+def test_settings_of_wandb_lie_where_they_always_have_also_beside_another_logger() -> None:
+    for words in (["logger.mode=online"], ["logger=[wandb,csv]", "logger.mode=online"]):
+        config = compose(words)
+        check(config)
+        assert loggers_of(config)[0].session.mode == "online"
+    assert loggers_of(compose(["logger=[none,csv]"]))[0].session.mode == "disabled"
+    with pytest.raises(Mistake, match=r"logger.mdoe"):
+        compose(["logger=[wandb,csv]", "logger.mdoe=online"])
+
+
+def test_loggers_are_no_part_of_what_a_run_is() -> None:
+    each = [compose([f"logger={names}"]) for names in ("wandb", "none", "csv", "[wandb,csv]")]
+    assert len({identity(config) for config in each}) == len({config.name for config in each}) == 1
+
+
+def test_a_run_of_when_there_was_one_logger_can_be_given_another() -> None:
+    old = compose([])
+    OmegaConf.update(old, "choice.logger", "wandb", merge=False)
+    assert [type(logger) for logger in loggers_of(amended(old, ["+logger=csv"]))] == [Tracker, CsvLog]
+    assert [type(logger) for logger in loggers_of(amended(old, ["seed=1"]))] == [Tracker]
+
+
+def test_the_csv_holds_every_event_once_also_where_a_run_goes_on(tmp_path: Path) -> None:
+    trained(tmp_path, "logger=csv", "images=128")
+    run = trained(tmp_path, "logger=csv", "images=256")
+    with (run.folder / "csv" / "metrics.csv").open() as file:
+        table = list(csv.DictReader(file))
+    events = list(run.rows())
+    assert [int(row["step"]) for row in table] == [event["images"] for event in events] == [64, 128, 192, 256]
+    for row, event in zip(table, events, strict=True):
+        assert {key: float(row[key]) for key in event if key not in ("images", "seconds")} == pytest.approx(
+            {key: value for key, value in event.items() if key not in ("images", "seconds")}
+        )
+
+
+def test_a_run_that_logged_no_event_does_not_name_a_table_that_is_not_there(tmp_path: Path) -> None:
+    logger = CsvLog()
+    logger.start(Run(tmp_path), {}, print)
+    assert logger.whereabouts == "CSV: no event was logged, so there is no table"
+    logger.log_metrics({"a": 1.0}, 64)
+    assert logger.whereabouts == f"CSV: {tmp_path / 'csv' / 'metrics.csv'}"
+
+
+def test_tensorboard_that_is_not_installed_is_told_in_a_line_with_what_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensorboard_log, "find_spec", lambda name: None)
+    with pytest.raises(Mistake, match=r"needs the package tensorboard: pip install 'saddlepoint\[tensorboard\]'"):
+        train(compose(["logger=[wandb,tensorboard]", f"outputs={tmp_path / 'out'}"]))
+    with pytest.raises(Mistake, match="needs the package tensorboard"):
+        multirun.command(["logger=[wandb,tensorboard]", "seed=0,1", f"outputs={tmp_path / 'out'}"])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not any(map(find_spec, tensorboard_log.PACKAGES)), reason="no TensorBoard here")
+def test_tensorboard_holds_scalars_and_pictures(tmp_path: Path) -> None:
+    assert kinds("logger=[none,tensorboard]") == [Tracker, TensorBoardLog]
+    run = trained(tmp_path, "logger=tensorboard", "images=128")
+    (events,) = (run.folder / "tensorboard").glob("events*")
+    content = events.read_bytes()
+    assert b"discriminator/adversarial" in content
+    assert b"samples" in content
+    assert b"reals" in content
+
+
+def test_reals_stand_beside_the_first_samples_and_the_pictures_become_an_animation(tmp_path: Path) -> None:
+    run = trained(tmp_path, "logger.mode=offline", "images=192")
+    pictures = sorted(path for path in run.samples.glob("*.png") if path.stem.isdigit())
+    with Image.open(run.samples / "animation.gif") as moving:
+        assert (moving.n_frames, moving.info["loop"]) == (len(pictures), 0)
+        moving.seek(len(pictures) - 1)
+        assert moving.info["duration"] == 1500
+    found = tracked(run.folder)
+    shown = [row for row in found.rows if "samples" in row]
+    assert [row["images"] for row in shown] == [0, 64, 128, 192]
+    assert ["reals" in row for row in shown] == [True, False, False, False]
+    assert found.summary["animation"]["path"].endswith(".gif")
+
+
+def test_an_animation_has_at_most_a_hundred_frames_the_first_and_the_last_among_them(tmp_path: Path) -> None:
+    for i in range(250):
+        save(Image.new("RGB", (4, 4), (i, 0, 0)), tmp_path / f"{i:09d}.png")
+    with Image.open(animation(tmp_path) or "") as moving:
+        assert moving.n_frames == FRAMES
+        ends = []
+        for frame in (0, FRAMES - 1):
+            moving.seek(frame)
+            ends.append(moving.convert("RGB").getpixel((0, 0))[0])
+    assert ends == [0, 249]
+    assert animation(tmp_path / "nothing") is None
+
+
+def test_the_best_checkpoint_is_a_version_of_the_artifact_under_that_alias(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: list[tuple[str, list[str]]] = []
+
+    class Artifact:
+        def __init__(self, name: str, type: str) -> None: ...  # noqa: A002  the argument that the library has
+
+        def add_file(self, path: str) -> None:
+            self.path = path
+
+    class Online:
+        offline = False
+
+        def log_artifact(self, artifact: Artifact, aliases: list[str]) -> None:
+            handed.append((Path(artifact.path).name, aliases))
+
+    monkeypatch.setattr("wandb.Artifact", Artifact)
+    tracker = Tracker("online")
+    tracker._wandb = Online()
+    (tmp_path / "last.ckpt").write_text("")
+    tracker._hand_in(tmp_path / "last.ckpt")
+    assert handed == [("last.ckpt", ["latest"])]
+    (tmp_path / "best.ckpt").write_text("")
+    tracker._hand_in(tmp_path / "last.ckpt")
+    assert handed[1:] == [("best.ckpt", ["best"]), ("last.ckpt", ["latest"])]

@@ -1,0 +1,73 @@
+"""Runs that stop and go on, in a module that the processes of several ranks can import."""
+
+import os
+from pathlib import Path
+
+import sentences
+import torch
+
+QUIET = ["logger=none", "evaluation.extractor=null", "callback=[finite,checkpoint,journal]", "batch=16",
+         "callback.checkpoint.images_between=1000000", "architecture.generator.widths=[16]",
+         "architecture.discriminator.widths=[16]"]  # fmt: skip
+LAST = "run/seed0/checkpoints/last.ckpt"
+CONFIGS = {
+    "historical averaging": ["regularizer=[historical_averaging]"],
+    "minibatch discrimination, semi-supervised, mirrored": [
+        "data.flip=true", "data.labels=2", "regularizer=[classification]",
+        "architecture.discriminator.heads={label: 10}",
+        "+layer@architecture.discriminator.neck=minibatch_discrimination", "architecture.discriminator.neck.kernels=4",
+    ],
+    "virtual batch norm": [
+        "+layer@architecture.generator.norm=virtual_batch_norm", "architecture.generator.norm.reference=8",
+    ],
+    "D:G 5:1": ["game.players.generator.every=5", "regularizer=[gradient_penalty]", "objective=wasserstein"],
+    "adaptive augmentation": [
+        "game=adaptive_augment", "game.makers.augment.speed=1000", "game.makers.augment.start=0.5",
+    ],
+    "projection, by class": [
+        "game=conditional", "architecture.generator.condition={label: 10}",
+        "+layer@architecture.discriminator.readout=projection",
+    ],
+    "tokens": ["architecture=sequence", "data=text_lines", "data.unit=word", "data.folder={sentences}"],
+    "schedules": [
+        "+schedule@optimizer.generator.lr=cosine", "optimizer.generator.lr={start: 1e-3, end: 1e-4, images: 480}",
+        "+schedule@optimizer.discriminator.lr=linear", "optimizer.discriminator.lr={start: 1e-3, end: 0, images: 480}",
+    ],
+}  # fmt: skip
+
+
+def trained(words, folder, ports=None, rank=0):
+    """Train `words` into `folder`, on as many ranks as there are ports' takers; one port per training."""
+    from rich.console import Console
+
+    from saddlepoint.config.compose import compose
+    from saddlepoint.experiment.train import train
+
+    words = [word.format(sentences=sentences.written()) if "{sentences}" in word else word for word in words]
+    config = compose([*QUIET, *words, f"outputs={folder}", "name=run"])
+    if ports:
+        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", GROUP_RANK="0",
+                          MASTER_ADDR="127.0.0.1", MASTER_PORT=str(ports.pop(0)))  # fmt: skip
+    train(config, Console(quiet=True))
+
+
+def content(folder):
+    """All that a run's last checkpoint holds, tensors as bytes."""
+    return plain(torch.load(Path(folder) / LAST, weights_only=True))
+
+
+def plain(value):
+    if isinstance(value, torch.Tensor):
+        return value.dtype, tuple(value.shape), value.numpy().tobytes()
+    if isinstance(value, dict):
+        return {str(key): plain(part) for key, part in value.items()}
+    return [plain(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def all_on_ranks(rank, folder, ports):
+    """Train 2N at once, and N and then to 2N, on this rank and the other; and go on with what one process began."""
+    for i, words in enumerate(CONFIGS.values()):
+        trained([*words, "images=480", "devices=2"], f"{folder}/{i}/whole", ports, rank)
+        trained([*words, "images=240", "devices=2"], f"{folder}/{i}/halves", ports, rank)
+        trained([*words, "images=480", "devices=2"], f"{folder}/{i}/halves", ports, rank)
+    trained([*CONFIGS["D:G 5:1"], "images=480", "devices=2"], f"{folder}/moved", ports, rank)

@@ -1,0 +1,155 @@
+"""Trainings for tests/run/tracking/test_tracking.py, in a module that other processes can import; and a W&B server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+TINY = ["data=gaussians", "data.number=500", "evaluation.extractor=null", "batch=64", "logger.mode=offline",
+        "architecture.generator.widths=[16]", "architecture.discriminator.widths=[16]", "name=run",
+        "callback=[finite,grid,checkpoint,journal]", "callback.journal.images_between=128",
+        "callback.grid.images_between=640", "callback.checkpoint.images_between=640"]  # fmt: skip
+
+
+def trained(folder: str | Path, *words: str) -> Any:
+    """Train TINY with `words` into `folder`; the run, and what the terminal showed, as `.said`."""
+    import io
+
+    from rich.console import Console
+
+    from saddlepoint.config.compose import compose
+    from saddlepoint.experiment.train import train
+
+    said = io.StringIO()
+    console = Console(file=said, width=250)
+    run: Any = train(compose([*TINY, f"outputs={folder}", *words]), console)
+    run.said = said.getvalue()
+    return run
+
+
+def killed(folder: str, at: int) -> None:
+    """Train TINY, and die without a word when the journal writes a row of `at` images."""
+    from saddlepoint.run.journal import Journal
+
+    log = Journal.log_metrics
+
+    def log_metrics(journal: Journal, metrics: Any, step: int | None = None) -> None:
+        log(journal, metrics, step)
+        if step == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(Journal, "log_metrics", log_metrics)  # noqa: B010
+    trained(folder, "images=1920")
+
+
+def on_ranks(rank: int, folder: str, port: int) -> list[str]:
+    """Train TINY on two ranks; this rank's W&B runs."""
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", GROUP_RANK="0",
+                      MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))  # fmt: skip
+    asked: list[str] = []
+    import wandb
+
+    init = wandb.init
+    wandb.init = lambda *args, **settings: (asked.append(settings["id"]), init(*args, **settings))[1]
+    trained(folder, "images=256", "devices=2")
+    return asked
+
+
+class Server:
+    """W&B's server, as far as a run needs one; `fault` says what it does: none, hang, or an HTTP status."""
+
+    def __init__(self, fault: str = "none") -> None:
+        self.fault, self.rows, self.free = fault, 0, threading.Event()
+        if fault == "refuse":  # a port that was free a moment ago
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            return
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), type("Answer", (Answer,), {"server_of": self}))
+        self.http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.free.set()
+        if self.fault != "refuse":
+            self.http.shutdown()
+            self.http.server_close()
+
+
+ACCOUNT = {"viewer": {"id": "dg==", "username": "me", "entity": "me", "flags": "{}", "teams": {"edges": []}},
+           "serverInfo": {"cliVersionInfo": {"max_cli_version": "0.31.0"}, "features": []},
+           "model": None, "project": None, "createRunFiles": {"runID": "aQ==", "uploadHeaders": [], "files": []},
+           "createArtifact": {"artifact": {"id": "YQ==", "state": "COMMITTED",
+                                           "artifactSequence": {"id": "cw==", "latestArtifact": None}}}}  # fmt: skip
+PROJECT = {"id": "cA==", "name": "saddlepoint", "entity": {"id": "ZQ==", "name": "me"}}
+
+
+class Answer(BaseHTTPRequestHandler):
+    """What a server says to one connection."""
+
+    protocol_version = "HTTP/1.1"
+    server_of: Server
+
+    def do_POST(self) -> None:
+        asked = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode(errors="replace")
+        if self.server_of.fault == "hang":
+            self.server_of.free.wait(120)
+        elif self.server_of.fault != "none":
+            self._say({"error": "no"}, int(self.server_of.fault))
+        elif "file_stream" in self.path:
+            self.server_of.rows += asked.count('\\"_step\\"')
+            self._say({})
+        elif "UpsertBucket" in asked:
+            name = json.loads(asked)["variables"].get("name")
+            self._say({"data": {"upsertBucket": {"bucket": {"id": "aQ==", "name": name, "project": PROJECT,
+                                                            "historyLineCount": 0}, "inserted": True}}})  # fmt: skip
+        else:
+            self._say({"data": ACCOUNT})
+
+    def do_GET(self) -> None:
+        self._say({})
+
+    def _say(self, what: Any, status: int = 200) -> None:
+        body = json.dumps(what).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: Any) -> None:
+        """Nothing: a test's output is its own."""
+
+
+def children(name: str) -> list[int]:
+    """The processes of this name that this one has started, of those that /proc tells."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            pid, rest = path.read_text().split(" ", 1)
+        except OSError:  # it has just ended
+            continue
+        own, _, state = rest[1:].rpartition(") ")
+        if own == name and state[0] != "Z" and state.split()[1] == str(os.getpid()):
+            found.append(int(pid))
+    return found
+
+
+def within(seconds: float, so: Any) -> bool:
+    """Whether so() is true within `seconds`."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if so():
+            return True
+        time.sleep(0.1)
+    return bool(so())
