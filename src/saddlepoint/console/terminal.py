@@ -1,10 +1,9 @@
-"""What a person reads at the end: lines, and one table of scores beside their anchors."""
+"""What a person reads while a command works: lines as they stand, and how far a long pass is."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import (
@@ -16,14 +15,9 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from rich.text import Text
 
 from saddlepoint.console.duration import duration
-from saddlepoint.console.output import WIDTH
-from saddlepoint.evaluation.contract import Score
-from saddlepoint.evaluation.table import Column, anchored, tables
-from saddlepoint.run.folder import Run
 
 SECONDS = 20.0  # between two lines of a long pass
 
@@ -78,40 +72,3 @@ class Meter:
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:,.3g}/s" if task.speed else "")
-
-
-def scores_of(run: Run, width: int = WIDTH) -> Iterator[str | Table]:
-    """The scores of a finished run: untrained, final, best, and its anchors; nothing where it has none."""
-    summary = run.summary
-    every = _scores(summary.get("final") or {})
-    if not every:
-        return
-    ruler = next(iter(every.values())).contract.extractor_sha256
-    final = {key: score for key, score in every.items() if score.contract.extractor_sha256 == ruler}
-    yield f"{run.folder.parent.name}, {summary['images']:,} images in {summary['seconds']:.0f} s"
-    untrained = next((row for row in run.rows() if row["images"] == 0 and next(iter(final)) in row), {})
-    best = {key: one["value"] for key, one in summary.get("best", {}).items()}
-    along = {"untrained": untrained, "final": {key: score.value for key, score in final.items()}, "best": best}
-    columns = [
-        Column(name, _cells(values, final), "bold" if name == "final" else None)
-        for name, values in along.items()
-        if any(key in values for key in final)
-    ]
-    anchors = anchored(final, {name: _scores(own) for name, own in summary.get("anchors", {}).items()})
-    closing = next(column for column in columns if column.heading == "final")
-    yield from tables("score", list(final), [columns, [closing, *anchors] if anchors else []], width)
-    notes = ["best: at the checkpoint that the validation split chose"] if best else []
-    notes += ["beside them anchors: sets of images whose worth is known, measured alike"] if anchors else []
-    if second := {key: score for key, score in every.items() if key not in final}:
-        name = next(iter(second.values())).contract.extractor
-        values = ", ".join(f"{score.contract.metric} {score.value:.4g}" for score in second.values())
-        notes.append(f"by the second ruler, {name}: {values}")
-    yield from notes
-
-
-def _cells(values: Mapping[str, Any], keys: Iterable[str]) -> dict[str, str]:
-    return {key: f"{value:.4g}" for key in keys if (value := values.get(key)) is not None}
-
-
-def _scores(plain: Mapping[str, Any]) -> dict[str, Score]:
-    return {key: Score.from_dict(score) for key, score in plain.items()}

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from saddlepoint.console.output import WIDTH
 from saddlepoint.evaluation.contract import Score
+from saddlepoint.run.folder import Run
 
 
 class Spread(NamedTuple):
@@ -68,7 +69,7 @@ def measured(
             }
             for name, told in ERRORS.items()
         }
-        values = [Column("value", {key: f"{score.value:.4g}" for key, score in own.items()}, "bold")]
+        values = [Column("value", _values(own), "bold")]
         values += [Column(name, cells) for name, cells in {PARTS: parts, **errors}.items() if cells]
         yield f"\n{ruler}"
         yield from tables("score", list(own), [values, [values[0], *anchored(own, anchors)]], width)
@@ -82,10 +83,7 @@ def over_the_run(
     yield title
     every = {key: score for scores in found.values() for key, score in scores.items()}
     for ruler, own in by_ruler(every).items():
-        moments = {
-            f"{int(images):,} images": {key: f"{scores[key].value:.4g}" for key in own if key in scores}
-            for images, scores in found.items()
-        }
+        moments = {f"{int(images):,} images": _values(scores) for images, scores in found.items()}
         below = {one.heading: one.cells for one in anchored(own, anchors)}
         rows = {**moments, **below}
         columns = [Column(key, {name: cells[key] for name, cells in rows.items() if key in cells}) for key in own]
@@ -94,13 +92,49 @@ def over_the_run(
         yield from _settings(own)
 
 
+def scores_of(run: Run, width: int = WIDTH) -> Iterator[str | Table]:
+    """The scores of a finished run: untrained, final, best, and its anchors; nothing where it has none."""
+    summary = run.summary
+    every = _scores(summary.get("final") or {})
+    if not every:
+        return
+    ruler = next(iter(every.values())).contract.extractor_sha256
+    final = {key: score for key, score in every.items() if score.contract.extractor_sha256 == ruler}
+    yield f"{run.folder.parent.name}, {summary['images']:,} images in {summary['seconds']:.0f} s"
+    untrained = next((row for row in run.rows() if row["images"] == 0 and next(iter(final)) in row), {})
+    best = {key: one["value"] for key, one in summary.get("best", {}).items()}
+    along = {"untrained": untrained, "final": {key: score.value for key, score in final.items()}, "best": best}
+    cells = {
+        name: {key: f"{values[key]:.4g}" for key in final if values.get(key) is not None}
+        for name, values in along.items()
+    }
+    columns = [Column(name, own, "bold" if name == "final" else None) for name, own in cells.items() if own]
+    anchors = anchored(final, {name: _scores(own) for name, own in summary.get("anchors", {}).items()})
+    beside = [Column("final", cells["final"], "bold"), *anchors] if anchors else []
+    yield from tables("score", list(final), [columns, beside], width)
+    notes = ["best: at the checkpoint that the validation split chose"] if best else []
+    notes += ["beside them anchors: sets of images whose worth is known, measured alike"] if anchors else []
+    if second := {key: score for key, score in every.items() if key not in final}:
+        name = next(iter(second.values())).contract.extractor
+        values = ", ".join(f"{score.contract.metric} {score.value:.4g}" for score in second.values())
+        notes.append(f"by the second ruler, {name}: {values}")
+    yield from notes
+
+
+def _values(found: Scores) -> dict[str, str]:
+    return {key: f"{score.value:.4g}" for key, score in found.items()}
+
+
+def _scores(plain: Mapping[str, Any]) -> dict[str, Score]:
+    return {key: Score.from_dict(score) for key, score in plain.items()}
+
+
 def anchored(found: Scores, anchors: Mapping[str, Scores]) -> list[Column]:
     """A column per anchor: its scores by the same metrics."""
     beside = {key: alike(anchors, score) for key, score in found.items()}
     names = dict.fromkeys(name for own in beside.values() for name in own)
     return [
-        Column(name, {key: f"{own[name].value:.4g}" for key, own in beside.items() if name in own}, "dim")
-        for name in names
+        Column(name, _values({key: own[name] for key, own in beside.items() if name in own}), "dim") for name in names
     ]
 
 

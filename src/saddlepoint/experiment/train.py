@@ -35,9 +35,10 @@ from saddlepoint.config.subprocess_config import freeze, process
 from saddlepoint.config.top_level import allowed, by_other_code
 from saddlepoint.console.output import Output, result
 from saddlepoint.console.standard_streams import dispensable
-from saddlepoint.console.terminal import Meter, scores_of, speaker
+from saddlepoint.console.terminal import Meter, speaker
 from saddlepoint.error import SUPERVISOR, Halted, Lost, Mistake
 from saddlepoint.evaluation.contract import Score
+from saddlepoint.evaluation.table import scores_of
 from saddlepoint.experiment.build import (
     Experiment,
     build,
