@@ -65,7 +65,7 @@ def test_samples_go_to_a_grid_an_npz_or_a_folder_and_are_the_same(record, tmp_pa
 
 
 def test_samples_depend_on_their_seed_alone_and_not_on_how_many_are_drawn_at_once(record):
-    from saddlepoint.cli.sample import sample
+    from saddlepoint.experiment.sample import sample
 
     game = saddlepoint.load(record.folder)
     one, two = sample(game, 30, seed=1, batch=30), sample(game, 30, seed=1, batch=10)

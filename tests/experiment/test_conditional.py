@@ -13,10 +13,10 @@ from runs import assert_equal, run, state
 import saddlepoint
 from saddlepoint.callback.evaluation import Sampler
 from saddlepoint.cli import main
-from saddlepoint.cli.sample import sample
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.build import load
+from saddlepoint.experiment.sample import sample
 from saddlepoint.experiment.train import train
 from saddlepoint.run.folder import Run
 

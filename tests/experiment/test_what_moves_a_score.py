@@ -19,11 +19,11 @@ from runs import run
 
 from saddlepoint.callback.evaluation import Sampler, drawn_as
 from saddlepoint.cli.evaluate import Measuring, evaluate
-from saddlepoint.cli.sample import sample
 from saddlepoint.config import catalogue
 from saddlepoint.evaluation.contract import Contract, Score, comparable, difference
 from saddlepoint.experiment.against import against
 from saddlepoint.experiment.build import config_of, game_of, restore
+from saddlepoint.experiment.sample import sample
 from saddlepoint.stream import Stream
 
 CONF = Path(__file__).parents[2] / "conf"

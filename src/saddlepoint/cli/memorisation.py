@@ -22,7 +22,6 @@ from rich.table import Table
 from torch import Tensor
 
 from saddlepoint.cli import unread
-from saddlepoint.cli.sample import sample
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
 from saddlepoint.console.output import Output, result
@@ -45,6 +44,7 @@ from saddlepoint.evaluation.memorisation import (
 )
 from saddlepoint.evaluation.memorisation_alarm import Alarm, Space, alarm, least, score, space
 from saddlepoint.experiment.build import config_of, data_of, data_of_run, device_of, game_of, put, ruler_of, set_threads
+from saddlepoint.experiment.sample import sample
 from saddlepoint.extractor.extractor import Extractor, Features
 from saddlepoint.game.full_batch import batch_dependent, full_batches
 from saddlepoint.game.game import Game

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,8 +19,17 @@ from saddlepoint.turn import Condition
 Say = Callable[[str], None]
 
 
+class Request(NamedTuple):
+    """What a command line asks for; at most two of the last three."""
+
+    n: int
+    label: Any = None  # a class, or {label: class}
+    by: str | None = None  # a label
+    source: Any = None  # a place, or {condition: place}
+
+
 @dataclass(frozen=True)
-class Asked:
+class Requested:
     """n samples under a condition, n rows each; what it leaves out comes as `game.conditions` has it."""
 
     n: int
@@ -29,40 +38,36 @@ class Asked:
     labels: Tensor | None = None  # the class of each sample, column y, where it was asked for
 
 
-def asked(game: Game, words: Any, modality: Modality, shapes: Mapping[str, Any], say: Say) -> Asked:
-    """What the words n, label, by and source ask for.
+def requested(game: Game, request: Request, modality: Modality, shapes: Mapping[str, Any], say: Say) -> Requested:
+    """What is asked for, as tensors.
 
     shapes  of the columns that a source may stand for, one sample each.
-    Raises Mistake where two of them contradict each other, or samples of this game are not made of such a thing.
+    Raises Mistake where two requests contradict each other, or samples of this game are not made of such a thing.
     """
-    given = [name for name in ("label", "by", "source") if words.get(name) is not None]
-    if "label" in given and "by" in given:
-        raise Mistake("label= asks for one class and by= for all of them: say one of the two")
-    if "by" in given and "source" in given:
-        raise Mistake("by= makes a row for each class and source= a sample for each source: say one of the two")
-    if "by" in given:
-        return _labelled(game, _by(game, str(words.by), int(words.n)))
-    n, condition = int(words.n), {}
-    if "source" in given:
-        name, x = _source(game, words.source, modality, shapes, say)
-        n = min(n, len(x))
-        condition[name] = x[:n]
-    if "label" in given:
-        condition |= {name: torch.full((n,), value) for name, value in _labels(game, words.label).items()}
-    return _labelled(game, Asked(n, condition))
-
-
-def _labelled(game: Game, asked: Asked) -> Asked:
-    """With the classes, whatever the condition that column y is goes by."""
+    if request.by is not None:
+        if request.label is not None:
+            raise Mistake("label= asks for one class and by= for all of them: say one of the two")
+        if request.source is not None:
+            raise Mistake("by= makes a row for each class and source= a sample for each source: say one of the two")
+        found = _by(game, request.by, request.n)
+    else:
+        n, condition = request.n, {}
+        if request.source is not None:
+            name, x = _source(game, request.source, modality, shapes, say)
+            n = min(n, len(x))
+            condition[name] = x[:n]
+        if request.label is not None:
+            condition |= {name: torch.full((n,), value) for name, value in _labels(game, request.label).items()}
+        found = Requested(n, condition)
     name = class_condition(game)
-    return asked if name is None else replace(asked, labels=asked.condition.get(name))
+    return found if name is None else replace(found, labels=found.condition.get(name))
 
 
-def _by(game: Game, name: str, n: int) -> Asked:
+def _by(game: Game, name: str, n: int) -> Requested:
     """n samples, as many of each class: class by class."""
     size = _classes(game, name)
     columns = max(1, n // size)
-    return Asked(columns * size, {name: torch.arange(size).repeat_interleave(columns)}, columns)
+    return Requested(columns * size, {name: torch.arange(size).repeat_interleave(columns)}, columns)
 
 
 def _labels(game: Game, label: Any) -> dict[str, int]:
