@@ -46,8 +46,7 @@ REFUSED = [
     # of ours, and no pieces
     "saddlepoint.__main__.main", "saddlepoint.cli.main", "saddlepoint.experiment.train.train", "saddlepoint.train",
     "saddlepoint.config.allow_list.grant", "saddlepoint.run.folder.write", "saddlepoint.run.folder.Run",
-    "saddlepoint.run.storage.cache.write_atomically", "saddlepoint.evaluation.reference_statistics.write",
-    "saddlepoint.data.mnist._move",
+    "saddlepoint.run.storage.atomic.write", "saddlepoint.evaluation.reference_statistics.write",
     "saddlepoint.launcher.submitit.play", "saddlepoint.launcher.job.Job", "saddlepoint.callback.grid.picture",
     "saddlepoint.extractor.extractor.Classifier.shipped", "saddlepoint.evaluation.evaluator.Evaluator.__init__",
     # of the listed libraries, and neither layer nor optimizer

@@ -20,7 +20,8 @@ from rich.console import Console
 
 from saddlepoint.config.compose import compose
 from saddlepoint.experiment.train import train
-from saddlepoint.run.folder import UNFINISHED, Run
+from saddlepoint.run.folder import Run
+from saddlepoint.run.storage.atomic import UNFINISHED
 
 SMALL = ["data=point", "architecture=dirac", "logger=none", "batch=16", "images=64",
          "callback.checkpoint.images_between=32", "callback.journal.images_between=16", "name=run"]  # fmt: skip

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,6 +49,7 @@ from saddlepoint.run import destination
 from saddlepoint.run.folder import Run, unwritable, write
 from saddlepoint.run.provenance import CHECKOUT, now
 from saddlepoint.run.repository import commit
+from saddlepoint.run.storage import atomic
 from saddlepoint.stream import Stream
 
 FILES = {"safetensors": safetensors.FILE, "onnx": onnx.FILE, "program": program.FILE}
@@ -394,15 +393,11 @@ def _place(to: Path) -> Path:
 @contextmanager
 def _whole(to: Path) -> Iterator[Path]:
     """A folder beside `to` that becomes it at the end, or is gone."""
-    folder = to.with_name(f".{to.name}.{os.getpid()}")
     try:
-        folder.mkdir(parents=True)
-        yield folder
-        os.replace(folder, to)
+        with atomic.folder(to) as folder:
+            yield folder
     except OSError as error:
         raise unwritable(to, error, key="to") from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _measured(words: DictConfig, rest: Sequence[str], config_dir: Any, console: Console) -> None:

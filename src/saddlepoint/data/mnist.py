@@ -12,8 +12,6 @@ moved in, so that a broken download leaves nothing behind.
 
 import gzip
 import hashlib
-import os
-import shutil
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +28,7 @@ from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from saddlepoint.data.data import Data, Split
 from saddlepoint.error import Mistake
+from saddlepoint.run.storage import atomic
 from saddlepoint.stream import Stream
 
 
@@ -95,7 +94,7 @@ class MNIST(Data):
                 self.raw.mkdir(parents=True, exist_ok=True)
                 for file in fetched.iterdir():
                     if not (self.raw / file.name).exists():
-                        _move(file, self.raw / file.name)
+                        atomic.copy(file, self.raw / file.name)
             except OSError as fault:
                 raise Mistake(
                     f"{self.raw} cannot be written to ({fault.strerror}), and {self.name} must be put there.\n"
@@ -166,12 +165,6 @@ class MNIST(Data):
             f"curl -fLO {self.source.mirrors[0]}$f.gz && gunzip $f.gz; done. "
             f"Or say data.root=<the folder that holds {self.source.__name__}/raw>."
         )
-
-
-def _move(file: Path, to: Path) -> None:
-    part = to.with_name(f".{to.name}.{os.getpid()}")  # beside the target, so that the renaming is atomic
-    shutil.copyfile(file, part)
-    os.replace(part, to)
 
 
 @contextmanager

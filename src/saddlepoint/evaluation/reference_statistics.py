@@ -30,8 +30,7 @@ from saddlepoint.extractor.reals import Split
 from saddlepoint.metric.frechet_distance import FrechetDistance
 from saddlepoint.metric.measure import Measure, named
 from saddlepoint.modality import of
-from saddlepoint.run.storage import archive
-from saddlepoint.run.storage.cache import write_atomically
+from saddlepoint.run.storage import archive, atomic
 
 NUMBER = ("n", "num_images")  # where a file says how many images it saw
 OURS = "saddlepoint"  # where our own says of what
@@ -93,7 +92,7 @@ def write(
     content = io.BytesIO()
     np.savez(content, **whole)
     try:
-        write_atomically(path, content.getvalue())
+        atomic.write(path, content.getvalue())
     except OSError as error:
         raise Mistake(f"{path} cannot be written: {error.strerror}. Give a file in a folder that is there.") from None
 

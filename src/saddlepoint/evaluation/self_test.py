@@ -24,7 +24,7 @@ from saddlepoint.extractor.extractor import WEIGHTS, Classifier, Extractor, ship
 from saddlepoint.extractor.reals import Data
 from saddlepoint.metric.frechet_distance import FrechetDistance
 from saddlepoint.metric.inception_score import InceptionScore
-from saddlepoint.run.storage.cache import write_atomically
+from saddlepoint.run.storage import atomic
 
 # of a figure, relatively.  Other orders of summation moved none by more than 1e-7 (digits, digits-b and mnist: float64
 # against float32, batches of 7 against 500); an accelerator that rounds to TF32 may move the fourth digit of a distance
@@ -59,7 +59,7 @@ def certify(name: str, data: Data, folder: Path = WEIGHTS, progress: Progress | 
     found = certificate(Classifier.shipped(name, folder), data, progress)
     entries = shipped(folder)
     entries[name]["certificate"] = found
-    write_atomically(folder / "classifiers.json", (json.dumps(entries, indent=2) + "\n").encode())
+    atomic.write(folder / "classifiers.json", json.dumps(entries, indent=2) + "\n")
     return found
 
 

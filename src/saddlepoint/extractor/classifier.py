@@ -21,7 +21,8 @@ from torch.nn import functional
 
 from saddlepoint.extractor.reals import Data
 from saddlepoint.pixel import to_float
-from saddlepoint.run.storage.cache import tensor_file, write_atomically
+from saddlepoint.run.storage import atomic
+from saddlepoint.run.storage.cache import tensor_file
 from saddlepoint.stream import seed_of
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
@@ -208,9 +209,9 @@ def ship(
         "torch": str(torch.__version__),
     }
     content = tensor_file(fitted.state, about)
-    write_atomically(folder / f"{name}.safetensors", content)
+    atomic.write(folder / f"{name}.safetensors", content)
     listed = folder / "classifiers.json"
     entries = json.loads(listed.read_text(encoding="utf-8")) if listed.exists() else {}
     entries[name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), **about}
-    write_atomically(listed, (json.dumps(dict(sorted(entries.items())), indent=2) + "\n").encode())
+    atomic.write(listed, json.dumps(dict(sorted(entries.items())), indent=2) + "\n")
     return entries[name]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import tempfile
 import urllib.request
 import zipfile
 from collections.abc import Mapping
 from http.client import HTTPException
+from io import BufferedRandom
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from saddlepoint.error import Mistake
-from saddlepoint.run.storage import archive
+from saddlepoint.run.storage import archive, atomic
 from saddlepoint.run.storage.cache import Say, log
 
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # of the published file
@@ -108,22 +107,18 @@ def _downloaded(cache: Path | None, say: Say) -> Path:
 
 def _fetch(file: Path, cache: Path | None) -> None:
     """`file`, whole; raises Mistake where something else comes than its name promises."""
-    handle, temporary = tempfile.mkstemp(dir=file.parent)
-    try:
-        with os.fdopen(handle, "wb") as out, urllib.request.urlopen(url(), timeout=30) as response:
-            whole = hashlib.sha256()
+
+    def fetch(out: BufferedRandom) -> None:
+        whole = hashlib.sha256()
+        with urllib.request.urlopen(url(), timeout=30) as response:
             while out.tell() <= LARGEST and (block := response.read(1 << 20)):
                 whole.update(block)
                 out.write(block)
-            out.flush()
-            os.fsync(out.fileno())
         if whole.hexdigest() != SHA256:
             what = f"{url()} gave something else than was published: its sha256 is {whole.hexdigest()}."
             raise Mistake(f"{what} {_remedy(cache)}")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, file)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+
+    atomic.write(file, fetch)
 
 
 def _remedy(cache: Path | None) -> str:

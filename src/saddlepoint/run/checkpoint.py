@@ -1,7 +1,6 @@
-"""Checkpoints that survive a crash: a temporary file in the same folder, a seal, fsync, rename, fsync of the folder.
+"""Checkpoints that survive a crash: written whole or not at all (`atomic`), with a seal that tells a later change.
 
-The rename is atomic, so a reader finds the old file or the new one; the folder holds `last.ckpt`, the `previous.ckpt`
-that is fallen back to where last is broken, and `best.ckpt`.  The seal tells a file that has changed since (`seal`).
+The folder holds `last.ckpt`, the `previous.ckpt` that is fallen back to where last is broken, and `best.ckpt`.
 """
 
 from __future__ import annotations
@@ -9,8 +8,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from io import BufferedRandom
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +18,7 @@ from pytorch_lightning.plugins.io import CheckpointIO
 
 from saddlepoint.error import Mistake
 from saddlepoint.run.folder import FULL, free_in, room, unwritable
-from saddlepoint.run.storage import archive
+from saddlepoint.run.storage import archive, atomic
 from saddlepoint.run.storage.checksum import examine, seal
 
 
@@ -52,17 +51,14 @@ def write(content: dict[str, Any], path: Path, forerunner: Path | None = None) -
 
     Raises Mistake where it cannot be written, which says what that would have taken and what is free.
     """
+
+    def sealed(file: BufferedRandom) -> None:
+        torch.save(content, file)
+        seal(file)
+
     try:
-        with _beside(path) as temporary:
-            with temporary.open("w+b") as file:
-                torch.save(content, file)
-                seal(file)
-                file.flush()
-                os.fsync(file.fileno())
-            if forerunner is not None and path.exists():
-                os.replace(path, forerunner)
-            os.replace(temporary, path)
-            _sync_folder(path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write(path, sealed, forerunner)
     except (OSError, RuntimeError) as error:  # torch may report a full disk as a RuntimeError of its zip writer
         raise _unwritten(content, path, error) from None
 
@@ -91,13 +87,8 @@ def load(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
 def duplicate(path: Path, to: Path) -> None:
     """Make `to` a copy of the checkpoint at `path`, whole or not at all.  Raises Mistake where it cannot be written."""
     try:
-        with _beside(to) as temporary:
-            with path.open("rb") as one, temporary.open("wb") as other:
-                shutil.copyfileobj(one, other)
-                other.flush()
-                os.fsync(other.fileno())
-            os.replace(temporary, to)
-            _sync_folder(to.parent)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        atomic.copy(path, to)
     except OSError as error:
         raise unwritable(to, error, path.stat().st_size) from None
 
@@ -139,18 +130,6 @@ def set_aside(found: Path, say: Callable[[str], None]) -> None:
         say(f"{last} is kept as broken.ckpt")
 
 
-@contextlib.contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """The name of a file beside `path`, to be renamed to it; gone in the end, whatever happens but a crash."""
-    temporary = path.with_name(f".{path.name}.writing")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield temporary
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
 def _unwritten(content: dict[str, Any], path: Path, error: OSError | RuntimeError) -> Mistake:
     """What to say of a checkpoint that could not be written."""
     needed = _size(content)
@@ -183,14 +162,3 @@ def _size(content: dict[str, Any]) -> int:
         torch.save(content, cast("Any", scale))
         return scale.weight
     return 0
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` durable, where the system can."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    with contextlib.suppress(OSError):
-        os.fsync(descriptor)
-    os.close(descriptor)

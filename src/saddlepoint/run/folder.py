@@ -9,7 +9,6 @@ import contextlib
 import errno
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,9 +19,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from saddlepoint.error import Mistake
+from saddlepoint.run.storage import atomic
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-UNFINISHED = re.compile(r"\..+\.(\d+|writing)")  # the names of files that are being written, by `write` and checkpoint
 
 
 class Metrics(type(Path())):
@@ -189,7 +188,7 @@ class Run:
         if self.writes and self.folder.is_dir():
             for folder in (self.folder, *(path for path in self.folder.iterdir() if path.is_dir())):
                 for path in folder.glob(".*"):
-                    if UNFINISHED.fullmatch(path.name):
+                    if atomic.UNFINISHED.fullmatch(path.name):
                         path.unlink(missing_ok=True)
 
     def move_aside(self) -> Path:
@@ -203,16 +202,9 @@ class Run:
 
 def write(path: Path, content: str | bytes) -> None:
     """Write a small file so that a reader, or a crash, sees the old one or the new.  Raises Mistake if it cannot."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
-            file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        atomic.write(path, content)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise unwritable(path, error, len(content)) from None
 
 

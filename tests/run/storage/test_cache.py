@@ -1,6 +1,5 @@
 """A cache is written whole or not at all, by one process at a time, and never believed when it is broken."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import sleep
@@ -9,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from saddlepoint.run.storage.cache import Cache, tensor_file, tensors_of, write_atomically
+from saddlepoint.run.storage.cache import Cache, tensor_file, tensors_of
 
 ABOUT = {"data": "ab", "settings": {"k": 5}}
 
@@ -73,20 +72,6 @@ def test_of_many_at_once_one_makes_it(tmp_path: Path) -> None:
         found = list(pool.map(lambda _: Cache(tmp_path).tensors("statistics", ABOUT, make), range(8)))
     assert make.times == 1
     assert all(torch.equal(tensors["mu"], torch.arange(4.0)) for tensors in found)
-
-
-def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "file"
-    write_atomically(file, b"old")
-
-    def full(descriptor: int) -> None:
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="no space"):
-        write_atomically(file, b"new")
-    assert file.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_a_cache_that_cannot_be_written_costs_time_and_a_word(tmp_path: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from saddlepoint.error import Mistake
 from saddlepoint.run.folder import unwritable, write
+from saddlepoint.run.storage import atomic
 
 MARK = "report.html"  # what makes a folder a comparison's, which another may replace
 KEPT = "wandb"  # of the one that is replaced
@@ -23,18 +23,14 @@ def place(to: Path) -> None:
 def written(to: Path, files: Mapping[str, str | bytes]) -> Path:
     """The folder `to` with these files in the place of a former comparison.  Raises Mistake where it cannot be."""
     place(to)
-    draft = to.with_name(f".{to.name}.{os.getpid()}")
     try:
-        draft.mkdir(parents=True)
-        for name, content in files.items():
-            write(draft / name, content)
-        if (to / KEPT).exists():
-            (to / KEPT).rename(draft / KEPT)
-        if to.exists():
-            shutil.rmtree(to)
-        draft.rename(to)
+        with atomic.folder(to) as draft:
+            for name, content in files.items():
+                write(draft / name, content)
+            if (to / KEPT).exists():
+                (to / KEPT).rename(draft / KEPT)
+            if to.exists():
+                shutil.rmtree(to)
     except OSError as error:
         raise unwritable(to, error) from None
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return to

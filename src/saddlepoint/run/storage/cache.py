@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -18,6 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from saddlepoint import ranks
+from saddlepoint.run.storage import atomic
 
 Say = Callable[[str], None]  # a word to the user
 
@@ -85,7 +84,7 @@ class Cache:
                 pass
             content = make()
             try:
-                write_atomically(path, content)
+                atomic.write(path, content)
             except OSError as error:
                 # a cache is a convenience: a full or read-only one costs time, not the run
                 self.say(f"the cache {self.folder} cannot be written ({error}); cache=FOLDER chooses another.")
@@ -104,21 +103,6 @@ class Cache:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(FileLock(f"{path}.lock"))
             yield
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """`path` holds all of `content`, or what it held before, whatever happens meanwhile."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep colleagues out of a shared cache
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def digest(value: Any) -> str:

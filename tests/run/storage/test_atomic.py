@@ -1,0 +1,70 @@
+"""A file or folder is there whole or not at all, whatever is raised while it is written."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from saddlepoint.run.storage import atomic
+
+
+def full(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("operation", ["fsync", "replace"])
+@pytest.mark.parametrize("content", ["new", b"new", lambda file: file.write(b"new")])
+def test_a_write_that_fails_leaves_what_was_there(content, operation, tmp_path: Path, monkeypatch) -> None:
+    file = tmp_path / "file"
+    atomic.write(file, b"old")
+    monkeypatch.setattr(os, operation, full)
+    with pytest.raises(OSError, match="No space"):
+        atomic.write(file, content)
+    assert file.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [file]
+    monkeypatch.undo()
+    atomic.write(file, content)
+    assert file.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_who_writes_into_the_file_may_raise_anything_and_nothing_is_left(error, tmp_path: Path) -> None:
+    def write(file) -> None:
+        file.write(b"half")
+        raise error
+
+    with pytest.raises(error):
+        atomic.write(tmp_path / "file", write)
+    with pytest.raises(error), atomic.folder(tmp_path / "folder") as folder:
+        write((folder / "half").open("wb"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_there_once_all_its_files_are(tmp_path: Path) -> None:
+    with atomic.folder(tmp_path / "a" / "b") as folder:
+        (folder / "file").write_text("x")
+        assert not (tmp_path / "a" / "b").exists()
+        assert atomic.UNFINISHED.fullmatch(folder.name), "a crash here leaves what the run's next start takes away"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+    assert (tmp_path / "a" / "b" / "file").read_text() == "x"
+
+
+def test_what_stood_there_is_kept_under_the_name_that_is_given(tmp_path: Path) -> None:
+    for content in ("first", "second", "third"):
+        atomic.write(tmp_path / "last", content, tmp_path / "previous")
+    assert ((tmp_path / "last").read_text(), (tmp_path / "previous").read_text()) == ("third", "second")
+
+
+def test_colleagues_may_read_what_the_umask_lets_them_and_no_random_state_moves(tmp_path: Path) -> None:
+    before, state = os.umask(0o022), random.getstate()
+    try:
+        atomic.write(tmp_path / "shared", "x")
+        os.umask(0o077)
+        atomic.write(tmp_path / "own", "x")
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("shared", "own")] == [0o644, 0o600]
+    assert random.getstate() == state
