@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import math
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -89,6 +91,19 @@ class Stream:
     @state.setter
     def state(self, state: Tensor) -> None:
         self.generator.set_state(state.cpu())
+
+
+@contextmanager
+def random_state_kept(device: torch.device | str = "cpu", seed: int | None = None) -> Iterator[None]:
+    """Torch's global generators, the CPU's and a GPU `device`'s, end as they began; within, they start from `seed`.
+
+    `seed` None: from where they are.  With `device` the CPU, an accelerator's generators are left alone.
+    """
+    device = torch.device(device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        if seed is not None:
+            (torch.default_generator if device.type == "cpu" else torch).manual_seed(seed)
+        yield
 
 
 def global_state() -> dict[str, Any]:

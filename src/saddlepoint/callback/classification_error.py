@@ -26,6 +26,7 @@ from saddlepoint.game.full_batch import batch_dependent, full_batches
 from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import judge
 from saddlepoint.modality import of
+from saddlepoint.mode import in_mode
 from saddlepoint.run.folder import Run
 from saddlepoint.stream import Stream
 from saddlepoint.turn import UNCONDITIONAL
@@ -105,18 +106,13 @@ class ClassificationError(pl.Callback):
         network = judge(game).network if kept is None else kept.network
         dependent = batch_dependent(network)
         batch = self.batch or (data.batch if dependent else BATCH)
-        modes = [(module, module.training) for module in network.modules()]
         n = len(split)
         # in the order of a stored set, which may be that of its classes, a batch would be none of training
         order = torch.randperm(n, generator=Stream(0, "classification error").generator)
         batches = (order[rows] if dependent else rows for rows in full_batches(n, batch))
-        try:
-            network.eval()
+        with in_mode(network):
             rows = split.selections(batches, game.device)
             answers = [self._logits(network, of(data).inside(x)).argmax(1) != y for x, y in rows]
-        finally:
-            for module, mode in modes:
-                module.training = mode
         wrong = int(torch.cat(answers)[:n].sum())
         contract = self._contract(split, "raw" if kept is None else "averaged", batch if dependent else None)
         score = Score(wrong / n, contract, detail={"wrong": wrong, "of": n})

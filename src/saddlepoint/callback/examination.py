@@ -5,12 +5,11 @@ Nothing of the game is changed by it: fresh streams, evaluation mode and back, t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from saddlepoint.error import Mistake
 from saddlepoint.game.full_batch import full_batches
@@ -20,7 +19,8 @@ from saddlepoint.game.player import ROLES
 from saddlepoint.game.sampling import judged, judged_reals
 from saddlepoint.health import reading
 from saddlepoint.modality import of
-from saddlepoint.stream import Stream
+from saddlepoint.mode import in_mode
+from saddlepoint.stream import Stream, random_state_kept
 from saddlepoint.turn import Batch, Sample
 
 
@@ -54,7 +54,7 @@ class Examination:
         """Every reading that there is now, by name; see `health.reading` for what they mean."""
         game.set_clock()
         alone = judged_alone(game)  # else D sees more than samples: there are no logits to read
-        with torch.no_grad(), _apart(game, game.device):
+        with torch.no_grad(), in_mode(game), random_state_kept(game.device):
             real = self._logits(game, self.train) if alone else None
             held = None if self.held_out is None or not alone else self._logits(game, self.held_out)
             latents = Stream(game.seed, "health", device=game.device)
@@ -135,16 +135,3 @@ def _rows(data: Any, name: str, n: int, seed: int) -> Batch:
         raise Mistake(f"{data.name}: {name} is empty")
     draw = torch.Generator().manual_seed(Stream(seed, f"health/{name}").generator.initial_seed())
     return data.rows(name, torch.randperm(len(split), generator=draw)[:n])
-
-
-@contextmanager
-def _apart(network: nn.Module, device: torch.device) -> Iterator[None]:
-    """In evaluation mode and on forked generators; everything as it was afterwards."""
-    modes = [(module, module.training) for module in network.modules()]
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        try:
-            network.eval()
-            yield
-        finally:
-            for module, mode in modes:
-                module.training = mode

@@ -18,7 +18,7 @@ from saddlepoint.game.sampling import class_rows, sampling_networks
 from saddlepoint.modality import Modality, of
 from saddlepoint.modality.modality import png
 from saddlepoint.run.folder import Run, write
-from saddlepoint.stream import Stream
+from saddlepoint.stream import Stream, random_state_kept
 
 FRAMES = 100  # of an animation
 
@@ -60,13 +60,13 @@ class Grid(pl.Callback):
 
     def draw(self, trainer: pl.Trainer, game: Game) -> None:
         """Draw now; one rank is enough for it, but what it draws from has to stay the same on all."""
-        with torch.random.fork_rng(devices=[game.device] if game.device.type == "cuda" else []):
+        with random_state_kept(game.device):
             sampling_networks(game)
         if not trainer.is_global_zero:
             return
         modality = _modality(trainer)
         n, asked = class_rows(game, modality, self.rows, self.columns)
-        with torch.random.fork_rng(devices=[game.device] if game.device.type == "cuda" else []):
+        with random_state_kept(game.device):
             stream = Stream(game.seed, "grid", device=game.device)
             x = game.sample(n, asked, stream).cpu()
         path = self.run.samples / f"{game.images:09d}.png"

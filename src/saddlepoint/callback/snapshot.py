@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 
 from saddlepoint.callback.period import crossed, last, period
 from saddlepoint.callback.run_state import RunState
@@ -13,6 +12,7 @@ from saddlepoint.game.game import Game
 from saddlepoint.game.sampling import sampling_networks, sampling_state
 from saddlepoint.run.folder import Run
 from saddlepoint.run.snapshot import save
+from saddlepoint.stream import random_state_kept
 
 
 class Snapshot(pl.Callback):
@@ -31,7 +31,7 @@ class Snapshot(pl.Callback):
 
     def take(self, trainer: pl.Trainer, game: Game) -> None:
         """Write now; every rank looks at its average, so that all stay the same, and one writes."""
-        with torch.random.fork_rng(devices=[game.device] if game.device.type == "cuda" else []):
+        with random_state_kept(game.device):
             networks, weights = sampling_networks(game)
         if trainer.is_global_zero:
             save(self.run, game.images, weights, sampling_state(networks))

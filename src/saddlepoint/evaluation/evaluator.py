@@ -31,6 +31,7 @@ from saddlepoint.extractor.reals import Data, Rows, Split
 from saddlepoint.metric.measure import Measure, Result, named
 from saddlepoint.modality import Modality, implied, of, of_stored
 from saddlepoint.run.storage.cache import Cache, Say, digest, log
+from saddlepoint.stream import random_state_kept
 
 _OF: Any = torch.backends
 BACKENDS = (_OF.cudnn.conv, _OF.cuda.matmul, _OF.mkldnn.conv, _OF.mkldnn.matmul)  # which may round float32 first
@@ -420,12 +421,11 @@ class Evaluator:
         A GPU's convolutions take TF32 unless told otherwise, with 10 bits of a factor: that moves a score by more than
         rounding, and no contract names the device.
         """
-        cuda = [self.device] if self.device.type == "cuda" else []
         before = [backend.fp32_precision for backend in BACKENDS]
         try:
             for backend in BACKENDS:
                 backend.fp32_precision = "ieee"
-            with torch.random.fork_rng(devices=cuda), torch.no_grad():
+            with random_state_kept(self.device), torch.no_grad():
                 yield
         finally:
             for backend, precision in zip(BACKENDS, before, strict=True):

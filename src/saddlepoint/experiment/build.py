@@ -40,6 +40,7 @@ from saddlepoint.game.sampling import judged, load_sampling_state, sampling_modu
 from saddlepoint.game.side import refuse_unknown_entries
 from saddlepoint.game.state import accept
 from saddlepoint.modality import Modality, of
+from saddlepoint.mode import in_mode
 from saddlepoint.run import data_content, snapshot
 from saddlepoint.run.checkpoint import load as load_checkpoint
 from saddlepoint.run.checkpoint import newest
@@ -379,11 +380,10 @@ def _fits(game: Game, shape: tuple[int, ...], classes: int | None) -> None:
 def _judged(game: Game, stream: Stream, shape: tuple[int, ...]) -> Any:
     """What D says of two samples, in evaluation mode.  Raises Mistake where it does not take them."""
     network = judge(game).network
-    modes = [(module, module.training) for module in game.modules()]
     try:
-        game.eval()
-        sample = judged(game, 2, stream)
-        output = network(sample.x, sample.condition)
+        with in_mode(game):
+            sample = judged(game, 2, stream)
+            output = network(sample.x, sample.condition)
     except (RuntimeError, ValueError) as error:
         raise Mistake(
             f"the discriminator does not take images of data.shape {list(shape)}: {_first(error)}"
@@ -392,9 +392,6 @@ def _judged(game: Game, stream: Stream, shape: tuple[int, ...]) -> Any:
         raise Mistake(
             f"the discriminator's layers do not fit their places (neck, readout): {_first(error)}"
         ) from _noted(error, "architecture.discriminator")
-    finally:
-        for module, mode in modes:
-            module.training = mode
     if not all(hasattr(output, part) for part in ("logits", "features", "heads")):
         raise Mistake(
             f"the discriminator gives {kind(output)}, and it is to give a saddlepoint.turn.DiscriminatorOutput("

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from saddlepoint.mode import in_mode
 from saddlepoint.schedule.schedule import at
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -70,12 +71,11 @@ class Average(nn.Module):
         for layer in layers:
             layer.reset_running_stats()
             layer.momentum = None  # None: the plain mean over passes
-            layer.training = True
-        if layers:
-            for argument in arguments:
+        with in_mode(*layers, training=True):
+            for argument in arguments if layers else ():
                 self.network(*argument)
         for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum, layer.training = momentum, False
+            layer.momentum = momentum
         self.stale = False
 
     def get_extra_state(self) -> dict[str, int]:

@@ -22,6 +22,7 @@ from saddlepoint.game.player import Player
 from saddlepoint.game.side import LATENT, refuse_unknown_entries
 from saddlepoint.regularizer.regularizer import Regularizer
 from saddlepoint.schedule.schedule import moves
+from saddlepoint.stream import random_state_kept
 from saddlepoint.turn import Batch, Condition, Turn
 
 ROWS = 8  # of the batch: enough for a layer that compares samples, and cheap for a large network
@@ -172,7 +173,7 @@ def _copied(game: Game) -> Iterator[Game]:
     trial._modules = dict(game._modules)
     trial.hold(copy.deepcopy(game.players), copy.deepcopy(game.makers))
     trial.compiled = {}
-    with torch.random.fork_rng(devices=[]):
+    with random_state_kept():
         yield trial
     for name, state in states.items():
         game.streams[name].state = state

@@ -7,7 +7,7 @@ leaves (`game.lineage`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,8 @@ from saddlepoint.game.hooks import having
 from saddlepoint.game.lineage import class_condition, judge, leaves, sampled, sampled_player, upstream
 from saddlepoint.game.side import LATENT
 from saddlepoint.modality.modality import Modality
-from saddlepoint.stream import Stream
+from saddlepoint.mode import in_mode
+from saddlepoint.stream import Stream, random_state_kept
 from saddlepoint.turn import UNCONDITIONAL, Batch, Condition, Sample, Turn, batch_of
 
 DROPOUT = nn.modules.dropout._DropoutNd
@@ -58,7 +59,7 @@ def sampling_networks(game: Any, average: bool = True) -> tuple[dict[str, nn.Mod
     for name in _upstream_first(game) if average else ():
         own = game.player(name).average
         if own is not None and own.statistics == "reestimated" and own.stale:
-            with _evaluating(list(networks.values()), "running", None):
+            with _evaluating(list(networks.values())):
                 own.reestimate(_statistics_batches(game, name, networks))
     return networks, whose
 
@@ -162,7 +163,7 @@ def samples_of(
     place = game.device
     _refuse_other_rows(condition, n)
     code, given = ({name: part.to(place) for name, part in own.items()} for own in (latent, complete(game, condition)))
-    with _evaluating(list(networks.values()), batch_norm, seed if game.dropout else None):
+    with _evaluating(list(networks.values()), batch_norm, seed if game.dropout else None, game.device):
         return sampling_turn(game, code, given, networks).samples_of(game.samples).x
 
 
@@ -245,29 +246,16 @@ def sampling_turn(game: Any, latent: Mapping[str, Tensor], condition: Condition,
 
 
 @contextmanager
-def _evaluating(modules: list[nn.Module], batch_norm: str, seed: int | None) -> Iterator[None]:
-    """Evaluation mode, as it was before afterwards; with a seed, dropout on and drawn from it."""
+def _evaluating(
+    modules: list[nn.Module], batch_norm: str = "running", seed: int | None = None, device: torch.device | str = "cpu"
+) -> Iterator[None]:
+    """Evaluation mode, as it was before afterwards; with a seed, dropout on and drawn from it, on `device`."""
     every = [module for own in modules for module in own.modules()]
-    modes = [(module, module.training) for module in every]
-    try:
-        for module in modules:
-            module.eval()
+    drawing = nullcontext() if seed is None else random_state_kept(device, seed)
+    with in_mode(*modules), _batch_statistics(every if batch_norm == "batch" else []), drawing:
         for module in every if seed is not None else ():
             if isinstance(module, DROPOUT):
                 module.training = True
-        with _batch_statistics(every if batch_norm == "batch" else []), _seeded(seed):
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-@contextmanager
-def _seeded(seed: int | None) -> Iterator[None]:
-    """Torch's global generators started at a seed, and put back; None leaves them alone."""
-    with torch.random.fork_rng(enabled=seed is not None):
-        if seed is not None:
-            torch.manual_seed(seed)
         yield
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from saddlepoint.mode import in_mode
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
 LINEAR = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
@@ -116,19 +117,16 @@ def initialise(network: nn.Module, x: Any, condition: Condition | None = None) -
     on), as in the authors' code; batch norm's running statistics do not feel it.
     """
     layers = [m for m in network.modules() if isinstance(m, WeightNorm) and m.start is not None]
-    modes = [(module, module.training) for module in network.modules()]
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     kept = [[buffer.clone() for buffer in norm.buffers()] for norm in norms]
     try:
-        network.train()
         for layer in layers:
             layer.awaiting = True
-        network(*([x] if condition is None else [x, condition]))
+        with in_mode(network, training=True):
+            network(*([x] if condition is None else [x, condition]))
     finally:
         for layer in layers:
             layer.awaiting = False
-        for module, mode in modes:
-            module.training = mode
         for norm, buffers in zip(norms, kept, strict=True):
             for buffer, before in zip(norm.buffers(), buffers, strict=True):
                 buffer.copy_(before)

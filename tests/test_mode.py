@@ -1,0 +1,35 @@
+"""A guard leaves modules and generators as it found them, also where something is raised within it."""
+
+from contextlib import suppress
+
+import pytest
+import torch
+from torch import nn
+
+from saddlepoint.mode import in_mode
+from saddlepoint.stream import random_state_kept
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_every_module_ends_in_the_mode_it_was_in(training: bool) -> None:
+    network = nn.Sequential(nn.Dropout(), nn.Sequential(nn.BatchNorm1d(2)))
+    network[0].eval()
+    before = [module.training for module in network.modules()]
+    with suppress(ZeroDivisionError), in_mode(network, training=training):
+        assert {module.training for module in network.modules()} == {training}
+        raise ZeroDivisionError
+    assert [module.training for module in network.modules()] == before == [True, False, True, True]
+
+
+def test_what_is_drawn_within_is_undone_and_a_seed_gives_the_same_draws() -> None:
+    before = torch.get_rng_state()
+    drawn = []
+    for seed in (3, 3, 4, None):
+        with suppress(ZeroDivisionError), random_state_kept(seed=seed):
+            drawn.append(torch.rand(5))
+            raise ZeroDivisionError
+        assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(drawn[0], drawn[1])
+    assert torch.equal(drawn[0], torch.rand(5, generator=torch.Generator().manual_seed(3)))
+    assert not torch.equal(drawn[0], drawn[2])
+    assert torch.equal(drawn[3], torch.rand(5))
