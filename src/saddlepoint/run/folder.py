@@ -19,6 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from saddlepoint.error import Mistake
+from saddlepoint.run import layout
 from saddlepoint.run.storage import atomic
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -146,7 +147,7 @@ class Run:
 
     @property
     def _lock_file(self) -> Path:
-        return self.folder.with_name(f".{self.folder.name}.lock")
+        return layout.beside(self.folder, "lock")
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """metrics.jsonl, event by event; a line cut short by a crash is left out."""
@@ -193,11 +194,7 @@ class Run:
 
     def move_aside(self) -> Path:
         """Rename the folder to <folder>-old<k> with the first free k; returns where it went."""
-        k = 1
-        while (aside := self.folder.with_name(f"{self.folder.name}-old{k}")).exists():
-            k += 1
-        self.folder.rename(aside)
-        return aside
+        return self.folder.rename(layout.free_aside(self.folder))
 
 
 def write(path: Path, content: str | bytes) -> None:

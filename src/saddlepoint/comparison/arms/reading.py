@@ -1,13 +1,13 @@
 """Run folders as they stand on disk: which there are, what each was asked to do, how it ended.
 
-<outputs>/<name>/seed<k>/config.yaml makes a folder a run; seed<k>-old<j> was moved aside and is none.  Nothing is
-composed and no interpolation resolved: what two configs say is compared as it is written.
+Which folders are runs: `run/layout.py`.  Nothing is composed and no interpolation resolved: what two configs say is
+compared as it is written.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from glob import glob
@@ -18,12 +18,10 @@ import yaml
 
 from saddlepoint.config.training_keys import essence, leaves
 from saddlepoint.error import Mistake
+from saddlepoint.run import layout
 from saddlepoint.run.folder import Run, read_json
 
 RUNNING, KILLED, SILENT = "running", "killed", "without a summary"  # beside what summary.json itself says of an end
-PLACE = re.compile(r"seed(-?\d+)")
-ASIDE = re.compile(r"seed-?\d+-old\d+")
-FROZEN = re.compile(r"\.(seed-?\d+)\.yaml")  # a config that train -m has laid beside the folder of its run
 SEED = re.compile(r"^seed: (-?\d+)$", re.MULTILINE)
 Event = Mapping[str, Any]
 
@@ -104,9 +102,10 @@ def read(runs: str | Path | Sequence[str | Path]) -> Found:
     places = list(dict.fromkeys(place for pattern in wanted for place in _places(str(pattern))))
     remembered: dict[str, Config] = {}
     records = tuple(_record(place, remembered) for place in places)
-    names = list(dict.fromkeys([*(place.parent for place in places), *_meant(map(str, wanted))]))
-    aside = tuple(path for name in names for path in sorted(name.iterdir()) if ASIDE.fullmatch(path.name))
-    return Found(records, aside, tuple(path for name in names for path in _never_begun(name)))
+    intended = (name for pattern in wanted for path in _matched(str(pattern)) for name in layout.intended(path))
+    names = list(dict.fromkeys([*(place.parent for place in places), *intended]))
+    aside = tuple(path for name in names for path in layout.moved_aside(name))
+    return Found(records, aside, tuple(path for name in names for path in layout.never_begun(name)))
 
 
 def one(folder: str | Path) -> Record:
@@ -125,55 +124,11 @@ def _matched(pattern: str) -> list[Path]:
 def _places(pattern: str) -> list[Path]:
     """The run folders that one pattern names, those of a name by seed."""
     matched = _matched(pattern)
-    found = [run for path in matched for run in _runs_in(path)]
+    found = [run for path in matched for run in layout.runs_in(path)]
     if not found:
         there = f"{len(matched)} matched, and none holds a run" if matched else "nothing is there"
         raise Mistake(f"no run in runs={pattern}: looked for <name>/seed<k>/config.yaml, and {there}")
     return found
-
-
-def _meant(patterns: Iterable[str]) -> Iterator[Path]:
-    """The folders of names that patterns match in which train -m meant to make runs; perhaps none was begun."""
-    matched = (path for pattern in patterns for path in _matched(pattern))
-    for path in matched:
-        if not PLACE.match(path.name):
-            yield from (name for name in (path, *_folders(path)) if any(name.glob(".seed*.yaml")))
-
-
-def _runs_in(path: Path) -> Iterator[Path]:
-    """The runs of a folder: itself, those of its seeds, or of the names in it."""
-    if _is_run(path):
-        yield path
-        return
-    for child in _folders(path):
-        if _is_run(child):
-            yield child
-        else:
-            yield from (seed for seed in _folders(child) if _is_run(seed))
-
-
-def _is_run(path: Path) -> bool:
-    return PLACE.fullmatch(path.name) is not None and (path / "config.yaml").exists()
-
-
-def _folders(path: Path) -> list[Path]:
-    """The folders in a folder, seeds in the order of numbers; none in a run, whose parts are no runs."""
-    if not path.is_dir() or PLACE.match(path.name):
-        return []
-    there = [child for child in path.iterdir() if child.name[0] != "." and child.is_dir()]
-    return sorted(there, key=lambda child: (_number(child.name), child.name))
-
-
-def _number(name: str) -> int:
-    match = PLACE.fullmatch(name)
-    return int(match[1]) if match else 0
-
-
-def _never_begun(name: Path) -> list[Path]:
-    """The runs that train -m wrote a config for and that left nothing."""
-    frozen = (FROZEN.fullmatch(path.name) for path in sorted(name.iterdir()))
-    meant = [name / match[1] for match in frozen if match]
-    return [folder for folder in meant if not (folder / "config.yaml").exists()]
 
 
 def _record(folder: Path, remembered: dict[str, Config]) -> Record:
@@ -183,7 +138,7 @@ def _record(folder: Path, remembered: dict[str, Config]) -> Record:
     if rest not in remembered:
         remembered[rest] = _config(rest, folder)
     summary = read_json(folder / "summary.json")
-    seed = int(match[1]) if match else _number(folder.name)
+    seed = int(match[1]) if match else layout.seed_of(folder)
     return Record(folder, seed, remembered[rest], summary, _status(folder, summary))
 
 

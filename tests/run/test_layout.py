@@ -1,0 +1,59 @@
+"""Which folders are runs, whoever asks: compare, why, train -m, reproduce, evaluate."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from saddlepoint.run import layout
+from saddlepoint.run.folder import Run
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    for place in ("a/seed10", "a/seed2", "a/seed0-old1", "b/seed0", "b/seed0/wandb/seed1", "c/copy", ".d/seed0"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "config.yaml").write_text("seed: 0\n")
+    (tmp_path / "b" / "seed7").mkdir()  # not begun
+    for name in ("a/.seed2.yaml", "a/.seed3.yaml", "b/.seed0.lock", "b/.seed0.log"):
+        (tmp_path / name).write_text("")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("folder", "runs"),
+    [
+        (".", ["a/seed2", "a/seed10", "b/seed0"]),
+        ("a", ["a/seed2", "a/seed10"]),
+        ("b/seed0", ["b/seed0"]),
+        ("b/seed7", []),
+        ("a/seed0-old1", []),
+        ("nowhere", []),
+    ],
+)
+def test_a_run_is_a_folder_of_a_seed_with_a_config_at_most_two_deep(outputs: Path, folder: str, runs: list) -> None:
+    assert list(layout.runs_in(outputs / folder)) == [outputs / run for run in runs]
+
+
+def test_what_lies_beside_runs_is_told_apart(outputs: Path) -> None:
+    assert layout.moved_aside(outputs / "a") == [outputs / "a" / "seed0-old1"]
+    assert layout.never_begun(outputs / "a") == [outputs / "a" / "seed3"]
+    assert list(layout.intended(outputs)) == [outputs / "a"]
+    assert list(layout.intended(outputs / "a" / "seed2")) == []
+
+
+def test_a_run_finds_its_own_place_again(outputs: Path) -> None:
+    folder = layout.folder_of(outputs, "a", 2)
+    assert folder == outputs / "a" / "seed2"
+    assert layout.seed_of(folder) == 2
+    assert layout.beside(folder, "lock") == outputs / "a" / ".seed2.lock"
+    assert Run(folder).move_aside() == outputs / "a" / "seed2-old1"
+    assert not layout.is_run(folder)
+
+
+def test_who_asks_loads_neither_torch_nor_omegaconf() -> None:
+    code = "import saddlepoint.run.layout, sys; assert not {'torch', 'omegaconf', 'hydra'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
