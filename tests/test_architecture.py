@@ -17,7 +17,7 @@ PACKAGE = ROOT / "src" / "saddlepoint"
 CONF = ROOT / "conf"
 
 # what stands on libraries alone; anybody may use it
-LEAVES = {"error", "modality", "mode", "pixel", "ranks", "redaction", "schema", "stream"}
+LEAVES = {"error", "modality", "mode", "pixel", "ranks", "redaction", "schema", "stream", "template"}
 MAY_IMPORT = {  # downwards only; a package may always import itself
     "objective": set(),  # an objective knows logits, nothing else
     "layer": LEAVES | {"turn"},

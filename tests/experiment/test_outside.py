@@ -48,6 +48,13 @@ def test_the_wheel_runs_in_an_empty_folder(wheel, tmp_path):
     assert where.stdout.startswith(str(wheel)), "it was the wheel that ran"
 
 
+def test_the_wheel_holds_the_templates_the_style_and_the_script_of_our_pages(wheel, checkout):
+    source = checkout / "src" / "saddlepoint"
+    beside = [path.relative_to(source) for path in source.rglob("*") if path.suffix in (".j2", ".css", ".js")]
+    assert len(beside) > 5
+    assert not [path for path in beside if not (wheel / "saddlepoint" / path).exists()]
+
+
 def test_an_edited_yaml_of_a_checkout_takes_effect_at_once(checkout, tmp_path):
     copy = tmp_path / "checkout"
     shutil.copytree(checkout / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__"))

@@ -15,9 +15,8 @@ from rich.table import Table
 from saddlepoint.comparison.arms.comparison import Asked, Comparison, comparison
 from saddlepoint.comparison.arms.reading import read
 from saddlepoint.comparison.report.console import tables
-from saddlepoint.comparison.report.folder import place, written
 from saddlepoint.comparison.report.table import lines
-from saddlepoint.comparison.report.whole import content, files, report
+from saddlepoint.comparison.report.whole import content, files, place, report, written
 from saddlepoint.console.output import result
 from saddlepoint.console.terminal import speaker
 from saddlepoint.run import destination

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 Rows = Sequence[Mapping[str, Any]]
-PANELS = {  # reading -> (what it is, whether its axis is logarithmic)
-    "train_over_held_out": ("P(D: train > held-out)", False),
-    "real_over_fake": ("P(D: real > fake)", False),
-    "diversity": ("diversity of samples", True),
-    "generator_signal": ("share of G's loss that passes", True),
-    "pixel_freedom": ("freedom of G's pixels", True),
-    "logit_spread": ("spread of D's logits", True),
-    "magnitude": ("log10 of the largest number", False),
-    "gradient_ratio": ("gradient of G over D", True),
+
+
+class Panel(NamedTuple):
+    """How a reading is shown."""
+
+    title: str  # of its drawing
+    head: str  # of its column in a table
+    logarithmic: bool = True  # whether its axis may be
+
+
+PANELS = {
+    "train_over_held_out": Panel("P(D: train > held-out)", "train > held-out", False),
+    "real_over_fake": Panel("P(D: real > fake)", "real > fake", False),
+    "diversity": Panel("diversity of samples", "diversity"),
+    "generator_signal": Panel("share of G's loss that passes", "G's signal"),
+    "pixel_freedom": Panel("freedom of G's pixels", "pixels' freedom"),
+    "logit_spread": Panel("spread of D's logits", "logits' spread"),
+    "magnitude": Panel("log10 of the largest number", "log10 largest", False),
+    "gradient_ratio": Panel("gradient of G over D", "G/D gradient"),
 }
 LINE, ALARM, PALE = "#0072B2", "#D55E00", "#8A9099"  # Okabe & Ito 2008
 WIDE = 20  # values that span more than this are drawn on a logarithmic axis, where one makes sense
@@ -47,10 +57,10 @@ def drawing(rows: Rows, events: Rows) -> bytes | None:
 def _panel(axes: Any, name: str, rows: Rows, events: Rows) -> None:
     from matplotlib.ticker import NullFormatter
 
-    title, logarithmic = PANELS[name]
+    panel = PANELS[name]
     pairs = [(row["images"], row[f"health/{name}"]) for row in rows if f"health/{name}" in row]
     images, values = zip(*pairs, strict=True)
-    if logarithmic and max(values) > WIDE * max(min(values), LEAST):
+    if panel.logarithmic and max(values) > WIDE * max(min(values), LEAST):
         axes.set_yscale("log")
         axes.yaxis.set_minor_formatter(NullFormatter())
         values = [max(value, LEAST) for value in values]
@@ -64,7 +74,7 @@ def _panel(axes: Any, name: str, rows: Rows, events: Rows) -> None:
             axes.axhline(event["bound"], color=ALARM, linewidth=0.9, linestyle=":")
             axes.annotate(event["rule"], (event["images"], 0.98), xycoords=("data", "axes fraction"), rotation=90,
                           ha="right", va="top", fontsize=7, color=ALARM)  # fmt: skip
-    axes.set_title(title, fontsize=9, loc="left")
+    axes.set_title(panel.title, fontsize=9, loc="left")
     axes.tick_params(labelsize=7)
     axes.xaxis.set_major_formatter(_thousands)
     axes.grid(alpha=0.25)

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint.comparison.report.markup import csv, markdown
-from saddlepoint.comparison.report.number import NOTHING, number
-from saddlepoint.comparison.report.sheet import Cell, Sheet
+from saddlepoint.comparison.report.sheet import NOTHING, Cell, Sheet, number
 from saddlepoint.run.folder import write
 from saddlepoint.sweep.plan import Plan
 from saddlepoint.sweep.study import FINISHED, Standing, Study

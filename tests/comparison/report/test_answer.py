@@ -17,9 +17,8 @@ from saddlepoint.comparison.arms.reading import read
 from saddlepoint.comparison.report.answer import answers, fewest, for_paper, seeds_needed, short_names, summary
 from saddlepoint.comparison.report.console import tables
 from saddlepoint.comparison.report.markup import latex
-from saddlepoint.comparison.report.number import NOTHING
 from saddlepoint.comparison.report.report import html
-from saddlepoint.comparison.report.sheet import Cell, Sheet
+from saddlepoint.comparison.report.sheet import NOTHING, Cell, Sheet
 from saddlepoint.comparison.report.table import lines
 from saddlepoint.comparison.report.whole import report
 from saddlepoint.comparison.stats.effect import pooled_std

@@ -21,12 +21,11 @@ from saddlepoint.comparison.report.answer import verdict
 from saddlepoint.comparison.report.budget import budgets
 from saddlepoint.comparison.report.console import tables
 from saddlepoint.comparison.report.design import effects, effects_sheet
-from saddlepoint.comparison.report.folder import written
 from saddlepoint.comparison.report.lead import lead
 from saddlepoint.comparison.report.secondary import differences, runs, secondary
 from saddlepoint.comparison.report.sheet import Sheet
 from saddlepoint.comparison.report.table import Line, factorial, lines, median_ranks, numbers, primary_sheet
-from saddlepoint.comparison.report.whole import drawn, files, report
+from saddlepoint.comparison.report.whole import drawn, files, report, written
 from saddlepoint.error import Mistake
 
 HINGE, PLAIN = [7.0, 8.0, 9.5, 7.5, 8.5], [10.0, 11.0, 12.5, 10.5, 11.5]

@@ -11,8 +11,7 @@ from saddlepoint.comparison.arms.arm import Arm
 from saddlepoint.comparison.arms.comparison import Comparison
 from saddlepoint.comparison.arms.grouping import told
 from saddlepoint.comparison.report.design import by_ranks, spoken
-from saddlepoint.comparison.report.number import NOTHING, number, probability, ranged
-from saddlepoint.comparison.report.sheet import Cell, Report, Sheet
+from saddlepoint.comparison.report.sheet import NOTHING, Cell, Report, Sheet, number, probability, ranged
 from saddlepoint.comparison.report.table import SURVIVORS, Line
 from saddlepoint.comparison.stats.effect import pooled_std
 from saddlepoint.comparison.stats.factorial import Contrast

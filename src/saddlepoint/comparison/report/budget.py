@@ -10,8 +10,7 @@ import math
 
 from saddlepoint.comparison.arms.arm import Arm
 from saddlepoint.comparison.arms.comparison import Comparison
-from saddlepoint.comparison.report.number import number
-from saddlepoint.comparison.report.sheet import Sheet
+from saddlepoint.comparison.report.sheet import Sheet, number
 from saddlepoint.comparison.stats.direction import HIGHER, LOWER
 from saddlepoint.comparison.stats.tuning import expected_best_reported
 from saddlepoint.error import Mistake

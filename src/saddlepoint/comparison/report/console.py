@@ -24,7 +24,7 @@ def tables(sheet: Sheet, width: int) -> Iterator[Table | str]:
             yield sheet.heading
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False)
         for column in columns:
-            numeric = sheet.numeric(column)
+            numeric = sheet.numeric[column]
             table.add_column(
                 Text(sheet.columns[column]), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric
             )
@@ -62,4 +62,4 @@ def _parts(sheet: Sheet, width: int, marks: Mapping[str, str]) -> Iterator[Seque
 
 def _width(sheet: Sheet, column: int, marks: Mapping[str, str]) -> int:
     longest = max((len(_text(row[column], marks)) for row in sheet.rows), default=1)
-    return max(len(sheet.columns[column]), longest if sheet.numeric(column) else min(longest, NARROW))
+    return max(len(sheet.columns[column]), longest if sheet.numeric[column] else min(longest, NARROW))

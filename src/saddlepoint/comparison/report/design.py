@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 from saddlepoint.comparison.arms.comparison import Comparison
 from saddlepoint.comparison.arms.grouping import told
-from saddlepoint.comparison.report.number import probability, ranged
-from saddlepoint.comparison.report.sheet import Cell, Sheet
+from saddlepoint.comparison.report.sheet import Cell, Sheet, probability, ranged
 from saddlepoint.comparison.report.table import counting
 from saddlepoint.comparison.stats.factorial import Contrast, contrasts, rank_contrasts
 from saddlepoint.comparison.stats.multiple import holm

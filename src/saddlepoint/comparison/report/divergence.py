@@ -13,7 +13,7 @@ from typing import Any
 
 from saddlepoint.comparison.arms.grouping import ABSENT, told
 from saddlepoint.comparison.arms.reading import Record
-from saddlepoint.comparison.report.number import written
+from saddlepoint.comparison.report.sheet import written
 from saddlepoint.config.training_keys import leaves, same
 
 CLOCK = frozenset(("seconds", "images_per_second", "images", "final"))  # what is no value of the training

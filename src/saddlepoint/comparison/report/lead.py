@@ -9,7 +9,7 @@ from pathlib import Path
 from saddlepoint.comparison.arms.arm import FINISHED, Entry
 from saddlepoint.comparison.arms.comparison import Comparison
 from saddlepoint.comparison.arms.reading import Record
-from saddlepoint.comparison.report.number import written
+from saddlepoint.comparison.report.sheet import written
 
 KEYS = 4  # that are named in the sentence on what else differs
 

@@ -9,12 +9,8 @@ from collections.abc import Iterable
 from itertools import chain
 
 from saddlepoint.comparison.report.sheet import Cell, Sheet
+from saddlepoint.template import render
 
-MARKDOWN = {ord(sign): f"\\{sign}" for sign in "\\`*_[]#|~$"} | {
-    ord("<"): "&lt;",
-    ord(">"): "&gt;",
-    ord("&"): "&amp;",
-}
 LATEX = {
     **{ord(sign): f"\\{sign}" for sign in "&%$#_{}"},
     ord("\\"): r"\textbackslash{}",
@@ -62,19 +58,13 @@ LATEX = {
 
 def markdown(sheet: Sheet) -> str:
     """A heading, a pipe table and its notes; the best cells are bold."""
-    marks = sheet.marks
-    rule = ["---:" if sheet.numeric(column) else ":---" for column in range(len(sheet.columns))]
-    body = [[_markdown_cell(cell, marks) for cell in row] for row in sheet.rows]
-    table = [[_markdown(name) for name in sheet.columns], rule, *body]
-    notes = [f"<sup>{mark}</sup> {_markdown(note)}" for note, mark in marks.items()] + [*map(_markdown, sheet.notes)]
-    lines = ["| " + " | ".join(row) + " |" for row in table]
-    return "\n\n".join([f"### {_markdown(sheet.heading)}", "\n".join(lines), *notes]) + "\n"
+    return render("comparison/report/sheet.md.j2", sheet=sheet)
 
 
 def latex(sheet: Sheet) -> str:
     r"""A table environment for `\usepackage{booktabs}`; the best cells are bold, notes stand below the rule."""
     marks = sheet.marks
-    alignment = "".join("r" if sheet.numeric(column) else "l" for column in range(len(sheet.columns)))
+    alignment = "".join("r" if numeric else "l" for numeric in sheet.numeric)
     notes = [f"$^{{{mark}}}$ {_latex(note)}" for note, mark in marks.items()] + [*map(_latex, sheet.notes)]
     lines = [
         r"\begin{table}",
@@ -100,16 +90,6 @@ def csv(sheet: Sheet) -> str:
     writer.writerow(sheet.columns)
     writer.writerows([cell.text if cell.number is None else repr(cell.number) for cell in row] for row in sheet.rows)
     return out.getvalue()
-
-
-def _markdown(text: str) -> str:
-    return " ".join(text.split()).translate(MARKDOWN)
-
-
-def _markdown_cell(cell: Cell, marks: dict[str, str]) -> str:
-    text = _markdown(cell.text)
-    bold = f"**{text}**" if cell.best and text else text
-    return bold if cell.note is None else f"{bold}<sup>{marks[cell.note]}</sup>"
 
 
 def _latex(text: str) -> str:

@@ -11,8 +11,7 @@ from saddlepoint.comparison.arms.arm import Arm, Entry
 from saddlepoint.comparison.arms.comparison import Comparison, differing_settings
 from saddlepoint.comparison.arms.entry import worse
 from saddlepoint.comparison.arms.grouping import setting, told
-from saddlepoint.comparison.report.number import NOTHING, number, ranged
-from saddlepoint.comparison.report.sheet import Cell, Sheet
+from saddlepoint.comparison.report.sheet import NOTHING, Cell, Sheet, number, ranged
 from saddlepoint.comparison.report.table import counting, mean_of
 from saddlepoint.comparison.stats.interval import estimate
 

@@ -1,13 +1,17 @@
-"""What a comparison shows: sheets of cells, pictures, the report that holds them.  How it is drawn: elsewhere."""
+"""What a comparison shows: sheets of cells, pictures, the report that holds them.  How it is drawn: elsewhere.
+
+A number is a cell of four digits to read, and of the unrounded number to sort by.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count, product
 from string import ascii_lowercase
-from typing import Any
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,9 @@ class Cell:
         if isinstance(self.order, str) or self.order is None or math.isnan(self.order):
             return None
         return int(self.order) if isinstance(self.order, int) else float(self.order)
+
+
+NOTHING = Cell("")
 
 
 @dataclass(frozen=True)
@@ -55,10 +62,14 @@ class Sheet:
         distinct = dict.fromkeys(cell.note for row in self.rows for cell in row if cell.note is not None)
         return {note: next(letters) for note in distinct}
 
-    def numeric(self, column: int) -> bool:
-        """Whether a column holds numbers: some cell of it does, and none is ordered by a text."""
-        cells = [row[column] for row in self.rows]
-        return any(cell.number is not None for cell in cells) and not any(isinstance(c.order, str) for c in cells)
+    @cached_property
+    def numeric(self) -> tuple[bool, ...]:
+        """Of each column, whether it holds numbers: some cell of it does, and none is ordered by a text."""
+        columns = [[row[i] for row in self.rows] for i in range(len(self.columns))]
+        return tuple(
+            any(cell.number is not None for cell in cells) and not any(isinstance(cell.order, str) for cell in cells)
+            for cells in columns
+        )
 
 
 @dataclass(frozen=True)
@@ -86,3 +97,54 @@ class Report:
 def _letters() -> Iterator[str]:
     for length in count(1):
         yield from ("".join(letters) for letters in product(ascii_lowercase, repeat=length))
+
+
+class Range(Protocol):
+    """An interval."""
+
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+
+
+def number(value: float | None, digits: int = 4, best: bool = False) -> Cell:
+    """A number, "" for None."""
+    return NOTHING if value is None else Cell(written(value, digits), float(value), best)
+
+
+def ranged(value: float | None, interval: Range | None, digits: int = 4, best: bool = False) -> Cell:
+    """A number and its interval to as many decimals, "12.34 [11.10, 13.50]"; alone where there is none."""
+    if value is None or interval is None or (math.isinf(value) and interval.low == interval.high):
+        return number(value, digits, best)
+    decimals = _decimals(value, digits)
+    ends = ", ".join(_fixed(end, decimals) for end in (interval.low, interval.high))
+    return Cell(f"{_fixed(value, decimals)} [{ends}]", float(value), best)
+
+
+def bracketed(interval: Range, digits: int = 4) -> str:
+    """An interval, "[11.1, 13.5]"."""
+    return f"[{written(interval.low, digits)}, {written(interval.high, digits)}]"
+
+
+def written(value: float, digits: int = 4) -> str:
+    """A number to `digits` digits; thousands as they are."""
+    if not math.isfinite(value):
+        return "∞" if value > 0 else "-∞" if value < 0 else "nan"
+    return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+
+
+def _decimals(value: float, digits: int) -> int:
+    """How many decimals show so many digits of a number."""
+    if value == 0 or not math.isfinite(value):
+        return digits - 1
+    return min(max(digits - 1 - math.floor(math.log10(abs(value))), 0), 9)
+
+
+def _fixed(value: float, decimals: int) -> str:
+    return f"{value:,.{decimals}f}" if math.isfinite(value) else written(value)
+
+
+def probability(p: float | None) -> Cell:
+    """A p-value to two digits."""
+    return NOTHING if p is None else Cell("<1e-4" if p < 1e-4 else f"{p:.2g}", p)

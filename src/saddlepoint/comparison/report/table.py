@@ -12,8 +12,7 @@ from scipy.stats import rankdata
 from saddlepoint.comparison.arms.against import Against, against
 from saddlepoint.comparison.arms.arm import Arm
 from saddlepoint.comparison.arms.comparison import Comparison
-from saddlepoint.comparison.report.number import NOTHING, bracketed, number, probability, ranged, written
-from saddlepoint.comparison.report.sheet import Cell, Sheet
+from saddlepoint.comparison.report.sheet import NOTHING, Cell, Sheet, bracketed, number, probability, ranged, written
 from saddlepoint.comparison.stats.interval import (
     COVERAGE,
     Estimate,

@@ -1,10 +1,15 @@
-"""A comparison as a report: sentences, sheets, drawings and what stands behind them; and the files that it makes."""
+"""A comparison as a report: sentences, sheets, drawings and what stands behind them; and the files that it makes.
+
+The files are written beside each other in a hidden folder that takes its name when all are there.
+"""
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,15 +29,20 @@ from saddlepoint.comparison.report.answer import (
 )
 from saddlepoint.comparison.report.budget import budgets
 from saddlepoint.comparison.report.design import by_ranks, effects, effects_sheet, pictured
-from saddlepoint.comparison.report.folder import MARK
 from saddlepoint.comparison.report.lead import commits, lead
-from saddlepoint.comparison.report.markup import csv, latex, markdown
+from saddlepoint.comparison.report.markup import csv, latex
 from saddlepoint.comparison.report.report import html
 from saddlepoint.comparison.report.secondary import differences, runs, secondary
 from saddlepoint.comparison.report.sheet import Picture, Report, Sheet
 from saddlepoint.comparison.report.table import Line, factorial, numbers, primary_sheet
+from saddlepoint.error import Mistake
 from saddlepoint.redaction import discreet
+from saddlepoint.run.folder import unwritable, write
+from saddlepoint.run.storage import atomic
+from saddlepoint.template import render
 
+MARK = "report.html"  # what makes a folder a comparison's, which another may replace
+KEPT = "wandb"  # of the one that is replaced
 DRAWN = 24  # arms in a drawing: more of them hide each other, and take minutes
 
 
@@ -67,16 +77,36 @@ def _provisional(comparison: Comparison) -> list[str]:
 def files(comparison: Comparison, found: Sequence[Line], whole: Report) -> dict[str, str | bytes]:
     """The files of a report by name."""
     main = [sheet for sheet in whole.sheets if not (sheet.exploratory or sheet.wide)]
-    text = [f"# {whole.title}\n", *(f"{line}\n" for line in (*whole.answers, *whole.lead))]
-    text += [markdown(sheet) for sheet in (*whole.sheets, whole.differences)]
     return {
-        "table.md": "\n".join(text),
+        "table.md": render("comparison/report/table.md.j2", report=whole),
         "table.tex": "\n".join(latex(for_paper(sheet)) for sheet in main),
         "table.csv": csv(numbers(found)),
         "runs.csv": csv(runs(comparison)),
         **{f"{picture.name}.png": picture.png for picture in whole.pictures},
         MARK: html(whole),
     }
+
+
+def place(to: Path) -> None:
+    """Raises Mistake where `to` holds something else than a former comparison."""
+    if to.exists() and not (to.is_dir() and ((to / MARK).exists() or not any(to.iterdir()))):
+        raise Mistake(f"to={to} is there and holds no comparison; choose another folder")
+
+
+def written(to: Path, files: Mapping[str, str | bytes]) -> Path:
+    """The folder `to` with these files in the place of a former comparison.  Raises Mistake where it cannot be."""
+    place(to)
+    try:
+        with atomic.folder(to) as draft:
+            for name, content in files.items():
+                write(draft / name, content)
+            if (to / KEPT).exists():
+                (to / KEPT).rename(draft / KEPT)
+            if to.exists():
+                shutil.rmtree(to)
+    except OSError as error:
+        raise unwritable(to, error) from None
+    return to
 
 
 def content(comparison: Comparison, found: Sequence[Line], whole: Report) -> dict[str, Any]:

@@ -1,0 +1,39 @@
+"""Templates: no text becomes markup, and nothing that is missing is left out in silence."""
+
+from __future__ import annotations
+
+import pytest
+from jinja2 import UndefinedError
+
+from saddlepoint import template
+
+EVIL = "<b>|*x*\n{{ 7 * 7 }}"
+
+
+@pytest.fixture
+def rendered(monkeypatch):
+    """Render a source under a name."""
+
+    def render(name, source, **values):
+        from jinja2 import DictLoader
+
+        found = template._environment().overlay(loader=DictLoader({name: source}))
+        monkeypatch.setattr(template, "_environment", lambda: found)
+        return template.render(name, **values)
+
+    return render
+
+
+def test_html_is_escaped_and_markdown_is_not(rendered):
+    assert rendered("a.html.j2", "{{ x }}", x=EVIL) == "&lt;b&gt;|*x*\n{{ 7 * 7 }}"
+    assert rendered("a.md.j2", "{{ x }}", x=EVIL) == EVIL
+
+
+def test_a_cell_keeps_its_table_whole_and_a_literal_text_is_no_markup(rendered):
+    assert rendered("a.md.j2", "{{ x | cell }}", x=EVIL) == "<b>\\|*x* {{ 7 * 7 }}"
+    assert rendered("a.md.j2", "{{ x | literal }}", x=EVIL) == "&lt;b&gt;\\|\\*x\\* {{ 7 \\* 7 }}"
+
+
+def test_a_name_that_nobody_gave_is_an_error(rendered):
+    with pytest.raises(UndefinedError, match="nobody"):
+        rendered("a.md.j2", "{{ nobody }}")
