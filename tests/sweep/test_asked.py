@@ -3,7 +3,7 @@
 import pytest
 from formula import EVERY, KIND, RATE, plan
 
-from saddlepoint.comparison.stats.direction import HIGHER, LOWER, metric_of
+from saddlepoint.comparison.arms.direction import HIGHER, LOWER, metric_of
 from saddlepoint.error import Mistake
 from saddlepoint.sweep.method import PRUNERS, SAMPLERS, method, pruner, sampler
 from saddlepoint.sweep.objective import objective

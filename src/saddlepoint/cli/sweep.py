@@ -17,7 +17,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from saddlepoint.comparison.stats.direction import HIGHER, LOWER, metric_of
+from saddlepoint.comparison.arms.direction import HIGHER, LOWER, metric_of
 from saddlepoint.config import catalogue
 from saddlepoint.console.output import result
 from saddlepoint.error import Mistake

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from saddlepoint.comparison.stats.direction import HIGHER, LOWER, metric_of
+from saddlepoint.comparison.arms.direction import HIGHER, LOWER, metric_of
 from saddlepoint.config import catalogue
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.evaluation.contract import Contract

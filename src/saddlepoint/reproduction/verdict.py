@@ -1,7 +1,7 @@
 """From the runs of a baseline to its verdict.
 
 Each headline is judged by itself: MET if the interval of its mean lies inside the tolerance, NOT MET if wholly outside,
-else UNDECIDED (comparison/stats/reproduction.py). A baseline is met only if every headline is, so judging several of
+else UNDECIDED (comparison/stats/equivalence.py). A baseline is met only if every headline is, so judging several of
 them at one level does not make it easier to be met. A run that is missing, failed or diverged is a bad result: NOT MET.
 """
 
@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from saddlepoint.comparison.stats.direction import SHARES
-from saddlepoint.comparison.stats.interval import Interval
-from saddlepoint.comparison.stats.reproduction import Verdict, contrast_reproduced, reproduced
+from saddlepoint.comparison.arms.direction import SHARES
+from saddlepoint.comparison.stats.equivalence import Interval, Verdict, contrast_reproduced, reproduced
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Score, comparable
 from saddlepoint.reproduction.baseline import Baseline, Headline

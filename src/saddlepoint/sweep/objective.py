@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from saddlepoint.comparison.stats.direction import HIGHER, LOWER, higher_is_better, metric_of
+from saddlepoint.comparison.arms.direction import HIGHER, LOWER, higher_is_better, metric_of
 from saddlepoint.error import Mistake, did_you_mean
 
 SPLIT = "validation"

@@ -15,10 +15,10 @@ from folders import KEY, UNTRAINED, arm, contract, run
 
 from saddlepoint.comparison.arms.arm import COLLAPSED, DIVERGED, FINISHED, UNFINISHED, Arm, Entry
 from saddlepoint.comparison.arms.comparison import Asked, Comparison, comparison
+from saddlepoint.comparison.arms.direction import HIGHER, LOWER, higher_is_better
 from saddlepoint.comparison.arms.grouping import varying
 from saddlepoint.comparison.arms.reading import read
 from saddlepoint.comparison.report.lead import lead
-from saddlepoint.comparison.stats.direction import HIGHER, LOWER, higher_is_better
 from saddlepoint.error import Mistake
 
 ASKED = Asked(by=("objective",), metric=KEY, baseline="nonsaturating")

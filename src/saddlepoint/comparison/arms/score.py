@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from saddlepoint.comparison.arms.arm import FINISHED
+from saddlepoint.comparison.arms.direction import higher_is_better
 from saddlepoint.comparison.arms.reading import Record
-from saddlepoint.comparison.stats.direction import higher_is_better
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Contract, Score, comparable
 

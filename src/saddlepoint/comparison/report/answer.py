@@ -163,7 +163,7 @@ def summary(comparison: Comparison, found: Sequence[Line]) -> Sheet:
         )
     if any(line.survivors for line in found):
         notes.append(f"{SURVIVORS.capitalize()} is flattered: it leaves out the runs that went wrong.")
-    return Sheet(comparison.primary.key, tuple(columns), tuple(zip(*columns.values(), strict=True)), tuple(notes))
+    return Sheet.of(comparison.primary.key, columns, notes)
 
 
 def for_paper(sheet: Sheet) -> Sheet:

@@ -10,8 +10,8 @@ import math
 
 from saddlepoint.comparison.arms.arm import Arm
 from saddlepoint.comparison.arms.comparison import Comparison
+from saddlepoint.comparison.arms.direction import HIGHER, LOWER
 from saddlepoint.comparison.report.sheet import Sheet, number
-from saddlepoint.comparison.stats.direction import HIGHER, LOWER
 from saddlepoint.comparison.stats.tuning import expected_best_reported
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Contract, differences
@@ -40,8 +40,7 @@ def budgets(comparison: Comparison) -> Sheet:
     ]
     if any(math.isinf(value) for _, reported in sides.values() for value in reported):
         notes += ["A failed run has no score here, so where it may be chosen nothing can be expected."]
-    rows = tuple(zip(*columns.values(), strict=True))
-    return Sheet(f"{comparison.primary.key}, expected best of k", tuple(columns), rows, tuple(notes))
+    return Sheet.of(f"{comparison.primary.key}, expected best of k", columns, notes)
 
 
 def _choosing(comparison: Comparison) -> Contract:

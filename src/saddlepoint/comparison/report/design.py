@@ -58,8 +58,7 @@ def effects_sheet(comparison: Comparison, found: Sequence[Contrast]) -> Sheet:
         _reading(comparison, len(adjusted)),
         "Cells are not compared with each other: every run tells of every factor.",
     ]
-    rows = tuple(zip(*columns.values(), strict=True))
-    return Sheet(f"effects on {comparison.primary.key}", tuple(columns), rows, tuple(notes))
+    return Sheet.of(f"effects on {comparison.primary.key}", columns, notes)
 
 
 def _reading(comparison: Comparison, family: int) -> str:

@@ -56,7 +56,7 @@ def _along(comparison: Comparison) -> Sheet:
         notes += [
             f"{counting(comparison)} A mean with such a value has no interval; none where it has no value at all."
         ]
-    return _sheet(f"{comparison.primary.key} along the run", columns, notes)
+    return Sheet.of(f"{comparison.primary.key} along the run", columns, notes, exploratory=True)
 
 
 def _choosing(arms: Sequence[Arm]) -> int:
@@ -97,7 +97,7 @@ def _others(comparison: Comparison) -> Sheet:
     if any(one.final is None for arm in comparison.arms for one in arm.entries):
         notes += ["An arm of which a run ended without a score has no interval here, and its mean is that of the "
                   "others, which flatters it."]  # fmt: skip
-    return _sheet("other scores", columns, notes)
+    return Sheet.of("other scores", columns, notes, exploratory=True)
 
 
 def _noise(comparison: Comparison) -> Sheet:
@@ -115,7 +115,7 @@ def _noise(comparison: Comparison) -> Sheet:
     notes = ["Between the runs that survived, against fresh generations of one generator."]
     if not any(measured):
         notes += ["The measurement's own noise was not measured: saddlepoint evaluate run=... uncertainty=true does."]
-    return _sheet("noise of the evaluation", columns, notes)
+    return Sheet.of("noise of the evaluation", columns, notes, exploratory=True)
 
 
 def _share(noise: float | None, spread: float | None) -> Cell:
@@ -137,7 +137,7 @@ def compute(comparison: Comparison) -> Sheet:
         "peak memory, MiB": [number(_most(arm)) for arm in arms],
     }
     notes = ["Medians over runs; accelerator hours are the arm's sum (0 on CPUs), peak memory its largest."]
-    return _sheet("compute", columns, notes)
+    return Sheet.of("compute", columns, notes, exploratory=True)
 
 
 def _reach(comparison: Comparison) -> Sheet:
@@ -152,7 +152,7 @@ def _reach(comparison: Comparison) -> Sheet:
     notes = [
         "Medians over all runs, a run that never reaches it counting as never; to the evaluation that first saw it."
     ]
-    return _sheet(f"time to {comparison.primary.key} = {quality:g}", columns, notes)
+    return Sheet.of(f"time to {comparison.primary.key} = {quality:g}", columns, notes, exploratory=True)
 
 
 def _reached(arm: Arm) -> Cell:
@@ -175,7 +175,7 @@ def runs(comparison: Comparison) -> Sheet:
             row |= {key: number(one.others.get(key)) for key in comparison.others} | {"folder": Cell(str(one.run))}
             for name, cell in row.items():
                 columns.setdefault(name, []).append(cell)
-    return _sheet("runs", columns, [])
+    return Sheet.of("runs", columns, exploratory=True)
 
 
 def _run(one: Entry) -> dict[str, Cell]:
@@ -218,7 +218,3 @@ def _middle(values: Sequence[float]) -> float | None:
 
 def _most(arm: Arm) -> float | None:
     return max((one.peak_memory_mib for one in arm.entries if one.peak_memory_mib is not None), default=None)
-
-
-def _sheet(title: str, columns: dict[str, Column], notes: Sequence[str]) -> Sheet:
-    return Sheet(title, tuple(columns), tuple(zip(*columns.values(), strict=True)), tuple(notes), exploratory=True)

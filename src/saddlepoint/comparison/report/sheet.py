@@ -6,7 +6,7 @@ A number is a cell of four digits to read, and of the unrounded number to sort b
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count, product
@@ -44,6 +44,11 @@ class Sheet:
     notes: tuple[str, ...] = ()
     wide: bool = False  # all numbers: for the report, too many columns for a terminal or a column of a paper
     exploratory: bool = False  # not what the comparison was made to find out: a reader is told
+
+    @classmethod
+    def of(cls, title: str, columns: Mapping[str, Sequence[Cell]], notes: Sequence[str] = (), **flags: bool) -> Sheet:
+        """The sheet of these columns, each of as many cells."""
+        return cls(title, tuple(columns), tuple(zip(*columns.values(), strict=True)), tuple(notes), **flags)
 
     def __post_init__(self) -> None:
         for row in self.rows:

@@ -144,8 +144,7 @@ def primary_sheet(comparison: Comparison, found: Sequence[Line]) -> Sheet:
         columns["IQM"] = [ranged(line.iqm, line.iqm_bca) for line in found]
     if any(line.against for line in found):
         columns |= _beside_baseline([line.against for line in found])
-    rows = tuple(zip(*columns.values(), strict=True))
-    return Sheet(comparison.primary.key, tuple(columns), rows, notes(comparison, found))
+    return Sheet.of(comparison.primary.key, columns, notes(comparison, found))
 
 
 def _beside_baseline(found: Sequence[Against | None]) -> dict[str, list[Cell]]:
@@ -244,7 +243,7 @@ def numbers(found: Sequence[Line]) -> Sheet:
         columns["rows"].append(Cell(SURVIVORS if line.survivors else "all"))
         for name, value in _numbers(line).items():
             columns.setdefault(name, []).append(Cell(value) if isinstance(value, str) else number(value))
-    return Sheet("numbers", tuple(columns), tuple(zip(*columns.values(), strict=True)))
+    return Sheet.of("numbers", columns)
 
 
 def _numbers(line: Line) -> dict[str, float | str | None]:

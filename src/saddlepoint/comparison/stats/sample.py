@@ -23,13 +23,3 @@ def sample(values: Sequence[float] | Array, least: int = 1) -> Array:
             f"{wrong} among {array.size} scores has no mean: a failed run without a score has a rank and no distance"
         )
     return array
-
-
-def pairs(a: Sequence[float] | Array, b: Sequence[float] | Array) -> tuple[Array, Array]:
-    """Both, seed beside seed, [n] each.  Raises Mistake where one is longer."""
-    first, second = sample(a), sample(b)
-    if first.size != second.size:
-        raise Mistake(
-            f"{first.size} scores cannot be paired with {second.size}: give those of the seeds that both have"
-        )
-    return first, second

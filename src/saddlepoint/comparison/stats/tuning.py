@@ -18,11 +18,6 @@ from saddlepoint.comparison.stats.sample import Array
 from saddlepoint.error import Mistake
 
 
-def expected_best(values: Sequence[float] | Array, k: int, higher_is_better: bool) -> float:
-    """The expected best score of k settings, drawn with replacement.  Raises Mistake unless 1 <= k <= n."""
-    return expected_best_reported(values, values, k, higher_is_better)
-
-
 def expected_best_reported(
     selection: Sequence[float] | Array, reported: Sequence[float] | Array, k: int, higher_is_better: bool
 ) -> float:
@@ -45,8 +40,3 @@ def expected_best_reported(
     return float(
         (weights * values)[weights > 0].sum()
     )  # a weight may underflow to 0, and 0 times infinity is no number
-
-
-def curve(selection: Sequence[float] | Array, reported: Sequence[float] | Array, higher_is_better: bool) -> list[float]:
-    """The expected reported score of the best of 1, 2, ... n settings."""
-    return [expected_best_reported(selection, reported, k + 1, higher_is_better) for k in range(len(reported))]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from saddlepoint.comparison.stats.equivalence import Tolerance, contrast_reproduced, reproduced
 from saddlepoint.comparison.stats.interval import Interval, bounded_mean
-from saddlepoint.comparison.stats.reproduction import Tolerance, contrast_reproduced, reproduced
 from saddlepoint.error import Mistake
 
 SCORES = [9.0, 10.0, 11.0]  # 10 +- 2.920 / sqrt(3) = 1.686 at 90%
