@@ -89,7 +89,7 @@ FOUNDATIONS = {
     "metric": {"grouping", "labelled", "measure", "neighbour", "null_distribution", "occupancy"},
     "callback": {"run_state", "dump", "examination", "halt", "horizon", "period"},
     "schedule": {"ramp", "schedule"},
-    "launcher": {"job", "ranks"},
+    "launcher": {"job", "pool", "ranks"},
 }
 WIRINGS = {  # yaml that only arranges foundations, or other pieces
     "game": {"adaptive_augment", "conditional", "inpainting", "simultaneous", "two_player", "vae"},

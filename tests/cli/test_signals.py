@@ -165,7 +165,7 @@ def test_a_command_that_answers_on_standard_output_fails_where_nobody_takes_the_
 def test_closed_descriptors_are_not_taken_by_files_that_are_opened_later(tmp_path: Path, closed: str) -> None:
     code = """
         import os, sys
-        from saddlepoint.command import told
+        from saddlepoint.cli import told
         def run():
             file = open(sys.argv[1], "w")
             assert file.fileno() > 2, file.fileno()

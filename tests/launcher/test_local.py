@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from saddlepoint.error import Mistake
-from saddlepoint.launcher import local
+from saddlepoint.launcher import pool
 from saddlepoint.launcher.job import BUSY, DONE, FAILED, FINISHED, STOPPED, Job
 from saddlepoint.launcher.local import Local
 
@@ -141,7 +141,7 @@ def test_an_interrupt_reaches_every_process_which_has_time_to_save(tmp_path: Pat
 
 
 def test_a_process_that_does_not_listen_is_killed_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "PATIENCE", 0.2)
+    monkeypatch.setattr(pool, "PATIENCE", 0.2)
     deaf = f"""
         import signal, time, pathlib
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -20,7 +20,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from formula import EVERY, RATE, Formula, bowl, plan, study
-from saddlepoint.search.worker import Ended, played
+from saddlepoint.sweep.worker import Ended, played
 
 class Slow(Formula):
     def ended(self):
@@ -38,7 +38,7 @@ played(study(Path(sys.argv[1]), asked, sys.argv[3]), begin, workers=2, pause=0.0
 
 
 def worker(folder: Path, seconds: float, storage: str, trials: int) -> subprocess.Popen[str]:
-    script = SLOW.format(tests=str(Path(__file__).parent))
+    script = SLOW.format(tests=str(Path(__file__).parents[1] / "support"))
     return subprocess.Popen([sys.executable, "-c", script, str(folder), str(seconds), storage, str(trials)], text=True)
 
 

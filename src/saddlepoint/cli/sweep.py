@@ -50,7 +50,8 @@ def sweep(plan: Plan, settings: DictConfig, config_dir: str | None, console: Con
     destination.folder(Path(settings.outputs) / plan.name, "outputs")
     base = checked(plan, config_dir)
 
-    from saddlepoint.launcher.local import Local, ended_as_interrupted
+    from saddlepoint.launcher.local import Local
+    from saddlepoint.launcher.pool import ended_as_interrupted
     from saddlepoint.sweep import report
     from saddlepoint.sweep.board import Board
     from saddlepoint.sweep.method import pruner

@@ -6,11 +6,9 @@ import fcntl
 import json
 import os
 import signal
-import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -131,31 +129,6 @@ class Job:
         self.state = FINISHED if code == 0 else STOPPED if stopped else FAILED
         if self.state == FAILED and IN_USE in self.last_words:
             self.lose()
-
-
-@contextmanager
-def suspended_together(processes: Callable[[], Iterable[subprocess.Popen]]) -> Iterator[None]:
-    """Meanwhile Ctrl-Z (SIGTSTP) suspends these processes with this one, and they continue with it.
-
-    Each has a session of its own, which the terminal does not reach.
-    """
-
-    def suspend(number: int, frame: object) -> None:
-        running = [process for process in processes() if process.poll() is None]
-        for process in running:
-            process.send_signal(signal.SIGSTOP)
-        os.kill(os.getpid(), signal.SIGSTOP)
-        for process in running:
-            process.send_signal(signal.SIGCONT)
-
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTSTP) != signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTSTP, suspend)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
 
 
 def claimed(log: Path) -> IO[bytes] | None:

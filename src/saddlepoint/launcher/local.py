@@ -3,37 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Literal
 
-from saddlepoint.error import Halted, ending_signals
-from saddlepoint.launcher.job import WAITING, Job, suspended_together
+from saddlepoint.launcher.job import WAITING, Job
+from saddlepoint.launcher.pool import Process, play
 from saddlepoint.schema import Count, Natural, checked
-
-PATIENCE = 60.0  # seconds that a stopped process has to save what it did
-
-
-@contextmanager
-def ended_as_interrupted() -> Iterator[None]:
-    """Meanwhile a signal that asks for the end (a terminal that closes is one) raises Halted in this process."""
-
-    def interrupt(number: int, _: object) -> None:
-        raise Halted(number)
-
-    here = threading.current_thread() is threading.main_thread()  # no other may set them
-    signals = [one for one in ending_signals() if here and signal.getsignal(one) == signal.SIG_DFL]
-    for one in signals:
-        signal.signal(one, interrupt)
-    try:
-        yield
-    finally:
-        for one in signals:
-            signal.signal(one, signal.SIG_DFL)
 
 
 class Local:
@@ -58,34 +33,22 @@ class Local:
         cores = os.cpu_count() or 1
         self.processes = processes or len(self.gpus) // devices or max(1, cores // (threads * devices))
 
-    @ended_as_interrupted()
     def run(self, jobs: Sequence[Job], watch: Callable[[], None], seconds_between: float = 0.25) -> None:
         """Start what waits, in order, until all is over; `watch` is called along the way.
 
         A job that fails stops no other.  On an interrupt, and where this process is told to end, every process is
-        told, and has time to save: each has a session of its own, and would otherwise train on unwatched.
+        told, and has time to save: it would otherwise train on unwatched.
         """
-        running: dict[int, tuple[Job, subprocess.Popen]] = {}  # by slot
         queue = [job for job in jobs if job.state == WAITING]
-        together = suspended_together(lambda: [process for _, process in running.values()])
+
+        def begin(slot: int) -> Process | None:
+            process = None
+            while queue and process is None:
+                process = self.started(queue.pop(0), slot)
+            return process
+
         try:
-            with together:
-                while queue or running:
-                    for slot in range(self.processes):
-                        while queue and slot not in running:
-                            job = queue.pop(0)
-                            if (process := self.started(job, slot)) is not None:
-                                running[slot] = job, process
-                    for slot, (job, process) in list(running.items()):
-                        if (code := process.poll()) is not None:
-                            job.end(code)
-                            del running[slot]
-                    watch()
-                    if running:
-                        time.sleep(seconds_between)
-        except BaseException:
-            _stop(list(running.values()))
-            raise
+            play(self.processes, begin, lambda: bool(queue), watch, seconds_between)
         finally:
             watch()
 
@@ -95,7 +58,7 @@ class Local:
         first = slot % sets * self.devices if sets else 0
         return self.gpus[first : first + self.devices]
 
-    def started(self, job: Job, slot: int) -> subprocess.Popen | None:
+    def started(self, job: Job, slot: int) -> Process | None:
         """The process of a job, begun, with the accelerator of its slot; None where another launcher has the job."""
         gpu = ",".join(self.dealt(slot)) or None
         threads = str(self.threads)
@@ -104,32 +67,7 @@ class Local:
         if (log := job.claim()) is None:
             return None
         job.begin(f"gpu {gpu}" if gpu is not None else "")
-        # a session of its own: a Ctrl-C reaches this process alone, which then tells each of them once
-        return subprocess.Popen(
-            job.command, env=env, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )  # fmt: skip
-
-
-def _stop(running: list[tuple[Job, subprocess.Popen]]) -> None:
-    """Ask every process to end; kill those that do not."""
-    _tell(running)
-    until = time.monotonic() + PATIENCE
-    for job, process in running:
-        while process.poll() is None:
-            try:
-                process.wait(max(0.0, until - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-            except KeyboardInterrupt:  # told again: it is handed on, and a process ends at the second time where it is
-                _tell(running)
-        job.end(process.returncode, stopped=True)
-
-
-def _tell(running: list[tuple[Job, subprocess.Popen]]) -> None:
-    for _, process in running:
-        if process.poll() is None:
-            process.terminate()  # an interrupt would not reach what a shell started in the background
+        return Process(job, log, env)
 
 
 def _numbered(count: int) -> list[str]:

@@ -13,7 +13,7 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from saddlepoint.error import Halted, Lost, ending_signals
-from saddlepoint.launcher.job import suspended_together
+from saddlepoint.launcher.pool import started, suspended_together
 
 Say = Callable[[str], None]
 GRACE = 5.0  # seconds that ranks have, once one is gone, to say how they stand; they wait for it in vain
@@ -34,13 +34,9 @@ def run(command: Sequence[str], number: int, supervisor: str, say: Say) -> int:
     with ExitStack() as stack:
         # rank 0 speaks for all; what another says is shown where it is the first to fail
         heard = [None, *(stack.enter_context(TemporaryFile()) for _ in each[1:])]
-        # a session of its own: a Ctrl-C reaches this process alone, which tells each of them once
-        processes = [
-            subprocess.Popen(command, env=own, stdin=subprocess.DEVNULL, stderr=ear, start_new_session=True)
-            for own, ear in zip(each, heard, strict=True)
-        ]
+        processes = [started(command, own, stderr=ear) for own, ear in zip(each, heard, strict=True)]
         stack.callback(_end, processes)
-        with _handed_on(processes), suspended_together(lambda: processes):
+        with _handed_on(processes), suspended_together():
             return _watched(processes, heard, say)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
 from saddlepoint.launcher.job import BUSY, DONE, FINISHED, WAITING
 from saddlepoint.launcher.local import Local
+from saddlepoint.launcher.pool import Process
 from saddlepoint.multirun import multirun
 from saddlepoint.run.folder import Run
 from saddlepoint.run.tracking.session import their_tags, theirs
@@ -81,8 +80,8 @@ class Training:
     def __init__(self, label: str, config: DictConfig, local: Local, place: int, objective: Objective) -> None:
         self.label, self.config, self.local, self.place, self.objective = label, config, local, place, objective
         self.between = between(config)
-        self._process: subprocess.Popen | None = None
-        self._stopped: float | None = None  # when it was asked to end
+        self._process: Process | None = None
+        self._stopped = False
         self._seen: tuple[int, Sequence[dict[str, Any]]] = (-1, ())
         self._begin()
 
@@ -105,23 +104,16 @@ class Training:
     def ended(self) -> Ended | None:
         """How it ended, None while it is under way."""
         if self._process is not None:
-            if (code := self._process.poll()) is None:
-                self._hurry(self._process)
+            if not self._process.over():
                 return None
-            self.job.end(code, stopped=self._stopped is not None)
             self._process = None
         if self.job.state in (WAITING, BUSY):
             return self._awaited()
         return self._result() if self.job.state in (DONE, FINISHED) else Ended(reason=self.job.last_words)
 
-    def _hurry(self, process: subprocess.Popen) -> None:
-        """Kill what was asked to end and does not."""
-        if self._stopped is not None and time.monotonic() - self._stopped > PATIENCE:
-            process.kill()
-
     def _awaited(self) -> Ended | None:
         """While a process that this command did not start trains the run, wait for it; then go by what it left."""
-        if self._stopped is not None:
+        if self._stopped:
             return Ended(reason="stopped")
         if not self.run.in_use:
             self._begin()
@@ -144,9 +136,9 @@ class Training:
 
     def stop(self) -> None:
         """Ask it to end; a process that does not is killed."""
-        if self._process is not None and self._process.poll() is None and self._stopped is None:
-            self._process.terminate()
-        self._stopped = self._stopped or time.monotonic()
+        self._stopped = True
+        if self._process is not None:
+            self._process.stop(PATIENCE)
 
 
 def between(config: DictConfig) -> int:

@@ -12,6 +12,7 @@ from math import fsum, isfinite
 from typing import Any, Protocol
 
 from saddlepoint.error import Mistake
+from saddlepoint.launcher.pool import play
 from saddlepoint.sweep.study import FAILED, FINISHED, PRUNED, RUNNING, Study, Taken
 
 PAUSE = 0.25  # seconds between two looks
@@ -49,16 +50,35 @@ Start = Callable[[int, Mapping[str, Any], int, int], Attempt]
 class Playing:
     """A trial that is being played, a step at a time."""
 
-    def __init__(self, study: Study, taken: Taken, start: Start, place: int) -> None:
-        self.study, self.taken, self.start, self.place = study, taken, start, place
+    def __init__(self, study: Study, taken: Taken, start: Start, place: int, note: Callable[[str], None]) -> None:
+        """`note` hears in which state the trial has ended."""
+        self.study, self.taken, self.start, self.place, self.note = study, taken, start, place, note
         self.values: list[float] = []
         self.attempt: Attempt | None = None
         self.pruned = taken.given_up
         self._reported: set[int] = set()
         self._since = time.monotonic()
+        self._left = False  # by this process; it stays the study's, to be taken up again
 
-    def step(self) -> str | None:
-        """Look at it and do what is due; its state once it is over."""
+    def over(self) -> bool:
+        """Look at it and do what is due; whether it is over, or left and nobody's."""
+        if not self._left:
+            if (state := self._step()) is not None:
+                self.note(state)
+            return state is not None
+        if self.attempt is not None and self.attempt.ended() is None:
+            return False
+        self.taken.lock.release()
+        return True
+
+    def stop(self) -> None:
+        """Leave it, and ask what is under way to end."""
+        self._left = True
+        if self.attempt is not None:
+            self.attempt.stop()
+
+    def _step(self) -> str | None:
+        """Do what is due; its state once it is over."""
         if self.attempt is None:
             if self.pruned:  # that was decided, and its process lost before it had ended
                 return self._end(PRUNED, reason="pruned")
@@ -123,34 +143,25 @@ def played(
     watch: Callable[[], None] = lambda: None,
     failures: int = 5,
     pause: float = PAUSE,
-    patience: float = 60.0,
 ) -> None:
     """Play until the study is over, `workers` trials at a time; others may work on it meanwhile.
 
     A trial that fails stops no other; after `failures` in a row it is no trial's fault, and Mistake is raised. On an
-    interrupt what is under way is asked to end, within `patience` seconds, and stays the study's to take up again.
+    interrupt what is under way is asked to end, and stays the study's to take up again.
     """
-    playing: dict[int, Playing] = {}
     row = 0
-    try:
-        while True:
-            for place in range(workers):
-                if place not in playing and (taken := study.taken()) is not None:
-                    playing[place] = Playing(study, taken, start, place)
-            for place, one in list(playing.items()):
-                if (state := one.step()) is None:
-                    continue
-                del playing[place]
-                row = row + 1 if state == FAILED else 0
-                if row >= failures:
-                    raise Mistake(_hopeless(study, row))
-            watch()
-            if not playing and study.over:
-                return
-            time.sleep(pause)
-    except BaseException:
-        _stop(list(playing.values()), patience)
-        raise
+
+    def note(state: str) -> None:
+        nonlocal row
+        row = row + 1 if state == FAILED else 0
+        if row >= failures:
+            raise Mistake(_hopeless(study, row))
+
+    def begin(place: int) -> Playing | None:
+        taken = study.taken()
+        return None if taken is None else Playing(study, taken, start, place, note)
+
+    play(workers, begin, lambda: not study.over, watch, pause)
 
 
 def _hopeless(study: Study, row: int) -> str:
@@ -160,15 +171,3 @@ def _hopeless(study: Study, row: int) -> str:
         f"{row} trials in a row failed, the last, {last.number}, for this reason: {last.reason}.\n"
         f"Stopped with {left} of {study.plan.trials} trials over; failures=... says how many in a row are too many"
     )
-
-
-def _stop(playing: Sequence[Playing], patience: float) -> None:
-    """Ask all to end and wait; their trials stay with the study, to be taken up again."""
-    attempts = [one.attempt for one in playing if one.attempt is not None]
-    for attempt in attempts:
-        attempt.stop()
-    until = time.monotonic() + patience
-    while time.monotonic() < until and any(attempt.ended() is None for attempt in attempts):
-        time.sleep(0.05)
-    for one in playing:
-        one.taken.lock.release()
