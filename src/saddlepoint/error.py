@@ -52,6 +52,11 @@ def relative(file: str) -> str:
     return whole.removeprefix(here) if whole.startswith(here) else file
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, 200 letters at most; the name of its class where there is none."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+
+
 def kind(value: Any) -> str:
     """What a piece gave, in words: "a tensor of shape [2]", "a tuple"."""
     shape = f"tensor of shape {list(value.shape)}" if type(value).__name__ in ("Tensor", "Parameter") else ""

@@ -288,7 +288,7 @@ def test_what_onnx_cannot_say_is_left_out_with_its_operator_and_the_rest_is_ther
 
 @pytest.mark.slow
 def test_a_format_that_differs_is_not_written(record, tmp_path, monkeypatch, capsys):
-    from saddlepoint.export import program
+    from saddlepoint.export.format import program
 
     honest = program.read
     monkeypatch.setattr(program, "read", lambda path: lambda *inputs: honest(path)(*inputs) + 2e-4)
@@ -300,7 +300,8 @@ def test_a_format_that_differs_is_not_written(record, tmp_path, monkeypatch, cap
 
 
 def test_where_no_format_can_be_written_nothing_is(record, tmp_path, monkeypatch, capsys):
-    from saddlepoint.export import agreement, safetensors
+    from saddlepoint.export import agreement
+    from saddlepoint.export.format import safetensors
 
     monkeypatch.setattr(safetensors, "fill", lambda network, path: network)  # as if the weights were lost
     assert agreement.TOLERANCE == 1e-4

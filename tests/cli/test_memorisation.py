@@ -11,10 +11,10 @@ from variants import game_of
 
 from saddlepoint import modality
 from saddlepoint.cli import main
-from saddlepoint.cli.memorisation import _logits, held_out
 from saddlepoint.data.digits import Digits
 from saddlepoint.data.mnist import MNIST
 from saddlepoint.error import Mistake
+from saddlepoint.experiment.memorisation import _logits, held_out
 from saddlepoint.layer.minibatch_discrimination import MinibatchDiscrimination
 
 
@@ -130,13 +130,13 @@ def test_data_without_images_held_out_of_their_own_pool_are_refused_with_what_to
     ("kind", "planar", "values"), [(modality.Image(), True, "pixels"), (modality.Audio(bits=16), False, "audio")]
 )
 def test_only_images_are_moved_by_pixels_and_called_so(kind, planar, values, monkeypatch):
-    from saddlepoint.cli import memorisation
+    from saddlepoint.evaluation import memorisation_reading
     from saddlepoint.extractor.extractor import Features
 
     x = torch.zeros(4, 1, 6, 6, dtype=torch.uint8) if planar else torch.zeros(4, 1, 36, dtype=torch.int16)
     part = Features(torch.zeros(4, 1), x=x)
-    sets = memorisation.Sets(part, part, part, None, True, kind)
+    sets = memorisation_reading.Sets(part, part, part, None, True, kind)
     moved = []
-    monkeypatch.setattr(memorisation, "space", lambda *parts, moves: moved.append(moves))
-    assert set(memorisation.spaces(sets)) == {values}
+    monkeypatch.setattr(memorisation_reading, "space", lambda *parts, moves: moved.append(moves))
+    assert set(memorisation_reading.spaces(sets)) == {values}
     assert moved == [planar]

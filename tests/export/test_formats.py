@@ -13,7 +13,8 @@ from torch import nn
 
 from saddlepoint.architecture import conv28, dcgan, dirac, mlp, pacgan_toy, salimans2016_cifar, salimans2016_mnist
 from saddlepoint.error import Mistake
-from saddlepoint.export import agreement, onnx, program
+from saddlepoint.export import agreement
+from saddlepoint.export.format import onnx, program
 from saddlepoint.export.frozen import FrozenVirtualBatchNorm, frozen_state, receptive
 from saddlepoint.export.generator import positional
 from saddlepoint.export.whole import Whole, Wiring

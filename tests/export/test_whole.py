@@ -13,7 +13,8 @@ from play import Critic, game
 from torch import nn
 
 from saddlepoint.error import Mistake
-from saddlepoint.export import agreement, onnx, program, safetensors
+from saddlepoint.export import agreement
+from saddlepoint.export.format import onnx, program, safetensors
 from saddlepoint.export.generator import positional
 from saddlepoint.export.noise import refuse_dropout, refuse_noise
 from saddlepoint.export.whole import Whole, Wiring

@@ -12,11 +12,9 @@ from saddlepoint.callback.period import crossed, log, period
 from saddlepoint.callback.run_state import RunState
 from saddlepoint.evaluation.contract import Score
 from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.game.average import BatchNorm
-from saddlepoint.game.full_batch import batch_dependent
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import class_condition, sampled
-from saddlepoint.game.sampling import conditions, dropout_seed, sampling_modules, sampling_networks
+from saddlepoint.game.lineage import class_condition
+from saddlepoint.game.sampling import conditions, drawn_as, dropout_seed, sampling_networks
 from saddlepoint.stream import Stream
 
 
@@ -124,21 +122,6 @@ def scores(
     """The evaluator's scores of the game's generator against `data`, of samples from the stream of that name."""
     sample = Sampler(game, average, batch_norm, stream)
     return evaluator(sample, data, **drawn_as(game, average, batch_norm, evaluator.batch))
-
-
-def drawn_as(game: Game, average: bool, batch_norm: str, batch: int) -> dict[str, Any]:
-    """A contract's `weights`, `batch_norm` and `dropout` for samples of the game, drawn `batch` at a time."""
-    networks, weights = sampling_modules(game, average)
-    layers = [module for network in networks.values() for module in network.modules() if isinstance(module, BatchNorm)]
-    whole = f"batch of {batch}"  # what a sample is depends on those beside it
-    if batch_norm == "batch":
-        statistics = [whole]
-    else:
-        kept = [own for name in sampled(game) if average and (own := game.player(name).average) is not None]
-        anew = any(own.statistics == "reestimated" for own in kept) and bool(layers)
-        beside = any(map(batch_dependent, networks.values()))
-        statistics = ["reestimated" if anew else "running", *([whole] if beside else [])]
-    return {"weights": weights, "batch_norm": ", ".join(statistics), "dropout": game.dropout}
 
 
 class Sampler:

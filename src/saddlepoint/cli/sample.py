@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from saddlepoint.cli import unread
+from saddlepoint.config.check import check
 from saddlepoint.console.terminal import speaker
 from saddlepoint.experiment.build import config_of
 from saddlepoint.experiment.requested_conditions import Request
@@ -19,7 +20,8 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     """The console's door; `rest` overrides the run's own config."""
     unread.refuse("sample", rest)
     log, run = speaker(Console(stderr=True)), Run(config.run)
-    request = Request(config.n, config.label, config.by, config.source)
     own = config_of(run, rest, log, config_dir)
+    check(own)
+    request = Request(config.n, config.label, config.by, config.source)
     write_samples(run, own, request, config.to, config.at, config.sample_seed, config.average, log)
     return 0

@@ -12,7 +12,7 @@ from torch import Tensor
 from saddlepoint.data.samples import read
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import class_condition, leaves
+from saddlepoint.game.lineage import class_condition, column_leaves, leaves
 from saddlepoint.modality import Modality
 from saddlepoint.turn import Condition
 
@@ -106,8 +106,7 @@ def _classes(game: Game, name: str) -> int:
 
 def _source(game: Game, source: Any, modality: Modality, shapes: Mapping[str, Any], say: Say) -> tuple[str, Tensor]:
     """The condition that a source stands for, and its rows, as networks see them."""
-    names = {name: column for name, column in leaves(game).items() if "." not in column}
-    names = {name: column for name, column in names.items() if column not in game.conditions.classes}
+    names = {name: column for name, column in column_leaves(game).items() if column not in game.conditions.classes}
     if not names:
         raise Mistake("source: samples of this run start from no source, they are made of latents (and classes) alone")
     if isinstance(source, Mapping) and len(source) != 1:

@@ -14,8 +14,9 @@ from torch import nn
 from saddlepoint.config import allow_list, config_file
 from saddlepoint.config.check import instantiate
 from saddlepoint.error import Mistake, did_you_mean
-from saddlepoint.export import description, onnx, program, safetensors, script
+from saddlepoint.export import description
 from saddlepoint.export.description import GENERATOR, Description
+from saddlepoint.export.format import onnx, program, safetensors, script
 from saddlepoint.export.frozen import receptive
 from saddlepoint.export.generator import Generator, positional
 from saddlepoint.export.whole import Whole, Wiring

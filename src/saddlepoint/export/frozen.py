@@ -11,14 +11,13 @@ is the same number without the reference (Salimans et al. 2016, arXiv:1606.03498
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from saddlepoint.layer.virtual_batch_norm import ReferenceBatch, VirtualBatchNorm
+from saddlepoint.layer.virtual_batch_norm import ReferenceBatch, VirtualBatchNorm, normalised
 
 REFERENCE = "reference_batch"  # the latents' name in a network that has been given some
 
@@ -39,13 +38,9 @@ class FrozenVirtualBatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x, each example normalised without a look at the others."""
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        column, space = (-1, *[1] * (x.ndim - 2)), list(range(2, x.ndim))
+        column = (-1, *[1] * (x.ndim - 2))
         mean, variance, gain, bias = (t.view(column) for t in (self.mean, self.variance, self.gain, self.bias))
-        own_variance, own = torch.var_mean(wide, space, correction=0, keepdim=True) if space else (0.0, wide)
-        w = 1 / (self.reference + 1)
-        gap = own - mean
-        mixed = (1 - w) * variance + w * own_variance + w * (1 - w) * gap.square()
-        return ((wide - mean - w * gap) * (mixed + self.eps).rsqrt() * gain + bias).to(x.dtype)
+        return (normalised(wide, mean, variance, self.reference, self.eps) * gain + bias).to(x.dtype)
 
 
 @torch.no_grad()
@@ -76,17 +71,13 @@ def _seen(network: nn.Module, batch: ReferenceBatch) -> dict[str, Tensor]:
         others = [0, *range(2, wide.ndim)]
         found[f"{name}.variance"], found[f"{name}.mean"] = torch.var_mean(wide, others, correction=0)
 
-    handles = [layer.register_forward_pre_hook(_at(look, name)) for name, layer in _layers(network).items()]
+    handles = [layer.register_forward_pre_hook(partial(look, name)) for name, layer in _layers(network).items()]
     try:  # nobody but the reference: no row is asked for
         network({part: batch.part(part)[:0] for part in batch.parts}, {n: c[:0] for n, c in batch.condition.items()})
     finally:
         for handle in handles:
             handle.remove()
     return found
-
-
-def _at(look: Callable[..., None], name: str) -> Callable[..., None]:
-    return partial(look, name)
 
 
 def _layers(network: nn.Module) -> dict[str, VirtualBatchNorm]:

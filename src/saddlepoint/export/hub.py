@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, first_line
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -36,14 +36,12 @@ def push(folder: Path, hub: str) -> str:
     try:
         api.whoami()
     except Exception as error:  # no token, a wrong one, no network
-        raise Mistake(f"not pushed: nobody is logged in to the hub ({_first(error)}). Log in: hf auth login") from None
+        why = f"nobody is logged in to the hub ({first_line(error)}). Log in: hf auth login"
+        raise Mistake(f"not pushed: {why}. The export lies in {folder}") from None
     try:
         api.create_repo(repo_id=hub, repo_type="model", exist_ok=True)
         api.upload_folder(folder_path=str(folder), repo_id=hub, repo_type="model", commit_message="saddlepoint export")
     except Exception as error:
-        raise Mistake(f"not pushed: the hub refused {hub}: {_first(error)}") from None
+        why = f"the hub refused {hub}: {first_line(error)}"
+        raise Mistake(f"not pushed: {why}. The export lies in {folder}") from None
     return f"https://huggingface.co/{hub}"
-
-
-def _first(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

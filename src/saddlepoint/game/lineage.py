@@ -71,6 +71,11 @@ def leaves(game: Any) -> dict[str, str]:
     return found
 
 
+def column_leaves(game: Any) -> dict[str, str]:
+    """Those of the leaves that are columns, name -> column."""
+    return {name: entry for name, entry in leaves(game).items() if "." not in entry}
+
+
 def class_condition(game: Any) -> str | None:
     """The condition by which samples are asked for their class, column y; None where they are not."""
     return next((name for name, column in leaves(game).items() if column == "y"), None)

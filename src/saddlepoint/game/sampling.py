@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.average import BatchNorm
+from saddlepoint.game.full_batch import batch_dependent
 from saddlepoint.game.hooks import having
-from saddlepoint.game.lineage import class_condition, judge, leaves, sampled, sampled_player, upstream
+from saddlepoint.game.lineage import class_condition, column_leaves, judge, leaves, sampled, sampled_player, upstream
 from saddlepoint.game.side import LATENT
 from saddlepoint.modality.modality import Modality
 from saddlepoint.mode import in_mode
@@ -38,7 +39,7 @@ def conditions(game: Any, n: int, stream: Stream, given: Condition = UNCONDITION
     for, and they come from nowhere.
     """
     names = leaves(game)
-    columns = {name: entry for name, entry in names.items() if "." not in entry and name not in given}
+    columns = {name: entry for name, entry in column_leaves(game).items() if name not in given}
     asked = game.conditions.columns(columns, n, stream)
     parts = {name: entry.partition(".")[::2] for name, entry in names.items() if "." in entry}
     draws = dict.fromkeys(draw for draw, _ in parts.values())
@@ -82,6 +83,21 @@ def sampling_modules(game: Any, average: bool = True) -> tuple[dict[str, nn.Modu
     whose = {own is not None for own in kept.values()}
     weights = "partly averaged" if len(whose) > 1 else "averaged" if average and first.average is not None else "raw"
     return {**networks, **makers}, weights
+
+
+def drawn_as(game: Any, average: bool, batch_norm: str, batch: int) -> dict[str, Any]:
+    """A contract's `weights`, `batch_norm` and `dropout` for samples of the game, drawn `batch` at a time."""
+    networks, weights = sampling_modules(game, average)
+    layers = [module for network in networks.values() for module in network.modules() if isinstance(module, BatchNorm)]
+    whole = f"batch of {batch}"  # what a sample is depends on those beside it
+    if batch_norm == "batch":
+        statistics = [whole]
+    else:
+        kept = [own for name in sampled(game) if average and (own := game.player(name).average) is not None]
+        anew = any(own.statistics == "reestimated" for own in kept) and bool(layers)
+        beside = any(map(batch_dependent, networks.values()))
+        statistics = ["reestimated" if anew else "running", *([whole] if beside else [])]
+    return {"weights": weights, "batch_norm": ", ".join(statistics), "dropout": game.dropout}
 
 
 def sampling_state(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:

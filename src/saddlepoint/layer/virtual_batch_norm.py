@@ -73,17 +73,26 @@ class VirtualBatchNorm(nn.Module):
         variance, mean = torch.var_mean(reference, [0, *space], correction=0, keepdim=True)
         out = [(reference - mean) * (variance + self.eps).rsqrt()]
         if len(live):
-            own_variance, own = torch.var_mean(live, space, correction=0, keepdim=True) if space else (0.0, live)
-            w = 1 / (self.reference + 1)
-            gap = own - mean
-            # mean square less squared mean, written so that rounding cannot make it negative
-            mixed = (1 - w) * variance + w * own_variance + w * (1 - w) * gap.square()
-            out.append((live - mean - w * gap) * (mixed + self.eps).rsqrt())
+            out.append(normalised(live, mean, variance, self.reference, self.eps))
         column = (-1, *[1] * len(space))
         return (torch.cat(out) * self.gain.view(column) + self.bias.view(column)).to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"{len(self.gain)}, reference={self.reference}, eps={self.eps}"
+
+
+def normalised(x: Tensor, mean: Tensor, variance: Tensor, reference: int, eps: float) -> Tensor:
+    """Each x, [N, features, ...], normalised by itself and by the `mean` and `variance` of so large a reference batch.
+
+    These are [1, features, 1, ...].
+    """
+    space = list(range(2, x.ndim))
+    own_variance, own = torch.var_mean(x, space, correction=0, keepdim=True) if space else (0.0, x)
+    w = 1 / (reference + 1)
+    gap = own - mean
+    # mean square less squared mean, written so that rounding cannot make it negative
+    mixed = (1 - w) * variance + w * own_variance + w * (1 - w) * gap.square()
+    return (x - mean - w * gap) * (mixed + eps).rsqrt()
 
 
 class ReferenceBatch(nn.Module):

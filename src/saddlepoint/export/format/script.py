@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from saddlepoint.error import Mistake
-from saddlepoint.export.program import quiet
+from saddlepoint.error import Mistake, first_line
+from saddlepoint.export.format.program import quiet
 
 
 def read(path: Path) -> Callable[..., Tensor]:
@@ -28,7 +28,7 @@ def read(path: Path) -> Callable[..., Tensor]:
         with quiet():
             return torch.jit.load(str(path), map_location="cpu").eval()
     except RuntimeError as error:
-        raise Mistake(f"{path} is a broken TorchScript: {str(error).splitlines()[0][:160]}") from None
+        raise Mistake(f"{path} is a broken TorchScript: {first_line(error)}") from None
 
 
 def _is_script(path: Path) -> bool:

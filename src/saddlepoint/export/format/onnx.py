@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saddlepoint.error import Mistake
-from saddlepoint.export.program import quiet
+from saddlepoint.error import Mistake, first_line
+from saddlepoint.export.format.program import quiet
 
 FILE = "generator.onnx"
 OPERATOR = re.compile(r"op='([\w.]+)'")
@@ -46,7 +46,7 @@ def read(path: Path) -> Callable[..., Tensor]:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's are no kind of RuntimeError
-        raise Mistake(f"{path} is no ONNX file that onnxruntime can run: {_first(error)}") from None
+        raise Mistake(f"{path} is no ONNX file that onnxruntime can run: {first_line(error)}") from None
     names = [wanted.name for wanted in session.get_inputs()]
 
     def run(*inputs: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def read(path: Path) -> Callable[..., Tensor]:
         try:
             found = session.run(None, {name: x.numpy() for name, x in zip(names, inputs, strict=True)})[0]
         except Exception as error:
-            raise ValueError(_first(error)) from None
+            raise ValueError(first_line(error)) from None
         return torch.from_numpy(found)
 
     return run
@@ -65,7 +65,7 @@ def _obstacle(error: BaseException, found: Any) -> str:
     """Which operator ONNX lacks, and the layer that asks for it, as far as the error says so."""
     operator = next((match[1] for link in _links(error) if (match := OPERATOR.search(str(link)))), None)
     if operator is None:
-        return f"torch.onnx cannot write the network: {_first(error)}"
+        return f"torch.onnx cannot write the network: {first_line(error)}"
     name = operator.partition(".")[2]
     layer = _asking(found, name)
     return f"ONNX has no operator {name}" + (f", which {layer} asks for" if layer else "")
@@ -88,8 +88,3 @@ def _asking(found: Any, operator: str) -> str | None:
             path, kind = stack[-1]
             return f"{path.removeprefix('network.').removeprefix('networks.')} ({str(kind).rpartition('.')[2]})"
     return None
-
-
-def _first(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200]

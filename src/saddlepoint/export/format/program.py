@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, first_line
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
 FILE = "generator.pt2"
@@ -105,5 +105,4 @@ def _obstacle(error: Exception) -> str:
         return "the network takes the batch's size for a constant: len(x) in its forward, where x.shape[0] may vary"
     if "data-dependent" in said:
         return "the network branches on the values that it sees, and a graph has no branches"
-    line = next((line for line in said.splitlines() if line.strip()), type(error).__name__)
-    return f"torch.export cannot trace the network: {line.strip()[:200]}"
+    return f"torch.export cannot trace the network: {first_line(error)}"

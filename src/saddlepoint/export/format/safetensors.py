@@ -9,7 +9,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, first_line
 from saddlepoint.game.sampling import load_sampling_state
 
 FILE = "generator.safetensors"
@@ -26,7 +26,7 @@ def fill(networks: Mapping[str, nn.Module], path: Path) -> None:
     try:
         state = safetensors.torch.load_file(path)
     except (SafetensorError, OSError) as error:
-        raise Mistake(f"{path} is no safetensors file, or is broken: {str(error).splitlines()[0]}") from None
+        raise Mistake(f"{path} is no safetensors file, or is broken: {first_line(error)}") from None
     try:
         load_sampling_state(networks, state)
     except RuntimeError as error:

@@ -1,0 +1,210 @@
+"""What statistics of memorisation say of one set of samples: each beside the same statistic of held-out images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from rich import box
+from rich.table import Table
+from torch import Tensor
+
+from saddlepoint.evaluation.memorisation import (
+    KAGGLE,
+    authenticity,
+    cells,
+    copying,
+    distance_ratio,
+    mann_whitney,
+    membership,
+    mifid,
+    neighbours,
+)
+from saddlepoint.evaluation.memorisation_alarm import Alarm, Space, least, space
+from saddlepoint.extractor.extractor import Features
+from saddlepoint.modality import Modality
+
+FAR = 3.0  # standard deviations, one in 700 by chance: what is called a sign
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One statistic of the samples, the same of held-out images, and what it says; None where it has no value."""
+
+    statistic: str
+    samples: float | None
+    held_out: float | None
+    space: str
+    reading: str
+    sign: bool  # of copying
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Samples, training and held-out images, the latter two in random order; features where there is an extractor."""
+
+    samples: Features
+    train: Features
+    held: Features
+    features: str | None  # the extractor's name; None: pixels, or other values, alone
+    blind: bool  # whether the extractor learned nothing from these images
+    modality: Modality
+
+    @property
+    def planar(self) -> bool:
+        """Whether samples are images: they may be moved by pixels, and mirrored."""
+        return self.modality.planar
+
+    @property
+    def values(self) -> str:
+        """What the space of the samples themselves is called."""
+        return "pixels" if self.planar else self.modality.name
+
+    def inside(self, part: Features) -> Tensor:
+        """Samples as networks see them, on the CPU."""
+        assert part.x is not None
+        return self.modality.inside(part.x.cpu())
+
+
+def spaces(sets: Sets) -> dict[str, Space]:
+    """The spaces in which the alarm looks."""
+    samples, train, held = sets.samples, sets.train, sets.held
+    found = {sets.values: space(sets.inside(samples), sets.inside(train), sets.inside(held), moves=sets.planar)}
+    if sets.features is not None:
+        found["features"] = space(samples.features, train.features, held.features, alike=sets.blind)
+    return found
+
+
+def readings(sets: Sets, seed: int = 0) -> list[Reading]:
+    """The statistics that ask nobody but the samples and the data."""
+    rows = _distances(sets.values, sets.inside(sets.samples), sets.inside(sets.train), sets.inside(sets.held), seed)
+    if sets.features is None:
+        return rows
+    samples, train, held = sets.samples.features, sets.train.features, sets.held.features
+    rows += _distances("features", samples, train, held, seed)
+    return [*rows, _mifid(samples, train, held[: len(samples)])]
+
+
+def _distances(name: str, samples: Tensor, train: Tensor, held: Tensor, seed: int) -> list[Reading]:
+    """Distance ratio, authenticity and C_T in one space."""
+    asked, alike = held[: len(samples)], min(len(train), len(held))
+    ours, nearer = _ratios(samples, train[:alike], held[:alike])
+    theirs, fresh_nearer = _ratios(asked[:alike], train[:alike], held[:alike], skip=torch.arange(len(asked[:alike])))
+    apart = mann_whitney(nearer.numpy(), fresh_nearer.numpy())
+    to_train, radius = _reach(samples, train)
+    fresh, fresh_radius = _reach(asked, train)
+    authentic, usual = float(authenticity(to_train, radius)), float(authenticity(fresh, fresh_radius))
+    cell_number = max(1, min(20, len(asked) // 100))
+    first, second = cells(train, samples, asked, number=cell_number, seed=seed)
+    half = len(asked) // 2
+    copied = copying(to_train, fresh, first, second)
+    usually = copying(fresh[half:], fresh[:half], second[half:], second[:half])
+    rows = [
+        _reading("distance ratio", ours, theirs, name, apart < -FAR,
+                 "samples lie nearer to training than to held-out images",
+                 "samples lie as near to held-out images as to training images"),
+        _reading("authenticity", authentic, usual, name,
+                 _difference(authentic, len(to_train), usual, len(fresh)) < -FAR,
+                 "more samples than fresh images lie within reach of one training image",
+                 "no more samples than fresh images lie within reach of one training image"),
+    ]  # fmt: skip
+    if not copied.cells:
+        return [*rows, Reading("C_T", None, _plain(usually.value), name,
+                               f"no cell holds enough images: raise n, now {len(samples):,}", False)]  # fmt: skip
+    farther = ", but farther: off the data" if copied.z > FAR else ""
+    c_t = _reading("C_T", copied.value, usually.value, name, copied.z < -FAR,
+                   f"samples lie nearer to training images than fresh ones (z {copied.z:.1f})",
+                   f"samples lie no nearer to training images than fresh ones (z {copied.z:+.1f}){farther}",
+    )  # fmt: skip
+    return [*rows, c_t]
+
+
+def _reading(
+    statistic: str, samples: float, held_out: float, space: str, sign: bool, copies: str, none: str
+) -> Reading:
+    """A statistic that is a sign of copying, which `copies` tells, or none."""
+    text = f"a sign of copying: {copies}" if sign else f"no sign of copying: {none}"
+    return Reading(statistic, _plain(samples), _plain(held_out), space, text, sign)
+
+
+def _ratios(x: Tensor, train: Tensor, held: Tensor, skip: Tensor | None = None) -> tuple[float, Tensor]:
+    """The distance ratio, and the ratio of one sample for each image that is nearest to any.
+
+    Samples that crowd about one image all lie on one side of it, by chance, and are no independent witnesses.
+    """
+    one, other = neighbours(x, train), neighbours(x, held, skip=skip)
+    to_train, to_held = one.distance[:, 0], other.distance[:, 0]
+    nearest = torch.where(to_train <= to_held, one.index[:, 0], len(train) + other.index[:, 0])
+    _, first = np.unique(nearest.numpy(), return_index=True)
+    each = torch.where(to_train == to_held, 1.0, to_train / to_held)
+    return float(distance_ratio(to_train, to_held)), each[torch.from_numpy(first)]
+
+
+def _reach(x: Tensor, train: Tensor) -> tuple[Tensor, Tensor]:
+    """The distance to the nearest training image, and that one's to its own nearest other."""
+    found = neighbours(x, train)
+    hit, back = found.index[:, 0].unique(return_inverse=True)
+    return found.distance[:, 0], neighbours(train[hit], train, skip=hit).distance[back, 0]
+
+
+def _difference(a: float, n: int, b: float, m: int) -> float:
+    """z of the difference of two proportions."""
+    both = (a * n + b * m) / (n + m)
+    error = math.sqrt(both * (1 - both) * (1 / n + 1 / m))
+    return (a - b) / error if error else 0.0
+
+
+def _mifid(samples: Tensor, train: Tensor, held: Tensor) -> Reading:
+    ours, theirs = mifid(samples, train), mifid(held, train)
+    if theirs.distance < KAGGLE:
+        text = f"says nothing: by these features fresh images are penalised too ({theirs.distance:.3f} < {KAGGLE})"
+        return Reading("MiFID", _plain(ours.value), _plain(theirs.value), "features", text, False)
+    return _reading("MiFID", ours.value, theirs.value, "features", ours.distance < KAGGLE,
+                    f"samples point where training images do (mean distance {ours.distance:.3f} < {KAGGLE})",
+                    f"nothing is penalised (mean distance {ours.distance:.3f}), so this is the FID")  # fmt: skip
+
+
+def membership_reading(members: Tensor, others: Tensor) -> Reading:
+    """Membership, by D's logits of training images, [n], and of held-out ones, [m]."""
+    found = membership(members, others)
+    interval = f"95% interval {found.low:.3f} to {found.high:.3f}"
+    return _reading("membership AUC", found.auc, 0.5, "D's logits", found.low > 0.5,
+                    f"D tells training from held-out images ({interval})",
+                    f"D cannot tell training from held-out images ({interval})")  # fmt: skip
+
+
+def alarm_reading(rung: Alarm, sets: Sets, level: float) -> Reading:
+    """The alarm, and how many copies alone would ring it."""
+    n, m = len(sets.samples.features), min(len(sets.samples.features), len(sets.held.features))
+    few = least(len(sets.train.features), len(sets.held.features), n, m, level)
+    tests = f"membership {rung.membership:.2g}, closeness {rung.closeness:.2g}"
+    if rung.rings:
+        near = rung.closeness <= level / 2
+        what = "are copied" if near else "are followed more than chance would, if not copied"
+        text = f"the alarm rings: training images {what} ({tests})"
+    else:
+        text = f"no alarm ({tests}); alone, fewer than {few} copies among {n:,} samples would hardly ring it"
+    return Reading("alarm, p", rung.p, level, "all", text, rung.rings)
+
+
+def table(title: str, rows: Sequence[Reading]) -> Table:
+    """What a person reads."""
+    made = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    for name, side in (("", "left"), ("samples", "right"), ("held-out", "right"), ("in", "left"), ("reading", "left")):
+        made.add_column(name, justify=side, no_wrap=name in ("", "samples", "held-out"))  # pyright: ignore[reportArgumentType]
+    for row in rows:
+        values = ["-" if value is None else f"{value:.3g}" for value in (row.samples, row.held_out)]
+        made.add_row(row.statistic, *values, row.space, row.reading, style="bold" if row.sign else None)
+    made.caption = (
+        "held-out: the same of fresh images; of the AUC, chance; of the alarm, its level\n"
+        f"a sign: {FAR:.0f} standard deviations, of independent samples; the alarm does not take that for granted"
+    )
+    made.caption_justify = "left"
+    return made
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None
