@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from saddlepoint.comparison.arms.reading import PLACE, RUNNING, Record, one, read
+from saddlepoint.comparison.arms.reading import RUNNING, Record, one, read
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Score
 from saddlepoint.evaluation.table import alike
 from saddlepoint.export.command_line import recipe
 from saddlepoint.run.folder import Run
+from saddlepoint.run.layout import is_run
 
 FINISHED = "finished"
 Scores = dict[str, Score]
@@ -87,7 +88,7 @@ def _seeds(record: Record, found: Scores, moment: Moment) -> dict[str, dict[str,
     A run that ended otherwise is named under `failed`: with one of them the others' mean and spread are flattered, and
     there is none.
     """
-    if not PLACE.fullmatch(record.folder.name) or moment.at != "last":
+    if not is_run(record.folder) or moment.at != "last":
         return {}
     siblings = [r for r in _siblings(record) if r.status != RUNNING and r.config.leaves == record.config.leaves]
     siblings = [r for r in siblings if r.goal == record.goal]
