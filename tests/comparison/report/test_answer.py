@@ -14,7 +14,8 @@ from rich.console import Console
 
 from saddlepoint.comparison.arms.comparison import Asked, Comparison, comparison
 from saddlepoint.comparison.arms.reading import read
-from saddlepoint.comparison.report.answer import answers, fewest, for_paper, seeds_needed, short_names, summary
+from saddlepoint.comparison.arms.short_name import short_names
+from saddlepoint.comparison.report.answer import answers, fewest, for_paper, seeds_needed, summary
 from saddlepoint.comparison.report.console import tables
 from saddlepoint.comparison.report.markup import latex
 from saddlepoint.comparison.report.report import html

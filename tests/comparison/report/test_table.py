@@ -439,7 +439,7 @@ def test_a_factor_of_three_levels_has_two_effects_against_the_baseline_s(cross: 
     table = effects_sheet(found, effects(found))
     assert column(table, "effect of") == [
         "objective: nonsaturating → hinge", "objective: nonsaturating → wasserstein", "penalty: none → r1",
-        "objective=hinge x penalty", "objective=wasserstein x penalty",
+        "hinge x penalty", "wasserstein x penalty",
     ]  # fmt: skip
     assert order(table, "on the score") == pytest.approx([3 - 2, -2, -5 - 4 / 3, -2, 0])
     assert column(table, "runs")[:3] == ["6 against 6", "6 against 6", "9 against 9"]

@@ -1,17 +1,15 @@
-"""What a comparison answers: a sentence per arm, the table that fits a page, and arms by short names."""
+"""What a comparison answers: a sentence per arm, and the table that fits a page."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from saddlepoint.comparison.arms.against import Against
 from saddlepoint.comparison.arms.arm import Arm
 from saddlepoint.comparison.arms.comparison import Comparison
-from saddlepoint.comparison.arms.grouping import told
 from saddlepoint.comparison.report.design import by_ranks, spoken
-from saddlepoint.comparison.report.sheet import NOTHING, Cell, Report, Sheet, number, probability, ranged
+from saddlepoint.comparison.report.sheet import NOTHING, Cell, Sheet, number, probability, ranged
 from saddlepoint.comparison.report.table import SURVIVORS, Line
 from saddlepoint.comparison.stats.effect import pooled_std
 from saddlepoint.comparison.stats.factorial import Contrast
@@ -21,8 +19,6 @@ from saddlepoint.comparison.stats.power import detectable
 
 BETTER, WORSE, UNSHOWN, TOO_FEW = "better", "worse", "not shown", "too few"
 MOST = 1_000  # seeds per arm that are thought of
-SAYS_NOTHING = {"none", "null", "true", "false", "on", "off", "yes", "no"}  # values that need their key beside them
-WORD = re.compile(r"[A-Za-z][\w-]*|\[[A-Za-z][\w,-]*\]")
 
 
 def answers(comparison: Comparison, found: Sequence[Line]) -> tuple[str, ...]:
@@ -199,63 +195,3 @@ def _verdict(comparison: Comparison, line: Line) -> Cell:
         return Cell("baseline") if line.arm == comparison.baseline.name and not line.survivors else NOTHING
     said = verdict(comparison, line, line.against)
     return Cell(said, best=said == BETTER)
-
-
-def short_names(comparison: Comparison) -> dict[str, str]:
-    """By an arm's name, what makes it differ without the keys that need not be said: "hinge penalty=none".
-
-    The names themselves where two arms would be called alike.
-    """
-    parts = short_settings(comparison)
-    names = {
-        arm.name: " ".join(parts[f"{key}={told(arm.settings[key])}"] for key in comparison.by)
-        for arm in comparison.arms
-    }
-    return names if len(set(names.values())) == len(names) else {name: name for name in names}
-
-
-def short_settings(comparison: Comparison) -> dict[str, str]:
-    """By a setting as one types it, "objective=hinge", what says it as well: "hinge".
-
-    A key is left out where its value is a word that no other key has; of a dotted key the last part is enough.
-    """
-    by = comparison.by
-    values = {key: dict.fromkeys(told(arm.settings[key]) for arm in comparison.arms) for key in by}
-    last = {key: re.split(r"[.@]", key)[-1] for key in by}
-    keys = {key: part if list(last.values()).count(part) == 1 else key for key, part in last.items()}
-
-    def part(key: str, value: str) -> str:
-        alone = not any(value in own for other, own in values.items() if other != key)
-        says = WORD.fullmatch(value) and value.lower() not in SAYS_NOTHING
-        return value if alone and says else f"{keys[key]}={value}"
-
-    return {f"{key}={value}": part(key, value) for key, own in values.items() for value in own}
-
-
-def renamed(report: Report, names: Mapping[str, str]) -> Report:
-    """The report with arms and settings under other names in its answers and tables.
-
-    What was compared, and the differences of config, keep them in full.
-    """
-    text = replaced(names)
-
-    def cell(one: Cell) -> Cell:
-        return replace(one, text=text(one.text), note=None if one.note is None else text(one.note))
-
-    def sheet(one: Sheet) -> Sheet:
-        return replace(
-            one,
-            columns=tuple(map(text, one.columns)),
-            rows=tuple(tuple(map(cell, row)) for row in one.rows),
-            notes=tuple(map(text, one.notes)),
-        )
-
-    answers, sheets = tuple(map(text, report.answers)), tuple(map(sheet, report.sheets))
-    return replace(report, answers=answers, sheets=sheets)
-
-
-def replaced(names: Mapping[str, str]) -> Callable[[str], str]:
-    """A text with each of `names`, where it stands as a word of its own, by what it maps to; the longest first."""
-    longest = sorted(names, key=len, reverse=True)
-    pattern = re.compile(rf"(?<!\S)({'|'.join(map(re.escape, longest))})(?=[:,;.)]?(?:\s|$))")
-    return lambda text: pattern.sub(lambda match: names[match[1]], text)

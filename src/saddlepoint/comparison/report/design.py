@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from saddlepoint.comparison.arms.comparison import Comparison
 from saddlepoint.comparison.arms.grouping import told
+from saddlepoint.comparison.arms.short_name import short_settings
 from saddlepoint.comparison.report.sheet import Cell, Sheet, probability, ranged
 from saddlepoint.comparison.report.table import counting
 from saddlepoint.comparison.stats.factorial import Contrast, contrasts, rank_contrasts
@@ -83,27 +84,20 @@ def _reading(comparison: Comparison, family: int) -> str:
 
 def spoken(comparison: Comparison, contrast: Contrast) -> str:
     """ "smoothing: off → on", "smoothing x averaging"; the level too where a factor has more than two."""
-    levels = {key: _ordered(key, comparison) for key in contrast.name}
+    levels, short = {key: _ordered(key, comparison) for key in contrast.name}, short_settings(comparison)
     first, *more = contrast.name
     if not more:
         return f"{first}: {levels[first][0]} → {contrast.level[0]}"
     return " x ".join(
-        key if len(levels[key]) == 2 else f"{key}={level}"
+        key if len(levels[key]) == 2 else short[f"{key}={level}"]
         for key, level in zip(contrast.name, contrast.level, strict=True)
     )
 
 
 def pictured(comparison: Comparison, found: Sequence[Contrast]) -> list[tuple[str, float, float | None, float | None]]:
     """The effects as the drawing takes them."""
-    return [
-        (
-            spoken(comparison, one),
-            one.effect,
-            one.interval.low if one.interval else None,
-            one.interval.high if one.interval else None,
-        )
-        for one in found
-    ]
+    ends = [(one.interval.low, one.interval.high) if one.interval else (None, None) for one in found]
+    return [(spoken(comparison, one), one.effect, *own) for one, own in zip(found, ends, strict=True)]
 
 
 def _ordered(key: str, comparison: Comparison) -> tuple[str, ...]:

@@ -16,17 +16,9 @@ import numpy as np
 
 from saddlepoint.comparison.arms.arm import Arm
 from saddlepoint.comparison.arms.comparison import Comparison
+from saddlepoint.comparison.arms.short_name import short_names, shortened
 from saddlepoint.comparison.report import plot
-from saddlepoint.comparison.report.answer import (
-    answers,
-    effect_answers,
-    for_paper,
-    renamed,
-    replaced,
-    short_names,
-    short_settings,
-    summary,
-)
+from saddlepoint.comparison.report.answer import answers, effect_answers, for_paper, summary
 from saddlepoint.comparison.report.budget import budgets
 from saddlepoint.comparison.report.design import by_ranks, effects, effects_sheet, pictured
 from saddlepoint.comparison.report.lead import commits, lead
@@ -35,6 +27,7 @@ from saddlepoint.comparison.report.report import html
 from saddlepoint.comparison.report.secondary import differences, runs, secondary
 from saddlepoint.comparison.report.sheet import Picture, Report, Sheet
 from saddlepoint.comparison.report.table import Line, factorial, numbers, primary_sheet
+from saddlepoint.comparison.stats.factorial import Contrast
 from saddlepoint.error import Mistake
 from saddlepoint.redaction import discreet
 from saddlepoint.run.folder import unwritable, write
@@ -47,26 +40,30 @@ DRAWN = 24  # arms in a drawing: more of them hide each other, and take minutes
 
 
 def report(comparison: Comparison, found: Sequence[Line], asked: Mapping[str, Any]) -> Report:
-    """Everything that the comparison has to say, its table's lines `found`; `asked` are the words of the command."""
-    contrasts, primary = effects(comparison) if factorial(comparison) else [], primary_sheet(comparison, found)
+    """Everything that the comparison has to say, its table's lines `found`; `asked` are the words of the command.
+
+    Answers, tables and drawings have the arms under short names; what was compared, and the differences of config, keep
+    them in full.
+    """
+    short, names = shortened(comparison), short_names(comparison)
+    found = [replace(line, arm=names[line.arm]) for line in found]
+    contrasts, primary = effects(short) if factorial(short) else [], primary_sheet(short, found)
     sheets = [
-        *([budgets(comparison)] if comparison.asked.tuning else []),
-        *([effects_sheet(comparison, contrasts)] if contrasts else []),
-        summary(comparison, found),
+        *([budgets(short)] if short.asked.tuning else []),
+        *([effects_sheet(short, contrasts)] if contrasts else []),
+        summary(short, found),
         replace(primary, title=f"{primary.title}, all numbers", wide=True),
-        *secondary(comparison),
+        *secondary(short),
     ]
-    pictures = tuple(_pictures(comparison, found, pictured(comparison, contrasts) if contrasts else []))
-    whole = Report(
+    return Report(
         title=f"{comparison.primary.key} by {', '.join(comparison.by)}",
         lead=lead(comparison),
         sheets=tuple(sheets),
-        pictures=pictures,
+        pictures=tuple(_pictures(short, found, contrasts)),
         differences=differences(comparison),
         details=_details(comparison, asked),
-        answers=(*_provisional(comparison), *effect_answers(comparison, contrasts), *answers(comparison, found)),
+        answers=(*_provisional(comparison), *effect_answers(short, contrasts), *answers(short, found)),
     )
-    return renamed(whole, short_settings(comparison) | short_names(comparison))
 
 
 def _provisional(comparison: Comparison) -> list[str]:
@@ -134,27 +131,21 @@ def _records(sheet: Sheet) -> list[dict[str, Any]]:
     ]
 
 
-def _pictures(
-    comparison: Comparison, found: Sequence[Line], contrasts: Sequence[tuple[str, float, float | None, float | None]]
-) -> Iterator[Picture]:
-    names = short_names(comparison)
-    arms = [replace(arm, name=names[arm.name]) for arm in drawn(comparison)]
+def _pictures(comparison: Comparison, found: Sequence[Line], contrasts: Sequence[Contrast]) -> Iterator[Picture]:
+    arms = drawn(comparison)
     key, lower = comparison.primary.key, not comparison.primary.higher_is_better
     some = f" The baseline and the best of {len(comparison.arms)} arms." if len(arms) < len(comparison.arms) else ""
-    means = {names[line.arm]: _ends(line) for line in found if not line.survivors}
+    means = {line.arm: _ends(line) for line in found if not line.survivors}
     bare = " An arm with imputed values has no interval." if any(arm.imputed for arm in arms) else ""
     caption = f"Every run: a dot, or a cross where it failed; the mean and its 95% t-interval.{bare}{some}"
-    yield Picture("seeds", caption, plot.seeds(arms, means, key, lower, names[comparison.baseline.name]))
+    yield Picture("seeds", caption, plot.seeds(arms, means, key, lower, comparison.baseline.name))
     if any(len(one.curve) > 1 for arm in arms for one in arm.entries):
         caption = f"Along the runs: every seed, the mean and its t-band.{some}"
         yield Picture("curves", caption, plot.curves(arms, key, lower))
     if contrasts:
-        spoken = replaced(short_settings(comparison))
-        contrasts = [(spoken(name), effect, low, high) for name, effect, low, high in contrasts]
-        caption = "Effects on ranks." if by_ranks(comparison) else "Effects and their intervals."
-        yield Picture(
-            "effects", caption, plot.effects(contrasts, f"the rank by {key}" if by_ranks(comparison) else key, lower)
-        )
+        ranks = by_ranks(comparison)
+        shown = plot.effects(pictured(comparison, contrasts), f"the rank by {key}" if ranks else key, lower)
+        yield Picture("effects", "Effects on ranks." if ranks else "Effects and their intervals.", shown)
     if (grids := plot.grids(arms)) is not None:
         yield Picture("grids", f"Samples at the end of the median run of each arm.{some}", grids)
 
