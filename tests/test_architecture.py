@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from saddlepoint.config.check import located
+from saddlepoint.config.instantiate import located
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "saddlepoint"

@@ -12,8 +12,9 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.config import catalogue
-from saddlepoint.config.check import RESERVED, check, instantiate, located, parameters
+from saddlepoint.config.check import RESERVED, check
 from saddlepoint.config.compose import compose
+from saddlepoint.config.instantiate import instantiate, located, parameters
 from saddlepoint.error import Mistake
 
 GROUPS = catalogue.groups()

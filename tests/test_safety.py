@@ -24,9 +24,10 @@ from rich.console import Console
 from runs import SMALL
 
 from saddlepoint.cli.sample import command as sample
-from saddlepoint.config.check import check, instantiate
+from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
 from saddlepoint.config.identity import identity
+from saddlepoint.config.instantiate import instantiate
 from saddlepoint.data.listing import listing
 from saddlepoint.data.samples import read as read_samples
 from saddlepoint.error import Mistake
@@ -34,7 +35,7 @@ from saddlepoint.evaluation import reference_statistics
 from saddlepoint.experiment.build import config_of, load
 from saddlepoint.experiment.train import train
 from saddlepoint.extractor import inception
-from saddlepoint.redaction import blanked, discreet, expanded, secret_in, shortened
+from saddlepoint.redaction import discreet, expanded, secret_among, shortened
 from saddlepoint.run import snapshot
 from saddlepoint.run.checkpoint import load as load_checkpoint
 from saddlepoint.run.folder import Run
@@ -363,14 +364,14 @@ def test_a_sent_config_cannot_read_a_secret_into_what_is_built() -> None:
 @pytest.mark.usefixtures("home")
 def test_secrets_are_blanked_by_value_by_name_and_in_addresses() -> None:
     key = CANARY["WANDB_API_KEY"]
-    assert blanked(f"login {key}!") == "login <WANDB_API_KEY>!"
-    assert blanked("+logger.api_key=0123456789") == "+logger.api_key=<secret>"
-    assert blanked("token: abcdefgh, x") == "token: <secret>, x"
-    assert blanked("http://me:pass@host/x") == "http://<secret>@host/x"
+    assert discreet(f"login {key}!") == "login <WANDB_API_KEY>!"
+    assert discreet("+logger.api_key=0123456789") == "+logger.api_key=<secret>"
+    assert discreet("token: abcdefgh, x") == "token: <secret>, x"
+    assert discreet("http://me:pass@host/x") == "http://<secret>@host/x"
     for honest in ("architecture.tokens=123456789", "token=null", "optimizer.key=a", "token=64", "monkey=longenough",
                    "https://host:8080/a@b", "objective=hinge", "tokenizer=something"):  # fmt: skip
-        assert blanked(honest) == honest
-        assert secret_in(*honest.split("=")[0:1], honest.partition("=")[2]) is None
+        assert discreet(honest) == honest
+        assert secret_among([(honest.partition("=")[0], honest.partition("=")[2])]) is None
     assert discreet({"a": [f"x{key}", 3, None, (True, 1.5)]}) == {"a": ["x<WANDB_API_KEY>", 3, None, [True, 1.5]]}
 
 
@@ -418,7 +419,7 @@ NEVER_CALLED = {
     "hydra.utils.get_method", "hydra.utils.get_class", "tempfile.mktemp",
 }  # fmt: skip
 ONLY_IN = {
-    "hydra.utils.instantiate": {"config/check.py"},  # everybody else asks there, where it is looked at
+    "hydra.utils.instantiate": {"config/instantiate.py"},  # everybody else asks there, where it is looked at
     "torch.jit.load": {"export/format/script.py"},  # TorchScript: a program, and said to be one (docs/safety.md)
 }
 SAFE_YAML = {"yaml.SafeLoader", "getattr(yaml, 'CSafeLoader', yaml.SafeLoader)"}

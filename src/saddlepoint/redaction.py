@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 SHORTEST = 8  # characters of a secret: a shorter one would be found in words that have nothing to do with it
 PARTS = frozenset(("key", "apikey", "token", "secret", "password", "passwd", "credentials"))  # of a variable's name
 KEYS = "api_?key|access_key|secret_key|private_key|(?:auth_|access_|hf_)?token|secret|password|passwd|credentials"
 GIVEN = re.compile(rf"(?i)(?<![A-Za-z0-9])((?:{KEYS})\s*[=:]\s*)(?!null\b)([^\s,}}\]'\"]{{{SHORTEST},}})")
+NAMED = re.compile(rf"(?i)(?:{KEYS})")
+MARKED = rf"(?i:{KEYS})"
+NUMBERS = (bool, int, float, type(None))
 ADDRESS = re.compile(r"(://)[^/\s:@]*:[^/\s@]+@")
 
 
@@ -29,28 +33,31 @@ def secrets() -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda pair: -len(pair[0])))
 
 
-def secret_in(key: str, value: str, known: Mapping[str, str] | None = None) -> str | None:
-    """Why a setting is no setting, for people; None where it may be told.  `known`: secrets(), for who asks often."""
-    for secret, name in (secrets() if known is None else known).items():
+def _why(key: str, value: str, known: Mapping[str, str]) -> str | None:
+    """Why a setting is no setting, for people; None where it may be told.  `known`: secrets()."""
+    for secret, name in known.items():
         if secret in value:
             return f"it holds the value of {name}"
-    named = re.fullmatch(rf"(?i)(?:{KEYS})", key.rpartition(".")[2])
-    if named and len(value) >= SHORTEST and not value.startswith("${"):
+    if NAMED.fullmatch(key.rpartition(".")[2]) and len(value) >= SHORTEST and not value.startswith("${"):
         return "by its name it is a secret"
     return "it holds a password" if ADDRESS.search(value) else None
 
 
-def blanked(text: str) -> str:
-    """`text` with <NAME> in the place of each secret."""
-    for secret, name in secrets().items():
-        text = text.replace(secret, f"<{name}>")
-    return ADDRESS.sub(r"\1<secret>@", GIVEN.sub(r"\1<secret>", text))
+def secret_among(settings: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
+    """The key of the first of (dotted key, text) that is no setting, and why; None where all may be told."""
+    known = secrets()
+    marks = re.compile("|".join(["://", *map(re.escape, known)]))  # one look, not a call for each of hundreds
+    for key, value in settings:
+        near = marks.search(value) or NAMED.fullmatch(key.rpartition(".")[2])
+        if near and (why := _why(key, value, known)):
+            return key, why
+    return None
 
 
 def shortened(text: str) -> str:
     """`text` with the user's home folder as ~."""
     home = os.path.expanduser("~")
-    return text if home in (os.sep, "~") else re.sub(rf"(?<!\w){re.escape(home)}(?=$|[^\w.-])", "~", text)
+    return text if home not in text or home in (os.sep, "~") else _at_home(home).sub("~", text)
 
 
 def expanded(text: str) -> str:
@@ -58,13 +65,39 @@ def expanded(text: str) -> str:
 
     As it is for a user who has none, such as a number that a container runs under.
     """
-    return re.sub(r"(?<![\w.~-])~(?=/)", lambda _: os.path.expanduser("~").rstrip(os.sep), text)
+    return (
+        re.sub(r"(?<![\w.~-])~(?=/)", lambda _: os.path.expanduser("~").rstrip(os.sep), text) if "~" in text else text
+    )
 
 
-def discreet(value: Any) -> Any:
-    """A plain value, however deep, as it may be told: secrets blanked, the home folder shortened."""
-    if isinstance(value, str):
-        return shortened(blanked(value))
-    if isinstance(value, Mapping):
-        return {discreet(key): discreet(part) for key, part in value.items()}
-    return [discreet(part) for part in value] if isinstance(value, list | tuple) else value
+def discreet(value: Any, known: Mapping[str, str] | None = None) -> Any:
+    """A plain value, however deep, as it may be told: secrets blanked, the home folder shortened.
+
+    `known`: secrets(), for who asks often.
+    """
+    known = secrets() if known is None else known
+    home = os.path.expanduser("~")
+    away = _at_home(home) if home not in (os.sep, "~") else None
+
+    def of_text(text: str) -> str:
+        for secret, name in known.items():
+            text = text.replace(secret, f"<{name}>")
+        text = ADDRESS.sub(r"\1<secret>@", GIVEN.sub(r"\1<secret>", text))
+        return text if away is None else away.sub("~", text)
+
+    # a look over all of a text costs less than a call for each of a config's hundreds
+    marks = re.compile("|".join([*map(re.escape, known), *([re.escape(home)] if away else []), "://", MARKED]))
+
+    def of(part: Any) -> Any:
+        if isinstance(part, str):
+            return of_text(part) if marks.search(part) else part
+        if isinstance(part, Mapping):
+            return {of(key): inner if type(inner) in NUMBERS else of(inner) for key, inner in part.items()}
+        return [of(inner) for inner in part] if isinstance(part, list | tuple) else part
+
+    return of(value)
+
+
+@cache
+def _at_home(home: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w){re.escape(home)}(?=$|[^\w.-])")

@@ -255,7 +255,7 @@ def test_a_researchers_own_piece_works_from_a_folder_outside_the_checkout(tmp_pa
         "work/colorsys.py": "raise RuntimeError('not this one')\n",
         "bin/saddlepoint.start.py": "import sys, types\n"
         "from saddlepoint.cli import main\n"
-        "from saddlepoint.config.check import instantiate\n"
+        "from saddlepoint.config.instantiate import instantiate\n"
         "def command(config, rest, config_dir):\n"
         "    import colorsys\n"
         "    print(config.choice.objective, instantiate(config.objective, 'objective')['discriminator'](1, 2))\n"

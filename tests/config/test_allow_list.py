@@ -15,8 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.cli.job import frozen
 from saddlepoint.config import allow_list, catalogue, config_file
-from saddlepoint.config.check import check, instantiate, located
+from saddlepoint.config.check import check
 from saddlepoint.config.compose import amended, compose
+from saddlepoint.config.instantiate import instantiate, located
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.build import config_of
 from saddlepoint.multirun import multirun

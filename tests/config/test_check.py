@@ -10,8 +10,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from saddlepoint.config.check import cautions, check, instantiate, located, parameters, terms
+from saddlepoint.config.check import cautions, check, terms
 from saddlepoint.config.compose import compose
+from saddlepoint.config.instantiate import instantiate, located, parameters
 from saddlepoint.error import Mistake
 
 MISTAKES = [

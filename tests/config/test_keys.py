@@ -11,8 +11,9 @@ from omegaconf import OmegaConf
 
 from saddlepoint.cli import main
 from saddlepoint.config import catalogue
-from saddlepoint.config.check import check, located, parameters
+from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
+from saddlepoint.config.instantiate import located, parameters
 from saddlepoint.config.keys import KEYS, PRECISIONS
 from saddlepoint.error import Mistake
 from saddlepoint.schema import FLAGS, Flag

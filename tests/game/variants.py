@@ -5,8 +5,8 @@ import torch
 from sliced import play
 
 from saddlepoint import ranks
-from saddlepoint.config.check import instantiate
 from saddlepoint.config.compose import compose
+from saddlepoint.config.instantiate import instantiate
 from saddlepoint.stream import Stream
 
 SMALL = ["architecture.generator.widths=[16]", "architecture.discriminator.widths=[16]", "prior.z.dim=4"]

@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from saddlepoint import ranks
-from saddlepoint.config.check import instantiate
 from saddlepoint.config.compose import compose
+from saddlepoint.config.instantiate import instantiate
 from saddlepoint.stream import Stream
 from saddlepoint.turn import Batch, DiscriminatorOutput
 

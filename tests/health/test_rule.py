@@ -7,8 +7,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from saddlepoint.callback.health import RULES, Health
-from saddlepoint.config.check import check, instantiate
+from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
+from saddlepoint.config.instantiate import instantiate
 from saddlepoint.error import Mistake
 from saddlepoint.health.advice import advice
 from saddlepoint.health.collapse import CONSTANT, DIVERSE, Collapse

@@ -18,8 +18,8 @@ from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
-from saddlepoint.config.check import instantiate
 from saddlepoint.config.compose import compose
+from saddlepoint.config.instantiate import instantiate
 from saddlepoint.console.output import result
 from saddlepoint.console.terminal import Meter
 from saddlepoint.data.image_folder import ImageFolder

@@ -24,6 +24,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
+from saddlepoint.config.tree import places
 from saddlepoint.error import Mistake
 
 KEY = "allow_target"
@@ -181,19 +182,10 @@ def settled(node: Any) -> Any:
     found._set_parent(node._get_parent())
     for _ in range(DEEPEST):
         OmegaConf.resolve(found)
-        if not _open(found):
+        nodes = [container._get_node(name) for _, container, name in places(found)]
+        if not any(part is not None and part._is_interpolation() for part in nodes):
             return found
     raise Mistake(f"{node._get_full_key(None)}: interpolations within interpolations, more than {DEEPEST} deep")
-
-
-def _open(node: Any) -> bool:
-    """Whether an interpolation is left in a node."""
-    if node is None or node._is_interpolation():
-        return node is not None
-    if not isinstance(node, DictConfig | ListConfig) or node._is_none() or node._is_missing():
-        return False
-    names: list[Any] = list(node.keys()) if isinstance(node, DictConfig) else list(range(len(node)))
-    return any(_open(node._get_node(name)) for name in names)
 
 
 def _listed_name(name: str) -> bool:

@@ -143,7 +143,7 @@ def _added(key: str, said: str, config: DictConfig) -> str | None:
 def _not_there(key: str, said: str, config: DictConfig) -> str:
     """What to say of a key that is like no other: how to add it where its target takes it, else what that takes."""
     from saddlepoint.config import allow_list
-    from saddlepoint.config.check import located, parameters  # torch, for what is refused anyway
+    from saddlepoint.config.instantiate import located, parameters, settable  # torch, for what is refused anyway
 
     place, _, last = key.rpartition(".")
     node = _at(config, place)[1] if place else None
@@ -151,8 +151,7 @@ def _not_there(key: str, said: str, config: DictConfig) -> str:
         known = parameters(located(place, node._target_, allow_list.granted(config)))
         if known is None or last in known:
             return f"no such key: {key}; to add it, write +{key}={said}"
-        settable = [name for name, p in known.items() if p.default is not p.empty or name in node]
-        return f"no such key: {key}. {node._target_} takes {', '.join(settable) or 'nothing'}"
+        return f"no such key: {key}. {node._target_} takes {', '.join(settable(known, node)) or 'nothing'}"
     return f"no such key: {key}. saddlepoint train --cfg job prints every key"
 
 

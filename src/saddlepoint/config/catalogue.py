@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 from saddlepoint.error import Mistake
@@ -38,6 +39,7 @@ _DEFAULT = re.compile(r"^  - (?P<group>\w+): (?P<value>[^#]*?)\s*(#.*)?$")
 _KEY = re.compile(r"^(?P<inner>  )?(?P<key>\w+):(?P<value>[^#]*?)\s*(# (?P<comment>.*))?$")
 
 
+@cache
 def conf() -> Path:
     """The folder of yaml: that of the checkout, where this file lies in one, else the wheel's copy."""
     package = Path(__file__).resolve().parents[1]
@@ -72,24 +74,30 @@ def folders(own: Path | None = None) -> list[Path]:
 
 def defaults(command: str = "train") -> dict[str, str | list[str] | None]:
     """Group -> what is chosen by default: a list where several may be, None where nothing need be."""
-    found: dict[str, str | list[str] | None] = {}
-    for line in _lines(command):
-        if match := _DEFAULT.match(line):
-            value = match["value"]
-            names = [name.strip() for name in value.strip("[]").split(",") if name.strip()]
-            found[match["group"]] = names if value.startswith("[") else None if value == "null" else value
-    return found
+    return dict(_form(_text(command))[0])
 
 
 def keys(command: str) -> dict[str, tuple[str, str]]:
     """The keys of a command's yaml, the inner ones dotted: key -> (value as written, comment)."""
-    found, outer = {}, ""
-    for line in _lines(command):
-        if (match := _KEY.match(line)) and match["key"] != "defaults":
+    return dict(_form(_text(command))[1])
+
+
+@cache
+def _form(text: str) -> tuple[dict[str, str | list[str] | None], dict[str, tuple[str, str]]]:
+    """The defaults and the keys of a yaml of our own form."""
+    chosen: dict[str, str | list[str] | None] = {}
+    found: dict[str, tuple[str, str]] = {}
+    outer = ""
+    for line in text.splitlines():
+        if match := _DEFAULT.match(line):
+            value = match["value"]
+            names = [name.strip() for name in value.strip("[]").split(",") if name.strip()]
+            chosen[match["group"]] = names if value.startswith("[") else None if value == "null" else value
+        elif (match := _KEY.match(line)) and match["key"] != "defaults":
             outer = outer if match["inner"] else match["key"]
             key = f"{outer}.{match['key']}" if match["inner"] else outer
             found[key] = match["value"].strip(), match["comment"] or ""
-    return found
+    return chosen, found
 
 
 def groups(own: Path | None = None) -> list[str]:
@@ -111,10 +119,21 @@ def members(group: str, own: Path | None = None) -> list[str]:
 
 def header(command: str) -> str:
     """The comment on top of a command's yaml."""
-    lines = _lines(command)
+    lines = _text(command).splitlines()
     first = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
     return " ".join(line.lstrip("# ") for line in lines[:first])
 
 
-def _lines(command: str) -> list[str]:
-    return (conf() / f"{command}.yaml").read_text(encoding="utf-8").splitlines()
+def _text(command: str) -> str:
+    return text(conf() / f"{command}.yaml")
+
+
+def text(path: str | Path) -> str:
+    """What stands in a yaml; one that has not changed since is not read again.  Raises OSError, UnicodeDecodeError."""
+    about = os.stat(path)
+    return _read(str(path), about.st_mtime_ns, about.st_size)
+
+
+@cache
+def _read(path: str, changed: int, size: int) -> str:
+    return Path(path).read_text(encoding="utf-8")

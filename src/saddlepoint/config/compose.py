@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import OverrideType
-from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from saddlepoint.config import allow_list, catalogue, config_file, protocol, top_level
 from saddlepoint.config.assign import put
 from saddlepoint.config.catalogue import groups
-from saddlepoint.config.defaults_list import merged
+from saddlepoint.config.defaults_list import merged, plain_yaml
 from saddlepoint.config.identity import put_code
 from saddlepoint.config.override import divided, overrides_in
 from saddlepoint.config.path import settle
+from saddlepoint.config.tree import places, plain
 from saddlepoint.error import Mistake, did_you_mean
-from saddlepoint.redaction import secrets
 
 ADDS = (OverrideType.ADD, OverrideType.FORCE_ADD)
 
@@ -132,7 +132,7 @@ def _latent_size(*, _root_: DictConfig) -> int:
 def _measure_kernel_distance(config: DictConfig) -> None:
     """Add it to the metrics where they are the default ones, with all samples as one subset."""
     if list(config.choice.metric) == catalogue.defaults("train")["metric"]:
-        config.metric.update(OmegaConf.load(catalogue.conf() / "metric" / "kernel_distance.yaml"))
+        config.metric.update(plain_yaml(catalogue.conf() / "metric" / "kernel_distance.yaml"))
         config.metric.kid.subset_size = None
         config.choice.metric = [*config.choice.metric, "kernel_distance"]
 
@@ -143,14 +143,17 @@ def _finish(config: DictConfig) -> int | None:
     Raises Mistake for what has no value and for what points nowhere.
     """
     images = _fill_in_facts(config)
-    known = secrets()
-    for path, node, name in list(_places(config)):
+    texts = []
+    for path, node, name in places(config):
         if OmegaConf.is_missing(node, name):
             raise Mistake(f"{path} has no value yet: add {path}=...")
         try:
-            config_file.look_for_secret(path, node[name], known)
+            value = node[name]
         except OmegaConfBaseException as error:
             raise Mistake(_unresolved(config, path, node._get_node(name)._value(), error)) from error
+        if isinstance(value, str):
+            texts.append((path, value))
+    config_file.refuse_secrets(texts)
     return images
 
 
@@ -172,7 +175,7 @@ def _fill_in_facts(config: DictConfig) -> int | None:
 
     if data.shape is None:  # else the folder is not asked for more than whether it is an array
         keys.settle(config, f"data/{kind}")
-    found, images = facts.read(kind, keys.plain(data))
+    found, images = facts.read(kind, plain(data))
     for key in (*missing, *(["classes"] if data.classes is None and "shape" in missing else [])):
         data[key] = found[key]
     return images
@@ -193,19 +196,6 @@ def _unresolved(config: DictConfig, path: str, raw: str, error: Exception) -> st
         if rest and isinstance(name := config.get("choice", {}).get(group), str):
             return f"{group}={name} has no {rest}, which {path} is to be"
         return (
-            f"{path} is {raw}, and there is no {match[1]}.{did_you_mean(match[1], (p for p, _, _ in _places(config)))}"
+            f"{path} is {raw}, and there is no {match[1]}.{did_you_mean(match[1], (p for p, _, _ in places(config)))}"
         )
     return f"{path} is {raw}: {str(error).splitlines()[0]}"
-
-
-def _places(node: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Each key as (dotted path, the container that holds it, its name there), not through interpolations."""
-    if not isinstance(node, DictConfig | ListConfig):
-        return
-    if node._is_none() or node._is_missing() or node._is_interpolation():
-        return
-    names: list[Any] = list(node.keys()) if isinstance(node, DictConfig) else list(range(len(node)))
-    for name in names:
-        here = f"{path}.{name}" if path else str(name)
-        yield here, node, name
-        yield from _places(node._get_node(name), here)

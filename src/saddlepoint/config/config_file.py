@@ -6,7 +6,7 @@ end, and it allows nothing, whatever it says (see `permission`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from saddlepoint.config import allow_list
 from saddlepoint.config.training_keys import GAME_ADDED, SIDES_BEFORE, SIMULTANEOUS, same
 from saddlepoint.error import Mistake
-from saddlepoint.redaction import discreet, expanded, secret_in
+from saddlepoint.redaction import discreet, expanded, secret_among
 
 LARGEST = 2**22  # bytes of a file: a config has some ten thousand
 MOST = 100_000  # nodes, aliases unfolded: a page of nested aliases can stand for billions
@@ -29,11 +29,12 @@ def text(config: DictConfig) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(discreet(OmegaConf.to_container(config))))
 
 
-def look_for_secret(path: str, value: Any, known: Mapping[str, str]) -> None:
-    """Raises Mistake for a setting that no record should hold, however it came about; `known`: secrets()."""
-    if isinstance(value, str) and (why := secret_in(path, value, known)):
+def refuse_secrets(texts: Iterable[tuple[str, str]]) -> None:
+    """Raises Mistake for the first (dotted path, text) that no record should hold, however it came about."""
+    if found := secret_among(texts):
         raise Mistake(
-            f"{path}: {why}, and a config is recorded. Leave it in the environment, for code to read from os.environ"
+            f"{found[0]}: {found[1]}, and a config is recorded. Leave it in the environment, for code to read from "
+            "os.environ"
         )
 
 

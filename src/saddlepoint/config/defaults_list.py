@@ -5,9 +5,11 @@ Hydra reads the defaults lists and merges the yaml. It writes nothing, and a cal
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import OverrideType
 from hydra.errors import HydraException, MissingConfigException
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.version import VersionBase, setbase
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -63,6 +66,27 @@ def merged(
     return config, _names(pieces, groups)
 
 
+class _Yaml(FileConfigSource):
+    """Hydra's folder of yaml, whose files are read once."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "saddlepoint"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        path = os.path.join(self.path, self._normalize_file_name(config_path))
+        text = catalogue.text(path)
+        header = ConfigSource._get_header_dict(text[:512])
+        return ConfigResult(self.provider, f"{self.scheme()}://{self.path}", plain_yaml(path), header)
+
+
+def plain_yaml(path: str | Path) -> Any:
+    """A yaml as a config of its own.  Raises what yaml and OmegaConf raise, under the path of the file."""
+    stream = StringIO(catalogue.text(path))
+    stream.name = str(path)  # type: ignore[misc]  # yaml's errors have it
+    return OmegaConf.load(stream)
+
+
 def _loader(own: Path | None) -> ConfigLoaderImpl:
     """Hydra's reader of our folder and the researcher's.
 
@@ -71,9 +95,9 @@ def _loader(own: Path | None) -> ConfigLoaderImpl:
     """
     path = ConfigSearchPathImpl()
     for folder in catalogue.folders(own):
-        path.append("saddlepoint" if folder != own else "own", f"file://{folder}")
+        path.append("saddlepoint" if folder != own else "own", f"{_Yaml.scheme()}://{folder}")
     path.append("schema", "structured://")  # which Hydra expects to come last
-    for source in (FileConfigSource, StructuredConfigSource):
+    for source in (_Yaml, StructuredConfigSource):
         SourcesRegistry.instance().register(source)
     return ConfigLoaderImpl(path)
 
@@ -157,7 +181,7 @@ def _refuse_clash(group: str, names: Sequence[str], own: Path | None) -> None:
     taken: dict[str, tuple[str, str]] = {}
     for name in names if len(names) > 1 else ():
         path = next(p for folder in catalogue.folders(own) if (p := folder / group / f"{name}.yaml").exists())
-        for key, target in _targets(OmegaConf.load(path)):
+        for key, target in _targets(plain_yaml(path)):
             other, before = taken.setdefault(key, (name, target))
             if before != target:
                 raise Mistake(f"{group}={other} and {group}={name} both want to be {group}.{key}; choose one of them")
@@ -218,7 +242,7 @@ def _asking(group: str, name: str, own: Path | None) -> str:
 def _unreadable(own: Path | None) -> str:
     for path in sorted(own.rglob("*.yaml")) if own else []:
         try:
-            if isinstance(OmegaConf.load(path), DictConfig):
+            if isinstance(plain_yaml(path), DictConfig):
                 continue
             fault = "it is a list"
         except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from saddlepoint.config import spelling
+from saddlepoint.config.tree import plain
 from saddlepoint.error import Mistake
 from saddlepoint.schema import (
     Count,
@@ -25,7 +26,6 @@ from saddlepoint.schema import (
     kind_of,
     or_null,
     said,
-    shown,
     whole,
 )
 
@@ -229,15 +229,11 @@ def settle(config: DictConfig, command: str) -> None:
 
 def put(place: DictConfig, name: Any, kind: Any, key: str) -> None:
     """What stands at `name`, in the place of how it was typed, where that differs.  Raises Mistake."""
-    value = plain(place[name])
+    value = place[name]
+    value = plain(value) if isinstance(value, DictConfig | ListConfig) else value
     try:
         found = fitted(kind, value, key)
     except Mistake as mistake:
         raise Mistake(spelling.of_value(key, value) or str(mistake)) from None
-    if shown(found) != shown(value) and not OmegaConf.is_interpolation(place, name):
+    if repr(found) != repr(value) and not OmegaConf.is_interpolation(place, name):
         place[name] = found
-
-
-def plain(value: Any) -> Any:
-    """A node as plain values, interpolations followed."""
-    return OmegaConf.to_container(value, resolve=True) if isinstance(value, DictConfig | ListConfig) else value

@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.config import catalogue
+from saddlepoint.config.defaults_list import plain_yaml
 from saddlepoint.error import Mistake, did_you_mean
 
 _MEANT = "A protocol says evaluation.* and 'override /metric: [...]' alone."
@@ -48,7 +49,7 @@ def _yaml(name: str, own: Path | None) -> DictConfig:
     for folder in catalogue.folders(own):
         path = folder / "protocol" / f"{name}.yaml"
         if path.exists():
-            found = OmegaConf.load(path)
+            found = plain_yaml(path)
             if isinstance(found, DictConfig):
                 return found
             raise Mistake(f"{path}: a protocol is a file of key: value lines.")

@@ -23,9 +23,10 @@ from torch import nn
 
 from saddlepoint.callback.checkpoint import Checkpoint
 from saddlepoint.config import allow_list, config_file
-from saddlepoint.config.check import check, instantiate, located, loggers_beside
+from saddlepoint.config.check import check, loggers_beside
 from saddlepoint.config.compose import amended, register_resolvers
 from saddlepoint.config.identity import code_changes
+from saddlepoint.config.instantiate import instantiate, located
 from saddlepoint.config.path import expanded, settle
 from saddlepoint.console.terminal import Meter
 from saddlepoint.data.data import ALL, Data, Split

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from saddlepoint.config.check import instantiate
+from saddlepoint.config.instantiate import instantiate
 from saddlepoint.config.top_level import allowed
 from saddlepoint.config.training_keys import leaves, same
 from saddlepoint.experiment.build import config_of

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from saddlepoint.config import allow_list, config_file
-from saddlepoint.config.check import instantiate
+from saddlepoint.config.instantiate import instantiate
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.export import description
 from saddlepoint.export.description import GENERATOR, Description

@@ -26,9 +26,10 @@ from rich.console import Console
 from rich.table import Table
 
 from saddlepoint.config import allow_list, config_file
-from saddlepoint.config.check import check, installed, instantiate
+from saddlepoint.config.check import check, installed
 from saddlepoint.config.compose import compose
 from saddlepoint.config.identity import identity
+from saddlepoint.config.instantiate import instantiate
 from saddlepoint.config.override import parsed
 from saddlepoint.config.path import settle
 from saddlepoint.config.subprocess_config import freeze, process

@@ -77,7 +77,7 @@ def test_tags_of_the_environment_stand_beside_those_of_the_pieces(begun, monkeyp
 
 
 def test_the_yaml_of_the_logger_says_nothing_that_the_environment_could_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    from saddlepoint.config.check import instantiate
+    from saddlepoint.config.instantiate import instantiate
 
     monkeypatch.setenv("WANDB_PROJECT", "theirs")
     tracker = instantiate(compose([]).logger, "logger")

@@ -1,0 +1,101 @@
+"""What a command does of its own before the first round: calls, modules, scans of the environment, readings of yaml.
+
+    python benchmarks/startup.py [--most=N] [key=value ...]
+
+One `saddlepoint train` in this process, stopped where Lightning hands over the first batch.  A call is what Python's
+profiler calls one in a file of this package: of a function, of a comprehension that has a frame, and each resumption of
+a generator.  Yaml is counted where it is opened.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import saddlepoint
+
+PACKAGE = str(Path(saddlepoint.__file__).resolve().parent)
+MOST_CALLS, MOST_MODULES = 3_000, 40
+
+
+class FirstRound(BaseException):
+    """The first round is about to be played."""
+
+
+def ours() -> list[str]:
+    return [name for name in sys.modules if name == "saddlepoint" or name.startswith("saddlepoint.")]
+
+
+class Counts:
+    """A profiler that counts, until the first round."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[CodeType] = Counter()
+        self.before_train: list[str] = []
+        self.opened: Counter[str] = Counter()
+        self._own: dict[CodeType, bool] = {}
+        self._counting = True
+
+    def profile(self, frame: FrameType, event: str, argument: Any) -> None:
+        if event != "call":
+            return
+        code = frame.f_code
+        if code not in self._own:
+            self._own[code] = code.co_filename.startswith(PACKAGE)
+        if not self._own[code]:
+            return
+        if code.co_name == "training_step":
+            self._counting = False
+            raise FirstRound
+        if code.co_name == "train" and not self.before_train:
+            self.before_train = ours()
+        self.calls[code] += 1
+
+    def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self._counting and event == "open" and str(arguments[0]).endswith(".yaml"):
+            self.opened[str(arguments[0])] += 1
+
+    def named(self, name: str) -> int:
+        return sum(count for code, count in self.calls.items() if code.co_name == name)
+
+
+def counted(words: list[str]) -> Counts:
+    """The counts of one `saddlepoint train <words>`, up to its first round."""
+    from saddlepoint.__main__ import main
+
+    counts = Counts()
+    sys.addaudithook(counts.audit)
+    with tempfile.TemporaryDirectory() as folder:
+        sys.setprofile(counts.profile)
+        try:
+            main(["train", f"outputs={folder}", *words])
+        except FirstRound:
+            pass
+        finally:
+            sys.setprofile(None)
+    return counts
+
+
+def shown(counts: Counts, most: int = 0) -> list[str]:
+    conf = {name: number for name, number in counts.opened.items() if "/conf/" in name}
+    twice = {Path(name).name: number for name, number in conf.items() if number > 1}
+    lines = [
+        f"calls of our own before the first round  {sum(counts.calls.values()):,}  (at most {MOST_CALLS:,})",
+        f"modules of ours before train()           {len(counts.before_train)}  (at most {MOST_MODULES})",
+        f"scans of the environment for secrets     {counts.named('secrets')}  (1)",
+        f"yaml of conf/ opened                     {sum(conf.values())} times, {len(conf)} files"
+        + (f"; more than once: {twice}" if twice else ""),
+    ]
+    for code, number in counts.calls.most_common(most):
+        lines.append(f"{number:6}  {code.co_filename[len(PACKAGE) + 1 :]}:{code.co_qualname}")
+    return lines
+
+
+if __name__ == "__main__":
+    own = [word for word in sys.argv[1:] if not word.startswith("--most=")]
+    most = next((int(word.partition("=")[2]) for word in sys.argv[1:] if word.startswith("--most=")), 0)
+    print("\n".join(shown(counted(own), most)))

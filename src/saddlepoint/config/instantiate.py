@@ -1,0 +1,179 @@
+"""From a node with a `_target_` to an object: the class is found, looked at, and given what its signature names.
+
+What is refused is told under the path at which it was written.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import hydra.utils
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig, OmegaConf
+
+from saddlepoint.config import allow_list, config_file, own_error
+from saddlepoint.config.tree import places
+from saddlepoint.error import Mistake, did_you_mean
+from saddlepoint.schema import annotation
+
+REFUSALS = (ValueError, TypeError, RuntimeError, OSError)
+_FOUND: dict[str, Callable[..., Any]] = {}  # what the list lets every config build, once it was found
+
+
+class Argument(inspect.Parameter):
+    """An argument of a class or function; its annotation is evaluated where it is asked for."""
+
+    def __init__(self, written: inspect.Parameter, function: Callable[..., Any]) -> None:
+        super().__init__(written.name, written.kind, default=written.default, annotation=written.annotation)
+        self.written, self.function = written, function
+
+    @property
+    def annotation(self) -> Any:
+        return annotation(self.function, self.written)
+
+
+def instantiate(node: Any, path: str, **given: Any) -> Any:
+    """What `node` describes, built, None for None; `given` arguments are passed as they are.
+
+    What torch and the pieces themselves refuse (ValueError, TypeError, RuntimeError, OSError) is taken for a mistake in
+    the config and told under its path; any other exception passes as it is.  Raises Mistake, and builds nothing, where
+    a target is not permitted.
+    """
+    if node is None:
+        return None
+    try:
+        node = _permitted(node, path)
+        if given:
+            return hydra.utils.instantiate(node, _convert_="all", _partial_=True)(**given)
+        return hydra.utils.instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        cause: BaseException = error.__cause__ or ValueError(" ".join(str(error).splitlines()[:2]))
+        if match := re.search(r"full_key: (\S+)", str(error)):
+            path = origin(node._get_root(), match[1])
+    except REFUSALS as error:
+        cause = error
+    cause.add_note(path)
+    if isinstance(cause, REFUSALS):
+        raise Mistake(f"{path}: {str(cause) or type(cause).__name__}{own_error.place(cause)}") from cause
+    raise cause
+
+
+def _permitted(node: Any, path: str) -> Any:
+    """The node without interpolations, each of its texts and targets looked at."""
+    allowed = allow_list.granted(node)
+    found = allow_list.settled(node)
+    root = node._get_root()
+    nodes = [(where, name, container._get_node(name)) for where, container, name in places(found, path)]
+    texts = [
+        (where, name, text) for where, name, one in nodes if one is not None and isinstance(text := one._value(), str)
+    ]
+    config_file.refuse_secrets((where, text) for where, _, text in texts)
+    for where, name, text in texts:
+        if name == "_target_" and text not in _FOUND:
+            located(origin(root, where.rpartition(".")[0]), text, allowed)
+    return found
+
+
+def origin(config: Any, path: str) -> str:
+    """Where a node was written: architecture.generator rather than game.players.generator.network."""
+    parts = path.split(".")
+    for i in range(1, len(parts) + 1):
+        node = OmegaConf.select(config, ".".join(parts[: i - 1])) if i > 1 else config
+        raw = node._get_node(parts[i - 1]) if isinstance(node, DictConfig) else None
+        if raw is not None and raw._is_interpolation() and (match := re.fullmatch(r"\$\{([\w.]+)\}", raw._value())):
+            return ".".join([match[1], *parts[i:]])
+    return path
+
+
+def located(path: str, name: Any, allowed: Sequence[str] = ()) -> Callable[..., Any]:
+    """The class or function of a `_target_`.  Raises Mistake under `path`, with close names, where it is not there.
+
+    Also where it is not on the list of what a config may build, nor among `allowed` (see `permission`).
+    """
+    if (known := _FOUND.get(str(name))) is not None:
+        return known
+    parts = str(name).split(".")
+    if len(parts) > 1:
+        allow_list.look_up(path, str(name), allowed)
+    for i in range(len(parts) - 1, 0, -1):
+        module = ".".join(parts[:i])
+        try:
+            found: Any = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if f"{module}.".startswith(f"{error.name}."):
+                continue
+            why = f"{path}: {module} needs the module {error.name}, which is not installed"
+            raise Mistake(f"{why}{own_error.place(error)}") from None
+        for part in parts[i:]:
+            if not hasattr(found, part):
+                inside = [m.name for m in pkgutil.iter_modules(getattr(found, "__path__", []))]
+                raise Mistake(
+                    f"{path}: {name} is not there: no {part} in {module}.{did_you_mean(part, [*dir(found), *inside])}"
+                )
+            found = getattr(found, part)
+        if not callable(found):
+            raise Mistake(f"{path}: {name} is no class or function")
+        allow_list.look_at(path, str(name), found, allowed)
+        if parts[0] in allow_list.ROOTS and str(name) not in allowed:
+            _FOUND[str(name)] = found
+        return found
+    raise Mistake(f"{path}: {name}: there is no module {parts[0]}. Run from the folder that holds it, or install it")
+
+
+@cache
+def parameters(target: Callable[..., Any]) -> Mapping[str, Argument] | None:
+    """What a class or function can be given by name; None where that is anything.
+
+    Where __init__ hands its **keywords on to its parent's, the parent's optional ones belong to it.
+    """
+    found: dict[str, Argument] = {}
+    for function in _inits(target) if inspect.isclass(target) else [target]:
+        try:
+            signature = inspect.signature(function)
+        except (ValueError, TypeError):
+            return None
+        named = {
+            name: Argument(p, function)
+            for name, p in signature.parameters.items()
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        }
+        if inspect.isclass(target):
+            named.pop(next(iter(signature.parameters), ""), None)  # self
+        found |= {name: p for name, p in named.items() if name not in found and (not found or p.default is not p.empty)}
+        rest = next((p.name for p in signature.parameters.values() if p.kind == p.VAR_KEYWORD), None)
+        if rest is None:
+            return found
+        if not _hands_on(function, rest):
+            return None
+    return found
+
+
+def settable(known: Mapping[str, Argument], node: DictConfig) -> list[str]:
+    """The arguments that a config may set: those with a default, and those that the node has."""
+    return [name for name, p in known.items() if p.default is not p.empty or name in node]
+
+
+def _inits(target: type) -> list[Callable[..., Any]]:
+    return [vars(parent)["__init__"] for parent in target.__mro__ if "__init__" in vars(parent)]
+
+
+def _hands_on(function: Callable[..., Any], rest: str) -> bool:
+    """Whether an __init__ calls another __init__ with its own **rest."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return False
+    return any(
+        keyword.arg is None and isinstance(keyword.value, ast.Name) and keyword.value.id == rest
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "__init__"
+        for keyword in call.keywords
+    )

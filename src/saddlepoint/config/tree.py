@@ -1,0 +1,38 @@
+"""A config as a tree: every key of it by its dotted path, every node that stands for an object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+Place = tuple[str, Any, Any]  # dotted path, the container, the name or index of the key in it
+
+
+def places(root: Any, path: str = "") -> list[Place]:
+    """Every key below a node, a container before what is in it, none through an interpolation."""
+    found: list[Place] = []
+    waiting: list[tuple[str, Any, Any, Any]] = [(path, None, None, root)]
+    while waiting:
+        here, container, name, node = waiting.pop()
+        if container is not None:
+            found.append((here, container, name))
+        if not isinstance(node, DictConfig | ListConfig):
+            continue
+        if node._is_none() or node._is_missing() or node._is_interpolation():
+            continue
+        names: list[Any] = list(node.keys()) if isinstance(node, DictConfig) else list(range(len(node)))
+        for inner in reversed(names):
+            waiting.append((f"{here}.{inner}" if here else str(inner), node, inner, node._get_node(inner)))
+    return found
+
+
+def targets(root: Any, path: str = "") -> list[tuple[str, DictConfig]]:
+    """Every node with a `_target_`, `root` among them, none through an interpolation."""
+    found = [(here, container) for here, container, name in places(root, path) if name == "_target_"]
+    return [(here.rpartition(".")[0], container) for here, container in found]
+
+
+def plain(value: Any) -> Any:
+    """A node as plain values, interpolations followed."""
+    return OmegaConf.to_container(value, resolve=True) if isinstance(value, DictConfig | ListConfig) else value
