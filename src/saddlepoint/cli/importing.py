@@ -1,257 +1,38 @@
-"""saddlepoint import: somebody else's generator, or their samples, measured on our contracts and put beside our runs.
-
-What it leaves is a run folder without a training: config, scores with their contracts, a grid; `compare` reads it.
-"""
+"""saddlepoint import: somebody else's generator, or their samples, measured on our contracts."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from hashlib import sha256
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 from rich.console import Console
 
-from saddlepoint.callback.grid import save
 from saddlepoint.cli import unread
-from saddlepoint.config import allow_list, config_file
-from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
 from saddlepoint.console.output import result
 from saddlepoint.console.terminal import Meter, speaker
-from saddlepoint.data.samples import read_for
 from saddlepoint.error import Mistake
-from saddlepoint.evaluation.contract import Score
-from saddlepoint.evaluation.evaluator import Evaluator
 from saddlepoint.evaluation.table import details, measured
-from saddlepoint.experiment.build import data_changes, data_of, evaluator_of, second_of
-from saddlepoint.export.description import WEIGHTS
-from saddlepoint.export.exported import ENDINGS, PICKLES, exported, file_of
-from saddlepoint.modality import of
-from saddlepoint.redaction import discreet
-from saddlepoint.run.folder import Run, read_json, write
-from saddlepoint.run.provenance import now, provenance
-
-KEPT = ("name", "seed", "batch", "metric", "evaluation", "data")  # of a config: what was measured, and by what
-GRID = 64
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where samples come from: `sampler(name)` begins a stream that gives the next n, and the classes asked for."""
-
-    kind: str  # generator or samples
-    sampler: Callable[[str], Callable[[int], Any]]
-    sha256: str  # of the file, or of the samples
-    weights: str | None  # as its description says
-    most: int | None = None  # samples that there are; None: as many as are asked for
-    licence: str | None = None
-    source: str | None = None
-    batch_norm: str = "running"
+from saddlepoint.export.importing import Request, imported
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
     """The console's door; `rest` is the protocol: data=..., evaluation.*, metric=..., protocol=..."""
     unread.refuse("import", rest)
-    imported(config, rest, config_dir)
-    return 0
-
-
-def imported(
-    words: DictConfig,
-    rest: Sequence[str] = (),
-    config_dir: str | Path | None = None,
-    console: Console | None = None,
-) -> Run:
-    """The run folder that was made, or to which another protocol's scores were added.  Raises Mistake."""
-    output = result(console)
-    console = console or Console(stderr=True)
-    say = speaker(console)
-    _sensible(words, rest)
-    own = [f"name={words.name}", f"seed={words.seed}", f"outputs={words.outputs}"]
-    config = compose([*rest, *own], config_dir)
-    check(config)
-    run = Run(Path(config.outputs) / config.name / f"seed{config.seed}")
-    with run.lock():
-        _not_trained(run)
-        data = data_of(config, say)
-        source = _source(words, config, data, say)
-        again = _again(run, source)
-        if again and (changed := data_changes(run, data)):
-            raise Mistake(f"{run.folder} was measured on other data: {'; '.join(changed)}. Give this import a name=...")
-        weights = words.weights or source.weights or WEIGHTS[0]
-        rulers = _rulers(config, data, console)
-        found, anchors = _measured(rulers, source, data, weights, say)
-        plain = {key: score.to_dict() for key, score in found.items()}
-        if again:
-            run.append("evaluations.jsonl", {"evaluated": now(), "at": "last", "images": None,
-                                             "overrides": discreet(list(rest)), "scores": plain})  # fmt: skip
-        else:
-            _record(run, config, data, source, weights, words, plain, anchors)
-    output(
-        [*measured(f"{run.folder}, imported", found, anchors, width=output.width), *details(found)],
-        {"run": run.folder, "scores": plain},
-    )
-    say(f"{run.folder}: saddlepoint compare 'runs=[{run.folder.parent},...]' puts it beside others")
-    return run
-
-
-# ---------------------------------------------------------------------------------------------------------- the source
-
-
-def _source(words: DictConfig, config: DictConfig, data: Any, say: Say) -> Source:
-    """The generator or the samples at `from`, for these data."""
-    place = Path(words["from"]).expanduser()
-    return _generator(place, words, config, data) if _makes(place) else _samples(place, data, say)
-
-
-def _makes(place: Path) -> bool:
-    """Whether a generator lies there, rather than samples."""
-    if place.is_dir():
-        return any(path.suffix.lower() in ENDINGS for path in place.iterdir())
-    return place.suffix.lower() in (*ENDINGS, *PICKLES) or place.suffix.lower() not in (".npz", ".npy", ".zip", ".txt")
-
-
-def _generator(place: Path, words: DictConfig, config: DictConfig, data: Any) -> Source:
-    file = file_of(place)
-    made = exported(file, allow_list.granted(config), words.trust, words.description)
-    if made.description.shape != tuple(data.shape):
-        raise Mistake(
-            f"{file} makes {list(made.description.shape)}, and {data.name} is {list(data.shape)}: they are not "
-            "measured against each other. Name the data that it was trained on"
-        )
-    with torch.random.fork_rng(devices=[]):
-        made.sampler(int(config.seed), "trial", data)(2)  # a mistake is told before the data are measured
-    digest = sha256(file.read_bytes()).hexdigest()
-    told = made.description
-    return Source("generator", lambda name: made.sampler(int(config.seed), name, data), digest, told.weights,
-                  licence=told.licence, source=told.source, batch_norm=told.batch_norm)  # fmt: skip
-
-
-def _samples(place: Path, data: Any, say: Say) -> Source:
-    split = read_for(data, place, say)
-
-    def sampler(name: str) -> Callable[[int], Any]:
-        done = 0
-
-        def sample(n: int) -> Any:
-            nonlocal done
-            done += n
-            x, y = split[torch.arange(done - n, done)]
-            return of(data).inside(x), y
-
-        return sample
-
-    return Source("samples", sampler, str(split.sha256), None, most=len(split))
-
-
-# ------------------------------------------------------------------------------------------------------- the measuring
-
-
-def _rulers(config: DictConfig, data: Any, console: Console) -> list[Evaluator]:
-    say, progress = speaker(console), Meter(console)
-    evaluator = evaluator_of(config, data, say, progress)
-    if evaluator is None:
-        raise Mistake("nothing can be measured: no metric fits these data and this extractor (metric=, "
-                      "evaluation.extractor=)")  # fmt: skip
-    second = second_of(config, data, say, progress)
-    return [evaluator] if second is None else [evaluator, second]
-
-
-def _measured(
-    rulers: Sequence[Evaluator], source: Source, data: Any, weights: str, say: Say
-) -> tuple[dict[str, Score], dict[str, dict[str, Score]]]:
-    """The scores by all rulers, and the anchors by set; every ruler sees the same samples."""
-    found: dict[str, Score] = {}
-    anchors: dict[str, dict[str, Score]] = {}
-    for number, evaluator in enumerate(rulers):
-        wanted = evaluator.size(data)
-        if source.most is not None and number == 0:
-            _told_of(source.most, wanted, say)
-        evaluator.n = min(wanted, source.most or wanted)
-        found |= evaluator(source.sampler("evaluation"), data, weights, source.batch_norm)
-        for name, own in evaluator.anchors(data).items():
-            anchors[name] = anchors.get(name, {}) | own
-    if not found:
-        raise Mistake("nothing was measured: every metric was left out, as said above")
-    return found, anchors
-
-
-def _told_of(there: int, wanted: int, say: Say) -> None:
-    if there < wanted:
-        say(f"{there:,} samples, where the protocol takes {wanted:,}: these scores stand under a contract of their own")
-    elif there > wanted:
-        say(f"{there:,} samples: the first {wanted:,} are measured, as many as the protocol takes")
-
-
-# ---------------------------------------------------------------------------------------------------------- the record
-
-
-def _record(
-    run: Run, config: DictConfig, data: Any, source: Source, weights: str, words: DictConfig, scores: Any, anchors: Any
-) -> None:
-    """Write the folder; the summary, which makes it a finished run, last."""
-    run.folder.mkdir(parents=True, exist_ok=True)
-    told = {key: value for key, value in _about(source).items() if value is not None}
-    stated = words.weights or source.weights
-    about = discreet({**told, "from": str(words["from"]), "file": Path(words["from"]).name, "weights": weights,
-                      "weights_stated": stated is not None})  # fmt: skip
-    about |= {key: str(words[key]) for key in ("licence", "source") if words[key] is not None}
-    own = {"origin": "imported", "imported": about, "ended": now(), "exit": 0}
-    made = provenance(data.describe(), config.seed) | own
-    write(run.folder / "provenance.json", json.dumps(made, indent=2) + "\n")
-    x = source.sampler("grid")(min(GRID, source.most or GRID))
-    save(of(data).picture(x[0]), run.samples / "000000000.png")
-    write(run.config, config_file.text(_config(config, str(words.name))))
-    run.update_summary(
-        status="finished", exit=0, error=None, origin="imported", imported=about, images=None, final=scores,
-        anchors={name: {key: score.to_dict() for key, score in own.items()} for name, own in anchors.items()},
-    )  # fmt: skip
-
-
-def _about(source: Source) -> dict[str, Any]:
-    """What is on record of a source; not how it is asked."""
-    return {key: getattr(source, key) for key in ("kind", "sha256", "most", "licence", "source")}
-
-
-def _config(config: DictConfig, name: str) -> DictConfig:
-    """What was measured and by what, `imported` naming the arm; of the training nothing is known."""
-    kept = OmegaConf.create({key: config._get_node(key) for key in KEPT if key in config})
-    with open_dict(kept):
-        kept.images = None
-        kept.imported = name
-        chosen = {key: config.choice.get(key) for key in ("data", "metric", "protocol") if key in config.choice}
-        kept.choice = {**chosen, "imported": name}
-    return kept
-
-
-def _not_trained(run: Run) -> None:
-    """Raises Mistake where the folder holds anything but an import, be it one that was killed before its summary."""
-    if not run.folder.exists() or all(path.name.startswith(".") for path in run.folder.iterdir()):
-        return
-    if "imported" not in (run.summary.get("origin"), read_json(run.folder / "provenance.json").get("origin")):
-        what = "a run that was trained here" if run.config.exists() else "something else"
-        raise Mistake(f"{run.folder} holds {what}: give the import a name=... of its own")
-
-
-def _again(run: Run, source: Source) -> bool:
-    """Whether the same was imported before, and is to be measured anew.  Raises Mistake where it was another."""
-    known = (run.summary.get("imported") or {}).get("sha256")
-    if known is not None and known != source.sha256:
-        raise Mistake(
-            f"{run.folder} holds another import (sha256 {known[:8]}, this one {source.sha256[:8]}): a further seed of "
-            "the same training is seed=1, another training another name=..."
-        )
-    return known is not None
-
-
-def _sensible(words: DictConfig, rest: Sequence[str]) -> None:
     if not any(word.startswith("data=") for word in rest):
         raise Mistake("what was it trained on? Samples are measured against data: add data=mnist, or data=digits")
-    if not Path(words["from"]).expanduser().exists():
-        raise Mistake(f"from={words['from']}: there is no such file or folder")
+    place = Path(config["from"]).expanduser()
+    if not place.exists():
+        raise Mistake(f"from={config['from']}: there is no such file or folder")
+    request = Request(place, config.description, config.weights, config.trust, config.licence, config.source)
+    protocol = compose([*rest, *(f"{key}={config[key]}" for key in ("name", "seed", "outputs"))], config_dir)
+    console, output = Console(stderr=True), result()
+    log = speaker(console)
+    run, scores, anchors = imported(request, protocol, rest, log, Meter(console))
+    output(
+        [*measured(f"{run.folder}, imported", scores, anchors, width=output.width), *details(scores)],
+        {"run": run.folder, "scores": {key: score.to_dict() for key, score in scores.items()}},
+    )
+    log(f"{run.folder}: saddlepoint compare 'runs=[{run.folder.parent},...]' puts it beside others")
+    return 0
