@@ -21,7 +21,7 @@ from saddlepoint.config.compose import compose
 from saddlepoint.data.mnist import MNIST
 from saddlepoint.evaluation.evaluator import Evaluator
 from saddlepoint.experiment.build import game_of
-from saddlepoint.extractor.extractor import Classifier
+from saddlepoint.extractor.classifier import Shipped
 from saddlepoint.metric.coverage import Coverage
 from saddlepoint.metric.frechet_distance import FrechetDistance
 from saddlepoint.metric.inception_score import InceptionScore
@@ -54,7 +54,7 @@ def fresh(root):
 def timed(folder, sample, data, arguments):
     """Seconds of one evaluation by a new Evaluator, whose cache is `folder`, and its scores."""
     metrics = {name: METRICS[name]() for name in arguments.metric.split(",")}
-    evaluator = Evaluator(Classifier.shipped("mnist"), metrics, arguments.fakes, "train", 500, folder)
+    evaluator = Evaluator(Shipped("mnist"), metrics, arguments.fakes, "train", 500, folder)
     start = time.perf_counter()
     scores = evaluator(sample, data.split("train"))
     return time.perf_counter() - start, scores
@@ -75,7 +75,7 @@ def main():
         fresh(arguments.root) if arguments.fresh else stored(data, arguments.fakes),
         len(data.split("train")),
     )
-    Classifier.shipped("mnist")(data.split("test")[torch.arange(1000)][0])  # what a first pass sets up
+    Shipped("mnist")(data.split("test")[torch.arange(1000)][0])  # what a first pass sets up
     print(f"{n_real} reals, {arguments.fakes} fakes, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}")
     seconds = {"cold": [], "warm": []}
     for _ in range(arguments.repeat):

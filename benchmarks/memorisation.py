@@ -18,7 +18,7 @@ from saddlepoint.data.digits import Digits
 from saddlepoint.data.mnist import MNIST
 from saddlepoint.evaluation.memorisation import Neighbours
 from saddlepoint.evaluation.memorisation_alarm import alarm, least, space
-from saddlepoint.extractor.extractor import Classifier
+from saddlepoint.extractor.classifier import Shipped
 from saddlepoint.pixel import to_float, to_uint8
 
 FRACTIONS = (0.01, 0.05, 0.1, 0.5)
@@ -92,7 +92,7 @@ def main():
         name, splits, sizes, data = "mnist", ("train", "validation"), (500, 500, 1000), MNIST(words.root)
     else:
         name, splits, sizes, data = "digits", ("train", "validation", "test"), (897, 450, 450), Digits()
-    classifier = Classifier.shipped(name)
+    classifier = Shipped(name)
     pool = torch.cat([data.split(split).x for split in splits])
     n_train, n_held, n = sizes
     rings = {(kind, part): [] for kind in TRANSFORMS for part in FRACTIONS}

@@ -17,8 +17,8 @@ from saddlepoint.data.digits import Digits
 from saddlepoint.data.fashion_mnist import FashionMNIST
 from saddlepoint.data.mnist import MNIST
 from saddlepoint.evaluation.self_test import certify
-from saddlepoint.extractor.classifier import Recipe, recipe_for, ship
-from saddlepoint.extractor.extractor import WEIGHTS, shipped
+from saddlepoint.extractor.classifier import WEIGHTS, shipped
+from saddlepoint.extractor.training import Recipe, recipe_for, ship
 
 DATA = {"digits": Digits, "mnist": MNIST, "fashion-mnist": FashionMNIST, "cifar10-jpeg": CIFAR10JPEG}
 

@@ -99,6 +99,16 @@ FOUNDATIONS = {
         "telemetry",
         "wiring",
     },
+    "extractor": {
+        "classifier",
+        "extractor",
+        "fingerprint",
+        "module",
+        "reals",
+        "resizer",
+        "stacked",
+        "training",
+    },
     "metric": {"grouping", "labelled", "measure", "neighbour", "null_distribution", "occupancy"},
     "callback": {"run_state", "dump", "examination", "halt", "horizon", "period"},
     "schedule": {"ramp", "schedule"},
@@ -107,10 +117,15 @@ FOUNDATIONS = {
 WIRINGS = {  # yaml that only arranges foundations, or other pieces
     "game": {"adaptive_augment", "conditional", "inpainting", "simultaneous", "two_player", "vae"},
     "prior": {"infogan"},
+    "extractor": {
+        f"{name}{second}" for name in ("cifar10-jpeg", "digits", "mnist", "stacked-mnist") for second in ("", "-b")
+    }
+    | {"nearest-b", "trained-b"},
 }
 STANDS_ON = {  # what a group's yaml may name besides its own module
     "prior": {"prior", "uniform", "categorical"},
     "game": {"game", "player", "average"},
+    "extractor": {"classifier", "nearest", "stacked", "trained"},
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

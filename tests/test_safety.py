@@ -132,14 +132,14 @@ def test_a_malicious_file_of_extractor_weights_is_refused_and_not_run(mark: Path
     for name, content in {"zip": bundled(mark), "pickle": pickle.dumps(Harm(mark))}.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(Mistake, match="code in it is not run"):
-            inception.weights(tmp_path / name, None)
+            inception.weights_of(tmp_path / name, None)
 
 
 def test_a_file_that_has_the_published_name_and_another_content_is_refused_unread(mark: Path, tmp_path: Path) -> None:
     path = tmp_path / "weights-inception-2015-12-05-6726825d.pth"
     path.write_bytes(bundled(mark))
     with pytest.raises(Mistake, match=r"is not whole: its sha256 is"):
-        inception.weights(path, None)
+        inception.weights_of(path, None)
     assert len(inception.SHA256) == 64
     assert f"-{inception.SHA256[:8]}.pth" in inception.url()
 

@@ -17,7 +17,8 @@ from saddlepoint.config.compose import compose
 from saddlepoint.data import image_folder
 from saddlepoint.error import Mistake
 from saddlepoint.extractor import inception
-from saddlepoint.extractor.extractor import Extractor, Features, shipped
+from saddlepoint.extractor.classifier import shipped
+from saddlepoint.extractor.extractor import Extractor, Features
 
 
 def findings(*overrides):

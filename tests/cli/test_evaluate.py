@@ -23,7 +23,7 @@ from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Score, comparable
 from saddlepoint.experiment.against import against
 from saddlepoint.experiment.build import config_of, data_of
-from saddlepoint.extractor.extractor import Classifier
+from saddlepoint.extractor.classifier import Shipped
 from saddlepoint.metric.frechet_distance import frechet_distance
 from saddlepoint.run.folder import Run
 
@@ -45,7 +45,7 @@ def other(tmp_path_factory):
 
 
 def extracted(x):
-    return Classifier.shipped("digits")(x).features
+    return Shipped("digits")(x).features
 
 
 @pytest.fixture

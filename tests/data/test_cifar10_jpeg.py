@@ -66,7 +66,7 @@ def test_the_cut_depends_on_names_alone_and_is_image_folders(tmp_path: Path) -> 
 @HERE
 @pytest.mark.slow  # every one of the 50,000 is decoded
 def test_the_real_one_is_cut_40_5_5_and_is_what_the_shipped_ruler_learned_from() -> None:
-    from saddlepoint.extractor.extractor import shipped
+    from saddlepoint.extractor.classifier import shipped
 
     data = CIFAR10JPEG(root=ROOT, workers=0)
     assert data.describe()["sizes"] == {"train": 40_000, "validation": 5_000, "test": 5_000}

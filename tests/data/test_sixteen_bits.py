@@ -15,7 +15,9 @@ from saddlepoint.data.data import Data, Split
 from saddlepoint.data.image_folder import ImageFolder
 from saddlepoint.data.samples import read_for
 from saddlepoint.error import Mistake
-from saddlepoint.extractor.extractor import Identity, Inception, suit
+from saddlepoint.extractor.extractor import suit
+from saddlepoint.extractor.identity import Identity
+from saddlepoint.extractor.inception import Inception
 from saddlepoint.modality import Audio, Image, Modality, Tokens
 
 X = np.random.default_rng(0).integers(0, 65536, (12, 6, 10, 5)).astype(np.uint16)
@@ -184,7 +186,7 @@ def test_an_extractor_that_would_round_says_what_measures_16_bits() -> None:
     ):
         suit(Inception, (3, 8, 8), Image(16))
     with pytest.raises(Mistake, match=r"identity compares up to 4,096 numbers, and a sample of 3x64x64 has 12,288"):
-        Identity(3, 64, 64)
+        Identity((3, 64, 64))
 
 
 @pytest.mark.parametrize(
@@ -193,7 +195,7 @@ def test_an_extractor_that_would_round_says_what_measures_16_bits() -> None:
 )
 def test_inception_is_named_as_what_measures_where_it_does(shape: tuple[int, ...], bits: int, named: bool) -> None:
     with pytest.raises(Mistake) as caught:
-        suit(Identity(2, 2, 2), shape, Image(bits))
+        suit(Identity((2, 2, 2)), shape, Image(bits))
     assert ("inception" in str(caught.value)) == named
 
 

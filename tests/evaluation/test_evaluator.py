@@ -12,7 +12,9 @@ from torch import Tensor
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Score, difference
 from saddlepoint.evaluation.evaluator import BACKENDS, Evaluator
-from saddlepoint.extractor.extractor import Classifier, Extractor, Features, Identity
+from saddlepoint.extractor.classifier import Shipped
+from saddlepoint.extractor.extractor import Extractor, Features
+from saddlepoint.extractor.identity import Identity
 from saddlepoint.metric.coverage import Coverage
 from saddlepoint.metric.frechet_distance import FrechetDistance
 from saddlepoint.metric.inception_score import InceptionScore
@@ -76,7 +78,7 @@ def test_scores_are_the_metrics_own_on_the_features(points) -> None:
     metric = FrechetDistance()
     metric.update(Features(reals.x), real=True)
     metric.update(Features(fakes), real=False)
-    scores = Evaluator(Identity(3), {"fid": FrechetDistance()}, n=100)(lambda n: fakes[:n], reals)
+    scores = Evaluator(Identity((3,)), {"fid": FrechetDistance()}, n=100)(lambda n: fakes[:n], reals)
     assert scores["fid_identity_100_train"].value == pytest.approx(metric.compute().item(), rel=1e-12)
 
 
@@ -189,7 +191,7 @@ def test_without_a_number_as_many_fakes_are_drawn_as_images_are_held_out(stripes
     scores = Evaluator(Counting(), metrics(), split="test")(noise(1, 6, 6), stripes)
     assert scores["fid_counting_150_test"].contract.n_real == 30
     many = points(sizes=(300, 9000, 9000))
-    assert Evaluator(Identity(3), {}).size(many) == 10_000
+    assert Evaluator(Identity((3,)), {}).size(many) == 10_000
     with pytest.raises(ValueError, match="how many"):
         Evaluator(Counting(), metrics())(noise(1, 6, 6), stripes.split("train"))
 
@@ -207,7 +209,7 @@ def test_fakes_that_are_not_finite_are_a_mistake(stripes, points, bad: float) ->
     with pytest.raises(Mistake, match="not finite"):
         Evaluator(Counting(), metrics(), n=20)(lambda n: torch.full((n, 1, 6, 6), bad), stripes.split("train"))
     with pytest.raises(Mistake, match="not finite"):
-        Evaluator(Identity(3), {"fid": FrechetDistance()}, n=20)(
+        Evaluator(Identity((3,)), {"fid": FrechetDistance()}, n=20)(
             lambda n: torch.full((n, 3), bad), points().split("train")
         )
 
@@ -219,7 +221,7 @@ def test_fakes_of_another_shape_are_a_mistake(stripes) -> None:
 
 def test_what_needs_classes_is_left_out_for_points_and_said(points) -> None:
     words: list[str] = []
-    scores = Evaluator(Identity(3), metrics(), n=50, say=words.append)(
+    scores = Evaluator(Identity((3,)), metrics(), n=50, say=words.append)(
         lambda n: torch.randn(n, 3), points().split("train")
     )
     assert list(scores) == ["fid_identity_50_train", "coverage_identity_50_train"]
@@ -262,7 +264,7 @@ def test_a_real_anchor_has_no_more_images_than_are_held_out(stripes) -> None:
 
 
 def test_points_have_anchors_too(points) -> None:
-    anchors = Evaluator(Identity(3), {"fid": FrechetDistance(), "coverage": Coverage()}).anchors(points(shift=5.0))
+    anchors = Evaluator(Identity((3,)), {"fid": FrechetDistance(), "coverage": Coverage()}).anchors(points(shift=5.0))
     means = anchors["class means + noise"]
     # one class: N(mean, 0.2^2 of the spread), so (1 - 0.2)^2 of the variance away in each of three dimensions
     assert means["fid_identity_80_train"].value == pytest.approx(3 * 0.64, rel=0.15)
@@ -284,7 +286,7 @@ def test_held_out_digits_score_better_than_every_other_anchor() -> None:
     from saddlepoint.data.digits import Digits
 
     data = Digits()
-    anchors = Evaluator(Classifier.shipped("digits"), metrics()).anchors(data)
+    anchors = Evaluator(Shipped("digits"), metrics()).anchors(data)
     real = values(anchors.pop("real"))
     assert list(real) == ["fid_digits_900_train", "inception_score_digits_900_train", "coverage_digits_900_train"]
     assert real["coverage_digits_900_train"] > 0.9

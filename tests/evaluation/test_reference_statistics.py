@@ -13,7 +13,7 @@ from saddlepoint.error import Mistake
 from saddlepoint.evaluation import reference_statistics
 from saddlepoint.evaluation.contract import differences
 from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.extractor.extractor import Identity
+from saddlepoint.extractor.identity import Identity
 from saddlepoint.metric.coverage import Coverage
 from saddlepoint.metric.frechet_distance import FrechetDistance
 from saddlepoint.metric.frechet_distance_infinity import FrechetDistanceInfinity
@@ -35,7 +35,7 @@ def said() -> list[str]:
 @pytest.fixture
 def evaluator(said: list[str]) -> Evaluator:
     metrics = {"fid": FrechetDistance(), "fid_infinity": FrechetDistanceInfinity(), "coverage": Coverage()}
-    return Evaluator(Identity(3), metrics, 200, say=said.append)
+    return Evaluator(Identity((3,)), metrics, 200, say=said.append)
 
 
 def test_a_file_of_pytorch_fid_is_read_to_the_last_bit(tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ from torch import nn
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation import self_test as module
 from saddlepoint.evaluation.self_test import certificate, certify, deviations, inception_score_of
-from saddlepoint.extractor.classifier import Recipe, ship
-from saddlepoint.extractor.extractor import WEIGHTS, Classifier, Extractor, Features, Identity, shipped
+from saddlepoint.extractor.classifier import WEIGHTS, Shipped, shipped
+from saddlepoint.extractor.extractor import Extractor, Features
+from saddlepoint.extractor.identity import Identity
+from saddlepoint.extractor.training import Recipe, ship
 from saddlepoint.metric.frechet_distance import frechet_distance
 from saddlepoint.metric.inception_score import inception_score
 
@@ -28,7 +30,7 @@ def digits():
 
 
 def test_a_certificate_is_made_of_the_test_split_against_the_train_split(digits) -> None:
-    ruler = Classifier.shipped("digits")
+    ruler = Shipped("digits")
     found = certificate(ruler, digits)
     real, held = (ruler(digits.split(part).x) for part in ("train", "test"))
     gaussians = [(f.double().mean(0), f.double().T.cov()) for f in (real.features, held.features)]
@@ -41,7 +43,7 @@ def test_a_certificate_is_made_of_the_test_split_against_the_train_split(digits)
 
 @pytest.mark.parametrize("name", ["digits", "digits-b"])
 def test_the_shipped_rulers_of_the_digits_read_what_they_read_when_they_were_made(digits, name: str) -> None:
-    assert deviations(certificate(Classifier.shipped(name), digits), shipped()[name]["certificate"]) == {}
+    assert deviations(certificate(Shipped(name), digits), shipped()[name]["certificate"]) == {}
 
 
 def test_every_shipped_ruler_has_a_certificate_that_a_good_ruler_could_have() -> None:
@@ -57,7 +59,7 @@ def test_every_shipped_ruler_has_a_certificate_that_a_good_ruler_could_have() ->
 def test_a_ruler_that_is_slightly_off_is_noticed(digits, change: str) -> None:
     """Pixels read at 99% of their contrast, or weights that lost all but three digits."""
     known = shipped()["digits"]["certificate"]
-    off = Classifier.shipped("digits")
+    off = Shipped("digits")
     first = next(part for part in off.network.modules() if isinstance(part, nn.Conv2d))
     weight = first.weight.data
     first.weight.data = weight * 0.99 if change == "scale" else (weight * 100).round() / 100
@@ -83,7 +85,7 @@ def test_a_certificate_is_written_into_the_rulers_own_entry(stripes, tmp_path: P
     after = shipped(tmp_path)
     assert after["a"] == before["a"] | {"certificate": found}
     assert after["b"] == before["b"]
-    assert Classifier.shipped("a", tmp_path).sha256 == before["a"]["sha256"]
+    assert Shipped("a", tmp_path).sha256 == before["a"]["sha256"]
 
 
 def test_images_without_classes_certify_nothing(points) -> None:
@@ -116,5 +118,5 @@ def test_the_weights_folder_holds_no_file_that_is_not_listed(tmp_path: Path) -> 
     assert {file.stem for file in WEIGHTS.glob("*.safetensors")} == set(shipped())
     shutil.copy(WEIGHTS / "classifiers.json", tmp_path)
     with pytest.raises(Mistake, match="missing"):
-        Classifier.shipped("digits", tmp_path)
+        Shipped("digits", tmp_path)
     assert module.TOLERANCE == 1e-3

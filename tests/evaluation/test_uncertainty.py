@@ -11,7 +11,8 @@ from torch import Tensor
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.evaluator import Evaluator
 from saddlepoint.evaluation.uncertainty import Values, generations, jackknife, steady, uncertainty
-from saddlepoint.extractor.extractor import Features, Identity
+from saddlepoint.extractor.extractor import Features
+from saddlepoint.extractor.identity import Identity
 from saddlepoint.metric.coverage import Coverage
 from saddlepoint.metric.frechet_distance import FrechetDistance, frechet_distance
 
@@ -147,7 +148,7 @@ def test_an_error_that_is_made_of_a_scores_own_draws_is_dropped() -> None:
 @pytest.fixture
 def evaluator() -> Evaluator:
     said: list[str] = []
-    evaluator = Evaluator(Identity(3), {"fid": FrechetDistance(), "coverage": Coverage()}, 100, say=said.append)
+    evaluator = Evaluator(Identity((3,)), {"fid": FrechetDistance(), "coverage": Coverage()}, 100, say=said.append)
     evaluator.said = said  # pyright: ignore[reportAttributeAccessIssue]
     return evaluator
 

@@ -127,14 +127,14 @@ def test_a_16_bit_image_is_measured_with_all_its_bits(tmp_path: Path) -> None:
     """Two sets that differ below the eighth bit alone: identical at 8 bits, apart at 16."""
     from saddlepoint.data.data import Split
     from saddlepoint.evaluation.evaluator import Evaluator
-    from saddlepoint.extractor.extractor import Identity
+    from saddlepoint.extractor.identity import Identity
     from saddlepoint.metric.frechet_distance import FrechetDistance
     from saddlepoint.modality import Image
 
     high = torch.randint(0, 256, (300, 1, 1, 3), generator=torch.Generator().manual_seed(0))
     one, other = ((256 * high + low).to(torch.uint16) for low in (0, 255))
     reals, fakes = (Split(name, x) for name, x in (("train", one), ("fakes", other)))
-    evaluator = Evaluator(Identity(1, 1, 3, modality=Image(16)), {"fid": FrechetDistance()}, 300)
+    evaluator = Evaluator(Identity((1, 1, 3), modality=Image(16)), {"fid": FrechetDistance()}, 300)
     (score,) = evaluator.measure(fakes, reals).values()
     assert score.value == pytest.approx(3 * (255 / 32767.5) ** 2, rel=1e-3)
     (generated,) = evaluator(lambda n: Image(16).inside(other[:n]), reals).values()

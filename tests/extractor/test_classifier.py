@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from saddlepoint.error import Mistake
-from saddlepoint.extractor.classifier import Network, Recipe, accuracy, fit, mirrored, recipe_for, shifted, ship
-from saddlepoint.extractor.extractor import WEIGHTS, Classifier, shipped
+from saddlepoint.extractor.classifier import WEIGHTS, Shipped, shipped
+from saddlepoint.extractor.training import Network, Recipe, accuracy, fit, mirrored, recipe_for, shifted, ship
 
 BRIEF = Recipe(dim=8, epochs=12, shift=1, batch=20)
 MNIST_ROOT = Path(os.environ.get("SADDLEPOINT_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
@@ -85,9 +85,7 @@ def test_a_recipe_that_mirrors_learns_what_left_and_right_share(stripes) -> None
 
 
 def test_a_recipe_that_does_not_mirror_draws_as_if_there_were_no_mirror(stripes, monkeypatch) -> None:
-    monkeypatch.setattr(
-        "saddlepoint.extractor.classifier.mirrored", None
-    )  # the weights shipped before it came stay true
+    monkeypatch.setattr("saddlepoint.extractor.training.mirrored", None)  # the weights shipped before it came stay true
     x, y = stripes.split("train")[torch.arange(40)]
     fit(x, y, 2, replace(BRIEF, epochs=1))
 
@@ -107,7 +105,7 @@ def test_a_wide_classifier_is_shipped_and_read_again(tmp_path: Path, stripes) ->
     ship("wide", stripes, replace(BRIEF, wide=2, epochs=1), tmp_path, "command")
     ship("narrow", stripes, replace(BRIEF, epochs=1), tmp_path, "command")
     assert shipped(tmp_path)["wide"]["recipe"]["wide"] == 2
-    sizes = [sum(p.numel() for p in Classifier.shipped(n, tmp_path).parameters()) for n in ("wide", "narrow")]
+    sizes = [sum(p.numel() for p in Shipped(n, tmp_path).parameters()) for n in ("wide", "narrow")]
     assert sizes[0] > sizes[1]
 
 
@@ -126,7 +124,7 @@ def test_what_is_shipped_is_what_is_listed() -> None:
         content = (WEIGHTS / f"{name}.safetensors").read_bytes()
         assert len(content) == facts["bytes"] <= (1_500_000 if facts["recipe"].get("wide", 1) > 1 else 400_000)
         assert hashlib.sha256(content).hexdigest() == facts["sha256"]
-        classifier = Classifier.shipped(name)
+        classifier = Shipped(name)
         assert (classifier.sha256, classifier.dim, classifier.classes) == (facts["sha256"], facts["dim"], 10)
 
 
@@ -135,9 +133,9 @@ def test_the_digits_classifier_is_as_good_as_it_is_said_to_be() -> None:
 
     data, facts = Digits(), shipped()["digits"]
     data.setup()
-    features = Classifier.shipped("digits")(data.split("test")[torch.arange(450)][0]).features
+    features = Shipped("digits")(data.split("test")[torch.arange(450)][0]).features
     assert (features.amax(0) > 0).all()  # no unit is dead
-    right = accuracy(Classifier.shipped("digits").network, *data.split("test")[torch.arange(450)])  # pyright: ignore[reportArgumentType]
+    right = accuracy(Shipped("digits").network, *data.split("test")[torch.arange(450)])  # pyright: ignore[reportArgumentType]
     assert right == pytest.approx(facts["test_accuracy"], abs=1e-4)
     assert right > 0.97
     assert data.split("train").sha256 == facts["data_sha256"]
@@ -150,7 +148,7 @@ def test_the_mnist_classifier_is_as_good_as_it_is_said_to_be() -> None:
         pytest.skip("MNIST is not here; SADDLEPOINT_DATA names the folder that holds it")
     data, facts = MNIST(root=MNIST_ROOT), shipped()["mnist"]
     data.setup()
-    right = accuracy(Classifier.shipped("mnist").network, *data.split("test")[torch.arange(10_000)])  # pyright: ignore[reportArgumentType]
+    right = accuracy(Shipped("mnist").network, *data.split("test")[torch.arange(10_000)])  # pyright: ignore[reportArgumentType]
     assert right == pytest.approx(facts["test_accuracy"], abs=3e-4)  # another machine may round an image over the edge
     assert right >= 0.99
     assert data.split("train").sha256 == facts["data_sha256"]
@@ -161,8 +159,8 @@ def test_shipping_writes_the_same_file_again_and_keeps_the_others_listed(tmp_pat
     ship("others", stripes, replace(BRIEF, seed=1), tmp_path, "command")
     assert entries[0] == entries[1] == shipped(tmp_path)["stripes"]
     assert entries[0]["test_accuracy"] == 1.0
-    assert Classifier.shipped("stripes", tmp_path).sha256 == entries[0]["sha256"]
-    assert Classifier.shipped("others", tmp_path).sha256 != entries[0]["sha256"]
+    assert Shipped("stripes", tmp_path).sha256 == entries[0]["sha256"]
+    assert Shipped("others", tmp_path).sha256 != entries[0]["sha256"]
 
 
 def test_weights_that_are_not_the_listed_ones_are_refused_with_both_hashes(tmp_path: Path, stripes) -> None:
@@ -170,9 +168,9 @@ def test_weights_that_are_not_the_listed_ones_are_refused_with_both_hashes(tmp_p
     file = tmp_path / "stripes.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     with pytest.raises(Mistake) as refused:
-        Classifier.shipped("stripes", tmp_path)
+        Shipped("stripes", tmp_path)
     for word in (str(file), entry["sha256"], hashlib.sha256(file.read_bytes()).hexdigest(), "Install", "=trained"):
         assert word in str(refused.value)
     file.unlink()
     with pytest.raises(Mistake, match="missing"):
-        Classifier.shipped("stripes", tmp_path)
+        Shipped("stripes", tmp_path)

@@ -12,21 +12,15 @@ from torch import Tensor, nn
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import differences
 from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.extractor import extractor as module
-from saddlepoint.extractor.classifier import Recipe, recipe_for
-from saddlepoint.extractor.extractor import (
-    Classifier,
-    Identity,
-    Module,
-    Resized,
-    build,
-    choices,
-    nearest,
-    second,
-    shipped,
-    suit,
-)
-from saddlepoint.extractor.resizer import resized
+from saddlepoint.experiment.extractor import build, names, second
+from saddlepoint.extractor.classifier import Shipped, shipped
+from saddlepoint.extractor.extractor import suit
+from saddlepoint.extractor.identity import Identity
+from saddlepoint.extractor.module import Module
+from saddlepoint.extractor.nearest import nearest
+from saddlepoint.extractor.resizer import Resized, resized
+from saddlepoint.extractor.trained import Trained
+from saddlepoint.extractor.training import Recipe, recipe_for
 from saddlepoint.metric.frechet_distance import FrechetDistance
 from saddlepoint.modality import Audio
 
@@ -49,14 +43,14 @@ class Thirds(Halved):
 
 def test_what_identity_and_networks_see_of_a_modality_of_ones_own_is_part_of_their_sha256() -> None:
     """Statistics of the reals are kept by it: edited code would else be measured against the reals of before."""
-    assert Identity(1, 9).sha256 == Identity(1, 9, modality=Audio(8000, 16)).sha256 == Identity.sha256
-    assert len({Identity(1, 9, modality=one).sha256 for one in (Audio(), Halved(), Thirds())}) == 3
+    assert Identity((1, 9)).sha256 == Identity((1, 9), modality=Audio(8000, 16)).sha256 == Identity.sha256
+    assert len({Identity((1, 9), modality=one).sha256 for one in (Audio(), Halved(), Thirds())}) == 3
     assert Module(nn.Flatten(), (1, 9)).sha256 == Module(nn.Flatten(), (1, 9), Audio(8000)).sha256
     assert len({Module(nn.Flatten(), (1, 9), one).sha256 for one in (Audio(), Halved(), Thirds())}) == 3
 
 
 def test_an_extractor_stays_in_evaluation_mode_and_has_nothing_to_learn() -> None:
-    classifier = Classifier.shipped("digits")
+    classifier = Shipped("digits")
     classifier.train()
     assert not any(module.training for module in classifier.modules())
     assert not any(parameter.requires_grad for parameter in classifier.parameters())
@@ -69,7 +63,7 @@ def test_an_extractor_stays_in_evaluation_mode_and_has_nothing_to_learn() -> Non
 
 def test_points_are_their_own_features() -> None:
     x = torch.randn(5, 2)
-    features, logits, *_ = Identity(2)(x)
+    features, logits, *_ = Identity((2,))(x)
     assert torch.equal(features, x)
     assert logits is None
 
@@ -85,7 +79,7 @@ def test_build_knows_each_extractor_by_name(stripes, points, tmp_path: Path) -> 
     ("name", "words"),
     [
         ("digit", "Did you mean digits"),
-        ("vgg", "identity, inception, trained, trained-b"),
+        ("vgg", "digits, digits-b, identity, inception, mnist.*nearest, .*trained, trained-b, a network of your own"),
         ("mnist", "1x28x28.*1x6x6"),
     ],
 )
@@ -120,7 +114,7 @@ def test_the_nearest_extractor_stands_behind_a_resizer_under_its_own_name() -> N
     first, beside = (build(name, data, say=said.append) for name in ("nearest", "nearest-b"))
     assert (first.name, beside.name, second("nearest")) == ("cifar10-jpeg", "cifar10-jpeg-b", "nearest-b")
     x = torch.randint(256, (3, 3, 20, 50), dtype=torch.uint8)
-    wanted = Classifier.shipped("cifar10-jpeg")(resized(x, (32, 32), "bicubic-antialias"))
+    wanted = Shipped("cifar10-jpeg")(resized(x, (32, 32), "bicubic-antialias"))
     assert torch.equal(first(x).features, wanted.features)
     assert first.resizer == beside.resizer == "bicubic-antialias-32"
     assert len(said) == 1
@@ -146,8 +140,10 @@ def test_a_classifier_is_trained_once_and_named_by_data_and_recipe(stripes, poin
     words: list[str] = []
     reports: list[Any] = []
     before = torch.random.get_rng_state()
-    first = Classifier.for_data(stripes, tmp_path, BRIEF, words.append, lambda *report: reports.append(report))
-    again = Classifier.for_data(stripes, tmp_path, BRIEF, words.append)
+    first = Trained(
+        stripes, recipe=BRIEF, cache=tmp_path, say=words.append, progress=lambda *report: reports.append(report)
+    )
+    again = Trained(stripes, recipe=BRIEF, cache=tmp_path, say=words.append)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert len(words) == 2  # of one training
     assert "100.0%" in words[1]
@@ -158,17 +154,18 @@ def test_a_classifier_is_trained_once_and_named_by_data_and_recipe(stripes, poin
     assert first.sha256 == again.sha256
     x = stripes.split("test").x
     assert torch.equal(first(x).features, again(x).features)
-    other = Classifier.for_data(stripes, tmp_path, Recipe(dim=8, epochs=1, shift=0, batch=20), words.append)
+    briefer = Recipe(dim=8, epochs=1, shift=0, batch=20)
+    other = Trained(stripes, recipe=briefer, cache=tmp_path, say=words.append)
     assert other.name != first.name
     assert len(words) == 4
 
 
 def test_a_broken_classifier_is_trained_again_and_comes_out_the_same(stripes, tmp_path: Path) -> None:
     words: list[str] = []
-    first = Classifier.for_data(stripes, tmp_path, BRIEF, words.append)
+    first = Trained(stripes, recipe=BRIEF, cache=tmp_path, say=words.append)
     file = next(tmp_path.rglob("*.safetensors"))
     file.write_bytes(file.read_bytes()[:1000])
-    again = Classifier.for_data(stripes, tmp_path, BRIEF, words.append)
+    again = Trained(stripes, recipe=BRIEF, cache=tmp_path, say=words.append)
     assert again.sha256 == first.sha256
     assert any("broken" in word for word in words)
 
@@ -189,11 +186,10 @@ def test_each_shipped_ruler_has_another_beside_it_and_so_has_a_trained_one(monke
     assert second("digits-b") == "digits"
     assert second("trained") == "trained-b"
     assert second("inception") is second("identity") is second("mynet") is None
-    listed = {"mnist": {}, "mnist-b": {}, "digits": {}}
-    monkeypatch.setattr(module, "shipped", lambda *folder: listed)
     assert second("stacked-mnist") == "stacked-mnist-b"
+    assert all(second(name) in [None, *names()] for name in names())
+    monkeypatch.setattr("saddlepoint.experiment.extractor.names", lambda: ["mnist", "mnist-b", "digits"])
     assert second("digits") is None
-    assert all(second(name) in [None, *choices()] for name in choices())
 
 
 def test_the_second_ruler_learned_the_same_from_the_same_data_but_is_another(stripes) -> None:
@@ -202,7 +198,7 @@ def test_the_second_ruler_learned_the_same_from_the_same_data_but_is_another(str
     assert {**one["recipe"], "wide": 1, "flip": False, "seed": 1} == two["recipe"]
     assert (one["recipe"]["seed"], two["recipe"]["seed"]) == (0, 1)
     x = torch.randint(256, (20, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    rulers = [Classifier.shipped(name) for name in ("digits", "digits-b")]
+    rulers = [Shipped(name) for name in ("digits", "digits-b")]
     assert rulers[0].sha256 != rulers[1].sha256
     assert not torch.allclose(rulers[0](x).features, rulers[1](x).features, rtol=0.1)
 
@@ -216,7 +212,7 @@ def test_a_second_classifier_of_the_datas_own_differs_by_its_seed_alone(
         seeds.append(recipe_for(shape, seed).seed)
         return Recipe(dim=8, epochs=1, shift=0, batch=20, seed=seed)
 
-    monkeypatch.setattr(module, "recipe_for", brief)
+    monkeypatch.setattr("saddlepoint.extractor.trained.recipe_for", brief)
     one, two = (build(name, stripes, tmp_path, say=lambda line: None) for name in ("trained", "trained-b"))
     assert one is not None
     assert two is not None
@@ -361,14 +357,14 @@ def test_a_networks_name_has_plain_letters_and_is_nobody_elses(points) -> None:
     class My_Net2(Digits):  # noqa: N801
         pass
 
-    names = [Module(network, (3,)).name for network in (Digits(), Inception(), My_Net2())]
-    assert names == ["digits-own", "inception-own", "my-net2"]
+    found = [Module(network, (3,), taken=names()).name for network in (Digits(), Inception(), My_Net2())]
+    assert found == ["digits-own", "inception-own", "my-net2"]
     x = torch.randn(4, 3)
     assert torch.equal(build(My_Net2(), points())(x).features, x)  # pyright: ignore[reportOptionalCall]
 
 
 def test_an_extractor_of_the_users_own_is_taken_as_it_is(points) -> None:
-    own = Identity(3)
+    own = Identity((3,))
     assert build(own, points()) is own
     with pytest.raises(Mistake, match="Identity: leave weights out"):
         build(own, points(), weights="weights.pth")
@@ -380,7 +376,7 @@ def test_an_extractor_of_the_users_own_is_taken_as_it_is(points) -> None:
 def test_a_classifier_behind_a_resizer_measures_images_of_another_size(stripes) -> None:
     with pytest.raises(Mistake, match=r"1x8x8, and this data has shape 1x6x6\.\nChoose a resizer"):
         build("digits", stripes)
-    plain = Classifier.shipped("digits")
+    plain = Shipped("digits")
     found = build("digits", stripes, resizer="bicubic-antialias")
     assert isinstance(found, Resized)
     assert (found.name, found.sha256, found.dim, found.classes) == ("digits", plain.sha256, 64, 10)
@@ -403,7 +399,7 @@ def test_a_resizer_where_images_have_the_size_does_nothing_and_says_so(stripes) 
 
 
 def test_a_resizer_gives_an_image_no_other_channels(stripes) -> None:
-    found = Resized(Classifier.shipped("digits"), (8, 8), "bilinear")
+    found = Resized(Shipped("digits"), (8, 8), "bilinear")
     suit(found, (1, 30, 20))
     with pytest.raises(Mistake, match="digits measures grey images, and this data has shape 3x30x20"):
         suit(found, (3, 30, 20))

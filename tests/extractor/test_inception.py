@@ -14,9 +14,10 @@ from torch import Tensor
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from saddlepoint.error import Mistake
+from saddlepoint.experiment.extractor import build
 from saddlepoint.extractor import inception
-from saddlepoint.extractor.extractor import Inception, Resized, build
-from saddlepoint.extractor.resizer import resized
+from saddlepoint.extractor.inception import Inception
+from saddlepoint.extractor.resizer import Resized, resized
 
 
 @pytest.fixture
@@ -77,12 +78,12 @@ def test_a_download_is_verified_kept_and_not_repeated(
     monkeypatch.setattr(urllib.request, "urlopen", serve)
     monkeypatch.setattr(inception, "url", lambda: f"https://example.org/weights-{sha256[:8]}.pth")
     with pytest.raises(Mistake, match=f"something else than was published.*{sha256}"):
-        inception.weights(None, tmp_path)
+        inception.weights_of(None, tmp_path)
     assert not list(tmp_path.rglob("*.pth"))
 
     monkeypatch.setattr(inception, "SHA256", sha256)
     for _ in range(2):
-        state, found = inception.weights(None, tmp_path, say=served.append)
+        state, found = inception.weights_of(None, tmp_path, say=served.append)
         assert found == sha256
         assert len(state) == 566
     assert len(served) == 3  # refused; announced and fetched; present
@@ -130,7 +131,7 @@ def test_a_download_that_breaks_off_is_a_mistake_and_leaves_nothing(
 
     monkeypatch.setattr(urllib.request, "urlopen", lambda address, timeout: Half(b"weights"))
     with pytest.raises(Mistake, match=r"cannot be downloaded \(\S+") as refused:
-        inception.weights(None, tmp_path, say=lambda line: None)
+        inception.weights_of(None, tmp_path, say=lambda line: None)
     assert "weights=PATH" in str(refused.value)
     assert [file.suffix for file in (tmp_path / "inception").iterdir()] in ([], [".lock"])
 
@@ -139,7 +140,7 @@ def test_a_download_that_breaks_off_is_a_mistake_and_leaves_nothing(
 def test_a_cache_that_cannot_be_made_is_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Mistake, match="cannot be downloaded"):
-        inception.weights(None, tmp_path / "file", say=lambda line: None)
+        inception.weights_of(None, tmp_path / "file", say=lambda line: None)
 
 
 def test_another_resizer_takes_the_place_of_inceptions_own(random_weights: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saddlepoint.extractor.extractor import Classifier
+from saddlepoint.extractor.classifier import Classifier, Shipped
 from saddlepoint.extractor.stacked import Stacked
 from saddlepoint.pixel import to_float
 
@@ -73,15 +73,14 @@ def test_it_is_named_and_hashed_after_the_classifier_and_shaped_as_the_stacks(di
     assert ruler.sha256 == hashlib.sha256(b"stacked " + b"5" * 64).hexdigest() != digit.sha256
     assert not ruler.train().training
     assert not any(parameter.requires_grad for parameter in ruler.parameters())
-    assert Stacked(Classifier.shipped("mnist")).dim == 384
+    assert Stacked(Shipped("mnist")).dim == 384
 
 
 def test_metrics_are_told_how_often_the_ruler_is_right() -> None:
     from saddlepoint.evaluation.evaluator import Evaluator
-    from saddlepoint.extractor.extractor import Classifier
     from saddlepoint.metric.class_modes import ClassModes
 
-    digit = Classifier.shipped("mnist")
+    digit = Shipped("mnist")
     assert digit.accuracy == 0.9954
     metric = ClassModes()
     Evaluator(Stacked(digit), {"class_modes": metric}, n=2)

@@ -11,7 +11,8 @@ from torch import Tensor
 from saddlepoint.data.stacked_mnist import StackedMNIST
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.extractor.extractor import Classifier, Extractor, Features
+from saddlepoint.extractor.classifier import Shipped
+from saddlepoint.extractor.extractor import Extractor, Features
 from saddlepoint.extractor.stacked import Stacked
 from saddlepoint.metric.class_modes import ClassModes, class_counts
 
@@ -153,7 +154,7 @@ def test_a_law_of_another_name_is_refused() -> None:
 def controlled(n: int) -> tuple[dict[str, float], float, list[int]]:
     """The scores of the first n real test stacks, how often they are read right, and how many are of each class."""
     split = StackedMNIST(REAL, number=1).split("test")
-    ruler, metric, right = Stacked(Classifier.shipped("mnist")), ClassModes(), 0
+    ruler, metric, right = Stacked(Shipped("mnist")), ClassModes(), 0
     labels: list[Tensor] = []
     with torch.no_grad():
         for index in torch.arange(n).split(500):

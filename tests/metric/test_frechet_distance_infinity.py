@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.extractor.extractor import Features, Identity
+from saddlepoint.extractor.extractor import Features
+from saddlepoint.extractor.identity import Identity
 from saddlepoint.metric.frechet_distance import FrechetDistance, frechet_distance
 from saddlepoint.metric.frechet_distance_infinity import (
     FrechetDistanceInfinity,
@@ -150,7 +151,7 @@ def test_the_reals_may_come_as_mean_and_covariance() -> None:
 
 def test_a_score_says_its_smallest_subset_in_its_contract_and_its_error_beside_it(points: Callable) -> None:
     said: list[str] = []
-    evaluator = Evaluator(Identity(3), {"fid_infinity": FrechetDistanceInfinity()}, 100, say=said.append)
+    evaluator = Evaluator(Identity((3,)), {"fid_infinity": FrechetDistanceInfinity()}, 100, say=said.append)
     (score,) = evaluator(lambda n: drawn(n, 3, 5), points().split("train")).values()
     assert score.contract.settings == {"points": 15, "least": 50, "seed": 0}
     assert (score.std or 0) > 0

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from saddlepoint.data.digits import Digits
 from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.extractor.classifier import Network, accuracy, fit
-from saddlepoint.extractor.extractor import Classifier, Features
+from saddlepoint.extractor.classifier import Shipped
+from saddlepoint.extractor.extractor import Features
+from saddlepoint.extractor.training import Network, accuracy, fit
 from saddlepoint.metric import labelled
 from saddlepoint.metric.gan_test import GanTest
 from saddlepoint.metric.labelled import every
@@ -71,14 +72,14 @@ def test_the_classifier_is_trained_once_and_then_read_from_the_cache(
     x = x / 127.5 - 1
     values = set()
     for n, cache in ((200, tmp_path), (100, tmp_path), (200, tmp_path), (200, None)):
-        evaluator = Evaluator(Classifier.shipped("digits"), {"gan_test": GanTest(epochs=1)}, n=n, cache=cache)
+        evaluator = Evaluator(Shipped("digits"), {"gan_test": GanTest(epochs=1)}, n=n, cache=cache)
         scores = evaluator(lambda n: (x[:n], y[:n]), digits)
         scores |= evaluator(lambda n: (x[:n], y[:n]), digits)
         values |= {score.value for score in scores.values() if score.contract.n_fake == 200}
         assert "gan_test_digits_" + str(n) + "_train" in evaluator.anchors(digits)["real"]
     assert len(trained) == 2  # once for the folder, once without one
     assert len(values) == 1
-    other = Evaluator(Classifier.shipped("digits"), {"gan_test": GanTest(epochs=1, seed=1)}, n=200, cache=tmp_path)
+    other = Evaluator(Shipped("digits"), {"gan_test": GanTest(epochs=1, seed=1)}, n=200, cache=tmp_path)
     other(lambda n: (x[:n], y[:n]), digits)
     assert len(trained) == 3
 
@@ -86,7 +87,7 @@ def test_the_classifier_is_trained_once_and_then_read_from_the_cache(
 def test_reals_that_vary_train_no_other_classifier(digits, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = []
     monkeypatch.setattr(labelled, "fit", lambda *given: trained.append(1) or fit(*given))
-    evaluator = Evaluator(Classifier.shipped("digits"), {"gan_test": GanTest(epochs=1)}, n=100)
+    evaluator = Evaluator(Shipped("digits"), {"gan_test": GanTest(epochs=1)}, n=100)
     x, y = digits.split("train")[torch.arange(100)]
     evaluator(lambda n: (x[:n] / 127.5 - 1, y[:n]), digits)
     fakes = evaluator.features([(x, y)], 100, "fakes")

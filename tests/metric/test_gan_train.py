@@ -9,8 +9,9 @@ from torch import Tensor
 from saddlepoint.data.digits import Digits
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.extractor.classifier import Network, accuracy, fit, recipe_for
-from saddlepoint.extractor.extractor import Classifier, Features
+from saddlepoint.extractor.classifier import Shipped
+from saddlepoint.extractor.extractor import Features
+from saddlepoint.extractor.training import Network, accuracy, fit, recipe_for
 from saddlepoint.metric.coverage import Coverage
 from saddlepoint.metric.gan_train import GanTrain
 from saddlepoint.metric.labelled import every
@@ -97,7 +98,7 @@ def test_points_and_data_without_labels_are_unfit(points, stripes) -> None:
 def test_an_evaluation_gives_it_beside_others_and_without_labels_says_why_not(stripes, digits) -> None:
     said: list[str] = []
     metrics = {"gan_train": GanTrain(epochs=2), "coverage": Coverage()}
-    evaluator = Evaluator(Classifier.shipped("digits"), metrics, n=200, say=said.append)
+    evaluator = Evaluator(Shipped("digits"), metrics, n=200, say=said.append)
     x, y = digits.split("train")[torch.arange(200)]
     x = x / 127.5 - 1
     assert list(evaluator(lambda n: x[:n], digits)) == ["coverage_digits_200_train"]

@@ -10,7 +10,8 @@ from torch import Tensor
 from saddlepoint.data.gaussians import Gaussians
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.extractor.extractor import Features, Identity
+from saddlepoint.extractor.extractor import Features
+from saddlepoint.extractor.identity import Identity
 from saddlepoint.metric.modes import Modes, mode_counts
 
 GOOD = 1 - math.exp(-9 / 2)
@@ -119,11 +120,11 @@ def test_ranks_that_take_parts_of_the_points_give_what_one_process_does() -> Non
 def test_data_without_modes_are_left_out_with_a_reason(points) -> None:
     assert "names none" in str(Modes().meet(points()))
     said: list[str] = []
-    evaluator = Evaluator(Identity(3), {"modes": Modes()}, n=40, say=said.append)
+    evaluator = Evaluator(Identity((3,)), {"modes": Modes()}, n=40, say=said.append)
     x = points().split("test").x
     assert evaluator(lambda n: x[:n], points()) == {}
     assert said == ["modes is left out: it needs to know the modes, and this data names none (data=gaussians does)."]
-    alone = Evaluator(Identity(2), {"modes": Modes()}, n=40, say=said.append)
+    alone = Evaluator(Identity((2,)), {"modes": Modes()}, n=40, say=said.append)
     assert alone(lambda n: torch.zeros(n, 2), Gaussians(number=50).split("train")) == {}  # a split names no modes
     with pytest.raises(ValueError, match="meet"):
         Modes().update(Features(x, x=x), real=False)
@@ -131,7 +132,7 @@ def test_data_without_modes_are_left_out_with_a_reason(points) -> None:
 
 def test_an_evaluation_gives_all_three_under_one_contract_with_the_floors_beside_them() -> None:
     data = Gaussians(number=500)
-    evaluator = Evaluator(Identity(2), {"modes": Modes()}, n=2500)
+    evaluator = Evaluator(Identity((2,)), {"modes": Modes()}, n=2500)
     stream = torch.Generator().manual_seed(3)
     fakes = lambda n: data.modes[torch.randint(6, (n,), generator=stream)]  # noqa: E731
     found = evaluator(fakes, data)

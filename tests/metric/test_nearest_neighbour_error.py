@@ -14,7 +14,9 @@ from saddlepoint.data.digits import Digits
 from saddlepoint.data.mnist import MNIST
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.extractor.extractor import Classifier, Features, Identity
+from saddlepoint.extractor.classifier import Shipped
+from saddlepoint.extractor.extractor import Features
+from saddlepoint.extractor.identity import Identity
 from saddlepoint.metric import nearest_neighbour_error as module
 from saddlepoint.metric.coverage import Coverage
 from saddlepoint.metric.labelled import every
@@ -112,7 +114,7 @@ def test_two_ranks_give_what_one_process_gives(stripes) -> None:
 def test_samples_without_labels_leave_it_out_with_a_word_and_the_others_stay() -> None:
     data, said = Digits(), []
     both = {"nearest_neighbour_error": NearestNeighbourError(), "coverage": Coverage()}
-    evaluator = Evaluator(Classifier.shipped("digits"), both, n=100, say=said.append)
+    evaluator = Evaluator(Shipped("digits"), both, n=100, say=said.append)
     x, y = data.split("train")[torch.arange(100)]
     x = x / 127.5 - 1
     assert list(evaluator(lambda n: x[:n], data)) == ["coverage_digits_100_train"]
@@ -136,7 +138,7 @@ def test_data_without_labels_or_splits_are_unfit(points, stripes) -> None:
     assert "no labels" in str(NearestNeighbourError().meet(points()))
     assert "no fold" in str(NearestNeighbourError(split="fold").meet(stripes))
     said: list[str] = []
-    evaluator = Evaluator(Identity(3), {"nearest_neighbour_error": NearestNeighbourError()}, n=20, say=said.append)
+    evaluator = Evaluator(Identity((3,)), {"nearest_neighbour_error": NearestNeighbourError()}, n=20, say=said.append)
     assert evaluator(lambda n: (torch.randn(n, 3), torch.zeros(n, dtype=torch.int64)), points()) == {}
     assert "no labels" in said[0]
 

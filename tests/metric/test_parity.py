@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.extractor.extractor import Features, Inception
+from saddlepoint.extractor.extractor import Features
+from saddlepoint.extractor.inception import Inception
 from saddlepoint.metric.coverage import coverage
 from saddlepoint.metric.density import density
 from saddlepoint.metric.frechet_distance import FrechetDistance

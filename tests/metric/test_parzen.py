@@ -15,7 +15,8 @@ from torch import Tensor
 from saddlepoint.data.mnist import MNIST
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.extractor.extractor import Features, Identity
+from saddlepoint.extractor.extractor import Features
+from saddlepoint.extractor.identity import Identity
 from saddlepoint.metric import parzen as module
 from saddlepoint.metric.parzen import Parzen, best_width, k_means, log_likelihood
 from saddlepoint.modality import Tokens
@@ -169,7 +170,7 @@ def test_two_ranks_give_what_one_process_gives(points) -> None:
 
 def test_an_evaluation_scores_the_test_split_whatever_split_it_measures_against(points) -> None:
     data, said = points(), []
-    evaluator = Evaluator(Identity(3), {"parzen": Parzen()}, n=50, say=said.append)
+    evaluator = Evaluator(Identity((3,)), {"parzen": Parzen()}, n=50, say=said.append)
     fakes = drawn(50, d=3)
     score = evaluator(lambda n: fakes[:n], data)["parzen_identity_50_train"]
     assert (score.value, score.std) == pytest.approx(tuple(map(float, measured(Parzen(), data, fakes)[:2])))
@@ -188,12 +189,12 @@ def test_data_without_a_test_split_are_left_out_with_a_word(points) -> None:
     data = points(sizes=(30, 20, 0))
     assert "no test" in str(Parzen().meet(data))
     said: list[str] = []
-    evaluator = Evaluator(Identity(3), {"parzen": Parzen()}, n=20, say=said.append)
+    evaluator = Evaluator(Identity((3,)), {"parzen": Parzen()}, n=20, say=said.append)
     assert evaluator(lambda n: drawn(n, d=3), data) == {}
     assert evaluator(lambda n: drawn(n, d=3), points().split("train")) == {}
     assert len(said) == 1
     said.clear()
-    fresh = Evaluator(Identity(3), {"parzen": Parzen()}, n=20, say=said.append)
+    fresh = Evaluator(Identity((3,)), {"parzen": Parzen()}, n=20, say=said.append)
     assert fresh(lambda n: drawn(n, d=3), points().split("train")) == {}
     assert "got one split" in said[0]
 

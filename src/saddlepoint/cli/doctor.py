@@ -28,8 +28,9 @@ from saddlepoint.error import Mistake
 from saddlepoint.evaluation.self_test import CIFAR10_TRAIN, WITHIN, certificate, deviations, inception_score_of
 from saddlepoint.experiment.build import cache_of
 from saddlepoint.extractor import inception
-from saddlepoint.extractor.classifier import Progress
-from saddlepoint.extractor.extractor import Classifier, Extractor, Inception, shipped
+from saddlepoint.extractor.classifier import Shipped, shipped
+from saddlepoint.extractor.extractor import Extractor, Progress
+from saddlepoint.extractor.inception import Inception
 from saddlepoint.run.provenance import PACKAGES, hardware
 from saddlepoint.run.storage.cache import log
 from saddlepoint.run.tracking.session import logged_in, resolved_mode
@@ -158,7 +159,7 @@ def _classifiers() -> Finding:
     try:
         facts = [f"{name} ({fact['test_accuracy']:.2%} on its test split)" for name, fact in shipped().items()]
         for name in shipped():
-            Classifier.shipped(name)
+            Shipped(name)
         return Finding("classifiers", ", ".join(facts), True)
     except Mistake as mistake:
         return Finding("classifiers", "broken", False, str(mistake), True)
@@ -198,7 +199,7 @@ def _certified(name: str, facts: dict[str, Any], progress: Progress | None) -> F
                 f"the train split of {facts['data']} has sha256 {sha256[:12]}..., not {facts['data_sha256'][:12]}..."
             )
             return Finding(what, state, False, "these are other images, or read otherwise: fetch the data anew", True)
-        found = certificate(Classifier.shipped(name), data, progress)
+        found = certificate(Shipped(name), data, progress)
     except Mistake as mistake:
         return Finding(what, "not certified", False, str(mistake), True)
     if wrong := deviations(found, known):

@@ -76,6 +76,7 @@ ROOTS = frozenset(
     ("hydra", "lightning", "omegaconf", "pytorch_lightning", "saddlepoint", "torch", "torchvision", "wandb")
 )
 MOVED = {  # where a piece was in an earlier edition, as old run folders name it -> where it is
+    "saddlepoint.metric.extractor.Inception": "saddlepoint.extractor.inception.Inception",
     "saddlepoint.record.csv_log.CsvLog": "saddlepoint.run.tracking.csv_log.CsvLog",
     "saddlepoint.record.tensorboard_log.TensorBoardLog": "saddlepoint.run.tracking.tensorboard_log.TensorBoardLog",
     "saddlepoint.record.tracker.Tracker": "saddlepoint.run.tracking.tracker.Tracker",

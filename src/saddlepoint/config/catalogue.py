@@ -35,6 +35,9 @@ MODULES = {"import": "importing"}  # where a command's word cannot be the name o
 
 READ_WHOLE = {"baseline", "sweep"}  # folders of yaml that one command reads and nothing composes: no groups
 
+# groups whose names are values of a key, and the keys: evaluation.extractor=digits
+PLACED = {"extractor": ("evaluation.extractor", "evaluation.second")}
+
 _DEFAULT = re.compile(r"^  - (?P<group>\w+): (?P<value>[^#]*?)\s*(#.*)?$")
 _KEY = re.compile(r"^(?P<inner>  )?(?P<key>\w+):(?P<value>[^#]*?)\s*(# (?P<comment>.*))?$")
 

@@ -45,6 +45,7 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None,
         if allow_list.KEY in config:
             allow_list.grant(config)
         typed = settle(config)
+        _put_own_pieces(config, own)
         if command == "train":
             config.choice = choice
             images = _finish(config)
@@ -89,6 +90,7 @@ def amended(config: DictConfig, overrides: Sequence[str], config_dir: str | Path
         if protocols:
             config.choice.protocol = protocols[-1]
         settle(config)
+        _put_own_pieces(config, own)
         _finish(config)
         top_level.checked(config)
     return config
@@ -135,6 +137,18 @@ def _measure_kernel_distance(config: DictConfig) -> None:
         config.metric.update(plain_yaml(catalogue.conf() / "metric" / "kernel_distance.yaml"))
         config.metric.kid.subset_size = None
         config.choice.metric = [*config.choice.metric, "kernel_distance"]
+
+
+def _put_own_pieces(config: DictConfig, own: Path | None) -> None:
+    """Put a researcher's own yaml where its name is the value of a key, so that a run's config holds all of it."""
+    if own is None:
+        return
+    for group, keys in catalogue.PLACED.items():
+        names = set(catalogue.members(group, own)) - set(catalogue.members(group))
+        for key in keys:
+            name = OmegaConf.select(config, key, throw_on_resolution_failure=False)
+            if isinstance(name, str) and name in names:
+                OmegaConf.update(config, key, OmegaConf.load(own / group / f"{name}.yaml"), merge=False)
 
 
 def _finish(config: DictConfig) -> int | None:

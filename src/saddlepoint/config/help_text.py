@@ -115,4 +115,5 @@ def _choices(group: str, default: str | list[str] | None, own: Path | None) -> s
     yours = [name for name in catalogue.members(group, own) if name not in ours]
     names = [name + "*" * (name in starred) for name in ours]
     names += [f"(yours: {', '.join(yours)})"] if yours else []
-    return f"  {group:<15}{'  '.join(names) or '-'}\n"
+    called = catalogue.PLACED.get(group, (group,))[0]
+    return f"  {called:<14} {'  '.join(names) or '-'}\n"

@@ -75,7 +75,8 @@ def divided(overrides: list[Override], own: Path | None, command: str = "train")
     known = catalogue.groups(own) if command == "train" else list(catalogue.defaults(command))
     for override in overrides:
         group = override.key_or_group
-        if group not in known and "/" not in group and override.package is None:
+        unknown = group not in known and "/" not in group
+        if override.package is None and (unknown or group in catalogue.PLACED):
             settings.append(override)
         elif group not in known and not ("/" in group and catalogue.members(group, own)):
             raise Mistake(f"no such group: {group}.{did_you_mean(group, known)}")

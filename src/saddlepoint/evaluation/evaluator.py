@@ -25,8 +25,7 @@ from saddlepoint import ranks
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.anchor import anchor_sets
 from saddlepoint.evaluation.contract import VERSION, Contract, Score
-from saddlepoint.extractor.classifier import Progress
-from saddlepoint.extractor.extractor import Extractor, Features, suit, times
+from saddlepoint.extractor.extractor import Extractor, Features, Progress, suit, times
 from saddlepoint.extractor.reals import Data, Rows, Split
 from saddlepoint.metric.measure import Measure, Result, named
 from saddlepoint.modality import Modality, implied, of, of_stored

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.extractor.classifier import Progress
-from saddlepoint.extractor.extractor import WEIGHTS, Classifier, Extractor, shipped
+from saddlepoint.extractor.classifier import WEIGHTS, Shipped, shipped
+from saddlepoint.extractor.extractor import Extractor, Progress
 from saddlepoint.extractor.reals import Data
 from saddlepoint.metric.frechet_distance import FrechetDistance
 from saddlepoint.metric.inception_score import InceptionScore
@@ -56,7 +56,7 @@ def certificate(extractor: Extractor, data: Data, progress: Progress | None = No
 
 def certify(name: str, data: Data, folder: Path = WEIGHTS, progress: Progress | None = None) -> dict[str, Any]:
     """The certificate of the classifier `name` of `folder`, measured, and written into its entry there."""
-    found = certificate(Classifier.shipped(name, folder), data, progress)
+    found = certificate(Shipped(name, folder), data, progress)
     entries = shipped(folder)
     entries[name]["certificate"] = found
     atomic.write(folder / "classifiers.json", json.dumps(entries, indent=2) + "\n")

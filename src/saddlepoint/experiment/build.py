@@ -32,8 +32,10 @@ from saddlepoint.console.terminal import Meter
 from saddlepoint.data.data import ALL, Data, Split
 from saddlepoint.error import Mistake, kind, line_of
 from saddlepoint.evaluation.evaluator import Evaluator
+from saddlepoint.experiment import extractor
 from saddlepoint.experiment.devices import device as device_of
-from saddlepoint.extractor import extractor
+from saddlepoint.extractor.extractor import Extractor
+from saddlepoint.extractor.nearest import unmeasured
 from saddlepoint.game.dry_run import ROWS, dry_run
 from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import judge, judged_alone, leaves, sampled, sampled_player
@@ -433,8 +435,8 @@ def evaluator_of(
         missing = "these data have no extractor (evaluation.extractor=...)"
         modality = of(data)
         too_large = wanted is None and not modality.planar and modality.extractor(tuple(data.shape)) is None
-        if too_large or (isinstance(wanted, str) and wanted in extractor.NEAREST):
-            missing = extractor.unmeasured(data)
+        if too_large or wanted is not None:
+            missing = unmeasured(data)
         say("no scores: " + ("metric=[]" if not metrics else missing))
         return None
     settings = config.evaluation
@@ -505,16 +507,12 @@ def metrics_of(config: DictConfig) -> dict[str, Any]:
 
 def ruler_of(
     config: DictConfig, data: Any, wanted: Any, say: Say = lambda line: None, progress: Meter | None = None
-) -> extractor.Extractor | None:
+) -> Extractor | None:
     """The extractor `wanted`: a name, a node with a `_target_` (a network of the user's own), or None."""
     settings = config.evaluation
-    if isinstance(wanted, DictConfig):
-        # a network without weights of its own is made by the protocol's seed, and leaves training's draws alone
-        with torch.random.fork_rng():
-            torch.manual_seed(seed_of(settings.seed, "extractor"))
-            wanted = instantiate(wanted, "evaluation.extractor")
     where = cache_of(config), device_of(config)
-    return extractor.build(wanted, data, *where, settings.weights, say, progress, settings.get("resizer"))
+    resizer = settings.get("resizer")
+    return extractor.build(wanted, data, *where, settings.weights, say, progress, resizer, settings.seed)
 
 
 def _wanted(config: DictConfig, data: Any) -> Any:

@@ -1,217 +1,77 @@
-"""A small classifier, the ruler of data that Inception does not suit: 3x3 convolutions, halved by max-pooling.
-
-Its penultimate layer (after the ReLU) gives the features of a Frechet distance and its logits an Inception score
-(BASELINES: "MNIST-FID"; a legitimate substitute where it is named, never comparable with a figure of Inception's).
-Batch normalisation stands before each ReLU, also before the last: without it a third of the features can be dead.
-"""
+"""A small classifier as an extractor: the penultimate layer and the logits (see `training`)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from saddlepoint.extractor.reals import Data
+from saddlepoint.error import Mistake
+from saddlepoint.extractor.extractor import Extractor, Features
+from saddlepoint.extractor.training import Network
 from saddlepoint.pixel import to_float
-from saddlepoint.run.storage import atomic
-from saddlepoint.run.storage.cache import tensor_file
-from saddlepoint.stream import seed_of
+from saddlepoint.run.storage.cache import tensors_of
+from saddlepoint.stream import random_state_kept
 
-Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a classifier is trained; with the data it determines the weights, so it is part of their name."""
-
-    dim: int  # width of the penultimate layer
-    epochs: int
-    shift: int = 2  # pixels: each image is moved by up to so many, each way, each time it is shown
-    batch: int = 100
-    rate: float = 3e-3  # AdamW's peak learning rate, under a half cosine to 0 after a warm-up of a tenth
-    decay: float = 1e-2
-    seed: int = 0
-    limit: int = 50_000  # images at most, by a fixed permutation: more would cost hours and move the ruler little
-    wide: int = 1  # times the channels of a convolution
-    flip: bool = False  # each image is mirrored with probability 1/2 each time it is shown
+WEIGHTS = Path(__file__).parent / "weights"
 
 
-class Fitted(NamedTuple):
-    """A trained classifier's weights and how often it is right."""
+class Classifier(Extractor):
+    """The features [N, dim] and the logits of a trained network."""
 
-    state: dict[str, Tensor]
-    accuracy: float | None  # on the validation images, in [0, 1]; None without any
-
-
-def recipe_for(shape: tuple[int, ...], seed: int = 0) -> Recipe:
-    """The recipe for images of `shape` (C, H, W) that have no shipped classifier."""
-    small = min(shape[1:]) <= 16
-    # on the digits' validation split a shift of 1 gives 99.3%, none 99.0% (means of five seeds)
-    return Recipe(dim=64, epochs=40, shift=1, seed=seed) if small else Recipe(dim=128, epochs=12, seed=seed)
-
-
-class Network(nn.Module):
-    """Features [N, dim] (>= 0) and logits [N, classes] of float images [N, C, H, W] in [-1, 1]."""
-
-    def __init__(self, shape: tuple[int, int, int], classes: int, dim: int, wide: int = 1) -> None:
+    def __init__(self, name: str, sha256: str, shape: tuple[int, int, int], network: Network) -> None:
         super().__init__()
-        channels, height, width = shape
-        widths = [wide * channels for channels in _widths(min(height, width))]
-        layers: list[nn.Module] = []
-        for wide in widths:
-            layers += [nn.Conv2d(channels, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()]
-            layers += [nn.MaxPool2d(2)]
-            channels = wide
-        self.trunk = nn.Sequential(*layers, nn.Flatten())
-        inside = channels * (height >> len(widths)) * (width >> len(widths))
-        self.neck = nn.Sequential(nn.Linear(inside, dim, bias=False), nn.BatchNorm1d(dim), nn.ReLU())
-        self.readout = nn.Linear(dim, classes)
+        self.name, self.sha256, self.shape, self.network = name, sha256, shape, network
+        self.dim, self.classes = network.readout.in_features, network.readout.out_features
+        self.requires_grad_(False).eval()
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.neck(self.trunk(x))
-        return features, self.readout(features)
+    def forward(self, x: Tensor) -> Features:
+        return Features(*self.network(to_float(x)))
 
 
-def fit(
-    x: Tensor,
-    y: Tensor,
-    classes: int,
-    recipe: Recipe,
-    validation: tuple[Tensor, Tensor] | None = None,
-    progress: Progress | None = None,
-) -> Fitted:
-    """The classifier that `recipe` gives on uint8 images x [N, C, H, W] and labels y [N].
+class Shipped(Classifier):
+    """The classifier `name` of `folder`/classifiers.json; Mistake where its file is not the listed one.
 
-    It draws from its own generators only, and runs on the CPU on one thread: the same machine gives the same bits.
+    `folder` None: of those that come with the package.
     """
-    draws = torch.Generator().manual_seed(seed_of(recipe.seed, "classifier"))
-    keep = torch.randperm(len(x), generator=draws)[: recipe.limit]
-    x, y = x[keep], y[keep]
-    batches = -(-len(x) // recipe.batch)
-    with _one_thread(), torch.enable_grad():
-        network = fresh_network((x.shape[1], x.shape[2], x.shape[3]), classes, recipe)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
-        steps = recipe.epochs * batches
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            # 1.5 / steps: a warm-up of exactly one step would be divided by its length, less one
-            optimizer,
-            recipe.rate,
-            total_steps=steps,
-            pct_start=max(0.1, 1.5 / steps),
-            cycle_momentum=False,
+
+    def __init__(self, name: str, folder: Path | str | None = None) -> None:
+        folder = WEIGHTS if folder is None else Path(folder)
+        facts = shipped(folder)[name]
+        file = folder / f"{name}.safetensors"
+        remedy = (
+            "Install saddlepoint again, or take the file from its repository (git checkout).\n"
+            "Or measure with a classifier of the data's own: evaluation.extractor=trained."
         )
-        for epoch in range(recipe.epochs):
-            order = torch.randperm(len(x), generator=draws)
-            # parts of equal size: a last batch of one image would have no batch statistics
-            for number, part in enumerate(order.tensor_split(batches)):
-                shown = shifted(x[part], recipe.shift, draws)
-                _, logits = network(to_float(mirrored(shown, draws) if recipe.flip else shown))
-                loss = functional.cross_entropy(logits, y[part])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                if progress and not (number + 1) % 50:
-                    progress("training the classifier", epoch * batches + number + 1, recipe.epochs * batches)
-        if progress:
-            progress("training the classifier", recipe.epochs * batches, recipe.epochs * batches)
-        network.eval()
-        right = accuracy(network, *validation) if validation is not None else None
-    return Fitted({name: value.detach().contiguous() for name, value in network.state_dict().items()}, right)
+        if not file.is_file():
+            raise Mistake(f"the weights of the classifier {name} are missing: {file}. {remedy}")
+        content = file.read_bytes()
+        found = hashlib.sha256(content).hexdigest()
+        if found != facts["sha256"]:
+            raise Mistake(f"{file} has sha256 {found}, and {facts['sha256']} is expected. {remedy}")
+        shape = tuple(facts["shape"])
+        wide = facts["recipe"].get("wide", 1)
+        super().__init__(
+            name, found, shape, network_of(shape, facts["classes"], facts["dim"], wide, tensors_of(content))
+        )
+        self.accuracy = facts["test_accuracy"]
 
 
-def fresh_network(shape: tuple[int, int, int], classes: int, recipe: Recipe) -> Network:
-    """A network as initialised under the recipe's seed; torch's global generator is left where it was."""
-    with torch.random.fork_rng(devices=[]):
-        # not torch.manual_seed, which would seed the accelerator too
-        torch.default_generator.manual_seed(seed_of(recipe.seed, "classifier", "initialisation"))
-        return Network(shape, classes, recipe.dim, recipe.wide)
+def network_of(shape: tuple[int, int, int], classes: int, dim: int, wide: int, state: dict[str, Tensor]) -> Network:
+    """A network with these weights; torch's global generators are left where they were."""
+    with random_state_kept():
+        network = Network(shape, classes, dim, wide)
+    network.load_state_dict(state)
+    return network
 
 
-def accuracy(network: nn.Module, x: Tensor, y: Tensor, batch: int = 500) -> float:
-    """How often the largest logit is the label's, in [0, 1]."""
-    with torch.no_grad():
-        right = [
-            (network(to_float(part))[1].argmax(1) == label).sum()
-            for part, label in zip(x.split(batch), y.split(batch), strict=True)
-        ]
-    return int(torch.stack(right).sum()) / len(x)
-
-
-def shifted(x: Tensor, reach: int, generator: torch.Generator) -> Tensor:
-    """x [N, C, H, W], each image moved by up to `reach` pixels each way; its border is repeated where it has left."""
-    n, _, height, width = x.shape
-    move = torch.randint(-reach, reach + 1, (2, n, 1), generator=generator)
-    rows = (torch.arange(height) + move[0]).clamp_(0, height - 1)
-    columns = (torch.arange(width) + move[1]).clamp_(0, width - 1)
-    return x[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
-
-
-def mirrored(x: Tensor, generator: torch.Generator) -> Tensor:
-    """x [N, C, H, W], each image left to right with probability 1/2."""
-    return torch.where(torch.rand(len(x), 1, 1, 1, generator=generator) < 0.5, x.flip(3), x)
-
-
-def _widths(size: int) -> list[int]:
-    """Channels of each stage: 64 at the last, 16 at least; so many stages that 3 to 5 pixels are left (8 pixels: 2)."""
-    stages = max(2, size // 3).bit_length() - 1 if size >= 12 else 2
-    stages = min(stages, max(1, size.bit_length() - 1))
-    return [max(16, 64 >> (stages - 1 - stage)) for stage in range(stages)]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums in one order: more threads would split them by the machine's number of cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def ship(
-    name: str, data: Data, recipe: Recipe, folder: Path, command: str, progress: Progress | None = None
-) -> dict[str, Any]:
-    """The entry in `folder`/classifiers.json of a classifier trained on data's split train; its weights go beside it.
-
-    The splits validation and test are only measured on.
-    """
-    splits = {part: data.split(part) for part in ("train", "validation", "test")}
-    (x, y), validation, test = (split[torch.arange(len(split))] for split in splits.values())
-    channels, height, width = data.shape
-    classes = data.classes or int(y.max()) + 1
-    fitted = fit(x, y, classes, recipe, validation, progress)
-    network = fresh_network((channels, height, width), classes, recipe)
-    network.load_state_dict(fitted.state)
-    about = {
-        "shape": list(data.shape),
-        "classes": classes,
-        "dim": recipe.dim,
-        "data": getattr(data, "name", name),
-        "split": "train",
-        "sizes": {part: len(split) for part, split in splits.items()},
-        "data_sha256": splits["train"].sha256,
-        "recipe": asdict(recipe),
-        "seed": recipe.seed,
-        "epochs": recipe.epochs,
-        "validation_accuracy": round(fitted.accuracy or 0, 4),
-        "test_accuracy": round(accuracy(network.eval(), *test), 4),
-        "command": command,
-        "torch": str(torch.__version__),
-    }
-    content = tensor_file(fitted.state, about)
-    atomic.write(folder / f"{name}.safetensors", content)
+def shipped(folder: Path = WEIGHTS) -> dict[str, dict[str, Any]]:
+    """What is known of each classifier that comes with the package."""
     listed = folder / "classifiers.json"
-    entries = json.loads(listed.read_text(encoding="utf-8")) if listed.exists() else {}
-    entries[name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), **about}
-    atomic.write(listed, json.dumps(dict(sorted(entries.items())), indent=2) + "\n")
-    return entries[name]
+    try:
+        return json.loads(listed.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Mistake(f"{listed} cannot be read ({error}). Install saddlepoint again, or git checkout it.") from None

@@ -1,4 +1,4 @@
-"""Inception's weights of 2015-12-05, as torch-fidelity converted them: where they are, and how they come."""
+"""Inception v3, with the weights of 2015-12-05 as torch-fidelity converted them: where they are, and how they come."""
 
 from __future__ import annotations
 
@@ -17,13 +17,50 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from saddlepoint.error import Mistake
+from saddlepoint.extractor.extractor import Extractor, Features, suit
+from saddlepoint.extractor.reals import Data
+from saddlepoint.modality import of
 from saddlepoint.run.storage import archive, atomic
 from saddlepoint.run.storage.cache import Say, log
+from saddlepoint.stream import random_state_kept
 
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # of the published file
 LARGEST = 2**28  # bytes of a download: the file has 95,628,359
 SIDE = 299  # pixels of the images that the network sees
 INSTEAD = "Or measure with another extractor: evaluation.extractor=trained, where the data has classes."
+
+
+class Inception(Extractor):
+    """Inception v3 as in torch-fidelity: pool3 features and logits without bias; images resized as TensorFlow 1 did.
+
+    `weights` is a file of them; None: what is present, else downloaded into `cache`.  Of `data` that it does not take
+    it raises Mistake before that.
+    """
+
+    name = "inception"
+    dim, classes = 2048, 1008
+    resizer = "tensorflow1-bilinear-299"
+    resizes_to = (SIDE, SIDE)
+    bits = (8,)
+
+    def __init__(
+        self,
+        weights: Path | str | None = None,
+        data: Data | None = None,
+        cache: Path | None = None,
+        say: Say = log.warning,
+    ) -> None:
+        super().__init__()
+        if data is not None:
+            suit(Inception, tuple(data.shape), of(data))
+        state, self.sha256 = weights_of(weights, cache, say)
+        self.network = network(state)
+        self.requires_grad_(False).eval()
+
+    def forward(self, x: Tensor) -> Features:
+        if x.shape[1] == 1:
+            x = x.expand(-1, 3, -1, -1)  # grey: three equal channels
+        return Features(*self.network(x))
 
 
 def url() -> str:
@@ -40,7 +77,7 @@ def present(cache: Path | None) -> Path | None:
     return next((f / name for f in [*folders, Path(torch.hub.get_dir()) / "checkpoints"] if (f / name).is_file()), None)
 
 
-def weights(path: Path | str | None, cache: Path | None, say: Say = log.warning) -> tuple[dict[str, Tensor], str]:
+def weights_of(path: Path | str | None, cache: Path | None, say: Say = log.warning) -> tuple[dict[str, Tensor], str]:
     """The state dict and the sha256 of its file: `path`, else what is present, else downloaded into the cache."""
     if path is not None:
         file = Path(path).expanduser()
@@ -79,7 +116,7 @@ def network(state: Mapping[str, Tensor]) -> nn.Module:
     empty = io.BytesIO()
     torch.save({}, empty)
     empty.seek(0)
-    with torch.random.fork_rng(devices=[]):  # its layers are initialised first, then overwritten
+    with random_state_kept():  # its layers are initialised first, then overwritten
         found = Network("inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=empty)  # pyright: ignore[reportArgumentType]
     try:
         found.load_state_dict(state)

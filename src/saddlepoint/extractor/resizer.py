@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from saddlepoint.error import Mistake
+from saddlepoint.extractor.extractor import Extractor, Features, times
 from saddlepoint.pixel import LEVELS
 
 RESIZERS = {  # name: torch's mode, and whether the filter widens with the scale
@@ -42,3 +43,18 @@ def resized(x: Tensor, size: tuple[int, int], name: str) -> Tensor:
     mode, antialias = RESIZERS[known(name)]
     parts = [interpolate(part.to(torch.float32), size, mode=mode, antialias=antialias) for part in x.split(PART)]
     return torch.cat([part.round_().clamp_(0, LEVELS[x.dtype]).to(x.dtype) for part in parts])
+
+
+class Resized(Extractor):
+    """Another extractor, for images of any size: they are brought to `size` (height, width) before it sees them."""
+
+    def __init__(self, inner: Extractor, size: tuple[int, int], resizer: str) -> None:
+        super().__init__()
+        self.inner, self.size, self.by = inner, size, known(resizer)
+        self.name, self.sha256, self.dim, self.classes = inner.name, inner.sha256, inner.dim, inner.classes
+        self.resizer = f"{resizer}-{size[0]}" if size[0] == size[1] else f"{resizer}-{times(size)}"
+        self.channels = inner.channels if inner.shape is None else inner.shape[:1]
+        self.bits = inner.bits
+
+    def forward(self, x: Tensor) -> Features:
+        return self.inner(resized(x, self.size, self.by))

@@ -13,7 +13,8 @@ import hashlib
 
 from torch import Tensor
 
-from saddlepoint.extractor.extractor import Classifier, Extractor, Features
+from saddlepoint.extractor.classifier import Classifier
+from saddlepoint.extractor.extractor import Extractor, Features
 
 
 class Stacked(Extractor):
@@ -27,8 +28,7 @@ class Stacked(Extractor):
         self.name, self.shape = f"stacked-{digit.name}", (3, *digit.shape[1:])
         self.sha256 = hashlib.sha256(f"stacked {digit.sha256}".encode()).hexdigest()
         self.dim, self.classes = 3 * digit.dim, digit.classes**3
-        accuracy: float | None = getattr(digit, "accuracy", None)
-        self.accuracy = None if accuracy is None else accuracy**3  # three independent digits
+        self.accuracy = None if digit.accuracy is None else digit.accuracy**3  # three independent digits
 
     def forward(self, x: Tensor) -> Features:
         n, side = len(x), x.shape[2:]

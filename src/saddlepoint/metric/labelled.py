@@ -18,9 +18,9 @@ from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
 from saddlepoint.error import Mistake
-from saddlepoint.extractor.classifier import Network, Recipe, fit, fresh_network, recipe_for
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.extractor.reals import Data, Split
+from saddlepoint.extractor.training import Network, Recipe, fit, fresh_network, recipe_for
 from saddlepoint.metric.measure import Measure
 from saddlepoint.modality import of
 from saddlepoint.pixel import to_float

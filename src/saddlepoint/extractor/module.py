@@ -1,0 +1,89 @@
+"""A network of somebody's own as an extractor."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint.error import Mistake
+from saddlepoint.extractor.extractor import Extractor, Features, times
+from saddlepoint.extractor.fingerprint import network_sha256, seen_by
+from saddlepoint.modality import Modality, implied
+from saddlepoint.stream import random_state_kept
+
+
+class Module(Extractor):
+    """Any network of the user's: features [N, d], or these and logits [N, K], of samples as networks see them.
+
+    It may return a tensor, a pair, or something with `.features` and `.logits`.  Its attribute `shape` (C, H, W) says
+    what it takes; without one it takes samples of `shape`.  It is called in evaluation mode and has nothing to learn;
+    images become floats in [-1, 1] before it, so any other scale (ImageNet's) is its own business.  `modality` None:
+    the one that the shape implies.  Raises Mistake where two samples of noise do not go through it, or not alike.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        shape: tuple[int, ...],
+        modality: Modality | None = None,
+        taken: Collection[str] = (),
+    ) -> None:
+        """`taken`: names of other extractors, which this one is not to have."""
+        super().__init__()
+        plain = re.sub(r"[^a-z0-9]+", "-", type(network).__name__.lower()).strip("-") or "module"
+        self.name = f"{plain}-own" if plain in taken else plain
+        self.network = network.requires_grad_(False).eval()
+        own = getattr(network, "shape", None)
+        self.shape = tuple(own) if isinstance(own, list | tuple) else shape
+        self.modality = modality or implied(self.shape)
+        self.sha256 = seen_by(network_sha256(network), self.modality)
+        found = self._tried(self.shape)
+        self.dim = found.features.shape[1]
+        self.classes = None if found.logits is None else found.logits.shape[1]
+
+    def forward(self, x: Tensor) -> Features:
+        self.network.eval()  # somebody else may hold it, and train it
+        found = self.network(self.modality.inside(x))
+        if hasattr(found, "features"):
+            found = found.features, getattr(found, "logits", None)
+        features, logits, *rest = (*found, None) if isinstance(found, tuple) else (found, None)
+        if rest not in ([], [None]) or not _rows(features, x) or not (logits is None or _rows(logits, x)):
+            what = "neither features [N, d] nor a pair, features [N, d] and logits [N, K]"
+            raise Mistake(f"the extractor {self.name} gives {what}, of {len(x)} samples of shape {times(x.shape[1:])}.")
+        return Features(*(None if part is None else part.to(torch.float32) for part in (features, logits)))  # pyright: ignore[reportArgumentType]
+
+    def _tried(self, shape: tuple[int, ...]) -> Features:
+        """What it says of two samples of noise."""
+        draws = torch.Generator().manual_seed(0)
+        x = self.modality.stored(torch.randn(2, *shape, generator=draws))
+        x = x.to(next(chain(self.network.parameters(), self.network.buffers()), x).device)
+        with random_state_kept(), torch.no_grad():
+            try:
+                found, again, alone = self(x), self(x), self(x[:1])
+            except Mistake:
+                raise
+            except Exception as error:  # whatever somebody's code may raise
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                scale = ", bytes as floats in [-1, 1]" if self.modality.planar else ""
+                what = f"samples of shape {times(shape)}{scale}"
+                raise Mistake(f"the extractor {self.name} does not take {what}: {reason}") from error
+        for part in found[:2]:
+            if part is not None and not bool(part.isfinite().all()):
+                raise Mistake(f"the extractor {self.name} gives values that are not finite, of samples of noise.")
+        if not torch.equal(found.features, again.features):
+            raise Mistake(f"the extractor {self.name} gives other features each time: it draws numbers in forward.")
+        if not torch.allclose(
+            found.features[:1], alone.features, rtol=1e-3, atol=1e-3 * float(alone.features.abs().mean())
+        ):
+            raise Mistake(f"the extractor {self.name} gives a sample other features when others stand beside it.")
+        return found
+
+
+def _rows(part: Any, x: Tensor) -> bool:
+    """Whether `part` is a float tensor [N, d] for x of N samples."""
+    return isinstance(part, Tensor) and part.is_floating_point() and part.dim() == 2 and len(part) == len(x)

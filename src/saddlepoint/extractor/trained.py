@@ -1,0 +1,78 @@
+"""A classifier of the data's own training split: trained once, then read from the cache."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saddlepoint.error import Mistake
+from saddlepoint.extractor.classifier import Classifier, network_of
+from saddlepoint.extractor.extractor import Progress
+from saddlepoint.extractor.reals import Data
+from saddlepoint.extractor.training import Recipe, fit, recipe_for
+from saddlepoint.modality import of
+from saddlepoint.run.storage.cache import Cache, Say, digest, log, tensor_file
+
+UNLABELLED = (
+    "the extractor trained learns the classes of images, and this data has none.\n"
+    "Choose data.extractor=nearest (one that is shipped), identity (up to 4,096 numbers), inception, or null for no "
+    "scores."
+)
+
+
+class Trained(Classifier):
+    """A classifier that is named by the content of the training split and the recipe.
+
+    classifier-<8 hexadecimal digits>, so that its scores stand under names of their own; its sha256 is that of its
+    weights, which another machine may round differently.  Raises Mistake where the data have no classes.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        seed: int = 0,
+        recipe: Recipe | None = None,
+        cache: Path | None = None,
+        say: Say = log.warning,
+        progress: Progress | None = None,
+    ) -> None:
+        """`recipe` None: that of the images' size, with `seed`."""
+        if not of(data).planar:
+            raise Mistake(
+                f"the extractor trained learns the classes of images, and these data are {of(data).name}.\n"
+                "Choose data.extractor=identity (up to 4,096 numbers), a network of yours by {_target_: ...}, or null "
+                "for no scores."
+            )
+        if data.classes is None:
+            raise Mistake(UNLABELLED)
+        shape, classes = (data.shape[0], data.shape[1], data.shape[2]), data.classes
+        recipe = recipe or recipe_for(shape, seed)
+        train = data.split("train")
+        about = {"data": train.sha256, "shape": list(shape), "classes": classes, "recipe": asdict(recipe)}
+        name = f"classifier-{digest(about)[:8]}"
+
+        def trained() -> dict[str, Tensor]:
+            say(f"training {name}, which will measure this data (once; it is kept in the cache)")
+            draws = torch.Generator().manual_seed(recipe.seed)
+            x, y = train[torch.randperm(len(train), generator=draws)[: recipe.limit]]
+            if y is None:
+                raise Mistake(UNLABELLED)
+            fitted = fit(x, y, classes, recipe, _labelled(data.split("validation")), progress)
+            if fitted.accuracy is not None:
+                say(f"{name} is right on {fitted.accuracy:.1%} of the validation images")
+            return fitted.state
+
+        state = Cache(cache, say).tensors("classifier", about, trained)
+        sha256 = hashlib.sha256(tensor_file(state, about)).hexdigest()
+        super().__init__(name, sha256, shape, network_of(shape, classes, recipe.dim, recipe.wide, state))
+
+
+def _labelled(split: Any) -> tuple[Tensor, Tensor] | None:
+    """The first images of a split, 10,000 at most, with their labels."""
+    x, y = split[torch.arange(min(len(split), 10_000))]
+    return None if y is None else (x, y)

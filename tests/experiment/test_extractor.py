@@ -1,0 +1,92 @@
+"""An extractor of one's own is one .py and one .yaml; its name is then a value like any other."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from saddlepoint.cli.evaluate import evaluate
+from saddlepoint.config.compose import compose
+from saddlepoint.error import Mistake
+from saddlepoint.experiment.extractor import names
+from saddlepoint.experiment.train import train
+
+SMALL = ["images=256", "architecture.generator.widths=[8]", "architecture.discriminator.widths=[8]", "logger=none",
+         "callback=[evaluation,checkpoint]", "metric=[frechet_distance]", "evaluation.n=100", "name=run"]  # fmt: skip
+EXTENDING = Path(__file__).parents[2] / "docs" / "extending.md"
+MEANS = """
+from saddlepoint.extractor.extractor import Extractor, Features
+
+class Means(Extractor):
+    name, sha256, classes = "means", "0" * 64, None
+
+    def __init__(self, shape, cache, rows: bool = True) -> None:
+        super().__init__()
+        assert cache is not None
+        self.shape, self.dim, self.rows = shape, shape[1 if rows else 2], rows
+
+    def forward(self, x):
+        return Features(x.float().mean((1, 3 if self.rows else 2)))
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of pieces, one a network as docs/extending.md shows it, and their modules where Python finds them."""
+    group = tmp_path / "conf" / "extractor"
+    group.mkdir(parents=True)
+    for place in ("mynets.py", "conf/extractor/corner.yaml"):
+        block = re.search(rf"```(?:python|yaml)\n# {re.escape(place)}\n(.*?)```", EXTENDING.read_text("utf-8"), re.S)
+        assert block is not None
+        (tmp_path / place).write_text(block[1])
+    (tmp_path / "mymeans.py").write_text(MEANS)
+    (group / "means.yaml").write_text("_target_: mymeans.Means\nrows: false\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("mynets", "mymeans"):
+        sys.modules.pop(name, None)
+    return tmp_path / "conf"
+
+
+def test_a_run_is_measured_by_an_extractor_of_ones_own_and_its_folder_holds_all_of_it(
+    own: Path, tmp_path: Path
+) -> None:
+    words = [*SMALL, f"outputs={tmp_path}", "evaluation.second=means", "allow_target=[mynets,mymeans]"]
+    run = train(compose([*words, "evaluation.extractor=corner"], own))
+    kept = OmegaConf.load(run.config)
+    assert kept.evaluation.extractor == {"_target_": "mynets.Corner", "size": 3}
+    assert kept.evaluation.second == {"_target_": "mymeans.Means", "rows": False}
+    final = {score["contract"]["extractor"] for score in run.summary["final"].values()}
+    assert final == {"corner", "means"}
+    again = evaluate(run.folder, overrides=["allow_target=[mynets,mymeans]"])
+    assert {score.contract.extractor for scores in again.values() for score in scores.values()} == final
+    other = evaluate(
+        run.folder, overrides=["evaluation.extractor=means", "allow_target=[mynets,mymeans]"], config_dir=own
+    )
+    assert {score.contract.extractor for scores in other.values() for score in scores.values()} == {"means"}
+    with pytest.raises(Mistake, match="there is no extractor means"):
+        evaluate(run.folder, overrides=words)
+
+
+def test_its_code_is_run_for_a_person_who_allows_it_alone(own: Path, tmp_path: Path) -> None:
+    with pytest.raises(Mistake, match=r"evaluation\.extractor: mynets\.Corner is not on the list"):
+        train(compose([*SMALL, f"outputs={tmp_path}", "evaluation.extractor=corner"], own))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_name_of_ours_stays_a_name_and_cannot_be_given_to_another(own: Path) -> None:
+    assert compose(["evaluation.extractor=mnist"], own).evaluation.extractor == "mnist"
+    assert compose([], own).evaluation.extractor == "digits"
+    (own / "extractor" / "digits.yaml").write_text("_target_: mynets.Corner\n")
+    with pytest.raises(Mistake, match=r"extractor=digits is a piece of Saddlepoint's own"):
+        compose([], own)
+
+
+def test_the_group_can_be_put_in_its_place_and_is_told_where_that_is() -> None:
+    config = compose(["+extractor@evaluation.extractor=nearest", "evaluation.extractor.resizer=bilinear"])
+    assert config.evaluation.extractor._target_.endswith(".Nearest")
+    assert config.evaluation.extractor.resizer == "bilinear"
+    with pytest.raises(Mistake, match=r"no such key: extractor\. Here it is evaluation\.extractor=inception"):
+        compose(["extractor=inception"])
+    assert {"digits", "inception", "trained-b"} <= set(names())

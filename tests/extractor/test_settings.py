@@ -1,0 +1,27 @@
+"""Each yaml of conf/extractor lists every argument of its target that is not at hand when it is built."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from saddlepoint.config.check import located
+from saddlepoint.extractor.extractor import Extractor
+
+CONF = Path(__file__).parents[2] / "conf" / "extractor"
+AT_HAND = {"data", "shape", "modality", "cache", "say", "progress"}
+
+
+@pytest.mark.parametrize("file", sorted(CONF.glob("*.yaml")), ids=lambda file: file.stem)
+def test_an_extractor_lists_every_argument_with_its_default(file: Path) -> None:
+    settings = OmegaConf.to_container(OmegaConf.load(file))
+    assert isinstance(settings, dict)
+    name = settings.pop("_target_")
+    target = located("extractor", name)
+    assert inspect.isclass(target)
+    assert issubclass(target, Extractor)
+    arguments = {key: own for key, own in inspect.signature(target).parameters.items() if key not in AT_HAND}
+    assert set(settings) == set(arguments)
+    if name.split(".")[2] == file.stem:  # the others arrange it: digits is a shipped classifier of that name
+        assert settings == {key: argument.default for key, argument in arguments.items()}
