@@ -96,7 +96,7 @@ def test_images_without_classes_certify_nothing(points) -> None:
             return iter([self.weight])
 
     with pytest.raises(Mistake, match="images with classes"):
-        certificate(Blank(3), points())
+        certificate(Blank((3,)), points())
 
 
 def test_the_inception_score_of_ten_certain_classes_is_ten_whatever_the_batch() -> None:

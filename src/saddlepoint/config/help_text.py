@@ -115,5 +115,5 @@ def _choices(group: str, default: str | list[str] | None, own: Path | None) -> s
     yours = [name for name in catalogue.members(group, own) if name not in ours]
     names = [name + "*" * (name in starred) for name in ours]
     names += [f"(yours: {', '.join(yours)})"] if yours else []
-    called = catalogue.PLACED.get(group, (group,))[0]
-    return f"  {called:<14} {'  '.join(names) or '-'}\n"
+    names += [f"({place}=<name>)" for place in catalogue.PLACED.get(group, ())[:1]]
+    return f"  {group:<15}{'  '.join(names) or '-'}\n"
