@@ -16,8 +16,8 @@ from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
 from saddlepoint.launcher.job import DONE, FAILED, FINISHED, Job
 from saddlepoint.multirun import multirun
+from saddlepoint.multirun.board import Board
 from saddlepoint.multirun.multirun import expanded
-from saddlepoint.multirun.pool import Board
 from saddlepoint.run.folder import Run
 from saddlepoint.run.tracking.session import Session
 

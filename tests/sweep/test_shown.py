@@ -31,7 +31,7 @@ def shown(folder: Path, terminal: bool) -> str:
     board = Board(found, Console(file=out, width=160, force_terminal=terminal), 1)
     board.say("it begins")
     with board:
-        played(found, mixed, watch=lambda: (setattr(board, "_looked", -9.0), board())[1], pause=0)
+        played(found, mixed, watch=lambda: (setattr(board, "_looked", -9.0), board.refresh())[1], pause=0)
         said = out.getvalue() if not terminal else ""
     return said or out.getvalue()
 

@@ -69,7 +69,7 @@ def sweep(plan: Plan, settings: DictConfig, config_dir: str | None, console: Con
         board.say(line)
     trials = Trials(plan, folder, local, config_dir)
     with ended_as_interrupted(), board:
-        played(study, trials.start, settings.workers, board, settings.failures)
+        played(study, trials.start, settings.workers, board.refresh, settings.failures)
     *result_lines, where = report.left(study, folder)
     board.say(where)
     best = _conclude(plan, board, folder, config_dir, result_lines.append)

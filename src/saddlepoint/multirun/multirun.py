@@ -37,7 +37,7 @@ from saddlepoint.console.output import result
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.launcher.job import BUSY, DONE, FAILED, FINISHED, Job, claimed, release
 from saddlepoint.launcher.pool import ended_as_interrupted
-from saddlepoint.multirun.pool import Board, first_score
+from saddlepoint.multirun.board import Board, first_score
 from saddlepoint.run import destination
 from saddlepoint.run.folder import Run
 from saddlepoint.run.tracking.session import their_tags, theirs

@@ -1,0 +1,111 @@
+"""The runs of one command as a person sees them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console, Group
+from rich.progress import BarColumn, Progress, TextColumn
+
+from saddlepoint.console.live_table import RIGHT, LiveTable, clock, drawn, seconds_left
+from saddlepoint.launcher.job import BUSY, DONE, FAILED, FINISHED, RUNNING, STOPPED, WAITING, Job
+from saddlepoint.run.folder import Run
+
+STYLES = {RUNNING: "bold", FAILED: "red", STOPPED: "yellow", BUSY: "yellow", FINISHED: "green", DONE: "dim"}
+LINES = 12  # of the table: what runs, what failed, and of the others the last
+
+
+class Board(LiveTable):
+    """How jobs stand; `conclude` says how it ended."""
+
+    def __init__(self, jobs: Sequence[Job], console: Console, processes: int) -> None:
+        super().__init__(console)
+        self.jobs, self.processes = jobs, processes
+        self._start = time.monotonic()
+
+    def conclude(self) -> None:
+        """How many ended how, and where to look where one failed."""
+        states = [job.state for job in self.jobs]
+        counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+        self.say(f"{len(states)} runs: {counts}, {clock(time.monotonic() - self._start)}")
+        for job in self.jobs:
+            if job.state == BUSY:
+                self.say(f"{job.state}: {job.label}: {job.last_words}{', which has finished it' * (job.exit == 0)}")
+            elif job.state in (FAILED, STOPPED):
+                output = f"\n  its output: {job.log}" if job.log.exists() else ""
+                self.say(f"{job.state}: {job.label}: {job.last_words}{output}")
+        if any(self._left(job) for job in self.jobs):
+            self.say("the same command again runs what is not finished")
+
+    @staticmethod
+    def _left(job: Job) -> bool:
+        """Whether the same command would go on with the job."""
+        return job.exit != 0 if job.state == BUSY else job.state in (FAILED, STOPPED, WAITING) and not job.reason
+
+    def rows(self) -> Sequence[Job]:
+        return self.jobs
+
+    def table(self) -> Group:
+        columns = [(name, RIGHT) for name in ("state", "images", "images/s", "left", "score")]
+        rows = ((self._cells(job), STYLES.get(job.state, "")) for job in self._shown())
+        return drawn(self._bar(), [("run", {"overflow": "fold"}), *columns], rows)
+
+    def _shown(self) -> list[Job]:
+        """What runs, what failed and the last that finished."""
+        running = [job for job in self.jobs if job.state == RUNNING]
+        failed = [job for job in self.jobs if job.state in (FAILED, BUSY)]
+        ended = sorted((job for job in self.jobs if job.state == FINISHED), key=lambda job: job.ended)
+        room = max(3, LINES - len(running) - len(failed[-LINES:]))
+        return [*running, *failed[-LINES:], *reversed(ended[-room:])]
+
+    def _cells(self, job: Job) -> list[str]:
+        shown = job.shown if job.state == RUNNING else 0
+        rate = job.rate
+        left = clock(max(0, job.images - shown) / rate) if rate else ""
+        if job.state == RUNNING:
+            return [job.label, job.place or job.state, f"{shown:,} of {job.images:,}", f"{rate:,.0f}", left, ""]
+        if job.state in (FAILED, BUSY):
+            return [f"{job.label}\n{job.last_words[:200]}", job.state, "", "", "", ""]
+        return [job.label, job.state, f"{job.images:,}", f"{rate:,.0f}", "", " ".join(first_score(job)).strip()]
+
+    def opening(self) -> str:
+        done = sum(job.state == DONE for job in self.jobs)
+        before = f", {done} finished before" if done else ""
+        return f"{len(self.jobs)} runs{before}, {self.processes} at a time"
+
+    def _bar(self) -> Progress:
+        failed = sum(job.state == FAILED for job in self.jobs)
+        left = f", {clock(self.left)} left" if self.left is not None else ""
+        told = f"{self.over} of {len(self.jobs)} runs over{f', {failed} failed' if failed else ''}{left}"
+        bar = Progress(BarColumn(24), TextColumn(told), console=self.console)
+        bar.add_task("", total=len(self.jobs), completed=self.over)
+        return bar
+
+    def event(self, job: Job) -> str:
+        if job.state == RUNNING:
+            return f"started   {job.label}{f' on {job.place}' if job.place else ''}"
+        far = f"[{self.over}/{len(self.jobs)}{f', {clock(self.left)} left' if self.left else ''}]"
+        if job.state == BUSY:
+            return f"{job.state} {job.label}: {job.last_words}  {far}"
+        more = " ".join(first_score(job)).strip() if job.state == FINISHED else f"{job.last_words} ({job.log})"
+        return f"{job.state:<9} {job.label}, {clock(job.seconds)}: {more}  {far}"
+
+    @property
+    def over(self) -> int:
+        """Jobs that have ended."""
+        return sum(job.over for job in self.jobs)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until all is over, from those that finished; None before the first did."""
+        took = [job.seconds for job in self.jobs if job.state == FINISHED]
+        running = [job.seconds for job in self.jobs if job.state == RUNNING]
+        return seconds_left(took, running, len(self.jobs) - self.over - len(running), self.processes)
+
+
+def first_score(job: Job) -> tuple[str, str]:
+    """The name and the value of a finished run's first score, "" where it has none."""
+    final: dict[str, Any] = Run(job.folder).summary.get("final") or {}
+    return next(((name, f"{found['value']:.4g}") for name, found in final.items()), ("", ""))
