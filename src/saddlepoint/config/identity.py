@@ -14,7 +14,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from saddlepoint.config import allow_list, own_code
-from saddlepoint.config.training_keys import essence, leaves, same
+from saddlepoint.config.difference import difference
+from saddlepoint.config.training_keys import essence
 
 CODE = "code"  # the key of a config that has the hashes; absent where nothing is built from code of one's own
 
@@ -37,14 +38,8 @@ def identity(config: DictConfig, by_code: bool = True, folder: str | None = None
 
 def differences(old: DictConfig, new: DictConfig, allowed: Collection[str] = ()) -> list[str]:
     """What makes the identities of two configs differ, one `key: old -> new` each; not keys at or below `allowed`."""
-    ours, theirs = dict(leaves(_essence(old))), dict(leaves(_essence(new)))
-    absent = "nothing"
-    return [
-        f"{key}: {ours.get(key, absent)} -> {theirs.get(key, absent)}"
-        for key in {**ours, **theirs}
-        if not same(ours.get(key, absent), theirs.get(key, absent))
-        and not any(f"{key}.".startswith(f"{name}.") for name in allowed)
-    ]
+    found = difference(_essence(old), _essence(new), allowed)
+    return [f"{key}: {one} -> {other}" for key, (one, other) in found.items()]
 
 
 def _essence(config: DictConfig) -> dict[str, Any]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from saddlepoint.config.difference import NOTHING, difference
 from saddlepoint.config.instantiate import instantiate
 from saddlepoint.config.top_level import allowed
-from saddlepoint.config.training_keys import leaves, same
 from saddlepoint.experiment.build import config_of
 from saddlepoint.run import data_content
 from saddlepoint.run.folder import Run, read_json
@@ -28,11 +28,13 @@ def mismatches(run: Run, config: DictConfig, code: Mapping[str, Any]) -> list[st
     `code` has the commit of a checkout, or the version of an installed package. A run may have been started several
     times; each of its starts counts.
     """
-    old, new = (dict(leaves(OmegaConf.to_container(one, resolve=False))) for one in (config_of(run), config))
+    old, new = (OmegaConf.to_container(one, resolve=False) for one in (config_of(run), config))
+    assert isinstance(old, dict)
+    assert isinstance(new, dict)
     found = [
-        f"{key} is {old.get(key, 'not there')}, not {new.get(key, 'there')}"
-        for key in {**new, **old}
-        if not same(old.get(key), new.get(key)) and not _APART & set(_prefixes(key))
+        f"{key} is {'not there' if own is NOTHING else own}, not {'there' if asked is NOTHING else asked}"
+        for key, (own, asked) in difference(old, new, _APART).items()
+        if not (own in (None, NOTHING) and asked in (None, NOTHING))  # a key that came later, and is not used
     ]
     record = read_json(run.folder / "provenance.json")
     for start in [record, *record.get("earlier", [])]:
@@ -84,9 +86,3 @@ def _other_code(start: Mapping[str, Any], code: Mapping[str, Any]) -> list[str]:
     if git is None or git["commit"] != code["commit"]:
         return [f"it was trained at commit {str(git and git['commit'])[:12]}, not {str(code['commit'])[:12]}"]
     return ["it was trained in a tree that was not clean"] if git["dirty"] else []
-
-
-def _prefixes(key: str) -> Iterator[str]:
-    """a, a.b, a.b.c of a.b.c."""
-    parts = key.split(".")
-    return (".".join(parts[: i + 1]) for i in range(len(parts)))

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.config import catalogue
 from saddlepoint.config.compose import compose
+from saddlepoint.config.difference import NOTHING, difference
 from saddlepoint.config.identity import CODE, identity
 from saddlepoint.config.training_keys import APART, essence, leaves, same
 from saddlepoint.error import Mistake
@@ -57,13 +58,10 @@ def _of_places(config: DictConfig) -> Iterator[str]:
 def _settings(config: DictConfig, usual: DictConfig) -> Iterator[str]:
     """The keys that are other than in a config of the same choices."""
     ours, theirs = _leaves(config), _leaves(usual)
-    for key, value in ours.items():
-        if key not in theirs and not _holds(key, theirs):
-            yield f"+{key}={told(value)}"
-        elif not same(value, theirs.get(key, "")):
-            yield f"{key}={told(value)}"
-    for key in theirs:
-        if key not in ours and not _holds(key, ours) and not any(key.startswith(f"{other}.") for other in ours):
+    for key, (there, own) in difference(theirs, ours).items():
+        if own is not NOTHING:
+            yield f"{'+' if there is NOTHING and not _holds(key, theirs) else ''}{key}={told(own)}"
+        elif not _holds(key, ours) and not any(key.startswith(f"{other}.") for other in ours):
             yield f"~{key}"
 
 

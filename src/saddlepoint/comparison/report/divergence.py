@@ -14,7 +14,7 @@ from typing import Any
 from saddlepoint.comparison.arms.grouping import ABSENT, told
 from saddlepoint.comparison.arms.reading import Record
 from saddlepoint.comparison.report.sheet import written
-from saddlepoint.config.training_keys import leaves, same
+from saddlepoint.config.difference import NOTHING, difference
 
 CLOCK = frozenset(("seconds", "images_per_second", "images", "final"))  # what is no value of the training
 ENVIRONMENT = ("python", "packages", "hardware")
@@ -49,11 +49,11 @@ def divergence(a: Record, b: Record) -> Divergence:
 
 def differences(a: Record, b: Record) -> list[tuple[str, str, Any, Any]]:
     """What differs, as (of, key, a's, b's): of config, data, environment, commit and end; clocks aside."""
+    one, two = _told_of(a), _told_of(b)
     return [
-        (part, key, *values)
-        for part, (one, two) in _parts(a, b).items()
-        for key in dict.fromkeys([*one, *two])
-        if not same(*(values := (one.get(key, ABSENT), two.get(key, ABSENT))))
+        (part, key, *(ABSENT if value is NOTHING else value for value in pair))
+        for part in PARTS
+        for key, pair in difference(one[part], two[part]).items()
     ]
 
 
@@ -98,26 +98,16 @@ def _moments(record: Record) -> dict[int, dict[str, float]]:
     return found
 
 
-def _parts(a: Record, b: Record) -> dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """What is held side by side, by part."""
-    one, two = _told_of(a), _told_of(b)
-    return {part: (one[part], two[part]) for part in PARTS}
-
-
-def _told_of(record: Record) -> dict[str, dict[str, Any]]:
-    """What one run's own files say of it."""
+def _told_of(record: Record) -> dict[str, Mapping[str, Any]]:
+    """What one run's own files say of it, by part."""
     own = record.provenance
     return {
-        "config": {"seed": record.seed, **dict(leaves(record.config.whole))},
-        "data": _flat(own.get("data")),
-        "environment": _flat({key: own.get(key) for key in ENVIRONMENT}),
-        "commit": _flat(own.get("git")),
+        "config": {"seed": record.seed, **record.config.whole},
+        "data": own.get("data") or {},
+        "environment": {key: own.get(key) for key in ENVIRONMENT},
+        "commit": own.get("git") or {},
         "end": {"status": record.status, "images": record.summary.get("images"), "error": record.summary.get("error")},
     }
-
-
-def _flat(value: Any) -> dict[str, Any]:
-    return dict(leaves(value)) if isinstance(value, dict) else {}
 
 
 def _equal(one: float, two: float) -> bool:
