@@ -51,9 +51,9 @@ def differences(a: Record, b: Record) -> list[tuple[str, str, Any, Any]]:
     """What differs, as (of, key, a's, b's): of config, data, environment, commit and end; clocks aside."""
     one, two = _told_of(a), _told_of(b)
     return [
-        (part, key, *(ABSENT if value is NOTHING else value for value in pair))
+        (part, key, ABSENT if own is NOTHING else own, ABSENT if other is NOTHING else other)
         for part in PARTS
-        for key, pair in difference(one[part], two[part]).items()
+        for key, (own, other) in difference(one[part], two[part]).items()
     ]
 
 
