@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, cast
@@ -256,6 +256,16 @@ class Turn:
             x = _leaf(x)  # so that a penalty needs no second pass through D
         asked = condition if side.judge_condition == side.condition else self.condition(side.judge_condition, x)
         return Sample(x, asked, self.networks.get(side.judge) if side.judge else None, slope, made)
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Every tensor in mappings, sequences and dataclasses, however deep."""
+    if isinstance(value, Tensor):
+        yield value
+        return
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    for part in vars(value).values() if is_dataclass(value) else parts:
+        yield from tensors_in(part)
 
 
 def _pair(maker: str, output: tuple[Any, ...]) -> tuple[Any, Any]:

@@ -12,10 +12,11 @@ import torchvision.datasets
 from PIL import Image
 
 from saddlepoint.cli import doctor, main
-from saddlepoint.cli.doctor import examination
 from saddlepoint.config.compose import compose
 from saddlepoint.data import image_folder
 from saddlepoint.error import Mistake
+from saddlepoint.experiment import diagnosis
+from saddlepoint.experiment.diagnosis import examination
 from saddlepoint.extractor import inception
 from saddlepoint.extractor.classifier import shipped
 from saddlepoint.extractor.extractor import Extractor, Features
@@ -32,13 +33,14 @@ def test_everything_that_a_run_may_need_is_looked_at(tmp_path):
     assert {"python", "packages", "cpu", "accelerators", "outputs", "cache", "W&B"} | data | rulers <= set(found)
     needed = ("python", "packages", "outputs", "cache", "digits", "classifiers", "ruler digits", "ruler digits-b")
     assert all(found[name].well for name in needed)
+    assert "ruler inception" not in found  # only on request
     assert "train 897, validation 450, test 450" in found["digits"].state
 
 
 @pytest.fixture
 def uncertified(monkeypatch):
     """Rulers are not looked at."""
-    monkeypatch.setattr(doctor, "_rulers", lambda *given: iter(()))
+    monkeypatch.setattr(diagnosis, "_rulers", lambda *given: iter(()))
 
 
 def test_every_problem_has_its_remedy(tmp_path, monkeypatch):
@@ -81,8 +83,8 @@ def test_a_folder_of_images_is_looked_over_without_decoding_it_and_header_by_hea
             edge = 16 if number == 29 else 32
             Image.fromarray(np.zeros((edge, edge, 3), dtype=np.uint8)).save(content, "jpeg")
             pack.writestr(f"class{number % 10}/{number}.jpg", content.getvalue())
-    assert doctor._data("cifar10_jpeg").state == "train 24, validation 3, test 3"
-    asked = doctor._data("cifar10_jpeg", needed=True)
+    assert diagnosis._data("cifar10_jpeg").state == "train 24, validation 3, test 3"
+    asked = diagnosis._data("cifar10_jpeg", needed=True)
     assert not asked.well
     assert "16" in asked.remedy
 
@@ -103,8 +105,8 @@ def test_data_that_were_asked_for_and_cannot_be_had_make_it_exit_1(tmp_path, cap
 def test_a_ruler_that_reads_something_else_is_told_with_both_numbers_and_exits_1(tmp_path, monkeypatch, capsys):
     listed = shipped()
     listed["digits"]["certificate"]["fid"] *= 1.01
-    monkeypatch.setattr(doctor, "shipped", lambda: listed)
-    found = {finding.what: finding for finding in doctor._rulers(False, None)}
+    monkeypatch.setattr(diagnosis, "shipped", lambda: listed)
+    found = {finding.what: finding for finding in diagnosis._rulers(False, None)}
     assert found["ruler digits-b"].well
     assert not found["ruler digits"].well
     known = shipped()["digits"]["certificate"]["fid"]
@@ -116,8 +118,8 @@ def test_a_ruler_that_reads_something_else_is_told_with_both_numbers_and_exits_1
 def test_a_ruler_is_not_certified_on_other_images_than_it_was(monkeypatch):
     listed = shipped()
     listed["digits"]["data_sha256"] = "0" * 64
-    monkeypatch.setattr(doctor, "shipped", lambda: listed)
-    found = next(doctor._rulers(False, None))
+    monkeypatch.setattr(diagnosis, "shipped", lambda: listed)
+    found = next(diagnosis._rulers(False, None))
     assert found.what == "ruler digits"
     assert not found.well
     assert found.needed
@@ -126,7 +128,7 @@ def test_a_ruler_is_not_certified_on_other_images_than_it_was(monkeypatch):
 
 def test_rulers_that_take_longer_are_certified_on_request_and_where_their_data_are(tmp_path, monkeypatch):
     monkeypatch.setenv("SADDLEPOINT_DATA", str(tmp_path / "nowhere"))
-    *_, later = doctor._rulers(False, None)
+    *_, later = diagnosis._rulers(False, None)
     assert later.what.startswith("rulers ")
     assert "mnist" in later.what
     assert "cifar10-jpeg" in later.what
@@ -158,42 +160,42 @@ class TenClasses(Extractor):
 def test_inception_is_certified_by_cifar10s_published_score(tmp_path, monkeypatch):
     x = (torch.arange(200) % 10).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
 
-    def found(images=lambda: x, everything=True):
-        stand_ins = {"ruler": lambda cache: TenClasses(), "images": images}
-        return list(doctor._inception_certified(tmp_path, everything, None, **stand_ins))
+    def found(images=lambda: x):
+        monkeypatch.setattr(diagnosis, "Inception", lambda cache: TenClasses())
+        monkeypatch.setattr(diagnosis, "cifar10", images)
+        return diagnosis._inception_certified(tmp_path, None)
 
     monkeypatch.setattr(inception, "present", lambda cache: None)
-    assert found(everything=False) == []
-    assert "its weights are not here" in found()[0].state
+    assert "its weights are not here" in found().state
     monkeypatch.setattr(inception, "present", lambda cache: tmp_path / "weights.pth")
-    (wrong,) = found()
+    wrong = found()
     assert not wrong.well
     assert wrong.needed
     assert wrong.state == "inception_score 10.000 of CIFAR-10's 200 training images, known 11.24 +- 0.05"
-    monkeypatch.setattr(doctor, "CIFAR10_TRAIN", 10.04)
-    assert found()[0].well
-    monkeypatch.setattr(doctor, "CIFAR10_TRAIN", 10.06)
-    assert not found()[0].well
-    (absent,) = found(images=lambda: None)
+    monkeypatch.setattr(diagnosis, "CIFAR10_TRAIN", 10.04)
+    assert found().well
+    monkeypatch.setattr(diagnosis, "CIFAR10_TRAIN", 10.06)
+    assert not found().well
+    absent = found(images=lambda: None)
     assert "JPEG copies are other pixels" in absent.state
 
     def broken():
         raise Mistake("fetch CIFAR-10 anew")
 
-    assert found(images=broken)[0].remedy == "fetch CIFAR-10 anew"
+    assert found(images=broken).remedy == "fetch CIFAR-10 anew"
 
 
 def test_the_original_cifar10_is_read_from_torchvisions_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("SADDLEPOINT_DATA", str(tmp_path))
-    assert doctor.cifar10() is None
+    assert diagnosis.cifar10() is None
     folder = Path(tmp_path / "cifar-10-batches-py")
     folder.mkdir()
     with pytest.raises(Mistake, match="is broken"):
-        doctor.cifar10()
+        diagnosis.cifar10()
     rows = np.random.default_rng(0).integers(0, 256, (5, 2, 3072), dtype=np.uint8)
     for number in range(5):
         content = {"data": rows[number], "labels": [0, 1]}
         (folder / f"data_batch_{number + 1}").write_bytes(pickle.dumps(content))
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": ["a", "b"]}))
     monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda *given: True)
-    assert torch.equal(doctor.cifar10(), torch.from_numpy(rows).view(10, 3, 32, 32))
+    assert torch.equal(diagnosis.cifar10(), torch.from_numpy(rows).view(10, 3, 32, 32))

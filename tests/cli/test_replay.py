@@ -9,9 +9,10 @@ from crashed import trained
 
 from saddlepoint.callback import dump
 from saddlepoint.callback.finite import Diverged
-from saddlepoint.cli import main, replay
+from saddlepoint.cli import main
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.build import config_of
+from saddlepoint.experiment.replay import replay
 from saddlepoint.objective import nonsaturating
 from saddlepoint.run import checkpoint
 from saddlepoint.run.folder import Run
@@ -34,7 +35,7 @@ def dumped(words, root):
 
 def played(path):
     """The Finding of a dump."""
-    return replay.replay(config_of(Run(path.parent.parent)), dump.load(path))
+    return replay(config_of(Run(path.parent.parent)), dump.load(path))
 
 
 def planted(monkeypatch, side, when, what):
@@ -135,9 +136,9 @@ def test_what_is_no_dump_or_a_broken_one_or_another_games_is_refused(tmp_path):
     with pytest.raises(Mistake, match="is no dump of a turn"):
         dump.load(path.parent.parent / "checkpoints" / "last.ckpt")
     with pytest.raises(Mistake, match="of another game than this run's"):
-        replay.replay(config_of(Run(path.parent.parent), ["architecture.generator.widths=[8]"]), dump.load(path))
+        replay(config_of(Run(path.parent.parent), ["architecture.generator.widths=[8]"]), dump.load(path))
     with pytest.raises(Mistake, match="is of seed 0, the run of seed 1"):
-        replay.replay(config_of(Run(path.parent.parent), ["seed=1"]), dump.load(path))
+        replay(config_of(Run(path.parent.parent), ["seed=1"]), dump.load(path))
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Column, Table
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch import Tensor
 
 from saddlepoint.callback import dump
 from saddlepoint.console.terminal import speaker
-from saddlepoint.error import Mistake
-from saddlepoint.experiment.build import config_of, device_of, game_of, set_threads
-from saddlepoint.experiment.train import trainer_of
-from saddlepoint.game.game import Game
+from saddlepoint.experiment.build import config_of
+from saddlepoint.experiment.replay import Finding, cautions, largest, replay
 from saddlepoint.run.folder import Run
-from saddlepoint.stream import set_global_state
-
-
-@dataclass
-class Finding:
-    """What the second playing of a turn showed."""
-
-    module: str | None = None  # the first whose output is no number, and what went into it
-    parameter: str | None = None  # the first that the way back reached with a gradient that is none
-    parameters: tuple[int, int] = (0, 0)  # how many such, of how many
-    gradient: float = 0.0  # the largest in size, of those that are numbers
-    weights: list[str] = field(default_factory=list)  # that were none already
-    seen: dict[str, Any] = field(default_factory=dict)
-    apart: list[str] = field(default_factory=list)  # what is not, bit for bit, as it was
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
@@ -50,111 +31,6 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     found = replay(own, content)
     show(found, content, Console())
     return 1 if found.apart else 0
-
-
-def cautions(config: DictConfig, content: Mapping[str, Any]) -> Iterator[str]:
-    """Why this turn may come out otherwise than it did."""
-    if (kind := device_of(config).type) != content["device"]:
-        yield f"the turn was played on {content['device']} and is played again on {kind}: last bits may differ"
-    if content["noticed"] == "after":
-        yield "noticed before a save, after the step: the weights are those that the turn led to, not those it saw"
-    if content["world"] > 1:
-        yield (
-            f"the turn of rank {content['rank']} of {content['world']} is played alone: its own terms, its own gradient"
-        )
-    if config.compile:
-        yield "it is played without torch.compile, so that modules can be watched: last bits may differ"
-    if (then := content["versions"]["torch"]) != torch.__version__:
-        yield f"torch was {then} and is {torch.__version__}: last bits may differ"
-
-
-def replay(config: DictConfig, content: Mapping[str, Any]) -> Finding:
-    """Play the turn of a dump again.  Raises Mistake where it is the turn of another game."""
-    config = OmegaConf.merge(config, {"devices": 1, "nodes": 1})  # pyright: ignore[reportAssignmentType]
-    game = game_of(config)
-    set_threads(config, game)
-    fill(game, content)
-    found = Finding(weights=[name for name, p in game.named_parameters() if not torch.isfinite(p).all()])
-    trainer = trainer_of(config, [])
-
-    def again(batch: Any, batch_idx: int) -> None:
-        restore(game, content)
-        handles = list(_watches(game, content["players"], found))
-        game.gradients(content["players"], batch)
-        for handle in handles:
-            handle.remove()
-        conclude(game, content, found, str(config.trainer.precision))
-        trainer.should_stop = True
-
-    game.training_step = again  # in the place of a round, so that precision and device are the trainer's affair
-    trainer.fit(game, train_dataloaders=DataLoader([dump.batch_of(content)], batch_size=None))  # pyright: ignore[reportArgumentType]
-    return found
-
-
-def fill(game: Game, content: Mapping[str, Any]) -> None:
-    """Put a dump's weights into `game`.  Raises Mistake where they are another network's or another seed's."""
-    if content["seed"] != game.seed:
-        raise Mistake(f"the dump is of seed {content['seed']}, the run of seed {game.seed}: name its own run=...")
-    game.images, game.rounds = content["images"], content["rounds"]  # no layer starts from data again
-    try:
-        game.load_state_dict(content["state_dict"])
-    except RuntimeError as error:
-        why = [*str(error).splitlines(), ""][1].strip()[:160]
-        raise Mistake(f"the dump is of another game than this run's: {why}") from None
-
-
-def restore(game: Game, content: Mapping[str, Any]) -> None:
-    """Put counters, streams and generators where they stood as the turn began; building and starting have drawn."""
-    game.load_state_dict(content["state_dict"])
-    game.images, game.rounds = content["images"], content["rounds"]
-    for name, state in content["streams"].items():
-        stream = game.streams[name]
-        stream.state, stream.rank, stream.world = state, content["rank"], content["world"]
-    set_global_state(content["global"])
-
-
-def _watches(game: Game, players: Sequence[str], found: Finding) -> Iterator[Any]:
-    """Hooks that write into `found` which module, and which gradient, is the first to be no number."""
-
-    def out(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        if found.module is None and any(not torch.isfinite(x).all() for x in _tensors(output)):
-            before = [x for x in _tensors(inputs) if x.numel()]
-            sound = all(torch.isfinite(x).all() for x in before)
-            size = max((_largest(x) for x in before), default=0.0)
-            came = f"was numbers up to {size:.3g} in size" if sound else "was none already"
-            own = max((_largest(p) for p in module.parameters()), default=0.0)
-            found.module = f"{name} ({type(module).__name__}); what went in {came}, its weights are up to {own:.3g}"
-
-    def back(name: str, parameter: Tensor) -> None:
-        if found.parameter is None and parameter.grad is not None and not torch.isfinite(parameter.grad).all():
-            found.parameter = name
-
-    for name in game.players:
-        player = game.player(name)
-        for part in ("network", "regularizers"):
-            for place, module in getattr(player, part).named_modules(prefix=f"players.{name}.{part}"):
-                yield module.register_forward_hook(partial(out, place))
-        for place, p in player.network.named_parameters(prefix=f"players.{name}.network") if name in players else ():
-            yield p.register_post_accumulate_grad_hook(partial(back, place))
-
-
-def conclude(game: Game, content: Mapping[str, Any], found: Finding, precision: str) -> None:
-    """Look at what the turn has left, and hold it against what the dump says of it."""
-    gradients = [g for name in content["players"] for g in dump.gradient(game, name).values()]
-    found.parameters = sum(not bool(torch.isfinite(g).all()) for g in gradients), len(gradients)
-    found.gradient = max((_largest(g) for g in gradients), default=0.0)
-    found.seen = dump.seen(game, content["players"])
-    whole = content["world"] == 1 and precision != "16-mixed"  # else what it met was a mean over ranks, or scaled
-    for name, then in content["seen"].items():
-        again = found.seen[name]
-        for part in ("terms", "logits"):
-            for key, value in then[part].items():
-                if part == "terms" and game.rounds // game.player(name).every % _every(game, name, key):
-                    continue  # a lazy term that was not due is only remembered
-                if key not in again[part] or _bits(value) != _bits(again[part][key]):
-                    found.apart.append(f"{name}/{key}")
-        if whole and then["gradient"] != again["gradient"]:
-            found.apart.append(f"the gradient of {name}")
 
 
 def show(found: Finding, content: Mapping[str, Any], console: Console) -> None:
@@ -182,33 +58,7 @@ def show(found: Finding, content: Mapping[str, Any], console: Console) -> None:
         console.print(f"{what}: {line}", soft_wrap=True, highlight=False, markup=False)
 
 
-def _every(game: Game, name: str, term: str) -> int:
-    """The period of a player's term, in its own turns."""
-    own = game.player(name).terms.get(term)
-    return own.every if own is not None else 1
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """Every tensor of numbers with a point in what a module takes or gives."""
-    if isinstance(value, Tensor):
-        if value.is_floating_point():
-            yield value
-        return
-    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    for part in vars(value).values() if is_dataclass(value) else parts:
-        yield from _tensors(part)
-
-
-def _largest(x: Tensor) -> float:
-    """The largest size of those elements that are numbers, 0 where none is."""
-    return x.detach().abs().nan_to_num(0.0, 0.0, 0.0).max().item() if x.numel() else 0.0
-
-
 def _size(x: Tensor) -> str:
     """The largest size in x, and how many of its elements are no numbers."""
     bad = int((~torch.isfinite(x)).sum())
-    return "no number" if bad == x.numel() else f"{_largest(x):.6g}" + (f", {bad} of {x.numel()} none" if bad else "")
-
-
-def _bits(x: Tensor) -> tuple[Any, ...]:
-    return x.dtype, tuple(x.shape), x.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    return "no number" if bad == x.numel() else f"{largest(x):.6g}" + (f", {bad} of {x.numel()} none" if bad else "")

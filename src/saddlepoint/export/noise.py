@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from saddlepoint.error import Mistake
 from saddlepoint.game.sampling import DROPOUT
 from saddlepoint.stream import global_state, set_global_state
+from saddlepoint.turn import tensors_in
 
 REMEDY = (
     "a file gives one sample for one input, so the noise has to be an input: a part of the latent (prior.<part>) or a "
@@ -99,13 +100,6 @@ def _drawing(first: list[Call], second: list[Call]) -> str | None:
 def _digest(value: Any) -> bytes:
     """sha256 of the tensors in a nested value."""
     digest = sha256()
-    for tensor in _tensors(value):
+    for tensor in tensors_in(value):
         digest.update(tensor.detach().contiguous().cpu().numpy().tobytes())
     return digest.digest()
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    return [tensor for part in inner for tensor in _tensors(part)]
