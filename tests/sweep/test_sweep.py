@@ -21,7 +21,6 @@ from runs import SMALL
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from saddlepoint.cli import main
-from saddlepoint.cli.sweep import _conclude, checked
 from saddlepoint.config import catalogue
 from saddlepoint.config.compose import compose
 from saddlepoint.config.identity import differences
@@ -35,6 +34,7 @@ from saddlepoint.sweep.board import Board
 from saddlepoint.sweep.objective import objective
 from saddlepoint.sweep.space import Choice, Range
 from saddlepoint.sweep.study import FINISHED, Standing
+from saddlepoint.sweep.sweep import _conclude, checked
 from saddlepoint.sweep.sweep_file import plan, space
 from saddlepoint.sweep.trial import Training, Trials, config_of
 from saddlepoint.sweep.worker import Ended

@@ -126,7 +126,7 @@ def _run(line: Line) -> int:
         print(f"saddlepoint: {note}", file=sys.stderr)
     output = Output(line.json)
     if line.many:
-        many = import_module("saddlepoint.multirun.multirun")
+        many = import_module("saddlepoint.cli.many")
         start = partial(many.command, line.overrides, line.config_dir, line.cfg)
         return start() if line.cfg else standard_streams.recorded(partial(output.of, start))
     from saddlepoint.config.compose import compose

@@ -1,39 +1,21 @@
 """saddlepoint sweep: searches the settings that a sweep file names, by a score on the validation split.
 
-    saddlepoint sweep sweep=digits
-    saddlepoint sweep sweep=digits trials=60 workers=2
-
-Each trial is a process per seed from a frozen config. The study is shared by whoever works on it; killed and given
-again, the command goes on. What is left behind: a table, drawings, and the winner as an experiment.
+saddlepoint sweep sweep=digits
+saddlepoint sweep sweep=digits trials=60 workers=2
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
-from saddlepoint.comparison.arms.direction import HIGHER, LOWER, metric_of
 from saddlepoint.config import catalogue
 from saddlepoint.console.output import result
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.same_run import DATA_ELSEWHERE
-from saddlepoint.run import destination
-from saddlepoint.sweep import sweep_file, to_experiment
-from saddlepoint.sweep.objective import SPLIT
-from saddlepoint.sweep.plan import Plan
-from saddlepoint.sweep.space import told
-from saddlepoint.sweep.trial import Trials, between, config_of
-
-FRESH = 1000  # the first of the seeds that are proposed for the winner: nobody has searched with them
-CODES = {True: 0, False: 1}
-# keys of data that decide which reals are trained on, and not which a score is measured against
-TRAINED = {"batch", "seed", "labels", "label_seed", "labelled_batch", "number", "reserved"}
-METRICS = (LOWER | HIGHER) - {"error"}  # which a callback measures, along the run
+from saddlepoint.sweep import sweep_file
+from saddlepoint.sweep.sweep import sweep
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
@@ -41,141 +23,6 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     own = catalogue.folder_of(config_dir)
     if config.sweep is None:
         raise Mistake(f"which sweep? sweep=<name>; there are: {', '.join(catalogue.members('sweep', own))}")
-    plan = sweep_file.plan(config, rest, own)
-    return CODES[sweep(plan, config, config_dir, Console(stderr=True))]
-
-
-def sweep(plan: Plan, settings: DictConfig, config_dir: str | None, console: Console) -> bool:
-    """Search until as many trials as were asked for have ended; whether one of them finished.  Raises Mistake."""
-    destination.folder(Path(settings.outputs) / plan.name, "outputs")
-    base = checked(plan, config_dir)
-
-    from saddlepoint.launcher.local import Local
-    from saddlepoint.launcher.pool import ended_as_interrupted
-    from saddlepoint.sweep import report
-    from saddlepoint.sweep.board import Board
-    from saddlepoint.sweep.method import pruner
-    from saddlepoint.sweep.study import Study
-    from saddlepoint.sweep.worker import played
-
-    launcher: Any = OmegaConf.to_container(base.launcher, resolve=True)
-    if launcher.pop("_target_").rpartition(".")[2] != Local.__name__:
-        raise Mistake("a sweep starts its trials on this machine: launcher=local. On a cluster, start it in a job")
-    local = Local(**{**launcher, "processes": settings.workers})
-    folder = Path(settings.outputs) / plan.name
-    study = Study(folder, plan, pruner(plan.pruner, between(base), base.images), settings.storage)
-    board = Board(study, console, settings.workers)
-    for line in _told(plan, folder):
-        board.say(line)
-    trials = Trials(plan, folder, local, config_dir)
-    with ended_as_interrupted(), board:
-        played(study, trials.start, settings.workers, board.refresh, settings.failures)
-    *result_lines, where = report.left(study, folder)
-    board.say(where)
-    best = _conclude(plan, board, folder, config_dir, result_lines.append)
-    document = json.loads((folder / "report" / "trials.json").read_text(encoding="utf-8"))
-    result()(result_lines, {**document, "folder": folder, "best": best})
-    return best is not None
-
-
-def checked(plan: Plan, config_dir: str | None = None) -> DictConfig:
-    """What all trials share, after every end of every dimension was composed, checked and built once.
-
-    Raises Mistake, before anything is trained, for a key that there is none of, for a value that a piece refuses, and
-    where a dimension would change how trials are measured.
-    """
-    from saddlepoint.experiment.build import game_of
-
-    base = config_of(plan, {}, config_dir)
-    _refuse_unmeasured(plan.objective.name, base)
-    measured = _measured(base)
-    for one in plan.space:
-        for value in one.ends:
-            try:
-                config = config_of(plan, {one.key: value}, config_dir)
-                game_of(config)
-            except Mistake as mistake:
-                raise Mistake(f"space.{one.key}, {value}: {mistake}") from None
-            if _measured(config) != measured:
-                raise Mistake(
-                    f"space.{one.key}, {value}: it changes how a trial is measured, and no two could be compared"
-                )
-    return base
-
-
-def _refuse_unmeasured(name: str, config: DictConfig) -> None:
-    """Raise Mistake where a metric of ours is asked for that no trial will measure on validation."""
-    there = list(map(str, config.metric))[: None if config.evaluation.split == SPLIT else 1]
-    asked = metric_of(name)
-    if asked in METRICS and not any(asked == key or asked.startswith(f"{key}_") for key in there):
-        raise Mistake(
-            f"metric: {name}: no trial measures it on {SPLIT}, where there is {', '.join(there) or 'nothing'}: the "
-            f"first of metric=[...], or every one with evaluation.split={SPLIT}"
-        )
-
-
-def _measured(config: DictConfig) -> Any:
-    """What decides how a trial is measured, its reals among it."""
-    data: Any = OmegaConf.to_container(config.data, resolve=True)
-    return [
-        OmegaConf.to_container(config.evaluation, resolve=True),
-        OmegaConf.to_container(config.metric, resolve=True),
-        {key: value for key, value in data.items() if key not in TRAINED | set(DATA_ELSEWHERE)},
-    ]
-
-
-def _told(plan: Plan, folder: Path) -> list[str]:
-    """What is searched, by what."""
-    way = "high" if plan.objective.higher_is_better else "low"
-    seeds = f", the mean over seeds {', '.join(map(str, plan.seeds))}" if len(plan.seeds) > 1 else ""
-    pruned = f", pruner {plan.pruner.name}" if plan.pruner else ""
-    short = plan.points is not None and (plan.asked or 0) > plan.points
-    return [
-        f"{plan.name}: {_counted(plan)}, {plan.sampler.name}{pruned}; {plan.objective.name} on the "
-        f"validation split, {way} is good{seeds}: {folder}",
-        *([f"the grid has {plan.points} points, less than trials={plan.asked}"] if short else []),
-    ]
-
-
-def _counted(plan: Plan) -> str:
-    return f"{len(plan.space)} dimension{'s' if len(plan.space) > 1 else ''}"
-
-
-def _conclude(plan: Plan, board: Any, folder: Path, config_dir: str | None, say: Any) -> dict[str, Any] | None:
-    """The best trial, written down as an experiment; None where none finished.  `say` gets what its score is worth."""
-    if (best := board.best) is None:
-        board.say("no trial finished, so nothing has won; the reasons stand above and in the table")
-        return None
-    name, score = to_experiment.experiment_name(plan.name), plan.objective.name
-    say(f"best of {board.over}: trial {best.number}, {score} {best.value:.4g} on validation: {told(best.params)}")
-    header = [
-        f"The best of {board.over} trials of the study {plan.name}: trial {best.number}, seeds {list(plan.seeds)}.",
-        f"{score} on validation: {best.value:.6g}, which is flattered, since it was chosen by this number.",
-        *(f"  {key} = {value}" for key, value in best.params.items()),
-    ]
-    found = {"number": best.number, "value": best.value, "params": best.params, "of": board.over, "experiment": None}
-    try:
-        config = config_of(plan, best.params, config_dir)
-        path = to_experiment.written(config, folder / "winner", name, header, config_dir)
-    except Mistake as mistake:
-        say(str(mistake))
-        return found
-    say(f"the winner, as an experiment: {path}")
-    for line in _worth(plan, board.over, path, folder, name, config_dir):
-        say(line)
-    return {**found, "experiment": path}
-
-
-def _worth(plan: Plan, trials: int, path: Path, folder: Path, name: str, config_dir: str | None) -> list[str]:
-    """What the winner's score is worth, and what to type to find out."""
-    fresh = ",".join(str(FRESH + i) for i in range(5))
-    keys = ",".join(one.key for one in plan.space)
-    place = folder / "winner" if config_dir is None else config_dir
-    copied = [] if config_dir is None else [f"  mkdir -p {config_dir}/experiment && cp {path} {config_dir}/experiment/"]
-    return [
-        f"its score is the best of {trials} by the number that chose it: flattered. Its worth, on fresh seeds:",
-        *copied,
-        f"  saddlepoint train -m --config-dir {place} experiment={name} seed={fresh}",
-        "beside another search, at equal numbers of trials (docs/comparing.md):",
-        f"  saddlepoint compare runs=[{folder},<another's>] tuning=true 'over=[{keys}]'",
-    ]
+    outcome = sweep(sweep_file.plan(config, rest, own), config, config_dir, Console(stderr=True))
+    result()(outcome.lines, outcome.document)
+    return 1 if outcome.document["best"] is None else 0

@@ -51,9 +51,7 @@ class Extractor(nn.Module):
     dim: int
     classes: int | None  # None where it has no logits
     resizer: str = "none"
-    resizes_to: tuple[int, int] | None = (
-        None  # height, width, by a resizer; None: those of `shape`
-    )
+    resizes_to: tuple[int, int] | None = None  # height, width, by a resizer; None: those of `shape`
     shape: tuple[int, ...] | None = None  # of one sample; None where images of any size will do
     channels: tuple[int, ...] = (1, 3)  # that it takes, where `shape` is None
     bits: tuple[int, ...] = (8, 16)  # of images, that it takes

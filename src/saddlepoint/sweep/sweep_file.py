@@ -21,7 +21,7 @@ from pydantic import Field
 from saddlepoint.config import allow_list, catalogue
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.experiment.same_run import DATA_ELSEWHERE, ELSEWHERE
-from saddlepoint.multirun import multirun
+from saddlepoint.multirun.factor import level_name, typed
 from saddlepoint.schema import Flag, Natural, Number, fitted
 from saddlepoint.sweep.method import method
 from saddlepoint.sweep.objective import objective
@@ -89,14 +89,14 @@ def _dimension(key: str, said: Any) -> Dimension:
         choices = said["choices"]
         if not isinstance(choices, list) or not choices:
             raise Mistake(f"{where}: choices: [a, b, ...]")
-        labels = [multirun.typed(choice) for choice in choices]
+        labels = [typed(choice) for choice in choices]
         if twice := [label for label in labels if labels.count(label) > 1]:
             raise Mistake(f"{where}: {twice[0]} stands twice among its choices")
         return Choice(key, {label: (f"{key}={label}",) for label in labels})
     if isinstance(said, Mapping) and {"low", "high"} & set(said):
         return _range(key, said, where)
     if isinstance(said, Mapping) and said and all(isinstance(words, list) for words in said.values()):
-        levels = {multirun.level_name(level): tuple(allow_list.of_file(words, where)) for level, words in said.items()}
+        levels = {level_name(level): tuple(allow_list.of_file(words, where)) for level, words in said.items()}
         for word in (word for words in levels.values() for word in words):
             if reason := NOT_SEARCHED.get(_first(word)):
                 raise Mistake(f"{where}: {word}: {reason}")

@@ -14,9 +14,8 @@ from saddlepoint.error import Mistake
 from saddlepoint.launcher.job import BUSY, DONE, FINISHED, WAITING
 from saddlepoint.launcher.local import Local
 from saddlepoint.launcher.pool import Process
-from saddlepoint.multirun import multirun
+from saddlepoint.multirun.multirun import job_of, set_apart
 from saddlepoint.run.folder import Run
-from saddlepoint.run.tracking.session import their_tags, theirs
 from saddlepoint.sweep.objective import REPORTED, SPLIT, Objective
 from saddlepoint.sweep.plan import Plan
 from saddlepoint.sweep.space import Choice, told
@@ -31,17 +30,10 @@ def config_of(plan: Plan, params: Mapping[str, Any], config_dir: str | Path | No
     config = compose([*plan.words, *plan.elsewhere, *words], config_dir)
     check(config)
     _refuse_reported(config)
-    with open_dict(config):
-        config.many = {}
-        config.threads = config.threads or config.launcher.get("threads")
-        if config.evaluation.split != SPLIT:
-            config.evaluation.selection.split = SPLIT
-        for one in plan.space:
-            if isinstance(one, Choice) and one.bundle and one.key in params:
-                config.choice[one.key] = params[one.key]
-        if "tags" in config.logger:
-            config.logger.group = config.logger.group or theirs("group") or plan.name
-            config.logger.tags = [*(config.logger.tags or their_tags()), *told(params).split()]
+    if config.evaluation.split != SPLIT:
+        config.evaluation.selection.split = SPLIT
+    bundles = [one.key for one in plan.space if isinstance(one, Choice) and one.bundle and one.key in params]
+    set_apart(config, {key: params[key] for key in bundles}, plan.name, told(params).split())
     return config
 
 
@@ -87,7 +79,7 @@ class Training:
 
     def _begin(self) -> None:
         """Start the process, unless the run is over, or another process is at it."""
-        self.job = multirun.job_of(self.label, self.config)
+        self.job = job_of(self.label, self.config)
         self.run = Run(self.job.folder)
         if self.job.state == WAITING and not self.run.in_use:
             self._process = self.local.started(self.job, self.place)

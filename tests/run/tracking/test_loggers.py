@@ -11,13 +11,13 @@ from PIL import Image
 from rich.console import Console
 
 from saddlepoint.callback.grid import FRAMES, animation, save
+from saddlepoint.cli import many
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import amended, compose
 from saddlepoint.config.identity import identity
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.build import loggers_of
 from saddlepoint.experiment.train import train
-from saddlepoint.multirun import multirun
 from saddlepoint.run.folder import Run
 from saddlepoint.run.tracking import tensorboard_log
 from saddlepoint.run.tracking.csv_log import CsvLog
@@ -108,7 +108,7 @@ def test_tensorboard_that_is_not_installed_is_told_in_a_line_with_what_to_type(
     with pytest.raises(Mistake, match=r"needs the package tensorboard: pip install 'saddlepoint\[tensorboard\]'"):
         train(compose(["logger=[wandb,tensorboard]", f"outputs={tmp_path / 'out'}"]))
     with pytest.raises(Mistake, match="needs the package tensorboard"):
-        multirun.command(["logger=[wandb,tensorboard]", "seed=0,1", f"outputs={tmp_path / 'out'}"])
+        many.command(["logger=[wandb,tensorboard]", "seed=0,1", f"outputs={tmp_path / 'out'}"])
     assert not (tmp_path / "out").exists()
 
 
