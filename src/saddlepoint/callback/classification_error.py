@@ -18,7 +18,7 @@ import pytorch_lightning as pl
 import torch
 
 from saddlepoint.callback.evaluation import row
-from saddlepoint.callback.period import crossed, last, log, period
+from saddlepoint.callback.period import Periodic, log
 from saddlepoint.callback.run_state import RunState
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Contract, Score
@@ -34,7 +34,7 @@ from saddlepoint.turn import UNCONDITIONAL
 BATCH = 500  # images at once, where their number changes no answer
 
 
-class ClassificationError(pl.Callback):
+class ClassificationError(Periodic):
     """error_discriminator_<n>_<split> at 0 images, every `images_between` and at the end, to every logger.
 
     D is in evaluation mode, with its averaged weights where its player keeps an average. The latest score, with its
@@ -55,9 +55,8 @@ class ClassificationError(pl.Callback):
         """`batch` images at once; None: 500, or the training batch where the answer depends on how many they are."""
         if split == "all":
             raise Mistake("callback.classification_error.split=all: D is trained on some of these; say test")
-        self.images_between, self.head, self.split, self.batch = period(images_between), head, split, batch
-        self.run, self.average = run, average
-        self.state = state or RunState()
+        super().__init__(images_between, state)
+        self.head, self.split, self.batch, self.run, self.average = head, split, batch, run, average
         self.latest: dict[str, Score] = {}
         self.measured_at = -1  # images
 
@@ -79,15 +78,7 @@ class ClassificationError(pl.Callback):
                 f"callback.classification_error: D is asked for classes by the images alone, and {mistake}"
             ) from None
 
-    def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
-        if game.images == 0:
-            self.evaluate(trainer, game)
-
-    def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if crossed(game, batch, self.images_between) or last(trainer, self.state):
-            self.evaluate(trainer, game)
-
-    def evaluate(self, trainer: pl.Trainer, game: Game) -> None:
+    def act(self, trainer: pl.Trainer, game: Game) -> None:
         """Measure now, log, and write it down."""
         found = self.measure(game, trainer.datamodule)  # pyright: ignore[reportAttributeAccessIssue]
         log(trainer, game, row(found))
@@ -114,7 +105,9 @@ class ClassificationError(pl.Callback):
             rows = split.selections(batches, game.device)
             answers = [self._logits(network, of(data).inside(x)).argmax(1) != y for x, y in rows]
         wrong = int(torch.cat(answers)[:n].sum())
-        contract = self._contract(split, "raw" if kept is None else "averaged", batch if dependent else None)
+        settings = {"head": self.head, **({"batch": batch} if dependent else {})}
+        weights = "raw" if kept is None else "averaged"
+        contract = Contract.of_players("error", "discriminator", split, n, weights, settings)
         score = Score(wrong / n, contract, detail={"wrong": wrong, "of": n})
         self.latest, self.measured_at = {contract.key: score}, game.images
         return self.latest
@@ -141,20 +134,3 @@ class ClassificationError(pl.Callback):
                 f"{', '.join(heads) or 'none'}. Say 'architecture.discriminator.heads={{{self.head}: 10}}'"
             )
         return heads[self.head]
-
-    def _contract(self, split: Any, weights: str, batch: int | None) -> Contract:
-        """`batch`: how many images were asked about at once, where that counts."""
-        return Contract(
-            metric="error",
-            n_real=None,
-            n_fake=len(split),
-            split=split.name,
-            data=split.sha256,
-            resolution="x".join(map(str, split.shape)),
-            resizer="none",
-            extractor="discriminator",
-            extractor_sha256="none",  # it is what is measured
-            weights=weights,
-            seed=0,
-            settings={"head": self.head, **({} if batch is None else {"batch": batch})},
-        )

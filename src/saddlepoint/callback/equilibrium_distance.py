@@ -60,21 +60,8 @@ class EquilibriumDistance(pl.Callback):
         """The score of the rounds remembered, no number if one of them was none; {} before the first."""
         if not self.distances:
             return {}
-        split = data.split("train")
-        contract = Contract(
-            metric="distance",
-            n_real=None,
-            n_fake=len(self.distances),
-            split=split.name,
-            data=split.sha256,
-            resolution="x".join(map(str, split.shape)),
-            resizer="none",
-            extractor="players",
-            extractor_sha256="none",  # what is measured is the players' own numbers
-            weights="raw",
-            seed=0,
-            settings={"equilibrium": self.equilibrium, "of": "largest"},
-        )
+        settings = {"equilibrium": self.equilibrium, "of": "largest"}
+        contract = Contract.of_players("distance", "players", data.split("train"), len(self.distances), "raw", settings)
         return {contract.key: Score(float(np.max(self.distances)), contract)}
 
     def state_dict(self) -> dict[str, Any]:

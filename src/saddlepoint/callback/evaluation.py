@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from saddlepoint import ranks
-from saddlepoint.callback.period import crossed, log, period
+from saddlepoint.callback.period import Periodic, log
 from saddlepoint.callback.run_state import RunState
 from saddlepoint.evaluation.contract import Score
 from saddlepoint.evaluation.evaluator import Evaluator
@@ -18,7 +18,7 @@ from saddlepoint.game.sampling import conditions, drawn_as, dropout_seed, sampli
 from saddlepoint.stream import Stream
 
 
-class Evaluation(pl.Callback):
+class Evaluation(Periodic):
     """At 0 images and every `images_between`: `evaluator`'s scores go to every logger, each under its contract's name.
 
     Samples come from the evaluation stream, from its start at each time, so successive scores share their latents and
@@ -27,6 +27,8 @@ class Evaluation(pl.Callback):
     Which checkpoint is best is decided by `selector`, on other reals and other fakes than those that are reported: the
     best of many numbers is flattered by chance, and the reported one must not be.
     """
+
+    at_end = False  # the last score is asked for by whoever ends the run
 
     def __init__(
         self,
@@ -37,8 +39,8 @@ class Evaluation(pl.Callback):
         batch_norm: str = "running",
         state: RunState | None = None,
     ) -> None:
-        self.state = state or RunState()
-        self.images_between, self.evaluator, self.selector = period(images_between), evaluator, selector
+        super().__init__(images_between, state)
+        self.evaluator, self.selector = evaluator, selector
         self.average, self.batch_norm = average, batch_norm
         self.latest: dict[str, Score] = {}
         self.measured_at = self.best_at = -1  # images
@@ -51,15 +53,7 @@ class Evaluation(pl.Callback):
         images, scores = self.earlier
         return scores if images > self.measured_at else self.latest
 
-    def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
-        if game.images == 0:
-            self.evaluate(trainer, game)
-
-    def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if crossed(game, batch, self.images_between):
-            self.evaluate(trainer, game)
-
-    def evaluate(self, trainer: pl.Trainer, game: Game) -> None:
+    def act(self, trainer: pl.Trainer, game: Game) -> None:
         """Measure now and log."""
         if self.evaluator is not None:
             data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from PIL import Image
 from torch import Tensor
 
-from saddlepoint.callback.period import crossed, last, period
+from saddlepoint.callback.period import Periodic, last
 from saddlepoint.callback.run_state import RunState
 from saddlepoint.game.game import Game
 from saddlepoint.game.sampling import class_rows, sampling_networks
@@ -23,7 +22,7 @@ from saddlepoint.stream import Stream, random_state_kept
 FRAMES = 100  # of an animation
 
 
-class Grid(pl.Callback):
+class Grid(Periodic):
     """samples/<images>.png at 0 images, every `images_between` and at the end; samples/real.png once.
 
     At the end all of them become samples/animation.gif.
@@ -41,30 +40,20 @@ class Grid(pl.Callback):
         scale: int | None = None,
         state: RunState | None = None,
     ) -> None:
-        self.state = state or RunState()
-        self.images_between, self.run = period(images_between), run
+        super().__init__(images_between, state)
         if min(rows, columns) < 1:
             raise ValueError(f"a grid of {rows} rows and {columns} columns holds nothing")
-        self.rows, self.columns, self.scale = rows, columns, scale
+        self.run, self.rows, self.columns, self.scale = run, rows, columns, scale
 
-    def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
-        if game.images == 0:
-            if trainer.is_global_zero:
-                x = self._reals(trainer)
-                save(_modality(trainer).picture(x, self.columns, self.scale), self.run.samples / "real.png")
-            self.draw(trainer, game)
-
-    def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if crossed(game, batch, self.images_between) or last(trainer, self.state):
-            self.draw(trainer, game)
-
-    def draw(self, trainer: pl.Trainer, game: Game) -> None:
+    def act(self, trainer: pl.Trainer, game: Game) -> None:
         """Draw now; one rank is enough for it, but what it draws from has to stay the same on all."""
         with random_state_kept(game.device):
             sampling_networks(game)
         if not trainer.is_global_zero:
             return
-        modality = _modality(trainer)
+        modality, real = _modality(trainer), self.run.samples / "real.png"
+        if game.images == 0:
+            save(modality.picture(self._reals(trainer), self.columns, self.scale), real)
         n, asked = class_rows(game, modality, self.rows, self.columns)
         with random_state_kept(game.device):
             stream = Stream(game.seed, "grid", device=game.device)
@@ -72,8 +61,7 @@ class Grid(pl.Callback):
         path = self.run.samples / f"{game.images:09d}.png"
         reals = self._reals(trainer) if modality.beside else None
         save(modality.picture(x, self.columns, self.scale, reals), path)
-        real = self.run.samples / "real.png"
-        beside = {"reals": real} if game.images == 0 and real.exists() else {}
+        beside = {"reals": real} if game.images == 0 else {}
         for logger in trainer.loggers:
             if (show := getattr(logger, "log_image", None)) is not None:
                 show("samples", path, game.images, beside)

@@ -12,7 +12,7 @@ from rich.console import Console
 from saddlepoint import ranks
 from saddlepoint.callback.examination import Examination, last_turns
 from saddlepoint.callback.finite import Diverged
-from saddlepoint.callback.period import crossed, last, log, period
+from saddlepoint.callback.period import Periodic, last, log
 from saddlepoint.callback.run_state import RunState
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.game import Game
@@ -42,7 +42,7 @@ class Stopped(Mistake):
 _STATUS: dict[type[BaseException], str] = {Diverged: DIVERGED, Stopped: "stopped"}
 
 
-class Health(pl.Callback):
+class Health(Periodic):
     """health/<reading> every `images_between`, to every logger; see `health.reading` and docs/health.md.
 
     An alarm is raised once: a line on the terminal, one W&B alert, a line of health.jsonl; at the end postmortem.md.
@@ -52,6 +52,8 @@ class Health(pl.Callback):
     rules      by name: the settings of a rule (see its module), null to leave it out, or a Rule of your own
     Raises Mistake for an unknown rule, ValueError for a setting that makes no sense.
     """
+
+    at_end = False
 
     def __init__(
         self,
@@ -64,7 +66,7 @@ class Health(pl.Callback):
         console: Console | None = None,
         state: RunState | None = None,
     ) -> None:
-        self.images_between, self.state = period(images_between), state or RunState()
+        super().__init__(images_between, state)
         if type(n) is not int or n < 2:
             raise ValueError(f"n={n} must be a whole number of at least 2")
         self.n, self.held_out, self.run = n, held_out, run
@@ -85,11 +87,7 @@ class Health(pl.Callback):
         if self.run is not None and trainer.is_global_zero:
             _rewind(self.run, game.images)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if crossed(game, batch, self.images_between):
-            self.look(trainer, game)
-
-    def look(self, trainer: pl.Trainer, game: Game) -> None:
+    def act(self, trainer: pl.Trainer, game: Game) -> None:
         """Take the readings, tell the loggers, ask the rules."""
         readings = _agreed(self._examination.readings(game) if self._examination else last_turns(game))
         self.course = [*self.course, (game.images, readings["magnitude"])][-COURSE:]

@@ -34,3 +34,27 @@ def log(trainer: pl.Trainer, game: Game, row: Mapping[str, Any]) -> None:
     """Give `row` to every logger, at the images and rounds played."""
     for logger in trainer.loggers:
         logger.log_metrics({"rounds": game.rounds, **row}, step=game.images)
+
+
+class Periodic(pl.Callback):
+    """Acts every `images_between` images; at 0 images and at the end of the run too, unless a subclass takes that away.
+
+    Raises ValueError where `images_between` is no whole number of at least 1.
+    """
+
+    at_start = at_end = True
+
+    def __init__(self, images_between: int, state: RunState | None = None) -> None:
+        self.images_between, self.state = period(images_between), state or RunState()
+
+    def act(self, trainer: pl.Trainer, game: Game) -> None:
+        """What is done at each of these moments, on every rank."""
+        raise NotImplementedError
+
+    def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
+        if self.at_start and game.images == 0:
+            self.act(trainer, game)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if crossed(game, batch, self.images_between) or (self.at_end and last(trainer, self.state)):
+            self.act(trainer, game)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytorch_lightning as pl
 
-from saddlepoint.callback.period import crossed, last, period
+from saddlepoint.callback.period import Periodic
 from saddlepoint.callback.run_state import RunState
 from saddlepoint.game.game import Game
 from saddlepoint.game.sampling import sampling_networks, sampling_state
@@ -15,21 +13,14 @@ from saddlepoint.run.snapshot import save
 from saddlepoint.stream import random_state_kept
 
 
-class Snapshot(pl.Callback):
+class Snapshot(Periodic):
     """snapshots/<images>.safetensors at 0 images, every `images_between` and at the end (see `record.snapshot`)."""
 
     def __init__(self, images_between: int, run: Run, state: RunState | None = None) -> None:
-        self.images_between, self.run, self.state = period(images_between), run, state or RunState()
+        super().__init__(images_between, state)
+        self.run = run
 
-    def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
-        if game.images == 0:
-            self.take(trainer, game)
-
-    def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if crossed(game, batch, self.images_between) or last(trainer, self.state):
-            self.take(trainer, game)
-
-    def take(self, trainer: pl.Trainer, game: Game) -> None:
+    def act(self, trainer: pl.Trainer, game: Game) -> None:
         """Write now; every rank looks at its average, so that all stay the same, and one writes."""
         with random_state_kept(game.device):
             networks, weights = sampling_networks(game)

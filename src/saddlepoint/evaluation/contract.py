@@ -37,6 +37,17 @@ class Contract:
     dropout: bool = False  # whether the generator keeps dropout on, as pix2pix does
     altered: str = ""  # settings that were others in the generator's training, "prior.z.high: 1 -> 0.5; ..."
 
+    @classmethod
+    def of_players(
+        cls, metric: str, players: str, split: Any, n: int, weights: str, settings: Mapping[str, Any]
+    ) -> Contract:
+        """Of a score of players and not of samples: no reals are compared, and n things were looked at."""
+        return cls(
+            metric=metric, n_real=None, n_fake=n, split=split.name, data=split.sha256,
+            resolution="x".join(map(str, split.shape)), resizer="none", extractor=players, extractor_sha256="none",
+            weights=weights, seed=0, settings=settings,
+        )  # fmt: skip
+
     @property
     def key(self) -> str:
         """The score's name, "<metric>[_<extractor>]_<n fake>_<split>"; Inception goes without saying."""
