@@ -9,10 +9,11 @@ import yaml
 from baselines import GOOD, PLAIN, SCORE, Home, pretended
 from omegaconf import OmegaConf
 
-from saddlepoint.cli import main, reproduce
+from saddlepoint.cli import main
 from saddlepoint.comparison.stats.interval import Interval
 from saddlepoint.config import catalogue
 from saddlepoint.evaluation.contract import Score
+from saddlepoint.reproduction import reproduce
 from saddlepoint.reproduction.baseline import load
 from saddlepoint.reproduction.verdict import within
 from saddlepoint.run import provenance

@@ -8,12 +8,13 @@ from functools import cache
 import yaml
 from omegaconf import OmegaConf
 
-from saddlepoint.cli import main, reproduce
+from saddlepoint.cli import main
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Contract, Score
 from saddlepoint.experiment.train import train
 from saddlepoint.game.average import CorrectedAverage
+from saddlepoint.reproduction import reproduce
 from saddlepoint.run import provenance
 from saddlepoint.run.folder import Run, write
 
