@@ -16,12 +16,24 @@ from __future__ import annotations
 import collections.abc
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache, wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from pydantic import AfterValidator, BeforeValidator, Field, Strict, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    WrapValidator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from saddlepoint.error import Mistake, did_you_mean
@@ -293,3 +305,63 @@ def _bounds(schema: Mapping[str, Any]) -> str:
     if low is not None:
         return f" from {low:g} on"
     return f" above {above:g}" if above is not None else ""
+
+
+# ------------------------------------------------------------------------------------------ files that people write
+
+
+class Part(BaseModel):
+    """What a file says in one place: these keys, and no others; a key that is null says nothing."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @classmethod
+    def keys(cls) -> dict[str, bool]:
+        """Each key, and whether it has to be there."""
+        return {field.alias or name: field.is_required() for name, field in cls.model_fields.items()}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, said: Any) -> dict[str, Any]:
+        given = known_keys({} if said is None else said, cls.keys())
+        if missing := sorted(key for key, needed in cls.keys().items() if needed and key not in given):
+            raise wrong(f"{', '.join(missing)} missing")
+        return given
+
+
+def known_keys(said: Any, keys: Collection[str]) -> dict[str, Any]:
+    """What is said at these keys, without those that are null.  Raises what `wrong` makes for another key."""
+    if not isinstance(said, dict):
+        raise wrong(f"keys and values are expected, not {said!r}")
+    if unknown := [str(key) for key in said if key not in keys]:
+        close = did_you_mean(unknown[0], sorted(keys))
+        raise wrong(f"no such key: {unknown[0]}.{close} There are: {', '.join(sorted(keys))}")
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def wrong(text: str) -> PydanticCustomError:
+    """What is wrong with a whole part."""
+    return PydanticCustomError("part", "{text}", {"text": text})
+
+
+def or_else(sentence: str) -> WrapValidator:
+    """Of a kind: what is said of a value that is none, "<key>=<value> <sentence>"."""
+
+    def fit(value: Any, handler: Callable[[Any], Any]) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise ValueError(sentence) from None
+
+    return WrapValidator(fit)
+
+
+def refused(error: ValidationError, where: str, within: Collection[str] = ()) -> Mistake:
+    """The first thing that is wrong, in a line; a key of `within` and the name below it are told of as a place."""
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    if len(path) > 1 and path[0] in within:
+        where, path = f"{where}, {path[0]} {path[1]}", path[2:]
+    if first["type"] == "part":
+        return Mistake(f"{', '.join([where, *path])}: {first['msg']}")
+    return Mistake(f"{where}: {'.'.join(path)}={first['input']} {first.get('ctx', {}).get('error', first['msg'])}")

@@ -22,7 +22,7 @@ from saddlepoint.run.repository import UNCOMMITTED, Standing
 
 
 def test_the_range_of_a_score_is_the_headline_s_or_that_of_a_share_or_of_a_count_of_modes():
-    headline = replace(load("ring_modes", "smoke").headlines[0], range=None)
+    headline = load("ring_modes", "smoke").headlines[0].model_copy(update={"range": None})
     modes = {"modes": [{"points": 1}] * 8}
     for metric, detail, expected in (
         ("modes_captured", modes, Interval(0, 8)),
@@ -33,7 +33,7 @@ def test_the_range_of_a_score_is_the_headline_s_or_that_of_a_share_or_of_a_count
     ):
         score = Score(7.0, replace(SCORE, metric=metric), detail=detail)
         assert within(headline, [score, score]) == expected
-    assert within(replace(headline, range=(0, 9)), [score]) == Interval(0, 9)
+    assert within(headline.model_copy(update={"range": (0, 9)}), [score]) == Interval(0, 9)
 
 
 def test_runs_that_all_have_one_score_are_undecided_and_those_that_cannot_differ_are_met(home):

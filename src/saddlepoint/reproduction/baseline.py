@@ -6,86 +6,201 @@ above it, key by key, so that a short tier can claim only what it can. docs/repr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from math import isfinite
+from collections.abc import Sequence
+from dataclasses import fields
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import yaml
+from pydantic import AfterValidator as After
+from pydantic import BeforeValidator as Before
+from pydantic import Field, PrivateAttr, Strict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from saddlepoint.comparison.arms.direction import HIGHER, LOWER, metric_of
 from saddlepoint.config import catalogue
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.evaluation.contract import Contract
-
-TOP = {"claim", "source", "experiment", "words", "arms", "seeds", "level", "deterministic", "headline", "tiers"}
-TIER = (TOP - {"tiers"}) | {"hours"}
-NEEDED = {"claim", "source", "arms", "seeds", "headline", "hours"}
-HEADLINE = {"value", "contrast", "metric", "contract", "direction", "published", "tolerance", "suspicious",
-            "range", "deterministic"}  # fmt: skip
-PUBLISHED = {"value", "spread", "spread_kind", "n", "said"}
-TOLERANCE = {"least", "most", "why"}
-SOURCE = {"paper", "arxiv", "place"}
-CONTRACT = {field.name for field in fields(Contract)}
-DIRECTIONS = ("lower", "higher")
+from saddlepoint.schema import Number as AnyNumber
+from saddlepoint.schema import Part, known_keys, or_else, refused, wrong
 
 
-@dataclass(frozen=True)
-class Headline:
+def _by_name(said: Any) -> dict[str, Any]:
+    if not isinstance(said, dict) or not said:
+        raise ValueError("is a name for each, and what it says: {<name>: ...}")
+    return {str(name): own for name, own in said.items()}
+
+
+def _once(seeds: Sequence[int]) -> Sequence[int]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("has one twice; a seed counts once")
+    return seeds
+
+
+def _of_contract(said: Any) -> dict[str, Any]:
+    known_keys(said, [field.name for field in fields(Contract)])
+    return said
+
+
+Text = Annotated[str, Before(str), After(str.strip)]
+Flag = Annotated[bool, Strict(), or_else("is true or false")]
+Number = Annotated[AnyNumber, or_else("is no number")]
+Share = Annotated[float, Strict(), Field(gt=0, lt=1), or_else("is a share between 0 and 1, 0.90 say")]
+Direction = Annotated[Literal["lower", "higher"], or_else("says what is better: lower or higher")]
+Ends = Annotated[tuple[AnyNumber, AnyNumber], or_else("is the least and the most that the score can be")]
+Word = Annotated[str, Strict()]
+Words = Annotated[
+    tuple[Word, ...], or_else("is a list of words as on the command line, [key=value, ...]"), Before(lambda x: x or ())
+]
+Seeds = Annotated[
+    tuple[Annotated[int, Strict()], ...],
+    Field(min_length=1),
+    or_else("is a list of whole numbers, [0, 1, 2] say"),
+    After(_once),
+]
+
+
+class Source(Part):
+    paper: Text | None = None
+    arxiv: Text | None = None
+    place: Text | None = None
+
+
+class Published(Part):
+    value: Number | None = None
+    spread: Number | None = None
+    spread_kind: Any = None
+    n: Any = None
+    said: Any = None  # where the paper gives words alone
+
+
+class Tolerance(Part):
+    least: Number | None = None
+    most: Number | None = None
+    why: Text  # the tolerance is what it is
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        return -inf if self.least is None else self.least, inf if self.most is None else self.most
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if self.least is None and self.most is None:
+            raise wrong("it needs a least, a most, or both")
+        if self.ends[0] > self.ends[1]:
+            raise wrong(f"tolerance.least={self.least} is above tolerance.most={self.most}")
+        return self
+
+
+class Contrast(Part):
+    a: Text
+    b: Text
+    paired: Flag = False  # whether runs of one seed share all but what the arms differ in
+
+
+class Headline(Part):
     """One figure that has to be met: an arm's mean, or the mean of arm a minus that of arm b."""
 
-    name: str
-    arms: tuple[str, ...]  # one, or a and b
-    metric: str  # the score's key
-    contract: Mapping[str, Any]  # what its contract has to say, field by field
-    direction: str  # which is better: lower or higher
-    published: Mapping[str, Any]  # value, spread, spread_kind, n; said, where the paper gives words alone
-    least: float | None
-    most: float | None
-    why: str  # the tolerance is what it is
-    suspicious: float | None  # better than this is too good
-    paired: bool = False  # of two arms: whether runs of one seed share all but what the arms differ in
-    range: tuple[float, float] | None = None  # what the score can be: [0, 8] for a count of 8 modes
-    deterministic: bool = False  # the value is the same for every seed
+    value: Text | None = None  # the arm
+    contrast: Contrast | None = None
+    metric: Text  # the score's key
+    contract: Annotated[dict[str, Any], Before(_of_contract)] = Field(default_factory=dict)  # what it has to say
+    direction: Direction  # which is better
+    published: Published
+    allowed: Tolerance = Field(alias="tolerance")
+    suspicious: Number | None = None  # better than this is too good
+    range: Ends | None = None  # what the score can be: [0, 8] for a count of 8 modes
+    deterministic: Flag = False  # the value is the same for every seed
+    _name: str = PrivateAttr("")
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """One, or a and b."""
+        return (self.contrast.a, self.contrast.b) if self.contrast else (str(self.value),)
+
+    @property
+    def paired(self) -> bool:
+        return self.contrast is not None and self.contrast.paired
 
     @property
     def target(self) -> float:
         """The published figure; where there is none, the nearest that the tolerance allows."""
-        if (value := self.published.get("value")) is not None:
-            return float(value)
-        return float(self.least if self.least is not None else self.most)  # pyright: ignore[reportArgumentType]
+        known = (self.published.value, self.allowed.least, self.allowed.most)
+        return next(value for value in known if value is not None)
 
     @property
     def tolerance(self) -> tuple[float | None, float | None]:
         """How far below the target and how far above it; None: as far as it likes."""
-        below = None if self.least is None else self.target - self.least
-        return below, None if self.most is None else self.most - self.target
+        least, most = self.allowed.least, self.allowed.most
+        return None if least is None else self.target - least, None if most is None else most - self.target
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if (self.value is None) == (self.contrast is None):
+            raise wrong("say value: <arm>, or contrast: {a: <arm>, b: <arm>}, which is a minus b")
+        metric = self.contract.get("metric") or metric_of(self.metric)
+        own = "higher" if metric in HIGHER else "lower" if metric in LOWER else self.direction
+        if self.direction != own and self.contrast is None:  # a contrast of two arms has a direction of its own
+            good = own.removesuffix("er")
+            raise wrong(f"direction={self.direction}: of {metric}, {good} values are good. Write direction: {own}")
+        if self.range is not None and self.range[0] >= self.range[1]:
+            raise wrong(f"range={list(self.range)} is the least and the most that the score can be, [0, 8] say")
+        if (value := self.published.value) is None:
+            return self
+        if not self.allowed.ends[0] <= value <= self.allowed.ends[1]:
+            raise wrong(f"the published {value:g} lies outside its own tolerance")
+        sign = 1 if self.direction == "lower" else -1
+        if self.suspicious is not None and sign * value < sign * self.suspicious:
+            raise wrong(f"the published {value:g} is itself too good: suspicious={self.suspicious:g}")
+        return self
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """One tier of a baseline, checked."""
+class Baseline(Part):
+    """One tier of a baseline: what it says, and what stands above it."""
 
-    name: str
-    tier: str
-    path: Path
-    claim: str
-    source: Mapping[str, str]
-    words: tuple[str, ...]  # of every run
-    arms: Mapping[str, tuple[str, ...]]  # and of each arm's
-    seeds: tuple[int, ...]
-    level: float
-    deterministic: bool
-    hours: float  # expected, of one run
-    headlines: tuple[Headline, ...]
-    raw: Mapping[str, Any] = field(default_factory=dict)  # as written, the tier's word last
+    claim: Text
+    source: Source
+    experiment: Text | None = None
+    further: Words = Field((), alias="words")
+    arms: Annotated[dict[str, Words], Before(_by_name)]  # and the words of each arm's runs
+    seeds: Seeds
+    level: Share = 0.90
+    deterministic: Flag = False
+    headline: Annotated[dict[str, Headline], Before(_by_name)]
+    hours: Number  # expected, of one run
+    _file: tuple[str, str, Path] = PrivateAttr()
+
+    name = property(lambda self: self._file[0])
+    tier = property(lambda self: self._file[1])
+    path = property(lambda self: self._file[2])
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Of every run."""
+        return (*([f"experiment={self.experiment}"] if self.experiment else []), *self.further)
+
+    @property
+    def headlines(self) -> tuple[Headline, ...]:
+        return tuple(self.headline.values())
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        for name, headline in self.headline.items():
+            headline._name = name
+            if unknown := [arm for arm in headline.arms if arm not in self.arms]:
+                close = did_you_mean(unknown[0], self.arms)
+                raise wrong(f"headline {name}: no arm {unknown[0]}.{close} There are: {', '.join(self.arms)}")
+        return self
 
 
 def load(name: str, tier: str | None = None, own: Path | None = None) -> Baseline:
     """The baseline's tier; None: its only or its first one.  Raises Mistake where it is unknown or badly written."""
-    name, tier = str(name), None if tier is None else str(tier)  # baseline=5 is a name too
-    path = _path(name, own)
+    path = _path(name := str(name), own)  # baseline=5 is a name too
     try:
         whole = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
@@ -97,19 +212,24 @@ def load(name: str, tier: str | None = None, own: Path | None = None) -> Baselin
     if not isinstance(whole, dict):
         raise Mistake(f"{path} holds no keys; see docs/reproducing.md")
     where = f"baseline {name}"
-    _known(whole, TOP, where)
-    tiers = whole.get("tiers") or {}
-    if not isinstance(tiers, dict) or not tiers:
-        raise Mistake(f"{where} has no tiers: tiers: {{full: {{hours: 1}}}}")
-    tiers = {str(other): said for other, said in tiers.items()}
-    for other, said in tiers.items():
-        _known(said or {}, TIER, f"{where}, tier {other}")
-    chosen = next(iter(tiers)) if tier is None else tier
-    if chosen not in tiers:
-        close = did_you_mean(chosen, tiers)
-        raise Mistake(f"{where} has no tier {chosen}.{close} There are: {', '.join(tiers)}")
-    merged = {key: value for key, value in whole.items() if key != "tiers"} | (tiers[chosen] or {})
-    return _baseline(name, chosen, path, merged)
+    try:
+        known_keys(whole, {*Baseline.keys(), "tiers"} - {"hours"})
+        if not isinstance(tiers := whole.pop("tiers", None), dict) or not tiers:
+            raise wrong("it has no tiers: tiers: {full: {hours: 1}}")
+        tiers = {str(other): {} if said is None else said for other, said in tiers.items()}
+        chosen = next(iter(tiers)) if tier is None else str(tier)
+        if chosen not in tiers:
+            raise wrong(f"it has no tier {chosen}.{did_you_mean(chosen, tiers)} There are: {', '.join(tiers)}")
+        for other in [*tiers, chosen]:
+            where = f"baseline {name}, tier {other}"
+            known_keys(tiers[other], Baseline.keys())
+        found = Baseline.model_validate(whole | tiers[chosen])
+    except ValidationError as error:
+        raise refused(error, where, within=("headline",)) from None
+    except PydanticCustomError as error:
+        raise Mistake(f"{where}: {error.message()}") from None
+    found._file = name, chosen, path
+    return found
 
 
 def _path(name: str, own: Path | None) -> Path:
@@ -121,151 +241,6 @@ def _path(name: str, own: Path | None) -> Path:
         names = catalogue.members("baseline", own)
         raise Mistake(f"no such baseline: {name}.{did_you_mean(name, names)} There are: {', '.join(names)}")
     return found[0]
-
-
-def _baseline(name: str, tier: str, path: Path, said: Mapping[str, Any]) -> Baseline:
-    where = f"baseline {name}, tier {tier}"
-    _has(said, NEEDED, where)
-    _known(said["source"], SOURCE, f"{where}, source")
-    arms = {str(arm): _words(words, f"{where}, arms.{arm}") for arm, words in _mapping(said, "arms", where).items()}
-    experiment = said.get("experiment")
-    words = ([f"experiment={experiment}"] if experiment else []) + list(_words(said.get("words"), f"{where}, words"))
-    headlines = tuple(
-        _headline(str(key), value or {}, arms, where) for key, value in _mapping(said, "headline", where).items()
-    )
-    level = said.get("level", 0.90)
-    if not isinstance(level, float) or not 0 < level < 1:
-        raise Mistake(f"{where}: level={level} is a share between 0 and 1, 0.90 say")
-    return Baseline(
-        name=name, tier=tier, path=path, claim=str(said["claim"]).strip(), source=dict(said["source"]),
-        words=tuple(words), arms=arms, seeds=_seeds(said["seeds"], where), level=level,
-        deterministic=_flag(said, "deterministic", where), hours=_number(said["hours"], "hours", where) or 0.0,
-        headlines=headlines, raw=dict(said),
-    )  # fmt: skip
-
-
-def _headline(name: str, said: Mapping[str, Any], arms: Iterable[str], where: str) -> Headline:
-    where = f"{where}, headline {name}"
-    _known(said, HEADLINE, where)
-    _has(said, {"metric", "direction", "published", "tolerance"}, where)
-    of = _compared(said, where)
-    for arm in of:
-        if arm not in arms:
-            raise Mistake(f"{where}: no arm {arm}.{did_you_mean(arm, arms)} There are: {', '.join(arms)}")
-    if said["direction"] not in DIRECTIONS:
-        raise Mistake(f"{where}: direction={said['direction']} says what is better: lower or higher")
-    _directed(said, of, where)
-    published, tolerance = said["published"] or {}, said["tolerance"] or {}
-    _known(published, PUBLISHED, f"{where}, published")
-    _known(tolerance, TOLERANCE, f"{where}, tolerance")
-    _has(tolerance, {"why"}, f"{where}, tolerance")
-    _known(said.get("contract") or {}, CONTRACT, f"{where}, contract")
-    _number(published.get("spread"), "published.spread", where)
-    least, most = (_number(tolerance.get(key), f"tolerance.{key}", where) for key in ("least", "most"))
-    if least is None and most is None:
-        raise Mistake(f"{where}: the tolerance needs a least, a most, or both")
-    if least is not None and most is not None and least > most:
-        raise Mistake(f"{where}: tolerance.least={least} is above tolerance.most={most}")
-    value = _number(published.get("value"), "published.value", where)
-    if value is not None and not (value if least is None else least) <= value <= (value if most is None else most):
-        raise Mistake(f"{where}: the published {value:g} lies outside its own tolerance")
-    suspicious = _number(said.get("suspicious"), "suspicious", where)
-    sign = 1 if said["direction"] == "lower" else -1
-    if value is not None and suspicious is not None and sign * value < sign * suspicious:
-        raise Mistake(f"{where}: the published {value:g} is itself too good: suspicious={suspicious:g}")
-    return Headline(
-        name, of, str(said["metric"]), dict(said.get("contract") or {}), said["direction"], dict(published), least,
-        most, str(tolerance["why"]).strip(), suspicious, _paired(said, where), _range(said, where),
-        _flag(said, "deterministic", where),
-    )  # fmt: skip
-
-
-def _directed(said: Mapping[str, Any], of: Sequence[str], where: str) -> None:
-    """Raises Mistake where a score's own metric says the other direction; a contrast of two arms has none."""
-    metric = (said.get("contract") or {}).get("metric") or metric_of(str(said["metric"]))
-    own = "higher" if metric in HIGHER else "lower" if metric in LOWER else said["direction"]
-    if len(of) == 1 and said["direction"] != own:
-        raise Mistake(
-            f"{where}: direction={said['direction']}: of {metric}, {'high' if own == 'higher' else 'low'} values are "
-            f"good. Write direction: {own}"
-        )
-
-
-def _compared(said: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    """The arm, or the two arms."""
-    contrast = said.get("contrast")
-    if (said.get("value") is None) == (contrast is None):
-        raise Mistake(f"{where}: say value: <arm>, or contrast: {{a: <arm>, b: <arm>}}, which is a minus b")
-    if contrast is None:
-        return (str(said["value"]),)
-    _known(contrast, {"a", "b", "paired"}, f"{where}, contrast")
-    _has(contrast, {"a", "b"}, f"{where}, contrast")
-    return str(contrast["a"]), str(contrast["b"])
-
-
-def _paired(said: Mapping[str, Any], where: str) -> bool:
-    return _flag(said.get("contrast") or {}, "paired", where, "contrast.")
-
-
-def _flag(said: Mapping[str, Any], key: str, where: str, above: str = "") -> bool:
-    value = said.get(key, False)
-    if not isinstance(value, bool):
-        raise Mistake(f"{where}: {above}{key}={value} is true or false")
-    return value
-
-
-def _range(said: Mapping[str, Any], where: str) -> tuple[float, float] | None:
-    """What the score can be, from its least to its most; None where nothing is said."""
-    if (ends := said.get("range")) is None:
-        return None
-    if not isinstance(ends, list) or len(ends) != 2:
-        raise Mistake(f"{where}: range={ends} is the least and the most that the score can be, [0, 8] say")
-    low, high = (_number(end, "range", where) for end in ends)
-    if low is None or high is None or low >= high:
-        raise Mistake(f"{where}: range={ends} is the least and the most that the score can be, [0, 8] say")
-    return low, high
-
-
-def _seeds(said: Any, where: str) -> tuple[int, ...]:
-    if not isinstance(said, list) or not said or not all(type(seed) is int for seed in said):
-        raise Mistake(f"{where}: seeds={said} is a list of whole numbers, [0, 1, 2] say")
-    if len(set(said)) < len(said):
-        raise Mistake(f"{where}: seeds={said} has one twice; a seed counts once")
-    return tuple(said)
-
-
-def _words(said: Any, where: str) -> tuple[str, ...]:
-    if said is not None and (not isinstance(said, list) or not all(isinstance(word, str) for word in said)):
-        raise Mistake(f"{where}: a list of words as on the command line, [key=value, ...]")
-    return tuple(said or ())
-
-
-def _mapping(said: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
-    if not isinstance(said[key], dict) or not said[key]:
-        raise Mistake(f"{where}: {key} is a name for each, and what it says: {key}: {{<name>: ...}}")
-    return said[key]
-
-
-def _number(said: Any, key: str, where: str) -> float | None:
-    if said is None:
-        return None
-    if isinstance(said, bool) or not isinstance(said, int | float) or not isfinite(said):
-        raise Mistake(f"{where}: {key}={said} is no number")
-    return float(said)
-
-
-def _known(said: Any, keys: set[str], where: str) -> None:
-    if not isinstance(said, dict):
-        raise Mistake(f"{where}: keys and values are expected, not {said!r}; see docs/reproducing.md")
-    for key in said:
-        if key not in keys:
-            close = did_you_mean(str(key), sorted(keys))
-            raise Mistake(f"{where}: no such key: {key}.{close} There are: {', '.join(sorted(keys))}")
-
-
-def _has(said: Mapping[str, Any], keys: set[str], where: str) -> None:
-    if missing := sorted(key for key in keys if said.get(key) is None):
-        raise Mistake(f"{where}: {', '.join(missing)} missing")
 
 
 def planned(baseline: Baseline) -> Sequence[tuple[str, int]]:
