@@ -20,8 +20,9 @@ from PIL import Image
 
 from saddlepoint.data import listing as listing_module
 from saddlepoint.data import picture as picture_module
+from saddlepoint.data.facts import images
 from saddlepoint.data.image_folder import ImageFolder
-from saddlepoint.data.listing import describe, listing
+from saddlepoint.data.listing import listing
 from saddlepoint.error import Mistake
 
 CIFAR = Path(os.environ.get("SADDLEPOINT_DATA", Path(__file__).parents[3] / "shared" / "data")) / "cifar10-train.zip"
@@ -212,17 +213,17 @@ def test_every_stated_kind_of_file_is_read(tmp_path, suffix):
 
 def test_describing_imports_no_torch(folder):
     code = (
-        "import sys; from saddlepoint.data.listing import describe; print(describe(sys.argv[1], None, 3));"
+        "import sys; from saddlepoint.data.facts import images; print(images(sys.argv[1], None, 3)[0]);"
         "assert not {'torch', 'numpy', 'pytorch_lightning'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "{'shape': [3, 6, 6], 'classes': 3}"
-    assert describe(folder, 4, 1) == {"shape": [1, 4, 4], "classes": 3}
+    assert images(folder, 4, 1)[0] == {"shape": [1, 4, 4], "classes": 3}
 
 
 def test_the_facts_are_checked_and_the_extractor_follows_them(folder, tmp_path):
-    described = describe(folder)
+    described, _ = images(folder)
     data = ImageFolder(folder, **described)
     data.setup()
     assert data.extractor == "trained"
@@ -322,7 +323,7 @@ def test_any_size_is_cut_from_the_middle_or_padded_whole(tmp_path, size):
 def test_a_size_that_is_none_is_refused_under_its_key(folder, size):
     assert f"data.size={size}" in told(folder, size=size)
     with pytest.raises(Mistake, match=r"data\.size="):
-        describe(folder, size)
+        images(folder, size)
 
 
 def test_alpha_can_be_kept_as_a_channel(tmp_path):
@@ -360,7 +361,7 @@ def test_an_array_of_any_number_of_channels_is_a_data_set(tmp_path, channels, en
         np.savez(place, x=x.transpose(0, 3, 1, 2), y=y)
     else:
         np.save(place, x)
-    assert describe(place, None, channels) == {"shape": [channels, 6, 8], "classes": 4 if ending == "npz" else None}
+    assert images(place, None, channels)[0] == {"shape": [channels, 6, 8], "classes": 4 if ending == "npz" else None}
     data = ImageFolder(place, channels=channels)
     assert data.describe()["sizes"] == {"train": 32, "validation": 4, "test": 4}
     order = sorted(range(40), key=lambda i: sha256(str(i).encode()).digest())
@@ -506,7 +507,7 @@ def test_too_few_images_and_bad_numbers_are_refused(folder, tmp_path):
 
 @pytest.mark.skipif(not CIFAR.is_file(), reason=f"no {CIFAR}: set SADDLEPOINT_DATA")
 def test_a_zip_of_fifty_thousand_images_streams_in_place():
-    assert describe(CIFAR) == {"shape": [3, 32, 32], "classes": 10}
+    assert images(CIFAR)[0] == {"shape": [3, 32, 32], "classes": 10}
     data = ImageFolder(CIFAR, size=32, memory=0, workers=0, batch=20)
     batch = next(data.stream(39_990))
     assert data.describe()["sizes"] == {"train": 40_000, "validation": 5_000, "test": 5_000}

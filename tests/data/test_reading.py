@@ -346,8 +346,8 @@ def test_names_are_the_same_in_every_locale(tmp_path):
     for i in range(12):
         Image.fromarray(noise(i)).save(place / f"é{i}.png")
     code = (
-        "import sys; from saddlepoint.data.listing import bytes_of, describe, listing;"
-        "found = listing(sys.argv[1]); print([bytes_of(name) for name in found.names], describe(sys.argv[1]));"
+        "import sys; from saddlepoint.data.facts import images; from saddlepoint.data.listing import bytes_of, listing;"
+        "found = listing(sys.argv[1]); print([bytes_of(name) for name in found.names], images(sys.argv[1])[0]);"
         "print(ascii(found.where(found.names[0])))"
     )
 

@@ -22,7 +22,7 @@ from saddlepoint.data.array import read as read_array
 from saddlepoint.data.data import Split
 from saddlepoint.data.folder import Folder
 from saddlepoint.data.image_folder import described_changes
-from saddlepoint.data.listing import Listing, is_array, listing, place_of
+from saddlepoint.data.listing import Listing, place_of
 from saddlepoint.error import Mistake
 from saddlepoint.modality import Audio
 
@@ -55,7 +55,7 @@ class AudioFolder(Folder):
         if length is not None and length < 1:
             raise Mistake(f"data.length={length}: so many samples of each file, 1 at least, or null.")
         if shape is None:
-            found = facts(folder, length)
+            found, _ = sound.facts_of(folder, length)
             shape, rate = found["shape"], found["rate"] if rate is None else rate
             classes, bits = found["classes"] if classes is None else classes, found["bits"] if bits is None else bits
         self.length, shape = length, list(shape or ())
@@ -73,13 +73,6 @@ class AudioFolder(Folder):
         x, self.notes = waveforms(self.listing, self.modality, self.shape, fit=self.length is not None)
         y = None if self.listing.labels is None else torch.tensor(self.listing.labels)
         return self.parts(self.listing.names, x, y, self.listing.classes)
-
-
-def facts(folder: str | Path | None, length: int | None) -> dict[str, Any]:
-    """Shape, classes, rate and bits of a folder, zip or array."""
-    if is_array(folder):
-        return sound.array_facts(place_of(folder), length)[0]
-    return sound.facts(listing(folder, sound.WAVES), length)
 
 
 def waveforms(found: Listing, modality: Audio, shape: tuple[int, ...], fit: bool = False) -> tuple[Tensor, list[str]]:

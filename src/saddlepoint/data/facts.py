@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from saddlepoint.error import Mistake
 
 # of each class of data, the keys that are facts: null means that they are read
 FACTS = {
@@ -28,26 +31,37 @@ def missing(kind: str, data: Mapping[str, Any]) -> list[str]:
 
 def read(kind: str, data: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
     """The facts, classes among them, and the number of samples; None where it was not counted.  Raises Mistake."""
-    if kind == "image_folder":
-        return _images(data)
-    from saddlepoint.data import listing  # Pillow, for folders alone
+    from saddlepoint.data import listing
 
+    folder = data["folder"]
+    if kind == "image_folder":
+        if data["shape"] is not None and not listing.is_array(folder):
+            return {"bits": IMAGE_BITS}, None  # of a run of before, whose folder may be gone
+        found, number = images(folder, data["size"], data["channels"])
+        return {"bits": IMAGE_BITS, **found}, number
     if kind == "audio_folder":
         from saddlepoint.data import sound  # numpy
 
-        if listing.is_array(data["folder"]):
-            return sound.array_facts(listing.place_of(data["folder"]), data["length"])
-        found = listing.listing(data["folder"], sound.WAVES)
-        return sound.facts(found, data["length"]), len(found.names)
+        return sound.facts_of(folder, data["length"])
     from saddlepoint.data import text
 
-    return text.facts(text.files(data["folder"]), data["unit"], data["length"], data["vocabulary"])
+    return text.facts(text.files(folder), data["unit"], data["length"], data["vocabulary"])
 
 
-def _images(data: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
+def images(folder: str | Path | None, size: Any = None, channels: int = 3) -> tuple[dict[str, Any], int]:
+    """{"shape": [C, H, W], "classes": K or None} and the number of images of a folder or zip, from its names and its
+    first image's header; of an .npz or .npy from its array's header and its labels, with "bits": 16 where it has so
+    many."""
     from saddlepoint.data import listing
 
-    if data["shape"] is not None and not listing.is_array(data["folder"]):
-        return {"bits": IMAGE_BITS}, None  # of a run of before, whose folder may be gone
-    found, number = listing.counted(data["folder"], data["size"], data["channels"])
-    return {"bits": IMAGE_BITS, **found}, number
+    if listing.is_array(folder):
+        from saddlepoint.data import array  # numpy and torch
+
+        if size is not None:
+            raise Mistake(f"data.size={size}: it is for files of images; an array's are as they are. Leave it null.")
+        return array.facts(listing.place_of(folder), channels)
+    from saddlepoint.data import picture  # Pillow
+
+    picture.check_channels(channels)
+    found = listing.listing(folder)
+    return picture.facts(found, size, channels), len(found.names)

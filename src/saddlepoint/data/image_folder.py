@@ -25,18 +25,16 @@ from torch.utils.data import DataLoader, Dataset
 from saddlepoint.data.array import Array
 from saddlepoint.data.array import read as read_array
 from saddlepoint.data.data import Rows, Split
+from saddlepoint.data.facts import images
 from saddlepoint.data.folder import Folder
 from saddlepoint.data.listing import (
     Listing,
-    check_channels,
-    describe,
-    facts,
     most_first,
     names_array,
     place_of,
     shown,
 )
-from saddlepoint.data.picture import FITS, Format, look, pixels, size_of
+from saddlepoint.data.picture import FITS, Format, check_channels, facts, look, pixels, size_of
 from saddlepoint.error import Mistake, ending_signals
 from saddlepoint.modality import Image
 
@@ -83,7 +81,7 @@ class ImageFolder(Folder):
                     f"data.bits={bits}: files of images are read with 8 bits; more come as an .npz of uint16."
                 )
         if shape is None:
-            found = describe(folder, size, channels) if self.is_array else facts(self.listing, size, channels)
+            found = images(folder, size, channels)[0] if self.is_array else facts(self.listing, size, channels)
             shape, classes = found["shape"], found["classes"] if classes is None else classes
             bits = found.get("bits", 8) if bits is None else bits
         self.modality = Image(8 if bits is None else bits)

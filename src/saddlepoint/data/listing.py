@@ -25,7 +25,6 @@ from itertools import repeat
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from saddlepoint.data.picture import MODES, first_size, size_of
 from saddlepoint.error import Mistake
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".tif", ".tiff")
@@ -140,31 +139,6 @@ class _Contents:
         self.folders.update(str(one) for one in path.parents if str(one) != ".")
 
 
-def describe(folder: str | Path | None, size: Any = None, channels: int = 3) -> dict[str, Any]:
-    """{"shape": [C, H, W], "classes": K or None} of a folder or zip, from its names and its first
-    image's header; of an .npz or .npy from its array's header and its labels, with "bits": 16 where it has so many."""
-    return counted(folder, size, channels)[0]
-
-
-def counted(folder: str | Path | None, size: Any = None, channels: int = 3) -> tuple[dict[str, Any], int]:
-    """As `describe`, and the number of images."""
-    if is_array(folder):
-        from saddlepoint.data import array  # numpy and torch
-
-        if size is not None:
-            raise Mistake(f"data.size={size}: it is for files of images; an array's are as they are. Leave it null.")
-        return array.facts(place_of(folder), channels)
-    check_channels(channels)
-    found = listing(folder)
-    return facts(found, size, channels), len(found.names)
-
-
-def facts(found: Listing, size: Any, channels: int) -> dict[str, Any]:
-    """As `describe`, of a listing."""
-    height, width = size_of(size) or first_size(found, found.names[0])
-    return {"shape": [channels, height, width], "classes": found.classes}
-
-
 def listing(folder: str | Path | None, kind: Kind = IMAGES) -> Listing:
     """The files in `folder`; raises Mistake where it is missing, empty, no zip, or its classes cannot be told."""
     place = place_of(folder, kind.noun)
@@ -206,15 +180,6 @@ def place_of(folder: str | Path | None, noun: str = IMAGES.noun) -> Path:
     if not folder:
         raise Mistake(f"data.folder is not set: say data.folder=<a folder or .zip of {noun}>.")
     return Path(folder).expanduser().absolute()
-
-
-def check_channels(channels: int) -> None:
-    """Raises Mistake where image files cannot have so many."""
-    if channels not in MODES:
-        raise Mistake(
-            f"data.channels={channels}: image files have 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGB and alpha); "
-            "others come as an .npz."
-        )
 
 
 def bytes_of(name: str) -> bytes:

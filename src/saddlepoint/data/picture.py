@@ -12,14 +12,12 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from saddlepoint.data.listing import Listing
 from saddlepoint.error import Mistake
-
-if TYPE_CHECKING:
-    from saddlepoint.data.listing import Listing
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 GREY = ("1", "L", "LA", "La")
@@ -56,7 +54,22 @@ def size_of(size: Any) -> Size | None:
     return int(sides[0]), int(sides[1])
 
 
-def first_size(found: Listing, name: str) -> Size:
+def check_channels(channels: int) -> None:
+    """Raises Mistake where image files cannot have so many."""
+    if channels not in MODES:
+        raise Mistake(
+            f"data.channels={channels}: image files have 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGB and alpha); "
+            "others come as an .npz."
+        )
+
+
+def facts(found: Listing, size: Any, channels: int) -> dict[str, Any]:
+    """{"shape": [C, H, W], "classes": K or None} of a folder or zip, from its names and its first image's header."""
+    height, width = size_of(size) or _first_size(found, found.names[0])
+    return {"shape": [channels, height, width], "classes": found.classes}
+
+
+def _first_size(found: Listing, name: str) -> Size:
     """Height and width of an image, upright, from its header; raises Mistake for an unreadable file."""
     with _opened(found, name) as image:
         _read_png(image)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint.data.listing import Kind, Listing
+from saddlepoint.data.listing import Kind, Listing, is_array, listing, place_of
 from saddlepoint.error import Mistake
 
 WAVES = Kind("wav files", (".wav", ".wave"))
@@ -94,8 +94,16 @@ def sounds(found: Listing) -> Iterator[tuple[str, Sound]]:
         yield name, sound
 
 
+def facts_of(folder: str | Path | None, length: int | None) -> tuple[dict[str, Any], int]:
+    """Shape [C, L], classes, rate and bits of a folder, zip or array, and the number of its sounds."""
+    if is_array(folder):
+        return array_facts(place_of(folder), length)
+    found = listing(folder, WAVES)
+    return facts(found, length), len(found.names)
+
+
 def facts(found: Listing, length: int | None) -> dict[str, Any]:
-    """Shape [C, L], classes, rate and bits, by the names and the first file."""
+    """The same, by the names and the first file."""
     sound = read(found, found.names[0])
     channels, own = sound.samples.shape
     return {
