@@ -6,7 +6,7 @@ file are checked, and the file itself against the .gz beside it, and that agains
 a download does.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,15 +28,5 @@ class FashionMNIST(MNIST):
         "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
     }
 
-    def __init__(
-        self,
-        root: str | Path = "data",
-        shape: Iterable[int] = (1, 28, 28),
-        classes: int | None = 10,
-        extractor: str | None = "trained",
-        reserved: int = 0,
-        batch: int = 64,
-        seed: int = 0,
-        **labelled: Any,
-    ) -> None:
-        super().__init__(root, shape, classes, extractor, reserved, batch, seed, **labelled)
+    def __init__(self, root: str | Path = "data", extractor: str | None = "trained", **mnist: Any) -> None:
+        super().__init__(root, extractor=extractor, **mnist)

@@ -89,12 +89,8 @@ def memorisation(
     check(config)
     data = data_of(config, log) if run is None else data_of_run(run, config, overrides, log)
     held, train = held_out(data), data.split("train")
-    game = None if run is None else _game(run, config, protocol.at, log)
-    seed = protocol.sample_seed
-    if game is not None:
-        split = Split("samples", sample(game, protocol.n, seed, protocol.average, modality=of(data)), modality=of(data))
-    else:
-        split = _chosen(read_for(data, str(source), log), protocol.n, seed)
+    seed, game = protocol.sample_seed, None if run is None else _game(run, config, protocol.at, log)
+    split = _samples(game, source, data, protocol, log)
     if len(split) < FEWEST:
         raise Mistake(f"{len(split)} samples say nothing of memorisation: bring {FEWEST} at least, better 1,000.")
     wanted = data.extractor if config.evaluation.extractor == "auto" else config.evaluation.extractor
@@ -106,8 +102,8 @@ def memorisation(
     rung = alarm(found, n_train, n_held, protocol.level, seed)
     rows = readings(sets, seed)
     if game is not None and judged_alone(game) and not str(protocol.at).isdigit():  # a snapshot: the generator alone
-        rows.append(membership_reading(*_membership_logits(game, train, held, int(data.batch), seed)))
-    picture = None if to == "-" else _picture(sets, found, _picture_path(to, run, game), log)
+        rows.append(_membership(game, train, held, int(data.batch), seed))
+    picture = None if to == "-" else _picture(sets, found, to, run, game, log)
     row = {
         "measured": now(),
         "at": protocol.at,
@@ -164,10 +160,14 @@ def _game(run: Run, config: DictConfig, at: str | int, log: Log) -> Game:
     return game.to(device_of(config))
 
 
-def _chosen(split: Split, n: int, seed: int) -> Split:
-    """n of the samples, at random where there are more."""
-    order = torch.randperm(len(split), generator=Stream(seed, "memorisation/samples").generator)
-    return Split("samples", *split[order[:n]], modality=split.modality)
+def _samples(game: Game | None, source: Run | str, data: Any, protocol: Protocol, log: Log) -> Split:
+    """n samples: drawn from the game, or of those that are stored, at random where there are more."""
+    if game is not None:
+        x = sample(game, protocol.n, protocol.sample_seed, protocol.average, modality=of(data))
+        return Split("samples", x, modality=of(data))
+    split = read_for(data, str(source), log)
+    order = torch.randperm(len(split), generator=Stream(protocol.sample_seed, "memorisation/samples").generator)
+    return Split("samples", *split[order[: protocol.n]], modality=split.modality)
 
 
 def _sets(
@@ -197,13 +197,13 @@ def _sets(
     return Sets(*parts, features=extractor, blind=extractor == "inception", modality=of(train))
 
 
-def _membership_logits(game: Game, train: Split, held: Sequence[Split], batch: int, seed: int) -> tuple[Tensor, Tensor]:
-    """D's logits of training images, and of held-out ones, MOST of each; `batch` is that of its training."""
+def _membership(game: Game, train: Split, held: Sequence[Split], batch: int, seed: int) -> Reading:
+    """Whether D tells training images from held-out ones, MOST of each; `batch` is that of its training."""
     members, others = (
         _logits(game, split, torch.randperm(len(split), generator=Stream(seed, name).generator)[:MOST], batch)
         for name, split in (("memorisation/members", train), ("memorisation/others", Joined("held out", held)))
     )
-    return members, others
+    return membership_reading(members, others)
 
 
 @torch.no_grad()
@@ -217,16 +217,16 @@ def _logits(game: Game, split: Split, rows: Tensor, batch: int) -> Tensor:
     return torch.cat(found)[: len(rows)]
 
 
-def _picture_path(to: str | None, run: Run | None, game: Game | None) -> Path:
-    inside = None if run is None or game is None else run.folder / "memorisation" / f"{game.images:09d}.png"
-    return Path(to) if to else inside or Path(PICTURE)
-
-
-def _picture(sets: Sets, found: Mapping[str, Space], path: Path, log: Log) -> Path | None:
+def _picture(
+    sets: Sets, found: Mapping[str, Space], to: str | None, run: Run | None, game: Game | None, log: Log
+) -> Path | None:
     """Where the closest samples are drawn beside their neighbours; None for what is no image."""
     if not sets.planar:
         log(f"{sets.modality.name} are not drawn")
         return None
+    path = Path(to or PICTURE)
+    if not to and run is not None and game is not None:
+        path = run.folder / "memorisation" / f"{game.images:09d}.png"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         closest(sets, found).save(path)

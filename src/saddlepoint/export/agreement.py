@@ -59,8 +59,5 @@ def rows(latent: Named, condition: Named) -> int:
 def batches(latent: Named, condition: Named, asked: list[int]) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
     """The rows in batches of these sizes, in order."""
     for first, last in pairwise(accumulate(asked, initial=0)):
-        yield _between(latent, first, last), _between(condition, first, last)
-
-
-def _between(named: Named, first: int, last: int) -> dict[str, Tensor]:
-    return {name: part[first:last] for name, part in named.items()}
+        part, own = ({name: rows[first:last] for name, rows in named.items()} for named in (latent, condition))
+        yield part, own

@@ -6,6 +6,7 @@ Noise that is a part of the latent, or a named draw, is an input like any other.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -70,19 +71,19 @@ def _calls(networks: nn.ModuleDict, whole: nn.Module, latent: Any, condition: An
     """Each call of a layer, in the order in which they end."""
     found: list[Call] = []
     given: list[bytes] = []
+
+    def before(layer: nn.Module, args: Any, keywords: Any) -> None:
+        given.append(_digest([args, keywords]))
+
+    def after(name: str, layer: nn.Module, args: Any, keywords: Any, output: Any) -> None:
+        found.append((name, given.pop(), _digest(output)))
+
     handles = []
     for path, layer in networks.named_modules():
         if path:
             name = f"{path} ({type(layer).__name__})"
-
-            def before(layer: nn.Module, args: Any, keywords: Any) -> None:
-                given.append(_digest([args, keywords]))
-
-            def after(layer: nn.Module, args: Any, keywords: Any, output: Any, name: str = name) -> None:
-                found.append((name, given.pop(), _digest(output)))
-
             handles += [layer.register_forward_pre_hook(before, with_kwargs=True)]
-            handles += [layer.register_forward_hook(after, with_kwargs=True)]
+            handles += [layer.register_forward_hook(partial(after, name), with_kwargs=True)]
     try:
         _samples(whole, latent, condition, seed)
     finally:

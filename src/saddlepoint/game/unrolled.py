@@ -37,20 +37,12 @@ class Unrolled(Game):
         self,
         players: Mapping[str, Player],
         prior: Prior,
-        seed: int = 0,
-        sides: Mapping[str, Mapping[str, Any]] | None = None,
-        makers: Mapping[str, nn.Module] | None = None,
-        order: Sequence[Sequence[str]] | None = None,
-        samples: str = "fake",
-        draws: Mapping[str, Prior] | None = None,
-        conditions: str = "none",
-        classes: Mapping[str, int | None] | None = None,
-        dropout: bool = False,
         steps: int = 5,
         rate: float = 0.05,
         unrolled: str = "discriminator",
+        **game: Any,
     ) -> None:
-        super().__init__(players, prior, seed, sides, makers, order, samples, draws, conditions, classes, dropout)
+        super().__init__(players, prior, **game)
         if type(steps) is not int or steps < 0 or rate <= 0:
             raise ValueError(f"unrolled: steps={steps}, rate={rate}: a whole number from 0 on, and a rate above 0")
         if unrolled not in players:

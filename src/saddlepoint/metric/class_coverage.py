@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.metric.coverage import coverage
-from saddlepoint.metric.grouping import LEAST, GroupedMeasure
+from saddlepoint.metric.grouping import GroupedMeasure
 from saddlepoint.metric.measure import Result
 
 
@@ -26,18 +26,9 @@ class ClassCoverage(GroupedMeasure):
     higher_is_better = True
     floor = "expected"
 
-    def __init__(
-        self,
-        k: int = 5,
-        n_per_class: int | None = None,
-        share: float = 0.5,
-        least: int = LEAST,
-        labels: str = "seen",
-        draws: int = 20,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, k: int = 5, **group: Any) -> None:
         self.k = k
-        super().__init__(n_per_class, share, least, labels, draws, seed)
+        super().__init__(**group)
 
     def smallest(self) -> int:
         return self.k + 1
