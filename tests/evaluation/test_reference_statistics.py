@@ -2,7 +2,9 @@
 
 import hashlib
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +13,10 @@ from torch import Tensor
 
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation import reference_statistics
-from saddlepoint.evaluation.contract import differences
+from saddlepoint.evaluation.contract import Score, differences
 from saddlepoint.evaluation.evaluator import Evaluator
 from saddlepoint.extractor.identity import Identity
+from saddlepoint.extractor.reals import Split
 from saddlepoint.metric.coverage import Coverage
 from saddlepoint.metric.frechet_distance import FrechetDistance
 from saddlepoint.metric.frechet_distance_infinity import FrechetDistanceInfinity
@@ -137,14 +140,26 @@ def test_nothing_is_written_where_it_would_not_be_read(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------ measuring
 
 
+def saved_of(evaluator: Evaluator, split: Split, path: Path) -> reference_statistics.Statistics:
+    features = (evaluator.features([rows], len(rows[0]), "reals") for rows in split.batches(70))
+    return reference_statistics.save(path, features, split, evaluator.extractor)
+
+
+def against(
+    evaluator: Evaluator, fakes: Tensor, statistics: reference_statistics.Statistics, **drawn: Any
+) -> dict[str, Score]:
+    left = iter(fakes)
+    return evaluator(lambda n: torch.stack(list(islice(left, n))), statistics, **drawn)
+
+
 def test_a_splits_own_statistics_give_the_score_that_the_split_gives(
     tmp_path: Path, points: Callable, evaluator: Evaluator
 ) -> None:
     split, fakes = points().split("train"), drawn(200)
-    saved = reference_statistics.save(evaluator, split, tmp_path / "reals.npz")
+    saved = saved_of(evaluator, split, tmp_path / "reals.npz")
     assert (saved.n, saved.about["data"]) == (300, split.sha256)
     known = evaluator(lambda n: fakes[:n], split)  # one batch of 200
-    found = reference_statistics.scores_against(evaluator, fakes.split(70), 200, saved)
+    found = against(evaluator, fakes, saved, weights="none", batch_norm="none")
     for metric in ("fid", "fid_infinity"):
         one, two = known[f"{metric}_identity_200_train"], found[f"{metric}_identity_200_statistics"]
         assert two.value == pytest.approx(one.value, rel=1e-9)
@@ -158,9 +173,7 @@ def test_statistics_serve_the_frechet_distance_alone_and_a_word_is_said(
     tmp_path: Path, evaluator: Evaluator, said: list[str]
 ) -> None:
     reference_statistics.write(tmp_path / "theirs.npz", torch.zeros(3), torch.eye(3))
-    found = reference_statistics.scores_against(
-        evaluator, drawn(200).split(100), 200, reference_statistics.read(tmp_path / "theirs.npz")
-    )
+    found = against(evaluator, drawn(200), reference_statistics.read(tmp_path / "theirs.npz"))
     assert set(found) == {"fid_identity_200_statistics", "fid_infinity_identity_200_statistics"}
     contract = found["fid_identity_200_statistics"].contract
     assert (contract.n_real, contract.split, contract.resolution) == (None, "statistics", "3")
@@ -176,9 +189,7 @@ def test_statistics_of_another_number_of_features_are_refused_by_both_numbers(
 ) -> None:
     reference_statistics.write(tmp_path / "inception.npz", torch.zeros(4), torch.eye(4))
     with pytest.raises(Mistake, match=r"(?s)inception\.npz is of 4 features.*identity has 3.*evaluation\.extractor"):
-        reference_statistics.scores_against(
-            evaluator, drawn(200).split(100), 200, reference_statistics.read(tmp_path / "inception.npz")
-        )
+        against(evaluator, drawn(200), reference_statistics.read(tmp_path / "inception.npz"))
 
 
 def test_our_own_statistics_of_another_ruler_are_refused_though_the_numbers_agree(
@@ -186,16 +197,13 @@ def test_our_own_statistics_of_another_ruler_are_refused_though_the_numbers_agre
 ) -> None:
     reference_statistics.write(tmp_path / "a.npz", torch.zeros(3), torch.eye(3), 10, {"extractor": "digits"})
     with pytest.raises(Mistake, match="extractor is digits there and identity here"):
-        reference_statistics.scores_against(
-            evaluator, drawn(200).split(100), 200, reference_statistics.read(tmp_path / "a.npz")
-        )
+        against(evaluator, drawn(200), reference_statistics.read(tmp_path / "a.npz"))
 
 
 def test_what_a_sampler_draws_is_undone(tmp_path: Path, evaluator: Evaluator) -> None:
     reference_statistics.write(tmp_path / "a.npz", torch.zeros(3), torch.eye(3))
     before = torch.get_rng_state()
-    fakes = (torch.randn(100, 3) for _ in range(2))
-    reference_statistics.scores_against(evaluator, fakes, 200, reference_statistics.read(tmp_path / "a.npz"))
+    evaluator(lambda n: torch.randn(n, 3), reference_statistics.read(tmp_path / "a.npz"))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -203,11 +211,9 @@ def test_dropout_that_is_on_is_a_field_of_the_contract_and_one_that_is_off_leave
     tmp_path: Path, points: Callable, evaluator: Evaluator
 ) -> None:
     split, fakes = points().split("train"), drawn(200)
-    saved = reference_statistics.save(evaluator, split, tmp_path / "reals.npz")
+    saved = saved_of(evaluator, split, tmp_path / "reals.npz")
     for on in (False, True):
         one = evaluator(lambda n: fakes[:n], split, dropout=on)["fid_identity_200_train"].contract
-        two = reference_statistics.scores_against(evaluator, [fakes], 200, saved, dropout=on)[
-            "fid_identity_200_statistics"
-        ]
+        two = against(evaluator, fakes, saved, dropout=on)["fid_identity_200_statistics"]
         assert (one.dropout, two.contract.dropout) == (on, on)
         assert ("dropout" in one.to_dict()) is on

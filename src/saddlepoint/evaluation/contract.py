@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from saddlepoint.error import Mistake
 
 # the arithmetic of this package's metrics: raised whenever any score would move, so that old scores stay honest. It
 # is not the package's own version, which moves for reasons that move no score
 VERSION = "1"
+
+
+class Named(Protocol):
+    """What a contract names of reals."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def sha256(self) -> Any: ...
+
+
+class Ruler(Named, Protocol):
+    """What a contract names of an extractor."""
+
+    @property
+    def resizer(self) -> str: ...
+
+
+class _Players(NamedTuple):
+    """In the place of an extractor: what is measured is the players' own."""
+
+    name: str
+    sha256: str = "none"
+    resizer: str = "none"
 
 
 @dataclass(frozen=True)
@@ -38,15 +63,44 @@ class Contract:
     altered: str = ""  # settings that were others in the generator's training, "prior.z.high: 1 -> 0.5; ..."
 
     @classmethod
+    def of(
+        cls,
+        metric: str,
+        reals: Named,
+        n_real: int | None,
+        n_fake: int,
+        shape: Sequence[int],
+        ruler: Ruler,
+        weights: str,
+        settings: Mapping[str, Any],
+        seed: int = 0,
+        batch_norm: str = "running",
+        dropout: bool = False,
+    ) -> Contract:
+        """Of one score of `n_fake` samples of `shape`, as networks see them, by the extractor `ruler`."""
+        return cls(
+            metric=metric,
+            n_real=n_real,
+            n_fake=n_fake,
+            split=reals.name,
+            data=reals.sha256,
+            resolution="x".join(map(str, shape)),
+            resizer=ruler.resizer,
+            extractor=ruler.name,
+            extractor_sha256=ruler.sha256,
+            weights=weights,
+            seed=seed,
+            settings=settings,
+            batch_norm=batch_norm,
+            dropout=dropout,
+        )
+
+    @classmethod
     def of_players(
         cls, metric: str, players: str, split: Any, n: int, weights: str, settings: Mapping[str, Any]
     ) -> Contract:
         """Of a score of players and not of samples: no reals are compared, and n things were looked at."""
-        return cls(
-            metric=metric, n_real=None, n_fake=n, split=split.name, data=split.sha256,
-            resolution="x".join(map(str, split.shape)), resizer="none", extractor=players, extractor_sha256="none",
-            weights=weights, seed=0, settings=settings,
-        )  # fmt: skip
+        return cls.of(metric, split, None, n, split.shape, _Players(players), weights, settings)
 
     @property
     def key(self) -> str:

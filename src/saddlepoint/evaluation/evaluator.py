@@ -10,9 +10,8 @@ or with a cold cache, changes nothing in training.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -25,6 +24,7 @@ from saddlepoint import ranks
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.anchor import anchor_sets
 from saddlepoint.evaluation.contract import VERSION, Contract, Score
+from saddlepoint.evaluation.reference_statistics import Statistics
 from saddlepoint.extractor.extractor import Extractor, Features, Progress, suit, times
 from saddlepoint.extractor.reals import Data, Rows, Split
 from saddlepoint.metric.measure import Measure, Result, named
@@ -34,8 +34,10 @@ from saddlepoint.stream import random_state_kept
 
 _OF: Any = torch.backends
 BACKENDS = (_OF.cudnn.conv, _OF.cuda.matmul, _OF.mkldnn.conv, _OF.mkldnn.matmul)  # which may round float32 first
+Reals = Split | Statistics
 Fakes = Tensor | Rows  # samples, or (samples, the classes that they were asked for)
 MOST = 10_000  # fakes where their number is not given: with fewer a distance is mostly bias, with more mostly time
+STORED: Mapping[str, Any] = {"weights": "none", "batch_norm": "none"}  # how samples that are there were drawn
 PULSE = 5.0  # seconds between two signs that a metric is being computed
 
 
@@ -99,25 +101,26 @@ class Evaluator:
     def __call__(
         self,
         sample: Callable[[int], Fakes],
-        reals: Split | Data,
+        reals: Reals | Data,
         weights: str = "averaged",
         batch_norm: str = "running",
         dropout: bool = False,
     ) -> dict[str, Score]:
-        """Scores by name, of n samples against `reals`: a split, or a data set, whose split `split` is meant.
+        """Scores by name, of n samples against `reals`: a split, statistics, or a data set, whose `split` is meant.
 
         `sample(n)` gives n images in [-1, 1] or points, or these and the classes that they were asked for, and is asked
         for `batch` at a time.  `weights` says whose they are: "averaged", "raw", "none"; `batch_norm` by which
         statistics, `dropout` whether it is on.  Raises Mistake where samples are not finite or not of the reals' shape.
         """
         with self.apart():
-            split = self._split(reals)
+            against = self._reals(reals)
             if self.n is None:
                 raise ValueError("how many samples? Give Evaluator an n, or a Data instead of a Split")
-            n = self.n
-            return self._scores(self._drawn(sample, n, split), n, split, weights, batch_norm, dropout=dropout)
+            fakes = self._drawn(sample, self.n, _split(against))
+            drawn = {"weights": weights, "batch_norm": batch_norm, "dropout": dropout}
+            return self._scores(fakes, self.n, against, drawn)
 
-    def _drawn(self, sample: Callable[[int], Fakes], n: int, like: Split) -> Iterator[Features]:
+    def _drawn(self, sample: Callable[[int], Fakes], n: int, like: Split | None) -> Iterator[Features]:
         """The features of the next n samples, batch by batch.
 
         Several ranks make a batch each, where `sample.skip` can pass over what is another's; each gets to see them all,
@@ -145,14 +148,13 @@ class Evaluator:
             found = [] if own is None else [next(self._features([own], n, whose, like)).to("cpu")]
             yield from (features.to(self.device) for part in ranks.together(found) for features in part)
 
-    def measure(self, fakes: Split, reals: Split | Data) -> dict[str, Score]:
+    def measure(self, fakes: Split, reals: Reals | Data) -> dict[str, Score]:
         """Scores by name of all stored samples of `fakes` against `reals`, as `__call__` measures a generator's."""
         with self.apart():
-            split, n = self._split(reals), len(fakes)
+            against, n = self._reals(reals), len(fakes)
             if n < 2:
                 raise Mistake(f"{fakes.name} holds {n} samples, which cannot be measured: two at least, better 1,000.")
-            found = self._features(fakes.batches(self.batch), n, fakes.name, split)
-            return self._scores(found, n, split, "none", "none")
+            return self._scores(self._features(fakes.batches(self.batch), n, fakes.name, _split(against)), n, against)
 
     def features(self, batches: Iterable[Fakes], n: int, whose: str) -> Features:
         """The features of all of `batches`, n samples in all, with the samples; for what takes more than one pass."""
@@ -175,15 +177,14 @@ class Evaluator:
                     metric.reset()
                     metric.refer(None)
                     metric.update(reals, real=True)
-            for metric in metrics.values():
-                metric.update(fakes, real=False)
-            return self._computed(metrics)
+            results = self._results(metrics, [fakes])
+            return {named(name, suffix): result for name, own in results.items() for suffix, result in own.items()}
 
     def anchors(self, data: Data) -> dict[str, dict[str, Score]]:
         """The scores of sets that everybody understands (see `anchor`), by set; measured once, then cached."""
         with self.apart():
-            n, split = self.size(data), self._split(data)
-            sizes = data.describe()["sizes"]
+            n, split = self.size(data), cast("Split", self._reals(data))
+            sizes, shape = data.describe()["sizes"], _shape(split)
             held = [data.split(name) for name in sizes if name != self.split]
             if self.split not in sizes:  # `all` of them
                 held = []
@@ -196,10 +197,10 @@ class Evaluator:
                     extract = partial(self._features, like=split)
                     sets = anchor_sets(split, held, data.classes, n, self.batch, self.seed, extract)
                     for name, size, features in sets:
-                        found[name] = self._scores(features, size, split, "none", "none", shared)
+                        found[name] = self._scores(features, size, split, among=shared)
                 for name, metric in self._measurable(len(split), n, labelled=True, quiet=True).items():
                     for which, value in metric.anchors(n).items():
-                        scored = self._scored({name: metric.resulting(value)}, split, n, "none", "none")
+                        scored = self._scored({name: metric.resulting(value)}, split, n, shape)
                         found[which] = found.get(which, {}) | scored
                 return {name: {key: score.to_dict() for key, score in scores.items()} for name, scores in found.items()}
 
@@ -207,7 +208,7 @@ class Evaluator:
                 "anchors": VERSION,
                 "held": [part.sha256 for part in held],
                 "own": {name: metric.anchor_settings() for name, metric in self.metrics.items()},
-                "contracts": [self._contract(name, name, split, n, "none", "none").to_dict() for name in self.metrics],
+                "contracts": [self._contract(name, name, split, n, shape).to_dict() for name in self.metrics],
             }
             kept = self.cache.record("anchors", about, measured, together=True)
         return {name: {key: Score.from_dict(score) for key, score in scores.items()} for name, scores in kept.items()}
@@ -216,49 +217,44 @@ class Evaluator:
         self,
         fakes: Iterable[Features],
         n: int,
-        split: Split,
-        weights: str,
-        batch_norm: str,
+        reals: Reals,
+        drawn: Mapping[str, Any] = STORED,
         among: Iterable[str] | None = None,
-        dropout: bool = False,
     ) -> dict[str, Score]:
-        """The scores of `fakes`, n of them, by the metrics `among`; None: by all."""
+        """The scores of `fakes`, n of them, by the metrics `among`; None: by all.  Every score is made here."""
         parts = iter(fakes)
         first = next(parts)
-        every = self._measurable(len(split), n, first.y is not None)
-        metrics = every if among is None else {name: every[name] for name in among if name in every}
-        self._refer(metrics, split, n)
-        for features in chain([first], parts):
-            for metric in metrics.values():
-                metric.update(features, real=False)
-        found = {name: self._result(name, metric) for name, metric in metrics.items()}
-        for metric in metrics.values():
-            metric.reset()  # the features of 10,000 fakes need not stay until the next evaluation
-        return self._scored(found, split, n, weights, batch_norm, dropout)
+        metrics = self._measurable(_number(reals), n, first.y is not None, statistics=_statistics(reals))
+        metrics = metrics if among is None else {name: metrics[name] for name in among if name in metrics}
+        self._refer(metrics, reals, n)
+        found = self._results(metrics, chain([first], parts))
+        x = cast("Tensor", first.x)
+        return self._scored(found, reals, n, self.modality(x).shape(x), drawn)
 
     def _scored(
         self,
         found: Mapping[str, Mapping[str, Result]],
-        split: Split,
+        reals: Reals,
         n: int,
-        weights: str,
-        batch_norm: str,
-        dropout: bool = False,
+        shape: Sequence[int],
+        drawn: Mapping[str, Any] = STORED,
     ) -> dict[str, Score]:
         """Each result, by metric and suffix, with its contract."""
         scores = {}
         for name, results in found.items():
             for suffix, (value, std, detail, own) in results.items():
-                contract = self._contract(name, named(name, suffix), split, own or n, weights, batch_norm)
-                contract = replace(contract, dropout=dropout)
+                contract = self._contract(name, named(name, suffix), reals, own or n, shape, drawn)
                 scores[contract.key] = Score(float(value), contract, None if std is None else float(std), detail)
         return scores
 
-    def _computed(self, metrics: Mapping[str, Measure]) -> dict[str, Result]:
-        results = {name: self._result(name, metric) for name, metric in metrics.items()}
-        found = {named(name, suffix): result for name, own in results.items() for suffix, result in own.items()}
+    def _results(self, metrics: Mapping[str, Measure], fakes: Iterable[Features]) -> dict[str, dict[str, Result]]:
+        """What the metrics, whose reals are given, say of `fakes`: by metric and suffix."""
+        for features in fakes:
+            for metric in metrics.values():
+                metric.update(features, real=False)
+        found = {name: self._result(name, metric) for name, metric in metrics.items()}
         for metric in metrics.values():
-            metric.reset()
+            metric.reset()  # the features of 10,000 fakes need not stay until the next evaluation
         return found
 
     def _result(self, name: str, metric: Measure) -> dict[str, Result]:
@@ -283,11 +279,14 @@ class Evaluator:
         if long:
             progress(what, 1, 1)
 
-    def _measurable(self, n_real: int, n_fake: int, labelled: bool, quiet: bool = False) -> dict[str, Measure]:
+    def _measurable(
+        self, n_real: int, n_fake: int, labelled: bool, quiet: bool = False, statistics: Statistics | None = None
+    ) -> dict[str, Measure]:
         """The metrics that such data and numbers suffice for; unless `quiet`, a word is said of the others, once."""
         kept = {}
         for name, metric in self.metrics.items():
-            obstacle = self._unfit.get(name) or metric.obstacle(n_real, n_fake)
+            lacking = self._unfit.get(name) if statistics is None else statistics.obstacle(metric)
+            obstacle = lacking or metric.obstacle(n_real, n_fake)
             if not obstacle and metric.needs_labels and not labelled:
                 obstacle = "it needs the class that each sample was asked for, and these samples have none"
             line = f"{name} is left out: {obstacle}." if obstacle else None
@@ -304,8 +303,14 @@ class Evaluator:
             self._said.add(line)
             self.say(line)
 
-    def _refer(self, metrics: Mapping[str, Measure], split: Split, n: int) -> None:
-        """Give each metric what it needs of the reals: from memory, disk, or one pass for all that lack it."""
+    def _refer(self, metrics: Mapping[str, Measure], reals: Reals, n: int) -> None:
+        """Give each metric what it needs of the reals: statistics; or from memory, disk, or one pass for all."""
+        if isinstance(reals, Statistics):
+            for metric in metrics.values():
+                metric.reset()
+                reals.refer(metric)
+            return
+        split = reals
         about = {name: self._about(metric, split, n) for name, metric in metrics.items() if metric.needs_reals}
         lacking = [name for name in about if digest(about[name]) not in self._references]
         passed = False
@@ -383,25 +388,17 @@ class Evaluator:
             "extractor": self.extractor.sha256,
         }
 
-    def _contract(self, name: str, metric: str, split: Split, n: int, weights: str, batch_norm: str) -> Contract:
-        return Contract(
-            metric=metric,
-            n_real=len(split),
-            n_fake=n,
-            split=split.name,
-            data=split.sha256,
-            resolution=times(_shape(split)),
-            resizer=self.extractor.resizer,
-            extractor=self.extractor.name,
-            extractor_sha256=self.extractor.sha256,
-            weights=weights,
-            seed=self.seed,
-            settings=self.metrics[name].settings(len(split), n),
-            batch_norm=batch_norm,
-        )
+    def _contract(
+        self, name: str, metric: str, reals: Reals, n: int, shape: Sequence[int], drawn: Mapping[str, Any] = STORED
+    ) -> Contract:
+        number = reals.n if isinstance(reals, Statistics) else len(reals)
+        settings = self.metrics[name].settings(_number(reals), n)
+        return Contract.of(metric, reals, number, n, shape, self.extractor, settings=settings, seed=self.seed, **drawn)
 
-    def _split(self, reals: Split | Data) -> Split:
-        """The split that is meant; the metrics meet the data that it belongs to."""
+    def _reals(self, reals: Reals | Data) -> Reals:
+        """The split or the statistics that are meant; the metrics meet the data that a split belongs to."""
+        if isinstance(reals, Statistics):
+            reals.suit(self.extractor)
         if not isinstance(getattr(reals, "describe", None), Callable):
             return reals  # pyright: ignore[reportReturnType]
         data: Data = reals  # pyright: ignore[reportAssignmentType]
@@ -433,6 +430,20 @@ class Evaluator:
 
 def _alone() -> bool:
     return False
+
+
+def _split(reals: Reals) -> Split | None:
+    """The reals, where they are at hand."""
+    return None if isinstance(reals, Statistics) else reals
+
+
+def _statistics(reals: Reals) -> Statistics | None:
+    return reals if isinstance(reals, Statistics) else None
+
+
+def _number(reals: Reals) -> int:
+    """How many reals a metric may count on."""
+    return reals.at_most if isinstance(reals, Statistics) else len(reals)
 
 
 def _shape(split: Split) -> tuple[int, ...]:

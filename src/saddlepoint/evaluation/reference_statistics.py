@@ -23,12 +23,10 @@ import torch
 from torch import Tensor
 
 from saddlepoint.error import Mistake
-from saddlepoint.evaluation.contract import Contract, Score
-from saddlepoint.evaluation.evaluator import Evaluator, Fakes
-from saddlepoint.extractor.extractor import times
+from saddlepoint.extractor.extractor import Extractor, Features, times
 from saddlepoint.extractor.reals import Split
 from saddlepoint.metric.frechet_distance import FrechetDistance
-from saddlepoint.metric.measure import Measure, named
+from saddlepoint.metric.measure import Measure
 from saddlepoint.modality import of
 from saddlepoint.run.storage import archive, atomic
 
@@ -52,6 +50,34 @@ class Statistics:
 
     def __len__(self) -> int:
         return self.n or 0
+
+    @property
+    def at_most(self) -> int:
+        """How many reals there may be, where the file does not say."""
+        return self.n or UNKNOWN
+
+    def suit(self, extractor: Extractor) -> None:
+        """Raises Mistake where they are not of this extractor's features."""
+        if (dim := len(self.mu)) != extractor.dim:
+            raise Mistake(
+                f"{self.file} is of {dim} features, and the extractor {extractor.name} has {extractor.dim}.\n"
+                "Choose the extractor that the statistics were made with: evaluation.extractor=inception for 2048."
+            )
+        for key, own in _ruler(extractor).items():
+            if (told := self.about.get(key, own)) != own:
+                raise Mistake(f"{self.file} is of another ruler: {key} is {told} there and {own} here.")
+
+    def obstacle(self, metric: Measure) -> str | None:
+        """Why two moments do not suffice for a metric, for people; None where they do."""
+        # one that meets the data takes its reals from there, and there are none
+        alone = not metric.needs_reals and not metric.needs_labels and type(metric).meet is Measure.meet
+        if alone or isinstance(metric, FrechetDistance):
+            return None
+        return f"it needs the reals, and {self.file} holds their mean and covariance"
+
+    def refer(self, metric: Measure) -> None:
+        """Let `metric` measure against them."""
+        metric.refer({"mu": self.mu, "sigma": self.sigma} if isinstance(metric, FrechetDistance) else None)
 
 
 def read(path: Path | str) -> Statistics:
@@ -97,124 +123,19 @@ def write(
         raise Mistake(f"{path} cannot be written: {error.strerror}. Give a file in a folder that is there.") from None
 
 
-def save(evaluator: Evaluator, split: Split, path: Path | str) -> Statistics:
-    """Write the statistics of a split's features, with what they are of; returns them as `read` would."""
+def save(path: Path | str, features: Iterable[Features], split: Split, extractor: Extractor) -> Statistics:
+    """Write the statistics of the features of all of a split, with what they are of; returns them as `read` would."""
     metric = FrechetDistance()
-    for rows in split.batches(evaluator.batch):
-        metric.update(evaluator.features([rows], len(rows[0]), f"the {split.name} split"), real=True)
+    for part in features:
+        metric.update(part, real=True)
     found = metric.reference(0)
     shape = of(split).shape(split[torch.tensor([0])][0])
-    about = _ruler(evaluator) | {"split": split.name, "data": split.sha256, "resolution": times(shape)}
+    about = _ruler(extractor) | {"split": split.name, "data": split.sha256, "resolution": times(shape)}
     write(path, found["mu"], found["sigma"], len(split), about)
     return read(path)
 
 
-def scores_against(
-    evaluator: Evaluator,
-    batches: Iterable[Fakes],
-    n: int,
-    statistics: Statistics,
-    whose: str = "samples",
-    weights: str = "none",
-    batch_norm: str = "none",
-    dropout: bool = False,
-) -> dict[str, Score]:
-    """The scores, by name, of n samples, batch by batch, against statistics in the place of reals.
-
-    Measured are the evaluator's Frechet distances, and what needs no reals at all; of the others a word is said.  The
-    contracts' split is "statistics", their data the sha256 of the file.  Raises Mistake where the statistics are of
-    another number of features, or of another extractor.
-    """
-    _suit(evaluator, statistics)
-    metrics = _measurable(evaluator, statistics, n)
-    try:
-        for metric in metrics.values():
-            metric.reset()
-            frechet = isinstance(metric, FrechetDistance)
-            metric.refer({"mu": statistics.mu, "sigma": statistics.sigma} if frechet else None)
-        resolution = _shown(evaluator, metrics, batches, whose)
-        results = {named(name, suffix): (name, result) for name, m in metrics.items() for suffix, result in _each(m)}
-    finally:
-        for metric in metrics.values():
-            metric.reset()
-            metric.refer(None)
-    scores = {}
-    for metric, (name, (value, std, detail, _)) in results.items():
-        contract = Contract(
-            metric=metric,
-            n_real=statistics.n,
-            n_fake=n,
-            split=statistics.name,
-            data=statistics.sha256,
-            resolution=resolution,
-            resizer=evaluator.extractor.resizer,
-            extractor=evaluator.extractor.name,
-            extractor_sha256=evaluator.extractor.sha256,
-            weights=weights,
-            seed=evaluator.seed,
-            settings=metrics[name].settings(statistics.n or UNKNOWN, n),
-            batch_norm=batch_norm,
-            dropout=dropout,
-        )
-        scores[contract.key] = Score(float(value), contract, None if std is None else float(std), detail)
-    return scores
-
-
-def _shown(evaluator: Evaluator, metrics: Mapping[str, Measure], batches: Iterable[Fakes], whose: str) -> str:
-    """Give each batch's features to the metrics; the resolution of the samples."""
-    resolution = ""
-    with evaluator.apart():  # what a sampler draws is undone
-        for rows in batches:
-            x = rows[0] if isinstance(rows, tuple) else rows
-            modality = evaluator.modality(x)
-            resolution = times(modality.shape(x) if modality.fits(x) else x.shape[1:])
-            features = evaluator.features([rows], len(x), whose)
-            for metric in metrics.values():
-                metric.update(features, real=False)
-    return resolution
-
-
-def _each(metric: Measure) -> list[tuple[str, Any]]:
-    return list(metric.results().items())
-
-
-def _measurable(evaluator: Evaluator, statistics: Statistics, n: int) -> dict[str, Measure]:
-    """The evaluator's metrics that two moments suffice for; of the others a word is said."""
-    kept = {}
-    for name, metric in evaluator.metrics.items():
-        # one that meets the data takes its reals from there, and there are none
-        alone = not metric.needs_reals and not metric.needs_labels and type(metric).meet is Measure.meet
-        n_real = statistics.n or UNKNOWN
-        if not alone and not isinstance(metric, FrechetDistance):
-            evaluator.say(
-                f"{name} is left out: it needs the reals, and {statistics.file} holds their mean and covariance."
-            )
-        elif obstacle := metric.obstacle(n_real, n):
-            evaluator.say(f"{name} is left out: {obstacle}.")
-        else:
-            kept[name] = metric
-            if caution := metric.caution(n_real, n, evaluator.extractor.dim):
-                evaluator.say(f"{name}: {caution}.")
-    return kept
-
-
-def _suit(evaluator: Evaluator, statistics: Statistics) -> None:
-    """Raises Mistake where the statistics are not of this extractor's features."""
-    extractor, dim = evaluator.extractor, len(statistics.mu)
-    if dim != extractor.dim:
-        raise Mistake(
-            f"{statistics.file} is of {dim} features, and the extractor {extractor.name} has {extractor.dim}.\n"
-            "Choose the extractor that the statistics were made with: evaluation.extractor=inception for 2048."
-        )
-    ours = _ruler(evaluator)
-    for key in (key for key in ours if key in statistics.about and statistics.about[key] != ours[key]):
-        raise Mistake(
-            f"{statistics.file} is of another ruler: {key} is {statistics.about[key]} there and {ours[key]} here."
-        )
-
-
-def _ruler(evaluator: Evaluator) -> dict[str, str]:
-    extractor = evaluator.extractor
+def _ruler(extractor: Extractor) -> dict[str, str]:
     return {"extractor": extractor.name, "extractor_sha256": extractor.sha256, "resizer": extractor.resizer}
 
 
