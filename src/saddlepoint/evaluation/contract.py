@@ -141,6 +141,15 @@ class Score:
         return cls(plain["value"], Contract.from_dict(plain["contract"]), plain["std"], plain.get("detail", {}))
 
 
+class Spread(NamedTuple):
+    """Standard errors of one score, None where they were not measured."""
+
+    generations: float | None = None  # standard deviation over fresh generations
+    mean: float | None = None  # over those generations
+    reals: float | None = None  # had other reals been drawn, by the jackknife
+    fakes: float | None = None  # had other fakes been drawn, from a fixed set, by the jackknife
+
+
 def count(n: int) -> str:
     """n in a score's name: "10k" for 10,000, "900" for 900; exact unless a multiple of 1,000."""
     return f"{n // 1000}k" if n and n % 1000 == 0 else str(n)

@@ -428,6 +428,15 @@ class Evaluator:
                 backend.fp32_precision = precision
 
 
+def anchors_of(evaluators: Iterable[Evaluator], data: Data) -> dict[str, dict[str, Score]]:
+    """The anchors of all of them, by set."""
+    found: dict[str, dict[str, Score]] = {}
+    for evaluator in evaluators:
+        for name, own in evaluator.anchors(data).items():
+            found[name] = found.get(name, {}) | own
+    return found
+
+
 def _alone() -> bool:
     return False
 

@@ -10,19 +10,10 @@ from rich import box
 from rich.table import Table
 
 from saddlepoint.console.output import WIDTH
-from saddlepoint.evaluation.contract import Score
+from saddlepoint.evaluation.contract import Score, Spread
 from saddlepoint.run.folder import Run
 
-
-class Spread(NamedTuple):
-    """Standard errors of one score, None where they were not measured."""
-
-    generations: float | None = None  # standard deviation over fresh generations
-    mean: float | None = None  # over those generations
-    reals: float | None = None  # jackknife
-    fakes: float | None = None  # jackknife, of a fixed set
-
-
+OWN = "the runs' own difference"
 PARTS = "± over its parts"
 NAMES = {"real": "held-out reals"}
 ERRORS = {
@@ -127,6 +118,25 @@ def _values(found: Scores) -> dict[str, str]:
 
 def _scores(plain: Mapping[str, Any]) -> dict[str, Score]:
     return {key: Score.from_dict(score) for key, score in plain.items()}
+
+
+def what_moved(
+    steps: Sequence[tuple[str, Mapping[str, float]]], difference: Mapping[str, float], width: int = WIDTH
+) -> Iterator[str | Table]:
+    """One row per measurement of two runs, a and b: its scores by metric, and how far they are from a's own.
+
+    Below them the `difference` that is left between the two under one protocol.
+    """
+    first = steps[0][1]
+    cells: dict[str, dict[str, str]] = {metric: {} for metric in first}
+    for told, found in steps:
+        for metric in first.keys() & found.keys():
+            moved = "" if found is first else f" ({found[metric] - first[metric]:+.3g})"
+            cells[metric][told] = f"{found[metric]:.4g}{moved}"
+    for metric, left in difference.items():
+        cells[metric][OWN] = f"{left:+.4g}"
+    columns = [Column(metric, cells[metric]) for metric in first]
+    yield from tables("what moved the score", [told for told, _ in steps], [columns], width, [OWN])
 
 
 def anchored(found: Scores, anchors: Mapping[str, Scores]) -> list[Column]:

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from saddlepoint.error import Mistake
+from saddlepoint.evaluation.contract import Spread
 from saddlepoint.evaluation.evaluator import Evaluator
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.extractor.reals import Split
@@ -29,13 +29,6 @@ FEWEST = 5  # generations: the spread of four is known to a factor of two at bes
 ORDERS = 6  # in which a score is read to tell whether it draws among its samples
 
 Values = Callable[[Tensor], Mapping[str, float]]  # the scores, by name, of the samples that an index keeps
-
-
-class Spread(NamedTuple):
-    """Standard errors of one score; None where it has none."""
-
-    reals: float | None  # had other reals been drawn
-    fakes: float | None  # had other fakes been drawn, from a fixed folder; for a generator, see `generations`
 
 
 def generations(values: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
@@ -139,7 +132,10 @@ def uncertainty(
                 f"{name} has no standard error over {' and '.join(lacking)}: it draws some of them, reads them in "
                 "order, or is not to be had with some left out."
             )
-    return {name: Spread(None if name in alone else of_reals.get(name), of_fakes.get(name)) for name in sorted(names)}
+    return {
+        name: Spread(reals=None if name in alone else of_reals.get(name), fakes=of_fakes.get(name))
+        for name in sorted(names)
+    }
 
 
 def _errors(values: Values, n: int, groups: int, seed: int) -> tuple[set[str], dict[str, float]]:

@@ -8,53 +8,53 @@ that differs, then by all of b's protocol, under which b is measured too: what i
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
-from rich.console import Console
-from rich.table import Table
 
 from saddlepoint.callback.evaluation import drawn_as, scores
 from saddlepoint.config.check import check
-from saddlepoint.console.output import result
-from saddlepoint.console.terminal import Meter, speaker
+from saddlepoint.console.terminal import Meter
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Contract, Score, comparable, difference, differences
-from saddlepoint.evaluation.table import Column, tables
 from saddlepoint.experiment.build import config_of, data_of_run, device_of, evaluator_of, game_of, put, set_threads
 from saddlepoint.game.lineage import sampled_player
 from saddlepoint.run.folder import Run
 
-OWN = "the runs' own difference"
 SETTINGS = ("n", "split", "extractor", "weights", "resizer", "average", "batch_norm", "batch", "seed")
 STATISTICS = "statistics of the average"  # of its batch norm
 FACTORS = (*SETTINGS, STATISTICS, "metric")  # of a protocol
 Measured = dict[str, float]  # by metric
 
 
-def against(
-    run: str | Path,
-    other: str | Path,
-    overrides: Sequence[str] = (),
-    config_dir: str | Path | None = None,
-    console: Console | None = None,
-    at: str | int = "last",
-) -> list[tuple[str, Measured]]:
-    """Each measurement and its scores by metric, in order; printed with what moved each score by how much.
+class Compared(NamedTuple):
+    """What moved the scores of two runs, a and b."""
 
-    `overrides` and the moment `at` are for both runs.  Raises Mistake where the runs' data differ, and where no
-    protocol is common to both.
+    verdict: str  # whether their recorded scores may stand in one column
+    steps: list[tuple[str, Measured]]  # each measurement, in words, and its scores
+    difference: Measured  # b less a, under one protocol
+
+
+def against(
+    run: Run,
+    other: Run,
+    overrides: Sequence[str],
+    config_dir: str | Path | None,
+    log: Callable[[str], None],
+    progress: Meter,
+    at: str | int = "last",
+) -> Compared:
+    """Measure two runs until one protocol is common to both; `overrides` and the moment `at` are for both.
+
+    Raises Mistake where the runs' data differ, and where no protocol is common to both.
     """
-    output = result(console)
-    console = console or Console(stderr=True)
-    say = speaker(console)
-    ours, theirs = (_Side(Run(folder), overrides, config_dir, say, Meter(console), at) for folder in (run, other))
+    ours, theirs = (_Side(one, overrides, config_dir, log, progress, at) for one in (run, other))
     if (one := ours.data.split("train").sha256) != (two := theirs.data.split("train").sha256):
         raise Mistake(
-            f"{run} and {other} were trained on different data (train split {one[:8]} and {two[:8]}): no protocol "
-            "makes their scores comparable"
+            f"{run.folder} and {other.folder} were trained on different data (train split {one[:8]} and {two[:8]}): no "
+            "protocol makes their scores comparable"
         )
     verdict = _verdict(ours, theirs)
     steps = [("a, as it was measured", ours.measured({}))]
@@ -69,18 +69,9 @@ def against(
     for metric in last.keys() & theirs.contracts.keys():
         if (field := difference(last[metric], theirs.contracts[metric])) is not None:
             raise Mistake(f"{metric}: no protocol is common to both runs, they still differ in {field}")
-    own = _own(steps, len(factors))
-    output(
-        [f"a: {run}\nb: {other}\n{verdict}", *_tables(steps, own, output.width)],
-        {
-            "a": run,
-            "b": other,
-            "verdict": verdict,
-            "steps": [{"measured": told, "scores": found} for told, found in steps],
-            "difference": own,
-        },
-    )
-    return steps
+    base, found = steps[-2 if factors else 0][1], steps[-1][1]
+    own = {metric: found[metric] - base[metric] for metric in steps[0][1] if metric in found and metric in base}
+    return Compared(verdict, steps, own)
 
 
 class _Side:
@@ -165,26 +156,6 @@ def _verdict(ours: _Side, theirs: _Side) -> str:
             )
             return f"their recorded scores cannot stand in one column: they differ in {fields}"
     return "their recorded scores stand under one contract"
-
-
-def _own(steps: Sequence[tuple[str, Measured]], factors: int) -> Measured:
-    """What is left between the two runs under one protocol: b less a, by metric."""
-    base, last = steps[-2 if factors else 0][1], steps[-1][1]
-    return {metric: last[metric] - base[metric] for metric in steps[0][1] if metric in last and metric in base}
-
-
-def _tables(steps: Sequence[tuple[str, Measured]], own: Measured, width: int) -> Iterator[str | Table]:
-    """Every measurement, and below it how far it is from a's own."""
-    first = steps[0][1]
-    cells: dict[str, dict[str, str]] = {metric: {} for metric in first}
-    for told, found in steps:
-        for metric in first.keys() & found.keys():
-            moved = "" if found is first else f" ({found[metric] - first[metric]:+.3g})"
-            cells[metric][told] = f"{found[metric]:.4g}{moved}"
-    for metric, left in own.items():
-        cells[metric][OWN] = f"{left:+.4g}"
-    columns = [Column(metric, cells[metric]) for metric in first]
-    yield from tables("what moved the score", [told for told, _ in steps], [columns], width, [OWN])
 
 
 def _told(value: Any) -> str:

@@ -21,8 +21,9 @@ from saddlepoint.console.terminal import Meter
 from saddlepoint.data.samples import read_for
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Score
-from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.experiment.build import data_changes, data_of, evaluator_of, second_of
+from saddlepoint.evaluation.evaluator import Evaluator, anchors_of
+from saddlepoint.experiment.build import data_changes, data_of
+from saddlepoint.experiment.evaluate import evaluators_of, refuse_nothing
 from saddlepoint.export.description import WEIGHTS
 from saddlepoint.export.exported import ENDINGS, PICKLES, exported, file_of
 from saddlepoint.modality import of
@@ -85,7 +86,7 @@ def imported(request: Request, config: DictConfig, overrides: Sequence[str], log
         if again and (changed := data_changes(run, data)):
             raise Mistake(f"{run.folder} was measured on other data: {'; '.join(changed)}. Give this import a name=...")
         weights = request.weights or source.weights or WEIGHTS[0]
-        scores, anchors = _measured(_rulers(config, data, log, progress), source, data, weights, log)
+        scores, anchors = _measured(evaluators_of(config, data, log, progress), source, data, weights, log)
         plain = {key: score.to_dict() for key, score in scores.items()}
         if again:
             run.append("evaluations.jsonl", {"evaluated": now(), "at": "last", "images": None,
@@ -141,32 +142,19 @@ def _samples(place: Path, data: Any, log: Log) -> Source:
 # ------------------------------------------------------------------------------------------------------- the measuring
 
 
-def _rulers(config: DictConfig, data: Any, log: Log, progress: Meter) -> list[Evaluator]:
-    evaluator = evaluator_of(config, data, log, progress)
-    if evaluator is None:
-        raise Mistake("nothing can be measured: no metric fits these data and this extractor (metric=, "
-                      "evaluation.extractor=)")  # fmt: skip
-    second = second_of(config, data, log, progress)
-    return [evaluator] if second is None else [evaluator, second]
-
-
 def _measured(
     rulers: Sequence[Evaluator], source: Source, data: Any, weights: str, log: Log
 ) -> tuple[dict[str, Score], dict[str, dict[str, Score]]]:
     """The scores by all rulers, and the anchors by set; every ruler sees the same samples."""
     found: dict[str, Score] = {}
-    anchors: dict[str, dict[str, Score]] = {}
     for number, evaluator in enumerate(rulers):
         wanted = evaluator.size(data)
         if source.most is not None and number == 0:
             _told_of(source.most, wanted, log)
         evaluator.n = min(wanted, source.most or wanted)
         found |= evaluator(source.sampler("evaluation"), data, weights, source.batch_norm)
-        for name, own in evaluator.anchors(data).items():
-            anchors[name] = anchors.get(name, {}) | own
-    if not found:
-        raise Mistake("nothing was measured: every metric was left out, as said above")
-    return found, anchors
+    refuse_nothing(found)
+    return found, anchors_of(rulers, data)
 
 
 def _told_of(there: int, wanted: int, log: Log) -> None:

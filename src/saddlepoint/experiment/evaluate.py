@@ -1,0 +1,324 @@
+"""A run measured again, at one moment or at all of its snapshots; or anybody's samples, by a written protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from omegaconf import DictConfig
+
+from saddlepoint.callback.evaluation import Sampler, scores
+from saddlepoint.config.check import check
+from saddlepoint.config.compose import compose
+from saddlepoint.config.identity import differences
+from saddlepoint.console.terminal import Meter
+from saddlepoint.data.data import Split
+from saddlepoint.data.samples import read_for
+from saddlepoint.error import Mistake
+from saddlepoint.evaluation.contract import Score, Spread
+from saddlepoint.evaluation.evaluator import Evaluator, anchors_of
+from saddlepoint.evaluation.reference_statistics import Statistics, read
+from saddlepoint.evaluation.uncertainty import FEWEST, generations, uncertainty
+from saddlepoint.experiment.build import (
+    config_of,
+    data_of,
+    data_of_run,
+    device_of,
+    evaluator_of,
+    game_of,
+    put,
+    second_of,
+    set_threads,
+)
+from saddlepoint.extractor.extractor import Features
+from saddlepoint.game.game import Game
+from saddlepoint.game.lineage import sampled, sampled_player
+from saddlepoint.redaction import discreet
+from saddlepoint.run import destination
+from saddlepoint.run.folder import Run
+from saddlepoint.run.provenance import now
+from saddlepoint.run.snapshot import every
+
+Scores = dict[str, Score]
+Spreads = dict[str, Spread]  # by score
+Log = Callable[[str], None]
+
+
+class Care(NamedTuple):
+    """How standard errors are had."""
+
+    generations: int = 5  # fresh ones, the reals fixed
+    groups: int = 20  # of the delete-a-group jackknife
+
+
+class Found(NamedTuple):
+    """What was measured of one moment or set."""
+
+    scores: Scores
+    spread: Spreads
+
+    def to_dict(self) -> dict[str, Any]:
+        """The scores, their contracts, and their errors where they were measured, ready for JSON."""
+        errors = {key: {"uncertainty": one._asdict()} for key, one in self.spread.items()}
+        return {key: {**score.to_dict(), **errors.get(key, {})} for key, score in self.scores.items()}
+
+
+class Evaluated(NamedTuple):
+    """What was measured: by images, of a run, or of one set under its path; and what to read it against."""
+
+    title: str
+    found: dict[str, Found]
+    anchors: dict[str, Scores]
+
+
+class Source(NamedTuple):
+    """What fakes are drawn from: a game, by averaged weights or not, by running or batch statistics."""
+
+    game: Game
+    average: bool
+    batch_norm: str
+
+    def batches(self, evaluator: Evaluator, n: int) -> Iterator[Any]:
+        """n samples from the start of the evaluation stream, `batch` at a time."""
+        sample = Sampler(self.game, self.average, self.batch_norm)
+        return (sample(min(evaluator.batch, n - done)) for done in range(0, n, evaluator.batch))
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """What is measured against, by which extractors, how carefully."""
+
+    data: Any
+    evaluators: list[Evaluator]
+    care: Care | None = None
+    reference: Statistics | None = None  # in the place of the data's reals
+
+    def samples(self, split: Split) -> Found:
+        """All of a stored set."""
+        found = Found({}, {})
+        for evaluator in self.evaluators:
+            own = evaluator.measure(split, self.reference or self.data)
+            found.scores.update(own)
+            if self.care is not None:
+                fakes = evaluator.features(split.batches(evaluator.batch), len(split), "samples")
+                found.spread.update(self._errors(evaluator, fakes, own, self.care, folder=True))
+        return found
+
+    def generator(self, source: Source) -> Found:
+        """What a game's generator makes."""
+        found = Found({}, {})
+        for evaluator in self.evaluators:
+            own = self._generated(evaluator, source)
+            found.scores.update(own)
+            if self.care is not None:
+                found.spread.update(self._spread(evaluator, source, own, self.care))
+        return found
+
+    def anchors(self) -> dict[str, Scores]:
+        """The anchors of all evaluators, by set; none where others' statistics stand for the reals."""
+        return anchors_of(self.evaluators, self.data) if self.reference is None else {}
+
+    def _generated(self, evaluator: Evaluator, source: Source, stream: str = "evaluation") -> Scores:
+        evaluator.size(self.data)
+        return scores(evaluator, source.game, self.reference or self.data, source.average, source.batch_norm, stream)
+
+    def _spread(self, evaluator: Evaluator, source: Source, first: Scores, care: Care) -> Spreads:
+        """Of each score: its spread over fresh generations, and its standard error over the reals."""
+        fresh = [first, *(self._generated(evaluator, source, f"evaluation/{i}") for i in range(1, care.generations))]
+        spread = generations([{key: score.value for key, score in one.items()} for one in fresh])
+        n = evaluator.size(self.data)
+        errors = self._errors(evaluator, evaluator.features(source.batches(evaluator, n), n, "samples"), first, care)
+        return {
+            key: errors.get(key, Spread())._replace(generations=deviation, mean=mean)
+            for key, (mean, deviation) in spread.items()
+        }
+
+    def _errors(self, evaluator: Evaluator, fakes: Features, own: Scores, care: Care, folder: bool = False) -> Spreads:
+        """Of each score, its jackknife errors."""
+        split = self.data.split(evaluator.split)
+        reals = evaluator.features(split.batches(evaluator.batch), len(split), f"the {split.name} split")
+        found = uncertainty(evaluator, fakes, reals, split, folder, care.groups)
+        by_metric = {score.contract.metric: key for key, score in own.items()}
+        return {by_metric[metric]: one for metric, one in found.items() if metric in by_metric}
+
+
+def evaluate(
+    run: Run | None,
+    samples: str | Path | None,
+    at: str | int,
+    overrides: Sequence[str],
+    config_dir: str | Path | None,
+    log: Log,
+    progress: Meter,
+    care: Care | None = None,
+    reference: str | Path | None = None,
+    to: str | Path | None = None,
+) -> Evaluated:
+    """The scores of `samples`, or of a run at `at`; of all of its snapshots where that is "all".
+
+    A run's are added to its evaluations.jsonl.  Samples are measured by the protocol of `run`, or of what `overrides`
+    compose: data=mnist.  `care` asks for standard errors too, which take minutes where the scores take seconds.
+    `reference` is a file of somebody's mean and covariance, in the place of the data's own reals; `to` is where the
+    scores will be written.  Raises Mistake where the run, the checkpoint, the samples or an extractor is missing, and
+    where nothing could be measured.
+    """
+    _refuse_early(run, samples, at, care, reference, to)
+    statistics = None if reference is None else read(reference)
+    config = _protocol(run, samples, overrides, config_dir, log)
+    check(config)
+    data = data_of(config, log) if run is None else data_of_run(run, config, overrides, log)
+    evaluators = evaluators_of(config, data, log, progress)
+    # statistics are of one extractor's features
+    measuring = Measuring(data, evaluators if statistics is None else evaluators[:1], care, statistics)
+    if samples is not None:
+        return _stored(_first(read_for(data, samples, log), config.evaluation.n, log), str(samples), measuring)
+    assert run is not None
+    return _moments(run, at, config, measuring, overrides, log)
+
+
+def evaluators_of(config: DictConfig, data: Any, log: Log, progress: Meter) -> list[Evaluator]:
+    """The evaluator that the config describes, and the second extractor's.  Raises Mistake where there is none."""
+    evaluator = evaluator_of(config, data, log, progress)
+    if evaluator is None:
+        raise Mistake(
+            "nothing can be measured: no metric fits these data and this extractor.\n"
+            "Choose others: metric=[frechet_distance], evaluation.extractor=identity, or inception (images)"
+        )
+    second = second_of(config, data, log, progress)
+    return [evaluator] if second is None else [evaluator, second]
+
+
+def refuse_nothing(scores: Mapping[str, Score]) -> None:
+    """Raises Mistake where there is no score."""
+    if not scores:
+        raise Mistake("nothing was measured: every metric was left out, as said above")
+
+
+def _refuse_early(
+    run: Run | None,
+    samples: str | Path | None,
+    at: str | int,
+    care: Care | None,
+    reference: str | Path | None,
+    to: str | Path | None,
+) -> None:
+    """Raises Mistake for what cannot be, before hours are spent."""
+    if care is not None:
+        if care.generations < FEWEST and samples is None:
+            raise Mistake(f"generations={care.generations} do not show how far a score spreads: at least {FEWEST}")
+        if care.groups < 2:
+            raise Mistake(f"groups={care.groups}: a jackknife leaves out one group of several")
+        if reference is not None:
+            raise Mistake("uncertainty=true leaves out reals in turn, and reference=... holds none: choose one of them")
+        if at == "all":
+            raise Mistake("uncertainty=true takes one moment: at=last, at=best or the images of a snapshot")
+    if samples is not None and at != "last":
+        raise Mistake(f"samples=... are as they are: at={at} is for a run")
+    if to is not None:
+        destination.file(to, (".json",), "a file that ends in .json, in a folder that is there", makes_folders=False)
+    if run is not None and samples is None:
+        destination.record(run, "evaluations.jsonl")
+
+
+def _protocol(
+    run: Run | None,
+    samples: str | Path | None,
+    overrides: Sequence[str],
+    config_dir: str | Path | None,
+    log: Log,
+) -> DictConfig:
+    """The protocol and its data: the run's own, or composed for samples."""
+    if run is not None:
+        return config_of(run, overrides, log, config_dir)
+    if samples is None:
+        raise Mistake(
+            "what is to be measured? run=<a run folder>, or samples=<a folder, zip, npz or npy> data=<its data>"
+        )
+    if not any(word.startswith("data=") for word in overrides):
+        raise Mistake("samples are measured against data: add data=mnist, or data=image_folder data.folder=...")
+    return compose(overrides, config_dir)
+
+
+def _first(split: Split, n: int | None, log: Log) -> Split:
+    """The first n of a stored set, all where n is None.  Raises Mistake where there are fewer."""
+    if n is None or n == len(split):
+        return split
+    if n > len(split):
+        raise Mistake(f"evaluation.n={n}: there are {len(split):,} samples; leave it out, and all are measured")
+    log(f"{len(split):,} samples: the first {n:,} are measured, as evaluation.n says")
+    return Split(split.name, *split[torch.arange(n)], split.classes, modality=split.modality)
+
+
+def _stored(split: Split, name: str, measuring: Measuring) -> Evaluated:
+    """The scores of a stored set."""
+    found = measuring.samples(split)
+    refuse_nothing(found.scores)
+    for evaluator in measuring.evaluators:
+        evaluator.n = len(split)  # the anchors are as many: a distance falls with n
+    return Evaluated("samples", {name: found}, measuring.anchors())
+
+
+def _moments(
+    run: Run, at: str | int, config: DictConfig, measuring: Measuring, overrides: Sequence[str], log: Log
+) -> Evaluated:
+    """The scores of a run at one moment, or at every snapshot; each is written down as soon as it is there."""
+    game = game_of(config, measuring.data)
+    set_threads(config, game)
+    source = Source(game, config.evaluation.average, config.evaluation.get("batch_norm", "running"))
+    altered = "; ".join(_altered(config_of(run), config, game))
+    moments = every(run) if at == "all" else [at]
+    if not moments:
+        raise Mistake(f"{run.folder} has no snapshots: it was trained without callback.snapshot")
+    if at == "all" and not source.average and sampled_player(game).average is not None:
+        raise Mistake("snapshots hold averaged weights: evaluation.average=false finds nothing in them")
+    anchors = measuring.anchors()
+    found: dict[str, Found] = {}
+    for moment in moments:
+        put(game, run, moment, log)
+        game.to(device_of(config))
+        own = measuring.generator(source)
+        refuse_nothing(own.scores)
+        if altered:
+            own = own._replace(scores={key: _as_altered(score, altered) for key, score in own.scores.items()})
+        _record(run, moment, game.images, overrides, own, measuring.care)
+        found[str(game.images)] = own
+    when = "every snapshot" if at == "all" else f"{at}, {game.images:,} images"
+    return Evaluated(f"{run.folder}, {when}", found, anchors)
+
+
+def _record(
+    run: Run, moment: str | int, images: int, overrides: Sequence[str], found: Found, care: Care | None
+) -> None:
+    """Add a row to the run's evaluations.jsonl."""
+    row: dict[str, Any] = {
+        "evaluated": now(),
+        "at": moment,
+        "images": images,
+        "overrides": discreet(list(overrides)),
+        "scores": {key: score.to_dict() for key, score in found.scores.items()},
+    }
+    if care is not None:
+        row["uncertainty"] = {"care": care._asdict(), **{key: one._asdict() for key, one in found.spread.items()}}
+    run.append("evaluations.jsonl", row)
+
+
+def _altered(own: DictConfig, config: DictConfig, game: Game) -> list[str]:
+    """What makes `config` another generator than the run's own, or draws other latents.
+
+    Left out are settings of the training that move no score, and those that a contract has a field for.
+    """
+    makers = sampled(game)
+    others = [
+        f"{part}.{name}" for name in game.players if name not in makers for part in ("game.players", "architecture")
+    ]
+    known = ["batch", "data", "objective", "regularizer", "optimizer", *others]
+    known += [f"game.players.{name}.average" for name in makers]
+    seed = [f"seed: {own.seed} -> {config.seed}"] if config.seed != own.seed else []
+    return seed + differences(own, config, known)
+
+
+def _as_altered(score: Score, altered: str) -> Score:
+    return replace(score, contract=replace(score.contract, altered=altered))
