@@ -58,18 +58,14 @@ class AudioFolder(Folder):
             found, _ = sound.facts_of(folder, length)
             shape, rate = found["shape"], found["rate"] if rate is None else rate
             classes, bits = found["classes"] if classes is None else classes, found["bits"] if bits is None else bits
-        self.length, shape = length, list(shape or ())
+        self.length = length
         self.modality = Audio(rate, 32 if bits is None else bits)
-        if extractor == "auto":
-            extractor = self.modality.extractor(tuple(shape), classes)
-        rest = {"extractor": extractor, "batch": batch, "seed": seed, **labelled}
-        super().__init__(folder, shape, classes, validation, test, **rest)
+        rest = {"batch": batch, "seed": seed, **labelled}
+        super().__init__(folder, shape or (), classes, validation, test, extractor, **rest)
 
     def splits(self) -> dict[str, Split]:
         if self.is_array:
-            found = read_array(place_of(self.folder), self.modality)
-            self.notes = found.notes
-            return self.parts([str(row) for row in range(len(found.x))], found.x, found.y, found.classes, found.more)
+            return self.rows_of(read_array(place_of(self.folder), self.modality))
         x, self.notes = waveforms(self.listing, self.modality, self.shape, fit=self.length is not None)
         y = None if self.listing.labels is None else torch.tensor(self.listing.labels)
         return self.parts(self.listing.names, x, y, self.listing.classes)

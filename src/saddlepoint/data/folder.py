@@ -7,7 +7,7 @@ each at least one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -16,13 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saddlepoint.data.array import Array
 from saddlepoint.data.data import Data, Split
 from saddlepoint.data.listing import IMAGES, Kind, Listing, bytes_of, is_array, listing
 from saddlepoint.error import Mistake
 
 
 class Folder(Data):
-    """`folder` holds files of one kind, or is one array; `validation` and `test` are fractions of them."""
+    """`folder` holds files of one kind, or is one array; `validation` and `test` are fractions of them.
+
+    extractor auto: the one that the modality names for data of this shape and these classes.
+    """
 
     kind: Kind = IMAGES
     noun = IMAGES.noun  # samples, for people
@@ -30,16 +34,20 @@ class Folder(Data):
     def __init__(
         self,
         folder: str | Path | None,
-        shape: Sequence[int],
+        shape: Iterable[int],
         classes: int | None,
         validation: float = 0.1,
         test: float = 0.1,
+        extractor: str | None = "auto",
         **rest: Any,
     ) -> None:
         if min(validation, test) < 0 or validation + test >= 1:
             raise Mistake(f"data.validation={validation} and data.test={test} leave no image to train on.")
         self.folder, self.validation, self.test = folder, validation, test
-        super().__init__(shape, classes, **rest)
+        shape = list(shape)
+        if extractor == "auto":
+            extractor = self.modality.extractor(tuple(shape), classes)
+        super().__init__(shape, classes, extractor, **rest)
 
     @property
     def is_array(self) -> bool:
@@ -59,6 +67,11 @@ class Folder(Data):
     def describe(self) -> dict[str, Any]:
         """As of any data, with `files`: sha256 of the files' names and sizes, and in a zip of their checksums."""
         return super().describe() | ({} if self.is_array else {"files": self.listing.sha256})
+
+    def rows_of(self, found: Array) -> dict[str, Split]:
+        """The splits of an array, by the number of each row."""
+        self.notes = found.notes
+        return self.parts([str(row) for row in range(len(found.x))], found.x, found.y, found.classes, found.more)
 
     def parts(
         self,

@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from saddlepoint.data.array import Array
 from saddlepoint.data.array import read as read_array
 from saddlepoint.data.data import Rows, Split
 from saddlepoint.data.facts import images
@@ -85,15 +84,13 @@ class ImageFolder(Folder):
             shape, classes = found["shape"], found["classes"] if classes is None else classes
             bits = found.get("bits", 8) if bits is None else bits
         self.modality = Image(8 if bits is None else bits)
-        if extractor == "auto":
-            extractor = self.modality.extractor(tuple(shape or ()), classes)
-        rest = {"extractor": extractor, "batch": batch, "seed": seed, **labelled}
-        super().__init__(folder, list(shape or ()), classes, validation, test, **rest)
+        rest = {"batch": batch, "seed": seed, **labelled}
+        super().__init__(folder, shape or (), classes, validation, test, extractor, **rest)
         self.memory, self.workers = memory, min(workers, cpu_count() or 1)
 
     def splits(self) -> dict[str, Split]:
         if self.is_array:
-            return self._rows(read_array(place_of(self.folder), self.modality, channels=self.channels))
+            return self.rows_of(read_array(place_of(self.folder), self.modality, channels=self.channels))
         found = self.listing
         parts = self.membership(found.names)
         splits = {name: Files(name, self, part) for name, part in parts.items()}
@@ -115,10 +112,6 @@ class ImageFolder(Folder):
         """What every image becomes."""
         _, height, width = facts(self.listing, self.size, self.channels)["shape"]
         return Format(self.channels, (height, width), self.size is not None, self.fit)
-
-    def _rows(self, found: Array) -> dict[str, Split]:
-        self.notes = found.notes
-        return self.parts([str(row) for row in range(len(found.x))], found.x, found.y, found.classes, found.more)
 
 
 def described_changes(found: Listing, changes: Counter[str], looked_at: int | None = None) -> list[str]:

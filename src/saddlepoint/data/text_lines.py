@@ -57,11 +57,8 @@ class TextLines(Folder):
             shape, symbols = found["shape"] if shape is None else shape, found["vocabulary"]
             classes = found["classes"] if classes is None else classes
         self.modality = Tokens(symbols, text.UNITS[unit])
-        shape = list(shape or ())
-        if extractor == "auto":
-            extractor = self.modality.extractor(tuple(shape), classes)
-        rest = {"extractor": extractor, "batch": batch, "seed": seed, **labelled}
-        super().__init__(folder, shape, classes, validation, test, **rest)
+        rest = {"batch": batch, "seed": seed, **labelled}
+        super().__init__(folder, shape or (), classes, validation, test, extractor, **rest)
 
     @property
     def is_array(self) -> bool:

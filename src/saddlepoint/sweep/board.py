@@ -9,7 +9,7 @@ from rich.text import Text
 
 from saddlepoint.console.live_table import RIGHT, LiveTable, clock, drawn, seconds_left
 from saddlepoint.sweep.space import shown, told
-from saddlepoint.sweep.study import FAILED, FINISHED, PRUNED, RUNNING, Standing, Study
+from saddlepoint.sweep.study import FAILED, FINISHED, PRUNED, RUNNING, Standing, Study, best_first
 
 STYLES = {RUNNING: "bold", FAILED: "red", PRUNED: "dim", FINISHED: "green"}
 LINES = 14  # of the table: what runs, the best, and of the others the last
@@ -84,9 +84,7 @@ class Board(LiveTable):
     @property
     def best(self) -> Standing | None:
         """The finished trial of the best value, None before there is one."""
-        finished = [one for one in self.trials if one.value is not None]
-        sign = -1 if self.study.plan.objective.higher_is_better else 1
-        return min(finished, key=lambda one: sign * (one.value or 0.0), default=None)
+        return next(iter(best_first(self.study.plan, self.trials)), None)
 
     @property
     def left(self) -> float | None:

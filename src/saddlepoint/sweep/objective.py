@@ -31,6 +31,11 @@ class Objective:
     def higher_is_better(self) -> bool:
         return self.direction == "maximize"
 
+    @property
+    def way(self) -> str:
+        """ "high is good", "low is good"."""
+        return f"{'high' if self.higher_is_better else 'low'} is good"
+
     def key(self, keys: Iterable[str]) -> str | None:
         """The first of the keys that is this score on the validation split, None where none is."""
         mine = (key for key in keys if key.endswith(f"_{SPLIT}"))

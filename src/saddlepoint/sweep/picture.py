@@ -33,7 +33,7 @@ from saddlepoint.comparison.report.canvas import (
 )
 from saddlepoint.sweep.plan import Plan
 from saddlepoint.sweep.space import Dimension, Range, shown
-from saddlepoint.sweep.study import FAILED, PRUNED, Standing
+from saddlepoint.sweep.study import FAILED, PRUNED, Standing, best_first
 
 COLOURS = ListedColormap(colormaps["viridis"](np.linspace(0, 0.9, 256)))  # its last yellow is no line on white
 WIDE = 5  # scores that span more than this are drawn on a log axis: what is near the best is what one looks at
@@ -92,16 +92,14 @@ def importance(plan: Plan, shares: Mapping[str, float], finished: int) -> bytes:
 
 def parallel(plan: Plan, trials: Sequence[Standing]) -> bytes:
     """An axis per dimension and one of the score; a line per finished trial, darker where better, the best one red."""
-    finished = [one for one in trials if one.value is not None]
+    finished = best_first(plan, trials)[::-1]  # the best on top
     figure = blank(max(6.0, 1.9 * (len(plan.space) + 1)), 4.6)
     axes = figure.add_subplot()
     axes.axis("off")
-    norm, heights = _scored(finished)
-    sign = -1 if plan.objective.higher_is_better else 1
-    order = sorted(range(len(finished)), key=lambda i: sign * (finished[i].value or 0.0), reverse=True)
-    for i in order:  # the best on top
-        one, last = finished[i], i == order[-1]
-        points = [*(_place(each, one.params[each.key]) for each in plan.space), heights[i]]
+    norm, heights = _scored([one.value or 0.0 for one in finished])
+    for one, height in zip(finished, heights, strict=True):
+        last = one is finished[-1]
+        points = [*(_place(each, one.params[each.key]) for each in plan.space), height]
         colour = VERMILLION if last else _colour(norm, one.value or 0.0, plan.objective.higher_is_better)
         axes.plot(range(len(points)), points, color=colour, linewidth=2.2 if last else 0.9, alpha=1 if last else 0.75,
                   label=f"best, trial {one.number}" if last else None)  # fmt: skip
@@ -119,18 +117,12 @@ def _name(key: str) -> str:
     return plain(textwrap.fill(key.replace(".", ". "), 24).replace(". ", "."))
 
 
-def _values(trials: Sequence[Standing]) -> list[float]:
-    return [one.value for one in trials if one.value is not None]
-
-
 def _worth(plan: Plan) -> str:
-    way = "high" if plan.objective.higher_is_better else "low"
-    return plain(f"{plan.objective.name} on validation, {way} is good")
+    return plain(f"{plan.objective.name} on validation, {plan.objective.way}")
 
 
-def _scored(trials: Sequence[Standing]) -> tuple[Normalize, list[float]]:
+def _scored(values: Sequence[float]) -> tuple[Normalize, list[float]]:
     """The scale of the scores, log where they span much, and each one's height on it."""
-    values = _values(trials)
     low, high = min(values), max(values)
     norm = (LogNorm if _wide(values) else Normalize)(low, high if high > low else low + (abs(low) or 1.0))
     return norm, [float(norm(value)) for value in values]

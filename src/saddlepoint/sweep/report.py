@@ -11,7 +11,7 @@ from saddlepoint.comparison.report.markup import csv, markdown
 from saddlepoint.comparison.report.sheet import NOTHING, Cell, Sheet, number
 from saddlepoint.run.folder import write
 from saddlepoint.sweep.plan import Plan
-from saddlepoint.sweep.study import FINISHED, Standing, Study
+from saddlepoint.sweep.study import FINISHED, Standing, Study, best_first
 
 
 def left(study: Study, folder: Path) -> list[str]:
@@ -55,9 +55,7 @@ def ended(trials: Sequence[Standing]) -> str:
 
 def sheet(plan: Plan, trials: Sequence[Standing]) -> Sheet:
     """A row per trial, in order: how it ended, its values, its score."""
-    sign = -1 if plan.objective.higher_is_better else 1
-    ranked = sorted((one for one in trials if one.value is not None), key=lambda one: sign * (one.value or 0.0))
-    best = ranked[0].number if ranked else None
+    best = next((one.number for one in best_first(plan, trials)), None)
     seeds = [f"seed {seed}" for seed in plan.seeds] if len(plan.seeds) > 1 else []
     rows = tuple(
         (
@@ -75,10 +73,9 @@ def sheet(plan: Plan, trials: Sequence[Standing]) -> Sheet:
 
 
 def _note(plan: Plan) -> str:
-    way = "high" if plan.objective.higher_is_better else "low"
     return (
-        f"{plan.objective.name} on the validation split, {way} is good. The best of these is flattered: it was chosen "
-        "by this number. A pruned trial was given up and has no final score."
+        f"{plan.objective.name} on the validation split, {plan.objective.way}. The best of these is flattered: it was "
+        "chosen by this number. A pruned trial was given up and has no final score."
     )
 
 

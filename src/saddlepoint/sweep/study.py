@@ -12,7 +12,7 @@ pruned and failed ones count, each once, whoever played them and however often t
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from json import JSONDecodeError
@@ -64,6 +64,12 @@ class Standing:
     @property
     def seconds(self) -> float:
         return float(self.about.get("seconds", 0.0))
+
+
+def best_first(plan: Plan, trials: Iterable[Standing]) -> list[Standing]:
+    """Those of the trials that finished, the best first."""
+    sign = -1 if plan.objective.higher_is_better else 1
+    return sorted((one for one in trials if one.value is not None), key=lambda one: sign * (one.value or 0.0))
 
 
 @dataclass

@@ -117,14 +117,13 @@ def _measured(config: DictConfig) -> Any:
 
 def _told(plan: Plan, folder: Path) -> list[str]:
     """What is searched, by what."""
-    way = "high" if plan.objective.higher_is_better else "low"
     dimensions = f"{len(plan.space)} dimension{'s' if len(plan.space) > 1 else ''}"
     seeds = f", the mean over seeds {', '.join(map(str, plan.seeds))}" if len(plan.seeds) > 1 else ""
     pruned = f", pruner {plan.pruner.name}" if plan.pruner else ""
     short = plan.points is not None and (plan.asked or 0) > plan.points
     return [
         f"{plan.name}: {dimensions}, {plan.sampler.name}{pruned}; {plan.objective.name} on the "
-        f"validation split, {way} is good{seeds}: {folder}",
+        f"validation split, {plan.objective.way}{seeds}: {folder}",
         *([f"the grid has {plan.points} points, less than trials={plan.asked}"] if short else []),
     ]
 

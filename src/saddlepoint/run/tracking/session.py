@@ -128,25 +128,16 @@ class Session:
         if self.resolved == "disabled":
             return whereabouts(None)
         try:
-            return self._reported(folder, config, tables, say)
+            import wandb
+
+            run = self.begun(folder, config, {"name": folder.name, "job_type": "comparison"}, say)
+            told = {title: wandb.Table(list(names), list(map(list, rows))) for title, (names, rows) in tables.items()}
+            drawn = {path.stem: wandb.Image(str(path)) for path in sorted(folder.glob("*.png"))}
+            pages = {path.stem: wandb.Html(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.html"))}
+            run.log({**told, **drawn, **pages})
+            return whereabouts(run, ended(run))
         except Exception as error:  # the report lies in the folder, whatever W&B says to it
             return f"W&B: {reason(error)}; the report is not there"
-
-    def _reported(
-        self,
-        folder: Path,
-        config: Mapping[str, Any],
-        tables: Mapping[str, tuple[Sequence[str], Rows]],
-        say: Callable[[str], None],
-    ) -> str:
-        import wandb
-
-        run = self.begun(folder, config, {"name": folder.name, "job_type": "comparison"}, say)
-        told = {title: wandb.Table(list(names), [list(row) for row in rows]) for title, (names, rows) in tables.items()}
-        drawn = {path.stem: wandb.Image(str(path)) for path in sorted(folder.glob("*.png"))}
-        pages = {path.stem: wandb.Html(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.html"))}
-        run.log({**told, **drawn, **pages})
-        return whereabouts(run, ended(run))
 
 
 def ended(run: Any, exit_code: int = 0) -> bool:

@@ -86,11 +86,11 @@ class Tracker(Logger):
     def log_image(self, key: str, path: Path, step: int, beside: Mapping[str, Path] | None = None) -> None:
         """A picture from disk, and others `beside` it, in one row."""
         pictures = {key: path, **(beside or {})}
-        self._ask(lambda: self._log({**{name: _picture(own) for name, own in pictures.items()}, "images": step}))
+        self._ask(lambda: self._log({**{name: _media("Image", own) for name, own in pictures.items()}, "images": step}))
 
     def log_animation(self, key: str, path: Path) -> None:
         """A GIF from disk, into the summary."""
-        self._ask(lambda: self._sum_up({key: _animation(path)}))
+        self._ask(lambda: self._sum_up({key: _media("Video", path, format="gif")}))
 
     def alert(self, title: str, text: str) -> None:
         """A warning that W&B sends to whoever asked for such, once a server follows the run."""
@@ -172,13 +172,6 @@ def pieces(config: Mapping[str, Any]) -> list[str]:
     return [str(name) for names in named for name in (names if isinstance(names, list) else [names]) if name]
 
 
-def _animation(path: Path) -> Any:
-    import wandb
-
-    return wandb.Video(str(path), format="gif")
-
-
-def _picture(path: Path) -> Any:
-    import wandb
-
-    return wandb.Image(str(path))
+def _media(kind: str, path: Path, **how: str) -> Any:
+    """W&B's Image or Video of a file."""
+    return getattr(import_module("wandb"), kind)(str(path), **how)
