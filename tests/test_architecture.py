@@ -34,7 +34,7 @@ MAY_IMPORT = {  # downwards only; a package may always import itself
     "evaluation": LEAVES | {"console", "extractor", "metric", "run"},
     "health": LEAVES | {"run"},
     "callback": LEAVES | {"console", "evaluation", "game", "health", "run", "turn"},
-    "launcher": LEAVES,
+    "launcher": LEAVES | {"run"},
     "config": LEAVES | {"data", "run"},
     "experiment": LEAVES
     | {"callback", "config", "console", "data", "evaluation", "extractor", "game", "launcher", "metric", "run", "turn"},

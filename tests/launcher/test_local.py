@@ -65,7 +65,7 @@ def test_a_job_that_another_launcher_has_is_not_started_and_its_config_not_writt
     states = play(Local(1, gpus=0), second)
     other.join()
     assert states == [BUSY, FINISHED]
-    assert second[0].reason == "by another process"
+    assert second[0].reason.startswith(f"by process {os.getpid()}, since ")
     assert [one.state for one in first] == [FINISHED, BUSY]
     assert wrote == ["first", "second"]
     assert [(tmp_path / f"{i}.log").read_text().split() for i in range(2)] == [["first"], ["second"]]

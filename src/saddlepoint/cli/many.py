@@ -14,7 +14,6 @@ from saddlepoint.console.output import result
 from saddlepoint.launcher.job import BUSY, DONE, FINISHED, Job
 from saddlepoint.multirun.board import first_score
 from saddlepoint.multirun.multirun import expanded, folder_of, launched
-from saddlepoint.run.folder import Run
 
 
 def command(words: Sequence[str], config_dir: str | None = None, cfg: bool = False) -> int:
@@ -46,7 +45,7 @@ def _table(jobs: Sequence[Job], width: int) -> Table:
 
 def _job(job: Job) -> dict[str, Any]:
     """A run as plain values: what it is, how it ended, its scores."""
-    summary = Run(job.folder).summary
+    summary = job.run.summary
     return {
         "label": job.label,
         "run": job.folder,

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
+
+from saddlepoint.run.folder import Run
 
 # how a job stands. DONE: its run was finished before; BUSY: another process trains it, or did
 WAITING, RUNNING, FINISHED, FAILED, STOPPED, DONE, BUSY = (
@@ -20,18 +22,6 @@ WAITING, RUNNING, FINISHED, FAILED, STOPPED, DONE, BUSY = (
 IN_USE = "in use: another process is training there"  # what a process says that finds its run's folder held
 SIGNED = 1.0  # seconds in which who has claimed a job says who it is
 TAIL = 4096  # bytes of a file's end that are looked at
-
-
-class Held(Protocol):
-    """The lock of a run's folder: whether a live process has it, which one; `sign` says that this one is about to."""
-
-    @property
-    def in_use(self) -> bool: ...
-
-    @property
-    def holder(self) -> str: ...
-
-    def sign(self) -> None: ...
 
 
 @dataclass
@@ -51,9 +41,13 @@ class Job:
     place: str = ""  # the accelerator, or the cluster's number for it
     reason: str = ""  # why it is not to be begun: it failed before, or who trains it
     freeze: Callable[[], object] = lambda: None  # writes the config that `command` reads
-    run: Held | None = None  # what is known of its folder's lock
     from_byte: int = 0  # of the log, where what its own process printed begins
     _claim: IO[bytes] | None = None  # the log, open and locked, while its process runs
+
+    @property
+    def run(self) -> Run:
+        """The run folder, of which others may hold the lock."""
+        return Run(self.folder)
 
     @property
     def over(self) -> bool:
@@ -97,23 +91,22 @@ class Job:
         The claim is a lock of the log. It ends with the job, and where this process is killed, with the job's process.
         """
         log = claimed(self.log)
-        if log is None or (self.run is not None and self.run.in_use):
+        if log is None or self.run.in_use:
             if log is not None:
                 log.close()
             self.lose()
             return None
         self._claim, self.from_byte = log, log.seek(0, os.SEEK_END)  # what an earlier attempt printed stays
-        if self.run is not None:
-            self.run.sign()
+        self.run.sign()
         self.freeze()
         return log
 
     def lose(self) -> None:
         """Note that another process trains the run."""
         until = time.monotonic() + SIGNED
-        while self.run is not None and not self.run.holder and time.monotonic() < until:
+        while not self.run.holder and time.monotonic() < until:
             time.sleep(0.01)
-        self.state, self.reason = BUSY, f"by {(self.run.holder if self.run else '') or 'another process'}"
+        self.state, self.reason = BUSY, f"by {self.run.holder or 'another process'}"
         self.started = self.started or time.monotonic()
         self.ended = time.monotonic()
 

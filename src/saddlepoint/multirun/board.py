@@ -11,7 +11,6 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from saddlepoint.console.live_table import RIGHT, LiveTable, clock, drawn, seconds_left
 from saddlepoint.launcher.job import BUSY, DONE, FAILED, FINISHED, RUNNING, STOPPED, WAITING, Job
-from saddlepoint.run.folder import Run
 
 STYLES = {RUNNING: "bold", FAILED: "red", STOPPED: "yellow", BUSY: "yellow", FINISHED: "green", DONE: "dim"}
 LINES = 12  # of the table: what runs, what failed, and of the others the last
@@ -107,5 +106,5 @@ class Board(LiveTable):
 
 def first_score(job: Job) -> tuple[str, str]:
     """The name and the value of a finished run's first score, "" where it has none."""
-    final: dict[str, Any] = Run(job.folder).summary.get("final") or {}
+    final: dict[str, Any] = job.run.summary.get("final") or {}
     return next(((name, f"{found['value']:.4g}") for name, found in final.items()), ("", ""))

@@ -152,12 +152,11 @@ def _await(job: Job, config: DictConfig, watch: Callable[[], None]) -> None:
     """Where another process trains the run, wait until it is over; exit code 0 of the job where it finished it."""
     if job.state != BUSY:
         return
-    run = Run(job.folder)
-    while run.in_use or (log := claimed(job.log)) is None:
+    while job.run.in_use or (log := claimed(job.log)) is None:
         watch()
         time.sleep(0.25)
     release(log)
-    job.exit = 0 if over(run, config, "finished") else 1
+    job.exit = 0 if over(job.run, config, "finished") else 1
 
 
 def job_of(label: str, config: DictConfig, known: dict[str, Any] | None = None) -> Job:
@@ -171,7 +170,7 @@ def job_of(label: str, config: DictConfig, known: dict[str, Any] | None = None) 
     run = Run(folder_of(config))
     file, log = (layout.beside(run.folder, kind) for kind in ("yaml", "log"))
     job = Job(label, process(file, config), run.folder, log, config.images)
-    job.freeze, job.run = partial(freeze, file, config), run
+    job.freeze = partial(freeze, file, config)
     if not config.overwrite and over(run, config, "finished"):
         job.state = DONE
         from saddlepoint.experiment.same_run import finished_on_other_data  # and with it torch, for finished runs alone

@@ -15,7 +15,6 @@ from saddlepoint.launcher.job import BUSY, DONE, FINISHED, WAITING
 from saddlepoint.launcher.local import Local
 from saddlepoint.launcher.pool import Process
 from saddlepoint.multirun.multirun import job_of, set_apart
-from saddlepoint.run.folder import Run
 from saddlepoint.sweep.objective import REPORTED, SPLIT, Objective
 from saddlepoint.sweep.plan import Plan
 from saddlepoint.sweep.space import Choice, told
@@ -80,7 +79,7 @@ class Training:
     def _begin(self) -> None:
         """Start the process, unless the run is over, or another process is at it."""
         self.job = job_of(self.label, self.config)
-        self.run = Run(self.job.folder)
+        self.run = self.job.run
         if self.job.state == WAITING and not self.run.in_use:
             self._process = self.local.started(self.job, self.place)
 
