@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +25,9 @@ from saddlepoint.evaluation.contract import Score
 Curve = tuple[tuple[int, float], ...]  # (images, score)
 
 
-@dataclass(frozen=True)
-class Reach:
-    """A stated quality, to be reached as early as may be."""
-
-    value: float
-    higher_is_better: bool
-
-    def first(self, rows: Sequence[Event], key: str) -> Event | None:
-        """The first event whose score is as good."""
-        sign = 1 if self.higher_is_better else -1
-        scores = ((row, _finite(row.get(key))) for row in rows)
-        return next((row for row, score in scores if score is not None and sign * score >= sign * self.value), None)
-
-
 def arms(groups: Sequence[Group], primary: Primary, others: Sequence[str], reach: float | None = None) -> list[Arm]:
     """The groups as arms by the primary score, failures counted from the one floor of all runs."""
-    wanted = None if reach is None else Reach(reach, primary.higher_is_better)
-    entries = [[entry(record, primary, others, wanted) for record in group.records] for group in groups]
+    entries = [[entry(record, primary, others, reach) for record in group.records] for group in groups]
     least = floor([one for some in entries for one in some], primary.higher_is_better)
     return [
         Arm(group.name, group.settings, tuple(_counted(one, least, primary.higher_is_better) for one in some))
@@ -83,12 +68,12 @@ def _last(curve: Curve) -> float | None:
     return curve[-1][1] if curve and curve[-1][0] > 0 else None
 
 
-def entry(record: Record, primary: Primary, others: Sequence[str], reach: Reach | None = None) -> Entry:
+def entry(record: Record, primary: Primary, others: Sequence[str], reach: float | None = None) -> Entry:
     """The run by the primary score, failures not counted yet: `value` is its final score, nan where it has none."""
     rows, _ = record.journal
     curve = _curve(rows, primary.key)
     final = _value(record.final.get(primary.key)) if record.status == FINISHED else None
-    at = reach.first(rows, primary.key) if reach else None
+    at = _first(rows, primary, reach)
     summary = record.summary
     return Entry(
         run=record.folder,
@@ -111,6 +96,15 @@ def entry(record: Record, primary: Primary, others: Sequence[str], reach: Reach 
         grid=_grid(record.folder),
         others={} if final is None else {key: float(record.final[key]["value"]) for key in others},
     )
+
+
+def _first(rows: Sequence[Event], primary: Primary, reach: float | None) -> Event | None:
+    """The first event whose score is as good as the stated quality; None where none was stated."""
+    for row in rows if reach is not None else ():
+        score = _finite(row.get(primary.key))
+        if score is not None and worse(score, reach, higher_is_better=primary.higher_is_better) == reach:
+            return row
+    return None
 
 
 def _outcome(status: str, final: float | None) -> str:

@@ -97,7 +97,7 @@ def spoken(comparison: Comparison, contrast: Contrast) -> str:
 def pictured(comparison: Comparison, found: Sequence[Contrast]) -> list[tuple[str, float, float | None, float | None]]:
     """The effects as the drawing takes them."""
     ends = [(one.interval.low, one.interval.high) if one.interval else (None, None) for one in found]
-    return [(spoken(comparison, one), one.effect, *own) for one, own in zip(found, ends, strict=True)]
+    return [(spoken(comparison, one), one.effect, low, high) for one, (low, high) in zip(found, ends, strict=True)]
 
 
 def _ordered(key: str, comparison: Comparison) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ from saddlepoint.comparison.arms.arm import Arm, Entry
 from saddlepoint.comparison.arms.comparison import Comparison, differing_settings
 from saddlepoint.comparison.arms.entry import worse
 from saddlepoint.comparison.arms.grouping import setting, told
-from saddlepoint.comparison.report.sheet import NOTHING, Cell, Sheet, number, ranged
-from saddlepoint.comparison.report.table import counting, mean_of
+from saddlepoint.comparison.report.sheet import NOTHING, Cell, Sheet, number
+from saddlepoint.comparison.report.table import averaged, counting, mean_of
 from saddlepoint.comparison.stats.interval import estimate
 
 Column = list[Cell]
@@ -205,11 +205,7 @@ def differences(comparison: Comparison) -> Sheet:
 
 
 def _mean(values: Sequence[float], imputed: bool = False) -> Cell:
-    if (found := mean_of(values, imputed)) is None:
-        return Cell("none") if values else NOTHING
-    return (
-        Cell(f"{number(found.mean).text} (n = 1)", found.mean) if found.n == 1 else ranged(found.mean, found.interval)
-    )
+    return averaged(mean_of(values, imputed)) if values else NOTHING
 
 
 def _middle(values: Sequence[float]) -> float | None:

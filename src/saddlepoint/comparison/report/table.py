@@ -133,7 +133,7 @@ def primary_sheet(comparison: Comparison, found: Sequence[Line]) -> Sheet:
         "arm": [Cell(line.name) for line in found],
         "n": [number(line.n) for line in found],
         "failed": [NOTHING if line.survivors else _failures(line) for line in found],
-        "mean": [_mean(line) for line in found],
+        "mean": [replace(averaged(line.estimate), note=_without_interval(line)) for line in found],
         "sd": [ranged(e.std, e.std_interval) if (e := line.estimate) else NOTHING for line in found],
         "median": [number(line.median) for line in found],
         "rank": [number(line.rank) for line in found],
@@ -171,13 +171,13 @@ def _failures(line: Line) -> Cell:
     return Cell(f"{line.failures}/{line.runs} {bracketed(line.rate, 2)}", line.failures / line.runs)
 
 
-def _mean(line: Line) -> Cell:
-    note = _without_interval(line)
-    if line.estimate is None:
-        return Cell("none", note=note)
-    if line.n == 1:
-        return Cell(f"{number(line.estimate.mean).text} (n = 1)", line.estimate.mean, note=note)
-    return replace(ranged(line.estimate.mean, line.estimate.interval), note=note)
+def averaged(found: Estimate | None) -> Cell:
+    """A mean with its interval."""
+    if found is None:
+        return Cell("none")
+    if found.n == 1:
+        return Cell(f"{number(found.mean).text} (n = 1)", found.mean)
+    return ranged(found.mean, found.interval)
 
 
 def _without_interval(line: Line) -> str | None:
