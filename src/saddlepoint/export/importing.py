@@ -31,6 +31,7 @@ from saddlepoint.modality.modality import png
 from saddlepoint.redaction import discreet
 from saddlepoint.run.folder import Run, read_json, write
 from saddlepoint.run.provenance import now, provenance
+from saddlepoint.stream import Stream
 
 KEPT = ("name", "seed", "batch", "metric", "evaluation", "data")  # of a config: what was measured, and by what
 GRID = 64
@@ -126,12 +127,10 @@ def _samples(place: Path, data: Any, log: Log) -> Source:
     split = read_for(data, place, log)
 
     def sampler(name: str) -> Callable[[int], Any]:
-        done = 0
+        stream = Stream(0, name)
 
         def sample(n: int) -> Any:
-            nonlocal done
-            done += n
-            x, y = split[torch.arange(done - n, done)]
+            x, y = split[stream.consecutive(n)]
             return of(data).inside(x), y
 
         return sample
@@ -147,21 +146,17 @@ def _measured(
 ) -> tuple[dict[str, Score], dict[str, dict[str, Score]]]:
     """The scores by all rulers, and the anchors by set; every ruler sees the same samples."""
     found: dict[str, Score] = {}
-    for number, evaluator in enumerate(rulers):
+    wanted, there = rulers[0].size(data), source.most
+    if there is not None and there < wanted:
+        log(f"{there:,} samples, where the protocol takes {wanted:,}: these scores stand under a contract of their own")
+    elif there is not None and there > wanted:
+        log(f"{there:,} samples: the first {wanted:,} are measured, as many as the protocol takes")
+    for evaluator in rulers:
         wanted = evaluator.size(data)
-        if source.most is not None and number == 0:
-            _told_of(source.most, wanted, log)
         evaluator.n = min(wanted, source.most or wanted)
         found |= evaluator(source.sampler("evaluation"), data, weights, source.batch_norm)
     refuse_nothing(found)
     return found, anchors_of(rulers, data)
-
-
-def _told_of(there: int, wanted: int, log: Log) -> None:
-    if there < wanted:
-        log(f"{there:,} samples, where the protocol takes {wanted:,}: these scores stand under a contract of their own")
-    elif there > wanted:
-        log(f"{there:,} samples: the first {wanted:,} are measured, as many as the protocol takes")
 
 
 # ---------------------------------------------------------------------------------------------------------- the record

@@ -87,10 +87,9 @@ def _first_batch(batches: Iterable[Batch]) -> Batch:
         first.append(batch)
         if sum(map(len, first)) >= STARTING:
             break
-    names = [name for name, column in first[0].columns().items() if column is not None]
-    columns = {name: [batch.columns()[name] for batch in first] for name in names}
-    return batch_of({name: torch.cat(_tensors(parts))[:STARTING] for name, parts in columns.items()})
-
-
-def _tensors(parts: Iterable[Tensor | None]) -> list[Tensor]:
-    return [part for part in parts if part is not None]
+    columns: dict[str, list[Tensor]] = {}
+    for batch in first:
+        for name, column in batch.columns().items():
+            if column is not None:
+                columns.setdefault(name, []).append(column)
+    return batch_of({name: torch.cat(parts)[:STARTING] for name, parts in columns.items()})
