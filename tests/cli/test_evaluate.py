@@ -9,6 +9,7 @@ from pydoc import locate
 import numpy as np
 import pytest
 import torch
+from evaluated import against, evaluate
 from omegaconf import OmegaConf
 from PIL import Image
 from rich.console import Console
@@ -17,11 +18,11 @@ from runs import run
 import saddlepoint
 from saddlepoint.callback.evaluation import Sampler
 from saddlepoint.cli import main
-from saddlepoint.cli.evaluate import Care, against, evaluate
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Score, comparable
 from saddlepoint.experiment.build import config_of, data_of
+from saddlepoint.experiment.evaluate import Care
 from saddlepoint.extractor.classifier import Shipped
 from saddlepoint.metric.frechet_distance import frechet_distance
 from saddlepoint.run.folder import Run
@@ -180,7 +181,7 @@ def test_errors_of_a_fixed_set_come_from_both_sets(tmp_path, console, record):
 
 def test_against_measures_one_factor_at_a_time_and_what_is_left_is_the_runs_own(record, other, console):
     overrides = ["metric=[frechet_distance]"]
-    steps = against(record.folder, other.folder, overrides, console=console).steps
+    steps = against(record.folder, other.folder, overrides, console=console)
     told = [name for name, _ in steps]
     assert told == [
         "a, as it was measured",
@@ -201,7 +202,7 @@ def test_against_measures_one_factor_at_a_time_and_what_is_left_is_the_runs_own(
 
 
 def test_runs_of_one_protocol_differ_by_themselves_alone(record, console):
-    steps = against(record.folder, record.folder, ["metric=[frechet_distance]"], console=console).steps
+    steps = against(record.folder, record.folder, ["metric=[frechet_distance]"], console=console)
     assert len(steps) == 2
     assert steps[0][1] == steps[1][1]
     assert "stand under one contract" in console.file.getvalue()
@@ -259,7 +260,7 @@ def test_another_setting_of_a_metric_is_a_factor_too_and_not_the_runs_own(record
     config = (copy / "config.yaml").read_text()
     assert "    k: 5\n" in config
     (copy / "config.yaml").write_text(config.replace("    k: 5\n", "    k: 2\n"))
-    steps = dict(against(record.folder, copy, console=console).steps)
+    steps = dict(against(record.folder, copy, console=console))
     assert steps["a, the metrics' settings"] == steps["b, as it was measured"]
     assert steps["a, the metrics' settings"]["coverage"] != steps["a, as it was measured"]["coverage"]
 
@@ -270,7 +271,7 @@ def test_averaged_and_raw_weights_are_a_factor(record, tmp_path, console):
     config = (copy / "config.yaml").read_text()
     assert "  average: true\n" in config
     (copy / "config.yaml").write_text(config.replace("  average: true\n", "  average: false\n"))
-    steps = dict(against(record.folder, copy, ["metric=[frechet_distance]"], console=console).steps)
+    steps = dict(against(record.folder, copy, ["metric=[frechet_distance]"], console=console))
     assert steps["a, average True -> False"] == steps["b, as it was measured"]
 
 

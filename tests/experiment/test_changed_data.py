@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from evaluated import evaluate
 from PIL import Image
 from rich.console import Console
 from runs import SMALL, run
 
 from saddlepoint.cli import main
-from saddlepoint.cli.evaluate import evaluate
 from saddlepoint.config.compose import compose
 from saddlepoint.config.identity import identity
 from saddlepoint.error import Mistake

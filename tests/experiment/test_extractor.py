@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from evaluated import evaluate
 from omegaconf import OmegaConf
 
-from saddlepoint.cli.evaluate import evaluate
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.extractor import names

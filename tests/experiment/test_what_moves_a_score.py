@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from evaluated import against, evaluate
 from omegaconf import OmegaConf
 from rich.console import Console
 from runs import run
 
 from saddlepoint.callback.evaluation import Sampler, drawn_as
-from saddlepoint.cli.evaluate import against, evaluate
 from saddlepoint.config import catalogue
 from saddlepoint.evaluation.contract import Contract, Score, comparable, difference
 from saddlepoint.experiment.build import config_of, game_of, restore
@@ -269,7 +269,7 @@ def test_the_statistics_of_the_average_are_a_factor_that_is_measured_again(recor
     assert "statistics: averaged" in text
     (other / "config.yaml").write_text(text.replace("statistics: averaged", "statistics: reestimated"))
     words = ["metric=[frechet_distance]", "allow_target=[conditional]"]
-    steps = dict(against(record.folder, other, words, console=Console(file=io.StringIO())).steps)
+    steps = dict(against(record.folder, other, words, console=Console(file=io.StringIO())))
     assert list(steps) == [
         "a, as it was measured", "a, statistics of the average averaged -> reestimated", "b, as it was measured"
     ]  # fmt: skip

@@ -120,7 +120,7 @@ class Evaluator:
             drawn = {"weights": weights, "batch_norm": batch_norm, "dropout": dropout}
             return self._scores(fakes, self.n, against, drawn)
 
-    def _drawn(self, sample: Callable[[int], Fakes], n: int, like: Split | None) -> Iterator[Features]:
+    def _drawn(self, sample: Callable[[int], Fakes], n: int, like: Split | None = None) -> Iterator[Features]:
         """The features of the next n samples, batch by batch.
 
         Several ranks make a batch each, where `sample.skip` can pass over what is another's; each gets to see them all,
@@ -160,6 +160,11 @@ class Evaluator:
         """The features of all of `batches`, n samples in all, with the samples; for what takes more than one pass."""
         with self.apart():
             return Features.joined(self._features(batches, n, whose))
+
+    def drawn(self, sample: Callable[[int], Fakes], n: int) -> Features:
+        """The features of the next n samples, with the samples."""
+        with self.apart():
+            return Features.joined(self._drawn(sample, n))
 
     def modality(self, x: Tensor) -> Modality:
         """That of samples that belong to no split: the data's that the extractor was built for, else what x implies."""

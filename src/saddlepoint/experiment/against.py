@@ -32,6 +32,8 @@ Measured = dict[str, float]  # by metric
 class Compared(NamedTuple):
     """What moved the scores of two runs, a and b."""
 
+    run: Path
+    other: Path
     verdict: str  # whether their recorded scores may stand in one column
     steps: list[tuple[str, Measured]]  # each measurement, in words, and its scores
     difference: Measured  # b less a, under one protocol
@@ -71,7 +73,7 @@ def against(
             raise Mistake(f"{metric}: no protocol is common to both runs, they still differ in {field}")
     base, found = steps[-2 if factors else 0][1], steps[-1][1]
     own = {metric: found[metric] - base[metric] for metric in steps[0][1] if metric in found and metric in base}
-    return Compared(verdict, steps, own)
+    return Compared(run.folder, other.folder, verdict, steps, own)
 
 
 class _Side:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,6 +72,7 @@ class Evaluated(NamedTuple):
     title: str
     found: dict[str, Found]
     anchors: dict[str, Scores]
+    over_time: bool = False  # of every snapshot of a run
 
 
 class Source(NamedTuple):
@@ -80,11 +81,6 @@ class Source(NamedTuple):
     game: Game
     average: bool
     batch_norm: str
-
-    def batches(self, evaluator: Evaluator, n: int) -> Iterator[Any]:
-        """n samples from the start of the evaluation stream, `batch` at a time."""
-        sample = Sampler(self.game, self.average, self.batch_norm)
-        return (sample(min(evaluator.batch, n - done)) for done in range(0, n, evaluator.batch))
 
 
 @dataclass(frozen=True)
@@ -129,8 +125,8 @@ class Measuring:
         """Of each score: its spread over fresh generations, and its standard error over the reals."""
         fresh = [first, *(self._generated(evaluator, source, f"evaluation/{i}") for i in range(1, care.generations))]
         spread = generations([{key: score.value for key, score in one.items()} for one in fresh])
-        n = evaluator.size(self.data)
-        errors = self._errors(evaluator, evaluator.features(source.batches(evaluator, n), n, "samples"), first, care)
+        fakes = evaluator.drawn(Sampler(source.game, source.average, source.batch_norm), evaluator.size(self.data))
+        errors = self._errors(evaluator, fakes, first, care)
         return {
             key: errors.get(key, Spread())._replace(generations=deviation, mean=mean)
             for key, (mean, deviation) in spread.items()
@@ -286,7 +282,7 @@ def _moments(
         _record(run, moment, game.images, overrides, own, measuring.care)
         found[str(game.images)] = own
     when = "every snapshot" if at == "all" else f"{at}, {game.images:,} images"
-    return Evaluated(f"{run.folder}, {when}", found, anchors)
+    return Evaluated(f"{run.folder}, {when}", found, anchors, at == "all")
 
 
 def _record(

@@ -1,0 +1,30 @@
+"""What `saddlepoint evaluate` does, called from a test: notes and the result go to one console."""
+
+from rich.console import Console
+
+from saddlepoint.cli.evaluate import print_difference, print_scores
+from saddlepoint.console.output import result
+from saddlepoint.console.terminal import Meter, speaker
+from saddlepoint.experiment import against as comparing
+from saddlepoint.experiment import evaluate as measuring
+from saddlepoint.run.folder import Run
+
+
+def evaluate(
+    run=None, at="last", overrides=(), config_dir=None, console=None, samples=None, care=None, reference=None, to=None
+):
+    """The scores by images, or by set."""
+    notes = console or Console(stderr=True)
+    run = None if run is None else Run(run)
+    at_hand = overrides, config_dir, speaker(notes), Meter(notes)
+    found = measuring.evaluate(run, samples, at, *at_hand, care, reference, to)
+    print_scores(found, result(console), to)
+    return {whose: own.scores for whose, own in found.found.items()}
+
+
+def against(run, other, overrides=(), console=None):
+    """Each measurement and its scores by metric, in order."""
+    notes = console or Console(stderr=True)
+    found = comparing.against(Run(run), Run(other), overrides, None, speaker(notes), Meter(notes))
+    print_difference(found, result(console))
+    return found.steps
