@@ -25,6 +25,7 @@ class ClassCoverage(GroupedMeasure):
 
     higher_is_better = True
     floor = "expected"
+    told = ("k", *GroupedMeasure.told)
 
     def __init__(self, k: int = 5, **group: Any) -> None:
         self.k = k
@@ -43,6 +44,3 @@ class ClassCoverage(GroupedMeasure):
 
     def directions(self) -> dict[str, bool]:
         return {"mean": True, "min": True}
-
-    def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
-        return {"k": self.k, **super().settings(n_real, n_fake)}

@@ -21,7 +21,6 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics.utilities import dim_zero_cat
 
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Features
@@ -64,6 +63,7 @@ class ClassFrequency(Measure):
 
     higher_is_better = False
     needs_logits: ClassVar[bool] = True
+    told = ("least", "draws", "seed")
 
     def __init__(self, least: int = LEAST, draws: int = 200, seed: int = 0) -> None:
         super().__init__()
@@ -72,16 +72,15 @@ class ClassFrequency(Measure):
         if draws < 1:
             raise Mistake(f"a null distribution of {draws} draws says nothing: 1 at least, and 19 for a p of 5%.")
         self.least, self.draws, self.seed = least, draws, seed
-        self.add_state("real", [], dist_reduce_fx="cat")
-        self.add_state("fake", [], dist_reduce_fx="cat")
+        self.hold("real", "fake")
 
     def update(self, features: Features, real: bool) -> None:
         count = seen(features).bincount(minlength=features.logits.shape[1])  # pyright: ignore[reportOptionalMemberAccess]
-        (self.real if real else self.fake).append(count.unsqueeze(0).to(self.device))  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+        self.take("real" if real else "fake", count.unsqueeze(0))
 
     def compute(self) -> dict[str, Result]:
         """The total variation under the metric's own name; gini and worst, where some class counts."""
-        fake = dim_zero_cat(self.fake).sum(0)  # pyright: ignore[reportArgumentType]
+        fake = self.held("fake").sum(0)
         reference = self._reference or self.reference(int(fake.sum()))
         real, counted = reference["count"], reference["counted"]
         found = class_frequency(real, fake, counted)
@@ -99,12 +98,9 @@ class ClassFrequency(Measure):
     def directions(self) -> dict[str, bool]:
         return {"": False, "gini": False, "worst": True}
 
-    def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
-        return {"least": self.least, "draws": self.draws, "seed": self.seed}
-
     def reference(self, n_fake: int) -> dict[str, Tensor]:
         """The reals' counts [K], the classes whose ratios count [K'], and null draws of both sides' counts [R, K]."""
-        count = dim_zero_cat(self.real).sum(0)  # pyright: ignore[reportArgumentType]
+        count = self.held("real").sum(0)
         p = count.cpu().to(torch.float64) / count.sum().item()
         draws = np.random.default_rng(seed_of(self.seed, "class_frequency"))
         real, fake = (draws.multinomial(n, p.numpy(), self.draws) for n in (int(count.sum()), n_fake))

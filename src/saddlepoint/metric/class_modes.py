@@ -19,7 +19,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torchmetrics.utilities import dim_zero_cat
 
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Features
@@ -39,6 +38,7 @@ class ClassModes(Measure):
 
     one_reference = True
     needs_logits: ClassVar[bool] = True
+    told = ("against",)
 
     def __init__(self, against: str = "uniform") -> None:
         if against not in ("uniform", "data"):
@@ -46,8 +46,7 @@ class ClassModes(Measure):
         super().__init__()
         self.against = against
         self.needs_reals = against == "data"  # pyright: ignore[reportAttributeAccessIssue]
-        for side in ("real", "fake"):
-            self.add_state(side, [], dist_reduce_fx="cat")  # counts, one row [1, K] per rank
+        self.hold("real", "fake")  # counts, one row [1, K] per rank
         self._classes = 0
 
     def update(self, features: Features, real: bool) -> None:
@@ -74,9 +73,6 @@ class ClassModes(Measure):
     def directions(self) -> dict[str, bool]:
         return {"captured": True, f"captured_{OFTEN}": True, "kl": False}
 
-    def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
-        return {"against": self.against}
-
     def reference(self, n_fake: int) -> dict[str, Tensor]:
         """How many reals fall to each class."""
         return {"counts": self._counts("real")}
@@ -102,4 +98,4 @@ class ClassModes(Measure):
         return counts / counts.sum()
 
     def _counts(self, side: str) -> Tensor:
-        return dim_zero_cat(getattr(self, side)).sum(0)
+        return self.held(side).sum(0)

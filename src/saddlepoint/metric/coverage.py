@@ -32,9 +32,6 @@ def covered(real: Tensor, radius: Tensor, fake: Tensor) -> Tensor:
 class Coverage(Neighbourhood):
     """The coverage of the reals' features by the fakes'."""
 
-    def __init__(self, k: int = 5, seed: int = 0) -> None:
-        super().__init__(k, seed)
-
     def compute(self) -> Tensor:
         """The coverage, float64; ValueError for k reals or fewer."""
         reference, fake = self.seen()

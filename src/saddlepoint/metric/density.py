@@ -31,9 +31,6 @@ def crowding(real: Tensor, radius: Tensor, fake: Tensor, k: int) -> Tensor:
 class Density(Neighbourhood):
     """The density of the fakes' features among the reals'."""
 
-    def __init__(self, k: int = 5, seed: int = 0) -> None:
-        super().__init__(k, seed)
-
     def compute(self) -> Tensor:
         """The density, float64; ValueError for k reals or fewer."""
         reference, fake = self.seen()

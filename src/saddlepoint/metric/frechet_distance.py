@@ -107,8 +107,7 @@ class FrechetDistance(Measure):
     def __init__(self) -> None:
         super().__init__()
         for side in ("real", "fake"):
-            for name in Moments._fields:
-                self.add_state(f"{side}_{name}", [], dist_reduce_fx="cat")  # one entry per rank
+            self.hold(*(f"{side}_{name}" for name in Moments._fields))  # one entry per rank
 
     def update(self, features: Features, real: bool) -> None:
         side = "real" if real else "fake"

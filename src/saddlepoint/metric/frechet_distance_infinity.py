@@ -25,13 +25,11 @@ of it held the truth in 94% to 99% of those sets (tests/metric/test_frechet_dist
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torchmetrics.utilities import dim_zero_cat
 
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.frechet_distance import FrechetDistance, Moments, frechet_distance
@@ -134,20 +132,19 @@ class FrechetDistanceInfinity(FrechetDistance):
         if points < 3 or (least is not None and least < 2):
             raise ValueError(f"a line takes 3 points and subsets of 2 fakes at least: points={points}, least={least}")
         self.points, self.least, self.seed = points, least, seed
-        self.add_state("fake", [], dist_reduce_fx="cat")
+        self.hold("fake")
 
     def update(self, features: Features, real: bool) -> None:
         if real:
             super().update(features, real)
         else:
-            self.fake.append(features.features.to(self.device))  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+            self.take("fake", features.features)
 
     def compute(self) -> Result:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The extrapolated distance, its standard error, and the points that were fitted."""
         real = self._reference or self.reference(0)
-        fake: Sequence[Tensor] = self.fake  # pyright: ignore[reportAssignmentType]
-        joined = dim_zero_cat(fake)  # pyright: ignore[reportArgumentType]
-        return frechet_distance_infinity(real["mu"], real["sigma"], joined, self.points, self.least, self.seed)
+        fake = self.held("fake")
+        return frechet_distance_infinity(real["mu"], real["sigma"], fake, self.points, self.least, self.seed)
 
     def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
         return {"points": self.points, "least": sizes(n_fake, self.points, self.least)[0], "seed": self.seed}

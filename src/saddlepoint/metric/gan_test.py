@@ -56,9 +56,6 @@ class GanTest(ClassifierMeasure):
         super().refer(reference)
         self._kept = dict(reference or self._kept)
 
-    def anchor_settings(self) -> dict[str, Any]:
-        return {"seed": self.seed}
-
     def anchors(self, n: int) -> dict[str, Any]:
         """So many test images in the place of the fakes; all of them where there are no more."""
         return {"real": self._result(*some(self._parts["test"], n, self.seed, "gan_test/real"))}

@@ -39,9 +39,6 @@ class GanTrain(ClassifierMeasure):
         n = len(self._parts["train"]) if self._parts else n_fake
         return f"CAS takes as many samples as there are training images, {n:,}, not {n_fake:,}" if n != n_fake else None
 
-    def anchor_settings(self) -> dict[str, Any]:
-        return {"seed": self.seed}
-
     def anchors(self, n: int) -> dict[str, Any]:
         """As many training images in the place of the fakes; all of them where there are no more."""
         return {"training images": self._result(*some(self._parts["train"], n, self.seed, "gan_train/real"))}

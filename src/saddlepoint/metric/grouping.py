@@ -19,12 +19,11 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torchmetrics.utilities import dim_zero_cat
 
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.extractor.reals import Data
-from saddlepoint.metric.measure import Measure, Result
+from saddlepoint.metric.measure import FeatureMeasure, Result
 from saddlepoint.metric.null_distribution import p_value, reading
 from saddlepoint.run.storage.cache import log
 from saddlepoint.stream import Stream
@@ -72,12 +71,13 @@ def drawn(label: Tensor, classes: Tensor, n: int, draws: torch.Generator) -> lis
     return [order[ordered == number][:n] for number in classes.tolist()]
 
 
-class GroupedMeasure(Measure):
+class GroupedMeasure(FeatureMeasure):
     """A metric of each class apart; a piece adds the statistic of one class, and what to say of all of them.
 
     Features of all samples are kept until they are measured, and n rows of each class in the reference.
     """
 
+    told = ("n_per_class", "share", "least", "labels", "draws", "seed")
     floor: ClassVar[str] = "floor"  # what the mean of the null draws is called in the table
 
     def __init__(
@@ -103,9 +103,7 @@ class GroupedMeasure(Measure):
         self.draws, self.seed = draws, seed
         self.needs_logits, self.needs_labels = labels == "seen", labels == "given"  # pyright: ignore[reportAttributeAccessIssue]
         self._said = False
-        for side in ("real", "fake"):
-            self.add_state(side, [], dist_reduce_fx="cat")
-            self.add_state(f"{side}_label", [], dist_reduce_fx="cat")
+        self.hold("real_label", "fake_label")
 
     def smallest(self) -> int:
         """The fewest samples of a class that the statistic can be had of."""
@@ -124,13 +122,8 @@ class GroupedMeasure(Measure):
         label = features.y if self.labels == "given" else seen(features)
         if label is None:
             raise ValueError("labels=given takes samples with their classes, and these have none")
-        side = "real" if real else "fake"
-        getattr(self, side).append(features.features.to(self.device))
-        getattr(self, f"{side}_label").append(label.to(self.device))
-
-    def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
-        names = ("n_per_class", "share", "least", "labels", "draws", "seed")
-        return {name: getattr(self, name) for name in names}
+        super().update(features, real)
+        self.take("real_label" if real else "fake_label", label)
 
     def obstacle(self, n_real: int, n_fake: int) -> str | None:
         if (most := self.size(n_real, n_fake, 1)) >= self.least:
@@ -205,4 +198,4 @@ class GroupedMeasure(Measure):
         return null
 
     def _side(self, side: str) -> tuple[Tensor, Tensor]:
-        return dim_zero_cat(getattr(self, side)), dim_zero_cat(getattr(self, f"{side}_label"))
+        return self.held(side), self.held(f"{side}_label")

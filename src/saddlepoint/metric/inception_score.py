@@ -8,11 +8,10 @@ would score near 1: shuffle them.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torchmetrics.utilities import dim_zero_cat
 
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.measure import Measure
@@ -43,25 +42,23 @@ class InceptionScore(Measure):
     higher_is_better = True
     needs_logits: ClassVar[bool] = True
     needs_reals: ClassVar[bool] = False
+    told = ("splits",)
 
     def __init__(self, splits: int = 10) -> None:
         super().__init__()
         self.splits = splits
-        self.add_state("logits", [], dist_reduce_fx="cat")
+        self.hold("logits")
 
     def update(self, features: Features, real: bool) -> None:
         if real:
             return
         if features.logits is None:
             raise ValueError("an inception score needs an extractor with logits: a classifier, or Inception")
-        self.logits.append(features.logits.to(self.device))  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+        self.take("logits", features.logits)
 
     def compute(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation over the parts."""
-        return inception_score(dim_zero_cat(self.logits), self.splits)  # pyright: ignore[reportArgumentType]
-
-    def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
-        return {"splits": self.splits}
+        return inception_score(self.held("logits"), self.splits)
 
     def obstacle(self, n_real: int, n_fake: int) -> str | None:
         return f"{self.splits} parts take as many samples, and there are {n_fake}" if n_fake < self.splits else None

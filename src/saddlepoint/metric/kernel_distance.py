@@ -14,10 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.utilities import dim_zero_cat
 
-from saddlepoint.extractor.extractor import Features
-from saddlepoint.metric.measure import Measure
+from saddlepoint.metric.measure import FeatureMeasure
 from saddlepoint.stream import Stream
 
 ROWS = 1000  # of a kernel matrix at once: 80 MB for 10,000 columns
@@ -55,7 +53,7 @@ def _among(x: Tensor) -> Tensor:
     return kernel_sum(x, x) - (x.square().mean(1) + 1).pow(3).sum()
 
 
-class KernelDistance(Measure):
+class KernelDistance(FeatureMeasure):
     """The kernel distance of features: over subsets, or of one full subset where `subset_size` is None.
 
     N reals, the smaller of the two numbers, are drawn by a fixed permutation, so that 60,000 need not be kept.
@@ -66,16 +64,11 @@ class KernelDistance(Measure):
     def __init__(self, subsets: int = 100, subset_size: int | None = 1000, seed: int = 0) -> None:
         super().__init__()
         self.subsets, self.subset_size, self.seed = subsets, subset_size, seed
-        self.add_state("real", [], dist_reduce_fx="cat")
-        self.add_state("fake", [], dist_reduce_fx="cat")
-
-    def update(self, features: Features, real: bool) -> None:
-        (self.real if real else self.fake).append(features.features.to(self.device))  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
 
     def compute(self) -> Tensor | tuple[Tensor, Tensor]:
         """Mean and standard deviation over subsets; of one full subset the value alone."""
-        fake = dim_zero_cat(self.fake)  # pyright: ignore[reportArgumentType]
-        real = (self._reference or self.reference(len(fake)))["real"]
+        reference, fake = self.seen()
+        real = reference["real"]
         if self.subset_size is None:
             return kernel_distance(real, fake)
         found = subset_distances(real, fake, self.subset_size, self.subsets, self.seed)
@@ -94,6 +87,6 @@ class KernelDistance(Measure):
 
     def reference(self, n_fake: int) -> dict[str, Tensor]:
         """The reals that are drawn."""
-        real = dim_zero_cat(self.real)  # pyright: ignore[reportArgumentType]
+        real = self.held("real")
         order = torch.randperm(len(real), generator=Stream(self.seed, "kernel distance/real").generator)
         return {"real": real[order[:n_fake].to(real.device)]}

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.utilities import dim_zero_cat
 
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Features
@@ -46,8 +45,7 @@ class LabelledMeasure(Measure):
         super().__init__()
         self._parts: dict[str, Split] = {}
         self._classes, self._shape = 0, torch.Size()
-        self.add_state("x", [], dist_reduce_fx="cat")
-        self.add_state("y", [], dist_reduce_fx="cat")
+        self.hold("x", "y")
 
     def meet(self, data: Data) -> str | None:
         """Takes the splits; those of a folder are read only when a score is computed."""
@@ -71,7 +69,7 @@ class LabelledMeasure(Measure):
 
     def fakes(self) -> tuple[Tensor, Tensor]:
         """Samples [M, ...] and classes [M]; raises Mistake where the data have no such class."""
-        x, y = dim_zero_cat(self.x), dim_zero_cat(self.y)  # pyright: ignore[reportArgumentType]
+        x, y = self.held("x"), self.held("y")
         if not self._parts:
             raise ValueError(f"{type(self).__name__} takes the data's own splits: call meet first")
         if int(y.max()) >= self._classes or int(y.min()) < 0:
@@ -98,6 +96,9 @@ class ClassifierMeasure(LabelledMeasure):
         if epochs is not None and epochs < 1:
             raise Mistake(f"a classifier cannot be trained for {epochs} epochs: 1 at least, or null for the recipe's.")
         self.epochs, self.seed = epochs, seed
+
+    def anchor_settings(self) -> dict[str, Any]:
+        return {"seed": self.seed}
 
     @property
     def recipe(self) -> Recipe:

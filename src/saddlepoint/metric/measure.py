@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.extractor.reals import Data
@@ -37,11 +38,25 @@ class Measure(Metric):
     needs_features: ClassVar[bool] = True  # or logits; False: it reads the samples, and no other extractor moves it
     accuracy: float | None = None  # of the extractor on real test samples, in [0, 1], where it is known: set for it
     one_reference: ClassVar[bool] = False  # whether `reference` is the same whatever the number of fakes
+    told: ClassVar[tuple[str, ...]] = ()  # its attributes that the contract names
     anchored: ClassVar[bool] = True  # whether the anchors' sets are measured too; False where a set takes minutes
 
     def __init__(self) -> None:
         super().__init__()
         self._reference: dict[str, Tensor] | None = None
+
+    def hold(self, *names: str) -> None:
+        """Begin a state for each of `names` that `take` adds to, batch by batch and rank by rank."""
+        for name in names:
+            self.add_state(name, [], dist_reduce_fx="cat")
+
+    def take(self, name: str, value: Tensor) -> None:
+        """Add the rows of value [n, ...] to a state."""
+        getattr(self, name).append(value.to(self.device))
+
+    def held(self, name: str) -> Tensor:
+        """All rows of a state."""
+        return dim_zero_cat(getattr(self, name))
 
     def meet(self, data: Data) -> str | None:
         """Look at the data that will be measured against: their modes, their test split.
@@ -77,7 +92,7 @@ class Measure(Metric):
 
     def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
         """What the contract says of this metric, and what its reference depends on."""
-        return {}
+        return {name: getattr(self, name) for name in self.told}
 
     def obstacle(self, n_real: int, n_fake: int) -> str | None:
         """Why so few samples cannot be measured, for people; None where they can."""
@@ -116,6 +131,22 @@ class Measure(Metric):
 
         super()._apply(moved, exclude_state)  # pyright: ignore[reportArgumentType]
         return self
+
+
+class FeatureMeasure(Measure):
+    """A metric that keeps the features of all samples until it is computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hold("real", "fake")
+
+    def update(self, features: Features, real: bool) -> None:
+        self.take("real" if real else "fake", features.features)
+
+    def seen(self) -> tuple[dict[str, Tensor], Tensor]:
+        """The reference, and the fakes."""
+        fake = self.held("fake")
+        return self._reference or self.reference(len(fake)), fake
 
 
 def named(name: str, suffix: str) -> str:

@@ -21,7 +21,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.utilities import dim_zero_cat
 
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Features
@@ -47,6 +46,7 @@ class Modes(Measure):
 
     needs_reals = False
     needs_features = False
+    told = ("deviations",)
 
     def __init__(self, deviations: float = 3.0) -> None:
         if not deviations > 0:
@@ -55,7 +55,7 @@ class Modes(Measure):
         self.deviations = deviations
         self._modes: Tensor | None = None  # [M, D]
         self._weights, self._sigma = torch.empty(0), 0.0
-        self.add_state("counts", [], dist_reduce_fx="cat")  # one row [1, M + 1] per rank
+        self.hold("counts")  # one row [1, M + 1] per rank
 
     def meet(self, data: Data) -> str | None:
         modes, sigma = getattr(data, "modes", None), getattr(data, "sigma", None)
@@ -81,13 +81,10 @@ class Modes(Measure):
 
     def compute(self) -> dict[str, Result]:
         """captured, high_quality and reverse_kl; without the last where no point is of high quality."""
-        return self._found(dim_zero_cat(self.counts).sum(0))  # pyright: ignore[reportArgumentType]
+        return self._found(self.held("counts").sum(0))
 
     def directions(self) -> dict[str, bool]:
         return {"captured": True, "high_quality": True, "reverse_kl": False}
-
-    def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
-        return {"deviations": self.deviations}
 
     def anchors(self, n: int) -> dict[str, Any]:
         """What n points of the mixture itself score on average; exact where the modes do not overlap."""

@@ -12,10 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.utilities import dim_zero_cat
 
-from saddlepoint.extractor.extractor import Features
-from saddlepoint.metric.measure import Measure
+from saddlepoint.metric.measure import FeatureMeasure
 from saddlepoint.stream import Stream
 
 ROWS = 1000  # of a distance matrix at once: 80 MB for 10,000 columns
@@ -76,7 +74,7 @@ def _distance(x: Tensor, y: Tensor) -> Tensor:
     return (x - y).square().sum(1).sqrt()
 
 
-class Neighbourhood(Measure):
+class Neighbourhood(FeatureMeasure):
     """A metric of reals and fakes as they neighbour each other; N reals, the smaller of the two numbers, are drawn.
 
     They are drawn by a fixed permutation, the same for every metric of this kind.
@@ -84,14 +82,9 @@ class Neighbourhood(Measure):
 
     higher_is_better = True
 
-    def __init__(self, k: int, seed: int) -> None:
+    def __init__(self, k: int = 5, seed: int = 0) -> None:
         super().__init__()
         self.k, self.seed = k, seed
-        self.add_state("real", [], dist_reduce_fx="cat")
-        self.add_state("fake", [], dist_reduce_fx="cat")
-
-    def update(self, features: Features, real: bool) -> None:
-        (self.real if real else self.fake).append(features.features.to(self.device))  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
 
     def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
         return {"k": self.k, "N": min(n_real, n_fake), "M": n_fake, "seed": self.seed}
@@ -102,7 +95,7 @@ class Neighbourhood(Measure):
 
     def reference(self, n_fake: int) -> dict[str, Tensor]:
         """The reals that are drawn, and the radius of each."""
-        chosen = self.drawn(dim_zero_cat(self.real), n_fake)  # pyright: ignore[reportArgumentType]
+        chosen = self.drawn(self.held("real"), n_fake)
         return {"real": chosen, "radius": radius(chosen, self.k)}
 
     def drawn(self, x: Tensor, n: int) -> Tensor:
@@ -110,8 +103,3 @@ class Neighbourhood(Measure):
         # the stream is named for the oldest of these metrics: another name would move its scores
         order = torch.randperm(len(x), generator=Stream(self.seed, "coverage").generator)
         return x[order[:n].to(x.device)]
-
-    def seen(self) -> tuple[dict[str, Tensor], Tensor]:
-        """The reference, and the fakes."""
-        fake = dim_zero_cat(self.fake)  # pyright: ignore[reportArgumentType]
-        return self._reference or self.reference(len(fake)), fake

@@ -22,7 +22,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.utilities import dim_zero_cat
 
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Features
@@ -85,7 +84,7 @@ class Parzen(Measure):
         self.limits = {"validation": validation, "test": test}
         self._parts: dict[str, Split] = {}
         self._modality: Modality | None = None
-        self.add_state("fake", [], dist_reduce_fx="cat")
+        self.hold("fake")
 
     def meet(self, data: Data) -> str | None:
         """Takes the splits; those of a folder are read only when a score is computed."""
@@ -102,11 +101,11 @@ class Parzen(Measure):
         if features.x is None:
             raise ValueError("a Parzen window stands on samples, and these features came without")
         if not real:
-            self.fake.append(features.x.to(self.device))  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
+            self.take("fake", features.x)
 
     def compute(self) -> Result:
         """Mean, standard error, and the width in the detail; ValueError where `meet` has seen no data."""
-        return self._result(self._unit(dim_zero_cat(self.fake)))  # pyright: ignore[reportArgumentType]
+        return self._result(self._unit(self.held("fake")))
 
     def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
         return {

@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
-from torchmetrics.utilities import dim_zero_cat
 
 from saddlepoint.metric.neighbour import Neighbourhood
 from saddlepoint.metric.precision import precision
@@ -40,4 +39,4 @@ class Recall(Neighbourhood):
 
     def reference(self, n_fake: int) -> dict[str, Tensor]:
         """The reals that are drawn."""
-        return {"real": self.drawn(dim_zero_cat(self.real), n_fake)}  # pyright: ignore[reportArgumentType]
+        return {"real": self.drawn(self.held("real"), n_fake)}
