@@ -27,7 +27,6 @@ from saddlepoint.data.image_folder import Files, ImageFolder, described_changes
 from saddlepoint.data.listing import Listing, listing
 from saddlepoint.data.picture import MODES, look
 from saddlepoint.data.sound import WAVES
-from saddlepoint.data.text_lines import notes as line_notes
 from saddlepoint.error import Mistake
 from saddlepoint.modality import Audio, Image, Modality, Tokens, implied
 
@@ -127,9 +126,9 @@ def _files(place: Path, shape: tuple[int, ...], say: Say, class_names: Sequence[
         unit = next(name for name, separator in text.UNITS.items() if separator == modality.separator)
         found = text.files(place)
         matched = _matched(found, class_names, place)
-        every = list(text.lines(found, unit))
+        every, empty = text.lines(found, unit)
         x = torch.tensor(text.numbers(every, modality.vocabulary, shape[0]))
-        notes = [*found.notes, *line_notes(found, len(every), unit), *matched]
+        notes = [*text.notes(found, every, empty), *matched]
         return _told(say, notes, x, None if found.labels is None else [line.label or 0 for line in every], modality)
     if not isinstance(modality, Image) or modality.bits != IMAGE_BITS or shape[0] not in MODES:
         what = f"{modality.plural} of shape {list(shape)}" + (" and 16 bits" * (getattr(modality, "bits", 8) == 16))

@@ -5,7 +5,7 @@ Text is UTF-8; a line ends with \\n or \\r\\n.  Symbol 0 of a vocabulary is the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,24 +37,31 @@ def files(folder: str | Path | None) -> Listing:
     return listing(folder, LINES)
 
 
-def lines(found: Listing, unit: str) -> Iterator[Line]:
-    """Every line that is not empty, in the order of the files.  Raises Mistake for what is no UTF-8."""
+def lines(found: Listing, unit: str) -> tuple[list[Line], int]:
+    """Every line that is not empty, in the order of the files, and how many are, without the end of each file.
+
+    Raises Mistake for what is no UTF-8.
+    """
+    every, empty = [], 0
     for place, name in enumerate(found.names):
         label = None if found.labels is None else found.labels[place]
-        for number, text in enumerate(_text(found, name).split("\n"), 1):
+        for number, text in enumerate(_text(found, name).removesuffix("\n").split("\n"), 1):
             text = text.removesuffix("\r")
-            symbols = list(text) if unit == "character" else text.split()
-            if symbols:
-                yield Line(f"{name}:{number}", f"{found.where(name)}, line {number}", symbols, label)
+            if symbols := list(text) if unit == "character" else text.split():
+                every.append(Line(f"{name}:{number}", f"{found.where(name)}, line {number}", symbols, label))
+            else:
+                empty += 1
+    return every, empty
 
 
-def empty_lines(found: Listing, unit: str) -> int:
-    """How many lines hold no symbol, without the end of each file."""
-    count = 0
-    for name in found.names:
-        every = _text(found, name).removesuffix("\n").split("\n")
-        count += sum(not (line.removesuffix("\r") if unit == "character" else line.strip()) for line in every)
-    return count
+def notes(found: Listing, every: Sequence[Line], empty: int) -> list[str]:
+    """What was found in the files, how many lines there are, and how many were left out."""
+    left_out = f"; left out: {empty:,} empty ones." if empty else "."
+    return [*found.notes, f"{_place(found)}: {len(every):,} lines{left_out}"]
+
+
+def _place(found: Listing) -> str:
+    return found.where(found.names[0]) if len(found.names) == 1 else shown(str(found.folder))
 
 
 def _text(found: Listing, name: str) -> str:
@@ -83,10 +90,9 @@ def facts(
 
     length None: that of the longest line; vocabulary None: the empty symbol, then those of the lines, sorted.
     """
-    every = list(lines(found, unit_of(unit)))
+    every, _ = lines(found, unit_of(unit))
     if not every:
-        place = found.where(found.names[0]) if len(found.names) == 1 else shown(str(found.folder))
-        raise Mistake(f"{place} holds no lines of text: every one is empty.")
+        raise Mistake(f"{_place(found)} holds no lines of text: every one is empty.")
     longest = max(every, key=lambda line: len(line.symbols))
     if length is None and (n := len(longest.symbols)) > LONGEST:
         raise Mistake(

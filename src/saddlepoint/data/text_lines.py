@@ -17,7 +17,7 @@ import torch
 from saddlepoint.data import text
 from saddlepoint.data.data import Split
 from saddlepoint.data.folder import Folder
-from saddlepoint.data.listing import Listing, shown
+from saddlepoint.data.listing import Listing
 from saddlepoint.error import Mistake
 from saddlepoint.modality import Tokens
 
@@ -69,15 +69,8 @@ class TextLines(Folder):
         return text.files(self.folder)
 
     def splits(self) -> dict[str, Split]:
-        every = list(text.lines(self.listing, self.unit))
+        every, empty = text.lines(self.listing, self.unit)
         x = torch.tensor(text.numbers(every, self.modality.vocabulary, self.shape[0]))
         y = None if self.listing.labels is None else torch.tensor([line.label for line in every])
-        self.notes = [*self.listing.notes, *notes(self.listing, len(every), self.unit)]
+        self.notes = text.notes(self.listing, every, empty)
         return self.parts([line.name for line in every], x, y, self.listing.classes)
-
-
-def notes(found: Listing, n: int, unit: str) -> list[str]:
-    """How many lines there are, and how many were left out."""
-    empty = text.empty_lines(found, unit)
-    place = found.where(found.names[0]) if len(found.names) == 1 else shown(str(found.folder))
-    return [f"{place}: {n:,} lines" + (f"; left out: {empty:,} empty ones." if empty else ".")]
