@@ -12,14 +12,13 @@ from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import AfterValidator as After
 from pydantic import BeforeValidator as Before
 from pydantic import Field, PrivateAttr, Strict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from saddlepoint.comparison.arms.direction import HIGHER, LOWER, metric_of
-from saddlepoint.config import catalogue
+from saddlepoint.config import whole_file
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.evaluation.contract import Contract
 from saddlepoint.schema import Number as AnyNumber
@@ -200,15 +199,8 @@ class Baseline(Part):
 
 def load(name: str, tier: str | None = None, own: Path | None = None) -> Baseline:
     """The baseline's tier; None: its only or its first one.  Raises Mistake where it is unknown or badly written."""
-    path = _path(name := str(name), own)  # baseline=5 is a name too
-    try:
-        whole = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise Mistake(f"{path}{line} cannot be read: {str(error).splitlines()[0]}") from None
-    except UnicodeDecodeError:
-        raise Mistake(f"{path} cannot be read: it is not UTF-8 text") from None
+    path = whole_file.path_of("baseline", name := str(name), own)  # baseline=5 is a name too
+    whole = whole_file.read(path)
     if not isinstance(whole, dict):
         raise Mistake(f"{path} holds no keys; see docs/reproducing.md")
     where = f"baseline {name}"
@@ -230,17 +222,6 @@ def load(name: str, tier: str | None = None, own: Path | None = None) -> Baselin
         raise Mistake(f"{where}: {error.message()}") from None
     found._file = name, chosen, path
     return found
-
-
-def _path(name: str, own: Path | None) -> Path:
-    there = [folder / "baseline" / f"{name}.yaml" for folder in catalogue.folders(own)]
-    found = [path for path in there if path.is_file()]
-    if len(found) > 1:
-        raise Mistake(f"{found[1]}: baseline={name} is one of Saddlepoint's own; give yours another name")
-    if not found:
-        names = catalogue.members("baseline", own)
-        raise Mistake(f"no such baseline: {name}.{did_you_mean(name, names)} There are: {', '.join(names)}")
-    return found[0]
 
 
 def planned(baseline: Baseline) -> Sequence[tuple[str, int]]:

@@ -13,12 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 
-from saddlepoint.config import allow_list, catalogue
+from saddlepoint.config import allow_list, whole_file
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.experiment.same_run import DATA_ELSEWHERE, ELSEWHERE
 from saddlepoint.multirun.factor import level_name, typed
@@ -42,9 +40,11 @@ NOT_SEARCHED = {  # keys whose value no search may choose, and why
 def plan(config: DictConfig, rest: Sequence[str] = (), own: Path | None = None) -> Plan:
     """The search of a sweep file, with the command line's last word.  Raises Mistake for what cannot be meant."""
     name = str(config.sweep)
-    path = _path(name, own)
-    said, where = _read(path), f"sweep {name}"
-    for key in said:
+    path = whole_file.path_of("sweep", name, own)
+    said, where = whole_file.read(path), f"sweep {name}"
+    if not isinstance(said, dict):
+        raise Mistake(f"{path}: a sweep is a file of key: value lines, space: and metric: at least")
+    for key in map(str, said):
         if key not in KEYS:
             raise Mistake(f"{path}: no such key: {key}.{did_you_mean(key, KEYS)} There are: {', '.join(KEYS)}")
     asked: Any = OmegaConf.to_container(config)
@@ -123,30 +123,6 @@ def _range(key: str, said: Mapping[Any, Any], where: str) -> Range:
     if log and step is not None:
         raise Mistake(f"{where}: log and step exclude each other; list the values, choices: [...]")
     return Range(key, low, high, bool(log), step)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        whole: Any = OmegaConf.to_container(OmegaConf.load(path))
-    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        what = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise Mistake(f"{path}{line} cannot be read: {what}") from None
-    if not isinstance(whole, dict):
-        raise Mistake(f"{path}: a sweep is a file of key: value lines, space: and metric: at least")
-    return {str(key): value for key, value in whole.items()}
-
-
-def _path(name: str, own: Path | None) -> Path:
-    there = [folder / "sweep" / f"{name}.yaml" for folder in catalogue.folders(own)]
-    found = [path for path in there if path.is_file()]
-    if len(found) > 1:
-        raise Mistake(f"{found[1]}: sweep={name} is one of Saddlepoint's own; give yours another name")
-    if not found:
-        names = catalogue.members("sweep", own)
-        raise Mistake(f"no such sweep: {name}.{did_you_mean(name, names)} There are: {', '.join(names)}")
-    return found[0]
 
 
 def _words(said: Any, dimensions: Sequence[Dimension], where: str) -> list[str]:
