@@ -8,7 +8,6 @@ their mean rank), and nothing is given that a distance between imputed scores wo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from scipy.stats import rankdata
 
 from saddlepoint.comparison.arms.arm import Arm
 from saddlepoint.comparison.arms.comparison import Comparison
-from saddlepoint.comparison.stats.effect import hedges_g, hedges_interval
+from saddlepoint.comparison.stats.effect import hedges_g, hedges_interval, pooled_std
 from saddlepoint.comparison.stats.interval import Interval, spread, std_interval
 from saddlepoint.comparison.stats.multiple import CANNOT, corrected_level, holm, verdict
 from saddlepoint.comparison.stats.pairing import correlation
@@ -111,8 +110,7 @@ def _visible(a: Sequence[float], b: Sequence[float], level: float) -> tuple[floa
     freedom = len(a) + len(b) - 2
     if freedom < 1:
         return None, None
-    squares = sum((value - sum(side) / len(side)) ** 2 for side in (a, b) for value in side)
-    std = math.sqrt(squares / freedom)
+    std = pooled_std(a, b)
     least = detectable(len(a), len(b), std, level)
     return least, detectable_interval(len(a), len(b), std_interval(std, freedom), level)
 

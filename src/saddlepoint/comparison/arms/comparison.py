@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from saddlepoint.comparison.arms.arm import Arm
@@ -13,7 +12,7 @@ from saddlepoint.comparison.arms.entry import floor
 from saddlepoint.comparison.arms.grouping import Group, beside, grouped, named, setting, told, varying
 from saddlepoint.comparison.arms.reading import RUNNING, Found, Record
 from saddlepoint.comparison.arms.score import Primary, common, primary
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def comparison(found: Found, asked: Asked) -> Comparison:
     records = [record for record in found.records if record.status != RUNNING]
     if not records:
         raise Mistake(f"all {len(found.records)} runs are under way; compare them when some have ended")
-    by = tuple(asked.by) if asked.by is not None else tuple(_without(varying(records), asked.over))
+    by = tuple(asked.by) if asked.by is not None else tuple(key for key in varying(records) if key not in asked.over)
     groups = grouped(records, by, asked.over)
     _one_length(records, (*by, *asked.over))
     score = primary(records, asked.metric, asked.higher_is_better)
@@ -106,10 +105,6 @@ def comparison(found: Found, asked: Asked) -> Comparison:
         asked, found, by, tuple(arms[i] for i in order), tuple(groups[i] for i in order), score, tuple(others),
         tuple(mixed), shared,
     )  # fmt: skip
-
-
-def _without(keys: Sequence[str], over: Sequence[str]) -> list[str]:
-    return [key for key in keys if key not in over]
 
 
 def _one_length(records: Sequence[Record], named: Sequence[str]) -> None:
@@ -136,9 +131,8 @@ def _baseline(groups: Sequence[Group], said: Any) -> int:
     if hits:
         raise Mistake(f"baseline={name} may be {' or '.join(names[i] for i in hits)}: say all of it")
     values = {value: None for group in groups for value in [told(v) for v in group.settings.values()]}
-    near = get_close_matches(name, [*names, *values], n=3, cutoff=0.5)
-    meant = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(names)}"
-    raise Mistake(f"baseline={name}: no arm is called so. {meant}")
+    meant = did_you_mean(name, [*names, *values]) or f" There are: {', '.join(names)}"
+    raise Mistake(f"baseline={name}: no arm is called so.{meant}")
 
 
 def _word(value: Any) -> str:

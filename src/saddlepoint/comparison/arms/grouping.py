@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from saddlepoint.comparison.arms.reading import Record
 from saddlepoint.config.training_keys import APART, same
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, did_you_mean
 
 ABSENT = "none"  # what stands where a config has no such key
 
@@ -121,8 +120,7 @@ def known_key(records: Sequence[Record], key: str) -> None:
         raise Mistake(f"by={key}: {key} holds {', '.join(map(str, inner))}; name one, {key}.{next(iter(inner))}")
     if all(isinstance(value, str) and value == ABSENT for value in found) and key not in _choices(records):
         there = {**_choices(records), **{leaf: None for record in records for leaf in record.config.leaves}}
-        near = get_close_matches(key, there, n=3, cutoff=0.5)
-        meant = f" Did you mean {' or '.join(near)}?" if near else f" Choices: {', '.join(_choices(records))}"
+        meant = did_you_mean(key, there) or f" Choices: {', '.join(_choices(records))}"
         raise Mistake(f"by={key}: no run has such a choice or key.{meant}")
 
 

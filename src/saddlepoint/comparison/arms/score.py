@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 
 from saddlepoint.comparison.arms.arm import FINISHED
 from saddlepoint.comparison.arms.direction import higher_is_better
 from saddlepoint.comparison.arms.reading import Record
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.evaluation.contract import Contract, Score, comparable
 
 SHOWN = 3  # folders that a message names
@@ -98,8 +97,7 @@ def _key(finished: Sequence[Record], metric: str) -> str:
     if keys:
         raise Mistake(f"metric={metric} may be {' or '.join(keys)}: name one of them")
     names = list(dict.fromkeys([*contracts, *(contract["metric"] for contract in contracts.values())]))
-    near = get_close_matches(metric, names, n=3, cutoff=0.5)
-    meant = f" Did you mean {' or '.join(near)}?" if near else f" There are: {', '.join(contracts)}"
+    meant = did_you_mean(metric, names) or f" There are: {', '.join(contracts)}"
     raise Mistake(f"metric={metric}: no run has such a score.{meant}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -53,21 +54,14 @@ def verdict(comparison: Comparison, line: Line, one: Against) -> str:
     return UNSHOWN if one.verdict == NOT_SHOWN else TOO_FEW
 
 
-def _center(comparison: Comparison, name: str, one: Against) -> float:
-    """What is shown of an arm: the mean, or where values are imputed the median."""
-    values = sorted(next(arm for arm in comparison.arms if arm.name == name).values)
-    half = len(values) // 2
-    median = values[half] if len(values) % 2 else (values[half - 1] + values[half]) / 2
-    return median if one.by_ranks else sum(values) / len(values)
-
-
 def _middle(line: Line) -> float:
     return line.median if line.median is not None else float("inf")
 
 
 def _sentence(comparison: Comparison, line: Line, one: Against, base: Line) -> str:
     what = "median" if one.by_ranks else "mean"
-    ours, theirs = (number(_center(comparison, name, one)).text for name in (line.arm, base.arm))
+    ours, theirs = (number(side.median if one.by_ranks or not side.estimate else side.estimate.mean).text
+                    for side in (line, base))  # fmt: skip
     numbers = f"{what} {ours} against {theirs}, Holm p {probability(one.adjusted).text}"
     said = verdict(comparison, line, one)
     if said in (BETTER, WORSE):
@@ -114,15 +108,7 @@ def seeds_needed(comparison: Comparison, arm: Arm) -> int | None:
     def shown(n: int) -> bool:
         return detectable(n, n, std, strict) <= difference
 
-    low = high = max(fewest(comparison), min(len(a), len(b)))
-    while not shown(high):
-        if high >= MOST:
-            return MOST
-        low, high = high, min(2 * high, MOST)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if shown(middle) else (middle + 1, high)
-    return high
+    return bisect_left(range(MOST), True, lo=max(fewest(comparison), min(len(a), len(b))), key=shown)
 
 
 def summary(comparison: Comparison, found: Sequence[Line]) -> Sheet:

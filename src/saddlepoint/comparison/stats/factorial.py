@@ -84,9 +84,13 @@ class Design:
         signs = self.signs(part, at)
         return 2 * signs / np.abs(signs).sum()
 
-    def named(self, part: Sequence[int], at: Sequence[int]) -> tuple[tuple[str, ...], tuple[Hashable, ...]]:
-        names = list(self.levels)
-        return tuple(names[i] for i in part), tuple(self.levels[names[i]][k] for i, k in zip(part, at, strict=True))
+    def contrast(
+        self, part: Sequence[int], at: Sequence[int], effect: float, interval: Interval | None, p: float | None
+    ) -> Contrast:
+        """The effect under its names."""
+        names, signs = [list(self.levels)[i] for i in part], self.signs(part, at)
+        levels = tuple(self.levels[name][k] for name, k in zip(names, at, strict=True))
+        return Contrast(tuple(names), levels, effect, interval, p, int((signs < 0).sum()), int((signs > 0).sum()))
 
 
 def contrasts(
@@ -113,12 +117,12 @@ def contrasts(
         noise = 0.0
     found = []
     for part, at in design.effects(order):
-        signs, weights = design.signs(part, at), design.weights(part, at)
+        weights = design.weights(part, at)
         effect, error = float(weights @ y), noise * math.sqrt(float(weights @ weights))
         half = t_half_width(error, freedom, level)
         p = 2 * float(stats.t.sf(abs(effect) / error, freedom)) if error else float(effect == 0)
         ends = Interval(effect - half, effect + half)
-        found.append(Contrast(*design.named(part, at), effect, ends, p, int((signs < 0).sum()), int((signs > 0).sum())))
+        found.append(design.contrast(part, at, effect, ends, p))
     return found
 
 
@@ -138,11 +142,7 @@ def rank_contrasts(
     for part, at in design.effects(order):
         signs, weights = design.signs(part, at), design.weights(part, at)
         p = exchanged_p(ranks, signs, _strata(design, part[0])) if len(part) == 1 else None
-        found.append(
-            Contrast(
-                *design.named(part, at), float(weights @ ranks), None, p, int((signs < 0).sum()), int((signs > 0).sum())
-            )
-        )
+        found.append(design.contrast(part, at, float(weights @ ranks), None, p))
     return found
 
 
