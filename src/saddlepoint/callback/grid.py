@@ -17,6 +17,7 @@ from saddlepoint.game.sampling import class_rows, sampling_networks
 from saddlepoint.modality import Modality, of
 from saddlepoint.modality.modality import png
 from saddlepoint.run.folder import Run, write
+from saddlepoint.run.layout import by_images
 from saddlepoint.stream import Stream, random_state_kept
 
 FRAMES = 100  # of an animation
@@ -89,7 +90,7 @@ def animation(folder: Path) -> Path | None:
 
     Evenly spaced, the last one always among them; a tenth of a second each, the last a second and a half.
     """
-    paths = sorted(path for path in folder.glob("*.png") if path.stem.isdigit())
+    paths = list(by_images(folder, ".png").values())
     if len(paths) < 2:
         return None
     count = min(len(paths), FRAMES)

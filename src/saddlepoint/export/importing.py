@@ -30,6 +30,7 @@ from saddlepoint.modality import of
 from saddlepoint.modality.modality import png
 from saddlepoint.redaction import discreet
 from saddlepoint.run.folder import Run, read_json, write
+from saddlepoint.run.layout import folder_of
 from saddlepoint.run.provenance import now, provenance
 from saddlepoint.stream import Stream
 
@@ -77,7 +78,7 @@ def imported(request: Request, config: DictConfig, overrides: Sequence[str], log
     Raises Mistake.
     """
     check(config)
-    run = Run(Path(config.outputs) / config.name / f"seed{config.seed}")
+    run = Run(folder_of(config.outputs, config.name, config.seed))
     with run.lock():
         _refuse_trained(run)
         data = data_of(config, log)

@@ -15,6 +15,7 @@ import yaml
 
 from saddlepoint.health.advice import advice
 from saddlepoint.health.course import PANELS, drawing
+from saddlepoint.run import layout
 from saddlepoint.run.folder import Run, write
 from saddlepoint.template import render
 
@@ -67,9 +68,9 @@ def _near(rows: Sequence[Event], images: int) -> Sequence[Event]:
 
 def _grids(run: Run, images: int) -> list[Path]:
     """The grids of samples nearest to the alarm, on either side."""
-    grids = sorted((path for path in run.samples.glob("*.png") if path.stem.isdigit()), key=lambda path: int(path.stem))
-    before = [path for path in grids if int(path.stem) <= images]
-    return before[-1:] + grids[len(before) :][:1]
+    grids = layout.by_images(run.samples, ".png")
+    before = [path for reached, path in grids.items() if reached <= images]
+    return before[-1:] + list(grids.values())[len(before) :][:1]
 
 
 def _tries(event: Event, config: Mapping[str, Any]) -> list[tuple[Mapping[str, str], str]]:

@@ -167,8 +167,8 @@ class Run:
         kept = [row for row in self.rows() if row["images"] <= images and not row.get("final")]
         if self.metrics.exists():
             write(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
-        for path in self.snapshots.glob("*.safetensors"):
-            if path.stem.isdigit() and int(path.stem) > images:
+        for reached, path in layout.by_images(self.snapshots, ".safetensors").items():
+            if reached > images:
                 path.unlink()
 
     def append(self, file: str, row: Mapping[str, Any]) -> None:

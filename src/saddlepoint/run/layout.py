@@ -72,6 +72,12 @@ def never_begun(name: Path) -> list[Path]:
     return [run for run in runs if not (run / "config.yaml").exists()]
 
 
+def by_images(folder: Path, ending: str) -> dict[int, Path]:
+    """The files of a folder that are named by images shown, <images><ending>, ascending: grids and snapshots."""
+    named = {int(path.stem): path for path in folder.glob(f"*{ending}") if path.stem.isdigit()}
+    return dict(sorted(named.items()))
+
+
 def _folders(path: Path) -> list[Path]:
     """The folders in a folder; none in a run, whose parts are no runs."""
     if not path.is_dir() or RUN.match(path.name):

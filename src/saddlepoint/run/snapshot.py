@@ -16,6 +16,7 @@ from torch import Tensor
 
 from saddlepoint.error import Mistake
 from saddlepoint.run.folder import Run, write
+from saddlepoint.run.layout import by_images
 
 FORMAT = 1
 
@@ -58,4 +59,4 @@ def load(path: Path) -> tuple[dict[str, Tensor], int, str]:
 
 def every(run: Run) -> list[int]:
     """The images of all snapshots of a run, ascending."""
-    return sorted(int(path.stem) for path in run.snapshots.glob("*.safetensors") if path.stem.isdigit())
+    return list(by_images(run.snapshots, ".safetensors"))

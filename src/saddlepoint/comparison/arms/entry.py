@@ -21,6 +21,7 @@ from saddlepoint.comparison.arms.grouping import Group
 from saddlepoint.comparison.arms.reading import Event, Record
 from saddlepoint.comparison.arms.score import Primary
 from saddlepoint.evaluation.contract import Score
+from saddlepoint.run.layout import by_images
 
 Curve = tuple[tuple[int, float], ...]  # (images, score)
 
@@ -157,8 +158,7 @@ def _devices(said: Any) -> int:
 
 def _grid(folder: Path) -> Path | None:
     """The last grid of samples."""
-    grids = [path for path in (folder / "samples").glob("*.png") if path.stem.isdigit()]
-    return max(grids, key=lambda path: int(path.stem), default=None)
+    return next(reversed(by_images(folder / "samples", ".png").values()), None)
 
 
 def _value(score: Mapping[str, Any] | None) -> float | None:
