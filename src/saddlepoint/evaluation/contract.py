@@ -63,36 +63,17 @@ class Contract:
     altered: str = ""  # settings that were others in the generator's training, "prior.z.high: 1 -> 0.5; ..."
 
     @classmethod
-    def of(
-        cls,
-        metric: str,
-        reals: Named,
-        n_real: int | None,
-        n_fake: int,
-        shape: Sequence[int],
-        ruler: Ruler,
-        weights: str,
-        settings: Mapping[str, Any],
-        seed: int = 0,
-        batch_norm: str = "running",
-        dropout: bool = False,
-    ) -> Contract:
-        """Of one score of `n_fake` samples of `shape`, as networks see them, by the extractor `ruler`."""
+    def of(cls, metric: str, reals: Named, shape: Sequence[int], ruler: Ruler, **rest: Any) -> Contract:
+        """Of a score of samples of `shape`, as networks see them, by an extractor; `rest` are the other fields."""
         return cls(
             metric=metric,
-            n_real=n_real,
-            n_fake=n_fake,
             split=reals.name,
             data=reals.sha256,
             resolution="x".join(map(str, shape)),
             resizer=ruler.resizer,
             extractor=ruler.name,
             extractor_sha256=ruler.sha256,
-            weights=weights,
-            seed=seed,
-            settings=settings,
-            batch_norm=batch_norm,
-            dropout=dropout,
+            **rest,
         )
 
     @classmethod
@@ -100,7 +81,8 @@ class Contract:
         cls, metric: str, players: str, split: Any, n: int, weights: str, settings: Mapping[str, Any]
     ) -> Contract:
         """Of a score of players and not of samples: no reals are compared, and n things were looked at."""
-        return cls.of(metric, split, None, n, split.shape, _Players(players), weights, settings)
+        rest = {"weights": weights, "settings": settings, "seed": 0}
+        return cls.of(metric, split, split.shape, _Players(players), n_real=None, n_fake=n, **rest)
 
     @property
     def key(self) -> str:

@@ -398,7 +398,8 @@ class Evaluator:
     ) -> Contract:
         number = reals.n if isinstance(reals, Statistics) else len(reals)
         settings = self.metrics[name].settings(_number(reals), n)
-        return Contract.of(metric, reals, number, n, shape, self.extractor, settings=settings, seed=self.seed, **drawn)
+        rest = {"n_real": number, "n_fake": n, "seed": self.seed, "settings": settings, **drawn}
+        return Contract.of(metric, reals, shape, self.extractor, **rest)
 
     def _reals(self, reals: Reals | Data) -> Reals:
         """The split or the statistics that are meant; the metrics meet the data that a split belongs to."""

@@ -40,6 +40,7 @@ from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import judge, judged_alone
 from saddlepoint.game.sampling import judged_reals, sampling_modules
 from saddlepoint.modality import of
+from saddlepoint.mode import in_mode
 from saddlepoint.redaction import discreet
 from saddlepoint.run import destination
 from saddlepoint.run.folder import Run, unwritable
@@ -209,11 +210,12 @@ def _membership(game: Game, train: Split, held: Sequence[Split], batch: int, see
 @torch.no_grad()
 def _logits(game: Game, split: Split, rows: Tensor, batch: int) -> Tensor:
     """The mean logit of each of `rows`, [n], in evaluation mode, D asked as in training where that counts."""
-    network, found = judge(game.eval()).network, []
+    network, found = judge(game).network, []
     stream = Stream(game.seed, f"memorisation/{split.name}", device=game.device)
-    for part in full_batches(len(rows), batch if batch_dependent(network) else 500):
-        sample = judged_reals(game, split.batch(rows[part]).to(game.device), stream)
-        found.append(network(sample.x, sample.condition).logits.reshape(len(part), -1).mean(1).cpu())
+    with in_mode(game):
+        for part in full_batches(len(rows), batch if batch_dependent(network) else 500):
+            sample = judged_reals(game, split.batch(rows[part]).to(game.device), stream)
+            found.append(network(sample.x, sample.condition).logits.reshape(len(part), -1).mean(1).cpu())
     return torch.cat(found)[: len(rows)]
 
 

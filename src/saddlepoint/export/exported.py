@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import OmegaConf
 from torch import nn
 
@@ -23,6 +22,7 @@ from saddlepoint.export.whole import Whole, Wiring
 from saddlepoint.game.conditions import Conditions
 from saddlepoint.game.lineage import leaves
 from saddlepoint.game.side import LATENT
+from saddlepoint.stream import random_state_kept
 
 SCRIPTS = (".pt", ".pth", ".ts", ".jit", ".torchscript")
 PROGRAMS = (".pt2",)
@@ -91,7 +91,7 @@ def _description(path: Path) -> Description:
 
 def bare(node: Any, path: str) -> nn.Module:
     """The network of a node, ready for the weights of an export; torch's global generators stay as they are."""
-    with torch.random.fork_rng(devices=[]):
+    with random_state_kept():
         network = instantiate(node, path)
     if not isinstance(network, nn.Module):
         raise Mistake(f"{path}: {node._target_} makes a {type(network).__name__}, and a generator is a torch.nn.Module")

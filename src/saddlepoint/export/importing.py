@@ -12,7 +12,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from saddlepoint.config import allow_list, config_file
@@ -32,7 +31,7 @@ from saddlepoint.redaction import discreet
 from saddlepoint.run.folder import Run, read_json, write
 from saddlepoint.run.layout import folder_of
 from saddlepoint.run.provenance import now, provenance
-from saddlepoint.stream import Stream
+from saddlepoint.stream import Stream, random_state_kept
 
 KEPT = ("name", "seed", "batch", "metric", "evaluation", "data")  # of a config: what was measured, and by what
 GRID = 64
@@ -116,7 +115,7 @@ def _generator(request: Request, config: DictConfig, data: Any) -> Source:
             f"{file} makes {list(made.description.shape)}, and {data.name} is {list(data.shape)}: they are not "
             "measured against each other. Name the data that it was trained on"
         )
-    with torch.random.fork_rng(devices=[]):
+    with random_state_kept():
         made.sampler(int(config.seed), "trial", data)(2)  # a mistake is told before the data are measured
     digest = sha256(file.read_bytes()).hexdigest()
     told = made.description
