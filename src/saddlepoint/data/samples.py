@@ -57,7 +57,9 @@ def read(
     if not place.exists():
         raise Mistake(f"{key}={path}: there is no such folder, zip or npz, nor an npy.")
     is_array = place.suffix.lower() in array.ENDINGS
-    split = _array(place, shape, say, modality) if is_array else _files(place, shape, say, class_names, modality)
+    split, notes = _array(place, shape, modality) if is_array else _files(place, shape, class_names, modality)
+    for note in notes:
+        say(note)
     split.modality = modality
     if split.y is None or by_name:
         return split
@@ -108,41 +110,36 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) + (f", ... ({len(names):,})" if len(names) > 8 else "")
 
 
-def _array(place: Path, shape: tuple[int, ...], say: Say, modality: Modality) -> Split:
+def _array(place: Path, shape: tuple[int, ...], modality: Modality) -> tuple[Split, list[str]]:
     found = array.read(place, modality, shape)
-    for note in found.notes:
-        say(note)
-    return Split("samples", found.x, found.y)
+    return Split("samples", found.x, found.y), found.notes
 
 
-def _files(place: Path, shape: tuple[int, ...], say: Say, class_names: Sequence[str], modality: Modality) -> Split:
-    """Samples from files of the modality's kind."""
+def _files(
+    place: Path, shape: tuple[int, ...], class_names: Sequence[str], modality: Modality
+) -> tuple[Split, list[str]]:
+    """Samples from files of the modality's kind, and what was done to them."""
+    if isinstance(modality, Image) and modality.bits == IMAGE_BITS and shape[0] in MODES:
+        return _images(place, shape, class_names)
     if isinstance(modality, Audio):
         found = listing(place, WAVES)
         matched = _matched(found, class_names, place)
         x, notes = waveforms(found, modality, shape)
-        return _told(say, [*notes, *matched], x, found.labels, modality)
-    if isinstance(modality, Tokens):
+        labels = found.labels
+    elif isinstance(modality, Tokens):
         unit = next(name for name, separator in text.UNITS.items() if separator == modality.separator)
         found = text.files(place)
         matched = _matched(found, class_names, place)
         every, empty = text.lines(found, unit)
-        x = torch.tensor(text.numbers(every, modality.vocabulary, shape[0]))
-        notes = [*text.notes(found, every, empty), *matched]
-        return _told(say, notes, x, None if found.labels is None else [line.label or 0 for line in every], modality)
-    if not isinstance(modality, Image) or modality.bits != IMAGE_BITS or shape[0] not in MODES:
+        x, notes = torch.tensor(text.numbers(every, modality.vocabulary, shape[0])), text.notes(found, every, empty)
+        labels = None if found.labels is None else [line.label or 0 for line in every]
+    else:
         what = f"{modality.plural} of shape {list(shape)}" + (" and 16 bits" * (getattr(modality, "bits", 8) == 16))
         raise Mistake(f"{place}: pictures cannot be held against {what}; bring an .npz.")
-    return _images(place, shape, say, class_names)
+    return Split("samples", x, None if labels is None else torch.tensor(labels)), [*notes, *matched]
 
 
-def _told(say: Say, notes: Sequence[str], x: Tensor, labels: Sequence[int] | None, modality: Modality) -> Split:
-    for note in notes:
-        say(note)
-    return Split("samples", x, None if labels is None else torch.tensor(labels), modality=modality)
-
-
-def _images(place: Path, shape: tuple[int, ...], say: Say, class_names: Sequence[str]) -> Split:
+def _images(place: Path, shape: tuple[int, ...], class_names: Sequence[str]) -> tuple[Split, list[str]]:
     channels, tall, wide = shape
     with _own_advice(f"{wide}x{tall}"):
         data = ImageFolder(place, channels=channels)  # the first picture is read
@@ -158,9 +155,7 @@ def _images(place: Path, shape: tuple[int, ...], say: Say, class_names: Sequence
         split = files.held() if held else files
         form = files.format
         changes = files.changes if held else Counter(done for name in found.names for done in look(found, name, form))
-    for note in [*found.notes, *described_changes(found, changes), *matched]:
-        say(note)
-    return split
+    return split, [*found.notes, *described_changes(found, changes), *matched]
 
 
 def _matched(found: Listing, class_names: Sequence[str], place: Path) -> list[str]:
