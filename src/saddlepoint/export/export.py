@@ -27,7 +27,7 @@ from saddlepoint.export.generator import positional
 from saddlepoint.export.original import Original
 from saddlepoint.export.whole import Whole
 from saddlepoint.game.hooks import having
-from saddlepoint.game.lineage import column_leaves, leaves
+from saddlepoint.game.lineage import column_leaves, draw_leaves, leaves
 from saddlepoint.game.sampling import class_rows, sampling_state
 from saddlepoint.modality import bounded
 from saddlepoint.redaction import discreet
@@ -158,7 +158,7 @@ def _facts(original: Original, licence: str | None, written: Written, failed: Fa
         "samples": modality.plural,
         "values": modality.values,
         "conditions": {name: {"classes": classes[name]} if name in classes else inputs[name] for name in leaves(game)},
-        "draws": [name for name, entry in leaves(game).items() if "." in entry],
+        "draws": list(draw_leaves(game)),
         "networks": list(original.nodes),
         "allow": list(dict.fromkeys(own)),
         "parameters": sum(p.numel() for p in original.alone.parameters()),

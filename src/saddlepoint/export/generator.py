@@ -18,7 +18,7 @@ from saddlepoint.export.description import Description
 from saddlepoint.export.whole import Wiring
 from saddlepoint.game.conditions import Conditions
 from saddlepoint.game.lineage import class_condition, latent_parts, leaves
-from saddlepoint.game.sampling import complete, conditions
+from saddlepoint.game.sampling import complete, conditions, drawn_conditions
 from saddlepoint.game.side import LATENT
 from saddlepoint.stream import Stream
 from saddlepoint.turn import UNCONDITIONAL, Condition
@@ -46,11 +46,7 @@ class Generator:
 
     def draws(self, n: int, seed: int = 0) -> dict[str, Tensor]:
         """n rows of each condition that is a part of a named draw, such as a mask; the same for the same seed."""
-        stream = Stream(seed, "draws")
-        parts = {name: entry.split(".") for name, entry in leaves(self.wiring).items() if "." in entry}
-        made = {draw: self.wiring.priors[draw].sample(n, stream.child(draw))
-                for draw in dict.fromkeys(draw for draw, _ in parts.values())}  # fmt: skip
-        return {name: made[draw][part] for name, (draw, part) in parts.items()}
+        return drawn_conditions(self.wiring, n, Stream(seed, "draws").child)
 
     @torch.no_grad()
     def __call__(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:

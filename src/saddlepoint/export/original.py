@@ -20,7 +20,7 @@ from saddlepoint.export.frozen import frozen_state
 from saddlepoint.export.noise import refuse_dropout, refuse_noise
 from saddlepoint.export.whole import Whole, Wiring, without_judges
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import column_leaves, latent_parts, leaves, upstream
+from saddlepoint.game.lineage import column_leaves, draw_leaves, latent_parts, leaves, upstream
 from saddlepoint.game.sampling import complete, conditions, drawn_as, samples_of, sampling_networks
 from saddlepoint.game.side import LATENT
 from saddlepoint.modality import Modality
@@ -77,7 +77,7 @@ class Original:
         if (made.of, len(made.by)) == (LATENT, 1) and not set(made.condition.items()) - {("label", "y")}:
             (node,) = players.values()
             return {"architecture": {"generator": node}, "prior": prior}
-        used = {entry.partition(".")[0] for entry in leaves(wiring).values() if "." in entry}
+        used = {draw for draw, _ in draw_leaves(wiring).values()}
         rest = {
             "makers": {name: node for name, node in networks.items() if name not in players},
             "draws": {name: _plain(config.game.draws[name]) for name in wiring.priors if name in used},

@@ -76,6 +76,12 @@ def column_leaves(game: Any) -> dict[str, str]:
     return {name: entry for name, entry in leaves(game).items() if "." not in entry}
 
 
+def draw_leaves(game: Any) -> dict[str, tuple[str, str]]:
+    """Those of the leaves that are parts of named draws, name -> (draw, part)."""
+    parts = {name: entry.partition(".") for name, entry in leaves(game).items()}
+    return {name: (draw, part) for name, (draw, dot, part) in parts.items() if dot}
+
+
 def class_condition(game: Any) -> str | None:
     """The condition by which samples are asked for their class, column y; None where they are not."""
     return next((name for name, column in leaves(game).items() if column == "y"), None)

@@ -6,7 +6,7 @@ leaves (`game.lineage`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,16 @@ from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.average import BatchNorm
 from saddlepoint.game.full_batch import batch_dependent
 from saddlepoint.game.hooks import having
-from saddlepoint.game.lineage import class_condition, column_leaves, judge, leaves, sampled, sampled_player, upstream
+from saddlepoint.game.lineage import (
+    class_condition,
+    column_leaves,
+    draw_leaves,
+    judge,
+    leaves,
+    sampled,
+    sampled_player,
+    upstream,
+)
 from saddlepoint.game.side import LATENT
 from saddlepoint.modality.modality import Modality
 from saddlepoint.mode import in_mode
@@ -38,13 +47,17 @@ def conditions(game: Any, n: int, stream: Stream, given: Condition = UNCONDITION
     What is `given` stays, and named draws are made all the same.  Raises Mistake where there are columns to be asked
     for, and they come from nowhere.
     """
-    names = leaves(game)
     columns = {name: entry for name, entry in column_leaves(game).items() if name not in given}
     asked = game.conditions.columns(columns, n, stream)
-    parts = {name: entry.partition(".")[::2] for name, entry in names.items() if "." in entry}
+    return {**asked, **drawn_conditions(game, n, lambda draw: stream.child(f"{LATENT}/{draw}")), **given}
+
+
+def drawn_conditions(game: Any, n: int, stream_of: Callable[[str], Stream]) -> dict[str, Tensor]:
+    """n rows of each condition that is a part of a named draw, such as a mask; each draw is made of a stream's own."""
+    parts = draw_leaves(game)
     draws = dict.fromkeys(draw for draw, _ in parts.values())
-    made = {draw: game.priors[draw].sample(n, stream.child(f"{LATENT}/{draw}")) for draw in draws}
-    return {**asked, **{name: made[draw][part] for name, (draw, part) in parts.items()}, **given}
+    made = {draw: game.priors[draw].sample(n, stream_of(draw)) for draw in draws}
+    return {name: made[draw][part] for name, (draw, part) in parts.items()}
 
 
 def sampling_networks(game: Any, average: bool = True) -> tuple[dict[str, nn.Module], str]:
@@ -249,14 +262,10 @@ def complete(game: Any, condition: Condition) -> Condition:
 
 def sampling_turn(game: Any, latent: Mapping[str, Tensor], condition: Condition, networks: Mapping[str, Any]) -> Turn:
     """A turn of nobody's, on these latents and leaves."""
-    columns: dict[str, Tensor | None] = {}
+    columns = {column: condition[name] for name, column in column_leaves(game).items()}
     draws: dict[str, dict[str, Tensor]] = {LATENT: dict(latent)}
-    for name, entry in leaves(game).items():
-        head, _, part = entry.partition(".")
-        if part:
-            draws.setdefault(head, {})[part] = condition[name]
-        else:
-            columns[entry] = condition[name]
+    for name, (draw, part) in draw_leaves(game).items():
+        draws.setdefault(draw, {})[part] = condition[name]
     sides = {name: replace(side, judge=None, judge_condition={}) for name, side in game.sides.items()}
     return Turn(sides, networks, batch_of(columns), draws, (), game.computed_from, images=game.images)
 
