@@ -23,7 +23,8 @@ PACKAGES = ("saddlepoint", "torch", "torchvision", "pytorch-lightning", "hydra-c
 def provenance(data: dict[str, Any], seed: int, code: dict[str, Any] | None = None) -> dict[str, Any]:
     """What provenance.json has at the start of a run; paths start at ~.
 
-    `data` is what the data say of themselves, `code` what `record.code` says of modules that are not this package's.
+    `data` is what the data say of themselves, `code` what is known of modules that are not this package's, by their
+    content (config/own_code.py).
     """
     return {
         "started": now(),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.config import catalogue
 from saddlepoint.config.compose import compose
 from saddlepoint.config.defaults_list import merged
+from saddlepoint.config.difference import NOTHING, difference
 from saddlepoint.config.identity import CODE, differences
 from saddlepoint.config.override import divided, overrides_in
 from saddlepoint.config.training_keys import APART
@@ -36,7 +37,7 @@ def written(config: DictConfig, folder: Path, name: str, header: Sequence[str], 
     assert isinstance(plain, dict)
     kept = {key: value for key, value in whole.items() if key not in LEFT_OUT}
     ordered = sorted(choices.items(), key=lambda choice: "@" not in choice[0])  # Hydra wants overrides last
-    body = {"defaults": [_entry(group, names) for group, names in ordered], **_difference(kept, plain)}
+    body = {"defaults": [_entry(group, names) for group, names in ordered], **_changed(plain, kept)}
     body = {key: value for key, value in body.items() if value}
     path = folder / "experiment" / f"{name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,17 +77,13 @@ def _entry(group: str, names: Any) -> dict[str, Any]:
     return {f"/{group}" if "@" in group else f"override /{group}": names}
 
 
-def _difference(whole: Mapping[Any, Any], base: Mapping[Any, Any]) -> dict[Any, Any]:
-    """What `whole` says otherwise than `base`, nested as it is there."""
-    found = {}
-    for key, value in whole.items():
-        there = base.get(key)
-        if isinstance(value, dict) and isinstance(there, dict):
-            if inner := _difference(value, there):
-                found[key] = inner
-        elif key not in base or repr(value) != repr(there):
-            found[key] = value
-    return found
+def _changed(base: Mapping[Any, Any], whole: Mapping[Any, Any]) -> dict[Any, Any]:
+    """What `whole` has otherwise than `base`, nested as it is there."""
+    found = OmegaConf.create()
+    for key, (_, value) in difference(base, whole).items():
+        if value is not NOTHING:
+            OmegaConf.update(found, key, value)
+    return cast("dict[Any, Any]", OmegaConf.to_container(found))
 
 
 def experiment_name(study: str) -> str:
