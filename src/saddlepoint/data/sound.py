@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint.data.listing import Kind, Listing, is_array, listing, place_of
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, first_line
 
 WAVES = Kind("wav files", (".wav", ".wave"))
 BITS = {"int16": 16, "float32": 32}  # of each sample, by the type that is kept
@@ -41,8 +41,7 @@ def read(found: Listing, name: str) -> Sound:
     except Mistake:
         raise
     except Exception as fault:  # scipy tells of broken files by ValueError, struct.error and others
-        reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
-        raise Mistake(f"{found.where(name)} cannot be read: {reason}. Replace it or take it out.") from fault
+        raise Mistake(f"{found.where(name)} cannot be read: {first_line(fault)}. Replace it or take it out.") from fault
     if samples.dtype.name not in BITS:
         kind = {"uint8": "8-bit", "int32": "24- or 32-bit PCM"}.get(samples.dtype.name, str(samples.dtype))
         raise Mistake(f"{found.where(name)} is {kind}, which would be rounded. {REMEDY}.")

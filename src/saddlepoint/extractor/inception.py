@@ -16,7 +16,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, first_line
 from saddlepoint.extractor.extractor import Extractor, Features, suit
 from saddlepoint.extractor.reals import Data
 from saddlepoint.modality import of
@@ -98,8 +98,7 @@ def weights_of(path: Path | str | None, cache: Path | None, say: Say = log.warni
             archive.stored(content)
         state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     except Exception as error:
-        reason = str(error).splitlines()[0]
-        what = f"{file} does not hold plain tensors, and code in it is not run ({reason})."
+        what = f"{file} does not hold plain tensors, and code in it is not run ({first_line(error)})."
         raise Mistake(f"{what}\n{_remedy(cache)}") from error
     return state, sha256
 

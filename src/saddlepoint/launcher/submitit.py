@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, first_line
 from saddlepoint.launcher.job import WAITING, Job, claimed, release
 from saddlepoint.schema import Count, Natural, checked
 
@@ -81,7 +81,7 @@ class Submitit:
             with executor.batch():
                 return [executor.submit(play, job.command, str(job.log), self.threads) for job in jobs]
         except (RuntimeError, ValueError, OSError) as error:  # what sbatch refuses
-            raise Mistake(f"launcher=submitit: {str(error).splitlines()[0]}") from None
+            raise Mistake(f"launcher=submitit: {first_line(error)}") from None
 
 
 def play(command: list[str], log: str, threads: int) -> int:
@@ -106,7 +106,7 @@ def _follow(job: Job, handle: Any) -> None:
         failure = handle.exception()  # of submitit itself, or of the cluster: a job's own is in its exit code
         if failure is not None:
             with job.log.open("ab") as log:
-                log.write(f"\n{str(failure).splitlines()[0] if str(failure) else type(failure).__name__}\n".encode())
+                log.write(f"\n{first_line(failure)}\n".encode())
         code = 1 if failure is not None else handle.result()
         job.lose() if code == TAKEN else job.end(code)
     elif job.state == WAITING and handle.state.upper() in ("RUNNING", "R"):

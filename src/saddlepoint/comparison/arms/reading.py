@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from saddlepoint.config.training_keys import essence, leaves
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, first_line
 from saddlepoint.run import layout
 from saddlepoint.run.folder import Run, read_json
 
@@ -146,9 +146,7 @@ def _config(text: str, folder: Path) -> Config:
     try:
         whole = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # the C one is ten times as fast
     except yaml.YAMLError as error:
-        raise Mistake(
-            f"{folder}/config.yaml cannot be read ({str(error).splitlines()[0]}); leave this run out"
-        ) from None
+        raise Mistake(f"{folder}/config.yaml cannot be read ({first_line(error)}); leave this run out") from None
     if not isinstance(whole, dict):
         raise Mistake(f"{folder}/config.yaml is no config; leave this run out")
     return Config(whole, dict(leaves(essence(whole))))
