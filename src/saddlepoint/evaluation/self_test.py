@@ -42,7 +42,7 @@ def certificate(extractor: Extractor, data: Data, progress: Progress | None = No
     metrics = {"fid": FrechetDistance(), "inception_score": InceptionScore()}
     device = next(extractor.parameters()).device
     train, test = data.split("train"), data.split("test")
-    evaluator = Evaluator(extractor, metrics, len(test), "train", BATCH, None, 0, device, _silent, progress)
+    evaluator = Evaluator(extractor, metrics, len(test), "train", BATCH, None, 0, device, lambda line: None, progress)
     held = evaluator.features(test.batches(BATCH), len(test), "the test split")
     if held.logits is None or held.y is None:
         raise Mistake(
@@ -82,7 +82,3 @@ def inception_score_of(extractor: Extractor, x: Tensor, batch: int = 100, progre
             if progress:
                 progress("certifying inception", min(number * batch, len(x)), len(x))
     return float(measure.results()[""].value)
-
-
-def _silent(line: str) -> None:
-    pass

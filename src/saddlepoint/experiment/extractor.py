@@ -6,7 +6,6 @@ its signature names it: `data`, or their `shape` and `modality`; `cache`, `say` 
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from functools import cache as kept
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch import nn
 
 from saddlepoint.config import allow_list, catalogue
 from saddlepoint.config.check import instantiate, located
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.extractor.extractor import Extractor, Progress, suit
 from saddlepoint.extractor.module import Module
 from saddlepoint.extractor.nearest import Unmeasured
@@ -109,22 +108,16 @@ def _made(wanted: Any, at_hand: dict[str, Any], asked: dict[str, Any]) -> nn.Mod
 
 
 @kept
-def _read(name: str) -> DictConfig:
+def _node(name: str) -> DictConfig:
+    """The node of a name's yaml.  Raises Mistake where there is none."""
+    if name not in names():
+        raise Mistake(
+            f"there is no extractor {name}.{did_you_mean(name, names())} Choose one of {', '.join(names())}, a network "
+            "of your own by {_target_: ...}, or null for no scores."
+        )
     node = OmegaConf.load(catalogue.conf() / GROUP / f"{name}.yaml")
     assert isinstance(node, DictConfig)
     return node
-
-
-def _node(name: str) -> DictConfig:
-    """The node of a name's yaml.  Raises Mistake where there is none."""
-    if name in names():
-        return _read(name)
-    close = difflib.get_close_matches(name, names(), 1)
-    hint = f"Did you mean {close[0]}? " if close else ""
-    raise Mistake(
-        f"there is no extractor {name}. {hint}Choose one of {', '.join(names())}, a network of your own by "
-        "{_target_: ...}, or null for no scores."
-    )
 
 
 def _without_weights(called: str) -> Mistake:

@@ -36,10 +36,6 @@ class GanTest(ClassifierMeasure):
         self._kept = {}
         return super().meet(data)
 
-    def compute(self) -> Result:
-        """The accuracy, and that within each class; raises Mistake where fakes have labels that the data have not."""
-        return self._result(*self.fakes())
-
     def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
         shas = {name: part.sha256 for name, part in self._parts.items()}
         return {"recipe": asdict(self.recipe), "train": shas.get("train"), "test": shas.get("test")}
@@ -58,9 +54,10 @@ class GanTest(ClassifierMeasure):
 
     def anchors(self, n: int) -> dict[str, Any]:
         """So many test images in the place of the fakes; all of them where there are no more."""
-        return {"real": self._result(*some(self._parts["test"], n, self.seed, "gan_test/real"))}
+        return {"real": self.score(*some(self._parts["test"], n, self.seed, "gan_test/real"))}
 
-    def _result(self, x: Tensor, y: Tensor) -> Result:
+    def score(self, x: Tensor, y: Tensor) -> Result:
+        """The accuracy, and that within each class."""
         reference = self._reference or self.reference(len(x))
         weights = {name.removeprefix(WEIGHT): value for name, value in reference.items() if name.startswith(WEIGHT)}
         right = self.right(self.network(weights), x, y)

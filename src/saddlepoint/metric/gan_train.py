@@ -23,10 +23,6 @@ from saddlepoint.metric.measure import Result
 class GanTrain(ClassifierMeasure):
     """The accuracy on the test split of the data's recipe, trained on fakes."""
 
-    def compute(self) -> Result:
-        """The accuracy, and that within each class; raises Mistake where fakes have labels that the data have not."""
-        return self._result(*self.fakes())
-
     def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
         test = self._parts.get("test")
         return {
@@ -41,9 +37,10 @@ class GanTrain(ClassifierMeasure):
 
     def anchors(self, n: int) -> dict[str, Any]:
         """As many training images in the place of the fakes; all of them where there are no more."""
-        return {"training images": self._result(*some(self._parts["train"], n, self.seed, "gan_train/real"))}
+        return {"training images": self.score(*some(self._parts["train"], n, self.seed, "gan_train/real"))}
 
-    def _result(self, x: Tensor, y: Tensor) -> Result:
+    def score(self, x: Tensor, y: Tensor) -> Result:
+        """The accuracy, and that within each class."""
         right = self.right_on(self.trained(x, y), self._parts["test"])
         train = len(self._parts["train"])
         detail: dict[str, Any] = {

@@ -20,7 +20,7 @@ from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.extractor.reals import Data, Split
 from saddlepoint.extractor.training import Network, Recipe, fit, fresh_network, recipe_for
-from saddlepoint.metric.measure import Measure
+from saddlepoint.metric.measure import Measure, Result
 from saddlepoint.modality import of
 from saddlepoint.pixel import to_float
 from saddlepoint.stream import Stream
@@ -66,6 +66,14 @@ class LabelledMeasure(Measure):
 
     def obstacle(self, n_real: int, n_fake: int) -> str | None:
         return None if self._parts else f"it takes a labelled data set with its splits {', '.join(self.needed)}"
+
+    def score(self, x: Tensor, y: Tensor) -> Result:
+        """The score of samples [M, ...] with classes [M]."""
+        raise NotImplementedError
+
+    def compute(self) -> Result:
+        """The score of the fakes; raises Mistake where they have labels that the data have not."""
+        return self.score(*self.fakes())
 
     def fakes(self) -> tuple[Tensor, Tensor]:
         """Samples [M, ...] and classes [M]; raises Mistake where the data have no such class."""

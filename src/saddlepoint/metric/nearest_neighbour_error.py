@@ -54,11 +54,6 @@ class NearestNeighbourError(LabelledMeasure):
         self._modality = of(data)
         return super().meet(data)
 
-    def compute(self) -> Result:
-        """The error; raises Mistake where fakes have labels that the data have not."""
-        x, y = self.fakes()
-        return self._result(x, y)
-
     def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
         part = self._parts.get(self.part)
         return {
@@ -74,12 +69,12 @@ class NearestNeighbourError(LabelledMeasure):
     def anchors(self, n: int) -> dict[str, Any]:
         """As many training samples as there are fakes, and all of them."""
         train = self._parts["train"]
-        whole = self._result(*every(train))
+        whole = self.score(*every(train))
         chosen = some(train, n, self.seed, "nearest_neighbour_error/real")
-        few = {"training images": self._result(*chosen)} if n < len(train) else {}
+        few = {"training images": self.score(*chosen)} if n < len(train) else {}
         return {**few, "all training images": whole}
 
-    def _result(self, x: Tensor, y: Tensor) -> Result:
+    def score(self, x: Tensor, y: Tensor) -> Result:
         known = self._values(x)  # once, not for each batch of the split
         errors = [
             len(test) * nearest_neighbour_error(known, y, self._values(test), labels)
