@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from torch import Tensor
 
 from saddlepoint.callback import dump
+from saddlepoint.console.output import show
 from saddlepoint.console.terminal import speaker
 from saddlepoint.experiment.build import config_of
 from saddlepoint.experiment.replay import Finding, cautions, largest, replay
@@ -29,14 +30,14 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     for line in cautions(own, content):
         say(line)
     found = replay(own, content)
-    show(found, content, Console())
+    show(_parts(found, content), Console())
     return 1 if found.apart else 0
 
 
-def show(found: Finding, content: Mapping[str, Any], console: Console) -> None:
+def _parts(found: Finding, content: Mapping[str, Any]) -> Iterator[str | Table]:
     """What was found, for people."""
     who = " and ".join(content["players"])
-    console.print(f"{content['what']}: the turn of {who}, round {content['rounds'] + 1}", highlight=False, markup=False)
+    yield f"{content['what']}: the turn of {who}, round {content['rounds'] + 1}"
     table = Table(*(Column(head, no_wrap=True) for head in ("", "then", "again")), box=None)
     for name, then in content["seen"].items():
         for key, value in then["terms"].items():
@@ -45,7 +46,7 @@ def show(found: Finding, content: Mapping[str, Any], console: Console) -> None:
         for side, value in then["logits"].items():
             again = found.seen[name]["logits"].get(side)
             table.add_row(f"{name}: |logit| of {side}", _size(value), "" if again is None else _size(again))
-    console.print(table)
+    yield table
     bad, of = found.parameters
     lines = {
         "first module whose output is no number": found.module or "none: it is a term's own arithmetic, or its slope's",
@@ -54,8 +55,7 @@ def show(found: Finding, content: Mapping[str, Any], console: Console) -> None:
         "weights that were none already": ", ".join(found.weights[:3]) or "none",
         "as it was, bit for bit": "yes" if not found.apart else f"no: {', '.join(found.apart)} came out otherwise",
     }
-    for what, line in lines.items():
-        console.print(f"{what}: {line}", soft_wrap=True, highlight=False, markup=False)
+    yield from (f"{what}: {line}" for what, line in lines.items())
 
 
 def _size(x: Tensor) -> str:
