@@ -10,11 +10,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.table import Table
 
 from saddlepoint.comparison.arms.comparison import Asked, Comparison, comparison
 from saddlepoint.comparison.arms.reading import read
-from saddlepoint.comparison.report.console import tables
+from saddlepoint.comparison.report.console import page
 from saddlepoint.comparison.report.table import lines
 from saddlepoint.comparison.report.whole import content, files, place, report, written
 from saddlepoint.console.output import result
@@ -45,18 +44,14 @@ def compare(config: DictConfig) -> Comparison:
     found = comparison(read(words["runs"]), _asked(words))
     counted = lines(found)
     whole = report(found, counted, words)
-    parts: list[str | Table] = [*whole.answers, *([""] if whole.answers else []), *whole.lead]
-    for sheet in whole.sheets:
-        if not (sheet.exploratory or sheet.wide):
-            parts += ["", *tables(sheet, output.width)]
-    output(parts, content(found, counted, whole))
+    output(page(whole, output.width), content(found, counted, whole))
     if to is not None:
         written(to, files(found, counted, whole))
         sheets = {
             sheet.title: (sheet.columns, [[cell.text for cell in row] for row in sheet.rows]) for sheet in whole.sheets
         }
         where = session.report(to, words, sheets, say)
-        beside = ", ".join(sheet.title for sheet in whole.sheets if sheet.exploratory or sheet.wide)
+        beside = ", ".join(sheet.title for sheet in whole.sheets if sheet.beside)
         say(f"\nin report.html and table.md: {beside}")
         say(f"report.html, table.md, table.tex, table.csv, runs.csv and drawings: {to}\n{where}")
     return found

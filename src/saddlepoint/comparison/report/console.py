@@ -1,4 +1,4 @@
-"""A sheet on a terminal: in as many tables as it is too wide for one, each with the first column."""
+"""A report on a terminal; a sheet in as many tables as it is too wide for one, each with the first column."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from saddlepoint.comparison.report.sheet import Cell, Sheet
+from saddlepoint.comparison.report.sheet import Cell, Report, Sheet
 
 GAP = 2  # blanks that a column costs beside its text
 LEAST = 14  # characters of the first column
 NARROW = 28  # characters of a text: longer ones are folded where there is no room for them
+
+
+def page(report: Report, width: int) -> list[Table | str]:
+    """What the report answers, what was compared, and the sheets that it was made for."""
+    main = [part for sheet in report.sheets if not sheet.beside for part in ("", *tables(sheet, width))]
+    return [*report.answers, *([""] if report.answers else []), *report.lead, *main]
 
 
 def tables(sheet: Sheet, width: int) -> Iterator[Table | str]:

@@ -37,12 +37,11 @@ def html(report: Report) -> str:
 
 def _parts(report: Report) -> list[tuple[str, str, Any]]:
     """The name, the kind and the content of each part that has something to show."""
-    sheets = [((sheet.wide or sheet.exploratory), (sheet.heading, "table", sheet)) for sheet in report.sheets]
     parts = [
         ("Pictures", "gallery", report.pictures),
-        *(part for beside, part in sheets if not beside),
+        *((sheet.heading, "table", sheet) for sheet in report.sheets if not sheet.beside),
         ("What was compared", "lead", report.lead),
-        *(part for beside, part in sheets if beside),
+        *((sheet.heading, "table", sheet) for sheet in report.sheets if sheet.beside),
         (report.differences.heading, "table", report.differences if report.differences.rows else None),
         ("Details", "facts", report.details),
     ]

@@ -56,6 +56,11 @@ class Sheet:
                 raise ValueError(f"{self.title}: a row of {len(row)} cells under {len(self.columns)} columns")
 
     @property
+    def beside(self) -> bool:
+        """Whether it stands beside what the comparison was made to find out."""
+        return self.exploratory or self.wide
+
+    @property
     def heading(self) -> str:
         """The title, and that it is exploratory where it is."""
         return f"{self.title} (exploratory)" if self.exploratory else self.title

@@ -73,7 +73,7 @@ def _provisional(comparison: Comparison) -> list[str]:
 
 def files(comparison: Comparison, found: Sequence[Line], whole: Report) -> dict[str, str | bytes]:
     """The files of a report by name."""
-    main = [sheet for sheet in whole.sheets if not (sheet.exploratory or sheet.wide)]
+    main = [sheet for sheet in whole.sheets if not sheet.beside]
     return {
         "table.md": render("comparison/report/table.md.j2", report=whole),
         "table.tex": "\n".join(latex(for_paper(sheet)) for sheet in main),
