@@ -260,7 +260,7 @@ def test_a_researchers_own_piece_works_from_a_folder_outside_the_checkout(tmp_pa
         "    import colorsys\n"
         "    print(config.choice.objective, instantiate(config.objective, 'objective')['discriminator'](1, 2))\n"
         "    return 0\n"
-        "sys.modules['saddlepoint.experiment.train'] = types.SimpleNamespace(command=command)\n"
+        "sys.modules['saddlepoint.cli.train'] = types.SimpleNamespace(command=command)\n"
         "sys.exit(main())\n",
     }
     for name, text in files.items():
