@@ -19,7 +19,7 @@ from saddlepoint.metric.occupancy import expected_captured, expected_divergence
 if "protocol" not in catalogue.defaults():
     pytest.skip("conf/train.yaml has no group protocol yet", allow_module_level=True)
 
-from saddlepoint.config.protocol import words
+from saddlepoint.config.compose import protocol_words as words
 
 INCEPTION = {"extractor": "inception", "resizer": None}
 FACTS = {  # as published: evaluation.*, and the scores that are taken

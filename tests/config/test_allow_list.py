@@ -13,7 +13,7 @@ import torch
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from saddlepoint.cli.job import frozen
+from saddlepoint.cli.train import frozen
 from saddlepoint.config import allow_list, catalogue, config_file
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import amended, compose

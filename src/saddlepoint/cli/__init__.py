@@ -88,15 +88,15 @@ def _told(run: Callable[[], int], words: Sequence[str]) -> int:
 
 def _in_own_code(error: BaseException, words: Sequence[str]) -> bool:
     """Whether an error was raised in the user's own code; then it is told, in a line."""
-    from saddlepoint.config import allow_list, own_error
+    from saddlepoint.config import allow_list, own_code
 
-    if (line := own_error.line(error, allow_list.named(words))) is None:
+    if (line := own_code.error_line(error, allow_list.named(words))) is None:
         return False
-    if whole := own_error.asked_for():
+    if whole := own_code.traceback_asked_for():
         import traceback
 
         traceback.print_exception(error)
-    print(f"saddlepoint: {line}{'' if whole else f' [{own_error.HINT}]'}", file=sys.stderr)
+    print(f"saddlepoint: {line}{'' if whole else f' [{own_code.HINT}]'}", file=sys.stderr)
     return True
 
 

@@ -1,4 +1,4 @@
-"""python -m saddlepoint.cli.job <config.yaml> [allow_target=[...]] [--json]: a run of a config composed before."""
+"""python -m saddlepoint.cli.train <config.yaml> [allow_target=[...]] [--json]: a run of a config composed before."""
 
 from __future__ import annotations
 

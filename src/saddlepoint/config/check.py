@@ -8,8 +8,8 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from saddlepoint.config import allow_list, catalogue, keys
-from saddlepoint.config.assign import not_among
 from saddlepoint.config.instantiate import Argument, instantiate, located, origin, parameters, settable
+from saddlepoint.config.override import not_among
 from saddlepoint.config.training_keys import ARCHITECTURE_ADDED, same
 from saddlepoint.config.tree import plain, targets
 from saddlepoint.error import Mistake, did_you_mean

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,18 +13,18 @@ from hydra.core.override_parser.types import OverrideType
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from saddlepoint.config import allow_list, catalogue, config_file, protocol, top_level
-from saddlepoint.config.assign import put
+from saddlepoint.config import allow_list, catalogue, config_file
 from saddlepoint.config.catalogue import groups
 from saddlepoint.config.defaults_list import merged, plain_yaml
-from saddlepoint.config.identity import put_code
-from saddlepoint.config.override import divided, overrides_in
+from saddlepoint.config.identity import name_of, put_code
+from saddlepoint.config.override import divided, overrides_in, put
 from saddlepoint.config.path import settle
 from saddlepoint.config.tree import places, plain
 from saddlepoint.error import Mistake, did_you_mean
 
 ADDS = (OverrideType.ADD, OverrideType.FORCE_ADD)
 
+MEANT = "A protocol says evaluation.* and 'override /metric: [...]' alone."
 FEW = 10_000  # images: of fewer, a Fréchet distance is mostly bias, and the unbiased kernel distance stands beside it
 
 __all__ = ["amended", "compose", "groups", "parsed", "register_resolvers"]
@@ -38,6 +39,8 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None,
     own = catalogue.folder_of(config_dir)
     chosen, settings = divided(overrides_in(overrides), own, command)
     config, choice = merged(chosen, own, command)
+    from saddlepoint.config import keys  # pydantic, of which a mistyped word need not wait
+
     allow_list.refuse_written(config)
     with open_dict(config):
         for override in settings:
@@ -51,14 +54,12 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None,
             images = _finish(config)
             if images is not None and images < FEW and "metric" not in dict(chosen):
                 _measure_kernel_distance(config)
-            top_level.checked(config)
-            top_level.look_for_strangers(config)
+            keys.settle_top_level(config)
+            keys.look_for_strangers(config)
             put_code(config)
-            config.name = top_level.name_of(config, typed)
+            config.name = name_of(config, typed)
         else:
             _finish(config)
-            from saddlepoint.config import keys  # pydantic, of which a mistyped word need not wait
-
             keys.settle(config, command)
     return config
 
@@ -74,6 +75,8 @@ def amended(config: DictConfig, overrides: Sequence[str], config_dir: str | Path
     spelled, protocols = _spelled_out(overrides, own)
     chosen, settings = divided(overrides_in(spelled), own)
     fresh, names = merged(chosen, own, before=config.choice)
+    from saddlepoint.config import keys  # pydantic
+
     allow_list.forgotten(config)  # what the words allow counts, not what the file says
     with open_dict(config):
         for key in dict(chosen):
@@ -85,14 +88,14 @@ def amended(config: DictConfig, overrides: Sequence[str], config_dir: str | Path
         for override in settings:
             put(config, override, config.choice)
         # a run of an earlier edition may hold keys that nothing reads now; those that are added here are read
-        top_level.look_for_strangers(config, [str(one.key_or_group) for one in settings if one.type in ADDS])
+        keys.look_for_strangers(config, [str(one.key_or_group) for one in settings if one.type in ADDS])
         allow_list.grant(config)
         if protocols:
             config.choice.protocol = protocols[-1]
         settle(config)
         _put_own_pieces(config, own)
         _finish(config)
-        top_level.checked(config)
+        keys.settle_top_level(config)
     return config
 
 
@@ -100,7 +103,47 @@ def _spelled_out(overrides: Sequence[str], own: Path | None) -> tuple[list[str],
     """The words, each protocol=<name> replaced by what it says, in front of the others; and those names."""
     names = [word.partition("=")[2] for word in map(str, overrides) if word.startswith("protocol=")]
     rest = [str(word) for word in overrides if not str(word).startswith("protocol=")]
-    return [word for name in names for word in protocol.words(name, own)] + rest, names
+    return [word for name in names for word in protocol_words(name, own)] + rest, names
+
+
+def protocol_words(name: str, own: Path | None = None) -> list[str]:
+    """What a protocol stands for: metric=[...] and evaluation.<key>=..., those of one that it stands on first.
+
+    Hydra merges it into a run that begins.  A run that is there keeps the rest of its own config.
+
+    Raises Mistake where there is no such protocol, or it says more than how to measure.
+    """
+    found = _protocol(name, own)
+    metrics: list[str] = []
+    standing: list[str] = []
+    for entry in found.pop("defaults", []):
+        key, value = next(iter(entry.items())) if isinstance(entry, DictConfig) else (None, entry)
+        if key == "override /metric":
+            metrics = [f"metric=[{','.join(value)}]"]
+        elif key is None and value != "_self_":
+            standing += protocol_words(str(value).removeprefix("protocol/"), own)
+        elif key is not None:
+            raise Mistake(f"protocol={name}: defaults say {key}. {MEANT}")
+    whole: Any = OmegaConf.to_container(found)
+    plain = whole.get("evaluation", {})
+    for key in (key for key in found if key != "evaluation"):
+        raise Mistake(f"protocol={name}: {key} is no part of one. {MEANT}")
+    # ++: a run of an earlier version may lack the key; a key that nothing reads is refused like any other
+    known = catalogue.keys("train")
+    marks = {key: "++" if f"evaluation.{key}" in known else "" for key in plain}
+    return [*standing, *metrics, *(f"{marks[key]}evaluation.{key}={json.dumps(plain[key])}" for key in plain)]
+
+
+def _protocol(name: str, own: Path | None) -> DictConfig:
+    for folder in catalogue.folders(own):
+        path = folder / "protocol" / f"{name}.yaml"
+        if path.exists():
+            found = plain_yaml(path)
+            if isinstance(found, DictConfig):
+                return found
+            raise Mistake(f"{path}: a protocol is a file of key: value lines.")
+    there = catalogue.members("protocol", own)
+    raise Mistake(f"no such protocol: {name}.{did_you_mean(name, there)} There are: {', '.join(there)}")
 
 
 def parsed(override: str) -> Any:

@@ -6,6 +6,7 @@ end, and it allows nothing, whatever it says (see `permission`).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from io import StringIO
 from pathlib import Path
@@ -19,6 +20,7 @@ from saddlepoint.config import allow_list
 from saddlepoint.config.training_keys import GAME_ADDED, SIDES_BEFORE, SIMULTANEOUS, same
 from saddlepoint.error import Mistake
 from saddlepoint.redaction import discreet, expanded, secret_among
+from saddlepoint.run.folder import write
 
 LARGEST = 2**22  # bytes of a file: a config has some ten thousand
 MOST = 100_000  # nodes, aliases unfolded: a page of nested aliases can stand for billions
@@ -102,3 +104,14 @@ def _each(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, list):
         return [_each(part, change) for part in value]
     return change(value) if isinstance(value, str) else value
+
+
+def process(file: Path, config: DictConfig) -> list[str]:
+    """What to start for a process that trains `config`, which `freeze` has written to `file`."""
+    return [sys.executable, "-m", "saddlepoint.cli.train", str(file), *allow_list.words(config)]
+
+
+def freeze(file: Path, config: DictConfig) -> None:
+    """Write a config where a process is to read it, whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write(file, text(config))

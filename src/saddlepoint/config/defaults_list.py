@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from itertools import pairwise
@@ -33,10 +33,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from saddlepoint.config import catalogue
 from saddlepoint.config.catalogue import defaults
-from saddlepoint.config.override import Chosen, names_in
+from saddlepoint.config.override import Chosen, Names, names_in
 from saddlepoint.error import Mistake, did_you_mean
-
-Names = Mapping[str, Any]  # group -> name, or list of names where several may be chosen
 
 
 def merged(

@@ -19,7 +19,7 @@ import hydra.utils
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
-from saddlepoint.config import allow_list, config_file, own_error
+from saddlepoint.config import allow_list, config_file, own_code
 from saddlepoint.config.tree import places
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.schema import annotation
@@ -62,7 +62,7 @@ def instantiate(node: Any, path: str, **given: Any) -> Any:
         cause = error
     cause.add_note(path)
     if isinstance(cause, REFUSALS):
-        raise Mistake(f"{path}: {str(cause) or type(cause).__name__}{own_error.place(cause)}") from cause
+        raise Mistake(f"{path}: {str(cause) or type(cause).__name__}{own_code.raised_at(cause)}") from cause
     raise cause
 
 
@@ -111,7 +111,7 @@ def located(path: str, name: Any, allowed: Sequence[str] = ()) -> Callable[..., 
             if f"{module}.".startswith(f"{error.name}."):
                 continue
             why = f"{path}: {module} needs the module {error.name}, which is not installed"
-            raise Mistake(f"{why}{own_error.place(error)}") from None
+            raise Mistake(f"{why}{own_code.raised_at(error)}") from None
         for part in parts[i:]:
             if not hasattr(found, part):
                 inside = [m.name for m in pkgutil.iter_modules(getattr(found, "__path__", []))]

@@ -6,14 +6,16 @@ What the keys of pieces may be stands in their signatures (see check); both are 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from saddlepoint.config import spelling
+from saddlepoint.config import catalogue, spelling
 from saddlepoint.config.tree import plain
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.schema import (
     Count,
     Flag,
@@ -237,3 +239,31 @@ def put(place: DictConfig, name: Any, kind: Any, key: str) -> None:
         raise Mistake(spelling.of_value(key, value) or str(mistake)) from None
     if repr(found) != repr(value) and not OmegaConf.is_interpolation(place, name):
         place[name] = found
+
+
+def settle_top_level(config: DictConfig) -> None:
+    """Each key that every run has, as its kind has it.  Raises Mistake where a value makes no sense."""
+    settle(config, "train")
+    if config.images < config.batch:
+        raise Mistake(f"images={config.images} is less than one batch of {config.batch}: raise images or lower batch")
+
+
+def look_for_strangers(config: DictConfig, among: Sequence[str] | None = None) -> None:
+    """Raises Mistake for a key at top level, or within a section such as `evaluation`, that nothing reads.
+
+    `among` holds the dotted keys that are looked at; None: all.
+    """
+    known, groups, written = catalogue.keys("train"), {*catalogue.groups(), "choice"}, OmegaConf.to_yaml(config)
+    sections = {key.partition(".")[0] for key in known if "." in key}
+    for key in map(str, config):
+        if key in sections:
+            inner = [f"{key}.{name}" for name in config[key]]
+        elif key in groups or re.search(rf"\$\{{[^}}]*\b{re.escape(key)}\b", written):
+            inner = []
+        else:
+            inner = [key]
+        for name in inner:
+            named = among is None or any(f"{key}.".startswith(f"{name}.") for key in among)
+            if named and name not in known:
+                meant = spelling.of_key(name, str(config.get(name)), config, config.choice)
+                raise Mistake(meant or f"nothing reads {name}.{did_you_mean(name, known)}")

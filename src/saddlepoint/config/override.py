@@ -1,4 +1,4 @@
-"""What the words of a command line say: which pieces they choose and which keys they set.
+"""What the words of a command line say: which pieces they choose, which keys they set, and the setting of these.
 
 The grammar is Hydra's: key=value, +key=value, ~key, group=name, group=[a,b], group@place=name.
 """
@@ -6,17 +6,21 @@ The grammar is Hydra's: key=value, +key=value, ~key, group=name, group=[a,b], gr
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from saddlepoint.config import catalogue, spelling
 from saddlepoint.config.path import ABSOLUTE, TYPED
 from saddlepoint.error import Mistake, close, did_you_mean
 
+Names = Mapping[str, Any]  # group -> name, or list of names where several may be chosen
 Chosen = tuple[str, Override]  # "group" or "group@place", and what is said of it
 BARE = re.compile(r"""(?<=[=\[,])[^,\[\]{}"'\\=]+""")  # a value, or a part of a list, without quotes
 _PARSER = OverridesParser.create()
@@ -107,3 +111,165 @@ def _look_for(group: str, name: str, own: Path | None) -> None:
     if name not in there:
         meant = spelling.of_name(group, name) or did_you_mean(name, there)
         raise Mistake(f"no such {group}: {name}.{meant} There are: {', '.join(there)}")
+
+
+# ---------------------------------------------------------------------------------------- setting one key by its path
+
+
+def put(config: DictConfig, override: Override, choice: Names) -> None:
+    """Set, add (+) or take out (~) what an override says.  Raises Mistake where that makes no sense."""
+    key, value, line = override.key_or_group, override.value(), str(override.input_line)
+    there, old = _at(config, key)
+    adds, replaces = override.type == OverrideType.ADD, not isinstance(value, dict)
+    if adds and there and old is not None and replaces and not isinstance(value, list):
+        raise Mistake(f"{line}: {key} is there already; to change it, write {line.lstrip('+')}")
+    if not there and (override.type == OverrideType.CHANGE or override.is_delete()):
+        raise Mistake(_unknown(key, line.partition("=")[2], config, choice, value))
+    if replaces and value is None and isinstance(old, DictConfig) and "_target_" in old:
+        _keep_listed(key, line, choice)
+    if override.is_delete():
+        _delete(config, key, line)
+        return
+    if isinstance(old, DictConfig) and "_target_" not in old and replaces and value is not None and value != "":
+        inner = [str(name) for name in old]
+        if key == "resume":
+            raise Mistake(f"{line}: a run goes on by itself: give its own command again, without {line}")
+        raise Mistake(
+            f"{line}: {key} holds {', '.join(inner) or 'nothing yet'}; set {key}.{(inner or ['<key>'])[0]}=..."
+        )
+    if isinstance(old, ListConfig) and isinstance(value, int | float):
+        raise Mistake(f"{line}: {key} is a list: {key}=[{','.join(map(str, _listed(list(old), value)))}]")
+    # another target takes other keys: those of the one before it would be refused under it
+    was = old.get("_target_") if isinstance(old, DictConfig) else None
+    another = was is not None and isinstance(value, dict) and value.get("_target_", was) != was
+    try:
+        OmegaConf.update(config, key, value, merge=not another, force_add=override.type != OverrideType.CHANGE)
+    except OmegaConfBaseException as error:
+        raise Mistake(f"{line}: {str(error).splitlines()[0]}") from error
+
+
+def _listed(old: list[Any], value: Any) -> list[Any]:
+    """A list of as many as stood there, for a value that was given alone: each where all were equal, else the first."""
+    return [value] * max(1, len(old)) if len(set(map(str, old))) < 2 else [value, *old[1:]]
+
+
+def _delete(config: DictConfig, key: str, line: str) -> None:
+    parent, _, last = key.rpartition(".")
+    first = key.partition(".")[0]
+    if first in catalogue.keys("train") and first not in catalogue.groups():
+        raise Mistake(f"{line}: {key} cannot be left out; set it")
+    del (OmegaConf.select(config, parent) if parent else config)[last]
+
+
+def _keep_listed(key: str, line: str, choice: Names) -> None:
+    """Raise Mistake where a listed piece would vanish but stay on record as chosen."""
+    group, last = key.partition(".")[0], key.rpartition(".")[2]
+    if isinstance(names := choice.get(group), list):
+        name = last if last in names else "<name>"
+        raise Mistake(
+            f"{line}: to leave a piece out, take it off the list: ~{group}={name}, of {group}=[{','.join(names)}]"
+        )
+
+
+def _at(config: DictConfig, key: str) -> tuple[bool, Any]:
+    """Whether a dotted key is there, and what stands there; "${}" for an interpolation, None for ??? too."""
+    parent, _, last = key.rpartition(".")
+    try:
+        node = OmegaConf.select(config, parent) if parent else config
+        if isinstance(node, ListConfig):
+            return last.isdigit() and int(last) < len(node), None
+        if not isinstance(node, DictConfig) or last not in list(node.keys()):  # `in node` does not see ???
+            return False, None
+        return True, "${}" if OmegaConf.is_interpolation(node, last) else OmegaConf.select(node, last)
+    except OmegaConfBaseException:
+        return False, None
+
+
+def _unknown(key: str, said: str, config: DictConfig, choice: Names, value: Any = None) -> str:
+    """What to say of a key that is not there, and was given a value."""
+    group, *parts = key.split(".")
+    last = key.rpartition(".")[2]
+    trains = "batch" in config  # of the other commands' own keys there are few
+    if trains and (not parts or spelling.counts(last)) and (theirs := spelling.of_key(last, said, config, choice)):
+        return theirs
+    if (added := _added(key, said, config)) is not None:
+        return added
+    chosen = choice.get(group)
+    if isinstance(chosen, list):
+        for part in parts:
+            if part in catalogue.members(group) and part not in chosen:
+                return not_among(key, group, part)
+    if isinstance(chosen, str) and parts:
+        having = [name for name in catalogue.members(group) if _mentions(group, name, parts[-1])]
+        if having and chosen not in having:
+            return f"{group}={chosen} takes no {'.'.join(parts)}; {parts[-1]} belongs to {group}={' or '.join(having)}"
+    there = [other for other in _keys(config) if _takes(_at(config, other)[1], value)]
+    same = [other for other in there if other.rpartition(".")[2] == last]
+    near = [other for other in same if other.startswith(f"{group}.")]
+    lasts = close(last, (other.rpartition(".")[2] for other in there))
+    spelt = [other for other in there if other.rpartition(".")[2] in lasts]  # not all that lie in one place with it
+    node = _at(config, key.rpartition(".")[0])[1] if parts else None
+    piece = isinstance(node, DictConfig) and "_target_" in node  # which says itself what it takes
+    alike = [other for other in close(key, spelt or ([] if piece else there)) if not key.startswith(f"{other}.")]
+    meant = list(dict.fromkeys([*near, *alike, *same, *(() if parts else close(key, catalogue.groups()))]))[:3]
+    if meant:
+        return f"no such key: {key}. Did you mean {' or '.join(meant)}?"
+    if trains and parts and (theirs := spelling.of_key(last, said, config, choice)):
+        return theirs
+    return _not_there(key, said, config)
+
+
+def _takes(old: Any, value: Any) -> bool:
+    """Whether a value may be meant for the place where `old` stands: of its kind, as far as that can be told."""
+    if old is None or value is None or (isinstance(old, str) and old == "${}"):
+        return not isinstance(value, dict)
+    if isinstance(old, DictConfig | ListConfig) or isinstance(value, dict | list):
+        return isinstance(value, dict if isinstance(old, DictConfig) else list)
+    return isinstance(old, bool) == isinstance(value, bool) and isinstance(old, str) == isinstance(value, str)
+
+
+def _added(key: str, said: str, config: DictConfig) -> str | None:
+    """How to add a key to a mapping that is open: an empty one, as that of an architecture's conditions, or a side."""
+    place, _, last = key.rpartition(".")
+    node = _at(config, place)[1] if place else None
+    if not isinstance(node, DictConfig) or "_target_" in node:
+        return None
+    if not len(node):
+        return f"no such key: {key}; to add it, write '{place}={{{last}: {said}}}'"
+    if place.startswith("game.sides.") and last in ("of", "by", "condition", "judge"):
+        return f"no such key: {key}; to add it, write '+{key}={said}'"
+    return None
+
+
+def _not_there(key: str, said: str, config: DictConfig) -> str:
+    """What to say of a key that is like no other: how to add it where its target takes it, else what that takes."""
+    from saddlepoint.config import allow_list
+    from saddlepoint.config.instantiate import located, parameters, settable  # torch, for what is refused anyway
+
+    place, _, last = key.rpartition(".")
+    node = _at(config, place)[1] if place else None
+    if isinstance(node, DictConfig) and "_target_" in node:
+        known = parameters(located(place, node._target_, allow_list.granted(config)))
+        if known is None or last in known:
+            return f"no such key: {key}; to add it, write +{key}={said}"
+        return f"no such key: {key}. {node._target_} takes {', '.join(settable(known, node)) or 'nothing'}"
+    return f"no such key: {key}. saddlepoint train --cfg job prints every key"
+
+
+def not_among(key: str, group: str, name: str) -> str:
+    """What to say of a setting of a piece that is not chosen."""
+    return f"{key} is set but {name} is not among the {group}s: add +{group}={name}"
+
+
+def _mentions(group: str, name: str, key: str) -> bool:
+    path = catalogue.conf() / group / f"{name}.yaml"
+    return path.exists() and re.search(rf"\b{re.escape(key)}:", path.read_text(encoding="utf-8")) is not None
+
+
+def _keys(node: Any, path: str = "") -> Iterator[str]:
+    """Every dotted key, not through interpolations."""
+    if isinstance(node, DictConfig) and not node._is_none() and not node._is_interpolation():
+        for name in node if "_target_" not in node else [name for name in node if str(name)[:1] != "_"]:
+            here = f"{path}.{name}" if path else str(name)
+            yield here
+            yield from _keys(node._get_node(name), here)

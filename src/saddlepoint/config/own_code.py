@@ -3,6 +3,8 @@
 A module is found by its name, as an import would find it, but nothing is run.  With it count the modules that it
 imports, and those that they import, as far as they are the researcher's own too: neither Python's, nor installed, nor
 this package's.  Of an installed module its own file counts, and the version of its package is put on record.
+
+An error that such code raised is told in a line: `mylosses.py:12: ValueError: ...`.
 """
 
 from __future__ import annotations
@@ -10,14 +12,20 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.metadata
+import os
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, Mapping
+import textwrap
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import saddlepoint
+from saddlepoint.config.allow_list import within
+from saddlepoint.error import Mistake, relative
 from saddlepoint.redaction import discreet
 from saddlepoint.run.repository import commit, standing
 
@@ -26,6 +34,9 @@ PYTHON = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "plats
 INSTALLED = frozenset(("site-packages", "dist-packages"))
 SHOWN = 16  # hex digits of a sha256 that stand in a config
 IMPORTERS = frozenset(("import_module", "__import__"))
+VARIABLE = "SADDLEPOINT_TRACEBACK"
+HINT = f"{VARIABLE}=1 shows the whole traceback"
+LONGEST_MESSAGE = 500  # characters of a message
 
 
 def modules(targets: Iterable[str]) -> dict[str, Path]:
@@ -143,3 +154,52 @@ def _version(name: str) -> str | None:
     """The version of the package that an installed module came with."""
     packages = importlib.metadata.packages_distributions().get(name.partition(".")[0], [])
     return importlib.metadata.version(packages[0]) if packages else None
+
+
+# --------------------------------------------------------------------------------------- errors that it raised
+
+
+def error_line(error: BaseException, allowed: Sequence[str]) -> str | None:
+    """`<file>:<line>: <type>: <message>`, of the innermost frame in the user's own code; None where there is none.
+
+    `allowed` names what allow_target lets be built: the user's code is run by way of one of these modules.  Of a
+    Mistake its cause counts.  The notes of the exception (PEP 678) stand behind the message, in brackets.
+    """
+    if isinstance(error, Mistake):
+        return None if error.__cause__ is None else error_line(error.__cause__, allowed)
+    if not allowed or (found := _place(error, allowed)) is None:
+        return None
+    file, number = found
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    message = textwrap.shorten(" ".join(text.split()), LONGEST_MESSAGE, placeholder=" ...")
+    told = ": ".join(part for part in (f"{relative(str(file))}:{number}", type(error).__name__, message) if part)
+    notes = "; ".join(" ".join(note.split()) for note in getattr(error, "__notes__", ()))
+    return discreet(f"{told} ({notes})" if notes else told)
+
+
+def traceback_asked_for() -> bool:
+    """Whether the environment asks for whole tracebacks."""
+    return os.environ.get(VARIABLE, "").lower() not in ("", "0", "false", "no", "off")
+
+
+def raised_at(error: BaseException) -> str:
+    """ " (file, line 12)": the innermost frame that is neither this package's nor a library's, "" without one."""
+    frames = [(Path(frame.f_code.co_filename), number) for frame, number in traceback.walk_tb(error.__traceback__)]
+    return next((f" ({relative(str(file))}, line {number})" for file, number in reversed(frames) if own(file)), "")
+
+
+def _place(error: BaseException, allowed: Sequence[str]) -> tuple[Path, int] | None:
+    if isinstance(error, SyntaxError) and error.filename and own(file := Path(error.filename)):
+        return file, error.lineno or 1
+    frames = list(traceback.walk_tb(error.__traceback__))
+    first = next((i for i, (frame, _) in enumerate(frames) if _of_allowed(frame, allowed)), len(frames))
+    for frame, number in reversed(frames[first:]):
+        if own(file := Path(frame.f_code.co_filename)) or _of_allowed(frame, allowed):
+            return file, number
+    return None
+
+
+def _of_allowed(frame: FrameType, allowed: Sequence[str]) -> bool:
+    """Whether a frame is of a module that is allowed, lies in an allowed package, or holds an allowed object."""
+    module = str(frame.f_globals.get("__name__", ""))
+    return within(module, allowed) or any(within(one, [module]) for one in allowed)

@@ -28,11 +28,19 @@ from saddlepoint.callback.halt import Halt
 from saddlepoint.callback.health import Stopped
 from saddlepoint.callback.horizon import Horizon
 from saddlepoint.callback.run_state import RunState
-from saddlepoint.config import allow_list, config_file, own_code, own_error
+from saddlepoint.config import allow_list, config_file, own_code
 from saddlepoint.config.check import cautions, check, installed, terms
-from saddlepoint.config.identity import code_changes, code_of, differences, identity, own_modules, put_code
-from saddlepoint.config.subprocess_config import freeze, process
-from saddlepoint.config.top_level import allowed, by_other_code
+from saddlepoint.config.config_file import freeze, process
+from saddlepoint.config.identity import (
+    allowed,
+    by_other_code,
+    code_changes,
+    code_of,
+    differences,
+    identity,
+    own_modules,
+    put_code,
+)
 from saddlepoint.console.output import Output, result
 from saddlepoint.console.standard_streams import dispensable
 from saddlepoint.console.terminal import Meter, speaker
@@ -365,7 +373,7 @@ def _put_on_record(
             say("stopped; the same command goes on from the last checkpoint, or begins again where there is none")
             raise told_to from None
         gone = isinstance(failure, RuntimeError) and ranks.lost(failure)
-        own = own_error.line(failure, allowed)
+        own = own_code.error_line(failure, allowed)
         error = GONE if gone else own or discreet(str(failure)) or type(failure).__name__
         raise
     finally:

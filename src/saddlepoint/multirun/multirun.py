@@ -21,10 +21,10 @@ from rich.console import Console
 from saddlepoint.config import config_file
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
+from saddlepoint.config.config_file import freeze, process
 from saddlepoint.config.identity import identity
 from saddlepoint.config.instantiate import instantiate
 from saddlepoint.config.path import settle
-from saddlepoint.config.subprocess_config import freeze, process
 from saddlepoint.error import Mistake
 from saddlepoint.launcher.job import BUSY, DONE, FAILED, Job, claimed, release
 from saddlepoint.launcher.pool import ended_as_interrupted
