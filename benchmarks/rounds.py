@@ -18,7 +18,7 @@ from torch.nn.functional import softplus
 
 from saddlepoint.config.compose import compose
 from saddlepoint.experiment.build import build, callbacks_of
-from saddlepoint.experiment.train import trainer_of
+from saddlepoint.experiment.fit import trainer_of
 from saddlepoint.pixel import to_float
 
 ROUNDS, PAIRS = int(sys.argv[1]) if sys.argv[1:2] and sys.argv[1].isdigit() else 100, 9

@@ -32,7 +32,8 @@ from saddlepoint.data.listing import listing
 from saddlepoint.data.samples import read as read_samples
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation import reference_statistics
-from saddlepoint.experiment.build import config_of, load
+from saddlepoint.experiment.restore import load
+from saddlepoint.experiment.run_config import config_of
 from saddlepoint.experiment.train import train
 from saddlepoint.extractor import inception
 from saddlepoint.redaction import discreet, expanded, secret_among, shortened

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from saddlepoint.config.compose import compose
-    from saddlepoint.experiment.build import build, load
+    from saddlepoint.experiment.build import build
+    from saddlepoint.experiment.restore import load
     from saddlepoint.experiment.train import train
     from saddlepoint.export.exported import exported
     from saddlepoint.prior.prior import interpolate
@@ -24,7 +25,7 @@ _HOME = {
     "compose": "config.compose",
     "exported": "export.exported",
     "interpolate": "prior.prior",
-    "load": "experiment.build",
+    "load": "experiment.restore",
     "train": "experiment.train",
 }
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -19,12 +20,34 @@ KEYS = "api_?key|access_key|secret_key|private_key|(?:auth_|access_|hf_)?token|s
 GIVEN = re.compile(rf"(?i)(?<![A-Za-z0-9])((?:{KEYS})\s*[=:]\s*)(?!null\b)([^\s,}}\]'\"]{{{SHORTEST},}})")
 NAMED = re.compile(rf"(?i)(?:{KEYS})")
 MARKED = rf"(?i:{KEYS})"
-NUMBERS = (bool, int, float, type(None))
 ADDRESS = re.compile(r"(://)[^/\s:@]*:[^/\s@]+@")
+_looked: list[dict[str, str]] = []
 
 
 def secrets() -> dict[str, str]:
     """Value -> variable, of what the environment holds that is nobody else's business; longest first."""
+    return _looked[-1] if _looked else _look()
+
+
+@contextmanager
+def looked_once() -> Iterator[None]:
+    """While a command starts, until it ends or `look_again`: the environment is looked through once."""
+    if _looked:
+        yield
+        return
+    _looked.append(_look())
+    try:
+        yield
+    finally:
+        look_again()
+
+
+def look_again() -> None:
+    """From here on the environment is looked through whenever secrets are asked for: code may have put some there."""
+    _looked.clear()
+
+
+def _look() -> dict[str, str]:
     found = {
         value: name
         for name, value in os.environ.items()
@@ -88,14 +111,21 @@ def discreet(value: Any, known: Mapping[str, str] | None = None) -> Any:
     # a look over all of a text costs less than a call for each of a config's hundreds
     marks = re.compile("|".join([*map(re.escape, known), *([re.escape(home)] if away else []), "://", MARKED]))
 
-    def of(part: Any) -> Any:
-        if isinstance(part, str):
-            return of_text(part) if marks.search(part) else part
-        if isinstance(part, Mapping):
-            return {of(key): inner if type(inner) in NUMBERS else of(inner) for key, inner in part.items()}
-        return [of(inner) for inner in part] if isinstance(part, list | tuple) else part
-
-    return of(value)
+    whole: list[Any] = [value]
+    waiting: list[Any] = [whole]
+    while waiting:
+        container = waiting.pop()
+        for key, part in container.items() if isinstance(container, dict) else enumerate(container):
+            if isinstance(part, str):
+                container[key] = of_text(part) if marks.search(part) else part
+            elif isinstance(part, Mapping):
+                named = {of_text(k) if isinstance(k, str) and marks.search(k) else k: own for k, own in part.items()}
+                waiting.append(named)
+                container[key] = named
+            elif isinstance(part, list | tuple):
+                waiting.append(list(part))
+                container[key] = waiting[-1]
+    return whole[0]
 
 
 @cache

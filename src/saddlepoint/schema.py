@@ -141,15 +141,11 @@ def said(sentence: str) -> WithJsonSchema:
     return WithJsonSchema({SENTENCE: sentence})
 
 
+@cache
 def kind_of(annotation: Any) -> Any:
     """The kind of an annotation: float of Number, tuple[float, float] of two of them, a class of a Piece."""
     if isinstance(annotation, str | TypeVar):
         return Any
-    return _kind_of(annotation) if annotation.__hash__ is not None else _kind_of.__wrapped__(annotation)
-
-
-@cache
-def _kind_of(annotation: Any) -> Any:
     if annotation in LEAVES:
         return LEAVES[annotation]
     if annotation is None or annotation is type(None):

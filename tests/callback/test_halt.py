@@ -9,7 +9,7 @@ import pytest
 from saddlepoint.callback import halt
 from saddlepoint.callback.halt import Halt, Halted
 from saddlepoint.error import SUPERVISOR
-from saddlepoint.experiment.train import _supervisor
+from saddlepoint.experiment.fit import _supervisor
 
 
 @pytest.fixture

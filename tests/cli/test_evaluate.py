@@ -21,8 +21,9 @@ from saddlepoint.cli import main
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Score, comparable
-from saddlepoint.experiment.build import config_of, data_of
+from saddlepoint.experiment.build import data_of
 from saddlepoint.experiment.evaluate import Care
+from saddlepoint.experiment.run_config import config_of
 from saddlepoint.extractor.classifier import Shipped
 from saddlepoint.metric.frechet_distance import frechet_distance
 from saddlepoint.run.folder import Run

@@ -102,7 +102,9 @@ def test_a_generator_that_is_asked_for_a_class_and_has_a_reference_batch_is_expo
 
 
 def load_allowed(folder):
-    from saddlepoint.experiment.build import config_of, game_of, restore
+    from saddlepoint.experiment.build import game_of
+    from saddlepoint.experiment.restore import restore
+    from saddlepoint.experiment.run_config import config_of
 
     game = game_of(config_of(Run(folder), ["allow_target=[conditional]"]))
     restore(game, Run(folder))
@@ -149,7 +151,7 @@ def test_the_card_says_what_is_on_record_and_no_more(record, folder, checkout):
 def test_the_cards_command_trains_the_same_run_again(folder, record):
     from saddlepoint.config.compose import compose
     from saddlepoint.config.identity import identity
-    from saddlepoint.experiment.build import config_of
+    from saddlepoint.experiment.run_config import config_of
 
     program, train, *words = json.loads((folder / "card.json").read_text())["command"]
     assert (program, train) == ("saddlepoint", "train")
@@ -167,7 +169,7 @@ def test_where_and_how_to_measure_may_be_said_and_changes_nothing_that_is_told(r
 
 
 def test_a_memorisation_reading_is_told_of_the_weights_that_were_read_alone(record, tmp_path):
-    from saddlepoint.experiment.build import config_of
+    from saddlepoint.experiment.run_config import config_of
     from saddlepoint.export.card_facts import Moment, account
 
     own = Run(shutil.copytree(record.folder, tmp_path / "plain" / "seed0"))

@@ -17,7 +17,9 @@ from runs import run
 import saddlepoint
 from saddlepoint.cli import main
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.build import config_of, data_of, game_of, restore
+from saddlepoint.experiment.build import data_of, game_of
+from saddlepoint.experiment.restore import restore
+from saddlepoint.experiment.run_config import config_of
 from saddlepoint.run.folder import Run
 
 OWN = "allow_target=[conditional]"

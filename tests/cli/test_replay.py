@@ -11,8 +11,8 @@ from saddlepoint.callback import dump
 from saddlepoint.callback.finite import Diverged
 from saddlepoint.cli import main
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.build import config_of
 from saddlepoint.experiment.replay import replay
+from saddlepoint.experiment.run_config import config_of
 from saddlepoint.objective import nonsaturating
 from saddlepoint.run import checkpoint
 from saddlepoint.run.folder import Run

@@ -15,9 +15,8 @@ from PIL import Image
 from saddlepoint.config.catalogue import COMMANDS, keys
 from saddlepoint.config.compose import compose
 from saddlepoint.config.config_file import read, text
-from saddlepoint.config.path import ABSOLUTE, TYPED, settle
+from saddlepoint.config.path import ABSOLUTE, TYPED, cache_of, settle
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.build import cache_of
 from saddlepoint.redaction import expanded, shortened
 from saddlepoint.run.folder import Run
 

@@ -134,7 +134,7 @@ def test_a_bug_of_ours_keeps_its_traceback(own, monkeypatch: pytest.MonkeyPatch)
     def broken(*args: object, **given: object) -> None:
         raise RuntimeError("ours")
 
-    monkeypatch.setattr("saddlepoint.experiment.train.trainer_of", broken)
+    monkeypatch.setattr("saddlepoint.experiment.fit.trainer_of", broken)
     with pytest.raises(RuntimeError, match="ours"):
         main(["train", *SMALL, "allow_target=[own_piece]", WORDS["watch"]])
 

@@ -18,7 +18,8 @@ from saddlepoint.cli import main
 from saddlepoint.config.compose import compose
 from saddlepoint.config.identity import identity
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.build import config_of, data_of
+from saddlepoint.experiment.build import data_of
+from saddlepoint.experiment.run_config import config_of
 from saddlepoint.run import data_content
 from saddlepoint.run.folder import Run
 

@@ -15,7 +15,7 @@ from saddlepoint.callback.evaluation import Sampler
 from saddlepoint.cli import main
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.build import load
+from saddlepoint.experiment.restore import load
 from saddlepoint.experiment.sample import sample
 from saddlepoint.experiment.train import train
 from saddlepoint.run.folder import Run

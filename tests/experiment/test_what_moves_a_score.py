@@ -21,8 +21,10 @@ from runs import run
 from saddlepoint.callback.evaluation import Sampler, drawn_as
 from saddlepoint.config import catalogue
 from saddlepoint.evaluation.contract import Contract, Score, comparable, difference
-from saddlepoint.experiment.build import config_of, game_of, restore
+from saddlepoint.experiment.build import game_of
 from saddlepoint.experiment.evaluate import Measuring
+from saddlepoint.experiment.restore import restore
+from saddlepoint.experiment.run_config import config_of
 from saddlepoint.experiment.sample import sample
 from saddlepoint.stream import Stream
 

@@ -123,7 +123,7 @@ def test_two_n_images_equal_n_then_a_stop_then_two_n_bit_for_bit(name, tmp_path)
 def test_a_game_whose_judge_sees_more_than_samples_is_trained_sampled_and_watched(tmp_path):
     from runs import rows
 
-    from saddlepoint.experiment.build import load
+    from saddlepoint.experiment.restore import load
     from saddlepoint.experiment.train import train
 
     words = ["game=bigan", "data=gaussians", "data.number=500", "batch=8", "images=160", "logger=none", "prior.z.dim=3",

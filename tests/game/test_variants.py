@@ -242,7 +242,7 @@ COMMANDS = re.findall(r"^\| [^|]*\(\w[^|]* \d{4}\) \| `([^`]+)` \|$", EXTENDING.
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_variant_in_the_documents_trains_and_gives_samples(command, tmp_path):
-    from saddlepoint.experiment.build import load
+    from saddlepoint.experiment.restore import load
     from saddlepoint.experiment.train import train
 
     words = ["images=192", "logger=none", "metric=[]", "evaluation.extractor=null", "callback=[finite,checkpoint]"]

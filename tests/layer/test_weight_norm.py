@@ -220,7 +220,8 @@ def test_what_is_called_untrained_is_the_network_that_begins_to_play(tmp_path):
     from runs import run
     from safetensors.torch import load_file
 
-    from saddlepoint.experiment.build import config_of, data_of, game_of
+    from saddlepoint.experiment.build import data_of, game_of
+    from saddlepoint.experiment.run_config import config_of
     from saddlepoint.game.start import start_from_data
 
     norm = [f"+layer@architecture.{player}.norm=weight_norm" for player in ("generator", "discriminator")]

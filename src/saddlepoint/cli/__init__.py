@@ -14,7 +14,8 @@ from functools import partial
 from importlib import import_module
 
 import saddlepoint
-from saddlepoint.config import catalogue, help_text
+from saddlepoint.cli import help_text
+from saddlepoint.config import catalogue
 from saddlepoint.console import encoding, standard_streams
 from saddlepoint.error import SUPERVISOR, Lost, Mistake, did_you_mean
 

@@ -13,8 +13,8 @@ from saddlepoint.console.output import result
 from saddlepoint.console.terminal import Meter, speaker
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.memorisation_reading import table
-from saddlepoint.experiment.build import config_of
 from saddlepoint.experiment.memorisation import Protocol, memorisation
+from saddlepoint.experiment.run_config import config_of
 from saddlepoint.run.folder import Run
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from saddlepoint.callback import dump
 from saddlepoint.console.output import show
 from saddlepoint.console.terminal import speaker
-from saddlepoint.experiment.build import config_of
 from saddlepoint.experiment.replay import Finding, cautions, largest, replay
+from saddlepoint.experiment.run_config import config_of
 from saddlepoint.run.folder import Run
 
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from saddlepoint.cli import unread
 from saddlepoint.config.check import check
 from saddlepoint.console.terminal import speaker
-from saddlepoint.experiment.build import config_of
 from saddlepoint.experiment.requested_conditions import Request
+from saddlepoint.experiment.run_config import config_of
 from saddlepoint.experiment.sample import write_samples
 from saddlepoint.run.folder import Run
 

@@ -1,8 +1,8 @@
-"""What a config may build: the pieces of this package, layers and optimizers of torch, a few classes by name.
+"""What a config may build: pieces of this package that have a yaml, layers and optimizers of torch, a few classes.
 
 To instantiate a `_target_` is to run it, and to import its module is to run that, so both are asked first:
 
-    the name, before anything is imported     it lies in a room of pieces, or in a listed part of a library
+    the name, before anything is imported     it lies in the module of a piece, or in a listed part of a library
     the object that is found                  its own module is on the list, whatever name it was reached by:
                                               saddlepoint.objective.hinge.torch.load is torch.serialization.load
 
@@ -19,11 +19,12 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
+from saddlepoint.config import catalogue
 from saddlepoint.config.tree import places
 from saddlepoint.error import Mistake
 
@@ -31,27 +32,29 @@ KEY = "allow_target"
 VARIABLE = "SADDLEPOINT_ALLOW_TARGET"  # names, separated by commas
 SAID = "said_by_a_person"  # the mark of a config whose allow_target came from words; no file can carry it
 
-ROOMS = frozenset(  # of saddlepoint, whose public classes are pieces
-    (
-        "architecture",
-        "callback",
-        "data",
-        "extractor",
-        "game",
-        "layer",
-        "metric",
-        "optimizer",
-        "prior",
-        "regularizer",
-        "schedule",
-    )
+FAMILIES = {  # of pieces of ours -> what their classes descend from; those of objective are functions
+    "architecture": "torch.nn.Module",
+    "callback": "pytorch_lightning.callbacks.Callback",
+    "data": "saddlepoint.data.data.Data",
+    "extractor": "saddlepoint.extractor.extractor.Extractor",
+    "game": "torch.nn.Module",
+    "layer": "torch.nn.Module",
+    "metric": "saddlepoint.metric.measure.Measure",
+    "objective": "",
+    "optimizer": "torch.optim.Optimizer",
+    "prior": "torch.nn.Module",
+    "regularizer": "saddlepoint.regularizer.regularizer.Regularizer",
+    "schedule": "saddlepoint.schedule.schedule.Schedule",
+}
+STOOD_ON = frozenset(  # modules without a yaml of their own that the yaml of a piece builds from
+    ("extractor.classifier", "extractor.stacked", "game.average", "game.game", "game.player", "prior.prior")
 )
-FUNCTIONS = "saddlepoint.objective."  # the one room whose pieces are functions
 LIBRARIES = {  # part of a library -> what its classes have to descend from
     "torch.nn": "torch.nn.Module",
     "torch.optim": "torch.optim.Optimizer",
 }
 NAMED = {  # as a yaml may write it -> where it is at home
+    "saddlepoint.extractor.training.Recipe": "saddlepoint.extractor.training.Recipe",
     "saddlepoint.launcher.local.Local": "saddlepoint.launcher.local.Local",
     "saddlepoint.launcher.submitit.Submitit": "saddlepoint.launcher.submitit.Submitit",
     **{
@@ -72,6 +75,7 @@ NAMED = {  # as a yaml may write it -> where it is at home
         for name in ("CenterCrop", "Grayscale", "Normalize", "Pad", "RandomCrop", "RandomHorizontalFlip", "Resize")
     },
 }
+PARTS = tuple(f"{part}." for part in LIBRARIES)
 ROOTS = frozenset(
     ("hydra", "lightning", "omegaconf", "pytorch_lightning", "saddlepoint", "torch", "torchvision", "wandb")
 )
@@ -156,7 +160,7 @@ def of_file(words: Iterable[Any], where: str) -> list[str]:
 
 def look_up(path: str, name: str, allowed: Sequence[str]) -> None:
     """Raises Mistake, before anything is imported, for a name under `path` that leads to nothing allowed."""
-    if _listed_name(name) or within(name, allowed):
+    if _is_piece(name) or name in NAMED or name in NAMED.values() or name.startswith(PARTS) or within(name, allowed):
         return
     raise Mistake(f"{path}: {name} is not on the list of what a config may build{_remedy(name)}")
 
@@ -167,7 +171,7 @@ def look_at(path: str, name: str, found: Any, allowed: Sequence[str]) -> None:
     while isinstance(inner, partial):
         inner = inner.func
     home = _home(inner)
-    if name in allowed or within(home, allowed) or _listed(inner, home):
+    if _listed(inner, home) or name in allowed or within(home, allowed):
         return
     known = f"{name} is {home}, which is" if home != name else f"{name} is"
     raise Mistake(f"{path}: {known} not on the list of what a config may build{_remedy(home)}")
@@ -178,39 +182,57 @@ def settled(node: Any) -> Any:
 
     An interpolation may make nodes, and an escaped one further interpolations.  Raises Mistake where that has no end.
     """
-    found = copy.deepcopy(node)
+    # what an interpolation points to is resolved in place: then all of the config is copied
+    is_open, key = _is_open(node), node._get_full_key(None)
+    found = copy.deepcopy(node._get_root() if is_open else node)
     found._set_flag(["allow_objects", "struct", "readonly"], [True, False, False])
-    found._set_parent(node._get_parent())
-    for _ in range(DEEPEST):
+    if is_open and key:
+        found = OmegaConf.select(found, key)
+    for _ in range(DEEPEST if is_open else 0):
         OmegaConf.resolve(found)
-        nodes = [container._get_node(name) for _, container, name in places(found)]
-        if not any(part is not None and part._is_interpolation() for part in nodes):
-            return found
+        if not (is_open := _is_open(found)):
+            break
+    if not is_open:
+        return found
     raise Mistake(f"{node._get_full_key(None)}: interpolations within interpolations, more than {DEEPEST} deep")
 
 
-def _listed_name(name: str) -> bool:
-    """Whether importing what a name says is harmless: pieces of ours, or a listed part of a library."""
-    parts = name.split(".")
-    if parts[0] == "saddlepoint" and len(parts) > 2:
-        return parts[1] in ROOMS or name.startswith(FUNCTIONS) or name in NAMED
-    return name in NAMED or name in NAMED.values() or any(name.startswith(f"{part}.") for part in LIBRARIES)
+def _is_open(node: Any) -> bool:
+    """Whether an interpolation is left in a node, or is the node."""
+    if node._is_interpolation():
+        return True
+    for _, container, name in places(node):
+        part = container._get_node(name)
+        if part is not None and part._is_interpolation():
+            return True
+    return False
+
+
+@cache
+def _is_piece(name: str) -> bool:
+    """Whether a name lies in a module of ours that has a yaml, or that one of these stands on: importing it is safe."""
+    root, family, module, *rest = [*name.split("."), "", ""]
+    return (
+        root == "saddlepoint"
+        and family in FAMILIES
+        and bool(rest)
+        and (f"{family}.{module}" in STOOD_ON or (catalogue.conf() / family / f"{module}.yaml").is_file())
+    )
 
 
 def _listed(found: Any, home: str) -> bool:
     """Whether an object is a piece of ours, a layer or an optimizer of torch, or one of the named."""
     if home in NAMED.values():
         return True
-    if any(part.startswith("_") or part == "<locals>" for part in getattr(found, "__qualname__", "_").split(".")):
+    if re.search(r"(^|\.)(_|<locals>)", getattr(found, "__qualname__", "_")):
         return False
-    if inspect.isfunction(found):
-        return home.startswith(FUNCTIONS)
-    if not inspect.isclass(found):
-        return False
-    rooms = home.split(".")
-    if rooms[0] == "saddlepoint":
-        return rooms[1] in ROOMS
-    return any(home.startswith(f"{part}.") and issubclass(found, _class(base)) for part, base in LIBRARIES.items())
+    if home.startswith("saddlepoint."):
+        if not _is_piece(home):
+            return False
+        base = FAMILIES[home.split(".")[1]]
+        return inspect.isclass(found) and issubclass(found, _class(base)) if base else inspect.isfunction(found)
+    part = next((part for part in LIBRARIES if home.startswith(f"{part}.")), None)
+    return part is not None and inspect.isclass(found) and issubclass(found, _class(LIBRARIES[part]))
 
 
 def _home(found: Any) -> str:
@@ -222,6 +244,7 @@ def _home(found: Any) -> str:
     return f"{name}.{found.__qualname__}"
 
 
+@cache
 def _class(name: str) -> type:
     module, _, last = name.rpartition(".")
     return getattr(importlib.import_module(module), last)

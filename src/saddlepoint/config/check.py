@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from saddlepoint.config import allow_list, catalogue, keys
-from saddlepoint.config.instantiate import Argument, instantiate, located, origin, parameters, settable
+from saddlepoint.config.identity import identity
+from saddlepoint.config.instantiate import instantiate, located, origin, parameters, settable
 from saddlepoint.config.override import not_among
 from saddlepoint.config.training_keys import ARCHITECTURE_ADDED, same
 from saddlepoint.config.tree import plain, targets
 from saddlepoint.error import Mistake, did_you_mean
-from saddlepoint.run.tracking.session import Session
 from saddlepoint.schema import Number, Scheduled, kind_of
 
 RESERVED = frozenset({"_target_", "_partial_", "_args_", "_convert_", "_recursive_"})  # Hydra's own keys
@@ -21,12 +23,39 @@ TERMS = {"regularizer": 2, "callback": 1, "metric": 1}  # groups of single piece
 COLUMNS = ("architecture", "objective", "regularizer", "optimizer")  # groups that are keyed by player
 
 
-def check(config: DictConfig) -> None:
-    """Raises Mistake for a setting that reaches nothing or is of a wrong kind.
+class Checked(DictConfig):
+    """A config whose every key is known to reach something and to be of its kind; it cannot be changed any more.
 
-    An unknown key, player or target, a piece not chosen; a text where a number belongs. Values are put as their kinds
-    have them: 0 among floats becomes 0.0, 1e5 of a whole number 100000.
+    A copy, deep or shallow, is a DictConfig again, and nobody has checked that.
     """
+
+    @cached_property
+    def identity(self) -> str:
+        """Which training it is: a sha256, hex (see identity)."""
+        return identity(self)
+
+
+def check(config: DictConfig) -> Checked:
+    """The config, checked and frozen; one that is checked already, as it is.
+
+    Raises Mistake for a setting that reaches nothing or is of a wrong kind: an unknown key, player or target, a piece
+    not chosen; a text where a number belongs. Values are put as their kinds have them: 0 among floats becomes 0.0, 1e5
+    of a whole number 100000.
+    """
+    if isinstance(config, Checked):
+        return config
+    _look_at_all(config)
+    return frozen(config)
+
+
+def frozen(config: DictConfig) -> Checked:
+    """A config that was checked when its run was begun, as it stands in the folder of that run."""
+    checked = Checked(config)
+    OmegaConf.set_readonly(checked, True)
+    return checked
+
+
+def _look_at_all(config: DictConfig) -> None:
     _look_at_players(config)
     if names := (config.get("choice") or {}).get("layer"):
         raise Mistake(
@@ -34,13 +63,18 @@ def check(config: DictConfig) -> None:
             f"+layer@architecture.discriminator.neck={names[0]} for one (also generator.norm, discriminator.readout)"
         )
     for group, depth in TERMS.items():
-        for path, node in _at_depth(config.get(group), depth, group):
+        nodes = [(group, config.get(group))]
+        for _ in range(depth):  # as they are written, by dotted path
+            inside = [(path, node) for path, node in nodes if isinstance(node, DictConfig) and not node._is_none()]
+            nodes = [(f"{path}.{name}", node[name]) for path, node in inside for name in node]
+        for path, node in nodes:
             _look_at_term(path, node, group)
     allowed = allow_list.granted(config)
     for path, node in targets(config):
-        known = parameters(located(path, node._target_, allowed))
-        _look_at_keys(path, node, known)
-        _look_at_values(path, node, known or {})
+        if (known := parameters(located(path, node._target_, allowed))) is not None:
+            if strange := [key for key in map(str, node) if key not in known and key not in RESERVED]:
+                _look_at_strange_keys(path, node, known, strange)
+            _look_at_values(path, node, known)
     _look_at_trainer(config)
     _look_at_logger(config)
 
@@ -110,15 +144,6 @@ def _look_at_players(config: DictConfig) -> None:
             raise Mistake(f"{name} has nothing to descend: give it objective.{name} or a regularizer of its own")
 
 
-def _at_depth(node: Any, depth: int, path: str) -> Iterator[tuple[str, Any]]:
-    """What lies `depth` keys below, as (dotted path, node as it is written)."""
-    if depth == 0:
-        yield path, node
-    elif isinstance(node, DictConfig) and not node._is_none():
-        for name in node:
-            yield from _at_depth(node[name], depth - 1, f"{path}.{name}")
-
-
 def _look_at_term(path: str, node: Any, group: str) -> None:
     name = path.rpartition(".")[2]
     if isinstance(node, DictConfig) and "_target_" in node:
@@ -133,16 +158,16 @@ def _look_at_term(path: str, node: Any, group: str) -> None:
     raise Mistake(not_among(f"{path}.{next(iter(node), '')}".rstrip("."), group, name))
 
 
-def _look_at_keys(path: str, node: DictConfig, known: Mapping[str, Argument] | None) -> None:
+def _look_at_strange_keys(
+    path: str, node: DictConfig, known: Mapping[str, inspect.Parameter], keys: Sequence[str]
+) -> None:
     """Raises Mistake for a key that the target does not take.
 
     A network of one's own in the place of ours need not take the keys that ours have got since: these go, where unused.
     """
-    if known is None:
-        return
     beside = loggers_beside(node) if path == "logger" else ()
-    for key in list(map(str, node)):
-        if key in known or key in RESERVED or key in beside:
+    for key in keys:
+        if key in beside:
             continue
         if path.startswith("architecture.") and same(plain(node[key]), ARCHITECTURE_ADDED.get(key, ...)):
             with open_dict(node):
@@ -155,13 +180,14 @@ def _look_at_keys(path: str, node: DictConfig, known: Mapping[str, Argument] | N
         )
 
 
-def _look_at_values(path: str, node: DictConfig, known: Mapping[str, Argument]) -> None:
+def _look_at_values(path: str, node: DictConfig, known: Mapping[str, inspect.Parameter]) -> None:
     """Put each argument as its signature has it.  Raises Mistake for one of a wrong kind."""
     for key, argument in known.items():
         if key not in node:
             continue
         value, default = node[key], argument.default
-        value = plain(value) if isinstance(value, DictConfig | ListConfig) else value
+        if isinstance(value, DictConfig | ListConfig):
+            value = OmegaConf.to_container(value, resolve=True)
         if type(value) is type(default) and value == default:
             continue  # also where an annotation does not say so: eps: float = None
         kind = kind_of(argument.annotation)
@@ -187,6 +213,8 @@ def _look_at_logger(config: DictConfig) -> None:
     """Raises Mistake for a mode of W&B that there is none of, also where the user's own settings say it."""
     logger = config.get("logger")
     if isinstance(logger, DictConfig) and "mode" in logger:
+        from saddlepoint.run.tracking.session import Session  # W&B's settings, where a config has them
+
         Session(str(logger.mode))
 
 

@@ -171,7 +171,7 @@ def _latent_size(*, _root_: DictConfig) -> int:
     from saddlepoint.schema import Count, fitted  # pydantic
 
     parts = {name: part for name, part in _root_.prior.items() if isinstance(part, DictConfig)}
-    return sum(fitted(Count, part.get("dim"), f"prior.{name}.dim") for name, part in parts.items())
+    return sum([fitted(Count, part.get("dim"), f"prior.{name}.dim") for name, part in parts.items()])
 
 
 def _measure_kernel_distance(config: DictConfig) -> None:

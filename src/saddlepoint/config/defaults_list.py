@@ -75,12 +75,12 @@ class _Yaml(FileConfigSource):
         path = os.path.join(self.path, self._normalize_file_name(config_path))
         text = catalogue.text(path)
         header = ConfigSource._get_header_dict(text[:512])
-        return ConfigResult(self.provider, f"{self.scheme()}://{self.path}", plain_yaml(path), header)
+        return ConfigResult(self.provider, self.path, plain_yaml(path, text), header)
 
 
-def plain_yaml(path: str | Path) -> Any:
+def plain_yaml(path: str | Path, text: str | None = None) -> Any:
     """A yaml as a config of its own.  Raises what yaml and OmegaConf raise, under the path of the file."""
-    stream = StringIO(catalogue.text(path))
+    stream = StringIO(catalogue.text(path) if text is None else text)
     stream.name = str(path)  # type: ignore[misc]  # yaml's errors have it
     return OmegaConf.load(stream)
 

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from saddlepoint.config import allow_list, config_file, own_code
 from saddlepoint.config.difference import difference
 from saddlepoint.config.path import settle
-from saddlepoint.config.training_keys import essence
+from saddlepoint.config.training_keys import APART, essence
 from saddlepoint.error import Mistake
 
 CODE = "code"  # the key of a config that has the hashes; absent where nothing is built from code of one's own
@@ -54,7 +54,7 @@ def _essence(config: DictConfig) -> dict[str, Any]:
 def own_modules(config: DictConfig, everything: bool = False) -> dict[str, Path]:
     """Name -> file of the modules of one's own that the training is built from; `everything`: also what watches it."""
     whole: Any = OmegaConf.to_container(config, resolve=False)
-    named = _targets(config, whole if everything else essence(whole))
+    named = _targets(config, whole if everything else {key: part for key, part in whole.items() if key not in APART})
     return own_code.modules(sorted(name for name in named if name.partition(".")[0] not in allow_list.ROOTS))
 
 
@@ -66,6 +66,14 @@ def put_code(config: DictConfig) -> None:
             config[CODE] = found
         else:
             config.pop(CODE, None)
+
+
+def record_code(config: DictConfig) -> None:
+    """Put the code of one's own as it is now on record.  Raises Mistake where it was edited after it was composed."""
+    changed = code_changes(config)
+    if changed and "code" not in allowed(config):
+        raise Mistake(f"{'; '.join(changed)} changed after this run was composed: give the command again")
+    put_code(config)
 
 
 def code_of(config: DictConfig) -> dict[str, str]:

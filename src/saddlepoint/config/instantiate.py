@@ -28,18 +28,6 @@ REFUSALS = (ValueError, TypeError, RuntimeError, OSError)
 _FOUND: dict[str, Callable[..., Any]] = {}  # what the list lets every config build, once it was found
 
 
-class Argument(inspect.Parameter):
-    """An argument of a class or function; its annotation is evaluated where it is asked for."""
-
-    def __init__(self, written: inspect.Parameter, function: Callable[..., Any]) -> None:
-        super().__init__(written.name, written.kind, default=written.default, annotation=written.annotation)
-        self.written, self.function = written, function
-
-    @property
-    def annotation(self) -> Any:
-        return annotation(self.function, self.written)
-
-
 def instantiate(node: Any, path: str, **given: Any) -> Any:
     """What `node` describes, built, None for None; `given` arguments are passed as they are.
 
@@ -68,17 +56,15 @@ def instantiate(node: Any, path: str, **given: Any) -> Any:
 
 def _permitted(node: Any, path: str) -> Any:
     """The node without interpolations, each of its texts and targets looked at."""
-    allowed = allow_list.granted(node)
     found = allow_list.settled(node)
-    root = node._get_root()
-    nodes = [(where, name, container._get_node(name)) for where, container, name in places(found, path)]
-    texts = [
-        (where, name, text) for where, name, one in nodes if one is not None and isinstance(text := one._value(), str)
-    ]
-    config_file.refuse_secrets((where, text) for where, _, text in texts)
-    for where, name, text in texts:
-        if name == "_target_" and text not in _FOUND:
-            located(origin(root, where.rpartition(".")[0]), text, allowed)
+    root, texts = node._get_root(), []
+    for where, container, name in places(found, path):
+        value = container._get_node(name)
+        if value is not None and isinstance(text := value._value(), str):
+            texts.append((where, text))
+            if name == "_target_" and text not in _FOUND:
+                located(origin(root, where.rpartition(".")[0]), text, allow_list.granted(node))
+    config_file.refuse_secrets(texts)
     return found
 
 
@@ -129,26 +115,27 @@ def located(path: str, name: Any, allowed: Sequence[str] = ()) -> Callable[..., 
 
 
 @cache
-def parameters(target: Callable[..., Any]) -> Mapping[str, Argument] | None:
-    """What a class or function can be given by name; None where that is anything.
+def parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
+    """What a class or function can be given by name, annotations evaluated; None where that is anything.
 
     Where __init__ hands its **keywords on to its parent's, the parent's optional ones belong to it.
     """
-    found: dict[str, Argument] = {}
-    for function in _inits(target) if inspect.isclass(target) else [target]:
+    found: dict[str, inspect.Parameter] = {}
+    inits = (
+        [vars(parent)["__init__"] for parent in inspect.getmro(target) if "__init__" in vars(parent)]
+        if inspect.isclass(target)
+        else None
+    )
+    for function in inits or [target]:
         try:
-            signature = inspect.signature(function)
+            signature = _signature(function)
         except (ValueError, TypeError):
             return None
-        named = {
-            name: Argument(p, function)
-            for name, p in signature.parameters.items()
-            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-        }
+        named = {name: p for name, p in signature.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
         if inspect.isclass(target):
-            named.pop(next(iter(signature.parameters), ""), None)  # self
+            named.pop(next(iter(signature), ""), None)  # self
         found |= {name: p for name, p in named.items() if name not in found and (not found or p.default is not p.empty)}
-        rest = next((p.name for p in signature.parameters.values() if p.kind == p.VAR_KEYWORD), None)
+        rest = next((name for name, p in signature.items() if p.kind == p.VAR_KEYWORD), None)
         if rest is None:
             return found
         if not _hands_on(function, rest):
@@ -156,13 +143,17 @@ def parameters(target: Callable[..., Any]) -> Mapping[str, Argument] | None:
     return found
 
 
-def settable(known: Mapping[str, Argument], node: DictConfig) -> list[str]:
+def _signature(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(function, eval_str=True).parameters
+    except NameError:  # a name that is imported for type checkers alone, say: each annotation by itself
+        written = inspect.signature(function).parameters
+        return {name: p.replace(annotation=annotation(function, p)) for name, p in written.items()}
+
+
+def settable(known: Mapping[str, inspect.Parameter], node: DictConfig) -> list[str]:
     """The arguments that a config may set: those with a default, and those that the node has."""
     return [name for name, p in known.items() if p.default is not p.empty or name in node]
-
-
-def _inits(target: type) -> list[Callable[..., Any]]:
-    return [vars(parent)["__init__"] for parent in target.__mro__ if "__init__" in vars(parent)]
 
 
 def _hands_on(function: Callable[..., Any], rest: str) -> bool:

@@ -14,7 +14,6 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from saddlepoint.config import catalogue, spelling
-from saddlepoint.config.tree import plain
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.schema import (
     Count,
@@ -45,6 +44,12 @@ Folder = Annotated[
     Name, AfterValidator(_short), WithJsonSchema({"description": f"a folder, of names of at most {LONGEST} bytes"})
 ]
 Split = Literal["train", "validation", "test"]
+TextOrNull = Text | None
+CountOrNull = Count | None
+NameOrNull = Name | None
+FolderOrNull = Folder | None
+FlagOrNull = Flag | None
+SplitOrNull = Split | None
 AT = Natural | Literal["last", "best", "previous"]
 Moment = Annotated[kind_of(AT), said("one moment at a time: last, best, previous, or the images of a snapshot")]
 Fraction = Annotated[Number, Field(gt=0, lt=1)]
@@ -76,7 +81,7 @@ Precision = Annotated[
 
 KEYS: dict[str, dict[str, Any]] = {
     "train": {
-        "name": or_null(Text),
+        "name": TextOrNull,
         "seed": Natural,
         "images": Count,
         "batch": Count,
@@ -86,137 +91,137 @@ KEYS: dict[str, dict[str, Any]] = {
         "compile": Backend,
         "threads": or_null(Annotated[Count, Field(le=THREADS)]),
         "outputs": Folder,
-        "cache": or_null(Folder),
+        "cache": FolderOrNull,
         "overwrite": Flag,
         "allow_target": or_null(Words),
         "many": dict[str, Any],
         "shared": or_null(Words),
         "resume.allow": or_null(Words),
-        "evaluation.n": or_null(Count),
+        "evaluation.n": CountOrNull,
         "evaluation.split": Literal["train", "validation", "test", "all"],
         "evaluation.extractor": or_null(kind_of(Piece | Text)),
         "evaluation.second": or_null(kind_of(Piece | Text)),
-        "evaluation.weights": or_null(Name),
-        "evaluation.resizer": or_null(Text),
+        "evaluation.weights": NameOrNull,
+        "evaluation.resizer": TextOrNull,
         "evaluation.average": Flag,
         "evaluation.batch_norm": Literal["running", "batch"],
         "evaluation.batch": Count,
         "evaluation.seed": Natural,
         "evaluation.selection.n": or_null(whole(2)),
-        "evaluation.selection.split": or_null(Split),
+        "evaluation.selection.split": SplitOrNull,
         "trainer.precision": Precision,
-        "trainer.sync_batchnorm": or_null(Flag),
+        "trainer.sync_batchnorm": FlagOrNull,
         "trainer.deterministic": or_null(kind_of(Flag | Literal["warn"])),
-        "trainer.benchmark": or_null(Flag),
+        "trainer.benchmark": FlagOrNull,
         "trainer.detect_anomaly": Flag,
         "trainer.profiler": or_null(Literal["simple", "advanced", "pytorch", "xla"]),
     },
     "data/image_folder": {  # before its class is at hand: what the folder is asked by
-        "data.folder": or_null(Name),
+        "data.folder": NameOrNull,
         "data.size": Size,
         "data.channels": Count,
-        "data.classes": or_null(Count),
+        "data.classes": CountOrNull,
     },
     "data/audio_folder": {
-        "data.folder": or_null(Name),
-        "data.length": or_null(Count),
-        "data.classes": or_null(Count),
+        "data.folder": NameOrNull,
+        "data.length": CountOrNull,
+        "data.classes": CountOrNull,
     },
     "data/text_lines": {
-        "data.folder": or_null(Name),
+        "data.folder": NameOrNull,
         "data.unit": Literal["character", "word"],
-        "data.length": or_null(Count),
-        "data.classes": or_null(Count),
+        "data.length": CountOrNull,
+        "data.classes": CountOrNull,
         "data.vocabulary": or_null(list[Text]),
     },
     "evaluate": {
-        "run": or_null(Name),
-        "samples": or_null(Name),
+        "run": NameOrNull,
+        "samples": NameOrNull,
         "at": kind_of(AT | Literal["all"]),
-        "against": or_null(Name),
-        "reference": or_null(Name),
+        "against": NameOrNull,
+        "reference": NameOrNull,
         "uncertainty": Flag,
         "generations": Count,
         "groups": whole(2),
-        "to": or_null(Name),
+        "to": NameOrNull,
     },
     "sample": {
         "run": Name,
         "at": Moment,
         "n": Count,
         "label": or_null(kind_of(Natural | Text | dict[str, Any])),
-        "by": or_null(Text),
+        "by": TextOrNull,
         "source": or_null(kind_of(Name | dict[str, Any])),
-        "to": or_null(Name),
+        "to": NameOrNull,
         "sample_seed": Natural,
         "average": Flag,
     },
     "memorisation": {
-        "run": or_null(Name),
-        "samples": or_null(Name),
+        "run": NameOrNull,
+        "samples": NameOrNull,
         "at": Moment,
         "n": Annotated[whole(50), said("memorisation takes 50 samples at least, and better 1,000")],
         "level": Annotated[Fraction, said("the rate of false alarms lies between 0 and 1, 0.05 for one")],
         "sample_seed": Natural,
         "average": Flag,
-        "to": or_null(Name),
+        "to": NameOrNull,
     },
     "compare": {
         "runs": Words,
         "by": or_null(Words),
         "over": Words,
-        "metric": or_null(Text),
+        "metric": TextOrNull,
         "baseline": Any,
         "level": Annotated[Fraction, said("it lies between 0 and 1; 0.05 is usual")],
         "reach": Annotated[or_null(Number), said("a score, as a number")],
-        "factorial": Annotated[or_null(Flag), said("true or false, or null: as it fits")],
+        "factorial": Annotated[FlagOrNull, said("true or false, or null: as it fits")],
         "tuning": Flag,
-        "higher_is_better": or_null(Flag),
-        "to": or_null(Name),
+        "higher_is_better": FlagOrNull,
+        "to": NameOrNull,
     },
-    "why": {"a": or_null(Name), "b": or_null(Name)},
+    "why": {"a": NameOrNull, "b": NameOrNull},
     "reproduce": {
-        "baseline": or_null(Name),
-        "tier": or_null(Name),
+        "baseline": NameOrNull,
+        "tier": NameOrNull,
         "outputs": Folder,
         "retrain": Flag,
         "allow_dirty": Flag,
     },
     "sweep": {
-        "sweep": or_null(Name),
-        "trials": or_null(Count),
+        "sweep": NameOrNull,
+        "trials": CountOrNull,
         "workers": Count,
         "seeds": or_null(list[Natural]),
         "sampler": or_null(Method),
         "pruner": or_null(Method),
-        "name": or_null(Name),
+        "name": NameOrNull,
         "outputs": Folder,
         "storage": Literal["sqlite", "journal"],
         "failures": Count,
     },
     "export": {
         "run": Name,
-        "to": or_null(Name),
+        "to": NameOrNull,
         "at": Moment,
         "formats": Words,
         "average": Flag,
         "memorisation": Flag,
-        "licence": or_null(Name),
-        "hub": or_null(Name),
+        "licence": NameOrNull,
+        "hub": NameOrNull,
     },
     "import": {
         "from": Name,
         "name": Name,
         "seed": Natural,
-        "description": or_null(Name),
+        "description": NameOrNull,
         "weights": or_null(Literal["averaged", "raw"]),
         "trust": Flag,
-        "licence": or_null(Name),
-        "source": or_null(Name),
+        "licence": NameOrNull,
+        "source": NameOrNull,
         "outputs": Folder,
     },
-    "replay": {"dump": Name, "run": or_null(Name)},
-    "doctor": {"data": or_null(Name), "cache": or_null(Folder), "outputs": Folder, "certify": Flag},
+    "replay": {"dump": Name, "run": NameOrNull},
+    "doctor": {"data": NameOrNull, "cache": FolderOrNull, "outputs": Folder, "certify": Flag},
 }
 
 
@@ -232,7 +237,8 @@ def settle(config: DictConfig, command: str) -> None:
 def put(place: DictConfig, name: Any, kind: Any, key: str) -> None:
     """What stands at `name`, in the place of how it was typed, where that differs.  Raises Mistake."""
     value = place[name]
-    value = plain(value) if isinstance(value, DictConfig | ListConfig) else value
+    if isinstance(value, DictConfig | ListConfig):
+        value = OmegaConf.to_container(value, resolve=True)
     try:
         found = fitted(kind, value, key)
     except Mistake as mistake:

@@ -7,8 +7,11 @@ is made absolute; where a command reads or writes now is left relative.
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
+import platformdirs
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -60,3 +63,16 @@ def expanded(key: str, value: Any) -> Any:
         whose = value.split(os.sep)[0]
         raise Mistake(f"{key}={value}: {whose} is nobody's home folder here; write the path in full, or ./{value}")
     return found
+
+
+def cache_of(config: DictConfig) -> Path:
+    """Where shared things lie: cache=..., else SADDLEPOINT_CACHE, else the user's cache folder.
+
+    A user without a home folder has it among the temporary files.
+    """
+    if chosen := config.cache or expanded("SADDLEPOINT_CACHE", os.environ.get("SADDLEPOINT_CACHE")):
+        return Path(chosen)
+    try:
+        return Path(platformdirs.user_cache_dir("saddlepoint"))
+    except RuntimeError:
+        return Path(tempfile.gettempdir(), f"saddlepoint-{os.getuid()}")

@@ -42,13 +42,12 @@ SIDES_BEFORE = {
 SIMULTANEOUS = (
     "saddlepoint.game.simultaneous.Simultaneous"  # the class that the first edition had for one order of play
 )
-KEPT = (bool, int, type(None))  # of these nothing is to be changed
 DATA_APART = frozenset(("root", "memory", "workers", "extractor"))  # where and how the same data are read, and measured
 
 
 def essence(config: Mapping[Any, Any]) -> dict[str, Any]:
     """The part of a plain config that decides the training; 1.0 and 1 are one number there."""
-    kept = _canonical({key: value for key, value in config.items() if key not in APART}, os.path.expanduser("~"))
+    kept = _canonical({key: value for key, value in config.items() if key not in APART})
     if isinstance(data := kept.get("data"), dict):
         kept["data"] = {key: value for key, value in data.items() if key not in DATA_APART and not _added(key, value)}
         if isinstance(folder := kept["data"].get("folder"), str):
@@ -116,13 +115,21 @@ def same(one: Any, other: Any) -> bool:
     return one is other or repr(one) == repr(other)
 
 
-def _canonical(value: Any, home: str) -> Any:
+def _canonical(value: Any) -> Any:
     """The value with string keys, each whole float as an int, and no path that depends on whose home it is in."""
-    if isinstance(value, dict):
-        return {str(k): v if type(v) in KEPT or (type(v) is str and home not in v) else _canonical(v, home)
-                for k, v in value.items()}  # fmt: skip
-    if isinstance(value, list):
-        return [_canonical(part, home) for part in value]
-    if isinstance(value, str):
-        return shortened(value)
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    whole: list[Any] = [value]
+    waiting: list[Any] = [whole]
+    while waiting:
+        container = waiting.pop()
+        for key, part in container.items() if isinstance(container, dict) else enumerate(container):
+            if isinstance(part, dict):
+                container[key] = {str(name): own for name, own in part.items()}
+                waiting.append(container[key])
+            elif isinstance(part, list):
+                container[key] = list(part)
+                waiting.append(container[key])
+            elif isinstance(part, str):
+                container[key] = shortened(part) if os.sep in part else part
+            elif isinstance(part, float) and part.is_integer():
+                container[key] = int(part)
+    return whole[0]

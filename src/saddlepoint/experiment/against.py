@@ -19,7 +19,11 @@ from saddlepoint.config.check import check
 from saddlepoint.console.terminal import Meter
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Contract, Score, comparable, difference, differences
-from saddlepoint.experiment.build import config_of, data_of_run, device_of, evaluator_of, game_of, put, set_threads
+from saddlepoint.experiment.build import game_of, set_threads
+from saddlepoint.experiment.devices import device_of
+from saddlepoint.experiment.evaluators import evaluator_of
+from saddlepoint.experiment.restore import data_of_run, put
+from saddlepoint.experiment.run_config import config_of
 from saddlepoint.game.lineage import sampled_player
 from saddlepoint.run.folder import Run
 

@@ -45,7 +45,7 @@ def wanted(config: DictConfig) -> int:
     if config.compile not in (True, False, *(known := torch.compiler.list_backends(None))):
         raise Mistake(f"compile={config.compile}: true, false, or a backend of torch.compile: {', '.join(known)}")
     refuse_precision(config)
-    kind = device(config).type
+    kind = device_of(config).type
     there = {"cpu": os.cpu_count() or 1, "cuda": torch.cuda.device_count(), "mps": 1}[kind]
     if config.devices > there:
         counted = " (of a CPU its cores are counted)" if kind == "cpu" else ""
@@ -71,7 +71,7 @@ def wanted(config: DictConfig) -> int:
 
 def refuse_precision(config: DictConfig) -> None:
     """Raises Mistake where Lightning would take another precision than the one that is asked for, without a word."""
-    if config.trainer.precision == "16-mixed" and device(config).type == "cpu":
+    if config.trainer.precision == "16-mixed" and device_of(config).type == "cpu":
         raise Mistake("trainer.precision=16-mixed is for GPUs; on a CPU there is bf16-mixed")
 
 
@@ -85,11 +85,11 @@ def taken(config: DictConfig, where: Place) -> None:
     if where.of > 1:
         os.environ.setdefault("MASTER_ADDR", where.environment.main_address)
         os.environ.setdefault("MASTER_PORT", str(where.environment.main_port))
-        kind = device(config).type
+        kind = device_of(config).type
         ranks.join(torch.device("cuda", where.local) if kind == "cuda" else torch.device(kind), where.number, where.of)
 
 
-def device(config: DictConfig) -> torch.device:
+def device_of(config: DictConfig) -> torch.device:
     """device=auto: CUDA, a rank's own device of it, else the CPU.  Raises Mistake where the one named is missing."""
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     kind = ("cuda" if there["cuda"] else "cpu") if config.device == "auto" else config.device

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from saddlepoint.config.compose import compose
 from saddlepoint.config.instantiate import instantiate
+from saddlepoint.config.path import cache_of
 from saddlepoint.data.image_folder import ImageFolder
 from saddlepoint.data.mnist import MNIST
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.self_test import CIFAR10_TRAIN, WITHIN, certificate, deviations, inception_score_of
-from saddlepoint.experiment.build import cache_of
 from saddlepoint.extractor import inception
 from saddlepoint.extractor.classifier import Shipped, shipped
 from saddlepoint.extractor.extractor import Progress

@@ -22,17 +22,11 @@ from saddlepoint.evaluation.contract import Score, Spread
 from saddlepoint.evaluation.evaluator import Evaluator, anchors_of
 from saddlepoint.evaluation.reference_statistics import Statistics, read
 from saddlepoint.evaluation.uncertainty import FEWEST, generations, uncertainty
-from saddlepoint.experiment.build import (
-    config_of,
-    data_of,
-    data_of_run,
-    device_of,
-    evaluator_of,
-    game_of,
-    put,
-    second_of,
-    set_threads,
-)
+from saddlepoint.experiment.build import data_of, game_of, set_threads
+from saddlepoint.experiment.devices import device_of
+from saddlepoint.experiment.evaluators import evaluator_of, second_of
+from saddlepoint.experiment.restore import data_of_run, put
+from saddlepoint.experiment.run_config import config_of
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import sampled, sampled_player

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from saddlepoint.config import allow_list, catalogue
-from saddlepoint.config.check import instantiate, located
+from saddlepoint.config.instantiate import instantiate, located
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.extractor.extractor import Extractor, Progress, suit
 from saddlepoint.extractor.module import Module

@@ -32,7 +32,10 @@ from saddlepoint.evaluation.memorisation_reading import (
     readings,
     spaces,
 )
-from saddlepoint.experiment.build import data_of, data_of_run, device_of, game_of, put, ruler_of, set_threads
+from saddlepoint.experiment.build import data_of, game_of, set_threads
+from saddlepoint.experiment.devices import device_of
+from saddlepoint.experiment.evaluators import ruler_of
+from saddlepoint.experiment.restore import data_of_run, put
 from saddlepoint.experiment.sample import sample
 from saddlepoint.extractor.extractor import Extractor, Features
 from saddlepoint.game.full_batch import batch_dependent, full_batches

@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader
 
 from saddlepoint.callback import dump
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.build import device_of, game_of, set_threads
-from saddlepoint.experiment.train import trainer_of
+from saddlepoint.experiment.build import game_of, set_threads
+from saddlepoint.experiment.devices import device_of
+from saddlepoint.experiment.fit import trainer_of
 from saddlepoint.game.game import Game
 from saddlepoint.stream import set_global_state
 from saddlepoint.turn import tensors_in

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from saddlepoint.config.difference import NOTHING, difference
 from saddlepoint.config.identity import allowed
 from saddlepoint.config.instantiate import instantiate
-from saddlepoint.experiment.build import config_of
+from saddlepoint.experiment.run_config import config_of
 from saddlepoint.run import data_content
 from saddlepoint.run.folder import Run, read_json
 

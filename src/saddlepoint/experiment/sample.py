@@ -11,8 +11,10 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.build import device_of, game_of, modality_of, put
+from saddlepoint.experiment.build import game_of, modality_of
+from saddlepoint.experiment.devices import device_of
 from saddlepoint.experiment.requested_conditions import Request, Requested, requested
+from saddlepoint.experiment.restore import put
 from saddlepoint.game.game import Game
 from saddlepoint.modality import Modality, implied
 from saddlepoint.modality.modality import FOLDER

@@ -21,8 +21,9 @@ from saddlepoint.data.samples import read_for
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Score
 from saddlepoint.evaluation.evaluator import Evaluator, anchors_of
-from saddlepoint.experiment.build import data_changes, data_of
+from saddlepoint.experiment.build import data_of
 from saddlepoint.experiment.evaluate import evaluators_of, refuse_nothing
+from saddlepoint.experiment.restore import data_changes
 from saddlepoint.export.description import WEIGHTS
 from saddlepoint.export.exported import ENDINGS, PICKLES, exported, file_of
 from saddlepoint.modality import of

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from saddlepoint.config.identity import differences
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.build import config_of, game_of, modality_of, put, set_threads
+from saddlepoint.experiment.build import game_of, modality_of, set_threads
+from saddlepoint.experiment.restore import put
+from saddlepoint.experiment.run_config import config_of
 from saddlepoint.export.agreement import ROWS, originals
 from saddlepoint.export.exported import bare
 from saddlepoint.export.frozen import frozen_state

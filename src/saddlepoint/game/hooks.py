@@ -53,5 +53,5 @@ def having(module: nn.Module, method: str) -> list[Any]:
 
 def following(modules: Iterable[nn.Module]) -> dict[str, list[Any]]:
     """The modules in `modules` that follow the rounds, by hook."""
-    every = list(modules)
-    return {method: [part for module in every for part in having(module, method)] for method in FOLLOWING}
+    parts = [part for module in modules for part in module.modules()]
+    return {method: [part for part in parts if hasattr(part, method)] for method in FOLLOWING}

@@ -95,8 +95,14 @@ def latent_parts(game: Any) -> list[str]:
 
 def upstream(game: Any) -> dict[str, Side]:
     """The side that samples are drawn from, and every side that it is computed from, each once, by name."""
-    names = [game.samples]
-    for name in names:
-        heads = (entry.partition(".")[0] for entry in game.sides[name].needs)
-        names += [head for head in dict.fromkeys(heads) if head in game.sides and head not in names]
-    return {name: game.sides[name] for name in names}
+    sides, found, waiting = game.sides, {}, [game.samples]
+    known = game.__dict__.get("_upstream")  # it is asked for at each sample; sides and samples seldom change
+    if known is not None and known[0] is sides and known[1] == game.samples:
+        return known[2]
+    for name in waiting:
+        found[name] = sides[name]
+        for entry in found[name].needs:
+            if (head := entry.partition(".")[0]) in sides and head not in waiting:
+                waiting.append(head)
+    game.__dict__["_upstream"] = sides, game.samples, found
+    return found

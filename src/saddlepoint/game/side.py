@@ -7,7 +7,7 @@ cycle: {by: g_ba, of: fake_b}                                       made of anot
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -34,10 +34,9 @@ class Side:
     judge_condition: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def needs(self) -> Iterator[str]:
+    def needs(self) -> tuple[str, ...]:
         """The entries that have to be there before the side is made."""
-        yield self.of
-        yield from self.condition.values()
+        return (self.of, *self.condition.values())
 
 
 TWO_PLAYER: dict[str, Any] = {

@@ -1,0 +1,52 @@
+"""A run's own config, read from its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from saddlepoint.config import config_file
+from saddlepoint.config.check import check
+from saddlepoint.config.compose import amended, register_resolvers
+from saddlepoint.config.identity import code_changes
+from saddlepoint.config.path import settle
+from saddlepoint.error import Mistake
+from saddlepoint.run.folder import Run
+
+
+def config_of(
+    run: Run,
+    overrides: Sequence[str] = (),
+    say: Callable[[str], None] = lambda line: None,
+    config_dir: str | Path | None = None,
+) -> DictConfig:
+    """A run's own config, with `overrides` on top, which `say` hears.  Raises Mistake where the folder is no run."""
+    if not run.config.exists():
+        raise Mistake(f"{run.folder} is no run folder: it has no config.yaml{_runs_within(run.folder)}")
+    register_resolvers()
+    config = config_file.read(run.config)
+    if "imported" in config:
+        raise Mistake(f"{run.folder} was imported: there is no game in it. Measure it again with saddlepoint import")
+    settle(config)  # of an earlier edition's run they may be relative
+    changed = code_changes(config)
+    if overrides:
+        config = amended(config, overrides, config_dir)
+        check(config)
+    for override in overrides:
+        say(f"override: {override}")
+    if changed:
+        say(f"{'; '.join(changed)} changed since this run was trained: what follows is by the code of now")
+    return config
+
+
+def _runs_within(folder: Path) -> str:
+    """ ". In it are run=<name>/seed0, ...": the runs in a folder of seeds, or of names; "" where there is none."""
+    found = sorted(path.parent for way in ("*/", "*/*/") for path in folder.glob(f"{way}config.yaml"))
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return (
+        f". In it there {'is' if len(found) == 1 else 'are'} run={', run='.join(map(str, found[:3]))}{more}"
+        if found
+        else ""
+    )
