@@ -26,7 +26,7 @@ _looked: list[dict[str, str]] = []
 
 def secrets() -> dict[str, str]:
     """Value -> variable, of what the environment holds that is nobody else's business; longest first."""
-    return _looked[-1] if _looked else _look()
+    return _looked[0] if _looked else _look()
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from saddlepoint.cli import help_text
 from saddlepoint.config import catalogue
 from saddlepoint.console import encoding, standard_streams
 from saddlepoint.error import SUPERVISOR, Lost, Mistake, did_you_mean
+from saddlepoint.redaction import look_again, looked_once
 
 RECORDED = ("train", "sweep", "reproduce")  # commands whose results are in a folder, whoever reads what they print
 
@@ -59,7 +60,7 @@ def told(run: Callable[[], int], words: Sequence[str] = ()) -> int:
     standard_streams.reopen()
     encoding.print_any_name()
     try:
-        with standard_streams.dispensable("stderr"), standard_streams.required():
+        with standard_streams.dispensable("stderr"), standard_streams.required(), looked_once():
             return _told(run, words)
     finally:
         standard_streams.settle()
@@ -81,6 +82,7 @@ def _told(run: Callable[[], int], words: Sequence[str]) -> int:
             print("saddlepoint: interrupted", file=sys.stderr)
         return getattr(stop, "exit", 130)  # 143 where a scheduler said so
     except (Exception, SystemExit) as error:
+        look_again()
         if not _in_own_code(error, words):
             raise
         return 1

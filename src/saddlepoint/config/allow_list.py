@@ -20,13 +20,14 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from saddlepoint.config import catalogue
 from saddlepoint.config.tree import places
-from saddlepoint.error import Mistake
+from saddlepoint.error import Mistake, did_you_mean
 
 KEY = "allow_target"
 VARIABLE = "SADDLEPOINT_ALLOW_TARGET"  # names, separated by commas
@@ -162,6 +163,14 @@ def look_up(path: str, name: str, allowed: Sequence[str]) -> None:
     """Raises Mistake, before anything is imported, for a name under `path` that leads to nothing allowed."""
     if _is_piece(name) or name in NAMED or name in NAMED.values() or name.startswith(PARTS) or within(name, allowed):
         return
+    root, family, module, *_ = [*name.split("."), "", ""]
+    if (
+        root == "saddlepoint"
+        and family in FAMILIES
+        and not (Path(__file__).parents[1] / family / f"{module}.py").is_file()
+    ):
+        meant = did_you_mean(module, catalogue.members(family))
+        raise Mistake(f"{path}: {name} is not there: no {module} in saddlepoint.{family}.{meant}")
     raise Mistake(f"{path}: {name} is not on the list of what a config may build{_remedy(name)}")
 
 

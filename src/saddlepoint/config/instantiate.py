@@ -37,6 +37,7 @@ def instantiate(node: Any, path: str, **given: Any) -> Any:
     """
     if node is None:
         return None
+    root = node._get_root()
     try:
         node = _permitted(node, path)
         if given:
@@ -45,7 +46,7 @@ def instantiate(node: Any, path: str, **given: Any) -> Any:
     except InstantiationException as error:
         cause: BaseException = error.__cause__ or ValueError(" ".join(str(error).splitlines()[:2]))
         if match := re.search(r"full_key: (\S+)", str(error)):
-            path = origin(node._get_root(), match[1])
+            path = origin(root, match[1])
     except REFUSALS as error:
         cause = error
     cause.add_note(path)
@@ -121,12 +122,10 @@ def parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | 
     Where __init__ hands its **keywords on to its parent's, the parent's optional ones belong to it.
     """
     found: dict[str, inspect.Parameter] = {}
-    inits = (
-        [vars(parent)["__init__"] for parent in inspect.getmro(target) if "__init__" in vars(parent)]
-        if inspect.isclass(target)
-        else None
-    )
-    for function in inits or [target]:
+    functions = [target]
+    if inspect.isclass(target):
+        functions = [vars(parent)["__init__"] for parent in target.__mro__ if "__init__" in vars(parent)]
+    for function in functions:
         try:
             signature = _signature(function)
         except (ValueError, TypeError):

@@ -40,6 +40,7 @@ from saddlepoint.game.game import Game
 from saddlepoint.game.start import start_from_data
 from saddlepoint.game.strategy import Ranks
 from saddlepoint.launcher import ranks as launcher
+from saddlepoint.redaction import look_again
 from saddlepoint.run.checkpoint import AtomicCheckpointIO, duplicate, newest, set_aside
 from saddlepoint.run.folder import Run
 from saddlepoint.run.journal import Journal
@@ -221,6 +222,7 @@ def _each_that_has(method: str, callbacks: Sequence[Any], game: Game, data: Any)
 def _fit(trainer: pl.Trainer, experiment: Experiment, found: tuple[Path, dict[str, Any]] | None, halt: Halt) -> None:
     """Play from the checkpoint `found`, or from the start, to the target.  Raises Halted where it was told to end."""
     game, data = experiment.game, experiment.data
+    look_again()  # code of the user's own is about to run, and may put secrets into the environment
     if not found:
         start_from_data(game, data.stream(0))  # before anything observes the game
     trainer.fit(game, datamodule=data, ckpt_path=str(found[0]) if found else None, weights_only=True)

@@ -8,6 +8,7 @@ from rich.console import Console
 from saddlepoint.config.check import check, installed
 from saddlepoint.config.identity import record_code
 from saddlepoint.console.standard_streams import dispensable
+from saddlepoint.redaction import looked_once
 from saddlepoint.run.folder import Run
 
 
@@ -19,7 +20,7 @@ def train(config: DictConfig, console: Console | None = None) -> Run:
     The same config again: a finished run is left as it is, an unfinished one goes on from its checkpoint, one that asks
     for more images goes on to them. Raises Mistake where a person has to decide something.
     """
-    with dispensable():  # what it prints may find nobody: the results are in the folder
+    with dispensable(), looked_once():  # what it prints may find nobody: the results are in the folder
         record_code(config)
         checked = check(config)
         installed(checked)
