@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 from formula import EVERY, KIND, RATE, Formula, plan, search, study
+from matplotlib import pyplot
 from PIL import Image
 from rich.console import Console
 
 from saddlepoint.sweep import picture
 from saddlepoint.sweep.board import Board
-from saddlepoint.sweep.importance import importances
 from saddlepoint.sweep.report import left, sheet
+from saddlepoint.sweep.space import Range
 from saddlepoint.sweep.study import FAILED, FINISHED, PRUNED, RUNNING, Standing
 from saddlepoint.sweep.worker import Ended, played
 
@@ -98,29 +99,39 @@ def test_what_matters_has_the_largest_share(tmp_path: Path) -> None:
     found = search(
         tmp_path, plan(RATE, KIND, trials=40), lambda n, params, *_: Formula(Ended(float(params["kind"] == "b")))
     )
-    shares = importances(found)
+    shares = picture.importances(found)
     assert next(iter(shares)) == "kind"
     assert shares["kind"] > 0.9
     assert sum(shares.values()) == pytest.approx(1)
 
 
 def test_of_few_or_equal_scores_nothing_matters(tmp_path: Path) -> None:
-    assert importances(search(tmp_path / "few", plan(trials=2))) == {}
-    assert importances(search(tmp_path / "equal", plan(trials=6), lambda *asked: Formula(Ended(1.0)))) == {}
+    assert picture.importances(search(tmp_path / "few", plan(trials=2))) == {}
+    assert picture.importances(search(tmp_path / "equal", plan(trials=6), lambda *asked: Formula(Ended(1.0)))) == {}
 
 
-def test_drawings_hold_for_one_trial_for_words_and_for_ranges_of_one_value() -> None:
-    asked = plan(RATE, EVERY, KIND, metric="coverage")
-    one = [Standing(0, FINISHED, {"rate": 1e-4, "every": 5, "kind": "b"}, 0.5, {})]
-    several = [
-        *one,
+@pytest.mark.parametrize("trials", [1, 12])
+def test_drawings_hold_for_one_trial_for_words_and_for_ranges_of_one_value_and_leave_pyplot_as_it_was(
+    trials: int, tmp_path: Path
+) -> None:
+    before = dict(pyplot.rcParams)
+    found = search(tmp_path, plan(RATE, EVERY, KIND, Range("one", 2.0, 2.0), trials=trials, metric="coverage"), mixed)
+    drawings = [picture.history, picture.parallel, *([picture.importance] if trials > 1 else [])]
+    for draw in drawings:
+        assert draw(found).startswith(b"\x89PNG")
+    assert pyplot.get_fignums() == []
+    assert {key: value for key, value in pyplot.rcParams.items() if key != "backend"} == {
+        key: value for key, value in before.items() if key != "backend"
+    }
+
+
+def test_the_table_marks_the_best_of_the_finished_trials() -> None:
+    trials = [
+        Standing(0, FINISHED, {"rate": 1e-4, "every": 5, "kind": "b"}, 0.5, {}),
         Standing(1, PRUNED, {"rate": 1.0, "every": 1, "kind": "a"}, None, {1: 0.2}),
         Standing(2, FAILED, {"rate": 1.0, "every": 1, "kind": "a"}, None, {}),
         Standing(3, FINISHED, {"rate": 0.1, "every": 2, "kind": "a"}, 0.7, {1: 0.4}),
         Standing(4, RUNNING, {}, None, {}),
     ]
-    for trials in (one, several):
-        assert picture.history(asked, trials).startswith(b"\x89PNG")
-        assert picture.parallel(asked, trials).startswith(b"\x89PNG")
-    best = [[cell.best for cell in row] for row in sheet(asked, several).rows]
+    best = [[cell.best for cell in row] for row in sheet(plan(RATE, EVERY, KIND, metric="coverage"), trials).rows]
     assert [any(row) for row in best] == [False, False, False, True, False]

@@ -17,34 +17,26 @@ from saddlepoint.sweep.study import FINISHED, Standing, Study, best_first
 def left(study: Study, folder: Path) -> list[str]:
     """Write the report of a study into <folder>/report; what there is to say of it, a line each."""
     from saddlepoint.sweep import picture
-    from saddlepoint.sweep.importance import importances
 
     plan, trials = study.plan, study.standings()
-    shares, to = importances(study), folder / "report"
+    shares, to = picture.importances(study), folder / "report"
     table = sheet(plan, trials)
     files: dict[str, str | bytes] = {
         "trials.md": markdown(table),
         "trials.csv": csv(table),
         "trials.json": json.dumps(content(plan, trials, shares), indent=2) + "\n",
     }
-    finished = [one for one in trials if one.state == FINISHED]
-    if finished:
-        files["history.png"] = picture.history(plan, trials)
-        files["parallel.png"] = picture.parallel(plan, trials)
+    lines = [ended(trials)]
+    if any(one.state == FINISHED for one in trials):
+        files["history.png"] = picture.history(study)
+        files["parallel.png"] = picture.parallel(study)
     if shares:
-        files["importance.png"] = picture.importance(plan, shares, len(finished))
+        files["importance.png"] = picture.importance(study)
+        lines.append(f"importance (fANOVA): {', '.join(f'{key} {share:.2f}' for key, share in shares.items())}")
     to.mkdir(parents=True, exist_ok=True)
     for name, content_of in files.items():
         write(to / name, content_of)
-    return [
-        ended(trials),
-        *(
-            [f"importance (fANOVA): {', '.join(f'{key} {share:.2f}' for key, share in shares.items())}"]
-            if shares
-            else []
-        ),
-        f"{', '.join(files)}: {to}",
-    ]
+    return [*lines, f"{', '.join(files)}: {to}"]
 
 
 def ended(trials: Sequence[Standing]) -> str:
