@@ -77,15 +77,12 @@ def facts(place: Path, channels: int) -> tuple[dict[str, Any], int]:
     """
     found = look(place)
     shape, _ = _arranged(found.shape, channels, f"{place}: {found.name}")
-    bits = {"bits": 16} if found.kind == np.uint16 and _deep(place, found.name) else {}
+    bits = {}
+    if found.kind == np.uint16:
+        with _read(place):
+            values = archive.arrays(place, {found.name})[found.name]
+        bits = {"bits": 16} if values.max(initial=0) > BYTES else {}
     return {"shape": shape, "classes": found.classes, **bits}, found.shape[0]
-
-
-def _deep(place: Path, name: str) -> bool:
-    """Whether uint16 values use more than 8 bits."""
-    with _read(place):
-        values = archive.arrays(place, {name})[name]
-    return bool(values.size) and int(values.max()) > BYTES
 
 
 def read(place: Path, modality: Modality, shape: tuple[int, ...] | None = None, channels: int = 3) -> Array:

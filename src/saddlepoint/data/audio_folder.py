@@ -41,16 +41,11 @@ class AudioFolder(Folder):
         self,
         folder: str | Path | None = None,
         length: int | None = None,
-        validation: float = 0.1,
-        test: float = 0.1,
         shape: Iterable[int] | None = None,
         classes: int | None = None,
         rate: int | None = None,
         bits: int | None = None,
-        extractor: str | None = "auto",
-        batch: int = 64,
-        seed: int = 0,
-        **labelled: Any,
+        **rest: Any,
     ) -> None:
         if length is not None and length < 1:
             raise Mistake(f"data.length={length}: so many samples of each file, 1 at least, or null.")
@@ -60,8 +55,7 @@ class AudioFolder(Folder):
             classes, bits = found["classes"] if classes is None else classes, found["bits"] if bits is None else bits
         self.length = length
         self.modality = Audio(rate, 32 if bits is None else bits)
-        rest = {"batch": batch, "seed": seed, **labelled}
-        super().__init__(folder, shape or (), classes, validation, test, extractor, **rest)
+        super().__init__(folder, shape or (), classes, **rest)
 
     def splits(self) -> dict[str, Split]:
         if self.is_array:

@@ -282,7 +282,12 @@ class Data(LightningDataModule):
     def describe(self) -> dict[str, Any]:
         """Plain facts for the provenance; sha256 is None for a split that is read from disk and was not yet hashed."""
         more = self.split("train").more
-        few = {"labelled": self._few()} if self.labels is not None else {}
+        names = self.class_names
+        few = {}
+        if self.labels is not None:
+            rows = [] if self.labelled is None else self.labelled.view(self.classes or 0, -1).tolist()
+            of_class = {str(label): " ".join(map(str, own)) for label, own in enumerate(rows)}  # rows of train
+            few = {"labelled": {"per_class": self.labels, "label_seed": self.label_seed, "rows": of_class}}
         return {
             "name": self.name,
             "shape": list(self.shape),
@@ -293,7 +298,7 @@ class Data(LightningDataModule):
                 for name, split in self._splits.items()
             },
             **({"columns": {name: list(own.shape[1:]) for name, own in more.items()}} if more else {}),
-            **({"class_names": names} if (names := self.class_names) != _numbers(self.classes) else {}),
+            **({"class_names": names} if names != _numbers(self.classes) else {}),
             **few,
         }
 
@@ -309,15 +314,6 @@ class Data(LightningDataModule):
         if train.y is None:
             raise Mistake(f"data.labels={self.labels}: the training images of {self.name} have no classes.")
         return drawn(train.y, self.classes, self.labels, self.label_seed)
-
-    def _few(self) -> dict[str, Any]:
-        """Which images are labelled: rows of the train split by class, as one line of text each."""
-        rows = [] if self.labelled is None else self.labelled.view(self.classes or 0, -1).tolist()
-        return {
-            "per_class": self.labels,
-            "label_seed": self.label_seed,
-            "rows": {str(label): " ".join(map(str, own)) for label, own in enumerate(rows)},
-        }
 
     @property
     def device(self) -> torch.device:

@@ -30,11 +30,9 @@ class Digits(Data):
         shape: Iterable[int] = (1, 8, 8),
         classes: int | None = 10,
         extractor: str | None = "digits",
-        batch: int = 64,
-        seed: int = 0,
-        **labelled: Any,
+        **rest: Any,
     ) -> None:
-        super().__init__(shape, classes, extractor, batch, seed, **labelled)
+        super().__init__(shape, classes, extractor, **rest)
 
     def splits(self) -> dict[str, Split]:
         from sklearn.datasets import load_digits  # half a second, for this data set alone

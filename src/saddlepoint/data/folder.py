@@ -44,14 +44,12 @@ class Folder(Data):
         if min(validation, test) < 0 or validation + test >= 1:
             raise Mistake(f"data.validation={validation} and data.test={test} leave no image to train on.")
         self.folder, self.validation, self.test = folder, validation, test
-        shape = list(shape)
         if extractor == "auto":
             extractor = self.modality.extractor(tuple(shape), classes)
         super().__init__(shape, classes, extractor, **rest)
 
     @property
     def is_array(self) -> bool:
-        """Whether the samples come as one array."""
         return is_array(self.folder)
 
     @cached_property
@@ -92,19 +90,14 @@ class Folder(Data):
         }  # fmt: skip
 
     def membership(self, names: Sequence[str]) -> dict[str, list[int]]:
-        """The places in `names` of each split."""
-        return membership(list(names), self.validation, self.test, self.noun)
-
-
-def membership(names: list[str], validation: float, test: float, noun: str = IMAGES.noun) -> dict[str, list[int]]:
-    """The places in `names` of each split, by sha256 of the name; raises Mistake where one would be empty."""
-    n = len(names)
-    order = sorted(range(n), key=lambda place: sha256(bytes_of(names[place])).digest())
-    tested, validated = max(1, round(test * n)), max(1, round(validation * n))
-    if tested + validated >= n:
-        raise Mistake(
-            f"{n} {noun} are too few: {tested} would be for test and {validated} for validation. "
-            "Three is the least; or lower data.validation and data.test."
-        )
-    first = tested + validated
-    return {"train": order[first:], "validation": order[tested:first], "test": order[:tested]}
+        """The places in `names` of each split, by sha256 of the name; raises Mistake where one would be empty."""
+        n = len(names)
+        order = sorted(range(n), key=lambda place: sha256(bytes_of(names[place])).digest())
+        tested, validated = max(1, round(self.test * n)), max(1, round(self.validation * n))
+        if tested + validated >= n:
+            raise Mistake(
+                f"{n} {self.noun} are too few: {tested} would be for test and {validated} for validation. "
+                "Three is the least; or lower data.validation and data.test."
+            )
+        first = tested + validated
+        return {"train": order[first:], "validation": order[tested:first], "test": order[:tested]}

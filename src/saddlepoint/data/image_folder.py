@@ -26,18 +26,13 @@ from saddlepoint.data.array import read as read_array
 from saddlepoint.data.data import Rows, Split
 from saddlepoint.data.facts import images
 from saddlepoint.data.folder import Folder
-from saddlepoint.data.listing import (
-    Listing,
-    most_first,
-    names_array,
-    place_of,
-    shown,
-)
+from saddlepoint.data.listing import Listing, most_first, names_array, place_of, shown
 from saddlepoint.data.picture import FITS, Format, check_channels, facts, look, pixels, size_of
 from saddlepoint.error import Mistake, ending_signals
 from saddlepoint.modality import Image
 
 WORTH = 2_048  # images per worker that decodes a set to be held: starting a process costs as much as some hundreds
+Decoded = tuple[Tensor, Tensor | None, list[str]]
 LOOKED_AT = 2_000  # images whose headers tell what reading does to a set that is cropped and resized on the way
 
 
@@ -54,18 +49,13 @@ class ImageFolder(Folder):
         folder: str | Path | None = None,
         size: int | Iterable[int] | None = None,
         channels: int = 3,
-        validation: float = 0.1,
-        test: float = 0.1,
         memory: int = 2 * 2**30,
         workers: int = 4,
         shape: Iterable[int] | None = None,
         classes: int | None = None,
-        extractor: str | None = "auto",
-        batch: int = 64,
-        seed: int = 0,
         fit: str = "crop",
         bits: int | None = None,
-        **labelled: Any,
+        **rest: Any,
     ) -> None:
         if fit not in FITS:
             raise Mistake(f"data.fit={fit}: choose one of {', '.join(FITS)}.")
@@ -84,8 +74,7 @@ class ImageFolder(Folder):
             shape, classes = found["shape"], found["classes"] if classes is None else classes
             bits = found.get("bits", 8) if bits is None else bits
         self.modality = Image(8 if bits is None else bits)
-        rest = {"batch": batch, "seed": seed, **labelled}
-        super().__init__(folder, shape or (), classes, validation, test, extractor, **rest)
+        super().__init__(folder, shape or (), classes, **rest)
         self.memory, self.workers = memory, min(workers, cpu_count() or 1)
 
     def splits(self) -> dict[str, Split]:
@@ -143,7 +132,7 @@ class Files(Split):
         x, y, _ = self.decoded(index)
         return x, y
 
-    def decoded(self, index: Tensor) -> tuple[Tensor, Tensor | None, list[str]]:
+    def decoded(self, index: Tensor) -> Decoded:
         """The rows at `index`, int64 [n], and everything that reading did to one of them."""
         channels, height, width = self.shape
         x = torch.empty(len(index), height, width, channels, dtype=torch.uint8)
@@ -156,13 +145,10 @@ class Files(Split):
 
     def selections(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Rows]:
         """The rows at each index in turn, on `device`, decoded ahead by the workers."""
-        device = torch.device(device)
-        for x, y, _ in self._ahead(indices, device):
+        for x, y, _ in self._ahead(indices, torch.device(device)):
             yield x.to(device, non_blocking=True), None if y is None else y.to(device, non_blocking=True)
 
-    def _ahead(
-        self, indices: Iterable[Tensor], device: torch.device
-    ) -> Iterator[tuple[Tensor, Tensor | None, list[str]]]:
+    def _ahead(self, indices: Iterable[Tensor], device: torch.device) -> Iterator[Decoded]:
         """As `decoded`, by the workers."""
         loader = DataLoader(
             _Told(self),
@@ -201,7 +187,7 @@ class _Told(Dataset):
     def __init__(self, files: Files) -> None:
         self.files = files
 
-    def __getitem__(self, index: Tensor) -> tuple[Tensor, Tensor | None, list[str]] | Mistake:
+    def __getitem__(self, index: Tensor) -> Decoded | Mistake:
         try:
             return self.files.decoded(index)
         except Mistake as mistake:

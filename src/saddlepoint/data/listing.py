@@ -142,7 +142,13 @@ class _Contents:
 def listing(folder: str | Path | None, kind: Kind = IMAGES) -> Listing:
     """The files in `folder`; raises Mistake where it is missing, empty, no zip, or its classes cannot be told."""
     place = place_of(folder, kind.noun)
-    inside = _contents(place, kind)
+    inside = _Contents(kind)
+    if place.is_dir():
+        _walk(place, inside)
+    elif place.is_file():
+        _unpacked(place, inside)
+    else:
+        raise Mistake(f"{place}: no such folder or zip. Say data.folder=<a folder or .zip of {kind.noun}>.")
     base, names = _base(inside)
     if not names:
         rest = f" It has {_counts(inside.others)}." if inside.others else ""
@@ -232,17 +238,6 @@ def _folders_named(names: list[str]) -> str:
     return (
         f"folder {first}" if len(names) == 1 else f"{len(names):,} folders {first}{', ...' if len(names) > 3 else ''}"
     )
-
-
-def _contents(place: Path, kind: Kind) -> _Contents:
-    inside = _Contents(kind)
-    if place.is_dir():
-        _walk(place, inside)
-    elif place.is_file():
-        _unpacked(place, inside)
-    else:
-        raise Mistake(f"{place}: no such folder or zip. Say data.folder=<a folder or .zip of {kind.noun}>.")
-    return inside
 
 
 def _unpacked(place: Path, inside: _Contents) -> None:
@@ -349,7 +344,6 @@ def _written(found: Listing) -> list[int] | None:
             raise Mistake(f"{where} has no label for {name}. Add one, or take the image out.")
         if type(labels[name]) is not int or labels[name] < 0:
             raise Mistake(f"{where} labels {name} {labels[name]!r}: a label is a whole number from 0 on.")
-    absent = labels.keys() - set(found.names)
-    if absent:
+    if absent := labels.keys() - set(found.names):
         raise Mistake(f"{where} labels {len(absent):,} images that are not there: {min(absent)} for one.")
     return [labels[name] for name in found.names]

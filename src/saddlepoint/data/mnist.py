@@ -54,11 +54,9 @@ class MNIST(Data):
         classes: int | None = 10,
         extractor: str | None = "mnist",
         reserved: int = 0,
-        batch: int = 64,
-        seed: int = 0,
-        **labelled: Any,
+        **rest: Any,
     ) -> None:
-        super().__init__(shape, classes, extractor, batch, seed, **labelled)
+        super().__init__(shape, classes, extractor, **rest)
         most = self.counts["train"] - self.held_out - 1
         if type(reserved) is not int or not 0 <= reserved <= most:
             raise Mistake(
@@ -87,8 +85,7 @@ class MNIST(Data):
                 raise Mistake(self._remedy(reason)) from fault
             fetched = Path(scratch) / self.source.__name__ / "raw"
             for name in self.missing:
-                fault = self._fault(fetched / name)
-                if fault:
+                if fault := self._fault(fetched / name):
                     raise Mistake(self._remedy(f"were downloaded, but of {name} {fault}"))
             try:
                 self.raw.mkdir(parents=True, exist_ok=True)
@@ -120,14 +117,10 @@ class MNIST(Data):
 
     def _read(self, half: str) -> tuple[Tensor, Tensor]:
         images, labels = self.raw / f"{half}-images-idx3-ubyte", self.raw / f"{half}-labels-idx1-ubyte"
-        self._verify(images)
-        self._verify(labels)
+        for file in (images, labels):
+            if fault := self._fault(file):
+                raise Mistake(f"{file} is corrupt: {fault}.\nDelete it and run again: it is then downloaded anew.")
         return read_image_file(str(images)).unsqueeze(1), read_label_file(str(labels))
-
-    def _verify(self, file: Path) -> None:
-        fault = self._fault(file)
-        if fault:
-            raise Mistake(f"{file} is corrupt: {fault}.\nDelete it and run again: it is then downloaded anew.")
 
     def _fault(self, file: Path) -> str | None:
         content = file.read_bytes()

@@ -65,15 +65,12 @@ def check_channels(channels: int) -> None:
 
 def facts(found: Listing, size: Any, channels: int) -> dict[str, Any]:
     """{"shape": [C, H, W], "classes": K or None} of a folder or zip, from its names and its first image's header."""
-    height, width = size_of(size) or _first_size(found, found.names[0])
-    return {"shape": [channels, height, width], "classes": found.classes}
-
-
-def _first_size(found: Listing, name: str) -> Size:
-    """Height and width of an image, upright, from its header; raises Mistake for an unreadable file."""
-    with _opened(found, name) as image:
-        _read_png(image)
-        return _upright(image)
+    sides = size_of(size)
+    if sides is None:
+        with _opened(found, found.names[0]) as image:
+            _read_png(image)
+            sides = _upright(image)
+    return {"shape": [channels, *sides], "classes": found.classes}
 
 
 def look(found: Listing, name: str, form: Format) -> list[str]:
@@ -94,23 +91,16 @@ def pixels(found: Listing, name: str, form: Format) -> tuple[bytes, list[str]]:
         return _fitted(_converted(image, form.channels), form).tobytes(), changes
 
 
-def suggestion(size: Size) -> str:
-    """What to say to somebody whose images have no size in common."""
-    least = min(size)
-    side = next((small for small in SMALL if least >= small), least)
-    less = f", or data.size={side // 2}, a quarter of the pixels and so of the work" if side in SMALL else ""
-    return f"Say data.size={side} to crop and resize every image{less}; data.fit=pad keeps all of each."
-
-
 def _changes(found: Listing, name: str, image: Image.Image, form: Format) -> list[str]:
     """What is done to an image that was opened and not yet read; raises Mistake where its size would be refused."""
     size = _upright(image)
-    if not form.resize:
-        _agree(found, name, size, form)
+    if not form.resize and size != form.size:
+        raise _unequal(found, name, size, form.size)
     lines = ["several frames or pages: the first is read"] if getattr(image, "n_frames", 1) > 1 else []
     if _orientation(image) != 1:
         lines.append("turned upright, as their EXIF says")
-    if _foreign_colours(image):
+    profile = image.info.get("icc_profile") or b""
+    if profile and b"sRGB" not in profile and "sRGB".encode("utf-16-be") not in profile:
         lines.append("an embedded colour profile other than sRGB is not applied")
     return [*lines, *_recoloured(image, form.channels), *_resized(size, form)]
 
@@ -175,13 +165,16 @@ def _fitted(image: Image.Image, form: Format) -> Image.Image:
     return image.crop((left, top, left + width, top + height)).resize((wide, tall), Image.Resampling.LANCZOS)
 
 
-def _agree(found: Listing, name: str, size: Size, form: Format) -> None:
-    if size != form.size:
-        (tall, wide), (height, width) = form.size, size
-        raise Mistake(
-            f"images of different sizes: {found.where(found.names[0])} is {wide}x{tall}, "
-            f"{found.where(name)} is {width}x{height}.\n{suggestion((min(tall, height), min(wide, width)))}"
-        )
+def _unequal(found: Listing, name: str, size: Size, first: Size) -> Mistake:
+    (tall, wide), (height, width) = first, size
+    least = min(*first, *size)
+    side = next((small for small in SMALL if least >= small), least)
+    less = f", or data.size={side // 2}, a quarter of the pixels and so of the work" if side in SMALL else ""
+    return Mistake(
+        f"images of different sizes: {found.where(found.names[0])} is {wide}x{tall}, "
+        f"{found.where(name)} is {width}x{height}.\n"
+        f"Say data.size={side} to crop and resize every image{less}; data.fit=pad keeps all of each."
+    )
 
 
 def _read_png(image: Image.Image) -> None:
@@ -201,12 +194,6 @@ def _upright(image: Image.Image) -> Size:
     """Height and width after it was turned; a TIFF's are told so by Pillow."""
     turned = image.format != "TIFF" and _orientation(image) >= 5
     return (image.width, image.height) if turned else (image.height, image.width)
-
-
-def _foreign_colours(image: Image.Image) -> bool:
-    """Whether it brings a colour profile that is not sRGB by its name."""
-    profile = image.info.get("icc_profile") or b""
-    return bool(profile) and b"sRGB" not in profile and "sRGB".encode("utf-16-be") not in profile
 
 
 def _deep(image: Image.Image) -> bool:

@@ -17,7 +17,6 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 import torch
-from torch import Tensor
 
 from saddlepoint.data import array, text
 from saddlepoint.data.audio_folder import waveforms
@@ -56,29 +55,26 @@ def read(
     place, modality = Path(path).expanduser(), modality or implied(shape)
     if not place.exists():
         raise Mistake(f"{key}={path}: there is no such folder, zip or npz, nor an npy.")
-    is_array = place.suffix.lower() in array.ENDINGS
-    split, notes = _array(place, shape, modality) if is_array else _files(place, shape, class_names, modality)
+    if place.suffix.lower() in array.ENDINGS:
+        found = array.read(place, modality, shape)
+        split, notes = Split("samples", found.x, found.y), found.notes
+    else:
+        split, notes = _files(place, shape, class_names, modality)
     for note in notes:
         say(note)
     split.modality = modality
     if split.y is None or by_name:
         return split
-    if class_names:
-        _known(split.y, len(class_names), place)
-    # by content, not by place: a class folder and an npz of the same samples are one set
-    keys = [sha256(row.numpy().tobytes()).digest() for row in split.x]
-    x, y = split[torch.tensor(sorted(range(len(keys)), key=keys.__getitem__))]
-    return Split("samples", x, y, len(class_names) or split.classes, modality=modality)
-
-
-def _known(y: Tensor, classes: int, place: Path) -> None:
-    """Raises Mistake for labels that are none of the data's."""
-    low, high = int(y.min()), int(y.max())
-    if low < 0 or high >= classes:
+    low, high, classes = int(split.y.min()), int(split.y.max()), len(class_names)
+    if classes and (low < 0 or high >= classes):
         raise Mistake(
             f"{place}: the samples are labelled {low} to {high}, and the data have {classes} classes, 0 to "
             f"{classes - 1}. Bring the samples of these classes alone, or name the data that they were made from."
         )
+    # by content, not by place: a class folder and an npz of the same samples are one set
+    keys = [sha256(row.numpy().tobytes()).digest() for row in split.x]
+    x, y = split[torch.tensor(sorted(range(len(keys)), key=keys.__getitem__))]
+    return Split("samples", x, y, classes or split.classes, modality=modality)
 
 
 def labels_of(folders: Sequence[str], class_names: Sequence[str], place: Path) -> list[int]:
@@ -108,11 +104,6 @@ def labels_of(folders: Sequence[str], class_names: Sequence[str], place: Path) -
 def _some(names: Sequence[str]) -> str:
     """The first names of a list, for people."""
     return ", ".join(names[:8]) + (f", ... ({len(names):,})" if len(names) > 8 else "")
-
-
-def _array(place: Path, shape: tuple[int, ...], modality: Modality) -> tuple[Split, list[str]]:
-    found = array.read(place, modality, shape)
-    return Split("samples", found.x, found.y), found.notes
 
 
 def _files(

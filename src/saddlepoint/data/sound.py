@@ -94,27 +94,20 @@ def sounds(found: Listing) -> Iterator[tuple[str, Sound]]:
 
 
 def facts_of(folder: str | Path | None, length: int | None) -> tuple[dict[str, Any], int]:
-    """Shape [C, L], classes, rate and bits of a folder, zip or array, and the number of its sounds."""
+    """Shape [C, L], classes, rate and bits of a folder, zip or array, and the number of its sounds.
+
+    By the names and the first file; of an array by its header, with rate None where it says none.
+    """
     if is_array(folder):
-        return array_facts(place_of(folder), length)
+        return _array_facts(place_of(folder), length)
     found = listing(folder, WAVES)
-    return facts(found, length), len(found.names)
-
-
-def facts(found: Listing, length: int | None) -> dict[str, Any]:
-    """The same, by the names and the first file."""
     sound = read(found, found.names[0])
     channels, own = sound.samples.shape
-    return {
-        "shape": [channels, own if length is None else length],
-        "classes": found.classes,
-        "rate": sound.rate,
-        "bits": sound.bits,
-    }
+    shape = [channels, own if length is None else length]
+    return {"shape": shape, "classes": found.classes, "rate": sound.rate, "bits": sound.bits}, len(found.names)
 
 
-def array_facts(place: Path, length: int | None) -> tuple[dict[str, Any], int]:
-    """The same of an .npz or .npy of int16 or float audio, and its number of rows; rate None where it says none."""
+def _array_facts(place: Path, length: int | None) -> tuple[dict[str, Any], int]:
     from saddlepoint.data import array  # torch
     from saddlepoint.modality import Audio
     from saddlepoint.run.storage import archive
@@ -128,11 +121,6 @@ def array_facts(place: Path, length: int | None) -> tuple[dict[str, Any], int]:
     if len(shape) not in (2, 3):
         raise Mistake(f"{place} is {list(shape)}, and audio is [N, channels, length] or [N, length].")
     rate = array.rate_of(archive.arrays(place, {"rate"}), place)
-    channels = shape[1] if len(shape) == 3 else 1
-    found = {
-        "shape": [channels, shape[-1]],
-        "classes": header.classes,
-        "rate": rate,
-        "bits": 16 if kind == np.int16 else 32,
-    }
-    return found, shape[0]
+    own = [shape[1] if len(shape) == 3 else 1, shape[-1]]
+    bits = 16 if kind == np.int16 else 32
+    return {"shape": own, "classes": header.classes, "rate": rate, "bits": bits}, shape[0]

@@ -37,15 +37,10 @@ class TextLines(Folder):
         folder: str | Path | None = None,
         unit: str = "character",
         length: int | None = None,
-        validation: float = 0.1,
-        test: float = 0.1,
         vocabulary: Iterable[str] | None = None,
         shape: Iterable[int] | None = None,
         classes: int | None = None,
-        extractor: str | None = "auto",
-        batch: int = 64,
-        seed: int = 0,
-        **labelled: Any,
+        **rest: Any,
     ) -> None:
         text.unit_of(unit)
         if length is not None and length < 1:
@@ -57,8 +52,7 @@ class TextLines(Folder):
             shape, symbols = found["shape"] if shape is None else shape, found["vocabulary"]
             classes = found["classes"] if classes is None else classes
         self.modality = Tokens(symbols, text.UNITS[unit])
-        rest = {"batch": batch, "seed": seed, **labelled}
-        super().__init__(folder, shape or (), classes, validation, test, extractor, **rest)
+        super().__init__(folder, shape or (), classes, **rest)
 
     @property
     def is_array(self) -> bool:
