@@ -16,11 +16,9 @@ from runs import run
 from saddlepoint.callback.evaluation import Evaluation
 from saddlepoint.callback.finite import Diverged, Finite
 from saddlepoint.callback.grid import save
-from saddlepoint.callback.horizon import Horizon
 from saddlepoint.callback.journal import Journal
-from saddlepoint.callback.period import crossed
+from saddlepoint.callback.period import Horizon, RunState, crossed
 from saddlepoint.callback.progress import Progress, cost, standing
-from saddlepoint.callback.run_state import RunState
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Contract, Score
 from saddlepoint.modality import Image, Points

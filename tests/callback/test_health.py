@@ -20,8 +20,7 @@ from saddlepoint.callback import health
 from saddlepoint.callback.examination import Examination
 from saddlepoint.callback.finite import Diverged, Finite
 from saddlepoint.callback.health import RULES, Health, Stopped
-from saddlepoint.callback.horizon import Horizon
-from saddlepoint.callback.run_state import RunState
+from saddlepoint.callback.period import Horizon, RunState
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
 from saddlepoint.data.data import Data, Split

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from saddlepoint.callback.period import crossed, period
-from saddlepoint.callback.run_state import RunState
+from saddlepoint.callback.period import RunState, crossed, period
 from saddlepoint.game.game import Game
 from saddlepoint.run.folder import Run
 

@@ -18,8 +18,7 @@ import pytorch_lightning as pl
 import torch
 
 from saddlepoint.callback.evaluation import row
-from saddlepoint.callback.period import Periodic, log
-from saddlepoint.callback.run_state import RunState
+from saddlepoint.callback.period import Periodic, RunState, log
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Contract, Score
 from saddlepoint.game.full_batch import batch_dependent, full_batches

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from saddlepoint import ranks, turn
 from saddlepoint.error import Mistake
@@ -42,30 +42,21 @@ class TurnRecorder:
 
     def __init__(self, game: Game) -> None:
         self.moment: Moment | None = None
-        self._owners = list(_owners(game))
+        # each saved buffer that a turn may change: its place in the state, its module, its name there
+        self._owners = [
+            (f"{prefix}.{key}", module, key)
+            for prefix, module in game.named_modules()
+            if ".average." not in f"{prefix}."
+            for key in module._buffers.keys() - module._non_persistent_buffers_set
+        ]
 
     def before_turn(self, game: Game, names: Sequence[str], batch: Batch) -> None:
         device = game.device
         cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
-        self.moment = Moment(
-            tuple(names),
-            batch,
-            {name: stream.state for name, stream in game.streams.items()},
-            (torch.get_rng_state(), cuda),
-            {
-                place: buffer.clone()
-                for place, owner, key in self._owners
-                if (buffer := owner._buffers[key]) is not None
-            },
-        )
-
-
-def _owners(game: Game) -> Iterable[tuple[str, nn.Module, str]]:
-    """Each saved buffer that a turn may change: its place in the state, its module, its name there."""
-    for prefix, module in game.named_modules():
-        for key in module._buffers if ".average." not in f"{prefix}." else ():
-            if key not in module._non_persistent_buffers_set:
-                yield f"{prefix}.{key}", module, key
+        streams = {name: stream.state for name, stream in game.streams.items()}
+        now = ((place, owner._buffers[key]) for place, owner, key in self._owners)
+        buffers = {place: buffer.clone() for place, buffer in now if buffer is not None}
+        self.moment = Moment(tuple(names), batch, streams, (torch.get_rng_state(), cuda), buffers)
 
 
 def dump(game: Game, moment: Moment, what: str, noticed: str, folder: Path, first: bool) -> Path:
@@ -75,7 +66,27 @@ def dump(game: Game, moment: Moment, what: str, noticed: str, folder: Path, firs
     """
     rank = "" if first else f"-rank{ranks.rank()}"
     path = folder / f"{game.images}{rank}.pt"
-    checkpoint.write(_content(game, moment, what, noticed), path)
+    cpu, cuda = moment.generators
+    content = {
+        "dump": FORMAT,
+        "what": what,
+        "noticed": noticed,
+        "players": list(moment.names),
+        "seed": game.seed,
+        "images": game.images,
+        "rounds": game.rounds,
+        "rank": ranks.rank(),
+        "world": ranks.world(),
+        "device": game.device.type,
+        "versions": {"torch": str(torch.__version__)},
+        "state_dict": {**game.state_dict(), **moment.buffers},
+        "optimizers": {name: game.optimizer(name).state_dict() for name in game.players},
+        "streams": dict(moment.streams),
+        "global": {**global_state(), "torch": cpu, "cuda": cuda},
+        "batch": moment.batch.columns(),
+        "seen": seen(game, moment.names),
+    }
+    checkpoint.write(content, path)
     return path
 
 
@@ -98,40 +109,18 @@ def batch_of(content: Mapping[str, Any]) -> Batch:
 
 def seen(game: Game, names: Iterable[str]) -> dict[str, Any]:
     """The terms and logits of the last turns of `names`, and the sha256 of the gradient that each would follow."""
-    return {
-        name: {
-            "terms": {term: value.cpu() for term, value in game.last_losses.get(name, ({}, {}))[0].items()},
-            "logits": {side: value.cpu() for side, value in game.last_losses.get(name, ({}, {}))[1].items()},
+    found: dict[str, Any] = {}
+    for name in names:
+        terms, logits = game.last_losses.get(name, ({}, {}))
+        found[name] = {
+            "terms": {term: value.cpu() for term, value in terms.items()},
+            "logits": {side: value.cpu() for side, value in logits.items()},
             "gradient": ranks.fingerprint(gradient(game, name)),
         }
-        for name in names
-    }
+    return found
 
 
 def gradient(game: Game, name: str) -> dict[str, Tensor]:
     """What a player is to descend: the parameter's name -> its gradient."""
     parameters = game.player(name).network.named_parameters()
     return {place: p.grad.detach() for place, p in parameters if p.grad is not None}
-
-
-def _content(game: Game, moment: Moment, what: str, noticed: str) -> dict[str, Any]:
-    batch, (cpu, cuda) = moment.batch, moment.generators
-    return {
-        "dump": FORMAT,
-        "what": what,
-        "noticed": noticed,
-        "players": list(moment.names),
-        "seed": game.seed,
-        "images": game.images,
-        "rounds": game.rounds,
-        "rank": ranks.rank(),
-        "world": ranks.world(),
-        "device": game.device.type,
-        "versions": {"torch": str(torch.__version__)},
-        "state_dict": {**game.state_dict(), **moment.buffers},
-        "optimizers": {name: game.optimizer(name).state_dict() for name in game.players},
-        "streams": dict(moment.streams),
-        "global": {**global_state(), "torch": cpu, "cuda": cuda},
-        "batch": batch.columns(),
-        "seen": seen(game, moment.names),
-    }

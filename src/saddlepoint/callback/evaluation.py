@@ -8,8 +8,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from saddlepoint import ranks
-from saddlepoint.callback.period import Periodic, log
-from saddlepoint.callback.run_state import RunState
+from saddlepoint.callback.period import Periodic, RunState, log
 from saddlepoint.evaluation.contract import Score
 from saddlepoint.evaluation.evaluator import Evaluator
 from saddlepoint.game.game import Game

@@ -61,17 +61,22 @@ class Examination:
             fake = judged(game, self.n, latents) if alone else None
             made = game.sample(self.n, stream=latents, average=False) if fake is None else fake.x
             x = self.train.x
-            found: dict[str, Any] = {}
-            if real is not None and fake is not None:
-                said = self._answers(game, fake)
-                found = _of_logits(real, held, said) | _signals(game, {"real": real, "fake": said})
-                found["logit_spread"] = (
-                    reading.spread(real, said) if x.std(0).max() > 0 else None
-                )  # else D may well agree
-            found |= {
+            found: dict[str, Any] = {
                 "diversity": reading.diversity(*map(self.modality.compared, (made.cpu(), x))),
                 "pixel_freedom": reading.freedom(made.cpu(), x) if self.modality.bounded else None,
             }
+            if real is not None and fake is not None:
+                said = self._answers(game, fake)
+                spread = reading.spread(real, said) if x.std(0).max() > 0 else None  # else D may well agree
+                found |= {"logit_spread": spread, **_signals(game, {"real": real, "fake": said})}
+                found |= {
+                    "accuracy_train": reading.correct(real, real, said),
+                    "accuracy_fake": 1 - reading.correct(said, real, said),
+                    "real_over_fake": reading.ahead(real, said),
+                }
+                if held is not None:
+                    found["accuracy_held_out"] = reading.correct(held, real, said)
+                    found["train_over_held_out"] = reading.ahead(real, held)
         return {name: float(value) for name, value in (found | last_turns(game)).items() if value is not None}
 
     def _logits(self, game: Game, batch: Batch) -> Tensor:
@@ -98,20 +103,6 @@ def last_turns(game: Game) -> dict[str, float | None]:
     made, judged = norms.get(sampled(game)[0]), norms.get(str(game.sides[game.samples].judge))
     ratio = made / judged if made and judged else None
     return {"magnitude": reading.magnitude([*losses, *norms.values(), *largest]), "gradient_ratio": ratio}
-
-
-def _of_logits(real: Tensor, held: Tensor | None, fake: Tensor) -> dict[str, float | None]:
-    """What D's logits say of its own state."""
-    gap = {} if held is None else {
-        "accuracy_held_out": reading.correct(held, real, fake),
-        "train_over_held_out": reading.ahead(real, held),
-    }  # fmt: skip
-    return {
-        "accuracy_train": reading.correct(real, real, fake),
-        "accuracy_fake": 1 - reading.correct(fake, real, fake),
-        "real_over_fake": reading.ahead(real, fake),
-        **gap,
-    }
 
 
 def _signals(game: Game, logits: Mapping[str, Tensor]) -> dict[str, float | None]:

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 
 from saddlepoint import ranks
-from saddlepoint.callback.dump import Moment, TurnRecorder, dump, gradient
+from saddlepoint.callback.dump import TurnRecorder, dump, gradient
 from saddlepoint.callback.period import period
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
@@ -50,7 +50,9 @@ class Finite(pl.Callback):
         """Look at the terms and gradients that a step is about to be made of.  Raises Diverged."""
         if self._recorder is None or (moment := self._recorder.moment) is None:
             return
-        if game.device.type == "cpu" or self._due(game, moment):
+        reached = game.images + game.shown(moment.batch)
+        due = reached // self.images_between > game.images // self.images_between
+        if game.device.type == "cpu" or due:
             scaled = game.scaler is not None  # it leaves out such a step itself
             bad = [*_terms(game, moment.names), *([] if scaled else _gradients(game, moment.names))]
             self._conclude(game, bad, "before")
@@ -59,11 +61,6 @@ class Finite(pl.Callback):
         weights = (name for name, parameter in game.named_parameters() if not torch.isfinite(parameter).all())
         self._conclude(game, [*_terms(game, game.players), *(f"the weight {name}" for name in weights)], "after")
 
-    def _due(self, game: Game, moment: Moment) -> bool:
-        """Whether the round that is being played will reach or pass a multiple of `images_between`."""
-        reached = game.images + len(moment.batch) * ranks.world()
-        return reached // self.images_between > game.images // self.images_between
-
     def _conclude(self, game: Game, bad: list[str], noticed: str) -> None:
         """Raise Diverged where any rank has found something `bad`; it dumps its own turn first."""
         if not ranks.highest(len(bad)):  # what is no number on one rank is, as a gradient, none on all
@@ -71,13 +68,8 @@ class Finite(pl.Callback):
         everywhere = ranks.together(bad)
         # a term before a gradient, which the ranks share: where it is no number on one, it is none on any
         first = min((own[0].startswith(GRADIENT), i) for i, own in enumerate(everywhere) if own)[1]
-        where = ""
-        if (
-            bad
-            and self.run is not None
-            and self._recorder is not None
-            and (moment := self._recorder.moment) is not None
-        ):
+        where, moment = "", None if self._recorder is None else self._recorder.moment
+        if bad and self.run is not None and moment is not None:
             try:
                 path = dump(game, moment, bad[0], noticed, self.run.folder / "dumps", first == ranks.rank())
                 where = f". To see why: saddlepoint replay dump={path}"

@@ -10,8 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from saddlepoint.callback.period import Periodic, last
-from saddlepoint.callback.run_state import RunState
+from saddlepoint.callback.period import Periodic, RunState, last
 from saddlepoint.game.game import Game
 from saddlepoint.game.sampling import class_rows, sampling_networks
 from saddlepoint.modality import Modality, of

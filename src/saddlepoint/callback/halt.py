@@ -12,7 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from saddlepoint import ranks
-from saddlepoint.callback.run_state import RunState
+from saddlepoint.callback.period import RunState
 from saddlepoint.error import Halted, ending_signals
 from saddlepoint.game.game import Game
 

@@ -12,8 +12,7 @@ from rich.console import Console
 from saddlepoint import ranks
 from saddlepoint.callback.examination import Examination, last_turns
 from saddlepoint.callback.finite import Diverged
-from saddlepoint.callback.period import Periodic, last, log
-from saddlepoint.callback.run_state import RunState
+from saddlepoint.callback.period import Periodic, RunState, last, log
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.game import Game
 from saddlepoint.health.collapse import Collapse
@@ -83,7 +82,7 @@ class Health(Periodic):
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
         data = getattr(trainer, "datamodule", None)
         if data is not None and self._examination is None:
-            self._examination = Examination(data, self.n, self.held_out, self.say, game.seed)
+            self.before_run(game, data)
         if self.run is not None and trainer.is_global_zero:
             _rewind(self.run, game.images)
 
@@ -100,11 +99,8 @@ class Health(Periodic):
                 event = rule.event(happened, readings, game.images) | {"rule": name}
                 self.tell(trainer, event | _projection(rule, readings))
                 raised += [name] if happened == RAISED else []
-        self._consider(trainer, game, [name for name in raised if name in self.stop])
-
-    def _consider(self, trainer: pl.Trainer, game: Game, stopping: list[str]) -> None:
-        """Let this round be the last where a rule says so and it is not so anyway."""
-        ends = self.state.target is not None and game.images >= self.state.target
+        stopping = [name for name in raised if name in self.stop]
+        ends = self.state.target is not None and game.images >= self.state.target  # anyway
         if stopping and not ends:
             self.state.reason = (
                 f"the run was stopped by {' and '.join(stopping)} after {game.images:,} images. The same command goes "
@@ -137,19 +133,18 @@ class Health(Periodic):
     def on_exception(self, trainer: pl.Trainer, game: Game, exception: BaseException) -> None:
         if isinstance(exception, Diverged):
             log(trainer, game, {"health/magnitude": LIMIT})
-            self.tell(
-                trainer, Explosion().event(DIVERGED, {"magnitude": LIMIT}, game.images) | {"note": str(exception)}
-            )
+            event = Explosion().event(DIVERGED, {"magnitude": LIMIT}, game.images)
+            self.tell(trainer, event | {"note": str(exception)})
         people = isinstance(exception, KeyboardInterrupt | SystemExit)
         status = _STATUS.get(type(exception), "interrupted" if people else "failed")
         self._page(trainer, status, str(exception))
 
     def _page(self, trainer: pl.Trainer, status: str, why: str = "") -> None:
         """Write the post-mortem, where there is one to write, and say where it lies."""
-        if self.run is not None and trainer.is_global_zero:
-            path = postmortem(self.run, status, why)
-            if path is not None:
-                self.say(f"health: what went wrong, when, and what the literature tries: {path}")
+        if self.run is None or not trainer.is_global_zero:
+            return
+        if (path := postmortem(self.run, status, why)) is not None:
+            self.say(f"health: what went wrong, when, and what the literature tries: {path}")
 
     def state_dict(self) -> dict[str, Any]:
         rules = {name: rule.state for name, rule in self.rules.items()}

@@ -1,15 +1,34 @@
-"""When a callback is due, counted in images, and how it tells the loggers."""
+"""When a callback is due, counted in images; how it tells the loggers; the end of a run, and what callbacks share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytorch_lightning as pl
 
-from saddlepoint.callback.run_state import RunState
+from saddlepoint.evaluation.contract import Score
 from saddlepoint.game.game import Game
 from saddlepoint.turn import Batch
+
+
+@dataclass
+class RunState:
+    """What callbacks share, in the place of their looking for one another; for each that names `state`.
+
+    target    images at which the run ends; None: nobody knows
+    scores    the newest scores, by key; written by `evaluation`
+    best_at   images at which the selecting score was best; -1: not yet
+    reason    why the run is to stop before its target; written by whoever stops it
+    paused    the signal that asks for the end, known to all ranks: the run goes on another time
+    """
+
+    target: int | None = None
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    best_at: int = -1
+    reason: str | None = None
+    paused: int = 0
 
 
 def period(images_between: int) -> int:
@@ -58,3 +77,14 @@ class Periodic(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
         if crossed(game, batch, self.images_between) or (self.at_end and last(trainer, self.state)):
             self.act(trainer, game)
+
+
+class Horizon(pl.Callback):
+    """images >= target: no round follows.  Lightning's own limits count optimizer steps and are not used."""
+
+    def __init__(self, state: RunState) -> None:
+        self.state = state
+
+    def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.state.target is not None and game.images >= self.state.target:
+            trainer.should_stop = True

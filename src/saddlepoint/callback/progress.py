@@ -8,23 +8,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import (
-    Progress as Bar,
-)
 from rich.text import Text
 from torch import Tensor
 
-from saddlepoint.callback.run_state import RunState
-from saddlepoint.console.duration import HOUR, duration
+from saddlepoint.callback.period import RunState
+from saddlepoint.console.terminal import HOUR, duration
 from saddlepoint.evaluation.contract import Score
 from saddlepoint.game.game import Game
 from saddlepoint.game.side import LATENT
@@ -47,7 +37,7 @@ class Progress(pl.Callback):
         self.state = state or RunState()
         self.console = console or Console(stderr=True)
         self.seconds_between = seconds_between if self.console.is_terminal else 60 * seconds_between
-        self._bar: Bar | None = None
+        self._bar: progress.Progress | None = None
         self._last = self._start = 0.0
         self._first = 0
         self._measured: tuple[int, int, float] | None = None  # rounds, images and time at the end of the first round
@@ -58,10 +48,10 @@ class Progress(pl.Callback):
         self._start = self._last = time.perf_counter()
         self._first = game.images
         if self.console.is_terminal:
-            self._bar = Bar(
-                BarColumn(24), MofNCompleteColumn(), _Speed(), TimeRemainingColumn(), TextColumn("{task.description}"),
-                console=self.console, transient=True, refresh_per_second=4,
-            )  # fmt: skip
+            columns = [progress.BarColumn(24), progress.MofNCompleteColumn(), _Speed(), progress.TimeRemainingColumn()]
+            self._bar = progress.Progress(
+                *columns, "{task.description}", console=self.console, transient=True, refresh_per_second=4
+            )
             self._task = self._bar.add_task("", total=self._target, completed=game.images)
             self._bar.start()
 
@@ -113,19 +103,16 @@ def standing(game: Game, scores: Mapping[str, Score]) -> str:
     """
     parts = []
     letters = _letters(game.players)
-    judges = {side.judge for side in game.sides.values()}
     for name, letter in letters.items():
         if name in game.last_losses:
             losses, logits = game.last_losses[name]
             parts.append(f"{letter} {_terms(losses)}")
-            if name in judges:
-                own = {side: value for side, value in logits.items() if game.sides[side].judge == name}
-                parts += [
-                    f"{letter}({_argument(game, side, letters)}) {value.sigmoid().mean().item():.2f}"
-                    for side, value in own.items()
-                ]
-    for key, score in list(scores.items())[:1]:
-        parts.append(f"{key} {score.value:.4g}")
+            parts += [
+                f"{letter}({_argument(game, side, letters)}) {value.sigmoid().mean().item():.2f}"
+                for side, value in logits.items()
+                if game.sides[side].judge == name
+            ]
+    parts += [f"{key} {score.value:.4g}" for key, score in list(scores.items())[:1]]
     return "  ".join(parts)
 
 
@@ -165,6 +152,6 @@ def cost(left: float, images_per_second: float, device: str) -> str:
     return f"{told} on this CPU: images={within:_} take an hour; or a smaller architecture, such as mlp"
 
 
-class _Speed(ProgressColumn):
-    def render(self, task: Task) -> Text:
+class _Speed(progress.ProgressColumn):
+    def render(self, task: progress.Task) -> Text:
         return Text(f"{task.speed or 0:,.0f} images/s", style="progress.data.speed")

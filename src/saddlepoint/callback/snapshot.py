@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytorch_lightning as pl
 
-from saddlepoint.callback.period import Periodic
-from saddlepoint.callback.run_state import RunState
+from saddlepoint.callback.period import Periodic, RunState
 from saddlepoint.game.game import Game
 from saddlepoint.game.sampling import sampling_networks, sampling_state
 from saddlepoint.run.folder import Run

@@ -5,21 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.text import Text
 
-from saddlepoint.console.duration import duration
-
 SECONDS = 20.0  # between two lines of a long pass
+HOUR = 3600.0  # seconds
+
+
+def duration(seconds: float) -> str:
+    """ "40 s", "12 min", "7.5 h": from 100 of a unit on in the next larger one."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / HOUR:.2g} h"
 
 
 def speaker(console: Console) -> Callable[[str], None]:
@@ -35,7 +33,7 @@ class Meter:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self._bar: Progress | None = None
+        self._bar: progress.Progress | None = None
         self._pass: tuple[str, int, float] = "", 0, 0.0  # what, how many were done when it was first seen, and when
         self._printed = 0.0
 
@@ -44,10 +42,8 @@ class Meter:
             self._line(what, done, of)
             return
         if self._bar is None:
-            self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(),
-                console=self.console, transient=True,
-            )  # fmt: skip
+            columns = [progress.BarColumn(24), progress.MofNCompleteColumn(), _Rate(), progress.TimeRemainingColumn()]
+            self._bar = progress.Progress("{task.description}", *columns, console=self.console, transient=True)
             self._task = self._bar.add_task(what, total=of)
             self._bar.start()
         self._bar.update(self._task, description=what, completed=done, total=of)
@@ -69,6 +65,6 @@ class Meter:
         speaker(self.console)(f"{what}{count}, {pace}")
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
+class _Rate(progress.ProgressColumn):
+    def render(self, task: progress.Task) -> Text:
         return Text(f"{task.speed:,.3g}/s" if task.speed else "")

@@ -17,8 +17,7 @@ from rich.console import Console
 from saddlepoint import ranks
 from saddlepoint.callback.evaluation import Evaluation, row, scores
 from saddlepoint.callback.halt import Halt
-from saddlepoint.callback.horizon import Horizon
-from saddlepoint.callback.run_state import RunState
+from saddlepoint.callback.period import Horizon, RunState
 from saddlepoint.config import allow_list
 from saddlepoint.config.check import Checked, cautions, terms
 from saddlepoint.config.config_file import freeze, process
