@@ -6,25 +6,102 @@ certificate.json is for programs, certificate.md for people; both say the same. 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from saddlepoint.redaction import discreet
+from saddlepoint.reproduction.baseline import Baseline
+from saddlepoint.reproduction.verdict import Judgement, Outcome
+from saddlepoint.run import provenance
 from saddlepoint.run.folder import write
+from saddlepoint.run.repository import Standing
 from saddlepoint.template import render
+
+
+def facts(
+    baseline: Baseline, judgements: Sequence[Judgement], outcomes: Sequence[Outcome], verdict: str,
+    certified: bool, remarks: Sequence[str], code: Mapping[str, Any], file: Standing, folder: Path, begun: str,
+) -> dict[str, Any]:  # fmt: skip
+    """All that it says of a reproduction that has ended."""
+    began = [o for o in outcomes if o.provenance]
+    environments = [{key: o.provenance.get(key) or {} for key in ("python", "packages", "hardware")} for o in began]
+    described = [o.provenance.get("data") or {} for o in began]
+    return {
+        "baseline": baseline.name,
+        "tier": baseline.tier,
+        "verdict": verdict,
+        "certificate": certified,
+        "remarks": list(remarks),
+        "claim": baseline.claim,
+        "source": baseline.source.model_dump(exclude_unset=True),
+        "level": baseline.level,
+        "deterministic": baseline.deterministic,
+        "seeds": list(baseline.seeds),
+        "headlines": [_headline(judgement) for judgement in judgements],
+        "runs": [_run(o, folder) for o in outcomes],
+        "code": dict(code),
+        "file": file.to_dict(),
+        "data": {f"{d.get('name')} {split}": sha for d in described for split, sha in d.get("sha256", {}).items()},
+        "environments": [place for i, place in enumerate(environments) if place not in environments[:i]],
+        "hours": {"spent": sum(o.seconds for o in outcomes) / 3600, "expected_of_one": baseline.hours},
+        "argv": discreet(sys.argv),
+        "started": begun,
+        "ended": provenance.now(),
+    }
+
+
+def _headline(judgement: Judgement) -> dict[str, Any]:
+    headline, found = judgement.headline, judgement.found
+    interval = None if found is None or found.interval is None else [found.interval.low, found.interval.high]
+    return {
+        "name": headline.name,
+        "verdict": judgement.verdict,
+        "why": judgement.why,
+        "metric": headline.metric,
+        "arms": list(headline.arms),
+        "direction": headline.direction,
+        "published": headline.published.model_dump(exclude_unset=True),
+        "tolerance": headline.allowed.model_dump(),
+        "suspicious": headline.suspicious,
+        "mean": None if found is None else _finite(found.estimate.mean),
+        "std": None if found is None else found.estimate.std,
+        "n": sum(_finite(value) is not None for value in next(iter(judgement.values.values())).values()),
+        "interval": interval,
+        "distance": None if found is None else _finite(found.distance),
+        "values": {arm: {seed: _finite(v) for seed, v in values.items()} for arm, values in judgement.values.items()},
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no NaN."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _run(run: Outcome, folder: Path) -> dict[str, Any]:
+    return {
+        "arm": run.arm,
+        "seed": run.seed,
+        "status": run.status,
+        "error": run.error,
+        "scores": {key: _finite(score.value) for key, score in run.scores.items()},
+        "contracts": {key: score.contract.to_dict() for key, score in run.scores.items()},
+        "seconds": run.seconds,
+        "reused": run.reused,
+        "git": run.provenance.get("git"),
+        "folder": run.folder.relative_to(folder).as_posix(),
+    }
 
 
 def record(folder: Path, content: Mapping[str, Any]) -> Path:
     """Write certificate.json and certificate.md into `folder`; the path of the second."""
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / "certificate.json", json.dumps(content, indent=2) + "\n")
-    write(folder / "certificate.md", markdown(content))
+    page = render("reproduction/certificate.md.j2", **content, published=_published, number=_number, range=_range)
+    write(folder / "certificate.md", page)
     return folder / "certificate.md"
-
-
-def markdown(content: Mapping[str, Any]) -> str:
-    """The certificate as a page."""
-    return render("reproduction/certificate.md.j2", **content, published=_published, number=_number, range=_range)
 
 
 def _published(published: Mapping[str, Any]) -> str:

@@ -24,7 +24,6 @@ from saddlepoint.experiment.same_run import DATA_ELSEWHERE, ELSEWHERE, mismatche
 from saddlepoint.multirun.multirun import folder_of, launched, set_apart
 from saddlepoint.reproduction import certificate
 from saddlepoint.reproduction.baseline import Baseline, planned
-from saddlepoint.reproduction.certificate_facts import facts
 from saddlepoint.reproduction.verdict import MISSING, Judgement, Outcome, judged, outcome, overall
 from saddlepoint.run import destination, provenance
 from saddlepoint.run.folder import Run
@@ -68,9 +67,9 @@ def reproduce(
         _refuse_changed(outcomes, code)
     if all(one.status == MISSING for one in outcomes):
         raise Mistake("no run began, so nothing was measured and nothing is certified; the reasons stand above")
-    judgements = judged(baseline, outcomes)
+    judgements = [judged(baseline, headline, outcomes) for headline in baseline.headlines]
     verdict = overall(judgements)
-    content = facts(baseline, judgements, outcomes, verdict, certified, remarks, code, file, folder, begun)
+    content = certificate.facts(baseline, judgements, outcomes, verdict, certified, remarks, code, file, folder, begun)
     return Reproduction(verdict, certified, judgements, remarks, content, certificate.record(folder, content))
 
 
@@ -85,9 +84,6 @@ def code_of() -> dict[str, Any]:
     git = provenance.commit(provenance.CHECKOUT) if checkout else None
     git = git or {"commit": None, "dirty": checkout}  # nobody can tell what a checkout without git was made of
     return {**git, "version": importlib.metadata.version("saddlepoint")}
-
-
-# --------------------------------------------------------------------------------------------- what may be said at all
 
 
 def _refuse_choices(words: Sequence[str], baseline: Baseline) -> None:
@@ -139,9 +135,6 @@ def _refuse_changed(outcomes: Sequence[Outcome], code: Mapping[str, Any]) -> Non
                 f"{run.label}: the tree changed while it was trained (commit {git['commit'][:12]}, "
                 f"{'not clean' if git['dirty'] else 'clean'}). Commit, and run again with retrain=true"
             )
-
-
-# ------------------------------------------------------------------------------------------------------------ the runs
 
 
 def configs_of(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint.comparison.arms.direction import SHARES
-from saddlepoint.comparison.stats.equivalence import Interval, Verdict, contrast_reproduced, reproduced
+from saddlepoint.comparison.stats.equivalence import Interval, Verdict, reproduced
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Score, comparable
 from saddlepoint.reproduction.baseline import Baseline, Headline
@@ -63,18 +63,14 @@ def outcome(arm: str, seed: int, run: Run, reused: bool) -> Outcome:
     )  # fmt: skip
 
 
-def judged(baseline: Baseline, outcomes: Sequence[Outcome]) -> list[Judgement]:
-    """Each headline's judgement."""
-    return [_judgement(baseline, headline, outcomes) for headline in baseline.headlines]
-
-
 def overall(judgements: Sequence[Judgement]) -> str:
     """The verdict of all together: the worst."""
     verdicts = {judgement.verdict for judgement in judgements}
     return next(verdict for verdict in (NOT_MET, UNDECIDED, MET) if verdict in verdicts)
 
 
-def _judgement(baseline: Baseline, headline: Headline, outcomes: Sequence[Outcome]) -> Judgement:
+def judged(baseline: Baseline, headline: Headline, outcomes: Sequence[Outcome]) -> Judgement:
+    """The verdict on one headline of a baseline."""
     own = {arm: [o for o in outcomes if o.arm == arm] for arm in headline.arms}
     key = headline.metric
     values = {
@@ -94,19 +90,15 @@ def _judgement(baseline: Baseline, headline: Headline, outcomes: Sequence[Outcom
 def _verdict(
     baseline: Baseline, headline: Headline, numbers: Sequence[Sequence[float]], bounds: Interval | None
 ) -> Verdict:
-    settings: dict[str, Any] = {
-        "level": baseline.level, "suspicious": headline.suspicious, "direction": headline.direction,
-    }  # fmt: skip
     deterministic = baseline.deterministic or headline.deterministic
-    aim = headline.target, headline.tolerance
-    if len(numbers) == 2 and not (deterministic or headline.paired):
-        return contrast_reproduced(numbers[0], numbers[1], *aim, within=bounds, **settings)
-    if len(numbers) == 1:
-        return reproduced(numbers[0], *aim, deterministic=deterministic, within=bounds, **settings)
-    differences = [a - b for a, b in zip(*numbers, strict=True)]  # seed by seed
-    length = None if bounds is None else bounds.high - bounds.low
-    both = None if length is None else Interval(-length, length)
-    return reproduced(differences, *aim, deterministic=deterministic, within=both, **settings)
+    values, *minus = numbers
+    if minus and (deterministic or headline.paired):
+        values, minus = [a - b for a, b in zip(*numbers, strict=True)], []  # seed by seed
+        bounds = bounds and Interval(bounds.low - bounds.high, bounds.high - bounds.low)
+    return reproduced(
+        values, headline.target, headline.tolerance, baseline.level, headline.suspicious, headline.direction,
+        deterministic, bounds, *minus,
+    )  # fmt: skip
 
 
 def within(headline: Headline, scores: Sequence[Score]) -> Interval | None:
@@ -117,9 +109,8 @@ def within(headline: Headline, scores: Sequence[Score]) -> Interval | None:
     if metric in SHARES:
         return Interval(0.0, 1.0)
     modes = {len(score.detail.get("modes") or score.detail.get("counts") or ()) for score in scores}
-    return (
-        Interval(0.0, float(modes.pop())) if "modes_captured" in metric and len(modes) == 1 and 0 not in modes else None
-    )
+    counted = "modes_captured" in metric and len(modes) == 1 and 0 not in modes
+    return Interval(0.0, float(modes.pop())) if counted else None
 
 
 def _problems(headline: Headline, run: Outcome) -> list[str]:

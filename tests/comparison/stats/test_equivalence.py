@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from saddlepoint.comparison.stats.equivalence import Tolerance, contrast_reproduced, reproduced
+from saddlepoint.comparison.stats.equivalence import Tolerance, reproduced
 from saddlepoint.comparison.stats.interval import Interval, bounded_mean
 from saddlepoint.error import Mistake
 
@@ -73,8 +73,8 @@ def test_runs_that_agree_prove_nothing_by_an_interval_of_no_length() -> None:
     for found in (
         reproduced([8.0, 8.0], 8.0, 0.0),
         reproduced([8.0] * 50, 8.0, 0.0),
-        contrast_reproduced([8.0, 8.0], [5.0, 5.0], 3.0, 0.0),
-        contrast_reproduced([8.0, 8.0], [5.0, 6.0, 5.5], 3.0, 5.0),
+        reproduced([8.0, 8.0], 3.0, 0.0, minus=[5.0, 5.0]),
+        reproduced([8.0, 8.0], 3.0, 5.0, minus=[5.0, 6.0, 5.5]),
     ):
         assert (found.verdict, found.interval) == ("UNDECIDED", None)
     assert "all 2 runs have one score" in reproduced([8.0, 8.0], 8.0, 0.0).why
@@ -109,7 +109,7 @@ def test_a_count_away_from_its_ends_keeps_student_s_interval_within_its_range() 
 
 def test_a_contrast_with_a_count_at_its_ceiling_adds_both_errors() -> None:
     other = [5.0, 6.0, 5.5]
-    found = contrast_reproduced([8.0] * 40, other, 2.5, 1.5, within=MODES)
+    found = reproduced([8.0] * 40, 2.5, 1.5, within=MODES, minus=other)
     t = stats.ttest_1samp(other, 0).confidence_interval(0.95)
     assert found.interval is not None
     assert [found.interval.low, found.interval.high] == pytest.approx([8 * 0.025 ** (1 / 40) - t.high, 8 - t.low])
@@ -140,8 +140,7 @@ def test_what_is_too_good_is_not_met_though_it_is_within_the_tolerance(direction
     assert found.verdict == expected
     assert ("suspect a leak" in found.why) == (expected == "NOT MET")
     assert (
-        contrast_reproduced(SCORES, [0.0, 0.1], 10.0, 5.0, suspicious=suspicious, direction=direction).verdict
-        == expected
+        reproduced(SCORES, 10.0, 5.0, suspicious=suspicious, direction=direction, minus=[0.0, 0.1]).verdict == expected
     )
 
 
@@ -150,7 +149,7 @@ def test_a_score_that_is_no_number_is_not_met_and_it_is_said(value: float) -> No
     for found in (
         reproduced([10.0, value], 10.0, 5.0),
         reproduced([value], 10.0, (None, 5.0), deterministic=True),
-        contrast_reproduced(SCORES, [value, 1.0], 10.0, 5.0),
+        reproduced(SCORES, 10.0, 5.0, minus=[value, 1.0]),
     ):
         assert found.verdict == "NOT MET"
         assert f"1 of {found.estimate.n} scores: {value}" in found.why
@@ -159,7 +158,7 @@ def test_a_score_that_is_no_number_is_not_met_and_it_is_said(value: float) -> No
 def test_a_contrast_has_welch_s_interval() -> None:
     a, b = [5.0, 6.0, 9.0, 4.0], [1.0, 1.1, 0.9]
     theirs = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.9)
-    found = contrast_reproduced(a, b, 5.0, 3.0)
+    found = reproduced(a, 5.0, 3.0, minus=b)
     assert found.interval is not None
     assert [found.interval.low, found.interval.high] == pytest.approx([theirs.low, theirs.high])
     assert (found.estimate.n, found.estimate.mean) == (7, pytest.approx(5.0))
@@ -167,7 +166,7 @@ def test_a_contrast_has_welch_s_interval() -> None:
 
 
 def test_a_contrast_of_one_run_a_side_decides_nothing() -> None:
-    assert contrast_reproduced([5.0], [1.0, 2.0], 4.0, 100.0).verdict == "UNDECIDED"
+    assert reproduced([5.0], 4.0, 100.0, minus=[1.0, 2.0]).verdict == "UNDECIDED"
 
 
 def test_a_tolerance_that_bounds_nothing_or_is_negative_is_refused() -> None:

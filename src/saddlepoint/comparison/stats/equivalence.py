@@ -51,44 +51,33 @@ def reproduced(
     direction: Literal["lower", "higher"] = "lower",
     deterministic: bool = False,
     within: Interval | None = None,
+    minus: Sequence[float] | None = None,
 ) -> Verdict:
-    """Whether the mean of `values` meets the target.
+    """Whether the mean of `values`, or the contrast of it less the mean of `minus`, meets the target.
 
     `direction` is the better one, in which `suspicious` bounds what can be believed.  `deterministic` scores are the
     same for every seed: their interval is the point, even of one run, and scores that differ are NOT MET.  `within` is
-    the range that a score can lie in; None: unbounded, or nobody knows.
-    Raises Mistake for no values, for a tolerance that is negative or no bound at all, and for scores outside the range.
+    the range that a score can lie in; None: unbounded, or nobody knows.  The n of a contrast counts the runs of both.
+    Raises Mistake for no values, for a tolerance that is negative or no bound at all, for an unknown direction, and for
+    scores outside the range.
     """
     bounds = _bounds(target, tolerance)
-    if (wrong := _unmeasured(values)) is not None:
-        return wrong
-    found = _estimate(values, level, within)
+    if direction not in ("lower", "higher"):
+        raise Mistake(f"direction={direction} says what is better: lower or higher")
+    scores = [*values, *(minus or ())]
+    if wrong := [score for score in scores if not math.isfinite(score)]:
+        nothing = Estimate(len(scores), math.nan, None, None, None)
+        return Verdict("NOT MET", nothing, None, math.nan, f"{len(wrong)} of {len(scores)} scores: {wrong[0]}")
+    found = _estimate(values, level, within) if minus is None else _difference(values, minus, level, within)
     if deterministic:
         found = Estimate(found.n, found.mean, found.std, None, Interval(min(values), max(values)))
         if not math.isclose(min(values), max(values), rel_tol=1e-9, abs_tol=1e-12):
             why = f"said to be deterministic, and its runs differ: {min(values):.6g} to {max(values):.6g}"
             return Verdict("NOT MET", found, found.interval, found.mean - target, why)
-    return _judged(found, target, bounds, suspicious, direction)
-
-
-def contrast_reproduced(
-    a: Sequence[float],
-    b: Sequence[float],
-    target: float,
-    tolerance: Tolerance,
-    level: float = 0.90,
-    suspicious: float | None = None,
-    direction: Literal["lower", "higher"] = "lower",
-    within: Interval | None = None,
-) -> Verdict:
-    """Whether the mean of a minus that of b meets the target; the estimate's n counts the runs of both.
-
-    `within` is the range of a score, of which the difference has twice the length.
-    """
-    bounds = _bounds(target, tolerance)
-    if (wrong := _unmeasured([*a, *b])) is not None:
-        return wrong
-    return _judged(_difference(a, b, level, within), target, bounds, suspicious, direction)
+    word, why = _word(found, bounds)
+    if suspicious is not None and (found.mean < suspicious if direction == "lower" else found.mean > suspicious):
+        word, why = "NOT MET", f"too good: mean {found.mean:.6g} is beyond {suspicious:.6g}; suspect a leak"
+    return Verdict(word, found, found.interval, found.mean - target, why)
 
 
 def _estimate(values: Sequence[float], level: float, within: Interval | None) -> Estimate:
@@ -108,10 +97,9 @@ def _difference(a: Sequence[float], b: Sequence[float], level: float, within: In
     n, mean = first.size + second.size, float(first.mean() - second.mean())
     if min(first.size, second.size) < 2:
         return Estimate(n, mean, None, None, None)
-    degenerate = [not spread(side) or (within is not None and at_an_end(side, within)) for side in (first, second)]
-    if any(degenerate) and within is None:  # the side without a spread would count as known without error
-        return Estimate(n, mean, None, None, None)
-    if any(degenerate):  # each interval at half the error, so that both hold at once (Bonferroni)
+    if any(not spread(side) or (within is not None and at_an_end(side, within)) for side in (first, second)):
+        # each interval at half the error, so that both hold at once (Bonferroni); none where a side has none: it would
+        # count as known without error
         one, two = (_estimate(side.tolist(), (1 + level) / 2, within).interval for side in (first, second))
         ends = None if one is None or two is None else Interval(one.low - two.high, one.high - two.low)
         return Estimate(n, mean, None, None, ends)
@@ -119,38 +107,23 @@ def _difference(a: Sequence[float], b: Sequence[float], level: float, within: In
     return Estimate(n, mean, None, None, Interval(float(ends.low), float(ends.high)))
 
 
-def _judged(
-    found: Estimate, target: float, bounds: Interval, suspicious: float | None, direction: Literal["lower", "higher"]
-) -> Verdict:
-    if direction not in ("lower", "higher"):
-        raise Mistake(f"direction={direction} says what is better: lower or higher")
-    word, why = _word(found, bounds)
-    if suspicious is not None and (found.mean < suspicious if direction == "lower" else found.mean > suspicious):
-        word, why = "NOT MET", f"too good: mean {found.mean:.6g} is beyond {suspicious:.6g}; suspect a leak"
-    return Verdict(word, found, found.interval, found.mean - target, why)
-
-
 def _word(found: Estimate, bounds: Interval) -> tuple[Word, str]:
     allowed = f"[{bounds.low:.6g}, {bounds.high:.6g}]"
     own = found.interval
     if own is None:
-        return "UNDECIDED", f"{_no_interval(found)}, so {found.mean:.6g} has no interval to hold against {allowed}"
+        reason = "one run, or an arm without any spread, has no interval"
+        if found.std == 0:
+            reason = (
+                f"all {found.n} runs have one score, which says nothing of its spread (range: [least, most] of the "
+                "score gives a bound that needs none; deterministic: true says that it cannot differ)"
+            )
+        return "UNDECIDED", f"{reason}, so {found.mean:.6g} has no interval to hold against {allowed}"
     said = f"the interval [{own.low:.6g}, {own.high:.6g}]"
     if bounds.low <= own.low and own.high <= bounds.high:
         return "MET", f"{said} lies inside {allowed}"
     if own.high < bounds.low or bounds.high < own.low:
         return "NOT MET", f"{said} lies outside {allowed}"
     return "UNDECIDED", f"{said} crosses a bound of {allowed}: train more seeds"
-
-
-def _no_interval(found: Estimate) -> str:
-    """Why there is no interval."""
-    if found.std == 0:
-        return (
-            f"all {found.n} runs have one score, which says nothing of its spread (range: [least, most] of the score "
-            "gives a bound that needs none; deterministic: true says that it cannot differ)"
-        )
-    return "one run, or an arm without any spread, has no interval"
 
 
 def _bounds(target: float, tolerance: Tolerance) -> Interval:
@@ -160,12 +133,3 @@ def _bounds(target: float, tolerance: Tolerance) -> Interval:
     if any(side is not None and not side >= 0 for side in (below, above)):
         raise Mistake(f"tolerance={tolerance} is how far from the target is near enough: 0 or more")
     return Interval(-math.inf if below is None else target - below, math.inf if above is None else target + above)
-
-
-def _unmeasured(values: Sequence[float]) -> Verdict | None:
-    """The verdict on scores of which one is no number; None where all are."""
-    wrong = [value for value in values if not math.isfinite(value)]
-    if not wrong:
-        return None
-    nothing = Estimate(len(values), math.nan, None, None, None)
-    return Verdict("NOT MET", nothing, None, math.nan, f"{len(wrong)} of {len(values)} scores: {wrong[0]}")
