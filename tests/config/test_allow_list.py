@@ -47,7 +47,7 @@ REFUSED = [
     # of ours, and no pieces
     "saddlepoint.__main__.main", "saddlepoint.cli.main", "saddlepoint.experiment.train.train", "saddlepoint.train",
     "saddlepoint.config.allow_list.grant", "saddlepoint.run.folder.write", "saddlepoint.run.folder.Run",
-    "saddlepoint.run.storage.atomic.write", "saddlepoint.evaluation.reference_statistics.write",
+    "saddlepoint.run.storage.atomic.write", "saddlepoint.evaluation.reference_statistics.read",
     "saddlepoint.launcher.submitit.play", "saddlepoint.launcher.job.Job", "saddlepoint.callback.grid.picture",
     "saddlepoint.extractor.extractor.Extractor.train", "saddlepoint.evaluation.evaluator.Evaluator.__init__",
     # modules without a yaml, and classes of another kind than their family's

@@ -6,7 +6,6 @@ import io
 import json
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -202,7 +201,6 @@ def test_a_metric_that_takes_long_is_named_while_it_does(monkeypatch: pytest.Mon
     monkeypatch.setattr(evaluator, "PULSE", 0.01)
     seen: list[str] = []
     measuring = SimpleNamespace(progress=lambda what, done, of: seen.append(f"{what} {done}/{of}"))
-    measuring._pulse = partial(evaluator.Evaluator._pulse, measuring)
     slow = SimpleNamespace(results=lambda: time.sleep(0.1) or {})
     assert evaluator.Evaluator._result(measuring, "parzen", slow) == {}  # pyright: ignore[reportArgumentType]
     assert seen[0] == "computing parzen 0/1"

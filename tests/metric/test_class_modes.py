@@ -14,7 +14,8 @@ from saddlepoint.evaluation.evaluator import Evaluator
 from saddlepoint.extractor.classifier import Shipped
 from saddlepoint.extractor.extractor import Extractor, Features
 from saddlepoint.extractor.stacked import Stacked
-from saddlepoint.metric.class_modes import ClassModes, class_counts
+from saddlepoint.metric.class_modes import ClassModes
+from saddlepoint.metric.grouping import class_counts
 
 REAL = Path(os.environ.get("SADDLEPOINT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 real = pytest.mark.skipif(not (REAL / "MNIST").is_dir(), reason=f"no MNIST in {REAL}: set SADDLEPOINT_DATA")
@@ -54,7 +55,8 @@ def test_a_sampler_on_k_classes_reports_k_and_the_log_of_the_ratio_above_its_flo
 
 
 def test_counts_are_of_the_largest_logit() -> None:
-    assert class_counts(torch.tensor([[0.0, 2.0, 1.0], [-3.0, -1.0, -2.0], [5.0, 4.0, 3.0]])).tolist() == [1, 2, 0]
+    logits = torch.tensor([[0.0, 2.0, 1.0], [-3.0, -1.0, -2.0], [5.0, 4.0, 3.0]])
+    assert class_counts(Features(logits, logits)).tolist() == [[1, 2, 0]]
 
 
 def test_twenty_samples_count_and_nineteen_do_not() -> None:

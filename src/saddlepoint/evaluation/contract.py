@@ -4,38 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from saddlepoint.error import Mistake
 
 # the arithmetic of this package's metrics: raised whenever any score would move, so that old scores stay honest. It
 # is not the package's own version, which moves for reasons that move no score
 VERSION = "1"
-
-
-class Named(Protocol):
-    """What a contract names of reals."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def sha256(self) -> Any: ...
-
-
-class Ruler(Named, Protocol):
-    """What a contract names of an extractor."""
-
-    @property
-    def resizer(self) -> str: ...
-
-
-class _Players(NamedTuple):
-    """In the place of an extractor: what is measured is the players' own."""
-
-    name: str
-    sha256: str = "none"
-    resizer: str = "none"
 
 
 @dataclass(frozen=True)
@@ -63,26 +38,17 @@ class Contract:
     altered: str = ""  # settings that were others in the generator's training, "prior.z.high: 1 -> 0.5; ..."
 
     @classmethod
-    def of(cls, metric: str, reals: Named, shape: Sequence[int], ruler: Ruler, **rest: Any) -> Contract:
-        """Of a score of samples of `shape`, as networks see them, by an extractor; `rest` are the other fields."""
-        return cls(
-            metric=metric,
-            split=reals.name,
-            data=reals.sha256,
-            resolution="x".join(map(str, shape)),
-            resizer=ruler.resizer,
-            extractor=ruler.name,
-            extractor_sha256=ruler.sha256,
-            **rest,
-        )
+    def of(cls, metric: str, reals: Any, shape: Sequence[int], **rest: Any) -> Contract:
+        """Of samples of `shape`, as networks see them, and reals with a name and a sha256; `rest` are other fields."""
+        return cls(metric, split=reals.name, data=reals.sha256, resolution="x".join(map(str, shape)), **rest)
 
     @classmethod
     def of_players(
         cls, metric: str, players: str, split: Any, n: int, weights: str, settings: Mapping[str, Any]
     ) -> Contract:
         """Of a score of players and not of samples: no reals are compared, and n things were looked at."""
-        rest = {"weights": weights, "settings": settings, "seed": 0}
-        return cls.of(metric, split, split.shape, _Players(players), n_real=None, n_fake=n, **rest)
+        own = {"extractor": players, "extractor_sha256": "none", "resizer": "none", "weights": weights}
+        return cls.of(metric, split, split.shape, n_real=None, n_fake=n, seed=0, settings=settings, **own)
 
     @property
     def key(self) -> str:

@@ -75,7 +75,7 @@ class Evaluator:
                 continue
             # an accelerator without float64 (mps) extracts, and the CPU adds up
             self.metrics[name] = metric.to(self.device if self.device.type == "cuda" else "cpu")
-            metric.distributed_available_fn = _alone  # each rank sees all features: there is nothing to add up
+            metric.distributed_available_fn = lambda: False  # each rank sees all features: there is nothing to add up
             metric.accuracy = getattr(extractor, "accuracy", None)
         self._references: dict[str, Mapping[str, Tensor]] = {}  # of the reals, by key
         self._met: str | None = None  # sha256 of the data that the metrics have met
@@ -116,36 +116,33 @@ class Evaluator:
             against = self._reals(reals)
             if self.n is None:
                 raise ValueError("how many samples? Give Evaluator an n, or a Data instead of a Split")
-            fakes = self._drawn(sample, self.n, _split(against))
+            fakes = self._drawn(sample, self.n, against)
             drawn = {"weights": weights, "batch_norm": batch_norm, "dropout": dropout}
             return self._scores(fakes, self.n, against, drawn)
 
-    def _drawn(self, sample: Callable[[int], Fakes], n: int, like: Split | None = None) -> Iterator[Features]:
-        """The features of the next n samples, batch by batch.
-
-        Several ranks make a batch each, where `sample.skip` can pass over what is another's; each gets to see them all,
-        in order, so that every rank has every score, and scores do not depend on how many ranks there are.
-        """
+    def _drawn(self, sample: Callable[[int], Fakes], n: int, like: Reals | None = None) -> Iterator[Features]:
+        """The features of the next n samples, batch by batch, dealt out where `sample.skip` can pass over some."""
         sizes = [min(self.batch, n - done) for done in range(0, n, self.batch)]
         skip = getattr(sample, "skip", None)
         if ranks.world() == 1 or skip is None:
-            yield from self._features((sample(size) for size in sizes), n, "samples", like)
-            return
-
-        def fakes(size: int, whose: int) -> Fakes | None:
-            return sample(size) if whose == ranks.rank() else skip(size)
-
-        yield from self._dealt_out((partial(fakes, size) for size in sizes), n, "samples", like)
+            return self._features(map(sample, sizes), n, "samples", like)
+        return self._dealt_out(sizes, sample, skip, n, "samples", like)
 
     def _dealt_out(
-        self, makers: Iterable[Callable[[int], Fakes | None]], n: int, whose: str, like: Split | None = None
-    ) -> Iterator[Features]:
-        """Features of batches of which rank i makes the i-th, i + world-th, ...: a maker is told whose its batch is."""
-        queue = iter(makers)
+        self, parts: Iterable[Any], make: Callable[[Any], Fakes], skip: Callable[[Any], Any], n: int, whose: str,
+        like: Reals | None,
+    ) -> Iterator[Features]:  # fmt: skip
+        """The features of what `make` gives of each part: rank i makes the i-th, i + world-th, ..., and skips others.
+
+        Each gets to see them all, in order, so that every rank has every score, and scores do not depend on how many
+        ranks there are.
+        """
+        queue = iter(parts)
         while group := list(islice(queue, ranks.world())):
-            made = [make(i) for i, make in enumerate(group)]
-            own = made[ranks.rank()] if ranks.rank() < len(group) else None
-            found = [] if own is None else [next(self._features([own], n, whose, like)).to("cpu")]
+            made = [make(part) if i == ranks.rank() else skip(part) for i, part in enumerate(group)]
+            found = []
+            if ranks.rank() < len(group):
+                found = [next(self._features([made[ranks.rank()]], n, whose, like)).to("cpu")]
             yield from (features.to(self.device) for part in ranks.together(found) for features in part)
 
     def measure(self, fakes: Split, reals: Reals | Data) -> dict[str, Score]:
@@ -154,7 +151,7 @@ class Evaluator:
             against, n = self._reals(reals), len(fakes)
             if n < 2:
                 raise Mistake(f"{fakes.name} holds {n} samples, which cannot be measured: two at least, better 1,000.")
-            return self._scores(self._features(fakes.batches(self.batch), n, fakes.name, _split(against)), n, against)
+            return self._scores(self._features(fakes.batches(self.batch), n, fakes.name, against), n, against)
 
     def features(self, batches: Iterable[Fakes], n: int, whose: str) -> Features:
         """The features of all of `batches`, n samples in all, with the samples; for what takes more than one pass."""
@@ -229,7 +226,7 @@ class Evaluator:
         """The scores of `fakes`, n of them, by the metrics `among`; None: by all.  Every score is made here."""
         parts = iter(fakes)
         first = next(parts)
-        metrics = self._measurable(_number(reals), n, first.y is not None, statistics=_statistics(reals))
+        metrics = self._measurable(_number(reals), n, first.y is not None, reals=reals)
         metrics = metrics if among is None else {name: metrics[name] for name in among if name in metrics}
         self._refer(metrics, reals, n)
         found = self._results(metrics, chain([first], parts))
@@ -266,8 +263,17 @@ class Evaluator:
         """What a metric gives; meanwhile `progress` is called every few seconds, since some take minutes."""
         if self.progress is None:
             return metric.results()
-        over = threading.Event()
-        pulse = threading.Thread(target=self._pulse, args=(f"computing {name}", over), daemon=True)
+        progress, over = self.progress, threading.Event()
+
+        def tell() -> None:
+            done = 1
+            while not over.wait(PULSE):
+                done = 0
+                progress(f"computing {name}", 0, 1)
+            if not done:
+                progress(f"computing {name}", 1, 1)
+
+        pulse = threading.Thread(target=tell, daemon=True)
         pulse.start()
         try:
             return metric.results()
@@ -275,22 +281,13 @@ class Evaluator:
             over.set()
             pulse.join()
 
-    def _pulse(self, what: str, over: threading.Event) -> None:
-        progress = cast("Progress", self.progress)
-        long = False
-        while not over.wait(PULSE):
-            progress(what, 0, 1)
-            long = True
-        if long:
-            progress(what, 1, 1)
-
     def _measurable(
-        self, n_real: int, n_fake: int, labelled: bool, quiet: bool = False, statistics: Statistics | None = None
+        self, n_real: int, n_fake: int, labelled: bool, quiet: bool = False, reals: Reals | None = None
     ) -> dict[str, Measure]:
         """The metrics that such data and numbers suffice for; unless `quiet`, a word is said of the others, once."""
         kept = {}
         for name, metric in self.metrics.items():
-            lacking = self._unfit.get(name) if statistics is None else statistics.obstacle(metric)
+            lacking = reals.obstacle(metric) if isinstance(reals, Statistics) else self._unfit.get(name)
             obstacle = lacking or metric.obstacle(n_real, n_fake)
             if not obstacle and metric.needs_labels and not labelled:
                 obstacle = "it needs the class that each sample was asked for, and these samples have none"
@@ -342,22 +339,19 @@ class Evaluator:
             parts = self._features(split.batches(self.batch), n, whose, split)
         else:
             rows = torch.arange(n).split(self.batch)
-            makers = (partial(self._own, split, index) for index in rows)
-            parts = self._dealt_out(makers, n, whose, split)
+            parts = self._dealt_out(rows, split.__getitem__, lambda index: None, n, whose, split)
         for features in parts:
             for metric in metrics:
                 metric.update(features, real=True)
 
-    def _own(self, split: Split, index: Tensor, whose: int) -> Rows | None:
-        return split[index] if whose == ranks.rank() else None
-
-    def _features(self, batches: Iterable[Fakes], n: int, whose: str, like: Split | None = None) -> Iterator[Features]:
+    def _features(self, batches: Iterable[Fakes], n: int, whose: str, like: Reals | None = None) -> Iterator[Features]:
         """The features of n stored samples or floats, batch by batch, with the samples as stored.
 
         Raises Mistake where something is not finite, or not of the shape of the split `like`.
         """
-        done, modality = 0, None if like is None else of(like)
-        shape = None if like is None else _shape(like)
+        split = None if isinstance(like, Statistics) else like
+        modality, shape = (None, None) if split is None else (of(split), _shape(split))
+        done = 0
         for rows in batches:
             x, y = rows if isinstance(rows, tuple) else (rows, None)
             form = modality or self.modality(x)
@@ -398,8 +392,10 @@ class Evaluator:
     ) -> Contract:
         number = reals.n if isinstance(reals, Statistics) else len(reals)
         settings = self.metrics[name].settings(_number(reals), n)
+        by = self.extractor
+        ruler = {"extractor": by.name, "extractor_sha256": by.sha256, "resizer": by.resizer}
         rest = {"n_real": number, "n_fake": n, "seed": self.seed, "settings": settings, **drawn}
-        return Contract.of(metric, reals, shape, self.extractor, **rest)
+        return Contract.of(metric, reals, shape, **ruler, **rest)
 
     def _reals(self, reals: Reals | Data) -> Reals:
         """The split or the statistics that are meant; the metrics meet the data that a split belongs to."""
@@ -441,19 +437,6 @@ def anchors_of(evaluators: Iterable[Evaluator], data: Data) -> dict[str, dict[st
         for name, own in evaluator.anchors(data).items():
             found[name] = found.get(name, {}) | own
     return found
-
-
-def _alone() -> bool:
-    return False
-
-
-def _split(reals: Reals) -> Split | None:
-    """The reals, where they are at hand."""
-    return None if isinstance(reals, Statistics) else reals
-
-
-def _statistics(reals: Reals) -> Statistics | None:
-    return reals if isinstance(reals, Statistics) else None
 
 
 def _number(reals: Reals) -> int:

@@ -2,17 +2,16 @@
 
     mu [d], sigma [d, d]; n or num_images, where the file says how many    (TTUR, pytorch-fid and clean-fid write these)
 
-They serve the Frechet distances alone: no other score can be had from two moments.  A file that `write` made says whose
-features they are, and is refused by another extractor; of others' files only the number of features can be checked.
+They serve the Frechet distances alone: no other score can be had from two moments.  A file may say whose features they
+are, as JSON under `saddlepoint`, and is refused by another extractor; of others only the number of features is checked.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,15 +22,13 @@ import torch
 from torch import Tensor
 
 from saddlepoint.error import Mistake
-from saddlepoint.extractor.extractor import Extractor, Features, times
-from saddlepoint.extractor.reals import Split
+from saddlepoint.extractor.extractor import Extractor
 from saddlepoint.metric.frechet_distance import FrechetDistance
 from saddlepoint.metric.measure import Measure
-from saddlepoint.modality import of
-from saddlepoint.run.storage import archive, atomic
+from saddlepoint.run.storage import archive
 
 NUMBER = ("n", "num_images")  # where a file says how many images it saw
-OURS = "saddlepoint"  # where our own says of what
+OURS = "saddlepoint"  # where a file says of what: extractor, extractor_sha256, resizer
 UNKNOWN = 10**9  # reals, where a file does not say: nothing can be held against their number
 ASYMMETRY = 1e-5  # of the largest entry: more than float32 loses
 
@@ -45,7 +42,7 @@ class Statistics:
     n: int | None = None
     sha256: str = ""  # of the file
     file: str = ""  # its name, for people
-    about: Mapping[str, Any] = field(default_factory=dict)  # our own files': extractor, its sha256, split, data
+    about: Mapping[str, Any] = field(default_factory=dict)  # what the file says of itself
     name: str = "statistics"
 
     def __len__(self) -> int:
@@ -63,7 +60,8 @@ class Statistics:
                 f"{self.file} is of {dim} features, and the extractor {extractor.name} has {extractor.dim}.\n"
                 "Choose the extractor that the statistics were made with: evaluation.extractor=inception for 2048."
             )
-        for key, own in _ruler(extractor).items():
+        ruler = {"extractor": extractor.name, "extractor_sha256": extractor.sha256, "resizer": extractor.resizer}
+        for key, own in ruler.items():
             if (told := self.about.get(key, own)) != own:
                 raise Mistake(f"{self.file} is of another ruler: {key} is {told} there and {own} here.")
 
@@ -87,7 +85,14 @@ def read(path: Path | str) -> Statistics:
         content = path.read_bytes()
     except OSError as error:
         raise Mistake(f"{path} cannot be read: {error.strerror}. Reference statistics are an .npz file.") from None
-    arrays = _arrays(path, content)
+    try:
+        # guided-diffusion's files have 3 GB of images beside these
+        arrays = archive.arrays(content, ("mu", "sigma", OURS, *NUMBER))
+    except (ValueError, OSError, EOFError, KeyError, BadZipFile, zlib.error) as error:
+        why = "its content is pickled, which can run any code" if "pickle" in str(error) else str(error).splitlines()[0]
+        raise Mistake(
+            f"{path} cannot be read as .npz: {why}. Write it again with numpy.savez(file, mu=mu, sigma=sigma)."
+        ) from None
     if missing := [name for name in ("mu", "sigma") if name not in arrays]:
         there = ", ".join(sorted(arrays)) or "nothing"
         raise Mistake(
@@ -98,57 +103,6 @@ def read(path: Path | str) -> Statistics:
     n = next((_count(path, name, arrays[name]) for name in NUMBER if name in arrays), None)
     about = _about(path, arrays[OURS]) if OURS in arrays else {}
     return Statistics(mu, sigma, n, hashlib.sha256(content).hexdigest(), path.name, about)
-
-
-def write(
-    path: Path | str, mu: Tensor, sigma: Tensor, n: int | None = None, about: Mapping[str, Any] | None = None
-) -> None:
-    """An npz that `read`, pytorch-fid and clean-fid read: mu, sigma in float64; equal statistics, equal bytes.
-
-    Raises Mistake where they are no mean and covariance, or the file cannot be written.
-    """
-    path = Path(path).expanduser()
-    mu, sigma = mu.detach().cpu().to(torch.float64), sigma.detach().cpu().to(torch.float64)
-    _look_at(path, mu, sigma)
-    whole: dict[str, Any] = {"mu": mu.numpy(), "sigma": sigma.numpy()}
-    if n is not None:
-        whole["n"] = np.int64(n)
-    if about:
-        whole[OURS] = np.array(json.dumps(dict(about), sort_keys=True))
-    content = io.BytesIO()
-    np.savez(content, **whole)
-    try:
-        atomic.write(path, content.getvalue())
-    except OSError as error:
-        raise Mistake(f"{path} cannot be written: {error.strerror}. Give a file in a folder that is there.") from None
-
-
-def save(path: Path | str, features: Iterable[Features], split: Split, extractor: Extractor) -> Statistics:
-    """Write the statistics of the features of all of a split, with what they are of; returns them as `read` would."""
-    metric = FrechetDistance()
-    for part in features:
-        metric.update(part, real=True)
-    found = metric.reference(0)
-    shape = of(split).shape(split[torch.tensor([0])][0])
-    about = _ruler(extractor) | {"split": split.name, "data": split.sha256, "resolution": times(shape)}
-    write(path, found["mu"], found["sigma"], len(split), about)
-    return read(path)
-
-
-def _ruler(extractor: Extractor) -> dict[str, str]:
-    return {"extractor": extractor.name, "extractor_sha256": extractor.sha256, "resizer": extractor.resizer}
-
-
-def _arrays(path: Path, content: bytes) -> dict[str, np.ndarray]:
-    """The arrays of an npz, by name."""
-    try:
-        # guided-diffusion's files have 3 GB of images beside these
-        return archive.arrays(content, ("mu", "sigma", OURS, *NUMBER))
-    except (ValueError, OSError, EOFError, KeyError, BadZipFile, zlib.error) as error:
-        why = "its content is pickled, which can run any code" if "pickle" in str(error) else str(error).splitlines()[0]
-        raise Mistake(
-            f"{path} cannot be read as .npz: {why}. Write it again with numpy.savez(file, mu=mu, sigma=sigma)."
-        ) from None
 
 
 def _numbers(path: Path, name: str, array: np.ndarray) -> Tensor:

@@ -29,16 +29,12 @@ def sample_distance(real: Tensor, fake: Tensor) -> Tensor:
     real, fake = real.to(torch.float64), fake.to(torch.float64)
     if max(len(real), len(fake)) > real.shape[1]:
         one, two = Moments.of(real), Moments.of(fake)
-        return frechet_distance(one.mean, one.product / (len(real) - 1), two.mean, two.product / (len(fake) - 1))
+        return frechet_distance(one.mean, one.covariance, two.mean, two.covariance)
     # no covariance [d, d] is made: with S1 = A'A and S2 = B'B the root's trace is the sum of A B''s singular values
-    a, b = _scaled(real), _scaled(fake)
+    a, b = ((x - x.mean(0)) / (len(x) - 1) ** 0.5 for x in (real, fake))
     traces = a.square().sum() + b.square().sum()
     distance = (real.mean(0) - fake.mean(0)).square().sum() + traces - 2 * torch.linalg.svdvals(a @ b.T).sum()
     return distance.clamp(min=0)
-
-
-def _scaled(x: Tensor) -> Tensor:
-    return (x - x.mean(0)) / (len(x) - 1) ** 0.5
 
 
 class ClassFrechetDistance(GroupedMeasure):

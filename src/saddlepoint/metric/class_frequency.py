@@ -24,7 +24,7 @@ from torch import Tensor
 
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Features
-from saddlepoint.metric.grouping import LEAST, frequent, seen
+from saddlepoint.metric.grouping import LEAST, class_counts, frequent
 from saddlepoint.metric.measure import Measure, Result
 from saddlepoint.metric.null_distribution import reading
 from saddlepoint.stream import seed_of
@@ -47,15 +47,10 @@ def class_frequency(real: Tensor, fake: Tensor, counted: Tensor) -> Frequency:
         return Frequency(total_variation, *[torch.full_like(total_variation, torch.nan)] * 2)
     # a counted class has a real; a null draw that has none is given one, which happens where `least` is a few
     ratio = (q / (real.clamp(min=1) / n_real))[..., counted].sort(-1).values
-    return Frequency(total_variation, _gini(ratio), ratio[..., 0])
-
-
-def _gini(ordered: Tensor) -> Tensor:
-    """The Gini coefficient, [...], of [..., K] >= 0 in ascending order; 0 where all are 0."""
-    k = ordered.shape[-1]
-    rank = torch.arange(1, k + 1, dtype=ordered.dtype, device=ordered.device)
-    total = ordered.sum(-1)
-    return ((2 * rank - k - 1) * ordered).sum(-1) / (k * total.clamp(min=torch.finfo(total.dtype).tiny))
+    k, total = len(counted), ratio.sum(-1)
+    rank = torch.arange(1, k + 1, dtype=ratio.dtype, device=ratio.device)
+    gini = ((2 * rank - k - 1) * ratio).sum(-1) / (k * total.clamp(min=torch.finfo(total.dtype).tiny))
+    return Frequency(total_variation, gini, ratio[..., 0])
 
 
 class ClassFrequency(Measure):
@@ -75,8 +70,7 @@ class ClassFrequency(Measure):
         self.hold("real", "fake")
 
     def update(self, features: Features, real: bool) -> None:
-        count = seen(features).bincount(minlength=features.logits.shape[1])  # pyright: ignore[reportOptionalMemberAccess]
-        self.take("real" if real else "fake", count.unsqueeze(0))
+        self.take("real" if real else "fake", class_counts(features))
 
     def compute(self) -> dict[str, Result]:
         """The total variation under the metric's own name; gini and worst, where some class counts."""

@@ -22,15 +22,11 @@ from torch import Tensor
 
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Features
+from saddlepoint.metric.grouping import class_counts
 from saddlepoint.metric.measure import Measure, Result
 from saddlepoint.metric.occupancy import captured, divergence, expected_captured, expected_divergence
 
 OFTEN = 20
-
-
-def class_counts(logits: Tensor) -> Tensor:
-    """How many samples fall to each class, int64 [K]; logits [N, K]."""
-    return logits.argmax(1).bincount(minlength=logits.shape[1])
 
 
 class ClassModes(Measure):
@@ -46,19 +42,17 @@ class ClassModes(Measure):
         super().__init__()
         self.against = against
         self.needs_reals = against == "data"  # pyright: ignore[reportAttributeAccessIssue]
-        self.hold("real", "fake")  # counts, one row [1, K] per rank
+        self.hold("real", "fake")  # counts, rows [1, K]
         self._classes = 0
 
     def update(self, features: Features, real: bool) -> None:
-        if features.logits is None:
-            raise ValueError("class modes need an extractor with logits: a classifier, or Inception")
-        side, counts = "real" if real else "fake", class_counts(features.logits.to(self.device)).unsqueeze(0)
-        setattr(self, side, [torch.cat([*getattr(self, side), counts]).sum(0, keepdim=True)])
-        self._classes = features.logits.shape[1]
+        counts = class_counts(features)
+        self.take("real" if real else "fake", counts)
+        self._classes = counts.shape[1]
 
     def compute(self) -> dict[str, Result]:
         """captured, captured_20 and kl; without the last where it is infinite."""
-        counts = self._counts("fake")
+        counts = self.held("fake").sum(0)
         detail: dict[str, Any] = {"counts": counts.tolist()}
         if self.accuracy is not None:
             detail["accuracy"] = self.accuracy
@@ -75,7 +69,7 @@ class ClassModes(Measure):
 
     def reference(self, n_fake: int) -> dict[str, Tensor]:
         """How many reals fall to each class."""
-        return {"counts": self._counts("real")}
+        return {"counts": self.held("real").sum(0)}
 
     def anchors(self, n: int) -> dict[str, Any]:
         """What n draws of the law itself score on average, read without error; none before any sample was seen."""
@@ -96,6 +90,3 @@ class ClassModes(Measure):
             return torch.full((self._classes,), 1 / self._classes, dtype=torch.float64)
         counts = (self._reference or self.reference(0))["counts"].to(torch.float64)
         return counts / counts.sum()
-
-    def _counts(self, side: str) -> Tensor:
-        return self.held(side).sum(0)

@@ -86,6 +86,11 @@ class Moments(NamedTuple):
         mean = x.mean(0)
         return cls(mean, (x - mean).T @ (x - mean), torch.tensor(float(len(x)), dtype=x.dtype, device=x.device))
 
+    @property
+    def covariance(self) -> Tensor:
+        """Unbiased, [d, d]."""
+        return self.product / (self.number - 1)
+
     def join(self, other: Moments) -> Moments:
         """The moments of both sets: Chan, Golub & LeVeque 1979.
 
@@ -150,4 +155,4 @@ class FrechetDistance(Measure):
         if n < 2:
             raise ValueError(f"a Frechet distance needs two {side} samples at least, and has {n}")
         moments = reduce(Moments.join, entries)
-        return {"mu": moments.mean, "sigma": moments.product / (n - 1)}
+        return {"mu": moments.mean, "sigma": moments.covariance}

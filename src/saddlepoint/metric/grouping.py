@@ -39,6 +39,11 @@ def seen(features: Features) -> Tensor:
     return features.logits.argmax(1)
 
 
+def class_counts(features: Features) -> Tensor:
+    """How many samples the extractor sees of each class, int64 [1, K]; ValueError as `seen`."""
+    return seen(features).bincount(minlength=features.logits.shape[1]).unsqueeze(0)  # pyright: ignore[reportOptionalMemberAccess]
+
+
 def frequent(count: Tensor, n_fake: int, least: int = LEAST) -> Tensor:
     """The classes with `least` reals, of which `n_fake` perfect fakes would hold as many: int64 [K'].
 
@@ -136,7 +141,7 @@ class GroupedMeasure(FeatureMeasure):
 
     def reference(self, n_fake: int) -> dict[str, Tensor]:
         """classes [K'], n reals of each [K', n, d], their null draws [R, K'], and the reals of all classes [K]."""
-        x, label = self._side("real")
+        x, label = self.held("real"), self.held("real_label")
         count = label.bincount()
         classes, n = equal(count, n_fake, self.share, self.least, self.n_per_class)
         rows = drawn(label, classes, n, Stream(self.seed, "class/real").generator)
@@ -161,7 +166,7 @@ class GroupedMeasure(FeatureMeasure):
 
     def measured(self) -> tuple[Tensor, dict[str, Tensor], list[int]]:
         """The value of each class [K'], nan where there is none; the reference; and how many fakes each class has."""
-        x, label = self._side("fake")
+        x, label = self.held("fake"), self.held("fake_label")
         reference = self._reference or self.reference(len(x))
         classes, real = reference["classes"], reference["real"]
         if not len(classes) and not self._said:
@@ -170,7 +175,7 @@ class GroupedMeasure(FeatureMeasure):
                 "no class can be measured apart: of %d samples each holds too few; raise n, or lower least.", len(x)
             )
         rows = drawn(label, classes, real.shape[1], Stream(self.seed, "class/fake").generator)
-        value = torch.empty(len(classes), dtype=torch.float64, device=x.device)
+        value = x.new_empty(len(classes), dtype=torch.float64)
         for index, row in enumerate(rows):
             value[index] = self.statistic(real[index], x[row])
         return value, reference, [int((label == number).sum()) for number in classes.tolist()]
@@ -196,6 +201,3 @@ class GroupedMeasure(FeatureMeasure):
             for index, row in enumerate(drawn(label, classes, 2 * n, stream)):
                 null[draw, index] = self.statistic(x[row[:n]], x[row[n:]])
         return null
-
-    def _side(self, side: str) -> tuple[Tensor, Tensor]:
-        return self.held(side), self.held(f"{side}_label")
