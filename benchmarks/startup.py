@@ -87,7 +87,7 @@ def shown(counts: Counts, most: int = 0) -> list[str]:
     lines = [
         f"calls of our own before the first round  {sum(counts.calls.values()):,}  (at most {MOST_CALLS:,})",
         f"modules of ours before train()           {len(counts.before_train)}  (at most {MOST_MODULES})",
-        f"scans of the environment for secrets     {counts.named('secrets')}  (1)",
+        f"scans of the environment for secrets     {counts.named('_environment_secrets') or counts.named('secrets')}  (1)",
         f"yaml of conf/ opened                     {sum(conf.values())} times, {len(conf)} files"
         + (f"; more than once: {twice}" if twice else ""),
     ]

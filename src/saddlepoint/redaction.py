@@ -26,7 +26,7 @@ _looked: list[dict[str, str]] = []
 
 def secrets() -> dict[str, str]:
     """Value -> variable, of what the environment holds that is nobody else's business; longest first."""
-    return _looked[0] if _looked else _look()
+    return _looked[0] if _looked else _environment_secrets()
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def looked_once() -> Iterator[None]:
     if _looked:
         yield
         return
-    _looked.append(_look())
+    _looked.append(_environment_secrets())
     try:
         yield
     finally:
@@ -47,7 +47,7 @@ def look_again() -> None:
     _looked.clear()
 
 
-def _look() -> dict[str, str]:
+def _environment_secrets() -> dict[str, str]:
     found = {
         value: name
         for name, value in os.environ.items()

@@ -155,13 +155,15 @@ def kind_of(annotation: Any) -> Any:
         return annotation
     if origin in (Union, types.UnionType):
         named = [part for part in parts if part is not type(None) and getattr(part, "__name__", "") != TENSOR]
-        kinds = sorted(dict.fromkeys(map(kind_of, named)), key=_rank)
+        found = dict.fromkeys(map(kind_of, named))
+        rest = [kind for kind in found if kind not in (*ORDER, Text)]
+        kinds = [kind for kind in (*ORDER, *rest, Text) if kind in found]
         if Whole in kinds and Number in kinds:  # 1.0 stays what it is
             kinds[kinds.index(Whole)] = Annotated[int, Strict()]
         if kinds == [Number, Piece]:
             kinds = [Scheduled]
-        one = kinds[0] if len(kinds) == 1 else Annotated[Union[*kinds], Field(union_mode="left_to_right")]
-        return or_null(one) if type(None) in parts else one
+        one: Any = kinds[0] if len(kinds) == 1 else Annotated[Union[*kinds], Field(union_mode="left_to_right")]
+        return one | None if type(None) in parts else one
     if origin is Literal:
         return annotation
     if origin is tuple and Ellipsis not in parts:
@@ -232,10 +234,6 @@ def _innermost(error: ValidationError, value: Any) -> tuple[list[str], Any, str 
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
-
-
-def _rank(kind: Any) -> int:
-    return ORDER.index(kind) if kind in ORDER else len(ORDER) + (kind == Text)
 
 
 def _read(word: str) -> Any:

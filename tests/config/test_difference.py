@@ -1,6 +1,6 @@
 """One difference of two configs, for all who ask."""
 
-from saddlepoint.config.difference import NOTHING, difference
+from saddlepoint.config.training_keys import NOTHING, difference
 
 
 def test_keys_are_dotted_lists_are_leaves_and_what_is_missing_is_nothing():

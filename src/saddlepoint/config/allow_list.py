@@ -179,7 +179,9 @@ def look_at(path: str, name: str, found: Any, allowed: Sequence[str]) -> None:
     inner = found
     while isinstance(inner, partial):
         inner = inner.func
-    home = _home(inner)
+    defined = inner if hasattr(inner, "__qualname__") else type(inner)  # of an instance, its class
+    module = getattr(defined, "__module__", None) or getattr(inspect.getmodule(defined), "__name__", "builtins")
+    home = f"{module}.{defined.__qualname__}"
     if _listed(inner, home) or name in allowed or within(home, allowed):
         return
     known = f"{name} is {home}, which is" if home != name else f"{name} is"
@@ -191,30 +193,16 @@ def settled(node: Any) -> Any:
 
     An interpolation may make nodes, and an escaped one further interpolations.  Raises Mistake where that has no end.
     """
-    # what an interpolation points to is resolved in place: then all of the config is copied
-    is_open, key = _is_open(node), node._get_full_key(None)
-    found = copy.deepcopy(node._get_root() if is_open else node)
+    # what an interpolation points to is resolved in place: so all of the config is copied
+    found, key = copy.deepcopy(node._get_root()), node._get_full_key(None)
     found._set_flag(["allow_objects", "struct", "readonly"], [True, False, False])
-    if is_open and key:
-        found = OmegaConf.select(found, key)
-    for _ in range(DEEPEST if is_open else 0):
+    found = OmegaConf.select(found, key) if key else found
+    for _ in range(DEEPEST):
         OmegaConf.resolve(found)
-        if not (is_open := _is_open(found)):
-            break
-    if not is_open:
-        return found
+        parts = [container._get_node(name) for _, container, name in places(found)]
+        if not any(part is not None and part._is_interpolation() for part in parts):
+            return found
     raise Mistake(f"{node._get_full_key(None)}: interpolations within interpolations, more than {DEEPEST} deep")
-
-
-def _is_open(node: Any) -> bool:
-    """Whether an interpolation is left in a node, or is the node."""
-    if node._is_interpolation():
-        return True
-    for _, container, name in places(node):
-        part = container._get_node(name)
-        if part is not None and part._is_interpolation():
-            return True
-    return False
 
 
 @cache
@@ -242,15 +230,6 @@ def _listed(found: Any, home: str) -> bool:
         return inspect.isclass(found) and issubclass(found, _class(base)) if base else inspect.isfunction(found)
     part = next((part for part in LIBRARIES if home.startswith(f"{part}.")), None)
     return part is not None and inspect.isclass(found) and issubclass(found, _class(LIBRARIES[part]))
-
-
-def _home(found: Any) -> str:
-    """Where an object was defined, module and name; of an instance, its class."""
-    if not hasattr(found, "__qualname__"):
-        found = type(found)
-    module = inspect.getmodule(found)  # of a bound method too
-    name = getattr(found, "__module__", None) or (module.__name__ if module else "builtins")
-    return f"{name}.{found.__qualname__}"
 
 
 @cache

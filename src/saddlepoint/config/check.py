@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
@@ -14,25 +13,13 @@ from saddlepoint.config.identity import identity
 from saddlepoint.config.instantiate import instantiate, located, origin, parameters, settable
 from saddlepoint.config.override import not_among
 from saddlepoint.config.training_keys import ARCHITECTURE_ADDED, same
-from saddlepoint.config.tree import plain, targets
+from saddlepoint.config.tree import Checked, plain, targets
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.schema import Number, Scheduled, kind_of
 
 RESERVED = frozenset({"_target_", "_partial_", "_args_", "_convert_", "_recursive_"})  # Hydra's own keys
 TERMS = {"regularizer": 2, "callback": 1, "metric": 1}  # groups of single pieces, and how deep these lie
 COLUMNS = ("architecture", "objective", "regularizer", "optimizer")  # groups that are keyed by player
-
-
-class Checked(DictConfig):
-    """A config whose every key is known to reach something and to be of its kind; it cannot be changed any more.
-
-    A copy, deep or shallow, is a DictConfig again, and nobody has checked that.
-    """
-
-    @cached_property
-    def identity(self) -> str:
-        """Which training it is: a sha256, hex (see identity)."""
-        return identity(self)
 
 
 def check(config: DictConfig) -> Checked:
@@ -45,14 +32,7 @@ def check(config: DictConfig) -> Checked:
     if isinstance(config, Checked):
         return config
     _look_at_all(config)
-    return frozen(config)
-
-
-def frozen(config: DictConfig) -> Checked:
-    """A config that was checked when its run was begun, as it stands in the folder of that run."""
-    checked = Checked(config)
-    OmegaConf.set_readonly(checked, True)
-    return checked
+    return Checked(config, identity)
 
 
 def _look_at_all(config: DictConfig) -> None:

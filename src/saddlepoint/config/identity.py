@@ -15,9 +15,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from saddlepoint.config import allow_list, config_file, own_code
-from saddlepoint.config.difference import difference
 from saddlepoint.config.path import settle
-from saddlepoint.config.training_keys import APART, essence
+from saddlepoint.config.training_keys import APART, difference, essence
 from saddlepoint.error import Mistake
 
 CODE = "code"  # the key of a config that has the hashes; absent where nothing is built from code of one's own

@@ -6,6 +6,7 @@ What is refused is told under the path at which it was written.
 from __future__ import annotations
 
 import ast
+import copy
 import importlib
 import inspect
 import pkgutil
@@ -20,7 +21,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.config import allow_list, config_file, own_code
-from saddlepoint.config.tree import places
+from saddlepoint.config.tree import Checked, places
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.schema import annotation
 
@@ -57,15 +58,20 @@ def instantiate(node: Any, path: str, **given: Any) -> Any:
 
 def _permitted(node: Any, path: str) -> Any:
     """The node without interpolations, each of its texts and targets looked at."""
-    found = allow_list.settled(node)
-    root, texts = node._get_root(), []
-    for where, container, name in places(found, path):
+    root, parts = node._get_root(), places(node, path)
+    nodes = [node, *(container._get_node(name) for _, container, name in parts)]
+    is_open = any(one is not None and one._is_interpolation() for one in nodes)
+    found = allow_list.settled(node) if is_open else copy.deepcopy(node)
+    texts = []
+    for where, container, name in places(found, path) if is_open else parts:
         value = container._get_node(name)
         if value is not None and isinstance(text := value._value(), str):
             texts.append((where, text))
             if name == "_target_" and text not in _FOUND:
                 located(origin(root, where.rpartition(".")[0]), text, allow_list.granted(node))
-    config_file.refuse_secrets(texts)
+    if is_open or not isinstance(root, Checked):  # else all of it was looked at when the config was composed
+        config_file.refuse_secrets(texts)
+    found._set_flag(["allow_objects", "struct", "readonly"], [True, False, False])
     return found
 
 

@@ -1,12 +1,31 @@
-"""A config as a tree: every key of it by its dotted path, every node that stands for an object."""
+"""A config that was checked; and any config as a tree: its keys by dotted path, the nodes that stand for objects."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 Place = tuple[str, Any, Any]  # dotted path, the container, the name or index of the key in it
+
+
+class Checked(DictConfig):
+    """A config whose every key is known to reach something and to be of its kind; it cannot be changed any more.
+
+    A copy is a DictConfig again, which nobody has checked.
+    """
+
+    def __init__(self, config: DictConfig, identity: Callable[[DictConfig], str]) -> None:
+        super().__init__(config)
+        vars(self)["_identity_of"] = identity
+        OmegaConf.set_readonly(self, True)
+
+    @cached_property
+    def identity(self) -> str:
+        """Which training it is: a sha256, hex."""
+        return vars(self)["_identity_of"](self)
 
 
 def places(root: Any, path: str = "") -> list[Place]:

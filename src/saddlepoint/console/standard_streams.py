@@ -30,6 +30,9 @@ class Stream:
 
     def __init__(self, stream: Any, failed: Callable[[OSError], None]) -> None:
         self._stream, self._failed = stream, failed
+        for name in ("encoding", "fileno", "isatty"):  # what every line that is printed asks for
+            if hasattr(stream, name):
+                setattr(self, name, getattr(stream, name))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

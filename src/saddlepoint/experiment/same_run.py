@@ -8,9 +8,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from saddlepoint.config.difference import NOTHING, difference
 from saddlepoint.config.identity import allowed
 from saddlepoint.config.instantiate import instantiate
+from saddlepoint.config.training_keys import NOTHING, difference
 from saddlepoint.experiment.run_config import config_of
 from saddlepoint.run import data_content
 from saddlepoint.run.folder import Run, read_json

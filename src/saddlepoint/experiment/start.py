@@ -35,7 +35,7 @@ def start_of(run: Run, config: DictConfig, say: Callable[[str], None]) -> str:
     if config.overwrite:
         return "overwrite"
     old = config_of(run)
-    if identity(old) != identity(config):
+    if identity(old) != config.identity:
         changed, may_differ = differences(old, config), allowed(config)
         if code_of(config) and not code_of(old):
             say(f"begun when no code of one's own was put on record; now it is: {', '.join(code_of(config))}")

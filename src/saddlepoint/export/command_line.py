@@ -11,9 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.config import catalogue
 from saddlepoint.config.compose import compose
-from saddlepoint.config.difference import NOTHING, difference
 from saddlepoint.config.identity import CODE, identity
-from saddlepoint.config.training_keys import APART, essence, leaves, same
+from saddlepoint.config.training_keys import APART, NOTHING, difference, essence, leaves, same
 from saddlepoint.error import Mistake
 
 PLAIN = re.compile(r"[\w.+/~-]+|\$\{[\w.:]+\}")

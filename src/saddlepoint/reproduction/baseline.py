@@ -18,7 +18,7 @@ from pydantic import Field, PrivateAttr, Strict, ValidationError, model_validato
 from pydantic_core import PydanticCustomError
 
 from saddlepoint.comparison.arms.direction import HIGHER, LOWER, metric_of
-from saddlepoint.config import whole_file
+from saddlepoint.config import config_file
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.evaluation.contract import Contract
 from saddlepoint.schema import Number as AnyNumber
@@ -199,8 +199,8 @@ class Baseline(Part):
 
 def load(name: str, tier: str | None = None, own: Path | None = None) -> Baseline:
     """The baseline's tier; None: its only or its first one.  Raises Mistake where it is unknown or badly written."""
-    path = whole_file.path_of("baseline", name := str(name), own)  # baseline=5 is a name too
-    whole = whole_file.read(path)
+    path = config_file.whole_file("baseline", name := str(name), own)  # baseline=5 is a name too
+    whole = config_file.read_whole(path)
     if not isinstance(whole, dict):
         raise Mistake(f"{path} holds no keys; see docs/reproducing.md")
     where = f"baseline {name}"

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
-from saddlepoint.config import allow_list, whole_file
+from saddlepoint.config import allow_list, config_file
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.experiment.same_run import DATA_ELSEWHERE, ELSEWHERE
 from saddlepoint.multirun.factor import level_name, typed
@@ -40,8 +40,8 @@ NOT_SEARCHED = {  # keys whose value no search may choose, and why
 def plan(config: DictConfig, rest: Sequence[str] = (), own: Path | None = None) -> Plan:
     """The search of a sweep file, with the command line's last word.  Raises Mistake for what cannot be meant."""
     name = str(config.sweep)
-    path = whole_file.path_of("sweep", name, own)
-    said, where = whole_file.read(path), f"sweep {name}"
+    path = config_file.whole_file("sweep", name, own)
+    said, where = config_file.read_whole(path), f"sweep {name}"
     if not isinstance(said, dict):
         raise Mistake(f"{path}: a sweep is a file of key: value lines, space: and metric: at least")
     for key in map(str, said):

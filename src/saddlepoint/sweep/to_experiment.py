@@ -12,10 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from saddlepoint.config import catalogue
 from saddlepoint.config.compose import compose
 from saddlepoint.config.defaults_list import merged
-from saddlepoint.config.difference import NOTHING, difference
 from saddlepoint.config.identity import CODE, differences
 from saddlepoint.config.override import divided, overrides_in
-from saddlepoint.config.training_keys import APART
+from saddlepoint.config.training_keys import APART, NOTHING, difference
 from saddlepoint.error import Mistake
 from saddlepoint.run.folder import write
 

@@ -14,7 +14,7 @@ from typing import Any
 from saddlepoint.comparison.arms.grouping import ABSENT, told
 from saddlepoint.comparison.arms.reading import Record
 from saddlepoint.comparison.report.sheet import written
-from saddlepoint.config.difference import NOTHING, difference
+from saddlepoint.config.training_keys import NOTHING, difference
 
 CLOCK = frozenset(("seconds", "images_per_second", "images", "final"))  # what is no value of the training
 ENVIRONMENT = ("python", "packages", "hardware")
