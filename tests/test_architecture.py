@@ -16,58 +16,58 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "saddlepoint"
 CONF = ROOT / "conf"
 
-# what stands on libraries alone; anybody may use it
-LEAVES = {"error", "modality", "mode", "pixel", "ranks", "redaction", "schema", "stream", "template"}
-MAY_IMPORT = {  # downwards only; a package may always import itself
-    "objective": set(),  # an objective knows logits, nothing else
-    "layer": LEAVES | {"turn"},
-    "prior": LEAVES,
-    "schedule": LEAVES,
-    "optimizer": LEAVES,
-    "run": LEAVES,
-    "data": LEAVES | {"turn", "run"},
-    "extractor": LEAVES | {"run"},
-    "metric": LEAVES | {"extractor", "run"},
-    "regularizer": LEAVES | {"turn"},
-    "architecture": LEAVES | {"turn", "layer"},
-    "game": LEAVES | {"turn", "regularizer", "prior", "schedule"},
-    "evaluation": LEAVES | {"console", "extractor", "metric", "run"},
-    "health": LEAVES | {"run"},
-    "callback": LEAVES | {"console", "evaluation", "game", "health", "run", "turn"},
-    "launcher": LEAVES | {"run"},
-    "config": LEAVES | {"data", "run"},
-    "experiment": LEAVES
-    | {"callback", "config", "console", "data", "evaluation", "extractor", "game", "launcher", "metric", "run", "turn"},
-    "comparison": LEAVES | {"config", "evaluation", "run"},
-    "multirun": LEAVES | {"config", "console", "experiment", "launcher", "run"},
-    "sweep": LEAVES | {"comparison", "config", "console", "experiment", "launcher", "multirun", "run"},
-    "reproduction": LEAVES | {"comparison", "config", "evaluation", "experiment", "multirun", "run"},
-    "export": LEAVES
-    | {
-        "comparison",
-        "config",
-        "console",
-        "data",
-        "evaluation",
-        "experiment",
-        "game",
-        "layer",
-        "metric",
-        "prior",
-        "run",
-        "turn",
-    },
-    "cli": None,
-    "turn": {"error", "stream"},
-    "console": {"error", "evaluation", "run"},
-    **{leaf: set() for leaf in LEAVES - {"modality", "schema"}},
-    "modality": {"error", "pixel"},
+# who may import whom besides itself, from low to high: nobody imports from a line below its own
+LEAVES = {"error", "mode", "pixel", "ranks", "redaction", "template"}  # these stand on libraries alone
+COMMON = LEAVES | {"schema", "stream", "modality"}
+MAY_IMPORT: dict[str, set[str]] = {
+    **{leaf: set() for leaf in sorted(LEAVES)},
     "schema": {"error"},
+    "stream": {"error"},
+    "modality": {"error", "pixel"},
+    "turn": {"error", "stream"},
+    "console": {"error"},
+    "objective": set(),  # an objective knows logits, nothing else
+    "prior": COMMON,
+    "schedule": COMMON,
+    "optimizer": COMMON,
+    "layer": COMMON | {"turn"},
+    "regularizer": COMMON | {"turn"},
+    "architecture": COMMON | {"turn", "layer"},
+    "run": COMMON,
+    "data": COMMON | {"turn", "run"},
+    "extractor": COMMON | {"run"},
+    "metric": COMMON | {"extractor", "run"},
+    "game": COMMON | {"turn", "regularizer", "prior", "schedule"},
+    "evaluation": COMMON | {"console", "extractor", "metric", "run"},
+    "health": COMMON | {"run"},
+    "callback": COMMON | {"console", "evaluation", "game", "health", "run", "turn"},
+    "launcher": COMMON | {"run"},
+    "config": COMMON | {"data", "run"},
+    "experiment": COMMON
+    | {"callback", "config", "console", "data", "evaluation", "extractor", "game", "launcher", "metric", "run", "turn"},
+    "comparison": COMMON | {"config", "evaluation", "run"},
+    "multirun": COMMON | {"config", "console", "experiment", "launcher", "run"},
+    "sweep": COMMON | {"comparison", "config", "console", "experiment", "launcher", "multirun", "run"},
+    "reproduction": COMMON | {"comparison", "config", "evaluation", "experiment", "multirun", "run"},
+    "export": COMMON
+    | {"comparison", "config", "console", "data", "evaluation", "experiment", "game", "layer", "prior", "run", "turn"},
+    "cli": COMMON
+    | {"callback", "comparison", "config", "console", "evaluation", "experiment", "export", "launcher", "multirun"}
+    | {"reproduction", "run", "sweep"},
 }
+INNER = {  # rooms within a room, from low to high
+    "comparison": ("stats", "arms", "report"),
+    "run": ("storage", "tracking"),
+}
+FAMILIES = {"architecture", "callback", "data", "extractor", "game", "layer", "metric", "objective", "prior"}
+FAMILIES |= {"optimizer", "regularizer", "schedule"}  # of pieces: as many files as there are pieces
+MOST_FILES, LARGEST = 15, 0.15  # of a folder that is no family; of all lines, a room
+ABOVE_CONFIG = {"cli", "config", "experiment", "multirun", "sweep", "reproduction", "export"}
 ONLY_IN = {
-    "hydra": {"cli", "config", "experiment", "multirun", "sweep", "reproduction", "export"},
-    "omegaconf": {"cli", "config", "experiment", "multirun", "sweep", "reproduction", "export"},
+    "hydra": {"config"},
+    "omegaconf": ABOVE_CONFIG,  # these take configs
     "wandb": {"callback", "run"},
+    "jinja2": {"template"},
 }
 FORBIDDEN = {"utils", "util", "misc", "common", "helpers", "helper", "components", "component"}
 
@@ -164,9 +164,63 @@ def test_imports_point_downwards_only(path: Path) -> None:
     for name in imports(path):
         first, _, rest = name.partition(".")
         if first == "saddlepoint" and rest:
-            allowed = MAY_IMPORT[own]
-            assert allowed is None or rest.split(".")[0] in allowed | {own}, f"{own} imports {name}"
+            assert rest.split(".")[0] in MAY_IMPORT[own] | {own}, f"{own} imports {name}"
         assert own in ONLY_IN.get(first, {own}), f"{own} imports {first}"
+
+
+def test_what_may_be_imported_lies_lower() -> None:
+    rooms = list(MAY_IMPORT)
+    for place, (room_, below) in enumerate(MAY_IMPORT.items()):
+        assert below <= set(rooms[:place]), f"{room_}: {sorted(below - set(rooms[:place]))} do not lie lower"
+
+
+@pytest.mark.parametrize("outer", INNER)
+def test_imports_between_the_rooms_of_a_room_point_downwards_only(outer: str) -> None:
+    order = INNER[outer]
+    for path in (PACKAGE / outer).rglob("*.py"):
+        inner = path.relative_to(PACKAGE / outer).parts[0]
+        for name in imports(path) if inner in order else ():
+            _, first, *rest = [*name.split("."), "", ""]
+            if first == outer and rest[0] in order:
+                assert order.index(rest[0]) <= order.index(inner), f"{path} imports {name}"
+
+
+def graph() -> dict[str, set[str]]:
+    """Each module and the modules of this package that it imports, at top level or inside, for typing or not."""
+    names = {".".join(("saddlepoint", *p.relative_to(PACKAGE).with_suffix("").parts)): p for p in MODULES}
+    named = {name.removesuffix(".__init__"): path for name, path in names.items()}
+    found = {name: set() for name in named}
+    for name, path in named.items():
+        for one in imports(path):
+            found[name] |= {target for target in (one, one.rpartition(".")[0]) if target in named and target != name}
+            found[name].discard(one.rpartition(".")[0] if one in named else "")
+    return found
+
+
+def circles(arrows: dict[str, set[str]]) -> list[str]:
+    """What is left when modules that import nothing that is left are taken away, again and again."""
+    left = {name: set(targets) for name, targets in arrows.items()}
+    while done := {name for name, targets in left.items() if not targets & left.keys()}:
+        left = {name: targets for name, targets in left.items() if name not in done}
+    return sorted(left)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circles(graph()) == []
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"], "and one would be found"
+
+
+def test_no_room_holds_more_than_its_share_and_no_folder_too_many_files() -> None:
+    def lines(paths: list[Path]) -> int:
+        return sum(len(path.read_text("utf-8").splitlines()) for path in paths)
+
+    whole = lines(MODULES)
+    for own in MAY_IMPORT:
+        inside = [path for path in MODULES if room(path) == own]
+        assert lines(inside) <= LARGEST * whole, f"{own} holds {lines(inside):,} of {whole:,} lines"
+    for folder in {path.parent for path in MODULES} - {PACKAGE / family for family in FAMILIES} - {PACKAGE}:
+        files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+        assert len(files) <= MOST_FILES, f"{folder} has {len(files)} modules"
 
 
 def test_every_room_of_the_house_is_on_the_plan() -> None:

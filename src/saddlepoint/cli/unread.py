@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from hydra.errors import HydraException
-
-from saddlepoint.config.override import parsed
+from saddlepoint.config.override import Unreadable, parsed
 from saddlepoint.error import Mistake
 
 # keys -> what reads them; a key stands for all below it
@@ -85,5 +83,5 @@ def overridden(words: Sequence[str]) -> Iterator[str]:
 def _value(word: str) -> object:
     try:
         return parsed(word).value()
-    except HydraException:  # compose says what is wrong with it
+    except Unreadable:  # compose says what is wrong with it
         return word

@@ -23,6 +23,7 @@ from saddlepoint.error import Mistake, close, did_you_mean
 Names = Mapping[str, Any]  # group -> name, or list of names where several may be chosen
 Chosen = tuple[str, Override]  # "group" or "group@place", and what is said of it
 BARE = re.compile(r"""(?<=[=\[,])[^,\[\]{}"'\\=]+""")  # a value, or a part of a list, without quotes
+Unreadable = HydraException  # what parsing raises for a word that is no override
 _PARSER = OverridesParser.create()
 
 

@@ -23,13 +23,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import saddlepoint
 from saddlepoint.config.allow_list import within
 from saddlepoint.error import Mistake, relative
 from saddlepoint.redaction import discreet
 from saddlepoint.run.repository import commit, standing
 
-PACKAGE = Path(saddlepoint.__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 PYTHON = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")}
 INSTALLED = frozenset(("site-packages", "dist-packages"))
 SHOWN = 16  # hex digits of a sha256 that stand in a config

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from hydra.errors import HydraException
-
 from saddlepoint.config import allow_list
-from saddlepoint.config.override import parsed
+from saddlepoint.config.override import Unreadable, parsed
 from saddlepoint.error import Mistake, did_you_mean
 
 PLAIN = re.compile(r"[\w@/.+%-]+")  # a word that needs no quotes
@@ -45,7 +43,7 @@ def divided(words: Sequence[str]) -> tuple[list[str], list[Factor]]:
     for word in map(str, words):
         try:
             override = parsed(word)
-        except HydraException:
+        except Unreadable:
             fixed.append(word)  # compose says what is wrong with it
             continue
         if not override.is_sweep_override():
@@ -56,7 +54,7 @@ def divided(words: Sequence[str]) -> tuple[list[str], list[Factor]]:
             raise Mistake(f"{word}: {name} varies twice; give its values once, {key}=a,b,c")
         try:
             values = list(dict.fromkeys(str(value) for value in override.sweep_string_iterator()))
-        except HydraException:  # of an interval or a glob nobody knows the values
+        except Unreadable:  # of an interval or a glob nobody knows the values
             raise Mistake(f"{word}: give the values themselves, {key}=a,b,c or {key}=range(0,10)") from None
         factors[name] = Factor(name, tuple(Level(value, (f"{key}={value}",)) for value in values))
     return fixed, list(factors.values())
