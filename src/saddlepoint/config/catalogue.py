@@ -77,12 +77,12 @@ def folders(own: Path | None = None) -> list[Path]:
 
 def defaults(command: str = "train") -> dict[str, str | list[str] | None]:
     """Group -> what is chosen by default: a list where several may be, None where nothing need be."""
-    return dict(_form(_text(command))[0])
+    return dict(_form(text(conf() / f"{command}.yaml"))[0])
 
 
 def keys(command: str) -> dict[str, tuple[str, str]]:
     """The keys of a command's yaml, the inner ones dotted: key -> (value as written, comment)."""
-    return dict(_form(_text(command))[1])
+    return dict(_form(text(conf() / f"{command}.yaml"))[1])
 
 
 @cache
@@ -122,13 +122,9 @@ def members(group: str, own: Path | None = None) -> list[str]:
 
 def header(command: str) -> str:
     """The comment on top of a command's yaml."""
-    lines = _text(command).splitlines()
+    lines = text(conf() / f"{command}.yaml").splitlines()
     first = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
     return " ".join(line.lstrip("# ") for line in lines[:first])
-
-
-def _text(command: str) -> str:
-    return text(conf() / f"{command}.yaml")
 
 
 def text(path: str | Path) -> str:

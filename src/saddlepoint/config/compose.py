@@ -113,7 +113,9 @@ def protocol_words(name: str, own: Path | None = None) -> list[str]:
 
     Raises Mistake where there is no such protocol, or it says more than how to measure.
     """
-    found = _protocol(name, own)
+    path = config_file.whole_file("protocol", name, own)
+    if not isinstance(found := plain_yaml(path), DictConfig):
+        raise Mistake(f"{path}: a protocol is a file of key: value lines.")
     metrics: list[str] = []
     standing: list[str] = []
     for entry in found.pop("defaults", []):
@@ -132,18 +134,6 @@ def protocol_words(name: str, own: Path | None = None) -> list[str]:
     known = catalogue.keys("train")
     marks = {key: "++" if f"evaluation.{key}" in known else "" for key in plain}
     return [*standing, *metrics, *(f"{marks[key]}evaluation.{key}={json.dumps(plain[key])}" for key in plain)]
-
-
-def _protocol(name: str, own: Path | None) -> DictConfig:
-    for folder in catalogue.folders(own):
-        path = folder / "protocol" / f"{name}.yaml"
-        if path.exists():
-            found = plain_yaml(path)
-            if isinstance(found, DictConfig):
-                return found
-            raise Mistake(f"{path}: a protocol is a file of key: value lines.")
-    there = catalogue.members("protocol", own)
-    raise Mistake(f"no such protocol: {name}.{did_you_mean(name, there)} There are: {', '.join(there)}")
 
 
 def parsed(override: str) -> Any:

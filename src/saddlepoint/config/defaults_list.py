@@ -34,6 +34,7 @@ from omegaconf.errors import OmegaConfBaseException
 from saddlepoint.config import catalogue
 from saddlepoint.config.catalogue import defaults
 from saddlepoint.config.override import Chosen, Names, names_in
+from saddlepoint.config.tree import targets
 from saddlepoint.error import Mistake, did_you_mean
 
 
@@ -179,20 +180,11 @@ def _refuse_clash(group: str, names: Sequence[str], own: Path | None) -> None:
     taken: dict[str, tuple[str, str]] = {}
     for name in names if len(names) > 1 else ():
         path = next(p for folder in catalogue.folders(own) if (p := folder / group / f"{name}.yaml").exists())
-        for key, target in _targets(plain_yaml(path)):
+        for key, node in targets(plain_yaml(path)):
+            target = str(node._target_)
             other, before = taken.setdefault(key, (name, target))
             if before != target:
                 raise Mistake(f"{group}={other} and {group}={name} both want to be {group}.{key}; choose one of them")
-
-
-def _targets(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Each node with a `_target_`, as (dotted path, target)."""
-    for name in node if isinstance(node, DictConfig) else ():
-        value: Any = node._get_node(name)
-        if name == "_target_":
-            yield path.strip("."), str(node[name])
-        else:
-            yield from _targets(value, f"{path}.{name}")
 
 
 def _names(pieces: Sequence[ResultDefault], groups: Names) -> dict[str, Any]:

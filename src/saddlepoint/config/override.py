@@ -6,7 +6,7 @@ The grammar is Hydra's: key=value, +key=value, ~key, group=name, group=[a,b], gr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from saddlepoint.config import catalogue, spelling
 from saddlepoint.config.path import ABSOLUTE, TYPED
+from saddlepoint.config.tree import places
 from saddlepoint.error import Mistake, close, did_you_mean
 
 Names = Mapping[str, Any]  # group -> name, or list of names where several may be chosen
@@ -201,10 +202,19 @@ def _unknown(key: str, said: str, config: DictConfig, choice: Names, value: Any 
             if part in catalogue.members(group) and part not in chosen:
                 return not_among(key, group, part)
     if isinstance(chosen, str) and parts:
-        having = [name for name in catalogue.members(group) if _mentions(group, name, parts[-1])]
+        having = [
+            name
+            for name in catalogue.members(group)
+            if re.search(rf"\b{re.escape(parts[-1])}:", catalogue.text(catalogue.conf() / group / f"{name}.yaml"))
+        ]
         if having and chosen not in having:
             return f"{group}={chosen} takes no {'.'.join(parts)}; {parts[-1]} belongs to {group}={' or '.join(having)}"
-    there = [other for other in _keys(config) if _takes(_at(config, other)[1], value)]
+    settable = [
+        path
+        for path, node, name in places(config)
+        if isinstance(node, DictConfig) and not (str(name)[:1] == "_" and "_target_" in node)
+    ]
+    there = [other for other in settable if _takes(_at(config, other)[1], value)]
     same = [other for other in there if other.rpartition(".")[2] == last]
     near = [other for other in same if other.startswith(f"{group}.")]
     lasts = close(last, (other.rpartition(".")[2] for other in there))
@@ -260,17 +270,3 @@ def _not_there(key: str, said: str, config: DictConfig) -> str:
 def not_among(key: str, group: str, name: str) -> str:
     """What to say of a setting of a piece that is not chosen."""
     return f"{key} is set but {name} is not among the {group}s: add +{group}={name}"
-
-
-def _mentions(group: str, name: str, key: str) -> bool:
-    path = catalogue.conf() / group / f"{name}.yaml"
-    return path.exists() and re.search(rf"\b{re.escape(key)}:", path.read_text(encoding="utf-8")) is not None
-
-
-def _keys(node: Any, path: str = "") -> Iterator[str]:
-    """Every dotted key, not through interpolations."""
-    if isinstance(node, DictConfig) and not node._is_none() and not node._is_interpolation():
-        for name in node if "_target_" not in node else [name for name in node if str(name)[:1] != "_"]:
-            here = f"{path}.{name}" if path else str(name)
-            yield here
-            yield from _keys(node._get_node(name), here)
