@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -21,6 +21,7 @@ from saddlepoint.error import SUPERVISOR, Lost, Mistake, did_you_mean
 from saddlepoint.redaction import look_again, looked_once
 
 RECORDED = ("train", "sweep", "reproduce")  # commands whose results are in a folder, whoever reads what they print
+FLAGS = {"--help": "help", "-h": "help", "--version": "version", "--json": "json", "--multirun": "many", "-m": "many"}
 
 
 class Misuse(Mistake):
@@ -70,6 +71,7 @@ def _told(run: Callable[[], int], words: Sequence[str]) -> int:
     try:
         code = run()
         sys.stdout.flush()
+        return code
     except Mistake as mistake:
         if mistake.__cause__ is not None and _in_own_code(mistake, words):
             return mistake.exit
@@ -86,7 +88,6 @@ def _told(run: Callable[[], int], words: Sequence[str]) -> int:
         if not _in_own_code(error, words):
             raise
         return 1
-    return code
 
 
 def _in_own_code(error: BaseException, words: Sequence[str]) -> bool:
@@ -132,9 +133,12 @@ def _run(line: Line) -> int:
         many = import_module("saddlepoint.cli.many")
         start = partial(many.command, line.overrides, line.config_dir, line.cfg)
         return start() if line.cfg else standard_streams.recorded(partial(output.of, start))
+    from saddlepoint.config import spelling
     from saddlepoint.config.compose import compose
 
-    _refuse_other_words(line.overrides, line.command)
+    for word in line.overrides:
+        if (meant := spelling.of_command(line.command, word, catalogue.keys(line.command))) is not None:
+            raise Mistake(meant)  # a word of another program
     own, rest = divided(line.overrides, line.command)
     config = compose(own, line.config_dir, line.command)
     if line.cfg:
@@ -152,32 +156,20 @@ def _run(line: Line) -> int:
     return standard_streams.recorded(start) if line.command in RECORDED else start()
 
 
-def _refuse_other_words(words: Sequence[str], command: str) -> None:
-    """Raise Mistake for a word of another program behind a command that has another for it."""
-    from saddlepoint.config import spelling
-
-    keys = catalogue.keys(command)
-    for word in words:
-        if (meant := spelling.of_command(command, word, keys)) is not None:
-            raise Mistake(meant)
-
-
 def divided(overrides: Sequence[str], command: str) -> tuple[list[str], list[str]]:
-    """Overrides of a command's own keys, and the rest, which is for the config of the run or runs that it names."""
+    """Overrides of a command's own keys, and the rest, which is for the config of the run or runs that it names.
+
+    Raises Mistake for a key of nobody's that looks like one of the command's own: a run's keys are not searched.
+    """
     if "run" not in (keys := catalogue.keys(command)) and command not in ("import", "reproduce", "sweep"):
         return list(overrides), []
     mine = [word for word in overrides if word.lstrip("+~").split("=")[0].split(".")[0] in keys]
     rest = [word for word in overrides if word not in mine]
-    for word in rest:
-        _refuse_mistyped(word.partition("=")[0], command, keys)
+    for key in (word.partition("=")[0] for word in rest):
+        theirs = not key.isidentifier() or key in (*catalogue.keys("train"), *catalogue.groups())
+        if not theirs and (meant := did_you_mean(key, keys)):
+            raise Mistake(f"no such key: {key}.{meant} See saddlepoint {command} --help")
     return mine, rest
-
-
-def _refuse_mistyped(key: str, command: str, keys: Collection[str]) -> None:
-    """Raise Mistake for a key of nobody's that looks like one of the command's own: a run's keys are not searched."""
-    theirs = not key.isidentifier() or key in (*catalogue.keys("train"), *catalogue.groups())
-    if not theirs and (meant := did_you_mean(key, keys)):
-        raise Mistake(f"no such key: {key}.{meant} See saddlepoint {command} --help")
 
 
 def _taken_apart(words: Sequence[str]) -> Line:
@@ -196,14 +188,8 @@ def _taken_apart(words: Sequence[str]) -> Line:
                 line.cfg = True
             else:
                 raise Misuse(f"--cfg {value}: only --cfg job is there, the config of the run")
-        elif word in ("--help", "-h"):
-            line.help = True
-        elif word == "--version":
-            line.version = True
-        elif word == "--json":
-            line.json = True
-        elif word in ("--multirun", "-m"):
-            line.many = True
+        elif word in FLAGS:
+            setattr(line, FLAGS[word], True)
         elif word.startswith("-"):
             options = ("--help", "--version", "--cfg", "--json", "--config-dir", "--multirun")
             raise Misuse(f"no such option: {word}.{did_you_mean(option, options)} See saddlepoint --help")

@@ -35,7 +35,6 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
 
 
 def _parts(found: Finding, content: Mapping[str, Any]) -> Iterator[str | Table]:
-    """What was found, for people."""
     who = " and ".join(content["players"])
     yield f"{content['what']}: the turn of {who}, round {content['rounds'] + 1}"
     table = Table(*(Column(head, no_wrap=True) for head in ("", "then", "again")), box=None)

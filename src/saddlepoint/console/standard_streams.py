@@ -9,7 +9,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from saddlepoint.error import Mistake
@@ -79,11 +79,9 @@ def reopen() -> None:
                 setattr(sys, name, stream)
 
 
-@contextmanager
-def dispensable(*names: str) -> Iterator[None]:
+def dispensable(*names: str) -> AbstractContextManager[None]:
     """Meanwhile sys.stdout and sys.stderr, or those named, drop what they cannot write."""
-    with _guarded(names or ("stdout", "stderr"), lambda error: None):
-        yield
+    return _guarded(names or ("stdout", "stderr"), lambda error: None)
 
 
 def recorded(run: Callable[[], int]) -> int:
@@ -94,15 +92,13 @@ def recorded(run: Callable[[], int]) -> int:
     return code
 
 
-@contextmanager
-def required() -> Iterator[None]:
+def required() -> AbstractContextManager[None]:
     """Meanwhile sys.stdout raises Unprinted where it cannot write, in print and in rich alike."""
 
     def refuse(error: OSError) -> None:
         raise Unprinted(error) from None
 
-    with _guarded(("stdout",), refuse):
-        yield
+    return _guarded(("stdout",), refuse)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Nothing of the game changes: networks and terms are copied, streams and torch's 
 from __future__ import annotations
 
 import copy
+from collections import UserDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
@@ -45,11 +46,12 @@ def dry_run(game: Game, batch: Batch) -> list[str]:
         for name in trial.players:
             player = trial.player(name)
             ((turn, (drawn,)),) = trial.turns(rows, [name])
-            turn = _Watched.of(turn, player, used)
-            for own, term in player.terms.items():
+            own = {one.name: getattr(turn, one.name) for one in fields(turn)}
+            turn = _Watched(**{**own, "player": player, "used": used})
+            for term_name, term in player.terms.items():
                 if _counts(term):
                     for side in {*term.slope_at, *({"real"} if term.sample_slope else ())} - {LATENT}:
-                        _refuse_coupled(trial, f"regularizer.{name}.{own}", player.roles.get(side, side), turn)
+                        _refuse_coupled(trial, f"regularizer.{name}.{term_name}", player.roles.get(side, side), turn)
             _refuse_unreached(name, player, turn, drawn)
             sides = [game.sides[side] for side in turn.samples]
             offered |= {entry for side in sides for entry in (*side.condition, *side.judge_condition)}
@@ -60,7 +62,7 @@ def dry_run(game: Game, batch: Batch) -> list[str]:
     ]
 
 
-class _Read(dict[str, Any]):
+class _Read(UserDict[str, Any]):
     """A condition that notes which of its entries are read: by name, or as a whole when it is copied."""
 
     def __init__(self, condition: Mapping[str, Any], used: set[str]) -> None:
@@ -71,30 +73,12 @@ class _Read(dict[str, Any]):
         self.used.add(name)
         return super().__getitem__(name)
 
-    def __iter__(self) -> Iterator[str]:  # with one of its own, dict(condition) and {**condition} come by __getitem__
-        return super().__iter__()
-
-    def get(self, name: str, default: Any = None) -> Any:
-        self.used.add(name)
-        return super().get(name, default)
-
-    def values(self) -> Any:
-        return [self[name] for name in self]
-
-    def items(self) -> Any:
-        return [(name, self[name]) for name in self]
-
 
 @dataclass
 class _Watched(Turn):
     """A turn whose conditions note what is read of them."""
 
     used: set[str] = field(default_factory=set)
-
-    @classmethod
-    def of(cls, turn: Turn, player: Player, used: set[str]) -> _Watched:
-        own = {one.name: getattr(turn, one.name) for one in fields(turn)}
-        return cls(**{**own, "player": player, "used": used})
 
     def condition(self, names: Mapping[str, str], x: Any) -> Condition:
         return _Read(super().condition(names, x), self.used)

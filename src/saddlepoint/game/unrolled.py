@@ -6,7 +6,7 @@ G's loss is judged by theta_D^k, and its gradient passes through all k steps.  D
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ from saddlepoint.game.game import Game
 from saddlepoint.game.player import Player
 from saddlepoint.game.wiring import slopes_due
 from saddlepoint.prior.prior import Prior
-from saddlepoint.turn import Batch, Turn
+from saddlepoint.turn import Batch, Condition, Turn
 
 
 class Unrolled(Game):
@@ -82,7 +82,10 @@ class Unrolled(Game):
 
     def _asking(self, turn: Turn, network: nn.Module, weights: Mapping[str, Tensor]) -> Turn:
         """The turn in which the foreseen player answers by these weights; sides stay made, and are judged anew."""
-        judge = _with(network, weights)
+
+        def judge(x: Any, condition: Condition) -> Any:
+            return functional_call(network, dict(weights), (x, condition))
+
         for look in self.player(self.unrolled).looks:
             for side in look.sides.values():
                 turn.samples_of(side)
@@ -99,8 +102,3 @@ def _own(x: Any) -> Any:
     if not isinstance(x, Tensor) or not x.requires_grad:
         return x
     return x.detach().requires_grad_() if x.is_leaf else x.view_as(x)
-
-
-def _with(network: nn.Module, weights: Mapping[str, Tensor]) -> Callable[..., Any]:
-    """The network as a function of other weights."""
-    return lambda x, condition: functional_call(network, dict(weights), (x, condition))
