@@ -15,8 +15,8 @@ from saddlepoint import ranks
 from saddlepoint.game.average import Average
 from saddlepoint.game.game import Game
 from saddlepoint.game.player import Player
+from saddlepoint.game.ranks import Ranks
 from saddlepoint.game.start import start_from_data
-from saddlepoint.game.strategy import Ranks
 from saddlepoint.layer.minibatch_discrimination import MinibatchDiscrimination
 from saddlepoint.layer.weight_norm import WeightNorm
 from saddlepoint.objective import nonsaturating, relativistic, wasserstein

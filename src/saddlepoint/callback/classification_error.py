@@ -21,9 +21,9 @@ from saddlepoint.callback.evaluation import row
 from saddlepoint.callback.period import Periodic, RunState, log
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Contract, Score
-from saddlepoint.game.full_batch import batch_dependent, full_batches
 from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import judge
+from saddlepoint.game.sampling import batch_dependent, full_batches
 from saddlepoint.modality import of
 from saddlepoint.mode import in_mode
 from saddlepoint.run.folder import Run

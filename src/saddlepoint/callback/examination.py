@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from saddlepoint.error import Mistake
-from saddlepoint.game.full_batch import full_batches
 from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import judge, judged_alone, sampled, sampled_player
 from saddlepoint.game.player import ROLES
-from saddlepoint.game.sampling import judged, judged_reals
+from saddlepoint.game.sampling import full_batches, judged, judged_reals
 from saddlepoint.health import reading
 from saddlepoint.modality import of
 from saddlepoint.mode import in_mode

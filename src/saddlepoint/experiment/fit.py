@@ -36,8 +36,8 @@ from saddlepoint.experiment.run_record import GONE, begin, plain_scores, put_on_
 from saddlepoint.experiment.same_run import finished_on_other_data
 from saddlepoint.experiment.start import start_of
 from saddlepoint.game.game import Game
+from saddlepoint.game.ranks import Ranks
 from saddlepoint.game.start import start_from_data
-from saddlepoint.game.strategy import Ranks
 from saddlepoint.launcher import ranks as launcher
 from saddlepoint.redaction import look_again
 from saddlepoint.run.checkpoint import AtomicCheckpointIO, duplicate, newest, set_aside

@@ -38,10 +38,9 @@ from saddlepoint.experiment.evaluators import ruler_of
 from saddlepoint.experiment.restore import data_of_run, put
 from saddlepoint.experiment.sample import sample
 from saddlepoint.extractor.extractor import Extractor, Features
-from saddlepoint.game.full_batch import batch_dependent, full_batches
 from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import judge, judged_alone
-from saddlepoint.game.sampling import judged_reals, sampling_modules
+from saddlepoint.game.sampling import batch_dependent, full_batches, judged_reals, sampling_modules
 from saddlepoint.modality import of
 from saddlepoint.mode import in_mode
 from saddlepoint.redaction import discreet

@@ -61,8 +61,9 @@ class Conditions:
         if self.split is not None:
             return self._rows(self.split, names, n, stream)
         if self.where == "none":
+            described = ", ".join(f"{name} (column {column})" for name, column in names.items())
             raise Mistake(
-                f"samples are made under {_described(names)}, and none are at hand: give them, or say where they come "
+                f"samples are made under {described}, and none are at hand: give them, or say where they come "
                 f"from: {self.key}=labels (each class alike) or {self.key}=split:validation"
             )
         return {name: self._labels(name, column, n, stream) for name, column in names.items()}
@@ -100,7 +101,3 @@ class Conditions:
         if not hasattr(self.data, "split"):
             self.data = self.data()
         return self.data
-
-
-def _described(names: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} (column {column})" for name, column in names.items())

@@ -6,7 +6,6 @@ Nothing of the game changes: networks and terms are copied, streams and torch's 
 from __future__ import annotations
 
 import copy
-from collections import UserDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
@@ -62,7 +61,7 @@ def dry_run(game: Game, batch: Batch) -> list[str]:
     ]
 
 
-class _Read(UserDict[str, Any]):
+class _Read(dict[str, Any]):
     """A condition that notes which of its entries are read: by name, or as a whole when it is copied."""
 
     def __init__(self, condition: Mapping[str, Any], used: set[str]) -> None:
@@ -72,6 +71,19 @@ class _Read(UserDict[str, Any]):
     def __getitem__(self, name: str) -> Any:
         self.used.add(name)
         return super().__getitem__(name)
+
+    def __iter__(self) -> Iterator[str]:  # with one of its own, dict(condition) and {**condition} come by __getitem__
+        return super().__iter__()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.used.add(name)
+        return super().get(name, default)
+
+    def values(self) -> Any:
+        return [self[name] for name in self]
+
+    def items(self) -> Any:
+        return [(name, self[name]) for name in self]
 
 
 @dataclass

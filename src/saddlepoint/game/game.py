@@ -141,8 +141,9 @@ class Game(Module):
 
     def step(self, names: Sequence[str], batch: Batch) -> None:
         """Move the named players along their gradients; their averages follow."""
-        if self.scaler is not None:
-            self.unscale(names)
+        if (scaler := self.scaler) is not None:
+            for name in names:
+                scaler.unscale_(self._optimizers[name])
         for observer in self.observers:
             observer.before_step(self, names)
         for name in names:

@@ -17,13 +17,13 @@ from torch.optim import Optimizer
 
 from saddlepoint import ranks
 from saddlepoint.error import Mistake
-from saddlepoint.game import compilation, sampling, state, telemetry
+from saddlepoint.game import sampling, state, telemetry
 from saddlepoint.game.hooks import following
 from saddlepoint.game.player import Player
 from saddlepoint.game.ranks import refuse_slices
 from saddlepoint.prior.prior import Prior
 from saddlepoint.stream import Stream, seed_of, set_global_state
-from saddlepoint.turn import Batch, Condition, Turn
+from saddlepoint.turn import UNCONDITIONAL, Batch, Condition, Turn, needs_input_gradient
 
 Named = dict[str, Tensor]
 
@@ -116,12 +116,23 @@ class Module(LightningModule):
         return telemetry.gradient_norm(self, name)
 
     def compile_players(self, backend: str = "inductor") -> None:
-        """See `game.compilation`."""
-        self.compiled = compilation.compiled(self, backend)
+        """Have torch.compile make the passes of training: all of a maker's, and a judge's where no slope is asked for.
+
+        A compiled function has a derivative, and no derivative of that (torch 2.15), which R1 and its kin need.
+        Raises Mistake where players move at once: a turn is gone back through once per player, a compiled pass once.
+        """
+        if any(len(group) > 1 for group in self.order):
+            raise Mistake(
+                "players that move at once share one graph, which compiled code throws away: set compile=false"
+            )
+        self.compiled = {name: _eager_where_steep(player.network, backend) for name, player in self.players.items()}
 
     def latent(self, n: int, seed: int | None = None) -> dict[str, Tensor]:
-        """n latents: see `game.sampling.latents`."""
-        return sampling.latents(self, n, seed)
+        """n latents, the named parts of the prior: [n, dim] each, on the game's device.
+
+        The same ones at each call: those of `sample(n)`, or of another seed where one is given.
+        """
+        return self.prior.sample(n, Stream(self.seed if seed is None else seed, "evaluation", device=self.device))
 
     def forward(self, latent: Mapping[str, Tensor], condition: Condition | None = None, average: bool = True,
                 batch_norm: str = "running") -> Tensor:  # fmt: skip
@@ -147,11 +158,6 @@ class Module(LightningModule):
         """Add the gradient of `loss` to the .grad of `inputs`, and of nothing else."""
         scaled = loss if self.scaler is None else self.scaler.scale(loss)
         scaled.backward(inputs=inputs, retain_graph=retain_graph)
-
-    def unscale(self, names: Sequence[str]) -> None:
-        """Undo the scale of the named players' gradients, under a scaler."""
-        for name in names:
-            cast(torch.amp.GradScaler, self.scaler).unscale_(self._optimizers[name])
 
     def update(self, name: str) -> None:
         """Step a player's optimizer; under a scaler, not where a gradient has overflowed."""
@@ -188,12 +194,8 @@ class Module(LightningModule):
         self._moved = {
             name: [p for group in own.param_groups for p in group["params"]] for name, own in self._optimizers.items()
         }
-        if self.resumed is not None:
-            self._retune()
-
-    def _retune(self) -> None:
-        """Give each optimizer the settings of the config, which may allow others than those of its checkpoint."""
-        for name, own in self._optimizers.items():
+        for name, own in self._optimizers.items() if self.resumed is not None else ():
+            # the settings of the config, which may allow others than those of the checkpoint
             settings = self.player(name).optimizer().param_groups[0]
             for group in own.param_groups:
                 group |= {key: value for key, value in settings.items() if key != "params"}
@@ -219,3 +221,12 @@ class Module(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         state.restore(self, checkpoint["saddlepoint"])
         self.set_clock()
+
+
+def _eager_where_steep(network: nn.Module, backend: str) -> Callable[..., Any]:
+    fast = torch.compile(network, backend=backend)
+
+    def ask(x: Any, condition: Condition = UNCONDITIONAL) -> Any:
+        return (network if needs_input_gradient(x) else fast)(x, condition)
+
+    return ask

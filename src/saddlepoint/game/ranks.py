@@ -1,15 +1,27 @@
-"""What the ranks of one game share: the mean of their gradients, and that they hold the same game."""
+"""What the ranks of one game share: the mean of their gradients, and that they hold the same game.
+
+Lightning puts them on their devices, and leaves gradients to the game: its DDP wrapper sends every gradient of every
+player at each backward pass, and waits for those of whoever does not move (docs/scaling.md has the figures).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 
 from saddlepoint import ranks
 from saddlepoint.error import Mistake
 from saddlepoint.game.average import BatchNorm
+
+
+class Ranks(DDPStrategy):
+    """One process per device; the group is joined before Lightning comes (`saddlepoint.ranks.join`)."""
+
+    def configure_ddp(self) -> None:
+        """No wrapper: the module plays as it is, and its gradients are the game's own to share."""
 
 
 def all_reduce_gradients(game: Any, names: Sequence[str]) -> None:
@@ -19,13 +31,9 @@ def all_reduce_gradients(game: Any, names: Sequence[str]) -> None:
     the mean of the ranks' batches, and never have to be mended before they are looked at or saved.
     """
     gradients = [p.grad for name in names for p in game.parameters_of(name) if p.grad is not None]
-    ranks.average_([*gradients, *_running_statistics(game)])
-
-
-def _running_statistics(game: Any) -> list[Tensor]:
-    """The running means and variances of the players' own networks."""
     layers = [m for player in game.players.values() for m in player.network.modules() if isinstance(m, BatchNorm)]
-    return [seen for layer in layers for seen in (layer.running_mean, layer.running_var) if seen is not None]
+    statistics = [seen for layer in layers for seen in (layer.running_mean, layer.running_var) if seen is not None]
+    ranks.average_([*gradients, *statistics])
 
 
 def refuse_slices(game: Any) -> None:

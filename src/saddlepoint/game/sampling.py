@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.average import BatchNorm
-from saddlepoint.game.full_batch import batch_dependent
 from saddlepoint.game.hooks import having
 from saddlepoint.game.lineage import (
     class_condition,
@@ -70,18 +69,16 @@ def sampling_networks(game: Any, average: bool = True) -> tuple[dict[str, nn.Mod
         raise Mistake("snapshots hold averaged weights: average=false finds nothing in them; checkpoints do")
     for hook in (hook for network in networks.values() for hook in having(network, "at_images")):
         hook.at_images(game.images)
-    for name in _upstream_first(game) if average else ():
+    order = sorted(upstream(game), key=lambda side: len(game.computed_from[side]))
+    # the players that make samples, each after those that make what it is given
+    makers = dict.fromkeys(name for side in order for name in game.sides[side].by if name in game.players)
+    for name in makers if average else ():
         own = game.player(name).average
         if own is not None and own.statistics == "reestimated" and own.stale:
+            stream = Stream(game.seed, "statistics", device=game.device, joint=True)
             with _evaluating(list(networks.values())):
-                own.reestimate(_statistics_batches(game, name, networks))
+                own.reestimate(inputs(game, name, ROWS, stream, networks) for _ in range(PASSES))
     return networks, whose
-
-
-def _upstream_first(game: Any) -> list[str]:
-    """The players that make samples, each after those that make what it is given."""
-    order = sorted(upstream(game), key=lambda side: len(game.computed_from[side]))
-    return list(dict.fromkeys(name for side in order for name in game.sides[side].by if name in game.players))
 
 
 def sampling_modules(game: Any, average: bool = True) -> tuple[dict[str, nn.Module], str]:
@@ -113,6 +110,28 @@ def drawn_as(game: Any, average: bool, batch_norm: str, batch: int) -> dict[str,
     return {"weights": weights, "batch_norm": ", ".join(statistics), "dropout": game.dropout}
 
 
+def batch_dependent(network: nn.Module) -> bool:
+    """Whether a sample's output of `network`, in evaluation mode too, depends on the samples beside it.
+
+    So it does behind minibatch discrimination and its kin (a layer that says `coupled`), and behind batch norm that
+    keeps no running statistics.
+    """
+    return any(
+        getattr(module, "coupled", False) or (isinstance(module, BatchNorm) and module.running_mean is None)
+        for module in network.modules()
+    )
+
+
+def full_batches(n: int, size: int) -> list[Tensor]:
+    """n rows, in order, as batches of `size`: int64 [size] each; of fewer rows than that, one batch.
+
+    How a network answers that is `batch_dependent` depends on how many samples it is asked at once, so a discriminator
+    is asked by batches of the size that it is trained on, all of them full.  The last is filled up with the first rows
+    again: the answers to these come after the n-th, and are to be dropped.
+    """
+    return list(torch.arange(n if n < size else -(-n // size) * size).remainder(n).split(size))
+
+
 def sampling_state(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     """What these networks hold: the state of the only one that has any, else each one's under its name."""
     own = [network.state_dict() for network in networks.values() if network.state_dict()]
@@ -123,11 +142,6 @@ def load_sampling_state(networks: Mapping[str, nn.Module], state: Mapping[str, T
     """Put back what `sampling_state` gave.  Raises RuntimeError where it is of other networks."""
     own = [network for network in networks.values() if network.state_dict()]
     (own[0] if len(own) == 1 else nn.ModuleDict(dict(networks))).load_state_dict(dict(state))
-
-
-def _statistics_batches(game: Any, name: str, networks: Mapping[str, nn.Module]) -> Iterator[tuple[Any, Condition]]:
-    stream = Stream(game.seed, "statistics", device=game.device, joint=True)
-    return (inputs(game, name, ROWS, stream, networks) for _ in range(PASSES))
 
 
 def inputs(
@@ -152,14 +166,6 @@ def class_rows(game: Any, modality: Modality, rows: int, columns: int) -> tuple[
     rows = size if rows < size <= 2 * rows else rows
     n = modality.shown(rows, columns)
     return n, {name: (torch.arange(n) // max(1, n // rows) % size).to(game.device)}
-
-
-def latents(game: Any, n: int, seed: int | None = None) -> dict[str, Tensor]:
-    """n latents, the named parts of the prior: [n, dim] each, on the game's device.
-
-    The same ones at each call: those of `sample(n)`, or of another seed where one is given.
-    """
-    return game.prior.sample(n, Stream(game.seed if seed is None else seed, "evaluation", device=game.device))
 
 
 # ---------------------------------------------------------------------------------------------------------- drawing
@@ -189,19 +195,14 @@ def samples_of(
     n = len(next(iter(latent.values())))
     if condition is None:
         condition = conditions(game, n, Stream(game.seed, "evaluation", device=game.device))
-    place = game.device
-    _refuse_other_rows(condition, n)
-    code, given = ({name: part.to(place) for name, part in own.items()} for own in (latent, complete(game, condition)))
-    with _evaluating(list(networks.values()), batch_norm, seed if game.dropout else None, game.device):
-        return sampling_turn(game, code, given, networks).samples_of(game.samples).x
-
-
-def _refuse_other_rows(condition: Condition, n: int) -> None:
-    """Raise ValueError for an entry that has not a row for each of n samples."""
     for name, entry in condition.items():
         if not isinstance(entry, Tensor) or entry.shape[:1] != (n,):
             found = f"of shape {list(entry.shape)}" if isinstance(entry, Tensor) else type(entry).__name__
             raise ValueError(f"condition {name} is {found}, and it is a tensor with a row for each of {n} samples")
+    place = game.device
+    code, given = ({name: part.to(place) for name, part in own.items()} for own in (latent, complete(game, condition)))
+    with _evaluating(list(networks.values()), batch_norm, seed if game.dropout else None, game.device):
+        return sampling_turn(game, code, given, networks).samples_of(game.samples).x
 
 
 @torch.no_grad()
