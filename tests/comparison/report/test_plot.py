@@ -15,6 +15,8 @@ from PIL import Image
 
 from saddlepoint.comparison.arms.arm import COLLAPSED, DIVERGED, FINISHED, Arm, Entry
 from saddlepoint.comparison.report import canvas, plot
+from saddlepoint.comparison.stats.factorial import Contrast
+from saddlepoint.comparison.stats.interval import Estimate, Interval
 
 
 def entry(seed: int, value: float, curve=(), outcome: str = FINISHED, grid: Path | None = None) -> Entry:
@@ -24,6 +26,14 @@ def entry(seed: int, value: float, curve=(), outcome: str = FINISHED, grid: Path
 def arm(name: str, *values: float) -> Arm:
     curve = [(0, 300.0), (1000, 50.0)]
     return Arm(name, {}, tuple(entry(i, v, [*curve, (2000, v)]) for i, v in enumerate(values)))
+
+
+def estimate(mean: float, low: float, high: float) -> Estimate:
+    return Estimate(3, mean, None, None, Interval(low, high))
+
+
+def contrast(effect: float, *ends: float) -> Contrast:
+    return Contrast(("a",), ("b",), effect, Interval(*ends) if ends else None, None, 3, 3)
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -39,7 +49,8 @@ def share(png: bytes, colour: str) -> int:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that are drawn from now on, as matplotlib holds them."""
     figures: list[Figure] = []
-    monkeypatch.setattr(plot, "png", lambda figure: figures.append(figure) or canvas.png(figure))
+    png = canvas.png
+    monkeypatch.setattr(canvas, "png", lambda figure: figures.append(figure) or png(figure))
     return figures
 
 
@@ -66,13 +77,13 @@ def test_one_seed_has_a_curve_and_no_band() -> None:
 @pytest.mark.parametrize("n", [2, 7])
 def test_every_number_of_arms_is_drawn_with_no_warning_and_no_pyplot(n: int) -> None:
     arms = [arm(f"objective=o{i}, regularizer=[r1,r2], optimizer.lr=$0.{i}$", 10.0 + i, 12.0, 11.0) for i in range(n)]
-    estimates = {one.name: (11.0, 9.0, 13.0) for one in arms[1:]} | {arms[0].name: None}
+    estimates = {one.name: estimate(11.0, 9.0, 13.0) for one in arms[1:]}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for png in (
             plot.seeds(arms, estimates, "fid", True, arms[-1].name),
             plot.curves(arms, "fid"),
-            plot.effects([(one.name, -1.0, -2.0, 0.5) for one in arms], "fid", True),
+            plot.effects({one.name: contrast(-1.0, -2.0, 0.5) for one in arms}, "fid", True),
         ):
             with Image.open(io.BytesIO(png)) as image:
                 assert image.format == "PNG"
@@ -84,7 +95,7 @@ def test_a_drawing_of_nothing_is_still_a_drawing() -> None:
     empty = Arm("a", {}, (entry(0, math.nan, outcome=DIVERGED),))
     assert pixels(plot.seeds([empty], {}, "fid", True)).size
     assert pixels(plot.curves([empty], "fid")).size
-    assert pixels(plot.effects([], "fid", True)).size
+    assert pixels(plot.effects({}, "fid", True)).size
 
 
 def test_a_run_that_failed_is_a_cross_where_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +109,7 @@ def test_a_run_that_failed_is_a_cross_where_it_counts(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(("arms", "axes"), [(6, 1), (7, 7)])
 def test_more_curves_than_eyes_can_part_get_a_panel_each(arms: int, axes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     figures: list[Figure] = []
-    monkeypatch.setattr(plot, "png", lambda figure: figures.append(figure) or b"")
+    monkeypatch.setattr(canvas, "png", lambda figure: figures.append(figure) or b"")
     plot.curves([arm(str(i), 1.0, 2.0) for i in range(arms)], "fid")
     assert len(figures[0].axes) == axes
 
@@ -114,7 +125,7 @@ def test_an_axis_is_logarithmic_where_positive_values_span_more_than_twenty_time
 
 def test_limits_hold_every_run_and_no_wide_interval_hides_them(monkeypatch: pytest.MonkeyPatch) -> None:
     figures = drawn(monkeypatch)
-    plot.seeds([arm("a", 10.0, 11.0)], {"a": (10.5, -40.0, 60.0)}, "fid", True)
+    plot.seeds([arm("a", 10.0, 11.0)], {"a": estimate(10.5, -40.0, 60.0)}, "fid", True)
     low, high = figures[0].axes[0].get_xlim()
     assert low < 10.0 < 11.0 < high
     assert high - low < 4.0
@@ -125,7 +136,12 @@ def test_effects_say_which_side_is_better_and_colour_what_is_decided(
     lower: bool, left: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures = drawn(monkeypatch)
-    contrasts = [("down", -3.0, -4.0, -2.0), ("up", 3.0, 2.0, 4.0), ("open", 1.0, -1.0, 3.0), ("bare", 2.0, None, None)]
+    contrasts = {
+        "down": contrast(-3.0, -4.0, -2.0),
+        "up": contrast(3.0, 2.0, 4.0),
+        "open": contrast(1.0, -1.0, 3.0),
+        "bare": contrast(2.0),
+    }
     plot.effects(contrasts, "fid", lower)
     axes, beside = figures[0].axes
     assert left in axes.get_title(loc="left")

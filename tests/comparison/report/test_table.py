@@ -161,7 +161,7 @@ def test_which_way_an_arm_differs_is_said_by_the_ranks_that_were_tested(tmp_path
     assert one.median == UNTRAINED
     assert one.against is not None
     assert one.against.verdict == "differs"
-    assert verdict(found, one, one.against) == "better"
+    assert verdict(found, one.against) == "better"
 
 
 def test_failures_of_the_baseline_make_every_comparison_with_it_one_of_ranks(outputs: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from saddlepoint.comparison.stats.pairing import correlation
+from saddlepoint.comparison.stats.permutation import correlation
 from saddlepoint.error import Mistake
 
 A, B = [3.1, 2.7, 4.0, 3.5, 2.9], [2.0, 1.9, 3.3, 2.1, 2.2]

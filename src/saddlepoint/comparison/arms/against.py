@@ -18,8 +18,13 @@ from saddlepoint.comparison.arms.comparison import Comparison
 from saddlepoint.comparison.stats.effect import hedges_g, hedges_interval, pooled_std
 from saddlepoint.comparison.stats.interval import Interval, spread, std_interval
 from saddlepoint.comparison.stats.multiple import CANNOT, corrected_level, holm, verdict
-from saddlepoint.comparison.stats.pairing import correlation
-from saddlepoint.comparison.stats.permutation import permutation_p, sign_flip_p, smallest_p, smallest_sign_flip_p
+from saddlepoint.comparison.stats.permutation import (
+    correlation,
+    permutation_p,
+    sign_flip_p,
+    smallest_p,
+    smallest_sign_flip_p,
+)
 from saddlepoint.comparison.stats.power import detectable, detectable_interval
 
 
@@ -52,41 +57,33 @@ class Against:
 
 def against(comparison: Comparison) -> dict[str, Against]:
     """Every arm but the baseline against it, by name."""
-    base, level = comparison.baseline, comparison.asked.level
-    p = {arm.name: permutation_p(*_tested(arm, base)) for arm in comparison.rest}
+    p = {arm.name: permutation_p(*_tested(arm, comparison.baseline)) for arm in comparison.rest}
     adjusted = holm(p)
-    strict = corrected_level(level, len(p))
-    return {
-        arm.name: _against(comparison, arm, p[arm.name], adjusted[arm.name], level, strict) for arm in comparison.rest
-    }
+    return {arm.name: _against(comparison, arm, p[arm.name], adjusted[arm.name]) for arm in comparison.rest}
 
 
-def _against(comparison: Comparison, arm: Arm, p: float, adjusted: float, level: float, strict: float) -> Against:
-    base = comparison.baseline
+def _against(comparison: Comparison, arm: Arm, p: float, adjusted: float) -> Against:
+    base, level, family = comparison.baseline, comparison.asked.level, len(comparison.rest)
     a, b = arm.values, base.values
     smallest = smallest_p(len(a), len(b))
     by_ranks = arm.imputed or base.imputed
     measurable = not by_ranks and (spread(a) or spread(b))
-    least, uncertainty = _visible(a, b, strict) if measurable else (None, None)
+    least, uncertainty = _visible(a, b, corrected_level(level, family)) if measurable else (None, None)
     several = measurable and min(len(a), len(b)) > 1
+    ours, theirs = _tested(arm, base)
     return Against(
         g=hedges_g(a, b) if several else None,
         g_interval=hedges_interval(a, b) if several else None,
         p=p,
         smallest=smallest,
         adjusted=adjusted,
-        verdict=_counted(verdict(adjusted, smallest, len(comparison.rest), level), a, b),
+        verdict=_counted(verdict(adjusted, smallest, family, level), a, b),
         detectable=least,
         detectable_interval=uncertainty,
         paired=_paired(arm, base) if comparison.shared else None,
-        difference=_difference(arm, base),
+        difference=sum(ours) / len(ours) - sum(theirs) / len(theirs),
         by_ranks=by_ranks,
     )
-
-
-def _difference(arm: Arm, base: Arm) -> float:
-    a, b = _tested(arm, base)
-    return sum(a) / len(a) - sum(b) / len(b)
 
 
 def _tested(arm: Arm, base: Arm) -> tuple[Sequence[float], Sequence[float]]:
@@ -100,7 +97,6 @@ def _ranked(a: Sequence[float], b: Sequence[float]) -> tuple[Sequence[float], Se
 
 
 def _counted(said: str, a: Sequence[float], b: Sequence[float]) -> str:
-    """The verdict with the number of seeds in it."""
     n = f"{len(a)}" if len(a) == len(b) else f"{len(a)} against {len(b)}"
     return said.replace("n seeds", f"{n} seed{'s' * (n != '1')}", 1) if said == CANNOT else said
 

@@ -11,7 +11,7 @@ from saddlepoint.comparison.arms.arm import Arm
 from saddlepoint.comparison.arms.comparison import Comparison
 from saddlepoint.comparison.report.design import by_ranks, spoken
 from saddlepoint.comparison.report.sheet import NOTHING, Cell, Sheet, number, probability, ranged
-from saddlepoint.comparison.report.table import SURVIVORS, Line
+from saddlepoint.comparison.report.table import SURVIVORS, Line, failed
 from saddlepoint.comparison.stats.effect import pooled_std
 from saddlepoint.comparison.stats.factorial import Contrast
 from saddlepoint.comparison.stats.multiple import DIFFERS, NOT_SHOWN, corrected_level, holm
@@ -25,11 +25,11 @@ MOST = 1_000  # seeds per arm that are thought of
 def answers(comparison: Comparison, found: Sequence[Line]) -> tuple[str, ...]:
     """A sentence per arm that was tested against the baseline, the best first: better, worse, or not shown."""
     base = next(line for line in found if line.arm == comparison.baseline.name)
-    tested = [(line, line.against) for line in found if line.against is not None]
+    tested = [(line, line.against, line.median or 0.0) for line in found if line.against is not None]
     sign = -1 if comparison.primary.higher_is_better else 1
     order = {BETTER: 0, UNSHOWN: 1, TOO_FEW: 1, WORSE: 2}
-    tested.sort(key=lambda pair: (order[verdict(comparison, *pair)], sign * _middle(pair[0])))
-    return tuple(_sentence(comparison, line, one, base) for line, one in tested)
+    tested.sort(key=lambda one: (order[verdict(comparison, one[1])], sign * one[2]))
+    return tuple(_sentence(comparison, line, one, base) for line, one, _ in tested)
 
 
 def effect_answers(comparison: Comparison, found: Sequence[Contrast]) -> tuple[str, ...]:
@@ -47,15 +47,11 @@ def effect_answers(comparison: Comparison, found: Sequence[Contrast]) -> tuple[s
     return tuple(sentences)
 
 
-def verdict(comparison: Comparison, line: Line, one: Against) -> str:
+def verdict(comparison: Comparison, one: Against) -> str:
     """better, worse, not shown, or too few seeds to show anything: of an arm against the baseline."""
     if one.verdict == DIFFERS:
         return BETTER if (one.difference < 0) != comparison.primary.higher_is_better else WORSE
     return UNSHOWN if one.verdict == NOT_SHOWN else TOO_FEW
-
-
-def _middle(line: Line) -> float:
-    return line.median if line.median is not None else float("inf")
 
 
 def _sentence(comparison: Comparison, line: Line, one: Against, base: Line) -> str:
@@ -63,35 +59,30 @@ def _sentence(comparison: Comparison, line: Line, one: Against, base: Line) -> s
     ours, theirs = (number(side.median if one.by_ranks or not side.estimate else side.estimate.mean).text
                     for side in (line, base))  # fmt: skip
     numbers = f"{what} {ours} against {theirs}, Holm p {probability(one.adjusted).text}"
-    said = verdict(comparison, line, one)
+    said = verdict(comparison, one)
     if said in (BETTER, WORSE):
         sentence = f"{line.arm} is {said} than {base.arm}: {numbers}."
     elif said == UNSHOWN:
-        sentence = f"{line.arm} is not shown to differ from {base.arm}: {numbers}.{_needed(comparison, line.arm, one)}"
+        sentence = f"{line.arm} is not shown to differ from {base.arm}: {numbers}."
     else:
         seeds = f"{line.runs}" if line.runs == base.runs else f"{line.runs} against {base.runs}"
         sentence = (
             f"{line.arm}: {seeds} seed{'s' * (seeds != '1')} cannot show a difference from {base.arm} ({numbers}); "
-            f"{fewest(comparison)} per arm can at the earliest.{_needed(comparison, line.arm, one)}"
+            f"{fewest(comparison)} per arm can at the earliest."
         )
-    failed = [f" {one.failures} of {one.runs} runs of {one.arm} failed." for one in (line, base) if one.failures]
-    return sentence + "".join(failed)
+    arm = next(arm for arm in comparison.arms if arm.name == line.arm)
+    n = None if said in (BETTER, WORSE) or one.by_ranks else seeds_needed(comparison, arm)
+    if n is not None:
+        count = f"About {n}" if n < MOST else f"More than {MOST:,}"
+        sentence += f" {count} seeds per arm would show a difference of this size, four times in five."
+    failures = [f" {side.failures} of {side.runs} runs of {side.arm} failed." for side in (line, base) if side.failures]
+    return sentence + "".join(failures)
 
 
 def fewest(comparison: Comparison) -> int:
     """The least number of seeds per arm whose smallest p passes the corrected level."""
     strict = corrected_level(comparison.asked.level, len(comparison.rest))
     return next(n for n in range(2, MOST) if smallest_p(n, n) <= strict)
-
-
-def _needed(comparison: Comparison, name: str, one: Against) -> str:
-    """How many seeds per arm would show a difference as large as the one found, where that can be said."""
-    arm = next(arm for arm in comparison.arms if arm.name == name)
-    n = None if one.by_ranks else seeds_needed(comparison, arm)
-    if n is None:
-        return ""
-    count = f"About {n}" if n < MOST else f"More than {MOST:,}"
-    return f" {count} seeds per arm would show a difference of this size, four times in five."
 
 
 def seeds_needed(comparison: Comparison, arm: Arm) -> int | None:
@@ -118,10 +109,7 @@ def summary(comparison: Comparison, found: Sequence[Line]) -> Sheet:
         "n": [number(line.n) for line in found],
     }
     if any(line.failures for line in found):
-        columns["failed"] = [
-            NOTHING if line.survivors else Cell(f"{line.failures}/{line.runs}", line.failures / line.runs)
-            for line in found
-        ]
+        columns["failed"] = [NOTHING if line.survivors else failed(line) for line in found]
     if any(line.imputed for line in found):
         columns["median"] = [number(line.median) for line in found]
     columns["mean [95%]"] = [
@@ -130,7 +118,9 @@ def summary(comparison: Comparison, found: Sequence[Line]) -> Sheet:
     ]  # fmt: skip
     if any(line.against for line in found):
         columns["Holm p"] = [probability(line.against.adjusted if line.against else None) for line in found]
-        columns["verdict"] = [_verdict(comparison, line) for line in found]
+        said = [verdict(comparison, line.against) if line.against else "" for line in found]
+        columns["verdict"] = [Cell(word, best=word == BETTER) for word in said]
+        columns["verdict"][0] = Cell("baseline")
     better = "Higher" if comparison.primary.higher_is_better else "Lower"
     notes = [f"{better} is better. In brackets Student's 95% interval of the mean."]
     if any(line.against for line in found):
@@ -174,10 +164,3 @@ def for_paper(sheet: Sheet) -> Sheet:
         rows=tuple(tuple(replace(row[i], best=row[-1].best and i in (0, last)) for i in kept) for row in rows),
         notes=tuple(notes),
     )
-
-
-def _verdict(comparison: Comparison, line: Line) -> Cell:
-    if line.against is None:
-        return Cell("baseline") if line.arm == comparison.baseline.name and not line.survivors else NOTHING
-    said = verdict(comparison, line, line.against)
-    return Cell(said, best=said == BETTER)

@@ -15,22 +15,22 @@ from itertools import accumulate, pairwise
 from typing import Literal
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from saddlepoint.comparison.stats.interval import Interval
 
 DOTS = 150  # per inch
 BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 GREY, INK, SHADE = "#8A9099", "#1B1F24", "#F3F5F7"
+STYLES = tuple(zip((BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY), ("-", "--", "-.", ":", "-", "--"), strict=True))
 RATIO = 20  # values that span more than this are drawn on a log axis
 LINE = 0.17  # inches that a line of a label takes
 
 
 def blank(width: float, height: float) -> Figure:
     """An empty figure of so many inches that makes room for its labels by itself."""
-    figure = Figure(figsize=(width, height), dpi=DOTS, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(width, height), dpi=DOTS, layout="constrained", facecolor="white")
 
 
 def png(figure: Figure) -> bytes:
@@ -52,18 +52,13 @@ def folded(name: str, width: int = 40) -> str:
     """
     lines = [""]
     for part in re.findall(r"(?:\[[^\]]*\]|[^,\s])+[,\s]*|[,\s]+", name):
-        for piece in _pieces(part, width):
+        fits = len(part.rstrip()) <= width
+        members = [part] if fits else re.findall(r"[^,\s]*[,\s]+|[^,\s]+", part)
+        for piece in (member[i : i + width] for member in members for i in range(0, len(member), width)):
             if lines[-1] and len((lines[-1] + piece).rstrip()) > width:
                 lines.append("")
             lines[-1] += piece
     return plain("\n".join(line.strip() for line in lines))
-
-
-def _pieces(part: str, width: int) -> list[str]:
-    if len(part.rstrip()) <= width:
-        return [part]
-    members = re.findall(r"[^,\s]*[,\s]+|[^,\s]+", part)
-    return [member[i : i + width] for member in members for i in range(0, len(member), width)]
 
 
 def rows(names: Sequence[str], least: float) -> tuple[Figure, Axes, list[float]]:
@@ -117,25 +112,25 @@ def legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     if unique:
-        figure.legend(
-            [*unique.values()], [*unique], loc="outside upper center", ncols=columns, fontsize=8, frameon=False
-        )
+        style = {"loc": "outside upper center", "ncols": columns, "fontsize": 8, "frameon": False}
+        figure.legend([*unique.values()], [*unique], **style)
 
 
 def scale(
     axes: Axes,
     direction: Literal["x", "y"],
     values: Sequence[float],
-    ends: Sequence[float] = (),
+    intervals: Sequence[Interval] = (),
     log: bool | None = None,
 ) -> None:
-    """Limits that hold all values, and the ends of intervals as far as one range of the values beyond.
+    """Limits that hold all values, and the ends of `intervals` as far as one range of the values beyond.
 
     An interval from two seeds can be twelve times as wide as they are apart: it runs off the page then.
     Log where the values are positive and span more than 20 times, unless `log` says.
     """
     known = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(known), max(known)
+    ends = [end for own in intervals for end in (own.low, own.high)]
     log = low > 0 and high > RATIO * low if log is None else log
     if log:
         inside = [low, high, *(min(max(end, low / 3), high * 3) for end in ends if end > 0)]

@@ -63,7 +63,6 @@ def effects_sheet(comparison: Comparison, found: Sequence[Contrast]) -> Sheet:
 
 
 def _reading(comparison: Comparison, family: int) -> str:
-    """How to read the effects."""
     better = "higher" if comparison.primary.higher_is_better else "lower"
     what = (
         f"{better.capitalize()} scores are better. An effect is the mean {{}} at a level less that at the factor's "
@@ -92,12 +91,6 @@ def spoken(comparison: Comparison, contrast: Contrast) -> str:
         key if len(levels[key]) == 2 else short[f"{key}={level}"]
         for key, level in zip(contrast.name, contrast.level, strict=True)
     )
-
-
-def pictured(comparison: Comparison, found: Sequence[Contrast]) -> list[tuple[str, float, float | None, float | None]]:
-    """The effects as the drawing takes them."""
-    ends = [(one.interval.low, one.interval.high) if one.interval else (None, None) for one in found]
-    return [(spoken(comparison, one), one.effect, low, high) for one, (low, high) in zip(found, ends, strict=True)]
 
 
 def _ordered(key: str, comparison: Comparison) -> tuple[str, ...]:

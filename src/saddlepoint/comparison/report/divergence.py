@@ -77,9 +77,9 @@ def sentences(a: Record, b: Record, found: Divergence) -> list[str]:
     else:
         more = f", and {found.keys - 1} more keys with it" if found.keys > 1 else ""
         to = f"equal before, at {found.equal} moment{'s' * (found.equal > 1)}" if found.equal else "the first of all"
+        ours, theirs = ("nothing" if value is None else written(value, 10) for value in (found.a, found.b))
         said.append(
-            f"Their curves part at {found.images:,} images, {to}: {found.key} is {_digits(found.a)} in a and "
-            f"{_digits(found.b)} in b{more}."
+            f"Their curves part at {found.images:,} images, {to}: {found.key} is {ours} in a and {theirs} in b{more}."
         )
     for name, record, other in (("a", a, b), ("b", b, a)):
         if alone := sorted(_moments(record).keys() - _moments(other).keys()):
@@ -112,7 +112,3 @@ def _told_of(record: Record) -> dict[str, Mapping[str, Any]]:
 
 def _equal(one: float, two: float) -> bool:
     return one == two or (math.isnan(one) and math.isnan(two))
-
-
-def _digits(value: float | None) -> str:
-    return "nothing" if value is None else written(value, 10)

@@ -8,7 +8,8 @@ Each function returns the bytes of a PNG at 150 dpi, drawn on a figure of its ow
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,61 +18,40 @@ from PIL import Image
 from scipy import stats
 
 from saddlepoint.comparison.arms.arm import Arm, Entry
-from saddlepoint.comparison.report.canvas import (
-    BLUE,
-    GREEN,
-    GREY,
-    INK,
-    LINE,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILLION,
-    bare,
-    blank,
-    folded,
-    legend,
-    panels,
-    plain,
-    png,
-    rows,
-    scale,
-    single,
-)
-
-STYLES = tuple(zip((BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY), ("-", "--", "-.", ":", "-", "--"), strict=True))
-
-Estimate = tuple[float, float, float]  # mean, low, high
-Contrast = tuple[str, float, float | None, float | None]  # name, effect, low, high
+from saddlepoint.comparison.report import canvas
+from saddlepoint.comparison.stats.factorial import Contrast
+from saddlepoint.comparison.stats.interval import Estimate, Interval
 
 
 def seeds(
     arms: Sequence[Arm],
-    estimates: Mapping[str, Estimate | None],
+    estimates: Mapping[str, Estimate],
     metric: str,
     lower_is_better: bool,
     baseline: str | None = None,
 ) -> bytes:
     """A row per arm: a dot for every run, a cross for one that failed, and below them the mean with its interval.
 
-    `estimates` are by the arm's name; None, or no entry, where an arm has none.  The baseline's mean crosses all rows.
-    A failed run without any score stands at the worse edge.
+    `estimates` are by the arm's name; one without an interval is not drawn.  The baseline's mean crosses all rows.  A
+    failed run without any score stands at the worse edge.
     """
     names = [f"{arm.name} (baseline)" if arm.name == baseline else arm.name for arm in arms]
-    figure, axes, places = rows(names, least=0.42)
+    figure, axes, places = canvas.rows(names, least=0.42)
+    means = {name: (one.mean, one.interval) for name, one in estimates.items() if one.interval is not None}
     for arm, place in zip(arms, places, strict=True):
-        if (estimate := estimates.get(arm.name)) is not None:
-            _interval(axes, estimate, place + 0.12, INK, "D", "mean and interval")
-    known = [estimate for estimate in estimates.values() if estimate is not None]
-    if baseline is not None and (middle := estimates.get(baseline)) is not None:
-        axes.axvline(middle[0], color=GREY, linewidth=1, linestyle=":", zorder=0, label="mean of the baseline")
-    scale(axes, "x", [value for arm in arms for value in arm.values] + [e[0] for e in known], _ends(known))
+        if arm.name in means:
+            _interval(axes, *means[arm.name], place + 0.12, canvas.INK, "D", "mean and interval")
+    if baseline in means:
+        mean, _ = means[baseline]
+        axes.axvline(mean, color=canvas.GREY, linewidth=1, linestyle=":", zorder=0, label="mean of the baseline")
+    values = [value for arm in arms for value in arm.values]
+    canvas.scale(axes, "x", [*values, *(mean for mean, _ in means.values())], [own for _, own in means.values()])
     worse = axes.get_xlim()[1 if lower_is_better else 0]
     for arm, place in zip(arms, places, strict=True):
         _runs(axes, arm, place - 0.06, worse)
     axes.set_xlabel(_worth(metric, lower_is_better), fontsize=9)
-    legend(figure, axes)
-    return png(figure)
+    canvas.legend(figure, axes)
+    return canvas.png(figure)
 
 
 def curves(arms: Sequence[Arm], metric: str, lower_is_better: bool = True, level: float = 0.95) -> bytes:
@@ -81,49 +61,47 @@ def curves(arms: Sequence[Arm], metric: str, lower_is_better: bool = True, level
     A curve whose run failed ends in a cross.
     """
     means = [band(arm, level) for arm in arms]
-    apart = len(arms) > len(STYLES)
-    figure, places = panels(len(arms)) if apart else single(len(arms))
+    apart = len(arms) > len(canvas.STYLES)
+    figure, places = canvas.panels(len(arms)) if apart else canvas.single(len(arms))
     for i, (arm, axes) in enumerate(zip(arms, places if apart else places * len(arms), strict=True)):
-        colour, line = (BLUE, "-") if apart else STYLES[i]
+        colour, line = (canvas.BLUE, "-") if apart else canvas.STYLES[i]
         for other in means if apart else ():
-            axes.plot(other[0], other[1], color=GREY, alpha=0.4, linewidth=0.6, zorder=0)
+            axes.plot(other[0], other[1], color=canvas.GREY, alpha=0.4, linewidth=0.6, zorder=0)
         _curve(axes, arm, means[i], colour, line)
         if apart:
-            axes.set_title(folded(arm.name, 34), fontsize=7, loc="left")
+            axes.set_title(canvas.folded(arm.name, 34), fontsize=7, loc="left")
     points = [score for arm in arms for entry in arm.entries for _, score in entry.curve]
     for axes in places:
-        scale(axes, "y", points)
+        canvas.scale(axes, "y", points)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     figure.supxlabel("images", fontsize=9)
     figure.supylabel(_worth(metric, lower_is_better), fontsize=9)
     if not apart:
-        legend(figure, places[0], columns=1 if max((len(arm.name) for arm in arms), default=0) > 38 else 2)
-    return png(figure)
+        canvas.legend(figure, places[0], columns=1 if max((len(arm.name) for arm in arms), default=0) > 38 else 2)
+    return canvas.png(figure)
 
 
-def effects(contrasts: Sequence[Contrast], metric: str, lower_is_better: bool) -> bytes:
+def effects(contrasts: Mapping[str, Contrast], metric: str, lower_is_better: bool) -> bytes:
     """A row per contrast: the effect, its interval and a line at zero; which side is better stands on top.
 
-    Filled where the interval leaves out zero, hollow where it holds it or there is none (low or high is None).
+    Filled where the interval leaves out zero, hollow where it holds it or there is none.
     """
-    figure, axes, places = rows([name for name, *_ in contrasts], least=0.32)
-    axes.axvline(0, color=INK, linewidth=1, zorder=0)
-    for (_, effect, low, high), place in zip(contrasts, places, strict=True):
-        colour, marker = _verdict(low, high, lower_is_better)
-        _interval(
-            axes, (effect, effect if low is None else low, effect if high is None else high), place, colour, marker
-        )
-    ends = [end for _, _, low, high in contrasts for end in (low, high) if end is not None]
-    scale(axes, "x", [0.0, *(effect for _, effect, _, _ in contrasts)], ends, log=False)
+    figure, axes, places = canvas.rows([*contrasts], least=0.32)
+    axes.axvline(0, color=canvas.INK, linewidth=1, zorder=0)
+    found = contrasts.values()
+    for one, place in zip(found, places, strict=True):
+        _interval(axes, one.effect, one.interval, place, *_verdict(one.interval, lower_is_better))
+    known = [one.interval for one in found if one.interval is not None]
+    canvas.scale(axes, "x", [0.0, *(one.effect for one in found)], known, log=False)
     beside = axes.twinx()
     beside.set_ylim(axes.get_ylim())
-    beside.set_yticks(places, [_told(effect, low, high) for _, effect, low, high in contrasts], fontsize=8)
-    bare(beside)
+    beside.set_yticks(places, [_told(one.effect, one.interval) for one in found], fontsize=8)
+    canvas.bare(beside)
     left, right = ("better", "worse") if lower_is_better else ("worse", "better")
     axes.set_title(f"\u2190 {left}", loc="left", fontsize=9)
     axes.set_title(f"{right} \u2192", loc="right", fontsize=9)
-    axes.set_xlabel(f"effect on {plain(metric)}", fontsize=9)
-    return png(figure)
+    axes.set_xlabel(f"effect on {canvas.plain(metric)}", fontsize=9)
+    return canvas.png(figure)
 
 
 def grids(arms: Sequence[Arm]) -> bytes | None:
@@ -134,10 +112,10 @@ def grids(arms: Sequence[Arm]) -> bytes | None:
     columns = min(len(arms), 4)
     width = 9.6 / max(columns, 2)
     tall = max(image.shape[0] / image.shape[1] for _, _, image in chosen if image is not None)
-    titles = [folded(arm.name, int(width * 14)) for arm in arms]
-    title = LINE * (max(text.count("\n") for text in titles) + 2) + 0.1
+    titles = [canvas.folded(arm.name, int(width * 14)) for arm in arms]
+    title = canvas.LINE * (max(text.count("\n") for text in titles) + 2) + 0.1
     lines = math.ceil(len(arms) / columns)
-    figure = blank(width * columns, lines * (width * tall + title))
+    figure = canvas.blank(width * columns, lines * (width * tall + title))
     for i, (text, (_, entry, image)) in enumerate(zip(titles, chosen, strict=True), 1):
         axes = figure.add_subplot(lines, columns, i)
         axes.set_axis_off()
@@ -147,8 +125,9 @@ def grids(arms: Sequence[Arm]) -> bytes | None:
             axes.set_title(f"{text}\nno samples", fontsize=8, loc="left")
         else:
             axes.imshow(image)
-            axes.set_title(f"{text}\nseed {entry.seed}: {entry.value:.4g}{_failure(entry)}", fontsize=8, loc="left")
-    return png(figure)
+            failure = f", {entry.outcome}" if entry.failed else ""
+            axes.set_title(f"{text}\nseed {entry.seed}: {entry.value:.4g}{failure}", fontsize=8, loc="left")
+    return canvas.png(figure)
 
 
 def median(arm: Arm) -> Entry | None:
@@ -171,7 +150,7 @@ def band(arm: Arm, level: float = 0.95) -> tuple[list[int], list[float], list[fl
 
 
 def _pixels(entry: Entry | None) -> np.ndarray | None:
-    """The run's sample grid [H, W, 3]; None where it has none that can be read."""
+    """[H, W, 3]; None where the run has no grid that can be read."""
     if entry is None or entry.grid is None:
         return None
     try:
@@ -182,40 +161,38 @@ def _pixels(entry: Entry | None) -> np.ndarray | None:
 
 
 def _worth(metric: str, lower_is_better: bool) -> str:
-    return f"{plain(metric)} ({'lower' if lower_is_better else 'higher'} is better)"
+    return f"{canvas.plain(metric)} ({'lower' if lower_is_better else 'higher'} is better)"
 
 
-def _failure(entry: Entry) -> str:
-    return f", {entry.outcome}" if entry.failed else ""
+def _told(effect: float, interval: Interval | None) -> str:
+    ends = "" if interval is None else f" [{interval.low:.3g}, {interval.high:.3g}]"
+    return f"{effect:+.3g}{ends}".replace("-", "\u2212")
 
 
-def _told(effect: float, low: float | None, high: float | None) -> str:
-    interval = "" if low is None or high is None else f" [{low:.3g}, {high:.3g}]"
-    return f"{effect:+.3g}{interval}".replace("-", "\u2212")
-
-
-def _verdict(low: float | None, high: float | None, lower_is_better: bool) -> tuple[str, str]:
+def _verdict(interval: Interval | None, lower_is_better: bool) -> tuple[str, str]:
     """Colour and marker of an effect: better, worse or undecided."""
-    if low is None or high is None or low <= 0 <= high:
-        return GREY, "o"
-    return (GREEN, "D") if (high < 0) == lower_is_better else (VERMILLION, "s")
+    if interval is None or interval.low <= 0 <= interval.high:
+        return canvas.GREY, "o"
+    return (canvas.GREEN, "D") if (interval.high < 0) == lower_is_better else (canvas.VERMILLION, "s")
 
 
 def _runs(axes: Axes, arm: Arm, place: float, worse: float) -> None:
     """The runs of an arm, moved up and down a little so that equal ones are seen; infinite values at the edge."""
     for i, entry in enumerate(arm.entries):
-        marker, colour, label = ("x", VERMILLION, "run that failed") if entry.failed else ("o", BLUE, "run")
-        edge = {} if entry.failed else {"markeredgecolor": "white", "markeredgewidth": 0.5}
+        marker, colour, label = "o", canvas.BLUE, "run"
+        if entry.failed:
+            marker, colour, label = "x", canvas.VERMILLION, "run that failed"
+        edge: dict[str, Any] = {} if entry.failed else {"markeredgecolor": "white", "markeredgewidth": 0.5}
         finite = math.isfinite(entry.value)
-        at = (entry.value if finite else worse), place + 0.035 * (i % 3 - 1)
         style = {"color": colour, "markersize": 6, "alpha": 0.85, "linestyle": "none", "label": label, **edge}
-        axes.plot(*at, marker, clip_on=finite, **style)
+        axes.plot(entry.value if finite else worse, place + 0.035 * (i % 3 - 1), marker, clip_on=finite, **style)
 
 
-def _interval(axes: Axes, estimate: Estimate, place: float, colour: str, marker: str, label: str = "") -> None:
-    mean, low, high = estimate
-    axes.plot([low, high], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
-    axes.plot([low, high], [place, place], "|", color=colour, markersize=6)
+def _interval(
+    axes: Axes, mean: float, interval: Interval | None, place: float, colour: str, marker: str, label: str = ""
+) -> None:
+    ends = (interval.low, interval.high) if interval else (mean, mean)
+    axes.plot(ends, [place, place], "|-", color=colour, linewidth=1.6, markersize=6, solid_capstyle="butt")
     face = "white" if marker == "o" else colour
     axes.plot(mean, place, marker, color=colour, markerfacecolor=face, markersize=5, linestyle="none", label=label)
 
@@ -230,8 +207,4 @@ def _curve(axes: Axes, arm: Arm, mean: tuple[list[int], list[float], list[float]
     images, middle, half = mean
     low, high = np.subtract(middle, half), np.add(middle, half)
     axes.fill_between(images, low, high, color=colour, alpha=0.16, linewidth=0)
-    axes.plot(images, middle, color=colour, linestyle=line, linewidth=2, label=folded(arm.name, 90))
-
-
-def _ends(estimates: Iterable[Estimate]) -> list[float]:
-    return [end for _, low, high in estimates for end in (low, high)]
+    axes.plot(images, middle, color=colour, linestyle=line, linewidth=2, label=canvas.folded(arm.name, 90))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import math
 import struct
-from importlib.resources import files
 from typing import Any
 
 from saddlepoint.comparison.report.sheet import Cell, Report
@@ -27,8 +26,6 @@ def html(report: Report) -> str:
         report=report,
         parts=_parts(report),
         policy=POLICY,
-        style=_resource("report.css"),
-        script=_resource("report.js"),
         ordered=_order,
         encoded=lambda png: base64.b64encode(png).decode("ascii"),
         sides=_sides,
@@ -46,10 +43,6 @@ def _parts(report: Report) -> list[tuple[str, str, Any]]:
         ("Details", "facts", report.details),
     ]
     return [part for part in parts if part[2]]
-
-
-def _resource(name: str) -> str:
-    return files("saddlepoint.comparison.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _order(cell: Cell) -> str | None:

@@ -15,8 +15,6 @@ from saddlepoint.comparison.report.sheet import NOTHING, Cell, Sheet, number
 from saddlepoint.comparison.report.table import averaged, counting, mean_of
 from saddlepoint.comparison.stats.interval import estimate
 
-Column = list[Cell]
-
 
 def secondary(comparison: Comparison) -> Iterator[Sheet]:
     """Best and area, other scores, evaluation noise, compute and time to a quality: each where there is any."""
@@ -30,24 +28,24 @@ def secondary(comparison: Comparison) -> Iterator[Sheet]:
 
 
 def _along(comparison: Comparison) -> Sheet:
-    """The best checkpoint and the area under the curve; a failed run by what it counts where it has no other."""
     arms = comparison.arms
+    contracts = [one.chosen.contract for arm in arms for one in arm.entries if one.chosen is not None]
     columns = {
         "arm": [Cell(arm.name) for arm in arms],
         "best of run": [_mean(*_bests(arm)) for arm in arms],
         "final": [_mean(arm.values, arm.imputed) for arm in arms],
         "area under the curve": [_mean(*_areas(arm, comparison)) for arm in arms],
     }
-    chosen = any(one.chosen is not None for arm in arms for one in arm.entries)
     notes = [
         "Means and t-intervals. Best of run: the checkpoint that a score on other reals and other samples chose, so "
         "the reported score is not the one chosen by; it still stops each run at its luckiest moment, which flatters "
         "unstable arms."
-        if chosen
+        if contracts
         else "Means and t-intervals. Best of run, the best of many scores, is flattered by chance.",
         "Area: the mean of the score over images, by the trapezium rule.",
     ]
-    if (several := _choosing(arms)) > 1:
+    distinct = [one for i, one in enumerate(contracts) if one not in contracts[:i]]
+    if (several := len(distinct)) > 1:
         notes += [f"The best of run was chosen under {several} different contracts, so that column compares no like."]
     failed = [one for arm in arms for one in arm.entries if one.failed]
     if any(one.best is not None for one in failed):
@@ -57,12 +55,6 @@ def _along(comparison: Comparison) -> Sheet:
             f"{counting(comparison)} A mean with such a value has no interval; none where it has no value at all."
         ]
     return Sheet.of(f"{comparison.primary.key} along the run", columns, notes, exploratory=True)
-
-
-def _choosing(arms: Sequence[Arm]) -> int:
-    """By how many contracts best checkpoints were chosen."""
-    contracts = [one.chosen.contract for arm in arms for one in arm.entries if one.chosen is not None]
-    return len([one for i, one in enumerate(contracts) if one not in contracts[:i]])
 
 
 def _bests(arm: Arm) -> tuple[list[float], bool]:
@@ -86,7 +78,6 @@ def _areas(arm: Arm, comparison: Comparison) -> tuple[list[float], bool]:
 
 
 def _others(comparison: Comparison) -> Sheet:
-    """The other final scores, of the runs that ended with one."""
     columns = {"arm": [Cell(arm.name) for arm in comparison.arms]}
     for key in comparison.others:
         values = [[one.others[key] for one in arm.entries if key in one.others] for arm in comparison.arms]
@@ -101,7 +92,6 @@ def _others(comparison: Comparison) -> Sheet:
 
 
 def _noise(comparison: Comparison) -> Sheet:
-    """How much of the spread between runs is the ruler's own."""
     measured = [[one.noise for one in arm.entries if one.noise is not None] for arm in comparison.arms]
     spread = [estimate(arm.survivors).std if len(arm.survivors) > 1 else None for arm in comparison.arms]
     noise = [math.sqrt(sum(s * s for s in own) / len(own)) if own else None for own in measured]
@@ -109,7 +99,10 @@ def _noise(comparison: Comparison) -> Sheet:
         "arm": [Cell(arm.name) for arm in comparison.arms],
         "sd between runs": [number(one) for one in spread],
         "sd of the measurement": [number(one) for one in noise],
-        "share of variance": [_share(one, whole) for one, whole in zip(noise, spread, strict=True)],
+        "share of variance": [
+            number(one**2 / whole**2 if one is not None and whole else None, 2)
+            for one, whole in zip(noise, spread, strict=True)
+        ],
         "runs measured": [number(len(own)) for own in measured],
     }
     notes = ["Between the runs that survived, against fresh generations of one generator."]
@@ -118,13 +111,10 @@ def _noise(comparison: Comparison) -> Sheet:
     return Sheet.of("noise of the evaluation", columns, notes, exploratory=True)
 
 
-def _share(noise: float | None, spread: float | None) -> Cell:
-    return number(noise**2 / spread**2, 2) if noise is not None and spread else NOTHING
-
-
 def compute(comparison: Comparison) -> Sheet:
     """What the runs of each arm took."""
     arms = comparison.arms
+    memory = [[one.peak_memory_mib for one in arm.entries if one.peak_memory_mib is not None] for arm in arms]
     columns = {
         "arm": [Cell(arm.name) for arm in arms],
         "images": [number(_middle([one.images for one in arm.entries if one.images is not None]), 12) for arm in arms],
@@ -134,7 +124,7 @@ def compute(comparison: Comparison) -> Sheet:
             for arm in arms
         ],
         "accelerator hours": [number(sum(one.accelerator_hours for one in arm.entries)) for arm in arms],
-        "peak memory, MiB": [number(_most(arm)) for arm in arms],
+        "peak memory, MiB": [number(max(own, default=None)) for own in memory],
     }
     notes = ["Medians over runs; accelerator hours are the arm's sum (0 on CPUs), peak memory its largest."]
     return Sheet.of("compute", columns, notes, exploratory=True)
@@ -143,9 +133,10 @@ def compute(comparison: Comparison) -> Sheet:
 def _reach(comparison: Comparison) -> Sheet:
     """How early a stated quality is reached; by runs that never do, the median may be never."""
     arms, quality = comparison.arms, comparison.asked.reach
+    reached = [[one.reached is not None for one in arm.entries] for arm in arms]
     columns = {
         "arm": [Cell(arm.name) for arm in arms],
-        "runs that reach it": [_reached(arm) for arm in arms],
+        "runs that reach it": [Cell(f"{sum(own)}/{len(own)}", sum(own) / len(own)) for own in reached],
         "images": [_median_time([one.reached for one in arm.entries]) for arm in arms],
         "seconds": [_median_time([one.reached_seconds for one in arm.entries]) for arm in arms],
     }
@@ -153,11 +144,6 @@ def _reach(comparison: Comparison) -> Sheet:
         "Medians over all runs, a run that never reaches it counting as never; to the evaluation that first saw it."
     ]
     return Sheet.of(f"time to {comparison.primary.key} = {quality:g}", columns, notes, exploratory=True)
-
-
-def _reached(arm: Arm) -> Cell:
-    k = sum(one.reached is not None for one in arm.entries)
-    return Cell(f"{k}/{len(arm.entries)}", k / len(arm.entries))
 
 
 def _median_time(values: Sequence[float | None]) -> Cell:
@@ -168,7 +154,7 @@ def _median_time(values: Sequence[float | None]) -> Cell:
 def runs(comparison: Comparison) -> Sheet:
     """One row per run, every number unrounded."""
     keys = [*comparison.by, *comparison.asked.over]
-    columns: dict[str, Column] = {}
+    columns: dict[str, list[Cell]] = {}
     for group, arm in zip(comparison.groups, comparison.arms, strict=True):
         for record, one in zip(group.records, arm.entries, strict=True):
             row = {"arm": Cell(arm.name)} | {key: Cell(told(setting(record, key))) for key in keys} | _run(one)
@@ -210,7 +196,3 @@ def _mean(values: Sequence[float], imputed: bool = False) -> Cell:
 
 def _middle(values: Sequence[float]) -> float | None:
     return float(np.median(values)) if values else None
-
-
-def _most(arm: Arm) -> float | None:
-    return max((one.peak_memory_mib for one in arm.entries if one.peak_memory_mib is not None), default=None)

@@ -6,12 +6,15 @@ A number is a cell of four digits to read, and of the unrounded number to sort b
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count, product
 from string import ascii_lowercase
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # scipy takes half a second, and who only writes numbers needs none of it
+    from saddlepoint.comparison.stats.interval import Interval
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Cell:
         """The order, where it is a number: NaN is none, infinity is one."""
         if isinstance(self.order, str) or self.order is None or math.isnan(self.order):
             return None
-        return int(self.order) if isinstance(self.order, int) else float(self.order)
+        return self.order
 
 
 NOTHING = Cell("")
@@ -68,9 +71,9 @@ class Sheet:
     @property
     def marks(self) -> dict[str, str]:
         """The letter of each distinct note of a cell, in reading order: a, b, ..., z, aa, ab, ..."""
-        letters = _letters()
+        letters = ("".join(some) for length in count(1) for some in product(ascii_lowercase, repeat=length))
         distinct = dict.fromkeys(cell.note for row in self.rows for cell in row if cell.note is not None)
-        return {note: next(letters) for note in distinct}
+        return dict(zip(distinct, letters, strict=False))
 
     @cached_property
     def numeric(self) -> tuple[bool, ...]:
@@ -104,37 +107,20 @@ class Report:
     answers: tuple[str, ...] = ()  # a sentence per arm, before everything else
 
 
-def _letters() -> Iterator[str]:
-    for length in count(1):
-        yield from ("".join(letters) for letters in product(ascii_lowercase, repeat=length))
-
-
-class Range(Protocol):
-    """An interval."""
-
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
-
-
-def number(value: float | None, digits: int = 4, best: bool = False) -> Cell:
+def number(value: float | None, digits: int = 4) -> Cell:
     """A number, "" for None."""
-    return NOTHING if value is None else Cell(written(value, digits), float(value), best)
+    return NOTHING if value is None else Cell(written(value, digits), float(value))
 
 
-def ranged(value: float | None, interval: Range | None, digits: int = 4, best: bool = False) -> Cell:
+def ranged(value: float | None, interval: Interval | None, digits: int = 4) -> Cell:
     """A number and its interval to as many decimals, "12.34 [11.10, 13.50]"; alone where there is none."""
     if value is None or interval is None or (math.isinf(value) and interval.low == interval.high):
-        return number(value, digits, best)
-    decimals = _decimals(value, digits)
+        return number(value, digits)
+    decimals = digits - 1
+    if value != 0 and math.isfinite(value):
+        decimals = min(max(decimals - math.floor(math.log10(abs(value))), 0), 9)
     ends = ", ".join(_fixed(end, decimals) for end in (interval.low, interval.high))
-    return Cell(f"{_fixed(value, decimals)} [{ends}]", float(value), best)
-
-
-def bracketed(interval: Range, digits: int = 4) -> str:
-    """An interval, "[11.1, 13.5]"."""
-    return f"[{written(interval.low, digits)}, {written(interval.high, digits)}]"
+    return Cell(f"{_fixed(value, decimals)} [{ends}]", float(value))
 
 
 def written(value: float, digits: int = 4) -> str:
@@ -142,13 +128,6 @@ def written(value: float, digits: int = 4) -> str:
     if not math.isfinite(value):
         return "∞" if value > 0 else "-∞" if value < 0 else "nan"
     return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
-
-
-def _decimals(value: float, digits: int) -> int:
-    """How many decimals show so many digits of a number."""
-    if value == 0 or not math.isfinite(value):
-        return digits - 1
-    return min(max(digits - 1 - math.floor(math.log10(abs(value))), 0), 9)
 
 
 def _fixed(value: float, decimals: int) -> str:

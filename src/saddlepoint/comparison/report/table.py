@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
@@ -12,17 +13,9 @@ from scipy.stats import rankdata
 from saddlepoint.comparison.arms.against import Against, against
 from saddlepoint.comparison.arms.arm import Arm
 from saddlepoint.comparison.arms.comparison import Comparison
-from saddlepoint.comparison.report.sheet import NOTHING, Cell, Sheet, bracketed, number, probability, ranged, written
-from saddlepoint.comparison.stats.interval import (
-    COVERAGE,
-    Estimate,
-    Interval,
-    bootstrap,
-    estimate,
-    interquartile_mean,
-    proportion,
-    spread,
-)
+from saddlepoint.comparison.report.sheet import NOTHING, Cell, Sheet, number, probability, ranged, written
+from saddlepoint.comparison.stats import interval
+from saddlepoint.comparison.stats.interval import Estimate, Interval
 
 MANY = 10  # runs from which BCa and the interquartile mean mean something
 SURVIVORS = "survivors only"
@@ -39,7 +32,7 @@ class Line:
     n: int  # runs of this line
     estimate: Estimate | None  # None where nothing survived or a value is infinite; the mean alone where one is imputed
     median: float | None
-    rank: float | None  # median over seeds; 1 is best
+    rank: float | None = None  # median over seeds; 1 is best
     bca: Interval | None = None  # of the mean
     iqm: float | None = None
     iqm_bca: Interval | None = None
@@ -59,36 +52,27 @@ def lines(comparison: Comparison) -> list[Line]:
     found = []
     for arm in comparison.arms:
         imputed = sum(one.imputed for one in arm.entries)
-        found.append(_line(arm, arm.values, ranks[arm.name], pairwise.get(arm.name), imputed=imputed))
+        found.append(_line(arm, arm.values, imputed, rank=ranks[arm.name], against=pairwise.get(arm.name)))
         if arm.failures:
-            found.append(_line(arm, arm.survivors, None, None, survivors=True))
+            found.append(_line(arm, arm.survivors, survivors=True))
     return found
 
 
-def _line(
-    arm: Arm,
-    values: Sequence[float],
-    rank: float | None,
-    beside: Against | None,
-    survivors: bool = False,
-    imputed: int = 0,
-) -> Line:
-    many = len(values) >= MANY and not imputed and spread(values)
+def _line(arm: Arm, values: Sequence[float], imputed: int = 0, **more: Any) -> Line:
+    many = len(values) >= MANY and not imputed and interval.spread(values)
     return Line(
         arm=arm.name,
         runs=len(arm.values),
         failures=arm.failures,
-        rate=proportion(arm.failures, len(arm.values)),
+        rate=interval.proportion(arm.failures, len(arm.values)),
         n=len(values),
         estimate=mean_of(values, bool(imputed)),
         median=float(np.median(values)) if values else None,
-        rank=rank,
-        bca=bootstrap(values) if many else None,
-        iqm=interquartile_mean(values) if many else None,
-        iqm_bca=bootstrap(values, "iqm") if many else None,
-        against=beside,
-        survivors=survivors,
+        bca=interval.bootstrap(values) if many else None,
+        iqm=interval.interquartile_mean(values) if many else None,
+        iqm_bca=interval.bootstrap(values, "iqm") if many else None,
         imputed=imputed,
+        **more,
     )
 
 
@@ -96,7 +80,7 @@ def mean_of(values: Sequence[float], imputed: bool) -> Estimate | None:
     """Mean, spread and intervals of an arm; the mean alone where a value is imputed, None where one is infinite."""
     if not values or not np.isfinite(values).all():
         return None
-    return Estimate(len(values), float(np.mean(values)), None, None, None) if imputed else estimate(values)
+    return Estimate(len(values), float(np.mean(values)), None, None, None) if imputed else interval.estimate(values)
 
 
 def median_ranks(arms: Sequence[Arm], higher_is_better: bool) -> dict[str, float]:
@@ -113,18 +97,17 @@ def median_ranks(arms: Sequence[Arm], higher_is_better: bool) -> dict[str, float
 
 
 def factorial(comparison: Comparison) -> bool:
-    """Whether the arms are read as a factorial design: as asked, else where they are a full balanced one."""
+    """Whether the arms are read as a factorial design: as asked, else where they are a full balanced one.
+
+    There are several keys of two values or more then, every combination, and of all as many runs, two at least.
+    """
     if comparison.asked.factorial is not None or comparison.asked.tuning:
         return bool(comparison.asked.factorial)
-    return len(comparison.by) > 1 and full_design(comparison)
-
-
-def full_design(comparison: Comparison) -> bool:
-    """Whether every key has two values or more, every combination is there, and all have as many runs, two at least."""
     arms, keys = comparison.arms, comparison.by
     levels = [len({repr(arm.settings[key]) for arm in arms}) for key in keys]
     sizes = {len(arm.values) for arm in arms}
-    return min(levels) > 1 and len(arms) == math.prod(levels) and len(sizes) == 1 and min(sizes) > 1
+    full = min(levels) > 1 and len(arms) == math.prod(levels) and len(sizes) == 1 and min(sizes) > 1
+    return len(keys) > 1 and full
 
 
 def primary_sheet(comparison: Comparison, found: Sequence[Line]) -> Sheet:
@@ -132,7 +115,7 @@ def primary_sheet(comparison: Comparison, found: Sequence[Line]) -> Sheet:
     columns: dict[str, list[Cell]] = {
         "arm": [Cell(line.name) for line in found],
         "n": [number(line.n) for line in found],
-        "failed": [NOTHING if line.survivors else _failures(line) for line in found],
+        "failed": [NOTHING if line.survivors else failed(line, rate=True) for line in found],
         "mean": [replace(averaged(line.estimate), note=_without_interval(line)) for line in found],
         "sd": [ranged(e.std, e.std_interval) if (e := line.estimate) else NOTHING for line in found],
         "median": [number(line.median) for line in found],
@@ -148,7 +131,6 @@ def primary_sheet(comparison: Comparison, found: Sequence[Line]) -> Sheet:
 
 
 def _beside_baseline(found: Sequence[Against | None]) -> dict[str, list[Cell]]:
-    """What stands in a line about the arm against the baseline."""
     columns = {
         "Hedges g": [ranged(one.g, one.g_interval, 3) if one else NOTHING for one in found],
         "p": [probability(one.p if one else None) for one in found],
@@ -167,8 +149,10 @@ def _beside_baseline(found: Sequence[Against | None]) -> dict[str, list[Cell]]:
     return columns
 
 
-def _failures(line: Line) -> Cell:
-    return Cell(f"{line.failures}/{line.runs} {bracketed(line.rate, 2)}", line.failures / line.runs)
+def failed(line: Line, rate: bool = False) -> Cell:
+    """How many of an arm's runs failed, with the interval of the rate where it is asked for."""
+    ends = f" [{written(line.rate.low, 2)}, {written(line.rate.high, 2)}]" if rate else ""
+    return Cell(f"{line.failures}/{line.runs}{ends}", line.failures / line.runs)
 
 
 def averaged(found: Estimate | None) -> Cell:
@@ -181,7 +165,6 @@ def averaged(found: Estimate | None) -> Cell:
 
 
 def _without_interval(line: Line) -> str | None:
-    """Why several runs have no interval of their mean."""
     if line.imputed:
         return (
             f"{line.imputed} of {line.n} values {'are' if line.imputed > 1 else 'is'} imputed: a mean of them is no "
@@ -218,7 +201,7 @@ def notes(comparison: Comparison, found: Sequence[Line]) -> tuple[str, ...]:
         said += ["No arm is tested against another here: the settings that a search tried are no sample of seeds. Read "
                  "the expected best of k."]  # fmt: skip
     if any(line.bca for line in found):
-        said += [COVERAGE]
+        said += [interval.COVERAGE]
     if any(0 < line.n < MANY for line in found):
         said += [f"No BCa interval and no interquartile mean below {MANY} runs: a bootstrap of so few resamples the "
                  "same handful, and its intervals are too short."]  # fmt: skip
@@ -280,5 +263,5 @@ def _numbers(line: Line) -> dict[str, float | str | None]:
     }
 
 
-def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
-    return {f"{name}_low": interval.low if interval else None, f"{name}_high": interval.high if interval else None}
+def _ends(name: str, own: Interval | None) -> dict[str, float | None]:
+    return {f"{name}_low": own.low if own else None, f"{name}_high": own.high if own else None}

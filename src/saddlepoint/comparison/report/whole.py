@@ -20,7 +20,7 @@ from saddlepoint.comparison.arms.short_name import short_names, shortened
 from saddlepoint.comparison.report import plot
 from saddlepoint.comparison.report.answer import answers, effect_answers, for_paper, summary
 from saddlepoint.comparison.report.budget import budgets
-from saddlepoint.comparison.report.design import by_ranks, effects, effects_sheet, pictured
+from saddlepoint.comparison.report.design import by_ranks, effects, effects_sheet, spoken
 from saddlepoint.comparison.report.lead import commits, lead
 from saddlepoint.comparison.report.markup import csv, latex
 from saddlepoint.comparison.report.report import html
@@ -47,6 +47,8 @@ def report(comparison: Comparison, found: Sequence[Line], asked: Mapping[str, An
     """
     short, names = shortened(comparison), short_names(comparison)
     found = [replace(line, arm=names[line.arm]) for line in found]
+    n = len(comparison.running)
+    provisional = [f"PROVISIONAL: {n} run{'s are' if n > 1 else ' is'} under way and left out."] if n else []
     contrasts, primary = effects(short) if factorial(short) else [], primary_sheet(short, found)
     sheets = [
         *([budgets(short)] if short.asked.tuning else []),
@@ -62,13 +64,8 @@ def report(comparison: Comparison, found: Sequence[Line], asked: Mapping[str, An
         pictures=tuple(_pictures(short, found, contrasts)),
         differences=differences(comparison),
         details=_details(comparison, asked),
-        answers=(*_provisional(comparison), *effect_answers(short, contrasts), *answers(short, found)),
+        answers=(*provisional, *effect_answers(short, contrasts), *answers(short, found)),
     )
-
-
-def _provisional(comparison: Comparison) -> list[str]:
-    n = len(comparison.running)
-    return [f"PROVISIONAL: {n} run{'s are' if n > 1 else ' is'} under way and left out."] if n else []
 
 
 def files(comparison: Comparison, found: Sequence[Line], whole: Report) -> dict[str, str | bytes]:
@@ -108,7 +105,6 @@ def written(to: Path, files: Mapping[str, str | bytes]) -> Path:
 
 def content(comparison: Comparison, found: Sequence[Line], whole: Report) -> dict[str, Any]:
     """The same for programs, as plain values: an arm's numbers are those of table.csv."""
-    sheets = {sheet.title: _records(sheet) for sheet in whole.sheets}
     return {
         "score": comparison.primary.key,
         "higher_is_better": comparison.primary.higher_is_better,
@@ -118,7 +114,7 @@ def content(comparison: Comparison, found: Sequence[Line], whole: Report) -> dic
         "lead": list(whole.lead),
         "arms": _records(numbers(found)),
         "runs": _records(runs(comparison)),
-        "sheets": sheets,
+        "sheets": {sheet.title: _records(sheet) for sheet in whole.sheets},
         **dict(whole.details),
     }
 
@@ -135,7 +131,7 @@ def _pictures(comparison: Comparison, found: Sequence[Line], contrasts: Sequence
     arms = drawn(comparison)
     key, lower = comparison.primary.key, not comparison.primary.higher_is_better
     some = f" The baseline and the best of {len(comparison.arms)} arms." if len(arms) < len(comparison.arms) else ""
-    means = {line.arm: _ends(line) for line in found if not line.survivors}
+    means = {line.arm: line.estimate for line in found if line.estimate and not line.survivors}
     bare = " An arm with imputed values has no interval." if any(arm.imputed for arm in arms) else ""
     caption = f"Every run: a dot, or a cross where it failed; the mean and its 95% t-interval.{bare}{some}"
     yield Picture("seeds", caption, plot.seeds(arms, means, key, lower, comparison.baseline.name))
@@ -144,7 +140,8 @@ def _pictures(comparison: Comparison, found: Sequence[Line], contrasts: Sequence
         yield Picture("curves", caption, plot.curves(arms, key, lower))
     if contrasts:
         ranks = by_ranks(comparison)
-        shown = plot.effects(pictured(comparison, contrasts), f"the rank by {key}" if ranks else key, lower)
+        named = {spoken(comparison, one): one for one in contrasts}
+        shown = plot.effects(named, f"the rank by {key}" if ranks else key, lower)
         yield Picture("effects", "Effects on ranks." if ranks else "Effects and their intervals.", shown)
     if (grids := plot.grids(arms)) is not None:
         yield Picture("grids", f"Samples at the end of the median run of each arm.{some}", grids)
@@ -157,13 +154,7 @@ def drawn(comparison: Comparison) -> tuple[Arm, ...]:
     return (comparison.baseline, *(arm for arm in comparison.rest if arm in best))
 
 
-def _ends(line: Line) -> tuple[float, float, float] | None:
-    interval = line.estimate.interval if line.estimate else None
-    return (line.estimate.mean, interval.low, interval.high) if line.estimate and interval else None
-
-
 def _details(comparison: Comparison, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The contract to the last field, what was asked, whose code made the runs."""
     return {
         "contract": comparison.primary.contract.to_dict(),
         "asked": discreet(asked),

@@ -127,10 +127,7 @@ def contrasts(
 
 
 def rank_contrasts(
-    settings: Sequence[Mapping[str, Hashable]],
-    values: Sequence[float],
-    order: int = 2,
-    levels: Levels | None = None,
+    settings: Sequence[Mapping[str, Hashable]], values: Sequence[float], order: int = 2, levels: Levels | None = None
 ) -> list[Contrast]:
     """The effects on the rank of a run among all, 1 the lowest value, ties at their mean; values may be infinite.
 
@@ -185,15 +182,9 @@ def _strata(design: Design, factor: int) -> list[list[int]]:
 
 def _noise(y: Array, design: Design, order: int, blocks: np.ndarray | None) -> tuple[Array, int]:
     """What the design leaves unexplained of each run, and its degrees of freedom."""
-    if y.size > len(design.cells):
-        residual, freedom = y.copy(), y.size - len(design.cells)
-        for members in design.cells.values():
-            residual[members] -= y[members].mean()
-    else:
-        columns = [np.ones(y.size), *(_column(design, *one) for one in design.effects(order))]
-        model = np.column_stack(columns)
-        residual = y - model @ np.linalg.lstsq(model, y, rcond=None)[0]
-        freedom = y.size - model.shape[1]
+    order = len(design.levels) if y.size > len(design.cells) else order  # of all factors: a mean for each cell
+    model = np.column_stack([np.ones(y.size), *(_column(design, *one) for one in design.effects(order))])
+    residual, freedom = y - model @ np.linalg.lstsq(model, y, rcond=None)[0], y.size - model.shape[1]
     if blocks is not None:
         for members in _blocks(blocks, design.cells):
             residual[members] -= y[members].mean() - y.mean()

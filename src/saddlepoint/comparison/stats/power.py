@@ -27,6 +27,7 @@ from saddlepoint.comparison.stats.permutation import smallest_p
 from saddlepoint.comparison.stats.sample import Array
 
 MOST = 3_432  # relabellings whose bounds are taken one by one
+POWER = 0.8
 DRAWS = 4_000
 AT_ONCE = 500
 ROUNDING = 1e-9  # 0.15 * 20 is not always 3
@@ -38,41 +39,39 @@ def attainable_size(n: int, m: int, level: float) -> float:
     return math.floor(level / step + ROUNDING) * step
 
 
-def exact_power(n: int, m: int, shift: float, level: float, seed: int = 0) -> float:
+def exact_power(n: int, m: int, shift: float, level: float) -> float:
     """The chance to see a difference of means of `shift` standard deviations, and the right way round."""
     size = attainable_size(n, m, level)
     if size == 0:
         return 0.0
     if math.comb(n + m, n) > MOST:
         return _t_power(n, m, abs(shift), size)
-    return float(np.mean(_critical_shifts(n, m, size, seed) < abs(shift)))
+    return float(np.mean(_critical_shifts(n, m, size) < abs(shift)))
 
 
-def detectable(n: int, m: int, std: float, level: float, power: float = 0.8, seed: int = 0) -> float:
-    """The difference of means that is shown with this power where the scores of both arms spread by `std`.
+def detectable(n: int, m: int, std: float, level: float) -> float:
+    """The difference of means that is shown four times in five where the scores of both arms spread by `std`.
 
     Infinite where the test can never reject.
     """
-    shift = _detectable_shift(n, m, level, power, seed)
+    shift = _detectable_shift(n, m, level)
     return shift if math.isinf(shift) else shift * std
 
 
-def detectable_interval(
-    n: int, m: int, std_interval: Interval, level: float, power: float = 0.8, seed: int = 0
-) -> Interval:
+def detectable_interval(n: int, m: int, std_interval: Interval, level: float) -> Interval:
     """The detectable difference at both ends of what the standard deviation may be."""
-    low, high = (detectable(n, m, std, level, power, seed) for std in (std_interval.low, std_interval.high))
+    low, high = (detectable(n, m, std, level) for std in (std_interval.low, std_interval.high))
     return Interval(low, high)
 
 
 @lru_cache(maxsize=256)
-def _detectable_shift(n: int, m: int, level: float, power: float, seed: int) -> float:
+def _detectable_shift(n: int, m: int, level: float) -> float:
     size = attainable_size(n, m, level)
     if size == 0:
         return math.inf
     if math.comb(n + m, n) <= MOST:
-        return float(np.quantile(_critical_shifts(n, m, size, seed), power))
-    return float(optimize.root_scalar(lambda shift: _t_power(n, m, shift, size) - power, bracket=(0.0, 1_000.0)).root)
+        return float(np.quantile(_critical_shifts(n, m, size), POWER))
+    return float(optimize.root_scalar(lambda shift: _t_power(n, m, shift, size) - POWER, bracket=(0.0, 1_000.0)).root)
 
 
 def _t_power(n: int, m: int, shift: float, size: float) -> float:
@@ -81,37 +80,23 @@ def _t_power(n: int, m: int, shift: float, size: float) -> float:
 
 
 @lru_cache(maxsize=64)
-def _critical_shifts(n: int, m: int, size: float, seed: int) -> Array:
+def _critical_shifts(n: int, m: int, size: float) -> Array:
     """The shift from which on the test rejects, for each of 4,000 draws of standard normal scores."""
-    taken = _relabellings(n, m)
+    places = np.array(list(combinations(range(n + m), n)))
+    taken = np.zeros((len(places), n + m), dtype=bool)  # every way to say which of n + m runs are a's
+    np.put_along_axis(taken, places, True, axis=1)
     allowed = round(size * len(taken))
     weights = np.where(taken, 1 / n, -1 / m)
     kept = weights[:, :n].sum(1)  # of a shift of a's scores, how much is left in the relabelled difference
-    other = (kept < 1 - ROUNDING) & (
-        kept > ROUNDING - 1
-    )  # neither as observed nor its mirror: those are always as large
-    always = int((~other).sum())
+    other = np.abs(kept) < 1 - ROUNDING  # neither as observed nor its mirror: those are always as large
+    rank = allowed - int((~other).sum())  # so many bounds may lie above
     shifts = []
-    scores = np.random.default_rng(seed).standard_normal((DRAWS, n + m))
+    scores = np.random.default_rng(0).standard_normal((DRAWS, n + m))
     for part in np.split(scores, range(AT_ONCE, DRAWS, AT_ONCE)):
         observed = (part[:, :n].mean(1) - part[:, n:].mean(1))[:, None]
         relabelled, k = part @ weights[other].T, kept[other]
         bounds = np.maximum((relabelled - observed) / (1 - k), -(relabelled + observed) / (1 + k))
-        rank = allowed - always  # so many bounds may lie above
-        shifts.append(_from_above(bounds, rank) if rank < bounds.shape[1] else np.full(len(part), -np.inf))
-        shifts[-1] = np.maximum(shifts[-1], -observed[:, 0])  # and the difference has to be a's way
+        at = bounds.shape[1] - 1 - rank
+        reached = np.partition(bounds, at, axis=1)[:, at] if at >= 0 else np.full(len(part), -np.inf)
+        shifts.append(np.maximum(reached, -observed[:, 0]))  # and the difference has to be a's way
     return np.concatenate(shifts)
-
-
-def _from_above(bounds: Array, rank: int) -> Array:
-    """Of each row, the value that `rank` others exceed."""
-    at = bounds.shape[1] - 1 - rank
-    return np.partition(bounds, at, axis=1)[:, at]
-
-
-def _relabellings(n: int, m: int) -> np.ndarray:
-    """Every way to say which of n + m runs are a's, [C(n + m, n), n + m] of booleans."""
-    places = np.array(list(combinations(range(n + m), n)))
-    taken = np.zeros((len(places), n + m), dtype=bool)
-    np.put_along_axis(taken, places, True, axis=1)
-    return taken

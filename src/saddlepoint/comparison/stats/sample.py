@@ -1,4 +1,4 @@
-"""One score of each of several runs, as an array that statistics can stand on: finite, and of enough runs."""
+"""One score of each of several runs, as an array that statistics can stand on: finite, and of one run at least."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from saddlepoint.error import Mistake
 Array = NDArray[np.float64]
 
 
-def sample(values: Sequence[float] | Array, least: int = 1) -> Array:
-    """The values, [n].  Raises Mistake for fewer than `least`, and for values that are no finite numbers."""
+def sample(values: Sequence[float] | Array) -> Array:
+    """The values, [n].  Raises Mistake for none, and for values that are no finite numbers."""
     array = np.asarray(values, dtype=np.float64).ravel()
-    if array.size < least:
-        raise Mistake(f"{array.size} scores are too few here: it takes {least} at least. Train more seeds")
+    if not array.size:
+        raise Mistake("0 scores are too few here: it takes 1 at least. Train more seeds")
     if not np.isfinite(array).all():
         wrong = array[~np.isfinite(array)][0]
         raise Mistake(

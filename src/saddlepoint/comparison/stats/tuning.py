@@ -37,6 +37,4 @@ def expected_best_reported(
     ranked = choosing if higher_is_better else -choosing
     below, upto = rankdata(ranked, "min") - 1, rankdata(ranked, "max")
     weights = ((upto / n) ** k - (below / n) ** k) / (upto - below)
-    return float(
-        (weights * values)[weights > 0].sum()
-    )  # a weight may underflow to 0, and 0 times infinity is no number
+    return float((weights * values)[weights > 0].sum())  # a weight may be 0, and 0 times infinity is no number
