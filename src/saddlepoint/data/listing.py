@@ -27,7 +27,6 @@ from typing import Any, BinaryIO
 
 from saddlepoint.error import Mistake
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".tif", ".tiff")
 LIMIT = 64 * 2**20  # bytes of one file, unpacked: a larger one is no picture for training, but perhaps a bomb
 
 
@@ -39,7 +38,7 @@ class Kind:
     suffixes: tuple[str, ...]
 
 
-IMAGES = Kind("images", SUFFIXES)
+IMAGES = Kind("images", (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".tif", ".tiff"))
 
 
 @dataclass

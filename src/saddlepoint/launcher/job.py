@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import signal
 import time
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from saddlepoint.run.folder import Run
+from saddlepoint.run.folder import Run, parsed
 
 # how a job stands. DONE: its run was finished before; BUSY: another process trains it, or did
 WAITING, RUNNING, FINISHED, FAILED, STOPPED, DONE, BUSY = (
@@ -61,9 +60,9 @@ class Job:
     @property
     def shown(self) -> int:
         """Images that it has shown so far, as its journal says."""
-        return next(
-            (row["images"] for line in reversed(_tail(self.folder / "metrics.jsonl")) if (row := _row(line))), 0
-        )
+        rows = (parsed(line) for line in reversed(_tail(self.folder / "metrics.jsonl")))
+        said = (row.get("images") for row in rows if isinstance(row, dict))
+        return next((images for images in said if isinstance(images, int)), 0)
 
     @property
     def rate(self) -> float:
@@ -152,11 +151,3 @@ def _tail(path: Path, start: int = 0) -> list[str]:
             return file.read().decode(errors="replace").splitlines()
     except OSError:
         return []
-
-
-def _row(line: str) -> dict | None:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) and isinstance(row.get("images"), int) else None

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 from collections.abc import Callable
 from io import BufferedRandom
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
@@ -131,7 +132,6 @@ def set_aside(found: Path, say: Callable[[str], None]) -> None:
 
 
 def _unwritten(content: dict[str, Any], path: Path, error: OSError | RuntimeError) -> Mistake:
-    """What to say of a checkpoint that could not be written."""
     needed = _size(content)
     number = error.errno if isinstance(error, OSError) else None
     if isinstance(error, RuntimeError) and (free := free_in(path.parent)) is not None and needed > free:
@@ -146,19 +146,8 @@ def _unwritten(content: dict[str, Any], path: Path, error: OSError | RuntimeErro
 
 
 def _size(content: dict[str, Any]) -> int:
-    """How many bytes torch.save makes of `content`; 0 where it can make none."""
-
-    class Scale:
-        weight = 0
-
-        def write(self, part: Any) -> int:
-            self.weight += len(part)
-            return len(part)
-
-        def flush(self) -> None: ...
-
-    scale = Scale()
+    """How many bytes torch.save makes of `content`, in memory; 0 where it can make none."""
+    file = io.BytesIO()
     with contextlib.suppress(Exception):
-        torch.save(content, cast("Any", scale))
-        return scale.weight
-    return 0
+        torch.save(content, file)
+    return file.tell()

@@ -19,11 +19,11 @@ def file(to: str | Path, endings: Collection[str], kinds: str, key: str = "to", 
     path = _named(to, key)
     if str(to).endswith(("/", os.sep)) or path.suffix.lower() not in endings:
         raise Mistake(f"{key}={to}: {kinds}")
-    if _is_dir(path):
+    if os.path.isdir(path):
         raise Mistake(
             f"{key}={to}: a folder lies there, and a file is to be written: {key}={path / f'name{path.suffix}'}"
         )
-    if not makes_folders and not _is_dir(path.absolute().parent):
+    if not makes_folders and not os.path.isdir(path.absolute().parent):
         raise Mistake(f"{key}={to}: {kinds}, and {path.parent} is none")
     _try(path, path.parent, key)
     return path
@@ -73,10 +73,3 @@ def _try(path: Path, place: Path, key: str) -> None:
 def _probe(place: Path, name: str) -> None:
     with NamedTemporaryFile(prefix=f".{name}.", dir=place):
         pass
-
-
-def _is_dir(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False

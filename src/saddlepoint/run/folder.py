@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,7 @@ class Run:
         """The objects of a .jsonl file of this run, in order; and how many of its lines hold none."""
         path = self.folder / file
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-        found = [row for line in lines if isinstance(row := _parsed(line), dict)]
+        found = [row for line in lines if isinstance(row := parsed(line), dict)]
         return found, len(lines) - len(found)
 
     def rewind(self, images: int) -> None:
@@ -194,7 +195,8 @@ class Run:
 
     def move_aside(self) -> Path:
         """Rename the folder to <folder>-old<k> with the first free k; returns where it went."""
-        return self.folder.rename(layout.free_aside(self.folder))
+        places = (self.folder.with_name(f"{self.folder.name}-old{k}") for k in count(1))
+        return self.folder.rename(next(place for place in places if not place.exists()))
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -213,7 +215,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise Mistake(f"{path} is not readable ({error}); move it away and run again") from None
 
 
-def _parsed(line: str) -> Any:
+def parsed(line: str) -> Any:
     """What a line of JSON says; None where it says nothing."""
     try:
         return json.loads(line)

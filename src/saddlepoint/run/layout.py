@@ -51,14 +51,6 @@ def moved_aside(name: Path) -> list[Path]:
     return [path for path in sorted(name.iterdir()) if ASIDE.fullmatch(path.name)]
 
 
-def free_aside(folder: Path) -> Path:
-    """Where a run is moved aside to: <folder>-old<k> with the first free k."""
-    k = 1
-    while (aside := folder.with_name(f"{folder.name}-old{k}")).exists():
-        k += 1
-    return aside
-
-
 def intended(folder: Path) -> Iterator[Path]:
     """The folders of names, itself or in it, where a config is laid out for a run; perhaps the run was never begun."""
     if not RUN.match(folder.name):

@@ -22,7 +22,6 @@ from numpy.lib import format as npy
 
 ALWAYS = 2**30  # bytes, unpacked, that any archive may have
 RATIO = 64  # and beyond that, so many times its own size: images pack to a third, a bomb to a thousandth
-CHUNK = 2**24  # bytes read at a time
 Source = Path | bytes
 
 
@@ -32,15 +31,16 @@ def arrays(source: Source, wanted: Container[str] | None = None) -> dict[str, np
     Raises ValueError where it holds pickled objects or is larger than it may be; zipfile.BadZipFile, OSError, EOFError
     or zlib.error where it is no readable archive.
     """
-    found = {}
     if _single(source):
         with source.open("rb") as file:
             return {source.stem: _array(file, _size(source))}
+    found = {}
     with zipfile.ZipFile(_file(source)) as archive:
         read = [one for one in archive.infolist() if wanted is None or _name(one) in wanted]
         within(read, _size(source))
         for one in archive.infolist():
-            found[_name(one)] = _member(archive, one) if one in read else np.empty(0)
+            with _member_file(archive, one) as file:
+                found[_name(one)] = _array(file, one.file_size) if one in read else np.empty(0)
     return found
 
 
@@ -87,11 +87,6 @@ def _single(source: Source) -> TypeGuard[Path]:
     return isinstance(source, Path) and source.suffix.lower() == ".npy"
 
 
-def _member(archive: zipfile.ZipFile, one: zipfile.ZipInfo) -> np.ndarray:
-    with _member_file(archive, one) as file:
-        return _array(file, one.file_size)
-
-
 @contextmanager
 def _member_file(archive: zipfile.ZipFile, one: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
     try:
@@ -112,20 +107,14 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 def _array(file: IO[bytes], size: int) -> np.ndarray:
     """The array in a .npy file of `size` bytes.  Raises ValueError."""
-    shape, fortran, dtype = _header(file)
+    shape, _, dtype = _header(file)
     if dtype.hasobject or not dtype.itemsize:
         raise ValueError("an array of objects is pickled" if dtype.hasobject else f"{dtype} holds nothing")
     number = prod(shape)  # of Python's, which does not run over
     if min(shape, default=0) < 0 or number * dtype.itemsize > size:
         raise ValueError(f"its header says {list(shape)} {dtype}, more than its {size:,} bytes hold")
-    flat = np.empty(number * dtype.itemsize, np.uint8)
-    for start in range(0, len(flat), CHUNK):
-        part = file.read(min(CHUNK, len(flat) - start))
-        if len(part) < min(CHUNK, len(flat) - start):
-            raise ValueError("it is cut short")
-        flat[start : start + CHUNK] = np.frombuffer(part, np.uint8)
-    whole = np.ndarray(shape, dtype, flat.data, order="F" if fortran else "C")
-    return whole if number else np.empty(shape, dtype)
+    file.seek(0)
+    return npy.read_array(file, allow_pickle=False)
 
 
 def _file(source: Source) -> IO[bytes] | Path:

@@ -32,11 +32,7 @@ class Cache:
         self.folder, self.say = None if folder is None else Path(folder).expanduser(), say
 
     def tensors(
-        self,
-        kind: str,
-        about: Mapping[str, Any],
-        make: Callable[[], Mapping[str, Tensor]],
-        together: bool = False,
+        self, kind: str, about: Mapping[str, Any], make: Callable[[], Mapping[str, Tensor]], together: bool = False
     ) -> dict[str, Tensor]:
         """What `make` gives for what `about` says (plain values; equal `about`, equal tensors), on the CPU.
 

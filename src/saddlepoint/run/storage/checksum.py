@@ -39,7 +39,9 @@ def examine(path: Path) -> None:
         file.seek(max(0, size - LENGTH))
         tail = file.read()
         if tail[-22:-18] == END and tail[-2:] == b"\0\0":
-            _unsealed(path)
+            with zipfile.ZipFile(path) as archive:
+                if (first := archive.testzip()) is not None:
+                    raise ValueError(f"{first} has changed since it was written")
         elif not tail.startswith(MARK) or tail != MARK + _print(file, size - LENGTH).encode():
             raise ValueError("it is cut short, or a bit of it has changed: its seal is broken")
 
@@ -52,9 +54,3 @@ def _print(file: io.BufferedIOBase, size: int) -> str:
         content.update(part)
         size -= len(part)
     return content.hexdigest()
-
-
-def _unsealed(path: Path) -> None:
-    with zipfile.ZipFile(path) as archive:
-        if (first := archive.testzip()) is not None:
-            raise ValueError(f"{first} has changed since it was written")
