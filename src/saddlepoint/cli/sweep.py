@@ -23,6 +23,6 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     own = catalogue.folder_of(config_dir)
     if config.sweep is None:
         raise Mistake(f"which sweep? sweep=<name>; there are: {', '.join(catalogue.members('sweep', own))}")
-    outcome = sweep(sweep_file.plan(config, rest, own), config, config_dir, Console(stderr=True))
-    result()(outcome.lines, outcome.document)
-    return 1 if outcome.document["best"] is None else 0
+    lines, document = sweep(sweep_file.plan(config, rest, own), config, config_dir, Console(stderr=True))
+    result()(lines, document)
+    return 1 if document["best"] is None else 0

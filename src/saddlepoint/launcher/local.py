@@ -29,7 +29,7 @@ class Local:
         devices: Count = 1,
     ) -> None:
         self.threads, self.devices = threads, devices
-        self.gpus = _accelerators() if gpus == "auto" else _numbered(int(gpus))
+        self.gpus = _accelerators(gpus)
         cores = os.cpu_count() or 1
         self.processes = processes or len(self.gpus) // devices or max(1, cores // (threads * devices))
 
@@ -70,23 +70,14 @@ class Local:
         return Process(job, log, env)
 
 
-def _numbered(count: int) -> list[str]:
-    """The first `count` of the devices that this process was given, from 0 on where it was given none in particular."""
-    given = _given() or []
-    return given[:count] if len(given) >= count else [str(i) for i in range(count)]
-
-
-def _given() -> list[str] | None:
-    """What CUDA_VISIBLE_DEVICES says; None where nobody set it."""
-    if (said := os.environ.get("CUDA_VISIBLE_DEVICES")) is None:
-        return None
-    return [name for name in said.split(",") if name.strip() and name.strip() != "-1"]
-
-
-def _accelerators() -> list[str]:
-    """The CUDA devices that this process may use, by the numbers that they go by."""
-    if (given := _given()) is not None:
+def _accelerators(gpus: int | Literal["auto"]) -> list[str]:
+    """So many CUDA devices, by the numbers that they go by: of those that this process was given, else from 0 on."""
+    said = os.environ.get("CUDA_VISIBLE_DEVICES")
+    given = [name for name in (said or "").split(",") if name.strip() and name.strip() != "-1"]
+    if gpus == "auto" and said is not None:
         return given
-    import torch  # here: it takes a second, and a machine without a driver needs it all the same
+    if gpus == "auto":
+        import torch  # here: it takes a second, and a machine without a driver needs it all the same
 
-    return [str(i) for i in range(torch.cuda.device_count())]
+        gpus = torch.cuda.device_count()
+    return given[:gpus] if len(given) >= gpus else [str(i) for i in range(gpus)]

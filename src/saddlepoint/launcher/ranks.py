@@ -62,7 +62,8 @@ def _watched(processes: Sequence[subprocess.Popen], heard: Sequence[IO[bytes] | 
         if (ear := heard[rank]) is not None:
             ear.seek(0)
             say(ear.read().decode(errors="replace").rstrip())
-        say(f"rank {rank} of {len(processes)} {_how(code)}; the others are stopped")
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"failed, exit code {code}"
+        say(f"rank {rank} of {len(processes)} {how}; the others are stopped")
     return 128 - code if code < 0 else code
 
 
@@ -70,10 +71,6 @@ def _failed(processes: Sequence[subprocess.Popen]) -> dict[int, int]:
     """Exit codes by rank of those that have failed; who was killed comes first, being the cause of others' ends."""
     codes = ((i, code) for i, process in enumerate(processes) if (code := process.poll()))
     return dict(sorted(codes, key=lambda pair: pair[1] > 0))
-
-
-def _how(code: int) -> str:
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"failed, exit code {code}"
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -86,9 +88,6 @@ class Submitit:
 
 def play(command: list[str], log: str, threads: int) -> int:
     """Run one job where the cluster put it; its exit code."""
-    import os
-    import subprocess
-
     env = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     if (file := claimed(Path(log))) is None:
         return TAKEN

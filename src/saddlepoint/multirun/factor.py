@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 from saddlepoint.config import allow_list
@@ -127,11 +126,6 @@ def typed(value: Any) -> str:
     if isinstance(value, str) and value[:1] not in tuple("[{") and not PLAIN.fullmatch(value):
         return "'" + value.replace("'", r"\'") + "'"
     return str(value)
-
-
-def combinations(factors: Sequence[Factor]) -> int:
-    """How many runs they make."""
-    return prod(len(factor.levels) for factor in factors)
 
 
 def shape(factors: Sequence[Factor]) -> str:

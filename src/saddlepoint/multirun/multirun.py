@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from saddlepoint.error import Mistake
 from saddlepoint.launcher.job import BUSY, DONE, FAILED, Job, claimed, release
 from saddlepoint.launcher.pool import ended_as_interrupted
 from saddlepoint.multirun.board import Board
-from saddlepoint.multirun.factor import Factor, Level, combinations, divided, settled, shape, written
+from saddlepoint.multirun.factor import Factor, Level, divided, settled, shape, written
 from saddlepoint.run import destination, layout
 from saddlepoint.run.folder import Run
 from saddlepoint.run.tracking.session import their_tags, theirs
@@ -46,15 +47,23 @@ def expanded(words: Sequence[str], config_dir: str | Path | None = None) -> list
     if not factors:
         raise Mistake("-m needs something to vary: key=a,b, or an experiment that says many: ...")
     ordered = sorted(factors.values(), key=lambda factor: factor.name != "seed")
-    if (number := combinations(ordered)) > ENOUGH:
+    if (number := prod(len(factor.levels) for factor in ordered)) > ENOUGH:
         raise Mistake(f"these are {number:,} runs, more than {ENOUGH:,}: {shape(ordered)}")
-    group = _group(fixed, ordered, base)
+    asked = repr((sorted(fixed), [(factor.name, factor.levels) for factor in ordered]))
+    digest = hashlib.sha256(asked.encode()).hexdigest()[:8]
+    group = f"{base.choice.get('experiment') or base.choice.data}-{digest}"  # the runs' in W&B
     found = []
     for levels in product(*(factor.levels for factor in ordered)):
         chosen = dict(zip(ordered, levels, strict=True))
         label = " ".join(f"{factor.name}={level.name}" for factor, level in chosen.items())
         found.append((label, _config(fixed, chosen, label, group, config_dir)))
-    _refuse_doubles(found)
+    folders: dict[Path, str] = {}
+    for label, config in found:
+        if (other := folders.setdefault(folder_of(config), label)) != label:
+            why = "what differs does not change the training; vary something else"
+            if config.get("name") and not re.search(r"-[0-9a-f]{8}$", config.name):
+                why = "leave name=... out, and each gets its own"
+            raise Mistake(f"{other} and {label} are one run, {folder_of(config)}: {why}")
     return found
 
 
@@ -70,7 +79,12 @@ def _config(
     try:
         config = compose([*fixed, *words], config_dir)
         check(config)
-        _refuse_unheard(config, {*(word.partition("=")[0] for word in fixed), *(factor.name for factor in chosen)})
+        said = {*(word.partition("=")[0] for word in fixed), *(factor.name for factor in chosen)}
+        if "experiment" in said and (unheard := [str(name) for name in config.many if str(name) not in said]):
+            raise Mistake(
+                f"this experiment varies {', '.join(unheard)} itself, which is not heard beside another one. Give one "
+                "experiment at a time"
+            )
     except Mistake as mistake:
         raise Mistake(f"{label}: {mistake}") from None
     named = {factor.name: level.name for factor, level in chosen.items() if factor.named}
@@ -95,35 +109,9 @@ def set_apart(
             config.logger.tags = [*(config.logger.tags or their_tags()), *tags]
 
 
-def _refuse_unheard(config: DictConfig, said: Collection[str]) -> None:
-    """Raise Mistake where one of several experiments varies what nobody else does."""
-    if "experiment" in said and (unheard := [str(name) for name in config.many if str(name) not in said]):
-        raise Mistake(
-            f"this experiment varies {', '.join(unheard)} itself, which is not heard beside another one. Give one "
-            "experiment at a time"
-        )
-
-
-def _group(fixed: Sequence[str], factors: Sequence[Factor], base: DictConfig) -> str:
-    """The name that runs of one command share in W&B: what it is of, and 8 hex of what was asked."""
-    asked = repr((sorted(fixed), [(factor.name, factor.levels) for factor in factors]))
-    return f"{base.choice.get('experiment') or base.choice.data}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
-
-
 def folder_of(config: DictConfig) -> Path:
     """The folder of the run that a config says."""
     return layout.folder_of(config.outputs, config.name, config.seed)
-
-
-def _refuse_doubles(found: Sequence[tuple[str, DictConfig]]) -> None:
-    """Raise Mistake where two combinations would be one run."""
-    folders: dict[Path, str] = {}
-    for label, config in found:
-        if (other := folders.setdefault(folder_of(config), label)) != label:
-            why = "what differs does not change the training; vary something else"
-            if config.get("name") and not re.search(r"-[0-9a-f]{8}$", config.name):
-                why = "leave name=... out, and each gets its own"
-            raise Mistake(f"{other} and {label} are one run, {folder_of(config)}: {why}")
 
 
 def launched(configs: Sequence[tuple[str, DictConfig]], console: Console) -> list[Job]:
@@ -171,13 +159,15 @@ def job_of(label: str, config: DictConfig, known: dict[str, Any] | None = None) 
     file, log = (layout.beside(run.folder, kind) for kind in ("yaml", "log"))
     job = Job(label, process(file, config), run.folder, log, config.images)
     job.freeze = partial(freeze, file, config)
+    # whether an alarm may end the run: then one that an alarm has ended is not trained past it unseen
+    stops = bool(((config.callback or {}).get("health") or {}).get("stop"))
     if not config.overwrite and over(run, config, "finished"):
         job.state = DONE
         from saddlepoint.experiment.same_run import finished_on_other_data  # and with it torch, for finished runs alone
 
         if changed := finished_on_other_data(run, config, known):
             job.state, job.reason = FAILED, changed
-    elif not config.overwrite and _stops(config) and over(run, config, "stopped"):
+    elif not config.overwrite and stops and over(run, config, "stopped"):
         job.state, job.reason = FAILED, str(run.summary.get("error"))
     elif not file.exists():
         job.freeze()
@@ -191,8 +181,3 @@ def over(run: Run, config: DictConfig, status: str) -> bool:
     old = config_file.read(run.config)
     settle(old)
     return old.images == config.images and identity(old) == identity(config)
-
-
-def _stops(config: DictConfig) -> bool:
-    """Whether an alarm may end the run: then one that an alarm has ended is not trained past it unseen."""
-    return bool(((config.callback or {}).get("health") or {}).get("stop"))

@@ -139,14 +139,9 @@ def _built(kind: str, method: Method, given: Mapping[str, Any]) -> Any:
         if key not in known:
             raise Mistake(f"{kind} {method.name} takes no {key}.{did_you_mean(key, known)} It takes {', '.join(known)}")
     quiet = {"warn_independent_sampling": False} if method.name == "cmaes" else {}  # of choices it draws alone
+    if method.name == "grid":  # one that does not end the study itself, which Optuna allows in its own loop alone
+        target = type(target.__name__, (target,), {"after_trial": lambda self, study, trial, state, values: None})
     try:
-        return _unending(target)(**{**quiet, **method.settings, **given})
+        return target(**{**quiet, **method.settings, **given})
     except (ValueError, TypeError) as error:
         raise Mistake(f"{kind} {method.name}: {' '.join(str(error).split())}") from None
-
-
-def _unending(target: Any) -> Any:
-    """The class; of a grid one that does not end the study itself, which Optuna allows in its own loop alone."""
-    if target.__name__ != "GridSampler":
-        return target
-    return type(target.__name__, (target,), {"after_trial": lambda self, study, trial, state, values: None})

@@ -61,14 +61,11 @@ def sheet(plan: Plan, trials: Sequence[Standing]) -> Sheet:
         for one in trials
     )
     columns = ("trial", "state", plan.objective.name, *seeds, *(each.key for each in plan.space), "seconds")
-    return Sheet(f"{plan.name}: {ended(trials)}", columns, rows, notes=(_note(plan),))
-
-
-def _note(plan: Plan) -> str:
-    return (
+    note = (
         f"{plan.objective.name} on the validation split, {plan.objective.way}. The best of these is flattered: it was "
         "chosen by this number. A pruned trial was given up and has no final score."
     )
+    return Sheet(f"{plan.name}: {ended(trials)}", columns, rows, notes=(note,))
 
 
 def _by_seed(one: Standing, seeds: int) -> list[Cell]:

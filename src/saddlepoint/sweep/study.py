@@ -103,9 +103,9 @@ class Study:
         if other := [FILES[kind] for kind in FILES if kind != storage and (folder / FILES[kind]).exists()]:
             raise Mistake(f"{folder} holds a study in {other[0]}: go on with that storage, or give this one a name=...")
         with self._alone(UNREADABLE):
-            self._study = self._opened(pruner)
+            self.optuna = self._opened(pruner)
             self._claim()
-            self._study.get_trials(deepcopy=False)  # a damaged row is told now
+            self.optuna.get_trials(deepcopy=False)  # a damaged row is told now
 
     def _opened(self, pruner: BasePruner) -> optuna.Study:
         """Optuna's study, made where the file holds none.  Raises Mistake where it holds one of another name."""
@@ -124,40 +124,40 @@ class Study:
 
     def _claim(self) -> None:
         """Write down which search this is, or compare."""
-        if (there := self._study.user_attrs.get(IDENTITY)) is None:
-            if self._study.trials:
+        if (there := self.optuna.user_attrs.get(IDENTITY)) is None:
+            if self.optuna.trials:
                 raise Mistake(f"{self.path} is a study that saddlepoint sweep did not make; choose another name=...")
-            self._study.set_user_attr(IDENTITY, self.plan.identity)
+            self.optuna.set_user_attr(IDENTITY, self.plan.identity)
         elif differs := difference(there, self.plan.identity):
             raise Mistake(f"{self.path} holds another search: {differs}.\nGive this one a name=... of its own")
 
     def taken(self) -> Taken | None:
         """A trial to play: one that was lost with its process, else a new one; None where there is none to begin."""
         with self._alone():
-            there = self._study.get_trials(deepcopy=False)
+            there = self.optuna.get_trials(deepcopy=False)
             for frozen in there:
                 if frozen.state == TrialState.RUNNING and (lock := self._claimed(frozen.number)) is not None:
                     if self._runs(frozen):
-                        return self._proposed(frozen, lock)
+                        self._sample_for(frozen.number)
+                        return self._suggested(optuna.Trial(self.optuna, frozen._trial_id), lock)
                     lock.release()
             if len(there) >= self.plan.trials:
                 return None
-            self._study.sampler = sampler(self.plan.sampler, self.plan.space, len(there))
-            trial = self._study.ask()
+            self._sample_for(len(there))
+            trial = self.optuna.ask()
             lock = self._claimed(trial.number)
             assert lock is not None, "a trial that was begun under the study's lock is nobody else's"
             return self._suggested(trial, lock)
 
     def _runs(self, frozen: FrozenTrial) -> bool:
         """Whether a trial whose lock is free is lost: it may have ended between a look at the study and at the lock."""
-        return self._study._storage.get_trial(frozen._trial_id).state == TrialState.RUNNING
+        return self.optuna._storage.get_trial(frozen._trial_id).state == TrialState.RUNNING
 
-    def _proposed(self, frozen: FrozenTrial, lock: FileLock) -> Taken:
-        """A lost trial; what its process had not come to propose is proposed now."""
-        self._study.sampler = sampler(self.plan.sampler, self.plan.space, frozen.number)
-        return self._suggested(optuna.Trial(self._study, frozen._trial_id), lock)
+    def _sample_for(self, number: int) -> None:
+        self.optuna.sampler = sampler(self.plan.sampler, self.plan.space, number)
 
     def _suggested(self, trial: optuna.Trial, lock: FileLock) -> Taken:
+        """The trial; what a process that lost it had not come to propose is proposed now."""
         for one in self.plan.space:
             trial._suggest(one.key, one.distribution)
         return Taken(trial.number, dict(trial.params), trial, lock)
@@ -174,7 +174,7 @@ class Study:
     def report(self, taken: Taken, images: int, value: float) -> bool:
         """Note a score along the run, once; whether the trial should be given up, which is written down as well."""
         with self._told():
-            if images in self._study._storage.get_trial(taken.trial._trial_id).intermediate_values:
+            if images in self.optuna._storage.get_trial(taken.trial._trial_id).intermediate_values:
                 return False
             taken.trial.report(value, images)
             if hopeless := taken.trial.should_prune():
@@ -186,24 +186,19 @@ class Study:
         with self._told():
             taken.trial.set_user_attr(ABOUT, about)
             told = next(one for one, name in STATES.items() if name == state)
-            self._study.tell(taken.trial, value, state=told)
+            self.optuna.tell(taken.trial, value, state=told)
         taken.lock.release()
 
     def standings(self) -> list[Standing]:
         """Every trial, in order of number."""
         with self._told():
-            return [_standing(frozen) for frozen in self._study.get_trials(deepcopy=False)]
+            return [_standing(frozen) for frozen in self.optuna.get_trials(deepcopy=False)]
 
     @property
     def over(self) -> bool:
         """Whether as many trials have ended as were asked for, and none is being played."""
         states = [one.state for one in self.standings()]
         return RUNNING not in states and len(states) >= self.plan.trials
-
-    @property
-    def optuna(self) -> optuna.Study:
-        """For Optuna's own analyses."""
-        return self._study
 
     @contextmanager
     def _alone(self, broken: tuple[type[Exception], ...] = BROKEN) -> Iterator[None]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +36,13 @@ TRAINED = {"batch", "seed", "labels", "label_seed", "labelled_batch", "number", 
 METRICS = (LOWER | HIGHER) - {"error"}  # which a callback measures, along the run
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a search has come to, its files written."""
+def sweep(
+    plan: Plan, settings: DictConfig, config_dir: str | None, console: Console
+) -> tuple[list[str], dict[str, Any]]:
+    """Search until as many trials as were asked for have ended, and write what that has come to.  Raises Mistake.
 
-    lines: list[str]  # for people
-    document: dict[str, Any]  # for programs: every trial, and the best one, None where none finished
-
-
-def sweep(plan: Plan, settings: DictConfig, config_dir: str | None, console: Console) -> Outcome:
-    """Search until as many trials as were asked for have ended.  Raises Mistake."""
+    The same in lines for people, and for programs: every trial, and the `best` one, None where none finished.
+    """
     folder = destination.folder(Path(settings.outputs) / plan.name, "outputs")
     base = checked(plan, config_dir)
     local = _launcher(base, settings.workers)
@@ -61,7 +57,7 @@ def sweep(plan: Plan, settings: DictConfig, config_dir: str | None, console: Con
     board.say(where)
     best = _conclude(plan, board, folder, config_dir, lines.append)
     document = json.loads((folder / "report" / "trials.json").read_text(encoding="utf-8"))
-    return Outcome(lines, {**document, "folder": folder, "best": best})
+    return lines, {**document, "folder": folder, "best": best}
 
 
 def _launcher(base: DictConfig, workers: int) -> Local:

@@ -36,21 +36,18 @@ def written(config: DictConfig, folder: Path, name: str, header: Sequence[str], 
     assert isinstance(plain, dict)
     kept = {key: value for key, value in whole.items() if key not in LEFT_OUT}
     ordered = sorted(choices.items(), key=lambda choice: "@" not in choice[0])  # Hydra wants overrides last
-    body = {"defaults": [_entry(group, names) for group, names in ordered], **_changed(plain, kept)}
+    lines = [{f"/{group}" if "@" in group else f"override /{group}": names} for group, names in ordered]
+    body = {"defaults": lines, **_changed(plain, kept)}
     body = {key: value for key, value in body.items() if value}
     path = folder / "experiment" / f"{name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     comment = "".join(f"# {line}".rstrip() + "\n" for line in header)
     write(path, f"# @package _global_\n{comment}{OmegaConf.to_yaml(OmegaConf.create(body))}")
-    if config_dir is None:  # with pieces of one's own it is read from among them
-        _verify(config, compose([f"experiment={name}"], folder), path)
-    return path
-
-
-def _verify(config: DictConfig, again: DictConfig, path: Path) -> None:
-    if differs := differences(config, again):
+    # with pieces of one's own it is read from among them
+    if config_dir is None and (differs := differences(config, compose([f"experiment={name}"], folder))):
         path.unlink()
         raise Mistake(f"the winner cannot be written as an experiment: {differs[0]}; its folder has its config.yaml")
+    return path
 
 
 def _choices(config: DictConfig) -> dict[str, Any]:
@@ -69,11 +66,6 @@ def _choices(config: DictConfig) -> dict[str, Any]:
 def _word(group: str, names: Any) -> str:
     said = f"[{','.join(names)}]" if isinstance(names, list) else names
     return f"+{group}={said}" if "@" in group else f"{group}={said}"
-
-
-def _entry(group: str, names: Any) -> dict[str, Any]:
-    """A line of a defaults list."""
-    return {f"/{group}" if "@" in group else f"override /{group}": names}
 
 
 def _changed(base: Mapping[Any, Any], whole: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -98,17 +98,13 @@ class Training:
             if not self._process.over():
                 return None
             self._process = None
-        if self.job.state in (WAITING, BUSY):
-            return self._awaited()
+        if self.job.state in (WAITING, BUSY):  # a process that this command did not start trains the run
+            if self._stopped:
+                return Ended(reason="stopped")
+            if not self.run.in_use:
+                self._begin()  # unless the run was left finished
+            return None
         return self._result() if self.job.state in (DONE, FINISHED) else Ended(reason=self.job.last_words)
-
-    def _awaited(self) -> Ended | None:
-        """While a process that this command did not start trains the run, wait for it; then go by what it left."""
-        if self._stopped:
-            return Ended(reason="stopped")
-        if not self.run.in_use:
-            self._begin()
-        return None
 
     def _result(self) -> Ended:
         rows = [row for row in self._rows() if row["images"] >= self.job.images]
