@@ -16,7 +16,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 import saddlepoint
-from saddlepoint.experiment import train as command
+from saddlepoint.experiment import fit as command
 
 FIRST, LAST = 100, 200
 COMPREHENSIONS = (

@@ -30,7 +30,7 @@ def sizes(n: int) -> list[int]:
 @torch.no_grad()
 def originals(network: Callable[[Named, Named], Tensor], latent: Named, condition: Named) -> Tensor:
     """What `network`, in evaluation mode, makes of all rows, [n, *shape], half of them at a time."""
-    n = rows(latent, condition)
+    n = len(next(iter({**latent, **condition}.values())))
     halves = [n] if n == 1 else [n // 2, n - n // 2]
     return torch.cat([network(*part) for part in batches(latent, condition, halves)])
 
@@ -49,11 +49,6 @@ def difference(network: Callable[[Named, Named], Any], latent: Named, condition:
             return float("inf")
         largest = max(largest, float((x - wanted).abs().max()))
     return largest
-
-
-def rows(latent: Named, condition: Named) -> int:
-    """How many samples are asked for."""
-    return len(next(iter({**latent, **condition}.values())))
 
 
 def batches(latent: Named, condition: Named, asked: list[int]) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:

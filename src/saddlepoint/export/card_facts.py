@@ -6,7 +6,7 @@ Nothing is measured here, and nothing is said that is not on record.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from saddlepoint.run.folder import Run
 from saddlepoint.run.layout import is_run
 
 FINISHED = "finished"
+PROVENANCE = ("started", "ended", "git", "python", "packages", "hardware")
 Scores = dict[str, Score]
 
 
@@ -35,7 +36,8 @@ class Moment(NamedTuple):
 def account(run: Run, config: DictConfig, moment: Moment) -> dict[str, Any]:
     """Plain values, ready for JSON."""
     record = one(run.folder)
-    found = _scores(record, moment)
+    found, words = _scores(record, moment), recipe(config)
+    provenance = {key: record.provenance.get(key) for key in PROVENANCE}
     return {
         "name": str(config.name),
         "seed": int(config.seed),
@@ -47,8 +49,8 @@ def account(run: Run, config: DictConfig, moment: Moment) -> dict[str, Any]:
         "anchors": _anchors(record, found),
         "seeds": _seeds(record, found, moment),
         "memorisation": _memorisation(run, moment),
-        "command": _command(config),
-        "provenance": _provenance(record),
+        "command": words and ["saddlepoint", "train", *words],
+        "provenance": {**provenance, **{key: record.summary.get(key) for key in ("seconds", "rounds")}},
     }
 
 
@@ -90,26 +92,22 @@ def _seeds(record: Record, found: Scores, moment: Moment) -> dict[str, dict[str,
     """
     if not is_run(record.folder) or moment.at != "last":
         return {}
-    siblings = [r for r in _siblings(record) if r.status != RUNNING and r.config.leaves == record.config.leaves]
-    siblings = [r for r in siblings if r.goal == record.goal]
+    try:
+        beside = read(record.folder.parent).records
+    except Mistake:  # one of them cannot be read: this run's own record does not suffer
+        beside = [record]
+    ended = [r for r in beside if r.status != RUNNING]
+    siblings = [r for r in ended if (r.config.leaves, r.goal) == (record.config.leaves, record.goal)]
     failed = sorted(r.seed for r in siblings if r.status != FINISHED)
     told = {}
-    finished = [r for r in siblings if r.status == FINISHED]
     for key, score in found.items():
-        own = {r.seed: r.final[key]["value"] for r in finished
-               if key in r.final and Score.from_dict(dict(r.final[key])).contract == score.contract}  # fmt: skip
+        own = {r.seed: r.final[key]["value"] for r in siblings if r.status == FINISHED
+               and key in r.final and Score.from_dict(dict(r.final[key])).contract == score.contract}  # fmt: skip
         values = [] if failed else list(own.values())
         spread = statistics.stdev(values) if len(values) > 1 else None
         mean = statistics.fmean(values) if values else None
         told[key] = {"seeds": sorted(own), "failed": failed, "mean": mean, "std": spread}
     return told
-
-
-def _siblings(record: Record) -> Sequence[Record]:
-    try:
-        return read(record.folder.parent).records
-    except Mistake:  # one of them cannot be read: this run's own record does not suffer
-        return [record]
 
 
 def _memorisation(run: Run, moment: Moment) -> dict[str, Any] | None:
@@ -128,13 +126,3 @@ def _data(config: DictConfig, record: Record) -> dict[str, Any]:
     first = said.split("\n\n")[0].replace("\n", " ").strip()
     kept = {key: told.get(key) for key in ("name", "shape", "classes", "sizes", "sha256")}
     return {**kept, "description": first}
-
-
-def _command(config: DictConfig) -> list[str] | None:
-    words = recipe(config)
-    return None if words is None else ["saddlepoint", "train", *words]
-
-
-def _provenance(record: Record) -> dict[str, Any]:
-    kept = {key: record.provenance.get(key) for key in ("started", "ended", "git", "python", "packages", "hardware")}
-    return {**kept, **{key: record.summary.get(key) for key in ("seconds", "rounds")}}

@@ -111,10 +111,6 @@ def checked(plain: Mapping[str, Any], path: Path) -> Description:
     for key in NEEDED:
         if key not in plain:
             raise Mistake(f"{path} lacks {key}: it needs {', '.join(NEEDED)}, as docs/exporting.md shows")
-    return _description(plain, path)
-
-
-def _description(plain: Mapping[str, Any], path: Path) -> Description:
     shape = _numbers((plain["data"] or {}).get("shape") if isinstance(plain["data"], dict) else None)
     if not shape:
         raise Mistake(f"{path} lacks data.shape: [channels, height, width] of one sample, or [numbers] of a point")
@@ -135,11 +131,14 @@ def _description(plain: Mapping[str, Any], path: Path) -> Description:
     draws = {name: _parts(path, f"draws.{name}", node) for name, node in _mapping(path, "draws", plain).items()}
     lines = {key: None if plain.get(key) is None else str(plain[key]) for key in ("licence", "source")}
     bounds = _bounds(path, plain["range"], shape, plain.get("modality"))
+    images = plain.get("images") or 0
+    if type(images) is not int or images < 0:
+        raise Mistake(f"{path}: images={images}: how many real images had been shown, a whole number")
     return Description(
         parts, shape, bounds, call, _sides(path, plain, parts, [*classes, *inputs]),
         str(plain.get("samples") or SAMPLES), own, _networks(path, "makers", plain.get("makers")) or {}, draws,
         classes, inputs, str(plain.get("conditions") or CONDITIONS), views, weights, **lines, batch_norm=batch_norm,
-        images=_images(path, plain.get("images")), first=type(plain.get("classes")) is int,
+        images=images, first=type(plain.get("classes")) is int,
     )  # fmt: skip
 
 
@@ -213,12 +212,6 @@ def _inputs(path: Path, said: Any) -> dict[str, Input]:
     return found
 
 
-def _images(path: Path, said: Any) -> int:
-    if said is not None and (type(said) is not int or said < 0):
-        raise Mistake(f"{path}: images={said}: how many real images had been shown, a whole number")
-    return said or 0
-
-
 def _parts(path: Path, key: str, said: Any, needed: bool = True) -> dict[str, dict[str, Any]]:
     """The parts of a prior, each as a node that can be instantiated."""
     parts = {str(name): node for name, node in said.items() if name != "_target_"} if isinstance(said, dict) else {}
@@ -229,11 +222,14 @@ def _parts(path: Path, key: str, said: Any, needed: bool = True) -> dict[str, di
 
 def _part(path: Path, name: str, node: Any) -> dict[str, Any]:
     """A part of the latent as a node that can be instantiated."""
-    if isinstance(node, dict):
-        _sized(path, name, node)
-        if "_target_" in node:
-            return node
-    if not isinstance(node, dict) or "distribution" not in node or not {"dim", "shape"} & set(node):
+    own = node if isinstance(node, dict) else {}
+    for key, wanted in (("dim", "a whole number from 1 on: 100"), ("shape", "whole numbers from 1 on: [100, 1, 1]")):
+        said = own.get(key)
+        if key in own and not _numbers([said] if key == "dim" else said):
+            raise Mistake(f"{path}: {name}.{key}={'null' if said is None else said}: it is {wanted}")
+    if "_target_" in own:
+        return own
+    if "distribution" not in own or not {"dim", "shape"} & set(own):
         raise Mistake(f"{path}: {name} needs a distribution and a dim: {{distribution: normal, dim: 100}}")
     _one_of(path, f"{name}.distribution", node["distribution"], DISTRIBUTIONS)
     size = prod(_numbers(node.get("shape")) or (node["dim"],))
@@ -242,26 +238,15 @@ def _part(path: Path, name: str, node: Any) -> dict[str, Any]:
     return {"_target_": f"saddlepoint.prior.{kind}.{kind.title()}", "dim": size, **rest}
 
 
-def _sized(path: Path, name: str, node: Mapping[str, Any]) -> None:
-    """Raises Mistake where a part says a size that is none."""
-    for key, wanted in (("dim", "a whole number from 1 on: 100"), ("shape", "whole numbers from 1 on: [100, 1, 1]")):
-        said = node.get(key)
-        if key in node and not _numbers([said] if key == "dim" else said):
-            raise Mistake(f"{path}: {name}.{key}={'null' if said is None else said}: it is {wanted}")
-
-
 def _bounds(path: Path, said: Any, shape: Sequence[int], named: Any) -> tuple[float, float] | None:
-    key = tuple(float(end) for end in said) if isinstance(said, list) and _numeric(said) else said
+    numeric = isinstance(said, list) and all(isinstance(end, int | float) for end in said)
+    key = tuple(map(float, said)) if numeric else said
     bounded = modality.bounded(shape) if named is None else None
     unfit = bounded is not None and (key is None) == bounded
     if isinstance(key, list | dict) or key not in RANGES or unfit:
         wanted = "null, for points" if bounded is False else "[-1, 1], [0, 1] or uint8"
         raise Mistake(f"{path}: range={'null' if said is None else said}: it is {wanted}")
     return RANGES[key]
-
-
-def _numeric(values: Sequence[Any]) -> bool:
-    return all(isinstance(value, int | float) for value in values)
 
 
 def _numbers(said: Any) -> tuple[int, ...]:

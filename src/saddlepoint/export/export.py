@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -76,12 +77,10 @@ def _formats(original: Original, names: Sequence[str], folder: Path) -> tuple[Wr
     """What was written by name, each file held against the original; and what was not, with the reason."""
     written: Written = {}
     failed: Failed = {}
-    traced: Any = None
+    traced = cache(lambda: program.program(original.alone, original.latent, original.condition))
     for name in names:
         path = folder / FILES[name]
         try:
-            if name != "safetensors" and traced is None:
-                traced = program.program(original.alone, original.latent, original.condition)
             read_back = _written(name, original, traced, path)
             far = difference(read_back, original.latent, original.condition, original.expected)
             if far > TOLERANCE:
@@ -96,7 +95,7 @@ def _formats(original: Original, names: Sequence[str], folder: Path) -> tuple[Wr
     return written, {name: f"{why}{remedy}" for name, why in failed.items()}
 
 
-def _written(name: str, original: Original, traced: Any, path: Path) -> Any:
+def _written(name: str, original: Original, traced: Callable[[], Any], path: Path) -> Any:
     """Write one format; the network that is read back from the file."""
     if name == "safetensors":
         safetensors.write(sampling_state(dict(original.alone.networks.items())), path)
@@ -104,9 +103,9 @@ def _written(name: str, original: Original, traced: Any, path: Path) -> Any:
         safetensors.fill(networks, path)
         return Whole(original.alone.wiring, networks)
     if name == "program":
-        program.write(traced, path)
+        program.write(traced(), path)
         return positional(program.read(path))
-    onnx.write(traced, path, original.alone.wiring.inputs())
+    onnx.write(traced(), path, original.alone.wiring.inputs())
     return positional(onnx.read(path))
 
 
@@ -163,7 +162,12 @@ def _facts(original: Original, licence: str | None, written: Written, failed: Fa
         "allow": list(dict.fromkeys(own)),
         "parameters": sum(p.numel() for p in original.alone.parameters()),
         "latent": {name: list(part.shape[1:]) for name, part in original.latent.items()},
-        "distribution": {name: _distribution(node) for name, node in made_by["prior"].items() if name != "_target_"},
+        "distribution": {
+            name: {"name": str(node["_target_"]).rpartition(".")[2].lower()}
+            | {end: node[end] for end in ("low", "high") if end in node}
+            for name, node in made_by["prior"].items()
+            if name != "_target_"
+        },
         "virtual_batch_norm": any(isinstance(m, FrozenVirtualBatchNorm) for m in layers),
         "batch_norm": any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in layers),
     }
@@ -173,9 +177,3 @@ def _facts(original: Original, licence: str | None, written: Written, failed: Fa
     checked = {"rows": n, "split": original.split, "sizes": sizes(n), "tolerance": TOLERANCE}
     return discreet({"format": 2, **told, "generator": made, "formats": written, "failed": failed, "checked": checked,
                      "licence": licence, "exported": exported})  # fmt: skip
-
-
-def _distribution(node: Any) -> dict[str, Any]:
-    """Of a part of the latent: the name of its class, and its ends."""
-    ends = {end: node[end] for end in ("low", "high") if end in node}
-    return {"name": str(node["_target_"]).rpartition(".")[2].lower(), **ends}

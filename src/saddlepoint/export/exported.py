@@ -15,7 +15,7 @@ from saddlepoint.config.instantiate import instantiate
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.export import description
 from saddlepoint.export.description import GENERATOR, Description
-from saddlepoint.export.format import onnx, program, safetensors, script
+from saddlepoint.export.format import onnx, program, safetensors
 from saddlepoint.export.frozen import receptive
 from saddlepoint.export.generator import Generator, positional
 from saddlepoint.export.whole import Whole, Wiring
@@ -48,7 +48,9 @@ def exported(
             "safetensors and ONNX need no trust"
         )
     path = Path(described) if described is not None else description.beside(file)
-    found = _description(path)
+    plain: Any = OmegaConf.to_container(config_file.read(path), resolve=False)
+    plain.pop(allow_list.KEY, None)  # what a file says of it is not heard
+    found = description.checked(plain, path)
     root = OmegaConf.create({key: getattr(found, key) or {} for key in ("architecture", "makers", "prior", "draws")})
     allow_list.grant(root, list(allow))
     wiring = _wiring(path, found, root)
@@ -83,12 +85,6 @@ def _prior(root: Any, key: str) -> Any:
     return prior
 
 
-def _description(path: Path) -> Description:
-    plain: Any = OmegaConf.to_container(config_file.read(path), resolve=False)
-    plain.pop(allow_list.KEY, None)  # what a file says of it is not heard
-    return description.checked(plain, path)
-
-
 def bare(node: Any, path: str) -> nn.Module:
     """The network of a node, ready for the weights of an export; torch's global generators stay as they are."""
     with random_state_kept():
@@ -103,7 +99,7 @@ def _network(file: Path, found: Description, root: Any, wiring: Wiring) -> Calla
     if ending == ".safetensors":
         return _built(file, found, root, wiring)
     read: Mapping[str, Callable[[Path], Any]] = {".onnx": onnx.read, ".pt2": program.read}
-    function = read.get(ending, script.read)(file)
+    function = read.get(ending, program.read_script)(file)
     if found.call == "parts" or ending == ".onnx" or (found.architecture is not None and ending not in SCRIPTS):
         return positional(function)  # our description is of the classes, which take mappings
     if found.first or not leaves(wiring):

@@ -11,6 +11,7 @@ is the same number without the reference (Salimans et al. 2016, arXiv:1606.03498
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, cast
 
@@ -71,12 +72,11 @@ def _seen(network: nn.Module, batch: ReferenceBatch) -> dict[str, Tensor]:
         others = [0, *range(2, wide.ndim)]
         found[f"{name}.variance"], found[f"{name}.mean"] = torch.var_mean(wide, others, correction=0)
 
-    handles = [layer.register_forward_pre_hook(partial(look, name)) for name, layer in _layers(network).items()]
-    try:  # nobody but the reference: no row is asked for
+    with ExitStack() as hooks:
+        for name, layer in _layers(network).items():
+            hooks.enter_context(layer.register_forward_pre_hook(partial(look, name)))
+        # nobody but the reference: no row is asked for
         network({part: batch.part(part)[:0] for part in batch.parts}, {n: c[:0] for n, c in batch.condition.items()})
-    finally:
-        for handle in handles:
-            handle.remove()
     return found
 
 

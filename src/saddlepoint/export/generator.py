@@ -56,11 +56,14 @@ class Generator:
         else than was described.
         """
         seen, asked = self._viewed(latent), self._asked(condition)
-        _same_rows({**seen, **asked})
+        inputs = {**seen, **asked}
+        if len({len(part) for part in inputs.values()}) > 1:
+            sizes = ", ".join(f"{name} {len(part)}" for name, part in inputs.items())
+            raise Mistake(f"every input has a row for each sample, and these have {sizes}")
         try:
             x = self.network(seen, asked)
         except (RuntimeError, TypeError, ValueError, KeyError, IndexError) as error:
-            given = ", ".join(f"{name} {list(part.shape)}" for name, part in {**seen, **asked}.items())
+            given = ", ".join(f"{name} {list(part.shape)}" for name, part in inputs.items())
             said = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
             raise Mistake(f"the generator does not take these inputs ({given}; call: {self.description.call}): "
                           f"{said.strip()[:200]}") from None  # fmt: skip
@@ -144,11 +147,3 @@ class Generator:
 def positional(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of (latent, condition) from one of their tensors, in their order."""
     return lambda latent, condition=UNCONDITIONAL: function(*latent.values(), *condition.values())
-
-
-def _same_rows(inputs: Mapping[str, Tensor]) -> None:
-    """Raises Mistake where the inputs do not have as many rows as each other."""
-    sizes = {name: len(part) for name, part in inputs.items()}
-    if len(set(sizes.values())) > 1:
-        told = ", ".join(f"{name} {size}" for name, size in sizes.items())
-        raise Mistake(f"every input has a row for each sample, and these have {told}")

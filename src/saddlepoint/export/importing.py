@@ -98,9 +98,6 @@ def imported(request: Request, config: DictConfig, overrides: Sequence[str], log
     return Imported(run, scores, anchors)
 
 
-# ---------------------------------------------------------------------------------------------------------- the source
-
-
 def _makes(place: Path) -> bool:
     """Whether a generator lies there, rather than samples."""
     if place.is_dir():
@@ -139,9 +136,6 @@ def _samples(place: Path, data: Any, log: Log) -> Source:
     return Source("samples", sampler, str(split.sha256), None, most=len(split))
 
 
-# ------------------------------------------------------------------------------------------------------- the measuring
-
-
 def _measured(
     rulers: Sequence[Evaluator], source: Source, data: Any, weights: str, log: Log
 ) -> tuple[dict[str, Score], dict[str, dict[str, Score]]]:
@@ -158,9 +152,6 @@ def _measured(
         found |= evaluator(source.sampler("evaluation"), data, weights, source.batch_norm)
     refuse_nothing(found)
     return found, anchors_of(rulers, data)
-
-
-# ---------------------------------------------------------------------------------------------------------- the record
 
 
 def _record(

@@ -5,7 +5,9 @@ Noise that is a part of the latent, or a named draw, is an input like any other.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -50,21 +52,16 @@ def refuse_noise(networks: nn.ModuleDict, whole: nn.Module, latent: Any, conditi
         calls = [_calls(networks, whole, latent, condition, seed) for seed in (0, 1)]
     finally:
         set_global_state(state)
-    where = _drawing(*calls)
-    raise Mistake(f"{where or 'the generator'} makes another sample of the same input when it is asked again: {REMEDY}")
+    # the layer that gave something else of the same; a layer within another ends before it
+    pairs = zip(*calls, strict=False)
+    where = next((one[0] for one, other in pairs if one[:2] == other[:2] and one[2] != other[2]), "the generator")
+    raise Mistake(f"{where} makes another sample of the same input when it is asked again: {REMEDY}")
 
 
 def _samples(whole: nn.Module, latent: Any, condition: Any, seed: int) -> Tensor:
-    _seed(seed)
+    for start in (torch.manual_seed, np.random.seed, random.seed):
+        start(seed)
     return whole(latent, condition)
-
-
-def _seed(seed: int) -> None:
-    import random
-
-    torch.manual_seed(seed)
-    np.random.seed(seed)
-    random.seed(seed)
 
 
 def _calls(networks: nn.ModuleDict, whole: nn.Module, latent: Any, condition: Any, seed: int) -> list[Call]:
@@ -78,24 +75,14 @@ def _calls(networks: nn.ModuleDict, whole: nn.Module, latent: Any, condition: An
     def after(name: str, layer: nn.Module, args: Any, keywords: Any, output: Any) -> None:
         found.append((name, given.pop(), _digest(output)))
 
-    handles = []
-    for path, layer in networks.named_modules():
-        if path:
-            name = f"{path} ({type(layer).__name__})"
-            handles += [layer.register_forward_pre_hook(before, with_kwargs=True)]
-            handles += [layer.register_forward_hook(partial(after, name), with_kwargs=True)]
-    try:
+    with ExitStack() as hooks:
+        for path, layer in networks.named_modules():
+            if path:
+                name = f"{path} ({type(layer).__name__})"
+                hooks.enter_context(layer.register_forward_pre_hook(before, with_kwargs=True))
+                hooks.enter_context(layer.register_forward_hook(partial(after, name), with_kwargs=True))
         _samples(whole, latent, condition, seed)
-    finally:
-        for handle in handles:
-            handle.remove()
     return found
-
-
-def _drawing(first: list[Call], second: list[Call]) -> str | None:
-    """The layer that gave something else of the same; a layer within another ends before it."""
-    pairs = zip(first, second, strict=False)
-    return next((one[0] for one, other in pairs if one[:2] == other[:2] and one[2] != other[2]), None)
 
 
 def _digest(value: Any) -> bytes:

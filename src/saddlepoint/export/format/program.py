@@ -1,12 +1,15 @@
 """A generator as a program of torch.export: torch runs it without any of our code.  Any batch size, one included.
 
-A program is code, as PyTorch says of it and of TorchScript: to read somebody else's is to trust them.
+A program is code, as PyTorch says of it and of TorchScript: to read somebody else's is to trust them.  TorchScript is
+read only: programs have followed it.  A plain pickle, which a .pt may be as well, can do anything while it is being
+read, and is never read here.
 """
 
 from __future__ import annotations
 
 import logging
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import Parameter, Signature
@@ -80,6 +83,28 @@ def read(path: Path) -> Callable[..., Tensor]:
     except Exception:  # torch says several unrelated things of what is no program
         raise Mistake(f"{path} is no program of torch.export, or one of another version of torch") from None
     return module
+
+
+def read_script(path: Path) -> Callable[..., Tensor]:
+    """The module in a TorchScript file, in evaluation mode.  Raises Mistake where it is none, a pickle for one."""
+    if not _is_script(path):
+        raise Mistake(
+            f"{path} is no TorchScript; a pickle may do anything when it is read, so it is not. Save the weights as "
+            "safetensors (safetensors.torch.save_file(network.state_dict(), ...)) and say the class in generator.yaml"
+        )
+    try:
+        with quiet():
+            return torch.jit.load(str(path), map_location="cpu").eval()
+    except RuntimeError as error:
+        raise Mistake(f"{path} is a broken TorchScript: {first_line(error)}") from None
+
+
+def _is_script(path: Path) -> bool:
+    """Whether it is an archive that holds TorchScript's code."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.partition("/")[2] == "constants.pkl" for name in archive.namelist())
 
 
 @contextmanager
