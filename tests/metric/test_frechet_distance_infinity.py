@@ -15,7 +15,6 @@ from saddlepoint.metric.frechet_distance_infinity import (
     FrechetDistanceInfinity,
     frechet_distance_infinity,
     influence,
-    line,
     sizes,
 )
 
@@ -24,18 +23,16 @@ def drawn(n: int, d: int, seed: int) -> Tensor:
     return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
 
 
-def test_points_on_a_line_give_it_back() -> None:
-    x = torch.tensor([0.1, 0.2, 0.5, 0.9], dtype=torch.float64)
-    found = line(x, 3 - 7 * x)
-    assert (found.intercept, found.slope) == (pytest.approx(3, abs=1e-12), pytest.approx(-7, abs=1e-12))
-
-
 def test_the_line_is_that_of_numpys_least_squares() -> None:
-    x, y = np.linspace(0.1, 1, 9), np.array([1.0, 4, 2, 8, 5, 7, 1, 4, 9])
-    slope, intercept = np.polyfit(x, y, 1)
-    found = line(torch.from_numpy(x), torch.from_numpy(y))
-    assert found.intercept == pytest.approx(intercept, rel=1e-10)
-    assert found.slope == pytest.approx(slope, rel=1e-10)
+    found = frechet_distance_infinity(torch.zeros(4), torch.eye(4), drawn(200, 4, 0), points=5)
+    slope, intercept = np.polyfit(1 / np.array(found.detail["sizes"]), found.detail["distances"], 1)
+    assert found.value == pytest.approx(intercept, rel=1e-10)
+    assert found.detail["slope"] == pytest.approx(slope, rel=1e-10)
+
+
+def test_a_line_takes_three_different_sizes() -> None:
+    with pytest.raises(ValueError, match="three different sizes"):
+        frechet_distance_infinity(torch.zeros(4), torch.eye(4), drawn(200, 4, 0), points=5, least=200)
 
 
 def test_the_influence_of_a_fake_is_the_slope_of_the_distance_when_it_gets_more_weight() -> None:

@@ -102,7 +102,7 @@ class ClassificationError(Periodic):
         batches = (order[rows] if dependent else rows for rows in full_batches(n, batch))
         with in_mode(network):
             rows = split.selections(batches, game.device)
-            answers = [self._logits(network, of(data).inside(x)).argmax(1) != y for x, y in rows]
+            answers = [self._head(network(of(data).inside(x)).heads).argmax(1) != y for x, y in rows]
         wrong = int(torch.cat(answers)[:n].sum())
         settings = {"head": self.head, **({"batch": batch} if dependent else {})}
         weights = "raw" if kept is None else "averaged"
@@ -122,9 +122,6 @@ class ClassificationError(Periodic):
                 f"callback.classification_error: {data.name} has no classes. Leave it out, or take other data"
             )
         return split
-
-    def _logits(self, network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
-        return self._head(network(x).heads)
 
     def _head(self, heads: Any) -> Any:
         if self.head not in heads:

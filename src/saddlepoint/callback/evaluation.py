@@ -69,7 +69,6 @@ class Evaluation(Periodic):
         return row(self.latest) | (row({choosing.contract.key: choosing}) if choosing is not None else {})
 
     def _share(self) -> None:
-        """Hand the newest scores, and when the best was, to the other callbacks."""
         self.state.scores, self.state.best_at = self.current, self.best_at
 
     def selection(self, game: Game, data: Any) -> Score | None:

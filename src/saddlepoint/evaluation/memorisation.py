@@ -28,6 +28,7 @@ import torch
 from scipy.stats import norm, rankdata
 from sklearn.cluster import KMeans
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from saddlepoint.metric.frechet_distance import Moments, frechet_distance
 
@@ -77,13 +78,11 @@ def neighbours(
     if k < 1:
         raise ValueError(f"no neighbours: {len(y)} to look among")
     windows = list(_windows(x.shape[2:], shift)) if shift else [(..., ...)]
-    mirrored = flip
     # what every move leaves as it is: a mean image would be taken off one place and added in another
     centre = y.mean((0, 2, 3)).view(-1, 1, 1) if shift or flip else y.mean(0)
     found = []
     for number, part in enumerate((x - centre).split(rows := max(1, ENTRIES // len(y)))):
-        turned = [part, part.flip(-1)] if mirrored else [part]
-        best = _matrix(turned, y - centre, windows)
+        best = _matrix([part, part.flip(-1)] if flip else [part], y - centre, windows)
         if skip is not None:
             best.scatter_(1, skip[number * rows :][: len(part)].unsqueeze(1), torch.inf)
         found.append(best.topk(k, dim=1, largest=False))
@@ -91,8 +90,8 @@ def neighbours(
     # all, are measured again by difference, in float64; with moves that would cost as much as the search
     index = torch.cat([indices for _, indices in found])
     distance = torch.cat([values for values, _ in found]).clamp(min=0).to(torch.float64).sqrt()
-    sure = 1 if len(windows) > 1 or mirrored else k
-    exact = [_exact(a, y[i], windows, mirrored) for a, i in zip(x.split(256), index[:, :sure].split(256), strict=True)]
+    sure = 1 if len(windows) > 1 or flip else k
+    exact = [_exact(a, y[i], windows, flip) for a, i in zip(x.split(256), index[:, :sure].split(256), strict=True)]
     distance[:, :sure] = torch.cat(exact)
     distance[:, sure:] = torch.maximum(distance[:, sure:], distance[:, :1])
     return Neighbours(distance, index).sorted()
@@ -191,15 +190,10 @@ def cells(train: Tensor, *others: Tensor, number: int, seed: int = 0) -> list[Te
 
 def memorisation_distance(fake: Tensor, train: Tensor) -> Tensor:
     """The mean over fakes [n, d] of 1 - the largest |cosine| with a training feature [N, d]; rows of zeros left out."""
-    fake, train = _directions(fake), _directions(train)
+    wide = (x.to(torch.float64) for x in (fake, train))
+    fake, train = (normalize(x[x.norm(dim=1) > 0], eps=0) for x in wide)
     nearest = [(part @ train.T).abs().amax(1) for part in fake.split(max(1, ENTRIES // len(train)))]
     return (1 - torch.cat(nearest)).clamp(min=0).mean()
-
-
-def _directions(x: Tensor) -> Tensor:
-    x = x.to(torch.float64)
-    length = x.norm(dim=1, keepdim=True)
-    return x[length.squeeze(1) > 0] / length[length.squeeze(1) > 0]
 
 
 class MiFID(NamedTuple):
@@ -212,9 +206,9 @@ class MiFID(NamedTuple):
 
 def mifid(fake: Tensor, train: Tensor, threshold: float = KAGGLE) -> MiFID:
     """MiFID of features [n, d] and [N, d], two at least of each; infinite where all are copies and FID is not 0."""
-    sides = [Moments.of(x.to(torch.float64)) for x in (fake, train)]
-    gaussians = [value for side in sides for value in (side.mean, side.product / (side.number - 1))]
-    fid, distance = float(frechet_distance(*gaussians)), float(memorisation_distance(fake, train))
+    ours, theirs = (Moments.of(x.to(torch.float64)) for x in (fake, train))
+    fid = float(frechet_distance(ours.mean, ours.covariance, theirs.mean, theirs.covariance))
+    distance = float(memorisation_distance(fake, train))
     penalty = distance if distance < threshold else 1.0
     return MiFID(fid / penalty if penalty else (torch.inf if fid else 0.0), fid, distance)
 

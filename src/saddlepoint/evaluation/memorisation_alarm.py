@@ -157,15 +157,12 @@ def _least_tail(marks: np.ndarray, places: Sequence[np.ndarray], total: int, goo
     """The least log tail over orders and K, [draws]."""
     least = np.zeros(len(marks))
     for place in places:
-        grid = _grid(len(place))
+        n = len(place)
+        grid = np.unique(np.geomspace(min(FEWEST, n), n, STEPS).round().astype(int))
         counts = marks[:, place].cumsum(1)[:, grid - 1]
         for column, k in enumerate(grid.tolist()):
             least = np.minimum(least, _log_tail(k, total, good)[counts[:, column]])
     return least
-
-
-def _grid(n: int) -> np.ndarray:
-    return np.unique(np.geomspace(min(FEWEST, n), n, STEPS).round().astype(int))
 
 
 @lru_cache(maxsize=1024)

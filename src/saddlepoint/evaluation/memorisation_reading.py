@@ -1,13 +1,14 @@
-"""What statistics of memorisation say of one set of samples: each beside the same statistic of held-out images."""
+"""What statistics of memorisation say of one set of samples, each beside the same of held-out images; and a picture."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from PIL import Image
 from rich import box
 from rich.table import Table
 from torch import Tensor
@@ -23,10 +24,12 @@ from saddlepoint.evaluation.memorisation import (
     mifid,
     neighbours,
 )
-from saddlepoint.evaluation.memorisation_alarm import Alarm, Space, least, space
+from saddlepoint.evaluation.memorisation_alarm import Alarm, Space, least, score, space
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.modality import Modality
+from saddlepoint.modality.modality import drawn
 
+SHOWN = 10  # samples in the picture
 FAR = 3.0  # standard deviations, one in 700 by chance: what is called a sign
 
 
@@ -204,6 +207,36 @@ def table(title: str, rows: Sequence[Reading]) -> Table:
     )
     made.caption_justify = "left"
     return made
+
+
+def closest(sets: Sets, found: Mapping[str, Space]) -> Image.Image:
+    """Rows of a sample, its nearest training images in each space, and its nearest held-out image; closest first."""
+    from matplotlib.figure import Figure
+
+    pixels, train = found["pixels"], sets.inside(sets.train)
+    scores = score(pixels.sample_train)
+    rows = scores.argsort(stable=True)[:SHOWN]
+    near, held = pixels.sample_train.at(rows), pixels.sample_held.at(rows)
+    columns: list[tuple[str, Tensor, Tensor, Tensor | None]] = [
+        ("sample", sets.inside(sets.samples), rows, scores[rows]),
+        ("nearest training,\npixels", train, near.index[:, 0], near.distance[:, 0]),
+        ("nearest held-out,\npixels", sets.inside(sets.held), held.index[:, 0], held.distance[:, 0]),
+    ]
+    if "features" in found:
+        columns.insert(2, ("nearest training,\nfeatures", train, found["features"].sample_train.index[rows, 0], None))
+    figure = Figure(figsize=(1.5 * len(columns), 1.55 * len(rows) + 0.8), dpi=100, layout="constrained")
+    figure.suptitle("closest samples first; pixels: d over moves and mirror images,\n"
+                    "s = d to the nearest / d to the tenth nearest", fontsize=8)  # fmt: skip
+    axes = figure.subplots(len(rows), len(columns), squeeze=False)
+    for j, (title, x, index, values) in enumerate(columns):
+        axes[0, j].set_title(title, fontsize=9)
+        for i, which in enumerate(index.tolist()):
+            image = x[which].add(1).div(2).permute(1, 2, 0).clamp(0, 1).numpy()
+            axes[i, j].imshow(image if image.shape[2] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1)
+            axes[i, j].set(xticks=[], yticks=[])
+            if values is not None:
+                axes[i, j].set_xlabel(f"{'d' if j else 's'} {float(values[i]):.3f}", fontsize=8)
+    return drawn(figure)
 
 
 def _plain(value: float) -> float | None:

@@ -38,11 +38,13 @@ def generations(values: Sequence[Mapping[str, float]]) -> dict[str, tuple[float,
     """
     if len(values) < FEWEST:
         raise Mistake(f"{len(values)} generations do not show how far a score spreads: draw at least {FEWEST}.")
-    found = {}
-    for name in (name for name in values[0] if all(name in one for one in values)):
-        column = torch.tensor([float(one[name]) for one in values], dtype=torch.float64)
-        found[name] = (column.mean().item(), column.std().item())
-    return found
+    return {name: (column.mean().item(), column.std().item()) for name, column in _columns(values).items()}
+
+
+def _columns(values: Sequence[Mapping[str, float]]) -> dict[str, Tensor]:
+    """Each score that all of `values` have, float64 [len(values)]."""
+    names = [name for name in values[0] if all(name in one for one in values)]
+    return {name: torch.tensor([float(one[name]) for one in values], dtype=torch.float64) for name in names}
 
 
 def jackknife(values: Values, n: int, groups: int = 20, seed: int = 0) -> dict[str, float]:
@@ -55,18 +57,13 @@ def jackknife(values: Values, n: int, groups: int = 20, seed: int = 0) -> dict[s
         raise Mistake(f"a jackknife leaves out one group of several: groups={groups}, and 2 to {n} can be made of {n}.")
     # groups by chance: stored sets are often ordered by class, and a missing class is no missing twentieth
     order = torch.randperm(n, generator=Stream(seed, "jackknife").generator)
-    without = [values(_others(group, n)) for group in order.tensor_split(groups)]
-    found = {}
-    for name in (name for name in without[0] if all(name in one for one in without)):
-        column = torch.tensor([float(one[name]) for one in without], dtype=torch.float64)
-        found[name] = math.sqrt((groups - 1) * column.var(correction=0).item())
-    return found
-
-
-def _others(group: Tensor, n: int) -> Tensor:
-    keep = torch.ones(n, dtype=torch.bool)
-    keep[group] = False
-    return keep.nonzero().squeeze(1)
+    without = []
+    for group in order.tensor_split(groups):
+        keep = torch.ones(n, dtype=torch.bool)
+        keep[group] = False
+        without.append(values(keep.nonzero().squeeze(1)))
+    variance = {name: column.var(correction=0).item() for name, column in _columns(without).items()}
+    return {name: math.sqrt((groups - 1) * value) for name, value in variance.items()}
 
 
 def steady(values: Values, errors: Mapping[str, float], n: int, groups: int = 20, seed: int = 0) -> dict[str, float]:
@@ -79,8 +76,9 @@ def steady(values: Values, errors: Mapping[str, float], n: int, groups: int = 20
     stream = Stream(seed, "orders").generator
     read = [values(torch.randperm(n, generator=stream)) for _ in range(ORDERS)]
     kept = {}
-    for name in (name for name in errors if all(name in one for one in read)):
-        column = torch.tensor([float(one[name]) for one in read], dtype=torch.float64)
+    for name, column in _columns(read).items():
+        if name not in errors:
+            continue
         rounding = (1e-9 * column.abs().max().item()) ** 2  # of the same sums in another order
         if (groups - 1) * column.var().item() <= max(errors[name] ** 2 / 4, rounding):
             kept[name] = errors[name]

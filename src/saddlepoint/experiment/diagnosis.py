@@ -47,7 +47,8 @@ class Finding(NamedTuple):
 
 def examination(config: DictConfig, progress: Progress | None = None) -> Iterator[Finding]:
     """Everything that a run may need, one finding each."""
-    yield _python()
+    well = (3, 11) <= sys.version_info[:2] < (3, 14)
+    yield Finding("python", platform.python_version(), well, "" if well else "use Python 3.11, 3.12 or 3.13", True)
     yield _packages()
     yield from _devices()
     cache = cache_of(config)
@@ -71,11 +72,6 @@ def _wandb() -> Finding:
         return Finding("W&B", str(mistake), False, "set it to one of these, or unset it", True)
     remedy = "" if logged_in() else "nothing needs it; wandb login sends runs up from now on"
     return Finding("W&B", f"{'logged in' if logged_in() else 'not logged in'}, so runs are {mode}", True, remedy)
-
-
-def _python() -> Finding:
-    well = (3, 11) <= sys.version_info[:2] < (3, 14)
-    return Finding("python", platform.python_version(), well, "" if well else "use Python 3.11, 3.12 or 3.13", True)
 
 
 def _packages() -> Finding:

@@ -155,16 +155,21 @@ def evaluate(
     scores will be written.  Raises Mistake where the run, the checkpoint, the samples or an extractor is missing, and
     where nothing could be measured.
     """
-    _refuse_early(run, samples, at, care, reference, to)
+    _refuse_early(run, samples, at, overrides, care, reference, to)
     statistics = None if reference is None else read(reference)
-    config = _protocol(run, samples, overrides, config_dir, log)
+    config = compose(overrides, config_dir) if run is None else config_of(run, overrides, log, config_dir)
     check(config)
     data = data_of(config, log) if run is None else data_of_run(run, config, overrides, log)
     evaluators = evaluators_of(config, data, log, progress)
     # statistics are of one extractor's features
     measuring = Measuring(data, evaluators if statistics is None else evaluators[:1], care, statistics)
     if samples is not None:
-        return _stored(_first(read_for(data, samples, log), config.evaluation.n, log), str(samples), measuring)
+        split = _first(read_for(data, samples, log), config.evaluation.n, log)
+        found = measuring.samples(split)
+        refuse_nothing(found.scores)
+        for evaluator in measuring.evaluators:
+            evaluator.n = len(split)  # the anchors are as many: a distance falls with n
+        return Evaluated("samples", {str(samples): found}, measuring.anchors())
     assert run is not None
     return _moments(run, at, config, measuring, overrides, log)
 
@@ -191,11 +196,18 @@ def _refuse_early(
     run: Run | None,
     samples: str | Path | None,
     at: str | int,
+    overrides: Sequence[str],
     care: Care | None,
     reference: str | Path | None,
     to: str | Path | None,
 ) -> None:
     """Raises Mistake for what cannot be, before hours are spent."""
+    if run is None and samples is None:
+        raise Mistake(
+            "what is to be measured? run=<a run folder>, or samples=<a folder, zip, npz or npy> data=<its data>"
+        )
+    if run is None and not any(word.startswith("data=") for word in overrides):
+        raise Mistake("samples are measured against data: add data=mnist, or data=image_folder data.folder=...")
     if care is not None:
         if care.generations < FEWEST and samples is None:
             raise Mistake(f"generations={care.generations} do not show how far a score spreads: at least {FEWEST}")
@@ -213,25 +225,6 @@ def _refuse_early(
         destination.record(run, "evaluations.jsonl")
 
 
-def _protocol(
-    run: Run | None,
-    samples: str | Path | None,
-    overrides: Sequence[str],
-    config_dir: str | Path | None,
-    log: Log,
-) -> DictConfig:
-    """The protocol and its data: the run's own, or composed for samples."""
-    if run is not None:
-        return config_of(run, overrides, log, config_dir)
-    if samples is None:
-        raise Mistake(
-            "what is to be measured? run=<a run folder>, or samples=<a folder, zip, npz or npy> data=<its data>"
-        )
-    if not any(word.startswith("data=") for word in overrides):
-        raise Mistake("samples are measured against data: add data=mnist, or data=image_folder data.folder=...")
-    return compose(overrides, config_dir)
-
-
 def _first(split: Split, n: int | None, log: Log) -> Split:
     """The first n of a stored set, all where n is None.  Raises Mistake where there are fewer."""
     if n is None or n == len(split):
@@ -240,15 +233,6 @@ def _first(split: Split, n: int | None, log: Log) -> Split:
         raise Mistake(f"evaluation.n={n}: there are {len(split):,} samples; leave it out, and all are measured")
     log(f"{len(split):,} samples: the first {n:,} are measured, as evaluation.n says")
     return Split(split.name, *split[torch.arange(n)], split.classes, modality=split.modality)
-
-
-def _stored(split: Split, name: str, measuring: Measuring) -> Evaluated:
-    """The scores of a stored set."""
-    found = measuring.samples(split)
-    refuse_nothing(found.scores)
-    for evaluator in measuring.evaluators:
-        evaluator.n = len(split)  # the anchors are as many: a distance falls with n
-    return Evaluated("samples", {name: found}, measuring.anchors())
 
 
 def _moments(
@@ -272,7 +256,8 @@ def _moments(
         own = measuring.generator(source)
         refuse_nothing(own.scores)
         if altered:
-            own = own._replace(scores={key: _as_altered(score, altered) for key, score in own.scores.items()})
+            for key, score in own.scores.items():
+                own.scores[key] = replace(score, contract=replace(score.contract, altered=altered))
         _record(run, moment, game.images, overrides, own, measuring.care)
         found[str(game.images)] = own
     when = "every snapshot" if at == "all" else f"{at}, {game.images:,} images"
@@ -308,7 +293,3 @@ def _altered(own: DictConfig, config: DictConfig, game: Game) -> list[str]:
     known += [f"game.players.{name}.average" for name in makers]
     seed = [f"seed: {own.seed} -> {config.seed}"] if config.seed != own.seed else []
     return seed + differences(own, config, known)
-
-
-def _as_altered(score: Score, altered: str) -> Score:
-    return replace(score, contract=replace(score.contract, altered=altered))

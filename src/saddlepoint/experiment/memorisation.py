@@ -23,11 +23,11 @@ from saddlepoint.data.samples import read_for
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.evaluator import Evaluator
 from saddlepoint.evaluation.memorisation_alarm import Space, alarm
-from saddlepoint.evaluation.memorisation_picture import closest
 from saddlepoint.evaluation.memorisation_reading import (
     Reading,
     Sets,
     alarm_reading,
+    closest,
     membership_reading,
     readings,
     spaces,

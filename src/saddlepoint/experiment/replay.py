@@ -131,18 +131,13 @@ def conclude(game: Game, content: Mapping[str, Any], found: Finding, precision: 
         again = found.seen[name]
         for part in ("terms", "logits"):
             for key, value in then[part].items():
-                if part == "terms" and game.rounds // game.player(name).every % _every(game, name, key):
+                own = game.player(name).terms.get(key) if part == "terms" else None
+                if own is not None and game.rounds // game.player(name).every % own.every:
                     continue  # a lazy term that was not due is only remembered
                 if key not in again[part] or _bits(value) != _bits(again[part][key]):
                     found.apart.append(f"{name}/{key}")
         if whole and then["gradient"] != again["gradient"]:
             found.apart.append(f"the gradient of {name}")
-
-
-def _every(game: Game, name: str, term: str) -> int:
-    """The period of a player's term, in its own turns."""
-    own = game.player(name).terms.get(term)
-    return own.every if own is not None else 1
 
 
 def largest(x: Tensor) -> float:

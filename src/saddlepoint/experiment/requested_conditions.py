@@ -49,7 +49,9 @@ def requested(game: Game, request: Request, modality: Modality, shapes: Mapping[
             raise Mistake("label= asks for one class and by= for all of them: say one of the two")
         if request.source is not None:
             raise Mistake("by= makes a row for each class and source= a sample for each source: say one of the two")
-        found = _by(game, request.by, request.n)
+        size = _classes(game, request.by)
+        columns = max(1, request.n // size)  # class by class, as many of each
+        found = Requested(columns * size, {request.by: torch.arange(size).repeat_interleave(columns)}, columns)
     else:
         n, condition = request.n, {}
         if request.source is not None:
@@ -61,13 +63,6 @@ def requested(game: Game, request: Request, modality: Modality, shapes: Mapping[
         found = Requested(n, condition)
     name = class_condition(game)
     return found if name is None else replace(found, labels=found.condition.get(name))
-
-
-def _by(game: Game, name: str, n: int) -> Requested:
-    """n samples, as many of each class: class by class."""
-    size = _classes(game, name)
-    columns = max(1, n // size)
-    return Requested(columns * size, {name: torch.arange(size).repeat_interleave(columns)}, columns)
 
 
 def _labels(game: Game, label: Any) -> dict[str, int]:

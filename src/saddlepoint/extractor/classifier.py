@@ -11,10 +11,9 @@ from torch import Tensor
 
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Extractor, Features
-from saddlepoint.extractor.training import Network
+from saddlepoint.extractor.training import Network, network_of
 from saddlepoint.pixel import to_float
 from saddlepoint.run.storage.cache import tensors_of
-from saddlepoint.stream import random_state_kept
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -33,10 +32,7 @@ class Classifier(Extractor):
 
 
 class Shipped(Classifier):
-    """The classifier `name` of `folder`/classifiers.json; Mistake where its file is not the listed one.
-
-    `folder` None: of those that come with the package.
-    """
+    """The classifier `name` of `folder`/classifiers.json, None: the package's; Mistake where its file is not listed."""
 
     def __init__(self, name: str, folder: Path | str | None = None) -> None:
         folder = WEIGHTS if folder is None else Path(folder)
@@ -58,14 +54,6 @@ class Shipped(Classifier):
             name, found, shape, network_of(shape, facts["classes"], facts["dim"], wide, tensors_of(content))
         )
         self.accuracy = facts["test_accuracy"]
-
-
-def network_of(shape: tuple[int, int, int], classes: int, dim: int, wide: int, state: dict[str, Tensor]) -> Network:
-    """A network with these weights; torch's global generators are left where they were."""
-    with random_state_kept():
-        network = Network(shape, classes, dim, wide)
-    network.load_state_dict(state)
-    return network
 
 
 def shipped(folder: Path = WEIGHTS) -> dict[str, dict[str, Any]]:

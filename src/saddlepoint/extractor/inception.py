@@ -8,7 +8,6 @@ import urllib.request
 import zipfile
 from collections.abc import Mapping
 from http.client import HTTPException
-from io import BufferedRandom
 from pathlib import Path
 from typing import Any
 
@@ -143,18 +142,14 @@ def _downloaded(cache: Path | None, say: Say) -> Path:
 
 def _fetch(file: Path, cache: Path | None) -> None:
     """`file`, whole; raises Mistake where something else comes than its name promises."""
-
-    def fetch(out: BufferedRandom) -> None:
-        whole = hashlib.sha256()
-        with urllib.request.urlopen(url(), timeout=30) as response:
-            while out.tell() <= LARGEST and (block := response.read(1 << 20)):
-                whole.update(block)
-                out.write(block)
-        if whole.hexdigest() != SHA256:
-            what = f"{url()} gave something else than was published: its sha256 is {whole.hexdigest()}."
-            raise Mistake(f"{what} {_remedy(cache)}")
-
-    atomic.write(file, fetch)
+    content = io.BytesIO()
+    with urllib.request.urlopen(url(), timeout=30) as response:
+        while content.tell() <= LARGEST and (block := response.read(1 << 20)):
+            content.write(block)
+    if (sha256 := hashlib.sha256(content.getbuffer()).hexdigest()) != SHA256:
+        what = f"{url()} gave something else than was published: its sha256 is {sha256}."
+        raise Mistake(f"{what} {_remedy(cache)}")
+    atomic.write(file, content.getvalue())
 
 
 def _remedy(cache: Path | None) -> str:

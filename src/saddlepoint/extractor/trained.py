@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from saddlepoint.error import Mistake
-from saddlepoint.extractor.classifier import Classifier, network_of
+from saddlepoint.extractor.classifier import Classifier
 from saddlepoint.extractor.extractor import Progress
 from saddlepoint.extractor.reals import Data
-from saddlepoint.extractor.training import Recipe, fit, recipe_for
+from saddlepoint.extractor.training import Recipe, fit, network_of, recipe_for
 from saddlepoint.modality import of
 from saddlepoint.run.storage.cache import Cache, Say, digest, log, tensor_file
 

@@ -96,7 +96,8 @@ def fit(
     x, y = x[keep], y[keep]
     batches = -(-len(x) // recipe.batch)
     with _one_thread(), torch.enable_grad():
-        network = fresh_network((x.shape[1], x.shape[2], x.shape[3]), classes, recipe)
+        with random_state_kept(seed=seed_of(recipe.seed, "classifier", "initialisation")):
+            network = Network((x.shape[1], x.shape[2], x.shape[3]), classes, recipe.dim, recipe.wide)
         optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
         steps = recipe.epochs * batches
         schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -127,10 +128,12 @@ def fit(
     return Fitted({name: value.detach().contiguous() for name, value in network.state_dict().items()}, right)
 
 
-def fresh_network(shape: tuple[int, int, int], classes: int, recipe: Recipe) -> Network:
-    """A network as initialised under the recipe's seed; torch's global generator is left where it was."""
-    with random_state_kept(seed=seed_of(recipe.seed, "classifier", "initialisation")):
-        return Network(shape, classes, recipe.dim, recipe.wide)
+def network_of(shape: tuple[int, int, int], classes: int, dim: int, wide: int, state: dict[str, Tensor]) -> Network:
+    """A network with these weights; torch's global generators are left where they were."""
+    with random_state_kept():
+        network = Network(shape, classes, dim, wide)
+    network.load_state_dict(state)
+    return network
 
 
 def accuracy(network: nn.Module, x: Tensor, y: Tensor, batch: int = 500) -> float:
@@ -187,8 +190,7 @@ def ship(
     channels, height, width = data.shape
     classes = data.classes or int(y.max()) + 1
     fitted = fit(x, y, classes, recipe, validation, progress)
-    network = fresh_network((channels, height, width), classes, recipe)
-    network.load_state_dict(fitted.state)
+    network = network_of((channels, height, width), classes, recipe.dim, recipe.wide, fitted.state)
     about = {
         "shape": list(data.shape),
         "classes": classes,

@@ -15,18 +15,14 @@ from torch import Tensor
 from saddlepoint.metric.neighbour import Neighbourhood, nearest, radius
 
 
-def coverage(real: Tensor, fake: Tensor, k: int = 5) -> Tensor:
-    """The coverage, a float64 scalar, of real [N, d] by fake [M, d]; ValueError if N <= k."""
-    return covered(real, radius(real, k), fake).to(torch.float64).mean()
-
-
-def covered(real: Tensor, radius: Tensor, fake: Tensor) -> Tensor:
-    """Whether some fake lies nearer than `radius`, [N], bool.
+def coverage(real: Tensor, fake: Tensor, k: int = 5, reach: Tensor | None = None) -> Tensor:
+    """The coverage, a float64 scalar, of real [N, d] by fake [M, d]; `reach` [N] is the reals' `radius`, where known.
 
     The ball is open, as in the authors' code, but an exact copy covers also where duplicates shrink a ball to a point.
+    ValueError if N <= k.
     """
     distance, _ = nearest(real, fake)
-    return (distance < radius) | (distance == 0)
+    return ((distance < (radius(real, k) if reach is None else reach)) | (distance == 0)).to(torch.float64).mean()
 
 
 class Coverage(Neighbourhood):
@@ -35,4 +31,4 @@ class Coverage(Neighbourhood):
     def compute(self) -> Tensor:
         """The coverage, float64; ValueError for k reals or fewer."""
         reference, fake = self.seen()
-        return covered(reference["real"], reference["radius"], fake).to(torch.float64).mean()
+        return coverage(reference["real"], fake, self.k, reference["radius"])

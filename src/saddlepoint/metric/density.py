@@ -15,17 +15,13 @@ from torch import Tensor
 from saddlepoint.metric.neighbour import Neighbourhood, balls, radius
 
 
-def density(real: Tensor, fake: Tensor, k: int = 5) -> Tensor:
-    """The density, a float64 scalar, of fake [M, d] among real [N, d]; ValueError if N <= k."""
-    return crowding(real, radius(real, k), fake, k)
+def density(real: Tensor, fake: Tensor, k: int = 5, reach: Tensor | None = None) -> Tensor:
+    """The density, a float64 scalar, of fake [M, d] among real [N, d]; `reach` [N] is their `radius`, where known.
 
-
-def crowding(real: Tensor, radius: Tensor, fake: Tensor, k: int) -> Tensor:
-    """The mean number of open balls that hold a fake, over k, float64.
-
-    As in coverage, an exact copy is counted also where duplicates shrink a ball to a point.
+    As in coverage, an exact copy is counted also where duplicates shrink a ball to a point.  ValueError if N <= k.
     """
-    return balls(fake, real, radius, closed=False).to(torch.float64).mean() / k
+    inside = balls(fake, real, radius(real, k) if reach is None else reach, closed=False)
+    return inside.to(torch.float64).mean() / k
 
 
 class Density(Neighbourhood):
@@ -34,4 +30,4 @@ class Density(Neighbourhood):
     def compute(self) -> Tensor:
         """The density, float64; ValueError for k reals or fewer."""
         reference, fake = self.seen()
-        return crowding(reference["real"], reference["radius"], fake, self.k)
+        return density(reference["real"], fake, self.k, reference["radius"])

@@ -26,9 +26,10 @@ of it held the truth in 94% to 99% of those sets (tests/metric/test_frechet_dist
 from __future__ import annotations
 
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
+from scipy.stats import linregress
 from torch import Tensor
 
 from saddlepoint.extractor.extractor import Features
@@ -38,22 +39,6 @@ from saddlepoint.stream import Stream
 
 PAPER = 5000  # its smallest subset
 ROWS = 5000  # brought to float64 at once: 80 MB for 2048 features
-
-
-class Line(NamedTuple):
-    """A fitted y = intercept + slope x."""
-
-    intercept: float
-    slope: float
-
-
-def line(x: Tensor, y: Tensor) -> Line:
-    """The least-squares line through points x [n], y [n], float64; ValueError for fewer than three x that differ."""
-    x, y = x.to(torch.float64), y.to(torch.float64)
-    if len(x.unique()) < 3:
-        raise ValueError("a line takes three different x at least")
-    slope = ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()
-    return Line((y.mean() - slope * x.mean()).item(), slope.item())
 
 
 def sizes(n: int, points: int = 15, least: int | None = None) -> list[int]:
@@ -75,18 +60,20 @@ def frechet_distance_infinity(
     """
     found = []
     counts = sizes(len(fake), points, least)
+    if len(set(counts)) < 3:
+        raise ValueError(f"a line takes subsets of three different sizes at least, and these are {counts}")
     inverse = 1 / torch.tensor(counts, dtype=torch.float64)
     share = torch.zeros(len(fake), dtype=torch.float64, device=fake.device)
     for size, weight in zip(counts, intercept_weights(inverse).tolist(), strict=True):
         index = torch.randperm(len(fake), generator=Stream(seed, f"frechet_distance_infinity/{size}").generator)
         chosen = index[:size].to(fake.device)
         moments = _moments(fake, chosen)
-        found.append(frechet_distance(mu, sigma, moments.mean, moments.product / (size - 1)).item())
+        found.append(frechet_distance(mu, sigma, moments.mean, moments.covariance).item())
         share[chosen] += weight / size
-    fit = line(inverse, torch.tensor(found, dtype=torch.float64))
+    fit: Any = linregress(inverse.numpy(), found)
     psi = influence(mu.to(torch.float64), sigma.to(torch.float64), fake)
     error = (psi.square().mean() * share.square().sum()).sqrt().item()
-    return Result(fit.intercept, error, {"sizes": counts, "distances": found, "slope": fit.slope})
+    return Result(float(fit.intercept), error, {"sizes": counts, "distances": found, "slope": float(fit.slope)})
 
 
 def intercept_weights(x: Tensor) -> Tensor:
@@ -100,8 +87,8 @@ def influence(mu: Tensor, sigma: Tensor, fake: Tensor) -> Tensor:
     All but fake in float64.  A direction in which the fakes have no variance counts as if the reals had none either.
     """
     moments = _moments(fake, torch.arange(len(fake), device=fake.device))
-    mean, product = moments.mean, moments.product
-    root, inverse = _roots(product / (len(fake) - 1))
+    mean = moments.mean
+    root, inverse = _roots(moments.covariance)
     middle, _ = _roots(root @ sigma @ root)
     curved = torch.eye(len(mean), dtype=mean.dtype, device=mean.device) - inverse @ middle @ inverse
     parts = []

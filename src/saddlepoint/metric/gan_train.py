@@ -43,18 +43,14 @@ class GanTrain(ClassifierMeasure):
         """The accuracy, and that within each class."""
         right = self.right_on(self.trained(x, y), self._parts["test"])
         train = len(self._parts["train"])
+        theirs = torch.cat([label for _, label in labelled_batches(self._parts["train"])])
+        shares = [label.bincount(minlength=self._classes).to(torch.float64) / len(label) for label in (y, theirs)]
         detail: dict[str, Any] = {
             "class_accuracy": by_class(right),
             "samples": len(x),
             "training": train,
-            "total_variation": self._total_variation(y),  # of the classes' shares, in [0, 1]
+            "total_variation": float((shares[0] - shares[1]).abs().sum() / 2),  # of the classes' shares, in [0, 1]
         }
         if len(x) != train:
             detail["note"] = f"trained on {len(x):,} images, and CAS takes as many as the training split: {train:,}"
         return Result(accuracy_of(right), None, detail, n=len(x))
-
-    def _total_variation(self, y: Tensor) -> float:
-        """Half the summed difference of the classes' shares among y and in the training split."""
-        theirs = torch.cat([label for _, label in labelled_batches(self._parts["train"])])
-        shares = [label.bincount(minlength=self._classes).to(torch.float64) / len(label) for label in (y, theirs)]
-        return float((shares[0] - shares[1]).abs().sum() / 2)

@@ -19,7 +19,7 @@ from torch import Tensor
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.extractor.reals import Data, Split
-from saddlepoint.extractor.training import Network, Recipe, fit, fresh_network, recipe_for
+from saddlepoint.extractor.training import Network, Recipe, fit, network_of, recipe_for
 from saddlepoint.metric.measure import Measure, Result
 from saddlepoint.modality import of
 from saddlepoint.pixel import to_float
@@ -50,8 +50,14 @@ class LabelledMeasure(Measure):
     def meet(self, data: Data) -> str | None:
         """Takes the splits; those of a folder are read only when a score is computed."""
         self._parts = {}
-        if why := unfit(data, self.needed, self.images):
-            return why
+        sizes: dict[str, Any] = data.describe()["sizes"]
+        if self.images and not of(data).planar:
+            instead = "metric=nearest_neighbour_error takes any labelled samples"
+            return f"it trains a classifier of images, and these data are {of(data).name}; {instead}"
+        if missing := [name for name in self.needed if not sizes.get(name)]:
+            return f"it takes the splits {', '.join(self.needed)}, and the data have no {' and no '.join(missing)}"
+        if data.classes is None or any(data.split(name)[torch.tensor([0])][1] is None for name in self.needed):
+            return "it takes labelled data, and these have no labels"
         self._classes, self._shape = data.classes or 0, torch.Size(data.shape)
         self._parts = {name: data.split(name) for name in self.needed}
         return None
@@ -73,10 +79,6 @@ class LabelledMeasure(Measure):
 
     def compute(self) -> Result:
         """The score of the fakes; raises Mistake where they have labels that the data have not."""
-        return self.score(*self.fakes())
-
-    def fakes(self) -> tuple[Tensor, Tensor]:
-        """Samples [M, ...] and classes [M]; raises Mistake where the data have no such class."""
         x, y = self.held("x"), self.held("y")
         if not self._parts:
             raise ValueError(f"{type(self).__name__} takes the data's own splits: call meet first")
@@ -86,7 +88,7 @@ class LabelledMeasure(Measure):
                 f"samples are labelled {int(y.min())} to {int(y.max())}, and the data have {classes}.\n"
                 "Label them as the data are, or leave out the metrics that take labels."
             )
-        return x, y
+        return self.score(x, y)
 
 
 class ClassifierMeasure(LabelledMeasure):
@@ -120,9 +122,8 @@ class ClassifierMeasure(LabelledMeasure):
 
     def network(self, state: dict[str, Tensor]) -> Network:
         """The classifier of these weights, in evaluation mode."""
-        network = fresh_network((self._shape[0], self._shape[1], self._shape[2]), self._classes, self.recipe)
-        network.load_state_dict(state)
-        return network.eval()
+        shape = self._shape[0], self._shape[1], self._shape[2]
+        return network_of(shape, self._classes, self.recipe.dim, self.recipe.wide, state).eval()
 
     @torch.no_grad()
     def right(self, network: Network, x: Tensor, y: Tensor) -> Tensor:
@@ -143,19 +144,6 @@ def accuracy_of(right: Tensor) -> Tensor:
 def by_class(right: Tensor) -> list[float | None]:
     """The accuracy within each class, None for one without samples: plain values."""
     return [r / n if n else None for n, r in right.T.tolist()]
-
-
-def unfit(data: Data, needed: tuple[str, ...], images: bool) -> str | None:
-    """Why data have not the splits `needed` with labels, for people; None where they have."""
-    sizes: dict[str, Any] = data.describe()["sizes"]
-    if images and not of(data).planar:
-        instead = "metric=nearest_neighbour_error takes any labelled samples"
-        return f"it trains a classifier of images, and these data are {of(data).name}; {instead}"
-    if missing := [name for name in needed if not sizes.get(name)]:
-        return f"it takes the splits {', '.join(needed)}, and the data have no {' and no '.join(missing)}"
-    if data.classes is None or any(data.split(name)[torch.tensor([0])][1] is None for name in needed):
-        return "it takes labelled data, and these have no labels"
-    return None
 
 
 def some(split: Split, n: int, seed: int, name: str) -> tuple[Tensor, Tensor]:

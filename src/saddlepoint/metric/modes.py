@@ -55,7 +55,7 @@ class Modes(Measure):
         self.deviations = deviations
         self._modes: Tensor | None = None  # [M, D]
         self._weights, self._sigma = torch.empty(0), 0.0
-        self.hold("counts")  # one row [1, M + 1] per rank
+        self.hold("counts")  # rows [1, M + 1]
 
     def meet(self, data: Data) -> str | None:
         modes, sigma = getattr(data, "modes", None), getattr(data, "sigma", None)
@@ -76,12 +76,24 @@ class Modes(Measure):
         if features.x is None or self._modes is None:
             raise ValueError("modes are counted of the samples themselves, and of data that was met: call meet(data)")
         modes = self._modes.to(self.device)
-        counts = mode_counts(features.x.to(self.device), modes, self._sigma, self.deviations).unsqueeze(0)
-        self.counts = [torch.cat([*self.counts, counts]).sum(0, keepdim=True)]  # pyright: ignore[reportGeneralTypeIssues]
+        self.take("counts", mode_counts(features.x.to(self.device), modes, self._sigma, self.deviations).unsqueeze(0))
 
     def compute(self) -> dict[str, Result]:
         """captured, high_quality and reverse_kl; without the last where no point is of high quality."""
-        return self._found(self.held("counts").sum(0))
+        assert self._modes is not None
+        counts = self.held("counts").sum(0)
+        good = counts[:-1]
+        rows = [
+            {"mode": ", ".join(f"{round(side, 6) + 0:.3g}" for side in mode), "points": points, "weight": weight}
+            for mode, points, weight in zip(self._modes.tolist(), good.tolist(), self._weights.tolist(), strict=True)
+        ]
+        detail: dict[str, Any] = {"modes": rows}
+        found = {"high_quality": Result(good.sum() / counts.sum().to(torch.float64))}
+        if good.sum() > 0:
+            found["reverse_kl"] = Result(divergence(good, self._weights))
+        else:
+            detail["note"] = "no point is of high quality, so there is no reverse KL"
+        return {"captured": Result(captured(good), None, detail)} | found
 
     def directions(self) -> dict[str, bool]:
         return {"captured": True, "high_quality": True, "reverse_kl": False}
@@ -95,18 +107,3 @@ class Modes(Measure):
         if kept := round(n * good):
             floors["reverse_kl"] = expected_divergence(self._weights, kept, self._weights)
         return {"perfect sampler": floors}
-
-    def _found(self, counts: Tensor) -> dict[str, Result]:
-        assert self._modes is not None
-        good = counts[:-1]
-        rows = [
-            {"mode": ", ".join(f"{round(side, 6) + 0:.3g}" for side in mode), "points": points, "weight": weight}
-            for mode, points, weight in zip(self._modes.tolist(), good.tolist(), self._weights.tolist(), strict=True)
-        ]
-        detail: dict[str, Any] = {"modes": rows}
-        found = {"high_quality": Result(good.sum() / counts.sum().to(torch.float64))}
-        if good.sum() > 0:
-            found["reverse_kl"] = Result(divergence(good, self._weights))
-        else:
-            detail["note"] = "no point is of high quality, so there is no reverse KL"
-        return {"captured": Result(captured(good), None, detail)} | found

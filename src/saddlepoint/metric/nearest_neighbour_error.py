@@ -26,16 +26,12 @@ ROWS = 2000  # test samples at once
 
 def nearest_neighbour_error(x: Tensor, y: Tensor, test: Tensor, labels: Tensor) -> Tensor:
     """The error, a float64 scalar, of samples x [M, ...] with classes y [M] on `test` [N, ...] with `labels` [N]."""
-    return (nearest_class(x, y, test) != labels.cpu()).to(torch.float64).mean()
-
-
-def nearest_class(x: Tensor, y: Tensor, asked: Tensor) -> Tensor:
-    """The class, of y [M], of the sample of x [M, ...] that lies nearest to each of `asked` [N, ...]: int64 [N]."""
     from sklearn.metrics import pairwise_distances_argmin  # half a second, for this metric alone
 
     # float32 holds bytes exactly, and scikit-learn adds squares up in float64, block by block
-    known, unknown = (part.flatten(1).to("cpu", torch.float32).numpy() for part in (x, asked))
-    return y.cpu()[torch.from_numpy(pairwise_distances_argmin(unknown, known))]
+    known, unknown = (part.flatten(1).to("cpu", torch.float32).numpy() for part in (x, test))
+    found = y.cpu()[torch.from_numpy(pairwise_distances_argmin(unknown, known))]
+    return (found != labels.cpu()).to(torch.float64).mean()
 
 
 class NearestNeighbourError(LabelledMeasure):

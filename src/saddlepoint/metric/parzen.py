@@ -164,8 +164,6 @@ class Parzen(Measure):
 
     def _samples(self, name: str) -> Iterable[Tensor]:
         """The split's first samples, as many as are taken, block by block, [<= ROWS, d], float64."""
-        if not self._parts:
-            raise ValueError("a Parzen window takes the data's validation and test splits: call meet first")
         for index in torch.arange(self._size(name) or 0).split(ROWS):
             yield self._unit(self._parts[name][index][0].to(self.device))
 

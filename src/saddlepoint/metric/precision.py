@@ -15,14 +15,13 @@ from torch import Tensor
 from saddlepoint.metric.neighbour import Neighbourhood, balls, radius
 
 
-def precision(real: Tensor, fake: Tensor, k: int = 3) -> Tensor:
-    """The precision, a float64 scalar, of fake [M, d] against real [N, d]; ValueError if N <= k."""
-    return among(fake, real, radius(real, k))
+def precision(real: Tensor, fake: Tensor, k: int = 3, reach: Tensor | None = None) -> Tensor:
+    """The precision, a float64 scalar, of fake [M, d] against real [N, d]; `reach` [N] is their `radius`, where known.
 
-
-def among(x: Tensor, centre: Tensor, radius: Tensor) -> Tensor:
-    """The part of x [N, d] that lies in some closed ball of `radius` [M] around `centre` [M, d], float64."""
-    return (balls(x, centre, radius, closed=True) > 0).to(torch.float64).mean()
+    ValueError if N <= k.
+    """
+    inside = balls(fake, real, radius(real, k) if reach is None else reach, closed=True)
+    return (inside > 0).to(torch.float64).mean()
 
 
 class Precision(Neighbourhood):
@@ -34,4 +33,4 @@ class Precision(Neighbourhood):
     def compute(self) -> Tensor:
         """The precision, float64; ValueError for k reals or fewer."""
         reference, fake = self.seen()
-        return among(fake, reference["real"], reference["radius"])
+        return precision(reference["real"], fake, self.k, reference["radius"])

@@ -13,8 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from saddlepoint.metric.neighbour import Neighbourhood
-from saddlepoint.metric.precision import precision
+from saddlepoint.metric.precision import Precision, precision
 
 
 def recall(real: Tensor, fake: Tensor, k: int = 3) -> Tensor:
@@ -22,11 +21,8 @@ def recall(real: Tensor, fake: Tensor, k: int = 3) -> Tensor:
     return precision(fake, real, k)
 
 
-class Recall(Neighbourhood):
+class Recall(Precision):
     """The recall of the reals' features by the fakes'."""
-
-    def __init__(self, k: int = 3, seed: int = 0) -> None:
-        super().__init__(k, seed)
 
     def compute(self) -> Tensor:
         """The recall, float64; ValueError for k fakes or fewer."""
@@ -34,8 +30,7 @@ class Recall(Neighbourhood):
         return recall(reference["real"], self.drawn(fake, len(reference["real"])), self.k)
 
     def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
-        n = min(n_real, n_fake)
-        return {"k": self.k, "N": n, "M": n, "seed": self.seed}
+        return super().settings(n_real, min(n_real, n_fake))
 
     def reference(self, n_fake: int) -> dict[str, Tensor]:
         """The reals that are drawn."""
