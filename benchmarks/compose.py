@@ -1,0 +1,47 @@
+"""Hydra's public compose beside what config/defaults_list.py asks of its parts: python benchmarks/compose.py
+
+Both put together the config of `saddlepoint train objective=hinge`; each is timed alternately, the median of 9.  And
+what each can say of the pieces that were chosen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+
+from saddlepoint.config import catalogue
+from saddlepoint.config.defaults_list import merged
+from saddlepoint.config.override import divided, overrides_in
+
+WORDS = ["objective=hinge"]
+
+
+def ours() -> dict[str, Any]:
+    chosen, _ = divided(overrides_in(WORDS), None)
+    return merged(chosen, None)[1]
+
+
+def public() -> dict[str, Any]:
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(catalogue.conf()), version_base="1.3"):
+        config = hydra.compose("train", WORDS, return_hydra_config=True)
+    return {group: name for group, name in config.hydra.runtime.choices.items() if not group.startswith("hydra/")}
+
+
+def seconds(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    names = ours(), public()
+    times = [(seconds(ours), seconds(public)) for _ in range(9)]
+    print(f"ours    {median(one for one, _ in times):.3f} s  {names[0]}")
+    print(f"public  {median(two for _, two in times):.3f} s  {names[1]}")
+    print(f"not said by the public one: {', '.join(group for group in names[0] if group not in names[1])}")
