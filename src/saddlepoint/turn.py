@@ -235,7 +235,15 @@ class Turn:
         """x as the makers leave it, one after the other, and what they returned beside it."""
         for maker in makers:
             output = self.networks[maker](x, condition)
-            x, made = _pair(maker, output) if isinstance(output, tuple) else (output, made)
+            if not isinstance(output, tuple):
+                x = output
+            elif len(output) == 2:
+                x, made = output
+            else:
+                raise Mistake(
+                    f"{maker} gives a tuple of {len(output)}, and it is to give samples, or a pair: samples, and what "
+                    "is to stand in `made` beside them"
+                )
         return x, made
 
     def _make(self, name: str) -> Sample:
@@ -266,16 +274,6 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
     for part in vars(value).values() if is_dataclass(value) else parts:
         yield from tensors_in(part)
-
-
-def _pair(maker: str, output: tuple[Any, ...]) -> tuple[Any, Any]:
-    """What a maker returned as x, and beside it.  Raises Mistake where these are not two."""
-    if len(output) != 2:
-        raise Mistake(
-            f"{maker} gives a tuple of {len(output)}, and it is to give samples, or a pair: samples, and what is to "
-            "stand in `made` beside them"
-        )
-    return output[0], output[1]
 
 
 def _first(value: Any, rows: int) -> Any:

@@ -16,7 +16,7 @@ from importlib import import_module
 import saddlepoint
 from saddlepoint.cli import help_text
 from saddlepoint.config import catalogue
-from saddlepoint.console import encoding, standard_streams
+from saddlepoint.console import standard_streams
 from saddlepoint.error import SUPERVISOR, Lost, Mistake, did_you_mean
 from saddlepoint.redaction import look_again, looked_once
 
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     keeps its traceback. `sys.argv` stays as it is: Lightning starts other ranks with it.
     """
     if argv is None:
-        encoding.use_utf8()
+        standard_streams.use_utf8()
     words = sys.argv[1:] if argv is None else argv
     return told(lambda: _run(_taken_apart(words)), words)
 
@@ -59,7 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def told(run: Callable[[], int], words: Sequence[str] = ()) -> int:
     """The exit code of `run`, which `words` asked for; what went wrong is told in a line or two."""
     standard_streams.reopen()
-    encoding.print_any_name()
     try:
         with standard_streams.dispensable("stderr"), standard_streams.required(), looked_once():
             return _told(run, words)

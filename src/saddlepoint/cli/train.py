@@ -14,9 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from saddlepoint.cli import told
 from saddlepoint.config import allow_list, config_file
 from saddlepoint.config.compose import parsed, register_resolvers
-from saddlepoint.console import encoding
 from saddlepoint.console.output import Output
-from saddlepoint.console.standard_streams import recorded
+from saddlepoint.console.standard_streams import recorded, use_utf8
 from saddlepoint.experiment.train import train
 
 
@@ -45,5 +44,5 @@ def train_frozen(path: str, words: Sequence[str] = ()) -> int:
 
 
 if __name__ == "__main__":
-    encoding.use_utf8()
+    use_utf8()
     sys.exit(told(lambda: recorded(lambda: train_frozen(sys.argv[1], sys.argv[2:])), sys.argv[2:]))

@@ -6,6 +6,7 @@ A run keeps its results in its folder, so that it does not need the terminal, pi
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -56,9 +57,22 @@ class Stream:
             self._failed(error)
 
 
+def use_utf8() -> None:
+    """Start this process again in Python's UTF-8 mode (PEP 540) where it is not in it; so will be what it starts.
+
+    With another locale the same bytes on a command line would be another text, so another identity, and what libraries
+    write without naming an encoding would be in the locale's.  From Python 3.15 on this mode is the default.
+    """
+    if sys.flags.utf8_mode or sys.getfilesystemencoding() == "utf-8" or not sys.executable:
+        return
+    os.environ["PYTHONUTF8"] = "1"
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
 def reopen() -> None:
     """Open the null device on each of descriptors 0, 1 and 2 that is closed; forget a width or height of 0.
 
+    Standard output takes names of files that are no UTF-8, as their bytes; standard error escapes them.
     A file that is opened later would otherwise get that number, and what a library prints would be written into it.
     rich prints nothing at all where COLUMNS is 0.
     """
@@ -77,6 +91,8 @@ def reopen() -> None:
                 mode = "r" if number == 0 else "w"
                 stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115  it stays open: it is sys.stdin
                 setattr(sys, name, stream)
+    if getattr(sys.stdout, "errors", None) == "strict" and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
 
 
 def dispensable(*names: str) -> AbstractContextManager[None]:

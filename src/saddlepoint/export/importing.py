@@ -37,6 +37,7 @@ from saddlepoint.stream import Stream, random_state_kept
 KEPT = ("name", "seed", "batch", "metric", "evaluation", "data")  # of a config: what was measured, and by what
 GRID = 64
 Log = Callable[[str], None]
+Scores = dict[str, Score]
 
 
 class Request(NamedTuple):
@@ -64,17 +65,12 @@ class Source:
     batch_norm: str = "running"
 
 
-class Imported(NamedTuple):
-    """The run folder that was made, or to which another protocol's scores were added; and what was measured."""
-
-    run: Run
-    scores: dict[str, Score]
-    anchors: dict[str, dict[str, Score]]
-
-
-def imported(request: Request, config: DictConfig, overrides: Sequence[str], log: Log, progress: Meter) -> Imported:
+def imported(
+    request: Request, config: DictConfig, overrides: Sequence[str], log: Log, progress: Meter
+) -> tuple[Run, Scores, dict[str, Scores]]:
     """Measure what lies at `request.place` by the protocol of `config`, whose name and seed the folder has.
 
+    The run folder that was made, or to which another protocol's scores were added; the scores, and the anchors' by set.
     Raises Mistake.
     """
     check(config)
@@ -95,7 +91,7 @@ def imported(request: Request, config: DictConfig, overrides: Sequence[str], log
                                              "overrides": discreet(list(overrides)), "scores": plain})  # fmt: skip
         else:
             _record(run, config, data, source, weights, request, plain, anchors)
-    return Imported(run, scores, anchors)
+    return run, scores, anchors
 
 
 def _makes(place: Path) -> bool:
@@ -138,9 +134,9 @@ def _samples(place: Path, data: Any, log: Log) -> Source:
 
 def _measured(
     rulers: Sequence[Evaluator], source: Source, data: Any, weights: str, log: Log
-) -> tuple[dict[str, Score], dict[str, dict[str, Score]]]:
+) -> tuple[Scores, dict[str, Scores]]:
     """The scores by all rulers, and the anchors by set; every ruler sees the same samples."""
-    found: dict[str, Score] = {}
+    found: Scores = {}
     wanted, there = rulers[0].size(data), source.most
     if there is not None and there < wanted:
         log(f"{there:,} samples, where the protocol takes {wanted:,}: these scores stand under a contract of their own")
@@ -171,22 +167,17 @@ def _record(
     x = source.sampler("grid")(min(GRID, source.most or GRID))
     run.samples.mkdir(exist_ok=True)
     write(run.samples / "000000000.png", png(of(data).picture(x[0])))
-    write(run.config, config_file.text(_config(config)))
+    kept = OmegaConf.create({key: config._get_node(key) for key in KEPT if key in config})
+    with open_dict(kept):  # of the training nothing is known
+        kept.images = None
+        kept.imported = config.name  # names the arm
+        chosen = {key: config.choice.get(key) for key in ("data", "metric", "protocol") if key in config.choice}
+        kept.choice = {**chosen, "imported": config.name}
+    write(run.config, config_file.text(kept))
     run.update_summary(
         status="finished", exit=0, error=None, origin="imported", imported=about, images=None, final=scores,
         anchors={name: {key: score.to_dict() for key, score in own.items()} for name, own in anchors.items()},
     )  # fmt: skip
-
-
-def _config(config: DictConfig) -> DictConfig:
-    """What was measured and by what, `imported` naming the arm; of the training nothing is known."""
-    kept = OmegaConf.create({key: config._get_node(key) for key in KEPT if key in config})
-    with open_dict(kept):
-        kept.images = None
-        kept.imported = config.name
-        chosen = {key: config.choice.get(key) for key in ("data", "metric", "protocol") if key in config.choice}
-        kept.choice = {**chosen, "imported": config.name}
-    return kept
 
 
 def _refuse_trained(run: Run) -> None:

@@ -63,8 +63,6 @@ class Module(LightningModule):
         self._optimizers: dict[str, Optimizer] = {}
         self._moved: dict[str, list[Tensor]] = {}
 
-    # ------------------------------------------------------------------------------------------------ what is played
-
     def round(self, batch: Batch) -> None:
         """One round of the game."""
         raise NotImplementedError(f"{type(self).__name__} must define round(batch)")
@@ -144,8 +142,6 @@ class Module(LightningModule):
         """n samples of the side `samples`: see `game.sampling.sample`."""
         return sampling.sample(self, n, condition, stream, average, batch_norm)
 
-    # -------------------------------------------------------------------------------------------- gradients and steps
-
     def optimizer(self, name: str) -> Optimizer:
         """A player's optimizer, while a Trainer plays."""
         return self._optimizers[name]
@@ -166,8 +162,6 @@ class Module(LightningModule):
             return
         self.scaler.step(self._optimizers[name])
         self.scaler.update()
-
-    # ----------------------------------------------------------------------------------------------- Lightning's hooks
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         self.round(batch)

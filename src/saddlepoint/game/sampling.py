@@ -37,9 +37,6 @@ DROPOUT = nn.modules.dropout._DropoutNd
 PASSES, ROWS = 16, 256  # over which batch-norm statistics are measured anew
 
 
-# ------------------------------------------------------------------------------------------------- what is drawn from
-
-
 def conditions(game: Any, n: int, stream: Stream, given: Condition = UNCONDITIONAL) -> Condition:
     """What n samples are asked for under, name -> [n, ...], where nobody says: columns as `game.conditions`, and draws.
 
@@ -166,9 +163,6 @@ def class_rows(game: Any, modality: Modality, rows: int, columns: int) -> tuple[
     rows = size if rows < size <= 2 * rows else rows
     n = modality.shown(rows, columns)
     return n, {name: (torch.arange(n) // max(1, n // rows) % size).to(game.device)}
-
-
-# ---------------------------------------------------------------------------------------------------------- drawing
 
 
 @torch.no_grad()

@@ -61,14 +61,13 @@ class MinibatchDiscrimination(nn.Module):
         """
         tensor = self.theta * (self.log_scale.exp() / self.theta.norm(dim=0))
         m = torch.einsum("nf,fbc->cbn", features, tensor)  # samples last: the sums below run along memory
-        others, first = (self._gathered(m), len(features) * ranks.rank()) if self.training else (m, 0)
+        others, first = m, 0
+        if self.training and ranks.world() > 1:
+            others = ranks.gathered(m.permute(2, 0, 1)).permute(1, 2, 0)
+            first = len(features) * ranks.rank()
         itself = m.new_zeros(len(features), others.shape[2])
         itself.diagonal(first).fill_(math.inf)
         return sum(((k[:, :, None] - of[:, None, :]).abs() for k, of in zip(m, others, strict=True)), start=itself)
-
-    def _gathered(self, m: Tensor) -> Tensor:
-        """m [dimensions, kernels, N] of all ranks."""
-        return m if ranks.world() == 1 else ranks.gathered(m.permute(2, 0, 1)).permute(1, 2, 0)
 
     @torch.no_grad()
     def _start(self, features: Tensor) -> None:

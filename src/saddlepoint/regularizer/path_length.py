@@ -45,20 +45,12 @@ class PathLength(Regularizer):
     def forward(self, turn: Turn) -> Tensor:
         """The penalty, a scalar."""
         x, parts = turn["fake"].x, list(turn.latent.values())
-        y = torch.stack([_direction(int(seed), x) for seed in turn.drawn.tolist()]).to(x)
-        y = y / math.sqrt(math.prod(x.shape[2:]))
+        draw = torch.Generator()  # on the CPU
+        y = torch.stack([torch.randn(x.shape[1:], generator=draw.manual_seed(seed)) for seed in turn.drawn.tolist()])
+        y = y.to(x) / math.sqrt(math.prod(x.shape[2:]))
         slopes = torch.autograd.grad((x[: len(y)] * y).sum(), parts, create_graph=True)
         lengths = torch.cat([slope[: len(y)].flatten(1) for slope in slopes], 1).square().sum(1).sqrt()
-        self._follow(ranks.mean(lengths.mean().detach()))
-        return (lengths - self.mean).square().mean()
-
-    @torch.no_grad()
-    def _follow(self, length: Tensor) -> None:
-        share = self.decay if self.turns else 1.0
-        self.mean.lerp_(length.to(self.mean), share)
+        mean = ranks.mean(lengths.mean().detach()).to(self.mean)
+        self.mean.lerp_(mean, self.decay if self.turns else 1.0)
         self.turns += 1
-
-
-def _direction(seed: int, x: Tensor) -> Tensor:
-    """N(0, I) of one sample's shape, on the CPU."""
-    return torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed))
+        return (lengths - self.mean).square().mean()

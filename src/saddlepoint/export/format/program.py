@@ -63,7 +63,12 @@ def program(network: nn.Module, latent: Mapping[str, Tensor], condition: Conditi
     except Mistake:
         raise
     except Exception as error:  # the tracer raises whatever the network's code runs into
-        raise Mistake(_obstacle(error)) from None
+        said = f"torch.export cannot trace the network: {first_line(error)}"
+        if "specialized it to be a constant" in str(error):
+            said = "the network takes the batch's size for a constant: len(x) in its forward, where x.shape[0] may vary"
+        elif "data-dependent" in str(error):
+            said = "the network branches on the values that it sees, and a graph has no branches"
+        raise Mistake(said) from None
     for node in found.graph.nodes:
         node.meta.pop("stack_trace", None)  # files and folders of this machine
     return found
@@ -121,13 +126,3 @@ def quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def _obstacle(error: Exception) -> str:
-    """What stopped the tracer, in a line."""
-    said = str(error)
-    if "specialized it to be a constant" in said:
-        return "the network takes the batch's size for a constant: len(x) in its forward, where x.shape[0] may vary"
-    if "data-dependent" in said:
-        return "the network branches on the values that it sees, and a graph has no branches"
-    return f"torch.export cannot trace the network: {first_line(error)}"
