@@ -143,8 +143,6 @@ def test_a_study_stays_with_its_storage(tmp_path: Path) -> None:
     search(tmp_path, plan(trials=1))
     with pytest.raises(Mistake, match=r"holds a study in journal\.log"):
         study(tmp_path, plan(), "sqlite")
-    with pytest.raises(Mistake, match="storage=mysql: it is sqlite or journal"):
-        study(tmp_path, plan(), "mysql")
 
 
 def test_a_trial_that_was_lost_while_it_was_proposed_is_proposed_again(tmp_path: Path) -> None:

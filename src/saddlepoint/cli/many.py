@@ -31,7 +31,6 @@ def command(words: Sequence[str], config_dir: str | None = None, cfg: bool = Fal
 
 
 def _table(jobs: Sequence[Job], width: int) -> Table:
-    """How each run ended, and its first score."""
     keys = list(dict.fromkeys(key for job in jobs if (key := first_score(job)[0])))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, width=None)
     table.add_column("run", overflow="fold")
@@ -44,7 +43,6 @@ def _table(jobs: Sequence[Job], width: int) -> Table:
 
 
 def _job(job: Job) -> dict[str, Any]:
-    """A run as plain values: what it is, how it ended, its scores."""
     summary = job.run.summary
     return {
         "label": job.label,

@@ -208,7 +208,6 @@ def _names(dimensions: dict[str, int], place: Path, modality: type[Modality]) ->
 
 
 def _fitting(found: tuple[int, ...], shape: tuple[int, ...], where: str) -> tuple[list[int], str]:
-    """How an array of shape `found` gives images of `shape`."""
     for how, arranged in _ways(found):
         if arranged == list(shape):
             return arranged, how

@@ -246,7 +246,6 @@ class Data(LightningDataModule):
                 raise Mistake(f"{self.name}: the classes of its {name} split are {y.dtype}, not int64 [n]{where}")
 
     def _not_stored(self, name: str, x: Any) -> str:
-        """What to say of a split whose rows are not of the stored form."""
         found = f"{kind(x)}, {x.dtype}" if isinstance(x, Tensor) else kind(x)
         advice = self.modality.advice(x) if isinstance(x, Tensor) else None
         return (
@@ -363,7 +362,6 @@ class Data(LightningDataModule):
         )
 
     def _inside(self, selections: Iterator[Rows]) -> Iterator[Rows]:
-        """Each batch as networks see it."""
         return ((self.modality.inside(x), y) for x, y in selections)
 
     def _augmented(self, selections: Iterator[Rows], draws: Iterator[Tensor]) -> Iterator[Rows]:

@@ -125,7 +125,6 @@ class _Contents:
         return name.lower().endswith(self.kind.suffixes) or PurePosixPath(name).name == "dataset.json"
 
     def add(self, name: str) -> None:
-        """Take in one file, by its name."""
         path = PurePosixPath(name)
         if "__MACOSX" in path.parts:
             self.others["of __MACOSX"] += 1
@@ -198,7 +197,6 @@ def shown(name: str) -> str:
 
 
 def _summary(found: Listing, how: str, others: Counter[str]) -> str:
-    """What was found and what was left out, in a line."""
     kinds = Counter(PurePosixPath(name).suffix.lower() for name in found.names)
     classes = f"{found.classes:,} classes {how}" if found.classes else "no classes"
     left = f"; left out: {_counts(others)}" if +others else ""

@@ -106,7 +106,6 @@ def _changes(found: Listing, name: str, image: Image.Image, form: Format) -> lis
 
 
 def _recoloured(image: Image.Image, channels: int) -> list[str]:
-    """What happens to its mode."""
     plain, alpha = image.mode, image.has_transparency_data
     grey, to_grey = plain in GREY, channels <= 2
     lines = []
@@ -126,7 +125,6 @@ def _recoloured(image: Image.Image, channels: int) -> list[str]:
 
 
 def _resized(size: Size, form: Format) -> list[str]:
-    """What happens to its size."""
     if size == form.size:
         return []
     (height, width), (tall, wide) = size, form.size

@@ -102,7 +102,6 @@ def labels_of(folders: Sequence[str], class_names: Sequence[str], place: Path) -
 
 
 def _some(names: Sequence[str]) -> str:
-    """The first names of a list, for people."""
     return ", ".join(names[:8]) + (f", ... ({len(names):,})" if len(names) > 8 else "")
 
 

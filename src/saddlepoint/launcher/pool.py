@@ -31,7 +31,6 @@ class Work(Protocol):
 
     def stop(self) -> None:
         """Ask it to end, `over` says when it has; asked a second time it waits for nothing."""
-        ...
 
 
 class Process:

@@ -98,7 +98,6 @@ def play(command: list[str], log: str, threads: int) -> int:
 
 
 def _follow(job: Job, handle: Any) -> None:
-    """Bring a job to where the cluster says that it is."""
     if job.over:
         return
     if handle.done():

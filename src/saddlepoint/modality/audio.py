@@ -17,7 +17,7 @@ from saddlepoint.error import Mistake
 from saddlepoint.modality.modality import AS_NPZ, FOLDER, NOT_FINITE, Modality, drawn
 
 if TYPE_CHECKING:
-    from PIL import Image as Picture
+    from PIL.Image import Image as Picture
 
 SHOWN = 8  # waveforms in a picture
 WINDOW = 256  # samples of a spectrogram's window
@@ -81,9 +81,7 @@ class Audio(Modality):
     def shown(self, rows: int, columns: int) -> int:
         return min(rows * columns, SHOWN)
 
-    def picture(
-        self, x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None
-    ) -> Picture.Image:
+    def picture(self, x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None) -> Picture:
         """The first 8: each waveform beside its spectrogram in decibels (of its first channel), over seconds."""
         from matplotlib.figure import Figure
 

@@ -15,7 +15,7 @@ from saddlepoint.modality.modality import AS_NPZ, FOLDER, Modality, png
 from saddlepoint.pixel import LEVELS, to_float, to_uint8, to_uint16
 
 if TYPE_CHECKING:
-    from PIL import Image as Picture
+    from PIL.Image import Image as Picture
 
 TILE = 56  # pixels that a person needs at least to read one image
 SIDE = 32  # pixels a side at which images are compared: a pass over larger ones costs more than it gives
@@ -75,9 +75,7 @@ class Image(Modality):
     def extractor(self, shape: tuple[int, ...], classes: int | None = None) -> str | None:
         return "nearest" if classes is None else "trained"
 
-    def picture(
-        self, x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None
-    ) -> Picture.Image:
+    def picture(self, x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None) -> Picture:
         """A grid, each pixel `scale` times enlarged (None: until a tile has 56); of 5 and more channels the first."""
         from PIL import Image
         from torchvision.utils import make_grid

@@ -19,7 +19,7 @@ from torch import Tensor
 from saddlepoint.error import Mistake
 
 if TYPE_CHECKING:
-    from PIL import Image as Picture
+    from PIL.Image import Image as Picture
 
 FOLDER = "/"  # the ending of a folder of files
 IDENTITY = 4_096  # the most numbers per sample that are their own features: a covariance of 4,096 takes 134 MB
@@ -92,9 +92,7 @@ class Modality:
         """How many samples a picture of rows x columns shows."""
         return rows * columns
 
-    def picture(
-        self, x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None
-    ) -> Picture.Image:
+    def picture(self, x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None) -> Picture:
         """Samples, stored or as networks see them, as one picture.  Here: a row of grey levels for each sample."""
         from PIL import Image
 
@@ -145,14 +143,14 @@ class Modality:
         return f"{self.name} are no pictures: write them to {AS_NPZ}"
 
 
-def png(picture: Picture.Image) -> bytes:
+def png(picture: Picture) -> bytes:
     """The bytes of a PNG file."""
     content = io.BytesIO()
     picture.save(content, "PNG")
     return content.getvalue()
 
 
-def drawn(figure: Any) -> Picture.Image:
+def drawn(figure: Any) -> Picture:
     """A matplotlib figure as a picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image

@@ -10,7 +10,7 @@ from torch import Tensor
 from saddlepoint.modality.modality import AS_NPZ, NOT_FINITE, Modality, drawn
 
 if TYPE_CHECKING:
-    from PIL import Image as Picture
+    from PIL.Image import Image as Picture
 
 MANY = 2_000  # in a picture
 
@@ -46,9 +46,7 @@ class Points(Modality):
     def shown(self, rows: int, columns: int) -> int:
         return MANY
 
-    def picture(
-        self, x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None
-    ) -> Picture.Image:
+    def picture(self, x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None) -> Picture:
         """Points over the reals, in a square whose limits the reals set; one-dimensional ones lie on a line."""
         from matplotlib.figure import Figure
 

@@ -19,7 +19,7 @@ from saddlepoint.error import Mistake
 from saddlepoint.modality.modality import AS_NPZ, Modality, drawn
 
 if TYPE_CHECKING:
-    from PIL import Image as Picture
+    from PIL.Image import Image as Picture
 
 SHOWN, WIDE = 32, 96  # lines of a picture, and characters of a line
 PADDING = ""
@@ -75,9 +75,7 @@ class Tokens(Modality):
             self.separator.join(symbol for i in row if (symbol := self.vocabulary[i]) != PADDING) for row in x.tolist()
         ]
 
-    def picture(
-        self, x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None
-    ) -> Picture.Image:
+    def picture(self, x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None) -> Picture:
         """The first 32 as a table of text: the sample's number and its line."""
         from matplotlib.figure import Figure
 

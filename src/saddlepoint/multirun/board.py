@@ -52,7 +52,6 @@ class Board(LiveTable):
         return drawn(self._bar(), [("run", {"overflow": "fold"}), *columns], rows)
 
     def _shown(self) -> list[Job]:
-        """What runs, what failed and the last that finished."""
         running = [job for job in self.jobs if job.state == RUNNING]
         failed = [job for job in self.jobs if job.state in (FAILED, BUSY)]
         ended = sorted((job for job in self.jobs if job.state == FINISHED), key=lambda job: job.ended)

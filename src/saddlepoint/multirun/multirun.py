@@ -74,7 +74,6 @@ def _config(
     group: str,
     config_dir: str | Path | None,
 ) -> DictConfig:
-    """The config of one combination, with what W&B is told of it."""
     words = [word for level in chosen.values() for word in level.words]
     try:
         config = compose([*fixed, *words], config_dir)

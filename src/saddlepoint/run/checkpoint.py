@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning.plugins.io import CheckpointIO
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from saddlepoint.error import Mistake
 from saddlepoint.run.folder import FULL, free_in, room, unwritable
@@ -23,7 +23,7 @@ from saddlepoint.run.storage import archive, atomic
 from saddlepoint.run.storage.checksum import examine, seal
 
 
-class AtomicCheckpointIO(CheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's door to the file system, with the promise above."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
@@ -42,9 +42,6 @@ class AtomicCheckpointIO(CheckpointIO):
     ) -> dict[str, Any]:
         """The checkpoint at `path`: tensors and plain values only, never pickled objects."""
         return load(Path(path), map_location)
-
-    def remove_checkpoint(self, path: Any) -> None:
-        Path(path).unlink(missing_ok=True)
 
 
 def write(content: dict[str, Any], path: Path, forerunner: Path | None = None) -> None:

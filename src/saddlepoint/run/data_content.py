@@ -22,7 +22,8 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         content = _apart(before, after, split)
         if content or old.get(split) != new.get(split):
             hashes = f" (sha256 {before[split][:SHOWN]} -> {after[split][:SHOWN]})" if content else ""
-            found.append(f"{split} {_count(old, split)} -> {_count(new, split)}{hashes}")
+            sizes = (f"{one[split]:,}" if split in one else "none" for one in (old, new))
+            found.append(f"{split} {' -> '.join(sizes)}{hashes}")
     hashed = all(before.get(split) and after.get(split) for split in {**old, **new})
     if not found and not hashed and _apart(then, now, "files"):
         found.append(f"names or sizes of files (sha256 {then['files'][:SHOWN]} -> {now['files'][:SHOWN]})")
@@ -32,7 +33,3 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def _apart(then: Mapping[str, Any], now: Mapping[str, Any], key: str) -> bool:
     """Whether both have a value, and not the same."""
     return then.get(key) is not None and now.get(key) is not None and then[key] != now[key]
-
-
-def _count(sizes: Mapping[str, int], split: str) -> str:
-    return f"{sizes[split]:,}" if split in sizes else "none"

@@ -48,27 +48,10 @@ class Run:
     def __init__(self, folder: str | Path, writes: bool = True) -> None:
         """`writes` False: it is looked at alone; several ranks share a folder, and one of them writes."""
         self.folder, self.writes = Path(os.path.expanduser(folder)), writes
-
-    @property
-    def config(self) -> Path:
-        return self.folder / "config.yaml"
-
-    @property
-    def metrics(self) -> Metrics:
-        """The path of metrics.jsonl; called, `run.metrics()`, its events as a pandas DataFrame (see `rows`)."""
-        return Metrics(self.folder / "metrics.jsonl")
-
-    @property
-    def samples(self) -> Path:
-        return self.folder / "samples"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.folder / "checkpoints"
-
-    @property
-    def snapshots(self) -> Path:
-        return self.folder / "snapshots"
+        self.config, self.samples = self.folder / "config.yaml", self.folder / "samples"
+        self.checkpoints, self.snapshots = self.folder / "checkpoints", self.folder / "snapshots"
+        self.metrics = Metrics(self.folder / "metrics.jsonl")  # `run.metrics()`: as a pandas DataFrame (see `rows`)
+        self._lock_file = layout.beside(self.folder, "lock")
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -145,10 +128,6 @@ class Run:
             return True
         except OSError:  # a place where nobody can write, so nobody trains
             return False
-
-    @property
-    def _lock_file(self) -> Path:
-        return layout.beside(self.folder, "lock")
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """metrics.jsonl, event by event; a line cut short by a crash is left out."""

@@ -44,7 +44,6 @@ class Board(LiveTable):
         return drawn(Text(headline), columns, ((self._cells(one), STYLES[one.state]) for one in self._shown()))
 
     def _shown(self) -> list[Standing]:
-        """What runs, the best, the last that ended."""
         running = [one for one in self.trials if one.state == RUNNING]
         ended = [one for one in reversed(self.trials) if one.state != RUNNING and one is not self.best]
         best = [self.best] if self.best else []

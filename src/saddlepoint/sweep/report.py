@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def sheet(plan: Plan, trials: Sequence[Standing]) -> Sheet:
         (
             number(one.number),
             Cell(one.state, note=one.reason if one.state == "failed" else None),
-            number(one.value, best=one.number == best),
+            replace(number(one.value), best=one.number == best),
             *_by_seed(one, len(seeds)),
             *(_value(one.params.get(each.key)) for each in plan.space),
             number(round(one.seconds, 1)),

@@ -91,8 +91,6 @@ class Study:
     """The study in `folder`.  Raises Mistake for a storage that is locked, broken, or of another search."""
 
     def __init__(self, folder: Path, plan: Plan, pruner: BasePruner, storage: str = "sqlite") -> None:
-        if storage not in FILES:
-            raise Mistake(f"storage={storage}: it is {' or '.join(FILES)}")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.filterwarnings("ignore", category=ExperimentalWarning)
         self.folder, self.plan, self.path = folder, plan, folder / FILES[storage]
@@ -123,7 +121,6 @@ class Study:
         )
 
     def _claim(self) -> None:
-        """Write down which search this is, or compare."""
         if (there := self.optuna.user_attrs.get(IDENTITY)) is None:
             if self.optuna.trials:
                 raise Mistake(f"{self.path} is a study that saddlepoint sweep did not make; choose another name=...")

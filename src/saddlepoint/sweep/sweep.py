@@ -112,7 +112,6 @@ def _measured(config: DictConfig) -> Any:
 
 
 def _told(plan: Plan, folder: Path) -> list[str]:
-    """What is searched, by what."""
     dimensions = f"{len(plan.space)} dimension{'s' if len(plan.space) > 1 else ''}"
     seeds = f", the mean over seeds {', '.join(map(str, plan.seeds))}" if len(plan.seeds) > 1 else ""
     pruned = f", pruner {plan.pruner.name}" if plan.pruner else ""

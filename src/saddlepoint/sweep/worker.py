@@ -36,11 +36,9 @@ class Attempt(Protocol):
 
     def ended(self) -> Ended | None:
         """How it ended, None while it is under way."""
-        ...
 
     def stop(self) -> None:
         """Ask it to end; `ended` says when it has."""
-        ...
 
 
 # of a trial's number, its values, a seed, and which worker's it is; raises Mistake where its values do not go together

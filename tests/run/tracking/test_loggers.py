@@ -169,10 +169,9 @@ def test_the_best_checkpoint_is_a_version_of_the_artifact_under_that_alias(
 
     monkeypatch.setattr("wandb.Artifact", Artifact)
     tracker = Tracker("online")
-    tracker._wandb = Online()
     (tmp_path / "last.ckpt").write_text("")
-    tracker._hand_in(tmp_path / "last.ckpt")
+    tracker._hand_in(Online(), tmp_path / "last.ckpt")
     assert handed == [("last.ckpt", ["latest"])]
     (tmp_path / "best.ckpt").write_text("")
-    tracker._hand_in(tmp_path / "last.ckpt")
+    tracker._hand_in(Online(), tmp_path / "last.ckpt")
     assert handed[1:] == [("best.ckpt", ["best"]), ("last.ckpt", ["latest"])]

@@ -83,7 +83,6 @@ def stored(source: Source) -> None:
 
 
 def _single(source: Source) -> TypeGuard[Path]:
-    """Whether it is a file of one array."""
     return isinstance(source, Path) and source.suffix.lower() == ".npy"
 
 

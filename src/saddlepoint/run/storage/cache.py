@@ -87,7 +87,6 @@ class Cache:
             return read(content)
 
     def _holds(self, name: str, read: Callable[[bytes], Any]) -> bool:
-        """Whether a file of this name can be read as it was written."""
         with suppress(OSError, *BROKEN):
             return self.folder is not None and read((self.folder / name).read_bytes()) is not None
         return False

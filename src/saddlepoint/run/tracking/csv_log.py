@@ -19,7 +19,7 @@ class CsvLog(Logger):
 
     def __init__(self) -> None:
         super().__init__()
-        self._run: Run | None = None
+        self.path: Path | None = None  # of the table, once it has begun
         self._csv: CSVLogger | None = None
 
     @property
@@ -32,7 +32,8 @@ class CsvLog(Logger):
 
     def start(self, run: Run, config: Mapping[str, Any], say: Callable[[str], None]) -> None:
         """Begin the table of this run with what its metrics.jsonl holds already."""
-        self._run, self._csv = run, CSVLogger(run.folder, name="", version="csv", flush_logs_every_n_steps=1)
+        self._csv = CSVLogger(run.folder, name="", version="csv", flush_logs_every_n_steps=1)
+        self.path = run.folder / "csv" / "metrics.csv"
         self.path.unlink(missing_ok=True)
         for row in run.rows():
             self.log_metrics(
@@ -40,20 +41,14 @@ class CsvLog(Logger):
             )
 
     @property
-    def path(self) -> Path:
-        """Of the table, once it has begun."""
-        assert self._run is not None
-        return self._run.folder / "csv" / "metrics.csv"
-
-    @property
     def whereabouts(self) -> str:
         """One line: where the table is."""
-        there = self._run is not None and self.path.exists()
+        there = self.path is not None and self.path.exists()
         return f"CSV: {self.path}" if there else "CSV: no event was logged, so there is no table"
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """One row.  Raises Mistake where it cannot be written."""
-        if self._csv is None:
+        if self._csv is None or self.path is None:
             return
         try:
             self._csv.log_metrics(dict(metrics), step)

@@ -291,7 +291,6 @@ def _settle(folder: Path, timeout: float) -> None:
 
 
 def _short(path: Path) -> str:
-    """A path as one would type it from here."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

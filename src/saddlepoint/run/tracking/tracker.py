@@ -81,20 +81,23 @@ class Tracker(Logger):
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """One row; `step` counts images."""
-        self._ask(partial(self._log, {**metrics, "images": step}))
+        row = {**metrics, "images": step}
+        self._ask(lambda _: self._log(row))
 
     def log_image(self, key: str, path: Path, step: int, beside: Mapping[str, Path] | None = None) -> None:
         """A picture from disk, and others `beside` it, in one row."""
         pictures = {key: path, **(beside or {})}
-        self._ask(lambda: self._log({**{name: _media("Image", own) for name, own in pictures.items()}, "images": step}))
+        self._ask(
+            lambda run: run.log({name: _media("Image", own) for name, own in pictures.items()} | {"images": step})
+        )
 
     def log_animation(self, key: str, path: Path) -> None:
         """A GIF from disk, into the summary."""
-        self._ask(lambda: self._sum_up({key: _media("Video", path, format="gif")}))
+        self._ask(lambda run: run.summary.update({key: _media("Video", path, format="gif")}))
 
     def alert(self, title: str, text: str) -> None:
         """A warning that W&B sends to whoever asked for such, once a server follows the run."""
-        self._ask(lambda: self._wandb.alert(title, text, level="WARN"))
+        self._ask(lambda run: run.alert(title, text, level="WARN"))
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """The config went with the start of the run."""
@@ -106,9 +109,10 @@ class Tracker(Logger):
         """
         if self._courier is None:
             return
-        self._ask(partial(self._sum_up, dict(summary)))
-        self._ask(partial(self._hand_in, checkpoint))
-        self._ask(partial(self._finish, failed))
+        told = dict(summary)
+        self._ask(lambda run: run.summary.update(told))
+        self._ask(lambda run: self._hand_in(run, checkpoint))
+        self._ask(lambda run: self._finish(run, failed))
         courier, self._courier = self._courier, None
         try:
             arrived = courier.ended(3 * self.session.timeout + GRACE)
@@ -118,10 +122,10 @@ class Tracker(Logger):
             abandon()
             self.whereabouts = "W&B: it did not end in time; what it has of this run is in wandb/ in the run's folder"
 
-    def _ask(self, call: Callable[[], object]) -> None:
-        """Have the courier make a call of W&B, where there is a run by then."""
+    def _ask(self, call: Callable[[Any], object]) -> None:
+        """Have the courier make a call of the W&B run, where there is one by then."""
         if self._courier is not None:
-            self._courier.take(lambda: call() if self._wandb is not None else None)
+            self._courier.take(lambda: call(self._wandb) if self._wandb is not None else None)
 
     # ------------------------------------------------------------------------------------- in the courier's thread
 
@@ -143,11 +147,8 @@ class Tracker(Logger):
     def _log(self, row: dict[str, Any]) -> None:
         self._wandb.log(row)
 
-    def _sum_up(self, summary: dict[str, Any]) -> None:
-        self._wandb.summary.update(summary)
-
-    def _hand_in(self, checkpoint: Path | None) -> None:
-        if self._wandb.offline or checkpoint is None or not checkpoint.exists():
+    def _hand_in(self, run: Any, checkpoint: Path | None) -> None:
+        if run.offline or checkpoint is None or not checkpoint.exists():
             return
         import wandb
 
@@ -156,10 +157,10 @@ class Tracker(Logger):
             if path.exists():
                 artifact = wandb.Artifact(f"checkpoint-{self.id}", type="model")
                 artifact.add_file(str(path))
-                self._wandb.log_artifact(artifact, aliases=aliases)
+                run.log_artifact(artifact, aliases=aliases)
 
-    def _finish(self, failed: bool) -> None:
-        run, self._wandb = self._wandb, None
+    def _finish(self, run: Any, failed: bool) -> None:
+        self._wandb = None
         self.whereabouts = whereabouts(run, arrived=False)
         self.whereabouts = whereabouts(run, ended(run, exit_code=1 if failed else 0))
         quieten(Path(run.dir).parent)
@@ -173,5 +174,4 @@ def pieces(config: Mapping[str, Any]) -> list[str]:
 
 
 def _media(kind: str, path: Path, **how: str) -> Any:
-    """W&B's Image or Video of a file."""
     return getattr(import_module("wandb"), kind)(str(path), **how)

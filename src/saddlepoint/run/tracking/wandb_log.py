@@ -158,7 +158,6 @@ def _chunks(log: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _line(row: Row) -> str:
-    """A row as a word that two equal rows share."""
     return json.dumps(row, sort_keys=True)
 
 
