@@ -56,6 +56,11 @@ class StackedMNIST(Data):
         self.number, self.draw = number, draw
         self.mnist = self.digits(root)
 
+    @property
+    def missing(self) -> list[str]:
+        """The names of MNIST's files that are not there."""
+        return self.mnist.missing
+
     def prepare_data(self) -> None:
         """MNIST's four files, downloaded where missing; raises Mistake where that cannot be done."""
         self.mnist.prepare_data()

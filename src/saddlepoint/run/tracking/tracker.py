@@ -88,7 +88,7 @@ class Tracker(Logger):
         """A picture from disk, and others `beside` it, in one row."""
         pictures = {key: path, **(beside or {})}
         self._ask(
-            lambda run: run.log({name: _media("Image", own) for name, own in pictures.items()} | {"images": step})
+            lambda _: self._log({name: _media("Image", own) for name, own in pictures.items()} | {"images": step})
         )
 
     def log_animation(self, key: str, path: Path) -> None:
