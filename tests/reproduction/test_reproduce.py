@@ -60,7 +60,7 @@ def home(tmp_path, monkeypatch):
 
 def told(home, values, *words, **changes):
     """The exit code, and the certificate, of runs that end so."""
-    home.monkeypatch.setattr(reproduce, "trained", trained := pretended(values, **changes))
+    home.monkeypatch.setattr(reproduce, "launched", trained := pretended(values, **changes))
     code = home.reproduce("plain", *words)
     path = home.certificate("plain")
     return code, json.loads(path.read_text()) if path.exists() else {}, trained.asked
@@ -248,7 +248,7 @@ def test_a_tree_that_changes_while_runs_are_under_way_is_refused(home, capsys):
         (home.folder / "edit.py").write_text("x = 1\n")
         pretended(GOOD)(configs[3:], console)
 
-    home.monkeypatch.setattr(reproduce, "trained", trained)
+    home.monkeypatch.setattr(reproduce, "launched", trained)
     assert home.reproduce("plain") == 1
     assert "the tree changed while it was trained" in capsys.readouterr().err
     assert not home.certificate("plain").exists()

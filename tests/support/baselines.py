@@ -112,7 +112,7 @@ class Home:
         (self.folder / "pyproject.toml").write_text("")
         self.git("init", "-q")
         monkeypatch.setattr(provenance, "CHECKOUT", self.folder)
-        monkeypatch.setattr(reproduce, "trained", trained)
+        monkeypatch.setattr(reproduce, "launched", trained)
         monkeypatch.setattr(reproduce, "compose", composed)
         monkeypatch.setattr(reproduce, "check", lambda config: None)  # train does it again
 

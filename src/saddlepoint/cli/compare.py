@@ -58,14 +58,9 @@ def compare(config: DictConfig) -> Comparison:
 
 
 def _asked(words: dict[str, Any]) -> Asked:
-    """The words of the command line."""
-    by = words["by"]
-    return Asked(
-        by=None if by is None else tuple(_listed(by)),
-        over=tuple(_listed(words["over"])),
-        **{name: words[name] for name in ("metric", "baseline", "level", "reach", "higher_is_better", "factorial")},
-        tuning=words["tuning"],
-    )
+    alike = ("metric", "baseline", "level", "reach", "higher_is_better", "factorial", "tuning")
+    by = None if words["by"] is None else tuple(_listed(words["by"]))
+    return Asked(by, tuple(_listed(words["over"])), **{name: words[name] for name in alike})
 
 
 def _session(logger: dict[str, Any]) -> Session:

@@ -45,10 +45,8 @@ class Collapse(Rule):
     )  # fmt: skip
 
     def __init__(self, raise_at: float = 0.2, clear_at: float = 0.4, after: int = 2, since: int = 60_000) -> None:
-        super().__init__(raise_at, clear_at, after)
-        if type(since) is not int or since < 0:
-            raise ValueError(f"{self.name}: since={since} must be a whole number of at least 0")
-        self.young, self.reached = since, 0.0
+        super().__init__(raise_at, clear_at, after, since)
+        self.young, self.since, self.reached = since, 0, 0.0  # a constant G is told of from the first look on
 
     def scale(self, readings: Readings, images: int) -> float:
         """The diversity that is to be expected of this G now."""

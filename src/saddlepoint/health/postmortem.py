@@ -6,15 +6,15 @@ postmortem.md, and postmortem.png beside it, from what the run folder says: heal
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from saddlepoint.health.advice import advice
-from saddlepoint.health.course import PANELS, drawing
 from saddlepoint.run import layout
 from saddlepoint.run.folder import Run, write
 from saddlepoint.template import render
@@ -22,10 +22,33 @@ from saddlepoint.template import render
 FILE, PAGE, PICTURE = "health.jsonl", "postmortem.md", "postmortem.png"
 DIVERGED = "diverged"  # an event like an alarm: a term has become no number
 AROUND = 3  # looks that are shown before the first alarm, and after it
+LINE, ALARM, PALE = "#0072B2", "#D55E00", "#8A9099"  # Okabe & Ito 2008
+WIDE = 20  # values that span more than this are drawn on a logarithmic axis, where one makes sense
+LEAST = 1e-12  # where 0 is drawn on a logarithmic axis
 Event = Mapping[str, Any]
 
 
-def postmortem(run: Run, status: str, why: str = "") -> Any:
+class Panel(NamedTuple):
+    """How a reading is shown."""
+
+    title: str  # of its drawing
+    head: str  # of its column in a table
+    logarithmic: bool = True  # whether its axis may be
+
+
+PANELS = {
+    "train_over_held_out": Panel("P(D: train > held-out)", "train > held-out", False),
+    "real_over_fake": Panel("P(D: real > fake)", "real > fake", False),
+    "diversity": Panel("diversity of samples", "diversity"),
+    "generator_signal": Panel("share of G's loss that passes", "G's signal"),
+    "pixel_freedom": Panel("freedom of G's pixels", "pixels' freedom"),
+    "logit_spread": Panel("spread of D's logits", "logits' spread"),
+    "magnitude": Panel("log10 of the largest number", "log10 largest", False),
+    "gradient_ratio": Panel("gradient of G over D", "G/D gradient"),
+}
+
+
+def postmortem(run: Run, status: str, why: str = "") -> Path | None:
     """Write the page of a run that raised an alarm or diverged; returns its path, None for a run with nothing to tell.
 
     status, why    how the run ended, and what was said then
@@ -35,7 +58,7 @@ def postmortem(run: Run, status: str, why: str = "") -> Any:
     if not bad or not run.writes:
         return None
     rows = [row for row in run.rows() if any(key.startswith("health/") for key in row)]
-    if (picture := drawing(rows, bad)) is not None:
+    if (picture := _drawing(rows, bad)) is not None:
         write(run.folder / PICTURE, picture)
     config, near = _config(run), _near(rows, bad[0]["images"])
     firsts = {event["rule"]: event for event in reversed(bad)}
@@ -55,13 +78,11 @@ def postmortem(run: Run, status: str, why: str = "") -> Any:
         tries={rule: _tries(firsts[rule], config) for rule in dict.fromkeys(event["rule"] for event in bad)},
         linked=_linked,
     )
-    path = run.folder / PAGE
-    write(path, page)
-    return path
+    write(run.folder / PAGE, page)
+    return run.folder / PAGE
 
 
 def _near(rows: Sequence[Event], images: int) -> Sequence[Event]:
-    """The looks about the first alarm."""
     at = next((i for i, row in enumerate(rows) if row["images"] >= images), len(rows) - 1)
     return rows[max(0, at - AROUND) : at + AROUND + 1]
 
@@ -80,7 +101,6 @@ def _tries(event: Event, config: Mapping[str, Any]) -> list[tuple[Mapping[str, s
 
 
 def _linked(source: str) -> str:
-    """The text with each arXiv id a link."""
     return re.sub(r"arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", source)
 
 
@@ -90,3 +110,49 @@ def _config(run: Run) -> Mapping[str, Any]:
         found = yaml.safe_load(run.config.read_text(encoding="utf-8"))
         return found if isinstance(found, dict) else {}
     return {}
+
+
+def _drawing(rows: Sequence[Event], events: Sequence[Event]) -> bytes | None:
+    """A PNG, a panel per reading that the rows have; None where they have none.
+
+    rows     of metrics.jsonl that hold health/<reading>
+    events   of health.jsonl: a raised alarm is a vertical line, its bound a dotted one in the panel of its reading
+    """
+    from matplotlib.figure import Figure
+
+    held = [name for name in PANELS if any(f"health/{name}" in row for row in rows)]
+    if not held:
+        return None
+    lines = -(-len(held) // 4)
+    figure = Figure(figsize=(12, 2.5 * lines), dpi=110, layout="constrained", facecolor="white")
+    for place, name in enumerate(held, 1):
+        _panel(figure.add_subplot(lines, 4, place), name, rows, events)
+    out = io.BytesIO()
+    figure.savefig(out, format="png")
+    return out.getvalue()
+
+
+def _panel(axes: Any, name: str, rows: Sequence[Event], events: Sequence[Event]) -> None:
+    from matplotlib.ticker import EngFormatter, NullFormatter
+
+    panel = PANELS[name]
+    pairs = [(row["images"], row[f"health/{name}"]) for row in rows if f"health/{name}" in row]
+    images, values = zip(*pairs, strict=True)
+    if panel.logarithmic and max(values) > WIDE * max(min(values), LEAST):
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        values = [max(value, LEAST) for value in values]
+    axes.plot(images, values, color=LINE, marker="o", markersize=3, linewidth=1.2)
+    for event in events:
+        if event["event"] == "cleared":
+            continue
+        own = name == event["reading"]
+        axes.axvline(event["images"], color=ALARM if own else PALE, linewidth=1.6 if own else 0.8, linestyle="--")
+        if own and event["value"] is not None:
+            axes.axhline(event["bound"], color=ALARM, linewidth=0.9, linestyle=":")
+            axes.annotate(event["rule"], (event["images"], 0.98), xycoords=("data", "axes fraction"), rotation=90,
+                          ha="right", va="top", fontsize=7, color=ALARM)  # fmt: skip
+    axes.set_title(panel.title, fontsize=9, loc="left")
+    axes.tick_params(labelsize=7)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.grid(alpha=0.25)

@@ -99,7 +99,7 @@ def record(folder: Path, content: Mapping[str, Any]) -> Path:
     """Write certificate.json and certificate.md into `folder`; the path of the second."""
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / "certificate.json", json.dumps(content, indent=2) + "\n")
-    page = render("reproduction/certificate.md.j2", **content, published=_published, number=_number, range=_range)
+    page = render("reproduction/certificate.md.j2", **content, published=_published, range=_range)
     write(folder / "certificate.md", page)
     return folder / "certificate.md"
 
@@ -117,7 +117,3 @@ def _range(least: float | None, most: float | None) -> str:
     if least is None:
         return f"at most {most:g}"
     return f"at least {least:g}" if most is None else f"{least:g} to {most:g}"
-
-
-def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:.6g}"

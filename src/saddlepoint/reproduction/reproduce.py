@@ -61,7 +61,7 @@ def reproduce(
     say(f"{told}. {baseline.claim}")
     there = _kept(configs, code, settings.retrain, not certified, say)
     if waiting := {key: configs[key] for key in configs if key not in there}:
-        trained([(_label(key), one) for key, one in waiting.items()], console)
+        launched([(_label(key), one) for key, one in waiting.items()], console)
     outcomes = [outcome(*key, Run(folder_of(one)), key in there) for key, one in configs.items()]
     if certified:
         _refuse_changed(outcomes, code)
@@ -71,11 +71,6 @@ def reproduce(
     verdict = overall(judgements)
     content = certificate.facts(baseline, judgements, outcomes, verdict, certified, remarks, code, file, folder, begun)
     return Reproduction(verdict, certified, judgements, remarks, content, certificate.record(folder, content))
-
-
-def trained(configs: Sequence[tuple[str, DictConfig]], console: Console) -> None:
-    """Train each run, in processes of their own; how they ended stands in their folders."""
-    launched(configs, console)
 
 
 def code_of() -> dict[str, Any]:
@@ -150,7 +145,6 @@ def configs_of(
 
 
 def _config(baseline: Baseline, arm: str, rest: Sequence[str], folder: Path, config_dir: str | None) -> DictConfig:
-    """The config of an arm, its seed left to say."""
     try:
         written = allow_list.of_file([*baseline.words, *baseline.arms[arm]], str(baseline.path))
         config = compose([*written, *rest], config_dir)

@@ -12,13 +12,11 @@ import pytest
 from folders import KEY, arm, run
 from rich.console import Console
 
-from saddlepoint.comparison.arms.comparison import Asked, Comparison, comparison
+from saddlepoint.comparison.arms.comparison import Asked, Comparison, comparison, short_names
 from saddlepoint.comparison.arms.reading import read
-from saddlepoint.comparison.arms.short_name import short_names
 from saddlepoint.comparison.report.answer import answers, fewest, for_paper, seeds_needed, summary
 from saddlepoint.comparison.report.console import tables
-from saddlepoint.comparison.report.markup import latex
-from saddlepoint.comparison.report.report import html
+from saddlepoint.comparison.report.markup import html, latex
 from saddlepoint.comparison.report.sheet import NOTHING, Cell, Sheet
 from saddlepoint.comparison.report.table import lines
 from saddlepoint.comparison.report.whole import report

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from saddlepoint.comparison.report.report import POLICY, html
+from saddlepoint.comparison.report.markup import POLICY, html
 from saddlepoint.comparison.report.sheet import Cell, Picture, Report, Sheet
 
 EVIL = "</script></td><script>alert('x')</script>\"&'"

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from saddlepoint.comparison.report.report import html
+from saddlepoint.comparison.report.markup import html
 from saddlepoint.comparison.report.sheet import Cell, Picture, Report, Sheet
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

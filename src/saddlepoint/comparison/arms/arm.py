@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from saddlepoint.comparison.arms.reading import Record
 from saddlepoint.evaluation.contract import Score
 
 # how a run ended, in the order in which a reader wants to hear of it
@@ -25,9 +26,7 @@ class Entry:
 
     run: Path  # its folder
     seed: int
-    outcome: (
-        str  # FINISHED, COLLAPSED (its final score is no better than untrained, or it has none), DIVERGED, UNFINISHED
-    )
+    outcome: str  # one of the four; COLLAPSED: its final score is no better than untrained, or it has none
     value: float
     final: float | None  # as measured at the end; None where nothing was
     untrained: float | None  # at 0 images
@@ -62,6 +61,7 @@ class Arm:
     name: str  # "objective=hinge", as a person would type it
     settings: Mapping[str, Any]  # the keys in which the arms differ, and their values here
     entries: tuple[Entry, ...]
+    records: tuple[Record, ...] = ()  # the same runs, as read
 
     @property
     def values(self) -> list[float]:

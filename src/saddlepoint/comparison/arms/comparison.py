@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from saddlepoint.comparison.arms.arm import Arm
 from saddlepoint.comparison.arms.entry import arms as arms_of
 from saddlepoint.comparison.arms.entry import floor
-from saddlepoint.comparison.arms.grouping import Group, beside, grouped, named, setting, told, varying
+from saddlepoint.comparison.arms.grouping import beside, grouped, named, setting, told, varying
 from saddlepoint.comparison.arms.reading import RUNNING, Found, Record
 from saddlepoint.comparison.arms.score import Primary, common, primary
 from saddlepoint.error import Mistake, did_you_mean
+
+SAYS_NOTHING = {"none", "null", "true", "false", "on", "off", "yes", "no"}  # values that need their key beside them
+WORD = re.compile(r"[A-Za-z][\w-]*|\[[A-Za-z][\w,-]*\]")
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,6 @@ class Comparison:
     found: Found
     by: tuple[str, ...]
     arms: tuple[Arm, ...]
-    groups: tuple[Group, ...]  # the same, as read
     primary: Primary
     others: tuple[str, ...]  # other scores that every finished run has under one contract
     mixed: tuple[str, ...]  # and those whose contracts differ
@@ -64,7 +67,7 @@ class Comparison:
 
     @property
     def records(self) -> list[Record]:
-        return [record for group in self.groups for record in group.records]
+        return [record for arm in self.arms for record in arm.records]
 
     @property
     def missing(self) -> dict[str, list[int]]:
@@ -98,13 +101,8 @@ def comparison(found: Found, asked: Asked) -> Comparison:
     score = primary(records, asked.metric, asked.higher_is_better)
     others, mixed = common(records, score.key)
     arms = arms_of(groups, score, others, asked.reach)
-    first = _baseline(groups, asked.baseline)
-    order = sorted(range(len(arms)), key=lambda i: i != first)
-    shared = _shared(records)
-    return Comparison(
-        asked, found, by, tuple(arms[i] for i in order), tuple(groups[i] for i in order), score, tuple(others),
-        tuple(mixed), shared,
-    )  # fmt: skip
+    arms.insert(0, arms.pop(_baseline(arms, asked.baseline)))
+    return Comparison(asked, found, by, tuple(arms), score, tuple(others), tuple(mixed), _shared(records))
 
 
 def _one_length(records: Sequence[Record], named: Sequence[str]) -> None:
@@ -119,25 +117,27 @@ def _one_length(records: Sequence[Record], named: Sequence[str]) -> None:
         )
 
 
-def _baseline(groups: Sequence[Group], said: Any) -> int:
+def _baseline(arms: Sequence[Arm], said: Any) -> int:
     """Which arm is the baseline; the first where nobody said.  Raises Mistake for an unknown one."""
     if said is None:
         return 0
-    words = said.split() if isinstance(said, str) else [_word(word) for word in _listed(said)]
-    hits = [i for i, group in enumerate(groups) if _is(group, words)]
+    words = (
+        said.split()
+        if isinstance(said, str)
+        else [
+            told(int(word) if isinstance(word, float) and word.is_integer() else word)  # as settings are told: 1.0 is 1
+            for word in _listed(said)
+        ]
+    )
+    hits = [i for i, arm in enumerate(arms) if _is(arm, words)]
     if len(hits) == 1:
         return hits[0]
-    name, names = " ".join(words), [group.name for group in groups]
+    name, names = " ".join(words), [arm.name for arm in arms]
     if hits:
         raise Mistake(f"baseline={name} may be {' or '.join(names[i] for i in hits)}: say all of it")
-    values = {value: None for group in groups for value in [told(v) for v in group.settings.values()]}
+    values = {told(value): None for arm in arms for value in arm.settings.values()}
     meant = did_you_mean(name, [*names, *values]) or f" There are: {', '.join(names)}"
     raise Mistake(f"baseline={name}: no arm is called so.{meant}")
-
-
-def _word(value: Any) -> str:
-    """A value that a person gave, as settings are told: 1.0 is 1 there."""
-    return told(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _listed(said: Any) -> list[Any]:
@@ -145,10 +145,10 @@ def _listed(said: Any) -> list[Any]:
     return [] if said is None else list(said) if isinstance(said, list | tuple) else [said]
 
 
-def _is(group: Group, words: Sequence[str]) -> bool:
-    """Whether words name a group: "objective=hinge", "hinge", or its whole name."""
-    own = {f"{key}={told(value)}" for key, value in group.settings.items()}
-    values = {told(value) for value in group.settings.values()}
+def _is(arm: Arm, words: Sequence[str]) -> bool:
+    """Whether words name an arm: "objective=hinge", "hinge", or its whole name."""
+    own = {f"{key}={told(value)}" for key, value in arm.settings.items()}
+    values = {told(value) for value in arm.settings.values()}
     return all(word in own or word in values for word in words)
 
 
@@ -163,12 +163,45 @@ def differing_settings(comparison: Comparison) -> list[tuple[str, list[str]]]:
     keys = dict.fromkeys([*comparison.by, *beside(comparison.records, ())])
     found = []
     for key in keys:
-        values = [_values(group, key) for group in comparison.groups]
+        said = ([told(setting(record, key)) for record in arm.records] for arm in comparison.arms)
+        values = [" | ".join(dict.fromkeys(own)) for own in said]
         if len(set(values)) > 1 or any(" | " in value for value in values):
             found.append((key, values))
     return found
 
 
-def _values(group: Group, key: str) -> str:
-    """What an arm's runs say of a key, each value once."""
-    return " | ".join(dict.fromkeys(told(setting(record, key)) for record in group.records))
+def shortened(comparison: Comparison) -> Comparison:
+    """The comparison with its arms under short names."""
+    names = short_names(comparison)
+    return replace(comparison, arms=tuple(replace(arm, name=names[arm.name]) for arm in comparison.arms))
+
+
+def short_names(comparison: Comparison) -> dict[str, str]:
+    """By an arm's name, what makes it differ without the keys that need not be said: "hinge penalty=none".
+
+    The names themselves where two arms would be called alike.
+    """
+    parts = short_settings(comparison)
+    names = {
+        arm.name: " ".join(parts[f"{key}={told(arm.settings[key])}"] for key in comparison.by)
+        for arm in comparison.arms
+    }
+    return names if len(set(names.values())) == len(names) else {name: name for name in names}
+
+
+def short_settings(comparison: Comparison) -> dict[str, str]:
+    """By a setting as one types it, "objective=hinge", what says it as well: "hinge".
+
+    A key is left out where its value is a word that no other key has; of a dotted key the last part is enough.
+    """
+    by = comparison.by
+    values = {key: dict.fromkeys(told(arm.settings[key]) for arm in comparison.arms) for key in by}
+    last = {key: re.split(r"[.@]", key)[-1] for key in by}
+    keys = {key: part if list(last.values()).count(part) == 1 else key for key, part in last.items()}
+
+    def part(key: str, value: str) -> str:
+        alone = not any(value in own for other, own in values.items() if other != key)
+        says = WORD.fullmatch(value) and value.lower() not in SAYS_NOTHING
+        return value if alone and says else f"{keys[key]}={value}"
+
+    return {f"{key}={value}": part(key, value) for key, own in values.items() for value in own}

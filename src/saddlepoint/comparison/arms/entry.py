@@ -11,13 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from saddlepoint.comparison.arms.arm import COLLAPSED, DIVERGED, FINISHED, UNFINISHED, Arm, Entry
-from saddlepoint.comparison.arms.grouping import Group
 from saddlepoint.comparison.arms.reading import Event, Record
 from saddlepoint.comparison.arms.score import Primary
 from saddlepoint.evaluation.contract import Score
@@ -26,12 +24,12 @@ from saddlepoint.run.layout import by_images
 Curve = tuple[tuple[int, float], ...]  # (images, score)
 
 
-def arms(groups: Sequence[Group], primary: Primary, others: Sequence[str], reach: float | None = None) -> list[Arm]:
-    """The groups as arms by the primary score, failures counted from the one floor of all runs."""
+def arms(groups: Sequence[Arm], primary: Primary, others: Sequence[str], reach: float | None = None) -> list[Arm]:
+    """The arms by the primary score, failures counted from the one floor of all runs."""
     entries = [[entry(record, primary, others, reach) for record in group.records] for group in groups]
     least = floor([one for some in entries for one in some], primary.higher_is_better)
     return [
-        Arm(group.name, group.settings, tuple(_counted(one, least, primary.higher_is_better) for one in some))
+        replace(group, entries=tuple(_counted(one, least, primary.higher_is_better) for one in some))
         for group, some in zip(groups, entries, strict=True)
     ]
 
@@ -58,15 +56,12 @@ def _counted(one: Entry, least: float | None, higher_is_better: bool) -> Entry:
         one = replace(one, outcome=COLLAPSED)
     if not one.failed:
         return one
-    last = one.final if one.final is not None and not math.isnan(one.final) else _last(one.curve)
+    last = one.final
+    if (last is None or math.isnan(last)) and one.curve and one.curve[-1][0] > 0:  # of one that was trained at all
+        last = one.curve[-1][1]
     worst = -math.inf if higher_is_better else math.inf
     value = worst if least is None else worse(last, least, higher_is_better=higher_is_better)
     return replace(one, value=value)
-
-
-def _last(curve: Curve) -> float | None:
-    """The last score of a curve, of a generator that was trained at all."""
-    return curve[-1][1] if curve and curve[-1][0] > 0 else None
 
 
 def entry(record: Record, primary: Primary, others: Sequence[str], reach: float | None = None) -> Entry:
@@ -94,7 +89,7 @@ def entry(record: Record, primary: Primary, others: Sequence[str], reach: float 
         reached=int(at["images"]) if at else None,
         reached_seconds=_finite(at.get("seconds")) if at else None,
         chosen=_chosen(summary.get("chosen_by")),
-        grid=_grid(record.folder),
+        grid=next(reversed(by_images(record.folder / "samples", ".png").values()), None),
         others={} if final is None else {key: float(record.final[key]["value"]) for key in others},
     )
 
@@ -149,16 +144,9 @@ def _accelerator_hours(record: Record) -> float:
     there = (record.provenance.get("hardware") or {}).get("accelerators") or []
     if not there or record.config.whole.get("device") == "cpu":
         return 0.0
-    return float(record.summary.get("seconds") or 0.0) / 3600 * _devices(record.config.whole.get("devices"))
-
-
-def _devices(said: Any) -> int:
-    return said if isinstance(said, int) and said > 0 else 1
-
-
-def _grid(folder: Path) -> Path | None:
-    """The last grid of samples."""
-    return next(reversed(by_images(folder / "samples", ".png").values()), None)
+    devices = record.config.whole.get("devices")
+    several = devices if isinstance(devices, int) and devices > 0 else 1
+    return float(record.summary.get("seconds") or 0.0) / 3600 * several
 
 
 def _value(score: Mapping[str, Any] | None) -> float | None:

@@ -7,23 +7,14 @@ A key is a choice group (objective), the place of a choice (layer@architecture.g
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from saddlepoint.comparison.arms.arm import Arm
 from saddlepoint.comparison.arms.reading import Record
 from saddlepoint.config.training_keys import APART, same
 from saddlepoint.error import Mistake, did_you_mean
 
 ABSENT = "none"  # what stands where a config has no such key
-
-
-@dataclass(frozen=True)
-class Group:
-    """The runs of one arm, by seed."""
-
-    name: str
-    settings: Mapping[str, Any]
-    records: tuple[Record, ...]
 
 
 def varying(records: Sequence[Record]) -> list[str]:
@@ -35,18 +26,14 @@ def varying(records: Sequence[Record]) -> list[str]:
     if any(record.imported for record in records):
         return [*varying([record for record in records if not record.imported]), "imported"]
     chosen = [key for key in _choices(records) if _differs([setting(record, key) for record in records])]
-    bundles = [key for key in chosen if all(_is_bundle(record, key) for record in records)]
+    # a bundle is the name of several words, and no place of the config
+    bundles = [key for key in chosen if "@" not in key and all(key not in record.config.whole for record in records)]
     chosen = [key for key in chosen if key in bundles or not _follows(records, key, bundles)]
     classes: dict[str, list[Record]] = {}
     for record in records:
         classes.setdefault(named({key: setting(record, key) for key in chosen}), []).append(record)
     found = dict.fromkeys(key for members in classes.values() for key in differing(members))
     return chosen + [key for key in found if not any(other.startswith(f"{key}.") for other in found)]
-
-
-def _is_bundle(record: Record, key: str) -> bool:
-    """Whether a choice is the name of several words, and no place of the config."""
-    return "@" not in key and key not in record.config.whole
 
 
 def _follows(records: Sequence[Record], key: str, bundles: Sequence[str]) -> bool:
@@ -74,8 +61,8 @@ def differing(records: Sequence[Record]) -> list[str]:
     return [key for key in keys if _differs([kind.get(key, ABSENT) for kind in kinds])]
 
 
-def grouped(records: Sequence[Record], by: Sequence[str], over: Sequence[str] = ()) -> list[Group]:
-    """The arms, named after their settings of the keys `by`, in the order of those; runs by seed.
+def grouped(records: Sequence[Record], by: Sequence[str], over: Sequence[str] = ()) -> list[Arm]:
+    """The arms, not scored yet, named after their settings of the keys `by`, in the order of those; runs by seed.
 
     `over`: keys in which runs of one arm may differ.  Raises Mistake for an unknown key, for one arm alone, for runs of
     one arm that differ in another key, or that are one seed's twice.
@@ -94,7 +81,8 @@ def grouped(records: Sequence[Record], by: Sequence[str], over: Sequence[str] = 
         _alike(name, members, by, over)
         _one_per_seed(name, members, over)
     order = sorted(groups, key=lambda name: [_order(value) for value in settings[name].values()])
-    return [Group(name, settings[name], tuple(sorted(groups[name], key=lambda record: record.seed))) for name in order]
+    runs = {name: tuple(sorted(own, key=lambda record: record.seed)) for name, own in groups.items()}
+    return [Arm(name, settings[name], (), runs[name]) for name in order]
 
 
 def setting(record: Record, key: str) -> Any:
@@ -166,19 +154,15 @@ def _alike(name: str, members: Sequence[Record], by: Sequence[str], over: Sequen
     keys = [key for key in differing(members) if not any(_covers(place, key) for place in over)]
     if not keys:
         return
-    key = keys[0]
-    first = members[0]
-    other = next(record for record in members if not same(_leaf(record, key), _leaf(first, key)))
+    key, first = keys[0], members[0]
+    said = [record.config.leaves.get(key, ABSENT) for record in members]
+    own, other = next((value, record) for value, record in zip(said, members, strict=True) if not same(value, said[0]))
     more = f" (and in {len(keys) - 1} more keys)" if len(keys) > 1 else ""
     raise Mistake(
-        f"{name} holds runs that differ in {key}: {told(_leaf(first, key))} in {first.folder}, "
-        f"{told(_leaf(other, key))} in {other.folder}{more}.\n"
+        f"{name} holds runs that differ in {key}: {told(said[0])} in {first.folder}, "
+        f"{told(own)} in {other.folder}{more}.\n"
         f"Name it, by=[{','.join([*by, key])}], or leave one of them out of runs=..."
     )
-
-
-def _leaf(record: Record, key: str) -> Any:
-    return record.config.leaves.get(key, ABSENT)
 
 
 def _one_per_seed(name: str, members: Sequence[Record], over: Sequence[str]) -> None:

@@ -139,7 +139,10 @@ def _record(folder: Path, remembered: dict[str, Config]) -> Record:
         remembered[rest] = _config(rest, folder)
     summary = read_json(folder / "summary.json")
     seed = int(match[1]) if match else layout.seed_of(folder)
-    return Record(folder, seed, remembered[rest], summary, _status(folder, summary))
+    status = str(summary.get("status") or SILENT)
+    if status == "running":  # one that says so and that nobody holds was killed
+        status = RUNNING if Run(folder).in_use else KILLED
+    return Record(folder, seed, remembered[rest], summary, status)
 
 
 def _config(text: str, folder: Path) -> Config:
@@ -150,11 +153,3 @@ def _config(text: str, folder: Path) -> Config:
     if not isinstance(whole, dict):
         raise Mistake(f"{folder}/config.yaml is no config; leave this run out")
     return Config(whole, dict(leaves(essence(whole))))
-
-
-def _status(folder: Path, summary: Mapping[str, Any]) -> str:
-    """How the run ended; one that says it is running and that nobody holds was killed."""
-    told = summary.get("status")
-    if told != "running":
-        return str(told or SILENT)
-    return RUNNING if Run(folder).in_use else KILLED

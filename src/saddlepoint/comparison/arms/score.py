@@ -63,12 +63,9 @@ def common(records: Sequence[Record], apart: str) -> tuple[list[str], list[str]]
     """The other keys that every finished run has under one contract; and those whose contracts differ."""
     finished = [record for record in records if record.status == FINISHED]
     keys = [key for key in finished[0].final if key != apart and all(key in record.final for record in finished)]
-    mixed = [key for key in keys if _mixed(finished, key)]
+    contracts = {key: [record.final[key]["contract"] for record in finished] for key in keys}
+    mixed = [key for key, (first, *rest) in contracts.items() if any(other != first for other in rest)]
     return [key for key in keys if key not in mixed], mixed
-
-
-def _mixed(records: Sequence[Record], key: str) -> bool:
-    return any(record.final[key]["contract"] != records[0].final[key]["contract"] for record in records[1:])
 
 
 def _first(finished: Sequence[Record]) -> str:

@@ -16,7 +16,7 @@ from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from saddlepoint.comparison.stats.interval import Interval
 
@@ -143,12 +143,8 @@ def scale(
     axis = axes.xaxis if across else axes.yaxis
     if log:
         (axes.set_xscale if across else axes.set_yscale)("log")
-        axis.set_major_formatter(FuncFormatter(_number))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.set_minor_locator(LogLocator(subs=(2, 5)))
         # over more decades the powers of ten are enough, and there is no room for more
-        axis.set_minor_formatter(FuncFormatter(_number) if high < 1e3 * low else NullFormatter())
+        axis.set_minor_formatter(StrMethodFormatter("{x:g}") if high < 1e3 * low else NullFormatter())
     (axes.set_xlim if across else axes.set_ylim)(*limits)
-
-
-def _number(value: float, place: int | None = None) -> str:
-    return f"{value:g}"

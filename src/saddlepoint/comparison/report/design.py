@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from saddlepoint.comparison.arms.comparison import Comparison
+from saddlepoint.comparison.arms.comparison import Comparison, short_settings
 from saddlepoint.comparison.arms.grouping import told
-from saddlepoint.comparison.arms.short_name import short_settings
 from saddlepoint.comparison.report.sheet import Cell, Sheet, probability, ranged
 from saddlepoint.comparison.report.table import counting
 from saddlepoint.comparison.stats.factorial import Contrast, contrasts, rank_contrasts

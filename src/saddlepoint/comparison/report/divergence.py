@@ -99,7 +99,6 @@ def _moments(record: Record) -> dict[int, dict[str, float]]:
 
 
 def _told_of(record: Record) -> dict[str, Mapping[str, Any]]:
-    """What one run's own files say of it, by part."""
     own = record.provenance
     return {
         "config": {"seed": record.seed, **record.config.whole},

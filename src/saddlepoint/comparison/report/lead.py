@@ -46,7 +46,6 @@ def _why(comparison: Comparison, one: Entry) -> str:
 
 
 def _counted(comparison: Comparison, one: Entry) -> str:
-    """What a failed run counts, and why that."""
     if math.isinf(one.value):
         return "the worst rank" + (", as no untrained generator has a score" if comparison.floor is None else "")
     if one.value == one.final:

@@ -1,16 +1,28 @@
-"""A sheet as text for other programs: Markdown (pipe tables), LaTeX (booktabs) and CSV (RFC 4180)."""
+"""A sheet as text for other programs: Markdown (pipe tables), LaTeX (booktabs) and CSV (RFC 4180); a report as HTML.
+
+The page is one file that opens anywhere, offline, and asks nothing of the net: style, script and pictures are inside; a
+content security policy forbids the browser to fetch what is not.  Without scripts it is the same page, but its tables
+do not sort.
+"""
 
 from __future__ import annotations
 
+import base64
 import csv as comma_separated
 import io
+import math
 import re
+import struct
 from collections.abc import Iterable
 from itertools import chain
+from typing import Any
 
-from saddlepoint.comparison.report.sheet import Cell, Sheet
+from saddlepoint.comparison.report.sheet import Cell, Report, Sheet
 from saddlepoint.template import render
 
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+SCREEN = 96  # CSS pixels per inch
+DRAWN = 150  # dots per inch of a picture
 LATEX = {
     **{ord(sign): f"\\{sign}" for sign in "&%$#_{}"},
     ord("\\"): r"\textbackslash{}",
@@ -27,32 +39,10 @@ LATEX = {
     ord("\u2013"): "--",
     ord("\u2014"): "---",
     ord("\u2026"): r"\ldots{}",
-    **{
-        ord(sign): f"${name}$"
-        for sign, name in {
-            "±": r"\pm",
-            "\u2212": "-",
-            "×": r"\times",
-            "·": r"\cdot",
-            "≤": r"\le",
-            "≥": r"\ge",
-            "≠": r"\ne",
-            "≈": r"\approx",
-            "∞": r"\infty",
-            "→": r"\rightarrow",
-            "←": r"\leftarrow",
-            "↑": r"\uparrow",
-            "↓": r"\downarrow",
-            "²": "^{2}",
-            "Δ": r"\Delta",
-            "α": r"\alpha",
-            "β": r"\beta",
-            "λ": r"\lambda",
-            "μ": r"\mu",
-            "σ": r"\sigma",
-            "†": r"\dagger",
-        }.items()
-    },
+    ord("\u2212"): "$-$",
+    ord("±"): r"$\pm$",
+    ord("∞"): r"$\infty$",
+    ord("→"): r"$\rightarrow$",
 }
 
 
@@ -104,3 +94,49 @@ def _latex_cell(cell: Cell, marks: dict[str, str]) -> str:
 
 def _latex_row(cells: Iterable[str]) -> str:
     return "    " + " & ".join(cells) + r" \\"
+
+
+def html(report: Report) -> str:
+    """The report as one self-contained page; every text in it is shown as it stands, never read as markup."""
+    return render(
+        "comparison/report/report.html.j2",
+        report=report,
+        parts=_parts(report),
+        policy=POLICY,
+        ordered=_order,
+        encoded=lambda png: base64.b64encode(png).decode("ascii"),
+        sides=_sides,
+    )
+
+
+def _parts(report: Report) -> list[tuple[str, str, Any]]:
+    """The name, the kind and the content of each part that has something to show."""
+    parts = [
+        ("Pictures", "gallery", report.pictures),
+        *((sheet.heading, "table", sheet) for sheet in report.sheets if not sheet.beside),
+        ("What was compared", "lead", report.lead),
+        *((sheet.heading, "table", sheet) for sheet in report.sheets if sheet.beside),
+        (report.differences.heading, "table", report.differences if report.differences.rows else None),
+        ("Details", "facts", report.details),
+    ]
+    return [part for part in parts if part[2]]
+
+
+def _order(cell: Cell) -> str | None:
+    """What the script sorts by, in JavaScript's spelling of numbers; None where the cell's text serves.
+
+    A note's letter is part of the text that a script sees, so a cell with a note always says its order.
+    """
+    if (number := cell.number) is not None:
+        return repr(number) if math.isfinite(number) else f"{'-' if number < 0 else ''}Infinity"
+    if cell.order is None:
+        return None if cell.note is None else cell.text
+    return cell.order if isinstance(cell.order, str) else "NaN"
+
+
+def _sides(png: bytes) -> dict[str, int]:
+    """Width and height in CSS pixels, as drawn on paper, from the PNG's first chunk; nothing for other bytes."""
+    if png[:8] != b"\x89PNG\r\n\x1a\n" or len(png) < 24:
+        return {}
+    width, height = (round(side * SCREEN / DRAWN) for side in struct.unpack(">II", png[16:24]))
+    return {"width": width, "height": height}

@@ -131,7 +131,6 @@ def compute(comparison: Comparison) -> Sheet:
 
 
 def _reach(comparison: Comparison) -> Sheet:
-    """How early a stated quality is reached; by runs that never do, the median may be never."""
     arms, quality = comparison.arms, comparison.asked.reach
     reached = [[one.reached is not None for one in arm.entries] for arm in arms]
     columns = {
@@ -155,8 +154,8 @@ def runs(comparison: Comparison) -> Sheet:
     """One row per run, every number unrounded."""
     keys = [*comparison.by, *comparison.asked.over]
     columns: dict[str, list[Cell]] = {}
-    for group, arm in zip(comparison.groups, comparison.arms, strict=True):
-        for record, one in zip(group.records, arm.entries, strict=True):
+    for arm in comparison.arms:
+        for record, one in zip(arm.records, arm.entries, strict=True):
             row = {"arm": Cell(arm.name)} | {key: Cell(told(setting(record, key))) for key in keys} | _run(one)
             row |= {key: number(one.others.get(key)) for key in comparison.others} | {"folder": Cell(str(one.run))}
             for name, cell in row.items():

@@ -220,19 +220,19 @@ def counting(comparison: Comparison) -> str:
 
 def numbers(found: Sequence[Line]) -> Sheet:
     """The same for programs: one number a column, unrounded."""
-    columns: dict[str, list[Cell]] = {"arm": [], "rows": []}
-    for line in found:
-        columns["arm"].append(Cell(line.arm))
-        columns["rows"].append(Cell(SURVIVORS if line.survivors else "all"))
-        for name, value in _numbers(line).items():
-            columns.setdefault(name, []).append(Cell(value) if isinstance(value, str) else number(value))
-    return Sheet.of("numbers", columns)
+    rows = [_numbers(line) for line in found]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    return Sheet.of(
+        "numbers", {name: [Cell(x) if isinstance(x, str) else number(x) for x in columns[name]] for name in columns}
+    )
 
 
 def _numbers(line: Line) -> dict[str, float | str | None]:
     e, a = line.estimate, line.against
     pair = a.paired if a else None
     return {
+        "arm": line.arm,
+        "rows": SURVIVORS if line.survivors else "all",
         "n": line.n,
         "runs": line.runs,
         "failures": line.failures,

@@ -15,15 +15,13 @@ from typing import Any
 import numpy as np
 
 from saddlepoint.comparison.arms.arm import Arm
-from saddlepoint.comparison.arms.comparison import Comparison
-from saddlepoint.comparison.arms.short_name import short_names, shortened
+from saddlepoint.comparison.arms.comparison import Comparison, short_names, shortened
 from saddlepoint.comparison.report import plot
 from saddlepoint.comparison.report.answer import answers, effect_answers, for_paper, summary
 from saddlepoint.comparison.report.budget import budgets
 from saddlepoint.comparison.report.design import by_ranks, effects, effects_sheet, spoken
 from saddlepoint.comparison.report.lead import commits, lead
-from saddlepoint.comparison.report.markup import csv, latex
-from saddlepoint.comparison.report.report import html
+from saddlepoint.comparison.report.markup import csv, html, latex
 from saddlepoint.comparison.report.secondary import differences, runs, secondary
 from saddlepoint.comparison.report.sheet import Picture, Report, Sheet
 from saddlepoint.comparison.report.table import Line, factorial, numbers, primary_sheet
@@ -63,7 +61,12 @@ def report(comparison: Comparison, found: Sequence[Line], asked: Mapping[str, An
         sheets=tuple(sheets),
         pictures=tuple(_pictures(short, found, contrasts)),
         differences=differences(comparison),
-        details=_details(comparison, asked),
+        details={
+            "contract": comparison.primary.contract.to_dict(),
+            "asked": discreet(asked),
+            "command": discreet(" ".join(["saddlepoint", *sys.argv[1:]])),
+            "commits": commits(comparison),
+        },
         answers=(*provisional, *effect_answers(short, contrasts), *answers(short, found)),
     )
 
@@ -152,12 +155,3 @@ def drawn(comparison: Comparison) -> tuple[Arm, ...]:
     sign = -1 if comparison.primary.higher_is_better else 1
     best = sorted(comparison.rest, key=lambda arm: sign * float(np.median(arm.values)))[: DRAWN - 1]
     return (comparison.baseline, *(arm for arm in comparison.rest if arm in best))
-
-
-def _details(comparison: Comparison, asked: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "contract": comparison.primary.contract.to_dict(),
-        "asked": discreet(asked),
-        "command": discreet(" ".join(["saddlepoint", *sys.argv[1:]])),
-        "commits": commits(comparison),
-    }

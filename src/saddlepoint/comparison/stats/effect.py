@@ -17,8 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import optimize, special, stats
 
-from saddlepoint.comparison.stats.interval import Interval
-from saddlepoint.comparison.stats.sample import Array, sample
+from saddlepoint.comparison.stats.interval import Array, Interval, sample
 from saddlepoint.error import Mistake
 
 LARGE = 1_000.0  # a t beyond which the scores' own scatter is nothing beside that of s: the interval grows with t

@@ -23,8 +23,7 @@ from typing import Literal
 
 from scipy import stats
 
-from saddlepoint.comparison.stats.interval import Estimate, Interval, at_an_end, bounded_mean, estimate, spread
-from saddlepoint.comparison.stats.sample import sample
+from saddlepoint.comparison.stats.interval import Estimate, Interval, at_an_end, bounded_mean, estimate, sample, spread
 from saddlepoint.error import Mistake
 
 Word = Literal["MET", "NOT MET", "UNDECIDED"]

@@ -28,8 +28,7 @@ from itertools import combinations, product
 import numpy as np
 from scipy import stats
 
-from saddlepoint.comparison.stats.interval import Interval, t_half_width
-from saddlepoint.comparison.stats.sample import Array, sample
+from saddlepoint.comparison.stats.interval import Array, Interval, sample, t_half_width
 from saddlepoint.error import Mistake
 
 Levels = Mapping[str, Sequence[Hashable]]  # of each factor, the first one being what the others are held against

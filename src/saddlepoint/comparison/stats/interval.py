@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
-from saddlepoint.comparison.stats.sample import Array, sample
 from saddlepoint.error import Mistake
 
+Array = NDArray[np.float64]
 FEWEST = 10  # runs that a bootstrap, or the middle half, can stand on
 RESAMPLES = 9_999
 COVERAGE = (  # by tests/comparison/stats/test_interval.py::test_bca_holds_the_mean_as_often_as_the_notes_say
@@ -50,6 +51,19 @@ class Estimate:
     std: float | None  # with n - 1
     std_interval: Interval | None
     interval: Interval | None  # of the mean
+
+
+def sample(values: Sequence[float] | Array) -> Array:
+    """The values, [n].  Raises Mistake for none, and for values that are no finite numbers."""
+    array = np.asarray(values, dtype=np.float64).ravel()
+    if not array.size:
+        raise Mistake("0 scores are too few here: it takes 1 at least. Train more seeds")
+    if not np.isfinite(array).all():
+        wrong = array[~np.isfinite(array)][0]
+        raise Mistake(
+            f"{wrong} among {array.size} scores has no mean: a failed run without a score has a rank and no distance"
+        )
+    return array
 
 
 def estimate(values: Sequence[float] | Array, level: float = 0.95) -> Estimate:
@@ -104,16 +118,12 @@ def bootstrap(
         raise Mistake(f"{array.size} runs are too few for {reason}. It takes {FEWEST}")
     if statistic not in STATISTICS:
         raise Mistake(f"no such statistic: {statistic}. There are: {', '.join(STATISTICS)}")
-    level = expanded(level, array.size)
+    width = math.sqrt(array.size / (array.size - 1)) * stats.t.ppf((1 + level) / 2, array.size - 1)
+    level = 2 * float(stats.norm.cdf(width)) - 1
     found = _resampled(array, STATISTICS[statistic], "BCa", level, seed)
     if math.isfinite(found.low + found.high):
         return found
     return _resampled(array, STATISTICS[statistic], "percentile", level, seed)
-
-
-def expanded(level: float, n: int) -> float:
-    """The level at which quantiles of resamples of n values are as far apart as an interval of `level` should be."""
-    return 2 * float(stats.norm.cdf(math.sqrt(n / (n - 1)) * stats.t.ppf((1 + level) / 2, n - 1))) - 1
 
 
 def interquartile_mean(values: Sequence[float] | Array) -> float:

@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from saddlepoint.comparison.stats.sample import Array, sample
+from saddlepoint.comparison.stats.interval import Array, sample
 from saddlepoint.error import Mistake
 
 MOST = 2**20  # sums of one half that are listed
@@ -122,7 +122,6 @@ def _listed_pairs(n: int) -> bool:
 
 
 def _drawn(data: tuple[Array, ...], kind: Literal["independent", "samples"], size: Callable[..., Array]) -> float:
-    """By chance, always the same."""
     found = stats.permutation_test(
         data, size, permutation_type=kind, vectorized=True, n_resamples=DRAWN, batch=10_000,
         alternative="greater", rng=np.random.default_rng(0),

@@ -22,9 +22,8 @@ from itertools import combinations
 import numpy as np
 from scipy import optimize, stats
 
-from saddlepoint.comparison.stats.interval import Interval
+from saddlepoint.comparison.stats.interval import Array, Interval
 from saddlepoint.comparison.stats.permutation import smallest_p
-from saddlepoint.comparison.stats.sample import Array
 
 MOST = 3_432  # relabellings whose bounds are taken one by one
 POWER = 0.8

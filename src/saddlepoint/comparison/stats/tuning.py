@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import rankdata
 
-from saddlepoint.comparison.stats.sample import Array
+from saddlepoint.comparison.stats.interval import Array
 from saddlepoint.error import Mistake
 
 
