@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saddlepoint import ranks, turn
 from saddlepoint.error import Mistake
@@ -37,26 +37,27 @@ class Moment:
     buffers: Mapping[str, Tensor]
 
 
-class TurnRecorder:
-    """Keeps the Moment of the turn that `game` is about to play, as `.moment`."""
+Owner = tuple[str, nn.Module, str]  # of a saved buffer that a turn may change: its place in the state, module, name
 
-    def __init__(self, game: Game) -> None:
-        self.moment: Moment | None = None
-        # each saved buffer that a turn may change: its place in the state, its module, its name there
-        self._owners = [
-            (f"{prefix}.{key}", module, key)
-            for prefix, module in game.named_modules()
-            if ".average." not in f"{prefix}."
-            for key in module._buffers.keys() - module._non_persistent_buffers_set
-        ]
 
-    def before_turn(self, game: Game, names: Sequence[str], batch: Batch) -> None:
-        device = game.device
-        cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
-        streams = {name: stream.state for name, stream in game.streams.items()}
-        now = ((place, owner._buffers[key]) for place, owner, key in self._owners)
-        buffers = {place: buffer.clone() for place, buffer in now if buffer is not None}
-        self.moment = Moment(tuple(names), batch, streams, (torch.get_rng_state(), cuda), buffers)
+def owners(game: Game) -> list[Owner]:
+    """All of a game, looked up once."""
+    return [
+        (f"{prefix}.{key}", module, key)
+        for prefix, module in game.named_modules()
+        if ".average." not in f"{prefix}."
+        for key in module._buffers.keys() - module._non_persistent_buffers_set
+    ]
+
+
+def moment_of(game: Game, owners: Iterable[Owner], names: Sequence[str], batch: Batch) -> Moment:
+    """What the turn that `game` is about to play will move."""
+    device = game.device
+    cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    streams = {name: stream.state for name, stream in game.streams.items()}
+    now = ((place, owner._buffers[key]) for place, owner, key in owners)
+    buffers = {place: buffer.clone() for place, buffer in now if buffer is not None}
+    return Moment(tuple(names), batch, streams, (torch.get_rng_state(), cuda), buffers)
 
 
 def dump(game: Game, moment: Moment, what: str, noticed: str, folder: Path, first: bool) -> Path:

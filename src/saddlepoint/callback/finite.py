@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 
 from saddlepoint import ranks
-from saddlepoint.callback.dump import TurnRecorder, dump, gradient
+from saddlepoint.callback.dump import Moment, Owner, dump, gradient, moment_of, owners
 from saddlepoint.callback.period import period
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
@@ -35,20 +35,20 @@ class Finite(pl.Callback):
 
     def __init__(self, images_between: int, run: Run | None = None) -> None:
         self.images_between, self.run = period(images_between), run
-        self._recorder: TurnRecorder | None = None
+        self._owners: list[Owner] = []
+        self._moment: Moment | None = None  # as the turn began that is being played
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
-        self._recorder = TurnRecorder(game)
+        self._owners = owners(game)
         game.observers = [*(one for one in game.observers if one is not self), self]
 
     def before_turn(self, game: Game, names: Sequence[str], batch: Batch) -> None:
         """Keep what the turn is about to change."""
-        if self._recorder is not None:
-            self._recorder.before_turn(game, names, batch)
+        self._moment = moment_of(game, self._owners, names, batch)
 
     def before_step(self, game: Game, names: Sequence[str]) -> None:
         """Look at the terms and gradients that a step is about to be made of.  Raises Diverged."""
-        if self._recorder is None or (moment := self._recorder.moment) is None:
+        if (moment := self._moment) is None:
             return
         reached = game.images + game.shown(moment.batch)
         due = reached // self.images_between > game.images // self.images_between
@@ -68,7 +68,7 @@ class Finite(pl.Callback):
         everywhere = ranks.together(bad)
         # a term before a gradient, which the ranks share: where it is no number on one, it is none on any
         first = min((own[0].startswith(GRADIENT), i) for i, own in enumerate(everywhere) if own)[1]
-        where, moment = "", None if self._recorder is None else self._recorder.moment
+        where, moment = "", self._moment
         if bad and self.run is not None and moment is not None:
             try:
                 path = dump(game, moment, bad[0], noticed, self.run.folder / "dumps", first == ranks.rank())

@@ -13,6 +13,7 @@ from saddlepoint import ranks
 from saddlepoint.callback.examination import Examination, last_turns
 from saddlepoint.callback.finite import Diverged
 from saddlepoint.callback.period import Periodic, RunState, last, log
+from saddlepoint.console.terminal import speaker
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.game import Game
 from saddlepoint.health.collapse import Collapse
@@ -70,6 +71,7 @@ class Health(Periodic):
             raise ValueError(f"n={n} must be a whole number of at least 2")
         self.n, self.held_out, self.run = n, held_out, run
         self.console = console or Console(stderr=True)
+        self.say = speaker(self.console)
         self.rules = {name: rule for name, rule in _rules(rules).items() if rule is not None}
         self.stop = frozenset(_names(stop, self.rules))
         self.course: list[tuple[int, float]] = []  # (images, magnitude) of the last looks
@@ -120,10 +122,6 @@ class Health(Periodic):
             for logger in trainer.loggers:
                 if (alert := getattr(logger, "alert", None)) is not None:
                     alert(f"health: {event['rule']}", line)
-
-    def say(self, line: str) -> None:
-        """One line for people."""
-        self.console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
         if self.state.reason is not None:

@@ -48,6 +48,7 @@ class Original:
     weights: str  # averaged, raw or partly averaged
     reestimated: bool  # whether its batch norm has statistics that were measured anew
     alone: Whole  # apart from its game: virtual batch norm frozen
+    split: str | None  # whose rows samples are made under; None where they are made under none
     latent: Mapping[str, Tensor]
     condition: Mapping[str, Tensor]
     expected: Tensor
@@ -63,11 +64,6 @@ class Original:
         """The conditions that are no class: the shape and the type of a row."""
         return {name: {"shape": list(rows.shape[1:]), "dtype": str(rows.dtype).removeprefix("torch.")}
                 for name, rows in self.condition.items() if name not in self.classes}  # fmt: skip
-
-    @property
-    def split(self) -> str | None:
-        """The split whose rows samples are made under; None where they are made under none."""
-        return self.game.conditions.split if column_leaves(self.game) else None
 
     def made_by(self) -> dict[str, Any]:
         """Who makes samples of what, as a description has it; one network of the latent needs no sides there."""
@@ -110,7 +106,7 @@ def original(
     nodes = {name: _node(config, game, name) for name in networks}
     alone = _alone(game, networks, nodes)
     stream, split = Stream(game.seed, "export"), game.conditions.split if column_leaves(game) else None
-    n = ROWS if split is None else min(ROWS, game.conditions.rows(split))
+    n = ROWS if split is None else min(ROWS, len(game.conditions.dataset().split(split)))
     latents, condition = game.prior.sample(n, stream), complete(game, conditions(game, n, stream))
     latent = {name: latents[name] for name in latent_parts(game)}
     refuse_noise(alone.networks, alone, latent, condition)
@@ -119,7 +115,7 @@ def original(
         raise Mistake("the generator makes values that are not finite (nan or infinite): nothing to export")
     reestimated = "reestimated" in drawn_as(game, average, "running", 1)["batch_norm"]
     return Original(run, str(at), place, game, own, nodes, modality_of(config), average, weights, reestimated, alone,
-                    latent, condition, expected)  # fmt: skip
+                    split, latent, condition, expected)  # fmt: skip
 
 
 def _new_folder(to: Path) -> Path:

@@ -46,10 +46,6 @@ class Conditions:
         """The split that rows are taken from."""
         return self.where.removeprefix(SPLIT) if self.where.startswith(SPLIT) else None
 
-    def rows(self, split: str) -> int:
-        """How many rows a split has."""
-        return len(self.dataset().split(split))
-
     def columns(self, names: Mapping[str, str], n: int, stream: Stream) -> dict[str, Tensor]:
         """n rows of the columns that `names` gives (condition -> column), by condition.
 

@@ -6,7 +6,6 @@ their name; each is optional.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Protocol
 
 from torch import nn
@@ -49,9 +48,3 @@ class Hooks(Protocol):
 def having(module: nn.Module, method: str) -> list[Any]:
     """The modules in `module`, itself among them, that define a hook."""
     return [part for part in module.modules() if hasattr(part, method)]
-
-
-def following(modules: Iterable[nn.Module]) -> dict[str, list[Any]]:
-    """The modules in `modules` that follow the rounds, by hook."""
-    parts = [part for module in modules for part in module.modules()]
-    return {method: [part for part in parts if hasattr(part, method)] for method in FOLLOWING}

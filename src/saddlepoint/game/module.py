@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from saddlepoint import ranks
 from saddlepoint.error import Mistake
 from saddlepoint.game import sampling, state, telemetry
-from saddlepoint.game.hooks import following
+from saddlepoint.game.hooks import FOLLOWING, having
 from saddlepoint.game.player import Player
 from saddlepoint.game.ranks import refuse_slices
 from saddlepoint.prior.prior import Prior
@@ -71,7 +71,7 @@ class Module(LightningModule):
         """Make these the players and makers; found without nn.Module's own search, which every look-up would pay."""
         for name, modules in (("players", players), ("makers", makers)):
             self._modules[name] = self.__dict__[name] = modules
-        self.following = following([players, makers])
+        self.following = {hook: [*having(players, hook), *having(makers, hook)] for hook in FOLLOWING}
 
     def set_clock(self) -> None:
         """Tell the modules that follow the clock how many images have been shown (`game.hooks`)."""
@@ -105,13 +105,8 @@ class Module(LightningModule):
         """The real images of a batch, on all ranks together."""
         return batch.x.shape[0] * self.world
 
-    def report(self) -> dict[str, float]:
-        """What each player's last turn showed: see `game.telemetry.report`."""
-        return telemetry.report(self)
-
-    def gradient_norm(self, name: str) -> Tensor:
-        """The length of the gradient that `name` last followed, before clipping; a scalar."""
-        return telemetry.gradient_norm(self, name)
+    report, gradient_norm, sample = telemetry.report, telemetry.gradient_norm, sampling.sample
+    forward = sampling.samples_of  # pyright: ignore[reportAssignmentType]  its first argument is called game
 
     def compile_players(self, backend: str = "inductor") -> None:
         """Have torch.compile make the passes of training: all of a maker's, and a judge's where no slope is asked for.
@@ -131,16 +126,6 @@ class Module(LightningModule):
         The same ones at each call: those of `sample(n)`, or of another seed where one is given.
         """
         return self.prior.sample(n, Stream(self.seed if seed is None else seed, "evaluation", device=self.device))
-
-    def forward(self, latent: Mapping[str, Tensor], condition: Condition | None = None, average: bool = True,
-                batch_norm: str = "running") -> Tensor:  # fmt: skip
-        """game(latent): the samples of these latents, see `game.sampling.samples_of`."""
-        return sampling.samples_of(self, latent, condition, average, batch_norm)
-
-    def sample(self, n: int, condition: Condition | None = None, stream: Stream | None = None, average: bool = True,
-               batch_norm: str = "running") -> Tensor:  # fmt: skip
-        """n samples of the side `samples`: see `game.sampling.sample`."""
-        return sampling.sample(self, n, condition, stream, average, batch_norm)
 
     def optimizer(self, name: str) -> Optimizer:
         """A player's optimizer, while a Trainer plays."""

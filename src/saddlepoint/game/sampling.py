@@ -174,7 +174,7 @@ def samples_of(
     batch_norm: str = "running",
     seed: int = 0,
 ) -> Tensor:
-    """The samples [N, *shape], as networks see them, of latents with parts [N, dim], in evaluation mode.
+    """game(latent): the samples [N, *shape], as networks see them, of latents with parts [N, dim], in evaluation mode.
 
     condition    what they are asked for under, by name (`leaves`), N rows each; None: that of `sample(N)`
     batch_norm   "batch" normalises by the statistics of these N samples instead of the running ones, which stay

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -82,14 +83,12 @@ def _first_reals(game: Any, name: str, batches: Iterable[Batch], stream: Stream)
 
 def _first_batch(batches: Iterable[Batch]) -> Batch:
     """The first rows that training will show, as one batch."""
-    first: list[Batch] = []
+    rows, columns = 0, defaultdict[str, list[Tensor]](list)
     for batch in batches:
-        first.append(batch)
-        if sum(map(len, first)) >= STARTING:
-            break
-    columns: dict[str, list[Tensor]] = {}
-    for batch in first:
         for name, column in batch.columns().items():
             if column is not None:
-                columns.setdefault(name, []).append(column)
+                columns[name].append(column)
+        rows += len(batch)
+        if rows >= STARTING:
+            break
     return batch_of({name: torch.cat(parts)[:STARTING] for name, parts in columns.items()})
