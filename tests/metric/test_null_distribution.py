@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from saddlepoint.metric.null_distribution import p_value, reading
+from saddlepoint.metric.grouping import p_value, reading
 
 
 def test_p_counts_the_draws_that_are_as_bad_and_one_more() -> None:

@@ -10,9 +10,8 @@ from rich.console import Console
 from saddlepoint.cli import unread
 from saddlepoint.config.check import check
 from saddlepoint.console.terminal import speaker
-from saddlepoint.experiment.requested_conditions import Request
 from saddlepoint.experiment.run_config import config_of
-from saddlepoint.experiment.sample import write_samples
+from saddlepoint.experiment.sample import Request, write_samples
 from saddlepoint.run.folder import Run
 
 

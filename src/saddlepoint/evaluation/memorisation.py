@@ -196,33 +196,23 @@ def memorisation_distance(fake: Tensor, train: Tensor) -> Tensor:
     return (1 - torch.cat(nearest)).clamp(min=0).mean()
 
 
-class MiFID(NamedTuple):
-    """The value, the FID in it, and the mean distance to the nearest training feature."""
+def mifid(fake: Tensor, train: Tensor, threshold: float = KAGGLE) -> tuple[float, float, float]:
+    """MiFID of features [n, d] and [N, d], two at least of each, the FID in it, and the mean least distance.
 
-    value: float
-    fid: float
-    distance: float
-
-
-def mifid(fake: Tensor, train: Tensor, threshold: float = KAGGLE) -> MiFID:
-    """MiFID of features [n, d] and [N, d], two at least of each; infinite where all are copies and FID is not 0."""
+    It is infinite where all are copies and the FID is not 0.
+    """
     ours, theirs = (Moments.of(x.to(torch.float64)) for x in (fake, train))
     fid = float(frechet_distance(ours.mean, ours.covariance, theirs.mean, theirs.covariance))
     distance = float(memorisation_distance(fake, train))
     penalty = distance if distance < threshold else 1.0
-    return MiFID(fid / penalty if penalty else (torch.inf if fid else 0.0), fid, distance)
+    return fid / penalty if penalty else (torch.inf if fid else 0.0), fid, distance
 
 
-class Membership(NamedTuple):
-    """The AUC, and its 95% interval."""
+def membership(members: Tensor, others: Tensor) -> tuple[float, float, float]:
+    """The AUC by which scores, [n] and [m], tell members from others, and the ends of its 95% interval.
 
-    auc: float
-    low: float
-    high: float
-
-
-def membership(members: Tensor, others: Tensor) -> Membership:
-    """How well scores, [n] and [m], tell members from others; ValueError for fewer than two of either."""
+    ValueError for fewer than two of either.
+    """
     a, b = members.to(torch.float64).cpu().numpy(), others.to(torch.float64).cpu().numpy()
     if min(len(a), len(b)) < 2:
         raise ValueError(f"membership takes two members and two others at least, and has {len(a)} and {len(b)}")
@@ -231,4 +221,4 @@ def membership(members: Tensor, others: Tensor) -> Membership:
     below = 1 - (rank[len(a) :] - rankdata(b)) / len(a)
     auc = float(above.mean())
     half = float(norm.ppf(0.975) * np.sqrt(above.var(ddof=1) / len(a) + below.var(ddof=1) / len(b)))
-    return Membership(auc, max(0.0, auc - half), min(1.0, auc + half))
+    return auc, max(0.0, auc - half), min(1.0, auc + half)

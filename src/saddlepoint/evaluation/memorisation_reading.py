@@ -161,20 +161,20 @@ def _difference(a: float, n: int, b: float, m: int) -> float:
 
 
 def _mifid(samples: Tensor, train: Tensor, held: Tensor) -> Reading:
-    ours, theirs = mifid(samples, train), mifid(held, train)
-    if theirs.distance < KAGGLE:
-        text = f"says nothing: by these features fresh images are penalised too ({theirs.distance:.3f} < {KAGGLE})"
-        return Reading("MiFID", _plain(ours.value), _plain(theirs.value), "features", text, False)
-    return _reading("MiFID", ours.value, theirs.value, "features", ours.distance < KAGGLE,
-                    f"samples point where training images do (mean distance {ours.distance:.3f} < {KAGGLE})",
-                    f"nothing is penalised (mean distance {ours.distance:.3f}), so this is the FID")  # fmt: skip
+    (ours, _, near), (theirs, _, usual) = mifid(samples, train), mifid(held, train)
+    if usual < KAGGLE:
+        text = f"says nothing: by these features fresh images are penalised too ({usual:.3f} < {KAGGLE})"
+        return Reading("MiFID", _plain(ours), _plain(theirs), "features", text, False)
+    return _reading("MiFID", ours, theirs, "features", near < KAGGLE,
+                    f"samples point where training images do (mean distance {near:.3f} < {KAGGLE})",
+                    f"nothing is penalised (mean distance {near:.3f}), so this is the FID")  # fmt: skip
 
 
 def membership_reading(members: Tensor, others: Tensor) -> Reading:
     """Membership, by D's logits of training images, [n], and of held-out ones, [m]."""
-    found = membership(members, others)
-    interval = f"95% interval {found.low:.3f} to {found.high:.3f}"
-    return _reading("membership AUC", found.auc, 0.5, "D's logits", found.low > 0.5,
+    auc, low, high = membership(members, others)
+    interval = f"95% interval {low:.3f} to {high:.3f}"
+    return _reading("membership AUC", auc, 0.5, "D's logits", low > 0.5,
                     f"D tells training from held-out images ({interval})",
                     f"D cannot tell training from held-out images ({interval})")  # fmt: skip
 

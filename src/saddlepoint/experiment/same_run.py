@@ -37,9 +37,8 @@ def mismatches(run: Run, config: DictConfig, code: Mapping[str, Any]) -> list[st
         if not (own in (None, NOTHING) and asked in (None, NOTHING))  # a key that came later, and is not used
     ]
     record = read_json(run.folder / "provenance.json")
-    for start in [record, *record.get("earlier", [])]:
-        found += _other_code(start, code)
-    return list(dict.fromkeys(found))
+    starts = [record, *record.get("earlier", [])]
+    return list(dict.fromkeys([*found, *(line for start in starts for line in _other_code(start, code))]))
 
 
 def finished_on_other_data(run: Run, config: DictConfig, known: dict[str, dict[str, Any]] | None = None) -> str | None:

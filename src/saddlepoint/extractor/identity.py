@@ -10,7 +10,7 @@ from torch import Tensor
 
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Extractor, Features, times
-from saddlepoint.extractor.fingerprint import seen_by
+from saddlepoint.extractor.module import seen_by
 from saddlepoint.modality import Modality, implied
 from saddlepoint.modality.modality import IDENTITY
 

@@ -119,10 +119,9 @@ def fit(
                 loss.backward()
                 optimizer.step()
                 schedule.step()
-                if progress and not (number + 1) % 50:
-                    progress("training the classifier", epoch * batches + number + 1, recipe.epochs * batches)
-        if progress:
-            progress("training the classifier", recipe.epochs * batches, recipe.epochs * batches)
+                done = epoch * batches + number + 1
+                if progress and (not done % 50 or done == steps):
+                    progress("training the classifier", done, steps)
         network.eval()
         right = accuracy(network, *validation) if validation is not None else None
     return Fitted({name: value.detach().contiguous() for name, value in network.state_dict().items()}, right)

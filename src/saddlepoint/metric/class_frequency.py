@@ -10,7 +10,7 @@ counts alike: a rare group that is dropped weighs as much as a frequent one, and
 Of K equal classes with one dropped, gini and total variation are both 1 / K.  Ratios are taken of the K classes of
 which a perfect generator would give `least` fakes, and the reals hold as many; others would be at 0 by chance.
 
-A perfect generator's scores are not 0, 1 and 0: each is read against its null distribution (`null_distribution`), in
+A perfect generator's scores are not 0, 1 and 0: each is read against its null distribution (`grouping`), in
 which reals and fakes are drawn with the reals' frequencies.
 """
 
@@ -24,9 +24,8 @@ from torch import Tensor
 
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Features
-from saddlepoint.metric.grouping import LEAST, class_counts, frequent
+from saddlepoint.metric.grouping import LEAST, class_counts, frequent, reading
 from saddlepoint.metric.measure import Measure, Result
-from saddlepoint.metric.null_distribution import reading
 from saddlepoint.stream import seed_of
 
 

@@ -8,6 +8,13 @@ by their size.  It follows from the reals and the number of fakes, never from ho
 two models at one protocol are measured at one n.  A class is measured where a perfect generator would give it fakes
 enough; the others are counted as rare.
 
+Of a score and its null distribution, what it is where the fakes are as good as other reals, drawn R times,
+
+    p = (1 + #{r : null_r at least as bad as the score}) / (R + 1)
+
+Davison & Hinkley 1997 (Bootstrap Methods and their Application, section 4.2).  The one that is added keeps p from 0: R
+draws can say 1 / (R + 1) at the least.  A maximum over classes needs it most, as it is large by chance alone.
+
 What p says is of these reals and this extractor.  One that was trained on the reals tells held-out images from them:
 real ones too have a small p then, so read p beside the anchor "real".
 """
@@ -24,10 +31,10 @@ from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.extractor.reals import Data
 from saddlepoint.metric.measure import FeatureMeasure, Result
-from saddlepoint.metric.null_distribution import p_value, reading
 from saddlepoint.run.storage.cache import log
 from saddlepoint.stream import Stream
 
+QUANTILES = {"5%": 0.05, "50%": 0.5, "95%": 0.95}
 LABELS = ("seen", "given")
 LEAST = 20  # samples: with fewer a class's frequency is off by a quarter, and its distance is noise
 
@@ -74,6 +81,19 @@ def drawn(label: Tensor, classes: Tensor, n: int, draws: torch.Generator) -> lis
     order = torch.randperm(len(label), generator=draws).to(label.device)
     ordered = label[order]
     return [order[ordered == number][:n] for number in classes.tolist()]
+
+
+def p_value(observed: Tensor, null: Tensor, higher_is_better: bool) -> Tensor:
+    """How often chance is as bad as `observed` [...], by null draws [R, ...]: float64 [...], in [1 / (R + 1), 1]."""
+    as_bad = null <= observed if higher_is_better else null >= observed
+    return (1 + as_bad.sum(0)).to(torch.float64) / (len(null) + 1)
+
+
+def reading(observed: Tensor, null: Tensor, higher_is_better: bool) -> dict[str, Any]:
+    """A scalar read against its null draws [R], in plain values: p, the draws' mean and quantiles, their number."""
+    quantiles = {name: null.quantile(q).item() for name, q in QUANTILES.items()}
+    p = p_value(observed, null, higher_is_better).item()
+    return {"p": p, "null": {"mean": null.mean().item(), **quantiles, "draws": len(null)}}
 
 
 class GroupedMeasure(FeatureMeasure):

@@ -1,11 +1,4 @@
-"""What the scores of labelled fakes share: which data have the labels that they need, and the recipe's classifier.
-
-A classifier trained on one side and tested on the other is right
-
-    (1 / N) sum_i 1[argmax_k logits_k(x_i) = y_i]        of the time, in [0, 1]
-
-GAN-train trains it on fakes, GAN-test tests it on them.
-"""
+"""What the scores of labelled fakes share: which data have the labels that they need, and the recipe's classifier."""
 
 from __future__ import annotations
 
