@@ -1,10 +1,7 @@
-"""Samples that come as one array: an .npz or a .npy.
+"""Samples that come as one array, an .npz or a .npy: what is read, how it is told, what is refused (docs/data.md).
 
 Images are uint8 or uint16 [N, H, W, C], [N, C, H, W] or [N, H, W]; points are floats [N, D], audio int16 or floats
-[N, C, L] or [N, L], tokens whole numbers [N, T].  An npz holds one such array, arr_0, x, or any one name, and labels,
-if any, in arr_1, y or labels: int [N].  Beside an arr_0 or x, further arrays of as many rows are further columns of the
-data.  What is read another way than it stands is said: whole numbers of 0 to 255 of another type, labels of [N, 1],
-one-hot or as floats.  What could be meant in several ways is refused: images of floats, labels that are text.
+[N, C, L] or [N, L], tokens whole numbers [N, T]; labels int [N].
 """
 
 from __future__ import annotations

@@ -1,9 +1,6 @@
 """A folder or .zip of wav files (16-bit PCM or 32-bit float), classes by folder; see `listing`.  Or an .npz or .npy of
-audio (see `array`), whose `rate` stands in it, or is said.
-
-All files have one rate, one number of channels and one encoding.  With `length`, a number of samples, longer ones are
-cut at their end and shorter ones are filled with silence, which is counted in `notes`; with `length: null` all have one
-length.  The split is fixed by the names alone (see `folder`).
+audio (see `array`), whose `rate` stands in it, or is said.  What the settings mean: docs/data.md.  The split is fixed
+by the names alone (see `folder`).
 """
 
 from __future__ import annotations

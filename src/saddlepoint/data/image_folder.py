@@ -1,14 +1,9 @@
 """A folder or .zip of images (png, jpeg, bmp, webp, tiff), classes by folder or StyleGAN `dataset.json`; see `listing`.
 Or an .npz or .npy of images (see `array`), which may have 16 bits per value and further columns.
 
-With `size`, one number or [height, width], every image is cropped to its middle (`fit`: crop) or put into it whole with
-black borders (pad), and resized (see `picture`); with `size: null` all images must share one size.  A folder of
-unlabelled images that is cut into subfolders for its size needs a dataset.json that says {"labels": null}, or each
-subfolder is a class.
-
-The split is fixed by the names alone (see `folder`).  A set of at most `memory` bytes of pixels is decoded once and
-held; a larger one is read from disk, batch by batch, by `workers` processes, in the same order.  What reading leaves
-out or changes is counted in `notes`.
+What the settings mean: docs/data.md.  The split is fixed by the names alone (see `folder`).  A set of at most `memory`
+bytes of pixels is decoded once and held; a larger one is read from disk, batch by batch, by `workers` processes, in the
+same order.  What reading leaves out or changes is counted in `notes`.
 """
 
 import signal

@@ -2,13 +2,10 @@
 
 Imports no torch: a command asks it first.
 
-Classes are, in this order: those of a StyleGAN `dataset.json` beside the images ({"labels": [["00000/img0.png", 6],
-...]}, or null for none); else the folders that the images lie in, one level deep, sorted by name; else none.  A folder
-that holds everything else, as in a zip of one folder, is passed through.  Names that begin with a dot, __MACOSX and
-files of other kinds are left out, and counted.
-
-Names are text whose UTF-8 is the bytes of the file's name, whatever the locale; bytes that are no UTF-8 are escaped as
-os.fsdecode does.  A backslash in a zip, as some programs on Windows write it, parts folders.
+Where classes come from, and what is left out and counted: docs/data.md.  A `dataset.json` holds {"labels":
+[["00000/img0.png", 6], ...]}, or null for none; class folders are sorted by name.  A folder that holds everything else,
+as in a zip of one folder, is passed through.  Names are text whose UTF-8 is the bytes of the file's name, whatever the
+locale; bytes that are no UTF-8 are escaped as os.fsdecode does.
 """
 
 import json

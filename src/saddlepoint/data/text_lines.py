@@ -1,8 +1,7 @@
 """Lines of text, a sample each: a folder or .zip of .txt files, classes by folder (see `listing`), or one .txt file.
 
-`unit` says what a token is: a character, or a word between spaces.  Lines are filled with the empty symbol, number 0 of
-the vocabulary, up to `length`, or up to the longest line.  Empty lines are left out, and counted in `notes`.  The split
-is fixed by the names of the files and the numbers of the lines (see `folder`).
+What the settings mean: docs/data.md.  The split is fixed by the names of the files and the numbers of the lines (see
+`folder`).
 """
 
 from __future__ import annotations

@@ -27,7 +27,9 @@ def run(command: Sequence[str], number: int, supervisor: str, say: Say) -> int:
     A rank that fails takes the others down, after `GRACE` seconds by force.  What asks for the end is handed on.
     The environment variable `supervisor` tells the ranks who this process is.
     """
-    port = _free_port()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))  # a free port
+        port = listener.getsockname()[1]
     shared = {"WORLD_SIZE": number, "LOCAL_WORLD_SIZE": number, "GROUP_RANK": 0, "MASTER_ADDR": "127.0.0.1",
               "MASTER_PORT": port, supervisor: os.getpid()}  # fmt: skip
     each = [os.environ | {k: str(v) for k, v in {**shared, "RANK": i, "LOCAL_RANK": i}.items()} for i in range(number)]
@@ -88,9 +90,3 @@ def _handed_on(processes: Sequence[subprocess.Popen]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import Logger
@@ -11,7 +12,26 @@ from pytorch_lightning.loggers import Logger
 from saddlepoint.run.folder import Run
 
 
-class Journal(Logger):
+class Log(Logger):
+    """A logger of ours, of the name `label`.  The config has a file of its own, and goes to none."""
+
+    label = "log"
+
+    @property
+    def name(self) -> str:
+        return self.label
+
+    @property
+    def version(self) -> str | None:
+        return None
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def close(self, summary: Mapping[str, Any], checkpoint: Path | None, failed: bool) -> None:
+        """The run has ended; every row was logged."""
+
+
+class Journal(Log):
     """Writes what callbacks log; `seconds` go on where an earlier part of the run left them."""
 
     def __init__(self, run: Run) -> None:
@@ -29,10 +49,6 @@ class Journal(Logger):
         return self.run.folder.name
 
     @property
-    def save_dir(self) -> str:
-        return str(self.run.folder)
-
-    @property
     def seconds(self) -> float:
         """Wall time spent on this run so far, in all its parts."""
         return self._earlier + time.perf_counter() - self._start
@@ -40,6 +56,3 @@ class Journal(Logger):
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """One line; `step` counts images."""
         self.run.append("metrics.jsonl", {"images": step, "seconds": round(self.seconds, 3), **metrics})
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """The config has a file of its own."""

@@ -27,7 +27,7 @@ from saddlepoint.sweep.objective import SPLIT
 from saddlepoint.sweep.plan import Plan
 from saddlepoint.sweep.space import told
 from saddlepoint.sweep.study import Study
-from saddlepoint.sweep.trial import Trials, between, config_of
+from saddlepoint.sweep.trial import between, config_of, starter
 from saddlepoint.sweep.worker import played
 
 FRESH = 1000  # the first of the seeds that are proposed for the winner: nobody has searched with them
@@ -50,9 +50,8 @@ def sweep(
     board = Board(study, console, settings.workers)
     for line in _told(plan, folder):
         board.say(line)
-    trials = Trials(plan, folder, local, config_dir)
     with board:
-        played(study, trials.start, settings.workers, board.refresh, settings.failures)
+        played(study, starter(plan, folder, local, config_dir), settings.workers, board.refresh, settings.failures)
     *lines, where = report.left(study, folder)
     board.say(where)
     best = _conclude(plan, board, folder, config_dir, lines.append)

@@ -18,7 +18,7 @@ from saddlepoint.multirun.multirun import job_of, set_apart
 from saddlepoint.sweep.objective import REPORTED, SPLIT, Objective
 from saddlepoint.sweep.plan import Plan
 from saddlepoint.sweep.space import Choice, told
-from saddlepoint.sweep.worker import Ended
+from saddlepoint.sweep.worker import Ended, Start
 
 PATIENCE = 20.0  # seconds that a trial that is given up has to end by itself
 
@@ -49,20 +49,18 @@ def _refuse_reported(config: DictConfig) -> None:
         raise Mistake(f"nothing measures a score on {SPLIT}: +callback=evaluation, which does so along the run")
 
 
-class Trials:
-    """The trials of a plan, each seed a process in <folder>/trial<number>/seed<seed>."""
+def starter(plan: Plan, folder: Path, local: Local, config_dir: str | Path | None = None) -> Start:
+    """What begins one seed of a trial, a process in <folder>/trial<number>/seed<seed>."""
 
-    def __init__(self, plan: Plan, folder: Path, local: Local, config_dir: str | Path | None = None) -> None:
-        self.plan, self.folder, self.local, self.config_dir = plan, folder, local, config_dir
-
-    def start(self, number: int, params: Mapping[str, Any], seed: int, place: int) -> Training:
-        """One seed of trial `number`, begun.  Raises Mistake where these values make no config."""
-        config = config_of(self.plan, params, self.config_dir)
+    def start(number: int, params: Mapping[str, Any], seed: int, place: int) -> Training:
+        config = config_of(plan, params, config_dir)
         with open_dict(config):
-            config.outputs, config.name, config.seed = str(self.folder), f"trial{number}", seed
+            config.outputs, config.name, config.seed = str(folder), f"trial{number}", seed
             if "tags" in config.logger:
                 config.logger.tags = [f"trial{number}", *config.logger.tags]
-        return Training(f"trial {number} seed {seed}", config, self.local, place, self.plan.objective)
+        return Training(f"trial {number} seed {seed}", config, local, place, plan.objective)
+
+    return start
 
 
 class Training:

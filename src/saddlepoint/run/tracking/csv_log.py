@@ -6,29 +6,24 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers import CSVLogger, Logger
+from pytorch_lightning.loggers import CSVLogger
 
 from saddlepoint.run.folder import Run, unwritable
+from saddlepoint.run.journal import Log
 
 
-class CsvLog(Logger):
+class CsvLog(Log):
     """Lightning's CSVLogger, into csv/metrics.csv of the run folder; `step` counts images.
 
     Where a run goes on, the file is written anew from metrics.jsonl, so that it holds every event once.
     """
 
+    label = "csv"
+
     def __init__(self) -> None:
         super().__init__()
         self.path: Path | None = None  # of the table, once it has begun
         self._csv: CSVLogger | None = None
-
-    @property
-    def name(self) -> str:
-        return "csv"
-
-    @property
-    def version(self) -> str | None:
-        return None
 
     def start(self, run: Run, config: Mapping[str, Any], say: Callable[[str], None]) -> None:
         """Begin the table of this run with what its metrics.jsonl holds already."""
@@ -55,9 +50,3 @@ class CsvLog(Logger):
             self._csv.save()
         except OSError as error:
             raise unwritable(self.path, error) from None
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """The config has a file of its own."""
-
-    def close(self, summary: Mapping[str, Any], checkpoint: Path | None, failed: bool) -> None:
-        """Every row is in the file already."""

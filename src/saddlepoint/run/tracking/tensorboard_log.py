@@ -7,21 +7,24 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.loggers import TensorBoardLogger
 
 from saddlepoint.error import Mistake
 from saddlepoint.run.folder import Run
+from saddlepoint.run.journal import Log
 
 PACKAGES = ("tensorboard", "tensorboardX")  # either of which Lightning writes with
 MISSING = "logger=tensorboard needs the package tensorboard: pip install 'saddlepoint[tensorboard]'"
 
 
-class TensorBoardLog(Logger):
+class TensorBoardLog(Log):
     """Lightning's TensorBoardLogger, into tensorboard/ of the run folder; `step` counts images.
 
     Where a run goes on, TensorBoard drops what an earlier part has shown of later than its checkpoint (purge_step).
     Raises Mistake where neither tensorboard nor tensorboardX is installed.
     """
+
+    label = "tensorboard"
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,14 +32,6 @@ class TensorBoardLog(Logger):
             raise Mistake(MISSING)
         self.whereabouts = ""
         self._board: TensorBoardLogger | None = None
-
-    @property
-    def name(self) -> str:
-        return "tensorboard"
-
-    @property
-    def version(self) -> str | None:
-        return None
 
     def start(self, run: Run, config: Mapping[str, Any], say: Callable[[str], None]) -> None:
         """Begin the board of this run, or go on with it."""
@@ -61,9 +56,6 @@ class TensorBoardLog(Logger):
         for name, picture in {key: path, **(beside or {})}.items():
             with Image.open(picture) as image:
                 self._board.experiment.add_image(name, pil_to_tensor(image.convert("RGB")), step)
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """The config has a file of its own."""
 
     def close(self, summary: Mapping[str, Any], checkpoint: Path | None, failed: bool) -> None:
         """Write what is left."""

@@ -12,9 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers import Logger
-
 from saddlepoint.run.folder import Run
+from saddlepoint.run.journal import Log
 from saddlepoint.run.tracking.background_worker import Courier
 from saddlepoint.run.tracking.session import Session, abandon, agents_id, ended, fresh_id, quieten, whereabouts
 from saddlepoint.run.tracking.wandb_log import BEGUN_AT, untold
@@ -22,7 +21,7 @@ from saddlepoint.run.tracking.wandb_log import BEGUN_AT, untold
 GRACE = 20.0  # seconds beside those that the server has: W&B's own process starts, and writes its files
 
 
-class Tracker(Logger):
+class Tracker(Log):
     """Everything that a run logs, on the axis `images`; see Session for what `mode` and `timeout` say.
 
     group      of the runs that belong together; None: as set in W&B (WANDB_RUN_GROUP), else the run's name
@@ -30,6 +29,8 @@ class Tracker(Logger):
                account, none, train; tags are beside those that say what the run is made of
     Raises Mistake for an unknown mode.
     """
+
+    label = "wandb"
 
     def __init__(
         self,
@@ -72,10 +73,6 @@ class Tracker(Logger):
         self._courier.take(partial(self._begin, run.folder, told, about, earlier, say))
 
     @property
-    def name(self) -> str:
-        return "wandb"
-
-    @property
     def version(self) -> str | None:
         return self.id
 
@@ -98,9 +95,6 @@ class Tracker(Logger):
     def alert(self, title: str, text: str) -> None:
         """A warning that W&B sends to whoever asked for such, once a server follows the run."""
         self._ask(lambda run: run.alert(title, text, level="WARN"))
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """The config went with the start of the run."""
 
     def close(self, summary: Mapping[str, Any], checkpoint: Path | None, failed: bool) -> None:
         """Hand in the summary, the checkpoint as an artifact where a server takes it, and end the W&B run.
