@@ -36,7 +36,7 @@ from saddlepoint.sweep.space import Choice, Range
 from saddlepoint.sweep.study import FINISHED, Standing
 from saddlepoint.sweep.sweep import _conclude, checked
 from saddlepoint.sweep.sweep_file import plan, space
-from saddlepoint.sweep.trial import Training, Trials, config_of
+from saddlepoint.sweep.trial import Training, config_of, starter
 from saddlepoint.sweep.worker import Ended
 
 TINY = {
@@ -260,7 +260,7 @@ class Fake(Local):
 
 def training(conf, tmp_path: Path, line: str, *words: str) -> Training:
     asked = planned(conf(), "images=1280", *words)
-    return Trials(asked, tmp_path / "out", Fake(line)).start(0, {"optimizer.generator.lr": 0.001}, 0, 0)
+    return starter(asked, tmp_path / "out", Fake(line))(0, {"optimizer.generator.lr": 0.001}, 0, 0)
 
 
 def journal(attempt: Training, *rows: dict) -> None:
@@ -366,13 +366,13 @@ def test_a_run_that_an_alarm_stopped_is_a_failed_one_and_not_begun_again(conf, t
 def formula(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trials whose score is how far the learning rate is from 0.001, without a training."""
 
-    def start(self, number, params, seed, place):
+    def start(number, params, seed, place):
         if number == 1:
             raise Mistake("this one crashed")
         value = Ended(abs(params["optimizer.generator.lr"] - 1e-3) + seed)
         return SimpleNamespace(curve=dict, ended=lambda: value, stop=lambda: None)
 
-    monkeypatch.setattr(Trials, "start", start)
+    monkeypatch.setattr("saddlepoint.sweep.sweep.starter", lambda *asked: start)
 
 
 @pytest.mark.slow  # what is left is tried by a formula in tests/search, the winner below
@@ -454,7 +454,7 @@ def test_a_winner_that_yaml_cannot_say_is_told(tmp_path: Path) -> None:
 
 def test_where_nothing_finished_nothing_won(conf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     lost = SimpleNamespace(curve=dict, ended=lambda: Ended(reason="lost"), stop=lambda: None)
-    monkeypatch.setattr(Trials, "start", lambda *asked: lost)
+    monkeypatch.setattr("saddlepoint.sweep.sweep.starter", lambda *asked: lambda *seed: lost)
     line = ["sweep", "sweep=tiny", "--config-dir", str(conf()), f"outputs={tmp_path / 'out'}", "storage=journal"]
     assert main(line) == 1
     assert "no trial finished" in capsys.readouterr().err
@@ -462,7 +462,7 @@ def test_where_nothing_finished_nothing_won(conf, tmp_path: Path, monkeypatch: p
 
 def test_a_sweep_says_who_won_on_stdout(conf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     won = SimpleNamespace(curve=dict, ended=lambda: Ended(0.5), stop=lambda: None)
-    monkeypatch.setattr(Trials, "start", lambda *asked: won)
+    monkeypatch.setattr("saddlepoint.sweep.sweep.starter", lambda *asked: lambda *seed: won)
     line = ["sweep", "sweep=tiny", "--config-dir", str(conf()), f"outputs={tmp_path / 'out'}", "storage=journal"]
     assert main([*line, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)

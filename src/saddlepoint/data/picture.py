@@ -1,9 +1,7 @@
 """One image file as pixels: upright, converted, cropped or padded, resized by Pillow's antialiased LANCZOS.
 
-Conversion to 1 channel is ITU-R 601-2 luma (Pillow's "L"), to 3 channels "RGB"; transparency is laid over white.  With
-2 channels ("LA") or 4 ("RGBA") the last one is alpha, 255 where an image has none.  Images of more than 8 bits per
-channel are refused, for Pillow would clip or cut them without a word.  Whatever else changes what is in a file is
-named, so that it can be counted.
+What is converted, refused and counted: docs/data.md.  1 channel is Pillow's "L" (ITU-R 601-2 luma), 2 "LA", 3 "RGB", 4
+"RGBA".  Images of more than 8 bits per channel are refused, for Pillow would clip or cut them without a word.
 """
 
 from __future__ import annotations

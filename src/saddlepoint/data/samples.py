@@ -1,8 +1,7 @@
 """Somebody's samples on disk, to be measured: a folder or zip of images, wav files or text, an .npz or a .npy.
 
-Folder or zip: as `listing` says, in the order of their names; classes by folder or dataset.json.  A class folder stands
-for the class of the data that has its name, else, where all are whole numbers, for the class of that number; so a class
-without samples shifts no label.  npz and npy: as `array` says, uint8 images or float points.
+Folder or zip: as `listing` says, in the order of their names.  A class folder stands for the class of the data that has
+its name, else, where all are whole numbers, for the class of that number; so a class without samples shifts no label.
 
 Samples with classes are usually stored class by class, and a score over parts (the Inception score's) would see few
 classes in each: they are put into the order of their contents' sha256.  Others keep the order that they have.

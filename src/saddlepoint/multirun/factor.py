@@ -1,8 +1,4 @@
-"""What varies over the runs of one command: factors, and the words that say each of their levels.
-
-saddlepoint train -m objective=minimax,nonsaturating seed=0,1,2
-saddlepoint train -m experiment=<one that says many: ...>
-"""
+"""What varies over the runs of one command: factors, and the words that say each of their levels (docs/many.md)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """What a search descends: one score on the validation split, as a run's own journal has it along the run.
 
 The score on the reals that are reported (train or test) is never looked at: a setting that was chosen by a number
-cannot be reported by the same number. `selection` of `evaluation` measures what is looked at here, on its own reals and
-from its own stream (conf/train.yaml).
+cannot be reported by the same number (docs/sweeping.md).
 """
 
 from __future__ import annotations

@@ -4,9 +4,8 @@
     <outputs>/<name>/.study.lock     held while a trial is taken: counting, proposing and claiming are one step
     <outputs>/<name>/.trial<k>.lock  held while trial k is played; a lock dies with its process
 
-A trial that the study calls running while nobody holds its lock was lost with its process: it is taken up again, under
-its number and with its parameters, before a new one is proposed. So the trials are exactly those asked for: finished,
-pruned and failed ones count, each once, whoever played them and however often they were cut off.
+A trial that the study calls running while nobody holds its lock was lost with its process: it is taken up again before
+a new one is proposed. What is promised: docs/sweeping.md.
 """
 
 from __future__ import annotations

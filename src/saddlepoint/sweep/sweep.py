@@ -1,7 +1,6 @@
 """A search for settings, from its plan to what it leaves behind: a table, drawings, and the winner as an experiment.
 
-Each trial is a process per seed from a frozen config. The study is shared by whoever works on it; killed and given
-again, the search goes on.
+What is promised: docs/sweeping.md.
 """
 
 from __future__ import annotations

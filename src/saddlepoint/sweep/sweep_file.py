@@ -1,11 +1,4 @@
-"""A sweep file, conf/sweep/<name>.yaml: what varies, by which score, how proposed; read and checked before any trial.
-
-space:    key: {low, high, log, step} | key: {choices: [...]} | name: {level: [words]}
-words:    what every trial says beside: [experiment=..., images=...]
-metric:   fid, or a score's key; direction: minimize or maximize where nobody knows it
-sampler:  tpe, cmaes, random, grid; pruner: median, ...; each a word or {name: word, setting: value}
-seeds, trials
-"""
+"""A sweep file, conf/sweep/<name>.yaml (docs/sweeping.md), read and checked before any trial."""
 
 from __future__ import annotations
 

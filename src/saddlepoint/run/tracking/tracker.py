@@ -1,7 +1,6 @@
 """Weights & Biases beside the local record: a run's losses, scores, grids, and its end.
 
-W&B is spoken to by a thread of its own (see Courier), from the first word to the last: no answer that it gives, or does
-not give, ends a training, hides why one ended, or makes one wait before its end.
+It is spoken to by a thread of its own (see Courier), from the first word to the last: docs/tracking.md, Faults.
 """
 
 from __future__ import annotations
