@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from saddlepoint.comparison.arms.comparison import Asked, Comparison, comparison
+from saddlepoint.comparison.arms.comparison import Asked, comparison, listed
 from saddlepoint.comparison.arms.reading import read
 from saddlepoint.comparison.report.console import page
 from saddlepoint.comparison.report.table import lines
@@ -24,13 +24,7 @@ from saddlepoint.schema import arguments
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
-    """The console's door."""
-    compare(config)
-    return 0
-
-
-def compare(config: DictConfig) -> Comparison:
-    """What was compared; printed, and written to the folder `to`, to none for to=-.
+    """What was compared: printed, and written to the folder `to`, to none for to=-.
 
     Raises Mistake for what cannot be compared.
     """
@@ -54,23 +48,19 @@ def compare(config: DictConfig) -> Comparison:
         beside = ", ".join(sheet.title for sheet in whole.sheets if sheet.beside)
         say(f"\nin report.html and table.md: {beside}")
         say(f"report.html, table.md, table.tex, table.csv, runs.csv and drawings: {to}\n{where}")
-    return found
+    return 0
 
 
 def _asked(words: dict[str, Any]) -> Asked:
     alike = ("metric", "baseline", "level", "reach", "higher_is_better", "factorial", "tuning")
-    by = None if words["by"] is None else tuple(_listed(words["by"]))
-    return Asked(by, tuple(_listed(words["over"])), **{name: words[name] for name in alike})
+    by = None if words["by"] is None else tuple(map(str, listed(words["by"])))
+    return Asked(by, tuple(map(str, listed(words["over"]))), **{name: words[name] for name in alike})
 
 
 def _session(logger: dict[str, Any]) -> Session:
     """The W&B account of the logger's settings, without Lightning, which takes longer to import than to compare."""
     given = arguments(Session, {key: value for key, value in logger.items() if key != "_target_"}, "logger")
     return Session(**{**given, "tags": tuple(given["tags"])})
-
-
-def _listed(value: Any) -> list[str]:
-    return [str(part) for part in value] if isinstance(value, list) else [str(value)]
 
 
 def _digest(words: dict[str, Any]) -> str:

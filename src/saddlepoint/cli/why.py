@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from omegaconf import DictConfig
 
 from saddlepoint.comparison.arms.reading import one
-from saddlepoint.comparison.report.divergence import Divergence, differences, divergence, lines, sentences
+from saddlepoint.comparison.report.divergence import differences, divergence, lines, sentences
 from saddlepoint.console.output import result
 from saddlepoint.error import Mistake
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
-    """The console's door."""
+    """Where the curves of two runs part, printed below all that differs between them.  Raises Mistake for no run."""
     if config.a is None or config.b is None:
         raise Mistake("why of which two runs? a=outputs/<one>/seed0 b=outputs/<other>/seed0")
-    why(str(config.a), str(config.b))
-    return 0
-
-
-def why(a: str | Path, b: str | Path) -> Divergence:
-    """Where the curves of two runs part; printed below all that differs between them.  Raises Mistake for no run."""
+    a, b = str(config.a), str(config.b)
     ours, theirs = one(a), one(b)
     found, differing = divergence(ours, theirs), differences(ours, theirs)
     where = sentences(ours, theirs, found)
@@ -34,4 +28,4 @@ def why(a: str | Path, b: str | Path) -> Divergence:
         "curves": {**asdict(found), "sentences": where},
     }
     result()([f"a: {a}\nb: {b}\n", *lines(differing), "", *where], content)
-    return found
+    return 0

@@ -126,7 +126,7 @@ def _baseline(arms: Sequence[Arm], said: Any) -> int:
         if isinstance(said, str)
         else [
             told(int(word) if isinstance(word, float) and word.is_integer() else word)  # as settings are told: 1.0 is 1
-            for word in _listed(said)
+            for word in listed(said)
         ]
     )
     hits = [i for i, arm in enumerate(arms) if _is(arm, words)]
@@ -140,7 +140,7 @@ def _baseline(arms: Sequence[Arm], said: Any) -> int:
     raise Mistake(f"baseline={name}: no arm is called so.{meant}")
 
 
-def _listed(said: Any) -> list[Any]:
+def listed(said: Any) -> list[Any]:
     """What was said, as a list: nothing, one or several."""
     return [] if said is None else list(said) if isinstance(said, list | tuple) else [said]
 
@@ -154,7 +154,7 @@ def _is(arm: Arm, words: Sequence[str]) -> bool:
 
 def _shared(records: Sequence[Record]) -> tuple[str, ...]:
     """What the configs of all runs declare that runs of one seed share."""
-    said = [_listed(record.config.whole.get("shared")) for record in records]
+    said = [listed(record.config.whole.get("shared")) for record in records]
     return tuple(str(one) for one in said[0] if all(one in own for own in said))
 
 

@@ -87,12 +87,13 @@ def grouped(records: Sequence[Record], by: Sequence[str], over: Sequence[str] = 
 
 def setting(record: Record, key: str) -> Any:
     """What a run's config says of a key; ABSENT where it has none."""
-    if key in record.config.choice:
-        return record.config.choice[key]
-    if key in record.config.leaves:
-        return record.config.leaves[key]  # there 1.0 is 1
-    value: Any = record.seed if key == "seed" else record.config.whole
-    for part in () if key == "seed" else key.split("."):
+    if key == "seed":
+        return record.seed
+    for known in (record.config.choice, record.config.leaves):  # in leaves 1.0 is 1
+        if key in known:
+            return known[key]
+    value: Any = record.config.whole
+    for part in key.split("."):
         if not isinstance(value, dict) or part not in value:
             return ABSENT
         value = value[part]

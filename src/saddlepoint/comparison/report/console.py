@@ -24,10 +24,10 @@ def page(report: Report, width: int) -> list[Table | str]:
 def tables(sheet: Sheet, width: int) -> Iterator[Table | str]:
     """The sheet for `width` characters, and its notes; a cell's own behind a letter in it."""
     marks = sheet.marks
-    tight = sum(_width(sheet, column, marks) + GAP for column in range(len(sheet.columns))) > width + GAP
-    for i, columns in enumerate(_parts(sheet, width, marks)):
-        if not i:
-            yield sheet.heading
+    sizes = [_width(sheet, column, marks) for column in range(len(sheet.columns))]
+    tight = sum(sizes) + GAP * len(sizes) > width + GAP
+    yield sheet.heading
+    for columns in _parts(sizes, width):
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False)
         for column in columns:
             numeric = sheet.numeric[column]
@@ -48,11 +48,8 @@ def _text(cell: Cell, marks: Mapping[str, str]) -> str:
     return cell.text if cell.note is None else f"{cell.text} ({marks[cell.note]})"
 
 
-def _parts(sheet: Sheet, width: int, marks: Mapping[str, str]) -> Iterator[Sequence[int]]:
+def _parts(sizes: Sequence[int], width: int) -> Iterator[Sequence[int]]:
     """Columns that fit beside the first one, in their order."""
-    if not sheet.columns:
-        return
-    sizes = [_width(sheet, column, marks) for column in range(len(sheet.columns))]
     rest = sum(size + GAP for size in sizes[1:])
     # rather than in two tables the names stand over several lines
     first = max(min(sizes[0], NARROW, width - rest), LEAST)

@@ -1,4 +1,4 @@
-"""A sheet as text for other programs: Markdown (pipe tables), LaTeX (booktabs) and CSV (RFC 4180); a report as HTML.
+"""A sheet as text for other programs: LaTeX (booktabs) and CSV (RFC 4180); a report as HTML.
 
 The page is one file that opens anywhere, offline, and asks nothing of the net: style, script and pictures are inside; a
 content security policy forbids the browser to fetch what is not.  Without scripts it is the same page, but its tables
@@ -23,6 +23,12 @@ from saddlepoint.template import render
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 SCREEN = 96  # CSS pixels per inch
 DRAWN = 150  # dots per inch of a picture
+MATHEMATICS = {
+    "\u2212": "-", "±": r"\pm", "×": r"\times", "·": r"\cdot", "²": "^{2}", "∞": r"\infty", "†": r"\dagger",
+    "≤": r"\le", "≥": r"\ge", "≠": r"\ne", "≈": r"\approx",
+    "→": r"\rightarrow", "←": r"\leftarrow", "↑": r"\uparrow", "↓": r"\downarrow",
+    "Δ": r"\Delta", "α": r"\alpha", "β": r"\beta", "λ": r"\lambda", "μ": r"\mu", "σ": r"\sigma",
+}  # fmt: skip
 LATEX = {
     **{ord(sign): f"\\{sign}" for sign in "&%$#_{}"},
     ord("\\"): r"\textbackslash{}",
@@ -39,16 +45,8 @@ LATEX = {
     ord("\u2013"): "--",
     ord("\u2014"): "---",
     ord("\u2026"): r"\ldots{}",
-    ord("\u2212"): "$-$",
-    ord("±"): r"$\pm$",
-    ord("∞"): r"$\infty$",
-    ord("→"): r"$\rightarrow$",
+    **{ord(sign): f"${name}$" for sign, name in MATHEMATICS.items()},
 }
-
-
-def markdown(sheet: Sheet) -> str:
-    """A heading, a pipe table and its notes; the best cells are bold."""
-    return render("comparison/report/sheet.md.j2", sheet=sheet)
 
 
 def latex(sheet: Sheet) -> str:

@@ -182,7 +182,9 @@ def _strata(design: Design, factor: int) -> list[list[int]]:
 def _noise(y: Array, design: Design, order: int, blocks: np.ndarray | None) -> tuple[Array, int]:
     """What the design leaves unexplained of each run, and its degrees of freedom."""
     order = len(design.levels) if y.size > len(design.cells) else order  # of all factors: a mean for each cell
-    model = np.column_stack([np.ones(y.size), *(_column(design, *one) for one in design.effects(order))])
+    # a column is 1 where a run has these levels: together they span what effects of these factors can explain
+    columns = [(design.places[:, list(part)] == np.array(at)).all(1) for part, at in design.effects(order)]
+    model = np.column_stack([np.ones(y.size), *columns])
     residual, freedom = y - model @ np.linalg.lstsq(model, y, rcond=None)[0], y.size - model.shape[1]
     if blocks is not None:
         for members in _blocks(blocks, design.cells):
@@ -194,11 +196,6 @@ def _noise(y: Array, design: Design, order: int, blocks: np.ndarray | None) -> t
             "cell, or ask for effects of a lower order"
         )
     return residual, freedom
-
-
-def _column(design: Design, part: Sequence[int], at: Sequence[int]) -> np.ndarray:
-    """1 where a run has these levels: together they span what effects of these factors can explain."""
-    return (design.places[:, list(part)] == np.array(at)).all(1).astype(float)
 
 
 def _levels(settings: Sequence[Mapping[str, Hashable]], n: int, levels: Levels | None) -> Levels:
