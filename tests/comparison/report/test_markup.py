@@ -8,19 +8,14 @@ import re
 
 import pytest
 
-from saddlepoint.comparison.report.markup import csv, latex
+from saddlepoint.comparison.report.markup import csv, latex, markdown
 from saddlepoint.comparison.report.sheet import Cell, Sheet
-from saddlepoint.template import render
 
 NASTY = 'a|b_c & 50% #1 {x} $y$ ~z ^w \\cmd <i> "q", [r1,r2]'
 
 
 def sheet(*rows: tuple[Cell, ...], **more) -> Sheet:
     return Sheet("Scores", ("arm", "fid"), rows, **more)
-
-
-def markdown(sheet: Sheet) -> str:
-    return render("comparison/report/sheet.md.j2", sheet=sheet)
 
 
 def test_csv_gives_back_every_cell_and_numbers_unrounded() -> None:

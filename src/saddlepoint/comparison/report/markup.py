@@ -1,4 +1,4 @@
-"""A sheet as text for other programs: LaTeX (booktabs) and CSV (RFC 4180); a report as HTML.
+"""A sheet as text for other programs: Markdown (pipe tables), LaTeX (booktabs) and CSV (RFC 4180); a report as HTML.
 
 The page is one file that opens anywhere, offline, and asks nothing of the net: style, script and pictures are inside; a
 content security policy forbids the browser to fetch what is not.  Without scripts it is the same page, but its tables
@@ -47,6 +47,11 @@ LATEX = {
     ord("\u2026"): r"\ldots{}",
     **{ord(sign): f"${name}$" for sign, name in MATHEMATICS.items()},
 }
+
+
+def markdown(sheet: Sheet) -> str:
+    """A heading, a pipe table and its notes; the best cells are bold."""
+    return render("comparison/report/sheet.md.j2", sheet=sheet)
 
 
 def latex(sheet: Sheet) -> str:
