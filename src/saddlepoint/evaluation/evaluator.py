@@ -241,7 +241,6 @@ class Evaluator:
         shape: Sequence[int],
         drawn: Mapping[str, Any] = STORED,
     ) -> dict[str, Score]:
-        """Each result, by metric and suffix, with its contract."""
         scores = {}
         for name, results in found.items():
             for suffix, (value, std, detail, own) in results.items():

@@ -99,20 +99,6 @@ def read(path: Path | str) -> Statistics:
             f"{path} has no {missing[0]}: it holds {there}. Reference statistics are mu [d] and sigma [d, d]."
         )
     mu, sigma = _numbers(path, "mu", arrays["mu"]), _numbers(path, "sigma", arrays["sigma"])
-    _look_at(path, mu, sigma)
-    n = next((_count(path, name, arrays[name]) for name in NUMBER if name in arrays), None)
-    about = _about(path, arrays[OURS]) if OURS in arrays else {}
-    return Statistics(mu, sigma, n, hashlib.sha256(content).hexdigest(), path.name, about)
-
-
-def _numbers(path: Path, name: str, array: np.ndarray) -> Tensor:
-    if array.dtype.kind not in "fiu":
-        raise Mistake(f"{path}: {name} holds {array.dtype}, not real numbers.")
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
-
-
-def _look_at(path: Path, mu: Tensor, sigma: Tensor) -> None:
-    """Raises Mistake where these are no mean and covariance."""
     if mu.dim() != 1 or sigma.shape != (len(mu), len(mu)) or not len(mu):
         raise Mistake(
             f"{path}: mu is {list(mu.shape)} and sigma {list(sigma.shape)}; a mean is [d], its covariance [d, d]."
@@ -124,6 +110,18 @@ def _look_at(path: Path, mu: Tensor, sigma: Tensor) -> None:
         raise Mistake(f"{path}: sigma is not symmetric, so it is no covariance.")
     if bool((sigma.diagonal() < 0).any()):
         raise Mistake(f"{path}: sigma has negative variances on its diagonal, so it is no covariance.")
+    n = next((_count(path, name, arrays[name]) for name in NUMBER if name in arrays), None)
+    try:
+        about = dict(json.loads(str(arrays[OURS]))) if OURS in arrays else {}
+    except ValueError:
+        raise Mistake(f"{path}: what it says of itself, under {OURS}, cannot be read. Make it again.") from None
+    return Statistics(mu, sigma, n, hashlib.sha256(content).hexdigest(), path.name, about)
+
+
+def _numbers(path: Path, name: str, array: np.ndarray) -> Tensor:
+    if array.dtype.kind not in "fiu":
+        raise Mistake(f"{path}: {name} holds {array.dtype}, not real numbers.")
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
 
 
 def _count(path: Path, name: str, array: np.ndarray) -> int:
@@ -131,10 +129,3 @@ def _count(path: Path, name: str, array: np.ndarray) -> int:
     if not (n.is_integer() and n >= 2):
         raise Mistake(f"{path}: {name} says how many images there were, and is {str(array.tolist())[:80]}.")
     return int(n)
-
-
-def _about(path: Path, array: np.ndarray) -> dict[str, Any]:
-    try:
-        return dict(json.loads(str(array)))
-    except ValueError:
-        raise Mistake(f"{path}: what it says of itself, under {OURS}, cannot be read. Make it again.") from None

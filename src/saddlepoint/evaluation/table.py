@@ -255,7 +255,6 @@ def by_ruler(found: Scores) -> dict[str, dict[str, Score]]:
 
 
 def _settings(found: Scores) -> Iterator[str]:
-    """What each metric was told, a line each."""
     for score in found.values():
         if plain := {
             name: value for name, value in score.contract.settings.items() if not isinstance(value, list | dict)

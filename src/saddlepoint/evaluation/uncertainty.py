@@ -92,7 +92,6 @@ def uncertainty(
     split: Split,
     folder: bool = False,
     groups: int = 20,
-    seed: int = 0,
 ) -> dict[str, Spread]:
     """The standard errors of every metric of these fakes against these reals, by metric.
 
@@ -106,16 +105,16 @@ def uncertainty(
         return {name: float(result.value) for name, result in evaluator.results(fakes, reals, split).items()}
 
     def over_reals(some: Features) -> tuple[set[str], dict[str, float]]:
-        return _errors(lambda keep: scores(fakes, some.at(keep)), len(some.features), groups, seed)
+        return _errors(lambda keep: scores(fakes, some.at(keep)), len(some.features), groups)
 
     n_real, n_fake = len(reals.features), len(fakes.features)
     names, of_reals = over_reals(reals)
     if names - set(of_reals) and n_real > n_fake:
-        chosen = torch.randperm(n_real, generator=Stream(seed, "reals").generator)[:n_fake]
+        chosen = torch.randperm(n_real, generator=Stream(0, "reals").generator)[:n_fake]
         of_reals = over_reals(reals.at(chosen))[1] | of_reals
     of_fakes: dict[str, float] = {}
     if folder:
-        also, of_fakes = _errors(lambda keep: scores(fakes.at(keep), reals), n_fake, groups, seed)
+        also, of_fakes = _errors(lambda keep: scores(fakes.at(keep), reals), n_fake, groups)
         names |= also
     alone = {
         named(name, suffix)
@@ -136,7 +135,7 @@ def uncertainty(
     }
 
 
-def _errors(values: Values, n: int, groups: int, seed: int) -> tuple[set[str], dict[str, float]]:
+def _errors(values: Values, n: int, groups: int) -> tuple[set[str], dict[str, float]]:
     """The names that a jackknife gives, and the errors that are the samples' own."""
-    errors = jackknife(values, n, groups, seed)
-    return set(errors), steady(values, errors, n, groups, seed)
+    errors = jackknife(values, n, groups)
+    return set(errors), steady(values, errors, n, groups)

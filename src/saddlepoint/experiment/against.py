@@ -149,7 +149,6 @@ class _Side:
 
 
 def _verdict(ours: _Side, theirs: _Side) -> str:
-    """Whether the recorded scores may stand in one column, and what stands in the way."""
     for metric in ours.recorded.keys() & theirs.recorded.keys():
         pair = {str(side.run.folder): side.recorded[metric] for side in (ours, theirs)}
         try:

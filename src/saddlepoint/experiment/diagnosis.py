@@ -59,7 +59,11 @@ def examination(config: DictConfig, progress: Progress | None = None) -> Iterato
         yield _data(name, needed=name in (*asked, "digits"))
     yield _classifiers()
     yield from _rulers(config.certify, progress)
-    yield _inception(cache)
+    if path := inception.present(cache):
+        yield Finding("inception", str(path), True)
+    else:
+        remedy = f"downloaded on first use; or put {inception.url()} in {cache / 'inception'}"
+        yield Finding("inception", "weights not here", False, remedy)
     if config.certify:
         yield _inception_certified(cache, progress)
     yield _wandb()
@@ -156,7 +160,6 @@ def _rulers(everything: bool, progress: Progress | None) -> Iterator[Finding]:
 
 
 def _certified(name: str, facts: dict[str, Any], progress: Progress | None) -> Finding:
-    """The ruler's figures, found and known."""
     what, known = f"ruler {name}", facts["certificate"]
     try:
         data = _found(facts["data"])
@@ -175,13 +178,6 @@ def _certified(name: str, facts: dict[str, Any], progress: Progress | None) -> F
         return Finding(what, state, False, how, True)
     figures = f"fid {found['fid']:.4g}, inception_score {found['inception_score']:.4g}, {found['accuracy']:.2%} right"
     return Finding(what, f"{figures}: {found['n']:,} test images, as known", True)
-
-
-def _inception(cache: Path) -> Finding:
-    if path := inception.present(cache):
-        return Finding("inception", str(path), True)
-    remedy = f"downloaded on first use; or put {inception.url()} in {cache / 'inception'}"
-    return Finding("inception", "weights not here", False, remedy)
 
 
 def _inception_certified(cache: Path, progress: Progress | None) -> Finding:

@@ -127,7 +127,6 @@ class Measuring:
         }
 
     def _errors(self, evaluator: Evaluator, fakes: Features, own: Scores, care: Care, folder: bool = False) -> Spreads:
-        """Of each score, its jackknife errors."""
         split = self.data.split(evaluator.split)
         reals = evaluator.features(split.batches(evaluator.batch), len(split), f"the {split.name} split")
         found = uncertainty(evaluator, fakes, reals, split, folder, care.groups)
@@ -258,26 +257,19 @@ def _moments(
         if altered:
             for key, score in own.scores.items():
                 own.scores[key] = replace(score, contract=replace(score.contract, altered=altered))
-        _record(run, moment, game.images, overrides, own, measuring.care)
+        row: dict[str, Any] = {
+            "evaluated": now(),
+            "at": moment,
+            "images": game.images,
+            "overrides": discreet(list(overrides)),
+            "scores": {key: score.to_dict() for key, score in own.scores.items()},
+        }
+        if (care := measuring.care) is not None:
+            row["uncertainty"] = {"care": care._asdict(), **{key: one._asdict() for key, one in own.spread.items()}}
+        run.append("evaluations.jsonl", row)
         found[str(game.images)] = own
     when = "every snapshot" if at == "all" else f"{at}, {game.images:,} images"
     return Evaluated(f"{run.folder}, {when}", found, anchors, at == "all")
-
-
-def _record(
-    run: Run, moment: str | int, images: int, overrides: Sequence[str], found: Found, care: Care | None
-) -> None:
-    """Add a row to the run's evaluations.jsonl."""
-    row: dict[str, Any] = {
-        "evaluated": now(),
-        "at": moment,
-        "images": images,
-        "overrides": discreet(list(overrides)),
-        "scores": {key: score.to_dict() for key, score in found.scores.items()},
-    }
-    if care is not None:
-        row["uncertainty"] = {"care": care._asdict(), **{key: one._asdict() for key, one in found.spread.items()}}
-    run.append("evaluations.jsonl", row)
 
 
 def _altered(own: DictConfig, config: DictConfig, game: Game) -> list[str]:

@@ -82,8 +82,10 @@ def build(
     except Unmeasured:
         return None
     extractor = made if isinstance(made, Extractor) else Module(made, at_hand["shape"], at_hand["modality"], names())
-    if resizer is not None:
-        extractor = _resizing(extractor, at_hand["shape"], resizer)
+    if resizer is not None and extractor.resizes_to is not None:
+        extractor = Resized(extractor, extractor.resizes_to, resizer)  # its own resizer gives way
+    elif resizer is not None and extractor.shape is not None and extractor.shape != at_hand["shape"]:
+        extractor = Resized(extractor, (extractor.shape[1], extractor.shape[2]), resizer)
     suit(extractor, at_hand["shape"], at_hand["modality"])
     extractor.modality = at_hand["modality"]
     return extractor.requires_grad_(False).eval().to(device)
@@ -109,7 +111,6 @@ def _made(wanted: Any, at_hand: dict[str, Any], asked: dict[str, Any]) -> nn.Mod
 
 @kept
 def _node(name: str) -> DictConfig:
-    """The node of a name's yaml.  Raises Mistake where there is none."""
     if name not in names():
         raise Mistake(
             f"there is no extractor {name}.{did_you_mean(name, names())} Choose one of {', '.join(names())}, a network "
@@ -122,12 +123,3 @@ def _node(name: str) -> DictConfig:
 
 def _without_weights(called: str) -> Mistake:
     return Mistake(f"only the extractor inception takes weights from a file, and this is {called}: leave weights out.")
-
-
-def _resizing(extractor: Extractor, shape: tuple[int, ...], resizer: str) -> Extractor:
-    """`extractor` behind a resizer; itself where images of `shape` need none.  Its own resizer gives way."""
-    if extractor.resizes_to is not None:
-        return Resized(extractor, extractor.resizes_to, resizer)
-    if extractor.shape is None or extractor.shape == shape:
-        return extractor
-    return Resized(extractor, (extractor.shape[1], extractor.shape[2]), resizer)

@@ -92,7 +92,12 @@ def memorisation(
     check(config)
     data = data_of(config, log) if run is None else data_of_run(run, config, overrides, log)
     held, train = held_out(data), data.split("train")
-    seed, game = protocol.sample_seed, None if run is None else _game(run, config, protocol.at, log)
+    seed, game = protocol.sample_seed, None
+    if run is not None:
+        game = game_of(config)
+        set_threads(config, game)
+        put(game, run, protocol.at, log)
+        game.to(device_of(config))
     split = _samples(game, source, data, protocol, log)
     if len(split) < FEWEST:
         raise Mistake(f"{len(split)} samples say nothing of memorisation: bring {FEWEST} at least, better 1,000.")
@@ -131,7 +136,6 @@ def memorisation(
 
 
 def _check_destination(to: str | None, run: Run | None) -> None:
-    """Raises Mistake where the picture, or the run's memorisation.jsonl, could not be written."""
     if run is not None:
         destination.record(run, "memorisation.jsonl")
     if to != "-" and (to is not None or run is None):
@@ -156,13 +160,6 @@ def held_out(data: Any) -> list[Split]:
     )
 
 
-def _game(run: Run, config: DictConfig, at: str | int, log: Log) -> Game:
-    game = game_of(config)
-    set_threads(config, game)
-    put(game, run, at, log)
-    return game.to(device_of(config))
-
-
 def _samples(game: Game | None, source: Run | str, data: Any, protocol: Protocol, log: Log) -> Split:
     """n samples: drawn from the game, or of those that are stored, at random where there are more."""
     if game is not None:
@@ -177,7 +174,6 @@ def _sets(
     split: Split, train: Split, held: Sequence[Split], ruler: Extractor | None, config: DictConfig, seed: int,
     log: Log, progress: Meter,
 ) -> Sets:  # fmt: skip
-    """Everything looked at once."""
     if ruler is None:
         log("no features: these data have no extractor (evaluation.extractor=...)")
         evaluator = None

@@ -146,7 +146,6 @@ def largest(x: Tensor) -> float:
 
 
 def _numbers(value: Any) -> Iterator[Tensor]:
-    """Every tensor of numbers with a point in what a module takes or gives."""
     return (x for x in tensors_in(value) if x.is_floating_point())
 
 

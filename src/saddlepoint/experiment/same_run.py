@@ -77,7 +77,6 @@ def _described(config: DictConfig, then: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _other_code(start: Mapping[str, Any], code: Mapping[str, Any]) -> list[str]:
-    """What speaks against one start of a run."""
     git = start.get("git")
     if git is None and code["commit"] is None:
         version = (start.get("packages") or {}).get("saddlepoint")

@@ -69,18 +69,14 @@ def requested(game: Game, request: Request, modality: Modality, shapes: Mapping[
             n = min(n, len(x))
             condition[name] = x[:n]
         if request.label is not None:
-            condition |= {name: torch.full((n,), value) for name, value in _labels(game, request.label).items()}
+            named = request.label if isinstance(request.label, Mapping) else {"label": request.label}
+            if not named:
+                raise Mistake("label={} names no label: say label=3, or {colour: 2} for one of several")
+            for name, value in named.items():
+                condition[str(name)] = torch.full((n,), _number(game, str(name), value))
         found = Requested(n, condition)
     name = class_condition(game)
     return found if name is None else replace(found, labels=found.condition.get(name))
-
-
-def _labels(game: Game, label: Any) -> dict[str, int]:
-    """The class of each named label; a class by itself is that of `label`."""
-    named = dict(label) if isinstance(label, Mapping) else {"label": label}
-    if not named:
-        raise Mistake("label={} names no label: say label=3, or {colour: 2} for one of several")
-    return {str(name): _number(game, str(name), value) for name, value in named.items()}
 
 
 def _number(game: Game, name: str, value: Any) -> int:

@@ -133,23 +133,18 @@ def _downloaded(cache: Path | None, say: Say) -> Path:
         with FileLock(f"{file}.lock"):
             if not file.is_file():
                 say(f"downloading Inception's weights (95 MB) from {url()}")
-                _fetch(file, cache)
+                content = io.BytesIO()
+                with urllib.request.urlopen(url(), timeout=30) as response:
+                    while content.tell() <= LARGEST and (block := response.read(1 << 20)):
+                        content.write(block)
+                if (sha256 := hashlib.sha256(content.getbuffer()).hexdigest()) != SHA256:
+                    what = f"{url()} gave something else than was published: its sha256 is {sha256}."
+                    raise Mistake(f"{what} {_remedy(cache)}")
+                atomic.write(file, content.getvalue())
     except (OSError, HTTPException) as error:  # no network, a broken connection, a disk that is full or not ours
         what = f"Inception's weights are not here, and cannot be downloaded ({error or type(error).__name__})."
         raise Mistake(f"{what} {_remedy(cache)}") from error
     return file
-
-
-def _fetch(file: Path, cache: Path | None) -> None:
-    """`file`, whole; raises Mistake where something else comes than its name promises."""
-    content = io.BytesIO()
-    with urllib.request.urlopen(url(), timeout=30) as response:
-        while content.tell() <= LARGEST and (block := response.read(1 << 20)):
-            content.write(block)
-    if (sha256 := hashlib.sha256(content.getbuffer()).hexdigest()) != SHA256:
-        what = f"{url()} gave something else than was published: its sha256 is {sha256}."
-        raise Mistake(f"{what} {_remedy(cache)}")
-    atomic.write(file, content.getvalue())
 
 
 def _remedy(cache: Path | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,7 +61,9 @@ class Trained(Classifier):
             x, y = train[torch.randperm(len(train), generator=draws)[: recipe.limit]]
             if y is None:
                 raise Mistake(UNLABELLED)
-            fitted = fit(x, y, classes, recipe, _labelled(data.split("validation")), progress)
+            held = data.split("validation")
+            validation = held[torch.arange(min(len(held), 10_000))]
+            fitted = fit(x, y, classes, recipe, None if validation[1] is None else validation, progress)
             if fitted.accuracy is not None:
                 say(f"{name} is right on {fitted.accuracy:.1%} of the validation images")
             return fitted.state
@@ -70,9 +71,3 @@ class Trained(Classifier):
         state = Cache(cache, say).tensors("classifier", about, trained)
         sha256 = hashlib.sha256(tensor_file(state, about)).hexdigest()
         super().__init__(name, sha256, shape, network_of(shape, classes, recipe.dim, recipe.wide, state))
-
-
-def _labelled(split: Any) -> tuple[Tensor, Tensor] | None:
-    """The first images of a split, 10,000 at most, with their labels."""
-    x, y = split[torch.arange(min(len(split), 10_000))]
-    return None if y is None else (x, y)

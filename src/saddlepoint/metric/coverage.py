@@ -28,7 +28,4 @@ def coverage(real: Tensor, fake: Tensor, k: int = 5, reach: Tensor | None = None
 class Coverage(Neighbourhood):
     """The coverage of the reals' features by the fakes'."""
 
-    def compute(self) -> Tensor:
-        """The coverage, float64; ValueError for k reals or fewer."""
-        reference, fake = self.seen()
-        return coverage(reference["real"], fake, self.k, reference["radius"])
+    score = staticmethod(coverage)

@@ -27,7 +27,4 @@ def density(real: Tensor, fake: Tensor, k: int = 5, reach: Tensor | None = None)
 class Density(Neighbourhood):
     """The density of the fakes' features among the reals'."""
 
-    def compute(self) -> Tensor:
-        """The density, float64; ValueError for k reals or fewer."""
-        reference, fake = self.seen()
-        return density(reference["real"], fake, self.k, reference["radius"])
+    score = staticmethod(density)

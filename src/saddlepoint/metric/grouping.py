@@ -166,7 +166,12 @@ class GroupedMeasure(FeatureMeasure):
         classes, n = equal(count, n_fake, self.share, self.least, self.n_per_class)
         rows = drawn(label, classes, n, Stream(self.seed, "class/real").generator)
         real = torch.stack([x[row] for row in rows]) if rows else x.new_empty(0, 0, x.shape[1])
-        return {"classes": classes, "real": real, "null": self._null(x, label, classes, n), "count": count}
+        stream = Stream(self.seed, "class/null").generator
+        null = x.new_empty(self.draws, len(classes), dtype=torch.float64)
+        for draw in range(self.draws):
+            for index, row in enumerate(drawn(label, classes, 2 * n, stream)):
+                null[draw, index] = self.statistic(x[row[:n]], x[row[n:]])
+        return {"classes": classes, "real": real, "null": null, "count": count}
 
     def table(self, value: Tensor, reference: dict[str, Tensor], fakes: list[int]) -> dict[str, Any]:
         """What is known of each class, in plain values; the part of the reals that is of no class of these is rare."""
@@ -212,12 +217,3 @@ class GroupedMeasure(FeatureMeasure):
             "mean": Result(value.mean(), detail={**reading(value.mean(), null.mean(1), higher), **detail}),
             name: Result(worst, detail={**which, **reading(worst, null_worst, higher)}),
         }
-
-    def _null(self, x: Tensor, label: Tensor, classes: Tensor, n: int) -> Tensor:
-        """The statistic of n reals against n other reals of each class, [R, K'], float64."""
-        stream = Stream(self.seed, "class/null").generator
-        null = torch.empty(self.draws, len(classes), dtype=torch.float64, device=x.device)
-        for draw in range(self.draws):
-            for index, row in enumerate(drawn(label, classes, 2 * n, stream)):
-                null[draw, index] = self.statistic(x[row[:n]], x[row[n:]])
-        return null

@@ -24,16 +24,11 @@ def inception_score(logits: Tensor, splits: int = 10) -> tuple[Tensor, Tensor]:
         raise ValueError(f"an inception score over {splits} parts needs as many samples, and has {n}: lower splits")
     log_p = logits.to(torch.float64).log_softmax(1)
     # the parts differ by one sample where `splits` does not divide n, as in torch-fidelity
-    parts = [log_p[i * n // splits : (i + 1) * n // splits] for i in range(splits)]
-    scores = torch.stack([_divergence(part).exp() for part in parts])
-    return scores.mean(), scores.std(correction=0)
-
-
-def _divergence(log_p: Tensor) -> Tensor:
-    """The mean over x of KL(p(y|x) || p(y)), p(y) being the mean of p(y|x)."""
-    p = log_p.exp()
+    parts = [log_p[i * n // splits : (i + 1) * n // splits].exp() for i in range(splits)]
     # xlogy: a class that no sample is given adds 0, not 0 * -inf
-    return (torch.special.xlogy(p, p) - torch.special.xlogy(p, p.mean(0))).sum(1).mean()
+    divergences = [(torch.special.xlogy(p, p) - torch.special.xlogy(p, p.mean(0))).sum(1).mean() for p in parts]
+    scores = torch.stack(divergences).exp()
+    return scores.mean(), scores.std(correction=0)
 
 
 class InceptionScore(Measure):

@@ -8,6 +8,7 @@ pair that its rounding leaves undecided, is taken by difference, so that a copy 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -81,10 +82,16 @@ class Neighbourhood(FeatureMeasure):
     """
 
     higher_is_better = True
+    score: Callable[[Tensor, Tensor, int, Tensor], Tensor]  # of real, fake, k and the reals' radius
 
     def __init__(self, k: int = 5, seed: int = 0) -> None:
         super().__init__()
         self.k, self.seed = k, seed
+
+    def compute(self) -> Tensor:
+        """The score, float64; ValueError for k reals or fewer."""
+        reference, fake = self.seen()
+        return self.score(reference["real"], fake, self.k, reference["radius"])
 
     def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
         return {"k": self.k, "N": min(n_real, n_fake), "M": n_fake, "seed": self.seed}

@@ -30,7 +30,4 @@ class Precision(Neighbourhood):
     def __init__(self, k: int = 3, seed: int = 0) -> None:
         super().__init__(k, seed)
 
-    def compute(self) -> Tensor:
-        """The precision, float64; ValueError for k reals or fewer."""
-        reference, fake = self.seen()
-        return precision(reference["real"], fake, self.k, reference["radius"])
+    score = staticmethod(precision)
