@@ -7,8 +7,6 @@ through which gradients pass, and gradients of gradients.  In a single process e
 Backward of the sum over ranks is the sum over ranks: with L = sum_r L_r and s = sum_r x_r, dL/dx_r = sum_q dL_q/ds.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress

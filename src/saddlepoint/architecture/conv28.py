@@ -4,8 +4,6 @@ The text that describes the generator up-samples with stride 1, which cannot rea
 convolutions have stride 2 here: 7 -> 14 -> 28.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

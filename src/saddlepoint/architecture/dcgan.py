@@ -4,8 +4,6 @@ At 32 x 32 one stage falls away at the wide end (the paper trains no 32 x 32 mod
 batch-norm gains at N(1, 0.02^2).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any

@@ -3,8 +3,6 @@
 The generator is a point theta, the discriminator a slope psi: D(x) = psi . x. Both start where they are told.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Any trunk, one readout, any number of named heads."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -8,8 +8,6 @@ Karras et al. 2017 (arXiv:1710.10196), section 2 and figure 2; its equalized lea
 pixel norm are not part of this piece (`norm` takes a layer in the last one's place).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

@@ -10,8 +10,6 @@ Tipping & Bishop 1999 (JRSS B 61:611), eq. 6 and 7; Lucas et al. 2019 (arXiv:191
     -ELBO = kl + w reconstruction + D/2 log(2 pi s^2),    w = D / (2 s^2),  reconstruction the mean of (x - x~)^2
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

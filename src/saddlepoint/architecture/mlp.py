@@ -1,7 +1,5 @@
 """Perceptrons, for points and small images."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise

@@ -5,8 +5,6 @@ maxout units of five pieces, and a linear layer, without norm or dropout. All we
 Here D judges one point at a time: the plain GAN of their table 1.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise

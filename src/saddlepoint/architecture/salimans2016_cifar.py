@@ -4,8 +4,6 @@ Layers and numbers are those of the authors' code. Images are (x - 127.5) / 127.
 CIFAR-10 part divides by 128.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any

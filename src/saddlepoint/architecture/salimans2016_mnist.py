@@ -5,8 +5,6 @@ Layers and numbers are those of the authors' code. There images live on [0, 1], 
 longer a 0: each turn of a direction would move the pre-activation by a sum over some six hundred of them.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise

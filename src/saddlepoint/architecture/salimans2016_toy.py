@@ -7,8 +7,6 @@ wasserstein objective each player descends its own side, and a real at 1 pays no
 is (1, 1). Plain gradient descent orbits it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import torch

@@ -4,8 +4,6 @@ The generator gives probabilities, so that D's gradient reaches it without sampl
 Hernandez-Lobato 2016 (arXiv:1611.04051) compare, a softmax in the place of the symbol.  No batch norm, no dropout.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any

@@ -1,7 +1,5 @@
 """Saves the whole state of a run every so many images, and at its end."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytorch_lightning as pl

@@ -6,8 +6,6 @@ what was seen: each term, the logits, and a sha256 of the gradient.  Tensors and
 from them in a turn.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

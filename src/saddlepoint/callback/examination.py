@@ -3,8 +3,6 @@
 Nothing of the game is changed by it: fresh streams, evaluation mode and back, torch's own generators forked.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Stops a run whose losses are no numbers any more, and keeps the turn for whoever wants to know why."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any

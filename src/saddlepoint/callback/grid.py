@@ -1,7 +1,5 @@
 """Pictures of what the generator makes, from the same latents each time, beside the reals."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 

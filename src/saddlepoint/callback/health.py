@@ -1,7 +1,5 @@
 """Watches over a run's health: readings every so many images, rules that alarm once, and a page where one did."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any

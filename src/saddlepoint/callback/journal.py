@@ -1,7 +1,5 @@
 """What the last turns showed, written down every so many images."""
 
-from __future__ import annotations
-
 import time
 
 import pytorch_lightning as pl

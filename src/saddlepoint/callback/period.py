@@ -1,7 +1,5 @@
 """When a callback is due, counted in images; how it tells the loggers; the end of a run, and what callbacks share."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

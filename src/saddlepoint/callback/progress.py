@@ -1,7 +1,5 @@
 """A bar that shows how fast, how long still, and how the game stands; and what the whole run will take."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """Keeps the generator as it was along the run, small, so that a score thought of later can be read over all of it."""
 
-from __future__ import annotations
-
 import pytorch_lightning as pl
 
 from saddlepoint.callback.period import Periodic, RunState

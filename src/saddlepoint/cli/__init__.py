@@ -4,8 +4,6 @@ Nothing heavy is imported here. A page of help, a printed config and a mistyped 
 have been loaded; only a command that really runs imports it.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """saddlepoint doctor: what this machine has, and what to do about what it lacks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from omegaconf import DictConfig

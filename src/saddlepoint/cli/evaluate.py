@@ -1,7 +1,5 @@
 """saddlepoint evaluate: measures a run again, or anybody's samples, by a protocol that is written down."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

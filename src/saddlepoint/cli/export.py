@@ -1,7 +1,5 @@
 """saddlepoint export: a run's generator as files that others can run, each held against it, and a model card."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from omegaconf import DictConfig

@@ -1,7 +1,5 @@
 """What `--help` says.  Reads the yaml as text and imports nothing that takes time."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from saddlepoint.config import catalogue

@@ -1,7 +1,5 @@
 """saddlepoint import: somebody else's generator, or their samples, measured on our contracts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """saddlepoint memorisation: are samples copies of training images?  Each statistic beside that of fresh images."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from omegaconf import DictConfig

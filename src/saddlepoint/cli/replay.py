@@ -1,7 +1,5 @@
 """saddlepoint replay: a turn that came to no number, played again from its dump, with an eye on each module."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any

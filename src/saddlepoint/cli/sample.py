@@ -1,7 +1,5 @@
 """saddlepoint sample: draws from a run's generator into the files of the data's modality: png, npz, wav, txt."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from omegaconf import DictConfig

@@ -3,8 +3,6 @@
 python -m saddlepoint.cli.train <config.yaml> [allow_target=[...]] [--json] trains the run of a config composed before.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Sequence

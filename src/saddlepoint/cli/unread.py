@@ -3,8 +3,6 @@
 Where things lie and run (data.root, cache, device, threads) may be said to every command alike.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from saddlepoint.config.override import Unreadable, parsed

@@ -3,8 +3,6 @@
 A run keeps its results in its folder, so that it does not need the terminal, pipe or file that it prints to.
 """
 
-from __future__ import annotations
-
 import errno
 import io
 import os

@@ -1,7 +1,5 @@
 """What a person reads while a command works: lines as they stand, and how far a long pass is."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

@@ -6,8 +6,6 @@ The original makes its samples in two batches, the file in batches of SIZES as f
 single row: a file that has taken a batch's size for a constant, or that lets one row see another, differs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate, pairwise
 from typing import Any

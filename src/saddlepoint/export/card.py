@@ -4,8 +4,6 @@ Written from plain values alone (card.json holds the same): what is not on recor
 rounded up to a claim.  Its fields follow Mitchell et al. 2019 (arXiv:1810.03993) as far as a run can fill them.
 """
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Mapping
 from functools import partial

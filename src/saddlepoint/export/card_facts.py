@@ -3,8 +3,6 @@
 Nothing is measured here, and nothing is said that is not on record.
 """
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping
 from importlib import import_module

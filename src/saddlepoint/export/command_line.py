@@ -1,7 +1,5 @@
 """What to type to train a run again: the choices and keys in which its config differs from today's defaults."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping

@@ -23,8 +23,6 @@ sides: {fake: {by: [generator, paste], condition: {mask: hole.mask}}}, samples: 
 images: 20000                # that had been shown, for modules that follow the clock
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod

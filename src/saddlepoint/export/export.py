@@ -1,7 +1,5 @@
 """A run's generator as files that others can run, each held against it, with a description and a model card."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import json
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """A generator from its file: one of our exports, or somebody else's, asked as its description says."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -9,8 +9,6 @@ example's own mean and variance, B the reference's size and w = 1 / (B + 1),
 is the same number without the reference (Salimans et al. 2016, arXiv:1606.03498, section 3.5).
 """
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, cast

@@ -4,8 +4,6 @@ Who made the network does not matter: one of ours, a TorchScript, an ONNX sessio
 its description says, and brought to [-1, 1].
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """The push of an exported folder to the Hugging Face hub, for those who have logged in there."""
 
-from __future__ import annotations
-
 import re
 from importlib import import_module
 from pathlib import Path

@@ -3,8 +3,6 @@
 What it leaves is a run folder without a training: config, scores with their contracts, a grid; `compare` reads it.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Noise that is a part of the latent, or a named draw, is an input like any other.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping
 from contextlib import ExitStack

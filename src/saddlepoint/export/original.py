@@ -1,7 +1,5 @@
 """What is exported: all that makes a run's samples, and what it makes of the inputs that every file is asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

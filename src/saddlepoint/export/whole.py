@@ -6,8 +6,6 @@ latent and condition are mappings of named tensors with a row for each sample: t
 computed from (`latent_parts`), and what else they are (`leaves`): labels, source images, parts of named draws.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

@@ -5,8 +5,6 @@ labels          label columns alone: each class as probable as the other
 split:<name>    the rows of that split, in their stored order, from the first on; after the last the first again
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -3,8 +3,6 @@
 Nothing of the game changes: networks and terms are copied, streams and torch's global generators are put back.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ Goodfellow et al. 2014 (arXiv:1406.2661), algorithm 1, with its inner loop turne
 `every`-th round, so that every step of every player sees fresh data.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast

@@ -4,8 +4,6 @@ A module is a network or a layer of it, a term, a maker, or one of these in an a
 their name; each is optional.
 """
 
-from __future__ import annotations
-
 from typing import Any, Protocol
 
 from torch import nn

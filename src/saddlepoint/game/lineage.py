@@ -4,8 +4,6 @@ The side is computed from the latent and from its leaves: columns of a batch (la
 draws (a mask).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from saddlepoint.error import Mistake

@@ -4,8 +4,6 @@ Optimizers are stepped as torch's own: Lightning's wrappers count steps, which m
 and cost a third of a small round.  A gradient scaler is undone before anything looks at gradients.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, cast

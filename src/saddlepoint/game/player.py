@@ -1,7 +1,5 @@
 """A network, what it minimises, and how it moves."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

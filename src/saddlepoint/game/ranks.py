@@ -4,8 +4,6 @@ Lightning puts them on their devices, and leaves gradients to the game: its DDP 
 player at each backward pass, and waits for those of whoever does not move (docs/scaling.md has the figures).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ The side `samples` is made as a turn makes it, whatever it starts from and whoev
 leaves (`game.lineage`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace

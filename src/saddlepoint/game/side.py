@@ -5,8 +5,6 @@ fake:  {by: generator, condition: {label: y}, judge: discriminator} made of the 
 cycle: {by: g_ba, of: fake_b}                                       made of another side
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any

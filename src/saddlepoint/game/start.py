@@ -1,7 +1,5 @@
 """Layers that start from something: reference latents when a game is built, the first data before a run begins."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """What a checkpoint holds of a game beside Lightning's own: counters, streams, generators, the last report."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

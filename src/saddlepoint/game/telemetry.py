@@ -1,7 +1,5 @@
 """What a game shows of itself: losses by the table's cells, logits by side, gradient norms."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

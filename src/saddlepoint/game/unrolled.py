@@ -4,8 +4,6 @@ Metz et al. 2016 (arXiv:1611.02163), eq. 3-4:  theta_D^0 = theta_D,  theta_D^{j+
 G's loss is judged by theta_D^k, and its gradient passes through all k steps.  D itself takes one step per round.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast

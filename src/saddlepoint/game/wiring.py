@@ -1,7 +1,5 @@
 """Whether the parts of a game fit each other: its sides, its order, what its players see; and a batch in parts."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -11,8 +11,6 @@ channels: a flip, an integer translation with reflection, brightness N(0, s^2), 
 N(0, s^2). A number u is compared with p as u < p, so that at p = 0 every sample is what it was, bit for bit.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -5,8 +5,6 @@ constant maps beside an image: Radford et al. 2015 (arXiv:1511.06434), code; ima
 (arXiv:1611.07004), section 3.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import MappingProxyType
 

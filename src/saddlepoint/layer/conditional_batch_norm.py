@@ -6,8 +6,6 @@ de Vries et al. 2017 (arXiv:1707.00683), section 3; Dumoulin et al. 2016 (arXiv:
 is asked for a class: Miyato & Koyama 2018 (arXiv:1802.05637), section 5. Gains start at 1, biases at 0.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding

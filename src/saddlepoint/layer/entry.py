@@ -1,7 +1,5 @@
 """What a layer reads off the condition: an entry by name, or a class label."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -5,8 +5,6 @@
 Karras et al. 2017 (arXiv:1710.10196), section 2 and appendix A: 800,000 images fade a level in, 800,000 more train it.
 """
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 

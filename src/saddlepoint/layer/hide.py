@@ -3,8 +3,6 @@
 Pathak et al. 2016 (arXiv:1604.07379), section 3.3; their constant is the mean of the data.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -3,8 +3,6 @@
 h_i(x) = max_j (x . W_ij + b_ij),  j = 1 ... k
 """
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 

@@ -4,8 +4,6 @@ M = f T;  c_b(i, j) = exp(-|| M_ib - M_jb ||_1);  o_b(i) = sum over j != i of c_
 Salimans et al. 2016 (arXiv:1606.03498), section 3.2; the weight norm of T, the bias and the start as in its code.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -4,8 +4,6 @@ So what is known is untouched, bit for bit, and no gradient comes from there.
 Iizuka et al. 2017 (ACM TOG 36:107), section 3; Yu et al. 2018 (arXiv:1801.07892), section 3.1.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -5,8 +5,6 @@ Shrivastava et al. 2016 (arXiv:1612.07828), section 2.3; each image handed over 
 shown as it is, else it takes the place of an earlier one, which is shown.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

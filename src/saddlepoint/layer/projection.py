@@ -6,8 +6,6 @@ For classes this is the form of log p(x|y) - log q(x|y) where log p(y|x) and log
 Koyama 2018 (arXiv:1802.05637), eq. 3-5. With an embedding of 0 the discriminator is unconditional.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from torch import Tensor, nn

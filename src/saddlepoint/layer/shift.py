@@ -1,7 +1,5 @@
 """A learned shift per unit or channel: what is left of batch norm's gain and bias where the gain is left out."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

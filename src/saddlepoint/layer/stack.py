@@ -1,7 +1,5 @@
 """Layers one after the other, each given the condition where it takes one; and one hidden layer of them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

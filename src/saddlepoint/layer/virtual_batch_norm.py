@@ -13,8 +13,6 @@ Salimans et al. 2016 (arXiv:1606.03498), section 3.5; w, eps, gain ~ N(1, 0.02^2
 (openai/improved-gan, imagenet/ops.py), where the reference itself is normalised by m and q alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, cast
 

@@ -10,8 +10,6 @@ Salimans & Kingma 2016 (arXiv:1602.07868), sections 2 and 3; that scale may be f
 Salimans et al. 2016 (openai/improved-gan, nn.py).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

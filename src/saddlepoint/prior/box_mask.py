@@ -4,8 +4,6 @@ The centre, with half of each side: Pathak et al. 2016 (arXiv:1604.07379), secti
 2017 (ACM TOG 36:107), section 3.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

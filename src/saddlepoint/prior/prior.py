@@ -1,7 +1,5 @@
 """Where the generator starts: named, independent parts of the latent."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import cast
 

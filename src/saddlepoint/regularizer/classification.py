@@ -8,8 +8,6 @@ log_sum_exp and half an adversarial weight (game.players.discriminator.weight=0.
 as the authors' code does. On real and fake samples it is AC-GAN's L_C: Odena et al. 2017 (arXiv:1610.09585), section 4.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from torch import Tensor

@@ -4,8 +4,6 @@ The paper sums the squared gap over the units of f, its MNIST code averages it o
 takes the mean absolute gap: three recipes, since Adam's epsilon sees gradients of another size in each.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

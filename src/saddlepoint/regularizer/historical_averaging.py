@@ -5,8 +5,6 @@ gives no coefficient and its code has no such term: the weight is to be searched
 fastest; 0.01 is too weak there, 1 too slow).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

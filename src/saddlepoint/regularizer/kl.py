@@ -3,8 +3,6 @@
 Kingma & Welling 2013 (arXiv:1312.6114), appendix B.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from torch import Tensor

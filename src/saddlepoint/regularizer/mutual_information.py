@@ -8,8 +8,6 @@ is a cross-entropy in nats; of a continuous code Q is N(head, I), up to a consta
 Chen et al. 2016 (arXiv:1606.03657), eq. 5; in both updates as in the authors' code (openai/InfoGAN).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from torch import Tensor

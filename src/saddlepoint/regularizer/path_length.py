@@ -4,8 +4,6 @@ Karras et al. 2019 (arXiv:1912.04958), eq. 4; lazily every 4 turns there, with w
 the root of the number of pixels of one channel.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

@@ -4,8 +4,6 @@ The L1 of pix2pix (Isola et al. 2016, arXiv:1611.07004, eq. 3), the cycle consis
 arXiv:1703.10593, eq. 2: side cycle_a against real_a), the likelihood of a VAE with unit variance (absolute=false).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """A term that a player adds to its objective."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -4,8 +4,6 @@ Its inputs have the names of the latent's parts and of the conditions; its outpu
 called so.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import re

@@ -5,8 +5,6 @@ read only: programs have followed it.  A plain pickle, which a .pt may be as wel
 read, and is never read here.
 """
 
-from __future__ import annotations
-
 import logging
 import warnings
 import zipfile

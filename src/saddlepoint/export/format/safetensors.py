@@ -1,7 +1,5 @@
 """Weights as safetensors: tensors by name and nothing that could run; the network is built from its description."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 
