@@ -3,8 +3,7 @@
 import math
 
 from saddlepoint.sweep.method import method, pruner
-from saddlepoint.sweep.objective import objective
-from saddlepoint.sweep.plan import Plan
+from saddlepoint.sweep.plan import Plan, objective
 from saddlepoint.sweep.space import Choice, Range
 from saddlepoint.sweep.study import Study
 from saddlepoint.sweep.worker import Ended, played

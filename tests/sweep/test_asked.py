@@ -6,7 +6,7 @@ from formula import EVERY, KIND, RATE, plan
 from saddlepoint.comparison.arms.direction import HIGHER, LOWER, metric_of
 from saddlepoint.error import Mistake
 from saddlepoint.sweep.method import PRUNERS, SAMPLERS, method, pruner, sampler
-from saddlepoint.sweep.objective import objective
+from saddlepoint.sweep.plan import objective
 from saddlepoint.sweep.space import Range
 
 

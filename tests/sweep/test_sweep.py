@@ -31,7 +31,7 @@ from saddlepoint.run.folder import Run
 from saddlepoint.sweep import to_experiment
 from saddlepoint.sweep import trial as module
 from saddlepoint.sweep.board import Board
-from saddlepoint.sweep.objective import objective
+from saddlepoint.sweep.plan import objective
 from saddlepoint.sweep.space import Choice, Range
 from saddlepoint.sweep.study import FINISHED, Standing
 from saddlepoint.sweep.sweep import _conclude, checked

@@ -9,6 +9,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def facts(
         "headlines": [_headline(judgement) for judgement in judgements],
         "runs": [_run(o, folder) for o in outcomes],
         "code": dict(code),
-        "file": file.to_dict(),
+        "file": asdict(file),
         "data": {f"{d.get('name')} {split}": sha for d in described for split, sha in d.get("sha256", {}).items()},
         "environments": [place for i, place in enumerate(environments) if place not in environments[:i]],
         "hours": {"spent": sum(o.seconds for o in outcomes) / 3600, "expected_of_one": baseline.hours},

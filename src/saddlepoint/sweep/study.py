@@ -133,7 +133,8 @@ class Study:
             there = self.optuna.get_trials(deepcopy=False)
             for frozen in there:
                 if frozen.state == TrialState.RUNNING and (lock := self._claimed(frozen.number)) is not None:
-                    if self._runs(frozen):
+                    # it may have ended between the look at the study and the one at its lock
+                    if self.optuna._storage.get_trial(frozen._trial_id).state == TrialState.RUNNING:
                         self._sample_for(frozen.number)
                         return self._suggested(optuna.Trial(self.optuna, frozen._trial_id), lock)
                     lock.release()
@@ -144,10 +145,6 @@ class Study:
             lock = self._claimed(trial.number)
             assert lock is not None, "a trial that was begun under the study's lock is nobody else's"
             return self._suggested(trial, lock)
-
-    def _runs(self, frozen: FrozenTrial) -> bool:
-        """Whether a trial whose lock is free is lost: it may have ended between a look at the study and at the lock."""
-        return self.optuna._storage.get_trial(frozen._trial_id).state == TrialState.RUNNING
 
     def _sample_for(self, number: int) -> None:
         self.optuna.sampler = sampler(self.plan.sampler, self.plan.space, number)

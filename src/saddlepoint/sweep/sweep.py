@@ -22,8 +22,7 @@ from saddlepoint.run import destination
 from saddlepoint.sweep import report, to_experiment
 from saddlepoint.sweep.board import Board
 from saddlepoint.sweep.method import pruner
-from saddlepoint.sweep.objective import SPLIT
-from saddlepoint.sweep.plan import Plan
+from saddlepoint.sweep.plan import SPLIT, Plan
 from saddlepoint.sweep.space import told
 from saddlepoint.sweep.study import Study
 from saddlepoint.sweep.trial import between, config_of, starter

@@ -15,8 +15,7 @@ from saddlepoint.experiment.same_run import DATA_ELSEWHERE, ELSEWHERE
 from saddlepoint.multirun.factor import level_name, typed
 from saddlepoint.schema import Flag, Natural, Number, fitted
 from saddlepoint.sweep.method import method
-from saddlepoint.sweep.objective import objective
-from saddlepoint.sweep.plan import Plan
+from saddlepoint.sweep.plan import Plan, objective
 from saddlepoint.sweep.space import Choice, Dimension, Range
 
 KEYS = ("space", "words", "metric", "direction", "sampler", "pruner", "seeds", "trials")

@@ -15,8 +15,7 @@ from saddlepoint.launcher.job import BUSY, DONE, FINISHED, WAITING
 from saddlepoint.launcher.local import Local
 from saddlepoint.launcher.pool import Process
 from saddlepoint.multirun.multirun import job_of, set_apart
-from saddlepoint.sweep.objective import REPORTED, SPLIT, Objective
-from saddlepoint.sweep.plan import Plan
+from saddlepoint.sweep.plan import REPORTED, SPLIT, Objective, Plan
 from saddlepoint.sweep.space import Choice, told
 from saddlepoint.sweep.worker import Ended, Start
 

@@ -153,19 +153,16 @@ def played(
         nonlocal row
         row = row + 1 if state == FAILED else 0
         if row >= failures:
-            raise Mistake(_hopeless(study, row))
+            trials = study.standings()
+            last = [one for one in trials if one.state == FAILED][-1]
+            raise Mistake(
+                f"{row} trials in a row failed, the last, {last.number}, for this reason: {last.reason}.\n"
+                f"Stopped with {sum(one.state != RUNNING for one in trials)} of {study.plan.trials} trials over; "
+                "failures=... says how many in a row are too many"
+            )
 
     def begin(place: int) -> Playing | None:
         taken = study.taken()
         return None if taken is None else Playing(study, taken, start, place, note)
 
     play(workers, begin, lambda: not study.over, watch, pause)
-
-
-def _hopeless(study: Study, row: int) -> str:
-    last = [one for one in study.standings() if one.state == FAILED][-1]
-    left = sum(one.state != RUNNING for one in study.standings())
-    return (
-        f"{row} trials in a row failed, the last, {last.number}, for this reason: {last.reason}.\n"
-        f"Stopped with {left} of {study.plan.trials} trials over; failures=... says how many in a row are too many"
-    )

@@ -12,10 +12,9 @@ import io
 import stat
 import zipfile
 from collections.abc import Container, Iterator
-from contextlib import contextmanager
 from math import prod
 from pathlib import Path, PurePosixPath
-from typing import IO, TypeGuard
+from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -31,32 +30,30 @@ def arrays(source: Source, wanted: Container[str] | None = None) -> dict[str, np
     Raises ValueError where it holds pickled objects or is larger than it may be; zipfile.BadZipFile, OSError, EOFError
     or zlib.error where it is no readable archive.
     """
-    if _single(source):
-        with source.open("rb") as file:
-            return {source.stem: _array(file, _size(source))}
-    found = {}
-    with zipfile.ZipFile(_file(source)) as archive:
-        read = [one for one in archive.infolist() if wanted is None or _name(one) in wanted]
-        within(read, _size(source))
-        for one in archive.infolist():
-            with _member_file(archive, one) as file:
-                found[_name(one)] = _array(file, one.file_size) if one in read else np.empty(0)
-    return found
+    read = _members(source, wanted)
+    return {name: _array(file, size) if wanted is None or name in wanted else np.empty(0) for name, file, size in read}
 
 
 def headers(source: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
     """Shape and type of each array of an npz, or of a .npy, by name, from their headers.  Raises as `arrays` does."""
-    if _single(source):
+    return {name: _header(file) for name, file, _ in _members(source, ())}
+
+
+def _members(source: Source, wanted: Container[str] | None) -> Iterator[tuple[str, IO[bytes], int]]:
+    """Each array's name, open file and size in bytes; those that are `wanted`, or all, are within bounds."""
+    if isinstance(source, Path) and source.suffix.lower() == ".npy":
         with source.open("rb") as file:
-            shape, _, kind = _header(file)
-            return {source.stem: (shape, kind)}
-    with zipfile.ZipFile(source) as archive:
-        found = {}
-        for one in archive.infolist():
-            with _member_file(archive, one) as file:
-                shape, _, kind = _header(file)
-                found[_name(one)] = shape, kind
-        return found
+            yield source.stem, file, _size(source)
+        return
+    with zipfile.ZipFile(_file(source)) as archive:
+        named = {one.filename.removesuffix(".npy"): one for one in archive.infolist()}
+        within([one for name, one in named.items() if wanted is None or name in wanted], _size(source))
+        for name, one in named.items():
+            try:
+                with archive.open(one) as file:
+                    yield name, file, one.file_size
+            except RuntimeError as error:  # what zipfile says of passwords, and of ways to pack that it does not know
+                raise ValueError(str(error)) from None
 
 
 def within(members: list[zipfile.ZipInfo], size: int) -> None:
@@ -82,31 +79,19 @@ def stored(source: Source) -> None:
             raise ValueError(f"it has {_size(source):,} bytes and says that it holds {held:,}")
 
 
-def _single(source: Source) -> TypeGuard[Path]:
-    return isinstance(source, Path) and source.suffix.lower() == ".npy"
-
-
-@contextmanager
-def _member_file(archive: zipfile.ZipFile, one: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
-    try:
-        with archive.open(one) as file:
-            yield file
-    except RuntimeError as error:  # what zipfile says of passwords, and of ways to pack that it does not know
-        raise ValueError(str(error)) from None
-
-
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether in Fortran's order, and type.  Raises ValueError."""
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type.  Raises ValueError."""
     version = npy.read_magic(file)
     header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
     if header is None:
         raise ValueError(f"it is .npy of version {version}, and 1.0 and 2.0 are known")
-    return header(file)
+    shape, _, kind = header(file)
+    return shape, kind
 
 
 def _array(file: IO[bytes], size: int) -> np.ndarray:
     """The array in a .npy file of `size` bytes.  Raises ValueError."""
-    shape, _, dtype = _header(file)
+    shape, dtype = _header(file)
     if dtype.hasobject or not dtype.itemsize:
         raise ValueError("an array of objects is pickled" if dtype.hasobject else f"{dtype} holds nothing")
     number = prod(shape)  # of Python's, which does not run over
@@ -122,7 +107,3 @@ def _file(source: Source) -> IO[bytes] | Path:
 
 def _size(source: Source) -> int:
     return len(source) if isinstance(source, bytes) else source.stat().st_size
-
-
-def _name(member: zipfile.ZipInfo) -> str:
-    return member.filename.removesuffix(".npy")
