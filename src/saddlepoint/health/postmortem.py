@@ -60,7 +60,9 @@ def postmortem(run: Run, status: str, why: str = "") -> Path | None:
     rows = [row for row in run.rows() if any(key.startswith("health/") for key in row)]
     if (picture := _drawing(rows, bad)) is not None:
         write(run.folder / PICTURE, picture)
-    config, near = _config(run), _near(rows, bad[0]["images"])
+    config, first = _config(run), bad[0]["images"]
+    at = next((i for i, row in enumerate(rows) if row["images"] >= first), len(rows) - 1)
+    near = rows[max(0, at - AROUND) : at + AROUND + 1]
     firsts = {event["rule"]: event for event in reversed(bad)}
     heads = {name: panel.head for name, panel in PANELS.items() if any(f"health/{name}" in row for row in near)}
     page = render(
@@ -74,17 +76,12 @@ def postmortem(run: Run, status: str, why: str = "") -> Path | None:
         picture=picture and PICTURE,
         near=near,
         heads=heads,
-        grids=_grids(run, bad[0]["images"]),
+        grids=_grids(run, first),
         tries={rule: _tries(firsts[rule], config) for rule in dict.fromkeys(event["rule"] for event in bad)},
         linked=_linked,
     )
     write(run.folder / PAGE, page)
     return run.folder / PAGE
-
-
-def _near(rows: Sequence[Event], images: int) -> Sequence[Event]:
-    at = next((i for i, row in enumerate(rows) if row["images"] >= images), len(rows) - 1)
-    return rows[max(0, at - AROUND) : at + AROUND + 1]
 
 
 def _grids(run: Run, images: int) -> list[Path]:

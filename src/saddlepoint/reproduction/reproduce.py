@@ -57,8 +57,7 @@ def reproduce(
     certified = NO_CERTIFICATE not in remarks
     folder = destination.folder(Path(settings.outputs) / "reproduce" / f"{baseline.name}-{baseline.tier}", "outputs")
     configs = configs_of(baseline, rest, folder, config_dir)
-    told = f"{baseline.name}, {baseline.tier}: {len(configs)} runs, {baseline.hours:g} h each expected"
-    say(f"{told}. {baseline.claim}")
+    say(f"{baseline.name}, {baseline.tier}: {len(configs)} runs, {baseline.hours:g} h each expected. {baseline.claim}")
     there = _kept(configs, code, settings.retrain, not certified, say)
     if waiting := {key: configs[key] for key in configs if key not in there}:
         launched([(_label(key), one) for key, one in waiting.items()], console)

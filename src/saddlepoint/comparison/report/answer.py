@@ -95,11 +95,8 @@ def seeds_needed(comparison: Comparison, arm: Arm) -> int | None:
     if len(a) + len(b) < 4 or not difference or not (std := pooled_std(a, b)):
         return None
     strict = corrected_level(comparison.asked.level, len(comparison.rest))
-
-    def shown(n: int) -> bool:
-        return detectable(n, n, std, strict) <= difference
-
-    return bisect_left(range(MOST), True, lo=max(fewest(comparison), min(len(a), len(b))), key=shown)
+    least = max(fewest(comparison), min(len(a), len(b)))
+    return bisect_left(range(MOST), True, lo=least, key=lambda n: detectable(n, n, std, strict) <= difference)
 
 
 def summary(comparison: Comparison, found: Sequence[Line]) -> Sheet:

@@ -90,8 +90,8 @@ def place(to: Path) -> None:
         raise Mistake(f"to={to} is there and holds no comparison; choose another folder")
 
 
-def written(to: Path, files: Mapping[str, str | bytes]) -> Path:
-    """The folder `to` with these files in the place of a former comparison.  Raises Mistake where it cannot be."""
+def written(to: Path, files: Mapping[str, str | bytes]) -> None:
+    """Put these files into the folder `to`, in the place of a former comparison.  Raises Mistake where it cannot be."""
     place(to)
     try:
         with atomic.folder(to) as draft:
@@ -103,7 +103,6 @@ def written(to: Path, files: Mapping[str, str | bytes]) -> Path:
                 shutil.rmtree(to)
     except OSError as error:
         raise unwritable(to, error) from None
-    return to
 
 
 def content(comparison: Comparison, found: Sequence[Line], whole: Report) -> dict[str, Any]:
