@@ -121,14 +121,9 @@ def _baseline(arms: Sequence[Arm], said: Any) -> int:
     """Which arm is the baseline; the first where nobody said.  Raises Mistake for an unknown one."""
     if said is None:
         return 0
-    words = (
-        said.split()
-        if isinstance(said, str)
-        else [
-            told(int(word) if isinstance(word, float) and word.is_integer() else word)  # as settings are told: 1.0 is 1
-            for word in listed(said)
-        ]
-    )
+    words = said.split() if isinstance(said, str) else listed(said)
+    # as settings are told: 1.0 is 1 there
+    words = [told(int(word) if isinstance(word, float) and word.is_integer() else word) for word in words]
     hits = [i for i, arm in enumerate(arms) if _is(arm, words)]
     if len(hits) == 1:
         return hits[0]

@@ -222,9 +222,8 @@ def numbers(found: Sequence[Line]) -> Sheet:
     """The same for programs: one number a column, unrounded."""
     rows = [_numbers(line) for line in found]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    return Sheet.of(
-        "numbers", {name: [Cell(x) if isinstance(x, str) else number(x) for x in columns[name]] for name in columns}
-    )
+    cells = {name: [Cell(x) if isinstance(x, str) else number(x) for x in own] for name, own in columns.items()}
+    return Sheet.of("numbers", cells)
 
 
 def _numbers(line: Line) -> dict[str, float | str | None]:
