@@ -60,7 +60,7 @@ class Evaluation(Periodic):
 
     def measure(self, game: Game, data: Any) -> dict[str, float]:
         """Measure now; what there is to log: the scores, and the one that selects."""
-        self.latest = scores(cast(Evaluator, self.evaluator), game, data, self.average, self.batch_norm)
+        self.latest = Sampler(game, self.average, self.batch_norm).scores(cast(Evaluator, self.evaluator), data)
         self.measured_at = game.images
         choosing = self.selection(game, data)
         if choosing is not None and game.images and ranks.of_first(self.improves(choosing)):
@@ -79,7 +79,7 @@ class Evaluation(Periodic):
         if self.selector is None:
             return None
         first = next(iter(self.selector.higher_is_better))
-        found = scores(self.selector, game, data, self.average, self.batch_norm, stream="selection")
+        found = Sampler(game, self.average, self.batch_norm, "selection").scores(self.selector, data)
         return next((score for score in found.values() if score.contract.metric == first), None)
 
     def improves(self, score: Score) -> bool:
@@ -103,19 +103,6 @@ class Evaluation(Periodic):
         self._share()
 
 
-def scores(
-    evaluator: Evaluator,
-    game: Game,
-    data: Any,
-    average: bool = True,
-    batch_norm: str = "running",
-    stream: str = "evaluation",
-) -> dict[str, Score]:
-    """The evaluator's scores of the game's generator against `data`, of samples from the stream of that name."""
-    sample = Sampler(game, average, batch_norm, stream)
-    return evaluator(sample, data, **drawn_as(game, average, batch_norm, evaluator.batch))
-
-
 class Sampler:
     """The next n samples of a stream, and the classes (column y) that they were asked for, None without any."""
 
@@ -130,6 +117,10 @@ class Sampler:
         asked = conditions(self.game, n, self.latents)
         x = self.game.sample(n, asked, self.latents, self.average, self.batch_norm)
         return x, None if self.label is None else asked[self.label]
+
+    def scores(self, evaluator: Evaluator, data: Any) -> dict[str, Score]:
+        """The evaluator's scores against `data` of the samples that come next."""
+        return evaluator(self, data, **drawn_as(self.game, self.average, self.batch_norm, evaluator.batch))
 
     def skip(self, n: int) -> None:
         """Pass over n samples that somebody else makes; an average is brought up to date as it is there."""

@@ -56,11 +56,8 @@ def _moments(split: Split, classes: int, batch: int) -> tuple[Tensor, Tensor, Te
     """The classes' means [K, ...], every label [N], and the unit of the noise; without labels all are of one class."""
     modality = of(split)
     shape = modality.inside(split[torch.tensor([0])][0]).shape[1:]
-    labels, total, squares = (
-        [],
-        torch.zeros(classes, *shape, dtype=torch.float64),
-        torch.zeros(shape, dtype=torch.float64),
-    )
+    total, squares = torch.zeros(classes, *shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
+    labels: list[Tensor] = []
     for x, y in split.batches(batch):
         x = modality.inside(x).to(torch.float64)
         labels.append(torch.zeros(len(x), dtype=torch.int64) if y is None else y)

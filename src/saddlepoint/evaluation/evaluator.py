@@ -24,7 +24,7 @@ from saddlepoint import ranks
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.anchor import anchor_sets
 from saddlepoint.evaluation.contract import VERSION, Contract, Score
-from saddlepoint.evaluation.reference_statistics import Statistics
+from saddlepoint.evaluation.reference_statistics import UNKNOWN, Statistics
 from saddlepoint.extractor.extractor import Extractor, Features, Progress, suit, times
 from saddlepoint.extractor.reals import Data, Rows, Split
 from saddlepoint.metric.measure import Measure, Result, named
@@ -440,7 +440,7 @@ def anchors_of(evaluators: Iterable[Evaluator], data: Data) -> dict[str, dict[st
 
 def _number(reals: Reals) -> int:
     """How many reals a metric may count on."""
-    return reals.at_most if isinstance(reals, Statistics) else len(reals)
+    return reals.n or UNKNOWN if isinstance(reals, Statistics) else len(reals)
 
 
 def _shape(split: Split) -> tuple[int, ...]:

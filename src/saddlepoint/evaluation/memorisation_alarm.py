@@ -138,9 +138,8 @@ def enrichment(
     as_low, left = 0, draws
     while left:
         some = min(left, max(1, 2_000_000 // len(there)))
-        as_low += int(
-            (_least_tail(_marks(len(there), total, good, some, random), places, total, good) <= observed).sum()
-        )
+        marks = _marks(len(there), total, good, some, random)
+        as_low += int((_least_tail(marks, places, total, good) <= observed).sum())
         left -= some
     return (1 + as_low) / (1 + draws)
 

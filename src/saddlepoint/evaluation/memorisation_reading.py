@@ -57,14 +57,9 @@ class Sets:
     modality: Modality
 
     @property
-    def planar(self) -> bool:
-        """Whether samples are images: they may be moved by pixels, and mirrored."""
-        return self.modality.planar
-
-    @property
     def values(self) -> str:
         """What the space of the samples themselves is called."""
-        return "pixels" if self.planar else self.modality.name
+        return "pixels" if self.modality.planar else self.modality.name
 
     def inside(self, part: Features) -> Tensor:
         """Samples as networks see them, on the CPU."""
@@ -75,7 +70,8 @@ class Sets:
 def spaces(sets: Sets) -> dict[str, Space]:
     """The spaces in which the alarm looks."""
     samples, train, held = sets.samples, sets.train, sets.held
-    found = {sets.values: space(sets.inside(samples), sets.inside(train), sets.inside(held), moves=sets.planar)}
+    ours, known, fresh = map(sets.inside, (samples, train, held))
+    found = {sets.values: space(ours, known, fresh, moves=sets.modality.planar)}
     if sets.features is not None:
         found["features"] = space(samples.features, train.features, held.features, alike=sets.blind)
     return found

@@ -48,11 +48,6 @@ class Statistics:
     def __len__(self) -> int:
         return self.n or 0
 
-    @property
-    def at_most(self) -> int:
-        """How many reals there may be, where the file does not say."""
-        return self.n or UNKNOWN
-
     def suit(self, extractor: Extractor) -> None:
         """Raises Mistake where they are not of this extractor's features."""
         if (dim := len(self.mu)) != extractor.dim:

@@ -242,9 +242,7 @@ def by_ruler(found: Scores) -> dict[str, dict[str, Score]]:
     groups: dict[str, dict[str, Score]] = {}
     for key, score in found.items():
         c = score.contract
-        whose = {"none": "samples", "averaged": "samples of averaged weights", "raw": "samples of raw weights"}[
-            c.weights
-        ]
+        whose = "samples" if c.weights == "none" else f"samples of {c.weights} weights"
         resizer = "" if c.resizer == "none" else f", {c.resizer}"
         norm = "" if c.batch_norm in ("running", "none") else f", batch norm: {c.batch_norm}"
         altered = f", altered: {c.altered}" if c.altered else ""

@@ -3,8 +3,7 @@
     se^2 = (G - 1) / G  sum_g (theta_(-g) - mean)^2        theta_(-g): the score without group g, for G groups
 
 Quenouille 1949 and Tukey 1958; for groups, Shao & Tu 1995 (The Jackknife and Bootstrap, section 2.3).  Samples are left
-out, never drawn twice: a set with repeats has a covariance of less rank and neighbours at no distance, so a bootstrap
-moves the Frechet distance, KID and every nearest-neighbour score itself, by more than their spread.
+out, never drawn twice: a set with repeats has a covariance of less rank and neighbours at no distance.
 
 The error is that of the score at its own n: about the n-biased expectation, not about the score of endless samples.
 """

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
-from saddlepoint.callback.evaluation import drawn_as, scores
+from saddlepoint.callback.evaluation import Sampler, drawn_as
 from saddlepoint.config.check import check
 from saddlepoint.console.terminal import Meter
 from saddlepoint.error import Mistake
-from saddlepoint.evaluation.contract import Contract, Score, comparable, difference, differences
+from saddlepoint.evaluation.contract import Contract, Score, difference, differences
 from saddlepoint.experiment.build import game_of, set_threads
 from saddlepoint.experiment.devices import device_of
 from saddlepoint.experiment.evaluators import evaluator_of
@@ -62,7 +62,6 @@ def against(
             f"{run.folder} and {other.folder} were trained on different data (train split {one[:8]} and {two[:8]}): no "
             "protocol makes their scores comparable"
         )
-    verdict = _verdict(ours, theirs)
     steps = [("a, as it was measured", ours.measured({}))]
     factors = {name: value for name in FACTORS if (value := theirs.told(name)) != ours.told(name)}
     for name, value in factors.items():
@@ -77,7 +76,7 @@ def against(
             raise Mistake(f"{metric}: no protocol is common to both runs, they still differ in {field}")
     base, found = steps[-2 if factors else 0][1], steps[-1][1]
     own = {metric: found[metric] - base[metric] for metric in steps[0][1] if metric in found and metric in base}
-    return Compared(run.folder, other.folder, verdict, steps, own)
+    return Compared(run.folder, other.folder, _verdict(run, other), steps, own)
 
 
 class _Side:
@@ -135,29 +134,22 @@ class _Side:
         if evaluator is None:
             raise Mistake(f"nothing can measure {self.run.folder}: name an extractor, evaluation.extractor=...")
         settings = config.evaluation
-        found = scores(evaluator, self.game, self.data, settings.average, settings.get("batch_norm", "running"))
+        sample = Sampler(self.game, settings.average, settings.get("batch_norm", "running"))
+        found = sample.scores(evaluator, self.data)
         if STATISTICS in factors:
             self._put(self.statistics)
         self.contracts = {score.contract.metric: score.contract for score in found.values()}
         return {score.contract.metric: score.value for score in found.values()}
 
-    @property
-    def recorded(self) -> dict[str, Score]:
-        """The run's own final scores, by metric, of its first ruler."""
-        final = [Score.from_dict(score) for score in (self.run.summary.get("final") or {}).values()]
-        return {score.contract.metric: score for score in reversed(final)}
 
-
-def _verdict(ours: _Side, theirs: _Side) -> str:
-    for metric in ours.recorded.keys() & theirs.recorded.keys():
-        pair = {str(side.run.folder): side.recorded[metric] for side in (ours, theirs)}
-        try:
-            comparable(pair)
-        except Mistake:
-            a, b = pair.values()
-            differing = differences(a.contract, b.contract).items()
+def _verdict(run: Run, other: Run) -> str:
+    """Whether the recorded scores of two runs may stand in one column, by metric, of their first rulers."""
+    finals = [[Score.from_dict(score) for score in (one.summary.get("final") or {}).values()] for one in (run, other)]
+    ours, theirs = ({score.contract.metric: score.contract for score in reversed(final)} for final in finals)
+    for metric in ours.keys() & theirs.keys():
+        if differing := differences(ours[metric], theirs[metric]):
             fields = ", ".join(
-                name if "sha" in name or name == "data" else f"{name} ({x}, {y})" for name, (x, y) in differing
+                name if "sha" in name or name == "data" else f"{name} ({x}, {y})" for name, (x, y) in differing.items()
             )
             return f"their recorded scores cannot stand in one column: they differ in {fields}"
     return "their recorded scores stand under one contract"

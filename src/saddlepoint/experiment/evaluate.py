@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from omegaconf import DictConfig
 
-from saddlepoint.callback.evaluation import Sampler, scores
+from saddlepoint.callback.evaluation import Sampler
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
 from saddlepoint.config.identity import differences
@@ -69,12 +70,7 @@ class Evaluated(NamedTuple):
     over_time: bool = False  # of every snapshot of a run
 
 
-class Source(NamedTuple):
-    """What fakes are drawn from: a game, by averaged weights or not, by running or batch statistics."""
-
-    game: Game
-    average: bool
-    batch_norm: str
+Draw = Callable[[str], Sampler]  # a game's samples, from the stream of a name
 
 
 @dataclass(frozen=True)
@@ -97,29 +93,29 @@ class Measuring:
                 found.spread.update(self._errors(evaluator, fakes, own, self.care, folder=True))
         return found
 
-    def generator(self, source: Source) -> Found:
+    def generator(self, draw: Draw) -> Found:
         """What a game's generator makes."""
         found = Found({}, {})
         for evaluator in self.evaluators:
-            own = self._generated(evaluator, source)
+            own = self._generated(evaluator, draw)
             found.scores.update(own)
             if self.care is not None:
-                found.spread.update(self._spread(evaluator, source, own, self.care))
+                found.spread.update(self._spread(evaluator, draw, own, self.care))
         return found
 
     def anchors(self) -> dict[str, Scores]:
         """The anchors of all evaluators, by set; none where others' statistics stand for the reals."""
         return anchors_of(self.evaluators, self.data) if self.reference is None else {}
 
-    def _generated(self, evaluator: Evaluator, source: Source, stream: str = "evaluation") -> Scores:
+    def _generated(self, evaluator: Evaluator, draw: Draw, stream: str = "evaluation") -> Scores:
         evaluator.size(self.data)
-        return scores(evaluator, source.game, self.reference or self.data, source.average, source.batch_norm, stream)
+        return draw(stream).scores(evaluator, self.reference or self.data)
 
-    def _spread(self, evaluator: Evaluator, source: Source, first: Scores, care: Care) -> Spreads:
+    def _spread(self, evaluator: Evaluator, draw: Draw, first: Scores, care: Care) -> Spreads:
         """Of each score: its spread over fresh generations, and its standard error over the reals."""
-        fresh = [first, *(self._generated(evaluator, source, f"evaluation/{i}") for i in range(1, care.generations))]
+        fresh = [first, *(self._generated(evaluator, draw, f"evaluation/{i}") for i in range(1, care.generations))]
         spread = generations([{key: score.value for key, score in one.items()} for one in fresh])
-        fakes = evaluator.drawn(Sampler(source.game, source.average, source.batch_norm), evaluator.size(self.data))
+        fakes = evaluator.drawn(draw("evaluation"), evaluator.size(self.data))
         errors = self._errors(evaluator, fakes, first, care)
         return {
             key: errors.get(key, Spread())._replace(generations=deviation, mean=mean)
@@ -240,19 +236,20 @@ def _moments(
     """The scores of a run at one moment, or at every snapshot; each is written down as soon as it is there."""
     game = game_of(config, measuring.data)
     set_threads(config, game)
-    source = Source(game, config.evaluation.average, config.evaluation.get("batch_norm", "running"))
+    average = config.evaluation.average
+    draw = partial(Sampler, game, average, config.evaluation.get("batch_norm", "running"))
     altered = "; ".join(_altered(config_of(run), config, game))
     moments = every(run) if at == "all" else [at]
     if not moments:
         raise Mistake(f"{run.folder} has no snapshots: it was trained without callback.snapshot")
-    if at == "all" and not source.average and sampled_player(game).average is not None:
+    if at == "all" and not average and sampled_player(game).average is not None:
         raise Mistake("snapshots hold averaged weights: evaluation.average=false finds nothing in them")
     anchors = measuring.anchors()
     found: dict[str, Found] = {}
     for moment in moments:
         put(game, run, moment, log)
         game.to(device_of(config))
-        own = measuring.generator(source)
+        own = measuring.generator(draw)
         refuse_nothing(own.scores)
         if altered:
             for key, score in own.scores.items():

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from saddlepoint import ranks
-from saddlepoint.callback.evaluation import Evaluation, row, scores
+from saddlepoint.callback.evaluation import Evaluation, Sampler, row
 from saddlepoint.callback.halt import Halt
 from saddlepoint.callback.period import Horizon, RunState
 from saddlepoint.config import allow_list
@@ -267,10 +267,10 @@ def _final(run: Run, experiment: Experiment, evaluation: Evaluation | None, logg
     if experiment.evaluator is None:
         return {}
     game.to(device_of(experiment.config))
-    protocol = game, data, settings.average, settings.get("batch_norm", "running")
+    protocol = game, settings.average, settings.get("batch_norm", "running")
     final, logged = {}, {}
     if evaluation is None:
-        final = scores(experiment.evaluator, *protocol)
+        final = Sampler(*protocol).scores(experiment.evaluator, data)
         logged = row(final)
     else:
         if evaluation.measured_at != game.images:
@@ -279,7 +279,7 @@ def _final(run: Run, experiment: Experiment, evaluation: Evaluation | None, logg
                 duplicate(run.checkpoints / "last.ckpt", run.checkpoints / "best.ckpt")
         final = evaluation.latest
     if experiment.second is not None:
-        beside = scores(experiment.second, *protocol)
+        beside = Sampler(*protocol).scores(experiment.second, data)
         final, logged = {**final, **beside}, {**logged, **row(beside)}
     for logger in loggers if logged else []:
         logger.log_metrics({"rounds": game.rounds, **logged, "final": True}, step=game.images)

@@ -221,7 +221,7 @@ def _picture(
     sets: Sets, found: Mapping[str, Space], to: str | None, run: Run | None, game: Game | None, log: Log
 ) -> Path | None:
     """Where the closest samples are drawn beside their neighbours; None for what is no image."""
-    if not sets.planar:
+    if not sets.modality.planar:
         log(f"{sets.modality.name} are not drawn")
         return None
     path = Path(to or PICTURE)

@@ -49,10 +49,8 @@ def finished_on_other_data(run: Run, config: DictConfig, known: dict[str, dict[s
     """
     if any(key.partition(".")[0] == "data" for key in allowed(config)):
         return None
-    then, key = (
-        read_json(run.folder / "provenance.json").get("data") or {},
-        OmegaConf.to_yaml(config.data, resolve=True),
-    )
+    then = read_json(run.folder / "provenance.json").get("data") or {}
+    key = OmegaConf.to_yaml(config.data, resolve=True)
     known = {} if known is None else known
     if key not in known:
         known[key] = _described(config, then)

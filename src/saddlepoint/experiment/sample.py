@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -181,11 +182,9 @@ def sample(
 def _usual_ending(modality: Modality, shape: tuple[int, ...], n: int) -> str:
     """The first of the modality's endings that these can have: audio without a rate is no wav."""
     for ending in modality.endings:
-        try:
+        with suppress(Mistake):
             modality.check_ending(ending, shape, n)
-        except Mistake:
-            continue
-        return ending
+            return ending
     return next(iter(modality.endings))
 
 

@@ -64,7 +64,9 @@ def frechet_distance_infinity(
         raise ValueError(f"a line takes subsets of three different sizes at least, and these are {counts}")
     inverse = 1 / torch.tensor(counts, dtype=torch.float64)
     share = torch.zeros(len(fake), dtype=torch.float64, device=fake.device)
-    for size, weight in zip(counts, intercept_weights(inverse).tolist(), strict=True):
+    away = inverse - inverse.mean()
+    weights = 1 / points - inverse.mean() * away / away.square().sum()  # of the least-squares intercept, one per size
+    for size, weight in zip(counts, weights.tolist(), strict=True):
         index = torch.randperm(len(fake), generator=Stream(seed, f"frechet_distance_infinity/{size}").generator)
         chosen = index[:size].to(fake.device)
         moments = _moments(fake, chosen)
@@ -74,11 +76,6 @@ def frechet_distance_infinity(
     psi = influence(mu.to(torch.float64), sigma.to(torch.float64), fake)
     error = (psi.square().mean() * share.square().sum()).sqrt().item()
     return Result(float(fit.intercept), error, {"sizes": counts, "distances": found, "slope": float(fit.slope)})
-
-
-def intercept_weights(x: Tensor) -> Tensor:
-    """What the least-squares intercept multiplies each y by, [n], for points at x [n]."""
-    return 1 / len(x) - x.mean() * (x - x.mean()) / (x - x.mean()).square().sum()
 
 
 def influence(mu: Tensor, sigma: Tensor, fake: Tensor) -> Tensor:

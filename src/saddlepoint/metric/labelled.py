@@ -34,8 +34,10 @@ class LabelledMeasure(Measure):
     images = False  # whether only images will do
     needed: tuple[str, ...] = ("train", "test")  # splits
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int = 0) -> None:
+        """`seed` draws the samples of the anchors, and a classifier's weights."""
         super().__init__()
+        self.seed = seed
         self._parts: dict[str, Split] = {}
         self._classes, self._shape = 0, torch.Size()
         self.hold("x", "y")
@@ -66,6 +68,9 @@ class LabelledMeasure(Measure):
     def obstacle(self, n_real: int, n_fake: int) -> str | None:
         return None if self._parts else f"it takes a labelled data set with its splits {', '.join(self.needed)}"
 
+    def anchor_settings(self) -> dict[str, Any]:
+        return {"seed": self.seed}
+
     def score(self, x: Tensor, y: Tensor) -> Result:
         """The score of samples [M, ...] with classes [M]."""
         raise NotImplementedError
@@ -95,13 +100,10 @@ class ClassifierMeasure(LabelledMeasure):
 
     def __init__(self, epochs: int | None = None, seed: int = 0) -> None:
         """`epochs` None: the recipe's own."""
-        super().__init__()
+        super().__init__(seed)
         if epochs is not None and epochs < 1:
             raise Mistake(f"a classifier cannot be trained for {epochs} epochs: 1 at least, or null for the recipe's.")
-        self.epochs, self.seed = epochs, seed
-
-    def anchor_settings(self) -> dict[str, Any]:
-        return {"seed": self.seed}
+        self.epochs = epochs
 
     @property
     def recipe(self) -> Recipe:

@@ -40,9 +40,8 @@ class NearestNeighbourError(LabelledMeasure):
     higher_is_better = False
 
     def __init__(self, split: str = "test", seed: int = 0) -> None:
-        """`seed` draws the training samples of the anchor."""
-        super().__init__()
-        self.part, self.seed = split, seed
+        super().__init__(seed)
+        self.part = split
         self.needed = ("train", split)
         self._modality: Modality | None = None
 
@@ -58,9 +57,6 @@ class NearestNeighbourError(LabelledMeasure):
             "test": part.sha256 if part else None,
             "distance": f"euclidean, {'pixels' if self._modality is None or self._modality.planar else 'values'}",
         }
-
-    def anchor_settings(self) -> dict[str, Any]:
-        return {"seed": self.seed}
 
     def anchors(self, n: int) -> dict[str, Any]:
         """As many training samples as there are fakes, and all of them."""
