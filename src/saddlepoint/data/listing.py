@@ -118,7 +118,6 @@ class _Contents:
     members: dict[str, str] = field(default_factory=dict)
 
     def wants(self, name: str) -> bool:
-        """Whether it is a file of the kind that is looked for, or says the classes."""
         return name.lower().endswith(self.kind.suffixes) or PurePosixPath(name).name == "dataset.json"
 
     def add(self, name: str) -> None:
@@ -223,15 +222,10 @@ def _doubtful(classes: list[str], base: str, folders: set[str], noun: str) -> li
     )
     alike = Counter(name.casefold() for name in classes)
     same = [" and ".join(shown(one) for one in classes if one.casefold() == name) for name, n in alike.items() if n > 1]
-    notes = [f"no {noun} in the {_folders_named(empty)}, so no class of that name"] if empty else []
+    few = ", ".join(map(shown, empty[:3])) + (", ..." if len(empty) > 3 else "")
+    folder = f"folder {few}" if len(empty) == 1 else f"{len(empty):,} folders {few}"
+    notes = [f"no {noun} in the {folder}, so no class of that name"] if empty else []
     return notes + [f"the classes {names} differ by case alone" for names in same]
-
-
-def _folders_named(names: list[str]) -> str:
-    first = ", ".join(map(shown, names[:3]))
-    return (
-        f"folder {first}" if len(names) == 1 else f"{len(names):,} folders {first}{', ...' if len(names) > 3 else ''}"
-    )
 
 
 def _unpacked(place: Path, inside: _Contents) -> None:

@@ -10,7 +10,7 @@ classes in each: they are put into the order of their contents' sha256.  Others 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -27,8 +27,7 @@ from saddlepoint.data.picture import MODES, look
 from saddlepoint.data.sound import WAVES
 from saddlepoint.error import Mistake
 from saddlepoint.modality import Audio, Image, Modality, Tokens, implied
-
-Say = Callable[[str], None]
+from saddlepoint.run.storage.cache import Say
 
 
 def read_for(data: Data, path: str | Path, say: Say = lambda line: None) -> Split:

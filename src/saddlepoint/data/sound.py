@@ -48,8 +48,13 @@ def read(found: Listing, name: str) -> Sound:
     if not samples.size:
         raise Mistake(f"{found.where(name)} holds no sound: its length is 0. Take it out.")
     sound = Sound(rate, np.ascontiguousarray(samples.T if samples.ndim > 1 else samples[None]))
-    if sound.bits == 32:
-        _look_at_floats(sound.samples, found.where(name))
+    if not np.isfinite(samples).all():
+        raise Mistake(f"{found.where(name)} holds values that are not finite. Replace it or take it out.")
+    if sound.bits == 32 and np.abs(samples).max() > 1:
+        raise Mistake(
+            f"{found.where(name)} is float from {samples.min():.4g} to {samples.max():.4g}, and float audio lies in "
+            "[-1, 1]: what is beyond would be cut off. Divide all files by one number, or save them as 16-bit PCM."
+        )
     return sound
 
 
@@ -61,17 +66,6 @@ def _decoded(content: bytes) -> tuple[int, np.ndarray]:
         warnings.filterwarnings("error", message="Reached EOF", category=wavfile.WavFileWarning)
         rate, samples = wavfile.read(io.BytesIO(content))
     return int(rate), samples.astype(samples.dtype.newbyteorder("="))
-
-
-def _look_at_floats(samples: np.ndarray, where: str) -> None:
-    """Raises Mistake for values that files and scores of audio would cut off."""
-    if not np.isfinite(samples).all():
-        raise Mistake(f"{where} holds values that are not finite. Replace it or take it out.")
-    if np.abs(samples).max() > 1:
-        raise Mistake(
-            f"{where} is float from {samples.min():.4g} to {samples.max():.4g}, and float audio lies in [-1, 1]: what "
-            "is beyond would be cut off. Divide all files by one number, or save them as 16-bit PCM."
-        )
 
 
 def sounds(found: Listing) -> Iterator[tuple[str, Sound]]:

@@ -73,16 +73,13 @@ class Submitit:
         folder = Path(self.folder) if self.folder else jobs[0].log.parents[1] / ".submitit"
         try:
             executor = submitit.AutoExecutor(folder, cluster=self.cluster)
-        except (RuntimeError, ValueError, OSError) as error:
-            raise Mistake(f"launcher=submitit: {error}") from None
-        try:
             executor.update_parameters(**self.parameters, **self.slurm)
             for job in jobs:
                 job.freeze()
                 job.from_byte = job.log.stat().st_size if job.log.exists() else 0
             with executor.batch():
                 return [executor.submit(play, job.command, str(job.log), self.threads) for job in jobs]
-        except (RuntimeError, ValueError, OSError) as error:  # what sbatch refuses
+        except (RuntimeError, ValueError, OSError) as error:  # no SLURM, or what sbatch refuses
             raise Mistake(f"launcher=submitit: {first_line(error)}") from None
 
 

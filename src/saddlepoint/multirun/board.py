@@ -35,13 +35,9 @@ class Board(LiveTable):
             elif job.state in (FAILED, STOPPED):
                 output = f"\n  its output: {job.log}" if job.log.exists() else ""
                 self.say(f"{job.state}: {job.label}: {job.last_words}{output}")
-        if any(self._left(job) for job in self.jobs):
+        unfinished = (job.state in (FAILED, STOPPED, WAITING) and not job.reason for job in self.jobs)
+        if any(unfinished) or any(job.state == BUSY and job.exit != 0 for job in self.jobs):
             self.say("the same command again runs what is not finished")
-
-    @staticmethod
-    def _left(job: Job) -> bool:
-        """Whether the same command would go on with the job."""
-        return job.exit != 0 if job.state == BUSY else job.state in (FAILED, STOPPED, WAITING) and not job.reason
 
     def rows(self) -> Sequence[Job]:
         return self.jobs

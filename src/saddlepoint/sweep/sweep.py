@@ -43,7 +43,10 @@ def sweep(
     """
     folder = destination.folder(Path(settings.outputs) / plan.name, "outputs")
     base = checked(plan, config_dir)
-    local = _launcher(base, settings.workers)
+    launcher: Any = OmegaConf.to_container(base.launcher, resolve=True)
+    if launcher.pop("_target_").rpartition(".")[2] != Local.__name__:
+        raise Mistake("a sweep starts its trials on this machine: launcher=local. On a cluster, start it in a job")
+    local = Local(**{**launcher, "processes": settings.workers})
     study = Study(folder, plan, pruner(plan.pruner, between(base), base.images), settings.storage)
     board = Board(study, console, settings.workers)
     for line in _told(plan, folder):
@@ -55,13 +58,6 @@ def sweep(
     best = _conclude(plan, board, folder, config_dir, lines.append)
     document = json.loads((folder / "report" / "trials.json").read_text(encoding="utf-8"))
     return lines, {**document, "folder": folder, "best": best}
-
-
-def _launcher(base: DictConfig, workers: int) -> Local:
-    launcher: Any = OmegaConf.to_container(base.launcher, resolve=True)
-    if launcher.pop("_target_").rpartition(".")[2] != Local.__name__:
-        raise Mistake("a sweep starts its trials on this machine: launcher=local. On a cluster, start it in a job")
-    return Local(**{**launcher, "processes": workers})
 
 
 def checked(plan: Plan, config_dir: str | None = None) -> DictConfig:

@@ -46,7 +46,11 @@ def plan(config: DictConfig, rest: Sequence[str] = (), own: Path | None = None) 
     if not said.get("metric"):
         raise Mistake(f"{path}: by which score? metric: fid, or another one of the validation split")
     dimensions = space(said.get("space"), where)
-    words = [*_words(said.get("words"), dimensions, where), *_heard(map(str, rest), dimensions)]
+    own_words = said.get("words") or []
+    if not isinstance(own_words, list) or not all(isinstance(word, str) for word in own_words):
+        raise Mistake(f"{where}: words: a list as on the command line, [experiment=..., images=20_000]")
+    own_words = allow_list.of_file(_heard(own_words, dimensions, f"{where}: words: "), where)
+    words = [*own_words, *_heard(map(str, rest), dimensions)]
     elsewhere = [word for word in words if _is_elsewhere(word)]
     sampler = method("sampler", said.get("sampler", "tpe"))
     assert sampler is not None
@@ -115,12 +119,6 @@ def _range(key: str, said: Mapping[Any, Any], where: str) -> Range:
     if log and step is not None:
         raise Mistake(f"{where}: log and step exclude each other; list the values, choices: [...]")
     return Range(key, low, high, bool(log), step)
-
-
-def _words(said: Any, dimensions: Sequence[Dimension], where: str) -> list[str]:
-    if said is not None and (not isinstance(said, list) or not all(isinstance(word, str) for word in said)):
-        raise Mistake(f"{where}: words: a list as on the command line, [experiment=..., images=20_000]")
-    return allow_list.of_file(_heard(said or (), dimensions, f"{where}: words: "), where)
 
 
 def _heard(words: Iterable[str], dimensions: Sequence[Dimension], where: str = "") -> list[str]:

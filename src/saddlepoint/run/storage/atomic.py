@@ -17,9 +17,7 @@ from io import BufferedRandom
 from pathlib import Path
 
 UNFINISHED = re.compile(r"\..+\.(\d+|writing)")  # `.writing`: of an earlier edition's checkpoints
-Content = (
-    str | bytes | Callable[[BufferedRandom], object]
-)  # or what writes it into a file that is open to write and to read
+Content = str | bytes | Callable[[BufferedRandom], object]  # the last writes it, into a file that is open for both
 
 
 def write(path: Path, content: Content, former: Path | None = None) -> None:

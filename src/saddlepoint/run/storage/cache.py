@@ -67,9 +67,8 @@ class Cache:
         if self.folder is None:
             return read(make())
         path = self.folder / name
-        with suppress(
-            OSError, *BROKEN
-        ):  # files are replaced whole, so a look needs no lock, and a read-only cache serves
+        # files are replaced whole, so a look needs no lock, and a read-only cache serves
+        with suppress(OSError, *BROKEN):
             return read(path.read_bytes())
         with self._lock(path):
             try:

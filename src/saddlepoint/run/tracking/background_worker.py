@@ -1,7 +1,6 @@
 """Calls that a thread of its own makes, in the order in which they were handed over.
 
-Who hands one over neither waits for it nor hears of its failure: a service that hangs, or is gone, costs a training the
-microseconds of a queue. The first failure is told, once; the calls that follow are made all the same.
+Who hands one over neither waits for it nor hears of its failure; the first failure is told, once (docs/tracking.md).
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
     file     7 bytes of header, then blocks of 32 KiB (the format of LevelDB's log, with zlib's CRC-32)
     block    chunks: crc32(kind + data), 4 bytes; length, 2; kind, 1 (whole, first, middle or last of a record); data
     record   a protobuf of W&B's: the run, a change of its config or summary, a row of its history, its exit
-    run      a part, so a file, per start of the run.  A part that begins at `images` takes back what former ones say
-             of later than that, and what they took for the end: as the run itself has gone on from its checkpoint
+    run      a part, so a file, per start of the run; how parts are joined: docs/tracking.md
 
 What is broken, by a crash or on disk, is left out: what stands before it, and in whole blocks behind it, is read.
 """
