@@ -144,7 +144,6 @@ class Files(Split):
             yield x.to(device, non_blocking=True), None if y is None else y.to(device, non_blocking=True)
 
     def _ahead(self, indices: Iterable[Tensor], device: torch.device) -> Iterator[Decoded]:
-        """As `decoded`, by the workers."""
         loader = DataLoader(
             _Told(self),
             batch_size=None,

@@ -1,8 +1,4 @@
-"""Many runs of one command: one for each combination of values, each a process of its own from a frozen config.
-
-Every config is composed, and every mistake told, before the first process starts.  The same command again starts what
-is not finished.
-"""
+"""Many runs of one command: a process for each combination of values, from a frozen config (docs/many.md)."""
 
 from __future__ import annotations
 

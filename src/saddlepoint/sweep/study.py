@@ -79,11 +79,7 @@ class Taken:
     params: dict[str, Any]
     trial: optuna.Trial
     lock: FileLock
-
-    @property
-    def given_up(self) -> bool:
-        """Whether it was to be pruned when its process was lost."""
-        return bool(self.trial.user_attrs.get(GIVEN_UP))
+    given_up: bool  # whether it was to be pruned when its process was lost
 
 
 class Study:
@@ -153,7 +149,7 @@ class Study:
         """The trial; what a process that lost it had not come to propose is proposed now."""
         for one in self.plan.space:
             trial._suggest(one.key, one.distribution)
-        return Taken(trial.number, dict(trial.params), trial, lock)
+        return Taken(trial.number, dict(trial.params), trial, lock, bool(trial.user_attrs.get(GIVEN_UP)))
 
     def _claimed(self, number: int) -> FileLock | None:
         """The lock of a trial, None where another process plays it."""
@@ -211,7 +207,6 @@ class Study:
 
     @contextmanager
     def _told(self, broken: tuple[type[Exception], ...] = BROKEN) -> Iterator[None]:
-        """What a storage refuses, for people."""
         try:
             yield
         except broken as error:

@@ -2,8 +2,7 @@
 
 A zip says of each member how large it is unpacked, and its reader gives no more than that; so what is said is looked at
 before anything is read.  An .npy member says its shape again, and memory is asked for by that: it has to fit the
-member.
-Nothing here unpickles.
+member.  Nothing here unpickles.
 """
 
 from __future__ import annotations

@@ -38,7 +38,6 @@ FLUSHED = 1.0  # seconds until a row is in the file of the run
 WRITTEN, READ = 2.0, 2**23  # seconds that a run's end may take to be in that file; bytes of a file that is read for it
 LONGEST = 64  # characters of a tag: W&B refuses the run for a longer one
 Mode = Literal["online", "offline", "disabled"]
-Rows = Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ class Session:
         self,
         folder: Path,
         config: Mapping[str, Any],
-        tables: Mapping[str, tuple[Sequence[str], Rows]],
+        tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[str]]]],
         say: Callable[[str], None],
     ) -> str:
         """Hand in the comparison that lies in `folder`: its tables, (columns, rows) by title, drawings and page.
@@ -205,7 +204,8 @@ def whereabouts(run: Any, arrived: bool = True) -> str:
     if arrived and not run.offline:
         return f"W&B: {run.url}"
     where = "offline; to send it up" if run.offline else f"{run.url}, but not all of it; to send up the rest"
-    return f"W&B: {where}: wandb sync {_short(Path(run.dir).parent)}"
+    folder, here = Path(run.dir).parent, Path.cwd()
+    return f"W&B: {where}: wandb sync {folder.relative_to(here) if folder.is_relative_to(here) else folder}"
 
 
 def fresh_id() -> str:
@@ -288,10 +288,3 @@ def _settle(folder: Path, timeout: float) -> None:
         "WANDB_HTTP_TIMEOUT": str(max(1, round(timeout))),  # of the request that goes before an artifact
     }.items():
         os.environ.setdefault(name, value)
-
-
-def _short(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
