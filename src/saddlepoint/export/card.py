@@ -31,7 +31,9 @@ def page(facts: Facts) -> str:
     asked = [*(["**generator.draws(16, seed=0)"] if made["draws"] else []),
              *(f'"{name}": {drawn(name, "torch")}' for name in own)]  # fmt: skip
     latent = ", ".join(f"`{name}` {shape}" for name, shape in made["latent"].items())
-    under = ", ".join(f"`{name}` {_kind(of)}" for name, of in conditions.items())
+    kinds = {name: f"(one of {of['classes']} classes)" if "classes" in of else of["shape"]
+             for name, of in conditions.items()}  # fmt: skip
+    under = ", ".join(f"`{name}` {kind}" for name, kind in kinds.items())
     seeds = {key: of for key, of in facts["seeds"].items() if of["mean"] is not None}
     return render(
         "export/card.md.j2",
@@ -76,11 +78,6 @@ def _task(made: Facts) -> str | None:
         return "unconditional-image-generation"
     pictures = [own for own in made["conditions"].values() if len(own.get("shape", ())) == len(made["shape"])]
     return "image-to-image" if pictures else None
-
-
-def _kind(condition: Facts) -> str:
-    """A condition, for people."""
-    return f"(one of {condition['classes']} classes)" if "classes" in condition else str(condition["shape"])
 
 
 def _drawn(made: Facts, name: str, library: str) -> str:

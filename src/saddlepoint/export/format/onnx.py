@@ -7,7 +7,7 @@ called so.
 import contextlib
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,18 +61,15 @@ def read(path: Path) -> Callable[..., Tensor]:
 
 def _obstacle(error: BaseException, found: Any) -> str:
     """Which operator ONNX lacks, and the layer that asks for it, as far as the error says so."""
-    operator = next((match[1] for link in _links(error) if (match := OPERATOR.search(str(link)))), None)
+    operator, link = None, error
+    while link is not None and operator is None:
+        operator = OPERATOR.search(str(link))
+        link = link.__cause__ or link.__context__
     if operator is None:
         return f"torch.onnx cannot write the network: {first_line(error)}"
-    name = operator.partition(".")[2]
+    name = operator[1].partition(".")[2]
     layer = _asking(found, name)
     return f"ONNX has no operator {name}" + (f", which {layer} asks for" if layer else "")
-
-
-def _links(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _asking(found: Any, operator: str) -> str | None:
