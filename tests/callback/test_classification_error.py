@@ -147,7 +147,7 @@ def test_a_run_logs_it_writes_it_down_lists_its_labels_and_is_not_changed_by_it(
     assert list(measured) == [0, 640, 1280]
     score = record.summary["discriminator"][key]
     assert score["value"] == measured[1280]
-    assert Contract.from_dict(score["contract"]).key == key
+    assert Contract(**score["contract"]).key == key
     rows = json.loads((record.folder / "provenance.json").read_text())["data"]["labelled"]["rows"]
     assert [len(line.split()) for line in rows.values()] == [3] * 10
     without = run(tmp_path / "b", *(word for word in SEMI if "classification_error" not in word))

@@ -241,9 +241,9 @@ def test_a_record_without_the_newer_fields_compares_with_what_is_measured_now(me
     now = measured()["fid, digits"]
     old = now.contract.to_dict()
     del old["altered"]
-    then = Score(now.value, Contract.from_dict(old))
+    then = Score(now.value, Contract(**old))
     comparable({"then": then, "now": now})
-    assert Contract.from_dict(old) == now.contract
+    assert Contract(**old) == now.contract
 
 
 def drawn(game, average, batch_norm):

@@ -169,7 +169,7 @@ def pretended(values, **changes):
         for label, config in configs:
             asked.append(label)
             arm, seed = label.split(" seed=")
-            _leave(config, values[arm][int(seed)], Contract.from_dict({**SCORE.to_dict(), **changes}))
+            _leave(config, values[arm][int(seed)], Contract(**{**SCORE.to_dict(), **changes}))
 
     trained.asked = asked
     return trained

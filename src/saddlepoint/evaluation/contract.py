@@ -63,11 +63,6 @@ class Contract:
             del plain["dropout"]  # as scores were written before there was the field
         return plain
 
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Contract:
-        """The contract that `to_dict` wrote; TypeError where a field is missing or unknown."""
-        return cls(**plain)
-
 
 @dataclass(frozen=True)
 class Score:
@@ -85,8 +80,8 @@ class Score:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Score:
-        """The score that `to_dict` wrote."""
-        return cls(plain["value"], Contract.from_dict(plain["contract"]), plain["std"], plain.get("detail", {}))
+        """The score that `to_dict` wrote; TypeError where a field of its contract is missing or unknown."""
+        return cls(plain["value"], Contract(**plain["contract"]), plain["std"], plain.get("detail", {}))
 
 
 class Spread(NamedTuple):

@@ -144,19 +144,11 @@ def authenticity(to_train: Tensor, radius: Tensor) -> Tensor:
     return (to_train > radius).to(torch.float64).mean()
 
 
-class Copying(NamedTuple):
-    """C_T, and the z that is N(0, 1) where samples are as fresh as the held-out images; nan where no cell is full."""
+def copying(samples: Tensor, held: Tensor, sample_cell: Tensor, held_cell: Tensor) -> tuple[float, float, int]:
+    """C_T, its z and how many cells count, of distances to the training set, samples [n] and held-out [m], by cell.
 
-    value: float
-    z: float
-    cells: int
-
-
-def copying(samples: Tensor, held: Tensor, sample_cell: Tensor, held_cell: Tensor) -> Copying:
-    """C_T of distances to the training set, samples [n] and held-out [m], each in a cell, int64.
-
-    Cells of fewer than 20 of either are left out.  C_T is the weighted mean of their z, and narrower than N(0, 1); `z`
-    is that mean over its own standard deviation.
+    Cells of fewer than 20 of either are left out.  C_T is the weighted mean of their z, and narrower than N(0, 1); the
+    z is that mean over its own standard deviation, N(0, 1) where samples are fresh; both are nan where no cell counts.
     """
     weights, scores = [], []
     for cell in held_cell.unique().tolist():
@@ -165,10 +157,10 @@ def copying(samples: Tensor, held: Tensor, sample_cell: Tensor, held_cell: Tenso
             weights.append(len(b))
             scores.append(mann_whitney(a, b))
     if not weights:
-        return Copying(float("nan"), float("nan"), 0)
+        return float("nan"), float("nan"), 0
     weight, score = np.array(weights, dtype=np.float64), np.array(scores)
     total = float(weight @ score)
-    return Copying(total / weight.sum(), total / float(np.sqrt(weight @ weight)), len(weights))
+    return total / weight.sum(), total / float(np.sqrt(weight @ weight)), len(weights)
 
 
 def mann_whitney(a: np.ndarray, b: np.ndarray) -> float:

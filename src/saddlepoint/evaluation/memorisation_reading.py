@@ -106,8 +106,8 @@ def _distances(name: str, samples: Tensor, train: Tensor, held: Tensor, seed: in
     cell_number = max(1, min(20, len(asked) // 100))
     first, second = cells(train, samples, asked, number=cell_number, seed=seed)
     half = len(asked) // 2
-    copied = copying(to_train, fresh, first, second)
-    usually = copying(fresh[half:], fresh[:half], second[half:], second[:half])
+    copied, z, full = copying(to_train, fresh, first, second)
+    usually, _, _ = copying(fresh[half:], fresh[:half], second[half:], second[:half])
     rows = [
         _reading("distance ratio", ours, theirs, name, apart < -FAR,
                  "samples lie nearer to training than to held-out images",
@@ -117,13 +117,13 @@ def _distances(name: str, samples: Tensor, train: Tensor, held: Tensor, seed: in
                  "more samples than fresh images lie within reach of one training image",
                  "no more samples than fresh images lie within reach of one training image"),
     ]  # fmt: skip
-    if not copied.cells:
-        return [*rows, Reading("C_T", None, _plain(usually.value), name,
+    if not full:
+        return [*rows, Reading("C_T", None, _plain(usually), name,
                                f"no cell holds enough images: raise n, now {len(samples):,}", False)]  # fmt: skip
-    farther = ", but farther: off the data" if copied.z > FAR else ""
-    c_t = _reading("C_T", copied.value, usually.value, name, copied.z < -FAR,
-                   f"samples lie nearer to training images than fresh ones (z {copied.z:.1f})",
-                   f"samples lie no nearer to training images than fresh ones (z {copied.z:+.1f}){farther}",
+    farther = ", but farther: off the data" if z > FAR else ""
+    c_t = _reading("C_T", copied, usually, name, z < -FAR,
+                   f"samples lie nearer to training images than fresh ones (z {z:.1f})",
+                   f"samples lie no nearer to training images than fresh ones (z {z:+.1f}){farther}",
     )  # fmt: skip
     return [*rows, c_t]
 

@@ -1,10 +1,8 @@
 """Certificates of rulers: known values, measured again where they are to be trusted.
 
-A file's sha256 says that the weights are those that were shipped; a certificate says that this machine, with these
-libraries, reads off them what was read when they were made.  Of a shipped classifier: the Frechet distance of its
-data's test split from the train split, the test split's Inception score, and the accuracy there.  Of Inception: the
-score of CIFAR-10's 50,000 training images, 11.24 (Salimans et al. 2016, arXiv:1606.03498, table 3: 11.24 +- .12, the
-deviation over ten splits).
+A certificate says that this machine, with these libraries, reads off the weights what was read when they were made: of
+a shipped classifier, what `certificate` gives; of Inception, the score of CIFAR-10's 50,000 training images, 11.24
+(Salimans et al. 2016, arXiv:1606.03498, table 3: 11.24 +- .12, the deviation over ten splits).
 """
 
 from __future__ import annotations

@@ -65,7 +65,8 @@ def against(
     steps = [("a, as it was measured", ours.measured({}))]
     factors = {name: value for name in FACTORS if (value := theirs.told(name)) != ours.told(name)}
     for name, value in factors.items():
-        told = "the metrics' settings" if name == "metric" else f"{name} {_told(ours.told(name))} -> {_told(value)}"
+        before, after = ("default" if one is None else str(one) for one in (ours.told(name), value))
+        told = "the metrics' settings" if name == "metric" else f"{name} {before} -> {after}"
         steps.append((f"a, {told}", ours.measured({name: value})))
     if len(factors) > 1:
         steps.append(("a, measured as b in all of it", ours.measured(factors)))
@@ -153,7 +154,3 @@ def _verdict(run: Run, other: Run) -> str:
             )
             return f"their recorded scores cannot stand in one column: they differ in {fields}"
     return "their recorded scores stand under one contract"
-
-
-def _told(value: Any) -> str:
-    return "default" if value is None else str(value)

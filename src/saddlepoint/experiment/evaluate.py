@@ -159,7 +159,12 @@ def evaluate(
     # statistics are of one extractor's features
     measuring = Measuring(data, evaluators if statistics is None else evaluators[:1], care, statistics)
     if samples is not None:
-        split = _first(read_for(data, samples, log), config.evaluation.n, log)
+        split, n = read_for(data, samples, log), config.evaluation.n
+        if n is not None and n > len(split):
+            raise Mistake(f"evaluation.n={n}: there are {len(split):,} samples; leave it out, and all are measured")
+        if n is not None and n < len(split):
+            log(f"{len(split):,} samples: the first {n:,} are measured, as evaluation.n says")
+            split = Split(split.name, *split[torch.arange(n)], split.classes, modality=split.modality)
         found = measuring.samples(split)
         refuse_nothing(found.scores)
         for evaluator in measuring.evaluators:
@@ -218,16 +223,6 @@ def _refuse_early(
         destination.file(to, (".json",), "a file that ends in .json, in a folder that is there", makes_folders=False)
     if run is not None and samples is None:
         destination.record(run, "evaluations.jsonl")
-
-
-def _first(split: Split, n: int | None, log: Log) -> Split:
-    """The first n of a stored set, all where n is None.  Raises Mistake where there are fewer."""
-    if n is None or n == len(split):
-        return split
-    if n > len(split):
-        raise Mistake(f"evaluation.n={n}: there are {len(split):,} samples; leave it out, and all are measured")
-    log(f"{len(split):,} samples: the first {n:,} are measured, as evaluation.n says")
-    return Split(split.name, *split[torch.arange(n)], split.classes, modality=split.modality)
 
 
 def _moments(
