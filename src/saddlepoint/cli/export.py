@@ -50,7 +50,8 @@ def _measure_memorisation(config: DictConfig, rest: Sequence[str], config_dir: s
     words = [f"run={config.run}", f"at={config.at}", f"average={str(config.average).lower()}"]
     log, run = speaker(console), Run(config.run)
     try:
-        protocol = Protocol.of(compose(words, command="memorisation"))
+        asked = compose(words, command="memorisation")
+        protocol = Protocol(*(asked[key] for key in Protocol._fields))
         own = config_of(run, rest, log, config_dir)
         found = memorisation(run, own, rest, protocol, None, log, Meter(console))
     except Mistake as mistake:

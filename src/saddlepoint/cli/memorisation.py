@@ -34,6 +34,7 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
         if not any(word.startswith("data=") for word in rest):
             raise Mistake("samples are held against data: add data=digits, or data=image_folder data.folder=...")
         source, own = config.samples, compose(rest, config_dir)
-    found = memorisation(source, own, rest, Protocol.of(config), config.to, log, Meter(console))
+    protocol = Protocol(*(config[key] for key in Protocol._fields))
+    found = memorisation(source, own, rest, protocol, config.to, log, Meter(console))
     result()([table(f"{found.title}: memorisation", found.readings)], found.row)
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import sys
@@ -27,7 +26,7 @@ from saddlepoint.extractor import inception
 from saddlepoint.extractor.classifier import Shipped, shipped
 from saddlepoint.extractor.extractor import Progress
 from saddlepoint.extractor.inception import Inception
-from saddlepoint.run.provenance import PACKAGES, hardware
+from saddlepoint.run.provenance import PACKAGES, hardware, version
 from saddlepoint.run.storage.cache import log
 from saddlepoint.run.tracking.session import logged_in, resolved_mode
 
@@ -79,14 +78,11 @@ def _wandb() -> Finding:
 
 
 def _packages() -> Finding:
-    versions, missing = [], []
-    for name in PACKAGES:
-        try:
-            versions.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            missing.append(name)
+    found = {name: version(name) for name in PACKAGES}
+    missing = [name for name, own in found.items() if own is None]
     remedy = f"missing: {', '.join(missing)}; make setup" if missing else ""
-    return Finding("packages", ", ".join(versions), not missing, remedy, True)
+    state = ", ".join(f"{name} {own}" for name, own in found.items() if own is not None)
+    return Finding("packages", state, not missing, remedy, True)
 
 
 def _devices() -> Iterator[Finding]:

@@ -64,11 +64,6 @@ class Protocol(NamedTuple):
     sample_seed: int
     average: bool
 
-    @classmethod
-    def of(cls, words: Mapping[str, Any]) -> Protocol:
-        """Out of the command's config."""
-        return cls(*(words[key] for key in cls._fields))
-
 
 class Found(NamedTuple):
     """What was measured: of what, the readings, and the row of memorisation.jsonl."""

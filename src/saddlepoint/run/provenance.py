@@ -32,7 +32,7 @@ def provenance(data: dict[str, Any], seed: int, code: dict[str, Any] | None = No
         "seed": seed,
         "git": commit(CHECKOUT) if (CHECKOUT / "pyproject.toml").exists() else None,  # a wheel has no commit
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: version(name) for name in PACKAGES},
         "hardware": hardware(),
         "data": data,
         **({"code": code} if code else {}),
@@ -66,7 +66,8 @@ def _processor() -> str:
         return platform.processor()
 
 
-def _version(package: str) -> str | None:
+def version(package: str) -> str | None:
+    """Of an installed package; None where it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
