@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -347,3 +348,34 @@ def test_the_sides_that_stay_out_of_a_runs_identity_are_those_of_the_two_player_
     wiring = yaml.safe_load((CONF / "game" / "two_player.yaml").read_text("utf-8"))
     assert GAME_ADDED["sides"] == TWO_PLAYER == wiring["sides"]
     assert all(wiring[key] == value for key, value in GAME_ADDED.items())
+
+
+PLACE = re.compile(
+    r"`((?:[a-z_0-9]+/)*[a-z_0-9]+\.py)(?::([A-Za-z_][\w.]*))?`"
+)  # as docs name a file, or what is in it
+YOURS = {"src/saddlepoint/objective/mine.py", "mylosses.py"}  # a reader's own, in examples
+
+
+def defined(path: Path) -> set[str]:
+    """The functions and classes of a module, and the methods of its classes as Class.method."""
+    found = set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            inner = [own.name for own in getattr(node, "body", []) if isinstance(own, ast.FunctionDef)]
+            found |= {node.name, *(f"{node.name}.{name}" for name in inner if isinstance(node, ast.ClassDef))}
+    return found
+
+
+@pytest.mark.parametrize("page", [*sorted(ROOT.glob("docs/*.md")), ROOT / "README.md"], ids=lambda p: p.name)
+def test_files_and_functions_that_documents_name_are_there(page: Path) -> None:
+    for file, name in PLACE.findall(page.read_text("utf-8")):
+        if file in YOURS:
+            continue
+        places = [top / file for top in (PACKAGE, ROOT, ROOT / "src", ROOT / "tests") if (top / file).is_file()]
+        assert places, f"{page.name}: {file} is not there"
+        assert not name or name in defined(places[0]), f"{page.name}: {file} has no {name}"
+
+
+def test_the_ways_through_the_house_are_told() -> None:
+    named = PLACE.findall((ROOT / "docs" / "architecture.md").read_text("utf-8"))
+    assert sum(bool(name) for _, name in named) > 15

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import statistics
@@ -286,3 +287,22 @@ def test_a_wheel_reads_its_own_yaml_and_a_checkout_the_one_that_one_edits(
     answer = console("train", "--cfg", "job", cwd=tmp_path / "empty", PYTHONPATH=str((tmp_path / package).parent))
     assert yaml.safe_load(answer.stdout)["prior"]["z"]["dim"] == 321
     assert list((tmp_path / "empty").iterdir()) == []
+
+
+# ---------------------------------------------------------------------------- what a training does before it
+
+WHAT = ("before the first round", r"before train\(\)", "environment for secrets")
+
+
+def test_a_training_starts_within_its_budget_of_calls_modules_and_readings(checkout: Path) -> None:
+    """benchmarks/startup.py on the default run: 14,414 calls, 125 modules, 829 scans and 57 readings of yaml once."""
+    counted = subprocess.run(
+        [sys.executable, checkout / "benchmarks" / "startup.py", "images=2_000", "logger=none"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    calls, modules, scans = (int(re.search(rf"{what} +([\d,]+) ", counted)[1].replace(",", "")) for what in WHAT)
+    assert calls <= 3_000
+    assert modules <= 40
+    assert scans == 1
+    opened, files = map(int, re.search(r"opened +(\d+) times, (\d+) files", counted).groups())
+    assert opened == files > 10, "each yaml once"
