@@ -119,9 +119,11 @@ def discreet(value: Any, known: Mapping[str, str] | None = None) -> Any:
             if isinstance(part, str):
                 container[key] = of_text(part) if marks.search(part) else part
             elif isinstance(part, Mapping):
-                named = {of_text(k) if isinstance(k, str) and marks.search(k) else k: own for k, own in part.items()}
+                container[key] = named = dict(part)
                 waiting.append(named)
-                container[key] = named
+                for name in part:
+                    if isinstance(name, str) and marks.search(name):
+                        named[of_text(name)] = named.pop(name)
             elif isinstance(part, list | tuple):
                 waiting.append(list(part))
                 container[key] = waiting[-1]

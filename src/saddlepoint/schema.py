@@ -98,19 +98,19 @@ ORDER = [Flag, Whole, Number]  # of a union's parts; then all others, and text, 
 def fitted(kind: Any, value: Any, key: str) -> Any:
     """The value as its kind has it: 1e6 whole, yes true, 0 among floats 0.0.  Raises Mistake, under `key`."""
     try:
-        return _adapter(kind).validate_python(value)
+        return adapter(kind).validate_python(value)
     except ValidationError as error:
         path, inner, need = _innermost(error, value)
         if path:
             key, value = ".".join([key, *path]), inner
-        schema = _adapter(kind).json_schema()
+        schema = adapter(kind).json_schema()
         told = schema.get(SENTENCE) or f"{key} is {need or _worded(schema)}{'' if path else _hint(kind, value, key)}"
         raise Mistake(f"{key}={shown(value)}: {told}") from None
 
 
 def wanted(kind: Any) -> str:
     """A kind in words: "a whole number from 1 on, or null"."""
-    return _worded(_adapter(kind).json_schema())
+    return _worded(adapter(kind).json_schema())
 
 
 def shown(value: Any) -> str:
@@ -232,7 +232,8 @@ def _innermost(error: ValidationError, value: Any) -> tuple[list[str], Any, str 
 
 
 @cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
+def adapter(kind: Any) -> TypeAdapter[Any]:
+    """What validates values of a kind."""
     return TypeAdapter(kind)
 
 
@@ -249,10 +250,10 @@ def _read(word: str) -> Any:
 
 def _hint(kind: Any, value: Any, key: str) -> str:
     """What to type instead, where that can be guessed."""
-    schema = _adapter(kind).json_schema()
+    schema = adapter(kind).json_schema()
     if isinstance(value, str) and _read(value) is not value and "type" in str(schema):
         try:
-            _adapter(kind).validate_python(_read(value))
+            adapter(kind).validate_python(_read(value))
             return f", and in quotes this is text: {key}={value}"
         except ValidationError:
             return ""

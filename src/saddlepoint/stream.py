@@ -22,7 +22,7 @@ BLOCK = 16  # torch makes normals in blocks of 16; whole blocks per row make n r
 
 def seed_of(seed: int, *names: object) -> int:
     """A seed in [0, 2^63) for what `names` name: the first 8 bytes of sha256("seed/name/..."), without the top bit."""
-    digest = hashlib.sha256("/".join(str(part) for part in (seed, *names)).encode()).digest()
+    digest = hashlib.sha256("/".join(map(str, (seed, *names))).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 

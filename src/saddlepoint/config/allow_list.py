@@ -199,8 +199,10 @@ def settled(node: Any) -> Any:
     found = OmegaConf.select(found, key) if key else found
     for _ in range(DEEPEST):
         OmegaConf.resolve(found)
-        parts = [container._get_node(name) for _, container, name in places(found)]
-        if not any(part is not None and part._is_interpolation() for part in parts):
+        is_open = False
+        for *_, part in places(found):
+            is_open = is_open or (part is not None and part._is_interpolation())
+        if not is_open:
             return found
     raise Mistake(f"{node._get_full_key(None)}: interpolations within interpolations, more than {DEEPEST} deep")
 

@@ -52,8 +52,8 @@ def _look_at_all(config: DictConfig) -> None:
     allowed = allow_list.granted(config)
     for path, node in targets(config):
         if (known := parameters(located(path, node._target_, allowed))) is not None:
-            if strange := [key for key in map(str, node) if key not in known and key not in RESERVED]:
-                _look_at_strange_keys(path, node, known, strange)
+            if strange := {*map(str, node)} - known.keys() - RESERVED:
+                _look_at_strange_keys(path, node, known, [key for key in map(str, node) if key in strange])
             _look_at_values(path, node, known)
     _look_at_trainer(config)
     _look_at_logger(config)
@@ -162,6 +162,7 @@ def _look_at_strange_keys(
 
 def _look_at_values(path: str, node: DictConfig, known: Mapping[str, inspect.Parameter]) -> None:
     """Put each argument as its signature has it.  Raises Mistake for one of a wrong kind."""
+    kinds = {}
     for key, argument in known.items():
         if key not in node:
             continue
@@ -173,10 +174,13 @@ def _look_at_values(path: str, node: DictConfig, known: Mapping[str, inspect.Par
         kind = kind_of(argument.annotation)
         if kind == Number and path.rpartition(".")[0] == "optimizer":
             kind = Scheduled  # a player puts a schedule's number in its place (game.player)
-        try:
-            keys.put(node, key, kind, f"{path}.{key}")
-        except Mistake:  # told under the key at which it was written
-            keys.put(node, key, kind, origin(node._get_root(), f"{path}.{key}"))
+        kinds[key] = kind
+    try:
+        keys.put(node, kinds, path)
+    except Mistake:  # told under the key at which it was written
+        for key, kind in kinds.items():
+            parent, _, last = origin(node._get_root(), f"{path}.{key}").rpartition(".")
+            keys.put(node, {key: kind}, parent) if last == key else keys.put(node, {key: kind}, path)
 
 
 def _look_at_trainer(config: DictConfig) -> None:

@@ -191,7 +191,7 @@ def _finish(config: DictConfig) -> int | None:
     """
     images = _fill_in_facts(config)
     texts = []
-    for path, node, name in places(config):
+    for path, node, name, _ in places(config):
         if OmegaConf.is_missing(node, name):
             raise Mistake(f"{path} has no value yet: add {path}=...")
         try:
@@ -242,7 +242,5 @@ def _unresolved(config: DictConfig, path: str, raw: str, error: Exception) -> st
             )
         if rest and isinstance(name := config.get("choice", {}).get(group), str):
             return f"{group}={name} has no {rest}, which {path} is to be"
-        return (
-            f"{path} is {raw}, and there is no {match[1]}.{did_you_mean(match[1], (p for p, _, _ in places(config)))}"
-        )
+        return f"{path} is {raw}, and there is no {match[1]}.{did_you_mean(match[1], (place[0] for place in places(config)))}"
     return f"{path} is {raw}: {str(error).splitlines()[0]}"

@@ -9,6 +9,7 @@ import ast
 import copy
 import importlib
 import inspect
+import operator
 import pkgutil
 import re
 import textwrap
@@ -59,13 +60,13 @@ def instantiate(node: Any, path: str, **given: Any) -> Any:
 def _permitted(node: Any, path: str) -> Any:
     """The node without interpolations, each of its texts and targets looked at."""
     root, parts = node._get_root(), places(node, path)
-    nodes = [node, *(container._get_node(name) for _, container, name in parts)]
-    is_open = any(one is not None and one._is_interpolation() for one in nodes)
+    is_open = node._is_interpolation()
+    for *_, part in parts:
+        is_open = is_open or (part is not None and part._is_interpolation())
     found = allow_list.settled(node) if is_open else copy.deepcopy(node)
     texts = []
-    for where, container, name in places(found, path) if is_open else parts:
-        value = container._get_node(name)
-        if value is not None and isinstance(text := value._value(), str):
+    for where, _, name, part in places(found, path) if is_open else parts:
+        if part is not None and isinstance(text := part._value(), str):
             texts.append((where, text))
             if name == "_target_" and text not in _FOUND:
                 located(origin(root, where.rpartition(".")[0]), text, allow_list.granted(node))
@@ -130,17 +131,19 @@ def parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | 
     found: dict[str, inspect.Parameter] = {}
     functions = [target]
     if inspect.isclass(target):
-        functions = [vars(parent)["__init__"] for parent in target.__mro__ if "__init__" in vars(parent)]
+        functions = list(filter(None, map(operator.methodcaller("get", "__init__"), map(vars, target.__mro__))))
     for function in functions:
         try:
             signature = _signature(function)
         except (ValueError, TypeError):
             return None
-        named = {name: p for name, p in signature.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-        if inspect.isclass(target):
-            named.pop(next(iter(signature), ""), None)  # self
-        found |= {name: p for name, p in named.items() if name not in found and (not found or p.default is not p.empty)}
-        rest = next((name for name, p in signature.items() if p.kind == p.VAR_KEYWORD), None)
+        first, rest, own = next(iter(signature), "") if inspect.isclass(target) else None, None, not found
+        for name, p in signature.items():
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
+                if name != first and name not in found and (own or p.default is not p.empty):  # the first is self
+                    found[name] = p
+            elif p.kind == p.VAR_KEYWORD:
+                rest = name
         if rest is None:
             return found
         if not _hands_on(function, rest):

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, NoReturn
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema
 
 from saddlepoint.config import catalogue, spelling
 from saddlepoint.error import Mistake, did_you_mean
@@ -23,6 +23,7 @@ from saddlepoint.schema import (
     Number,
     Piece,
     Text,
+    adapter,
     fitted,
     kind_of,
     or_null,
@@ -227,24 +228,38 @@ KEYS: dict[str, dict[str, Any]] = {
 
 def settle(config: DictConfig, command: str) -> None:
     """Each key of a command as its kind has it: 1e6 whole, yes true.  Raises Mistake for a value of a wrong kind."""
+    sections: dict[str, dict[str, Any]] = {}
     for key, kind in KEYS[command].items():
         section, _, name = key.rpartition(".")
+        sections.setdefault(section, {})[name] = kind
+    for section, kinds in sections.items():
         place = OmegaConf.select(config, section) if section else config
-        if isinstance(place, DictConfig) and name in place:  # a run may have been begun before there was such a key
-            put(place, name, kind, key)
+        if isinstance(place, DictConfig):  # a run may have been begun before there was such a key
+            put(place, kinds, section)
 
 
-def put(place: DictConfig, name: Any, kind: Any, key: str) -> None:
-    """What stands at `name`, in the place of how it was typed, where that differs.  Raises Mistake."""
-    value = place[name]
-    if isinstance(value, DictConfig | ListConfig):
-        value = OmegaConf.to_container(value, resolve=True)
+def put(place: DictConfig, kinds: Mapping[str, Any], path: str) -> None:
+    """What stands at each of these names, in the place of how it was typed, where that differs.  Raises Mistake."""
+    for name, kind in kinds.items():
+        if name not in place:
+            continue
+        value = place[name]
+        if isinstance(value, DictConfig | ListConfig):
+            value = OmegaConf.to_container(value, resolve=True)
+        try:
+            found = adapter(kind).validate_python(value)
+        except ValidationError:
+            _refuse(kind, value, f"{path}.{name}" if path else name)
+        if repr(found) != repr(value) and not OmegaConf.is_interpolation(place, name):
+            place[name] = found
+
+
+def _refuse(kind: Any, value: Any, key: str) -> NoReturn:
     try:
-        found = fitted(kind, value, key)
+        fitted(kind, value, key)
     except Mistake as mistake:
         raise Mistake(spelling.of_value(key, value) or str(mistake)) from None
-    if repr(found) != repr(value) and not OmegaConf.is_interpolation(place, name):
-        place[name] = found
+    raise AssertionError(key)
 
 
 def settle_top_level(config: DictConfig) -> None:

@@ -211,7 +211,7 @@ def _unknown(key: str, said: str, config: DictConfig, choice: Names, value: Any 
             return f"{group}={chosen} takes no {'.'.join(parts)}; {parts[-1]} belongs to {group}={' or '.join(having)}"
     settable = [
         path
-        for path, node, name in places(config)
+        for path, node, name, _ in places(config)
         if isinstance(node, DictConfig) and not (str(name)[:1] == "_" and "_target_" in node)
     ]
     there = [other for other in settable if _takes(_at(config, other)[1], value)]

@@ -124,7 +124,7 @@ def _canonical(value: Any) -> Any:
         container = waiting.pop()
         for key, part in container.items() if isinstance(container, dict) else enumerate(container):
             if isinstance(part, dict):
-                container[key] = {str(name): own for name, own in part.items()}
+                container[key] = dict(zip(map(str, part), part.values(), strict=True))
                 waiting.append(container[key])
             elif isinstance(part, list):
                 container[key] = list(part)

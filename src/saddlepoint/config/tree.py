@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-Place = tuple[str, Any, Any]  # dotted path, the container, the name or index of the key in it
+Place = tuple[str, Any, Any, Any]  # dotted path, the container, the name or index of the key in it, what stands there
 
 
 class Checked(DictConfig):
@@ -35,7 +35,7 @@ def places(root: Any, path: str = "") -> list[Place]:
     while waiting:
         here, container, name, node = waiting.pop()
         if container is not None:
-            found.append((here, container, name))
+            found.append((here, container, name, node))
         if not isinstance(node, DictConfig | ListConfig):
             continue
         if node._is_none() or node._is_missing() or node._is_interpolation():
@@ -48,7 +48,7 @@ def places(root: Any, path: str = "") -> list[Place]:
 
 def targets(root: Any, path: str = "") -> list[tuple[str, DictConfig]]:
     """Every node with a `_target_`, `root` among them, none through an interpolation."""
-    found = [(here, container) for here, container, name in places(root, path) if name == "_target_"]
+    found = [(here, container) for here, container, name, _ in places(root, path) if name == "_target_"]
     return [(here.rpartition(".")[0], container) for here, container in found]
 
 

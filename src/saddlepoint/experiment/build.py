@@ -170,5 +170,7 @@ def callbacks_of(config: DictConfig, **at_hand: Any) -> list[Callback]:
 def set_threads(config: DictConfig, game: Game) -> None:
     """Give torch the threads that the config says.  A perceptron's layers are too short to share: on a machine with
     other work two threads, waiting for each other, were ten times slower than one."""
-    shares = any(isinstance(module, nn.modules.conv._ConvNd) for module in game.modules())
+    shares = False
+    for module in game.modules():
+        shares = shares or isinstance(module, nn.modules.conv._ConvNd)
     torch.set_num_threads(config.get("threads") or (THREADS if shares else 1))
