@@ -154,10 +154,13 @@ def kind_of(annotation: Any) -> Any:
     if origin is Annotated:
         return annotation
     if origin in (Union, types.UnionType):
-        named = [part for part in parts if part is not type(None) and getattr(part, "__name__", "") != TENSOR]
-        found = dict.fromkeys(map(kind_of, named))
-        rest = [kind for kind in found if kind not in (*ORDER, Text)]
-        kinds = [kind for kind in (*ORDER, *rest, Text) if kind in found]
+        found, kinds = {}, []
+        for part in parts:
+            if part is not type(None) and getattr(part, "__name__", "") != TENSOR:
+                found[kind_of(part)] = None
+        for kind in (*ORDER, *found, Text):  # text, which takes whole numbers too, comes last
+            if kind in found and kind not in kinds and (kind != Text or len(kinds) == len(found) - 1):
+                kinds.append(kind)
         if Whole in kinds and Number in kinds:  # 1.0 stays what it is
             kinds[kinds.index(Whole)] = Annotated[int, Strict()]
         if kinds == [Number, Piece]:

@@ -33,6 +33,7 @@ RESULTS = ("train", "evaluate", "memorisation", "reproduce", "sweep", "compare",
 
 MODULES = {"import": "importing"}  # where a command's word cannot be the name of its module: it is one of Python's
 
+_texts: dict[str, tuple[str, tuple[int, int]]] = {}  # what was read, and when it was written
 READ_WHOLE = {"baseline", "sweep"}  # folders of yaml that one command reads and nothing composes: no groups
 
 # groups whose names are values of a key, and the keys: evaluation.extractor=digits
@@ -130,9 +131,7 @@ def header(command: str) -> str:
 def text(path: str | Path) -> str:
     """What stands in a yaml; one that has not changed since is not read again.  Raises OSError, UnicodeDecodeError."""
     about = os.stat(path)
-    return _read(str(path), about.st_mtime_ns, about.st_size)
-
-
-@cache
-def _read(path: str, changed: int, size: int) -> str:
-    return Path(path).read_text(encoding="utf-8")
+    stamp = about.st_mtime_ns, about.st_size
+    if _texts.get(str(path), ("", None))[1] != stamp:
+        _texts[str(path)] = Path(path).read_text(encoding="utf-8"), stamp
+    return _texts[str(path)][0]

@@ -160,8 +160,12 @@ def _classes(*, _root_: DictConfig) -> int | None:
 def _latent_size(*, _root_: DictConfig) -> int:
     from saddlepoint.schema import Count, fitted  # pydantic
 
-    parts = {name: part for name, part in _root_.prior.items() if isinstance(part, DictConfig)}
-    return sum([fitted(Count, part.get("dim"), f"prior.{name}.dim") for name, part in parts.items()])
+    size = 0
+    for name, part in _root_.prior.items():
+        if isinstance(part, DictConfig):
+            dim = part.get("dim")
+            size += dim if type(dim) is int and dim > 0 else fitted(Count, dim, f"prior.{name}.dim")
+    return size
 
 
 def _measure_kernel_distance(config: DictConfig) -> None:
@@ -242,5 +246,6 @@ def _unresolved(config: DictConfig, path: str, raw: str, error: Exception) -> st
             )
         if rest and isinstance(name := config.get("choice", {}).get(group), str):
             return f"{group}={name} has no {rest}, which {path} is to be"
-        return f"{path} is {raw}, and there is no {match[1]}.{did_you_mean(match[1], (place[0] for place in places(config)))}"
+        meant = did_you_mean(match[1], (place[0] for place in places(config)))
+        return f"{path} is {raw}, and there is no {match[1]}.{meant}"
     return f"{path} is {raw}: {str(error).splitlines()[0]}"

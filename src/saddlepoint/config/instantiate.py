@@ -9,7 +9,6 @@ import ast
 import copy
 import importlib
 import inspect
-import operator
 import pkgutil
 import re
 import textwrap
@@ -131,10 +130,15 @@ def parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | 
     found: dict[str, inspect.Parameter] = {}
     functions = [target]
     if inspect.isclass(target):
-        functions = list(filter(None, map(operator.methodcaller("get", "__init__"), map(vars, target.__mro__))))
+        functions = []
+        for parent in target.__mro__:
+            functions += [vars(parent)["__init__"]] if "__init__" in vars(parent) else []
     for function in functions:
         try:
-            signature = _signature(function)
+            signature = inspect.signature(function, eval_str=True).parameters
+        except NameError:  # a name that is imported for type checkers alone, say: each annotation by itself
+            written = inspect.signature(function).parameters
+            signature = {name: p.replace(annotation=annotation(function, p)) for name, p in written.items()}
         except (ValueError, TypeError):
             return None
         first, rest, own = next(iter(signature), "") if inspect.isclass(target) else None, None, not found
@@ -149,14 +153,6 @@ def parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | 
         if not _hands_on(function, rest):
             return None
     return found
-
-
-def _signature(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    try:
-        return inspect.signature(function, eval_str=True).parameters
-    except NameError:  # a name that is imported for type checkers alone, say: each annotation by itself
-        written = inspect.signature(function).parameters
-        return {name: p.replace(annotation=annotation(function, p)) for name, p in written.items()}
 
 
 def settable(known: Mapping[str, inspect.Parameter], node: DictConfig) -> list[str]:

@@ -4,13 +4,35 @@ The side is computed from the latent and from its leaves: columns of a batch (la
 draws (a mask).
 """
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from saddlepoint.error import Mistake
 from saddlepoint.game.player import Player
 from saddlepoint.game.side import LATENT, Side
 
+T = TypeVar("T")
 
+
+def per_wiring(compute: Callable[[Any], T]) -> Callable[[Any], T]:
+    """What `compute` finds of a game, kept while it has the same sides and draws samples from the same one.
+
+    It is asked for at each sample, and is not to be changed by who gets it.
+    """
+
+    @wraps(compute)
+    def kept(game: Any) -> T:
+        sides, samples, found = game.__dict__.get(compute.__name__ + "_kept", (None, None, None))
+        if sides is not game.sides or samples != game.samples:
+            found = compute(game)
+            game.__dict__[compute.__name__ + "_kept"] = game.sides, game.samples, found
+        return cast(T, found)
+
+    return kept
+
+
+@per_wiring
 def sampled(game: Any) -> list[str]:
     """The players that make samples: the one that makes the side itself first, then those of what it is made of."""
     return [name for side in upstream(game).values() for name in reversed(side.by) if name in game.players]
@@ -51,6 +73,7 @@ def judged_alone(game: Any) -> bool:
     return side.judge is not None and needed <= {LATENT, *made_of, *game.sides, *game.players, *game.makers}
 
 
+@per_wiring
 def leaves(game: Any) -> dict[str, str]:
     """What samples are computed from beside the latent, name -> entry: columns, and parts of named draws.
 
@@ -69,11 +92,13 @@ def leaves(game: Any) -> dict[str, str]:
     return found
 
 
+@per_wiring
 def column_leaves(game: Any) -> dict[str, str]:
     """Those of the leaves that are columns, name -> column."""
     return {name: entry for name, entry in leaves(game).items() if "." not in entry}
 
 
+@per_wiring
 def draw_leaves(game: Any) -> dict[str, tuple[str, str]]:
     """Those of the leaves that are parts of named draws, name -> (draw, part)."""
     parts = {name: entry.partition(".") for name, entry in leaves(game).items()}
@@ -91,16 +116,13 @@ def latent_parts(game: Any) -> list[str]:
     return [name for name in game.priors.get(LATENT, ()) if not needs.isdisjoint({LATENT, f"{LATENT}.{name}"})]
 
 
+@per_wiring
 def upstream(game: Any) -> dict[str, Side]:
     """The side that samples are drawn from, and every side that it is computed from, each once, by name."""
     sides, found, waiting = game.sides, {}, [game.samples]
-    known = game.__dict__.get("_upstream")  # it is asked for at each sample; sides and samples seldom change
-    if known is not None and known[0] is sides and known[1] == game.samples:
-        return known[2]
     for name in waiting:
         found[name] = sides[name]
         for entry in found[name].needs:
             if (head := entry.partition(".")[0]) in sides and head not in waiting:
                 waiting.append(head)
-    game.__dict__["_upstream"] = sides, game.samples, found
     return found

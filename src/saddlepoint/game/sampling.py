@@ -62,8 +62,9 @@ def sampling_networks(game: Any, average: bool = True) -> tuple[dict[str, nn.Mod
     networks, whose = sampling_modules(game, average)
     if not average and game.has_only_average:
         raise Mistake("snapshots hold averaged weights: average=false finds nothing in them; checkpoints do")
-    for hook in (hook for network in networks.values() for hook in having(network, "at_images")):
-        hook.at_images(game.images)
+    for network in networks.values():
+        for hook in having(network, "at_images"):
+            hook.at_images(game.images)
     order = sorted(upstream(game), key=lambda side: len(game.computed_from[side]))
     # the players that make samples, each after those that make what it is given
     makers = dict.fromkeys(name for side in order for name in game.sides[side].by if name in game.players)
@@ -81,13 +82,18 @@ def sampling_modules(game: Any, average: bool = True) -> tuple[dict[str, nn.Modu
 
     And whose weights these are: "averaged", "raw", or "partly averaged" where not every player keeps an average.
     """
-    first = sampled_player(game)
-    kept = {name: game.player(name).average if average else None for name in sampled(game)}
-    networks = {name: game.player(name).network if own is None else own.network for name, own in kept.items()}
-    makers = {name: game.makers[name] for side in upstream(game).values() for name in side.by if name in game.makers}
-    whose = {own is not None for own in kept.values()}
-    weights = "partly averaged" if len(whose) > 1 else "averaged" if average and first.average is not None else "raw"
-    return {**networks, **makers}, weights
+    first, networks, averaged = sampled_player(game), {}, set()
+    for name in sampled(game):
+        player = game.players[name]
+        kept = player.average if average else None
+        networks[name] = player.network if kept is None else kept.network
+        averaged.add(kept is not None)
+    for side in upstream(game).values():
+        for name in side.by:
+            if name in game.makers:
+                networks[name] = game.makers[name]
+    weights = "partly averaged" if len(averaged) > 1 else "averaged" if average and first.average is not None else "raw"
+    return networks, weights
 
 
 def drawn_as(game: Any, average: bool, batch_norm: str, batch: int) -> dict[str, Any]:
@@ -111,10 +117,10 @@ def batch_dependent(network: nn.Module) -> bool:
     So it does behind minibatch discrimination and its kin (a layer that says `coupled`), and behind batch norm that
     keeps no running statistics.
     """
-    return any(
-        getattr(module, "coupled", False) or (isinstance(module, BatchNorm) and module.running_mean is None)
-        for module in network.modules()
-    )
+    for module in network.modules():
+        if getattr(module, "coupled", False) or (isinstance(module, BatchNorm) and module.running_mean is None):
+            return True
+    return False
 
 
 def full_batches(n: int, size: int) -> list[Tensor]:

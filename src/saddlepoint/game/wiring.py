@@ -105,7 +105,9 @@ def _check_order(game: Any) -> None:
 
 def _refuse_parts(game: Any) -> None:
     """Raise ValueError where batches are split though a layer of anybody's looks at them as a whole."""
-    modules = [*(m for p in game.players.values() for m in p.network.modules()), *game.makers.modules()]
+    modules = list(game.makers.modules())
+    for player in game.players.values():
+        modules += player.network.modules()
     layers = [m for m in modules if getattr(m, "coupled", False) or isinstance(m, BatchNorm)]
     for name, player in game.players.items() if layers else ():
         if (parts := player.accumulate) > 1:
