@@ -157,7 +157,7 @@ def kind_of(annotation: Any) -> Any:
         found, kinds = {}, []
         for part in parts:
             if part is not type(None) and getattr(part, "__name__", "") != TENSOR:
-                found[kind_of(part)] = None
+                found[LEAVES[part] if part in LEAVES else kind_of(part)] = None
         for kind in (*ORDER, *found, Text):  # text, which takes whole numbers too, comes last
             if kind in found and kind not in kinds and (kind != Text or len(kinds) == len(found) - 1):
                 kinds.append(kind)

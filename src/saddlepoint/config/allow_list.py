@@ -161,7 +161,13 @@ def of_file(words: Iterable[Any], where: str) -> list[str]:
 
 def look_up(path: str, name: str, allowed: Sequence[str]) -> None:
     """Raises Mistake, before anything is imported, for a name under `path` that leads to nothing allowed."""
-    if _is_piece(name) or name in NAMED or name in NAMED.values() or name.startswith(PARTS) or within(name, allowed):
+    if (
+        _is_piece(name)
+        or name in NAMED
+        or name in NAMED.values()
+        or name.startswith(PARTS)
+        or (allowed and within(name, allowed))
+    ):
         return
     root, family, module, *_ = [*name.split("."), "", ""]
     if (
@@ -182,8 +188,16 @@ def look_at(path: str, name: str, found: Any, allowed: Sequence[str]) -> None:
     defined = inner if hasattr(inner, "__qualname__") else type(inner)  # of an instance, its class
     module = getattr(defined, "__module__", None) or getattr(inspect.getmodule(defined), "__name__", "builtins")
     home = f"{module}.{defined.__qualname__}"
-    if _listed(inner, home) or name in allowed or within(home, allowed):
+    if home in NAMED.values() or (allowed and (name in allowed or within(home, allowed))):
         return
+    if not re.search(r"(^|\.)(_|<locals>)", getattr(inner, "__qualname__", "_")):
+        family = FAMILIES.get(home.split(".")[1]) if _is_piece(home) else None
+        part = next(filter(home.startswith, PARTS), None)  # of a library
+        base = LIBRARIES[part.rstrip(".")] if part else family
+        if (inspect.isfunction(inner) and base == "") or (
+            inspect.isclass(inner) and base and issubclass(inner, _class(base))
+        ):
+            return
     known = f"{name} is {home}, which is" if home != name else f"{name} is"
     raise Mistake(f"{path}: {known} not on the list of what a config may build{_remedy(home)}")
 
@@ -217,21 +231,6 @@ def _is_piece(name: str) -> bool:
         and bool(rest)
         and (f"{family}.{module}" in STOOD_ON or (catalogue.conf() / family / f"{module}.yaml").is_file())
     )
-
-
-def _listed(found: Any, home: str) -> bool:
-    """Whether an object is a piece of ours, a layer or an optimizer of torch, or one of the named."""
-    if home in NAMED.values():
-        return True
-    if re.search(r"(^|\.)(_|<locals>)", getattr(found, "__qualname__", "_")):
-        return False
-    if home.startswith("saddlepoint."):
-        if not _is_piece(home):
-            return False
-        base = FAMILIES[home.split(".")[1]]
-        return inspect.isclass(found) and issubclass(found, _class(base)) if base else inspect.isfunction(found)
-    part = next((part for part in LIBRARIES if home.startswith(f"{part}.")), None)
-    return part is not None and inspect.isclass(found) and issubclass(found, _class(LIBRARIES[part]))
 
 
 @cache

@@ -95,7 +95,7 @@ def _form(text: str) -> tuple[dict[str, str | list[str] | None], dict[str, tuple
     for line in text.splitlines():
         if match := _DEFAULT.match(line):
             value = match["value"]
-            names = [name.strip() for name in value.strip("[]").split(",") if name.strip()]
+            names = re.findall(r"[^\[\], ]+", value)
             chosen[match["group"]] = names if value.startswith("[") else None if value == "null" else value
         elif (match := _KEY.match(line)) and match["key"] != "defaults":
             outer = outer if match["inner"] else match["key"]

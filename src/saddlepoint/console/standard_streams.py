@@ -29,7 +29,8 @@ class Stream:
 
     def __init__(self, stream: Any, failed: Callable[[OSError], None]) -> None:
         self._stream, self._failed = stream, failed
-        for name in ("encoding", "fileno", "isatty"):  # what every line that is printed asks for
+        self.rich_proxied_file = self  # what every line that is printed asks for, as it does for these
+        for name in ("encoding", "fileno", "isatty"):
             if hasattr(stream, name):
                 setattr(self, name, getattr(stream, name))
 

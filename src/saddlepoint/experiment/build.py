@@ -155,16 +155,17 @@ def callbacks_of(config: DictConfig, **at_hand: Any) -> list[Callback]:
 
     A checkpoint comes last: what others write of a round must be there once the round counts as played.
     """
-    made, allowed = [], allow_list.granted(config)
+    made, last, allowed = [], [], allow_list.granted(config)
     for name, node in config.callback.items():
         asked = inspect.signature(located(f"callback.{name}", node._target_, allowed)).parameters
         given = {key: value for key, value in at_hand.items() if key in asked and key not in node}
-        made.append(instantiate(node, f"callback.{name}", **given))
-        if not isinstance(made[-1], Callback):
+        observer = instantiate(node, f"callback.{name}", **given)
+        if not isinstance(observer, Callback):
             raise Mistake(
-                f"callback.{name}: {node._target_} gives {kind(made[-1])}, and it is to give a Lightning Callback"
+                f"callback.{name}: {node._target_} gives {kind(observer)}, and it is to give a Lightning Callback"
             )
-    return sorted(made, key=lambda observer: isinstance(observer, Checkpoint))
+        (last if isinstance(observer, Checkpoint) else made).append(observer)
+    return [*made, *last]
 
 
 def set_threads(config: DictConfig, game: Game) -> None:

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -88,7 +89,7 @@ def fit(config: Checked, console: Console | None = None) -> Run:
 
 def _sizes(game: Game) -> str:
     """How many parameters each player moves."""
-    counts = {name: sum(p.numel() for p in game.player(name).network.parameters()) for name in game.players}
+    counts = {name: sum(map(torch.numel, game.player(name).network.parameters())) for name in game.players}
     return f"parameters: {', '.join(f'{name} {count:,}' for name, count in counts.items())}"
 
 

@@ -45,4 +45,7 @@ class Hooks(Protocol):
 
 def having(module: nn.Module, method: str) -> list[Any]:
     """The modules in `module`, itself among them, that define a hook."""
-    return [part for part in module.modules() if hasattr(part, method)]
+    found = []
+    for part in module.modules():
+        found += [part] if hasattr(part, method) else []
+    return found

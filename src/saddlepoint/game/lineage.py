@@ -38,6 +38,13 @@ def sampled(game: Any) -> list[str]:
     return [name for side in upstream(game).values() for name in reversed(side.by) if name in game.players]
 
 
+@per_wiring
+def made_in_order(game: Any) -> list[str]:
+    """The players that make samples, each after those that make what it is given."""
+    order = sorted(upstream(game), key=lambda side: len(game.computed_from[side]))
+    return list(dict.fromkeys(name for side in order for name in game.sides[side].by if name in game.players))
+
+
 def sampled_player(game: Any) -> Player:
     """The player that makes samples last: the generator.  Raises Mistake where no player makes them."""
     if not (names := sampled(game)):

@@ -21,6 +21,7 @@ from saddlepoint.game.lineage import (
     draw_leaves,
     judge,
     leaves,
+    made_in_order,
     sampled,
     sampled_player,
     upstream,
@@ -65,11 +66,8 @@ def sampling_networks(game: Any, average: bool = True) -> tuple[dict[str, nn.Mod
     for network in networks.values():
         for hook in having(network, "at_images"):
             hook.at_images(game.images)
-    order = sorted(upstream(game), key=lambda side: len(game.computed_from[side]))
-    # the players that make samples, each after those that make what it is given
-    makers = dict.fromkeys(name for side in order for name in game.sides[side].by if name in game.players)
-    for name in makers if average else ():
-        own = game.player(name).average
+    for name in made_in_order(game) if average else ():
+        own = game.players[name].average
         if own is not None and own.statistics == "reestimated" and own.stale:
             stream = Stream(game.seed, "statistics", device=game.device, joint=True)
             with _evaluating(list(networks.values())):
@@ -82,8 +80,8 @@ def sampling_modules(game: Any, average: bool = True) -> tuple[dict[str, nn.Modu
 
     And whose weights these are: "averaged", "raw", or "partly averaged" where not every player keeps an average.
     """
-    first, networks, averaged = sampled_player(game), {}, set()
-    for name in sampled(game):
+    names, networks, averaged = sampled(game) or [sampled_player(game)], {}, set()  # which raises
+    for name in names:
         player = game.players[name]
         kept = player.average if average else None
         networks[name] = player.network if kept is None else kept.network
@@ -92,7 +90,8 @@ def sampling_modules(game: Any, average: bool = True) -> tuple[dict[str, nn.Modu
         for name in side.by:
             if name in game.makers:
                 networks[name] = game.makers[name]
-    weights = "partly averaged" if len(averaged) > 1 else "averaged" if average and first.average is not None else "raw"
+    first = game.players[names[0]].average
+    weights = "partly averaged" if len(averaged) > 1 else "averaged" if average and first is not None else "raw"
     return networks, weights
 
 
@@ -198,7 +197,8 @@ def samples_of(
             found = f"of shape {list(entry.shape)}" if isinstance(entry, Tensor) else type(entry).__name__
             raise ValueError(f"condition {name} is {found}, and it is a tensor with a row for each of {n} samples")
     place = game.device
-    code, given = ({name: part.to(place) for name, part in own.items()} for own in (latent, complete(game, condition)))
+    code = {name: part.to(place) for name, part in latent.items()}
+    given = {name: part.to(place) for name, part in complete(game, condition).items()}
     with _evaluating(list(networks.values()), batch_norm, seed if game.dropout else None, game.device):
         return sampling_turn(game, code, given, networks).samples_of(game.samples).x
 

@@ -25,11 +25,11 @@ ENOUGH, MANY = 10_000, 2048  # samples for Inception's features, so many of them
 
 def frechet_distance(mu1: Tensor, sigma1: Tensor, mu2: Tensor, sigma2: Tensor) -> Tensor:
     """The distance, a float64 scalar >= 0, of means [d] and covariances [d, d]; ValueError if they are not finite."""
-    mu1, sigma1, mu2, sigma2 = (value.to(torch.float64) for value in (mu1, sigma1, mu2, sigma2))
+    mu1, sigma1, mu2, sigma2 = mu1.double(), sigma1.double(), mu2.double(), sigma2.double()
     if mu1.shape != mu2.shape or sigma1.shape != sigma2.shape or sigma1.shape != (len(mu1), len(mu1)):
         shapes = [tuple(value.shape) for value in (mu1, sigma1, mu2, sigma2)]
         raise ValueError(f"the Frechet distance takes means [d] and covariances [d, d] of one d, not {shapes}")
-    if not all(bool(value.isfinite().all()) for value in (mu1, sigma1, mu2, sigma2)):
+    if not torch.cat([mu1, mu2, sigma1.flatten(), sigma2.flatten()]).isfinite().all():
         raise ValueError("the Frechet distance takes finite means and covariances; a feature is nan or infinite")
     # units that never fire, on one side or both, add nothing to the root and would cost the others their full rank
     alive = (sigma1.diagonal() > 0) & (sigma2.diagonal() > 0)
@@ -112,7 +112,7 @@ class FrechetDistance(Measure):
     def __init__(self) -> None:
         super().__init__()
         for side in ("real", "fake"):
-            self.hold(*(f"{side}_{name}" for name in Moments._fields))  # one entry per rank
+            self.hold(*map(f"{side}_{{}}".format, Moments._fields))  # one entry per rank
 
     def update(self, features: Features, real: bool) -> None:
         side = "real" if real else "fake"
