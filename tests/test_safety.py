@@ -421,7 +421,7 @@ NEVER_CALLED = {
 }  # fmt: skip
 ONLY_IN = {
     "hydra.utils.instantiate": {"config/instantiate.py"},  # everybody else asks there, where it is looked at
-    "torch.jit.load": {"export/format/script.py"},  # TorchScript: a program, and said to be one (docs/safety.md)
+    "torch.jit.load": {"export/format/program.py"},  # TorchScript: a program, and said to be one (docs/safety.md)
 }
 SAFE_YAML = {"yaml.SafeLoader", "getattr(yaml, 'CSafeLoader', yaml.SafeLoader)"}
 
