@@ -17,7 +17,8 @@ from rich.console import Console
 
 from saddlepoint.callback import health
 from saddlepoint.config.compose import compose
-from saddlepoint.experiment import train as training
+from saddlepoint.experiment import fit as training
+from saddlepoint.experiment.train import train
 
 looks, rounds = [], []
 
@@ -49,7 +50,7 @@ def main(words):
         fixed = ["logger=none", "metric=[]", f"outputs={folder}", "images=64_000"]
         config = compose([*fixed, *words])
         since = time.perf_counter()
-        training.train(config, Console(file=io.StringIO()))
+        train(config, Console(file=io.StringIO()))
         whole = time.perf_counter() - since
     per = config.callback.health.images_between / config.batch
     ratio = statistics.median(looks) / (statistics.median(rounds) * per)

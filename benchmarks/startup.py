@@ -83,10 +83,11 @@ def counted(words: list[str]) -> Counts:
 def shown(counts: Counts, most: int = 0) -> list[str]:
     conf = {name: number for name, number in counts.opened.items() if "/conf/" in name}
     twice = {Path(name).name: number for name, number in conf.items() if number > 1}
+    scans = counts.named("_environment_secrets") or counts.named("secrets")
     lines = [
         f"calls of our own before the first round  {sum(counts.calls.values()):,}  (at most {MOST_CALLS:,})",
         f"modules of ours before train()           {len(counts.before_train)}  (at most {MOST_MODULES})",
-        f"scans of the environment for secrets     {counts.named('_environment_secrets') or counts.named('secrets')}  (1)",
+        f"scans of the environment for secrets     {scans}  (1)",
         f"yaml of conf/ opened                     {sum(conf.values())} times, {len(conf)} files"
         + (f"; more than once: {twice}" if twice else ""),
     ]

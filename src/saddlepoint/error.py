@@ -1,7 +1,5 @@
 """A mistake that a person can mend, told in a line or two; and a process that is asked to end."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Training or evaluation mode for a while: each module's own mode is put back afterwards."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -5,8 +5,6 @@ secret   the value, of 8 characters or more, of an environment variable whose na
 home     the user's home folder, which is written ~ and read back as the home of whoever reads
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping

@@ -11,8 +11,6 @@ piece have the annotations of its signature, which `kind_of` turns into kinds. A
     anything else  a piece: a node with a `_target_`
 """
 
-from __future__ import annotations
-
 import collections.abc
 import inspect
 import types

@@ -14,7 +14,7 @@ from saddlepoint.cli import main
 from saddlepoint.config.compose import compose
 from saddlepoint.console import standard_streams
 from saddlepoint.error import Halted, Mistake
-from saddlepoint.experiment import train
+from saddlepoint.experiment import run_record, train
 from saddlepoint.game.game import Game
 from saddlepoint.run.folder import Run
 
@@ -104,8 +104,8 @@ def test_a_signal_before_the_first_round_or_during_the_final_evaluation_is_on_re
 def test_a_signal_while_the_end_is_written_down_leaves_a_finished_run_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = train._peak_memory
-    monkeypatch.setattr(train, "_peak_memory", lambda: (send("SIGTERM"), original())[1])
+    original = run_record._peak_memory
+    monkeypatch.setattr(run_record, "_peak_memory", lambda: (send("SIGTERM"), original())[1])
     assert trained(tmp_path).summary["status"] == "finished"
 
 

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.extractor import names
+from saddlepoint.experiment.evaluators import extractor_names
 from saddlepoint.experiment.train import train
 
 SMALL = ["images=256", "architecture.generator.widths=[8]", "architecture.discriminator.widths=[8]", "logger=none",
@@ -89,4 +89,4 @@ def test_the_group_can_be_put_in_its_place_and_is_told_where_that_is() -> None:
     assert config.evaluation.extractor.resizer == "bilinear"
     with pytest.raises(Mistake, match=r"no such key: extractor\. Here it is evaluation\.extractor=inception"):
         compose(["extractor=inception"])
-    assert {"digits", "inception", "trained-b"} <= set(names())
+    assert {"digits", "inception", "trained-b"} <= set(extractor_names())

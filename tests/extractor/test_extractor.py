@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import differences
 from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.experiment.extractor import build, names, second
+from saddlepoint.experiment.evaluators import extractor_names, extractor_of, second_extractor
 from saddlepoint.extractor.classifier import Shipped, shipped
 from saddlepoint.extractor.extractor import suit
 from saddlepoint.extractor.identity import Identity
@@ -69,10 +69,10 @@ def test_points_are_their_own_features() -> None:
 
 
 def test_build_knows_each_extractor_by_name(stripes, points, tmp_path: Path) -> None:
-    assert build(None, stripes) is None
-    assert build("identity", points(dim=2)).dim == 2  # pyright: ignore[reportOptionalMemberAccess]
+    assert extractor_of(None, stripes) is None
+    assert extractor_of("identity", points(dim=2)).dim == 2  # pyright: ignore[reportOptionalMemberAccess]
     stripes.shape = (1, 8, 8)
-    assert build("digits", stripes).name == "digits"  # pyright: ignore[reportOptionalMemberAccess]
+    assert extractor_of("digits", stripes).name == "digits"  # pyright: ignore[reportOptionalMemberAccess]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_build_knows_each_extractor_by_name(stripes, points, tmp_path: Path) -> 
 )
 def test_an_extractor_that_does_not_exist_or_fit_is_a_mistake(stripes, name: str, words: str) -> None:
     with pytest.raises(Mistake, match=words):
-        build(name, stripes)
+        extractor_of(name, stripes)
 
 
 @pytest.mark.parametrize(
@@ -111,8 +111,8 @@ def test_the_nearest_extractor_has_as_many_channels_and_the_nearest_size(shape, 
 def test_the_nearest_extractor_stands_behind_a_resizer_under_its_own_name() -> None:
     said: list[str] = []
     data: Any = SimpleNamespace(shape=(3, 20, 50), classes=None)
-    first, beside = (build(name, data, say=said.append) for name in ("nearest", "nearest-b"))
-    assert (first.name, beside.name, second("nearest")) == ("cifar10-jpeg", "cifar10-jpeg-b", "nearest-b")
+    first, beside = (extractor_of(name, data, say=said.append) for name in ("nearest", "nearest-b"))
+    assert (first.name, beside.name, second_extractor("nearest")) == ("cifar10-jpeg", "cifar10-jpeg-b", "nearest-b")
     x = torch.randint(256, (3, 3, 20, 50), dtype=torch.uint8)
     wanted = Shipped("cifar10-jpeg")(resized(x, (32, 32), "bicubic-antialias"))
     assert torch.equal(first(x).features, wanted.features)
@@ -120,20 +120,20 @@ def test_the_nearest_extractor_stands_behind_a_resizer_under_its_own_name() -> N
     assert len(said) == 1
     assert "measured by cifar10-jpeg" in said[0]
     assert "95 MB" in said[0]
-    assert build("nearest", data, say=said.append, resizer="bilinear").resizer == "bilinear-32"
+    assert extractor_of("nearest", data, say=said.append, resizer="bilinear").resizer == "bilinear-32"
     own: Any = SimpleNamespace(shape=(1, 8, 8), classes=None)
-    assert build("nearest", own, say=said.append).resizer == "none"
-    assert build("nearest", SimpleNamespace(shape=(5, 8, 8), classes=None), say=said.append) is None  # pyright: ignore[reportArgumentType]
+    assert extractor_of("nearest", own, say=said.append).resizer == "none"
+    assert extractor_of("nearest", SimpleNamespace(shape=(5, 8, 8), classes=None), say=said.append) is None  # pyright: ignore[reportArgumentType]
 
 
 def test_what_an_extractor_cannot_use_is_a_mistake(stripes, points, tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="leave weights out"):
-        build("digits", stripes, weights=tmp_path / "weights.pth")
+        extractor_of("digits", stripes, weights=tmp_path / "weights.pth")
     with pytest.raises(Mistake, match="learns the classes"):
-        build("trained", points())
+        extractor_of("trained", points())
     stripes.split("train").y = None
     with pytest.raises(Mistake, match="learns the classes"):
-        build("trained", stripes)
+        extractor_of("trained", stripes)
 
 
 def test_a_classifier_is_trained_once_and_named_by_data_and_recipe(stripes, points, tmp_path: Path) -> None:
@@ -182,14 +182,14 @@ def test_a_list_of_classifiers_that_cannot_be_read_is_a_mistake(tmp_path: Path) 
 
 
 def test_each_shipped_ruler_has_another_beside_it_and_so_has_a_trained_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert second("digits") == "digits-b"
-    assert second("digits-b") == "digits"
-    assert second("trained") == "trained-b"
-    assert second("inception") is second("identity") is second("mynet") is None
-    assert second("stacked-mnist") == "stacked-mnist-b"
-    assert all(second(name) in [None, *names()] for name in names())
-    monkeypatch.setattr("saddlepoint.experiment.extractor.names", lambda: ["mnist", "mnist-b", "digits"])
-    assert second("digits") is None
+    assert second_extractor("digits") == "digits-b"
+    assert second_extractor("digits-b") == "digits"
+    assert second_extractor("trained") == "trained-b"
+    assert second_extractor("inception") is second_extractor("identity") is second_extractor("mynet") is None
+    assert second_extractor("stacked-mnist") == "stacked-mnist-b"
+    assert all(second_extractor(name) in [None, *extractor_names()] for name in extractor_names())
+    monkeypatch.setattr("saddlepoint.experiment.evaluators.names", lambda: ["mnist", "mnist-b", "digits"])
+    assert second_extractor("digits") is None
 
 
 def test_the_second_ruler_learned_the_same_from_the_same_data_but_is_another(stripes) -> None:
@@ -213,14 +213,14 @@ def test_a_second_classifier_of_the_datas_own_differs_by_its_seed_alone(
         return Recipe(dim=8, epochs=1, shift=0, batch=20, seed=seed)
 
     monkeypatch.setattr("saddlepoint.extractor.trained.recipe_for", brief)
-    one, two = (build(name, stripes, tmp_path, say=lambda line: None) for name in ("trained", "trained-b"))
+    one, two = (extractor_of(name, stripes, tmp_path, say=lambda line: None) for name in ("trained", "trained-b"))
     assert one is not None
     assert two is not None
     assert seeds == [0, 1]
     assert one.name != two.name
     assert one.sha256 != two.sha256
     with pytest.raises(Mistake, match="learns the classes"):
-        build("trained-b", points())
+        extractor_of("trained-b", points())
 
 
 # --------------------------------------------------------------------------------------- a network of the user's own
@@ -264,7 +264,7 @@ class MyNet(nn.Module):
 def test_a_network_of_the_users_gives_features_and_perhaps_logits(stripes, give: str, classes: int | None) -> None:
     network = MyNet(give)
     before = torch.random.get_rng_state()
-    own = build(network, stripes)
+    own = extractor_of(network, stripes)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert own is not None
     assert (own.name, own.dim, own.classes, own.shape, own.resizer) == ("mynet", 5, classes, (1, 6, 6), "none")
@@ -334,16 +334,16 @@ def test_edited_code_is_another_ruler(tmp_path: Path, monkeypatch: pytest.Monkey
 )
 def test_a_network_that_gives_something_else_is_a_mistake_in_a_line(stripes, give: str, words: str) -> None:
     with pytest.raises(Mistake, match=f"the extractor mynet.*{words}") as refused:
-        build(MyNet(give), stripes)
+        extractor_of(MyNet(give), stripes)
     assert "\n" not in str(refused.value)
 
 
 def test_a_network_that_does_not_take_the_images_says_why_in_a_line(stripes) -> None:
     with pytest.raises(Mistake, match=r"mynet does not take samples of shape 1x6x6.*RuntimeError: .*mat1") as no:
-        build(MyNet(pixels=49), stripes)
+        extractor_of(MyNet(pixels=49), stripes)
     assert "\n" not in str(no.value)
     with pytest.raises(Mistake, match="int is neither"):
-        build(3, stripes)  # pyright: ignore[reportArgumentType]
+        extractor_of(3, stripes)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_networks_name_has_plain_letters_and_is_nobody_elses(points) -> None:
@@ -357,17 +357,17 @@ def test_a_networks_name_has_plain_letters_and_is_nobody_elses(points) -> None:
     class My_Net2(Digits):  # noqa: N801
         pass
 
-    found = [Module(network, (3,), taken=names()).name for network in (Digits(), Inception(), My_Net2())]
+    found = [Module(network, (3,), taken=extractor_names()).name for network in (Digits(), Inception(), My_Net2())]
     assert found == ["digits-own", "inception-own", "my-net2"]
     x = torch.randn(4, 3)
-    assert torch.equal(build(My_Net2(), points())(x).features, x)  # pyright: ignore[reportOptionalCall]
+    assert torch.equal(extractor_of(My_Net2(), points())(x).features, x)  # pyright: ignore[reportOptionalCall]
 
 
 def test_an_extractor_of_the_users_own_is_taken_as_it_is(points) -> None:
     own = Identity((3,))
-    assert build(own, points()) is own
+    assert extractor_of(own, points()) is own
     with pytest.raises(Mistake, match="Identity: leave weights out"):
-        build(own, points(), weights="weights.pth")
+        extractor_of(own, points(), weights="weights.pth")
 
 
 # ------------------------------------------------------------------------------------------------------- the resizer
@@ -375,9 +375,9 @@ def test_an_extractor_of_the_users_own_is_taken_as_it_is(points) -> None:
 
 def test_a_classifier_behind_a_resizer_measures_images_of_another_size(stripes) -> None:
     with pytest.raises(Mistake, match=r"1x8x8, and this data has shape 1x6x6\.\nChoose a resizer"):
-        build("digits", stripes)
+        extractor_of("digits", stripes)
     plain = Shipped("digits")
-    found = build("digits", stripes, resizer="bicubic-antialias")
+    found = extractor_of("digits", stripes, resizer="bicubic-antialias")
     assert isinstance(found, Resized)
     assert (found.name, found.sha256, found.dim, found.classes) == ("digits", plain.sha256, 64, 10)
     assert found.resizer == "bicubic-antialias-8"
@@ -385,17 +385,17 @@ def test_a_classifier_behind_a_resizer_measures_images_of_another_size(stripes) 
     assert torch.equal(found(x).features, plain(resized(x, (8, 8), "bicubic-antialias")).features)
     assert not torch.equal(
         found(x).features,
-        build("digits", stripes, resizer="bilinear")(x).features,  # pyright: ignore[reportOptionalCall]
+        extractor_of("digits", stripes, resizer="bilinear")(x).features,  # pyright: ignore[reportOptionalCall]
     )
     assert not any(part.training for part in found.train().modules())
 
 
 def test_a_resizer_where_images_have_the_size_does_nothing_and_says_so(stripes) -> None:
-    own = build(MyNet(), stripes, resizer="bilinear")
+    own = extractor_of(MyNet(), stripes, resizer="bilinear")
     assert isinstance(own, Module)
     assert own.resizer == "none"
     with pytest.raises(Mistake, match="no resizer cubic"):
-        build(MyNet(), stripes, resizer="cubic")
+        extractor_of(MyNet(), stripes, resizer="cubic")
 
 
 def test_a_resizer_gives_an_image_no_other_channels(stripes) -> None:
@@ -405,7 +405,7 @@ def test_a_resizer_gives_an_image_no_other_channels(stripes) -> None:
         suit(found, (3, 30, 20))
     wide = MyNet(pixels=35)
     wide.shape = [1, 5, 7]
-    own = build(wide, stripes, resizer="bilinear")
+    own = extractor_of(wide, stripes, resizer="bilinear")
     assert own is not None
     assert own.resizer == "bilinear-5x7"
     assert own(stripes.split("test").x).features.shape == (30, 5)
@@ -414,7 +414,7 @@ def test_a_resizer_gives_an_image_no_other_channels(stripes) -> None:
 def test_the_resizer_stands_in_the_contract_and_divides_the_cache(stripes, tmp_path: Path) -> None:
     scores = {}
     for name in ("bilinear", "bicubic-antialias"):
-        ruler = build("digits", stripes, resizer=name)
+        ruler = extractor_of("digits", stripes, resizer=name)
         assert ruler is not None
         evaluator = Evaluator(ruler, {"fid": FrechetDistance()}, n=30, cache=tmp_path)
         (scores[name],) = evaluator.measure(stripes.split("test"), stripes).values()
@@ -426,7 +426,7 @@ def test_the_resizer_stands_in_the_contract_and_divides_the_cache(stripes, tmp_p
 
 def test_samples_that_belong_to_no_split_are_stored_as_the_data_of_the_extractor() -> None:
     data = SimpleNamespace(shape=(1, 4), modality=Audio(8000, bits=16), classes=None)
-    extractor = build("identity", data)
+    extractor = extractor_of("identity", data)
     assert extractor is not None
     assert extractor.modality is data.modality
     found = Evaluator(extractor, {}, 2).features([torch.full((2, 1, 4), 0.3)], 2, "samples")
@@ -440,4 +440,4 @@ def test_a_resizer_that_would_do_nothing_is_refused() -> None:
     with pytest.raises(
         Mistake, match=r"evaluation\.resizer=bilinear is for images, and these data are points: say null"
     ):
-        build("identity", Gaussians(number=100), resizer="bilinear")
+        extractor_of("identity", Gaussians(number=100), resizer="bilinear")

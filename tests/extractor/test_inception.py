@@ -14,7 +14,7 @@ from torch import Tensor
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.extractor import build
+from saddlepoint.experiment.evaluators import extractor_of
 from saddlepoint.extractor import inception
 from saddlepoint.extractor.inception import Inception
 from saddlepoint.extractor.resizer import Resized, resized
@@ -147,7 +147,7 @@ def test_another_resizer_takes_the_place_of_inceptions_own(random_weights: Path)
     class Data:
         shape, classes = (3, 32, 32), None
 
-    found = build("inception", Data(), weights=random_weights, resizer="bicubic-antialias")  # pyright: ignore[reportArgumentType]
+    found = extractor_of("inception", Data(), weights=random_weights, resizer="bicubic-antialias")  # pyright: ignore[reportArgumentType]
     assert isinstance(found, Resized)
     assert (found.name, found.resizer) == ("inception", "bicubic-antialias-299")
     plain = Inception(random_weights)

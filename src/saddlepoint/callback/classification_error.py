@@ -9,8 +9,6 @@ is ever chosen by the error: that at the end is the result, and the smallest alo
 (BASELINES 2.6).
 """
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

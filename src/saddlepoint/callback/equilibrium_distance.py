@@ -7,8 +7,6 @@ staying there. It is a score of a game, not of samples, and has a contract of it
 "fakes" are the rounds that were looked at. Salimans et al. 2016 (arXiv:1606.03498), section 3.3, tell of such a game.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any

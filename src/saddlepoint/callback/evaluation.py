@@ -1,7 +1,5 @@
 """Scores along the run, by one written protocol; and which checkpoint is best, by another."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import pytorch_lightning as pl

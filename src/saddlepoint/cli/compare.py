@@ -1,7 +1,5 @@
 """saddlepoint compare: arms of runs over seeds, by one score under one contract, in tables, drawings and a report."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """saddlepoint train -m: one run for each combination of values; a table of how each ended, and of its first score."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ saddlepoint reproduce baseline=historical_averaging
 saddlepoint reproduce baseline=salimans2016_mnist_100_labels tier=short data.root=...
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from omegaconf import DictConfig

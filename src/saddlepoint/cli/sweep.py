@@ -4,8 +4,6 @@ saddlepoint sweep sweep=digits
 saddlepoint sweep sweep=digits trials=60 workers=2
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from omegaconf import DictConfig

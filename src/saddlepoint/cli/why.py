@@ -1,7 +1,5 @@
 """saddlepoint why: what differs between two runs, beside the first event at which their curves part."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict
 

@@ -10,8 +10,6 @@ Everything else has to be named by a person: `allow_target=[mylosses]` on the co
 in the environment.  What a file says of `allow_target` is never heard: a config that was sent cannot let itself in.
 """
 
-from __future__ import annotations
-
 import copy
 import importlib
 import inspect

@@ -4,11 +4,10 @@ Read as text, so that `--help` answers before a yaml parser could be imported. O
 read here (a test compares with a real parser).
 """
 
-from __future__ import annotations
-
 import os
 import re
 from functools import cache
+from io import StringIO
 from pathlib import Path
 
 from saddlepoint.error import Mistake
@@ -129,9 +128,16 @@ def header(command: str) -> str:
 
 
 def text(path: str | Path) -> str:
-    """What stands in a yaml; one that has not changed since is not read again.  Raises OSError, UnicodeDecodeError."""
+    """What stands in a yaml, see `stream`."""
+    return stream(path).getvalue()
+
+
+def stream(path: str | Path) -> StringIO:
+    """A yaml that has not changed since is not read again.  Raises OSError, UnicodeDecodeError."""
     about = os.stat(path)
     stamp = about.st_mtime_ns, about.st_size
     if _texts.get(str(path), ("", None))[1] != stamp:
         _texts[str(path)] = Path(path).read_text(encoding="utf-8"), stamp
-    return _texts[str(path)][0]
+    found = StringIO(_texts[str(path)][0])
+    found.name = str(path)  # type: ignore[misc]  # yaml's errors have it
+    return found

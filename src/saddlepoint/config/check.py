@@ -1,7 +1,5 @@
 """Whether a composed config makes sense, asked once, before anything is built."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -48,7 +46,8 @@ def _look_at_all(config: DictConfig) -> None:
             inside = [(path, node) for path, node in nodes if isinstance(node, DictConfig) and not node._is_none()]
             nodes = [(f"{path}.{name}", node[name]) for path, node in inside for name in node]
         for path, node in nodes:
-            _look_at_term(path, node, group)
+            if not isinstance(node, DictConfig) or "_target_" not in node:
+                _refuse_term(path, node, group)
     allowed = allow_list.granted(config)
     for path, node in targets(config):
         if (known := parameters(located(path, node._target_, allowed))) is not None:
@@ -124,10 +123,8 @@ def _look_at_players(config: DictConfig) -> None:
             raise Mistake(f"{name} has nothing to descend: give it objective.{name} or a regularizer of its own")
 
 
-def _look_at_term(path: str, node: Any, group: str) -> None:
+def _refuse_term(path: str, node: Any, group: str) -> None:
     name = path.rpartition(".")[2]
-    if isinstance(node, DictConfig) and "_target_" in node:
-        return
     if not isinstance(node, DictConfig):
         raise Mistake(
             f"{path}={'null' if node is None else node}: to leave a piece out, take it off the list: ~{group}=<name>"

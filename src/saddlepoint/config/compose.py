@@ -1,7 +1,5 @@
 """From words to a config: pieces chosen by name, keys set by path, mistakes told with what was probably meant."""
 
-from __future__ import annotations
-
 import copy
 import json
 import re

@@ -4,8 +4,6 @@ Written, a config names nobody's home folder.  Read, it has this user's; it is s
 end, and it allows nothing, whatever it says (see `permission`).
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterable
 from io import StringIO

@@ -3,13 +3,10 @@
 Hydra reads the defaults lists and merges the yaml. It writes nothing, and a caller's own use of it is not touched.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -74,16 +71,14 @@ class _Yaml(FileConfigSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         path = os.path.join(self.path, self._normalize_file_name(config_path))
-        text = catalogue.text(path)
-        header = ConfigSource._get_header_dict(text[:512])
-        return ConfigResult(self.provider, self.path, plain_yaml(path, text), header)
+        stream = catalogue.stream(path)
+        header = ConfigSource._get_header_dict(stream.getvalue()[:512])
+        return ConfigResult(self.provider, self.path, OmegaConf.load(stream), header)
 
 
-def plain_yaml(path: str | Path, text: str | None = None) -> Any:
+def plain_yaml(path: str | Path) -> Any:
     """A yaml as a config of its own.  Raises what yaml and OmegaConf raise, under the path of the file."""
-    stream = StringIO(catalogue.text(path) if text is None else text)
-    stream.name = str(path)  # type: ignore[misc]  # yaml's errors have it
-    return OmegaConf.load(stream)
+    return OmegaConf.load(catalogue.stream(path))
 
 
 def _loader(own: Path | None) -> ConfigLoaderImpl:

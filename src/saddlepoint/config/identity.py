@@ -3,8 +3,6 @@
 Code of the researcher's own that a training is built from decides it too: `code` in a config has a hash of each module.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -3,8 +3,6 @@
 What is refused is told under the path at which it was written.
 """
 
-from __future__ import annotations
-
 import ast
 import copy
 import importlib

@@ -3,8 +3,6 @@
 What the keys of pieces may be stands in their signatures (see check); both are held to the rules of `schema`.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -55,7 +53,7 @@ AT = Natural | Literal["last", "best", "previous"]
 Moment = Annotated[kind_of(AT), said("one moment at a time: last, best, previous, or the images of a snapshot")]
 Fraction = Annotated[Number, Field(gt=0, lt=1)]
 Size = Annotated[
-    or_null(kind_of(Count | tuple[Count, Count])), said("data.size is a whole number from 1 on, [height,width] or null")
+    kind_of(Count | tuple[Count, Count]) | None, said("data.size is a whole number from 1 on, [height,width] or null")
 ]
 Words = kind_of(Text | list[Text])
 Method = kind_of(dict[str, Any] | Text)
@@ -94,25 +92,25 @@ KEYS: dict[str, dict[str, Any]] = {
         "outputs": Folder,
         "cache": FolderOrNull,
         "overwrite": Flag,
-        "allow_target": or_null(Words),
+        "allow_target": Words | None,
         "many": dict[str, Any],
-        "shared": or_null(Words),
-        "resume.allow": or_null(Words),
+        "shared": Words | None,
+        "resume.allow": Words | None,
         "evaluation.n": CountOrNull,
         "evaluation.split": Literal["train", "validation", "test", "all"],
-        "evaluation.extractor": or_null(kind_of(Piece | Text)),
-        "evaluation.second": or_null(kind_of(Piece | Text)),
+        "evaluation.extractor": kind_of(Piece | Text) | None,
+        "evaluation.second": kind_of(Piece | Text) | None,
         "evaluation.weights": NameOrNull,
         "evaluation.resizer": TextOrNull,
         "evaluation.average": Flag,
         "evaluation.batch_norm": Literal["running", "batch"],
         "evaluation.batch": Count,
         "evaluation.seed": Natural,
-        "evaluation.selection.n": or_null(whole(2)),
+        "evaluation.selection.n": whole(2) | None,
         "evaluation.selection.split": SplitOrNull,
         "trainer.precision": Precision,
         "trainer.sync_batchnorm": FlagOrNull,
-        "trainer.deterministic": or_null(kind_of(Flag | Literal["warn"])),
+        "trainer.deterministic": kind_of(Flag | Literal["warn"]) | None,
         "trainer.benchmark": FlagOrNull,
         "trainer.detect_anomaly": Flag,
         "trainer.profiler": or_null(Literal["simple", "advanced", "pytorch", "xla"]),
@@ -150,9 +148,9 @@ KEYS: dict[str, dict[str, Any]] = {
         "run": Name,
         "at": Moment,
         "n": Count,
-        "label": or_null(kind_of(Natural | Text | dict[str, Any])),
+        "label": kind_of(Natural | Text | dict[str, Any]) | None,
         "by": TextOrNull,
-        "source": or_null(kind_of(Name | dict[str, Any])),
+        "source": kind_of(Name | dict[str, Any]) | None,
         "to": NameOrNull,
         "sample_seed": Natural,
         "average": Flag,
@@ -169,7 +167,7 @@ KEYS: dict[str, dict[str, Any]] = {
     },
     "compare": {
         "runs": Words,
-        "by": or_null(Words),
+        "by": Words | None,
         "over": Words,
         "metric": TextOrNull,
         "baseline": Any,
@@ -193,8 +191,8 @@ KEYS: dict[str, dict[str, Any]] = {
         "trials": CountOrNull,
         "workers": Count,
         "seeds": or_null(list[Natural]),
-        "sampler": or_null(Method),
-        "pruner": or_null(Method),
+        "sampler": Method | None,
+        "pruner": Method | None,
         "name": NameOrNull,
         "outputs": Folder,
         "storage": Literal["sqlite", "journal"],

@@ -3,8 +3,6 @@
 The grammar is Hydra's: key=value, +key=value, ~key, group=name, group=[a,b], group@place=name.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -7,8 +7,6 @@ this package's.  Of an installed module its own file counts, and the version of 
 An error that such code raised is told in a line: `mylosses.py:12: ValueError: ...`.
 """
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import importlib.metadata

@@ -4,8 +4,6 @@
 is made absolute; where a command reads or writes now is left relative.
 """
 
-from __future__ import annotations
-
 import os
 import tempfile
 from pathlib import Path

@@ -3,8 +3,6 @@
 Nothing is guessed: a word of another program is refused, in a line that names what to type.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping
 from typing import Any

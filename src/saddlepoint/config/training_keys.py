@@ -4,8 +4,6 @@ And in what two configs, or other mappings, differ.  Plain values in, plain valu
 written: a run folder is read without composing anything.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
@@ -50,7 +48,11 @@ def essence(config: Mapping[Any, Any]) -> dict[str, Any]:
     """The part of a plain config that decides the training; 1.0 and 1 are one number there."""
     kept = _canonical({key: value for key, value in config.items() if key not in APART})
     if isinstance(data := kept.get("data"), dict):
-        kept["data"] = {key: value for key, value in data.items() if key not in DATA_APART and not _added(key, value)}
+        kept["data"] = {
+            key: value
+            for key, value in data.items()
+            if key not in DATA_APART and not (key in DATA_ADDED and same(value, DATA_ADDED[key]))
+        }
         if isinstance(folder := kept["data"].get("folder"), str):
             kept["data"]["folder"] = _in_utf8(folder)
     if isinstance(game := kept.get("game"), dict):
@@ -88,10 +90,6 @@ def _game(game: Mapping[str, Any]) -> dict[str, Any]:
             del kept["order"]
             kept["_target_"] = SIMULTANEOUS
     return kept
-
-
-def _added(key: str, value: Any) -> bool:
-    return key in DATA_ADDED and same(value, DATA_ADDED[key])
 
 
 def _in_utf8(path: str) -> str:

@@ -1,7 +1,5 @@
 """A config that was checked; and any config as a tree: its keys by dotted path, the nodes that stand for objects."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any

@@ -4,8 +4,6 @@ Images are uint8 or uint16 [N, H, W, C], [N, C, H, W] or [N, H, W]; points are f
 [N, C, L] or [N, L], tokens whole numbers [N, T]; labels int [N].
 """
 
-from __future__ import annotations
-
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping

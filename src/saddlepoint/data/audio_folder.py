@@ -3,8 +3,6 @@ audio (see `array`), whose `rate` stands in it, or is said.  What the settings m
 by the names alone (see `folder`).
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path

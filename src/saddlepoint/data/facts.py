@@ -1,7 +1,5 @@
 """What a config says of data from a folder of your own, read off the folder.  Imports no torch, but for arrays."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

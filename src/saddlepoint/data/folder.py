@@ -5,8 +5,6 @@ row's number), the first round(test x n) samples are test, the next round(valida
 each at least one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256

@@ -8,8 +8,6 @@ batch, which is all that a resumed run needs to know.
 Salimans et al. 2016 (arXiv:1606.03498), section 5, and its code: labels that no run's seed decides, balanced classes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import count
 

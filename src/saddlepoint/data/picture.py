@@ -4,8 +4,6 @@ What is converted, refused and counted: docs/data.md.  1 channel is Pillow's "L"
 "RGBA".  Images of more than 8 bits per channel are refused, for Pillow would clip or cut them without a word.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

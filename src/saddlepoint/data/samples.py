@@ -7,8 +7,6 @@ Samples with classes are usually stored class by class, and a score over parts (
 classes in each: they are put into the order of their contents' sha256.  Others keep the order that they have.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Wav files: 16-bit PCM or 32-bit float, of one rate, number of channels and encoding.  Imports no torch."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 Text is UTF-8; a line ends with \\n or \\r\\n.  Symbol 0 of a vocabulary is the empty one, which fills sequences.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ What the settings mean: docs/data.md.  The split is fixed by the names of the fi
 `folder`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path

@@ -6,8 +6,6 @@ class means + noise   each class's mean image plus N(0, 0.2^2) in units of [-1, 
                       deviations of the split), in the classes' frequencies: what it gives the coarsest of models
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch

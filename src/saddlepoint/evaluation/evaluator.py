@@ -7,8 +7,6 @@ Nothing here draws from torch's global generators, and what `sample` draws from 
 or with a cold cache, changes nothing in training.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

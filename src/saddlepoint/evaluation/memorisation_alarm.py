@@ -27,8 +27,6 @@ No test by ranks can see one copy: c copies that lie below everything else have 
 how many it takes, where chance adds nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import ceil, log

@@ -1,7 +1,5 @@
 """What statistics of memorisation say of one set of samples, each beside the same of held-out images; and a picture."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

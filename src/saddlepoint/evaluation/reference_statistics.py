@@ -6,8 +6,6 @@ They serve the Frechet distances alone: no other score can be had from two momen
 are, as JSON under `saddlepoint`, and is refused by another extractor; of others only the number of features is checked.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import zlib

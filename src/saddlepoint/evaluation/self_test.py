@@ -5,8 +5,6 @@ a shipped classifier, what `certificate` gives; of Inception, the score of CIFAR
 (Salimans et al. 2016, arXiv:1606.03498, table 3: 11.24 +- .12, the deviation over ten splits).
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Scores as tables for people: one set measured, a run over its snapshots, what stands behind a score."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple

@@ -8,8 +8,6 @@ out, never drawn twice: a set with repeats has a covariance of less rank and nei
 The error is that of the score at its own n: about the n-biased expectation, not about the score of endless samples.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 

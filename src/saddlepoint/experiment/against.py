@@ -5,8 +5,6 @@ two runs were measured by different protocols, a is measured by its own, then wi
 that differs, then by all of b's protocol, under which b is measured too: what is left between the two is theirs.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Where this process stands among others: alone, or one of the ranks that torchrun, SLURM or `train` itself started."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What this machine has of what a run may need, and what to do about what it lacks."""
 
-from __future__ import annotations
-
 import os
 import platform
 import sys

@@ -1,7 +1,5 @@
 """A run measured again, at one moment or at all of its snapshots; or anybody's samples, by a written protocol."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial

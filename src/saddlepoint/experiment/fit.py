@@ -1,7 +1,5 @@
 """A run from its checked config to its end: ranks joined, folder locked, game built, trained and measured."""
 
-from __future__ import annotations
-
 import logging
 import os
 import warnings
@@ -34,8 +32,7 @@ from saddlepoint.experiment.build import Experiment, build, callbacks_of, data_o
 from saddlepoint.experiment.devices import device_of, place, refuse_precision, taken, wanted
 from saddlepoint.experiment.restore import data_changes, fill, restore
 from saddlepoint.experiment.run_record import GONE, begin, plain_scores, put_on_record
-from saddlepoint.experiment.same_run import finished_on_other_data
-from saddlepoint.experiment.start import start_of
+from saddlepoint.experiment.start import finished_on_other_data, start_of
 from saddlepoint.game.game import Game
 from saddlepoint.game.ranks import Ranks
 from saddlepoint.game.start import start_from_data

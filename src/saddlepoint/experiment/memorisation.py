@@ -4,8 +4,6 @@ What is held out must be a random part of the pool that the training set is of (
 told from it by a small network, and so would be "memorised" by any generator.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A turn that came to no number, played again from its dump, with an eye on each module."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial

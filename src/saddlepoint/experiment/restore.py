@@ -1,7 +1,5 @@
 """A run's game as a checkpoint or a snapshot left it, and the data that it was trained on."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path

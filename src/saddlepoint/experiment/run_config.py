@@ -1,7 +1,5 @@
 """A run's own config, read from its folder."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

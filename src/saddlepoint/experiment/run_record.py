@@ -1,7 +1,5 @@
 """What a training writes into its folder beside its journal: its first files, its provenance, and how it ended."""
 
-from __future__ import annotations
-
 import json
 import resource
 import signal

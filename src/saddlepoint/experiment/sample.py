@@ -1,7 +1,5 @@
 """Samples of a run, by label=3, by=label or source=<folder>, in the files that the modality of its data has."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress

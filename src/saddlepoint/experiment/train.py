@@ -1,7 +1,5 @@
 """saddlepoint train: trains the run that a config names, or goes on with it where it stopped."""
 
-from __future__ import annotations
-
 from omegaconf import DictConfig
 from rich.console import Console
 

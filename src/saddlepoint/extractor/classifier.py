@@ -1,7 +1,5 @@
 """A small classifier as an extractor: the penultimate layer and the logits (see `training`)."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Samples as their own features: of points and other small samples, whose values themselves are compared."""
 
-from __future__ import annotations
-
 import hashlib
 from math import prod
 

@@ -1,7 +1,5 @@
 """Inception v3, with the weights of 2015-12-05 as torch-fidelity converted them: where they are, and how they come."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import urllib.request

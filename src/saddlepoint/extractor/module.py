@@ -1,7 +1,5 @@
 """A network of somebody's own as an extractor, and the sha256 of what makes it and of what it sees."""
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 import re

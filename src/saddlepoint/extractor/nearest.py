@@ -1,7 +1,5 @@
 """The shipped classifier of the nearest size, behind a resizer: for images that no extractor was trained on."""
 
-from __future__ import annotations
-
 from math import log2, prod
 
 from saddlepoint.error import Mistake

@@ -1,7 +1,5 @@
 """What measuring asks of data, without knowing any: `saddlepoint.data` has it, and so may whatever a user brings."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any, Protocol
 

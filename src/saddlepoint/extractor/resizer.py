@@ -5,8 +5,6 @@ Resampling is torch's, about pixel centres, in float32; the result is rounded to
 Without antialiasing a smaller image is made from every so manieth pixel, whatever lies between.
 """
 
-from __future__ import annotations
-
 import difflib
 
 import torch

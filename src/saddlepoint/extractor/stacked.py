@@ -7,8 +7,6 @@ so that their softmax is the product of the channels' probabilities, and the lar
 the classification of Metz et al. 2017 (Unrolled GAN, arXiv:1611.02163).
 """
 
-from __future__ import annotations
-
 import hashlib
 
 from torch import Tensor

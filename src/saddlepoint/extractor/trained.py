@@ -1,7 +1,5 @@
 """A classifier of the data's own training split: trained once, then read from the cache."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import asdict
 from pathlib import Path

@@ -5,8 +5,6 @@ Its penultimate layer (after the ReLU) gives the features of a Frechet distance 
 Batch normalisation stands before each ReLU, also before the last: without it a third of the features can be dead.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator

@@ -68,7 +68,11 @@ class Player(nn.Module):
             if term.coupled and accumulate > 1:
                 raise ValueError(f"{name} looks at a batch as a whole: accumulate={accumulate} would change it; set 1")
         self.average = average(network) if average is not None else None
-        self.moving = {name: value for name, value in getattr(optimizer, "keywords", {}).items() if moves(value)}
+        self.moving = {
+            name: value
+            for name, value in getattr(optimizer, "keywords", {}).items()
+            if not isinstance(value, int | float | bool | None) and moves(value)
+        }
         self._optimizer = optimizer
 
     @property

@@ -3,8 +3,6 @@
 In a remedy's words `<penalty>` stands for each regularizer of D, and `<key / 10>` for a tenth of what the config says.
 """
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Mapping

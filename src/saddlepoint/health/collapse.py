@@ -12,8 +12,6 @@ against reals among themselves is how Odena et al. 2017 (arXiv:1610.09585, sec. 
 place of a kernel.  Pixels, not D's features: these shrink to nothing with a dead D, and that has a rule of its own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

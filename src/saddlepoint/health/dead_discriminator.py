@@ -7,8 +7,6 @@ improve neural network acoustic models, sec. 2): exactly 0 then.  A D that is me
 apart, by 10^-2 and more.
 """
 
-from __future__ import annotations
-
 from saddlepoint.health.rule import Remedy, Rule
 
 

@@ -10,8 +10,6 @@ overflow, which the alarm projects from the last looks.  What grows faster than 
 The largest number in 24 healthy runs of another experiment, the 2^5 table of Salimans et al. 2016, was 10^1.5.
 """
 
-from __future__ import annotations
-
 from saddlepoint.health.rule import Remedy, Rule
 
 

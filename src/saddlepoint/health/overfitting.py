@@ -7,8 +7,6 @@ each other in r_v = (E[train] - E[held-out]) / (E[train] - E[fake]), and see tra
 statistic says the same, and needs no scale: r_v has none where D does not tell fakes from reals.
 """
 
-from __future__ import annotations
-
 from saddlepoint.health.rule import Remedy, Rule
 
 

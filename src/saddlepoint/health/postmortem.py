@@ -3,8 +3,6 @@
 postmortem.md, and postmortem.png beside it, from what the run folder says: health.jsonl, metrics.jsonl, config.yaml.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import re

@@ -14,8 +14,6 @@ Logits of a critic have no scale and those of a relativistic D no zero, so nothi
     freedom(x, y)       mean(1 - x^2) / mean(1 - y^2): how far from the ends of tanh, where no gradient passes
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from statistics import linear_regression

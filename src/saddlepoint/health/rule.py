@@ -7,8 +7,6 @@ Between the two bounds nothing changes (hysteresis, as a Schmitt trigger has it)
 one bound alarms once.  A look at which there is no reading changes nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar

@@ -8,8 +8,6 @@ The smaller of two shares, each 1 where all is free:
     mean(1 - x^2) of samples over reals       G's own pixels at the ends of tanh, where its last layer passes nothing
 """
 
-from __future__ import annotations
-
 from saddlepoint.health.rule import Readings, Remedy, Rule
 
 APART = 0.99  # of pairs (real, fake) that D orders rightly: below, G has not lost, and a flat loss is its success

@@ -1,7 +1,5 @@
 """One of many runs: a process to start, and how it stands."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import signal

@@ -1,7 +1,5 @@
 """Many runs on this machine: a pool of processes, each with its own threads, and an accelerator where there is one."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from typing import Literal

@@ -3,8 +3,6 @@
 Each process has a session of its own: a Ctrl-C reaches the pool's process alone, which then tells each of them once.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

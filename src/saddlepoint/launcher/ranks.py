@@ -1,7 +1,5 @@
 """The ranks of one run on this machine: N processes that find each other, and end together."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket
@@ -17,7 +15,7 @@ from saddlepoint.launcher.pool import started, suspended_together
 
 Say = Callable[[str], None]
 GRACE = 5.0  # seconds that ranks have, once one is gone, to say how they stand; they wait for it in vain
-HALTED = tuple(dict.fromkeys(Halted(number).exit for number in ending_signals()))  # exit codes of who was told to end
+HALTED = tuple({Halted(number).exit: None for number in ending_signals()})  # exit codes of who was told to end
 LOST = Lost.exit  # of one that waited for another, which was gone: not the one whose words tell why
 
 

@@ -1,7 +1,5 @@
 """Many runs on a cluster: jobs of SLURM, by submitit (github.com/facebookincubator/submitit)."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import time

@@ -34,5 +34,5 @@ def stack(
         layers = [around(linear), activation]
     else:
         layers = [linear, *([] if made is None else [made]), activation]
-    conditional = any(getattr(type(layer), "conditional", False) for layer in layers)
+    conditional = [layer for layer in layers if getattr(type(layer), "conditional", False)]
     return Stack(*layers) if conditional else nn.Sequential(*layers)

@@ -8,8 +8,6 @@ Coverage is that of Naeem et al. 2020 (arXiv:2002.09797, section 3; see `coverag
 model that drops a class is 0.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -14,8 +14,6 @@ A perfect generator's scores are not 0, 1 and 0: each is read against its null d
 which reals and fakes are drawn with the reals' frequencies.
 """
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np

@@ -13,8 +13,6 @@ errors: 26,000 samples of a *single* class show some 32 modes where 0.75% of the
 are, as by the shipped classifier; of these 18 and 2 hold 20 samples or more.  The anchor "real" is what real ones show.
 """
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import torch

@@ -7,8 +7,6 @@ Naeem et al. 2020 (arXiv:2002.09797, section 3).  Fakes of the reals' own distri
 the two numbers; the reals are drawn by a fixed permutation.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -7,8 +7,6 @@ data, N and M; fakes in dense places alone go beyond.  It counts what precision 
 the others weighs little.  N is the smaller of the two numbers; the reals are drawn by a fixed permutation.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -23,8 +23,6 @@ subsets that hold it of the line's weight for the subset over its size.  The err
 of it held the truth in 94% to 99% of those sets (tests/metric/test_frechet_distance_infinity.py).
 """
 
-from __future__ import annotations
-
 from functools import reduce
 from typing import Any
 

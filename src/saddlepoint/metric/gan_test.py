@@ -7,8 +7,6 @@ vary: one perfect image a class scores 1.  The classifier is the data's own reci
 kept in the cache; the anchor is its accuracy on test images, above which fakes are easier than reals.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any

@@ -8,8 +8,6 @@ the detail.  The classifier is the data's own recipe (see `classifier`), so no f
 ResNets: it is read against the anchor, the same recipe trained on as many training images.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Any
 

@@ -19,8 +19,6 @@ What p says is of these reals and this extractor.  One that was trained on the r
 real ones too have a small p then, so read p beside the anchor "real".
 """
 
-from __future__ import annotations
-
 from math import isnan
 from typing import Any, ClassVar
 

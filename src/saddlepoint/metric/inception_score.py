@@ -6,8 +6,6 @@ all predictions are equal, and K where K classes are equally frequent and certai
 would score near 1: shuffle them.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

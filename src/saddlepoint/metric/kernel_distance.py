@@ -8,8 +8,6 @@ mean over 100 subsets of 1,000 of each side, drawn without replacement, with the
 subsets: these overlap, so it is that of one subset's value and no error of the mean.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

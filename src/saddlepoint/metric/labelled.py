@@ -1,7 +1,5 @@
 """What the scores of labelled fakes share: which data have the labels that they need, and the recipe's classifier."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """What the metrics share: a container that sums over ranks, fed with features, whose reals may come from a cache."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 

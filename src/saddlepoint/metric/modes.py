@@ -15,8 +15,6 @@ A perfect sampler of the plane has 1 - exp(-9/2) = 98.89% of high quality: a fig
 *narrower* than the data.  8/8 modes at 53% and 7/8 at 98% are different failures, so read all three.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

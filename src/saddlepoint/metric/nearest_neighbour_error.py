@@ -9,8 +9,6 @@ It takes no classifier.  Its anchor is the same error with training images in th
 beside it that of all of them (about 3% for MNIST); of equally near samples the first counts.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

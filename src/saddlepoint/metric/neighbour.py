@@ -6,8 +6,6 @@ Distances are Euclidean, float64.  A matrix product orders the pairs, in blocks 
 pair that its rounding leaves undecided, is taken by difference, so that a copy is at exactly 0 and a tie is a tie.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

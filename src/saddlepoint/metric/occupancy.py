@@ -7,8 +7,6 @@ is .0193, near (K - 1) / (2 n).  The expectations here are exact sums over binom
 floor beside it, and no two of different n are compared.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

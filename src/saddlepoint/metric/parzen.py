@@ -13,8 +13,6 @@ k-means centroids beat the training images that they are means of.  Both are its
 them.  The sets that other metrics have as anchors are not: "real" holds the very test images.
 """
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Iterable

@@ -7,8 +7,6 @@ of the two numbers, drawn by a fixed permutation; further fakes only make the me
 counts, however many: it sees no dropped mode, and one real far from the others covers what lies between (see density).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -7,8 +7,6 @@ matters: N = M is the smaller of the two numbers, and both sides are drawn by a 
 wide balls and thereby a high recall; coverage has not that flaw.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """What kind of thing a sample is: image, points, audio, tokens.  See `modality`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

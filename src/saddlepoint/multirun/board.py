@@ -1,7 +1,5 @@
 """The runs of one command as a person sees them."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from typing import Any

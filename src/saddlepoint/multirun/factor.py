@@ -1,7 +1,5 @@
 """What varies over the runs of one command: factors, and the words that say each of their levels (docs/many.md)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

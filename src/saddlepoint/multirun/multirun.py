@@ -1,7 +1,5 @@
 """Many runs of one command: a process for each combination of values, from a frozen config (docs/many.md)."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import time
@@ -158,7 +156,7 @@ def job_of(label: str, config: DictConfig, known: dict[str, Any] | None = None) 
     stops = bool(((config.callback or {}).get("health") or {}).get("stop"))
     if not config.overwrite and over(run, config, "finished"):
         job.state = DONE
-        from saddlepoint.experiment.same_run import finished_on_other_data  # and with it torch, for finished runs alone
+        from saddlepoint.experiment.start import finished_on_other_data  # and with it torch, for finished runs alone
 
         if changed := finished_on_other_data(run, config, known):
             job.state, job.reason = FAILED, changed

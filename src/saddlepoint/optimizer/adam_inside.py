@@ -10,8 +10,6 @@ gradients are about that small.
 
 # pyright: reportPrivateImportUsage=false
 # one kernel for many tensors is worth a private name: torch's own optimizers are written with these
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 

@@ -44,8 +44,10 @@ class Prior(nn.ModuleDict):
         The first part is drawn from `stream`, each further one from its child `latent/<part>`: so n latents and then m
         are the n + m drawn at once, but from a joint stream, for draws of a fixed size.
         """
-        streams = {name: stream.child(f"latent/{name}") if i else stream for i, name in enumerate(self)}
-        return {name: cast(Part, part).sample(n, streams[name]) for name, part in self.items()}
+        found: dict[str, Tensor] = {}
+        for name, part in self.items():
+            found[name] = cast(Part, part).sample(n, stream.child(f"latent/{name}") if found else stream)
+        return found
 
 
 def interpolate(

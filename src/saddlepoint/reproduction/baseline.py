@@ -4,8 +4,6 @@ conf/baseline/<name>.yaml, written and committed before the first of its runs. W
 above it, key by key, so that a short tier can claim only what it can. docs/reproducing.md tells every key.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import fields
 from math import inf

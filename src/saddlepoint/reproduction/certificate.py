@@ -3,8 +3,6 @@
 certificate.json is for programs, certificate.md for people; both say the same. Plain values only.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import sys

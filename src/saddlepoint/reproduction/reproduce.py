@@ -4,8 +4,6 @@ The verdict can be trusted because little is left to choose: the seeds, the leng
 a committed file, the code in a clean tree, and every listed run counts, whatever became of it.
 """
 
-from __future__ import annotations
-
 import copy
 import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +18,7 @@ from saddlepoint.config import allow_list, catalogue
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake, did_you_mean
-from saddlepoint.experiment.same_run import DATA_ELSEWHERE, ELSEWHERE, mismatches
+from saddlepoint.experiment.start import DATA_ELSEWHERE, ELSEWHERE, mismatches
 from saddlepoint.multirun.multirun import folder_of, launched, set_apart
 from saddlepoint.reproduction import certificate
 from saddlepoint.reproduction.baseline import Baseline, planned

@@ -5,8 +5,6 @@ else UNDECIDED (comparison/stats/equivalence.py). A baseline is met only if ever
 them at one level does not make it easier to be met. A run that is missing, failed or diverged is a bad result: NOT MET.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

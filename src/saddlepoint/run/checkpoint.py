@@ -3,8 +3,6 @@
 The folder holds `last.ckpt`, the `previous.ckpt` that is fallen back to where last is broken, and `best.ckpt`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import io

@@ -1,7 +1,5 @@
 """Whether data are those that a run was trained on: what provenance.json has of them, against what they are now."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

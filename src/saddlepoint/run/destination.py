@@ -1,7 +1,5 @@
 """Where a command is to write: what cannot be is refused before anything is loaded, measured or trained."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Collection
 from pathlib import Path

@@ -3,8 +3,6 @@
 config.yaml  provenance.json  metrics.jsonl  summary.json  evaluations.jsonl  samples/  checkpoints/  snapshots/  wandb/
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import json

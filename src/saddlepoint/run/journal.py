@@ -1,7 +1,5 @@
 """metrics.jsonl: one object per event, {"images", "rounds", "seconds", key: value, ...}, in the order of events."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from pathlib import Path

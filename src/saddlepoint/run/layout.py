@@ -6,8 +6,6 @@
 <outputs>/<name>/seed<k>-old<j>/           a run that was moved aside, and is none any more
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

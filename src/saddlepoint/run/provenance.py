@@ -1,7 +1,5 @@
 """Where a run came from: code, versions, machine, command."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 import platform

@@ -4,8 +4,6 @@ A tolerance that is chosen after the numbers are known is worth nothing, so what
 in a commit, and the commit that last touched it is put on record.
 """
 
-from __future__ import annotations
-
 import hashlib
 import subprocess
 from dataclasses import dataclass

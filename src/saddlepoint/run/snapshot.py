@@ -4,8 +4,6 @@ A snapshot holds what samples are drawn from, the averaged weights where the run
 on from; it is there so that a score thought of later can be read over a whole run.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

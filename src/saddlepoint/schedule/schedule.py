@@ -3,8 +3,6 @@
 Wherever a yaml holds a learning rate, a beta, a regularizer's weight or a half-life, a schedule may stand instead.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

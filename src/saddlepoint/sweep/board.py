@@ -1,7 +1,5 @@
 """The trials of a search as a person sees them."""
 
-from __future__ import annotations
-
 import time
 
 from rich.console import Console, Group

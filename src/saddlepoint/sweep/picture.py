@@ -6,8 +6,6 @@ for Assessing Hyperparameter Importance (ICML).  Of a few dozen trials it is a h
 sampler that follows good scores has not looked evenly.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from math import isfinite

@@ -4,8 +4,6 @@ The score on the reals that are reported (train or test) is never looked at: a s
 cannot be reported by the same number (docs/sweeping.md).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod

@@ -1,7 +1,5 @@
 """What a search leaves behind: <outputs>/<name>/report/ with every trial as a table, and the drawings."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import replace

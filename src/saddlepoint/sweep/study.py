@@ -8,8 +8,6 @@ A trial that the study calls running while nobody holds its lock was lost with i
 a new one is proposed. What is promised: docs/sweeping.md.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

@@ -3,8 +3,6 @@
 What is promised: docs/sweeping.md.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +14,7 @@ from rich.console import Console
 from saddlepoint.comparison.arms.direction import HIGHER, LOWER, metric_of
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.build import game_of
-from saddlepoint.experiment.same_run import DATA_ELSEWHERE
+from saddlepoint.experiment.start import DATA_ELSEWHERE
 from saddlepoint.launcher.local import Local
 from saddlepoint.run import destination
 from saddlepoint.sweep import report, to_experiment

@@ -1,7 +1,5 @@
 """A sweep file, conf/sweep/<name>.yaml (docs/sweeping.md), read and checked before any trial."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +9,7 @@ from pydantic import Field
 
 from saddlepoint.config import allow_list, config_file
 from saddlepoint.error import Mistake, did_you_mean
-from saddlepoint.experiment.same_run import DATA_ELSEWHERE, ELSEWHERE
+from saddlepoint.experiment.start import DATA_ELSEWHERE, ELSEWHERE
 from saddlepoint.multirun.factor import level_name, typed
 from saddlepoint.schema import Flag, Natural, Number, fitted
 from saddlepoint.sweep.method import method

@@ -1,7 +1,5 @@
 """The best trial of a search as an experiment: pieces by name, and every key that differs from what they say."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One trial of a search: its config, composed from the values that were proposed, and a process per seed."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 How a seed is played is handed over (`Start`): in a process of its own by saddlepoint sweep, by a formula in a test.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ Where the value of a failed run is imputed, both tests are of ranks (Wilcoxon 19
 their mean rank), and nothing is given that a distance between imputed scores would decide.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What is compared: runs that differ in their seed alone are an arm; arms that differ in settings, a comparison."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """A comparison: arms of runs by one score under one contract, and everything that was left out or went wrong."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,8 +1,6 @@
 """Whether more of a score is better, and which scores are shares, in [0, 1].  Tables by metric, so that a comparison
 needs no torch; a test holds the first to the metrics themselves."""
 
-from __future__ import annotations
-
 from saddlepoint.error import Mistake
 
 LOWER = frozenset(

@@ -6,8 +6,6 @@ under the same contract. Where none has a score (a reverse KL without a point of
 rank.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace

@@ -4,8 +4,6 @@ A key is a choice group (objective), the place of a choice (layer@architecture.g
 (optimizer.generator.lr).  A choice stands for all that it put into the config.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ Which folders are runs: `run/layout.py`.  Nothing is composed and no interpolati
 compared as it is written.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

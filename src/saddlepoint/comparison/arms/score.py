@@ -1,7 +1,5 @@
 """Which score is compared: its key, its contract, and that every run has it under that one contract."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """What a comparison answers: a sentence per arm, and the table that fits a page."""
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace

@@ -4,8 +4,6 @@ A best setting is chosen on the validation split and reported on the other; an a
 nothing by it, since every arm is read at the same k (Lucic et al. 2018, arXiv:1711.10337; Dodge et al. 2019).
 """
 
-from __future__ import annotations
-
 import math
 
 from saddlepoint.comparison.arms.arm import Arm

@@ -5,8 +5,6 @@ No meaning hangs on a colour alone.
 Figures are made without pyplot, so nothing global is touched and no window can open.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import re

@@ -1,7 +1,5 @@
 """A report on a terminal; a sheet in as many tables as it is too wide for one, each with the first column."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich import box

@@ -4,8 +4,6 @@ Every run tells of every factor, so an effect is read off all runs at once; cell
 The main effects are the family that Holm's correction counts; interactions are exploratory.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from saddlepoint.comparison.arms.comparison import Comparison, short_settings

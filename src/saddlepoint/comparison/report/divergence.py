@@ -4,8 +4,6 @@ Two runs of one config and seed on one machine have one curve, to the last bit; 
 says when whatever made them differ began to act.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

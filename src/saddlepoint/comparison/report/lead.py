@@ -1,7 +1,5 @@
 """What a comparison says before its tables: what was compared, by what contract, and what is missing or failed."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from functools import partial

@@ -5,8 +5,6 @@ content security policy forbids the browser to fetch what is not.  Without scrip
 do not sort.
 """
 
-from __future__ import annotations
-
 import base64
 import csv as comma_separated
 import io

@@ -5,8 +5,6 @@ The band of a mean over n seeds is Student's:  mean +- t(n - 1) s / sqrt(n)     
 Each function returns the bytes of a PNG at 150 dpi, drawn on a figure of its own, never on pyplot's.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

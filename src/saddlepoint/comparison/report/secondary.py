@@ -1,7 +1,5 @@
 """Sheets beside the primary table, all exploratory: other scores of a run, noise, what it took, every run."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """The table of a comparison: an arm a line, and a second one of its survivors where runs failed."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -3,8 +3,6 @@
 The files are written beside each other in a hidden folder that takes its name when all are there.
 """
 
-from __future__ import annotations
-
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence

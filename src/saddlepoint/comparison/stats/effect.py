@@ -9,8 +9,6 @@ holds every delta under which a t so large and a t so small are each not too rar
 spread, and wide for few runs.  It is of delta itself and needs no J.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

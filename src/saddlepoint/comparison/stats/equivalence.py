@@ -14,8 +14,6 @@ the runs are at one end of it, or all are equal, the interval is the one that ho
 Student's is cut at the range.  Where the range is not known, equal scores have no interval.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

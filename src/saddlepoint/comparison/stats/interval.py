@@ -10,8 +10,6 @@ count: of a score in [low, high], the quantile of sum_i D_i x_(i)     Gaffke 200
        over uniform shares D of n + 1 parts, x_(0) the end of the range that is away from the bound
 """
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Callable, Sequence

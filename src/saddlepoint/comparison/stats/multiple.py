@@ -6,8 +6,6 @@ Holm 1979, A simple sequentially rejective multiple test procedure, Scand. J. St
 one false difference is at most the level, however the comparisons depend on each other.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 DIFFERS = "differs"

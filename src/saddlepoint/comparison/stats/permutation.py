@@ -13,8 +13,6 @@ Pairing gains only what a seed shares: var(a - b) = var a + var b - 2 r sd a sd 
 halves the degrees of freedom for nothing.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Literal

@@ -13,8 +13,6 @@ share of draws whose shift is below d is the power at d, and its 80% quantile wh
 (Hoeffding 1952, The large-sample power of tests based on permutations: their powers agree in the limit).
 """
 
-from __future__ import annotations
-
 import math
 from functools import lru_cache
 from itertools import combinations

@@ -7,8 +7,6 @@ Lucic et al. 2018, Are GANs Created Equal? (arXiv:1711.10337); Dodge et al. 2019
 ranks of the first, the values those of the second.  Settings that are tied share their weights.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -5,8 +5,6 @@ before anything is read.  An .npy member says its shape again, and memory is ask
 member.  Nothing here unpickles.
 """
 
-from __future__ import annotations
-
 import io
 import stat
 import zipfile

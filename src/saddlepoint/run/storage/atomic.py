@@ -5,8 +5,6 @@ that it lasts.  Everything here raises OSError as the operating system does, and
 what a crash leaves has a name of `UNFINISHED`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

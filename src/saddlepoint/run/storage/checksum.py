@@ -5,8 +5,6 @@ comment is part of a zip, so a copy keeps its seal, readers that know of none ar
 go astray.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

@@ -3,8 +3,6 @@
 Who hands one over neither waits for it nor hears of its failure; the first failure is told, once (docs/tracking.md).
 """
 
-from __future__ import annotations
-
 import queue
 import threading
 import time

@@ -1,7 +1,5 @@
 """metrics.csv: the events of a run as a table, a column per key, for spreadsheets and scripts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """An account with Weights & Biases: online for those who have logged in, offline for everybody else."""
 
-from __future__ import annotations
-
 import configparser
 import contextlib
 import netrc

@@ -1,7 +1,5 @@
 """TensorBoard beside the local record: losses, scores and the fixed-latent grids, by images."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path

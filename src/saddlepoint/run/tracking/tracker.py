@@ -3,8 +3,6 @@
 It is spoken to by a thread of its own (see Courier), from the first word to the last: docs/tracking.md, Faults.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module

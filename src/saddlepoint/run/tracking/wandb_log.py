@@ -8,8 +8,6 @@
 What is broken, by a crash or on disk, is left out: what stands before it, and in whole blocks behind it, is read.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import struct
