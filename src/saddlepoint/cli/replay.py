@@ -14,7 +14,7 @@ from saddlepoint.callback import dump
 from saddlepoint.console.output import show
 from saddlepoint.console.terminal import speaker
 from saddlepoint.experiment.replay import Finding, cautions, largest, replay
-from saddlepoint.experiment.run_config import config_of
+from saddlepoint.experiment.run_config import as_begun, config_of
 from saddlepoint.run.folder import Run
 
 
@@ -24,7 +24,7 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     path = Path(config.dump)
     content = dump.load(path)
     run = Run(config.run or path.absolute().parent.parent)
-    own = config_of(run, rest, say, config_dir)
+    own = as_begun(config_of(run, rest, say, config_dir))
     for line in cautions(own, content):
         say(line)
     found = replay(own, content)

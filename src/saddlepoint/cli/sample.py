@@ -18,7 +18,7 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     unread.refuse("sample", rest)
     log, run = speaker(Console(stderr=True)), Run(config.run)
     own = config_of(run, rest, log, config_dir)
-    check(own)
+    own = check(own)
     request = Request(config.n, config.label, config.by, config.source)
     write_samples(run, own, request, config.to, config.at, config.sample_seed, config.average, log)
     return 0

@@ -92,8 +92,7 @@ class _Side:
     ) -> None:
         self.run, self.say, self.progress = run, say, progress
         self.contracts: dict[str, Contract] = {}  # of what was measured last, by metric
-        self.config = config_of(run, overrides, say, config_dir)
-        check(self.config)
+        self.config = check(config_of(run, overrides, say, config_dir))
         self.data = data_of_run(run, self.config, overrides, say)
         self.game = game_of(self.config, self.data)
         set_threads(self.config, self.game)
@@ -122,6 +121,7 @@ class _Side:
     def measured(self, factors: Mapping[str, Any]) -> Measured:
         """Scores by metric, under this run's protocol but for `factors`."""
         config = copy.deepcopy(self.config)
+        OmegaConf.set_readonly(config, False)
         if STATISTICS in factors:
             self._put(factors[STATISTICS])
         for name, value in factors.items():
@@ -129,7 +129,7 @@ class _Side:
                 continue
             key = name if name == "metric" else f"evaluation.{name}"
             OmegaConf.update(config, key, value, merge=False, force_add=True)
-        evaluator = evaluator_of(config, self.data, self.say, self.progress)
+        evaluator = evaluator_of(check(config), self.data, self.say, self.progress)
         if evaluator is None:
             raise Mistake(f"nothing can measure {self.run.folder}: name an extractor, evaluation.extractor=...")
         settings = config.evaluation

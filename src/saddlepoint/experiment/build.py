@@ -18,6 +18,7 @@ from saddlepoint.callback.checkpoint import Checkpoint
 from saddlepoint.config import allow_list
 from saddlepoint.config.check import check, loggers_beside
 from saddlepoint.config.instantiate import instantiate, located
+from saddlepoint.config.tree import Checked
 from saddlepoint.console.terminal import Meter
 from saddlepoint.data.data import Data, Split
 from saddlepoint.error import Mistake, kind, line_of
@@ -43,7 +44,7 @@ class Experiment:
     `selector` says which checkpoint is best; `second` measures what is reported by another ruler, None without one.
     """
 
-    config: DictConfig
+    config: Checked
     data: Any
     game: Game
     evaluator: Evaluator | None
@@ -58,7 +59,7 @@ def build(
 
     Raises Mistake where the config asks for what cannot be.
     """
-    check(config)
+    config = check(config)
     data = data_of(config, say) if data is None else data
     game = game_of(config, data)
     refuse_missing_labels(game, data)
@@ -73,7 +74,7 @@ def build(
     return Experiment(config, data, game, evaluator, selector, second)
 
 
-def data_of(config: DictConfig, log: Say = lambda line: None) -> Any:
+def data_of(config: Checked, log: Say = lambda line: None) -> Any:
     """The data, downloaded if need be, loaded and checked; `log` gets what reading left out or changed.
 
     Raises Mistake for what is no `Data`.
@@ -96,12 +97,12 @@ def data_of(config: DictConfig, log: Say = lambda line: None) -> Any:
     return data
 
 
-def modality_of(config: DictConfig) -> Modality:
+def modality_of(config: Checked) -> Modality:
     """The modality of a config's data, which are not read for it: it follows from facts that the config holds."""
     return of(instantiate(config.data, "data"))
 
 
-def game_of(config: DictConfig, data: Any = None) -> Game:
+def game_of(config: Checked, data: Any = None) -> Game:
     """A fresh game; initialisation draws from the global generators, which start from the config's seed.
 
     `data` are asked for conditions, where these are rows of a split; None: they are loaded when that is asked for.
@@ -129,7 +130,7 @@ def game_of(config: DictConfig, data: Any = None) -> Game:
     return game
 
 
-def loggers_of(config: DictConfig) -> list[Any]:
+def loggers_of(config: Checked) -> list[Any]:
     """The loggers that the config lists, W&B first: it may be switched off, or not be there at all."""
     if config.logger is None:
         return []
@@ -142,7 +143,7 @@ def loggers_of(config: DictConfig) -> list[Any]:
     return [instantiate(node, "logger"), *found] if "_target_" in node else found
 
 
-def callbacks_of(config: DictConfig, **at_hand: Any) -> list[Callback]:
+def callbacks_of(config: Checked, **at_hand: Any) -> list[Callback]:
     """The observers in order; each gets, of what is at hand (run, evaluator, ...), what its signature names.
 
     A checkpoint comes last: what others write of a round must be there once the round counts as played.
@@ -160,7 +161,7 @@ def callbacks_of(config: DictConfig, **at_hand: Any) -> list[Callback]:
     return [*made, *last]
 
 
-def set_threads(config: DictConfig, game: Game) -> None:
+def set_threads(config: Checked, game: Game) -> None:
     """Give torch the threads that the config says.  A perceptron's layers are too short to share: on a machine with
     other work two threads, waiting for each other, were ten times slower than one."""
     shares = False
@@ -202,7 +203,7 @@ def refuse_other_classes(game: Game, data: Any) -> None:
             )
 
 
-def refuse_batch_sizes(config: DictConfig, game: Game) -> None:
+def refuse_batch_sizes(config: Checked, game: Game) -> None:
     """Raise Mistake where batches are not what the players need: labelled ones in equal parts, coupled ones above 1."""
     sizes = {"batch": config.batch}
     if config.data.get("labels") is not None:

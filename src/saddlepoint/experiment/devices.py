@@ -8,9 +8,9 @@ from lightning_fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from omegaconf import DictConfig
 
 from saddlepoint import ranks
+from saddlepoint.config.tree import Checked
 from saddlepoint.error import Mistake
 
 
@@ -35,7 +35,7 @@ def place() -> Place:
     return Place(found, found.global_rank(), found.world_size(), found.local_rank())
 
 
-def wanted(config: DictConfig) -> int:
+def wanted(config: Checked) -> int:
     """How many ranks a config speaks of, on all its machines.
 
     Raises Mistake for more than this machine has, or among which batches do not divide.
@@ -67,13 +67,13 @@ def wanted(config: DictConfig) -> int:
     return number
 
 
-def refuse_precision(config: DictConfig) -> None:
+def refuse_precision(config: Checked) -> None:
     """Raises Mistake where Lightning would take another precision than the one that is asked for, without a word."""
     if config.trainer.precision == "16-mixed" and device_of(config).type == "cpu":
         raise Mistake("trainer.precision=16-mixed is for GPUs; on a CPU there is bf16-mixed")
 
 
-def taken(config: DictConfig, where: Place) -> None:
+def taken(config: Checked, where: Place) -> None:
     """Take the place: join the other ranks.  Raises Mistake where the config speaks of another number of them."""
     if where.of != (asked := wanted(config)):
         raise Mistake(
@@ -87,7 +87,7 @@ def taken(config: DictConfig, where: Place) -> None:
         ranks.join(torch.device("cuda", where.local) if kind == "cuda" else torch.device(kind), where.number, where.of)
 
 
-def device_of(config: DictConfig) -> torch.device:
+def device_of(config: Checked) -> torch.device:
     """device=auto: CUDA, a rank's own device of it, else the CPU.  Raises Mistake where the one named is missing."""
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     kind = ("cuda" if there["cuda"] else "cpu") if config.device == "auto" else config.device

@@ -13,6 +13,7 @@ from saddlepoint.callback.evaluation import Sampler
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
 from saddlepoint.config.identity import differences
+from saddlepoint.config.tree import Checked
 from saddlepoint.console.terminal import Meter
 from saddlepoint.data.data import Split
 from saddlepoint.data.samples import read_for
@@ -150,8 +151,7 @@ def evaluate(
     """
     _refuse_early(run, samples, at, overrides, care, reference, to)
     statistics = None if reference is None else read(reference)
-    config = compose(overrides, config_dir) if run is None else config_of(run, overrides, log, config_dir)
-    check(config)
+    config = check(compose(overrides, config_dir) if run is None else config_of(run, overrides, log, config_dir))
     data = data_of(config, log) if run is None else data_of_run(run, config, overrides, log)
     evaluators = evaluators_of(config, data, log, progress)
     # statistics are of one extractor's features
@@ -172,7 +172,7 @@ def evaluate(
     return _moments(run, at, config, measuring, overrides, log)
 
 
-def evaluators_of(config: DictConfig, data: Any, log: Log, progress: Meter) -> list[Evaluator]:
+def evaluators_of(config: Checked, data: Any, log: Log, progress: Meter) -> list[Evaluator]:
     """The evaluator that the config describes, and the second extractor's.  Raises Mistake where there is none."""
     evaluator = evaluator_of(config, data, log, progress)
     if evaluator is None:
@@ -224,7 +224,7 @@ def _refuse_early(
 
 
 def _moments(
-    run: Run, at: str | int, config: DictConfig, measuring: Measuring, overrides: Sequence[str], log: Log
+    run: Run, at: str | int, config: Checked, measuring: Measuring, overrides: Sequence[str], log: Log
 ) -> Evaluated:
     """The scores of a run at one moment, or at every snapshot; each is written down as soon as it is there."""
     game = game_of(config, measuring.data)
@@ -262,7 +262,7 @@ def _moments(
     return Evaluated(f"{run.folder}, {when}", found, anchors, at == "all")
 
 
-def _altered(own: DictConfig, config: DictConfig, game: Game) -> list[str]:
+def _altered(own: DictConfig, config: Checked, game: Game) -> list[str]:
     """What makes `config` another generator than the run's own, or draws other latents.
 
     Left out are settings of the training that move no score, and those that a contract has a field for.

@@ -13,6 +13,7 @@ from saddlepoint.config import allow_list, catalogue
 from saddlepoint.config.defaults_list import plain_yaml
 from saddlepoint.config.instantiate import instantiate, located
 from saddlepoint.config.path import cache_of
+from saddlepoint.config.tree import Checked
 from saddlepoint.console.terminal import Meter
 from saddlepoint.data.data import ALL
 from saddlepoint.error import Mistake, did_you_mean
@@ -31,7 +32,7 @@ SELECTING = 5_000  # fakes that choose a checkpoint, where their number is not g
 
 
 def evaluator_of(
-    config: DictConfig, data: Any, say: Say = lambda line: None, progress: Meter | None = None
+    config: Checked, data: Any, say: Say = lambda line: None, progress: Meter | None = None
 ) -> Evaluator | None:
     """The evaluator that the config describes, None where nothing can measure these data; `say` hears why.
 
@@ -54,7 +55,7 @@ def evaluator_of(
     return evaluator if evaluator.metrics else None
 
 
-def selector_of(config: DictConfig, data: Any, evaluator: Evaluator, say: Say = lambda line: None) -> Evaluator | None:
+def selector_of(config: Checked, data: Any, evaluator: Evaluator, say: Say = lambda line: None) -> Evaluator | None:
     """What decides which checkpoint is best: the first metric, on reals that are not reported on, by the same ruler."""
     settings = config.evaluation.get("selection") or {}
     split = settings.get("split")
@@ -76,7 +77,7 @@ def selector_of(config: DictConfig, data: Any, evaluator: Evaluator, say: Say = 
 
 
 def second_of(
-    config: DictConfig, data: Any, say: Say = lambda line: None, progress: Meter | None = None
+    config: Checked, data: Any, say: Say = lambda line: None, progress: Meter | None = None
 ) -> Evaluator | None:
     """The same protocol by the ruler beside it: an order of models that one ruler alone supports is no finding.
 
@@ -96,13 +97,13 @@ def second_of(
     return None if ruler is None else Evaluator(ruler, metrics, *protocol, *rest)
 
 
-def metrics_of(config: DictConfig) -> dict[str, Any]:
+def metrics_of(config: Checked) -> dict[str, Any]:
     """The metrics that the config lists, fresh."""
     return {name: instantiate(node, f"metric.{name}") for name, node in config.metric.items()}
 
 
 def ruler_of(
-    config: DictConfig, data: Any, wanted: Any, say: Say = lambda line: None, progress: Meter | None = None
+    config: Checked, data: Any, wanted: Any, say: Say = lambda line: None, progress: Meter | None = None
 ) -> Extractor | None:
     """The extractor `wanted`: a name, a node with a `_target_` (a network of the user's own), or None."""
     settings = config.evaluation
@@ -111,7 +112,7 @@ def ruler_of(
     return extractor_of(wanted, data, *where, settings.weights, say, progress, resizer, settings.seed)
 
 
-def _wanted(config: DictConfig, data: Any) -> Any:
+def _wanted(config: Checked, data: Any) -> Any:
     return data.extractor if config.evaluation.extractor == "auto" else config.evaluation.extractor
 
 

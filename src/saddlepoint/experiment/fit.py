@@ -10,7 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from saddlepoint import ranks
@@ -95,7 +95,7 @@ def _closing(run: Run, output: Output) -> None:
     output(scores_of(run, output.width), {"run": run.folder, **run.summary})
 
 
-def _same_data(run: Run, config: DictConfig, data: Any, say: Callable[[str], None]) -> None:
+def _same_data(run: Run, config: Checked, data: Any, say: Callable[[str], None]) -> None:
     """Raises Mistake where a run would go on with other data than it was begun with, unless resume.allow lets it."""
     if not (changed := data_changes(run, data)):
         return
@@ -114,12 +114,12 @@ def _supervisor() -> int | None:
     return os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
 
 
-def _agreed(run: Run, config: DictConfig, say: Callable[[str], None]) -> str:
+def _agreed(run: Run, config: Checked, say: Callable[[str], None]) -> str:
     """What rank 0 finds of the folder, which it may then change; every rank goes by it."""
     return ranks.of_first(start_of(run, config, say) if run.writes else None)
 
 
-def _ranks(config: DictConfig, console: Console, output: Output) -> Run:
+def _ranks(config: Checked, console: Console, output: Output) -> Run:
     """Train on several devices of this machine, a process each, and look after them; the run.
 
     Raises Mistake where they fail, Halted where they were told to end.
@@ -227,7 +227,7 @@ def _fit(trainer: pl.Trainer, experiment: Experiment, found: tuple[Path, dict[st
         raise Halted(signalled)
 
 
-def trainer_of(config: DictConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
+def trainer_of(config: Checked, callbacks: list[pl.Callback]) -> pl.Trainer:
     """Lightning, with nothing switched on that counts optimizer steps, writes files or talks."""
     settings: Any = OmegaConf.to_container(config.trainer, resolve=True)
     kind, here = device_of(config).type, place()

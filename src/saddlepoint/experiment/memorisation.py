@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from saddlepoint.config.check import check
+from saddlepoint.config.tree import Checked
 from saddlepoint.console.terminal import Meter
 from saddlepoint.data.data import Joined, Split
 from saddlepoint.data.samples import read_for
@@ -82,7 +83,7 @@ def memorisation(
     """
     run = source if isinstance(source, Run) else None
     _check_destination(to, run)
-    check(config)
+    config = check(config)
     data = data_of(config, log) if run is None else data_of_run(run, config, overrides, log)
     held, train = held_out(data), data.split("train")
     seed, game = protocol.sample_seed, None
@@ -164,7 +165,7 @@ def _samples(game: Game | None, source: Run | str, data: Any, protocol: Protocol
 
 
 def _sets(
-    split: Split, train: Split, held: Sequence[Split], ruler: Extractor | None, config: DictConfig, seed: int,
+    split: Split, train: Split, held: Sequence[Split], ruler: Extractor | None, config: Checked, seed: int,
     log: Log, progress: Meter,
 ) -> Sets:  # fmt: skip
     if ruler is None:

@@ -6,11 +6,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from saddlepoint.callback import dump
+from saddlepoint.config.tree import Checked
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.build import game_of, set_threads
 from saddlepoint.experiment.devices import device_of
@@ -33,7 +34,7 @@ class Finding:
     apart: list[str] = field(default_factory=list)  # what is not, bit for bit, as it was
 
 
-def cautions(config: DictConfig, content: Mapping[str, Any]) -> Iterator[str]:
+def cautions(config: Checked, content: Mapping[str, Any]) -> Iterator[str]:
     """Why this turn may come out otherwise than it did."""
     if (kind := device_of(config).type) != content["device"]:
         yield f"the turn was played on {content['device']} and is played again on {kind}: last bits may differ"
@@ -49,7 +50,7 @@ def cautions(config: DictConfig, content: Mapping[str, Any]) -> Iterator[str]:
         yield f"torch was {then} and is {torch.__version__}: last bits may differ"
 
 
-def replay(config: DictConfig, content: Mapping[str, Any]) -> Finding:
+def replay(config: Checked, content: Mapping[str, Any]) -> Finding:
     """Play the turn of a dump again.  Raises Mistake where it is the turn of another game."""
     config = OmegaConf.merge(config, {"devices": 1, "nodes": 1})  # pyright: ignore[reportAssignmentType]
     game = game_of(config)

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from saddlepoint.config import allow_list
+from saddlepoint.config.tree import Checked
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.build import data_of, game_of
-from saddlepoint.experiment.run_config import config_of
+from saddlepoint.experiment.run_config import as_begun, config_of
 from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import sampled
 from saddlepoint.game.sampling import load_sampling_state, sampling_modules
@@ -34,7 +35,7 @@ def load(run: str | Path | Run, checkpoint: str = "last", allow: Sequence[str] =
     config = config_of(record, say=print)
     if allow:
         allow_list.grant(config, [allow] if isinstance(allow, str) else list(allow))
-    game = game_of(config)
+    game = game_of(as_begun(config))
     restore(game, record, checkpoint)
     return game
 
@@ -96,7 +97,7 @@ def _second_line(error: Exception) -> str:
     return (str(error).splitlines()[1].strip() if "\n" in str(error) else str(error))[:160]
 
 
-def data_of_run(run: Run, config: DictConfig, overrides: Sequence[str], say: Say) -> Any:
+def data_of_run(run: Run, config: Checked, overrides: Sequence[str], say: Say) -> Any:
     """The data that a run was trained on, loaded as its config and `overrides` have it.
 
     Raises Mistake where they have changed since; where `overrides` name other data, `say` hears what differs.
@@ -117,7 +118,7 @@ def data_changes(run: Run, data: Any) -> list[str]:
     return data_content.differences(read_json(run.folder / "provenance.json").get("data") or {}, data.describe())
 
 
-def named(config: DictConfig) -> str:
+def named(config: Checked) -> str:
     """The word that names the data of a config."""
     key = "folder" if "folder" in config.data else "root" if "root" in config.data else None
     return f"data={config.choice.get('data')}" if key is None else f"data.{key}={config.data[key]}"

@@ -8,8 +8,9 @@ from omegaconf import DictConfig
 from saddlepoint.config import config_file
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import amended, register_resolvers
-from saddlepoint.config.identity import code_changes
+from saddlepoint.config.identity import code_changes, identity
 from saddlepoint.config.path import settle
+from saddlepoint.config.tree import Checked
 from saddlepoint.error import Mistake
 from saddlepoint.run.folder import Run
 
@@ -30,13 +31,17 @@ def config_of(
     settle(config)  # of an earlier edition's run they may be relative
     changed = code_changes(config)
     if overrides:
-        config = amended(config, overrides, config_dir)
-        check(config)
+        config = check(amended(config, overrides, config_dir))
     for override in overrides:
         say(f"override: {override}")
     if changed:
         say(f"{'; '.join(changed)} changed since this run was trained: what follows is by the code of now")
     return config
+
+
+def as_begun(config: DictConfig) -> Checked:
+    """The config of a run's folder as it was checked when the run was begun."""
+    return config if isinstance(config, Checked) else Checked(config, identity)
 
 
 def _runs_within(folder: Path) -> str:

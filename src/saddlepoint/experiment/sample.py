@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
+from saddlepoint.config.tree import Checked
 from saddlepoint.data.samples import read
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.experiment.build import game_of, modality_of
@@ -128,7 +128,7 @@ def _source(game: Game, source: Any, modality: Modality, shapes: Mapping[str, An
 
 
 def write_samples(
-    run: Run, config: DictConfig, request: Request, to: str | None, at: str | int, seed: int, average: bool,
+    run: Run, config: Checked, request: Request, to: str | None, at: str | int, seed: int, average: bool,
     log: Say,
 ) -> None:  # fmt: skip
     """Draw what is requested of a run at the moment `at` and write it to `to`, which None leaves to the modality."""

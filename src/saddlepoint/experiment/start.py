@@ -17,6 +17,7 @@ from saddlepoint.config.identity import (
 )
 from saddlepoint.config.instantiate import instantiate
 from saddlepoint.config.training_keys import NOTHING, difference
+from saddlepoint.config.tree import Checked
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.run_config import config_of
 from saddlepoint.run import data_content
@@ -25,7 +26,7 @@ from saddlepoint.run.folder import Run, read_json
 ANOTHER_OPTIMIZER = re.compile(r"optimizer\.\w+\._target_:")
 
 
-def start_of(run: Run, config: DictConfig, say: Callable[[str], None]) -> str:
+def start_of(run: Run, config: Checked, say: Callable[[str], None]) -> str:
     """fresh, resume, overwrite or finished: what the folder holds, and whether this config may go on with it."""
     if not run.folder.exists() or all(path.name.startswith(".") for path in run.folder.iterdir()):
         for folder in by_other_code(config, config.name)[:1]:
@@ -71,7 +72,7 @@ def start_of(run: Run, config: DictConfig, say: Callable[[str], None]) -> str:
     return "resume"
 
 
-def _leans_on_images(config: DictConfig) -> str | None:
+def _leans_on_images(config: Checked) -> str | None:
     """The first key whose value interpolates the run's length, None where nothing does."""
 
     def walk(node: Any, path: str) -> str | None:

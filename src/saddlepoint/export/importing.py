@@ -71,7 +71,7 @@ def imported(
     The run folder that was made, or to which another protocol's scores were added; the scores, and the anchors' by set.
     Raises Mistake.
     """
-    check(config)
+    config = check(config)
     run = Run(folder_of(config.outputs, config.name, config.seed))
     with run.lock():
         _refuse_trained(run)

@@ -13,7 +13,7 @@ from saddlepoint.config.identity import differences
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.build import game_of, modality_of, set_threads
 from saddlepoint.experiment.restore import put
-from saddlepoint.experiment.run_config import config_of
+from saddlepoint.experiment.run_config import as_begun, config_of
 from saddlepoint.export.agreement import ROWS, originals
 from saddlepoint.export.exported import bare
 from saddlepoint.export.frozen import frozen_state
@@ -91,7 +91,7 @@ def original(
     to  a new folder; None: in the run's own
     Raises Mistake where it cannot be written there, and where samples are not finite or have noise that is no input.
     """
-    own, config = config_of(run), config_of(run, overrides, log, config_dir)
+    own, config = config_of(run), as_begun(config_of(run, overrides, log, config_dir))
     place = destination.folder(run.folder / "export") if to is None else _new_folder(Path(to))
     _refuse_other_training(own, config)
     game = game_of(config)

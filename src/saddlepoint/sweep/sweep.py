@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from saddlepoint.comparison.arms.direction import HIGHER, LOWER, metric_of
+from saddlepoint.config.check import check
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.build import game_of
 from saddlepoint.experiment.start import DATA_ELSEWHERE
@@ -71,7 +72,7 @@ def checked(plan: Plan, config_dir: str | None = None) -> DictConfig:
         for value in one.ends:
             try:
                 config = config_of(plan, {one.key: value}, config_dir)
-                game_of(config)
+                game_of(check(config))
             except Mistake as mistake:
                 raise Mistake(f"space.{one.key}, {value}: {mistake}") from None
             if _measured(config) != measured:
