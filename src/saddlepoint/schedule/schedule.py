@@ -26,4 +26,4 @@ def at(value: Any, images: int) -> Any:
 
 def moves(value: Any) -> bool:
     """Whether `value` is a schedule or holds one."""
-    return isinstance(value, Callable) or (isinstance(value, list | tuple) and any(moves(part) for part in value))
+    return isinstance(value, Callable) or (isinstance(value, list | tuple) and any(map(moves, value)))
