@@ -1,0 +1,1 @@
+"""Networks: a file defines a generator and a discriminator, or an encoder."""

@@ -1,0 +1,1 @@
+"""From words to a config: composed, checked once, frozen, with its identity."""

@@ -1,0 +1,1 @@
+"""Data sets: a LightningDataModule each, and an endless stream of their rows."""

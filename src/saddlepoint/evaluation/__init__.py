@@ -1,0 +1,1 @@
+"""Measuring samples: the evaluator, the contract of a score, anchors, uncertainty, memorisation."""

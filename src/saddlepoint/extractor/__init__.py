@@ -1,0 +1,1 @@
+"""What turns samples into features that metrics are of."""

@@ -1,0 +1,1 @@
+"""The game: players, sides and rounds, and what samples are drawn from."""

@@ -1,0 +1,1 @@
+"""Modules that an architecture takes as arguments."""

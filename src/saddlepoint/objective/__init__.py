@@ -1,0 +1,1 @@
+"""The game's own losses: pure functions of logits."""

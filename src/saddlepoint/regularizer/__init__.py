@@ -1,0 +1,1 @@
+"""Terms that are added to a player's loss."""

@@ -1,0 +1,1 @@
+"""Whether published figures are met: baselines, verdicts, certificates."""

@@ -1,0 +1,1 @@
+"""Numbers as functions of the images shown."""

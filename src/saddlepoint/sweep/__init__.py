@@ -1,0 +1,1 @@
+"""A search for settings: space, samplers, trials, and what it leaves."""

@@ -1,0 +1,1 @@
+"""Files that survive a crash: the one atomic write, a cache, archives, checksums."""

@@ -1,0 +1,1 @@
+"""Weights & Biases, TensorBoard and CSV beside the local record."""
