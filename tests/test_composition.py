@@ -20,6 +20,7 @@ from saddlepoint.error import Mistake
 GROUPS = catalogue.groups()
 PENALTIES = ["[]", "[r1]", "[r1,r2]", "[gradient_penalty]"]
 PLACES = {  # how a choice that is no default is said so that it makes sense alone
+    "extractor": "+extractor@evaluation.extractor={}",
     "schedule": "+schedule@optimizer.generator.lr={}",
     "layer": "+layer@architecture.discriminator.neck={}",
     "layer/log_sum_exp": "+layer@architecture.discriminator.readout={}",
@@ -53,6 +54,8 @@ OTHERWISE = {  # where a choice, by its purpose, gives a piece another value tha
     "game/conditional": {"conditions"},
     "game/inpainting": {"conditions"},
     "game/adaptive_augment": {"low"},  # of numbers on [0, 1)
+    "extractor/nearest-b": {"second"},
+    "extractor/trained-b": {"seed"},
 }
 CHOICES = [f"{group}/{name}" for group in GROUPS for name in catalogue.members(group)]
 
@@ -61,6 +64,9 @@ HANDED_OVER = {
     "callback": {"run", "evaluator", "selector", "console", "average", "batch_norm", "state"},
     "logger": {"run", "config", "say"},
     "optimizer": {"params"},
+    "extractor": {"data", "shape", "modality", "cache", "say", "progress"},
+    "data/audio_folder": {"flip"},  # images alone are mirrored, and it is refused elsewhere
+    "data/text_lines": {"flip"},
 }
 PLACEMENT = {"device", "dtype"}
 
@@ -111,7 +117,7 @@ def nodes(choice: str) -> Iterator[tuple[str, DictConfig]]:
 @pytest.mark.parametrize("choice", CHOICES)
 def test_a_yaml_lists_every_argument_so_that_each_is_an_override(choice: str) -> None:
     """Whatever can be given by name stands there; what has no default may be left to the caller of a partial."""
-    handed = HANDED_OVER.get(choice.partition("/")[0], set()) | PLACEMENT
+    handed = HANDED_OVER.get(choice.partition("/")[0], set()) | HANDED_OVER.get(choice, set()) | PLACEMENT
     for place, node in nodes(choice):
         known = parameters(located(choice, node._target_))
         if known is None:  # it collects whatever it is given

@@ -14,7 +14,7 @@ from saddlepoint.cli import main
 from saddlepoint.config.compose import compose
 from saddlepoint.console import standard_streams
 from saddlepoint.error import Halted, Mistake
-from saddlepoint.experiment import run_record, train
+from saddlepoint.experiment import fit, run_record, train
 from saddlepoint.game.game import Game
 from saddlepoint.run.folder import Run
 
@@ -87,12 +87,12 @@ def test_two_signals_at_once_are_one(tmp_path: Path, at_images) -> None:
     assert (summary(tmp_path)["exit"], summary(tmp_path)["images"]) == (143, 128)
 
 
-@pytest.mark.parametrize("moment", ["_begin", "_final"])
+@pytest.mark.parametrize("moment", ["begin", "_final"])
 def test_a_signal_before_the_first_round_or_during_the_final_evaluation_is_on_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    original = getattr(train, moment)
-    monkeypatch.setattr(train, moment, lambda *rest: (original(*rest), send("SIGHUP"))[0])
+    original = getattr(fit, moment)
+    monkeypatch.setattr(fit, moment, lambda *rest: (original(*rest), send("SIGHUP"))[0])
     with pytest.raises(Halted):
         trained(tmp_path)
     told = summary(tmp_path)

@@ -188,7 +188,7 @@ def test_each_shipped_ruler_has_another_beside_it_and_so_has_a_trained_one(monke
     assert second_extractor("inception") is second_extractor("identity") is second_extractor("mynet") is None
     assert second_extractor("stacked-mnist") == "stacked-mnist-b"
     assert all(second_extractor(name) in [None, *extractor_names()] for name in extractor_names())
-    monkeypatch.setattr("saddlepoint.experiment.evaluators.names", lambda: ["mnist", "mnist-b", "digits"])
+    monkeypatch.setattr("saddlepoint.experiment.evaluators.extractor_names", lambda: ["mnist", "mnist-b", "digits"])
     assert second_extractor("digits") is None
 
 

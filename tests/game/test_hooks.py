@@ -11,7 +11,7 @@ from saddlepoint.callback.examination import Examination
 from saddlepoint.data.data import Data, Split
 from saddlepoint.game.average import Average
 from saddlepoint.game.game import Game
-from saddlepoint.game.hooks import FOLLOWING, Hooks, following, having
+from saddlepoint.game.hooks import FOLLOWING, Hooks, having
 from saddlepoint.game.player import Player
 from saddlepoint.game.side import TWO_PLAYER
 from saddlepoint.objective import hinge, nonsaturating
@@ -171,7 +171,8 @@ def test_the_protocol_names_every_hook_that_there_is():
     assert defined == {"set_reference", "data_dependent_init", "at_images", "after_turn"}
     assert set(FOLLOWING) <= defined
     layer = Hearing()
-    assert following([nn.Sequential(layer)]) == {"at_images": [layer], "after_turn": [layer]}
+    found = {hook: having(nn.Sequential(layer), hook) for hook in FOLLOWING}
+    assert found == {"at_images": [layer], "after_turn": [layer]}
 
 
 class Starting(Hearing):

@@ -172,6 +172,8 @@ def _look_at_values(path: str, node: DictConfig, known: Mapping[str, inspect.Par
         if kind == Number and path.rpartition(".")[0] == "optimizer":
             kind = Scheduled  # a player puts a schedule's number in its place (game.player)
         kinds[key] = kind
+    if not kinds:
+        return
     try:
         keys.put(node, kinds, path)
     except Mistake:  # told under the key at which it was written

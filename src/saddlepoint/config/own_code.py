@@ -9,7 +9,6 @@ An error that such code raised is told in a line: `mylosses.py:12: ValueError: .
 
 import ast
 import hashlib
-import importlib.metadata
 import os
 import sys
 import sysconfig
@@ -149,6 +148,8 @@ def _sha256(file: Path) -> str:
 
 def _version(name: str) -> str | None:
     """The version of the package that an installed module came with."""
+    import importlib.metadata  # it takes time, and few have installed modules of their own
+
     packages = importlib.metadata.packages_distributions().get(name.partition(".")[0], [])
     return importlib.metadata.version(packages[0]) if packages else None
 

@@ -5,11 +5,9 @@ is made absolute; where a command reads or writes now is left relative.
 """
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -70,6 +68,10 @@ def cache_of(config: DictConfig) -> Path:
     """
     if chosen := config.cache or expanded("SADDLEPOINT_CACHE", os.environ.get("SADDLEPOINT_CACHE")):
         return Path(chosen)
+    import tempfile
+
+    import platformdirs
+
     try:
         return Path(platformdirs.user_cache_dir("saddlepoint"))
     except RuntimeError:

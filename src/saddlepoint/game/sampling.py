@@ -42,6 +42,8 @@ def conditions(game: Any, n: int, stream: Stream, given: Condition = UNCONDITION
     What is `given` stays, and named draws are made all the same.  Raises Mistake where there are columns to be asked
     for, and they come from nowhere.
     """
+    if not leaves(game):
+        return {**given}
     columns = {name: entry for name, entry in column_leaves(game).items() if name not in given}
     asked = game.conditions.columns(columns, n, stream)
     return {**asked, **drawn_conditions(game, n, lambda draw: stream.child(f"{LATENT}/{draw}")), **given}
@@ -87,7 +89,7 @@ def sampling_modules(game: Any, average: bool = True) -> tuple[dict[str, nn.Modu
         kept = player.average if average else None
         networks[name] = player.network if kept is None else kept.network
         averaged.add(kept is not None)
-    for side in upstream(game).values():
+    for side in upstream(game).values() if game.makers else ():
         for name in side.by:
             if name in game.makers:
                 networks[name] = game.makers[name]
