@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,11 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 YAML = sorted(CONF.rglob("*.yaml"))
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
 def room(path: Path) -> str:
     """The package, or the single module, that a file of the package belongs to."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
@@ -136,7 +142,7 @@ def room(path: Path) -> str:
 
 def imports(path: Path) -> Iterator[str]:
     """Every module that a file names in an import, at top level or inside, for typing or not."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -279,7 +285,7 @@ def texts_without_encoding(tree: ast.AST) -> Iterator[ast.Call]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
 def test_no_text_is_read_or_written_in_the_locales_encoding(path: Path) -> None:
-    found = list(texts_without_encoding(ast.parse(path.read_text(encoding="utf-8"))))
+    found = list(texts_without_encoding(tree_of(path)))
     assert not found, f"{path}, line {found[0].lineno}: say encoding="
 
 
@@ -320,11 +326,7 @@ def lookups(tree: ast.AST) -> Iterator[ast.AST]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
 def test_no_player_is_looked_up_by_a_literal_name(path: Path) -> None:
-    found = (
-        []
-        if room(path) in NAMES_PLAYERS
-        else [ast.unparse(node) for node in lookups(ast.parse(path.read_text("utf-8")))]
-    )
+    found = [] if room(path) in NAMES_PLAYERS else [ast.unparse(node) for node in lookups(tree_of(path))]
     assert found == []
 
 
@@ -335,7 +337,7 @@ def test_the_lookups_that_are_looked_for_are_found() -> None:
 
 def test_the_class_that_plays_fits_a_screen() -> None:
     path = PACKAGE / "game" / "game.py"
-    (game,) = (node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.ClassDef))
+    (game,) = (node for node in tree_of(path).body if isinstance(node, ast.ClassDef))
     assert len(path.read_text("utf-8").splitlines()) <= 160
     assert sum(isinstance(node, ast.FunctionDef) for node in game.body) <= 12
 
@@ -358,7 +360,7 @@ YOURS = {"src/saddlepoint/objective/mine.py", "mylosses.py"}  # a reader's own, 
 def defined(path: Path) -> set[str]:
     """The functions and classes of a module, and the methods of its classes as Class.method."""
     found = set()
-    for node in ast.parse(path.read_text("utf-8")).body:
+    for node in tree_of(path).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             inner = [own.name for own in getattr(node, "body", []) if isinstance(own, ast.FunctionDef)]
             found |= {node.name, *(f"{node.name}.{name}" for name in inner if isinstance(node, ast.ClassDef))}

@@ -294,13 +294,25 @@ def test_a_wheel_reads_its_own_yaml_and_a_checkout_the_one_that_one_edits(
 WHAT = ("before the first round", r"before train\(\)", "environment for secrets")
 
 
-def test_a_training_starts_within_its_budget_of_calls_modules_and_readings(checkout: Path, tmp_path: Path) -> None:
-    """benchmarks/startup.py on the default run, its extractor's statistics at hand; once: 19,180 calls, 125 modules."""
-    line = [sys.executable, checkout / "benchmarks" / "startup.py", "images=2_000", "logger=none", f"cache={tmp_path}"]
-    _, counted = (subprocess.run(line, capture_output=True, text=True, check=True).stdout for _ in range(2))
-    calls, modules, scans = (int(re.search(rf"{what} +([\d,]+) ", counted)[1].replace(",", "")) for what in WHAT)
-    assert calls <= 3_000
+def counted(checkout: Path, cache: Path) -> tuple[int, ...]:
+    """Calls, modules, scans, readings of yaml and files read of one start, by benchmarks/startup.py."""
+    line = [sys.executable, checkout / "benchmarks" / "startup.py", "images=2_000", "logger=none", f"cache={cache}"]
+    told = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    numbers = [int(re.search(rf"{what} +([\d,]+) ", told)[1].replace(",", "")) for what in WHAT]
+    return *numbers, *map(int, re.search(r"opened +(\d+) times, (\d+) files", told).groups())
+
+
+def test_a_training_starts_within_its_budget_of_modules_and_readings(checkout: Path, tmp_path: Path) -> None:
+    """With a cold cache, whose anchors are measured before the first round."""
+    calls, modules, scans, opened, files = counted(checkout, tmp_path)
+    assert calls <= 4_000
     assert modules <= 40
     assert scans == 1
-    opened, files = map(int, re.search(r"opened +(\d+) times, (\d+) files", counted).groups())
     assert opened == files > 10, "each yaml once"
+
+
+@pytest.mark.slow  # two starts
+def test_a_training_starts_within_its_budget_of_calls(checkout: Path, tmp_path: Path) -> None:
+    """With the extractor's statistics at hand; before there was a checked config it took 19,180."""
+    counted(checkout, tmp_path)
+    assert counted(checkout, tmp_path)[0] <= 3_000

@@ -120,6 +120,7 @@ def test_a_game_of_ones_own_is_two_yaml_and_its_networks_as_documented(checkout,
     assert "fid" in measured.stdout
 
 
+@pytest.mark.slow  # half a minute
 def test_a_modality_of_ones_own_is_trained_sampled_and_measured_as_documented(checkout, tmp_path):
     text = (checkout / "docs" / "extending.md").read_text()
     for place in ("myvolumes.py", "conf/data/balls.yaml"):

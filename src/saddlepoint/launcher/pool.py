@@ -92,13 +92,14 @@ def play(
                 for slot in range(slots):
                     if slot not in working and (work := begin(slot)) is not None:
                         working[slot] = work
-                for slot, work in list(working.items()):
-                    if work.over():
-                        del working[slot]
+                ended = [slot for slot, work in working.items() if work.over()]
+                for slot in ended:
+                    del working[slot]
                 watch()
                 if not working and not more():
                     return
-                time.sleep(seconds_between)
+                if not ended:  # else a slot is free, and the next begins at once
+                    time.sleep(seconds_between)
         except BaseException:
             _end(list(working.values()))
             raise
