@@ -37,12 +37,12 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None,
     own = catalogue.folder_of(config_dir)
     chosen, settings = divided(overrides_in(overrides), own, command)
     config, choice = merged(chosen, own, command)
-    from saddlepoint.config import keys  # pydantic, of which a mistyped word need not wait
-
     allow_list.refuse_written(config)
     with open_dict(config):
         for override in settings:
             put(config, override, choice)
+        from saddlepoint.config import keys  # pydantic, of which a mistyped word need not wait
+
         if allow_list.KEY in config:
             allow_list.grant(config)
         typed = settle(config)
