@@ -75,6 +75,13 @@ def test_what_is_no_piece_is_refused_in_a_line(name: str) -> None:
         instantiate(OmegaConf.create({"a": [{"b": {"_target_": name, "_partial_": True}}]}).a, "a")
 
 
+def test_what_is_allowed_for_one_config_is_refused_in_the_next() -> None:
+    for name in ("torchvision.models.resnet18", "saddlepoint.layer.stack.Stack"):
+        assert callable(located("place", name, [name.rpartition(".")[0], "torchvision.models.resnet"]))
+        with pytest.raises(Mistake, match="not on the list"):
+            located("place", name)
+
+
 def test_every_yaml_that_we_ship_names_pieces_alone() -> None:
     def targets(node: Any) -> list[str]:
         if isinstance(node, dict):

@@ -87,7 +87,7 @@ def origin(config: Any, path: str) -> str:
 def located(path: str, name: Any, allowed: Sequence[str] = ()) -> Callable[..., Any]:
     """The class or function of a `_target_`.  Raises Mistake under `path`, with close names, where it is not there.
 
-    Also where it is not on the list of what a config may build, nor among `allowed` (see `permission`).
+    Also where it is not on the list of what a config may build, nor among `allowed` (see `allow_list`).
     """
     if (known := _FOUND.get(str(name))) is not None:
         return known
@@ -113,7 +113,7 @@ def located(path: str, name: Any, allowed: Sequence[str] = ()) -> Callable[..., 
         if not callable(found):
             raise Mistake(f"{path}: {name} is no class or function")
         allow_list.look_at(path, str(name), found, allowed)
-        if parts[0] in allow_list.ROOTS and str(name) not in allowed:
+        if not allowed:  # what a person allowed for one config is not found for another
             _FOUND[str(name)] = found
         return found
     raise Mistake(f"{path}: {name}: there is no module {parts[0]}. Run from the folder that holds it, or install it")

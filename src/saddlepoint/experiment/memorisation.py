@@ -112,14 +112,7 @@ def memorisation(
         "images": game.images if game else None,
         "weights": sampling_modules(game, protocol.average)[1] if game else None,
         "overrides": discreet(list(overrides)),
-        "n": len(sets.samples.features),
-        "n_train": n_train,
-        "n_held_out": n_held,
-        "extractor": sets.features,
-        "level": protocol.level,
-        "seed": seed,
-        "alarm": {**rung._asdict(), "rings": bool(rung.rings)},
-        "statistics": [asdict(one) for one in rows],
+        **_numbers(sets, protocol, rung, rows),
         "picture": None if picture is None else str(picture),
     }
     title = str(source)
@@ -127,6 +120,20 @@ def memorisation(
         run.append("memorisation.jsonl", row)
         title = f"{run.folder}, {protocol.at}, {game.images:,} images"
     return Found(title, [*rows, alarm_reading(rung, sets, protocol.level)], row)
+
+
+def _numbers(sets: Sets, protocol: Protocol, rung: Any, rows: Sequence[Reading]) -> dict[str, Any]:
+    """What was measured of how many, plain."""
+    return {
+        "n": len(sets.samples.features),
+        "n_train": len(sets.train.features),
+        "n_held_out": len(sets.held.features),
+        "extractor": sets.features,
+        "level": protocol.level,
+        "seed": protocol.sample_seed,
+        "alarm": {**rung._asdict(), "rings": bool(rung.rings)},
+        "statistics": [asdict(one) for one in rows],
+    }
 
 
 def _check_destination(to: str | None, run: Run | None) -> None:
