@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import OmegaConf
+from omegaconf.errors import ReadonlyConfigError
 
 from saddlepoint.config.check import cautions, check, terms
 from saddlepoint.config.compose import compose
+from saddlepoint.config.identity import identity
 from saddlepoint.config.instantiate import instantiate, located, parameters
+from saddlepoint.config.tree import Checked
 from saddlepoint.error import Mistake
 
 MISTAKES = [
@@ -190,3 +194,16 @@ def test_a_layer_without_a_place_is_refused_with_one() -> None:
     with pytest.raises(Mistake, match=r"layer=minibatch_discrimination stands nowhere.*\+layer@architecture"):
         check(compose(["layer=[minibatch_discrimination]"]))
     check(compose(["+layer@architecture.discriminator.neck=minibatch_discrimination"]))
+
+
+def test_a_checked_config_cannot_be_changed_and_a_copy_of_it_is_not_checked() -> None:
+    config = compose(["objective=hinge"])
+    checked = check(config)
+    for change in (lambda: setattr(checked.game, "seed", 3), lambda: checked.update(images=1)):
+        with pytest.raises(ReadonlyConfigError):
+            change()
+    config.images = 5_000
+    assert checked.images != 5_000, "whose config it was made of may go on changing his"
+    assert check(checked) is checked
+    assert not isinstance(copy.deepcopy(checked), Checked)
+    assert checked.identity == identity(config) != check(compose([])).identity
