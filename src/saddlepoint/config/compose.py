@@ -41,7 +41,8 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None,
     with open_dict(config):
         for override in settings:
             put(config, override, choice)
-        from saddlepoint.config import keys  # pydantic, of which a mistyped word need not wait
+        # imported here: it takes pydantic, which a mistyped key need not wait for
+        from saddlepoint.config import keys
 
         if allow_list.KEY in config:
             allow_list.grant(config)
@@ -73,7 +74,7 @@ def amended(config: DictConfig, overrides: Sequence[str], config_dir: str | Path
     spelled, protocols = _spelled_out(overrides, own)
     chosen, settings = divided(overrides_in(spelled), own)
     fresh, names = merged(chosen, own, before=config.choice)
-    from saddlepoint.config import keys  # pydantic
+    from saddlepoint.config import keys
 
     allow_list.forgotten(config)  # what the words allow counts, not what the file says
     with open_dict(config):
