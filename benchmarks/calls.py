@@ -48,8 +48,8 @@ class Count(pl.Callback):
 
 
 def main(overrides: list[str]) -> None:
-    count, made = Count(), command.trainer_of
-    command.trainer_of = lambda config, callbacks: made(config, [*callbacks, count])
+    count, made = Count(), command.build_trainer
+    command.build_trainer = lambda config, callbacks: made(config, [*callbacks, count])
     periods = [
         f"callback.{name}.images_between=1_000_000"
         for name in ("health", "evaluation", "grid", "snapshot", "journal", "checkpoint", "finite")

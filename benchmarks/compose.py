@@ -15,20 +15,20 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 
 from saddlepoint.config import catalogue
-from saddlepoint.config.defaults_list import merged
-from saddlepoint.config.override import divided, overrides_in
+from saddlepoint.config.defaults_list import merge_choices
+from saddlepoint.config.override import parse_overrides, split_overrides
 
 WORDS = ["objective=hinge"]
 
 
 def ours() -> dict[str, Any]:
-    chosen, _ = divided(overrides_in(WORDS), None)
-    return merged(chosen, None)[1]
+    chosen, _ = split_overrides(parse_overrides(WORDS), None)
+    return merge_choices(chosen, None)[1]
 
 
 def public() -> dict[str, Any]:
     GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(catalogue.conf()), version_base="1.3"):
+    with hydra.initialize_config_dir(str(catalogue.conf_folder()), version_base="1.3"):
         config = hydra.compose("train", WORDS, return_hydra_config=True)
     return {group: name for group, name in config.hydra.runtime.choices.items() if not group.startswith("hydra/")}
 

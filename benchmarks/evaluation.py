@@ -20,7 +20,7 @@ import torch
 from saddlepoint.config.compose import compose
 from saddlepoint.data.mnist import MNIST
 from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.experiment.build import game_of
+from saddlepoint.experiment.build import build_game
 from saddlepoint.extractor.classifier import Shipped
 from saddlepoint.metric.coverage import Coverage
 from saddlepoint.metric.frechet_distance import FrechetDistance
@@ -47,7 +47,7 @@ def stored(data, n):
 
 def fresh(root):
     """A sampler that plays an untrained generator."""
-    game = game_of(compose(["data=mnist", f"data.root={root}", "architecture=conv28", "logger=none"]))
+    game = build_game(compose(["data=mnist", f"data.root={root}", "architecture=conv28", "logger=none"]))
     return lambda size: game.sample(size)
 
 

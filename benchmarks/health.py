@@ -44,8 +44,8 @@ def timed(look):
 
 def main(words):
     health.Health.look = timed(health.Health.look)
-    own = training.callbacks_of
-    training.callbacks_of = lambda config, **given: [Timed(), *own(config, **given)]
+    own = training.build_callbacks
+    training.build_callbacks = lambda config, **given: [Timed(), *own(config, **given)]
     with tempfile.TemporaryDirectory() as folder:
         fixed = ["logger=none", "metric=[]", f"outputs={folder}", "images=64_000"]
         config = compose([*fixed, *words])

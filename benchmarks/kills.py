@@ -111,7 +111,7 @@ def main() -> None:
     number, seed = (int(word) for word in (*sys.argv[1:], *("100", "0")[len(sys.argv) - 1 :]))
     from saddlepoint.run import provenance
 
-    provenance.commit = lambda folder: None  # a process per start, which tells nothing here
+    provenance.current_commit = lambda folder: None  # a process per start, which tells nothing here
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         figures = campaign(number, seed, Path(folder) / "runs")

@@ -16,8 +16,8 @@ import torch
 
 from saddlepoint.data.digits import Digits
 from saddlepoint.data.mnist import MNIST
-from saddlepoint.evaluation.memorisation import Neighbours
-from saddlepoint.evaluation.memorisation_alarm import alarm, least, space
+from saddlepoint.evaluation.memorisation_alarm import find_space_neighbours, memorisation_alarm, min_detectable_copies
+from saddlepoint.evaluation.memorisation_statistics import Neighbours
 from saddlepoint.extractor.classifier import Shipped
 from saddlepoint.pixel import to_float, to_uint8
 
@@ -61,7 +61,9 @@ def shown(x, classifier):
 
 def spaces(samples, train, held):
     return {
-        name: space(samples[name], train[name], held[name], moves=name == "pixels", alike=name == "pixels")
+        name: find_space_neighbours(
+            samples[name], train[name], held[name], with_moves=name == "pixels", exchangeable=name == "pixels"
+        )
         for name in samples
     }
 
@@ -74,8 +76,8 @@ def mixed(fresh, copies, number):
 
     return {
         name: own._replace(
-            sample_train=joined(copies[name].sample_train, own.sample_train),
-            sample_held=joined(copies[name].sample_held, own.sample_held),
+            sample_to_train=joined(copies[name].sample_to_train, own.sample_to_train),
+            sample_to_held_out=joined(copies[name].sample_to_held_out, own.sample_to_held_out),
         )
         for name, own in fresh.items()
     }
@@ -107,21 +109,24 @@ def main():
                 made = shown(TRANSFORMS[kind](train["pixels"][: round(n * max(FRACTIONS))], random), classifier)
                 copies = spaces(made, train, {what: x[:1] for what, x in held.items()})
                 theirs = {
-                    what: space(made[what], held[what], held[what][:1], what == "pixels").sample_train for what in made
+                    what: find_space_neighbours(
+                        made[what], held[what], held[what][:1], what == "pixels"
+                    ).sample_to_train
+                    for what in made
                 }
-                copies = {what: one._replace(sample_held=theirs[what]) for what, one in copies.items()}
+                copies = {what: one._replace(sample_to_held_out=theirs[what]) for what, one in copies.items()}
                 for part in FRACTIONS:
-                    found = alarm(mixed(fair, copies, round(n * part)), n_train, n_held, words.level, cut)
+                    found = memorisation_alarm(mixed(fair, copies, round(n * part)), n_train, n_held, words.level, cut)
                     rings[kind, part].append(found.rings)
             if cut < words.draws:
-                false.append(alarm(fair, n_train, n_held, words.level, cut).rings)
+                false.append(memorisation_alarm(fair, n_train, n_held, words.level, cut).rings)
             if cut % 10 == 9:
                 print(f"# {cut + 1} cuts, {time.perf_counter() - began:.0f} s, {sum(false)} false", flush=True)
     except KeyboardInterrupt:
         print("# stopped: what was counted so far")
     done = len(rings["flip", FRACTIONS[-1]])
     print(f"{name}: {n_train} trained on, {n_held} held out, {n} samples, level {words.level}, {done} times each")
-    print(f"it takes {least(n_train, n_held, n, min(n, n_held), words.level)} copies at least\n")
+    print(f"it takes {min_detectable_copies(n_train, n_held, n, min(n, n_held), words.level)} copies at least\n")
     print("| copies | " + " | ".join(f"{part:.0%} ({round(n * part)})" for part in FRACTIONS) + " |")
     print("|---" * (1 + len(FRACTIONS)) + "|")
     for kind in TRANSFORMS if done else ():

@@ -17,8 +17,8 @@ import torch
 from torch.nn.functional import softplus
 
 from saddlepoint.config.compose import compose
-from saddlepoint.experiment.build import build, callbacks_of
-from saddlepoint.experiment.fit import trainer_of
+from saddlepoint.experiment.build import build, build_callbacks
+from saddlepoint.experiment.fit import build_trainer
 from saddlepoint.pixel import to_float
 
 ROUNDS, PAIRS = int(sys.argv[1]) if sys.argv[1:2] and sys.argv[1].isdigit() else 100, 9
@@ -29,7 +29,7 @@ class Bare:
 
     def __init__(self, game, data, batch):
         self.g, self.d = copy.deepcopy(game.generator.network), copy.deepcopy(game.discriminator.network)
-        self.latents, self.batch = game.prior.size, batch
+        self.latents, self.batch = game.prior.total_dim, batch
         adam = {"lr": 2e-4, "betas": (0.5, 0.999), "fused": True}
         self.opt_g = torch.optim.Adam(self.g.parameters(), **adam)
         self.opt_d = torch.optim.Adam(self.d.parameters(), **adam)
@@ -87,7 +87,7 @@ def main():
     )
     experiment = build(config)
     alternate = Alternate(Bare(experiment.game, experiment.data, config.batch))
-    trainer = trainer_of(config, [*callbacks_of(config, console=None), alternate])
+    trainer = build_trainer(config, [*build_callbacks(config, console=None), alternate])
     trainer.fit(experiment.game, datamodule=experiment.data)
     ratio = statistics.median(ours / bare for ours, bare in alternate.pairs)
     print(f"median of {len(alternate.pairs)} pairs of {ROUNDS} rounds, {torch.get_num_threads()} threads: {ratio:.3f}")

@@ -45,7 +45,7 @@ def measured(fault: str) -> dict[str, Any]:
     import pytorch_lightning
     from tracking import Server, children, trained  # of the tests
 
-    from saddlepoint.run.tracking.background_worker import Courier
+    from saddlepoint.run.tracking.background_worker import BackgroundWorker
     from saddlepoint.run.tracking.tracker import Tracker
 
     mode = fault if fault in ("disabled", "offline") else "online"
@@ -71,7 +71,7 @@ def measured(fault: str) -> dict[str, Any]:
     }  # fmt: skip
     for name, call in replaced.items():
         setattr(Tracker, name, call)
-    setattr(Courier, "_made", timed(spent, "cpu", Courier._made, time.thread_time))  # noqa: B010
+    setattr(BackgroundWorker, "_made", timed(spent, "cpu", BackgroundWorker._made, time.thread_time))  # noqa: B010
     setattr(pytorch_lightning.Trainer, "fit", timed(spent, "fit", pytorch_lightning.Trainer.fit))  # noqa: B010
     with tempfile.TemporaryDirectory() as folder:
         run = trained(folder, f"images={IMAGES}", f"logger.mode={mode}", f"logger.timeout={TIMEOUT}",
@@ -87,11 +87,11 @@ def kept(run: Any, mode: str) -> str:
 
     import wandb
 
-    from saddlepoint.run.tracking.wandb_log import tracked
+    from saddlepoint.run.tracking.wandb_log import load_wandb_run
 
     with contextlib.suppress(OSError):  # its own process may be dead
         wandb.teardown()  # until it is through with its files
-    rows = tracked(run.folder).rows if mode != "disabled" else []
+    rows = load_wandb_run(run.folder).rows if mode != "disabled" else []
     return f"{sum('samples' not in row for row in rows)}/{len(list(run.rows()))}"
 
 

@@ -3,11 +3,11 @@
 import sys
 
 from saddlepoint.config.compose import compose
-from saddlepoint.experiment.build import game_of
+from saddlepoint.experiment.build import build_game
 
 
 def main(words: list[str]) -> None:
-    game = game_of(compose(words))
+    game = build_game(compose(words))
     statistics = sum(seen.numel() for seen in game._seen_by_batch_norm())
     for name in game.players:
         own = sum(p.numel() for p in game.player(name).network.parameters() if p.requires_grad)

@@ -16,16 +16,16 @@ from saddlepoint.data.cifar10_jpeg import CIFAR10JPEG
 from saddlepoint.data.digits import Digits
 from saddlepoint.data.fashion_mnist import FashionMNIST
 from saddlepoint.data.mnist import MNIST
-from saddlepoint.evaluation.self_test import certify
-from saddlepoint.extractor.classifier import WEIGHTS, shipped
-from saddlepoint.extractor.training import Recipe, recipe_for, ship
+from saddlepoint.evaluation.self_test import write_certificate
+from saddlepoint.extractor.classifier import WEIGHTS_FOLDER, shipped_classifiers
+from saddlepoint.extractor.training import Recipe, default_recipe, train_and_save
 
 DATA = {"digits": Digits, "mnist": MNIST, "fashion-mnist": FashionMNIST, "cifar10-jpeg": CIFAR10JPEG}
 
 parser = argparse.ArgumentParser(description="Train a classifier that ships with the package.")
 parser.add_argument("name", choices=[name + second for name in DATA for second in ("", "-b")])
 parser.add_argument("--root", default=os.environ.get("SADDLEPOINT_DATA", "data"), help="the folder of the data")
-parser.add_argument("--to", type=Path, default=WEIGHTS, help="the folder of the weights and of classifiers.json")
+parser.add_argument("--to", type=Path, default=WEIGHTS_FOLDER, help="the folder of the weights and of classifiers.json")
 parser.add_argument("--certify", action="store_true", help="measure the certificate again, and train nothing")
 given = parser.parse_args()
 
@@ -41,9 +41,11 @@ def told(what: str, done: int, of: int) -> None:
 
 
 if not given.certify:
-    recipe = recipe_for(data.shape, seed)
+    recipe = default_recipe(data.shape, seed)
     if data.shape[0] == 3:
         recipe = Recipe(dim=128, epochs=10, wide=2, flip=True, seed=seed)
-    ship(given.name, data, recipe, given.to, f"python scripts/train_classifier.py {given.name}", progress=told)
-certify(given.name, data, given.to, progress=told)
-print(f"\n{json.dumps(shipped(given.to)[given.name], indent=2)}")
+    train_and_save(
+        given.name, data, recipe, given.to, f"python scripts/train_classifier.py {given.name}", progress=told
+    )
+write_certificate(given.name, data, given.to, progress=told)
+print(f"\n{json.dumps(shipped_classifiers(given.to)[given.name], indent=2)}")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from saddlepoint.config.instantiate import located
+from saddlepoint.config.instantiate import locate
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "saddlepoint"
@@ -75,25 +75,37 @@ FORBIDDEN = {"utils", "util", "misc", "common", "helpers", "helper", "components
 
 # modules that the pieces of a group stand on: no piece themselves, so they have no yaml
 FOUNDATIONS = {
-    "data": {"array", "data", "facts", "folder", "labelled", "listing", "order", "picture", "samples", "sound", "text"},
+    "data": {
+        "array_file",
+        "data",
+        "facts",
+        "folder",
+        "labelled_subset",
+        "listing",
+        "shuffled_order",
+        "image_file",
+        "samples",
+        "wav_file",
+        "text_file",
+    },
     "prior": {"prior"},
     "architecture": {"discriminator"},
-    "layer": {"entry", "growth", "maxout", "readout", "shift", "stack"},
+    "layer": {"condition_entry", "growth", "maxout", "readout", "shift", "conditional_sequential"},
     "objective": set(),
     "regularizer": {"regularizer", "slope"},
     "game": {
         "average",
-        "conditions",
+        "condition_source",
         "dry_run",
         "game",
         "hooks",
         "lineage",
-        "module",
+        "game_module",
         "player",
-        "ranks",
+        "data_parallel",
         "sampling",
         "side",
-        "start",
+        "initialisation",
         "state",
         "telemetry",
         "wiring",
@@ -101,16 +113,16 @@ FOUNDATIONS = {
     "extractor": {
         "classifier",
         "extractor",
-        "module",
-        "reals",
+        "user_network",
+        "data_like",
         "resizer",
         "stacked",
         "training",
     },
-    "metric": {"grouping", "labelled", "measure", "neighbour", "occupancy"},
-    "callback": {"dump", "examination", "halt", "period"},
+    "metric": {"per_class", "labelled_metric", "metric", "neighbour", "occupancy"},
+    "callback": {"dump", "health_probe", "graceful_stop", "periodic"},
     "schedule": {"ramp", "schedule"},
-    "launcher": {"job", "pool", "ranks"},
+    "launcher": {"job", "pool", "rank_processes"},
 }
 WIRINGS = {  # yaml that only arranges foundations, or other pieces
     "game": {"adaptive_augment", "conditional", "inpainting", "simultaneous", "two_player", "vae"},
@@ -263,7 +275,7 @@ def test_a_yaml_targets_the_module_of_its_own_name(path: Path) -> None:
 @pytest.mark.parametrize("path", YAML, ids=lambda p: str(p.relative_to(CONF)))
 def test_every_target_exists(path: Path) -> None:
     for target in targets(yaml.safe_load(path.read_text())):
-        assert callable(located(str(path), target))
+        assert callable(locate(str(path), target))
 
 
 def texts_without_encoding(tree: ast.AST) -> Iterator[ast.Call]:
@@ -343,12 +355,12 @@ def test_the_class_that_plays_fits_a_screen() -> None:
 
 
 def test_the_sides_that_stay_out_of_a_runs_identity_are_those_of_the_two_player_game() -> None:
-    from saddlepoint.config.training_keys import GAME_ADDED
+    from saddlepoint.config.training_keys import LATER_GAME_KEYS
     from saddlepoint.game.side import TWO_PLAYER
 
     wiring = yaml.safe_load((CONF / "game" / "two_player.yaml").read_text("utf-8"))
-    assert GAME_ADDED["sides"] == TWO_PLAYER == wiring["sides"]
-    assert all(wiring[key] == value for key, value in GAME_ADDED.items())
+    assert LATER_GAME_KEYS["sides"] == TWO_PLAYER == wiring["sides"]
+    assert all(wiring[key] == value for key, value in LATER_GAME_KEYS.items())
 
 
 PLACE = re.compile(

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from saddlepoint.config import catalogue
 from saddlepoint.config.check import RESERVED, check
 from saddlepoint.config.compose import compose
-from saddlepoint.config.instantiate import instantiate, located, parameters
+from saddlepoint.config.instantiate import instantiate, locate, signature_parameters
 from saddlepoint.error import Mistake
 
 GROUPS = catalogue.groups()
@@ -57,14 +57,14 @@ OTHERWISE = {  # where a choice, by its purpose, gives a piece another value tha
     "extractor/nearest-b": {"second"},
     "extractor/trained-b": {"seed"},
 }
-CHOICES = [f"{group}/{name}" for group in GROUPS for name in catalogue.members(group)]
+CHOICES = [f"{group}/{name}" for group in GROUPS for name in catalogue.option_names(group)]
 
 # arguments that no yaml gives: what the commands hand over when they build, and where tensors live
 HANDED_OVER = {
     "callback": {"run", "evaluator", "selector", "console", "average", "batch_norm", "state"},
-    "logger": {"run", "config", "say"},
+    "logger": {"run", "config", "log"},
     "optimizer": {"params"},
-    "extractor": {"data", "shape", "modality", "cache", "say", "progress"},
+    "extractor": {"data", "shape", "modality", "cache", "log", "progress"},
     "data/audio_folder": {"flip"},  # images alone are mirrored, and it is refused elsewhere
     "data/text_lines": {"flip"},
 }
@@ -85,7 +85,7 @@ def test_every_choice_composes_and_makes_sense(choice: str) -> None:
     assert chosen[-1:] in ([name], [[name]])
 
 
-@pytest.mark.parametrize(("objective", "penalties"), list(product(catalogue.members("objective"), PENALTIES)))
+@pytest.mark.parametrize(("objective", "penalties"), list(product(catalogue.option_names("objective"), PENALTIES)))
 def test_every_objective_composes_with_every_set_of_penalties(objective: str, penalties: str) -> None:
     config = compose([f"objective={objective}", f"regularizer={penalties}"])
     check(config)
@@ -99,7 +99,7 @@ def test_every_objective_composes_with_every_set_of_penalties(objective: str, pe
 
 def nodes(choice: str) -> Iterator[tuple[str, DictConfig]]:
     """Each node with a `_target_` that a yaml writes, as (its place in the yaml, node)."""
-    path = catalogue.conf() / f"{choice}.yaml"
+    path = catalogue.conf_folder() / f"{choice}.yaml"
     whole: Any = OmegaConf.load(path)
     if "defaults" in whole:
         whole = compose(words(choice)).get(choice.partition("/")[0])  # a protocol is no node: it sets others
@@ -119,7 +119,7 @@ def test_a_yaml_lists_every_argument_so_that_each_is_an_override(choice: str) ->
     """Whatever can be given by name stands there; what has no default may be left to the caller of a partial."""
     handed = HANDED_OVER.get(choice.partition("/")[0], set()) | HANDED_OVER.get(choice, set()) | PLACEMENT
     for place, node in nodes(choice):
-        known = parameters(located(choice, node._target_))
+        known = signature_parameters(locate(choice, node._target_))
         if known is None:  # it collects whatever it is given
             continue
         expected = {name for name, p in known.items() if p.default is not p.empty or not node.get("_partial_")}
@@ -136,7 +136,7 @@ def test_a_yaml_says_the_defaults_that_the_code_says(choice: str) -> None:
     for place, node in nodes(choice):
         if not node._target_.startswith("saddlepoint."):
             continue
-        target = located(choice, node._target_)
+        target = locate(choice, node._target_)
         own = inspect.signature(target).parameters
         if inspect.isclass(target) and "__init__" not in vars(target):
             continue
@@ -158,7 +158,7 @@ def test_a_yaml_says_the_defaults_that_the_code_says(choice: str) -> None:
 def test_a_game_is_built_from_the_composed_config() -> None:
     game = instantiate(compose(["objective=relativistic", "regularizer=[r1,r2]", "prior.z.dim=3"]).game, "game")
     assert list(game.players["discriminator"].terms) == ["r1", "r2"]
-    assert game.prior.size == 3
+    assert game.prior.total_dim == 3
     assert game.players["generator"].network is not game.players["discriminator"].network
 
 
@@ -188,7 +188,7 @@ def test_a_new_objective_needs_one_file_and_one_yaml(own: Path, penalties: str) 
     check(config)
     game = instantiate(config.game, "game")
     assert game.players["discriminator"].objective.keywords == {"margin": 2}
-    assert game.players["discriminator"].looks[0].sides == {"real": "real", "fake": "fake"}
+    assert game.players["discriminator"].adversarial_terms[0].sides == {"real": "real", "fake": "fake"}
 
 
 def test_a_key_that_a_new_objective_does_not_take_is_refused(own: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from saddlepoint.mode import in_mode
-from saddlepoint.stream import random_state_kept
+from saddlepoint.stream import preserve_random_state
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -25,7 +25,7 @@ def test_what_is_drawn_within_is_undone_and_a_seed_gives_the_same_draws() -> Non
     before = torch.get_rng_state()
     drawn = []
     for seed in (3, 3, 4, None):
-        with suppress(ZeroDivisionError), random_state_kept(seed=seed):
+        with suppress(ZeroDivisionError), preserve_random_state(seed=seed):
             drawn.append(torch.rand(5))
             raise ZeroDivisionError
         assert torch.equal(torch.get_rng_state(), before)

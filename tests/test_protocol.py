@@ -12,14 +12,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.config import catalogue
 from saddlepoint.config.check import check
-from saddlepoint.config.compose import amended, compose
+from saddlepoint.config.compose import apply_overrides, compose
 from saddlepoint.error import Mistake
-from saddlepoint.metric.occupancy import expected_captured, expected_divergence
+from saddlepoint.metric.occupancy import expected_captured_modes, expected_histogram_kl
 
-if "protocol" not in catalogue.defaults():
+if "protocol" not in catalogue.default_options():
     pytest.skip("conf/train.yaml has no group protocol yet", allow_module_level=True)
 
-from saddlepoint.config.compose import protocol_words as words
+from saddlepoint.config.compose import protocol_overrides as words
 
 INCEPTION = {"extractor": "inception", "resizer": None}
 FACTS = {  # as published: evaluation.*, and the scores that are taken
@@ -35,7 +35,7 @@ FACTS = {  # as published: evaluation.*, and the scores that are taken
     "parzen_10k": ({"n": 10_000, "split": "test"}, {"parzen"}),
 }
 CONF = Path(__file__).parents[1] / "conf" / "protocol"
-PROTOCOLS = catalogue.members("protocol")
+PROTOCOLS = catalogue.option_names("protocol")
 
 
 @cache
@@ -68,7 +68,7 @@ def test_a_protocol_measures_as_published_and_changes_nothing_else(name: str) ->
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_protocol_says_what_it_is_where_it_is_from_and_what_it_costs(name: str) -> None:
-    lines = (catalogue.conf() / "protocol" / f"{name}.yaml").read_text().splitlines()
+    lines = (catalogue.conf_folder() / "protocol" / f"{name}.yaml").read_text().splitlines()
     assert lines[0] == "# @package _global_"
     header = "\n".join(line for line in lines if line.startswith("# "))
     assert "# price: " in header
@@ -78,7 +78,7 @@ def test_a_protocol_says_what_it_is_where_it_is_from_and_what_it_costs(name: str
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_run_that_is_there_is_measured_as_a_new_one_would_be(name: str) -> None:
     run = compose(["metric=[coverage]", "evaluation.seed=5", "evaluation.batch=50"])
-    new, settings = amended(run, [f"protocol={name}"]), FACTS[name][0]
+    new, settings = apply_overrides(run, [f"protocol={name}"]), FACTS[name][0]
     assert plain(new, "evaluation") == plain(run, "evaluation") | settings  # its own seed and batch stay
     kept = run if name == "own" else compose([f"protocol={name}"])
     assert plain(new, "metric") == plain(kept, "metric")
@@ -90,9 +90,9 @@ def test_a_run_that_is_there_is_measured_as_a_new_one_would_be(name: str) -> Non
 def test_words_beside_a_protocol_are_stronger_in_any_order() -> None:
     for line in (["protocol=50k_train", "evaluation.n=70"], ["evaluation.n=70", "protocol=50k_train"]):
         assert compose(line).evaluation.n == 70
-        assert amended(compose(), line).evaluation.n == 70
+        assert apply_overrides(compose(), line).evaluation.n == 70
     line = ["protocol=10k_test_10k", "+metric=coverage"]
-    assert set(compose(line).metric) == set(amended(compose(), line).metric) == {"fid", "coverage"}
+    assert set(compose(line).metric) == set(apply_overrides(compose(), line).metric) == {"fid", "coverage"}
     assert set(compose(["protocol=50k_train", "metric=[coverage]"]).metric) == {"coverage"}
 
 
@@ -114,7 +114,7 @@ def own(tmp_path: Path) -> Path:
 
 
 def test_a_protocol_may_stand_on_another(own: Path) -> None:
-    new, old = compose(["protocol=quick"], own), amended(compose(), ["protocol=quick"], own)
+    new, old = compose(["protocol=quick"], own), apply_overrides(compose(), ["protocol=quick"], own)
     assert plain(new, "evaluation") == plain(old, "evaluation")
     assert (new.evaluation.n, new.evaluation.split, new.evaluation.extractor) == (1000, "test", "1")
     assert new.metric == old.metric
@@ -123,7 +123,7 @@ def test_a_protocol_may_stand_on_another(own: Path) -> None:
 @pytest.mark.parametrize(("name", "part"), [("greedy", "images"), ("sly", "override /data"), ("nowhere", "no such")])
 def test_what_is_no_protocol_measures_no_run(own: Path, name: str, part: str) -> None:
     with pytest.raises(Mistake, match=part):
-        amended(compose(), [f"protocol={name}"], own)
+        apply_overrides(compose(), [f"protocol={name}"], own)
 
 
 def test_an_experiment_may_choose_a_protocol_and_the_command_line_another(own: Path) -> None:
@@ -149,11 +149,11 @@ def test_a_run_without_a_key_of_today_is_measured_and_a_key_that_nothing_reads_i
     OmegaConf.set_struct(run, False)
     del run.evaluation.resizer
     OmegaConf.set_struct(run, True)
-    assert amended(run, ["protocol=ttur_50k_train"]).evaluation.resizer is None
+    assert apply_overrides(run, ["protocol=ttur_50k_train"]).evaluation.resizer is None
     (tmp_path / "protocol").mkdir()
     (tmp_path / "protocol" / "odd.yaml").write_text("evaluation: {splt: test}\n")
     with pytest.raises(Mistake, match=r"evaluation\.splt"):
-        amended(run, ["protocol=odd"], tmp_path)
+        apply_overrides(run, ["protocol=odd"], tmp_path)
 
 
 def stated(name: str) -> str:
@@ -166,14 +166,16 @@ def stated(name: str) -> str:
 def test_the_perfect_sampler_that_a_protocol_states_is_the_exact_expectation_at_its_number(name: str) -> None:
     n = FACTS[name][0]["n"]
     law = torch.full((1000,), 1e-3, dtype=torch.float64)
-    assert f"A perfect sampler has 1,000 and {expected_divergence(law, n, law):.5f}".replace("0.", ".") in stated(name)
-    assert expected_captured(law, n) == pytest.approx(1000, abs=1e-6)
+    assert f"A perfect sampler has 1,000 and {expected_histogram_kl(law, n, law):.5f}".replace("0.", ".") in stated(
+        name
+    )
+    assert expected_captured_modes(law, n) == pytest.approx(1000, abs=1e-6)
 
 
 def test_the_modes_that_misread_digits_make_are_as_many_as_stated() -> None:
     digit = torch.tensor([1 - 0.0075, *[0.0075 / 9] * 9], dtype=torch.float64)  # one class, each error as frequent
     stack = torch.einsum("a,b,c->abc", digit, digit, digit).flatten()
-    modes = expected_captured(stack, FACTS["stacked_26k"][0]["n"])
+    modes = expected_captured_modes(stack, FACTS["stacked_26k"][0]["n"])
     assert f"({modes:.0f} where it errs on .75% of digits" in stated("stacked_26k")
 
 

@@ -28,17 +28,17 @@ from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
 from saddlepoint.config.identity import identity
 from saddlepoint.config.instantiate import instantiate
-from saddlepoint.data.listing import listing
-from saddlepoint.data.samples import read as read_samples
+from saddlepoint.data.listing import list_files
+from saddlepoint.data.samples import load_samples as read_samples
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation import reference_statistics
 from saddlepoint.experiment.restore import load
-from saddlepoint.experiment.run_config import config_of
+from saddlepoint.experiment.run_config import load_run_config
 from saddlepoint.experiment.train import train
 from saddlepoint.extractor import inception
-from saddlepoint.redaction import discreet, expanded, secret_among, shortened
+from saddlepoint.redaction import expand_home, find_secret, redact, shorten_home
 from saddlepoint.run import snapshot
-from saddlepoint.run.checkpoint import load as load_checkpoint
+from saddlepoint.run.checkpoint import load_checkpoint as load_checkpoint
 from saddlepoint.run.folder import Run
 from saddlepoint.run.provenance import provenance
 from saddlepoint.run.storage import archive
@@ -133,16 +133,16 @@ def test_a_malicious_file_of_extractor_weights_is_refused_and_not_run(mark: Path
     for name, content in {"zip": bundled(mark), "pickle": pickle.dumps(Harm(mark))}.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(Mistake, match="code in it is not run"):
-            inception.weights_of(tmp_path / name, None)
+            inception.load_inception_weights(tmp_path / name, None)
 
 
 def test_a_file_that_has_the_published_name_and_another_content_is_refused_unread(mark: Path, tmp_path: Path) -> None:
     path = tmp_path / "weights-inception-2015-12-05-6726825d.pth"
     path.write_bytes(bundled(mark))
     with pytest.raises(Mistake, match=r"is not whole: its sha256 is"):
-        inception.weights_of(path, None)
+        inception.load_inception_weights(path, None)
     assert len(inception.SHA256) == 64
-    assert f"-{inception.SHA256[:8]}.pth" in inception.url()
+    assert f"-{inception.SHA256[:8]}.pth" in inception.weights_url()
 
 
 HEADERS = {
@@ -164,7 +164,7 @@ def test_a_snapshot_that_lies_is_refused_in_a_line(kind: str, tmp_path: Path) ->
     content = HEADERS[kind] or len(header).to_bytes(8, "little") + header + b"\0\0\0\0"
     (tmp_path / "1.safetensors").write_bytes(content)
     with pytest.raises(Mistake, match="no snapshot of a run") as told:
-        snapshot.load(tmp_path / "1.safetensors")
+        snapshot.load_snapshot(tmp_path / "1.safetensors")
     assert len(str(told.value).splitlines()) == 1
 
 
@@ -197,7 +197,9 @@ BAD = {
 
 @pytest.mark.parametrize("kind", BAD)
 @pytest.mark.parametrize(
-    "reader", [reference_statistics.read, lambda path: read_samples(path, (2,))], ids=["statistics", "samples"]
+    "reader",
+    [reference_statistics.load_reference_statistics, lambda path: read_samples(path, (2,))],
+    ids=["statistics", "samples"],
 )
 def test_an_npz_whose_header_lies_asks_for_no_memory(kind: str, reader: Callable, tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.npz", BAD[kind])
@@ -215,22 +217,22 @@ def objects(mark: Path) -> dict[str, bytes]:
 def test_an_npz_with_pickled_objects_is_refused_and_not_run(mark: Path, tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.npz", objects(mark))
     with pytest.raises(Mistake, match="pickled"):
-        reference_statistics.read(path)
+        reference_statistics.load_reference_statistics(path)
     with pytest.raises(Mistake, match="npz of plain arrays"):
         read_samples(path, (2,))
 
 
 def test_an_archive_unpacks_to_a_stated_size_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = zipped(tmp_path / "a.npz", {"mu.npy": npy(np.zeros(2**18)), "sigma.npy": SIGMA})
-    assert archive.arrays(path)["mu"].shape == (2**18,), "2 MiB are within what any archive may have"
-    monkeypatch.setattr(archive, "ALWAYS", 2**20)
+    assert archive.load_arrays(path)["mu"].shape == (2**18,), "2 MiB are within what any archive may have"
+    monkeypatch.setattr(archive, "UNPACKED_ALLOWANCE", 2**20)
     size = path.stat().st_size
     assert 64 * size < 2**21
     with pytest.raises(Mistake, match=rf"it has {size:,} bytes and says that it unpacks to 2,097,"):
         read_samples(path, (2,))
     with pytest.raises(Mistake, match="says that it unpacks to"):
-        reference_statistics.read(path)
-    assert archive.arrays(path, ["sigma"])["mu"].size == 0, "what is not wanted is not unpacked"
+        reference_statistics.load_reference_statistics(path)
+    assert archive.load_arrays(path, ["sigma"])["mu"].size == 0, "what is not wanted is not unpacked"
 
 
 def test_a_member_gives_no_more_than_it_said(tmp_path: Path) -> None:
@@ -239,7 +241,7 @@ def test_a_member_gives_no_more_than_it_said(tmp_path: Path) -> None:
     at = whole.index(b"PK\x01\x02")
     whole[at + 24 : at + 28] = (200).to_bytes(4, "little")
     with pytest.raises((ValueError, zipfile.BadZipFile)):
-        archive.arrays(bytes(whole))
+        archive.load_arrays(bytes(whole))
 
 
 @pytest.mark.parametrize("name", ["../a.npy", "/etc/a.npy", "b/../../a.npy", "..\\a.npy"])
@@ -249,7 +251,7 @@ def test_a_member_that_points_outside_is_refused(name: str, tmp_path: Path) -> N
 
 
 def test_a_link_in_a_zip_is_refused_wherever_it_leads(tmp_path: Path) -> None:
-    for name, reader in {"a.npy": archive.arrays, "a.png": listing}.items():
+    for name, reader in {"a.npy": archive.load_arrays, "a.png": list_files}.items():
         link = zipfile.ZipInfo(name)
         link.external_attr = (stat.S_IFLNK | 0o777) << 16
         with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
@@ -268,7 +270,7 @@ def test_an_honest_npz_is_read_as_numpy_reads_it(
     array = np.array(draws, order=order).astype(dtype, order=order)
     for write in (np.savez, np.savez_compressed):
         write(tmp_path / "a.npz", x=array, other=np.arange(3))
-        found = archive.arrays(tmp_path / "a.npz")
+        found = archive.load_arrays(tmp_path / "a.npz")
         np.testing.assert_array_equal(found["x"], np.load(tmp_path / "a.npz")["x"])
         assert (found["x"].dtype, found["x"].shape, list(found)) == (array.dtype, array.shape, ["x", "other"])
         found["x"][...] = found["x"]  # it can be written to, as torch wants it
@@ -286,7 +288,7 @@ def test_a_malicious_config_of_a_sent_run_is_refused_by_every_command(sent: Run,
     with pytest.raises(Mistake, match=told):
         load(sent.folder)
     with pytest.raises(Mistake, match=told):
-        check(config_of(sent))
+        check(load_run_config(sent))
     words = OmegaConf.create({"run": str(sent.folder), "n": 1, "to": "x.npz", "at": "last"})
     with pytest.raises(Mistake, match=told):
         sample(words)
@@ -294,7 +296,7 @@ def test_a_malicious_config_of_a_sent_run_is_refused_by_every_command(sent: Run,
 
 def test_a_malicious_extractor_or_logger_of_a_sent_run_is_refused(sent: Run, mark: Path) -> None:
     for place in ("logger", "launcher", "data", "evaluation.extractor", "callback.snapshot", "metric.mine"):
-        config = config_of(sent)
+        config = load_run_config(sent)
         OmegaConf.set_struct(config, False)
         OmegaConf.update(config, place, {"_target_": "subprocess.call", "args": ["mkdir", str(mark)]}, merge=False)
         with pytest.raises(Mistake, match=rf"^{place}: subprocess\.call is not on the list"):
@@ -331,7 +333,7 @@ def test_a_run_and_its_offline_tracking_hold_no_secret_and_no_home(home: Path, m
         assert b"canary" not in content, path
         assert str(home).encode() not in content, path
     assert "cache: ~/cache" in run.config.read_text()
-    again = config_of(run)
+    again = load_run_config(run)
     assert (again.cache, identity(again)) == (f"{home}/cache", identity(config)), "it is still the same run"
 
 
@@ -365,26 +367,26 @@ def test_a_sent_config_cannot_read_a_secret_into_what_is_built() -> None:
 @pytest.mark.usefixtures("home")
 def test_secrets_are_blanked_by_value_by_name_and_in_addresses() -> None:
     key = CANARY["WANDB_API_KEY"]
-    assert discreet(f"login {key}!") == "login <WANDB_API_KEY>!"
-    assert discreet("+logger.api_key=0123456789") == "+logger.api_key=<secret>"
-    assert discreet("token: abcdefgh, x") == "token: <secret>, x"
-    assert discreet("http://me:pass@host/x") == "http://<secret>@host/x"
+    assert redact(f"login {key}!") == "login <WANDB_API_KEY>!"
+    assert redact("+logger.api_key=0123456789") == "+logger.api_key=<secret>"
+    assert redact("token: abcdefgh, x") == "token: <secret>, x"
+    assert redact("http://me:pass@host/x") == "http://<secret>@host/x"
     for honest in ("architecture.tokens=123456789", "token=null", "optimizer.key=a", "token=64", "monkey=longenough",
                    "https://host:8080/a@b", "objective=hinge", "tokenizer=something"):  # fmt: skip
-        assert discreet(honest) == honest
-        assert secret_among([(honest.partition("=")[0], honest.partition("=")[2])]) is None
-    assert discreet({"a": [f"x{key}", 3, None, (True, 1.5)]}) == {"a": ["x<WANDB_API_KEY>", 3, None, [True, 1.5]]}
+        assert redact(honest) == honest
+        assert find_secret([(honest.partition("=")[0], honest.partition("=")[2])]) is None
+    assert redact({"a": [f"x{key}", 3, None, (True, 1.5)]}) == {"a": ["x<WANDB_API_KEY>", 3, None, [True, 1.5]]}
 
 
 def test_a_home_folder_is_shortened_and_another_is_not(home: Path) -> None:
     there = str(home)
     pairs = {there: "~", f"{there}/a b": "~/a b", f"root={there}/x": "root=~/x", f"file://{there}/x": "file://~/x"}
     for text, short in {**pairs, f"{there}s/x": f"{there}s/x", f"/mnt{there}/x": f"/mnt{there}/x"}.items():
-        assert shortened(text) == short
+        assert shorten_home(text) == short
     for text in (f"{there}/a", f"root={there}/x", f"${{oc.env:NO,{there}/x}}"):
-        assert expanded(shortened(text)) == text
+        assert expand_home(shorten_home(text)) == text
     for text in ("a~/b", "x~y", "~", "~other/x", "1~/2"):
-        assert expanded(text) == text
+        assert expand_home(text) == text
 
 
 def test_the_same_run_has_one_identity_however_its_home_is_written(home: Path) -> None:

@@ -19,7 +19,7 @@ def rendered(monkeypatch):
 
         found = template._environment().overlay(loader=DictLoader({name: source}))
         monkeypatch.setattr(template, "_environment", lambda: found)
-        return template.render(name, **values)
+        return template.render_template(name, **values)
 
     return render
 

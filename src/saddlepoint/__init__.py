@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from saddlepoint.experiment.build import build
     from saddlepoint.experiment.restore import load
     from saddlepoint.experiment.train import train
-    from saddlepoint.export.exported import exported
+    from saddlepoint.export.load_generator import exported
     from saddlepoint.prior.prior import interpolate
     from saddlepoint.run.folder import Run
 

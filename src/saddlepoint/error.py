@@ -17,13 +17,13 @@ class Mistake(Exception):
     exit = 1
 
 
-class Lost(Mistake):
+class LostRank(Mistake):
     """Another rank of the same run is gone, and waiting for it is in vain; its own words tell why."""
 
     exit = 76  # launcher.ranks tells it from the exit code of the one that failed first
 
 
-class Halted(KeyboardInterrupt):
+class Stopped(KeyboardInterrupt):
     """Ended by signal `number`.  Exit code 128 + number, and for SIGUSR1 and SIGUSR2 that of SIGTERM, 143."""
 
     def __init__(self, number: int) -> None:
@@ -44,7 +44,7 @@ def ending_signals() -> list[int]:
     return [one for one in every if one == signal.SIGINT or signal.getsignal(one) != signal.SIG_IGN]
 
 
-def relative(file: str) -> str:
+def relative_path(file: str) -> str:
     """The path of a source file, from the working directory where it lies in there."""
     whole, here = os.path.abspath(file), os.path.join(os.getcwd(), "")
     return whole.removeprefix(here) if whole.startswith(here) else file
@@ -55,27 +55,27 @@ def first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
 
 
-def kind(value: Any) -> str:
+def describe_value(value: Any) -> str:
     """What a piece gave, in words: "a tensor of shape [2]", "a tuple"."""
     shape = f"tensor of shape {list(value.shape)}" if type(value).__name__ in ("Tensor", "Parameter") else ""
     name = shape or type(value).__name__
     return "None" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
-def line_of(piece: Any) -> str:
+def source_location(piece: Any) -> str:
     """ " (file, line 12)": where a piece computes, a function or a network's `forward`; "" where that is not known."""
     while isinstance(piece, partial):
         piece = piece.func
     code = getattr(getattr(type(piece), "forward", piece), "__code__", None)
-    return f" ({relative(code.co_filename)}, line {code.co_firstlineno})" if code else ""
+    return f" ({relative_path(code.co_filename)}, line {code.co_firstlineno})" if code else ""
 
 
-def close(word: str, there: Iterable[str]) -> list[str]:
+def close_matches(word: str, there: Iterable[str]) -> list[str]:
     """At most three of `there` that look like `word`, best first."""
     return get_close_matches(word, list(dict.fromkeys(there)), n=3, cutoff=0.6)
 
 
 def did_you_mean(word: str, there: Iterable[str]) -> str:
     """ " Did you mean a or b?", "" where nothing is close."""
-    found = close(word, there)
+    found = close_matches(word, there)
     return f" Did you mean {' or '.join(found)}?" if found else ""

@@ -18,19 +18,19 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-PATIENCE = timedelta(hours=1)  # how long a rank waits for another, which may be training a ruler
+GROUP_TIMEOUT = timedelta(hours=1)  # how long a rank waits for another, which may be training a ruler
 
 
 _apart: list[None] = []  # not empty where each rank is for itself
 
 
-def world() -> int:
+def world_size() -> int:
     """How many ranks play; 1 outside a group, and where each is for itself."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() and not _apart else 1
 
 
 @contextmanager
-def apart() -> Iterator[None]:
+def local() -> Iterator[None]:
     """Meanwhile a rank takes what it sees for the whole batch: for what all of them do alike, on the same samples."""
     _apart.append(None)
     try:
@@ -41,7 +41,7 @@ def apart() -> Iterator[None]:
 
 def rank() -> int:
     """Which of them this process is, from 0 on."""
-    return dist.get_rank() if world() > 1 else 0
+    return dist.get_rank() if world_size() > 1 else 0
 
 
 class _Total(torch.autograd.Function):
@@ -53,32 +53,32 @@ class _Total(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return total(gradients[0])
+        return all_reduce(gradients[0])
 
 
-def total(x: Tensor) -> Tensor:
+def all_reduce(x: Tensor) -> Tensor:
     """The sum over ranks, of the shape of x; differentiable, twice too.  Every rank has to ask, in the same order."""
-    return x if world() == 1 else _Total.apply(x)  # pyright: ignore[reportReturnType]
+    return x if world_size() == 1 else _Total.apply(x)  # pyright: ignore[reportReturnType]
 
 
 def mean(x: Tensor) -> Tensor:
     """The mean over ranks, of the shape of x; differentiable."""
-    return x if world() == 1 else total(x) / world()
+    return x if world_size() == 1 else all_reduce(x) / world_size()
 
 
-def gathered(x: Tensor) -> Tensor:
+def all_gather(x: Tensor) -> Tensor:
     """The rows of all ranks, [world * N, ...] of x [N, ...], in the order of the global batch; differentiable."""
-    if world() == 1:
+    if world_size() == 1:
         return x
-    before, after = rank() * len(x), (world() - 1 - rank()) * len(x)
+    before, after = rank() * len(x), (world_size() - 1 - rank()) * len(x)
     rows = [x.new_zeros(before, *x.shape[1:]), x, x.new_zeros(after, *x.shape[1:])]
-    return total(torch.cat(rows))
+    return all_reduce(torch.cat(rows))
 
 
 @torch.no_grad()
-def average_(tensors: Iterable[Tensor]) -> None:
+def mean_(tensors: Iterable[Tensor]) -> None:
     """Put the mean over ranks in the place of each tensor, by one all-reduce for all of one type."""
-    if world() == 1:
+    if world_size() == 1:
         return
     kinds: dict[torch.dtype, list[Tensor]] = {}
     for tensor in tensors:
@@ -86,31 +86,31 @@ def average_(tensors: Iterable[Tensor]) -> None:
     for alike in kinds.values():
         flat = torch.cat([tensor.reshape(-1) for tensor in alike])
         dist.all_reduce(flat)
-        parts = (flat / world()).split([tensor.numel() for tensor in alike])
+        parts = (flat / world_size()).split([tensor.numel() for tensor in alike])
         torch._foreach_copy_(alike, [part.view_as(t) for part, t in zip(parts, alike, strict=True)])  # pyright: ignore[reportPrivateImportUsage]
 
 
-def together(value: Any) -> list[Any]:
+def all_gather_object(value: Any) -> list[Any]:
     """What each rank says, by rank; plain values and tensors on the CPU."""
-    if world() == 1:
+    if world_size() == 1:
         return [value]
-    said: list[Any] = [None] * world()
+    said: list[Any] = [None] * world_size()
     dist.all_gather_object(said, value, group=_beside())
     return said
 
 
-def of_first(value: Any) -> Any:
+def broadcast(value: Any) -> Any:
     """What rank 0 says."""
-    if world() == 1:
+    if world_size() == 1:
         return value
     said = [value]
     dist.broadcast_object_list(said, src=0, group=_beside())
     return said[0]
 
 
-def highest(number: int) -> int:
+def max(number: int) -> int:
     """The largest of the ranks' numbers; an accelerator is not waited for."""
-    if world() == 1:
+    if world_size() == 1:
         return number
     said = torch.tensor(number)
     dist.all_reduce(said, dist.ReduceOp.MAX, group=_beside())
@@ -130,31 +130,31 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
 @cache
 def _beside() -> Any:
     """The group for plain words: over the CPU, so that nobody waits for an accelerator; None: the group of all."""
-    return None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo", timeout=PATIENCE)
+    return None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo", timeout=GROUP_TIMEOUT)
 
 
-def join(where: torch.device, number: int, of: int) -> None:
+def join_group(where: torch.device, number: int, of: int) -> None:
     """Become rank `number` of `of`, on `where`; MASTER_ADDR and MASTER_PORT say where rank 0 is to be found."""
     if where.type == "cuda":
         torch.cuda.set_device(where)
     backend = "nccl" if where.type == "cuda" else "gloo"
-    dist.init_process_group(backend, rank=number, world_size=of, timeout=PATIENCE)
+    dist.init_process_group(backend, rank=number, world_size=of, timeout=GROUP_TIMEOUT)
 
 
-def part() -> None:
+def barrier() -> None:
     """Wait until every rank has come here, before each goes its way; a minute, then go all the same."""
-    if world() > 1:
+    if world_size() > 1:
         with suppress(RuntimeError):
             dist.monitored_barrier(group=_beside(), timeout=timedelta(minutes=1))
 
 
-def lost(error: Exception) -> bool:
+def is_lost_rank(error: Exception) -> bool:
     """Whether an error is that of a rank which waits for one that is gone."""
     signs = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo", "NCCL")
-    return world() > 1 and (isinstance(error, dist.DistError) or any(sign in str(error) for sign in signs))
+    return world_size() > 1 and (isinstance(error, dist.DistError) or any(sign in str(error) for sign in signs))
 
 
-def leave() -> None:
+def leave_group() -> None:
     """Leave the group."""
     if dist.is_available() and dist.is_initialized():
         _beside.cache_clear()

@@ -22,13 +22,13 @@ ADDRESS = re.compile(r"(://)[^/\s:@]*:[^/\s@]+@")
 _looked: list[dict[str, str]] = []
 
 
-def secrets() -> dict[str, str]:
+def known_secrets() -> dict[str, str]:
     """Value -> variable, of what the environment holds that is nobody else's business; longest first."""
     return _looked[0] if _looked else _environment_secrets()
 
 
 @contextmanager
-def looked_once() -> Iterator[None]:
+def cache_secrets() -> Iterator[None]:
     """While a command starts, until it ends or `look_again`: the environment is looked through once."""
     if _looked:
         yield
@@ -37,10 +37,10 @@ def looked_once() -> Iterator[None]:
     try:
         yield
     finally:
-        look_again()
+        clear_secret_cache()
 
 
-def look_again() -> None:
+def clear_secret_cache() -> None:
     """From here on the environment is looked through whenever secrets are asked for: code may have put some there."""
     _looked.clear()
 
@@ -64,9 +64,9 @@ def _why(key: str, value: str, known: Mapping[str, str]) -> str | None:
     return "it holds a password" if ADDRESS.search(value) else None
 
 
-def secret_among(settings: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
+def find_secret(settings: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
     """The key of the first of (dotted key, text) that is no setting, and why; None where all may be told."""
-    known = secrets()
+    known = known_secrets()
     marks = re.compile("|".join(["://", *map(re.escape, known)]))  # one look, not a call for each of hundreds
     for key, value in settings:
         near = marks.search(value) or NAMED.fullmatch(key.rpartition(".")[2])
@@ -75,13 +75,13 @@ def secret_among(settings: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
     return None
 
 
-def shortened(text: str) -> str:
+def shorten_home(text: str) -> str:
     """`text` with the user's home folder as ~."""
     home = os.path.expanduser("~")
     return text if home not in text or home in (os.sep, "~") else _at_home(home).sub("~", text)
 
 
-def expanded(text: str) -> str:
+def expand_home(text: str) -> str:
     """`text` with the home folder of this user in the place of each ~ that begins a path: what `shortened` undoes.
 
     As it is for a user who has none, such as a number that a container runs under.
@@ -91,23 +91,23 @@ def expanded(text: str) -> str:
     )
 
 
-def discreet(value: Any, known: Mapping[str, str] | None = None) -> Any:
+def redact(value: Any, secrets: Mapping[str, str] | None = None) -> Any:
     """A plain value, however deep, as it may be told: secrets blanked, the home folder shortened.
 
     `known`: secrets(), for who asks often.
     """
-    known = secrets() if known is None else known
+    secrets = known_secrets() if secrets is None else secrets
     home = os.path.expanduser("~")
     away = _at_home(home) if home not in (os.sep, "~") else None
 
     def of_text(text: str) -> str:
-        for secret, name in known.items():
+        for secret, name in secrets.items():
             text = text.replace(secret, f"<{name}>")
         text = ADDRESS.sub(r"\1<secret>@", GIVEN.sub(r"\1<secret>", text))
         return text if away is None else away.sub("~", text)
 
     # a look over all of a text costs less than a call for each of a config's hundreds
-    marks = re.compile("|".join([*map(re.escape, known), *([re.escape(home)] if away else []), "://", MARKED]))
+    marks = re.compile("|".join([*map(re.escape, secrets), *([re.escape(home)] if away else []), "://", MARKED]))
 
     whole: list[Any] = [value]
     waiting: list[Any] = [whole]

@@ -74,73 +74,73 @@ def _piece(value: Any) -> Any:
     return value
 
 
-Whole = Annotated[int, Strict(), BeforeValidator(_whole)]
+Integer = Annotated[int, Strict(), BeforeValidator(_whole)]
 Natural = Annotated[int, Strict(), Field(ge=0), BeforeValidator(_whole)]
 Count = Annotated[int, Strict(), Field(ge=1), BeforeValidator(_whole)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Flag = Annotated[bool, Strict(), BeforeValidator(_flag)]
 Text = Annotated[str, Strict(), BeforeValidator(_text)]
-Name = Annotated[str, Strict(), Field(min_length=1), BeforeValidator(_text)]  # text that may not be empty
-Piece = Annotated[Any, BeforeValidator(_piece), WithJsonSchema({"description": "a piece ({_target_: ...})"})]
+NonEmptyText = Annotated[str, Strict(), Field(min_length=1), BeforeValidator(_text)]  # text that may not be empty
+Component = Annotated[Any, BeforeValidator(_piece), WithJsonSchema({"description": "a piece ({_target_: ...})"})]
 Schedule = Annotated[Any, BeforeValidator(_piece), WithJsonSchema({"description": "a schedule"})]
-Scheduled = Annotated[Number | Schedule, Field(union_mode="left_to_right")]
+NumberOrSchedule = Annotated[Number | Schedule, Field(union_mode="left_to_right")]
 
 LEAVES: dict[Any, Any] = {
-    bool: Flag, int: Whole, float: Number, str: Text, Path: Text,
+    bool: Flag, int: Integer, float: Number, str: Text, Path: Text,
     list: list[Any], tuple: list[Any], dict: dict[str, Any],
     Any: Any, object: Any, inspect.Parameter.empty: Any,
 }  # fmt: skip
-ORDER = [Flag, Whole, Number]  # of a union's parts; then all others, and text, which takes whole numbers too, last
+ORDER = [Flag, Integer, Number]  # of a union's parts; then all others, and text, which takes whole numbers too, last
 
 
-def fitted(kind: Any, value: Any, key: str) -> Any:
+def validate_value(kind: Any, value: Any, key: str) -> Any:
     """The value as its kind has it: 1e6 whole, yes true, 0 among floats 0.0.  Raises Mistake, under `key`."""
     try:
-        return adapter(kind).validate_python(value)
+        return type_adapter(kind).validate_python(value)
     except ValidationError as error:
         path, inner, need = _innermost(error, value)
         if path:
             key, value = ".".join([key, *path]), inner
-        schema = adapter(kind).json_schema()
+        schema = type_adapter(kind).json_schema()
         told = schema.get(SENTENCE) or f"{key} is {need or _worded(schema)}{'' if path else _hint(kind, value, key)}"
-        raise Mistake(f"{key}={shown(value)}: {told}") from None
+        raise Mistake(f"{key}={format_value(value)}: {told}") from None
 
 
-def wanted(kind: Any) -> str:
+def describe_type(kind: Any) -> str:
     """A kind in words: "a whole number from 1 on, or null"."""
-    return _worded(adapter(kind).json_schema())
+    return _worded(type_adapter(kind).json_schema())
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as one types it; text that looks like something else in quotes."""
     if isinstance(value, str):
         return repr(value) if _read(value) is not value or not value else value
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, list | tuple):
-        return f"[{','.join(map(shown, value))}]"
+        return f"[{','.join(map(format_value, value))}]"
     if isinstance(value, Mapping):
-        return f"{{{','.join(f'{key}:{shown(part)}' for key, part in value.items())}}}"
+        return f"{{{','.join(f'{key}:{format_value(part)}' for key, part in value.items())}}}"
     return str(value)
 
 
-def whole(least: int) -> Any:
+def integer_from(least: int) -> Any:
     """The kind of whole numbers from `least` on."""
     return Annotated[int, Strict(), Field(ge=least), BeforeValidator(_whole)]
 
 
-def or_null(kind: Any) -> Any:
+def nullable(kind: Any) -> Any:
     """A kind, or null."""
     return kind | None
 
 
-def said(sentence: str) -> WithJsonSchema:
+def invalid_message(sentence: str) -> WithJsonSchema:
     """Of a kind: what to say of a value that is none."""
     return WithJsonSchema({SENTENCE: sentence})
 
 
 @cache
-def kind_of(annotation: Any) -> Any:
+def value_type(annotation: Any) -> Any:
     """The kind of an annotation: float of Number, tuple[float, float] of two of them, a class of a Piece."""
     if isinstance(annotation, str | TypeVar):
         return Any
@@ -155,28 +155,28 @@ def kind_of(annotation: Any) -> Any:
         found, kinds = {}, []
         for part in parts:
             if part is not type(None) and getattr(part, "__name__", "") != TENSOR:
-                found[LEAVES[part] if part in LEAVES else kind_of(part)] = None
+                found[LEAVES[part] if part in LEAVES else value_type(part)] = None
         for kind in (*ORDER, *found, Text):  # text, which takes whole numbers too, comes last
             if kind in found and kind not in kinds and (kind != Text or len(kinds) == len(found) - 1):
                 kinds.append(kind)
-        if Whole in kinds and Number in kinds:  # 1.0 stays what it is
-            kinds[kinds.index(Whole)] = Annotated[int, Strict()]
-        if kinds == [Number, Piece]:
-            kinds = [Scheduled]
+        if Integer in kinds and Number in kinds:  # 1.0 stays what it is
+            kinds[kinds.index(Integer)] = Annotated[int, Strict()]
+        if kinds == [Number, Component]:
+            kinds = [NumberOrSchedule]
         one: Any = kinds[0] if len(kinds) == 1 else Annotated[Union[*kinds], Field(union_mode="left_to_right")]
         return one | None if type(None) in parts else one
     if origin is Literal:
         return annotation
     if origin is tuple and Ellipsis not in parts:
-        return Annotated[tuple[*map(kind_of, parts)], AfterValidator(list)]
+        return Annotated[tuple[*map(value_type, parts)], AfterValidator(list)]
     if origin in (*LISTS, tuple):
-        return list[kind_of(parts[0]) if parts else Any]
+        return list[value_type(parts[0]) if parts else Any]
     if origin in MAPPINGS:
-        return dict[str, kind_of(parts[1])]
-    return Piece
+        return dict[str, value_type(parts[1])]
+    return Component
 
 
-def checked(under: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def validate_init(under: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Of an __init__: its arguments held against its annotations, told as `under`.<argument>.  Raises Mistake."""
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -186,14 +186,14 @@ def checked(under: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         def init(self: Any, *args: Any, **kwargs: Any) -> None:
             bound = signature.bind(self, *args, **kwargs)
             given = dict(list(bound.arguments.items())[1:])
-            function(self, **arguments(function, given, under))
+            function(self, **validate_arguments(function, given, under))
 
         return init
 
     return decorate
 
 
-def arguments(function: Callable[..., Any], given: Mapping[str, Any], under: str) -> dict[str, Any]:
+def validate_arguments(function: Callable[..., Any], given: Mapping[str, Any], under: str) -> dict[str, Any]:
     """Arguments by name as a function's annotations have them.  Raises Mistake for a wrong one, as `under`.<name>."""
     known = {name: p for name, p in inspect.signature(function).parameters.items() if name != "self"}
     for name in given:
@@ -202,12 +202,12 @@ def arguments(function: Callable[..., Any], given: Mapping[str, Any], under: str
                 f"{under}.{name}: there is no such key.{did_you_mean(name, known)} It takes {', '.join(known)}"
             )
     return {
-        name: fitted(kind_of(annotation(function, known[name])), value, f"{under}.{name}")
+        name: validate_value(value_type(resolve_annotation(function, known[name])), value, f"{under}.{name}")
         for name, value in given.items()
     }
 
 
-def annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+def resolve_annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
     """A parameter's annotation, where it is written as text evaluated in its module; Any where that cannot be done."""
     if not isinstance(parameter.annotation, str):
         return parameter.annotation
@@ -233,7 +233,7 @@ def _innermost(error: ValidationError, value: Any) -> tuple[list[str], Any, str 
 
 
 @cache
-def adapter(kind: Any) -> TypeAdapter[Any]:
+def type_adapter(kind: Any) -> TypeAdapter[Any]:
     """What validates values of a kind."""
     return TypeAdapter(kind)
 
@@ -251,10 +251,10 @@ def _read(word: str) -> Any:
 
 def _hint(kind: Any, value: Any, key: str) -> str:
     """What to type instead, where that can be guessed."""
-    schema = adapter(kind).json_schema()
+    schema = type_adapter(kind).json_schema()
     if isinstance(value, str) and _read(value) is not value and "type" in str(schema):
         try:
-            adapter(kind).validate_python(_read(value))
+            type_adapter(kind).validate_python(_read(value))
             return f", and in quotes this is text: {key}={value}"
         except ValidationError:
             return ""
@@ -269,7 +269,7 @@ def _worded(schema: Mapping[str, Any]) -> str:
         parts = list(dict.fromkeys(_worded(part) for part in schema["anyOf"]))
         return f"{', '.join(parts[:-1])} or {parts[-1]}" if len(parts) > 1 else parts[0]
     if "enum" in schema or "const" in schema:
-        names = [shown(name) for name in schema.get("enum", (schema.get("const"),))]
+        names = [format_value(name) for name in schema.get("enum", (schema.get("const"),))]
         return f"one of {', '.join(names)}" if len(names) > 1 else names[0]
     match schema.get("type"):
         case "integer" | "number" as kind:
@@ -306,41 +306,41 @@ def _bounds(schema: Mapping[str, Any]) -> str:
 # ------------------------------------------------------------------------------------------ files that people write
 
 
-class Part(BaseModel):
+class FileSection(BaseModel):
     """What a file says in one place: these keys, and no others; a key that is null says nothing."""
 
     model_config = ConfigDict(frozen=True)
 
     @classmethod
-    def keys(cls) -> dict[str, bool]:
+    def key_requirements(cls) -> dict[str, bool]:
         """Each key, and whether it has to be there."""
         return {field.alias or name: field.is_required() for name, field in cls.model_fields.items()}
 
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, said: Any) -> dict[str, Any]:
-        given = known_keys({} if said is None else said, cls.keys())
-        if missing := sorted(key for key, needed in cls.keys().items() if needed and key not in given):
-            raise wrong(f"{', '.join(missing)} missing")
+        given = select_keys({} if said is None else said, cls.key_requirements())
+        if missing := sorted(key for key, needed in cls.key_requirements().items() if needed and key not in given):
+            raise section_error(f"{', '.join(missing)} missing")
         return given
 
 
-def known_keys(said: Any, keys: Collection[str]) -> dict[str, Any]:
+def select_keys(said: Any, keys: Collection[str]) -> dict[str, Any]:
     """What is said at these keys, without those that are null.  Raises what `wrong` makes for another key."""
     if not isinstance(said, dict):
-        raise wrong(f"keys and values are expected, not {said!r}")
+        raise section_error(f"keys and values are expected, not {said!r}")
     if unknown := [str(key) for key in said if key not in keys]:
         close = did_you_mean(unknown[0], sorted(keys))
-        raise wrong(f"no such key: {unknown[0]}.{close} There are: {', '.join(sorted(keys))}")
+        raise section_error(f"no such key: {unknown[0]}.{close} There are: {', '.join(sorted(keys))}")
     return {key: value for key, value in said.items() if value is not None}
 
 
-def wrong(text: str) -> PydanticCustomError:
+def section_error(text: str) -> PydanticCustomError:
     """What is wrong with a whole part."""
     return PydanticCustomError("part", "{text}", {"text": text})
 
 
-def or_else(sentence: str) -> WrapValidator:
+def replace_error(sentence: str) -> WrapValidator:
     """Of a kind: what is said of a value that is none, "<key>=<value> <sentence>"."""
 
     def fit(value: Any, handler: Callable[[Any], Any]) -> Any:
@@ -352,7 +352,7 @@ def or_else(sentence: str) -> WrapValidator:
     return WrapValidator(fit)
 
 
-def refused(error: ValidationError, where: str, within: Collection[str] = ()) -> Mistake:
+def to_mistake(error: ValidationError, where: str, within: Collection[str] = ()) -> Mistake:
     """The first thing that is wrong, in a line; a key of `within` and the name below it are told of as a place."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]

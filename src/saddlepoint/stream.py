@@ -20,7 +20,7 @@ from torch import Tensor
 BLOCK = 16  # torch makes normals in blocks of 16; whole blocks per row make n rows and then m rows equal n + m rows
 
 
-def seed_of(seed: int, *names: object) -> int:
+def derive_seed(seed: int, *names: object) -> int:
     """A seed in [0, 2^63) for what `names` name: the first 8 bytes of sha256("seed/name/..."), without the top bit."""
     digest = hashlib.sha256("/".join(map(str, (seed, *names))).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
@@ -38,13 +38,13 @@ class Stream:
         seed: int,
         name: str,
         rank: int = 0,
-        world: int = 1,
+        world_size: int = 1,
         device: torch.device | str = "cpu",
         joint: bool = False,
     ) -> None:
         self.seed, self.name = seed, name
-        self.generator = torch.Generator().manual_seed(seed_of(seed, name))
-        self.rank, self.world, self.device, self.joint = rank, world, device, joint
+        self.generator = torch.Generator().manual_seed(derive_seed(seed, name))
+        self.rank, self.world_size, self.device, self.joint = rank, world_size, device, joint
         self._children: dict[str, Stream] = {}
         self._counted = 0
 
@@ -56,28 +56,28 @@ class Stream:
         if self.joint:
             return self
         child = self._children.setdefault(name, Stream(self.seed, f"{self.name}/{name}"))
-        child.rank, child.world, child.device = self.rank, self.world, self.device
+        child.rank, child.world_size, child.device = self.rank, self.world_size, self.device
         return child
 
     def normal(self, n: int, *shape: int) -> Tensor:
         """N(0, 1), shape [n, *shape]."""
         width = math.prod(shape)
         padded = -(-width // BLOCK) * BLOCK
-        draw = torch.randn(n * self.world, padded, generator=self.generator)[:, :width]
+        draw = torch.randn(n * self.world_size, padded, generator=self.generator)[:, :width]
         return self._own(draw.reshape(-1, *shape), n)
 
     def uniform(self, n: int, *shape: int) -> Tensor:
         """U[0, 1), shape [n, *shape]."""
-        return self._own(torch.rand(n * self.world, *shape, generator=self.generator), n)
+        return self._own(torch.rand(n * self.world_size, *shape, generator=self.generator), n)
 
     def integers(self, high: int, n: int) -> Tensor:
         """Uniform on {0, ..., high - 1}, shape [n], int64."""
-        return self._own(torch.randint(high, (n * self.world,), generator=self.generator), n)
+        return self._own(torch.randint(high, (n * self.world_size,), generator=self.generator), n)
 
     def consecutive(self, n: int) -> Tensor:
         """The next n whole numbers, counted from 0 on, int64 [n], on the CPU: no draw, and no part of `state`."""
         first = self._counted + self.rank * n
-        self._counted += n * self.world
+        self._counted += n * self.world_size
         return torch.arange(first, first + n)
 
     def _own(self, draw: Tensor, n: int) -> Tensor:
@@ -94,7 +94,7 @@ class Stream:
 
 
 @contextmanager
-def random_state_kept(device: torch.device | str = "cpu", seed: int | None = None) -> Iterator[None]:
+def preserve_random_state(device: torch.device | str = "cpu", seed: int | None = None) -> Iterator[None]:
     """Torch's global generators, the CPU's and a GPU `device`'s, end as they began; within, they start from `seed`.
 
     `seed` None: from where they are.  With `device` the CPU, an accelerator's generators are left alone.
@@ -106,7 +106,7 @@ def random_state_kept(device: torch.device | str = "cpu", seed: int | None = Non
         yield
 
 
-def global_state() -> dict[str, Any]:
+def global_random_state() -> dict[str, Any]:
     """The fifth stream, torch's, numpy's and Python's own generators, in plain numbers and tensors.
 
     Dropout, noise layers and initialisation draw from it.
@@ -121,7 +121,7 @@ def global_state() -> dict[str, Any]:
     }
 
 
-def set_global_state(state: dict[str, Any]) -> None:
+def set_global_random_state(state: dict[str, Any]) -> None:
     """Put the global generators back to a state that `global_state` returned."""
     torch.set_rng_state(state["torch"].cpu())
     if len(state["cuda"]) == 1 and torch.cuda.is_available():

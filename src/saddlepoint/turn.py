@@ -16,7 +16,7 @@ from saddlepoint.error import Mistake, did_you_mean
 
 Condition = Mapping[str, Tensor]  # named tensors, a row per sample: label [N] int64, source [N, C, H, W], ...
 UNCONDITIONAL: Condition = MappingProxyType({})
-COLUMNS = ("x", "y", "labelled_x", "labelled_y")  # that every batch has by itself, maybe None
+BATCH_COLUMNS = ("x", "y", "labelled_x", "labelled_y")  # that every batch has by itself, maybe None
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Batch:
     x: Tensor  # [N, *shape], as networks see it; None where samples are drawn and no real is at hand
     y: Tensor | None = None  # [N], int64: the class; None where the data has none
     labelled: tuple[Tensor, Tensor] | None = None  # (x, y) of the labelled batch
-    more: Mapping[str, Tensor] = field(default_factory=dict)
+    extra_columns: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -38,19 +38,19 @@ class Batch:
     def columns(self) -> dict[str, Tensor | None]:
         """Every column by name."""
         x, y = self.labelled or (None, None)
-        return {"x": self.x, "y": self.y, "labelled_x": x, "labelled_y": y, **self.more}
+        return {"x": self.x, "y": self.y, "labelled_x": x, "labelled_y": y, **self.extra_columns}
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
         """The batch with each of its columns put through `function`."""
         columns = {name: None if value is None else function(value) for name, value in self.columns().items()}
-        return batch_of(columns)
+        return batch_from_columns(columns)
 
     def to(self, device: torch.device) -> Batch:
         """Itself where it lies on `device` already, else a copy there."""
         return self if self.x.device == device else self.map(lambda column: column.to(device))
 
 
-def batch_of(columns: Mapping[str, Tensor | None]) -> Batch:
+def batch_from_columns(columns: Mapping[str, Tensor | None]) -> Batch:
     """The batch of these columns."""
     rest = {name: value for name, value in columns.items() if value is not None}
     x, y = cast(Tensor, rest.pop("x", None)), rest.pop("y", None)
@@ -77,7 +77,7 @@ class Sample:
     condition: Condition  # the judge's second argument
     judge: Callable[..., DiscriminatorOutput] | None
     needs_input_gradient: bool = False  # whether a term takes the slope of D at x; of a leaf that requires grad, always
-    made: Any = None  # what the maker returned beside x: a posterior, log-probabilities, a style
+    extra_output: Any = None  # what the maker returned beside x: a posterior, log-probabilities, a style
 
     def __post_init__(self) -> None:
         """Where a slope is taken, x and all that D computes of it are float32 at least, whatever autocast is set to."""
@@ -136,26 +136,26 @@ class Turn:
     batch: Batch
     draws: Mapping[str, Mapping[str, Tensor]]  # by name: latent -> its parts, [N, dim] each
     movers: Collection[str] = ()
-    computed_from: Mapping[str, frozenset[str]] = field(default_factory=dict)  # of each side: game.side.dependencies
+    dependencies: Mapping[str, frozenset[str]] = field(default_factory=dict)  # of each side: game.side.dependencies
     slope_at: frozenset[str] = frozenset()  # sides, or "latent", where a due term takes a slope
     player: Any = None  # whose losses are taken
-    drawn: Any = None  # what the term that is evaluated drew before the turn
+    term_draw: Any = None  # what the term that is evaluated drew before the turn
     prior: Any = None
     images: int = 0  # real images shown before this round
     samples: dict[str, Sample] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Sample:
         """The side `name`.  Raises Mistake for one that the game does not have."""
-        return self.samples_of(name if self.player is None else self.player.roles.get(name, name))
+        return self.side_sample(name if self.player is None else self.player.side_by_role.get(name, name))
 
-    def seen(self, entry: str) -> Any:
+    def player_entry(self, entry: str) -> Any:
         """The entry that a term names: real and fake are what its player sees as these."""
         head, dot, part = entry.partition(".")
-        return self.entry((head if self.player is None else self.player.roles.get(head, head)) + dot + part)
+        return self.entry((head if self.player is None else self.player.side_by_role.get(head, head)) + dot + part)
 
-    def beside(self, entry: str, x: Tensor) -> Any:
+    def repeated_entry(self, entry: str, x: Tensor) -> Any:
         """The entry that a term names, a row per sample of x: of N rows beside k N samples each is repeated k times."""
-        return _repeated(self.seen(entry), x.shape[0])
+        return _repeated(self.player_entry(entry), x.shape[0])
 
     @property
     def real(self) -> Sample:
@@ -167,7 +167,7 @@ class Turn:
         """turn["fake"]."""
         return self["fake"]
 
-    def samples_of(self, side: str) -> Sample:
+    def side_sample(self, side: str) -> Sample:
         """A side by its own name, whatever the player sees in its place."""
         if side not in self.samples:
             self.samples[side] = self._make(side)
@@ -190,7 +190,7 @@ class Turn:
         """The x of a side, a draw, a part of either (latent.z), or a column of the batch."""
         head, _, part = name.partition(".")
         if head in self.sides:
-            x = self.samples_of(head).x
+            x = self.side_sample(head).x
         elif head in self.draws:
             x = self.draws[head]
         else:
@@ -225,7 +225,7 @@ class Turn:
         """The columns of the batch."""
         return self.batch.columns()
 
-    def given(self, side: Any, maker: str) -> tuple[Any, Condition]:
+    def maker_inputs(self, side: Any, maker: str) -> tuple[Any, Condition]:
         """What `maker` is given where it makes a side (game.side.Side): x, and the condition."""
         x = self.entry(side.of)
         condition = self.condition(side.condition, x)
@@ -251,7 +251,7 @@ class Turn:
             raise Mistake(
                 f"there is no side {name}.{did_you_mean(name, self.sides)} This game has {', '.join(self.sides)}"
             )
-        moved = not self.computed_from.get(name, frozenset()).isdisjoint({*self.movers, *self.slope_at & {"latent"}})
+        moved = not self.dependencies.get(name, frozenset()).isdisjoint({*self.movers, *self.slope_at & {"latent"}})
         with torch.set_grad_enabled(moved):
             x = self.entry(side.of)
             if x is None:

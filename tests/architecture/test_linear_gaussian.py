@@ -30,7 +30,7 @@ DATA = 1 + torch.randn(400, D, generator=STREAM, dtype=torch.float64) @ MIX
 def terms(encoder, generator, x, noise):
     """kl and the weighted reconstruction, by the terms of a game."""
     code, made = encoder(x, {"noise": noise})
-    samples = {"code": Sample(code, {}, None, made=made), "reconstruction": Sample(generator(code), {}, None),
+    samples = {"code": Sample(code, {}, None, extra_output=made), "reconstruction": Sample(generator(code), {}, None),
                "real": Sample(x, {}, None)}  # fmt: skip
     turn = Turn(dict.fromkeys(samples), {}, Batch(x), {}, samples=samples)
     distance = Reconstruction(side="reconstruction", target="real", absolute=False)

@@ -11,8 +11,8 @@ from torch.nn.functional import softplus
 from saddlepoint.architecture import salimans2016_cifar, salimans2016_mnist
 from saddlepoint.layer.gaussian_noise import GaussianNoise
 from saddlepoint.layer.minibatch_discrimination import MinibatchDiscrimination
-from saddlepoint.layer.readout import Linear
-from saddlepoint.layer.weight_norm import WeightNorm, initialise
+from saddlepoint.layer.readout import LinearReadout
+from saddlepoint.layer.weight_norm import WeightNorm, initialise_from_data
 
 MNIST, COLOUR = [1, 28, 28], [3, 32, 32]
 BATCH_NORM = partial(nn.BatchNorm1d, eps=1e-6, affine=False)
@@ -66,7 +66,7 @@ def test_after_the_start_from_data_every_pre_activation_has_mean_0_and_its_devia
         if isinstance(noise, nn.Dropout):
             noise.p = 0
     x = images(64, shape)
-    initialise(network, x)
+    initialise_from_data(network, x)
     seen = []
     for layer in network.modules():
         if isinstance(layer, WeightNorm):
@@ -85,7 +85,7 @@ def test_the_mnist_discriminator_looks_at_images_in_0_1_where_dark_pixels_turn_n
     unit[:, :, :10] = 0  # dark
     seen = []
     first.linear.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    initialise(network, 2 * unit - 1)
+    initialise_from_data(network, 2 * unit - 1)
     network(2 * unit - 1).logits.sum().backward()
     torch.testing.assert_close(seen[-1], unit.flatten(1), atol=1e-6, rtol=0)
     theta = first.linear.weight
@@ -144,7 +144,7 @@ def test_the_colour_generator_starts_with_tanh_of_a_tenth():
     network = salimans2016_cifar.Generator(100, COLOUR, width=16, norm=BATCH_NORM_2D)
     (last,) = (m for m in network.modules() if isinstance(m, WeightNorm))
     assert isinstance(last.scale, nn.Parameter)
-    initialise(network, {"z": torch.rand(50, 100)})
+    initialise_from_data(network, {"z": torch.rand(50, 100)})
     torch.manual_seed(1)
     x = network({"z": torch.rand(50, 100)})
     assert x.shape == (50, 3, 32, 32)
@@ -172,7 +172,7 @@ def test_without_classes_it_is_a_plain_discriminator_and_takes_a_neck(module, sh
     small = {"widths": [8]} if module is salimans2016_mnist else {"narrow": 4, "wide": 8}
     for heads in (None, {"label": None}):
         network = module.Discriminator(shape, neck=partial(MinibatchDiscrimination, kernels=5), heads=heads, **small)
-        assert isinstance(network.readout, Linear)
+        assert isinstance(network.readout, LinearReadout)
         assert network(images(6, shape)).logits.shape == (6,)
     both = module.Discriminator(shape, neck=partial(MinibatchDiscrimination, kernels=5), heads={"label": 3}, **small)
     assert both(images(6, shape)).heads["label"].shape == (6, 3)

@@ -7,7 +7,7 @@ from torch import nn
 
 from saddlepoint.architecture import pacgan_toy, salimans2016_toy
 from saddlepoint.config.compose import compose
-from saddlepoint.experiment.build import game_of
+from saddlepoint.experiment.build import build_game
 from saddlepoint.objective import wasserstein
 
 
@@ -23,12 +23,12 @@ def test_the_toys_losses_are_the_papers_game_and_its_opposite(x, f):
 
 
 def test_the_toy_has_two_numbers_which_begin_at_one_and_a_half():
-    game = game_of(compose(["experiment=salimans2016_historical_averaging"]))
+    game = build_game(compose(["experiment=salimans2016_historical_averaging"]))
     assert [p.item() for p in game.parameters()] == [1.5, 1.5]
 
 
 def test_pacgans_networks_have_the_layers_of_the_authors_code():
-    game = game_of(compose(["experiment=lin2018_ring"]))
+    game = build_game(compose(["experiment=lin2018_ring"]))
     generator, discriminator = game.generator.network, game.discriminator.network
     linear = [m for m in generator.modules() if isinstance(m, nn.Linear)]
     assert [(m.in_features, m.out_features, m.bias is None) for m in linear] == [

@@ -15,10 +15,10 @@ from runs import run
 
 from saddlepoint.callback.evaluation import Evaluation
 from saddlepoint.callback.finite import Diverged, Finite
-from saddlepoint.callback.grid import save
+from saddlepoint.callback.grid import save_png
 from saddlepoint.callback.journal import Journal
-from saddlepoint.callback.period import Horizon, RunState, crossed
-from saddlepoint.callback.progress import Progress, cost, standing
+from saddlepoint.callback.periodic import RunState, StopAtImages, is_due
+from saddlepoint.callback.progress import Progress, format_status, format_time_left
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Contract, Score
 from saddlepoint.modality import Image, Points
@@ -28,7 +28,7 @@ from saddlepoint.objective import minimax, wasserstein
 @pytest.mark.parametrize(("between", "rounds"), [(16, 12), (40, 4), (48, 4), (1000, 0), (7, 12)])
 def test_a_period_in_images_is_crossed_once_per_multiple_whatever_the_batch(between, rounds):
     due = []
-    fit(game(minimax), batches(12), [Watch(after=lambda g, i: due.append(crossed(g, batches(1)[0], between)))])
+    fit(game(minimax), batches(12), [Watch(after=lambda g, i: due.append(is_due(g, batches(1)[0], between)))])
     assert sum(due) == rounds
     expected = [(i + 1) * 16 // between > i * 16 // between for i in range(12)]
     assert due == expected
@@ -36,17 +36,17 @@ def test_a_period_in_images_is_crossed_once_per_multiple_whatever_the_batch(betw
 
 def test_a_run_ends_at_the_first_round_that_reaches_its_images():
     plays = game(minimax)
-    fit(plays, batches(50), [Horizon(RunState(100))])
+    fit(plays, batches(50), [StopAtImages(RunState(100))])
     assert plays.images == 112
 
 
 def test_a_picture_that_the_disk_has_no_room_for_is_told_in_bytes_and_the_old_one_stays(tmp_path, monkeypatch):
     small, large = (Image().picture(torch.zeros(n, 1, 8, 8)) for n in (1, 16))
-    save(small, path := tmp_path / "samples" / "0.png")
+    save_png(small, path := tmp_path / "samples" / "0.png")
     before = path.read_bytes()
     monkeypatch.setattr(os, "fsync", lambda file: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(Mistake, match=r"No space left on device \(it takes [\d,]+ bytes"):
-        save(large, path)
+        save_png(large, path)
     assert [file.read_bytes() for file in path.parent.iterdir()] == [before]
 
 
@@ -56,7 +56,7 @@ def test_observers_change_nothing():
     watched = copy.deepcopy(plain)
     console = Console(file=io.StringIO())
     fit(plain, batches(10))
-    fit(watched, batches(10), [Finite(16), Journal(16), Progress(0.0, console), Horizon(RunState(10**9))])
+    fit(watched, batches(10), [Finite(16), Journal(16), Progress(0.0, console), StopAtImages(RunState(10**9))])
     for one, other in zip(plain.state_dict().values(), watched.state_dict().values(), strict=True):
         assert torch.equal(one, other)
 
@@ -96,7 +96,7 @@ def test_the_report_names_the_cells_of_the_table_and_means_what_it_says():
     assert losses["adversarial"].item() == pytest.approx(expected, abs=1e-6)
     gradients = [p.grad.flatten() for p in plays.discriminator.network.parameters()]
     assert report["discriminator/gradient_norm"] == pytest.approx(torch.cat(gradients).norm().item(), rel=1e-5)
-    line = standing(plays, {})
+    line = format_status(plays, {})
     assert line.startswith(f"D {losses['adversarial'].item():.3g}  D(x) ")
     assert "D(G(z))" in line
 
@@ -108,24 +108,24 @@ def test_the_adversarial_loss_stands_apart_from_each_penalty():
     losses = {"r1": torch.tensor(0.0213), "adversarial": torch.tensor(1.38), "gradient_penalty": torch.tensor(2.0)}
     plays.last_losses["discriminator"] = losses, logits
     plays.last_losses["generator"] = {"feature_matching": torch.tensor(0.5)}, {}
-    line = standing(plays, {})
+    line = format_status(plays, {})
     assert line.startswith("D 1.38 + r1 0.0213 + gradient_penalty 2  D(x) ")
     assert line.endswith("  G feature_matching 0.5")
 
 
 def score(value):
     contract = Contract("fid", 897, 900, "train", "0" * 64, "1x8x8", "none", "digits", "1" * 64, "averaged", 0)
-    return {contract.key: Score(value, contract)}
+    return {contract.score_name: Score(value, contract)}
 
 
 def test_the_newest_score_is_shown_also_where_the_checkpoint_was_saved_before_it():
     shown = Evaluation(64_000)
     shown.measured_at, shown.latest = 0, score(146.5)
-    assert shown.current == score(146.5)
-    shown.earlier = 20_000, score(50.6)  # measured at the end, after the last checkpoint
-    assert shown.current == score(50.6)
+    assert shown.current_scores == score(146.5)
+    shown.previous_end = 20_000, score(50.6)  # measured at the end, after the last checkpoint
+    assert shown.current_scores == score(50.6)
     shown.measured_at, shown.latest = 64_000, score(20.1)
-    assert shown.current == score(20.1)
+    assert shown.current_scores == score(20.1)
 
 
 def test_after_a_few_rounds_the_pace_and_the_time_to_go_are_told_once():
@@ -151,12 +151,12 @@ def test_after_a_few_rounds_the_pace_and_the_time_to_go_are_told_once():
     ],
 )
 def test_hours_on_a_cpu_come_with_what_would_shorten_them(seconds, device, said):
-    assert cost(seconds, 500_000 / 25_200, device) == said
+    assert format_time_left(seconds, 500_000 / 25_200, device) == said
 
 
 def test_a_run_too_short_for_a_pace_has_it_at_its_end():
     console = Console(file=io.StringIO(), width=200)
-    fit(game(minimax), batches(4), [Progress(0.5, console), Horizon(RunState(10**9))])
+    fit(game(minimax), batches(4), [Progress(0.5, console), StopAtImages(RunState(10**9))])
     (line,) = console.file.getvalue().splitlines()
     assert re.fullmatch(r"[\d.,]+ rounds/s, [\d.,]+ images/s", line)
 

@@ -82,7 +82,7 @@ def test_the_averaged_weights_are_measured_where_there_are_some_and_the_contract
 def test_its_contract_names_the_split_the_head_and_how_many():
     callback = ClassificationError(100, head="digit", split="validation")
     ((key, score),) = callback.measure(game(Brightest("digit")), Points()).items()
-    assert key == score.contract.key == "error_discriminator_8_validation"
+    assert key == score.contract.score_name == "error_discriminator_8_validation"
     assert score.contract.data == Points().split("validation").sha256
     assert score.contract.settings == {"head": "digit"}
 
@@ -147,7 +147,7 @@ def test_a_run_logs_it_writes_it_down_lists_its_labels_and_is_not_changed_by_it(
     assert list(measured) == [0, 640, 1280]
     score = record.summary["discriminator"][key]
     assert score["value"] == measured[1280]
-    assert Contract(**score["contract"]).key == key
+    assert Contract(**score["contract"]).score_name == key
     rows = json.loads((record.folder / "provenance.json").read_text())["data"]["labelled"]["rows"]
     assert [len(line.split()) for line in rows.values()] == [3] * 10
     without = run(tmp_path / "b", *(word for word in SEMI if "classification_error" not in word))

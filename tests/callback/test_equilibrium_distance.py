@@ -52,19 +52,19 @@ def test_it_is_the_largest_distance_of_the_last_rounds(remembered):
     callback, seen = EquilibriumDistance({"generator": [goal[0]], "discriminator": [goal[1]]}, remembered), []
     plays = played(callback, 8, seen)
     away = np.hypot(*(np.array(seen) - goal).T)
-    ((key, score),) = callback.final(plays, Point()).items()
+    ((key, score),) = callback.final_scores(plays, Point()).items()
     assert score.value == pytest.approx(away[-remembered:].max(), rel=1e-6)
     assert score.value > 0.1 or remembered == 1
-    assert key == score.contract.key == f"distance_players_{min(remembered, 8)}_train"
+    assert key == score.contract.score_name == f"distance_players_{min(remembered, 8)}_train"
     assert score.contract.weights == "raw"
     assert score.contract.settings["equilibrium"] == {"generator": [goal[0]], "discriminator": [goal[1]]}
 
 
 def test_without_an_equilibrium_the_origin_is_meant_and_before_a_round_there_is_no_score():
     callback, seen = EquilibriumDistance(rounds=1), []
-    assert callback.final(None, Point()) == {}
+    assert callback.final_scores(None, Point()) == {}
     plays = played(callback, 2, seen)
-    (score,) = callback.final(plays, Point()).values()
+    (score,) = callback.final_scores(plays, Point()).values()
     assert score.value == pytest.approx(np.hypot(*seen[-1]), rel=1e-6)
 
 
@@ -73,7 +73,7 @@ def test_a_round_that_is_no_number_leaves_no_number():
     for place in range(3):
         callback = EquilibriumDistance(rounds=3)
         callback.distances.extend(float("nan") if i == place else 0.1 for i in range(3))
-        (score,) = callback.final(None, Point()).values()
+        (score,) = callback.final_scores(None, Point()).values()
         assert np.isnan(score.value)
 
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from saddlepoint.callback import halt
-from saddlepoint.callback.halt import Halt, Halted
+from saddlepoint.callback import graceful_stop
+from saddlepoint.callback.graceful_stop import GracefulStop, Stopped
 from saddlepoint.error import SUPERVISOR
 from saddlepoint.experiment.fit import _supervisor
 
@@ -15,36 +15,36 @@ from saddlepoint.experiment.fit import _supervisor
 @pytest.fixture
 def at(monkeypatch):
     """Hear SIGTERM at this many seconds, in the middle of a round."""
-    playing = Halt()
-    playing.playing = True
+    playing = GracefulStop()
+    playing.is_playing = True
 
     def hear(seconds):
-        monkeypatch.setattr(halt.time, "monotonic", lambda: 1000.0 + seconds)
+        monkeypatch.setattr(graceful_stop.time, "monotonic", lambda: 1000.0 + seconds)
         playing._hear(signal.SIGTERM, None)
-        return playing.told
+        return playing.received_signal
 
     return hear
 
 
 def test_the_first_word_waits_for_the_end_of_the_round_and_a_later_second_one_does_not(at):
     assert at(0.0) == signal.SIGTERM
-    with pytest.raises(Halted):
-        at(halt.ECHO + 1)
+    with pytest.raises(Stopped):
+        at(graceful_stop.ECHO + 1)
 
 
 def test_what_a_scheduler_tells_a_rank_and_torchrun_hands_on_to_it_is_one_word(at):
-    assert at(0.0) == at(0.1) == at(halt.ECHO - 0.1) == signal.SIGTERM
+    assert at(0.0) == at(0.1) == at(graceful_stop.ECHO - 0.1) == signal.SIGTERM
 
 
 def test_whoever_is_told_outside_of_a_round_ends_at_once():
-    with pytest.raises(Halted) as stop:
-        Halt()._hear(signal.SIGINT, None)
+    with pytest.raises(Stopped) as stop:
+        GracefulStop()._hear(signal.SIGINT, None)
     assert stop.value.exit == 130
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGINT, 130)])
 def test_the_exit_code_says_who_has_told(number, code):
-    assert Halted(number).exit == code
+    assert Stopped(number).exit == code
 
 
 def test_a_rank_of_torchrun_watches_torchrun_and_one_of_ours_whoever_started_it(monkeypatch):
@@ -59,9 +59,9 @@ def test_a_rank_of_torchrun_watches_torchrun_and_one_of_ours_whoever_started_it(
 
 def test_who_has_lost_its_supervisor_ends_as_if_told(monkeypatch):
     trainer = SimpleNamespace(should_stop=False)
-    watching = Halt(os.getppid())
+    watching = GracefulStop(os.getppid())
     watching.on_train_batch_end(trainer, None, None, None, 0)
-    assert (watching.agreed, trainer.should_stop) == (0, False)
+    assert (watching.agreed_signal, trainer.should_stop) == (0, False)
     monkeypatch.setattr(os, "getppid", lambda: 1)
     watching.on_train_batch_end(trainer, None, None, None, 0)
-    assert (watching.agreed, trainer.should_stop) == (signal.SIGTERM, True)
+    assert (watching.agreed_signal, trainer.should_stop) == (signal.SIGTERM, True)

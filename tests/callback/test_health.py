@@ -17,10 +17,10 @@ from torch import nn
 
 from saddlepoint import ranks
 from saddlepoint.callback import health
-from saddlepoint.callback.examination import Examination
 from saddlepoint.callback.finite import Diverged, Finite
-from saddlepoint.callback.health import RULES, Health, Stopped
-from saddlepoint.callback.period import Horizon, RunState
+from saddlepoint.callback.health import RULES, Health, UnhealthyRun
+from saddlepoint.callback.health_probe import HealthProbe
+from saddlepoint.callback.periodic import RunState, StopAtImages
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
 from saddlepoint.data.data import Data, Split
@@ -28,18 +28,18 @@ from saddlepoint.error import Mistake
 from saddlepoint.experiment.train import train
 from saddlepoint.game.average import Average
 from saddlepoint.game.game import Game
+from saddlepoint.game.initialisation import run_data_dependent_init
 from saddlepoint.game.player import Player
-from saddlepoint.game.start import start_from_data
-from saddlepoint.health.advice import advice
 from saddlepoint.health.explosion import Explosion
+from saddlepoint.health.remedy import remedy_overrides
 from saddlepoint.health.rule import CLEARED, RAISED, Rule
 from saddlepoint.objective import minimax, nonsaturating, wasserstein
 from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.prior import Prior
 from saddlepoint.regularizer.gradient_penalty import GradientPenalty
 from saddlepoint.run.folder import Run
-from saddlepoint.run.journal import Journal
-from saddlepoint.run.tracking.background_worker import Courier
+from saddlepoint.run.journal import RunJournal
+from saddlepoint.run.tracking.background_worker import BackgroundWorker
 from saddlepoint.run.tracking.tracker import Tracker
 
 
@@ -84,15 +84,15 @@ def played(
         "generator": Player(maker, adam(lr[1]), objective.generator),
     }
     bell = Bell()
-    loggers = [bell, Journal(settings["run"])] if "run" in settings else [bell]
+    loggers = [bell, RunJournal(settings["run"])] if "run" in settings else [bell]
     state = RunState(images)
     watch = Health(state=state, console=Console(file=io.StringIO(), width=300), **settings)
     trainer = pl.Trainer(
-        max_epochs=-1, accelerator="cpu", logger=loggers, callbacks=[Horizon(state), *callbacks, watch],
+        max_epochs=-1, accelerator="cpu", logger=loggers, callbacks=[StopAtImages(state), *callbacks, watch],
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
     )  # fmt: skip
     played = Game(players, Prior(z=Normal(16)), 0)
-    start_from_data(played, data.stream(0))
+    run_data_dependent_init(played, data.training_batches(0))
     trainer.fit(played, datamodule=data)
     return watch, bell
 
@@ -202,8 +202,8 @@ def test_a_healthy_start_of_each_objective_raises_no_alarm(arm, tmp_path):
 
 def test_what_one_rank_sees_in_its_own_samples_stops_all_in_the_same_round(monkeypatch):
     """Losses are of a rank's own samples: here all is well, on the other one is 10^3."""
-    monkeypatch.setattr(ranks, "together", lambda own: [own, own | {"magnitude": 3.0}])
-    with pytest.raises(Stopped, match="stopped by explosion after 64 images"):
+    monkeypatch.setattr(ranks, "all_gather_object", lambda own: [own, own | {"magnitude": 3.0}])
+    with pytest.raises(UnhealthyRun, match="stopped by explosion after 64 images"):
         played(*nets(), Cloud(), 640, images_between=64, stop=["explosion"])
 
 
@@ -233,7 +233,7 @@ def looked(maker, critic, data, **players):
         "generator": Player(maker, adam(0.0), nonsaturating.generator, **players),
     }
     watching = Game(sides, Prior(z=Normal(16)), 0)
-    return watching, Examination(data, 256, "validation", print).readings(watching)
+    return watching, HealthProbe(data, 256, "validation", print).readings(watching)
 
 
 class Counted(nn.Module):
@@ -252,7 +252,7 @@ def test_a_discriminator_that_depends_on_its_batch_is_only_asked_full_ones():
     plays = game(nonsaturating, nets=(Maker(nn.Linear(3, 2)), critic))
     seen = []
     critic.trunk.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
-    Examination(Cloud(100, 100, size=2, batch=48), 100, "validation", print).readings(plays)
+    HealthProbe(Cloud(100, 100, size=2, batch=48), 100, "validation", print).readings(plays)
     assert seen == [48] * 9  # 100 rows three times, each 48, 48, and 4 with 44 of the first
 
 
@@ -280,7 +280,7 @@ def test_fakes_are_those_of_the_weights_that_play_and_not_of_their_average():
     watching, before = looked(maker, critic, Cloud(), average=partial(Average, half_life=100))
     for parameter in watching.generator.average.network.parameters():
         nn.init.zeros_(parameter)  # an average that makes one thing
-    after = Examination(Cloud(), 256, "validation", print).readings(watching)
+    after = HealthProbe(Cloud(), 256, "validation", print).readings(watching)
     assert after == before
     assert before["diversity"] > 1e-3
 
@@ -326,7 +326,7 @@ STILL = ["metric=[]", "callback.grid.images_between=9999999", "callback.snapshot
 def test_a_run_that_a_rule_stopped_goes_on_bit_for_bit_at_the_same_command(tmp_path):
     plain = run(tmp_path / "plain", *STILL, "callback=[finite,evaluation,grid,snapshot,journal,checkpoint]")
     words = [*STILL, *ALWAYS, "callback.health.images_between=320", "callback.health.stop=[explosion]"]
-    with pytest.raises(Stopped, match=r"stopped by explosion after 320 images") as caught:
+    with pytest.raises(UnhealthyRun, match=r"stopped by explosion after 320 images") as caught:
         run(tmp_path / "watched", *words)
     (folder,) = (tmp_path / "watched").glob("*/seed*")
     record = Run(folder)
@@ -401,8 +401,8 @@ def test_a_run_that_goes_on_forgets_the_alarms_that_it_has_not_come_to(tmp_path)
 def test_where_numbers_grow_the_alarm_says_when_float32_ends():
     rule = Explosion(raise_at=2.5, clear_at=2.0)
     readings = {"magnitude": 3.0, "overflow_in": 7_106.0}
-    event = rule.event(RAISED, readings, 6_400) | {"rule": rule.name} | health._projection(rule, readings)
-    assert health.sentence(event).endswith("; at this pace float32 overflows in 7,106 images")
+    event = rule.event_record(RAISED, readings, 6_400) | {"rule": rule.name} | health._projection(rule, readings)
+    assert health.describe_event(event).endswith("; at this pace float32 overflows in 7,106 images")
     assert health._projection(rule, {"magnitude": 3.0}) == {}
 
 
@@ -422,7 +422,7 @@ def test_data_without_held_out_images_are_told_of_once_and_the_rest_is_read():
 def test_a_game_without_a_data_module_is_watched_by_what_its_turns_leave():
     watch = Health(images_between=16, console=Console(file=io.StringIO()))
     fit(game(minimax), batches(5), [watch])
-    assert len(watch.course) == 5
+    assert len(watch.magnitude_history) == 5
 
 
 @pytest.mark.slow
@@ -456,8 +456,8 @@ FEW = ("pacgan_toy", "semisupervised", "neck")  # each word is composed, which t
 @pytest.mark.parametrize("run", [n if n in FEW else pytest.param(n, marks=pytest.mark.slow) for n in ADVISED])
 def test_every_word_that_a_page_advises_can_be_typed_behind_the_runs_own(run):
     config = OmegaConf.to_container(compose(ADVISED[run]), resolve=False)
-    remedies = dict.fromkeys(remedy.words for rule in RULES.values() for remedy in rule.remedies)
-    advised = [words for remedy in remedies if (words := advice(remedy, config))]
+    remedies = dict.fromkeys(remedy.overrides for rule in RULES.values() for remedy in rule.remedies)
+    advised = [words for remedy in remedies if (words := remedy_overrides(remedy, config))]
     assert len(advised) > 3
     for words in advised:
         check(compose([*ADVISED[run], *shlex.split(words)]))
@@ -465,8 +465,8 @@ def test_every_word_that_a_page_advises_can_be_typed_behind_the_runs_own(run):
 
 def test_a_layer_is_advised_where_the_discriminator_has_a_place_for_it():
     word = "+layer@architecture.discriminator.norm=weight_norm"
-    assert advice(word, OmegaConf.to_container(compose([]), resolve=False)) == word
-    assert advice(word, OmegaConf.to_container(compose(ADVISED["pacgan_toy"]), resolve=False)) is None
+    assert remedy_overrides(word, OmegaConf.to_container(compose([]), resolve=False)) == word
+    assert remedy_overrides(word, OmegaConf.to_container(compose(ADVISED["pacgan_toy"]), resolve=False)) is None
 
 
 def test_the_tracker_hands_an_alert_to_wandb_and_to_nobody_without_one():
@@ -476,7 +476,7 @@ def test_the_tracker_hands_an_alert_to_wandb_and_to_nobody_without_one():
 
     tracker = Tracker("disabled")
     tracker.alert("health: collapse", "a line")
-    tracker._wandb, tracker._courier = Wandb(), Courier("W&B", print)
+    tracker._wandb, tracker._courier = Wandb(), BackgroundWorker("W&B", print)
     tracker.alert("health: collapse", "a line")
-    assert tracker._courier.ended(10)
+    assert tracker._courier.finish(10)
     assert tracker._wandb.heard == ("health: collapse", "a line", "WARN")

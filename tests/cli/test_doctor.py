@@ -16,14 +16,14 @@ from saddlepoint.config.compose import compose
 from saddlepoint.data import image_folder
 from saddlepoint.error import Mistake
 from saddlepoint.experiment import diagnosis
-from saddlepoint.experiment.diagnosis import examination
+from saddlepoint.experiment.diagnosis import diagnose
 from saddlepoint.extractor import inception
-from saddlepoint.extractor.classifier import shipped
+from saddlepoint.extractor.classifier import shipped_classifiers
 from saddlepoint.extractor.extractor import Extractor, Features
 
 
 def findings(*overrides):
-    return {finding.what: finding for finding in examination(compose(overrides, command="doctor"))}
+    return {finding.what: finding for finding in diagnose(compose(overrides, command="doctor"))}
 
 
 def test_everything_that_a_run_may_need_is_looked_at(tmp_path):
@@ -76,7 +76,7 @@ def test_a_folder_of_images_is_looked_over_without_decoding_it_and_header_by_hea
     tmp_path, monkeypatch
 ):
     monkeypatch.setenv("SADDLEPOINT_DATA", str(tmp_path))
-    monkeypatch.setattr(image_folder, "pixels", None)  # what would decode
+    monkeypatch.setattr(image_folder, "decode_image", None)  # what would decode
     with zipfile.ZipFile(tmp_path / "cifar10-train.zip", "w") as pack:
         for number in range(30):
             content = io.BytesIO()
@@ -103,22 +103,22 @@ def test_data_that_were_asked_for_and_cannot_be_had_make_it_exit_1(tmp_path, cap
 
 
 def test_a_ruler_that_reads_something_else_is_told_with_both_numbers_and_exits_1(tmp_path, monkeypatch, capsys):
-    listed = shipped()
+    listed = shipped_classifiers()
     listed["digits"]["certificate"]["fid"] *= 1.01
-    monkeypatch.setattr(diagnosis, "shipped", lambda: listed)
+    monkeypatch.setattr(diagnosis, "shipped_classifiers", lambda: listed)
     found = {finding.what: finding for finding in diagnosis._rulers(False, None)}
     assert found["ruler digits-b"].well
     assert not found["ruler digits"].well
-    known = shipped()["digits"]["certificate"]["fid"]
+    known = shipped_classifiers()["digits"]["certificate"]["fid"]
     assert found["ruler digits"].state == f"fid {known:.6g}, known {1.01 * known:.6g}"
     assert main(["doctor", f"outputs={tmp_path}"]) == 1
     assert "known" in capsys.readouterr().out
 
 
 def test_a_ruler_is_not_certified_on_other_images_than_it_was(monkeypatch):
-    listed = shipped()
+    listed = shipped_classifiers()
     listed["digits"]["data_sha256"] = "0" * 64
-    monkeypatch.setattr(diagnosis, "shipped", lambda: listed)
+    monkeypatch.setattr(diagnosis, "shipped_classifiers", lambda: listed)
     found = next(diagnosis._rulers(False, None))
     assert found.what == "ruler digits"
     assert not found.well
@@ -162,12 +162,12 @@ def test_inception_is_certified_by_cifar10s_published_score(tmp_path, monkeypatc
 
     def found(images=lambda: x):
         monkeypatch.setattr(diagnosis, "Inception", lambda cache: TenClasses())
-        monkeypatch.setattr(diagnosis, "cifar10", images)
+        monkeypatch.setattr(diagnosis, "load_cifar10_train_images", images)
         return diagnosis._inception_certified(tmp_path, None)
 
-    monkeypatch.setattr(inception, "present", lambda cache: None)
+    monkeypatch.setattr(inception, "find_weights", lambda cache: None)
     assert "its weights are not here" in found().state
-    monkeypatch.setattr(inception, "present", lambda cache: tmp_path / "weights.pth")
+    monkeypatch.setattr(inception, "find_weights", lambda cache: tmp_path / "weights.pth")
     wrong = found()
     assert not wrong.well
     assert wrong.needed
@@ -187,15 +187,15 @@ def test_inception_is_certified_by_cifar10s_published_score(tmp_path, monkeypatc
 
 def test_the_original_cifar10_is_read_from_torchvisions_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("SADDLEPOINT_DATA", str(tmp_path))
-    assert diagnosis.cifar10() is None
+    assert diagnosis.load_cifar10_train_images() is None
     folder = Path(tmp_path / "cifar-10-batches-py")
     folder.mkdir()
     with pytest.raises(Mistake, match="is broken"):
-        diagnosis.cifar10()
+        diagnosis.load_cifar10_train_images()
     rows = np.random.default_rng(0).integers(0, 256, (5, 2, 3072), dtype=np.uint8)
     for number in range(5):
         content = {"data": rows[number], "labels": [0, 1]}
         (folder / f"data_batch_{number + 1}").write_bytes(pickle.dumps(content))
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": ["a", "b"]}))
     monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda *given: True)
-    assert torch.equal(diagnosis.cifar10(), torch.from_numpy(rows).view(10, 3, 32, 32))
+    assert torch.equal(diagnosis.load_cifar10_train_images(), torch.from_numpy(rows).view(10, 3, 32, 32))

@@ -20,10 +20,10 @@ from saddlepoint.callback.evaluation import Sampler
 from saddlepoint.cli import main
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
-from saddlepoint.evaluation.contract import Score, comparable
-from saddlepoint.experiment.build import data_of
-from saddlepoint.experiment.evaluate import Care
-from saddlepoint.experiment.run_config import config_of
+from saddlepoint.evaluation.contract import Score, check_comparable
+from saddlepoint.experiment.build import load_data
+from saddlepoint.experiment.evaluate import UncertaintySettings
+from saddlepoint.experiment.run_config import load_run_config
 from saddlepoint.extractor.classifier import Shipped
 from saddlepoint.metric.frechet_distance import frechet_distance
 from saddlepoint.run.folder import Run
@@ -131,7 +131,7 @@ def test_a_run_without_snapshots_says_so(other, capsys, tmp_path):
 
 
 def test_samples_of_a_run_measured_as_a_folder_and_an_npz_and_a_zip_give_one_number(record, tmp_path, console):
-    x = data_of(config_of(Run(record.folder))).split("test").x[..., 0, :, :].numpy()
+    x = load_data(load_run_config(Run(record.folder))).split("test").x[..., 0, :, :].numpy()
     place = tmp_path / "reals"
     place.mkdir()
     for i, image in enumerate(x):
@@ -156,7 +156,7 @@ def test_samples_are_measured_by_the_protocol_of_a_run_where_one_is_named(record
 
 def test_standard_errors_come_with_a_fresh_generation_and_the_reals(record, console):
     overrides = ["metric=[frechet_distance]", "evaluation.second=null"]
-    evaluate(record.folder, overrides=overrides, console=console, care=Care(groups=10))
+    evaluate(record.folder, overrides=overrides, console=console, uncertainty_settings=UncertaintySettings(groups=10))
     row = json.loads((record.folder / "evaluations.jsonl").read_text().splitlines()[-1])
     spread = row["uncertainty"][FID]
     assert row["uncertainty"]["care"] == {"generations": 5, "groups": 10}
@@ -167,14 +167,21 @@ def test_standard_errors_come_with_a_fresh_generation_and_the_reals(record, cons
     assert spread["fakes"] is None
     assert "± fresh generation" in console.file.getvalue()
     with pytest.raises(Mistake, match="at least 5"):
-        evaluate(record.folder, overrides=overrides, console=console, care=Care(generations=3))
+        evaluate(
+            record.folder, overrides=overrides, console=console, uncertainty_settings=UncertaintySettings(generations=3)
+        )
 
 
 def test_errors_of_a_fixed_set_come_from_both_sets(tmp_path, console, record):
-    x = data_of(config_of(Run(record.folder))).split("test").x
+    x = load_data(load_run_config(Run(record.folder))).split("test").x
     np.savez(tmp_path / "x.npz", arr_0=x)
     overrides = ["data=digits", "metric=[frechet_distance]", "evaluation.second=null"]
-    evaluate(samples=tmp_path / "x.npz", overrides=overrides, console=console, care=Care(groups=10))
+    evaluate(
+        samples=tmp_path / "x.npz",
+        overrides=overrides,
+        console=console,
+        uncertainty_settings=UncertaintySettings(groups=10),
+    )
     said = console.file.getvalue()
     assert "± other samples" in said
     assert "± fresh generation" not in said
@@ -218,9 +225,9 @@ def test_runs_of_different_data_are_not_made_comparable(record, tmp_path, consol
 def test_scores_of_different_contracts_are_refused_by_the_name_of_the_field(record, other):
     ours = Score.from_dict(record.summary["final"][FID])
     theirs = Score.from_dict(other.summary["final"]["fid_digits_300_test"])
-    comparable({"a": ours, "b": ours})
+    check_comparable({"a": ours, "b": ours})
     with pytest.raises(Mistake, match=r"scores of a and b cannot be compared: n_real is 897 there and 450 here"):
-        comparable({"a": ours, "b": theirs})
+        check_comparable({"a": ours, "b": theirs})
 
 
 @pytest.mark.parametrize(
@@ -279,7 +286,7 @@ def test_averaged_and_raw_weights_are_a_factor(record, tmp_path, console):
 def test_a_per_class_score_does_not_depend_on_what_was_measured_before(record, console, tmp_path, monkeypatch):
     monkeypatch.setenv("SADDLEPOINT_CACHE", str(tmp_path))
     words = ["metric=[class_frechet_distance,class_frequency,class_coverage]", "evaluation.second=null"]
-    x = data_of(config_of(Run(record.folder))).split("train").x
+    x = load_data(load_run_config(Run(record.folder))).split("train").x
     for n in (200, 800):
         np.savez(tmp_path / f"{n}.npz", arr_0=x[:n])
 
@@ -333,7 +340,7 @@ def test_a_metric_that_reads_the_samples_is_measured_once_and_not_by_the_second_
     record = run(tmp_path, metrics, "evaluation.n=100", "metric.parzen.centroids=0")
     final = ["fid_digits-b_100_train", "fid_digits_100_train", "parzen_digits_100_train"]
     assert sorted(record.summary["final"]) == final
-    x = data_of(config_of(Run(record.folder))).split("test")
+    x = load_data(load_run_config(Run(record.folder))).split("test")
     np.savez(tmp_path / "x.npz", arr_0=x.x[:200], y=x.y[:200])
     quiet = Console(file=io.StringIO())
     ((_, found),) = evaluate(samples=tmp_path / "x.npz", overrides=["data=digits", metrics], console=quiet).items()
@@ -355,7 +362,7 @@ def test_a_run_is_measured_against_all_of_its_data(record, console):
     (found,) = evaluate(record.folder, overrides=["evaluation.split=all", "evaluation.n=900"], console=console).values()
     score = found["fid_digits_900_all"]
     assert (score.contract.split, score.contract.n_real) == ("all", 1797)
-    assert score.contract.data == data_of(config_of(Run(record.folder))).split("all").sha256
+    assert score.contract.data == load_data(load_run_config(Run(record.folder))).split("all").sha256
     said = console.file.getvalue()
     assert "evaluation.split=all holds nothing out: no anchor of held-out reals" in said
     assert "10 memorised" in said
@@ -365,7 +372,7 @@ def test_a_run_is_measured_against_all_of_its_data(record, console):
 
 
 def test_a_folder_is_measured_against_all_of_another(tmp_path, console):
-    x = data_of(compose(["data=digits"])).split("train").x
+    x = load_data(compose(["data=digits"])).split("train").x
     for name, part in (("a", x[:60]), ("b", x[60:120])):
         (tmp_path / name).mkdir()
         for i, image in enumerate(part):
@@ -394,7 +401,7 @@ def test_reporting_on_all_leaves_nothing_best_and_nothing_is_chosen_by_all(tmp_p
 
 
 def test_errors_go_into_the_json(record, tmp_path):
-    np.savez(tmp_path / "x.npz", arr_0=data_of(config_of(Run(record.folder))).split("test").x)
+    np.savez(tmp_path / "x.npz", arr_0=load_data(load_run_config(Run(record.folder))).split("test").x)
     words = ["data=digits", "metric=[frechet_distance,inception_score]", "evaluation.second=null", "uncertainty=true"]
     assert main(["evaluate", f"samples={tmp_path}/x.npz", *words, "groups=5", f"to={tmp_path}/x.json"]) == 0
     ((_, scores),) = json.loads((tmp_path / "x.json").read_text()).items()
@@ -405,7 +412,7 @@ def test_errors_go_into_the_json(record, tmp_path):
 
 
 def test_samples_without_one_class_score_as_the_same_images_in_an_npz(tmp_path):
-    test = data_of(saddlepoint.compose(["data=digits"])).split("test")
+    test = load_data(saddlepoint.compose(["data=digits"])).split("test")
     x, y = test[torch.nonzero(test.y != 0)[:, 0]]
     np.savez(tmp_path / "samples.npz", arr_0=x[:, 0].numpy(), y=y.numpy())
     for i, (image, label) in enumerate(zip(x, y.tolist(), strict=True)):

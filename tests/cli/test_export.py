@@ -102,12 +102,12 @@ def test_a_generator_that_is_asked_for_a_class_and_has_a_reference_batch_is_expo
 
 
 def load_allowed(folder):
-    from saddlepoint.experiment.build import game_of
-    from saddlepoint.experiment.restore import restore
-    from saddlepoint.experiment.run_config import config_of
+    from saddlepoint.experiment.build import build_game
+    from saddlepoint.experiment.restore import restore_checkpoint
+    from saddlepoint.experiment.run_config import load_run_config
 
-    game = game_of(config_of(Run(folder), ["allow_target=[conditional]"]))
-    restore(game, Run(folder))
+    game = build_game(load_run_config(Run(folder), ["allow_target=[conditional]"]))
+    restore_checkpoint(game, Run(folder))
     return game
 
 
@@ -151,11 +151,11 @@ def test_the_card_says_what_is_on_record_and_no_more(record, folder, checkout):
 def test_the_cards_command_trains_the_same_run_again(folder, record):
     from saddlepoint.config.compose import compose
     from saddlepoint.config.identity import identity
-    from saddlepoint.experiment.run_config import config_of
+    from saddlepoint.experiment.run_config import load_run_config
 
     program, train, *words = json.loads((folder / "card.json").read_text())["command"]
     assert (program, train) == ("saddlepoint", "train")
-    assert identity(compose(words)) == identity(config_of(record))
+    assert identity(compose(words)) == identity(load_run_config(record))
     assert {"images=1280", "seed=0"} <= set(words)
 
 
@@ -169,13 +169,13 @@ def test_where_and_how_to_measure_may_be_said_and_changes_nothing_that_is_told(r
 
 
 def test_a_memorisation_reading_is_told_of_the_weights_that_were_read_alone(record, tmp_path):
-    from saddlepoint.experiment.run_config import config_of
-    from saddlepoint.export.card_facts import Moment, account
+    from saddlepoint.experiment.run_config import load_run_config
+    from saddlepoint.export.card_facts import GeneratorVersion, card_facts
 
     own = Run(shutil.copytree(record.folder, tmp_path / "plain" / "seed0"))
 
     def told(weights):
-        return account(own, config_of(own), Moment("last", 1280, weights))["memorisation"]
+        return card_facts(own, load_run_config(own), GeneratorVersion("last", 1280, weights))["memorisation"]
 
     own.append("memorisation.jsonl", {"images": 1280, "n": 1})  # of older code, which did not say whose
     assert (told("averaged"), told("raw")) == (None, None)
@@ -213,10 +213,10 @@ def test_a_memorisation_reading_is_told_of_the_weights_that_were_read_alone(reco
 def test_a_config_is_told_as_words_that_make_it_again(words):
     from saddlepoint.config.compose import compose
     from saddlepoint.config.identity import identity
-    from saddlepoint.export.command_line import recipe
+    from saddlepoint.export.command_line import to_command_line
 
     config = compose(words)
-    told = recipe(config)
+    told = to_command_line(config)
     assert told is not None
     assert identity(compose(told)) == identity(config)
     assert len(told) <= len(words) + 4
@@ -292,8 +292,8 @@ def test_what_onnx_cannot_say_is_left_out_with_its_operator_and_the_rest_is_ther
 def test_a_format_that_differs_is_not_written(record, tmp_path, monkeypatch, capsys):
     from saddlepoint.export.format import program
 
-    honest = program.read
-    monkeypatch.setattr(program, "read", lambda path: lambda *inputs: honest(path)(*inputs) + 2e-4)
+    honest = program.load_program
+    monkeypatch.setattr(program, "load_program", lambda path: lambda *inputs: honest(path)(*inputs) + 2e-4)
     words = ["formats=[safetensors,program]", f"to={tmp_path}/x"]
     assert called("export", f"run={record.folder}", *words) == 1
     assert "it differs from the original by 0.0002" in capsys.readouterr().err
@@ -305,7 +305,7 @@ def test_where_no_format_can_be_written_nothing_is(record, tmp_path, monkeypatch
     from saddlepoint.export import agreement
     from saddlepoint.export.format import safetensors
 
-    monkeypatch.setattr(safetensors, "fill", lambda network, path: network)  # as if the weights were lost
+    monkeypatch.setattr(safetensors, "load_weights", lambda network, path: network)  # as if the weights were lost
     assert agreement.TOLERANCE == 1e-4
     assert called("export", f"run={record.folder}", "formats=[safetensors]", f"to={tmp_path}/y") == 1
     assert "nothing was written: safetensors: it differs" in capsys.readouterr().err
@@ -417,4 +417,4 @@ def test_without_the_hubs_library_nothing_is_begun(record, tmp_path, monkeypatch
     assert called("export", f"run={record.folder}", f"to={tmp_path}/x", "hub=me/digits") == 1
     assert "pip install 'saddlepoint[hub]'" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-    assert hub.named("me/digits") == "me/digits"
+    assert hub.check_repository_name("me/digits") == "me/digits"

@@ -17,9 +17,9 @@ from runs import run
 import saddlepoint
 from saddlepoint.cli import main
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.build import data_of, game_of
-from saddlepoint.experiment.restore import restore
-from saddlepoint.experiment.run_config import config_of
+from saddlepoint.experiment.build import build_game, load_data
+from saddlepoint.experiment.restore import restore_checkpoint
+from saddlepoint.experiment.run_config import load_run_config
 from saddlepoint.run.folder import Run
 
 OWN = "allow_target=[conditional]"
@@ -66,20 +66,20 @@ def called(*words):
 
 
 def game_and_data(record):
-    config = config_of(Run(record.folder), [OWN])
-    data = data_of(config)
-    game = game_of(config, data)
-    restore(game, Run(record.folder))
+    config = load_run_config(Run(record.folder), [OWN])
+    data = load_data(config)
+    game = build_game(config, data)
+    restore_checkpoint(game, Run(record.folder))
     return game, data
 
 
 def asked(name, data, generator, n=20):
     """Latents and conditions of n samples, drawn by an own hand."""
-    rows = data.rows("validation", torch.arange(30, 30 + n))
+    rows = data.batch_at("validation", torch.arange(30, 30 + n))
     given = {
         "label": {"label": torch.arange(n) % 10},
         "inpainting": {"mask": (torch.rand(n, 1, 8, 8) > 0.5).float(), "x": rows.x},
-        "source": {"source": rows.more.get("source")},
+        "source": {"source": rows.extra_columns.get("source")},
         "noise": {},
     }
     return generator.latent(n, seed=3), given[name]

@@ -14,7 +14,7 @@ from saddlepoint.cli import main
 from saddlepoint.data.digits import Digits
 from saddlepoint.data.mnist import MNIST
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.memorisation import _logits, held_out
+from saddlepoint.experiment.memorisation import _logits, held_out_splits
 from saddlepoint.layer.minibatch_discrimination import MinibatchDiscrimination
 
 
@@ -80,7 +80,7 @@ def test_minibatch_discrimination_is_asked_by_full_batches_of_training(tmp_path,
 def test_d_is_asked_of_images_as_they_are_where_it_was_trained_on_augmented_ones():
     game, data = game_of("adaptive augmentation on digits", "game.makers.augment.start=1")
     split, rows = data.split("train"), torch.arange(60)
-    expected = game.player("discriminator").network(split.batch(rows).x, {}).logits
+    expected = game.player("discriminator").network(split.batch_at(rows).x, {}).logits
     torch.testing.assert_close(_logits(game, split, rows, 16), expected.detach())
 
 
@@ -116,27 +116,27 @@ def test_bad_requests_are_answered_in_a_line(words, message, capsys):
 
 def test_data_without_images_held_out_of_their_own_pool_are_refused_with_what_to_do():
     with pytest.raises(Mistake, match=r"random part of the pool.*\n.*data\.reserved=5000"):
-        held_out(MNIST())
+        held_out_splits(MNIST())
     few = Digits()
     few.setup()
-    few.pool = ("train", "validation")
-    assert [len(split) for split in held_out(few)] == [450]
+    few.exchangeable_splits = ("train", "validation")
+    assert [len(split) for split in held_out_splits(few)] == [450]
     few._splits["validation"].x = few._splits["validation"].x[:9]
     with pytest.raises(Mistake, match="holds out 9 images, and 50 are needed"):
-        held_out(few)
+        held_out_splits(few)
 
 
 @pytest.mark.parametrize(
     ("kind", "planar", "values"), [(modality.Image(), True, "pixels"), (modality.Audio(bits=16), False, "audio")]
 )
 def test_only_images_are_moved_by_pixels_and_called_so(kind, planar, values, monkeypatch):
-    from saddlepoint.evaluation import memorisation_reading
+    from saddlepoint.evaluation import memorisation_findings
     from saddlepoint.extractor.extractor import Features
 
     x = torch.zeros(4, 1, 6, 6, dtype=torch.uint8) if planar else torch.zeros(4, 1, 36, dtype=torch.int16)
     part = Features(torch.zeros(4, 1), x=x)
-    sets = memorisation_reading.Sets(part, part, part, None, True, kind)
+    sets = memorisation_findings.ImageSets(part, part, part, None, True, kind)
     moved = []
     monkeypatch.setattr(memorisation_reading, "space", lambda *parts, moves: moved.append(moves))
-    assert set(memorisation_reading.spaces(sets)) == {values}
+    assert set(memorisation_findings.find_neighbours(sets)) == {values}
     assert moved == [planar]

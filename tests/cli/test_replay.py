@@ -11,8 +11,8 @@ from saddlepoint.callback import dump
 from saddlepoint.callback.finite import Diverged
 from saddlepoint.cli import main
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.replay import replay
-from saddlepoint.experiment.run_config import config_of
+from saddlepoint.experiment.replay import replay_turn
+from saddlepoint.experiment.run_config import load_run_config
 from saddlepoint.objective import nonsaturating
 from saddlepoint.run import checkpoint
 from saddlepoint.run.folder import Run
@@ -35,7 +35,7 @@ def dumped(words, root):
 
 def played(path):
     """The Finding of a dump."""
-    return replay(config_of(Run(path.parent.parent)), dump.load(path))
+    return replay_turn(load_run_config(Run(path.parent.parent)), dump.load_dump(path))
 
 
 def planted(monkeypatch, side, when, what):
@@ -70,12 +70,12 @@ class Later:
 )
 def test_an_overflowing_layer_is_named_and_the_turn_comes_out_bit_for_bit(words, tmp_path):
     found = played(dumped([*BLOW, *words], tmp_path))
-    assert found.apart == []
+    assert found.mismatches == []
     assert str(found.module).startswith(
         "players.discriminator.network.trunk.hidden1.1.0 (Linear); what went in was numbers"
     )
     assert found.parameters[0] > 0
-    terms = [value for own in found.seen.values() for value in own["terms"].values()]
+    terms = [value for own in found.turn_values.values() for value in own["terms"].values()]
     assert any(not math.isfinite(value) for value in terms)
 
 
@@ -83,19 +83,19 @@ def test_an_overflowing_layer_is_named_and_the_turn_comes_out_bit_for_bit(words,
 def test_a_division_by_zero_in_a_term_is_put_down_to_no_module(side, tmp_path, monkeypatch):
     planted(monkeypatch, side, Later(6), lambda loss, fake: loss / (fake - fake).sum())
     path = dumped([], tmp_path)
-    assert dump.load(path)["what"].startswith(f"{side}/adversarial = ")
+    assert dump.load_dump(path)["what"].startswith(f"{side}/adversarial = ")
     found = played(path)
-    assert (found.module, found.apart) == (None, [])
+    assert (found.module, found.mismatches) == (None, [])
 
 
 def test_a_gradient_that_is_no_number_is_caught_before_the_step_though_the_term_is_one(tmp_path, monkeypatch):
     planted(monkeypatch, "generator", Later(6), lambda loss, fake: loss + (fake - fake).sqrt().sum())
     path = dumped([], tmp_path)
-    content = dump.load(path)
+    content = dump.load_dump(path)
     assert content["what"].startswith("the gradient of players.generator.network.")
     assert all(torch.isfinite(v).all() for v in content["state_dict"].values() if isinstance(v, torch.Tensor))
     found = played(path)
-    assert (found.module, found.apart) == (None, [])
+    assert (found.module, found.mismatches) == (None, [])
     assert str(found.parameter).startswith("players.generator.network.")
     assert found.weights == []
 
@@ -106,8 +106,10 @@ def test_the_turn_is_the_same_where_the_run_had_gone_on_from_a_checkpoint(tmp_pa
     with pytest.MonkeyPatch.context() as patch:
         planted(patch, "discriminator", Later(1), lambda loss, fake: loss * float("inf"))
         path = dumped([*noisy, "images=640"], tmp_path)
-        assert dump.load(path)["images"] == 48  # the first round after: the global generators have just been put back
-        assert played(path).apart == []
+        assert (
+            dump.load_dump(path)["images"] == 48
+        )  # the first round after: the global generators have just been put back
+        assert played(path).mismatches == []
 
 
 def test_the_command_says_where_it_went_wrong_and_whether_it_was_so(tmp_path, capsys):
@@ -124,9 +126,9 @@ def test_a_turn_that_comes_out_otherwise_is_told_so_and_the_exit_code_is_not_0(t
     path = dumped([], tmp_path)
     assert main(["replay", f"dump={path}"]) == 0
     assert "first module whose output is no number: none" in capsys.readouterr().out
-    content = dump.load(path)
+    content = dump.load_dump(path)
     content["streams"]["latent"] = content["streams"]["augment"]
-    checkpoint.write(content, tmp_path / "other.pt")
+    checkpoint.save_torch_file(content, tmp_path / "other.pt")
     assert main(["replay", f"dump={tmp_path / 'other.pt'}", f"run={path.parent.parent}"]) == 1
     assert "as it was, bit for bit: no: discriminator/fake" in capsys.readouterr().out
 
@@ -134,13 +136,15 @@ def test_a_turn_that_comes_out_otherwise_is_told_so_and_the_exit_code_is_not_0(t
 def test_what_is_no_dump_or_a_broken_one_or_another_games_is_refused(tmp_path):
     path = dumped(BLOW, tmp_path)
     with pytest.raises(Mistake, match="is no dump of a turn"):
-        dump.load(path.parent.parent / "checkpoints" / "last.ckpt")
+        dump.load_dump(path.parent.parent / "checkpoints" / "last.ckpt")
     with pytest.raises(Mistake, match="of another game than this run's"):
-        replay(config_of(Run(path.parent.parent), ["architecture.generator.widths=[8]"]), dump.load(path))
+        replay_turn(
+            load_run_config(Run(path.parent.parent), ["architecture.generator.widths=[8]"]), dump.load_dump(path)
+        )
     with pytest.raises(Mistake, match="is of seed 0, the run of seed 1"):
-        replay(config_of(Run(path.parent.parent), ["seed=1"]), dump.load(path))
+        replay_turn(load_run_config(Run(path.parent.parent), ["seed=1"]), dump.load_dump(path))
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(Mistake, match="its seal is broken"):
-        dump.load(path)
+        dump.load_dump(path)

@@ -65,12 +65,12 @@ def test_samples_go_to_a_grid_an_npz_or_a_folder_and_are_the_same(record, tmp_pa
 
 
 def test_samples_depend_on_their_seed_alone_and_not_on_how_many_are_drawn_at_once(record):
-    from saddlepoint.experiment.sample import sample
+    from saddlepoint.experiment.sample import draw_samples
 
     game = saddlepoint.load(record.folder)
-    one, two = sample(game, 30, seed=1, batch=30), sample(game, 30, seed=1, batch=10)
+    one, two = draw_samples(game, 30, seed=1, batch=30), draw_samples(game, 30, seed=1, batch=10)
     assert torch.equal(one, two)
-    assert not torch.equal(one, sample(game, 30, seed=2))
+    assert not torch.equal(one, draw_samples(game, 30, seed=2))
 
 
 def test_raw_weights_are_not_looked_for_in_a_snapshot_which_holds_averaged_ones(record, tmp_path, capsys):

@@ -13,7 +13,7 @@ import pytest
 from saddlepoint.cli import main
 from saddlepoint.config.compose import compose
 from saddlepoint.console import standard_streams
-from saddlepoint.error import Halted, Mistake
+from saddlepoint.error import Mistake, Stopped
 from saddlepoint.experiment import fit, run_record, train
 from saddlepoint.game.game import Game
 from saddlepoint.run.folder import Run
@@ -59,7 +59,7 @@ def test_a_signal_that_asks_for_the_end_saves_the_run_and_has_its_own_exit_code(
 ) -> None:
     before = signal.getsignal(signal.Signals[name])
     at_images(128, lambda: send(name))
-    with pytest.raises(Halted) as stop:
+    with pytest.raises(Stopped) as stop:
         trained(tmp_path)
     assert stop.value.exit == code
     told = summary(tmp_path)
@@ -82,7 +82,7 @@ def test_a_signal_that_the_process_was_started_to_ignore_stays_ignored(tmp_path:
 
 def test_two_signals_at_once_are_one(tmp_path: Path, at_images) -> None:
     at_images(128, lambda: (send("SIGTERM"), send("SIGHUP")))
-    with pytest.raises(Halted, match="SIGTERM"):
+    with pytest.raises(Stopped, match="SIGTERM"):
         trained(tmp_path)
     assert (summary(tmp_path)["exit"], summary(tmp_path)["images"]) == (143, 128)
 
@@ -93,7 +93,7 @@ def test_a_signal_before_the_first_round_or_during_the_final_evaluation_is_on_re
 ) -> None:
     original = getattr(fit, moment)
     monkeypatch.setattr(fit, moment, lambda *rest: (original(*rest), send("SIGHUP"))[0])
-    with pytest.raises(Halted):
+    with pytest.raises(Stopped):
         trained(tmp_path)
     told = summary(tmp_path)
     assert (told["status"], told["exit"], told["error"]) == ("interrupted", 129, "stopped by SIGHUP")
@@ -115,8 +115,8 @@ def test_a_signal_while_wandb_ends_gives_wandb_up_and_not_the_run(
     from saddlepoint.run.tracking import tracker
 
     given_up = []
-    monkeypatch.setattr(tracker.Courier, "ended", lambda *_: send("SIGINT") or time.sleep(5))
-    monkeypatch.setattr(tracker, "abandon", lambda: given_up.append(True))
+    monkeypatch.setattr(tracker.BackgroundWorker, "ended", lambda *_: send("SIGINT") or time.sleep(5))
+    monkeypatch.setattr(tracker, "kill_wandb_service", lambda: given_up.append(True))
     assert trained(tmp_path, "logger=wandb", "logger.mode=offline").summary["status"] == "finished"
     assert given_up == [True]
 
@@ -185,7 +185,7 @@ def test_what_standard_output_refuses_is_told_where_rich_prints_it_too(monkeypat
     from rich.console import Console
 
     monkeypatch.setattr("sys.stdout", Broken().file)
-    with standard_streams.required(), pytest.raises(Mistake) as refused:
+    with standard_streams.raise_write_errors(), pytest.raises(Mistake) as refused:
         Console().print("a table")
     assert refused.value.exit == 141
 

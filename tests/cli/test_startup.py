@@ -19,7 +19,7 @@ import yaml
 from omegaconf import DictConfig
 
 from saddlepoint import __version__
-from saddlepoint.cli import divided, main
+from saddlepoint.cli import main, split_run_overrides
 from saddlepoint.config import catalogue
 from saddlepoint.error import Mistake
 
@@ -73,8 +73,8 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_commands_help_shows_its_keys_with_their_comments(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "-h"]) == 0
     page = capsys.readouterr().out
-    for key, (value, comment) in catalogue.keys(command).items():
-        if key not in catalogue.defaults(command):
+    for key, (value, comment) in catalogue.command_keys(command).items():
+        if key not in catalogue.default_options(command):
             line = next(line for line in page.splitlines() if line.startswith(f"  {key} "))
             assert value in line
             assert comment in line
@@ -90,7 +90,7 @@ def test_help_for_training_shows_every_choice_the_default_starred_and_ones_own(
     lines = {line.split()[0]: line.split() for line in page.splitlines() if line.startswith("  ") and line.strip()}
     for group in catalogue.groups():
         names = {name.rstrip("*") for name in lines[group]}
-        assert names >= set(catalogue.members(group))
+        assert names >= set(catalogue.option_names(group))
     assert "nonsaturating*" in lines["objective"]
     assert "coverage*" in lines["metric"]
     assert lines["objective"][-2:] == ["(yours:", "mine)"]
@@ -98,10 +98,12 @@ def test_help_for_training_shows_every_choice_the_default_starred_and_ones_own(
 
 def test_our_yaml_reads_as_text_as_it_does_as_yaml() -> None:
     for command in catalogue.COMMANDS:
-        whole = yaml.safe_load((catalogue.conf() / f"{command}.yaml").read_text())
+        whole = yaml.safe_load((catalogue.conf_folder() / f"{command}.yaml").read_text())
         listed = [entry for entry in whole.pop("defaults", []) if entry != "_self_"]
-        assert catalogue.defaults(command) == {group: names for entry in listed for group, names in entry.items()}
-        read = catalogue.keys(command)
+        assert catalogue.default_options(command) == {
+            group: names for entry in listed for group, names in entry.items()
+        }
+        read = catalogue.command_keys(command)
         assert {key for key in read if "." not in key} == set(whole)
         for key, (value, _) in read.items():
             outer, _, inner = key.partition(".")
@@ -187,11 +189,11 @@ def test_a_command_gets_its_config_and_the_rest_is_for_the_run(stand_in: Callabl
 
 
 def test_words_are_divided_by_the_keys_of_the_command() -> None:
-    assert divided(["run=a", "at=best", "images=5", "~n"], "evaluate") == (
+    assert split_run_overrides(["run=a", "at=best", "images=5", "~n"], "evaluate") == (
         ["run=a", "at=best"],
         ["images=5", "~n"],
     )
-    assert divided(["run=a", "n=5"], "train") == (["run=a", "n=5"], [])
+    assert split_run_overrides(["run=a", "n=5"], "train") == (["run=a", "n=5"], [])
 
 
 class Told(KeyboardInterrupt):

@@ -12,18 +12,18 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from saddlepoint.config.catalogue import COMMANDS, keys
+from saddlepoint.config.catalogue import COMMANDS, command_keys
 from saddlepoint.config.compose import compose
-from saddlepoint.config.config_file import read, text
-from saddlepoint.config.path import ABSOLUTE, TYPED, cache_of, settle
+from saddlepoint.config.config_file import load_config, to_yaml
+from saddlepoint.config.path import ABSOLUTE_KEYS, RELATIVE_KEYS, cache_folder, resolve_paths
 from saddlepoint.error import Mistake
-from saddlepoint.redaction import expanded, shortened
+from saddlepoint.redaction import expand_home, shorten_home
 from saddlepoint.run.folder import Run
 
 NEEDED = {
     "export": ["run=x"], "import": ["from=x", "name=x"], "replay": ["dump=x"], "sample": ["run=x"],
 }  # fmt: skip
-PATHS = [(command, key) for command in COMMANDS for key in TYPED if key in keys(command)]
+PATHS = [(command, key) for command in COMMANDS for key in RELATIVE_KEYS if key in command_keys(command)]
 C = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}  # names of files are ASCII, and text is
 
 
@@ -55,7 +55,7 @@ def test_paths_of_a_run_and_lists_of_paths_begin_there_too(tmp_path, monkeypatch
     monkeypatch.setenv("HOME", str(tmp_path))
     words = ["data=image_folder", "data.shape=[1,8,8]", "data.folder=~/imgs", "evaluation.weights=~/w.pt"]
     config = compose(words)
-    assert [OmegaConf.select(config, key) for key in ABSOLUTE if key != "data.root"] == [
+    assert [OmegaConf.select(config, key) for key in ABSOLUTE_KEYS if key != "data.root"] == [
         str(tmp_path / "imgs"), str(tmp_path / "w.pt"),
     ]  # fmt: skip
     assert list(compose(["runs=[~/a,~/b]"], command="compare").runs) == [str(tmp_path / name) for name in "ab"]
@@ -76,8 +76,8 @@ def homeless(monkeypatch):
 
 
 def test_a_user_without_a_home_folder_trains_and_is_told_what_a_tilde_cannot_mean(homeless, tmp_path):
-    assert (shortened("/x/y"), expanded("~/x"), Run("x").folder.name) == ("/x/y", "~/x", "x")
-    assert cache_of(compose()).is_absolute()
+    assert (shorten_home("/x/y"), expand_home("~/x"), Run("x").folder.name) == ("/x/y", "~/x", "x")
+    assert cache_folder(compose()).is_absolute()
     with pytest.raises(Mistake, match="outputs=~/out: ~ is nobody's home folder here; write the path in full"):
         compose(["outputs=~/out"])
 
@@ -101,7 +101,7 @@ def test_a_locale_makes_no_other_run_of_a_folder_and_writes_no_other_text(tmp_pa
     assert done.returncode == 0, done.stderr
     (run,) = tmp_path.glob("outputs/*/seed0")
     assert run.parent.name == compose(words).name
-    assert read(run / "config.yaml").data.folder == str(folder)
+    assert load_config(run / "config.yaml").data.folder == str(folder)
     done = in_c("export", f"run={run}", "formats=[safetensors]", f"to={tmp_path / 'é'}-out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for path in [*run.glob("*.json"), *run.glob("*.yaml"), *(tmp_path / "é-out").glob("*.[jmy]*")]:
@@ -114,9 +114,9 @@ def test_a_name_of_any_bytes_goes_into_a_config_and_comes_back(tmp_path, monkeyp
     config = compose(words)
     run = Run(tmp_path / os.fsdecode(b"run\xfe"))
     run.folder.mkdir()
-    run.write("config.yaml", text(config))
+    run.write("config.yaml", to_yaml(config))
     run.write("note.md", f"of {folder}")
-    assert read(run.config).data.folder == str(folder)
+    assert load_config(run.config).data.folder == str(folder)
     assert "\\udcff" in (run.folder / "note.md").read_text(encoding="utf-8")
     run.update_summary(error=str(folder))
     assert json.loads((run.folder / "summary.json").read_text(encoding="utf-8"))["error"] == str(folder)
@@ -126,5 +126,5 @@ def test_settling_twice_is_settling_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = compose(["data=mnist", "evaluation.weights=w.pt"])
     before = OmegaConf.to_yaml(config)
-    settle(config)
+    resolve_paths(config)
     assert OmegaConf.to_yaml(config) == before

@@ -11,7 +11,7 @@ from PIL import Image
 from runs import run
 
 from saddlepoint.cli import main
-from saddlepoint.config import spelling
+from saddlepoint.config import synonym
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
@@ -53,7 +53,7 @@ def test_words_of_other_programs_behind_a_command_are_answered_in_a_line(
     assert meant in told
 
 
-OF_COMMANDS = [(command, words) for command, table in spelling.OF_COMMANDS.items() for words in table.values()]
+OF_COMMANDS = [(command, words) for command, table in synonym.OF_COMMANDS.items() for words in table.values()]
 
 
 @pytest.mark.parametrize(("command", "words"), OF_COMMANDS, ids=str)

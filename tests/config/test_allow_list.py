@@ -13,13 +13,13 @@ import torch
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from saddlepoint.cli.train import train_frozen
+from saddlepoint.cli.train import train_config_file
 from saddlepoint.config import allow_list, catalogue, config_file
 from saddlepoint.config.check import check
-from saddlepoint.config.compose import amended, compose
-from saddlepoint.config.instantiate import instantiate, located
+from saddlepoint.config.compose import apply_overrides, compose
+from saddlepoint.config.instantiate import instantiate, locate
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.run_config import config_of
+from saddlepoint.experiment.run_config import load_run_config
 from saddlepoint.multirun import multirun
 from saddlepoint.run.folder import Run
 
@@ -47,12 +47,12 @@ REFUSED = [
     # of ours, and no pieces
     "saddlepoint.__main__.main", "saddlepoint.cli.main", "saddlepoint.experiment.train.train", "saddlepoint.train",
     "saddlepoint.config.allow_list.grant", "saddlepoint.run.folder.write", "saddlepoint.run.folder.Run",
-    "saddlepoint.run.storage.atomic.write", "saddlepoint.evaluation.reference_statistics.read",
-    "saddlepoint.launcher.submitit.play", "saddlepoint.launcher.job.Job", "saddlepoint.callback.grid.picture",
+    "saddlepoint.run.storage.atomic.write_atomic", "saddlepoint.evaluation.reference_statistics.load_reference_statistics",
+    "saddlepoint.launcher.submitit.run_job", "saddlepoint.launcher.job.Job", "saddlepoint.callback.grid.picture",
     "saddlepoint.extractor.extractor.Extractor.train", "saddlepoint.evaluation.evaluator.Evaluator.__init__",
     # modules without a yaml, and classes of another kind than their family's
-    "saddlepoint.layer.stack.Stack", "saddlepoint.data.data.Data", "saddlepoint.callback.halt.Halt",
-    "saddlepoint.metric.measure.Measure", "saddlepoint.callback.finite.Diverged", "saddlepoint.data.gaussians.Mixture",
+    "saddlepoint.layer.conditional_sequential.ConditionalSequential", "saddlepoint.data.data.Data", "saddlepoint.callback.graceful_stop.GracefulStop",
+    "saddlepoint.metric.metric.Metric", "saddlepoint.callback.finite.Diverged", "saddlepoint.data.gaussians.Mixture",
     "saddlepoint.metric.parzen.Result",
     # of the listed libraries, and neither layer nor optimizer
     "torch.nn.init.normal_", "torch.nn.utils.clip_grad_norm_", "torch.nn.functional.relu", "torch.nn.Linear.forward",
@@ -63,23 +63,23 @@ REFUSED = [
 
 @pytest.mark.parametrize("name", LISTED)
 def test_a_piece_is_on_the_list(name: str) -> None:
-    assert callable(located("place", name))
+    assert callable(locate("place", name))
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_no_piece_is_refused_in_a_line(name: str) -> None:
     with pytest.raises(Mistake, match=r"^place: .*(not on the list of what a config may build|there|no class)") as told:
-        located("place", name)
+        locate("place", name)
     assert len(str(told.value).splitlines()) == 1
     with pytest.raises(Mistake):
         instantiate(OmegaConf.create({"a": [{"b": {"_target_": name, "_partial_": True}}]}).a, "a")
 
 
 def test_what_is_allowed_for_one_config_is_refused_in_the_next() -> None:
-    for name in ("torchvision.models.resnet18", "saddlepoint.layer.stack.Stack"):
-        assert callable(located("place", name, [name.rpartition(".")[0], "torchvision.models.resnet"]))
+    for name in ("torchvision.models.resnet18", "saddlepoint.layer.conditional_sequential.ConditionalSequential"):
+        assert callable(locate("place", name, [name.rpartition(".")[0], "torchvision.models.resnet"]))
         with pytest.raises(Mistake, match="not on the list"):
-            located("place", name)
+            locate("place", name)
 
 
 def test_every_yaml_that_we_ship_names_pieces_alone() -> None:
@@ -88,10 +88,10 @@ def test_every_yaml_that_we_ship_names_pieces_alone() -> None:
             return [v for k, v in node.items() if k == "_target_"] + [t for v in node.values() for t in targets(v)]
         return [t for part in node for t in targets(part)] if isinstance(node, list) else []
 
-    found = {t for path in catalogue.conf().rglob("*.yaml") for t in targets(yaml.safe_load(path.read_text()))}
+    found = {t for path in catalogue.conf_folder().rglob("*.yaml") for t in targets(yaml.safe_load(path.read_text()))}
     assert len(found) > 60
     for target in found:
-        located("shipped", target)
+        locate("shipped", target)
 
 
 def test_only_the_listed_families_are_open() -> None:
@@ -133,20 +133,20 @@ def test_a_module_that_nobody_allowed_is_not_even_imported(theirs: Path) -> None
 
 def test_what_is_allowed_is_judged_by_where_it_is_at_home(theirs: Path) -> None:
     for name in ("generator", "softer", "Linear"):
-        assert callable(located("x", f"theirs.{name}", ["theirs"]))
-    assert callable(located("x", "theirs.generator", ["theirs.generator"]))
-    assert callable(located("x", "theirs.os.system", ["theirs.os.system"])), "said in so many words"
+        assert callable(locate("x", f"theirs.{name}", ["theirs"]))
+    assert callable(locate("x", "theirs.generator", ["theirs.generator"]))
+    assert callable(locate("x", "theirs.os.system", ["theirs.os.system"])), "said in so many words"
     for name in ("os.system", "torch.load", "loader", "functools.partial"):
         with pytest.raises(Mistake, match="not on the list"):
-            located("x", f"theirs.{name}", ["theirs"])
+            locate("x", f"theirs.{name}", ["theirs"])
     with pytest.raises(Mistake, match="not on the list"):
-        located("x", "theirs.generator", ["their", "theirs.other", "theirs.gen"])
+        locate("x", "theirs.generator", ["their", "theirs.other", "theirs.gen"])
 
 
 def test_no_remedy_is_offered_for_what_is_no_researchers_piece() -> None:
     for name in ("os.system", "torch.load", "hydra.utils.instantiate", "saddlepoint.data.mnist.os.system"):
         with pytest.raises(Mistake) as told:
-            located("x", name)
+            locate("x", name)
         assert "allow_target" not in str(told.value)
 
 
@@ -204,7 +204,7 @@ def test_interpolations_that_make_interpolations_have_an_end() -> None:
 def test_an_attribute_of_no_name_ends_in_a_mistake() -> None:
     for name in ("torch.nn..Linear", ".torch.nn.Linear", "torch.nn.", "torch.nn.Linear.", "..", "", "torch"):
         with pytest.raises((Mistake, ValueError)):
-            located("x", name)
+            locate("x", name)
 
 
 # -------------------------------------------------------------------------------------------------- who may allow it
@@ -213,15 +213,15 @@ def test_an_attribute_of_no_name_ends_in_a_mistake() -> None:
 @pytest.mark.parametrize("words", [["allow_target=[theirs]"], ["allow_target=theirs"], ["++allow_target=[theirs]"]])
 def test_words_allow(words: list[str]) -> None:
     config = compose(words)
-    assert allow_list.granted(config) == ("theirs",)
-    assert allow_list.granted(config.game.players) == ("theirs",)
-    assert allow_list.words(config) == ["allow_target=[theirs]"]
+    assert allow_list.allowed_names(config) == ("theirs",)
+    assert allow_list.allowed_names(config.game.players) == ("theirs",)
+    assert allow_list.to_arguments(config) == ["allow_target=[theirs]"]
 
 
 def test_the_environment_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SADDLEPOINT_ALLOW_TARGET", "theirs, mine.losses")
-    assert allow_list.granted(compose()) == ("theirs", "mine.losses")
-    assert allow_list.granted(OmegaConf.create({})) == ("theirs", "mine.losses")
+    assert allow_list.allowed_names(compose()) == ("theirs", "mine.losses")
+    assert allow_list.allowed_names(OmegaConf.create({})) == ("theirs", "mine.losses")
 
 
 NO_NAMES = ["['os; x']", "[1]", "{a:1}", "['${objective}']", "'${name}'", "[..]"]
@@ -238,10 +238,10 @@ def test_a_config_that_was_read_allows_nothing_whatever_it_says(tmp_path: Path) 
     run.folder.mkdir(parents=True)
     run.config.write_text(OmegaConf.to_yaml(compose(["allow_target=[theirs]"])))
     assert "allow_target:\n- theirs" in run.config.read_text(), "what was allowed is on record"
-    assert allow_list.granted(OmegaConf.load(run.config)) == ()
-    for config in (config_file.read(run.config), config_of(run), config_of(run, ["seed=3"])):
-        assert (allow_list.granted(config), config.allow_target) == ((), [])
-    assert allow_list.granted(config_of(run, ["allow_target=[mine]"])) == ("mine",)
+    assert allow_list.allowed_names(OmegaConf.load(run.config)) == ()
+    for config in (config_file.load_config(run.config), load_run_config(run), load_run_config(run, ["seed=3"])):
+        assert (allow_list.allowed_names(config), config.allow_target) == ((), [])
+    assert allow_list.allowed_names(load_run_config(run, ["allow_target=[mine]"])) == ("mine",)
 
 
 def test_a_run_of_a_version_without_the_key_can_be_allowed_something() -> None:
@@ -249,7 +249,7 @@ def test_a_run_of_a_version_without_the_key_can_be_allowed_something() -> None:
     del plain["allow_target"]
     old = OmegaConf.create(plain)
     assert isinstance(old, DictConfig)
-    assert allow_list.granted(amended(old, ["allow_target=[mine]"])) == ("mine",)
+    assert allow_list.allowed_names(apply_overrides(old, ["allow_target=[mine]"])) == ("mine",)
 
 
 def own(folder: Path, **files: str) -> Path:
@@ -269,19 +269,19 @@ def test_a_yaml_cannot_allow_itself(tmp_path: Path) -> None:
         compose(["experiment=a"], folder)
     for name in "bc":
         with pytest.raises(Mistake, match=r"says .*allow_target.*, which a file may not"):
-            multirun.expanded([f"experiment={name}", "seed=0,1"], folder)
+            multirun.build_configs([f"experiment={name}", "seed=0,1"], folder)
 
 
 def test_a_frozen_config_is_heard_only_with_the_word_beside_it(theirs: Path, tmp_path: Path) -> None:
     config = compose(["objective.generator._target_=theirs.generator", "allow_target=[theirs]",
                       f"outputs={tmp_path / 'outputs'}", "logger=none", "images=64", "metric=[]"])  # fmt: skip
     path = tmp_path / "frozen.yaml"
-    path.write_text(config_file.text(config))
+    path.write_text(config_file.to_yaml(config))
     with pytest.raises(Mistake, match=r"theirs\.generator is not on the list"):
-        train_frozen(str(path))
+        train_config_file(str(path))
     assert not (theirs / "mark").exists()
     assert not (tmp_path / "outputs").exists() or not list((tmp_path / "outputs").rglob("config.yaml"))
-    read = config_file.read(path)
+    read = config_file.load_config(path)
     allow_list.grant(read, ["theirs"])
     check(read)
 
@@ -297,11 +297,11 @@ def test_a_config_in_a_file_comes_back_as_it_was(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     config = compose([f"+extra={tmp_path}/home/data", "+odd='~/other'", "regularizer=[r1]",
                       "architecture.generator.widths=['${extra}','${odd}',8]"])  # fmt: skip
-    text = config_file.text(config)
+    text = config_file.to_yaml(config)
     assert str(tmp_path) not in text
     assert "extra: ~/data" in text
     (tmp_path / "config.yaml").write_text(text)
-    read = config_file.read(tmp_path / "config.yaml")
+    read = config_file.load_config(tmp_path / "config.yaml")
     assert (read.extra, read.odd) == (f"{tmp_path}/home/data", f"{tmp_path}/home/other")
     for key in ("objective", "game", "regularizer", "evaluation", "choice", "many"):
         assert OmegaConf.to_container(read[key]) == OmegaConf.to_container(config[key])
@@ -326,14 +326,14 @@ def test_a_file_that_is_no_honest_config_is_refused(kind: str, tmp_path: Path) -
     content, told = FILES[kind]
     (tmp_path / "config.yaml").write_text(content.replace("MARK", str(tmp_path / "mark")))
     with pytest.raises(Mistake, match=told):
-        config_file.read(tmp_path / "config.yaml")
+        config_file.load_config(tmp_path / "config.yaml")
     assert os.listdir(tmp_path) == ["config.yaml"]
 
 
 def test_a_config_of_megabytes_is_refused_unread(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("a: 1\n#" + " " * config_file.LARGEST)
     with pytest.raises(Mistake, match="more than any config"):
-        config_file.read(tmp_path / "config.yaml")
+        config_file.load_config(tmp_path / "config.yaml")
 
 
 def test_partials_of_a_permitted_class_still_build() -> None:

@@ -12,11 +12,11 @@ import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import ReadonlyConfigError
 
-from saddlepoint.config.check import cautions, check, terms
+from saddlepoint.config.check import check, config_warnings, describe_terms
 from saddlepoint.config.compose import compose
 from saddlepoint.config.identity import identity
-from saddlepoint.config.instantiate import instantiate, located, parameters
-from saddlepoint.config.tree import Checked
+from saddlepoint.config.instantiate import instantiate, locate, signature_parameters
+from saddlepoint.config.tree import CheckedConfig
 from saddlepoint.error import Mistake
 
 MISTAKES = [
@@ -83,7 +83,7 @@ def test_a_config_read_back_from_a_run_passes() -> None:
 
 @pytest.mark.parametrize(("label", "told"), [(0.9, 0), (0.51, 0), (0.5, 1), (0.1, 1)])
 def test_a_target_that_calls_reals_rather_fake_is_allowed_with_a_word(label: float, told: int) -> None:
-    lines = cautions(compose([f"objective.discriminator.real_label={label}"]))
+    lines = config_warnings(compose([f"objective.discriminator.real_label={label}"]))
     assert len(lines) == told
     assert all(f"real_label={label}" in line for line in lines)
 
@@ -100,7 +100,7 @@ def test_another_target_in_a_place_does_not_inherit_keys_of_the_one_before() -> 
 
 def test_the_terms_in_force_are_told_per_player() -> None:
     words = ["objective=wasserstein", "regularizer=[r1,gradient_penalty]", "regularizer.discriminator.r1.every=16"]
-    assert terms(compose([*words, "game.players.generator.every=5"])) == [
+    assert describe_terms(compose([*words, "game.players.generator.every=5"])) == [
         "discriminator: adversarial (wasserstein), r1 x 1.0 every 16, gradient_penalty x 10.0 every 1",
         "generator (every 5): adversarial (wasserstein)",
     ]
@@ -109,7 +109,9 @@ def test_the_terms_in_force_are_told_per_player() -> None:
         "regularizer.discriminator.r1.weight.value=3",
     ]
     halved = compose(["regularizer=[r1]", *scheduled, "game.players.discriminator.weight=0.5"])
-    assert terms(halved)[0] == "discriminator: adversarial (nonsaturating) x 0.5, r1 x constant(value=3) every 1"
+    assert (
+        describe_terms(halved)[0] == "discriminator: adversarial (nonsaturating) x 0.5, r1 x constant(value=3) every 1"
+    )
 
 
 # ----------------------------------------------------------------------------------------------------- instantiate
@@ -173,7 +175,7 @@ def test_given_arguments_arrive_as_they_are() -> None:
 @pytest.mark.usefixtures("theirs")
 def test_a_class_takes_what_it_hands_on_to_its_parent_and_anything_where_it_collects() -> None:
     def names(name: str) -> set[str] | None:
-        found = parameters(located("x", f"their_pieces.{name}", ["their_pieces"]))
+        found = signature_parameters(locate("x", f"their_pieces.{name}", ["their_pieces"]))
         return None if found is None else set(found)
 
     assert names("Base") == {"a", "b", "c"}
@@ -187,7 +189,7 @@ def test_a_module_that_lacks_another_names_the_other(tmp_path: Path, monkeypatch
     (tmp_path / "needs_more.py").write_text("import not_installed_anywhere\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(Mistake, match="needs_more needs the module not_installed_anywhere"):
-        located("objective.generator", "needs_more.loss", ["needs_more"])
+        locate("objective.generator", "needs_more.loss", ["needs_more"])
 
 
 def test_a_layer_without_a_place_is_refused_with_one() -> None:
@@ -205,5 +207,5 @@ def test_a_checked_config_cannot_be_changed_and_a_copy_of_it_is_not_checked() ->
     config.images = 5_000
     assert checked.images != 5_000, "whose config it was made of may go on changing his"
     assert check(checked) is checked
-    assert not isinstance(copy.deepcopy(checked), Checked)
+    assert not isinstance(copy.deepcopy(checked), CheckedConfig)
     assert checked.identity == identity(config) != check(compose([])).identity

@@ -15,7 +15,7 @@ from PIL import Image
 
 import saddlepoint
 from saddlepoint.config import catalogue
-from saddlepoint.config.compose import amended, compose, parsed
+from saddlepoint.config.compose import apply_overrides, compose, parse_value
 from saddlepoint.error import Mistake
 
 RAMP = ["optimizer.generator.lr.start=1e-3", "optimizer.generator.lr.end=0"]
@@ -49,7 +49,7 @@ def test_every_group_records_its_choice_lists_as_lists() -> None:
     assert choice["regularizer"] == ["r1", "r2"]
     assert choice["game"] == "simultaneous"  # not two_player, which it stands on
     assert choice["layer"] == []
-    assert set(choice) == set(catalogue.defaults()) - {"experiment", "protocol"}
+    assert set(choice) == set(catalogue.default_options()) - {"experiment", "protocol"}
 
 
 def test_a_schedule_is_recorded_with_its_place() -> None:
@@ -147,7 +147,7 @@ def test_numbers_may_be_written_for_people(word: str, value: int) -> None:
 
 
 def test_the_value_of_a_word_is_what_the_grammar_says() -> None:
-    assert [parsed(f"a={value}") for value in ("1", "0.5", "null", "[a,2]", "true", "'1'")] == [
+    assert [parse_value(f"a={value}") for value in ("1", "0.5", "null", "[a,2]", "true", "'1'")] == [
         1,
         0.5,
         None,
@@ -372,7 +372,7 @@ def run() -> DictConfig:
 
 def test_a_runs_config_is_amended_and_otherwise_kept(run: DictConfig) -> None:
     before = OmegaConf.to_yaml(run)
-    new = amended(run, ["evaluation.n=50", "metric=[frechet_distance]", "+regularizer=r2"])
+    new = apply_overrides(run, ["evaluation.n=50", "metric=[frechet_distance]", "+regularizer=r2"])
     assert OmegaConf.to_yaml(run) == before
     assert new.evaluation.n == 50
     assert list(new.metric) == ["fid"]
@@ -387,4 +387,4 @@ def test_a_runs_config_is_amended_and_otherwise_kept(run: DictConfig) -> None:
 )
 def test_a_runs_config_is_not_amended_by_mistake(run: DictConfig, word: str, part: str) -> None:
     with pytest.raises(Mistake, match=re.escape(part)):
-        amended(run, [word])
+        apply_overrides(run, [word])

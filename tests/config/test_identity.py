@@ -7,8 +7,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.config import config_file
 from saddlepoint.config.compose import compose
-from saddlepoint.config.identity import differences, identity
-from saddlepoint.config.training_keys import APART
+from saddlepoint.config.identity import identity, identity_differences
+from saddlepoint.config.training_keys import NON_TRAINING_KEYS
 
 RAMP = ["+schedule@optimizer.generator.lr=linear", "optimizer.generator.lr.start=1e-3", "optimizer.generator.lr.end=0"]
 
@@ -39,7 +39,7 @@ def plain() -> DictConfig:
 def test_what_does_not_change_the_game_does_not_change_the_identity(plain: DictConfig, words: list[str]) -> None:
     changed = compose(words)
     assert identity(changed) == identity(plain)
-    assert differences(plain, changed) == []
+    assert identity_differences(plain, changed) == []
 
 
 @pytest.mark.parametrize(
@@ -90,11 +90,11 @@ def test_order_and_spelling_do_not_count_but_kinds_do() -> None:
 
 
 def test_differences_name_each_key_with_both_values() -> None:
-    found = differences(compose(["objective=hinge"]), compose(["batch=32", "regularizer=[r1]"]))
+    found = identity_differences(compose(["objective=hinge"]), compose(["batch=32", "regularizer=[r1]"]))
     assert "batch: 64 -> 32" in found
     assert "regularizer.discriminator.r1.weight: nothing -> 1" in found
     assert any(line.startswith("objective.generator._target_: saddlepoint.objective.hinge") for line in found)
-    assert not any(line.split(".")[0].split(":")[0] in APART for line in found)
+    assert not any(line.split(".")[0].split(":")[0] in NON_TRAINING_KEYS for line in found)
 
 
 def test_the_name_carries_the_identity(plain: DictConfig) -> None:
@@ -110,10 +110,10 @@ def test_a_key_that_came_later_changes_no_name_until_it_is_used(data: str) -> No
     plain["data"] = {key: value for key, value in plain["data"].items() if key not in ("flip", "fit")}
     old = OmegaConf.create(plain)
     assert identity(config) == identity(old)
-    assert differences(config, old) == []
+    assert identity_differences(config, old) == []
     flipped = compose([f"data={data}", *facts, "data.flip=true"])
     assert identity(flipped) != identity(config)
-    assert differences(old, flipped) == ["data.flip: nothing -> True"]
+    assert identity_differences(old, flipped) == ["data.flip: nothing -> True"]
 
 
 def test_how_images_are_fitted_is_part_of_the_identity() -> None:
@@ -139,7 +139,7 @@ def test_a_run_with_the_sides_of_before_is_the_same_run_and_is_read_with_those_o
     assert identity(old) == identity(plain)
     file = tmp_path / "config.yaml"
     file.write_text(OmegaConf.to_yaml(old))
-    read = config_file.read(file)
+    read = config_file.load_config(file)
     assert read.game.sides == plain.game.sides
     assert identity(read) == identity(plain)
 
@@ -149,7 +149,7 @@ def test_a_side_whose_condition_was_a_bare_column_is_read_as_a_label(plain, tmp_
     old.game.sides = {**BEFORE, "code": {"of": "x", "by": "encoder"}}
     file = tmp_path / "config.yaml"
     file.write_text(OmegaConf.to_yaml(old))
-    read = OmegaConf.to_container(config_file.read(file).game.sides)
+    read = OmegaConf.to_container(config_file.load_config(file).game.sides)
     assert isinstance(read, dict)
     assert read["fake"] == {"by": "generator", "condition": {"label": "y"}, "judge": "discriminator"}
     assert read["code"] == {"of": "x", "by": "encoder"}

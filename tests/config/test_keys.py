@@ -13,8 +13,8 @@ from saddlepoint.cli import main
 from saddlepoint.config import catalogue
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
-from saddlepoint.config.instantiate import located, parameters
-from saddlepoint.config.keys import KEYS, PRECISIONS
+from saddlepoint.config.instantiate import locate, signature_parameters
+from saddlepoint.config.key_types import KEY_TYPES, PRECISIONS
 from saddlepoint.error import Mistake
 from saddlepoint.schema import FLAGS, Flag
 
@@ -127,17 +127,17 @@ def test_a_value_of_a_wrong_kind_for_a_command_is_told_before_it_runs(
 
 @pytest.mark.parametrize("command", catalogue.COMMANDS)
 def test_every_key_of_every_command_has_a_kind(command: str) -> None:
-    groups, sections = catalogue.defaults(command), ("evaluation", "resume", "evaluation.selection")
-    there = {key for key in catalogue.keys(command) if key not in groups and key not in sections}
-    told = {key for key in KEYS[command] if not key.startswith(("trainer.", "evaluation.selection."))}
+    groups, sections = catalogue.default_options(command), ("evaluation", "resume", "evaluation.selection")
+    there = {key for key in catalogue.command_keys(command) if key not in groups and key not in sections}
+    told = {key for key in KEY_TYPES[command] if not key.startswith(("trainer.", "evaluation.selection."))}
     assert told == (there | {"resume.allow"} if command == "train" else there)
     if command == "train":
-        assert {f"trainer.{key}" for key in catalogue.keys("trainer/lightning")} <= set(KEYS[command])
+        assert {f"trainer.{key}" for key in catalogue.command_keys("trainer/lightning")} <= set(KEY_TYPES[command])
         config = compose()
-        assert all(OmegaConf.select(config, key, default="absent") != "absent" for key in KEYS[command])
+        assert all(OmegaConf.select(config, key, default="absent") != "absent" for key in KEY_TYPES[command])
 
 
-FLAGGED = [(command, key) for command, kinds in KEYS.items() for key, kind in kinds.items() if kind == Flag]
+FLAGGED = [(command, key) for command, kinds in KEY_TYPES.items() for key, kind in kinds.items() if kind == Flag]
 
 
 @pytest.mark.parametrize(("command", "key"), FLAGGED, ids=str)
@@ -199,8 +199,8 @@ ENCODER = (  # a player of a game that the term is for
     "group", ["data", "architecture", "regularizer", "metric", "callback", "optimizer", "launcher"]
 )
 def test_all_our_own_yaml_is_of_its_kinds(group: str) -> None:
-    for name in catalogue.members(group):
-        one = f"{group}=[{name}]" if isinstance(catalogue.defaults()[group], list) else f"{group}={name}"
+    for name in catalogue.option_names(group):
+        one = f"{group}=[{name}]" if isinstance(catalogue.default_options()[group], list) else f"{group}={name}"
         words = {
             "image_folder": ["data.shape=[3,8,8]", "data.classes=null"],
             "audio_folder": ["data.shape=[1,64]", "data.rate=8000", "data.bits=16"],
@@ -215,11 +215,11 @@ def test_all_our_own_yaml_is_of_its_kinds(group: str) -> None:
 def test_every_argument_of_our_own_pieces_has_an_annotation_that_says_something() -> None:
     """Else a value of a wrong kind would pass: what nobody said nobody checks."""
     bare = []
-    for path in sorted(catalogue.conf().rglob("*.yaml")):
+    for path in sorted(catalogue.conf_folder().rglob("*.yaml")):
         for node in _targets(OmegaConf.load(path)):
             name = str(node["_target_"])
             if name.startswith("saddlepoint.") and not name.startswith("saddlepoint.objective."):
-                known = parameters(located("x", name)) or {}
+                known = signature_parameters(locate("x", name)) or {}
                 bare += [f"{name}.{key}" for key in node if key in known and known[key].annotation in _NOTHING]
     assert bare == []
 

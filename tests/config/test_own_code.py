@@ -11,7 +11,7 @@ from runs import SMALL, run
 
 import saddlepoint
 from saddlepoint.cli import main
-from saddlepoint.config import own_code
+from saddlepoint.config import user_code
 from saddlepoint.config.compose import compose
 from saddlepoint.config.identity import identity
 from saddlepoint.error import Mistake
@@ -56,7 +56,7 @@ def edit(file, text="\nEDITED = True\n"):
 
 
 def test_the_modules_of_a_target_are_those_that_it_imports_and_that_are_ones_own(own):
-    found = own_code.modules(["ownpackage.loss.discriminator"])
+    found = user_code.find_modules(["ownpackage.loss.discriminator"])
     assert list(found) == ["ownpackage", "ownpackage.deeper", "ownpackage.loss", "ownpackage.part"]
     assert "ownpackage" not in sys.modules, "they were found, not run"
 
@@ -76,14 +76,16 @@ def test_however_a_module_is_imported_it_counts(own, tmp_path, line):
     (tmp_path / "beside" / "__init__.py").write_text("x = 1")
     (tmp_path / "beside" / "inner.py").write_text("y = 2")
     (own / "loss.py").write_text(line)
-    assert "beside" in own_code.modules(["ownpackage.loss.discriminator"])
+    assert "beside" in user_code.find_modules(["ownpackage.loss.discriminator"])
 
 
 def test_what_is_pythons_or_installed_or_ours_is_nobodys_own_code():
     targets = ["functools.partial", "collections.abc.Mapping", "saddlepoint.layer.maxout.Maxout", "nowhere.At.all"]
-    assert own_code.modules(targets) == {}
-    assert list(own_code.modules(["yaml.nodes.Node"])) == ["yaml", "yaml.nodes"], "of what is installed, its own file"
-    assert own_code.record(own_code.modules(["yaml.nodes.Node"]))["yaml.nodes"]["version"]
+    assert user_code.find_modules(targets) == {}
+    assert list(user_code.find_modules(["yaml.nodes.Node"])) == ["yaml", "yaml.nodes"], (
+        "of what is installed, its own file"
+    )
+    assert user_code.module_provenance(user_code.find_modules(["yaml.nodes.Node"]))["yaml.nodes"]["version"]
 
 
 def test_configs_without_code_of_ones_own_have_the_identities_that_they_had(own):
@@ -163,16 +165,16 @@ def test_under_the_default_name_edited_code_begins_another_run_and_a_line_says_s
 
 def test_a_run_of_an_edition_without_such_a_record_goes_on_with_a_line(own, tmp_path):
     config = compose([*SMALL, *WORDS])
-    old_name = f"digits-mlp-nonsaturating-{identity(config, by_code=False)[:8]}"
+    old_name = f"digits-mlp-nonsaturating-{identity(config, with_code=False)[:8]}"
     record = run(tmp_path / "out", *WORDS, "images=640", f"name={old_name}")
     file = record.folder / "config.yaml"
     kept = file.read_text().partition("\ncode:")
     file.write_text(kept[0] + "\n" + "\n".join(line for line in kept[2].splitlines()[1:] if line[:1] != " ") + "\n")
-    assert "code" not in saddlepoint.config.config_file.read(file)
+    assert "code" not in saddlepoint.config.config_file.load_config(file)
     again = run(tmp_path / "out", *WORDS, "images=1280")
     assert (again.folder, again.summary["images"]) == (record.folder, 1280)
     assert "begun when no code of one's own was put on record" in again.said
-    assert "ownpackage.loss" in saddlepoint.config.config_file.read(file).code
+    assert "ownpackage.loss" in saddlepoint.config.config_file.load_config(file).code
     assert run(tmp_path / "out", *WORDS, "images=1280").folder == record.folder, "and keeps its name"
 
 

@@ -134,7 +134,7 @@ def test_a_bug_of_ours_keeps_its_traceback(own, monkeypatch: pytest.MonkeyPatch)
     def broken(*args: object, **given: object) -> None:
         raise RuntimeError("ours")
 
-    monkeypatch.setattr("saddlepoint.experiment.fit.trainer_of", broken)
+    monkeypatch.setattr("saddlepoint.experiment.fit.build_trainer", broken)
     with pytest.raises(RuntimeError, match="ours"):
         main(["train", *SMALL, "allow_target=[own_piece]", WORDS["watch"]])
 
@@ -248,11 +248,11 @@ def test_from_python_an_exception_stays_what_it_is(own, tmp_path: Path) -> None:
 
 def test_a_refusal_of_ones_own_code_stays_a_mistake_in_python(own) -> None:
     from saddlepoint.config.compose import compose
-    from saddlepoint.experiment.build import game_of
+    from saddlepoint.experiment.build import build_game
 
     own("built")
     with pytest.raises(Mistake, match=r"^architecture.generator: no \(own_piece.py, line \d+\)$"):
-        game_of(compose([*SMALL, "allow_target=[own_piece]", NETWORK]))
+        build_game(compose([*SMALL, "allow_target=[own_piece]", NETWORK]))
 
 
 def test_a_callback_that_is_none_is_refused_before_anything_is_written(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from saddlepoint.config import spelling
+from saddlepoint.config import synonym
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
 from saddlepoint.data.digits import Digits
@@ -84,7 +84,7 @@ VALUES = {"'metric=[{}]'": "coverage", "'regularizer=[{}]'": "r1", "'callback=[{
           "optimizer={}": "adam"}  # fmt: skip
 
 
-@pytest.mark.parametrize("words", spelling.KEYS.values())
+@pytest.mark.parametrize("words", synonym.KEYS.values())
 def test_every_key_that_is_named_can_be_typed(words: str, tmp_path: Path) -> None:
     value = next((value for part, value in VALUES.items() if part in words), "2")
     told = words.replace("{}", value).replace("<images>", "1000")
@@ -97,7 +97,7 @@ def test_every_key_that_is_named_can_be_typed(words: str, tmp_path: Path) -> Non
     compose([*beside, *shlex.split(told)])
 
 
-NAMES = [(group, words) for group, names in spelling.NAMES.items() for words in names.values()]
+NAMES = [(group, words) for group, names in synonym.NAMES.items() for words in names.values()]
 
 
 @pytest.mark.parametrize(("group", "words"), NAMES, ids=str)
@@ -116,7 +116,7 @@ def test_every_name_that_is_named_can_be_typed(group: str, words: str, tmp_path:
 
 def test_an_epoch_is_the_training_images_of_the_data(tmp_path: Path) -> None:
     digits, ring = Digits(), Gaussians(number=500)
-    assert len(digits.split("train")) == spelling.IMAGES["digits"]
+    assert len(digits.split("train")) == synonym.IMAGES["digits"]
     assert len(ring.split("train")) == 500
     with pytest.raises(Mistake, match="images=1_000"):
         compose(["data=gaussians", "data.number=500", "epochs=2"])

@@ -8,7 +8,7 @@ import pytest
 from runs import run
 
 from saddlepoint.cli import main
-from saddlepoint.cli.unread import overridden
+from saddlepoint.cli.unused_override import shadowed_overrides
 
 SAMPLES = ["samples=samples.npz", "data=digits"]
 IMPORT = ["import", "from=samples.npz", "name=theirs", "data=digits"]
@@ -98,7 +98,7 @@ TWICE = [
 def test_of_two_values_of_one_key_the_last_counts_and_a_line_says_so(words: list[str]) -> None:
     last = words[-1]
     first = next(word for word in words[1:] if word.partition("=")[0] == last.partition("=")[0])
-    assert list(overridden(words[1:])) == [f"{first} does not count: {last} comes after it"]
+    assert list(shadowed_overrides(words[1:])) == [f"{first} does not count: {last} comes after it"]
 
 
 def test_the_line_stands_on_the_terminal_and_the_last_value_in_the_config(capsys: pytest.CaptureFixture[str]) -> None:

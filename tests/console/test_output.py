@@ -16,11 +16,11 @@ from runs import SMALL, run
 
 from saddlepoint.cli import main
 from saddlepoint.console import terminal
-from saddlepoint.console.output import Output, plain
-from saddlepoint.console.terminal import Meter
+from saddlepoint.console.output import Output, to_json_value
+from saddlepoint.console.terminal import ProgressMeter
 from saddlepoint.evaluation import evaluator
 from saddlepoint.evaluation.contract import Contract, Score
-from saddlepoint.evaluation.table import Column, measured, tables
+from saddlepoint.evaluation.score_table import Column, fit_tables, score_tables
 
 FID = "fid_digits_900_train"
 QUICK = ["metric=[frechet_distance]", "evaluation.second=null"]
@@ -113,7 +113,7 @@ def test_many_runs_end_in_a_table_of_how_each_ended(folder: Path, capsys) -> Non
 
 def test_what_others_print_on_stdout_does_not_reach_the_document(capsys) -> None:
     output = Output(json=True)
-    with output.alone():
+    with output.activate():
         print("a library's banner")
         output(["for people"], {"value": float("nan"), "inf": (float("inf"), 1.5), "path": Path("a/b")})
     out, err = capsys.readouterr()
@@ -136,10 +136,10 @@ def contract(metric: str) -> Contract:
 def test_names_are_never_cut_and_a_table_is_one_or_two_however_many_scores() -> None:
     names = ["modes_captured", "modes_high_quality", "modes_reverse_kl", "frechet_distance_infinity", "precision",
              "recall", "density", "coverage", "nearest_neighbour_error", "kernel_distance", "parzen"]  # fmt: skip
-    found = {score.contract.key: score for score in (Score(1.2345, contract(name)) for name in names)}
+    found = {score.contract.score_name: score for score in (Score(1.2345, contract(name)) for name in names)}
     beside = ("real", "10 memorised", "100 memorised", "class means + noise", "perfect sampler")
     console = Console(file=(out := io.StringIO()), width=80)
-    parts = [part for part in measured("samples", found, dict.fromkeys(beside, found)) if not isinstance(part, str)]
+    parts = [part for part in score_tables("samples", found, dict.fromkeys(beside, found)) if not isinstance(part, str)]
     assert len(parts) <= 2
     for part in parts:
         console.print(part)
@@ -159,7 +159,7 @@ def test_a_name_is_on_one_line_in_each_table_that_has_the_room() -> None:
     values = [Column(heading, {name: "1.062"}) for heading in ("untrained", "final", "best")]
     anchors = [Column(heading, {name: "1.062"}) for heading in ("final", "held-out reals", "10 memorised",
                "100 memorised", "class means + noise")]  # fmt: skip
-    parts = [part for part in tables("score", [name], [values, anchors], 80) if not isinstance(part, str)]
+    parts = [part for part in fit_tables("score", [name], [values, anchors], 80) if not isinstance(part, str)]
     console = Console(file=(out := io.StringIO()), width=80)
     for part in parts:
         console.print(part)
@@ -169,14 +169,14 @@ def test_a_name_is_on_one_line_in_each_table_that_has_the_room() -> None:
 
 def test_a_wide_terminal_has_all_in_one_table_on_one_line() -> None:
     columns = [Column("held-out reals", {"fid": "1"}), Column("± fresh generation", {"fid": "2"})]
-    (table,) = tables("score", ["fid"], [columns[:1], columns[1:]], 200)
+    (table,) = fit_tables("score", ["fid"], [columns[:1], columns[1:]], 200)
     console = Console(file=(out := io.StringIO()), width=200)
     console.print(table)
     assert "held-out reals  ± fresh generation" in out.getvalue()
 
 
 def test_a_document_is_plain() -> None:
-    assert plain({1: {"a": [Path("x"), None, True, -0.5]}, "n": float("-inf")}) == {
+    assert to_json_value({1: {"a": [Path("x"), None, True, -0.5]}, "n": float("-inf")}) == {
         "1": {"a": ["x", None, True, -0.5]},
         "n": None,
     }
@@ -184,7 +184,7 @@ def test_a_document_is_plain() -> None:
 
 def test_a_long_pass_elsewhere_than_on_a_terminal_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(file=(out := io.StringIO()), width=80)
-    meter, clock = Meter(console), iter([0.0, 10.0, 25.0, 30.0, 60.0, 0.0, 25.0])
+    meter, clock = ProgressMeter(console), iter([0.0, 10.0, 25.0, 30.0, 60.0, 0.0, 25.0])
     monkeypatch.setattr(terminal, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     for done in (500, 1000, 1500, 2000, 3000):
         meter("measuring samples", done, 10_000)

@@ -16,7 +16,7 @@ from scipy.io import wavfile
 
 from saddlepoint.config.compose import compose
 from saddlepoint.data.audio_folder import AudioFolder
-from saddlepoint.data.samples import read_for
+from saddlepoint.data.samples import load_samples_for
 from saddlepoint.error import Mistake
 
 DRAWS = np.random.default_rng(0)
@@ -171,7 +171,7 @@ def test_an_npz_of_another_rate_is_refused_as_wav_files_are(tmp_path: Path) -> N
     np.savez(tmp_path / "x.npz", arr_0=np.stack([sound() for _ in range(9)]), rate=8000)
     np.savez(tmp_path / "fast.npz", arr_0=np.stack([sound() for _ in range(9)]), rate=16000)
     with pytest.raises(Mistake, match=r"fast.npz has 16,000 samples per second, and the data have 8,000"):
-        read_for(AudioFolder(tmp_path / "x.npz"), tmp_path / "fast.npz")
+        load_samples_for(AudioFolder(tmp_path / "x.npz"), tmp_path / "fast.npz")
     with pytest.raises(Mistake, match=r"x.npz has 8,000 samples per second, and the data have 16,000"):
         AudioFolder(tmp_path / "x.npz", rate=16000).split("train")
 
@@ -181,9 +181,9 @@ def test_float_samples_in_wav_files_are_read_again_as_they_were(tmp_path: Path) 
     (tmp_path / "made").mkdir()
     data = AudioFolder(folder(tmp_path / "data", kind="float32"))
     x = every(data)
-    for name, content in data.modality.members(x):
+    for name, content in data.modality.folder_contents(x):
         (tmp_path / "made" / name).write_bytes(content)
-    assert torch.equal(read_for(data, tmp_path / "made").x, x)
+    assert torch.equal(load_samples_for(data, tmp_path / "made").x, x)
 
 
 def test_float_audio_out_of_range_in_an_npz_is_refused_with_what_to_do(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_samples_are_read_as_the_data_have_them(tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
     data = AudioFolder(folder(tmp_path / "data"))
     made = folder(tmp_path / "made", n=5)
-    assert read_for(data, made).x.shape == (5, 1, 40)
+    assert load_samples_for(data, made).x.shape == (5, 1, 40)
     (tmp_path / "faster").mkdir()
     with pytest.raises(Mistake, match=r"16,000 samples per second.*data.rate=8000"):
-        read_for(data, folder(tmp_path / "faster", n=5, rate=16000))
+        load_samples_for(data, folder(tmp_path / "faster", n=5, rate=16000))

@@ -32,7 +32,7 @@ def small(root: Path, each: int = 4, edge: int = 32) -> Path:
 
 def test_a_missing_zip_is_a_mistake_that_says_where_it_is_looked_for(tmp_path: Path) -> None:
     data = CIFAR10JPEG(root=tmp_path)
-    assert data.missing == [FILE]
+    assert data.missing_files == [FILE]
     with pytest.raises(Mistake) as refused:
         data.prepare_data()
     for word in (FILE, str(tmp_path), "data.root=", "data=image_folder"):
@@ -49,7 +49,7 @@ def test_its_facts_are_known_before_it_is_read_and_held_against_it(tmp_path: Pat
 
 def test_labels_follow_the_names_of_the_folders_and_a_tenth_each_is_held_out(tmp_path: Path) -> None:
     data = CIFAR10JPEG(root=small(tmp_path))
-    assert data.missing == []
+    assert data.missing_files == []
     assert data.describe()["sizes"] == {"train": 32, "validation": 4, "test": 4}
     for name in SPLITS:
         x, y = data.split(name)[torch.arange(len(data.split(name)))]
@@ -66,7 +66,7 @@ def test_the_cut_depends_on_names_alone_and_is_image_folders(tmp_path: Path) -> 
 @HERE
 @pytest.mark.slow  # every one of the 50,000 is decoded
 def test_the_real_one_is_cut_40_5_5_and_is_what_the_shipped_ruler_learned_from() -> None:
-    from saddlepoint.extractor.classifier import shipped
+    from saddlepoint.extractor.classifier import shipped_classifiers
 
     data = CIFAR10JPEG(root=ROOT, workers=0)
     assert data.describe()["sizes"] == {"train": 40_000, "validation": 5_000, "test": 5_000}
@@ -74,4 +74,4 @@ def test_the_real_one_is_cut_40_5_5_and_is_what_the_shipped_ruler_learned_from()
     assert torch.stack(counts).sum(0).tolist() == [5_000] * 10
     x, _ = data.split("train")[torch.arange(3)]
     assert (x.shape, x.dtype) == ((3, 3, 32, 32), torch.uint8)
-    assert data.split("train").sha256 == shipped()["cifar10-jpeg"]["data_sha256"]
+    assert data.split("train").sha256 == shipped_classifiers()["cifar10-jpeg"]["data_sha256"]

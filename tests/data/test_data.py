@@ -33,16 +33,16 @@ def numbers(batches, n):
 
 @pytest.mark.parametrize("start", [0, 1, 5, 22, 23, 46, 1000])
 def test_a_stream_started_anywhere_is_the_stream_from_zero_skipped(start):
-    whole = numbers(Numbered(batch=1).stream(), start + 40)
-    assert numbers(Numbered(batch=5).stream(start), 8).equal(whole[start:])
+    whole = numbers(Numbered(batch=1).training_batches(), start + 40)
+    assert numbers(Numbered(batch=5).training_batches(start), 8).equal(whole[start:])
 
 
 @pytest.mark.parametrize("world", [2, 4])
 @pytest.mark.parametrize("start", [0, 17])
 @pytest.mark.parametrize("batch", [4, 60])  # 60: larger than the set, so that it crosses epochs
 def test_the_ranks_slices_joined_are_the_batch_of_one_rank(world, start, batch):
-    ranks = [Numbered(batch=batch).stream(start, rank, world) for rank in range(world)]
-    for whole in islice(Numbered(batch=batch).stream(start), 9):
+    ranks = [Numbered(batch=batch).training_batches(start, rank, world) for rank in range(world)]
+    for whole in islice(Numbered(batch=batch).training_batches(start), 9):
         parts = [next(rank) for rank in ranks]
         assert {len(part) for part in parts} == {batch // world}
         assert torch.cat([part.x for part in parts]).equal(whole.x)
@@ -50,7 +50,7 @@ def test_the_ranks_slices_joined_are_the_batch_of_one_rank(world, start, batch):
 
 
 def test_every_batch_is_full_and_every_epoch_whole():
-    seen = numbers(Numbered(batch=N + 2).stream(), N)
+    seen = numbers(Numbered(batch=N + 2).training_batches(), N)
     assert seen.bincount().tolist() == [N + 2] * N
 
 
@@ -60,7 +60,7 @@ def test_bytes_are_stored_and_floats_in_minus_one_to_one_are_batched():
     assert x.dtype == torch.uint8
     assert x.shape == (2, 1, 2, 2)
     assert y.tolist() == [3, 0]
-    batch = next(data.stream())
+    batch = next(data.training_batches())
     assert batch.x.dtype == torch.float32
     assert batch.y.dtype == torch.int64
     assert batch.x[:, 0, 1, 1].equal(batch.y / 127.5 - 1)
@@ -115,7 +115,7 @@ def test_bad_requests_are_refused_by_name():
     with pytest.raises(Mistake, match=r"batch is 0"):
         Numbered(batch=0)
     with pytest.raises(Mistake, match=r"batch=5 does not divide among 2 devices"):
-        Numbered(batch=5).stream(world=2)
+        Numbered(batch=5).training_batches(world=2)
 
 
 class Watcher(lightning.LightningModule):
@@ -150,7 +150,7 @@ def fit(game, rounds):
 
 @pytest.mark.filterwarnings("ignore:.*configure_optimizers.*")
 def test_lightning_takes_the_stream_up_where_the_game_stands_and_does_not_complain():
-    whole = numbers(Numbered().stream(), 12)
+    whole = numbers(Numbered().training_batches(), 12)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*(dataloader|batch|length|worker).*")
         first, second = Watcher(0), Watcher(25)
@@ -171,7 +171,7 @@ def test_all_splits_together_are_each_of_their_rows_once_whatever_the_index_and_
         assert torch.equal(mine, theirs)
     for column, expected in enumerate((x, y)):
         assert torch.equal(torch.cat([rows[column] for rows in whole.batches(999)]), expected)
-        assert torch.equal(next(iter(whole.selections([index])))[column], expected[index])
+        assert torch.equal(next(iter(whole.batches_at([index])))[column], expected[index])
     assert whole.sha256 == Split("anything", x, y).sha256
     assert "all" not in data.describe()["sizes"]
 

@@ -1,7 +1,7 @@
 import torch
 from sklearn.datasets import load_digits
 
-from saddlepoint.data.digits import SIZES, Digits, stratified
+from saddlepoint.data.digits import SIZES, Digits, stratified_order
 
 
 def test_the_splits_are_all_of_the_digits_once():
@@ -15,7 +15,7 @@ def test_the_splits_are_all_of_the_digits_once():
 
 
 def test_the_splits_share_no_item():
-    parts = stratified(torch.from_numpy(load_digits().target), "digits").split([897, 450, 450])
+    parts = stratified_order(torch.from_numpy(load_digits().target), "digits").split([897, 450, 450])
     assert torch.cat(parts).sort().values.equal(torch.arange(1797))
 
 
@@ -39,7 +39,7 @@ def test_the_split_is_the_same_for_every_seed_and_every_version():
 
 
 def test_the_seed_orders_the_stream():
-    first, again, other = (next(Digits(seed=seed, batch=50).stream()) for seed in (1, 1, 2))
+    first, again, other = (next(Digits(seed=seed, batch=50).training_batches()) for seed in (1, 1, 2))
     assert first.x.equal(again.x)
     assert not first.x.equal(other.x)
     assert first.x.min() == -1

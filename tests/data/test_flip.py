@@ -39,7 +39,7 @@ def mirrored(batches, n, labelled=False):
 
 
 def test_the_same_images_are_shown_in_the_same_order_some_of_them_mirrored():
-    plain, flips = mirrored(Lopsided(flip=False).stream(), 100), mirrored(Lopsided().stream(), 100)
+    plain, flips = mirrored(Lopsided(flip=False).training_batches(), 100), mirrored(Lopsided().training_batches(), 100)
     assert plain[0].equal(flips[0])
     assert not plain[1].any()
     assert flips[1].any()
@@ -47,16 +47,16 @@ def test_the_same_images_are_shown_in_the_same_order_some_of_them_mirrored():
 
 @pytest.mark.parametrize("start", [0, 1, 45, 46, 93, 1000])
 def test_a_stream_taken_up_anywhere_mirrors_the_images_that_the_first_one_did(start):
-    _, whole = mirrored(Lopsided(batch=1).stream(), start + 60)
-    assert mirrored(Lopsided(batch=5).stream(start), 12)[1].equal(whole[start:])
+    _, whole = mirrored(Lopsided(batch=1).training_batches(), start + 60)
+    assert mirrored(Lopsided(batch=5).training_batches(start), 12)[1].equal(whole[start:])
 
 
 @pytest.mark.parametrize("world", [2, 4])
 @pytest.mark.parametrize("labels", [None, 1])
 def test_the_ranks_slices_joined_are_mirrored_as_the_batch_of_one_rank(world, labels):
     options = {"batch": 60, "labels": labels, "labelled_batch": 12}
-    ranks = [Lopsided(**options).stream(17, rank, world) for rank in range(world)]
-    for whole in islice(Lopsided(**options).stream(17), 9):
+    ranks = [Lopsided(**options).training_batches(17, rank, world) for rank in range(world)]
+    for whole in islice(Lopsided(**options).training_batches(17), 9):
         parts = [next(rank) for rank in ranks]
         assert torch.cat([part.x for part in parts]).equal(whole.x)
         if labels:
@@ -65,7 +65,7 @@ def test_the_ranks_slices_joined_are_mirrored_as_the_batch_of_one_rank(world, la
 
 @pytest.mark.parametrize("labelled", [False, True])
 def test_each_image_is_mirrored_half_of_the_times_and_each_time_anew(labelled):
-    y, flips = mirrored(Lopsided(batch=N, labels=1).stream(), 400, labelled)
+    y, flips = mirrored(Lopsided(batch=N, labels=1).training_batches(), 400, labelled)
     times = torch.zeros(N).index_add_(0, y, flips.float())
     # 400 draws of 1/2 each, 46 of them: 5.5 standard deviations
     assert (times - 200).abs().max() < 55
@@ -75,21 +75,21 @@ def test_each_image_is_mirrored_half_of_the_times_and_each_time_anew(labelled):
 
 
 def test_another_seed_draws_others_and_the_labelled_batches_draw_their_own():
-    flips = [mirrored(Lopsided(seed=seed).stream(), 40)[1] for seed in (0, 1)]
+    flips = [mirrored(Lopsided(seed=seed).training_batches(), 40)[1] for seed in (0, 1)]
     assert not flips[0].equal(flips[1])
     data = Lopsided(batch=N, labels=1)
-    own, beside = (mirrored(data.stream(), 10, labelled)[1] for labelled in (False, True))
+    own, beside = (mirrored(data.training_batches(), 10, labelled)[1] for labelled in (False, True))
     assert not own.equal(beside)
 
 
 def test_a_set_of_one_image_is_mirrored_too():
-    assert 0 < mirrored(Lopsided(n=1, batch=1).stream(), 50)[1].float().mean() < 1
+    assert 0 < mirrored(Lopsided(n=1, batch=1).training_batches(), 50)[1].float().mean() < 1
 
 
 def test_a_mirrored_image_is_the_image_from_right_to_left(tmp_path):
     data = Digits(flip=True, batch=897)
-    train, batch = data.split("train"), next(data.stream())
-    plain = next(Digits(batch=897).stream())
+    train, batch = data.split("train"), next(data.training_batches())
+    plain = next(Digits(batch=897).training_batches())
     same = (batch.x == plain.x).flatten(1).all(1)
     turned = (batch.x == plain.x.flip(-1)).flatten(1).all(1)
     assert (same | turned).all()
@@ -111,7 +111,9 @@ def test_images_from_disk_are_mirrored_as_those_in_memory(tmp_path):
     memory, disk = (ImageFolder(tmp_path, flip=True, batch=7, memory=m, workers=0) for m in (2**20, 0))
     plain = ImageFolder(tmp_path, batch=7)
     changed = 0
-    for a, b, c in islice(zip(memory.stream(3), disk.stream(3), plain.stream(3), strict=True), 6):
+    for a, b, c in islice(
+        zip(memory.training_batches(3), disk.training_batches(3), plain.training_batches(3), strict=True), 6
+    ):
         assert a.x.equal(b.x)
         changed += (a.x != c.x).flatten(1).any(1).sum()
         assert ((a.x == c.x) | (a.x == c.x.flip(-1))).all()

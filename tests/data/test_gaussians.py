@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from saddlepoint.data.gaussians import KINDS, Gaussians
+from saddlepoint.data.gaussians import MIXTURES, Gaussians
 from saddlepoint.error import Mistake
 
 
@@ -23,7 +23,7 @@ def published(kind):
     }[kind]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MIXTURES)
 def test_modes_and_sigma_are_the_published_ones(kind):
     data, (modes, sigma) = Gaussians(kind), published(kind)
     distinct, counts = np.unique(modes.round(6) + 0.0, axis=0, return_counts=True)
@@ -40,7 +40,7 @@ def test_the_ring_of_unrolled_gan_has_seven_distinct_modes():
     assert data.weights.tolist() == [0.25] + [0.125] * 6
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MIXTURES)
 def test_points_lie_about_their_modes_with_that_sigma_and_weight(kind):
     data = Gaussians(kind)
     split = data.split("train")
@@ -63,7 +63,7 @@ def test_points_are_drawn_once_whatever_the_seed_and_anew_for_each_split_and_dra
 
 def test_points_pass_through_the_stream_unchanged():
     data = Gaussians("grid-P", number=40, batch=40)
-    batch = next(data.stream())
+    batch = next(data.training_batches())
     assert batch.x.dtype == torch.float32
     assert batch.x.sort(0).values.equal(data.split("train").x.sort(0).values)
 

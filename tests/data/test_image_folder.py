@@ -18,11 +18,11 @@ import pytest
 import torch
 from PIL import Image
 
+from saddlepoint.data import image_file as picture_module
 from saddlepoint.data import listing as listing_module
-from saddlepoint.data import picture as picture_module
-from saddlepoint.data.facts import images
+from saddlepoint.data.facts import image_facts
 from saddlepoint.data.image_folder import ImageFolder
-from saddlepoint.data.listing import listing
+from saddlepoint.data.listing import list_files
 from saddlepoint.error import Mistake
 
 CIFAR = Path(os.environ.get("SADDLEPOINT_DATA", Path(__file__).parents[3] / "shared" / "data")) / "cifar10-train.zip"
@@ -109,7 +109,7 @@ def test_a_dataset_json_overrules_the_folders(folder):
     (folder / "dataset.json").write_text(json.dumps({"labels": None}))
     data = ImageFolder(folder)
     assert data.classes is None
-    assert next(data.stream()).y is None
+    assert next(data.training_batches()).y is None
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -118,10 +118,10 @@ def test_streaming_from_disk_equals_memory(folder, workers, zipped):
     place = packed(folder) if zipped else folder
     options = {"folder": place, "seed": 4, "batch": 10, "size": 5}
     memory, disk = ImageFolder(**options), ImageFolder(**options, memory=0, workers=workers)
-    assert not disk.split("train").resident
-    assert memory.split("train").resident
+    assert not disk.split("train").in_memory
+    assert memory.split("train").in_memory
     before = torch.get_rng_state()
-    streams = memory.stream(17), disk.stream(17)
+    streams = memory.training_batches(17), disk.training_batches(17)
     for held, read in islice(zip(*streams, strict=True), 6):  # crosses epochs: train holds 24
         assert held.x.equal(read.x)
         assert held.y.equal(read.y)
@@ -134,7 +134,7 @@ def test_streaming_from_disk_equals_memory(folder, workers, zipped):
 
 
 def test_each_process_opens_its_own_zip(folder, monkeypatch):
-    found = listing(packed(folder))
+    found = list_files(packed(folder))
     mine = found.archive
     assert found.archive is mine
     assert pickle.loads(pickle.dumps(found)).archive is not mine  # a process that was spawned
@@ -147,14 +147,14 @@ def test_all_images_are_one_set_wherever_the_folder_is_cut_and_wherever_it_is_he
     cuts = ({}, {"validation": 0.3, "test": 0.3}, {"validation": 0, "test": 0.2})
     wholes = [ImageFolder(folder, memory=memory, workers=0, **cut).split("all") for cut in cuts]
     assert len({whole.sha256 for whole in wholes}) == 1
-    assert len(wholes[0]) == len(listing(folder).names)
-    assert wholes[0].resident == bool(memory)
+    assert len(wholes[0]) == len(list_files(folder).names)
+    assert wholes[0].in_memory == bool(memory)
 
 
 def test_memory_is_the_border_between_the_two(folder):
     size = 30 * 3 * 6 * 6
-    assert ImageFolder(folder, memory=size).split("train").resident
-    assert not ImageFolder(folder, memory=size - 1, workers=0).split("train").resident
+    assert ImageFolder(folder, memory=size).split("train").in_memory
+    assert not ImageFolder(folder, memory=size - 1, workers=0).split("train").in_memory
 
 
 def test_the_middle_square_is_cut_out_and_resized(tmp_path):
@@ -213,17 +213,17 @@ def test_every_stated_kind_of_file_is_read(tmp_path, suffix):
 
 def test_describing_imports_no_torch(folder):
     code = (
-        "import sys; from saddlepoint.data.facts import images; print(images(sys.argv[1], None, 3)[0]);"
+        "import sys; from saddlepoint.data.facts import image_facts; print(image_facts(sys.argv[1], None, 3)[0]);"
         "assert not {'torch', 'numpy', 'pytorch_lightning'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "{'shape': [3, 6, 6], 'classes': 3}"
-    assert images(folder, 4, 1)[0] == {"shape": [1, 4, 4], "classes": 3}
+    assert image_facts(folder, 4, 1)[0] == {"shape": [1, 4, 4], "classes": 3}
 
 
 def test_the_facts_are_checked_and_the_extractor_follows_them(folder, tmp_path):
-    described, _ = images(folder)
+    described, _ = image_facts(folder)
     data = ImageFolder(folder, **described)
     data.setup()
     assert data.extractor == "trained"
@@ -323,7 +323,7 @@ def test_any_size_is_cut_from_the_middle_or_padded_whole(tmp_path, size):
 def test_a_size_that_is_none_is_refused_under_its_key(folder, size):
     assert f"data.size={size}" in told(folder, size=size)
     with pytest.raises(Mistake, match=r"data\.size="):
-        images(folder, size)
+        image_facts(folder, size)
 
 
 def test_alpha_can_be_kept_as_a_channel(tmp_path):
@@ -361,7 +361,10 @@ def test_an_array_of_any_number_of_channels_is_a_data_set(tmp_path, channels, en
         np.savez(place, x=x.transpose(0, 3, 1, 2), y=y)
     else:
         np.save(place, x)
-    assert images(place, None, channels)[0] == {"shape": [channels, 6, 8], "classes": 4 if ending == "npz" else None}
+    assert image_facts(place, None, channels)[0] == {
+        "shape": [channels, 6, 8],
+        "classes": 4 if ending == "npz" else None,
+    }
     data = ImageFolder(place, channels=channels)
     assert data.describe()["sizes"] == {"train": 32, "validation": 4, "test": 4}
     order = sorted(range(40), key=lambda i: sha256(str(i).encode()).digest())
@@ -369,7 +372,7 @@ def test_an_array_of_any_number_of_channels_is_a_data_set(tmp_path, channels, en
     assert stored.permute(0, 2, 3, 1).numpy().tolist() == x[order].tolist()
     if ending == "npz":
         assert torch.cat([data.split(name).y for name in reversed(SPLITS)]).tolist() == y[order].tolist()
-    assert next(data.stream()).x.shape == (64, channels, 6, 8)
+    assert next(data.training_batches()).x.shape == (64, channels, 6, 8)
     assert f"data.channels=7: say data.channels={min(channels, 6)}" in told(place, channels=7)
     assert "data.size=4: it is for files of images" in told(place, channels=channels, size=4)
 
@@ -403,7 +406,7 @@ def test_a_worker_that_meets_a_broken_image_tells_it_in_one_line(folder, workers
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
 def test_workers_leave_it_to_the_run_to_end_where_a_whole_job_is_told_to(folder, number):
-    rows = ImageFolder(folder, size=6, memory=0, workers=1, batch=4).stream()
+    rows = ImageFolder(folder, size=6, memory=0, workers=1, batch=4).training_batches()
     next(rows)
     (worker,) = multiprocessing.active_children()
     os.kill(worker.pid, number)
@@ -507,9 +510,9 @@ def test_too_few_images_and_bad_numbers_are_refused(folder, tmp_path):
 
 @pytest.mark.skipif(not CIFAR.is_file(), reason=f"no {CIFAR}: set SADDLEPOINT_DATA")
 def test_a_zip_of_fifty_thousand_images_streams_in_place():
-    assert images(CIFAR)[0] == {"shape": [3, 32, 32], "classes": 10}
+    assert image_facts(CIFAR)[0] == {"shape": [3, 32, 32], "classes": 10}
     data = ImageFolder(CIFAR, size=32, memory=0, workers=0, batch=20)
-    batch = next(data.stream(39_990))
+    batch = next(data.training_batches(39_990))
     assert data.describe()["sizes"] == {"train": 40_000, "validation": 5_000, "test": 5_000}
     assert batch.x.shape == (20, 3, 32, 32)
     assert -1 <= batch.x.min() < batch.x.max() <= 1

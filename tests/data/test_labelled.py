@@ -12,7 +12,7 @@ from saddlepoint.config.compose import compose
 from saddlepoint.data.data import Data, Split
 from saddlepoint.data.digits import Digits
 from saddlepoint.data.image_folder import ImageFolder
-from saddlepoint.data.labelled import drawn
+from saddlepoint.data.labelled_subset import draw_labelled_indices
 from saddlepoint.data.point import Point
 from saddlepoint.error import Mistake
 from saddlepoint.pixel import to_float
@@ -42,17 +42,17 @@ def shown(batches, n):
 
 @pytest.mark.parametrize("n", [1, 2, 4])
 def test_each_class_has_as_many_labels_and_more_labels_are_further_ones(n):
-    rows = Numbered(labels=n).labelled
+    rows = Numbered(labels=n).labelled_indices
     y = Numbered().split("train").y
     assert y[rows].tolist() == [label for label in range(3) for _ in range(n)]
     assert len(set(rows.tolist())) == 3 * n
-    assert set(Numbered(labels=1).labelled.tolist()) <= set(rows.tolist())
+    assert set(Numbered(labels=1).labelled_indices.tolist()) <= set(rows.tolist())
 
 
 def test_the_label_seed_alone_decides_which():
-    first = Digits(labels=10).labelled
-    assert Digits(labels=10, seed=7, batch=3).labelled.equal(first)
-    others = [Digits(labels=10, label_seed=seed).labelled for seed in range(1, 4)]
+    first = Digits(labels=10).labelled_indices
+    assert Digits(labels=10, seed=7, batch=3).labelled_indices.equal(first)
+    others = [Digits(labels=10, label_seed=seed).labelled_indices for seed in range(1, 4)]
     assert len({tuple(sorted(rows.tolist())) for rows in (first, *others)}) == 4
 
 
@@ -60,7 +60,7 @@ def test_every_image_of_a_class_is_as_likely_to_be_labelled():
     y = torch.repeat_interleave(torch.arange(3), torch.tensor(SIZES))
     counts = torch.zeros(23)
     for seed in range(3000):
-        counts[drawn(y, 3, 2, seed)] += 1
+        counts[draw_labelled_indices(y, 3, 2, seed)] += 1
     share = torch.tensor([2 / n for n in SIZES])[y]
     deviation = (counts / 3000 - share) / (share * (1 - share) / 3000).sqrt()
     assert deviation.abs().max() < 4
@@ -68,9 +68,9 @@ def test_every_image_of_a_class_is_as_likely_to_be_labelled():
 
 def test_a_labelled_batch_holds_those_images_and_their_classes():
     data = Digits(labels=3, batch=40)
-    x, y = data.split("train")[data.labelled]
+    x, y = data.split("train")[data.labelled_indices]
     known = {image.numpy().tobytes(): int(label) for image, label in zip(to_float(x), y, strict=True)}
-    for batch in islice(data.stream(), 5):
+    for batch in islice(data.training_batches(), 5):
         own, classes = batch.labelled
         assert len(own) == 40
         assert [known[image.numpy().tobytes()] for image in own] == classes.tolist()
@@ -78,15 +78,18 @@ def test_a_labelled_batch_holds_those_images_and_their_classes():
 
 def test_each_labelled_image_is_shown_as_often_as_any_other():
     data = Numbered(labels=4, labelled_batch=8, batch=5)
-    numbers = shown(data.stream(), 30).flatten()  # 240 = 20 times 12
-    assert numbers.bincount(minlength=23)[data.labelled].tolist() == [20] * 12
+    numbers = shown(data.training_batches(), 30).flatten()  # 240 = 20 times 12
+    assert numbers.bincount(minlength=23)[data.labelled_indices].tolist() == [20] * 12
     for epoch in numbers.view(20, 12):
-        assert sorted(epoch.tolist()) == sorted(data.labelled.tolist())
+        assert sorted(epoch.tolist()) == sorted(data.labelled_indices.tolist())
     assert not numbers[:12].equal(numbers[12:24])
 
 
 def test_the_stream_of_reals_is_what_it_is_without_labels_and_holds_every_image():
-    plain, few = Numbered(batch=23).stream(), Numbered(batch=23, labels=2, label_seed=3, labelled_batch=4).stream()
+    plain, few = (
+        Numbered(batch=23).training_batches(),
+        Numbered(batch=23, labels=2, label_seed=3, labelled_batch=4).training_batches(),
+    )
     for one, other in islice(zip(plain, few, strict=False), 3):
         assert one.x.equal(other.x)
         assert one.y.equal(other.y)
@@ -97,17 +100,17 @@ def test_the_stream_of_reals_is_what_it_is_without_labels_and_holds_every_image(
 @pytest.mark.parametrize("size", [None, 2, 7, 30])
 @pytest.mark.parametrize("rounds", [1, 6, 41])
 def test_a_stream_taken_up_anywhere_shows_the_labelled_batches_that_follow(size, rounds):
-    whole = shown(Numbered(labels=4, labelled_batch=size).stream(), rounds + 9)
-    assert shown(Numbered(labels=4, labelled_batch=size).stream(5 * rounds), 9).equal(whole[rounds:])
+    whole = shown(Numbered(labels=4, labelled_batch=size).training_batches(), rounds + 9)
+    assert shown(Numbered(labels=4, labelled_batch=size).training_batches(5 * rounds), 9).equal(whole[rounds:])
 
 
 def test_the_ranks_labelled_batches_joined_are_those_of_one_rank():
     settings = {"labels": 4, "labelled_batch": 6, "batch": 4}
-    whole = shown(Numbered(**settings).stream(8), 9)
-    ranks = [shown(Numbered(**settings).stream(8, rank, 2), 9) for rank in range(2)]
+    whole = shown(Numbered(**settings).training_batches(8), 9)
+    ranks = [shown(Numbered(**settings).training_batches(8, rank, 2), 9) for rank in range(2)]
     assert torch.cat(ranks, 1).equal(whole)
     with pytest.raises(Mistake, match=r"labelled_batch=5 does not divide among 2 devices"):
-        Numbered(labels=4, labelled_batch=5, batch=4).stream(0, 0, 2)
+        Numbered(labels=4, labelled_batch=5, batch=4).training_batches(0, 0, 2)
 
 
 def test_the_description_lists_them_and_says_nothing_without_labels():
@@ -116,7 +119,7 @@ def test_the_description_lists_them_and_says_nothing_without_labels():
     assert few["per_class"] == 2
     assert few["label_seed"] == 5
     listed = {int(label): list(map(int, rows.split())) for label, rows in few["rows"].items()}
-    assert listed == {label: data.labelled.view(3, 2)[label].tolist() for label in range(3)}
+    assert listed == {label: data.labelled_indices.view(3, 2)[label].tolist() for label in range(3)}
     assert "labelled" not in Numbered().describe()
 
 
@@ -128,15 +131,15 @@ def test_images_read_from_disk_are_labelled_as_those_in_memory(tmp_path):
     settings = {"labels": 5, "labelled_batch": 4, "batch": 6}
     held = ImageFolder(tmp_path / "images", **settings)
     streamed = ImageFolder(tmp_path / "images", memory=0, workers=0, **settings)
-    assert held.labelled.equal(streamed.labelled)
-    assert shown(held.stream(), 7).equal(shown(streamed.stream(), 7))
+    assert held.labelled_indices.equal(streamed.labelled_indices)
+    assert shown(held.training_batches(), 7).equal(shown(streamed.training_batches(), 7))
 
 
 def test_more_labels_than_a_class_has_are_refused_with_how_many_it_has():
     with pytest.raises(Mistake, match=r"data\.labels=5: class 1 has 4 training images only\. Say data\.labels=4"):
         Numbered(labels=5).describe()
     with pytest.raises(Mistake, match=r"class 3 has no training images"):
-        drawn(torch.tensor([0, 1, 2]), 4, 1, 0)
+        draw_labelled_indices(torch.tensor([0, 1, 2]), 4, 1, 0)
 
 
 def test_data_without_classes_and_numbers_that_are_none_are_refused():

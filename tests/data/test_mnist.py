@@ -42,10 +42,12 @@ PACKED = {name + ".gz": gzip.compress(content, mtime=0) for name, content in FIL
 def small(kind, mirror):
     """`kind` with the small files for originals, to be had at `mirror`."""
     resources = [(name, hashlib.md5(content).hexdigest()) for name, content in PACKED.items()]
-    source = type(kind.source.__name__, (kind.source,), {"mirrors": [mirror], "resources": resources})
+    source = type(
+        kind.torchvision_class.__name__, (kind.torchvision_class,), {"mirrors": [mirror], "resources": resources}
+    )
     facts = {"source": source, "counts": {"train": 60, "t10k": 10}, "held_out": 10}
     facts["packed"] = {name: hashlib.sha256(content).hexdigest() for name, content in PACKED.items()}
-    return type(kind.__name__, (kind,), facts | ({"sha256": SHA256} if kind.sha256 else {}))
+    return type(kind.__name__, (kind,), facts | ({"sha256": SHA256} if kind.file_sha256 else {}))
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def mirror(tmp_path, monkeypatch):
 
 
 def placed(root, kind):
-    raw = root / kind.source.__name__ / "raw"
+    raw = root / kind.torchvision_class.__name__ / "raw"
     raw.mkdir(parents=True)
     for name, content in FILES.items():
         (raw / name).write_bytes(content)
@@ -95,9 +97,9 @@ def test_reserved_images_are_a_fixed_random_part_of_the_training_images_and_leav
     kind = small(kind, NOWHERE)
     placed(tmp_path, kind)
     whole, data, again = kind(tmp_path), kind(tmp_path, reserved=15, seed=1), kind(tmp_path, reserved=15, seed=2)
-    assert (whole.pool, data.pool) == ((), ("train", "reserved"))
+    assert (whole.exchangeable_splits, data.exchangeable_splits) == ((), ("train", "reserved"))
     assert data.describe()["sizes"] == {"train": 35, "validation": 10, "test": 10, "reserved": 15}
-    numbers = {name: set(data.split(name).x[:, 0, 0, 0].tolist()) for name in data.pool}
+    numbers = {name: set(data.split(name).x[:, 0, 0, 0].tolist()) for name in data.exchangeable_splits}
     assert numbers["train"] | numbers["reserved"] == set(range(50))
     assert not numbers["train"] & numbers["reserved"]
     assert numbers["reserved"] not in (set(range(15)), set(range(35, 50)))  # no stretch of them
@@ -119,7 +121,7 @@ def test_missing_files_are_downloaded_once_and_verified(tmp_path, mirror, kind):
     url, folder = mirror
     data = small(kind, url)(tmp_path / "new" / "root")
     data.prepare_data()
-    assert {name: (data.raw / name).read_bytes() for name in FILES} == FILES
+    assert {name: (data.raw_folder / name).read_bytes() for name in FILES} == FILES
     for file in folder.iterdir():
         file.unlink()
     data.prepare_data()  # does not ask again
@@ -209,15 +211,15 @@ def test_without_a_sha256_headers_labels_and_archives_are_checked(tmp_path):
 
 
 def test_a_sha256_is_known_of_every_file_or_of_what_it_comes_in():
-    assert set(MNIST.sha256) == {name.removesuffix(".gz") for name, _ in torchvision.datasets.MNIST.resources}
-    assert not FashionMNIST.sha256
-    assert set(FashionMNIST.packed) == {name for name, _ in torchvision.datasets.FashionMNIST.resources}
-    assert all(len(digest) == 64 for digest in (*MNIST.sha256.values(), *FashionMNIST.packed.values()))
+    assert set(MNIST.file_sha256) == {name.removesuffix(".gz") for name, _ in torchvision.datasets.MNIST.resources}
+    assert not FashionMNIST.file_sha256
+    assert set(FashionMNIST.archive_sha256) == {name for name, _ in torchvision.datasets.FashionMNIST.resources}
+    assert all(len(digest) == 64 for digest in (*MNIST.file_sha256.values(), *FashionMNIST.archive_sha256.values()))
 
 
 def test_a_download_of_another_archive_with_the_right_md5_is_refused(tmp_path, mirror):
     kind = small(FashionMNIST, mirror[0])
-    kind.packed = {**kind.packed, "t10k-images-idx3-ubyte.gz": "0" * 64}
+    kind.archive_sha256 = {**kind.packed, "t10k-images-idx3-ubyte.gz": "0" * 64}
     with pytest.raises(Mistake, match=r"were downloaded, but of t10k-images-idx3-ubyte .* has not the sha256"):
         kind(tmp_path / "new").prepare_data()
     assert not list((tmp_path / "new").rglob("*ubyte*"))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from saddlepoint.data.data import Data, Joined, Split
+from saddlepoint.data.data import ConcatSplit, Data, Split
 from saddlepoint.pixel import to_float, to_uint16
 
 
@@ -17,7 +17,7 @@ class Paired(Data):
             x = torch.arange(first, first + n, dtype=torch.uint8)[:, None, None, None].repeat(1, 1, 2, 3)
             x[..., 0] = 255  # what mirroring moves
             more = {"source": 255 - x, "attributes": torch.stack([x[:, 0, 0, 1], 2 * x[:, 0, 0, 1]], 1).long()}
-            return Split(name, x, x[:, 0, 0, 1].long() % 2, 2, more=more)
+            return Split(name, x, x[:, 0, 0, 1].long() % 2, 2, extra_columns=more)
 
         return {"train": made("train", 0, 20), "validation": made("validation", 20, 4), "test": made("test", 24, 4)}
 
@@ -25,50 +25,50 @@ class Paired(Data):
 @pytest.mark.parametrize("flip", [False, True])
 def test_columns_stay_beside_their_own_row_in_every_batch_mirrored_or_not(flip):
     data = Paired((1, 2, 3), 2, batch=8, flip=flip)
-    stream, mirrored = data.stream(16), 0
+    stream, mirrored = data.training_batches(16), 0
     for _ in range(8):
         batch = next(stream)
-        assert torch.equal(batch.more["source"], -batch.x)
-        assert batch.more["source"].dtype == torch.float32
+        assert torch.equal(batch.extra_columns["source"], -batch.x)
+        assert batch.extra_columns["source"].dtype == torch.float32
         value = ((batch.x[:, 0, 0, 1] + 1) * 127.5).round().long()
-        assert torch.equal(batch.more["attributes"], torch.stack([value, 2 * value], 1))
+        assert torch.equal(batch.extra_columns["attributes"], torch.stack([value, 2 * value], 1))
         mirrored += int((batch.x[..., 0] < 1).all((1, 2)).sum())
     assert (mirrored > 0) == flip
 
 
 def test_the_stream_from_a_later_image_gives_the_same_columns():
     data = Paired((1, 2, 3), 2, batch=4)
-    whole = [next(s) for s in [data.stream()] for _ in range(5)][3]
-    later = next(data.stream(12))
-    assert torch.equal(whole.more["attributes"], later.more["attributes"])
+    whole = [next(s) for s in [data.training_batches()] for _ in range(5)][3]
+    later = next(data.training_batches(12))
+    assert torch.equal(whole.extra_columns["attributes"], later.extra_columns["attributes"])
 
 
 def test_rows_of_a_split_and_the_first_ones_have_every_column():
     data = Paired((1, 2, 3), 2)
-    rows = data.rows("test", torch.tensor([3, 1]))
+    rows = data.batch_at("test", torch.tensor([3, 1]))
     assert rows.y.tolist() == [1, 1]
-    assert rows.more["attributes"][:, 0].tolist() == [27, 25]
-    assert torch.equal(rows.more["source"], -rows.x)
-    assert set(data.first(3).columns()) == {"x", "y", "labelled_x", "labelled_y", "source", "attributes"}
+    assert rows.extra_columns["attributes"][:, 0].tolist() == [27, 25]
+    assert torch.equal(rows.extra_columns["source"], -rows.x)
+    assert set(data.first_batch(3).columns()) == {"x", "y", "labelled_x", "labelled_y", "source", "attributes"}
 
 
 def test_joined_splits_have_the_columns_of_their_parts():
     splits = Paired((1, 2, 3), 2).splits()
-    both = Joined("all", [splits["test"], splits["train"]])
-    assert both.more_at(torch.tensor([0, 4, 5]))["attributes"][:, 0].tolist() == [24, 0, 1]
+    both = ConcatSplit("all", [splits["test"], splits["train"]])
+    assert both.extra_columns_at(torch.tensor([0, 4, 5]))["attributes"][:, 0].tolist() == [24, 0, 1]
 
 
 def test_a_column_counts_in_a_splits_sha256_and_no_column_changes_none():
     x = torch.zeros(3, 2)
-    plain, with_column = Split("train", x), Split("train", x, more={"a": torch.zeros(3)})
-    assert plain.sha256 == Split("train", x, more={}).sha256 != with_column.sha256
-    assert with_column.sha256 != Split("train", x, more={"a": torch.ones(3)}).sha256
+    plain, with_column = Split("train", x), Split("train", x, extra_columns={"a": torch.zeros(3)})
+    assert plain.sha256 == Split("train", x, extra_columns={}).sha256 != with_column.sha256
+    assert with_column.sha256 != Split("train", x, extra_columns={"a": torch.ones(3)}).sha256
 
 
 @pytest.mark.parametrize(("name", "rows"), [("x", 3), ("y", 3), ("source", 2)])
 def test_a_column_of_another_length_or_a_taken_name_is_refused(name, rows):
     with pytest.raises(ValueError, match=name):
-        Split("train", torch.zeros(3, 2), more={name: torch.zeros(rows)})
+        Split("train", torch.zeros(3, 2), extra_columns={name: torch.zeros(rows)})
 
 
 def test_sixteen_bits_go_to_floats_and_back_without_loss():

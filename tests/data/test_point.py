@@ -9,13 +9,13 @@ def test_every_split_and_every_batch_holds_the_point_alone():
     data = Point([0.5, -3], number=10, shape=[2], batch=32)
     for name in ("train", "validation", "test"):
         assert data.split(name).x.equal(torch.tensor([[0.5, -3.0]] * 10))
-    batch = next(data.stream(7))
+    batch = next(data.training_batches(7))
     assert batch.x.equal(torch.tensor([[0.5, -3.0]] * 32))
     assert batch.y is None
 
 
 def test_the_default_is_the_dirac_gan():
-    assert next(Point(batch=2).stream()).x.tolist() == [[0.0], [0.0]]
+    assert next(Point(batch=2).training_batches()).x.tolist() == [[0.0], [0.0]]
 
 
 def test_a_point_of_another_dimension_than_the_facts_is_refused():

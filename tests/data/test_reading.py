@@ -16,7 +16,7 @@ import torch
 from PIL import Image, ImageCms
 
 from saddlepoint.data.image_folder import ImageFolder
-from saddlepoint.data.samples import read
+from saddlepoint.data.samples import load_samples
 from saddlepoint.error import Mistake
 
 SPLITS = ("train", "validation", "test")
@@ -51,7 +51,7 @@ def notes(place, **options):
     assert sorted(disk.notes) == sorted(data.notes)
     if options.get("size") is None:
         said = []
-        read(place, data.shape, said.append)
+        load_samples(place, data.shape, said.append)
         assert sorted(said) == sorted(data.notes)
     return data.notes
 
@@ -103,7 +103,7 @@ def test_a_png_of_sixteen_bits_is_refused_whatever_its_channels(tmp_path, channe
             said = refused(where, channels=wanted, size=size, **options)
             assert "05.png cannot be read: its pixels have more than 8 bits" in said
     with pytest.raises(Mistake, match="more than 8 bits"):
-        read(place, (wanted, 6, 6))
+        load_samples(place, (wanted, 6, 6))
 
 
 @pytest.mark.parametrize("deflate", [False, True])
@@ -346,9 +346,9 @@ def test_names_are_the_same_in_every_locale(tmp_path):
     for i in range(12):
         Image.fromarray(noise(i)).save(place / f"é{i}.png")
     code = (
-        "import sys; from saddlepoint.data.facts import images; from saddlepoint.data.listing import bytes_of, listing;"
-        "found = listing(sys.argv[1]); print([bytes_of(name) for name in found.names], images(sys.argv[1])[0]);"
-        "print(ascii(found.where(found.names[0])))"
+        "import sys; from saddlepoint.data.facts import image_facts; from saddlepoint.data.listing import name_bytes, list_files;"
+        "found = list_files(sys.argv[1]); print([name_bytes(name) for name in found.names], image_facts(sys.argv[1])[0]);"
+        "print(ascii(found.location(found.names[0])))"
     )
 
     def told(locale, utf8):
@@ -426,7 +426,7 @@ def kept(path, **arrays):
 
 def heard(path, shape=(3, 6, 6)):
     said = []
-    return read(path, shape, said.append), said
+    return load_samples(path, shape, said.append), said
 
 
 def test_a_npy_is_read_as_an_npz_of_it_is(tmp_path):
@@ -468,7 +468,7 @@ def test_whole_numbers_of_another_type_are_read_and_told(tmp_path, kind):
 )
 def test_numbers_that_can_be_meant_in_several_ways_are_refused_with_advice(tmp_path, array, advice):
     np.savez(tmp_path / "x.npz", arr_0=array)
-    for reader in (lambda p: read(p, (3, 6, 6)), lambda p: ImageFolder(p).setup()):
+    for reader in (lambda p: load_samples(p, (3, 6, 6)), lambda p: ImageFolder(p).setup()):
         with pytest.raises(Mistake, match=re.escape(advice)) as caught:
             reader(tmp_path / "x.npz")
         assert str(caught.value).count("\n") <= 1
@@ -521,7 +521,7 @@ def test_labels_of_every_plain_form_are_read_and_told(tmp_path, labels, told, na
 )
 def test_labels_that_are_no_classes_are_refused(tmp_path, labels):
     path = kept(tmp_path / "x.npz", arr_0=X, y=labels)
-    for reader in (lambda p: read(p, (3, 6, 6)), lambda p: ImageFolder(p).setup()):
+    for reader in (lambda p: load_samples(p, (3, 6, 6)), lambda p: ImageFolder(p).setup()):
         with pytest.raises(Mistake, match="the labels are") as caught:
             reader(path)
         assert str(caught.value).count("\n") <= 1
@@ -542,7 +542,7 @@ def test_labels_that_are_no_classes_are_refused(tmp_path, labels):
 def test_arrays_that_are_not_one_set_of_images_are_refused(tmp_path, arrays, told):
     path = kept(tmp_path / "x.npz", **arrays)
     with pytest.raises(Mistake, match=re.escape(told)):
-        read(path, (3, 6, 6))
+        load_samples(path, (3, 6, 6))
     with pytest.raises(Mistake):
         ImageFolder(path).setup()
 
@@ -552,6 +552,6 @@ def test_a_npy_that_is_cut_short_or_none_is_refused(tmp_path):
     whole = (tmp_path / "x.npy").read_bytes()
     for content in (whole[:200], whole[:20], b"", b"no array at all"):
         (tmp_path / "x.npy").write_bytes(content)
-        for reader in (lambda p: read(p, (3, 6, 6)), lambda p: ImageFolder(p).setup()):
+        for reader in (lambda p: load_samples(p, (3, 6, 6)), lambda p: ImageFolder(p).setup()):
             with pytest.raises(Mistake, match="cannot be read as an npy of a plain array"):
                 reader(tmp_path / "x.npy")

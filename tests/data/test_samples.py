@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from saddlepoint.data.samples import labels_of, read
+from saddlepoint.data.samples import labels_of_folders, load_samples
 from saddlepoint.error import Mistake
 
 GREY, COLOUR = (1, 6, 6), (3, 6, 6)
@@ -52,17 +52,17 @@ def test_a_folder_a_zip_and_every_npz_of_the_same_images_are_the_same_samples(tm
     if channels == 1:
         places.append(npz(tmp_path / "flat.npz", arr_0=array[..., 0]))
     for place in places:
-        split = read(place, (channels, 6, 6))
+        split = load_samples(place, (channels, 6, 6))
         assert torch.equal(split[torch.arange(12)][0], wanted), place
         assert (split.y, split.name) == (None, "samples")
-    assert len({read(place, (channels, 6, 6)).sha256 for place in places}) == 1
+    assert len({load_samples(place, (channels, 6, 6)).sha256 for place in places}) == 1
 
 
 def test_labelled_samples_come_in_an_order_of_no_meaning_and_keep_their_labels(tmp_path):
     array = images(60)
     y = np.repeat(np.arange(3), 20)
     there = folder(tmp_path / "f", array, [f"{'abc'[c]}/{i:03d}.png" for i, c in enumerate(y)])
-    one, two = read(there, GREY), read(npz(tmp_path / "x.npz", arr_0=array, y=y), GREY)
+    one, two = load_samples(there, GREY), load_samples(npz(tmp_path / "x.npz", arr_0=array, y=y), GREY)
     for split in (one, two):
         assert len(split.y[:30].unique()) == 3  # not class by class
         for x, label in zip(split.x, split.y, strict=True):
@@ -75,38 +75,41 @@ def test_a_class_folder_and_an_npz_of_the_same_samples_are_one_set(tmp_path):
     array, y = images(40), np.arange(40) % 4
     there = folder(tmp_path / "f", array, [f"{c}/{i:03d}.png" for i, c in enumerate(y)])
     shuffled = np.random.default_rng(1).permutation(40)
-    one, two = read(there, GREY), read(npz(tmp_path / "x.npz", arr_0=array[shuffled], y=y[shuffled]), GREY)
+    one, two = (
+        load_samples(there, GREY),
+        load_samples(npz(tmp_path / "x.npz", arr_0=array[shuffled], y=y[shuffled]), GREY),
+    )
     assert torch.equal(one.x, two.x)
     assert torch.equal(one.y, two.y)
 
 
 def test_points_come_from_an_npz_of_floats(tmp_path):
     array = np.random.default_rng(0).normal(size=(7, 2))
-    split = read(npz(tmp_path / "x.npz", arr_0=array), (2,))
+    split = load_samples(npz(tmp_path / "x.npz", arr_0=array), (2,))
     assert split.x.dtype == torch.float32
     assert np.allclose(split.x.numpy(), array)
 
 
 def test_what_is_done_to_images_of_another_mode_is_said(tmp_path):
     said = []
-    split = read(folder(tmp_path / "rgb", images(channels=3)), GREY, said.append)
+    split = load_samples(folder(tmp_path / "rgb", images(channels=3)), GREY, said.append)
     assert split.shape == GREY
     assert "12 of 12: RGB images are turned into grey (ITU-R 601-2 luma)" in said[1]
     said.clear()
-    split = read(folder(tmp_path / "grey", images()), COLOUR, said.append)
+    split = load_samples(folder(tmp_path / "grey", images()), COLOUR, said.append)
     x = split[torch.arange(12)][0]
     assert torch.equal(x[:, 0], x[:, 2])
     assert "grey images get three equal channels" in said[1]
     said.clear()
     rgba = images(channels=4)
     rgba[..., 3] = 0
-    x = read(folder(tmp_path / "rgba", rgba), COLOUR, said.append)[torch.arange(12)][0]
+    x = load_samples(folder(tmp_path / "rgba", rgba), COLOUR, said.append)[torch.arange(12)][0]
     assert (x == 255).all()  # wholly transparent, so wholly white
     assert "laid over white" in said[1]
     mixed = folder(tmp_path / "mixed", images(2))
     folder(mixed, images(1, 3), ["a.png"])
     said.clear()
-    read(mixed, GREY, said.append)
+    load_samples(mixed, GREY, said.append)
     assert any("1 of 3: RGB" in line for line in said)
 
 
@@ -154,7 +157,7 @@ def half(place):
 )
 def test_what_cannot_be_measured_is_refused_in_a_line(tmp_path, make, shape, told):
     def looked_at(place):
-        split = read(place, shape)
+        split = load_samples(place, shape)
         return split[torch.arange(len(split))]
 
     place = make(tmp_path / "s")
@@ -166,22 +169,24 @@ def test_what_cannot_be_measured_is_refused_in_a_line(tmp_path, make, shape, tol
 def test_labels_of_a_dataset_json_are_read(tmp_path):
     there = folder(tmp_path / "f", images(4))
     (there / "dataset.json").write_text(json.dumps({"labels": [[f"{i:03d}.png", i % 2] for i in range(4)]}))
-    split = read(there, GREY)
+    split = load_samples(there, GREY)
     assert sorted(split.y.tolist()) == [0, 0, 1, 1]
 
 
 def test_class_folders_are_the_classes_of_their_names_whichever_are_missing(tmp_path):
     array, y = images(20), np.arange(20) % 4 + 1
     there = folder(tmp_path / "f", array, [f"{c}/{i:03d}.png" for i, c in enumerate(y)])  # class 0 has no samples
-    one, two = (read(place, GREY, class_names="01234") for place in (there, npz(tmp_path / "x.npz", arr_0=array, y=y)))
-    for split in (one, read(zipped(there), GREY, class_names="01234")):
+    one, two = (
+        load_samples(place, GREY, class_names="01234") for place in (there, npz(tmp_path / "x.npz", arr_0=array, y=y))
+    )
+    for split in (one, load_samples(zipped(there), GREY, class_names="01234")):
         assert (torch.equal(split.x, two.x), torch.equal(split.y, two.y), split.classes) == (True, True, 5)
 
 
 def test_a_folder_of_one_class_is_of_that_class(tmp_path):
     there = folder(tmp_path / "f", images(4), [f"3/{i:03d}.png" for i in range(4)])
-    assert read(there, GREY, class_names="01234").y.tolist() == [3] * 4
-    assert read(there, GREY, class_names="ab").y is None
+    assert load_samples(there, GREY, class_names="01234").y.tolist() == [3] * 4
+    assert load_samples(there, GREY, class_names="ab").y is None
 
 
 @pytest.mark.parametrize(
@@ -196,7 +201,7 @@ def test_a_folder_of_one_class_is_of_that_class(tmp_path):
     ],
 )
 def test_a_class_folder_is_matched_by_name_then_by_number(folders, class_names, wanted):
-    assert labels_of(folders, class_names, "there") == wanted
+    assert labels_of_folders(folders, class_names, "there") == wanted
 
 
 @pytest.mark.parametrize(
@@ -211,15 +216,15 @@ def test_a_class_folder_is_matched_by_name_then_by_number(folders, class_names, 
 )
 def test_a_class_folder_that_is_no_class_of_the_data_is_refused_by_name(folders, class_names):
     with pytest.raises(Mistake, match=f"{folders[-1]} are no classes of the data, which are {class_names[0]}"):
-        labels_of(folders, class_names, "there")
+        labels_of_folders(folders, class_names, "there")
 
 
 def test_two_folders_of_one_class_are_refused():
     with pytest.raises(Mistake, match="one class of the data: merge them"):
-        labels_of(["01", "1"], ["a", "b"], "there")
+        labels_of_folders(["01", "1"], ["a", "b"], "there")
 
 
 def test_labels_that_no_class_of_the_data_has_are_refused(tmp_path):
     path = npz(tmp_path / "x.npz", arr_0=images(4), y=np.array([0, 1, 2, 3]))
     with pytest.raises(Mistake, match="labelled 0 to 3, and the data have 3 classes, 0 to 2"):
-        read(path, GREY, class_names="abc")
+        load_samples(path, GREY, class_names="abc")

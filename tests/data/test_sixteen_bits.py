@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from saddlepoint.config.compose import compose
-from saddlepoint.config.training_keys import essence
+from saddlepoint.config.training_keys import training_keys
 from saddlepoint.data.data import Data, Split
 from saddlepoint.data.image_folder import ImageFolder
-from saddlepoint.data.samples import read_for
+from saddlepoint.data.samples import load_samples_for
 from saddlepoint.error import Mistake
-from saddlepoint.extractor.extractor import suit
+from saddlepoint.extractor.extractor import check_measurable
 from saddlepoint.extractor.identity import Identity
 from saddlepoint.extractor.inception import Inception
 from saddlepoint.modality import Audio, Image, Modality, Tokens
@@ -34,7 +34,7 @@ def test_every_value_is_kept_in_either_order_of_axes(tmp_path: Path, order: tupl
     assert (data.shape, data.modality.describe()) == ((5, 6, 10), {"name": "image", "bits": 16})
     x = torch.cat([data.split(name).x for name in ("train", "validation", "test")])
     assert {row.numpy().tobytes() for row in x} == {row.transpose(2, 0, 1).tobytes() for row in X}
-    assert torch.equal(data.first(3).x, data.split("train").x[:3].float() / 32767.5 - 1)
+    assert torch.equal(data.first_batch(3).x, data.split("train").x[:3].float() / 32767.5 - 1)
 
 
 def test_the_bits_are_a_fact_of_the_config_and_8_are_no_part_of_a_runs_identity(tmp_path: Path) -> None:
@@ -44,8 +44,8 @@ def test_the_bits_are_a_fact_of_the_config_and_8_are_no_part_of_a_runs_identity(
     (tmp_path / "other").mkdir()
     flat = compose([*words, f"data.folder={saved(tmp_path / 'other', x=(X // 256).astype(np.uint8))}"])
     assert flat.data.bits == 8
-    assert "bits" not in essence({"data": {"bits": 8}})["data"]
-    assert essence({"data": {"bits": 16}})["data"] == {"bits": 16}
+    assert "bits" not in training_keys({"data": {"bits": 8}})["data"]
+    assert training_keys({"data": {"bits": 16}})["data"] == {"bits": 16}
 
 
 def test_uint16_that_uses_8_bits_is_a_set_of_8_bits_which_is_said(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_uint16_that_uses_8_bits_is_a_set_of_8_bits_which_is_said(tmp_path: Path
 
 
 def test_a_run_with_16_bits_is_built_though_its_file_is_gone(tmp_path: Path) -> None:
-    assert ImageFolder(tmp_path / "gone.npz", channels=5, shape=[5, 6, 10], bits=16).modality.fits(
+    assert ImageFolder(tmp_path / "gone.npz", channels=5, shape=[5, 6, 10], bits=16).modality.has_stored_form(
         torch.zeros(1, 5, 6, 10, dtype=torch.uint16)
     )
 
@@ -80,10 +80,10 @@ def test_what_would_be_rounded_is_refused_with_what_to_save(tmp_path: Path, x, o
 
 def test_samples_of_8_bits_are_not_held_against_data_of_16(tmp_path: Path) -> None:
     data = ImageFolder(saved(tmp_path, x=X), channels=5)
-    assert read_for(data, tmp_path / "x.npz").x.dtype == torch.uint16
+    assert load_samples_for(data, tmp_path / "x.npz").x.dtype == torch.uint16
     (tmp_path / "flat").mkdir()
     with pytest.raises(Mistake, match="the data have 16 bits: bring uint16"):
-        read_for(data, saved(tmp_path / "flat", x=(X // 256).astype(np.uint8)))
+        load_samples_for(data, saved(tmp_path / "flat", x=(X // 256).astype(np.uint8)))
 
 
 def test_arrays_beside_the_samples_are_columns_row_by_row(tmp_path: Path) -> None:
@@ -96,20 +96,20 @@ def test_arrays_beside_the_samples_are_columns_row_by_row(tmp_path: Path) -> Non
     x[:, 0, 0, 0] = n
     data = ImageFolder(saved(tmp_path, x=x, y=n % 3, **columns), channels=5)
     assert data.classes == 3
-    batch = data.rows("train", torch.arange(5))
+    batch = data.batch_at("train", torch.arange(5))
     assert "further columns source, mask, attributes, number, weight" in data.notes[0]
     rows = data.split("train").x[:5, 0, 0, 0].long()
-    assert torch.equal(batch.more["number"], rows)
-    assert torch.equal(batch.more["weight"], rows / 2)
-    assert torch.equal(batch.more["attributes"], (rows > 5).float()[:, None])
-    assert batch.more["source"].shape == (5, 5, 6, 10)
-    assert float(batch.more["source"].abs().max()) <= 1
-    assert batch.more["mask"].shape == (5, 1, 6, 10)
+    assert torch.equal(batch.extra_columns["number"], rows)
+    assert torch.equal(batch.extra_columns["weight"], rows / 2)
+    assert torch.equal(batch.extra_columns["attributes"], (rows > 5).float()[:, None])
+    assert batch.extra_columns["source"].shape == (5, 5, 6, 10)
+    assert float(batch.extra_columns["source"].abs().max()) <= 1
+    assert batch.extra_columns["mask"].shape == (5, 1, 6, 10)
 
 
 def test_a_column_of_images_may_have_the_name_that_a_fact_of_audio_has(tmp_path: Path) -> None:
     data = ImageFolder(saved(tmp_path, x=X, rate=np.arange(12), vocabulary=np.arange(12)), channels=5)
-    assert set(data.split("train").more) == {"rate", "vocabulary"}
+    assert set(data.split("train").extra_columns) == {"rate", "vocabulary"}
 
 
 def test_a_colour_column_beside_grey_images_keeps_its_axes(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_colour_column_beside_grey_images_keeps_its_axes(tmp_path: Path) -> No
         (tmp_path / name).mkdir()
         data = ImageFolder(saved(tmp_path / name, x=X[..., 0], source=source), channels=1)
         split = data.split("all")
-        assert torch.equal(split.more["source"][:, :1], split[torch.arange(12)][0])
+        assert torch.equal(split.extra_columns["source"][:, :1], split[torch.arange(12)][0])
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_modality_is_an_object_of_its_class(modality: object) -> None:
 def test_data_of_ones_own_are_stored_as_their_modality_says() -> None:
     x = torch.randint(0, 65536, (4, 1, 8, 8)).to(torch.uint16)
     data = type("Mine", (Own,), {"modality": Image(16), "given": x})((1, 8, 8), None)
-    assert torch.equal(data.modality.stored(data.first(4).x), x)
+    assert torch.equal(data.modality.to_stored(data.first_batch(4).x), x)
     assert data.split("all").shape == (1, 8, 8)
 
 
@@ -184,7 +184,7 @@ def test_an_extractor_that_would_round_says_what_measures_16_bits() -> None:
     with pytest.raises(
         Mistake, match=re.compile("inception measures images of 8 bits, and these have 16.*identity", re.S)
     ):
-        suit(Inception, (3, 8, 8), Image(16))
+        check_measurable(Inception, (3, 8, 8), Image(16))
     with pytest.raises(Mistake, match=r"identity compares up to 4,096 numbers, and a sample of 3x64x64 has 12,288"):
         Identity((3, 64, 64))
 
@@ -195,7 +195,7 @@ def test_an_extractor_that_would_round_says_what_measures_16_bits() -> None:
 )
 def test_inception_is_named_as_what_measures_where_it_does(shape: tuple[int, ...], bits: int, named: bool) -> None:
     with pytest.raises(Mistake) as caught:
-        suit(Identity((2, 2, 2)), shape, Image(bits))
+        check_measurable(Identity((2, 2, 2)), shape, Image(bits))
     assert ("inception" in str(caught.value)) == named
 
 

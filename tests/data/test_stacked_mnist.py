@@ -86,7 +86,7 @@ def test_rows_batches_and_selections_agree(tiny):
     split = tiny().split("train")
     x, y = rows(split, 77)
     index = torch.tensor([3, 499, 0, 3])
-    for found in (split[index], *split.selections([index])):
+    for found in (split[index], *split.batches_at([index])):
         assert found[0].equal(x[index])
         assert found[1].equal(y[index])
     some = next(split.batches(5))[0]
@@ -100,14 +100,14 @@ def test_the_hash_follows_the_digits_and_the_places(tiny, tmp_path):
     split.digits[0] += 1  # one image of the base
     assert split.sha256 != hashes["train"]
     moved = tiny().split("train")
-    moved.places[[0, 1]] = moved.places[[1, 0]]
+    moved.digit_indices[[0, 1]] = moved.places[[1, 0]]
     assert moved.sha256 != hashes["train"]
     assert tiny().split("train").sha256 == hashes["train"]
 
 
 def test_the_stream_gives_floats_and_classes(tiny):
     data = tiny(batch=500)
-    batch = next(data.stream())
+    batch = next(data.training_batches())
     x, y = rows(data.split("train"))
     assert batch.x.shape == (500, 3, 28, 28)
     assert batch.y.sort().values.equal(y.sort().values)
@@ -115,9 +115,11 @@ def test_the_stream_gives_floats_and_classes(tiny):
 
 
 def test_missing_files_are_told_as_mnist_tells_them(tmp_path):
-    kind = type("MNIST", (MNIST,), {"source": type("MNIST", (MNIST.source,), {"mirrors": ["http://127.0.0.1:9/"]})})
+    kind = type(
+        "MNIST", (MNIST,), {"source": type("MNIST", (MNIST.torchvision_class,), {"mirrors": ["http://127.0.0.1:9/"]})}
+    )
     stacked = type("StackedMNIST", (StackedMNIST,), {"digits": kind})(tmp_path)
-    assert len(stacked.missing) == 4
+    assert len(stacked.missing_files) == 4
     with pytest.raises(Mistake, match=r"mnist: train-images-idx3-ubyte.* missing in"):
         stacked.split("train")
 
@@ -135,12 +137,12 @@ def test_the_real_stacks_have_the_known_sizes_and_take_little_memory():
     assert data.describe()["sizes"] == {"train": 128_000, "validation": 26_000, "test": 26_000}
     start = perf_counter()
     train = data.split("train")
-    held = sum(part.numel() * part.element_size() for part in (train.digits, train.places, train.labels))
+    held = sum(part.numel() * part.element_size() for part in (train.digits, train.digit_indices, train.labels))
     assert held < 50e6  # 300 MB if they were put together
     assert perf_counter() - start < 5
     assert train.labels.bincount(minlength=1000).min() > 50
     x, y = train[torch.tensor([12_345])]
     digits = MNIST(REAL).split("train")
-    places = train.places[12_345]
+    places = train.digit_indices[12_345]
     assert x[0].equal(digits.x[places].squeeze(1))
     assert f"{y.item():03}" == "".join(str(label) for label in digits.y[places].tolist())

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from saddlepoint.config.compose import compose
-from saddlepoint.data.samples import read_for
+from saddlepoint.data.samples import load_samples_for
 from saddlepoint.data.text_lines import TextLines
 from saddlepoint.error import Mistake
 
@@ -23,7 +23,7 @@ def file(place: Path, text: str) -> Path:
 
 def back(data: TextLines) -> list[str]:
     splits = (data.split(name).x for name in ("train", "validation", "test"))
-    return sorted(line for x in splits for line in data.modality.text(x))
+    return sorted(line for x in splits for line in data.modality.to_text(x))
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -57,7 +57,7 @@ def test_files_in_class_folders_give_each_line_its_class(tmp_path: Path) -> None
     for name in ("train", "validation", "test"):
         split = data.split(name)
         assert split.y is not None
-        assert [len(line) - 1 for line in data.modality.text(split.x)] == split.y.tolist()
+        assert [len(line) - 1 for line in data.modality.to_text(split.x)] == split.y.tolist()
     assert any("left out: 1 empty ones" in note for note in data.notes)
 
 
@@ -97,22 +97,22 @@ def test_the_vocabulary_is_a_fact_of_the_config_so_that_the_file_may_go(tmp_path
     config = compose(["data=text_lines", f"data.folder={place}", "architecture=sequence"])
     place.unlink()
     again = TextLines(place, shape=config.data.shape, vocabulary=config.data.vocabulary)
-    assert again.modality.text(torch.tensor([[1, 0, 2]])) == ["".join(sorted(set("".join(TEXT)))[:2])]
+    assert again.modality.to_text(torch.tensor([[1, 0, 2]])) == ["".join(sorted(set("".join(TEXT)))[:2])]
 
 
 def test_samples_are_read_by_the_vocabulary_of_the_data(tmp_path: Path) -> None:
     data = TextLines(file(tmp_path / "x.txt", "\n".join(TEXT)))
-    split = read_for(data, file(tmp_path / "made.txt", "ab\ncab\n"))
-    assert data.modality.text(split.x) == ["ab", "cab"]
-    np.savez(tmp_path / "made.npz", **data.modality.arrays(split.x))
-    again = read_for(data, tmp_path / "made.npz")
+    split = load_samples_for(data, file(tmp_path / "made.txt", "ab\ncab\n"))
+    assert data.modality.to_text(split.x) == ["ab", "cab"]
+    np.savez(tmp_path / "made.npz", **data.modality.npz_arrays(split.x))
+    again = load_samples_for(data, tmp_path / "made.npz")
     assert torch.equal(again.x, split.x)
     assert split.modality is again.modality is data.modality  # not the one that their numbers would imply
     np.savez(tmp_path / "other.npz", arr_0=split.x.numpy(), vocabulary=np.array(data.modality.vocabulary[::-1]))
     with pytest.raises(Mistake, match=r"other.npz: its vocabulary is another than the data's"):
-        read_for(data, tmp_path / "other.npz")
+        load_samples_for(data, tmp_path / "other.npz")
     with pytest.raises(Mistake, match=r"made.txt, line 1: 'z' is none"):
-        read_for(data, file(tmp_path / "made.txt", "z\n"))
+        load_samples_for(data, file(tmp_path / "made.txt", "z\n"))
 
 
 def test_a_line_that_would_size_the_networks_by_itself_is_refused_unless_its_length_is_said(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from saddlepoint.data.data import Split
 from saddlepoint.evaluation.anchor import anchor_sets
+from saddlepoint.extractor.data_like import Rows
 from saddlepoint.extractor.extractor import Features
-from saddlepoint.extractor.reals import Rows
 
 
 def pixels(batches: Iterable[Rows], n: int, whose: str) -> Iterator[Features]:
@@ -68,7 +68,7 @@ def test_the_noise_of_what_is_no_image_is_a_fifth_of_each_coordinates_own_deviat
 def test_labels_stay_with_their_images(stripes) -> None:
     held = [stripes.split("validation"), stripes.split("test")]
     for name, _, parts in anchor_sets(stripes.split("train"), held, 2, 50, 16, 0, pixels):
-        found = Features.joined(parts)
+        found = Features.concatenate(parts)
         dark = found.features.mean(1) < (0 if "means" in name else 120)
         assert torch.equal(found.y, (~dark).long()), name
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from saddlepoint.evaluation.contract import Contract, Score, difference
+from saddlepoint.evaluation.contract import Contract, Score, first_difference
 
 CONTRACT = Contract(
     metric="coverage",
@@ -35,7 +35,7 @@ CONTRACT = Contract(
     ],
 )
 def test_a_score_is_named_by_metric_extractor_number_and_split(change: dict[str, Any], key: str) -> None:
-    assert replace(CONTRACT, **change).key == key
+    assert replace(CONTRACT, **change).score_name == key
 
 
 def test_a_score_survives_json() -> None:
@@ -48,11 +48,11 @@ def test_every_field_can_be_the_one_that_differs(name: str) -> None:
     other = replace(
         CONTRACT, **{name: getattr(CONTRACT, name) * 2 + (1 if isinstance(getattr(CONTRACT, name), int) else "x")}
     )
-    assert difference(CONTRACT, other) == difference(other, CONTRACT) == name
+    assert first_difference(CONTRACT, other) == first_difference(other, CONTRACT) == name
 
 
 def test_a_setting_that_differs_or_is_missing_is_named() -> None:
-    assert difference(CONTRACT, replace(CONTRACT, settings={"k": 5, "N": 500, "M": 900})) == "settings.N"
-    assert difference(CONTRACT, replace(CONTRACT, settings={"k": 5, "N": 897})) == "settings.M"
-    assert difference(replace(CONTRACT, settings={}), CONTRACT) == "settings.k"
-    assert difference(CONTRACT, replace(CONTRACT)) is None
+    assert first_difference(CONTRACT, replace(CONTRACT, settings={"k": 5, "N": 500, "M": 900})) == "settings.N"
+    assert first_difference(CONTRACT, replace(CONTRACT, settings={"k": 5, "N": 897})) == "settings.M"
+    assert first_difference(replace(CONTRACT, settings={}), CONTRACT) == "settings.k"
+    assert first_difference(CONTRACT, replace(CONTRACT)) is None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.error import Mistake
-from saddlepoint.evaluation.contract import Score, difference
+from saddlepoint.evaluation.contract import Score, first_difference
 from saddlepoint.evaluation.evaluator import BACKENDS, Evaluator
 from saddlepoint.extractor.classifier import Shipped
 from saddlepoint.extractor.extractor import Extractor, Features
@@ -121,7 +121,7 @@ def test_one_pass_serves_all_metrics_and_reals_are_seen_once(stripes, tmp_path: 
 def test_cold_warm_broken_and_missing_caches_give_the_same_scores(stripes, tmp_path: Path) -> None:
     def scores(cache: Path | None, words: list[str]) -> dict[str, float]:
         return values(
-            Evaluator(Counting(), metrics(), n=50, cache=cache, say=words.append)(
+            Evaluator(Counting(), metrics(), n=50, cache=cache, log=words.append)(
                 noise(1, 6, 6), stripes.split("train")
             )
         )
@@ -161,7 +161,7 @@ def test_evaluating_moves_no_global_generator_whatever_the_sampler_draws(stripes
     evaluator = Evaluator(Counting(), metrics())
     before = torch.random.get_rng_state()
     evaluator(lambda n: torch.rand(n, 1, 6, 6) * 2 - 1, stripes)
-    evaluator.anchors(stripes)
+    evaluator.anchor_scores(stripes)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -191,7 +191,7 @@ def test_without_a_number_as_many_fakes_are_drawn_as_images_are_held_out(stripes
     scores = Evaluator(Counting(), metrics(), split="test")(noise(1, 6, 6), stripes)
     assert scores["fid_counting_150_test"].contract.n_real == 30
     many = points(sizes=(300, 9000, 9000))
-    assert Evaluator(Identity((3,)), {}).size(many) == 10_000
+    assert Evaluator(Identity((3,)), {}).sample_count(many) == 10_000
     with pytest.raises(ValueError, match="how many"):
         Evaluator(Counting(), metrics())(noise(1, 6, 6), stripes.split("train"))
 
@@ -221,7 +221,7 @@ def test_fakes_of_another_shape_are_a_mistake(stripes) -> None:
 
 def test_what_needs_classes_is_left_out_for_points_and_said(points) -> None:
     words: list[str] = []
-    scores = Evaluator(Identity((3,)), metrics(), n=50, say=words.append)(
+    scores = Evaluator(Identity((3,)), metrics(), n=50, log=words.append)(
         lambda n: torch.randn(n, 3), points().split("train")
     )
     assert list(scores) == ["fid_identity_50_train", "coverage_identity_50_train"]
@@ -231,7 +231,7 @@ def test_what_needs_classes_is_left_out_for_points_and_said(points) -> None:
 
 def test_what_so_few_samples_cannot_give_is_left_out_and_said_once(stripes) -> None:
     words: list[str] = []
-    evaluator = Evaluator(Counting(), metrics(), n=4, say=words.append)
+    evaluator = Evaluator(Counting(), metrics(), n=4, log=words.append)
     for _ in range(2):
         assert list(evaluator(noise(1, 6, 6), stripes.split("train"))) == ["fid_counting_4_train"]
     assert [word.split()[0] for word in words] == ["inception_score", "coverage"]
@@ -242,29 +242,31 @@ def test_what_so_few_samples_cannot_give_is_left_out_and_said_once(stripes) -> N
 def test_anchors_are_measured_once_and_under_the_generators_contract(stripes, tmp_path: Path) -> None:
     extractor = Counting()
     evaluator = Evaluator(extractor, metrics(), cache=tmp_path)
-    anchors = evaluator.anchors(stripes)
+    anchors = evaluator.anchor_scores(stripes)
     assert list(anchors) == ["real", "10 memorised", "100 memorised", "class means + noise"]
     # the reals, those held out, the 100 memorised and the noisy means
     assert extractor.number == 120 + 60 + 100 + 60
     seen = extractor.number
-    assert Evaluator(extractor, metrics(), cache=tmp_path).anchors(stripes) == anchors
+    assert Evaluator(extractor, metrics(), cache=tmp_path).anchor_scores(stripes) == anchors
     assert extractor.number == seen
     scores = evaluator(noise(1, 6, 6), stripes)
     for name, anchor in anchors.items():
         assert list(anchor) == list(scores), name
-        assert all(difference(anchor[key].contract, scores[key].contract) == "weights" for key in anchor)
-    Evaluator(extractor, metrics(), n=20, cache=tmp_path).anchors(stripes)
+        assert all(first_difference(anchor[key].contract, scores[key].contract) == "weights" for key in anchor)
+    Evaluator(extractor, metrics(), n=20, cache=tmp_path).anchor_scores(stripes)
     assert extractor.number > seen
 
 
 def test_a_real_anchor_has_no_more_images_than_are_held_out(stripes) -> None:
-    anchors = Evaluator(Counting(), metrics(), n=200).anchors(stripes)
+    anchors = Evaluator(Counting(), metrics(), n=200).anchor_scores(stripes)
     assert next(iter(anchors["real"])) == "fid_counting_60_train"
     assert next(iter(anchors["10 memorised"])) == "fid_counting_200_train"
 
 
 def test_points_have_anchors_too(points) -> None:
-    anchors = Evaluator(Identity((3,)), {"fid": FrechetDistance(), "coverage": Coverage()}).anchors(points(shift=5.0))
+    anchors = Evaluator(Identity((3,)), {"fid": FrechetDistance(), "coverage": Coverage()}).anchor_scores(
+        points(shift=5.0)
+    )
     means = anchors["class means + noise"]
     # one class: N(mean, 0.2^2 of the spread), so (1 - 0.2)^2 of the variance away in each of three dimensions
     assert means["fid_identity_80_train"].value == pytest.approx(3 * 0.64, rel=0.15)
@@ -286,7 +288,7 @@ def test_held_out_digits_score_better_than_every_other_anchor() -> None:
     from saddlepoint.data.digits import Digits
 
     data = Digits()
-    anchors = Evaluator(Shipped("digits"), metrics()).anchors(data)
+    anchors = Evaluator(Shipped("digits"), metrics()).anchor_scores(data)
     real = values(anchors.pop("real"))
     assert list(real) == ["fid_digits_900_train", "inception_score_digits_900_train", "coverage_digits_900_train"]
     assert real["coverage_digits_900_train"] > 0.9

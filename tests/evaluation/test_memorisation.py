@@ -5,19 +5,26 @@ from scipy.stats import binom, mannwhitneyu
 from sklearn.neighbors import NearestNeighbors
 from torchmetrics.image.mifid import _mifid_compute
 
-from saddlepoint.evaluation.memorisation import (
+from saddlepoint.evaluation.memorisation_alarm import (
+    SpaceNeighbours,
+    copy_score,
+    enrichment_p_value,
+    find_space_neighbours,
+    memorisation_alarm,
+    min_detectable_copies,
+)
+from saddlepoint.evaluation.memorisation_statistics import (
     Neighbours,
+    assign_cells,
     authenticity,
-    cells,
-    copying,
+    copying_statistic,
     distance_ratio,
-    mann_whitney,
-    membership,
+    mann_whitney_z,
+    membership_auc,
     memorisation_distance,
     mifid,
-    neighbours,
+    nearest_neighbours,
 )
-from saddlepoint.evaluation.memorisation_alarm import Space, alarm, enrichment, least, score, space
 
 
 def normal(seed, *shape):
@@ -32,7 +39,7 @@ def moved(x, dy, dx):
 
 def test_neighbours_are_those_of_an_independent_search():
     x, y = normal(0, 40, 7) + 100, normal(1, 90, 7) + 100
-    found = neighbours(x, y, 5)
+    found = nearest_neighbours(x, y, 5)
     distance, index = NearestNeighbors(n_neighbors=5, algorithm="brute").fit(y.double()).kneighbors(x.double())
     assert found.index.equal(torch.from_numpy(index))
     assert torch.allclose(found.distance * 7**0.5, torch.from_numpy(distance), rtol=1e-6)
@@ -40,9 +47,9 @@ def test_neighbours_are_those_of_an_independent_search():
 
 def test_a_copy_lies_at_zero_and_an_image_is_not_its_own_neighbour_where_skipped():
     y = normal(0, 30, 1, 8, 8)
-    assert neighbours(y, y).distance.eq(0).all()
+    assert nearest_neighbours(y, y).distance.eq(0).all()
     own = torch.arange(30)
-    apart = neighbours(y, y, 29, skip=own)
+    apart = nearest_neighbours(y, y, 29, skip=own)
     assert not apart.index.eq(own.unsqueeze(1)).any()
     assert apart.distance.gt(0).all()
 
@@ -51,17 +58,17 @@ def test_a_copy_lies_at_zero_and_an_image_is_not_its_own_neighbour_where_skipped
 def test_moves_and_mirror_images_lie_at_zero_and_only_where_they_are_looked_for(change):
     y = normal(0, 30, 2, 9, 9)
     x = change(y[:6])
-    found = neighbours(x, y, shift=2, flip=True)
+    found = nearest_neighbours(x, y, shift=2, flip=True)
     assert found.index.flatten().equal(torch.arange(6))
     assert found.distance.max() < 1e-6
-    assert neighbours(x, y).distance.min() > 0.5
+    assert nearest_neighbours(x, y).distance.min() > 0.5
 
 
 def test_a_moved_distance_is_the_mean_over_what_overlaps():
     x, y = torch.zeros(1, 1, 6, 6), torch.full((1, 1, 6, 6), 3.0)
     y[:, :, 0] = 0  # moved down by one, x overlaps five rows of threes; moved up, five rows of which one is zeros
     expected = min(9 * rows / n for rows, n in ((5, 6), (5, 5), (4, 5), (4, 4), (3, 4)))
-    assert neighbours(x, y, shift=2).distance.item() == pytest.approx(expected**0.5)
+    assert nearest_neighbours(x, y, shift=2).distance.item() == pytest.approx(expected**0.5)
 
 
 def test_moved_neighbours_are_those_of_a_search_by_hand():
@@ -81,7 +88,7 @@ def test_moved_neighbours_are_those_of_a_search_by_hand():
         return min(squares) ** 0.5
 
     by_hand = torch.tensor([[distance(a, b) for b in y[:, 0].tolist()] for a in x[:, 0].tolist()])
-    found = neighbours(x, y, 10, shift=2, flip=True)
+    found = nearest_neighbours(x, y, 10, shift=2, flip=True)
     assert found.index.equal(by_hand.argsort(1)[:, :10])
     assert found.distance.float().allclose(by_hand.sort(1).values[:, :10], rtol=1e-4)
 
@@ -89,9 +96,9 @@ def test_moved_neighbours_are_those_of_a_search_by_hand():
 def test_exact_copies_have_ratio_and_authenticity_zero_and_half_of_them_half():
     train, held, fresh = normal(0, 300, 20), normal(1, 300, 20), normal(2, 200, 20)
     samples = torch.cat([train[:100], fresh[:100]])
-    to_train, hit = neighbours(samples, train)
-    radius = neighbours(train[hit[:, 0]], train, skip=hit[:, 0]).distance[:, 0]
-    to_held = neighbours(samples, held).distance[:, 0]
+    to_train, hit = nearest_neighbours(samples, train)
+    radius = nearest_neighbours(train[hit[:, 0]], train, skip=hit[:, 0]).distance[:, 0]
+    to_held = nearest_neighbours(samples, held).distance[:, 0]
     assert distance_ratio(to_train[:100, 0], to_held[:100]) == 0
     assert authenticity(to_train[:100, 0], radius[:100]) == 0
     rest = authenticity(to_train[100:, 0], radius[100:])
@@ -104,10 +111,10 @@ def test_the_z_of_mann_whitney_is_scipys():
     for seed in range(5):
         a, b = normal(seed, 60).mul(3).round().numpy(), normal(seed + 9, 45).add(0.3).mul(3).round().numpy()
         two_sided = mannwhitneyu(a, b, use_continuity=False, method="asymptotic").pvalue
-        z = mann_whitney(a, b)
+        z = mann_whitney_z(a, b)
         assert 2 * float(torch.distributions.Normal(0, 1).cdf(torch.tensor(-abs(z)))) == pytest.approx(two_sided, 1e-4)
-        assert mann_whitney(b, a) == pytest.approx(-z)
-    assert mann_whitney(np.ones(5), np.ones(6)) == 0
+        assert mann_whitney_z(b, a) == pytest.approx(-z)
+    assert mann_whitney_z(np.ones(5), np.ones(6)) == 0
 
 
 def test_copying_of_held_out_against_held_out_is_a_standard_normal():
@@ -115,8 +122,12 @@ def test_copying_of_held_out_against_held_out_is_a_standard_normal():
     found = []
     for seed in range(300):
         a, b = normal(2 * seed + 1, 150, 2), normal(2 * seed + 2, 150, 2)
-        in_a, in_b = (neighbours(x, train[:3]).index[:, 0] for x in (a, b))  # three cells
-        found.append(copying(neighbours(a, train).distance[:, 0], neighbours(b, train).distance[:, 0], in_a, in_b))
+        in_a, in_b = (nearest_neighbours(x, train[:3]).index[:, 0] for x in (a, b))  # three cells
+        found.append(
+            copying_statistic(
+                nearest_neighbours(a, train).distance[:, 0], nearest_neighbours(b, train).distance[:, 0], in_a, in_b
+            )
+        )
     z = torch.tensor([z for _, z, _ in found])
     assert binom.ppf(0.001, 300, 0.05) <= int((z.abs() > 1.96).sum()) <= binom.ppf(0.999, 300, 0.05)
     assert z.mean().abs() < 0.2
@@ -128,8 +139,8 @@ def test_copying_is_far_below_zero_for_copies_far_above_for_noise_and_sees_one_c
     train, held, fresh = normal(0, 400, 3), normal(1, 400, 3), normal(2, 400, 3)
 
     def found(samples):
-        distance = [neighbours(x, train).distance[:, 0] for x in (samples, held)]
-        return copying(*distance, *cells(train, samples, held, number=4))
+        distance = [nearest_neighbours(x, train).distance[:, 0] for x in (samples, held)]
+        return copying_statistic(*distance, *assign_cells(train, samples, held, number=4))
 
     copies = train + 0.01 * normal(3, 400, 3)
     right = fresh[:, 0] > 0.5
@@ -166,16 +177,16 @@ def test_mifid_is_the_fid_where_nothing_is_near_and_dearer_where_something_is():
 
 
 def test_the_auc_has_its_closed_form_and_its_interval_covers():
-    assert membership(torch.tensor([1.0, 2, 3]), torch.tensor([0.0, 2]))[0] == pytest.approx((1 + 1.5 + 2) / 6)
-    assert membership(torch.tensor([3.0, 4]), torch.tensor([1.0, 2])) == (1, 1, 1)
+    assert membership_auc(torch.tensor([1.0, 2, 3]), torch.tensor([0.0, 2]))[0] == pytest.approx((1 + 1.5 + 2) / 6)
+    assert membership_auc(torch.tensor([3.0, 4]), torch.tensor([1.0, 2])) == (1, 1, 1)
     true = torch.distributions.Normal(0, 1).cdf(torch.tensor(0.5 / 2**0.5)).item()
     covered = 0
     for seed in range(150):
-        _, low, high = membership(normal(2 * seed, 120) + 0.5, normal(2 * seed + 1, 80))
+        _, low, high = membership_auc(normal(2 * seed, 120) + 0.5, normal(2 * seed + 1, 80))
         covered += low <= true <= high
     assert binom.ppf(0.001, 150, 0.95) <= covered <= binom.ppf(0.999, 150, 0.95)
     with pytest.raises(ValueError, match="two members"):
-        membership(torch.ones(1), torch.ones(5))
+        membership_auc(torch.ones(1), torch.ones(5))
 
 
 def toy(seed, copies=0, n=120, noise=0.0, size=200, dim=8):
@@ -186,7 +197,10 @@ def toy(seed, copies=0, n=120, noise=0.0, size=200, dim=8):
 
 
 def test_false_alarms_stay_at_their_level():
-    rung = [alarm({"points": space(*toy(seed))}, 200, 200, 0.2, seed).rings for seed in range(100)]
+    rung = [
+        memorisation_alarm({"points": find_space_neighbours(*toy(seed))}, 200, 200, 0.2, seed).rings
+        for seed in range(100)
+    ]
     assert sum(rung) <= binom.ppf(0.999, 100, 0.2)
     assert sum(rung) >= 3  # nor is it deaf
 
@@ -194,7 +208,10 @@ def test_false_alarms_stay_at_their_level():
 def test_the_alarm_hears_copies_of_one_in_twenty():
     for noise in (0.0, 0.1):
         rung = [
-            alarm({"points": space(*toy(seed, 10, 200, noise, 300))}, 300, 300, seed=seed).rings for seed in range(20)
+            memorisation_alarm(
+                {"points": find_space_neighbours(*toy(seed, 10, 200, noise, 300))}, 300, 300, seed=seed
+            ).rings
+            for seed in range(20)
         ]
         assert sum(rung) >= 18
 
@@ -210,14 +227,19 @@ def test_a_bad_generator_that_copies_nothing_rings_no_oftener(bad):
     rung = 0
     for seed in range(40):
         samples, train, held = toy(seed)
-        rung += alarm({"points": space(spoilt(samples), train, held)}, 200, 200, seed=seed).membership <= 0.05
+        rung += (
+            memorisation_alarm(
+                {"points": find_space_neighbours(spoilt(samples), train, held)}, 200, 200, seed=seed
+            ).membership
+            <= 0.05
+        )
     assert rung <= binom.ppf(0.999, 40, 0.05)
 
 
 def test_one_training_image_made_over_and_over_is_one_piece_of_evidence():
     samples, train, held = toy(0)
     samples[:60] = train[0]
-    assert not alarm({"points": space(samples, train, held)}, 200, 200).rings
+    assert not memorisation_alarm({"points": find_space_neighbours(samples, train, held)}, 200, 200).rings
 
 
 def test_duplicates_across_training_and_held_out_images_are_nobodys():
@@ -227,48 +249,59 @@ def test_duplicates_across_training_and_held_out_images_are_nobodys():
         samples, train, held = toy(seed)
         held[:100] = train[:100]
         samples[:60] = train[30:90]
-        rung += alarm({"points": space(samples, train, held)}, 200, 200, seed=seed).membership <= 0.05
+        rung += (
+            memorisation_alarm({"points": find_space_neighbours(samples, train, held)}, 200, 200, seed=seed).membership
+            <= 0.05
+        )
     assert rung <= binom.ppf(0.999, 40, 0.05)
 
 
 def test_the_order_of_samples_and_images_does_not_matter():
     samples, train, held = toy(1, 4)
-    one = space(samples, train, held)
+    one = find_space_neighbours(samples, train, held)
     orders = [torch.randperm(len(x), generator=torch.Generator().manual_seed(5)) for x in (samples, train)]
-    other = space(samples[orders[0]], train[orders[1]], held)
-    assert score(one.sample_train)[orders[0]].allclose(score(other.sample_train))
-    assert one.sample_held.distance[orders[0]].allclose(other.sample_held.distance)
+    other = find_space_neighbours(samples[orders[0]], train[orders[1]], held)
+    assert copy_score(one.sample_to_train)[orders[0]].allclose(copy_score(other.sample_to_train))
+    assert one.sample_to_held_out.distance[orders[0]].allclose(other.sample_to_held_out.distance)
 
 
 def test_a_space_that_knows_the_members_is_not_asked_for_membership():
     samples, train, held = toy(2, 100)
-    assert alarm({"points": space(samples, train, held)}, 200, 200).membership < 0.01
-    assert alarm({"points": space(samples, train, held, alike=False)}, 200, 200).membership == 1
+    assert memorisation_alarm({"points": find_space_neighbours(samples, train, held)}, 200, 200).membership < 0.01
+    assert (
+        memorisation_alarm(
+            {"points": find_space_neighbours(samples, train, held, exchangeable=False)}, 200, 200
+        ).membership
+        == 1
+    )
 
 
 def test_enrichment_is_uniform_for_random_marks_and_tiny_for_all_of_them_in_front():
     random = np.random.default_rng(0)
     marks = np.arange(200) < 100
-    fair = np.array([enrichment([random.permutation(200)[:80]], marks, random, 199) for _ in range(200)])
+    fair = np.array([enrichment_p_value([random.permutation(200)[:80]], marks, random, 199) for _ in range(200)])
     assert binom.ppf(0.001, 200, 0.1) <= (fair <= 0.1).sum() <= binom.ppf(0.999, 200, 0.1)
     assert 0.4 < fair.mean() < 0.65
-    assert enrichment([np.arange(12)], marks, random) < 0.01
-    assert enrichment([np.arange(199, 150, -1)], marks, random) == 1
-    assert enrichment([random.permutation(200), np.arange(30)], marks, random) < 0.01
+    assert enrichment_p_value([np.arange(12)], marks, random) < 0.01
+    assert enrichment_p_value([np.arange(199, 150, -1)], marks, random) == 1
+    assert enrichment_p_value([random.permutation(200), np.arange(30)], marks, random) < 0.01
 
 
 def test_the_least_number_of_copies_is_where_the_better_test_could_pass():
-    assert least(300, 300, 200, 200, 0.05) == 6  # 2^-6 < 0.025 < 2^-5
-    assert least(9000, 1000, 1000, 1000, 0.05) == 6  # closeness, where nearly all were trained on
-    assert least(9000, 1000, 10_000, 1000, 0.05) == 36
+    assert min_detectable_copies(300, 300, 200, 200, 0.05) == 6  # 2^-6 < 0.025 < 2^-5
+    assert min_detectable_copies(9000, 1000, 1000, 1000, 0.05) == 6  # closeness, where nearly all were trained on
+    assert min_detectable_copies(9000, 1000, 10_000, 1000, 0.05) == 36
     marks = np.arange(600) < 300
     alone = np.arange(600).reshape(2, 300).T.flatten()  # one and one in turn, with copies in front
-    p = [enrichment([np.concatenate([np.arange(c), alone[2 * c :]])], marks, np.random.default_rng(0)) for c in (4, 12)]
+    p = [
+        enrichment_p_value([np.concatenate([np.arange(c), alone[2 * c :]])], marks, np.random.default_rng(0))
+        for c in (4, 12)
+    ]
     assert p[0] > 0.025 > p[1]
 
 
 def test_a_space_asks_as_many_held_out_images_as_samples():
-    found = space(normal(0, 20, 3), normal(1, 50, 3), normal(2, 40, 3))
-    assert isinstance(found, Space)
+    found = find_space_neighbours(normal(0, 20, 3), normal(1, 50, 3), normal(2, 40, 3))
+    assert isinstance(found, SpaceNeighbours)
     assert [len(part.index) for part in found[:3]] == [20, 20, 20]
-    assert isinstance(found.held_train, Neighbours)
+    assert isinstance(found.held_out_to_train, Neighbours)

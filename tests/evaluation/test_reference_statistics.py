@@ -13,10 +13,10 @@ from torch import Tensor
 
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation import reference_statistics
-from saddlepoint.evaluation.contract import Score, differences
+from saddlepoint.evaluation.contract import Score, contract_differences
 from saddlepoint.evaluation.evaluator import Evaluator
+from saddlepoint.extractor.data_like import SplitLike
 from saddlepoint.extractor.identity import Identity
-from saddlepoint.extractor.reals import Split
 from saddlepoint.metric.coverage import Coverage
 from saddlepoint.metric.frechet_distance import FrechetDistance
 from saddlepoint.metric.frechet_distance_infinity import FrechetDistanceInfinity
@@ -38,23 +38,23 @@ def said() -> list[str]:
 @pytest.fixture
 def evaluator(said: list[str]) -> Evaluator:
     metrics = {"fid": FrechetDistance(), "fid_infinity": FrechetDistanceInfinity(), "coverage": Coverage()}
-    return Evaluator(Identity((3,)), metrics, 200, say=said.append)
+    return Evaluator(Identity((3,)), metrics, 200, log=said.append)
 
 
 def test_a_file_of_pytorch_fid_is_read_to_the_last_bit(tmp_path: Path) -> None:
     mu, sigma = np.arange(3.0), spread().numpy()
     np.savez_compressed(tmp_path / "theirs.npz", mu=mu, sigma=sigma)  # as its save_fid_stats does
-    found = reference_statistics.read(tmp_path / "theirs.npz")
+    found = reference_statistics.load_reference_statistics(tmp_path / "theirs.npz")
     np.testing.assert_array_equal(found.mu, mu)
     np.testing.assert_array_equal(found.sigma, sigma)
-    assert (found.n, len(found), found.about) == (None, 0, {})
+    assert (found.n, len(found), found.metadata) == (None, 0, {})
     assert found.sha256 == hashlib.sha256((tmp_path / "theirs.npz").read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("key", ["n", "num_images"])
 def test_the_number_of_images_is_taken_where_a_file_says_it(tmp_path: Path, key: str) -> None:
     np.savez(tmp_path / "a.npz", mu=np.zeros(3), sigma=np.eye(3), **{key: 50_000})  # pyright: ignore[reportArgumentType]
-    found = reference_statistics.read(tmp_path / "a.npz")
+    found = reference_statistics.load_reference_statistics(tmp_path / "a.npz")
     assert (found.n, len(found)) == (50_000, 50_000)
 
 
@@ -84,7 +84,7 @@ def test_what_is_no_mean_and_covariance_is_refused_with_its_fault(tmp_path: Path
     arrays, part = BAD[fault]
     np.savez(tmp_path / "bad.npz", **arrays)
     with pytest.raises(Mistake, match=part) as caught:
-        reference_statistics.read(tmp_path / "bad.npz")
+        reference_statistics.load_reference_statistics(tmp_path / "bad.npz")
     assert "bad.npz" in str(caught.value)
     assert len(str(caught.value).splitlines()) <= 2
 
@@ -94,7 +94,7 @@ def test_rounding_to_float32_leaves_a_covariance_symmetric_enough(tmp_path: Path
     sigma = ((x.T @ x) / 99).numpy()
     sigma[3, 4] *= 1 + 2e-7
     np.savez(tmp_path / "a.npz", mu=np.zeros(30, np.float32), sigma=sigma)
-    assert reference_statistics.read(tmp_path / "a.npz").sigma.dtype == torch.float64
+    assert reference_statistics.load_reference_statistics(tmp_path / "a.npz").sigma.dtype == torch.float64
 
 
 def broken_files(folder: Path) -> dict[str, Path]:
@@ -113,7 +113,7 @@ def broken_files(folder: Path) -> dict[str, Path]:
 def test_a_file_that_is_no_npz_is_told_by_its_name(tmp_path: Path, name: str) -> None:
     path = broken_files(tmp_path)[name]
     with pytest.raises(Mistake) as caught:
-        reference_statistics.read(path)
+        reference_statistics.load_reference_statistics(path)
     assert str(path) in str(caught.value)
     assert len(str(caught.value).splitlines()) <= 2
 
@@ -121,14 +121,16 @@ def test_a_file_that_is_no_npz_is_told_by_its_name(tmp_path: Path, name: str) ->
 # ------------------------------------------------------------------------------------------------------ measuring
 
 
-def statistics_of(evaluator: Evaluator, split: Split, path: Path) -> reference_statistics.Statistics:
-    x = torch.cat([evaluator.features([rows], len(rows[0]), "reals").features for rows in split.batches(70)]).double()
+def statistics_of(evaluator: Evaluator, split: SplitLike, path: Path) -> reference_statistics.ReferenceStatistics:
+    x = torch.cat(
+        [evaluator.extract_features([rows], len(rows[0]), "reals").features for rows in split.batches(70)]
+    ).double()
     np.savez(path, mu=x.mean(0).numpy(), sigma=torch.cov(x.T).numpy(), n=len(x))
-    return reference_statistics.read(path)
+    return reference_statistics.load_reference_statistics(path)
 
 
 def against(
-    evaluator: Evaluator, fakes: Tensor, statistics: reference_statistics.Statistics, **drawn: Any
+    evaluator: Evaluator, fakes: Tensor, statistics: reference_statistics.ReferenceStatistics, **drawn: Any
 ) -> dict[str, Score]:
     left = iter(fakes)
     return evaluator(lambda n: torch.stack(list(islice(left, n))), statistics, **drawn)
@@ -145,7 +147,7 @@ def test_a_splits_own_statistics_give_the_score_that_the_split_gives(
     for metric in ("fid", "fid_infinity"):
         one, two = known[f"{metric}_identity_200_train"], found[f"{metric}_identity_200_statistics"]
         assert two.value == pytest.approx(one.value, rel=1e-9)
-        assert set(differences(one.contract, two.contract)) == {"split", "data", "weights", "batch_norm"}
+        assert set(contract_differences(one.contract, two.contract)) == {"split", "data", "weights", "batch_norm"}
     assert evaluator(lambda n: fakes[:n], split)["fid_identity_200_train"].value == pytest.approx(
         known["fid_identity_200_train"].value, rel=1e-12
     )  # and the evaluator measures against its own reals again
@@ -155,7 +157,7 @@ def test_statistics_serve_the_frechet_distance_alone_and_a_word_is_said(
     tmp_path: Path, evaluator: Evaluator, said: list[str]
 ) -> None:
     np.savez(tmp_path / "theirs.npz", mu=np.zeros(3), sigma=EYE)
-    found = against(evaluator, drawn(200), reference_statistics.read(tmp_path / "theirs.npz"))
+    found = against(evaluator, drawn(200), reference_statistics.load_reference_statistics(tmp_path / "theirs.npz"))
     assert set(found) == {"fid_identity_200_statistics", "fid_infinity_identity_200_statistics"}
     contract = found["fid_identity_200_statistics"].contract
     assert (contract.n_real, contract.split, contract.resolution) == (None, "statistics", "3")
@@ -171,7 +173,7 @@ def test_statistics_of_another_number_of_features_are_refused_by_both_numbers(
 ) -> None:
     np.savez(tmp_path / "inception.npz", mu=np.zeros(4), sigma=np.eye(4))
     with pytest.raises(Mistake, match=r"(?s)inception\.npz is of 4 features.*identity has 3.*evaluation\.extractor"):
-        against(evaluator, drawn(200), reference_statistics.read(tmp_path / "inception.npz"))
+        against(evaluator, drawn(200), reference_statistics.load_reference_statistics(tmp_path / "inception.npz"))
 
 
 def test_statistics_that_tell_of_another_ruler_are_refused_though_the_numbers_agree(
@@ -179,13 +181,13 @@ def test_statistics_that_tell_of_another_ruler_are_refused_though_the_numbers_ag
 ) -> None:
     np.savez(tmp_path / "a.npz", mu=np.zeros(3), sigma=EYE, n=10, saddlepoint='{"extractor": "digits"}')
     with pytest.raises(Mistake, match="extractor is digits there and identity here"):
-        against(evaluator, drawn(200), reference_statistics.read(tmp_path / "a.npz"))
+        against(evaluator, drawn(200), reference_statistics.load_reference_statistics(tmp_path / "a.npz"))
 
 
 def test_what_a_sampler_draws_is_undone(tmp_path: Path, evaluator: Evaluator) -> None:
     np.savez(tmp_path / "a.npz", mu=np.zeros(3), sigma=EYE)
     before = torch.get_rng_state()
-    evaluator(lambda n: torch.randn(n, 3), reference_statistics.read(tmp_path / "a.npz"))
+    evaluator(lambda n: torch.randn(n, 3), reference_statistics.load_reference_statistics(tmp_path / "a.npz"))
     assert torch.equal(torch.get_rng_state(), before)
 
 

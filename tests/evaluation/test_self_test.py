@@ -9,11 +9,16 @@ from torch import nn
 
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation import self_test as module
-from saddlepoint.evaluation.self_test import certificate, certify, deviations, inception_score_of
-from saddlepoint.extractor.classifier import WEIGHTS, Shipped, shipped
+from saddlepoint.evaluation.self_test import (
+    certificate_deviations,
+    measure_certificate,
+    measure_inception_score,
+    write_certificate,
+)
+from saddlepoint.extractor.classifier import WEIGHTS_FOLDER, Shipped, shipped_classifiers
 from saddlepoint.extractor.extractor import Extractor, Features
 from saddlepoint.extractor.identity import Identity
-from saddlepoint.extractor.training import Recipe, ship
+from saddlepoint.extractor.training import Recipe, train_and_save
 from saddlepoint.metric.frechet_distance import frechet_distance
 from saddlepoint.metric.inception_score import inception_score
 
@@ -31,7 +36,7 @@ def digits():
 
 def test_a_certificate_is_made_of_the_test_split_against_the_train_split(digits) -> None:
     ruler = Shipped("digits")
-    found = certificate(ruler, digits)
+    found = measure_certificate(ruler, digits)
     real, held = (ruler(digits.split(part).x) for part in ("train", "test"))
     gaussians = [(f.double().mean(0), f.double().T.cov()) for f in (real.features, held.features)]
     assert found["fid"] == pytest.approx(float(frechet_distance(*gaussians[0], *gaussians[1])), rel=1e-6)
@@ -43,11 +48,14 @@ def test_a_certificate_is_made_of_the_test_split_against_the_train_split(digits)
 
 @pytest.mark.parametrize("name", ["digits", "digits-b"])
 def test_the_shipped_rulers_of_the_digits_read_what_they_read_when_they_were_made(digits, name: str) -> None:
-    assert deviations(certificate(Shipped(name), digits), shipped()[name]["certificate"]) == {}
+    assert (
+        certificate_deviations(measure_certificate(Shipped(name), digits), shipped_classifiers()[name]["certificate"])
+        == {}
+    )
 
 
 def test_every_shipped_ruler_has_a_certificate_that_a_good_ruler_could_have() -> None:
-    for name, facts in shipped().items():
+    for name, facts in shipped_classifiers().items():
         known = facts["certificate"]
         assert known["n"] == facts["sizes"]["test"], name
         assert round(known["accuracy"], 4) == pytest.approx(facts["test_accuracy"], abs=1e-4), name
@@ -58,19 +66,19 @@ def test_every_shipped_ruler_has_a_certificate_that_a_good_ruler_could_have() ->
 @pytest.mark.parametrize("change", ["scale", "noise"])
 def test_a_ruler_that_is_slightly_off_is_noticed(digits, change: str) -> None:
     """Pixels read at 99% of their contrast, or weights that lost all but three digits."""
-    known = shipped()["digits"]["certificate"]
+    known = shipped_classifiers()["digits"]["certificate"]
     off = Shipped("digits")
     first = next(part for part in off.network.modules() if isinstance(part, nn.Conv2d))
     weight = first.weight.data
     first.weight.data = weight * 0.99 if change == "scale" else (weight * 100).round() / 100
-    assert "fid" in deviations(certificate(off, digits), known)
+    assert "fid" in certificate_deviations(measure_certificate(off, digits), known)
 
 
 def test_figures_deviate_by_more_than_the_tolerance_only() -> None:
     known = {"fid": 0.5, "inception_score": 9.0, "accuracy": 0.98, "n": 450}
-    assert deviations({**known, "fid": 0.50049}, known) == {}
-    assert deviations({**known, "fid": 0.49949}, known) == {"fid": (0.49949, 0.5)}
-    assert set(deviations({**known, "accuracy": 0.97, "inception_score": 9.1}, known)) == {
+    assert certificate_deviations({**known, "fid": 0.50049}, known) == {}
+    assert certificate_deviations({**known, "fid": 0.49949}, known) == {"fid": (0.49949, 0.5)}
+    assert set(certificate_deviations({**known, "accuracy": 0.97, "inception_score": 9.1}, known)) == {
         "accuracy",
         "inception_score",
     }
@@ -78,11 +86,11 @@ def test_figures_deviate_by_more_than_the_tolerance_only() -> None:
 
 def test_a_certificate_is_written_into_the_rulers_own_entry(stripes, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        ship(name, stripes, BRIEF, tmp_path, "command")
-    before = shipped(tmp_path)
-    found = certify("a", stripes, tmp_path)
+        train_and_save(name, stripes, BRIEF, tmp_path, "command")
+    before = shipped_classifiers(tmp_path)
+    found = write_certificate("a", stripes, tmp_path)
     assert found["accuracy"] == 1.0
-    after = shipped(tmp_path)
+    after = shipped_classifiers(tmp_path)
     assert after["a"] == before["a"] | {"certificate": found}
     assert after["b"] == before["b"]
     assert Shipped("a", tmp_path).sha256 == before["a"]["sha256"]
@@ -96,7 +104,7 @@ def test_images_without_classes_certify_nothing(points) -> None:
             return iter([self.weight])
 
     with pytest.raises(Mistake, match="images with classes"):
-        certificate(Blank((3,)), points())
+        measure_certificate(Blank((3,)), points())
 
 
 def test_the_inception_score_of_ten_certain_classes_is_ten_whatever_the_batch() -> None:
@@ -109,14 +117,14 @@ def test_the_inception_score_of_ten_certain_classes_is_ten_whatever_the_batch() 
     x = (torch.arange(1000) % 10).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 4, 4)
     told: list[tuple[str, int, int]] = []
     for batch in (100, 7):
-        score = inception_score_of(Certain(), x, batch, lambda *report: told.append(report))
+        score = measure_inception_score(Certain(), x, batch, lambda *report: told.append(report))
         assert score == pytest.approx(10, rel=1e-9)
         assert told[-1] == ("certifying inception", 1000, 1000)
 
 
 def test_the_weights_folder_holds_no_file_that_is_not_listed(tmp_path: Path) -> None:
-    assert {file.stem for file in WEIGHTS.glob("*.safetensors")} == set(shipped())
-    shutil.copy(WEIGHTS / "classifiers.json", tmp_path)
+    assert {file.stem for file in WEIGHTS_FOLDER.glob("*.safetensors")} == set(shipped_classifiers())
+    shutil.copy(WEIGHTS_FOLDER / "classifiers.json", tmp_path)
     with pytest.raises(Mistake, match="missing"):
         Shipped("digits", tmp_path)
     assert module.TOLERANCE == 1e-3

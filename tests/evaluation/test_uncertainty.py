@@ -10,7 +10,13 @@ from torch import Tensor
 
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.evaluation.uncertainty import Values, generations, jackknife, steady, uncertainty
+from saddlepoint.evaluation.uncertainty import (
+    Values,
+    drop_order_dependent,
+    generation_spread,
+    jackknife,
+    standard_errors,
+)
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.extractor.identity import Identity
 from saddlepoint.metric.coverage import Coverage
@@ -118,16 +124,16 @@ def test_a_bootstrap_of_the_distance_lies_above_it_and_the_jackknife_about_it() 
 
 def test_generations_give_mean_and_standard_deviation_over_them() -> None:
     values = [{"fid": v, "kid": 0.0} for v in (1.0, 2.0, 3.0, 4.0, 5.0)]
-    assert generations(values) == {"fid": (3.0, pytest.approx(math.sqrt(2.5))), "kid": (0.0, 0.0)}
+    assert generation_spread(values) == {"fid": (3.0, pytest.approx(math.sqrt(2.5))), "kid": (0.0, 0.0)}
 
 
 def test_fewer_than_five_generations_are_refused() -> None:
     with pytest.raises(Mistake, match=r"4 generations.*at least 5"):
-        generations([{"fid": 1.0}] * 4)
+        generation_spread([{"fid": 1.0}] * 4)
 
 
 def test_a_score_that_a_generation_lacks_has_no_spread() -> None:
-    assert set(generations([{"fid": 1.0, "kid": 1.0}] * 4 + [{"fid": 1.0}])) == {"fid"}
+    assert set(generation_spread([{"fid": 1.0, "kid": 1.0}] * 4 + [{"fid": 1.0}])) == {"fid"}
 
 
 # -------------------------------------------------------------------------------------------------- an evaluation
@@ -142,13 +148,13 @@ def test_an_error_that_is_made_of_a_scores_own_draws_is_dropped() -> None:
 
     errors = jackknife(values, 400)
     assert errors["forty"] > 2 * x.std().item() / math.sqrt(40)  # swollen by its draws
-    assert steady(values, errors, 400) == {"all": errors["all"]}
+    assert drop_order_dependent(values, errors, 400) == {"all": errors["all"]}
 
 
 @pytest.fixture
 def evaluator() -> Evaluator:
     said: list[str] = []
-    evaluator = Evaluator(Identity((3,)), {"fid": FrechetDistance(), "coverage": Coverage()}, 100, say=said.append)
+    evaluator = Evaluator(Identity((3,)), {"fid": FrechetDistance(), "coverage": Coverage()}, 100, log=said.append)
     evaluator.said = said  # pyright: ignore[reportAttributeAccessIssue]
     return evaluator
 
@@ -156,7 +162,7 @@ def evaluator() -> Evaluator:
 def test_the_errors_of_an_evaluation_are_those_of_its_scores(points: Callable, evaluator: Evaluator) -> None:
     split = points().split("train")
     fakes, reals = Features(drawn(300, 3, 1).float()), Features(split.x)
-    found = uncertainty(evaluator, fakes, reals, split, folder=True)
+    found = standard_errors(evaluator, fakes, reals, split, fixed_fakes=True)
 
     def over_reals(keep: Tensor) -> dict[str, float]:
         return {"fid": distance_of(split.x[keep].double(), fakes.features.double())}
@@ -171,7 +177,7 @@ def test_a_score_that_draws_among_the_reals_gets_its_error_over_as_many_as_there
 ) -> None:
     split = points(sizes=(3000, 5, 5)).split("train")
     fakes = drawn(100, 3, 1).float()
-    found = uncertainty(evaluator, Features(fakes), Features(split.x), split)
+    found = standard_errors(evaluator, Features(fakes), Features(split.x), split)
     assert found["coverage"].fakes is None
     # of a coverage of some 0.9 over 100 reals: binomial, 0.03; with its draws the jackknife says 0.15
     assert 0.01 < (found["coverage"].reals or 0) < 0.07
@@ -182,5 +188,5 @@ def test_a_score_that_draws_among_the_reals_gets_its_error_over_as_many_as_there
 
 def test_a_generators_fakes_are_not_left_out(points: Callable, evaluator: Evaluator) -> None:
     split = points().split("train")
-    found = uncertainty(evaluator, Features(drawn(300, 3, 1).float()), Features(split.x), split)
+    found = standard_errors(evaluator, Features(drawn(300, 3, 1).float()), Features(split.x), split)
     assert {name: spread.fakes for name, spread in found.items()} == {"fid": None, "coverage": None}

@@ -18,8 +18,8 @@ from saddlepoint.cli import main
 from saddlepoint.config.compose import compose
 from saddlepoint.config.identity import identity
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.build import data_of
-from saddlepoint.experiment.run_config import config_of
+from saddlepoint.experiment.build import load_data
+from saddlepoint.experiment.run_config import load_run_config
 from saddlepoint.run import data_content
 from saddlepoint.run.folder import Run
 
@@ -136,12 +136,12 @@ def test_a_folder_of_other_classes_is_told_by_their_names(images, tmp_path, caps
 def test_what_one_description_lacks_is_not_compared():
     now = {"name": "x", "shape": [1], "sizes": {"train": 3}, "sha256": {"train": "a" * 64}, "files": "b" * 64}
     for then in ({}, {"name": "x"}, {"sizes": {"train": 3}, "sha256": {"train": None}}, now):
-        assert data_content.differences(then, now) == []
-    assert data_content.differences({**now, "sizes": {"train": 4}, "sha256": {}}, now) == ["train 4 -> 3"]
-    assert data_content.differences({**now, "sha256": {"train": "c" * 64}}, now) == [
+        assert data_content.data_differences(then, now) == []
+    assert data_content.data_differences({**now, "sizes": {"train": 4}, "sha256": {}}, now) == ["train 4 -> 3"]
+    assert data_content.data_differences({**now, "sha256": {"train": "c" * 64}}, now) == [
         "train 3 -> 3 (sha256 cccccccc -> aaaaaaaa)"
     ]
-    assert data_content.differences({**now, "files": "d" * 64}, now) == [], "the same pixels, saved anew"
+    assert data_content.data_differences({**now, "files": "d" * 64}, now) == [], "the same pixels, saved anew"
 
 
 # ---------------------------------------------------------------------------------------------------------------- paths
@@ -163,9 +163,9 @@ def test_a_run_finds_its_folder_from_everywhere(images, tmp_path, monkeypatch):
     elsewhere = tmp_path / "elsewhere"
     noise(elsewhere / "imgs", range(100, 200))
     monkeypatch.chdir(elsewhere)
-    config = config_of(Run(record.folder))
+    config = load_run_config(Run(record.folder))
     assert config.data.folder == str(images)
-    assert data_of(config).describe() == json.loads((record.folder / "provenance.json").read_text())["data"]
+    assert load_data(config).describe() == json.loads((record.folder / "provenance.json").read_text())["data"]
 
 
 def test_a_run_of_an_edition_with_relative_paths_keeps_its_name_and_is_refused_from_elsewhere(images, monkeypatch):

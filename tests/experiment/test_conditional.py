@@ -16,7 +16,7 @@ from saddlepoint.cli import main
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.restore import load
-from saddlepoint.experiment.sample import sample
+from saddlepoint.experiment.sample import draw_samples
 from saddlepoint.experiment.train import train
 from saddlepoint.run.folder import Run
 
@@ -55,11 +55,11 @@ def test_scores_that_need_the_class_asked_for_are_measured_and_the_picture_has_a
     assert "no network" not in by_class.said
     game = load(by_class)
     rows = {"label": torch.arange(10).repeat_interleave(8)}  # all ten, where eight rows are the default
-    from saddlepoint.modality import implied
+    from saddlepoint.modality import default_modality
     from saddlepoint.stream import Stream
 
     x = game.sample(80, rows, Stream(0, "grid"))
-    drawn = np.asarray(implied((1, 8, 8)).picture(x, 8).convert("L"))
+    drawn = np.asarray(default_modality((1, 8, 8)).picture(x, 8).convert("L"))
     with Image.open(by_class.samples / "000001280.png") as picture:
         assert np.array_equal(np.asarray(picture.convert("L")), drawn)
 
@@ -69,9 +69,9 @@ def test_samples_of_one_class_are_those_that_the_generator_makes_of_it(by_class,
     found = np.load(tmp_path / "x.npz")
     assert found["arr_1"].tolist() == [3] * 7
     game = load(by_class)
-    expected = sample(game, 7, condition={"label": torch.full((7,), 3)})
+    expected = draw_samples(game, 7, condition={"label": torch.full((7,), 3)})
     assert np.array_equal(found["arr_0"][..., 0], expected[:, 0].numpy())
-    other = sample(game, 7, condition={"label": torch.full((7,), 4)})
+    other = draw_samples(game, 7, condition={"label": torch.full((7,), 4)})
     assert not torch.equal(other, expected)
 
 
@@ -79,7 +79,7 @@ def test_by_label_is_a_row_per_class_of_the_same_latents(by_class, tmp_path, cap
     assert called("sample", f"run={by_class.folder}", "by=label", "n=45", f"to={tmp_path}/x.npz") == 0
     found = np.load(tmp_path / "x.npz")
     assert found["arr_1"].tolist() == [label for label in range(10) for _ in range(4)]
-    one = sample(load(by_class), 4, condition={"label": torch.full((4,), 9)})
+    one = draw_samples(load(by_class), 4, condition={"label": torch.full((4,), 9)})
     assert np.array_equal(found["arr_0"][-4:, ..., 0], one[:, 0].numpy())
     assert "40 samples" in capsys.readouterr().err
     assert called("sample", f"run={by_class.folder}", "by=label", "n=45", f"to={tmp_path}/x.png") == 0
@@ -177,7 +177,7 @@ def test_an_image_is_a_condition_samples_are_made_of_held_out_rows_and_of_a_fold
     game = load(record, allow=["paired", "pix"])
     from paired import Pairs
 
-    held = Pairs().split("validation").more["source"]
+    held = Pairs().split("validation").extra_columns["source"]
     x = game.sample(5)  # the first rows of the split, in order
     assert torch.equal(x, game.sample(5, {"source": held[:5].float() / 127.5 - 1}))
     folder = tmp_path / "sources"
@@ -188,7 +188,7 @@ def test_an_image_is_a_condition_samples_are_made_of_held_out_rows_and_of_a_fold
     assert called("sample", *words) == 0
     made = np.load(tmp_path / "out.npz")["arr_0"]
     assert made.shape == (3, 4, 4, 1)
-    assert np.array_equal(made[..., 0], sample(game, 3)[:, 0].numpy())
+    assert np.array_equal(made[..., 0], draw_samples(game, 3)[:, 0].numpy())
     Image.fromarray(np.zeros((5, 5), np.uint8)).save(folder / "3.png")
     assert called("sample", *words[:3], f"to={tmp_path}/again.npz") == 1
     assert "5" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from saddlepoint.run import provenance
 @pytest.fixture(autouse=True)
 def without_git(monkeypatch):
     """A process per run, which tells nothing here."""
-    monkeypatch.setattr(provenance, "commit", lambda folder: None)
+    monkeypatch.setattr(provenance, "current_commit", lambda folder: None)
 
 
 def crashes(words, root, state=None):

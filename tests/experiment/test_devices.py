@@ -4,7 +4,7 @@ import pytest
 
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.devices import place, taken
+from saddlepoint.experiment.devices import join_ranks, rank_info
 
 TORCHRUN = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "GROUP_RANK": "1"}
 SLURM = {
@@ -33,27 +33,27 @@ def _set(monkeypatch, *environments):
 )
 def test_a_rank_knows_its_place_from_the_environment(monkeypatch, environments, expected):
     _set(monkeypatch, *environments)
-    here = place()
-    assert (here.number, here.of, here.local) == expected
+    here = rank_info()
+    assert (here.rank, here.world_size, here.local_rank) == expected
 
 
 def test_a_person_in_an_interactive_slurm_job_is_alone(monkeypatch):
     _set(monkeypatch, {**SLURM, "SLURM_JOB_NAME": "interactive"})
-    assert place().of == 1
+    assert rank_info().world_size == 1
 
 
 def test_a_batch_script_that_starts_no_step_is_alone_whatever_tasks_it_has_asked_for(monkeypatch):
     _set(monkeypatch, {name: value for name, value in SLURM.items() if "STEP" not in name})
-    assert place().of == 1
+    assert rank_info().world_size == 1
 
 
 def test_slurm_does_not_requeue_by_lightnings_own_handler(monkeypatch):
     _set(monkeypatch, SLURM)
-    assert place().environment.auto_requeue is False
-    assert place().environment.main_address == "node1"
+    assert rank_info().environment.auto_requeue is False
+    assert rank_info().environment.main_address == "node1"
 
 
 def test_a_config_that_speaks_of_other_ranks_than_were_started_is_told(monkeypatch):
     _set(monkeypatch, TORCHRUN)
     with pytest.raises(Mistake, match="8 processes were started, and the config speaks of devices=2 x nodes=1 = 2"):
-        taken(compose(["devices=2", "device=cpu"]), place())
+        join_ranks(compose(["devices=2", "device=cpu"]), rank_info())

@@ -14,7 +14,7 @@ from crashed import PLAIN, outcome, trained
 
 from saddlepoint.callback.finite import Diverged
 from saddlepoint.error import Mistake
-from saddlepoint.run.checkpoint import load
+from saddlepoint.run.checkpoint import load_checkpoint
 from saddlepoint.run.folder import Run
 
 WIDE = ["data=digits", "architecture=mlp", "architecture.generator.widths=[64]", "name=run", "logger=none", "batch=16",
@@ -37,7 +37,7 @@ def small_disk(folder, size="2m"):
 
 def sound(folder):
     """The last good checkpoint is there, and can be read."""
-    return load(folder / "checkpoints" / "last.ckpt")["saddlepoint"]["images"]
+    return load_checkpoint(folder / "checkpoints" / "last.ckpt")["saddlepoint"]["images"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
@@ -117,7 +117,7 @@ def test_a_term_that_is_no_number_is_the_one_that_is_named(term, game, tmp_path,
         found = honest(self, turn, number, *drawn)
         player = (
             "generator"
-            if self.network is turn.player.network and "real" not in self.looks[0].sides
+            if self.network is turn.player.network and "real" not in self.adversarial_terms[0].sides
             else "discriminator"
         )
         if turn.images >= 48 and player == name and own in found:
@@ -130,7 +130,7 @@ def test_a_term_that_is_no_number_is_the_one_that_is_named(term, game, tmp_path,
         trained(words, tmp_path)
     folder = tmp_path / "run" / "seed0"
     assert sound(folder) == 32
-    assert all(torch.isfinite(v).all() for v in load(folder / "checkpoints/last.ckpt")["state_dict"].values()
+    assert all(torch.isfinite(v).all() for v in load_checkpoint(folder / "checkpoints/last.ckpt")["state_dict"].values()
                if isinstance(v, torch.Tensor))  # fmt: skip
     assert (Run(folder).summary["status"], Run(folder).summary["exit"]) == ("diverged", 1)
     assert f"saddlepoint replay dump={folder}/dumps/48.pt" in str(stopped.value)

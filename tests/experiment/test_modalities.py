@@ -135,9 +135,9 @@ def test_a_16_bit_image_is_measured_with_all_its_bits(tmp_path: Path) -> None:
     one, other = ((256 * high + low).to(torch.uint16) for low in (0, 255))
     reals, fakes = (Split(name, x) for name, x in (("train", one), ("fakes", other)))
     evaluator = Evaluator(Identity((1, 1, 3), modality=Image(16)), {"fid": FrechetDistance()}, 300)
-    (score,) = evaluator.measure(fakes, reals).values()
+    (score,) = evaluator.score_split(fakes, reals).values()
     assert score.value == pytest.approx(3 * (255 / 32767.5) ** 2, rel=1e-3)
-    (generated,) = evaluator(lambda n: Image(16).inside(other[:n]), reals).values()
+    (generated,) = evaluator(lambda n: Image(16).to_float(other[:n]), reals).values()
     assert generated.value == score.value
 
 

@@ -18,14 +18,14 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from runs import run
 
-from saddlepoint.callback.evaluation import Sampler, drawn_as
+from saddlepoint.callback.evaluation import Sampler, sampling_contract
 from saddlepoint.config import catalogue
-from saddlepoint.evaluation.contract import Contract, Score, comparable, difference
-from saddlepoint.experiment.build import game_of
-from saddlepoint.experiment.evaluate import Measuring
-from saddlepoint.experiment.restore import restore
-from saddlepoint.experiment.run_config import config_of
-from saddlepoint.experiment.sample import sample
+from saddlepoint.evaluation.contract import Contract, Score, check_comparable, first_difference
+from saddlepoint.experiment.build import build_game
+from saddlepoint.experiment.evaluate import Measurer
+from saddlepoint.experiment.restore import restore_checkpoint
+from saddlepoint.experiment.run_config import load_run_config
+from saddlepoint.experiment.sample import draw_samples
 from saddlepoint.stream import Stream
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -103,7 +103,7 @@ def record(tmp_path_factory):
 def measured(record):
     """What measures the run under some overrides; scores by metric."""
     patch, known = pytest.MonkeyPatch(), {}
-    patch.setattr(Measuring, "anchors", lambda self: {})  # which are most of the time
+    patch.setattr(Measurer, "anchors", lambda self: {})  # which are most of the time
 
     def scores(*overrides: str) -> Scores:
         if overrides not in known:
@@ -123,7 +123,7 @@ def moved(one: Scores, other: Scores) -> set[str]:
         name for name in one.keys() & other.keys()
         if one[name].value != pytest.approx(other[name].value, rel=1e-3, abs=4e-3)
     }  # fmt: skip
-    silent = {name for name in apart if difference(one[name].contract, other[name].contract) is None}
+    silent = {name for name in apart if first_difference(one[name].contract, other[name].contract) is None}
     assert not silent, {name: (one[name].value, other[name].value) for name in silent}
     return apart
 
@@ -150,7 +150,7 @@ def test_settings_that_act_only_together_change_the_contract(measured, one, othe
 def test_every_setting_of_an_evaluation_is_among_those_tried():
     overrides = (*MOVING, *STILL, *(words for pair in PAIRS for words in pair))
     tried = {".".join(word.partition("=")[0].split(".")[:2]) for words in overrides for word in words}
-    known = {key for key in catalogue.keys("train") if key.startswith("evaluation.")}
+    known = {key for key in catalogue.command_keys("train") if key.startswith("evaluation.")}
     assert known == {key for key in tried if key.startswith("evaluation.")} | ELSEWHERE
 
 
@@ -186,8 +186,8 @@ def test_stored_samples_have_the_scores_of_the_floats_they_were(record, measured
 
 
 def load_allowed(record):
-    game = game_of(config_of(record, ["allow_target=[conditional]"]))
-    restore(game, record)
+    game = build_game(load_run_config(record, ["allow_target=[conditional]"]))
+    restore_checkpoint(game, record)
     return game
 
 
@@ -202,8 +202,8 @@ def test_samples_and_their_classes_do_not_depend_on_how_many_are_drawn_at_once(r
     stream = Stream(0, "mine")  # whoever draws: a grid, a notebook
     pieces = [game.sample(n, stream=stream) for n in cuts]
     torch.testing.assert_close(torch.cat(pieces), game.sample(40, stream=Stream(0, "mine")))
-    first = sample(game, sum(cuts), batch=cuts[0])
-    assert (first.int() - sample(game, 45)[:40].int()).abs().max() <= 1
+    first = draw_samples(game, sum(cuts), batch=cuts[0])
+    assert (first.int() - draw_samples(game, 45)[:40].int()).abs().max() <= 1
 
 
 def test_a_rank_that_passes_over_samples_makes_the_next_ones_as_if_it_had_made_all(record):
@@ -242,13 +242,13 @@ def test_a_record_without_the_newer_fields_compares_with_what_is_measured_now(me
     old = now.contract.to_dict()
     del old["altered"]
     then = Score(now.value, Contract(**old))
-    comparable({"then": then, "now": now})
+    check_comparable({"then": then, "now": now})
     assert Contract(**old) == now.contract
 
 
 def drawn(game, average, batch_norm):
     """Whose weights a contract names, and by which statistics, for samples drawn 500 at a time."""
-    said = drawn_as(game, average, batch_norm, 500)
+    said = sampling_contract(game, average, batch_norm, 500)
     return said["weights"], said["batch_norm"]
 
 

@@ -15,11 +15,15 @@ from saddlepoint.architecture import conv28, dcgan, dirac, mlp, pacgan_toy, sali
 from saddlepoint.error import Mistake
 from saddlepoint.export import agreement
 from saddlepoint.export.format import onnx, program
-from saddlepoint.export.frozen import FrozenVirtualBatchNorm, frozen_state, receptive
-from saddlepoint.export.generator import positional
-from saddlepoint.export.whole import Whole, Wiring
-from saddlepoint.game.lineage import leaves, upstream
-from saddlepoint.game.sampling import conditions, samples_of, sampling_networks
+from saddlepoint.export.frozen_virtual_batch_norm import (
+    FrozenVirtualBatchNorm,
+    frozen_state_dict,
+    replace_virtual_batch_norm,
+)
+from saddlepoint.export.generator import wrap_positional
+from saddlepoint.export.sampling_module import SamplingModule, Wiring
+from saddlepoint.game.lineage import condition_entries, upstream_sides
+from saddlepoint.game.sampling import draw_condition, generate, prepare_sampling_networks
 from saddlepoint.layer.virtual_batch_norm import VirtualBatchNorm
 from saddlepoint.layer.weight_norm import WeightNorm
 from saddlepoint.objective import nonsaturating
@@ -65,7 +69,7 @@ def lived(name: str, average: str | None = None):
     stream = Stream(1, "life")
     with torch.no_grad():
         for _ in range(3):
-            network.train()(made.prior.sample(32, stream), conditions(made, 32, stream))
+            network.train()(made.prior.sample(32, stream), draw_condition(made, 32, stream))
         for own in network.parameters():
             own.add_(0.05 * torch.randn_like(own))
     return made
@@ -73,17 +77,19 @@ def lived(name: str, average: str | None = None):
 
 def asked_of(made):
     stream = Stream(2, "export")
-    return made.prior.sample(agreement.ROWS, stream), conditions(made, agreement.ROWS, stream)
+    return made.prior.sample(agreement.ROWS, stream), draw_condition(made, agreement.ROWS, stream)
 
 
 def alone(made, name: str, average: bool = True) -> nn.Module:
-    fresh = receptive(MAKERS[name]())
-    fresh.load_state_dict(frozen_state(sampling_networks(made, average)[0]["generator"]))
-    return Whole(Wiring(upstream(made), made.samples, made.priors, made.conditions), {"generator": fresh})
+    fresh = replace_virtual_batch_norm(MAKERS[name]())
+    fresh.load_state_dict(frozen_state_dict(prepare_sampling_networks(made, average)[0]["generator"]))
+    return SamplingModule(
+        Wiring(upstream_sides(made), made.samples, made.priors, made.conditions), {"generator": fresh}
+    )
 
 
 def expected_of(made, latent, condition, average=True):
-    return agreement.originals(partial(samples_of, made, average=average), latent, condition)
+    return agreement.original_samples(partial(generate, made, average=average), latent, condition)
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in BIG else n for n in MAKERS])
@@ -91,7 +97,7 @@ def test_a_generator_without_its_game_makes_the_same_samples(name: str) -> None:
     made = lived(name)
     latent, condition = asked_of(made)
     assert (
-        agreement.difference(alone(made, name), latent, condition, expected_of(made, latent, condition))
+        agreement.max_difference(alone(made, name), latent, condition, expected_of(made, latent, condition))
         <= agreement.TOLERANCE
     )
 
@@ -100,22 +106,24 @@ def test_a_generator_without_its_game_makes_the_same_samples(name: str) -> None:
 def test_a_program_makes_the_same_samples_without_our_code(name: str, tmp_path) -> None:
     made = lived(name)
     latent, condition = asked_of(made)
-    program.write(program.program(alone(made, name), latent, condition), tmp_path / "g.pt2")
-    read = positional(program.read(tmp_path / "g.pt2"))
-    assert agreement.difference(read, latent, condition, expected_of(made, latent, condition)) <= agreement.TOLERANCE
+    program.save_program(program.trace_program(alone(made, name), latent, condition), tmp_path / "g.pt2")
+    read = wrap_positional(program.load_program(tmp_path / "g.pt2"))
+    assert (
+        agreement.max_difference(read, latent, condition, expected_of(made, latent, condition)) <= agreement.TOLERANCE
+    )
 
 
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in MAKERS])
 def test_onnx_and_the_program_make_the_same_samples_and_name_no_folder_of_ours(name: str, tmp_path, checkout) -> None:
     made = lived(name)
     latent, condition = asked_of(made)
-    found = program.program(alone(made, name), latent, condition)
-    onnx.write(found, tmp_path / "g.onnx", ["z", *leaves(made)])
-    program.write(found, tmp_path / "g.pt2")
+    found = program.trace_program(alone(made, name), latent, condition)
+    onnx.save_onnx(found, tmp_path / "g.onnx", ["z", *condition_entries(made)])
+    program.save_program(found, tmp_path / "g.pt2")
     expected = expected_of(made, latent, condition)
     far = [
-        agreement.difference(positional(read(tmp_path / file)), latent, condition, expected)
-        for read, file in ((onnx.read, "g.onnx"), (program.read, "g.pt2"))
+        agreement.max_difference(wrap_positional(read(tmp_path / file)), latent, condition, expected)
+        for read, file in ((onnx.load_onnx, "g.onnx"), (program.load_program, "g.pt2"))
     ]
     print(f"{name}: ONNX {far[0]:.2g}, program {far[1]:.2g}")
     assert max(far) <= agreement.TOLERANCE
@@ -142,7 +150,7 @@ def test_a_frozen_virtual_batch_norm_looks_at_no_other_latent() -> None:
 
 def test_no_reference_latent_is_left_in_the_state_and_every_layer_has_its_statistics() -> None:
     made = lived("dcgan, virtual")
-    state = frozen_state(made.generator.network)
+    state = frozen_state_dict(made.generator.network)
     assert not [name for name in state if name.startswith("reference_batch")]
     layers = [name for name, m in made.generator.network.named_modules() if isinstance(m, VirtualBatchNorm)]
     assert layers
@@ -155,7 +163,7 @@ def test_freezing_leaves_the_original_as_it_was() -> None:
     network = made.generator.network
     before = {name: t.clone() for name, t in network.state_dict().items()}
     x = made.sample(8)
-    frozen_state(network)
+    frozen_state_dict(network)
     assert torch.equal(x, made.sample(8))
     assert all(torch.equal(t, before[name]) for name, t in network.state_dict().items())
     assert not any(isinstance(m, FrozenVirtualBatchNorm) for m in network.modules())
@@ -163,13 +171,13 @@ def test_freezing_leaves_the_original_as_it_was() -> None:
 
 def test_statistics_that_are_reestimated_are_so_before_they_are_frozen_also_where_classes_are_asked_for() -> None:
     made = lived("asked, batch norm", "reestimated")
-    _, weights = sampling_networks(made)
+    _, weights = prepare_sampling_networks(made)
     assert weights == "averaged"
     latent, condition = asked_of(made)
     fresh = alone(made, "asked, batch norm")
-    assert agreement.difference(fresh, latent, condition, expected_of(made, latent, condition)) <= 1e-6
+    assert agreement.max_difference(fresh, latent, condition, expected_of(made, latent, condition)) <= 1e-6
     raw = alone(made, "asked, batch norm", average=False)
-    assert agreement.difference(raw, latent, condition, expected_of(made, latent, condition)) > 1e-2
+    assert agreement.max_difference(raw, latent, condition, expected_of(made, latent, condition)) > 1e-2
 
 
 # -------------------------------------------------------------------------------------------------- what is no network
@@ -179,14 +187,16 @@ def test_a_difference_is_seen_wherever_it_is_and_whatever_is_no_number_is_infini
     made = lived("perceptron")
     latent, condition = asked_of(made)
     expected = expected_of(made, latent, condition)
-    network = partial(samples_of, made)
+    network = partial(generate, made)
 
     def wrong_for_one(z, condition):
         return network(z, condition) + (3e-4 if len(z["z"]) == 1 else 0.0)
 
-    assert agreement.difference(wrong_for_one, latent, condition, expected) == pytest.approx(3e-4, rel=1e-2)
-    assert agreement.difference(lambda z, c: network(z, c) * float("nan"), latent, condition, expected) == float("inf")
-    assert agreement.difference(lambda z, c: network(z, c)[:, 0], latent, condition, expected) == float("inf")
+    assert agreement.max_difference(wrong_for_one, latent, condition, expected) == pytest.approx(3e-4, rel=1e-2)
+    assert agreement.max_difference(lambda z, c: network(z, c) * float("nan"), latent, condition, expected) == float(
+        "inf"
+    )
+    assert agreement.max_difference(lambda z, c: network(z, c)[:, 0], latent, condition, expected) == float("inf")
 
 
 @pytest.mark.parametrize(
@@ -197,13 +207,13 @@ def test_what_no_graph_can_say_is_told_in_a_line(kind: str, said: str) -> None:
 
     network = getattr(conditional, kind)(5, [1, 2, 2]).eval()
     with pytest.raises(Mistake, match=said) as told:
-        program.program(network, {"z": torch.zeros(10, 5)})
+        program.trace_program(network, {"z": torch.zeros(10, 5)})
     assert "\n" not in str(told.value)
 
 
 def test_an_operator_that_onnx_lacks_is_named_with_the_layer_that_asks_for_it(tmp_path) -> None:
     import conditional
 
-    found = program.program(conditional.Waves(5, [1, 2, 2]).eval(), {"z": torch.randn(10, 5)})
+    found = program.trace_program(conditional.Waves(5, [1, 2, 2]).eval(), {"z": torch.randn(10, 5)})
     with pytest.raises(Mistake, match=r"ONNX has no operator bessel_j0, which between \(Bessel\) asks for"):
-        onnx.write(found, tmp_path / "g.onnx", ["z"])
+        onnx.save_onnx(found, tmp_path / "g.onnx", ["z"])

@@ -14,14 +14,20 @@ from torch import nn
 
 from saddlepoint.error import Mistake
 from saddlepoint.export import agreement
+from saddlepoint.export.determinism import check_deterministic, check_no_dropout
 from saddlepoint.export.format import onnx, program, safetensors
-from saddlepoint.export.generator import positional
-from saddlepoint.export.noise import refuse_dropout, refuse_noise
-from saddlepoint.export.whole import Whole, Wiring
+from saddlepoint.export.generator import wrap_positional
+from saddlepoint.export.sampling_module import SamplingModule, Wiring
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import latent_parts, leaves, upstream
+from saddlepoint.game.lineage import condition_entries, latent_parts, upstream_sides
 from saddlepoint.game.player import Player
-from saddlepoint.game.sampling import complete, conditions, samples_of, sampling_networks, sampling_state
+from saddlepoint.game.sampling import (
+    draw_condition,
+    generate,
+    ordered_condition,
+    prepare_sampling_networks,
+    sampling_state,
+)
 from saddlepoint.objective import nonsaturating
 from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.prior import Prior
@@ -82,21 +88,23 @@ def chained(names=("share", "source"), **settings):
 
 
 def whole_of(made):
-    networks, _ = sampling_networks(made)
-    return Whole(Wiring(upstream(made), made.samples, made.priors, made.conditions, made.images), networks).eval()
+    networks, _ = prepare_sampling_networks(made)
+    return SamplingModule(
+        Wiring(upstream_sides(made), made.samples, made.priors, made.conditions, made.images), networks
+    ).eval()
 
 
 def inputs_of(made, n=1000, **columns):
     stream = Stream(0, "test")
     latent = made.prior.sample(n, stream)
     given = {name: torch.randn(n, 2) for name in columns.get("names", ("source",))}
-    return latent, complete(made, conditions(made, n, stream, given))
+    return latent, ordered_condition(made, draw_condition(made, n, stream, given))
 
 
 def test_a_chain_of_players_and_makers_makes_the_samples_of_its_game_in_every_format(tmp_path):
     made = chained()
     latents, condition = inputs_of(made)
-    expected = agreement.originals(partial(samples_of, made), latents, condition)
+    expected = agreement.original_samples(partial(generate, made), latents, condition)
     whole = whole_of(made)
     assert set(whole.networks) == {"encoder", "generator", "twice", "blend"}
     assert whole.wiring.inputs() == [
@@ -105,22 +113,22 @@ def test_a_chain_of_players_and_makers_makes_the_samples_of_its_game_in_every_fo
         "source",
     ]  # neither z nor the draw's part `spare`: nobody uses them
     latent = {name: latents[name] for name in latent_parts(made)}
-    assert agreement.difference(whole, latent, condition, expected) <= 1e-6
+    assert agreement.max_difference(whole, latent, condition, expected) <= 1e-6
 
     state = sampling_state(whole.networks)
     assert set(state) == {f"{name}.linear.{kind}" for name in ("encoder", "generator") for kind in ("weight", "bias")}
-    safetensors.write(state, tmp_path / "g.safetensors")
+    safetensors.save_weights(state, tmp_path / "g.safetensors")
     other = whole_of(chained())
     for p in other.parameters():
         p.data.zero_()
-    safetensors.fill(other.networks, tmp_path / "g.safetensors")
-    assert agreement.difference(other, latent, condition, expected) <= 1e-6
+    safetensors.load_weights(other.networks, tmp_path / "g.safetensors")
+    assert agreement.max_difference(other, latent, condition, expected) <= 1e-6
 
-    found = program.program(whole, latent, condition)
-    program.write(found, tmp_path / "g.pt2")
-    onnx.write(found, tmp_path / "g.onnx", whole.wiring.inputs())
-    for read, file in ((program.read, "g.pt2"), (onnx.read, "g.onnx")):
-        assert agreement.difference(positional(read(tmp_path / file)), latent, condition, expected) <= 1e-5
+    found = program.trace_program(whole, latent, condition)
+    program.save_program(found, tmp_path / "g.pt2")
+    onnx.save_onnx(found, tmp_path / "g.onnx", whole.wiring.inputs())
+    for read, file in ((program.load_program, "g.pt2"), (onnx.load_onnx, "g.onnx")):
+        assert agreement.max_difference(wrap_positional(read(tmp_path / file)), latent, condition, expected) <= 1e-5
 
 
 @pytest.mark.parametrize("names", [("x", "class"), ("add", "linear"), ("mul", "hair-colour")])
@@ -129,8 +137,8 @@ def test_any_name_of_a_condition_is_the_name_of_its_input(names, tmp_path):
     latents, condition = inputs_of(made, 10, names=names[1:])
     latent = {name: latents[name] for name in latent_parts(made)}
     whole = whole_of(made)
-    expected = agreement.originals(whole, latent, condition)
-    onnx.write(program.program(whole, latent, condition), tmp_path / "g.onnx", whole.wiring.inputs())
+    expected = agreement.original_samples(whole, latent, condition)
+    onnx.save_onnx(program.trace_program(whole, latent, condition), tmp_path / "g.onnx", whole.wiring.inputs())
     session = onnxruntime.InferenceSession(str(tmp_path / "g.onnx"))
     assert [one.name for one in session.get_inputs()] == ["style", "share", names[1]]
     (x,) = session.run(None, {name: rows.numpy() for name, rows in {**latent, **condition}.items()})
@@ -139,9 +147,12 @@ def test_any_name_of_a_condition_is_the_name_of_its_input(names, tmp_path):
 
 def test_one_name_for_a_part_of_the_latent_and_a_condition_is_refused():
     made = chained()
-    sides = {**upstream(made), "fake": made.sides["fake"].__class__("code", ("generator",), {"style": "mix.share"})}
+    sides = {
+        **upstream_sides(made),
+        "fake": made.sides["fake"].__class__("code", ("generator",), {"style": "mix.share"}),
+    }
     wiring = Wiring(sides, "fake", made.priors, made.conditions)
-    assert list(leaves(wiring)) == ["style", "source"]
+    assert list(condition_entries(wiring)) == ["style", "source"]
     with pytest.raises(Mistake, match="style is a part of the latent and a condition"):
         wiring.inputs()
 
@@ -151,7 +162,7 @@ def test_one_name_for_a_part_of_the_latent_and_a_condition_is_refused():
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 10, 11, 100, 330, 331, 450, 999, 1000])
 def test_the_batches_hold_each_row_once_and_one_of_them_is_a_single_row(n):
-    sizes = agreement.sizes(n)
+    sizes = agreement.batch_sizes(n)
     assert sum(sizes) == n
     assert sizes[0] == 1
     assert min(sizes) > 0
@@ -166,9 +177,9 @@ def test_a_split_of_very_few_rows_is_enough_to_write_and_check_a_program(n, tmp_
     latents, condition = inputs_of(made, n)
     latent = {name: latents[name] for name in latent_parts(made)}
     whole = whole_of(made)
-    expected = agreement.originals(whole, latent, condition)
-    found = program.program(whole, latent, condition)
-    assert agreement.difference(positional(found.module()), latent, condition, expected) <= 1e-6
+    expected = agreement.original_samples(whole, latent, condition)
+    found = program.trace_program(whole, latent, condition)
+    assert agreement.max_difference(wrap_positional(found.module()), latent, condition, expected) <= 1e-6
     many, more = inputs_of(made, 20)
     assert len(found.module()(many["style"], *more.values())) == 20
 
@@ -178,8 +189,8 @@ def test_a_row_that_sees_its_neighbours_differs():
         return latent["z"] - latent["z"].mean(0)
 
     latent = {"z": torch.randn(450, 3)}
-    expected = agreement.originals(centred, latent, {})
-    assert agreement.difference(centred, latent, {}, expected) > 0.1
+    expected = agreement.original_samples(centred, latent, {})
+    assert agreement.max_difference(centred, latent, {}, expected) > 0.1
 
 
 # ---------------------------------------------------------------------------------------------------------- noise
@@ -238,7 +249,7 @@ def test_noise_is_found_whoever_draws_it_and_its_layer_named(kind):
     whole, latent = alone(kind()), {"z": torch.randn(9, 3)}
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
     with pytest.raises(Mistake, match=rf"^generator\.inside\.1 \({kind.__name__}\) makes another sample") as told:
-        refuse_noise(whole.networks, whole, latent, {})
+        check_deterministic(whole.networks, whole, latent, {})
     assert "\n" not in str(told.value)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (np.random.get_state()[1] == before[1]).all()
@@ -256,22 +267,22 @@ def test_noise_that_a_network_draws_itself_between_its_layers_is_the_networks():
 
     whole = whole_of(game(nonsaturating, nets=(Between(), Critic(nn.Identity(), nn.Linear(2, 1)))))
     with pytest.raises(Mistake, match=r"^generator \(Between\) makes another sample"):
-        refuse_noise(whole.networks, whole, {"z": torch.randn(9, 3)}, {})
+        check_deterministic(whole.networks, whole, {"z": torch.randn(9, 3)}, {})
 
 
 def test_what_gives_the_same_again_is_let_through_dropout_that_is_off_too():
     for layer in (nn.ReLU(), nn.Dropout(0.5)):
         whole = alone(layer)
-        refuse_noise(whole.networks, whole, {"z": torch.randn(9, 3)}, {})
+        check_deterministic(whole.networks, whole, {"z": torch.randn(9, 3)}, {})
 
 
 def test_values_that_are_no_numbers_are_no_noise():
     whole = alone(nn.Identity())
     next(whole.parameters()).data.fill_(float("nan"))
-    refuse_noise(whole.networks, whole, {"z": torch.randn(9, 3)}, {})
+    check_deterministic(whole.networks, whole, {"z": torch.randn(9, 3)}, {})
 
 
 def test_dropout_that_samples_keep_on_is_refused_with_its_layer_and_one_that_drops_nothing_is_not():
-    refuse_dropout(alone(nn.Dropout(0.0)).networks)
+    check_no_dropout(alone(nn.Dropout(0.0)).networks)
     with pytest.raises(Mistake, match=r"generator\.inside\.1 \(Dropout2d\) is on where samples are made"):
-        refuse_dropout(alone(nn.Dropout2d(0.1)).networks)
+        check_no_dropout(alone(nn.Dropout2d(0.1)).networks)

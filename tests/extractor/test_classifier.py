@@ -9,8 +9,17 @@ import pytest
 import torch
 
 from saddlepoint.error import Mistake
-from saddlepoint.extractor.classifier import WEIGHTS, Shipped, shipped
-from saddlepoint.extractor.training import Network, Recipe, accuracy, fit, mirrored, recipe_for, shifted, ship
+from saddlepoint.extractor.classifier import WEIGHTS_FOLDER, Shipped, shipped_classifiers
+from saddlepoint.extractor.training import (
+    Network,
+    Recipe,
+    accuracy,
+    default_recipe,
+    random_flip,
+    random_shift,
+    train_and_save,
+    train_classifier,
+)
 
 BRIEF = Recipe(dim=8, epochs=12, shift=1, batch=20)
 MNIST_ROOT = Path(os.environ.get("SADDLEPOINT_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
@@ -19,10 +28,10 @@ MNIST_ROOT = Path(os.environ.get("SADDLEPOINT_DATA", Path(__file__).parents[2] /
 def test_training_is_repeatable_and_moves_no_global_generator(stripes) -> None:
     x, y = stripes.split("train")[torch.arange(120)]
     before, threads = torch.random.get_rng_state(), torch.get_num_threads()
-    first = fit(x, y, 2, BRIEF, stripes.split("test")[torch.arange(30)])
+    first = train_classifier(x, y, 2, BRIEF, stripes.split("test")[torch.arange(30)])
     torch.rand(1)
     torch.random.set_rng_state(before)
-    second, other = fit(x, y, 2, BRIEF), fit(x, y, 2, replace(BRIEF, seed=1))
+    second, other = train_classifier(x, y, 2, BRIEF), train_classifier(x, y, 2, replace(BRIEF, seed=1))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.get_num_threads() == threads
     assert all(torch.equal(first.state[name], second.state[name]) for name in first.state)
@@ -35,36 +44,36 @@ def test_training_works_where_gradients_are_off_and_reports_how_far_it_is(stripe
     x, y = stripes.split("train")[torch.arange(101)]  # no multiple of the batch
     seen = []
     with torch.no_grad():
-        fit(x, y, 2, replace(BRIEF, epochs=1), progress=lambda *report: seen.append(report))
+        train_classifier(x, y, 2, replace(BRIEF, epochs=1), progress=lambda *report: seen.append(report))
     assert seen[-1] == ("training the classifier", 6, 6)
 
 
 def test_at_most_limit_images_are_used(stripes) -> None:
     x, y = stripes.split("train")[torch.arange(120)]
     seen = []
-    fit(x, y, 2, replace(BRIEF, limit=40), progress=lambda *report: seen.append(report))
+    train_classifier(x, y, 2, replace(BRIEF, limit=40), progress=lambda *report: seen.append(report))
     assert seen[-1][2] == 12 * 2
 
 
 def test_a_shifted_image_is_the_image_elsewhere() -> None:
     x = torch.arange(2 * 3 * 6 * 5, dtype=torch.uint8).view(2, 3, 6, 5).repeat(50, 1, 1, 1)
-    moved = shifted(x, 2, torch.Generator().manual_seed(0))
+    moved = random_shift(x, 2, torch.Generator().manual_seed(0))
     padded = torch.nn.functional.pad(x.float(), (2, 2, 2, 2), mode="replicate").to(torch.uint8)
     windows = {(i, j): padded[:, :, i : i + 6, j : j + 5] for i in range(5) for j in range(5)}
     hits = torch.stack([(window == moved).all(-1).all(-1).all(-1) for window in windows.values()])
     assert hits.any(0).all()
     assert hits.any(1).all()  # every shift occurs
-    assert torch.equal(shifted(x, 0, torch.Generator()), x)
+    assert torch.equal(random_shift(x, 0, torch.Generator()), x)
 
 
 def test_a_mirrored_image_is_the_image_or_its_mirror_image_in_equal_parts() -> None:
     x = torch.arange(3 * 2 * 5, dtype=torch.uint8).view(1, 3, 2, 5).repeat(4000, 1, 1, 1)
-    found = mirrored(x, torch.Generator().manual_seed(0))
+    found = random_flip(x, torch.Generator().manual_seed(0))
     same, turned = ((found == wanted).flatten(1).all(1) for wanted in (x, x.flip(3)))
     assert (same ^ turned).all()
     assert abs(float(turned.double().mean()) - 0.5) < 5 * 0.5 / 4000**0.5
     assert found.dtype == torch.uint8
-    assert torch.equal(mirrored(x, torch.Generator().manual_seed(0)), found)
+    assert torch.equal(random_flip(x, torch.Generator().manual_seed(0)), found)
 
 
 def test_a_recipe_that_mirrors_learns_what_left_and_right_share(stripes) -> None:
@@ -77,7 +86,7 @@ def test_a_recipe_that_mirrors_learns_what_left_and_right_share(stripes) -> None
     for flip in (False, True):
         recipe = replace(BRIEF, shift=0, flip=flip, epochs=20, batch=10)
         network = Network((1, 6, 6), 2, recipe.dim)
-        network.load_state_dict(fit(x, y, 2, recipe).state)
+        network.load_state_dict(train_classifier(x, y, 2, recipe).state)
         with torch.no_grad():
             certainty.append(float(network.eval()(x.float() / 127.5 - 1)[1].softmax(1).max()))
     assert certainty[0] > 0.9
@@ -85,9 +94,11 @@ def test_a_recipe_that_mirrors_learns_what_left_and_right_share(stripes) -> None
 
 
 def test_a_recipe_that_does_not_mirror_draws_as_if_there_were_no_mirror(stripes, monkeypatch) -> None:
-    monkeypatch.setattr("saddlepoint.extractor.training.mirrored", None)  # the weights shipped before it came stay true
+    monkeypatch.setattr(
+        "saddlepoint.extractor.training.random_flip", None
+    )  # the weights shipped before it came stay true
     x, y = stripes.split("train")[torch.arange(40)]
-    fit(x, y, 2, replace(BRIEF, epochs=1))
+    train_classifier(x, y, 2, replace(BRIEF, epochs=1))
 
 
 def test_a_wide_network_has_so_many_times_the_channels_and_the_same_readout() -> None:
@@ -102,16 +113,16 @@ def test_a_wide_network_has_so_many_times_the_channels_and_the_same_readout() ->
 
 
 def test_a_wide_classifier_is_shipped_and_read_again(tmp_path: Path, stripes) -> None:
-    ship("wide", stripes, replace(BRIEF, wide=2, epochs=1), tmp_path, "command")
-    ship("narrow", stripes, replace(BRIEF, epochs=1), tmp_path, "command")
-    assert shipped(tmp_path)["wide"]["recipe"]["wide"] == 2
+    train_and_save("wide", stripes, replace(BRIEF, wide=2, epochs=1), tmp_path, "command")
+    train_and_save("narrow", stripes, replace(BRIEF, epochs=1), tmp_path, "command")
+    assert shipped_classifiers(tmp_path)["wide"]["recipe"]["wide"] == 2
     sizes = [sum(p.numel() for p in Shipped(n, tmp_path).parameters()) for n in ("wide", "narrow")]
     assert sizes[0] > sizes[1]
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64), (3, 20, 17), (1, 4, 4), (1, 2, 2)])
 def test_a_network_takes_images_of_any_size_and_is_under_a_megabyte(shape: tuple[int, int, int]) -> None:
-    network = Network(shape, 10, recipe_for(shape).dim).eval()
+    network = Network(shape, 10, default_recipe(shape).dim).eval()
     features, logits = network(torch.zeros(3, *shape))
     assert logits.shape == (3, 10)
     assert (features >= 0).all()
@@ -119,9 +130,9 @@ def test_a_network_takes_images_of_any_size_and_is_under_a_megabyte(shape: tuple
 
 
 def test_what_is_shipped_is_what_is_listed() -> None:
-    assert set(shipped()) >= {"digits", "digits-b", "mnist", "cifar10-jpeg"}
-    for name, facts in shipped().items():
-        content = (WEIGHTS / f"{name}.safetensors").read_bytes()
+    assert set(shipped_classifiers()) >= {"digits", "digits-b", "mnist", "cifar10-jpeg"}
+    for name, facts in shipped_classifiers().items():
+        content = (WEIGHTS_FOLDER / f"{name}.safetensors").read_bytes()
         assert len(content) == facts["bytes"] <= (1_500_000 if facts["recipe"].get("wide", 1) > 1 else 400_000)
         assert hashlib.sha256(content).hexdigest() == facts["sha256"]
         classifier = Shipped(name)
@@ -131,7 +142,7 @@ def test_what_is_shipped_is_what_is_listed() -> None:
 def test_the_digits_classifier_is_as_good_as_it_is_said_to_be() -> None:
     from saddlepoint.data.digits import Digits
 
-    data, facts = Digits(), shipped()["digits"]
+    data, facts = Digits(), shipped_classifiers()["digits"]
     data.setup()
     features = Shipped("digits")(data.split("test")[torch.arange(450)][0]).features
     assert (features.amax(0) > 0).all()  # no unit is dead
@@ -146,7 +157,7 @@ def test_the_mnist_classifier_is_as_good_as_it_is_said_to_be() -> None:
 
     if not (MNIST_ROOT / "MNIST" / "raw" / "t10k-images-idx3-ubyte").is_file():
         pytest.skip("MNIST is not here; SADDLEPOINT_DATA names the folder that holds it")
-    data, facts = MNIST(root=MNIST_ROOT), shipped()["mnist"]
+    data, facts = MNIST(root=MNIST_ROOT), shipped_classifiers()["mnist"]
     data.setup()
     right = accuracy(Shipped("mnist").network, *data.split("test")[torch.arange(10_000)])  # pyright: ignore[reportArgumentType]
     assert right == pytest.approx(facts["test_accuracy"], abs=3e-4)  # another machine may round an image over the edge
@@ -155,16 +166,16 @@ def test_the_mnist_classifier_is_as_good_as_it_is_said_to_be() -> None:
 
 
 def test_shipping_writes_the_same_file_again_and_keeps_the_others_listed(tmp_path: Path, stripes) -> None:
-    entries = [ship("stripes", stripes, BRIEF, tmp_path, "command") for _ in range(2)]
-    ship("others", stripes, replace(BRIEF, seed=1), tmp_path, "command")
-    assert entries[0] == entries[1] == shipped(tmp_path)["stripes"]
+    entries = [train_and_save("stripes", stripes, BRIEF, tmp_path, "command") for _ in range(2)]
+    train_and_save("others", stripes, replace(BRIEF, seed=1), tmp_path, "command")
+    assert entries[0] == entries[1] == shipped_classifiers(tmp_path)["stripes"]
     assert entries[0]["test_accuracy"] == 1.0
     assert Shipped("stripes", tmp_path).sha256 == entries[0]["sha256"]
     assert Shipped("others", tmp_path).sha256 != entries[0]["sha256"]
 
 
 def test_weights_that_are_not_the_listed_ones_are_refused_with_both_hashes(tmp_path: Path, stripes) -> None:
-    entry = ship("stripes", stripes, BRIEF, tmp_path, "command")
+    entry = train_and_save("stripes", stripes, BRIEF, tmp_path, "command")
     file = tmp_path / "stripes.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     with pytest.raises(Mistake) as refused:

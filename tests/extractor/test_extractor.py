@@ -10,17 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.error import Mistake
-from saddlepoint.evaluation.contract import differences
+from saddlepoint.evaluation.contract import contract_differences
 from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.experiment.evaluators import extractor_names, extractor_of, second_extractor
-from saddlepoint.extractor.classifier import Shipped, shipped
-from saddlepoint.extractor.extractor import suit
+from saddlepoint.experiment.evaluators import build_extractor, extractor_names, second_extractor_name
+from saddlepoint.extractor.classifier import Shipped, shipped_classifiers
+from saddlepoint.extractor.extractor import check_measurable
 from saddlepoint.extractor.identity import Identity
-from saddlepoint.extractor.module import Module
-from saddlepoint.extractor.nearest import nearest
-from saddlepoint.extractor.resizer import Resized, resized
+from saddlepoint.extractor.nearest import nearest_classifier
+from saddlepoint.extractor.resizer import ResizingExtractor, resize
 from saddlepoint.extractor.trained import Trained
-from saddlepoint.extractor.training import Recipe, recipe_for
+from saddlepoint.extractor.training import Recipe, default_recipe
+from saddlepoint.extractor.user_network import UserNetwork
 from saddlepoint.metric.frechet_distance import FrechetDistance
 from saddlepoint.modality import Audio
 
@@ -30,23 +30,23 @@ BRIEF = Recipe(dim=8, epochs=12, shift=0, batch=20)
 class Halved(Audio):
     """A modality of somebody's own: what networks see is half of what is stored."""
 
-    def inside(self, x: Tensor) -> Tensor:
-        return super().inside(x) / 2
+    def to_float(self, x: Tensor) -> Tensor:
+        return super().to_float(x) / 2
 
 
 class Thirds(Halved):
     """Another one."""
 
-    def inside(self, x: Tensor) -> Tensor:
-        return super().inside(x) / 3
+    def to_float(self, x: Tensor) -> Tensor:
+        return super().to_float(x) / 3
 
 
 def test_what_identity_and_networks_see_of_a_modality_of_ones_own_is_part_of_their_sha256() -> None:
     """Statistics of the reals are kept by it: edited code would else be measured against the reals of before."""
     assert Identity((1, 9)).sha256 == Identity((1, 9), modality=Audio(8000, 16)).sha256 == Identity.sha256
     assert len({Identity((1, 9), modality=one).sha256 for one in (Audio(), Halved(), Thirds())}) == 3
-    assert Module(nn.Flatten(), (1, 9)).sha256 == Module(nn.Flatten(), (1, 9), Audio(8000)).sha256
-    assert len({Module(nn.Flatten(), (1, 9), one).sha256 for one in (Audio(), Halved(), Thirds())}) == 3
+    assert UserNetwork(nn.Flatten(), (1, 9)).sha256 == UserNetwork(nn.Flatten(), (1, 9), Audio(8000)).sha256
+    assert len({UserNetwork(nn.Flatten(), (1, 9), one).sha256 for one in (Audio(), Halved(), Thirds())}) == 3
 
 
 def test_an_extractor_stays_in_evaluation_mode_and_has_nothing_to_learn() -> None:
@@ -69,10 +69,10 @@ def test_points_are_their_own_features() -> None:
 
 
 def test_build_knows_each_extractor_by_name(stripes, points, tmp_path: Path) -> None:
-    assert extractor_of(None, stripes) is None
-    assert extractor_of("identity", points(dim=2)).dim == 2  # pyright: ignore[reportOptionalMemberAccess]
+    assert build_extractor(None, stripes) is None
+    assert build_extractor("identity", points(dim=2)).dim == 2  # pyright: ignore[reportOptionalMemberAccess]
     stripes.shape = (1, 8, 8)
-    assert extractor_of("digits", stripes).name == "digits"  # pyright: ignore[reportOptionalMemberAccess]
+    assert build_extractor("digits", stripes).name == "digits"  # pyright: ignore[reportOptionalMemberAccess]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_build_knows_each_extractor_by_name(stripes, points, tmp_path: Path) -> 
 )
 def test_an_extractor_that_does_not_exist_or_fit_is_a_mistake(stripes, name: str, words: str) -> None:
     with pytest.raises(Mistake, match=words):
-        extractor_of(name, stripes)
+        build_extractor(name, stripes)
 
 
 @pytest.mark.parametrize(
@@ -105,35 +105,39 @@ def test_an_extractor_that_does_not_exist_or_fit_is_a_mistake(stripes, name: str
     ],
 )
 def test_the_nearest_extractor_has_as_many_channels_and_the_nearest_size(shape, name) -> None:
-    assert nearest(shape) == name
+    assert nearest_classifier(shape) == name
 
 
 def test_the_nearest_extractor_stands_behind_a_resizer_under_its_own_name() -> None:
     said: list[str] = []
     data: Any = SimpleNamespace(shape=(3, 20, 50), classes=None)
-    first, beside = (extractor_of(name, data, say=said.append) for name in ("nearest", "nearest-b"))
-    assert (first.name, beside.name, second_extractor("nearest")) == ("cifar10-jpeg", "cifar10-jpeg-b", "nearest-b")
+    first, beside = (build_extractor(name, data, log=said.append) for name in ("nearest", "nearest-b"))
+    assert (first.name, beside.name, second_extractor_name("nearest")) == (
+        "cifar10-jpeg",
+        "cifar10-jpeg-b",
+        "nearest-b",
+    )
     x = torch.randint(256, (3, 3, 20, 50), dtype=torch.uint8)
-    wanted = Shipped("cifar10-jpeg")(resized(x, (32, 32), "bicubic-antialias"))
+    wanted = Shipped("cifar10-jpeg")(resize(x, (32, 32), "bicubic-antialias"))
     assert torch.equal(first(x).features, wanted.features)
     assert first.resizer == beside.resizer == "bicubic-antialias-32"
     assert len(said) == 1
     assert "measured by cifar10-jpeg" in said[0]
     assert "95 MB" in said[0]
-    assert extractor_of("nearest", data, say=said.append, resizer="bilinear").resizer == "bilinear-32"
+    assert build_extractor("nearest", data, log=said.append, resizer="bilinear").resizer == "bilinear-32"
     own: Any = SimpleNamespace(shape=(1, 8, 8), classes=None)
-    assert extractor_of("nearest", own, say=said.append).resizer == "none"
-    assert extractor_of("nearest", SimpleNamespace(shape=(5, 8, 8), classes=None), say=said.append) is None  # pyright: ignore[reportArgumentType]
+    assert build_extractor("nearest", own, log=said.append).resizer == "none"
+    assert build_extractor("nearest", SimpleNamespace(shape=(5, 8, 8), classes=None), log=said.append) is None  # pyright: ignore[reportArgumentType]
 
 
 def test_what_an_extractor_cannot_use_is_a_mistake(stripes, points, tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="leave weights out"):
-        extractor_of("digits", stripes, weights=tmp_path / "weights.pth")
+        build_extractor("digits", stripes, weights=tmp_path / "weights.pth")
     with pytest.raises(Mistake, match="learns the classes"):
-        extractor_of("trained", points())
+        build_extractor("trained", points())
     stripes.split("train").y = None
     with pytest.raises(Mistake, match="learns the classes"):
-        extractor_of("trained", stripes)
+        build_extractor("trained", stripes)
 
 
 def test_a_classifier_is_trained_once_and_named_by_data_and_recipe(stripes, points, tmp_path: Path) -> None:
@@ -141,9 +145,9 @@ def test_a_classifier_is_trained_once_and_named_by_data_and_recipe(stripes, poin
     reports: list[Any] = []
     before = torch.random.get_rng_state()
     first = Trained(
-        stripes, recipe=BRIEF, cache=tmp_path, say=words.append, progress=lambda *report: reports.append(report)
+        stripes, recipe=BRIEF, cache=tmp_path, log=words.append, progress=lambda *report: reports.append(report)
     )
-    again = Trained(stripes, recipe=BRIEF, cache=tmp_path, say=words.append)
+    again = Trained(stripes, recipe=BRIEF, cache=tmp_path, log=words.append)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert len(words) == 2  # of one training
     assert "100.0%" in words[1]
@@ -155,45 +159,50 @@ def test_a_classifier_is_trained_once_and_named_by_data_and_recipe(stripes, poin
     x = stripes.split("test").x
     assert torch.equal(first(x).features, again(x).features)
     briefer = Recipe(dim=8, epochs=1, shift=0, batch=20)
-    other = Trained(stripes, recipe=briefer, cache=tmp_path, say=words.append)
+    other = Trained(stripes, recipe=briefer, cache=tmp_path, log=words.append)
     assert other.name != first.name
     assert len(words) == 4
 
 
 def test_a_broken_classifier_is_trained_again_and_comes_out_the_same(stripes, tmp_path: Path) -> None:
     words: list[str] = []
-    first = Trained(stripes, recipe=BRIEF, cache=tmp_path, say=words.append)
+    first = Trained(stripes, recipe=BRIEF, cache=tmp_path, log=words.append)
     file = next(tmp_path.rglob("*.safetensors"))
     file.write_bytes(file.read_bytes()[:1000])
-    again = Trained(stripes, recipe=BRIEF, cache=tmp_path, say=words.append)
+    again = Trained(stripes, recipe=BRIEF, cache=tmp_path, log=words.append)
     assert again.sha256 == first.sha256
     assert any("broken" in word for word in words)
 
 
 def test_a_list_of_classifiers_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(Mistake, match=r"classifiers\.json cannot be read"):
-        shipped(tmp_path)
+        shipped_classifiers(tmp_path)
     (tmp_path / "classifiers.json").write_text('{"digits": ')
     with pytest.raises(Mistake, match="git checkout"):
-        shipped(tmp_path)
+        shipped_classifiers(tmp_path)
 
 
 # ------------------------------------------------------------------------------------------------- the second ruler
 
 
 def test_each_shipped_ruler_has_another_beside_it_and_so_has_a_trained_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert second_extractor("digits") == "digits-b"
-    assert second_extractor("digits-b") == "digits"
-    assert second_extractor("trained") == "trained-b"
-    assert second_extractor("inception") is second_extractor("identity") is second_extractor("mynet") is None
-    assert second_extractor("stacked-mnist") == "stacked-mnist-b"
-    assert all(second_extractor(name) in [None, *extractor_names()] for name in extractor_names())
+    assert second_extractor_name("digits") == "digits-b"
+    assert second_extractor_name("digits-b") == "digits"
+    assert second_extractor_name("trained") == "trained-b"
+    assert (
+        second_extractor_name("inception")
+        is second_extractor_name("identity")
+        is second_extractor_name("mynet")
+        is None
+    )
+    assert second_extractor_name("stacked-mnist") == "stacked-mnist-b"
+    assert all(second_extractor_name(name) in [None, *extractor_names()] for name in extractor_names())
     monkeypatch.setattr("saddlepoint.experiment.evaluators.extractor_names", lambda: ["mnist", "mnist-b", "digits"])
-    assert second_extractor("digits") is None
+    assert second_extractor_name("digits") is None
 
 
 def test_the_second_ruler_learned_the_same_from_the_same_data_but_is_another(stripes) -> None:
-    one, two = shipped()["digits"], shipped()["digits-b"]
+    one, two = shipped_classifiers()["digits"], shipped_classifiers()["digits-b"]
     assert one["data_sha256"] == two["data_sha256"]
     assert {**one["recipe"], "wide": 1, "flip": False, "seed": 1} == two["recipe"]
     assert (one["recipe"]["seed"], two["recipe"]["seed"]) == (0, 1)
@@ -209,18 +218,18 @@ def test_a_second_classifier_of_the_datas_own_differs_by_its_seed_alone(
     seeds: list[int] = []
 
     def brief(shape: tuple[int, ...], seed: int = 0) -> Recipe:
-        seeds.append(recipe_for(shape, seed).seed)
+        seeds.append(default_recipe(shape, seed).seed)
         return Recipe(dim=8, epochs=1, shift=0, batch=20, seed=seed)
 
-    monkeypatch.setattr("saddlepoint.extractor.trained.recipe_for", brief)
-    one, two = (extractor_of(name, stripes, tmp_path, say=lambda line: None) for name in ("trained", "trained-b"))
+    monkeypatch.setattr("saddlepoint.extractor.trained.default_recipe", brief)
+    one, two = (build_extractor(name, stripes, tmp_path, log=lambda line: None) for name in ("trained", "trained-b"))
     assert one is not None
     assert two is not None
     assert seeds == [0, 1]
     assert one.name != two.name
     assert one.sha256 != two.sha256
     with pytest.raises(Mistake, match="learns the classes"):
-        extractor_of("trained-b", points())
+        build_extractor("trained-b", points())
 
 
 # --------------------------------------------------------------------------------------- a network of the user's own
@@ -264,7 +273,7 @@ class MyNet(nn.Module):
 def test_a_network_of_the_users_gives_features_and_perhaps_logits(stripes, give: str, classes: int | None) -> None:
     network = MyNet(give)
     before = torch.random.get_rng_state()
-    own = extractor_of(network, stripes)
+    own = build_extractor(network, stripes)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert own is not None
     assert (own.name, own.dim, own.classes, own.shape, own.resizer) == ("mynet", 5, classes, (1, 6, 6), "none")
@@ -279,7 +288,7 @@ def test_a_network_of_the_users_gives_features_and_perhaps_logits(stripes, give:
 
 def test_a_network_of_the_users_measures_in_evaluation_mode_whoever_trains_it(stripes) -> None:
     network = MyNet()
-    own = Module(network, stripes.shape)
+    own = UserNetwork(network, stripes.shape)
     x = stripes.split("test").x
     before = own(x).features
     own.train()
@@ -294,7 +303,7 @@ def test_a_network_is_known_by_its_tensors_its_class_its_code_and_its_settings(s
         pass
 
     def sha256(network: nn.Module) -> str:
-        return Module(network, (1, 6, 6)).sha256
+        return UserNetwork(network, (1, 6, 6)).sha256
 
     same, moved, strided = MyNet(), MyNet(), MyNet()
     moved.body[1].bias.data[0] += 1e-6  # pyright: ignore[reportArgumentType, reportIndexIssue, reportOperatorIssue]
@@ -313,7 +322,7 @@ def test_edited_code_is_another_ruler(tmp_path: Path, monkeypatch: pytest.Monkey
         sys.modules.pop("ownnet", None)
         import ownnet  # pyright: ignore[reportMissingImports]
 
-        found.append(Module(ownnet.Net(), (1, 6, 6)).sha256)
+        found.append(UserNetwork(ownnet.Net(), (1, 6, 6)).sha256)
     sys.modules.pop("ownnet", None)
     assert found[0] != found[1]
 
@@ -334,16 +343,16 @@ def test_edited_code_is_another_ruler(tmp_path: Path, monkeypatch: pytest.Monkey
 )
 def test_a_network_that_gives_something_else_is_a_mistake_in_a_line(stripes, give: str, words: str) -> None:
     with pytest.raises(Mistake, match=f"the extractor mynet.*{words}") as refused:
-        extractor_of(MyNet(give), stripes)
+        build_extractor(MyNet(give), stripes)
     assert "\n" not in str(refused.value)
 
 
 def test_a_network_that_does_not_take_the_images_says_why_in_a_line(stripes) -> None:
     with pytest.raises(Mistake, match=r"mynet does not take samples of shape 1x6x6.*RuntimeError: .*mat1") as no:
-        extractor_of(MyNet(pixels=49), stripes)
+        build_extractor(MyNet(pixels=49), stripes)
     assert "\n" not in str(no.value)
     with pytest.raises(Mistake, match="int is neither"):
-        extractor_of(3, stripes)  # pyright: ignore[reportArgumentType]
+        build_extractor(3, stripes)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_networks_name_has_plain_letters_and_is_nobody_elses(points) -> None:
@@ -357,17 +366,20 @@ def test_a_networks_name_has_plain_letters_and_is_nobody_elses(points) -> None:
     class My_Net2(Digits):  # noqa: N801
         pass
 
-    found = [Module(network, (3,), taken=extractor_names()).name for network in (Digits(), Inception(), My_Net2())]
+    found = [
+        UserNetwork(network, (3,), reserved_names=extractor_names()).name
+        for network in (Digits(), Inception(), My_Net2())
+    ]
     assert found == ["digits-own", "inception-own", "my-net2"]
     x = torch.randn(4, 3)
-    assert torch.equal(extractor_of(My_Net2(), points())(x).features, x)  # pyright: ignore[reportOptionalCall]
+    assert torch.equal(build_extractor(My_Net2(), points())(x).features, x)  # pyright: ignore[reportOptionalCall]
 
 
 def test_an_extractor_of_the_users_own_is_taken_as_it_is(points) -> None:
     own = Identity((3,))
-    assert extractor_of(own, points()) is own
+    assert build_extractor(own, points()) is own
     with pytest.raises(Mistake, match="Identity: leave weights out"):
-        extractor_of(own, points(), weights="weights.pth")
+        build_extractor(own, points(), weights="weights.pth")
 
 
 # ------------------------------------------------------------------------------------------------------- the resizer
@@ -375,37 +387,37 @@ def test_an_extractor_of_the_users_own_is_taken_as_it_is(points) -> None:
 
 def test_a_classifier_behind_a_resizer_measures_images_of_another_size(stripes) -> None:
     with pytest.raises(Mistake, match=r"1x8x8, and this data has shape 1x6x6\.\nChoose a resizer"):
-        extractor_of("digits", stripes)
+        build_extractor("digits", stripes)
     plain = Shipped("digits")
-    found = extractor_of("digits", stripes, resizer="bicubic-antialias")
-    assert isinstance(found, Resized)
+    found = build_extractor("digits", stripes, resizer="bicubic-antialias")
+    assert isinstance(found, ResizingExtractor)
     assert (found.name, found.sha256, found.dim, found.classes) == ("digits", plain.sha256, 64, 10)
     assert found.resizer == "bicubic-antialias-8"
     x = stripes.split("test").x
-    assert torch.equal(found(x).features, plain(resized(x, (8, 8), "bicubic-antialias")).features)
+    assert torch.equal(found(x).features, plain(resize(x, (8, 8), "bicubic-antialias")).features)
     assert not torch.equal(
         found(x).features,
-        extractor_of("digits", stripes, resizer="bilinear")(x).features,  # pyright: ignore[reportOptionalCall]
+        build_extractor("digits", stripes, resizer="bilinear")(x).features,  # pyright: ignore[reportOptionalCall]
     )
     assert not any(part.training for part in found.train().modules())
 
 
 def test_a_resizer_where_images_have_the_size_does_nothing_and_says_so(stripes) -> None:
-    own = extractor_of(MyNet(), stripes, resizer="bilinear")
-    assert isinstance(own, Module)
+    own = build_extractor(MyNet(), stripes, resizer="bilinear")
+    assert isinstance(own, UserNetwork)
     assert own.resizer == "none"
     with pytest.raises(Mistake, match="no resizer cubic"):
-        extractor_of(MyNet(), stripes, resizer="cubic")
+        build_extractor(MyNet(), stripes, resizer="cubic")
 
 
 def test_a_resizer_gives_an_image_no_other_channels(stripes) -> None:
-    found = Resized(Shipped("digits"), (8, 8), "bilinear")
-    suit(found, (1, 30, 20))
+    found = ResizingExtractor(Shipped("digits"), (8, 8), "bilinear")
+    check_measurable(found, (1, 30, 20))
     with pytest.raises(Mistake, match="digits measures grey images, and this data has shape 3x30x20"):
-        suit(found, (3, 30, 20))
+        check_measurable(found, (3, 30, 20))
     wide = MyNet(pixels=35)
     wide.shape = [1, 5, 7]
-    own = extractor_of(wide, stripes, resizer="bilinear")
+    own = build_extractor(wide, stripes, resizer="bilinear")
     assert own is not None
     assert own.resizer == "bilinear-5x7"
     assert own(stripes.split("test").x).features.shape == (30, 5)
@@ -414,22 +426,22 @@ def test_a_resizer_gives_an_image_no_other_channels(stripes) -> None:
 def test_the_resizer_stands_in_the_contract_and_divides_the_cache(stripes, tmp_path: Path) -> None:
     scores = {}
     for name in ("bilinear", "bicubic-antialias"):
-        ruler = extractor_of("digits", stripes, resizer=name)
+        ruler = build_extractor("digits", stripes, resizer=name)
         assert ruler is not None
         evaluator = Evaluator(ruler, {"fid": FrechetDistance()}, n=30, cache=tmp_path)
-        (scores[name],) = evaluator.measure(stripes.split("test"), stripes).values()
+        (scores[name],) = evaluator.score_split(stripes.split("test"), stripes).values()
     one, two = scores.values()
-    assert differences(one.contract, two.contract) == {"resizer": ("bilinear-8", "bicubic-antialias-8")}
+    assert contract_differences(one.contract, two.contract) == {"resizer": ("bilinear-8", "bicubic-antialias-8")}
     assert one.value != two.value
     assert len(list((tmp_path / "statistics").glob("*.safetensors"))) == 2
 
 
 def test_samples_that_belong_to_no_split_are_stored_as_the_data_of_the_extractor() -> None:
     data = SimpleNamespace(shape=(1, 4), modality=Audio(8000, bits=16), classes=None)
-    extractor = extractor_of("identity", data)
+    extractor = build_extractor("identity", data)
     assert extractor is not None
     assert extractor.modality is data.modality
-    found = Evaluator(extractor, {}, 2).features([torch.full((2, 1, 4), 0.3)], 2, "samples")
+    found = Evaluator(extractor, {}, 2).extract_features([torch.full((2, 1, 4), 0.3)], 2, "samples")
     assert found.x is not None
     assert found.x.dtype == torch.int16
 
@@ -440,4 +452,4 @@ def test_a_resizer_that_would_do_nothing_is_refused() -> None:
     with pytest.raises(
         Mistake, match=r"evaluation\.resizer=bilinear is for images, and these data are points: say null"
     ):
-        extractor_of("identity", Gaussians(number=100), resizer="bilinear")
+        build_extractor("identity", Gaussians(number=100), resizer="bilinear")

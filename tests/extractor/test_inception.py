@@ -14,10 +14,10 @@ from torch import Tensor
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.evaluators import extractor_of
+from saddlepoint.experiment.evaluators import build_extractor
 from saddlepoint.extractor import inception
 from saddlepoint.extractor.inception import Inception
-from saddlepoint.extractor.resizer import Resized, resized
+from saddlepoint.extractor.resizer import ResizingExtractor, resize
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_features_and_logits_are_torch_fidelitys(random_weights: Path) -> None:
 def test_without_network_and_weights_a_mistake_says_how_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(Mistake) as refused:
         Inception(cache=tmp_path)
-    for word in (inception.url(), str(tmp_path / "inception"), "weights=PATH", "extractor=trained"):
+    for word in (inception.weights_url(), str(tmp_path / "inception"), "weights=PATH", "extractor=trained"):
         assert word in str(refused.value)
     assert not list(tmp_path.rglob("*.pth"))
     with pytest.raises(Mistake, match=r"no Inception weights at .*mine\.pth"):
@@ -76,18 +76,18 @@ def test_a_download_is_verified_kept_and_not_repeated(
         return io.BytesIO(content)
 
     monkeypatch.setattr(urllib.request, "urlopen", serve)
-    monkeypatch.setattr(inception, "url", lambda: f"https://example.org/weights-{sha256[:8]}.pth")
+    monkeypatch.setattr(inception, "weights_url", lambda: f"https://example.org/weights-{sha256[:8]}.pth")
     with pytest.raises(Mistake, match=f"something else than was published.*{sha256}"):
-        inception.weights_of(None, tmp_path)
+        inception.load_inception_weights(None, tmp_path)
     assert not list(tmp_path.rglob("*.pth"))
 
     monkeypatch.setattr(inception, "SHA256", sha256)
     for _ in range(2):
-        state, found = inception.weights_of(None, tmp_path, say=served.append)
+        state, found = inception.load_inception_weights(None, tmp_path, log=served.append)
         assert found == sha256
         assert len(state) == 566
     assert len(served) == 3  # refused; announced and fetched; present
-    assert inception.present(tmp_path) == tmp_path / "inception" / f"weights-{sha256[:8]}.pth"
+    assert inception.find_weights(tmp_path) == tmp_path / "inception" / f"weights-{sha256[:8]}.pth"
 
 
 def test_a_file_that_is_cut_is_not_believed(tmp_path: Path, random_weights: Path) -> None:
@@ -95,7 +95,12 @@ def test_a_file_that_is_cut_is_not_believed(tmp_path: Path, random_weights: Path
     cut.write_bytes(random_weights.read_bytes()[:1000])
     with pytest.raises(Mistake, match="is not whole") as refused:
         Inception(cut)
-    for word in ("6726825d", hashlib.sha256(cut.read_bytes()).hexdigest()[:8], inception.url(), "extractor=trained"):
+    for word in (
+        "6726825d",
+        hashlib.sha256(cut.read_bytes()).hexdigest()[:8],
+        inception.weights_url(),
+        "extractor=trained",
+    ):
         assert word in str(refused.value)
 
 
@@ -114,7 +119,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(3)}, tmp_path / "weights.pth")
     with pytest.raises(Mistake, match="not the weights of torch-fidelity's Inception") as refused:
         Inception(tmp_path / "weights.pth")
-    assert inception.url() in str(refused.value)
+    assert inception.weights_url() in str(refused.value)
     assert "extractor=trained" in str(refused.value)
 
 
@@ -131,7 +136,7 @@ def test_a_download_that_breaks_off_is_a_mistake_and_leaves_nothing(
 
     monkeypatch.setattr(urllib.request, "urlopen", lambda address, timeout: Half(b"weights"))
     with pytest.raises(Mistake, match=r"cannot be downloaded \(\S+") as refused:
-        inception.weights_of(None, tmp_path, say=lambda line: None)
+        inception.load_inception_weights(None, tmp_path, log=lambda line: None)
     assert "weights=PATH" in str(refused.value)
     assert [file.suffix for file in (tmp_path / "inception").iterdir()] in ([], [".lock"])
 
@@ -140,21 +145,21 @@ def test_a_download_that_breaks_off_is_a_mistake_and_leaves_nothing(
 def test_a_cache_that_cannot_be_made_is_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Mistake, match="cannot be downloaded"):
-        inception.weights_of(None, tmp_path / "file", say=lambda line: None)
+        inception.load_inception_weights(None, tmp_path / "file", log=lambda line: None)
 
 
 def test_another_resizer_takes_the_place_of_inceptions_own(random_weights: Path) -> None:
     class Data:
         shape, classes = (3, 32, 32), None
 
-    found = extractor_of("inception", Data(), weights=random_weights, resizer="bicubic-antialias")  # pyright: ignore[reportArgumentType]
-    assert isinstance(found, Resized)
+    found = build_extractor("inception", Data(), weights=random_weights, resizer="bicubic-antialias")  # pyright: ignore[reportArgumentType]
+    assert isinstance(found, ResizingExtractor)
     assert (found.name, found.resizer) == ("inception", "bicubic-antialias-299")
     plain = Inception(random_weights)
     assert plain.resizer == "tensorflow1-bilinear-299"
     assert found.sha256 == plain.sha256
     x = pictures(2, 0)
-    large = resized(x, (299, 299), "bicubic-antialias")
+    large = resize(x, (299, 299), "bicubic-antialias")
     theirs = interpolate_bilinear_2d_like_tensorflow1x(large.float(), size=(299, 299), align_corners=False)
     assert torch.equal(theirs, large.float())  # at its own size Inception's resizer leaves images alone
     assert torch.equal(found(x).features, plain(large).features)

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from saddlepoint.config.check import located
+from saddlepoint.config.check import locate
 from saddlepoint.extractor.extractor import Extractor
 
 CONF = Path(__file__).parents[2] / "conf" / "extractor"
-AT_HAND = {"data", "shape", "modality", "cache", "say", "progress"}
+AT_HAND = {"data", "shape", "modality", "cache", "log", "progress"}
 
 
 @pytest.mark.parametrize("file", sorted(CONF.glob("*.yaml")), ids=lambda file: file.stem)
@@ -18,7 +18,7 @@ def test_an_extractor_lists_every_argument_with_its_default(file: Path) -> None:
     settings = OmegaConf.to_container(OmegaConf.load(file))
     assert isinstance(settings, dict)
     name = settings.pop("_target_")
-    target = located("extractor", name)
+    target = locate("extractor", name)
     assert inspect.isclass(target)
     assert issubclass(target, Extractor)
     arguments = {key: own for key, own in inspect.signature(target).parameters.items() if key not in AT_HAND}

@@ -84,4 +84,4 @@ def test_metrics_are_told_how_often_the_ruler_is_right() -> None:
     assert digit.accuracy == 0.9954
     metric = ClassModes()
     Evaluator(Stacked(digit), {"class_modes": metric}, n=2)
-    assert metric.accuracy == 0.9954**3
+    assert metric.extractor_accuracy == 0.9954**3

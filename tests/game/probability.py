@@ -3,14 +3,14 @@
 import torch
 
 from saddlepoint import ranks
-from saddlepoint.game.side import sides_of
+from saddlepoint.game.side import parse_sides
 from saddlepoint.layer.adaptive_augment import AdaptiveAugment
 from saddlepoint.turn import Batch, DiscriminatorOutput, Sample, Turn
 
 
 def turn(logits):
     """A turn whose side of augmented reals has these logits."""
-    sides = sides_of({"augmented_real": {"of": "x", "judge": "discriminator"}})
+    sides = parse_sides({"augmented_real": {"of": "x", "judge": "discriminator"}})
     real = Sample(torch.zeros(len(logits), 2), {}, lambda x, condition: DiscriminatorOutput(logits))
     return Turn(sides, {}, Batch(torch.zeros(len(logits), 2)), {}, samples={"augmented_real": real})
 
@@ -25,5 +25,5 @@ def after(layer, logits, turns, player="discriminator"):
 def moved(rank):
     """p after four turns in which half of the global batch is called real by all, half by a faint majority."""
     logits = torch.tensor([1.0] * 8 + [1.0] * 6 + [-1.0] * 2)  # r = 0.75 in all; 1 and 0.5 on two ranks
-    own = len(logits) // ranks.world()
+    own = len(logits) // ranks.world_size()
     return after(AdaptiveAugment(speed=1000), logits[rank * own : (rank + 1) * own], 4)

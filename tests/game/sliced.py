@@ -13,10 +13,10 @@ from torch import nn
 
 from saddlepoint import ranks
 from saddlepoint.game.average import Average
+from saddlepoint.game.data_parallel import UnwrappedDDPStrategy
 from saddlepoint.game.game import Game
+from saddlepoint.game.initialisation import run_data_dependent_init
 from saddlepoint.game.player import Player
-from saddlepoint.game.ranks import Ranks
-from saddlepoint.game.start import start_from_data
 from saddlepoint.layer.minibatch_discrimination import MinibatchDiscrimination
 from saddlepoint.layer.weight_norm import WeightNorm
 from saddlepoint.objective import nonsaturating, relativistic, wasserstein
@@ -101,15 +101,15 @@ def play(game, rank, data=None):
     """Play this rank's slices; returns the game."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
-    world = ranks.world()
+    world = ranks.world_size()
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), GROUP_RANK="0")
     here = LightningEnvironment() if world == 1 else TorchElasticEnvironment()
     trainer = pl.Trainer(
-        max_epochs=1, accelerator="cpu", devices=world, strategy=Ranks() if world > 1 else "auto", plugins=[here],
+        max_epochs=1, accelerator="cpu", devices=world, strategy=UnwrappedDDPStrategy() if world > 1 else "auto", plugins=[here],
         logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         num_sanity_val_steps=0, use_distributed_sampler=False,
     )  # fmt: skip
-    start_from_data(game, data or batches(ROUNDS, BATCH, dtype=torch.get_default_dtype()))
+    run_data_dependent_init(game, data or batches(ROUNDS, BATCH, dtype=torch.get_default_dtype()))
     trainer.fit(game, Rounds(data or slices(rank, world)))
     return game
 

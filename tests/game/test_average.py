@@ -64,7 +64,7 @@ def test_reestimated_statistics_are_those_of_the_averaged_weights():
         network[0].weight.mul_(5)
     average.update(network, 100)
     inputs = torch.randn(4, 50, 2)
-    average.reestimate((x,) for x in inputs)
+    average.reestimate_statistics((x,) for x in inputs)
     hidden = average.network[0](inputs)
     assert torch.allclose(average.network[1].running_mean, hidden.mean((0, 1)), atol=1e-5)
     assert torch.allclose(average.network[1].running_var, hidden.var(1).mean(0), atol=1e-5)
@@ -77,16 +77,16 @@ def test_a_game_reestimates_before_it_samples_and_the_live_network_feels_nothing
     plays = game(minimax, g={"average": follow})
     fit(plays, batches(5))
     live = copy.deepcopy(plays.generator.network.state_dict())
-    assert plays.generator.average.stale
+    assert plays.generator.average.has_stale_statistics
     first = plays.sample(7)
-    assert not plays.generator.average.stale
+    assert not plays.generator.average.has_stale_statistics
     assert torch.equal(first, plays.sample(7))
     z = torch.randn(4000, 3)
     hidden = plays.generator.average.network.network[0](z)
     assert torch.allclose(plays.generator.average.network.network[1].running_mean, hidden.mean(0), atol=0.1)
     assert all(torch.equal(value, live[key]) for key, value in plays.generator.network.state_dict().items())
     fit(plays, batches(1, seed=2))
-    assert plays.generator.average.stale  # new weights, so the statistics are to be measured again
+    assert plays.generator.average.has_stale_statistics  # new weights, so the statistics are to be measured again
 
 
 def test_an_average_stays_in_evaluation_mode_and_never_asks_for_gradients():

@@ -7,17 +7,23 @@ import torch
 from play import BY_CLASS, batches, fit, game, networks
 from torch import nn
 
-from saddlepoint.callback.evaluation import Sampler, drawn_as
+from saddlepoint.callback.evaluation import Sampler, sampling_contract
 from saddlepoint.data.data import Data, Split
 from saddlepoint.error import Mistake
 from saddlepoint.game.average import Average
 from saddlepoint.game.dry_run import dry_run
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import leaves
+from saddlepoint.game.lineage import condition_entries
 from saddlepoint.game.player import Player
-from saddlepoint.game.sampling import class_rows, conditions, load_sampling_state, sampling_networks, sampling_state
-from saddlepoint.game.side import TWO_PLAYER, sides_of
-from saddlepoint.modality import implied
+from saddlepoint.game.sampling import (
+    class_grid,
+    draw_condition,
+    load_sampling_state,
+    prepare_sampling_networks,
+    sampling_state,
+)
+from saddlepoint.game.side import TWO_PLAYER, parse_sides
+from saddlepoint.modality import default_modality
 from saddlepoint.objective import nonsaturating
 from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.prior import Prior
@@ -83,23 +89,23 @@ class Rows(Data):
 
 
 def test_a_side_may_name_columns_by_a_list_and_a_bare_word_is_refused_with_what_to_say():
-    side = sides_of({"real": {"of": "x", "condition": ["source", "mask"]}})["real"]
+    side = parse_sides({"real": {"of": "x", "condition": ["source", "mask"]}})["real"]
     assert side.condition == {"source": "source", "mask": "mask"}
     with pytest.raises(Mistake, match=r"game\.sides\.real\.condition=y: .*\{label: y\}"):
-        sides_of({"real": {"of": "x", "condition": "y"}})
+        parse_sides({"real": {"of": "x", "condition": "y"}})
 
 
 def test_labels_are_each_class_alike_and_every_label_column_has_a_stream_of_its_own():
     own = {"label": "y", "colour": "colour"}
     plays = pair(Sum("label", "colour"), Judge(), sides=sides(condition=own), conditions="labels",
                  classes={"y": 5, "colour": 2})  # fmt: skip
-    asked = conditions(plays, 5_000, Stream(0, "evaluation"))
+    asked = draw_condition(plays, 5_000, Stream(0, "evaluation"))
     assert (asked["label"].bincount(minlength=5) / 5_000 - 0.2).abs().max() < 0.03
     assert (asked["colour"].bincount(minlength=2) / 5_000 - 0.5).abs().max() < 0.03
     together = torch.stack([(asked["label"] == 0), (asked["colour"] == 0)]).float()
     assert torch.corrcoef(together)[0, 1].abs() < 0.05
     again = Stream(0, "evaluation")
-    parts = [conditions(plays, n, again) for n in (70, 30)]
+    parts = [draw_condition(plays, n, again) for n in (70, 30)]
     assert torch.equal(torch.cat([part["label"] for part in parts]), asked["label"][:100])
 
 
@@ -107,7 +113,7 @@ def test_rows_of_a_split_come_in_order_and_begin_again_whatever_the_batch():
     plays = pair(Sum("source"), Judge(), sides=sides(condition=["source"]), conditions="split:validation")
     plays.conditions.data = partial(Rows)  # a function that gives the data: read when they are first asked for
     stream = Stream(0, "evaluation")
-    parts = torch.cat([conditions(plays, n, stream)["source"] for n in (2, 2, 3)])
+    parts = torch.cat([draw_condition(plays, n, stream)["source"] for n in (2, 2, 3)])
     assert torch.equal(parts[:, 0], torch.tensor([100.0, 102, 104, 106, 108, 100, 102]))
     x, y = Sampler(plays, average=False)(5)
     z = plays.latent(5)["z"]
@@ -203,7 +209,7 @@ def chain(**settings):
 def test_samples_pass_through_every_maker_and_every_side_that_they_are_made_of():
     plays = chain()
     plays.conditions.data = Rows()
-    assert leaves(plays) == {"mask": "hole.mask", "x": "x"}
+    assert condition_entries(plays) == {"mask": "hole.mask", "x": "x"}
     x = torch.randn(4, 2)
     mask, latent = torch.tensor([[0.0, 1.0]]).expand(4, 2), plays.latent(4)
     expected = 2 * (latent["z"] + x * (1 - mask))
@@ -219,7 +225,7 @@ def test_samples_pass_through_every_maker_and_every_side_that_they_are_made_of()
 def test_what_samples_pass_through_is_one_state_and_comes_back_from_it():
     plays = chain(g={"average": partial(Average, half_life=10)})
     plays.conditions.data = Rows()
-    networks_, whose = sampling_networks(plays)
+    networks_, whose = prepare_sampling_networks(plays)
     assert (set(networks_), whose) == ({"generator", "hide", "twice"}, "averaged")
     assert networks_["generator"] is plays.generator.average.network
     with torch.no_grad():
@@ -242,19 +248,19 @@ def test_a_picture_has_a_class_per_row():
     plays = game(
         nonsaturating, nets=(Sum("label"), Judge()), z=2, sides=BY_CLASS, conditions="labels", classes={"y": 3}
     )
-    image, audio, points = (implied(shape) for shape in ((1, 4, 4), (1, 256), (2,)))
-    n, asked = class_rows(plays, image, 4, 2)
+    image, audio, points = (default_modality(shape) for shape in ((1, 4, 4), (1, 256), (2,)))
+    n, asked = class_grid(plays, image, 4, 2)
     assert (n, asked["label"].tolist()) == (8, [0, 0, 1, 1, 2, 2, 0, 0])
-    n, asked = class_rows(plays, image, 2, 1)  # a row more, which shows every class
+    n, asked = class_grid(plays, image, 2, 1)  # a row more, which shows every class
     assert (n, asked["label"].tolist()) == (3, [0, 1, 2])
-    n, asked = class_rows(plays, image, 1, 2)  # two more would be three times as many
+    n, asked = class_grid(plays, image, 1, 2)  # two more would be three times as many
     assert (n, asked["label"].tolist()) == (2, [0, 0])
-    n, asked = class_rows(plays, audio, 8, 8)  # a row for each of the few that are drawn
+    n, asked = class_grid(plays, audio, 8, 8)  # a row for each of the few that are drawn
     assert (n, asked["label"].tolist()) == (8, [0, 1, 2, 0, 1, 2, 0, 1])
-    assert class_rows(plays, points, 8, 8) == (points.shown(8, 8), {})
-    assert class_rows(game(nonsaturating, z=2), image, 4, 2) == (8, {})
+    assert class_grid(plays, points, 8, 8) == (points.samples_per_picture(8, 8), {})
+    assert class_grid(game(nonsaturating, z=2), image, 4, 2) == (8, {})
     kind = pair(Sum("kind"), Judge(), sides=sides(condition={"kind": "y"}), conditions="labels", classes={"y": 2})
-    assert class_rows(kind, image, 2, 2)[1]["kind"].tolist() == [0, 0, 1, 1]  # whatever the class is called
+    assert class_grid(kind, image, 2, 2)[1]["kind"].tolist() == [0, 0, 1, 1]  # whatever the class is called
 
 
 class Normed(nn.Module):
@@ -283,7 +289,7 @@ def test_statistics_of_a_chain_are_measured_anew_in_the_order_in_which_samples_p
     plays.sample(2)
     mean = plays.player("last").average.network.norm.running_mean.clone()
     torch.testing.assert_close(mean, torch.ones(2), atol=1e-3, rtol=0)  # 2 E[normalised] + 1
-    plays.player("last").average.stale = True
+    plays.player("last").average.has_stale_statistics = True
     plays.sample(2)
     assert torch.equal(plays.player("last").average.network.norm.running_mean, mean)
 
@@ -318,8 +324,8 @@ def test_samples_keep_dropout_on_only_where_the_game_says_so_and_the_contract_sa
     assert torch.equal(on.sample(200), x)  # it is drawn from the samples' own stream
     assert torch.equal(torch.get_rng_state(), state)
     assert on.generator.network.training
-    assert drawn_as(on, True, "running", 1)["dropout"] is True
-    assert drawn_as(off, True, "running", 1)["dropout"] is False
+    assert sampling_contract(on, True, "running", 1)["dropout"] is True
+    assert sampling_contract(off, True, "running", 1)["dropout"] is False
     first, second = Sampler(on), Sampler(on)
     first(5)
     second.skip(5)
@@ -357,7 +363,7 @@ def test_the_class_that_a_sample_was_asked_for_is_the_one_of_column_y_whatever_i
     plays = pair(Sum("kind"), Judge(), sides=sides(condition=condition), conditions="labels",
                  classes={"y": 3, "colour": 2})  # fmt: skip
     _, asked = Sampler(plays)(40)
-    assert torch.equal(asked, conditions(plays, 40, Stream(0, "evaluation"))["kind"])
+    assert torch.equal(asked, draw_condition(plays, 40, Stream(0, "evaluation"))["kind"])
     assert asked.max() == 2
     other = pair(Sum("label"), Judge(), sides=sides(condition={"label": "colour"}), conditions="labels",
                  classes={"colour": 2})  # fmt: skip
@@ -387,13 +393,13 @@ def test_entries_that_two_sides_call_alike_are_both_asked_for():
     wired = {**CHAIN, "fake": {**CHAIN["fake"], "condition": {"known": "known", "mask": "source"}}}
     plays = pair(Sum("known"), Judge(), sides=wired, makers={"hide": Hide(), "twice": Twice()},
                  draws={"hole": Prior(mask=Normal(2))}, conditions="split:test")  # fmt: skip
-    assert leaves(plays) == {"mask": "source", "hole.mask": "hole.mask", "x": "x"}
+    assert condition_entries(plays) == {"mask": "source", "hole.mask": "hole.mask", "x": "x"}
 
 
 def test_a_side_of_a_side_of_a_column_is_there_where_the_column_is():
     plays = pair(Sum(), Judge(), sides={**sides(), "few": {"of": "labelled_x"}, "again": {"of": "few"}})
     x = torch.randn(4, 2)
-    there = [plays.turn(batch, {}, ()).has("again") for batch in (Batch(x), Batch(x, labelled=(x, x[:, 0])))]
+    there = [plays.build_turn(batch, {}, ()).has("again") for batch in (Batch(x), Batch(x, labelled=(x, x[:, 0])))]
     assert there == [False, True]
 
 
@@ -405,7 +411,7 @@ def test_a_condition_that_the_data_have_no_column_for_is_refused_with_the_column
         dry_run(plays, Batch(torch.randn(8, 2)))
     named = pair(Sum("source"), Judge(), sides=sides(condition=["sourec"]))
     with pytest.raises(Mistake, match=r"needs sourec, which is no column.*mean source"):
-        dry_run(named, Batch(torch.randn(8, 2), more={"source": torch.randn(8, 2)}))
+        dry_run(named, Batch(torch.randn(8, 2), extra_columns={"source": torch.randn(8, 2)}))
 
 
 def test_parameters_of_a_dormant_module_need_no_gradient():
@@ -445,4 +451,4 @@ def test_every_network_is_called_with_a_mapping_and_one_row_per_sample():
 def test_a_column_of_the_data_that_is_called_as_a_side_is_refused():
     plays = pair(Sum(), Judge())
     with pytest.raises(Mistake, match="the data have a column fake, and a side or a draw of the game is called so"):
-        dry_run(plays, Batch(torch.randn(8, 2), more={"fake": torch.randn(8, 2)}))
+        dry_run(plays, Batch(torch.randn(8, 2), extra_columns={"fake": torch.randn(8, 2)}))

@@ -7,11 +7,11 @@ import torch
 from play import BY_CLASS, Critic, Maker, batches, fit, game, networks
 from torch import nn
 
-from saddlepoint.callback.examination import Examination
+from saddlepoint.callback.health_probe import HealthProbe
 from saddlepoint.data.data import Data, Split
 from saddlepoint.game.average import Average
 from saddlepoint.game.game import Game
-from saddlepoint.game.hooks import FOLLOWING, Hooks, having
+from saddlepoint.game.hooks import ROUND_HOOKS, Hooks, modules_with_hook
 from saddlepoint.game.player import Player
 from saddlepoint.game.side import TWO_PLAYER
 from saddlepoint.objective import hinge, nonsaturating
@@ -81,7 +81,7 @@ def played(rounds=3, **g):
 
 def test_before_each_round_every_module_hears_how_many_images_have_been_shown():
     plays = played()
-    hearing = having(plays, "at_images")
+    hearing = modules_with_hook(plays, "at_images")
     assert len(hearing) == 5  # a layer of G, of its average's copy, of D, the term, the maker
     for module in hearing:
         assert module.heard == [0, 16, 32]
@@ -89,17 +89,17 @@ def test_before_each_round_every_module_hears_how_many_images_have_been_shown():
 
 def test_after_each_step_every_module_is_shown_the_turn_that_its_player_has_seen():
     plays = played()
-    for module in having(plays, "after_turn"):
+    for module in modules_with_hook(plays, "after_turn"):
         assert [player for player, _ in module.seen] == ["generator", "discriminator", "generator", "generator"]
         assert [logits is not None for _, logits in module.seen] == [False, True, False, False]
-    logits = {own.seen[1][1].sum().item() for own in having(plays, "after_turn")}
+    logits = {own.seen[1][1].sum().item() for own in modules_with_hook(plays, "after_turn")}
     assert len(logits) == 1
 
 
 def test_the_turn_that_is_shown_names_sides_as_its_player_sees_them():
     class Roles(nn.Identity):
         def after_turn(self, player, turn):
-            seen.append((player, torch.equal(turn["real"].x, turn.samples_of("doubled").x)))
+            seen.append((player, torch.equal(turn["real"].x, turn.side_sample("doubled").x)))
 
     seen = []
     players = {
@@ -114,7 +114,7 @@ def test_the_turn_that_is_shown_names_sides_as_its_player_sees_them():
 
 def test_under_accumulate_each_part_of_the_batch_is_shown():
     plays = played(rounds=2, accumulate=2)
-    (layer,) = having(plays.generator.network, "after_turn")
+    (layer,) = modules_with_hook(plays.generator.network, "after_turn")
     assert [player for player, _ in layer.seen].count("generator") == 4
 
 
@@ -135,21 +135,21 @@ def test_a_game_that_is_read_back_stands_at_its_images_in_every_module_its_discr
     restored = played(rounds=0)
     restored.load_state_dict(plays.state_dict())
     restored.on_load_checkpoint(checkpoint)
-    assert [module.images for module in having(restored, "at_images")] == [64] * 5
+    assert [module.images for module in modules_with_hook(restored, "at_images")] == [64] * 5
 
 
 def test_health_is_read_off_networks_at_the_images_of_the_game():
     plays = played(rounds=3)
-    assert {module.images for module in having(plays, "at_images")} == {32}
-    Examination(Standing(), 8, "validation", print).readings(plays)
-    assert {module.images for module in having(plays, "at_images")} == {48}
+    assert {module.images for module in modules_with_hook(plays, "at_images")} == {32}
+    HealthProbe(Standing(), 8, "validation", print).readings(plays)
+    assert {module.images for module in modules_with_hook(plays, "at_images")} == {48}
 
 
 def test_a_game_that_nobody_follows_keeps_no_turn():
     plays = game(nonsaturating)
     fit(plays, batches(1))
-    assert plays.following == {method: [] for method in FOLLOWING}
-    assert plays.gradients(["generator"], batches(1)[0]) == []
+    assert plays.hooked_modules == {method: [] for method in ROUND_HOOKS}
+    assert plays.compute_gradients(["generator"], batches(1)[0]) == []
 
 
 def test_hooks_do_not_move_the_game():
@@ -169,9 +169,9 @@ def test_hooks_do_not_move_the_game():
 def test_the_protocol_names_every_hook_that_there_is():
     defined = {name for name in vars(Hooks) if not name.startswith("_")}
     assert defined == {"set_reference", "data_dependent_init", "at_images", "after_turn"}
-    assert set(FOLLOWING) <= defined
+    assert set(ROUND_HOOKS) <= defined
     layer = Hearing()
-    found = {hook: having(nn.Sequential(layer), hook) for hook in FOLLOWING}
+    found = {hook: modules_with_hook(nn.Sequential(layer), hook) for hook in ROUND_HOOKS}
     assert found == {"at_images": [layer], "after_turn": [layer]}
 
 
@@ -210,8 +210,8 @@ def test_references_and_starts_reach_layers_terms_makers_and_averages_each_with_
     plays = Game(players, Prior(z=Normal(2)), sides=sides, makers={"through": Starting()}, conditions="labels",
                  classes={"y": 3})  # fmt: skip
     layer, through = plays.generator.network.network[1], plays.makers["through"]
-    (copy,) = having(plays.generator.average, "set_reference")
-    (inner,) = having(plays.discriminator.regularizers, "set_reference")
+    (copy,) = modules_with_hook(plays.generator.average, "set_reference")
+    (inner,) = modules_with_hook(plays.discriminator.regularizers, "set_reference")
     for module, network in ((layer, maker), (copy, plays.generator.average.network), (inner, judge)):
         given, latent, condition = module.given["reference"]
         assert given is network

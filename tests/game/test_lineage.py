@@ -2,10 +2,10 @@
 
 from types import SimpleNamespace
 
-from saddlepoint.game.lineage import column_leaves, leaves, sampled, upstream
-from saddlepoint.game.side import sides_of
+from saddlepoint.game.lineage import condition_columns, condition_entries, sampling_players, upstream_sides
+from saddlepoint.game.side import parse_sides
 
-CHAIN = sides_of({
+CHAIN = parse_sides({
     "real": {"of": "x"},
     "code": {"by": "encoder", "of": "x"},
     "fake": {"by": "generator", "condition": {"label": "y"}},
@@ -15,10 +15,14 @@ CHAIN = sides_of({
 
 def test_lineage_follows_the_side_that_samples_are_drawn_from_and_the_sides_there_are() -> None:
     game = SimpleNamespace(sides=CHAIN, samples="fake", players={"generator": 0, "encoder": 0}, priors={"latent": ()})
-    assert (list(upstream(game)), sampled(game), leaves(game)) == (["fake"], ["generator"], {"label": "y"})
-    assert upstream(game) is upstream(game), "found once"
+    assert (list(upstream_sides(game)), sampling_players(game), condition_entries(game)) == (
+        ["fake"],
+        ["generator"],
+        {"label": "y"},
+    )
+    assert upstream_sides(game) is upstream_sides(game), "found once"
     game.samples = "again"
-    assert (list(upstream(game)), sampled(game)) == (["again", "code"], ["generator", "encoder"])
-    assert column_leaves(game) == {"x": "x"}
+    assert (list(upstream_sides(game)), sampling_players(game)) == (["again", "code"], ["generator", "encoder"])
+    assert condition_columns(game) == {"x": "x"}
     game.sides = {**CHAIN, "again": CHAIN["fake"]}
-    assert (list(upstream(game)), leaves(game)) == (["again"], {"label": "y"})
+    assert (list(upstream_sides(game)), condition_entries(game)) == (["again"], {"label": "y"})

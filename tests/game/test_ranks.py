@@ -10,7 +10,7 @@ from sliced import GAMES, all_games, of_name
 
 from saddlepoint import ranks
 from saddlepoint.error import Mistake
-from saddlepoint.game.ranks import refuse_slices
+from saddlepoint.game.data_parallel import check_coupled_modules
 from saddlepoint.layer.minibatch_discrimination import MinibatchDiscrimination
 from saddlepoint.turn import Batch
 
@@ -51,11 +51,11 @@ def test_ranks_hold_the_same_game_to_the_last_bit_with_batch_norm_too(world):
 
 
 def test_what_looks_at_a_batch_as_a_whole_and_knows_of_one_ranks_alone_is_refused(monkeypatch):
-    monkeypatch.setattr(ranks, "world", lambda: 2)
-    refuse_slices(of_name("minibatch discrimination"))
+    monkeypatch.setattr(ranks, "world_size", lambda: 2)
+    check_coupled_modules(of_name("minibatch discrimination"))
     monkeypatch.setattr(MinibatchDiscrimination, "over_ranks", False)
     with pytest.raises(Mistake, match=r"discriminator: MinibatchDiscrimination .* each of 2 ranks sees a slice"):
-        refuse_slices(of_name("minibatch discrimination"))
+        check_coupled_modules(of_name("minibatch discrimination"))
 
 
 def test_noise_in_a_layer_is_each_ranks_own_and_the_first_ranks_that_of_one_process(monkeypatch):

@@ -64,7 +64,7 @@ def test_each_players_gradient_is_that_of_its_loss_written_by_hand(name):
     finally:
         torch.set_default_dtype(torch.float32)
     for group in game.order:
-        losses = HAND[name](networks, draws(game, group), batch.x, batch.more["source"])
+        losses = HAND[name](networks, draws(game, group), batch.x, batch.extra_columns["source"])
         assert set(losses) == set(game.players)
         for own in group:
             weights = list(networks[own].parameters())
@@ -77,7 +77,8 @@ def test_each_players_gradient_is_that_of_its_loss_written_by_hand(name):
 @pytest.mark.parametrize("name", GAMES)
 def test_a_dry_run_finds_nothing_wrong_with_it(name):
     dry_run(
-        game_of(name).float(), Batch(*(part.float() for part in (batches(1)[0].x,)), more={"source": torch.randn(N, 1)})
+        game_of(name).float(),
+        Batch(*(part.float() for part in (batches(1)[0].x,)), extra_columns={"source": torch.randn(N, 1)}),
     )
 
 
@@ -243,7 +244,7 @@ def test_entries_that_share_a_fake_side_are_both_descended_and_one_that_stands_t
     sgd = partial(torch.optim.SGD, lr=0.1)
     sees = [{"real": "a"}, {"real": "b", "weight": 0.5}]
     player = Player(wired.Judge(2), sgd, nonsaturating.discriminator, sees=sees)
-    assert player.keys == ["adversarial/a+fake", "adversarial/b+fake"]
+    assert player.adversarial_keys == ["adversarial/a+fake", "adversarial/b+fake"]
     with pytest.raises(ValueError, match="twice"):
         Player(wired.Judge(2), sgd, nonsaturating.generator, sees=sees)
 
@@ -325,7 +326,7 @@ def test_a_reconstruction_compares_what_its_player_sees():
     far = {"of": "source", "judge": "discriminator"}
     players = two(g={"sees": {"real": "far"}, "regularizers": {"l1": Reconstruction()}})
     game = Game(players, Prior(z=Normal(3)), sides={**SIDES, "far": far})
-    fit(game, [Batch(torch.zeros(8, 2), more={"source": torch.full((8, 2), 1000.0)})])
+    fit(game, [Batch(torch.zeros(8, 2), extra_columns={"source": torch.full((8, 2), 1000.0)})])
     assert game.last_losses["generator"][0]["l1"] > 900
 
 
@@ -340,19 +341,19 @@ def test_path_length_is_played_compiled():
 def test_several_fakes_per_real_leave_a_side_of_the_batch_as_many_rows_as_it_has(name):
     game = game_of(name).float()
     game.player("discriminator").multiple = 2
-    batch = Batch(torch.randn(N, 2), more={"source": torch.randn(N, 1)})
+    batch = Batch(torch.randn(N, 2), extra_columns={"source": torch.randn(N, 1)})
     fit(game, [batch, batch])
-    ((turn, _),) = game.turns(batch, ["discriminator"])
+    ((turn, _),) = game.build_turns(batch, ["discriminator"])
     made = {"pix2pix": "fake", "vae_gan": "reconstruction", "bigan": "real"}[name]
     assert len(turn.latent["z"]) == 2 * N
     assert len(turn[made].x) == len(turn[made].logits) == N
 
 
 def test_reals_are_shown_to_the_judge_of_samples_as_the_side_that_it_sees_as_real():
-    from saddlepoint.game.sampling import judged_reals
+    from saddlepoint.game.sampling import reals_for_judge
     from saddlepoint.stream import Stream
 
     game, (batch,) = game_of("cycle"), batches(1)
-    sample = judged_reals(game, batch, Stream(0, "health"))
+    sample = reals_for_judge(game, batch, Stream(0, "health"))
     torch.testing.assert_close(sample.x, batch.x)
     torch.testing.assert_close(sample.logits, game.player("d_a").network(batch.x, {}).logits.float(), check_dtype=False)

@@ -8,7 +8,7 @@ from play import fit
 
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
-from saddlepoint.experiment.build import data_of, game_of
+from saddlepoint.experiment.build import build_game, load_data
 
 SMALL = ["architecture.discriminator.widths=[12]", "architecture.generator.widths=[12]", "batch=10"]
 FEW = "data.labels=2"
@@ -43,9 +43,9 @@ def words(*names: str) -> list[str]:
 def played(*names: str, rule: str = "two_player", rounds: int = 2):
     """The game after some rounds of these techniques on digits."""
     config = compose([*words(*names), f"game={rule}"])
-    data = data_of(config)
-    game = game_of(config)
-    stream = data.stream(0)
+    data = load_data(config)
+    game = build_game(config)
+    stream = data.training_batches(0)
     fit(game, [next(stream) for _ in range(rounds)])
     return game
 

@@ -28,7 +28,7 @@ NAMES = [name for name in CONFIGS if name != "plain"]
 @pytest.mark.parametrize("name", NAMES)
 def test_a_dry_run_finds_nothing_wrong_and_no_condition_that_nobody_uses(name):
     game, data = game_of(name)
-    assert dry_run(game, data.first(8)) == []
+    assert dry_run(game, data.first_batch(8)) == []
 
 
 @cache
@@ -124,7 +124,7 @@ def test_of_several_fakes_per_real_each_is_that_real_outside_of_its_own_mask(acc
     game, data = game_of("inpainting", *words)
     (batch,) = batches(data, 1)
     reconstruction = game.player("generator").terms["reconstruction"]
-    for turn, _ in game.turns(batch, ["generator"], accumulate):
+    for turn, _ in game.build_turns(batch, ["generator"], accumulate):
         gap = turn["fake"].x - turn.batch.x.repeat(2, 1, 1, 1)
         torch.testing.assert_close(reconstruction(turn), gap.square().mean())
         x, known = turn["fake"].x, turn.batch.x.repeat(2, 1, 1, 1)
@@ -148,7 +148,7 @@ def test_what_is_known_is_untouched_in_training_and_in_samples_bit_for_bit():
     assert (turn["known"].x[hole] == 0).all(), "G sees nothing of it"
 
     n = 40
-    x = data.rows("validation", torch.arange(n)).x
+    x = data.batch_at("validation", torch.arange(n)).x
     filled = game.sample(n)
     same = filled == x
     assert torch.equal(same.flatten(1).double().mean(1) >= 0.75, torch.ones(n, dtype=torch.bool)), "16 of 64 pixels"
@@ -195,7 +195,7 @@ def test_p_rises_where_d_knows_its_few_reals_and_falls_where_it_cannot_tell():
 def test_d_sees_reals_and_fakes_augmented_g_is_moved_through_it_and_samples_are_not_augmented():
     game, data = game_of("adaptive augmentation on digits", "game.makers.augment.start=1.0")
     (batch,) = batches(data, 1)
-    ((turn, _),) = game.turns(batch, ["generator"])
+    ((turn, _),) = game.build_turns(batch, ["generator"])
     real, fake = turn["augmented_real"].x, turn["augmented_fake"].x
     assert not torch.equal(real, batch.x)
     assert not torch.equal(fake, turn["fake"].x)
@@ -224,7 +224,7 @@ def test_at_p_0_the_game_is_the_one_without_augmentation_bit_for_bit():
 
 def test_a_penalty_at_the_reals_is_taken_where_d_sees_them():
     game, data = game_of("adaptive augmentation on digits", "regularizer=[r1]", "game.makers.augment.start=0.5")
-    assert dry_run(game, data.first(8)) == []
+    assert dry_run(game, data.first_batch(8)) == []
     seen = []
     game.player("discriminator").terms["r1"].register_forward_pre_hook(lambda _, turns: seen.append(turns[0]["real"]))
     fit(game, batches(data, 1))

@@ -49,12 +49,14 @@ def game_of(name, *words):
 
 def batches(data, rounds, rank=0):
     """Batches of the training split; this rank's slices of them."""
-    own = N // ranks.world()
+    own = N // ranks.world_size()
     stream = Stream(1, "rows")
     rows = [stream.integers(len(data.split("train")), N) for _ in range(rounds)]
     kept = torch.get_default_dtype()
     return [
-        data.rows("train", row[rank * own : (rank + 1) * own]).map(lambda c: c.to(kept) if c.is_floating_point() else c)
+        data.batch_at("train", row[rank * own : (rank + 1) * own]).map(
+            lambda c: c.to(kept) if c.is_floating_point() else c
+        )
         for row in rows
     ]
 

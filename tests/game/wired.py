@@ -73,7 +73,7 @@ def game_of(name, *overrides):
 def batches(rounds, seed=1):
     stream = torch.Generator().manual_seed(seed)
     rows = [torch.randn(N, 3, generator=stream, dtype=torch.float64) for _ in range(rounds)]
-    return [Batch(row[:, :2], more={"source": row[:, 2:]}) for row in rows]
+    return [Batch(row[:, :2], extra_columns={"source": row[:, 2:]}) for row in rows]
 
 
 def ns_d(real, fake):
@@ -191,7 +191,7 @@ def path_length(p, z, x, source):
 def weights_after(rank, name, rounds=5):
     """Every tensor of a game after some rounds, as arrays; each rank plays its slice."""
     torch.set_default_dtype(torch.float64)
-    own = N // ranks.world()
+    own = N // ranks.world_size()
     rows = slice(rank * own, (rank + 1) * own)
     data = [batch.map(lambda column: column[rows]) for batch in batches(rounds)]
     state = play(game_of(name), rank, data).state_dict()

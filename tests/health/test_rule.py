@@ -11,10 +11,10 @@ from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
 from saddlepoint.config.instantiate import instantiate
 from saddlepoint.error import Mistake
-from saddlepoint.health.advice import advice
 from saddlepoint.health.collapse import CONSTANT, DIVERSE, Collapse
 from saddlepoint.health.explosion import Explosion
 from saddlepoint.health.overfitting import Overfitting
+from saddlepoint.health.remedy import remedy_overrides
 from saddlepoint.health.rule import CLEARED, RAISED
 from saddlepoint.health.saturation import Saturation
 
@@ -102,9 +102,9 @@ def test_a_flat_loss_is_saturation_only_where_the_generator_has_lost():
     rule = Saturation(after=1)
     assert rule.observe(fooled, 1) is None
     assert rule.observe(lost, 2) == RAISED
-    assert rule.event(RAISED, lost, 2)["reading"] == "generator_signal"
+    assert rule.event_record(RAISED, lost, 2)["reading"] == "generator_signal"
     pixels = {"pixel_freedom": 0.0, "real_over_fake": 1.0, "generator_signal": 1.0}
-    assert Saturation(after=1).event(RAISED, pixels, 2)["reading"] == "pixel_freedom"
+    assert Saturation(after=1).event_record(RAISED, pixels, 2)["reading"] == "pixel_freedom"
 
 
 @pytest.mark.parametrize("cut", range(1, 5))
@@ -176,7 +176,9 @@ def test_the_yaml_says_the_bounds_that_the_code_says():
 def test_what_a_page_says_to_type_composes_with_the_runs_own_words():
     own = ["objective=minimax", "+regularizer=gradient_penalty"]
     config = OmegaConf.to_container(compose(own), resolve=True)
-    typed = {name: [advice(remedy.words, config) for remedy in rule.remedies] for name, rule in RULES.items()}
+    typed = {
+        name: [remedy_overrides(remedy.overrides, config) for remedy in rule.remedies] for name, rule in RULES.items()
+    }
     assert all(any(words) for words in typed.values())
     assert "regularizer.discriminator.gradient_penalty.weight=1" in typed["explosion"]
     together: list[dict[str, list[str]]] = []  # few command lines, for each takes its time; of a group one remedy
@@ -192,15 +194,15 @@ def test_what_a_page_says_to_type_composes_with_the_runs_own_words():
 
 def test_what_a_run_has_already_is_not_advised():
     config = {"choice": {"regularizer": ["r1"], "objective": "hinge"}, "lr": 0.5, "a": {"b": [64]}}
-    assert advice("'+regularizer=r1'", config) is None
-    assert advice("'+regularizer=r2'", config) == "'+regularizer=r2'"
-    assert advice("objective=hinge", config | {"objective": {}}) is None
-    assert advice("a.b=[64]", config) is None
-    assert advice("a.c=1", config) is None  # this run has no such key
-    assert advice("lr=<lr / 10>", config) == "lr=0.05"
-    assert advice("lr=<nowhere / 10>", config) is None
-    assert advice("regularizer.discriminator.<penalty>.weight=1", config) is None
-    assert advice("", config) == ""
+    assert remedy_overrides("'+regularizer=r1'", config) is None
+    assert remedy_overrides("'+regularizer=r2'", config) == "'+regularizer=r2'"
+    assert remedy_overrides("objective=hinge", config | {"objective": {}}) is None
+    assert remedy_overrides("a.b=[64]", config) is None
+    assert remedy_overrides("a.c=1", config) is None  # this run has no such key
+    assert remedy_overrides("lr=<lr / 10>", config) == "lr=0.05"
+    assert remedy_overrides("lr=<nowhere / 10>", config) is None
+    assert remedy_overrides("regularizer.discriminator.<penalty>.weight=1", config) is None
+    assert remedy_overrides("", config) == ""
 
 
 def test_a_rule_of_ones_own_is_built_from_words(tmp_path, monkeypatch):

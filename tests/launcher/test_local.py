@@ -13,7 +13,7 @@ import pytest
 
 from saddlepoint.error import Mistake
 from saddlepoint.launcher import pool
-from saddlepoint.launcher.job import BUSY, DONE, FAILED, FINISHED, STOPPED, Job
+from saddlepoint.launcher.job import DONE_BEFORE, FAILED, FINISHED, STOPPED, TRAINED_ELSEWHERE, Job
 from saddlepoint.launcher.local import Local
 
 
@@ -40,13 +40,13 @@ def test_no_more_processes_run_at_once_than_were_asked_for(tmp_path: Path) -> No
 def test_a_job_that_fails_stops_no_other_and_says_its_last_words(tmp_path: Path) -> None:
     jobs = [job(tmp_path, "bad", "raise SystemExit('saddlepoint: no such thing')"), job(tmp_path, "good", "")]
     assert play(Local(1, gpus=0), jobs) == [FAILED, FINISHED]
-    assert jobs[0].exit == 1
-    assert jobs[0].last_words == "saddlepoint: no such thing"
+    assert jobs[0].exit_code == 1
+    assert jobs[0].last_message == "saddlepoint: no such thing"
 
 
 def test_a_run_that_another_process_trains_is_busy_and_no_failure(tmp_path: Path) -> None:
     told = "raise SystemExit('saddlepoint: x is in use: another process is training there. Wait')"
-    assert play(Local(1, gpus=0), [job(tmp_path, "held", told)]) == [BUSY]
+    assert play(Local(1, gpus=0), [job(tmp_path, "held", told)]) == [TRAINED_ELSEWHERE]
 
 
 def test_a_job_that_another_launcher_has_is_not_started_and_its_config_not_written(tmp_path: Path) -> None:
@@ -64,9 +64,9 @@ def test_a_job_that_another_launcher_has_is_not_started_and_its_config_not_writt
         time.sleep(0.01)
     states = play(Local(1, gpus=0), second)
     other.join()
-    assert states == [BUSY, FINISHED]
+    assert states == [TRAINED_ELSEWHERE, FINISHED]
     assert second[0].reason.startswith(f"by process {os.getpid()}, since ")
-    assert [one.state for one in first] == [FINISHED, BUSY]
+    assert [one.state for one in first] == [FINISHED, TRAINED_ELSEWHERE]
     assert wrote == ["first", "second"]
     assert [(tmp_path / f"{i}.log").read_text().split() for i in range(2)] == [["first"], ["second"]]
 
@@ -75,7 +75,7 @@ def test_the_last_words_of_a_job_are_its_own_and_not_an_earlier_attempts(tmp_pat
     (tmp_path / "silent.log").write_text("saddlepoint: what went wrong the last time\n")
     jobs = [job(tmp_path, "silent", "raise SystemExit(3)")]
     assert play(Local(1, gpus=0), jobs) == [FAILED]
-    assert jobs[0].last_words == "it printed nothing"
+    assert jobs[0].last_message == "it printed nothing"
 
 
 def test_a_claim_ends_with_the_job_whatever_processes_it_left_behind(tmp_path: Path) -> None:
@@ -86,21 +86,21 @@ def test_a_claim_ends_with_the_job_whatever_processes_it_left_behind(tmp_path: P
 
 
 def test_what_was_done_before_is_not_started(tmp_path: Path) -> None:
-    assert play(Local(1, gpus=0), [job(tmp_path, "old", "raise SystemExit(1)", state=DONE)]) == [DONE]
+    assert play(Local(1, gpus=0), [job(tmp_path, "old", "raise SystemExit(1)", state=DONE_BEFORE)]) == [DONE_BEFORE]
 
 
 def test_a_run_of_two_devices_gets_two_accelerators_of_its_own() -> None:
     pool = Local(gpus=5, devices=2)
     assert pool.processes == 2
-    assert [pool.dealt(slot) for slot in range(3)] == [["0", "1"], ["2", "3"], ["0", "1"]]
-    assert Local(1, gpus=1, devices=2).dealt(0) == ["0"]  # and says that it has one
+    assert [pool.slot_gpus(slot) for slot in range(3)] == [["0", "1"], ["2", "3"], ["0", "1"]]
+    assert Local(1, gpus=1, devices=2).slot_gpus(0) == ["0"]  # and says that it has one
 
 
 def test_accelerators_are_dealt_out_in_turn_and_threads_are_as_asked(tmp_path: Path) -> None:
     code = "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['OMP_NUM_THREADS']); time.sleep(0.3)"
     jobs = [job(tmp_path, str(i), code) for i in range(4)]
     play(Local(4, threads=3, gpus=2), jobs)
-    assert sorted(one.last_words for one in jobs) == ["0 3", "0 3", "1 3", "1 3"]
+    assert sorted(one.last_message for one in jobs) == ["0 3", "0 3", "1 3", "1 3"]
 
 
 def test_accelerators_that_a_machine_was_given_keep_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def test_an_interrupt_reaches_every_process_which_has_time_to_save(tmp_path: Pat
 
 
 def test_a_process_that_does_not_listen_is_killed_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "PATIENCE", 0.2)
+    monkeypatch.setattr(pool, "STOP_TIMEOUT", 0.2)
     deaf = f"""
         import signal, time, pathlib
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -158,7 +158,7 @@ def test_a_process_that_does_not_listen_is_killed_in_the_end(tmp_path: Path, mon
     with pytest.raises(KeyboardInterrupt):
         play(Local(1, gpus=0), jobs, interrupt)
     assert time.monotonic() - start < 20
-    assert jobs[0].exit == -signal.SIGKILL
+    assert jobs[0].exit_code == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(("ending", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGQUIT", 131)])
@@ -172,7 +172,7 @@ def test_ending_the_launcher_leaves_no_process_behind(tmp_path: Path, ending: st
     with pytest.raises(KeyboardInterrupt) as stop:
         play(Local(1, gpus=0), jobs, end)
     assert getattr(stop.value, "exit", None) == code
-    assert jobs[0].exit == -signal.SIGTERM
+    assert jobs[0].exit_code == -signal.SIGTERM
     assert signal.getsignal(signal.Signals[ending]) == signal.SIG_DFL
 
 
@@ -199,7 +199,7 @@ def test_who_interrupts_twice_waits_for_no_process_that_is_still_saving(tmp_path
 
     with pytest.raises(KeyboardInterrupt):
         play(Local(1, gpus=0), jobs, interrupt)
-    assert (jobs[0].exit, jobs[0].state) == (9, STOPPED)
+    assert (jobs[0].exit_code, jobs[0].state) == (9, STOPPED)
 
 
 def test_a_launcher_that_is_suspended_suspends_its_processes_and_continues_them(tmp_path: Path) -> None:
@@ -248,18 +248,18 @@ def test_a_number_that_makes_no_sense_is_named(settings: dict) -> None:
 
 def test_how_far_a_job_is_stands_in_its_journal(tmp_path: Path) -> None:
     one = job(tmp_path, "run", "")
-    assert one.shown == 0
+    assert one.images_shown == 0
     one.folder.mkdir()
     (one.folder / "metrics.jsonl").write_text('{"images": 64}\n{"images": 128, "a": 1}\n{"images": 19')
-    assert one.shown == 128
+    assert one.images_shown == 128
 
 
 def test_the_pace_of_a_run_gone_on_with_leaves_out_what_was_shown_before(tmp_path: Path) -> None:
     one = job(tmp_path, "run", "")
     one.folder.mkdir()
     (one.folder / "metrics.jsonl").write_text('{"images": 1000}\n')
-    one.begin()
-    one.started -= 10
+    one.mark_started()
+    one.started_at -= 10
     assert one.rate == 0
     (one.folder / "metrics.jsonl").write_text('{"images": 1000}\n{"images": 1200}\n')
     assert one.rate == pytest.approx(20, rel=0.01)
@@ -273,7 +273,7 @@ def test_submitit_runs_the_same_jobs_through_its_local_executor(tmp_path: Path) 
     jobs = [job(tmp_path / "name", "good", code), job(tmp_path / "name", "bad", "raise SystemExit('wrong')")]
     Submitit(cluster="local", threads=2, minutes=1).run(jobs, lambda: None, seconds_between=0.1)
     assert [one.state for one in jobs] == [FINISHED, FAILED]
-    assert [one.last_words for one in jobs] == ["threads 2", "wrong"]
+    assert [one.last_message for one in jobs] == ["threads 2", "wrong"]
     assert (tmp_path / ".submitit").is_dir()
 
 

@@ -5,14 +5,14 @@ import textwrap
 
 import pytest
 
-from saddlepoint.launcher import ranks
+from saddlepoint.launcher import rank_processes
 
 
 def started(code, number=2):
     """Run `code` as ranks, `rank` being known to it; its exit code, and what is said."""
     said = []
     words = "import os, signal, sys, time\nrank = int(os.environ['RANK'])\n" + textwrap.dedent(code)
-    return ranks.run([sys.executable, "-c", words], number, "WATCHER", said.append), "\n".join(said)
+    return rank_processes.run_ranks([sys.executable, "-c", words], number, "WATCHER", said.append), "\n".join(said)
 
 
 def test_each_rank_is_told_who_it_is_and_who_watches_whatever_this_process_has_been_told(monkeypatch):
@@ -34,7 +34,7 @@ def test_the_words_shown_are_those_of_the_rank_that_failed_not_of_the_one_that_l
     code, said = started(
         f"""
         if rank == 0:
-            sys.exit({ranks.LOST})
+            sys.exit({rank_processes.LOST_EXIT})
         print("why it ended", file=sys.stderr, flush=True)
         time.sleep({late})
         sys.exit(3)
@@ -45,7 +45,7 @@ def test_the_words_shown_are_those_of_the_rank_that_failed_not_of_the_one_that_l
 
 
 def test_where_nobody_else_has_failed_a_lost_rank_counts():
-    assert started(f"sys.exit({ranks.LOST} if rank else 0)")[0] == ranks.LOST
+    assert started(f"sys.exit({rank_processes.LOST_EXIT} if rank else 0)")[0] == rank_processes.LOST_EXIT
 
 
 def test_a_killed_rank_is_the_cause_and_who_waits_for_it_is_stopped(monkeypatch):

@@ -11,7 +11,7 @@ from torch import nn
 from saddlepoint.error import Mistake
 from saddlepoint.game.average import BatchNorm
 from saddlepoint.layer.conditional_batch_norm import ConditionalBatchNorm
-from saddlepoint.layer.stack import Stack
+from saddlepoint.layer.conditional_sequential import ConditionalSequential
 
 SHAPES = [(6, 4), (6, 4, 5), (6, 4, 3, 5), (6, 4, 2, 3, 2)]
 TORCH = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
@@ -95,7 +95,7 @@ def test_a_batch_of_its_own_statistics_leaves_the_running_ones():
 
 
 def test_a_stack_hands_it_the_condition_and_a_copy_is_one_too():
-    net = Stack(nn.Linear(2, 4), ConditionalBatchNorm(4, 2), nn.ReLU())
+    net = ConditionalSequential(nn.Linear(2, 4), ConditionalBatchNorm(4, 2), nn.ReLU())
     other = copy.deepcopy(net)
     x, label = torch.randn(6, 2), {"label": torch.tensor([0, 1, 0, 1, 0, 1])}
     assert torch.equal(net(x, label), other(x, label))
@@ -106,7 +106,7 @@ def test_a_stack_hands_it_the_condition_and_a_copy_is_one_too():
 @pytest.mark.parametrize("classes", [1, 3])
 def test_where_ranks_synchronise_batch_norm_it_is_synchronised_and_keeps_its_classes(classes):
     torch.manual_seed(0)
-    net = Stack(nn.Linear(2, 4), ConditionalBatchNorm(4, classes))
+    net = ConditionalSequential(nn.Linear(2, 4), ConditionalBatchNorm(4, classes))
     for p in net.parameters():
         nn.init.normal_(p)
     other = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(net))

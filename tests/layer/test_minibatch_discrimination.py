@@ -15,7 +15,7 @@ from saddlepoint.architecture.discriminator import Discriminator
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.build import game_of
+from saddlepoint.experiment.build import build_game
 from saddlepoint.game.player import Player
 from saddlepoint.layer.minibatch_discrimination import MinibatchDiscrimination
 from saddlepoint.objective import hinge, nonsaturating
@@ -155,7 +155,7 @@ def test_a_batch_that_is_all_one_starts_it_with_finite_numbers():
 
 
 def test_the_look_that_is_taken_before_a_run_does_not_start_it():
-    made = game_of(compose([NECK]))
+    made = build_game(compose([NECK]))
     assert made.discriminator.network.neck.started is False
     assert made.discriminator.network.neck.training
 
@@ -285,7 +285,7 @@ def test_it_is_one_override_on_any_architecture_alone_and_together(words, terms)
     config = compose([*words, NECK, "architecture.discriminator.neck.kernels=5", f"regularizer={terms}"])
     check(config)
     assert config.choice["layer@architecture.discriminator.neck"] == "minibatch_discrimination"
-    made = game_of(config)
+    made = build_game(config)
     neck = made.discriminator.network.neck
     assert isinstance(neck, MinibatchDiscrimination)
     assert neck.theta.shape[1:] == (5, 5)

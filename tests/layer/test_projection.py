@@ -10,11 +10,11 @@ from torch.nn.functional import softplus
 from saddlepoint.architecture import mlp
 from saddlepoint.error import Mistake
 from saddlepoint.layer.projection import Projection
-from saddlepoint.layer.readout import Linear
+from saddlepoint.layer.readout import LinearReadout
 
 
 def test_it_is_the_linear_readout_bit_for_bit_where_the_embedding_is_0():
-    ours, theirs = Projection(5, 3), Linear(5)
+    ours, theirs = Projection(5, 3), LinearReadout(5)
     nn.init.zeros_(ours.embedding.weight)
     theirs.load_state_dict(ours.state_dict(), strict=False)
     features, twin = (torch.randn(6, 5, generator=torch.Generator().manual_seed(1)).requires_grad_() for _ in range(2))

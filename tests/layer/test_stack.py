@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from saddlepoint.architecture import conv28, dcgan, mlp
-from saddlepoint.layer.stack import Stack, stack
+from saddlepoint.layer.conditional_sequential import ConditionalSequential, hidden_layer
 
 
 class Shifted(nn.Module):
@@ -22,22 +22,22 @@ class Shifted(nn.Module):
 def test_a_stack_is_a_sequential_whose_conditional_layers_see_the_condition_however_deep():
     x, by = torch.randn(5, 3), torch.randn(5)
     linear = nn.Linear(3, 3)
-    inner = Stack(nn.ReLU(), Shifted())
-    out = Stack(linear, inner, nn.Tanh())(x, {"by": by})
+    inner = ConditionalSequential(nn.ReLU(), Shifted())
+    out = ConditionalSequential(linear, inner, nn.Tanh())(x, {"by": by})
     assert torch.equal(out, torch.tanh(torch.relu(linear(x)) + by[:, None]))
 
 
 def test_without_conditional_layers_it_is_the_sequential_with_the_names_of_its_parameters():
     layers = [nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)]
     x = torch.randn(6, 3)
-    assert torch.equal(Stack(*layers)(x), nn.Sequential(*layers)(x))
-    assert torch.equal(Stack(*layers)(x, {"by": torch.ones(6)}), nn.Sequential(*layers)(x))
-    assert list(Stack(*layers).state_dict()) == list(nn.Sequential(*layers).state_dict())
+    assert torch.equal(ConditionalSequential(*layers)(x), nn.Sequential(*layers)(x))
+    assert torch.equal(ConditionalSequential(*layers)(x, {"by": torch.ones(6)}), nn.Sequential(*layers)(x))
+    assert list(ConditionalSequential(*layers).state_dict()) == list(nn.Sequential(*layers).state_dict())
 
 
 def test_a_hidden_layer_hands_its_condition_to_a_norm_that_takes_it():
     linear = nn.Linear(2, 2)
-    layer = stack(linear, 2, Shifted, nn.ReLU())
+    layer = hidden_layer(linear, 2, Shifted, nn.ReLU())
     x, by = torch.randn(4, 2), torch.randn(4)
     assert torch.equal(layer(x, {"by": by}), torch.relu(linear(x) + by[:, None]))
 

@@ -37,7 +37,7 @@ def mixed(x, size, eps, gain, bias):
 def layer(features=3, reference=8, **settings):
     """A layer that takes the first rows it is given for the reference."""
     made = VirtualBatchNorm(features, reference, **settings)
-    made.referred = True
+    made.has_reference = True
     return made
 
 

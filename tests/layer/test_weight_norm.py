@@ -11,7 +11,7 @@ from torch.nn.functional import conv2d, conv_transpose2d, linear
 from saddlepoint.architecture import conv28, dcgan, mlp
 from saddlepoint.game.average import Average
 from saddlepoint.layer.gaussian_noise import GaussianNoise
-from saddlepoint.layer.weight_norm import WeightNorm, initialise, weight_norm
+from saddlepoint.layer.weight_norm import WeightNorm, initialise_from_data, weight_norm
 from saddlepoint.objective import nonsaturating
 from saddlepoint.regularizer.r1 import R1
 
@@ -82,7 +82,7 @@ def test_after_the_start_every_layer_answers_with_mean_zero_and_the_spread_asked
     )  # fmt: skip
     x = 3 + 2 * torch.randn(500, 2, 4, 4)
     assert max(h.mean().abs().item() for h in hidden(network, x)) > 0.1
-    initialise(network, x)
+    initialise_from_data(network, x)
     for h in hidden(network, x):
         axes = [0, *range(2, h.ndim)]
         assert h.mean(axes).abs().max() < 1e-5
@@ -93,7 +93,7 @@ def test_the_start_is_the_recipe_by_hand_layer_after_layer():
     first, second = nn.Linear(3, 4), nn.Linear(4, 2)
     network = nn.Sequential(weight_norm(first), nn.ReLU(), weight_norm(second))
     x = torch.randn(50, 3)
-    initialise(network, x)
+    initialise_from_data(network, x)
     h = x
     for layer in (network[0], network[2]):
         theta = layer.linear.weight.detach()
@@ -106,7 +106,7 @@ def test_the_start_is_the_recipe_by_hand_layer_after_layer():
 def test_the_start_feels_the_noise_of_training_and_leaves_modes_and_batch_statistics_alone():
     network = nn.Sequential(GaussianNoise(1, 3.0), weight_norm(nn.Linear(1, 1)), nn.BatchNorm1d(1)).eval()
     x = torch.randn(4000, 1)
-    initialise(network, x)
+    initialise_from_data(network, x)
     assert network[1].scale.item() == pytest.approx(10**-0.5, rel=0.05)  # the variance is 1 + 3^2
     assert not any(module.training for module in network.modules())
     assert network[2].running_mean.item() == 0
@@ -115,7 +115,7 @@ def test_the_start_feels_the_noise_of_training_and_leaves_modes_and_batch_statis
 
 def test_a_layer_without_a_start_keeps_scale_one_and_no_bias():
     network = nn.Sequential(weight_norm(nn.Linear(3, 4), start=None), weight_norm(nn.Linear(4, 2)))
-    initialise(network, 5 + torch.randn(50, 3))
+    initialise_from_data(network, 5 + torch.randn(50, 3))
     assert torch.equal(network[0].scale, torch.ones(4))
     assert not network[0].bias.any()
     assert network[1].bias.any()
@@ -123,7 +123,7 @@ def test_a_layer_without_a_start_keeps_scale_one_and_no_bias():
 
 def test_a_unit_that_always_says_the_same_stays_finite():
     network = nn.Sequential(weight_norm(nn.Linear(3, 4)))
-    initialise(network, torch.ones(10, 3))
+    initialise_from_data(network, torch.ones(10, 3))
     assert torch.equal(network[0].scale, torch.ones(4))
     assert torch.allclose(network(torch.ones(10, 3)), torch.zeros(10, 4), atol=1e-6)
 
@@ -162,7 +162,7 @@ def test_a_game_starts_from_its_first_five_hundred_reals_once():
 
     reals = torch.cat([batch.x for batch in data])[:500]
     expected = fresh()
-    initialise(expected, reals)
+    initialise_from_data(expected, reals)
     still = {"optimizer": partial(torch.optim.SGD, lr=0.0), "d": {"average": partial(Average, warm_up=None)}}
     plays = game(nonsaturating, nets=(Maker(nn.Linear(3, 2)), fresh()), **still)
     fit(plays, data[:1])  # fewer are there than 500
@@ -212,7 +212,7 @@ def test_alone_or_with_one_sample_it_says_what_it_lacks():
     with pytest.raises(ValueError, match="no linear map"):
         WeightNorm(3)(torch.randn(2, 3))
     with pytest.raises(ValueError, match="a batch of at least 2"):
-        initialise(weight_norm(nn.Linear(3, 2)), torch.randn(1, 3))
+        initialise_from_data(weight_norm(nn.Linear(3, 2)), torch.randn(1, 3))
 
 
 def test_what_is_called_untrained_is_the_network_that_begins_to_play(tmp_path):
@@ -220,16 +220,16 @@ def test_what_is_called_untrained_is_the_network_that_begins_to_play(tmp_path):
     from runs import run
     from safetensors.torch import load_file
 
-    from saddlepoint.experiment.build import data_of, game_of
-    from saddlepoint.experiment.run_config import config_of
-    from saddlepoint.game.start import start_from_data
+    from saddlepoint.experiment.build import build_game, load_data
+    from saddlepoint.experiment.run_config import load_run_config
+    from saddlepoint.game.initialisation import run_data_dependent_init
 
     norm = [f"+layer@architecture.{player}.norm=weight_norm" for player in ("generator", "discriminator")]
     record = run(tmp_path, *norm, "metric=[]", "images=128")
-    config = config_of(record)
-    game, data = game_of(config), data_of(config)
+    config = load_run_config(record)
+    game, data = build_game(config), load_data(config)
     before = {key: value.clone() for key, value in game.generator.average.network.state_dict().items()}
-    start_from_data(game, data.stream(0))
+    run_data_dependent_init(game, data.training_batches(0))
     begun = game.generator.average.network.state_dict()
     kept = load_file(record.folder / "snapshots" / "000000000.safetensors")
     assert all(torch.equal(begun[key], kept[key]) for key in begun)

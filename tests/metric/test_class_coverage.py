@@ -53,7 +53,7 @@ def test_a_class_that_is_dropped_is_covered_by_what_is_left_of_it(left: int) -> 
     real, fake = samples(300), samples(150, seed=1)
     keep = (fake.y != 2).nonzero().flatten()
     some = (fake.y == 2).nonzero().flatten()[:left]
-    rest = fake.at(torch.cat([keep, some, keep[: 50 - left]]))
+    rest = fake.select(torch.cat([keep, some, keep[: 50 - left]]))
     metric = of(real, rest, ClassCoverage())
     found = metric.results()
     chosen = metric.reference(150)["real"][2]

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.class_coverage import ClassCoverage
-from saddlepoint.metric.class_frechet_distance import ClassFrechetDistance, sample_distance
+from saddlepoint.metric.class_frechet_distance import ClassFrechetDistance, sample_frechet_distance
 from saddlepoint.metric.class_frequency import ClassFrequency
 from saddlepoint.metric.frechet_distance import frechet_distance
-from saddlepoint.metric.measure import Measure
+from saddlepoint.metric.metric import Metric
 
 K = 3
 
@@ -26,7 +26,7 @@ def samples(n: int, d: int = 4, seed: int = 0, classes: int = K) -> Features:
     return Features(drawn(n, d, seed) * (1 + y[:, None]) + y[:, None], 9 * torch.eye(classes)[y], y=y)
 
 
-def met(metric: Measure, real: Features, fake: Features) -> Measure:
+def met(metric: Metric, real: Features, fake: Features) -> Metric:
     metric.update(real, real=True)
     metric.update(fake, real=False)
     return metric
@@ -36,12 +36,12 @@ def met(metric: Measure, real: Features, fake: Features) -> Measure:
 def test_the_distance_of_samples_is_that_of_their_covariances(n: int, d: int) -> None:
     real, fake = drawn(n, d).double(), 2 * drawn(n, d, 1).double() + 1
     by_covariance = frechet_distance(real.mean(0), real.T.cov(), fake.mean(0), fake.T.cov()).item()
-    assert sample_distance(real, fake).item() == pytest.approx(by_covariance, rel=1e-9)
-    assert sample_distance(fake, real).item() == pytest.approx(by_covariance, rel=1e-9)
-    assert sample_distance(real, real).item() == pytest.approx(0, abs=1e-12)
+    assert sample_frechet_distance(real, fake).item() == pytest.approx(by_covariance, rel=1e-9)
+    assert sample_frechet_distance(fake, real).item() == pytest.approx(by_covariance, rel=1e-9)
+    assert sample_frechet_distance(real, real).item() == pytest.approx(0, abs=1e-12)
     other = fake[: max(2, n // 2)]
     unequal = frechet_distance(real.mean(0), real.T.cov(), other.mean(0), other.T.cov()).item()
-    assert sample_distance(real, other).item() == pytest.approx(unequal, rel=1e-9)
+    assert sample_frechet_distance(real, other).item() == pytest.approx(unequal, rel=1e-9)
 
 
 @pytest.mark.parametrize("d", [4, 100])
@@ -88,7 +88,7 @@ def test_the_floor_is_the_mean_distance_of_reals_from_other_reals() -> None:
     metric.update(samples(3000, d), real=True)
     null = metric.reference(1000)["null"]
     assert null.shape == (200, K)
-    fresh = torch.stack([sample_distance(drawn(n, d, i), drawn(n, d, 5000 + i)) for i in range(300)])
+    fresh = torch.stack([sample_frechet_distance(drawn(n, d, i), drawn(n, d, 5000 + i)) for i in range(300)])
     for number in range(K):  # a class of spread 1 + c
         error = (null[:, number].std() / 200**0.5 + (1 + number) ** 2 * fresh.std() / 300**0.5).item()
         assert null[:, number].mean().item() == pytest.approx((1 + number) ** 2 * fresh.mean().item(), abs=4 * error)
@@ -140,7 +140,7 @@ def test_a_class_that_is_gone_leaves_no_maximum_to_be_better_for_it(left: int) -
     real, fake = samples(300), samples(150, seed=1)
     keep = (fake.y != 2).nonzero().flatten()
     gone = (fake.y == 2).nonzero().flatten()[:left]
-    rest = fake.at(torch.cat([keep, gone, keep[: 50 - left]]))  # still 150
+    rest = fake.select(torch.cat([keep, gone, keep[: 50 - left]]))  # still 150
     found = met(ClassFrechetDistance(), real, rest).results()
     assert set(found) == {"missing"}
     assert float(found["missing"].value) == 1
@@ -154,17 +154,17 @@ def test_a_class_that_is_gone_leaves_no_maximum_to_be_better_for_it(left: int) -
 def test_rare_classes_are_told_and_not_measured() -> None:
     real, fake = samples(300), samples(150, seed=1)
     few = (real.y == 2).nonzero().flatten()[:10]
-    real = real.at(torch.cat([(real.y != 2).nonzero().flatten(), few]))
+    real = real.select(torch.cat([(real.y != 2).nonzero().flatten(), few]))
     detail = met(ClassFrechetDistance(), real, fake).results()["mean"].detail
     assert [row["class"] for row in detail["classes"]] == [0, 1]
     assert detail["rare"] == {"classes": 1, "reals": 10}
-    assert met(ClassFrechetDistance(), real.at(few), fake).compute() == {}  # nothing is said where nothing can be
+    assert met(ClassFrechetDistance(), real.select(few), fake).compute() == {}  # nothing is said where nothing can be
 
 
 def test_more_fakes_of_one_class_leave_the_others_as_they_were() -> None:
     """At a given n: all fakes of the others are drawn, so only the rows of the doubled class can change."""
     real, fake = samples(600), samples(150, seed=1)
-    more = Features.joined([fake, fake.at((fake.y == 0).nonzero().flatten())])
+    more = Features.concatenate([fake, fake.select((fake.y == 0).nonzero().flatten())])
     one, two = (met(ClassFrechetDistance(n_per_class=50, share=1.0), real, some).results() for some in (fake, more))
     rows = zip(one["mean"].detail["classes"], two["mean"].detail["classes"], strict=True)
     for number, (a, b) in enumerate(rows):
@@ -174,7 +174,7 @@ def test_more_fakes_of_one_class_leave_the_others_as_they_were() -> None:
 
 
 @pytest.mark.parametrize("kind", [ClassFrechetDistance, ClassCoverage, ClassFrequency])
-def test_new_names_of_the_classes_change_no_score(kind: type[Measure]) -> None:
+def test_new_names_of_the_classes_change_no_score(kind: type[Metric]) -> None:
     names = torch.tensor([2, 0, 1])
     real, fake = samples(300), samples(160, seed=1)
     renamed = (part._replace(logits=9 * torch.eye(K)[names[part.y]]) for part in (real, fake))
@@ -187,30 +187,30 @@ def test_new_names_of_the_classes_change_no_score(kind: type[Measure]) -> None:
 
 
 @pytest.mark.parametrize("kind", [ClassFrechetDistance, ClassCoverage])
-def test_the_order_of_fakes_changes_nothing_where_all_are_drawn(kind: type[Measure]) -> None:
+def test_the_order_of_fakes_changes_nothing_where_all_are_drawn(kind: type[Metric]) -> None:
     real, fake = samples(600), samples(150, seed=1)
     order = torch.randperm(150, generator=torch.Generator().manual_seed(0))
-    one, two = (met(kind(share=1.0), real, some).results() for some in (fake, fake.at(order)))  # pyright: ignore[reportCallIssue]
+    one, two = (met(kind(share=1.0), real, some).results() for some in (fake, fake.select(order)))  # pyright: ignore[reportCallIssue]
     for suffix, result in one.items():
         assert float(two[suffix].value) == pytest.approx(float(result.value), rel=1e-9)
 
 
 @pytest.mark.parametrize("kind", [ClassFrechetDistance, ClassCoverage, ClassFrequency])
-def test_batches_a_reference_and_two_ranks_give_the_scores_of_one_process(kind: type[Measure]) -> None:
+def test_batches_a_reference_and_two_ranks_give_the_scores_of_one_process(kind: type[Metric]) -> None:
     real, fake = samples(300), samples(161, seed=1)
     whole = met(kind(), real, fake).results()
 
     parts = kind()
     for index in torch.arange(161).split(37):
-        parts.update(fake.at(index), real=False)
+        parts.update(fake.select(index), real=False)
     reference = kind()
     reference.update(real, real=True)
-    parts.refer(reference.reference(161))
+    parts.set_reference(reference.reference(161))
 
     ranks = [kind(), kind()]
     for rank, mine, reals in zip(ranks, torch.arange(161).split(90), torch.arange(300).split(170), strict=True):
-        rank.update(fake.at(mine), real=False)
-        rank.update(real.at(reals), real=True)
+        rank.update(fake.select(mine), real=False)
+        rank.update(real.select(reals), real=True)
     others = iter([torch.cat(getattr(ranks[1], name)) for name in ranks[1]._reductions])
     ranks[0].sync(dist_sync_fn=lambda mine, group: [mine, next(others)], distributed_available=lambda: True)
     ranks[0]._to_sync = False
@@ -254,8 +254,8 @@ def test_the_evaluator_gives_the_scores_beside_their_contracts(stripes) -> None:
         "class_frequency": ClassFrequency(least=6),
     }
     said: list[str] = []
-    evaluator = Evaluator(Brightness(), metrics, say=said.append)
-    scores = evaluator.measure(stripes.split("test"), stripes)
+    evaluator = Evaluator(Brightness(), metrics, log=said.append)
+    scores = evaluator.score_split(stripes.split("test"), stripes)
     names = [
         *("class_fid_mean", "class_fid_max", "class_fid_missing", "class_coverage_mean", "class_coverage_min"),
         *("class_frequency", "class_frequency_gini", "class_frequency_worst"),

@@ -110,9 +110,9 @@ def test_counts_join_over_batches_of_any_size() -> None:
     real, fake = torch.tensor([100, 50, 80]), torch.tensor([70, 60, 90])
     metric = ClassFrequency()
     metric.update(samples(real), real=True)
-    features = samples(fake).at(torch.randperm(220, generator=torch.Generator().manual_seed(0)))
+    features = samples(fake).select(torch.randperm(220, generator=torch.Generator().manual_seed(0)))
     for index in torch.arange(220).split(33):
-        metric.update(features.at(index), real=False)
+        metric.update(features.select(index), real=False)
     whole = of(real, fake).results()
     for suffix, result in metric.results().items():
         assert float(result.value) == float(whole[suffix].value)

@@ -15,7 +15,7 @@ from saddlepoint.extractor.classifier import Shipped
 from saddlepoint.extractor.extractor import Extractor, Features
 from saddlepoint.extractor.stacked import Stacked
 from saddlepoint.metric.class_modes import ClassModes
-from saddlepoint.metric.grouping import class_counts
+from saddlepoint.metric.per_class import class_counts
 
 REAL = Path(os.environ.get("SADDLEPOINT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 real = pytest.mark.skipif(not (REAL / "MNIST").is_dir(), reason=f"no MNIST in {REAL}: set SADDLEPOINT_DATA")
@@ -66,14 +66,14 @@ def test_twenty_samples_count_and_nineteen_do_not() -> None:
 
 def test_the_anchor_of_a_perfect_sampler_is_the_known_floor() -> None:
     metric = ClassModes()
-    assert metric.anchors(100) == {}  # how many classes there are is not yet known
+    assert metric.anchor_values(100) == {}  # how many classes there are is not yet known
     found = scores(drawn(K, 26_000, seed=5), metric)
-    floors = metric.anchors(26_000)["perfect sampler"]
+    floors = metric.anchor_values(26_000)["perfect sampler"]
     assert floors["captured"] == pytest.approx(1000, abs=1e-6)
     assert floors["kl"] == pytest.approx(0.0192, abs=3e-4)
     assert found["kl"] == pytest.approx(floors["kl"], abs=5 * 0.0009)
     assert found["captured_20"] == pytest.approx(floors["captured_20"], abs=50)
-    assert metric.anchors(2500)["perfect sampler"]["captured"] == pytest.approx(918, abs=0.1)
+    assert metric.anchor_values(2500)["perfect sampler"]["captured"] == pytest.approx(918, abs=0.1)
 
 
 def test_against_the_data_a_sampler_of_their_frequencies_is_at_the_floor_and_against_uniform_it_is_not() -> None:
@@ -89,7 +89,7 @@ def test_against_the_data_a_sampler_of_their_frequencies_is_at_the_floor_and_aga
     assert found["kl"] == pytest.approx(49 / 40_000 + 49 / 400_000, abs=5e-4)
     assert scores(fakes, k=50)["kl"] > 0.04
     cached = ClassModes(against="data")
-    cached.refer(metric.reference(20_000))
+    cached.set_reference(metric.reference(20_000))
     assert scores(fakes, cached, 50) == found
     assert metric.needs_reals
     assert not ClassModes().needs_reals
@@ -139,7 +139,7 @@ def test_an_evaluation_gives_all_three_with_the_perfect_sampler_beside_them(poin
         "class_modes_captured_20_brightest_80_train": 2,
         "class_modes_kl_brightest_80_train": pytest.approx(math.log(2)),
     }
-    perfect = evaluator.anchors(data)["perfect sampler"]
+    perfect = evaluator.anchor_scores(data)["perfect sampler"]
     assert perfect["class_modes_kl_brightest_80_train"].value == pytest.approx(3 / 160, rel=0.05)
     assert found["class_modes_captured_brightest_80_train"].detail["counts"] == [40, 40, 0, 0]
     against = Evaluator(Brightest(), {"class_modes": ClassModes("data")}, n=80)

@@ -9,7 +9,7 @@ from torch import Tensor
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric import neighbour
 from saddlepoint.metric.coverage import Coverage, coverage
-from saddlepoint.metric.neighbour import radius
+from saddlepoint.metric.neighbour import neighbour_radius
 
 
 def drawn(n: int, d: int = 4, seed: int = 0) -> Tensor:
@@ -27,7 +27,7 @@ def by_definition(real: Tensor, fake: Tensor, k: int) -> float:
 
 def test_three_reals_and_one_fake_are_counted_by_hand() -> None:
     real, fake = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([[1.5]])
-    assert radius(real, 1).tolist() == [1, 1, 2]
+    assert neighbour_radius(real, 1).tolist() == [1, 1, 2]
     assert coverage(real, fake, k=1).item() == pytest.approx(2 / 3)
     # the ball is open: the fake at 2 lies on the edge of the real's at 1, and inside that of the real's at 3
     assert coverage(real, torch.tensor([[2.0]]), k=1).item() == pytest.approx(1 / 3)
@@ -84,6 +84,6 @@ def test_the_reals_drawn_are_as_many_as_the_fakes_and_always_the_same() -> None:
 def test_too_few_reals_are_refused() -> None:
     with pytest.raises(ValueError, match="6 samples"):
         coverage(drawn(5), drawn(5))
-    assert Coverage().obstacle(5, 100)
-    assert Coverage().obstacle(100, 5)
-    assert Coverage().obstacle(6, 6) is None
+    assert Coverage().why_not(5, 100)
+    assert Coverage().why_not(100, 5)
+    assert Coverage().why_not(6, 6) is None

@@ -204,7 +204,7 @@ def test_a_reference_stands_for_the_reals_and_is_not_summed_over_ranks() -> None
     first = FrechetDistance()
     first.update(Features(real), real=True)
     second = FrechetDistance()
-    second.refer(first.reference(60))
+    second.set_reference(first.reference(60))
     second.update(Features(fake), real=False)
     assert second.compute().item() == measured(real, fake)
     assert not {"mu", "sigma"} & set(second._reductions)

@@ -15,7 +15,7 @@ from saddlepoint.metric.frechet_distance_infinity import (
     FrechetDistanceInfinity,
     frechet_distance_infinity,
     influence,
-    sizes,
+    subset_sizes,
 )
 
 
@@ -75,9 +75,9 @@ def test_fewer_fakes_than_features_still_have_an_error() -> None:
 
 
 def test_sizes_are_the_papers_for_its_50_000_fakes() -> None:
-    assert sizes(50_000) == np.linspace(5_000, 50_000, 15).astype(int).tolist()
-    assert [sizes(n)[0] for n in (900, 10_000, 20_000, 200_000)] == [450, 5_000, 5_000, 20_000]
-    assert sizes(100, points=4, least=10) == [10, 40, 70, 100]
+    assert subset_sizes(50_000) == np.linspace(5_000, 50_000, 15).astype(int).tolist()
+    assert [subset_sizes(n)[0] for n in (900, 10_000, 20_000, 200_000)] == [450, 5_000, 5_000, 20_000]
+    assert subset_sizes(100, points=4, least=10) == [10, 40, 70, 100]
 
 
 def test_the_extrapolation_is_nearer_to_the_truth_than_the_distance_at_n() -> None:
@@ -142,13 +142,13 @@ def test_the_reals_may_come_as_mean_and_covariance() -> None:
     real, fake = drawn(100, 3, 0), drawn(90, 3, 1)
     metric, plain = measured(real[:0], fake), FrechetDistance()
     plain.update(Features(real), real=True)
-    metric.refer(plain.reference(90))
+    metric.set_reference(plain.reference(90))
     assert metric.compute().value == pytest.approx(float(measured(real, fake).compute().value), rel=1e-9)
 
 
 def test_a_score_says_its_smallest_subset_in_its_contract_and_its_error_beside_it(points: Callable) -> None:
     said: list[str] = []
-    evaluator = Evaluator(Identity((3,)), {"fid_infinity": FrechetDistanceInfinity()}, 100, say=said.append)
+    evaluator = Evaluator(Identity((3,)), {"fid_infinity": FrechetDistanceInfinity()}, 100, log=said.append)
     (score,) = evaluator(lambda n: drawn(n, 3, 5), points().split("train")).values()
     assert score.contract.settings == {"points": 15, "least": 50, "seed": 0}
     assert (score.std or 0) > 0
@@ -162,9 +162,9 @@ def test_subsets_too_small_for_the_features_are_cautioned_and_too_few_sizes_left
     assert "least to 4096" in str(caution)
     assert metric.caution(50_000, 50_000, 2048) is None
     assert metric.caution(50_000, 10_000, 2048) is None
-    assert "15 sizes" in str(metric.obstacle(100, 20))
-    assert "15 sizes" in str(FrechetDistanceInfinity(least=500).obstacle(100, 400))
-    assert metric.obstacle(100, 28) is None
-    assert metric.obstacle(1, 100)
+    assert "15 sizes" in str(metric.why_not(100, 20))
+    assert "15 sizes" in str(FrechetDistanceInfinity(least=500).why_not(100, 400))
+    assert metric.why_not(100, 28) is None
+    assert metric.why_not(1, 100)
     with pytest.raises(ValueError, match="points=2"):
         FrechetDistanceInfinity(points=2)

@@ -10,11 +10,10 @@ from saddlepoint.data.digits import Digits
 from saddlepoint.evaluation.evaluator import Evaluator
 from saddlepoint.extractor.classifier import Shipped
 from saddlepoint.extractor.extractor import Features
-from saddlepoint.extractor.training import Network, accuracy, fit
-from saddlepoint.metric import labelled
+from saddlepoint.extractor.training import Network, accuracy, train_classifier
 from saddlepoint.metric.gan_test import GanTest
-from saddlepoint.metric.labelled import every
-from saddlepoint.metric.measure import Result
+from saddlepoint.metric.labelled_metric import load_labelled
+from saddlepoint.metric.metric import Result
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,7 @@ def digits() -> Digits:
 @pytest.fixture(scope="module")
 def met(digits) -> GanTest:
     metric = GanTest(epochs=6)
-    assert metric.meet(digits) is None
+    assert metric.setup(digits) is None
     return metric
 
 
@@ -36,19 +35,19 @@ def measured(metric: GanTest, x: Tensor, y: Tensor) -> Result:
 
 
 def test_held_out_images_score_the_classifiers_test_accuracy(met, digits) -> None:
-    test, labels = every(digits.split("test"))
+    test, labels = load_labelled(digits.split("test"))
     found = measured(met, test, labels)
     network = Network((1, 8, 8), 10, met.recipe.dim)
-    network.load_state_dict(fit(*every(digits.split("train")), 10, met.recipe).state)
+    network.load_state_dict(train_classifier(*load_labelled(digits.split("train")), 10, met.recipe).state)
     assert float(found.value) == pytest.approx(accuracy(network.eval(), test, labels), abs=1e-12)
     assert found.detail["test_accuracy"] == float(found.value)
-    assert met.anchors(450)["real"] == found
-    few = met.anchors(45)["real"].detail
+    assert met.anchor_values(450)["real"] == found
+    few = met.anchor_values(45)["real"].detail
     assert (few["samples"], few["test_accuracy"]) == (45, float(found.value))
 
 
 def test_wrong_labels_score_the_classifiers_errors(met, digits) -> None:
-    x, y = every(digits.split("train"))
+    x, y = load_labelled(digits.split("train"))
     assert measured(met, x, y).value > 0.95
     assert measured(met, x, (y + 1) % 10).value < 0.05
     shuffled = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0))]
@@ -56,7 +55,7 @@ def test_wrong_labels_score_the_classifiers_errors(met, digits) -> None:
 
 
 def test_one_image_a_class_scores_one_and_an_absent_class_has_no_accuracy(met, digits) -> None:
-    x, y = every(digits.split("train"))
+    x, y = load_labelled(digits.split("train"))
     one = torch.stack([x[y == k][0] for k in range(9)])
     found = measured(met, one.repeat(20, 1, 1, 1), torch.arange(9).repeat(20))
     assert found.value == 1
@@ -67,7 +66,7 @@ def test_the_classifier_is_trained_once_and_then_read_from_the_cache(
     digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = []
-    monkeypatch.setattr(labelled, "fit", lambda *given: trained.append(1) or fit(*given))
+    monkeypatch.setattr(labelled, "fit", lambda *given: trained.append(1) or train_classifier(*given))
     x, y = digits.split("train")[torch.arange(200)]
     x = x / 127.5 - 1
     values = set()
@@ -76,7 +75,7 @@ def test_the_classifier_is_trained_once_and_then_read_from_the_cache(
         scores = evaluator(lambda n: (x[:n], y[:n]), digits)
         scores |= evaluator(lambda n: (x[:n], y[:n]), digits)
         values |= {score.value for score in scores.values() if score.contract.n_fake == 200}
-        assert "gan_test_digits_" + str(n) + "_train" in evaluator.anchors(digits)["real"]
+        assert "gan_test_digits_" + str(n) + "_train" in evaluator.anchor_scores(digits)["real"]
     assert len(trained) == 2  # once for the folder, once without one
     assert len(values) == 1
     other = Evaluator(Shipped("digits"), {"gan_test": GanTest(epochs=1, seed=1)}, n=200, cache=tmp_path)
@@ -86,13 +85,13 @@ def test_the_classifier_is_trained_once_and_then_read_from_the_cache(
 
 def test_reals_that_vary_train_no_other_classifier(digits, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = []
-    monkeypatch.setattr(labelled, "fit", lambda *given: trained.append(1) or fit(*given))
+    monkeypatch.setattr(labelled, "fit", lambda *given: trained.append(1) or train_classifier(*given))
     evaluator = Evaluator(Shipped("digits"), {"gan_test": GanTest(epochs=1)}, n=100)
     x, y = digits.split("train")[torch.arange(100)]
     evaluator(lambda n: (x[:n] / 127.5 - 1, y[:n]), digits)
-    fakes = evaluator.features([(x, y)], 100, "fakes")
+    fakes = evaluator.extract_features([(x, y)], 100, "fakes")
     found = [
-        evaluator.results(fakes, fakes.at(torch.arange(100) != drop), digits.split("train"))["gan_test"]
+        evaluator.metric_results(fakes, fakes.select(torch.arange(100) != drop), digits.split("train"))["gan_test"]
         for drop in (1, 2)
     ]
     assert found[0] == found[1]
@@ -101,19 +100,19 @@ def test_reals_that_vary_train_no_other_classifier(digits, monkeypatch: pytest.M
 
 def test_other_data_have_another_classifier(met, digits, stripes) -> None:
     metric = GanTest(epochs=3)
-    metric.meet(digits)
+    metric.setup(digits)
     assert len(metric.reference(0)["network.readout.bias"]) == 10
-    metric.meet(stripes)
+    metric.setup(stripes)
     assert len(metric.reference(0)["network.readout.bias"]) == 2
-    assert measured(metric, *every(stripes.split("test"))).value == 1
+    assert measured(metric, *load_labelled(stripes.split("test"))).value == 1
 
 
 def test_two_ranks_give_what_one_process_gives(met, digits) -> None:
-    x, y = every(digits.split("test"))
+    x, y = load_labelled(digits.split("test"))
     ranks = [GanTest(epochs=6), GanTest(epochs=6)]
     for rank, part in zip(ranks, torch.arange(450).split(300), strict=True):
-        rank.meet(digits)
-        rank.refer(met.reference(0))
+        rank.setup(digits)
+        rank.set_reference(met.reference(0))
         rank.update(Features(torch.zeros(len(part), 1), x=x[part], y=y[part]), real=False)
     others = iter([torch.cat(list(getattr(ranks[1], state))) for state in ranks[1]._reductions])
     ranks[0].sync(dist_sync_fn=lambda mine, group: [mine, next(others)], distributed_available=lambda: True)

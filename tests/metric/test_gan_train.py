@@ -11,11 +11,11 @@ from saddlepoint.error import Mistake
 from saddlepoint.evaluation.evaluator import Evaluator
 from saddlepoint.extractor.classifier import Shipped
 from saddlepoint.extractor.extractor import Features
-from saddlepoint.extractor.training import Network, accuracy, fit, recipe_for
+from saddlepoint.extractor.training import Network, accuracy, default_recipe, train_classifier
 from saddlepoint.metric.coverage import Coverage
 from saddlepoint.metric.gan_train import GanTrain
-from saddlepoint.metric.labelled import every
-from saddlepoint.metric.measure import Result
+from saddlepoint.metric.labelled_metric import load_labelled
+from saddlepoint.metric.metric import Result
 
 
 @pytest.fixture(scope="module")
@@ -25,15 +25,15 @@ def digits() -> Digits:
 
 def measured(metric: GanTrain, data, x: Tensor, y: Tensor) -> Result:
     metric.reset()
-    assert metric.meet(data) is None
+    assert metric.setup(data) is None
     metric.update(Features(torch.zeros(len(x), 1), x=x, y=y), real=False)
     return metric.compute()
 
 
 def test_all_training_images_give_the_anchor_to_the_last_bit(digits) -> None:
     metric = GanTrain(epochs=6)
-    found = measured(metric, digits, *every(digits.split("train")))
-    assert found == metric.anchors(897)["training images"]
+    found = measured(metric, digits, *load_labelled(digits.split("train")))
+    assert found == metric.anchor_values(897)["training images"]
     assert found.value > 0.9
     assert (found.detail["samples"], found.detail["training"]) == (897, 897)
     assert found.detail["total_variation"] == 0
@@ -42,11 +42,11 @@ def test_all_training_images_give_the_anchor_to_the_last_bit(digits) -> None:
 
 def test_it_is_the_recipes_classifier_asked_for_the_test_split(digits) -> None:
     x, y = digits.split("train")[torch.arange(300)]
-    recipe = replace(recipe_for((1, 8, 8), seed=3), epochs=3)
+    recipe = replace(default_recipe((1, 8, 8), seed=3), epochs=3)
     assert GanTrain().recipe.epochs == 0  # not yet known: that is up to the data
     network = Network((1, 8, 8), 10, recipe.dim)
-    network.load_state_dict(fit(x, y, 10, recipe).state)
-    test, labels = every(digits.split("test"))
+    network.load_state_dict(train_classifier(x, y, 10, recipe).state)
+    test, labels = load_labelled(digits.split("test"))
     found = measured(GanTrain(epochs=3, seed=3), digits, x, y)
     assert float(found.value) == pytest.approx(accuracy(network.eval(), test, labels), abs=1e-12)
     right = [float((network(test[labels == k] / 127.5 - 1)[1].argmax(1) == k).float().mean()) for k in range(10)]
@@ -54,10 +54,10 @@ def test_it_is_the_recipes_classifier_asked_for_the_test_split(digits) -> None:
 
 
 def test_shuffled_labels_teach_nothing_and_swapped_ones_teach_the_opposite(digits, stripes) -> None:
-    x, y = every(digits.split("train"))
+    x, y = load_labelled(digits.split("train"))
     shuffled = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0))]
     assert float(measured(GanTrain(epochs=5), digits, x, shuffled).value) == pytest.approx(0.1, abs=0.06)
-    x, y = every(stripes.split("train"))
+    x, y = load_labelled(stripes.split("train"))
     assert float(measured(GanTrain(epochs=10), stripes, x, y).value) == 1
     swapped = measured(GanTrain(epochs=10), stripes, x, 1 - y)
     assert float(swapped.value) == 0
@@ -65,7 +65,7 @@ def test_shuffled_labels_teach_nothing_and_swapped_ones_teach_the_opposite(digit
 
 
 def test_a_class_without_samples_is_never_recognised_and_its_share_is_missed(digits) -> None:
-    x, y = every(digits.split("train"))
+    x, y = load_labelled(digits.split("train"))
     kept = y != 0
     found = measured(GanTrain(epochs=5), digits, x[kept], y[kept])
     assert found.detail["class_accuracy"][0] == 0
@@ -76,11 +76,11 @@ def test_a_class_without_samples_is_never_recognised_and_its_share_is_missed(dig
 
 def test_fewer_samples_than_training_images_are_said(digits) -> None:
     metric = GanTrain()
-    metric.meet(digits)
+    metric.setup(digits)
     assert metric.caution(897, 897, 64) is None
     assert "897, not 100" in str(metric.caution(897, 100, 64))
     settings = metric.settings(897, 100)
-    assert settings["recipe"]["epochs"] == recipe_for((1, 8, 8)).epochs
+    assert settings["recipe"]["epochs"] == default_recipe((1, 8, 8)).epochs
     assert settings["test"] == digits.split("test").sha256
     assert GanTrain(epochs=2).recipe.epochs == 2
     with pytest.raises(Mistake, match="0 epochs"):
@@ -88,17 +88,17 @@ def test_fewer_samples_than_training_images_are_said(digits) -> None:
 
 
 def test_points_and_data_without_labels_are_unfit(points, stripes) -> None:
-    assert "points" in str(GanTrain().meet(points()))
+    assert "points" in str(GanTrain().setup(points()))
     for part in stripes.parts.values():
         part.y = None
-    assert "no labels" in str(GanTrain().meet(stripes))
-    assert GanTrain().obstacle(100, 100)
+    assert "no labels" in str(GanTrain().setup(stripes))
+    assert GanTrain().why_not(100, 100)
 
 
 def test_an_evaluation_gives_it_beside_others_and_without_labels_says_why_not(stripes, digits) -> None:
     said: list[str] = []
     metrics = {"gan_train": GanTrain(epochs=2), "coverage": Coverage()}
-    evaluator = Evaluator(Shipped("digits"), metrics, n=200, say=said.append)
+    evaluator = Evaluator(Shipped("digits"), metrics, n=200, log=said.append)
     x, y = digits.split("train")[torch.arange(200)]
     x = x / 127.5 - 1
     assert list(evaluator(lambda n: x[:n], digits)) == ["coverage_digits_200_train"]
@@ -114,7 +114,7 @@ def test_two_ranks_give_what_one_process_gives(stripes) -> None:
     x, y = stripes.split("train").x, torch.randint(2, (120,), generator=torch.Generator().manual_seed(0))
     ranks = [GanTrain(epochs=2), GanTrain(epochs=2)]
     for rank, part in zip(ranks, torch.arange(120).split(70), strict=True):
-        rank.meet(stripes)
+        rank.setup(stripes)
         rank.update(Features(torch.zeros(len(part), 1), x=x[part], y=y[part]), real=False)
     others = iter([torch.cat(list(getattr(ranks[1], state))) for state in ranks[1]._reductions])
     ranks[0].sync(dist_sync_fn=lambda mine, group: [mine, next(others)], distributed_available=lambda: True)
@@ -124,4 +124,6 @@ def test_two_ranks_give_what_one_process_gives(stripes) -> None:
 
 @pytest.mark.slow
 def test_the_recipe_learns_the_digits_of_all_training_images(digits) -> None:
-    assert float(measured(GanTrain(), digits, *every(digits.split("train"))).value) == pytest.approx(0.987, abs=0.008)
+    assert float(measured(GanTrain(), digits, *load_labelled(digits.split("train"))).value) == pytest.approx(
+        0.987, abs=0.008
+    )

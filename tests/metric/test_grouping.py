@@ -7,7 +7,7 @@ from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.class_coverage import ClassCoverage
 from saddlepoint.metric.class_frechet_distance import ClassFrechetDistance
-from saddlepoint.metric.grouping import drawn, equal, frequent, seen
+from saddlepoint.metric.per_class import draw_rows_per_class, equal_class_size, frequent_classes, predicted_classes
 
 
 def draws() -> torch.Generator:
@@ -16,46 +16,49 @@ def draws() -> torch.Generator:
 
 def test_the_class_seen_is_that_of_the_largest_logit() -> None:
     logits = torch.tensor([[0.0, 2.0, 1.0], [-1.0, -3.0, -2.0]])
-    assert seen(Features(torch.zeros(2, 1), logits)).tolist() == [1, 0]
+    assert predicted_classes(Features(torch.zeros(2, 1), logits)).tolist() == [1, 0]
     with pytest.raises(ValueError, match="logits"):
-        seen(Features(torch.zeros(2, 1)))
+        predicted_classes(Features(torch.zeros(2, 1)))
 
 
 def test_n_is_the_share_of_the_rarest_measured_class_and_half_its_reals() -> None:
     count = torch.tensor([500, 300, 190, 10, 0])
     # of 400 fakes perfect ones hold 200, 120, 76, 4, 0
-    assert [part.tolist() for part in frequent(count, 400, 20).split(9)] == [[0, 1, 2]]
-    classes, n = equal(count, 400, share=0.5, least=20)
+    assert [part.tolist() for part in frequent_classes(count, 400, 20).split(9)] == [[0, 1, 2]]
+    classes, n = equal_class_size(count, 400, share=0.5, least=20)
     assert (classes.tolist(), n) == ([0, 1, 2], 38)
-    assert equal(count, 400, share=0.5, least=60)[0].tolist() == [0, 1]
-    assert equal(count, 400, share=0.5, least=60)[1] == 60
-    assert equal(count, 100_000, share=0.5, least=20)[1] == 95  # reals for two disjoint sets
-    assert equal(count, 400, share=0.5, least=20, most=25)[1] == 25
-    assert equal(count, 10, share=0.5, least=20)[0].tolist() == []
-    assert equal(torch.zeros(0, dtype=torch.int64), 10, share=0.5)[1] == 0
+    assert equal_class_size(count, 400, share=0.5, least=60)[0].tolist() == [0, 1]
+    assert equal_class_size(count, 400, share=0.5, least=60)[1] == 60
+    assert equal_class_size(count, 100_000, share=0.5, least=20)[1] == 95  # reals for two disjoint sets
+    assert equal_class_size(count, 400, share=0.5, least=20, most=25)[1] == 25
+    assert equal_class_size(count, 10, share=0.5, least=20)[0].tolist() == []
+    assert equal_class_size(torch.zeros(0, dtype=torch.int64), 10, share=0.5)[1] == 0
 
 
 def test_a_class_of_few_reals_is_not_frequent_however_many_the_fakes() -> None:
-    assert frequent(torch.tensor([990, 10]), 1_000_000, 20).tolist() == [0]
+    assert frequent_classes(torch.tensor([990, 10]), 1_000_000, 20).tolist() == [0]
 
 
 def test_rows_drawn_are_of_their_class_without_repeats_and_the_rest_change_none() -> None:
     label = torch.randint(3, (200,), generator=torch.Generator().manual_seed(1))
-    rows = drawn(label, torch.tensor([0, 2]), 30, draws())
+    rows = draw_rows_per_class(label, torch.tensor([0, 2]), 30, draws())
     for number, row in zip((0, 2), rows, strict=True):
         assert len(row.unique()) == 30
         assert (label[row] == number).all()
     few = (label == 1).nonzero().flatten()[:4]
-    assert len(drawn(label, torch.tensor([1]), 1000, draws())[0]) == int((label == 1).sum())
+    assert len(draw_rows_per_class(label, torch.tensor([1]), 1000, draws())[0]) == int((label == 1).sum())
     label[few] = 7
-    assert all(torch.equal(a, b) for a, b in zip(drawn(label, torch.tensor([0, 2]), 30, draws()), rows, strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(draw_rows_per_class(label, torch.tensor([0, 2]), 30, draws()), rows, strict=True)
+    )
 
 
 def test_rows_are_drawn_alike_from_every_place() -> None:
     label = torch.tensor([0, 1] * 10)
     stream, hits = draws(), torch.zeros(20)
     for _ in range(2000):
-        for row in drawn(label, torch.tensor([0, 1]), 3, stream):
+        for row in draw_rows_per_class(label, torch.tensor([0, 1]), 3, stream):
             hits[row] += 1
     assert (hits - 600).abs().max() < 5 * (2000 * 0.3 * 0.7) ** 0.5
 
@@ -63,8 +66,8 @@ def test_rows_are_drawn_alike_from_every_place() -> None:
 def test_renaming_classes_draws_the_same_rows() -> None:
     label = torch.randint(3, (200,), generator=torch.Generator().manual_seed(1))
     renamed = torch.tensor([2, 0, 1])[label]
-    before = drawn(label, torch.tensor([0, 1, 2]), 20, draws())
-    after = drawn(renamed, torch.tensor([2, 0, 1]), 20, draws())
+    before = draw_rows_per_class(label, torch.tensor([0, 1, 2]), 20, draws())
+    after = draw_rows_per_class(renamed, torch.tensor([2, 0, 1]), 20, draws())
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
@@ -74,6 +77,6 @@ def test_settings_that_cannot_be_are_refused_in_a_line() -> None:
             ClassFrechetDistance(**settings)
     with pytest.raises(Mistake, match="6 samples"):
         ClassCoverage(k=5, n_per_class=5)
-    assert ClassFrechetDistance().obstacle(1000, 39)
-    assert ClassFrechetDistance().obstacle(39, 1000)
-    assert ClassFrechetDistance().obstacle(1000, 40) is None
+    assert ClassFrechetDistance().why_not(1000, 39)
+    assert ClassFrechetDistance().why_not(39, 1000)
+    assert ClassFrechetDistance().why_not(1000, 40) is None

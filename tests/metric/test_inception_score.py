@@ -70,7 +70,7 @@ def test_ranks_that_take_contiguous_parts_give_the_order_of_one_process() -> Non
 def test_too_few_samples_and_missing_logits_are_refused() -> None:
     with pytest.raises(ValueError, match="lower splits"):
         inception_score(drawn(9))
-    assert InceptionScore().obstacle(1000, 9)
-    assert InceptionScore().obstacle(1000, 10) is None
+    assert InceptionScore().why_not(1000, 9)
+    assert InceptionScore().why_not(1000, 10) is None
     with pytest.raises(ValueError, match="logits"):
         InceptionScore().update(Features(torch.zeros(3, 2)), real=False)

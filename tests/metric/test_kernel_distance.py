@@ -110,7 +110,7 @@ def test_two_ranks_give_what_one_process_gives(size: int | None) -> None:
     reference = KernelDistance(5, size)
     reference.update(Features(real), real=True)
     for rank, part in zip(ranks, fake.tensor_split(2), strict=True):
-        rank.refer(reference.reference(70))
+        rank.set_reference(reference.reference(70))
         rank.update(Features(part), real=False)
     others = iter([torch.cat(list(ranks[1].fake))])  # pyright: ignore[reportArgumentType]
     ranks[0].sync(
@@ -137,10 +137,10 @@ def test_fewer_samples_than_a_subset_are_an_obstacle_with_its_remedy() -> None:
         "subset_size": "all",
         "seed": 0,
     }
-    assert metric.obstacle(1000, 1000) is None
+    assert metric.why_not(1000, 1000) is None
     for few in ((999, 5000), (5000, 999)):
-        assert "there are 999 (metric.kid.subset_size=null" in str(metric.obstacle(*few))
-    assert KernelDistance(subset_size=None).obstacle(2, 2) is None
-    assert KernelDistance(subset_size=None).obstacle(2, 1)
+        assert "there are 999 (metric.kid.subset_size=null" in str(metric.why_not(*few))
+    assert KernelDistance(subset_size=None).why_not(2, 2) is None
+    assert KernelDistance(subset_size=None).why_not(2, 1)
     with pytest.raises(ValueError, match="has 1 and 5"):
         kernel_distance(drawn(1), drawn(5))

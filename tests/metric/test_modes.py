@@ -25,7 +25,7 @@ def sampler(data: Gaussians, k: int, n: int = 2500, seed: int = 0, spread: float
 
 def scores(data: Gaussians, x: Tensor, **settings: float) -> dict[str, float]:
     metric = Modes(**settings)
-    assert metric.meet(data) is None
+    assert metric.setup(data) is None
     for part in x.split(700):
         metric.update(Features(torch.zeros(len(part), 1), x=part), real=False)
     return {suffix: float(result.value) for suffix, result in metric.results().items()}
@@ -55,8 +55,8 @@ def test_the_ring_of_unequal_weights_reads_zero_for_its_own_weights_and_the_dive
 def test_perfect_samplers_score_the_floors(kind: str, floor: float) -> None:
     data = Gaussians(kind)
     metric = Modes()
-    metric.meet(data)
-    expected = metric.anchors(2500)["perfect sampler"]
+    metric.setup(data)
+    expected = metric.anchor_values(2500)["perfect sampler"]
     assert expected["high_quality"] == pytest.approx(GOOD, abs=1e-12)
     assert expected["high_quality"] == pytest.approx(0.9889, abs=5e-5)
     assert expected["captured"] == pytest.approx(len(data.modes), abs=1e-9)
@@ -85,7 +85,7 @@ def test_points_are_counted_by_hand_and_the_edge_is_no_high_quality() -> None:
 def test_without_a_point_of_high_quality_there_is_no_reverse_kl_and_the_reason_is_told() -> None:
     data = Gaussians()
     metric = Modes()
-    metric.meet(data)
+    metric.setup(data)
     metric.update(Features(torch.zeros(5, 2), x=torch.zeros(5, 2)), real=False)
     found = metric.results()
     assert {suffix: float(result.value) for suffix, result in found.items()} == {"captured": 0, "high_quality": 0}
@@ -95,7 +95,7 @@ def test_without_a_point_of_high_quality_there_is_no_reverse_kl_and_the_reason_i
 def test_the_detail_holds_the_points_of_each_mode() -> None:
     data = Gaussians()
     metric = Modes()
-    metric.meet(data)
+    metric.setup(data)
     metric.update(Features(torch.zeros(800, 1), x=data.modes[torch.arange(800) % 4]), real=False)
     rows = metric.results()["captured"].detail["modes"]
     assert [row["points"] for row in rows] == [200] * 4 + [0] * 4
@@ -107,7 +107,7 @@ def test_ranks_that_take_parts_of_the_points_give_what_one_process_does() -> Non
     data, x = Gaussians(), sampler(Gaussians(), 5, 900)
     ranks = [Modes(), Modes()]
     for rank, part in zip(ranks, (x[:500], x[500:]), strict=True):
-        rank.meet(data)
+        rank.setup(data)
         for batch in part.split(130):
             rank.update(Features(batch, x=batch), real=False)
     others = iter([torch.cat(list(ranks[1].counts))])  # pyright: ignore[reportArgumentType]
@@ -118,13 +118,13 @@ def test_ranks_that_take_parts_of_the_points_give_what_one_process_does() -> Non
 
 
 def test_data_without_modes_are_left_out_with_a_reason(points) -> None:
-    assert "names none" in str(Modes().meet(points()))
+    assert "names none" in str(Modes().setup(points()))
     said: list[str] = []
-    evaluator = Evaluator(Identity((3,)), {"modes": Modes()}, n=40, say=said.append)
+    evaluator = Evaluator(Identity((3,)), {"modes": Modes()}, n=40, log=said.append)
     x = points().split("test").x
     assert evaluator(lambda n: x[:n], points()) == {}
     assert said == ["modes is left out: it needs to know the modes, and this data names none (data=gaussians does)."]
-    alone = Evaluator(Identity((2,)), {"modes": Modes()}, n=40, say=said.append)
+    alone = Evaluator(Identity((2,)), {"modes": Modes()}, n=40, log=said.append)
     assert alone(lambda n: torch.zeros(n, 2), Gaussians(number=50).split("train")) == {}  # a split names no modes
     with pytest.raises(ValueError, match="meet"):
         Modes().update(Features(x, x=x), real=False)
@@ -141,7 +141,7 @@ def test_an_evaluation_gives_all_three_under_one_contract_with_the_floors_beside
     assert found[names[0]].value == 6
     assert found[names[0]].contract.settings == {"deviations": 3.0}
     assert evaluator.higher_is_better == {"modes_captured": True, "modes_high_quality": True, "modes_reverse_kl": False}
-    anchors = evaluator.anchors(data)
+    anchors = evaluator.anchor_scores(data)
     assert anchors["perfect sampler"][names[1]].value == pytest.approx(GOOD)
     assert anchors["10 memorised"][names[0]].value <= 8
     assert set(anchors["real"]) == set(anchors["perfect sampler"])
@@ -151,10 +151,10 @@ def test_high_quality_of_a_perfect_sampler_follows_the_dimension() -> None:
     """In 1-D at 3 deviations 99.73%; of 3 dimensions by the chi-square law with 3 degrees of freedom."""
     for dim in (1, 3):
         metric = Modes()
-        metric.meet(SimpleNamespace(modes=torch.eye(2, dim) * 100, sigma=1.0))  # pyright: ignore[reportArgumentType]
+        metric.setup(SimpleNamespace(modes=torch.eye(2, dim) * 100, sigma=1.0))  # pyright: ignore[reportArgumentType]
         draws = torch.randn(200_000, dim, generator=torch.Generator().manual_seed(0))
         drawn = (draws.norm(dim=1) < 3).double().mean().item()
-        assert metric.anchors(100)["perfect sampler"]["high_quality"] == pytest.approx(drawn, abs=1e-3)
+        assert metric.anchor_values(100)["perfect sampler"]["high_quality"] == pytest.approx(drawn, abs=1e-3)
 
 
 def test_a_radius_that_is_not_positive_is_refused() -> None:

@@ -10,7 +10,7 @@ from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric import neighbour
 from saddlepoint.metric.coverage import Coverage
 from saddlepoint.metric.density import Density
-from saddlepoint.metric.neighbour import Neighbourhood, balls, nearest, radius
+from saddlepoint.metric.neighbour import NeighbourMetric, count_balls, kth_nearest, neighbour_radius
 from saddlepoint.metric.precision import Precision
 from saddlepoint.metric.recall import Recall
 
@@ -31,7 +31,7 @@ def grid(n: int, seed: int = 0) -> Tensor:
 def test_the_nearest_are_those_of_the_definition(rank: int, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbour, "ROWS", rows)
     x, y = drawn(30), drawn(25, seed=1)
-    distance, index = nearest(x, y, rank)
+    distance, index = kth_nearest(x, y, rank)
     for i, one in enumerate(x.double().tolist()):
         order = sorted((math.dist(one, other), j) for j, other in enumerate(y.double().tolist()))
         assert distance[i].item() == pytest.approx(order[rank - 1][0], rel=1e-14)
@@ -41,10 +41,10 @@ def test_the_nearest_are_those_of_the_definition(rank: int, rows: int, monkeypat
 @pytest.mark.parametrize("d", [1, 128, 2048])
 def test_a_copy_is_at_distance_zero_exactly(d: int) -> None:
     x = 1e3 + drawn(40, d)
-    distance, index = nearest(x, x)
+    distance, index = kth_nearest(x, x)
     assert (distance == 0).all()
     assert torch.equal(index, torch.arange(40))
-    assert (radius(x.repeat(2, 1), 1) == 0).all()
+    assert (neighbour_radius(x.repeat(2, 1), 1) == 0).all()
 
 
 @pytest.mark.parametrize("closed", [False, True])
@@ -60,34 +60,36 @@ def test_every_tie_between_integers_is_decided(
     ties = (between == among) & (between > 0)
     assert ties.sum() > 100
     inside = (between < among) | (between == 0) | (ties if closed else torch.zeros_like(ties))
-    found = balls(x + offset, centre + offset, radius(centre + offset, 2), closed)
+    found = count_balls(x + offset, centre + offset, neighbour_radius(centre + offset, 2), closed)
     assert torch.equal(found, inside.sum(1))
 
 
 @pytest.mark.parametrize("d", [1, 3, 128, 2048])
 def test_a_copy_of_the_kth_neighbour_lies_on_the_edge_of_the_ball(d: int) -> None:
     x = drawn(60, d)
-    distance, index = nearest(x, x, 4)
+    distance, index = kth_nearest(x, x, 4)
     for i in range(60):
         edge = x[index[i : i + 1]]
-        assert balls(edge, x[i : i + 1], distance[i : i + 1], closed=True) == 1
-        assert balls(edge, x[i : i + 1], distance[i : i + 1], closed=False) == 0
+        assert count_balls(edge, x[i : i + 1], distance[i : i + 1], closed=True) == 1
+        assert count_balls(edge, x[i : i + 1], distance[i : i + 1], closed=False) == 0
 
 
 def test_one_centre_very_far_away_changes_nothing_for_the_others() -> None:
     x, centre = drawn(80), drawn(60, seed=1)
     far = torch.full((1, 4), 1e9)
-    before = balls(x, centre, radius(centre, 3), closed=True)
-    after = balls(x, torch.cat([centre, far]), torch.cat([radius(centre, 3), torch.zeros(1).double()]), closed=True)
+    before = count_balls(x, centre, neighbour_radius(centre, 3), closed=True)
+    after = count_balls(
+        x, torch.cat([centre, far]), torch.cat([neighbour_radius(centre, 3), torch.zeros(1).double()]), closed=True
+    )
     assert torch.equal(before, after)
 
 
 def test_fewer_samples_than_neighbours_are_refused() -> None:
     with pytest.raises(ValueError, match="take 4 samples at least, and there are 3: lower k"):
-        radius(drawn(3), 3)
+        neighbour_radius(drawn(3), 3)
 
 
-def measured(metric: Neighbourhood, real: Tensor, fake: Tensor, batch: int = 1000) -> float:
+def measured(metric: NeighbourMetric, real: Tensor, fake: Tensor, batch: int = 1000) -> float:
     for part in real.split(batch):
         metric.update(Features(part), real=True)
     for part in fake.split(batch):
@@ -96,7 +98,7 @@ def measured(metric: Neighbourhood, real: Tensor, fake: Tensor, batch: int = 100
 
 
 @pytest.mark.parametrize("piece", PIECES)
-def test_neither_order_nor_batches_matter(piece: type[Neighbourhood]) -> None:
+def test_neither_order_nor_batches_matter(piece: type[NeighbourMetric]) -> None:
     real, fake = drawn(90), 0.7 * drawn(90, seed=1)
     order = torch.randperm(90, generator=torch.Generator().manual_seed(2))
     value = measured(piece(), real, fake)  # pyright: ignore[reportCallIssue]
@@ -108,13 +110,13 @@ def test_neither_order_nor_batches_matter(piece: type[Neighbourhood]) -> None:
 
 @pytest.mark.parametrize("piece", PIECES)
 @pytest.mark.parametrize("n_fake", [50, 130])
-def test_two_ranks_give_what_one_process_gives(piece: type[Neighbourhood], n_fake: int) -> None:
+def test_two_ranks_give_what_one_process_gives(piece: type[NeighbourMetric], n_fake: int) -> None:
     real, fake = drawn(90), 0.7 * drawn(n_fake, seed=1)
     ranks = [piece(), piece()]  # pyright: ignore[reportCallIssue]
     reference = piece()  # pyright: ignore[reportCallIssue]
     reference.update(Features(real), real=True)
     for rank, part in zip(ranks, fake.tensor_split(2), strict=True):
-        rank.refer(reference.reference(n_fake))
+        rank.set_reference(reference.reference(n_fake))
         rank.update(Features(part), real=False)
     others = iter([torch.cat(list(ranks[1].fake))])  # pyright: ignore[reportArgumentType]
     ranks[0].sync(
@@ -126,7 +128,7 @@ def test_two_ranks_give_what_one_process_gives(piece: type[Neighbourhood], n_fak
 
 
 @pytest.mark.parametrize("piece", PIECES)
-def test_as_many_reals_are_drawn_as_there_are_fakes_and_the_same_for_every_metric(piece: type[Neighbourhood]) -> None:
+def test_as_many_reals_are_drawn_as_there_are_fakes_and_the_same_for_every_metric(piece: type[NeighbourMetric]) -> None:
     metric, other = piece(), Coverage()  # pyright: ignore[reportCallIssue]
     for one in (metric, other):
         one.update(Features(drawn(100)), real=True)
@@ -138,8 +140,8 @@ def test_as_many_reals_are_drawn_as_there_are_fakes_and_the_same_for_every_metri
 
 
 @pytest.mark.parametrize("piece", PIECES)
-def test_too_few_of_either_side_are_an_obstacle(piece: type[Neighbourhood]) -> None:
+def test_too_few_of_either_side_are_an_obstacle(piece: type[NeighbourMetric]) -> None:
     metric = piece()  # pyright: ignore[reportCallIssue]
     for n in ((metric.k, 100), (100, metric.k)):
-        assert f"take {metric.k + 1} samples, and there are {metric.k}" in str(metric.obstacle(*n))
-    assert metric.obstacle(metric.k + 1, metric.k + 1) is None
+        assert f"take {metric.k + 1} samples, and there are {metric.k}" in str(metric.why_not(*n))
+    assert metric.why_not(metric.k + 1, metric.k + 1) is None

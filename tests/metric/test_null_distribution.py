@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from saddlepoint.metric.grouping import p_value, reading
+from saddlepoint.metric.per_class import null_comparison, p_value
 
 
 def test_p_counts_the_draws_that_are_as_bad_and_one_more() -> None:
@@ -23,6 +23,6 @@ def test_p_is_uniform_where_the_score_is_one_more_draw() -> None:
 
 
 def test_a_reading_is_plain_and_in_order() -> None:
-    found = reading(torch.tensor(0.5), torch.arange(101) / 100, higher_is_better=False)
+    found = null_comparison(torch.tensor(0.5), torch.arange(101) / 100, higher_is_better=False)
     assert found["p"] == pytest.approx(52 / 102)
     assert found["null"] == pytest.approx({"mean": 0.5, "5%": 0.05, "50%": 0.5, "95%": 0.95, "draws": 101})

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from saddlepoint.metric.occupancy import captured, divergence, expected_captured, expected_divergence
+from saddlepoint.metric.occupancy import captured_modes, expected_captured_modes, expected_histogram_kl, histogram_kl
 
 
 def uniform(k: int) -> Tensor:
@@ -18,20 +18,22 @@ def simulated(p: Tensor, law: Tensor, n: int, times: int = 20) -> tuple[Tensor, 
     """Modes and KL of `times` histograms of n draws, [times] each."""
     draws = torch.Generator().manual_seed(0)
     counts = [torch.multinomial(p, n, True, generator=draws).bincount(minlength=len(p)) for _ in range(times)]
-    return torch.stack([captured(one) for one in counts]), torch.stack([divergence(one, law) for one in counts])
+    return torch.stack([captured_modes(one) for one in counts]), torch.stack([histogram_kl(one, law) for one in counts])
 
 
 def test_counts_are_read_by_hand() -> None:
     counts, law = torch.tensor([2, 0, 6, 0]), torch.tensor([0.25, 0.25, 0.5, 0])
-    assert captured(counts).item() == 2
-    assert captured(counts, least=3).item() == 1
-    assert divergence(counts, law).item() == pytest.approx(0.25 * math.log(1) + 0.75 * math.log(1.5))
-    assert divergence(torch.tensor([1, 1, 2, 0]), law).item() == 0
-    assert divergence(torch.tensor([1, 1, 2, 1]), law).item() == math.inf
-    assert expected_divergence(torch.tensor([1.0, 0, 0]), 9, torch.tensor([0.5, 0.5, 0])) == pytest.approx(math.log(2))
-    assert expected_captured(uniform(1000), 10, least=11) == 0
+    assert captured_modes(counts).item() == 2
+    assert captured_modes(counts, least=3).item() == 1
+    assert histogram_kl(counts, law).item() == pytest.approx(0.25 * math.log(1) + 0.75 * math.log(1.5))
+    assert histogram_kl(torch.tensor([1, 1, 2, 0]), law).item() == 0
+    assert histogram_kl(torch.tensor([1, 1, 2, 1]), law).item() == math.inf
+    assert expected_histogram_kl(torch.tensor([1.0, 0, 0]), 9, torch.tensor([0.5, 0.5, 0])) == pytest.approx(
+        math.log(2)
+    )
+    assert expected_captured_modes(uniform(1000), 10, least=11) == 0
     with pytest.raises(ValueError, match="no draw"):
-        divergence(torch.zeros(4), law)
+        histogram_kl(torch.zeros(4), law)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
@@ -41,27 +43,27 @@ def test_expectations_are_sums_over_every_outcome(n: int) -> None:
     for outcome in itertools.product(range(3), repeat=n):
         counts = torch.tensor(outcome).bincount(minlength=3)
         chance = math.prod(p[k].item() for k in outcome)
-        modes += chance * captured(counts).item()
-        twice += chance * captured(counts, least=2).item()
-        kl += chance * divergence(counts, law).item()
-    assert expected_captured(p, n) == pytest.approx(modes, abs=1e-9)
-    assert expected_captured(p, n, least=2) == pytest.approx(twice, abs=1e-9)
-    assert expected_divergence(p, n, law) == pytest.approx(kl, abs=1e-12)
+        modes += chance * captured_modes(counts).item()
+        twice += chance * captured_modes(counts, least=2).item()
+        kl += chance * histogram_kl(counts, law).item()
+    assert expected_captured_modes(p, n) == pytest.approx(modes, abs=1e-9)
+    assert expected_captured_modes(p, n, least=2) == pytest.approx(twice, abs=1e-9)
+    assert expected_histogram_kl(p, n, law) == pytest.approx(kl, abs=1e-12)
 
 
 @pytest.mark.parametrize(("k", "n"), [(8, 2500), (25, 2500), (1000, 26_000)])
 def test_the_floor_of_many_draws_is_k_minus_one_over_two_n(k: int, n: int) -> None:
     # and the next term of its expansion is (k^2 - 1) / (12 n^2) for equal modes
     expected = (k - 1) / (2 * n) + (k**2 - 1) / (12 * n**2)
-    assert expected_divergence(uniform(k), n, uniform(k)) == pytest.approx(expected, rel=1e-3)
-    assert expected_divergence(uniform(k), n, uniform(k)) > (k - 1) / (2 * n)
+    assert expected_histogram_kl(uniform(k), n, uniform(k)) == pytest.approx(expected, rel=1e-3)
+    assert expected_histogram_kl(uniform(k), n, uniform(k)) > (k - 1) / (2 * n)
 
 
 @pytest.mark.parametrize(
     ("n", "modes", "kl"), [(2500, 916, 0.222), (10_000, 1000, 0.050), (25_600, 1000, 0.0197), (26_000, 1000, 0.0190)]
 )
 def test_perfect_samplers_of_a_thousand_classes_reach_the_known_floors(n: int, modes: float, kl: float) -> None:
-    found = expected_captured(uniform(1000), n), expected_divergence(uniform(1000), n, uniform(1000))
+    found = expected_captured_modes(uniform(1000), n), expected_histogram_kl(uniform(1000), n, uniform(1000))
     drawn = simulated(uniform(1000), uniform(1000), n)
     for exact, known, sampled, digits in zip(found, (modes, kl), drawn, (0.5, 5e-4), strict=True):
         error = sampled.std().item() / 20**0.5  # of a mean of 20, as the known figures are
@@ -73,7 +75,7 @@ def test_a_sampler_of_another_law_pays_the_divergence_and_the_floor() -> None:
     p = uniform(1000) * torch.linspace(0.5, 1.5, 1000, dtype=torch.float64)
     p = p / p.sum()
     between = (p * (p * 1000).log()).sum().item()
-    found = expected_divergence(p, 26_000, uniform(1000))
+    found = expected_histogram_kl(p, 26_000, uniform(1000))
     assert found == pytest.approx(between + 999 / 52_000, rel=0.02)
     assert abs(found - simulated(p, uniform(1000), 26_000)[1].mean().item()) < 1e-3
 
@@ -83,8 +85,10 @@ def test_a_classifier_that_errs_shows_modes_that_are_not_there() -> None:
     digit = torch.full((10,), 0.0075 / 9, dtype=torch.float64)
     digit[3] = 1 - 0.0075
     p = torch.einsum("a,b,c->abc", digit, digit, digit).flatten()
-    assert 31 <= expected_captured(p, 26_000) <= 34
-    assert expected_captured(p, 26_000, least=5) == pytest.approx(28, abs=0.5)
+    assert 31 <= expected_captured_modes(p, 26_000) <= 34
+    assert expected_captured_modes(p, 26_000, least=5) == pytest.approx(28, abs=0.5)
     modes, _ = simulated(p, uniform(1000), 26_000)
-    assert modes.mean().item() == pytest.approx(expected_captured(p, 26_000), abs=4 * modes.std().item() / 20**0.5)
-    assert expected_captured(torch.tensor([1.0, 0, 0]), 26_000) == 1  # read without error
+    assert modes.mean().item() == pytest.approx(
+        expected_captured_modes(p, 26_000), abs=4 * modes.std().item() / 20**0.5
+    )
+    assert expected_captured_modes(torch.tensor([1.0, 0, 0]), 26_000) == 1  # read without error

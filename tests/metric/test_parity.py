@@ -106,7 +106,7 @@ def test_scores_of_images_are_torch_fidelitys(n: int, random_weights: Path) -> N
         },
         n=n,
         batch=16,
-        say=lambda line: None,
+        log=lambda line: None,
     )
     parts = iter((fake.float() / 127.5 - 1).split(16))
     scores = {

@@ -30,7 +30,7 @@ def drawn(n: int, d: int = 5, seed: int = 0) -> Tensor:
 
 def measured(metric: Parzen, data, x: Tensor):
     metric.reset()
-    assert metric.meet(data) is None
+    assert metric.setup(data) is None
     metric.update(Features(torch.zeros(len(x), 1), x=x), real=False)
     return metric.compute()
 
@@ -107,7 +107,7 @@ def test_tokens_have_no_density() -> None:
     data = SimpleNamespace(
         modality=Tokens(["", "a"]), shape=(3, 2), describe=lambda: {"sizes": {"validation": 9, "test": 9}}
     )
-    assert "tokens have none; what compares features measures them" in str(Parzen().meet(data))
+    assert "tokens have none; what compares features measures them" in str(Parzen().setup(data))
 
 
 def test_sigma_is_chosen_on_validation_samples_alone(points) -> None:
@@ -136,16 +136,16 @@ def test_a_sigma_at_the_grids_edge_is_noted_and_one_inside_is_not(points) -> Non
 def test_its_anchors_are_training_samples_and_their_means(points, monkeypatch: pytest.MonkeyPatch) -> None:
     data = points(dim=2)
     metric = Parzen()
-    metric.meet(data)
-    assert set(metric.anchors(20)) == {"training images", "k-means"}
-    assert set(metric.anchors(300)) == {"training images"}
+    metric.setup(data)
+    assert set(metric.anchor_values(20)) == {"training images", "k-means"}
+    assert set(metric.anchor_values(300)) == {"training images"}
     train = data.split("train").x
-    assert metric.anchors(400)["training images"] == measured(Parzen(), data, train)
+    assert metric.anchor_values(400)["training images"] == measured(Parzen(), data, train)
     none, few = Parzen(centroids=0), Parzen(centroids=3)
     for other in (none, few):
-        other.meet(data)
-    assert set(none.anchors(20)) == {"training images"}
-    assert few.anchors(20)["k-means"].detail["centres"] == 3
+        other.setup(data)
+    assert set(none.anchor_values(20)) == {"training images"}
+    assert few.anchor_values(20)["k-means"].detail["centres"] == 3
 
 
 def test_k_means_finds_far_clusters() -> None:
@@ -160,7 +160,7 @@ def test_two_ranks_give_what_one_process_gives(points) -> None:
     data, fakes = points(), drawn(101, d=3)
     ranks = [Parzen(), Parzen()]
     for rank, part in zip(ranks, fakes.split(60), strict=True):
-        rank.meet(data)
+        rank.setup(data)
         rank.update(Features(part, x=part), real=False)
     others = iter([torch.cat(list(ranks[1].fake))])  # pyright: ignore[reportArgumentType]
     ranks[0].sync(dist_sync_fn=lambda mine, group: [mine, next(others)], distributed_available=lambda: True)
@@ -170,7 +170,7 @@ def test_two_ranks_give_what_one_process_gives(points) -> None:
 
 def test_an_evaluation_scores_the_test_split_whatever_split_it_measures_against(points) -> None:
     data, said = points(), []
-    evaluator = Evaluator(Identity((3,)), {"parzen": Parzen()}, n=50, say=said.append)
+    evaluator = Evaluator(Identity((3,)), {"parzen": Parzen()}, n=50, log=said.append)
     fakes = drawn(50, d=3)
     score = evaluator(lambda n: fakes[:n], data)["parzen_identity_50_train"]
     assert (score.value, score.std) == pytest.approx(tuple(map(float, measured(Parzen(), data, fakes)[:2])))
@@ -179,7 +179,7 @@ def test_an_evaluation_scores_the_test_split_whatever_split_it_measures_against(
     assert (score.contract.settings["n_validation"], score.contract.settings["n_test"]) == (40, 40)
     assert score.detail["sigma"] > 0
     assert said == ["parzen: published figures have 10,000 centres, and these 50 give another number."]
-    anchors = evaluator.anchors(data)
+    anchors = evaluator.anchor_scores(data)
     assert {"training images", "k-means"} <= set(anchors)
     assert "parzen_identity_50_train" in anchors["k-means"]
     assert all("parzen_identity_50_train" not in anchors.get(name, {}) for name in ("real", "10 memorised"))
@@ -187,14 +187,14 @@ def test_an_evaluation_scores_the_test_split_whatever_split_it_measures_against(
 
 def test_data_without_a_test_split_are_left_out_with_a_word(points) -> None:
     data = points(sizes=(30, 20, 0))
-    assert "no test" in str(Parzen().meet(data))
+    assert "no test" in str(Parzen().setup(data))
     said: list[str] = []
-    evaluator = Evaluator(Identity((3,)), {"parzen": Parzen()}, n=20, say=said.append)
+    evaluator = Evaluator(Identity((3,)), {"parzen": Parzen()}, n=20, log=said.append)
     assert evaluator(lambda n: drawn(n, d=3), data) == {}
     assert evaluator(lambda n: drawn(n, d=3), points().split("train")) == {}
     assert len(said) == 1
     said.clear()
-    fresh = Evaluator(Identity((3,)), {"parzen": Parzen()}, n=20, say=said.append)
+    fresh = Evaluator(Identity((3,)), {"parzen": Parzen()}, n=20, log=said.append)
     assert fresh(lambda n: drawn(n, d=3), points().split("train")) == {}
     assert "got one split" in said[0]
 
@@ -211,8 +211,8 @@ def test_a_grid_that_cannot_be_is_a_mistake(wrong: dict) -> None:
 @pytest.mark.skipif(not (REAL / "MNIST").is_dir(), reason=f"no MNIST in {REAL}: set SADDLEPOINT_DATA")
 def test_ten_thousand_training_images_of_mnist_reach_the_known_figure() -> None:
     metric = Parzen(centroids=0)
-    metric.meet(MNIST(root=REAL))
-    value, std, detail, _ = metric.anchors(10_000)["training images"]
+    metric.setup(MNIST(root=REAL))
+    value, std, detail, _ = metric.anchor_values(10_000)["training images"]
     assert detail["sigma"] == pytest.approx(0.167, abs=5e-4)
     assert float(value) == pytest.approx(
         242.5, abs=1.5

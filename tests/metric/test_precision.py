@@ -69,7 +69,7 @@ def test_more_fakes_than_reals_are_all_judged_by_precision_and_drawn_for_recall(
         metric.update(Features(real), real=True)
         metric.update(Features(fake), real=False)
     assert metrics[0].compute().item() == precision(real, fake).item()
-    few = metrics[1].drawn(fake, 40)
+    few = metrics[1].draw_fixed(fake, 40)
     assert metrics[1].compute().item() == recall(real, few).item() != recall(real, fake).item()
     assert Precision().settings(40, 100) == {"k": 3, "N": 40, "M": 100, "seed": 0}
     assert Recall().settings(40, 100) == {"k": 3, "N": 40, "M": 40, "seed": 0}

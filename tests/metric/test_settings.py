@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from saddlepoint.config.instantiate import parameters
+from saddlepoint.config.instantiate import signature_parameters
 
 CONF = Path(__file__).parents[2] / "conf" / "metric"
 
@@ -17,4 +17,4 @@ def test_a_metric_lists_every_argument_with_its_default(file: Path) -> None:
     module, _, name = settings.pop("_target_").rpartition(".")
     assert module == f"saddlepoint.metric.{file.stem}"
     target = getattr(importlib.import_module(module), name)
-    assert settings == {name: argument.default for name, argument in (parameters(target) or {}).items()}
+    assert settings == {name: argument.default for name, argument in (signature_parameters(target) or {}).items()}

@@ -13,7 +13,7 @@ from PIL import Image as Picture
 from scipy.io import wavfile
 
 from saddlepoint.error import Mistake
-from saddlepoint.modality import Audio, Image, Points, Tokens, bounded, implied, of_stored
+from saddlepoint.modality import Audio, Image, Points, Tokens, default_modality, infer_modality, is_bounded_shape
 from saddlepoint.modality.audio import spectrogram
 
 DRAWS = torch.Generator().manual_seed(0)
@@ -32,40 +32,42 @@ EACH = pytest.mark.parametrize("name", STORED)
 @EACH
 def test_stored_samples_come_back_from_what_networks_see_bit_for_bit(name: str) -> None:
     modality, x = STORED[name]
-    inside = modality.inside(x)
-    assert modality.fits(x)
+    inside = modality.to_float(x)
+    assert modality.has_stored_form(x)
     assert inside.dtype == torch.float32
-    assert tuple(inside.shape[1:]) == modality.shape(x)
-    assert torch.equal(modality.stored(inside), x)
+    assert tuple(inside.shape[1:]) == modality.sample_shape(x)
+    assert torch.equal(modality.to_stored(inside), x)
     assert not modality.bounded or float(inside.abs().max()) <= 1
 
 
 def test_every_value_of_16_bits_comes_back() -> None:
     levels = torch.arange(65536)
     image, audio = levels.to(torch.uint16).view(1, 1, 256, 256), (levels - 32768).to(torch.int16).view(1, 1, -1)
-    assert torch.equal(Image(16).stored(Image(16).inside(image)), image)
-    assert torch.equal(Audio(bits=16).stored(Audio(bits=16).inside(audio)), audio)
+    assert torch.equal(Image(16).to_stored(Image(16).to_float(image)), image)
+    assert torch.equal(Audio(bits=16).to_stored(Audio(bits=16).to_float(audio)), audio)
 
 
 @pytest.mark.parametrize("bits", [8, 16])
 def test_the_unit_of_densities_is_0_to_1_where_there_are_levels_and_else_what_networks_see(bits: int) -> None:
     levels = torch.tensor([0, 51, 2**bits - 1]).to(torch.uint8 if bits == 8 else torch.uint16)
-    unit = Image(bits).unit(levels, torch.float64)
+    unit = Image(bits).to_density_units(levels, torch.float64)
     assert unit.tolist() == [0, 51 / (2**bits - 1), 1]
-    assert Audio(bits=16).unit(torch.tensor([-32768, 16384], dtype=torch.int16), torch.float64).tolist() == [-1, 0.5]
+    assert Audio(bits=16).to_density_units(
+        torch.tensor([-32768, 16384], dtype=torch.int16), torch.float64
+    ).tolist() == [-1, 0.5]
 
 
 def test_what_is_out_of_range_becomes_the_nearest_in_range() -> None:
     beyond = torch.tensor([-3.0, 3.0])
-    assert Image(16).stored(beyond).tolist() == [0, 65535]
-    assert Audio(bits=16).stored(beyond).tolist() == [-32768, 32767]
-    assert Audio().stored(beyond).tolist() == [-1, 1]
+    assert Image(16).to_stored(beyond).tolist() == [0, 65535]
+    assert Audio(bits=16).to_stored(beyond).tolist() == [-32768, 32767]
+    assert Audio().to_stored(beyond).tolist() == [-1, 1]
 
 
 @EACH
 def test_an_npz_holds_all_of_what_was_stored(name: str) -> None:
     modality, x = STORED[name]
-    with np.load(io.BytesIO(modality.encoded(x, ".npz"))) as file:
+    with np.load(io.BytesIO(modality.file_content(x, ".npz"))) as file:
         held = torch.from_numpy(file["arr_0"])
         assert torch.equal(held.permute(0, 3, 1, 2) if modality.planar else held, x)
         assert "rate" not in file or int(file["rate"]) == 8000
@@ -76,57 +78,57 @@ def test_an_npz_holds_all_of_what_was_stored(name: str) -> None:
 @pytest.mark.parametrize("form", ["stored", "inside"])
 def test_stored_samples_and_what_networks_see_of_them_are_one_picture(name: str, form: str) -> None:
     modality, x = STORED[name]
-    seen = x if form == "stored" else modality.inside(x)
+    seen = x if form == "stored" else modality.to_float(x)
     assert np.array_equal(np.asarray(modality.picture(seen)), np.asarray(modality.picture(x)))
 
 
 def test_wav_files_hold_the_samples_at_the_rate() -> None:
     modality, x = STORED["int16"]
-    files = dict(modality.members(x))
+    files = dict(modality.folder_contents(x))
     assert list(files) == [f"{i}.wav" for i in range(6)]
     for content, sound in zip(files.values(), x, strict=True):
         rate, samples = wavfile.read(io.BytesIO(content))
         assert (rate, samples.dtype) == (8000, np.int16)
         assert np.array_equal(samples.T, sound.numpy())
-    with wave.open(io.BytesIO(modality.encoded(x[:1], ".wav"))) as file:
+    with wave.open(io.BytesIO(modality.file_content(x[:1], ".wav"))) as file:
         assert (file.getframerate(), file.getnchannels(), file.getnframes()) == (8000, 2, 300)
 
 
 def test_wav_files_of_float_audio_hold_all_32_bits() -> None:
     modality, x = STORED["float"]
-    rate, samples = wavfile.read(io.BytesIO(next(iter(modality.members(x)))[1]))
+    rate, samples = wavfile.read(io.BytesIO(next(iter(modality.folder_contents(x)))[1]))
     assert (rate, samples.dtype) == (8000, np.float32)
     assert np.array_equal(samples.T, x[0].numpy())
 
 
 def test_text_says_that_it_does_not_hold_the_empty_symbol() -> None:
-    assert "empty symbol" in str(WORDS.loss(".txt"))
-    assert WORDS.loss(".npz") is None
-    assert Tokens(["a", "b"]).loss(".txt") is None
+    assert "empty symbol" in str(WORDS.information_loss(".txt"))
+    assert WORDS.information_loss(".npz") is None
+    assert Tokens(["a", "b"]).information_loss(".txt") is None
 
 
 def test_grey_pictures_of_16_bits_hold_16_bits() -> None:
     x = STORED["16 bits"][1][:, :1]
-    for (_, content), image in zip(Image(16).members(x), x, strict=True):
+    for (_, content), image in zip(Image(16).folder_contents(x), x, strict=True):
         assert np.array_equal(np.asarray(Picture.open(io.BytesIO(content))).astype(np.int64), image[0].numpy())
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_a_folder_of_pngs_holds_every_value_of_grey_and_colour(channels: int) -> None:
     x = STORED["8 bits"][1][:, :channels]
-    files = [np.asarray(Picture.open(io.BytesIO(content))) for _, content in Image().members(x)]
+    files = [np.asarray(Picture.open(io.BytesIO(content))) for _, content in Image().folder_contents(x)]
     assert np.array_equal(np.stack(files).reshape(6, 4, 7, channels).transpose(0, 3, 1, 2), x.numpy())
 
 
 def test_what_measures_by_default_follows_from_the_shape_and_the_classes() -> None:
     for modality in (Audio(), WORDS):
-        assert (modality.extractor((2, 2048)), modality.extractor((2, 2049))) == ("identity", None)
-    assert (Image().extractor((1, 8, 8)), Image().extractor((1, 8, 8), 10)) == ("nearest", "trained")
-    assert Points().extractor((2,)) == "identity"
+        assert (modality.default_extractor((2, 2048)), modality.default_extractor((2, 2049))) == ("identity", None)
+    assert (Image().default_extractor((1, 8, 8)), Image().default_extractor((1, 8, 8), 10)) == ("nearest", "trained")
+    assert Points().default_extractor((2,)) == "identity"
 
 
 def test_points_alone_are_drawn_over_the_reals_which_set_the_limits() -> None:
-    assert [modality.beside for modality, _ in STORED.values()] == [name == "points" for name in STORED]
+    assert [modality.draws_over_reals for modality, _ in STORED.values()] == [name == "points" for name in STORED]
     x, reals = torch.zeros(1, 2), 0.9 - torch.rand(500, 2, generator=DRAWS)
     over, alone, wide = (np.asarray(Points().picture(x, reals=beside)) for beside in (reals, None, 9 * reals))
     grey, without = ((picture == 0xBB).all(-1).sum() for picture in (over, alone))
@@ -136,8 +138,8 @@ def test_points_alone_are_drawn_over_the_reals_which_set_the_limits() -> None:
 
 def test_text_is_a_line_per_sample_without_the_empty_symbol() -> None:
     x = torch.tensor([[1, 2, 0, 3], [0, 0, 0, 0], [3, 3, 0, 0]])
-    assert WORDS.encoded(x, ".txt") == b"abc\n\ncc\n"
-    assert Tokens(["", "the", "cat"], " ").text(torch.tensor([[1, 2, 0]])) == ["the cat"]
+    assert WORDS.file_content(x, ".txt") == b"abc\n\ncc\n"
+    assert Tokens(["", "the", "cat"], " ").to_text(torch.tensor([[1, 2, 0]])) == ["the cat"]
 
 
 def test_signs_that_matplotlib_would_typeset_or_cannot_draw_are_text() -> None:
@@ -145,7 +147,7 @@ def test_signs_that_matplotlib_would_typeset_or_cannot_draw_are_text() -> None:
 
 
 def test_of_equally_probable_symbols_the_first_is_taken() -> None:
-    assert WORDS.stored(torch.full((1, 2, 4), 0.25)).tolist() == [[0, 0]]
+    assert WORDS.to_stored(torch.full((1, 2, 4), 0.25)).tolist() == [[0, 0]]
 
 
 def test_a_sine_is_a_line_in_its_spectrogram_at_its_frequency_and_level() -> None:
@@ -170,26 +172,26 @@ def test_sounds_of_any_length_are_drawn(length: int) -> None:
 
 
 def test_a_shape_implies_points_audio_or_8_bit_images() -> None:
-    found = [implied(shape) for shape in ((2,), (1, 64), (3, 8, 8))]
+    found = [default_modality(shape) for shape in ((2,), (1, 64), (3, 8, 8))]
     assert [one.name for one in found] == ["points", "audio", "image"]
     assert found[2].describe() == {"name": "image", "bits": 8}
-    assert [bounded(shape) for shape in ((2,), (1, 64), (3, 8, 8))] == [False, None, True]
+    assert [is_bounded_shape(shape) for shape in ((2,), (1, 64), (3, 8, 8))] == [False, None, True]
     with pytest.raises(Mistake, match=r"data.shape=\[1, 4, 8, 8\].*modality"):
-        implied((1, 4, 8, 8))
+        default_modality((1, 4, 8, 8))
 
 
 @EACH
 def test_stored_samples_imply_their_modality(name: str) -> None:
     modality, x = STORED[name]
-    found = of_stored(x)
-    assert (found.name, found.form) == (modality.name, modality.form)
-    assert torch.equal(found.inside(x), modality.inside(x))
+    found = infer_modality(x)
+    assert (found.name, found.stored_form) == (modality.name, modality.stored_form)
+    assert torch.equal(found.to_float(x), modality.to_float(x))
 
 
 @pytest.mark.parametrize("x", [torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, dtype=torch.float64), torch.zeros(4).long()])
 def test_other_tensors_imply_none(x: torch.Tensor) -> None:
     with pytest.raises(Mistake, match="stored samples are uint8 or uint16 images"):
-        of_stored(x)
+        infer_modality(x)
 
 
 @pytest.mark.parametrize(
@@ -200,13 +202,13 @@ def test_other_tensors_imply_none(x: torch.Tensor) -> None:
         (lambda: Audio(0), "data.rate=0"),
         (lambda: Tokens(["a"]), "two different symbols"),
         (lambda: Tokens(["a", "a"]), "two different symbols"),
-        (lambda: Image().check_ending("/", (5, 4, 4)), "5 channels are no PNGs"),
-        (lambda: Image(16).check_ending("/", (3, 4, 4)), "16-bit images of 3 channels"),
-        (lambda: Points().check_ending("/", (2,)), "points are no pictures"),
-        (lambda: Audio().check_ending("/", (1, 9)), "these data say none"),
-        (lambda: Audio(8000).check_ending(".wav", (1, 9), 2), "n=1"),
-        (lambda: WORDS.check_ending("/", (9, 4)), "lines.txt"),
-        (lambda: WORDS.check_ending(".wav", (9, 4)), "samples go to lines.txt, an array.npz or a picture.png"),
+        (lambda: Image().check_suffix("/", (5, 4, 4)), "5 channels are no PNGs"),
+        (lambda: Image(16).check_suffix("/", (3, 4, 4)), "16-bit images of 3 channels"),
+        (lambda: Points().check_suffix("/", (2,)), "points are no pictures"),
+        (lambda: Audio().check_suffix("/", (1, 9)), "these data say none"),
+        (lambda: Audio(8000).check_suffix(".wav", (1, 9), 2), "n=1"),
+        (lambda: WORDS.check_suffix("/", (9, 4)), "lines.txt"),
+        (lambda: WORDS.check_suffix(".wav", (9, 4)), "samples go to lines.txt, an array.npz or a picture.png"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_can(make, words: str) -> None:

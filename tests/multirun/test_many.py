@@ -14,18 +14,18 @@ from rich.console import Console
 from saddlepoint.cli import main
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
-from saddlepoint.launcher.job import DONE, FAILED, FINISHED, Job
+from saddlepoint.launcher.job import DONE_BEFORE, FAILED, FINISHED, Job
 from saddlepoint.multirun import multirun
-from saddlepoint.multirun.board import Board
-from saddlepoint.multirun.multirun import expanded
+from saddlepoint.multirun.multirun import build_configs
+from saddlepoint.multirun.run_table import RunTable
 from saddlepoint.run.folder import Run
-from saddlepoint.run.tracking.session import Session
+from saddlepoint.run.tracking.wandb_session import WandbSession
 
 SMALL = ["images=128", "logger=none", "evaluation.extractor=null", "callback=[journal,checkpoint]"]
 
 
 def labels(*words: str) -> list[str]:
-    return [label for label, _ in expanded([*words])]
+    return [label for label, _ in build_configs([*words])]
 
 
 def test_every_combination_is_a_run_and_seeds_change_last() -> None:
@@ -36,19 +36,19 @@ def test_every_combination_is_a_run_and_seeds_change_last() -> None:
 
 def test_lists_ranges_and_additions_vary_too() -> None:
     assert labels("regularizer=[],[r1,r2]") == ["regularizer=[]", "regularizer=[r1,r2]"]
-    assert len(expanded(["seed=range(0,4)"])) == 4
-    found = expanded(["+regularizer=r1,r2", "objective.discriminator.real_label=0.9,1.0"])
+    assert len(build_configs(["seed=range(0,4)"])) == 4
+    found = build_configs(["+regularizer=r1,r2", "objective.discriminator.real_label=0.9,1.0"])
     assert [config.choice.regularizer for _, config in found] == [["r1"], ["r1"], ["r2"], ["r2"]]
     assert [config.objective.discriminator.real_label for _, config in found] == [0.9, 1.0, 0.9, 1.0]
 
 
 def test_runs_of_one_command_share_a_group_and_are_tagged_by_what_varies() -> None:
-    found = [config.logger for _, config in expanded(["objective=hinge,minimax", "seed=0,1"])]
+    found = [config.logger for _, config in build_configs(["objective=hinge,minimax", "seed=0,1"])]
     assert len({logger.group for logger in found}) == 1
     assert found[1].tags == ["seed=0", "objective=minimax"]
-    other = expanded(["objective=hinge,wasserstein", "seed=0,1"])[0][1].logger
+    other = build_configs(["objective=hinge,wasserstein", "seed=0,1"])[0][1].logger
     assert other.group != found[0].group
-    assert expanded(["seed=0,1", "logger.group=mine"])[0][1].logger.group == "mine"
+    assert build_configs(["seed=0,1", "logger.group=mine"])[0][1].logger.group == "mine"
 
 
 def test_what_varies_in_an_experiment_has_names_and_levels(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_what_varies_in_an_experiment_has_names_and_levels(tmp_path: Path) -> No
         "# @package _global_\n"
         "many:\n  smoothing: {off: [], on: [objective.discriminator.real_label=0.9, +regularizer=r1]}\n  seed: [3, 4]\n"
     )
-    found = expanded(["experiment=table"], tmp_path)
+    found = build_configs(["experiment=table"], tmp_path)
     assert [label for label, _ in found] == [f"seed={s} smoothing={level}" for s in (3, 4) for level in ("off", "on")]
     off, on = found[0][1], found[1][1]
     assert (off.choice.smoothing, on.choice.smoothing) == ("off", "on")
@@ -67,23 +67,23 @@ def test_what_varies_in_an_experiment_has_names_and_levels(tmp_path: Path) -> No
     assert off.choice.smoothing == "off"
     said = {"seed=7,8": {7, 8}, "seed=5": {5}}  # the command line has the last word
     for word, seeds in said.items():
-        assert {config.seed for _, config in expanded(["experiment=table", word], tmp_path)} == seeds
-    (only,) = expanded(["experiment=table", "smoothing=on", "seed=5"], tmp_path)
+        assert {config.seed for _, config in build_configs(["experiment=table", word], tmp_path)} == seeds
+    (only,) = build_configs(["experiment=table", "smoothing=on", "seed=5"], tmp_path)
     assert only[1].choice.smoothing == "on"
     with pytest.raises(Mistake, match="smoothing=onn: it can be off, on"):
-        expanded(["experiment=table", "smoothing=onn"], tmp_path)
+        build_configs(["experiment=table", "smoothing=onn"], tmp_path)
 
 
 def test_what_one_of_several_experiments_varies_is_not_dropped_in_silence() -> None:
     both = "experiment=objectives_digits,salimans2016_cifar10_semisupervised"
     with pytest.raises(Mistake, match="this experiment varies objectives itself"):
-        expanded([both, "seed=0"])
+        build_configs([both, "seed=0"])
 
 
 def test_a_tag_is_no_longer_than_wandb_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: dict = {}
     monkeypatch.setattr("wandb.init", lambda **settings: told.update(settings))
-    Session(mode="offline", tags=("x" * 70, "short")).begun(tmp_path, {}, {}, print)
+    WandbSession(mode="offline", tags=("x" * 70, "short")).start_run(tmp_path, {}, {}, print)
     assert told["tags"] == ["x" * 64, "short"]
 
 
@@ -94,7 +94,7 @@ def test_a_listed_value_arrives_as_it_was_written(tmp_path: Path) -> None:
         "# @package _global_\n"
         'many:\n  optimizer.generator.amsgrad: [true, false]\n  outputs: ["a b", "it\'s"]\n  +regularizer: [[r1, r2]]\n'
     )
-    found = [config for _, config in expanded(["experiment=table"], tmp_path)]
+    found = [config for _, config in build_configs(["experiment=table"], tmp_path)]
     assert [config.optimizer.generator.amsgrad for config in found] == [True, True, False, False]
     assert [config.outputs for config in found] == ["a b", "it's"] * 2
     assert found[0].choice.regularizer == ["r1", "r2"]
@@ -102,7 +102,7 @@ def test_a_listed_value_arrives_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_the_ablation_is_the_whole_table_of_five_techniques() -> None:
-    found = expanded(["experiment=salimans2016_ablation_digits", "seed=range(2,3)"])
+    found = build_configs(["experiment=salimans2016_ablation_digits", "seed=range(2,3)"])
     assert len(found) == 32  # for each seed
     assert len({config.name for _, config in found}) == 32
     last = dict(found)[" ".join(["seed=2", *(f"{name}=on" for name in list(found[0][1].choice)[-5:])])]
@@ -128,7 +128,7 @@ def test_the_ablation_is_the_whole_table_of_five_techniques() -> None:
 )
 def test_a_mistake_is_told_before_anything_runs(words: list[str], parts: list[str]) -> None:
     with pytest.raises(Mistake) as mistake:
-        expanded(words)
+        build_configs(words)
     for part in parts:
         assert part in str(mistake.value)
 
@@ -164,53 +164,53 @@ def test_a_run_that_fails_stops_no_other_and_again_runs_what_is_missing(tmp_path
 
 
 def test_a_finished_run_is_known_by_its_config_and_not_by_its_folder(tmp_path: Path) -> None:
-    _, config = expanded([*SMALL, f"outputs={tmp_path}", "objective=hinge,minimax"])[0]
+    _, config = build_configs([*SMALL, f"outputs={tmp_path}", "objective=hinge,minimax"])[0]
     folder = tmp_path / config.name / "seed0"
     folder.mkdir(parents=True)
     OmegaConf.save(config, folder / "config.yaml")
     (folder / "summary.json").write_text('{"status": "finished", "images": 128}')
-    assert multirun.job_of("a", config).state == DONE
+    assert multirun.build_job("a", config).state == DONE_BEFORE
     config.images = 256
-    assert multirun.job_of("a", config).state != DONE
+    assert multirun.build_job("a", config).state != DONE_BEFORE
     config.images = 128
     config.optimizer.generator.lr = 0.5
-    assert multirun.job_of("a", config).state != DONE
+    assert multirun.build_job("a", config).state != DONE_BEFORE
 
 
 def test_the_table_shows_what_runs_what_failed_and_how_long_it_takes_still(tmp_path: Path) -> None:
     jobs = [Job(f"objective=o{i}", [], tmp_path / str(i), tmp_path / f"{i}.log", 1000) for i in range(40)]
     for one in jobs[:30]:
-        one.state, one.started, one.ended = FINISHED, 1.0, 11.0
+        one.state, one.started_at, one.ended_at = FINISHED, 1.0, 11.0
     (tmp_path / "30.log").write_text("saddlepoint: the loss is not finite\n")
-    jobs[30].begin()
-    jobs[30].end(1)
-    jobs[31].begin("gpu 1")
+    jobs[30].mark_started()
+    jobs[30].mark_ended(1)
+    jobs[31].mark_started("gpu 1")
     console = Console(width=120, record=True, file=io.StringIO())
-    board = Board(jobs, console, processes=2)
-    console.print(board.table())
+    board = RunTable(jobs, console, processes=2)
+    console.print(board.build_view())
     text = console.export_text()
     assert "31 of 40 runs over, 1 failed" in text
     assert "the loss is not finite" in text
     assert "gpu 1" in text
     assert jobs[30].state == FAILED
     assert text.count("objective=") <= 14
-    assert board.left == pytest.approx((10 + 8 * 10) / 2, abs=0.5)  # one runs since now, eight wait, two at a time
+    assert board.time_left == pytest.approx((10 + 8 * 10) / 2, abs=0.5)  # one runs since now, eight wait, two at a time
 
 
 def test_a_run_that_an_alarm_stopped_is_left_stopped_and_told_as_long_as_alarms_may_stop(tmp_path: Path) -> None:
     words = ["name=x", "callback=[health]", f"outputs={tmp_path}", *SMALL[:3]]
     watched, unwatched = (compose([*words, f"callback.health.stop={stop}"]) for stop in ("[collapse]", "[]"))
-    run = Run(multirun.job_of("", watched).folder)
+    run = Run(multirun.build_job("", watched).folder)
     run.folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(watched, run.config)
     run.update_summary(status="stopped", error="the run was stopped by collapse after 64 images")
-    job = multirun.job_of("seed=0", watched)
+    job = multirun.build_job("seed=0", watched)
     assert job.state == FAILED
     console = Console(file=(said := io.StringIO()), width=200)
-    Board([job], console, 1).conclude()
+    RunTable([job], console, 1).log_summary()
     assert "failed: seed=0: the run was stopped by collapse after 64 images" in said.getvalue()
     assert "again" not in said.getvalue()
-    assert multirun.job_of("seed=0", unwatched).state == "waiting"  # who takes the word back goes on with it
+    assert multirun.build_job("seed=0", unwatched).state == "waiting"  # who takes the word back goes on with it
 
 
 @pytest.mark.slow

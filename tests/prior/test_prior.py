@@ -9,7 +9,7 @@ from saddlepoint.prior.categorical import Categorical
 from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.prior import Prior
 from saddlepoint.prior.uniform import Uniform
-from saddlepoint.stream import Stream, seed_of
+from saddlepoint.stream import Stream, derive_seed
 
 
 def test_a_normal_has_mean_zero_and_variance_one():
@@ -33,7 +33,7 @@ def test_categories_are_one_hot_and_equally_likely():
 
 def test_parts_keep_their_names_and_order_and_sizes_add_up():
     prior = Prior(z=Normal(7), digit=Categorical(10), style=Uniform(2))
-    assert prior.size == 19
+    assert prior.total_dim == 19
     assert {name: tuple(part.shape) for name, part in prior.sample(3, Stream(0, "latent")).items()} == {
         "z": (3, 7), "digit": (3, 10), "style": (3, 2),
     }  # fmt: skip
@@ -63,7 +63,7 @@ def test_drawing_rows_in_parts_gives_the_rows_drawn_at_once(draw):
 
 
 def test_streams_of_other_names_or_seeds_are_other_streams_and_a_state_brings_one_back():
-    assert seed_of(0, "latent") != seed_of(0, "augment") != seed_of(1, "augment")
+    assert derive_seed(0, "latent") != derive_seed(0, "augment") != derive_seed(1, "augment")
     stream = Stream(0, "latent")
     state = stream.state
     first = stream.uniform(5)

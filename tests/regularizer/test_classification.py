@@ -167,4 +167,4 @@ def test_what_cannot_be_classified_is_refused_in_a_line():
     with pytest.raises(Mistake, match=r"the real samples are under no condition label.*game=conditional"):
         Classification(sides=["real"])(turn(net, real=Sample(torch.zeros(4, 2), {}, net)))
     with pytest.raises(Mistake, match=r"heads are none, not label"):
-        Classification().fits(mlp.Discriminator([2])(torch.zeros(2, 2)))
+        Classification().check_output(mlp.Discriminator([2])(torch.zeros(2, 2)))

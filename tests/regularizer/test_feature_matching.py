@@ -12,7 +12,7 @@ from torch import nn
 
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.build import game_of
+from saddlepoint.experiment.build import build_game
 from saddlepoint.game.player import Player
 from saddlepoint.objective import hinge, nonsaturating
 from saddlepoint.regularizer.feature_matching import FeatureMatching
@@ -152,7 +152,7 @@ def test_they_are_refused_before_anything_is_played():
     words = ["regularizer=[feature_matching]", "regularizer.generator.feature_matching.features=conv9"]
     told = r"regularizer\.generator\.feature_matching: .* no feature conv9; it exposes hidden1, hidden2"
     with pytest.raises(Mistake, match=told):
-        game_of(compose(words))
+        build_game(compose(words))
 
 
 @pytest.mark.parametrize("settings", [{"gap": "l1"}, {"features": []}])
@@ -163,7 +163,7 @@ def test_settings_that_mean_nothing_are_refused(settings):
 
 @pytest.mark.parametrize("place", [[], ["objective.generator=null"]], ids=["added", "in its place"])
 def test_it_stands_in_the_generators_column_beside_the_objective_or_in_its_place(place):
-    made = game_of(compose(["regularizer=[feature_matching]", *place]))
+    made = build_game(compose(["regularizer=[feature_matching]", *place]))
     assert list(made.generator.terms) == ["feature_matching"]
     assert made.discriminator.terms == {}
     assert (made.generator.objective is None) == bool(place)

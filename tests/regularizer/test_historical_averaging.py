@@ -13,7 +13,7 @@ from runs import assert_equal, rows, run, state
 from torch import nn
 
 from saddlepoint.config.compose import compose
-from saddlepoint.experiment.build import game_of
+from saddlepoint.experiment.build import build_game
 from saddlepoint.game.player import Player
 from saddlepoint.objective import hinge, wasserstein
 from saddlepoint.regularizer.historical_averaging import HistoricalAveraging
@@ -199,7 +199,7 @@ def test_it_plays_finite_rounds_beside_every_objective(objective, rule):
 
 
 def test_each_player_has_a_history_of_its_own():
-    made = game_of(compose(["regularizer=[historical_averaging]"]))
+    made = build_game(compose(["regularizer=[historical_averaging]"]))
     terms = [made.players[name].terms["historical_averaging"] for name in made.players]
     assert len(terms) == 2
     assert terms[0] is not terms[1]
@@ -207,7 +207,7 @@ def test_each_player_has_a_history_of_its_own():
 
 def test_a_game_that_has_not_moved_is_saved_and_loaded_and_one_that_has_too():
     config = compose(["regularizer=[historical_averaging]"])
-    fresh, other = game_of(config), game_of(config)
+    fresh, other = build_game(config), build_game(config)
     other.load_state_dict(fresh.state_dict())
     for term in (fresh.discriminator.terms["historical_averaging"],):
         term(turn_of(fresh.discriminator.network, 0))
@@ -215,7 +215,7 @@ def test_a_game_that_has_not_moved_is_saved_and_loaded_and_one_that_has_too():
         loaded = other.discriminator.terms["historical_averaging"]
         assert (loaded.turns, loaded.images) == (1, 0)
         assert loaded.mean.keys() == term.mean.keys() != set()
-        other.load_state_dict(game_of(config).state_dict())
+        other.load_state_dict(build_game(config).state_dict())
         assert loaded.turns == 0
 
 

@@ -17,7 +17,7 @@ from saddlepoint.turn import Sample, Turn
 
 
 def sample(x, made=None):
-    return Sample(x, None, None, made=made)
+    return Sample(x, None, None, extra_output=made)
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 4, 5)])
@@ -53,7 +53,7 @@ def test_the_path_length_of_a_linear_generator_is_that_of_its_matrix(size):
     seeds = torch.arange(6)
     y = torch.stack([torch.randn(3, size, generator=torch.Generator().manual_seed(i)) for i in range(6)]).flatten(1)
     lengths = (y @ a).norm(dim=1) / size**0.5
-    played = Turn({}, {}, None, {"latent": {"z": z}}, drawn=seeds, samples={"fake": Sample(x, None, None)})
+    played = Turn({}, {}, None, {"latent": {"z": z}}, term_draw=seeds, samples={"fake": Sample(x, None, None)})
     first = lengths.mean()
     assert term(played).item() == pytest.approx((lengths - first).square().mean().item(), rel=1e-4)
     assert term.mean.item() == pytest.approx(first.item(), rel=1e-5)

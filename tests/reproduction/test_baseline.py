@@ -7,7 +7,7 @@ import yaml
 from baselines import PLAIN
 
 from saddlepoint.error import Mistake
-from saddlepoint.reproduction.baseline import load, planned
+from saddlepoint.reproduction.baseline import load_baseline, planned_runs
 
 
 def written(folder, change):
@@ -71,7 +71,7 @@ WRONG = {
 def test_a_badly_written_baseline_is_refused_in_a_line(tmp_path, case):
     change, said = WRONG[case]
     with pytest.raises(Mistake, match=said) as caught:
-        load("mine", None, written(tmp_path, change))
+        load_baseline("mine", None, written(tmp_path, change))
     assert "baseline mine" in str(caught.value)
 
 
@@ -79,40 +79,40 @@ def test_a_file_that_cannot_be_read_is_refused_with_its_line(tmp_path):
     path = written(tmp_path, lambda b: None) / "baseline" / "mine.yaml"
     path.write_text("claim: a\nsource: {paper: x\narms: [}\n")
     with pytest.raises(Mistake, match=r"mine\.yaml, line [23] cannot be read"):
-        load("mine", None, tmp_path)
+        load_baseline("mine", None, tmp_path)
     path.write_bytes(b"claim: \xff\xfe\n")
     with pytest.raises(Mistake, match="not UTF-8"):
-        load("mine", None, tmp_path)
+        load_baseline("mine", None, tmp_path)
 
 
 def test_a_number_may_name_a_baseline_and_a_tier(tmp_path):
     own = written(tmp_path, lambda b: b["tiers"].update({1: {"hours": 1}}))
     (own / "baseline" / "mine.yaml").rename(own / "baseline" / "5.yaml")
-    assert load(5, 1, own).tier == "1"
+    assert load_baseline(5, 1, own).tier == "1"
     with pytest.raises(Mistake, match=r"no tier 2\. There are: smoke, full, 1"):
-        load(5, 2, own)
+        load_baseline(5, 2, own)
     with pytest.raises(Mistake, match="no such baseline: 6"):
-        load(6, None, own)
+        load_baseline(6, None, own)
 
 
 def test_the_target_is_the_published_figure_or_the_nearest_bound(tmp_path):
     own = written(tmp_path, lambda b: b["headline"]["a"]["tolerance"].update(least=0.04))
-    value, contrast = load("mine", None, own).headlines
+    value, contrast = load_baseline("mine", None, own).headlines
     assert (value.target, value.tolerance) == (0.1, (pytest.approx(0.06), pytest.approx(0.1)))
     assert (contrast.target, contrast.tolerance) == (-0.1, (None, 0.0))
 
 
 def test_what_a_tier_says_replaces_what_stands_above_it(tmp_path):
     own = written(tmp_path, lambda b: b["tiers"]["full"].update(claim="all of it", arms={"a": [], "b": ["batch=8"]}))
-    smoke, full = load("mine", None, own), load("mine", "full", own)
+    smoke, full = load_baseline("mine", None, own), load_baseline("mine", "full", own)
     assert (smoke.tier, smoke.seeds, full.seeds) == ("smoke", (0, 1, 2), (0, 1, 2, 3))
     assert (smoke.claim, full.claim) == ("a is better than b.", "all of it")
     assert full.arms == {"a": (), "b": ("batch=8",)}
-    assert planned(smoke)[:3] == [("a", 0), ("b", 0), ("a", 1)]
+    assert planned_runs(smoke)[:3] == [("a", 0), ("b", 0), ("a", 1)]
 
 
 def test_a_baseline_of_ones_own_may_not_hide_one_of_ours(tmp_path):
     own = written(tmp_path, lambda b: None)
     (own / "baseline" / "mine.yaml").rename(own / "baseline" / "ring_modes.yaml")
     with pytest.raises(Mistake, match="give yours another name"):
-        load("ring_modes", None, own)
+        load_baseline("ring_modes", None, own)

@@ -14,15 +14,15 @@ from saddlepoint.comparison.stats.interval import Interval
 from saddlepoint.config import catalogue
 from saddlepoint.evaluation.contract import Score
 from saddlepoint.reproduction import reproduce
-from saddlepoint.reproduction.baseline import load
-from saddlepoint.reproduction.verdict import within
+from saddlepoint.reproduction.baseline import load_baseline
+from saddlepoint.reproduction.verdict import score_range
 from saddlepoint.run import provenance
 from saddlepoint.run.folder import Run
-from saddlepoint.run.repository import UNCOMMITTED, Standing
+from saddlepoint.run.repository import UNCOMMITTED, GitStatus
 
 
 def test_the_range_of_a_score_is_the_headline_s_or_that_of_a_share_or_of_a_count_of_modes():
-    headline = load("ring_modes", "smoke").headlines[0].model_copy(update={"range": None})
+    headline = load_baseline("ring_modes", "smoke").headlines[0].model_copy(update={"range": None})
     modes = {"modes": [{"points": 1}] * 8}
     for metric, detail, expected in (
         ("modes_captured", modes, Interval(0, 8)),
@@ -32,8 +32,8 @@ def test_the_range_of_a_score_is_the_headline_s_or_that_of_a_share_or_of_a_count
         ("modes_captured", {}, None),
     ):
         score = Score(7.0, replace(SCORE, metric=metric), detail=detail)
-        assert within(headline, [score, score]) == expected
-    assert within(headline.model_copy(update={"range": (0, 9)}), [score]) == Interval(0, 9)
+        assert score_range(headline, [score, score]) == expected
+    assert score_range(headline.model_copy(update={"range": (0, 9)}), [score]) == Interval(0, 9)
 
 
 def test_runs_that_all_have_one_score_are_undecided_and_those_that_cannot_differ_are_met(home):
@@ -60,7 +60,7 @@ def home(tmp_path, monkeypatch):
 
 def told(home, values, *words, **changes):
     """The exit code, and the certificate, of runs that end so."""
-    home.monkeypatch.setattr(reproduce, "launched", trained := pretended(values, **changes))
+    home.monkeypatch.setattr(reproduce, "train_all", trained := pretended(values, **changes))
     code = home.reproduce("plain", *words)
     path = home.certificate("plain")
     return code, json.loads(path.read_text()) if path.exists() else {}, trained.asked
@@ -175,7 +175,7 @@ def test_a_tier_takes_its_own_words_and_seeds(home):
     _, _, asked = told(home, values, "tier=full")
     assert len(asked) == 8
     assert home.certificate("plain", "full").exists()
-    assert load("plain", "full", home.conf).hours == 9
+    assert load_baseline("plain", "full", home.conf).hours == 9
 
 
 # ------------------------------------------------------------------------------------------------ runs that are there
@@ -248,7 +248,7 @@ def test_a_tree_that_changes_while_runs_are_under_way_is_refused(home, capsys):
         (home.folder / "edit.py").write_text("x = 1\n")
         pretended(GOOD)(configs[3:], console)
 
-    home.monkeypatch.setattr(reproduce, "launched", trained)
+    home.monkeypatch.setattr(reproduce, "train_all", trained)
     assert home.reproduce("plain") == 1
     assert "the tree changed while it was trained" in capsys.readouterr().err
     assert not home.certificate("plain").exists()
@@ -299,8 +299,8 @@ def test_another_file_of_the_baselines_folder_is_held_to_the_same_rule(home, tmp
 
 def test_a_package_installed_in_somebodys_repository_is_not_held_to_that_repository():
     code = {"commit": None, "dirty": False, "version": "1"}
-    baseline = load("ring_modes", "smoke")
-    assert reproduce._remarks(code, Standing(UNCOMMITTED, "0" * 64), baseline, False) == []
+    baseline = load_baseline("ring_modes", "smoke")
+    assert reproduce._remarks(code, GitStatus(UNCOMMITTED, "0" * 64), baseline, False) == []
 
 
 def test_a_baseline_that_was_never_committed_is_refused_and_one_outside_any_repository_says_so(home, tmp_path, capsys):
@@ -344,19 +344,19 @@ def test_without_a_baseline_they_are_listed_and_a_mistyped_one_finds_the_closest
     assert "no tier smke. Did you mean smoke?" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", catalogue.members("baseline"))
+@pytest.mark.parametrize("name", catalogue.option_names("baseline"))
 def test_every_baseline_composes_in_every_tier(name, tmp_path):
     """And each run lies in a folder of its own."""
-    tiers = yaml.safe_load((catalogue.conf() / "baseline" / f"{name}.yaml").read_text())["tiers"]
-    for baseline in [load(name, tier) for tier in tiers]:
-        configs = reproduce.configs_of(baseline, ["logger=none"], tmp_path)
+    tiers = yaml.safe_load((catalogue.conf_folder() / "baseline" / f"{name}.yaml").read_text())["tiers"]
+    for baseline in [load_baseline(name, tier) for tier in tiers]:
+        configs = reproduce.run_configs(baseline, ["logger=none"], tmp_path)
         folders = {f"{config.outputs}/{config.name}/seed{config.seed}" for config in configs.values()}
         assert len(folders) == len(baseline.arms) * len(baseline.seeds)
 
 
 def test_each_mnist_run_has_labels_of_its_own(tmp_path):
-    baseline = load("salimans2016_mnist_100_labels", "short")
-    configs = reproduce.configs_of(baseline, [], tmp_path)
+    baseline = load_baseline("salimans2016_mnist_100_labels", "short")
+    configs = reproduce.run_configs(baseline, [], tmp_path)
     assert {(arm, config.seed, config.data.label_seed) for (arm, _), config in configs.items()} == {
         (arm, seed, seed) for arm in baseline.arms for seed in (0, 1, 2)
     }
@@ -369,6 +369,6 @@ def test_an_installed_package_is_known_by_its_version(home, capsys):
     assert told(home, GOOD)[1]["code"]["commit"] is None
     code, _, asked = told(home, GOOD)
     assert (code, asked) == (0, [])
-    home.monkeypatch.setattr(reproduce, "code_of", lambda: {"commit": None, "dirty": False, "version": "9.9"})
+    home.monkeypatch.setattr(reproduce, "code_state", lambda: {"commit": None, "dirty": False, "version": "9.9"})
     assert told(home, GOOD)[0] == 1
     assert "it was trained by version" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from saddlepoint.error import Mistake
-from saddlepoint.run.checkpoint import AtomicCheckpointIO, load, newest
+from saddlepoint.run.checkpoint import AtomicCheckpointIO, load_checkpoint, load_newest_checkpoint
 
 
 def state(images):
@@ -28,8 +28,8 @@ def two(tmp_path):
 
 def test_the_last_becomes_the_previous_and_nothing_else_is_left(two, said):
     assert sorted(p.name for p in two.iterdir()) == ["last.ckpt", "previous.ckpt"]
-    assert load(two / "previous.ckpt")["saddlepoint"]["images"] == 100
-    path, checkpoint = newest(two, said.append)
+    assert load_checkpoint(two / "previous.ckpt")["saddlepoint"]["images"] == 100
+    path, checkpoint = load_newest_checkpoint(two, said.append)
     assert (path.name, checkpoint["saddlepoint"]["images"]) == ("last.ckpt", 200)
     assert torch.equal(checkpoint["state_dict"]["w"], torch.arange(1000.0) + 200)
     assert said == []
@@ -39,7 +39,7 @@ def test_the_last_becomes_the_previous_and_nothing_else_is_left(two, said):
 def test_a_truncated_last_gives_way_to_the_previous_with_a_word(two, said, kept):
     content = (two / "last.ckpt").read_bytes()
     (two / "last.ckpt").write_bytes(content[: int(kept if kept >= 1 else kept * len(content))])
-    path, checkpoint = newest(two, said.append)
+    path, checkpoint = load_newest_checkpoint(two, said.append)
     assert checkpoint["saddlepoint"]["images"] == 100
     assert path.name == "previous.ckpt"
     assert "last.ckpt" in said[0]
@@ -48,7 +48,7 @@ def test_a_truncated_last_gives_way_to_the_previous_with_a_word(two, said, kept)
 
 def test_a_crash_between_the_two_renames_leaves_the_previous(two, said):
     (two / "last.ckpt").unlink()
-    assert newest(two, said.append)[1]["saddlepoint"]["images"] == 100
+    assert load_newest_checkpoint(two, said.append)[1]["saddlepoint"]["images"] == 100
     assert len(said) == 1
 
 
@@ -56,17 +56,17 @@ def test_where_nothing_can_be_read_a_person_is_asked(two, said):
     for name in ("last.ckpt", "previous.ckpt"):
         (two / name).write_bytes(b"PK\x03\x04 nothing")
     with pytest.raises(Mistake, match="overwrite=true"):
-        newest(two, said.append)
+        load_newest_checkpoint(two, said.append)
 
 
 def test_an_empty_folder_has_no_checkpoint(tmp_path, said):
-    assert newest(tmp_path, said.append) is None
+    assert load_newest_checkpoint(tmp_path, said.append) is None
 
 
 def test_somebody_elses_checkpoint_is_named_as_such(tmp_path):
     torch.save({"state_dict": {"w": torch.zeros(2)}}, tmp_path / "other.ckpt")
     with pytest.raises(Mistake, match="not one of Saddlepoint's"):
-        load(tmp_path / "other.ckpt")
+        load_checkpoint(tmp_path / "other.ckpt")
 
 
 def test_a_checkpoint_that_would_run_code_is_refused_before_it_does(tmp_path):
@@ -79,7 +79,7 @@ def test_a_checkpoint_that_would_run_code_is_refused_before_it_does(tmp_path):
     torch.save({"saddlepoint": Evil()}, tmp_path / "evil2.ckpt")
     for name in ("evil.ckpt", "evil2.ckpt"):
         with pytest.raises(Mistake, match="no readable checkpoint"):
-            load(tmp_path / name)
+            load_checkpoint(tmp_path / name)
     assert not (tmp_path / "was_here").exists()
 
 
@@ -106,5 +106,5 @@ def test_a_failure_at_any_moment_of_a_save_leaves_a_good_checkpoint(two, said, m
     with pytest.raises(Mistake, match="last good checkpoint"):
         AtomicCheckpointIO().save_checkpoint(state(300), two / "last.ckpt")
     monkeypatch.undo()
-    assert newest(two, said.append)[1]["saddlepoint"]["images"] == 200
+    assert load_newest_checkpoint(two, said.append)[1]["saddlepoint"]["images"] == 200
     assert not [p for p in two.iterdir() if p.name.startswith(".")]

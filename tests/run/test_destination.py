@@ -126,8 +126,8 @@ def test_a_read_only_folder_is_refused_first(
 
 
 def test_what_can_be_written_leaves_no_trace_of_the_trial(tmp_path: Path) -> None:
-    assert destination.file(tmp_path / "a" / "x.json", (".json",), "") == tmp_path / "a" / "x.json"
-    assert destination.folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert destination.check_output_file(tmp_path / "a" / "x.json", (".json",), "") == tmp_path / "a" / "x.json"
+    assert destination.check_output_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(Mistake, match="null byte"):
-        destination.folder("a\0b")
+        destination.check_output_folder("a\0b")

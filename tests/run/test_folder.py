@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from saddlepoint.error import Mistake
-from saddlepoint.redaction import shortened
-from saddlepoint.run.folder import Run, write
-from saddlepoint.run.journal import Journal
+from saddlepoint.redaction import shorten_home
+from saddlepoint.run.folder import Run, write_file
+from saddlepoint.run.journal import RunJournal
 from saddlepoint.run.provenance import provenance
 
 
@@ -40,7 +40,7 @@ def test_rewinding_drops_the_future_and_final_scores_only(tmp_path):
 def test_seconds_go_on_where_an_earlier_part_left_them(tmp_path):
     run = Run(tmp_path)
     run.append("metrics.jsonl", {"images": 10, "seconds": 1000.0})
-    journal = Journal(run)
+    journal = RunJournal(run)
     journal.log_metrics({"a": 1}, step=20)
     assert list(run.rows())[-1]["seconds"] >= 1000
 
@@ -69,15 +69,15 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(Mistake, match=r"cannot write .*outputs="), Run(tmp_path / "file" / "a" / "seed0").lock():
         pass
     with pytest.raises(Mistake, match="cannot write"):
-        write(tmp_path / "file" / "x.json", "{}")
+        write_file(tmp_path / "file" / "x.json", "{}")
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "summary.json"
-    write(path, "old")
+    write_file(path, "old")
     monkeypatch.setattr("os.fsync", lambda fd: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(Mistake, match="No space left"):
-        write(path, "new")
+        write_file(path, "new")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
 
@@ -94,7 +94,7 @@ def test_old_runs_move_aside_without_hiding_each_other(tmp_path):
 
 def test_provenance_is_plain_and_names_no_home_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert shortened(f"data.root={tmp_path}/mnist") == "data.root=~/mnist"
+    assert shorten_home(f"data.root={tmp_path}/mnist") == "data.root=~/mnist"
     monkeypatch.setattr(sys, "argv", ["saddlepoint", "train", f"data.root={tmp_path}/mnist"])
     text = json.dumps(provenance({"name": "digits"}, 3))
     assert str(tmp_path) not in text

@@ -35,21 +35,21 @@ def outputs(tmp_path: Path) -> Path:
     ],
 )
 def test_a_run_is_a_folder_of_a_seed_with_a_config_at_most_two_deep(outputs: Path, folder: str, runs: list) -> None:
-    assert list(layout.runs_in(outputs / folder)) == [outputs / run for run in runs]
+    assert list(layout.find_runs(outputs / folder)) == [outputs / run for run in runs]
 
 
 def test_what_lies_beside_runs_is_told_apart(outputs: Path) -> None:
-    assert layout.moved_aside(outputs / "a") == [outputs / "a" / "seed0-old1"]
-    assert layout.never_begun(outputs / "a") == [outputs / "a" / "seed3"]
-    assert list(layout.intended(outputs)) == [outputs / "a"]
-    assert list(layout.intended(outputs / "a" / "seed2")) == []
+    assert layout.find_moved_aside(outputs / "a") == [outputs / "a" / "seed0-old1"]
+    assert layout.find_unstarted_runs(outputs / "a") == [outputs / "a" / "seed3"]
+    assert list(layout.find_planned_names(outputs)) == [outputs / "a"]
+    assert list(layout.find_planned_names(outputs / "a" / "seed2")) == []
 
 
 def test_a_run_finds_its_own_place_again(outputs: Path) -> None:
-    folder = layout.folder_of(outputs, "a", 2)
+    folder = layout.run_folder(outputs, "a", 2)
     assert folder == outputs / "a" / "seed2"
-    assert layout.seed_of(folder) == 2
-    assert layout.beside(folder, "lock") == outputs / "a" / ".seed2.lock"
+    assert layout.folder_seed(folder) == 2
+    assert layout.hidden_file(folder, "lock") == outputs / "a" / ".seed2.lock"
     assert Run(folder).move_aside() == outputs / "a" / "seed2-old1"
     assert not layout.is_run(folder)
 

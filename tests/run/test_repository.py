@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from saddlepoint.run.repository import COMMITTED, EDITED, OUTSIDE, UNCOMMITTED, standing, unchanged
+from saddlepoint.run.repository import COMMITTED, EDITED, OUTSIDE, UNCOMMITTED, git_status, is_clean
 
 
 def git(folder, *words):
@@ -33,7 +33,7 @@ def test_a_file_is_committed_with_the_commit_that_touched_it_last(path):
     first = commit(path)
     (path.parent / "other").write_text("")
     commit(path)
-    found = standing(path)
+    found = git_status(path)
     assert (found.state, found.commit) == (COMMITTED, first)
     assert found.sha256 == hashlib.sha256(b"a: 1\n").hexdigest()
     assert found.date.startswith("20")
@@ -45,27 +45,27 @@ def test_an_edit_is_seen_staged_or_not(path, staged):
     path.write_text("a: 2\n")
     if staged:
         git(path.parent, "add", "-A")
-    assert standing(path).state == EDITED
+    assert git_status(path).state == EDITED
 
 
 def test_a_new_file_is_not_committed_even_where_it_is_staged(path):
-    assert standing(path).state == UNCOMMITTED
+    assert git_status(path).state == UNCOMMITTED
     git(path.parent, "add", "-A")
-    assert standing(path).state == UNCOMMITTED
+    assert git_status(path).state == UNCOMMITTED
 
 
 def test_a_folder_is_unchanged_until_a_file_of_it_differs_or_is_new(path):
-    assert not unchanged(path.parent)
+    assert not is_clean(path.parent)
     commit(path)
     (path.parents[1] / "beside").write_text("")  # not in it
-    assert unchanged(path.parent)
+    assert is_clean(path.parent)
     (path.parent / "new").write_text("")
-    assert not unchanged(path.parent)
+    assert not is_clean(path.parent)
     commit(path)
     path.write_text("a: 2\n")
-    assert not unchanged(path.parent)
+    assert not is_clean(path.parent)
 
 
 def test_a_file_elsewhere_is_in_no_repository(tmp_path):
     (tmp_path / "a.yaml").write_text("")
-    assert standing(tmp_path / "a.yaml").state == OUTSIDE
+    assert git_status(tmp_path / "a.yaml").state == OUTSIDE

@@ -7,7 +7,7 @@ import pytest
 from saddlepoint.schedule.constant import Constant
 from saddlepoint.schedule.cosine import Cosine
 from saddlepoint.schedule.linear import Linear
-from saddlepoint.schedule.schedule import at, moves
+from saddlepoint.schedule.schedule import has_schedule, value_at
 from saddlepoint.schedule.step import Step
 
 
@@ -36,8 +36,8 @@ def test_a_ramp_that_ends_before_it_begins_is_refused(begin):
 
 
 def test_schedules_are_found_inside_lists_and_plain_numbers_stand_for_themselves():
-    assert at([Linear(0.0, 1.0, images=10), 0.99], 5) == (0.5, 0.99)
-    assert at(3, 5) == 3
-    assert moves([0.9, Constant(1)])
-    assert not moves([0.9, 0.99])
-    assert not moves(0.1)
+    assert value_at([Linear(0.0, 1.0, images=10), 0.99], 5) == (0.5, 0.99)
+    assert value_at(3, 5) == 3
+    assert has_schedule([0.9, Constant(1)])
+    assert not has_schedule([0.9, 0.99])
+    assert not has_schedule(0.1)

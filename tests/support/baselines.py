@@ -16,7 +16,7 @@ from saddlepoint.experiment.train import train
 from saddlepoint.game.average import CorrectedAverage
 from saddlepoint.reproduction import reproduce
 from saddlepoint.run import provenance
-from saddlepoint.run.folder import Run, write
+from saddlepoint.run.folder import Run, write_file
 
 CORRECTED = f"{CorrectedAverage.__module__}.{CorrectedAverage.__name__}"
 QUICK = ["metric=[]", "logger=none", "prior.z.dim=1"]
@@ -88,12 +88,12 @@ PLAIN = {  # two arms that nobody has to train
     "seeds": [0, 1, 2],
     "headline": {
         "a": {
-            "value": "a", "metric": SCORE.key, "direction": "lower", "contract": {"split": "test"},
+            "value": "a", "metric": SCORE.score_name, "direction": "lower", "contract": {"split": "test"},
             "published": {"value": 0.1, "spread": 0.01, "spread_kind": "standard deviation", "n": 10},
             "tolerance": {"most": 0.2, "why": "ten of their deviations"}, "suspicious": 0.05,
         },
         "a less b": {
-            "contrast": {"a": "a", "b": "b"}, "metric": SCORE.key, "direction": "lower",
+            "contrast": {"a": "a", "b": "b"}, "metric": SCORE.score_name, "direction": "lower",
             "published": {"said": "it is better"}, "tolerance": {"most": -0.1, "why": "half of what they show"},
         },
     },
@@ -112,7 +112,7 @@ class Home:
         (self.folder / "pyproject.toml").write_text("")
         self.git("init", "-q")
         monkeypatch.setattr(provenance, "CHECKOUT", self.folder)
-        monkeypatch.setattr(reproduce, "launched", trained)
+        monkeypatch.setattr(reproduce, "train_all", trained)
         monkeypatch.setattr(reproduce, "compose", composed)
         monkeypatch.setattr(reproduce, "check", lambda config: None)  # train does it again
 
@@ -180,9 +180,9 @@ def _leave(config, value, contract):
         return
     run = Run(f"{config.outputs}/{config.name}/seed{config.seed}")
     run.folder.mkdir(parents=True)
-    write(run.config, OmegaConf.to_yaml(config))
+    write_file(run.config, OmegaConf.to_yaml(config))
     data = {"name": "digits", "sha256": {"test": "0" * 64}}
-    write(run.folder / "provenance.json", json.dumps(provenance.provenance(data, config.seed)))
+    write_file(run.folder / "provenance.json", json.dumps(provenance.provenance(data, config.seed)))
     if isinstance(value, str):
         run.update_summary(status=value, error="what happened", final={}, seconds=1.0)
     else:

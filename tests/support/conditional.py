@@ -7,7 +7,7 @@ from torch import nn
 
 from saddlepoint.data.data import Split
 from saddlepoint.data.digits import Digits
-from saddlepoint.layer.stack import stack
+from saddlepoint.layer.conditional_sequential import hidden_layer
 
 
 class Generator(nn.Module):
@@ -17,7 +17,7 @@ class Generator(nn.Module):
         super().__init__()
         self.classes, self.shape = classes, tuple(shape)
         self.embedding = nn.Embedding(classes, 6)
-        self.first = stack(nn.Linear(latent + 6, widths[0]), widths[0], norm, nn.ReLU())
+        self.first = hidden_layer(nn.Linear(latent + 6, widths[0]), widths[0], norm, nn.ReLU())
         self.last = nn.Linear(widths[0], math.prod(shape))
 
     def forward(self, latent, condition):

@@ -3,10 +3,10 @@
 from rich.console import Console
 
 from saddlepoint.cli.evaluate import print_difference, print_scores
-from saddlepoint.console.output import result
-from saddlepoint.console.terminal import Meter, speaker
-from saddlepoint.experiment import against as comparing
+from saddlepoint.console.output import current_output
+from saddlepoint.console.terminal import ProgressMeter, line_printer
 from saddlepoint.experiment import evaluate as measuring
+from saddlepoint.experiment import score_difference as comparing
 from saddlepoint.run.folder import Run
 
 
@@ -16,15 +16,17 @@ def evaluate(
     """The scores by images, or by set."""
     notes = console or Console(stderr=True)
     run = None if run is None else Run(run)
-    at_hand = overrides, config_dir, speaker(notes), Meter(notes)
+    at_hand = overrides, config_dir, line_printer(notes), ProgressMeter(notes)
     found = measuring.evaluate(run, samples, at, *at_hand, care, reference, to)
-    print_scores(found, result(console), to)
-    return {whose: own.scores for whose, own in found.found.items()}
+    print_scores(found, current_output(console), to)
+    return {whose: own.scores for whose, own in found.measurements.items()}
 
 
 def against(run, other, overrides=(), console=None):
     """Each measurement and its scores by metric, in order."""
     notes = console or Console(stderr=True)
-    found = comparing.against(Run(run), Run(other), overrides, None, speaker(notes), Meter(notes))
-    print_difference(found, result(console))
+    found = comparing.explain_score_difference(
+        Run(run), Run(other), overrides, None, line_printer(notes), ProgressMeter(notes)
+    )
+    print_difference(found, current_output(console))
     return found.steps

@@ -2,11 +2,11 @@
 
 import math
 
-from saddlepoint.sweep.method import method, pruner
-from saddlepoint.sweep.plan import Plan, objective
+from saddlepoint.sweep.method import build_pruner, parse_method
+from saddlepoint.sweep.plan import Plan, parse_metric
 from saddlepoint.sweep.space import Choice, Range
 from saddlepoint.sweep.study import Study
-from saddlepoint.sweep.worker import Ended, played
+from saddlepoint.sweep.worker import AttemptResult, run_trials
 
 RATE = Range("rate", 1e-4, 1.0, log=True)
 EVERY = Range("every", 1, 5)
@@ -23,14 +23,14 @@ def bowl(params):
 def plan(*space, trials=10, sampler="random", metric="fid", seeds=(0,), pruned=None, name="bowl", words=()):
     """A search for the bottom of the bowl."""
     return Plan(
-        name, space or (RATE,), objective(metric), method("sampler", sampler), method("pruner", pruned), tuple(seeds),
+        name, space or (RATE,), parse_metric(metric), parse_method("sampler", sampler), parse_method("pruner", pruned), tuple(seeds),
         trials, tuple(words),
     )  # fmt: skip
 
 
 def study(folder, search, storage="journal", between=1, images=4):
     """Its study; journal storage, which is quicker where a disk is slow."""
-    return Study(folder, search, pruner(search.pruner, between, images), storage)
+    return Study(folder, search, build_pruner(search.pruner, between, images), storage)
 
 
 class Formula:
@@ -42,7 +42,7 @@ class Formula:
     def curve(self):
         return dict(self.shown)
 
-    def ended(self):
+    def poll(self):
         if self.stopped or not self.left:
             return self.result
         self.shown.update([self.left.pop(0)])
@@ -54,11 +54,11 @@ class Formula:
 
 def start(number, params, seed, place):
     """The bowl, of any seed."""
-    return Formula(Ended(bowl(params)))
+    return Formula(AttemptResult(bowl(params)))
 
 
 def search(folder, asked, begin=start, storage="journal", **settings):
     """The study after it was played."""
     found = study(folder, asked, storage)
-    played(found, begin, pause=0, **settings)
+    run_trials(found, begin, pause=0, **settings)
     return found

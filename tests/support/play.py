@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from saddlepoint.game.game import Game
+from saddlepoint.game.initialisation import run_data_dependent_init
 from saddlepoint.game.player import Player
-from saddlepoint.game.side import TWO_PLAYER, sides_of
-from saddlepoint.game.start import start_from_data
+from saddlepoint.game.side import TWO_PLAYER, parse_sides
 from saddlepoint.prior.normal import Normal
 from saddlepoint.prior.prior import Prior
 from saddlepoint.turn import Batch, DiscriminatorOutput, Turn
@@ -67,8 +67,8 @@ def game(
 def turn(player=None, latent=None, drawn=None, images=0, **samples):
     """A turn of the two-player game whose sides are these samples."""
     there = {name: sample for name, sample in samples.items() if sample is not None}
-    return Turn(sides_of(TWO_PLAYER), {}, Batch(next(iter(there.values())).x.detach()), {"latent": latent or {}},
-                player=player, drawn=drawn, images=images, samples=there)  # fmt: skip
+    return Turn(parse_sides(TWO_PLAYER), {}, Batch(next(iter(there.values())).x.detach()), {"latent": latent or {}},
+                player=player, term_draw=drawn, images=images, samples=there)  # fmt: skip
 
 
 def batches(rounds, n=16, shape=(2,), seed=1, dtype=torch.float32):
@@ -86,7 +86,7 @@ def fit(game, data, callbacks=(), **settings):
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, **settings,
     )  # fmt: skip
     if game.images == 0:
-        start_from_data(game, data)
+        run_data_dependent_init(game, data)
     trainer.fit(game, Rounds(data))
     return trainer
 

@@ -64,11 +64,11 @@ def _rank(function, rank, world, port, answers, arguments):
     torch.set_num_threads(1)
     try:
         if world > 1:
-            ranks.join(torch.device("cpu"), rank, world)
+            ranks.join_group(torch.device("cpu"), rank, world)
         answer = function(rank, *arguments)
         answers.put((rank, True, answer))
         if world > 1:
-            ranks.leave()
+            ranks.leave_group()
     except BaseException:
         answers.put((rank, False, traceback.format_exc()))
 

@@ -36,16 +36,16 @@ def trained(folder: str | Path, *words: str) -> Any:
 
 def killed(folder: str, at: int) -> None:
     """Train TINY, and die without a word when the journal writes a row of `at` images."""
-    from saddlepoint.run.journal import Journal
+    from saddlepoint.run.journal import RunJournal
 
-    log = Journal.log_metrics
+    log = RunJournal.log_metrics
 
-    def log_metrics(journal: Journal, metrics: Any, step: int | None = None) -> None:
+    def log_metrics(journal: RunJournal, metrics: Any, step: int | None = None) -> None:
         log(journal, metrics, step)
         if step == at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    setattr(Journal, "log_metrics", log_metrics)  # noqa: B010
+    setattr(RunJournal, "log_metrics", log_metrics)  # noqa: B010
     trained(folder, "images=1920")
 
 

@@ -3,10 +3,10 @@
 import pytest
 from formula import EVERY, KIND, RATE, plan
 
-from saddlepoint.comparison.arms.direction import HIGHER, LOWER, metric_of
+from saddlepoint.comparison.arms.direction import HIGHER_IS_BETTER, LOWER_IS_BETTER, metric_of
 from saddlepoint.error import Mistake
-from saddlepoint.sweep.method import PRUNERS, SAMPLERS, method, pruner, sampler
-from saddlepoint.sweep.plan import objective
+from saddlepoint.sweep.method import PRUNERS, SAMPLERS, build_pruner, build_sampler, parse_method
+from saddlepoint.sweep.plan import parse_metric
 from saddlepoint.sweep.space import Range
 
 
@@ -14,24 +14,24 @@ def test_a_range_of_whole_numbers_is_whole_and_any_other_is_not() -> None:
     assert list(Range("n", 1, 9, step=4).values or ()) == [1, 5, 9]
     assert Range("x", 0.0, 0.3, step=0.1).values == pytest.approx([0.0, 0.1, 0.2, 0.3])
     assert EVERY.distribution.to_external_repr(3.0) == 3
-    assert EVERY.words(3) == ("every=3",)
+    assert EVERY.overrides(3) == ("every=3",)
     assert Range("x", 1.0, 5.0).values is None
-    assert Range("x", 1, 5.0).words(0.1 + 0.2) == ("x=0.30000000000000004",)  # the very number
+    assert Range("x", 1, 5.0).overrides(0.1 + 0.2) == ("x=0.30000000000000004",)  # the very number
 
 
 def test_a_choice_says_words() -> None:
-    assert KIND.words("b") == ("kind=b",)
+    assert KIND.overrides("b") == ("kind=b",)
     assert KIND.values == ["a", "b"]
 
 
 @pytest.mark.parametrize(("metric", "direction"), [("fid", "minimize"), ("coverage", "maximize"), ("kid", "minimize")])
 def test_the_direction_of_a_known_metric_is_known(metric: str, direction: str) -> None:
-    assert objective(metric).direction == direction
-    assert objective(f"{metric}_digits-b_450_validation").direction == direction
+    assert parse_metric(metric).direction == direction
+    assert parse_metric(f"{metric}_digits-b_450_validation").direction == direction
 
 
 def test_every_metric_is_told_from_its_key_and_from_longer_names() -> None:
-    for metric in LOWER | HIGHER:
+    for metric in LOWER_IS_BETTER | HIGHER_IS_BETTER:
         for extractor in ("", "_digits", "_digits-b", "_identity"):
             assert metric_of(f"{metric}{extractor}_5k_validation") == metric
     assert metric_of("mine_digits_450_validation", "mine") == "mine"
@@ -40,10 +40,10 @@ def test_every_metric_is_told_from_its_key_and_from_longer_names() -> None:
 def test_the_score_is_looked_for_on_the_validation_split_alone() -> None:
     keys = ["images", "fid_digits_900_train", "fid_infinity_digits_450_validation", "fid_digits_450_validation",
             "fid_digits-b_450_validation", "fid_digits_450_validation_std", "fid_digits_450_test"]  # fmt: skip
-    assert objective("fid").key(keys) == "fid_digits_450_validation"
-    assert objective("fid_digits-b_450_validation").key(keys) == "fid_digits-b_450_validation"
-    assert objective("fid_infinity").key(keys) == "fid_infinity_digits_450_validation"
-    assert objective("coverage").key(keys) is None
+    assert parse_metric("fid").find_key(keys) == "fid_digits_450_validation"
+    assert parse_metric("fid_digits-b_450_validation").find_key(keys) == "fid_digits-b_450_validation"
+    assert parse_metric("fid_infinity").find_key(keys) == "fid_infinity_digits_450_validation"
+    assert parse_metric("coverage").find_key(keys) is None
 
 
 @pytest.mark.parametrize(
@@ -58,25 +58,25 @@ def test_the_score_is_looked_for_on_the_validation_split_alone() -> None:
 )
 def test_a_score_that_cannot_be_meant_is_refused(words: tuple[str, ...], told: str) -> None:
     with pytest.raises(Mistake, match=told):
-        objective(*words)
+        parse_metric(*words)
 
 
 def test_a_metric_of_ones_own_needs_a_direction() -> None:
-    assert objective("mine", "maximize").higher_is_better
+    assert parse_metric("mine", "maximize").higher_is_better
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_every_sampler_is_there_with_a_seed_of_each_trials_own(name: str) -> None:
-    made = method("sampler", {"name": name, "seed": 3})
+    made = parse_method("sampler", {"name": name, "seed": 3})
     assert made is not None
-    assert type(sampler(made, (EVERY,), 0)).__name__ == SAMPLERS[name]
+    assert type(build_sampler(made, (EVERY,), 0)).__name__ == SAMPLERS[name]
 
 
 @pytest.mark.parametrize("name", PRUNERS)
 def test_every_pruner_is_there(name: str) -> None:
     settings = {"percentile": {"percentile": 25.0}, "threshold": {"upper": 9.0}}.get(name, {})
-    made = method("pruner", {"name": name, **settings})
-    assert type(pruner(made, 500, 2_000)).__name__ == PRUNERS[name]
+    made = parse_method("pruner", {"name": name, **settings})
+    assert type(build_pruner(made, 500, 2_000)).__name__ == PRUNERS[name]
 
 
 @pytest.mark.parametrize(
@@ -99,17 +99,17 @@ def test_every_pruner_is_there(name: str) -> None:
 )
 def test_a_method_that_there_is_none_of_is_refused(kind: str, said: object, told: str) -> None:
     with pytest.raises(Mistake, match=told):
-        method(kind, said)
+        parse_method(kind, said)
 
 
 def test_settings_that_wait_long_or_need_a_runs_length_are_no_mistake() -> None:
-    assert method("pruner", {"name": "median", "n_startup_trials": 900, "n_warmup_steps": 10**12})
-    assert method("pruner", {"name": "hyperband", "min_resource": 5_000, "bootstrap_count": 2})
-    assert method("sampler", {"name": "cmaes", "popsize": 40, "n_startup_trials": 60})
+    assert parse_method("pruner", {"name": "median", "n_startup_trials": 900, "n_warmup_steps": 10**12})
+    assert parse_method("pruner", {"name": "hyperband", "min_resource": 5_000, "bootstrap_count": 2})
+    assert parse_method("sampler", {"name": "cmaes", "popsize": 40, "n_startup_trials": 60})
 
 
 def test_no_pruner_is_null_or_none() -> None:
-    assert method("pruner", None) is method("pruner", "none") is None
+    assert parse_method("pruner", None) is parse_method("pruner", "none") is None
 
 
 def test_trials_are_at_least_one_and_only_a_grid_has_an_end() -> None:
@@ -118,7 +118,7 @@ def test_trials_are_at_least_one_and_only_a_grid_has_an_end() -> None:
             plan(trials=trials)
     with pytest.raises(Mistake, match="how many trials"):
         plan(trials=None)
-    assert plan(EVERY, KIND, trials=None, sampler="grid").trials == 10
-    assert plan(EVERY, KIND, trials=4, sampler="grid").trials == 4
+    assert plan(EVERY, KIND, trials=None, sampler="grid").n_trials == 10
+    assert plan(EVERY, KIND, trials=4, sampler="grid").n_trials == 4
     with pytest.raises(Mistake, match="a grid needs a step, or choices, for rate"):
         plan(RATE, sampler="grid")

@@ -10,7 +10,7 @@ from formula import EVERY, KIND, RATE, plan, search, start, study
 import saddlepoint.sweep.study as module
 from saddlepoint.error import Mistake
 from saddlepoint.sweep.space import Choice, Range
-from saddlepoint.sweep.worker import played
+from saddlepoint.sweep.worker import run_trials
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_what_optuna_could_not_go_on_with_is_another_search(before, after, tmp_p
 
 def test_an_end_of_a_range_of_fractions_may_be_written_either_way(tmp_path: Path) -> None:
     search(tmp_path, plan(Range("rate", 0.5, 1), trials=1))
-    assert len(search(tmp_path, plan(Range("rate", 0.5, 1.0), trials=2)).standings()) == 2
+    assert len(search(tmp_path, plan(Range("rate", 0.5, 1.0), trials=2)).trial_records()) == 2
 
 
 GRID, OTHER = "grid", {"name": "grid", "seed": 1}
@@ -57,12 +57,12 @@ def test_a_grid_goes_on_as_that_grid_alone_since_points_would_be_missed(before, 
     search(tmp_path, plan(EVERY, KIND, trials=4, sampler=before))
     with pytest.raises(Mistake, match="holds another search: sampler: "):
         study(tmp_path, plan(EVERY, KIND, sampler=after))
-    assert len(search(tmp_path, plan(EVERY, KIND, sampler=before)).standings()) == 10
+    assert len(search(tmp_path, plan(EVERY, KIND, sampler=before)).trial_records()) == 10
 
 
 def test_another_sampler_pruner_and_number_of_trials_are_the_same_search(tmp_path: Path) -> None:
     search(tmp_path, plan(trials=2))
-    assert len(search(tmp_path, plan(trials=4, sampler="tpe", pruned="median")).standings()) == 4
+    assert len(search(tmp_path, plan(trials=4, sampler="tpe", pruned="median")).trial_records()) == 4
 
 
 @pytest.mark.parametrize(("storage", "file"), [("sqlite", "study.db"), ("journal", "journal.log")])
@@ -100,8 +100,8 @@ def test_a_line_that_was_cut_short_spoils_no_journal(tmp_path: Path) -> None:
         with (tmp_path / "journal.log").open("ab") as journal:
             journal.write(b'{"op_code":4,"worker_id"')
         if number == 2:
-            played(found, start, pause=0)
-    assert [one.state for one in search(tmp_path, plan(trials=5)).standings()] == ["finished"] * 5
+            run_trials(found, start, pause=0)
+    assert [one.state for one in search(tmp_path, plan(trials=5)).trial_records()] == ["finished"] * 5
 
 
 def test_a_file_without_one_whole_line_is_no_journal_and_nothing_is_taken_off(tmp_path: Path) -> None:
@@ -148,6 +148,6 @@ def test_a_study_stays_with_its_storage(tmp_path: Path) -> None:
 def test_a_trial_that_was_lost_while_it_was_proposed_is_proposed_again(tmp_path: Path) -> None:
     """Its process died between its number and its values."""
     asked = plan(RATE, KIND, trials=2)
-    study(tmp_path, asked).optuna.ask()  # a number, and nothing else
-    trials = search(tmp_path, asked).standings()
+    study(tmp_path, asked).optuna_study.ask()  # a number, and nothing else
+    trials = search(tmp_path, asked).trial_records()
     assert [set(one.params) for one in trials] == [{"rate", "kind"}] * 2

@@ -23,21 +23,21 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_com
 from saddlepoint.cli import main
 from saddlepoint.config import catalogue
 from saddlepoint.config.compose import compose
-from saddlepoint.config.identity import differences
+from saddlepoint.config.identity import identity_differences
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.train import train
 from saddlepoint.launcher.local import Local
 from saddlepoint.run.folder import Run
 from saddlepoint.sweep import to_experiment
 from saddlepoint.sweep import trial as module
-from saddlepoint.sweep.board import Board
-from saddlepoint.sweep.plan import objective
+from saddlepoint.sweep.plan import parse_metric
 from saddlepoint.sweep.space import Choice, Range
-from saddlepoint.sweep.study import FINISHED, Standing
-from saddlepoint.sweep.sweep import _conclude, checked
-from saddlepoint.sweep.sweep_file import plan, space
-from saddlepoint.sweep.trial import Training, config_of, starter
-from saddlepoint.sweep.worker import Ended
+from saddlepoint.sweep.study import FINISHED, TrialRecord
+from saddlepoint.sweep.sweep import _conclude, check_space
+from saddlepoint.sweep.sweep_file import load_plan, parse_space
+from saddlepoint.sweep.trial import TrialProcess, build_starter, trial_config
+from saddlepoint.sweep.trial_table import TrialTable
+from saddlepoint.sweep.worker import AttemptResult
 
 TINY = {
     "space": {"optimizer.generator.lr": {"low": 1e-4, "high": 1e-2, "log": True}},
@@ -61,16 +61,16 @@ def conf(tmp_path: Path):
 
 
 def planned(folder: Path, *words: str):
-    keys = catalogue.keys("sweep")
+    keys = catalogue.command_keys("sweep")
     own, rest = [w for w in words if w.partition("=")[0] in keys], [w for w in words if w.partition("=")[0] not in keys]
-    return plan(compose(["sweep=tiny", *own], None, "sweep"), rest, folder)
+    return load_plan(compose(["sweep=tiny", *own], None, "sweep"), rest, folder)
 
 
 # ------------------------------------------------------------------------------------------------- what a file says
 
 
 def test_a_space_has_ranges_choices_and_bundles_of_words() -> None:
-    lr, batch, penalty, smoothing = space(
+    lr, batch, penalty, smoothing = parse_space(
         {
             "optimizer.generator.lr": {"low": 1e-4, "high": 1e-2, "log": True},
             "batch": {"choices": [32, 64]},
@@ -80,18 +80,18 @@ def test_a_space_has_ranges_choices_and_bundles_of_words() -> None:
     )
     assert lr == Range("optimizer.generator.lr", 1e-4, 1e-2, log=True)
     assert isinstance(batch, Choice)
-    assert batch.words("64") == ("batch=64",)
+    assert batch.overrides("64") == ("batch=64",)
     assert isinstance(penalty, Choice)
-    assert penalty.words("[r1,r2]") == ("+regularizer=[r1,r2]",)
+    assert penalty.overrides("[r1,r2]") == ("+regularizer=[r1,r2]",)
     assert isinstance(smoothing, Choice)
-    assert (list(smoothing.levels), smoothing.bundle) == (["off", "on"], True)
+    assert (list(smoothing.levels), smoothing.has_bundles) == (["off", "on"], True)
 
 
 @pytest.mark.slow  # every end of each dimension is built
 def test_a_sweep_of_ours_is_read_composed_and_built(checkout: Path) -> None:
-    for name in catalogue.members("sweep"):
-        found = plan(compose([f"sweep={name}"], None, "sweep"))
-        base = checked(found)
+    for name in catalogue.option_names("sweep"):
+        found = load_plan(compose([f"sweep={name}"], None, "sweep"))
+        base = check_space(found)
         assert base.evaluation.selection.split == "validation"
         assert (checkout / "conf" / "sweep" / f"{name}.yaml").read_text().count(f"saddlepoint sweep sweep={name}")
 
@@ -99,25 +99,28 @@ def test_a_sweep_of_ours_is_read_composed_and_built(checkout: Path) -> None:
 def test_the_command_line_has_the_last_word_and_where_it_runs_makes_no_other_search(conf) -> None:
     folder = conf(sampler={"name": "tpe", "seed": 3}, pruner="median")
     found = planned(folder, "trials=9", "seeds=[4,5]", "pruner=none", "name=mine", "images=640", "cache=/elsewhere")
-    assert (found.name, found.trials, found.seeds, found.pruner) == ("mine", 9, (4, 5), None)
+    assert (found.name, found.n_trials, found.seeds, found.pruner) == ("mine", 9, (4, 5), None)
     assert (found.sampler.name, found.sampler.seed) == ("tpe", 3)
-    assert found.words[-1] == "images=640"
-    assert set(found.elsewhere) == {"cache=/elsewhere", "logger=none"}
-    assert found.identity == planned(folder, "trials=2", "seeds=[4,5]", "name=mine", "images=640").identity
+    assert found.overrides[-1] == "images=640"
+    assert set(found.machine_overrides) == {"cache=/elsewhere", "logger=none"}
+    assert (
+        found.defining_settings
+        == planned(folder, "trials=2", "seeds=[4,5]", "name=mine", "images=640").defining_settings
+    )
 
 
 def test_a_trial_is_scored_on_validation_whatever_is_reported(conf) -> None:
     folder = conf()
-    config = config_of(planned(folder, "evaluation.selection.split=null"), {})
+    config = trial_config(planned(folder, "evaluation.selection.split=null"), {})
     assert (config.evaluation.split, config.evaluation.selection.split) == ("train", "validation")
-    every = config_of(planned(folder, "evaluation.split=validation"), {})
+    every = trial_config(planned(folder, "evaluation.split=validation"), {})
     assert every.evaluation.split == "validation"
 
 
 def test_a_trials_config_has_its_values_its_bundle_and_its_place(conf, tmp_path: Path) -> None:
     folder = conf(space={**TINY["space"], "smoothing": {"off": [], "on": ["objective.discriminator.real_label=0.9"]}})
     asked = planned(folder, "logger=wandb")
-    config = config_of(asked, {"optimizer.generator.lr": 0.003, "smoothing": "on"})
+    config = trial_config(asked, {"optimizer.generator.lr": 0.003, "smoothing": "on"})
     assert (config.optimizer.generator.lr, config.objective.discriminator.real_label) == (0.003, 0.9)
     assert config.choice.smoothing == "on"
     assert config.logger.group == "tiny"
@@ -211,8 +214,8 @@ def test_a_dimension_that_changes_the_reals_is_refused(conf) -> None:
     for key, value in {"kind": "grid-P", "draw": 1}.items():
         folder = conf(words=words, space={f"data.{key}": {"choices": [value]}})
         with pytest.raises(Mistake, match=rf"space\.data\.{key}, {value}: it changes how a trial is measured"):
-            checked(planned(folder))
-    checked(planned(conf(words=words, space={"data.number": {"choices": [600]}, "data.batch": {"choices": [8]}})))
+            check_space(planned(folder))
+    check_space(planned(conf(words=words, space={"data.number": {"choices": [600]}, "data.batch": {"choices": [8]}})))
 
 
 @pytest.mark.parametrize(
@@ -255,22 +258,22 @@ class Fake(Local):
 
     def started(self, job, slot):
         job.command, self.begun = ["sh", "-c", self.line], self.begun + 1
-        return super().started(job, slot)
+        return super().start_job(job, slot)
 
 
-def training(conf, tmp_path: Path, line: str, *words: str) -> Training:
+def training(conf, tmp_path: Path, line: str, *words: str) -> TrialProcess:
     asked = planned(conf(), "images=1280", *words)
-    return starter(asked, tmp_path / "out", Fake(line))(0, {"optimizer.generator.lr": 0.001}, 0, 0)
+    return build_starter(asked, tmp_path / "out", Fake(line))(0, {"optimizer.generator.lr": 0.001}, 0, 0)
 
 
-def journal(attempt: Training, *rows: dict) -> None:
+def journal(attempt: TrialProcess, *rows: dict) -> None:
     attempt.run.folder.mkdir(parents=True, exist_ok=True)
     attempt.run.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def awaited(attempt: Training, seconds: float = 20.0) -> Ended:
+def awaited(attempt: TrialProcess, seconds: float = 20.0) -> AttemptResult:
     until = time.monotonic() + seconds
-    while (ended := attempt.ended()) is None and time.monotonic() < until:
+    while (ended := attempt.poll()) is None and time.monotonic() < until:
         time.sleep(0.01)
     assert ended is not None
     return ended
@@ -287,27 +290,27 @@ def test_scores_count_at_the_images_at_which_they_were_due(conf, tmp_path: Path)
         attempt, score(0, 90.0), {"images": 128}, score(672, 50.0), score(1312, 40.0), score(1312, 40.0, final=True)
     )
     assert attempt.curve() == {640: 50.0}
-    assert awaited(attempt) == Ended(40.0)
+    assert awaited(attempt) == AttemptResult(40.0)
     assert attempt.job.folder == tmp_path / "out" / "trial0" / "seed0"
 
 
 def test_a_training_that_fails_says_its_last_words(conf, tmp_path: Path) -> None:
-    assert awaited(training(conf, tmp_path, "echo saddlepoint: it diverged; exit 1")) == Ended(
+    assert awaited(training(conf, tmp_path, "echo saddlepoint: it diverged; exit 1")) == AttemptResult(
         reason="saddlepoint: it diverged"
     )
 
 
 def test_a_training_that_is_killed_says_by_what_before_its_last_words(conf, tmp_path: Path) -> None:
     killed = training(conf, tmp_path / "a", "kill -9 $$")
-    assert awaited(killed) == Ended(reason="killed by SIGKILL (out of memory?)")
+    assert awaited(killed) == AttemptResult(reason="killed by SIGKILL (out of memory?)")
     spoke = training(conf, tmp_path / "b", "echo half an epoch; kill -SEGV $$")
-    assert awaited(spoke) == Ended(reason="killed by SIGSEGV: half an epoch")
+    assert awaited(spoke) == AttemptResult(reason="killed by SIGSEGV: half an epoch")
 
 
 def test_a_training_without_the_score_says_which_it_has(conf, tmp_path: Path) -> None:
     attempt = training(conf, tmp_path, "exit 0", "evaluation.split=validation")
     journal(attempt, {"images": 1280, "coverage_digits_450_validation": 0.1, "rounds": 20})
-    assert awaited(attempt) == Ended(lacks=["coverage_digits_450_validation"])
+    assert awaited(attempt) == AttemptResult(other_scores=["coverage_digits_450_validation"])
 
 
 def test_a_training_that_is_given_up_is_told_to_end_and_killed_if_it_does_not(
@@ -315,13 +318,13 @@ def test_a_training_that_is_given_up_is_told_to_end_and_killed_if_it_does_not(
 ) -> None:
     polite = training(conf, tmp_path, "exec sleep 60")
     polite.stop()
-    assert "15" in awaited(polite).reason or polite.job.exit == -signal.SIGTERM
+    assert "15" in awaited(polite).reason or polite.job.exit_code == -signal.SIGTERM
     monkeypatch.setattr(module, "PATIENCE", 0.2)
     deaf = training(conf, tmp_path / "deaf", "trap '' TERM; while :; do sleep 0.05; done")
     time.sleep(0.3)  # the shell has to have set its trap
     deaf.stop()
     awaited(deaf)
-    assert deaf.job.exit == -signal.SIGKILL
+    assert deaf.job.exit_code == -signal.SIGKILL
 
 
 def test_a_run_that_another_process_still_trains_is_waited_for_and_not_begun_twice(conf, tmp_path: Path) -> None:
@@ -329,10 +332,10 @@ def test_a_run_that_another_process_still_trains_is_waited_for_and_not_begun_twi
     folder = tmp_path / "out" / "trial0" / "seed0"
     with Run(folder).lock():
         attempt = training(conf, tmp_path, "exit 0")
-        assert [attempt.ended() for _ in range(3)] == [None] * 3
+        assert [attempt.poll() for _ in range(3)] == [None] * 3
         assert attempt.local.begun == 0  # pyright: ignore[reportAttributeAccessIssue]
     journal(attempt, score(1280, 7.0))
-    assert awaited(attempt) == Ended(7.0)
+    assert awaited(attempt) == AttemptResult(7.0)
     assert attempt.local.begun == 1  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -343,7 +346,7 @@ def test_a_finished_run_is_not_trained_again(conf, tmp_path: Path) -> None:
     attempt.run.update_summary(status="finished")
     awaited(attempt)
     again = training(conf, tmp_path, "exit 1")
-    assert awaited(again) == Ended(7.0)
+    assert awaited(again) == AttemptResult(7.0)
     assert again.local.begun == 0  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -355,7 +358,7 @@ def test_a_run_that_an_alarm_stopped_is_a_failed_one_and_not_begun_again(conf, t
     OmegaConf.save(attempt.config, attempt.run.config)
     attempt.run.update_summary(status="stopped", error="the run was stopped by collapse")
     again = training(conf, tmp_path, *line)
-    assert awaited(again) == Ended(reason="the run was stopped by collapse")
+    assert awaited(again) == AttemptResult(reason="the run was stopped by collapse")
     assert again.local.begun == 0  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -369,10 +372,10 @@ def formula(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(number, params, seed, place):
         if number == 1:
             raise Mistake("this one crashed")
-        value = Ended(abs(params["optimizer.generator.lr"] - 1e-3) + seed)
+        value = AttemptResult(abs(params["optimizer.generator.lr"] - 1e-3) + seed)
         return SimpleNamespace(curve=dict, ended=lambda: value, stop=lambda: None)
 
-    monkeypatch.setattr("saddlepoint.sweep.sweep.starter", lambda *asked: start)
+    monkeypatch.setattr("saddlepoint.sweep.sweep.build_starter", lambda *asked: start)
 
 
 @pytest.mark.slow  # what is left is tried by a formula in tests/search, the winner below
@@ -401,7 +404,7 @@ def test_a_sweep_leaves_tables_drawings_and_a_winner_that_is_the_trial(
     assert f"trial {best['number']}" in (out / "tiny" / "winner" / "experiment" / "tiny_winner.yaml").read_text()
     assert (report / "trials.csv").read_text().count("\n") == 7
     config = compose(["experiment=tiny_winner"], out / "tiny" / "winner")
-    assert differences(config_of(planned(source, "seeds=[0,2]"), best["params"]), config) == []
+    assert identity_differences(trial_config(planned(source, "seeds=[0,2]"), best["params"]), config) == []
     assert [config.images, list(config.choice.metric)] == [1280, ["frechet_distance"]]
 
 
@@ -422,9 +425,9 @@ def test_a_sweep_leaves_tables_drawings_and_a_winner_that_is_the_trial(
 )  # fmt: skip
 def test_whatever_can_be_said_in_words_can_win(words: list[str], tmp_path: Path) -> None:
     config = compose(words)
-    to_experiment.written(config, tmp_path, "w", ["it won"], None)
+    to_experiment.write_experiment(config, tmp_path, "w", ["it won"], None)
     again = compose(["experiment=w"], tmp_path)
-    assert differences(config, again) == []
+    assert identity_differences(config, again) == []
     for key in ("images", "evaluation", "metric", "callback"):
         assert again[key] == config[key]
 
@@ -434,8 +437,8 @@ def test_the_winner_is_the_best_trial_whichever_way_is_good(metric: str, best: i
     """And what is printed to copy it among one's own pieces can be typed."""
     folder, said = conf(metric=metric), []
     asked, scores = planned(folder), (0.5, 0.1, 0.9, 0.3)
-    board = Board(SimpleNamespace(plan=asked), Console(quiet=True), 1)  # pyright: ignore[reportArgumentType]
-    board.trials = [Standing(i, FINISHED, {LR: (i + 1) / 1000}, score, {}) for i, score in enumerate(scores)]
+    board = TrialTable(SimpleNamespace(plan=asked), Console(quiet=True), 1)  # pyright: ignore[reportArgumentType]
+    board.trials = [TrialRecord(i, FINISHED, {LR: (i + 1) / 1000}, score, {}) for i, score in enumerate(scores)]
     assert _conclude(asked, board, tmp_path / "out", str(folder), said.append)
     (path,) = (tmp_path / "out").glob("winner/experiment/*.yaml")
     assert f"trial {best}," in path.read_text()
@@ -448,21 +451,21 @@ def test_the_winner_is_the_best_trial_whichever_way_is_good(metric: str, best: i
 def test_a_winner_that_yaml_cannot_say_is_told(tmp_path: Path) -> None:
     config = compose(["~architecture.discriminator.widths"])
     with pytest.raises(Mistake, match=r"cannot be written as an experiment: architecture\.discriminator\.widths"):
-        to_experiment.written(config, tmp_path, "w", [], None)
+        to_experiment.write_experiment(config, tmp_path, "w", [], None)
     assert not list((tmp_path / "experiment").iterdir())
 
 
 def test_where_nothing_finished_nothing_won(conf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    lost = SimpleNamespace(curve=dict, ended=lambda: Ended(reason="lost"), stop=lambda: None)
-    monkeypatch.setattr("saddlepoint.sweep.sweep.starter", lambda *asked: lambda *seed: lost)
+    lost = SimpleNamespace(curve=dict, ended=lambda: AttemptResult(reason="lost"), stop=lambda: None)
+    monkeypatch.setattr("saddlepoint.sweep.sweep.build_starter", lambda *asked: lambda *seed: lost)
     line = ["sweep", "sweep=tiny", "--config-dir", str(conf()), f"outputs={tmp_path / 'out'}", "storage=journal"]
     assert main(line) == 1
     assert "no trial finished" in capsys.readouterr().err
 
 
 def test_a_sweep_says_who_won_on_stdout(conf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    won = SimpleNamespace(curve=dict, ended=lambda: Ended(0.5), stop=lambda: None)
-    monkeypatch.setattr("saddlepoint.sweep.sweep.starter", lambda *asked: lambda *seed: won)
+    won = SimpleNamespace(curve=dict, ended=lambda: AttemptResult(0.5), stop=lambda: None)
+    monkeypatch.setattr("saddlepoint.sweep.sweep.build_starter", lambda *asked: lambda *seed: won)
     line = ["sweep", "sweep=tiny", "--config-dir", str(conf()), f"outputs={tmp_path / 'out'}", "storage=journal"]
     assert main([*line, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -477,12 +480,12 @@ def test_the_wandb_sweep_runs_as_an_agent_would_run_it(
 ) -> None:
     """Its line, filled in by W&B's own code, trains 256 images, and logs the score that it names."""
     whole = yaml.safe_load((checkout / "scripts" / "wandb_sweep.yaml").read_text())
-    ours = plan(compose(["sweep=digits"], None, "sweep"))
+    ours = load_plan(compose(["sweep=digits"], None, "sweep"))
     assert set(whole["parameters"]) == {one.key for one in ours.space}
     for one in ours.space:
         assert isinstance(one, Range)
         assert [whole["parameters"][one.key][end] for end in ("min", "max")] == [one.low, one.high]
-    assert set(ours.words) < set(whole["command"])
+    assert set(ours.overrides) < set(whole["command"])
     args = {key: {"value": one["min"]} for key, one in whole["parameters"].items()}
     filled = create_sweep_command_args({"args": args})
     line: list[str] = []
@@ -498,8 +501,8 @@ def test_the_wandb_sweep_runs_as_an_agent_would_run_it(
     assert end.value.code == 0
     (summary,) = tmp_path.glob("*/seed0/summary.json")
     rows = list(Run(summary.parent).rows())
-    assert objective(whole["metric"]["name"]).key(rows[-1]) == whole["metric"]["name"]
-    assert whole["metric"]["goal"] == ours.objective.direction
+    assert parse_metric(whole["metric"]["name"]).find_key(rows[-1]) == whole["metric"]["name"]
+    assert whole["metric"]["goal"] == ours.metric.direction
     assert Run(summary.parent).summary["images"] == 256
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.architecture import discriminator
-from saddlepoint.layer.concatenation import NOTHING, Concatenation
-from saddlepoint.layer.stack import Stack, stack
+from saddlepoint.layer.concatenation import NO_CONDITION, Concatenation
+from saddlepoint.layer.conditional_sequential import ConditionalSequential, hidden_layer
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
@@ -27,7 +27,7 @@ class Generator(nn.Module):
         latent: int,
         shape: Sequence[int],
         norm: Callable[[int], nn.Module] | None = None,
-        condition: Mapping[str, int] = NOTHING,
+        condition: Mapping[str, int] = NO_CONDITION,
     ) -> None:
         super().__init__()
         self.join = Concatenation(condition)
@@ -39,8 +39,11 @@ class Generator(nn.Module):
             )
 
         dense = nn.Sequential(nn.Linear(latent, 128 * 7 * 7, bias=norm is None), nn.Unflatten(1, (128, 7, 7)))
-        self.layers = Stack(
-            stack(dense, 128, norm, nn.ReLU()), stack(up(128, 64), 64, norm, nn.ReLU()), up(64, channels), nn.Tanh()
+        self.layers = ConditionalSequential(
+            hidden_layer(dense, 128, norm, nn.ReLU()),
+            hidden_layer(up(128, 64), 64, norm, nn.ReLU()),
+            up(64, channels),
+            nn.Tanh(),
         )
 
     def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
@@ -58,14 +61,14 @@ class Discriminator(discriminator.Discriminator):
         self,
         shape: Sequence[int],
         norm: Callable[[int], nn.Module] | None = None,
-        condition: Mapping[str, int] = NOTHING,
+        condition: Mapping[str, int] = NO_CONDITION,
         **head: Any,
     ) -> None:
         join = Concatenation(condition)
-        first = stack(nn.Conv2d(_channels(shape) + join.width, 64, 5, 2, 2), 64, None, nn.LeakyReLU(0.2))
+        first = hidden_layer(nn.Conv2d(_channels(shape) + join.width, 64, 5, 2, 2), 64, None, nn.LeakyReLU(0.2))
         trunk: dict[str, nn.Module] = {
-            "conv1": Stack(join, first) if condition else first,
-            "conv2": stack(nn.Conv2d(64, 128, 5, 2, 2), 128, norm, nn.LeakyReLU(0.2)),
+            "conv1": ConditionalSequential(join, first) if condition else first,
+            "conv2": hidden_layer(nn.Conv2d(64, 128, 5, 2, 2), 128, norm, nn.LeakyReLU(0.2)),
             "flat": nn.Flatten(),
         }
         super().__init__(trunk, 128 * 7 * 7, **head)

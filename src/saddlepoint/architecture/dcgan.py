@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.architecture import discriminator
-from saddlepoint.layer.concatenation import NOTHING, Concatenation
-from saddlepoint.layer.stack import Stack, stack
+from saddlepoint.layer.concatenation import NO_CONDITION, Concatenation
+from saddlepoint.layer.conditional_sequential import ConditionalSequential, hidden_layer
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
@@ -29,7 +29,7 @@ class Generator(nn.Module):
         shape: Sequence[int],
         width: int = 128,
         norm: Callable[[int], nn.Module] | None = None,
-        condition: Mapping[str, int] = NOTHING,
+        condition: Mapping[str, int] = NO_CONDITION,
     ) -> None:
         super().__init__()
         self.join = Concatenation(condition)
@@ -40,9 +40,9 @@ class Generator(nn.Module):
             return nn.ConvTranspose2d(a, b, 5, stride=2, padding=2, output_padding=1, bias=bias)
 
         dense = nn.Sequential(nn.Linear(latent, widths[0] * 16, bias=norm is None), nn.Unflatten(1, (widths[0], 4, 4)))
-        stages = [stack(up(a, b, norm is None), b, norm, nn.ReLU()) for a, b in pairwise(widths)]
-        self.layers = Stack(
-            stack(dense, widths[0], norm, nn.ReLU()), *stages, up(widths[-1], shape[0], True), nn.Tanh()
+        stages = [hidden_layer(up(a, b, norm is None), b, norm, nn.ReLU()) for a, b in pairwise(widths)]
+        self.layers = ConditionalSequential(
+            hidden_layer(dense, widths[0], norm, nn.ReLU()), *stages, up(widths[-1], shape[0], True), nn.Tanh()
         )
         self.apply(_start)
 
@@ -63,17 +63,17 @@ class Discriminator(discriminator.Discriminator):
         shape: Sequence[int],
         width: int = 128,
         norm: Callable[[int], nn.Module] | None = None,
-        condition: Mapping[str, int] = NOTHING,
+        condition: Mapping[str, int] = NO_CONDITION,
         **head: Any,
     ) -> None:
         join = Concatenation(condition)
         widths = [shape[0] + join.width, *_widths(shape, width)]
         trunk: dict[str, nn.Module] = {
-            f"conv{i}": stack(nn.Conv2d(a, b, 5, 2, 2), b, norm if i > 1 else None, nn.LeakyReLU(0.2))
+            f"conv{i}": hidden_layer(nn.Conv2d(a, b, 5, 2, 2), b, norm if i > 1 else None, nn.LeakyReLU(0.2))
             for i, (a, b) in enumerate(pairwise(widths), 1)
         }
         if condition:
-            trunk["conv1"] = Stack(join, trunk["conv1"])
+            trunk["conv1"] = ConditionalSequential(join, trunk["conv1"])
         super().__init__({**trunk, "flat": nn.Flatten()}, widths[-1] * 16, **head)
         self.apply(_start)
 

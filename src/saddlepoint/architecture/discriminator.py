@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from saddlepoint.layer.readout import Linear
+from saddlepoint.layer.readout import LinearReadout
 from saddlepoint.turn import UNCONDITIONAL, Condition, DiscriminatorOutput
 
 
@@ -31,7 +31,7 @@ class Discriminator(nn.Module):
         self.trunk = nn.ModuleDict(trunk)
         self.neck = neck(features) if neck is not None else nn.Identity()
         features = getattr(self.neck, "features", features)
-        self.readout = (readout or Linear)(features)
+        self.readout = (readout or LinearReadout)(features)
         self.heads = nn.ModuleDict({name: nn.Linear(features, size) for name, size in (heads or {}).items()})
 
     def forward(self, x: Tensor, condition: Condition = UNCONDITIONAL) -> DiscriminatorOutput:

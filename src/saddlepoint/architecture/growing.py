@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from saddlepoint.architecture import discriminator
-from saddlepoint.layer.concatenation import NOTHING, Concatenation
-from saddlepoint.layer.growth import Growing, doubled
-from saddlepoint.layer.stack import Stack, stack
+from saddlepoint.layer.concatenation import NO_CONDITION, Concatenation
+from saddlepoint.layer.conditional_sequential import ConditionalSequential, hidden_layer
+from saddlepoint.layer.growth import GrowingNetwork, upsample
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
-class Generator(Growing):
+class Generator(GrowingNetwork):
     """latent -> base x base -> [doubled -> conv 3 x 3] per level -> conv 1 x 1, tanh, doubled to `shape` [C, H, W]."""
 
     def __init__(
@@ -34,14 +34,14 @@ class Generator(Growing):
         period: int = 100_000,
         fade: int = 50_000,
         norm: Callable[[int], nn.Module] | None = None,
-        condition: Mapping[str, int] = NOTHING,
+        condition: Mapping[str, int] = NO_CONDITION,
     ) -> None:
         super().__init__(levels, period, fade)
         height, across = _base(shape, levels)
         self.join = Concatenation(condition)
         dense = nn.Linear(latent + self.join.width, width * height * across)
         first = nn.Sequential(dense, nn.Unflatten(1, (width, height, across)))
-        self.blocks.append(Stack(stack(first, width, norm, nn.LeakyReLU(0.2))))
+        self.blocks.append(ConditionalSequential(hidden_layer(first, width, norm, nn.LeakyReLU(0.2))))
         self.blocks.extend(_convolution(width, norm) for _ in range(1, levels))
         self.edges.extend(nn.Conv2d(width, shape[0], 1) for _ in range(levels))
         self.at_images(0)
@@ -50,14 +50,14 @@ class Generator(Growing):
         """[N, C, H, W] in [-1, 1] of latent parts [N, dim]."""
         h = below = self.blocks[0](self.join(torch.cat(list(latent.values()), 1), condition), condition)
         for block in self.blocks[1 : self.level + 1]:
-            below, h = h, block(doubled(h), condition)
+            below, h = h, block(upsample(h), condition)
         x = self.edges[self.level](h).tanh()
         if self.alpha < 1:
-            x = torch.lerp(doubled(self.edges[self.level - 1](below).tanh()), x, self.alpha)
-        return doubled(x, self.levels - 1 - self.level)
+            x = torch.lerp(upsample(self.edges[self.level - 1](below).tanh()), x, self.alpha)
+        return upsample(x, self.levels - 1 - self.level)
 
 
-class Trunk(Growing):
+class Trunk(GrowingNetwork):
     """[N, C, H, W], averaged down -> conv 1 x 1 -> [conv 3 x 3, averaged down] per level -> conv 3 x 3 -> features."""
 
     conditional = True
@@ -96,15 +96,17 @@ class Discriminator(discriminator.Discriminator):
         period: int = 100_000,
         fade: int = 50_000,
         norm: Callable[[int], nn.Module] | None = None,
-        condition: Mapping[str, int] = NOTHING,
+        condition: Mapping[str, int] = NO_CONDITION,
         **head: Any,
     ) -> None:
         trunk = Trunk(shape, width, levels, period, fade, norm, condition)
         super().__init__({"flat": trunk}, trunk.features, **head)
 
 
-def _convolution(width: int, norm: Callable[[int], nn.Module] | None, *after: nn.Module) -> Stack:
-    return Stack(stack(nn.Conv2d(width, width, 3, padding=1), width, norm, nn.LeakyReLU(0.2)), *after)
+def _convolution(width: int, norm: Callable[[int], nn.Module] | None, *after: nn.Module) -> ConditionalSequential:
+    return ConditionalSequential(
+        hidden_layer(nn.Conv2d(width, width, 3, padding=1), width, norm, nn.LeakyReLU(0.2)), *after
+    )
 
 
 def _base(shape: Sequence[int], levels: int) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from saddlepoint.layer.entry import entry_of
+from saddlepoint.layer.condition_entry import condition_entry
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
@@ -34,7 +34,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, condition: Condition) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
         """A draw, and what it is drawn from.  Raises Mistake where the condition has no noise."""
-        mean, noise = self.mean(x.flatten(1)), entry_of(condition, "noise", "the encoder")
+        mean, noise = self.mean(x.flatten(1)), condition_entry(condition, "noise", "the encoder")
         log_variance = self.log_variance.expand_as(mean)
         return {"z": mean + (log_variance / 2).exp() * noise}, (mean, log_variance)
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.architecture import discriminator
-from saddlepoint.layer.concatenation import NOTHING, Concatenation
-from saddlepoint.layer.stack import Stack, stack
-from saddlepoint.modality import implied
+from saddlepoint.layer.concatenation import NO_CONDITION, Concatenation
+from saddlepoint.layer.conditional_sequential import ConditionalSequential, hidden_layer
+from saddlepoint.modality import default_modality
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
@@ -28,15 +28,15 @@ class Generator(nn.Module):
         shape: Sequence[int],
         widths: Sequence[int] = (256, 256),
         norm: Callable[[int], nn.Module] | None = None,
-        condition: Mapping[str, int] = NOTHING,
+        condition: Mapping[str, int] = NO_CONDITION,
         bounded: bool | None = None,
     ) -> None:
         super().__init__()
         self.join = Concatenation(condition)
         sizes = [latent + self.join.width, *widths]
-        hidden = [stack(nn.Linear(a, b, bias=norm is None), b, norm, nn.ReLU()) for a, b in pairwise(sizes)]
-        bound = nn.Tanh() if (implied(shape).bounded if bounded is None else bounded) else nn.Identity()
-        self.layers = Stack(*hidden, nn.Linear(sizes[-1], math.prod(shape)), bound)
+        hidden = [hidden_layer(nn.Linear(a, b, bias=norm is None), b, norm, nn.ReLU()) for a, b in pairwise(sizes)]
+        bound = nn.Tanh() if (default_modality(shape).bounded if bounded is None else bounded) else nn.Identity()
+        self.layers = ConditionalSequential(*hidden, nn.Linear(sizes[-1], math.prod(shape)), bound)
         self.shape = tuple(shape)
 
     def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
@@ -56,11 +56,11 @@ class Discriminator(discriminator.Discriminator):
         shape: Sequence[int],
         widths: Sequence[int] = (256, 256),
         norm: Callable[[int], nn.Module] | None = None,
-        condition: Mapping[str, int] = NOTHING,
+        condition: Mapping[str, int] = NO_CONDITION,
         **head: Any,
     ) -> None:
         join = Concatenation(condition)
         sizes = [math.prod(shape) + join.width, *widths]
-        layers = [stack(nn.Linear(a, b), b, norm, nn.LeakyReLU(0.2)) for a, b in pairwise(sizes)]
-        layers[0] = Stack(nn.Flatten(), *([join] if condition else []), layers[0])
+        layers = [hidden_layer(nn.Linear(a, b), b, norm, nn.LeakyReLU(0.2)) for a, b in pairwise(sizes)]
+        layers[0] = ConditionalSequential(nn.Flatten(), *([join] if condition else []), layers[0])
         super().__init__({f"hidden{i}": layer for i, layer in enumerate(layers, 1)}, sizes[-1], **head)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.architecture import discriminator
+from saddlepoint.layer.conditional_sequential import ConditionalSequential, hidden_layer
 from saddlepoint.layer.maxout import Maxout
-from saddlepoint.layer.stack import Stack, stack
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
 SPREAD = 0.02  # of the weights at the start
@@ -33,8 +33,8 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         sizes = [latent, *widths]
-        hidden = [stack(nn.Linear(a, b, bias=norm is None), b, norm, nn.ReLU()) for a, b in pairwise(sizes)]
-        self.layers = Stack(*hidden, nn.Linear(sizes[-1], math.prod(shape)))
+        hidden = [hidden_layer(nn.Linear(a, b, bias=norm is None), b, norm, nn.ReLU()) for a, b in pairwise(sizes)]
+        self.layers = ConditionalSequential(*hidden, nn.Linear(sizes[-1], math.prod(shape)))
         self.shape = tuple(shape)
         self.apply(_started)
 
@@ -51,7 +51,7 @@ class Discriminator(discriminator.Discriminator):
     ) -> None:
         sizes = [math.prod(shape), *widths]
         layers: list[nn.Module] = [Maxout(a, b, pieces) for a, b in pairwise(sizes)]
-        layers[0] = Stack(nn.Flatten(), layers[0])
+        layers[0] = ConditionalSequential(nn.Flatten(), layers[0])
         super().__init__({f"hidden{i}": layer for i, layer in enumerate(layers, 1)}, sizes[-1], **head)
         self.apply(_started)
 

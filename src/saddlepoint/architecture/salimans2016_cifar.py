@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.architecture import discriminator
+from saddlepoint.layer.conditional_sequential import ConditionalSequential, hidden_layer
 from saddlepoint.layer.gaussian_noise import GaussianNoise
 from saddlepoint.layer.log_sum_exp import LogSumExp
-from saddlepoint.layer.shift import shifted
-from saddlepoint.layer.stack import Stack, stack
+from saddlepoint.layer.shift import append_shift
 from saddlepoint.layer.weight_norm import weight_norm
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
@@ -41,12 +41,15 @@ class Generator(nn.Module):
             return nn.ConvTranspose2d(a, b, 5, stride=2, padding=2, output_padding=1, bias=bias)
 
         # batch norm of each of 4 x 4 x 512 units, as in the code: its input is no image yet
-        dense = stack(
-            nn.Linear(latent, widths[0] * 16, bias=norm is None), widths[0] * 16, shifted(_of_units(norm)), nn.ReLU()
+        dense = hidden_layer(
+            nn.Linear(latent, widths[0] * 16, bias=norm is None),
+            widths[0] * 16,
+            append_shift(_of_units(norm)),
+            nn.ReLU(),
         )
-        stages = [stack(up(a, b, norm is None), b, shifted(norm), nn.ReLU()) for a, b in pairwise(widths)]
+        stages = [hidden_layer(up(a, b, norm is None), b, append_shift(norm), nn.ReLU()) for a, b in pairwise(widths)]
         last = weight_norm(up(widths[-1], channels, True), STD, trainable=True, start=0.1)
-        self.layers = Stack(dense, nn.Unflatten(1, (widths[0], 4, 4)), *stages, last, nn.Tanh())
+        self.layers = ConditionalSequential(dense, nn.Unflatten(1, (widths[0], 4, 4)), *stages, last, nn.Tanh())
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.ConvTranspose2d):
                 nn.init.normal_(module.weight, 0.0, STD)
@@ -119,7 +122,7 @@ def _of_units(norm: Callable[[int], nn.Module] | None) -> Callable[[int], nn.Mod
     def made(features: int) -> nn.Module:
         module = norm(features)
         flat = not isinstance(module, nn.BatchNorm2d)
-        return module if flat else Stack(nn.Unflatten(1, (features, 1, 1)), module, nn.Flatten())
+        return module if flat else ConditionalSequential(nn.Unflatten(1, (features, 1, 1)), module, nn.Flatten())
 
     return made
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.architecture import discriminator
+from saddlepoint.layer.conditional_sequential import ConditionalSequential, hidden_layer
 from saddlepoint.layer.gaussian_noise import GaussianNoise
 from saddlepoint.layer.log_sum_exp import LogSumExp
-from saddlepoint.layer.shift import shifted
-from saddlepoint.layer.stack import Stack, stack
+from saddlepoint.layer.shift import append_shift
 from saddlepoint.layer.weight_norm import weight_norm
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
@@ -38,11 +38,12 @@ class Generator(nn.Module):
         super().__init__()
         sizes = [latent, *widths]
         hidden = [
-            stack(nn.Linear(a, b, bias=norm is None), b, shifted(norm), nn.Softplus()) for a, b in pairwise(sizes)
+            hidden_layer(nn.Linear(a, b, bias=norm is None), b, append_shift(norm), nn.Softplus())
+            for a, b in pairwise(sizes)
         ]
         # its directions have length 1 and so has its scale: this layer does not start from data
         last = weight_norm(nn.Linear(sizes[-1], math.prod(shape)), trainable=True, start=None)
-        self.layers = Stack(*hidden, last, nn.Sigmoid())
+        self.layers = ConditionalSequential(*hidden, last, nn.Sigmoid())
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)

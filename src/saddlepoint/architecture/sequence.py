@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from saddlepoint.architecture import discriminator
 from saddlepoint.error import Mistake
-from saddlepoint.layer.concatenation import NOTHING, Concatenation
-from saddlepoint.layer.stack import Stack, stack
+from saddlepoint.layer.concatenation import NO_CONDITION, Concatenation
+from saddlepoint.layer.conditional_sequential import ConditionalSequential, hidden_layer
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
@@ -42,16 +42,16 @@ class Generator(nn.Module):
         widths: Sequence[int] = (64, 64),
         kernel: int = 5,
         norm: Callable[[int], nn.Module] | None = None,
-        condition: Mapping[str, int] = NOTHING,
+        condition: Mapping[str, int] = NO_CONDITION,
     ) -> None:
         super().__init__()
         length, symbols = _sizes(shape, kernel)
         self.join = Concatenation(condition)
         hidden = [
-            stack(nn.Conv1d(a, b, kernel, padding=kernel // 2, bias=norm is None), b, norm, nn.ReLU())
+            hidden_layer(nn.Conv1d(a, b, kernel, padding=kernel // 2, bias=norm is None), b, norm, nn.ReLU())
             for a, b in pairwise(widths)
         ]
-        self.layers = Stack(
+        self.layers = ConditionalSequential(
             nn.Linear(latent + self.join.width, widths[0] * length), nn.Unflatten(1, (widths[0], length)), nn.ReLU(),
             *hidden, nn.Conv1d(widths[-1], symbols, kernel, padding=kernel // 2), Transpose(), nn.Softmax(-1),
         )  # fmt: skip
@@ -77,7 +77,7 @@ class Discriminator(discriminator.Discriminator):
         widths: Sequence[int] = (64, 64),
         kernel: int = 5,
         norm: Callable[[int], nn.Module] | None = None,
-        condition: Mapping[str, int] = NOTHING,
+        condition: Mapping[str, int] = NO_CONDITION,
         **head: Any,
     ) -> None:
         length, symbols = _sizes(shape, kernel)
@@ -87,9 +87,9 @@ class Discriminator(discriminator.Discriminator):
         for number, (a, b) in enumerate(zip(sizes, widths, strict=False)):
             stride = 1 if number == 0 else 2
             length = -(-length // stride)
-            layers.append(stack(nn.Conv1d(a, b, kernel, stride, kernel // 2), b, norm, nn.LeakyReLU(0.2)))
-        layers[0] = Stack(*([join] if condition else []), Transpose(), layers[0])
-        layers[-1] = Stack(layers[-1], nn.Flatten())
+            layers.append(hidden_layer(nn.Conv1d(a, b, kernel, stride, kernel // 2), b, norm, nn.LeakyReLU(0.2)))
+        layers[0] = ConditionalSequential(*([join] if condition else []), Transpose(), layers[0])
+        layers[-1] = ConditionalSequential(layers[-1], nn.Flatten())
         super().__init__({f"hidden{i}": layer for i, layer in enumerate(layers, 1)}, widths[-1] * length, **head)
 
 

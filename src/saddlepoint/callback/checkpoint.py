@@ -4,7 +4,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from saddlepoint.callback.period import RunState, crossed, period
+from saddlepoint.callback.periodic import RunState, check_images_between, is_due
 from saddlepoint.game.game import Game
 from saddlepoint.run.folder import Run
 
@@ -13,13 +13,13 @@ class Checkpoint(pl.Callback):
     """last.ckpt (its forerunner becomes previous.ckpt), and best.ckpt where the first score has just improved."""
 
     def __init__(self, images_between: int, run: Run, state: RunState | None = None) -> None:
-        self.images_between, self.run, self.state = period(images_between), run, state or RunState()
+        self.images_between, self.run, self.state = check_images_between(images_between), run, state or RunState()
 
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
         # best before last: last knows which score is best, so a crash between the two must not leave it promising more
         if self.state.best_at == game.images:
             trainer.save_checkpoint(self.run.checkpoints / "best.ckpt")
-        if crossed(game, batch, self.images_between) or trainer.should_stop:
+        if is_due(game, batch, self.images_between) or trainer.should_stop:
             trainer.save_checkpoint(self.run.checkpoints / "last.ckpt")
 
     def on_save_checkpoint(self, trainer: pl.Trainer, game: Game, checkpoint: dict[str, Any]) -> None:

@@ -15,14 +15,14 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from saddlepoint.callback.evaluation import row
-from saddlepoint.callback.period import Periodic, RunState, log
+from saddlepoint.callback.evaluation import scores_to_metrics
+from saddlepoint.callback.periodic import Periodic, RunState, log_metrics
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Contract, Score
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import judge
-from saddlepoint.game.sampling import batch_dependent, full_batches
-from saddlepoint.modality import of
+from saddlepoint.game.lineage import judge_of
+from saddlepoint.game.sampling import full_batches, is_batch_dependent
+from saddlepoint.modality import modality_of
 from saddlepoint.mode import in_mode
 from saddlepoint.run.folder import Run
 from saddlepoint.stream import Stream
@@ -63,26 +63,26 @@ class ClassificationError(Periodic):
         Called before the run's folder is begun.
         """
         split = self._labelled(data)
-        heads = getattr(judge(game).network, "heads", None)
+        heads = getattr(judge_of(game).network, "heads", None)
         if heads is not None:  # a network of one's own may keep its heads elsewhere
             self._head(heads)
-        network = copy.deepcopy(judge(game).network).eval()
+        network = copy.deepcopy(judge_of(game).network).eval()
         try:
             with torch.no_grad():
-                network(split.batch(torch.arange(2)).x, UNCONDITIONAL)
+                network(split.batch_at(torch.arange(2)).x, UNCONDITIONAL)
         except Mistake as mistake:
             raise Mistake(
                 f"callback.classification_error: D is asked for classes by the images alone, and {mistake}"
             ) from None
 
-    def act(self, trainer: pl.Trainer, game: Game) -> None:
+    def on_due(self, trainer: pl.Trainer, game: Game) -> None:
         """Measure now, log, and write it down."""
         found = self.measure(game, trainer.datamodule)  # pyright: ignore[reportAttributeAccessIssue]
-        log(trainer, game, row(found))
+        log_metrics(trainer, game, scores_to_metrics(found))
         if self.run is not None and trainer.is_global_zero:
             self.run.update_summary(discriminator={key: score.to_dict() for key, score in found.items()})
 
-    def final(self, game: Game, data: Any) -> dict[str, Score]:
+    def final_scores(self, game: Game, data: Any) -> dict[str, Score]:
         """The scores of this moment, measured only where they have not been."""
         return self.latest if self.measured_at == game.images else self.measure(game, data)
 
@@ -90,23 +90,23 @@ class ClassificationError(Periodic):
     def measure(self, game: Game, data: Any) -> dict[str, Score]:
         """The error now, under its name."""
         split = self._labelled(data)
-        kept = judge(game).average if self.average else None
-        network = judge(game).network if kept is None else kept.network
-        dependent = batch_dependent(network)
+        kept = judge_of(game).average if self.average else None
+        network = judge_of(game).network if kept is None else kept.network
+        dependent = is_batch_dependent(network)
         batch = self.batch or (data.batch if dependent else BATCH)
         n = len(split)
         # in the order of a stored set, which may be that of its classes, a batch would be none of training
         order = torch.randperm(n, generator=Stream(0, "classification error").generator)
         batches = (order[rows] if dependent else rows for rows in full_batches(n, batch))
         with in_mode(network):
-            rows = split.selections(batches, game.device)
-            answers = [self._head(network(of(data).inside(x)).heads).argmax(1) != y for x, y in rows]
+            rows = split.batches_at(batches, game.device)
+            answers = [self._head(network(modality_of(data).to_float(x)).heads).argmax(1) != y for x, y in rows]
         wrong = int(torch.cat(answers)[:n].sum())
         settings = {"head": self.head, **({"batch": batch} if dependent else {})}
         weights = "raw" if kept is None else "averaged"
-        contract = Contract.of_players("error", "discriminator", split, n, weights, settings)
+        contract = Contract.for_players("error", "discriminator", split, n, weights, settings)
         score = Score(wrong / n, contract, detail={"wrong": wrong, "of": n})
-        self.latest, self.measured_at = {contract.key: score}, game.images
+        self.latest, self.measured_at = {contract.score_name: score}, game.images
         return self.latest
 
     def _labelled(self, data: Any) -> Any:

@@ -18,14 +18,14 @@ from saddlepoint import ranks, turn
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
 from saddlepoint.run import checkpoint
-from saddlepoint.stream import global_state
+from saddlepoint.stream import global_random_state
 from saddlepoint.turn import Batch
 
 FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Moment:
+class TurnState:
     """What a turn is about to move beside weights: noted before each turn, so it has to be cheap."""
 
     names: tuple[str, ...]  # of the players that move
@@ -35,10 +35,12 @@ class Moment:
     buffers: Mapping[str, Tensor]
 
 
-Owner = tuple[str, nn.Module, str]  # of a saved buffer that a turn may change: its place in the state, module, name
+BufferOwner = tuple[
+    str, nn.Module, str
+]  # of a saved buffer that a turn may change: its place in the state, module, name
 
 
-def owners(game: Game) -> list[Owner]:
+def find_buffer_owners(game: Game) -> list[BufferOwner]:
     """All of a game, looked up once."""
     return [
         (f"{prefix}.{key}", module, key)
@@ -48,50 +50,50 @@ def owners(game: Game) -> list[Owner]:
     ]
 
 
-def moment_of(game: Game, owners: Iterable[Owner], names: Sequence[str], batch: Batch) -> Moment:
+def capture_turn_state(game: Game, owners: Iterable[BufferOwner], names: Sequence[str], batch: Batch) -> TurnState:
     """What the turn that `game` is about to play will move."""
     device = game.device
     cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
     streams = {name: stream.state for name, stream in game.streams.items()}
     now = ((place, owner._buffers[key]) for place, owner, key in owners)
     buffers = {place: buffer.clone() for place, buffer in now if buffer is not None}
-    return Moment(tuple(names), batch, streams, (torch.get_rng_state(), cuda), buffers)
+    return TurnState(tuple(names), batch, streams, (torch.get_rng_state(), cuda), buffers)
 
 
-def dump(game: Game, moment: Moment, what: str, noticed: str, folder: Path, first: bool) -> Path:
+def write_dump(game: Game, state: TurnState, what: str, noticed: str, folder: Path, first: bool) -> Path:
     """Write the turn that began at `moment` into `folder`, and return where; `noticed`: before or after the step.
 
     `first`: whether this rank is the first to have seen it.  Raises Mistake where it cannot be written.
     """
     rank = "" if first else f"-rank{ranks.rank()}"
     path = folder / f"{game.images}{rank}.pt"
-    cpu, cuda = moment.generators
+    cpu, cuda = state.generators
     content = {
         "dump": FORMAT,
         "what": what,
         "noticed": noticed,
-        "players": list(moment.names),
+        "players": list(state.names),
         "seed": game.seed,
         "images": game.images,
         "rounds": game.rounds,
         "rank": ranks.rank(),
-        "world": ranks.world(),
+        "world": ranks.world_size(),
         "device": game.device.type,
         "versions": {"torch": str(torch.__version__)},
-        "state_dict": {**game.state_dict(), **moment.buffers},
+        "state_dict": {**game.state_dict(), **state.buffers},
         "optimizers": {name: game.optimizer(name).state_dict() for name in game.players},
-        "streams": dict(moment.streams),
-        "global": {**global_state(), "torch": cpu, "cuda": cuda},
-        "batch": moment.batch.columns(),
-        "seen": seen(game, moment.names),
+        "streams": dict(state.streams),
+        "global": {**global_random_state(), "torch": cpu, "cuda": cuda},
+        "batch": state.batch.columns(),
+        "seen": turn_results(game, state.names),
     }
-    checkpoint.write(content, path)
+    checkpoint.save_torch_file(content, path)
     return path
 
 
-def load(path: Path) -> dict[str, Any]:
+def load_dump(path: Path) -> dict[str, Any]:
     """What `dump` wrote.  Raises Mistake where it is none, is broken, or of another format."""
-    content = checkpoint.read(path)
+    content = checkpoint.load_torch_file(path)
     if not isinstance(content, dict) or "dump" not in content:
         raise Mistake(f"{path} is no dump of a turn; a run that diverges leaves them in its folder, dumps/<images>.pt")
     if content["dump"] != FORMAT:
@@ -99,14 +101,14 @@ def load(path: Path) -> dict[str, Any]:
     return content
 
 
-def batch_of(content: Mapping[str, Any]) -> Batch:
+def batch_from_dump(content: Mapping[str, Any]) -> Batch:
     """The batch that a dump holds."""
     columns = dict(content["batch"])
     x, y = columns.pop("labelled", None) or (None, None)  # as the first edition wrote them
-    return turn.batch_of({"labelled_x": x, "labelled_y": y, **columns})
+    return turn.batch_from_columns({"labelled_x": x, "labelled_y": y, **columns})
 
 
-def seen(game: Game, names: Iterable[str]) -> dict[str, Any]:
+def turn_results(game: Game, names: Iterable[str]) -> dict[str, Any]:
     """The terms and logits of the last turns of `names`, and the sha256 of the gradient that each would follow."""
     found: dict[str, Any] = {}
     for name in names:
@@ -114,12 +116,12 @@ def seen(game: Game, names: Iterable[str]) -> dict[str, Any]:
         found[name] = {
             "terms": {term: value.cpu() for term, value in terms.items()},
             "logits": {side: value.cpu() for side, value in logits.items()},
-            "gradient": ranks.fingerprint(gradient(game, name)),
+            "gradient": ranks.fingerprint(named_gradients(game, name)),
         }
     return found
 
 
-def gradient(game: Game, name: str) -> dict[str, Tensor]:
+def named_gradients(game: Game, name: str) -> dict[str, Tensor]:
     """What a player is to descend: the parameter's name -> its gradient."""
     parameters = game.player(name).network.named_parameters()
     return {place: p.grad.detach() for place, p in parameters if p.grad is not None}

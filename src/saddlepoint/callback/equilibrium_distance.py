@@ -54,13 +54,15 @@ class EquilibriumDistance(pl.Callback):
             squares += float((place - goal).square().sum())
         return squares**0.5
 
-    def final(self, game: Game, data: Any) -> dict[str, Score]:
+    def final_scores(self, game: Game, data: Any) -> dict[str, Score]:
         """The score of the rounds remembered, no number if one of them was none; {} before the first."""
         if not self.distances:
             return {}
         settings = {"equilibrium": self.equilibrium, "of": "largest"}
-        contract = Contract.of_players("distance", "players", data.split("train"), len(self.distances), "raw", settings)
-        return {contract.key: Score(float(np.max(self.distances)), contract)}
+        contract = Contract.for_players(
+            "distance", "players", data.split("train"), len(self.distances), "raw", settings
+        )
+        return {contract.score_name: Score(float(np.max(self.distances)), contract)}
 
     def state_dict(self) -> dict[str, Any]:
         return {"distances": list(self.distances)}

@@ -6,12 +6,12 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from saddlepoint import ranks
-from saddlepoint.callback.period import Periodic, RunState, log
+from saddlepoint.callback.periodic import Periodic, RunState, log_metrics
 from saddlepoint.evaluation.contract import Score
 from saddlepoint.evaluation.evaluator import Evaluator
 from saddlepoint.game.game import Game
 from saddlepoint.game.lineage import class_condition
-from saddlepoint.game.sampling import conditions, drawn_as, dropout_seed, sampling_networks
+from saddlepoint.game.sampling import draw_condition, draw_dropout_seed, prepare_sampling_networks, sampling_contract
 from saddlepoint.stream import Stream
 
 
@@ -42,34 +42,39 @@ class Evaluation(Periodic):
         self.latest: dict[str, Score] = {}
         self.measured_at = self.best_at = -1  # images
         self.best: Score | None = None  # of the selector, under the contract now in force
-        self.earlier: tuple[int, dict[str, Score]] = -1, {}  # images and scores of this run's former end, to be shown
+        self.previous_end: tuple[int, dict[str, Score]] = (
+            -1,
+            {},
+        )  # images and scores of this run's former end, to be shown
 
     @property
-    def current(self) -> dict[str, Score]:
+    def current_scores(self) -> dict[str, Score]:
         """The newest scores there are: a checkpoint was saved before what was measured at the end of its run."""
-        images, scores = self.earlier
+        images, scores = self.previous_end
         return scores if images > self.measured_at else self.latest
 
-    def act(self, trainer: pl.Trainer, game: Game) -> None:
+    def on_due(self, trainer: pl.Trainer, game: Game) -> None:
         """Measure now and log."""
         if self.evaluator is not None:
             data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-            log(trainer, game, self.measure(game, data))
+            log_metrics(trainer, game, self.measure(game, data))
 
     def measure(self, game: Game, data: Any) -> dict[str, float]:
         """Measure now; what there is to log: the scores, and the one that selects."""
-        self.latest = Sampler(game, self.average, self.batch_norm).scores(cast(Evaluator, self.evaluator), data)
+        self.latest = Sampler(game, self.average, self.batch_norm).evaluate(cast(Evaluator, self.evaluator), data)
         self.measured_at = game.images
-        choosing = self.selection(game, data)
-        if choosing is not None and game.images and ranks.of_first(self.improves(choosing)):
+        choosing = self.selection_score(game, data)
+        if choosing is not None and game.images and ranks.broadcast(self.is_improvement(choosing)):
             self.best, self.best_at = choosing, game.images  # never an untrained one; of a tie all ranks say the same
         self._share()
-        return row(self.latest) | (row({choosing.contract.key: choosing}) if choosing is not None else {})
+        return scores_to_metrics(self.latest) | (
+            scores_to_metrics({choosing.contract.score_name: choosing}) if choosing is not None else {}
+        )
 
     def _share(self) -> None:
-        self.state.scores, self.state.best_at = self.current, self.best_at
+        self.state.scores, self.state.best_at = self.current_scores, self.best_at
 
-    def selection(self, game: Game, data: Any) -> Score | None:
+    def selection_score(self, game: Game, data: Any) -> Score | None:
         """The score that tells which checkpoint is best, on its own reals and from its own stream.
 
         Always of one metric, the first declared: where that has no value now (a class is missing), nothing is best.
@@ -77,10 +82,10 @@ class Evaluation(Periodic):
         if self.selector is None:
             return None
         first = next(iter(self.selector.higher_is_better))
-        found = Sampler(game, self.average, self.batch_norm, "selection").scores(self.selector, data)
+        found = Sampler(game, self.average, self.batch_norm, "selection").evaluate(self.selector, data)
         return next((score for score in found.values() if score.contract.metric == first), None)
 
-    def improves(self, score: Score) -> bool:
+    def is_improvement(self, score: Score) -> bool:
         """Whether it is better than the best so far, or the first under its contract."""
         sign = 1 if cast(Evaluator, self.selector).higher_is_better[score.contract.metric] else -1
         comparable = self.best is not None and self.best.contract == score.contract
@@ -108,27 +113,27 @@ class Sampler:
         self, game: Game, average: bool = True, batch_norm: str = "running", stream: str = "evaluation"
     ) -> None:
         self.game, self.average, self.batch_norm = game, average, batch_norm
-        self.latents = Stream(game.seed, stream, device=game.device)
+        self.stream = Stream(game.seed, stream, device=game.device)
         self.label = class_condition(game)
 
     def __call__(self, n: int) -> tuple[Tensor, Tensor | None]:
-        asked = conditions(self.game, n, self.latents)
-        x = self.game.sample(n, asked, self.latents, self.average, self.batch_norm)
+        asked = draw_condition(self.game, n, self.stream)
+        x = self.game.sample(n, asked, self.stream, self.average, self.batch_norm)
         return x, None if self.label is None else asked[self.label]
 
-    def scores(self, evaluator: Evaluator, data: Any) -> dict[str, Score]:
+    def evaluate(self, evaluator: Evaluator, data: Any) -> dict[str, Score]:
         """The evaluator's scores against `data` of the samples that come next."""
-        return evaluator(self, data, **drawn_as(self.game, self.average, self.batch_norm, evaluator.batch))
+        return evaluator(self, data, **sampling_contract(self.game, self.average, self.batch_norm, evaluator.batch))
 
     def skip(self, n: int) -> None:
         """Pass over n samples that somebody else makes; an average is brought up to date as it is there."""
-        sampling_networks(self.game, self.average)
-        conditions(self.game, n, self.latents)
-        self.game.prior.sample(n, self.latents)
-        dropout_seed(self.game, self.latents)
+        prepare_sampling_networks(self.game, self.average)
+        draw_condition(self.game, n, self.stream)
+        self.game.prior.sample(n, self.stream)
+        draw_dropout_seed(self.game, self.stream)
 
 
-def row(scores: dict[str, Score]) -> dict[str, float]:
+def scores_to_metrics(scores: dict[str, Score]) -> dict[str, float]:
     """Scores as a line of metrics.jsonl: value by key, and <key>_std where a score has one."""
     spread = {f"{key}_std": score.std for key, score in scores.items() if score.std is not None}
     return {key: score.value for key, score in scores.items()} | spread

@@ -8,8 +8,15 @@ import pytorch_lightning as pl
 import torch
 
 from saddlepoint import ranks
-from saddlepoint.callback.dump import Moment, Owner, dump, gradient, moment_of, owners
-from saddlepoint.callback.period import period
+from saddlepoint.callback.dump import (
+    BufferOwner,
+    TurnState,
+    capture_turn_state,
+    find_buffer_owners,
+    named_gradients,
+    write_dump,
+)
+from saddlepoint.callback.periodic import check_images_between
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
 from saddlepoint.run.folder import Run
@@ -32,23 +39,23 @@ class Finite(pl.Callback):
     """
 
     def __init__(self, images_between: int, run: Run | None = None) -> None:
-        self.images_between, self.run = period(images_between), run
-        self._owners: list[Owner] = []
-        self._moment: Moment | None = None  # as the turn began that is being played
+        self.images_between, self.run = check_images_between(images_between), run
+        self._owners: list[BufferOwner] = []
+        self._moment: TurnState | None = None  # as the turn began that is being played
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
-        self._owners = owners(game)
+        self._owners = find_buffer_owners(game)
         game.observers = [*(one for one in game.observers if one is not self), self]
 
     def before_turn(self, game: Game, names: Sequence[str], batch: Batch) -> None:
         """Keep what the turn is about to change."""
-        self._moment = moment_of(game, self._owners, names, batch)
+        self._moment = capture_turn_state(game, self._owners, names, batch)
 
     def before_step(self, game: Game, names: Sequence[str]) -> None:
         """Look at the terms and gradients that a step is about to be made of.  Raises Diverged."""
         if (moment := self._moment) is None:
             return
-        reached = game.images + game.shown(moment.batch)
+        reached = game.images + game.global_batch_size(moment.batch)
         due = reached // self.images_between > game.images // self.images_between
         if game.device.type == "cpu" or due:
             scaled = game.scaler is not None  # it leaves out such a step itself
@@ -61,19 +68,19 @@ class Finite(pl.Callback):
 
     def _conclude(self, game: Game, bad: list[str], noticed: str) -> None:
         """Raise Diverged where any rank has found something `bad`; it dumps its own turn first."""
-        if not ranks.highest(len(bad)):  # what is no number on one rank is, as a gradient, none on all
+        if not ranks.max(len(bad)):  # what is no number on one rank is, as a gradient, none on all
             return
-        everywhere = ranks.together(bad)
+        everywhere = ranks.all_gather_object(bad)
         # a term before a gradient, which the ranks share: where it is no number on one, it is none on any
         first = min((own[0].startswith(GRADIENT), i) for i, own in enumerate(everywhere) if own)[1]
         where, moment = "", self._moment
         if bad and self.run is not None and moment is not None:
             try:
-                path = dump(game, moment, bad[0], noticed, self.run.folder / "dumps", first == ranks.rank())
+                path = write_dump(game, moment, bad[0], noticed, self.run.folder / "dumps", first == ranks.rank())
                 where = f". To see why: saddlepoint replay dump={path}"
             except Mistake as mistake:  # a full disk must not hide what went wrong
                 where = f". The turn is not kept: {mistake}"
-        where = ranks.together(where)[first]
+        where = ranks.all_gather_object(where)[first]
         rounds = game.rounds + (noticed == "before")
         raise Diverged(
             f"the run diverged: {everywhere[first][0]} in round {rounds}, after {game.images:,} images. The last good "
@@ -99,9 +106,9 @@ def _gradients(game: Game, players: Iterable[str]) -> list[str]:
     """
     found = []
     for name in players:
-        all_of_them = [p.grad.flatten() for p in game.parameters_of(name) if p.grad is not None]
+        all_of_them = [p.grad.flatten() for p in game.trainable_parameters(name) if p.grad is not None]
         small = [value for value in all_of_them if len(value) <= SMALL] or all_of_them
         if small and not math.isfinite(torch.cat(small).sum().item()):
-            bad = (place for place, value in gradient(game, name).items() if not torch.isfinite(value).all())
+            bad = (place for place, value in named_gradients(game, name).items() if not torch.isfinite(value).all())
             found += [f"{GRADIENT} of players.{name}.network.{place}" for place in bad]
     return found

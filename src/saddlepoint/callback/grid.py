@@ -8,14 +8,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from saddlepoint.callback.period import Periodic, RunState, last
+from saddlepoint.callback.periodic import Periodic, RunState, is_final_round
 from saddlepoint.game.game import Game
-from saddlepoint.game.sampling import class_rows, sampling_networks
-from saddlepoint.modality import Modality, of
-from saddlepoint.modality.modality import png
-from saddlepoint.run.folder import Run, write
-from saddlepoint.run.layout import by_images
-from saddlepoint.stream import Stream, random_state_kept
+from saddlepoint.game.sampling import class_grid, prepare_sampling_networks
+from saddlepoint.modality import Modality, modality_of
+from saddlepoint.modality.modality import png_bytes
+from saddlepoint.run.folder import Run, write_file
+from saddlepoint.run.layout import files_by_images
+from saddlepoint.stream import Stream, preserve_random_state
 
 FRAMES = 100  # of an animation
 
@@ -43,51 +43,51 @@ class Grid(Periodic):
             raise ValueError(f"a grid of {rows} rows and {columns} columns holds nothing")
         self.run, self.rows, self.columns, self.scale = run, rows, columns, scale
 
-    def act(self, trainer: pl.Trainer, game: Game) -> None:
+    def on_due(self, trainer: pl.Trainer, game: Game) -> None:
         """Draw now; one rank is enough for it, but what it draws from has to stay the same on all."""
-        with random_state_kept(game.device):
-            sampling_networks(game)
+        with preserve_random_state(game.device):
+            prepare_sampling_networks(game)
         if not trainer.is_global_zero:
             return
         modality, real = _modality(trainer), self.run.samples / "real.png"
         if game.images == 0:
-            save(modality.picture(self._reals(trainer), self.columns, self.scale), real)
-        n, asked = class_rows(game, modality, self.rows, self.columns)
-        with random_state_kept(game.device):
+            save_png(modality.picture(self._reals(trainer), self.columns, self.scale), real)
+        n, asked = class_grid(game, modality, self.rows, self.columns)
+        with preserve_random_state(game.device):
             stream = Stream(game.seed, "grid", device=game.device)
             x = game.sample(n, asked, stream).cpu()
         path = self.run.samples / f"{game.images:09d}.png"
-        reals = self._reals(trainer) if modality.beside else None
-        save(modality.picture(x, self.columns, self.scale, reals), path)
+        reals = self._reals(trainer) if modality.draws_over_reals else None
+        save_png(modality.picture(x, self.columns, self.scale, reals), path)
         beside = {"reals": real} if game.images == 0 else {}
         for logger in trainer.loggers:
             if (show := getattr(logger, "log_image", None)) is not None:
                 show("samples", path, game.images, beside)
 
     def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
-        if not trainer.is_global_zero or not last(trainer, self.state):
+        if not trainer.is_global_zero or not is_final_round(trainer, self.state):
             return
-        path = animation(self.run.samples)
+        path = write_animation(self.run.samples)
         for logger in trainer.loggers if path is not None else ():
             if (show := getattr(logger, "log_animation", None)) is not None:
                 show("animation", path)
 
     def _reals(self, trainer: pl.Trainer) -> Tensor:
         split = trainer.datamodule.split("train")  # pyright: ignore[reportAttributeAccessIssue]
-        n = min(_modality(trainer).shown(self.rows, self.columns), len(split))
+        n = min(_modality(trainer).samples_per_picture(self.rows, self.columns), len(split))
         return split[torch.arange(n)][0].cpu()
 
 
 def _modality(trainer: pl.Trainer) -> Modality:
-    return of(trainer.datamodule)  # pyright: ignore[reportAttributeAccessIssue]
+    return modality_of(trainer.datamodule)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def animation(folder: Path) -> Path | None:
+def write_animation(folder: Path) -> Path | None:
     """animation.gif of the pictures <images>.png in a folder, at most 100 of them; None where they are fewer than two.
 
     Evenly spaced, the last one always among them; a tenth of a second each, the last a second and a half.
     """
-    paths = list(by_images(folder, ".png").values())
+    paths = list(files_by_images(folder, ".png").values())
     if len(paths) < 2:
         return None
     count = min(len(paths), FRAMES)
@@ -99,11 +99,11 @@ def animation(folder: Path) -> Path | None:
     content = io.BytesIO()
     durations = [100] * (count - 1) + [1500]  # ms
     frames[0].save(content, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
-    write(folder / "animation.gif", content.getvalue())
+    write_file(folder / "animation.gif", content.getvalue())
     return folder / "animation.gif"
 
 
-def save(image: Image.Image, path: Path) -> None:
+def save_png(image: Image.Image, path: Path) -> None:
     """Write a PNG, making its folder, whole or not at all.  Raises Mistake where it cannot be written."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, png(image))
+    write_file(path, png_bytes(image))

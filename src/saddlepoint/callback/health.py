@@ -8,18 +8,18 @@ import pytorch_lightning as pl
 from rich.console import Console
 
 from saddlepoint import ranks
-from saddlepoint.callback.examination import Examination, last_turns
 from saddlepoint.callback.finite import Diverged
-from saddlepoint.callback.period import Periodic, RunState, last, log
-from saddlepoint.console.terminal import speaker
+from saddlepoint.callback.health_probe import HealthProbe, last_turn_readings
+from saddlepoint.callback.periodic import Periodic, RunState, is_final_round, log_metrics
+from saddlepoint.console.terminal import line_printer
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.game import Game
 from saddlepoint.health.collapse import Collapse
 from saddlepoint.health.dead_discriminator import DeadDiscriminator
 from saddlepoint.health.explosion import Explosion
 from saddlepoint.health.overfitting import Overfitting
-from saddlepoint.health.postmortem import DIVERGED, FILE, postmortem
-from saddlepoint.health.reading import LIMIT, overflow_in
+from saddlepoint.health.postmortem import DIVERGED, HEALTH_FILE, write_postmortem
+from saddlepoint.health.reading import LOG10_MAX, images_to_overflow
 from saddlepoint.health.rule import CLEARED, RAISED, Rule
 from saddlepoint.health.saturation import Saturation
 from saddlepoint.run.folder import Run
@@ -33,11 +33,11 @@ ANY = "any"  # in `stop`: every rule
 COURSE = 5  # looks through which growth is projected
 
 
-class Stopped(Mistake):
+class UnhealthyRun(Mistake):
     """A rule that was told to stop the run has raised its alarm."""
 
 
-_STATUS: dict[type[BaseException], str] = {Diverged: DIVERGED, Stopped: "stopped"}
+_STATUS: dict[type[BaseException], str] = {Diverged: DIVERGED, UnhealthyRun: "stopped"}
 
 
 class Health(Periodic):
@@ -69,15 +69,15 @@ class Health(Periodic):
             raise ValueError(f"n={n} must be a whole number of at least 2")
         self.n, self.held_out, self.run = n, held_out, run
         self.console = console or Console(stderr=True)
-        self.say = speaker(self.console)
+        self.log = line_printer(self.console)
         self.rules = {name: rule for name, rule in _rules(rules).items() if rule is not None}
         self.stop = frozenset(_names(stop, self.rules))
-        self.course: list[tuple[int, float]] = []  # (images, magnitude) of the last looks
-        self._examination: Examination | None = None
+        self.magnitude_history: list[tuple[int, float]] = []  # (images, magnitude) of the last looks
+        self._examination: HealthProbe | None = None
 
     def before_run(self, game: Game, data: Any) -> None:
         """Draw what D is examined on, before the run's folder is begun.  Raises Mistake where there is none."""
-        self._examination = Examination(data, self.n, self.held_out, self.say, game.seed)
+        self._examination = HealthProbe(data, self.n, self.held_out, self.log, game.seed)
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
         data = getattr(trainer, "datamodule", None)
@@ -86,51 +86,51 @@ class Health(Periodic):
         if self.run is not None and trainer.is_global_zero:
             _rewind(self.run, game.images)
 
-    def act(self, trainer: pl.Trainer, game: Game) -> None:
+    def on_due(self, trainer: pl.Trainer, game: Game) -> None:
         """Take the readings, tell the loggers, ask the rules."""
-        readings = _agreed(self._examination.readings(game) if self._examination else last_turns(game))
-        self.course = [*self.course, (game.images, readings["magnitude"])][-COURSE:]
-        if (left := overflow_in(self.course)) is not None:
+        readings = _agreed(self._examination.readings(game) if self._examination else last_turn_readings(game))
+        self.magnitude_history = [*self.magnitude_history, (game.images, readings["magnitude"])][-COURSE:]
+        if (left := images_to_overflow(self.magnitude_history)) is not None:
             readings["overflow_in"] = left
-        log(trainer, game, {f"health/{name}": float(f"{value:.6g}") for name, value in readings.items()})
+        log_metrics(trainer, game, {f"health/{name}": float(f"{value:.6g}") for name, value in readings.items()})
         raised = []
         for name, rule in self.rules.items():
             if (happened := rule.observe(readings, game.images)) is not None:
-                event = rule.event(happened, readings, game.images) | {"rule": name}
-                self.tell(trainer, event | _projection(rule, readings))
+                event = rule.event_record(happened, readings, game.images) | {"rule": name}
+                self.record_event(trainer, event | _projection(rule, readings))
                 raised += [name] if happened == RAISED else []
         stopping = [name for name in raised if name in self.stop]
         ends = self.state.target is not None and game.images >= self.state.target  # anyway
         if stopping and not ends:
-            self.state.reason = (
+            self.state.stop_reason = (
                 f"the run was stopped by {' and '.join(stopping)} after {game.images:,} images. The same command goes "
                 "on from its checkpoint, and stops at the next alarm; -m, sweep and reproduce leave it as it is"
             )
             trainer.should_stop = True  # so that whoever looks at the end of a run looks now
 
-    def tell(self, trainer: pl.Trainer, event: Mapping[str, Any]) -> None:
+    def record_event(self, trainer: pl.Trainer, event: Mapping[str, Any]) -> None:
         """An alarm, or its end: one line of health.jsonl and one on the terminal; of an alarm W&B tells by mail."""
         if not trainer.is_global_zero:
             return
-        line = sentence(event)
-        self.say(f"health: {line}")
+        line = describe_event(event)
+        self.log(f"health: {line}")
         if self.run is not None:
-            self.run.append(FILE, event)
+            self.run.append(HEALTH_FILE, event)
         if event["event"] != CLEARED:
             for logger in trainer.loggers:
                 if (alert := getattr(logger, "alert", None)) is not None:
                     alert(f"health: {event['rule']}", line)
 
     def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
-        if self.state.reason is not None:
-            raise Stopped(self.state.reason)
-        self._page(trainer, "finished" if last(trainer, self.state) else "interrupted")
+        if self.state.stop_reason is not None:
+            raise UnhealthyRun(self.state.stop_reason)
+        self._page(trainer, "finished" if is_final_round(trainer, self.state) else "interrupted")
 
     def on_exception(self, trainer: pl.Trainer, game: Game, exception: BaseException) -> None:
         if isinstance(exception, Diverged):
-            log(trainer, game, {"health/magnitude": LIMIT})
-            event = Explosion().event(DIVERGED, {"magnitude": LIMIT}, game.images)
-            self.tell(trainer, event | {"note": str(exception)})
+            log_metrics(trainer, game, {"health/magnitude": LOG10_MAX})
+            event = Explosion().event_record(DIVERGED, {"magnitude": LOG10_MAX}, game.images)
+            self.record_event(trainer, event | {"note": str(exception)})
         people = isinstance(exception, KeyboardInterrupt | SystemExit)
         status = _STATUS.get(type(exception), "interrupted" if people else "failed")
         self._page(trainer, status, str(exception))
@@ -139,18 +139,18 @@ class Health(Periodic):
         """Write the post-mortem, where there is one to write, and say where it lies."""
         if self.run is None or not trainer.is_global_zero:
             return
-        if (path := postmortem(self.run, status, why)) is not None:
-            self.say(f"health: what went wrong, when, and what the literature tries: {path}")
+        if (path := write_postmortem(self.run, status, why)) is not None:
+            self.log(f"health: what went wrong, when, and what the literature tries: {path}")
 
     def state_dict(self) -> dict[str, Any]:
         rules = {name: rule.state for name, rule in self.rules.items()}
-        return {"rules": rules, "course": [list(pair) for pair in self.course]}
+        return {"rules": rules, "course": [list(pair) for pair in self.magnitude_history]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         for name, state in state_dict["rules"].items():
             if name in self.rules:
                 self.rules[name].state = state
-        self.course = [(int(images), float(size)) for images, size in state_dict["course"]]
+        self.magnitude_history = [(int(images), float(size)) for images, size in state_dict["course"]]
 
 
 def _agreed(found: Mapping[str, float | None]) -> dict[str, float]:
@@ -158,12 +158,12 @@ def _agreed(found: Mapping[str, float | None]) -> dict[str, float]:
 
     Ranks look at one game; but each has the losses of its own samples, and the largest of all counts.
     """
-    every = ranks.together(dict(found))
+    every = ranks.all_gather_object(dict(found))
     readings = {name: value for name, value in every[0].items() if value is not None}
     return readings | {"magnitude": max(own["magnitude"] for own in every)}
 
 
-def sentence(event: Mapping[str, Any]) -> str:
+def describe_event(event: Mapping[str, Any]) -> str:
     """What an event says, in a line."""
     at = f"{event['rule']} at {event['images']:,} images"
     if event["event"] == DIVERGED:
@@ -225,6 +225,6 @@ def _rewind(run: Run, images: int) -> None:
     """Drop what is told of later than `images`: it comes again, or does not."""
     for page in (run.folder / "postmortem.md", run.folder / "postmortem.png"):
         page.unlink(missing_ok=True)
-    if (run.folder / FILE).exists():
-        kept = [event for event in run.events(FILE)[0] if 0 < event["images"] <= images]
-        run.write(FILE, "".join(json.dumps(event) + "\n" for event in kept))
+    if (run.folder / HEALTH_FILE).exists():
+        kept = [event for event in run.events(HEALTH_FILE)[0] if 0 < event["images"] <= images]
+        run.write(HEALTH_FILE, "".join(json.dumps(event) + "\n" for event in kept))

@@ -4,7 +4,7 @@ import time
 
 import pytorch_lightning as pl
 
-from saddlepoint.callback.period import Periodic, log
+from saddlepoint.callback.periodic import Periodic, log_metrics
 from saddlepoint.game.game import Game
 
 
@@ -20,8 +20,8 @@ class Journal(Periodic):
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
         self._since = game.images, time.perf_counter()
 
-    def act(self, trainer: pl.Trainer, game: Game) -> None:
+    def on_due(self, trainer: pl.Trainer, game: Game) -> None:
         images, seconds = self._since
         self._since = game.images, time.perf_counter()
         speed = (game.images - images) / max(self._since[1] - seconds, 1e-9)
-        log(trainer, game, {**game.report(), "images_per_second": round(speed, 1)})
+        log_metrics(trainer, game, {**game.report(), "images_per_second": round(speed, 1)})

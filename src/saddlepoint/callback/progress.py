@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.text import Text
 from torch import Tensor
 
-from saddlepoint.callback.period import RunState
-from saddlepoint.console.terminal import HOUR, duration
+from saddlepoint.callback.periodic import RunState
+from saddlepoint.console.terminal import HOUR, format_duration
 from saddlepoint.evaluation.contract import Score
 from saddlepoint.game.game import Game
 from saddlepoint.game.side import LATENT
@@ -60,14 +60,14 @@ class Progress(pl.Callback):
             return
         self._last = now
         if self._bar is not None:
-            self._bar.update(self._task, completed=game.images, description=standing(game, self.state.scores))
+            self._bar.update(self._task, completed=game.images, description=format_status(game, self.state.scores))
         else:
             speed = (game.images - self._first) / (now - self._start)
             pace = f"{game.images:,} images, {speed:,.0f}/s"
             if self._target:
                 left = max(self._target - game.images, 0) / speed
-                pace = f"{game.images:,} of {self._target:,} images, {speed:,.0f}/s, {duration(left)} left"
-            self.console.print(f"{pace}, {standing(game, self.state.scores)}", soft_wrap=True, highlight=False)
+                pace = f"{game.images:,} of {self._target:,} images, {speed:,.0f}/s, {format_duration(left)} left"
+            self.console.print(f"{pace}, {format_status(game, self.state.scores)}", soft_wrap=True, highlight=False)
 
     def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
         self._pace(game, time.perf_counter(), last=True)
@@ -85,7 +85,7 @@ class Progress(pl.Callback):
         shown = (game.images - images) / (now - since)
         line = f"{_rate((game.rounds - rounds) / (now - since))} rounds/s, {_rate(shown)} images/s"
         if not last and self._target:
-            line += cost(max(self._target - game.images, 0) / shown, shown, game.device.type)
+            line += format_time_left(max(self._target - game.images, 0) / shown, shown, game.device.type)
         self.console.print(line, soft_wrap=True, highlight=False)
 
     def teardown(self, trainer: pl.Trainer, game: Game, stage: str) -> None:
@@ -94,7 +94,7 @@ class Progress(pl.Callback):
             self._bar = None
 
 
-def standing(game: Game, scores: Mapping[str, Score]) -> str:
+def format_status(game: Game, scores: Mapping[str, Score]) -> str:
     """How the game stands: D 1.21 + r1 0.0213  D(x) 0.61  D(G(z)) 0.38  G 0.93  fid_digits_900_train 41.2.
 
     The number behind a letter is the adversarial loss; each other term of a player follows under its name.
@@ -139,9 +139,9 @@ def _rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def cost(left: float, images_per_second: float, device: str) -> str:
+def format_time_left(left: float, images_per_second: float, device: str) -> str:
     """How long it will take from here, ", about 7 h to go"; with what would shorten hours on a CPU."""
-    told = f", about {duration(left)} to go"
+    told = f", about {format_duration(left)} to go"
     if device != "cpu" or left < HOURS:
         return told
     within = int(f"{images_per_second * HOUR:.0e}".split("e")[0]) * 10 ** math.floor(

@@ -2,12 +2,12 @@
 
 import pytorch_lightning as pl
 
-from saddlepoint.callback.period import Periodic, RunState
+from saddlepoint.callback.periodic import Periodic, RunState
 from saddlepoint.game.game import Game
-from saddlepoint.game.sampling import sampling_networks, sampling_state
+from saddlepoint.game.sampling import prepare_sampling_networks, sampling_state
 from saddlepoint.run.folder import Run
-from saddlepoint.run.snapshot import save
-from saddlepoint.stream import random_state_kept
+from saddlepoint.run.snapshot import save_snapshot
+from saddlepoint.stream import preserve_random_state
 
 
 class Snapshot(Periodic):
@@ -17,9 +17,9 @@ class Snapshot(Periodic):
         super().__init__(images_between, state)
         self.run = run
 
-    def act(self, trainer: pl.Trainer, game: Game) -> None:
+    def on_due(self, trainer: pl.Trainer, game: Game) -> None:
         """Write now; every rank looks at its average, so that all stay the same, and one writes."""
-        with random_state_kept(game.device):
-            networks, weights = sampling_networks(game)
+        with preserve_random_state(game.device):
+            networks, weights = prepare_sampling_networks(game)
         if trainer.is_global_zero:
-            save(self.run, game.images, weights, sampling_state(networks))
+            save_snapshot(self.run, game.images, weights, sampling_state(networks))

@@ -15,8 +15,8 @@ import saddlepoint
 from saddlepoint.cli import help_text
 from saddlepoint.config import catalogue
 from saddlepoint.console import standard_streams
-from saddlepoint.error import SUPERVISOR, Lost, Mistake, did_you_mean
-from saddlepoint.redaction import look_again, looked_once
+from saddlepoint.error import SUPERVISOR, LostRank, Mistake, did_you_mean
+from saddlepoint.redaction import cache_secrets, clear_secret_cache
 
 RECORDED = ("train", "sweep", "reproduce")  # commands whose results are in a folder, whoever reads what they print
 FLAGS = {"--help": "help", "-h": "help", "--version": "version", "--json": "json", "--multirun": "many", "-m": "many"}
@@ -29,7 +29,7 @@ class Misuse(Mistake):
 
 
 @dataclass
-class Line:
+class CommandLine:
     """A command line, taken apart."""
 
     command: str | None = None
@@ -49,19 +49,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     keeps its traceback. `sys.argv` stays as it is: Lightning starts other ranks with it.
     """
     if argv is None:
-        standard_streams.use_utf8()
+        standard_streams.ensure_utf8()
     words = sys.argv[1:] if argv is None else argv
-    return told(lambda: _run(_taken_apart(words)), words)
+    return run_and_report(lambda: _run(_taken_apart(words)), words)
 
 
-def told(run: Callable[[], int], words: Sequence[str] = ()) -> int:
+def run_and_report(run: Callable[[], int], words: Sequence[str] = ()) -> int:
     """The exit code of `run`, which `words` asked for; what went wrong is told in a line or two."""
-    standard_streams.reopen()
+    standard_streams.reopen_closed()
     try:
-        with standard_streams.dispensable("stderr"), standard_streams.required(), looked_once():
+        with standard_streams.ignore_write_errors("stderr"), standard_streams.raise_write_errors(), cache_secrets():
             return _told(run, words)
     finally:
-        standard_streams.settle()
+        standard_streams.flush_or_discard()
 
 
 def _told(run: Callable[[], int], words: Sequence[str]) -> int:
@@ -73,7 +73,7 @@ def _told(run: Callable[[], int], words: Sequence[str]) -> int:
         if mistake.__cause__ is not None and _in_own_code(mistake, words):
             return mistake.exit
         # of a rank that is lost, whoever watches has the words that tell why; who closed our pipe has seen enough
-        if not (isinstance(mistake, Lost) and SUPERVISOR in os.environ) and mistake.exit != 141:
+        if not (isinstance(mistake, LostRank) and SUPERVISOR in os.environ) and mistake.exit != 141:
             print(f"saddlepoint: {mistake}", file=sys.stderr)
         return mistake.exit
     except KeyboardInterrupt as stop:
@@ -81,7 +81,7 @@ def _told(run: Callable[[], int], words: Sequence[str]) -> int:
             print("saddlepoint: interrupted", file=sys.stderr)
         return getattr(stop, "exit", 130)  # 143 where a scheduler said so
     except (Exception, SystemExit) as error:
-        look_again()
+        clear_secret_cache()
         if not _in_own_code(error, words):
             raise
         return 1
@@ -89,19 +89,19 @@ def _told(run: Callable[[], int], words: Sequence[str]) -> int:
 
 def _in_own_code(error: BaseException, words: Sequence[str]) -> bool:
     """Whether an error was raised in the user's own code; then it is told, in a line."""
-    from saddlepoint.config import allow_list, own_code
+    from saddlepoint.config import allow_list, user_code
 
-    if (line := own_code.error_line(error, allow_list.named(words))) is None:
+    if (line := user_code.format_user_error(error, allow_list.allowed_by_command_line(words))) is None:
         return False
-    if whole := own_code.traceback_asked_for():
+    if whole := user_code.is_traceback_requested():
         import traceback
 
         traceback.print_exception(error)
-    print(f"saddlepoint: {line}{'' if whole else f' [{own_code.HINT}]'}", file=sys.stderr)
+    print(f"saddlepoint: {line}{'' if whole else f' [{user_code.TRACEBACK_HINT}]'}", file=sys.stderr)
     return True
 
 
-def _run(line: Line) -> int:
+def _run(line: CommandLine) -> int:
     if line.version:
         print(f"saddlepoint {saddlepoint.__version__}")
         return 0
@@ -112,31 +112,31 @@ def _run(line: Line) -> int:
         print(help_text.overview())
         return 0
     if line.help:
-        print(help_text.page(line.command, catalogue.folder_of(line.config_dir)), end="")
+        print(help_text.command_page(line.command, catalogue.resolve_config_dir(line.config_dir)), end="")
         return 0
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # for a researcher's own `_target_: mylosses.mine`; last, so that it hides nothing
-    if line.json and line.command not in catalogue.RESULTS:
-        raise Misuse(f"--json is for commands that end with a result: {', '.join(catalogue.RESULTS)}")
+    if line.json and line.command not in catalogue.COMMANDS_WITH_RESULT:
+        raise Misuse(f"--json is for commands that end with a result: {', '.join(catalogue.COMMANDS_WITH_RESULT)}")
     if line.many and line.command != "train":
         raise Misuse(f"-m is for saddlepoint train: many runs of one command. {line.command} takes no -m")
-    from saddlepoint.cli import unread
+    from saddlepoint.cli import unused_override
     from saddlepoint.console.output import Output
 
-    for note in unread.overridden(line.overrides):
+    for note in unused_override.shadowed_overrides(line.overrides):
         print(f"saddlepoint: {note}", file=sys.stderr)
     output = Output(line.json)
     if line.many:
-        many = import_module("saddlepoint.cli.many")
+        many = import_module("saddlepoint.cli.multirun")
         start = partial(many.command, line.overrides, line.config_dir, line.cfg)
-        return start() if line.cfg else standard_streams.recorded(partial(output.of, start))
-    from saddlepoint.config import spelling
+        return start() if line.cfg else standard_streams.run_ignoring_write_errors(partial(output.run, start))
+    from saddlepoint.config import synonym
     from saddlepoint.config.compose import compose
 
     for word in line.overrides:
-        if (meant := spelling.of_command(line.command, word, catalogue.keys(line.command))) is not None:
+        if (meant := synonym.suggest_for_command(line.command, word, catalogue.command_keys(line.command))) is not None:
             raise Mistake(meant)  # a word of another program
-    own, rest = divided(line.overrides, line.command)
+    own, rest = split_run_overrides(line.overrides, line.command)
     config = compose(own, line.config_dir, line.command)
     if line.cfg:
         from omegaconf import OmegaConf
@@ -144,34 +144,34 @@ def _run(line: Line) -> int:
         print(OmegaConf.to_yaml(config), end="")
         return 0
     if line.command == "train":
-        unread.refuse_launcher(line.overrides)
-    module = import_module(f"saddlepoint.cli.{catalogue.MODULES.get(line.command, line.command)}")
+        unused_override.check_no_launcher(line.overrides)
+    module = import_module(f"saddlepoint.cli.{catalogue.COMMAND_MODULES.get(line.command, line.command)}")
     start = partial(module.command, config, rest, line.config_dir)
-    if line.command in catalogue.RESULTS:
+    if line.command in catalogue.COMMANDS_WITH_RESULT:
         output.json |= config.get("to") == "-"
-        start = partial(output.of, start)
-    return standard_streams.recorded(start) if line.command in RECORDED else start()
+        start = partial(output.run, start)
+    return standard_streams.run_ignoring_write_errors(start) if line.command in RECORDED else start()
 
 
-def divided(overrides: Sequence[str], command: str) -> tuple[list[str], list[str]]:
+def split_run_overrides(overrides: Sequence[str], command: str) -> tuple[list[str], list[str]]:
     """Overrides of a command's own keys, and the rest, which is for the config of the run or runs that it names.
 
     Raises Mistake for a key of nobody's that looks like one of the command's own: a run's keys are not searched.
     """
-    if "run" not in (keys := catalogue.keys(command)) and command not in ("import", "reproduce", "sweep"):
+    if "run" not in (keys := catalogue.command_keys(command)) and command not in ("import", "reproduce", "sweep"):
         return list(overrides), []
     mine = [word for word in overrides if word.lstrip("+~").split("=")[0].split(".")[0] in keys]
     rest = [word for word in overrides if word not in mine]
     for key in (word.partition("=")[0] for word in rest):
-        theirs = not key.isidentifier() or key in (*catalogue.keys("train"), *catalogue.groups())
+        theirs = not key.isidentifier() or key in (*catalogue.command_keys("train"), *catalogue.groups())
         if not theirs and (meant := did_you_mean(key, keys)):
             raise Mistake(f"no such key: {key}.{meant} See saddlepoint {command} --help")
     return mine, rest
 
 
-def _taken_apart(words: Sequence[str]) -> Line:
+def _taken_apart(words: Sequence[str]) -> CommandLine:
     """The line in its parts.  Raises Misuse."""
-    line, left = Line(), list(words)
+    line, left = CommandLine(), list(words)
     while left:
         word = left.pop(0)
         option, equals, value = word.partition("=")

@@ -9,16 +9,22 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from saddlepoint.comparison.arms.comparison import Asked, comparison, listed
-from saddlepoint.comparison.arms.reading import read
-from saddlepoint.comparison.report.console import page
-from saddlepoint.comparison.report.table import lines
-from saddlepoint.comparison.report.whole import content, files, place, report, written
-from saddlepoint.console.output import result
-from saddlepoint.console.terminal import speaker
+from saddlepoint.comparison.arms.comparison import ComparisonOptions, as_list, build_comparison
+from saddlepoint.comparison.arms.record import read_runs
+from saddlepoint.comparison.report.build_report import (
+    build_report,
+    check_folder,
+    report_content,
+    report_files,
+    write_comparison,
+)
+from saddlepoint.comparison.report.table import arm_rows
+from saddlepoint.comparison.report.terminal_page import terminal_page
+from saddlepoint.console.output import current_output
+from saddlepoint.console.terminal import line_printer
 from saddlepoint.run import destination
-from saddlepoint.run.tracking.session import Session
-from saddlepoint.schema import arguments
+from saddlepoint.run.tracking.wandb_session import WandbSession
+from saddlepoint.schema import validate_arguments
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
@@ -26,39 +32,41 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
 
     Raises Mistake for what cannot be compared.
     """
-    say, output = speaker(Console(stderr=True)), result()
+    say, output = line_printer(Console(stderr=True)), current_output()
     plain: Any = OmegaConf.to_container(config, resolve=True)
     words = {key: value for key, value in plain.items() if key not in ("logger", "to")}
     to = None if config.to == "-" else Path(config.to or f"outputs/comparison-{_digest(words)}")
     if to is not None:
-        place(destination.folder(to))
+        check_folder(destination.check_output_folder(to))
     session = _session(plain["logger"])
-    found = comparison(read(words["runs"]), _asked(words))
-    counted = lines(found)
-    whole = report(found, counted, words)
-    output(page(whole, output.width), content(found, counted, whole))
+    found = build_comparison(read_runs(words["runs"]), _asked(words))
+    counted = arm_rows(found)
+    whole = build_report(found, counted, words)
+    output(terminal_page(whole, output.width), report_content(found, counted, whole))
     if to is not None:
-        written(to, files(found, counted, whole))
+        write_comparison(to, report_files(found, counted, whole))
         sheets = {
             sheet.title: (sheet.columns, [[cell.text for cell in row] for row in sheet.rows]) for sheet in whole.sheets
         }
-        where = session.report(to, words, sheets, say)
-        beside = ", ".join(sheet.title for sheet in whole.sheets if sheet.beside)
+        where = session.log_comparison(to, words, sheets, say)
+        beside = ", ".join(sheet.title for sheet in whole.sheets if sheet.is_secondary)
         say(f"\nin report.html and table.md: {beside}")
         say(f"report.html, table.md, table.tex, table.csv, runs.csv and drawings: {to}\n{where}")
     return 0
 
 
-def _asked(words: dict[str, Any]) -> Asked:
+def _asked(words: dict[str, Any]) -> ComparisonOptions:
     alike = ("metric", "baseline", "level", "reach", "higher_is_better", "factorial", "tuning")
-    by = None if words["by"] is None else tuple(map(str, listed(words["by"])))
-    return Asked(by, tuple(map(str, listed(words["over"]))), **{name: words[name] for name in alike})
+    by = None if words["by"] is None else tuple(map(str, as_list(words["by"])))
+    return ComparisonOptions(by, tuple(map(str, as_list(words["over"]))), **{name: words[name] for name in alike})
 
 
-def _session(logger: dict[str, Any]) -> Session:
+def _session(logger: dict[str, Any]) -> WandbSession:
     """The W&B account of the logger's settings, without Lightning, which takes longer to import than to compare."""
-    given = arguments(Session, {key: value for key, value in logger.items() if key != "_target_"}, "logger")
-    return Session(**{**given, "tags": tuple(given["tags"])})
+    given = validate_arguments(
+        WandbSession, {key: value for key, value in logger.items() if key != "_target_"}, "logger"
+    )
+    return WandbSession(**{**given, "tags": tuple(given["tags"])})
 
 
 def _digest(words: dict[str, Any]) -> str:

@@ -7,10 +7,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from saddlepoint.console.output import result
-from saddlepoint.console.terminal import Meter
+from saddlepoint.console.output import current_output
+from saddlepoint.console.terminal import ProgressMeter
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.diagnosis import examination
+from saddlepoint.experiment.diagnosis import diagnose
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
@@ -20,10 +20,10 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     table = Table(title="saddlepoint doctor", show_lines=False)
     for column in ("", "what", "state", "remedy"):
         table.add_column(column, overflow="fold")
-    findings = list(examination(config, Meter(Console(stderr=True))))
+    findings = list(diagnose(config, ProgressMeter(Console(stderr=True))))
     for finding in findings:
         mark = "[green]ok[/]" if finding.well else "[yellow]!![/]"
         table.add_row(mark, *(escape(str(part)) for part in (finding.what, finding.state, finding.remedy)))
     ready = all(finding.well or not finding.needed for finding in findings)
-    result()([table], {"ready": ready, "findings": [finding._asdict() for finding in findings]})
+    current_output()([table], {"ready": ready, "findings": [finding._asdict() for finding in findings]})
     return 0 if ready else 1

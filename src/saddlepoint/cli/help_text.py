@@ -89,9 +89,9 @@ saddlepoint <command> --help shows its keys and choices.
 """
 
 
-def page(command: str, own: Path | None = None) -> str:
+def command_page(command: str, own: Path | None = None) -> str:
     """saddlepoint <command> --help: what it does, the choices, the keys, examples."""
-    groups, keys = catalogue.defaults(command), catalogue.keys(command)
+    groups, keys = catalogue.default_options(command), catalogue.command_keys(command)
     parts = [f"{catalogue.header(command)}\n\nusage: saddlepoint {command} [options] [key=value ...]"]
     if groups:
         parts.append("choices, * by default: group=name, group=[a,b] where several may be, +group=name for one more")
@@ -109,9 +109,9 @@ def page(command: str, own: Path | None = None) -> str:
 def _choices(group: str, default: str | list[str] | None, own: Path | None) -> str:
     """One line of a group: its names, those of the default starred; the researcher's own in brackets behind."""
     starred = default if isinstance(default, list) else [default]
-    ours = catalogue.members(group)
-    yours = [name for name in catalogue.members(group, own) if name not in ours]
+    ours = catalogue.option_names(group)
+    yours = [name for name in catalogue.option_names(group, own) if name not in ours]
     names = [name + "*" * (name in starred) for name in ours]
     names += [f"(yours: {', '.join(yours)})"] if yours else []
-    names += [f"({place}=<name>)" for place in catalogue.PLACED.get(group, ())[:1]]
+    names += [f"({place}=<name>)" for place in catalogue.VALUE_GROUPS.get(group, ())[:1]]
     return f"  {group:<15}{'  '.join(names) or '-'}\n"

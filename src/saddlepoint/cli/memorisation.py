@@ -5,29 +5,29 @@ from collections.abc import Sequence
 from omegaconf import DictConfig
 from rich.console import Console
 
-from saddlepoint.cli import unread
+from saddlepoint.cli import unused_override
 from saddlepoint.config.compose import compose
-from saddlepoint.console.output import result
-from saddlepoint.console.terminal import Meter, speaker
+from saddlepoint.console.output import current_output
+from saddlepoint.console.terminal import ProgressMeter, line_printer
 from saddlepoint.error import Mistake
-from saddlepoint.evaluation.memorisation_reading import table
-from saddlepoint.experiment.memorisation import Protocol, memorisation
-from saddlepoint.experiment.run_config import config_of
+from saddlepoint.evaluation.memorisation_findings import findings_table
+from saddlepoint.experiment.memorisation import Protocol, measure_memorisation
+from saddlepoint.experiment.run_config import load_run_config
 from saddlepoint.run.folder import Run
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
     """The console's door; `rest` overrides the run's own config."""
-    unread.refuse("memorisation", rest, samples=config.samples is not None)
+    unused_override.check_overrides_used("memorisation", rest, samples=config.samples is not None)
     console = Console(stderr=True)
-    log = speaker(console)
+    log = line_printer(console)
     if (config.run is None) == (config.samples is None):
         raise Mistake(
             "whose samples? run=<a run folder>, or samples=<a folder, zip, npz or npy> data=<what it was made of>"
         )
     if config.run is not None:
         source = Run(config.run)
-        own = config_of(source, rest, log, config_dir)
+        own = load_run_config(source, rest, log, config_dir)
     else:
         if config.at != "last" or not config.average:
             raise Mistake("samples=... are as they are: at and average are for a run")
@@ -35,6 +35,6 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
             raise Mistake("samples are held against data: add data=digits, or data=image_folder data.folder=...")
         source, own = config.samples, compose(rest, config_dir)
     protocol = Protocol(*(config[key] for key in Protocol._fields))
-    found = memorisation(source, own, rest, protocol, config.to, log, Meter(console))
-    result()([table(f"{found.title}: memorisation", found.readings)], found.row)
+    found = measure_memorisation(source, own, rest, protocol, config.to, log, ProgressMeter(console))
+    current_output()([findings_table(f"{found.title}: memorisation", found.readings)], found.row)
     return 0

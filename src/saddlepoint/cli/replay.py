@@ -11,37 +11,37 @@ from rich.table import Column, Table
 from torch import Tensor
 
 from saddlepoint.callback import dump
-from saddlepoint.console.output import show
-from saddlepoint.console.terminal import speaker
-from saddlepoint.experiment.replay import Finding, cautions, largest, replay
-from saddlepoint.experiment.run_config import as_begun, config_of
+from saddlepoint.console.output import print_parts
+from saddlepoint.console.terminal import line_printer
+from saddlepoint.experiment.replay import ReplayResult, caveats, largest_magnitude, replay_turn
+from saddlepoint.experiment.run_config import as_checked, load_run_config
 from saddlepoint.run.folder import Run
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
     """The console's door; 0 where the turn came out as it was, bit for bit.  `rest` overrides the run's own config."""
-    say = speaker(Console(stderr=True))
+    say = line_printer(Console(stderr=True))
     path = Path(config.dump)
-    content = dump.load(path)
+    content = dump.load_dump(path)
     run = Run(config.run or path.absolute().parent.parent)
-    own = as_begun(config_of(run, rest, say, config_dir))
-    for line in cautions(own, content):
+    own = as_checked(load_run_config(run, rest, say, config_dir))
+    for line in caveats(own, content):
         say(line)
-    found = replay(own, content)
-    show(_parts(found, content), Console())
-    return 1 if found.apart else 0
+    found = replay_turn(own, content)
+    print_parts(_parts(found, content), Console())
+    return 1 if found.mismatches else 0
 
 
-def _parts(found: Finding, content: Mapping[str, Any]) -> Iterator[str | Table]:
+def _parts(found: ReplayResult, content: Mapping[str, Any]) -> Iterator[str | Table]:
     who = " and ".join(content["players"])
     yield f"{content['what']}: the turn of {who}, round {content['rounds'] + 1}"
     table = Table(*(Column(head, no_wrap=True) for head in ("", "then", "again")), box=None)
     for name, then in content["seen"].items():
         for key, value in then["terms"].items():
-            again = found.seen[name]["terms"].get(key)
+            again = found.turn_values[name]["terms"].get(key)
             table.add_row(f"{name}/{key}", f"{value.item():.6g}", "not due" if again is None else f"{again.item():.6g}")
         for side, value in then["logits"].items():
-            again = found.seen[name]["logits"].get(side)
+            again = found.turn_values[name]["logits"].get(side)
             table.add_row(f"{name}: |logit| of {side}", _size(value), "" if again is None else _size(again))
     yield table
     bad, of = found.parameters
@@ -50,7 +50,9 @@ def _parts(found: Finding, content: Mapping[str, Any]) -> Iterator[str | Table]:
         "first gradient on the way back that is none": found.parameter or "none",
         "gradients that are no numbers": f"{bad} of {of}; the largest of the others is {found.gradient:.3g} in size",
         "weights that were none already": ", ".join(found.weights[:3]) or "none",
-        "as it was, bit for bit": "yes" if not found.apart else f"no: {', '.join(found.apart)} came out otherwise",
+        "as it was, bit for bit": "yes"
+        if not found.mismatches
+        else f"no: {', '.join(found.mismatches)} came out otherwise",
     }
     yield from (f"{what}: {line}" for what, line in lines.items())
 
@@ -58,4 +60,8 @@ def _parts(found: Finding, content: Mapping[str, Any]) -> Iterator[str | Table]:
 def _size(x: Tensor) -> str:
     """The largest size in x, and how many of its elements are no numbers."""
     bad = int((~torch.isfinite(x)).sum())
-    return "no number" if bad == x.numel() else f"{largest(x):.6g}" + (f", {bad} of {x.numel()} none" if bad else "")
+    return (
+        "no number"
+        if bad == x.numel()
+        else f"{largest_magnitude(x):.6g}" + (f", {bad} of {x.numel()} none" if bad else "")
+    )

@@ -5,19 +5,19 @@ from collections.abc import Sequence
 from omegaconf import DictConfig
 from rich.console import Console
 
-from saddlepoint.cli import unread
+from saddlepoint.cli import unused_override
 from saddlepoint.config.check import check
-from saddlepoint.console.terminal import speaker
-from saddlepoint.experiment.run_config import config_of
+from saddlepoint.console.terminal import line_printer
+from saddlepoint.experiment.run_config import load_run_config
 from saddlepoint.experiment.sample import Request, write_samples
 from saddlepoint.run.folder import Run
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
     """The console's door; `rest` overrides the run's own config."""
-    unread.refuse("sample", rest)
-    log, run = speaker(Console(stderr=True)), Run(config.run)
-    own = config_of(run, rest, log, config_dir)
+    unused_override.check_overrides_used("sample", rest)
+    log, run = line_printer(Console(stderr=True)), Run(config.run)
+    own = load_run_config(run, rest, log, config_dir)
     own = check(own)
     request = Request(config.n, config.label, config.by, config.source)
     write_samples(run, own, request, config.to, config.at, config.sample_seed, config.average, log)

@@ -10,17 +10,17 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from saddlepoint.config import catalogue
-from saddlepoint.console.output import result
+from saddlepoint.console.output import current_output
 from saddlepoint.error import Mistake
 from saddlepoint.sweep import sweep_file
-from saddlepoint.sweep.sweep import sweep
+from saddlepoint.sweep.sweep import run_sweep
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
     """0 where a trial finished, 1 where none did."""
-    own = catalogue.folder_of(config_dir)
+    own = catalogue.resolve_config_dir(config_dir)
     if config.sweep is None:
-        raise Mistake(f"which sweep? sweep=<name>; there are: {', '.join(catalogue.members('sweep', own))}")
-    lines, document = sweep(sweep_file.plan(config, rest, own), config, config_dir, Console(stderr=True))
-    result()(lines, document)
+        raise Mistake(f"which sweep? sweep=<name>; there are: {', '.join(catalogue.option_names('sweep', own))}")
+    lines, document = run_sweep(sweep_file.load_plan(config, rest, own), config, config_dir, Console(stderr=True))
+    current_output()(lines, document)
     return 1 if document["best"] is None else 0

@@ -5,9 +5,14 @@ from dataclasses import asdict
 
 from omegaconf import DictConfig
 
-from saddlepoint.comparison.arms.reading import one
-from saddlepoint.comparison.report.divergence import differences, divergence, lines, sentences
-from saddlepoint.console.output import result
+from saddlepoint.comparison.arms.record import read_run
+from saddlepoint.comparison.report.divergence import (
+    describe_divergence,
+    find_divergence,
+    format_differences,
+    run_differences,
+)
+from saddlepoint.console.output import current_output
 from saddlepoint.error import Mistake
 
 
@@ -16,14 +21,14 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     if config.a is None or config.b is None:
         raise Mistake("why of which two runs? a=outputs/<one>/seed0 b=outputs/<other>/seed0")
     a, b = str(config.a), str(config.b)
-    ours, theirs = one(a), one(b)
-    found, differing = divergence(ours, theirs), differences(ours, theirs)
-    where = sentences(ours, theirs, found)
+    ours, theirs = read_run(a), read_run(b)
+    found, differing = find_divergence(ours, theirs), run_differences(ours, theirs)
+    where = describe_divergence(ours, theirs, found)
     content = {
         "a": a,
         "b": b,
         "differences": [{"of": of, "key": key, "a": own, "b": other} for of, key, own, other in differing],
         "curves": {**asdict(found), "sentences": where},
     }
-    result()([f"a: {a}\nb: {b}\n", *lines(differing), "", *where], content)
+    current_output()([f"a: {a}\nb: {b}\n", *format_differences(differing), "", *where], content)
     return 0

@@ -24,7 +24,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from saddlepoint.config import catalogue
-from saddlepoint.config.tree import places
+from saddlepoint.config.tree import tree_entries
 from saddlepoint.error import Mistake, did_you_mean
 
 KEY = "allow_target"
@@ -38,7 +38,7 @@ FAMILIES = {  # of pieces of ours -> what their classes descend from; those of o
     "extractor": "saddlepoint.extractor.extractor.Extractor",
     "game": "torch.nn.Module",
     "layer": "torch.nn.Module",
-    "metric": "saddlepoint.metric.measure.Measure",
+    "metric": "saddlepoint.metric.metric.Metric",
     "objective": "",
     "optimizer": "torch.optim.Optimizer",
     "prior": "torch.nn.Module",
@@ -84,14 +84,14 @@ MOVED = {  # where a piece was in an earlier edition, as old run folders name it
     "saddlepoint.record.tensorboard_log.TensorBoardLog": "saddlepoint.run.tracking.tensorboard_log.TensorBoardLog",
     "saddlepoint.record.tracker.Tracker": "saddlepoint.run.tracking.tracker.Tracker",
 }
-NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 DEEPEST = 8  # passes over interpolations that make interpolations
 
 
 # ------------------------------------------------------------------------------------------------- what a person said
 
 
-def granted(node: Any) -> tuple[str, ...]:
+def allowed_names(node: Any) -> tuple[str, ...]:
     """The modules and objects that a person allowed beside the list, for the config that `node` is a part of."""
     root = node._get_root() if isinstance(node, DictConfig | ListConfig) else None
     said = root.get(KEY) if isinstance(root, DictConfig) and root._get_flag(SAID) else None
@@ -105,7 +105,7 @@ def grant(config: DictConfig, names: Any = None) -> None:
     """
     said = _plain(config._get_node(KEY)) if names is None else names
     listed = [said] if isinstance(said, str) else said or []
-    if not isinstance(listed, list) or not all(isinstance(one, str) and NAME.fullmatch(one) for one in listed):
+    if not isinstance(listed, list) or not all(isinstance(one, str) and DOTTED_NAME.fullmatch(one) for one in listed):
         raise Mistake(f"{KEY}={said}: it is a list of modules, or of single classes and functions: {KEY}=[mylosses]")
     with open_dict(config):
         config[KEY] = listed
@@ -117,18 +117,18 @@ def _plain(node: Any) -> Any:
     return OmegaConf.to_container(node) if isinstance(node, DictConfig | ListConfig) else node and node._value()
 
 
-def named(words: Iterable[str]) -> tuple[str, ...]:
+def allowed_by_command_line(words: Iterable[str]) -> tuple[str, ...]:
     """What the words of a command line, and the environment, allow."""
     said = [word.partition("=")[2] for word in words if word.partition("=")[0].lstrip("+") == KEY]
-    return (*(one[0] for text in said for one in NAME.finditer(text)), *granted(None))
+    return (*(one[0] for text in said for one in DOTTED_NAME.finditer(text)), *allowed_names(None))
 
 
-def words(config: DictConfig) -> list[str]:
+def to_arguments(config: DictConfig) -> list[str]:
     """What was allowed for a config, as one types it again; for a process that reads the config from a file."""
     return [f"{KEY}=[{','.join(config[KEY])}]"] if config._get_flag(SAID) and config.get(KEY) else []
 
 
-def forgotten(config: DictConfig) -> DictConfig:
+def revoke(config: DictConfig) -> DictConfig:
     """The config of a file, with nothing allowed, whatever the file says."""
     with open_dict(config):
         config[KEY] = []
@@ -136,7 +136,7 @@ def forgotten(config: DictConfig) -> DictConfig:
     return config
 
 
-def refuse_written(config: DictConfig) -> None:
+def check_not_in_yaml(config: DictConfig) -> None:
     """Raises Mistake where yaml says what yaml may be let do."""
     if KEY in config and _plain(config._get_node(KEY)) not in ([], None):
         raise Mistake(
@@ -145,7 +145,7 @@ def refuse_written(config: DictConfig) -> None:
         )
 
 
-def of_file(words: Iterable[Any], where: str) -> list[str]:
+def overrides_from_file(words: Iterable[Any], where: str) -> list[str]:
     """The words of a file, `where`, as they are.  Raises Mistake where one allows what only a person may."""
     found = [str(word) for word in words]
     for word in found:
@@ -157,14 +157,14 @@ def of_file(words: Iterable[Any], where: str) -> list[str]:
 # -------------------------------------------------------------------------------------------------- what may be built
 
 
-def look_up(path: str, name: str, allowed: Sequence[str]) -> None:
+def check_name(path: str, name: str, allowed: Sequence[str]) -> None:
     """Raises Mistake, before anything is imported, for a name under `path` that leads to nothing allowed."""
     if (
         _is_piece(name)
         or name in NAMED
         or name in NAMED.values()
         or name.startswith(PARTS)
-        or (allowed and within(name, allowed))
+        or (allowed and is_within(name, allowed))
     ):
         return
     root, family, module, *_ = [*name.split("."), "", ""]
@@ -173,12 +173,12 @@ def look_up(path: str, name: str, allowed: Sequence[str]) -> None:
         and family in FAMILIES
         and not (Path(__file__).parents[1] / family / f"{module}.py").is_file()
     ):
-        meant = did_you_mean(module, catalogue.members(family))
+        meant = did_you_mean(module, catalogue.option_names(family))
         raise Mistake(f"{path}: {name} is not there: no {module} in saddlepoint.{family}.{meant}")
     raise Mistake(f"{path}: {name} is not on the list of what a config may build{_remedy(name)}")
 
 
-def look_at(path: str, name: str, found: Any, allowed: Sequence[str]) -> None:
+def check_object(path: str, name: str, found: Any, allowed: Sequence[str]) -> None:
     """Raises Mistake where what `name` led to is at home elsewhere than where a config may build from."""
     inner = found
     while isinstance(inner, partial):
@@ -186,7 +186,7 @@ def look_at(path: str, name: str, found: Any, allowed: Sequence[str]) -> None:
     defined = inner if hasattr(inner, "__qualname__") else type(inner)  # of an instance, its class
     module = getattr(defined, "__module__", None) or getattr(inspect.getmodule(defined), "__name__", "builtins")
     home = f"{module}.{defined.__qualname__}"
-    if home in NAMED.values() or (allowed and (name in allowed or within(home, allowed))):
+    if home in NAMED.values() or (allowed and (name in allowed or is_within(home, allowed))):
         return
     if not re.search(r"(^|\.)(_|<locals>)", getattr(inner, "__qualname__", "_")):
         family = FAMILIES.get(home.split(".")[1]) if _is_piece(home) else None
@@ -200,7 +200,7 @@ def look_at(path: str, name: str, found: Any, allowed: Sequence[str]) -> None:
     raise Mistake(f"{path}: {known} not on the list of what a config may build{_remedy(home)}")
 
 
-def settled(node: Any) -> Any:
+def resolved_copy(node: Any) -> Any:
     """A copy of `node` without interpolations, so that what is looked at in it is what will be built.
 
     An interpolation may make nodes, and an escaped one further interpolations.  Raises Mistake where that has no end.
@@ -212,7 +212,7 @@ def settled(node: Any) -> Any:
     for _ in range(DEEPEST):
         OmegaConf.resolve(found)
         is_open = False
-        for *_, part in places(found):
+        for *_, part in tree_entries(found):
             is_open = is_open or (part is not None and part._is_interpolation())
         if not is_open:
             return found
@@ -227,7 +227,7 @@ def _is_piece(name: str) -> bool:
         root == "saddlepoint"
         and family in FAMILIES
         and bool(rest)
-        and (f"{family}.{module}" in STOOD_ON or (catalogue.conf() / family / f"{module}.yaml").is_file())
+        and (f"{family}.{module}" in STOOD_ON or (catalogue.conf_folder() / family / f"{module}.yaml").is_file())
     )
 
 
@@ -237,7 +237,7 @@ def _class(name: str) -> type:
     return getattr(importlib.import_module(module), last)
 
 
-def within(name: str, allowed: Iterable[str]) -> bool:
+def is_within(name: str, allowed: Iterable[str]) -> bool:
     """Whether a dotted name is one of `allowed`, or lies in one."""
     return any(f"{name}.".startswith(f"{one}.") for one in allowed)
 

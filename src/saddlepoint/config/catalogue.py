@@ -28,29 +28,31 @@ COMMANDS = {
 }
 
 # commands that end with a result: on stdout, and with --json (or to=-, of those with a `to`) as one JSON document
-RESULTS = ("train", "evaluate", "memorisation", "reproduce", "sweep", "compare", "why", "import", "doctor")
+COMMANDS_WITH_RESULT = ("train", "evaluate", "memorisation", "reproduce", "sweep", "compare", "why", "import", "doctor")
 
-MODULES = {"import": "importing"}  # where a command's word cannot be the name of its module: it is one of Python's
+COMMAND_MODULES = {
+    "import": "importing"
+}  # where a command's word cannot be the name of its module: it is one of Python's
 
 _texts: dict[str, tuple[str, tuple[int, int]]] = {}  # what was read, and when it was written
 READ_WHOLE = {"baseline", "sweep"}  # folders of yaml that one command reads and nothing composes: no groups
 
 # groups whose names are values of a key, and the keys: evaluation.extractor=digits
-PLACED = {"extractor": ("evaluation.extractor", "evaluation.second")}
+VALUE_GROUPS = {"extractor": ("evaluation.extractor", "evaluation.second")}
 
 _DEFAULT = re.compile(r"^  - (?P<group>\w+): (?P<value>[^#]*?)\s*(#.*)?$")
 _KEY = re.compile(r"^(?P<inner>  )?(?P<key>\w+):(?P<value>[^#]*?)\s*(# (?P<comment>.*))?$")
 
 
 @cache
-def conf() -> Path:
+def conf_folder() -> Path:
     """The folder of yaml: that of the checkout, where this file lies in one, else the wheel's copy."""
     package = Path(__file__).resolve().parents[1]
     checkout = package.parents[1] / "conf"
     return checkout if package.parent.name == "src" and checkout.is_dir() else package / "conf"
 
 
-def folder_of(config_dir: str | Path | None) -> Path | None:
+def resolve_config_dir(config_dir: str | Path | None) -> Path | None:
     """A researcher's folder, absolute.  Raises Mistake where it is missing or has a piece by one of our names.
 
     Two pieces of one name would make `choice`, and the name of a run, say less than they seem to.
@@ -60,29 +62,29 @@ def folder_of(config_dir: str | Path | None) -> Path | None:
     own = Path(os.path.expanduser(config_dir)).absolute()
     if not own.is_dir():
         raise Mistake(f"--config-dir {config_dir}: there is no such folder")
-    if own.resolve() == conf():
+    if own.resolve() == conf_folder():
         return None
     for group in groups():
-        ours = set(members(group))
+        ours = set(option_names(group))
         for path in sorted((own / group).rglob("*.yaml")):
             if (name := path.relative_to(own / group).with_suffix("").as_posix()) in ours:
                 raise Mistake(f"{path}: {group}={name} is a piece of Saddlepoint's own; give yours another name")
     return own
 
 
-def folders(own: Path | None = None) -> list[Path]:
+def conf_folders(own: Path | None = None) -> list[Path]:
     """Where pieces are looked for: Saddlepoint's folder, then the researcher's own."""
-    return [conf(), *([own] if own else [])]
+    return [conf_folder(), *([own] if own else [])]
 
 
-def defaults(command: str = "train") -> dict[str, str | list[str] | None]:
+def default_options(command: str = "train") -> dict[str, str | list[str] | None]:
     """Group -> what is chosen by default: a list where several may be, None where nothing need be."""
-    return dict(_form(text(conf() / f"{command}.yaml"))[0])
+    return dict(_form(cached_text(conf_folder() / f"{command}.yaml"))[0])
 
 
-def keys(command: str) -> dict[str, tuple[str, str]]:
+def command_keys(command: str) -> dict[str, tuple[str, str]]:
     """The keys of a command's yaml, the inner ones dotted: key -> (value as written, comment)."""
-    return dict(_form(text(conf() / f"{command}.yaml"))[1])
+    return dict(_form(cached_text(conf_folder() / f"{command}.yaml"))[1])
 
 
 @cache
@@ -105,16 +107,16 @@ def _form(text: str) -> tuple[dict[str, str | list[str] | None], dict[str, tuple
 
 def groups(own: Path | None = None) -> list[str]:
     """Every group: those of train's defaults in their order, then whatever else has a folder."""
-    there = {path.name for folder in folders(own) for path in folder.iterdir() if path.is_dir()} - READ_WHOLE
-    first = list(defaults())
+    there = {path.name for folder in conf_folders(own) for path in folder.iterdir() if path.is_dir()} - READ_WHOLE
+    first = list(default_options())
     return first + sorted(name for name in there - set(first) if name[0] not in "._")
 
 
-def members(group: str, own: Path | None = None) -> list[str]:
+def option_names(group: str, own: Path | None = None) -> list[str]:
     """The names that a group can be given, sorted; those in subfolders as folder/name."""
     found = {
         path.relative_to(folder / group).with_suffix("").as_posix()
-        for folder in folders(own)
+        for folder in conf_folders(own)
         for path in (folder / group).rglob("*.yaml")
     }
     return sorted(found)
@@ -122,17 +124,17 @@ def members(group: str, own: Path | None = None) -> list[str]:
 
 def header(command: str) -> str:
     """The comment on top of a command's yaml."""
-    lines = text(conf() / f"{command}.yaml").splitlines()
+    lines = cached_text(conf_folder() / f"{command}.yaml").splitlines()
     first = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
     return " ".join(line.lstrip("# ") for line in lines[:first])
 
 
-def text(path: str | Path) -> str:
+def cached_text(path: str | Path) -> str:
     """What stands in a yaml, see `stream`."""
-    return stream(path).getvalue()
+    return cached_stream(path).getvalue()
 
 
-def stream(path: str | Path) -> StringIO:
+def cached_stream(path: str | Path) -> StringIO:
     """A yaml that has not changed since is not read again.  Raises OSError, UnicodeDecodeError."""
     about = os.stat(path)
     stamp = about.st_mtime_ns, about.st_size

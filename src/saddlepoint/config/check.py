@@ -6,31 +6,31 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
-from saddlepoint.config import allow_list, catalogue, keys
+from saddlepoint.config import allow_list, catalogue, key_types
 from saddlepoint.config.identity import identity
-from saddlepoint.config.instantiate import instantiate, located, origin, parameters, settable
-from saddlepoint.config.override import not_among
-from saddlepoint.config.training_keys import ARCHITECTURE_ADDED, same
-from saddlepoint.config.tree import Checked, plain, targets
+from saddlepoint.config.instantiate import instantiate, locate, origin_path, settable_arguments, signature_parameters
+from saddlepoint.config.override import not_chosen_message
+from saddlepoint.config.training_keys import LATER_ARCHITECTURE_KEYS, is_same
+from saddlepoint.config.tree import CheckedConfig, target_nodes, to_plain
 from saddlepoint.error import Mistake, did_you_mean
-from saddlepoint.schema import Number, Scheduled, kind_of
+from saddlepoint.schema import Number, NumberOrSchedule, value_type
 
 RESERVED = frozenset({"_target_", "_partial_", "_args_", "_convert_", "_recursive_"})  # Hydra's own keys
 TERMS = {"regularizer": 2, "callback": 1, "metric": 1}  # groups of single pieces, and how deep these lie
 COLUMNS = ("architecture", "objective", "regularizer", "optimizer")  # groups that are keyed by player
 
 
-def check(config: DictConfig) -> Checked:
+def check(config: DictConfig) -> CheckedConfig:
     """The config, checked and frozen; one that is checked already, as it is.
 
     Raises Mistake for a setting that reaches nothing or is of a wrong kind: an unknown key, player or target, a piece
     not chosen; a text where a number belongs. Values are put as their kinds have them: 0 among floats becomes 0.0, 1e5
     of a whole number 100000.
     """
-    if isinstance(config, Checked):
+    if isinstance(config, CheckedConfig):
         return config
     _look_at_all(config)
-    return Checked(config, identity)
+    return CheckedConfig(config, identity)
 
 
 def _look_at_all(config: DictConfig) -> None:
@@ -48,9 +48,9 @@ def _look_at_all(config: DictConfig) -> None:
         for path, node in nodes:
             if not isinstance(node, DictConfig) or "_target_" not in node:
                 _refuse_term(path, node, group)
-    allowed = allow_list.granted(config)
-    for path, node in targets(config):
-        if (known := parameters(located(path, node._target_, allowed))) is not None:
+    allowed = allow_list.allowed_names(config)
+    for path, node in target_nodes(config):
+        if (known := signature_parameters(locate(path, node._target_, allowed))) is not None:
             if strange := {*map(str, node)} - known.keys() - RESERVED:
                 _look_at_strange_keys(path, node, known, [key for key in map(str, node) if key in strange])
             _look_at_values(path, node, known)
@@ -58,13 +58,13 @@ def _look_at_all(config: DictConfig) -> None:
     _look_at_logger(config)
 
 
-def installed(config: DictConfig) -> None:
+def check_installed(config: DictConfig) -> None:
     """Raises Mistake for a logger whose package is not installed; asked before a run, and not of a config as such."""
     if isinstance(config.get("logger"), DictConfig) and "tensorboard" in config.logger:
         instantiate(config.logger.tensorboard, "logger.tensorboard")
 
 
-def terms(config: DictConfig) -> list[str]:
+def describe_terms(config: DictConfig) -> list[str]:
     """The terms in force, a line per player:  discriminator: adversarial (hinge), r1 x 1.0 every 16."""
     lines = []
     for name, player in config.game.players.items():
@@ -80,7 +80,7 @@ def terms(config: DictConfig) -> list[str]:
     return lines
 
 
-def cautions(config: DictConfig) -> list[str]:
+def config_warnings(config: DictConfig) -> list[str]:
     """What is allowed and hardly meant, a line each."""
     lines = []
     for player, node in (config.get("objective") or {}).items():
@@ -129,10 +129,10 @@ def _refuse_term(path: str, node: Any, group: str) -> None:
         raise Mistake(
             f"{path}={'null' if node is None else node}: to leave a piece out, take it off the list: ~{group}=<name>"
         )
-    known = catalogue.members(group)
+    known = catalogue.option_names(group)
     if name not in known:
         raise Mistake(f"{path} is no {group}: it has no _target_.{did_you_mean(name, known)}")
-    raise Mistake(not_among(f"{path}.{next(iter(node), '')}".rstrip("."), group, name))
+    raise Mistake(not_chosen_message(f"{path}.{next(iter(node), '')}".rstrip("."), group, name))
 
 
 def _look_at_strange_keys(
@@ -142,15 +142,15 @@ def _look_at_strange_keys(
 
     A network of one's own in the place of ours need not take the keys that ours have got since: these go, where unused.
     """
-    beside = loggers_beside(node) if path == "logger" else ()
+    beside = extra_loggers(node) if path == "logger" else ()
     for key in keys:
         if key in beside:
             continue
-        if path.startswith("architecture.") and same(plain(node[key]), ARCHITECTURE_ADDED.get(key, ...)):
+        if path.startswith("architecture.") and is_same(to_plain(node[key]), LATER_ARCHITECTURE_KEYS.get(key, ...)):
             with open_dict(node):
                 del node[key]
             continue
-        there = settable(known, node)
+        there = settable_arguments(known, node)
         raise Mistake(
             f"{path}.{key}: {node._target_} takes no {key}.{did_you_mean(key, there)} "
             + (f"It takes {', '.join(there)}" if there else "It has no settings")
@@ -168,22 +168,24 @@ def _look_at_values(path: str, node: DictConfig, known: Mapping[str, inspect.Par
             value = OmegaConf.to_container(value, resolve=True)
         if type(value) is type(default) and value == default:
             continue  # also where an annotation does not say so: eps: float = None
-        kind = kind_of(argument.annotation)
+        kind = value_type(argument.annotation)
         if kind == Number and path.rpartition(".")[0] == "optimizer":
-            kind = Scheduled  # a player puts a schedule's number in its place (game.player)
+            kind = NumberOrSchedule  # a player puts a schedule's number in its place (game.player)
         kinds[key] = kind
     if not kinds:
         return
     try:
-        keys.put(node, kinds, path)
+        key_types.validate_in_place(node, kinds, path)
     except Mistake:  # told under the key at which it was written
         for key, kind in kinds.items():
-            parent, _, last = origin(node._get_root(), f"{path}.{key}").rpartition(".")
-            keys.put(node, {key: kind}, parent) if last == key else keys.put(node, {key: kind}, path)
+            parent, _, last = origin_path(node._get_root(), f"{path}.{key}").rpartition(".")
+            key_types.validate_in_place(node, {key: kind}, parent) if last == key else key_types.validate_in_place(
+                node, {key: kind}, path
+            )
 
 
 def _look_at_trainer(config: DictConfig) -> None:
-    known = list(catalogue.keys("trainer/lightning"))
+    known = list(catalogue.command_keys("trainer/lightning"))
     for key in map(str, config.get("trainer") or ()):
         if key not in known:
             raise Mistake(
@@ -196,12 +198,12 @@ def _look_at_logger(config: DictConfig) -> None:
     """Raises Mistake for a mode of W&B that there is none of, also where the user's own settings say it."""
     logger = config.get("logger")
     if isinstance(logger, DictConfig) and "mode" in logger:
-        from saddlepoint.run.tracking.session import Session  # W&B's settings, where a config has them
+        from saddlepoint.run.tracking.wandb_session import WandbSession  # W&B's settings, where a config has them
 
-        Session(str(logger.mode))
+        WandbSession(str(logger.mode))
 
 
-def loggers_beside(node: Any) -> list[str]:
+def extra_loggers(node: Any) -> list[str]:
     """The loggers that a config has beside W&B, whose own settings lie directly under `logger`."""
     parts = {name: node._get_node(name) for name in node} if isinstance(node, DictConfig) else {}
     return [str(name) for name, part in parts.items() if isinstance(part, DictConfig) and "_target_" in part]

@@ -29,17 +29,17 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from saddlepoint.config import catalogue
-from saddlepoint.config.catalogue import defaults
-from saddlepoint.config.override import Chosen, Names, names_in
-from saddlepoint.config.tree import targets
+from saddlepoint.config.catalogue import default_options
+from saddlepoint.config.override import ChosenNames, GroupOverride, chosen_names
+from saddlepoint.config.tree import target_nodes
 from saddlepoint.error import Mistake, did_you_mean
 
 
-def merged(
-    chosen: Sequence[Chosen], own: Path | None, command: str = "train", before: Names | None = None
+def merge_choices(
+    chosen: Sequence[GroupOverride], own: Path | None, command: str = "train", before: ChosenNames | None = None
 ) -> tuple[DictConfig, dict[str, Any]]:
     """The config of the pieces, and their names; +group=... adds to `before`, else to what the yaml says."""
-    groups = defaults(command)
+    groups = default_options(command)
     several = [(key, override) for key, override in chosen if isinstance(groups.get(key), list)]
     single = [_word(key, override, groups) for key, override in chosen if not isinstance(groups.get(key), list)]
     words = [word for word in single if word]
@@ -71,14 +71,14 @@ class _Yaml(FileConfigSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         path = os.path.join(self.path, self._normalize_file_name(config_path))
-        stream = catalogue.stream(path)
+        stream = catalogue.cached_stream(path)
         header = ConfigSource._get_header_dict(stream.getvalue()[:512])
         return ConfigResult(self.provider, self.path, OmegaConf.load(stream), header)
 
 
-def plain_yaml(path: str | Path) -> Any:
+def load_yaml(path: str | Path) -> Any:
     """A yaml as a config of its own.  Raises what yaml and OmegaConf raise, under the path of the file."""
-    return OmegaConf.load(catalogue.stream(path))
+    return OmegaConf.load(catalogue.cached_stream(path))
 
 
 def _loader(own: Path | None) -> ConfigLoaderImpl:
@@ -88,7 +88,7 @@ def _loader(own: Path | None) -> ConfigLoaderImpl:
     ours: starting took twice as long. It would also have to be freed from what a caller had set up with it.
     """
     path = ConfigSearchPathImpl()
-    for folder in catalogue.folders(own):
+    for folder in catalogue.conf_folders(own):
         path.append("saddlepoint" if folder != own else "own", f"{_Yaml.scheme()}://{folder}")
     path.append("schema", "structured://")  # which Hydra expects to come last
     for source in (_Yaml, StructuredConfigSource):
@@ -128,9 +128,9 @@ def _behaviour(version: str) -> Iterator[None]:
         base.version_base = before
 
 
-def _word(key: str, override: Any, groups: Names) -> str:
+def _word(key: str, override: Any, groups: ChosenNames) -> str:
     """What Hydra is told of a group that takes one name; "" where nothing need be said."""
-    line, names = str(override.input_line), names_in(override)
+    line, names = str(override.input_line), chosen_names(override)
     if key not in groups:
         return line
     if len(names) == 1 and not isinstance(override.value(), list) and not override.is_delete():
@@ -139,21 +139,21 @@ def _word(key: str, override: Any, groups: Names) -> str:
         raise Mistake(f"{line}: {key} takes one name and has one; to change it, write {key}={names[0]}")
     if groups[key] is None and not names:
         return ""
-    none = f", or {key}=none" if "none" in catalogue.members(key) else ""
+    none = f", or {key}=none" if "none" in catalogue.option_names(key) else ""
     raise Mistake(f"{line}: {key} takes one name: {key}={(names or [groups[key]])[0]}{none}")
 
 
-def _lists(said: Sequence[Chosen], before: Names) -> dict[str, list[str]]:
+def _lists(said: Sequence[GroupOverride], before: ChosenNames) -> dict[str, list[str]]:
     """The names per group that takes several: key=[...] replaces, +key=name adds, ~key=name takes out.
 
     Hydra's own + does not reach a list that anybody overrides: it loses the name without a word.
     """
     found: dict[str, list[str]] = {}
     for key, override in said:
-        empty = override.type == OverrideType.CHANGE and not names_in(override)
-        if empty and not isinstance(override.value(), list) and "none" in catalogue.members(key):
+        empty = override.type == OverrideType.CHANGE and not chosen_names(override)
+        if empty and not isinstance(override.value(), list) and "none" in catalogue.option_names(key):
             raise Mistake(f"{override.input_line}: for no {key} at all write {key}=none")
-        names, held = names_in(override), found.get(key, _listed(before.get(key)))
+        names, held = chosen_names(override), found.get(key, _listed(before.get(key)))
         if override.is_delete():
             if absent := [name for name in names if name not in held]:
                 raise Mistake(f"{override.input_line}: {absent[0]} is not among {key}=[{','.join(held)}]")
@@ -174,15 +174,15 @@ def _refuse_clash(group: str, names: Sequence[str], own: Path | None) -> None:
     """Raise Mistake where one of several pieces would be merged over another."""
     taken: dict[str, tuple[str, str]] = {}
     for name in names if len(names) > 1 else ():
-        path = next(p for folder in catalogue.folders(own) if (p := folder / group / f"{name}.yaml").exists())
-        for key, node in targets(plain_yaml(path)):
+        path = next(p for folder in catalogue.conf_folders(own) if (p := folder / group / f"{name}.yaml").exists())
+        for key, node in target_nodes(load_yaml(path)):
             target = str(node._target_)
             other, before = taken.setdefault(key, (name, target))
             if before != target:
                 raise Mistake(f"{group}={other} and {group}={name} both want to be {group}.{key}; choose one of them")
 
 
-def _names(pieces: Sequence[ResultDefault], groups: Names) -> dict[str, Any]:
+def _names(pieces: Sequence[ResultDefault], groups: ChosenNames) -> dict[str, Any]:
     """Name, or names, per group; Hydra itself keeps no record of groups with several."""
     found: dict[str, Any] = {group: [] if isinstance(names, list) else None for group, names in groups.items()}
     for piece in pieces:
@@ -203,13 +203,15 @@ def _explained(error: Exception, own: Path | None) -> str:
         return f"{mark.name}, line {mark.line + 1}: this is no YAML: {error.problem or error.context}"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        there = catalogue.members(group, own) if group else []
+        there = catalogue.option_names(group, own) if group else []
         return f"{_asking(group, name, own)}no such {group or 'yaml'}: {name}.{did_you_mean(name, there)}"
     message = str(error) or str(error.__cause__)
     if match := re.search(r"(?:In '(?P<file>.+)': )?Could not override '(?P<key>[^']+)'", message):
         key = match["key"]
         if match["file"]:
-            return f"{match['file']}.yaml: override /{key}: there is no such group.{did_you_mean(key, defaults())}"
+            return (
+                f"{match['file']}.yaml: override /{key}: there is no such group.{did_you_mean(key, default_options())}"
+            )
         return f"{key} stands nowhere yet; to add it, write +{key if '@' in key else key + '@<where>'}=<name>"
     return _unreadable(own) or " ".join(line.strip() for line in message.splitlines()[:3])
 
@@ -217,7 +219,7 @@ def _explained(error: Exception, own: Path | None) -> str:
 def _asking(group: str, name: str, own: Path | None) -> str:
     """Which yaml asks for a member, "" where that cannot be told."""
     asks = re.compile(rf"\b{re.escape(group)}\b.*\b{re.escape(name)}\b")
-    for folder in catalogue.folders(own):
+    for folder in catalogue.conf_folders(own):
         for path in sorted(folder.rglob("*.yaml")):
             if asks.search(path.read_text(encoding="utf-8", errors="replace")):
                 return f"{path}: "
@@ -227,7 +229,7 @@ def _asking(group: str, name: str, own: Path | None) -> str:
 def _unreadable(own: Path | None) -> str:
     for path in sorted(own.rglob("*.yaml")) if own else []:
         try:
-            if isinstance(plain_yaml(path), DictConfig):
+            if isinstance(load_yaml(path), DictConfig):
                 continue
             fault = "it is a list"
         except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:

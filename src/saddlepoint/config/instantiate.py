@@ -18,10 +18,10 @@ import hydra.utils
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
-from saddlepoint.config import allow_list, config_file, own_code
-from saddlepoint.config.tree import Checked, places
+from saddlepoint.config import allow_list, config_file, user_code
+from saddlepoint.config.tree import CheckedConfig, tree_entries
 from saddlepoint.error import Mistake, did_you_mean
-from saddlepoint.schema import annotation
+from saddlepoint.schema import resolve_annotation
 
 REFUSALS = (ValueError, TypeError, RuntimeError, OSError)
 _FOUND: dict[str, Callable[..., Any]] = {}  # what the list lets every config build, once it was found
@@ -45,35 +45,35 @@ def instantiate(node: Any, path: str, **given: Any) -> Any:
     except InstantiationException as error:
         cause: BaseException = error.__cause__ or ValueError(" ".join(str(error).splitlines()[:2]))
         if match := re.search(r"full_key: (\S+)", str(error)):
-            path = origin(root, match[1])
+            path = origin_path(root, match[1])
     except REFUSALS as error:
         cause = error
     cause.add_note(path)
     if isinstance(cause, REFUSALS):
-        raise Mistake(f"{path}: {str(cause) or type(cause).__name__}{own_code.raised_at(cause)}") from cause
+        raise Mistake(f"{path}: {str(cause) or type(cause).__name__}{user_code.error_location(cause)}") from cause
     raise cause
 
 
 def _permitted(node: Any, path: str) -> Any:
     """The node without interpolations, each of its texts and targets looked at."""
-    root, parts = node._get_root(), places(node, path)
+    root, parts = node._get_root(), tree_entries(node, path)
     is_open = node._is_interpolation()
     for *_, part in parts:
         is_open = is_open or (part is not None and part._is_interpolation())
-    found = allow_list.settled(node) if is_open else copy.deepcopy(node)
+    found = allow_list.resolved_copy(node) if is_open else copy.deepcopy(node)
     texts = []
-    for where, _, name, part in places(found, path) if is_open else parts:
+    for where, _, name, part in tree_entries(found, path) if is_open else parts:
         if part is not None and isinstance(text := part._value(), str):
             texts.append((where, text))
             if name == "_target_" and text not in _FOUND:
-                located(origin(root, where.rpartition(".")[0]), text, allow_list.granted(node))
-    if is_open or not isinstance(root, Checked):  # else all of it was looked at when the config was composed
-        config_file.refuse_secrets(texts)
+                locate(origin_path(root, where.rpartition(".")[0]), text, allow_list.allowed_names(node))
+    if is_open or not isinstance(root, CheckedConfig):  # else all of it was looked at when the config was composed
+        config_file.check_no_secrets(texts)
     found._set_flag(["allow_objects", "struct", "readonly"], [True, False, False])
     return found
 
 
-def origin(config: Any, path: str) -> str:
+def origin_path(config: Any, path: str) -> str:
     """Where a node was written: architecture.generator rather than game.players.generator.network."""
     parts = path.split(".")
     for i in range(1, len(parts) + 1):
@@ -84,7 +84,7 @@ def origin(config: Any, path: str) -> str:
     return path
 
 
-def located(path: str, name: Any, allowed: Sequence[str] = ()) -> Callable[..., Any]:
+def locate(path: str, name: Any, allowed: Sequence[str] = ()) -> Callable[..., Any]:
     """The class or function of a `_target_`.  Raises Mistake under `path`, with close names, where it is not there.
 
     Also where it is not on the list of what a config may build, nor among `allowed` (see `allow_list`).
@@ -93,7 +93,7 @@ def located(path: str, name: Any, allowed: Sequence[str] = ()) -> Callable[..., 
         return known
     parts = str(name).split(".")
     if len(parts) > 1:
-        allow_list.look_up(path, str(name), allowed)
+        allow_list.check_name(path, str(name), allowed)
     for i in range(len(parts) - 1, 0, -1):
         module = ".".join(parts[:i])
         try:
@@ -102,7 +102,7 @@ def located(path: str, name: Any, allowed: Sequence[str] = ()) -> Callable[..., 
             if f"{module}.".startswith(f"{error.name}."):
                 continue
             why = f"{path}: {module} needs the module {error.name}, which is not installed"
-            raise Mistake(f"{why}{own_code.raised_at(error)}") from None
+            raise Mistake(f"{why}{user_code.error_location(error)}") from None
         for part in parts[i:]:
             if not hasattr(found, part):
                 inside = [m.name for m in pkgutil.iter_modules(getattr(found, "__path__", []))]
@@ -112,7 +112,7 @@ def located(path: str, name: Any, allowed: Sequence[str] = ()) -> Callable[..., 
             found = getattr(found, part)
         if not callable(found):
             raise Mistake(f"{path}: {name} is no class or function")
-        allow_list.look_at(path, str(name), found, allowed)
+        allow_list.check_object(path, str(name), found, allowed)
         if not allowed:  # what a person allowed for one config is not found for another
             _FOUND[str(name)] = found
         return found
@@ -120,7 +120,7 @@ def located(path: str, name: Any, allowed: Sequence[str] = ()) -> Callable[..., 
 
 
 @cache
-def parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
+def signature_parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
     """What a class or function can be given by name, annotations evaluated; None where that is anything.
 
     Where __init__ hands its **keywords on to its parent's, the parent's optional ones belong to it.
@@ -136,7 +136,7 @@ def parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | 
             signature = inspect.signature(function, eval_str=True).parameters
         except NameError:  # a name that is imported for type checkers alone, say: each annotation by itself
             written = inspect.signature(function).parameters
-            signature = {name: p.replace(annotation=annotation(function, p)) for name, p in written.items()}
+            signature = {name: p.replace(annotation=resolve_annotation(function, p)) for name, p in written.items()}
         except (ValueError, TypeError):
             return None
         first, rest, own = next(iter(signature), "") if inspect.isclass(target) else None, None, not found
@@ -153,7 +153,7 @@ def parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | 
     return found
 
 
-def settable(known: Mapping[str, inspect.Parameter], node: DictConfig) -> list[str]:
+def settable_arguments(known: Mapping[str, inspect.Parameter], node: DictConfig) -> list[str]:
     """The arguments that a config may set: those with a default, and those that the node has."""
     return [name for name, p in known.items() if p.default is not p.empty or name in node]
 

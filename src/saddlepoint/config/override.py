@@ -14,24 +14,24 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from saddlepoint.config import catalogue, spelling
-from saddlepoint.config.path import ABSOLUTE, TYPED
-from saddlepoint.config.tree import places
-from saddlepoint.error import Mistake, close, did_you_mean
+from saddlepoint.config import catalogue, synonym
+from saddlepoint.config.path import ABSOLUTE_KEYS, RELATIVE_KEYS
+from saddlepoint.config.tree import tree_entries
+from saddlepoint.error import Mistake, close_matches, did_you_mean
 
-Names = Mapping[str, Any]  # group -> name, or list of names where several may be chosen
-Chosen = tuple[str, Override]  # "group" or "group@place", and what is said of it
+ChosenNames = Mapping[str, Any]  # group -> name, or list of names where several may be chosen
+GroupOverride = tuple[str, Override]  # "group" or "group@place", and what is said of it
 BARE = re.compile(r"""(?<=[=\[,])[^,\[\]{}"'\\=]+""")  # a value, or a part of a list, without quotes
-Unreadable = HydraException  # what parsing raises for a word that is no override
+UnreadableOverride = HydraException  # what parsing raises for a word that is no override
 _PARSER = OverridesParser.create()
 
 
-def overrides_in(words: Sequence[str]) -> list[Override]:
+def parse_overrides(words: Sequence[str]) -> list[Override]:
     """Each word as an override.  Raises Mistake for what cannot be read or cannot be meant."""
     found = []
     for word in map(str, words):
         try:
-            override = parsed(word)
+            override = parse_override(word)
         except HydraException as error:
             raise Mistake(f"cannot read {word!r}: {_advice(word, words)}") from error
         if override.is_sweep_override():
@@ -48,12 +48,12 @@ def overrides_in(words: Sequence[str]) -> list[Override]:
     return found
 
 
-def parsed(word: str) -> Override:
+def parse_override(word: str) -> Override:
     """One word as an override; a path needs no quotes, whatever is in it: ~, é, brackets.  Raises HydraException."""
     try:
         return _PARSER.parse_override(word)
     except HydraException:
-        if word.partition("=")[0].lstrip("+") not in (*ABSOLUTE, *TYPED):
+        if word.partition("=")[0].lstrip("+") not in (*ABSOLUTE_KEYS, *RELATIVE_KEYS):
             raise
         return _PARSER.parse_override(BARE.sub(r'"\g<0>"', word))
 
@@ -63,7 +63,7 @@ def _advice(word: str, words: Sequence[str]) -> str:
     if any(other.count("[") != other.count("]") for other in words) or value[:1] == "(":
         return f"a list stands in brackets, without blanks or all in quotes: '{key if equals else 'regularizer'}=[a,b]'"
     if not equals:
-        meant = close(word, [*catalogue.keys("train"), *catalogue.defaults()])
+        meant = close_matches(word, [*catalogue.command_keys("train"), *catalogue.default_options()])
         return "an override is key=value" + (f"; did you mean {meant[0]}=...?" if meant else "")
     if value.startswith("="):
         return f"one = is enough: {key}={value.lstrip('=')}"
@@ -72,28 +72,30 @@ def _advice(word: str, words: Sequence[str]) -> str:
     return f"""put what is special in quotes: '{key}="{value.replace('"', "")}"'"""
 
 
-def divided(overrides: list[Override], own: Path | None, command: str = "train") -> tuple[list[Chosen], list[Override]]:
+def split_overrides(
+    overrides: list[Override], own: Path | None, command: str = "train"
+) -> tuple[list[GroupOverride], list[Override]]:
     """What chooses pieces, and what sets keys.  Raises Mistake for a group or a member that is not there."""
-    chosen: list[Chosen] = []
+    chosen: list[GroupOverride] = []
     settings: list[Override] = []
-    known = catalogue.groups(own) if command == "train" else list(catalogue.defaults(command))
+    known = catalogue.groups(own) if command == "train" else list(catalogue.default_options(command))
     for override in overrides:
         group = override.key_or_group
         unknown = group not in known and "/" not in group
-        if override.package is None and (unknown or group in catalogue.PLACED):
+        if override.package is None and (unknown or group in catalogue.VALUE_GROUPS):
             settings.append(override)
-        elif group not in known and not ("/" in group and catalogue.members(group, own)):
+        elif group not in known and not ("/" in group and catalogue.option_names(group, own)):
             raise Mistake(f"no such group: {group}.{did_you_mean(group, known)}")
         elif isinstance(override.value(), dict):
             settings.append(override)
         else:
-            for name in names_in(override):
+            for name in chosen_names(override):
                 _look_for(group, name, own)
             chosen.append((f"{group}@{override.package}" if override.package else group, override))
     return chosen, settings
 
 
-def names_in(override: Override) -> list[str]:
+def chosen_names(override: Override) -> list[str]:
     """The members that an override names; none for null, and for a deletion without a name."""
     value = override.value()
     if isinstance(value, list):
@@ -104,19 +106,19 @@ def names_in(override: Override) -> list[str]:
 
 
 def _look_for(group: str, name: str, own: Path | None) -> None:
-    there = catalogue.members(group, own)
+    there = catalogue.option_names(group, own)
     if not there:
-        places = " nor ".join(str(folder / group) for folder in catalogue.folders(own))
+        places = " nor ".join(str(folder / group) for folder in catalogue.conf_folders(own))
         raise Mistake(f"no such {group}: {name}. There is no yaml in {places}")
     if name not in there:
-        meant = spelling.of_name(group, name) or did_you_mean(name, there)
+        meant = synonym.suggest_for_name(group, name) or did_you_mean(name, there)
         raise Mistake(f"no such {group}: {name}.{meant} There are: {', '.join(there)}")
 
 
 # ---------------------------------------------------------------------------------------- setting one key by its path
 
 
-def put(config: DictConfig, override: Override, choice: Names) -> None:
+def apply_override(config: DictConfig, override: Override, choice: ChosenNames) -> None:
     """Set, add (+) or take out (~) what an override says.  Raises Mistake where that makes no sense."""
     key, value, line = override.key_or_group, override.value(), str(override.input_line)
     there, old = _at(config, key)
@@ -156,12 +158,12 @@ def _listed(old: list[Any], value: Any) -> list[Any]:
 def _delete(config: DictConfig, key: str, line: str) -> None:
     parent, _, last = key.rpartition(".")
     first = key.partition(".")[0]
-    if first in catalogue.keys("train") and first not in catalogue.groups():
+    if first in catalogue.command_keys("train") and first not in catalogue.groups():
         raise Mistake(f"{line}: {key} cannot be left out; set it")
     del (OmegaConf.select(config, parent) if parent else config)[last]
 
 
-def _keep_listed(key: str, line: str, choice: Names) -> None:
+def _keep_listed(key: str, line: str, choice: ChosenNames) -> None:
     """Raise Mistake where a listed piece would vanish but stay on record as chosen."""
     group, last = key.partition(".")[0], key.rpartition(".")[2]
     if isinstance(names := choice.get(group), list):
@@ -185,45 +187,53 @@ def _at(config: DictConfig, key: str) -> tuple[bool, Any]:
         return False, None
 
 
-def _unknown(key: str, said: str, config: DictConfig, choice: Names, value: Any = None) -> str:
+def _unknown(key: str, said: str, config: DictConfig, choice: ChosenNames, value: Any = None) -> str:
     """What to say of a key that is not there, and was given a value."""
     group, *parts = key.split(".")
     last = key.rpartition(".")[2]
     trains = "batch" in config  # of the other commands' own keys there are few
-    if trains and (not parts or spelling.counts(last)) and (theirs := spelling.of_key(last, said, config, choice)):
+    if (
+        trains
+        and (not parts or synonym.is_training_length(last))
+        and (theirs := synonym.suggest_for_key(last, said, config, choice))
+    ):
         return theirs
     if (added := _added(key, said, config)) is not None:
         return added
     chosen = choice.get(group)
     if isinstance(chosen, list):
         for part in parts:
-            if part in catalogue.members(group) and part not in chosen:
-                return not_among(key, group, part)
+            if part in catalogue.option_names(group) and part not in chosen:
+                return not_chosen_message(key, group, part)
     if isinstance(chosen, str) and parts:
         having = [
             name
-            for name in catalogue.members(group)
-            if re.search(rf"\b{re.escape(parts[-1])}:", catalogue.text(catalogue.conf() / group / f"{name}.yaml"))
+            for name in catalogue.option_names(group)
+            if re.search(
+                rf"\b{re.escape(parts[-1])}:", catalogue.cached_text(catalogue.conf_folder() / group / f"{name}.yaml")
+            )
         ]
         if having and chosen not in having:
             return f"{group}={chosen} takes no {'.'.join(parts)}; {parts[-1]} belongs to {group}={' or '.join(having)}"
     settable = [
         path
-        for path, node, name, _ in places(config)
+        for path, node, name, _ in tree_entries(config)
         if isinstance(node, DictConfig) and not (str(name)[:1] == "_" and "_target_" in node)
     ]
     there = [other for other in settable if _takes(_at(config, other)[1], value)]
     same = [other for other in there if other.rpartition(".")[2] == last]
     near = [other for other in same if other.startswith(f"{group}.")]
-    lasts = close(last, (other.rpartition(".")[2] for other in there))
+    lasts = close_matches(last, (other.rpartition(".")[2] for other in there))
     spelt = [other for other in there if other.rpartition(".")[2] in lasts]  # not all that lie in one place with it
     node = _at(config, key.rpartition(".")[0])[1] if parts else None
     piece = isinstance(node, DictConfig) and "_target_" in node  # which says itself what it takes
-    alike = [other for other in close(key, spelt or ([] if piece else there)) if not key.startswith(f"{other}.")]
-    meant = list(dict.fromkeys([*near, *alike, *same, *(() if parts else close(key, catalogue.groups()))]))[:3]
+    alike = [
+        other for other in close_matches(key, spelt or ([] if piece else there)) if not key.startswith(f"{other}.")
+    ]
+    meant = list(dict.fromkeys([*near, *alike, *same, *(() if parts else close_matches(key, catalogue.groups()))]))[:3]
     if meant:
         return f"no such key: {key}. Did you mean {' or '.join(meant)}?"
-    if trains and parts and (theirs := spelling.of_key(last, said, config, choice)):
+    if trains and parts and (theirs := synonym.suggest_for_key(last, said, config, choice)):
         return theirs
     return _not_there(key, said, config)
 
@@ -253,18 +263,22 @@ def _added(key: str, said: str, config: DictConfig) -> str | None:
 def _not_there(key: str, said: str, config: DictConfig) -> str:
     """What to say of a key that is like no other: how to add it where its target takes it, else what that takes."""
     from saddlepoint.config import allow_list
-    from saddlepoint.config.instantiate import located, parameters, settable  # torch, for what is refused anyway
+    from saddlepoint.config.instantiate import (  # torch, for what is refused anyway
+        locate,
+        settable_arguments,
+        signature_parameters,
+    )
 
     place, _, last = key.rpartition(".")
     node = _at(config, place)[1] if place else None
     if isinstance(node, DictConfig) and "_target_" in node:
-        known = parameters(located(place, node._target_, allow_list.granted(config)))
+        known = signature_parameters(locate(place, node._target_, allow_list.allowed_names(config)))
         if known is None or last in known:
             return f"no such key: {key}; to add it, write +{key}={said}"
-        return f"no such key: {key}. {node._target_} takes {', '.join(settable(known, node)) or 'nothing'}"
+        return f"no such key: {key}. {node._target_} takes {', '.join(settable_arguments(known, node)) or 'nothing'}"
     return f"no such key: {key}. saddlepoint train --cfg job prints every key"
 
 
-def not_among(key: str, group: str, name: str) -> str:
+def not_chosen_message(key: str, group: str, name: str) -> str:
     """What to say of a setting of a piece that is not chosen."""
     return f"{key} is set but {name} is not among the {group}s: add +{group}={name}"

@@ -13,14 +13,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from saddlepoint.error import Mistake
 
-ABSOLUTE = ("data.folder", "data.root", "evaluation.weights")  # of a run: what its config.yaml leads to
-TYPED = (  # where a command reads and writes
+ABSOLUTE_KEYS = ("data.folder", "data.root", "evaluation.weights")  # of a run: what its config.yaml leads to
+RELATIVE_KEYS = (  # where a command reads and writes
     "outputs", "cache", "to", "run", "runs", "samples", "from", "description", "dump", "against", "reference", "a", "b",
     "launcher.folder",
 )  # fmt: skip
 
 
-def settle(config: DictConfig) -> str | None:
+def resolve_paths(config: DictConfig) -> str | None:
     """Put the home folder in the place of ~ in each path of a config, and make those of a run absolute.
 
     Returns data.folder as it was typed, None where there is none.  Raises Mistake where ~ stands for nobody's home.
@@ -28,7 +28,7 @@ def settle(config: DictConfig) -> str | None:
     data = config.get("data")
     folder = data.get("folder") if isinstance(data, DictConfig) else None
     with open_dict(config):
-        for key in (*ABSOLUTE, *TYPED):
+        for key in (*ABSOLUTE_KEYS, *RELATIVE_KEYS):
             parent, _, name = key.rpartition(".")
             node = config.get(parent) if parent else config
             if isinstance(node, DictConfig) and name in node and not OmegaConf.is_missing(node, name):
@@ -42,16 +42,16 @@ def _settle(node: DictConfig, name: str, key: str) -> None:
     except OmegaConfBaseException:
         return  # an interpolation that leads nowhere, of which `compose` knows what to say
     if isinstance(value, ListConfig):
-        node[name] = [expanded(key, one) for one in value]
+        node[name] = [expand_path(key, one) for one in value]
     elif isinstance(value, str) and value:
-        found = expanded(key, value)
-        if key not in ABSOLUTE:
+        found = expand_path(key, value)
+        if key not in ABSOLUTE_KEYS:
             node[name] = found
         elif not (OmegaConf.is_interpolation(node, name) and os.path.isabs(found)):
             node[name] = os.path.abspath(found)  # an absolute path from the environment is the next machine's own
 
 
-def expanded(key: str, value: Any) -> Any:
+def expand_path(key: str, value: Any) -> Any:
     """A path with the home folder in the place of ~; what is no text stays.  Raises Mistake where there is no home."""
     if not isinstance(value, str) or not value.startswith("~"):
         return value
@@ -61,12 +61,12 @@ def expanded(key: str, value: Any) -> Any:
     return found
 
 
-def cache_of(config: DictConfig) -> Path:
+def cache_folder(config: DictConfig) -> Path:
     """Where shared things lie: cache=..., else SADDLEPOINT_CACHE, else the user's cache folder.
 
     A user without a home folder has it among the temporary files.
     """
-    if chosen := config.cache or expanded("SADDLEPOINT_CACHE", os.environ.get("SADDLEPOINT_CACHE")):
+    if chosen := config.cache or expand_path("SADDLEPOINT_CACHE", os.environ.get("SADDLEPOINT_CACHE")):
         return Path(chosen)
     import tempfile
 

@@ -8,17 +8,17 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
-from saddlepoint.redaction import shortened
+from saddlepoint.redaction import shorten_home
 
 # whose run it is, how long, where, with what watching: none of these changes the game that is played
-APART = frozenset(
+NON_TRAINING_KEYS = frozenset(
     ("name", "seed", "images", "outputs", "cache", "device", "devices", "nodes", "compile", "threads", "trainer")
 ) | {"logger", "callback", "metric", "evaluation", "protocol", "launcher", "many", "shared", "overwrite", "resume"}
-APART |= {"choice", "experiment", "allow_target"}
+NON_TRAINING_KEYS |= {"choice", "experiment", "allow_target"}
 # keys of data that came after the first runs, at the value that does what was done before there was the key
-DATA_ADDED = {"fit": "crop", "flip": False, "bits": 8}
+LATER_DATA_KEYS = {"fit": "crop", "flip": False, "bits": 8}
 # and keys of the game, with the sides and the order of the two-player game, which the first edition had built in
-GAME_ADDED = {
+LATER_GAME_KEYS = {
     "sides": {
         "real": {"of": "x", "judge": "discriminator"},
         "fake": {"by": "generator", "judge": "discriminator"},
@@ -31,27 +31,27 @@ GAME_ADDED = {
     "classes": {},
     "dropout": False,
 }
-ARCHITECTURE_ADDED = {"condition": {}, "bounded": None}  # and keys of networks
+LATER_ARCHITECTURE_KEYS = {"condition": {}, "bounded": None}  # and keys of networks
 # the sides of the two-player game as they were first written: networks got the class, and none of ours took it
-SIDES_BEFORE = {
+FIRST_EDITION_SIDES = {
     "real": {"of": "x", "condition": "y", "judge": "discriminator"},
     "fake": {"by": "generator", "condition": "y", "judge": "discriminator"},
     "labelled": {"of": "labelled_x", "condition": "labelled_y", "judge": "discriminator"},
 }
-SIMULTANEOUS = (
+FIRST_EDITION_SIMULTANEOUS = (
     "saddlepoint.game.simultaneous.Simultaneous"  # the class that the first edition had for one order of play
 )
 DATA_APART = frozenset(("root", "memory", "workers", "extractor"))  # where and how the same data are read, and measured
 
 
-def essence(config: Mapping[Any, Any]) -> dict[str, Any]:
+def training_keys(config: Mapping[Any, Any]) -> dict[str, Any]:
     """The part of a plain config that decides the training; 1.0 and 1 are one number there."""
-    kept = _canonical({key: value for key, value in config.items() if key not in APART})
+    kept = _canonical({key: value for key, value in config.items() if key not in NON_TRAINING_KEYS})
     if isinstance(data := kept.get("data"), dict):
         kept["data"] = {
             key: value
             for key, value in data.items()
-            if key not in DATA_APART and not (key in DATA_ADDED and same(value, DATA_ADDED[key]))
+            if key not in DATA_APART and not (key in LATER_DATA_KEYS and is_same(value, LATER_DATA_KEYS[key]))
         }
         if isinstance(folder := kept["data"].get("folder"), str):
             kept["data"]["folder"] = _in_utf8(folder)
@@ -66,7 +66,9 @@ def _network(node: Any) -> Any:
     """A network without the keys that came later, where they stand at what was done before."""
     if not isinstance(node, dict):
         return node
-    return {k: v for k, v in node.items() if k not in ARCHITECTURE_ADDED or not same(v, ARCHITECTURE_ADDED[k])}
+    return {
+        k: v for k, v in node.items() if k not in LATER_ARCHITECTURE_KEYS or not is_same(v, LATER_ARCHITECTURE_KEYS[k])
+    }
 
 
 def _game(game: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,8 +76,12 @@ def _game(game: Mapping[str, Any]) -> dict[str, Any]:
 
     All players at once is written as the class that stood for it then, so that runs keep their names.
     """
-    kept = {key: value for key, value in game.items() if key not in GAME_ADDED or not same(value, GAME_ADDED[key])}
-    if same(kept.get("sides"), SIDES_BEFORE):
+    kept = {
+        key: value
+        for key, value in game.items()
+        if key not in LATER_GAME_KEYS or not is_same(value, LATER_GAME_KEYS[key])
+    }
+    if is_same(kept.get("sides"), FIRST_EDITION_SIDES):
         del kept["sides"]
     if isinstance(players := kept.get("players"), dict):
         kept["players"] = {
@@ -84,11 +90,11 @@ def _game(game: Mapping[str, Any]) -> dict[str, Any]:
             for name, player in players.items()
         }  # fmt: skip
         order = kept.get("order")
-        if order is None or same(order, [[name] for name in players]):
+        if order is None or is_same(order, [[name] for name in players]):
             kept.pop("order", None)
-        elif same(order, [list(players)]):
+        elif is_same(order, [list(players)]):
             del kept["order"]
-            kept["_target_"] = SIMULTANEOUS
+            kept["_target_"] = FIRST_EDITION_SIMULTANEOUS
     return kept
 
 
@@ -100,16 +106,16 @@ def _in_utf8(path: str) -> str:
         return path
 
 
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def dotted_items(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted keys and what stands there; lists and empty mappings are leaves."""
     if isinstance(value, dict) and value:
         for key, part in value.items():
-            yield from leaves(part, f"{path}.{key}" if path else str(key))
+            yield from dotted_items(part, f"{path}.{key}" if path else str(key))
     else:
         yield path, value
 
 
-def same(one: Any, other: Any) -> bool:
+def is_same(one: Any, other: Any) -> bool:
     """Whether two leaves are equal; True is not 1."""
     return one is other or repr(one) == repr(other)
 
@@ -128,7 +134,7 @@ def _canonical(value: Any) -> Any:
                 container[key] = list(part)
                 waiting.append(container[key])
             elif isinstance(part, str):
-                container[key] = shortened(part) if os.sep in part else part
+                container[key] = shorten_home(part) if os.sep in part else part
             elif isinstance(part, float) and part.is_integer():
                 container[key] = int(part)
     return whole[0]
@@ -141,10 +147,10 @@ class _Nothing:
         return "nothing"
 
 
-NOTHING: Final = _Nothing()
+NO_VALUE: Final = _Nothing()
 
 
-def difference(
+def nested_difference(
     old: Mapping[Any, Any], new: Mapping[Any, Any], ignore: Collection[str] = ()
 ) -> dict[str, tuple[Any, Any]]:
     """By dotted key, what stands in `old` and in `new` where that differs, NOTHING where one has no such key.
@@ -152,9 +158,9 @@ def difference(
     Lists and empty mappings are leaves; 1, 1.0 and true are three values.  Keys at or below one of `ignore` are left
     out.  In the order of `new`, then what is in `old` alone.
     """
-    ours, theirs = (dict(leaves(own)) if own else {} for own in (old, new))
-    both = {key: (ours.get(key, NOTHING), theirs.get(key, NOTHING)) for key in {**theirs, **ours}}
-    return {key: pair for key, pair in both.items() if not same(*pair) and not _below(key, ignore)}
+    ours, theirs = (dict(dotted_items(own)) if own else {} for own in (old, new))
+    both = {key: (ours.get(key, NO_VALUE), theirs.get(key, NO_VALUE)) for key in {**theirs, **ours}}
+    return {key: pair for key, pair in both.items() if not is_same(*pair) and not _below(key, ignore)}
 
 
 def _below(key: str, places: Collection[str]) -> bool:

@@ -6,10 +6,12 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-Place = tuple[str, Any, Any, Any]  # dotted path, the container, the name or index of the key in it, what stands there
+TreeEntry = tuple[
+    str, Any, Any, Any
+]  # dotted path, the container, the name or index of the key in it, what stands there
 
 
-class Checked(DictConfig):
+class CheckedConfig(DictConfig):
     """A config whose every key is known to reach something and to be of its kind; it cannot be changed any more.
 
     A copy is a DictConfig again, which nobody has checked.
@@ -26,9 +28,9 @@ class Checked(DictConfig):
         return vars(self)["_identity_of"](self)
 
 
-def places(root: Any, path: str = "") -> list[Place]:
+def tree_entries(root: Any, path: str = "") -> list[TreeEntry]:
     """Every key below a node, a container before what is in it, none through an interpolation."""
-    found: list[Place] = []
+    found: list[TreeEntry] = []
     waiting: list[tuple[str, Any, Any, Any]] = [(path, None, None, root)]
     while waiting:
         here, container, name, node = waiting.pop()
@@ -44,12 +46,12 @@ def places(root: Any, path: str = "") -> list[Place]:
     return found
 
 
-def targets(root: Any, path: str = "") -> list[tuple[str, DictConfig]]:
+def target_nodes(root: Any, path: str = "") -> list[tuple[str, DictConfig]]:
     """Every node with a `_target_`, `root` among them, none through an interpolation."""
-    found = [(here, container) for here, container, name, _ in places(root, path) if name == "_target_"]
+    found = [(here, container) for here, container, name, _ in tree_entries(root, path) if name == "_target_"]
     return [(here.rpartition(".")[0], container) for here, container in found]
 
 
-def plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """A node as plain values, interpolations followed."""
     return OmegaConf.to_container(value, resolve=True) if isinstance(value, DictConfig | ListConfig) else value

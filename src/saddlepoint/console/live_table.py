@@ -13,17 +13,17 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from saddlepoint.console.terminal import speaker
+from saddlepoint.console.terminal import line_printer
 
 RUNNING = "running"
-RIGHT: Mapping[str, Any] = {"justify": "right", "no_wrap": True}  # how rich sets a column of numbers
+RIGHT_ALIGNED: Mapping[str, Any] = {"justify": "right", "no_wrap": True}  # how rich sets a column of numbers
 
 
 class LiveTable(ABC):
     """Rows, each with a `state`.  Enter it to show them; `refresh` at any time, which looks every `seconds` at most."""
 
     def __init__(self, console: Console, seconds: float = 0.0) -> None:
-        self.console, self.say, self.seconds = console, speaker(console), seconds
+        self.console, self.log, self.seconds = console, line_printer(console), seconds
         self._live = Live(console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
         self._told: dict[int, str] = {}  # the state of each row that was said, or was so before
         self._looked = 0.0
@@ -33,20 +33,20 @@ class LiveTable(ABC):
         """All of them as they stand now; none is ever taken away."""
 
     @abstractmethod
-    def opening(self) -> str:
+    def start_message(self) -> str:
         """How much there is to do, in a line."""
 
     @abstractmethod
-    def event(self, row: Any) -> str:
+    def row_message(self, row: Any) -> str:
         """A row whose state has changed, in a line."""
 
     @abstractmethod
-    def table(self) -> RenderableType:
+    def build_view(self) -> RenderableType:
         """How far all is, and the rows that are worth showing."""
 
     def __enter__(self) -> LiveTable:
         self._told = {i: row.state for i, row in enumerate(self.rows()) if row.state != RUNNING}
-        self.say(self.opening())
+        self.log(self.start_message())
         if self._live is not None:
             self._live.start()
         return self
@@ -61,7 +61,7 @@ class LiveTable(ABC):
         if time.monotonic() - self._looked >= self.seconds:
             self._look()
             if self._live is not None:
-                self._live.update(self.table())
+                self._live.update(self.build_view())
 
     def _look(self) -> None:
         self._looked = time.monotonic()
@@ -69,10 +69,10 @@ class LiveTable(ABC):
             if row.state != self._told.get(i):
                 self._told[i] = row.state
                 if self._live is None:
-                    self.say(self.event(row))
+                    self.log(self.row_message(row))
 
 
-def drawn(
+def build_table(
     headline: RenderableType,
     columns: Iterable[tuple[str | Text, Mapping[str, Any]]],
     rows: Iterable[tuple[Sequence[str | Text], str]],
@@ -97,7 +97,7 @@ def seconds_left(took: Sequence[float], running: Sequence[float], to_begin: int,
     return (sum(max(0.0, mean - since) for since in running) + mean * to_begin) / at_once
 
 
-def clock(seconds: float) -> str:
+def format_clock(seconds: float) -> str:
     """1:02:03 or 2:03."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)

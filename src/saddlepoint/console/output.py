@@ -22,7 +22,7 @@ WIDTH = 80  # columns that every table fits
 _CURRENT: ContextVar[Output | None] = ContextVar("output", default=None)  # of the command that runs
 
 
-def result(console: Console | None = None) -> Output:
+def current_output(console: Console | None = None) -> Output:
     """Where a result goes: to `console` where one is given, else where the command line that runs says, else stdout."""
     return Output(console=console) if console is not None else _CURRENT.get() or Output()
 
@@ -44,7 +44,7 @@ class Output:
         return self.console.width
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def activate(self) -> Iterator[None]:
         """Meanwhile results go here; with `json` stderr gets what others print on stdout."""
         self._file = sys.stdout
         token = _CURRENT.set(self)
@@ -54,31 +54,31 @@ class Output:
         finally:
             _CURRENT.reset(token)
 
-    def of(self, command: Callable[[], int]) -> int:
+    def run(self, command: Callable[[], int]) -> int:
         """The exit code of a command whose result goes here."""
-        with self.alone():
+        with self.activate():
             return command()
 
     def __call__(self, parts: Iterable[str | Table], document: Mapping[str, Any]) -> None:
         """Print the result, once per command: lines as they stand, and tables; or the document."""
         if self.json:
-            print(json.dumps(plain(document), indent=2, allow_nan=False), file=self._file or sys.stdout)
+            print(json.dumps(to_json_value(document), indent=2, allow_nan=False), file=self._file or sys.stdout)
             return
-        show(parts, self.console)
+        print_parts(parts, self.console)
 
 
-def show(parts: Iterable[str | Table], console: Console) -> None:
+def print_parts(parts: Iterable[str | Table], console: Console) -> None:
     """Print lines as they stand, and tables."""
     for part in parts:
         console.print(part, soft_wrap=isinstance(part, str), markup=False, highlight=False)
 
 
-def plain(value: Any) -> Any:
+def to_json_value(value: Any) -> Any:
     """A value as JSON has it: what is not finite is null, a path its text, a tuple a list."""
     if isinstance(value, Mapping):
-        return {str(key): plain(part) for key, part in value.items()}
+        return {str(key): to_json_value(part) for key, part in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(part) for part in value]
+        return [to_json_value(part) for part in value]
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if value is None or isinstance(value, str | bool | int):

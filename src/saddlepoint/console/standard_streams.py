@@ -24,7 +24,7 @@ class Unprinted(Mistake):
         self.exit = 141 if error.errno == errno.EPIPE else 1
 
 
-class Stream:
+class GuardedStream:
     """A text stream; what it cannot write is passed to `failed`, as the OSError, and dropped where that returns."""
 
     def __init__(self, stream: Any, failed: Callable[[OSError], None]) -> None:
@@ -56,7 +56,7 @@ class Stream:
             self._failed(error)
 
 
-def use_utf8() -> None:
+def ensure_utf8() -> None:
     """Start this process again in Python's UTF-8 mode (PEP 540) where it is not in it; so will be what it starts.
 
     With another locale the same bytes on a command line would be another text, so another identity, and what libraries
@@ -68,7 +68,7 @@ def use_utf8() -> None:
     os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
-def reopen() -> None:
+def reopen_closed() -> None:
     """Open the null device on each of descriptors 0, 1 and 2 that is closed; forget a width or height of 0.
 
     Standard output takes names of files that are no UTF-8, as their bytes; standard error escapes them.
@@ -94,20 +94,20 @@ def reopen() -> None:
         sys.stdout.reconfigure(errors="surrogateescape")
 
 
-def dispensable(*names: str) -> AbstractContextManager[None]:
+def ignore_write_errors(*names: str) -> AbstractContextManager[None]:
     """Meanwhile sys.stdout and sys.stderr, or those named, drop what they cannot write."""
     return _guarded(names or ("stdout", "stderr"), lambda error: None)
 
 
-def recorded(run: Callable[[], int]) -> int:
+def run_ignoring_write_errors(run: Callable[[], int]) -> int:
     """The exit code of a command whose results are in a folder, whatever becomes of what it prints."""
-    with dispensable():
+    with ignore_write_errors():
         code = run()
-        settle()
+        flush_or_discard()
     return code
 
 
-def required() -> AbstractContextManager[None]:
+def raise_write_errors() -> AbstractContextManager[None]:
     """Meanwhile sys.stdout raises Unprinted where it cannot write, in print and in rich alike."""
 
     def refuse(error: OSError) -> None:
@@ -119,8 +119,10 @@ def required() -> AbstractContextManager[None]:
 @contextmanager
 def _guarded(names: tuple[str, ...], failed: Callable[[OSError], None]) -> Iterator[None]:
     before = {name: stream for name in names if (stream := getattr(sys, name)) is not None}
-    plain = {name: stream._stream if isinstance(stream, Stream) else stream for name, stream in before.items()}
-    guards = {name: Stream(stream, failed) for name, stream in plain.items()}  # the innermost guard alone decides
+    plain = {name: stream._stream if isinstance(stream, GuardedStream) else stream for name, stream in before.items()}
+    guards = {
+        name: GuardedStream(stream, failed) for name, stream in plain.items()
+    }  # the innermost guard alone decides
     for name, guard in guards.items():
         setattr(sys, name, guard)
     try:
@@ -131,7 +133,7 @@ def _guarded(names: tuple[str, ...], failed: Callable[[OSError], None]) -> Itera
                 setattr(sys, name, before[name])
 
 
-def settle() -> None:
+def flush_or_discard() -> None:
     """Before the process ends: what a stream still holds and cannot write is dropped, or the exit code would be 120."""
     for stream in (sys.stdout, sys.stderr):
         try:

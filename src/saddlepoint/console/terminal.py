@@ -11,19 +11,19 @@ SECONDS = 20.0  # between two lines of a long pass
 HOUR = 3600.0  # seconds
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """ "40 s", "12 min", "7.5 h": from 100 of a unit on in the next larger one."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / HOUR:.2g} h"
 
 
-def speaker(console: Console) -> Callable[[str], None]:
+def line_printer(console: Console) -> Callable[[str], None]:
     """Prints a line as it stands: brackets are no markup, and a path is not broken."""
     return lambda line: console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
-class Meter:
+class ProgressMeter:
     """How far a long pass before or between rounds is: meter(what, done, of), with its rate and the time left.
 
     On a terminal a bar; elsewhere a line every `SECONDS`, none for a pass that is over sooner.
@@ -58,9 +58,13 @@ class Meter:
         self._printed = now
         _, first, since = self._pass
         rate = (done - first) / (now - since)
-        pace = f"{rate:,.3g}/s, {duration((of - done) / rate)} left" if rate else f"{duration(now - since)} so far"
+        pace = (
+            f"{rate:,.3g}/s, {format_duration((of - done) / rate)} left"
+            if rate
+            else f"{format_duration(now - since)} so far"
+        )
         count = "" if of == 1 else f": {done:,} of {of:,}"
-        speaker(self.console)(f"{what}{count}, {pace}")
+        line_printer(self.console)(f"{what}{count}, {pace}")
 
 
 class _Rate(progress.ProgressColumn):

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint.data import sound
-from saddlepoint.data.array import read as read_array
+from saddlepoint.data import wav_file
+from saddlepoint.data.array_file import load_array as read_array
 from saddlepoint.data.data import Split
 from saddlepoint.data.folder import Folder
-from saddlepoint.data.image_folder import described_changes
-from saddlepoint.data.listing import Listing, place_of
+from saddlepoint.data.image_folder import format_changes
+from saddlepoint.data.listing import Listing, resolve_folder
 from saddlepoint.error import Mistake
 from saddlepoint.modality import Audio
 
@@ -29,7 +29,7 @@ class AudioFolder(Folder):
     """
 
     name = "audio_folder"
-    kind = sound.WAVES
+    file_kind = wav_file.WAV_FILES
     noun = "sounds"
 
     def __init__(
@@ -45,7 +45,7 @@ class AudioFolder(Folder):
         if length is not None and length < 1:
             raise Mistake(f"data.length={length}: so many samples of each file, 1 at least, or null.")
         if shape is None:
-            found, _ = sound.facts_of(folder, length)
+            found, _ = wav_file.sound_facts(folder, length)
             shape, rate = found["shape"], found["rate"] if rate is None else rate
             classes, bits = found["classes"] if classes is None else classes, found["bits"] if bits is None else bits
         self.length = length
@@ -54,13 +54,15 @@ class AudioFolder(Folder):
 
     def splits(self) -> dict[str, Split]:
         if self.is_array:
-            return self.rows_of(read_array(place_of(self.folder), self.modality))
-        x, self.notes = waveforms(self.listing, self.modality, self.shape, fit=self.length is not None)
+            return self.array_splits(read_array(resolve_folder(self.folder), self.modality))
+        x, self.notes = load_waveforms(self.listing, self.modality, self.shape, fit=self.length is not None)
         y = None if self.listing.labels is None else torch.tensor(self.listing.labels)
-        return self.parts(self.listing.names, x, y, self.listing.classes)
+        return self.build_splits(self.listing.names, x, y, self.listing.classes)
 
 
-def waveforms(found: Listing, modality: Audio, shape: tuple[int, ...], fit: bool = False) -> tuple[Tensor, list[str]]:
+def load_waveforms(
+    found: Listing, modality: Audio, shape: tuple[int, ...], fit: bool = False
+) -> tuple[Tensor, list[str]]:
     """All files as one tensor [N, *shape], as stored, and notes on what was found and done.
 
     fit    whether files of another length are cut, or filled with silence
@@ -69,11 +71,11 @@ def waveforms(found: Listing, modality: Audio, shape: tuple[int, ...], fit: bool
     channels, length = shape
     x = np.zeros((len(found.names), channels, length), np.int16 if modality.bits == 16 else np.float32)
     changes: Counter[str] = Counter()
-    for row, (name, one) in zip(x, sound.sounds(found), strict=True):
+    for row, (name, one) in zip(x, wav_file.load_sounds(found), strict=True):
         own = len(one.samples), one.rate, one.bits
         if own != (channels, modality.rate, modality.bits):
             raise Mistake(
-                f"{found.where(name)} has {own[0]} channels, {own[1]:,} samples per second and {own[2]} bits, and the "
+                f"{found.location(name)} has {own[0]} channels, {own[1]:,} samples per second and {own[2]} bits, and the "
                 f"data are configured as data.shape=[{channels},{length}] data.rate={modality.rate} "
                 f"data.bits={modality.bits}. Leave these null, which reads them off the files, or convert the files."
             )
@@ -82,8 +84,8 @@ def waveforms(found: Listing, modality: Audio, shape: tuple[int, ...], fit: bool
         if n != length and not fit:
             raise Mistake(
                 f"wav files of different lengths: the data have {length:,} samples, as the first file or data.shape "
-                f"has, and {found.where(name)} has {n:,}. Say data.length={length} to cut or fill every file."
+                f"has, and {found.location(name)} has {n:,}. Say data.length={length} to cut or fill every file."
             )
         if n != length:
             changes[f"cut to {length:,} samples" if n > length else f"filled with silence to {length:,} samples"] += 1
-    return torch.from_numpy(x), [*found.notes, *described_changes(found, changes)]
+    return torch.from_numpy(x), [*found.notes, *format_changes(found, changes)]

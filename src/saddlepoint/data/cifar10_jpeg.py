@@ -51,13 +51,13 @@ class CIFAR10JPEG(ImageFolder):
         )
 
     @property
-    def missing(self) -> list[str]:
+    def missing_files(self) -> list[str]:
         """The zip's name, where it is not there."""
         return [] if (self.root / FILE).is_file() else [FILE]
 
     def prepare_data(self) -> None:
         """Nothing; raises Mistake where the zip is missing, for nobody hosts it."""
-        if self.missing:
+        if self.missing_files:
             raise Mistake(
                 f"{self.name}: {FILE} is missing in {self.root}. Say data.root=<the folder that holds it>, or pack "
                 "CIFAR-10's training images into a zip of class folders and use data=image_folder data.folder=<zip>."

@@ -15,16 +15,16 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
-from saddlepoint.data.labelled import drawn, positions
-from saddlepoint.data.order import Order
-from saddlepoint.error import Mistake, kind, line_of
-from saddlepoint.modality import Modality, implied, of
+from saddlepoint.data.labelled_subset import draw_labelled_indices, index_stream
+from saddlepoint.data.shuffled_order import ShuffledOrder
+from saddlepoint.error import Mistake, describe_value, source_location
+from saddlepoint.modality import Modality, default_modality, modality_of
 from saddlepoint.modality.image import is_image
 from saddlepoint.pixel import to_float
-from saddlepoint.stream import seed_of
-from saddlepoint.turn import COLUMNS, Batch
+from saddlepoint.stream import derive_seed
+from saddlepoint.turn import BATCH_COLUMNS, Batch
 
-ALL = "all"  # the name of all splits together
+ALL_SPLITS = "all"  # the name of all splits together
 Rows = tuple[Tensor, Tensor | None]  # x as stored (see `modality`), [n, ...]; y int64 [n] or None
 
 
@@ -36,8 +36,8 @@ class Split:
     where a column has another number of rows than x, or the name of a column that every batch has.
     """
 
-    resident = True  # whether the rows lie in memory, so that a pass over them costs little
-    more: Mapping[str, Tensor] = {}
+    in_memory = True  # whether the rows lie in memory, so that a pass over them costs little
+    extra_columns: Mapping[str, Tensor] = {}
     modality: Modality | None = None
 
     def __init__(
@@ -46,13 +46,13 @@ class Split:
         x: Tensor,
         y: Tensor | None = None,
         classes: int | None = None,
-        more: Mapping[str, Tensor] | None = None,
+        extra_columns: Mapping[str, Tensor] | None = None,
         modality: Modality | None = None,
     ) -> None:
-        self.name, self.x, self.y, self.more = name, x, y, dict(more or {})
-        for column, values in self.more.items():
-            if len(values) != len(x) or column in COLUMNS:
-                raise ValueError(f"column {column} of {len(values)} rows beside x of {len(x)}; taken: {COLUMNS}")
+        self.name, self.x, self.y, self.extra_columns = name, x, y, dict(extra_columns or {})
+        for column, values in self.extra_columns.items():
+            if len(values) != len(x) or column in BATCH_COLUMNS:
+                raise ValueError(f"column {column} of {len(values)} rows beside x of {len(x)}; taken: {BATCH_COLUMNS}")
         self.modality = modality
         self.classes = int(y.max()) + 1 if classes is None and y is not None else classes
         self._copy: tuple[Tensor, Tensor | None] = (x, y)  # on the device that asked last
@@ -63,26 +63,26 @@ class Split:
     @cached_property
     def shape(self) -> tuple[int, ...]:
         """The shape of one sample, as networks see it."""
-        return of(self).shape(self.x[:1])
+        return modality_of(self).sample_shape(self.x[:1])
 
     def __getitem__(self, index: Tensor) -> Rows:
         """The rows at `index`, int64 [n]."""
         return self.x[index], None if self.y is None else self.y[index]
 
-    def more_at(self, index: Tensor) -> dict[str, Tensor]:
+    def extra_columns_at(self, index: Tensor) -> dict[str, Tensor]:
         """The rows of each further column at `index`, int64 [n], as stored."""
-        return {name: column[index] for name, column in self.more.items()}
+        return {name: column[index] for name, column in self.extra_columns.items()}
 
-    def batch(self, index: Tensor) -> Batch:
+    def batch_at(self, index: Tensor) -> Batch:
         """The rows at `index`, int64 [n], as networks see them, with every further column."""
         x, y = self[index]
-        return Batch(of(self).inside(x), y, more=_seen(self.more_at(index)))
+        return Batch(modality_of(self).to_float(x), y, extra_columns=_seen(self.extra_columns_at(index)))
 
     def batches(self, size: int) -> Iterator[Rows]:
         """Every row once, in stored order, `size` at a time; the last batch may be smaller."""
-        return self.selections(torch.arange(len(self)).split(size))
+        return self.batches_at(torch.arange(len(self)).split(size))
 
-    def selections(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Rows]:
+    def batches_at(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Rows]:
         """The rows at each index in turn, on `device`; the whole split is copied there once."""
         device = torch.device(device)
         if self._copy[0].device != device:
@@ -104,19 +104,21 @@ class Split:
             if y is not None:
                 labels.update(y.numpy().tobytes())
         content.update(labels.digest())
-        for name, column in sorted(self.more_at(torch.arange(len(self))).items()):
+        for name, column in sorted(self.extra_columns_at(torch.arange(len(self))).items()):
             content.update(f"{name} {column.dtype} {list(column.shape)}".encode() + column.numpy().tobytes())
         return content.hexdigest()
 
 
-class Joined(Split):
+class ConcatSplit(Split):
     """Splits laid end to end, each read as it is by itself."""
 
     def __init__(self, name: str, parts: Sequence[Split]) -> None:
-        self.name, self.parts = name, parts
+        self.name, self.splits = name, parts
         self.classes, self.modality = parts[0].classes, parts[0].modality
-        self.resident = all(part.resident for part in parts)
-        self.more = {name: torch.cat([part.more[name] for part in parts]) for name in parts[0].more}
+        self.in_memory = all(part.in_memory for part in parts)
+        self.extra_columns = {
+            name: torch.cat([part.extra_columns[name] for part in parts]) for name in parts[0].extra_columns
+        }
         self.ends = torch.tensor([len(part) for part in parts]).cumsum(0)
 
     def __len__(self) -> int:
@@ -124,21 +126,21 @@ class Joined(Split):
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
-        return self.parts[0].shape
+        return self.splits[0].shape
 
     def __getitem__(self, index: Tensor) -> Rows:
         owner = torch.bucketize(index, self.ends, right=True)
-        starts = self.ends - torch.tensor([len(part) for part in self.parts])
-        rows = [part[index[owner == i] - starts[i]] for i, part in enumerate(self.parts)]
+        starts = self.ends - torch.tensor([len(part) for part in self.splits])
+        rows = [part[index[owner == i] - starts[i]] for i, part in enumerate(self.splits)]
         back = owner.argsort(stable=True).argsort()  # from the order of the parts to that of `index`
         y = [labels for _, labels in rows if labels is not None]
         return torch.cat([x for x, _ in rows])[back], torch.cat(y)[back] if y else None
 
     def batches(self, size: int) -> Iterator[Rows]:
         """Every row once, in order; the last batch of each part may be smaller."""
-        return chain.from_iterable(part.batches(size) for part in self.parts)
+        return chain.from_iterable(part.batches(size) for part in self.splits)
 
-    def selections(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Rows]:
+    def batches_at(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Rows]:
         for index in indices:
             x, y = self[index]
             yield x.to(device), None if y is None else y.to(device)
@@ -158,7 +160,7 @@ class Data(LightningDataModule):
     modality: Any = None  # a Modality, of every instance
     # the splits that are a random cut of one pool; () where none is: a test set that others drew is another population,
     # and what tells it from the training images says nothing of memorisation
-    pool: tuple[str, ...] = ("train", "validation", "test")
+    exchangeable_splits: tuple[str, ...] = ("train", "validation", "test")
 
     def __init__(
         self,
@@ -179,7 +181,7 @@ class Data(LightningDataModule):
                 f"{type(self).__name__}: modality is {self.modality!r:.80}, and it is to be an object, such as "
                 "modality = saddlepoint.modality.Image(16)"
             )
-        self.modality = self.modality or implied(self.shape)
+        self.modality = self.modality or default_modality(self.shape)
         self.classes = classes
         self.extractor = extractor  # what measures samples of this data: digits, mnist, identity, trained, or None
         if batch < 1:
@@ -220,16 +222,20 @@ class Data(LightningDataModule):
 
     def _look_at(self, splits: Any) -> None:
         """Raises Mistake where `splits` gave something else than it says, as a class of somebody's own may."""
-        where = line_of(type(self).splits)
+        where = source_location(type(self).splits)
         if not isinstance(splits, Mapping) or "train" not in splits:
-            there = f"{', '.join(map(str, splits)) or 'nothing'} alone" if isinstance(splits, Mapping) else kind(splits)
+            there = (
+                f"{', '.join(map(str, splits)) or 'nothing'} alone"
+                if isinstance(splits, Mapping)
+                else describe_value(splits)
+            )
             raise Mistake(
                 f"{self.name}: splits() gives {there}, and it is to give a mapping of train, validation and test{where}"
             )
         for name, split in splits.items():
             if not isinstance(split, Split):
                 raise Mistake(
-                    f"{self.name}: splits() gives {kind(split)} as {name}, and it is to give a "
+                    f"{self.name}: splits() gives {describe_value(split)} as {name}, and it is to give a "
                     f"saddlepoint.data.data.Split(name, x, y, classes){where}"
                 )
             if not len(split):
@@ -237,7 +243,7 @@ class Data(LightningDataModule):
             if type(self).__module__.startswith("saddlepoint."):
                 continue  # ours give what they say, and an image need not be decoded to see it
             x, y = split[torch.arange(1)]
-            if not isinstance(x, Tensor) or not self.modality.fits(x):
+            if not isinstance(x, Tensor) or not self.modality.has_stored_form(x):
                 raise Mistake(self._not_stored(name, x) + where)
             held = split.x if isinstance(getattr(split, "x", None), Tensor) else x
             if why := self.modality.why_not(held):
@@ -246,10 +252,10 @@ class Data(LightningDataModule):
                 raise Mistake(f"{self.name}: the classes of its {name} split are {y.dtype}, not int64 [n]{where}")
 
     def _not_stored(self, name: str, x: Any) -> str:
-        found = f"{kind(x)}, {x.dtype}" if isinstance(x, Tensor) else kind(x)
-        advice = self.modality.advice(x) if isinstance(x, Tensor) else None
+        found = f"{describe_value(x)}, {x.dtype}" if isinstance(x, Tensor) else describe_value(x)
+        advice = self.modality.conversion_hint(x) if isinstance(x, Tensor) else None
         return (
-            f"{self.name}: a row of its {name} split is {found}, and x is to be {self.modality.form}, as its modality "
+            f"{self.name}: a row of its {name} split is {found}, and x is to be {self.modality.stored_form}, as its modality "
             f"{self.modality.name} is stored" + (f". {advice[0].upper()}{advice[1:]}" if advice else "")
         )
 
@@ -262,10 +268,10 @@ class Data(LightningDataModule):
             if self.trainer is None:  # else Lightning has done so, on one rank
                 self.prepare_data()
             self.setup()
-        if name == ALL:
+        if name == ALL_SPLITS:
             return self._all
         if name not in self._splits:
-            raise Mistake(f"{self.name} has no split {name!r}: choose one of {', '.join((*self._splits, ALL))}.")
+            raise Mistake(f"{self.name} has no split {name!r}: choose one of {', '.join((*self._splits, ALL_SPLITS))}.")
         return self._splits[name]
 
     @property
@@ -276,15 +282,15 @@ class Data(LightningDataModule):
     @cached_property
     def _all(self) -> Split:
         """Every split, the last first: so a folder is in one order wherever it is cut (see `image_folder`)."""
-        return Joined(ALL, list(self._splits.values())[::-1])
+        return ConcatSplit(ALL_SPLITS, list(self._splits.values())[::-1])
 
     def describe(self) -> dict[str, Any]:
         """Plain facts for the provenance; sha256 is None for a split that is read from disk and was not yet hashed."""
-        more = self.split("train").more
+        more = self.split("train").extra_columns
         names = self.class_names
         few = {}
         if self.labels is not None:
-            rows = [] if self.labelled is None else self.labelled.view(self.classes or 0, -1).tolist()
+            rows = [] if self.labelled_indices is None else self.labelled_indices.view(self.classes or 0, -1).tolist()
             of_class = {str(label): " ".join(map(str, own)) for label, own in enumerate(rows)}  # rows of train
             few = {"labelled": {"per_class": self.labels, "label_seed": self.label_seed, "rows": of_class}}
         return {
@@ -293,7 +299,7 @@ class Data(LightningDataModule):
             "classes": self.classes,
             "sizes": {name: len(split) for name, split in self._splits.items()},
             "sha256": {
-                name: split.sha256 if split.resident or "sha256" in vars(split) else None
+                name: split.sha256 if split.in_memory or "sha256" in vars(split) else None
                 for name, split in self._splits.items()
             },
             **({"columns": {name: list(own.shape[1:]) for name, own in more.items()}} if more else {}),
@@ -302,7 +308,7 @@ class Data(LightningDataModule):
         }
 
     @cached_property
-    def labelled(self) -> Tensor | None:
+    def labelled_indices(self) -> Tensor | None:
         """The rows of the train split whose labels are given, int64 [classes x labels], class by class; None: none are.
 
         Raises Mistake where a class has too few.
@@ -312,57 +318,59 @@ class Data(LightningDataModule):
         train = self.split("train")
         if train.y is None:
             raise Mistake(f"data.labels={self.labels}: the training images of {self.name} have no classes.")
-        return drawn(train.y, self.classes, self.labels, self.label_seed)
+        return draw_labelled_indices(train.y, self.classes, self.labels, self.label_seed)
 
     @property
     def device(self) -> torch.device:
         """Where batches are made: the trainer's device, and the CPU without a trainer."""
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
 
-    def first(self, n: int) -> Batch:
+    def first_batch(self, n: int) -> Batch:
         """The first n training images as they are stored, with as many of the labelled ones where there are any."""
-        train, given = self.split("train"), self.labelled
-        batch = self.rows("train", torch.arange(min(n, len(train))))
+        train, given = self.split("train"), self.labelled_indices
+        batch = self.batch_at("train", torch.arange(min(n, len(train))))
         if given is None:
             return batch
         labelled_x, labelled_y = train[given[:n]]
         assert labelled_y is not None
-        return replace(batch, labelled=(self.modality.inside(labelled_x), labelled_y))
+        return replace(batch, labelled=(self.modality.to_float(labelled_x), labelled_y))
 
-    def rows(self, split: str, index: Tensor) -> Batch:
+    def batch_at(self, split: str, index: Tensor) -> Batch:
         """The rows of a split at `index`, int64 [n], as networks see them, with every further column."""
-        return self.split(split).batch(index)
+        return self.split(split).batch_at(index)
 
-    def stream(self, start: int = 0, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+    def training_batches(self, start: int = 0, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """This rank's contiguous slice of each global batch of `batch` images, for ever, from image `start` on."""
         if self.batch % world:
             raise Mistake(f"batch={self.batch} does not divide among {world} devices: choose a multiple of {world}.")
         train, own = self.split("train"), self.batch // world
-        order = Order(len(train), self.seed)
+        order = ShuffledOrder(len(train), self.seed)
         firsts = count(start + rank * own, self.batch)
         indices, again = tee(order.indices(first, first + own) for first in firsts)
         # draws that depend on seed and position alone, as the order does; two epochs' permutation is odd half the time
-        draws = positions(2 * len(train), self.batch, self.batch, seed_of(self.seed, "augment"), start, rank, world)
+        draws = index_stream(
+            2 * len(train), self.batch, self.batch, derive_seed(self.seed, "augment"), start, rank, world
+        )
         draws, same_draws = tee(draws)
-        selections = self._augmented(self._inside(train.selections(indices, self.device)), draws)
+        selections = self._augmented(self._inside(train.batches_at(indices, self.device)), draws)
         beside, more = self._beside(start, rank, world), self._more(train, again, same_draws)
         return (Batch(x, y, labelled, own) for (x, y), labelled, own in zip(selections, beside, more, strict=False))
 
     def _more(self, split: Split, indices: Iterator[Tensor], draws: Iterator[Tensor]) -> Iterator[dict[str, Tensor]]:
         """The further columns of each batch, images mirrored as the batch's own are; {} each time without any."""
-        if not split.more:
+        if not split.extra_columns:
             return repeat({})
         device = self.device
         return (
             {
                 name: (_mirrored(column, draw) if self.flip and is_image(column) else column).to(device)
-                for name, column in _seen(split.more_at(index)).items()
+                for name, column in _seen(split.extra_columns_at(index)).items()
             }
             for index, draw in zip(indices, draws, strict=False)
         )
 
     def _inside(self, selections: Iterator[Rows]) -> Iterator[Rows]:
-        return ((self.modality.inside(x), y) for x, y in selections)
+        return ((self.modality.to_float(x), y) for x, y in selections)
 
     def _augmented(self, selections: Iterator[Rows], draws: Iterator[Tensor]) -> Iterator[Rows]:
         """Each batch, its images mirrored where the draw, int64 [n], is odd; as it is without `flip`."""
@@ -372,15 +380,15 @@ class Data(LightningDataModule):
 
     def _beside(self, start: int, rank: int, world: int) -> Iterator[tuple[Tensor, Tensor] | None]:
         """This rank's labelled batches, for ever; None each time without labels."""
-        if self.labelled is None:
+        if self.labelled_indices is None:
             return repeat(None)
         if self.labelled_batch % world:
             raise Mistake(f"data.labelled_batch={self.labelled_batch} does not divide among {world} devices.")
-        x, y = self.split("train")[self.labelled]  # few: held in memory, whatever the split does
-        where = positions(len(x), self.batch, self.labelled_batch, self.seed, start, rank, world)
-        chosen = Split("labelled", x, y, self.classes).selections(where, self.device)
+        x, y = self.split("train")[self.labelled_indices]  # few: held in memory, whatever the split does
+        where = index_stream(len(x), self.batch, self.labelled_batch, self.seed, start, rank, world)
+        chosen = Split("labelled", x, y, self.classes).batches_at(where, self.device)
         sizes = self.batch, self.labelled_batch
-        draws = positions(2 * len(x), *sizes, seed_of(self.seed, "augment", "labelled"), start, rank, world)
+        draws = index_stream(2 * len(x), *sizes, derive_seed(self.seed, "augment", "labelled"), start, rank, world)
         return ((own, y) for own, y in self._augmented(self._inside(chosen), draws) if y is not None)
 
     def train_dataloader(self) -> Iterable[Batch]:
@@ -394,7 +402,7 @@ class _Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         trainer: Any = self.data.trainer
-        return self.data.stream(trainer.lightning_module.images, trainer.global_rank, trainer.world_size)
+        return self.data.training_batches(trainer.lightning_module.images, trainer.global_rank, trainer.world_size)
 
 
 def _seen(columns: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -40,11 +40,11 @@ class Digits(Data):
         images, labels = load_digits(return_X_y=True)
         x = torch.from_numpy(images).mul(255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
         y = torch.from_numpy(labels).to(torch.int64)
-        parts = stratified(y, "digits").split(list(SIZES.values()))
+        parts = stratified_order(y, "digits").split(list(SIZES.values()))
         return {name: Split(name, x[part], y[part]) for name, part in zip(SIZES, parts, strict=True)}
 
 
-def stratified(y: Tensor, name: str) -> Tensor:
+def stratified_order(y: Tensor, name: str) -> Tensor:
     """The fixed order of the module's docstring: a permutation of the items, int64 [n], for classes y, int64 [n]."""
     keys = [sha256(f"{name}/{item}".encode()).digest() for item in range(len(y))]
     ranked = []

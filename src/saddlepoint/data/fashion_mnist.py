@@ -19,9 +19,9 @@ class FashionMNIST(MNIST):
     """x uint8 [n, 1, 28, 28], ten classes.  `root` is the folder that holds FashionMNIST/raw."""
 
     name = "fashion_mnist"
-    source: ClassVar[type[torchvision.datasets.MNIST]] = torchvision.datasets.FashionMNIST
-    sha256: ClassVar[Mapping[str, str]] = {}
-    packed: ClassVar[Mapping[str, str]] = {
+    torchvision_class: ClassVar[type[torchvision.datasets.MNIST]] = torchvision.datasets.FashionMNIST
+    file_sha256: ClassVar[Mapping[str, str]] = {}
+    archive_sha256: ClassVar[Mapping[str, str]] = {
         "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
         "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
         "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",

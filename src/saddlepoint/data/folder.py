@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saddlepoint.data.array import Array
+from saddlepoint.data.array_file import LoadedArray
 from saddlepoint.data.data import Data, Split
-from saddlepoint.data.listing import IMAGES, Kind, Listing, bytes_of, is_array, listing
+from saddlepoint.data.listing import IMAGE_FILES, FileKind, Listing, is_array, list_files, name_bytes
 from saddlepoint.error import Mistake
 
 
@@ -26,8 +26,8 @@ class Folder(Data):
     extractor auto: the one that the modality names for data of this shape and these classes.
     """
 
-    kind: Kind = IMAGES
-    noun = IMAGES.noun  # samples, for people
+    file_kind: FileKind = IMAGE_FILES
+    noun = IMAGE_FILES.noun  # samples, for people
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Folder(Data):
             raise Mistake(f"data.validation={validation} and data.test={test} leave no image to train on.")
         self.folder, self.validation, self.test = folder, validation, test
         if extractor == "auto":
-            extractor = self.modality.extractor(tuple(shape), classes)
+            extractor = self.modality.default_extractor(tuple(shape), classes)
         super().__init__(shape, classes, extractor, **rest)
 
     @property
@@ -53,7 +53,7 @@ class Folder(Data):
     @cached_property
     def listing(self) -> Listing:
         """What is in the folder."""
-        return listing(self.folder, self.kind)
+        return list_files(self.folder, self.file_kind)
 
     @property
     def class_names(self) -> list[str]:
@@ -64,12 +64,14 @@ class Folder(Data):
         """As of any data, with `files`: sha256 of the files' names and sizes, and in a zip of their checksums."""
         return super().describe() | ({} if self.is_array else {"files": self.listing.sha256})
 
-    def rows_of(self, found: Array) -> dict[str, Split]:
+    def array_splits(self, found: LoadedArray) -> dict[str, Split]:
         """The splits of an array, by the number of each row."""
         self.notes = found.notes
-        return self.parts([str(row) for row in range(len(found.x))], found.x, found.y, found.classes, found.more)
+        return self.build_splits(
+            [str(row) for row in range(len(found.x))], found.x, found.y, found.classes, found.extra_columns
+        )
 
-    def parts(
+    def build_splits(
         self,
         names: Sequence[str],
         x: Tensor,
@@ -78,7 +80,7 @@ class Folder(Data):
         more: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Split]:
         """The splits of rows by their names."""
-        rows = {name: torch.tensor(part) for name, part in self.membership(names).items()}
+        rows = {name: torch.tensor(part) for name, part in self.split_indices(names).items()}
         return {
             name: Split(
                 name, x[part], None if y is None else y[part], classes,
@@ -87,10 +89,10 @@ class Folder(Data):
             for name, part in rows.items()
         }  # fmt: skip
 
-    def membership(self, names: Sequence[str]) -> dict[str, list[int]]:
+    def split_indices(self, names: Sequence[str]) -> dict[str, list[int]]:
         """The places in `names` of each split, by sha256 of the name; raises Mistake where one would be empty."""
         n = len(names)
-        order = sorted(range(n), key=lambda place: sha256(bytes_of(names[place])).digest())
+        order = sorted(range(n), key=lambda place: sha256(name_bytes(names[place])).digest())
         tested, validated = max(1, round(self.test * n)), max(1, round(self.validation * n))
         if tested + validated >= n:
             raise Mistake(

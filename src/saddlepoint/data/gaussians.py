@@ -34,25 +34,25 @@ class Mixture(NamedTuple):
     sigma: float
 
 
-def ring(m: int, radius: float, sigma: float, twice: tuple[int, ...] = ()) -> Mixture:
+def ring_mixture(m: int, radius: float, sigma: float, twice: tuple[int, ...] = ()) -> Mixture:
     """m modes on a circle from angle 0 on; those in `twice` have a second slot."""
     angles = torch.arange(m, dtype=torch.float64) * (2 * pi / m)
     modes = radius * torch.stack([angles.cos(), angles.sin()], 1)
     return Mixture(modes.to(torch.float32), (*range(m), *twice), sigma)
 
 
-def grid(scale: float, sigma: float) -> Mixture:
+def grid_mixture(scale: float, sigma: float) -> Mixture:
     """{-4, -2, 0, 2, 4}^2 / scale, the first coordinate slowest."""
     sides = torch.arange(-4, 5, 2, dtype=torch.float64) / scale
     return Mixture(torch.cartesian_prod(sides, sides).to(torch.float32), tuple(range(25)), sigma)
 
 
-KINDS = {
-    "ring-P": ring(8, 1, 0.01),
-    "ring-U": ring(7, 1, 0.01, twice=(0,)),
-    "ring-W": ring(8, 2 / 1.414, 0.02 / 1.414),
-    "grid-P": grid(1, 0.05),
-    "grid-W": grid(2.828, 0.05 / 2.828),
+MIXTURES = {
+    "ring-P": ring_mixture(8, 1, 0.01),
+    "ring-U": ring_mixture(7, 1, 0.01, twice=(0,)),
+    "ring-W": ring_mixture(8, 2 / 1.414, 0.02 / 1.414),
+    "grid-P": grid_mixture(1, 0.05),
+    "grid-W": grid_mixture(2.828, 0.05 / 2.828),
 }
 
 
@@ -72,13 +72,13 @@ class Gaussians(Data):
         batch: int = 64,
         seed: int = 0,
     ) -> None:
-        if kind not in KINDS:
-            close = get_close_matches(kind, KINDS, cutoff=0.4) or KINDS
+        if kind not in MIXTURES:
+            close = get_close_matches(kind, MIXTURES, cutoff=0.4) or MIXTURES
             raise Mistake(f"data.kind={kind}: no such mixture. The closest: {', '.join(close)}.")
         if number < 1:
             raise Mistake(f"data.number={number}: at least one training point is needed.")
         self.kind, self.number, self.draw = kind, number, draw
-        self.modes, self.slots, self.sigma = KINDS[kind]  # modes [M, 2]
+        self.modes, self.slots, self.sigma = MIXTURES[kind]  # modes [M, 2]
         super().__init__(shape, len(self.modes) if classes is None else classes, extractor, batch, seed)
 
     @property

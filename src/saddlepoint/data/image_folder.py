@@ -17,12 +17,20 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from saddlepoint.data.array import read as read_array
+from saddlepoint.data.array_file import load_array as read_array
 from saddlepoint.data.data import Rows, Split
-from saddlepoint.data.facts import images
+from saddlepoint.data.facts import image_facts
 from saddlepoint.data.folder import Folder
-from saddlepoint.data.listing import Listing, most_first, names_array, place_of, shown
-from saddlepoint.data.picture import FITS, Format, check_channels, facts, look, pixels, size_of
+from saddlepoint.data.image_file import (
+    FIT_MODES,
+    ImageFormat,
+    check_channels,
+    decode_image,
+    image_file_facts,
+    parse_size,
+    preview_changes,
+)
+from saddlepoint.data.listing import Listing, has_array_suffix, printable_name, resolve_folder, sorted_counts
 from saddlepoint.error import Mistake, ending_signals
 from saddlepoint.modality import Image
 
@@ -52,20 +60,24 @@ class ImageFolder(Folder):
         bits: int | None = None,
         **rest: Any,
     ) -> None:
-        if fit not in FITS:
-            raise Mistake(f"data.fit={fit}: choose one of {', '.join(FITS)}.")
+        if fit not in FIT_MODES:
+            raise Mistake(f"data.fit={fit}: choose one of {', '.join(FIT_MODES)}.")
         if workers < 0:
             raise Mistake(f"data.workers={workers}: a whole number from 0 on; 0 decodes in the run's own process.")
-        size_of(size)  # raises Mistake
+        parse_size(size)  # raises Mistake
         self.folder, self.size, self.channels, self.fit = folder, size, channels, fit
-        if not names_array(folder):
+        if not has_array_suffix(folder):
             check_channels(channels)
             if bits not in (None, 8):
                 raise Mistake(
                     f"data.bits={bits}: files of images are read with 8 bits; more come as an .npz of uint16."
                 )
         if shape is None:
-            found = images(folder, size, channels)[0] if self.is_array else facts(self.listing, size, channels)
+            found = (
+                image_facts(folder, size, channels)[0]
+                if self.is_array
+                else image_file_facts(self.listing, size, channels)
+            )
             shape, classes = found["shape"], found["classes"] if classes is None else classes
             bits = found.get("bits", 8) if bits is None else bits
         self.modality = Image(8 if bits is None else bits)
@@ -74,71 +86,71 @@ class ImageFolder(Folder):
 
     def splits(self) -> dict[str, Split]:
         if self.is_array:
-            return self.rows_of(read_array(place_of(self.folder), self.modality, channels=self.channels))
+            return self.array_splits(read_array(resolve_folder(self.folder), self.modality, channels=self.channels))
         found = self.listing
-        parts = self.membership(found.names)
-        splits = {name: Files(name, self, part) for name, part in parts.items()}
+        parts = self.split_indices(found.names)
+        splits = {name: FileSplit(name, self, part) for name, part in parts.items()}
         _, height, width = splits["train"].shape
         if len(found.names) * self.channels * height * width <= self.memory:
-            held = {name: split.held() for name, split in splits.items()}
+            held = {name: split.load_into_memory() for name, split in splits.items()}
             changes = sum((split.changes for split in splits.values()), Counter())
-            self.notes = [*found.notes, *described_changes(found, changes)]
+            self.notes = [*found.notes, *format_changes(found, changes)]
             return held
         # a look at every header now, rather than a stop after hours; where all sizes will do, at some
         names = found.names if self.size is None else [found.names[i] for p in parts.values() for i in p][:LOOKED_AT]
-        form = self.format
-        changes = Counter(change for name in names for change in look(found, name, form))
-        self.notes = [*found.notes, *described_changes(found, changes, len(names))]
+        form = self.image_format
+        changes = Counter(change for name in names for change in preview_changes(found, name, form))
+        self.notes = [*found.notes, *format_changes(found, changes, len(names))]
         return dict(splits)
 
     @property
-    def format(self) -> Format:
+    def image_format(self) -> ImageFormat:
         """What every image becomes."""
-        _, height, width = facts(self.listing, self.size, self.channels)["shape"]
-        return Format(self.channels, (height, width), self.size is not None, self.fit)
+        _, height, width = image_file_facts(self.listing, self.size, self.channels)["shape"]
+        return ImageFormat(self.channels, (height, width), self.size is not None, self.fit)
 
 
-def described_changes(found: Listing, changes: Counter[str], looked_at: int | None = None) -> list[str]:
+def format_changes(found: Listing, changes: Counter[str], looked_at: int | None = None) -> list[str]:
     """What reading changes, a line each, with how many images it changes."""
     total = len(found.names) if looked_at is None else looked_at
     some = "" if total == len(found.names) else " looked at"
-    place = shown(str(found.folder))
-    return [f"{place}: {number:,} of {total:,}{some}: {change}." for change, number in most_first(changes)]
+    place = printable_name(str(found.folder))
+    return [f"{place}: {number:,} of {total:,}{some}: {change}." for change, number in sorted_counts(changes)]
 
 
-class Files(Split):
+class FileSplit(Split):
     """A split that stays on disk; each row is decoded when it is asked for."""
 
-    resident = False
+    in_memory = False
 
     def __init__(self, name: str, data: ImageFolder, places: list[int]) -> None:
-        found, self.format = data.listing, data.format
-        self.name, self.listing, self.places = name, found, torch.tensor(places)
-        self.shape, self.classes = (self.format.channels, *self.format.size), found.classes
+        found, self.image_format = data.listing, data.image_format
+        self.name, self.listing, self.indices = name, found, torch.tensor(places)
+        self.shape, self.classes = (self.image_format.channels, *self.image_format.size), found.classes
         self.modality = data.modality
-        self.y = None if found.labels is None else torch.tensor(found.labels)[self.places]
+        self.y = None if found.labels is None else torch.tensor(found.labels)[self.indices]
         self.workers = data.workers
         self.changes: Counter[str] = Counter()  # what was done to the images that `held` read
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.indices)
 
     def __getitem__(self, index: Tensor) -> Rows:
-        x, y, _ = self.decoded(index)
+        x, y, _ = self.decode_rows(index)
         return x, y
 
-    def decoded(self, index: Tensor) -> Decoded:
+    def decode_rows(self, index: Tensor) -> Decoded:
         """The rows at `index`, int64 [n], and everything that reading did to one of them."""
         channels, height, width = self.shape
         x = torch.empty(len(index), height, width, channels, dtype=torch.uint8)
         changes: list[str] = []
-        for row, place in zip(x, self.places[index].tolist(), strict=True):
-            content, done = pixels(self.listing, self.listing.names[place], self.format)
+        for row, place in zip(x, self.indices[index].tolist(), strict=True):
+            content, done = decode_image(self.listing, self.listing.names[place], self.image_format)
             row.view(-1).copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
             changes += done
         return x.permute(0, 3, 1, 2).contiguous(), None if self.y is None else self.y[index], changes
 
-    def selections(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Rows]:
+    def batches_at(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Rows]:
         """The rows at each index in turn, on `device`, decoded ahead by the workers."""
         for x, y, _ in self._ahead(indices, torch.device(device)):
             yield x.to(device, non_blocking=True), None if y is None else y.to(device, non_blocking=True)
@@ -158,7 +170,7 @@ class Files(Split):
                 raise told
             yield told
 
-    def held(self) -> Split:
+    def load_into_memory(self) -> Split:
         """The same split, decoded and in memory."""
         x = torch.empty(len(self), *self.shape, dtype=torch.uint8)
         self.workers = min(self.workers, len(self) // WORTH)
@@ -178,11 +190,11 @@ def _deaf(worker: int) -> None:
 class _Told(Dataset):
     """Rows, or the Mistake itself: a worker that raises it would bury its message under a traceback."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: FileSplit) -> None:
         self.files = files
 
     def __getitem__(self, index: Tensor) -> Decoded | Mistake:
         try:
-            return self.files.decoded(index)
+            return self.files.decode_rows(index)
         except Mistake as mistake:
             return mistake

@@ -28,14 +28,14 @@ LIMIT = 64 * 2**20  # bytes of one file, unpacked: a larger one is no picture fo
 
 
 @dataclass(frozen=True)
-class Kind:
+class FileKind:
     """Which files are looked for: what they are called, and their endings."""
 
     noun: str
     suffixes: tuple[str, ...]
 
 
-IMAGES = Kind("images", (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".tif", ".tiff"))
+IMAGE_FILES = FileKind("images", (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".tif", ".tiff"))
 
 
 @dataclass
@@ -43,34 +43,34 @@ class Listing:
     """The files of one kind in a folder or zip; names are relative to `base`, sorted."""
 
     folder: Path
-    zipped: bool
+    is_zip: bool
     base: str  # "" or "one/folder/"
     names: list[str]
     labels: list[int] | None  # of each name
     classes: int | None
     folders: list[str] | None = None  # the class folders in the order of their labels; None: classes by dataset.json
     notes: list[str] = field(default_factory=list)  # what was found, and what was left out or taken for something else
-    kind: Kind = IMAGES
-    members: dict[str, str] = field(default_factory=dict, repr=False)  # the zip's own name, where it is another
+    file_kind: FileKind = IMAGE_FILES
+    archive_names: dict[str, str] = field(default_factory=dict, repr=False)  # the zip's own name, where it is another
     _archive: tuple[int, zipfile.ZipFile] | None = field(default=None, repr=False, compare=False)
 
-    def where(self, name: str) -> str:
+    def location(self, name: str) -> str:
         """The place of an image, for people."""
-        return shown(f"{self.folder}{':' if self.zipped else '/'}{self.base}{name}")
+        return printable_name(f"{self.folder}{':' if self.is_zip else '/'}{self.base}{name}")
 
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
         """The image's file, read in place; raises Mistake where it is too large."""
-        if not self.zipped:
-            path = self.folder / os.fsdecode(bytes_of(self.base + name))
+        if not self.is_zip:
+            path = self.folder / os.fsdecode(name_bytes(self.base + name))
             state = path.stat()
             if not stat.S_ISREG(state.st_mode):  # to open a pipe would wait for ever
-                raise Mistake(f"{self.where(name)} is no file. Take it out.")
+                raise Mistake(f"{self.location(name)} is no file. Take it out.")
             self._bound(name, state.st_size)
             with path.open("rb") as file:
                 yield file
         else:
-            member = self.archive.getinfo(self.members.get(self.base + name, self.base + name))
+            member = self.archive.getinfo(self.archive_names.get(self.base + name, self.base + name))
             self._bound(name, member.file_size)  # zipfile reads no more than this, whatever the data unpacks to
             with self.archive.open(member) as file:
                 yield BytesIO(file.read())  # whole: Pillow asks for a few bytes at a time, which costs much here
@@ -87,13 +87,13 @@ class Listing:
         """sha256 of each image's name, class and size in bytes, in a zip also its checksum; no image is read for it."""
         content = sha256()
         for name, label in zip(self.names, self.labels or repeat(None), strict=False):
-            content.update(bytes_of(f"{name}\0{self._stamp(name)}\0{label}\n"))
+            content.update(name_bytes(f"{name}\0{self._stamp(name)}\0{label}\n"))
         return content.hexdigest()
 
     def _stamp(self, name: str) -> str:
-        if not self.zipped:
-            return str((self.folder / os.fsdecode(bytes_of(self.base + name))).stat().st_size)
-        member = self.archive.getinfo(self.members.get(self.base + name, self.base + name))
+        if not self.is_zip:
+            return str((self.folder / os.fsdecode(name_bytes(self.base + name))).stat().st_size)
+        member = self.archive.getinfo(self.archive_names.get(self.base + name, self.base + name))
         return f"{member.file_size} {member.CRC}"
 
     def __getstate__(self) -> dict[str, Any]:
@@ -101,16 +101,16 @@ class Listing:
 
     def _bound(self, name: str, size: int) -> None:
         if size == 0:
-            raise Mistake(f"{self.where(name)} cannot be read: it is empty. Replace it or take it out.")
+            raise Mistake(f"{self.location(name)} cannot be read: it is empty. Replace it or take it out.")
         if size > LIMIT:
-            raise Mistake(f"{self.where(name)} has {size:,} bytes, more than the {LIMIT:,} allowed. Take it out.")
+            raise Mistake(f"{self.location(name)} has {size:,} bytes, more than the {LIMIT:,} allowed. Take it out.")
 
 
 @dataclass
 class _Contents:
     """All names in a folder or zip, and what is not used of them."""
 
-    kind: Kind = IMAGES
+    kind: FileKind = IMAGE_FILES
     names: list[str] = field(default_factory=list)  # files of that kind, and dataset.json
     folders: set[str] = field(default_factory=set)  # every folder, without a slash at its end
     others: Counter[str] = field(default_factory=Counter)  # what is left out, by kind
@@ -133,9 +133,9 @@ class _Contents:
         self.folders.update(str(one) for one in path.parents if str(one) != ".")
 
 
-def listing(folder: str | Path | None, kind: Kind = IMAGES) -> Listing:
+def list_files(folder: str | Path | None, kind: FileKind = IMAGE_FILES) -> Listing:
     """The files in `folder`; raises Mistake where it is missing, empty, no zip, or its classes cannot be told."""
-    place = place_of(folder, kind.noun)
+    place = resolve_folder(folder, kind.noun)
     inside = _Contents(kind)
     if place.is_dir():
         _walk(place, inside)
@@ -147,7 +147,7 @@ def listing(folder: str | Path | None, kind: Kind = IMAGES) -> Listing:
     if not names:
         rest = f" It has {_counts(inside.others)}." if inside.others else ""
         raise Mistake(f"{place} holds no {kind.noun}: it needs files that end in {', '.join(kind.suffixes)}.{rest}")
-    found = Listing(place, place.is_file(), base, names, None, None, kind=kind, members=inside.members)
+    found = Listing(place, place.is_file(), base, names, None, None, file_kind=kind, archive_names=inside.members)
     if base + "dataset.json" in inside.names:
         found.labels = _written(found)
         found.classes = max(found.labels) + 1 if found.labels else None
@@ -161,49 +161,52 @@ def listing(folder: str | Path | None, kind: Kind = IMAGES) -> Listing:
     inside.others[".json"] += sum(
         name.endswith("dataset.json") for name in inside.names if name != f"{base}dataset.json"
     )
-    found.notes = [_summary(found, how, inside.others), *(f"{shown(str(place))}: {note}." for note in inside.notes)]
+    found.notes = [
+        _summary(found, how, inside.others),
+        *(f"{printable_name(str(place))}: {note}." for note in inside.notes),
+    ]
     return found
 
 
-def names_array(folder: str | Path | None) -> bool:
+def has_array_suffix(folder: str | Path | None) -> bool:
     """Whether it is the name of a file that holds all samples as one array."""
     return str(folder).lower().endswith((".npz", ".npy"))
 
 
 def is_array(folder: str | Path | None) -> bool:
     """Whether it is a file that holds all samples as one array."""
-    return names_array(folder) and place_of(folder).is_file()
+    return has_array_suffix(folder) and resolve_folder(folder).is_file()
 
 
-def place_of(folder: str | Path | None, noun: str = IMAGES.noun) -> Path:
+def resolve_folder(folder: str | Path | None, noun: str = IMAGE_FILES.noun) -> Path:
     """The absolute path; raises Mistake where none is given."""
     if not folder:
         raise Mistake(f"data.folder is not set: say data.folder=<a folder or .zip of {noun}>.")
     return Path(folder).expanduser().absolute()
 
 
-def bytes_of(name: str) -> bytes:
+def name_bytes(name: str) -> bytes:
     """The bytes of a file's name."""
     return name.encode("utf-8", "surrogateescape")
 
 
-def shown(name: str) -> str:
+def printable_name(name: str) -> str:
     """A name for people: what is no UTF-8 as \\xff."""
-    return bytes_of(name).decode("utf-8", "backslashreplace")
+    return name_bytes(name).decode("utf-8", "backslashreplace")
 
 
 def _summary(found: Listing, how: str, others: Counter[str]) -> str:
     kinds = Counter(PurePosixPath(name).suffix.lower() for name in found.names)
     classes = f"{found.classes:,} classes {how}" if found.classes else "no classes"
     left = f"; left out: {_counts(others)}" if +others else ""
-    return f"{shown(str(found.folder))}: {len(found.names):,} {found.kind.noun} ({_counts(kinds)}), {classes}{left}."
+    return f"{printable_name(str(found.folder))}: {len(found.names):,} {found.file_kind.noun} ({_counts(kinds)}), {classes}{left}."
 
 
 def _counts(kinds: Counter[str]) -> str:
-    return ", ".join(f"{number:,} {shown(kind)}" for kind, number in most_first(kinds))
+    return ", ".join(f"{number:,} {printable_name(kind)}" for kind, number in sorted_counts(kinds))
 
 
-def most_first(counts: Counter[str]) -> list[tuple[str, int]]:
+def sorted_counts(counts: Counter[str]) -> list[tuple[str, int]]:
     """What was counted at least once, in an order that does not depend on who counted."""
     return sorted((+counts).items(), key=lambda item: (-item[1], item[0]))
 
@@ -221,8 +224,12 @@ def _doubtful(classes: list[str], base: str, folders: set[str], noun: str) -> li
         and not any(part.startswith(".") or part == "__MACOSX" for part in one.split("/"))
     )
     alike = Counter(name.casefold() for name in classes)
-    same = [" and ".join(shown(one) for one in classes if one.casefold() == name) for name, n in alike.items() if n > 1]
-    few = ", ".join(map(shown, empty[:3])) + (", ..." if len(empty) > 3 else "")
+    same = [
+        " and ".join(printable_name(one) for one in classes if one.casefold() == name)
+        for name, n in alike.items()
+        if n > 1
+    ]
+    few = ", ".join(map(printable_name, empty[:3])) + (", ..." if len(empty) > 3 else "")
     folder = f"folder {few}" if len(empty) == 1 else f"{len(empty):,} folders {few}"
     notes = [f"no {noun} in the {folder}, so no class of that name"] if empty else []
     return notes + [f"the classes {names} differ by case alone" for names in same]
@@ -268,7 +275,7 @@ def _unpacked(place: Path, inside: _Contents) -> None:
 
 def _walk(place: Path, inside: _Contents) -> None:
     def stop(fault: OSError) -> None:
-        raise Mistake(f"{shown(str(fault.filename))} cannot be read: {fault.strerror}.") from fault
+        raise Mistake(f"{printable_name(str(fault.filename))} cannot be read: {fault.strerror}.") from fault
 
     circles = 0
     for parent, folders, names in os.walk(place, followlinks=True, onerror=stop):
@@ -305,18 +312,20 @@ def _folders(found: Listing) -> list[str]:
     if len(beside) == len(found.names):
         return []
     if beside:
-        raise Mistake(f"{found.where(beside[0])} lies beside class folders. Move it into one of them, or take it out.")
+        raise Mistake(
+            f"{found.location(beside[0])} lies beside class folders. Move it into one of them, or take it out."
+        )
     for name in found.names:
         if name.count("/") > 1:
             raise Mistake(
-                f"{found.where(name)} lies two folders deep, and classes are one level of folders.\n"
+                f"{found.location(name)} lies two folders deep, and classes are one level of folders.\n"
                 "Say data.folder=<one of the upper folders>, or write the classes into a dataset.json."
             )
     return sorted({name.split("/")[0] for name in found.names})
 
 
 def _written(found: Listing) -> list[int] | None:
-    where = found.where("dataset.json")
+    where = found.location("dataset.json")
     try:
         with found.open("dataset.json") as file:
             labels = json.loads(file.read()).get("labels")

@@ -36,11 +36,11 @@ class MNIST(Data):
     """x uint8 [n, 1, 28, 28], ten classes.  `root` is the folder that holds MNIST/raw; `reserved` as above."""
 
     name = "mnist"
-    source: ClassVar[type[torchvision.datasets.MNIST]] = torchvision.datasets.MNIST
+    torchvision_class: ClassVar[type[torchvision.datasets.MNIST]] = torchvision.datasets.MNIST
     counts: ClassVar[Mapping[str, int]] = {"train": 60_000, "t10k": 10_000}
-    packed: ClassVar[Mapping[str, str]] = {}  # sha256 of each .gz, where there is none of what it holds
+    archive_sha256: ClassVar[Mapping[str, str]] = {}  # sha256 of each .gz, where there is none of what it holds
     held_out: ClassVar[int] = 10_000  # the last of the training images
-    sha256: ClassVar[Mapping[str, str]] = {
+    file_sha256: ClassVar[Mapping[str, str]] = {
         "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
         "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
@@ -62,44 +62,44 @@ class MNIST(Data):
             raise Mistake(
                 f"data.reserved={reserved}: a whole number of training images to set aside, {most:,} at most."
             )
-        self.reserved, self.pool = reserved, ("train", "reserved") if reserved else ()
+        self.reserved, self.exchangeable_splits = reserved, ("train", "reserved") if reserved else ()
         self.root = Path(root).expanduser().absolute()
-        self.raw = self.root / self.source.__name__ / "raw"
+        self.raw_folder = self.root / self.torchvision_class.__name__ / "raw"
 
     @property
-    def missing(self) -> list[str]:
+    def missing_files(self) -> list[str]:
         """The names of the IDX files that are not in `raw`."""
-        names = (name.removesuffix(".gz") for name, _ in self.source.resources)
-        return [name for name in names if not (self.raw / name).is_file()]
+        names = (name.removesuffix(".gz") for name, _ in self.torchvision_class.resources)
+        return [name for name in names if not (self.raw_folder / name).is_file()]
 
     def prepare_data(self) -> None:
         """The four files in `raw`, downloaded where missing; raises Mistake where that cannot be done."""
-        if not self.missing:
+        if not self.missing_files:
             return
         with TemporaryDirectory() as scratch:
             try:
                 with _patience(seconds=30):
-                    self.source(scratch, download=True)
+                    self.torchvision_class(scratch, download=True)
             except (OSError, RuntimeError, HTTPException) as fault:
                 reason = f"could not be downloaded ({' '.join(str(fault).split())[:160]})"
                 raise Mistake(self._remedy(reason)) from fault
-            fetched = Path(scratch) / self.source.__name__ / "raw"
-            for name in self.missing:
+            fetched = Path(scratch) / self.torchvision_class.__name__ / "raw"
+            for name in self.missing_files:
                 if fault := self._fault(fetched / name):
                     raise Mistake(self._remedy(f"were downloaded, but of {name} {fault}"))
             try:
-                self.raw.mkdir(parents=True, exist_ok=True)
+                self.raw_folder.mkdir(parents=True, exist_ok=True)
                 for file in fetched.iterdir():
-                    if not (self.raw / file.name).exists():
-                        atomic.copy(file, self.raw / file.name)
+                    if not (self.raw_folder / file.name).exists():
+                        atomic.copy_atomic(file, self.raw_folder / file.name)
             except OSError as fault:
                 raise Mistake(
-                    f"{self.raw} cannot be written to ({fault.strerror}), and {self.name} must be put there.\n"
+                    f"{self.raw_folder} cannot be written to ({fault.strerror}), and {self.name} must be put there.\n"
                     "Choose another folder by data.root=... or the environment variable SADDLEPOINT_DATA."
                 ) from fault
 
     def splits(self) -> dict[str, Split]:
-        if self.missing:
+        if self.missing_files:
             raise Mistake(self._remedy("were not downloaded"))
         x, y = self._read("train")
         n = len(x) - self.held_out
@@ -116,7 +116,7 @@ class MNIST(Data):
         return splits
 
     def _read(self, half: str) -> tuple[Tensor, Tensor]:
-        images, labels = self.raw / f"{half}-images-idx3-ubyte", self.raw / f"{half}-labels-idx1-ubyte"
+        images, labels = self.raw_folder / f"{half}-images-idx3-ubyte", self.raw_folder / f"{half}-labels-idx1-ubyte"
         for file in (images, labels):
             if fault := self._fault(file):
                 raise Mistake(f"{file} is corrupt: {fault}.\nDelete it and run again: it is then downloaded anew.")
@@ -130,9 +130,9 @@ class MNIST(Data):
             return f"{len(content):,} bytes instead of {size:,}"
         if int.from_bytes(content[:4], "big") != magic or int.from_bytes(content[4:8], "big") != n:
             return f"its header is not that of an IDX file of {n:,} items"
-        if self.sha256:
+        if self.file_sha256:
             digest = hashlib.sha256(content).hexdigest()
-            wanted = self.sha256[file.name]
+            wanted = self.file_sha256[file.name]
             return None if digest == wanted else f"sha256 {digest[:16]}... instead of {wanted[:16]}..."
         if magic == 2049 and max(content[8:]) > 9:
             return f"label {max(content[8:])} of ten classes"
@@ -144,19 +144,19 @@ class MNIST(Data):
         if not archive.is_file():
             return None
         packed = archive.read_bytes()
-        if hashlib.sha256(packed).hexdigest() != self.packed[archive.name]:
+        if hashlib.sha256(packed).hexdigest() != self.archive_sha256[archive.name]:
             return f"{archive.name} beside it has not the sha256 of the original (delete that too)"
         with gzip.GzipFile(fileobj=BytesIO(packed)) as unpacked:
             same = unpacked.read(len(content) + 1) == content  # no more, whatever it unpacks to
         return None if same else f"it is not what {archive.name} beside it unpacks to"
 
     def _remedy(self, reason: str) -> str:
-        names = " ".join(self.missing)
+        names = " ".join(self.missing_files)
         return (
-            f"{self.name}: {names.replace(' ', ', ')} missing in {self.raw}; they {reason}.\n"
-            f"With network: mkdir -p {self.raw} && cd {self.raw} && for f in {names}; do "
-            f"curl -fLO {self.source.mirrors[0]}$f.gz && gunzip $f.gz; done. "
-            f"Or say data.root=<the folder that holds {self.source.__name__}/raw>."
+            f"{self.name}: {names.replace(' ', ', ')} missing in {self.raw_folder}; they {reason}.\n"
+            f"With network: mkdir -p {self.raw_folder} && cd {self.raw_folder} && for f in {names}; do "
+            f"curl -fLO {self.torchvision_class.mirrors[0]}$f.gz && gunzip $f.gz; done. "
+            f"Or say data.root=<the folder that holds {self.torchvision_class.__name__}/raw>."
         )
 
 

@@ -15,28 +15,28 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
-from saddlepoint.data import array, text
-from saddlepoint.data.audio_folder import waveforms
+from saddlepoint.data import array_file, text_file
+from saddlepoint.data.audio_folder import load_waveforms
 from saddlepoint.data.data import Data, Split
 from saddlepoint.data.facts import IMAGE_BITS
-from saddlepoint.data.image_folder import Files, ImageFolder, described_changes
-from saddlepoint.data.listing import Listing, listing
-from saddlepoint.data.picture import MODES, look
-from saddlepoint.data.sound import WAVES
+from saddlepoint.data.image_file import PILLOW_MODES, preview_changes
+from saddlepoint.data.image_folder import FileSplit, ImageFolder, format_changes
+from saddlepoint.data.listing import Listing, list_files
+from saddlepoint.data.wav_file import WAV_FILES
 from saddlepoint.error import Mistake
-from saddlepoint.modality import Audio, Image, Modality, Tokens, implied
-from saddlepoint.run.storage.cache import Say
+from saddlepoint.modality import Audio, Image, Modality, Tokens, default_modality
+from saddlepoint.run.storage.cache import Log
 
 
-def read_for(data: Data, path: str | Path, say: Say = lambda line: None) -> Split:
+def load_samples_for(data: Data, path: str | Path, log: Log = lambda line: None) -> Split:
     """All samples at `path`, as `read` gives them, for a data set: of its shape, classes and modality."""
-    return read(path, data.shape, say, data.class_names, data.modality)
+    return load_samples(path, data.shape, log, data.class_names, data.modality)
 
 
-def read(
+def load_samples(
     path: str | Path,
     shape: tuple[int, ...],
-    say: Say = lambda line: None,
+    log: Log = lambda line: None,
     class_names: Sequence[str] = (),
     modality: Modality | None = None,
     key: str = "samples",
@@ -48,16 +48,16 @@ def read(
     of the samples are their own.  by_name: labelled ones too stay in the order of their names.  Raises Mistake where
     there are no samples, they cannot be read, are not of that shape, or are of other classes than the data.
     """
-    place, modality = Path(path).expanduser(), modality or implied(shape)
+    place, modality = Path(path).expanduser(), modality or default_modality(shape)
     if not place.exists():
         raise Mistake(f"{key}={path}: there is no such folder, zip or npz, nor an npy.")
-    if place.suffix.lower() in array.ENDINGS:
-        found = array.read(place, modality, shape)
+    if place.suffix.lower() in array_file.SUFFIXES:
+        found = array_file.load_array(place, modality, shape)
         split, notes = Split("samples", found.x, found.y), found.notes
     else:
         split, notes = _files(place, shape, class_names, modality)
     for note in notes:
-        say(note)
+        log(note)
     split.modality = modality
     if split.y is None or by_name:
         return split
@@ -73,7 +73,7 @@ def read(
     return Split("samples", x, y, classes or split.classes, modality=modality)
 
 
-def labels_of(folders: Sequence[str], class_names: Sequence[str], place: Path) -> list[int]:
+def labels_of_folders(folders: Sequence[str], class_names: Sequence[str], place: Path) -> list[int]:
     """The label of each class folder among the data's classes: by name, else by number where all names are numbers.
 
     Where the data's own names are numbers, these are the numbers meant.  Raises Mistake where a folder is no class of
@@ -105,19 +105,22 @@ def _files(
     place: Path, shape: tuple[int, ...], class_names: Sequence[str], modality: Modality
 ) -> tuple[Split, list[str]]:
     """Samples from files of the modality's kind, and what was done to them."""
-    if isinstance(modality, Image) and modality.bits == IMAGE_BITS and shape[0] in MODES:
+    if isinstance(modality, Image) and modality.bits == IMAGE_BITS and shape[0] in PILLOW_MODES:
         return _images(place, shape, class_names)
     if isinstance(modality, Audio):
-        found = listing(place, WAVES)
+        found = list_files(place, WAV_FILES)
         matched = _matched(found, class_names, place)
-        x, notes = waveforms(found, modality, shape)
+        x, notes = load_waveforms(found, modality, shape)
         labels = found.labels
     elif isinstance(modality, Tokens):
-        unit = next(name for name, separator in text.UNITS.items() if separator == modality.separator)
-        found = text.files(place)
+        unit = next(name for name, separator in text_file.SEPARATORS.items() if separator == modality.separator)
+        found = text_file.list_text_files(place)
         matched = _matched(found, class_names, place)
-        every, empty = text.lines(found, unit)
-        x, notes = torch.tensor(text.numbers(every, modality.vocabulary, shape[0])), text.notes(found, every, empty)
+        every, empty = text_file.load_lines(found, unit)
+        x, notes = (
+            torch.tensor(text_file.encode_lines(every, modality.vocabulary, shape[0])),
+            text_file.format_notes(found, every, empty),
+        )
         labels = None if found.labels is None else [line.label or 0 for line in every]
     else:
         what = f"{modality.plural} of shape {list(shape)}" + (" and 16 bits" * (getattr(modality, "bits", 8) == 16))
@@ -132,16 +135,20 @@ def _images(place: Path, shape: tuple[int, ...], class_names: Sequence[str]) -> 
         found = data.listing
         if data.shape != tuple(shape):
             raise Mistake(
-                f"{found.where(found.names[0])} is {data.shape[2]}x{data.shape[1]}, and the data are {wide}x{tall}: "
+                f"{found.location(found.names[0])} is {data.shape[2]}x{data.shape[1]}, and the data are {wide}x{tall}: "
                 "resize the samples as the data were, or name the data that they were trained on."
             )
         matched = _matched(found, class_names, place)
-        files = Files("samples", data, list(range(len(found.names))))
+        files = FileSplit("samples", data, list(range(len(found.names))))
         held = len(files) * channels * tall * wide <= data.memory or bool(found.labels)
-        split = files.held() if held else files
-        form = files.format
-        changes = files.changes if held else Counter(done for name in found.names for done in look(found, name, form))
-    return split, [*found.notes, *described_changes(found, changes), *matched]
+        split = files.load_into_memory() if held else files
+        form = files.image_format
+        changes = (
+            files.changes
+            if held
+            else Counter(done for name in found.names for done in preview_changes(found, name, form))
+        )
+    return split, [*found.notes, *format_changes(found, changes), *matched]
 
 
 def _matched(found: Listing, class_names: Sequence[str], place: Path) -> list[str]:
@@ -150,7 +157,7 @@ def _matched(found: Listing, class_names: Sequence[str], place: Path) -> list[st
         found.folders, found.labels, found.classes = [only], [0] * len(found.names), 1
     if not (found.folders and found.labels and class_names):
         return []
-    own = labels_of(found.folders, class_names, place)
+    own = labels_of_folders(found.folders, class_names, place)
     found.labels = [own[label] for label in found.labels]
     absent = [name for label, name in enumerate(class_names) if label not in own]
     return [

@@ -35,8 +35,8 @@ class StackedMNIST(Data):
     """x uint8 [n, 3, 28, 28], 1,000 classes.  `root` is the folder that holds MNIST/raw."""
 
     name = "stacked_mnist"
-    digits: ClassVar[type[MNIST]] = MNIST
-    pool = ()  # MNIST's validation and test digits are no random part of one pool with its training digits
+    mnist_class: ClassVar[type[MNIST]] = MNIST
+    exchangeable_splits = ()  # MNIST's validation and test digits are no random part of one pool with its training digits
 
     def __init__(
         self,
@@ -54,12 +54,12 @@ class StackedMNIST(Data):
             raise Mistake(f"data.number={number}: at least one training stack is needed.")
         super().__init__(shape, classes, extractor, batch, seed, flip=flip)
         self.number, self.draw = number, draw
-        self.mnist = self.digits(root)
+        self.mnist = self.mnist_class(root)
 
     @property
-    def missing(self) -> list[str]:
+    def missing_files(self) -> list[str]:
         """The names of MNIST's files that are not there."""
-        return self.mnist.missing
+        return self.mnist.missing_files
 
     def prepare_data(self) -> None:
         """MNIST's four files, downloaded where missing; raises Mistake where that cannot be done."""
@@ -73,31 +73,31 @@ class StackedMNIST(Data):
 
     def _drawn(self, name: str, digits: Split, n: int) -> Split:
         places = Stream(self.draw, f"stacked_mnist/{name}").integers(len(digits), 3 * n)
-        return Stacks(digits, places.view(n, 3))
+        return StackedSplit(digits, places.view(n, 3))
 
 
-class Stacks(Split):
+class StackedSplit(Split):
     """Three digits of a split, those at `places` [n, 3], to each stack; put together when asked for."""
 
     def __init__(self, digits: Split, places: Tensor) -> None:
         if digits.y is None:
             raise ValueError("stacks are made of digits with classes")
         self.name, self.shape, self.classes = digits.name, (3, *digits.shape[1:]), 1000
-        self.digits, self.places = digits.x, places
+        self.digits, self.digit_indices = digits.x, places
         self.labels: Tensor = (digits.y[places] * torch.tensor([100, 10, 1])).sum(1)
-        self._copies = self.digits, self.places, self.labels  # on the device that asked last
+        self._copies = self.digits, self.digit_indices, self.labels  # on the device that asked last
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.digit_indices)
 
     def __getitem__(self, index: Tensor) -> Rows:
-        return _stacks(self.digits, self.places[index]), self.labels[index]
+        return _stacks(self.digits, self.digit_indices[index]), self.labels[index]
 
-    def selections(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Rows]:
+    def batches_at(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Rows]:
         """The stacks at each index in turn, put together on `device`; the digits are copied there once."""
         device = torch.device(device)
         if self._copies[0].device != device:
-            self._copies = self.digits.to(device), self.places.to(device), self.labels.to(device)
+            self._copies = self.digits.to(device), self.digit_indices.to(device), self.labels.to(device)
         digits, places, labels = self._copies
         for index in indices:
             index = index.to(device)
@@ -107,7 +107,7 @@ class Stacks(Split):
     def sha256(self) -> str:
         """sha256 of the digits and of who stands where, from which the stacks follow; a seventh of their bytes."""
         content = hashlib.sha256(f"stacks {self.digits.dtype} {list(self.shape)} {len(self)}".encode())
-        for part in (self.digits, self.places, self.labels):
+        for part in (self.digits, self.digit_indices, self.labels):
             content.update(part.contiguous().numpy().tobytes())
         return content.hexdigest()
 

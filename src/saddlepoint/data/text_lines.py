@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from saddlepoint.data import text
+from saddlepoint.data import text_file
 from saddlepoint.data.data import Split
 from saddlepoint.data.folder import Folder
 from saddlepoint.data.listing import Listing
@@ -26,7 +26,7 @@ class TextLines(Folder):
     """
 
     name = "text_lines"
-    kind = text.LINES
+    file_kind = text_file.TEXT_FILES
     noun = "lines"
 
     def __init__(
@@ -39,16 +39,16 @@ class TextLines(Folder):
         classes: int | None = None,
         **rest: Any,
     ) -> None:
-        text.unit_of(unit)
+        text_file.check_unit(unit)
         if length is not None and length < 1:
             raise Mistake(f"data.length={length}: so many symbols of each line, 1 at least, or null.")
         self.folder, self.unit, self.length = folder, unit, length
         symbols = [] if vocabulary is None else list(vocabulary)
         if shape is None or vocabulary is None:
-            found, _ = text.facts(self.listing, unit, length, symbols or None)
+            found, _ = text_file.text_facts(self.listing, unit, length, symbols or None)
             shape, symbols = found["shape"] if shape is None else shape, found["vocabulary"]
             classes = found["classes"] if classes is None else classes
-        self.modality = Tokens(symbols, text.UNITS[unit])
+        self.modality = Tokens(symbols, text_file.SEPARATORS[unit])
         super().__init__(folder, shape or (), classes, **rest)
 
     @property
@@ -57,11 +57,11 @@ class TextLines(Folder):
 
     @cached_property
     def listing(self) -> Listing:
-        return text.files(self.folder)
+        return text_file.list_text_files(self.folder)
 
     def splits(self) -> dict[str, Split]:
-        every, empty = text.lines(self.listing, self.unit)
-        x = torch.tensor(text.numbers(every, self.modality.vocabulary, self.shape[0]))
+        every, empty = text_file.load_lines(self.listing, self.unit)
+        x = torch.tensor(text_file.encode_lines(every, self.modality.vocabulary, self.shape[0]))
         y = None if self.listing.labels is None else torch.tensor([line.label for line in every])
-        self.notes = text.notes(self.listing, every, empty)
-        return self.parts([line.name for line in every], x, y, self.listing.classes)
+        self.notes = text_file.format_notes(self.listing, every, empty)
+        return self.build_splits([line.name for line in every], x, y, self.listing.classes)

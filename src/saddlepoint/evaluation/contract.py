@@ -38,23 +38,23 @@ class Contract:
     altered: str = ""  # settings that were others in the generator's training, "prior.z.high: 1 -> 0.5; ..."
 
     @classmethod
-    def of(cls, metric: str, reals: Any, shape: Sequence[int], **rest: Any) -> Contract:
+    def for_samples(cls, metric: str, reals: Any, shape: Sequence[int], **rest: Any) -> Contract:
         """Of samples of `shape`, as networks see them, and reals with a name and a sha256; `rest` are other fields."""
         return cls(metric, split=reals.name, data=reals.sha256, resolution="x".join(map(str, shape)), **rest)
 
     @classmethod
-    def of_players(
+    def for_players(
         cls, metric: str, players: str, split: Any, n: int, weights: str, settings: Mapping[str, Any]
     ) -> Contract:
         """Of a score of players and not of samples: no reals are compared, and n things were looked at."""
         own = {"extractor": players, "extractor_sha256": "none", "resizer": "none", "weights": weights}
-        return cls.of(metric, split, split.shape, n_real=None, n_fake=n, seed=0, settings=settings, **own)
+        return cls.for_samples(metric, split, split.shape, n_real=None, n_fake=n, seed=0, settings=settings, **own)
 
     @property
-    def key(self) -> str:
+    def score_name(self) -> str:
         """The score's name, "<metric>[_<extractor>]_<n fake>_<split>"; Inception goes without saying."""
         extractor = [] if self.extractor == "inception" else [self.extractor]
-        return "_".join([self.metric, *extractor, count(self.n_fake), self.split])
+        return "_".join([self.metric, *extractor, format_count(self.n_fake), self.split])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -84,7 +84,7 @@ class Score:
         return cls(plain["value"], Contract(**plain["contract"]), plain["std"], plain.get("detail", {}))
 
 
-class Spread(NamedTuple):
+class Uncertainty(NamedTuple):
     """Standard errors of one score, None where they were not measured."""
 
     generations: float | None = None  # standard deviation over fresh generations
@@ -93,30 +93,30 @@ class Spread(NamedTuple):
     fakes: float | None = None  # had other fakes been drawn, from a fixed set, by the jackknife
 
 
-def count(n: int) -> str:
+def format_count(n: int) -> str:
     """n in a score's name: "10k" for 10,000, "900" for 900; exact unless a multiple of 1,000."""
     return f"{n // 1000}k" if n and n % 1000 == 0 else str(n)
 
 
-def differences(a: Contract, b: Contract) -> dict[str, tuple[Any, Any]]:
+def contract_differences(a: Contract, b: Contract) -> dict[str, tuple[Any, Any]]:
     """The fields in which two contracts differ, "split" or "settings.k", and what each says there."""
     left, right = _flat(a), _flat(b)
     return {name: (left.get(name), right.get(name)) for name in left | right if left.get(name) != right.get(name)}
 
 
-def difference(a: Contract, b: Contract) -> str | None:
+def first_difference(a: Contract, b: Contract) -> str | None:
     """The first field in which two contracts differ ("split", "settings.k", ...), or None where they are equal."""
-    return next(iter(differences(a, b)), None)
+    return next(iter(contract_differences(a, b)), None)
 
 
-def comparable(scores: Mapping[str, Score]) -> None:
+def check_comparable(scores: Mapping[str, Score]) -> None:
     """Nothing, where all scores stand under one contract; else raises Mistake, which names the field and both values.
 
     `scores` are told apart by their keys: the runs, or the folders, that they belong to.
     """
     first, *rest = scores
     for other in rest:
-        for name, (one, two) in differences(scores[first].contract, scores[other].contract).items():
+        for name, (one, two) in contract_differences(scores[first].contract, scores[other].contract).items():
             raise Mistake(
                 f"the scores of {first} and {other} cannot be compared: {name} is {one} there and {two} here.\n"
                 "Measure both by one protocol: saddlepoint evaluate run=... with the same evaluation.* and metrics."

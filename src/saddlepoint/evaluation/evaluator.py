@@ -22,19 +22,19 @@ from saddlepoint import ranks
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.anchor import anchor_sets
 from saddlepoint.evaluation.contract import VERSION, Contract, Score
-from saddlepoint.evaluation.reference_statistics import UNKNOWN, Statistics
-from saddlepoint.extractor.extractor import Extractor, Features, Progress, suit, times
-from saddlepoint.extractor.reals import Data, Rows, Split
-from saddlepoint.metric.measure import Measure, Result, named
-from saddlepoint.modality import Modality, implied, of, of_stored
-from saddlepoint.run.storage.cache import Cache, Say, digest, log
-from saddlepoint.stream import random_state_kept
+from saddlepoint.evaluation.reference_statistics import UNKNOWN_COUNT, ReferenceStatistics
+from saddlepoint.extractor.data_like import DataLike, Rows, SplitLike
+from saddlepoint.extractor.extractor import Extractor, Features, Progress, check_measurable, format_shape
+from saddlepoint.metric.metric import Metric, Result, metric_name
+from saddlepoint.modality import Modality, default_modality, infer_modality, modality_of
+from saddlepoint.run.storage.cache import Cache, Log, json_sha256, logger
+from saddlepoint.stream import preserve_random_state
 
 _OF: Any = torch.backends
 BACKENDS = (_OF.cudnn.conv, _OF.cuda.matmul, _OF.mkldnn.conv, _OF.mkldnn.matmul)  # which may round float32 first
-Reals = Split | Statistics
+Reals = SplitLike | ReferenceStatistics
 Fakes = Tensor | Rows  # samples, or (samples, the classes that they were asked for)
-MOST = 10_000  # fakes where their number is not given: with fewer a distance is mostly bias, with more mostly time
+MAX_FAKES = 10_000  # fakes where their number is not given: with fewer a distance is mostly bias, with more mostly time
 STORED: Mapping[str, Any] = {"weights": "none", "batch_norm": "none"}  # how samples that are there were drawn
 PULSE = 5.0  # seconds between two signs that a metric is being computed
 
@@ -45,14 +45,14 @@ class Evaluator:
     def __init__(
         self,
         extractor: Extractor,
-        metrics: Mapping[str, Measure],
+        metrics: Mapping[str, Metric],
         n: int | None = None,
         split: str = "train",
         batch: int = 500,
         cache: Path | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
-        say: Say = log.warning,
+        log: Log = logger.warning,
         progress: Progress | None = None,
     ) -> None:
         """`n` fakes; None: as many as there are images outside `split`, 10,000 at most, known once a Data is seen."""
@@ -60,12 +60,12 @@ class Evaluator:
             raise Mistake(f"{n} samples cannot be measured: two at least, and better 1,000.")
         self.device = torch.device(device)
         self.extractor = extractor.to(self.device)
-        self.n, self.split, self.batch, self.seed, self.say, self.progress = n, split, batch, seed, say, progress
-        self.cache = Cache(cache, say)
-        self.metrics: dict[str, Measure] = {}
+        self.n, self.split, self.batch, self.seed, self.log, self.progress = n, split, batch, seed, log, progress
+        self.cache = Cache(cache, log)
+        self.metrics: dict[str, Metric] = {}
         for name, metric in metrics.items():
             if metric.needs_logits and extractor.classes is None:
-                say(
+                log(
                     f"{name} is left out: it needs class predictions, and the extractor {extractor.name} makes none. "
                     "evaluation.extractor=trained does of images with classes, or name a classifier of yours by "
                     "{_target_: ...}."
@@ -74,7 +74,7 @@ class Evaluator:
             # an accelerator without float64 (mps) extracts, and the CPU adds up
             self.metrics[name] = metric.to(self.device if self.device.type == "cuda" else "cpu")
             metric.distributed_available_fn = lambda: False  # each rank sees all features: there is nothing to add up
-            metric.accuracy = getattr(extractor, "accuracy", None)
+            metric.extractor_accuracy = getattr(extractor, "accuracy", None)
         self._references: dict[str, Mapping[str, Tensor]] = {}  # of the reals, by key
         self._met: str | None = None  # sha256 of the data that the metrics have met
         self._unfit: dict[str, str] = {}  # metrics that cannot measure those data, and why
@@ -84,22 +84,22 @@ class Evaluator:
     def higher_is_better(self) -> dict[str, bool]:
         """Of each score that may come, by its contract's metric."""
         return {
-            named(name, suffix): higher
+            metric_name(name, suffix): higher
             for name, metric in self.metrics.items()
             for suffix, higher in metric.directions().items()
         }
 
-    def size(self, data: Data) -> int:
+    def sample_count(self, data: DataLike) -> int:
         """How many fakes are measured: n; for None, as many as there are images outside the split, 10,000 at most."""
         if self.n is None:
             total, reals = sum(data.describe()["sizes"].values()), len(data.split(self.split))
-            self.n = min(MOST, total - reals or reals)
+            self.n = min(MAX_FAKES, total - reals or reals)
         return self.n
 
     def __call__(
         self,
         sample: Callable[[int], Fakes],
-        reals: Reals | Data,
+        reals: Reals | DataLike,
         weights: str = "averaged",
         batch_norm: str = "running",
         dropout: bool = False,
@@ -110,7 +110,7 @@ class Evaluator:
         for `batch` at a time.  `weights` says whose they are: "averaged", "raw", "none"; `batch_norm` by which
         statistics, `dropout` whether it is on.  Raises Mistake where samples are not finite or not of the reals' shape.
         """
-        with self.apart():
+        with self.scoring_context():
             against = self._reals(reals)
             if self.n is None:
                 raise ValueError("how many samples? Give Evaluator an n, or a Data instead of a Split")
@@ -122,7 +122,7 @@ class Evaluator:
         """The features of the next n samples, batch by batch, dealt out where `sample.skip` can pass over some."""
         sizes = [min(self.batch, n - done) for done in range(0, n, self.batch)]
         skip = getattr(sample, "skip", None)
-        if ranks.world() == 1 or skip is None:
+        if ranks.world_size() == 1 or skip is None:
             return self._features(map(sample, sizes), n, "samples", like)
         return self._dealt_out(sizes, sample, skip, n, "samples", like)
 
@@ -136,38 +136,40 @@ class Evaluator:
         ranks there are.
         """
         queue = iter(parts)
-        while group := list(islice(queue, ranks.world())):
+        while group := list(islice(queue, ranks.world_size())):
             made = [make(part) if i == ranks.rank() else skip(part) for i, part in enumerate(group)]
             found = []
             if ranks.rank() < len(group):
                 found = [next(self._features([made[ranks.rank()]], n, whose, like)).to("cpu")]
-            yield from (features.to(self.device) for part in ranks.together(found) for features in part)
+            yield from (features.to(self.device) for part in ranks.all_gather_object(found) for features in part)
 
-    def measure(self, fakes: Split, reals: Reals | Data) -> dict[str, Score]:
+    def score_split(self, fakes: SplitLike, reals: Reals | DataLike) -> dict[str, Score]:
         """Scores by name of all stored samples of `fakes` against `reals`, as `__call__` measures a generator's."""
-        with self.apart():
+        with self.scoring_context():
             against, n = self._reals(reals), len(fakes)
             if n < 2:
                 raise Mistake(f"{fakes.name} holds {n} samples, which cannot be measured: two at least, better 1,000.")
             return self._scores(self._features(fakes.batches(self.batch), n, fakes.name, against), n, against)
 
-    def features(self, batches: Iterable[Fakes], n: int, whose: str) -> Features:
+    def extract_features(self, batches: Iterable[Fakes], n: int, whose: str) -> Features:
         """The features of all of `batches`, n samples in all, with the samples; for what takes more than one pass."""
-        with self.apart():
-            return Features.joined(self._features(batches, n, whose))
+        with self.scoring_context():
+            return Features.concatenate(self._features(batches, n, whose))
 
-    def drawn(self, sample: Callable[[int], Fakes], n: int) -> Features:
+    def sample_features(self, sample: Callable[[int], Fakes], n: int) -> Features:
         """The features of the next n samples, with the samples."""
-        with self.apart():
-            return Features.joined(self._drawn(sample, n))
+        with self.scoring_context():
+            return Features.concatenate(self._drawn(sample, n))
 
-    def modality(self, x: Tensor) -> Modality:
+    def modality_of(self, x: Tensor) -> Modality:
         """That of samples that belong to no split: the data's that the extractor was built for, else what x implies."""
-        return self.extractor.modality or (implied(x.shape[1:]) if x.is_floating_point() else of_stored(x))
+        return self.extractor.modality or (
+            default_modality(x.shape[1:]) if x.is_floating_point() else infer_modality(x)
+        )
 
-    def results(self, fakes: Features, reals: Features | None, split: Split) -> dict[str, Result]:
+    def metric_results(self, fakes: Features, reals: Features | None, split: SplitLike) -> dict[str, Result]:
         """The metrics of these features, by metric, without contracts; reals None: those of `split`, cached."""
-        with self.apart():
+        with self.scoring_context():
             n, n_real = len(fakes.features), len(split) if reals is None else len(reals.features)
             metrics = self._measurable(n_real, n, fakes.y is not None, quiet=reals is not None)
             if reals is None:
@@ -175,21 +177,23 @@ class Evaluator:
             else:
                 for metric in metrics.values():
                     metric.reset()
-                    metric.refer(None)
+                    metric.set_reference(None)
                     metric.update(reals, real=True)
             results = self._results(metrics, [fakes])
-            return {named(name, suffix): result for name, own in results.items() for suffix, result in own.items()}
+            return {
+                metric_name(name, suffix): result for name, own in results.items() for suffix, result in own.items()
+            }
 
-    def anchors(self, data: Data) -> dict[str, dict[str, Score]]:
+    def anchor_scores(self, data: DataLike) -> dict[str, dict[str, Score]]:
         """The scores of sets that everybody understands (see `anchor`), by set; measured once, then cached."""
-        with self.apart():
-            n, split = self.size(data), cast("Split", self._reals(data))
+        with self.scoring_context():
+            n, split = self.sample_count(data), cast("SplitLike", self._reals(data))
             sizes, shape = data.describe()["sizes"], _shape(split)
             held = [data.split(name) for name in sizes if name != self.split]
             if self.split not in sizes:  # `all` of them
                 held = []
                 self._say_once(f"evaluation.split={self.split} holds nothing out: no anchor of held-out reals.")
-            shared = [name for name, metric in self.metrics.items() if metric.anchored]
+            shared = [name for name, metric in self.metrics.items() if metric.uses_anchor_sets]
 
             def measured() -> dict[str, dict[str, Any]]:
                 found: dict[str, dict[str, Score]] = {}
@@ -199,8 +203,8 @@ class Evaluator:
                     for name, size, features in sets:
                         found[name] = self._scores(features, size, split, among=shared)
                 for name, metric in self._measurable(len(split), n, labelled=True, quiet=True).items():
-                    for which, value in metric.anchors(n).items():
-                        scored = self._scored({name: metric.resulting(value)}, split, n, shape)
+                    for which, value in metric.anchor_values(n).items():
+                        scored = self._scored({name: metric.to_results(value)}, split, n, shape)
                         found[which] = found.get(which, {}) | scored
                 return {name: {key: score.to_dict() for key, score in scores.items()} for name, scores in found.items()}
 
@@ -210,7 +214,7 @@ class Evaluator:
                 "own": {name: metric.anchor_settings() for name, metric in self.metrics.items()},
                 "contracts": [self._contract(name, name, split, n, shape).to_dict() for name in self.metrics],
             }
-            kept = self.cache.record("anchors", about, measured, together=True)
+            kept = self.cache.get_json("anchors", about, measured, all_ranks=True)
         return {name: {key: Score.from_dict(score) for key, score in scores.items()} for name, scores in kept.items()}
 
     def _scores(
@@ -229,7 +233,7 @@ class Evaluator:
         self._refer(metrics, reals, n)
         found = self._results(metrics, chain([first], parts))
         x = cast("Tensor", first.x)
-        return self._scored(found, reals, n, self.modality(x).shape(x), drawn)
+        return self._scored(found, reals, n, self.modality_of(x).sample_shape(x), drawn)
 
     def _scored(
         self,
@@ -242,11 +246,11 @@ class Evaluator:
         scores = {}
         for name, results in found.items():
             for suffix, (value, std, detail, own) in results.items():
-                contract = self._contract(name, named(name, suffix), reals, own or n, shape, drawn)
-                scores[contract.key] = Score(float(value), contract, None if std is None else float(std), detail)
+                contract = self._contract(name, metric_name(name, suffix), reals, own or n, shape, drawn)
+                scores[contract.score_name] = Score(float(value), contract, None if std is None else float(std), detail)
         return scores
 
-    def _results(self, metrics: Mapping[str, Measure], fakes: Iterable[Features]) -> dict[str, dict[str, Result]]:
+    def _results(self, metrics: Mapping[str, Metric], fakes: Iterable[Features]) -> dict[str, dict[str, Result]]:
         """What the metrics, whose reals are given, say of `fakes`: by metric and suffix."""
         for features in fakes:
             for metric in metrics.values():
@@ -256,7 +260,7 @@ class Evaluator:
             metric.reset()  # the features of 10,000 fakes need not stay until the next evaluation
         return found
 
-    def _result(self, name: str, metric: Measure) -> dict[str, Result]:
+    def _result(self, name: str, metric: Metric) -> dict[str, Result]:
         """What a metric gives; meanwhile `progress` is called every few seconds, since some take minutes."""
         if self.progress is None:
             return metric.results()
@@ -280,12 +284,12 @@ class Evaluator:
 
     def _measurable(
         self, n_real: int, n_fake: int, labelled: bool, quiet: bool = False, reals: Reals | None = None
-    ) -> dict[str, Measure]:
+    ) -> dict[str, Metric]:
         """The metrics that such data and numbers suffice for; unless `quiet`, a word is said of the others, once."""
         kept = {}
         for name, metric in self.metrics.items():
-            lacking = reals.obstacle(metric) if isinstance(reals, Statistics) else self._unfit.get(name)
-            obstacle = lacking or metric.obstacle(n_real, n_fake)
+            lacking = reals.why_not(metric) if isinstance(reals, ReferenceStatistics) else self._unfit.get(name)
+            obstacle = lacking or metric.why_not(n_real, n_fake)
             if not obstacle and metric.needs_labels and not labelled:
                 obstacle = "it needs the class that each sample was asked for, and these samples have none"
             line = f"{name} is left out: {obstacle}." if obstacle else None
@@ -300,21 +304,21 @@ class Evaluator:
     def _say_once(self, line: str) -> None:
         if line not in self._said:
             self._said.add(line)
-            self.say(line)
+            self.log(line)
 
-    def _refer(self, metrics: Mapping[str, Measure], reals: Reals, n: int) -> None:
+    def _refer(self, metrics: Mapping[str, Metric], reals: Reals, n: int) -> None:
         """Give each metric what it needs of the reals: statistics; or from memory, disk, or one pass for all."""
-        if isinstance(reals, Statistics):
+        if isinstance(reals, ReferenceStatistics):
             for metric in metrics.values():
                 metric.reset()
-                reals.refer(metric)
+                reals.set_reference_of(metric)
             return
         split = reals
         about = {name: self._about(metric, split, n) for name, metric in metrics.items() if metric.needs_reals}
-        lacking = [name for name in about if digest(about[name]) not in self._references]
+        lacking = [name for name in about if json_sha256(about[name]) not in self._references]
         passed = False
 
-        def seen(metric: Measure) -> dict[str, Tensor]:
+        def seen(metric: Metric) -> dict[str, Tensor]:
             nonlocal passed
             if not passed:
                 self._pass([metrics[name] for name in lacking], split)
@@ -323,16 +327,18 @@ class Evaluator:
 
         for name in lacking:
             make = partial(seen, metrics[name])
-            self._references[digest(about[name])] = self.cache.tensors("statistics", about[name], make, together=True)
+            self._references[json_sha256(about[name])] = self.cache.get_tensors(
+                "statistics", about[name], make, all_ranks=True
+            )
         for name, metric in metrics.items():
             metric.reset()
-            metric.refer(self._references[digest(about[name])] if name in about else None)
+            metric.set_reference(self._references[json_sha256(about[name])] if name in about else None)
 
-    def _pass(self, metrics: Iterable[Measure], split: Split) -> None:
+    def _pass(self, metrics: Iterable[Metric], split: SplitLike) -> None:
         for metric in metrics:
             metric.reset()
         whose, n = f"the {split.name} split", len(split)
-        if ranks.world() == 1:
+        if ranks.world_size() == 1:
             parts = self._features(split.batches(self.batch), n, whose, split)
         else:
             rows = torch.arange(n).split(self.batch)
@@ -346,21 +352,21 @@ class Evaluator:
 
         Raises Mistake where something is not finite, or not of the shape of the split `like`.
         """
-        split = None if isinstance(like, Statistics) else like
-        modality, shape = (None, None) if split is None else (of(split), _shape(split))
+        split = None if isinstance(like, ReferenceStatistics) else like
+        modality, shape = (None, None) if split is None else (modality_of(split), _shape(split))
         done = 0
         for rows in batches:
             x, y = rows if isinstance(rows, tuple) else (rows, None)
-            form = modality or self.modality(x)
-            found_shape = form.shape(x) if form.fits(x) else tuple(x.shape[1:])
+            form = modality or self.modality_of(x)
+            found_shape = form.sample_shape(x) if form.has_stored_form(x) else tuple(x.shape[1:])
             if shape is not None and found_shape != shape:
-                raise Mistake(f"{whose} have shape {times(found_shape)}, and the data {times(shape)}.")
-            suit(self.extractor, found_shape, form)
+                raise Mistake(f"{whose} have shape {format_shape(found_shape)}, and the data {format_shape(shape)}.")
+            check_measurable(self.extractor, found_shape, form)
             if x.is_floating_point():
                 x = x.detach().to(torch.float32)
                 if not bool(x.isfinite().all()):
                     raise Mistake(f"{whose}: some are not finite (nan or infinite), so there is no score.")
-                x = form.stored(x)
+                x = form.to_stored(x)
             # half precision is the training's business: a ruler has one
             with torch.autocast(self.device.type, enabled=False):
                 found = self.extractor(x.to(self.device))
@@ -371,15 +377,15 @@ class Evaluator:
             if self.progress:
                 self.progress(f"measuring {whose}", done, n)
 
-    def _about(self, metric: Measure, split: Split, n: int) -> dict[str, Any]:
+    def _about(self, metric: Metric, split: SplitLike, n: int) -> dict[str, Any]:
         """What a reference depends on: the kind of metric, not the name that somebody gave it."""
         return {
             "metric": f"{type(metric).__module__}.{type(metric).__qualname__}",
             "settings": metric.settings(len(split), n),
-            "n_fake": None if metric.one_reference else n,
+            "n_fake": None if metric.has_fixed_reference else n,
             "version": VERSION,
             "data": split.sha256,
-            "resolution": times(_shape(split)),
+            "resolution": format_shape(_shape(split)),
             "resizer": self.extractor.resizer,
             "extractor": self.extractor.sha256,
         }
@@ -387,30 +393,30 @@ class Evaluator:
     def _contract(
         self, name: str, metric: str, reals: Reals, n: int, shape: Sequence[int], drawn: Mapping[str, Any] = STORED
     ) -> Contract:
-        number = reals.n if isinstance(reals, Statistics) else len(reals)
+        number = reals.n if isinstance(reals, ReferenceStatistics) else len(reals)
         settings = self.metrics[name].settings(_number(reals), n)
         by = self.extractor
         ruler = {"extractor": by.name, "extractor_sha256": by.sha256, "resizer": by.resizer}
         rest = {"n_real": number, "n_fake": n, "seed": self.seed, "settings": settings, **drawn}
-        return Contract.of(metric, reals, shape, **ruler, **rest)
+        return Contract.for_samples(metric, reals, shape, **ruler, **rest)
 
-    def _reals(self, reals: Reals | Data) -> Reals:
+    def _reals(self, reals: Reals | DataLike) -> Reals:
         """The split or the statistics that are meant; the metrics meet the data that a split belongs to."""
-        if isinstance(reals, Statistics):
-            reals.suit(self.extractor)
+        if isinstance(reals, ReferenceStatistics):
+            reals.check_extractor(self.extractor)
         if not isinstance(getattr(reals, "describe", None), Callable):
             return reals  # pyright: ignore[reportReturnType]
-        data: Data = reals  # pyright: ignore[reportAssignmentType]
-        self.size(data)
+        data: DataLike = reals  # pyright: ignore[reportAssignmentType]
+        self.sample_count(data)
         split = data.split(self.split)
         if self._met != split.sha256:
             self._met = split.sha256
-            whys = {name: metric.meet(data) for name, metric in self.metrics.items()}
+            whys = {name: metric.setup(data) for name, metric in self.metrics.items()}
             self._unfit = {name: why for name, why in whys.items() if why}
         return split
 
     @contextmanager
-    def apart(self) -> Iterator[None]:
+    def scoring_context(self) -> Iterator[None]:
         """No gradients, float32 in full, and torch's global generators end as they began, whatever is drawn within.
 
         A GPU's convolutions take TF32 unless told otherwise, with 10 bits of a factor: that moves a score by more than
@@ -420,27 +426,27 @@ class Evaluator:
         try:
             for backend in BACKENDS:
                 backend.fp32_precision = "ieee"
-            with random_state_kept(self.device), torch.no_grad():
+            with preserve_random_state(self.device), torch.no_grad():
                 yield
         finally:
             for backend, precision in zip(BACKENDS, before, strict=True):
                 backend.fp32_precision = precision
 
 
-def anchors_of(evaluators: Iterable[Evaluator], data: Data) -> dict[str, dict[str, Score]]:
+def all_anchor_scores(evaluators: Iterable[Evaluator], data: DataLike) -> dict[str, dict[str, Score]]:
     """The anchors of all of them, by set."""
     found: dict[str, dict[str, Score]] = {}
     for evaluator in evaluators:
-        for name, own in evaluator.anchors(data).items():
+        for name, own in evaluator.anchor_scores(data).items():
             found[name] = found.get(name, {}) | own
     return found
 
 
 def _number(reals: Reals) -> int:
     """How many reals a metric may count on."""
-    return reals.n or UNKNOWN if isinstance(reals, Statistics) else len(reals)
+    return reals.n or UNKNOWN_COUNT if isinstance(reals, ReferenceStatistics) else len(reals)
 
 
-def _shape(split: Split) -> tuple[int, ...]:
+def _shape(split: SplitLike) -> tuple[int, ...]:
     """The shape of one sample, as networks see it."""
-    return of(split).shape(split[torch.tensor([0])][0])
+    return modality_of(split).sample_shape(split[torch.tensor([0])][0])

@@ -37,37 +37,41 @@ import torch
 from scipy.stats import hypergeom
 from torch import Tensor
 
-from saddlepoint.evaluation.memorisation import Neighbours, neighbours
-from saddlepoint.stream import seed_of
+from saddlepoint.evaluation.memorisation_statistics import Neighbours, nearest_neighbours
+from saddlepoint.stream import derive_seed
 
 SCALE = 10  # the neighbour whose distance is the unit
 SHIFT = 2  # pixels that a copy may have moved
 DRAWS = 1999  # relabellings: the least p is 1 / 2000
-FEWEST, STEPS = 4, 24  # the grid of K
+MIN_K, STEPS = 4, 24  # the grid of K
 TAIL = 4  # closeness looks at one in so many
 
 
-class Space(NamedTuple):
+class SpaceNeighbours(NamedTuple):
     """Of samples and of held-out images, the SCALE nearest training images; of samples, the SCALE nearest held-out."""
 
-    sample_train: Neighbours
-    held_train: Neighbours
-    sample_held: Neighbours
-    alike: bool = True  # whether training and held-out images are treated alike: not by who learned from the former
+    sample_to_train: Neighbours
+    held_out_to_train: Neighbours
+    sample_to_held_out: Neighbours
+    exchangeable: bool = (
+        True  # whether training and held-out images are treated alike: not by who learned from the former
+    )
 
 
-def space(samples: Tensor, train: Tensor, held: Tensor, moves: bool = False, alike: bool = True) -> Space:
+def find_space_neighbours(
+    samples: Tensor, train: Tensor, held_out: Tensor, with_moves: bool = False, exchangeable: bool = True
+) -> SpaceNeighbours:
     """The space of pixels, points or features, [., ...] each; `held` in random order.
 
     As many held-out images are asked for their neighbours as there are samples, if there are.
 
     moves    images are compared over moves by up to SHIFT pixels and mirror images
     """
-    ways = {"shift": SHIFT, "flip": True} if moves else {}
-    asked = held[: len(samples)]
-    pairs = (samples, train), (asked, train), (samples, held)
-    one, two, three = (neighbours(x, y, SCALE, **ways) for x, y in pairs)
-    return Space(one, two, three, alike)
+    ways = {"shift": SHIFT, "flip": True} if with_moves else {}
+    asked = held_out[: len(samples)]
+    pairs = (samples, train), (asked, train), (samples, held_out)
+    one, two, three = (nearest_neighbours(x, y, SCALE, **ways) for x, y in pairs)
+    return SpaceNeighbours(one, two, three, exchangeable)
 
 
 class Alarm(NamedTuple):
@@ -79,36 +83,38 @@ class Alarm(NamedTuple):
     closeness: float
 
 
-def alarm(spaces: Mapping[str, Space], n_train: int, n_held: int, level: float = 0.025, seed: int = 0) -> Alarm:
+def memorisation_alarm(
+    spaces: Mapping[str, SpaceNeighbours], n_train: int, n_held_out: int, level: float = 0.025, seed: int = 0
+) -> Alarm:
     """The alarm over all spaces, of one set of samples against `n_train` training and `n_held` held-out images."""
-    random = np.random.default_rng(seed_of(seed, "memorisation", "alarm"))
+    random = np.random.default_rng(derive_seed(seed, "memorisation", "alarm"))
     pool, tails = [], []
-    order = torch.from_numpy(random.permutation(n_train + n_held))  # a tie between train and held-out is nobody's
+    order = torch.from_numpy(random.permutation(n_train + n_held_out))  # a tie between train and held-out is nobody's
     for one in spaces.values():
-        both = Neighbours(*(torch.cat(pair) for pair in zip(one.sample_train, one.held_train, strict=True)))
-        lowest = _once(both.index[:, 0], score(both), random)
-        tails.append(lowest[: max(FEWEST, len(lowest) // TAIL)].numpy())
-        if one.alike:
-            joined = one.sample_train.beside(one.sample_held, n_train, order)
-            nearest, scores = joined.index[:, 0], score(joined)
+        both = Neighbours(*(torch.cat(pair) for pair in zip(one.sample_to_train, one.held_out_to_train, strict=True)))
+        lowest = _once(both.index[:, 0], copy_score(both), random)
+        tails.append(lowest[: max(MIN_K, len(lowest) // TAIL)].numpy())
+        if one.exchangeable:
+            joined = one.sample_to_train.merge(one.sample_to_held_out, n_train, order)
+            nearest, scores = joined.index[:, 0], copy_score(joined)
             pool.append(nearest[_once(nearest, scores, random)].numpy())
     first = next(iter(spaces.values()))
-    n, m = len(first.sample_train.index), len(first.held_train.index)
-    of_members = enrichment(pool, np.arange(n_train + n_held) < n_train, random) if pool else 1.0
-    of_samples = enrichment(tails, np.arange(n + m) < n, random)
+    n, m = len(first.sample_to_train.index), len(first.held_out_to_train.index)
+    of_members = enrichment_p_value(pool, np.arange(n_train + n_held_out) < n_train, random) if pool else 1.0
+    of_samples = enrichment_p_value(tails, np.arange(n + m) < n, random)
     p = min(1.0, 2 * min(of_members, of_samples))
     return Alarm(p <= level, p, of_members, of_samples)
 
 
-def least(n_train: int, n_held: int, n: int, m: int, level: float = 0.025) -> int:
+def min_detectable_copies(n_train: int, n_held_out: int, n: int, m: int, level: float = 0.025) -> int:
     """How many copies, of distinct images, it takes to ring the alarm, where all else is as it should be.
 
     `n` samples, and `m` held-out images beside them.
     """
-    return ceil(log(level / 2) / log(min(n_train / (n_train + n_held), n / (n + m))))
+    return ceil(log(level / 2) / log(min(n_train / (n_train + n_held_out), n / (n + m))))
 
 
-def score(found: Neighbours) -> Tensor:
+def copy_score(found: Neighbours) -> Tensor:
     """The distance of the nearest over that of the SCALE-th, or the last that there is; 0 for a copy.  [n], float64."""
     first, unit = found.distance[:, 0], found.distance[:, min(SCALE, found.distance.shape[1]) - 1]
     return torch.where(first == 0, 0.0, first / unit)
@@ -122,7 +128,7 @@ def _once(item: Tensor, scores: Tensor, random: np.random.Generator) -> Tensor:
     return order[torch.from_numpy(np.sort(first))]
 
 
-def enrichment(
+def enrichment_p_value(
     orders: Sequence[np.ndarray], marked: np.ndarray, random: np.random.Generator, draws: int = DRAWS
 ) -> float:
     """The p of the hypothesis that marks, bool [N], were put at random: are they too many at the front of any order?
@@ -155,7 +161,7 @@ def _least_tail(marks: np.ndarray, places: Sequence[np.ndarray], total: int, goo
     least = np.zeros(len(marks))
     for place in places:
         n = len(place)
-        grid = np.unique(np.geomspace(min(FEWEST, n), n, STEPS).round().astype(int))
+        grid = np.unique(np.geomspace(min(MIN_K, n), n, STEPS).round().astype(int))
         counts = marks[:, place].cumsum(1)[:, grid - 1]
         for column, k in enumerate(grid.tolist()):
             least = np.minimum(least, _log_tail(k, total, good)[counts[:, column]])

@@ -22,17 +22,17 @@ from torch import Tensor
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Extractor
 from saddlepoint.metric.frechet_distance import FrechetDistance
-from saddlepoint.metric.measure import Measure
+from saddlepoint.metric.metric import Metric
 from saddlepoint.run.storage import archive
 
 NUMBER = ("n", "num_images")  # where a file says how many images it saw
-OURS = "saddlepoint"  # where a file says of what: extractor, extractor_sha256, resizer
-UNKNOWN = 10**9  # reals, where a file does not say: nothing can be held against their number
+METADATA_KEY = "saddlepoint"  # where a file says of what: extractor, extractor_sha256, resizer
+UNKNOWN_COUNT = 10**9  # reals, where a file does not say: nothing can be held against their number
 ASYMMETRY = 1e-5  # of the largest entry: more than float32 loses
 
 
 @dataclass(frozen=True)
-class Statistics:
+class ReferenceStatistics:
     """What is left of some reals; in the place of a split, it has a name, a sha256 and a length (0 where unknown)."""
 
     mu: Tensor  # [d], float64
@@ -40,13 +40,13 @@ class Statistics:
     n: int | None = None
     sha256: str = ""  # of the file
     file: str = ""  # its name, for people
-    about: Mapping[str, Any] = field(default_factory=dict)  # what the file says of itself
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # what the file says of itself
     name: str = "statistics"
 
     def __len__(self) -> int:
         return self.n or 0
 
-    def suit(self, extractor: Extractor) -> None:
+    def check_extractor(self, extractor: Extractor) -> None:
         """Raises Mistake where they are not of this extractor's features."""
         if (dim := len(self.mu)) != extractor.dim:
             raise Mistake(
@@ -55,23 +55,23 @@ class Statistics:
             )
         ruler = {"extractor": extractor.name, "extractor_sha256": extractor.sha256, "resizer": extractor.resizer}
         for key, own in ruler.items():
-            if (told := self.about.get(key, own)) != own:
+            if (told := self.metadata.get(key, own)) != own:
                 raise Mistake(f"{self.file} is of another ruler: {key} is {told} there and {own} here.")
 
-    def obstacle(self, metric: Measure) -> str | None:
+    def why_not(self, metric: Metric) -> str | None:
         """Why two moments do not suffice for a metric, for people; None where they do."""
         # one that meets the data takes its reals from there, and there are none
-        alone = not metric.needs_reals and not metric.needs_labels and type(metric).meet is Measure.meet
+        alone = not metric.needs_reals and not metric.needs_labels and type(metric).setup is Metric.setup
         if alone or isinstance(metric, FrechetDistance):
             return None
         return f"it needs the reals, and {self.file} holds their mean and covariance"
 
-    def refer(self, metric: Measure) -> None:
+    def set_reference_of(self, metric: Metric) -> None:
         """Let `metric` measure against them."""
-        metric.refer({"mu": self.mu, "sigma": self.sigma} if isinstance(metric, FrechetDistance) else None)
+        metric.set_reference({"mu": self.mu, "sigma": self.sigma} if isinstance(metric, FrechetDistance) else None)
 
 
-def read(path: Path | str) -> Statistics:
+def load_reference_statistics(path: Path | str) -> ReferenceStatistics:
     """The statistics in an npz; raises Mistake where they are not there, not numbers, or no mean and covariance."""
     path = Path(path).expanduser()
     try:
@@ -80,7 +80,7 @@ def read(path: Path | str) -> Statistics:
         raise Mistake(f"{path} cannot be read: {error.strerror}. Reference statistics are an .npz file.") from None
     try:
         # guided-diffusion's files have 3 GB of images beside these
-        arrays = archive.arrays(content, ("mu", "sigma", OURS, *NUMBER))
+        arrays = archive.load_arrays(content, ("mu", "sigma", METADATA_KEY, *NUMBER))
     except (ValueError, OSError, EOFError, KeyError, BadZipFile, zlib.error) as error:
         why = "its content is pickled, which can run any code" if "pickle" in str(error) else str(error).splitlines()[0]
         raise Mistake(
@@ -105,10 +105,10 @@ def read(path: Path | str) -> Statistics:
         raise Mistake(f"{path}: sigma has negative variances on its diagonal, so it is no covariance.")
     n = next((_count(path, name, arrays[name]) for name in NUMBER if name in arrays), None)
     try:
-        about = dict(json.loads(str(arrays[OURS]))) if OURS in arrays else {}
+        about = dict(json.loads(str(arrays[METADATA_KEY]))) if METADATA_KEY in arrays else {}
     except ValueError:
-        raise Mistake(f"{path}: what it says of itself, under {OURS}, cannot be read. Make it again.") from None
-    return Statistics(mu, sigma, n, hashlib.sha256(content).hexdigest(), path.name, about)
+        raise Mistake(f"{path}: what it says of itself, under {METADATA_KEY}, cannot be read. Make it again.") from None
+    return ReferenceStatistics(mu, sigma, n, hashlib.sha256(content).hexdigest(), path.name, about)
 
 
 def _numbers(path: Path, name: str, array: np.ndarray) -> Tensor:

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.extractor.classifier import WEIGHTS, Shipped, shipped
+from saddlepoint.extractor.classifier import WEIGHTS_FOLDER, Shipped, shipped_classifiers
+from saddlepoint.extractor.data_like import DataLike
 from saddlepoint.extractor.extractor import Extractor, Progress
-from saddlepoint.extractor.reals import Data
 from saddlepoint.metric.frechet_distance import FrechetDistance
 from saddlepoint.metric.inception_score import InceptionScore
 from saddlepoint.run.storage import atomic
@@ -27,10 +27,10 @@ from saddlepoint.run.storage import atomic
 TOLERANCE = 1e-3
 BATCH = 500
 CIFAR10_TRAIN = 11.24  # Inception's score of CIFAR-10's training images
-WITHIN = 0.05  # of it: ports and the order of the images, which splits them, move the second decimal
+CIFAR10_TOLERANCE = 0.05  # of it: ports and the order of the images, which splits them, move the second decimal
 
 
-def certificate(extractor: Extractor, data: Data, progress: Progress | None = None) -> dict[str, Any]:
+def measure_certificate(extractor: Extractor, data: DataLike, progress: Progress | None = None) -> dict[str, Any]:
     """The figures of data's test split against its train split, by a classifier on its device; plain values.
 
     Raises Mistake where the images have no classes.
@@ -39,27 +39,29 @@ def certificate(extractor: Extractor, data: Data, progress: Progress | None = No
     device = next(extractor.parameters()).device
     train, test = data.split("train"), data.split("test")
     evaluator = Evaluator(extractor, metrics, len(test), "train", BATCH, None, 0, device, lambda line: None, progress)
-    held = evaluator.features(test.batches(BATCH), len(test), "the test split")
+    held = evaluator.extract_features(test.batches(BATCH), len(test), "the test split")
     if held.logits is None or held.y is None:
         raise Mistake(
             f"{extractor.name} is certified on images with classes, by its logits; one of the two is missing."
         )
     right = int((held.logits.argmax(1).cpu() == held.y.cpu()).sum())
-    found = {name: float(result.value) for name, result in evaluator.results(held, None, train).items()}
+    found = {name: float(result.value) for name, result in evaluator.metric_results(held, None, train).items()}
     about = {"split": "test", "n": len(test), "against": "train", "n_against": len(train)}
     return {**about, "fid": found["fid"], "inception_score": found["inception_score"], "accuracy": right / len(test)}
 
 
-def certify(name: str, data: Data, folder: Path = WEIGHTS, progress: Progress | None = None) -> dict[str, Any]:
+def write_certificate(
+    name: str, data: DataLike, folder: Path = WEIGHTS_FOLDER, progress: Progress | None = None
+) -> dict[str, Any]:
     """The certificate of the classifier `name` of `folder`, measured, and written into its entry there."""
-    found = certificate(Shipped(name, folder), data, progress)
-    entries = shipped(folder)
+    found = measure_certificate(Shipped(name, folder), data, progress)
+    entries = shipped_classifiers(folder)
     entries[name]["certificate"] = found
-    atomic.write(folder / "classifiers.json", json.dumps(entries, indent=2) + "\n")
+    atomic.write_atomic(folder / "classifiers.json", json.dumps(entries, indent=2) + "\n")
     return found
 
 
-def deviations(found: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+def certificate_deviations(found: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     """The figures that are not what they were: what is found and what is known of each."""
     return {
         name: (found[name], known[name])
@@ -68,7 +70,9 @@ def deviations(found: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def inception_score_of(extractor: Extractor, x: Tensor, batch: int = 100, progress: Progress | None = None) -> float:
+def measure_inception_score(
+    extractor: Extractor, x: Tensor, batch: int = 100, progress: Progress | None = None
+) -> float:
     """The Inception score over ten splits of uint8 images x [N, C, H, W], in their order, by `extractor`."""
     device = next(extractor.parameters(), x).device
     measure = InceptionScore().to(device)

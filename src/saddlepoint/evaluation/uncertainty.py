@@ -15,26 +15,28 @@ import torch
 from torch import Tensor
 
 from saddlepoint.error import Mistake
-from saddlepoint.evaluation.contract import Spread
+from saddlepoint.evaluation.contract import Uncertainty
 from saddlepoint.evaluation.evaluator import Evaluator
+from saddlepoint.extractor.data_like import SplitLike
 from saddlepoint.extractor.extractor import Features
-from saddlepoint.extractor.reals import Split
-from saddlepoint.metric.measure import named
+from saddlepoint.metric.metric import metric_name
 from saddlepoint.stream import Stream
 
-FEWEST = 5  # generations: the spread of four is known to a factor of two at best
+MIN_GENERATIONS = 5  # generations: the spread of four is known to a factor of two at best
 ORDERS = 6  # in which a score is read to tell whether it draws among its samples
 
 Values = Callable[[Tensor], Mapping[str, float]]  # the scores, by name, of the samples that an index keeps
 
 
-def generations(values: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
+def generation_spread(values: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
     """Mean and standard deviation (n - 1) of each score over fresh generations, with the reals fixed.
 
     Raises Mistake for fewer than 5.  A score that a generation lacks is left out.
     """
-    if len(values) < FEWEST:
-        raise Mistake(f"{len(values)} generations do not show how far a score spreads: draw at least {FEWEST}.")
+    if len(values) < MIN_GENERATIONS:
+        raise Mistake(
+            f"{len(values)} generations do not show how far a score spreads: draw at least {MIN_GENERATIONS}."
+        )
     return {name: (column.mean().item(), column.std().item()) for name, column in _columns(values).items()}
 
 
@@ -63,7 +65,9 @@ def jackknife(values: Values, n: int, groups: int = 20, seed: int = 0) -> dict[s
     return {name: math.sqrt((groups - 1) * value) for name, value in variance.items()}
 
 
-def steady(values: Values, errors: Mapping[str, float], n: int, groups: int = 20, seed: int = 0) -> dict[str, float]:
+def drop_order_dependent(
+    values: Values, errors: Mapping[str, float], n: int, groups: int = 20, seed: int = 0
+) -> dict[str, float]:
     """Those `errors`, of `jackknife`, that tell of the samples, and not of a score's own draws among them.
 
     A score that reads some samples only, by a fixed permutation of their places, is drawn anew for each group, and the
@@ -82,14 +86,14 @@ def steady(values: Values, errors: Mapping[str, float], n: int, groups: int = 20
     return kept
 
 
-def uncertainty(
+def standard_errors(
     evaluator: Evaluator,
     fakes: Features,
     reals: Features,
-    split: Split,
-    folder: bool = False,
+    split: SplitLike,
+    fixed_fakes: bool = False,
     groups: int = 20,
-) -> dict[str, Spread]:
+) -> dict[str, Uncertainty]:
     """The standard errors of every metric of these fakes against these reals, by metric.
 
     `folder`: the fakes are all that there is, so their own error is taken too; a generator is asked for fresh ones (see
@@ -99,35 +103,35 @@ def uncertainty(
     """
 
     def scores(fakes: Features, reals: Features) -> dict[str, float]:
-        return {name: float(result.value) for name, result in evaluator.results(fakes, reals, split).items()}
+        return {name: float(result.value) for name, result in evaluator.metric_results(fakes, reals, split).items()}
 
     def over_reals(some: Features) -> tuple[set[str], dict[str, float]]:
-        return _errors(lambda keep: scores(fakes, some.at(keep)), len(some.features), groups)
+        return _errors(lambda keep: scores(fakes, some.select(keep)), len(some.features), groups)
 
     n_real, n_fake = len(reals.features), len(fakes.features)
     names, of_reals = over_reals(reals)
     if names - set(of_reals) and n_real > n_fake:
         chosen = torch.randperm(n_real, generator=Stream(0, "reals").generator)[:n_fake]
-        of_reals = over_reals(reals.at(chosen))[1] | of_reals
+        of_reals = over_reals(reals.select(chosen))[1] | of_reals
     of_fakes: dict[str, float] = {}
-    if folder:
-        also, of_fakes = _errors(lambda keep: scores(fakes.at(keep), reals), n_fake, groups)
+    if fixed_fakes:
+        also, of_fakes = _errors(lambda keep: scores(fakes.select(keep), reals), n_fake, groups)
         names |= also
     alone = {
-        named(name, suffix)
+        metric_name(name, suffix)
         for name, metric in evaluator.metrics.items()
         for suffix in metric.directions()
         if not metric.needs_reals
     }  # other reals would not move these
     for name in sorted(names):
-        sides = [("reals", of_reals)] * (name not in alone) + [("fakes", of_fakes)] * folder
+        sides = [("reals", of_reals)] * (name not in alone) + [("fakes", of_fakes)] * fixed_fakes
         if lacking := [side for side, errors in sides if name not in errors]:
-            evaluator.say(
+            evaluator.log(
                 f"{name} has no standard error over {' and '.join(lacking)}: it draws some of them, reads them in "
                 "order, or is not to be had with some left out."
             )
     return {
-        name: Spread(reals=None if name in alone else of_reals.get(name), fakes=of_fakes.get(name))
+        name: Uncertainty(reals=None if name in alone else of_reals.get(name), fakes=of_fakes.get(name))
         for name in sorted(names)
     }
 
@@ -135,4 +139,4 @@ def uncertainty(
 def _errors(values: Values, n: int, groups: int) -> tuple[set[str], dict[str, float]]:
     """The names that a jackknife gives, and the errors that are the samples' own."""
     errors = jackknife(values, n, groups)
-    return set(errors), steady(values, errors, n, groups)
+    return set(errors), drop_order_dependent(values, errors, n, groups)

@@ -15,24 +15,30 @@ from torch import Tensor
 
 from saddlepoint.config.compose import compose
 from saddlepoint.config.instantiate import instantiate
-from saddlepoint.config.path import cache_of
+from saddlepoint.config.path import cache_folder
 from saddlepoint.data.image_folder import ImageFolder
 from saddlepoint.data.mnist import MNIST
 from saddlepoint.error import Mistake
-from saddlepoint.evaluation.self_test import CIFAR10_TRAIN, WITHIN, certificate, deviations, inception_score_of
+from saddlepoint.evaluation.self_test import (
+    CIFAR10_TOLERANCE,
+    CIFAR10_TRAIN,
+    certificate_deviations,
+    measure_certificate,
+    measure_inception_score,
+)
 from saddlepoint.extractor import inception
-from saddlepoint.extractor.classifier import Shipped, shipped
+from saddlepoint.extractor.classifier import Shipped, shipped_classifiers
 from saddlepoint.extractor.extractor import Progress
 from saddlepoint.extractor.inception import Inception
-from saddlepoint.run.provenance import PACKAGES, hardware, version
-from saddlepoint.run.storage.cache import log
-from saddlepoint.run.tracking.session import logged_in, resolved_mode
+from saddlepoint.run.provenance import PACKAGES, hardware, package_version
+from saddlepoint.run.storage.cache import logger
+from saddlepoint.run.tracking.wandb_session import is_logged_in, resolve_mode
 
 DATA = ("digits", "mnist", "fashion_mnist", "cifar10_jpeg")
 QUICK = ("digits",)  # whose rulers are certified in every examination: half a second; mnist's take half a minute each
 
 
-class Finding(NamedTuple):
+class CheckResult(NamedTuple):
     """One line of the examination; `remedy` is empty where nothing is to be done."""
 
     what: str
@@ -42,13 +48,13 @@ class Finding(NamedTuple):
     needed: bool = False  # whether it stands in the way of training or of measuring, where it is not well
 
 
-def examination(config: DictConfig, progress: Progress | None = None) -> Iterator[Finding]:
+def diagnose(config: DictConfig, progress: Progress | None = None) -> Iterator[CheckResult]:
     """Everything that a run may need, one finding each."""
     well = (3, 11) <= sys.version_info[:2] < (3, 14)
-    yield Finding("python", platform.python_version(), well, "" if well else "use Python 3.11, 3.12 or 3.13", True)
+    yield CheckResult("python", platform.python_version(), well, "" if well else "use Python 3.11, 3.12 or 3.13", True)
     yield _packages()
     yield from _devices()
-    cache = cache_of(config)
+    cache = cache_folder(config)
     yield _writable("outputs", Path(config.outputs))
     yield _writable("cache", cache)
     asked = [str(config.data)] if config.data else []
@@ -56,37 +62,37 @@ def examination(config: DictConfig, progress: Progress | None = None) -> Iterato
         yield _data(name, needed=name in (*asked, "digits"))
     yield _classifiers()
     yield from _rulers(config.certify, progress)
-    if path := inception.present(cache):
-        yield Finding("inception", str(path), True)
+    if path := inception.find_weights(cache):
+        yield CheckResult("inception", str(path), True)
     else:
-        remedy = f"downloaded on first use; or put {inception.url()} in {cache / 'inception'}"
-        yield Finding("inception", "weights not here", False, remedy)
+        remedy = f"downloaded on first use; or put {inception.weights_url()} in {cache / 'inception'}"
+        yield CheckResult("inception", "weights not here", False, remedy)
     if config.certify:
         yield _inception_certified(cache, progress)
     yield _wandb()
 
 
-def _wandb() -> Finding:
+def _wandb() -> CheckResult:
     try:
-        mode = resolved_mode()
+        mode = resolve_mode()
     except Mistake as mistake:
-        return Finding("W&B", str(mistake), False, "set it to one of these, or unset it", True)
-    remedy = "" if logged_in() else "nothing needs it; wandb login sends runs up from now on"
-    return Finding("W&B", f"{'logged in' if logged_in() else 'not logged in'}, so runs are {mode}", True, remedy)
+        return CheckResult("W&B", str(mistake), False, "set it to one of these, or unset it", True)
+    remedy = "" if is_logged_in() else "nothing needs it; wandb login sends runs up from now on"
+    return CheckResult("W&B", f"{'logged in' if is_logged_in() else 'not logged in'}, so runs are {mode}", True, remedy)
 
 
-def _packages() -> Finding:
-    found = {name: version(name) for name in PACKAGES}
+def _packages() -> CheckResult:
+    found = {name: package_version(name) for name in PACKAGES}
     missing = [name for name, own in found.items() if own is None]
     remedy = f"missing: {', '.join(missing)}; make setup" if missing else ""
     state = ", ".join(f"{name} {own}" for name, own in found.items() if own is not None)
-    return Finding("packages", state, not missing, remedy, True)
+    return CheckResult("packages", state, not missing, remedy, True)
 
 
-def _devices() -> Iterator[Finding]:
+def _devices() -> Iterator[CheckResult]:
     machine = hardware()
     memory = f", {machine['memory_gib']} GiB" if machine["memory_gib"] else ""
-    yield Finding(
+    yield CheckResult(
         "cpu", f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads{memory}", True
     )
     names = machine["accelerators"]
@@ -94,35 +100,35 @@ def _devices() -> Iterator[Finding]:
     remedy = (
         "" if names else f"device=cpu is used; {built}, so look at the driver if there should be a GPU (nvidia-smi)"
     )
-    yield Finding("accelerators", ", ".join(names) or "none", bool(names), remedy)
+    yield CheckResult("accelerators", ", ".join(names) or "none", bool(names), remedy)
 
 
-def _writable(name: str, path: Path) -> Finding:
+def _writable(name: str, path: Path) -> CheckResult:
     """Whether the first folder above `path` that exists can be written."""
     there = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
     well = there.is_dir() and os.access(there, os.W_OK)
     remedy = "" if well else f"{there} cannot be written; set {name}=... to another folder"
-    return Finding(name, str(path), well, remedy, True)
+    return CheckResult(name, str(path), well, remedy, True)
 
 
-def _data(name: str, needed: bool = False) -> Finding:
+def _data(name: str, needed: bool = False) -> CheckResult:
     """Whether a data set is there, without downloading anything."""
     try:
         data = _found(name)
-        if missing := getattr(data, "missing", []):
+        if missing := getattr(data, "missing_files", []):
             where = f"{f'data.root={data.root}' if hasattr(data, 'root') else name} lacks {missing[0]}"
             if isinstance(data, MNIST):
-                return Finding(name, "not here", False, f"downloaded on first use, or say where it is: {where}")
-            return Finding(name, "not here", False, f"it cannot be downloaded; say where it is: {where}", needed)
+                return CheckResult(name, "not here", False, f"downloaded on first use, or say where it is: {where}")
+            return CheckResult(name, "not here", False, f"it cannot be downloaded; say where it is: {where}", needed)
         data.prepare_data()
         if isinstance(data, ImageFolder):
             data.memory = 0  # to decode CIFAR-10's 50,000 images took 50 seconds
             data.size = data.size if needed or not data.shape else data.shape[-1]  # and a look at each header 13
         data.setup("fit")
         sizes = ", ".join(f"{part} {n:,}" for part, n in data.describe()["sizes"].items())
-        return Finding(name, sizes, True)
+        return CheckResult(name, sizes, True)
     except Mistake as mistake:
-        return Finding(name, "not usable", False, str(mistake), needed)
+        return CheckResult(name, "not usable", False, str(mistake), needed)
 
 
 def _found(name: str) -> Any:
@@ -130,73 +136,79 @@ def _found(name: str) -> Any:
     return instantiate(compose([f"data={name}"]).data, "data")
 
 
-def _classifiers() -> Finding:
+def _classifiers() -> CheckResult:
     try:
-        facts = [f"{name} ({fact['test_accuracy']:.2%} on its test split)" for name, fact in shipped().items()]
-        for name in shipped():
+        facts = [
+            f"{name} ({fact['test_accuracy']:.2%} on its test split)" for name, fact in shipped_classifiers().items()
+        ]
+        for name in shipped_classifiers():
             Shipped(name)
-        return Finding("classifiers", ", ".join(facts), True)
+        return CheckResult("classifiers", ", ".join(facts), True)
     except Mistake as mistake:
-        return Finding("classifiers", "broken", False, str(mistake), True)
+        return CheckResult("classifiers", "broken", False, str(mistake), True)
 
 
-def _rulers(everything: bool, progress: Progress | None) -> Iterator[Finding]:
+def _rulers(everything: bool, progress: Progress | None) -> Iterator[CheckResult]:
     """Each shipped classifier whose data are here, against the figures that it gave when it was made."""
     with suppress(Mistake):  # of a broken list, which the finding `classifiers` tells
-        listed = shipped()
+        listed = shipped_classifiers()
         chosen = {name: facts for name, facts in listed.items() if everything or facts["data"] in QUICK}
         for name, facts in chosen.items():
             if facts.get("certificate") is not None:
                 yield _certified(name, facts, progress)
         if later := [name for name in listed if name not in chosen]:
             how = "saddlepoint doctor certify=true measures them where their data are here, half a minute each"
-            yield Finding(f"rulers {', '.join(later)}", "not certified in this examination", True, how)
+            yield CheckResult(f"rulers {', '.join(later)}", "not certified in this examination", True, how)
 
 
-def _certified(name: str, facts: dict[str, Any], progress: Progress | None) -> Finding:
+def _certified(name: str, facts: dict[str, Any], progress: Progress | None) -> CheckResult:
     what, known = f"ruler {name}", facts["certificate"]
     try:
         data = _found(facts["data"])
-        if getattr(data, "missing", []):
-            return Finding(what, f"not certified: {facts['data']} is not here", True)
+        if getattr(data, "missing_files", []):
+            return CheckResult(what, f"not certified: {facts['data']} is not here", True)
         if (sha256 := data.split("train").sha256) != facts["data_sha256"]:
             state = f"the train split of {facts['data']} has sha256 {sha256[:12]}..., "
             state += f"not {facts['data_sha256'][:12]}..."
-            return Finding(what, state, False, "these are other images, or read otherwise: fetch the data anew", True)
-        found = certificate(Shipped(name), data, progress)
+            return CheckResult(
+                what, state, False, "these are other images, or read otherwise: fetch the data anew", True
+            )
+        found = measure_certificate(Shipped(name), data, progress)
     except Mistake as mistake:
-        return Finding(what, "not certified", False, str(mistake), True)
-    if wrong := deviations(found, known):
+        return CheckResult(what, "not certified", False, str(mistake), True)
+    if wrong := certificate_deviations(found, known):
         state = ", ".join(f"{figure} {one:.6g}, known {other:.6g}" for figure, (one, other) in wrong.items())
         how = f"scores measured here are not those of others; it was made with torch {facts['torch']}, see make setup"
-        return Finding(what, state, False, how, True)
+        return CheckResult(what, state, False, how, True)
     figures = f"fid {found['fid']:.4g}, inception_score {found['inception_score']:.4g}, {found['accuracy']:.2%} right"
-    return Finding(what, f"{figures}: {found['n']:,} test images, as known", True)
+    return CheckResult(what, f"{figures}: {found['n']:,} test images, as known", True)
 
 
-def _inception_certified(cache: Path, progress: Progress | None) -> Finding:
+def _inception_certified(cache: Path, progress: Progress | None) -> CheckResult:
     """Inception's score of CIFAR-10's training images against the published one."""
     what = "ruler inception"
-    if inception.present(cache) is None:
-        return Finding(what, "not certified: its weights are not here", True)
+    if inception.find_weights(cache) is None:
+        return CheckResult(what, "not certified: its weights are not here", True)
     try:
-        x = cifar10()
+        x = load_cifar10_train_images()
         if x is None:
             where = "torchvision's cifar-10-batches-py is not in data.root; JPEG copies are other pixels"
-            return Finding(what, f"not certified: {where}", True)
+            return CheckResult(what, f"not certified: {where}", True)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cpu":
-            log.warning("Inception sees 3 to 8 images a second on a CPU: %s of them take hours; ctrl-C ends it", len(x))
-        score = inception_score_of(Inception(cache=cache).to(device), x, progress=progress)
+            logger.warning(
+                "Inception sees 3 to 8 images a second on a CPU: %s of them take hours; ctrl-C ends it", len(x)
+            )
+        score = measure_inception_score(Inception(cache=cache).to(device), x, progress=progress)
     except Mistake as mistake:
-        return Finding(what, "not certified", False, str(mistake))
-    well = abs(score - CIFAR10_TRAIN) <= WITHIN
-    state = f"inception_score {score:.3f} of CIFAR-10's {len(x):,} training images, known {CIFAR10_TRAIN} +- {WITHIN}"
+        return CheckResult(what, "not certified", False, str(mistake))
+    well = abs(score - CIFAR10_TRAIN) <= CIFAR10_TOLERANCE
+    state = f"inception_score {score:.3f} of CIFAR-10's {len(x):,} training images, known {CIFAR10_TRAIN} +- {CIFAR10_TOLERANCE}"
     remedy = "" if well else "its scores here are not the published ones: fetch the weights anew, and make setup"
-    return Finding(what, state, well, remedy, True)
+    return CheckResult(what, state, well, remedy, True)
 
 
-def cifar10() -> Tensor | None:
+def load_cifar10_train_images() -> Tensor | None:
     """CIFAR-10's training images, uint8 [50000, 3, 32, 32], in stored order; None where the original is not here."""
     root = Path(compose(["data=cifar10_jpeg"]).data.root).expanduser()
     if not (root / torchvision.datasets.CIFAR10.base_folder).is_dir():

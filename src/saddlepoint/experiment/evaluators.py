@@ -10,74 +10,78 @@ from omegaconf import DictConfig
 from torch import nn
 
 from saddlepoint.config import allow_list, catalogue
-from saddlepoint.config.defaults_list import plain_yaml
-from saddlepoint.config.instantiate import instantiate, located
-from saddlepoint.config.path import cache_of
-from saddlepoint.config.tree import Checked
-from saddlepoint.console.terminal import Meter
-from saddlepoint.data.data import ALL
+from saddlepoint.config.defaults_list import load_yaml
+from saddlepoint.config.instantiate import instantiate, locate
+from saddlepoint.config.path import cache_folder
+from saddlepoint.config.tree import CheckedConfig
+from saddlepoint.console.terminal import ProgressMeter
+from saddlepoint.data.data import ALL_SPLITS
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.evaluation.evaluator import Evaluator
-from saddlepoint.experiment.devices import device_of
-from saddlepoint.extractor.extractor import Extractor, Progress, suit
-from saddlepoint.extractor.module import Module
-from saddlepoint.extractor.nearest import Unmeasured, unmeasured
-from saddlepoint.extractor.reals import Data
-from saddlepoint.extractor.resizer import Resized, known
-from saddlepoint.modality import of
-from saddlepoint.run.storage.cache import Say, log
-from saddlepoint.stream import random_state_kept, seed_of
+from saddlepoint.experiment.devices import resolve_device
+from saddlepoint.extractor.data_like import DataLike
+from saddlepoint.extractor.extractor import Extractor, Progress, check_measurable
+from saddlepoint.extractor.nearest import NoShippedExtractor, no_extractor_message
+from saddlepoint.extractor.resizer import ResizingExtractor, check_resizer
+from saddlepoint.extractor.user_network import UserNetwork
+from saddlepoint.modality import modality_of
+from saddlepoint.run.storage.cache import Log, logger
+from saddlepoint.stream import derive_seed, preserve_random_state
 
 SELECTING = 5_000  # fakes that choose a checkpoint, where their number is not given
 
 
-def evaluator_of(
-    config: Checked, data: Any, say: Say = lambda line: None, progress: Meter | None = None
+def build_evaluator(
+    config: CheckedConfig, data: Any, log: Log = lambda line: None, progress: ProgressMeter | None = None
 ) -> Evaluator | None:
     """The evaluator that the config describes, None where nothing can measure these data; `say` hears why.
 
     `progress` sees long passes: a classifier in training, reference statistics.
     """
     wanted = _wanted(config, data)
-    ruler = ruler_of(config, data, wanted, say, progress)
-    metrics = metrics_of(config)
+    ruler = extractor_from_config(config, data, wanted, log, progress)
+    metrics = build_metrics(config)
     if ruler is None or not metrics:
         missing = "these data have no extractor (evaluation.extractor=...)"
-        modality = of(data)
-        too_large = wanted is None and not modality.planar and modality.extractor(tuple(data.shape)) is None
+        modality = modality_of(data)
+        too_large = wanted is None and not modality.planar and modality.default_extractor(tuple(data.shape)) is None
         if too_large or wanted is not None:
-            missing = unmeasured(data)
-        say("no scores: " + ("metric=[]" if not metrics else missing))
+            missing = no_extractor_message(data)
+        log("no scores: " + ("metric=[]" if not metrics else missing))
         return None
     settings = config.evaluation
     protocol = settings.n, settings.split, settings.batch
-    evaluator = Evaluator(ruler, metrics, *protocol, cache_of(config), settings.seed, device_of(config), say, progress)
+    evaluator = Evaluator(
+        ruler, metrics, *protocol, cache_folder(config), settings.seed, resolve_device(config), log, progress
+    )
     return evaluator if evaluator.metrics else None
 
 
-def selector_of(config: Checked, data: Any, evaluator: Evaluator, say: Say = lambda line: None) -> Evaluator | None:
+def build_selector(
+    config: CheckedConfig, data: Any, evaluator: Evaluator, log: Log = lambda line: None
+) -> Evaluator | None:
     """What decides which checkpoint is best: the first metric, on reals that are not reported on, by the same ruler."""
     settings = config.evaluation.get("selection") or {}
     split = settings.get("split")
     if split is None:
         return None
     if split == config.evaluation.split:
-        say(
+        log(
             f"no best checkpoint: {split} is the split that is reported; choose by another, evaluation.selection.split="
         )
         return None
-    if config.evaluation.split == ALL:
-        say(f"no best checkpoint: evaluation.split={ALL} reports on {split} too; choose by what is not reported")
+    if config.evaluation.split == ALL_SPLITS:
+        log(f"no best checkpoint: evaluation.split={ALL_SPLITS} reports on {split} too; choose by what is not reported")
         return None
     n = settings.get("n") or min(SELECTING, len(data.split(split)))
     first = next(iter(evaluator.metrics))
-    metrics = {first: metrics_of(config)[first]}
-    rest = cache_of(config), config.evaluation.seed, device_of(config), evaluator.say
+    metrics = {first: build_metrics(config)[first]}
+    rest = cache_folder(config), config.evaluation.seed, resolve_device(config), evaluator.log
     return Evaluator(evaluator.extractor, metrics, n, split, config.evaluation.batch, *rest)
 
 
-def second_of(
-    config: Checked, data: Any, say: Say = lambda line: None, progress: Meter | None = None
+def build_second_evaluator(
+    config: CheckedConfig, data: Any, log: Log = lambda line: None, progress: ProgressMeter | None = None
 ) -> Evaluator | None:
     """The same protocol by the ruler beside it: an order of models that one ruler alone supports is no finding.
 
@@ -86,33 +90,37 @@ def second_of(
     name = config.evaluation.get("second")
     if name == "auto":
         wanted = _wanted(config, data)
-        name = second_extractor(wanted) if isinstance(wanted, str) else None
-    metrics = {key: metric for key, metric in metrics_of(config).items() if metric.needs_features}
+        name = second_extractor_name(wanted) if isinstance(wanted, str) else None
+    metrics = {key: metric for key, metric in build_metrics(config).items() if metric.needs_features}
     if name is None or not metrics:
         return None
-    ruler = ruler_of(config, data, name, say, progress)
+    ruler = extractor_from_config(config, data, name, log, progress)
     settings = config.evaluation
     protocol = settings.n, settings.split, settings.batch
-    rest = cache_of(config), settings.seed, device_of(config), lambda line: None, progress
+    rest = cache_folder(config), settings.seed, resolve_device(config), lambda line: None, progress
     return None if ruler is None else Evaluator(ruler, metrics, *protocol, *rest)
 
 
-def metrics_of(config: Checked) -> dict[str, Any]:
+def build_metrics(config: CheckedConfig) -> dict[str, Any]:
     """The metrics that the config lists, fresh."""
     return {name: instantiate(node, f"metric.{name}") for name, node in config.metric.items()}
 
 
-def ruler_of(
-    config: Checked, data: Any, wanted: Any, say: Say = lambda line: None, progress: Meter | None = None
+def extractor_from_config(
+    config: CheckedConfig,
+    data: Any,
+    requested: Any,
+    log: Log = lambda line: None,
+    progress: ProgressMeter | None = None,
 ) -> Extractor | None:
     """The extractor `wanted`: a name, a node with a `_target_` (a network of the user's own), or None."""
     settings = config.evaluation
-    where = cache_of(config), device_of(config)
+    where = cache_folder(config), resolve_device(config)
     resizer = settings.get("resizer")
-    return extractor_of(wanted, data, *where, settings.weights, say, progress, resizer, settings.seed)
+    return build_extractor(requested, data, *where, settings.weights, log, progress, resizer, settings.seed)
 
 
-def _wanted(config: Checked, data: Any) -> Any:
+def _wanted(config: CheckedConfig, data: Any) -> Any:
     return data.extractor if config.evaluation.extractor == "auto" else config.evaluation.extractor
 
 
@@ -123,10 +131,10 @@ PATH = "evaluation.extractor"
 @kept
 def extractor_names() -> list[str]:
     """The extractors that come with the package."""
-    return catalogue.members(GROUP)
+    return catalogue.option_names(GROUP)
 
 
-def second_extractor(name: str) -> str | None:
+def second_extractor_name(name: str) -> str | None:
     """The extractor beside `name`, which differs by the seed of its training; None where there is none.
 
     An order of models that one extractor alone supports is not a finding.
@@ -135,13 +143,13 @@ def second_extractor(name: str) -> str | None:
     return beside if beside in extractor_names() else None
 
 
-def extractor_of(
-    wanted: str | DictConfig | nn.Module | None,
-    data: Data,
+def build_extractor(
+    requested: str | DictConfig | nn.Module | None,
+    data: DataLike,
     cache: Path | None = None,
     device: torch.device | str = "cpu",
     weights: Path | str | None = None,
-    say: Say = log.warning,
+    log: Log = logger.warning,
     progress: Progress | None = None,
     resizer: str | None = None,
     seed: int = 0,
@@ -152,32 +160,34 @@ def extractor_of(
     extractor (see `Module`); what its constructor draws follows from `seed`.  `weights` is a file, for one that takes
     it.  `resizer` None: images have the extractor's size, or it resizes them in its own way.
     """
-    if wanted is None:
+    if requested is None:
         return None
-    if isinstance(wanted, nn.Module) and weights is not None:
-        raise _without_weights(type(wanted).__name__)
+    if isinstance(requested, nn.Module) and weights is not None:
+        raise _without_weights(type(requested).__name__)
     if resizer is not None:
-        known(resizer)
-        if not of(data).planar:
+        check_resizer(resizer)
+        if not modality_of(data).planar:
             raise Mistake(
-                f"evaluation.resizer={resizer} is for images, and these data are {of(data).plural}: say null."
+                f"evaluation.resizer={resizer} is for images, and these data are {modality_of(data).plural}: say null."
             )
-    at_hand = {"data": data, "shape": tuple(data.shape), "modality": of(data), "cache": cache, "say": say}
+    at_hand = {"data": data, "shape": tuple(data.shape), "modality": modality_of(data), "cache": cache, "log": log}
     asked = {"weights": weights, "resizer": resizer}
     try:
         # a network without weights of its own is made by the seed, and leaves training's draws alone
-        with random_state_kept(device, seed_of(seed, "extractor")):
-            made = _made(wanted, {**at_hand, "progress": progress}, asked)
-    except Unmeasured:
+        with preserve_random_state(device, derive_seed(seed, "extractor")):
+            made = _made(requested, {**at_hand, "progress": progress}, asked)
+    except NoShippedExtractor:
         return None
     extractor = (
-        made if isinstance(made, Extractor) else Module(made, at_hand["shape"], at_hand["modality"], extractor_names())
+        made
+        if isinstance(made, Extractor)
+        else UserNetwork(made, at_hand["shape"], at_hand["modality"], extractor_names())
     )
     if resizer is not None and extractor.resizes_to is not None:
-        extractor = Resized(extractor, extractor.resizes_to, resizer)  # its own resizer gives way
+        extractor = ResizingExtractor(extractor, extractor.resizes_to, resizer)  # its own resizer gives way
     elif resizer is not None and extractor.shape is not None and extractor.shape != at_hand["shape"]:
-        extractor = Resized(extractor, (extractor.shape[1], extractor.shape[2]), resizer)
-    suit(extractor, at_hand["shape"], at_hand["modality"])
+        extractor = ResizingExtractor(extractor, (extractor.shape[1], extractor.shape[2]), resizer)
+    check_measurable(extractor, at_hand["shape"], at_hand["modality"])
     extractor.modality = at_hand["modality"]
     return extractor.requires_grad_(False).eval().to(device)
 
@@ -187,7 +197,7 @@ def _made(wanted: Any, at_hand: dict[str, Any], asked: dict[str, Any]) -> nn.Mod
     node = _node(wanted) if isinstance(wanted, str) else wanted
     made: Any = node
     if isinstance(node, DictConfig):
-        target = located(PATH, node._target_, allow_list.granted(node))
+        target = locate(PATH, node._target_, allow_list.allowed_names(node))
         ours = inspect.isclass(target) and issubclass(target, Extractor)
         takes = inspect.signature(target).parameters if ours else {}
         if asked["weights"] is not None and "weights" not in takes:
@@ -207,7 +217,7 @@ def _node(name: str) -> DictConfig:
             f"there is no extractor {name}.{did_you_mean(name, known)} Choose one of {', '.join(known)}, a network "
             "of your own by {_target_: ...}, or null for no scores."
         )
-    node = plain_yaml(catalogue.conf() / GROUP / f"{name}.yaml")
+    node = load_yaml(catalogue.conf_folder() / GROUP / f"{name}.yaml")
     assert isinstance(node, DictConfig)
     return node
 

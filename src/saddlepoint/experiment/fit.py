@@ -14,61 +14,66 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from saddlepoint import ranks
-from saddlepoint.callback.evaluation import Evaluation, Sampler, row
-from saddlepoint.callback.halt import Halt
-from saddlepoint.callback.period import Horizon, RunState
+from saddlepoint.callback.evaluation import Evaluation, Sampler, scores_to_metrics
+from saddlepoint.callback.graceful_stop import GracefulStop
+from saddlepoint.callback.periodic import RunState, StopAtImages
 from saddlepoint.config import allow_list
-from saddlepoint.config.check import Checked, cautions, terms
-from saddlepoint.config.config_file import freeze, process
+from saddlepoint.config.check import CheckedConfig, config_warnings, describe_terms
+from saddlepoint.config.config_file import training_command, write_config
 from saddlepoint.config.identity import (
-    allowed,
+    allowed_changes,
 )
-from saddlepoint.console.output import Output, result
-from saddlepoint.console.terminal import Meter, speaker
-from saddlepoint.error import SUPERVISOR, Halted, Lost, Mistake
+from saddlepoint.console.output import Output, current_output
+from saddlepoint.console.terminal import ProgressMeter, line_printer
+from saddlepoint.error import SUPERVISOR, LostRank, Mistake, Stopped
 from saddlepoint.evaluation.contract import Score
-from saddlepoint.evaluation.table import scores_of
-from saddlepoint.experiment.build import Experiment, build, callbacks_of, data_of, loggers_of
-from saddlepoint.experiment.devices import device_of, place, refuse_precision, taken, wanted
-from saddlepoint.experiment.restore import data_changes, fill, restore
-from saddlepoint.experiment.run_record import GONE, begin, plain_scores, put_on_record
-from saddlepoint.experiment.start import finished_on_other_data, start_of
+from saddlepoint.evaluation.score_table import run_score_tables
+from saddlepoint.experiment.build import Experiment, build, build_callbacks, build_loggers, load_data
+from saddlepoint.experiment.devices import check_precision, join_ranks, rank_info, requested_world_size, resolve_device
+from saddlepoint.experiment.restore import data_changes, load_checkpoint_weights, restore_checkpoint
+from saddlepoint.experiment.resume import changed_data_message, decide_start
+from saddlepoint.experiment.run_record import LOST_RANK, record_outcome, scores_to_dict, write_initial_files
+from saddlepoint.game.data_parallel import UnwrappedDDPStrategy
 from saddlepoint.game.game import Game
-from saddlepoint.game.ranks import Ranks
-from saddlepoint.game.start import start_from_data
-from saddlepoint.launcher import ranks as launcher
-from saddlepoint.redaction import look_again
-from saddlepoint.run.checkpoint import AtomicCheckpointIO, duplicate, newest, set_aside
+from saddlepoint.game.initialisation import run_data_dependent_init
+from saddlepoint.launcher import rank_processes as launcher
+from saddlepoint.redaction import clear_secret_cache
+from saddlepoint.run.checkpoint import (
+    AtomicCheckpointIO,
+    copy_checkpoint,
+    load_newest_checkpoint,
+    rename_broken_checkpoint,
+)
 from saddlepoint.run.folder import Run
-from saddlepoint.run.journal import Journal
-from saddlepoint.run.layout import folder_of
+from saddlepoint.run.journal import RunJournal
+from saddlepoint.run.layout import run_folder
 
 
-def fit(config: Checked, console: Console | None = None) -> Run:
+def fit(config: CheckedConfig, console: Console | None = None) -> Run:
     """Train the run of `config` from where it stands to its end, and print its scores; the run."""
-    here, output = place(), result(console)
-    if here.of == 1 and wanted(config) > 1:
+    here, output = rank_info(), current_output(console)
+    if here.world_size == 1 and requested_world_size(config) > 1:
         return _ranks(config, console or Console(stderr=True), output)
-    taken(config, here)
-    console = console or Console(stderr=True, quiet=here.number > 0)
-    say = speaker(console)
-    run = Run(folder_of(config.outputs, config.name, config.seed), writes=here.number == 0)
+    join_ranks(config, here)
+    console = console or Console(stderr=True, quiet=here.rank > 0)
+    say = line_printer(console)
+    run = Run(run_folder(config.outputs, config.name, config.seed), writes=here.rank == 0)
     try:
-        with run.lock(), Halt(_supervisor()) as halt:
+        with run.lock(), GracefulStop(_supervisor()) as halt:
             start = _agreed(run, config, say)
-            run.sweep()
+            run.remove_unfinished_files()
             if start == "finished":
-                if changed := finished_on_other_data(run, config):
+                if changed := changed_data_message(run, config):
                     raise Mistake(changed)
                 if run.writes:
                     _closing(run, output)
                 return run
-            for line in (*terms(config), *cautions(config)):
+            for line in (*describe_terms(config), *config_warnings(config)):
                 say(line)
-            data = data_of(config, say)
+            data = load_data(config, say)
             if start == "resume":
                 _same_data(run, config, data, say)
-            experiment = build(config, say, Meter(console), data)
+            experiment = build(config, say, ProgressMeter(console), data)
             say(_sizes(experiment.game))
             if config.compile:
                 experiment.game.compile_players("inductor" if config.compile is True else str(config.compile))
@@ -76,11 +81,11 @@ def fit(config: Checked, console: Console | None = None) -> Run:
             if run.writes:
                 _closing(run, output)
     except RuntimeError as error:
-        if not ranks.lost(error):
+        if not ranks.is_lost_rank(error):
             raise
-        raise Lost(GONE) from None
+        raise LostRank(LOST_RANK) from None
     finally:
-        ranks.leave()
+        ranks.leave_group()
     return run
 
 
@@ -92,14 +97,14 @@ def _sizes(game: Game) -> str:
 
 def _closing(run: Run, output: Output) -> None:
     """The result: the closing table, or all of summary.json."""
-    output(scores_of(run, output.width), {"run": run.folder, **run.summary})
+    output(run_score_tables(run, output.width), {"run": run.folder, **run.summary})
 
 
-def _same_data(run: Run, config: Checked, data: Any, say: Callable[[str], None]) -> None:
+def _same_data(run: Run, config: CheckedConfig, data: Any, say: Callable[[str], None]) -> None:
     """Raises Mistake where a run would go on with other data than it was begun with, unless resume.allow lets it."""
     if not (changed := data_changes(run, data)):
         return
-    if not any(key.partition(".")[0] == "data" for key in allowed(config)):
+    if not any(key.partition(".")[0] == "data" for key in allowed_changes(config)):
         raise Mistake(
             f"{run.folder} was begun with other data: {'; '.join(changed)}, and these are another run. Bring those "
             "back, give this one a name=... of its own, or go on with these all the same: resume.allow=[data]"
@@ -114,12 +119,12 @@ def _supervisor() -> int | None:
     return os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
 
 
-def _agreed(run: Run, config: Checked, say: Callable[[str], None]) -> str:
+def _agreed(run: Run, config: CheckedConfig, say: Callable[[str], None]) -> str:
     """What rank 0 finds of the folder, which it may then change; every rank goes by it."""
-    return ranks.of_first(start_of(run, config, say) if run.writes else None)
+    return ranks.broadcast(decide_start(run, config, say) if run.writes else None)
 
 
-def _ranks(config: Checked, console: Console, output: Output) -> Run:
+def _ranks(config: CheckedConfig, console: Console, output: Output) -> Run:
     """Train on several devices of this machine, a process each, and look after them; the run.
 
     Raises Mistake where they fail, Halted where they were told to end.
@@ -129,14 +134,14 @@ def _ranks(config: Checked, console: Console, output: Output) -> Run:
             f"nodes={config.nodes}: each machine's processes are started by torchrun or SLURM (docs/scaling.md), "
             "with this same command"
         )
-    say = speaker(console)
-    run = Run(folder_of(config.outputs, config.name, config.seed))
+    say = line_printer(console)
+    run = Run(run_folder(config.outputs, config.name, config.seed))
     with TemporaryDirectory(prefix="saddlepoint-") as folder:  # no other command writes there
-        freeze(file := Path(folder) / "config.yaml", config)
-        command = [*process(file, config), *(["--json"] if output.json else [])]  # rank 0 prints the result
-        code = launcher.run(command, config.devices, SUPERVISOR, say)
-    if code in launcher.HALTED:
-        raise Halted(code - 128)
+        write_config(file := Path(folder) / "config.yaml", config)
+        command = [*training_command(file, config), *(["--json"] if output.json else [])]  # rank 0 prints the result
+        code = launcher.run_ranks(command, config.devices, SUPERVISOR, say)
+    if code in launcher.SIGNAL_EXITS:
+        raise Stopped(code - 128)
     if code:
         if run.summary.get("status") == "running" and not run.in_use:  # rank 0 had no time to say so itself
             run.update_summary(status="failed", exit=code, error="a rank was lost")
@@ -145,52 +150,52 @@ def _ranks(config: Checked, console: Console, output: Output) -> Run:
 
 
 def _play(
-    run: Run, experiment: Experiment, start: str, halt: Halt, console: Console, say: Callable[[str], None]
+    run: Run, experiment: Experiment, start: str, halt: GracefulStop, console: Console, say: Callable[[str], None]
 ) -> None:
     """Train from `start` to the end and write everything down, whatever the end is."""
     config, game, data, evaluator = experiment.config, experiment.game, experiment.data, experiment.evaluator
-    found = newest(run.checkpoints, say) if start == "resume" else None
+    found = load_newest_checkpoint(run.checkpoints, say) if start == "resume" else None
     reached = found[1]["saddlepoint"]["images"] if found else 0
     _refuse_different_checkpoints(run, reached)
-    trackers = loggers_of(config) if run.writes else []
+    trackers = build_loggers(config) if run.writes else []
     state = RunState(target=config.images)
     at_hand = {
         "run": run, "evaluator": evaluator, "selector": experiment.selector, "average": config.evaluation.average,
         "batch_norm": config.evaluation.get("batch_norm", "running"), "console": console, "state": state,
     }  # fmt: skip
     halt.state = state
-    callbacks = [Horizon(state), halt, *callbacks_of(config, **at_hand)]
-    trainer = trainer_of(config, callbacks)
-    anchors = evaluator.anchors(data) if evaluator else {}
+    callbacks = [StopAtImages(state), halt, *build_callbacks(config, **at_hand)]
+    trainer = build_trainer(config, callbacks)
+    anchors = evaluator.anchor_scores(data) if evaluator else {}
     _each_that_has("before_run", callbacks, game, data)  # what cannot be observed is refused while there is no folder
     if found:
-        fill(game, found[1], found[0])
+        load_checkpoint_weights(game, found[1], found[0])
     before = run.summary
     if start == "overwrite" and run.writes:
         say(f"the old run now lies in {run.move_aside()}")
     if found and run.writes:
-        set_aside(found[0], say)
-    halt.recording = True  # from here on summary.json says running, until put_on_record says how it ended
-    told = begin(run, experiment, anchors, reached if found else None) if run.writes else {}
+        rename_broken_checkpoint(found[0], say)
+    halt.is_writing_record = True  # from here on summary.json says running, until put_on_record says how it ended
+    told = write_initial_files(run, experiment, anchors, reached if found else None) if run.writes else {}
     say(f"run: {run.folder}" + (f", going on at {reached:,} images" if found else ""))
-    journal = Journal(run)
+    journal = RunJournal(run)
     for tracker in trackers:
         tracker.start(run, told, say)
     evaluation = next((c for c in callbacks if isinstance(c, Evaluation)), None)
     if evaluation is not None and found and before.get("images") == reached:
-        evaluation.earlier = reached, _final_scores(before)
+        evaluation.previous_end = reached, _final_scores(before)
     loggers = trainer.loggers = [journal, *trackers] if run.writes else []
-    with put_on_record(run, game, evaluation, journal, trackers, halt, say, allow_list.granted(config)):
+    with record_outcome(run, game, evaluation, journal, trackers, halt, say, allow_list.allowed_names(config)):
         if reached < config.images:
             _fit(trainer, experiment, found, halt)
         elif found:
-            restore(game, run, found[0].stem)
+            restore_checkpoint(game, run, found[0].stem)
             if evaluation is not None and (kept := found[1]["callbacks"].get(evaluation.state_key)):
                 evaluation.load_state_dict(kept)
         final = _final(run, experiment, evaluation, loggers)
-        for own in _each_that_has("final", callbacks, game, data):
+        for own in _each_that_has("final_scores", callbacks, game, data):
             final |= own
-        run.update_summary(final=plain_scores({"": final})[""])
+        run.update_summary(final=scores_to_dict({"": final})[""])
     if run.writes:
         say(f"samples, checkpoints, metrics.jsonl and summary.json: {run.folder}")
         for tracker in trackers:
@@ -204,7 +209,7 @@ def _final_scores(summary: Mapping[str, Any]) -> dict[str, Score]:
 
 def _refuse_different_checkpoints(run: Run, reached: int) -> None:
     """Raises Mistake where the ranks would go on from different images."""
-    if len(everywhere := set(ranks.together(reached))) > 1:
+    if len(everywhere := set(ranks.all_gather_object(reached))) > 1:
         raise Mistake(
             f"the ranks find different checkpoints in {run.checkpoints}, of {sorted(everywhere)} images: outputs=... "
             "has to be a folder that all machines see"
@@ -216,24 +221,26 @@ def _each_that_has(method: str, callbacks: Sequence[Any], game: Game, data: Any)
     return [own(game, data) for one in callbacks if (own := getattr(one, method, None)) is not None]
 
 
-def _fit(trainer: pl.Trainer, experiment: Experiment, found: tuple[Path, dict[str, Any]] | None, halt: Halt) -> None:
+def _fit(
+    trainer: pl.Trainer, experiment: Experiment, found: tuple[Path, dict[str, Any]] | None, halt: GracefulStop
+) -> None:
     """Play from the checkpoint `found`, or from the start, to the target.  Raises Halted where it was told to end."""
     game, data = experiment.game, experiment.data
-    look_again()  # code of the user's own is about to run, and may put secrets into the environment
+    clear_secret_cache()  # code of the user's own is about to run, and may put secrets into the environment
     if not found:
-        start_from_data(game, data.stream(0))  # before anything observes the game
+        run_data_dependent_init(game, data.training_batches(0))  # before anything observes the game
     trainer.fit(game, datamodule=data, ckpt_path=str(found[0]) if found else None, weights_only=True)
-    if signalled := ranks.highest(halt.agreed or halt.told):  # or told behind the last round
-        raise Halted(signalled)
+    if signalled := ranks.max(halt.agreed_signal or halt.received_signal):  # or told behind the last round
+        raise Stopped(signalled)
 
 
-def trainer_of(config: Checked, callbacks: list[pl.Callback]) -> pl.Trainer:
+def build_trainer(config: CheckedConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
     """Lightning, with nothing switched on that counts optimizer steps, writes files or talks."""
     settings: Any = OmegaConf.to_container(config.trainer, resolve=True)
-    kind, here = device_of(config).type, place()
-    refuse_precision(config)
+    kind, here = resolve_device(config).type, rank_info()
+    check_precision(config)
     if settings.get("sync_batchnorm") is None:
-        settings["sync_batchnorm"] = kind == "cuda" and here.of > 1
+        settings["sync_batchnorm"] = kind == "cuda" and here.world_size > 1
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")
@@ -241,7 +248,7 @@ def trainer_of(config: Checked, callbacks: list[pl.Callback]) -> pl.Trainer:
         accelerator=kind,
         devices=config.devices,
         num_nodes=config.nodes,
-        strategy=Ranks() if here.of > 1 else "auto",
+        strategy=UnwrappedDDPStrategy() if here.world_size > 1 else "auto",
         logger=False,  # the loggers are handed over when the run folder is there
         callbacks=callbacks,
         plugins=[AtomicCheckpointIO(), here.environment],
@@ -264,21 +271,21 @@ def _final(run: Run, experiment: Experiment, evaluation: Evaluation | None, logg
     game, data, settings = experiment.game, experiment.data, experiment.config.evaluation
     if experiment.evaluator is None:
         return {}
-    game.to(device_of(experiment.config))
+    game.to(resolve_device(experiment.config))
     protocol = game, settings.average, settings.get("batch_norm", "running")
     final, logged = {}, {}
     if evaluation is None:
-        final = Sampler(*protocol).scores(experiment.evaluator, data)
-        logged = row(final)
+        final = Sampler(*protocol).evaluate(experiment.evaluator, data)
+        logged = scores_to_metrics(final)
     else:
         if evaluation.measured_at != game.images:
             logged = evaluation.measure(game, data)
             if evaluation.best_at == game.images and run.writes:
-                duplicate(run.checkpoints / "last.ckpt", run.checkpoints / "best.ckpt")
+                copy_checkpoint(run.checkpoints / "last.ckpt", run.checkpoints / "best.ckpt")
         final = evaluation.latest
-    if experiment.second is not None:
-        beside = Sampler(*protocol).scores(experiment.second, data)
-        final, logged = {**final, **beside}, {**logged, **row(beside)}
+    if experiment.second_evaluator is not None:
+        beside = Sampler(*protocol).evaluate(experiment.second_evaluator, data)
+        final, logged = {**final, **beside}, {**logged, **scores_to_metrics(beside)}
     for logger in loggers if logged else []:
         logger.log_metrics({"rounds": game.rounds, **logged, "final": True}, step=game.images)
     return final

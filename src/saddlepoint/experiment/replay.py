@@ -11,18 +11,18 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from saddlepoint.callback import dump
-from saddlepoint.config.tree import Checked
+from saddlepoint.config.tree import CheckedConfig
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.build import game_of, set_threads
-from saddlepoint.experiment.devices import device_of
-from saddlepoint.experiment.fit import trainer_of
+from saddlepoint.experiment.build import build_game, set_threads
+from saddlepoint.experiment.devices import resolve_device
+from saddlepoint.experiment.fit import build_trainer
 from saddlepoint.game.game import Game
-from saddlepoint.stream import set_global_state
+from saddlepoint.stream import set_global_random_state
 from saddlepoint.turn import tensors_in
 
 
 @dataclass
-class Finding:
+class ReplayResult:
     """What the second playing of a turn showed."""
 
     module: str | None = None  # the first whose output is no number, and what went into it
@@ -30,13 +30,13 @@ class Finding:
     parameters: tuple[int, int] = (0, 0)  # how many such, of how many
     gradient: float = 0.0  # the largest in size, of those that are numbers
     weights: list[str] = field(default_factory=list)  # that were none already
-    seen: dict[str, Any] = field(default_factory=dict)
-    apart: list[str] = field(default_factory=list)  # what is not, bit for bit, as it was
+    turn_values: dict[str, Any] = field(default_factory=dict)
+    mismatches: list[str] = field(default_factory=list)  # what is not, bit for bit, as it was
 
 
-def cautions(config: Checked, content: Mapping[str, Any]) -> Iterator[str]:
+def caveats(config: CheckedConfig, content: Mapping[str, Any]) -> Iterator[str]:
     """Why this turn may come out otherwise than it did."""
-    if (kind := device_of(config).type) != content["device"]:
+    if (kind := resolve_device(config).type) != content["device"]:
         yield f"the turn was played on {content['device']} and is played again on {kind}: last bits may differ"
     if content["noticed"] == "after":
         yield "noticed before a save, after the step: the weights are those that the turn led to, not those it saw"
@@ -50,30 +50,30 @@ def cautions(config: Checked, content: Mapping[str, Any]) -> Iterator[str]:
         yield f"torch was {then} and is {torch.__version__}: last bits may differ"
 
 
-def replay(config: Checked, content: Mapping[str, Any]) -> Finding:
+def replay_turn(config: CheckedConfig, content: Mapping[str, Any]) -> ReplayResult:
     """Play the turn of a dump again.  Raises Mistake where it is the turn of another game."""
     config = OmegaConf.merge(config, {"devices": 1, "nodes": 1})  # pyright: ignore[reportAssignmentType]
-    game = game_of(config)
+    game = build_game(config)
     set_threads(config, game)
-    fill(game, content)
-    found = Finding(weights=[name for name, p in game.named_parameters() if not torch.isfinite(p).all()])
-    trainer = trainer_of(config, [])
+    load_dump_weights(game, content)
+    found = ReplayResult(weights=[name for name, p in game.named_parameters() if not torch.isfinite(p).all()])
+    trainer = build_trainer(config, [])
 
     def again(batch: Any, batch_idx: int) -> None:
-        restore(game, content)
+        restore_turn_state(game, content)
         handles = list(_watches(game, content["players"], found))
-        game.gradients(content["players"], batch)
+        game.compute_gradients(content["players"], batch)
         for handle in handles:
             handle.remove()
-        conclude(game, content, found, str(config.trainer.precision))
+        compare_with_dump(game, content, found, str(config.trainer.precision))
         trainer.should_stop = True
 
     game.training_step = again  # in the place of a round, so that precision and device are the trainer's affair
-    trainer.fit(game, train_dataloaders=DataLoader([dump.batch_of(content)], batch_size=None))  # pyright: ignore[reportArgumentType]
+    trainer.fit(game, train_dataloaders=DataLoader([dump.batch_from_dump(content)], batch_size=None))  # pyright: ignore[reportArgumentType]
     return found
 
 
-def fill(game: Game, content: Mapping[str, Any]) -> None:
+def load_dump_weights(game: Game, content: Mapping[str, Any]) -> None:
     """Put a dump's weights into `game`.  Raises Mistake where they are another network's or another seed's."""
     if content["seed"] != game.seed:
         raise Mistake(f"the dump is of seed {content['seed']}, the run of seed {game.seed}: name its own run=...")
@@ -85,25 +85,25 @@ def fill(game: Game, content: Mapping[str, Any]) -> None:
         raise Mistake(f"the dump is of another game than this run's: {why}") from None
 
 
-def restore(game: Game, content: Mapping[str, Any]) -> None:
+def restore_turn_state(game: Game, content: Mapping[str, Any]) -> None:
     """Put counters, streams and generators where they stood as the turn began; building and starting have drawn."""
-    fill(game, content)
+    load_dump_weights(game, content)
     for name, state in content["streams"].items():
         stream = game.streams[name]
-        stream.state, stream.rank, stream.world = state, content["rank"], content["world"]
-    set_global_state(content["global"])
+        stream.state, stream.rank, stream.world_size = state, content["rank"], content["world"]
+    set_global_random_state(content["global"])
 
 
-def _watches(game: Game, players: Sequence[str], found: Finding) -> Iterator[Any]:
+def _watches(game: Game, players: Sequence[str], found: ReplayResult) -> Iterator[Any]:
     """Hooks that write into `found` which module, and which gradient, is the first to be no number."""
 
     def out(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         if found.module is None and any(not torch.isfinite(x).all() for x in _numbers(output)):
             before = [x for x in _numbers(inputs) if x.numel()]
             sound = all(torch.isfinite(x).all() for x in before)
-            size = max((largest(x) for x in before), default=0.0)
+            size = max((largest_magnitude(x) for x in before), default=0.0)
             came = f"was numbers up to {size:.3g} in size" if sound else "was none already"
-            own = max((largest(p) for p in module.parameters()), default=0.0)
+            own = max((largest_magnitude(p) for p in module.parameters()), default=0.0)
             found.module = f"{name} ({type(module).__name__}); what went in {came}, its weights are up to {own:.3g}"
 
     def back(name: str, parameter: Tensor) -> None:
@@ -119,27 +119,27 @@ def _watches(game: Game, players: Sequence[str], found: Finding) -> Iterator[Any
             yield p.register_post_accumulate_grad_hook(partial(back, place))
 
 
-def conclude(game: Game, content: Mapping[str, Any], found: Finding, precision: str) -> None:
+def compare_with_dump(game: Game, content: Mapping[str, Any], found: ReplayResult, precision: str) -> None:
     """Look at what the turn has left, and hold it against what the dump says of it."""
-    gradients = [g for name in content["players"] for g in dump.gradient(game, name).values()]
+    gradients = [g for name in content["players"] for g in dump.named_gradients(game, name).values()]
     found.parameters = sum(not bool(torch.isfinite(g).all()) for g in gradients), len(gradients)
-    found.gradient = max((largest(g) for g in gradients), default=0.0)
-    found.seen = dump.seen(game, content["players"])
+    found.gradient = max((largest_magnitude(g) for g in gradients), default=0.0)
+    found.turn_values = dump.turn_results(game, content["players"])
     whole = content["world"] == 1 and precision != "16-mixed"  # else what it met was a mean over ranks, or scaled
     for name, then in content["seen"].items():
-        again = found.seen[name]
+        again = found.turn_values[name]
         for part in ("terms", "logits"):
             for key, value in then[part].items():
                 own = game.player(name).terms.get(key) if part == "terms" else None
                 if own is not None and game.rounds // game.player(name).every % own.every:
                     continue  # a lazy term that was not due is only remembered
                 if key not in again[part] or _bits(value) != _bits(again[part][key]):
-                    found.apart.append(f"{name}/{key}")
+                    found.mismatches.append(f"{name}/{key}")
         if whole and then["gradient"] != again["gradient"]:
-            found.apart.append(f"the gradient of {name}")
+            found.mismatches.append(f"the gradient of {name}")
 
 
-def largest(x: Tensor) -> float:
+def largest_magnitude(x: Tensor) -> float:
     """The largest size of those elements that are numbers, 0 where none is."""
     return x.detach().abs().nan_to_num(0.0, 0.0, 0.0).max().item() if x.numel() else 0.0
 

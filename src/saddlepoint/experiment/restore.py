@@ -8,22 +8,24 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from saddlepoint.config import allow_list
-from saddlepoint.config.tree import Checked
+from saddlepoint.config.tree import CheckedConfig
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.build import data_of, game_of
-from saddlepoint.experiment.run_config import as_begun, config_of
+from saddlepoint.experiment.build import build_game, load_data
+from saddlepoint.experiment.run_config import as_checked, load_run_config
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import sampled
+from saddlepoint.game.lineage import sampling_players
 from saddlepoint.game.sampling import load_sampling_state, sampling_modules
-from saddlepoint.game.state import accept
+from saddlepoint.game.state import check_state
 from saddlepoint.run import data_content, snapshot
-from saddlepoint.run.checkpoint import load as load_checkpoint
-from saddlepoint.run.checkpoint import newest
+from saddlepoint.run.checkpoint import load_checkpoint as load_checkpoint
+from saddlepoint.run.checkpoint import load_newest_checkpoint
 from saddlepoint.run.folder import Run, read_json
-from saddlepoint.run.storage.cache import Say
+from saddlepoint.run.storage.cache import Log
 
 # an override that says which data: not how they are read, measured or labelled
-DATA_WORD = re.compile(r"[+~]*data(=|@|\.(?!(memory|workers|extractor|batch|seed|labels|label_seed|labelled_batch)\b))")
+DATA_OVERRIDE = re.compile(
+    r"[+~]*data(=|@|\.(?!(memory|workers|extractor|batch|seed|labels|label_seed|labelled_batch)\b))"
+)
 
 
 def load(run: str | Path | Run, checkpoint: str = "last", allow: Sequence[str] = ()) -> Game:
@@ -32,40 +34,40 @@ def load(run: str | Path | Run, checkpoint: str = "last", allow: Sequence[str] =
     `allow` names modules of your own that its config may build from, as allow_target does on the command line.
     """
     record = run if isinstance(run, Run) else Run(run)
-    config = config_of(record, say=print)
+    config = load_run_config(record, log=print)
     if allow:
         allow_list.grant(config, [allow] if isinstance(allow, str) else list(allow))
-    game = game_of(as_begun(config))
-    restore(game, record, checkpoint)
+    game = build_game(as_checked(config))
+    restore_checkpoint(game, record, checkpoint)
     return game
 
 
-def restore(game: Game, run: Run, checkpoint: str = "last", say: Say = print) -> dict[str, Any]:
+def restore_checkpoint(game: Game, run: Run, checkpoint: str = "last", log: Log = print) -> dict[str, Any]:
     """Put a checkpoint's weights and counters into `game`; returns the checkpoint.  See `put` for snapshots."""
-    found = newest(run.checkpoints, say) if checkpoint == "last" else None
+    found = load_newest_checkpoint(run.checkpoints, log) if checkpoint == "last" else None
     path = run.checkpoints / f"{checkpoint}.ckpt"
     if found is None and not path.exists():
         there = ", ".join(sorted(p.stem for p in run.checkpoints.glob("*.ckpt"))) or "none"
         raise Mistake(f"{run.folder} has no {checkpoint} checkpoint; there: {there}")
     path, state = found or (path, load_checkpoint(path))
-    fill(game, state, path)
+    load_checkpoint_weights(game, state, path)
     game.on_load_checkpoint(state)
     return state
 
 
-def put(game: Game, run: Run, at: str | int, say: Say = print) -> None:
+def restore_checkpoint_or_snapshot(game: Game, run: Run, at: str | int, log: Log = print) -> None:
     """Put into `game` what a run was at `at`: last, best, previous, or the images of a snapshot, its generator alone.
 
     Raises Mistake where there is no such checkpoint or snapshot.
     """
     if not str(at).isdigit():
-        restore(game, run, str(at), say)
+        restore_checkpoint(game, run, str(at), log)
         return
-    path = snapshot.path_of(run, int(at))
+    path = snapshot.snapshot_path(run, int(at))
     if not path.exists():
-        there = ", ".join(map(str, snapshot.every(run))) or "none"
+        there = ", ".join(map(str, snapshot.snapshot_images(run))) or "none"
         raise Mistake(f"{run.folder} has no snapshot at {at} images; there: {there}")
-    state, game.images, weights = snapshot.load(path)
+    state, game.images, weights = snapshot.load_snapshot(path)
     networks, whose = sampling_modules(game)
     if weights != whose:
         raise Mistake(f"{path} holds {weights} weights, which the config of this run does not; take it out")
@@ -73,18 +75,18 @@ def put(game: Game, run: Run, at: str | int, say: Say = print) -> None:
         load_sampling_state(networks, state)
     except RuntimeError as error:
         raise Mistake(f"{path} holds the weights of another network: {_second_line(error)}") from None
-    averages = {name: own for name in sampled(game) if (own := game.player(name).average) is not None}
+    averages = {name: own for name in sampling_players(game) if (own := game.player(name).average) is not None}
     game.has_only_average = bool(averages)
     for name, kept in averages.items():
         # statistics that were re-estimated when the snapshot was written are all that it holds
-        if OmegaConf.select(config_of(run), f"game.players.{name}.average.statistics") == "reestimated":
+        if OmegaConf.select(load_run_config(run), f"game.players.{name}.average.statistics") == "reestimated":
             kept.statistics = "reestimated"
-        kept.stale = True
+        kept.has_stale_statistics = True
 
 
-def fill(game: Game, state: dict[str, Any], path: Path) -> None:
+def load_checkpoint_weights(game: Game, state: dict[str, Any], path: Path) -> None:
     """Put a checkpoint's weights into `game`.  Raises Mistake where they are another network's or run's."""
-    accept(game, state["saddlepoint"])
+    check_state(game, state["saddlepoint"])
     try:
         game.load_state_dict(state["state_dict"])
     except RuntimeError as error:
@@ -97,28 +99,28 @@ def _second_line(error: Exception) -> str:
     return (str(error).splitlines()[1].strip() if "\n" in str(error) else str(error))[:160]
 
 
-def data_of_run(run: Run, config: Checked, overrides: Sequence[str], say: Say) -> Any:
+def load_run_data(run: Run, config: CheckedConfig, overrides: Sequence[str], log: Log) -> Any:
     """The data that a run was trained on, loaded as its config and `overrides` have it.
 
     Raises Mistake where they have changed since; where `overrides` name other data, `say` hears what differs.
     """
-    data = data_of(config, say)
+    data = load_data(config, log)
     if changed := data_changes(run, data):
-        if not any(DATA_WORD.match(word) for word in map(str, overrides)):
+        if not any(DATA_OVERRIDE.match(word) for word in map(str, overrides)):
             raise Mistake(
                 f"{run.folder} was trained on other data than are there now: {'; '.join(changed)}. Bring those back, "
-                f"say where they are (data.root=..., data.folder=...), or name these: {named(config)}"
+                f"say where they are (data.root=..., data.folder=...), or name these: {data_argument(config)}"
             )
-        say(f"these are not the data that the run was trained on: {'; '.join(changed)}")
+        log(f"these are not the data that the run was trained on: {'; '.join(changed)}")
     return data
 
 
 def data_changes(run: Run, data: Any) -> list[str]:
     """How data differ from those that a run was trained on last; [] where nothing on record does."""
-    return data_content.differences(read_json(run.folder / "provenance.json").get("data") or {}, data.describe())
+    return data_content.data_differences(read_json(run.folder / "provenance.json").get("data") or {}, data.describe())
 
 
-def named(config: Checked) -> str:
+def data_argument(config: CheckedConfig) -> str:
     """The word that names the data of a config."""
     key = "folder" if "folder" in config.data else "root" if "root" in config.data else None
     return f"data={config.choice.get('data')}" if key is None else f"data.{key}={config.data[key]}"

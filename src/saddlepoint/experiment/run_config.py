@@ -7,41 +7,41 @@ from omegaconf import DictConfig
 
 from saddlepoint.config import config_file
 from saddlepoint.config.check import check
-from saddlepoint.config.compose import amended, register_resolvers
+from saddlepoint.config.compose import apply_overrides, register_resolvers
 from saddlepoint.config.identity import code_changes, identity
-from saddlepoint.config.path import settle
-from saddlepoint.config.tree import Checked
+from saddlepoint.config.path import resolve_paths
+from saddlepoint.config.tree import CheckedConfig
 from saddlepoint.error import Mistake
 from saddlepoint.run.folder import Run
 
 
-def config_of(
+def load_run_config(
     run: Run,
     overrides: Sequence[str] = (),
-    say: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
     config_dir: str | Path | None = None,
 ) -> DictConfig:
     """A run's own config, with `overrides` on top, which `say` hears.  Raises Mistake where the folder is no run."""
     if not run.config.exists():
         raise Mistake(f"{run.folder} is no run folder: it has no config.yaml{_runs_within(run.folder)}")
     register_resolvers()
-    config = config_file.read(run.config)
+    config = config_file.load_config(run.config)
     if "imported" in config:
         raise Mistake(f"{run.folder} was imported: there is no game in it. Measure it again with saddlepoint import")
-    settle(config)  # of an earlier edition's run they may be relative
+    resolve_paths(config)  # of an earlier edition's run they may be relative
     changed = code_changes(config)
     if overrides:
-        config = check(amended(config, overrides, config_dir))
+        config = check(apply_overrides(config, overrides, config_dir))
     for override in overrides:
-        say(f"override: {override}")
+        log(f"override: {override}")
     if changed:
-        say(f"{'; '.join(changed)} changed since this run was trained: what follows is by the code of now")
+        log(f"{'; '.join(changed)} changed since this run was trained: what follows is by the code of now")
     return config
 
 
-def as_begun(config: DictConfig) -> Checked:
+def as_checked(config: DictConfig) -> CheckedConfig:
     """The config of a run's folder as it was checked when the run was begun."""
-    return config if isinstance(config, Checked) else Checked(config, identity)
+    return config if isinstance(config, CheckedConfig) else CheckedConfig(config, identity)
 
 
 def _runs_within(folder: Path) -> str:

@@ -14,36 +14,36 @@ from omegaconf import OmegaConf
 from saddlepoint import ranks
 from saddlepoint.callback.evaluation import Evaluation
 from saddlepoint.callback.finite import Diverged
-from saddlepoint.callback.halt import Halt
-from saddlepoint.callback.health import Stopped
-from saddlepoint.config import config_file, own_code
+from saddlepoint.callback.graceful_stop import GracefulStop
+from saddlepoint.callback.health import UnhealthyRun
+from saddlepoint.config import config_file, user_code
 from saddlepoint.config.identity import (
-    differences,
-    own_modules,
+    identity_differences,
+    user_modules,
 )
-from saddlepoint.error import Halted, Mistake
+from saddlepoint.error import Mistake, Stopped
 from saddlepoint.evaluation.contract import Score
 from saddlepoint.experiment.build import Experiment
 from saddlepoint.experiment.restore import data_changes
-from saddlepoint.experiment.run_config import config_of
-from saddlepoint.redaction import discreet
+from saddlepoint.experiment.run_config import load_run_config
+from saddlepoint.redaction import redact
 from saddlepoint.run.folder import Run
-from saddlepoint.run.journal import Journal
-from saddlepoint.run.provenance import now, provenance
+from saddlepoint.run.journal import RunJournal
+from saddlepoint.run.provenance import provenance, timestamp
 
 Anchors = dict[str, dict[str, Score]]
-GONE = "another rank is gone; what it said last tells why"
+LOST_RANK = "another rank is gone; what it said last tells why"
 
 
 @contextmanager
-def put_on_record(
+def record_outcome(
     run: Run,
     game: Any,
     evaluation: Evaluation | None,
-    journal: Journal,
+    journal: RunJournal,
     trackers: Sequence[Any],
-    halt: Halt,
-    say: Callable[[str], None],
+    halt: GracefulStop,
+    log: Callable[[str], None],
     allowed: Sequence[str] = (),
 ) -> Iterator[None]:
     """Write down how what happens within ends: finished, diverged, stopped, interrupted or failed, and why.
@@ -52,71 +52,71 @@ def put_on_record(
     """
     status, error = "failed", None
     try:
-        halt.recording = False
-        if halt.told:
-            raise Halted(halt.told)
+        halt.is_writing_record = False
+        if halt.received_signal:
+            raise Stopped(halt.received_signal)
         yield
         status = "finished"
-    except (Diverged, Stopped) as mistake:
+    except (Diverged, UnhealthyRun) as mistake:
         status, error = "diverged" if isinstance(mistake, Diverged) else "stopped", str(mistake)
         raise
     except BaseException as failure:
         if (told_to := _halted(failure, halt)) is not None:
             status, error = "interrupted", f"stopped by {signal.Signals(told_to.number).name}"
-            say("stopped; the same command goes on from the last checkpoint, or begins again where there is none")
+            log("stopped; the same command goes on from the last checkpoint, or begins again where there is none")
             raise told_to from None
-        gone = isinstance(failure, RuntimeError) and ranks.lost(failure)
-        own = own_code.error_line(failure, allowed)
-        error = GONE if gone else own or discreet(str(failure)) or type(failure).__name__
+        gone = isinstance(failure, RuntimeError) and ranks.is_lost_rank(failure)
+        own = user_code.format_user_error(failure, allowed)
+        error = LOST_RANK if gone else own or redact(str(failure)) or type(failure).__name__
         raise
     finally:
-        halt.recording = True
+        halt.is_writing_record = True
         if run.writes:
             summary = _close(run, game, evaluation, journal, halt, status, error)
-            halt.recording = False
+            halt.is_writing_record = False
             for tracker in trackers:
                 tracker.close(summary, run.checkpoints / "last.ckpt", failed=status != "finished")
-        if status in ("diverged", "stopped") or (status == "interrupted" and halt.agreed):
-            ranks.part()  # all end so; whoever watches them gives the others seconds once one is gone
+        if status in ("diverged", "stopped") or (status == "interrupted" and halt.agreed_signal):
+            ranks.barrier()  # all end so; whoever watches them gives the others seconds once one is gone
 
 
-def _halted(failure: BaseException, halt: Halt) -> Halted | None:
+def _halted(failure: BaseException, halt: GracefulStop) -> Stopped | None:
     """The signal that ended the run; None where it failed by itself, as where code of the user's calls sys.exit."""
-    if isinstance(failure, Halted):
+    if isinstance(failure, Stopped):
         return failure
     if not isinstance(failure, KeyboardInterrupt | SystemExit):
         return None
     # Lightning makes a SystemExit of an interrupt
     interrupted = isinstance(failure, KeyboardInterrupt) or isinstance(failure.__context__, KeyboardInterrupt)
-    return Halted(halt.told or signal.SIGINT) if halt.told or interrupted else None
+    return Stopped(halt.received_signal or signal.SIGINT) if halt.received_signal or interrupted else None
 
 
-def begin(run: Run, experiment: Experiment, anchors: Anchors, reached: int | None) -> dict[str, Any]:
+def write_initial_files(run: Run, experiment: Experiment, anchors: Anchors, reached: int | None) -> dict[str, Any]:
     """Write the folder's first files, and drop from its record what comes after `reached` images (None: all of it).
 
     Returns what W&B is told: the config, resolved, and the provenance.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     record = _provenance(run, experiment, reached)
-    run.write("config.yaml", config_file.text(experiment.config))
+    run.write("config.yaml", config_file.to_yaml(experiment.config))
     run.write("provenance.json", json.dumps(record, indent=2) + "\n")
     run.rewind(-1 if reached is None else reached)
-    run.update_summary(status="running", exit=None, anchors=plain_scores(anchors), images=reached or 0, final={})
+    run.update_summary(status="running", exit=None, anchors=scores_to_dict(anchors), images=reached or 0, final={})
     plain: Any = OmegaConf.to_container(experiment.config, resolve=True)
-    return discreet({**plain, "provenance": record})
+    return redact({**plain, "provenance": record})
 
 
-def _close(run: Run, game: Any, evaluation: Evaluation | None, journal: Journal, halt: Halt, status: str,
+def _close(run: Run, game: Any, evaluation: Evaluation | None, journal: RunJournal, halt: GracefulStop, status: str,
            error: str | None) -> dict[str, Any]:  # fmt: skip
     """Write how the run ended into summary.json and provenance.json; returns what W&B is told."""
-    exits = {"finished": 0, "interrupted": Halted(halt.agreed or halt.told or signal.SIGINT).exit}
+    exits = {"finished": 0, "interrupted": Stopped(halt.agreed_signal or halt.received_signal or signal.SIGINT).exit}
     best = _best(run, evaluation) if evaluation else {}
     chosen = evaluation.best.to_dict() | {"images": evaluation.best_at} if evaluation and evaluation.best else None
     speeds = [row["images_per_second"] for row in run.rows() if "images_per_second" in row]
     try:
         # the summary last: what says that a run has finished is the end of all writing
         record = json.loads((run.folder / "provenance.json").read_text(encoding="utf-8"))
-        ended = {**record, "ended": now(), "exit": exits.get(status, 1)}
+        ended = {**record, "ended": timestamp(), "exit": exits.get(status, 1)}
         run.write("provenance.json", json.dumps(ended, indent=2) + "\n")
         run.update_summary(
             status=status, exit=exits.get(status, 1), error=error, images=game.images, rounds=game.rounds, best=best,
@@ -159,15 +159,15 @@ def _provenance(run: Run, experiment: Experiment, reached: int | None) -> dict[s
     old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     earlier = [*old.pop("earlier", []), old] if old else []
     config, data = experiment.config, experiment.data
-    now_differs = differences(config_of(run), config) if reached is not None else []
+    now_differs = identity_differences(load_run_config(run), config) if reached is not None else []
     if reached is not None:
         now_differs += [f"data: {line}" for line in data_changes(run, data)]
     changed = {"changed": {"at": reached, "keys": now_differs}} if now_differs else {}
-    own = own_code.record(own_modules(config, everything=True))
+    own = user_code.module_provenance(user_modules(config, with_observers=True))
     return {**provenance(data.describe(), config.seed, own), **changed, "earlier": earlier}
 
 
-def plain_scores(anchors: Anchors) -> dict[str, Any]:
+def scores_to_dict(anchors: Anchors) -> dict[str, Any]:
     return {name: {key: score.to_dict() for key, score in found.items()} for name, found in anchors.items()}
 
 

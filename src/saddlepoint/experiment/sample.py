@@ -10,18 +10,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from saddlepoint.config.tree import Checked
-from saddlepoint.data.samples import read
+from saddlepoint.config.tree import CheckedConfig
+from saddlepoint.data.samples import load_samples
 from saddlepoint.error import Mistake, did_you_mean
-from saddlepoint.experiment.build import game_of, modality_of
-from saddlepoint.experiment.devices import device_of
-from saddlepoint.experiment.restore import put
+from saddlepoint.experiment.build import build_game, modality_from_config
+from saddlepoint.experiment.devices import resolve_device
+from saddlepoint.experiment.restore import restore_checkpoint_or_snapshot
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import class_condition, column_leaves, leaves
-from saddlepoint.modality import Modality, implied
+from saddlepoint.game.lineage import class_condition, condition_columns, condition_entries
+from saddlepoint.modality import Modality, default_modality
 from saddlepoint.modality.modality import FOLDER
 from saddlepoint.run import destination
-from saddlepoint.run.folder import Run, read_json, unwritable, write
+from saddlepoint.run.folder import Run, read_json, unwritable_error, write_file
 from saddlepoint.stream import Stream
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
@@ -38,7 +38,7 @@ class Request(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Requested:
+class ResolvedRequest:
     """n samples under a condition, n rows each; what it leaves out comes as `game.conditions` has it."""
 
     n: int
@@ -47,7 +47,9 @@ class Requested:
     labels: Tensor | None = None  # the class of each sample, column y, where it was asked for
 
 
-def requested(game: Game, request: Request, modality: Modality, shapes: Mapping[str, Any], say: Say) -> Requested:
+def resolve_request(
+    game: Game, request: Request, modality: Modality, shapes: Mapping[str, Any], say: Say
+) -> ResolvedRequest:
     """What is asked for, as tensors.
 
     shapes  of the columns that a source may stand for, one sample each.
@@ -60,7 +62,7 @@ def requested(game: Game, request: Request, modality: Modality, shapes: Mapping[
             raise Mistake("by= makes a row for each class and source= a sample for each source: say one of the two")
         size = _classes(game, request.by)
         columns = max(1, request.n // size)  # class by class, as many of each
-        found = Requested(columns * size, {request.by: torch.arange(size).repeat_interleave(columns)}, columns)
+        found = ResolvedRequest(columns * size, {request.by: torch.arange(size).repeat_interleave(columns)}, columns)
     else:
         n, condition = request.n, {}
         if request.source is not None:
@@ -73,7 +75,7 @@ def requested(game: Game, request: Request, modality: Modality, shapes: Mapping[
                 raise Mistake("label={} names no label: say label=3, or {colour: 2} for one of several")
             for name, value in named.items():
                 condition[str(name)] = torch.full((n,), _number(game, str(name), value))
-        found = Requested(n, condition)
+        found = ResolvedRequest(n, condition)
     name = class_condition(game)
     return found if name is None else replace(found, labels=found.condition.get(name))
 
@@ -85,7 +87,7 @@ def _number(game: Game, name: str, value: Any) -> int:
         if not 0 <= value < size:
             raise Mistake(f"{name}={value}: the classes are 0 to {size - 1}")
         return value
-    names = game.conditions.dataset().class_names if leaves(game)[name] == "y" else []
+    names = game.conditions.dataset().class_names if condition_entries(game)[name] == "y" else []
     if str(value) not in names:
         words = [own for own in names if not own.isdecimal()]
         known = f", or {', '.join(words[:10])}{', ...' if len(words) > 10 else ''}" if words else ""
@@ -95,7 +97,7 @@ def _number(game: Game, name: str, value: Any) -> int:
 
 def _classes(game: Game, name: str) -> int:
     """How many classes a label has.  Raises Mistake where samples are not asked for by it."""
-    names = leaves(game)
+    names = condition_entries(game)
     labels = [own for own, column in names.items() if game.conditions.classes.get(column) is not None]
     if name not in labels:
         there = f"they are asked for by {', '.join(labels)}" if labels else "they are asked for by no class"
@@ -106,7 +108,7 @@ def _classes(game: Game, name: str) -> int:
 
 def _source(game: Game, source: Any, modality: Modality, shapes: Mapping[str, Any], say: Say) -> tuple[str, Tensor]:
     """The condition that a source stands for, and its rows, as networks see them."""
-    names = {name: column for name, column in column_leaves(game).items() if column not in game.conditions.classes}
+    names = {name: column for name, column in condition_columns(game).items() if column not in game.conditions.classes}
     if not names:
         raise Mistake("source: samples of this run start from no source, they are made of latents (and classes) alone")
     if isinstance(source, Mapping) and len(source) != 1:
@@ -123,32 +125,32 @@ def _source(game: Game, source: Any, modality: Modality, shapes: Mapping[str, An
     column = names[name]
     if column not in shapes:
         raise Mistake(f"source={place}: this run's record does not say what shape {column} has: {', '.join(shapes)}")
-    split = read(place, tuple(shapes[column]), say, modality=modality, key="source", by_name=True)
-    return name, split.batch(torch.arange(len(split))).x
+    split = load_samples(place, tuple(shapes[column]), say, modality=modality, key="source", by_name=True)
+    return name, split.batch_at(torch.arange(len(split))).x
 
 
 def write_samples(
-    run: Run, config: Checked, request: Request, to: str | None, at: str | int, seed: int, average: bool,
+    run: Run, config: CheckedConfig, request: Request, to: str | None, at: str | int, seed: int, average: bool,
     log: Say,
 ) -> None:  # fmt: skip
     """Draw what is requested of a run at the moment `at` and write it to `to`, which None leaves to the modality."""
-    modality, shape = modality_of(config), tuple(config.data.shape)
+    modality, shape = modality_from_config(config), tuple(config.data.shape)
     path, ending = _place(to or f"samples{_usual_ending(modality, shape, request.n)}", modality)
-    modality.check_ending(ending, shape, request.n)
-    game = game_of(config)
-    put(game, run, at, log)
+    modality.check_suffix(ending, shape, request.n)
+    game = build_game(config)
+    restore_checkpoint_or_snapshot(game, run, at, log)
     columns = (read_json(run.folder / "provenance.json").get("data") or {}).get("columns") or {}
-    asked = requested(game, request, modality, {**columns, "x": list(shape)}, log)
-    game.to(device_of(config))
-    x = sample(game, asked.n, seed, average, 500, modality, asked.condition, asked.columns)
+    asked = resolve_request(game, request, modality, {**columns, "x": list(shape)}, log)
+    game.to(resolve_device(config))
+    x = draw_samples(game, asked.n, seed, average, 500, modality, asked.condition, asked.columns)
     _write(x, path, ending, modality, asked)
     each = f" ({asked.columns} of each class, the same latents for each)" if asked.columns else ""
     log(f"{asked.n} samples of {run.folder}, {game.images:,} images{each}: {path}")
-    if lost := modality.loss(ending):
+    if lost := modality.information_loss(ending):
         log(lost)
 
 
-def sample(
+def draw_samples(
     game: Game,
     n: int,
     seed: int = 0,
@@ -172,18 +174,18 @@ def sample(
             rows = slice(i, min(end, i + batch))
             own = {name: entry[rows].to(game.device) for name, entry in condition.items()}
             x = game.sample(rows.stop - rows.start, own, stream, average).cpu()
-            modality = modality or implied(x.shape[1:])
-            parts.append(modality.stored(x))
+            modality = modality or default_modality(x.shape[1:])
+            parts.append(modality.to_stored(x))
     return torch.cat(parts)
 
 
 def _usual_ending(modality: Modality, shape: tuple[int, ...], n: int) -> str:
     """The first of the modality's endings that these can have: audio without a rate is no wav."""
-    for ending in modality.endings:
+    for ending in modality.suffixes:
         with suppress(Mistake):
-            modality.check_ending(ending, shape, n)
+            modality.check_suffix(ending, shape, n)
             return ending
-    return next(iter(modality.endings))
+    return next(iter(modality.suffixes))
 
 
 def _place(to: str, modality: Modality) -> tuple[Path, str]:
@@ -193,21 +195,21 @@ def _place(to: str, modality: Modality) -> tuple[Path, str]:
     """
     ending = Path(to).suffix.lower()
     if to.endswith(("/", os.sep)) or not ending:
-        if destination.folder(to).exists() and any(Path(to).iterdir()):
+        if destination.check_output_folder(to).exists() and any(Path(to).iterdir()):
             raise Mistake(f"{to} is not empty; name another folder, so that no samples of two runs lie together")
         return Path(to), FOLDER
-    destination.file(to, modality.endings, modality.destinations())
+    destination.check_output_file(to, modality.suffixes, modality.format_destinations())
     return Path(to), ending
 
 
-def _write(x: Tensor, to: Path, ending: str, modality: Modality, asked: Requested) -> None:
+def _write(x: Tensor, to: Path, ending: str, modality: Modality, asked: ResolvedRequest) -> None:
     """A file, whole or not at all, or a file per sample in a folder; classes that were asked for go into an npz."""
     try:
         (to if ending == FOLDER else to.parent).mkdir(parents=True, exist_ok=True)
         if ending != FOLDER:
-            write(to, modality.encoded(x, ending, asked.columns, asked.labels))
+            write_file(to, modality.file_content(x, ending, asked.columns, asked.labels))
             return
-        for name, content in modality.members(x):
+        for name, content in modality.folder_contents(x):
             (to / name).write_bytes(content)
     except OSError as error:
-        raise unwritable(to, error) from None
+        raise unwritable_error(to, error) from None

@@ -3,10 +3,10 @@
 from omegaconf import DictConfig
 from rich.console import Console
 
-from saddlepoint.config.check import check, installed
-from saddlepoint.config.identity import record_code
-from saddlepoint.console.standard_streams import dispensable
-from saddlepoint.redaction import looked_once
+from saddlepoint.config.check import check, check_installed
+from saddlepoint.config.identity import refresh_code_hashes
+from saddlepoint.console.standard_streams import ignore_write_errors
+from saddlepoint.redaction import cache_secrets
 from saddlepoint.run.folder import Run
 
 
@@ -18,10 +18,10 @@ def train(config: DictConfig, console: Console | None = None) -> Run:
     The same config again: a finished run is left as it is, an unfinished one goes on from its checkpoint, one that asks
     for more images goes on to them. Raises Mistake where a person has to decide something.
     """
-    with dispensable(), looked_once():  # what it prints may find nobody: the results are in the folder
-        record_code(config)
+    with ignore_write_errors(), cache_secrets():  # what it prints may find nobody: the results are in the folder
+        refresh_code_hashes(config)
         checked = check(config)
-        installed(checked)
+        check_installed(checked)
         from saddlepoint.experiment.fit import fit  # torch and Lightning, for a config that makes sense
 
         return fit(checked, console)

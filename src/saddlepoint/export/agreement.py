@@ -19,14 +19,14 @@ TOLERANCE = 1e-4  # of values in [-1, 1]: an eightieth of a grey level
 Named = Mapping[str, Tensor]
 
 
-def sizes(n: int) -> list[int]:
+def batch_sizes(n: int) -> list[int]:
     """The batches in which a file is asked for n rows, 1,000 at most: those of SIZES, the last one as the rows end."""
     ends = [min(end, n) for end in accumulate(SIZES, initial=0)]
     return [last - first for first, last in pairwise(ends) if last > first]
 
 
 @torch.no_grad()
-def originals(network: Callable[[Named, Named], Tensor], latent: Named, condition: Named) -> Tensor:
+def original_samples(network: Callable[[Named, Named], Tensor], latent: Named, condition: Named) -> Tensor:
     """What `network`, in evaluation mode, makes of all rows, [n, *shape], half of them at a time."""
     n = len(next(iter({**latent, **condition}.values())))
     halves = [n] if n == 1 else [n // 2, n - n // 2]
@@ -34,13 +34,13 @@ def originals(network: Callable[[Named, Named], Tensor], latent: Named, conditio
 
 
 @torch.no_grad()
-def difference(network: Callable[[Named, Named], Any], latent: Named, condition: Named, expected: Tensor) -> float:
+def max_difference(network: Callable[[Named, Named], Any], latent: Named, condition: Named, expected: Tensor) -> float:
     """The largest difference of network(latent, condition) from `expected`.
 
     Infinite where a shape or type differs, or a value is not finite.
     """
     largest = 0.0
-    asked = sizes(len(expected))
+    asked = batch_sizes(len(expected))
     for part, wanted in zip(batches(latent, condition, asked), expected.split(asked), strict=True):
         x = network(*part)
         if (x.shape, x.dtype) != (wanted.shape, wanted.dtype) or not x.isfinite().all():

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from saddlepoint.template import render
+from saddlepoint.template import render_template
 
 PICTURE = "samples.png"
 TERMS = {  # of data sets, where a source says so
@@ -23,7 +23,7 @@ OWN = "see the data's own terms"
 Facts = Mapping[str, Any]
 
 
-def page(facts: Facts) -> str:
+def format_card(facts: Facts) -> str:
     """The card as Markdown, of what `command.export` has gathered."""
     made, conditions = facts["generator"], facts["generator"]["conditions"]
     own = [name for name in conditions if name not in made["draws"]]
@@ -35,7 +35,7 @@ def page(facts: Facts) -> str:
              for name, of in conditions.items()}  # fmt: skip
     under = ", ".join(f"`{name}` {kind}" for name, kind in kinds.items())
     seeds = {key: of for key, of in facts["seeds"].items() if of["mean"] is not None}
-    return render(
+    return render_template(
         "export/card.md.j2",
         facts=facts,
         front=_front(facts),

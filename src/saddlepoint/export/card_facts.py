@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from saddlepoint.comparison.arms.reading import RUNNING, Record, one, read
+from saddlepoint.comparison.arms.record import RUNNING, Record, read_run, read_runs
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Score
-from saddlepoint.evaluation.table import alike
-from saddlepoint.export.command_line import recipe
+from saddlepoint.evaluation.score_table import matching_anchor_scores
+from saddlepoint.export.command_line import to_command_line
 from saddlepoint.run.folder import Run
 from saddlepoint.run.layout import is_run
 
@@ -23,7 +23,7 @@ PROVENANCE = ("started", "ended", "git", "python", "packages", "hardware")
 Scores = dict[str, Score]
 
 
-class Moment(NamedTuple):
+class GeneratorVersion(NamedTuple):
     """Which generator of a run is spoken of."""
 
     at: str  # last, best, previous, or images
@@ -31,17 +31,17 @@ class Moment(NamedTuple):
     weights: str  # averaged or raw
 
 
-def account(run: Run, config: DictConfig, moment: Moment) -> dict[str, Any]:
+def card_facts(run: Run, config: DictConfig, moment: GeneratorVersion) -> dict[str, Any]:
     """Plain values, ready for JSON."""
-    record = one(run.folder)
-    found, words = _scores(record, moment), recipe(config)
+    record = read_run(run.folder)
+    found, words = _scores(record, moment), to_command_line(config)
     provenance = {key: record.provenance.get(key) for key in PROVENANCE}
     return {
         "name": str(config.name),
         "seed": int(config.seed),
         **moment._asdict(),
         "status": record.status,
-        "choice": {key: record.config.choice.get(key) for key in ("data", "architecture", "objective", "regularizer")},
+        "choice": {key: record.config.choices.get(key) for key in ("data", "architecture", "objective", "regularizer")},
         "data": _data(config, record),
         "scores": {key: score.to_dict() for key, score in found.items()},
         "anchors": _anchors(record, found),
@@ -52,10 +52,10 @@ def account(run: Run, config: DictConfig, moment: Moment) -> dict[str, Any]:
     }
 
 
-def _scores(record: Record, moment: Moment) -> Scores:
+def _scores(record: Record, moment: GeneratorVersion) -> Scores:
     """What was measured of this moment and these weights, the run's own first."""
     if moment.at == "last":
-        plain: Mapping[str, Any] = record.final
+        plain: Mapping[str, Any] = record.final_scores
     else:
         plain = _of_best(record, moment) if moment.at == "best" else {}
         rows = [row for row in record.evaluations if row.get("images") == moment.images and "scores" in row]
@@ -64,7 +64,7 @@ def _scores(record: Record, moment: Moment) -> Scores:
     return {key: score for key, score in scores.items() if score.contract.weights == moment.weights}
 
 
-def _of_best(record: Record, moment: Moment) -> dict[str, Any]:
+def _of_best(record: Record, moment: GeneratorVersion) -> dict[str, Any]:
     """The scores of the best checkpoint, which were measured under the final ones' contracts."""
     final = record.summary.get("final") or {}
     best = {key: b for key, b in (record.summary.get("best") or {}).items() if b.get("images") == moment.images}
@@ -78,11 +78,11 @@ def _anchors(record: Record, found: Scores) -> dict[str, dict[str, float]]:
         name: {key: Score.from_dict(score) for key, score in own.items()}
         for name, own in (record.summary.get("anchors") or {}).items()
     }
-    beside = {key: alike(every, score) for key, score in found.items()}
+    beside = {key: matching_anchor_scores(every, score) for key, score in found.items()}
     return {key: {name: own.value for name, own in some.items()} for key, some in beside.items()}
 
 
-def _seeds(record: Record, found: Scores, moment: Moment) -> dict[str, dict[str, Any]]:
+def _seeds(record: Record, found: Scores, moment: GeneratorVersion) -> dict[str, dict[str, Any]]:
     """By score, this recipe over seeds: the runs beside this one, at their ends, under the same contract.
 
     A run that ended otherwise is named under `failed`: with one of them the others' mean and spread are flattered, and
@@ -91,16 +91,16 @@ def _seeds(record: Record, found: Scores, moment: Moment) -> dict[str, dict[str,
     if not is_run(record.folder) or moment.at != "last":
         return {}
     try:
-        beside = read(record.folder.parent).records
+        beside = read_runs(record.folder.parent).records
     except Mistake:  # one of them cannot be read: this run's own record does not suffer
         beside = [record]
     ended = [r for r in beside if r.status != RUNNING]
-    siblings = [r for r in ended if (r.config.leaves, r.goal) == (record.config.leaves, record.goal)]
+    siblings = [r for r in ended if (r.config.training_values, r.goal) == (record.config.training_values, record.goal)]
     failed = sorted(r.seed for r in siblings if r.status != FINISHED)
     told = {}
     for key, score in found.items():
-        own = {r.seed: r.final[key]["value"] for r in siblings if r.status == FINISHED
-               and key in r.final and Score.from_dict(dict(r.final[key])).contract == score.contract}  # fmt: skip
+        own = {r.seed: r.final_scores[key]["value"] for r in siblings if r.status == FINISHED
+               and key in r.final_scores and Score.from_dict(dict(r.final_scores[key])).contract == score.contract}  # fmt: skip
         values = [] if failed else list(own.values())
         spread = statistics.stdev(values) if len(values) > 1 else None
         mean = statistics.fmean(values) if values else None
@@ -108,7 +108,7 @@ def _seeds(record: Record, found: Scores, moment: Moment) -> dict[str, dict[str,
     return told
 
 
-def _memorisation(run: Run, moment: Moment) -> dict[str, Any] | None:
+def _memorisation(run: Run, moment: GeneratorVersion) -> dict[str, Any] | None:
     """The last reading of this moment and these weights; None where none was taken, or none says whose it is."""
     every = run.events("memorisation.jsonl")[0]
     rows = [row for row in every if (row.get("images"), row.get("weights")) == (moment.images, moment.weights)]

@@ -9,14 +9,21 @@ from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.config import catalogue
 from saddlepoint.config.compose import compose
-from saddlepoint.config.identity import CODE, identity
-from saddlepoint.config.training_keys import APART, NOTHING, difference, essence, leaves, same
+from saddlepoint.config.identity import CODE_KEY, identity
+from saddlepoint.config.training_keys import (
+    NO_VALUE,
+    NON_TRAINING_KEYS,
+    dotted_items,
+    is_same,
+    nested_difference,
+    training_keys,
+)
 from saddlepoint.error import Mistake
 
 PLAIN = re.compile(r"[\w.+/~-]+|\$\{[\w.:]+\}")
 
 
-def recipe(config: DictConfig) -> list[str] | None:
+def to_command_line(config: DictConfig) -> list[str] | None:
     """The words behind `saddlepoint train`; None where they would not make the same training (pieces of one's own)."""
     try:
         words = [*_choices(config)]
@@ -39,7 +46,11 @@ def _choices(config: DictConfig) -> Iterator[str]:
     usual = compose(words).choice
     for key, name in choice.items():
         place = str(key).partition("@")
-        if place[0] in APART or place[0] not in catalogue.groups() or same(told(usual.get(key)), told(name)):
+        if (
+            place[0] in NON_TRAINING_KEYS
+            or place[0] not in catalogue.groups()
+            or is_same(told(usual.get(key)), told(name))
+        ):
             continue
         yield f"{'+' if place[1] and key not in usual else ''}{key}={told(name)}"
 
@@ -55,9 +66,9 @@ def _of_places(config: DictConfig) -> Iterator[str]:
 def _settings(config: DictConfig, usual: DictConfig) -> Iterator[str]:
     """The keys that are other than in a config of the same choices."""
     ours, theirs = _leaves(config), _leaves(usual)
-    for key, (there, own) in difference(theirs, ours).items():
-        if own is not NOTHING:
-            yield f"{'+' if there is NOTHING and not _holds(key, theirs) else ''}{key}={told(own)}"
+    for key, (there, own) in nested_difference(theirs, ours).items():
+        if own is not NO_VALUE:
+            yield f"{'+' if there is NO_VALUE and not _holds(key, theirs) else ''}{key}={told(own)}"
         elif not _holds(key, ours) and not any(key.startswith(f"{other}.") for other in ours):
             yield f"~{key}"
 
@@ -69,7 +80,7 @@ def _holds(key: str, there: Mapping[str, Any]) -> bool:
 
 def _leaves(config: DictConfig) -> dict[str, Any]:
     whole: Any = OmegaConf.to_container(config, resolve=False)
-    return dict(leaves({key: value for key, value in essence(whole).items() if key != CODE}))
+    return dict(dotted_items({key: value for key, value in training_keys(whole).items() if key != CODE_KEY}))
 
 
 def told(value: Any) -> str:

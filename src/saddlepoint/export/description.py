@@ -31,7 +31,7 @@ from typing import Any
 
 from saddlepoint import modality
 from saddlepoint.error import Mistake, did_you_mean
-from saddlepoint.game.side import LATENT, Side, check_sides, sides_of
+from saddlepoint.game.side import LATENT, Side, check_sides, parse_sides
 
 NAMES = ("generator.yaml", "config.yaml")  # looked for beside a generator's file, in this order
 NEEDED = ("prior", "data", "range")
@@ -49,7 +49,7 @@ WEIGHTS = ("averaged", "raw")
 PARTLY = "partly averaged"  # some of the players that make samples keep an average
 DTYPES = ("float32", "float64", "int64", "int32", "uint8", "bool")
 LABEL, GENERATOR = "label", "generator"  # the class, which is column y; the network where there is one alone
-CONDITIONS = "labels"  # where they come from unless a description says so
+DEFAULT_CONDITIONS = "labels"  # where they come from unless a description says so
 SAMPLES = "fake"  # the side where a description names none
 STATISTICS = ("running", "reestimated")
 
@@ -77,17 +77,17 @@ class Description:
     draws: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)  # as `prior`, by name
     classes: Mapping[str, int] = field(default_factory=dict)  # by condition
     inputs: Mapping[str, Input] = field(default_factory=dict)  # by condition
-    conditions: str = CONDITIONS
+    conditions: str = DEFAULT_CONDITIONS
     views: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # parts that the network wants in another shape
     weights: str | None = None  # None: nothing was said
     licence: str | None = None
     source: str | None = None
     batch_norm: str = "running"
     images: int = 0
-    first: bool = False  # of an earlier edition, whose networks took the class itself: `classes: 10`
+    condition_is_tensor: bool = False  # of an earlier edition, whose networks took the class itself: `classes: 10`
 
 
-def beside(file: Path) -> Path:
+def find_description(file: Path) -> Path:
     """The yaml of a generator's file.  Raises Mistake where there is none."""
     for name in NAMES:
         if (path := file.parent / name).exists():
@@ -98,7 +98,7 @@ def beside(file: Path) -> Path:
     )
 
 
-def checked(plain: Mapping[str, Any], path: Path) -> Description:
+def parse_description(plain: Mapping[str, Any], path: Path) -> Description:
     """The description that stands in the yaml at `path`.
 
     Raises Mistake for a key that is missing, unknown or makes no sense.
@@ -135,8 +135,8 @@ def checked(plain: Mapping[str, Any], path: Path) -> Description:
     return Description(
         parts, shape, bounds, call, _sides(path, plain, parts, [*classes, *inputs]),
         str(plain.get("samples") or SAMPLES), own, _networks(path, "makers", plain.get("makers")) or {}, draws,
-        classes, inputs, str(plain.get("conditions") or CONDITIONS), views, weights, **lines, batch_norm=batch_norm,
-        images=images, first=type(plain.get("classes")) is int,
+        classes, inputs, str(plain.get("conditions") or DEFAULT_CONDITIONS), views, weights, **lines, batch_norm=batch_norm,
+        images=images, condition_is_tensor=type(plain.get("classes")) is int,
     )  # fmt: skip
 
 
@@ -167,7 +167,7 @@ def _sides(path: Path, plain: Mapping[str, Any], parts: Mapping[str, Any], names
     if plain.get("call") == "parts":
         raise Mistake(f"{path}: call=parts: networks that sides name are called network(x, condition): call=mapping")
     try:
-        sides = sides_of(told)
+        sides = parse_sides(told)
         check_sides(sides, plain.get("architecture") or (), plain.get("makers") or ())
     except Mistake as mistake:
         raise Mistake(f"{path}: {str(mistake).removeprefix('game.')}") from None
@@ -239,7 +239,7 @@ def _part(path: Path, name: str, node: Any) -> dict[str, Any]:
 def _bounds(path: Path, said: Any, shape: Sequence[int], named: Any) -> tuple[float, float] | None:
     numeric = isinstance(said, list) and all(isinstance(end, int | float) for end in said)
     key = tuple(map(float, said)) if numeric else said
-    bounded = modality.bounded(shape) if named is None else None
+    bounded = modality.is_bounded_shape(shape) if named is None else None
     unfit = bounded is not None and (key is None) == bounded
     if isinstance(key, list | dict) or key not in RANGES or unfit:
         wanted = "null, for points" if bounded is False else "[-1, 1], [0, 1] or uint8"

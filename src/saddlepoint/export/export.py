@@ -13,26 +13,26 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from saddlepoint.config import allow_list
-from saddlepoint.config.training_keys import leaves as leaves_of
+from saddlepoint.config.training_keys import dotted_items as leaves_of
 from saddlepoint.error import Mistake, did_you_mean
-from saddlepoint.export.agreement import TOLERANCE, difference, sizes
-from saddlepoint.export.card import PICTURE, page
-from saddlepoint.export.card_facts import Moment, account
-from saddlepoint.export.description import CONDITIONS as DEFAULT
-from saddlepoint.export.exported import bare
+from saddlepoint.export.agreement import TOLERANCE, batch_sizes, max_difference
+from saddlepoint.export.card import PICTURE, format_card
+from saddlepoint.export.card_facts import GeneratorVersion, card_facts
+from saddlepoint.export.description import DEFAULT_CONDITIONS as DEFAULT
 from saddlepoint.export.format import onnx, program, safetensors
-from saddlepoint.export.frozen import FrozenVirtualBatchNorm
-from saddlepoint.export.generator import positional
+from saddlepoint.export.frozen_virtual_batch_norm import FrozenVirtualBatchNorm
+from saddlepoint.export.generator import wrap_positional
+from saddlepoint.export.load_generator import build_network
 from saddlepoint.export.original import Original
-from saddlepoint.export.whole import Whole
-from saddlepoint.game.hooks import having
-from saddlepoint.game.lineage import column_leaves, draw_leaves, leaves
-from saddlepoint.game.sampling import class_rows, sampling_state
-from saddlepoint.modality import bounded
-from saddlepoint.redaction import discreet
-from saddlepoint.run.folder import unwritable, write
-from saddlepoint.run.provenance import CHECKOUT, now
-from saddlepoint.run.repository import commit
+from saddlepoint.export.sampling_module import SamplingModule
+from saddlepoint.game.hooks import modules_with_hook
+from saddlepoint.game.lineage import condition_columns, condition_draws, condition_entries
+from saddlepoint.game.sampling import class_grid, sampling_state
+from saddlepoint.modality import is_bounded_shape
+from saddlepoint.redaction import redact
+from saddlepoint.run.folder import unwritable_error, write_file
+from saddlepoint.run.provenance import CHECKOUT, timestamp
+from saddlepoint.run.repository import current_commit
 from saddlepoint.run.storage import atomic
 from saddlepoint.stream import Stream
 
@@ -43,7 +43,7 @@ Written = dict[str, dict[str, Any]]  # by format: file, bytes, sha256, differenc
 Failed = dict[str, str]  # by format: why it was not written
 
 
-def known_formats(formats: Any) -> list[str]:
+def parse_formats(formats: Any) -> list[str]:
     """Each format that was named, once.  Raises Mistake for one that there is not, and for none."""
     names = list(dict.fromkeys(map(str, formats if OmegaConf.is_list(formats) else [formats])))
     for name in names:
@@ -58,16 +58,16 @@ def known_formats(formats: Any) -> list[str]:
 def export(original: Original, formats: Sequence[str], licence: str | None) -> tuple[Written, Failed]:
     """Write the folder `original.to`, whole or not at all.  Raises Mistake where no format could be written."""
     try:
-        with atomic.folder(original.to) as folder:
+        with atomic.atomic_folder(original.folder) as folder:
             written, failed = _formats(original, formats, folder)
             if not written:
                 raise Mistake("nothing was written: " + "; ".join(f"{name}: {why}" for name, why in failed.items()))
             _describe(original, licence, folder)
             facts = _facts(original, licence, written, failed)
-            write(folder / "card.json", json.dumps(facts, indent=2) + "\n")
-            write(folder / "README.md", page(facts))
+            write_file(folder / "card.json", json.dumps(facts, indent=2) + "\n")
+            write_file(folder / "README.md", format_card(facts))
     except OSError as error:
-        raise unwritable(original.to, error, key="to") from None
+        raise unwritable_error(original.folder, error, key="to") from None
     return written, failed
 
 
@@ -75,12 +75,12 @@ def _formats(original: Original, names: Sequence[str], folder: Path) -> tuple[Wr
     """What was written by name, each file held against the original; and what was not, with the reason."""
     written: Written = {}
     failed: Failed = {}
-    traced = cache(lambda: program.program(original.alone, original.latent, original.condition))
+    traced = cache(lambda: program.trace_program(original.module, original.latent, original.condition))
     for name in names:
         path = folder / FILES[name]
         try:
             read_back = _written(name, original, traced, path)
-            far = difference(read_back, original.latent, original.condition, original.expected)
+            far = max_difference(read_back, original.latent, original.condition, original.expected)
             if far > TOLERANCE:
                 raise Mistake(f"it differs from the original by {far:.3g}, and {TOLERANCE:g} is the most")
             content = path.read_bytes()
@@ -96,44 +96,44 @@ def _formats(original: Original, names: Sequence[str], folder: Path) -> tuple[Wr
 def _written(name: str, original: Original, traced: Callable[[], Any], path: Path) -> Any:
     """Write one format; the network that is read back from the file."""
     if name == "safetensors":
-        safetensors.write(sampling_state(dict(original.alone.networks.items())), path)
-        networks = {name: bare(node, name) for name, node in original.nodes.items()}
-        safetensors.fill(networks, path)
-        return Whole(original.alone.wiring, networks)
+        safetensors.save_weights(sampling_state(dict(original.module.networks.items())), path)
+        networks = {name: build_network(node, name) for name, node in original.network_configs.items()}
+        safetensors.load_weights(networks, path)
+        return SamplingModule(original.module.wiring, networks)
     if name == "program":
-        program.write(traced(), path)
-        return positional(program.read(path))
-    onnx.write(traced(), path, original.alone.wiring.inputs())
-    return positional(onnx.read(path))
+        program.save_program(traced(), path)
+        return wrap_positional(program.load_program(path))
+    onnx.save_onnx(traced(), path, original.module.wiring.inputs())
+    return wrap_positional(onnx.load_onnx(path))
 
 
 def _describe(original: Original, licence: str | None, folder: Path) -> None:
     """The description beside the files, the picture, and the config of the training."""
     config, game, modality = original.config, original.game, original.modality
-    where = game.conditions.where
-    implied = bounded(config.data.shape)  # by the shape of a sample
+    where = game.conditions.source
+    implied = is_bounded_shape(config.data.shape)  # by the shape of a sample
     description = {
-        **original.made_by(),
+        **original.generator_config(),
         "data": {"name": config.choice.get("data"), "shape": list(config.data.shape), "classes": config.data.classes},
         "classes": original.classes or None,
         **({"inputs": original.inputs} if original.inputs else {}),
-        **({"conditions": where} if column_leaves(game) and where != DEFAULT else {}),
+        **({"conditions": where} if condition_columns(game) and where != DEFAULT else {}),
         "range": [-1, 1] if modality.bounded else None,
         **({} if implied in (None, modality.bounded) else {"modality": modality.name}),
         "call": "mapping",
         "weights": original.weights,
-        **({"batch_norm": "reestimated"} if original.reestimated else {}),
-        **({"images": game.images} if having(original.alone, "at_images") else {}),
+        **({"batch_norm": "reestimated"} if original.batch_norm_reestimated else {}),
+        **({"images": game.images} if modules_with_hook(original.module, "at_images") else {}),
         "seed": int(config.seed),
         "licence": licence,
     }
     opening = f"# the generator of {config.name}, seed {config.seed}: saddlepoint.exported(<this folder>) builds it\n"
-    write(folder / "config.yaml", opening + _yaml(description))
+    write_file(folder / "config.yaml", opening + _yaml(description))
     training: Any = OmegaConf.to_container(config, resolve=False)
     kept = {key: value for key, value in training.items() if key not in OURS}
     kept["data"] = {key: value for key, value in kept["data"].items() if key != "root"}
-    write(folder / "training.yaml", _yaml(discreet(kept)))
-    x = game.sample(*class_rows(game, modality, 8, 8), Stream(game.seed, "grid"), original.average)
+    write_file(folder / "training.yaml", _yaml(redact(kept)))
+    x = game.sample(*class_grid(game, modality, 8, 8), Stream(game.seed, "grid"), original.average)
     modality.picture(x).save(folder / PICTURE)
 
 
@@ -144,21 +144,23 @@ def _yaml(plain: Any) -> str:
 def _facts(original: Original, licence: str | None, written: Written, failed: Failed) -> dict[str, Any]:
     """What the card says."""
     game, config, modality = original.game, original.config, original.modality
-    told = account(original.run, config, Moment(original.at, game.images, original.weights))
-    made_by, classes, inputs = original.made_by(), original.classes, original.inputs
+    told = card_facts(original.run, config, GeneratorVersion(original.at, game.images, original.weights))
+    made_by, classes, inputs = original.generator_config(), original.classes, original.inputs
     targets = [str(value) for key, value in leaves_of(made_by) if key.rpartition(".")[2] == "_target_"]
     own = [name.rpartition(".")[0] for name in targets if name.partition(".")[0] not in allow_list.ROOTS]
-    layers = list(original.alone.modules())
+    layers = list(original.module.modules())
     made = {
         "shape": list(config.data.shape),
         "modality": modality.name,
         "samples": modality.plural,
-        "values": modality.values,
-        "conditions": {name: {"classes": classes[name]} if name in classes else inputs[name] for name in leaves(game)},
-        "draws": list(draw_leaves(game)),
-        "networks": list(original.nodes),
+        "values": modality.value_description,
+        "conditions": {
+            name: {"classes": classes[name]} if name in classes else inputs[name] for name in condition_entries(game)
+        },
+        "draws": list(condition_draws(game)),
+        "networks": list(original.network_configs),
         "allow": list(dict.fromkeys(own)),
-        "parameters": sum(p.numel() for p in original.alone.parameters()),
+        "parameters": sum(p.numel() for p in original.module.parameters()),
         "latent": {name: list(part.shape[1:]) for name, part in original.latent.items()},
         "distribution": {
             name: {"name": str(node["_target_"]).rpartition(".")[2].lower()}
@@ -169,9 +171,13 @@ def _facts(original: Original, licence: str | None, written: Written, failed: Fa
         "virtual_batch_norm": any(isinstance(m, FrozenVirtualBatchNorm) for m in layers),
         "batch_norm": any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in layers),
     }
-    git = commit(CHECKOUT) if (CHECKOUT / "pyproject.toml").exists() else None
-    exported = {"on": now(), "git": git, "packages": {name: importlib.metadata.version(name) for name in PACKAGES}}
+    git = current_commit(CHECKOUT) if (CHECKOUT / "pyproject.toml").exists() else None
+    exported = {
+        "on": timestamp(),
+        "git": git,
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
     n = len(original.expected)
-    checked = {"rows": n, "split": original.split, "sizes": sizes(n), "tolerance": TOLERANCE}
-    return discreet({"format": 2, **told, "generator": made, "formats": written, "failed": failed, "checked": checked,
+    checked = {"rows": n, "split": original.split, "sizes": batch_sizes(n), "tolerance": TOLERANCE}
+    return redact({"format": 2, **told, "generator": made, "formats": written, "failed": failed, "checked": checked,
                      "licence": licence, "exported": exported})  # fmt: skip

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.export.description import Description
-from saddlepoint.export.whole import Wiring
-from saddlepoint.game.conditions import Conditions
-from saddlepoint.game.lineage import class_condition, latent_parts, leaves
-from saddlepoint.game.sampling import complete, conditions, drawn_conditions
+from saddlepoint.export.sampling_module import Wiring
+from saddlepoint.game.condition_source import ConditionSource
+from saddlepoint.game.lineage import class_condition, condition_entries, latent_parts
+from saddlepoint.game.sampling import draw_condition, draw_from_priors, ordered_condition
 from saddlepoint.game.side import LATENT
 from saddlepoint.stream import Stream
 from saddlepoint.turn import UNCONDITIONAL, Condition
@@ -26,7 +26,7 @@ Rows = tuple[Tensor, Tensor | None]
 
 
 @dataclass(frozen=True)
-class Generator:
+class ExportedGenerator:
     """x = network(latent, condition), brought to floats in [-1, 1]; points as they are."""
 
     network: Callable[[Mapping[str, Tensor], Condition], Any]
@@ -36,7 +36,7 @@ class Generator:
     @property
     def conditions(self) -> dict[str, int | None]:
         """What it is asked for, by name: how many classes there are, None for what is no class; {} for nothing."""
-        return {name: self.description.classes.get(name) for name in leaves(self.wiring)}
+        return {name: self.description.classes.get(name) for name in condition_entries(self.wiring)}
 
     def latent(self, n: int, seed: int = 0) -> dict[str, Tensor]:
         """n latents, [n, dim] per part; the same for the same seed.  {} where it starts from no latent."""
@@ -44,7 +44,7 @@ class Generator:
 
     def draws(self, n: int, seed: int = 0) -> dict[str, Tensor]:
         """n rows of each condition that is a part of a named draw, such as a mask; the same for the same seed."""
-        return drawn_conditions(self.wiring, n, Stream(seed, "draws").child)
+        return draw_from_priors(self.wiring, n, Stream(seed, "draws").child)
 
     @torch.no_grad()
     def __call__(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
@@ -75,12 +75,12 @@ class Generator:
         """
         stream = Stream(seed, name)
         own = self.wiring.conditions
-        wiring = replace(self.wiring, conditions=Conditions(own.where, own.classes, own.key))
+        wiring = replace(self.wiring, conditions=ConditionSource(own.source, own.classes, own.key))
         wiring.conditions.data = data
         label = class_condition(wiring)
 
         def sample(n: int) -> Rows:
-            condition = conditions(wiring, n, stream)
+            condition = draw_condition(wiring, n, stream)
             return self(self._latent(n, stream), condition), None if label is None else condition[label]
 
         return sample
@@ -109,7 +109,7 @@ class Generator:
             names = ", ".join(f"{name}: ..." for name in self.conditions) or "..."
             raise Mistake(f"a condition is a mapping of names to tensors, {{{names}}}, and this is a "
                           f"{type(condition).__name__}")  # fmt: skip
-        asked = complete(self.wiring, condition)
+        asked = ordered_condition(self.wiring, condition)
         for name, rows in asked.items():
             shape, dtype = (), "int64"
             if name not in self.description.classes:
@@ -142,6 +142,6 @@ class Generator:
         return x if bounds == (-1.0, 1.0) else (x - low) * (2 / (high - low)) - 1
 
 
-def positional(function: Callable[..., Any]) -> Callable[..., Any]:
+def wrap_positional(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of (latent, condition) from one of their tensors, in their order."""
     return lambda latent, condition=UNCONDITIONAL: function(*latent.values(), *condition.values())

@@ -10,7 +10,7 @@ from saddlepoint.error import Mistake, first_line
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
-def library() -> Any:
+def import_hub() -> Any:
     """The module huggingface_hub.  Raises Mistake where it is not installed."""
     try:
         return import_module("huggingface_hub")
@@ -18,7 +18,7 @@ def library() -> Any:
         raise Mistake("hub=... takes huggingface_hub: pip install 'saddlepoint[hub]'") from None
 
 
-def named(hub: str) -> str:
+def check_repository_name(hub: str) -> str:
     """`hub` itself.  Raises Mistake where it is no <user>/<name>."""
     if not NAME.fullmatch(hub):
         raise Mistake(f"hub={hub}: it is <user or organisation>/<name>")
@@ -30,7 +30,7 @@ def push(folder: Path, hub: str) -> str:
 
     Raises Mistake, before anything is uploaded, where nobody is logged in; and where the hub refuses.
     """
-    api = library().HfApi()
+    api = import_hub().HfApi()
     try:
         api.whoami()
     except Exception as error:  # no token, a wrong one, no network

@@ -9,19 +9,25 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from saddlepoint.config.identity import differences
+from saddlepoint.config.identity import identity_differences
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.build import game_of, modality_of, set_threads
-from saddlepoint.experiment.restore import put
-from saddlepoint.experiment.run_config import as_begun, config_of
-from saddlepoint.export.agreement import ROWS, originals
-from saddlepoint.export.exported import bare
-from saddlepoint.export.frozen import frozen_state
-from saddlepoint.export.noise import refuse_dropout, refuse_noise
-from saddlepoint.export.whole import Whole, Wiring, without_judges
+from saddlepoint.experiment.build import build_game, modality_from_config, set_threads
+from saddlepoint.experiment.restore import restore_checkpoint_or_snapshot
+from saddlepoint.experiment.run_config import as_checked, load_run_config
+from saddlepoint.export.agreement import ROWS, original_samples
+from saddlepoint.export.determinism import check_deterministic, check_no_dropout
+from saddlepoint.export.frozen_virtual_batch_norm import frozen_state_dict
+from saddlepoint.export.load_generator import build_network
+from saddlepoint.export.sampling_module import SamplingModule, Wiring, sides_to_dict
 from saddlepoint.game.game import Game
-from saddlepoint.game.lineage import column_leaves, draw_leaves, latent_parts, leaves, upstream
-from saddlepoint.game.sampling import complete, conditions, drawn_as, samples_of, sampling_networks
+from saddlepoint.game.lineage import condition_columns, condition_draws, condition_entries, latent_parts, upstream_sides
+from saddlepoint.game.sampling import (
+    draw_condition,
+    generate,
+    ordered_condition,
+    prepare_sampling_networks,
+    sampling_contract,
+)
 from saddlepoint.game.side import LATENT
 from saddlepoint.modality import Modality
 from saddlepoint.run import destination
@@ -37,15 +43,17 @@ class Original:
 
     run: Run
     at: str  # last, best, previous, or images
-    to: Path
+    folder: Path
     game: Game
     config: DictConfig  # of the training, without what the command line says on top
-    nodes: Mapping[str, Any]  # of each network and maker that samples pass through, which the command line may allow
+    network_configs: Mapping[
+        str, Any
+    ]  # of each network and maker that samples pass through, which the command line may allow
     modality: Modality
     average: bool
     weights: str  # averaged, raw or partly averaged
-    reestimated: bool  # whether its batch norm has statistics that were measured anew
-    alone: Whole  # apart from its game: virtual batch norm frozen
+    batch_norm_reestimated: bool  # whether its batch norm has statistics that were measured anew
+    module: SamplingModule  # apart from its game: virtual batch norm frozen
     split: str | None  # whose rows samples are made under; None where they are made under none
     latent: Mapping[str, Tensor]
     condition: Mapping[str, Tensor]
@@ -55,7 +63,11 @@ class Original:
     def classes(self) -> dict[str, int]:
         """The conditions that are a class, and how many there are."""
         known = self.game.conditions.classes
-        return {name: number for name, entry in leaves(self.game).items() if (number := known.get(entry)) is not None}
+        return {
+            name: number
+            for name, entry in condition_entries(self.game).items()
+            if (number := known.get(entry)) is not None
+        }
 
     @property
     def inputs(self) -> dict[str, dict[str, Any]]:
@@ -63,26 +75,26 @@ class Original:
         return {name: {"shape": list(rows.shape[1:]), "dtype": str(rows.dtype).removeprefix("torch.")}
                 for name, rows in self.condition.items() if name not in self.classes}  # fmt: skip
 
-    def made_by(self) -> dict[str, Any]:
+    def generator_config(self) -> dict[str, Any]:
         """Who makes samples of what, as a description has it; one network of the latent needs no sides there."""
-        wiring, config = self.alone.wiring, self.config
+        wiring, config = self.module.wiring, self.config
         prior = _plain(config.prior) if self.latent else {}
-        networks = {name: _plain(_node(config, self.game, name)) for name in self.nodes}
+        networks = {name: _plain(_node(config, self.game, name)) for name in self.network_configs}
         players = {name: node for name, node in networks.items() if name in self.game.players}
         made = wiring.sides[wiring.samples]
         if (made.of, len(made.by)) == (LATENT, 1) and not set(made.condition.items()) - {("label", "y")}:
             (node,) = players.values()
             return {"architecture": {"generator": node}, "prior": prior}
-        used = {draw for draw, _ in draw_leaves(wiring).values()}
+        used = {draw for draw, _ in condition_draws(wiring).values()}
         rest = {
             "makers": {name: node for name, node in networks.items() if name not in players},
             "draws": {name: _plain(config.game.draws[name]) for name in wiring.priors if name in used},
         }
-        sides = {"sides": without_judges(wiring.sides), "samples": wiring.samples}
+        sides = {"sides": sides_to_dict(wiring.sides), "samples": wiring.samples}
         return {"architecture": players, **{key: own for key, own in rest.items() if own}, **sides, "prior": prior}
 
 
-def original(
+def build_original(
     run: Run, at: str | int, average: bool, to: str | None, overrides: Sequence[str], config_dir: str | Path | None,
     log: Callable[[str], None],
 ) -> Original:  # fmt: skip
@@ -91,28 +103,28 @@ def original(
     to  a new folder; None: in the run's own
     Raises Mistake where it cannot be written there, and where samples are not finite or have noise that is no input.
     """
-    own, config = config_of(run), as_begun(config_of(run, overrides, log, config_dir))
-    place = destination.folder(run.folder / "export") if to is None else _new_folder(Path(to))
+    own, config = load_run_config(run), as_checked(load_run_config(run, overrides, log, config_dir))
+    place = destination.check_output_folder(run.folder / "export") if to is None else _new_folder(Path(to))
     _refuse_other_training(own, config)
-    game = game_of(config)
-    put(game, run, at, log)
+    game = build_game(config)
+    restore_checkpoint_or_snapshot(game, run, at, log)
     set_threads(config, game)
     place = _new_folder(place / f"{game.images:09d}") if to is None else place
-    networks, weights = sampling_networks(game, average)
+    networks, weights = prepare_sampling_networks(game, average)
     if game.dropout:
-        refuse_dropout(networks)
+        check_no_dropout(networks)
     nodes = {name: _node(config, game, name) for name in networks}
     alone = _alone(game, networks, nodes)
-    stream, split = Stream(game.seed, "export"), game.conditions.split if column_leaves(game) else None
+    stream, split = Stream(game.seed, "export"), game.conditions.split if condition_columns(game) else None
     n = ROWS if split is None else min(ROWS, len(game.conditions.dataset().split(split)))
-    latents, condition = game.prior.sample(n, stream), complete(game, conditions(game, n, stream))
+    latents, condition = game.prior.sample(n, stream), ordered_condition(game, draw_condition(game, n, stream))
     latent = {name: latents[name] for name in latent_parts(game)}
-    refuse_noise(alone.networks, alone, latent, condition)
-    expected = originals(partial(samples_of, game, average=average), latents, condition)
+    check_deterministic(alone.networks, alone, latent, condition)
+    expected = original_samples(partial(generate, game, average=average), latents, condition)
     if not expected.isfinite().all():
         raise Mistake("the generator makes values that are not finite (nan or infinite): nothing to export")
-    reestimated = "reestimated" in drawn_as(game, average, "running", 1)["batch_norm"]
-    return Original(run, str(at), place, game, own, nodes, modality_of(config), average, weights, reestimated, alone,
+    reestimated = "reestimated" in sampling_contract(game, average, "running", 1)["batch_norm"]
+    return Original(run, str(at), place, game, own, nodes, modality_from_config(config), average, weights, reestimated, alone,
                     split, latent, condition, expected)  # fmt: skip
 
 
@@ -120,7 +132,7 @@ def _new_folder(to: Path) -> Path:
     """`to` itself.  Raises Mistake where something lies there, or where it is no name for a new folder."""
     if to.name in ("", ".."):
         raise Mistake(f"to={to}: a folder appears there at the end, whole, so it needs a name: to={to / 'generator'}")
-    destination.folder(to)
+    destination.check_output_folder(to)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise Mistake(f"to={to}: something lies there already; name another folder, or take it away")
     return to
@@ -129,7 +141,7 @@ def _new_folder(to: Path) -> Path:
 def _refuse_other_training(own: DictConfig, config: DictConfig) -> None:
     """Raises Mistake where the words on top of a run's own config tell of a training that did not happen."""
     told = [f"{key}: {own[key]} -> {config[key]}" for key in ("name", "seed", "images") if own[key] != config[key]]
-    if changed := told + differences(own, config, WHERE):
+    if changed := told + identity_differences(own, config, WHERE):
         raise Mistake(
             f"{changed[0]}: an export tells of the training that was, and this would be another. Leave it out; what "
             "may be said is where and how to measure: data.root, cache, device, evaluation.*, game.conditions"
@@ -141,15 +153,15 @@ def _node(config: DictConfig, game: Game, name: str) -> Any:
     return config.game.players[name].network if name in game.players else config.game.makers[name]
 
 
-def _alone(game: Game, networks: Mapping[str, nn.Module], nodes: Mapping[str, Any]) -> Whole:
+def _alone(game: Game, networks: Mapping[str, nn.Module], nodes: Mapping[str, Any]) -> SamplingModule:
     """What makes samples, built anew, with the weights of `networks`."""
-    wiring = Wiring(upstream(game), game.samples, game.priors, game.conditions, game.images)
+    wiring = Wiring(upstream_sides(game), game.samples, game.priors, game.conditions, game.images)
     wiring.inputs()  # raises where two have one name
-    fresh = {name: bare(node, f"game.{'players' if name in game.players else 'makers'}.{name}")
+    fresh = {name: build_network(node, f"game.{'players' if name in game.players else 'makers'}.{name}")
              for name, node in nodes.items()}  # fmt: skip
     for name, network in fresh.items():
-        network.load_state_dict(frozen_state(networks[name]))
-    return Whole(wiring, fresh)
+        network.load_state_dict(frozen_state_dict(networks[name]))
+    return SamplingModule(wiring, fresh)
 
 
 def _plain(node: Any) -> Any:

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Extractor, Features
-from saddlepoint.extractor.training import Network, network_of
+from saddlepoint.extractor.training import Network, restore_network
 from saddlepoint.pixel import to_float
-from saddlepoint.run.storage.cache import tensors_of
+from saddlepoint.run.storage.cache import from_safetensors
 
-WEIGHTS = Path(__file__).parent / "weights"
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 
 
 class Classifier(Extractor):
@@ -33,8 +33,8 @@ class Shipped(Classifier):
     """The classifier `name` of `folder`/classifiers.json, None: the package's; Mistake where its file is not listed."""
 
     def __init__(self, name: str, folder: Path | str | None = None) -> None:
-        folder = WEIGHTS if folder is None else Path(folder)
-        facts = shipped(folder)[name]
+        folder = WEIGHTS_FOLDER if folder is None else Path(folder)
+        facts = shipped_classifiers(folder)[name]
         file = folder / f"{name}.safetensors"
         remedy = (
             "Install saddlepoint again, or take the file from its repository (git checkout).\n"
@@ -49,12 +49,12 @@ class Shipped(Classifier):
         shape = tuple(facts["shape"])
         wide = facts["recipe"].get("wide", 1)
         super().__init__(
-            name, found, shape, network_of(shape, facts["classes"], facts["dim"], wide, tensors_of(content))
+            name, found, shape, restore_network(shape, facts["classes"], facts["dim"], wide, from_safetensors(content))
         )
         self.accuracy = facts["test_accuracy"]
 
 
-def shipped(folder: Path = WEIGHTS) -> dict[str, dict[str, Any]]:
+def shipped_classifiers(folder: Path = WEIGHTS_FOLDER) -> dict[str, dict[str, Any]]:
     """What is known of each classifier that comes with the package."""
     listed = folder / "classifiers.json"
     try:

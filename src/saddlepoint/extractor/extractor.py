@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.error import Mistake
-from saddlepoint.modality import Modality, implied
+from saddlepoint.modality import Modality, default_modality
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
 
@@ -22,7 +22,7 @@ class Features(NamedTuple):
     x: Tensor | None = None  # as stored, [N, ...] (see `saddlepoint.modality`); an extractor leaves it out
     y: Tensor | None = None  # int64 [N]: reals' classes, or those that fakes were asked for; None where there are none
 
-    def at(self, index: Tensor) -> Features:
+    def select(self, index: Tensor) -> Features:
         """The samples at `index`, int64 [n]."""
         return Features(*(None if part is None else part[index.to(part.device)] for part in self))  # pyright: ignore[reportArgumentType]
 
@@ -32,7 +32,7 @@ class Features(NamedTuple):
         return Features(features.to(device), None if logits is None else logits.to(device), x, y)
 
     @classmethod
-    def joined(cls, parts: Iterable[Features]) -> Features:
+    def concatenate(cls, parts: Iterable[Features]) -> Features:
         """All of `parts`, in order."""
         columns = zip(*parts, strict=True)
         return cls(*(None if column[0] is None else torch.cat(column) for column in columns))  # pyright: ignore[reportArgumentType]
@@ -66,15 +66,17 @@ class Extractor(nn.Module):
         return super().train(False)
 
 
-def suit(extractor: Extractor | type[Extractor], shape: tuple[int, ...], modality: Modality | None = None) -> None:
+def check_measurable(
+    extractor: Extractor | type[Extractor], shape: tuple[int, ...], modality: Modality | None = None
+) -> None:
     """Raises Mistake where `extractor` cannot measure samples of `shape`; `modality` None: the one that it implies."""
-    modality = modality or implied(shape)
+    modality = modality or default_modality(shape)
     bits = getattr(modality, "bits", 8) if modality.planar else 8
     if extractor.shape is None:
         fits = modality.planar and shape[0] in extractor.channels
         wanted = " or ".join("grey" if channels == 1 else "RGB" for channels in extractor.channels) + " images"
     else:
-        fits, wanted = tuple(shape) == extractor.shape, f"samples of shape {times(extractor.shape)}"
+        fits, wanted = tuple(shape) == extractor.shape, f"samples of shape {format_shape(extractor.shape)}"
     if fits and bits not in extractor.bits:
         raise Mistake(
             f"the extractor {extractor.name} measures images of 8 bits, and these have {bits}, which it would round.\n"
@@ -86,19 +88,19 @@ def suit(extractor: Extractor | type[Extractor], shape: tuple[int, ...], modalit
         size = "a resizer (evaluation.resizer=bicubic-antialias), or " if near else ""
         kind = "" if modality.planar else f" of {modality.name}"
         images = "trained (images with classes), " if modality.planar else ""
-        inception_too = "inception, " if of_any_size(shape, modality) else ""
+        inception_too = "inception, " if is_8_bit_image(shape, modality) else ""
         raise Mistake(
-            f"the extractor {extractor.name} measures {wanted}, and this data has shape {times(shape)}{kind}.\n"
+            f"the extractor {extractor.name} measures {wanted}, and this data has shape {format_shape(shape)}{kind}.\n"
             f"Choose {size}data.extractor={images}identity (up to 4,096 numbers), {inception_too}a network of yours by "
             "{_target_: ...}, or null (no scores)."
         )
 
 
-def of_any_size(shape: tuple[int, ...], modality: Modality) -> bool:
+def is_8_bit_image(shape: tuple[int, ...], modality: Modality) -> bool:
     """Whether samples are 8-bit grey or RGB images, which Inception takes whatever their size."""
     return modality.planar and shape[0] in Extractor.channels and getattr(modality, "bits", 8) == 8
 
 
-def times(shape: Iterable[int]) -> str:
+def format_shape(shape: Iterable[int]) -> str:
     """1x28x28 for (1, 28, 28)."""
     return "x".join(map(str, shape))

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from saddlepoint.error import Mistake
-from saddlepoint.extractor.extractor import Extractor, Features, times
-from saddlepoint.extractor.module import seen_by
-from saddlepoint.modality import Modality, implied
-from saddlepoint.modality.modality import IDENTITY
+from saddlepoint.extractor.extractor import Extractor, Features, format_shape
+from saddlepoint.extractor.user_network import sha256_with_modality
+from saddlepoint.modality import Modality, default_modality
+from saddlepoint.modality.modality import MAX_IDENTITY_FEATURES
 
 
 class Identity(Extractor):
@@ -26,14 +26,14 @@ class Identity(Extractor):
     def __init__(self, shape: tuple[int, ...], modality: Modality | None = None) -> None:
         super().__init__()
         self.dim, self.shape = prod(shape), shape
-        self.modality = modality or implied(shape)
-        self.sha256 = seen_by(Identity.sha256, self.modality)
-        if self.dim > IDENTITY:
+        self.modality = modality or default_modality(shape)
+        self.sha256 = sha256_with_modality(Identity.sha256, self.modality)
+        if self.dim > MAX_IDENTITY_FEATURES:
             raise Mistake(
-                f"the extractor identity compares up to {IDENTITY:,} numbers, and a sample of {times(shape)} has "
+                f"the extractor identity compares up to {MAX_IDENTITY_FEATURES:,} numbers, and a sample of {format_shape(shape)} has "
                 f"{self.dim:,}. Choose a network of yours, evaluation.extractor={{_target_: mynets.Features}} "
                 "allow_target=[mynets], trained (images with classes), or null (no scores)."
             )
 
     def forward(self, x: Tensor) -> Features:
-        return Features(self.modality.inside(x).flatten(1).to(torch.float32))
+        return Features(self.modality.to_float(x).flatten(1).to(torch.float32))

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from saddlepoint.error import Mistake
-from saddlepoint.extractor.extractor import Extractor, Features, times
+from saddlepoint.extractor.extractor import Extractor, Features, format_shape
 from saddlepoint.pixel import LEVELS
 
 RESIZERS = {  # name: torch's mode, and whether the filter widens with the scale
@@ -23,7 +23,7 @@ RESIZERS = {  # name: torch's mode, and whether the filter widens with the scale
 PART = 100  # images at once: in float32 at 299x299 they take 107 MB
 
 
-def known(name: str) -> str:
+def check_resizer(name: str) -> str:
     """`name` itself; raises Mistake where it is no resizer's."""
     if name in RESIZERS:
         return name
@@ -34,25 +34,25 @@ def known(name: str) -> str:
     )
 
 
-def resized(x: Tensor, size: tuple[int, int], name: str) -> Tensor:
+def resize(x: Tensor, size: tuple[int, int], name: str) -> Tensor:
     """Stored images x [N, C, H, W] at `size` (height, width), of x's type; x itself where it has that size."""
     if tuple(x.shape[2:]) == size:
         return x
-    mode, antialias = RESIZERS[known(name)]
+    mode, antialias = RESIZERS[check_resizer(name)]
     parts = [interpolate(part.to(torch.float32), size, mode=mode, antialias=antialias) for part in x.split(PART)]
     return torch.cat([part.round_().clamp_(0, LEVELS[x.dtype]).to(x.dtype) for part in parts])
 
 
-class Resized(Extractor):
+class ResizingExtractor(Extractor):
     """Another extractor, for images of any size: they are brought to `size` (height, width) before it sees them."""
 
     def __init__(self, inner: Extractor, size: tuple[int, int], resizer: str) -> None:
         super().__init__()
-        self.inner, self.size, self.by = inner, size, known(resizer)
+        self.inner, self.size, self.by = inner, size, check_resizer(resizer)
         self.name, self.sha256, self.dim, self.classes = inner.name, inner.sha256, inner.dim, inner.classes
-        self.resizer = f"{resizer}-{size[0]}" if size[0] == size[1] else f"{resizer}-{times(size)}"
+        self.resizer = f"{resizer}-{size[0]}" if size[0] == size[1] else f"{resizer}-{format_shape(size)}"
         self.channels = inner.channels if inner.shape is None else inner.shape[:1]
         self.bits = inner.bits
 
     def forward(self, x: Tensor) -> Features:
-        return self.inner(resized(x, self.size, self.by))
+        return self.inner(resize(x, self.size, self.by))

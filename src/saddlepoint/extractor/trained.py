@@ -9,11 +9,11 @@ from torch import Tensor
 
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.classifier import Classifier
+from saddlepoint.extractor.data_like import DataLike
 from saddlepoint.extractor.extractor import Progress
-from saddlepoint.extractor.reals import Data
-from saddlepoint.extractor.training import Recipe, fit, network_of, recipe_for
-from saddlepoint.modality import of
-from saddlepoint.run.storage.cache import Cache, Say, digest, log, tensor_file
+from saddlepoint.extractor.training import Recipe, default_recipe, restore_network, train_classifier
+from saddlepoint.modality import modality_of
+from saddlepoint.run.storage.cache import Cache, Log, json_sha256, logger, to_safetensors
 
 UNLABELLED = (
     "the extractor trained learns the classes of images, and this data has none.\n"
@@ -31,41 +31,41 @@ class Trained(Classifier):
 
     def __init__(
         self,
-        data: Data,
+        data: DataLike,
         seed: int = 0,
         recipe: Recipe | None = None,
         cache: Path | None = None,
-        say: Say = log.warning,
+        log: Log = logger.warning,
         progress: Progress | None = None,
     ) -> None:
         """`recipe` None: that of the images' size, with `seed`."""
-        if not of(data).planar:
+        if not modality_of(data).planar:
             raise Mistake(
-                f"the extractor trained learns the classes of images, and these data are {of(data).name}.\n"
+                f"the extractor trained learns the classes of images, and these data are {modality_of(data).name}.\n"
                 "Choose data.extractor=identity (up to 4,096 numbers), a network of yours by {_target_: ...}, or null "
                 "for no scores."
             )
         if data.classes is None:
             raise Mistake(UNLABELLED)
         shape, classes = (data.shape[0], data.shape[1], data.shape[2]), data.classes
-        recipe = recipe or recipe_for(shape, seed)
+        recipe = recipe or default_recipe(shape, seed)
         train = data.split("train")
         about = {"data": train.sha256, "shape": list(shape), "classes": classes, "recipe": asdict(recipe)}
-        name = f"classifier-{digest(about)[:8]}"
+        name = f"classifier-{json_sha256(about)[:8]}"
 
         def trained() -> dict[str, Tensor]:
-            say(f"training {name}, which will measure this data (once; it is kept in the cache)")
+            log(f"training {name}, which will measure this data (once; it is kept in the cache)")
             draws = torch.Generator().manual_seed(recipe.seed)
             x, y = train[torch.randperm(len(train), generator=draws)[: recipe.limit]]
             if y is None:
                 raise Mistake(UNLABELLED)
             held = data.split("validation")
             validation = held[torch.arange(min(len(held), 10_000))]
-            fitted = fit(x, y, classes, recipe, None if validation[1] is None else validation, progress)
+            fitted = train_classifier(x, y, classes, recipe, None if validation[1] is None else validation, progress)
             if fitted.accuracy is not None:
-                say(f"{name} is right on {fitted.accuracy:.1%} of the validation images")
+                log(f"{name} is right on {fitted.accuracy:.1%} of the validation images")
             return fitted.state
 
-        state = Cache(cache, say).tensors("classifier", about, trained)
-        sha256 = hashlib.sha256(tensor_file(state, about)).hexdigest()
-        super().__init__(name, sha256, shape, network_of(shape, classes, recipe.dim, recipe.wide, state))
+        state = Cache(cache, log).get_tensors("classifier", about, trained)
+        sha256 = hashlib.sha256(to_safetensors(state, about)).hexdigest()
+        super().__init__(name, sha256, shape, restore_network(shape, classes, recipe.dim, recipe.wide, state))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.mode import in_mode
-from saddlepoint.schedule.schedule import at
+from saddlepoint.schedule.schedule import value_at
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
 
@@ -42,7 +42,7 @@ class Average(nn.Module):
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         self.half_life, self.warm_up, self.statistics = half_life, warm_up, statistics
         self.images = 0
-        self.stale = True  # whether statistics are those of older weights
+        self.has_stale_statistics = True  # whether statistics are those of older weights
 
     def train(self, mode: bool = True) -> Average:
         """Itself: an average is only ever looked at, so it stays in evaluation mode."""
@@ -52,19 +52,19 @@ class Average(nn.Module):
     def update(self, network: nn.Module, images: int) -> None:
         """Follow `network`, as it is after `images` images."""
         share = self._share(images)
-        self.images, self.stale = images, True
+        self.images, self.has_stale_statistics = images, True
         ours, theirs = _numbers(self.network), _numbers(network)
         torch._foreach_lerp_([ours[name] for name in ours], [theirs[name] for name in ours], share)  # pyright: ignore[reportPrivateImportUsage]
 
     def _share(self, images: int) -> float:
         """The part of the live network in the average after `images` images, 1 - b."""
-        half_life = at(self.half_life, images)
+        half_life = value_at(self.half_life, images)
         if self.warm_up is not None:
             half_life = min(half_life, self.warm_up * images)
         return 1 - 0.5 ** ((images - self.images) / half_life) if half_life > 0 else 1.0
 
     @torch.no_grad()
-    def reestimate(self, arguments: Iterable[tuple[Any, ...]]) -> None:
+    def reestimate_statistics(self, arguments: Iterable[tuple[Any, ...]]) -> None:
         """Set batch-norm statistics to the mean over forward passes on `arguments`; nothing without such layers."""
         layers = [layer for layer in self.network.modules() if isinstance(layer, BatchNorm)]
         momenta = [layer.momentum for layer in layers]
@@ -76,13 +76,13 @@ class Average(nn.Module):
                 self.network(*argument)
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
-        self.stale = False
+        self.has_stale_statistics = False
 
     def get_extra_state(self) -> dict[str, int]:
         return {"images": self.images}
 
     def set_extra_state(self, state: dict[str, int]) -> None:
-        self.images, self.stale = state["images"], True
+        self.images, self.has_stale_statistics = state["images"], True
 
 
 class CorrectedAverage(Average):

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from saddlepoint import ranks
-from saddlepoint.error import Mistake, kind, line_of
+from saddlepoint.error import Mistake, describe_value, source_location
 from saddlepoint.game.average import BatchNorm
 from saddlepoint.game.game import Game
 from saddlepoint.game.player import Player
-from saddlepoint.game.side import LATENT, refuse_unknown_entries
+from saddlepoint.game.side import LATENT, check_entries
 from saddlepoint.regularizer.regularizer import Regularizer
-from saddlepoint.schedule.schedule import moves
-from saddlepoint.stream import random_state_kept
+from saddlepoint.schedule.schedule import has_schedule
+from saddlepoint.stream import preserve_random_state
 from saddlepoint.turn import Batch, Condition, Turn
 
 ROWS = 8  # of the batch: enough for a layer that compares samples, and cheap for a large network
@@ -36,19 +36,21 @@ def dry_run(game: Game, batch: Batch) -> list[str]:
     """
     offered: set[str] = set()
     used: set[str] = set()
-    refuse_unknown_entries(game.sides, list(batch.columns()), list(game.priors))
-    with _copied(game) as trial, torch.enable_grad(), ranks.apart():
+    check_entries(game.sides, list(batch.columns()), list(game.priors))
+    with _copied(game) as trial, torch.enable_grad(), ranks.local():
         trial.train()
         rows = batch.map(lambda column: column[:ROWS])
         for name in trial.players:
             player = trial.player(name)
-            ((turn, (drawn,)),) = trial.turns(rows, [name])
+            ((turn, (drawn,)),) = trial.build_turns(rows, [name])
             own = {one.name: getattr(turn, one.name) for one in fields(turn)}
             turn = _Watched(**{**own, "player": player, "used": used})
             for term_name, term in player.terms.items():
                 if _counts(term):
-                    for side in {*term.slope_at, *({"real"} if term.sample_slope else ())} - {LATENT}:
-                        _refuse_coupled(trial, f"regularizer.{name}.{term_name}", player.roles.get(side, side), turn)
+                    for side in {*term.slope_at, *({"real"} if term.needs_sample_slope else ())} - {LATENT}:
+                        _refuse_coupled(
+                            trial, f"regularizer.{name}.{term_name}", player.side_by_role.get(side, side), turn
+                        )
             _refuse_unreached(name, player, turn, drawn)
             sides = [game.sides[side] for side in turn.samples]
             offered |= {entry for side in sides for entry in (*side.condition, *side.judge_condition)}
@@ -100,12 +102,12 @@ def _refuse_unreached(name: str, player: Player, turn: Turn, drawn: Mapping[str,
     moved = {place: p for place, p in player.network.named_parameters() if p.requires_grad and id(p) not in dormant}
     terms = {own: term for own, term in player.terms.items() if _counts(term)}
     losses = [
-        _scalar(f"regularizer.{name}.{own}", term(replace(turn, drawn=drawn.get(own))), term)
+        _scalar(f"regularizer.{name}.{own}", term(replace(turn, term_draw=drawn.get(own))), term)
         for own, term in terms.items()
     ]
     objective = player.objective is not None and _counts(player)
     if objective:
-        adversarial = player.adversarial(turn, 1.0).values()
+        adversarial = player.adversarial_losses(turn, 1.0).values()
         losses += [_scalar(f"objective.{name}", loss, player.objective) for loss in adversarial]
     silent = len(terms) < len(player.terms) or (player.objective is not None and not objective)  # weight 0: a control
     if not losses or not moved:
@@ -126,13 +128,15 @@ def _refuse_unreached(name: str, player: Player, turn: Turn, drawn: Mapping[str,
 def _scalar(path: str, loss: object, piece: object) -> Tensor:
     """The loss.  Raises Mistake where it is no scalar tensor."""
     if not isinstance(loss, Tensor) or loss.ndim:
-        raise Mistake(f"{path} gives {kind(loss)}, and it is to give a scalar tensor: take the mean{line_of(piece)}")
+        raise Mistake(
+            f"{path} gives {describe_value(loss)}, and it is to give a scalar tensor: take the mean{source_location(piece)}"
+        )
     return loss
 
 
 def _refuse_coupled(game: Game, term: str, side: str, turn: Turn) -> None:
     """Raise Mistake where the logit of the first sample of a side depends on another sample."""
-    sample = turn.samples_of(side)
+    sample = turn.side_sample(side)
     name = game.sides[side].judge
     if name is None or not isinstance(sample.x, Tensor):
         return
@@ -156,7 +160,7 @@ def _refuse_coupled(game: Game, term: str, side: str, turn: Turn) -> None:
 
 def _counts(term: Regularizer | Player) -> bool:
     """Whether a term, or a player's objective, will ever count: its weight is not the constant 0."""
-    return moves(term.weight) or term.weight != 0
+    return has_schedule(term.weight) or term.weight != 0
 
 
 @contextmanager
@@ -165,9 +169,9 @@ def _copied(game: Game) -> Iterator[Game]:
     states = {name: stream.state for name, stream in game.streams.items()}
     trial = copy.copy(game)
     trial._modules = dict(game._modules)
-    trial.hold(copy.deepcopy(game.players), copy.deepcopy(game.makers))
-    trial.compiled = {}
-    with random_state_kept():
+    trial.register_players(copy.deepcopy(game.players), copy.deepcopy(game.makers))
+    trial.compiled_networks = {}
+    with preserve_random_state():
         yield trial
     for name, state in states.items():
         game.streams[name].state = state

@@ -12,18 +12,18 @@ from torch import Tensor, nn
 
 from saddlepoint.error import Mistake
 from saddlepoint.game import telemetry, wiring
-from saddlepoint.game.conditions import Conditions
-from saddlepoint.game.module import Module
+from saddlepoint.game.condition_source import ConditionSource
+from saddlepoint.game.data_parallel import all_reduce_gradients
+from saddlepoint.game.game_module import GameModule
+from saddlepoint.game.initialisation import set_reference_latents
 from saddlepoint.game.player import Player
-from saddlepoint.game.ranks import all_reduce_gradients
-from saddlepoint.game.side import LATENT, TWO_PLAYER, dependencies, drawn_per_row, sides_of
-from saddlepoint.game.start import set_reference
+from saddlepoint.game.side import LATENT, TWO_PLAYER, dependencies, find_per_row_draws, parse_sides
 from saddlepoint.prior.prior import Prior
 from saddlepoint.stream import Stream
 from saddlepoint.turn import Batch, Turn
 
 
-class Game(Module):
+class Game(GameModule):
     """Players that move in turn, on sides that the wiring names (docs/architecture.md).
 
     players   in the order in which they move, unless `order` says otherwise
@@ -55,42 +55,44 @@ class Game(Module):
         dropout: bool = False,
     ) -> None:
         super().__init__()
-        self.hold(wiring.held("players", players), wiring.held("makers", makers or {}))
+        self.register_players(
+            wiring.build_module_dict("players", players), wiring.build_module_dict("makers", makers or {})
+        )
         self.prior, self.seed, self.samples, self.dropout = prior, seed, samples, dropout
-        self.conditions = Conditions(conditions, classes)
+        self.conditions = ConditionSource(conditions, classes)
         if LATENT in (draws or ()):
             raise Mistake(f"game.draws.{LATENT}: the latents of `prior` are called so; give the draw another name")
         self.priors = {LATENT: prior, **(draws or {})}
-        self.sides = sides_of(TWO_PLAYER if sides is None else sides)
+        self.sides = parse_sides(TWO_PLAYER if sides is None else sides)
         self.order = (
             [group if isinstance(group, str) else list(group) for group in order]
             if order is not None
             else [[name] for name in players]
         )
-        self.computed_from = dependencies(wiring.checked(self))
-        self.per_row = drawn_per_row(self.sides, self.priors)
-        self.reported = telemetry.reported_sides(self)
+        self.dependencies = dependencies(wiring.check_wiring(self))
+        self.per_row_draws = find_per_row_draws(self.sides, self.priors)
+        self.reported_sides = telemetry.find_reported_sides(self)
         streams = (LATENT, "augment", *(f"{LATENT}/{name}" for name in draws or ()))
         self.streams = {name: Stream(seed, name, joint=True) for name in streams}
-        set_reference(self)
+        set_reference_latents(self)
 
     def round(self, batch: Batch) -> None:
         """One round: each group's due players descend their losses, then the next group answers."""
-        self.set_clock()
+        self.run_at_images_hooks()
         for group in self.order:
-            if movers := [name for name in group if self.due(name)]:
-                turns = self.gradients(movers, batch)
+            if movers := [name for name in group if self.is_due(name)]:
+                turns = self.compute_gradients(movers, batch)
                 self.step(movers, batch)
                 if turns:
-                    self.feed_back(movers, turns)
-        self.images += self.shown(batch)
+                    self.run_after_turn_hooks(movers, turns)
+        self.images += self.global_batch_size(batch)
         self.rounds += 1
 
-    def due(self, name: str) -> bool:
+    def is_due(self, name: str) -> bool:
         """Whether `name` moves in this round; with every=5 it first moves in the fifth."""
         return (self.rounds + 1) % self.players[name].every == 0
 
-    def gradients(self, names: Sequence[str], batch: Batch) -> list[Turn]:
+    def compute_gradients(self, names: Sequence[str], batch: Batch) -> list[Turn]:
         """Leave in .grad what each named player is to descend; all look at one turn, and nobody else gets any.
 
         Returns what they saw, where something asks for it after the step.
@@ -101,39 +103,41 @@ class Game(Module):
         parts = players[0].accumulate
         for name in names:
             self._optimizers[name].zero_grad()
-        turns = self.turns(batch, names, parts)
+        turns = self.build_turns(batch, names, parts)
         for turn, drawn in turns:
             for name, player, own in zip(names, players, drawn, strict=True):
                 losses = player.losses(replace(turn, player=player), self.rounds // player.every, own)
                 if losses:
                     loss = cast(Tensor, sum(losses.values())) / parts
-                    self.backward_of(loss, self._moved[name], retain_graph=player is not players[-1])
-                telemetry.note(self, name, losses, turn)
-        if self.world > 1:
+                    self.accumulate_gradient(loss, self._moved[name], retain_graph=player is not players[-1])
+                telemetry.record_turn(self, name, losses, turn)
+        if self.world_size > 1:
             all_reduce_gradients(self, names)
-        return [turn for turn, _ in turns] if self.following["after_turn"] else []
+        return [turn for turn, _ in turns] if self.hooked_modules["after_turn"] else []
 
-    def turns(self, batch: Batch, names: Sequence[str], parts: int = 1) -> list[tuple[Turn, list[dict[str, Any]]]]:
+    def build_turns(
+        self, batch: Batch, names: Sequence[str], parts: int = 1
+    ) -> list[tuple[Turn, list[dict[str, Any]]]]:
         """The turn of the named players in equal parts, each with what their terms drew: all draws come before it."""
         players = [self.players[name] for name in names]
         n = batch.x.shape[0]
-        sizes = {name: n if name in self.per_row else n * players[0].multiple for name in self.priors}
+        sizes = {name: n if name in self.per_row_draws else n * players[0].multiple for name in self.priors}
         latents = {name: prior.sample(sizes[name], self.streams[name if name == LATENT else f"{LATENT}/{name}"])
                    for name, prior in self.priors.items()}  # fmt: skip
-        drawn = [player.draw(self.rounds // player.every, self.images, len(batch), self.streams["augment"])
+        drawn = [player.draw_for_terms(self.rounds // player.every, self.images, len(batch), self.streams["augment"])
                  if player.regularizers else {} for player in players]  # fmt: skip
         if parts == 1:
-            return [(self.turn(batch, latents, names), drawn)]
-        pieces = zip(*(wiring.in_parts(whole, parts) for whole in (batch, latents, drawn)), strict=True)
-        return [(self.turn(piece, own, names), draws) for piece, own, draws in pieces]
+            return [(self.build_turn(batch, latents, names), drawn)]
+        pieces = zip(*(wiring.split_rows(whole, parts) for whole in (batch, latents, drawn)), strict=True)
+        return [(self.build_turn(piece, own, names), draws) for piece, own, draws in pieces]
 
-    def turn(self, batch: Batch, draws: Mapping[str, Mapping[str, Tensor]], names: Sequence[str]) -> Turn:
+    def build_turn(self, batch: Batch, draws: Mapping[str, Mapping[str, Tensor]], names: Sequence[str]) -> Turn:
         """What the named players see; sides keep their path to the weights of those alone."""
-        slope_at = wiring.slopes_due(self, names)
+        slope_at = wiring.sides_with_due_slope(self, names)
         if LATENT in slope_at:
             draws = {**draws, LATENT: {part: z.requires_grad_() for part, z in draws[LATENT].items()}}
         return Turn(
-            self.sides, self.networks(), batch, draws, names, self.computed_from, slope_at,
+            self.sides, self.networks(), batch, draws, names, self.dependencies, slope_at,
             prior=self.prior, images=self.images,
         )  # fmt: skip
 
@@ -150,7 +154,7 @@ class Game(Module):
                 player.gradient_norm = nn.utils.clip_grad_norm_(self._moved[name], player.clip)
         for name in names:
             player = self.players[name]
-            player.reschedule(self._optimizers[name], self.images)
-            self.update(name)
+            player.apply_schedules(self._optimizers[name], self.images)
+            self.step_optimizer(name)
             if player.average is not None:
-                player.average.update(player.network, self.images + self.shown(batch))
+                player.average.update(player.network, self.images + self.global_batch_size(batch))

@@ -10,7 +10,7 @@ from torch import nn
 
 from saddlepoint.turn import Condition, Turn
 
-FOLLOWING = ("at_images", "after_turn")  # called in every round
+ROUND_HOOKS = ("at_images", "after_turn")  # called in every round
 
 
 class Hooks(Protocol):
@@ -43,7 +43,7 @@ class Hooks(Protocol):
         part.  The turn is one rank's: take means with `saddlepoint.ranks.mean`, and keep what changes in buffers."""
 
 
-def having(module: nn.Module, method: str) -> list[Any]:
+def modules_with_hook(module: nn.Module, method: str) -> list[Any]:
     """The modules in `module`, itself among them, that define a hook."""
     found = []
     for part in module.modules():

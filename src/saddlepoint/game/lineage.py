@@ -33,21 +33,21 @@ def per_wiring(compute: Callable[[Any], T]) -> Callable[[Any], T]:
 
 
 @per_wiring
-def sampled(game: Any) -> list[str]:
+def sampling_players(game: Any) -> list[str]:
     """The players that make samples: the one that makes the side itself first, then those of what it is made of."""
-    return [name for side in upstream(game).values() for name in reversed(side.by) if name in game.players]
+    return [name for side in upstream_sides(game).values() for name in reversed(side.by) if name in game.players]
 
 
 @per_wiring
-def made_in_order(game: Any) -> list[str]:
+def sampling_players_in_order(game: Any) -> list[str]:
     """The players that make samples, each after those that make what it is given."""
-    order = sorted(upstream(game), key=lambda side: len(game.computed_from[side]))
+    order = sorted(upstream_sides(game), key=lambda side: len(game.dependencies[side]))
     return list(dict.fromkeys(name for side in order for name in game.sides[side].by if name in game.players))
 
 
-def sampled_player(game: Any) -> Player:
+def generator_of(game: Any) -> Player:
     """The player that makes samples last: the generator.  Raises Mistake where no player makes them."""
-    if not (names := sampled(game)):
+    if not (names := sampling_players(game)):
         raise Mistake(
             f"game.samples={game.samples}: no player makes this side, so there is nothing to draw. Name one that a "
             "player makes"
@@ -55,7 +55,7 @@ def sampled_player(game: Any) -> Player:
     return game.player(names[0])
 
 
-def judge(game: Any) -> Player:
+def judge_of(game: Any) -> Player:
     """The player that judges the side which samples are drawn from.
 
     Raises Mistake where nobody does, or where it sees more than samples and their conditions.
@@ -63,7 +63,7 @@ def judge(game: Any) -> Player:
     side = game.sides[game.samples]
     if side.judge is None:
         raise Mistake(f"game.samples={game.samples}: nobody judges this side")
-    if not judged_alone(game):
+    if not can_judge_samples(game):
         raise Mistake(
             f"game.samples={game.samples}: {side.judge} judges it beside {', '.join(side.judge_condition.values())}, "
             "so it has no logits for samples alone"
@@ -71,23 +71,23 @@ def judge(game: Any) -> Player:
     return game.player(side.judge)
 
 
-def judged_alone(game: Any) -> bool:
+def can_judge_samples(game: Any) -> bool:
     """Whether somebody judges samples, by what they are made of: not beside a column that they are not made of."""
     side = game.sides[game.samples]
     heads = {entry.partition(".")[0] for entry in side.judge_condition.values()}
-    needed = heads.union(*(game.computed_from[head] for head in heads if head in game.sides))
-    made_of = {entry.partition(".")[0] for entry in leaves(game).values()}
+    needed = heads.union(*(game.dependencies[head] for head in heads if head in game.sides))
+    made_of = {entry.partition(".")[0] for entry in condition_entries(game).values()}
     return side.judge is not None and needed <= {LATENT, *made_of, *game.sides, *game.players, *game.makers}
 
 
 @per_wiring
-def leaves(game: Any) -> dict[str, str]:
+def condition_entries(game: Any) -> dict[str, str]:
     """What samples are computed from beside the latent, name -> entry: columns, and parts of named draws.
 
     A name is that of the condition in which the entry stands; of what a side starts from it is the entry's own.
     """
     found: dict[str, str] = {}
-    for side in upstream(game).values():
+    for side in upstream_sides(game).values():
         for name, entry in {**side.condition, side.of: side.of}.items():
             head, _, part = entry.partition(".")
             if head in game.sides or head == LATENT:
@@ -100,36 +100,36 @@ def leaves(game: Any) -> dict[str, str]:
 
 
 @per_wiring
-def column_leaves(game: Any) -> dict[str, str]:
+def condition_columns(game: Any) -> dict[str, str]:
     """Those of the leaves that are columns, name -> column."""
-    return {name: entry for name, entry in leaves(game).items() if "." not in entry}
+    return {name: entry for name, entry in condition_entries(game).items() if "." not in entry}
 
 
 @per_wiring
-def draw_leaves(game: Any) -> dict[str, tuple[str, str]]:
+def condition_draws(game: Any) -> dict[str, tuple[str, str]]:
     """Those of the leaves that are parts of named draws, name -> (draw, part)."""
-    parts = {name: entry.partition(".") for name, entry in leaves(game).items()}
+    parts = {name: entry.partition(".") for name, entry in condition_entries(game).items()}
     return {name: (draw, part) for name, (draw, dot, part) in parts.items() if dot}
 
 
 def class_condition(game: Any) -> str | None:
     """The condition by which samples are asked for their class, column y; None where they are not."""
-    return next((name for name, column in leaves(game).items() if column == "y"), None)
+    return next((name for name, column in condition_entries(game).items() if column == "y"), None)
 
 
 def latent_parts(game: Any) -> list[str]:
     """The parts of the latent that samples are computed from, in the order of the prior; [] where there are none."""
-    needs = {entry for side in upstream(game).values() for entry in side.needs}
+    needs = {entry for side in upstream_sides(game).values() for entry in side.required_entries}
     return [name for name in game.priors.get(LATENT, ()) if not needs.isdisjoint({LATENT, f"{LATENT}.{name}"})]
 
 
 @per_wiring
-def upstream(game: Any) -> dict[str, Side]:
+def upstream_sides(game: Any) -> dict[str, Side]:
     """The side that samples are drawn from, and every side that it is computed from, each once, by name."""
     sides, found, waiting = game.sides, {}, [game.samples]
     for name in waiting:
         found[name] = sides[name]
-        for entry in found[name].needs:
+        for entry in found[name].required_entries:
             if (head := entry.partition(".")[0]) in sides and head not in waiting:
                 waiting.append(head)
     return found

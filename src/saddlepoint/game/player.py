@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from saddlepoint.error import Mistake
 from saddlepoint.game.average import Average
 from saddlepoint.regularizer.regularizer import Regularizer
-from saddlepoint.schedule.schedule import at, moves
+from saddlepoint.schedule.schedule import has_schedule, value_at
 from saddlepoint.stream import Stream
 from saddlepoint.turn import Turn
 
@@ -56,10 +56,12 @@ class Player(nn.Module):
                 raise ValueError(f"{name}={value} must be a whole number of at least 1")
         if clip is not None and clip <= 0:
             raise ValueError(f"clip={clip} must be above 0 (null: no clipping)")
-        self.network, self.objective, self.looks = network, objective, _looks(objective, sees)
-        self.keys = _keys(self.looks)
+        self.network, self.objective, self.adversarial_terms = network, objective, _looks(objective, sees)
+        self.adversarial_keys = _keys(self.adversarial_terms)
         first = (sees if isinstance(sees, Mapping) else [*(sees or ()), {}][0]) or {}
-        self.roles = {role: str(first[role]) for role in ROLES if role in first}  # what its terms' real and fake are
+        self.side_by_role = {
+            role: str(first[role]) for role in ROLES if role in first
+        }  # what its terms' real and fake are
         self.weight, self.every, self.multiple, self.accumulate = weight, every, multiple, accumulate
         self.clip = clip
         self.gradient_norm: Tensor | None = None  # before clipping, where it clips
@@ -68,10 +70,10 @@ class Player(nn.Module):
             if term.coupled and accumulate > 1:
                 raise ValueError(f"{name} looks at a batch as a whole: accumulate={accumulate} would change it; set 1")
         self.average = average(network) if average is not None else None
-        self.moving = {
+        self.scheduled_settings = {
             name: value
             for name, value in getattr(optimizer, "keywords", {}).items()
-            if not isinstance(value, int | float | bool | None) and moves(value)
+            if not isinstance(value, int | float | bool | None) and has_schedule(value)
         }
         self._optimizer = optimizer
 
@@ -82,10 +84,10 @@ class Player(nn.Module):
 
     def optimizer(self) -> Optimizer:
         """A fresh optimizer over the network's parameters, its schedules at 0 images."""
-        start = {name: at(value, 0) for name, value in self.moving.items()}
+        start = {name: value_at(value, 0) for name, value in self.scheduled_settings.items()}
         return self._optimizer([p for p in self.network.parameters() if p.requires_grad], **start)
 
-    def due(self, number: int) -> dict[str, Regularizer]:
+    def due_terms(self, number: int) -> dict[str, Regularizer]:
         """The regularizers that count on this player's turn `number` = 0, 1, ..."""
         terms = cast("dict[str, Regularizer]", self.regularizers)
         return {name: term for name, term in terms.items() if number % term.every == 0}
@@ -99,50 +101,54 @@ class Player(nn.Module):
         losses: dict[str, Tensor] = {}
         nothing = torch.zeros((), device=turn.batch.x.device, requires_grad=True)  # a leaf, which leads to no weight
         if self.objective is not None:
-            weight = at(self.weight, turn.images)
-            losses = self.adversarial(turn, weight) if weight != 0 else dict.fromkeys(self.keys, nothing)
-        for name, term in self.due(number).items() if self.regularizers else ():
-            weight = at(term.weight, turn.images)
-            own = replace(turn, drawn=drawn[name]) if name in drawn else turn
+            weight = value_at(self.weight, turn.images)
+            losses = (
+                self.adversarial_losses(turn, weight) if weight != 0 else dict.fromkeys(self.adversarial_keys, nothing)
+            )
+        for name, term in self.due_terms(number).items() if self.regularizers else ():
+            weight = value_at(term.weight, turn.images)
+            own = replace(turn, term_draw=drawn[name]) if name in drawn else turn
             losses[name] = weight * term.every * term(own) if weight != 0 else nothing
         return losses
 
-    def adversarial(self, turn: Turn, weight: float) -> dict[str, Tensor]:
+    def adversarial_losses(self, turn: Turn, weight: float) -> dict[str, Tensor]:
         """weight * objective per entry of `sees`, by name.  All sides are made before any is judged.
 
         Raises Mistake where logits differ in more than the number of samples: [N] against [N, 1] would broadcast to all
         pairs.
         """
         assert self.objective is not None
-        seen = [{role: turn.samples_of(side) for role, side in look.sides.items()} for look in self.looks]
+        seen = [{role: turn.side_sample(side) for role, side in look.sides.items()} for look in self.adversarial_terms]
         losses = {}
-        for key, look, samples in zip(self.keys, self.looks, seen, strict=True):
+        for key, look, samples in zip(self.adversarial_keys, self.adversarial_terms, seen, strict=True):
             logits = {role: sample.logits for role, sample in samples.items()}
             _refuse_shapes(logits)
             losses[key] = weight * look.weight * self.objective(**logits)
         return losses
 
-    def draw(self, number: int, images: int, n: int, stream: Stream) -> dict[str, Any]:
+    def draw_for_terms(self, number: int, images: int, n: int, stream: Stream) -> dict[str, Any]:
         """What the terms that count on turn `number` draw before it, by term."""
-        due = self.due(number).items()
-        return {name: term.draw(n, stream) for name, term in due if term.draws and at(term.weight, images) != 0}
+        due = self.due_terms(number).items()
+        return {
+            name: term.draw(n, stream) for name, term in due if term.needs_draw and value_at(term.weight, images) != 0
+        }
 
-    def reschedule(self, optimizer: Optimizer, images: int) -> None:
+    def apply_schedules(self, optimizer: Optimizer, images: int) -> None:
         """Put the scheduled settings of `optimizer` where they stand after `images` images."""
-        for name, value in self.moving.items():
+        for name, value in self.scheduled_settings.items():
             for group in optimizer.param_groups:
-                group[name] = at(value, images)
+                group[name] = value_at(value, images)
 
 
 @dataclass(frozen=True)
-class Look:
+class AdversarialTerm:
     """The sides that an objective is evaluated on, by its arguments, and with what weight."""
 
     sides: Mapping[str, str]
     weight: float = 1.0
 
 
-def _looks(objective: Callable[..., Tensor] | None, sees: Any) -> list[Look]:
+def _looks(objective: Callable[..., Tensor] | None, sees: Any) -> list[AdversarialTerm]:
     """What `sees` says, with the objective's own names for what it leaves out.
 
     Raises ValueError for an objective that asks for anything but real and fake, and an entry that maps another name.
@@ -157,13 +163,13 @@ def _looks(objective: Callable[..., Tensor] | None, sees: Any) -> list[Look]:
         if other := [key for key in entry if key not in (*ROLES, "weight")]:
             raise ValueError(f"sees maps real and fake to sides, not {', '.join(map(str, other))}")
         mapped = {role: str(entry.get(role, role)) for role in (roles or [key for key in ROLES if key in entry])}
-        looks.append(Look(mapped, float(entry.get("weight", 1.0))))
+        looks.append(AdversarialTerm(mapped, float(entry.get("weight", 1.0))))
     if not looks:
         raise ValueError("sees=[] looks at nothing: leave it out, or name the sides, {real: ..., fake: ...}")
     return looks
 
 
-def _keys(looks: Sequence[Look]) -> list[str]:
+def _keys(looks: Sequence[AdversarialTerm]) -> list[str]:
     """What the objective's terms are called: adversarial; adversarial/<fake side> of several, all sides if need be."""
     if len(looks) == 1:
         return ["adversarial"]

@@ -14,51 +14,51 @@ from torch import Tensor, nn
 
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.average import BatchNorm
-from saddlepoint.game.hooks import having
+from saddlepoint.game.hooks import modules_with_hook
 from saddlepoint.game.lineage import (
     class_condition,
-    column_leaves,
-    draw_leaves,
-    judge,
-    leaves,
-    made_in_order,
-    sampled,
-    sampled_player,
-    upstream,
+    condition_columns,
+    condition_draws,
+    condition_entries,
+    generator_of,
+    judge_of,
+    sampling_players,
+    sampling_players_in_order,
+    upstream_sides,
 )
 from saddlepoint.game.side import LATENT
 from saddlepoint.modality.modality import Modality
 from saddlepoint.mode import in_mode
-from saddlepoint.stream import Stream, random_state_kept
-from saddlepoint.turn import UNCONDITIONAL, Batch, Condition, Sample, Turn, batch_of
+from saddlepoint.stream import Stream, preserve_random_state
+from saddlepoint.turn import UNCONDITIONAL, Batch, Condition, Sample, Turn, batch_from_columns
 
 DROPOUT = nn.modules.dropout._DropoutNd
 PASSES, ROWS = 16, 256  # over which batch-norm statistics are measured anew
 
 
-def conditions(game: Any, n: int, stream: Stream, given: Condition = UNCONDITIONAL) -> Condition:
+def draw_condition(game: Any, n: int, stream: Stream, given: Condition = UNCONDITIONAL) -> Condition:
     """What n samples are asked for under, name -> [n, ...], where nobody says: columns as `game.conditions`, and draws.
 
     What is `given` stays, and named draws are made all the same.  Raises Mistake where there are columns to be asked
     for, and they come from nowhere.
     """
-    if not leaves(game):
+    if not condition_entries(game):
         return {**given}
-    columns = {name: entry for name, entry in column_leaves(game).items() if name not in given}
+    columns = {name: entry for name, entry in condition_columns(game).items() if name not in given}
     asked = game.conditions.columns(columns, n, stream)
-    return {**asked, **drawn_conditions(game, n, lambda draw: stream.child(f"{LATENT}/{draw}")), **given}
+    return {**asked, **draw_from_priors(game, n, lambda draw: stream.child(f"{LATENT}/{draw}")), **given}
 
 
-def drawn_conditions(game: Any, n: int, stream_of: Callable[[str], Stream]) -> dict[str, Tensor]:
+def draw_from_priors(game: Any, n: int, stream_of: Callable[[str], Stream]) -> dict[str, Tensor]:
     """n rows of each condition that is a part of a named draw, such as a mask; each draw is made of a stream's own."""
-    if not (parts := draw_leaves(game)):
+    if not (parts := condition_draws(game)):
         return {}
     draws = dict.fromkeys(draw for draw, _ in parts.values())
     made = {draw: game.priors[draw].sample(n, stream_of(draw)) for draw in draws}
     return {name: made[draw][part] for name, (draw, part) in parts.items()}
 
 
-def sampling_networks(game: Any, average: bool = True) -> tuple[dict[str, nn.Module], str]:
+def prepare_sampling_networks(game: Any, average: bool = True) -> tuple[dict[str, nn.Module], str]:
     """The networks that samples pass through, by name, ready for it, and whose weights they have (`sampling_modules`).
 
     Raises Mistake where weights are not at hand.
@@ -67,14 +67,14 @@ def sampling_networks(game: Any, average: bool = True) -> tuple[dict[str, nn.Mod
     if not average and game.has_only_average:
         raise Mistake("snapshots hold averaged weights: average=false finds nothing in them; checkpoints do")
     for network in networks.values():
-        for hook in having(network, "at_images"):
+        for hook in modules_with_hook(network, "at_images"):
             hook.at_images(game.images)
-    for name in made_in_order(game) if average else ():
+    for name in sampling_players_in_order(game) if average else ():
         own = game.players[name].average
-        if own is not None and own.statistics == "reestimated" and own.stale:
+        if own is not None and own.statistics == "reestimated" and own.has_stale_statistics:
             stream = Stream(game.seed, "statistics", device=game.device, joint=True)
             with _evaluating(list(networks.values())):
-                own.reestimate(inputs(game, name, ROWS, stream, networks) for _ in range(PASSES))
+                own.reestimate_statistics(network_inputs(game, name, ROWS, stream, networks) for _ in range(PASSES))
     return networks, whose
 
 
@@ -83,13 +83,13 @@ def sampling_modules(game: Any, average: bool = True) -> tuple[dict[str, nn.Modu
 
     And whose weights these are: "averaged", "raw", or "partly averaged" where not every player keeps an average.
     """
-    names, networks, averaged = sampled(game) or [sampled_player(game)], {}, set()  # which raises
+    names, networks, averaged = sampling_players(game) or [generator_of(game)], {}, set()  # which raises
     for name in names:
         player = game.players[name]
         kept = player.average if average else None
         networks[name] = player.network if kept is None else kept.network
         averaged.add(kept is not None)
-    for side in upstream(game).values() if game.makers else ():
+    for side in upstream_sides(game).values() if game.makers else ():
         for name in side.by:
             if name in game.makers:
                 networks[name] = game.makers[name]
@@ -98,7 +98,7 @@ def sampling_modules(game: Any, average: bool = True) -> tuple[dict[str, nn.Modu
     return networks, weights
 
 
-def drawn_as(game: Any, average: bool, batch_norm: str, batch: int) -> dict[str, Any]:
+def sampling_contract(game: Any, average: bool, batch_norm: str, batch: int) -> dict[str, Any]:
     """A contract's `weights`, `batch_norm` and `dropout` for samples of the game, drawn `batch` at a time."""
     networks, weights = sampling_modules(game, average)
     layers = [module for network in networks.values() for module in network.modules() if isinstance(module, BatchNorm)]
@@ -106,14 +106,14 @@ def drawn_as(game: Any, average: bool, batch_norm: str, batch: int) -> dict[str,
     if batch_norm == "batch":
         statistics = [whole]
     else:
-        kept = [own for name in sampled(game) if average and (own := game.player(name).average) is not None]
+        kept = [own for name in sampling_players(game) if average and (own := game.player(name).average) is not None]
         anew = any(own.statistics == "reestimated" for own in kept) and bool(layers)
-        beside = any(map(batch_dependent, networks.values()))
+        beside = any(map(is_batch_dependent, networks.values()))
         statistics = ["reestimated" if anew else "running", *([whole] if beside else [])]
     return {"weights": weights, "batch_norm": ", ".join(statistics), "dropout": game.dropout}
 
 
-def batch_dependent(network: nn.Module) -> bool:
+def is_batch_dependent(network: nn.Module) -> bool:
     """Whether a sample's output of `network`, in evaluation mode too, depends on the samples beside it.
 
     So it does behind minibatch discrimination and its kin (a layer that says `coupled`), and behind batch norm that
@@ -147,32 +147,32 @@ def load_sampling_state(networks: Mapping[str, nn.Module], state: Mapping[str, T
     (own[0] if len(own) == 1 else nn.ModuleDict(dict(networks))).load_state_dict(dict(state))
 
 
-def inputs(
+def network_inputs(
     game: Any, name: str, n: int, stream: Stream, networks: Mapping[str, Any] | None = None
 ) -> tuple[Any, Condition]:
     """What the network of `name`, which makes samples, is given when n of them are made: x and its condition."""
     latent = game.prior.sample(n, stream)
-    turn = sampling_turn(game, latent, conditions(game, n, stream), {**game.networks(), **(networks or {})})
-    side = next(side for side in upstream(game).values() if name in side.by)
-    return turn.given(side, name)
+    turn = build_sampling_turn(game, latent, draw_condition(game, n, stream), {**game.networks(), **(networks or {})})
+    side = next(side for side in upstream_sides(game).values() if name in side.by)
+    return turn.maker_inputs(side, name)
 
 
-def class_rows(game: Any, modality: Modality, rows: int, columns: int) -> tuple[int, Condition]:
+def class_grid(game: Any, modality: Modality, rows: int, columns: int) -> tuple[int, Condition]:
     """How many samples a picture shows, and their labels: a class per row, one after the other.
 
     Up to twice as many rows as asked for, where that shows every class.  No labels where samples are not asked for by
     class alone, and where a picture has no rows (points).
     """
     name, size = class_condition(game), game.conditions.classes.get("y")
-    if name is None or size is None or game.conditions.where != "labels" or modality.beside:
-        return modality.shown(rows, columns), {}
+    if name is None or size is None or game.conditions.source != "labels" or modality.draws_over_reals:
+        return modality.samples_per_picture(rows, columns), {}
     rows = size if rows < size <= 2 * rows else rows
-    n = modality.shown(rows, columns)
+    n = modality.samples_per_picture(rows, columns)
     return n, {name: (torch.arange(n) // max(1, n // rows) % size).to(game.device)}
 
 
 @torch.no_grad()
-def samples_of(
+def generate(
     game: Any,
     latent: Mapping[str, Tensor],
     condition: Condition | None = None,
@@ -191,29 +191,29 @@ def samples_of(
     if {name: part.shape[1:].numel() for name, part in latent.items()} != expected:
         found = {name: list(part.shape) for name, part in latent.items()}
         raise ValueError(f"latents of this game have parts {expected} (name: dim), each [N, dim]; these are {found}")
-    networks, _ = sampling_networks(game, average)
+    networks, _ = prepare_sampling_networks(game, average)
     n = len(next(iter(latent.values())))
     if condition is None:
-        condition = conditions(game, n, Stream(game.seed, "evaluation", device=game.device))
+        condition = draw_condition(game, n, Stream(game.seed, "evaluation", device=game.device))
     for name, entry in condition.items():
         if not isinstance(entry, Tensor) or entry.shape[:1] != (n,):
             found = f"of shape {list(entry.shape)}" if isinstance(entry, Tensor) else type(entry).__name__
             raise ValueError(f"condition {name} is {found}, and it is a tensor with a row for each of {n} samples")
     place = game.device
     code = {name: part.to(place) for name, part in latent.items()}
-    given = {name: part.to(place) for name, part in complete(game, condition).items()}
+    given = {name: part.to(place) for name, part in ordered_condition(game, condition).items()}
     with _evaluating(list(networks.values()), batch_norm, seed if game.dropout else None, game.device):
-        return sampling_turn(game, code, given, networks).samples_of(game.samples).x
+        return build_sampling_turn(game, code, given, networks).side_sample(game.samples).x
 
 
 @torch.no_grad()
-def judged(game: Any, n: int, stream: Stream) -> Sample:
+def samples_for_judge(game: Any, n: int, stream: Stream) -> Sample:
     """n samples of the weights that play, and the condition under which D is asked of them; for `judged_alone` games.
 
     Networks are taken in the mode that they are in.
     """
-    turn = sampling_turn(game, game.prior.sample(n, stream), conditions(game, n, stream), game.networks())
-    return replace(turn, sides=game.sides).samples_of(game.samples)
+    turn = build_sampling_turn(game, game.prior.sample(n, stream), draw_condition(game, n, stream), game.networks())
+    return replace(turn, sides=game.sides).side_sample(game.samples)
 
 
 def sample(
@@ -231,28 +231,28 @@ def sample(
     """
     stream = stream or Stream(game.seed, "evaluation")
     stream.device = game.device
-    if condition is None or set(condition) < set(leaves(game)):
-        condition = conditions(game, n, stream, condition or UNCONDITIONAL)
+    if condition is None or set(condition) < set(condition_entries(game)):
+        condition = draw_condition(game, n, stream, condition or UNCONDITIONAL)
     latent = game.prior.sample(n, stream)
-    return samples_of(game, latent, condition, average, batch_norm, dropout_seed(game, stream))
+    return generate(game, latent, condition, average, batch_norm, draw_dropout_seed(game, stream))
 
 
-def dropout_seed(game: Any, stream: Stream) -> int:
+def draw_dropout_seed(game: Any, stream: Stream) -> int:
     """What the dropout of the next samples is drawn from; 0, undrawn, where samples have none."""
     return int(stream.child("dropout").integers(2**31 - 1, 1)) if game.dropout else 0
 
 
-def judged_reals(game: Any, batch: Batch, stream: Stream) -> Sample:
+def reals_for_judge(game: Any, batch: Batch, stream: Stream) -> Sample:
     """Reals, and the condition under which D is asked of them; networks in the mode that they are in."""
     draws = {name: prior.sample(len(batch), stream.child(f"{LATENT}/{name}")) for name, prior in game.priors.items()}
-    asked = judge(game)
-    own = [look.sides["real"] for look in asked.looks if "real" in look.sides]
-    return game.turn(batch, draws, ()).samples_of(own[0] if own else asked.roles.get("real", "real"))
+    asked = judge_of(game)
+    own = [look.sides["real"] for look in asked.adversarial_terms if "real" in look.sides]
+    return game.build_turn(batch, draws, ()).side_sample(own[0] if own else asked.side_by_role.get("real", "real"))
 
 
-def complete(game: Any, condition: Condition) -> Condition:
+def ordered_condition(game: Any, condition: Condition) -> Condition:
     """The condition in the order of `leaves`.  Raises Mistake where it is not what samples are made under."""
-    names = leaves(game)
+    names = condition_entries(game)
     for name in condition:
         if name not in names:
             there = f"samples are made under {', '.join(names)}" if names else "samples have no condition"
@@ -262,14 +262,16 @@ def complete(game: Any, condition: Condition) -> Condition:
     return {name: condition[name] for name in names}
 
 
-def sampling_turn(game: Any, latent: Mapping[str, Tensor], condition: Condition, networks: Mapping[str, Any]) -> Turn:
+def build_sampling_turn(
+    game: Any, latent: Mapping[str, Tensor], condition: Condition, networks: Mapping[str, Any]
+) -> Turn:
     """A turn of nobody's, on these latents and leaves."""
-    columns = {column: condition[name] for name, column in column_leaves(game).items()}
+    columns = {column: condition[name] for name, column in condition_columns(game).items()}
     draws: dict[str, dict[str, Tensor]] = {LATENT: dict(latent)}
-    for name, (draw, part) in draw_leaves(game).items():
+    for name, (draw, part) in condition_draws(game).items():
         draws.setdefault(draw, {})[part] = condition[name]
     sides = {name: replace(side, judge=None, judge_condition={}) for name, side in game.sides.items()}
-    return Turn(sides, networks, batch_of(columns), draws, (), game.computed_from, images=game.images)
+    return Turn(sides, networks, batch_from_columns(columns), draws, (), game.dependencies, images=game.images)
 
 
 @contextmanager
@@ -278,7 +280,7 @@ def _evaluating(
 ) -> Iterator[None]:
     """Evaluation mode, as it was before afterwards; with a seed, dropout on and drawn from it, on `device`."""
     every = [module for own in modules for module in own.modules()]
-    drawing = nullcontext() if seed is None else random_state_kept(device, seed)
+    drawing = nullcontext() if seed is None else preserve_random_state(device, seed)
     with in_mode(*modules), _batch_statistics(every if batch_norm == "batch" else []), drawing:
         for module in every if seed is not None else ():
             if isinstance(module, DROPOUT):

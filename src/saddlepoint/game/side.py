@@ -32,7 +32,7 @@ class Side:
     judge_condition: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def needs(self) -> tuple[str, ...]:
+    def required_entries(self) -> tuple[str, ...]:
         """The entries that have to be there before the side is made."""
         return (self.of, *self.condition.values())
 
@@ -44,7 +44,7 @@ TWO_PLAYER: dict[str, Any] = {
 }
 
 
-def sides_of(nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, Side]:
+def parse_sides(nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, Side]:
     """The sides that plain mappings describe.  Raises Mistake for a key that a side does not have."""
     return {str(name): _side(str(name), node) for name, node in nodes.items()}
 
@@ -101,7 +101,7 @@ def _refuse_circle(sides: Mapping[str, Side], name: str, path: tuple[str, ...]) 
     if name in path:
         circle = " -> ".join([*path[path.index(name) :], name])
         raise Mistake(f"game.sides: {circle}: each needs the next to be made first. Start one of them from a column")
-    for need in sides[name].needs:
+    for need in sides[name].required_entries:
         if (head := need.partition(".")[0]) in sides:
             _refuse_circle(sides, head, (*path, name))
 
@@ -113,12 +113,12 @@ def dependencies(sides: Mapping[str, Side]) -> dict[str, frozenset[str]]:
         head = name.partition(".")[0]
         if head not in sides:
             return frozenset({head})
-        return frozenset(sides[head].by).union(*map(of, sides[head].needs))
+        return frozenset(sides[head].by).union(*map(of, sides[head].required_entries))
 
     return {name: of(name) for name in sides}
 
 
-def drawn_per_row(sides: Mapping[str, Side], draws: Collection[str]) -> frozenset[str]:
+def find_per_row_draws(sides: Mapping[str, Side], draws: Collection[str]) -> frozenset[str]:
     """The named draws that a side which starts from a column is made or judged under: one row per row of the batch.
 
     So a mask belongs to a real, and to each of the `multiple` fakes beside that real.
@@ -133,7 +133,7 @@ def drawn_per_row(sides: Mapping[str, Side], draws: Collection[str]) -> frozense
     return frozenset(under & {*draws} - {LATENT})
 
 
-def refuse_unknown_entries(sides: Mapping[str, Side], columns: Collection[str], draws: Collection[str]) -> None:
+def check_entries(sides: Mapping[str, Side], columns: Collection[str], draws: Collection[str]) -> None:
     """Raises Mistake where a side starts from, or is conditioned on, what is no side, no draw and no column.
 
     And where a column of the data has the name of a side or a draw, which would stand in its place.
@@ -143,7 +143,7 @@ def refuse_unknown_entries(sides: Mapping[str, Side], columns: Collection[str], 
             f"the data have a column {shared[0]}, and a side or a draw of the game is called so: give one another name"
         )
     for name, side in sides.items():
-        for entry in [*side.needs, *side.judge_condition.values()]:
+        for entry in [*side.required_entries, *side.judge_condition.values()]:
             known = [*columns, *sides, *draws]
             if entry.partition(".")[0] not in known:
                 raise Mistake(

@@ -5,13 +5,13 @@ from typing import Any
 
 from saddlepoint import ranks
 from saddlepoint.error import Mistake
-from saddlepoint.game.ranks import assert_ranks_identical
-from saddlepoint.stream import global_state
+from saddlepoint.game.data_parallel import assert_ranks_identical
+from saddlepoint.stream import global_random_state
 
 FORMAT = 2  # 1: the global generators of one process, not of each rank
 
 
-def captured(game: Any) -> dict[str, Any]:
+def game_state(game: Any) -> dict[str, Any]:
     """The game's own state, plain values and tensors.  Raises Mistake where the ranks have drifted apart."""
     content = {
         "format": FORMAT,
@@ -20,13 +20,13 @@ def captured(game: Any) -> dict[str, Any]:
         "images": game.images,
         "rounds": game.rounds,
         "streams": {name: stream.state for name, stream in game.streams.items()},
-        "global": ranks.together(global_state()),
+        "global": ranks.all_gather_object(global_random_state()),
     }
     assert_ranks_identical(game)
     return content
 
 
-def accept(game: Any, state: Mapping[str, Any]) -> None:
+def check_state(game: Any, state: Mapping[str, Any]) -> None:
     """Raise Mistake where a checkpoint is of another format or another seed's."""
     if state["format"] not in (1, FORMAT):
         raise Mistake(
@@ -37,11 +37,11 @@ def accept(game: Any, state: Mapping[str, Any]) -> None:
         raise Mistake(f"the checkpoint is of seed {state['seed']}, this run of seed {game.seed}: it is another run's")
 
 
-def restore(game: Any, state: Mapping[str, Any]) -> None:
+def restore_state(game: Any, state: Mapping[str, Any]) -> None:
     """Put counters and streams where a checkpoint had them; torch's generators follow at the first round."""
-    accept(game, state)
+    check_state(game, state)
     game.images, game.rounds = state["images"], state["rounds"]
     for name, value in state["streams"].items():
         game.streams[name].state = value
     game.last_report = dict(state["reported"])
-    game.resumed = {**state, "global": state["global"] if state["format"] > 1 else [state["global"]]}
+    game.resumed_state = {**state, "global": state["global"] if state["format"] > 1 else [state["global"]]}

@@ -11,17 +11,19 @@ from saddlepoint.game.player import ROLES
 from saddlepoint.turn import Turn
 
 
-def note(game: Any, name: str, losses: Mapping[str, Tensor], turn: Turn) -> None:
+def record_turn(game: Any, name: str, losses: Mapping[str, Tensor], turn: Turn) -> None:
     """Keep what a player's turn has shown; a lazy term stays as it was when last due."""
-    made = ((side, turn.samples[side]) for side in game.reported if side in turn.samples)
+    made = ((side, turn.samples[side]) for side in game.reported_sides if side in turn.samples)
     seen = {side: sample.logits.detach() for side, sample in made if "output" in vars(sample)}
     earlier = game.last_losses.get(name, ({}, {}))[0]
     game.last_losses[name] = {**earlier, **{term: loss.detach() for term, loss in losses.items()}}, seen
 
 
-def reported_sides(game: Any) -> list[str]:
+def find_reported_sides(game: Any) -> list[str]:
     """The sides whose logits are reported: real, fake, and what objectives look at beside them."""
-    looked = (side for player in game.players.values() for look in player.looks for side in look.sides.values())
+    looked = (
+        side for player in game.players.values() for look in player.adversarial_terms for side in look.sides.values()
+    )
     return list(dict.fromkeys([*(role for role in ROLES if role in game.sides), *looked]))
 
 
@@ -47,4 +49,4 @@ def gradient_norm(game: Any, name: str) -> Tensor:
     """The length of the gradient that `name` last followed, before clipping; a scalar."""
     if (norm := game.player(name).gradient_norm) is not None:
         return norm
-    return nn.utils.get_total_norm([p.grad for p in game.parameters_of(name) if p.grad is not None])
+    return nn.utils.get_total_norm([p.grad for p in game.trainable_parameters(name) if p.grad is not None])

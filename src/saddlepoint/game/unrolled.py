@@ -16,7 +16,7 @@ from saddlepoint import ranks
 from saddlepoint.error import Mistake
 from saddlepoint.game.game import Game
 from saddlepoint.game.player import Player
-from saddlepoint.game.wiring import slopes_due
+from saddlepoint.game.wiring import sides_with_due_slope
 from saddlepoint.prior.prior import Prior
 from saddlepoint.turn import Batch, Condition, Turn
 
@@ -53,13 +53,13 @@ class Unrolled(Game):
                 )
         self.steps, self.rate, self.unrolled = steps, rate, unrolled
 
-    def turn(self, batch: Batch, draws: Mapping[str, Mapping[str, Tensor]], names: Sequence[str]) -> Turn:
+    def build_turn(self, batch: Batch, draws: Mapping[str, Mapping[str, Tensor]], names: Sequence[str]) -> Turn:
         """The turn of the named players, with the foreseen network in the place of the judge's own."""
-        turn = super().turn(batch, draws, names)
+        turn = super().build_turn(batch, draws, names)
         if self.unrolled in names or not self.steps:
             return turn
         network = self.player(self.unrolled).network
-        turn = replace(turn, slope_at=turn.slope_at | slopes_due(self, [self.unrolled]))
+        turn = replace(turn, slope_at=turn.slope_at | sides_with_due_slope(self, [self.unrolled]))
         weights: dict[str, Tensor] = {name: p for name, p in network.named_parameters() if p.requires_grad}
         for _ in range(self.steps):
             weights = self._after_a_step(turn, network, weights)
@@ -69,7 +69,7 @@ class Unrolled(Game):
         """The weights one step on, as a function of those before and of the fakes."""
         player = self.player(self.unrolled)
         number = self.rounds // player.every
-        drawn = player.draw(number, self.images, len(turn.batch), self.streams["augment"])
+        drawn = player.draw_for_terms(number, self.images, len(turn.batch), self.streams["augment"])
         asked = replace(self._asking(turn, network, weights), player=player)
         loss = cast(Tensor, sum(player.losses(asked, number, drawn).values()))
         found = torch.autograd.grad(  # a head whose terms are not due stays where it is
@@ -84,9 +84,9 @@ class Unrolled(Game):
         def judge(x: Any, condition: Condition) -> Any:
             return functional_call(network, dict(weights), (x, condition))
 
-        for look in self.player(self.unrolled).looks:
+        for look in self.player(self.unrolled).adversarial_terms:
             for side in look.sides.values():
-                turn.samples_of(side)
+                turn.side_sample(side)
         own = {name for name, side in turn.sides.items() if side.judge == self.unrolled}
         samples = {
             name: replace(sample, x=_own(sample.x), judge=judge) if name in own else sample

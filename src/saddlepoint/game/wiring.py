@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.average import BatchNorm
 from saddlepoint.game.side import LATENT, Side, check_sides
-from saddlepoint.turn import COLUMNS, Batch, batch_of
+from saddlepoint.turn import BATCH_COLUMNS, Batch, batch_from_columns
 
 
-def held(kind: str, modules: Mapping[str, nn.Module]) -> nn.ModuleDict:
+def build_module_dict(kind: str, modules: Mapping[str, nn.Module]) -> nn.ModuleDict:
     """The players, or makers, by name.  Raises Mistake for a name that torch's modules have a use for."""
     for name in modules:
         if hasattr(nn.ModuleDict, name) or "." in name or not name:
@@ -19,7 +19,7 @@ def held(kind: str, modules: Mapping[str, nn.Module]) -> nn.ModuleDict:
     return nn.ModuleDict(dict(modules))
 
 
-def checked(game: Any) -> Mapping[str, Side]:
+def check_wiring(game: Any) -> Mapping[str, Side]:
     """The sides of the game.
 
     Raises Mistake for an order that names nobody, or leaves somebody out; for an objective that looks at a side which
@@ -32,14 +32,14 @@ def checked(game: Any) -> Mapping[str, Side]:
         raise Mistake(f"game.samples={game.samples}: {_no_side(game, game.samples)}")
     _check_order(game)
     for name, player in game.players.items():
-        if player.objective is not None and not any(look.sides for look in player.looks):
+        if player.objective is not None and not any(look.sides for look in player.adversarial_terms):
             raise Mistake(f"{name} sees nothing: its objective names neither real nor fake")
         if player.objective is None and not player.regularizers:
             raise Mistake(f"{name} sees nothing: it has neither an objective nor a regularizer")
-        for role, side in player.roles.items():
+        for role, side in player.side_by_role.items():
             if side not in game.sides:
                 raise Mistake(f"{name}: sees {role}={side}: {_no_side(game, side)}")
-        for look in player.looks if player.objective is not None else ():
+        for look in player.adversarial_terms if player.objective is not None else ():
             for role, side in look.sides.items():
                 if side not in game.sides:
                     raise Mistake(f"{name}: its objective looks at {role}={side}: {_no_side(game, side)}")
@@ -77,7 +77,7 @@ def _refuse_shared_names(game: Any) -> None:
     for name in game.priors:
         if name in game.sides:
             raise Mistake(f"game.draws.{name}: a side is called so too; give one of them another name")
-        if name in COLUMNS:
+        if name in BATCH_COLUMNS:
             raise Mistake(f"game.draws.{name}: a column of the batch is called so; give the draw another name")
 
 
@@ -117,14 +117,14 @@ def _refuse_parts(game: Any) -> None:
             )
 
 
-def slopes_due(game: Any, names: Sequence[str]) -> frozenset[str]:
+def sides_with_due_slope(game: Any, names: Sequence[str]) -> frozenset[str]:
     """The sides, or the latent, at which a term takes a slope that counts on this turn of the named players."""
     players = [player for name in names if (player := game.players[name]).regularizers]
-    terms = [(p, term) for p in players for term in p.due(game.rounds // p.every).values() if term.slope_at]
-    return frozenset(p.roles.get(side, side) for p, term in terms for side in term.slope_at)
+    terms = [(p, term) for p in players for term in p.due_terms(game.rounds // p.every).values() if term.slope_at]
+    return frozenset(p.side_by_role.get(side, side) for p, term in terms for side in term.slope_at)
 
 
-def in_parts(whole: Any, parts: int) -> list[Any]:
+def split_rows(whole: Any, parts: int) -> list[Any]:
     """A batch, mappings of tensors, or a list of them, in `parts` equal parts, row by row and in order.
 
     Raises ValueError where a batch cannot be so split.
@@ -132,12 +132,12 @@ def in_parts(whole: Any, parts: int) -> list[Any]:
     if isinstance(whole, Batch):
         if len(whole) % parts:
             raise ValueError(f"a batch of {len(whole)} cannot be split in accumulate={parts} equal parts")
-        return [batch_of(columns) for columns in in_parts(whole.columns(), parts)]
+        return [batch_from_columns(columns) for columns in split_rows(whole.columns(), parts)]
     if isinstance(whole, Tensor):
         return list(whole.tensor_split(parts))
     if isinstance(whole, Mapping):
-        pieces = {name: in_parts(value, parts) for name, value in whole.items()}
+        pieces = {name: split_rows(value, parts) for name, value in whole.items()}
         return [{name: own[i] for name, own in pieces.items()} for i in range(parts)]
     if isinstance(whole, Sequence) and not isinstance(whole, str):
-        return [list(piece) for piece in zip(*(in_parts(one, parts) for one in whole), strict=True)]
+        return [list(piece) for piece in zip(*(split_rows(one, parts) for one in whole), strict=True)]
     return [whole] * parts

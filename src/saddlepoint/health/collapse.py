@@ -46,7 +46,7 @@ class Collapse(Rule):
         super().__init__(raise_at, clear_at, after, since)
         self.young, self.since, self.reached = since, 0, 0.0  # a constant G is told of from the first look on
 
-    def scale(self, readings: Readings, images: int) -> float:
+    def bound_scale(self, readings: Readings, images: int) -> float:
         """The diversity that is to be expected of this G now."""
         if self.reached >= DIVERSE:
             return self.reached

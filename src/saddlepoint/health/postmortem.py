@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from saddlepoint.health.advice import advice
+from saddlepoint.health.remedy import remedy_overrides
 from saddlepoint.run import layout
-from saddlepoint.run.folder import Run, write
-from saddlepoint.template import render
+from saddlepoint.run.folder import Run, write_file
+from saddlepoint.template import render_template
 
-FILE, PAGE, PICTURE = "health.jsonl", "postmortem.md", "postmortem.png"
+HEALTH_FILE, POSTMORTEM_FILE, PICTURE_FILE = "health.jsonl", "postmortem.md", "postmortem.png"
 DIVERGED = "diverged"  # an event like an alarm: a term has become no number
 AROUND = 3  # looks that are shown before the first alarm, and after it
 LINE, ALARM, PALE = "#0072B2", "#D55E00", "#8A9099"  # Okabe & Ito 2008
@@ -46,24 +46,24 @@ PANELS = {
 }
 
 
-def postmortem(run: Run, status: str, why: str = "") -> Path | None:
+def write_postmortem(run: Run, status: str, why: str = "") -> Path | None:
     """Write the page of a run that raised an alarm or diverged; returns its path, None for a run with nothing to tell.
 
     status, why    how the run ended, and what was said then
     """
-    events = run.events(FILE)[0]
+    events = run.events(HEALTH_FILE)[0]
     bad = [event for event in events if event["event"] != "cleared"]
     if not bad or not run.writes:
         return None
     rows = [row for row in run.rows() if any(key.startswith("health/") for key in row)]
     if (picture := _drawing(rows, bad)) is not None:
-        write(run.folder / PICTURE, picture)
+        write_file(run.folder / PICTURE_FILE, picture)
     config, first = _config(run), bad[0]["images"]
     at = next((i for i, row in enumerate(rows) if row["images"] >= first), len(rows) - 1)
     near = rows[max(0, at - AROUND) : at + AROUND + 1]
     firsts = {event["rule"]: event for event in reversed(bad)}
     heads = {name: panel.head for name, panel in PANELS.items() if any(f"health/{name}" in row for row in near)}
-    page = render(
+    page = render_template(
         "health/postmortem.md.j2",
         run=run,
         status=status,
@@ -71,27 +71,27 @@ def postmortem(run: Run, status: str, why: str = "") -> Path | None:
         config=config,
         events=events,
         bad=bad,
-        picture=picture and PICTURE,
+        picture=picture and PICTURE_FILE,
         near=near,
         heads=heads,
         grids=_grids(run, first),
         tries={rule: _tries(firsts[rule], config) for rule in dict.fromkeys(event["rule"] for event in bad)},
         linked=_linked,
     )
-    write(run.folder / PAGE, page)
-    return run.folder / PAGE
+    write_file(run.folder / POSTMORTEM_FILE, page)
+    return run.folder / POSTMORTEM_FILE
 
 
 def _grids(run: Run, images: int) -> list[Path]:
     """The grids of samples nearest to the alarm, on either side."""
-    grids = layout.by_images(run.samples, ".png")
+    grids = layout.files_by_images(run.samples, ".png")
     before = [path for reached, path in grids.items() if reached <= images]
     return before[-1:] + list(grids.values())[len(before) :][:1]
 
 
 def _tries(event: Event, config: Mapping[str, Any]) -> list[tuple[Mapping[str, str], str]]:
     """What the literature tries, and what to type; without what the run has already or cannot have."""
-    tried = [(remedy, advice(remedy["words"], config)) for remedy in event["remedies"]]
+    tried = [(remedy, remedy_overrides(remedy["words"], config)) for remedy in event["remedies"]]
     return [(remedy, words) for remedy, words in tried if words is not None]
 
 

@@ -21,28 +21,28 @@ from statistics import linear_regression
 import torch
 from torch import Tensor
 
-LIMIT = 38.53  # log10 of the largest float32; bfloat16 ends there too
+LOG10_MAX = 38.53  # log10 of the largest float32; bfloat16 ends there too
 
 
-def ahead(one: Tensor, other: Tensor) -> float:
+def probability_greater(one: Tensor, other: Tensor) -> float:
     """P(one > other), ties half, of all pairs; logits of any shape [N, ...], a sample's own averaged.  In [0, 1]."""
-    a, b = per_sample(one)[:, None], per_sample(other)[None]
+    a, b = logit_per_sample(one)[:, None], logit_per_sample(other)[None]
     return ((a > b).double().mean() + (a == b).double().mean() / 2).item()
 
 
-def correct(own: Tensor, real: Tensor, fake: Tensor) -> float:
+def share_on_real_side(own: Tensor, real: Tensor, fake: Tensor) -> float:
     """The share of `own` on the real side of the midpoint between the mean logits of `real` and `fake`.  In [0, 1]."""
-    midpoint = (per_sample(real).mean() + per_sample(fake).mean()) / 2
-    return (per_sample(own) > midpoint).double().mean().item()
+    midpoint = (logit_per_sample(real).mean() + logit_per_sample(fake).mean()) / 2
+    return (logit_per_sample(own) > midpoint).double().mean().item()
 
 
-def spread(*logits: Tensor) -> float:
+def logit_spread(*logits: Tensor) -> float:
     """The standard deviation of all logits over the larger of 1 and their mean's size; 0: D says one thing."""
-    joined = torch.cat([per_sample(own) for own in logits]).double()
+    joined = torch.cat([logit_per_sample(own) for own in logits]).double()
     return (joined.std() / joined.mean().abs().clamp_min(1.0)).item()
 
 
-def passed(objective: Callable[..., Tensor], logits: Mapping[str, Tensor], side: str) -> float:
+def loss_signal(objective: Callable[..., Tensor], logits: Mapping[str, Tensor], side: str) -> float:
     """sum |dL / d logits[side]| of an objective that names the sides in `logits`; at least 0, and 1 for a critic's."""
     with torch.enable_grad():
         leaves = {name: value.detach().clone().requires_grad_() for name, value in logits.items()}
@@ -57,16 +57,16 @@ def diversity(x: Tensor, reference: Tensor) -> float | None:
     """
     x, reference = x.flatten(1).float(), reference.flatten(1).float()
     width = torch.pdist(reference).median().item() / 2 if len(reference) > 1 else 0.0
-    return (distinct(x, width) - 1) / (distinct(reference, width) - 1) if width > 0 else None
+    return (effective_count(x, width) - 1) / (effective_count(reference, width) - 1) if width > 0 else None
 
 
-def distinct(x: Tensor, width: float) -> float:
+def effective_count(x: Tensor, width: float) -> float:
     """The effective number of different points among x, [N, D]: between 1 and N."""
     x = x.double()  # one thing over and over is 1 to the last digit: what is above 1 is small, and counts
     return 1 / (torch.cdist(x, x) / width).square().neg().exp().mean().item()
 
 
-def freedom(x: Tensor, reference: Tensor) -> float | None:
+def pixel_freedom(x: Tensor, reference: Tensor) -> float | None:
     """mean(1 - x^2) over that of the reference, samples in [-1, 1]; None where reals are at -1 and 1 alone."""
     own, theirs = ((1 - images.double().square()).clamp_min(0).mean().item() for images in (x, reference))
     return own / theirs if theirs > 1e-3 else None
@@ -75,11 +75,11 @@ def freedom(x: Tensor, reference: Tensor) -> float | None:
 def magnitude(values: list[float]) -> float:
     """log10 of the largest absolute value; LIMIT where one is no number."""
     if not all(map(math.isfinite, values)):
-        return LIMIT
+        return LOG10_MAX
     return math.log10(max(map(abs, values), default=0.0) + 1e-30)
 
 
-def overflow_in(course: Sequence[tuple[int, float]]) -> float | None:
+def images_to_overflow(course: Sequence[tuple[int, float]]) -> float | None:
     """Images until float32 overflows, if magnitudes go on along the line through `course`, (images, log10) each.
 
     None where they do not grow, or where there are fewer than three.
@@ -88,9 +88,9 @@ def overflow_in(course: Sequence[tuple[int, float]]) -> float | None:
         return None
     images, sizes = zip(*course, strict=True)
     slope = linear_regression(images, sizes).slope
-    return (LIMIT - sizes[-1]) / slope if slope > 0 else None
+    return (LOG10_MAX - sizes[-1]) / slope if slope > 0 else None
 
 
-def per_sample(logits: Tensor) -> Tensor:
+def logit_per_sample(logits: Tensor) -> Tensor:
     """One number per sample, [N]: patches averaged."""
     return logits.flatten(1).mean(1) if logits.ndim > 1 else logits

@@ -21,7 +21,7 @@ class Remedy:
 
     what: str
     source: str
-    words: str = ""
+    overrides: str = ""
 
 
 class Rule:
@@ -57,11 +57,11 @@ class Rule:
         """The number that is held against the bounds; None where this look has none."""
         return readings.get(self.reading)
 
-    def seen_in(self, readings: Readings) -> str:
+    def reading_name(self, readings: Readings) -> str:
         """The name of the reading that the value is, at this look."""
         return self.reading
 
-    def scale(self, readings: Readings, images: int) -> float:
+    def bound_scale(self, readings: Readings, images: int) -> float:
         """What the bounds are multiplied by, at this look."""
         return 1.0
 
@@ -70,7 +70,7 @@ class Rule:
         value = self.value(readings)
         if value is None or images < self.since:
             return None
-        scale = self.scale(readings, images)
+        scale = self.bound_scale(readings, images)
         self.row = self.row + 1 if self._beyond(value, scale * self.raise_at) else 0
         if not self.raised and self.row >= self.after:
             self.raised = True
@@ -80,15 +80,15 @@ class Rule:
             return CLEARED
         return None
 
-    def event(self, happened: str, readings: Readings, images: int) -> dict[str, Any]:
+    def event_record(self, happened: str, readings: Readings, images: int) -> dict[str, Any]:
         """One line of health.jsonl, with all that a page about it needs."""
         return {
             "images": images,
             "rule": self.name,
             "event": happened,
-            "reading": self.seen_in(readings),
+            "reading": self.reading_name(readings),
             "value": self.value(readings),
-            "bound": self.scale(readings, images) * (self.raise_at if happened == RAISED else self.clear_at),
+            "bound": self.bound_scale(readings, images) * (self.raise_at if happened == RAISED else self.clear_at),
             "after": self.after,
             "means": self.means,
             "source": self.source,

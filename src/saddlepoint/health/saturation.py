@@ -41,7 +41,7 @@ class Saturation(Rule):
         """The smaller share; None where neither can be told."""
         return min(_shares(readings).values(), default=None)
 
-    def seen_in(self, readings: Readings) -> str:
+    def reading_name(self, readings: Readings) -> str:
         shares = _shares(readings)
         return min(shares, key=shares.__getitem__, default=self.reading)
 

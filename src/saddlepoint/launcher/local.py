@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from saddlepoint.launcher.job import WAITING, Job
-from saddlepoint.launcher.pool import Process, play
-from saddlepoint.schema import Count, Natural, checked
+from saddlepoint.launcher.pool import JobProcess, run_pool
+from saddlepoint.schema import Count, Natural, validate_init
 
 
 class Local:
@@ -18,7 +18,7 @@ class Local:
     Raises Mistake for numbers that make no sense.
     """
 
-    @checked("launcher")
+    @validate_init("launcher")
     def __init__(
         self,
         processes: Count | None = None,
@@ -39,33 +39,33 @@ class Local:
         """
         queue = [job for job in jobs if job.state == WAITING]
 
-        def begin(slot: int) -> Process | None:
+        def begin(slot: int) -> JobProcess | None:
             process = None
             while queue and process is None:
-                process = self.started(queue.pop(0), slot)
+                process = self.start_job(queue.pop(0), slot)
             return process
 
         try:
-            play(self.processes, begin, lambda: bool(queue), watch, seconds_between)
+            run_pool(self.processes, begin, lambda: bool(queue), watch, seconds_between)
         finally:
             watch()
 
-    def dealt(self, slot: int) -> list[str]:
+    def slot_gpus(self, slot: int) -> list[str]:
         """The accelerators of a slot, in turn; all where there are fewer than a job takes, which then says so."""
         sets = len(self.gpus) // self.devices
         first = slot % sets * self.devices if sets else 0
         return self.gpus[first : first + self.devices]
 
-    def started(self, job: Job, slot: int) -> Process | None:
+    def start_job(self, job: Job, slot: int) -> JobProcess | None:
         """The process of a job, begun, with the accelerator of its slot; None where another launcher has the job."""
-        gpu = ",".join(self.dealt(slot)) or None
+        gpu = ",".join(self.slot_gpus(slot)) or None
         threads = str(self.threads)
         env = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         env |= {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
         if (log := job.claim()) is None:
             return None
-        job.begin(f"gpu {gpu}" if gpu is not None else "")
-        return Process(job, log, env)
+        job.mark_started(f"gpu {gpu}" if gpu is not None else "")
+        return JobProcess(job, log, env)
 
 
 def _accelerators(gpus: int | Literal["auto"]) -> list[str]:

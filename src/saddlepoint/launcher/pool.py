@@ -13,17 +13,17 @@ from contextlib import contextmanager
 from typing import IO, Protocol
 from weakref import WeakSet
 
-from saddlepoint.error import Halted, ending_signals
+from saddlepoint.error import Stopped, ending_signals
 from saddlepoint.launcher.job import Job
 
-PATIENCE = 60.0  # seconds that a process that is asked to end has to save what it did
+STOP_TIMEOUT = 60.0  # seconds that a process that is asked to end has to save what it did
 _STARTED: WeakSet[subprocess.Popen] = WeakSet()  # by this process
 
 
-class Work(Protocol):
+class Task(Protocol):
     """What a slot is busy with."""
 
-    def over(self) -> bool:
+    def poll(self) -> bool:
         """Do what is due; whether it has ended."""
         ...
 
@@ -31,23 +31,23 @@ class Work(Protocol):
         """Ask it to end, `over` says when it has; asked a second time it waits for nothing."""
 
 
-class Process:
+class JobProcess:
     """The process of a job, begun; the job's log is its output."""
 
     def __init__(self, job: Job, log: IO[bytes], env: Mapping[str, str]) -> None:
         self.job = job
-        self._process = started(job.command, env, stdout=log, stderr=subprocess.STDOUT)
+        self._process = start_process(job.command, env, stdout=log, stderr=subprocess.STDOUT)
         self._until: float | None = None  # it has been asked to end
 
-    def over(self) -> bool:
+    def poll(self) -> bool:
         """Whether it has ended, which its job then notes; one that was asked to and takes too long is killed."""
-        if self.job.over:
+        if self.job.has_ended:
             return True
         if (code := self._process.poll()) is None:
             if self._until is not None and time.monotonic() > self._until:
                 self._process.kill()
             return False
-        self.job.end(code, stopped=self._until is not None)
+        self.job.mark_ended(code, stopped=self._until is not None)
         return True
 
     def stop(self, patience: float | None = None) -> None:
@@ -55,10 +55,10 @@ class Process:
         if self._process.poll() is None:
             self._process.terminate()  # an interrupt would not reach what a shell started in the background
         if self._until is None:
-            self._until = time.monotonic() + (PATIENCE if patience is None else patience)
+            self._until = time.monotonic() + (STOP_TIMEOUT if patience is None else patience)
 
 
-def started(
+def start_process(
     command: Sequence[str],
     env: Mapping[str, str],
     stdout: IO[bytes] | None = None,
@@ -72,9 +72,9 @@ def started(
     return process
 
 
-def play(
+def run_pool(
     slots: int,
-    begin: Callable[[int], Work | None],
+    begin: Callable[[int], Task | None],
     more: Callable[[], bool],
     watch: Callable[[], None],
     seconds_between: float,
@@ -85,14 +85,14 @@ def play(
     On an interrupt, where this process is told to end, and where something raises, all that is under way is asked to
     end and waited for.
     """
-    working: dict[int, Work] = {}
-    with ended_as_interrupted(), suspended_together():
+    working: dict[int, Task] = {}
+    with raise_on_ending_signal(), suspend_together():
         try:
             while True:
                 for slot in range(slots):
                     if slot not in working and (work := begin(slot)) is not None:
                         working[slot] = work
-                ended = [slot for slot, work in working.items() if work.over()]
+                ended = [slot for slot, work in working.items() if work.poll()]
                 for slot in ended:
                     del working[slot]
                 watch()
@@ -105,13 +105,13 @@ def play(
             raise
 
 
-def _end(working: list[Work]) -> None:
+def _end(working: list[Task]) -> None:
     """Ask all to end and wait; who is told again meanwhile hands it on, and a process ends where it is."""
     for work in working:
         work.stop()
     while working:
         try:
-            if working[0].over():
+            if working[0].poll():
                 working.pop(0)
             else:
                 time.sleep(0.02)
@@ -121,11 +121,11 @@ def _end(working: list[Work]) -> None:
 
 
 @contextmanager
-def ended_as_interrupted() -> Iterator[None]:
+def raise_on_ending_signal() -> Iterator[None]:
     """Meanwhile a signal that asks for the end (a terminal that closes is one) raises Halted in this process."""
 
     def interrupt(number: int, _: object) -> None:
-        raise Halted(number)
+        raise Stopped(number)
 
     here = threading.current_thread() is threading.main_thread()  # no other may set them
     signals = [one for one in ending_signals() if here and signal.getsignal(one) == signal.SIG_DFL]
@@ -139,7 +139,7 @@ def ended_as_interrupted() -> Iterator[None]:
 
 
 @contextmanager
-def suspended_together() -> Iterator[None]:
+def suspend_together() -> Iterator[None]:
     """Meanwhile Ctrl-Z (SIGTSTP) suspends what this process has started with it, and they continue together."""
 
     def suspend(number: int, frame: object) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from saddlepoint.error import Mistake, first_line
-from saddlepoint.launcher.job import WAITING, Job, claimed, release
-from saddlepoint.schema import Count, Natural, checked
+from saddlepoint.launcher.job import WAITING, Job, claim_log, release_log
+from saddlepoint.schema import Count, Natural, validate_init
 
 TAKEN = 75  # exit code of a job that another one was at already, EX_TEMPFAIL of sysexits.h
 
@@ -26,7 +26,7 @@ class Submitit:
     Raises Mistake where SLURM is wanted and is not there.
     """
 
-    @checked("launcher")
+    @validate_init("launcher")
     def __init__(
         self,
         cluster: Literal["slurm", "local", "debug"] | None = None,
@@ -51,16 +51,16 @@ class Submitit:
         waiting = [job for job in jobs if job.state == WAITING]
         submitted = self._submitted(waiting) if waiting else []
         try:
-            while any(not job.over for job in waiting):
+            while any(not job.has_ended for job in waiting):
                 for job, handle in zip(waiting, submitted, strict=True):
                     _follow(job, handle)
                 watch()
                 time.sleep(seconds_between)
         except BaseException:
             for job, handle in zip(waiting, submitted, strict=True):
-                if not job.over:
+                if not job.has_ended:
                     handle.cancel()
-                    job.end(130, stopped=True)
+                    job.mark_ended(130, stopped=True)
             raise
         finally:
             watch()
@@ -73,27 +73,27 @@ class Submitit:
             executor = submitit.AutoExecutor(folder, cluster=self.cluster)
             executor.update_parameters(**self.parameters, **self.slurm)
             for job in jobs:
-                job.freeze()
-                job.from_byte = job.log.stat().st_size if job.log.exists() else 0
+                job.write_config()
+                job.log_start = job.log.stat().st_size if job.log.exists() else 0
             with executor.batch():
-                return [executor.submit(play, job.command, str(job.log), self.threads) for job in jobs]
+                return [executor.submit(run_job, job.command, str(job.log), self.threads) for job in jobs]
         except (RuntimeError, ValueError, OSError) as error:  # no SLURM, or what sbatch refuses
             raise Mistake(f"launcher=submitit: {first_line(error)}") from None
 
 
-def play(command: list[str], log: str, threads: int) -> int:
+def run_job(command: list[str], log: str, threads: int) -> int:
     """Run one job where the cluster put it; its exit code."""
     env = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    if (file := claimed(Path(log))) is None:
+    if (file := claim_log(Path(log))) is None:
         return TAKEN
     try:
         return subprocess.run(command, env=env, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
     finally:
-        release(file)
+        release_log(file)
 
 
 def _follow(job: Job, handle: Any) -> None:
-    if job.over:
+    if job.has_ended:
         return
     if handle.done():
         failure = handle.exception()  # of submitit itself, or of the cluster: a job's own is in its exit code
@@ -101,6 +101,6 @@ def _follow(job: Job, handle: Any) -> None:
             with job.log.open("ab") as log:
                 log.write(f"\n{first_line(failure)}\n".encode())
         code = 1 if failure is not None else handle.result()
-        job.lose() if code == TAKEN else job.end(code)
+        job.mark_trained_elsewhere() if code == TAKEN else job.mark_ended(code)
     elif job.state == WAITING and handle.state.upper() in ("RUNNING", "R"):
-        job.begin(f"job {handle.job_id}")
+        job.mark_started(f"job {handle.job_id}")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from saddlepoint import ranks
 from saddlepoint.error import Mistake
-from saddlepoint.layer.entry import entry_of
+from saddlepoint.layer.condition_entry import condition_entry
 from saddlepoint.turn import Condition, Turn
 
 NUMBERS = 9  # uniform numbers that a sample [C, H, W] or [C, L] takes; points [D] take 1 + D
@@ -73,7 +73,7 @@ class AdaptiveAugment(nn.Module):
 
     def forward(self, x: Tensor, condition: Condition) -> Tensor:
         """x, distorted.  Raises Mistake where the numbers are not there, or too few."""
-        numbers = entry_of(condition, "numbers", "adaptive augment")
+        numbers = condition_entry(condition, "numbers", "adaptive augment")
         if not self.training:
             return x
         space = x.shape[2:]  # none: points, which are shifted
@@ -92,8 +92,8 @@ class AdaptiveAugment(nn.Module):
         """Take the signs of D(real) after a turn of `player`, over all ranks, and move p after each `every`-th."""
         if player != self.player or self.speed is None:
             return
-        signs = turn.samples_of(self.side).logits.sign()
-        self.seen[:2] += ranks.total(torch.stack([signs.sum().long(), self.seen.new_tensor(signs.numel())]))
+        signs = turn.side_sample(self.side).logits.sign()
+        self.seen[:2] += ranks.all_reduce(torch.stack([signs.sum().long(), self.seen.new_tensor(signs.numel())]))
         self.seen[2] += 1
         surplus, images, turns = self.seen
         if turns < self.every:

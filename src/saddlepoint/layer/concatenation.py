@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.error import Mistake
-from saddlepoint.layer.entry import entry_of, label_of
+from saddlepoint.layer.condition_entry import class_labels, condition_entry
 from saddlepoint.turn import Condition
 
-NOTHING: Mapping[str, int] = MappingProxyType({})
+NO_CONDITION: Mapping[str, int] = MappingProxyType({})
 WHERE = "concatenation (architecture.<player>.condition)"
 
 
@@ -32,7 +32,7 @@ class Concatenation(nn.Module):
 
     conditional = True
 
-    def __init__(self, condition: Mapping[str, int] = NOTHING, dim: int = 1) -> None:
+    def __init__(self, condition: Mapping[str, int] = NO_CONDITION, dim: int = 1) -> None:
         super().__init__()
         for name, width in condition.items():
             if type(width) is not int or width < 1:
@@ -49,9 +49,9 @@ class Concatenation(nn.Module):
         )
 
     def _beside(self, x: Tensor, condition: Condition, name: str, width: int) -> Tensor:
-        entry = entry_of(condition, name, WHERE)
+        entry = condition_entry(condition, name, WHERE)
         if entry.ndim == 1 and not entry.is_floating_point() and entry.dtype != torch.bool:
-            label = label_of(condition, name, width, WHERE)
+            label = class_labels(condition, name, width, WHERE)
             return self._maps((label[:, None] == torch.arange(width, device=x.device)).to(x.dtype), x)
         entry = entry.to(x.dtype)
         dim = self.dim % x.ndim

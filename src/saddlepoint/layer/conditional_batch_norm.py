@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
-from saddlepoint.layer.entry import label_of
+from saddlepoint.layer.condition_entry import class_labels
 from saddlepoint.turn import Condition
 
 
@@ -47,7 +47,7 @@ class ConditionalBatchNorm(nn.Module):
 
     def forward(self, x: Tensor, condition: Condition) -> Tensor:
         """The shape and type of x.  Raises Mistake where the condition has no such entry."""
-        label = label_of(condition, self.entry, self.classes, "conditional batch norm")
+        label = class_labels(condition, self.entry, self.classes, "conditional batch norm")
         normalised = self.norm(x)
         if self.classes == 1:
             return normalised

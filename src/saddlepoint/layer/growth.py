@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 
-class Growing(nn.Module):
+class GrowingNetwork(nn.Module):
     """A network with a block and an edge (a layer to or from pixels) per level; those not in use are `dormant`.
 
     Level and alpha follow from the number of images alone, so a run that goes on is where it was.
@@ -44,6 +44,6 @@ def _set_dormant(module: nn.Module, dormant: bool) -> None:
         part.dormant = dormant  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
 
 
-def doubled(x: Tensor, times: int = 1) -> Tensor:
+def upsample(x: Tensor, times: int = 1) -> Tensor:
     """x [N, C, H, W] with each pixel repeated 2^times times along both sides."""
     return interpolate(x, scale_factor=2.0**times, mode="nearest") if times else x

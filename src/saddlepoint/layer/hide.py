@@ -6,7 +6,7 @@ Pathak et al. 2016 (arXiv:1604.07379), section 3.3; their constant is the mean o
 import torch
 from torch import Tensor, nn
 
-from saddlepoint.layer.entry import entry_of
+from saddlepoint.layer.condition_entry import condition_entry
 from saddlepoint.turn import Condition
 
 
@@ -21,7 +21,7 @@ class Hide(nn.Module):
 
     def forward(self, x: Tensor, condition: Condition) -> Tensor:
         """x, bit for bit, outside of the mask.  Raises Mistake where the condition has no mask."""
-        return torch.where(entry_of(condition, self.mask, "hide") > 0, self.value, x)
+        return torch.where(condition_entry(condition, self.mask, "hide") > 0, self.value, x)
 
     def extra_repr(self) -> str:
         return f"mask={self.mask}, value={self.value}"

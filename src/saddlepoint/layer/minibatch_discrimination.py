@@ -42,7 +42,7 @@ class MinibatchDiscrimination(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """[f, o + bias], [N, F + kernels], of features [N, F]."""
-        if self.training and len(features) * ranks.world() < 2:
+        if self.training and len(features) * ranks.world_size() < 2:
             raise Mistake("minibatch discrimination compares the samples of a batch: 1 has nothing to be compared with")
         if self.training and not self.started:
             self._start(features)
@@ -60,8 +60,8 @@ class MinibatchDiscrimination(nn.Module):
         tensor = self.theta * (self.log_scale.exp() / self.theta.norm(dim=0))
         m = torch.einsum("nf,fbc->cbn", features, tensor)  # samples last: the sums below run along memory
         others, first = m, 0
-        if self.training and ranks.world() > 1:
-            others = ranks.gathered(m.permute(2, 0, 1)).permute(1, 2, 0)
+        if self.training and ranks.world_size() > 1:
+            others = ranks.all_gather(m.permute(2, 0, 1)).permute(1, 2, 0)
             first = len(features) * ranks.rank()
         itself = m.new_zeros(len(features), others.shape[2])
         itself.diagonal(first).fill_(math.inf)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.error import Mistake
-from saddlepoint.layer.entry import entry_of
+from saddlepoint.layer.condition_entry import condition_entry
 from saddlepoint.turn import Condition
 
 
@@ -23,7 +23,7 @@ class Paste(nn.Module):
 
     def forward(self, x: Tensor, condition: Condition) -> Tensor:
         """The shape of x.  Raises Mistake where the condition has not both, or what is known has another shape."""
-        known, mask = (entry_of(condition, name, "paste") for name in (self.known, self.mask))
+        known, mask = (condition_entry(condition, name, "paste") for name in (self.known, self.mask))
         if known.shape != x.shape:
             raise Mistake(
                 f"paste: {self.known} has shape {list(known.shape)} and what is generated {list(x.shape)}: these must "

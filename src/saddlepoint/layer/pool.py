@@ -40,7 +40,7 @@ class Pool(nn.Module):
         """What is shown in the place of x [N, ...]: of each row itself or an earlier one; a constant."""
         if not self.training or self.size == 0:
             return x.detach()
-        whole = ranks.gathered(x.detach())
+        whole = ranks.all_gather(x.detach())
         draw = torch.Generator()
         draw.set_state(self.generator.cpu())
         shown, kept = [], list(self.kept.to(whole)) if len(self.kept) else []

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from saddlepoint.layer.entry import label_of
-from saddlepoint.layer.readout import Linear
+from saddlepoint.layer.condition_entry import class_labels
+from saddlepoint.layer.readout import LinearReadout
 from saddlepoint.turn import Condition
 
 
-class Projection(Linear):
+class Projection(LinearReadout):
     """Logits [N] of features [N, F] and the class that `entry` of the condition holds, int64 [N].
 
     classes  how many there are; their embeddings start uniform, as Glorot & Bengio 2010 have it
@@ -34,7 +34,7 @@ class Projection(Linear):
 
     def forward(self, features: Tensor, condition: Condition, heads: Mapping[str, Tensor]) -> Tensor:
         """Logits [N].  Raises Mistake where the condition has no such entry."""
-        label = label_of(condition, self.entry, self.classes, "projection")
+        label = class_labels(condition, self.entry, self.classes, "projection")
         return super().forward(features, condition, heads) + (self.embedding(label) * features).sum(1)
 
     def extra_repr(self) -> str:

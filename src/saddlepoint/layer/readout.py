@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from saddlepoint.turn import Condition
 
 
-class Linear(nn.Module):
+class LinearReadout(nn.Module):
     """One logit, w . f + b."""
 
     def __init__(self, features: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from saddlepoint.layer.stack import Stack
+from saddlepoint.layer.conditional_sequential import ConditionalSequential
 
 
 class Shift(nn.Module):
@@ -20,13 +20,13 @@ class Shift(nn.Module):
         return x + self.bias.view(-1, *[1] * (x.ndim - 2))
 
 
-def shifted(norm: Callable[[int], nn.Module] | None) -> Callable[[int], nn.Module] | None:
+def append_shift(norm: Callable[[int], nn.Module] | None) -> Callable[[int], nn.Module] | None:
     """`norm` with a shift behind it, where it has no bias of its own; None stays None."""
     if norm is None:
         return None
 
     def made(features: int) -> nn.Module:
         module = norm(features)
-        return module if getattr(module, "bias", None) is not None else Stack(module, Shift(features))
+        return module if getattr(module, "bias", None) is not None else ConditionalSequential(module, Shift(features))
 
     return made

@@ -39,7 +39,7 @@ class VirtualBatchNorm(nn.Module):
         self.reference, self.eps = int(reference), eps
         self.gain = nn.Parameter(torch.empty(features).normal_(1.0, std))
         self.bias = nn.Parameter(torch.zeros(features))
-        self.referred = False
+        self.has_reference = False
 
     def set_reference(
         self, network: nn.Module, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL
@@ -56,11 +56,11 @@ class VirtualBatchNorm(nn.Module):
                 f"virtual batch norm: one layer refers to {len(batch)} samples, another to {self.reference}; "
                 "a network has one reference batch"
             )
-        self.referred = True
+        self.has_reference = True
 
     def forward(self, x: Tensor) -> Tensor:
         """x, its first `reference` rows normalised by their own statistics, each other by those mixed with its own."""
-        if not self.referred or len(x) < self.reference:
+        if not self.has_reference or len(x) < self.reference:
             raise ValueError(
                 "virtual batch norm without a reference batch: a game gives it to its generator "
                 "(architecture.generator.norm); no other network has one"
@@ -71,7 +71,7 @@ class VirtualBatchNorm(nn.Module):
         variance, mean = torch.var_mean(reference, [0, *space], correction=0, keepdim=True)
         out = [(reference - mean) * (variance + self.eps).rsqrt()]
         if len(live):
-            out.append(normalised(live, mean, variance, self.reference, self.eps))
+            out.append(normalise_by_reference(live, mean, variance, self.reference, self.eps))
         column = (-1, *[1] * len(space))
         return (torch.cat(out) * self.gain.view(column) + self.bias.view(column)).to(x.dtype)
 
@@ -79,7 +79,7 @@ class VirtualBatchNorm(nn.Module):
         return f"{len(self.gain)}, reference={self.reference}, eps={self.eps}"
 
 
-def normalised(x: Tensor, mean: Tensor, variance: Tensor, reference: int, eps: float) -> Tensor:
+def normalise_by_reference(x: Tensor, mean: Tensor, variance: Tensor, reference: int, eps: float) -> Tensor:
     """Each x, [N, features, ...], normalised by itself and by the `mean` and `variance` of so large a reference batch.
 
     These are [1, features, 1, ...].
@@ -105,9 +105,9 @@ class ReferenceBatch(nn.Module):
             self.register_buffer(f"condition_{name}", entry.detach().clone())
 
     def __len__(self) -> int:
-        return len(self.part(self.parts[0]))
+        return len(self.latent_part(self.parts[0]))
 
-    def part(self, name: str) -> Tensor:
+    def latent_part(self, name: str) -> Tensor:
         """The reference's part `name` of the latent, [B, dim]."""
         return cast(Tensor, getattr(self, f"latent_{name}"))
 
@@ -121,7 +121,7 @@ def _prepended(network: nn.Module, args: tuple[Any, ...], keywords: dict[str, An
     """A generator's arguments (latent, condition) with the reference batch in front."""
     batch = cast(ReferenceBatch, network.reference_batch)
     given = dict(zip(("latent", "condition"), args, strict=False)) | keywords
-    latent = {name: torch.cat([batch.part(name).to(part), part]) for name, part in given["latent"].items()}
+    latent = {name: torch.cat([batch.latent_part(name).to(part), part]) for name, part in given["latent"].items()}
     condition, own = given.get("condition", UNCONDITIONAL), batch.condition
     joined = {name: torch.cat([own[name].to(entry), entry]) for name, entry in condition.items()}
     return (latent, joined), {}

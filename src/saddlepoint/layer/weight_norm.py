@@ -74,7 +74,7 @@ class WeightNorm(nn.Module):
     def data_dependent_init(self, network: nn.Module, x: Any, condition: Condition = UNCONDITIONAL) -> None:
         """Have `network`, of which this is a layer, start from x, unless it has; a game asks for this."""
         if self.start is not None and not self._started:
-            initialise(network, x, condition)
+            initialise_from_data(network, x, condition)
 
     def extra_repr(self) -> str:
         return f"{len(self.bias)}, std={self.std}, trainable={self.trainable}, start={self.start}"
@@ -108,7 +108,7 @@ def weight_norm(linear: nn.Module, std: float = 0.1, trainable: bool = False, st
 
 
 @torch.no_grad()
-def initialise(network: nn.Module, x: Any, condition: Condition | None = None) -> None:
+def initialise_from_data(network: nn.Module, x: Any, condition: Condition | None = None) -> None:
     """Start every weight-normalised layer of `network` from x, in one forward pass: each sets itself, then answers.
 
     x is what `network` takes, with its condition where it has one.  The pass is one of training (noise and dropout

@@ -14,22 +14,22 @@ import torch
 from torch import Tensor
 
 from saddlepoint.metric.coverage import coverage
-from saddlepoint.metric.grouping import GroupedMeasure
-from saddlepoint.metric.measure import Result
+from saddlepoint.metric.metric import Result
+from saddlepoint.metric.per_class import PerClassMetric
 
 
-class ClassCoverage(GroupedMeasure):
+class ClassCoverage(PerClassMetric):
     """The mean and the minimum over classes of their coverage."""
 
     higher_is_better = True
-    floor = "expected"
-    told = ("k", *GroupedMeasure.told)
+    null_label = "expected"
+    contract_attributes = ("k", *PerClassMetric.contract_attributes)
 
     def __init__(self, k: int = 5, **group: Any) -> None:
         self.k = k
         super().__init__(**group)
 
-    def smallest(self) -> int:
+    def min_samples(self) -> int:
         return self.k + 1
 
     def statistic(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -37,8 +37,8 @@ class ClassCoverage(GroupedMeasure):
 
     def compute(self) -> dict[str, Result]:
         """mean and min."""
-        value, reference, fakes = self.measured()
-        return self.several(value, reference, self.table(value, reference, fakes)) if len(value) else {}
+        value, reference, fakes = self.class_values()
+        return self.mean_and_worst(value, reference, self.class_table(value, reference, fakes)) if len(value) else {}
 
     def directions(self) -> dict[str, bool]:
         return {"mean": True, "min": True}

@@ -16,17 +16,17 @@ R = 20, the reference takes 1.5 s of 128 features and 19 s of 2048, each evaluat
 import torch
 from torch import Tensor
 
-from saddlepoint.extractor.reals import Data
+from saddlepoint.extractor.data_like import DataLike
 from saddlepoint.metric.frechet_distance import Moments, frechet_distance
-from saddlepoint.metric.grouping import GroupedMeasure
-from saddlepoint.metric.measure import Result
+from saddlepoint.metric.metric import Result
+from saddlepoint.metric.per_class import PerClassMetric
 
 
-def sample_distance(real: Tensor, fake: Tensor) -> Tensor:
+def sample_frechet_distance(real: Tensor, fake: Tensor) -> Tensor:
     """The Frechet distance of the samples' Gaussians, a float64 scalar, real [n, d], fake [m, d]; n, m >= 2."""
     real, fake = real.to(torch.float64), fake.to(torch.float64)
     if max(len(real), len(fake)) > real.shape[1]:
-        one, two = Moments.of(real), Moments.of(fake)
+        one, two = Moments.from_samples(real), Moments.from_samples(fake)
         return frechet_distance(one.mean, one.covariance, two.mean, two.covariance)
     # no covariance [d, d] is made: with S1 = A'A and S2 = B'B the root's trace is the sum of A B''s singular values
     a, b = ((x - x.mean(0)) / (len(x) - 1) ** 0.5 for x in (real, fake))
@@ -35,35 +35,39 @@ def sample_distance(real: Tensor, fake: Tensor) -> Tensor:
     return distance.clamp(min=0)
 
 
-class ClassFrechetDistance(GroupedMeasure):
+class ClassFrechetDistance(PerClassMetric):
     """The mean and the maximum over classes of their Frechet distances, and how many classes have none."""
 
     higher_is_better = False
     _classes: int | None = None  # of the data, once they are met
 
     def statistic(self, real: Tensor, fake: Tensor) -> Tensor:
-        return sample_distance(real, fake) if len(fake) == len(real) else torch.tensor(torch.nan, dtype=torch.float64)
+        return (
+            sample_frechet_distance(real, fake)
+            if len(fake) == len(real)
+            else torch.tensor(torch.nan, dtype=torch.float64)
+        )
 
     def compute(self) -> dict[str, Result]:
         """mean and max, where no class is missing, and missing: the number of classes with fewer than n fakes."""
-        value, reference, fakes = self.measured()
+        value, reference, fakes = self.class_values()
         if not len(value):
             return {}
-        detail = self.table(value, reference, fakes)
+        detail = self.class_table(value, reference, fakes)
         gone = value.isnan().sum()
         missing = {"missing": Result(gone, detail={} if gone == 0 else detail)}
-        return missing if gone else self.several(value, reference, detail) | missing
+        return missing if gone else self.mean_and_worst(value, reference, detail) | missing
 
     def directions(self) -> dict[str, bool]:
         return {"mean": False, "max": False, "missing": False}
 
     def caution(self, n_real: int, n_fake: int, dim: int) -> str | None:
-        n = self.size(n_real, n_fake, self._classes or 1)
+        n = self.max_samples_per_class(n_real, n_fake, self._classes or 1)
         n = n if self.n_per_class is None else min(n, self.n_per_class)
         if n > dim:
             return None
         return f"a class has {n} samples at most, and {dim} features: its distance is mostly bias, so mind its floor"
 
-    def meet(self, data: Data) -> str | None:
+    def setup(self, data: DataLike) -> str | None:
         self._classes = data.classes
-        return super().meet(data)
+        return super().setup(data)

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Features
-from saddlepoint.metric.grouping import LEAST, class_counts, frequent, reading
-from saddlepoint.metric.measure import Measure, Result
-from saddlepoint.stream import seed_of
+from saddlepoint.metric.metric import Metric, Result
+from saddlepoint.metric.per_class import MIN_SAMPLES, class_counts, frequent_classes, null_comparison
+from saddlepoint.stream import derive_seed
 
 
 class Frequency(NamedTuple):
@@ -50,40 +50,40 @@ def class_frequency(real: Tensor, fake: Tensor, counted: Tensor) -> Frequency:
     return Frequency(total_variation, gini, ratio[..., 0])
 
 
-class ClassFrequency(Measure):
+class ClassFrequency(Metric):
     """The total variation of the classes' frequencies, the Gini coefficient of their ratios, and the smallest ratio."""
 
     higher_is_better = False
     needs_logits: ClassVar[bool] = True
-    told = ("least", "draws", "seed")
+    contract_attributes = ("least", "draws", "seed")
 
-    def __init__(self, least: int = LEAST, draws: int = 200, seed: int = 0) -> None:
+    def __init__(self, least: int = MIN_SAMPLES, draws: int = 200, seed: int = 0) -> None:
         super().__init__()
         if least < 1:
             raise Mistake(f"least={least}: the ratio of a class takes one sample at least.")
         if draws < 1:
             raise Mistake(f"a null distribution of {draws} draws says nothing: 1 at least, and 19 for a p of 5%.")
         self.least, self.draws, self.seed = least, draws, seed
-        self.hold("real", "fake")
+        self.declare_states("real", "fake")
 
     def update(self, features: Features, real: bool) -> None:
-        self.take("real" if real else "fake", class_counts(features))
+        self.append_rows("real" if real else "fake", class_counts(features))
 
     def compute(self) -> dict[str, Result]:
         """The total variation under the metric's own name; gini and worst, where some class counts."""
-        fake = self.held("fake").sum(0)
+        fake = self.all_rows("fake").sum(0)
         reference = self._reference or self.reference(int(fake.sum()))
         real, counted = reference["count"], reference["counted"]
         found = class_frequency(real, fake, counted)
         null = class_frequency(reference["null_real"], reference["null_fake"], counted)
         detail = self._table(real, fake, counted)
-        total = {"": Result(found.total_variation, detail={**reading(found[0], null[0], False), **detail})}
+        total = {"": Result(found.total_variation, detail={**null_comparison(found[0], null[0], False), **detail})}
         if not len(counted):
             return total
         worst = {"class": min(detail["classes"], key=lambda row: row["ratio"])["class"]}
         return total | {
-            "gini": Result(found.gini, detail=reading(found.gini, null.gini, False)),
-            "worst": Result(found.worst, detail={**worst, **reading(found.worst, null.worst, True)}),
+            "gini": Result(found.gini, detail=null_comparison(found.gini, null.gini, False)),
+            "worst": Result(found.worst, detail={**worst, **null_comparison(found.worst, null.worst, True)}),
         }
 
     def directions(self) -> dict[str, bool]:
@@ -91,13 +91,13 @@ class ClassFrequency(Measure):
 
     def reference(self, n_fake: int) -> dict[str, Tensor]:
         """The reals' counts [K], the classes whose ratios count [K'], and null draws of both sides' counts [R, K]."""
-        count = self.held("real").sum(0)
+        count = self.all_rows("real").sum(0)
         p = count.cpu().to(torch.float64) / count.sum().item()
-        draws = np.random.default_rng(seed_of(self.seed, "class_frequency"))
+        draws = np.random.default_rng(derive_seed(self.seed, "class_frequency"))
         real, fake = (draws.multinomial(n, p.numpy(), self.draws) for n in (int(count.sum()), n_fake))
         return {
             "count": count,
-            "counted": frequent(count, n_fake, self.least),
+            "counted": frequent_classes(count, n_fake, self.least),
             "null_real": torch.from_numpy(real).to(count.device),
             "null_fake": torch.from_numpy(fake).to(count.device),
         }

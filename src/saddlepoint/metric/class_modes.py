@@ -20,19 +20,19 @@ from torch import Tensor
 
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Features
-from saddlepoint.metric.grouping import class_counts
-from saddlepoint.metric.measure import Measure, Result
-from saddlepoint.metric.occupancy import captured, divergence, expected_captured, expected_divergence
+from saddlepoint.metric.metric import Metric, Result
+from saddlepoint.metric.occupancy import captured_modes, expected_captured_modes, expected_histogram_kl, histogram_kl
+from saddlepoint.metric.per_class import class_counts
 
-OFTEN = 20
+FREQUENT = 20
 
 
-class ClassModes(Measure):
+class ClassModes(Metric):
     """The classes that the fakes reach, as the extractor sees them."""
 
-    one_reference = True
+    has_fixed_reference = True
     needs_logits: ClassVar[bool] = True
-    told = ("against",)
+    contract_attributes = ("against",)
 
     def __init__(self, against: str = "uniform") -> None:
         if against not in ("uniform", "data"):
@@ -40,45 +40,45 @@ class ClassModes(Measure):
         super().__init__()
         self.against = against
         self.needs_reals = against == "data"  # pyright: ignore[reportAttributeAccessIssue]
-        self.hold("real", "fake")  # counts, rows [1, K]
+        self.declare_states("real", "fake")  # counts, rows [1, K]
         self._classes = 0
 
     def update(self, features: Features, real: bool) -> None:
         counts = class_counts(features)
-        self.take("real" if real else "fake", counts)
+        self.append_rows("real" if real else "fake", counts)
         self._classes = counts.shape[1]
 
     def compute(self) -> dict[str, Result]:
         """captured, captured_20 and kl; without the last where it is infinite."""
-        counts = self.held("fake").sum(0)
+        counts = self.all_rows("fake").sum(0)
         detail: dict[str, Any] = {"counts": counts.tolist()}
-        if self.accuracy is not None:
-            detail["accuracy"] = self.accuracy
-        kl = divergence(counts, self._law())
-        found = {f"captured_{OFTEN}": Result(captured(counts, OFTEN))}
+        if self.extractor_accuracy is not None:
+            detail["accuracy"] = self.extractor_accuracy
+        kl = histogram_kl(counts, self._law())
+        found = {f"captured_{FREQUENT}": Result(captured_modes(counts, FREQUENT))}
         if kl.isfinite():
             found["kl"] = Result(kl)
         else:
             detail["note"] = "the KL is infinite: some samples are of a class that no real sample is seen as"
-        return {"captured": Result(captured(counts), None, detail)} | found
+        return {"captured": Result(captured_modes(counts), None, detail)} | found
 
     def directions(self) -> dict[str, bool]:
-        return {"captured": True, f"captured_{OFTEN}": True, "kl": False}
+        return {"captured": True, f"captured_{FREQUENT}": True, "kl": False}
 
     def reference(self, n_fake: int) -> dict[str, Tensor]:
         """How many reals fall to each class."""
-        return {"counts": self.held("real").sum(0)}
+        return {"counts": self.all_rows("real").sum(0)}
 
-    def anchors(self, n: int) -> dict[str, Any]:
+    def anchor_values(self, n: int) -> dict[str, Any]:
         """What n draws of the law itself score on average, read without error; none before any sample was seen."""
         if not self._classes:
             return {}
         law = self._law()
         return {
             "perfect sampler": {
-                "captured": expected_captured(law, n),
-                f"captured_{OFTEN}": expected_captured(law, n, OFTEN),
-                "kl": expected_divergence(law, n, law),
+                "captured": expected_captured_modes(law, n),
+                f"captured_{FREQUENT}": expected_captured_modes(law, n, FREQUENT),
+                "kl": expected_histogram_kl(law, n, law),
             }
         }
 

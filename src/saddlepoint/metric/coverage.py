@@ -10,7 +10,7 @@ the two numbers; the reals are drawn by a fixed permutation.
 import torch
 from torch import Tensor
 
-from saddlepoint.metric.neighbour import Neighbourhood, nearest, radius
+from saddlepoint.metric.neighbour import NeighbourMetric, kth_nearest, neighbour_radius
 
 
 def coverage(real: Tensor, fake: Tensor, k: int = 5, reach: Tensor | None = None) -> Tensor:
@@ -19,11 +19,15 @@ def coverage(real: Tensor, fake: Tensor, k: int = 5, reach: Tensor | None = None
     The ball is open, as in the authors' code, but an exact copy covers also where duplicates shrink a ball to a point.
     ValueError if N <= k.
     """
-    distance, _ = nearest(real, fake)
-    return ((distance < (radius(real, k) if reach is None else reach)) | (distance == 0)).to(torch.float64).mean()
+    distance, _ = kth_nearest(real, fake)
+    return (
+        ((distance < (neighbour_radius(real, k) if reach is None else reach)) | (distance == 0))
+        .to(torch.float64)
+        .mean()
+    )
 
 
-class Coverage(Neighbourhood):
+class Coverage(NeighbourMetric):
     """The coverage of the reals' features by the fakes'."""
 
     score = staticmethod(coverage)

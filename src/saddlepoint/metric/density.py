@@ -10,7 +10,7 @@ the others weighs little.  N is the smaller of the two numbers; the reals are dr
 import torch
 from torch import Tensor
 
-from saddlepoint.metric.neighbour import Neighbourhood, balls, radius
+from saddlepoint.metric.neighbour import NeighbourMetric, count_balls, neighbour_radius
 
 
 def density(real: Tensor, fake: Tensor, k: int = 5, reach: Tensor | None = None) -> Tensor:
@@ -18,11 +18,11 @@ def density(real: Tensor, fake: Tensor, k: int = 5, reach: Tensor | None = None)
 
     As in coverage, an exact copy is counted also where duplicates shrink a ball to a point.  ValueError if N <= k.
     """
-    inside = balls(fake, real, radius(real, k) if reach is None else reach, closed=False)
+    inside = count_balls(fake, real, neighbour_radius(real, k) if reach is None else reach, closed=False)
     return inside.to(torch.float64).mean() / k
 
 
-class Density(Neighbourhood):
+class Density(NeighbourMetric):
     """The density of the fakes' features among the reals'."""
 
     score = staticmethod(density)

@@ -17,7 +17,7 @@ from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
 from saddlepoint.extractor.extractor import Features
-from saddlepoint.metric.measure import Measure
+from saddlepoint.metric.metric import Metric
 
 BLOCK = 256  # rows of a triangular product at once
 ENOUGH, MANY = 10_000, 2048  # samples for Inception's features, so many of them: below, a distance is mostly bias
@@ -81,7 +81,7 @@ class Moments(NamedTuple):
     number: Tensor
 
     @classmethod
-    def of(cls, x: Tensor) -> Moments:
+    def from_samples(cls, x: Tensor) -> Moments:
         """The moments of x [n, d]."""
         mean = x.mean(0)
         return cls(mean, (x - mean).T @ (x - mean), torch.tensor(float(len(x)), dtype=x.dtype, device=x.device))
@@ -91,7 +91,7 @@ class Moments(NamedTuple):
         """Unbiased, [d, d]."""
         return self.product / (self.number - 1)
 
-    def join(self, other: Moments) -> Moments:
+    def merge(self, other: Moments) -> Moments:
         """The moments of both sets: Chan, Golub & LeVeque 1979.
 
         Plain sums of x and of x x' would leave a collapsed generator a variance of 1e-16, and a distance 1e-8 off.
@@ -103,21 +103,21 @@ class Moments(NamedTuple):
         return Moments(mean, product, number)
 
 
-class FrechetDistance(Measure):
+class FrechetDistance(Metric):
     """The Frechet distance of features, from moments that join over batches and ranks."""
 
-    one_reference = True
+    has_fixed_reference = True
     higher_is_better = False
 
     def __init__(self) -> None:
         super().__init__()
         for side in ("real", "fake"):
-            self.hold(*map(f"{side}_{{}}".format, Moments._fields))  # one entry per rank
+            self.declare_states(*map(f"{side}_{{}}".format, Moments._fields))  # one entry per rank
 
     def update(self, features: Features, real: bool) -> None:
         side = "real" if real else "fake"
-        moments = Moments.of(features.features.to(self.device).to(torch.float64))
-        for name, value in zip(Moments._fields, reduce(Moments.join, [*self._entries(side), moments]), strict=True):
+        moments = Moments.from_samples(features.features.to(self.device).to(torch.float64))
+        for name, value in zip(Moments._fields, reduce(Moments.merge, [*self._entries(side), moments]), strict=True):
             setattr(self, f"{side}_{name}", [value.unsqueeze(0)])
 
     def compute(self) -> Tensor:
@@ -126,7 +126,7 @@ class FrechetDistance(Measure):
         fake = self._gaussian("fake")
         return frechet_distance(real["mu"], real["sigma"], fake["mu"], fake["sigma"])
 
-    def obstacle(self, n_real: int, n_fake: int) -> str | None:
+    def why_not(self, n_real: int, n_fake: int) -> str | None:
         return "a covariance takes two samples at least" if min(n_real, n_fake) < 2 else None
 
     def caution(self, n_real: int, n_fake: int, dim: int) -> str | None:
@@ -154,5 +154,5 @@ class FrechetDistance(Measure):
         n = sum(int(entry.number) for entry in entries)
         if n < 2:
             raise ValueError(f"a Frechet distance needs two {side} samples at least, and has {n}")
-        moments = reduce(Moments.join, entries)
+        moments = reduce(Moments.merge, entries)
         return {"mu": moments.mean, "sigma": moments.covariance}

@@ -32,14 +32,14 @@ from torch import Tensor
 
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.frechet_distance import FrechetDistance, Moments, frechet_distance
-from saddlepoint.metric.measure import Result
+from saddlepoint.metric.metric import Result
 from saddlepoint.stream import Stream
 
 PAPER = 5000  # its smallest subset
 ROWS = 5000  # brought to float64 at once: 80 MB for 2048 features
 
 
-def sizes(n: int, points: int = 15, least: int | None = None) -> list[int]:
+def subset_sizes(n: int, points: int = 15, least: int | None = None) -> list[int]:
     """`points` sizes of subsets of n samples, evenly spaced from `least` to n, ascending.
 
     None: from 5,000; from half of fewer than 10,000, and from a tenth of more than 50,000.
@@ -57,7 +57,7 @@ def frechet_distance_infinity(
     ValueError for fewer than three different sizes.
     """
     found = []
-    counts = sizes(len(fake), points, least)
+    counts = subset_sizes(len(fake), points, least)
     if len(set(counts)) < 3:
         raise ValueError(f"a line takes subsets of three different sizes at least, and these are {counts}")
     inverse = 1 / torch.tensor(counts, dtype=torch.float64)
@@ -95,7 +95,7 @@ def influence(mu: Tensor, sigma: Tensor, fake: Tensor) -> Tensor:
 
 
 def _moments(fake: Tensor, chosen: Tensor) -> Moments:
-    return reduce(Moments.join, (Moments.of(fake[part].to(torch.float64)) for part in chosen.split(ROWS)))
+    return reduce(Moments.merge, (Moments.from_samples(fake[part].to(torch.float64)) for part in chosen.split(ROWS)))
 
 
 def _roots(sigma: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,31 +114,31 @@ class FrechetDistanceInfinity(FrechetDistance):
         if points < 3 or (least is not None and least < 2):
             raise ValueError(f"a line takes 3 points and subsets of 2 fakes at least: points={points}, least={least}")
         self.points, self.least, self.seed = points, least, seed
-        self.hold("fake")
+        self.declare_states("fake")
 
     def update(self, features: Features, real: bool) -> None:
         if real:
             super().update(features, real)
         else:
-            self.take("fake", features.features)
+            self.append_rows("fake", features.features)
 
     def compute(self) -> Result:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The extrapolated distance, its standard error, and the points that were fitted."""
         real = self._reference or self.reference(0)
-        fake = self.held("fake")
+        fake = self.all_rows("fake")
         return frechet_distance_infinity(real["mu"], real["sigma"], fake, self.points, self.least, self.seed)
 
     def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
-        return {"points": self.points, "least": sizes(n_fake, self.points, self.least)[0], "seed": self.seed}
+        return {"points": self.points, "least": subset_sizes(n_fake, self.points, self.least)[0], "seed": self.seed}
 
-    def obstacle(self, n_real: int, n_fake: int) -> str | None:
-        first = sizes(n_fake, self.points, self.least)[0]
+    def why_not(self, n_real: int, n_fake: int) -> str | None:
+        first = subset_sizes(n_fake, self.points, self.least)[0]
         if n_fake - first < self.points - 1:
             return f"there are not {self.points} sizes of subsets between {first} and {n_fake} fakes"
-        return super().obstacle(n_real, n_fake)
+        return super().why_not(n_real, n_fake)
 
     def caution(self, n_real: int, n_fake: int, dim: int) -> str | None:
-        first = sizes(n_fake, self.points, self.least)[0]
+        first = subset_sizes(n_fake, self.points, self.least)[0]
         if first >= 2 * dim:
             return None
         return (

@@ -13,26 +13,26 @@ from typing import Any
 
 from torch import Tensor
 
-from saddlepoint.extractor.reals import Data
-from saddlepoint.metric.labelled import ClassifierMeasure, accuracy_of, by_class, some
-from saddlepoint.metric.measure import Result
+from saddlepoint.extractor.data_like import DataLike
+from saddlepoint.metric.labelled_metric import ClassifierMetric, class_accuracies, draw_labelled, total_accuracy
+from saddlepoint.metric.metric import Result
 
 WEIGHT = "network."  # before the names of the reference's weights
 
 
-class GanTest(ClassifierMeasure):
+class GanTest(ClassifierMetric):
     """The accuracy on fakes of the data's recipe, trained on the train split."""
 
-    one_reference = True
+    has_fixed_reference = True
     needs_reals = True  # not for the reals, which are the train split's always, but for a reference kept in the cache
 
     def __init__(self, epochs: int | None = None, seed: int = 0) -> None:
         super().__init__(epochs, seed)
         self._kept: dict[str, Tensor] = {}
 
-    def meet(self, data: Data) -> str | None:
+    def setup(self, data: DataLike) -> str | None:
         self._kept = {}
-        return super().meet(data)
+        return super().setup(data)
 
     def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
         shas = {name: part.sha256 for name, part in self._parts.items()}
@@ -41,24 +41,26 @@ class GanTest(ClassifierMeasure):
     def reference(self, n_fake: int) -> dict[str, Tensor]:
         """The classifier's weights, and of how many test images of each class it is right, [2, K]."""
         if not self._kept:  # an evaluation that varies the reals asks again, and these do not vary
-            network = self.trained(*some(self._parts["train"], self.recipe.limit, self.seed, "gan_test/train"))
+            network = self.train_classifier(
+                *draw_labelled(self._parts["train"], self.recipe.limit, self.seed, "gan_test/train")
+            )
             weights = {WEIGHT + name: value for name, value in network.state_dict().items()}
-            self._kept = {**weights, "test": self.right_on(network, self._parts["test"])}
+            self._kept = {**weights, "test": self.count_correct_in_split(network, self._parts["test"])}
         return self._kept
 
-    def refer(self, reference: Mapping[str, Tensor] | None) -> None:
-        super().refer(reference)
+    def set_reference(self, reference: Mapping[str, Tensor] | None) -> None:
+        super().set_reference(reference)
         self._kept = dict(reference or self._kept)
 
-    def anchors(self, n: int) -> dict[str, Any]:
+    def anchor_values(self, n: int) -> dict[str, Any]:
         """So many test images in the place of the fakes; all of them where there are no more."""
-        return {"real": self.score(*some(self._parts["test"], n, self.seed, "gan_test/real"))}
+        return {"real": self.score(*draw_labelled(self._parts["test"], n, self.seed, "gan_test/real"))}
 
     def score(self, x: Tensor, y: Tensor) -> Result:
         """The accuracy, and that within each class."""
         reference = self._reference or self.reference(len(x))
         weights = {name.removeprefix(WEIGHT): value for name, value in reference.items() if name.startswith(WEIGHT)}
-        right = self.right(self.network(weights), x, y)
-        test = float(accuracy_of(reference["test"].cpu()))
-        detail = {"class_accuracy": by_class(right), "samples": len(x), "test_accuracy": test}
-        return Result(accuracy_of(right), None, detail, n=len(x))
+        right = self.count_correct(self.build_network(weights), x, y)
+        test = float(total_accuracy(reference["test"].cpu()))
+        detail = {"class_accuracy": class_accuracies(right), "samples": len(x), "test_accuracy": test}
+        return Result(total_accuracy(right), None, detail, n=len(x))

@@ -14,11 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saddlepoint.metric.labelled import ClassifierMeasure, accuracy_of, by_class, labelled_batches, some
-from saddlepoint.metric.measure import Result
+from saddlepoint.metric.labelled_metric import (
+    ClassifierMetric,
+    class_accuracies,
+    draw_labelled,
+    labelled_batches,
+    total_accuracy,
+)
+from saddlepoint.metric.metric import Result
 
 
-class GanTrain(ClassifierMeasure):
+class GanTrain(ClassifierMetric):
     """The accuracy on the test split of the data's recipe, trained on fakes."""
 
     def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
@@ -33,22 +39,22 @@ class GanTrain(ClassifierMeasure):
         n = len(self._parts["train"]) if self._parts else n_fake
         return f"CAS takes as many samples as there are training images, {n:,}, not {n_fake:,}" if n != n_fake else None
 
-    def anchors(self, n: int) -> dict[str, Any]:
+    def anchor_values(self, n: int) -> dict[str, Any]:
         """As many training images in the place of the fakes; all of them where there are no more."""
-        return {"training images": self.score(*some(self._parts["train"], n, self.seed, "gan_train/real"))}
+        return {"training images": self.score(*draw_labelled(self._parts["train"], n, self.seed, "gan_train/real"))}
 
     def score(self, x: Tensor, y: Tensor) -> Result:
         """The accuracy, and that within each class."""
-        right = self.right_on(self.trained(x, y), self._parts["test"])
+        right = self.count_correct_in_split(self.train_classifier(x, y), self._parts["test"])
         train = len(self._parts["train"])
         theirs = torch.cat([label for _, label in labelled_batches(self._parts["train"])])
         shares = [label.bincount(minlength=self._classes).to(torch.float64) / len(label) for label in (y, theirs)]
         detail: dict[str, Any] = {
-            "class_accuracy": by_class(right),
+            "class_accuracy": class_accuracies(right),
             "samples": len(x),
             "training": train,
             "total_variation": float((shares[0] - shares[1]).abs().sum() / 2),  # of the classes' shares, in [0, 1]
         }
         if len(x) != train:
             detail["note"] = f"trained on {len(x):,} images, and CAS takes as many as the training split: {train:,}"
-        return Result(accuracy_of(right), None, detail, n=len(x))
+        return Result(total_accuracy(right), None, detail, n=len(x))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.extractor.extractor import Features
-from saddlepoint.metric.measure import Measure
+from saddlepoint.metric.metric import Metric
 
 
 def inception_score(logits: Tensor, splits: int = 10) -> tuple[Tensor, Tensor]:
@@ -29,29 +29,29 @@ def inception_score(logits: Tensor, splits: int = 10) -> tuple[Tensor, Tensor]:
     return scores.mean(), scores.std(correction=0)
 
 
-class InceptionScore(Measure):
+class InceptionScore(Metric):
     """The Inception score of the fakes' logits; the reals play no part."""
 
     higher_is_better = True
     needs_logits: ClassVar[bool] = True
     needs_reals: ClassVar[bool] = False
-    told = ("splits",)
+    contract_attributes = ("splits",)
 
     def __init__(self, splits: int = 10) -> None:
         super().__init__()
         self.splits = splits
-        self.hold("logits")
+        self.declare_states("logits")
 
     def update(self, features: Features, real: bool) -> None:
         if real:
             return
         if features.logits is None:
             raise ValueError("an inception score needs an extractor with logits: a classifier, or Inception")
-        self.take("logits", features.logits)
+        self.append_rows("logits", features.logits)
 
     def compute(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation over the parts."""
-        return inception_score(self.held("logits"), self.splits)
+        return inception_score(self.all_rows("logits"), self.splits)
 
-    def obstacle(self, n_real: int, n_fake: int) -> str | None:
+    def why_not(self, n_real: int, n_fake: int) -> str | None:
         return f"{self.splits} parts take as many samples, and there are {n_fake}" if n_fake < self.splits else None

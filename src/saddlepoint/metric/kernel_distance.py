@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saddlepoint.metric.measure import FeatureMeasure
+from saddlepoint.metric.metric import FeatureMetric
 from saddlepoint.stream import Stream
 
 ROWS = 1000  # of a kernel matrix at once: 80 MB for 10,000 columns
@@ -51,7 +51,7 @@ def _among(x: Tensor) -> Tensor:
     return kernel_sum(x, x) - (x.square().mean(1) + 1).pow(3).sum()
 
 
-class KernelDistance(FeatureMeasure):
+class KernelDistance(FeatureMetric):
     """The kernel distance of features: over subsets, or of one full subset where `subset_size` is None.
 
     N reals, the smaller of the two numbers, are drawn by a fixed permutation, so that 60,000 need not be kept.
@@ -65,7 +65,7 @@ class KernelDistance(FeatureMeasure):
 
     def compute(self) -> Tensor | tuple[Tensor, Tensor]:
         """Mean and standard deviation over subsets; of one full subset the value alone."""
-        reference, fake = self.seen()
+        reference, fake = self.reference_and_fakes()
         real = reference["real"]
         if self.subset_size is None:
             return kernel_distance(real, fake)
@@ -76,7 +76,7 @@ class KernelDistance(FeatureMeasure):
         n, subsets = min(n_real, n_fake), self.subsets if self.subset_size else 1
         return {"N": n, "M": n_fake, "subsets": subsets, "subset_size": self.subset_size or "all", "seed": self.seed}
 
-    def obstacle(self, n_real: int, n_fake: int) -> str | None:
+    def why_not(self, n_real: int, n_fake: int) -> str | None:
         n, least = min(n_real, n_fake), self.subset_size or 2
         if n >= least:
             return None
@@ -85,6 +85,6 @@ class KernelDistance(FeatureMeasure):
 
     def reference(self, n_fake: int) -> dict[str, Tensor]:
         """The reals that are drawn."""
-        real = self.held("real")
+        real = self.all_rows("real")
         order = torch.randperm(len(real), generator=Stream(self.seed, "kernel distance/real").generator)
         return {"real": real[order[:n_fake].to(real.device)]}

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from saddlepoint.error import Mistake
+from saddlepoint.extractor.data_like import DataLike
 from saddlepoint.extractor.extractor import Features
-from saddlepoint.extractor.reals import Data
-from saddlepoint.metric.measure import Measure, Result
-from saddlepoint.metric.occupancy import captured, divergence, expected_captured, expected_divergence
+from saddlepoint.metric.metric import Metric, Result
+from saddlepoint.metric.occupancy import captured_modes, expected_captured_modes, expected_histogram_kl, histogram_kl
 
 UNKNOWN = "it needs to know the modes, and this data names none (data=gaussians does)"
 
@@ -39,12 +39,12 @@ def mode_counts(x: Tensor, modes: Tensor, sigma: float, deviations: float = 3.0)
     return owner.bincount(minlength=len(modes) + 1)
 
 
-class Modes(Measure):
+class Modes(Metric):
     """What the points capture of the modes of the data that it has met."""
 
     needs_reals = False
     needs_features = False
-    told = ("deviations",)
+    contract_attributes = ("deviations",)
 
     def __init__(self, deviations: float = 3.0) -> None:
         if not deviations > 0:
@@ -53,9 +53,9 @@ class Modes(Measure):
         self.deviations = deviations
         self._modes: Tensor | None = None  # [M, D]
         self._weights, self._sigma = torch.empty(0), 0.0
-        self.hold("counts")  # rows [1, M + 1]
+        self.declare_states("counts")  # rows [1, M + 1]
 
-    def meet(self, data: Data) -> str | None:
+    def setup(self, data: DataLike) -> str | None:
         modes, sigma = getattr(data, "modes", None), getattr(data, "sigma", None)
         self._modes = None
         if not isinstance(modes, Tensor) or modes.dim() != 2 or sigma is None:
@@ -65,7 +65,7 @@ class Modes(Measure):
         self._weights = getattr(data, "weights", equal).to(torch.float64)
         return None
 
-    def obstacle(self, n_real: int, n_fake: int) -> str | None:
+    def why_not(self, n_real: int, n_fake: int) -> str | None:
         return UNKNOWN if self._modes is None else None
 
     def update(self, features: Features, real: bool) -> None:
@@ -74,12 +74,14 @@ class Modes(Measure):
         if features.x is None or self._modes is None:
             raise ValueError("modes are counted of the samples themselves, and of data that was met: call meet(data)")
         modes = self._modes.to(self.device)
-        self.take("counts", mode_counts(features.x.to(self.device), modes, self._sigma, self.deviations).unsqueeze(0))
+        self.append_rows(
+            "counts", mode_counts(features.x.to(self.device), modes, self._sigma, self.deviations).unsqueeze(0)
+        )
 
     def compute(self) -> dict[str, Result]:
         """captured, high_quality and reverse_kl; without the last where no point is of high quality."""
         assert self._modes is not None
-        counts = self.held("counts").sum(0)
+        counts = self.all_rows("counts").sum(0)
         good = counts[:-1]
         rows = [
             {"mode": ", ".join(f"{round(side, 6) + 0:.3g}" for side in mode), "points": points, "weight": weight}
@@ -88,20 +90,20 @@ class Modes(Measure):
         detail: dict[str, Any] = {"modes": rows}
         found = {"high_quality": Result(good.sum() / counts.sum().to(torch.float64))}
         if good.sum() > 0:
-            found["reverse_kl"] = Result(divergence(good, self._weights))
+            found["reverse_kl"] = Result(histogram_kl(good, self._weights))
         else:
             detail["note"] = "no point is of high quality, so there is no reverse KL"
-        return {"captured": Result(captured(good), None, detail)} | found
+        return {"captured": Result(captured_modes(good), None, detail)} | found
 
     def directions(self) -> dict[str, bool]:
         return {"captured": True, "high_quality": True, "reverse_kl": False}
 
-    def anchors(self, n: int) -> dict[str, Any]:
+    def anchor_values(self, n: int) -> dict[str, Any]:
         """What n points of the mixture itself score on average; exact where the modes do not overlap."""
         assert self._modes is not None
         half = torch.tensor([self._modes.shape[1] / 2, self.deviations**2 / 2], dtype=torch.float64)
         good = float(torch.special.gammainc(half[0], half[1]))  # P(chi^2 with D degrees of freedom < deviations^2)
-        floors = {"captured": expected_captured(self._weights * good, n), "high_quality": good}
+        floors = {"captured": expected_captured_modes(self._weights * good, n), "high_quality": good}
         if kept := round(n * good):
-            floors["reverse_kl"] = expected_divergence(self._weights, kept, self._weights)
+            floors["reverse_kl"] = expected_histogram_kl(self._weights, kept, self._weights)
         return {"perfect sampler": floors}

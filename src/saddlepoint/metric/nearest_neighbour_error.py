@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saddlepoint.extractor.reals import Data
-from saddlepoint.metric.labelled import LabelledMeasure, every, labelled_batches, some
-from saddlepoint.metric.measure import Result
-from saddlepoint.modality import Modality, of
+from saddlepoint.extractor.data_like import DataLike
+from saddlepoint.metric.labelled_metric import LabelledMetric, draw_labelled, labelled_batches, load_labelled
+from saddlepoint.metric.metric import Result
+from saddlepoint.modality import Modality, modality_of
 
 ROWS = 2000  # test samples at once
 
@@ -32,7 +32,7 @@ def nearest_neighbour_error(x: Tensor, y: Tensor, test: Tensor, labels: Tensor) 
     return (found != labels.cpu()).to(torch.float64).mean()
 
 
-class NearestNeighbourError(LabelledMeasure):
+class NearestNeighbourError(LabelledMetric):
     """The error on the data's split `split`, whatever split the other metrics measure against."""
 
     higher_is_better = False
@@ -40,12 +40,12 @@ class NearestNeighbourError(LabelledMeasure):
     def __init__(self, split: str = "test", seed: int = 0) -> None:
         super().__init__(seed)
         self.part = split
-        self.needed = ("train", split)
+        self.needed_splits = ("train", split)
         self._modality: Modality | None = None
 
-    def meet(self, data: Data) -> str | None:
-        self._modality = of(data)
-        return super().meet(data)
+    def setup(self, data: DataLike) -> str | None:
+        self._modality = modality_of(data)
+        return super().setup(data)
 
     def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
         part = self._parts.get(self.part)
@@ -56,11 +56,11 @@ class NearestNeighbourError(LabelledMeasure):
             "distance": f"euclidean, {'pixels' if self._modality is None or self._modality.planar else 'values'}",
         }
 
-    def anchors(self, n: int) -> dict[str, Any]:
+    def anchor_values(self, n: int) -> dict[str, Any]:
         """As many training samples as there are fakes, and all of them."""
         train = self._parts["train"]
-        whole = self.score(*every(train))
-        chosen = some(train, n, self.seed, "nearest_neighbour_error/real")
+        whole = self.score(*load_labelled(train))
+        chosen = draw_labelled(train, n, self.seed, "nearest_neighbour_error/real")
         few = {"training images": self.score(*chosen)} if n < len(train) else {}
         return {**few, "all training images": whole}
 
@@ -74,4 +74,4 @@ class NearestNeighbourError(LabelledMeasure):
 
     def _values(self, x: Tensor) -> Tensor:
         """What is compared of stored samples; levels of pixels as they are, whose order of distances is the same."""
-        return x.to(torch.float32) if self._modality is None or self._modality.planar else self._modality.inside(x)
+        return x.to(torch.float32) if self._modality is None or self._modality.planar else self._modality.to_float(x)

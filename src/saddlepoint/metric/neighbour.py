@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saddlepoint.metric.measure import FeatureMeasure
+from saddlepoint.metric.metric import FeatureMetric
 from saddlepoint.stream import Stream
 
 ROWS = 1000  # of a distance matrix at once: 80 MB for 10,000 columns
 
 
-def nearest(x: Tensor, y: Tensor, rank: int = 1) -> tuple[Tensor, Tensor]:
+def kth_nearest(x: Tensor, y: Tensor, rank: int = 1) -> tuple[Tensor, Tensor]:
     """Each x's distance to its `rank`-th nearest y, [N] float64, and which y that is, [N] int64."""
     x, y, shifted, centres, squares = _prepared(x, y)
     distance, chosen = [], []
@@ -31,14 +31,14 @@ def nearest(x: Tensor, y: Tensor, rank: int = 1) -> tuple[Tensor, Tensor]:
     return torch.cat(distance), torch.cat(chosen)
 
 
-def radius(x: Tensor, k: int) -> Tensor:
+def neighbour_radius(x: Tensor, k: int) -> Tensor:
     """Each x's distance to its k-th nearest other, [N], float64; ValueError if N <= k."""
     if len(x) <= k:
         raise ValueError(f"the {k} nearest neighbours take {k + 1} samples at least, and there are {len(x)}: lower k")
-    return nearest(x, x, k + 1)[0]  # the nearest is the sample itself
+    return kth_nearest(x, x, k + 1)[0]  # the nearest is the sample itself
 
 
-def balls(x: Tensor, centre: Tensor, radius: Tensor, closed: bool) -> Tensor:
+def count_balls(x: Tensor, centre: Tensor, radius: Tensor, closed: bool) -> Tensor:
     """How many of the balls of `radius` [M] around `centre` [M, d] hold each x [N, d], [N], int64.
 
     The edge belongs to a closed ball only; the centre belongs to every ball, also to one that is a point.
@@ -73,7 +73,7 @@ def _distance(x: Tensor, y: Tensor) -> Tensor:
     return (x - y).square().sum(1).sqrt()
 
 
-class Neighbourhood(FeatureMeasure):
+class NeighbourMetric(FeatureMetric):
     """A metric of reals and fakes as they neighbour each other; N reals, the smaller of the two numbers, are drawn.
 
     They are drawn by a fixed permutation, the same for every metric of this kind.
@@ -88,22 +88,22 @@ class Neighbourhood(FeatureMeasure):
 
     def compute(self) -> Tensor:
         """The score, float64; ValueError for k reals or fewer."""
-        reference, fake = self.seen()
+        reference, fake = self.reference_and_fakes()
         return self.score(reference["real"], fake, self.k, reference["radius"])
 
     def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
         return {"k": self.k, "N": min(n_real, n_fake), "M": n_fake, "seed": self.seed}
 
-    def obstacle(self, n_real: int, n_fake: int) -> str | None:
+    def why_not(self, n_real: int, n_fake: int) -> str | None:
         n = min(n_real, n_fake)
         return f"the {self.k} nearest neighbours take {self.k + 1} samples, and there are {n}" if n <= self.k else None
 
     def reference(self, n_fake: int) -> dict[str, Tensor]:
         """The reals that are drawn, and the radius of each."""
-        chosen = self.drawn(self.held("real"), n_fake)
-        return {"real": chosen, "radius": radius(chosen, self.k)}
+        chosen = self.draw_fixed(self.all_rows("real"), n_fake)
+        return {"real": chosen, "radius": neighbour_radius(chosen, self.k)}
 
-    def drawn(self, x: Tensor, n: int) -> Tensor:
+    def draw_fixed(self, x: Tensor, n: int) -> Tensor:
         """n of x [N, ...], or all of them, by the fixed permutation."""
         # the stream is named for the oldest of these metrics: another name would move its scores
         order = torch.randperm(len(x), generator=Stream(self.seed, "coverage").generator)

@@ -17,12 +17,12 @@ from torch import Tensor
 TAILS = 1e-15  # of a binomial law left out, on either side
 
 
-def captured(counts: Tensor, least: int = 1) -> Tensor:
+def captured_modes(counts: Tensor, least: int = 1) -> Tensor:
     """How many of the modes hold `least` draws or more, a float64 scalar; counts [K]."""
     return (counts >= least).sum().to(torch.float64)
 
 
-def divergence(counts: Tensor, law: Tensor) -> Tensor:
+def histogram_kl(counts: Tensor, law: Tensor) -> Tensor:
     """KL(counts / n || law) in nats, a float64 scalar >= 0; infinite where a mode of law 0 is hit.
 
     counts and law (which sums to 1) are [K].  ValueError without a single draw.
@@ -34,12 +34,12 @@ def divergence(counts: Tensor, law: Tensor) -> Tensor:
     return (torch.special.xlogy(p, p) - torch.special.xlogy(p, q)).sum().clamp(min=0)
 
 
-def expected_captured(p: Tensor, n: int, least: int = 1) -> float:
+def expected_captured_modes(p: Tensor, n: int, least: int = 1) -> float:
     """The mean of `captured` over n draws of the law p [K]; p may sum to less than 1, the rest falling nowhere."""
     return round(float(binom.sf(least - 1, n, _array(p)).sum()), 9)  # 1e-22 of a mode is none
 
 
-def expected_divergence(p: Tensor, n: int, law: Tensor) -> float:
+def expected_histogram_kl(p: Tensor, n: int, law: Tensor) -> float:
     """The mean of `divergence` over n draws of p [K], held against `law` [K]."""
     own, inverse = np.unique(_array(p), return_inverse=True)
     entropy = np.array([_expected_log(n, one) for one in own])[inverse].sum()

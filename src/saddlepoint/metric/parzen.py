@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 
 from saddlepoint.error import Mistake
+from saddlepoint.extractor.data_like import DataLike, SplitLike
 from saddlepoint.extractor.extractor import Features
-from saddlepoint.extractor.reals import Data, Split
-from saddlepoint.metric.measure import Measure, Result
-from saddlepoint.modality import Modality, of
-from saddlepoint.stream import Stream, seed_of
+from saddlepoint.metric.metric import Metric, Result
+from saddlepoint.modality import Modality, modality_of
+from saddlepoint.stream import Stream, derive_seed
 
 ROWS = 500  # samples at once: 40 MB of distances to 10,000 centres
 PUBLISHED = 10_000  # centres
@@ -54,13 +54,13 @@ def best_width(validation: Tensor, centres: Tensor, widths: Tensor) -> Tensor:
     return widths.to(torch.float64)[log_likelihood(validation, centres, widths).mean(0).argmax()]
 
 
-class Parzen(Measure):
+class Parzen(Metric):
     """The log-likelihood of the data's test split, whatever split the other metrics measure against."""
 
     higher_is_better = True
     needs_reals = False
     needs_features = False
-    anchored = False
+    uses_anchor_sets = False
 
     def __init__(
         self,
@@ -80,14 +80,14 @@ class Parzen(Measure):
             raise Mistake(f"parzen cannot measure {validation} validation and {test} test samples: 1 at least.")
         self.sigmas, self.low, self.high, self.centroids = sigmas, low, high, centroids
         self.limits = {"validation": validation, "test": test}
-        self._parts: dict[str, Split] = {}
+        self._parts: dict[str, SplitLike] = {}
         self._modality: Modality | None = None
-        self.hold("fake")
+        self.declare_states("fake")
 
-    def meet(self, data: Data) -> str | None:
+    def setup(self, data: DataLike) -> str | None:
         """Takes the splits; those of a folder are read only when a score is computed."""
         self._parts = {}
-        sizes, self._modality = data.describe()["sizes"], of(data)
+        sizes, self._modality = data.describe()["sizes"], modality_of(data)
         if not self._modality.ordered:
             return f"it measures a density, and {self._modality.name} have none; what compares features measures them"
         if missing := [name for name in NEEDED if not sizes.get(name)]:
@@ -99,11 +99,11 @@ class Parzen(Measure):
         if features.x is None:
             raise ValueError("a Parzen window stands on samples, and these features came without")
         if not real:
-            self.take("fake", features.x)
+            self.append_rows("fake", features.x)
 
     def compute(self) -> Result:
         """Mean, standard error, and the width in the detail; ValueError where `meet` has seen no data."""
-        return self._result(self._unit(self.held("fake")))
+        return self._result(self._unit(self.all_rows("fake")))
 
     def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
         return {
@@ -115,7 +115,7 @@ class Parzen(Measure):
             "std": "standard error over test samples",
         }
 
-    def obstacle(self, n_real: int, n_fake: int) -> str | None:
+    def why_not(self, n_real: int, n_fake: int) -> str | None:
         return None if self._parts else "it takes a data set, with its validation and test splits, and got one split"
 
     def caution(self, n_real: int, n_fake: int, dim: int) -> str | None:
@@ -126,7 +126,7 @@ class Parzen(Measure):
     def anchor_settings(self) -> dict[str, Any]:
         return {"centroids": self.centroids}
 
-    def anchors(self, n: int) -> dict[str, Any]:
+    def anchor_values(self, n: int) -> dict[str, Any]:
         """So many training samples as centres, or all, and as many centroids of all of them, fewer than they are."""
         train = self._parts["train"]
         order = torch.randperm(len(train), generator=Stream(0, "parzen/training images").generator)
@@ -169,14 +169,14 @@ class Parzen(Measure):
         """Stored x, [n, d], pixels in [0, 1]."""
         if self._modality is None:
             raise ValueError("a Parzen window takes the data's validation and test splits: call meet first")
-        return self._modality.unit(x, dtype).flatten(1)
+        return self._modality.to_density_units(x, dtype).flatten(1)
 
 
 def k_means(x: Tensor, k: int) -> Tensor:
     """Means [k, d] of float32 x [N, d], k < N: so many of x, drawn, and then `LLOYD` rounds of Lloyd's algorithm."""
     from sklearn.cluster import KMeans  # half a second, for this anchor alone
 
-    seed = seed_of(0, "parzen/k-means") % 2**32
+    seed = derive_seed(0, "parzen/k-means") % 2**32
     # n_init="auto" is one start where the first centres are drawn
     lloyd = KMeans(k, init="random", n_init="auto", max_iter=LLOYD, tol=0, random_state=seed)
     with warnings.catch_warnings():

@@ -10,7 +10,7 @@ counts, however many: it sees no dropped mode, and one real far from the others 
 import torch
 from torch import Tensor
 
-from saddlepoint.metric.neighbour import Neighbourhood, balls, radius
+from saddlepoint.metric.neighbour import NeighbourMetric, count_balls, neighbour_radius
 
 
 def precision(real: Tensor, fake: Tensor, k: int = 3, reach: Tensor | None = None) -> Tensor:
@@ -18,11 +18,11 @@ def precision(real: Tensor, fake: Tensor, k: int = 3, reach: Tensor | None = Non
 
     ValueError if N <= k.
     """
-    inside = balls(fake, real, radius(real, k) if reach is None else reach, closed=True)
+    inside = count_balls(fake, real, neighbour_radius(real, k) if reach is None else reach, closed=True)
     return (inside > 0).to(torch.float64).mean()
 
 
-class Precision(Neighbourhood):
+class Precision(NeighbourMetric):
     """The precision of the fakes' features against the reals'."""
 
     def __init__(self, k: int = 3, seed: int = 0) -> None:

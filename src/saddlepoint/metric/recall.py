@@ -24,12 +24,12 @@ class Recall(Precision):
 
     def compute(self) -> Tensor:
         """The recall, float64; ValueError for k fakes or fewer."""
-        reference, fake = self.seen()
-        return recall(reference["real"], self.drawn(fake, len(reference["real"])), self.k)
+        reference, fake = self.reference_and_fakes()
+        return recall(reference["real"], self.draw_fixed(fake, len(reference["real"])), self.k)
 
     def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
         return super().settings(n_real, min(n_real, n_fake))
 
     def reference(self, n_fake: int) -> dict[str, Tensor]:
         """The reals that are drawn."""
-        return {"real": self.drawn(self.held("real"), n_fake)}
+        return {"real": self.draw_fixed(self.all_rows("real"), n_fake)}

@@ -6,17 +6,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saddlepoint.error import Mistake, kind
+from saddlepoint.error import Mistake, describe_value
 from saddlepoint.modality.audio import Audio
 from saddlepoint.modality.image import Image
 from saddlepoint.modality.modality import Modality
 from saddlepoint.modality.points import Points
 from saddlepoint.modality.tokens import Tokens
 
-__all__ = ["Audio", "Image", "Modality", "Points", "Tokens", "bounded", "implied", "of", "of_stored"]
+__all__ = [
+    "Audio",
+    "Image",
+    "Modality",
+    "Points",
+    "Tokens",
+    "default_modality",
+    "infer_modality",
+    "is_bounded_shape",
+    "modality_of",
+]
 
 
-def implied(shape: Sequence[int]) -> Modality:
+def default_modality(shape: Sequence[int]) -> Modality:
     """The modality of samples of `shape` where nothing else is said: [D] points, [C, L] audio, [C, H, W] 8-bit images.
 
     Raises Mistake for any other number of axes.
@@ -30,12 +40,12 @@ def implied(shape: Sequence[int]) -> Modality:
     return found[len(shape)]()
 
 
-def bounded(shape: Sequence[int]) -> bool | None:
+def is_bounded_shape(shape: Sequence[int]) -> bool | None:
     """Whether samples of `shape` have a range where no modality is named: images have, points not; None: either."""
     return {1: False, 3: True}.get(len(shape))
 
 
-def of_stored(x: Tensor) -> Modality:
+def infer_modality(x: Tensor) -> Modality:
     """The modality that the type and the number of axes of stored samples x imply.
 
     Of tokens the vocabulary is the numbers up to the largest.  Raises Mistake where they imply none.
@@ -50,17 +60,17 @@ def of_stored(x: Tensor) -> Modality:
     }
     if (x.dtype, x.ndim) not in made:
         raise Mistake(
-            f"samples are {kind(x)}, {x.dtype}, and stored samples are uint8 or uint16 images [n, C, H, W], float32 "
+            f"samples are {describe_value(x)}, {x.dtype}, and stored samples are uint8 or uint16 images [n, C, H, W], float32 "
             "points [n, D], int16 or float32 audio [n, C, L], or int64 tokens [n, T]: convert them, or name a modality"
         )
     return made[x.dtype, x.ndim]()
 
 
-def of(data: Any) -> Modality:
+def modality_of(data: Any) -> Modality:
     """The modality of a data set or of a split; where it names none, the one that its shape or its samples imply."""
     if (own := getattr(data, "modality", None)) is not None:
         return own
     if not hasattr(data, "__getitem__"):
-        return implied(data.shape)
+        return default_modality(data.shape)
     first = data[torch.tensor([0])][0]
-    return of_stored(first if first.dtype != torch.int64 else data[torch.arange(len(data))][0])
+    return infer_modality(first if first.dtype != torch.int64 else data[torch.arange(len(data))][0])

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.error import Mistake
-from saddlepoint.modality.modality import AS_NPZ, FOLDER, NOT_FINITE, Modality, drawn
+from saddlepoint.modality.modality import FOLDER, NOT_FINITE, NPZ_FILE, Modality, figure_to_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -33,10 +33,10 @@ class Audio(Modality):
 
     name = "audio"
     plural = "audio"
-    values = "amplitudes in [-1, 1]"
+    value_description = "amplitudes in [-1, 1]"
     bounded = True
-    endings: ClassVar = {
-        FOLDER: "a folder/ of wav files", ".wav": "one.wav (n=1)", ".npz": AS_NPZ, ".png": "a picture.png",
+    suffixes: ClassVar = {
+        FOLDER: "a folder/ of wav files", ".wav": "one.wav (n=1)", ".npz": NPZ_FILE, ".png": "a picture.png",
     }  # fmt: skip
 
     def __init__(self, rate: int | None = None, bits: int = 32) -> None:
@@ -45,20 +45,20 @@ class Audio(Modality):
         if rate is not None and rate < 1:
             raise Mistake(f"data.rate={rate}: samples per second, 1 at least")
         self.rate, self.bits = rate, bits
-        self.form = f"{'int16' if bits == 16 else 'float32'} audio [n, channels, length]"
+        self.stored_form = f"{'int16' if bits == 16 else 'float32'} audio [n, channels, length]"
 
-    def fits(self, x: Tensor) -> bool:
+    def has_stored_form(self, x: Tensor) -> bool:
         return x.dtype == (torch.int16 if self.bits == 16 else torch.float32) and x.ndim == 3
 
-    def inside(self, x: Tensor) -> Tensor:
+    def to_float(self, x: Tensor) -> Tensor:
         return x.to(torch.float32) / SCALE if x.dtype == torch.int16 else x.to(torch.float32)
 
-    def stored(self, x: Tensor) -> Tensor:
+    def to_stored(self, x: Tensor) -> Tensor:
         if self.bits == 32:
             return x.to(torch.float32).clamp(-1, 1)
         return x.mul(SCALE).round_().clamp_(-SCALE, SCALE - 1).to(torch.int16)
 
-    def advice(self, x: Tensor) -> str | None:
+    def conversion_hint(self, x: Tensor) -> str | None:
         if x.ndim == 3 and x.dtype in (torch.int16, torch.float32):
             other = 48 - self.bits
             return f"give the data modality = saddlepoint.modality.Audio(rate, bits={other})"
@@ -78,14 +78,14 @@ class Audio(Modality):
             )
         return None
 
-    def shown(self, rows: int, columns: int) -> int:
+    def samples_per_picture(self, rows: int, columns: int) -> int:
         return min(rows * columns, SHOWN)
 
     def picture(self, x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None) -> Picture:
         """The first 8: each waveform beside its spectrogram in decibels (of its first channel), over seconds."""
         from matplotlib.figure import Figure
 
-        sounds = self.inside(x[:SHOWN])[:, 0].cpu()
+        sounds = self.to_float(x[:SHOWN])[:, 0].cpu()
         length, rate = sounds.shape[1], self.rate or 1
         seconds, unit = length / rate, "s" if self.rate else "samples"
         figure = Figure(figsize=(8, 0.4 + 1.1 * len(sounds)), dpi=100, layout="constrained")
@@ -101,22 +101,22 @@ class Audio(Modality):
                 axes.tick_params(labelsize=6)
         for axes, label in zip(grid[-1], ("amplitude", "frequency, Hz" if self.rate else "frequency"), strict=True):
             axes.set_xlabel(f"{label}, over {unit}", fontsize=7)
-        return drawn(figure)
+        return figure_to_image(figure)
 
-    def arrays(self, x: Tensor) -> dict[str, Any]:
+    def npz_arrays(self, x: Tensor) -> dict[str, Any]:
         return {"arr_0": x.contiguous().numpy(), **({} if self.rate is None else {"rate": np.int64(self.rate)})}
 
-    def check_ending(self, ending: str, shape: tuple[int, ...], n: int = 1) -> None:
-        super().check_ending(ending, shape, n)
+    def check_suffix(self, ending: str, shape: tuple[int, ...], n: int = 1) -> None:
+        super().check_suffix(ending, shape, n)
         if ending in (FOLDER, ".wav") and self.rate is None:
-            raise Mistake(f"wav files have a rate, and these data say none: write {AS_NPZ}, or say data.rate=16_000")
+            raise Mistake(f"wav files have a rate, and these data say none: write {NPZ_FILE}, or say data.rate=16_000")
         if ending == ".wav" and n != 1:
             raise Mistake(f"one wav file holds one sample, and these are {n}: say n=1, or to=sounds/ for a folder")
 
-    def encoded(self, x: Tensor, ending: str, columns: int | None = None, labels: Tensor | None = None) -> bytes:
-        return self._wav(x[0]) if ending == ".wav" else super().encoded(x, ending, columns, labels)
+    def file_content(self, x: Tensor, ending: str, columns: int | None = None, labels: Tensor | None = None) -> bytes:
+        return self._wav(x[0]) if ending == ".wav" else super().file_content(x, ending, columns, labels)
 
-    def members(self, x: Tensor) -> Iterator[tuple[str, bytes]]:
+    def folder_contents(self, x: Tensor) -> Iterator[tuple[str, bytes]]:
         digits = len(str(len(x) - 1))
         return ((f"{number:0{digits}d}.wav", self._wav(sound)) for number, sound in enumerate(x))
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from saddlepoint.error import Mistake
-from saddlepoint.modality.modality import AS_NPZ, FOLDER, Modality, png
+from saddlepoint.modality.modality import FOLDER, NPZ_FILE, Modality, png_bytes
 from saddlepoint.pixel import LEVELS, to_float, to_uint8, to_uint16
 
 if TYPE_CHECKING:
@@ -33,27 +33,27 @@ class Image(Modality):
 
     name = "image"
     plural = "images"
-    values = "pixels in [-1, 1]"
+    value_description = "pixels in [-1, 1]"
     bounded = True
     planar = True
-    endings: ClassVar = {".png": "a picture.png", ".npz": AS_NPZ, FOLDER: "a folder/"}
+    suffixes: ClassVar = {".png": "a picture.png", ".npz": NPZ_FILE, FOLDER: "a folder/"}
 
     def __init__(self, bits: int = 8) -> None:
         if bits not in BITS:
             raise Mistake(f"data.bits={bits}: images have 8 or 16 bits per value (uint8, uint16)")
         self.bits = bits
-        self.form = f"uint{bits} [n, C, H, W] with values from 0 to {2**bits - 1}"
+        self.stored_form = f"uint{bits} [n, C, H, W] with values from 0 to {2**bits - 1}"
 
-    def fits(self, x: Tensor) -> bool:
+    def has_stored_form(self, x: Tensor) -> bool:
         return x.dtype == BITS[self.bits] and is_image(x)
 
-    def inside(self, x: Tensor) -> Tensor:
+    def to_float(self, x: Tensor) -> Tensor:
         return to_float(x)
 
-    def stored(self, x: Tensor) -> Tensor:
+    def to_stored(self, x: Tensor) -> Tensor:
         return to_uint8(x) if self.bits == 8 else to_uint16(x)
 
-    def advice(self, x: Tensor) -> str | None:
+    def conversion_hint(self, x: Tensor) -> str | None:
         if is_image(x) and x.dtype in LEVELS:
             other = 24 - self.bits
             return f"give the data modality = saddlepoint.modality.Image({other}), or data.bits={other}"
@@ -66,13 +66,13 @@ class Image(Modality):
             )
         return None
 
-    def unit(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+    def to_density_units(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         return x.to(dtype) / LEVELS[x.dtype]
 
-    def compared(self, x: Tensor) -> Tensor:
+    def comparison_features(self, x: Tensor) -> Tensor:
         return (adaptive_avg_pool2d(x, SIDE) if max(x.shape[2:]) > SIDE else x).flatten(1).float()
 
-    def extractor(self, shape: tuple[int, ...], classes: int | None = None) -> str | None:
+    def default_extractor(self, shape: tuple[int, ...], classes: int | None = None) -> str | None:
         return "nearest" if classes is None else "trained"
 
     def picture(self, x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None) -> Picture:
@@ -91,31 +91,31 @@ class Image(Modality):
         grid = make_grid(pixels, nrow=columns, padding=2, pad_value=128)
         return Image.fromarray(grid.permute(1, 2, 0).numpy())
 
-    def arrays(self, x: Tensor) -> dict[str, Any]:
+    def npz_arrays(self, x: Tensor) -> dict[str, Any]:
         return {"arr_0": x.permute(0, 2, 3, 1).contiguous().numpy()}
 
-    def check_ending(self, ending: str, shape: tuple[int, ...], n: int = 1) -> None:
-        super().check_ending(ending, shape, n)
+    def check_suffix(self, ending: str, shape: tuple[int, ...], n: int = 1) -> None:
+        super().check_suffix(ending, shape, n)
         if ending != FOLDER:
             return
         if shape[0] > PNG_CHANNELS:
-            raise Mistake(f"images of {shape[0]} channels are no PNGs: write them to {AS_NPZ}")
+            raise Mistake(f"images of {shape[0]} channels are no PNGs: write them to {NPZ_FILE}")
         if self.bits == 16 and shape[0] > 1:
             raise Mistake(
-                f"16-bit images of {shape[0]} channels are not written as PNGs (grey ones are): write them to {AS_NPZ}"
+                f"16-bit images of {shape[0]} channels are not written as PNGs (grey ones are): write them to {NPZ_FILE}"
             )
 
-    def members(self, x: Tensor) -> Iterator[tuple[str, bytes]]:
+    def folder_contents(self, x: Tensor) -> Iterator[tuple[str, bytes]]:
         from PIL import Image
 
         digits = len(str(len(x) - 1))
         for number, image in enumerate(x):
             array = image[0].numpy() if len(image) == 1 else image.permute(1, 2, 0).numpy()
-            yield f"{number:0{digits}d}.png", png(Image.fromarray(np.ascontiguousarray(array)))
+            yield f"{number:0{digits}d}.png", png_bytes(Image.fromarray(np.ascontiguousarray(array)))
 
-    def loss(self, ending: str) -> str | None:
+    def information_loss(self, ending: str) -> str | None:
         if self.bits == 16 and ending == ".png":
-            return f"a picture.png shows 8 of 16 bits; {AS_NPZ} holds all"
+            return f"a picture.png shows 8 of 16 bits; {NPZ_FILE} holds all"
         return None
 
     def describe(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from saddlepoint.modality.modality import AS_NPZ, NOT_FINITE, Modality, drawn
+from saddlepoint.modality.modality import NOT_FINITE, NPZ_FILE, Modality, figure_to_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -20,30 +20,30 @@ class Points(Modality):
 
     name = "points"
     plural = "points"
-    values = "coordinates"
-    form = "float32 points [n, D]"
-    beside = True
-    endings: ClassVar = {".png": "a picture.png", ".npz": AS_NPZ}
+    value_description = "coordinates"
+    stored_form = "float32 points [n, D]"
+    draws_over_reals = True
+    suffixes: ClassVar = {".png": "a picture.png", ".npz": NPZ_FILE}
 
-    def fits(self, x: Tensor) -> bool:
+    def has_stored_form(self, x: Tensor) -> bool:
         return x.dtype == torch.float32 and x.ndim == 2
 
-    def inside(self, x: Tensor) -> Tensor:
+    def to_float(self, x: Tensor) -> Tensor:
         return x
 
-    def stored(self, x: Tensor) -> Tensor:
+    def to_stored(self, x: Tensor) -> Tensor:
         return x
 
-    def advice(self, x: Tensor) -> str | None:
+    def conversion_hint(self, x: Tensor) -> str | None:
         return "give x.to(torch.float32)" if x.dtype == torch.float64 and x.ndim == 2 else None
 
     def why_not(self, x: Tensor) -> str | None:
         return None if bool(x.isfinite().all()) else NOT_FINITE
 
-    def extractor(self, shape: tuple[int, ...], classes: int | None = None) -> str | None:
+    def default_extractor(self, shape: tuple[int, ...], classes: int | None = None) -> str | None:
         return "identity"
 
-    def shown(self, rows: int, columns: int) -> int:
+    def samples_per_picture(self, rows: int, columns: int) -> int:
         return MANY
 
     def picture(self, x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None) -> Picture:
@@ -63,4 +63,4 @@ class Points(Modality):
         axes.scatter(*plane(x), s=3, c="#d1495b", label="generated", rasterized=True)
         axes.set_aspect("equal")
         axes.legend(loc="upper right", markerscale=4)
-        return drawn(figure)
+        return figure_to_image(figure)

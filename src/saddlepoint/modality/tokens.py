@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from saddlepoint.error import Mistake
-from saddlepoint.modality.modality import AS_NPZ, Modality, drawn
+from saddlepoint.modality.modality import NPZ_FILE, Modality, figure_to_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -33,29 +33,29 @@ class Tokens(Modality):
 
     name = "tokens"
     plural = "tokens"
-    values = "probabilities of each symbol of the vocabulary"
+    value_description = "probabilities of each symbol of the vocabulary"
     ordered = False
-    endings: ClassVar = {".txt": "lines.txt", ".npz": AS_NPZ, ".png": "a picture.png"}
+    suffixes: ClassVar = {".txt": "lines.txt", ".npz": NPZ_FILE, ".png": "a picture.png"}
 
     def __init__(self, vocabulary: Sequence[str], separator: str = "") -> None:
         self.vocabulary, self.separator = tuple(map(str, vocabulary)), separator
         if len(self.vocabulary) < 2 or len(set(self.vocabulary)) < len(self.vocabulary):
             raise Mistake(f"a vocabulary is two different symbols or more, and this is {list(self.vocabulary)[:8]}")
-        self.form = f"int64 token numbers [n, T], 0 to {len(self.vocabulary) - 1}"
+        self.stored_form = f"int64 token numbers [n, T], 0 to {len(self.vocabulary) - 1}"
 
-    def fits(self, x: Tensor) -> bool:
+    def has_stored_form(self, x: Tensor) -> bool:
         return x.dtype == torch.int64 and x.ndim == 2
 
-    def inside(self, x: Tensor) -> Tensor:
+    def to_float(self, x: Tensor) -> Tensor:
         return one_hot(x, len(self.vocabulary)).to(torch.float32)
 
-    def stored(self, x: Tensor) -> Tensor:
+    def to_stored(self, x: Tensor) -> Tensor:
         return x.argmax(-1)
 
-    def shape(self, x: Tensor) -> tuple[int, ...]:
+    def sample_shape(self, x: Tensor) -> tuple[int, ...]:
         return (*x.shape[1:], len(self.vocabulary))
 
-    def advice(self, x: Tensor) -> str | None:
+    def conversion_hint(self, x: Tensor) -> str | None:
         if x.ndim == 3:
             return "rows of probabilities would be rounded to one symbol: give x.argmax(-1)"
         return "give x.long()" if x.ndim == 2 and not x.is_floating_point() else None
@@ -66,10 +66,10 @@ class Tokens(Modality):
             return f"token numbers are from {low} to {high}, and the vocabulary has {len(self.vocabulary)} symbols"
         return None
 
-    def shown(self, rows: int, columns: int) -> int:
+    def samples_per_picture(self, rows: int, columns: int) -> int:
         return min(rows * columns, SHOWN)
 
-    def text(self, x: Tensor) -> list[str]:
+    def to_text(self, x: Tensor) -> list[str]:
         """A line for each of stored x, without the empty symbols."""
         return [
             self.separator.join(symbol for i in row if (symbol := self.vocabulary[i]) != PADDING) for row in x.tolist()
@@ -79,7 +79,9 @@ class Tokens(Modality):
         """The first 32 as a table of text: the sample's number and its line."""
         from matplotlib.figure import Figure
 
-        lines = [_printable(line) for line in self.text((x if self.fits(x) else self.stored(x))[:SHOWN])]
+        lines = [
+            _printable(line) for line in self.to_text((x if self.has_stored_form(x) else self.to_stored(x))[:SHOWN])
+        ]
         figure = Figure(figsize=(8, 0.2 + 0.18 * len(lines)), dpi=100)
         for number, line in enumerate(lines):
             height = 1 - (number + 0.8) / (len(lines) + 0.6)
@@ -88,19 +90,19 @@ class Tokens(Modality):
             figure.text(0.05, height, line[:WIDE] + ("..." if len(line) > WIDE else ""), **style)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph")  # a symbol that matplotlib's font lacks is a box
-            return drawn(figure)
+            return figure_to_image(figure)
 
-    def arrays(self, x: Tensor) -> dict[str, Any]:
+    def npz_arrays(self, x: Tensor) -> dict[str, Any]:
         return {"arr_0": x.numpy(), "vocabulary": np.array(self.vocabulary)}
 
-    def encoded(self, x: Tensor, ending: str, columns: int | None = None, labels: Tensor | None = None) -> bytes:
+    def file_content(self, x: Tensor, ending: str, columns: int | None = None, labels: Tensor | None = None) -> bytes:
         if ending == ".txt":
-            return "".join(f"{line}\n" for line in self.text(x)).encode()
-        return super().encoded(x, ending, columns, labels)
+            return "".join(f"{line}\n" for line in self.to_text(x)).encode()
+        return super().file_content(x, ending, columns, labels)
 
-    def loss(self, ending: str) -> str | None:
+    def information_loss(self, ending: str) -> str | None:
         if ending == ".txt" and PADDING in self.vocabulary:
-            return f"text does not show where an empty symbol stood before others; {AS_NPZ} holds all"
+            return f"text does not show where an empty symbol stood before others; {NPZ_FILE} holds all"
         return None
 
     def describe(self) -> dict[str, Any]:

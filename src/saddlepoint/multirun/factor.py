@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from saddlepoint.config import allow_list
-from saddlepoint.config.override import Unreadable, parsed
+from saddlepoint.config.override import UnreadableOverride, parse_override
 from saddlepoint.error import Mistake, did_you_mean
 
 PLAIN = re.compile(r"[\w@/.+%-]+")  # a word that needs no quotes
@@ -17,7 +17,7 @@ class Level:
     """One value of a factor, and the words that say it."""
 
     name: str
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class Factor:
 
     name: str  # "objective", "optimizer.generator.lr"; of an experiment's own also a name: "smoothing"
     levels: tuple[Level, ...]
-    named: bool = False  # its levels are bundles of words, and are put on record under its name
+    has_bundles: bool = False  # its levels are bundles of words, and are put on record under its name
 
 
-def divided(words: Sequence[str]) -> tuple[list[str], list[Factor]]:
+def split_factors(words: Sequence[str]) -> tuple[list[str], list[Factor]]:
     """The words that say one value, and the factors of those that say several.  Raises Mistake for two of one name."""
     fixed: list[str] = []
     factors: dict[str, Factor] = {}
     for word in map(str, words):
         try:
-            override = parsed(word)
-        except Unreadable:
+            override = parse_override(word)
+        except UnreadableOverride:
             fixed.append(word)  # compose says what is wrong with it
             continue
         if not override.is_sweep_override():
@@ -47,13 +47,13 @@ def divided(words: Sequence[str]) -> tuple[list[str], list[Factor]]:
             raise Mistake(f"{word}: {name} varies twice; give its values once, {key}=a,b,c")
         try:
             values = list(dict.fromkeys(str(value) for value in override.sweep_string_iterator()))
-        except Unreadable:  # of an interval or a glob nobody knows the values
+        except UnreadableOverride:  # of an interval or a glob nobody knows the values
             raise Mistake(f"{word}: give the values themselves, {key}=a,b,c or {key}=range(0,10)") from None
         factors[name] = Factor(name, tuple(Level(value, (f"{key}={value}",)) for value in values))
     return fixed, list(factors.values())
 
 
-def settled(
+def merge_factors(
     fixed: Sequence[str], factors: dict[str, Factor], said: Sequence[Factor]
 ) -> tuple[list[str], dict[str, Factor]]:
     """What an experiment varies, after the command line has had the last word; and the words that are left to say.
@@ -64,13 +64,13 @@ def settled(
     for factor in said:
         one = factors.get(factor.name)
         names = [level.name for level in factor.levels]
-        factors[factor.name] = _chosen(one, names) if one is not None and one.named else factor
+        factors[factor.name] = _chosen(one, names) if one is not None and one.has_bundles else factor
     for word in fixed:
         name, equals, value = word.partition("=")
         one = factors.get(name)
         if one is None or not equals:
             left.append(word)
-        elif one.named:
+        elif one.has_bundles:
             factors[name] = _chosen(one, [value])
         else:
             del factors[name]
@@ -84,20 +84,23 @@ def _chosen(factor: Factor, names: Sequence[str]) -> Factor:
     for name in names:
         if name not in levels:
             raise Mistake(f"{factor.name}={name}: it can be {', '.join(levels)}.{did_you_mean(name, levels)}")
-    return Factor(factor.name, tuple(levels[name] for name in names), named=True)
+    return Factor(factor.name, tuple(levels[name] for name in names), has_bundles=True)
 
 
-def written(many: Mapping[Any, Any]) -> list[Factor]:
+def parse_many(many: Mapping[Any, Any]) -> list[Factor]:
     """The factors of a config's `many`: key: [values], or name: {level: [words]}.  Raises Mistake."""
     found = []
     for name, levels in many.items():
         if isinstance(levels, Mapping) and all(isinstance(words, list) for words in levels.values()):
-            said = ((level_name(level), allow_list.of_file(words, f"many.{name}")) for level, words in levels.items())
+            said = (
+                (level_name(level), allow_list.overrides_from_file(words, f"many.{name}"))
+                for level, words in levels.items()
+            )
             bundles = tuple(Level(level, tuple(words)) for level, words in said)
-            found.append(Factor(str(name), bundles, named=True))
+            found.append(Factor(str(name), bundles, has_bundles=True))
         elif isinstance(levels, list) and levels:
-            values = [typed(value) for value in levels]
-            allow_list.of_file([name], "many")
+            values = [format_level(value) for value in levels]
+            allow_list.overrides_from_file([name], "many")
             found.append(Factor(str(name), tuple(Level(value, (f"{name}={value}",)) for value in values)))
         else:
             raise Mistake(f"many.{name}: it is a list of values, or name: {{level: [words]}}")
@@ -109,12 +112,12 @@ def level_name(level: Any) -> str:
     return {True: "on", False: "off"}[level] if isinstance(level, bool) else str(level)
 
 
-def typed(value: Any) -> str:
+def format_level(value: Any) -> str:
     """A value as one types it on the command line: read there, it is the same value, of the same type."""
     if isinstance(value, Mapping):
-        return f"{{{','.join(f'{key}:{typed(part)}' for key, part in value.items())}}}"
+        return f"{{{','.join(f'{key}:{format_level(part)}' for key, part in value.items())}}}"
     if isinstance(value, list):
-        return f"[{','.join(map(typed, value))}]"
+        return f"[{','.join(map(format_level, value))}]"
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, str) and value[:1] not in tuple("[{") and not PLAIN.fullmatch(value):
@@ -122,6 +125,6 @@ def typed(value: Any) -> str:
     return str(value)
 
 
-def shape(factors: Sequence[Factor]) -> str:
+def describe_factors(factors: Sequence[Factor]) -> str:
     """ "2 of objective x 3 of seed"."""
     return " x ".join(f"{len(factor.levels)} of {factor.name}" for factor in factors)

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from saddlepoint.prior.prior import Part
+from saddlepoint.prior.prior import LatentPart
 from saddlepoint.stream import Stream
 
 PLACES = ("centre", "random")
 
 
-class BoxMask(Part):
+class BoxMask(LatentPart):
     """[n, 1, *space] for samples of `shape` [C, *space], images [C, H, W] or audio [C, L]: 1 in the hole, else 0.
 
     fraction  of each side that the hole takes, above 0 and at most 1

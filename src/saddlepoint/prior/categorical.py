@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
-from saddlepoint.prior.prior import Part
+from saddlepoint.prior.prior import LatentPart
 from saddlepoint.stream import Stream
 
 
-class Categorical(Part):
+class Categorical(LatentPart):
     """A discrete code.  Chen et al. 2016 (arXiv:1606.03657), section 5."""
 
     def sample(self, n: int, stream: Stream) -> Tensor:

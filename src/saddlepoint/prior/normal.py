@@ -2,11 +2,11 @@
 
 from torch import Tensor
 
-from saddlepoint.prior.prior import Part
+from saddlepoint.prior.prior import LatentPart
 from saddlepoint.stream import Stream
 
 
-class Normal(Part):
+class Normal(LatentPart):
     """dim independent standard normals."""
 
     def sample(self, n: int, stream: Stream) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from saddlepoint.stream import Stream
 
 
-class Part(nn.Module):
+class LatentPart(nn.Module):
     """One named part: `dim` numbers per sample."""
 
     def __init__(self, dim: int) -> None:
@@ -30,13 +30,13 @@ class Part(nn.Module):
 class Prior(nn.ModuleDict):
     """The parts by name; the generator gets them as a mapping in this order."""
 
-    def __init__(self, **parts: Part) -> None:
+    def __init__(self, **parts: LatentPart) -> None:
         super().__init__(parts)
 
     @property
-    def size(self) -> int:
+    def total_dim(self) -> int:
         """Numbers per latent, all parts together."""
-        return sum(cast(Part, part).dim for part in self.values())
+        return sum(cast(LatentPart, part).dim for part in self.values())
 
     def sample(self, n: int, stream: Stream) -> dict[str, Tensor]:
         """n latents, [n, dim] per part.
@@ -46,7 +46,7 @@ class Prior(nn.ModuleDict):
         """
         found: dict[str, Tensor] = {}
         for name, part in self.items():
-            found[name] = cast(Part, part).sample(n, stream.child(f"latent/{name}") if found else stream)
+            found[name] = cast(LatentPart, part).sample(n, stream.child(f"latent/{name}") if found else stream)
         return found
 
 

@@ -2,11 +2,11 @@
 
 from torch import Tensor
 
-from saddlepoint.prior.prior import Part
+from saddlepoint.prior.prior import LatentPart
 from saddlepoint.stream import Stream
 
 
-class Uniform(Part):
+class Uniform(LatentPart):
     """dim independent uniforms.  low=-1, high=1: DCGAN; -sqrt 3, sqrt 3: the code of Goodfellow et al. 2014."""
 
     def __init__(self, dim: int, low: float = -1.0, high: float = 1.0) -> None:

@@ -58,10 +58,10 @@ class Classification(Regularizer):
                 f"classification: the {side} samples are under no condition {LABEL}. Take {side} off its sides, or let "
                 "the game ask for classes: game=conditional"
             )
-        self.fits(sample.output)
+        self.check_output(sample.output)
         return cross_entropy(sample.output.heads[self.head], sample.condition[LABEL])
 
-    def fits(self, output: DiscriminatorOutput) -> None:
+    def check_output(self, output: DiscriminatorOutput) -> None:
         """Raises Mistake where D has no such head."""
         if self.head not in output.heads:
             raise Mistake(

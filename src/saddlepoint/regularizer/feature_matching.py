@@ -53,7 +53,7 @@ class FeatureMatching(Regularizer):
         real, fake = self._means(turn["real"].output), self._means(turn["fake"].output)
         return torch.stack([GAPS[self.gap](r.detach() - f) for r, f in zip(real, fake, strict=True)]).sum()
 
-    def fits(self, output: DiscriminatorOutput) -> None:
+    def check_output(self, output: DiscriminatorOutput) -> None:
         self._means(output)
 
     def _means(self, output: DiscriminatorOutput) -> list[Tensor]:

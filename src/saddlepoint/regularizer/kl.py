@@ -24,7 +24,7 @@ class KL(Regularizer):
 
     def forward(self, turn: Turn) -> Tensor:
         """The divergence, a scalar, in nats."""
-        made = turn[self.side].made
+        made = turn[self.side].extra_output
         if not isinstance(made, tuple) or len(made) != 2:
             raise Mistake(f"kl: the maker of side {self.side} returns no posterior: x, (mean, log_variance)")
         mean, log_variance = made

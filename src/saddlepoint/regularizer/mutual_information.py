@@ -38,7 +38,7 @@ class MutualInformation(Regularizer):
     def forward(self, turn: Turn) -> Tensor:
         """The term, a scalar.  Raises Mistake for a code that the prior or the judge does not have."""
         output = turn[self.side].output
-        self.fits(output)
+        self.check_output(output)
         terms = [self._nll(turn, code, output.heads[code]) for code in self.codes]
         return sum(terms[1:], terms[0])
 
@@ -56,7 +56,7 @@ class MutualInformation(Regularizer):
             )
         return turn.prior[code].nll(value, head)
 
-    def fits(self, output: DiscriminatorOutput) -> None:
+    def check_output(self, output: DiscriminatorOutput) -> None:
         """Raises Mistake where D has no head of a code's name."""
         if missing := [code for code in self.codes if code not in output.heads]:
             raise Mistake(

@@ -25,7 +25,7 @@ class PathLength(Regularizer):
     """
 
     slope_at = frozenset({"latent"})
-    draws = coupled = over_ranks = True
+    needs_draw = coupled = over_ranks = True
     mean: Tensor
 
     def __init__(self, weight: float | Callable[[int], float] = 2.0, every: int = 4, decay: float = 0.01) -> None:
@@ -44,7 +44,9 @@ class PathLength(Regularizer):
         """The penalty, a scalar."""
         x, parts = turn["fake"].x, list(turn.latent.values())
         draw = torch.Generator()  # on the CPU
-        y = torch.stack([torch.randn(x.shape[1:], generator=draw.manual_seed(seed)) for seed in turn.drawn.tolist()])
+        y = torch.stack(
+            [torch.randn(x.shape[1:], generator=draw.manual_seed(seed)) for seed in turn.term_draw.tolist()]
+        )
         y = y.to(x) / math.sqrt(math.prod(x.shape[2:]))
         slopes = torch.autograd.grad((x[: len(y)] * y).sum(), parts, create_graph=True)
         lengths = torch.cat([slope[: len(y)].flatten(1) for slope in slopes], 1).square().sum(1).sqrt()

@@ -33,7 +33,7 @@ class Reconstruction(Regularizer):
 
     def forward(self, turn: Turn) -> Tensor:
         """The mean distance, a scalar."""
-        x = turn.seen(self.side)
-        gap = x - turn.beside(self.target, x)
+        x = turn.player_entry(self.side)
+        gap = x - turn.repeated_entry(self.target, x)
         wide = gap.to(torch.promote_types(gap.dtype, torch.float32))
         return (wide.abs() if self.absolute else wide.square()).mean()

@@ -19,7 +19,9 @@ class Regularizer(nn.Module):
     """
 
     slope_at: frozenset[str] = frozenset()  # sides at whose x this term takes a slope; "latent": at the latents
-    sample_slope: bool = False  # whether it takes D's slope at single samples elsewhere; refused behind batch norm
+    needs_sample_slope: bool = (
+        False  # whether it takes D's slope at single samples elsewhere; refused behind batch norm
+    )
     coupled: bool = False  # whether the value is something else than a mean over samples
     over_ranks: bool = False  # of a coupled term: whether it takes its statistics over all ranks
 
@@ -33,11 +35,11 @@ class Regularizer(nn.Module):
         """The unweighted term, a scalar."""
         raise NotImplementedError(f"{type(self).__name__} must define forward(turn)")
 
-    draws: bool = False  # whether it draws: `draw` is called before the turn, and forward finds it in turn.drawn
+    needs_draw: bool = False  # whether it draws: `draw` is called before the turn, and forward finds it in turn.drawn
 
     def draw(self, n: int, stream: Stream) -> Any:
         """Its random numbers for a turn of n reals, from the stream `augment`: the loss is a function of them."""
         return None
 
-    def fits(self, output: DiscriminatorOutput) -> None:
+    def check_output(self, output: DiscriminatorOutput) -> None:
         """Look at what D says, before anything is played.  Raises Mistake where this term cannot use it."""

@@ -11,18 +11,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from saddlepoint.redaction import discreet
+from saddlepoint.redaction import redact
 from saddlepoint.reproduction.baseline import Baseline
-from saddlepoint.reproduction.verdict import Judgement, Outcome
+from saddlepoint.reproduction.verdict import HeadlineVerdict, RunOutcome
 from saddlepoint.run import provenance
-from saddlepoint.run.folder import write
-from saddlepoint.run.repository import Standing
-from saddlepoint.template import render
+from saddlepoint.run.folder import write_file
+from saddlepoint.run.repository import GitStatus
+from saddlepoint.template import render_template
 
 
-def facts(
-    baseline: Baseline, judgements: Sequence[Judgement], outcomes: Sequence[Outcome], verdict: str,
-    certified: bool, remarks: Sequence[str], code: Mapping[str, Any], file: Standing, folder: Path, begun: str,
+def certificate_facts(
+    baseline: Baseline, judgements: Sequence[HeadlineVerdict], outcomes: Sequence[RunOutcome], verdict: str,
+    certified: bool, remarks: Sequence[str], code: Mapping[str, Any], file: GitStatus, folder: Path, begun: str,
 ) -> dict[str, Any]:  # fmt: skip
     """All that it says of a reproduction that has ended."""
     began = [o for o in outcomes if o.provenance]
@@ -46,19 +46,19 @@ def facts(
         "data": {f"{d.get('name')} {split}": sha for d in described for split, sha in d.get("sha256", {}).items()},
         "environments": [place for i, place in enumerate(environments) if place not in environments[:i]],
         "hours": {"spent": sum(o.seconds for o in outcomes) / 3600, "expected_of_one": baseline.hours},
-        "argv": discreet(sys.argv),
+        "argv": redact(sys.argv),
         "started": begun,
-        "ended": provenance.now(),
+        "ended": provenance.timestamp(),
     }
 
 
-def _headline(judgement: Judgement) -> dict[str, Any]:
-    headline, found = judgement.headline, judgement.found
+def _headline(judgement: HeadlineVerdict) -> dict[str, Any]:
+    headline, found = judgement.headline, judgement.equivalence
     interval = None if found is None or found.interval is None else [found.interval.low, found.interval.high]
     return {
         "name": headline.name,
         "verdict": judgement.verdict,
-        "why": judgement.why,
+        "why": judgement.reason,
         "metric": headline.metric,
         "arms": list(headline.arms),
         "direction": headline.direction,
@@ -79,7 +79,7 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _run(run: Outcome, folder: Path) -> dict[str, Any]:
+def _run(run: RunOutcome, folder: Path) -> dict[str, Any]:
     return {
         "arm": run.arm,
         "seed": run.seed,
@@ -94,12 +94,12 @@ def _run(run: Outcome, folder: Path) -> dict[str, Any]:
     }
 
 
-def record(folder: Path, content: Mapping[str, Any]) -> Path:
+def save_certificate(folder: Path, content: Mapping[str, Any]) -> Path:
     """Write certificate.json and certificate.md into `folder`; the path of the second."""
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder / "certificate.json", json.dumps(content, indent=2) + "\n")
-    page = render("reproduction/certificate.md.j2", **content, published=_published, range=_range)
-    write(folder / "certificate.md", page)
+    write_file(folder / "certificate.json", json.dumps(content, indent=2) + "\n")
+    page = render_template("reproduction/certificate.md.j2", **content, published=_published, range=_range)
+    write_file(folder / "certificate.md", page)
     return folder / "certificate.md"
 
 

@@ -18,16 +18,23 @@ from saddlepoint.config import allow_list, catalogue
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake, did_you_mean
-from saddlepoint.experiment.start import DATA_ELSEWHERE, ELSEWHERE, mismatches
-from saddlepoint.multirun.multirun import folder_of, launched, set_apart
+from saddlepoint.experiment.resume import NEUTRAL_DATA_KEYS, NEUTRAL_KEYS, mismatches
+from saddlepoint.multirun.multirun import folder_of_config, make_single_run, train_all
 from saddlepoint.reproduction import certificate
-from saddlepoint.reproduction.baseline import Baseline, planned
-from saddlepoint.reproduction.verdict import MISSING, Judgement, Outcome, judged, outcome, overall
+from saddlepoint.reproduction.baseline import Baseline, planned_runs
+from saddlepoint.reproduction.verdict import (
+    MISSING,
+    HeadlineVerdict,
+    RunOutcome,
+    judge_headline,
+    overall_verdict,
+    run_outcome,
+)
 from saddlepoint.run import destination, provenance
 from saddlepoint.run.folder import Run
-from saddlepoint.run.repository import COMMITTED, OUTSIDE, Standing, standing, unchanged
+from saddlepoint.run.repository import COMMITTED, OUTSIDE, GitStatus, git_status, is_clean
 
-OVER = ("finished", "diverged", "stopped")  # a run that ended so is not begun again
+FINAL_STATUSES = ("finished", "diverged", "stopped")  # a run that ended so is not begun again
 NO_CERTIFICATE = "not a certificate: dirty tree"
 Say = Callable[[str], None]
 
@@ -38,42 +45,51 @@ class Reproduction:
 
     verdict: str
     certified: bool
-    judgements: Sequence[Judgement]
+    headline_verdicts: Sequence[HeadlineVerdict]
     remarks: Sequence[str]  # what has to be said aloud
     content: Mapping[str, Any]
     file: Path
 
 
 def reproduce(
-    baseline: Baseline, rest: Sequence[str], settings: DictConfig, config_dir: str | None, console: Console, say: Say
+    baseline: Baseline,
+    overrides: Sequence[str],
+    settings: DictConfig,
+    config_dir: str | None,
+    console: Console,
+    log: Say,
 ) -> Reproduction:
     """Train what is not there yet, and judge.  Raises Mistake for what may not count."""
-    begun = provenance.now()
-    _refuse_choices(rest, baseline)
-    code, file = code_of(), standing(baseline.path)
+    begun = provenance.timestamp()
+    _refuse_choices(overrides, baseline)
+    code, file = code_state(), git_status(baseline.path)
     remarks = _remarks(code, file, baseline, settings.allow_dirty)
     certified = NO_CERTIFICATE not in remarks
-    folder = destination.folder(Path(settings.outputs) / "reproduce" / f"{baseline.name}-{baseline.tier}", "outputs")
-    configs = configs_of(baseline, rest, folder, config_dir)
-    say(f"{baseline.name}, {baseline.tier}: {len(configs)} runs, {baseline.hours:g} h each expected. {baseline.claim}")
-    there = _kept(configs, code, settings.retrain, not certified, say)
+    folder = destination.check_output_folder(
+        Path(settings.outputs) / "reproduce" / f"{baseline.name}-{baseline.tier}", "outputs"
+    )
+    configs = run_configs(baseline, overrides, folder, config_dir)
+    log(f"{baseline.name}, {baseline.tier}: {len(configs)} runs, {baseline.hours:g} h each expected. {baseline.claim}")
+    there = _kept(configs, code, settings.retrain, not certified, log)
     if waiting := {key: configs[key] for key in configs if key not in there}:
-        launched([(_label(key), one) for key, one in waiting.items()], console)
-    outcomes = [outcome(*key, Run(folder_of(one)), key in there) for key, one in configs.items()]
+        train_all([(_label(key), one) for key, one in waiting.items()], console)
+    outcomes = [run_outcome(*key, Run(folder_of_config(one)), key in there) for key, one in configs.items()]
     if certified:
         _refuse_changed(outcomes, code)
     if all(one.status == MISSING for one in outcomes):
         raise Mistake("no run began, so nothing was measured and nothing is certified; the reasons stand above")
-    judgements = [judged(baseline, headline, outcomes) for headline in baseline.headlines]
-    verdict = overall(judgements)
-    content = certificate.facts(baseline, judgements, outcomes, verdict, certified, remarks, code, file, folder, begun)
-    return Reproduction(verdict, certified, judgements, remarks, content, certificate.record(folder, content))
+    judgements = [judge_headline(baseline, headline, outcomes) for headline in baseline.headlines]
+    verdict = overall_verdict(judgements)
+    content = certificate.certificate_facts(
+        baseline, judgements, outcomes, verdict, certified, remarks, code, file, folder, begun
+    )
+    return Reproduction(verdict, certified, judgements, remarks, content, certificate.save_certificate(folder, content))
 
 
-def code_of() -> dict[str, Any]:
+def code_state() -> dict[str, Any]:
     """The commit of the checkout that this code is, and whether it is clean; of an installed package, its version."""
     checkout = (provenance.CHECKOUT / "pyproject.toml").exists()
-    git = provenance.commit(provenance.CHECKOUT) if checkout else None
+    git = provenance.current_commit(provenance.CHECKOUT) if checkout else None
     git = git or {"commit": None, "dirty": checkout}  # nobody can tell what a checkout without git was made of
     return {**git, "version": importlib.metadata.version("saddlepoint")}
 
@@ -83,30 +99,30 @@ def _refuse_choices(words: Sequence[str], baseline: Baseline) -> None:
     for word in words:
         key = word.lstrip("+~").partition("=")[0]
         first, _, last = key.partition(".")
-        if first in ELSEWHERE or (first == "data" and last in DATA_ELSEWHERE):
+        if first in NEUTRAL_KEYS or (first == "data" and last in NEUTRAL_DATA_KEYS):
             continue
         if first in ("seed", "seeds"):
             listed = ", ".join(map(str, baseline.seeds))
             raise Mistake(f"{word}: baseline {baseline.name} lists its seeds, exactly {listed}; no others count")
-        allowed = [*(f"data.{name}" for name in DATA_ELSEWHERE), *ELSEWHERE]
-        close = did_you_mean(key, [*allowed, *catalogue.keys("reproduce")])
+        allowed = [*(f"data.{name}" for name in NEUTRAL_DATA_KEYS), *NEUTRAL_KEYS]
+        close = did_you_mean(key, [*allowed, *catalogue.command_keys("reproduce")])
         raise Mistake(
             f"{word}: a baseline says what is trained and how it is measured.{close} Only where it lies and runs is "
             f"yours to say: {', '.join(allowed)}"
         )
 
 
-def _remarks(code: Mapping[str, Any], file: Standing, baseline: Baseline, allowed: bool) -> list[str]:
+def _remarks(code: Mapping[str, Any], file: GitStatus, baseline: Baseline, allowed: bool) -> list[str]:
     """What the certificate has to say aloud.  Raises Mistake where code or baseline differ from what is committed."""
     wrong, place = [], baseline.path.parents[1]
     # a virtual environment may lie in somebody's repository, which says nothing of what is installed there
-    installed = code["commit"] is None and not code["dirty"] and place == catalogue.conf()
+    installed = code["commit"] is None and not code["dirty"] and place == catalogue.conf_folder()
     if file.state not in (COMMITTED, OUTSIDE) and not installed:
         wrong.append(f"{baseline.path} is {file.state}: a baseline is committed before its runs, and not edited after")
     if code["dirty"]:
         known = f"differs from commit {code['commit'][:12]}" if code["commit"] else "has no commit that git can tell"
         wrong.append(f"the tree is not clean: {provenance.CHECKOUT} {known}")
-    elif file.state == COMMITTED and not unchanged(place):
+    elif file.state == COMMITTED and not is_clean(place):
         wrong.append(f"{place} differs from its commit: what a baseline is composed of is committed with it")
     if wrong and not allowed:
         raise Mistake(f"{'; '.join(wrong)}.\nCommit it, or rehearse without a certificate: allow_dirty=true")
@@ -116,7 +132,7 @@ def _remarks(code: Mapping[str, Any], file: Standing, baseline: Baseline, allowe
     return remarks
 
 
-def _refuse_changed(outcomes: Sequence[Outcome], code: Mapping[str, Any]) -> None:
+def _refuse_changed(outcomes: Sequence[RunOutcome], code: Mapping[str, Any]) -> None:
     """Raise Mistake where the code was changed or edited while runs were under way."""
     for run in outcomes:
         git = run.provenance.get("git")
@@ -129,13 +145,13 @@ def _refuse_changed(outcomes: Sequence[Outcome], code: Mapping[str, Any]) -> Non
             )
 
 
-def configs_of(
+def run_configs(
     baseline: Baseline, rest: Sequence[str], folder: Path, config_dir: str | None = None
 ) -> dict[tuple[str, int], DictConfig]:
     """The config of each listed run, by arm and seed; their folders lie in `folder`.  Raises Mistake."""
     of_arm = {arm: _config(baseline, arm, rest, folder, config_dir) for arm in baseline.arms}
     configs = {}
-    for arm, seed in planned(baseline):
+    for arm, seed in planned_runs(baseline):
         configs[arm, seed] = copy.deepcopy(of_arm[arm])
         configs[arm, seed].seed = seed  # neither the name nor a choice depends on it
     return configs
@@ -143,13 +159,13 @@ def configs_of(
 
 def _config(baseline: Baseline, arm: str, rest: Sequence[str], folder: Path, config_dir: str | None) -> DictConfig:
     try:
-        written = allow_list.of_file([*baseline.words, *baseline.arms[arm]], str(baseline.path))
+        written = allow_list.overrides_from_file([*baseline.overrides, *baseline.arms[arm]], str(baseline.path))
         config = compose([*written, *rest], config_dir)
         check(config)
     except Mistake as mistake:
         raise Mistake(f"baseline {baseline.name}, arm {arm}: {mistake}") from None
     config.outputs = str(folder)
-    set_apart(config)
+    make_single_run(config)
     return config
 
 
@@ -162,7 +178,7 @@ def _kept(
     """
     kept = set()
     for key, config in configs.items():
-        run = Run(folder_of(config))
+        run = Run(folder_of_config(config))
         if not run.config.exists():
             continue
         wrong = mismatches(run, config, code)
@@ -175,7 +191,7 @@ def _kept(
             )
         if wrong:
             say(f"{_label(key)}: the run that was there, {wrong[0]}, now lies in {run.move_aside()}")
-        elif run.summary.get("status") in OVER:
+        elif run.summary.get("status") in FINAL_STATUSES:
             code_too = "" if rehearsal else ", by this very code"
             say(f"{_label(key)}: {run.summary['status']} before{code_too}")
             kept.add(key)

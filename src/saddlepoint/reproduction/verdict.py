@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from saddlepoint.comparison.arms.direction import SHARES
-from saddlepoint.comparison.stats.equivalence import Interval, Verdict, reproduced
+from saddlepoint.comparison.arms.direction import PROPORTIONS
+from saddlepoint.comparison.stats.equivalence import EquivalenceResult, Interval, equivalence_test
 from saddlepoint.error import Mistake
-from saddlepoint.evaluation.contract import Score, comparable
+from saddlepoint.evaluation.contract import Score, check_comparable
 from saddlepoint.reproduction.baseline import Baseline, Headline
 from saddlepoint.run.folder import Run, read_json
 
@@ -22,7 +22,7 @@ FINISHED, MISSING = "finished", "missing"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """How one listed run ended."""
 
     arm: str
@@ -41,33 +41,33 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class HeadlineVerdict:
     """A headline's verdict, and the numbers that it stands on, by arm and seed; None where a run has none."""
 
     headline: Headline
     verdict: str
-    why: str
+    reason: str
     values: Mapping[str, Mapping[int, float | None]]
-    found: Verdict | None  # None where runs are missing
+    equivalence: EquivalenceResult | None  # None where runs are missing
 
 
-def outcome(arm: str, seed: int, run: Run, reused: bool) -> Outcome:
+def run_outcome(arm: str, seed: int, run: Run, reused: bool) -> RunOutcome:
     """How the run in a folder ended, as its record says."""
     summary = run.summary
     scores = {key: Score.from_dict(plain) for key, plain in (summary.get("final") or {}).items()}
-    return Outcome(
+    return RunOutcome(
         arm, seed, run.folder, summary.get("status") or MISSING, summary.get("error"), scores,
         float(summary.get("seconds") or 0.0), reused, read_json(run.folder / "provenance.json"),
     )  # fmt: skip
 
 
-def overall(judgements: Sequence[Judgement]) -> str:
+def overall_verdict(judgements: Sequence[HeadlineVerdict]) -> str:
     """The verdict of all together: the worst."""
     verdicts = {judgement.verdict for judgement in judgements}
     return next(verdict for verdict in (NOT_MET, UNDECIDED, MET) if verdict in verdicts)
 
 
-def judged(baseline: Baseline, headline: Headline, outcomes: Sequence[Outcome]) -> Judgement:
+def judge_headline(baseline: Baseline, headline: Headline, outcomes: Sequence[RunOutcome]) -> HeadlineVerdict:
     """The verdict on one headline of a baseline."""
     own = {arm: [o for o in outcomes if o.arm == arm] for arm in headline.arms}
     key = headline.metric
@@ -78,40 +78,40 @@ def judged(baseline: Baseline, headline: Headline, outcomes: Sequence[Outcome]) 
     problems = [line for runs in own.values() for o in runs for line in _problems(headline, o)]
     problems = problems or _mixed(headline, [o for runs in own.values() for o in runs])
     if problems:
-        return Judgement(headline, NOT_MET, "; ".join(problems), values, None)
+        return HeadlineVerdict(headline, NOT_MET, "; ".join(problems), values, None)
     numbers = [[own for seed in baseline.seeds if (own := values[arm][seed]) is not None] for arm in headline.arms]
     scores = [o.scores[key] for o in outcomes if o.arm in headline.arms]
-    found = _verdict(baseline, headline, numbers, within(headline, scores))
-    return Judgement(headline, found.verdict, found.why, values, found)
+    found = _verdict(baseline, headline, numbers, score_range(headline, scores))
+    return HeadlineVerdict(headline, found.verdict, found.reason, values, found)
 
 
 def _verdict(
     baseline: Baseline, headline: Headline, numbers: Sequence[Sequence[float]], bounds: Interval | None
-) -> Verdict:
+) -> EquivalenceResult:
     deterministic = baseline.deterministic or headline.deterministic
     values, *minus = numbers
     if minus and (deterministic or headline.paired):
         values, minus = [a - b for a, b in zip(*numbers, strict=True)], []  # seed by seed
         bounds = bounds and Interval(bounds.low - bounds.high, bounds.high - bounds.low)
-    return reproduced(
+    return equivalence_test(
         values, headline.target, headline.tolerance, baseline.level, headline.suspicious, headline.direction,
         deterministic, bounds, *minus,
     )  # fmt: skip
 
 
-def within(headline: Headline, scores: Sequence[Score]) -> Interval | None:
+def score_range(headline: Headline, scores: Sequence[Score]) -> Interval | None:
     """What the score can be: as the headline says, else [0, 1] of a share and [0, modes] of a count of modes."""
     if headline.range is not None:
         return Interval(*headline.range)
     metric = scores[0].contract.metric
-    if metric in SHARES:
+    if metric in PROPORTIONS:
         return Interval(0.0, 1.0)
     modes = {len(score.detail.get("modes") or score.detail.get("counts") or ()) for score in scores}
     counted = "modes_captured" in metric and len(modes) == 1 and 0 not in modes
     return Interval(0.0, float(modes.pop())) if counted else None
 
 
-def _problems(headline: Headline, run: Outcome) -> list[str]:
+def _problems(headline: Headline, run: RunOutcome) -> list[str]:
     """Why a run has no number for a headline; [] where it has."""
     if run.status != FINISHED:
         return [f"{run.label}: {run.status}{f' ({run.error})' if run.error else ''}"]
@@ -125,10 +125,10 @@ def _problems(headline: Headline, run: Outcome) -> list[str]:
     ]
 
 
-def _mixed(headline: Headline, runs: Sequence[Outcome]) -> list[str]:
+def _mixed(headline: Headline, runs: Sequence[RunOutcome]) -> list[str]:
     """Why the runs' scores cannot stand in one column; [] where they can."""
     try:
-        comparable({run.label: run.scores[headline.metric] for run in runs})
+        check_comparable({run.label: run.scores[headline.metric] for run in runs})
     except Mistake as mistake:
         return [str(mistake).splitlines()[0]]
     return []

@@ -16,9 +16,9 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from saddlepoint.error import Mistake
-from saddlepoint.run.folder import FULL, free_in, room, unwritable
+from saddlepoint.run.folder import DISK_FULL, format_free_space, free_bytes, unwritable_error
 from saddlepoint.run.storage import archive, atomic
-from saddlepoint.run.storage.checksum import examine, seal
+from saddlepoint.run.storage.checksum import append_checksum, verify_checksum
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -30,7 +30,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises Mistake where the disk is full or the folder cannot be written; the older checkpoints stay.
         """
         path = Path(path)
-        write(checkpoint, path, path.with_name("previous.ckpt") if path.name == "last.ckpt" else None)
+        save_torch_file(checkpoint, path, path.with_name("previous.ckpt") if path.name == "last.ckpt" else None)
 
     def load_checkpoint(
         self,
@@ -39,10 +39,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         weights_only: bool | None = True,
     ) -> dict[str, Any]:
         """The checkpoint at `path`: tensors and plain values only, never pickled objects."""
-        return load(Path(path), map_location)
+        return load_checkpoint(Path(path), map_location)
 
 
-def write(content: dict[str, Any], path: Path, forerunner: Path | None = None) -> None:
+def save_torch_file(content: dict[str, Any], path: Path, previous: Path | None = None) -> None:
     """Write tensors and plain values to `path`, sealed, whole or not at all; what stood there becomes `forerunner`.
 
     Raises Mistake where it cannot be written, which says what that would have taken and what is free.
@@ -50,20 +50,20 @@ def write(content: dict[str, Any], path: Path, forerunner: Path | None = None) -
 
     def sealed(file: BufferedRandom) -> None:
         torch.save(content, file)
-        seal(file)
+        append_checksum(file)
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write(path, sealed, forerunner)
+        atomic.write_atomic(path, sealed, previous)
     except (OSError, RuntimeError) as error:  # torch may report a full disk as a RuntimeError of its zip writer
         raise _unwritten(content, path, error) from None
 
 
-def read(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+def load_torch_file(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     """What `write` wrote.  Raises Mistake where a bit of it has changed, or it is somebody else's and no plain one."""
     try:
-        archive.stored(path)
-        examine(path)
+        archive.check_stored_zip(path)
+        verify_checksum(path)
         return torch.load(path, map_location=map_location, weights_only=True)
     except (FileNotFoundError, PermissionError) as error:
         raise Mistake(f"cannot read {path}: {error.strerror}") from None
@@ -72,24 +72,24 @@ def read(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         raise Mistake(f"{path} is no readable checkpoint ({why})") from None
 
 
-def load(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+def load_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     """A checkpoint of ours.  Raises Mistake where the file is truncated, corrupt or somebody else's."""
-    checkpoint = read(path, map_location)
+    checkpoint = load_torch_file(path, map_location)
     if not isinstance(checkpoint, dict) or "saddlepoint" not in checkpoint:
         raise Mistake(f"{path} is a checkpoint, but not one of Saddlepoint's; nothing was loaded from it")
     return checkpoint
 
 
-def duplicate(path: Path, to: Path) -> None:
+def copy_checkpoint(path: Path, to: Path) -> None:
     """Make `to` a copy of the checkpoint at `path`, whole or not at all.  Raises Mistake where it cannot be written."""
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        atomic.copy(path, to)
+        atomic.copy_atomic(path, to)
     except OSError as error:
-        raise unwritable(to, error, path.stat().st_size) from None
+        raise unwritable_error(to, error, path.stat().st_size) from None
 
 
-def newest(folder: Path, say: Callable[[str], None]) -> tuple[Path, dict[str, Any]] | None:
+def load_newest_checkpoint(folder: Path, log: Callable[[str], None]) -> tuple[Path, dict[str, Any]] | None:
     """last.ckpt, or previous.ckpt with a word where last is broken; None where there is neither.
 
     Raises Mistake where files are there but none can be read.
@@ -99,14 +99,14 @@ def newest(folder: Path, say: Callable[[str], None]) -> tuple[Path, dict[str, An
         if not path.exists():
             continue
         try:
-            checkpoint = load(path)
+            checkpoint = load_checkpoint(path)
         except Mistake as mistake:
             broken.append(str(mistake))
             continue
         for complaint in broken:
-            say(f"{complaint}; going on from {path.name}, {checkpoint['saddlepoint']['images']:,} images")
+            log(f"{complaint}; going on from {path.name}, {checkpoint['saddlepoint']['images']:,} images")
         if not broken and path.name == "previous.ckpt":
-            say(f"{folder / 'last.ckpt'} is not there; going on from previous.ckpt")
+            log(f"{folder / 'last.ckpt'} is not there; going on from previous.ckpt")
         return path, checkpoint
     if broken:
         raise Mistake(
@@ -115,7 +115,7 @@ def newest(folder: Path, say: Callable[[str], None]) -> tuple[Path, dict[str, An
     return None
 
 
-def set_aside(found: Path, say: Callable[[str], None]) -> None:
+def rename_broken_checkpoint(found: Path, log: Callable[[str], None]) -> None:
     """Where a run goes on from previous.ckpt, rename a last.ckpt that could not be read.
 
     The next save would make it previous, in the place of the only good one.
@@ -123,18 +123,18 @@ def set_aside(found: Path, say: Callable[[str], None]) -> None:
     last = found.with_name("last.ckpt")
     if found.name == "previous.ckpt" and last.exists():
         os.replace(last, last.with_name("broken.ckpt"))
-        say(f"{last} is kept as broken.ckpt")
+        log(f"{last} is kept as broken.ckpt")
 
 
 def _unwritten(content: dict[str, Any], path: Path, error: OSError | RuntimeError) -> Mistake:
     needed = _size(content)
     number = error.errno if isinstance(error, OSError) else None
-    if isinstance(error, RuntimeError) and (free := free_in(path.parent)) is not None and needed > free:
+    if isinstance(error, RuntimeError) and (free := free_bytes(path.parent)) is not None and needed > free:
         number = errno.ENOSPC
     why = os.strerror(number) if number else str(error).splitlines()[0]
-    full = number in FULL
+    full = number in DISK_FULL
     return Mistake(
-        f"cannot write the checkpoint {path}: {why}{room(path.parent, needed) if full else ''}. "
+        f"cannot write the checkpoint {path}: {why}{format_free_space(path.parent, needed) if full else ''}. "
         f"{'Free some space' if full else 'Look at the disk'} and give the same command again: "
         "it goes on from the last good checkpoint"
     )

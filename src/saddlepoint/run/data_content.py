@@ -6,7 +6,7 @@ from typing import Any
 SHOWN = 8  # hex digits of a sha256, for people
 
 
-def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def data_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two descriptions of data (`Data.describe`), for people; [] where nothing does.
 
     What one of them lacks, such as the hash of a set that is read from disk, is not compared.

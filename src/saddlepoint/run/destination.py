@@ -6,10 +6,12 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from saddlepoint.error import Mistake
-from saddlepoint.run.folder import Run, unwritable
+from saddlepoint.run.folder import Run, unwritable_error
 
 
-def file(to: str | Path, endings: Collection[str], kinds: str, key: str = "to", makes_folders: bool = True) -> Path:
+def check_output_file(
+    to: str | Path, endings: Collection[str], kinds: str, key: str = "to", makes_folders: bool = True
+) -> Path:
     """`to`.  Raises Mistake unless a file of one of these endings can be written there; `kinds` says them to people.
 
     Folders on the way need not be there where the command makes them.
@@ -27,14 +29,14 @@ def file(to: str | Path, endings: Collection[str], kinds: str, key: str = "to", 
     return path
 
 
-def folder(to: str | Path, key: str = "to") -> Path:
+def check_output_folder(to: str | Path, key: str = "to") -> Path:
     """`to`.  Raises Mistake unless it is a folder that can be written in, or can be made."""
     path = _named(to, key)
     _try(path, path, key)
     return path
 
 
-def record(run: Run, file: str) -> None:
+def check_run_file(run: Run, file: str) -> None:
     """Raises Mistake where a run's `file` could not be written."""
     try:
         if run.config.exists():  # else what is missing is told by who reads it
@@ -63,7 +65,7 @@ def _try(path: Path, place: Path, key: str) -> None:
             raise Mistake(f"{key}={path}: {place} is a file, and a folder is needed there")
         _probe(place, path.name)
     except OSError as error:
-        raise unwritable(path, error, key=key) from None
+        raise unwritable_error(path, error, key=key) from None
     except ValueError as error:  # a null byte
         raise Mistake(f"{key}={path!s}: {error}") from None
 

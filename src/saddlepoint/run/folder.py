@@ -21,7 +21,7 @@ from saddlepoint.error import Mistake
 from saddlepoint.run import layout
 from saddlepoint.run.storage import atomic
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Metrics(type(Path())):
@@ -49,7 +49,7 @@ class Run:
         self.config, self.samples = self.folder / "config.yaml", self.folder / "samples"
         self.checkpoints, self.snapshots = self.folder / "checkpoints", self.folder / "snapshots"
         self.metrics = Metrics(self.folder / "metrics.jsonl")  # `run.metrics()`: as a pandas DataFrame (see `rows`)
-        self._lock_file = layout.beside(self.folder, "lock")
+        self._lock_file = layout.hidden_file(self.folder, "lock")
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class Run:
     def write(self, file: str, content: str) -> None:
         """Put `content` into a small file of this run, whole or not at all, where this process writes."""
         if self.writes:
-            write(self.folder / file, content)
+            write_file(self.folder / file, content)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -87,9 +87,9 @@ class Run:
                 "name=..."
             ) from None
         except OSError as error:
-            raise unwritable(self.folder, error) from None
+            raise unwritable_error(self.folder, error) from None
         try:
-            self.sign()
+            self.write_holder()
             yield
         finally:
             with contextlib.suppress(OSError):
@@ -100,7 +100,7 @@ class Run:
                         path.rmdir()  # not where anything else lies by now
             lock.release()
 
-    def sign(self) -> None:
+    def write_holder(self) -> None:
         """Say beside the folder that this process holds it, or has begun one that will; for people alone."""
         with contextlib.suppress(OSError):
             self._lock_file.write_text(
@@ -135,7 +135,7 @@ class Run:
         """The objects of a .jsonl file of this run, in order; and how many of its lines hold none."""
         path = self.folder / file
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-        found = [row for line in lines if isinstance(row := parsed(line), dict)]
+        found = [row for line in lines if isinstance(row := parse_json(line), dict)]
         return found, len(lines) - len(found)
 
     def rewind(self, images: int) -> None:
@@ -144,8 +144,8 @@ class Run:
             return
         kept = [row for row in self.rows() if row["images"] <= images and not row.get("final")]
         if self.metrics.exists():
-            write(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
-        for reached, path in layout.by_images(self.snapshots, ".safetensors").items():
+            write_file(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
+        for reached, path in layout.files_by_images(self.snapshots, ".safetensors").items():
             if reached > images:
                 path.unlink()
 
@@ -160,9 +160,9 @@ class Run:
                 cut = lines.read() not in (b"", b"\n")
                 lines.write(("\n" * cut + json.dumps(row) + "\n").encode())
         except OSError as error:
-            raise unwritable(path, error) from None
+            raise unwritable_error(path, error) from None
 
-    def sweep(self) -> None:
+    def remove_unfinished_files(self) -> None:
         """Remove what a crash left of files that were being written.  Only for who holds the lock."""
         if self.writes and self.folder.is_dir():
             for folder in (self.folder, *(path for path in self.folder.iterdir() if path.is_dir())):
@@ -176,12 +176,12 @@ class Run:
         return self.folder.rename(next(place for place in places if not place.exists()))
 
 
-def write(path: Path, content: str | bytes) -> None:
+def write_file(path: Path, content: str | bytes) -> None:
     """Write a small file so that a reader, or a crash, sees the old one or the new.  Raises Mistake if it cannot."""
     try:
-        atomic.write(path, content)
+        atomic.write_atomic(path, content)
     except OSError as error:
-        raise unwritable(path, error, len(content)) from None
+        raise unwritable_error(path, error, len(content)) from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -192,7 +192,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise Mistake(f"{path} is not readable ({error}); move it away and run again") from None
 
 
-def parsed(line: str) -> Any:
+def parse_json(line: str) -> Any:
     """What a line of JSON says; None where it says nothing."""
     try:
         return json.loads(line)
@@ -200,22 +200,22 @@ def parsed(line: str) -> Any:
         return None
 
 
-def unwritable(path: Path, error: OSError, needed: int = 0, key: str = "outputs") -> Mistake:
+def unwritable_error(path: Path, error: OSError, needed: int = 0, key: str = "outputs") -> Mistake:
     """What to say where the operating system refuses a write of `needed` bytes; `key` names another place."""
-    figures = room(path.parent, needed) if error.errno in FULL else ""
+    figures = format_free_space(path.parent, needed) if error.errno in DISK_FULL else ""
     return Mistake(
         f"cannot write {path}: {error.strerror or error}{figures}. Free some space or choose another place: {key}=..."
     )
 
 
-def room(folder: Path, needed: int) -> str:
+def format_free_space(folder: Path, needed: int) -> str:
     """What a write of `needed` bytes (0: of few) met in `folder`, in brackets; "" where the system does not say."""
-    free = free_in(folder)
+    free = free_bytes(folder)
     takes = f"it takes {needed:,} bytes, " if needed else ""
     return "" if free is None else f" ({takes}{free:,} are free)"
 
 
-def free_in(folder: Path) -> int | None:
+def free_bytes(folder: Path) -> int | None:
     """The bytes that are free where `folder` lies; None where the system does not say."""
     with contextlib.suppress(OSError):
         return shutil.disk_usage(folder).free

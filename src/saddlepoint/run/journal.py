@@ -10,7 +10,7 @@ from pytorch_lightning.loggers import Logger
 from saddlepoint.run.folder import Run
 
 
-class Log(Logger):
+class RunLogger(Logger):
     """A logger of ours, of the name `label`.  The config has a file of its own, and goes to none."""
 
     label = "log"
@@ -29,7 +29,7 @@ class Log(Logger):
         """The run has ended; every row was logged."""
 
 
-class Journal(Log):
+class RunJournal(RunLogger):
     """Writes what callbacks log; `seconds` go on where an earlier part of the run left them."""
 
     def __init__(self, run: Run) -> None:

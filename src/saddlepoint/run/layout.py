@@ -15,17 +15,17 @@ ASIDE = re.compile(r"seed-?\d+-old\d+")
 FROZEN = re.compile(r"\.(seed-?\d+)\.yaml")
 
 
-def folder_of(outputs: str | Path, name: str, seed: int) -> Path:
+def run_folder(outputs: str | Path, name: str, seed: int) -> Path:
     """The folder of a run, whether it is there or not."""
     return Path(outputs) / name / f"seed{seed}"
 
 
-def beside(folder: Path, kind: str) -> Path:
+def hidden_file(folder: Path, kind: str) -> Path:
     """The hidden file of a run that lies beside its folder: `kind` is lock, yaml or log."""
     return folder.with_name(f".{folder.name}.{kind}")
 
 
-def seed_of(folder: Path) -> int:
+def folder_seed(folder: Path) -> int:
     """The seed that a run's folder is named by; 0 for another name."""
     match = RUN.fullmatch(folder.name)
     return int(match[1]) if match else 0
@@ -35,7 +35,7 @@ def is_run(folder: Path) -> bool:
     return RUN.fullmatch(folder.name) is not None and (folder / "config.yaml").exists()
 
 
-def runs_in(folder: Path) -> Iterator[Path]:
+def find_runs(folder: Path) -> Iterator[Path]:
     """The runs of a folder: itself, those of its seeds, or of the names in it; seeds in the order of numbers."""
     if is_run(folder):
         yield folder
@@ -44,25 +44,25 @@ def runs_in(folder: Path) -> Iterator[Path]:
         yield from (run for run in (child, *_folders(child)) if is_run(run))
 
 
-def moved_aside(name: Path) -> list[Path]:
+def find_moved_aside(name: Path) -> list[Path]:
     """The former runs that were moved aside in the folder of a name."""
     return [path for path in sorted(name.iterdir()) if ASIDE.fullmatch(path.name)]
 
 
-def intended(folder: Path) -> Iterator[Path]:
+def find_planned_names(folder: Path) -> Iterator[Path]:
     """The folders of names, itself or in it, where a config is laid out for a run; perhaps the run was never begun."""
     if not RUN.match(folder.name):
         yield from (name for name in (folder, *_folders(folder)) if any(name.glob(".seed*.yaml")))
 
 
-def never_begun(name: Path) -> list[Path]:
+def find_unstarted_runs(name: Path) -> list[Path]:
     """The runs in the folder of a name that a config was laid out for and that left nothing."""
     frozen = (FROZEN.fullmatch(path.name) for path in sorted(name.iterdir()))
     runs = [name / match[1] for match in frozen if match]
     return [run for run in runs if not (run / "config.yaml").exists()]
 
 
-def by_images(folder: Path, ending: str) -> dict[int, Path]:
+def files_by_images(folder: Path, ending: str) -> dict[int, Path]:
     """The files of a folder that are named by images shown, <images><ending>, ascending: grids and snapshots."""
     named = {int(path.stem): path for path in folder.glob(f"*{ending}") if path.stem.isdigit()}
     return dict(sorted(named.items()))
@@ -73,4 +73,4 @@ def _folders(path: Path) -> list[Path]:
     if not path.is_dir() or RUN.match(path.name):
         return []
     there = [child for child in path.iterdir() if child.name[0] != "." and child.is_dir()]
-    return sorted(there, key=lambda child: (seed_of(child), child.name))
+    return sorted(there, key=lambda child: (folder_seed(child), child.name))

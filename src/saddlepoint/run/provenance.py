@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from saddlepoint.redaction import discreet
-from saddlepoint.run.repository import commit
+from saddlepoint.redaction import redact
+from saddlepoint.run.repository import current_commit
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 PACKAGES = ("saddlepoint", "torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "torchmetrics",
@@ -25,19 +25,19 @@ def provenance(data: dict[str, Any], seed: int, code: dict[str, Any] | None = No
     content (config/own_code.py).
     """
     return {
-        "started": now(),
-        "argv": discreet(sys.argv),
+        "started": timestamp(),
+        "argv": redact(sys.argv),
         "seed": seed,
-        "git": commit(CHECKOUT) if (CHECKOUT / "pyproject.toml").exists() else None,  # a wheel has no commit
+        "git": current_commit(CHECKOUT) if (CHECKOUT / "pyproject.toml").exists() else None,  # a wheel has no commit
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {name: package_version(name) for name in PACKAGES},
         "hardware": hardware(),
         "data": data,
         **({"code": code} if code else {}),
     }
 
 
-def now() -> str:
+def timestamp() -> str:
     """The present, UTC, to the second, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -64,7 +64,7 @@ def _processor() -> str:
         return platform.processor()
 
 
-def version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
     """Of an installed package; None where it is not installed."""
     try:
         return importlib.metadata.version(package)

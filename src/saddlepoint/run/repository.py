@@ -14,7 +14,7 @@ COMMITTED, EDITED, UNCOMMITTED, OUTSIDE = "committed", "edited", "not committed"
 
 
 @dataclass(frozen=True)
-class Standing:
+class GitStatus:
     """Of a file: COMMITTED, EDITED since, UNCOMMITTED in a repository, or OUTSIDE any."""
 
     state: str
@@ -23,27 +23,27 @@ class Standing:
     date: str | None = None  # of that commit, ISO 8601
 
 
-def standing(path: Path) -> Standing:
+def git_status(path: Path) -> GitStatus:
     """How `path` stands against the last commit of the repository that it lies in."""
     path = path.resolve()
     content = path.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     if _git(path.parent, "rev-parse", "--show-toplevel") is None:
-        return Standing(OUTSIDE, sha256)
+        return GitStatus(OUTSIDE, sha256)
     known = _git(path.parent, "show", f"HEAD:./{path.name}")
     if known is None:
-        return Standing(UNCOMMITTED, sha256)
+        return GitStatus(UNCOMMITTED, sha256)
     last = (_git(path.parent, "log", "-1", "--format=%H %cI", "--", path.name) or b" ").decode().split()
     commit, date = last if len(last) == 2 else (None, None)
-    return Standing(COMMITTED if known == content else EDITED, sha256, commit, date)
+    return GitStatus(COMMITTED if known == content else EDITED, sha256, commit, date)
 
 
-def unchanged(folder: Path) -> bool:
+def is_clean(folder: Path) -> bool:
     """Whether all files in `folder`, new ones too, are as in the last commit; True in no repository."""
     return not _git(folder.resolve(), "status", "--porcelain", "--untracked-files=all", "--", ".")
 
 
-def commit(folder: Path) -> dict[str, Any] | None:
+def current_commit(folder: Path) -> dict[str, Any] | None:
     """The git commit that `folder` is at, and whether files differ from it; None outside a repository."""
     head, status = _git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain")
     return None if head is None or status is None else {"commit": head.decode().strip(), "dirty": bool(status.strip())}

@@ -13,31 +13,31 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from saddlepoint.error import Mistake
-from saddlepoint.run.folder import Run, write
-from saddlepoint.run.layout import by_images
+from saddlepoint.run.folder import Run, write_file
+from saddlepoint.run.layout import files_by_images
 
 FORMAT = 1
 
 
-def path_of(run: Run, images: int) -> Path:
+def snapshot_path(run: Run, images: int) -> Path:
     """Where the snapshot after so many images lies."""
     return run.snapshots / f"{images:09d}.safetensors"
 
 
-def save(run: Run, images: int, weights: str, state: Mapping[str, Tensor]) -> Path:
+def save_snapshot(run: Run, images: int, weights: str, state: Mapping[str, Tensor]) -> Path:
     """Write the state of a generator after `images` images, whole or not at all; `weights`: "averaged" or "raw".
 
     Raises Mistake where it cannot be written.
     """
     about = {"format": FORMAT, "images": images, "weights": weights}
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-    path = path_of(run, images)
+    path = snapshot_path(run, images)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, safetensors.torch.save(plain, {"saddlepoint": json.dumps(about, sort_keys=True)}))
+    write_file(path, safetensors.torch.save(plain, {"saddlepoint": json.dumps(about, sort_keys=True)}))
     return path
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], int, str]:
+def load_snapshot(path: Path) -> tuple[dict[str, Tensor], int, str]:
     """The state, the images and whose weights they are.  Raises Mistake where the file is none of ours, or broken."""
     try:
         content = path.read_bytes()
@@ -55,6 +55,6 @@ def load(path: Path) -> tuple[dict[str, Tensor], int, str]:
     return state, about["images"], about["weights"]
 
 
-def every(run: Run) -> list[int]:
+def snapshot_images(run: Run) -> list[int]:
     """The images of all snapshots of a run, ascending."""
-    return list(by_images(run.snapshots, ".safetensors"))
+    return list(files_by_images(run.snapshots, ".safetensors"))

@@ -8,6 +8,6 @@ from saddlepoint.schedule.ramp import Ramp
 class Cosine(Ramp):
     """start + (end - start) (1 - cos(pi t)) / 2."""
 
-    def path(self, t: float) -> float:
+    def curve(self, t: float) -> float:
         """(1 - cos(pi t)) / 2."""
         return (1 - math.cos(math.pi * t)) / 2

@@ -6,6 +6,6 @@ from saddlepoint.schedule.ramp import Ramp
 class Linear(Ramp):
     """start + (end - start) t."""
 
-    def path(self, t: float) -> float:
+    def curve(self, t: float) -> float:
         """t."""
         return t

@@ -17,8 +17,8 @@ class Ramp(Schedule):
     def __call__(self, images: int) -> float:
         """start + (end - start) path(t), t = (images - begin) / (self.images - begin) kept in [0, 1]."""
         t = min(max((images - self.begin) / (self.images - self.begin), 0.0), 1.0)
-        return self.start + (self.end - self.start) * self.path(t)
+        return self.start + (self.end - self.start) * self.curve(t)
 
-    def path(self, t: float) -> float:
+    def curve(self, t: float) -> float:
         """How far at share t of the way, both in [0, 1]."""
         raise NotImplementedError(f"{type(self).__name__} must define path(t)")

@@ -15,15 +15,15 @@ class Schedule:
         raise NotImplementedError(f"{type(self).__name__} must define __call__(images)")
 
 
-def at(value: Any, images: int) -> Any:
+def value_at(value: Any, images: int) -> Any:
     """The number in force: schedules are asked, inside lists and tuples too; all else stands for itself."""
     if isinstance(value, Callable):
         return value(images)
     if isinstance(value, list | tuple):
-        return tuple(at(part, images) for part in value)
+        return tuple(value_at(part, images) for part in value)
     return value
 
 
-def moves(value: Any) -> bool:
+def has_schedule(value: Any) -> bool:
     """Whether `value` is a schedule or holds one."""
-    return isinstance(value, Callable) or (isinstance(value, list | tuple) and any(map(moves, value)))
+    return isinstance(value, Callable) or (isinstance(value, list | tuple) and any(map(has_schedule, value)))

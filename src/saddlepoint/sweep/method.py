@@ -49,7 +49,7 @@ class Method:
     seed: int = 0
 
 
-def method(kind: str, said: Any) -> Method | None:
+def parse_method(kind: str, said: Any) -> Method | None:
     """The method that a word says, or {name: word, setting: value, ...}; None for null and none.
 
     `kind` is sampler or pruner.  Raises Mistake for a word, a setting or a seed that there is none of.
@@ -65,13 +65,13 @@ def method(kind: str, said: Any) -> Method | None:
         raise Mistake(f"sampler.seed={seed}: a whole number from 0 on")
     found = Method(name, settings, seed)
     if kind == "pruner":
-        pruner(found, 1, STEPS[-1])
+        build_pruner(found, 1, STEPS[-1])
     else:
-        _try(kind, found, lambda at_once: sampler(replace(found, settings={**settings, **at_once}), SPACE, 0))
+        _try(kind, found, lambda at_once: build_sampler(replace(found, settings={**settings, **at_once}), SPACE, 0))
     return found
 
 
-def sampler(method: Method, space: Sequence[Dimension], number: int) -> BaseSampler:
+def build_sampler(method: Method, space: Sequence[Dimension], number: int) -> BaseSampler:
     """The sampler that proposes trial `number`.
 
     Each trial has its own, with a seed that follows from its number: what is proposed depends on the trials before it
@@ -84,7 +84,7 @@ def sampler(method: Method, space: Sequence[Dimension], number: int) -> BaseSamp
     return _built("sampler", method, {"seed": (method.seed * GOLDEN + number) % 2**32})
 
 
-def pruner(method: Method | None, between: int, images: int) -> BasePruner:
+def build_pruner(method: Method | None, between: int, images: int) -> BasePruner:
     """The pruner of runs of so many images, scored every `between`; its steps are images.  None never prunes."""
     from optuna.pruners import NopPruner
 

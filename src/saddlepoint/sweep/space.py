@@ -27,36 +27,36 @@ class Range:
     step: float | None = None  # None: any number between; of whole numbers, each
 
     @property
-    def whole(self) -> bool:
+    def is_integer(self) -> bool:
         return all(isinstance(number, int) for number in (self.low, self.high, self.step or 1))
 
     @property
     def distribution(self) -> BaseDistribution:
         from optuna.distributions import FloatDistribution, IntDistribution
 
-        if self.whole:
+        if self.is_integer:
             return IntDistribution(int(self.low), int(self.high), self.log, int(self.step or 1))
         return FloatDistribution(float(self.low), float(self.high), self.log, self.step)
 
     @property
     def values(self) -> Sequence[Value] | None:
         """All of them, None where there are infinitely many."""
-        step = self.step or (1 if self.whole else None)
+        step = self.step or (1 if self.is_integer else None)
         if step is None:
             return None
         count = int((self.high - self.low) / step + 1e-9) + 1
         return [self.low + i * step for i in range(count)]
 
     @property
-    def ends(self) -> Sequence[Value]:
+    def test_values(self) -> Sequence[Value]:
         """Values that show whether a run can have any of them."""
-        return [self.low, self.high] if self.whole else [float(self.low), float(self.high)]
+        return [self.low, self.high] if self.is_integer else [float(self.low), float(self.high)]
 
     @property
-    def plain(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         return {"low": self.low, "high": self.high, "log": self.log, "step": self.step}
 
-    def words(self, value: Value) -> tuple[str, ...]:
+    def overrides(self, value: Value) -> tuple[str, ...]:
         return (f"{self.key}={value!r}",)
 
 
@@ -66,7 +66,7 @@ class Choice:
 
     key: str
     levels: Mapping[str, tuple[str, ...]]
-    bundle: bool = False  # its labels are names that somebody gave to words; a run has them on record
+    has_bundles: bool = False  # its labels are names that somebody gave to words; a run has them on record
 
     @property
     def distribution(self) -> BaseDistribution:
@@ -78,31 +78,31 @@ class Choice:
     def values(self) -> Sequence[Value]:
         return list(self.levels)
 
-    ends = values
+    test_values = values
 
     @property
-    def plain(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         return {"choices": {label: list(words) for label, words in self.levels.items()}}
 
-    def words(self, value: Value) -> tuple[str, ...]:
+    def overrides(self, value: Value) -> tuple[str, ...]:
         return self.levels[str(value)]
 
 
 Dimension = Range | Choice
 
 
-def exact(plain: Mapping[str, Any]) -> Any:
+def comparable_form(plain: Mapping[str, Any]) -> Any:
     """A plain dimension as Optuna holds it to its trials: choices by their order, and whether numbers are whole."""
     if "choices" in plain:
         return list(plain["choices"].items())
-    return dict(plain), Range("", **plain).whole
+    return dict(plain), Range("", **plain).is_integer
 
 
-def told(params: Mapping[str, Any]) -> str:
+def format_params(params: Mapping[str, Any]) -> str:
     """ "optimizer.generator.lr=0.000312 objective=hinge": the values of a trial, to read."""
-    return " ".join(f"{key}={shown(value)}" for key, value in params.items())
+    return " ".join(f"{key}={format_param(value)}" for key, value in params.items())
 
 
-def shown(value: Any) -> str:
+def format_param(value: Any) -> str:
     """A value to three digits; whole numbers and words as they are."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -27,9 +27,9 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from saddlepoint.error import Mistake
-from saddlepoint.run.folder import unwritable
-from saddlepoint.sweep.method import sampler
-from saddlepoint.sweep.plan import Plan, difference
+from saddlepoint.run.folder import unwritable_error
+from saddlepoint.sweep.method import build_sampler
+from saddlepoint.sweep.plan import Plan, first_changed_setting
 
 FILES = {"sqlite": "study.db", "journal": "journal.log"}
 PATIENCE = 60.0  # seconds to wait for another process's write
@@ -44,7 +44,7 @@ UNREADABLE = (*BROKEN, ValueError, TypeError, LookupError, AttributeError, Runti
 
 
 @dataclass(frozen=True)
-class Standing:
+class TrialRecord:
     """How one trial stands."""
 
     number: int
@@ -52,32 +52,32 @@ class Standing:
     params: dict[str, Any]
     value: float | None  # of a finished one
     curve: dict[int, float]  # images -> score of its first seed, along the run
-    about: dict[str, Any] = field(default_factory=dict)  # reason, seconds, values by seed
+    details: dict[str, Any] = field(default_factory=dict)  # reason, seconds, values by seed
 
     @property
     def reason(self) -> str:
-        return str(self.about.get("reason", ""))
+        return str(self.details.get("reason", ""))
 
     @property
     def seconds(self) -> float:
-        return float(self.about.get("seconds", 0.0))
+        return float(self.details.get("seconds", 0.0))
 
 
-def best_first(plan: Plan, trials: Iterable[Standing]) -> list[Standing]:
+def rank_finished(plan: Plan, trials: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Those of the trials that finished, the best first."""
-    sign = -1 if plan.objective.higher_is_better else 1
+    sign = -1 if plan.metric.higher_is_better else 1
     return sorted((one for one in trials if one.value is not None), key=lambda one: sign * (one.value or 0.0))
 
 
 @dataclass
-class Taken:
+class ClaimedTrial:
     """A trial that this process plays, and nobody else."""
 
     number: int
     params: dict[str, Any]
     trial: optuna.Trial
     lock: FileLock
-    given_up: bool  # whether it was to be pruned when its process was lost
+    prune_requested: bool  # whether it was to be pruned when its process was lost
 
 
 class Study:
@@ -90,13 +90,13 @@ class Study:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise unwritable(folder, error) from None
+            raise unwritable_error(folder, error) from None
         if other := [FILES[kind] for kind in FILES if kind != storage and (folder / FILES[kind]).exists()]:
             raise Mistake(f"{folder} holds a study in {other[0]}: go on with that storage, or give this one a name=...")
         with self._alone(UNREADABLE):
-            self.optuna = self._opened(pruner)
+            self.optuna_study = self._opened(pruner)
             self._claim()
-            self.optuna.get_trials(deepcopy=False)  # a damaged row is told now
+            self.optuna_study.get_trials(deepcopy=False)  # a damaged row is told now
 
     def _opened(self, pruner: BasePruner) -> optuna.Study:
         """Optuna's study, made where the file holds none.  Raises Mistake where it holds one of another name."""
@@ -108,46 +108,46 @@ class Study:
         return optuna.create_study(
             storage=storage,
             study_name=name,
-            direction=self.plan.objective.direction,
+            direction=self.plan.metric.direction,
             pruner=pruner,
             load_if_exists=True,
         )
 
     def _claim(self) -> None:
-        if (there := self.optuna.user_attrs.get(IDENTITY)) is None:
-            if self.optuna.trials:
+        if (there := self.optuna_study.user_attrs.get(IDENTITY)) is None:
+            if self.optuna_study.trials:
                 raise Mistake(f"{self.path} is a study that saddlepoint sweep did not make; choose another name=...")
-            self.optuna.set_user_attr(IDENTITY, self.plan.identity)
-        elif differs := difference(there, self.plan.identity):
+            self.optuna_study.set_user_attr(IDENTITY, self.plan.defining_settings)
+        elif differs := first_changed_setting(there, self.plan.defining_settings):
             raise Mistake(f"{self.path} holds another search: {differs}.\nGive this one a name=... of its own")
 
-    def taken(self) -> Taken | None:
+    def claim_trial(self) -> ClaimedTrial | None:
         """A trial to play: one that was lost with its process, else a new one; None where there is none to begin."""
         with self._alone():
-            there = self.optuna.get_trials(deepcopy=False)
+            there = self.optuna_study.get_trials(deepcopy=False)
             for frozen in there:
                 if frozen.state == TrialState.RUNNING and (lock := self._claimed(frozen.number)) is not None:
                     # it may have ended between the look at the study and the one at its lock
-                    if self.optuna._storage.get_trial(frozen._trial_id).state == TrialState.RUNNING:
+                    if self.optuna_study._storage.get_trial(frozen._trial_id).state == TrialState.RUNNING:
                         self._sample_for(frozen.number)
-                        return self._suggested(optuna.Trial(self.optuna, frozen._trial_id), lock)
+                        return self._suggested(optuna.Trial(self.optuna_study, frozen._trial_id), lock)
                     lock.release()
-            if len(there) >= self.plan.trials:
+            if len(there) >= self.plan.n_trials:
                 return None
             self._sample_for(len(there))
-            trial = self.optuna.ask()
+            trial = self.optuna_study.ask()
             lock = self._claimed(trial.number)
             assert lock is not None, "a trial that was begun under the study's lock is nobody else's"
             return self._suggested(trial, lock)
 
     def _sample_for(self, number: int) -> None:
-        self.optuna.sampler = sampler(self.plan.sampler, self.plan.space, number)
+        self.optuna_study.sampler = build_sampler(self.plan.sampler, self.plan.space, number)
 
-    def _suggested(self, trial: optuna.Trial, lock: FileLock) -> Taken:
+    def _suggested(self, trial: optuna.Trial, lock: FileLock) -> ClaimedTrial:
         """The trial; what a process that lost it had not come to propose is proposed now."""
         for one in self.plan.space:
             trial._suggest(one.key, one.distribution)
-        return Taken(trial.number, dict(trial.params), trial, lock, bool(trial.user_attrs.get(GIVEN_UP)))
+        return ClaimedTrial(trial.number, dict(trial.params), trial, lock, bool(trial.user_attrs.get(GIVEN_UP)))
 
     def _claimed(self, number: int) -> FileLock | None:
         """The lock of a trial, None where another process plays it."""
@@ -158,34 +158,34 @@ class Study:
             return None
         return lock
 
-    def report(self, taken: Taken, images: int, value: float) -> bool:
+    def report_score(self, taken: ClaimedTrial, images: int, value: float) -> bool:
         """Note a score along the run, once; whether the trial should be given up, which is written down as well."""
         with self._told():
-            if images in self.optuna._storage.get_trial(taken.trial._trial_id).intermediate_values:
+            if images in self.optuna_study._storage.get_trial(taken.trial._trial_id).intermediate_values:
                 return False
             taken.trial.report(value, images)
             if hopeless := taken.trial.should_prune():
                 taken.trial.set_user_attr(GIVEN_UP, True)
             return hopeless
 
-    def end(self, taken: Taken, state: str, value: float | None = None, **about: Any) -> None:
+    def end_trial(self, taken: ClaimedTrial, state: str, value: float | None = None, **about: Any) -> None:
         """Write down how a trial ended, and let go of it."""
         with self._told():
             taken.trial.set_user_attr(ABOUT, about)
             told = next(one for one, name in STATES.items() if name == state)
-            self.optuna.tell(taken.trial, value, state=told)
+            self.optuna_study.tell(taken.trial, value, state=told)
         taken.lock.release()
 
-    def standings(self) -> list[Standing]:
+    def trial_records(self) -> list[TrialRecord]:
         """Every trial, in order of number."""
         with self._told():
-            return [_standing(frozen) for frozen in self.optuna.get_trials(deepcopy=False)]
+            return [_standing(frozen) for frozen in self.optuna_study.get_trials(deepcopy=False)]
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether as many trials have ended as were asked for, and none is being played."""
-        states = [one.state for one in self.standings()]
-        return RUNNING not in states and len(states) >= self.plan.trials
+        states = [one.state for one in self.trial_records()]
+        return RUNNING not in states and len(states) >= self.plan.n_trials
 
     @contextmanager
     def _alone(self, broken: tuple[type[Exception], ...] = BROKEN) -> Iterator[None]:
@@ -257,8 +257,8 @@ def _mend(journal: Path) -> None:
             file.truncate(whole)
 
 
-def _standing(frozen: FrozenTrial) -> Standing:
+def _standing(frozen: FrozenTrial) -> TrialRecord:
     state = STATES.get(frozen.state, RUNNING)
     value = frozen.value if state == FINISHED else None
     about = frozen.user_attrs.get(ABOUT, {})
-    return Standing(frozen.number, state, dict(frozen.params), value, dict(frozen.intermediate_values), dict(about))
+    return TrialRecord(frozen.number, state, dict(frozen.params), value, dict(frozen.intermediate_values), dict(about))

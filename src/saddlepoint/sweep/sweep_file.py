@@ -9,11 +9,11 @@ from pydantic import Field
 
 from saddlepoint.config import allow_list, config_file
 from saddlepoint.error import Mistake, did_you_mean
-from saddlepoint.experiment.start import DATA_ELSEWHERE, ELSEWHERE
-from saddlepoint.multirun.factor import level_name, typed
-from saddlepoint.schema import Flag, Natural, Number, fitted
-from saddlepoint.sweep.method import method
-from saddlepoint.sweep.plan import Plan, objective
+from saddlepoint.experiment.resume import NEUTRAL_DATA_KEYS, NEUTRAL_KEYS
+from saddlepoint.multirun.factor import format_level, level_name
+from saddlepoint.schema import Flag, Natural, Number, validate_value
+from saddlepoint.sweep.method import parse_method
+from saddlepoint.sweep.plan import Plan, parse_metric
 from saddlepoint.sweep.space import Choice, Dimension, Range
 
 KEYS = ("space", "words", "metric", "direction", "sampler", "pruner", "seeds", "trials")
@@ -27,11 +27,11 @@ NOT_SEARCHED = {  # keys whose value no search may choose, and why
 }
 
 
-def plan(config: DictConfig, rest: Sequence[str] = (), own: Path | None = None) -> Plan:
+def load_plan(config: DictConfig, overrides: Sequence[str] = (), config_dir: Path | None = None) -> Plan:
     """The search of a sweep file, with the command line's last word.  Raises Mistake for what cannot be meant."""
     name = str(config.sweep)
-    path = config_file.whole_file("sweep", name, own)
-    said, where = config_file.read_whole(path), f"sweep {name}"
+    path = config_file.find_conf_file("sweep", name, config_dir)
+    said, where = config_file.load_plain_yaml(path), f"sweep {name}"
     if not isinstance(said, dict):
         raise Mistake(f"{path}: a sweep is a file of key: value lines, space: and metric: at least")
     for key in map(str, said):
@@ -43,24 +43,24 @@ def plan(config: DictConfig, rest: Sequence[str] = (), own: Path | None = None) 
             said[key] = asked[key]
     if not said.get("metric"):
         raise Mistake(f"{path}: by which score? metric: fid, or another one of the validation split")
-    dimensions = space(said.get("space"), where)
+    dimensions = parse_space(said.get("space"), where)
     own_words = said.get("words") or []
     if not isinstance(own_words, list) or not all(isinstance(word, str) for word in own_words):
         raise Mistake(f"{where}: words: a list as on the command line, [experiment=..., images=20_000]")
-    own_words = allow_list.of_file(_heard(own_words, dimensions, f"{where}: words: "), where)
-    words = [*own_words, *_heard(map(str, rest), dimensions)]
+    own_words = allow_list.overrides_from_file(_heard(own_words, dimensions, f"{where}: words: "), where)
+    words = [*own_words, *_heard(map(str, overrides), dimensions)]
     elsewhere = [word for word in words if _is_elsewhere(word)]
-    sampler = method("sampler", said.get("sampler", "tpe"))
+    sampler = parse_method("sampler", said.get("sampler", "tpe"))
     assert sampler is not None
     return Plan(
         name=_named(asked["name"] or name.replace("/", "-")), space=dimensions,
-        objective=objective(str(said["metric"]), said.get("direction")), sampler=sampler,
-        pruner=method("pruner", said.get("pruner")), seeds=_seeds(said.get("seeds", [0])), asked=said.get("trials"),
-        words=tuple(word for word in words if word not in elsewhere), elsewhere=tuple(elsewhere),
+        metric=parse_metric(str(said["metric"]), said.get("direction")), sampler=sampler,
+        pruner=parse_method("pruner", said.get("pruner")), seeds=_seeds(said.get("seeds", [0])), max_trials=said.get("trials"),
+        overrides=tuple(word for word in words if word not in elsewhere), machine_overrides=tuple(elsewhere),
     )  # fmt: skip
 
 
-def space(said: Any, where: str = "sweep") -> tuple[Dimension, ...]:
+def parse_space(said: Any, where: str = "sweep") -> tuple[Dimension, ...]:
     """The dimensions of a `space`.  Raises Mistake for one that is badly written, or not to be searched."""
     if not isinstance(said, Mapping) or not said:
         raise Mistake(f"{where}: space: {{key: {{low: 1.0e-5, high: 1.0e-2, log: true}}, key: {{choices: [a, b]}}}}")
@@ -83,18 +83,20 @@ def _dimension(key: str, said: Any) -> Dimension:
         choices = said["choices"]
         if not isinstance(choices, list) or not choices:
             raise Mistake(f"{where}: choices: [a, b, ...]")
-        labels = [typed(choice) for choice in choices]
+        labels = [format_level(choice) for choice in choices]
         if twice := [label for label in labels if labels.count(label) > 1]:
             raise Mistake(f"{where}: {twice[0]} stands twice among its choices")
         return Choice(key, {label: (f"{key}={label}",) for label in labels})
     if isinstance(said, Mapping) and {"low", "high"} & set(said):
         return _range(key, said, where)
     if isinstance(said, Mapping) and said and all(isinstance(words, list) for words in said.values()):
-        levels = {level_name(level): tuple(allow_list.of_file(words, where)) for level, words in said.items()}
+        levels = {
+            level_name(level): tuple(allow_list.overrides_from_file(words, where)) for level, words in said.items()
+        }
         for word in (word for words in levels.values() for word in words):
             if reason := NOT_SEARCHED.get(_first(word)):
                 raise Mistake(f"{where}: {word}: {reason}")
-        return Choice(key, levels, bundle=True)
+        return Choice(key, levels, has_bundles=True)
     raise Mistake(f"{where}: {{low, high, log, step}}, {{choices: [...]}}, or names of words: {{level: [words]}}")
 
 
@@ -106,8 +108,8 @@ def _range(key: str, said: Mapping[Any, Any], where: str) -> Range:
     if low is None or high is None:
         raise Mistake(f"{where}: no {'low' if low is None else 'high'}: a range is {{low: 1, high: 9}}, both included")
     for name, value in (("low", low), ("high", high), *((("step", step),) if step is not None else ())):
-        fitted(Number, value, f"{where}.{name}")
-    log = fitted(Flag | None, log, f"{where}.log")
+        validate_value(Number, value, f"{where}.{name}")
+    log = validate_value(Flag | None, log, f"{where}.log")
     if low > high:
         raise Mistake(f"{where}: low {low} is above high {high}")
     if log and low <= 0:
@@ -137,11 +139,11 @@ def _heard(words: Iterable[str], dimensions: Sequence[Dimension], where: str = "
 def _is_elsewhere(word: str) -> bool:
     """Whether a word says where a trial runs, and nothing of what it is."""
     first, _, last = word.lstrip("+~").partition("=")[0].partition(".")
-    return first in ELSEWHERE or (first == "data" and last in DATA_ELSEWHERE)
+    return first in NEUTRAL_KEYS or (first == "data" and last in NEUTRAL_DATA_KEYS)
 
 
 def _seeds(said: Any) -> tuple[int, ...]:
-    said = fitted(Annotated[list[Natural], Field(min_length=1)], said, "seeds")
+    said = validate_value(Annotated[list[Natural], Field(min_length=1)], said, "seeds")
     if len(set(said)) < len(said):
         raise Mistake(f"seeds={said} has one twice; a seed counts once")
     return tuple(said)

@@ -10,19 +10,19 @@ from math import fsum, isfinite
 from typing import Any, Protocol
 
 from saddlepoint.error import Mistake
-from saddlepoint.launcher.pool import play
-from saddlepoint.sweep.study import FAILED, FINISHED, PRUNED, RUNNING, Study, Taken
+from saddlepoint.launcher.pool import run_pool
+from saddlepoint.sweep.study import FAILED, FINISHED, PRUNED, RUNNING, ClaimedTrial, Study
 
 PAUSE = 0.25  # seconds between two looks
 
 
 @dataclass(frozen=True)
-class Ended:
+class AttemptResult:
     """How a seed ended: with a value, or for a reason without one."""
 
     value: float | None = None
     reason: str = ""
-    lacks: Sequence[str] | None = None  # it finished without the score; the scores that it has
+    other_scores: Sequence[str] | None = None  # it finished without the score; the scores that it has
 
 
 class Attempt(Protocol):
@@ -32,7 +32,7 @@ class Attempt(Protocol):
         """Scores so far, by images, before the end."""
         ...
 
-    def ended(self) -> Ended | None:
+    def poll(self) -> AttemptResult | None:
         """How it ended, None while it is under way."""
 
     def stop(self) -> None:
@@ -46,23 +46,25 @@ Start = Callable[[int, Mapping[str, Any], int, int], Attempt]
 class Playing:
     """A trial that is being played, a step at a time."""
 
-    def __init__(self, study: Study, taken: Taken, start: Start, place: int, note: Callable[[str], None]) -> None:
+    def __init__(
+        self, study: Study, taken: ClaimedTrial, start: Start, place: int, note: Callable[[str], None]
+    ) -> None:
         """`note` hears in which state the trial has ended."""
         self.study, self.taken, self.start, self.place, self.note = study, taken, start, place, note
         self.values: list[float] = []
         self.attempt: Attempt | None = None
-        self.pruned = taken.given_up
+        self.pruned = taken.prune_requested
         self._reported: set[int] = set()
         self._since = time.monotonic()
         self._left = False  # by this process; it stays the study's, to be taken up again
 
-    def over(self) -> bool:
+    def poll(self) -> bool:
         """Look at it and do what is due; whether it is over, or left and nobody's."""
         if not self._left:
             if (state := self._step()) is not None:
                 self.note(state)
             return state is not None
-        if self.attempt is not None and self.attempt.ended() is None:
+        if self.attempt is not None and self.attempt.poll() is None:
             return False
         self.taken.lock.release()
         return True
@@ -84,12 +86,12 @@ class Playing:
                 return self._end(FAILED, reason=str(mistake).splitlines()[0])
         if not self.values and not self.pruned:
             self._report(self.attempt)
-        if (ended := self.attempt.ended()) is None:
+        if (ended := self.attempt.poll()) is None:
             return None
         if self.pruned:
             return self._end(PRUNED, reason="pruned")
-        if ended.lacks is not None:
-            return self._lacking(ended.lacks)
+        if ended.other_scores is not None:
+            return self._lacking(ended.other_scores)
         if ended.value is None or not isfinite(ended.value):
             seed = f"seed {self._seed}: " if len(self.study.plan.seeds) > 1 else ""
             return self._end(FAILED, reason=seed + (ended.reason or f"its score is {ended.value}"))
@@ -108,16 +110,16 @@ class Playing:
         for images, value in attempt.curve().items():
             if images not in self._reported:
                 self._reported.add(images)
-                if self.study.report(self.taken, images, value):
+                if self.study.report_score(self.taken, images, value):
                     self.pruned = True
                     attempt.stop()
                     return
 
     def _lacking(self, there: Sequence[str]) -> str:
         """The trial has no such score: of one it is its own fault, of the first it is the search's.  Raises Mistake."""
-        name = self.study.plan.objective.name
+        name = self.study.plan.metric.name
         has = f"it has {', '.join(there)}" if there else "it has no scores"
-        before = any(one.state in (FINISHED, PRUNED) for one in self.study.standings())
+        before = any(one.state in (FINISHED, PRUNED) for one in self.study.trial_records())
         self._end(FAILED, reason=f"no score {name} on the validation split; {has}")
         if before:
             return FAILED
@@ -128,11 +130,11 @@ class Playing:
 
     def _end(self, state: str, value: float | None = None, reason: str = "") -> str:
         about: dict[str, Any] = {"seconds": round(time.monotonic() - self._since, 2), "values": list(self.values)}
-        self.study.end(self.taken, state, value, **about, **({"reason": reason} if reason else {}))
+        self.study.end_trial(self.taken, state, value, **about, **({"reason": reason} if reason else {}))
         return state
 
 
-def played(
+def run_trials(
     study: Study,
     start: Start,
     workers: int = 1,
@@ -151,16 +153,16 @@ def played(
         nonlocal row
         row = row + 1 if state == FAILED else 0
         if row >= failures:
-            trials = study.standings()
+            trials = study.trial_records()
             last = [one for one in trials if one.state == FAILED][-1]
             raise Mistake(
                 f"{row} trials in a row failed, the last, {last.number}, for this reason: {last.reason}.\n"
-                f"Stopped with {sum(one.state != RUNNING for one in trials)} of {study.plan.trials} trials over; "
+                f"Stopped with {sum(one.state != RUNNING for one in trials)} of {study.plan.n_trials} trials over; "
                 "failures=... says how many in a row are too many"
             )
 
     def begin(place: int) -> Playing | None:
-        taken = study.taken()
+        taken = study.claim_trial()
         return None if taken is None else Playing(study, taken, start, place, note)
 
-    play(workers, begin, lambda: not study.over, watch, pause)
+    run_pool(workers, begin, lambda: not study.is_over, watch, pause)

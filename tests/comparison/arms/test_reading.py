@@ -13,15 +13,15 @@ import yaml
 from filelock import FileLock
 from folders import KEY, UNTRAINED, arm, contract, run
 
-from saddlepoint.comparison.arms.arm import COLLAPSED, DIVERGED, FINISHED, UNFINISHED, Arm, Entry
-from saddlepoint.comparison.arms.comparison import Asked, Comparison, comparison
-from saddlepoint.comparison.arms.direction import HIGHER, LOWER, higher_is_better
-from saddlepoint.comparison.arms.grouping import varying
-from saddlepoint.comparison.arms.reading import read
-from saddlepoint.comparison.report.lead import lead
+from saddlepoint.comparison.arms.arm import COLLAPSED, DIVERGED, FINISHED, UNFINISHED, Arm, ScoredRun
+from saddlepoint.comparison.arms.comparison import Comparison, ComparisonOptions, build_comparison
+from saddlepoint.comparison.arms.direction import HIGHER_IS_BETTER, LOWER_IS_BETTER, higher_is_better
+from saddlepoint.comparison.arms.grouping import varying_keys
+from saddlepoint.comparison.arms.record import read_runs
+from saddlepoint.comparison.report.overview import overview_sentences
 from saddlepoint.error import Mistake
 
-ASKED = Asked(by=("objective",), metric=KEY, baseline="nonsaturating")
+ASKED = ComparisonOptions(by=("objective",), metric=KEY, baseline="nonsaturating")
 
 
 @pytest.fixture
@@ -32,11 +32,11 @@ def outputs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def compared(outputs: Path, asked: Asked = ASKED) -> Comparison:
-    return comparison(read(outputs), asked)
+def compared(outputs: Path, asked: ComparisonOptions = ASKED) -> Comparison:
+    return build_comparison(read_runs(outputs), asked)
 
 
-def entry(found: Comparison, name: str, seed: int) -> Entry:
+def entry(found: Comparison, name: str, seed: int) -> ScoredRun:
     return next(one for one in named(found, name).entries if one.seed == seed)
 
 
@@ -48,42 +48,42 @@ def named(found: Comparison, name: str) -> Arm:
 
 
 def test_a_glob_a_folder_a_name_a_run_and_a_list_find_the_same_runs(outputs: Path) -> None:
-    every = {record.folder for record in read(outputs).records}
+    every = {record.folder for record in read_runs(outputs).records}
     assert len(every) == 6
     asked = [f"{outputs}/*", str(outputs), [outputs / "hinge", outputs / "nonsaturating"],
              [*sorted(outputs.glob("*/seed*"))], [f"{outputs}/*/seed*", outputs]]  # fmt: skip
     for runs in asked:
-        assert {record.folder for record in read(runs).records} == every
+        assert {record.folder for record in read_runs(runs).records} == every
 
 
 def test_a_folder_that_was_moved_aside_is_no_run_and_is_counted(outputs: Path) -> None:
     shutil.copytree(outputs / "hinge" / "seed0", outputs / "hinge" / "seed0-old1")
-    found = read(f"{outputs}/*")
+    found = read_runs(f"{outputs}/*")
     assert len(found.records) == 6
     assert [path.name for path in found.aside] == ["seed0-old1"]
-    assert any("1 folder of a former run" in line for line in lead(comparison(found, ASKED)))
+    assert any("1 folder of a former run" in line for line in overview_sentences(build_comparison(found, ASKED)))
 
 
 def test_seeds_come_in_the_order_of_numbers(tmp_path: Path) -> None:
     for seed in (10, 9, 2):
         run(tmp_path, "a", seed)
-    assert [record.seed for record in read(tmp_path).records] == [2, 9, 10]
+    assert [record.seed for record in read_runs(tmp_path).records] == [2, 9, 10]
 
 
 def test_nothing_matched_says_what_was_looked_for_and_where(tmp_path: Path) -> None:
     with pytest.raises(
         Mistake, match=r"runs=.*nowhere/\*: looked for <name>/seed<k>/config.yaml, and nothing is there"
     ):
-        read(f"{tmp_path}/nowhere/*")
+        read_runs(f"{tmp_path}/nowhere/*")
     (tmp_path / "empty").mkdir()
     with pytest.raises(Mistake, match="1 matched, and none holds a run"):
-        read(f"{tmp_path}/*")
+        read_runs(f"{tmp_path}/*")
 
 
 def test_a_config_that_is_no_yaml_is_named(outputs: Path) -> None:
     (outputs / "hinge" / "seed1" / "config.yaml").write_text("a: [1")
     with pytest.raises(Mistake, match=r"hinge/seed1/config.yaml cannot be read"):
-        read(outputs)
+        read_runs(outputs)
 
 
 # ----------------------------------------------------------------------------------------------------- which are arms
@@ -99,13 +99,13 @@ def test_arms_are_named_as_a_person_types_them_the_baseline_first(outputs: Path)
 def test_a_choice_of_several_is_named_as_a_list(tmp_path: Path) -> None:
     for seed, penalties in enumerate(([], ["r1", "r2"])):
         run(tmp_path, f"{seed}", 0, choice={"objective": "hinge", "regularizer": penalties})
-    found = comparison(read(tmp_path), Asked())
+    found = build_comparison(read_runs(tmp_path), ComparisonOptions())
     assert [one.name for one in found.arms] == ["regularizer=[]", "regularizer=[r1,r2]"]
 
 
 def test_by_nothing_is_by_the_choices_that_differ_and_by_what_no_choice_tells_apart(outputs: Path) -> None:
     run(outputs, "fast", 0, 5.0, objective="hinge", optimizer={"generator": {"lr": 1e-2}})
-    found = compared(outputs, Asked())
+    found = compared(outputs, ComparisonOptions())
     assert found.by == ("objective", "optimizer.generator.lr")
     assert {one.name for one in found.arms} == {
         "objective=hinge optimizer.generator.lr=0.01",
@@ -121,7 +121,7 @@ def test_an_objective_that_some_runs_do_not_have_tells_them_apart_by_what_it_is(
     place = run(tmp_path, "in its place", 0, choice=choice) / "config.yaml"
     whole = yaml.safe_load(place.read_text())
     place.write_text(yaml.safe_dump({**whole, "objective": {"generator": None}}))
-    found = comparison(read(tmp_path), Asked())
+    found = build_comparison(read_runs(tmp_path), ComparisonOptions())
     assert found.by == ("objective.generator._target_", "objective.generator.label")
 
 
@@ -132,13 +132,13 @@ def test_a_choice_that_follows_from_a_bundle_is_no_second_key(tmp_path: Path) ->
             for seed in (0, 1):
                 run(tmp_path, f"{objective}-{bundle}", seed, objective=objective, regularizer=regularizer,
                     choice=choice)  # fmt: skip
-    assert varying(read(tmp_path).records) == ["objective", "penalty"]
+    assert varying_keys(read_runs(tmp_path).records) == ["objective", "penalty"]
 
 
 def test_numbers_order_arms_as_numbers_and_1_is_1_point_0(tmp_path: Path) -> None:
     for i, lr in enumerate((10.0, 2, 2.0)):
         run(tmp_path, f"{i}", i, optimizer={"generator": {"lr": lr}})
-    found = comparison(read(tmp_path), Asked(by=("optimizer.generator.lr",)))
+    found = build_comparison(read_runs(tmp_path), ComparisonOptions(by=("optimizer.generator.lr",)))
     assert [one.name for one in found.arms] == ["optimizer.generator.lr=2", "optimizer.generator.lr=10"]
     assert len(found.arms[0].entries) == 2
 
@@ -168,7 +168,7 @@ def test_a_setting_of_the_piece_that_by_names_is_no_smaller_difference(outputs: 
 def test_what_differs_beside_the_names_is_said(tmp_path: Path) -> None:
     arm(tmp_path, "hinge", [1.0, 2.0], optimizer={"generator": {"lr": 1e-2}})
     arm(tmp_path, "nonsaturating", [1.0, 2.0])
-    assert any("arms differ in: optimizer.generator.lr" in line for line in lead(compared(tmp_path)))
+    assert any("arms differ in: optimizer.generator.lr" in line for line in overview_sentences(compared(tmp_path)))
 
 
 def test_one_group_is_nothing_to_compare(tmp_path: Path) -> None:
@@ -194,24 +194,24 @@ def test_two_runs_of_one_seed_in_one_arm_are_refused_both_named(outputs: Path) -
 )
 def test_a_mistyped_key_is_told_with_what_was_meant(outputs: Path, by: str, said: str) -> None:
     with pytest.raises(Mistake, match=said):
-        compared(outputs, Asked(by=(by,)))
+        compared(outputs, ComparisonOptions(by=(by,)))
 
 
 @pytest.mark.parametrize("baseline", ["hinge", "objective=hinge", ["hinge"]])
 def test_a_baseline_is_named_by_its_value_or_in_whole(outputs: Path, baseline: str | list[str]) -> None:
-    assert compared(outputs, Asked(("objective",), baseline=baseline)).baseline.name == "objective=hinge"
+    assert compared(outputs, ComparisonOptions(("objective",), baseline=baseline)).baseline.name == "objective=hinge"
 
 
 def test_an_unknown_baseline_is_told_with_the_closest(outputs: Path) -> None:
     with pytest.raises(Mistake, match=r"no arm is called so\. Did you mean hinge"):
-        compared(outputs, Asked(("objective",), baseline="hing"))
+        compared(outputs, ComparisonOptions(("objective",), baseline="hing"))
 
 
 def test_runs_of_other_lengths_are_refused_unless_images_are_named(outputs: Path) -> None:
     run(outputs, "long", 5, objective="hinge", images=2000)
     with pytest.raises(Mistake, match=r"images=1000 and .*long/seed5 images=2000"):
         compared(outputs)
-    found = compared(outputs, Asked(("objective", "images")))
+    found = compared(outputs, ComparisonOptions(("objective", "images")))
     assert "objective=hinge images=2000" in {one.name for one in found.arms}
 
 
@@ -222,7 +222,7 @@ def test_a_missing_seed_is_named_with_its_arm(outputs: Path) -> None:
     shutil.rmtree(outputs / "hinge" / "seed1")
     found = compared(outputs)
     assert found.missing == {"objective=hinge": [1]}
-    assert "objective=hinge lacks seed 1." in lead(found)
+    assert "objective=hinge lacks seed 1." in overview_sentences(found)
 
 
 @pytest.mark.parametrize(
@@ -236,8 +236,8 @@ def test_a_run_that_did_not_finish_counts_with_the_worst_untrained_score_of_all_
     found = compared(outputs)
     one = entry(found, "hinge", 3)
     assert (one.outcome, one.value, one.final, one.failed) == (outcome, UNTRAINED, None, True)
-    assert one.imputed
-    (line,) = [line for line in lead(found) if str(path) in line]
+    assert one.is_imputed
+    (line,) = [line for line in overview_sentences(found) if str(path) in line]
     assert f"is {outcome}" in line
     assert "it counts with the worst score of all untrained generators, 100." in line
 
@@ -248,7 +248,7 @@ def test_a_run_that_is_no_better_than_untrained_has_collapsed(outputs: Path, fin
     one = entry(compared(outputs), "hinge", 3)
     value = {97.0: UNTRAINED, 120.0: 120.0, 96.9: 96.9}[final]  # the worse of its own and the floor of all arms
     assert (one.outcome, one.value, one.final) == (outcome, value, final)
-    assert one.imputed == (final == 97.0)
+    assert one.is_imputed == (final == 97.0)
 
 
 def test_where_more_is_better_a_collapse_is_a_score_that_is_no_higher(tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_where_more_is_better_a_collapse_is_a_score_that_is_no_higher(tmp_path: 
         for seed, final in enumerate(finals):
             run(tmp_path, objective, seed, final, objective=objective, key=key, untrained=0.02,
                 measured={"metric": "coverage"})  # fmt: skip
-    found = comparison(read(tmp_path), Asked(("objective",), baseline="nonsaturating"))
+    found = build_comparison(read_runs(tmp_path), ComparisonOptions(("objective",), baseline="nonsaturating"))
     assert [one.outcome for one in found.baseline.entries] == [COLLAPSED, FINISHED]
     assert found.baseline.values == [0.01, 0.7], "worse than untrained, as measured"
 
@@ -273,7 +273,7 @@ def test_finals_worse_than_untrained_count_as_they_were_measured(tmp_path: Path)
     hinge = named(compared(tmp_path), "hinge")
     assert {one.outcome for one in hinge.entries} == {COLLAPSED}
     assert hinge.values == [300.0, 250.0, 400.0]
-    assert not hinge.imputed, "its own scores, so a mean of them is one"
+    assert not hinge.has_imputed, "its own scores, so a mean of them is one"
 
 
 def test_all_failures_count_from_one_floor_the_worst_untrained_score_of_any_arm(tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_all_failures_count_from_one_floor_the_worst_untrained_score_of_any_arm(
     run(tmp_path, "hinge", 2, None, status="failed", untrained=None)
     run(tmp_path, "minimax", 0, None, status="failed", untrained=None, objective="minimax")
     found = compared(tmp_path)
-    assert found.floor == 150.0
+    assert found.failure_floor == 150.0
     assert named(found, "hinge").values == [7.0, 150.0, 150.0], "a good start is no merit of a run that failed"
     assert named(found, "minimax").values == [150.0]
 
@@ -292,19 +292,24 @@ def test_a_run_that_got_worse_before_it_failed_counts_with_its_last_score(output
     path = run(outputs, "hinge", 3, None, status="diverged", curve=((250, 20.0), (500, 300.0)))
     found = compared(outputs)
     one = entry(found, "hinge", 3)
-    assert (one.value, one.imputed) == (300.0, True)
-    assert any(str(path) in line and "its own last score, 300, worse than" in line for line in lead(found))
+    assert (one.value, one.is_imputed) == (300.0, True)
+    assert any(
+        str(path) in line and "its own last score, 300, worse than" in line for line in overview_sentences(found)
+    )
 
 
 def test_without_any_untrained_score_a_failure_has_the_worst_rank(tmp_path: Path) -> None:
     arm(tmp_path, "nonsaturating", [10.0, 11.0], untrained=None)
     run(tmp_path, "hinge", 0, 7.0, untrained=None)
-    assert compared(tmp_path).floor is None
+    assert compared(tmp_path).failure_floor is None
     run(tmp_path, "hinge", 1, None, status="diverged", untrained=None)
     found = compared(tmp_path)
     assert named(found, "hinge").values == [7.0, math.inf]
-    assert any("it counts with the worst rank, as no untrained generator has a score" in line for line in lead(found))
-    assert not any("leave" in line for line in lead(found))
+    assert any(
+        "it counts with the worst rank, as no untrained generator has a score" in line
+        for line in overview_sentences(found)
+    )
+    assert not any("leave" in line for line in overview_sentences(found))
 
 
 def test_a_run_that_was_measured_and_has_no_value_there_is_a_failure_with_the_worst_rank(tmp_path: Path) -> None:
@@ -319,13 +324,13 @@ def test_a_run_that_was_measured_and_has_no_value_there_is_a_failure_with_the_wo
         run(tmp_path, "minimax", seed, final + 1, measured=measured, objective="minimax", **more)
     run(tmp_path, "minimax", 3, None, objective="minimax", **{**more, "others": None},
         summary={"final": captured})  # fmt: skip
-    asked = Asked(("objective",), metric="modes_reverse_kl", baseline="hinge")
-    found = comparison(read(tmp_path), asked)
+    asked = ComparisonOptions(("objective",), metric="modes_reverse_kl", baseline="hinge")
+    found = build_comparison(read_runs(tmp_path), asked)
     assert entry(found, "minimax", 3).outcome == COLLAPSED
     assert named(found, "minimax").values == [1.2, 1.3, 1.1, math.inf]
     run(tmp_path, "minimax", 4, 5.0, objective="minimax")  # by FID alone: nobody counted modes
     with pytest.raises(Mistake, match=r"missing from 1 run \(.*minimax/seed4\)"):
-        comparison(read(tmp_path), asked)
+        build_comparison(read_runs(tmp_path), asked)
 
 
 def test_a_run_under_way_is_left_out_named_and_makes_the_comparison_provisional(outputs: Path) -> None:
@@ -333,15 +338,15 @@ def test_a_run_under_way_is_left_out_named_and_makes_the_comparison_provisional(
     with FileLock(path.with_name(".seed3.lock")):
         found = compared(outputs)
         assert len(named(found, "hinge").entries) == 3
-        assert lead(found)[0].startswith("PROVISIONAL")
-        assert str(path) in lead(found)[0]
+        assert overview_sentences(found)[0].startswith("PROVISIONAL")
+        assert str(path) in overview_sentences(found)[0]
         assert found.missing == {"objective=nonsaturating": [3]}, "hinge has it, under way"
     assert entry(compared(outputs), "hinge", 3).outcome == UNFINISHED, "its process has died"
 
 
 def test_a_run_that_was_asked_for_and_never_begun_is_named(outputs: Path) -> None:
     (outputs / "hinge" / ".seed8.yaml").write_text("seed: 8\n")
-    assert f"{outputs}/hinge: seed8 was asked for and never begun." in lead(compared(outputs))
+    assert f"{outputs}/hinge: seed8 was asked for and never begun." in overview_sentences(compared(outputs))
 
 
 def test_an_arm_of_which_no_run_was_ever_begun_is_named(outputs: Path) -> None:
@@ -349,7 +354,7 @@ def test_an_arm_of_which_no_run_was_ever_begun_is_named(outputs: Path) -> None:
     for seed in (0, 1):
         (outputs / "minimax" / f".seed{seed}.yaml").write_text(f"seed: {seed}\n")
     for runs in (outputs, f"{outputs}/*"):
-        said = lead(comparison(read(runs), ASKED))
+        said = overview_sentences(build_comparison(read_runs(runs), ASKED))
         assert f"{outputs}/minimax: seed0, seed1 were asked for and never begun." in said
 
 
@@ -359,19 +364,21 @@ def test_a_baseline_may_be_a_number(tmp_path: Path) -> None:
             run(tmp_path, f"lr{lr}", seed, 10.0 + seed, optimizer={"generator": {"lr": lr}})
     by = ("optimizer.generator.lr",)
     for said in (0.5, "0.5", 1.0, 1):
-        assert comparison(read(tmp_path), Asked(by, baseline=said)).baseline.settings[by[0]] == float(said)
+        assert build_comparison(read_runs(tmp_path), ComparisonOptions(by, baseline=said)).baseline.settings[
+            by[0]
+        ] == float(said)
 
 
 def test_a_finished_run_that_ended_early_is_named(outputs: Path) -> None:
     run(outputs, "hinge", 3, 5.0, summary={"images": 900})
-    assert any("seed3 ended at 900 of 1,000 images" in line for line in lead(compared(outputs)))
+    assert any("seed3 ended at 900 of 1,000 images" in line for line in overview_sentences(compared(outputs)))
 
 
 def test_broken_lines_of_a_journal_are_skipped_counted_and_said(outputs: Path) -> None:
     path = outputs / "hinge" / "seed0" / "metrics.jsonl"
     path.write_text(path.read_text() + '{"images": 700, "fid\n[1]\n{"rounds": 3}\n')
     found = compared(outputs)
-    assert any("hinge/seed0/metrics.jsonl: 3 unreadable lines" in line for line in lead(found))
+    assert any("hinge/seed0/metrics.jsonl: 3 unreadable lines" in line for line in overview_sentences(found))
     assert entry(found, "hinge", 0).curve == ((0, 100.0), (500, 20.0), (1000, 7.0))
 
 
@@ -384,15 +391,21 @@ def test_the_area_is_the_mean_of_the_score_over_images(outputs: Path) -> None:
 
 
 def test_a_quality_is_reached_at_the_first_evaluation_that_is_as_good(outputs: Path) -> None:
-    found = compared(outputs, Asked(("objective",), baseline="hinge", reach=20.0))
-    assert [(one.reached, one.reached_seconds) for one in found.arms[0].entries] == [(500, 5.0)] * 3
-    found = compared(outputs, Asked(("objective",), baseline="hinge", reach=8.0))
-    assert [one.reached for one in found.arms[0].entries] == [1000, 1000, None]
+    found = compared(outputs, ComparisonOptions(("objective",), baseline="hinge", reach=20.0))
+    assert [(one.images_to_reach, one.seconds_to_reach) for one in found.arms[0].entries] == [(500, 5.0)] * 3
+    found = compared(outputs, ComparisonOptions(("objective",), baseline="hinge", reach=8.0))
+    assert [one.images_to_reach for one in found.arms[0].entries] == [1000, 1000, None]
     with (outputs / "hinge" / "seed0" / "metrics.jsonl").open("r+") as journal:  # a score that was no number
         rest = journal.read()
         journal.seek(0)
         journal.write(json.dumps({"images": 0, KEY: None}) + "\n" + rest)
-    assert compared(outputs, Asked(("objective",), baseline="hinge", reach=8.0)).arms[0].entries[0].reached == 1000
+    assert (
+        compared(outputs, ComparisonOptions(("objective",), baseline="hinge", reach=8.0))
+        .arms[0]
+        .entries[0]
+        .images_to_reach
+        == 1000
+    )
 
 
 def test_noise_is_what_was_measured_last_over_fresh_generations(outputs: Path) -> None:
@@ -404,7 +417,7 @@ def test_noise_is_what_was_measured_last_over_fresh_generations(outputs: Path) -
 
 def test_a_metric_is_named_by_its_key_its_name_or_not_at_all(outputs: Path) -> None:
     for metric in (KEY, "fid", None):
-        assert compared(outputs, Asked(("objective",), metric=metric)).primary.key == KEY
+        assert compared(outputs, ComparisonOptions(("objective",), metric=metric)).primary.key == KEY
 
 
 def test_a_second_rulers_score_of_the_same_metric_is_named_by_its_key(tmp_path: Path) -> None:
@@ -412,14 +425,14 @@ def test_a_second_rulers_score_of_the_same_metric_is_named_by_its_key(tmp_path: 
     score = {"value": 3.0, "std": None, "contract": contract(extractor="digits-b", extractor_sha256="5e5e" * 16)}
     for objective in ("hinge", "nonsaturating"):
         arm(tmp_path, objective, [10.0, 11.0], others={second: score})
-    assert compared(tmp_path, Asked(metric="fid")).primary.key == KEY, "the first ruler's"
-    found = compared(tmp_path, Asked(metric=second))
-    assert (found.primary.key, found.others) == (second, (KEY,))
+    assert compared(tmp_path, ComparisonOptions(metric="fid")).primary.key == KEY, "the first ruler's"
+    found = compared(tmp_path, ComparisonOptions(metric=second))
+    assert (found.primary.key, found.other_scores) == (second, (KEY,))
 
 
 def test_an_unknown_metric_is_told_with_the_closest(outputs: Path) -> None:
     with pytest.raises(Mistake, match=f"no run has such a score. Did you mean {KEY}"):
-        compared(outputs, Asked(metric="fid_digits_900_test"))
+        compared(outputs, ComparisonOptions(metric="fid_digits_900_test"))
 
 
 def test_runs_without_the_metric_are_named_and_which_have_it(outputs: Path) -> None:
@@ -427,7 +440,7 @@ def test_runs_without_the_metric_are_named_and_which_have_it(outputs: Path) -> N
     with pytest.raises(Mistake, match=rf"{KEY} is missing from 1 run \(.*hinge/seed3\); 6 runs \(.* and 3 more\) have"):
         compared(outputs)
     with pytest.raises(Mistake, match="no score is common to all runs"):
-        compared(outputs, Asked())
+        compared(outputs, ComparisonOptions())
 
 
 def test_a_score_measured_afterwards_counts_where_the_run_had_none(outputs: Path) -> None:
@@ -449,8 +462,8 @@ def test_a_secondary_score_under_several_contracts_is_left_out_and_named(outputs
         score = {"value": 0.5, "std": None, "contract": contract(metric="coverage", settings={"k": i})}
         arm(outputs, objective, [1.0, 2.0], others={"coverage": score})
     found = compared(outputs)
-    assert (found.others, found.mixed) == ((), ("coverage",))
-    assert any("several contracts: coverage" in line for line in lead(found))
+    assert (found.other_scores, found.mixed) == ((), ("coverage",))
+    assert any("several contracts: coverage" in line for line in overview_sentences(found))
 
 
 def test_nothing_finished_is_nothing_to_compare(tmp_path: Path) -> None:
@@ -463,22 +476,22 @@ def test_nothing_finished_is_nothing_to_compare(tmp_path: Path) -> None:
 def test_what_seeds_share_counts_where_every_config_says_so(tmp_path: Path) -> None:
     arm(tmp_path, "hinge", [1.0, 2.0], shared=["labels", "order"])
     arm(tmp_path, "nonsaturating", [1.0, 2.0], shared=["labels"])
-    assert compared(tmp_path).shared == ("labels",)
+    assert compared(tmp_path).shared_per_seed == ("labels",)
     for path in tmp_path.glob("*/seed*/config.yaml"):  # shared=labels, without brackets
         path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "shared": "labels"}))
-    assert compared(tmp_path).shared == ("labels",)
+    assert compared(tmp_path).shared_per_seed == ("labels",)
 
 
 def test_a_metrics_direction_is_what_the_metric_itself_says(checkout: Path) -> None:
     from hydra.utils import instantiate
 
-    from saddlepoint.metric.measure import named as suffixed
+    from saddlepoint.metric.metric import metric_name as suffixed
 
     told = {}
     for path in (checkout / "conf" / "metric").glob("*.yaml"):
         for name, node in yaml.safe_load(path.read_text()).items():
             told |= {suffixed(name, suffix): more for suffix, more in instantiate(node).directions().items()}
-    assert {name: name in HIGHER for name in (*HIGHER, *LOWER) if name != "error"} == told
+    assert {name: name in HIGHER_IS_BETTER for name in (*HIGHER_IS_BETTER, *LOWER_IS_BETTER) if name != "error"} == told
 
 
 def test_an_unknown_metric_needs_a_word_on_its_direction() -> None:
@@ -493,6 +506,6 @@ def test_a_thousand_runs_are_read_in_seconds(tmp_path: Path) -> None:
     for i in range(250):
         arm(tmp_path, f"o{i:03d}", [10.0, 11.0, 12.0, 13.0])
     start = time.process_time()
-    found = compared(tmp_path, Asked(("objective",), baseline="o007"))
+    found = compared(tmp_path, ComparisonOptions(("objective",), baseline="o007"))
     assert len(found.arms) == 250
     assert time.process_time() - start < 10

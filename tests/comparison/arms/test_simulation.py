@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from saddlepoint.comparison.stats.multiple import holm
+from saddlepoint.comparison.stats.multiple_testing import holm_p_values
 from saddlepoint.comparison.stats.permutation import permutation_p
 from saddlepoint.comparison.stats.power import attainable_size, exact_power
 
@@ -125,7 +125,7 @@ def test_five_comparisons_with_a_baseline_err_in_one_family_of_twenty_at_most(sc
     families = scores(np.random.default_rng(8), (SIMULATIONS, 6, 5))
     wrong = 0
     for base, *others in families:
-        adjusted = holm({str(i): permutation_p(arm, base) for i, arm in enumerate(others)})
+        adjusted = holm_p_values({str(i): permutation_p(arm, base) for i, arm in enumerate(others)})
         wrong += min(adjusted.values()) <= 0.05
     assert wrong <= stats.binom.ppf(0.999, SIMULATIONS, 0.05)
     assert wrong > 0

@@ -12,14 +12,14 @@ import pytest
 from folders import KEY, arm, run
 from rich.console import Console
 
-from saddlepoint.comparison.arms.comparison import Asked, Comparison, comparison, short_names
-from saddlepoint.comparison.arms.reading import read
-from saddlepoint.comparison.report.answer import answers, fewest, for_paper, seeds_needed, summary
-from saddlepoint.comparison.report.console import tables
-from saddlepoint.comparison.report.markup import html, latex
-from saddlepoint.comparison.report.sheet import NOTHING, Cell, Sheet
-from saddlepoint.comparison.report.table import lines
-from saddlepoint.comparison.report.whole import report
+from saddlepoint.comparison.arms.comparison import Comparison, ComparisonOptions, build_comparison, short_names
+from saddlepoint.comparison.arms.record import read_runs
+from saddlepoint.comparison.report.build_report import build_report
+from saddlepoint.comparison.report.findings import arm_findings, min_seeds, paper_sheet, seeds_needed, summary_sheet
+from saddlepoint.comparison.report.markup import to_html, to_latex
+from saddlepoint.comparison.report.sheet import EMPTY, Cell, Sheet
+from saddlepoint.comparison.report.table import arm_rows
+from saddlepoint.comparison.report.terminal_page import terminal_tables
 from saddlepoint.comparison.stats.effect import pooled_std
 from saddlepoint.comparison.stats.power import exact_power
 
@@ -28,7 +28,7 @@ PLAIN, HINGE = [10.0, 11.0, 12.5, 10.5, 11.5], [7.0, 8.0, 9.5, 7.5, 8.5]
 
 def compared(outputs: Path, **asked: object) -> Comparison:
     words = {"by": ("objective",), "metric": KEY, "baseline": "nonsaturating", **asked}
-    return comparison(read(outputs), Asked(**words))  # pyright: ignore[reportArgumentType]
+    return build_comparison(read_runs(outputs), ComparisonOptions(**words))  # pyright: ignore[reportArgumentType]
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def found(tmp_path: Path) -> Comparison:
 
 
 def test_each_arm_has_one_sentence_the_best_first(found: Comparison) -> None:
-    hinge, minimax, wasserstein = answers(found, lines(found))
+    hinge, minimax, wasserstein = arm_findings(found, arm_rows(found))
     assert hinge == "objective=hinge is better than objective=nonsaturating: mean 8.1 against 11.1, Holm p 0.024."
     assert minimax.startswith("objective=minimax is not shown to differ from objective=nonsaturating: mean 11.5 ")
     assert re.search(r"About \d+ seeds per arm would show a difference of this size, four times in five\.$", minimax)
@@ -56,11 +56,11 @@ def test_of_a_score_where_high_is_good_the_higher_arm_is_better(tmp_path: Path) 
     arm(tmp_path, "hinge", HINGE)
     found = compared(tmp_path)
     found = replace(found, primary=replace(found.primary, higher_is_better=True))
-    assert "objective=hinge is worse than objective=nonsaturating" in answers(found, lines(found))[0]
+    assert "objective=hinge is worse than objective=nonsaturating" in arm_findings(found, arm_rows(found))[0]
 
 
 def test_the_seeds_that_it_takes_have_a_power_of_four_in_five_and_one_seed_less_has_not(found: Comparison) -> None:
-    minimax = next(one for one in found.rest if one.name == "objective=minimax")
+    minimax = next(one for one in found.other_arms if one.name == "objective=minimax")
     n = seeds_needed(found, minimax)
     assert n is not None
     shift = 0.4 / pooled_std(minimax.values, found.baseline.values)
@@ -71,9 +71,9 @@ def test_too_few_seeds_are_told_with_the_number_that_could_show_anything(tmp_pat
     arm(tmp_path, "nonsaturating", [50.0, 51.0, 52.0])
     arm(tmp_path, "hinge", [1.0, 2.0, 3.0])
     found = compared(tmp_path)
-    (said,) = answers(found, lines(found))
+    (said,) = arm_findings(found, arm_rows(found))
     assert said.startswith("objective=hinge: 3 seeds cannot show a difference from objective=nonsaturating")
-    assert fewest(found) == 4, "2 / C(8, 4) = 0.029 is the first that is not above 0.05; 2 / C(6, 3) = 0.1"
+    assert min_seeds(found) == 4, "2 / C(8, 4) = 0.029 is the first that is not above 0.05; 2 / C(6, 3) = 0.1"
     assert "4 per arm can at the earliest" in said
 
 
@@ -82,7 +82,7 @@ def test_failures_are_in_the_sentence(tmp_path: Path) -> None:
     arm(tmp_path, "hinge", HINGE)
     run(tmp_path, "hinge", 5, None, status="diverged", untrained=90.0)
     found = compared(tmp_path)
-    (said,) = answers(found, lines(found))
+    (said,) = arm_findings(found, arm_rows(found))
     assert said.endswith("1 of 6 runs of objective=hinge failed.")
     assert "median" in said, "an imputed value has no mean"
 
@@ -110,7 +110,7 @@ def test_a_short_name_says_what_differs_and_a_key_only_where_it_must(settings: l
 
 
 def test_the_report_answers_first_then_shows_pictures_then_tables(found: Comparison) -> None:
-    page = html(report(found, lines(found), {}))
+    page = to_html(build_report(found, arm_rows(found), {}))
     places = [page.index(part) for part in ("hinge is better than", "<img", "<table", "What was compared</h2>")]
     assert places == sorted(places)
     first = page[page.index("<table") :]
@@ -124,8 +124,8 @@ def test_the_first_table_fits_80_columns_in_one_piece(tmp_path: Path, failures: 
     for seed in range(failures):
         run(tmp_path, "hinge", 10 + seed, None, status="diverged", untrained=9000.0)
     found = compared(tmp_path)
-    sheet = next(one for one in report(found, lines(found), {}).sheets if one.title == KEY)
-    parts = [part for part in tables(sheet, 80) if not isinstance(part, str)]
+    sheet = next(one for one in build_report(found, arm_rows(found), {}).sheets if one.title == KEY)
+    parts = [part for part in terminal_tables(sheet, 80) if not isinstance(part, str)]
     assert len(parts) == 1
     console = Console(file=(out := io.StringIO()), width=80)
     console.print(parts[0])
@@ -139,10 +139,10 @@ def test_effects_in_a_paper_have_a_name_an_interval_and_holms_p() -> None:
     names = ("effect of", "on the score", "runs", "p", "Holm p")
     rows = (("lr: low → high", "1.2 [0.3, 2.1]", "4 against 4", "0.01", "0.02"),
             ("lr x loss", "0.1 [-0.8, 1.0]", "2 against 2", "0.8", "exploratory"))  # fmt: skip
-    sheet = for_paper(Sheet("effects", names, tuple(tuple(map(Cell, row)) for row in rows), ()))
+    sheet = paper_sheet(Sheet("effects", names, tuple(tuple(map(Cell, row)) for row in rows), ()))
     assert sheet.columns == ("effect of", "on the score", "Holm p")
     assert [[cell.text for cell in row] for row in sheet.rows] == [
-        ["lr: low → high", "1.2 [0.3, 2.1]", "0.02"], ["lr x loss", "0.1 [-0.8, 1.0]", NOTHING.text],
+        ["lr: low → high", "1.2 [0.3, 2.1]", "0.02"], ["lr x loss", "0.1 [-0.8, 1.0]", EMPTY.text],
     ]  # fmt: skip
 
 
@@ -150,10 +150,10 @@ def test_the_table_of_a_paper_has_few_columns_and_no_line_of_survivors(tmp_path:
     arm(tmp_path, "nonsaturating", PLAIN)
     arm(tmp_path, "hinge", HINGE)
     found = compared(tmp_path)
-    text = latex(for_paper(summary(found, lines(found))))
+    text = to_latex(paper_sheet(summary_sheet(found, arm_rows(found))))
     assert "\\begin{tabular}{lrrr}" in text
     assert "\\textbf{objective=hinge} & 5 & \\textbf{8.100 {[}" in text
     assert "\\toprule" in text
     run(tmp_path, "hinge", 5, None, status="diverged", untrained=90.0)
     again = compared(tmp_path)
-    assert "survivors" not in latex(for_paper(summary(again, lines(again)))).casefold()
+    assert "survivors" not in to_latex(paper_sheet(summary_sheet(again, arm_rows(again)))).casefold()

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from saddlepoint.comparison.report.markup import csv, latex, markdown
+from saddlepoint.comparison.report.markup import to_csv, to_latex, to_markdown
 from saddlepoint.comparison.report.sheet import Cell, Sheet
 
 NASTY = 'a|b_c & 50% #1 {x} $y$ ~z ^w \\cmd <i> "q", [r1,r2]'
@@ -22,16 +22,16 @@ def test_csv_gives_back_every_cell_and_numbers_unrounded() -> None:
     rows = (
         (Cell(NASTY), Cell("12.3", 12.345678901234567)),
         (Cell("two\nlines"), Cell("5/5", 5)),
-        (Cell("c", order="z"), Cell("—", float("nan"))),
+        (Cell("c", sort_key="z"), Cell("—", float("nan"))),
     )
-    header, *found = comma_separated.reader(io.StringIO(csv(sheet(*rows)), newline=""))
+    header, *found = comma_separated.reader(io.StringIO(to_csv(sheet(*rows)), newline=""))
     assert header == ["arm", "fid"]
     assert found == [[NASTY, "12.345678901234567"], ["two\nlines", "5"], ["c", "—"]]
     assert float(found[0][1]) == 12.345678901234567
 
 
 def test_a_markdown_row_has_as_many_cells_as_columns_whatever_the_names_hold() -> None:
-    table = markdown(sheet((Cell(NASTY + "\nnext"), Cell("1", 1.0)))).splitlines()
+    table = to_markdown(sheet((Cell(NASTY + "\nnext"), Cell("1", 1.0)))).splitlines()
     lines = [line for line in table if line.startswith("|")]
     assert len(lines) == 3
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {3}
@@ -40,12 +40,12 @@ def test_a_markdown_row_has_as_many_cells_as_columns_whatever_the_names_hold() -
 
 
 def test_markdown_aligns_numbers_right_and_makes_the_best_bold() -> None:
-    text = markdown(sheet((Cell("a"), Cell("1.0", 1.0, best=True)), (Cell("b"), Cell("—"))))
+    text = to_markdown(sheet((Cell("a"), Cell("1.0", 1.0, best=True)), (Cell("b"), Cell("—"))))
     assert "| :--- | ---: |" in text
     assert "| a | **1.0** |" in text
 
 
-@pytest.mark.parametrize("write", [markdown, latex])
+@pytest.mark.parametrize("write", [to_markdown, to_latex])
 def test_one_note_of_two_cells_stands_once_under_one_letter(write) -> None:
     rows = ((Cell("x"), Cell("1", note="Failed.")), (Cell("y", note="Other."), Cell("2", note="Failed.")))
     text = write(sheet(*rows, notes=("Closing.",)))
@@ -54,7 +54,7 @@ def test_one_note_of_two_cells_stands_once_under_one_letter(write) -> None:
     assert sorted("".join(pair) for pair in raised) == ["a", "a", "a", "b", "b"]
 
 
-@pytest.mark.parametrize("write", [markdown, latex])
+@pytest.mark.parametrize("write", [to_markdown, to_latex])
 def test_an_exploratory_sheet_says_so(write) -> None:
     assert "(exploratory)" in write(sheet(exploratory=True))
     assert "exploratory" not in write(sheet())
@@ -81,11 +81,11 @@ def test_an_exploratory_sheet_says_so(write) -> None:
     ],
 )
 def test_latex_escapes_every_special_sign(sign: str, written: str) -> None:
-    assert f"    p{written}q & 1 \\\\\n" in latex(sheet((Cell(f"p{sign}q"), Cell("1"))))
+    assert f"    p{written}q & 1 \\\\\n" in to_latex(sheet((Cell(f"p{sign}q"), Cell("1"))))
 
 
 def test_a_latex_table_is_ruled_by_booktabs_and_balanced() -> None:
-    text = latex(sheet((Cell(NASTY), Cell("1.0", 1.0, best=True)), (Cell("[r1]"), Cell("2.0", 2.0))))
+    text = to_latex(sheet((Cell(NASTY), Cell("1.0", 1.0, best=True)), (Cell("[r1]"), Cell("2.0", 2.0))))
     assert [text.count(rf"\{rule}rule") for rule in ("top", "mid", "bottom")] == [1, 1, 1]
     assert r"\begin{tabular}{lr}" in text
     assert r"\textbf{1.0}" in text

@@ -13,14 +13,14 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from PIL import Image
 
-from saddlepoint.comparison.arms.arm import COLLAPSED, DIVERGED, FINISHED, Arm, Entry
+from saddlepoint.comparison.arms.arm import COLLAPSED, DIVERGED, FINISHED, Arm, ScoredRun
 from saddlepoint.comparison.report import canvas, plot
-from saddlepoint.comparison.stats.factorial import Contrast
+from saddlepoint.comparison.stats.factorial import Effect
 from saddlepoint.comparison.stats.interval import Estimate, Interval
 
 
-def entry(seed: int, value: float, curve=(), outcome: str = FINISHED, grid: Path | None = None) -> Entry:
-    return Entry(Path(), seed, outcome, value, value, 300.0, curve=tuple(curve), grid=grid)
+def entry(seed: int, value: float, curve=(), outcome: str = FINISHED, grid: Path | None = None) -> ScoredRun:
+    return ScoredRun(Path(), seed, outcome, value, value, 300.0, curve=tuple(curve), grid=grid)
 
 
 def arm(name: str, *values: float) -> Arm:
@@ -32,8 +32,8 @@ def estimate(mean: float, low: float, high: float) -> Estimate:
     return Estimate(3, mean, None, None, Interval(low, high))
 
 
-def contrast(effect: float, *ends: float) -> Contrast:
-    return Contrast(("a",), ("b",), effect, Interval(*ends) if ends else None, None, 3, 3)
+def contrast(effect: float, *ends: float) -> Effect:
+    return Effect(("a",), ("b",), effect, Interval(*ends) if ends else None, None, 3, 3)
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -49,13 +49,13 @@ def share(png: bytes, colour: str) -> int:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that are drawn from now on, as matplotlib holds them."""
     figures: list[Figure] = []
-    png = canvas.png
-    monkeypatch.setattr(canvas, "png", lambda figure: figures.append(figure) or png(figure))
+    png = canvas.figure_to_png
+    monkeypatch.setattr(canvas, "figure_to_png", lambda figure: figures.append(figure) or png(figure))
     return figures
 
 
 def test_a_band_is_students_interval_of_the_mean() -> None:
-    images, mean, half = plot.band(arm("a", 10.0, 12.0, 14.0))
+    images, mean, half = plot.mean_band(arm("a", 10.0, 12.0, 14.0))
     assert images == [0, 1000, 2000]
     assert mean == [300.0, 50.0, 12.0]
     # t(0.975, 2) = 4.302653 (any table); s = 2, n = 3
@@ -65,13 +65,13 @@ def test_a_band_is_students_interval_of_the_mean() -> None:
 def test_a_mean_stops_where_the_first_run_ends_and_skips_what_one_run_lacks() -> None:
     whole = entry(0, 1.0, [(0, 9.0), (10, 8.0), (20, 7.0), (30, 6.0)])
     broken = entry(1, 9.0, [(0, 9.0), (20, 5.0), (30, math.nan)], DIVERGED)
-    images, mean, _ = plot.band(Arm("a", {}, (whole, broken)))
+    images, mean, _ = plot.mean_band(Arm("a", {}, (whole, broken)))
     assert (images, mean) == ([0, 20], [9.0, 6.0])
-    assert plot.band(Arm("a", {}, (whole, entry(1, 9.0)))) == ([], [], [])
+    assert plot.mean_band(Arm("a", {}, (whole, entry(1, 9.0)))) == ([], [], [])
 
 
 def test_one_seed_has_a_curve_and_no_band() -> None:
-    assert plot.band(arm("a", 4.0)) == ([0, 1000, 2000], [300.0, 50.0, 4.0], [0.0, 0.0, 0.0])
+    assert plot.mean_band(arm("a", 4.0)) == ([0, 1000, 2000], [300.0, 50.0, 4.0], [0.0, 0.0, 0.0])
 
 
 @pytest.mark.parametrize("n", [2, 7])
@@ -81,9 +81,9 @@ def test_every_number_of_arms_is_drawn_with_no_warning_and_no_pyplot(n: int) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for png in (
-            plot.seeds(arms, estimates, "fid", True, arms[-1].name),
-            plot.curves(arms, "fid"),
-            plot.effects({one.name: contrast(-1.0, -2.0, 0.5) for one in arms}, "fid", True),
+            plot.plot_seeds(arms, estimates, "fid", True, arms[-1].name),
+            plot.plot_curves(arms, "fid"),
+            plot.plot_effects({one.name: contrast(-1.0, -2.0, 0.5) for one in arms}, "fid", True),
         ):
             with Image.open(io.BytesIO(png)) as image:
                 assert image.format == "PNG"
@@ -93,14 +93,14 @@ def test_every_number_of_arms_is_drawn_with_no_warning_and_no_pyplot(n: int) -> 
 
 def test_a_drawing_of_nothing_is_still_a_drawing() -> None:
     empty = Arm("a", {}, (entry(0, math.nan, outcome=DIVERGED),))
-    assert pixels(plot.seeds([empty], {}, "fid", True)).size
-    assert pixels(plot.curves([empty], "fid")).size
-    assert pixels(plot.effects({}, "fid", True)).size
+    assert pixels(plot.plot_seeds([empty], {}, "fid", True)).size
+    assert pixels(plot.plot_curves([empty], "fid")).size
+    assert pixels(plot.plot_effects({}, "fid", True)).size
 
 
 def test_a_run_that_failed_is_a_cross_where_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     figures = drawn(monkeypatch)
-    plot.seeds([Arm("a", {}, (entry(0, 1.0), entry(1, 2.0, outcome=COLLAPSED)))], {}, "fid", True)
+    plot.plot_seeds([Arm("a", {}, (entry(0, 1.0), entry(1, 2.0, outcome=COLLAPSED)))], {}, "fid", True)
     marks = [(line.get_marker(), float(np.ravel(line.get_xdata())[0])) for line in figures[0].axes[0].get_lines()]
     assert marks == [("o", 1.0), ("x", 2.0)]
     assert [text.get_text() for text in figures[0].legends[0].get_texts()] == ["run", "run that failed"]
@@ -109,8 +109,8 @@ def test_a_run_that_failed_is_a_cross_where_it_counts(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(("arms", "axes"), [(6, 1), (7, 7)])
 def test_more_curves_than_eyes_can_part_get_a_panel_each(arms: int, axes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     figures: list[Figure] = []
-    monkeypatch.setattr(canvas, "png", lambda figure: figures.append(figure) or b"")
-    plot.curves([arm(str(i), 1.0, 2.0) for i in range(arms)], "fid")
+    monkeypatch.setattr(canvas, "figure_to_png", lambda figure: figures.append(figure) or b"")
+    plot.plot_curves([arm(str(i), 1.0, 2.0) for i in range(arms)], "fid")
     assert len(figures[0].axes) == axes
 
 
@@ -119,13 +119,13 @@ def test_an_axis_is_logarithmic_where_positive_values_span_more_than_twenty_time
     least: float, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures = drawn(monkeypatch)
-    plot.seeds([arm("a", least, 100.0)], {}, "fid", True)
+    plot.plot_seeds([arm("a", least, 100.0)], {}, "fid", True)
     assert figures[0].axes[0].get_xscale() == kind
 
 
 def test_limits_hold_every_run_and_no_wide_interval_hides_them(monkeypatch: pytest.MonkeyPatch) -> None:
     figures = drawn(monkeypatch)
-    plot.seeds([arm("a", 10.0, 11.0)], {"a": estimate(10.5, -40.0, 60.0)}, "fid", True)
+    plot.plot_seeds([arm("a", 10.0, 11.0)], {"a": estimate(10.5, -40.0, 60.0)}, "fid", True)
     low, high = figures[0].axes[0].get_xlim()
     assert low < 10.0 < 11.0 < high
     assert high - low < 4.0
@@ -142,7 +142,7 @@ def test_effects_say_which_side_is_better_and_colour_what_is_decided(
         "open": contrast(1.0, -1.0, 3.0),
         "bare": contrast(2.0),
     }
-    plot.effects(contrasts, "fid", lower)
+    plot.plot_effects(contrasts, "fid", lower)
     axes, beside = figures[0].axes
     assert left in axes.get_title(loc="left")
     marks = [line for line in axes.get_lines() if line.get_marker() in ("D", "s", "o")]
@@ -159,7 +159,7 @@ def test_grids_show_the_run_nearest_to_the_median_and_say_which(tmp_path: Path, 
     for seed, hue in hues.items():
         Image.new("RGB", (40, 40), hue).save(tmp_path / f"{seed}.png")
     entries = tuple(entry(i, v, grid=tmp_path / f"{i}.png") for i, v in enumerate((30.0, 10.0, 20.0)))
-    png = plot.grids([Arm("a", {}, entries), arm("b", 1.0)])
+    png = plot.plot_grids([Arm("a", {}, entries), arm("b", 1.0)])
     assert png is not None
     assert share(png, "#0000ff") > 10_000
     assert share(png, "#ff0000") == share(png, "#00ff00") == 0
@@ -169,14 +169,14 @@ def test_grids_show_the_run_nearest_to_the_median_and_say_which(tmp_path: Path, 
 def test_no_grid_no_picture(tmp_path: Path) -> None:
     (tmp_path / "torn.png").write_bytes(b"\x89PNG")
     torn = Arm("a", {}, (entry(0, 1.0, grid=tmp_path / "torn.png"), entry(1, 2.0, grid=tmp_path / "absent.png")))
-    assert plot.grids([torn]) is None
-    assert plot.grids([]) is None
+    assert plot.plot_grids([torn]) is None
+    assert plot.plot_grids([]) is None
 
 
 def test_a_name_is_folded_behind_commas_and_keeps_every_sign() -> None:
     name = "objective=hinge, regularizer=[r1,r2], optimizer.discriminator.lr=0.0004"
-    folded = canvas.folded(name, 24)
+    folded = canvas.wrap_label(name, 24)
     assert folded.replace("\n", "").replace(" ", "") == name.replace(" ", "")
     assert max(map(len, folded.splitlines())) <= 24
     assert "regularizer=[r1,r2]," in folded.splitlines()
-    assert canvas.folded("a=$x$") == r"a=\$x\$"
+    assert canvas.wrap_label("a=$x$") == r"a=\$x\$"

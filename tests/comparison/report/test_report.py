@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from saddlepoint.comparison.report.markup import POLICY, html
+from saddlepoint.comparison.report.markup import POLICY, to_html
 from saddlepoint.comparison.report.sheet import Cell, Picture, Report, Sheet
 
 EVIL = "</script></td><script>alert('x')</script>\"&'"
@@ -60,7 +60,7 @@ def report() -> Report:
 
 
 def test_every_tag_is_closed_and_every_part_is_there() -> None:
-    page = Page(html(report()))
+    page = Page(to_html(report()))
     assert page.texts["h1"] == page.texts["title"] == ["Two arms"]
     assert page.texts["p"] == ["One.", "Two."]
     assert page.texts["a"] == ["Pictures", "Scores", "What was compared", "Differences", "Details"]
@@ -70,7 +70,7 @@ def test_every_tag_is_closed_and_every_part_is_there() -> None:
 
 
 def test_no_resource_lies_outside_the_file() -> None:
-    text = html(report())
+    text = to_html(report())
     assert not re.search(r"https?://|//\w|@import|url\(", re.sub(r"//.*", "", text[text.index("<script>") :]))
     assert not re.search(r"https?://|@import|url\(", text[: text.index("<script>")])
     page = Page(text)
@@ -84,7 +84,7 @@ def test_no_resource_lies_outside_the_file() -> None:
 def test_every_text_is_shown_as_it_stands() -> None:
     cell = Cell(EVIL, EVIL, note=EVIL)
     evil = Sheet(EVIL, (EVIL,), ((cell,),), notes=(EVIL,), exploratory=True)
-    page = Page(html(Report(EVIL, (EVIL,), (evil,), (Picture(EVIL, EVIL, b""),), evil, {EVIL: {EVIL: [EVIL]}})))
+    page = Page(to_html(Report(EVIL, (EVIL,), (evil,), (Picture(EVIL, EVIL, b""),), evil, {EVIL: {EVIL: [EVIL]}})))
     assert len(page.all("script")) == 1
     for tag in ("title", "h1", "p", "a", "h2", "th", "li", "figcaption", "dt"):
         assert any(EVIL in text for text in page.texts[tag]), tag
@@ -107,11 +107,11 @@ def test_every_text_is_shown_as_it_stands() -> None:
 )
 def test_a_cell_says_in_javascripts_spelling_what_it_is_sorted_by(cell: Cell, order: str | None) -> None:
     one = Sheet("One", ("arm", "value"), ((Cell("a"), cell),))
-    assert Page(html(replace(report(), sheets=(one,)))).all("td")[0].get("data-order") == order
+    assert Page(to_html(replace(report(), sheets=(one,)))).all("td")[0].get("data-order") == order
 
 
 def test_headers_have_scopes_pictures_have_texts_and_sizes() -> None:
-    page = Page(html(report()))
+    page = Page(to_html(report()))
     assert [head["scope"] for head in page.all("th")] == ["col", "col", "row", "row"] * 2
     picture = page.all("img")[0]
     assert picture["alt"] == "Every seed."
@@ -123,11 +123,11 @@ def test_headers_have_scopes_pictures_have_texts_and_sizes() -> None:
 
 def test_parts_that_hold_nothing_are_left_out() -> None:
     empty = Report("None", (), (), (), Sheet("Differences", ("key",), ()))
-    page = Page(html(empty))
+    page = Page(to_html(empty))
     assert not page.all("table")
     assert not page.all("section")
 
 
 def test_an_exploratory_sheet_is_marked() -> None:
-    assert Page(html(replace(report(), sheets=(sheet(exploratory=True),)))).texts["em"] == ["exploratory"]
-    assert "em" not in Page(html(report())).texts
+    assert Page(to_html(replace(report(), sheets=(sheet(exploratory=True),)))).texts["em"] == ["exploratory"]
+    assert "em" not in Page(to_html(report())).texts

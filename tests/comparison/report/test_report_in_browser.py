@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from saddlepoint.comparison.report.markup import html
+from saddlepoint.comparison.report.markup import to_html
 from saddlepoint.comparison.report.sheet import Cell, Picture, Report, Sheet
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -133,7 +133,7 @@ def page(browser: Browser, tmp_path: Path) -> Browser:
     differences = Sheet("Differences", ("key", "hinge", "minimax"), ((Cell("a.b"), Cell("1"), Cell("2")),))
     report = Report("Four arms", ("Lead.",), (sheet,), (Picture("p", "A pixel.", PIXEL),), differences, {"a": "b"})
     path = tmp_path / "report.html"
-    path.write_text(html(report), encoding="utf-8")
+    path.write_text(to_html(report), encoding="utf-8")
     browser.open(path)
     return browser
 

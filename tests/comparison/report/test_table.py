@@ -15,17 +15,24 @@ from folders import KEY, UNTRAINED, arm, chosen_by, contract, run
 from rich.console import Console
 from scipy import stats
 
-from saddlepoint.comparison.arms.comparison import Asked, Comparison, comparison
-from saddlepoint.comparison.arms.reading import read
-from saddlepoint.comparison.report.answer import verdict
-from saddlepoint.comparison.report.budget import budgets
-from saddlepoint.comparison.report.console import tables
-from saddlepoint.comparison.report.design import effects, effects_sheet
-from saddlepoint.comparison.report.lead import lead
-from saddlepoint.comparison.report.secondary import differences, runs, secondary
+from saddlepoint.comparison.arms.comparison import Comparison, ComparisonOptions, build_comparison
+from saddlepoint.comparison.arms.record import read_runs
+from saddlepoint.comparison.report.budget import budget_sheet
+from saddlepoint.comparison.report.build_report import build_report, plotted_arms, report_files, write_comparison
+from saddlepoint.comparison.report.effects import design_effects, effects_sheet
+from saddlepoint.comparison.report.findings import relation_to_baseline
+from saddlepoint.comparison.report.overview import overview_sentences
+from saddlepoint.comparison.report.secondary import differences_sheet, runs_sheet, secondary_sheets
 from saddlepoint.comparison.report.sheet import Sheet
-from saddlepoint.comparison.report.table import Line, factorial, lines, median_ranks, numbers, primary_sheet
-from saddlepoint.comparison.report.whole import drawn, files, report, written
+from saddlepoint.comparison.report.table import (
+    ArmRow,
+    arm_rows,
+    is_factorial,
+    median_ranks,
+    numbers_sheet,
+    primary_sheet,
+)
+from saddlepoint.comparison.report.terminal_page import terminal_tables
 from saddlepoint.error import Mistake
 
 HINGE, PLAIN = [7.0, 8.0, 9.5, 7.5, 8.5], [10.0, 11.0, 12.5, 10.5, 11.5]
@@ -33,10 +40,10 @@ HINGE, PLAIN = [7.0, 8.0, 9.5, 7.5, 8.5], [10.0, 11.0, 12.5, 10.5, 11.5]
 
 def compared(outputs: Path, **asked: object) -> Comparison:
     words = {"by": ("objective",), "metric": KEY, "baseline": "nonsaturating", **asked}
-    return comparison(read(outputs), Asked(**words))  # pyright: ignore[reportArgumentType]
+    return build_comparison(read_runs(outputs), ComparisonOptions(**words))  # pyright: ignore[reportArgumentType]
 
 
-def line(found: list[Line], arm: str, survivors: bool = False) -> Line:
+def line(found: list[ArmRow], arm: str, survivors: bool = False) -> ArmRow:
     return next(one for one in found if one.arm == f"objective={arm}" and one.survivors == survivors)
 
 
@@ -45,11 +52,11 @@ def column(sheet: Sheet, name: str) -> list[str]:
 
 
 def order(sheet: Sheet, name: str) -> list[object]:
-    return [row[sheet.columns.index(name)].order for row in sheet.rows]
+    return [row[sheet.columns.index(name)].sort_key for row in sheet.rows]
 
 
 def sheet(found: Comparison, title: str) -> Sheet:
-    return next(one for one in secondary(found) if title in one.title)
+    return next(one for one in secondary_sheets(found) if title in one.title)
 
 
 @pytest.fixture
@@ -63,15 +70,15 @@ def outputs(tmp_path: Path) -> Path:
 
 
 def test_an_arm_stands_against_the_baseline_as_scipy_says(outputs: Path) -> None:
-    one = line(lines(compared(outputs)), "hinge")
+    one = line(arm_rows(compared(outputs)), "hinge")
     assert one.against is not None
     assert one.against.p == pytest.approx(
         stats.permutation_test(
             (HINGE, PLAIN), lambda a, b, axis: np.mean(a, axis) - np.mean(b, axis), n_resamples=np.inf
         ).pvalue  # pyright: ignore[reportAttributeAccessIssue]
     )
-    assert one.against.smallest == pytest.approx(2 / 252)
-    assert one.against.adjusted == one.against.p, "a family of one"
+    assert one.against.smallest_p == pytest.approx(2 / 252)
+    assert one.against.holm_p == one.against.p, "a family of one"
     assert one.against.g is not None
     assert one.against.g < 0, "hinge minus the baseline, whose scores are higher"
     assert one.against.verdict == "differs"
@@ -84,9 +91,9 @@ def test_an_arm_stands_against_the_baseline_as_scipy_says(outputs: Path) -> None
 def test_three_seeds_cannot_show_a_difference_and_the_table_says_so_however_large_it_is(tmp_path: Path) -> None:
     arm(tmp_path, "nonsaturating", [50.0, 51.0, 52.0])
     arm(tmp_path, "hinge", [1.0, 2.0, 3.0])
-    one = line(lines(compared(tmp_path)), "hinge").against
+    one = line(arm_rows(compared(tmp_path)), "hinge").against
     assert one is not None
-    assert (one.p, one.smallest) == (pytest.approx(0.1), pytest.approx(0.1))
+    assert (one.p, one.smallest_p) == (pytest.approx(0.1), pytest.approx(0.1))
     assert "3 seeds cannot show" in one.verdict
     assert one.detectable == np.inf
 
@@ -94,17 +101,17 @@ def test_three_seeds_cannot_show_a_difference_and_the_table_says_so_however_larg
 def test_the_family_is_every_arm_but_the_baseline(outputs: Path) -> None:
     for objective in ("minimax", "wasserstein"):
         arm(outputs, objective, HINGE)
-    found = lines(compared(outputs))
+    found = arm_rows(compared(outputs))
     for name in ("hinge", "minimax", "wasserstein"):
         one = line(found, name).against
         assert one is not None
-        assert one.adjusted == pytest.approx(3 * one.p)
+        assert one.holm_p == pytest.approx(3 * one.p)
     assert line(found, "nonsaturating").against is None
 
 
 def test_a_failure_counts_its_rate_is_an_interval_and_survivors_stand_in_a_line_of_their_own(outputs: Path) -> None:
     run(outputs, "hinge", 5, None, status="diverged", untrained=90.0)
-    found = lines(compared(outputs))
+    found = arm_rows(compared(outputs))
     whole, rest = line(found, "hinge"), line(found, "hinge", survivors=True)
     assert whole.estimate is not None
     assert rest.estimate is not None
@@ -114,7 +121,7 @@ def test_a_failure_counts_its_rate_is_an_interval_and_survivors_stand_in_a_line_
     assert (rest.estimate.n, rest.estimate.mean) == (5, pytest.approx(np.mean(HINGE)))
     assert rest.against is None, "what survived is no fair sample"
     exact = stats.binomtest(1, 6).proportion_ci(method="exact")
-    assert (whole.rate.low, whole.rate.high) == pytest.approx((exact.low, exact.high))
+    assert (whole.failure_rate.low, whole.failure_rate.high) == pytest.approx((exact.low, exact.high))
     table = primary_sheet(compared(outputs), found)
     assert column(table, "arm")[-1] == "objective=hinge, survivors only"
     assert column(table, "failed")[1].startswith("1/6 [0.0042, 0.64]")
@@ -132,12 +139,12 @@ def test_imputed_values_have_ranks_and_neither_g_nor_a_detectable_difference(out
     for seed in (5, 6):
         run(outputs, "hinge", seed, None, status="diverged")
     found = compared(outputs)
-    one = line(lines(found), "hinge").against
+    one = line(arm_rows(found), "hinge").against
     assert one is not None
     assert (one.g, one.g_interval, one.detectable, one.detectable_interval) == (None, None, None, None)
-    assert one.by_ranks
+    assert one.uses_ranks
     assert one.p == pytest.approx(rank_test([*HINGE, 1e6, 1e6], PLAIN)), "exact, by ranks, the two failures tied"
-    table = primary_sheet(found, lines(found))
+    table = primary_sheet(found, arm_rows(found))
     assert column(table, "mean")[1] == "34.36", "no bracket behind it"
     assert column(table, "sd")[1] == column(table, "Hedges g")[1] == column(table, "detectable")[1] == ""
     assert column(table, "rank")[1] != ""
@@ -157,21 +164,21 @@ def test_which_way_an_arm_differs_is_said_by_the_ranks_that_were_tested(tmp_path
         final = 10.0 + seed if seed < 5 else None
         run(tmp_path, "hinge", seed, final, status="diverged" if final is None else "finished")
     found = compared(tmp_path)
-    one = line(lines(found), "hinge")
+    one = line(arm_rows(found), "hinge")
     assert one.median == UNTRAINED
     assert one.against is not None
     assert one.against.verdict == "differs"
-    assert verdict(found, one.against) == "better"
+    assert relation_to_baseline(found, one.against) == "better"
 
 
 def test_failures_of_the_baseline_make_every_comparison_with_it_one_of_ranks(outputs: Path) -> None:
     run(outputs, "nonsaturating", 5, None, status="diverged", objective="nonsaturating")
     arm(outputs, "minimax", PLAIN)
-    found = lines(compared(outputs))
+    found = arm_rows(compared(outputs))
     for name in ("hinge", "minimax"):
         one = line(found, name).against
         assert one is not None
-        assert one.by_ranks
+        assert one.uses_ranks
         assert one.g is None
 
 
@@ -180,7 +187,7 @@ def test_a_failure_counts_a_rank_where_nothing_untrained_has_a_score(tmp_path: P
     arm(tmp_path, "hinge", HINGE, untrained=None)
     run(tmp_path, "hinge", 5, None, status="diverged", untrained=None, curve=())
     found = compared(tmp_path)
-    one = line(lines(found), "hinge")
+    one = line(arm_rows(found), "hinge")
     assert one.estimate is None, "there is no mean of what has no value"
     assert one.median == pytest.approx(np.median([*HINGE, 100.0]))
     assert one.against is not None
@@ -196,7 +203,7 @@ def test_pairs_with_an_imputed_value_are_tested_by_ranks(tmp_path: Path) -> None
     arm(tmp_path, "nonsaturating", PLAIN, shared=["labels"])
     arm(tmp_path, "hinge", HINGE[:4], shared=["labels"])
     run(tmp_path, "hinge", 4, None, status="diverged", shared=["labels"])
-    pair = line(lines(compared(tmp_path)), "hinge").against.paired  # pyright: ignore[reportOptionalMemberAccess]
+    pair = line(arm_rows(compared(tmp_path)), "hinge").against.paired  # pyright: ignore[reportOptionalMemberAccess]
     ranks = stats.rankdata([*HINGE[:4], UNTRAINED, *PLAIN])
     differences_of = ranks[:5] - ranks[5:]
     signs = np.array(list(product((-1, 1), repeat=5)))
@@ -209,19 +216,19 @@ def test_arms_of_equal_runs_have_no_interval_no_g_and_no_detectable_difference(t
     arm(tmp_path, "nonsaturating", [7.0] * 4)
     arm(tmp_path, "hinge", [8.0] * 4)
     found = compared(tmp_path)
-    one = line(lines(found), "hinge")
+    one = line(arm_rows(found), "hinge")
     assert one.estimate is not None
     assert one.against is not None
     assert (one.estimate.interval, one.estimate.std_interval, one.against.g, one.against.detectable) == (None,) * 4
     assert one.against.p == pytest.approx(2 / 70), "the permutation test needs no spread"
-    assert any("same value" in note for note in primary_sheet(found, lines(found)).marks)
+    assert any("same value" in note for note in primary_sheet(found, arm_rows(found)).marks)
 
 
 def test_an_arm_of_which_nothing_survived_says_none(tmp_path: Path) -> None:
     arm(tmp_path, "nonsaturating", PLAIN)
     for seed in range(5):
         run(tmp_path, "hinge", seed, None, status="diverged")
-    found = lines(compared(tmp_path))
+    found = arm_rows(compared(tmp_path))
     assert line(found, "hinge", survivors=True).estimate is None
     assert column(primary_sheet(compared(tmp_path), found), "mean")[-1] == "none"
 
@@ -230,15 +237,15 @@ def test_one_seed_is_stamped_and_has_no_interval(tmp_path: Path) -> None:
     arm(tmp_path, "nonsaturating", PLAIN)
     arm(tmp_path, "hinge", [7.0])
     found = compared(tmp_path)
-    table = primary_sheet(found, lines(found))
+    table = primary_sheet(found, arm_rows(found))
     assert column(table, "mean")[1] == "7 (n = 1)"
     assert column(table, "sd")[1] == ""
     assert column(table, "Hedges g")[1] == ""
     arm(tmp_path / "each", "nonsaturating", [10.0])
     arm(tmp_path / "each", "hinge", [7.0])
     each = compared(tmp_path / "each")
-    assert column(primary_sheet(each, lines(each)), "verdict")[1] == "1 seed cannot show a difference at this level"
-    assert "Every arm: n = 1, so nothing is known of any spread." in lead(each)
+    assert column(primary_sheet(each, arm_rows(each)), "verdict")[1] == "1 seed cannot show a difference at this level"
+    assert "Every arm: n = 1, so nothing is known of any spread." in overview_sentences(each)
 
 
 def test_ten_runs_have_bca_and_iqm_and_fewer_have_the_reason_why_not(tmp_path: Path) -> None:
@@ -246,10 +253,10 @@ def test_ten_runs_have_bca_and_iqm_and_fewer_have_the_reason_why_not(tmp_path: P
     for objective in ("nonsaturating", "hinge"):
         arm(tmp_path, objective, values)
     found = compared(tmp_path)
-    table = primary_sheet(found, lines(found))
+    table = primary_sheet(found, arm_rows(found))
     assert order(table, "IQM")[0] == pytest.approx(stats.trim_mean(values, 0.25))
     assert not any("fewer" in note or "below 10" in note for note in table.notes)
-    few = primary_sheet(small := compared_few(tmp_path / "few"), lines(small))
+    few = primary_sheet(small := compared_few(tmp_path / "few"), arm_rows(small))
     assert "IQM" not in few.columns
     assert any("No BCa interval and no interquartile mean below 10 runs" in note for note in few.notes)
 
@@ -261,16 +268,16 @@ def compared_few(outputs: Path) -> Comparison:
 
 
 def test_pairs_are_tested_only_where_every_config_says_what_seeds_share(tmp_path: Path, outputs: Path) -> None:
-    unpaired = lines(compared(outputs))
+    unpaired = arm_rows(compared(outputs))
     assert line(unpaired, "hinge").against.paired is None  # pyright: ignore[reportOptionalMemberAccess]
     arm(tmp_path / "s", "nonsaturating", PLAIN, shared=["labels"])
     arm(tmp_path / "s", "hinge", HINGE, shared=["labels"])
     found = compared(tmp_path / "s")
-    pair = line(lines(found), "hinge").against.paired  # pyright: ignore[reportOptionalMemberAccess]
+    pair = line(arm_rows(found), "hinge").against.paired  # pyright: ignore[reportOptionalMemberAccess]
     assert pair is not None
-    assert (pair.p, pair.smallest) == (pytest.approx(2 / 32), pytest.approx(2 / 32))
+    assert (pair.p, pair.smallest_p) == (pytest.approx(2 / 32), pytest.approx(2 / 32))
     assert pair.correlation == pytest.approx(np.corrcoef(HINGE, PLAIN)[0, 1])
-    table = primary_sheet(found, lines(found))
+    table = primary_sheet(found, arm_rows(found))
     assert "paired p" in table.columns
     assert any("share labels" in note for note in table.notes)
 
@@ -291,9 +298,9 @@ def test_ranks_are_medians_over_seeds_and_failures_are_last(tmp_path: Path) -> N
 
 def test_secondary_sheets_are_marked_exploratory_and_say_what_flatters(outputs: Path) -> None:
     found = compared(outputs, reach=8.0)
-    every = list(secondary(found))
+    every = list(secondary_sheets(found))
     assert all(one.exploratory for one in every)
-    assert not primary_sheet(found, lines(found)).exploratory
+    assert not primary_sheet(found, arm_rows(found)).exploratory
     assert "flattered" in " ".join(sheet(found, "along the run").notes)
     assert "A failed run" not in " ".join(sheet(found, "along the run").notes)
     run(outputs, "hinge", 9, None, status="diverged", summary={"best": {KEY: {"value": 5.0}}})
@@ -358,7 +365,7 @@ def test_other_scores_are_of_the_runs_that_have_them(tmp_path: Path) -> None:
 def test_every_config_difference_stands_in_the_report(tmp_path: Path) -> None:
     arm(tmp_path, "hinge", [1.0, 2.0], optimizer={"generator": {"lr": 1e-2}})
     arm(tmp_path, "nonsaturating", [1.0, 2.0])
-    table = differences(compared(tmp_path))
+    table = differences_sheet(compared(tmp_path))
     assert table.columns == ("key", "objective=nonsaturating", "objective=hinge")
     rows = {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
     assert rows == {
@@ -384,17 +391,17 @@ def factors(tmp_path: Path) -> Path:
 
 
 def test_a_full_design_is_read_by_its_effects_and_no_cell_against_another(factors: Path) -> None:
-    found = comparison(read(factors), Asked(by=("smoothing", "averaging")))
-    assert factorial(found)
-    effect = {one.name: one.effect for one in effects(found)}
+    found = build_comparison(read_runs(factors), ComparisonOptions(by=("smoothing", "averaging")))
+    assert is_factorial(found)
+    effect = {one.factors: one.effect for one in design_effects(found)}
     assert effect[("smoothing",)] == pytest.approx(4)
     assert effect[("averaging",)] == pytest.approx(-2)
     assert effect[("smoothing", "averaging")] == pytest.approx(1)
-    table = effects_sheet(found, effects(found))
+    table = effects_sheet(found, design_effects(found))
     assert column(table, "effect of")[:2] == ["smoothing: off → on", "averaging: off → on"]
     assert column(table, "runs")[0] == "6 against 6"
     assert column(table, "Holm p")[2] == "exploratory"
-    cells = primary_sheet(found, lines(found))
+    cells = primary_sheet(found, arm_rows(found))
     assert "verdict" not in cells.columns
     assert any("not compared with each other" in note for note in table.notes)
 
@@ -402,11 +409,13 @@ def test_a_full_design_is_read_by_its_effects_and_no_cell_against_another(factor
 def test_a_design_with_a_hole_is_compared_arm_by_arm_and_refused_as_a_design(factors: Path) -> None:
     for path in factors.glob("onon/seed2/*.*"):
         path.unlink()
-    found = comparison(read(factors), Asked(by=("smoothing", "averaging")))
-    assert not factorial(found)
-    assert all(one.against for one in lines(found)[1:])
+    found = build_comparison(read_runs(factors), ComparisonOptions(by=("smoothing", "averaging")))
+    assert not is_factorial(found)
+    assert all(one.against for one in arm_rows(found)[1:])
     with pytest.raises(Mistake):
-        effects(comparison(read(factors), Asked(by=("smoothing", "averaging"), factorial=True)))
+        design_effects(
+            build_comparison(read_runs(factors), ComparisonOptions(by=("smoothing", "averaging"), factorial=True))
+        )
 
 
 @pytest.fixture
@@ -435,8 +444,8 @@ CROSS = {"by": ("objective", "penalty"), "baseline": ["nonsaturating", "none"]}
 
 def test_a_factor_of_three_levels_has_two_effects_against_the_baseline_s(cross: Path) -> None:
     found = compared(cross, **CROSS)
-    assert factorial(found), "a full design, of whatever numbers of levels"
-    table = effects_sheet(found, effects(found))
+    assert is_factorial(found), "a full design, of whatever numbers of levels"
+    table = effects_sheet(found, design_effects(found))
     assert column(table, "effect of") == [
         "objective: nonsaturating → hinge", "objective: nonsaturating → wasserstein", "penalty: none → r1",
         "hinge x penalty", "wasserstein x penalty",
@@ -454,11 +463,11 @@ def test_a_design_with_imputed_values_is_read_by_ranks(cross: Path) -> None:
         choice={"data": "digits", "objective": "hinge", "penalty": "none"})  # fmt: skip
     shutil.rmtree(cross / "hinge-none" / "seed0")
     found = compared(cross, **CROSS)
-    effect = effects(found)
+    effect = design_effects(found)
     ranks = stats.rankdata(values := [value for one in found.arms for value in one.values])
     penalised = np.array(["r1" in one.name for one in found.arms for _ in one.values])
     assert max(values) == UNTRAINED
-    (penalty,) = [one for one in effect if one.name == ("penalty",)]
+    (penalty,) = [one for one in effect if one.factors == ("penalty",)]
     assert penalty.effect == pytest.approx(ranks[penalised].mean() - ranks[~penalised].mean())
     assert all(one.interval is None for one in effect)
     assert [one.p is None for one in effect] == [False] * 3 + [True] * 2
@@ -470,7 +479,7 @@ def test_a_design_with_imputed_values_is_read_by_ranks(cross: Path) -> None:
 
 def test_a_factor_that_does_not_vary_is_refused(outputs: Path) -> None:
     with pytest.raises(Mistake, match="data is digits in every arm"):
-        effects(compared(outputs, by=("objective", "data"), factorial=True))
+        design_effects(compared(outputs, by=("objective", "data"), factorial=True))
 
 
 @pytest.fixture
@@ -487,17 +496,17 @@ def searches(tmp_path: Path) -> Path:
 def test_searches_are_read_at_equal_budgets(searches: Path) -> None:
     asked = {"over": ("optimizer.generator.lr",), "tuning": True}
     found = compared(searches, **asked)
-    table = budgets(found)
+    table = budget_sheet(found)
     assert order(table, "k") == [1, 2], "as far as the smaller search goes"
     assert order(table, "objective=nonsaturating")[0] == pytest.approx(11.5), "one draw: the mean"
     assert order(table, "objective=hinge")[1] == pytest.approx(10 * 3 / 4 + 11 / 4), "of two draws, 3 in 4"
-    assert all(one.against is None for one in lines(found))
+    assert all(one.against is None for one in arm_rows(found))
 
 
 def test_a_failed_run_of_a_search_is_chosen_only_where_nothing_else_is_there(searches: Path) -> None:
     run(searches, "failed", 0, None, status="diverged", objective="hinge", optimizer={"generator": {"lr": 9.0}},
         summary={"chosen_by": chosen_by(0.0)})  # fmt: skip
-    table = budgets(compared(searches, over=("optimizer.generator.lr",), tuning=True))
+    table = budget_sheet(compared(searches, over=("optimizer.generator.lr",), tuning=True))
     third = 19 / 27 * 10 + 7 / 27 * 11 + 1 / 27 * 100
     assert order(table, "objective=hinge")[2] == pytest.approx(third), "chosen last, though its checkpoint was best"
 
@@ -505,9 +514,9 @@ def test_a_failed_run_of_a_search_is_chosen_only_where_nothing_else_is_there(sea
 def test_a_search_whose_runs_nobody_chose_between_is_refused(searches: Path) -> None:
     run(searches, "more", 1, 10.0, objective="hinge")
     with pytest.raises(Mistake, match=r"more/seed1 has no validation score"):
-        budgets(compared(searches, over=("optimizer.generator.lr",), tuning=True))
+        budget_sheet(compared(searches, over=("optimizer.generator.lr",), tuning=True))
     with pytest.raises(Mistake, match="what did the searches vary"):
-        budgets(compared_few(searches / "few"))
+        budget_sheet(compared_few(searches / "few"))
 
 
 def test_the_best_of_k_is_the_one_that_the_choosing_score_calls_best(tmp_path: Path) -> None:
@@ -519,7 +528,7 @@ def test_the_best_of_k_is_the_one_that_the_choosing_score_calls_best(tmp_path: P
                 measured={"metric": "coverage"}, optimizer={"generator": {"lr": 10.0**-i / 3}},
                 summary={"chosen_by": chosen_by(fid)})  # fmt: skip
     found = compared(tmp_path, metric=key, over=("optimizer.generator.lr",), tuning=True)
-    table = budgets(found)
+    table = budget_sheet(found)
     best_of_3 = 0.0952 * (1 - (2 / 3) ** 3) + 0.07 * ((2 / 3) ** 3 - (1 / 3) ** 3) + 0.0561 / 27
     assert order(table, "objective=hinge")[2] == pytest.approx(best_of_3)
     assert any("Chosen by fid_digits_450_validation: lower is better." in note for note in table.notes)
@@ -529,7 +538,7 @@ def test_searches_chosen_by_different_contracts_are_refused_and_the_field_is_nam
     run(searches, "hinge9", 0, 10.0, objective="hinge", optimizer={"generator": {"lr": 9.0}},
         summary={"chosen_by": chosen_by(5.0, settings={"k": 3})})  # fmt: skip
     with pytest.raises(Mistake, match=r"chosen by different scores: settings\.k is None there and 3 here"):
-        budgets(compared(searches, over=("optimizer.generator.lr",), tuning=True))
+        budget_sheet(compared(searches, over=("optimizer.generator.lr",), tuning=True))
 
 
 def test_a_choosing_score_whose_direction_nobody_knows_is_refused(tmp_path: Path) -> None:
@@ -539,7 +548,7 @@ def test_a_choosing_score_whose_direction_nobody_knows_is_refused(tmp_path: Path
                 optimizer={"generator": {"lr": 10.0**-i / 3}},
                 summary={"chosen_by": chosen_by(5.0, metric="mine")})  # fmt: skip
     with pytest.raises(Mistake, match="nobody knows whether a high mine is good"):
-        budgets(compared(tmp_path, over=("optimizer.generator.lr",), tuning=True))
+        budget_sheet(compared(tmp_path, over=("optimizer.generator.lr",), tuning=True))
 
 
 def test_nothing_is_expected_of_a_search_that_may_end_in_a_run_without_a_score(tmp_path: Path) -> None:
@@ -549,7 +558,7 @@ def test_nothing_is_expected_of_a_search_that_may_end_in_a_run_without_a_score(t
                 optimizer={"generator": {"lr": 10.0**-i / 3}}, summary={"chosen_by": chosen_by(5.0 + i)})  # fmt: skip
     run(tmp_path, "failed", 0, None, status="diverged", objective="hinge", untrained=None, curve=(),
         optimizer={"generator": {"lr": 9.0}})  # fmt: skip
-    table = budgets(compared(tmp_path, over=("optimizer.generator.lr",), tuning=True))
+    table = budget_sheet(compared(tmp_path, over=("optimizer.generator.lr",), tuning=True))
     assert column(table, "objective=hinge") == ["∞", "∞"]
     assert column(table, "objective=nonsaturating") == ["10.5", "10.25"]
     assert any("nothing can be expected" in note for note in table.notes)
@@ -559,7 +568,7 @@ def test_nothing_is_expected_of_a_search_that_may_end_in_a_run_without_a_score(t
 
 
 def made_of(found: Comparison) -> dict[str, str | bytes]:
-    return files(found, lines(found), report(found, lines(found), {}))
+    return report_files(found, arm_rows(found), build_report(found, arm_rows(found), {}))
 
 
 def test_the_table_for_programs_holds_every_number_unrounded(outputs: Path) -> None:
@@ -568,7 +577,7 @@ def test_the_table_for_programs_holds_every_number_unrounded(outputs: Path) -> N
     made = made_of(found)
     rows = list(csv.DictReader(io.StringIO(str(made["table.csv"]))))
     hinge = next(row for row in rows if row["arm"] == "objective=hinge" and row["rows"] == "all")
-    one = line(lines(found), "hinge")
+    one = line(arm_rows(found), "hinge")
     assert one.against is not None
     assert float(hinge["p"]) == one.against.p
     assert float(hinge["mean"]) == pytest.approx(np.mean([*HINGE, UNTRAINED]), rel=1e-15)
@@ -589,9 +598,9 @@ def test_a_report_has_every_file_and_drawing(outputs: Path) -> None:
 @pytest.mark.parametrize("width", [60, 100, 240])
 def test_no_cell_is_lost_on_a_narrow_terminal(outputs: Path, width: int) -> None:
     found = compared(outputs)
-    table = primary_sheet(found, lines(found))
+    table = primary_sheet(found, arm_rows(found))
     console = Console(file=io.StringIO(), width=width)
-    for part in tables(table, width):
+    for part in terminal_tables(table, width):
         console.print(part, markup=False, highlight=False)
     shown = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     assert all(len(row) <= width for row in shown.splitlines())
@@ -603,7 +612,7 @@ def test_a_note_of_a_cell_is_found_from_the_cell_on_a_terminal(outputs: Path) ->
     run(outputs, "hinge", 5, None, status="diverged")
     found = compared(outputs)
     console = Console(file=io.StringIO(), width=200)
-    for part in tables(primary_sheet(found, lines(found)), 200):
+    for part in terminal_tables(primary_sheet(found, arm_rows(found)), 200):
         console.print(part, markup=False, highlight=False)
     shown = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     assert "23.42 (a)" in shown
@@ -612,12 +621,12 @@ def test_a_note_of_a_cell_is_found_from_the_cell_on_a_terminal(outputs: Path) ->
 
 def test_a_folder_is_whole_or_what_it_was(tmp_path: Path) -> None:
     to = tmp_path / "comparison"
-    written(to, {"report.html": "one", "old.png": b"x"})
+    write_comparison(to, {"report.html": "one", "old.png": b"x"})
     (to / "wandb").mkdir()
     with pytest.raises(TypeError):
-        written(to, {"report.html": "two", "bad": 3})  # pyright: ignore[reportArgumentType]
+        write_comparison(to, {"report.html": "two", "bad": 3})  # pyright: ignore[reportArgumentType]
     assert (to / "report.html").read_text() == "one"
-    written(to, {"report.html": "two"})
+    write_comparison(to, {"report.html": "two"})
     assert sorted(path.name for path in to.iterdir()) == ["report.html", "wandb"]
     assert [path.name for path in tmp_path.iterdir()] == ["comparison"]
 
@@ -625,7 +634,7 @@ def test_a_folder_is_whole_or_what_it_was(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_comparison_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years")
     with pytest.raises(Mistake, match="holds no comparison"):
-        written(tmp_path, {"report.html": ""})
+        write_comparison(tmp_path, {"report.html": ""})
     assert (tmp_path / "thesis.tex").exists()
 
 
@@ -633,11 +642,11 @@ def test_drawings_of_many_arms_show_the_baseline_and_the_best(tmp_path: Path) ->
     arm(tmp_path, "nonsaturating", [500.0, 501.0])
     for i in range(30):
         arm(tmp_path, f"o{i:02d}", [50.0 - i, 51.0 - i])
-    shown = [one.name for one in drawn(compared(tmp_path))]
+    shown = [one.name for one in plotted_arms(compared(tmp_path))]
     assert shown == ["objective=nonsaturating", *(f"objective=o{i:02d}" for i in range(7, 30))]
 
 
 def test_numbers_and_runs_have_a_cell_for_every_column(outputs: Path) -> None:
     found = compared(outputs)
-    assert len(numbers(lines(found)).rows) == 2
-    assert column(runs(found), "seed") == [str(seed) for seed in range(5)] * 2
+    assert len(numbers_sheet(arm_rows(found)).rows) == 2
+    assert column(runs_sheet(found), "seed") == [str(seed) for seed in range(5)] * 2

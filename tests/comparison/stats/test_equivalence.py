@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from saddlepoint.comparison.stats.equivalence import Tolerance, reproduced
-from saddlepoint.comparison.stats.interval import Interval, bounded_mean
+from saddlepoint.comparison.stats.equivalence import Tolerance, equivalence_test
+from saddlepoint.comparison.stats.interval import Interval, bounded_mean_interval
 from saddlepoint.error import Mistake
 
 SCORES = [9.0, 10.0, 11.0]  # 10 +- 2.920 / sqrt(3) = 1.686 at 90%
@@ -31,7 +31,7 @@ SCORES = [9.0, 10.0, 11.0]  # 10 +- 2.920 / sqrt(3) = 1.686 at 90%
     ],
 )
 def test_the_verdict_is_where_the_interval_lies(target: float, tolerance: Tolerance, expected: str) -> None:
-    found = reproduced(SCORES, target, tolerance)
+    found = equivalence_test(SCORES, target, tolerance)
     assert found.verdict == expected
     assert found.distance == pytest.approx(10 - target)
     theirs = stats.ttest_1samp(SCORES, 0).confidence_interval(0.9)
@@ -44,26 +44,26 @@ def test_met_is_what_two_one_sided_t_tests_at_five_percent_say(shift: float) -> 
     values = [score + shift for score in SCORES]
     below: Any = stats.ttest_1samp(values, 10 - 3, alternative="greater")
     above: Any = stats.ttest_1samp(values, 10 + 3, alternative="less")
-    assert (reproduced(values, 10.0, 3.0).verdict == "MET") == (max(below.pvalue, above.pvalue) <= 0.05)
+    assert (equivalence_test(values, 10.0, 3.0).verdict == "MET") == (max(below.pvalue, above.pvalue) <= 0.05)
 
 
 def test_a_figure_at_the_very_bound_is_met_by_chance_at_most_once_in_twenty() -> None:
     rng = np.random.default_rng(0)
-    met = sum(reproduced(rng.normal(3.0, 1.0, 5).tolist(), 0.0, 3.0).verdict == "MET" for _ in range(500))
+    met = sum(equivalence_test(rng.normal(3.0, 1.0, 5).tolist(), 0.0, 3.0).verdict == "MET" for _ in range(500))
     assert met <= stats.binom.ppf(0.999, 500, 0.05)
 
 
 def test_one_run_decides_nothing_unless_nothing_is_left_to_chance() -> None:
-    assert reproduced([10.0], 10.0, 1.0).verdict == "UNDECIDED"
-    assert reproduced([10.0], 10.0, 1.0).interval is None
-    assert reproduced([10.0], 10.0, 1.0, deterministic=True).verdict == "MET"
-    assert reproduced([12.0], 10.0, 1.0, deterministic=True).verdict == "NOT MET"
+    assert equivalence_test([10.0], 10.0, 1.0).verdict == "UNDECIDED"
+    assert equivalence_test([10.0], 10.0, 1.0).interval is None
+    assert equivalence_test([10.0], 10.0, 1.0, deterministic=True).verdict == "MET"
+    assert equivalence_test([12.0], 10.0, 1.0, deterministic=True).verdict == "NOT MET"
 
 
 def test_deterministic_runs_that_differ_are_not_met_and_it_is_said() -> None:
-    found = reproduced([10.0, 10.1], 10.0, 1.0, deterministic=True)
+    found = equivalence_test([10.0, 10.1], 10.0, 1.0, deterministic=True)
     assert found.verdict == "NOT MET"
-    assert "deterministic, and its runs differ" in found.why
+    assert "deterministic, and its runs differ" in found.reason
 
 
 MODES = Interval(0.0, 8.0)
@@ -71,19 +71,19 @@ MODES = Interval(0.0, 8.0)
 
 def test_runs_that_agree_prove_nothing_by_an_interval_of_no_length() -> None:
     for found in (
-        reproduced([8.0, 8.0], 8.0, 0.0),
-        reproduced([8.0] * 50, 8.0, 0.0),
-        reproduced([8.0, 8.0], 3.0, 0.0, minus=[5.0, 5.0]),
-        reproduced([8.0, 8.0], 3.0, 5.0, minus=[5.0, 6.0, 5.5]),
+        equivalence_test([8.0, 8.0], 8.0, 0.0),
+        equivalence_test([8.0] * 50, 8.0, 0.0),
+        equivalence_test([8.0, 8.0], 3.0, 0.0, minus=[5.0, 5.0]),
+        equivalence_test([8.0, 8.0], 3.0, 5.0, minus=[5.0, 6.0, 5.5]),
     ):
         assert (found.verdict, found.interval) == ("UNDECIDED", None)
-    assert "all 2 runs have one score" in reproduced([8.0, 8.0], 8.0, 0.0).why
-    assert reproduced([8.0, 8.0], 8.0, 0.0, deterministic=True).verdict == "MET", "where it cannot differ"
+    assert "all 2 runs have one score" in equivalence_test([8.0, 8.0], 8.0, 0.0).reason
+    assert equivalence_test([8.0, 8.0], 8.0, 0.0, deterministic=True).verdict == "MET", "where it cannot differ"
 
 
 @pytest.mark.parametrize("n", [2, 5, 22, 23, 60])
 def test_a_count_at_its_ceiling_is_bounded_as_clopper_and_pearson_bound_its_rate(n: int) -> None:
-    found = reproduced([8.0] * n, 8.0, (1.0, 0.0), within=MODES)
+    found = equivalence_test([8.0] * n, 8.0, (1.0, 0.0), score_range=MODES)
     share = stats.binomtest(n, n, alternative="greater").proportion_ci(0.95, method="exact").low
     assert found.interval is not None
     assert [found.interval.low, found.interval.high] == pytest.approx([8 * share, 8.0])
@@ -92,7 +92,10 @@ def test_a_count_at_its_ceiling_is_bounded_as_clopper_and_pearson_bound_its_rate
 
 def test_one_worse_run_makes_no_verdict_better() -> None:
     """Student's interval of 8, 8, 8, 8, 7 is [7.37, 8.23], while that of five times 8 cannot leave out 4.4."""
-    lows = [reproduced(values, 8.0, (1.0, 0.0), within=MODES).interval for values in ([8.0] * 5, [8.0] * 4 + [7.0])]
+    lows = [
+        equivalence_test(values, 8.0, (1.0, 0.0), score_range=MODES).interval
+        for values in ([8.0] * 5, [8.0] * 4 + [7.0])
+    ]
     assert lows[0] is not None
     assert lows[1] is not None
     assert lows[1].low < lows[0].low
@@ -102,14 +105,14 @@ def test_one_worse_run_makes_no_verdict_better() -> None:
 def test_a_count_away_from_its_ends_keeps_student_s_interval_within_its_range() -> None:
     values = [8.0, 6.0, 7.0, 7.5]
     theirs = stats.ttest_1samp(values, 0).confidence_interval(0.9)
-    found = reproduced(values, 7.0, 2.0, within=MODES)
+    found = equivalence_test(values, 7.0, 2.0, score_range=MODES)
     assert found.interval is not None
     assert [found.interval.low, found.interval.high] == pytest.approx([theirs.low, min(theirs.high, 8.0)])
 
 
 def test_a_contrast_with_a_count_at_its_ceiling_adds_both_errors() -> None:
     other = [5.0, 6.0, 5.5]
-    found = reproduced([8.0] * 40, 2.5, 1.5, within=MODES, minus=other)
+    found = equivalence_test([8.0] * 40, 2.5, 1.5, score_range=MODES, minus=other)
     t = stats.ttest_1samp(other, 0).confidence_interval(0.95)
     assert found.interval is not None
     assert [found.interval.low, found.interval.high] == pytest.approx([8 * 0.025 ** (1 / 40) - t.high, 8 - t.low])
@@ -122,13 +125,13 @@ def test_a_contrast_with_a_count_at_its_ceiling_adds_both_errors() -> None:
 def test_no_law_within_the_range_escapes_oftener_than_the_level(law: list[float], n: int) -> None:
     rng = np.random.default_rng(0)
     mean = float(np.arange(9) @ law)
-    low = [bounded_mean(rng.choice(9, n, p=law), MODES, 0.9, draws=2_000).low for _ in range(400)]
+    low = [bounded_mean_interval(rng.choice(9, n, p=law), MODES, 0.9, draws=2_000).low for _ in range(400)]
     assert np.mean(np.array(low) > mean + 1e-9) <= stats.binom.ppf(0.999, 400, 0.05) / 400
 
 
 def test_a_score_outside_its_range_is_refused() -> None:
     with pytest.raises(Mistake, match=r"do not lie within the range \[0, 8\]"):
-        reproduced([8.0, 9.0], 8.0, 1.0, within=MODES)
+        equivalence_test([8.0, 9.0], 8.0, 1.0, score_range=MODES)
 
 
 @pytest.mark.parametrize(
@@ -136,29 +139,30 @@ def test_a_score_outside_its_range_is_refused() -> None:
     [("lower", 10.5, "NOT MET"), ("lower", 9.5, "MET"), ("higher", 9.5, "NOT MET"), ("higher", 10.5, "MET")],
 )
 def test_what_is_too_good_is_not_met_though_it_is_within_the_tolerance(direction, suspicious, expected) -> None:
-    found = reproduced(SCORES, 10.0, 5.0, suspicious=suspicious, direction=direction)
+    found = equivalence_test(SCORES, 10.0, 5.0, suspicious=suspicious, direction=direction)
     assert found.verdict == expected
-    assert ("suspect a leak" in found.why) == (expected == "NOT MET")
+    assert ("suspect a leak" in found.reason) == (expected == "NOT MET")
     assert (
-        reproduced(SCORES, 10.0, 5.0, suspicious=suspicious, direction=direction, minus=[0.0, 0.1]).verdict == expected
+        equivalence_test(SCORES, 10.0, 5.0, suspicious=suspicious, direction=direction, minus=[0.0, 0.1]).verdict
+        == expected
     )
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_score_that_is_no_number_is_not_met_and_it_is_said(value: float) -> None:
     for found in (
-        reproduced([10.0, value], 10.0, 5.0),
-        reproduced([value], 10.0, (None, 5.0), deterministic=True),
-        reproduced(SCORES, 10.0, 5.0, minus=[value, 1.0]),
+        equivalence_test([10.0, value], 10.0, 5.0),
+        equivalence_test([value], 10.0, (None, 5.0), deterministic=True),
+        equivalence_test(SCORES, 10.0, 5.0, minus=[value, 1.0]),
     ):
         assert found.verdict == "NOT MET"
-        assert f"1 of {found.estimate.n} scores: {value}" in found.why
+        assert f"1 of {found.estimate.n} scores: {value}" in found.reason
 
 
 def test_a_contrast_has_welch_s_interval() -> None:
     a, b = [5.0, 6.0, 9.0, 4.0], [1.0, 1.1, 0.9]
     theirs = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.9)
-    found = reproduced(a, 5.0, 3.0, minus=b)
+    found = equivalence_test(a, 5.0, 3.0, minus=b)
     assert found.interval is not None
     assert [found.interval.low, found.interval.high] == pytest.approx([theirs.low, theirs.high])
     assert (found.estimate.n, found.estimate.mean) == (7, pytest.approx(5.0))
@@ -166,15 +170,15 @@ def test_a_contrast_has_welch_s_interval() -> None:
 
 
 def test_a_contrast_of_one_run_a_side_decides_nothing() -> None:
-    assert reproduced([5.0], 4.0, 100.0, minus=[1.0, 2.0]).verdict == "UNDECIDED"
+    assert equivalence_test([5.0], 4.0, 100.0, minus=[1.0, 2.0]).verdict == "UNDECIDED"
 
 
 def test_a_tolerance_that_bounds_nothing_or_is_negative_is_refused() -> None:
     for tolerance in ((None, None), -1.0, (1.0, -0.1), math.nan):
         with pytest.raises(Mistake, match="tolerance"):
-            reproduced(SCORES, 10.0, tolerance)
+            equivalence_test(SCORES, 10.0, tolerance)
 
 
 def test_an_unknown_direction_is_refused() -> None:
     with pytest.raises(Mistake, match="direction=up"):
-        reproduced(SCORES, 10.0, 1.0, direction="up")  # pyright: ignore[reportArgumentType]
+        equivalence_test(SCORES, 10.0, 1.0, direction="up")  # pyright: ignore[reportArgumentType]

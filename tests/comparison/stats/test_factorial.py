@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from saddlepoint.comparison.stats.factorial import Contrast, contrasts, exchanged_p, rank_contrasts
+from saddlepoint.comparison.stats.factorial import Effect, factorial_effects, rank_effects, stratified_rank_p
 from saddlepoint.error import Mistake
 
 
@@ -18,8 +18,8 @@ def design(k: int, replicates: int) -> list[dict[str, bool]]:
     return [dict(zip(names, cell, strict=True)) for _ in range(replicates) for cell in product((False, True), repeat=k)]
 
 
-def by_name(found: Sequence[Contrast]) -> dict[str, Contrast]:
-    return {" x ".join(one.name): one for one in found}
+def by_name(found: Sequence[Effect]) -> dict[str, Effect]:
+    return {" x ".join(one.factors): one for one in found}
 
 
 def montgomery() -> tuple[list[dict[str, bool]], list[float]]:
@@ -35,7 +35,7 @@ def montgomery() -> tuple[list[dict[str, bool]], list[float]]:
 
 
 def test_the_textbook_s_two_by_two_has_the_textbook_s_effects_and_p() -> None:
-    found = by_name(contrasts(*montgomery()))
+    found = by_name(factorial_effects(*montgomery()))
     assert [round(found[name].effect, 2) for name in ("A", "B", "A x B")] == [8.33, -5.00, 1.67]
     # which rounds its F, 53.15, 19.13 and 2.13, before it looks up p
     assert [found[name].p for name in ("A", "B", "A x B")] == pytest.approx([0.0001, 0.0024, 0.1826], abs=3e-4)
@@ -60,7 +60,7 @@ def test_effects_and_errors_are_those_of_least_squares(blocked: bool) -> None:
     beta, squares, rank, _ = np.linalg.lstsq(X, y, rcond=None)
     freedom = 32 - rank
     covariance = np.linalg.inv(X.T @ X) * squares[0] / freedom
-    found = by_name(contrasts(settings, y.tolist(), 3, 0.9, blocks.tolist() if blocked else None))
+    found = by_name(factorial_effects(settings, y.tolist(), 3, 0.9, blocks.tolist() if blocked else None))
     assert len(found) == 7
     for i, part in enumerate(parts[1:], 1):
         one = found[" x ".join("abc"[j] for j in part)]
@@ -73,9 +73,9 @@ def test_effects_and_errors_are_those_of_least_squares(blocked: bool) -> None:
 def test_a_main_effect_compares_forty_eight_with_forty_eight() -> None:
     settings = design(5, 3)
     y = np.random.default_rng(1).normal(size=96) + [4.0 * one["b"] for one in settings]
-    found = contrasts(settings, y.tolist())
+    found = factorial_effects(settings, y.tolist())
     assert len(found) == 5 + 10
-    assert [one.name for one in found[:5]] == [("a",), ("b",), ("c",), ("d",), ("e",)]
+    assert [one.factors for one in found[:5]] == [("a",), ("b",), ("c",), ("d",), ("e",)]
     assert {(one.n_low, one.n_high) for one in found} == {(48, 48)}
     on = np.array([one["b"] for one in settings])
     assert found[1].effect == pytest.approx(y[on].mean() - y[~on].mean())
@@ -88,7 +88,7 @@ def test_an_interaction_is_half_the_difference_of_simple_effects() -> None:
         for key in product((False, True), repeat=2)
     }
     simple = [cell[True, b] - cell[False, b] for b in (False, True)]
-    assert by_name(contrasts(settings, y))["A x B"].effect == pytest.approx((simple[1] - simple[0]) / 2)
+    assert by_name(factorial_effects(settings, y))["A x B"].effect == pytest.approx((simple[1] - simple[0]) / 2)
 
 
 LEVELS = {"objective": ("plain", "hinge", "wasserstein", "relativistic"), "penalty": ("none", "r1", "gp")}
@@ -133,9 +133,11 @@ def test_effects_of_several_levels_are_those_of_least_squares(blocked: bool) -> 
     y = rng.normal(size=60) + [3.0 * (one["objective"] == "hinge") * (one["penalty"] == "r1") for one in settings]
     y += blocks * 2.0
     effects, errors, freedom = least_squares(settings, y, blocks if blocked else None)
-    found = contrasts(settings, y.tolist(), level=0.9, blocks=blocks.tolist() if blocked else None, levels=LEVELS)
-    assert [one.name for one in found] == [("objective",)] * 3 + [("penalty",)] * 2 + [("objective", "penalty")] * 6
-    assert [one.level for one in found[:5]] == [("hinge",), ("wasserstein",), ("relativistic",), ("r1",), ("gp",)]
+    found = factorial_effects(
+        settings, y.tolist(), level=0.9, blocks=blocks.tolist() if blocked else None, levels=LEVELS
+    )
+    assert [one.factors for one in found] == [("objective",)] * 3 + [("penalty",)] * 2 + [("objective", "penalty")] * 6
+    assert [one.levels for one in found[:5]] == [("hinge",), ("wasserstein",), ("relativistic",), ("r1",), ("gp",)]
     assert [one.effect for one in found] == pytest.approx(effects.tolist())
     half = stats.t.ppf(0.95, freedom) * errors
     assert [one.interval.high - one.effect for one in found if one.interval] == pytest.approx(half.tolist())
@@ -147,14 +149,14 @@ def test_a_level_of_two_named_by_words_is_the_same_as_on_and_off() -> None:
     settings, y = montgomery()
     words = [{name: "on" if value else "off" for name, value in one.items()} for one in settings]
     levels = {"A": ("off", "on"), "B": ("off", "on")}
-    for one, other in zip(contrasts(settings, y), contrasts(words, y, levels=levels), strict=True):
+    for one, other in zip(factorial_effects(settings, y), factorial_effects(words, y, levels=levels), strict=True):
         assert (one.effect, one.interval, one.p) == (other.effect, other.interval, other.p)
 
 
 def test_three_factors_of_two_and_three_levels_measure_noise_of_single_runs_by_the_highest_order() -> None:
     cells = [dict(zip("abc", cell, strict=True)) for cell in product((0, 1), (0, 1, 2), (0, 1))]
     y = np.random.default_rng(12).normal(size=12)
-    found = contrasts(cells, y.tolist())
+    found = factorial_effects(cells, y.tolist())
     terms = [[1.0] * 12]
     for names in ("a", "b", "c", "ab", "ac", "bc"):
         levels = product(*((1, 2) if name == "b" else (1,) for name in names))
@@ -170,10 +172,10 @@ def test_a_main_effect_of_ranks_has_the_exact_p_of_all_exchanges_within_cells() 
     cells = [dict(zip("ab", cell, strict=True)) for cell in product((0, 1, 2), (0, 1)) for _ in range(2)]
     y = [3.0, 1.0, np.inf, 7.0, 2.0, 2.0, 9.0, np.inf, 8.0, 4.0, 6.0, 5.0]
     ranks = stats.rankdata(y)
-    found = rank_contrasts(cells, y)
-    assert [one.level for one in found] == [(1,), (2,), (1,), (1, 1), (2, 1)]
+    found = rank_effects(cells, y)
+    assert [one.levels for one in found] == [(1,), (2,), (1,), (1, 1), (2, 1)]
     for one in found[:3]:
-        (factor,), (level,) = one.name, one.level
+        (factor,), (level,) = one.factors, one.levels
         strata = [
             [i for i, cell in enumerate(cells) if cell["ab".replace(factor, "")] == k and cell[factor] in (0, level)]
             for k in sorted({cell["ab".replace(factor, "")] for cell in cells})
@@ -191,21 +193,21 @@ def test_a_main_effect_of_ranks_has_the_exact_p_of_all_exchanges_within_cells() 
 def test_of_two_groups_the_exact_p_of_ranks_is_wilcoxon_s() -> None:
     a, b = [1.0, 4.0, 5.0, 9.0, 10.0], [2.0, 3.0, 6.0, 7.0, 8.0, 11.0]
     signs = np.array([1] * 5 + [-1] * 6)
-    p = exchanged_p(stats.rankdata([*a, *b]), signs, [list(range(11))])
+    p = stratified_rank_p(stats.rankdata([*a, *b]), signs, [list(range(11))])
     assert p == pytest.approx(stats.mannwhitneyu(a, b, method="exact").pvalue)
 
 
 def test_false_effects_of_ranks_are_no_oftener_than_the_level() -> None:
     cells, rng = several(3), np.random.default_rng(13)
-    hits = sum(rank_contrasts(cells, rng.exponential(size=36), order=1, levels=LEVELS)[0].p <= 0.1 for _ in range(300))  # pyright: ignore[reportOptionalOperand]
+    hits = sum(rank_effects(cells, rng.exponential(size=36), order=1, levels=LEVELS)[0].p <= 0.1 for _ in range(300))  # pyright: ignore[reportOptionalOperand]
     assert stats.binom.ppf(0.0005, 300, 0.07) <= hits <= stats.binom.ppf(0.9995, 300, 0.1)
 
 
 def test_the_order_of_runs_says_nothing() -> None:
     settings, y = montgomery()
     order = np.random.default_rng(2).permutation(12)
-    shuffled = contrasts([settings[i] for i in order], [y[i] for i in order])
-    for one, other in zip(contrasts(settings, y), shuffled, strict=True):
+    shuffled = factorial_effects([settings[i] for i in order], [y[i] for i in order])
+    for one, other in zip(factorial_effects(settings, y), shuffled, strict=True):
         assert one.effect == pytest.approx(other.effect)
         assert one.p == pytest.approx(other.p)
 
@@ -213,32 +215,32 @@ def test_the_order_of_runs_says_nothing() -> None:
 def test_blocks_take_out_what_a_seed_shares() -> None:
     settings, seeds = design(2, 3), [0] * 4 + [1] * 4 + [2] * 4
     noise = np.random.default_rng(3).normal(size=12)
-    plain = contrasts(settings, noise.tolist(), blocks=seeds)
-    moved = contrasts(settings, (noise + 1e3 * np.array(seeds)).tolist(), blocks=seeds)
+    plain = factorial_effects(settings, noise.tolist(), blocks=seeds)
+    moved = factorial_effects(settings, (noise + 1e3 * np.array(seeds)).tolist(), blocks=seeds)
     for one, other in zip(plain, moved, strict=True):
         assert [one.effect, one.interval.low, one.p] == pytest.approx([other.effect, other.interval.low, other.p])
 
 
 def test_false_effects_are_as_rare_as_the_level() -> None:
     settings, rng = design(2, 2), np.random.default_rng(4)
-    hits = sum(contrasts(settings, rng.normal(size=8).tolist())[0].p <= 0.1 for _ in range(500))
+    hits = sum(factorial_effects(settings, rng.normal(size=8).tolist())[0].p <= 0.1 for _ in range(500))
     assert stats.binom.ppf(0.0005, 500, 0.1) <= hits <= stats.binom.ppf(0.9995, 500, 0.1)
 
 
 def test_one_run_a_cell_measures_noise_by_what_is_left_of_higher_orders() -> None:
     settings = design(3, 1)
     y = np.random.default_rng(5).normal(size=8)
-    squares = 2 * by_name(contrasts(design(3, 2), np.tile(y, 2).tolist(), 3))["a x b x c"].effect ** 2
-    first = contrasts(settings, y.tolist())[0]  # of order 2: one degree is left, the three-factor one's
+    squares = 2 * by_name(factorial_effects(design(3, 2), np.tile(y, 2).tolist(), 3))["a x b x c"].effect ** 2
+    first = factorial_effects(settings, y.tolist())[0]  # of order 2: one degree is left, the three-factor one's
     error = 2 * (squares / 8) ** 0.5
     assert first.interval.high - first.effect == pytest.approx(stats.t.ppf(0.975, 1) * error)
     with pytest.raises(Mistake, match="leave none to measure noise by"):
-        contrasts(settings, y.tolist(), order=3)
+        factorial_effects(settings, y.tolist(), order=3)
 
 
 def test_runs_that_agree_leave_no_doubt() -> None:
     y = [0.1 + 0.7 * one["a"] for one in design(2, 2)]
-    found = by_name(contrasts(design(2, 2), y, order=1))
+    found = by_name(factorial_effects(design(2, 2), y, order=1))
     assert found["a"].p == 0
     assert found["a"].interval.low == found["a"].interval.high == pytest.approx(0.7)
     assert found["b"].p == 1
@@ -247,21 +249,21 @@ def test_runs_that_agree_leave_no_doubt() -> None:
 def test_missing_cells_are_named() -> None:
     settings = design(2, 2)
     with pytest.raises(Mistake, match="a=on b=on has 0"):
-        contrasts([one for one in settings if not (one["a"] and one["b"])], [0.0] * 6)
+        factorial_effects([one for one in settings if not (one["a"] and one["b"])], [0.0] * 6)
     with pytest.raises(Mistake, match="a=on b=on has 1"):
-        contrasts(settings[:-1], [0.0] * 7)
+        factorial_effects(settings[:-1], [0.0] * 7)
 
 
 def test_a_factor_that_never_varies_is_named() -> None:
     with pytest.raises(Mistake, match="b is on in every run"):
-        contrasts([{"a": a, "b": True} for a in (True, False)] * 2, [1.0, 2.0, 3.0, 4.0])
+        factorial_effects([{"a": a, "b": True} for a in (True, False)] * 2, [1.0, 2.0, 3.0, 4.0])
 
 
 def test_a_run_that_does_not_say_a_factor_is_refused() -> None:
     with pytest.raises(Mistake, match="not every run says b"):
-        contrasts([{"a": True, "b": True}, {"a": False}], [1.0, 2.0])
+        factorial_effects([{"a": True, "b": True}, {"a": False}], [1.0, 2.0])
 
 
 def test_blocks_that_do_not_hold_every_cell_alike_are_refused() -> None:
     with pytest.raises(Mistake, match="block 0 does not hold every cell equally often"):
-        contrasts(design(1, 2), [1.0, 2.0, 3.0, 4.0], blocks=[0, 1, 0, 1])
+        factorial_effects(design(1, 2), [1.0, 2.0, 3.0, 4.0], blocks=[0, 1, 0, 1])

@@ -10,12 +10,12 @@ import pytest
 from scipy import stats
 
 from saddlepoint.comparison.stats.interval import (
-    COVERAGE,
+    BCA_COVERAGE,
     Interval,
-    bootstrap,
+    bootstrap_interval,
     estimate,
     interquartile_mean,
-    proportion,
+    proportion_interval,
     std_interval,
 )
 from saddlepoint.error import Mistake
@@ -96,18 +96,22 @@ def test_the_bootstrap_of_the_mean_is_bca_by_hand() -> None:
     expected = np.quantile(means, stats.norm.cdf(bias + z / (1 - a * z)))
     plain = np.quantile(means, [0.025, 0.975])
     assert (abs(plain / expected - 1) > 0.12).all()
-    assert ends(bootstrap(MANY)) == pytest.approx(expected.tolist(), rel=0.06)
+    assert ends(bootstrap_interval(MANY)) == pytest.approx(expected.tolist(), rel=0.06)
 
 
 def test_the_bootstrap_repeats_itself_and_follows_its_seed() -> None:
-    assert bootstrap(MANY, "iqm", seed=1) == bootstrap(MANY, "iqm", seed=1) != bootstrap(MANY, "iqm", seed=2)
+    assert (
+        bootstrap_interval(MANY, "iqm", seed=1)
+        == bootstrap_interval(MANY, "iqm", seed=1)
+        != bootstrap_interval(MANY, "iqm", seed=2)
+    )
 
 
 def test_the_interquartile_mean_is_deaf_to_what_happens_outside() -> None:
     values = [0.0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]
     assert interquartile_mean(values) == pytest.approx(np.mean([3, 4, 5, 6, 7, 8]))
     assert interquartile_mean([-1e6, *values[1:-1], 1e6]) == interquartile_mean(values)
-    found = bootstrap(values, "iqm")
+    found = bootstrap_interval(values, "iqm")
     assert found.low < 5.5 < found.high
 
 
@@ -125,30 +129,30 @@ def test_bca_holds_the_mean_as_often_as_the_notes_say(name: str, n: int, monkeyp
     """4,000 arms of each law and size: what `COVERAGE` states, to three standard errors of such a share."""
     monkeypatch.setattr("saddlepoint.comparison.stats.interval.RESAMPLES", 1_999)
     law, mean = LAWS[name]
-    held = [bootstrap(x) for x in law.rvs((4_000, n), random_state=np.random.default_rng(0))]
+    held = [bootstrap_interval(x) for x in law.rvs((4_000, n), random_state=np.random.default_rng(0))]
     share = np.mean([one.low <= mean <= one.high for one in held])
-    told = re.search(rf" {name} (\d+)%, (\d+)%, (\d+)%", COVERAGE)
+    told = re.search(rf" {name} (\d+)%, (\d+)%, (\d+)%", BCA_COVERAGE)
     assert told is not None
     assert share == pytest.approx(int(told[n // 10]) / 100, abs=3 * math.sqrt(0.05 * 0.95 / 4_000) + 0.005)
 
 
 def test_bca_of_ten_skewed_values_holds_the_mean_oftener_than_efron_s() -> None:
     """Efron's own level, 0.95 without the widening, held 87.5% of these means."""
-    held = [bootstrap(x) for x in np.random.default_rng(0).exponential(size=(400, 10))]
+    held = [bootstrap_interval(x) for x in np.random.default_rng(0).exponential(size=(400, 10))]
     assert np.mean([one.low <= 1 <= one.high for one in held]) > 0.90
 
 
 @pytest.mark.parametrize("statistic", ["mean", "iqm"])
 def test_runs_that_agree_have_a_bootstrap_interval_of_no_length(statistic: str) -> None:
-    assert bootstrap([2.0] * 10, statistic) == Interval(2.0, 2.0)  # pyright: ignore[reportArgumentType]
+    assert bootstrap_interval([2.0] * 10, statistic) == Interval(2.0, 2.0)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_statistic_that_no_single_run_moves_keeps_a_finite_interval() -> None:
-    found = bootstrap([0.0, *[1.0] * 10, 2.0], "iqm")
+    found = bootstrap_interval([0.0, *[1.0] * 10, 2.0], "iqm")
     assert 0 <= found.low <= 1 <= found.high <= 2
 
 
-@pytest.mark.parametrize("few", [bootstrap, interquartile_mean])
+@pytest.mark.parametrize("few", [bootstrap_interval, interquartile_mean])
 def test_nine_runs_are_too_few_and_the_reason_is_given(few) -> None:
     few(range(10))
     with pytest.raises(Mistake, match="9 runs are too few for"):
@@ -157,16 +161,16 @@ def test_nine_runs_are_too_few_and_the_reason_is_given(few) -> None:
 
 def test_an_unknown_statistic_is_named() -> None:
     with pytest.raises(Mistake, match="no such statistic: median"):
-        bootstrap(MANY, "median")  # pyright: ignore[reportArgumentType]
+        bootstrap_interval(MANY, "median")  # pyright: ignore[reportArgumentType]
 
 
 def test_clopper_pearson_of_no_failure_is_in_closed_form() -> None:
-    assert ends(proportion(0, 3)) == pytest.approx([0.0, 1 - 0.025 ** (1 / 3)])
-    assert ends(proportion(3, 3)) == pytest.approx([0.025 ** (1 / 3), 1.0])
+    assert ends(proportion_interval(0, 3)) == pytest.approx([0.0, 1 - 0.025 ** (1 / 3)])
+    assert ends(proportion_interval(3, 3)) == pytest.approx([0.025 ** (1 / 3), 1.0])
 
 
 def test_at_the_ends_of_clopper_pearson_what_was_seen_is_just_too_rare() -> None:
-    found = proportion(2, 10)
+    found = proportion_interval(2, 10)
     assert stats.binom.sf(1, 10, found.low) == pytest.approx(0.025)
     assert stats.binom.cdf(2, 10, found.high) == pytest.approx(0.025)
 
@@ -174,4 +178,4 @@ def test_at_the_ends_of_clopper_pearson_what_was_seen_is_just_too_rare() -> None
 @pytest.mark.parametrize(("k", "n"), [(4, 3), (-1, 3), (0, 0)])
 def test_a_share_of_more_than_all_is_refused(k: int, n: int) -> None:
     with pytest.raises(Mistake, match="is no share"):
-        proportion(k, n)
+        proportion_interval(k, n)

@@ -11,7 +11,12 @@ import pytest
 from scipy import integrate, stats
 
 from saddlepoint.comparison.stats.interval import Interval
-from saddlepoint.comparison.stats.power import attainable_size, detectable, detectable_interval, exact_power
+from saddlepoint.comparison.stats.power import (
+    attainable_size,
+    detectable_difference,
+    detectable_difference_interval,
+    exact_power,
+)
 
 
 @cache
@@ -64,7 +69,7 @@ def test_the_power_of_three_against_three_is_the_chance_that_they_do_not_overlap
 
 @pytest.mark.parametrize(("n", "m", "level"), [(3, 3, 0.1), (5, 5, 0.05), (5, 5, 0.01), (3, 6, 0.05), (7, 4, 0.05)])
 def test_the_detectable_difference_is_shown_four_times_in_five(n: int, m: int, level: float) -> None:
-    shift = detectable(n, m, 2.0, level) / 2
+    shift = detectable_difference(n, m, 2.0, level) / 2
     scores = np.random.default_rng(17).standard_normal((20_000, n + m))
     scores[:, :n] += shift
     assert rejections(scores, n, level).mean() == pytest.approx(0.8, abs=0.025)
@@ -74,7 +79,7 @@ def test_the_detectable_difference_is_shown_four_times_in_five(n: int, m: int, l
 @pytest.mark.slow
 @pytest.mark.parametrize(("n", "m", "level"), [(8, 8, 0.05), (10, 10, 0.05), (10, 10, 0.01)])
 def test_beyond_what_is_enumerated_the_noncentral_t_is_near_enough(n: int, m: int, level: float) -> None:
-    shift = detectable(n, m, 1.0, level)
+    shift = detectable_difference(n, m, 1.0, level)
     scores = np.random.default_rng(18).standard_normal((2_000, n + m))
     scores[:, :n] += shift
     found = np.concatenate([rejections(part, n, level) for part in np.array_split(scores, 40)]).mean()
@@ -82,14 +87,14 @@ def test_beyond_what_is_enumerated_the_noncentral_t_is_near_enough(n: int, m: in
 
 
 def test_where_enumeration_ends_the_detectable_difference_makes_no_step() -> None:
-    seen = [detectable(n, n, 1.0, 0.05) for n in range(5, 13)]
+    seen = [detectable_difference(n, n, 1.0, 0.05) for n in range(5, 13)]
     ratios = [b / a for a, b in pairwise(seen)]
     assert all(0.85 < ratio < 0.97 for ratio in ratios)
     assert np.abs(np.diff(ratios)).max() < 0.05
 
 
 def test_the_t_test_promises_three_seeds_what_they_cannot_do() -> None:
-    assert detectable(3, 3, 1.0, 0.05) == math.inf
+    assert detectable_difference(3, 3, 1.0, 0.05) == math.inf
     assert exact_power(3, 3, 100.0, 0.05) == 0.0
 
 
@@ -103,8 +108,8 @@ def test_the_power_grows_from_half_the_size_to_one() -> None:
 
 
 def test_the_detectable_difference_is_in_the_scores_units_and_carries_the_doubt_of_their_spread() -> None:
-    one = detectable(5, 5, 1.0, 0.05)
-    assert detectable(5, 5, 3.0, 0.05) == pytest.approx(3 * one)
-    found = detectable_interval(5, 5, Interval(0.5, 4.0), 0.05)
+    one = detectable_difference(5, 5, 1.0, 0.05)
+    assert detectable_difference(5, 5, 3.0, 0.05) == pytest.approx(3 * one)
+    found = detectable_difference_interval(5, 5, Interval(0.5, 4.0), 0.05)
     assert [found.low, found.high] == pytest.approx([one / 2, 4 * one])
-    assert detectable_interval(3, 3, Interval(0.0, 4.0), 0.05) == Interval(math.inf, math.inf)
+    assert detectable_difference_interval(3, 3, Interval(0.0, 4.0), 0.05) == Interval(math.inf, math.inf)

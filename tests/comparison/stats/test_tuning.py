@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from saddlepoint.comparison.stats.tuning import expected_best_reported
+from saddlepoint.comparison.stats.tuning import expected_best_score
 from saddlepoint.error import Mistake
 
 SCORES = [4.0, 1.0, 3.0, 2.0]
@@ -16,7 +16,7 @@ SCORES = [4.0, 1.0, 3.0, 2.0]
 
 def expected_best(scores, k: int, higher: bool) -> float:
     """Chosen by the score that is reported."""
-    return expected_best_reported(scores, scores, k, higher)
+    return expected_best_score(scores, scores, k, higher)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
@@ -49,17 +49,17 @@ def test_what_is_reported_is_that_of_the_setting_chosen_by_the_other_score(highe
     for draw in product(range(5), repeat=3):
         top = best(chosen[i] for i in draw)
         outcomes.append(np.mean([reported[i] for i in draw if chosen[i] == top]))
-    assert expected_best_reported(chosen, reported, 3, higher) == pytest.approx(np.mean(outcomes))
+    assert expected_best_score(chosen, reported, 3, higher) == pytest.approx(np.mean(outcomes))
 
 
 def test_a_choice_by_noise_is_worth_no_search() -> None:
     rng = np.random.default_rng(1)
-    found = [expected_best_reported(rng.normal(size=10), SCORES * 2 + [2.0, 3.0], 10, True) for _ in range(500)]
+    found = [expected_best_score(rng.normal(size=10), SCORES * 2 + [2.0, 3.0], 10, True) for _ in range(500)]
     assert np.mean(found) == pytest.approx(2.5, abs=0.15)
 
 
 def test_a_setting_that_failed_is_chosen_only_where_all_drawn_failed() -> None:
-    found = expected_best_reported([math.inf, 1.0], [300.0, 5.0], 2, False)
+    found = expected_best_score([math.inf, 1.0], [300.0, 5.0], 2, False)
     assert found == pytest.approx(0.25 * 300 + 0.75 * 5)
 
 
@@ -72,4 +72,4 @@ def test_a_budget_beyond_the_settings_tried_is_refused(k: int) -> None:
 @pytest.mark.parametrize("selection", [[1.0, 2.0], [1.0, math.nan, 2.0, 3.0]])
 def test_a_setting_without_a_choosing_score_is_refused(selection: list[float]) -> None:
     with pytest.raises(Mistake, match="needs one that chooses"):
-        expected_best_reported(selection, SCORES, 1, True)
+        expected_best_score(selection, SCORES, 1, True)

@@ -19,14 +19,14 @@ def full(*_: object) -> None:
 @pytest.mark.parametrize("content", ["new", b"new", lambda file: file.write(b"new")])
 def test_a_write_that_fails_leaves_what_was_there(content, operation, tmp_path: Path, monkeypatch) -> None:
     file = tmp_path / "file"
-    atomic.write(file, b"old")
+    atomic.write_atomic(file, b"old")
     monkeypatch.setattr(os, operation, full)
     with pytest.raises(OSError, match="No space"):
-        atomic.write(file, content)
+        atomic.write_atomic(file, content)
     assert file.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [file]
     monkeypatch.undo()
-    atomic.write(file, content)
+    atomic.write_atomic(file, content)
     assert file.read_bytes() == b"new"
 
 
@@ -37,14 +37,14 @@ def test_who_writes_into_the_file_may_raise_anything_and_nothing_is_left(error, 
         raise error
 
     with pytest.raises(error):
-        atomic.write(tmp_path / "file", write)
-    with pytest.raises(error), atomic.folder(tmp_path / "folder") as folder:
+        atomic.write_atomic(tmp_path / "file", write)
+    with pytest.raises(error), atomic.atomic_folder(tmp_path / "folder") as folder:
         write((folder / "half").open("wb"))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_is_there_once_all_its_files_are(tmp_path: Path) -> None:
-    with atomic.folder(tmp_path / "a" / "b") as folder:
+    with atomic.atomic_folder(tmp_path / "a" / "b") as folder:
         (folder / "file").write_text("x")
         assert not (tmp_path / "a" / "b").exists()
         assert atomic.UNFINISHED.fullmatch(folder.name), "a crash here leaves what the run's next start takes away"
@@ -54,16 +54,16 @@ def test_a_folder_is_there_once_all_its_files_are(tmp_path: Path) -> None:
 
 def test_what_stood_there_is_kept_under_the_name_that_is_given(tmp_path: Path) -> None:
     for content in ("first", "second", "third"):
-        atomic.write(tmp_path / "last", content, tmp_path / "previous")
+        atomic.write_atomic(tmp_path / "last", content, tmp_path / "previous")
     assert ((tmp_path / "last").read_text(), (tmp_path / "previous").read_text()) == ("third", "second")
 
 
 def test_colleagues_may_read_what_the_umask_lets_them_and_no_random_state_moves(tmp_path: Path) -> None:
     before, state = os.umask(0o022), random.getstate()
     try:
-        atomic.write(tmp_path / "shared", "x")
+        atomic.write_atomic(tmp_path / "shared", "x")
         os.umask(0o077)
-        atomic.write(tmp_path / "own", "x")
+        atomic.write_atomic(tmp_path / "own", "x")
     finally:
         os.umask(before)
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("shared", "own")] == [0o644, 0o600]

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from saddlepoint.error import Mistake
-from saddlepoint.run.checkpoint import AtomicCheckpointIO, load, newest
-from saddlepoint.run.storage.checksum import LENGTH, examine, seal
+from saddlepoint.run.checkpoint import AtomicCheckpointIO, load_checkpoint, load_newest_checkpoint
+from saddlepoint.run.storage.checksum import LENGTH, append_checksum, verify_checksum
 
 
 def state(images):
@@ -28,9 +28,9 @@ def test_a_flipped_bit_in_any_byte_is_found(two):
     for i in range(len(content)):
         last.write_bytes(content[:i] + bytes([content[i] ^ (1 << i % 8)]) + content[i + 1 :])
         with pytest.raises((ValueError, zipfile.BadZipFile)):
-            examine(last)
+            verify_checksum(last)
     last.write_bytes(content)
-    examine(last)
+    verify_checksum(last)
 
 
 def test_a_file_cut_short_by_any_number_of_bytes_is_found(two):
@@ -39,7 +39,7 @@ def test_a_file_cut_short_by_any_number_of_bytes_is_found(two):
     for kept in (*range(0, len(content) - 200, 97), *range(len(content) - 200, len(content))):
         last.write_bytes(content[:kept])
         with pytest.raises((ValueError, zipfile.BadZipFile)):
-            examine(last)
+            verify_checksum(last)
 
 
 def regions(content):
@@ -57,7 +57,7 @@ def test_a_flipped_bit_in_any_region_gives_way_to_the_previous_with_a_word(two, 
     content = bytearray(last.read_bytes())
     content[regions(bytes(content))[region]] ^= 4
     last.write_bytes(content)
-    found = newest(two, said.append)
+    found = load_newest_checkpoint(two, said.append)
     assert found is not None
     path, checkpoint = found
     assert (path.name, checkpoint["saddlepoint"]["images"]) == ("previous.ckpt", 100)
@@ -76,19 +76,19 @@ def test_torch_alone_would_not_have_noticed(two):
 def test_a_checkpoint_from_before_the_seal_is_read_and_its_tensors_are_looked_at(two):
     last = two / "last.ckpt"
     torch.save(state(300), last)
-    assert load(last)["saddlepoint"]["images"] == 300
+    assert load_checkpoint(last)["saddlepoint"]["images"] == 300
     content = bytearray(last.read_bytes())
     content[content.index((torch.arange(64.0) + 300).numpy().tobytes()) + 77] ^= 4
     last.write_bytes(content)
     with pytest.raises(Mistake, match="has changed since it was written"):
-        load(last)
+        load_checkpoint(last)
 
 
 def test_the_seal_is_a_comment_of_the_zip_so_that_every_reader_still_reads_it():
     file = io.BytesIO()
     torch.save({"a": torch.ones(3)}, file)
     bare = len(file.getvalue())
-    seal(file)
+    append_checksum(file)
     assert len(file.getvalue()) == bare + LENGTH
     assert zipfile.ZipFile(file).comment.startswith(b"sha256:")
     file.seek(0)

@@ -10,20 +10,20 @@ from omegaconf import OmegaConf
 from PIL import Image
 from rich.console import Console
 
-from saddlepoint.callback.grid import FRAMES, animation, save
-from saddlepoint.cli import many
+from saddlepoint.callback.grid import FRAMES, save_png, write_animation
+from saddlepoint.cli import multirun
 from saddlepoint.config.check import check
-from saddlepoint.config.compose import amended, compose
+from saddlepoint.config.compose import apply_overrides, compose
 from saddlepoint.config.identity import identity
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.build import loggers_of
+from saddlepoint.experiment.build import build_loggers
 from saddlepoint.experiment.train import train
 from saddlepoint.run.folder import Run
 from saddlepoint.run.tracking import tensorboard_log
 from saddlepoint.run.tracking.csv_log import CsvLog
 from saddlepoint.run.tracking.tensorboard_log import TensorBoardLog
 from saddlepoint.run.tracking.tracker import Tracker
-from saddlepoint.run.tracking.wandb_log import tracked
+from saddlepoint.run.tracking.wandb_log import load_wandb_run
 
 TINY = ["data=gaussians", "data.number=500", "evaluation.extractor=null", "batch=64", "name=run", "threads=1",
         "architecture.generator.widths=[16]", "architecture.discriminator.widths=[16]",
@@ -38,7 +38,7 @@ def trained(folder: Path, *words: str) -> Run:
 def kinds(*words: str) -> list[type]:
     config = compose([*words])
     check(config)
-    return [type(logger) for logger in loggers_of(config)]
+    return [type(logger) for logger in build_loggers(config)]
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_settings_of_wandb_lie_where_they_always_have_also_beside_another_logger
     for words in (["logger.mode=online"], ["logger=[wandb,csv]", "logger.mode=online"]):
         config = compose(words)
         check(config)
-        assert loggers_of(config)[0].session.mode == "online"
-    assert loggers_of(compose(["logger=[none,csv]"]))[0].session.mode == "disabled"
+        assert build_loggers(config)[0].session.mode == "online"
+    assert build_loggers(compose(["logger=[none,csv]"]))[0].session.mode == "disabled"
     with pytest.raises(Mistake, match=r"logger.mdoe"):
         compose(["logger=[wandb,csv]", "logger.mdoe=online"])
 
@@ -76,8 +76,8 @@ def test_loggers_are_no_part_of_what_a_run_is() -> None:
 def test_a_run_of_when_there_was_one_logger_can_be_given_another() -> None:
     old = compose([])
     OmegaConf.update(old, "choice.logger", "wandb", merge=False)
-    assert [type(logger) for logger in loggers_of(amended(old, ["+logger=csv"]))] == [Tracker, CsvLog]
-    assert [type(logger) for logger in loggers_of(amended(old, ["seed=1"]))] == [Tracker]
+    assert [type(logger) for logger in build_loggers(apply_overrides(old, ["+logger=csv"]))] == [Tracker, CsvLog]
+    assert [type(logger) for logger in build_loggers(apply_overrides(old, ["seed=1"]))] == [Tracker]
 
 
 def test_the_csv_holds_every_event_once_also_where_a_run_goes_on(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_tensorboard_that_is_not_installed_is_told_in_a_line_with_what_to_type(
     with pytest.raises(Mistake, match=r"needs the package tensorboard: pip install 'saddlepoint\[tensorboard\]'"):
         train(compose(["logger=[wandb,tensorboard]", f"outputs={tmp_path / 'out'}"]))
     with pytest.raises(Mistake, match="needs the package tensorboard"):
-        many.command(["logger=[wandb,tensorboard]", "seed=0,1", f"outputs={tmp_path / 'out'}"])
+        multirun.command(["logger=[wandb,tensorboard]", "seed=0,1", f"outputs={tmp_path / 'out'}"])
     assert not (tmp_path / "out").exists()
 
 
@@ -130,7 +130,7 @@ def test_reals_stand_beside_the_first_samples_and_the_pictures_become_an_animati
         assert (moving.n_frames, moving.info["loop"]) == (len(pictures), 0)
         moving.seek(len(pictures) - 1)
         assert moving.info["duration"] == 1500
-    found = tracked(run.folder)
+    found = load_wandb_run(run.folder)
     shown = [row for row in found.rows if "samples" in row]
     assert [row["images"] for row in shown] == [0, 64, 128, 192]
     assert ["reals" in row for row in shown] == [True, False, False, False]
@@ -139,15 +139,15 @@ def test_reals_stand_beside_the_first_samples_and_the_pictures_become_an_animati
 
 def test_an_animation_has_at_most_a_hundred_frames_the_first_and_the_last_among_them(tmp_path: Path) -> None:
     for i in range(250):
-        save(Image.new("RGB", (4, 4), (i, 0, 0)), tmp_path / f"{i:09d}.png")
-    with Image.open(animation(tmp_path) or "") as moving:
+        save_png(Image.new("RGB", (4, 4), (i, 0, 0)), tmp_path / f"{i:09d}.png")
+    with Image.open(write_animation(tmp_path) or "") as moving:
         assert moving.n_frames == FRAMES
         ends = []
         for frame in (0, FRAMES - 1):
             moving.seek(frame)
             ends.append(moving.convert("RGB").getpixel((0, 0))[0])
     assert ends == [0, 249]
-    assert animation(tmp_path / "nothing") is None
+    assert write_animation(tmp_path / "nothing") is None
 
 
 def test_the_best_checkpoint_is_a_version_of_the_artifact_under_that_alias(

@@ -8,10 +8,10 @@ from saddlepoint.cli import main
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import compose
 from saddlepoint.error import Mistake
-from saddlepoint.multirun.multirun import expanded
+from saddlepoint.multirun.multirun import build_configs
 from saddlepoint.run.folder import Run
-from saddlepoint.run.tracking.session import THEIRS, Session
 from saddlepoint.run.tracking.tracker import Tracker
+from saddlepoint.run.tracking.wandb_session import USER_SETTINGS, WandbSession
 
 ABOUT = {"name": "ours/seed0", "group": "ours", "job_type": "train", "tags": ["digits", "mlp"], "id": "abc"}
 OURS = {"project": "saddlepoint", "entity": None, "name": "ours/seed0", "group": "ours", "job_type": "train"}
@@ -21,7 +21,7 @@ SAID = {"project": "P", "entity": "E", "name": "N", "group": "G", "job_type": "J
 @pytest.fixture(autouse=True)
 def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user of W&B who has set nothing; the folder that they stand in."""
-    for variable, _ in THEIRS.values():
+    for variable, _ in USER_SETTINGS.values():
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.delenv("WANDB_DIR", raising=False)
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "home"))
@@ -37,7 +37,7 @@ def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def told(**settings) -> dict:
         found: dict = {}
         monkeypatch.setattr("wandb.init", lambda **words: found.update(words))
-        Session("offline", **settings).begun(tmp_path, {}, ABOUT, print)
+        WandbSession("offline", **settings).start_run(tmp_path, {}, ABOUT, print)
         return found
 
     return told
@@ -45,7 +45,7 @@ def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def settings(folder: Path, **values: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    lines = "".join(f"{THEIRS[key][1]} = {value}\n" for key, value in values.items())
+    lines = "".join(f"{USER_SETTINGS[key][1]} = {value}\n" for key, value in values.items())
     (folder / "settings").write_text(f"[default]\n{lines}")
 
 
@@ -63,7 +63,7 @@ def test_each_setting_is_heard_from_each_place_and_the_nearer_one_counts(
     assert begun()[key] == "of the user"
     settings(user / "here" / "wandb", **{key: "of this folder"})
     assert begun()[key] == "of this folder"
-    monkeypatch.setenv(THEIRS[key][0], "of the environment")
+    monkeypatch.setenv(USER_SETTINGS[key][0], "of the environment")
     assert begun()[key] == "of the environment"
     assert begun(**{key: "said"})[key] == "said"
     rest = {name: value for name, value in OURS.items() if name != key}
@@ -90,9 +90,9 @@ def test_many_runs_take_group_and_tags_of_the_environment_before_those_of_the_co
 ) -> None:
     monkeypatch.setenv("WANDB_RUN_GROUP", "theirs")
     monkeypatch.setenv("WANDB_TAGS", "paper")
-    logger = expanded(["seed=0,1"])[0][1].logger
+    logger = build_configs(["seed=0,1"])[0][1].logger
     assert (logger.group, logger.tags) == ("theirs", ["paper", "seed=0"])
-    assert expanded(["seed=0,1", "logger.group=mine"])[0][1].logger.group == "mine"
+    assert build_configs(["seed=0,1", "logger.group=mine"])[0][1].logger.group == "mine"
 
 
 @pytest.mark.parametrize(
@@ -103,10 +103,10 @@ def test_a_mode_is_heard_from_the_environment_and_from_the_settings_file(
 ) -> None:
     settings(user / "here" / "wandb", mode=said)
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    assert Session().resolved == mode
+    assert WandbSession().resolved_mode == mode
     monkeypatch.setenv("WANDB_MODE", "online")
-    assert Session().resolved == "online"
-    assert Session("offline").resolved == "offline"
+    assert WandbSession().resolved_mode == "online"
+    assert WandbSession("offline").resolved_mode == "offline"
 
 
 def test_a_wrong_mode_is_told_by_name_before_anything_is_built(
@@ -138,14 +138,14 @@ def test_a_key_is_looked_for_at_the_server_of_the_settings_file(user: Path, monk
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     (user / "netrc").write_text("machine wandb.example.org login user password " + "0" * 40)
     monkeypatch.setenv("NETRC", str(user / "netrc"))
-    assert Session().resolved == "offline"
+    assert WandbSession().resolved_mode == "offline"
     settings(user / "home", base_url="https://wandb.example.org")
-    assert Session().resolved == "online"
+    assert WandbSession().resolved_mode == "online"
 
 
 def test_a_run_is_tagged_by_its_pieces_and_its_job_is_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: dict = {}
-    monkeypatch.setattr(Session, "begun", lambda self, folder, config, about, say: told.update(about))
+    monkeypatch.setattr(WandbSession, "begun", lambda self, folder, config, about, say: told.update(about))
     config = {"choice": {"data": "digits", "architecture": "mlp", "objective": "hinge", "regularizer": ["r1", "r2"]}}
     tracker = Tracker("offline")
     (tmp_path / "name" / "seed3").mkdir(parents=True)

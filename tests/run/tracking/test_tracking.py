@@ -20,7 +20,7 @@ from tracking import Server, children, killed, on_ranks, trained, within
 
 from saddlepoint.error import Mistake
 from saddlepoint.run.folder import Run
-from saddlepoint.run.tracking.wandb_log import Tracked, tracked
+from saddlepoint.run.tracking.wandb_log import WandbRun, load_wandb_run
 
 
 def local(run: Run) -> list[dict[str, Any]]:
@@ -36,18 +36,18 @@ def assert_whole(run: Run, parts: int) -> None:
     assert {row["images"] for row in found.rows if "samples" in row} == {int(p.stem) for p in grids(run)}
 
 
-def read(run: Run, parts: int) -> Tracked:
+def read(run: Run, parts: int) -> WandbRun:
     """W&B's logs, when its own process, which writes on for a moment after the end of a run, is through with them."""
 
     def through() -> bool:
         try:
-            found = tracked(run.folder)
+            found = load_wandb_run(run.folder)
         except Mistake:  # nothing is there yet
             return False
         return len(found.parts) == parts and len(found.rows) >= len(local(run)) and found.parts[-1].exit is not None
 
     within(10, through)
-    return tracked(run.folder)
+    return load_wandb_run(run.folder)
 
 
 def grids(run: Run) -> list[Path]:
@@ -83,7 +83,7 @@ def test_what_is_lost_of_w_and_bs_log_is_told_again_where_the_run_goes_on(tmp_pa
     assert_whole(first, 1)
     (log,) = first.folder.glob("wandb/*run-*/*.wandb")
     log.write_bytes(log.read_bytes()[: int(0.8 * log.stat().st_size)])
-    lost = tracked(first.folder)
+    lost = load_wandb_run(first.folder)
     assert lost.parts[0].exit is None
     assert 0 < len([row for row in lost.rows if "samples" not in row]) < len(local(first)), (
         "some rows went, some did not"

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from saddlepoint.run.folder import Run
-from saddlepoint.run.tracking.background_worker import Courier, reason
-from saddlepoint.run.tracking.session import Session, abandon, attempts
+from saddlepoint.run.tracking.background_worker import BackgroundWorker, error_summary
 from saddlepoint.run.tracking.tracker import Tracker
+from saddlepoint.run.tracking.wandb_session import WandbSession, kill_wandb_service, wandb_run_folders
 
 CALLS = ("define_metric", "log", "alert", "log_artifact", "finish")
 
@@ -51,7 +51,7 @@ def test_an_end_of_w_and_bs_own_process_is_not_that_of_the_training(monkeypatch:
     service = SimpleNamespace(_proc=SimpleNamespace(_process=process))
     monkeypatch.setattr("wandb.setup", lambda: SimpleNamespace(assert_service=lambda: service))
     monkeypatch.setattr("wandb.teardown", lambda: sys.exit(-9))
-    abandon()
+    kill_wandb_service()
     assert killed == [1]
 
 
@@ -61,7 +61,7 @@ def tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tu
 
     def played(failing: str = "", how: Callable[[], object] | None = failure, timeout: float = 5.0) -> Any:
         ours, said = Wandb(tmp_path, failing, how), []
-        monkeypatch.setattr(Session, "begun", lambda *_: ours if failing != "init" else failure())
+        monkeypatch.setattr(WandbSession, "begun", lambda *_: ours if failing != "init" else failure())
         monkeypatch.setattr("wandb.Image", lambda path: failure() if failing == "image" else path)
         monkeypatch.setattr("wandb.Artifact", lambda *_, **__: SimpleNamespace(add_file=print))
         checkpoint = tmp_path / "last.ckpt"
@@ -121,7 +121,9 @@ def test_a_call_that_never_returns_ends_with_the_patience_of_the_end(
     tracked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, hanging: str
 ) -> None:
     monkeypatch.setattr("saddlepoint.run.tracking.tracker.GRACE", 0.1)
-    monkeypatch.setattr("saddlepoint.run.tracking.tracker.abandon", list)  # other tests have W&B's process too
+    monkeypatch.setattr(
+        "saddlepoint.run.tracking.tracker.kill_wandb_service", list
+    )  # other tests have W&B's process too
     free, began = threading.Event(), time.monotonic()
     _, _, where = tracked(hanging, lambda: free.wait(60), 0.05)
     free.set()
@@ -134,44 +136,44 @@ def test_a_call_that_never_returns_ends_with_the_patience_of_the_end(
 
 def test_who_hands_a_call_over_does_not_wait_for_it() -> None:
     free, made = threading.Event(), []
-    courier = Courier("x", print)
-    courier.take(free.wait)
+    courier = BackgroundWorker("x", print)
+    courier.submit(free.wait)
     for i in range(1000):
-        courier.take(lambda i=i: made.append(i))
+        courier.submit(lambda i=i: made.append(i))
     assert made == [], "the first call has not returned"
     free.set()
-    assert courier.ended(10)
+    assert courier.finish(10)
     assert made == list(range(1000))
 
 
 def test_more_calls_than_can_wait_are_left_out_with_a_word() -> None:
     free, busy, made, said = threading.Event(), threading.Event(), [], []
-    courier = Courier("x", said.append, waiting=3)
-    courier.take(lambda: (busy.set(), free.wait()))
+    courier = BackgroundWorker("x", said.append, max_waiting=3)
+    courier.submit(lambda: (busy.set(), free.wait()))
     assert busy.wait(10)
     for i in range(9):
-        courier.take(lambda i=i: made.append(i))
-    assert not courier.ended(0.05), "there is no room to say that this was all"
+        courier.submit(lambda i=i: made.append(i))
+    assert not courier.finish(0.05), "there is no room to say that this was all"
     free.set()
-    assert courier.ended(10)
+    assert courier.finish(10)
     assert made == [0, 1, 2]
     assert said == ["x does not keep up; what it cannot take is left out there"]
 
 
 def test_an_exit_in_the_couriers_thread_is_a_failure_among_others() -> None:
     made, said = [], []
-    courier = Courier("x", said.append)
-    courier.take(lambda: exec("raise SystemExit"))
-    courier.take(lambda: made.append(1))
-    assert courier.ended(10)
+    courier = BackgroundWorker("x", said.append)
+    courier.submit(lambda: exec("raise SystemExit"))
+    courier.submit(lambda: made.append(1))
+    assert courier.finish(10)
     assert (made, said) == ([1], ["x: SystemExit; the run goes on without it"])
 
 
 def test_a_reason_is_a_line_that_tells_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "canary0123456789")
-    assert reason(ValueError("bad key canary0123456789\nTraceback")) == "bad key <WANDB_API_KEY>"
-    assert reason(ValueError("  \n")) == "ValueError"
-    assert len(reason(ValueError("x" * 500))) == 100
+    assert error_summary(ValueError("bad key canary0123456789\nTraceback")) == "bad key <WANDB_API_KEY>"
+    assert error_summary(ValueError("  \n")) == "ValueError"
+    assert len(error_summary(ValueError("x" * 500))) == 100
 
 
 # ------------------------------------------------------------------------------------------------------ the session
@@ -189,12 +191,12 @@ def test_a_run_that_falls_back_keeps_its_id_and_nothing_of_the_attempt(
         if mode == "online":
             (tmp_path / "wandb" / "run-2-abc").mkdir()
             failure()
-        assert attempts(tmp_path) == {old}
+        assert wandb_run_folders(tmp_path) == {old}
         return "the run"
 
     monkeypatch.setattr("wandb.init", init)
     monkeypatch.setattr("wandb.teardown", lambda: asked.append("teardown"))
-    assert Session("online").begun(tmp_path, {}, {"id": "abc"}, said.append) == "the run"
+    assert WandbSession("online").start_run(tmp_path, {}, {"id": "abc"}, said.append) == "the run"
     assert asked == [("online", "abc"), "teardown", ("offline", "abc")]
     assert said == ["W&B cannot be reached (no route to host); this run is tracked offline"]
 
@@ -202,6 +204,6 @@ def test_a_run_that_falls_back_keeps_its_id_and_nothing_of_the_attempt(
 def test_a_report_that_w_and_b_does_not_take_is_a_word_and_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Session, "begun", lambda *_: Wandb(tmp_path, "log", failure))
-    told = Session("online").report(tmp_path, {}, {}, print)
+    monkeypatch.setattr(WandbSession, "begun", lambda *_: Wandb(tmp_path, "log", failure))
+    told = WandbSession("online").log_comparison(tmp_path, {}, {}, print)
     assert told == "W&B: no route to host; the report is not there"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from saddlepoint.comparison.arms.reading import Record
+from saddlepoint.comparison.arms.record import Record
 from saddlepoint.evaluation.contract import Score
 
 # how a run ended, in the order in which a reader wants to hear of it
@@ -14,7 +14,7 @@ FINISHED, COLLAPSED, DIVERGED, UNFINISHED = "finished", "collapsed", "diverged",
 
 
 @dataclass(frozen=True)
-class Entry:
+class ScoredRun:
     """One run as it enters a comparison by one score.
 
     `value` is what counts: the final score of a run that finished; of one that collapsed, diverged or did not finish,
@@ -36,18 +36,20 @@ class Entry:
     seconds: float = 0.0
     accelerator_hours: float = 0.0  # 0 on a CPU
     peak_memory_mib: float | None = None
-    reached: int | None = None  # images at which the stated quality was reached first; None: never, or none was stated
-    reached_seconds: float | None = None  # of training until then
-    chosen: Score | None = None  # the validation score of its best checkpoint: what a search may look at
+    images_to_reach: int | None = (
+        None  # images at which the stated quality was reached first; None: never, or none was stated
+    )
+    seconds_to_reach: float | None = None  # of training until then
+    selection_score: Score | None = None  # the validation score of its best checkpoint: what a search may look at
     grid: Path | None = None  # its last sample grid
-    others: Mapping[str, float] = field(default_factory=dict)  # its other final scores by key: exploratory
+    other_scores: Mapping[str, float] = field(default_factory=dict)  # its other final scores by key: exploratory
 
     @property
     def failed(self) -> bool:
         return self.outcome != FINISHED
 
     @property
-    def imputed(self) -> bool:
+    def is_imputed(self) -> bool:
         """Whether `value` is not the run's own final score: it has a rank then, and no distance from other scores."""
         return self.value != self.final or not math.isfinite(self.value)
 
@@ -58,7 +60,7 @@ class Arm:
 
     name: str  # "objective=hinge", as a person would type it
     settings: Mapping[str, Any]  # the keys in which the arms differ, and their values here
-    entries: tuple[Entry, ...]
+    entries: tuple[ScoredRun, ...]
     records: tuple[Record, ...] = ()  # the same runs, as read
 
     @property
@@ -67,7 +69,7 @@ class Arm:
         return [entry.value for entry in self.entries]
 
     @property
-    def survivors(self) -> list[float]:
+    def surviving_values(self) -> list[float]:
         """The final scores of the runs that finished: flattered, so never the primary row."""
         return [entry.value for entry in self.entries if not entry.failed]
 
@@ -76,6 +78,6 @@ class Arm:
         return sum(entry.failed for entry in self.entries)
 
     @property
-    def imputed(self) -> bool:
+    def has_imputed(self) -> bool:
         """Whether the value of some run is imputed, so that the arm has ranks but no interval of its mean."""
-        return any(entry.imputed for entry in self.entries)
+        return any(entry.is_imputed for entry in self.entries)

@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 
 from saddlepoint.comparison.arms.arm import FINISHED
 from saddlepoint.comparison.arms.direction import higher_is_better
-from saddlepoint.comparison.arms.reading import Record
+from saddlepoint.comparison.arms.record import Record
 from saddlepoint.error import Mistake, did_you_mean
-from saddlepoint.evaluation.contract import Contract, Score, comparable
+from saddlepoint.evaluation.contract import Contract, Score, check_comparable
 
 SHOWN = 3  # folders that a message names
 
 
 @dataclass(frozen=True)
-class Primary:
+class PrimaryScore:
     """The one score that a comparison is about."""
 
     key: str
@@ -21,35 +21,37 @@ class Primary:
     higher_is_better: bool
 
 
-def primary(records: Sequence[Record], metric: str | None, said: bool | None = None) -> Primary:
+def primary_score(records: Sequence[Record], metric: str | None, requested: bool | None = None) -> PrimaryScore:
     """The score `metric`, by its key or its metric's name; None: the first that every finished run has.
 
     A run that was measured and has no value there is a failure and no obstacle.  Raises Mistake where no run finished,
     for an unknown metric, for runs that were not measured by it, and for mixed contracts.
     """
     finished = [record for record in records if record.status == FINISHED]
-    if not any(record.final for record in finished):
+    if not any(record.final_scores for record in finished):
         raise Mistake(f"none of the {len(records)} runs has finished with a score: nothing can be compared yet")
     key = _first(finished) if metric is None else _key(finished, metric)
-    having = [record for record in finished if key in record.final]
-    contract = Score.from_dict(dict(having[0].final[key])).contract
-    if lacking := [record for record in finished if key not in record.final and not without_value(record, contract)]:
+    having = [record for record in finished if key in record.final_scores]
+    contract = Score.from_dict(dict(having[0].final_scores[key])).contract
+    if lacking := [
+        record for record in finished if key not in record.final_scores and not has_no_value(record, contract)
+    ]:
         raise Mistake(
             f"{key} is missing from {_some(lacking)}; {_some(having)} {'has' if len(having) == 1 else 'have'} it.\n"
             "Measure the others by that protocol, saddlepoint evaluate run=..., or name another metric=..."
         )
-    comparable({str(record.folder): Score.from_dict(dict(record.final[key])) for record in having})
-    return Primary(key, contract, higher_is_better(contract.metric, said))
+    check_comparable({str(record.folder): Score.from_dict(dict(record.final_scores[key])) for record in having})
+    return PrimaryScore(key, contract, higher_is_better(contract.metric, requested))
 
 
-def without_value(record: Record, contract: Contract) -> bool:
+def has_no_value(record: Record, contract: Contract) -> bool:
     """Whether a finished run was measured by this contract and has no value, as a reverse KL without a point.
 
     A metric of several scores leaves out those that have none: another score of it stands there under a contract that
     differs in the score's name alone ("modes_captured" beside "modes_reverse_kl").
     """
     family = contract.metric.partition("_")[0]
-    others = (Score.from_dict(dict(score)).contract for score in record.final.values())
+    others = (Score.from_dict(dict(score)).contract for score in record.final_scores.values())
     return any(
         replace(other, metric=contract.metric) == contract
         for other in others
@@ -57,31 +59,35 @@ def without_value(record: Record, contract: Contract) -> bool:
     )
 
 
-def common(records: Sequence[Record], apart: str) -> tuple[list[str], list[str]]:
+def common_scores(records: Sequence[Record], primary_key: str) -> tuple[list[str], list[str]]:
     """The other keys that every finished run has under one contract; and those whose contracts differ."""
     finished = [record for record in records if record.status == FINISHED]
-    keys = [key for key in finished[0].final if key != apart and all(key in record.final for record in finished)]
-    contracts = {key: [record.final[key]["contract"] for record in finished] for key in keys}
+    keys = [
+        key
+        for key in finished[0].final_scores
+        if key != primary_key and all(key in record.final_scores for record in finished)
+    ]
+    contracts = {key: [record.final_scores[key]["contract"] for record in finished] for key in keys}
     mixed = [key for key, (first, *rest) in contracts.items() if any(other != first for other in rest)]
     return [key for key in keys if key not in mixed], mixed
 
 
 def _first(finished: Sequence[Record]) -> str:
-    first = next(record for record in finished if record.final)
-    for key in first.final:
-        if all(key in record.final for record in finished):
+    first = next(record for record in finished if record.final_scores)
+    for key in first.final_scores:
+        if all(key in record.final_scores for record in finished):
             return key
-    without = next(record for record in finished if first.final.keys() - record.final.keys())
+    without = next(record for record in finished if first.final_scores.keys() - record.final_scores.keys())
     raise Mistake(
-        f"no score is common to all runs: {first.folder} has {', '.join(first.final)}, "
-        f"{without.folder} {', '.join(without.final) or 'none'}.\n"
+        f"no score is common to all runs: {first.folder} has {', '.join(first.final_scores)}, "
+        f"{without.folder} {', '.join(without.final_scores) or 'none'}.\n"
         "Measure them by one protocol: saddlepoint evaluate run=..."
     )
 
 
 def _key(finished: Sequence[Record], metric: str) -> str:
     """The key that `metric` means: itself, or the one key of that metric by the runs' first ruler."""
-    contracts = {key: score["contract"] for record in finished for key, score in record.final.items()}
+    contracts = {key: score["contract"] for record in finished for key, score in record.final_scores.items()}
     if metric in contracts:
         return metric
     keys = [key for key, contract in contracts.items() if contract["metric"] == metric]

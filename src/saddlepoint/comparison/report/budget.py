@@ -8,14 +8,14 @@ import math
 
 from saddlepoint.comparison.arms.arm import Arm
 from saddlepoint.comparison.arms.comparison import Comparison
-from saddlepoint.comparison.arms.direction import HIGHER, LOWER
-from saddlepoint.comparison.report.sheet import Sheet, number
-from saddlepoint.comparison.stats.tuning import expected_best_reported
+from saddlepoint.comparison.arms.direction import HIGHER_IS_BETTER, LOWER_IS_BETTER
+from saddlepoint.comparison.report.sheet import Sheet, number_cell
+from saddlepoint.comparison.stats.tuning import expected_best_score
 from saddlepoint.error import Mistake
-from saddlepoint.evaluation.contract import Contract, differences
+from saddlepoint.evaluation.contract import Contract, contract_differences
 
 
-def budgets(comparison: Comparison) -> Sheet:
+def budget_sheet(comparison: Comparison) -> Sheet:
     """Expected reported score of the best of k, an arm a column.
 
     The best is that of the score that chose, in the direction of that score.  Raises Mistake where nothing chose, and
@@ -27,26 +27,26 @@ def budgets(comparison: Comparison) -> Sheet:
     higher = _direction(comparison, choosing)
     sides = {arm.name: _sides(arm, higher) for arm in comparison.arms}
     most = min(len(chosen) for chosen, _ in sides.values())
-    columns = {"k": [number(k) for k in range(1, most + 1)]}
+    columns = {"k": [number_cell(k) for k in range(1, most + 1)]}
     for name, (chosen, reported) in sides.items():
-        columns[name] = [number(expected_best_reported(chosen, reported, k, higher)) for k in range(1, most + 1)]
+        columns[name] = [number_cell(expected_best_score(chosen, reported, k, higher)) for k in range(1, most + 1)]
     notes = [
         "Each arm is a search over " + ", ".join(comparison.asked.over) + ". The best of k settings is chosen by the "
         "validation score of each run's best checkpoint and reported by the final score; what is expected of k draws "
         f"from the settings tried. k ends at {most}, the smallest search.",
-        f"Chosen by {choosing.key}: {'higher' if higher else 'lower'} is better.",
+        f"Chosen by {choosing.score_name}: {'higher' if higher else 'lower'} is better.",
     ]
     if any(math.isinf(value) for _, reported in sides.values() for value in reported):
         notes += ["A failed run has no score here, so where it may be chosen nothing can be expected."]
-    return Sheet.of(f"{comparison.primary.key}, expected best of k", columns, notes)
+    return Sheet.from_columns(f"{comparison.primary.key}, expected best of k", columns, notes)
 
 
 def _choosing(comparison: Comparison) -> Contract:
     """The one contract by which every run's checkpoint was chosen.  Raises Mistake for several, and for none."""
     scores = {}
     for one in (one for arm in comparison.arms for one in arm.entries):
-        if one.chosen is not None:
-            scores[str(one.run)] = one.chosen
+        if one.selection_score is not None:
+            scores[str(one.run)] = one.selection_score
         elif not one.failed:
             raise Mistake(
                 f"{one.run} has no validation score that could choose it: train with "
@@ -58,7 +58,7 @@ def _choosing(comparison: Comparison) -> Contract:
         )
     first, *rest = scores
     for other in rest:
-        for name, (one, two) in differences(scores[first].contract, scores[other].contract).items():
+        for name, (one, two) in contract_differences(scores[first].contract, scores[other].contract).items():
             raise Mistake(
                 f"{first} and {other} were chosen by different scores: {name} is {one} there and {two} here.\n"
                 "A search is compared where one score chose in all of its runs: train them with the same first metric "
@@ -71,16 +71,18 @@ def _direction(comparison: Comparison, choosing: Contract) -> bool:
     """Whether more of the score that chose is better: by its own metric, which may not be the one reported."""
     if choosing.metric == comparison.primary.contract.metric:
         return comparison.primary.higher_is_better
-    if choosing.metric not in HIGHER | LOWER:
+    if choosing.metric not in HIGHER_IS_BETTER | LOWER_IS_BETTER:
         raise Mistake(
-            f"{choosing.key} chose between the runs, and nobody knows whether a high {choosing.metric} is good; "
+            f"{choosing.score_name} chose between the runs, and nobody knows whether a high {choosing.metric} is good; "
             f"higher_is_better={str(comparison.primary.higher_is_better).lower()} is of {comparison.primary.key}.\n"
             f"Read the searches by it: metric={choosing.metric} higher_is_better=true, or false"
         )
-    return choosing.metric in HIGHER
+    return choosing.metric in HIGHER_IS_BETTER
 
 
 def _sides(arm: Arm, higher_is_better: bool) -> tuple[list[float], list[float]]:
     """What chooses and what is reported, run by run; a failed run is never chosen while another is there."""
     never = float("-inf") if higher_is_better else float("inf")
-    return [never if one.failed or one.chosen is None else one.chosen.value for one in arm.entries], arm.values
+    return [
+        never if one.failed or one.selection_score is None else one.selection_score.value for one in arm.entries
+    ], arm.values

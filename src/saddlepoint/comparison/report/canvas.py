@@ -23,27 +23,27 @@ BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", 
 GREY, INK, SHADE = "#8A9099", "#1B1F24", "#F3F5F7"
 STYLES = tuple(zip((BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY), ("-", "--", "-.", ":", "-", "--"), strict=True))
 RATIO = 20  # values that span more than this are drawn on a log axis
-LINE = 0.17  # inches that a line of a label takes
+LINE_HEIGHT = 0.17  # inches that a line of a label takes
 
 
-def blank(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """An empty figure of so many inches that makes room for its labels by itself."""
     return Figure(figsize=(width, height), dpi=DOTS, layout="constrained", facecolor="white")
 
 
-def png(figure: Figure) -> bytes:
+def figure_to_png(figure: Figure) -> bytes:
     """The figure as the bytes of a PNG at 150 dpi."""
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=DOTS)
     return out.getvalue()
 
 
-def plain(text: str) -> str:
+def escape_mathtext(text: str) -> str:
     """The text, of which no part is read as an equation."""
     return text.replace("$", r"\$")
 
 
-def folded(name: str, width: int = 40) -> str:
+def wrap_label(name: str, width: int = 40) -> str:
     """A name over as many lines as it takes, broken behind commas and spaces.
 
     A list in brackets stays together where it fits on a line, and a part longer than a line is broken anywhere.
@@ -56,48 +56,48 @@ def folded(name: str, width: int = 40) -> str:
             if lines[-1] and len((lines[-1] + piece).rstrip()) > width:
                 lines.append("")
             lines[-1] += piece
-    return plain("\n".join(line.strip() for line in lines))
+    return escape_mathtext("\n".join(line.strip() for line in lines))
 
 
-def rows(names: Sequence[str], least: float) -> tuple[Figure, Axes, list[float]]:
+def row_figure(names: Sequence[str], least: float) -> tuple[Figure, Axes, list[float]]:
     """A figure with a row per name, as high as its label asks for, and the middles of the rows, in inches."""
-    labels = [folded(name) for name in names]
-    heights = [max(least, LINE * (label.count("\n") + 1) + 0.1) for label in labels]
+    labels = [wrap_label(name) for name in names]
+    heights = [max(least, LINE_HEIGHT * (label.count("\n") + 1) + 0.1) for label in labels]
     ends = [0.0, *accumulate(heights)]
     places = [end - height / 2 for end, height in zip(ends[1:], heights, strict=True)]
-    figure = blank(9.0, max(ends[-1], 0.5) + 1.1)
+    figure = new_figure(9.0, max(ends[-1], 0.5) + 1.1)
     axes = figure.add_subplot()
     for i, (top, bottom) in enumerate(pairwise(ends)):
         if i % 2:
             axes.axhspan(top, bottom, color=SHADE, zorder=-1, linewidth=0)
     axes.set_ylim(max(ends[-1], 0.5), 0)
     axes.set_yticks(places, labels, fontsize=8)
-    bare(axes)
+    hide_frame(axes)
     return figure, axes, places
 
 
-def single(arms: int) -> tuple[Figure, list[Axes]]:
+def single_figure(arms: int) -> tuple[Figure, list[Axes]]:
     """One pair of axes, with room above for the legend of so many arms."""
-    figure = blank(8.0, 4.4 + 0.2 * arms)
+    figure = new_figure(8.0, 4.4 + 0.2 * arms)
     axes = figure.add_subplot()
-    bare(axes)
+    hide_frame(axes)
     return figure, [axes]
 
 
-def panels(n: int, columns: int = 4) -> tuple[Figure, list[Axes]]:
+def panel_figure(n: int, columns: int = 4) -> tuple[Figure, list[Axes]]:
     """A pair of axes each, all of one scale; the lowest of each column bear its numbers."""
     lines = math.ceil(n / columns)
-    figure = blank(2.6 * columns, 1.9 * lines + 0.3)
+    figure = new_figure(2.6 * columns, 1.9 * lines + 0.3)
     places = list(figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flat)
     for axes in places[n:]:
         axes.remove()
     for i, axes in enumerate(places[:n]):
-        bare(axes)
+        hide_frame(axes)
         axes.tick_params(labelbottom=i + columns >= n)
     return figure, places[:n]
 
 
-def bare(axes: Axes) -> None:
+def hide_frame(axes: Axes) -> None:
     """No frame where it says nothing."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(axis="y", which="both", length=0)
@@ -105,7 +105,7 @@ def bare(axes: Axes) -> None:
     axes.tick_params(which="both", labelsize=8)
 
 
-def legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
+def add_legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
     """Above the axes, each kind of mark once."""
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
@@ -114,7 +114,7 @@ def legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
         figure.legend([*unique.values()], [*unique], **style)
 
 
-def scale(
+def set_limits(
     axes: Axes,
     direction: Literal["x", "y"],
     values: Sequence[float],

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from saddlepoint.comparison.arms.grouping import ABSENT, told
-from saddlepoint.comparison.arms.reading import Record
-from saddlepoint.comparison.report.sheet import written
-from saddlepoint.config.training_keys import NOTHING, difference
+from saddlepoint.comparison.arms.grouping import ABSENT, format_setting
+from saddlepoint.comparison.arms.record import Record
+from saddlepoint.comparison.report.sheet import format_number
+from saddlepoint.config.training_keys import NO_VALUE, nested_difference
 
 CLOCK = frozenset(("seconds", "images_per_second", "images", "final"))  # what is no value of the training
 ENVIRONMENT = ("python", "packages", "hardware")
@@ -32,7 +32,7 @@ class Divergence:
     keys: int = 0  # how many differ at that moment
 
 
-def divergence(a: Record, b: Record) -> Divergence:
+def find_divergence(a: Record, b: Record) -> Divergence:
     """The first moment at which a value that both curves have differs, bit for bit; nan equals nan."""
     one, two = _moments(a), _moments(b)
     common = sorted(one.keys() & two.keys())
@@ -45,27 +45,27 @@ def divergence(a: Record, b: Record) -> Divergence:
     return Divergence(len(common), len(common))
 
 
-def differences(a: Record, b: Record) -> list[tuple[str, str, Any, Any]]:
+def run_differences(a: Record, b: Record) -> list[tuple[str, str, Any, Any]]:
     """What differs, as (of, key, a's, b's): of config, data, environment, commit and end; clocks aside."""
     one, two = _told_of(a), _told_of(b)
     return [
-        (part, key, ABSENT if own is NOTHING else own, ABSENT if other is NOTHING else other)
+        (part, key, ABSENT if own is NO_VALUE else own, ABSENT if other is NO_VALUE else other)
         for part in PARTS
-        for key, (own, other) in difference(one[part], two[part]).items()
+        for key, (own, other) in nested_difference(one[part], two[part]).items()
     ]
 
 
-def lines(found: Sequence[tuple[str, str, Any, Any]]) -> list[str]:
+def format_differences(found: Sequence[tuple[str, str, Any, Any]]) -> list[str]:
     """Differences for people: what they are of, and below it `key: a -> b`."""
     said = []
     for part in PARTS:
-        own = [f"  {key}: {told(one)} -> {told(two)}" for of, key, one, two in found if of == part]
+        own = [f"  {key}: {format_setting(one)} -> {format_setting(two)}" for of, key, one, two in found if of == part]
         said += [part, *own] if own else []
     equal = [part for part in PARTS if part not in {of for of, *_ in found}]
     return said + ([f"{', '.join(equal)}: the same"] if equal else [])
 
 
-def sentences(a: Record, b: Record, found: Divergence) -> list[str]:
+def describe_divergence(a: Record, b: Record, found: Divergence) -> list[str]:
     """Where the curves part, for people."""
     said = []
     if not found.events:
@@ -75,7 +75,7 @@ def sentences(a: Record, b: Record, found: Divergence) -> list[str]:
     else:
         more = f", and {found.keys - 1} more keys with it" if found.keys > 1 else ""
         to = f"equal before, at {found.equal} moment{'s' * (found.equal > 1)}" if found.equal else "the first of all"
-        ours, theirs = ("nothing" if value is None else written(value, 10) for value in (found.a, found.b))
+        ours, theirs = ("nothing" if value is None else format_number(value, 10) for value in (found.a, found.b))
         said.append(
             f"Their curves part at {found.images:,} images, {to}: {found.key} is {ours} in a and {theirs} in b{more}."
         )
@@ -99,7 +99,7 @@ def _moments(record: Record) -> dict[int, dict[str, float]]:
 def _told_of(record: Record) -> dict[str, Mapping[str, Any]]:
     own = record.provenance
     return {
-        "config": {"seed": record.seed, **record.config.whole},
+        "config": {"seed": record.seed, **record.config.full},
         "data": own.get("data") or {},
         "environment": {key: own.get(key) for key in ENVIRONMENT},
         "commit": own.get("git") or {},

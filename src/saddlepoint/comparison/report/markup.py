@@ -16,7 +16,7 @@ from itertools import chain
 from typing import Any
 
 from saddlepoint.comparison.report.sheet import Cell, Report, Sheet
-from saddlepoint.template import render
+from saddlepoint.template import render_template
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 SCREEN = 96  # CSS pixels per inch
@@ -47,12 +47,12 @@ LATEX = {
 }
 
 
-def markdown(sheet: Sheet) -> str:
+def to_markdown(sheet: Sheet) -> str:
     """A heading, a pipe table and its notes; the best cells are bold."""
-    return render("comparison/report/sheet.md.j2", sheet=sheet)
+    return render_template("comparison/report/sheet.md.j2", sheet=sheet)
 
 
-def latex(sheet: Sheet) -> str:
+def to_latex(sheet: Sheet) -> str:
     r"""A table environment for `\usepackage{booktabs}`; the best cells are bold, notes stand below the rule."""
     marks = sheet.marks
     alignment = "".join("r" if numeric else "l" for numeric in sheet.numeric)
@@ -74,7 +74,7 @@ def latex(sheet: Sheet) -> str:
     return "\n".join(lines) + "\n"
 
 
-def csv(sheet: Sheet) -> str:
+def to_csv(sheet: Sheet) -> str:
     """Column names, then a line per row: a number unrounded where a cell is ordered by one, else its text."""
     out = io.StringIO(newline="")
     writer = comma_separated.writer(out)
@@ -97,9 +97,9 @@ def _latex_row(cells: Iterable[str]) -> str:
     return "    " + " & ".join(cells) + r" \\"
 
 
-def html(report: Report) -> str:
+def to_html(report: Report) -> str:
     """The report as one self-contained page; every text in it is shown as it stands, never read as markup."""
-    return render(
+    return render_template(
         "comparison/report/report.html.j2",
         report=report,
         parts=_parts(report),
@@ -114,9 +114,9 @@ def _parts(report: Report) -> list[tuple[str, str, Any]]:
     """The name, the kind and the content of each part that has something to show."""
     parts = [
         ("Pictures", "gallery", report.pictures),
-        *((sheet.heading, "table", sheet) for sheet in report.sheets if not sheet.beside),
+        *((sheet.heading, "table", sheet) for sheet in report.sheets if not sheet.is_secondary),
         ("What was compared", "lead", report.lead),
-        *((sheet.heading, "table", sheet) for sheet in report.sheets if sheet.beside),
+        *((sheet.heading, "table", sheet) for sheet in report.sheets if sheet.is_secondary),
         (report.differences.heading, "table", report.differences if report.differences.rows else None),
         ("Details", "facts", report.details),
     ]
@@ -130,9 +130,9 @@ def _order(cell: Cell) -> str | None:
     """
     if (number := cell.number) is not None:
         return repr(number) if math.isfinite(number) else f"{'-' if number < 0 else ''}Infinity"
-    if cell.order is None:
+    if cell.sort_key is None:
         return None if cell.note is None else cell.text
-    return cell.order if isinstance(cell.order, str) else "NaN"
+    return cell.sort_key if isinstance(cell.sort_key, str) else "NaN"
 
 
 def _sides(png: bytes) -> dict[str, int]:

@@ -15,13 +15,13 @@ from matplotlib.ticker import EngFormatter
 from PIL import Image
 from scipy import stats
 
-from saddlepoint.comparison.arms.arm import Arm, Entry
+from saddlepoint.comparison.arms.arm import Arm, ScoredRun
 from saddlepoint.comparison.report import canvas
-from saddlepoint.comparison.stats.factorial import Contrast
+from saddlepoint.comparison.stats.factorial import Effect
 from saddlepoint.comparison.stats.interval import Estimate, Interval
 
 
-def seeds(
+def plot_seeds(
     arms: Sequence[Arm],
     estimates: Mapping[str, Estimate],
     metric: str,
@@ -34,7 +34,7 @@ def seeds(
     failed run without any score stands at the worse edge.
     """
     names = [f"{arm.name} (baseline)" if arm.name == baseline else arm.name for arm in arms]
-    figure, axes, places = canvas.rows(names, least=0.42)
+    figure, axes, places = canvas.row_figure(names, least=0.42)
     means = {name: (one.mean, one.interval) for name, one in estimates.items() if one.interval is not None}
     for arm, place in zip(arms, places, strict=True):
         if arm.name in means:
@@ -43,77 +43,77 @@ def seeds(
         mean, _ = means[baseline]
         axes.axvline(mean, color=canvas.GREY, linewidth=1, linestyle=":", zorder=0, label="mean of the baseline")
     values = [value for arm in arms for value in arm.values]
-    canvas.scale(axes, "x", [*values, *(mean for mean, _ in means.values())], [own for _, own in means.values()])
+    canvas.set_limits(axes, "x", [*values, *(mean for mean, _ in means.values())], [own for _, own in means.values()])
     worse = axes.get_xlim()[1 if lower_is_better else 0]
     for arm, place in zip(arms, places, strict=True):
         _runs(axes, arm, place - 0.06, worse)
     axes.set_xlabel(_worth(metric, lower_is_better), fontsize=9)
-    canvas.legend(figure, axes)
-    return canvas.png(figure)
+    canvas.add_legend(figure, axes)
+    return canvas.figure_to_png(figure)
 
 
-def curves(arms: Sequence[Arm], metric: str, lower_is_better: bool = True, level: float = 0.95) -> bytes:
+def plot_curves(arms: Sequence[Arm], metric: str, lower_is_better: bool = True, level: float = 0.95) -> bytes:
     """Score against images: each seed thin, the mean over seeds thick in its band; up to 6 arms together, else apart.
 
     The mean stands where every run of an arm has a score: once a run has ended it would be that of the survivors.
     A curve whose run failed ends in a cross.
     """
-    means = [band(arm, level) for arm in arms]
+    means = [mean_band(arm, level) for arm in arms]
     apart = len(arms) > len(canvas.STYLES)
-    figure, places = canvas.panels(len(arms)) if apart else canvas.single(len(arms))
+    figure, places = canvas.panel_figure(len(arms)) if apart else canvas.single_figure(len(arms))
     for i, (arm, axes) in enumerate(zip(arms, places if apart else places * len(arms), strict=True)):
         colour, line = (canvas.BLUE, "-") if apart else canvas.STYLES[i]
         for other in means if apart else ():
             axes.plot(other[0], other[1], color=canvas.GREY, alpha=0.4, linewidth=0.6, zorder=0)
         _curve(axes, arm, means[i], colour, line)
         if apart:
-            axes.set_title(canvas.folded(arm.name, 34), fontsize=7, loc="left")
+            axes.set_title(canvas.wrap_label(arm.name, 34), fontsize=7, loc="left")
     points = [score for arm in arms for entry in arm.entries for _, score in entry.curve]
     for axes in places:
-        canvas.scale(axes, "y", points)
+        canvas.set_limits(axes, "y", points)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     figure.supxlabel("images", fontsize=9)
     figure.supylabel(_worth(metric, lower_is_better), fontsize=9)
     if not apart:
-        canvas.legend(figure, places[0], columns=1 if max((len(arm.name) for arm in arms), default=0) > 38 else 2)
-    return canvas.png(figure)
+        canvas.add_legend(figure, places[0], columns=1 if max((len(arm.name) for arm in arms), default=0) > 38 else 2)
+    return canvas.figure_to_png(figure)
 
 
-def effects(contrasts: Mapping[str, Contrast], metric: str, lower_is_better: bool) -> bytes:
+def plot_effects(contrasts: Mapping[str, Effect], metric: str, lower_is_better: bool) -> bytes:
     """A row per contrast: the effect, its interval and a line at zero; which side is better stands on top.
 
     Filled where the interval leaves out zero, hollow where it holds it or there is none.
     """
-    figure, axes, places = canvas.rows([*contrasts], least=0.32)
+    figure, axes, places = canvas.row_figure([*contrasts], least=0.32)
     axes.axvline(0, color=canvas.INK, linewidth=1, zorder=0)
     found = contrasts.values()
     for one, place in zip(found, places, strict=True):
         _interval(axes, one.effect, one.interval, place, *_verdict(one.interval, lower_is_better))
     known = [one.interval for one in found if one.interval is not None]
-    canvas.scale(axes, "x", [0.0, *(one.effect for one in found)], known, log=False)
+    canvas.set_limits(axes, "x", [0.0, *(one.effect for one in found)], known, log=False)
     beside = axes.twinx()
     beside.set_ylim(axes.get_ylim())
     beside.set_yticks(places, [_told(one.effect, one.interval) for one in found], fontsize=8)
-    canvas.bare(beside)
+    canvas.hide_frame(beside)
     left, right = ("better", "worse") if lower_is_better else ("worse", "better")
     axes.set_title(f"\u2190 {left}", loc="left", fontsize=9)
     axes.set_title(f"{right} \u2192", loc="right", fontsize=9)
-    axes.set_xlabel(f"effect on {canvas.plain(metric)}", fontsize=9)
-    return canvas.png(figure)
+    axes.set_xlabel(f"effect on {canvas.escape_mathtext(metric)}", fontsize=9)
+    return canvas.figure_to_png(figure)
 
 
-def grids(arms: Sequence[Arm]) -> bytes | None:
+def plot_grids(arms: Sequence[Arm]) -> bytes | None:
     """The sample grids side by side, one per arm: its median run's, named in the title; None where no arm has any."""
-    chosen = [(arm, entry, _pixels(entry)) for arm, entry in ((arm, median(arm)) for arm in arms)]
+    chosen = [(arm, entry, _pixels(entry)) for arm, entry in ((arm, median_run(arm)) for arm in arms)]
     if all(image is None for _, _, image in chosen):
         return None
     columns = min(len(arms), 4)
     width = 9.6 / max(columns, 2)
     tall = max(image.shape[0] / image.shape[1] for _, _, image in chosen if image is not None)
-    titles = [canvas.folded(arm.name, int(width * 14)) for arm in arms]
-    title = canvas.LINE * (max(text.count("\n") for text in titles) + 2) + 0.1
+    titles = [canvas.wrap_label(arm.name, int(width * 14)) for arm in arms]
+    title = canvas.LINE_HEIGHT * (max(text.count("\n") for text in titles) + 2) + 0.1
     lines = math.ceil(len(arms) / columns)
-    figure = canvas.blank(width * columns, lines * (width * tall + title))
+    figure = canvas.new_figure(width * columns, lines * (width * tall + title))
     for i, (text, (_, entry, image)) in enumerate(zip(titles, chosen, strict=True), 1):
         axes = figure.add_subplot(lines, columns, i)
         axes.set_axis_off()
@@ -125,17 +125,17 @@ def grids(arms: Sequence[Arm]) -> bytes | None:
             axes.imshow(image)
             failure = f", {entry.outcome}" if entry.failed else ""
             axes.set_title(f"{text}\nseed {entry.seed}: {entry.value:.4g}{failure}", fontsize=8, loc="left")
-    return canvas.png(figure)
+    return canvas.figure_to_png(figure)
 
 
-def median(arm: Arm) -> Entry | None:
+def median_run(arm: Arm) -> ScoredRun | None:
     """Of the runs that left a sample grid, the one whose value is nearest to their median; the first of two alike."""
     drawn = [e for e in arm.entries if e.grid is not None and e.grid.is_file() and math.isfinite(e.value)]
     middle = float(np.median([entry.value for entry in drawn])) if drawn else 0.0
     return min(drawn, key=lambda entry: abs(entry.value - middle), default=None)
 
 
-def band(arm: Arm, level: float = 0.95) -> tuple[list[int], list[float], list[float]]:
+def mean_band(arm: Arm, level: float = 0.95) -> tuple[list[int], list[float], list[float]]:
     """Images, the mean over an arm's seeds, and half the width of its band (0 for one seed), where all have a score."""
     known = [{images: score for images, score in e.curve if math.isfinite(score)} for e in arm.entries]
     common = sorted(set.intersection(*map(set, known))) if known else []
@@ -147,7 +147,7 @@ def band(arm: Arm, level: float = 0.95) -> tuple[list[int], list[float], list[fl
     return common, scores.mean(axis=1).tolist(), half.tolist()
 
 
-def _pixels(entry: Entry | None) -> np.ndarray | None:
+def _pixels(entry: ScoredRun | None) -> np.ndarray | None:
     """[H, W, 3]; None where the run has no grid that can be read."""
     if entry is None or entry.grid is None:
         return None
@@ -159,7 +159,7 @@ def _pixels(entry: Entry | None) -> np.ndarray | None:
 
 
 def _worth(metric: str, lower_is_better: bool) -> str:
-    return f"{canvas.plain(metric)} ({'lower' if lower_is_better else 'higher'} is better)"
+    return f"{canvas.escape_mathtext(metric)} ({'lower' if lower_is_better else 'higher'} is better)"
 
 
 def _told(effect: float, interval: Interval | None) -> str:
@@ -205,4 +205,4 @@ def _curve(axes: Axes, arm: Arm, mean: tuple[list[int], list[float], list[float]
     images, middle, half = mean
     low, high = np.subtract(middle, half), np.add(middle, half)
     axes.fill_between(images, low, high, color=colour, alpha=0.16, linewidth=0)
-    axes.plot(images, middle, color=colour, linestyle=line, linewidth=2, label=canvas.folded(arm.name, 90))
+    axes.plot(images, middle, color=colour, linestyle=line, linewidth=2, label=canvas.wrap_label(arm.name, 90))

@@ -5,33 +5,33 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from saddlepoint.comparison.arms.arm import Arm, Entry
+from saddlepoint.comparison.arms.arm import Arm, ScoredRun
 from saddlepoint.comparison.arms.comparison import Comparison, differing_settings
-from saddlepoint.comparison.arms.entry import worse
-from saddlepoint.comparison.arms.grouping import setting, told
-from saddlepoint.comparison.report.sheet import NOTHING, Cell, Sheet, number
-from saddlepoint.comparison.report.table import averaged, counting, mean_of
+from saddlepoint.comparison.arms.grouping import format_setting, get_setting
+from saddlepoint.comparison.arms.scoring import worst
+from saddlepoint.comparison.report.sheet import EMPTY, Cell, Sheet, number_cell
+from saddlepoint.comparison.report.table import failure_note, mean_cell, mean_estimate
 from saddlepoint.comparison.stats.interval import estimate
 
 
-def secondary(comparison: Comparison) -> Iterator[Sheet]:
+def secondary_sheets(comparison: Comparison) -> Iterator[Sheet]:
     """Best and area, other scores, evaluation noise, compute and time to a quality: each where there is any."""
     yield _along(comparison)
-    if comparison.others:
+    if comparison.other_scores:
         yield _others(comparison)
     yield _noise(comparison)
-    yield compute(comparison)
+    yield cost_sheet(comparison)
     if comparison.asked.reach is not None:
         yield _reach(comparison)
 
 
 def _along(comparison: Comparison) -> Sheet:
     arms = comparison.arms
-    contracts = [one.chosen.contract for arm in arms for one in arm.entries if one.chosen is not None]
+    contracts = [one.selection_score.contract for arm in arms for one in arm.entries if one.selection_score is not None]
     columns = {
         "arm": [Cell(arm.name) for arm in arms],
         "best of run": [_mean(*_bests(arm)) for arm in arms],
-        "final": [_mean(arm.values, arm.imputed) for arm in arms],
+        "final": [_mean(arm.values, arm.has_imputed) for arm in arms],
         "area under the curve": [_mean(*_areas(arm, comparison)) for arm in arms],
     }
     notes = [
@@ -50,26 +50,26 @@ def _along(comparison: Comparison) -> Sheet:
         notes += ["A failed run counts with its best checkpoint in the one, with its failure in the others."]
     if failed:
         notes += [
-            f"{counting(comparison)} A mean with such a value has no interval; none where it has no value at all."
+            f"{failure_note(comparison)} A mean with such a value has no interval; none where it has no value at all."
         ]
-    return Sheet.of(f"{comparison.primary.key} along the run", columns, notes, exploratory=True)
+    return Sheet.from_columns(f"{comparison.primary.key} along the run", columns, notes, exploratory=True)
 
 
 def _bests(arm: Arm) -> tuple[list[float], bool]:
     """The score of each run's best checkpoint, else what the run counts; and whether one of them is imputed."""
     values = [one.value if one.best is None else one.best for one in arm.entries]
-    return values, any(one.imputed and one.best is None for one in arm.entries)
+    return values, any(one.is_imputed and one.best is None for one in arm.entries)
 
 
 def _areas(arm: Arm, comparison: Comparison) -> tuple[list[float], bool]:
     """The area of each run that has one, and whether one is imputed: a failed run's is level at the floor, or worse."""
-    higher, least = comparison.primary.higher_is_better, comparison.floor
-    worst = -math.inf if higher else math.inf
+    higher, least = comparison.primary.higher_is_better, comparison.failure_floor
+    lowest = -math.inf if higher else math.inf
     areas, imputed = [], False
     for one in arm.entries:
         area = one.area
         if one.failed:
-            area = worst if least is None else worse(one.area, least, higher_is_better=higher)
+            area = lowest if least is None else worst(one.area, least, higher_is_better=higher)
             imputed |= area != one.area
         areas += [] if area is None else [area]
     return areas, imputed
@@ -77,8 +77,8 @@ def _areas(arm: Arm, comparison: Comparison) -> tuple[list[float], bool]:
 
 def _others(comparison: Comparison) -> Sheet:
     columns = {"arm": [Cell(arm.name) for arm in comparison.arms]}
-    for key in comparison.others:
-        values = [[one.others[key] for one in arm.entries if key in one.others] for arm in comparison.arms]
+    for key in comparison.other_scores:
+        values = [[one.other_scores[key] for one in arm.entries if key in one.other_scores] for arm in comparison.arms]
         columns[key] = [
             _mean(own, imputed=len(own) < len(arm.entries)) for own, arm in zip(values, comparison.arms, strict=True)
         ]
@@ -86,109 +86,117 @@ def _others(comparison: Comparison) -> Sheet:
     if any(one.final is None for arm in comparison.arms for one in arm.entries):
         notes += ["An arm of which a run ended without a score has no interval here, and its mean is that of the "
                   "others, which flatters it."]  # fmt: skip
-    return Sheet.of("other scores", columns, notes, exploratory=True)
+    return Sheet.from_columns("other scores", columns, notes, exploratory=True)
 
 
 def _noise(comparison: Comparison) -> Sheet:
     measured = [[one.noise for one in arm.entries if one.noise is not None] for arm in comparison.arms]
-    spread = [estimate(arm.survivors).std if len(arm.survivors) > 1 else None for arm in comparison.arms]
+    spread = [estimate(arm.surviving_values).std if len(arm.surviving_values) > 1 else None for arm in comparison.arms]
     noise = [math.sqrt(sum(s * s for s in own) / len(own)) if own else None for own in measured]
     columns = {
         "arm": [Cell(arm.name) for arm in comparison.arms],
-        "sd between runs": [number(one) for one in spread],
-        "sd of the measurement": [number(one) for one in noise],
+        "sd between runs": [number_cell(one) for one in spread],
+        "sd of the measurement": [number_cell(one) for one in noise],
         "share of variance": [
-            number(one**2 / whole**2 if one is not None and whole else None, 2)
+            number_cell(one**2 / whole**2 if one is not None and whole else None, 2)
             for one, whole in zip(noise, spread, strict=True)
         ],
-        "runs measured": [number(len(own)) for own in measured],
+        "runs measured": [number_cell(len(own)) for own in measured],
     }
     notes = ["Between the runs that survived, against fresh generations of one generator."]
     if not any(measured):
         notes += ["The measurement's own noise was not measured: saddlepoint evaluate run=... uncertainty=true does."]
-    return Sheet.of("noise of the evaluation", columns, notes, exploratory=True)
+    return Sheet.from_columns("noise of the evaluation", columns, notes, exploratory=True)
 
 
-def compute(comparison: Comparison) -> Sheet:
+def cost_sheet(comparison: Comparison) -> Sheet:
     """What the runs of each arm took."""
     arms = comparison.arms
     memory = [[one.peak_memory_mib for one in arm.entries if one.peak_memory_mib is not None] for arm in arms]
     columns = {
         "arm": [Cell(arm.name) for arm in arms],
-        "images": [number(_middle([one.images for one in arm.entries if one.images is not None]), 12) for arm in arms],
-        "seconds": [number(_middle([one.seconds for one in arm.entries])) for arm in arms],
+        "images": [
+            number_cell(_middle([one.images for one in arm.entries if one.images is not None]), 12) for arm in arms
+        ],
+        "seconds": [number_cell(_middle([one.seconds for one in arm.entries])) for arm in arms],
         "images/s": [
-            number(_middle([one.images / one.seconds for one in arm.entries if one.images and one.seconds]))
+            number_cell(_middle([one.images / one.seconds for one in arm.entries if one.images and one.seconds]))
             for arm in arms
         ],
-        "accelerator hours": [number(sum(one.accelerator_hours for one in arm.entries)) for arm in arms],
-        "peak memory, MiB": [number(max(own, default=None)) for own in memory],
+        "accelerator hours": [number_cell(sum(one.accelerator_hours for one in arm.entries)) for arm in arms],
+        "peak memory, MiB": [number_cell(max(own, default=None)) for own in memory],
     }
     notes = ["Medians over runs; accelerator hours are the arm's sum (0 on CPUs), peak memory its largest."]
-    return Sheet.of("compute", columns, notes, exploratory=True)
+    return Sheet.from_columns("compute", columns, notes, exploratory=True)
 
 
 def _reach(comparison: Comparison) -> Sheet:
     arms, quality = comparison.arms, comparison.asked.reach
-    reached = [[one.reached is not None for one in arm.entries] for arm in arms]
+    reached = [[one.images_to_reach is not None for one in arm.entries] for arm in arms]
     columns = {
         "arm": [Cell(arm.name) for arm in arms],
         "runs that reach it": [Cell(f"{sum(own)}/{len(own)}", sum(own) / len(own)) for own in reached],
-        "images": [_median_time([one.reached for one in arm.entries]) for arm in arms],
-        "seconds": [_median_time([one.reached_seconds for one in arm.entries]) for arm in arms],
+        "images": [_median_time([one.images_to_reach for one in arm.entries]) for arm in arms],
+        "seconds": [_median_time([one.seconds_to_reach for one in arm.entries]) for arm in arms],
     }
     notes = [
         "Medians over all runs, a run that never reaches it counting as never; to the evaluation that first saw it."
     ]
-    return Sheet.of(f"time to {comparison.primary.key} = {quality:g}", columns, notes, exploratory=True)
+    return Sheet.from_columns(f"time to {comparison.primary.key} = {quality:g}", columns, notes, exploratory=True)
 
 
 def _median_time(values: Sequence[float | None]) -> Cell:
     middle = float(np.median([math.inf if value is None else float(value) for value in values]))
-    return number(middle, 9) if math.isfinite(middle) else Cell("never", math.inf)
+    return number_cell(middle, 9) if math.isfinite(middle) else Cell("never", math.inf)
 
 
-def runs(comparison: Comparison) -> Sheet:
+def runs_sheet(comparison: Comparison) -> Sheet:
     """One row per run, every number unrounded."""
     keys = [*comparison.by, *comparison.asked.over]
     columns: dict[str, list[Cell]] = {}
     for arm in comparison.arms:
         for record, one in zip(arm.records, arm.entries, strict=True):
-            row = {"arm": Cell(arm.name)} | {key: Cell(told(setting(record, key))) for key in keys} | _run(one)
-            row |= {key: number(one.others.get(key)) for key in comparison.others} | {"folder": Cell(str(one.run))}
+            row = (
+                {"arm": Cell(arm.name)}
+                | {key: Cell(format_setting(get_setting(record, key))) for key in keys}
+                | _run(one)
+            )
+            row |= {key: number_cell(one.other_scores.get(key)) for key in comparison.other_scores} | {
+                "folder": Cell(str(one.run))
+            }
             for name, cell in row.items():
                 columns.setdefault(name, []).append(cell)
-    return Sheet.of("runs", columns, exploratory=True)
+    return Sheet.from_columns("runs", columns, exploratory=True)
 
 
-def _run(one: Entry) -> dict[str, Cell]:
+def _run(one: ScoredRun) -> dict[str, Cell]:
     return {
-        "seed": number(one.seed, 12),
+        "seed": number_cell(one.seed, 12),
         "outcome": Cell(one.outcome),
-        "counts with": number(one.value),
-        "imputed": Cell("yes" if one.imputed else "no"),
-        "final": number(one.final),
-        "untrained": number(one.untrained),
-        "best of run": number(one.best),
-        "area": number(one.area),
-        "noise": number(one.noise),
-        "images": number(one.images, 12),
-        "seconds": number(one.seconds),
-        "accelerator hours": number(one.accelerator_hours),
-        "peak memory, MiB": number(one.peak_memory_mib),
-        "reached at images": number(one.reached, 12),
-        "reached at seconds": number(one.reached_seconds),
+        "counts with": number_cell(one.value),
+        "imputed": Cell("yes" if one.is_imputed else "no"),
+        "final": number_cell(one.final),
+        "untrained": number_cell(one.untrained),
+        "best of run": number_cell(one.best),
+        "area": number_cell(one.area),
+        "noise": number_cell(one.noise),
+        "images": number_cell(one.images, 12),
+        "seconds": number_cell(one.seconds),
+        "accelerator hours": number_cell(one.accelerator_hours),
+        "peak memory, MiB": number_cell(one.peak_memory_mib),
+        "reached at images": number_cell(one.images_to_reach, 12),
+        "reached at seconds": number_cell(one.seconds_to_reach),
     }
 
 
-def differences(comparison: Comparison) -> Sheet:
+def differences_sheet(comparison: Comparison) -> Sheet:
     """Every config key in which the arms differ."""
     rows = tuple((Cell(key), *map(Cell, values)) for key, values in differing_settings(comparison))
     return Sheet("differences of config", ("key", *(arm.name for arm in comparison.arms)), rows)
 
 
 def _mean(values: Sequence[float], imputed: bool = False) -> Cell:
-    return averaged(mean_of(values, imputed)) if values else NOTHING
+    return mean_cell(mean_estimate(values, imputed)) if values else EMPTY
 
 
 def _middle(values: Sequence[float]) -> float | None:

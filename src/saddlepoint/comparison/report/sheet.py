@@ -22,19 +22,19 @@ class Cell:
     """One value of a sheet, as a person reads it."""
 
     text: str
-    order: float | str | None = None  # what sorting uses, unrounded; None: the text
+    sort_key: float | str | None = None  # what sorting uses, unrounded; None: the text
     best: bool = False
     note: str | None = None  # a sentence; stands below the sheet under a letter
 
     @property
     def number(self) -> float | None:
         """The order, where it is a number: NaN is none, infinity is one."""
-        if isinstance(self.order, str) or self.order is None or math.isnan(self.order):
+        if isinstance(self.sort_key, str) or self.sort_key is None or math.isnan(self.sort_key):
             return None
-        return self.order
+        return self.sort_key
 
 
-NOTHING = Cell("")
+EMPTY = Cell("")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,9 @@ class Sheet:
     exploratory: bool = False  # not what the comparison was made to find out: a reader is told
 
     @classmethod
-    def of(cls, title: str, columns: Mapping[str, Sequence[Cell]], notes: Sequence[str] = (), **flags: bool) -> Sheet:
+    def from_columns(
+        cls, title: str, columns: Mapping[str, Sequence[Cell]], notes: Sequence[str] = (), **flags: bool
+    ) -> Sheet:
         """The sheet of these columns, each of as many cells."""
         return cls(title, tuple(columns), tuple(zip(*columns.values(), strict=True)), tuple(notes), **flags)
 
@@ -59,7 +61,7 @@ class Sheet:
                 raise ValueError(f"{self.title}: a row of {len(row)} cells under {len(self.columns)} columns")
 
     @property
-    def beside(self) -> bool:
+    def is_secondary(self) -> bool:
         """Whether it stands beside what the comparison was made to find out."""
         return self.exploratory or self.wide
 
@@ -80,7 +82,7 @@ class Sheet:
         """Of each column, whether it holds numbers: some cell of it does, and none is ordered by a text."""
         columns = [[row[i] for row in self.rows] for i in range(len(self.columns))]
         return tuple(
-            any(cell.number is not None for cell in cells) and not any(isinstance(cell.order, str) for cell in cells)
+            any(cell.number is not None for cell in cells) and not any(isinstance(cell.sort_key, str) for cell in cells)
             for cells in columns
         )
 
@@ -107,15 +109,15 @@ class Report:
     answers: tuple[str, ...] = ()  # a sentence per arm, before everything else
 
 
-def number(value: float | None, digits: int = 4) -> Cell:
+def number_cell(value: float | None, digits: int = 4) -> Cell:
     """A number, "" for None."""
-    return NOTHING if value is None else Cell(written(value, digits), float(value))
+    return EMPTY if value is None else Cell(format_number(value, digits), float(value))
 
 
-def ranged(value: float | None, interval: Interval | None, digits: int = 4) -> Cell:
+def interval_cell(value: float | None, interval: Interval | None, digits: int = 4) -> Cell:
     """A number and its interval to as many decimals, "12.34 [11.10, 13.50]"; alone where there is none."""
     if value is None or interval is None or (math.isinf(value) and interval.low == interval.high):
-        return number(value, digits)
+        return number_cell(value, digits)
     decimals = digits - 1
     if value != 0 and math.isfinite(value):
         decimals = min(max(decimals - math.floor(math.log10(abs(value))), 0), 9)
@@ -123,7 +125,7 @@ def ranged(value: float | None, interval: Interval | None, digits: int = 4) -> C
     return Cell(f"{_fixed(value, decimals)} [{ends}]", float(value))
 
 
-def written(value: float, digits: int = 4) -> str:
+def format_number(value: float, digits: int = 4) -> str:
     """A number to `digits` digits; thousands as they are."""
     if not math.isfinite(value):
         return "∞" if value > 0 else "-∞" if value < 0 else "nan"
@@ -131,9 +133,9 @@ def written(value: float, digits: int = 4) -> str:
 
 
 def _fixed(value: float, decimals: int) -> str:
-    return f"{value:,.{decimals}f}" if math.isfinite(value) else written(value)
+    return f"{value:,.{decimals}f}" if math.isfinite(value) else format_number(value)
 
 
-def probability(p: float | None) -> Cell:
+def p_value_cell(p: float | None) -> Cell:
     """A p-value to two digits."""
-    return NOTHING if p is None else Cell("<1e-4" if p < 1e-4 else f"{p:.2g}", p)
+    return EMPTY if p is None else Cell("<1e-4" if p < 1e-4 else f"{p:.2g}", p)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import optimize, special, stats
 
-from saddlepoint.comparison.stats.interval import Array, Interval, sample
+from saddlepoint.comparison.stats.interval import Array, Interval, finite_array
 from saddlepoint.error import Mistake
 
 LARGE = 1_000.0  # a t beyond which the scores' own scatter is nothing beside that of s: the interval grows with t
@@ -45,7 +45,7 @@ def hedges_interval(a: Sequence[float] | Array, b: Sequence[float] | Array, leve
 
 def _standardised(a: Sequence[float] | Array, b: Sequence[float] | Array) -> tuple[float, int, float]:
     """d, its degrees of freedom, and t / d."""
-    first, second = sample(a), sample(b)
+    first, second = finite_array(a), finite_array(b)
     n, m = first.size, second.size
     if n + m < 4:
         raise Mistake(f"an effect of {n} runs against {m} has no unbiased size: it takes 4 runs in all")
@@ -57,7 +57,7 @@ def _standardised(a: Sequence[float] | Array, b: Sequence[float] | Array) -> tup
 
 def pooled_std(a: Sequence[float] | Array, b: Sequence[float] | Array) -> float:
     """The pooled standard deviation; exactly 0 where no score differs from its arm's others."""
-    sides = sample(a), sample(b)
+    sides = finite_array(a), finite_array(b)
     if all(np.ptp(side) == 0 for side in sides):  # a mean of equal numbers may be off by its last digit
         return 0.0
     squares = sum(float(np.square(side - side.mean()).sum()) for side in sides)

@@ -21,7 +21,15 @@ from typing import Literal
 
 from scipy import stats
 
-from saddlepoint.comparison.stats.interval import Estimate, Interval, at_an_end, bounded_mean, estimate, sample, spread
+from saddlepoint.comparison.stats.interval import (
+    Estimate,
+    Interval,
+    bounded_mean_interval,
+    estimate,
+    finite_array,
+    has_spread,
+    is_mostly_at_bound,
+)
 from saddlepoint.error import Mistake
 
 Word = Literal["MET", "NOT MET", "UNDECIDED"]
@@ -29,17 +37,17 @@ Tolerance = float | tuple[float | None, float | None]  # below and above the tar
 
 
 @dataclass(frozen=True)
-class Verdict:
+class EquivalenceResult:
     """The word, what it stands on, and the reason."""
 
     verdict: Word
     estimate: Estimate
     interval: Interval | None  # of the mean, or of the difference; None where a spread is unknown
     distance: float  # mean less target
-    why: str
+    reason: str
 
 
-def reproduced(
+def equivalence_test(
     values: Sequence[float],
     target: float,
     tolerance: Tolerance,
@@ -47,9 +55,9 @@ def reproduced(
     suspicious: float | None = None,
     direction: Literal["lower", "higher"] = "lower",
     deterministic: bool = False,
-    within: Interval | None = None,
+    score_range: Interval | None = None,
     minus: Sequence[float] | None = None,
-) -> Verdict:
+) -> EquivalenceResult:
     """Whether the mean of `values`, or the contrast of it less the mean of `minus`, meets the target.
 
     `direction` is the better one, in which `suspicious` bounds what can be believed.  `deterministic` scores are the
@@ -64,17 +72,19 @@ def reproduced(
     scores = [*values, *(minus or ())]
     if wrong := [score for score in scores if not math.isfinite(score)]:
         nothing = Estimate(len(scores), math.nan, None, None, None)
-        return Verdict("NOT MET", nothing, None, math.nan, f"{len(wrong)} of {len(scores)} scores: {wrong[0]}")
-    found = _estimate(values, level, within) if minus is None else _difference(values, minus, level, within)
+        return EquivalenceResult(
+            "NOT MET", nothing, None, math.nan, f"{len(wrong)} of {len(scores)} scores: {wrong[0]}"
+        )
+    found = _estimate(values, level, score_range) if minus is None else _difference(values, minus, level, score_range)
     if deterministic:
         found = Estimate(found.n, found.mean, found.std, None, Interval(min(values), max(values)))
         if not math.isclose(min(values), max(values), rel_tol=1e-9, abs_tol=1e-12):
             why = f"said to be deterministic, and its runs differ: {min(values):.6g} to {max(values):.6g}"
-            return Verdict("NOT MET", found, found.interval, found.mean - target, why)
+            return EquivalenceResult("NOT MET", found, found.interval, found.mean - target, why)
     word, why = _word(found, bounds)
     if suspicious is not None and (found.mean < suspicious if direction == "lower" else found.mean > suspicious):
         word, why = "NOT MET", f"too good: mean {found.mean:.6g} is beyond {suspicious:.6g}; suspect a leak"
-    return Verdict(word, found, found.interval, found.mean - target, why)
+    return EquivalenceResult(word, found, found.interval, found.mean - target, why)
 
 
 def _estimate(values: Sequence[float], level: float, within: Interval | None) -> Estimate:
@@ -82,19 +92,21 @@ def _estimate(values: Sequence[float], level: float, within: Interval | None) ->
     found = estimate(values, level)
     if within is None or found.n == 1:
         return found
-    any_law = bounded_mean(values, within, level)  # it also refuses what lies outside
+    any_law = bounded_mean_interval(values, within, level)  # it also refuses what lies outside
     own = found.interval
-    if own is None or at_an_end(values, within):
+    if own is None or is_mostly_at_bound(values, within):
         return replace(found, interval=any_law)
     return replace(found, interval=Interval(max(own.low, within.low), min(own.high, within.high)))
 
 
 def _difference(a: Sequence[float], b: Sequence[float], level: float, within: Interval | None) -> Estimate:
-    first, second = sample(a), sample(b)
+    first, second = finite_array(a), finite_array(b)
     n, mean = first.size + second.size, float(first.mean() - second.mean())
     if min(first.size, second.size) < 2:
         return Estimate(n, mean, None, None, None)
-    if any(not spread(side) or (within is not None and at_an_end(side, within)) for side in (first, second)):
+    if any(
+        not has_spread(side) or (within is not None and is_mostly_at_bound(side, within)) for side in (first, second)
+    ):
         # each interval at half the error, so that both hold at once (Bonferroni); none where a side has none: it would
         # count as known without error
         one, two = (_estimate(side.tolist(), (1 + level) / 2, within).interval for side in (first, second))

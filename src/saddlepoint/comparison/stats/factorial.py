@@ -28,7 +28,7 @@ from itertools import combinations, product
 import numpy as np
 from scipy import stats
 
-from saddlepoint.comparison.stats.interval import Array, Interval, sample, t_half_width
+from saddlepoint.comparison.stats.interval import Array, Interval, finite_array, t_half_width
 from saddlepoint.error import Mistake
 
 Levels = Mapping[str, Sequence[Hashable]]  # of each factor, the first one being what the others are held against
@@ -36,11 +36,11 @@ Cells = Mapping[tuple[int, ...], list[int]]  # which runs are in each cell, by t
 
 
 @dataclass(frozen=True)
-class Contrast:
+class Effect:
     """One effect: a main one has one factor, an interaction several."""
 
-    name: tuple[str, ...]  # its factors
-    level: tuple[Hashable, ...]  # of each, the level that is held against its first
+    factors: tuple[str, ...]  # its factors
+    levels: tuple[Hashable, ...]  # of each, the level that is held against its first
     effect: float
     interval: Interval | None  # None of ranks
     p: float | None  # None of an interaction of ranks
@@ -53,11 +53,11 @@ class Design:
     """A full balanced design."""
 
     levels: Levels
-    places: np.ndarray  # [N, factors]: which level of each factor a run has
+    level_indices: np.ndarray  # [N, factors]: which level of each factor a run has
     cells: Cells
 
     @classmethod
-    def of(cls, settings: Sequence[Mapping[str, Hashable]], n: int, levels: Levels | None = None) -> Design:
+    def from_settings(cls, settings: Sequence[Mapping[str, Hashable]], n: int, levels: Levels | None = None) -> Design:
         """The design of n runs.  Raises Mistake where it is none: see `contrasts`."""
         known = _levels(settings, n, levels)
         places = np.array([[list(known[name]).index(one[name]) for name in known] for one in settings])
@@ -75,7 +75,7 @@ class Design:
 
     def signs(self, part: Sequence[int], at: Sequence[int]) -> np.ndarray:
         """How each run counts in an effect: 1, -1, or 0 where it has another level of one of its factors."""
-        own = self.places[:, list(part)]
+        own = self.level_indices[:, list(part)]
         return np.where(own == np.array(at), 1, np.where(own == 0, -1, 0)).prod(1)
 
     def weights(self, part: Sequence[int], at: Sequence[int]) -> np.ndarray:
@@ -83,23 +83,23 @@ class Design:
         signs = self.signs(part, at)
         return 2 * signs / np.abs(signs).sum()
 
-    def contrast(
+    def named_effect(
         self, part: Sequence[int], at: Sequence[int], effect: float, interval: Interval | None, p: float | None
-    ) -> Contrast:
+    ) -> Effect:
         """The effect under its names."""
         names, signs = [list(self.levels)[i] for i in part], self.signs(part, at)
         levels = tuple(self.levels[name][k] for name, k in zip(names, at, strict=True))
-        return Contrast(tuple(names), levels, effect, interval, p, int((signs < 0).sum()), int((signs > 0).sum()))
+        return Effect(tuple(names), levels, effect, interval, p, int((signs < 0).sum()), int((signs > 0).sum()))
 
 
-def contrasts(
+def factorial_effects(
     settings: Sequence[Mapping[str, Hashable]],
     values: Sequence[float],
     order: int = 2,
     level: float = 0.95,
     blocks: Sequence[int] | None = None,
     levels: Levels | None = None,
-) -> list[Contrast]:
+) -> list[Effect]:
     """Every effect of up to `order` factors, main effects first.
 
     `settings` says of each run which level each factor has (True and False, where a factor is on or off); `levels`, in
@@ -108,8 +108,8 @@ def contrasts(
     for nothing but noise.  Raises Mistake where a cell is missing or has more runs than another, where a factor does
     not vary, where blocks do not hold every cell equally often, and where no run is left to measure noise by.
     """
-    y = sample(values)
-    design = Design.of(settings, y.size, levels)
+    y = finite_array(values)
+    design = Design.from_settings(settings, y.size, levels)
     residual, freedom = _noise(y, design, order, None if blocks is None else np.asarray(blocks))
     noise = math.sqrt(float(residual @ residual) / freedom)
     if noise < 1e-12 * math.sqrt(y.size) * float(np.abs(y).mean()) / 2:  # rounding, where runs of a cell are equal
@@ -121,28 +121,28 @@ def contrasts(
         half = t_half_width(error, freedom, level)
         p = 2 * float(stats.t.sf(abs(effect) / error, freedom)) if error else float(effect == 0)
         ends = Interval(effect - half, effect + half)
-        found.append(design.contrast(part, at, effect, ends, p))
+        found.append(design.named_effect(part, at, effect, ends, p))
     return found
 
 
-def rank_contrasts(
+def rank_effects(
     settings: Sequence[Mapping[str, Hashable]], values: Sequence[float], order: int = 2, levels: Levels | None = None
-) -> list[Contrast]:
+) -> list[Effect]:
     """The effects on the rank of a run among all, 1 the lowest value, ties at their mean; values may be infinite.
 
     Raises Mistake for what is no full balanced design, as `contrasts` does.
     """
-    design = Design.of(settings, len(values), levels)
+    design = Design.from_settings(settings, len(values), levels)
     ranks = stats.rankdata(values)
     found = []
     for part, at in design.effects(order):
         signs, weights = design.signs(part, at), design.weights(part, at)
-        p = exchanged_p(ranks, signs, _strata(design, part[0])) if len(part) == 1 else None
-        found.append(design.contrast(part, at, float(weights @ ranks), None, p))
+        p = stratified_rank_p(ranks, signs, _strata(design, part[0])) if len(part) == 1 else None
+        found.append(design.named_effect(part, at, float(weights @ ranks), None, p))
     return found
 
 
-def exchanged_p(ranks: Sequence[float] | Array, signs: np.ndarray, strata: Sequence[Sequence[int]]) -> float:
+def stratified_rank_p(ranks: Sequence[float] | Array, signs: np.ndarray, strata: Sequence[Sequence[int]]) -> float:
     """The exact two-sided p of the sum of the ranks that count with 1, of all exchanges of 1 and -1 within strata.
 
     ranks [N] are whole or half numbers, as midranks are; signs [N] of 1, -1, and 0 for runs that are left alone.
@@ -183,7 +183,7 @@ def _noise(y: Array, design: Design, order: int, blocks: np.ndarray | None) -> t
     """What the design leaves unexplained of each run, and its degrees of freedom."""
     order = len(design.levels) if y.size > len(design.cells) else order  # of all factors: a mean for each cell
     # a column is 1 where a run has these levels: together they span what effects of these factors can explain
-    columns = [(design.places[:, list(part)] == np.array(at)).all(1) for part, at in design.effects(order)]
+    columns = [(design.level_indices[:, list(part)] == np.array(at)).all(1) for part, at in design.effects(order)]
     model = np.column_stack([np.ones(y.size), *columns])
     residual, freedom = y - model @ np.linalg.lstsq(model, y, rcond=None)[0], y.size - model.shape[1]
     if blocks is not None:

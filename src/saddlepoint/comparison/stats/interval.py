@@ -23,9 +23,9 @@ from scipy import stats
 from saddlepoint.error import Mistake
 
 Array = NDArray[np.float64]
-FEWEST = 10  # runs that a bootstrap, or the middle half, can stand on
+MIN_RUNS = 10  # runs that a bootstrap, or the middle half, can stand on
 RESAMPLES = 9_999
-COVERAGE = (  # by tests/comparison/stats/test_interval.py::test_bca_holds_the_mean_as_often_as_the_notes_say
+BCA_COVERAGE = (  # by tests/comparison/stats/test_interval.py::test_bca_holds_the_mean_as_often_as_the_notes_say
     "Of skewed scores a BCa interval of 95% holds the mean less often; measured on 4,000 draws of 10, 20 and 30 "
     "values: normal 94%, 94%, 95%; exponential 92%, 93%, 94%; lognormal 88%, 90%, 91%."
 )
@@ -51,7 +51,7 @@ class Estimate:
     interval: Interval | None  # of the mean
 
 
-def sample(values: Sequence[float] | Array) -> Array:
+def finite_array(values: Sequence[float] | Array) -> Array:
     """The values, [n].  Raises Mistake for none, and for values that are no finite numbers."""
     array = np.asarray(values, dtype=np.float64).ravel()
     if not array.size:
@@ -70,18 +70,18 @@ def estimate(values: Sequence[float] | Array, level: float = 0.95) -> Estimate:
     Of n = 1, the mean alone.  Equal values, as of a count at its ceiling, have no interval: normal theory would give
     one of no length, though 8 modes of 8 in two runs do not show that a third captures as many.
     """
-    array = sample(values)
+    array = finite_array(values)
     n, mean = array.size, float(array.mean())
     if n == 1:
         return Estimate(n, mean, None, None, None)
-    if not spread(array):
+    if not has_spread(array):
         return Estimate(n, float(array[0]), 0.0, None, None)
     std = float(array.std(ddof=1))
     half = t_half_width(std / math.sqrt(n), n - 1, level)
     return Estimate(n, mean, std, std_interval(std, n - 1, level), Interval(mean - half, mean + half))
 
 
-def spread(values: Sequence[float] | Array) -> bool:
+def has_spread(values: Sequence[float] | Array) -> bool:
     """Whether any value differs from the others."""
     return bool(np.ptp(np.asarray(values, dtype=np.float64)) > 0)
 
@@ -100,7 +100,7 @@ def std_interval(std: float, freedom: int, level: float = 0.95) -> Interval:
     return Interval(float(low), float(high))
 
 
-def bootstrap(
+def bootstrap_interval(
     values: Sequence[float] | Array, statistic: Statistic = "mean", level: float = 0.95, seed: int = 0
 ) -> Interval:
     """The BCa interval of the mean or of the interquartile mean, the same for the same seed.
@@ -110,10 +110,10 @@ def bootstrap(
     says `COVERAGE`.  Raises Mistake below 10 values and for another statistic.  Where leaving a value out never moves
     the statistic, there is no acceleration to correct for, and the interval is of plain quantiles.
     """
-    array = sample(values)
-    if array.size < FEWEST:
+    array = finite_array(values)
+    if array.size < MIN_RUNS:
         reason = "BCa: resamples of so few repeat the same handful, and are too narrow"
-        raise Mistake(f"{array.size} runs are too few for {reason}. It takes {FEWEST}")
+        raise Mistake(f"{array.size} runs are too few for {reason}. It takes {MIN_RUNS}")
     if statistic not in STATISTICS:
         raise Mistake(f"no such statistic: {statistic}. There are: {', '.join(STATISTICS)}")
     width = math.sqrt(array.size / (array.size - 1)) * stats.t.ppf((1 + level) / 2, array.size - 1)
@@ -126,14 +126,14 @@ def bootstrap(
 
 def interquartile_mean(values: Sequence[float] | Array) -> float:
     """The mean without the lowest and the highest quarter (a quarter of n, rounded down).  Mistake below 10 values."""
-    array = sample(values)
-    if array.size < FEWEST:
+    array = finite_array(values)
+    if array.size < MIN_RUNS:
         reason = "the interquartile mean: its middle half would be two to five runs"
-        raise Mistake(f"{array.size} runs are too few for {reason}. It takes {FEWEST}")
+        raise Mistake(f"{array.size} runs are too few for {reason}. It takes {MIN_RUNS}")
     return float(_middle_mean(array))
 
 
-def proportion(k: int, n: int, level: float = 0.95) -> Interval:
+def proportion_interval(k: int, n: int, level: float = 0.95) -> Interval:
     """The Clopper-Pearson interval of a rate of which k in n were seen.  Raises Mistake unless 0 <= k <= n, 1 <= n."""
     if not 0 <= k <= n or n < 1:
         raise Mistake(f"{k} of {n} is no share")
@@ -141,8 +141,8 @@ def proportion(k: int, n: int, level: float = 0.95) -> Interval:
     return Interval(float(found.low), float(found.high))
 
 
-def bounded_mean(
-    values: Sequence[float] | Array, within: Interval, level: float = 0.95, draws: int = 100_000, seed: int = 0
+def bounded_mean_interval(
+    values: Sequence[float] | Array, score_range: Interval, level: float = 0.95, draws: int = 100_000, seed: int = 0
 ) -> Interval:
     """The interval of the mean of a score that lies `within` a range, whatever its law; two one-sided bounds.
 
@@ -151,26 +151,26 @@ def bounded_mean(
     holds for every law is a conjecture without a counter-example (Learned-Miller & Thomas 2019, arXiv:1905.06208).
     Raises Mistake for values outside the range.
     """
-    array = np.sort(sample(values))
-    if array[0] < within.low or array[-1] > within.high:
+    array = np.sort(finite_array(values))
+    if array[0] < score_range.low or array[-1] > score_range.high:
         raise Mistake(
-            f"scores from {array[0]:g} to {array[-1]:g} do not lie within the range [{within.low:g}, {within.high:g}]"
+            f"scores from {array[0]:g} to {array[-1]:g} do not lie within the range [{score_range.low:g}, {score_range.high:g}]"
         )
     alpha = (1 - level) / 2
     shares = np.random.default_rng(seed).dirichlet(np.ones(array.size + 1), draws)
-    low = np.quantile(shares @ np.append(within.low, array), alpha)
-    high = np.quantile(shares @ np.append(array, within.high), 1 - alpha)
-    if not spread(array):  # without the error of drawing
+    low = np.quantile(shares @ np.append(score_range.low, array), alpha)
+    high = np.quantile(shares @ np.append(array, score_range.high), 1 - alpha)
+    if not has_spread(array):  # without the error of drawing
         share = alpha ** (1 / array.size)
-        low = within.low + share * (array[0] - within.low)
-        high = within.high - share * (within.high - array[0])
+        low = score_range.low + share * (array[0] - score_range.low)
+        high = score_range.high - share * (score_range.high - array[0])
     return Interval(float(low), float(high))
 
 
-def at_an_end(values: Sequence[float] | Array, within: Interval) -> bool:
+def is_mostly_at_bound(values: Sequence[float] | Array, score_range: Interval) -> bool:
     """Whether most of the values are one end of their range, so that their spread is no measure of their law's."""
-    array = sample(values)
-    return any(2 * int((array == end).sum()) > array.size for end in (within.low, within.high))
+    array = finite_array(values)
+    return any(2 * int((array == end).sum()) > array.size for end in (score_range.low, score_range.high))
 
 
 def _middle_mean(array: Array, axis: int = -1) -> Array:

@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from saddlepoint.comparison.stats.interval import Array, sample
+from saddlepoint.comparison.stats.interval import Array, finite_array
 from saddlepoint.error import Mistake
 
 MOST = 2**20  # sums of one half that are listed
@@ -30,7 +30,7 @@ ROUNDING = 64 * np.finfo(np.float64).eps  # relative to the sum of sizes: sums n
 
 def permutation_p(a: Sequence[float] | Array, b: Sequence[float] | Array) -> float:
     """The two-sided p of the difference of means, in [smallest_p(n, m), 1]."""
-    few, many = sorted((sample(a), sample(b)), key=len)
+    few, many = sorted((finite_array(a), finite_array(b)), key=len)
     pooled = np.concatenate([few, many])
     if not _listed(few.size, many.size):
         return _drawn((few, many), "independent", lambda x, y, axis: abs(x.mean(axis) - y.mean(axis)))
@@ -54,7 +54,7 @@ def smallest_p(n: int, m: int) -> float:
 
 def sign_flip_p(differences: Sequence[float] | Array) -> float:
     """The two-sided p of a mean difference of pairs, in [smallest_sign_flip_p(n), 1]."""
-    array = sample(differences)
+    array = finite_array(differences)
     if not _listed_pairs(array.size):
         return _drawn((array,), "samples", lambda x, axis: abs(x.mean(axis)))
     observed = abs(float(array.sum())) - ROUNDING * float(np.abs(array).sum())
@@ -73,7 +73,7 @@ def correlation(a: Sequence[float] | Array, b: Sequence[float] | Array) -> float
 
     Raises Mistake where one side has more runs.
     """
-    first, second = sample(a), sample(b)
+    first, second = finite_array(a), finite_array(b)
     if first.size != second.size:
         raise Mistake(
             f"{first.size} scores cannot be paired with {second.size}: give those of the seeds that both have"

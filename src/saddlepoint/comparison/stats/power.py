@@ -46,7 +46,7 @@ def exact_power(n: int, m: int, shift: float, level: float) -> float:
     return float(np.mean(_critical_shifts(n, m, size) < abs(shift)))
 
 
-def detectable(n: int, m: int, std: float, level: float) -> float:
+def detectable_difference(n: int, m: int, std: float, level: float) -> float:
     """The difference of means that is shown four times in five where the scores of both arms spread by `std`.
 
     Infinite where the test can never reject.
@@ -55,9 +55,9 @@ def detectable(n: int, m: int, std: float, level: float) -> float:
     return shift if math.isinf(shift) else shift * std
 
 
-def detectable_interval(n: int, m: int, std_interval: Interval, level: float) -> Interval:
+def detectable_difference_interval(n: int, m: int, std_interval: Interval, level: float) -> Interval:
     """The detectable difference at both ends of what the standard deviation may be."""
-    low, high = (detectable(n, m, std, level) for std in (std_interval.low, std_interval.high))
+    low, high = (detectable_difference(n, m, std, level) for std in (std_interval.low, std_interval.high))
     return Interval(low, high)
 
 

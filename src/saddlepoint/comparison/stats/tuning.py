@@ -16,7 +16,7 @@ from saddlepoint.comparison.stats.interval import Array
 from saddlepoint.error import Mistake
 
 
-def expected_best_reported(
+def expected_best_score(
     selection: Sequence[float] | Array, reported: Sequence[float] | Array, k: int, higher_is_better: bool
 ) -> float:
     """The expected reported score of that of k settings whose selection score is best.

@@ -15,17 +15,17 @@ import torch
 from torch import Tensor
 
 from saddlepoint.error import Mistake, first_line
-from saddlepoint.export.format.program import quiet
+from saddlepoint.export.format.program import suppress_messages
 
 FILE = "generator.onnx"
 OPERATOR = re.compile(r"op='([\w.]+)'")
 
 
-def write(found: Any, path: Path, inputs: Sequence[str]) -> None:
+def save_onnx(found: Any, path: Path, inputs: Sequence[str]) -> None:
     """Write a program of torch.export as ONNX.  Raises Mistake for an operator that ONNX does not have."""
     output = "sample" if "x" in inputs else "x"
     try:
-        with quiet(), contextlib.redirect_stdout(io.StringIO()):
+        with suppress_messages(), contextlib.redirect_stdout(io.StringIO()):
             torch.onnx.export(
                 found, (), str(path), input_names=list(inputs), output_names=[output], dynamo=True, external_data=False,
                 verbose=False,
@@ -34,7 +34,7 @@ def write(found: Any, path: Path, inputs: Sequence[str]) -> None:
         raise Mistake(_obstacle(error, found)) from None
 
 
-def read(path: Path) -> Callable[..., Tensor]:
+def load_onnx(path: Path) -> Callable[..., Tensor]:
     """The graph in a file, as a function of its inputs in their order.  Raises Mistake where it is none."""
     import onnxruntime
 

@@ -44,7 +44,7 @@ class Positional(nn.Module):
         self.forward = forward
 
 
-def program(network: nn.Module, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Any:
+def trace_program(network: nn.Module, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Any:
     """`network` as an ExportedProgram whose inputs are the parts of the latent and then the conditions, by these names.
 
     Raises Mistake where what it does depends on the values it sees, or it takes the batch's size for a constant.
@@ -56,7 +56,7 @@ def program(network: nn.Module, latent: Mapping[str, Tensor], condition: Conditi
     alone = Positional(network, list(latent), list(condition))
     shapes = tuple({0: batch} for _ in inputs)
     try:
-        with quiet(), torch.no_grad():
+        with suppress_messages(), torch.no_grad():
             found = torch.export.export(alone, tuple(inputs), dynamic_shapes=shapes)
     except Mistake:
         raise
@@ -72,23 +72,23 @@ def program(network: nn.Module, latent: Mapping[str, Tensor], condition: Conditi
     return found
 
 
-def write(found: Any, path: Path) -> None:
+def save_program(found: Any, path: Path) -> None:
     """Write a program."""
-    with quiet():
+    with suppress_messages():
         torch.export.save(found, path)
 
 
-def read(path: Path) -> Callable[..., Tensor]:
+def load_program(path: Path) -> Callable[..., Tensor]:
     """The program in a file, as a function of its inputs.  Raises Mistake where it is none."""
     try:
-        with quiet():
+        with suppress_messages():
             module = torch.export.load(path).module()
     except Exception:  # torch says several unrelated things of what is no program
         raise Mistake(f"{path} is no program of torch.export, or one of another version of torch") from None
     return module
 
 
-def read_script(path: Path) -> Callable[..., Tensor]:
+def load_script(path: Path) -> Callable[..., Tensor]:
     """The module in a TorchScript file, in evaluation mode.  Raises Mistake where it is none, a pickle for one."""
     if not _is_script(path):
         raise Mistake(
@@ -96,7 +96,7 @@ def read_script(path: Path) -> Callable[..., Tensor]:
             "safetensors (safetensors.torch.save_file(network.state_dict(), ...)) and say the class in generator.yaml"
         )
     try:
-        with quiet():
+        with suppress_messages():
             return torch.jit.load(str(path), map_location="cpu").eval()
     except RuntimeError as error:
         raise Mistake(f"{path} is a broken TorchScript: {first_line(error)}") from None
@@ -111,7 +111,7 @@ def _is_script(path: Path) -> bool:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def suppress_messages() -> Iterator[None]:
     """Without what torch says to its developers."""
     loggers = [logging.getLogger(name) for name in ("torch.export", "torch.fx", "torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]

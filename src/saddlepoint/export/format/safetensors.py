@@ -13,13 +13,13 @@ from saddlepoint.game.sampling import load_sampling_state
 FILE = "generator.safetensors"
 
 
-def write(state: Mapping[str, Tensor], path: Path) -> None:
+def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
     """Write a state."""
     apart = {name: t.clone() for name, t in state.items()}  # weights that two layers share are written twice
     path.write_bytes(safetensors.torch.save(apart, {"format": "pt"}))
 
 
-def fill(networks: Mapping[str, nn.Module], path: Path) -> None:
+def load_weights(networks: Mapping[str, nn.Module], path: Path) -> None:
     """Put the weights of the file (`sampling_state`) into networks.  Raises Mistake where it holds none, or others'."""
     try:
         state = safetensors.torch.load_file(path)

@@ -16,22 +16,22 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
-ALWAYS = 2**30  # bytes, unpacked, that any archive may have
-RATIO = 64  # and beyond that, so many times its own size: images pack to a third, a bomb to a thousandth
+UNPACKED_ALLOWANCE = 2**30  # bytes, unpacked, that any archive may have
+MAX_UNPACKED_RATIO = 64  # and beyond that, so many times its own size: images pack to a third, a bomb to a thousandth
 Source = Path | bytes
 
 
-def arrays(source: Source, wanted: Container[str] | None = None) -> dict[str, np.ndarray]:
+def load_arrays(source: Source, names: Container[str] | None = None) -> dict[str, np.ndarray]:
     """The arrays of an npz by name, of those not `wanted` an empty one; of a .npy its one, by the file's own name.
 
     Raises ValueError where it holds pickled objects or is larger than it may be; zipfile.BadZipFile, OSError, EOFError
     or zlib.error where it is no readable archive.
     """
-    read = _members(source, wanted)
-    return {name: _array(file, size) if wanted is None or name in wanted else np.empty(0) for name, file, size in read}
+    read = _members(source, names)
+    return {name: _array(file, size) if names is None or name in names else np.empty(0) for name, file, size in read}
 
 
-def headers(source: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+def load_array_headers(source: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
     """Shape and type of each array of an npz, or of a .npy, by name, from their headers.  Raises as `arrays` does."""
     return {name: _header(file) for name, file, _ in _members(source, ())}
 
@@ -44,7 +44,7 @@ def _members(source: Source, wanted: Container[str] | None) -> Iterator[tuple[st
         return
     with zipfile.ZipFile(_file(source)) as archive:
         named = {one.filename.removesuffix(".npy"): one for one in archive.infolist()}
-        within([one for name, one in named.items() if wanted is None or name in wanted], _size(source))
+        check_members([one for name, one in named.items() if wanted is None or name in wanted], _size(source))
         for name, one in named.items():
             try:
                 with archive.open(one) as file:
@@ -53,7 +53,7 @@ def _members(source: Source, wanted: Container[str] | None) -> Iterator[tuple[st
                 raise ValueError(str(error)) from None
 
 
-def within(members: list[zipfile.ZipInfo], size: int) -> None:
+def check_members(members: list[zipfile.ZipInfo], size: int) -> None:
     """Raises ValueError where members of an archive of `size` bytes point outside it, or unpack to too much."""
     for one in members:
         path = PurePosixPath(one.filename.replace("\\", "/"))
@@ -62,11 +62,11 @@ def within(members: list[zipfile.ZipInfo], size: int) -> None:
         if stat.S_ISLNK(one.external_attr >> 16):
             raise ValueError(f"the member {one.filename!r} is a link")
     unpacked = sum(one.file_size for one in members)
-    if unpacked > max(ALWAYS, RATIO * size):
+    if unpacked > max(UNPACKED_ALLOWANCE, MAX_UNPACKED_RATIO * size):
         raise ValueError(f"it has {size:,} bytes and says that it unpacks to {unpacked:,}")
 
 
-def stored(source: Source) -> None:
+def check_stored_zip(source: Source) -> None:
     """Raises ValueError where a zip, as torch.save writes it, says that it holds more than the file has."""
     if not zipfile.is_zipfile(_file(source)):
         raise ValueError("it is no zip")

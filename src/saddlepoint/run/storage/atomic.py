@@ -18,7 +18,7 @@ UNFINISHED = re.compile(r"\..+\.(\d+|writing)")  # `.writing`: of an earlier edi
 Content = str | bytes | Callable[[BufferedRandom], object]  # the last writes it, into a file that is open for both
 
 
-def write(path: Path, content: Content, former: Path | None = None) -> None:
+def write_atomic(path: Path, content: Content, previous: Path | None = None) -> None:
     """Put `content` in the place of the file `path`; what stood there becomes `former`, where that is given."""
     with _beside(path) as temporary:
         with temporary.open("x+b") as file:
@@ -28,20 +28,20 @@ def write(path: Path, content: Content, former: Path | None = None) -> None:
                 file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        if former is not None and path.exists():
-            os.replace(path, former)
+        if previous is not None and path.exists():
+            os.replace(path, previous)
         os.replace(temporary, path)
         _sync(path.parent)
 
 
-def copy(source: Path, to: Path) -> None:
+def copy_atomic(source: Path, to: Path) -> None:
     """Make the file `to` a copy of `source`."""
     with source.open("rb") as content:
-        write(to, lambda file: shutil.copyfileobj(content, file))
+        write_atomic(to, lambda file: shutil.copyfileobj(content, file))
 
 
 @contextlib.contextmanager
-def folder(to: Path) -> Iterator[Path]:
+def atomic_folder(to: Path) -> Iterator[Path]:
     """A new folder to write into, which becomes `to` at the end, where by then nothing is, or an empty folder."""
     with _beside(to) as temporary:
         temporary.mkdir(parents=True)

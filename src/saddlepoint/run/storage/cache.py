@@ -16,21 +16,21 @@ from torch import Tensor
 from saddlepoint import ranks
 from saddlepoint.run.storage import atomic
 
-Say = Callable[[str], None]  # a word to the user
+Log = Callable[[str], None]  # a word to the user
 
 BROKEN = (ValueError, KeyError, TypeError, SafetensorError)  # what reading a file raises that is not as it was written
 T = TypeVar("T")
-log = logging.getLogger("saddlepoint")
+logger = logging.getLogger("saddlepoint")
 
 
 class Cache:
     """A folder of such files; without a folder everything is made anew."""
 
-    def __init__(self, folder: Path | str | None, say: Say = log.warning) -> None:
-        self.folder, self.say = None if folder is None else Path(folder).expanduser(), say
+    def __init__(self, folder: Path | str | None, log: Log = logger.warning) -> None:
+        self.folder, self.log = None if folder is None else Path(folder).expanduser(), log
 
-    def tensors(
-        self, kind: str, about: Mapping[str, Any], make: Callable[[], Mapping[str, Tensor]], together: bool = False
+    def get_tensors(
+        self, kind: str, about: Mapping[str, Any], make: Callable[[], Mapping[str, Tensor]], all_ranks: bool = False
     ) -> dict[str, Tensor]:
         """What `make` gives for what `about` says (plain values; equal `about`, equal tensors), on the CPU.
 
@@ -38,28 +38,31 @@ class Cache:
         """
 
         def write() -> bytes:
-            return tensor_file({name: value.cpu() for name, value in make().items()}, about)
+            return to_safetensors({name: value.cpu() for name, value in make().items()}, about)
 
         return self._kept(
-            f"{kind}/{digest(about)}.safetensors", lambda content: tensors_of(content, about), write, together
+            f"{kind}/{json_sha256(about)}.safetensors",
+            lambda content: from_safetensors(content, about),
+            write,
+            all_ranks,
         )
 
-    def record(self, kind: str, about: Mapping[str, Any], make: Callable[[], Any], together: bool = False) -> Any:
+    def get_json(self, kind: str, about: Mapping[str, Any], make: Callable[[], Any], all_ranks: bool = False) -> Any:
         """The same for plain values, kept as JSON."""
 
         def write() -> bytes:
             value = make()
-            return json.dumps({"about": about, "sha256": digest(value), "value": value}, indent=1).encode()
+            return json.dumps({"about": about, "sha256": json_sha256(value), "value": value}, indent=1).encode()
 
         def read(content: bytes) -> Any:
             found = json.loads(content)
-            _expect(found["about"] == _plain(about) and found["sha256"] == digest(found["value"]))
+            _expect(found["about"] == _plain(about) and found["sha256"] == json_sha256(found["value"]))
             return found["value"]
 
-        return self._kept(f"{kind}/{digest(about)}.json", read, write, together)
+        return self._kept(f"{kind}/{json_sha256(about)}.json", read, write, all_ranks)
 
     def _kept(self, name: str, read: Callable[[bytes], T], make: Callable[[], bytes], together: bool) -> T:
-        if together and ranks.world() > 1 and not all(ranks.together(self._holds(name, read))):
+        if together and ranks.world_size() > 1 and not all(ranks.all_gather_object(self._holds(name, read))):
             content = make()
             make = lambda: content  # noqa: E731
         if self.folder is None:
@@ -72,15 +75,15 @@ class Cache:
             try:
                 return read(path.read_bytes())  # made by whom we waited for
             except BROKEN:
-                self.say(f"{path} is broken or half-written; it is made again.")
+                self.log(f"{path} is broken or half-written; it is made again.")
             except OSError:
                 pass
             content = make()
             try:
-                atomic.write(path, content)
+                atomic.write_atomic(path, content)
             except OSError as error:
                 # a cache is a convenience: a full or read-only one costs time, not the run
-                self.say(f"the cache {self.folder} cannot be written ({error}); cache=FOLDER chooses another.")
+                self.log(f"the cache {self.folder} cannot be written ({error}); cache=FOLDER chooses another.")
             return read(content)
 
     def _holds(self, name: str, read: Callable[[bytes], Any]) -> bool:
@@ -97,12 +100,12 @@ class Cache:
             yield
 
 
-def digest(value: Any) -> str:
+def json_sha256(value: Any) -> str:
     """sha256 of plain values as JSON, in hexadecimal."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def tensor_file(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> bytes:
+def to_safetensors(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> bytes:
     """The content of a safetensors file that carries `about`, and a sha256 of its tensors."""
     plain = {name: value.detach().contiguous() for name, value in tensors.items()}
     # one key: safetensors writes several in an order that differs from run to run
@@ -110,7 +113,7 @@ def tensor_file(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> byte
     return safetensors.torch.save(plain, {"saddlepoint": json.dumps(record, sort_keys=True)})
 
 
-def tensors_of(content: bytes, about: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
+def from_safetensors(content: bytes, about: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
     """The tensors of such a file; ValueError or SafetensorError where they, or what it is about, are not as written."""
     # the header: eight bytes of length, then JSON
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])

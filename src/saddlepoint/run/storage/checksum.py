@@ -17,7 +17,7 @@ END = b"PK\x05\x06"  # a zip's last record: 22 bytes, of which the last two say 
 CHUNK = 2**22
 
 
-def seal(file: io.BufferedRandom | io.BytesIO) -> None:
+def append_checksum(file: io.BufferedRandom | io.BytesIO) -> None:
     """Put the seal behind the zip that `file` holds; it is open for reading and writing."""
     file.seek(-2, os.SEEK_END)
     file.write(LENGTH.to_bytes(2, "little"))
@@ -27,7 +27,7 @@ def seal(file: io.BufferedRandom | io.BytesIO) -> None:
     file.write(MARK + print_of_all.encode())
 
 
-def examine(path: Path) -> None:
+def verify_checksum(path: Path) -> None:
     """Raises ValueError where the file at `path` is not the one that was sealed, to the last bit.
 
     One that was written before there were seals ends with its zip; of it the CRC-32 of each tensor is looked at.

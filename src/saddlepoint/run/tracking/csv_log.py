@@ -6,11 +6,11 @@ from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger
 
-from saddlepoint.run.folder import Run, unwritable
-from saddlepoint.run.journal import Log
+from saddlepoint.run.folder import Run, unwritable_error
+from saddlepoint.run.journal import RunLogger
 
 
-class CsvLog(Log):
+class CsvLog(RunLogger):
     """Lightning's CSVLogger, into csv/metrics.csv of the run folder; `step` counts images.
 
     Where a run goes on, the file is written anew from metrics.jsonl, so that it holds every event once.
@@ -23,7 +23,7 @@ class CsvLog(Log):
         self.path: Path | None = None  # of the table, once it has begun
         self._csv: CSVLogger | None = None
 
-    def start(self, run: Run, config: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    def start(self, run: Run, config: Mapping[str, Any], log: Callable[[str], None]) -> None:
         """Begin the table of this run with what its metrics.jsonl holds already."""
         self._csv = CSVLogger(run.folder, name="", version="csv", flush_logs_every_n_steps=1)
         self.path = run.folder / "csv" / "metrics.csv"
@@ -47,4 +47,4 @@ class CsvLog(Log):
             self._csv.log_metrics(dict(metrics), step)
             self._csv.save()
         except OSError as error:
-            raise unwritable(self.path, error) from None
+            raise unwritable_error(self.path, error) from None

@@ -9,13 +9,13 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from saddlepoint.error import Mistake
 from saddlepoint.run.folder import Run
-from saddlepoint.run.journal import Log
+from saddlepoint.run.journal import RunLogger
 
 PACKAGES = ("tensorboard", "tensorboardX")  # either of which Lightning writes with
 MISSING = "logger=tensorboard needs the package tensorboard: pip install 'saddlepoint[tensorboard]'"
 
 
-class TensorBoardLog(Log):
+class TensorBoardLog(RunLogger):
     """Lightning's TensorBoardLogger, into tensorboard/ of the run folder; `step` counts images.
 
     Where a run goes on, TensorBoard drops what an earlier part has shown of later than its checkpoint (purge_step).
@@ -31,7 +31,7 @@ class TensorBoardLog(Log):
         self.whereabouts = ""
         self._board: TensorBoardLogger | None = None
 
-    def start(self, run: Run, config: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    def start(self, run: Run, config: Mapping[str, Any], log: Callable[[str], None]) -> None:
         """Begin the board of this run, or go on with it."""
         reached = run.summary.get("images", 0)
         again = {"purge_step": reached + 1} if reached else {}
@@ -44,14 +44,14 @@ class TensorBoardLog(Log):
             numbers = {key: value for key, value in metrics.items() if isinstance(value, int | float)}
             self._board.log_metrics({key: float(value) for key, value in numbers.items()}, step)
 
-    def log_image(self, key: str, path: Path, step: int, beside: Mapping[str, Path] | None = None) -> None:
+    def log_image(self, key: str, path: Path, step: int, others: Mapping[str, Path] | None = None) -> None:
         """A picture from disk, and others `beside` it."""
         from PIL import Image
         from torchvision.transforms.functional import pil_to_tensor
 
         if self._board is None:
             return
-        for name, picture in {key: path, **(beside or {})}.items():
+        for name, picture in {key: path, **(others or {})}.items():
             with Image.open(picture) as image:
                 self._board.experiment.add_image(name, pil_to_tensor(image.convert("RGB")), step)
 

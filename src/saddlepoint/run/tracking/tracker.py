@@ -10,15 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint.run.folder import Run
-from saddlepoint.run.journal import Log
-from saddlepoint.run.tracking.background_worker import Courier
-from saddlepoint.run.tracking.session import Session, abandon, agents_id, ended, fresh_id, quieten, whereabouts
-from saddlepoint.run.tracking.wandb_log import BEGUN_AT, untold
+from saddlepoint.run.journal import RunLogger
+from saddlepoint.run.tracking.background_worker import BackgroundWorker
+from saddlepoint.run.tracking.wandb_log import BEGUN_AT, missing_rows
+from saddlepoint.run.tracking.wandb_session import (
+    WandbSession,
+    agent_run_id,
+    finish_run,
+    format_whereabouts,
+    kill_wandb_service,
+    new_run_id,
+    redact_wandb_logs,
+)
 
 GRACE = 20.0  # seconds beside those that the server has: W&B's own process starts, and writes its files
 
 
-class Tracker(Log):
+class Tracker(RunLogger):
     """Everything that a run logs, on the axis `images`; see Session for what `mode` and `timeout` say.
 
     group      of the runs that belong together; None: as set in W&B (WANDB_RUN_GROUP), else the run's name
@@ -41,24 +49,26 @@ class Tracker(Log):
         job_type: str | None = None,
     ) -> None:
         super().__init__()
-        self.session = Session(mode, project, entity, group, tuple(tags or ()), timeout, name, job_type)
+        self.session = WandbSession(mode, project, entity, group, tuple(tags or ()), timeout, name, job_type)
         self.id: str | None = None
-        self.whereabouts = whereabouts(None)  # one line, of a run that was closed: where it is, how to send it up
-        self._courier: Courier | None = None
+        self.whereabouts = format_whereabouts(
+            None
+        )  # one line, of a run that was closed: where it is, how to send it up
+        self._courier: BackgroundWorker | None = None
         self._wandb: Any = None  # of the courier's thread alone
 
-    def start(self, run: Run, config: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    def start(self, run: Run, config: Mapping[str, Any], log: Callable[[str], None]) -> None:
         """Begin, or go on with, the W&B run of this folder; `say` hears of a server that does not answer."""
-        if self.session.resolved == "disabled":
+        if self.session.resolved_mode == "disabled":
             return
         before = run.summary.get("wandb_id")
-        self.id = agents_id() or before or fresh_id()
+        self.id = agent_run_id() or before or new_run_id()
         run.update_summary(wandb_id=self.id)
         about = {
             "group": run.folder.parent.name,
             "name": f"{run.folder.parent.name}/{run.folder.name}",
             "job_type": "train",
-            "tags": pieces(config),
+            "tags": component_tags(config),
             "id": self.id,
             "resume": "allow",
         }
@@ -66,8 +76,8 @@ class Tracker(Log):
         earlier = list(run.rows()) if before else []
         self.whereabouts = "W&B: not tracked"  # until it is
         import_module("wandb")  # not in the courier's thread: two that import at once may find a module half made
-        self._courier = Courier("W&B", say)
-        self._courier.take(partial(self._begin, run.folder, told, about, earlier, say))
+        self._courier = BackgroundWorker("W&B", log)
+        self._courier.submit(partial(self._begin, run.folder, told, about, earlier, log))
 
     @property
     def version(self) -> str | None:
@@ -78,9 +88,9 @@ class Tracker(Log):
         row = {**metrics, "images": step}
         self._ask(lambda _: self._log(row))
 
-    def log_image(self, key: str, path: Path, step: int, beside: Mapping[str, Path] | None = None) -> None:
+    def log_image(self, key: str, path: Path, step: int, others: Mapping[str, Path] | None = None) -> None:
         """A picture from disk, and others `beside` it, in one row."""
-        pictures = {key: path, **(beside or {})}
+        pictures = {key: path, **(others or {})}
         self._ask(
             lambda _: self._log({name: _media("Image", own) for name, own in pictures.items()} | {"images": step})
         )
@@ -106,17 +116,17 @@ class Tracker(Log):
         self._ask(lambda run: self._finish(run, failed))
         courier, self._courier = self._courier, None
         try:
-            arrived = courier.ended(3 * self.session.timeout + GRACE)
+            arrived = courier.finish(3 * self.session.timeout + GRACE)
         except KeyboardInterrupt:  # told to end while it waits: the local record is complete, whatever W&B has
             arrived = False
         if not arrived:
-            abandon()
+            kill_wandb_service()
             self.whereabouts = "W&B: it did not end in time; what it has of this run is in wandb/ in the run's folder"
 
     def _ask(self, call: Callable[[Any], object]) -> None:
         """Have the courier make a call of the W&B run, where there is one by then."""
         if self._courier is not None:
-            self._courier.take(lambda: call(self._wandb) if self._wandb is not None else None)
+            self._courier.submit(lambda: call(self._wandb) if self._wandb is not None else None)
 
     # ------------------------------------------------------------------------------------- in the courier's thread
 
@@ -128,8 +138,8 @@ class Tracker(Log):
         earlier: list[dict[str, Any]],
         say: Callable[[str], None],
     ) -> None:
-        missing = untold(folder, about["id"], earlier) if earlier else []
-        self._wandb = self.session.begun(folder, config, about, say)
+        missing = missing_rows(folder, about["id"], earlier) if earlier else []
+        self._wandb = self.session.start_run(folder, config, about, say)
         self._wandb.define_metric("images")
         self._wandb.define_metric("*", step_metric="images")
         for row in missing:
@@ -152,12 +162,12 @@ class Tracker(Log):
 
     def _finish(self, run: Any, failed: bool) -> None:
         self._wandb = None
-        self.whereabouts = whereabouts(run, arrived=False)
-        self.whereabouts = whereabouts(run, ended(run, exit_code=1 if failed else 0))
-        quieten(Path(run.dir).parent)
+        self.whereabouts = format_whereabouts(run, arrived=False)
+        self.whereabouts = format_whereabouts(run, finish_run(run, exit_code=1 if failed else 0))
+        redact_wandb_logs(Path(run.dir).parent)
 
 
-def pieces(config: Mapping[str, Any]) -> list[str]:
+def component_tags(config: Mapping[str, Any]) -> list[str]:
     """What a run is made of, as tags: its data, architecture, objective and regularizers."""
     choice = config.get("choice") or {}
     named = (choice.get(group) for group in ("data", "architecture", "objective", "regularizer"))

@@ -30,7 +30,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Part:
+class WandbPart:
     """One start of a run, as its log tells it; `exit` is None where the log ends before the run did."""
 
     path: Path
@@ -43,22 +43,22 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Tracked:
+class WandbRun:
     """A W&B run, its parts joined: rows of {"images": n, key: value} in order, the last config, all summaries."""
 
     id: str
     config: Row
     summary: Row
     rows: list[Row]
-    parts: list[Part]
+    parts: list[WandbPart]
 
 
-def tracked(folder: str | Path, run_id: str | None = None) -> Tracked:
+def load_wandb_run(folder: str | Path, run_id: str | None = None) -> WandbRun:
     """The W&B run that is kept in a run folder (in its wandb/), of this id where there are several.
 
     Raises Mistake where there is none, or where it is open which.
     """
-    found = [part(path) for path in sorted(Path(folder).glob("wandb/*run-*/run-*.wandb"))]
+    found = [load_part(path) for path in sorted(Path(folder).glob("wandb/*run-*/run-*.wandb"))]
     parts = sorted((each for each in found if each.id), key=lambda each: each.started)
     ids = sorted({each.id for each in parts})
     if not ids:
@@ -69,10 +69,10 @@ def tracked(folder: str | Path, run_id: str | None = None) -> Tracked:
         raise Mistake(f"{folder}: no W&B run of id {run_id} lies there, but {', '.join(ids)}")
     own = [each for each in parts if each.id == (run_id or ids[0])]
     summary = {key: value for each in own for key, value in each.summary.items()}
-    return Tracked(own[0].id, own[-1].config, summary, joined(own), own)
+    return WandbRun(own[0].id, own[-1].config, summary, join_parts(own), own)
 
 
-def joined(parts: Iterable[Part]) -> list[Row]:
+def join_parts(parts: Iterable[WandbPart]) -> list[Row]:
     """The rows of all parts, in the order of `images`, each once, without those that a later part takes back."""
     rows: list[Row] = []
     for each in parts:
@@ -84,25 +84,25 @@ def joined(parts: Iterable[Part]) -> list[Row]:
     return sorted(rows, key=lambda row: row.get("images", 0))
 
 
-def untold(folder: str | Path, run_id: str, rows: Iterable[Row]) -> list[Row]:
+def missing_rows(folder: str | Path, run_id: str, rows: Iterable[Row]) -> list[Row]:
     """Those of a run's rows that its W&B logs do not hold: what a part that was killed had not handed over.
 
     A part that goes on from them tells them first, so that they are there once, in whichever part.
     """
     try:
-        known = {_line(row) for row in tracked(folder, run_id).rows}
+        known = {_line(row) for row in load_wandb_run(folder, run_id).rows}
     except Mistake:  # no log lies there
         known = set()
     told = ({key: value for key, value in row.items() if key != "seconds"} for row in rows)
     return [row for row in told if _line(row) not in known]
 
 
-def part(path: str | Path) -> Part:
+def load_part(path: str | Path) -> WandbPart:
     """What one .wandb file tells; nothing, and no id, where it holds no whole record."""
     wandb: Any = import_module("wandb.proto.wandb_internal_pb2")  # its names are made when it is imported
     told: Row = {}
     config, summary, rows = {}, {}, []
-    for data in records(Path(path).read_bytes()):
+    for data in read_records(Path(path).read_bytes()):
         record = wandb.Record()
         with contextlib.suppress(Exception):  # of protobuf's; a checksum has passed, so another version wrote this
             record.ParseFromString(data)
@@ -118,10 +118,10 @@ def part(path: str | Path) -> Part:
             rows.append(_put({}, record.history.item))
         elif kind == "exit":
             told["exit"] = record.exit.exit_code
-    return Part(Path(path), config=config, summary=summary, rows=rows, **told)
+    return WandbPart(Path(path), config=config, summary=summary, rows=rows, **told)
 
 
-def records(log: bytes) -> Iterator[bytes]:
+def read_records(log: bytes) -> Iterator[bytes]:
     """Each whole record of a log, in order.  Raises Mistake where it is no W&B log; an empty one holds none."""
     if len(log) < HEADER.size:
         return

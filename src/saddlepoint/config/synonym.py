@@ -1,0 +1,289 @@
+"""Words of other programs, and what they are here: epochs, lr, loss, gpu, objective=wgan-gp.
+
+Nothing is guessed: a word of another program is refused, in a line that names what to type.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from omegaconf import DictConfig
+
+from saddlepoint.config import catalogue
+
+# what stands in front of `=` elsewhere -> the words to type, {} being the value
+KEYS = {
+    "loss criterion gan_loss gan_mode loss_type adversarial_loss adv_loss gan_type": "objective={}",
+    "bs batch_size batchsize train_batch_size": "batch={}",
+    "dataset dataset_name data_name": "data={}",
+    "model arch net network backbone architectures": "architecture={}",
+    "optim opt optimiser": "optimizer={}",
+    "reg regularisation regularization penalty": "'regularizer=[{}]'",
+    "metrics eval_metric": "'metric=[{}]'",
+    "callbacks": "'callback=[{}]'",
+    "lr learning_rate": "optimizer.generator.lr={} optimizer.discriminator.lr={}",
+    "g_lr lr_g lrg gen_lr lr_gen glr lr_generator generator_lr": "optimizer.generator.lr={}",
+    "d_lr lr_d lrd disc_lr lr_disc dlr lr_discriminator discriminator_lr": "optimizer.discriminator.lr={}",
+    "betas": "'optimizer.generator.betas={}' 'optimizer.discriminator.betas={}'",
+    "beta1 b1 beta_1 adam_beta1": "'optimizer.generator.betas=[{},0.999]' 'optimizer.discriminator.betas=[{},0.999]'",
+    "beta2 b2 beta_2 adam_beta2": "'optimizer.generator.betas=[0.5,{}]' 'optimizer.discriminator.betas=[0.5,{}]'",
+    "weight_decay wd": "optimizer.generator.weight_decay={} optimizer.discriminator.weight_decay={}",
+    "eps": "optimizer.generator.eps={} optimizer.discriminator.eps={}",
+    "n_critic ncritic critic_iters n_dis num_d_steps d_steps disc_iters d_iters": "game.players.generator.every={}",
+    "z_dim zdim nz latent_dim latent_size noise_dim dim_z latent": "prior.z.dim={}",
+    "gpus n_gpu ngpu num_gpus n_gpus ngpus": "device=cuda devices={}",
+    "gpu_id gpu_ids device_id": "device=cuda",
+    "cuda use_cuda use_gpu": "device=cuda",
+    "cpu no_cuda": "device=cpu",
+    "num_nodes nnodes n_nodes": "nodes={}",
+    "manual_seed manualseed random_seed random_state": "seed={}",
+    "precision": "trainer.precision={}",
+    "amp fp16 half mixed_precision use_amp": "trainer.precision=16-mixed",
+    "bf16": "trainer.precision=bf16-mixed",
+    "workers num_workers n_workers n_cpu": "data.workers={}",
+    "data_root dataroot root data_dir datadir data_path": "data.root={}",
+    "image_size img_size imsize imagesize resolution img_resolution": "data.size={}",
+    "channels nc img_channels n_channels": "data.channels={}",
+    "output output_dir out outdir out_dir save_dir save_path log_dir logdir results results_dir outf workdir":
+        "outputs={}",
+    "run_name exp_name experiment_name exp": "name={}",
+    "num_threads n_threads": "threads={}",
+    "wandb_project project": "logger.project={}",
+    "wandb_entity entity": "logger.entity={}",
+    "tags": "'logger.tags={}'",
+    "wandb_mode": "logger.mode={}",
+    "no_wandb": "logger=none",
+    "gp lambda_gp gp_weight gp_lambda lambda": "+regularizer=gradient_penalty "
+        "regularizer.discriminator.gradient_penalty.weight={}",
+    "r1 r1_gamma gamma": "+regularizer=r1 regularizer.discriminator.r1.weight={}",
+    "r2": "+regularizer=r2 regularizer.discriminator.r2.weight={}",
+    "label_smoothing smoothing real_label": "objective.discriminator.real_label=0.9",
+    "grad_clip clip clip_grad max_grad_norm gradient_clip_val":
+        "game.players.generator.clip={} game.players.discriminator.clip={}",
+    "accumulate grad_accum accumulate_grad_batches gradient_accumulation_steps":
+        "game.players.generator.accumulate={} game.players.discriminator.accumulate={}",
+    "ema use_ema": "game.players.generator.average.half_life=20_000",
+    "eval_every eval_interval eval_freq fid_every": "callback.evaluation.images_between=<images>",
+    "sample_interval sample_every sample_freq": "callback.grid.images_between=<images>",
+    "save_every save_interval save_freq ckpt_every checkpoint_every": "callback.checkpoint.images_between=<images>",
+    "log_every log_interval log_freq print_freq print_every": "callback.journal.images_between=<images>",
+    "width ngf ndf hidden hidden_dim hidden_size widths": "'architecture.generator.widths=[256,256]' "
+        "'architecture.discriminator.widths=[256,256]'",
+    "deterministic": "trainer.deterministic={}",
+    "benchmark": "trainer.benchmark={}",
+    "processes num_processes": "launcher.processes={}",
+    "extractor": "evaluation.extractor={}",
+    "num_fakes n_fakes n_fake": "evaluation.n={}",
+    "split": "evaluation.split={}",
+}  # fmt: skip
+MEANT = {word: words for said, words in KEYS.items() for word in said.split()}
+EPOCHS = ("epochs", "epoch", "max_epochs", "num_epochs", "n_epochs", "nepochs", "nepoch", "niter_epochs")
+ROUNDS = (
+    "kimg", "steps", "max_steps", "num_steps", "n_steps", "total_steps", "iterations", "iters", "max_iters",
+    "num_iterations", "n_iter", "niter", "niters", "rounds", "max_iter", "num_iters", "total_iterations", "train_steps",
+)  # fmt: skip
+ALONE = {  # a key that needs more words than a line of others
+    "gpu": "device=cuda takes a GPU, devices=2 two of them, and CUDA_VISIBLE_DEVICES=1 in the environment says which",
+    "device_ids": "devices=2 takes two GPUs, and CUDA_VISIBLE_DEVICES=0,1 in the environment says which",
+    **dict.fromkeys(
+        ("checkpoint", "ckpt", "ckpt_path", "resume_from", "resume_from_checkpoint"),
+        "a run goes on by itself: give its own command again",
+    ),
+    **dict.fromkeys(
+        ("ema_decay", "ema_beta"),
+        "weights are averaged over images: game.players.generator.average.half_life=20_000",
+    ),
+    **dict.fromkeys(
+        ("wandb", "use_wandb"),
+        "runs are tracked offline unless you have logged in: logger.mode=online, or logger=none for no W&B",
+    ),
+    "tensorboard": "a run's record is metrics.jsonl in its folder, and W&B: logger=wandb or logger=none",
+}
+
+# what a group is given elsewhere -> its name here, and what to type beside it
+GP = "wasserstein 'regularizer=[gradient_penalty]' game.players.generator.every=5"
+NAMES: dict[str, dict[str, str]] = {
+    "objective": {
+        "wgangp wgan wgan1gp gradientpenalty earthmover": GP,
+        "lsgan ls mse leastsquare l2 lsq": "least_squares",
+        "ns nsgan nonsat vanilla gan bce bcegan standard sgan dcgan logistic softplus original crossentropy jsd":
+            "nonsaturating",
+        "mm mmgan saturating minmax zerosum": "minimax",
+        "stylegan stylegan2 r1": "nonsaturating 'regularizer=[r1]'",
+        "r3gan rpgan": "relativistic 'regularizer=[r1,r2]'",
+        "ragan rsgan rgan relativisticgan": "relativistic",
+        "hingeloss hingegan sagan biggan sngan geometric": "hinge",
+        "dragan wgandiv": "nonsaturating 'regularizer=[gradient_penalty]'",
+        "featurematching fm": "nonsaturating 'regularizer=[feature_matching]' objective.generator=null",
+    },
+    "data": {
+        "cifar10 cifar": "cifar10_jpeg",
+        "fashion fmnist fashionmnist": "fashion_mnist",
+        "stacked smnist stackedmnist": "stacked_mnist",
+        "celeba celebahq ffhq lsun imagenet afhq images folder imagefolder custom imgs image directory zip":
+            "image_folder data.folder=<path>",
+        "ring 8gaussians 25gaussians gaussian grid mog toy toy2d gmm mixture": "gaussians",
+        "digit optdigits sklearn": "digits",
+    },
+    "architecture": {
+        "fc dense linear perceptron fcn": "mlp",
+        "conv cnn convnet": "dcgan",
+    },
+    "optimizer": {
+        "adamw": "adam optimizer.generator.decoupled_weight_decay=true "
+            "optimizer.discriminator.decoupled_weight_decay=true",
+        "rms": "rmsprop",
+        "momentum": "sgd optimizer.generator.momentum=0.9 optimizer.discriminator.momentum=0.9",
+    },
+    "metric": {
+        "fid": "[frechet_distance]", "is": "[inception_score]", "kid": "[kernel_distance]",
+        "prdc pr precisionrecall": "[precision,recall,density,coverage]", "fidinfinity": "[frechet_distance_infinity]",
+        "knn nna": "[nearest_neighbour_error]",
+    },
+    "regularizer": {"gp wgangp lambdagp": "[gradient_penalty]", "r1r2": "[r1,r2]", "fm": "[feature_matching]"},
+    "logger": {"false no off disabled null": "none", "true yes on wb weightsandbiases": "wandb"},
+    "prior": {"gaussian gauss randn noise": "[normal]", "rand": "[uniform]"},
+    "game": {"alternating gan default": "two_player", "sim": "simultaneous"},
+    "launcher": {"slurm": "submitit"},
+    "schedule": {"cosineannealing": "cosine", "lineardecay": "linear", "multistep": "step"},
+}  # fmt: skip
+
+# what is typed elsewhere after a command of ours that takes a key -> the words to type here, {} being the value
+TO = "out output outfile out_file output_file outdir out_dir output_dir output_folder save save_to save_path dest"
+AT = "checkpoint ckpt ckpt_path snapshot step iteration"
+RUN = "run_dir run_folder rundir folder dir path model model_path model_dir load"
+NUMBER = "n_samples num_images num_samples nsamples n_images n_sample num_sample num_gen n_gen"
+DRAWN = {f"{NUMBER} num count number bs batch_size batchsize": "n={}", "seed random_seed manual_seed": "sample_seed={}",
+         "ema use_ema averaged evaluation.average": "average={}"}  # fmt: skip
+OF_COMMANDS: dict[str, dict[str, str]] = {
+    "sample": {TO: "to={}", AT: "at={}", RUN: "run={}", **DRAWN, "samples": "n={}",
+               "class classes labels class_idx target_class y": "label={}"},
+    "evaluate": {TO: "to={}", AT: "at={}", RUN: "run={}", f"{NUMBER} n": "evaluation.n={}",
+                 "ema use_ema averaged average": "evaluation.average={}"},
+    "memorisation": {TO: "to={}", AT: "at={}", RUN: "run={}", **DRAWN},
+    "export": {TO: "to={}", AT: "at={}", RUN: "run={}", "ema use_ema averaged evaluation.average": "average={}",
+               "license": "licence={}", "format": "'formats=[{}]'"},
+    "compare": {TO: "to={}", "run": "'runs=[{}]'", "metrics": "metric={}"},
+    "replay": {"file path": "dump={}", "folder run_dir": "run={}"},
+}  # fmt: skip
+
+# real images of the train split; of data that say a number themselves, that one
+IMAGES = {"digits": 897, "mnist": 50_000, "fashion_mnist": 50_000, "cifar10_jpeg": 40_000}
+
+
+def suggest_for_key(key: str, said: str, config: DictConfig, choice: Mapping[str, Any]) -> str | None:
+    """What a key of another program, with the value `said`, is here, in a line; None for a key that nobody knows."""
+    name = key.lower().replace("-", "_").strip("_")
+    if is_training_length(name):
+        told = _epochs(_number(said), config, choice) if name in EPOCHS else _images(name, _number(said), config)
+        return f"{key}={said}: progress is counted in images: {told}"
+    if name in ALONE:
+        return f"no such key: {key}; {ALONE[name]}"
+    if name not in MEANT:
+        return None
+    words = MEANT[name].replace("{}", said)
+    if words.startswith("data."):
+        words = _of_data(words, said, config)
+    if (group := MEANT[name].strip("'").partition("=")[0]) in NAMES:
+        return f"no such key: {key}. Here it is {_chosen(group, said)}"
+    return f"no such key: {key}. Here it is {words}"
+
+
+def suggest_for_command(command: str, word: str, keys: Collection[str]) -> str | None:
+    """What a word of another program is behind a command that is not `train`, in a line; None where nobody knows."""
+    key, _, said = word.lstrip("+").partition("=")
+    name = key.lower().replace("-", "_")
+    found = (words for theirs, words in OF_COMMANDS.get(command, {}).items() if name in theirs.split())
+    if key in keys or (words := next(found, None)) is None:
+        return None
+    if words == "at={}" and not (said.isdigit() or said in ("last", "best", "previous")):
+        return f"{word}: here it is at=last, at=best, or at=<images> of a snapshot, of a run=<folder>"
+    return f"{word}: here it is {words.replace('{}', said)}"
+
+
+def _of_data(words: str, said: str, config: DictConfig) -> str:
+    """The words, where these data take them; a folder of images else."""
+    there, name = config.get("data") or {}, words.removeprefix("data.").partition("=")[0]
+    if name in there:
+        return words
+    if name == "root":
+        return f"data.folder={said}" if "folder" in there else f"data=image_folder data.folder={said}"
+    return f"{words} of data=image_folder; these data have none to set"
+
+
+def is_training_length(name: str) -> bool:
+    """Whether a key says elsewhere how long a training is."""
+    return name in EPOCHS or name in ROUNDS
+
+
+def _chosen(group: str, name: str) -> str:
+    there = catalogue.option_names(group)
+    if (ours := name if name in there else find_synonym(group, name)) is not None:
+        return f"{group}={ours}"
+    return f"{group}=<name>, and there is no {name}: {', '.join(there)}"
+
+
+def find_synonym(group: str, name: str) -> str | None:
+    """What another program's name of a piece is here, with what to type beside it; None for one that nobody knows."""
+    plain = re.sub(r"[^a-z0-9]", "", name.lower())
+    return next((ours for theirs, ours in NAMES.get(group, {}).items() if plain in theirs.split()), None)
+
+
+def suggest_for_name(group: str, name: str) -> str:
+    """ " Here it is objective=least_squares.", "" for a name that nobody knows."""
+    return f" Here it is {group}={found}." if (found := find_synonym(group, name)) else ""
+
+
+def suggest_for_value(key: str, value: Any) -> str | None:
+    """What to type for a value as other programs have it, device=gpu or cuda:1; None where nobody knows."""
+    if key != "device" or not isinstance(value, str | int) or isinstance(value, bool):
+        return None
+    which = re.fullmatch(r"(?:cuda|gpu)?:?(\d+)", str(value).lower())
+    if which:
+        return (
+            f"device={value}: device=cuda, and CUDA_VISIBLE_DEVICES={which[1]} in the environment says which; device "
+            "is one of auto, cpu, cuda, mps"
+        )
+    if str(value).lower() in ("gpu", "nvidia", "cuda", "tpu", "metal", "apple"):
+        ours = {"metal": "mps", "apple": "mps", "tpu": "auto"}.get(str(value).lower(), "cuda")
+        return f"device={value}: here it is device={ours}; device is one of auto, cpu, cuda, mps"
+    return None
+
+
+def _number(said: str) -> float | None:
+    try:
+        return float(said)
+    except ValueError:
+        return None
+
+
+def _epochs(number: float | None, config: DictConfig, choice: Mapping[str, Any]) -> str:
+    name = choice.get("data")
+    if (each := _size(config, name)) is None:
+        return "images=<training images of these data, times the epochs>"
+    one = f"an epoch of {name} is {each:,} of them"
+    return one if number is None else f"{one}, so images={round(number * each):_}"
+
+
+def _size(config: DictConfig, name: Any) -> int | None:
+    """The training images of a config's data; None where nobody knows without reading them."""
+    data = config.get("data") or {}
+    if "number" in data:
+        return int(data["number"])
+    if name in IMAGES:
+        return IMAGES[name] - int(data.get("reserved") or 0)
+    from saddlepoint.data import facts, listing
+
+    kind = facts.data_kind(str(data.get("_target_")))
+    if not data.get("folder") or kind is None:
+        return None
+    number = facts.read_facts(kind, {**data, "shape": None})[1] or len(listing.list_files(data["folder"]).names)
+    return number - sum(max(1, round(data[part] * number)) for part in ("validation", "test"))
+
+
+def _images(name: str, number: float | None, config: DictConfig) -> str:
+    if number is None:
+        return "images=300_000"
+    if name == "kimg":
+        return f"images={round(number * 1000):_}"
+    return f"a round shows {config.batch} of them, so images={round(number * config.batch):_}"
