@@ -66,14 +66,14 @@ def test_the_report_is_a_tracked_run_of_its_own_kind(
         (["level=low"], "level=low: it lies between 0 and 1"),
         (["reach=soon"], "reach=soon: a score"),
         (["factorial=maybe"], "factorial=maybe: true or false"),
-        (["runs=[]"], "runs of where?"),
+        (["runs=[]"], "no runs were given"),
         (["runs=5"], "no run in runs=5"),
-        (["by=objective", "baseline=0.5"], "baseline=0.5: no arm is called so"),
-        (["by=objective", "baseline=true"], "baseline=true: no arm is called so"),
+        (["by=objective", "baseline=0.5"], "baseline=0.5: no arm has this name"),
+        (["by=objective", "baseline=true"], "baseline=true: no arm has this name"),
         (["metrics=fid"], "here it is metric=fid"),
         (["logger=wandbb"], "no such logger: wandbb. Did you mean wandb"),
         (["logger.mode=on"], "logger.mode=on: it can be auto"),
-        (["tuning=true"], "what did the searches vary"),
+        (["tuning=true"], "needs the keys that the searches varied"),
     ],
 )
 def test_bad_input_is_told_in_a_line_and_leaves_nothing(
@@ -114,7 +114,7 @@ def test_why_says_what_differs_and_where_curves_part(outputs: Path, capsys: pyte
     assert main(["why", f"a={outputs}/hinge/seed0", f"b={outputs}/nonsaturating/seed0"]) == 0
     said = capsys.readouterr().out
     assert "choice.objective: hinge -> nonsaturating" in said
-    assert f"part at 1,000 images, equal before, at 2 moments: {KEY} is 7 in a and 10 in b" in said
+    assert f"part at 1,000 images, equal before, at 2 points: {KEY} is 7 in a and 10 in b" in said
     assert main(["why", f"a={outputs}/hinge/seed0"]) == 1
     assert main(["why", "a=1", "b=2"]) == 1
     assert "1 is no run folder" in capsys.readouterr().err

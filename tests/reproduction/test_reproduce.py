@@ -1,4 +1,4 @@
-"""A verdict, what it stands on, and what may not count."""
+"""Verdicts, certificates, and what `reproduce` refuses."""
 
 import copy
 import json
@@ -21,7 +21,7 @@ from saddlepoint.run.folder import Run
 from saddlepoint.run.repository import UNCOMMITTED, GitStatus
 
 
-def test_the_range_of_a_score_is_the_headline_s_or_that_of_a_share_or_of_a_count_of_modes():
+def test_the_range_of_a_score_is_the_headline_s_or_that_of_a_proportion_or_a_count():
     headline = load_baseline("ring_modes", "smoke").headlines[0].model_copy(update={"range": None})
     modes = {"modes": [{"points": 1}] * 8}
     for metric, detail, expected in (
@@ -36,34 +36,34 @@ def test_the_range_of_a_score_is_the_headline_s_or_that_of_a_share_or_of_a_count
     assert score_range(headline.model_copy(update={"range": (0, 9)}), [score]) == Interval(0, 9)
 
 
-def test_runs_that_all_have_one_score_are_undecided_and_those_that_cannot_differ_are_met(home):
-    """Errors are shares, and two runs of one error tell nothing of a third's."""
+def test_equal_scores_are_undecided_unless_the_headline_is_deterministic(home):
+    """Errors are proportions, and equal errors of some runs do not determine that of another."""
     same = {"a": [0.10] * 3, "b": [0.40] * 3}
-    code, certificate, _ = told(home, same)
+    code, certificate, _ = reproduce_with(home, same)
     assert (code, certificate["verdict"]) == (2, "UNDECIDED")
     exact = copy.deepcopy(PLAIN)
     for one in exact["headline"].values():
         one["deterministic"] = True
     exact["headline"]["a less b"]["contrast"]["paired"] = True
     home.write("plain", exact)
-    code, certificate, _ = told(home, same, "retrain=true")
+    code, certificate, _ = reproduce_with(home, same, "retrain=true")
     assert (code, certificate["verdict"]) == (0, "MET")
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    made = Home(tmp_path, monkeypatch)
-    made.monkeypatch = monkeypatch
-    made.write("plain", PLAIN)
-    return made
+    home = Home(tmp_path, monkeypatch)
+    home.monkeypatch = monkeypatch
+    home.write("plain", PLAIN)
+    return home
 
 
-def told(home, values, *words, **changes):
-    """The exit code, and the certificate, of runs that end so."""
-    home.monkeypatch.setattr(reproduce, "train_all", trained := pretended(values, **changes))
-    code = home.reproduce("plain", *words)
+def reproduce_with(home, values, *overrides, **changes):
+    """Return exit code, certificate and labels of the trained runs, if runs end with these values."""
+    home.monkeypatch.setattr(reproduce, "train_all", runner := pretended(values, **changes))
+    code = home.reproduce("plain", *overrides)
     path = home.certificate("plain")
-    return code, json.loads(path.read_text()) if path.exists() else {}, trained.asked
+    return code, json.loads(path.read_text()) if path.exists() else {}, runner.asked
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,14 @@ def told(home, values, *words, **changes):
     ],
 )
 def test_the_exit_code_is_that_of_the_worst_headline(home, values, code, verdicts):
-    found, certificate, _ = told(home, values)
-    assert found == code
+    exit_code, certificate, _ = reproduce_with(home, values)
+    assert exit_code == code
     assert [headline["verdict"] for headline in certificate["headlines"]] == verdicts
     assert certificate["verdict"] == {0: "MET", 1: "NOT MET", 2: "UNDECIDED"}[code]
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "reason"),
     [
         (None, "a, seed 1: missing"),
         ("diverged", "a, seed 1: diverged (what happened)"),
@@ -93,41 +93,41 @@ def test_the_exit_code_is_that_of_the_worst_headline(home, values, code, verdict
         (float("nan"), "1 of 3 scores: nan"),
     ],
 )
-def test_a_run_without_a_number_is_not_met_and_named(home, value, said):
-    code, certificate, _ = told(home, {**GOOD, "a": [0.1, value, 0.1]})
+def test_a_run_without_a_score_is_not_met_and_named(home, value, reason):
+    code, certificate, _ = reproduce_with(home, {**GOOD, "a": [0.1, value, 0.1]})
     assert code == 1
-    assert said in certificate["headlines"][0]["why"]
+    assert reason in certificate["headlines"][0]["why"]
     assert certificate["headlines"][0]["verdict"] == "NOT MET"
     assert (certificate["headlines"][0]["n"], certificate["headlines"][0]["values"]["a"]["1"]) == (2, None)
     assert len(certificate["environments"]) == 1
 
 
-def test_where_no_run_began_nothing_is_certified(home, capsys):
-    code, certificate, asked = told(home, {arm: [None] * 3 for arm in GOOD})
-    assert (code, certificate, len(asked)) == (1, {}, 6)
-    assert "no run began" in capsys.readouterr().err
+def test_without_a_started_run_nothing_is_certified(home, capsys):
+    code, certificate, trained = reproduce_with(home, {arm: [None] * 3 for arm in GOOD})
+    assert (code, certificate, len(trained)) == (1, {}, 6)
+    assert "no run started" in capsys.readouterr().err
 
 
 def test_a_score_under_another_contract_is_not_met_and_the_field_is_named(home):
-    code, certificate, _ = told(home, GOOD, split="validation")
+    code, certificate, _ = reproduce_with(home, GOOD, split="validation")
     assert code == 1
     assert "no error_discriminator_450_test among its final scores" in certificate["headlines"][0]["why"]
 
 
-def test_a_contract_that_the_baseline_does_not_expect_is_named(home):
+def test_a_field_of_the_contract_that_differs_from_the_baseline_is_named(home):
     baseline = copy.deepcopy(PLAIN)
     baseline["headline"]["a"]["contract"] = {"weights": "raw"}
     home.write("plain", baseline)
-    _, certificate, _ = told(home, GOOD)
-    assert "measured with weights=averaged, and the baseline is of weights=raw" in certificate["headlines"][0]["why"]
+    _, certificate, _ = reproduce_with(home, GOOD)
+    assert "measured with weights=averaged, and the baseline requires weights=raw" in certificate["headlines"][0]["why"]
 
 
-def test_the_verdict_is_on_stdout_and_with_json_the_certificate_alone(home, capsys):
-    assert told(home, GOOD)[0] == 0
+def test_stdout_has_the_verdict_or_with_json_only_the_certificate(home, capsys):
+    assert reproduce_with(home, GOOD)[0] == 0
     out = capsys.readouterr().out
     assert "MET       a: " in out
     assert f"MET: {home.certificate('plain').with_suffix('.md')}" in out
-    code, certificate, _ = told(home, GOOD, "--json")
+    code, certificate, _ = reproduce_with(home, GOOD, "--json")
     assert code == 0
     printed = json.loads(capsys.readouterr().out)
     assert {key: printed[key] for key in ("verdict", "headlines", "runs")} == {
@@ -135,9 +135,9 @@ def test_the_verdict_is_on_stdout_and_with_json_the_certificate_alone(home, caps
     }
 
 
-def test_the_certificate_tells_what_somebody_else_needs(home):
-    _, certificate, asked = told(home, GOOD)
-    assert asked == [f"{arm} seed={seed}" for seed in (0, 1, 2) for arm in ("a", "b")]
+def test_the_certificate_holds_what_is_needed_to_repeat_it(home):
+    _, certificate, trained = reproduce_with(home, GOOD)
+    assert trained == [f"{arm} seed={seed}" for seed in (0, 1, 2) for arm in ("a", "b")]
     first, second = certificate["headlines"]
     assert first["values"] == {"a": {"0": 0.10, "1": 0.11, "2": 0.12}}
     assert first["mean"] == pytest.approx(0.11)
@@ -151,54 +151,54 @@ def test_the_certificate_tells_what_somebody_else_needs(home):
     assert certificate["data"] == {"digits test": "0" * 64}
     assert len(certificate["environments"]) == 1
     page = home.certificate("plain").with_suffix(".md").read_text()
-    for part in ("# plain, tier smoke: MET", "0000.00000", "0.1 ± 0.01 (standard deviation, n = 10)", "at most 0.2",
+    for text in ("# plain, tier smoke: MET", "0000.00000", "0.1 ± 0.01 (standard deviation, n = 10)", "at most 0.2",
                  certificate["code"]["commit"], certificate["file"]["sha256"], "0: 0.1, 1: 0.11, 2: 0.12"):  # fmt: skip
-        assert part in page
+        assert text in page
     assert str(home.outputs) not in json.dumps(certificate["runs"])
 
 
-def test_where_runs_of_a_seed_share_all_else_their_differences_are_judged(home):
-    """Seeds a deviation of 0.1 apart, and in each pair 0.02 between: Welch's interval would be 0.3 wide."""
+def test_a_paired_contrast_uses_the_differences_by_seed(home):
+    """Seeds differ by 0.1 and the arms of a pair by 0.02: Welch's interval would be 0.3 wide."""
     baseline = copy.deepcopy(PLAIN)
     baseline["headline"] = {"a less b": baseline["headline"]["a less b"]}
     baseline["headline"]["a less b"] |= {
         "contrast": {"a": "a", "b": "b", "paired": True}, "tolerance": {"least": -0.03, "most": -0.01, "why": "x"},
     }  # fmt: skip
     home.write("plain", baseline)
-    code, certificate, _ = told(home, {"a": [0.1, 0.2, 0.3], "b": [0.12, 0.22, 0.32]})
+    code, certificate, _ = reproduce_with(home, {"a": [0.1, 0.2, 0.3], "b": [0.12, 0.22, 0.32]})
     assert (code, certificate["headlines"][0]["mean"]) == (0, pytest.approx(-0.02))
     assert certificate["headlines"][0]["interval"] == pytest.approx([-0.02, -0.02])
 
 
-def test_a_tier_takes_its_own_words_and_seeds(home):
-    values = {arm: [*own, own[-1]] for arm, own in GOOD.items()}
-    _, _, asked = told(home, values, "tier=full")
-    assert len(asked) == 8
+def test_a_tier_has_its_own_overrides_and_seeds(home):
+    values = {arm: [*scores, scores[-1]] for arm, scores in GOOD.items()}
+    _, _, trained = reproduce_with(home, values, "tier=full")
+    assert len(trained) == 8
     assert home.certificate("plain", "full").exists()
     assert load_baseline("plain", "full", home.conf).hours == 9
 
 
-# ------------------------------------------------------------------------------------------------ runs that are there
+# ------------------------------------------------------------------------------------------------------ existing runs
 
 
 def test_runs_that_match_are_not_trained_again(home):
-    told(home, GOOD)
-    code, certificate, asked = told(home, GOOD)
-    assert (code, asked) == (0, [])
+    reproduce_with(home, GOOD)
+    code, certificate, trained = reproduce_with(home, GOOD)
+    assert (code, trained) == (0, [])
     assert all(run["reused"] for run in certificate["runs"])
 
 
 @pytest.mark.parametrize("status", ["diverged", "stopped"])
 def test_a_run_that_diverged_or_was_stopped_by_an_alarm_counts_and_is_not_tried_again(home, status):
-    told(home, {**GOOD, "a": [0.1, status, 0.1]})
-    code, certificate, asked = told(home, GOOD)
-    assert (code, asked) == (1, [])
+    reproduce_with(home, {**GOOD, "a": [0.1, status, 0.1]})
+    code, certificate, trained = reproduce_with(home, GOOD)
+    assert (code, trained) == (1, [])
     assert f"a, seed 1: {status} (what happened)" in certificate["headlines"][0]["why"]
 
 
-def run_of(home, arm="a", seed=1):
-    (found,) = [run for run in told(home, GOOD)[1]["runs"] if (run["arm"], run["seed"]) == (arm, seed)]
-    return Run(home.outputs / "reproduce" / "plain-smoke" / found["folder"])
+def find_run(home, arm="a", seed=1):
+    (facts,) = [run for run in reproduce_with(home, GOOD)[1]["runs"] if (run["arm"], run["seed"]) == (arm, seed)]
+    return Run(home.outputs / "reproduce" / "plain-smoke" / facts["folder"])
 
 
 EDITS = {
@@ -213,75 +213,75 @@ EDITS = {
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_a_run_that_does_not_match_is_refused_with_the_reason_and_moved_aside_on_demand(home, capsys, edit):
-    run = run_of(home)
-    change, said = EDITS[edit]
+def test_a_run_that_does_not_match_is_refused_with_the_reason_or_moved_aside(home, capsys, edit):
+    run = find_run(home)
+    change, message = EDITS[edit]
     config, record = OmegaConf.load(run.config), json.loads((run.folder / "provenance.json").read_text())
     change(config, record)
     OmegaConf.save(config, run.config)
     (run.folder / "provenance.json").write_text(json.dumps(record))
-    code, _, asked = told(home, GOOD)
-    assert (code, asked) == (1, [])
+    code, _, trained = reproduce_with(home, GOOD)
+    assert (code, trained) == (1, [])
     error = capsys.readouterr().err
     assert "cannot count as a seed=1" in error
-    assert said in error
-    code, _, asked = told(home, GOOD, "retrain=true")
-    assert (code, asked) == (0, ["a seed=1"])
+    assert message in error
+    code, _, trained = reproduce_with(home, GOOD, "retrain=true")
+    assert (code, trained) == (0, ["a seed=1"])
     assert run.folder.with_name("seed1-old1").exists()
 
 
-def test_where_a_run_lies_and_works_does_not_count(home):
-    told(home, GOOD)
-    assert told(home, GOOD, "device=cpu", "threads=2", "cache=elsewhere")[2] == []
+def test_locations_and_devices_do_not_matter(home):
+    reproduce_with(home, GOOD)
+    assert reproduce_with(home, GOOD, "device=cpu", "threads=2", "cache=elsewhere")[2] == []
 
 
 def test_runs_of_an_older_commit_are_refused(home, capsys):
-    told(home, GOOD)
+    reproduce_with(home, GOOD)
     home.commit()
-    assert told(home, GOOD)[0] == 1
+    assert reproduce_with(home, GOOD)[0] == 1
     assert "it was trained at commit" in capsys.readouterr().err
 
 
 def test_a_tree_that_changes_while_runs_are_under_way_is_refused(home, capsys):
-    def trained(configs, console):
+    def train_all(configs, console):
         pretended(GOOD)(configs[:3], console)
         (home.folder / "edit.py").write_text("x = 1\n")
         pretended(GOOD)(configs[3:], console)
 
-    home.monkeypatch.setattr(reproduce, "train_all", trained)
+    home.monkeypatch.setattr(reproduce, "train_all", train_all)
     assert home.reproduce("plain") == 1
     assert "the tree changed while it was trained" in capsys.readouterr().err
     assert not home.certificate("plain").exists()
 
 
-# ---------------------------------------------------------------------------------------------------- what is refused
+# ----------------------------------------------------------------------------------------------------------- refusals
 
 
 def test_a_rehearsal_with_a_dirty_tree_certifies_nothing(home):
     (home.folder / "edit.py").write_text("x = 1\n")
-    code, certificate, _ = told(home, GOOD, "allow_dirty=true")
+    code, certificate, _ = reproduce_with(home, GOOD, "allow_dirty=true")
     assert code == 2
     assert certificate["verdict"] == "MET"
     assert certificate["certificate"] is False
     assert "**not a certificate: dirty tree**" in home.certificate("plain").with_suffix(".md").read_text()
 
 
-def test_a_checkout_whose_commit_nobody_can_tell_is_refused(home, capsys):
+def test_a_checkout_without_a_commit_is_refused(home, capsys):
     (home.folder / ".git").rename(home.folder / "away")
-    code, certificate, asked = told(home, GOOD)
-    assert (code, certificate, asked) == (1, {}, [])
-    assert "has no commit that git can tell" in capsys.readouterr().err
+    code, certificate, trained = reproduce_with(home, GOOD)
+    assert (code, certificate, trained) == (1, {}, [])
+    assert "has no commit that git can read" in capsys.readouterr().err
 
 
-def test_runs_whose_commit_git_could_not_tell_are_refused(home, capsys):
-    whole = provenance.provenance
-    home.monkeypatch.setattr(provenance, "provenance", lambda *a: {**whole(*a), "git": None})
-    assert told(home, GOOD)[0] == 1
-    assert "git could not tell the commit that it was trained at" in capsys.readouterr().err
+def test_runs_without_a_recorded_commit_are_refused(home, capsys):
+    original = provenance.provenance
+    home.monkeypatch.setattr(provenance, "provenance", lambda *a: {**original(*a), "git": None})
+    assert reproduce_with(home, GOOD)[0] == 1
+    assert "git could not read the commit that it was trained at" in capsys.readouterr().err
 
 
-def test_another_file_of_the_baselines_folder_is_held_to_the_same_rule(home, tmp_path, capsys):
-    """A committed baseline whose experiment is edited: in a repository of its own, apart from the code's."""
+def test_other_files_of_the_baseline_s_folder_must_be_committed_too(home, tmp_path, capsys):
+    """A committed baseline whose experiment is edited, in a repository separate from that of the code."""
     elsewhere = tmp_path / "elsewhere"
     home.conf.rename(elsewhere)
     home.commit()
@@ -290,20 +290,20 @@ def test_another_file_of_the_baselines_folder_is_held_to_the_same_rule(home, tmp
     home.git("init", "-q")
     home.commit()
     home.folder = checkout
-    assert told(home, GOOD)[0] == 0
+    assert reproduce_with(home, GOOD)[0] == 0
     (elsewhere / "experiment").mkdir()
     (elsewhere / "experiment" / "mine.yaml").write_text("images: 7\n")
-    assert told(home, GOOD)[0] == 1
+    assert reproduce_with(home, GOOD)[0] == 1
     assert "elsewhere differs from its commit" in capsys.readouterr().err.replace("\n", "")
 
 
-def test_a_package_installed_in_somebodys_repository_is_not_held_to_that_repository():
+def test_a_package_installed_inside_another_repository_ignores_it():
     code = {"commit": None, "dirty": False, "version": "1"}
     baseline = load_baseline("ring_modes", "smoke")
     assert reproduce._remarks(code, GitStatus(UNCOMMITTED, "0" * 64), baseline, False) == []
 
 
-def test_a_baseline_that_was_never_committed_is_refused_and_one_outside_any_repository_says_so(home, tmp_path, capsys):
+def test_an_uncommitted_baseline_is_refused_and_one_outside_any_repository_has_a_remark(home, tmp_path, capsys):
     path = home.conf / "baseline" / "plain.yaml"
     path.rename(path.with_name("fresh.yaml"))
     assert home.reproduce("fresh") == 1
@@ -313,13 +313,13 @@ def test_a_baseline_that_was_never_committed_is_refused_and_one_outside_any_repo
     home.conf = outside
     (outside / "baseline" / "fresh.yaml").rename(outside / "baseline" / "plain.yaml")
     home.commit()
-    code, certificate, _ = told(home, GOOD)
+    code, certificate, _ = reproduce_with(home, GOOD)
     assert code == 0
     assert certificate["remarks"] == ["not committed: the baseline lies in no repository"]
 
 
 @pytest.mark.parametrize(
-    "word",
+    "override",
     [
         "images=10",
         "objective=hinge",
@@ -330,12 +330,12 @@ def test_a_baseline_that_was_never_committed_is_refused_and_one_outside_any_repo
         "name=x",
     ],
 )
-def test_words_that_change_the_game_or_the_measure_are_refused(home, capsys, word):
-    assert home.reproduce("plain", word) == 1
-    assert "a baseline says what is trained and how it is measured" in capsys.readouterr().err
+def test_overrides_that_change_the_training_or_the_measurement_are_refused(home, capsys, override):
+    assert home.reproduce("plain", override) == 1
+    assert "a baseline fixes what is trained and how it is measured" in capsys.readouterr().err
 
 
-def test_without_a_baseline_they_are_listed_and_a_mistyped_one_finds_the_closest(capsys):
+def test_baselines_are_listed_and_a_mistyped_one_is_refused_with_the_closest(capsys):
     assert main(["reproduce"]) == 1
     assert "historical_averaging, ring_modes, salimans2016_mnist_100_labels" in capsys.readouterr().err
     assert main(["reproduce", "baseline=ring_mods"]) == 1
@@ -346,7 +346,7 @@ def test_without_a_baseline_they_are_listed_and_a_mistyped_one_finds_the_closest
 
 @pytest.mark.parametrize("name", catalogue.option_names("baseline"))
 def test_every_baseline_composes_in_every_tier(name, tmp_path):
-    """And each run lies in a folder of its own."""
+    """And each run has its own folder."""
     tiers = yaml.safe_load((catalogue.conf_folder() / "baseline" / f"{name}.yaml").read_text())["tiers"]
     for baseline in [load_baseline(name, tier) for tier in tiers]:
         configs = reproduce.run_configs(baseline, ["logger=none"], tmp_path)
@@ -354,7 +354,7 @@ def test_every_baseline_composes_in_every_tier(name, tmp_path):
         assert len(folders) == len(baseline.arms) * len(baseline.seeds)
 
 
-def test_each_mnist_run_has_labels_of_its_own(tmp_path):
+def test_each_mnist_run_has_its_own_labels(tmp_path):
     baseline = load_baseline("salimans2016_mnist_100_labels", "short")
     configs = reproduce.run_configs(baseline, [], tmp_path)
     assert {(arm, config.seed, config.data.label_seed) for (arm, _), config in configs.items()} == {
@@ -363,12 +363,12 @@ def test_each_mnist_run_has_labels_of_its_own(tmp_path):
     assert {config.images for config in configs.values()} == {1_800_000}
 
 
-def test_an_installed_package_is_known_by_its_version(home, capsys):
+def test_an_installed_package_is_identified_by_its_version(home, capsys):
     (home.folder / "pyproject.toml").unlink()  # no checkout, so no commit
     home.commit()
-    assert told(home, GOOD)[1]["code"]["commit"] is None
-    code, _, asked = told(home, GOOD)
-    assert (code, asked) == (0, [])
+    assert reproduce_with(home, GOOD)[1]["code"]["commit"] is None
+    code, _, trained = reproduce_with(home, GOOD)
+    assert (code, trained) == (0, [])
     home.monkeypatch.setattr(reproduce, "code_state", lambda: {"commit": None, "dirty": False, "version": "9.9"})
-    assert told(home, GOOD)[0] == 1
+    assert reproduce_with(home, GOOD)[0] == 1
     assert "it was trained by version" in capsys.readouterr().err

@@ -1,7 +1,7 @@
-"""Ten ways to be wrong, and what `reproduce` says of each: none is told as met.
+"""Ten faults, and the verdict of `reproduce` on each: none is MET.
 
-Seven break the code that trains or measures, three the rules of the game. The baselines are tiny; their tolerances were
-set on unbroken runs of other seeds.
+Seven break the code that trains or measures, three the rules of reproduction. The baselines are tiny; their tolerances
+were set on unbroken runs of other seeds.
 """
 
 import json
@@ -27,34 +27,36 @@ def home(tmp_path, monkeypatch):
 
 
 def missing_detach(monkeypatch):
-    """A loss's gradient reaches the other player's weights too; in simultaneous play the two cancel."""
+    """The gradient of a loss also reaches the other player's weights; in simultaneous play the two cancel."""
     monkeypatch.setattr(
         Game, "backward_of", lambda self, loss, inputs, retain_graph: loss.backward(retain_graph=retain_graph)
     )
 
 
 def wrong_sign(monkeypatch):
-    """G climbs what it should descend."""
+    """G ascends its loss."""
 
-    def climbing(fake):
+    def ascending(fake):
         return fake.mean()
 
-    # of the code that is broken: a config may build it
-    climbing.__module__, climbing.__qualname__ = wasserstein.__name__, "generator"
-    monkeypatch.setattr(wasserstein, "generator", climbing)
+    # the name of the function it replaces, which a config may build
+    ascending.__module__, ascending.__qualname__ = wasserstein.__name__, "generator"
+    monkeypatch.setattr(wasserstein, "generator", ascending)
 
 
 def tenfold_penalty(monkeypatch):
-    once = HistoricalAveraging.forward
-    monkeypatch.setattr(HistoricalAveraging, "forward", lambda self, turn: 10 * once(self, turn))
+    forward = HistoricalAveraging.forward
+    monkeypatch.setattr(HistoricalAveraging, "forward", lambda self, turn: 10 * forward(self, turn))
 
 
 def swapped_labels(monkeypatch):
-    """Each labelled image is taught as the next class."""
-    right = Classification.cross_entropy
+    """Each labelled image is trained as the next class."""
+    cross_entropy = Classification.cross_entropy
 
     def wrong(self, sample, side):
-        return right(self, Sample(sample.x, {"label": (sample.condition["label"] + 1) % 10}, sample.judge), side)
+        return cross_entropy(
+            self, Sample(sample.x, {"label": (sample.condition["label"] + 1) % 10}, sample.judge), side
+        )
 
     monkeypatch.setattr(Classification, "cross_entropy", wrong)
 
@@ -65,7 +67,7 @@ def evaluation_in_train_mode(monkeypatch):
 
 
 def stale_average(monkeypatch):
-    """The averaged weights never follow."""
+    """The averaged weights are never updated."""
     monkeypatch.setattr(Average, "update", lambda self, network, images: None)
 
 
@@ -74,11 +76,11 @@ def leaked_test_labels(monkeypatch):
     split, beside = Data.split, Data._beside
 
     def leaking(self, start, rank, world):
-        own = type(self).__new__(type(self))
-        own.__dict__.update(self.__dict__)
-        own.split = lambda name: split(self, "test")
-        own.__dict__["labelled"] = torch.arange(len(split(self, "test")))
-        return beside(own, start, rank, world)
+        data = type(self).__new__(type(self))
+        data.__dict__.update(self.__dict__)
+        data.split = lambda name: split(self, "test")
+        data.__dict__["labelled"] = torch.arange(len(split(self, "test")))
+        return beside(data, start, rank, world)
 
     monkeypatch.setattr(Data, "_beside", leaking)
 
@@ -102,15 +104,15 @@ def test_unbroken_code_meets_the_baseline(home, name, baseline):
 
 
 @pytest.mark.parametrize("mutant", BROKEN)
-def test_broken_code_does_not_meet_it(home, monkeypatch, mutant):
-    name, baseline, broken, why = BROKEN[mutant]
+def test_broken_code_does_not_meet_the_baseline(home, monkeypatch, mutant):
+    name, baseline, breaks, reason = BROKEN[mutant]
     home.write(name, baseline)
-    broken(monkeypatch)
+    breaks(monkeypatch)
     assert home.reproduce(name) == 1
     (headline,) = json.loads(home.certificate(name).read_text())["headlines"]
     print(mutant, headline["verdict"], headline["why"])
     assert headline["verdict"] == "NOT MET"
-    assert why in headline["why"]
+    assert reason in headline["why"]
 
 
 def test_an_unlisted_seed_is_refused(home, capsys):

@@ -1,1 +1,1 @@
-"""Arms of runs over seeds: statistics, what is compared, tables, figures and the report."""
+"""Compares arms of runs over seeds: statistics, arms, and reports."""

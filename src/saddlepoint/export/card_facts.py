@@ -95,7 +95,8 @@ def _seeds(record: Record, found: Scores, moment: GeneratorVersion) -> dict[str,
     except Mistake:  # one of them cannot be read: this run's own record does not suffer
         beside = [record]
     ended = [r for r in beside if r.status != RUNNING]
-    siblings = [r for r in ended if (r.config.training_values, r.goal) == (record.config.training_values, record.goal)]
+    recipe = record.config.training_values, record.target_images
+    siblings = [r for r in ended if (r.config.training_values, r.target_images) == recipe]
     failed = sorted(r.seed for r in siblings if r.status != FINISHED)
     told = {}
     for key, score in found.items():

@@ -1,1 +1,1 @@
-"""Whether published figures are met: baselines, verdicts, certificates."""
+"""Reproduces published figures: baselines, verdicts and certificates."""

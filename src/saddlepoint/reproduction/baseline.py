@@ -1,7 +1,7 @@
-"""A baseline: what a paper published, exactly which runs are to meet it, and how near is near enough.
+"""A baseline: a published figure, the exact runs that have to meet it, and the tolerance.
 
-conf/baseline/<name>.yaml, written and committed before the first of its runs. What a tier says replaces what stands
-above it, key by key, so that a short tier can claim only what it can. docs/reproducing.md tells every key.
+conf/baseline/<name>.yaml, written and committed before the first of its runs. The keys of a tier replace those at the
+top of the file, so that a short tier can claim only what it can show. docs/reproducing.md documents every key.
 """
 
 from collections.abc import Sequence
@@ -23,40 +23,40 @@ from saddlepoint.schema import FileSection, replace_error, section_error, select
 from saddlepoint.schema import Number as AnyNumber
 
 
-def _by_name(said: Any) -> dict[str, Any]:
-    if not isinstance(said, dict) or not said:
-        raise ValueError("is a name for each, and what it says: {<name>: ...}")
-    return {str(name): own for name, own in said.items()}
+def _check_named(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or not value:
+        raise ValueError("must map each name to its content: {<name>: ...}")
+    return {str(name): content for name, content in value.items()}
 
 
-def _once(seeds: Sequence[int]) -> Sequence[int]:
+def _check_unique(seeds: Sequence[int]) -> Sequence[int]:
     if len(set(seeds)) < len(seeds):
-        raise ValueError("has one twice; a seed counts once")
+        raise ValueError("lists a seed twice; a seed counts once")
     return seeds
 
 
-def _of_contract(said: Any) -> dict[str, Any]:
-    select_keys(said, [field.name for field in fields(Contract)])
-    return said
+def _check_contract(value: Any) -> dict[str, Any]:
+    select_keys(value, [field.name for field in fields(Contract)])
+    return value
 
 
 Text = Annotated[str, Before(str), After(str.strip)]
-Flag = Annotated[bool, Strict(), replace_error("is true or false")]
-Number = Annotated[AnyNumber, replace_error("is no number")]
-Share = Annotated[float, Strict(), Field(gt=0, lt=1), replace_error("is a share between 0 and 1, 0.90 say")]
-Direction = Annotated[Literal["lower", "higher"], replace_error("says what is better: lower or higher")]
-Ends = Annotated[tuple[AnyNumber, AnyNumber], replace_error("is the least and the most that the score can be")]
-Word = Annotated[str, Strict()]
-Words = Annotated[
-    tuple[Word, ...],
-    replace_error("is a list of words as on the command line, [key=value, ...]"),
+Flag = Annotated[bool, Strict(), replace_error("must be true or false")]
+Number = Annotated[AnyNumber, replace_error("must be a number")]
+Proportion = Annotated[float, Strict(), Field(gt=0, lt=1), replace_error("must lie between 0 and 1, e.g. 0.90")]
+Direction = Annotated[Literal["lower", "higher"], replace_error("must be lower or higher: which scores are better")]
+Range = Annotated[tuple[AnyNumber, AnyNumber], replace_error("must be the least and the most that the score can be")]
+Override = Annotated[str, Strict()]
+Overrides = Annotated[
+    tuple[Override, ...],
+    replace_error("must be a list of overrides as on the command line, [key=value, ...]"),
     Before(lambda x: x or ()),
 ]
 Seeds = Annotated[
     tuple[Annotated[int, Strict()], ...],
     Field(min_length=1),
-    replace_error("is a list of whole numbers, [0, 1, 2] say"),
-    After(_once),
+    replace_error("must be a list of whole numbers, e.g. [0, 1, 2]"),
+    After(_check_unique),
 ]
 
 
@@ -71,20 +71,20 @@ class Published(FileSection):
     spread: Number | None = None
     spread_kind: Any = None
     n: Any = None
-    said: Any = None  # where the paper gives words alone
+    said: Any = None  # if the paper has no number: its words
 
 
 class Tolerance(FileSection):
     least: Number | None = None
     most: Number | None = None
-    why: Text  # the tolerance is what it is
+    why: Text  # the reason for these bounds
 
     @property
     def bounds(self) -> tuple[float, float]:
         return -inf if self.least is None else self.least, inf if self.most is None else self.most
 
     @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def _check(self) -> Self:
         if self.least is None and self.most is None:
             raise section_error("it needs a least, a most, or both")
         if self.bounds[0] > self.bounds[1]:
@@ -93,23 +93,25 @@ class Tolerance(FileSection):
 
 
 class Contrast(FileSection):
+    """Arm a minus arm b."""
+
     a: Text
     b: Text
-    paired: Flag = False  # whether runs of one seed share all but what the arms differ in
+    paired: Flag = False  # whether runs of one seed share everything except the settings of their arms
 
 
 class Headline(FileSection):
-    """One figure that has to be met: an arm's mean, or the mean of arm a minus that of arm b."""
+    """One figure that has to be met: the mean of an arm, or the mean of arm a minus that of arm b."""
 
     value: Text | None = None  # the arm
     contrast: Contrast | None = None
     metric: Text  # the score's key
-    contract: Annotated[dict[str, Any], Before(_of_contract)] = Field(default_factory=dict)  # what it has to say
+    contract: Annotated[dict[str, Any], Before(_check_contract)] = Field(default_factory=dict)  # required fields
     direction: Direction  # which is better
     published: Published
     allowed: Tolerance = Field(alias="tolerance")
-    suspicious: Number | None = None  # better than this is too good
-    range: Ends | None = None  # what the score can be: [0, 8] for a count of 8 modes
+    suspicious: Number | None = None  # a mean better than this is not believed
+    range: Range | None = None  # of the score: [0, 8] for a count of 8 modes
     deterministic: Flag = False  # the value is the same for every seed
     _name: str = PrivateAttr("")
 
@@ -119,7 +121,7 @@ class Headline(FileSection):
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """One, or a and b."""
+        """One arm, or a and b."""
         return (self.contrast.a, self.contrast.b) if self.contrast else (str(self.value),)
 
     @property
@@ -128,29 +130,31 @@ class Headline(FileSection):
 
     @property
     def target(self) -> float:
-        """The published figure; where there is none, the nearest that the tolerance allows."""
+        """The published figure; if there is none, the nearest bound of the tolerance."""
         known = (self.published.value, self.allowed.least, self.allowed.most)
         return next(value for value in known if value is not None)
 
     @property
     def tolerance(self) -> tuple[float | None, float | None]:
-        """How far below the target and how far above it; None: as far as it likes."""
+        """The distances allowed below and above the target; None: unbounded."""
         least, most = self.allowed.least, self.allowed.most
         return None if least is None else self.target - least, None if most is None else most - self.target
 
     @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def _check(self) -> Self:
         if (self.value is None) == (self.contrast is None):
-            raise section_error("say value: <arm>, or contrast: {a: <arm>, b: <arm>}, which is a minus b")
+            raise section_error("write value: <arm>, or contrast: {a: <arm>, b: <arm>}, which is a minus b")
         metric = self.contract.get("metric") or metric_of(self.metric)
-        own = "higher" if metric in HIGHER_IS_BETTER else "lower" if metric in LOWER_IS_BETTER else self.direction
-        if self.direction != own and self.contrast is None:  # a contrast of two arms has a direction of its own
-            good = own.removesuffix("er")
+        known = "higher" if metric in HIGHER_IS_BETTER else "lower" if metric in LOWER_IS_BETTER else self.direction
+        if self.direction != known and self.contrast is None:  # the direction of a contrast is free
+            good = known.removesuffix("er")
             raise section_error(
-                f"direction={self.direction}: of {metric}, {good} values are good. Write direction: {own}"
+                f"direction={self.direction}: of {metric}, {good} values are good. Write direction: {known}"
             )
         if self.range is not None and self.range[0] >= self.range[1]:
-            raise section_error(f"range={list(self.range)} is the least and the most that the score can be, [0, 8] say")
+            raise section_error(
+                f"range={list(self.range)} must be the least and the most that the score can be, e.g. [0, 8]"
+            )
         if (value := self.published.value) is None:
             return self
         if not self.allowed.bounds[0] <= value <= self.allowed.bounds[1]:
@@ -162,18 +166,18 @@ class Headline(FileSection):
 
 
 class Baseline(FileSection):
-    """One tier of a baseline: what it says, and what stands above it."""
+    """One tier of a baseline, with the top-level keys that it does not replace."""
 
     claim: Text
     source: Citation
     experiment: Text | None = None
-    extra_overrides: Words = Field((), alias="words")
-    arms: Annotated[dict[str, Words], Before(_by_name)]  # and the words of each arm's runs
+    extra_overrides: Overrides = Field((), alias="words")
+    arms: Annotated[dict[str, Overrides], Before(_check_named)]  # with the overrides of each arm's runs
     seeds: Seeds
-    level: Share = 0.90
+    level: Proportion = 0.90
     deterministic: Flag = False
-    headline: Annotated[dict[str, Headline], Before(_by_name)]
-    hours: Number  # expected, of one run
+    headline: Annotated[dict[str, Headline], Before(_check_named)]
+    hours: Number  # expected, per run
     _file: tuple[str, str, Path] = PrivateAttr()
 
     name = property(lambda self: self._file[0])
@@ -182,7 +186,7 @@ class Baseline(FileSection):
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """Of every run."""
+        """The overrides of every run."""
         return (*([f"experiment={self.experiment}"] if self.experiment else []), *self.extra_overrides)
 
     @property
@@ -190,42 +194,45 @@ class Baseline(FileSection):
         return tuple(self.headline.values())
 
     @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def _check(self) -> Self:
         for name, headline in self.headline.items():
             headline._name = name
             if unknown := [arm for arm in headline.arms if arm not in self.arms]:
-                close = did_you_mean(unknown[0], self.arms)
-                raise section_error(f"headline {name}: no arm {unknown[0]}.{close} There are: {', '.join(self.arms)}")
+                hint = did_you_mean(unknown[0], self.arms)
+                raise section_error(f"headline {name}: no arm {unknown[0]}.{hint} There are: {', '.join(self.arms)}")
         return self
 
 
-def load_baseline(name: str, tier: str | None = None, own: Path | None = None) -> Baseline:
-    """The baseline's tier; None: its only or its first one.  Raises Mistake where it is unknown or badly written."""
-    path = config_file.find_conf_file("baseline", name := str(name), own)  # baseline=5 is a name too
-    whole = config_file.load_plain_yaml(path)
-    if not isinstance(whole, dict):
+def load_baseline(name: str, tier: str | None = None, user_conf: Path | None = None) -> Baseline:
+    """Load a tier of a baseline; None: its first. Raises Mistake if it is unknown or invalid.
+
+    `user_conf`: a folder of your own configs, which is searched too.
+    """
+    path = config_file.find_conf_file("baseline", name := str(name), user_conf)  # baseline=5 is a name too
+    content = config_file.load_plain_yaml(path)
+    if not isinstance(content, dict):
         raise Mistake(f"{path} holds no keys; see docs/reproducing.md")
-    where = f"baseline {name}"
+    location = f"baseline {name}"
     try:
-        select_keys(whole, {*Baseline.key_requirements(), "tiers"} - {"hours"})
-        if not isinstance(tiers := whole.pop("tiers", None), dict) or not tiers:
+        select_keys(content, {*Baseline.key_requirements(), "tiers"} - {"hours"})
+        if not isinstance(tiers := content.pop("tiers", None), dict) or not tiers:
             raise section_error("it has no tiers: tiers: {full: {hours: 1}}")
-        tiers = {str(other): {} if said is None else said for other, said in tiers.items()}
-        chosen = next(iter(tiers)) if tier is None else str(tier)
-        if chosen not in tiers:
-            raise section_error(f"it has no tier {chosen}.{did_you_mean(chosen, tiers)} There are: {', '.join(tiers)}")
-        for other in [*tiers, chosen]:
-            where = f"baseline {name}, tier {other}"
-            select_keys(tiers[other], Baseline.key_requirements())
-        found = Baseline.model_validate(whole | tiers[chosen])
+        tiers = {str(key): {} if value is None else value for key, value in tiers.items()}
+        tier = next(iter(tiers)) if tier is None else str(tier)
+        if tier not in tiers:
+            raise section_error(f"it has no tier {tier}.{did_you_mean(tier, tiers)} There are: {', '.join(tiers)}")
+        for key in [*tiers, tier]:
+            location = f"baseline {name}, tier {key}"
+            select_keys(tiers[key], Baseline.key_requirements())
+        baseline = Baseline.model_validate(content | tiers[tier])
     except ValidationError as error:
-        raise to_mistake(error, where, within=("headline",)) from None
+        raise to_mistake(error, location, within=("headline",)) from None
     except PydanticCustomError as error:
-        raise Mistake(f"{where}: {error.message()}") from None
-    found._file = name, chosen, path
-    return found
+        raise Mistake(f"{location}: {error.message()}") from None
+    baseline._file = name, tier, path
+    return baseline
 
 
 def planned_runs(baseline: Baseline) -> Sequence[tuple[str, int]]:
-    """Every run, as (arm, seed), seeds slowest."""
+    """Return every run as (arm, seed); the arm varies fastest."""
     return [(arm, seed) for seed in baseline.seeds for arm in baseline.arms]

@@ -1,6 +1,6 @@
-"""The certificate of a reproduction: verdict and figures, what they were measured by, and who could do it again.
+"""The certificate of a reproduction: verdicts and scores, how they were measured, and what is needed to repeat it.
 
-certificate.json is for programs, certificate.md for people; both say the same. Plain values only.
+certificate.json is for programs, certificate.md for people; both have the same content. Plain values only.
 """
 
 import json
@@ -21,13 +21,13 @@ from saddlepoint.template import render_template
 
 
 def certificate_facts(
-    baseline: Baseline, judgements: Sequence[HeadlineVerdict], outcomes: Sequence[RunOutcome], verdict: str,
-    certified: bool, remarks: Sequence[str], code: Mapping[str, Any], file: GitStatus, folder: Path, begun: str,
+    baseline: Baseline, headline_verdicts: Sequence[HeadlineVerdict], outcomes: Sequence[RunOutcome], verdict: str,
+    certified: bool, remarks: Sequence[str], code: Mapping[str, Any], file: GitStatus, folder: Path, started: str,
 ) -> dict[str, Any]:  # fmt: skip
-    """All that it says of a reproduction that has ended."""
-    began = [o for o in outcomes if o.provenance]
-    environments = [{key: o.provenance.get(key) or {} for key in ("python", "packages", "hardware")} for o in began]
-    described = [o.provenance.get("data") or {} for o in began]
+    """Return the content of the certificate of a finished reproduction."""
+    provenances = [run.provenance for run in outcomes if run.provenance]
+    environments = [{key: p.get(key) or {} for key in ("python", "packages", "hardware")} for p in provenances]
+    data = [p.get("data") or {} for p in provenances]
     return {
         "baseline": baseline.name,
         "tier": baseline.tier,
@@ -39,47 +39,47 @@ def certificate_facts(
         "level": baseline.level,
         "deterministic": baseline.deterministic,
         "seeds": list(baseline.seeds),
-        "headlines": [_headline(judgement) for judgement in judgements],
-        "runs": [_run(o, folder) for o in outcomes],
+        "headlines": [_headline_facts(headline) for headline in headline_verdicts],
+        "runs": [_run_facts(run, folder) for run in outcomes],
         "code": dict(code),
         "file": asdict(file),
-        "data": {f"{d.get('name')} {split}": sha for d in described for split, sha in d.get("sha256", {}).items()},
-        "environments": [place for i, place in enumerate(environments) if place not in environments[:i]],
-        "hours": {"spent": sum(o.seconds for o in outcomes) / 3600, "expected_of_one": baseline.hours},
+        "data": {f"{d.get('name')} {split}": sha for d in data for split, sha in d.get("sha256", {}).items()},
+        "environments": [e for i, e in enumerate(environments) if e not in environments[:i]],
+        "hours": {"spent": sum(run.seconds for run in outcomes) / 3600, "expected_of_one": baseline.hours},
         "argv": redact(sys.argv),
-        "started": begun,
+        "started": started,
         "ended": provenance.timestamp(),
     }
 
 
-def _headline(judgement: HeadlineVerdict) -> dict[str, Any]:
-    headline, found = judgement.headline, judgement.equivalence
-    interval = None if found is None or found.interval is None else [found.interval.low, found.interval.high]
+def _headline_facts(verdict: HeadlineVerdict) -> dict[str, Any]:
+    headline, result = verdict.headline, verdict.equivalence
+    interval = None if result is None or result.interval is None else [result.interval.low, result.interval.high]
     return {
         "name": headline.name,
-        "verdict": judgement.verdict,
-        "why": judgement.reason,
+        "verdict": verdict.verdict,
+        "why": verdict.reason,
         "metric": headline.metric,
         "arms": list(headline.arms),
         "direction": headline.direction,
         "published": headline.published.model_dump(exclude_unset=True),
         "tolerance": headline.allowed.model_dump(),
         "suspicious": headline.suspicious,
-        "mean": None if found is None else _finite(found.estimate.mean),
-        "std": None if found is None else found.estimate.std,
-        "n": sum(_finite(value) is not None for value in next(iter(judgement.values.values())).values()),
+        "mean": None if result is None else _finite(result.estimate.mean),
+        "std": None if result is None else result.estimate.std,
+        "n": sum(_finite(value) is not None for value in next(iter(verdict.values.values())).values()),
         "interval": interval,
-        "distance": None if found is None else _finite(found.distance),
-        "values": {arm: {seed: _finite(v) for seed, v in values.items()} for arm, values in judgement.values.items()},
+        "distance": None if result is None else _finite(result.distance),
+        "values": {arm: {seed: _finite(v) for seed, v in values.items()} for arm, values in verdict.values.items()},
     }
 
 
 def _finite(value: float | None) -> float | None:
-    """JSON has no NaN."""
+    """Return None for NaN and infinity, which JSON does not have."""
     return value if value is not None and math.isfinite(value) else None
 
 
-def _run(run: RunOutcome, folder: Path) -> dict[str, Any]:
+def _run_facts(run: RunOutcome, folder: Path) -> dict[str, Any]:
     return {
         "arm": run.arm,
         "seed": run.seed,
@@ -95,24 +95,26 @@ def _run(run: RunOutcome, folder: Path) -> dict[str, Any]:
 
 
 def save_certificate(folder: Path, content: Mapping[str, Any]) -> Path:
-    """Write certificate.json and certificate.md into `folder`; the path of the second."""
+    """Write certificate.json and certificate.md to `folder`; return the path of certificate.md."""
     folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / "certificate.json", json.dumps(content, indent=2) + "\n")
-    page = render_template("reproduction/certificate.md.j2", **content, published=_published, range=_range)
+    page = render_template(
+        "reproduction/certificate.md.j2", **content, published=_format_published, tolerance_range=_format_range
+    )
     write_file(folder / "certificate.md", page)
     return folder / "certificate.md"
 
 
-def _published(published: Mapping[str, Any]) -> str:
+def _format_published(published: Mapping[str, Any]) -> str:
     if published.get("value") is None:
         return published.get("said") or "no figure"
     spread = f" ± {published['spread']:g}" if published.get("spread") is not None else ""
-    about = [published.get("spread_kind"), f"n = {published['n']}" if published.get("n") else None]
-    told = ", ".join(str(part) for part in about if part)
-    return f"{published['value']:g}{spread}" + (f" ({told})" if told else "")
+    details = [published.get("spread_kind"), f"n = {published['n']}" if published.get("n") else None]
+    text = ", ".join(str(detail) for detail in details if detail)
+    return f"{published['value']:g}{spread}" + (f" ({text})" if text else "")
 
 
-def _range(least: float | None, most: float | None) -> str:
+def _format_range(least: float | None, most: float | None) -> str:
     if least is None:
         return f"at most {most:g}"
     return f"at least {least:g}" if most is None else f"{least:g} to {most:g}"

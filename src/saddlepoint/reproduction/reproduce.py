@@ -1,7 +1,7 @@
-"""Reproducing a published figure: trains the runs that a baseline lists, and says whether it is met.
+"""Reproduces a published figure: trains the runs that a baseline lists, and returns the verdict.
 
-The verdict can be trusted because little is left to choose: the seeds, the length, the score and the tolerance stand in
-a committed file, the code in a clean tree, and every listed run counts, whatever became of it.
+The verdict is trustworthy because little is left to choose: seeds, length, score and tolerance are in a committed file,
+the code is a clean tree, and every listed run counts, however it ended.
 """
 
 import copy
@@ -34,19 +34,20 @@ from saddlepoint.run import destination, provenance
 from saddlepoint.run.folder import Run
 from saddlepoint.run.repository import COMMITTED, OUTSIDE, GitStatus, git_status, is_clean
 
-FINAL_STATUSES = ("finished", "diverged", "stopped")  # a run that ended so is not begun again
+FINAL_STATUSES = ("finished", "diverged", "stopped")  # a run that ended like this is not started again
 NO_CERTIFICATE = "not a certificate: dirty tree"
-Say = Callable[[str], None]
+Log = Callable[[str], None]
+RunKey = tuple[str, int]  # arm and seed
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """How a reproduction ended: its verdict, and whether what was written of it, `file`, is a certificate."""
+    """The result of a reproduction; `certified` is whether `file` is a certificate."""
 
     verdict: str
     certified: bool
     headline_verdicts: Sequence[HeadlineVerdict]
-    remarks: Sequence[str]  # what has to be said aloud
+    remarks: Sequence[str]  # printed prominently
     content: Mapping[str, Any]
     file: Path
 
@@ -57,87 +58,88 @@ def reproduce(
     settings: DictConfig,
     config_dir: str | None,
     console: Console,
-    log: Say,
+    log: Log,
 ) -> Reproduction:
-    """Train what is not there yet, and judge.  Raises Mistake for what may not count."""
-    begun = provenance.timestamp()
-    _refuse_choices(overrides, baseline)
+    """Train the missing runs, and write verdict and certificate. Raises Mistake for what cannot be certified."""
+    started = provenance.timestamp()
+    _check_overrides(overrides, baseline)
     code, file = code_state(), git_status(baseline.path)
     remarks = _remarks(code, file, baseline, settings.allow_dirty)
     certified = NO_CERTIFICATE not in remarks
-    folder = destination.check_output_folder(
-        Path(settings.outputs) / "reproduce" / f"{baseline.name}-{baseline.tier}", "outputs"
-    )
+    folder = Path(settings.outputs) / "reproduce" / f"{baseline.name}-{baseline.tier}"
+    folder = destination.check_output_folder(folder, "outputs")
     configs = run_configs(baseline, overrides, folder, config_dir)
     log(f"{baseline.name}, {baseline.tier}: {len(configs)} runs, {baseline.hours:g} h each expected. {baseline.claim}")
-    there = _kept(configs, code, settings.retrain, not certified, log)
-    if waiting := {key: configs[key] for key in configs if key not in there}:
-        train_all([(_label(key), one) for key, one in waiting.items()], console)
-    outcomes = [run_outcome(*key, Run(folder_of_config(one)), key in there) for key, one in configs.items()]
+    reusable = _find_reusable(configs, code, settings.retrain, not certified, log)
+    if missing := {key: config for key, config in configs.items() if key not in reusable}:
+        train_all([(_label(key), config) for key, config in missing.items()], console)
+    outcomes = [run_outcome(*key, Run(folder_of_config(c)), key in reusable) for key, c in configs.items()]
     if certified:
-        _refuse_changed(outcomes, code)
-    if all(one.status == MISSING for one in outcomes):
-        raise Mistake("no run began, so nothing was measured and nothing is certified; the reasons stand above")
-    judgements = [judge_headline(baseline, headline, outcomes) for headline in baseline.headlines]
-    verdict = overall_verdict(judgements)
+        _check_code_unchanged(outcomes, code)
+    if all(run.status == MISSING for run in outcomes):
+        raise Mistake("no run started, so nothing was measured and nothing is certified; the reasons are above")
+    headlines = [judge_headline(baseline, headline, outcomes) for headline in baseline.headlines]
+    verdict = overall_verdict(headlines)
     content = certificate.certificate_facts(
-        baseline, judgements, outcomes, verdict, certified, remarks, code, file, folder, begun
+        baseline, headlines, outcomes, verdict, certified, remarks, code, file, folder, started
     )
-    return Reproduction(verdict, certified, judgements, remarks, content, certificate.save_certificate(folder, content))
+    return Reproduction(verdict, certified, headlines, remarks, content, certificate.save_certificate(folder, content))
 
 
 def code_state() -> dict[str, Any]:
-    """The commit of the checkout that this code is, and whether it is clean; of an installed package, its version."""
-    checkout = (provenance.CHECKOUT / "pyproject.toml").exists()
-    git = provenance.current_commit(provenance.CHECKOUT) if checkout else None
-    git = git or {"commit": None, "dirty": checkout}  # nobody can tell what a checkout without git was made of
+    """Return the commit of the checkout and whether it is dirty, and the version of the package."""
+    is_checkout = (provenance.CHECKOUT / "pyproject.toml").exists()
+    git = provenance.current_commit(provenance.CHECKOUT) if is_checkout else None
+    git = git or {"commit": None, "dirty": is_checkout}  # without git the state of a checkout is unknown: dirty
     return {**git, "version": importlib.metadata.version("saddlepoint")}
 
 
-def _refuse_choices(words: Sequence[str], baseline: Baseline) -> None:
-    """Raise Mistake for a word that would change what is trained or how it is measured."""
-    for word in words:
-        key = word.lstrip("+~").partition("=")[0]
+def _check_overrides(overrides: Sequence[str], baseline: Baseline) -> None:
+    """Raise Mistake for an override that changes what is trained or how it is measured."""
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
         first, _, last = key.partition(".")
         if first in NEUTRAL_KEYS or (first == "data" and last in NEUTRAL_DATA_KEYS):
             continue
         if first in ("seed", "seeds"):
             listed = ", ".join(map(str, baseline.seeds))
-            raise Mistake(f"{word}: baseline {baseline.name} lists its seeds, exactly {listed}; no others count")
+            raise Mistake(f"{override}: baseline {baseline.name} lists its seeds, exactly {listed}; no others count")
         allowed = [*(f"data.{name}" for name in NEUTRAL_DATA_KEYS), *NEUTRAL_KEYS]
-        close = did_you_mean(key, [*allowed, *catalogue.command_keys("reproduce")])
+        hint = did_you_mean(key, [*allowed, *catalogue.command_keys("reproduce")])
         raise Mistake(
-            f"{word}: a baseline says what is trained and how it is measured.{close} Only where it lies and runs is "
-            f"yours to say: {', '.join(allowed)}"
+            f"{override}: a baseline fixes what is trained and how it is measured.{hint} You can set only where files "
+            f"are and where it runs: {', '.join(allowed)}"
         )
 
 
-def _remarks(code: Mapping[str, Any], file: GitStatus, baseline: Baseline, allowed: bool) -> list[str]:
-    """What the certificate has to say aloud.  Raises Mistake where code or baseline differ from what is committed."""
-    wrong, place = [], baseline.path.parents[1]
-    # a virtual environment may lie in somebody's repository, which says nothing of what is installed there
-    installed = code["commit"] is None and not code["dirty"] and place == catalogue.conf_folder()
-    if file.state not in (COMMITTED, OUTSIDE) and not installed:
-        wrong.append(f"{baseline.path} is {file.state}: a baseline is committed before its runs, and not edited after")
+def _remarks(code: Mapping[str, Any], file: GitStatus, baseline: Baseline, allow_dirty: bool) -> list[str]:
+    """Return the remarks of the certificate. Raises Mistake if code or baseline differ from what is committed."""
+    problems, conf = [], baseline.path.parents[1]
+    # a virtual environment may lie in another repository, which does not track what is installed in it
+    is_installed = code["commit"] is None and not code["dirty"] and conf == catalogue.conf_folder()
+    if file.state not in (COMMITTED, OUTSIDE) and not is_installed:
+        problems.append(
+            f"{baseline.path} is {file.state}: a baseline is committed before its runs, and not edited after"
+        )
     if code["dirty"]:
-        known = f"differs from commit {code['commit'][:12]}" if code["commit"] else "has no commit that git can tell"
-        wrong.append(f"the tree is not clean: {provenance.CHECKOUT} {known}")
-    elif file.state == COMMITTED and not is_clean(place):
-        wrong.append(f"{place} differs from its commit: what a baseline is composed of is committed with it")
-    if wrong and not allowed:
-        raise Mistake(f"{'; '.join(wrong)}.\nCommit it, or rehearse without a certificate: allow_dirty=true")
-    remarks = [NO_CERTIFICATE, *wrong] if wrong else []
-    if file.state == OUTSIDE and not installed:
+        state = f"differs from commit {code['commit'][:12]}" if code["commit"] else "has no commit that git can read"
+        problems.append(f"the tree is not clean: {provenance.CHECKOUT} {state}")
+    elif file.state == COMMITTED and not is_clean(conf):
+        problems.append(f"{conf} differs from its commit: commit every file that the baseline is composed of")
+    if problems and not allow_dirty:
+        raise Mistake(f"{'; '.join(problems)}.\nCommit it, or rehearse without a certificate: allow_dirty=true")
+    remarks = [NO_CERTIFICATE, *problems] if problems else []
+    if file.state == OUTSIDE and not is_installed:
         remarks.append("not committed: the baseline lies in no repository")
     return remarks
 
 
-def _refuse_changed(outcomes: Sequence[RunOutcome], code: Mapping[str, Any]) -> None:
-    """Raise Mistake where the code was changed or edited while runs were under way."""
+def _check_code_unchanged(outcomes: Sequence[RunOutcome], code: Mapping[str, Any]) -> None:
+    """Raise Mistake if the code changed while runs were under way."""
     for run in outcomes:
         git = run.provenance.get("git")
         if run.provenance and git is None and code["commit"] is not None:
-            raise Mistake(f"{run.label}: git could not tell the commit that it was trained at. Run again, retrain=true")
+            raise Mistake(f"{run.label}: git could not read the commit that it was trained at. Run again, retrain=true")
         if git is not None and (git["commit"] != code["commit"] or git["dirty"]):
             raise Mistake(
                 f"{run.label}: the tree changed while it was trained (commit {git['commit'][:12]}, "
@@ -146,21 +148,23 @@ def _refuse_changed(outcomes: Sequence[RunOutcome], code: Mapping[str, Any]) -> 
 
 
 def run_configs(
-    baseline: Baseline, rest: Sequence[str], folder: Path, config_dir: str | None = None
-) -> dict[tuple[str, int], DictConfig]:
-    """The config of each listed run, by arm and seed; their folders lie in `folder`.  Raises Mistake."""
-    of_arm = {arm: _config(baseline, arm, rest, folder, config_dir) for arm in baseline.arms}
+    baseline: Baseline, overrides: Sequence[str], folder: Path, config_dir: str | None = None
+) -> dict[RunKey, DictConfig]:
+    """Return the config of each listed run, by arm and seed; their run folders are in `folder`. Raises Mistake."""
+    arm_configs = {arm: _compose_arm(baseline, arm, overrides, folder, config_dir) for arm in baseline.arms}
     configs = {}
     for arm, seed in planned_runs(baseline):
-        configs[arm, seed] = copy.deepcopy(of_arm[arm])
-        configs[arm, seed].seed = seed  # neither the name nor a choice depends on it
+        configs[arm, seed] = copy.deepcopy(arm_configs[arm])
+        configs[arm, seed].seed = seed  # neither the run's name nor its composition depends on it
     return configs
 
 
-def _config(baseline: Baseline, arm: str, rest: Sequence[str], folder: Path, config_dir: str | None) -> DictConfig:
+def _compose_arm(
+    baseline: Baseline, arm: str, overrides: Sequence[str], folder: Path, config_dir: str | None
+) -> DictConfig:
     try:
-        written = allow_list.overrides_from_file([*baseline.overrides, *baseline.arms[arm]], str(baseline.path))
-        config = compose([*written, *rest], config_dir)
+        from_file = allow_list.overrides_from_file([*baseline.overrides, *baseline.arms[arm]], str(baseline.path))
+        config = compose([*from_file, *overrides], config_dir)
         check(config)
     except Mistake as mistake:
         raise Mistake(f"baseline {baseline.name}, arm {arm}: {mistake}") from None
@@ -169,34 +173,35 @@ def _config(baseline: Baseline, arm: str, rest: Sequence[str], folder: Path, con
     return config
 
 
-def _kept(
-    configs: Mapping[tuple[str, int], DictConfig], code: Mapping[str, Any], retrain: bool, rehearsal: bool, say: Say
-) -> set[tuple[str, int]]:
-    """The runs that are there and over.  Raises Mistake where a folder holds another run, unless it may be moved aside.
+def _find_reusable(
+    configs: Mapping[RunKey, DictConfig], code: Mapping[str, Any], retrain: bool, rehearsal: bool, log: Log
+) -> set[RunKey]:
+    """Return the keys of the runs that exist and have ended; an interrupted run is resumed.
 
-    A run that was broken off goes on; one that diverged, or that a rule of its health stopped, did so, and counts.
+    A run that diverged, or that a health rule stopped, has ended and counts. If a folder holds another run, it is moved
+    aside with `retrain`; without it Mistake is raised.
     """
-    kept = set()
+    reusable = set()
     for key, config in configs.items():
         run = Run(folder_of_config(config))
         if not run.config.exists():
             continue
-        wrong = mismatches(run, config, code)
+        problems = mismatches(run, config, code)
         if rehearsal:
-            wrong = [line for line in wrong if not line.startswith("it was trained")]
-        if wrong and not retrain:
+            problems = [problem for problem in problems if not problem.startswith("it was trained")]
+        if problems and not retrain:
             raise Mistake(
-                f"{run.folder} cannot count as {_label(key)}: {'; '.join(wrong[:3])}.\n"
+                f"{run.folder} cannot count as {_label(key)}: {'; '.join(problems[:3])}.\n"
                 "retrain=true moves it aside and trains again"
             )
-        if wrong:
-            say(f"{_label(key)}: the run that was there, {wrong[0]}, now lies in {run.move_aside()}")
+        if problems:
+            log(f"{_label(key)}: the existing run, {problems[0]}, was moved to {run.move_aside()}")
         elif run.summary.get("status") in FINAL_STATUSES:
-            code_too = "" if rehearsal else ", by this very code"
-            say(f"{_label(key)}: {run.summary['status']} before{code_too}")
-            kept.add(key)
-    return kept
+            same_code = "" if rehearsal else ", by the same code"
+            log(f"{_label(key)}: {run.summary['status']} before{same_code}")
+            reusable.add(key)
+    return reusable
 
 
-def _label(key: tuple[str, int]) -> str:
+def _label(key: RunKey) -> str:
     return f"{key[0]} seed={key[1]}"

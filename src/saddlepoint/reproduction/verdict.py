@@ -1,8 +1,8 @@
-"""From the runs of a baseline to its verdict.
+"""The verdict on a baseline, from its runs.
 
-Each headline is judged by itself: MET if the interval of its mean lies inside the tolerance, NOT MET if wholly outside,
-else UNDECIDED (comparison/stats/equivalence.py). A baseline is met only if every headline is, so judging several of
-them at one level does not make it easier to be met. A run that is missing, failed or diverged is a bad result: NOT MET.
+Each headline has its own verdict: MET if the interval of its mean lies inside the tolerance, NOT MET if it lies
+outside, else UNDECIDED (comparison/stats/equivalence.py). A baseline is met only if every headline is, so several
+headlines at one level do not make it easier to meet. A missing, failed or diverged run is a bad result: NOT MET.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint.comparison.arms.direction import PROPORTIONS
-from saddlepoint.comparison.stats.equivalence import EquivalenceResult, Interval, equivalence_test
+from saddlepoint.comparison.stats.equivalence import EquivalenceResult, equivalence_test
+from saddlepoint.comparison.stats.interval import Interval
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Score, check_comparable
 from saddlepoint.reproduction.baseline import Baseline, Headline
@@ -23,7 +24,7 @@ FINISHED, MISSING = "finished", "missing"
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """How one listed run ended."""
+    """How one listed run ended, and its final scores."""
 
     arm: str
     seed: int
@@ -32,7 +33,7 @@ class RunOutcome:
     error: str | None
     scores: Mapping[str, Score]
     seconds: float
-    reused: bool  # it was there before
+    reused: bool  # it existed before
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -42,17 +43,17 @@ class RunOutcome:
 
 @dataclass(frozen=True)
 class HeadlineVerdict:
-    """A headline's verdict, and the numbers that it stands on, by arm and seed; None where a run has none."""
+    """The verdict on a headline, and the scores behind it, by arm and seed; None for a run without a score."""
 
     headline: Headline
     verdict: str
     reason: str
     values: Mapping[str, Mapping[int, float | None]]
-    equivalence: EquivalenceResult | None  # None where runs are missing
+    equivalence: EquivalenceResult | None  # None if runs are missing
 
 
 def run_outcome(arm: str, seed: int, run: Run, reused: bool) -> RunOutcome:
-    """How the run in a folder ended, as its record says."""
+    """Return the outcome recorded in a run folder."""
     summary = run.summary
     scores = {key: Score.from_dict(plain) for key, plain in (summary.get("final") or {}).items()}
     return RunOutcome(
@@ -61,31 +62,31 @@ def run_outcome(arm: str, seed: int, run: Run, reused: bool) -> RunOutcome:
     )  # fmt: skip
 
 
-def overall_verdict(judgements: Sequence[HeadlineVerdict]) -> str:
-    """The verdict of all together: the worst."""
-    verdicts = {judgement.verdict for judgement in judgements}
+def overall_verdict(headline_verdicts: Sequence[HeadlineVerdict]) -> str:
+    """Return the worst verdict."""
+    verdicts = {headline.verdict for headline in headline_verdicts}
     return next(verdict for verdict in (NOT_MET, UNDECIDED, MET) if verdict in verdicts)
 
 
 def judge_headline(baseline: Baseline, headline: Headline, outcomes: Sequence[RunOutcome]) -> HeadlineVerdict:
-    """The verdict on one headline of a baseline."""
-    own = {arm: [o for o in outcomes if o.arm == arm] for arm in headline.arms}
-    key = headline.metric
+    """Return the verdict on one headline of a baseline."""
+    by_arm = {arm: [run for run in outcomes if run.arm == arm] for arm in headline.arms}
+    runs, key = [run for runs in by_arm.values() for run in runs], headline.metric
     values = {
-        arm: {o.seed: o.scores[key].value if key in o.scores and o.status == FINISHED else None for o in runs}
-        for arm, runs in own.items()
+        arm: {run.seed: run.scores[key].value if key in run.scores and run.status == FINISHED else None for run in runs}
+        for arm, runs in by_arm.items()
     }
-    problems = [line for runs in own.values() for o in runs for line in _problems(headline, o)]
-    problems = problems or _mixed(headline, [o for runs in own.values() for o in runs])
+    problems = [problem for run in runs for problem in _run_problems(headline, run)]
+    problems = problems or _contract_problems(headline, runs)
     if problems:
         return HeadlineVerdict(headline, NOT_MET, "; ".join(problems), values, None)
-    numbers = [[own for seed in baseline.seeds if (own := values[arm][seed]) is not None] for arm in headline.arms]
-    scores = [o.scores[key] for o in outcomes if o.arm in headline.arms]
-    found = _verdict(baseline, headline, numbers, score_range(headline, scores))
-    return HeadlineVerdict(headline, found.verdict, found.reason, values, found)
+    numbers = [[x for seed in baseline.seeds if (x := values[arm][seed]) is not None] for arm in headline.arms]
+    scores = [run.scores[key] for run in outcomes if run.arm in headline.arms]
+    result = _test_equivalence(baseline, headline, numbers, score_range(headline, scores))
+    return HeadlineVerdict(headline, result.verdict, result.reason, values, result)
 
 
-def _verdict(
+def _test_equivalence(
     baseline: Baseline, headline: Headline, numbers: Sequence[Sequence[float]], bounds: Interval | None
 ) -> EquivalenceResult:
     deterministic = baseline.deterministic or headline.deterministic
@@ -100,33 +101,33 @@ def _verdict(
 
 
 def score_range(headline: Headline, scores: Sequence[Score]) -> Interval | None:
-    """What the score can be: as the headline says, else [0, 1] of a share and [0, modes] of a count of modes."""
+    """Return the headline's range, else [0, 1] for a proportion and [0, modes] for a count of modes; None: unknown."""
     if headline.range is not None:
         return Interval(*headline.range)
     metric = scores[0].contract.metric
     if metric in PROPORTIONS:
         return Interval(0.0, 1.0)
     modes = {len(score.detail.get("modes") or score.detail.get("counts") or ()) for score in scores}
-    counted = "modes_captured" in metric and len(modes) == 1 and 0 not in modes
-    return Interval(0.0, float(modes.pop())) if counted else None
+    is_count = "modes_captured" in metric and len(modes) == 1 and 0 not in modes
+    return Interval(0.0, float(modes.pop())) if is_count else None
 
 
-def _problems(headline: Headline, run: RunOutcome) -> list[str]:
-    """Why a run has no number for a headline; [] where it has."""
+def _run_problems(headline: Headline, run: RunOutcome) -> list[str]:
+    """Return why a run has no score for a headline, or one under another contract; [] if it has."""
     if run.status != FINISHED:
         return [f"{run.label}: {run.status}{f' ({run.error})' if run.error else ''}"]
     if headline.metric not in run.scores:
         return [f"{run.label}: no {headline.metric} among its final scores, {', '.join(run.scores) or 'none'}"]
     contract = run.scores[headline.metric].contract.to_dict()
     return [
-        f"{run.label}: measured with {name}={contract.get(name)}, and the baseline is of {name}={expected}"
+        f"{run.label}: measured with {name}={contract.get(name)}, and the baseline requires {name}={expected}"
         for name, expected in headline.contract.items()
         if contract.get(name) != expected
     ]
 
 
-def _mixed(headline: Headline, runs: Sequence[RunOutcome]) -> list[str]:
-    """Why the runs' scores cannot stand in one column; [] where they can."""
+def _contract_problems(headline: Headline, runs: Sequence[RunOutcome]) -> list[str]:
+    """Return why the scores of the runs are not comparable; [] if they are."""
     try:
         check_comparable({run.label: run.scores[headline.metric] for run in runs})
     except Mistake as mistake:

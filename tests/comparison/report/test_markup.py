@@ -1,8 +1,8 @@
-"""A sheet survives its way through Markdown, LaTeX and CSV."""
+"""Sheets as Markdown, LaTeX and CSV."""
 
 from __future__ import annotations
 
-import csv as comma_separated
+import csv
 import io
 import re
 
@@ -18,19 +18,19 @@ def sheet(*rows: tuple[Cell, ...], **more) -> Sheet:
     return Sheet("Scores", ("arm", "fid"), rows, **more)
 
 
-def test_csv_gives_back_every_cell_and_numbers_unrounded() -> None:
+def test_csv_preserves_every_cell_and_unrounded_numbers() -> None:
     rows = (
         (Cell(NASTY), Cell("12.3", 12.345678901234567)),
         (Cell("two\nlines"), Cell("5/5", 5)),
         (Cell("c", sort_key="z"), Cell("—", float("nan"))),
     )
-    header, *found = comma_separated.reader(io.StringIO(to_csv(sheet(*rows)), newline=""))
+    header, *cells = csv.reader(io.StringIO(to_csv(sheet(*rows)), newline=""))
     assert header == ["arm", "fid"]
-    assert found == [[NASTY, "12.345678901234567"], ["two\nlines", "5"], ["c", "—"]]
-    assert float(found[0][1]) == 12.345678901234567
+    assert cells == [[NASTY, "12.345678901234567"], ["two\nlines", "5"], ["c", "—"]]
+    assert float(cells[0][1]) == 12.345678901234567
 
 
-def test_a_markdown_row_has_as_many_cells_as_columns_whatever_the_names_hold() -> None:
+def test_a_markdown_row_has_one_cell_per_column_for_any_text() -> None:
     table = to_markdown(sheet((Cell(NASTY + "\nnext"), Cell("1", 1.0)))).splitlines()
     lines = [line for line in table if line.startswith("|")]
     assert len(lines) == 3
@@ -46,22 +46,22 @@ def test_markdown_aligns_numbers_right_and_makes_the_best_bold() -> None:
 
 
 @pytest.mark.parametrize("write", [to_markdown, to_latex])
-def test_one_note_of_two_cells_stands_once_under_one_letter(write) -> None:
+def test_a_note_of_two_cells_is_printed_once_with_one_letter(write) -> None:
     rows = ((Cell("x"), Cell("1", note="Failed.")), (Cell("y", note="Other."), Cell("2", note="Failed.")))
     text = write(sheet(*rows, notes=("Closing.",)))
     assert text.count("Failed.") == text.count("Other.") == text.count("Closing.") == 1
-    raised = re.findall(r"<sup>(.)</sup>|\$\^\{(.)\}\$", text)
-    assert sorted("".join(pair) for pair in raised) == ["a", "a", "a", "b", "b"]
+    marks = re.findall(r"<sup>(.)</sup>|\$\^\{(.)\}\$", text)
+    assert sorted("".join(pair) for pair in marks) == ["a", "a", "a", "b", "b"]
 
 
 @pytest.mark.parametrize("write", [to_markdown, to_latex])
-def test_an_exploratory_sheet_says_so(write) -> None:
+def test_an_exploratory_sheet_is_marked_in_its_heading(write) -> None:
     assert "(exploratory)" in write(sheet(exploratory=True))
     assert "exploratory" not in write(sheet())
 
 
 @pytest.mark.parametrize(
-    ("sign", "written"),
+    ("sign", "escaped"),
     [
         ("&", r"\&"),
         ("%", r"\%"),
@@ -80,8 +80,8 @@ def test_an_exploratory_sheet_says_so(write) -> None:
         ("--", "-{}-"),
     ],
 )
-def test_latex_escapes_every_special_sign(sign: str, written: str) -> None:
-    assert f"    p{written}q & 1 \\\\\n" in to_latex(sheet((Cell(f"p{sign}q"), Cell("1"))))
+def test_latex_escapes_every_special_sign(sign: str, escaped: str) -> None:
+    assert f"    p{escaped}q & 1 \\\\\n" in to_latex(sheet((Cell(f"p{sign}q"), Cell("1"))))
 
 
 def test_a_latex_table_is_ruled_by_booktabs_and_balanced() -> None:

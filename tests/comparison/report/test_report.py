@@ -1,4 +1,4 @@
-"""The report is one well-formed file that fetches nothing and reads no text as markup."""
+"""The HTML report is one well-formed file that fetches nothing and escapes all text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VOID = {"meta", "img"}
 
 
 class Page(HTMLParser):
-    """Every element with its attributes, every text, and a complaint where a tag is left open or closed twice."""
+    """Collects every element with its attributes and every text; asserts that all tags are balanced."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ def report() -> Report:
     return Report("Two arms", ("One.", "Two."), (sheet(),), (picture,), sheet("Differences"), details)
 
 
-def test_every_tag_is_closed_and_every_part_is_there() -> None:
+def test_every_tag_is_closed_and_every_part_exists() -> None:
     page = Page(to_html(report()))
     assert page.texts["h1"] == page.texts["title"] == ["Two arms"]
     assert page.texts["p"] == ["One.", "Two."]
@@ -69,7 +69,7 @@ def test_every_tag_is_closed_and_every_part_is_there() -> None:
     assert {"abc", "def"} <= set(page.texts["li"])
 
 
-def test_no_resource_lies_outside_the_file() -> None:
+def test_the_file_references_no_external_resource() -> None:
     text = to_html(report())
     assert not re.search(r"https?://|//\w|@import|url\(", re.sub(r"//.*", "", text[text.index("<script>") :]))
     assert not re.search(r"https?://|@import|url\(", text[: text.index("<script>")])
@@ -81,7 +81,7 @@ def test_no_resource_lies_outside_the_file() -> None:
     assert POLICY.startswith("default-src 'none';")
 
 
-def test_every_text_is_shown_as_it_stands() -> None:
+def test_every_text_is_escaped() -> None:
     cell = Cell(EVIL, EVIL, note=EVIL)
     evil = Sheet(EVIL, (EVIL,), ((cell,),), notes=(EVIL,), exploratory=True)
     page = Page(to_html(Report(EVIL, (EVIL,), (evil,), (Picture(EVIL, EVIL, b""),), evil, {EVIL: {EVIL: [EVIL]}})))
@@ -102,15 +102,15 @@ def test_every_text_is_shown_as_it_stands() -> None:
         (Cell("?", float("nan")), "NaN"),
         (Cell("March", "03"), "03"),
         (Cell("plain"), None),
-        (Cell("plain", note="told"), "plain"),
+        (Cell("plain", note="a note"), "plain"),
     ],
 )
-def test_a_cell_says_in_javascripts_spelling_what_it_is_sorted_by(cell: Cell, order: str | None) -> None:
+def test_a_cell_has_its_sort_key_in_javascript_notation(cell: Cell, order: str | None) -> None:
     one = Sheet("One", ("arm", "value"), ((Cell("a"), cell),))
     assert Page(to_html(replace(report(), sheets=(one,)))).all("td")[0].get("data-order") == order
 
 
-def test_headers_have_scopes_pictures_have_texts_and_sizes() -> None:
+def test_headers_have_scopes_and_pictures_have_texts_and_sizes() -> None:
     page = Page(to_html(report()))
     assert [head["scope"] for head in page.all("th")] == ["col", "col", "row", "row"] * 2
     picture = page.all("img")[0]
@@ -121,7 +121,7 @@ def test_headers_have_scopes_pictures_have_texts_and_sizes() -> None:
     assert base64.b64decode((picture["src"] or "").split(",")[1]) == report().pictures[0].png
 
 
-def test_parts_that_hold_nothing_are_left_out() -> None:
+def test_empty_parts_are_left_out() -> None:
     empty = Report("None", (), (), (), Sheet("Differences", ("key",), ()))
     page = Page(to_html(empty))
     assert not page.all("table")

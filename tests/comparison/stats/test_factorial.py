@@ -1,4 +1,4 @@
-"""Effects: a textbook's numbers, least squares by another way, and designs that are none."""
+"""Effects: the numbers of a textbook, least squares by another parametrisation, and invalid designs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def design(k: int, replicates: int) -> list[dict[str, bool]]:
     return [dict(zip(names, cell, strict=True)) for _ in range(replicates) for cell in product((False, True), repeat=k)]
 
 
-def by_name(found: Sequence[Effect]) -> dict[str, Effect]:
-    return {" x ".join(one.factors): one for one in found}
+def by_name(effects: Sequence[Effect]) -> dict[str, Effect]:
+    return {" x ".join(one.factors): one for one in effects}
 
 
 def montgomery() -> tuple[list[dict[str, bool]], list[float]]:
@@ -34,13 +34,13 @@ def montgomery() -> tuple[list[dict[str, bool]], list[float]]:
     return [settings for settings, _ in runs], [y for _, y in runs]
 
 
-def test_the_textbook_s_two_by_two_has_the_textbook_s_effects_and_p() -> None:
-    found = by_name(factorial_effects(*montgomery()))
-    assert [round(found[name].effect, 2) for name in ("A", "B", "A x B")] == [8.33, -5.00, 1.67]
-    # which rounds its F, 53.15, 19.13 and 2.13, before it looks up p
-    assert [found[name].p for name in ("A", "B", "A x B")] == pytest.approx([0.0001, 0.0024, 0.1826], abs=3e-4)
+def test_the_two_by_two_design_of_the_textbook_has_its_effects_and_p() -> None:
+    effects = by_name(factorial_effects(*montgomery()))
+    assert [round(effects[name].effect, 2) for name in ("A", "B", "A x B")] == [8.33, -5.00, 1.67]
+    # the textbook rounds its F, 53.15, 19.13 and 2.13, before it looks up p
+    assert [effects[name].p for name in ("A", "B", "A x B")] == pytest.approx([0.0001, 0.0024, 0.1826], abs=3e-4)
     half = stats.t.ppf(0.975, 8) * (25 / 3) / 53.15**0.5
-    assert found["A"].interval.high - found["A"].effect == pytest.approx(half, rel=1e-3)
+    assert effects["A"].interval.high - effects["A"].effect == pytest.approx(half, rel=1e-3)
 
 
 def dummies(blocks: np.ndarray) -> np.ndarray:
@@ -60,25 +60,25 @@ def test_effects_and_errors_are_those_of_least_squares(blocked: bool) -> None:
     beta, squares, rank, _ = np.linalg.lstsq(X, y, rcond=None)
     freedom = 32 - rank
     covariance = np.linalg.inv(X.T @ X) * squares[0] / freedom
-    found = by_name(factorial_effects(settings, y.tolist(), 3, 0.9, blocks.tolist() if blocked else None))
-    assert len(found) == 7
+    effects = by_name(factorial_effects(settings, y.tolist(), 3, 0.9, blocks.tolist() if blocked else None))
+    assert len(effects) == 7
     for i, part in enumerate(parts[1:], 1):
-        one = found[" x ".join("abc"[j] for j in part)]
+        one = effects[" x ".join("abc"[j] for j in part)]
         error = 2 * covariance[i, i] ** 0.5
         assert one.effect == pytest.approx(2 * beta[i])
         assert one.interval.high - one.effect == pytest.approx(stats.t.ppf(0.95, freedom) * error)
         assert one.p == pytest.approx(2 * stats.t.sf(abs(2 * beta[i]) / error, freedom))
 
 
-def test_a_main_effect_compares_forty_eight_with_forty_eight() -> None:
+def test_a_main_effect_compares_half_of_the_runs_with_the_other_half() -> None:
     settings = design(5, 3)
     y = np.random.default_rng(1).normal(size=96) + [4.0 * one["b"] for one in settings]
-    found = factorial_effects(settings, y.tolist())
-    assert len(found) == 5 + 10
-    assert [one.factors for one in found[:5]] == [("a",), ("b",), ("c",), ("d",), ("e",)]
-    assert {(one.n_low, one.n_high) for one in found} == {(48, 48)}
+    effects = factorial_effects(settings, y.tolist())
+    assert len(effects) == 5 + 10
+    assert [one.factors for one in effects[:5]] == [("a",), ("b",), ("c",), ("d",), ("e",)]
+    assert {(one.n_low, one.n_high) for one in effects} == {(48, 48)}
     on = np.array([one["b"] for one in settings])
-    assert found[1].effect == pytest.approx(y[on].mean() - y[~on].mean())
+    assert effects[1].effect == pytest.approx(y[on].mean() - y[~on].mean())
 
 
 def test_an_interaction_is_half_the_difference_of_simple_effects() -> None:
@@ -106,22 +106,24 @@ def least_squares(settings: Sequence[dict[str, str]], y: np.ndarray, blocks: np.
     Its coefficients are simple effects at the first level of the other factor and differences of those, from which the
     averaged effects follow by a matrix; their errors by the covariance of the coefficients.
     """
-    place = {name: np.array([LEVELS[name].index(one[name]) for one in settings]) for name in LEVELS}
-    a, b = (np.eye(len(LEVELS[name]))[place[name]][:, 1:] for name in LEVELS)
+    index = {name: np.array([LEVELS[name].index(one[name]) for one in settings]) for name in LEVELS}
+    a, b = (np.eye(len(LEVELS[name]))[index[name]][:, 1:] for name in LEVELS)
     crossed = (a[:, :, None] * b[:, None, :]).reshape(len(y), -1)
     X = np.column_stack([np.ones(len(y)), a, b, crossed, *([] if blocks is None else [dummies(blocks)])])
     beta, squares, rank, _ = np.linalg.lstsq(X, y, rcond=None)
     freedom = len(y) - rank
     covariance = np.linalg.inv(X.T @ X) * squares[0] / freedom
-    wanted = {}
+    coefficients = {}
     for i in range(3):
-        wanted["objective", i + 1] = {1 + i: 1.0, **{6 + 2 * i + j: 1 / 3 for j in range(2)}}
+        coefficients["objective", i + 1] = {1 + i: 1.0, **{6 + 2 * i + j: 1 / 3 for j in range(2)}}
     for j in range(2):
-        wanted["penalty", j + 1] = {4 + j: 1.0, **{6 + 2 * i + j: 1 / 4 for i in range(3)}}
+        coefficients["penalty", j + 1] = {4 + j: 1.0, **{6 + 2 * i + j: 1 / 4 for i in range(3)}}
     for i, j in product(range(3), range(2)):
-        wanted["both", i + 1, j + 1] = {6 + 2 * i + j: 1 / 2}  # half of how much one effect changes with the other
-    rows = np.zeros((len(wanted), X.shape[1]))
-    for row, terms in zip(rows, wanted.values(), strict=True):
+        coefficients["both", i + 1, j + 1] = {
+            6 + 2 * i + j: 1 / 2
+        }  # half of how much one effect changes with the other
+    rows = np.zeros((len(coefficients), X.shape[1]))
+    for row, terms in zip(rows, coefficients.values(), strict=True):
         row[list(terms)] = list(terms.values())
     return rows @ beta, np.sqrt(np.diag(rows @ covariance @ rows.T)), freedom
 
@@ -132,78 +134,80 @@ def test_effects_of_several_levels_are_those_of_least_squares(blocked: bool) -> 
     blocks = np.tile(np.arange(5), 12)
     y = rng.normal(size=60) + [3.0 * (one["objective"] == "hinge") * (one["penalty"] == "r1") for one in settings]
     y += blocks * 2.0
-    effects, errors, freedom = least_squares(settings, y, blocks if blocked else None)
-    found = factorial_effects(
+    expected, errors, freedom = least_squares(settings, y, blocks if blocked else None)
+    effects = factorial_effects(
         settings, y.tolist(), level=0.9, blocks=blocks.tolist() if blocked else None, levels=LEVELS
     )
-    assert [one.factors for one in found] == [("objective",)] * 3 + [("penalty",)] * 2 + [("objective", "penalty")] * 6
-    assert [one.levels for one in found[:5]] == [("hinge",), ("wasserstein",), ("relativistic",), ("r1",), ("gp",)]
-    assert [one.effect for one in found] == pytest.approx(effects.tolist())
+    assert [one.factors for one in effects] == [("objective",)] * 3 + [("penalty",)] * 2 + [
+        ("objective", "penalty")
+    ] * 6
+    assert [one.levels for one in effects[:5]] == [("hinge",), ("wasserstein",), ("relativistic",), ("r1",), ("gp",)]
+    assert [one.effect for one in effects] == pytest.approx(expected.tolist())
     half = stats.t.ppf(0.95, freedom) * errors
-    assert [one.interval.high - one.effect for one in found if one.interval] == pytest.approx(half.tolist())
-    assert [one.p for one in found] == pytest.approx((2 * stats.t.sf(abs(effects) / errors, freedom)).tolist())
-    assert [(one.n_low, one.n_high) for one in found] == [(15, 15)] * 3 + [(20, 20)] * 2 + [(10, 10)] * 6
+    assert [one.interval.high - one.effect for one in effects if one.interval] == pytest.approx(half.tolist())
+    assert [one.p for one in effects] == pytest.approx((2 * stats.t.sf(abs(expected) / errors, freedom)).tolist())
+    assert [(one.n_low, one.n_high) for one in effects] == [(15, 15)] * 3 + [(20, 20)] * 2 + [(10, 10)] * 6
 
 
-def test_a_level_of_two_named_by_words_is_the_same_as_on_and_off() -> None:
+def test_two_named_levels_are_equivalent_to_on_and_off() -> None:
     settings, y = montgomery()
-    words = [{name: "on" if value else "off" for name, value in one.items()} for one in settings]
+    named = [{name: "on" if value else "off" for name, value in one.items()} for one in settings]
     levels = {"A": ("off", "on"), "B": ("off", "on")}
-    for one, other in zip(factorial_effects(settings, y), factorial_effects(words, y, levels=levels), strict=True):
+    for one, other in zip(factorial_effects(settings, y), factorial_effects(named, y, levels=levels), strict=True):
         assert (one.effect, one.interval, one.p) == (other.effect, other.interval, other.p)
 
 
-def test_three_factors_of_two_and_three_levels_measure_noise_of_single_runs_by_the_highest_order() -> None:
+def test_single_runs_of_three_factors_estimate_the_noise_by_the_highest_order() -> None:
     cells = [dict(zip("abc", cell, strict=True)) for cell in product((0, 1), (0, 1, 2), (0, 1))]
     y = np.random.default_rng(12).normal(size=12)
-    found = factorial_effects(cells, y.tolist())
+    effects = factorial_effects(cells, y.tolist())
     terms = [[1.0] * 12]
     for names in ("a", "b", "c", "ab", "ac", "bc"):
         levels = product(*((1, 2) if name == "b" else (1,) for name in names))
         terms += [[float(all(one[n] == k for n, k in zip(names, at, strict=True))) for one in cells] for at in levels]
     squares = np.linalg.lstsq(np.array(terms).T, y, rcond=None)[1][0]  # 12 runs, 10 terms
     error = np.sqrt(squares / 2) * np.sqrt(4 / 12)
-    assert found[0].interval is not None
-    assert found[0].interval.high - found[0].effect == pytest.approx(stats.t.ppf(0.975, 2) * error)
+    assert effects[0].interval is not None
+    assert effects[0].interval.high - effects[0].effect == pytest.approx(stats.t.ppf(0.975, 2) * error)
 
 
 def test_a_main_effect_of_ranks_has_the_exact_p_of_all_exchanges_within_cells() -> None:
-    """3 x 2 cells of 2: each of the 6^2 or 6^3 exchanges counted one by one."""
+    """3 x 2 cells of 2: each of the 6^2 or 6^3 exchanges is enumerated."""
     cells = [dict(zip("ab", cell, strict=True)) for cell in product((0, 1, 2), (0, 1)) for _ in range(2)]
     y = [3.0, 1.0, np.inf, 7.0, 2.0, 2.0, 9.0, np.inf, 8.0, 4.0, 6.0, 5.0]
     ranks = stats.rankdata(y)
-    found = rank_effects(cells, y)
-    assert [one.levels for one in found] == [(1,), (2,), (1,), (1, 1), (2, 1)]
-    for one in found[:3]:
+    effects = rank_effects(cells, y)
+    assert [one.levels for one in effects] == [(1,), (2,), (1,), (1, 1), (2, 1)]
+    for one in effects[:3]:
         (factor,), (level,) = one.factors, one.levels
         strata = [
             [i for i, cell in enumerate(cells) if cell["ab".replace(factor, "")] == k and cell[factor] in (0, level)]
             for k in sorted({cell["ab".replace(factor, "")] for cell in cells})
         ]
-        taken = [i for i, cell in enumerate(cells) if cell[factor] == level]
-        rest = [i for i, cell in enumerate(cells) if cell[factor] == 0]
-        assert one.effect == pytest.approx(ranks[taken].mean() - ranks[rest].mean())
+        high = [i for i, cell in enumerate(cells) if cell[factor] == level]
+        low = [i for i, cell in enumerate(cells) if cell[factor] == 0]
+        assert one.effect == pytest.approx(ranks[high].mean() - ranks[low].mean())
         ways = [ranks[list(sum(way, ()))].mean() for way in product(*(combinations(s, 2) for s in strata))]
-        away = np.abs(np.array(ways) - np.mean(ways))
-        assert one.p == pytest.approx(np.mean(away >= abs(ranks[taken].mean() - np.mean(ways)) - 1e-9))
+        distance = np.abs(np.array(ways) - np.mean(ways))
+        assert one.p == pytest.approx(np.mean(distance >= abs(ranks[high].mean() - np.mean(ways)) - 1e-9))
         assert one.interval is None
-    assert [one.p for one in found[3:]] == [None, None]
+    assert [one.p for one in effects[3:]] == [None, None]
 
 
-def test_of_two_groups_the_exact_p_of_ranks_is_wilcoxon_s() -> None:
+def test_the_exact_p_of_ranks_of_two_groups_is_wilcoxon_s() -> None:
     a, b = [1.0, 4.0, 5.0, 9.0, 10.0], [2.0, 3.0, 6.0, 7.0, 8.0, 11.0]
     signs = np.array([1] * 5 + [-1] * 6)
     p = stratified_rank_p(stats.rankdata([*a, *b]), signs, [list(range(11))])
     assert p == pytest.approx(stats.mannwhitneyu(a, b, method="exact").pvalue)
 
 
-def test_false_effects_of_ranks_are_no_oftener_than_the_level() -> None:
+def test_false_effects_of_ranks_are_at_most_as_frequent_as_the_level() -> None:
     cells, rng = several(3), np.random.default_rng(13)
     hits = sum(rank_effects(cells, rng.exponential(size=36), order=1, levels=LEVELS)[0].p <= 0.1 for _ in range(300))  # pyright: ignore[reportOptionalOperand]
     assert stats.binom.ppf(0.0005, 300, 0.07) <= hits <= stats.binom.ppf(0.9995, 300, 0.1)
 
 
-def test_the_order_of_runs_says_nothing() -> None:
+def test_the_order_of_runs_does_not_matter() -> None:
     settings, y = montgomery()
     order = np.random.default_rng(2).permutation(12)
     shuffled = factorial_effects([settings[i] for i in order], [y[i] for i in order])
@@ -212,7 +216,7 @@ def test_the_order_of_runs_says_nothing() -> None:
         assert one.p == pytest.approx(other.p)
 
 
-def test_blocks_take_out_what_a_seed_shares() -> None:
+def test_blocks_remove_a_shift_common_to_a_seed() -> None:
     settings, seeds = design(2, 3), [0] * 4 + [1] * 4 + [2] * 4
     noise = np.random.default_rng(3).normal(size=12)
     plain = factorial_effects(settings, noise.tolist(), blocks=seeds)
@@ -221,29 +225,31 @@ def test_blocks_take_out_what_a_seed_shares() -> None:
         assert [one.effect, one.interval.low, one.p] == pytest.approx([other.effect, other.interval.low, other.p])
 
 
-def test_false_effects_are_as_rare_as_the_level() -> None:
+def test_false_effects_are_as_frequent_as_the_level() -> None:
     settings, rng = design(2, 2), np.random.default_rng(4)
     hits = sum(factorial_effects(settings, rng.normal(size=8).tolist())[0].p <= 0.1 for _ in range(500))
     assert stats.binom.ppf(0.0005, 500, 0.1) <= hits <= stats.binom.ppf(0.9995, 500, 0.1)
 
 
-def test_one_run_a_cell_measures_noise_by_what_is_left_of_higher_orders() -> None:
+def test_one_run_per_cell_estimates_the_noise_by_higher_orders() -> None:
     settings = design(3, 1)
     y = np.random.default_rng(5).normal(size=8)
     squares = 2 * by_name(factorial_effects(design(3, 2), np.tile(y, 2).tolist(), 3))["a x b x c"].effect ** 2
-    first = factorial_effects(settings, y.tolist())[0]  # of order 2: one degree is left, the three-factor one's
+    first = factorial_effects(settings, y.tolist())[
+        0
+    ]  # order 2 leaves one degree of freedom, the three-factor interaction
     error = 2 * (squares / 8) ** 0.5
     assert first.interval.high - first.effect == pytest.approx(stats.t.ppf(0.975, 1) * error)
-    with pytest.raises(Mistake, match="leave none to measure noise by"):
+    with pytest.raises(Mistake, match="leave none to estimate the noise"):
         factorial_effects(settings, y.tolist(), order=3)
 
 
-def test_runs_that_agree_leave_no_doubt() -> None:
+def test_equal_runs_of_a_cell_leave_no_error() -> None:
     y = [0.1 + 0.7 * one["a"] for one in design(2, 2)]
-    found = by_name(factorial_effects(design(2, 2), y, order=1))
-    assert found["a"].p == 0
-    assert found["a"].interval.low == found["a"].interval.high == pytest.approx(0.7)
-    assert found["b"].p == 1
+    effects = by_name(factorial_effects(design(2, 2), y, order=1))
+    assert effects["a"].p == 0
+    assert effects["a"].interval.low == effects["a"].interval.high == pytest.approx(0.7)
+    assert effects["b"].p == 1
 
 
 def test_missing_cells_are_named() -> None:
@@ -259,11 +265,11 @@ def test_a_factor_that_never_varies_is_named() -> None:
         factorial_effects([{"a": a, "b": True} for a in (True, False)] * 2, [1.0, 2.0, 3.0, 4.0])
 
 
-def test_a_run_that_does_not_say_a_factor_is_refused() -> None:
-    with pytest.raises(Mistake, match="not every run says b"):
+def test_a_run_without_a_factor_is_refused() -> None:
+    with pytest.raises(Mistake, match="not every run has b"):
         factorial_effects([{"a": True, "b": True}, {"a": False}], [1.0, 2.0])
 
 
-def test_blocks_that_do_not_hold_every_cell_alike_are_refused() -> None:
+def test_blocks_that_do_not_hold_every_cell_equally_often_are_refused() -> None:
     with pytest.raises(Mistake, match="block 0 does not hold every cell equally often"):
         factorial_effects(design(1, 2), [1.0, 2.0, 3.0, 4.0], blocks=[0, 1, 0, 1])

@@ -1,4 +1,4 @@
-"""Exact p: counted as scipy counts, never below what so few runs can reach, whatever the rounding."""
+"""Exact p: equal to that of scipy, and never below the smallest possible p, in spite of rounding."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ from saddlepoint.error import Mistake
 SIZES = [(1, 1), (2, 3), (3, 3), (5, 5), (4, 7), (7, 4), (1, 9), (6, 6)]
 
 
-def referee(a: np.ndarray, b: np.ndarray) -> float:
+def scipy_p(a: np.ndarray, b: np.ndarray) -> float:
     def size(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
         return abs(x.mean(axis=axis) - y.mean(axis=axis))
 
     return float(stats.permutation_test((a, b), size, alternative="greater", n_resamples=10**6).pvalue)
 
 
-@pytest.mark.parametrize(("n", "m"), [size for size in SIZES if 1 not in size])  # scipy takes no group of one
+@pytest.mark.parametrize(("n", "m"), [size for size in SIZES if 1 not in size])  # scipy accepts no group of one
 def test_p_is_that_of_scipy_s_exact_test(n: int, m: int) -> None:
     rng = np.random.default_rng(n * 100 + m)
     for shift in (0, 1, 3):
         a, b = rng.normal(shift, size=n), rng.normal(size=m)
-        assert permutation_p(a, b) == pytest.approx(referee(a, b), abs=1e-12)
+        assert permutation_p(a, b) == pytest.approx(scipy_p(a, b), abs=1e-12)
 
 
 @pytest.mark.parametrize(("n", "m"), SIZES)
 def test_scores_that_are_tied_in_exact_arithmetic_count_as_tied(n: int, m: int) -> None:
-    """Tenths have no exact float; the same scores as whole numbers have exact sums."""
-    whole = np.random.default_rng(n + m).integers(0, 6, n + m)
+    """Tenths are not exact in floating point; the same scores as integers have exact sums."""
+    integers = np.random.default_rng(n + m).integers(0, 6, n + m)
 
-    def distance(taken: tuple[int, ...]) -> int:
-        inside = int(whole[list(taken)].sum())
-        return abs(m * inside - n * (int(whole.sum()) - inside))
+    def distance(in_a: tuple[int, ...]) -> int:
+        inside = int(integers[list(in_a)].sum())
+        return abs(m * inside - n * (int(integers.sum()) - inside))
 
     ways = list(combinations(range(n + m), n))
     expected = sum(distance(way) >= distance(tuple(range(n))) for way in ways) / len(ways)
-    for scores in (whole, whole / 10, 1e6 + whole / 10, whole * 1e-9):
-        own = scores.tolist()
-        assert permutation_p(own[:n], own[n:]) == pytest.approx(expected, abs=1e-12)
+    for scores in (integers, integers / 10, 1e6 + integers / 10, integers * 1e-9):
+        values = scores.tolist()
+        assert permutation_p(values[:n], values[n:]) == pytest.approx(expected, abs=1e-12)
 
 
-def test_p_does_not_feel_order_units_or_which_arm_is_named_first() -> None:
+def test_p_does_not_depend_on_order_units_or_which_arm_is_first() -> None:
     rng = np.random.default_rng(4)
     a, b = rng.normal(size=4).tolist(), rng.normal(1, size=6).tolist()
     p = permutation_p(a, b)
@@ -86,15 +86,15 @@ def test_equal_scores_have_a_p_of_one() -> None:
 
 def test_ten_against_ten_takes_less_than_a_fifth_of_a_second() -> None:
     a, b = np.random.default_rng(5).normal(size=(2, 10))
-    spent = []
+    seconds = []
     for _ in range(5):
         start = time.perf_counter()
         permutation_p(a, b)
-        spent.append(time.perf_counter() - start)
-    assert min(spent) < 0.2
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.2
 
 
-def test_subset_sums_are_all_of_them_by_size() -> None:
+def test_subset_sums_are_complete_and_grouped_by_size() -> None:
     values = np.array([1.0, 10, 100, 1_000])
     for j, sums in enumerate(subset_sums(values, 3)):
         assert sorted(sums) == sorted(map(sum, combinations(values, j)))
@@ -110,7 +110,7 @@ def test_the_sign_flip_p_is_counted_over_all_signs(n: int) -> None:
     assert sign_flip_p(abs(differences)) == smallest_sign_flip_p(n) == 2 / 2**n
 
 
-def test_too_many_relabellings_are_drawn_and_p_is_still_nearly_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_relabellings_are_sampled_and_p_is_nearly_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(7)
     a, b = rng.normal(0.8, size=10), rng.normal(size=10)
     exact, exact_flip = permutation_p(a, b), sign_flip_p(a - b)
@@ -118,7 +118,7 @@ def test_too_many_relabellings_are_drawn_and_p_is_still_nearly_exact(monkeypatch
     monkeypatch.setattr(permutation, "DRAWN", 9_999)
     assert permutation_p(a, b) == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 9_999) + 1e-4)
     assert permutation_p(a, b) != exact
-    monkeypatch.setattr(permutation, "DRAWN", 999)  # below 2^10, else scipy counts them all
+    monkeypatch.setattr(permutation, "DRAWN", 999)  # below 2^10, else scipy enumerates them all
     assert sign_flip_p(a - b) == pytest.approx(
         exact_flip, abs=4 * math.sqrt(exact_flip * (1 - exact_flip) / 999) + 1e-3
     )
@@ -127,11 +127,11 @@ def test_too_many_relabellings_are_drawn_and_p_is_still_nearly_exact(monkeypatch
 
 
 def test_an_arm_without_runs_is_refused() -> None:
-    for refused in (lambda: permutation_p([], [1.0]), lambda: smallest_p(0, 3), lambda: sign_flip_p([])):
+    for call in (lambda: permutation_p([], [1.0]), lambda: smallest_p(0, 3), lambda: sign_flip_p([])):
         with pytest.raises(Mistake):
-            refused()
+            call()
 
 
-def test_a_score_that_is_no_number_is_refused() -> None:
+def test_a_score_of_nan_is_refused() -> None:
     with pytest.raises(Mistake, match="nan among 3 scores"):
         permutation_p([1.0, math.nan, 2.0], [1.0, 2.0])

@@ -1,1 +1,1 @@
-"""What is compared: runs read, grouped into arms, scored, held against a baseline."""
+"""Run folders are read, grouped into arms, scored, and compared with a baseline."""

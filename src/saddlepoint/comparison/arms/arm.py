@@ -1,4 +1,4 @@
-"""What is compared: runs that differ in their seed alone are an arm; arms that differ in settings, a comparison."""
+"""An arm: runs that differ only in their seed. Arms that differ in their settings make a comparison."""
 
 import math
 from collections.abc import Mapping
@@ -9,40 +9,39 @@ from typing import Any
 from saddlepoint.comparison.arms.record import Record
 from saddlepoint.evaluation.contract import Score
 
-# how a run ended, in the order in which a reader wants to hear of it
+# the outcomes of a run, in the order in which reports count them
 FINISHED, COLLAPSED, DIVERGED, UNFINISHED = "finished", "collapsed", "diverged", "unfinished"
 
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """One run as it enters a comparison by one score.
+    """One run of a comparison with its primary score.
 
-    `value` is what counts: the final score of a run that finished; of one that collapsed, diverged or did not finish,
-    the worse of its own last score and the floor, the untrained generators' worst score under the same contract. Where
-    no untrained generator has a score it is infinite, the worst rank. A failure is a bad result, not a missing one.
+    `value` enters the statistics. A finished run has its final score. A run that collapsed, diverged or did not finish
+    has the worse of its own last score and the floor: the worst score of any untrained generator under the same
+    contract. If no untrained generator has a score, `value` is infinite, the worst rank. A failure is a bad result, not
+    a missing one.
     """
 
-    run: Path  # its folder
+    folder: Path
     seed: int
-    outcome: str  # one of the four; COLLAPSED: its final score is no better than untrained, or it has none
+    outcome: str  # one of the four; COLLAPSED: the final score is no better than untrained, or there is none
     value: float
-    final: float | None  # as measured at the end; None where nothing was
+    final: float | None  # as measured at the end; None if it was not measured
     untrained: float | None  # at 0 images
-    best: float | None = None  # of the checkpoint chosen on the validation split
-    area: float | None = None  # mean of the score over images, by the trapezium rule: the area under its curve
+    best: float | None = None  # of the checkpoint selected on the validation split
+    area: float | None = None  # under the curve: the mean of the score over images, by the trapezium rule
     curve: tuple[tuple[int, float], ...] = ()  # (images, score) along the run
-    noise: float | None = None  # standard deviation over fresh generations of the one generator, where it was measured
-    images: int | None = 0  # None: trained elsewhere, nobody knows how long
+    noise: float | None = None  # standard deviation over fresh samples of one generator, if measured
+    images: int | None = 0  # None: trained elsewhere, the length is unknown
     seconds: float = 0.0
     accelerator_hours: float = 0.0  # 0 on a CPU
     peak_memory_mib: float | None = None
-    images_to_reach: int | None = (
-        None  # images at which the stated quality was reached first; None: never, or none was stated
-    )
+    images_to_reach: int | None = None  # first images at the requested quality; None: never, or none was requested
     seconds_to_reach: float | None = None  # of training until then
-    selection_score: Score | None = None  # the validation score of its best checkpoint: what a search may look at
+    selection_score: Score | None = None  # the validation score of its best checkpoint: all that a search may use
     grid: Path | None = None  # its last sample grid
-    other_scores: Mapping[str, float] = field(default_factory=dict)  # its other final scores by key: exploratory
+    other_scores: Mapping[str, float] = field(default_factory=dict)  # other final scores by key: exploratory
 
     @property
     def failed(self) -> bool:
@@ -50,7 +49,7 @@ class ScoredRun:
 
     @property
     def is_imputed(self) -> bool:
-        """Whether `value` is not the run's own final score: it has a rank then, and no distance from other scores."""
+        """Whether `value` is not the run's own final score: it then has a rank, but no distance from other scores."""
         return self.value != self.final or not math.isfinite(self.value)
 
 
@@ -58,26 +57,26 @@ class ScoredRun:
 class Arm:
     """The runs of one setting, by seed."""
 
-    name: str  # "objective=hinge", as a person would type it
+    name: str  # "objective=hinge", as on the command line
     settings: Mapping[str, Any]  # the keys in which the arms differ, and their values here
-    entries: tuple[ScoredRun, ...]
-    records: tuple[Record, ...] = ()  # the same runs, as read
+    runs: tuple[ScoredRun, ...]
+    records: tuple[Record, ...] = ()  # of the same runs
 
     @property
     def values(self) -> list[float]:
-        """What counts of each run, in the order of seeds."""
-        return [entry.value for entry in self.entries]
+        """The value of each run, in the order of seeds."""
+        return [run.value for run in self.runs]
 
     @property
     def surviving_values(self) -> list[float]:
-        """The final scores of the runs that finished: flattered, so never the primary row."""
-        return [entry.value for entry in self.entries if not entry.failed]
+        """The final scores of the finished runs. Biased towards good scores, so never the primary row."""
+        return [run.value for run in self.runs if not run.failed]
 
     @property
     def failures(self) -> int:
-        return sum(entry.failed for entry in self.entries)
+        return sum(run.failed for run in self.runs)
 
     @property
     def has_imputed(self) -> bool:
         """Whether the value of some run is imputed, so that the arm has ranks but no interval of its mean."""
-        return any(entry.is_imputed for entry in self.entries)
+        return any(run.is_imputed for run in self.runs)

@@ -1,4 +1,4 @@
-"""A comparison: arms of runs by one score under one contract, and everything that was left out or went wrong."""
+"""A comparison: arms of runs with one score under one contract, and what was left out or failed."""
 
 import re
 from collections.abc import Sequence
@@ -16,17 +16,16 @@ from saddlepoint.comparison.arms.grouping import (
 )
 from saddlepoint.comparison.arms.record import RUNNING, Record, RunCollection
 from saddlepoint.comparison.arms.score import PrimaryScore, common_scores, primary_score
-from saddlepoint.comparison.arms.scoring import failure_floor
-from saddlepoint.comparison.arms.scoring import score_arms as arms_of
+from saddlepoint.comparison.arms.scoring import failure_floor, score_arms
 from saddlepoint.error import Mistake, did_you_mean
 
-SAYS_NOTHING = {"none", "null", "true", "false", "on", "off", "yes", "no"}  # values that need their key beside them
-WORD = re.compile(r"[A-Za-z][\w-]*|\[[A-Za-z][\w,-]*\]")
+AMBIGUOUS = {"none", "null", "true", "false", "on", "off", "yes", "no"}  # values that mean nothing without their key
+NAME = re.compile(r"[A-Za-z][\w-]*|\[[A-Za-z][\w,-]*\]")
 
 
 @dataclass(frozen=True)
 class ComparisonOptions:
-    """What a person asked to have compared."""
+    """What to compare; the keys of `saddlepoint compare`."""
 
     by: tuple[str, ...] | None = None  # None: every key in which the runs differ
     over: tuple[str, ...] = ()  # keys in which runs of one arm may differ
@@ -35,22 +34,22 @@ class ComparisonOptions:
     level: float = 0.05
     reach: float | None = None
     higher_is_better: bool | None = None
-    factorial: bool | None = None  # None: where the arms are a full design
+    factorial: bool | None = None  # None: if the arms are a full design
     tuning: bool = False
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Arms, the baseline first, and what stands behind them."""
+    """Arms, the baseline first, and the runs and options they come from."""
 
-    asked: ComparisonOptions
-    found: RunCollection
+    options: ComparisonOptions
+    collection: RunCollection
     by: tuple[str, ...]
     arms: tuple[Arm, ...]
     primary: PrimaryScore
-    other_scores: tuple[str, ...]  # other scores that every finished run has under one contract
-    mixed: tuple[str, ...]  # and those whose contracts differ
-    shared_per_seed: tuple[str, ...]  # what runs of one seed have in common, by their configs
+    other_scores: tuple[str, ...]  # keys that every finished run has under one contract
+    mixed_scores: tuple[str, ...]  # keys whose contracts differ
+    shared_per_seed: tuple[str, ...]  # what runs of one seed have in common, as their configs declare
 
     @property
     def baseline(self) -> Arm:
@@ -62,152 +61,149 @@ class Comparison:
 
     @property
     def failure_floor(self) -> float | None:
-        """The worst score of an untrained generator, from which all failures count; None where none has one."""
-        return failure_floor([one for arm in self.arms for one in arm.entries], self.primary.higher_is_better)
+        """The worst score of any untrained generator, the least that a failure counts; None if none has a score."""
+        return failure_floor([run for arm in self.arms for run in arm.runs], self.primary.higher_is_better)
 
     @property
     def running(self) -> list[Record]:
-        """Runs under way, which are left out; with one of them the comparison is provisional."""
-        return [record for record in self.found.records if record.status == RUNNING]
+        """Runs under way. They are left out, and make the comparison provisional."""
+        return [record for record in self.collection.records if record.status == RUNNING]
 
     @property
     def records(self) -> list[Record]:
         return [record for arm in self.arms for record in arm.records]
 
     @property
-    def missing(self) -> dict[str, list[int]]:
-        """By arm, the seeds that another arm has and it has not even begun; {} where arms hold searches."""
-        if self.asked.over:
+    def missing_seeds(self) -> dict[str, list[int]]:
+        """By arm, the seeds that another arm has and this one has not started; {} if arms are searches."""
+        if self.options.over:
             return {}
-        seeds = sorted({record.seed for record in self.found.records})
-        under_way = {
-            (format_settings({key: get_setting(one, key) for key in self.by}), one.seed) for one in self.running
-        }
-        held = under_way | {(arm.name, one.seed) for arm in self.arms for one in arm.entries}
-        lacking = {arm.name: [seed for seed in seeds if (arm.name, seed) not in held] for arm in self.arms}
-        return {name: absent for name, absent in lacking.items() if absent}
+        seeds = sorted({record.seed for record in self.collection.records})
+        running = {(format_settings({key: get_setting(r, key) for key in self.by}), r.seed) for r in self.running}
+        started = running | {(arm.name, run.seed) for arm in self.arms for run in arm.runs}
+        missing = {arm.name: [seed for seed in seeds if (arm.name, seed) not in started] for arm in self.arms}
+        return {name: absent for name, absent in missing.items() if absent}
 
     @property
     def unnamed_differences(self) -> list[str]:
-        """Keys in which the arms' trainings differ, though nothing in their names says so."""
-        return unnamed_differences(self.records, (*self.by, *self.asked.over))
+        """Keys in which the trainings of the arms differ and which are not in their names."""
+        return unnamed_differences(self.records, (*self.by, *self.options.over))
 
 
-def build_comparison(found: RunCollection, asked: ComparisonOptions) -> Comparison:
-    """The arms of the runs found, as asked.
+def build_comparison(collection: RunCollection, options: ComparisonOptions) -> Comparison:
+    """Group the runs into arms and score them.
 
-    Raises Mistake for what cannot be compared: one group, two runs of one seed, runs of one arm that differ, other
+    Raises Mistake for what cannot be compared: one group, two runs of one seed, runs of one arm that differ, different
     numbers of images, mixed contracts, an unknown key, metric or baseline.
     """
-    records = [record for record in found.records if record.status != RUNNING]
+    records = [record for record in collection.records if record.status != RUNNING]
     if not records:
-        raise Mistake(f"all {len(found.records)} runs are under way; compare them when some have ended")
-    by = (
-        tuple(asked.by)
-        if asked.by is not None
-        else tuple(key for key in varying_keys(records) if key not in asked.over)
-    )
-    groups = group_runs(records, by, asked.over)
-    _one_length(records, (*by, *asked.over))
-    score = primary_score(records, asked.metric, asked.higher_is_better)
+        raise Mistake(f"all {len(collection.records)} runs are under way; compare them when some have ended")
+    over = options.over
+    by = options.by if options.by is not None else tuple(key for key in varying_keys(records) if key not in over)
+    groups = group_runs(records, by, over)
+    _check_lengths(records, (*by, *over))
+    score = primary_score(records, options.metric, options.higher_is_better)
     others, mixed = common_scores(records, score.key)
-    arms = arms_of(groups, score, others, asked.reach)
-    arms.insert(0, arms.pop(_baseline(arms, asked.baseline)))
-    return Comparison(asked, found, by, tuple(arms), score, tuple(others), tuple(mixed), _shared(records))
+    arms = score_arms(groups, score, others, options.reach)
+    arms.insert(0, arms.pop(_baseline_index(arms, options.baseline)))
+    return Comparison(
+        options, collection, by, tuple(arms), score, tuple(others), tuple(mixed), _shared_per_seed(records)
+    )
 
 
-def _one_length(records: Sequence[Record], named: Sequence[str]) -> None:
-    """Raises Mistake where runs were to see different numbers of images and nobody named that."""
-    records = [record for record in records if not record.is_imported] or records  # of an import nobody knows how long
+def _check_lengths(records: Sequence[Record], keys: Sequence[str]) -> None:
+    """Raise Mistake if the target numbers of images differ and `images` is not among the keys."""
+    records = [record for record in records if not record.is_imported] or records  # the length of an import is unknown
     first = records[0]
-    other = next((record for record in records if record.goal != first.goal), None)
-    if other is not None and "images" not in named:
+    other = next((record for record in records if record.target_images != first.target_images), None)
+    if other is not None and "images" not in keys:
         raise Mistake(
-            f"{first.folder} has images={first.goal} and {other.folder} images={other.goal}: a longer run is another "
-            "setting. Compare runs of one length, or name it: by=[..., images]"
+            f"{first.folder} has images={first.target_images} and {other.folder} images={other.target_images}: a "
+            "longer run is another setting. Compare runs of one length, or name it: by=[..., images]"
         )
 
 
-def _baseline(arms: Sequence[Arm], said: Any) -> int:
-    """Which arm is the baseline; the first where nobody said.  Raises Mistake for an unknown one."""
-    if said is None:
+def _baseline_index(arms: Sequence[Arm], requested: Any) -> int:
+    """Return the index of the baseline; 0 if none is requested. Raises Mistake for an unknown one."""
+    if requested is None:
         return 0
-    words = said.split() if isinstance(said, str) else as_list(said)
-    # as settings are told: 1.0 is 1 there
-    words = [format_setting(int(word) if isinstance(word, float) and word.is_integer() else word) for word in words]
-    hits = [i for i, arm in enumerate(arms) if _is(arm, words)]
-    if len(hits) == 1:
-        return hits[0]
-    name, names = " ".join(words), [arm.name for arm in arms]
-    if hits:
-        raise Mistake(f"baseline={name} may be {' or '.join(names[i] for i in hits)}: say all of it")
+    settings = requested.split() if isinstance(requested, str) else as_list(requested)
+    # arm names write 1.0 as 1
+    settings = [format_setting(int(x) if isinstance(x, float) and x.is_integer() else x) for x in settings]
+    matches = [i for i, arm in enumerate(arms) if _is_named(arm, settings)]
+    if len(matches) == 1:
+        return matches[0]
+    name, names = " ".join(settings), [arm.name for arm in arms]
+    if matches:
+        raise Mistake(f"baseline={name} may be {' or '.join(names[i] for i in matches)}: write the whole name")
     values = {format_setting(value): None for arm in arms for value in arm.settings.values()}
-    meant = did_you_mean(name, [*names, *values]) or f" There are: {', '.join(names)}"
-    raise Mistake(f"baseline={name}: no arm is called so.{meant}")
+    hint = did_you_mean(name, [*names, *values]) or f" There are: {', '.join(names)}"
+    raise Mistake(f"baseline={name}: no arm has this name.{hint}")
 
 
-def as_list(said: Any) -> list[Any]:
-    """What was said, as a list: nothing, one or several."""
-    return [] if said is None else list(said) if isinstance(said, list | tuple) else [said]
+def as_list(value: Any) -> list[Any]:
+    """Return a list of none, one or several values."""
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _is(arm: Arm, words: Sequence[str]) -> bool:
-    """Whether words name an arm: "objective=hinge", "hinge", or its whole name."""
-    own = {f"{key}={format_setting(value)}" for key, value in arm.settings.items()}
+def _is_named(arm: Arm, settings: Sequence[str]) -> bool:
+    """Whether the settings name an arm: "objective=hinge", "hinge", or its whole name."""
+    assignments = {f"{key}={format_setting(value)}" for key, value in arm.settings.items()}
     values = {format_setting(value) for value in arm.settings.values()}
-    return all(word in own or word in values for word in words)
+    return all(setting in assignments or setting in values for setting in settings)
 
 
-def _shared(records: Sequence[Record]) -> tuple[str, ...]:
-    """What the configs of all runs declare that runs of one seed share."""
-    said = [as_list(record.config.full.get("shared")) for record in records]
-    return tuple(str(one) for one in said[0] if all(one in own for own in said))
+def _shared_per_seed(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return what the configs of all runs declare that runs of one seed share."""
+    declared = [as_list(record.config.full.get("shared")) for record in records]
+    return tuple(str(name) for name in declared[0] if all(name in names for names in declared))
 
 
 def differing_settings(comparison: Comparison) -> list[tuple[str, list[str]]]:
-    """Each config key in which the arms differ, and what it is in each arm, in their order."""
+    """Return each config key in which the arms differ, with its value in each arm, in their order."""
     keys = dict.fromkeys([*comparison.by, *unnamed_differences(comparison.records, ())])
-    found = []
+    rows = []
     for key in keys:
-        said = ([format_setting(get_setting(record, key)) for record in arm.records] for arm in comparison.arms)
-        values = [" | ".join(dict.fromkeys(own)) for own in said]
+        values_of_runs = ([format_setting(get_setting(r, key)) for r in arm.records] for arm in comparison.arms)
+        values = [" | ".join(dict.fromkeys(distinct)) for distinct in values_of_runs]
         if len(set(values)) > 1 or any(" | " in value for value in values):
-            found.append((key, values))
-    return found
+            rows.append((key, values))
+    return rows
 
 
 def with_short_names(comparison: Comparison) -> Comparison:
-    """The comparison with its arms under short names."""
+    """Return the comparison with short names for its arms."""
     names = short_names(comparison)
     return replace(comparison, arms=tuple(replace(arm, name=names[arm.name]) for arm in comparison.arms))
 
 
 def short_names(comparison: Comparison) -> dict[str, str]:
-    """By an arm's name, what makes it differ without the keys that need not be said: "hinge penalty=none".
+    """Return, by the name of an arm, its settings without redundant keys: "hinge penalty=none".
 
-    The names themselves where two arms would be called alike.
+    The names themselves if two arms would have the same short name.
     """
-    parts = short_settings(comparison)
+    short = short_settings(comparison)
     names = {
-        arm.name: " ".join(parts[f"{key}={format_setting(arm.settings[key])}"] for key in comparison.by)
+        arm.name: " ".join(short[f"{key}={format_setting(arm.settings[key])}"] for key in comparison.by)
         for arm in comparison.arms
     }
     return names if len(set(names.values())) == len(names) else {name: name for name in names}
 
 
 def short_settings(comparison: Comparison) -> dict[str, str]:
-    """By a setting as one types it, "objective=hinge", what says it as well: "hinge".
+    """Return, by a setting as on the command line, "objective=hinge", its short form: "hinge".
 
-    A key is left out where its value is a word that no other key has; of a dotted key the last part is enough.
+    A key is left out if its value is a name that no other key has. Of a dotted key the last part is kept.
     """
     by = comparison.by
     values = {key: dict.fromkeys(format_setting(arm.settings[key]) for arm in comparison.arms) for key in by}
-    last = {key: re.split(r"[.@]", key)[-1] for key in by}
-    keys = {key: part if list(last.values()).count(part) == 1 else key for key, part in last.items()}
+    last_parts = {key: re.split(r"[.@]", key)[-1] for key in by}
+    short_keys = {key: part if list(last_parts.values()).count(part) == 1 else key for key, part in last_parts.items()}
 
-    def part(key: str, value: str) -> str:
-        alone = not any(value in own for other, own in values.items() if other != key)
-        says = WORD.fullmatch(value) and value.lower() not in SAYS_NOTHING
-        return value if alone and says else f"{keys[key]}={value}"
+    def short_form(key: str, value: str) -> str:
+        is_unique = not any(value in others for other, others in values.items() if other != key)
+        is_name = NAME.fullmatch(value) and value.lower() not in AMBIGUOUS
+        return value if is_unique and is_name else f"{short_keys[key]}={value}"
 
-    return {f"{key}={value}": part(key, value) for key, own in values.items() for value in own}
+    return {f"{key}={value}": short_form(key, value) for key in by for value in values[key]}

@@ -1,5 +1,5 @@
-"""Whether more of a score is better, and which scores are shares, in [0, 1].  Tables by metric, so that a comparison
-needs no torch; a test holds the first to the metrics themselves."""
+"""Which metrics are better when higher, and which are proportions in [0, 1]. Tables by metric name, so that a
+comparison does not import torch; a test checks the directions against the metrics."""
 
 from saddlepoint.error import Mistake
 
@@ -20,26 +20,22 @@ PROPORTIONS = frozenset(
 
 
 def higher_is_better(metric: str, requested: bool | None = None) -> bool:
-    """Whether more of a contract's metric is better; `said` where a person says it.
+    """Whether higher values of a contract's metric are better; `requested` is the user's setting.
 
-    Raises Mistake for a metric that is not known, and where a person says the opposite of what is.
+    Raises Mistake for an unknown metric without a setting, and for a setting that contradicts the known direction.
     """
     known = True if metric in HIGHER_IS_BETTER else False if metric in LOWER_IS_BETTER else None
     if known is None and requested is None:
-        raise Mistake(f"nobody knows whether a high {metric} is good: say higher_is_better=true, or false")
+        raise Mistake(f"the direction of {metric} is unknown: set higher_is_better=true, or false")
     if None not in (known, requested) and known != requested:
-        raise Mistake(
-            f"higher_is_better={str(requested).lower()}: of {metric}, {'high' if known else 'low'} values are good"
-        )
+        good = "high" if known else "low"
+        raise Mistake(f"higher_is_better={str(requested).lower()}: of {metric}, {good} values are good")
     return bool(requested if known is None else known)
 
 
 def metric_of(key: str, name: str = "") -> str:
-    """The metric in a score's key, fid of fid_digits_450_validation; `name` is taken for a metric too."""
+    """Return the metric in a score's key, fid for fid_digits_450_validation; `name` is accepted as a metric too."""
     body = key.rpartition("_")[0].rpartition("_")[0] or key  # without split and number of fakes
-    known = [
-        one
-        for one in (*LOWER_IS_BETTER, *HIGHER_IS_BETTER, name)
-        if one and (body == one or body.startswith(f"{one}_"))
-    ]
+    names = (*LOWER_IS_BETTER, *HIGHER_IS_BETTER, name)
+    known = [metric for metric in names if metric and (body == metric or body.startswith(f"{metric}_"))]
     return max(known, key=len, default=body)

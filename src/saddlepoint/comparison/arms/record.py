@@ -1,7 +1,7 @@
-"""Run folders as they stand on disk: which there are, what each was asked to do, how it ended.
+"""Reads run folders: which exist, their configs, and how each run ended.
 
-Which folders are runs: `run/layout.py`.  Nothing is composed and no interpolation resolved: what two configs say is
-compared as it is written.
+`run/layout.py` defines which folders are runs. Nothing is composed and no interpolation is resolved: two configs are
+compared as written.
 """
 
 import re
@@ -19,61 +19,63 @@ from saddlepoint.error import Mistake, first_line
 from saddlepoint.run import layout
 from saddlepoint.run.folder import Run, read_json
 
-RUNNING, KILLED, NO_SUMMARY = "running", "killed", "without a summary"  # beside what summary.json itself says of an end
+# statuses in addition to those that summary.json records
+RUNNING, KILLED, NO_SUMMARY = "running", "killed", "without a summary"
 SEED = re.compile(r"^seed: (-?\d+)$", re.MULTILINE)
 Event = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Config:
-    """A run's config, plain, its seed left out; runs of one arm share it."""
+    """A run's config as plain values, without its seed; the runs of one arm share it."""
 
     full: Mapping[str, Any]
-    training_values: Mapping[str, Any]  # by dotted key, what decides the training
+    training_values: Mapping[str, Any]  # by dotted key, what affects the training
 
     @property
     def choices(self) -> Mapping[str, Any]:
+        """The options of the config groups, by group."""
         return self.full.get("choice") or {}
 
 
 @dataclass(frozen=True)
 class Record:
-    """One run folder as read."""
+    """The record of one run folder."""
 
     folder: Path
     seed: int
     config: Config
     summary: Mapping[str, Any]
-    status: str  # finished, diverged, failed, interrupted, or RUNNING, KILLED, SILENT
+    status: str  # finished, diverged, failed, interrupted, or RUNNING, KILLED, NO_SUMMARY
 
     @property
     def is_imported(self) -> bool:
-        """Whether it was trained elsewhere and only measured here."""
+        """Whether the model was trained elsewhere and only measured here."""
         return "imported" in self.config.full
 
     @property
-    def goal(self) -> int | None:
-        """The images that it was to see; None of an import."""
+    def target_images(self) -> int | None:
+        """The images that the run was to train for; None for an import."""
         return self.config.full.get("images")
 
     @cached_property
     def evaluations(self) -> list[dict[str, Any]]:
-        """What `saddlepoint evaluate` has measured of it since, in order."""
+        """The later evaluations by `saddlepoint evaluate`, in order."""
         return Run(self.folder).events("evaluations.jsonl")[0]
 
     @cached_property
     def final_scores(self) -> dict[str, Mapping[str, Any]]:
-        """Score and contract by key: as measured at its end, and beside them what was measured of its end since."""
-        own = self.summary.get("final") or {}
-        since = [row["scores"] for row in self.evaluations if row.get("at") == "last" and "scores" in row]
-        return {**{key: score for scores in since for key, score in scores.items()}, **own}
+        """Score and contract by key: measured at the end of the run, or later from its last checkpoint."""
+        at_end = self.summary.get("final") or {}
+        later = [row["scores"] for row in self.evaluations if row.get("at") == "last" and "scores" in row]
+        return {**{key: score for scores in later for key, score in scores.items()}, **at_end}
 
     @cached_property
     def journal(self) -> tuple[Sequence[Event], int]:
-        """The events of metrics.jsonl, and how many of its lines are broken."""
-        rows, broken = Run(self.folder).events()
-        kept = [row for row in rows if isinstance(row.get("images"), int)]
-        return kept, broken + len(rows) - len(kept)
+        """The events of metrics.jsonl, and the number of unreadable lines."""
+        rows, unreadable = Run(self.folder).events()
+        events = [row for row in rows if isinstance(row.get("images"), int)]
+        return events, unreadable + len(rows) - len(events)
 
     @cached_property
     def provenance(self) -> Mapping[str, Any]:
@@ -82,74 +84,74 @@ class Record:
 
 @dataclass(frozen=True)
 class RunCollection:
-    """The runs that were asked for, by folder; and what lay beside them."""
+    """The records of the requested runs, and the folders found with them that hold no run."""
 
     records: tuple[Record, ...]
-    aside: tuple[Path, ...] = ()  # folders of former runs
-    never_begun: tuple[Path, ...] = ()  # folders that train -m meant to make
+    moved_aside: tuple[Path, ...] = ()  # folders of former runs
+    not_started: tuple[Path, ...] = ()  # folders that train -m has not created yet
 
 
 def read_runs(runs: str | Path | Sequence[str | Path]) -> RunCollection:
-    """Every run of a glob, a folder or a list of them.
+    """Read every run of a glob, a folder or a list of them.
 
-    Raises Mistake where one of them matches no run, and for a config or a summary that cannot be read.
+    Raises Mistake if one of them matches no run, and for a config or a summary that cannot be read.
     """
-    wanted = list(runs) if isinstance(runs, list | tuple) else [runs]
-    if not wanted:
-        raise Mistake("runs of where? runs='outputs/*', a folder, or a list of them")
-    places = list(dict.fromkeys(place for pattern in wanted for place in _places(str(pattern))))
-    remembered: dict[str, Config] = {}
-    records = tuple(_record(place, remembered) for place in places)
-    intended = (
-        name for pattern in wanted for path in _matched(str(pattern)) for name in layout.find_planned_names(path)
+    patterns = [str(pattern) for pattern in runs] if isinstance(runs, list | tuple) else [str(runs)]
+    if not patterns:
+        raise Mistake("no runs were given: runs='outputs/*', a folder, or a list of them")
+    folders = list(dict.fromkeys(folder for pattern in patterns for folder in _find_runs(pattern)))
+    cache: dict[str, Config] = {}
+    records = tuple(_read_record(folder, cache) for folder in folders)
+    planned = (name for pattern in patterns for path in _matches(pattern) for name in layout.find_planned_names(path))
+    names = list(dict.fromkeys([*(folder.parent for folder in folders), *planned]))
+    moved_aside = tuple(path for name in names for path in layout.find_moved_aside(name))
+    return RunCollection(
+        records, moved_aside, tuple(path for name in names for path in layout.find_unstarted_runs(name))
     )
-    names = list(dict.fromkeys([*(place.parent for place in places), *intended]))
-    aside = tuple(path for name in names for path in layout.find_moved_aside(name))
-    return RunCollection(records, aside, tuple(path for name in names for path in layout.find_unstarted_runs(name)))
 
 
 def read_run(folder: str | Path) -> Record:
-    """The run of one folder, also of one that was moved aside.  Raises Mistake where it is no run."""
+    """Read the run in one folder, which may have been moved aside. Raises Mistake if it holds no run."""
     if not (Path(folder) / "config.yaml").exists():
         raise Mistake(f"{folder} is no run folder: it holds no config.yaml")
-    return _record(Path(folder), {})
+    return _read_record(Path(folder), {})
 
 
-def _matched(pattern: str) -> list[Path]:
-    """What a pattern matches: itself where that is there, so that a name may hold brackets."""
+def _matches(pattern: str) -> list[Path]:
+    """Return the path itself if it exists, so that a name may hold brackets, else what the glob matches."""
     literal = Path(pattern).expanduser()
     return [literal] if literal.exists() else [Path(p) for p in sorted(glob(str(literal), recursive=True))]
 
 
-def _places(pattern: str) -> list[Path]:
-    """The run folders that one pattern names, those of a name by seed."""
-    matched = _matched(pattern)
-    found = [run for path in matched for run in layout.find_runs(path)]
-    if not found:
-        there = f"{len(matched)} matched, and none holds a run" if matched else "nothing is there"
-        raise Mistake(f"no run in runs={pattern}: looked for <name>/seed<k>/config.yaml, and {there}")
-    return found
+def _find_runs(pattern: str) -> list[Path]:
+    """Return the run folders that match a pattern; those of one name by seed."""
+    matches = _matches(pattern)
+    folders = [folder for path in matches for folder in layout.find_runs(path)]
+    if not folders:
+        result = f"{len(matches)} matched, and none holds a run" if matches else "nothing is there"
+        raise Mistake(f"no run in runs={pattern}: looked for <name>/seed<k>/config.yaml, and {result}")
+    return folders
 
 
-def _record(folder: Path, remembered: dict[str, Config]) -> Record:
+def _read_record(folder: Path, cache: dict[str, Config]) -> Record:
     text = Run(folder).config.read_text(encoding="utf-8")
     match = SEED.search(text)
-    rest = SEED.sub("", text, count=1)
-    if rest not in remembered:
-        remembered[rest] = _config(rest, folder)
+    without_seed = SEED.sub("", text, count=1)
+    if without_seed not in cache:
+        cache[without_seed] = _parse_config(without_seed, folder)
     summary = read_json(folder / "summary.json")
     seed = int(match[1]) if match else layout.folder_seed(folder)
     status = str(summary.get("status") or NO_SUMMARY)
-    if status == "running":  # one that says so and that nobody holds was killed
+    if status == "running":  # a run whose lock is free was killed
         status = RUNNING if Run(folder).in_use else KILLED
-    return Record(folder, seed, remembered[rest], summary, status)
+    return Record(folder, seed, cache[without_seed], summary, status)
 
 
-def _config(text: str, folder: Path) -> Config:
+def _parse_config(text: str, folder: Path) -> Config:
     try:
-        whole = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # the C one is ten times as fast
+        config = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # the C loader is ten times as fast
     except yaml.YAMLError as error:
         raise Mistake(f"{folder}/config.yaml cannot be read ({first_line(error)}); leave this run out") from None
-    if not isinstance(whole, dict):
-        raise Mistake(f"{folder}/config.yaml is no config; leave this run out")
-    return Config(whole, dict(dotted_items(training_keys(whole))))
+    if not isinstance(config, dict):
+        raise Mistake(f"{folder}/config.yaml holds no keys; leave this run out")
+    return Config(config, dict(dotted_items(training_keys(config))))

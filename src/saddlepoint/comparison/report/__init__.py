@@ -1,1 +1,1 @@
-"""What a comparison shows: tables, figures, the console, the HTML report."""
+"""The report of a comparison: tables, figures, terminal page and HTML."""

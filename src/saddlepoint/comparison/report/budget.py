@@ -1,7 +1,7 @@
-"""Arms that are searches, at equal budgets: the best of k settings as it may be expected, for k = 1, 2, ...
+"""Arms that are searches, compared at equal budgets: the expected score of the best of k settings, for k = 1, 2, ...
 
-A best setting is chosen on the validation split and reported on the other; an arm that was searched longer gains
-nothing by it, since every arm is read at the same k (Lucic et al. 2018, arXiv:1711.10337; Dodge et al. 2019).
+The best setting is selected on the validation split and reported on the other split. A longer search has no advantage,
+since all arms are compared at the same k (Lucic et al. 2018, arXiv:1711.10337; Dodge et al. 2019).
 """
 
 import math
@@ -16,73 +16,70 @@ from saddlepoint.evaluation.contract import Contract, contract_differences
 
 
 def budget_sheet(comparison: Comparison) -> Sheet:
-    """Expected reported score of the best of k, an arm a column.
+    """Return the expected reported score of the best of k settings, with a column per arm.
 
-    The best is that of the score that chose, in the direction of that score.  Raises Mistake where nothing chose, and
-    where runs were chosen by scores of different contracts.
+    The selection score decides which setting is best. Raises Mistake if runs have no selection score, or selection
+    scores under different contracts.
     """
-    if not comparison.asked.over:
-        raise Mistake("tuning=true: what did the searches vary? over=[optimizer.generator.lr, ...]")
-    choosing = _choosing(comparison)
-    higher = _direction(comparison, choosing)
-    sides = {arm.name: _sides(arm, higher) for arm in comparison.arms}
-    most = min(len(chosen) for chosen, _ in sides.values())
+    if not comparison.options.over:
+        raise Mistake("tuning=true needs the keys that the searches varied: over=[optimizer.generator.lr, ...]")
+    selection = _selection_contract(comparison)
+    higher = _is_higher_better(comparison, selection)
+    scores = {arm.name: _selection_and_reported(arm, higher) for arm in comparison.arms}
+    most = min(len(selected) for selected, _ in scores.values())
     columns = {"k": [number_cell(k) for k in range(1, most + 1)]}
-    for name, (chosen, reported) in sides.items():
-        columns[name] = [number_cell(expected_best_score(chosen, reported, k, higher)) for k in range(1, most + 1)]
+    for name, (selected, reported) in scores.items():
+        columns[name] = [number_cell(expected_best_score(selected, reported, k, higher)) for k in range(1, most + 1)]
     notes = [
-        "Each arm is a search over " + ", ".join(comparison.asked.over) + ". The best of k settings is chosen by the "
-        "validation score of each run's best checkpoint and reported by the final score; what is expected of k draws "
-        f"from the settings tried. k ends at {most}, the smallest search.",
-        f"Chosen by {choosing.score_name}: {'higher' if higher else 'lower'} is better.",
+        f"Each arm is a search over {', '.join(comparison.options.over)}. The best of k settings is selected by the "
+        "validation score of each run's best checkpoint and reported by the final score; the table gives the "
+        f"expectation over k draws from the settings tried. The last k is {most}, the size of the smallest search.",
+        f"Selected by {selection.score_name}: {'higher' if higher else 'lower'} is better.",
     ]
-    if any(math.isinf(value) for _, reported in sides.values() for value in reported):
-        notes += ["A failed run has no score here, so where it may be chosen nothing can be expected."]
+    if any(math.isinf(value) for _, reported in scores.values() for value in reported):
+        notes += ["A failed run has no score here, so the expectation is infinite as soon as it can be selected."]
     return Sheet.from_columns(f"{comparison.primary.key}, expected best of k", columns, notes)
 
 
-def _choosing(comparison: Comparison) -> Contract:
-    """The one contract by which every run's checkpoint was chosen.  Raises Mistake for several, and for none."""
+def _selection_contract(comparison: Comparison) -> Contract:
+    """Return the one contract that selected every run's checkpoint. Raises Mistake if there are several or none."""
     scores = {}
-    for one in (one for arm in comparison.arms for one in arm.entries):
-        if one.selection_score is not None:
-            scores[str(one.run)] = one.selection_score
-        elif not one.failed:
+    for run in (run for arm in comparison.arms for run in arm.runs):
+        if run.selection_score is not None:
+            scores[str(run.folder)] = run.selection_score
+        elif not run.failed:
             raise Mistake(
-                f"{one.run} has no validation score that could choose it: train with "
+                f"{run.folder} has no validation score to select it by: train with "
                 "evaluation.selection.split=validation"
             )
     if not scores:
-        raise Mistake(
-            "tuning=true: every run failed, and none has a validation score: there is nothing to choose between"
-        )
-    first, *rest = scores
-    for other in rest:
-        for name, (one, two) in contract_differences(scores[first].contract, scores[other].contract).items():
+        raise Mistake("tuning=true: every run failed without a validation score, so no setting can be selected")
+    first, *others = scores
+    for other in others:
+        for name, (a, b) in contract_differences(scores[first].contract, scores[other].contract).items():
             raise Mistake(
-                f"{first} and {other} were chosen by different scores: {name} is {one} there and {two} here.\n"
-                "A search is compared where one score chose in all of its runs: train them with the same first metric "
-                "and evaluation.*"
+                f"{first} and {other} were selected by different scores: {name} is {a} there and {b} here.\n"
+                "The runs of a search need one selection score: train them with the same first metric and evaluation.*"
             )
     return scores[first].contract
 
 
-def _direction(comparison: Comparison, choosing: Contract) -> bool:
-    """Whether more of the score that chose is better: by its own metric, which may not be the one reported."""
-    if choosing.metric == comparison.primary.contract.metric:
+def _is_higher_better(comparison: Comparison, selection: Contract) -> bool:
+    """Whether higher selection scores are better; their metric may differ from the reported one."""
+    if selection.metric == comparison.primary.contract.metric:
         return comparison.primary.higher_is_better
-    if choosing.metric not in HIGHER_IS_BETTER | LOWER_IS_BETTER:
+    if selection.metric not in HIGHER_IS_BETTER | LOWER_IS_BETTER:
+        direction = str(comparison.primary.higher_is_better).lower()
         raise Mistake(
-            f"{choosing.score_name} chose between the runs, and nobody knows whether a high {choosing.metric} is good; "
-            f"higher_is_better={str(comparison.primary.higher_is_better).lower()} is of {comparison.primary.key}.\n"
-            f"Read the searches by it: metric={choosing.metric} higher_is_better=true, or false"
+            f"runs were selected by {selection.score_name}, and the direction of {selection.metric} is unknown; "
+            f"higher_is_better={direction} applies to {comparison.primary.key}.\n"
+            f"Compare the searches by it: metric={selection.metric} higher_is_better=true, or false"
         )
-    return choosing.metric in HIGHER_IS_BETTER
+    return selection.metric in HIGHER_IS_BETTER
 
 
-def _sides(arm: Arm, higher_is_better: bool) -> tuple[list[float], list[float]]:
-    """What chooses and what is reported, run by run; a failed run is never chosen while another is there."""
-    never = float("-inf") if higher_is_better else float("inf")
-    return [
-        never if one.failed or one.selection_score is None else one.selection_score.value for one in arm.entries
-    ], arm.values
+def _selection_and_reported(arm: Arm, higher_is_better: bool) -> tuple[list[float], list[float]]:
+    """Return the selection and reported scores by run; a failed run is selected only if all runs drawn failed."""
+    worst = float("-inf") if higher_is_better else float("inf")
+    selected = [worst if run.failed or run.selection_score is None else run.selection_score.value for run in arm.runs]
+    return selected, arm.values

@@ -1,8 +1,7 @@
-"""What every drawing of a comparison stands on: figures, rows and panels, scales, legends, labels, colours.
+"""Helpers for every figure of a comparison: rows and panels, scales, legends, labels, colours.
 
-Colours are Okabe & Ito's (2008, Color Universal Design), which the colour-blind tell apart.
-No meaning hangs on a colour alone.
-Figures are made without pyplot, so nothing global is touched and no window can open.
+Colours are those of Okabe & Ito (2008, Color Universal Design), which are safe for colour-blind readers. Colour is
+never the only carrier of a meaning. Figures are made without pyplot: there is no global state and no window can open.
 """
 
 import io
@@ -23,61 +22,64 @@ BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", 
 GREY, INK, SHADE = "#8A9099", "#1B1F24", "#F3F5F7"
 STYLES = tuple(zip((BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY), ("-", "--", "-.", ":", "-", "--"), strict=True))
 RATIO = 20  # values that span more than this are drawn on a log axis
-LINE_HEIGHT = 0.17  # inches that a line of a label takes
+LINE_HEIGHT = 0.17  # inches per line of a label
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches that makes room for its labels by itself."""
+    """Return an empty figure of this size in inches whose layout makes room for its labels."""
     return Figure(figsize=(width, height), dpi=DOTS, layout="constrained", facecolor="white")
 
 
 def figure_to_png(figure: Figure) -> bytes:
-    """The figure as the bytes of a PNG at 150 dpi."""
+    """Return the figure as PNG bytes at 150 dpi."""
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=DOTS)
     return out.getvalue()
 
 
 def escape_mathtext(text: str) -> str:
-    """The text, of which no part is read as an equation."""
+    """Escape dollar signs, so that matplotlib draws no part of the text as an equation."""
     return text.replace("$", r"\$")
 
 
 def wrap_label(name: str, width: int = 40) -> str:
-    """A name over as many lines as it takes, broken behind commas and spaces.
+    """Wrap a name at commas and spaces.
 
-    A list in brackets stays together where it fits on a line, and a part longer than a line is broken anywhere.
+    A list in brackets stays together if it fits on a line; a part longer than a line is broken anywhere.
     """
     lines = [""]
     for part in re.findall(r"(?:\[[^\]]*\]|[^,\s])+[,\s]*|[,\s]+", name):
         fits = len(part.rstrip()) <= width
         members = [part] if fits else re.findall(r"[^,\s]*[,\s]+|[^,\s]+", part)
-        for piece in (member[i : i + width] for member in members for i in range(0, len(member), width)):
-            if lines[-1] and len((lines[-1] + piece).rstrip()) > width:
+        for chunk in (member[i : i + width] for member in members for i in range(0, len(member), width)):
+            if lines[-1] and len((lines[-1] + chunk).rstrip()) > width:
                 lines.append("")
-            lines[-1] += piece
+            lines[-1] += chunk
     return escape_mathtext("\n".join(line.strip() for line in lines))
 
 
 def row_figure(names: Sequence[str], least: float) -> tuple[Figure, Axes, list[float]]:
-    """A figure with a row per name, as high as its label asks for, and the middles of the rows, in inches."""
+    """Return a figure with one row per name, its axes, and the centres of the rows; sizes in inches.
+
+    A row is as high as its label needs, and at least `least`.
+    """
     labels = [wrap_label(name) for name in names]
     heights = [max(least, LINE_HEIGHT * (label.count("\n") + 1) + 0.1) for label in labels]
-    ends = [0.0, *accumulate(heights)]
-    places = [end - height / 2 for end, height in zip(ends[1:], heights, strict=True)]
-    figure = new_figure(9.0, max(ends[-1], 0.5) + 1.1)
+    edges = [0.0, *accumulate(heights)]
+    centres = [edge - height / 2 for edge, height in zip(edges[1:], heights, strict=True)]
+    figure = new_figure(9.0, max(edges[-1], 0.5) + 1.1)
     axes = figure.add_subplot()
-    for i, (top, bottom) in enumerate(pairwise(ends)):
+    for i, (top, bottom) in enumerate(pairwise(edges)):
         if i % 2:
             axes.axhspan(top, bottom, color=SHADE, zorder=-1, linewidth=0)
-    axes.set_ylim(max(ends[-1], 0.5), 0)
-    axes.set_yticks(places, labels, fontsize=8)
+    axes.set_ylim(max(edges[-1], 0.5), 0)
+    axes.set_yticks(centres, labels, fontsize=8)
     hide_frame(axes)
-    return figure, axes, places
+    return figure, axes, centres
 
 
 def single_figure(arms: int) -> tuple[Figure, list[Axes]]:
-    """One pair of axes, with room above for the legend of so many arms."""
+    """Return a figure with one pair of axes, with room above for the legend of so many arms."""
     figure = new_figure(8.0, 4.4 + 0.2 * arms)
     axes = figure.add_subplot()
     hide_frame(axes)
@@ -85,20 +87,20 @@ def single_figure(arms: int) -> tuple[Figure, list[Axes]]:
 
 
 def panel_figure(n: int, columns: int = 4) -> tuple[Figure, list[Axes]]:
-    """A pair of axes each, all of one scale; the lowest of each column bear its numbers."""
-    lines = math.ceil(n / columns)
-    figure = new_figure(2.6 * columns, 1.9 * lines + 0.3)
-    places = list(figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flat)
-    for axes in places[n:]:
+    """Return a figure with n panels of one scale; only the lowest of each column has tick labels."""
+    n_rows = math.ceil(n / columns)
+    figure = new_figure(2.6 * columns, 1.9 * n_rows + 0.3)
+    panels = list(figure.subplots(n_rows, columns, sharex=True, sharey=True, squeeze=False).flat)
+    for axes in panels[n:]:
         axes.remove()
-    for i, axes in enumerate(places[:n]):
+    for i, axes in enumerate(panels[:n]):
         hide_frame(axes)
         axes.tick_params(labelbottom=i + columns >= n)
-    return figure, places[:n]
+    return figure, panels[:n]
 
 
 def hide_frame(axes: Axes) -> None:
-    """No frame where it says nothing."""
+    """Hide the top and right edges and the ticks of the y-axis."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(axis="y", which="both", length=0)
     axes.tick_params(axis="x", which="both", length=3)
@@ -106,7 +108,7 @@ def hide_frame(axes: Axes) -> None:
 
 
 def add_legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
-    """Above the axes, each kind of mark once."""
+    """Add a legend above the axes, with each label once."""
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     if unique:
@@ -121,28 +123,28 @@ def set_limits(
     intervals: Sequence[Interval] = (),
     log: bool | None = None,
 ) -> None:
-    """Limits that hold all values, and the ends of `intervals` as far as one range of the values beyond.
+    """Set limits that contain all values, and the intervals up to one range of the values beyond.
 
-    An interval from two seeds can be twelve times as wide as they are apart: it runs off the page then.
-    Log where the values are positive and span more than 20 times, unless `log` says.
+    An interval of two seeds can be twelve times as wide as their distance: it then runs off the figure. The scale is
+    logarithmic if the values are positive and span more than a factor of 20, unless `log` is given.
     """
     known = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(known), max(known)
-    ends = [end for own in intervals for end in (own.low, own.high)]
+    ends = [end for interval in intervals for end in (interval.low, interval.high)]
     log = low > 0 and high > RATIO * low if log is None else log
     if log:
-        inside = [low, high, *(min(max(end, low / 3), high * 3) for end in ends if end > 0)]
-        limits = min(inside) / 1.15, max(inside) * 1.15
+        shown = [low, high, *(min(max(end, low / 3), high * 3) for end in ends if end > 0)]
+        limits = min(shown) / 1.15, max(shown) * 1.15
     else:
         span = (high - low) or abs(high) or 1.0
-        inside = [low, high, *(min(max(end, low - span), high + span) for end in ends if not math.isnan(end))]
-        limits = min(inside) - 0.05 * span, max(inside) + 0.05 * span
-    across = direction == "x"
-    axis = axes.xaxis if across else axes.yaxis
+        shown = [low, high, *(min(max(end, low - span), high + span) for end in ends if not math.isnan(end))]
+        limits = min(shown) - 0.05 * span, max(shown) + 0.05 * span
+    is_x = direction == "x"
+    axis = axes.xaxis if is_x else axes.yaxis
     if log:
-        (axes.set_xscale if across else axes.set_yscale)("log")
+        (axes.set_xscale if is_x else axes.set_yscale)("log")
         axis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.set_minor_locator(LogLocator(subs=(2, 5)))
-        # over more decades the powers of ten are enough, and there is no room for more
+        # over more decades there is room only for the powers of ten
         axis.set_minor_formatter(StrMethodFormatter("{x:g}") if high < 1e3 * low else NullFormatter())
-    (axes.set_xlim if across else axes.set_ylim)(*limits)
+    (axes.set_xlim if is_x else axes.set_ylim)(*limits)

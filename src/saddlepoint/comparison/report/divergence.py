@@ -1,7 +1,7 @@
-"""Why two runs are not one: what differs in config, data, environment and commit, and where their curves part.
+"""Why two runs differ: their config, data, environment and commit, and the first event at which their curves part.
 
-Two runs of one config and seed on one machine have one curve, to the last bit; the first event at which they differ
-says when whatever made them differ began to act.
+Two runs of one config and seed on one machine have equal curves, bit for bit. The first event at which the curves
+differ shows when the cause took effect.
 """
 
 import math
@@ -9,103 +9,106 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from saddlepoint.comparison.arms.grouping import ABSENT, format_setting
+from saddlepoint.comparison.arms.grouping import NOT_SET, format_setting
 from saddlepoint.comparison.arms.record import Record
 from saddlepoint.comparison.report.sheet import format_number
 from saddlepoint.config.training_keys import NO_VALUE, nested_difference
 
-CLOCK = frozenset(("seconds", "images_per_second", "images", "final"))  # what is no value of the training
+CLOCK = frozenset(("seconds", "images_per_second", "images", "final"))  # keys that are not values of the training
 ENVIRONMENT = ("python", "packages", "hardware")
 PARTS = ("config", "data", "environment", "commit", "end")
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """Where two curves part, None for each part where they do not."""
+    """Where two curves part; None for each field if they do not."""
 
-    events: int  # moments, by images, that both have
-    equal: int  # of these, how many came before the first that differs
+    events: int  # image counts that both curves have
+    equal: int  # of these, the number before the first that differs
     images: int | None = None
     key: str | None = None
     a: float | None = None
     b: float | None = None
-    keys: int = 0  # how many differ at that moment
+    keys: int = 0  # number of keys that differ at that point
 
 
 def find_divergence(a: Record, b: Record) -> Divergence:
-    """The first moment at which a value that both curves have differs, bit for bit; nan equals nan."""
-    one, two = _moments(a), _moments(b)
-    common = sorted(one.keys() & two.keys())
+    """Return the first point at which a value that both curves have differs, bit for bit; nan equals nan."""
+    curve_a, curve_b = _curve(a), _curve(b)
+    common = sorted(curve_a.keys() & curve_b.keys())
     for i, images in enumerate(common):
-        parted = [key for key in one[images] if key in two[images] and not _equal(one[images][key], two[images][key])]
-        if parted:
-            key = parted[0]
-            values = one[images][key], two[images][key]
-            return Divergence(len(common), i, images, key, *values, keys=len(parted))
+        values_a, values_b = curve_a[images], curve_b[images]
+        keys = [key for key in values_a if key in values_b and not _equal(values_a[key], values_b[key])]
+        if keys:
+            return Divergence(len(common), i, images, keys[0], values_a[keys[0]], values_b[keys[0]], keys=len(keys))
     return Divergence(len(common), len(common))
 
 
 def run_differences(a: Record, b: Record) -> list[tuple[str, str, Any, Any]]:
-    """What differs, as (of, key, a's, b's): of config, data, environment, commit and end; clocks aside."""
-    one, two = _told_of(a), _told_of(b)
+    """Return the differences of config, data, environment, commit and end, as (part, key, value in a, value in b)."""
+    parts_a, parts_b = _parts(a), _parts(b)
     return [
-        (part, key, ABSENT if own is NO_VALUE else own, ABSENT if other is NO_VALUE else other)
+        (part, key, NOT_SET if x is NO_VALUE else x, NOT_SET if y is NO_VALUE else y)
         for part in PARTS
-        for key, (own, other) in nested_difference(one[part], two[part]).items()
+        for key, (x, y) in nested_difference(parts_a[part], parts_b[part]).items()
     ]
 
 
-def format_differences(found: Sequence[tuple[str, str, Any, Any]]) -> list[str]:
-    """Differences for people: what they are of, and below it `key: a -> b`."""
-    said = []
+def format_differences(differences: Sequence[tuple[str, str, Any, Any]]) -> list[str]:
+    """Return the differences as lines: the part, and below it `key: a -> b`."""
+    lines = []
     for part in PARTS:
-        own = [f"  {key}: {format_setting(one)} -> {format_setting(two)}" for of, key, one, two in found if of == part]
-        said += [part, *own] if own else []
-    equal = [part for part in PARTS if part not in {of for of, *_ in found}]
-    return said + ([f"{', '.join(equal)}: the same"] if equal else [])
+        of_part = [
+            f"  {key}: {format_setting(x)} -> {format_setting(y)}" for name, key, x, y in differences if name == part
+        ]
+        lines += [part, *of_part] if of_part else []
+    equal = [part for part in PARTS if part not in {name for name, *_ in differences}]
+    return lines + ([f"{', '.join(equal)}: the same"] if equal else [])
 
 
-def describe_divergence(a: Record, b: Record, found: Divergence) -> list[str]:
-    """Where the curves part, for people."""
-    said = []
-    if not found.events:
-        said.append("Their curves have no moment in common: no event of metrics.jsonl is at the same images.")
-    elif found.images is None:
-        said.append(f"Their curves are equal, bit for bit, at all {found.events} moments that both have.")
+def describe_divergence(a: Record, b: Record, divergence: Divergence) -> list[str]:
+    """Return sentences on where the curves part, and on points and lines that only one run has."""
+    sentences = []
+    if not divergence.events:
+        sentences.append("Their curves have no point in common: no event of metrics.jsonl is at the same images.")
+    elif divergence.images is None:
+        sentences.append(f"Their curves are equal, bit for bit, at all {divergence.events} common points.")
     else:
-        more = f", and {found.keys - 1} more keys with it" if found.keys > 1 else ""
-        to = f"equal before, at {found.equal} moment{'s' * (found.equal > 1)}" if found.equal else "the first of all"
-        ours, theirs = ("nothing" if value is None else format_number(value, 10) for value in (found.a, found.b))
-        said.append(
-            f"Their curves part at {found.images:,} images, {to}: {found.key} is {ours} in a and {theirs} in b{more}."
+        more = f", and {divergence.keys - 1} more keys with it" if divergence.keys > 1 else ""
+        before = f"equal before, at {divergence.equal} point{'s' * (divergence.equal > 1)}"
+        before = before if divergence.equal else "the first of all"
+        x, y = ("nothing" if value is None else format_number(value, 10) for value in (divergence.a, divergence.b))
+        sentences.append(
+            f"Their curves part at {divergence.images:,} images, {before}: {divergence.key} is {x} in a and {y} in "
+            f"b{more}."
         )
     for name, record, other in (("a", a, b), ("b", b, a)):
-        if alone := sorted(_moments(record).keys() - _moments(other).keys()):
-            said.append(f"{len(alone)} moments are in {name} alone, from {alone[0]:,} images on.")
-        if broken := record.journal[1]:
-            said.append(f"{record.folder}/metrics.jsonl: {broken} unreadable lines were skipped.")
-    return said
+        if extra := sorted(_curve(record).keys() - _curve(other).keys()):
+            sentences.append(f"{len(extra)} points are only in {name}, from {extra[0]:,} images on.")
+        if unreadable := record.journal[1]:
+            sentences.append(f"{record.folder}/metrics.jsonl: {unreadable} unreadable lines were skipped.")
+    return sentences
 
 
-def _moments(record: Record) -> dict[int, dict[str, float]]:
-    """By images, every value of the curve; several events of one moment are one."""
-    found: dict[int, dict[str, float]] = {}
+def _curve(record: Record) -> dict[int, dict[str, float]]:
+    """Return, by images, every value of the curve; events at the same images are merged."""
+    curve: dict[int, dict[str, float]] = {}
     for row in record.journal[0]:
         values = {key: value for key, value in row.items() if key not in CLOCK and isinstance(value, int | float)}
-        found.setdefault(row["images"], {}).update(values)
-    return found
+        curve.setdefault(row["images"], {}).update(values)
+    return curve
 
 
-def _told_of(record: Record) -> dict[str, Mapping[str, Any]]:
-    own = record.provenance
+def _parts(record: Record) -> dict[str, Mapping[str, Any]]:
+    provenance, summary = record.provenance, record.summary
     return {
         "config": {"seed": record.seed, **record.config.full},
-        "data": own.get("data") or {},
-        "environment": {key: own.get(key) for key in ENVIRONMENT},
-        "commit": own.get("git") or {},
-        "end": {"status": record.status, "images": record.summary.get("images"), "error": record.summary.get("error")},
+        "data": provenance.get("data") or {},
+        "environment": {key: provenance.get(key) for key in ENVIRONMENT},
+        "commit": provenance.get("git") or {},
+        "end": {"status": record.status, "images": summary.get("images"), "error": summary.get("error")},
     }
 
 
-def _equal(one: float, two: float) -> bool:
-    return one == two or (math.isnan(one) and math.isnan(two))
+def _equal(x: float, y: float) -> bool:
+    return x == y or (math.isnan(x) and math.isnan(y))

@@ -1,12 +1,11 @@
-"""A sheet as text for other programs: Markdown (pipe tables), LaTeX (booktabs) and CSV (RFC 4180); a report as HTML.
+"""A sheet as Markdown (pipe tables), LaTeX (booktabs) and CSV (RFC 4180); a report as HTML.
 
-The page is one file that opens anywhere, offline, and asks nothing of the net: style, script and pictures are inside; a
-content security policy forbids the browser to fetch what is not.  Without scripts it is the same page, but its tables
-do not sort.
+The page is one self-contained file that works offline: style, script and pictures are inline, and a content security
+policy forbids the browser to fetch anything else. Without scripts it is the same page, but its tables do not sort.
 """
 
 import base64
-import csv as comma_separated
+import csv
 import io
 import math
 import re
@@ -35,9 +34,9 @@ LATEX = {
     ord("<"): r"\textless{}",
     ord(">"): r"\textgreater{}",
     ord("|"): r"\textbar{}",
-    ord('"'): "''",  # \textquotedbl asks for another font encoding
-    ord("\u200b"): "{}",  # a space of no width: keeps two hyphens from becoming a dash
-    # a bracket at the start of a row would be read as the argument of the \\ before it
+    ord('"'): "''",  # \textquotedbl needs another font encoding
+    ord("\u200b"): "{}",  # a zero-width space, which keeps two hyphens from becoming a dash
+    # a bracket at the start of a row would be parsed as the argument of the \\ before it
     ord("["): "{[}",
     ord("]"): "{]}",
     ord("\u2013"): "--",
@@ -48,22 +47,23 @@ LATEX = {
 
 
 def to_markdown(sheet: Sheet) -> str:
-    """A heading, a pipe table and its notes; the best cells are bold."""
+    """Return a heading, a pipe table and its notes; the best cells are bold."""
     return render_template("comparison/report/sheet.md.j2", sheet=sheet)
 
 
 def to_latex(sheet: Sheet) -> str:
-    r"""A table environment for `\usepackage{booktabs}`; the best cells are bold, notes stand below the rule."""
+    r"""Return a table environment for `\usepackage{booktabs}`; the best cells are bold, notes are below the rule."""
     marks = sheet.marks
     alignment = "".join("r" if numeric else "l" for numeric in sheet.numeric)
-    notes = [f"$^{{{mark}}}$ {_latex(note)}" for note, mark in marks.items()] + [*map(_latex, sheet.notes)]
+    notes = [f"$^{{{mark}}}$ {_escape_latex(note)}" for note, mark in marks.items()]
+    notes += map(_escape_latex, sheet.notes)
     lines = [
         r"\begin{table}",
         r"  \centering\footnotesize\setlength{\tabcolsep}{4pt}",
-        rf"  \caption{{{_latex(sheet.heading)}}}",
+        rf"  \caption{{{_escape_latex(sheet.heading)}}}",
         rf"  \begin{{tabular}}{{{alignment}}}",
         r"    \toprule",
-        _latex_row(map(_latex, sheet.columns)),
+        _latex_row(map(_escape_latex, sheet.columns)),
         r"    \midrule",
         *(_latex_row(_latex_cell(cell, marks) for cell in row) for row in sheet.rows),
         r"    \bottomrule",
@@ -75,20 +75,20 @@ def to_latex(sheet: Sheet) -> str:
 
 
 def to_csv(sheet: Sheet) -> str:
-    """Column names, then a line per row: a number unrounded where a cell is ordered by one, else its text."""
+    """Return the column names, then a line per row: the unrounded number of a cell if it has one, else its text."""
     out = io.StringIO(newline="")
-    writer = comma_separated.writer(out)
+    writer = csv.writer(out)
     writer.writerow(sheet.columns)
     writer.writerows([cell.text if cell.number is None else repr(cell.number) for cell in row] for row in sheet.rows)
     return out.getvalue()
 
 
-def _latex(text: str) -> str:
+def _escape_latex(text: str) -> str:
     return re.sub(r"-(?=-)", "-\u200b", " ".join(text.split())).translate(LATEX)
 
 
 def _latex_cell(cell: Cell, marks: dict[str, str]) -> str:
-    text = _latex(cell.text)
+    text = _escape_latex(cell.text)
     bold = rf"\textbf{{{text}}}" if cell.best and text else text
     return bold if cell.note is None else f"{bold}$^{{{marks[cell.note]}}}$"
 
@@ -98,24 +98,24 @@ def _latex_row(cells: Iterable[str]) -> str:
 
 
 def to_html(report: Report) -> str:
-    """The report as one self-contained page; every text in it is shown as it stands, never read as markup."""
+    """Return the report as one self-contained page; all text is escaped."""
     return render_template(
         "comparison/report/report.html.j2",
         report=report,
-        parts=_parts(report),
+        parts=_page_parts(report),
         policy=POLICY,
-        ordered=_order,
-        encoded=lambda png: base64.b64encode(png).decode("ascii"),
-        sides=_sides,
+        sort_key=_javascript_sort_key,
+        base64=lambda png: base64.b64encode(png).decode("ascii"),
+        css_size=_css_size,
     )
 
 
-def _parts(report: Report) -> list[tuple[str, str, Any]]:
-    """The name, the kind and the content of each part that has something to show."""
+def _page_parts(report: Report) -> list[tuple[str, str, Any]]:
+    """Return the name, kind and content of each part that is not empty."""
     parts = [
         ("Pictures", "gallery", report.pictures),
         *((sheet.heading, "table", sheet) for sheet in report.sheets if not sheet.is_secondary),
-        ("What was compared", "lead", report.lead),
+        ("What was compared", "overview", report.overview),
         *((sheet.heading, "table", sheet) for sheet in report.sheets if sheet.is_secondary),
         (report.differences.heading, "table", report.differences if report.differences.rows else None),
         ("Details", "facts", report.details),
@@ -123,10 +123,10 @@ def _parts(report: Report) -> list[tuple[str, str, Any]]:
     return [part for part in parts if part[2]]
 
 
-def _order(cell: Cell) -> str | None:
-    """What the script sorts by, in JavaScript's spelling of numbers; None where the cell's text serves.
+def _javascript_sort_key(cell: Cell) -> str | None:
+    """Return the sort key for the script, with numbers in JavaScript's notation; None if it is the cell's text.
 
-    A note's letter is part of the text that a script sees, so a cell with a note always says its order.
+    The script would read a note's letter as part of the text, so a cell with a note always has a sort key.
     """
     if (number := cell.number) is not None:
         return repr(number) if math.isfinite(number) else f"{'-' if number < 0 else ''}Infinity"
@@ -135,9 +135,9 @@ def _order(cell: Cell) -> str | None:
     return cell.sort_key if isinstance(cell.sort_key, str) else "NaN"
 
 
-def _sides(png: bytes) -> dict[str, int]:
-    """Width and height in CSS pixels, as drawn on paper, from the PNG's first chunk; nothing for other bytes."""
+def _css_size(png: bytes) -> dict[str, int]:
+    """Return width and height in CSS pixels at the drawn size, from the PNG's first chunk; {} for other bytes."""
     if png[:8] != b"\x89PNG\r\n\x1a\n" or len(png) < 24:
         return {}
-    width, height = (round(side * SCREEN / DRAWN) for side in struct.unpack(">II", png[16:24]))
+    width, height = (round(dots * SCREEN / DRAWN) for dots in struct.unpack(">II", png[16:24]))
     return {"width": width, "height": height}

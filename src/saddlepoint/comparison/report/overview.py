@@ -1,4 +1,4 @@
-"""What a comparison says before its tables: what was compared, by what contract, and what is missing or failed."""
+"""The overview of a comparison: what was compared, under which contract, and what is missing or failed."""
 
 import math
 from collections import Counter
@@ -11,51 +11,50 @@ from saddlepoint.template import render_template
 
 
 def overview_sentences(comparison: Comparison) -> tuple[str, ...]:
-    """What was compared, by what, and what is missing or failed: sentences, the most important first."""
-    ended = [r for r in comparison.records if r.status == FINISHED and r.goal]
+    """Return the overview as sentences, the most important first."""
+    finished = [r for r in comparison.records if r.status == FINISHED and r.target_images]
     text = render_template(
-        "comparison/report/lead.md.j2",
+        "comparison/report/overview.md.j2",
         comparison=comparison,
-        ends=_ends(comparison),
-        why=partial(_why, comparison),
-        counted=partial(_counted, comparison),
-        short=[record for record in ended if (record.summary.get("images") or 0) < (record.goal or 0)],
-        alone=[arm for arm in comparison.arms if len(arm.values) == 1],
-        code=commit_counts(comparison),
-        beside=comparison.unnamed_differences,
+        outcomes=_outcomes(comparison),
+        failure=partial(_failure, comparison),
+        counted_value=partial(_counted_value, comparison),
+        short=[record for record in finished if (record.summary.get("images") or 0) < (record.target_images or 0)],
+        single=[arm for arm in comparison.arms if len(arm.values) == 1],
+        commits=commit_counts(comparison),
+        differences=comparison.unnamed_differences,
     )
     return tuple(line for line in text.split("\n") if line)
 
 
-def _ends(comparison: Comparison) -> str:
-    """ "11 finished, 1 diverged": how runs ended."""
-    counts = {FINISHED: 0} | Counter(one.outcome for arm in comparison.arms for one in arm.entries)
+def _outcomes(comparison: Comparison) -> str:
+    """Return the number of runs by outcome: "11 finished, 1 diverged"."""
+    counts = {FINISHED: 0} | Counter(run.outcome for arm in comparison.arms for run in arm.runs)
     running = {"under way": len(comparison.running)} if comparison.running else {}
     return ", ".join(f"{k} {outcome}" for outcome, k in (counts | running).items())
 
 
-def _why(comparison: Comparison, one: ScoredRun) -> str:
-    """How it failed, with what the run's own record says of it."""
-    record = next(record for record in comparison.records if record.folder == one.run)
-    told_by = record.status if record.status not in (one.outcome, FINISHED) else ""
+def _failure(comparison: Comparison, run: ScoredRun) -> str:
+    """Return how a run failed, with status and error from its record."""
+    record = next(record for record in comparison.records if record.folder == run.folder)
+    status = record.status if record.status not in (run.outcome, FINISHED) else ""
     error = str(record.summary.get("error") or "").splitlines()[:1]
-    more = ": ".join(part for part in (told_by, *error) if part)
-    return f"{one.outcome} ({more})" if more else one.outcome
+    details = ": ".join(part for part in (status, *error) if part)
+    return f"{run.outcome} ({details})" if details else run.outcome
 
 
-def _counted(comparison: Comparison, one: ScoredRun) -> str:
-    if math.isinf(one.value):
-        return "the worst rank" + (
-            ", as no untrained generator has a score" if comparison.failure_floor is None else ""
-        )
-    if one.value == one.final:
-        return f"its own score, {format_number(one.value)}, no better than untrained"
-    if one.value == comparison.failure_floor:
-        return f"the worst score of all untrained generators, {format_number(one.value)}"
-    return f"its own last score, {format_number(one.value)}, worse than that of any untrained generator"
+def _counted_value(comparison: Comparison, run: ScoredRun) -> str:
+    floor = comparison.failure_floor
+    if math.isinf(run.value):
+        return "the worst rank" + (", as no untrained generator has a score" if floor is None else "")
+    if run.value == run.final:
+        return f"its own score, {format_number(run.value)}, no better than untrained"
+    if run.value == floor:
+        return f"the worst score of all untrained generators, {format_number(run.value)}"
+    return f"its own last score, {format_number(run.value)}, worse than that of any untrained generator"
 
 
 def commit_counts(comparison: Comparison) -> dict[str, int]:
-    """How many runs were made by each commit, "unknown" where the record does not say; "+" where files differed."""
+    """Return the number of runs by commit; "unknown" if it is not recorded, "+" appended if files were modified."""
     states = [record.provenance.get("git") or {} for record in comparison.records]
     return dict(Counter(f"{git.get('commit', 'unknown')}{'+' * bool(git.get('dirty'))}" for git in states))

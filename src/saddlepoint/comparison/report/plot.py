@@ -1,8 +1,8 @@
-"""The drawings of a comparison: every seed beside its arm's interval, learning curves, effects, sample grids.
+"""The figures of a comparison: every seed with its arm's interval, learning curves, effects, sample grids.
 
 The band of a mean over n seeds is Student's:  mean +- t(n - 1) s / sqrt(n)        (Student 1908, Biometrika 6)
 
-Each function returns the bytes of a PNG at 150 dpi, drawn on a figure of its own, never on pyplot's.
+Each function returns PNG bytes at 150 dpi and uses no global pyplot figure.
 """
 
 import math
@@ -28,73 +28,74 @@ def plot_seeds(
     lower_is_better: bool,
     baseline: str | None = None,
 ) -> bytes:
-    """A row per arm: a dot for every run, a cross for one that failed, and below them the mean with its interval.
+    """Draw a row per arm: a dot per run, a cross for a failed run, and below them the mean with its interval.
 
-    `estimates` are by the arm's name; one without an interval is not drawn.  The baseline's mean crosses all rows.  A
-    failed run without any score stands at the worse edge.
+    `estimates` are by the name of the arm; one without an interval is not drawn. A dotted line marks the baseline's
+    mean in all rows. A failed run without any score is drawn at the worse edge.
     """
     names = [f"{arm.name} (baseline)" if arm.name == baseline else arm.name for arm in arms]
-    figure, axes, places = canvas.row_figure(names, least=0.42)
-    means = {name: (one.mean, one.interval) for name, one in estimates.items() if one.interval is not None}
-    for arm, place in zip(arms, places, strict=True):
+    figure, axes, centres = canvas.row_figure(names, least=0.42)
+    means = {name: (mean.mean, mean.interval) for name, mean in estimates.items() if mean.interval is not None}
+    for arm, y in zip(arms, centres, strict=True):
         if arm.name in means:
-            _interval(axes, *means[arm.name], place + 0.12, canvas.INK, "D", "mean and interval")
+            _draw_interval(axes, *means[arm.name], y + 0.12, canvas.INK, "D", "mean and interval")
     if baseline in means:
         mean, _ = means[baseline]
         axes.axvline(mean, color=canvas.GREY, linewidth=1, linestyle=":", zorder=0, label="mean of the baseline")
     values = [value for arm in arms for value in arm.values]
-    canvas.set_limits(axes, "x", [*values, *(mean for mean, _ in means.values())], [own for _, own in means.values()])
-    worse = axes.get_xlim()[1 if lower_is_better else 0]
-    for arm, place in zip(arms, places, strict=True):
-        _runs(axes, arm, place - 0.06, worse)
-    axes.set_xlabel(_worth(metric, lower_is_better), fontsize=9)
+    intervals = [interval for _, interval in means.values()]
+    canvas.set_limits(axes, "x", [*values, *(mean for mean, _ in means.values())], intervals)
+    worse_edge = axes.get_xlim()[1 if lower_is_better else 0]
+    for arm, y in zip(arms, centres, strict=True):
+        _draw_runs(axes, arm, y - 0.06, worse_edge)
+    axes.set_xlabel(_metric_label(metric, lower_is_better), fontsize=9)
     canvas.add_legend(figure, axes)
     return canvas.figure_to_png(figure)
 
 
 def plot_curves(arms: Sequence[Arm], metric: str, lower_is_better: bool = True, level: float = 0.95) -> bytes:
-    """Score against images: each seed thin, the mean over seeds thick in its band; up to 6 arms together, else apart.
+    """Draw score against images: a thin line per seed, a thick mean with its band; more than 6 arms get a panel each.
 
-    The mean stands where every run of an arm has a score: once a run has ended it would be that of the survivors.
-    A curve whose run failed ends in a cross.
+    The mean is drawn where every run of an arm has a score: later it would be the mean of the survivors. The curve of a
+    failed run ends in a cross.
     """
     means = [mean_band(arm, level) for arm in arms]
-    apart = len(arms) > len(canvas.STYLES)
-    figure, places = canvas.panel_figure(len(arms)) if apart else canvas.single_figure(len(arms))
-    for i, (arm, axes) in enumerate(zip(arms, places if apart else places * len(arms), strict=True)):
-        colour, line = (canvas.BLUE, "-") if apart else canvas.STYLES[i]
-        for other in means if apart else ():
+    separate = len(arms) > len(canvas.STYLES)
+    figure, panels = canvas.panel_figure(len(arms)) if separate else canvas.single_figure(len(arms))
+    for i, (arm, axes) in enumerate(zip(arms, panels if separate else panels * len(arms), strict=True)):
+        colour, linestyle = (canvas.BLUE, "-") if separate else canvas.STYLES[i]
+        for other in means if separate else ():
             axes.plot(other[0], other[1], color=canvas.GREY, alpha=0.4, linewidth=0.6, zorder=0)
-        _curve(axes, arm, means[i], colour, line)
-        if apart:
+        _draw_curve(axes, arm, means[i], colour, linestyle)
+        if separate:
             axes.set_title(canvas.wrap_label(arm.name, 34), fontsize=7, loc="left")
-    points = [score for arm in arms for entry in arm.entries for _, score in entry.curve]
-    for axes in places:
+    points = [score for arm in arms for run in arm.runs for _, score in run.curve]
+    for axes in panels:
         canvas.set_limits(axes, "y", points)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     figure.supxlabel("images", fontsize=9)
-    figure.supylabel(_worth(metric, lower_is_better), fontsize=9)
-    if not apart:
-        canvas.add_legend(figure, places[0], columns=1 if max((len(arm.name) for arm in arms), default=0) > 38 else 2)
+    figure.supylabel(_metric_label(metric, lower_is_better), fontsize=9)
+    if not separate:
+        canvas.add_legend(figure, panels[0], columns=1 if max((len(arm.name) for arm in arms), default=0) > 38 else 2)
     return canvas.figure_to_png(figure)
 
 
-def plot_effects(contrasts: Mapping[str, Effect], metric: str, lower_is_better: bool) -> bytes:
-    """A row per contrast: the effect, its interval and a line at zero; which side is better stands on top.
+def plot_effects(effects: Mapping[str, Effect], metric: str, lower_is_better: bool) -> bytes:
+    """Draw a row per effect with its interval and a line at zero; the title marks the better side.
 
-    Filled where the interval leaves out zero, hollow where it holds it or there is none.
+    The marker is filled if the interval excludes zero, and hollow if it contains zero or there is none.
     """
-    figure, axes, places = canvas.row_figure([*contrasts], least=0.32)
+    figure, axes, centres = canvas.row_figure([*effects], least=0.32)
     axes.axvline(0, color=canvas.INK, linewidth=1, zorder=0)
-    found = contrasts.values()
-    for one, place in zip(found, places, strict=True):
-        _interval(axes, one.effect, one.interval, place, *_verdict(one.interval, lower_is_better))
-    known = [one.interval for one in found if one.interval is not None]
-    canvas.set_limits(axes, "x", [0.0, *(one.effect for one in found)], known, log=False)
-    beside = axes.twinx()
-    beside.set_ylim(axes.get_ylim())
-    beside.set_yticks(places, [_told(one.effect, one.interval) for one in found], fontsize=8)
-    canvas.hide_frame(beside)
+    for effect, y in zip(effects.values(), centres, strict=True):
+        _draw_interval(axes, effect.effect, effect.interval, y, *_effect_style(effect.interval, lower_is_better))
+    intervals = [effect.interval for effect in effects.values() if effect.interval is not None]
+    canvas.set_limits(axes, "x", [0.0, *(effect.effect for effect in effects.values())], intervals, log=False)
+    right_axes = axes.twinx()
+    right_axes.set_ylim(axes.get_ylim())
+    labels = [_format_effect(effect.effect, effect.interval) for effect in effects.values()]
+    right_axes.set_yticks(centres, labels, fontsize=8)
+    canvas.hide_frame(right_axes)
     left, right = ("better", "worse") if lower_is_better else ("worse", "better")
     axes.set_title(f"\u2190 {left}", loc="left", fontsize=9)
     axes.set_title(f"{right} \u2192", loc="right", fontsize=9)
@@ -103,106 +104,108 @@ def plot_effects(contrasts: Mapping[str, Effect], metric: str, lower_is_better: 
 
 
 def plot_grids(arms: Sequence[Arm]) -> bytes | None:
-    """The sample grids side by side, one per arm: its median run's, named in the title; None where no arm has any."""
-    chosen = [(arm, entry, _pixels(entry)) for arm, entry in ((arm, median_run(arm)) for arm in arms)]
-    if all(image is None for _, _, image in chosen):
+    """Draw the sample grid of each arm's median run, which the title names; None if no arm has a grid."""
+    medians = [(run, _grid_pixels(run)) for run in map(median_run, arms)]
+    if all(image is None for _, image in medians):
         return None
     columns = min(len(arms), 4)
     width = 9.6 / max(columns, 2)
-    tall = max(image.shape[0] / image.shape[1] for _, _, image in chosen if image is not None)
+    aspect = max(image.shape[0] / image.shape[1] for _, image in medians if image is not None)
     titles = [canvas.wrap_label(arm.name, int(width * 14)) for arm in arms]
-    title = canvas.LINE_HEIGHT * (max(text.count("\n") for text in titles) + 2) + 0.1
-    lines = math.ceil(len(arms) / columns)
-    figure = canvas.new_figure(width * columns, lines * (width * tall + title))
-    for i, (text, (_, entry, image)) in enumerate(zip(titles, chosen, strict=True), 1):
-        axes = figure.add_subplot(lines, columns, i)
+    title_height = canvas.LINE_HEIGHT * (max(text.count("\n") for text in titles) + 2) + 0.1
+    n_rows = math.ceil(len(arms) / columns)
+    figure = canvas.new_figure(width * columns, n_rows * (width * aspect + title_height))
+    for i, (text, (run, image)) in enumerate(zip(titles, medians, strict=True), 1):
+        axes = figure.add_subplot(n_rows, columns, i)
         axes.set_axis_off()
-        axes.set_anchor("S")  # the room that a title needs is above
-        if image is None or entry is None:
-            axes.set_box_aspect(tall)
+        axes.set_anchor("S")  # the space for a title is above
+        if image is None or run is None:
+            axes.set_box_aspect(aspect)
             axes.set_title(f"{text}\nno samples", fontsize=8, loc="left")
         else:
             axes.imshow(image)
-            failure = f", {entry.outcome}" if entry.failed else ""
-            axes.set_title(f"{text}\nseed {entry.seed}: {entry.value:.4g}{failure}", fontsize=8, loc="left")
+            failure = f", {run.outcome}" if run.failed else ""
+            axes.set_title(f"{text}\nseed {run.seed}: {run.value:.4g}{failure}", fontsize=8, loc="left")
     return canvas.figure_to_png(figure)
 
 
 def median_run(arm: Arm) -> ScoredRun | None:
-    """Of the runs that left a sample grid, the one whose value is nearest to their median; the first of two alike."""
-    drawn = [e for e in arm.entries if e.grid is not None and e.grid.is_file() and math.isfinite(e.value)]
-    middle = float(np.median([entry.value for entry in drawn])) if drawn else 0.0
-    return min(drawn, key=lambda entry: abs(entry.value - middle), default=None)
+    """Return the run with a sample grid whose value is nearest to the median of such runs; the first of equals."""
+    runs = [r for r in arm.runs if r.grid is not None and r.grid.is_file() and math.isfinite(r.value)]
+    median = float(np.median([run.value for run in runs])) if runs else 0.0
+    return min(runs, key=lambda run: abs(run.value - median), default=None)
 
 
 def mean_band(arm: Arm, level: float = 0.95) -> tuple[list[int], list[float], list[float]]:
-    """Images, the mean over an arm's seeds, and half the width of its band (0 for one seed), where all have a score."""
-    known = [{images: score for images, score in e.curve if math.isfinite(score)} for e in arm.entries]
-    common = sorted(set.intersection(*map(set, known))) if known else []
-    n = len(known)
-    scores = np.array([[curve[images] for curve in known] for images in common]).reshape(len(common), n)
+    """Return the images at which all seeds have a score, the mean, and half the width of its band; 0 if n = 1."""
+    curves = [{images: score for images, score in run.curve if math.isfinite(score)} for run in arm.runs]
+    common = sorted(set.intersection(*map(set, curves))) if curves else []
+    n = len(curves)
+    scores = np.array([[curve[images] for curve in curves] for images in common]).reshape(len(common), n)
     if not common or n < 2:
         return common, scores[:, 0].tolist() if common else [], [0.0] * len(common)
     half = stats.t.ppf((1 + level) / 2, n - 1) * scores.std(axis=1, ddof=1) / math.sqrt(n)
     return common, scores.mean(axis=1).tolist(), half.tolist()
 
 
-def _pixels(entry: ScoredRun | None) -> np.ndarray | None:
-    """[H, W, 3]; None where the run has no grid that can be read."""
-    if entry is None or entry.grid is None:
+def _grid_pixels(run: ScoredRun | None) -> np.ndarray | None:
+    """Return the pixels of the grid, [H, W, 3]; None if there is no readable grid."""
+    if run is None or run.grid is None:
         return None
     try:
-        with Image.open(entry.grid) as image:
+        with Image.open(run.grid) as image:
             return np.asarray(image.convert("RGB"))
-    except OSError:  # left by a run that was killed while it wrote
+    except OSError:  # a run that was killed while writing leaves a truncated file
         return None
 
 
-def _worth(metric: str, lower_is_better: bool) -> str:
+def _metric_label(metric: str, lower_is_better: bool) -> str:
     return f"{canvas.escape_mathtext(metric)} ({'lower' if lower_is_better else 'higher'} is better)"
 
 
-def _told(effect: float, interval: Interval | None) -> str:
+def _format_effect(effect: float, interval: Interval | None) -> str:
     ends = "" if interval is None else f" [{interval.low:.3g}, {interval.high:.3g}]"
     return f"{effect:+.3g}{ends}".replace("-", "\u2212")
 
 
-def _verdict(interval: Interval | None, lower_is_better: bool) -> tuple[str, str]:
-    """Colour and marker of an effect: better, worse or undecided."""
+def _effect_style(interval: Interval | None, lower_is_better: bool) -> tuple[str, str]:
+    """Return colour and marker of an effect: better, worse or undecided."""
     if interval is None or interval.low <= 0 <= interval.high:
         return canvas.GREY, "o"
     return (canvas.GREEN, "D") if (interval.high < 0) == lower_is_better else (canvas.VERMILLION, "s")
 
 
-def _runs(axes: Axes, arm: Arm, place: float, worse: float) -> None:
-    """The runs of an arm, moved up and down a little so that equal ones are seen; infinite values at the edge."""
-    for i, entry in enumerate(arm.entries):
+def _draw_runs(axes: Axes, arm: Arm, y: float, worse_edge: float) -> None:
+    """Draw the runs of an arm, shifted slightly so that equal values are visible; infinite values at the edge."""
+    for i, run in enumerate(arm.runs):
         marker, colour, label = "o", canvas.BLUE, "run"
-        if entry.failed:
+        if run.failed:
             marker, colour, label = "x", canvas.VERMILLION, "run that failed"
-        edge: dict[str, Any] = {} if entry.failed else {"markeredgecolor": "white", "markeredgewidth": 0.5}
-        finite = math.isfinite(entry.value)
+        edge: dict[str, Any] = {} if run.failed else {"markeredgecolor": "white", "markeredgewidth": 0.5}
+        finite = math.isfinite(run.value)
         style = {"color": colour, "markersize": 6, "alpha": 0.85, "linestyle": "none", "label": label, **edge}
-        axes.plot(entry.value if finite else worse, place + 0.035 * (i % 3 - 1), marker, clip_on=finite, **style)
+        axes.plot(run.value if finite else worse_edge, y + 0.035 * (i % 3 - 1), marker, clip_on=finite, **style)
 
 
-def _interval(
-    axes: Axes, mean: float, interval: Interval | None, place: float, colour: str, marker: str, label: str = ""
+def _draw_interval(
+    axes: Axes, mean: float, interval: Interval | None, y: float, colour: str, marker: str, label: str = ""
 ) -> None:
     ends = (interval.low, interval.high) if interval else (mean, mean)
-    axes.plot(ends, [place, place], "|-", color=colour, linewidth=1.6, markersize=6, solid_capstyle="butt")
+    axes.plot(ends, [y, y], "|-", color=colour, linewidth=1.6, markersize=6, solid_capstyle="butt")
     face = "white" if marker == "o" else colour
-    axes.plot(mean, place, marker, color=colour, markerfacecolor=face, markersize=5, linestyle="none", label=label)
+    axes.plot(mean, y, marker, color=colour, markerfacecolor=face, markersize=5, linestyle="none", label=label)
 
 
-def _curve(axes: Axes, arm: Arm, mean: tuple[list[int], list[float], list[float]], colour: str, line: str) -> None:
-    for entry in arm.entries:
-        known = [(images, score) for images, score in entry.curve if math.isfinite(score)]
-        if known:
-            axes.plot(*zip(*known, strict=True), color=colour, linestyle=line, alpha=0.45, linewidth=0.7)
-        if known and entry.failed:
-            axes.plot(*known[-1], "x", color=colour, markersize=6, markeredgewidth=1.5)
-    images, middle, half = mean
-    low, high = np.subtract(middle, half), np.add(middle, half)
+def _draw_curve(
+    axes: Axes, arm: Arm, band: tuple[list[int], list[float], list[float]], colour: str, linestyle: str
+) -> None:
+    for run in arm.runs:
+        points = [(images, score) for images, score in run.curve if math.isfinite(score)]
+        if points:
+            axes.plot(*zip(*points, strict=True), color=colour, linestyle=linestyle, alpha=0.45, linewidth=0.7)
+        if points and run.failed:
+            axes.plot(*points[-1], "x", color=colour, markersize=6, markeredgewidth=1.5)
+    images, mean, half = band
+    low, high = np.subtract(mean, half), np.add(mean, half)
     axes.fill_between(images, low, high, color=colour, alpha=0.16, linewidth=0)
-    axes.plot(images, middle, color=colour, linestyle=line, linewidth=2, label=canvas.wrap_label(arm.name, 90))
+    axes.plot(images, mean, color=colour, linestyle=linestyle, linewidth=2, label=canvas.wrap_label(arm.name, 90))

@@ -1,4 +1,4 @@
-"""Sheets beside the primary table, all exploratory: other scores of a run, noise, what it took, every run."""
+"""Secondary sheets, all exploratory: scores along the run, other scores, noise, cost, and every run."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -8,196 +8,185 @@ import numpy as np
 from saddlepoint.comparison.arms.arm import Arm, ScoredRun
 from saddlepoint.comparison.arms.comparison import Comparison, differing_settings
 from saddlepoint.comparison.arms.grouping import format_setting, get_setting
-from saddlepoint.comparison.arms.scoring import worst
+from saddlepoint.comparison.arms.scoring import worst_score
 from saddlepoint.comparison.report.sheet import EMPTY, Cell, Sheet, number_cell
 from saddlepoint.comparison.report.table import failure_note, mean_cell, mean_estimate
 from saddlepoint.comparison.stats.interval import estimate
 
 
 def secondary_sheets(comparison: Comparison) -> Iterator[Sheet]:
-    """Best and area, other scores, evaluation noise, compute and time to a quality: each where there is any."""
-    yield _along(comparison)
+    """Yield best and area, other scores, evaluation noise, cost, and time to a quality if `reach` is set."""
+    yield _along_run_sheet(comparison)
     if comparison.other_scores:
-        yield _others(comparison)
-    yield _noise(comparison)
+        yield _other_scores_sheet(comparison)
+    yield _noise_sheet(comparison)
     yield cost_sheet(comparison)
-    if comparison.asked.reach is not None:
-        yield _reach(comparison)
+    if comparison.options.reach is not None:
+        yield _time_to_quality_sheet(comparison)
 
 
-def _along(comparison: Comparison) -> Sheet:
-    arms = comparison.arms
-    contracts = [one.selection_score.contract for arm in arms for one in arm.entries if one.selection_score is not None]
+def _along_run_sheet(comparison: Comparison) -> Sheet:
+    arms, runs = comparison.arms, [run for arm in comparison.arms for run in arm.runs]
+    contracts = [run.selection_score.contract for run in runs if run.selection_score is not None]
     columns = {
         "arm": [Cell(arm.name) for arm in arms],
-        "best of run": [_mean(*_bests(arm)) for arm in arms],
-        "final": [_mean(arm.values, arm.has_imputed) for arm in arms],
-        "area under the curve": [_mean(*_areas(arm, comparison)) for arm in arms],
+        "best of run": [_mean_cell(*_best_scores(arm)) for arm in arms],
+        "final": [_mean_cell(arm.values, arm.has_imputed) for arm in arms],
+        "area under the curve": [_mean_cell(*_areas(arm, comparison)) for arm in arms],
     }
     notes = [
-        "Means and t-intervals. Best of run: the checkpoint that a score on other reals and other samples chose, so "
-        "the reported score is not the one chosen by; it still stops each run at its luckiest moment, which flatters "
-        "unstable arms."
+        "Means and t-intervals. Best of run: the checkpoint was selected by a score on other reals and other samples, "
+        "not by the reported one; each run is still stopped at its luckiest point, which favours unstable arms."
         if contracts
-        else "Means and t-intervals. Best of run, the best of many scores, is flattered by chance.",
+        else "Means and t-intervals. Best of run is biased: it is the best of many scores.",
         "Area: the mean of the score over images, by the trapezium rule.",
     ]
-    distinct = [one for i, one in enumerate(contracts) if one not in contracts[:i]]
-    if (several := len(distinct)) > 1:
-        notes += [f"The best of run was chosen under {several} different contracts, so that column compares no like."]
-    failed = [one for arm in arms for one in arm.entries if one.failed]
-    if any(one.best is not None for one in failed):
+    distinct = [contract for i, contract in enumerate(contracts) if contract not in contracts[:i]]
+    if (n := len(distinct)) > 1:
+        notes += [f"The best of run was selected under {n} different contracts, so that column is not comparable."]
+    failed = [run for run in runs if run.failed]
+    if any(run.best is not None for run in failed):
         notes += ["A failed run counts with its best checkpoint in the one, with its failure in the others."]
     if failed:
-        notes += [
-            f"{failure_note(comparison)} A mean with such a value has no interval; none where it has no value at all."
-        ]
+        notes += [f"{failure_note(comparison)} A mean with such a value has no interval; an infinite one is none."]
     return Sheet.from_columns(f"{comparison.primary.key} along the run", columns, notes, exploratory=True)
 
 
-def _bests(arm: Arm) -> tuple[list[float], bool]:
-    """The score of each run's best checkpoint, else what the run counts; and whether one of them is imputed."""
-    values = [one.value if one.best is None else one.best for one in arm.entries]
-    return values, any(one.is_imputed and one.best is None for one in arm.entries)
+def _best_scores(arm: Arm) -> tuple[list[float], bool]:
+    """Return the score of each run's best checkpoint, else its value; and whether one of them is imputed."""
+    values = [run.value if run.best is None else run.best for run in arm.runs]
+    return values, any(run.is_imputed and run.best is None for run in arm.runs)
 
 
 def _areas(arm: Arm, comparison: Comparison) -> tuple[list[float], bool]:
-    """The area of each run that has one, and whether one is imputed: a failed run's is level at the floor, or worse."""
-    higher, least = comparison.primary.higher_is_better, comparison.failure_floor
-    lowest = -math.inf if higher else math.inf
+    """Return the known areas of the runs, and whether one is imputed: a failed run counts the floor, or worse."""
+    higher, floor = comparison.primary.higher_is_better, comparison.failure_floor
+    infinite = -math.inf if higher else math.inf
     areas, imputed = [], False
-    for one in arm.entries:
-        area = one.area
-        if one.failed:
-            area = lowest if least is None else worst(one.area, least, higher_is_better=higher)
-            imputed |= area != one.area
+    for run in arm.runs:
+        area = run.area
+        if run.failed:
+            area = infinite if floor is None else worst_score(run.area, floor, higher_is_better=higher)
+            imputed |= area != run.area
         areas += [] if area is None else [area]
     return areas, imputed
 
 
-def _others(comparison: Comparison) -> Sheet:
+def _other_scores_sheet(comparison: Comparison) -> Sheet:
     columns = {"arm": [Cell(arm.name) for arm in comparison.arms]}
     for key in comparison.other_scores:
-        values = [[one.other_scores[key] for one in arm.entries if key in one.other_scores] for arm in comparison.arms]
+        scores = [[run.other_scores[key] for run in arm.runs if key in run.other_scores] for arm in comparison.arms]
         columns[key] = [
-            _mean(own, imputed=len(own) < len(arm.entries)) for own, arm in zip(values, comparison.arms, strict=True)
+            _mean_cell(values, imputed=len(values) < len(arm.runs))
+            for values, arm in zip(scores, comparison.arms, strict=True)
         ]
     notes = ["Means and t-intervals over the runs that ended with a score."]
-    if any(one.final is None for arm in comparison.arms for one in arm.entries):
-        notes += ["An arm of which a run ended without a score has no interval here, and its mean is that of the "
-                  "others, which flatters it."]  # fmt: skip
+    if any(run.final is None for arm in comparison.arms for run in arm.runs):
+        notes += ["If a run of an arm ended without a score, the arm has no interval, and its mean is that of the "
+                  "other runs, which is biased towards good scores."]  # fmt: skip
     return Sheet.from_columns("other scores", columns, notes, exploratory=True)
 
 
-def _noise(comparison: Comparison) -> Sheet:
-    measured = [[one.noise for one in arm.entries if one.noise is not None] for arm in comparison.arms]
-    spread = [estimate(arm.surviving_values).std if len(arm.surviving_values) > 1 else None for arm in comparison.arms]
-    noise = [math.sqrt(sum(s * s for s in own) / len(own)) if own else None for own in measured]
+def _noise_sheet(comparison: Comparison) -> Sheet:
+    measured = [[run.noise for run in arm.runs if run.noise is not None] for arm in comparison.arms]
+    survivors = [arm.surviving_values for arm in comparison.arms]
+    stds = [estimate(values).std if len(values) > 1 else None for values in survivors]
+    noise = [math.sqrt(sum(s * s for s in values) / len(values)) if values else None for values in measured]
     columns = {
         "arm": [Cell(arm.name) for arm in comparison.arms],
-        "sd between runs": [number_cell(one) for one in spread],
-        "sd of the measurement": [number_cell(one) for one in noise],
+        "sd between runs": [number_cell(std) for std in stds],
+        "sd of the measurement": [number_cell(std) for std in noise],
         "share of variance": [
-            number_cell(one**2 / whole**2 if one is not None and whole else None, 2)
-            for one, whole in zip(noise, spread, strict=True)
+            number_cell(part**2 / total**2 if part is not None and total else None, 2)
+            for part, total in zip(noise, stds, strict=True)
         ],
-        "runs measured": [number_cell(len(own)) for own in measured],
+        "runs measured": [number_cell(len(values)) for values in measured],
     }
-    notes = ["Between the runs that survived, against fresh generations of one generator."]
+    notes = ["Spread between the surviving runs, and over fresh samples of one generator."]
     if not any(measured):
-        notes += ["The measurement's own noise was not measured: saddlepoint evaluate run=... uncertainty=true does."]
+        notes += ["The measurement noise was not measured: saddlepoint evaluate run=... uncertainty=true measures it."]
     return Sheet.from_columns("noise of the evaluation", columns, notes, exploratory=True)
 
 
 def cost_sheet(comparison: Comparison) -> Sheet:
-    """What the runs of each arm took."""
+    """Return the images, time, speed and memory of the runs of each arm."""
     arms = comparison.arms
-    memory = [[one.peak_memory_mib for one in arm.entries if one.peak_memory_mib is not None] for arm in arms]
+    images = [[run.images for run in arm.runs if run.images is not None] for arm in arms]
+    speeds = [[run.images / run.seconds for run in arm.runs if run.images and run.seconds] for arm in arms]
+    memory = [[run.peak_memory_mib for run in arm.runs if run.peak_memory_mib is not None] for arm in arms]
     columns = {
         "arm": [Cell(arm.name) for arm in arms],
-        "images": [
-            number_cell(_middle([one.images for one in arm.entries if one.images is not None]), 12) for arm in arms
-        ],
-        "seconds": [number_cell(_middle([one.seconds for one in arm.entries])) for arm in arms],
-        "images/s": [
-            number_cell(_middle([one.images / one.seconds for one in arm.entries if one.images and one.seconds]))
-            for arm in arms
-        ],
-        "accelerator hours": [number_cell(sum(one.accelerator_hours for one in arm.entries)) for arm in arms],
-        "peak memory, MiB": [number_cell(max(own, default=None)) for own in memory],
+        "images": [number_cell(_median(values), 12) for values in images],
+        "seconds": [number_cell(_median([run.seconds for run in arm.runs])) for arm in arms],
+        "images/s": [number_cell(_median(values)) for values in speeds],
+        "accelerator hours": [number_cell(sum(run.accelerator_hours for run in arm.runs)) for arm in arms],
+        "peak memory, MiB": [number_cell(max(values, default=None)) for values in memory],
     }
-    notes = ["Medians over runs; accelerator hours are the arm's sum (0 on CPUs), peak memory its largest."]
+    notes = ["Medians over runs; accelerator hours are the arm's sum (0 on CPUs), peak memory is the maximum."]
     return Sheet.from_columns("compute", columns, notes, exploratory=True)
 
 
-def _reach(comparison: Comparison) -> Sheet:
-    arms, quality = comparison.arms, comparison.asked.reach
-    reached = [[one.images_to_reach is not None for one in arm.entries] for arm in arms]
+def _time_to_quality_sheet(comparison: Comparison) -> Sheet:
+    arms, quality = comparison.arms, comparison.options.reach
+    reached = [[run.images_to_reach is not None for run in arm.runs] for arm in arms]
     columns = {
         "arm": [Cell(arm.name) for arm in arms],
-        "runs that reach it": [Cell(f"{sum(own)}/{len(own)}", sum(own) / len(own)) for own in reached],
-        "images": [_median_time([one.images_to_reach for one in arm.entries]) for arm in arms],
-        "seconds": [_median_time([one.seconds_to_reach for one in arm.entries]) for arm in arms],
+        "runs that reach it": [Cell(f"{sum(flags)}/{len(flags)}", sum(flags) / len(flags)) for flags in reached],
+        "images": [_median_time_cell([run.images_to_reach for run in arm.runs]) for arm in arms],
+        "seconds": [_median_time_cell([run.seconds_to_reach for run in arm.runs]) for arm in arms],
     }
-    notes = [
-        "Medians over all runs, a run that never reaches it counting as never; to the evaluation that first saw it."
-    ]
+    notes = ["Medians over all runs, up to the first evaluation at this quality; a run that does not reach it counts "
+             "as never."]  # fmt: skip
     return Sheet.from_columns(f"time to {comparison.primary.key} = {quality:g}", columns, notes, exploratory=True)
 
 
-def _median_time(values: Sequence[float | None]) -> Cell:
-    middle = float(np.median([math.inf if value is None else float(value) for value in values]))
-    return number_cell(middle, 9) if math.isfinite(middle) else Cell("never", math.inf)
+def _median_time_cell(values: Sequence[float | None]) -> Cell:
+    median = float(np.median([math.inf if value is None else float(value) for value in values]))
+    return number_cell(median, 9) if math.isfinite(median) else Cell("never", math.inf)
 
 
 def runs_sheet(comparison: Comparison) -> Sheet:
-    """One row per run, every number unrounded."""
-    keys = [*comparison.by, *comparison.asked.over]
+    """Return a row per run, with unrounded numbers."""
+    keys = [*comparison.by, *comparison.options.over]
     columns: dict[str, list[Cell]] = {}
     for arm in comparison.arms:
-        for record, one in zip(arm.records, arm.entries, strict=True):
-            row = (
-                {"arm": Cell(arm.name)}
-                | {key: Cell(format_setting(get_setting(record, key))) for key in keys}
-                | _run(one)
-            )
-            row |= {key: number_cell(one.other_scores.get(key)) for key in comparison.other_scores} | {
-                "folder": Cell(str(one.run))
-            }
-            for name, cell in row.items():
+        for record, run in zip(arm.records, arm.runs, strict=True):
+            row = {"arm": Cell(arm.name)} | {key: Cell(format_setting(get_setting(record, key))) for key in keys}
+            row |= _run_cells(run) | {key: number_cell(run.other_scores.get(key)) for key in comparison.other_scores}
+            for name, cell in (row | {"folder": Cell(str(run.folder))}).items():
                 columns.setdefault(name, []).append(cell)
     return Sheet.from_columns("runs", columns, exploratory=True)
 
 
-def _run(one: ScoredRun) -> dict[str, Cell]:
+def _run_cells(run: ScoredRun) -> dict[str, Cell]:
     return {
-        "seed": number_cell(one.seed, 12),
-        "outcome": Cell(one.outcome),
-        "counts with": number_cell(one.value),
-        "imputed": Cell("yes" if one.is_imputed else "no"),
-        "final": number_cell(one.final),
-        "untrained": number_cell(one.untrained),
-        "best of run": number_cell(one.best),
-        "area": number_cell(one.area),
-        "noise": number_cell(one.noise),
-        "images": number_cell(one.images, 12),
-        "seconds": number_cell(one.seconds),
-        "accelerator hours": number_cell(one.accelerator_hours),
-        "peak memory, MiB": number_cell(one.peak_memory_mib),
-        "reached at images": number_cell(one.images_to_reach, 12),
-        "reached at seconds": number_cell(one.seconds_to_reach),
+        "seed": number_cell(run.seed, 12),
+        "outcome": Cell(run.outcome),
+        "counts with": number_cell(run.value),
+        "imputed": Cell("yes" if run.is_imputed else "no"),
+        "final": number_cell(run.final),
+        "untrained": number_cell(run.untrained),
+        "best of run": number_cell(run.best),
+        "area": number_cell(run.area),
+        "noise": number_cell(run.noise),
+        "images": number_cell(run.images, 12),
+        "seconds": number_cell(run.seconds),
+        "accelerator hours": number_cell(run.accelerator_hours),
+        "peak memory, MiB": number_cell(run.peak_memory_mib),
+        "reached at images": number_cell(run.images_to_reach, 12),
+        "reached at seconds": number_cell(run.seconds_to_reach),
     }
 
 
 def differences_sheet(comparison: Comparison) -> Sheet:
-    """Every config key in which the arms differ."""
+    """Return a row per config key in which the arms differ."""
     rows = tuple((Cell(key), *map(Cell, values)) for key, values in differing_settings(comparison))
     return Sheet("differences of config", ("key", *(arm.name for arm in comparison.arms)), rows)
 
 
-def _mean(values: Sequence[float], imputed: bool = False) -> Cell:
+def _mean_cell(values: Sequence[float], imputed: bool = False) -> Cell:
     return mean_cell(mean_estimate(values, imputed)) if values else EMPTY
 
 
-def _middle(values: Sequence[float]) -> float | None:
+def _median(values: Sequence[float]) -> float | None:
     return float(np.median(values)) if values else None

@@ -1,21 +1,21 @@
-"""Effects in a balanced factorial design: how much a level of a factor moves the score, averaged over the others.
+"""Effects in a balanced factorial design: how much a level of a factor changes the score, averaged over the others.
 
     main effect    mean(level) - mean(first level), over all levels of the other factors
     interaction    half of how much one factor's effect differs between a level and the first level of another
     in general     sum_i c_i y_i,   c_i = 2 s_i / sum_j |s_j|
                    s: the product, over the effect's factors, of 1 (its level), -1 (the first) and 0 (another one)
     error          s sqrt(sum_i c_i^2)
-                   s^2: within cells, N - cells degrees of freedom; less the blocks' B - 1 where there are blocks
+                   s^2: within cells, N - cells degrees of freedom; with B blocks, B - 1 fewer
 
-Of two levels each that is 2 / N sum_i s_i y_i, with the error 2 s / sqrt(N).  Yates 1937, The design and analysis of
-factorial experiments; Box, Hunter & Hunter 2005, Statistics for Experimenters, chapter 5; Montgomery, Design and
-Analysis of Experiments, chapters 5 and 6.  Every run tells of every effect: 2^5 cells of 3 compare 48 with 48.  The p
-are of Student's t, each for itself: correcting them is the caller's.
+With two levels per factor that is 2 / N sum_i s_i y_i, with the error 2 s / sqrt(N). Yates 1937, The design and
+analysis of factorial experiments; Box, Hunter & Hunter 2005, Statistics for Experimenters, chapter 5; Montgomery,
+Design and Analysis of Experiments, chapters 5 and 6. Every run contributes to every effect: 2^5 cells of 3 compare 48
+runs with 48. The p are Student's t, uncorrected: the caller corrects for the number of effects.
 
-Where values are imputed, `rank_contrasts`: the same effects of ranks, without intervals.  The p of a main effect is
-exact: two levels are exchanged within each combination of the other factors, and the share of all ways is counted whose
-sum of ranks is as far from its mean as the one observed (the stratified Wilcoxon test of van Elteren 1960, Bull. Int.
-Stat. Inst. 37: 351-361, with ranks over all runs).  No exchange leaves an interaction as it was, so it has no p.
+If values are imputed, use `rank_effects`: the same effects on ranks, without intervals. The p of a main effect is
+exact: two levels are exchanged within each combination of the other factors, and p is the share of all exchanges whose
+sum of ranks is as far from its mean as the observed one (the stratified Wilcoxon test of van Elteren 1960, Bull. Int.
+Stat. Inst. 37: 351-361, with ranks over all runs). No exchange leaves an interaction unchanged, so it has no p.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from scipy import stats
 from saddlepoint.comparison.stats.interval import Array, Interval, finite_array, t_half_width
 from saddlepoint.error import Mistake
 
-Levels = Mapping[str, Sequence[Hashable]]  # of each factor, the first one being what the others are held against
-Cells = Mapping[tuple[int, ...], list[int]]  # which runs are in each cell, by the places of its levels
+Levels = Mapping[str, Sequence[Hashable]]  # of each factor; the other levels are compared with the first
+Cells = Mapping[tuple[int, ...], list[int]]  # by level indices, the runs in each cell
 
 
 @dataclass(frozen=True)
 class Effect:
-    """One effect: a main one has one factor, an interaction several."""
+    """The effect of one factor (a main effect) or of several (an interaction)."""
 
-    factors: tuple[str, ...]  # its factors
-    levels: tuple[Hashable, ...]  # of each, the level that is held against its first
+    factors: tuple[str, ...]
+    levels: tuple[Hashable, ...]  # of each factor, the level that is compared with its first
     effect: float
-    interval: Interval | None  # None of ranks
-    p: float | None  # None of an interaction of ranks
-    n_low: int  # runs that count with -1
+    interval: Interval | None  # None for ranks
+    p: float | None  # None for an interaction of ranks
+    n_low: int  # runs with the sign -1
     n_high: int
 
 
@@ -53,43 +53,43 @@ class Design:
     """A full balanced design."""
 
     levels: Levels
-    level_indices: np.ndarray  # [N, factors]: which level of each factor a run has
+    level_indices: np.ndarray  # [N, factors]: the level of each factor in each run
     cells: Cells
 
     @classmethod
     def from_settings(cls, settings: Sequence[Mapping[str, Hashable]], n: int, levels: Levels | None = None) -> Design:
-        """The design of n runs.  Raises Mistake where it is none: see `contrasts`."""
-        known = _levels(settings, n, levels)
-        places = np.array([[list(known[name]).index(one[name]) for name in known] for one in settings])
-        return cls(known, places, _cells(known, places))
+        """Return the design of n runs. Raises Mistake if it is not full and balanced, as `factorial_effects` does."""
+        levels = _levels(settings, n, levels)
+        indices = np.array([[list(levels[name]).index(run[name]) for name in levels] for run in settings])
+        return cls(levels, indices, _cells(levels, indices))
 
-    def effects(self, order: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-        """The factors, and the level of each, of every effect of up to `order` factors; main effects first."""
-        sizes = [len(own) for own in self.levels.values()]
+    def effect_indices(self, order: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Return the factors, and the level of each, of every effect of up to `order` factors; main effects first."""
+        sizes = [len(levels) for levels in self.levels.values()]
         return [
-            (part, at)
+            (factors, levels)
             for size in range(1, min(order, len(sizes)) + 1)
-            for part in combinations(range(len(sizes)), size)
-            for at in product(*(range(1, sizes[factor]) for factor in part))
+            for factors in combinations(range(len(sizes)), size)
+            for levels in product(*(range(1, sizes[factor]) for factor in factors))
         ]
 
-    def signs(self, part: Sequence[int], at: Sequence[int]) -> np.ndarray:
-        """How each run counts in an effect: 1, -1, or 0 where it has another level of one of its factors."""
-        own = self.level_indices[:, list(part)]
-        return np.where(own == np.array(at), 1, np.where(own == 0, -1, 0)).prod(1)
+    def signs(self, factors: Sequence[int], levels: Sequence[int]) -> np.ndarray:
+        """Return the sign of each run in an effect: 1, -1, or 0 if it has another level of one of the factors."""
+        indices = self.level_indices[:, list(factors)]
+        return np.where(indices == np.array(levels), 1, np.where(indices == 0, -1, 0)).prod(1)
 
-    def weights(self, part: Sequence[int], at: Sequence[int]) -> np.ndarray:
-        """What the effect multiplies each run's score by."""
-        signs = self.signs(part, at)
+    def weights(self, factors: Sequence[int], levels: Sequence[int]) -> np.ndarray:
+        """Return the weight of each run's score in the effect."""
+        signs = self.signs(factors, levels)
         return 2 * signs / np.abs(signs).sum()
 
     def named_effect(
-        self, part: Sequence[int], at: Sequence[int], effect: float, interval: Interval | None, p: float | None
+        self, factors: Sequence[int], levels: Sequence[int], effect: float, interval: Interval | None, p: float | None
     ) -> Effect:
-        """The effect under its names."""
-        names, signs = [list(self.levels)[i] for i in part], self.signs(part, at)
-        levels = tuple(self.levels[name][k] for name, k in zip(names, at, strict=True))
-        return Effect(tuple(names), levels, effect, interval, p, int((signs < 0).sum()), int((signs > 0).sum()))
+        """Return the effect with the names of its factors and levels."""
+        names, signs = tuple(list(self.levels)[i] for i in factors), self.signs(factors, levels)
+        level_names = tuple(self.levels[name][k] for name, k in zip(names, levels, strict=True))
+        return Effect(names, level_names, effect, interval, p, int((signs < 0).sum()), int((signs > 0).sum()))
 
 
 def factorial_effects(
@@ -100,69 +100,69 @@ def factorial_effects(
     blocks: Sequence[int] | None = None,
     levels: Levels | None = None,
 ) -> list[Effect]:
-    """Every effect of up to `order` factors, main effects first.
+    """Return every effect of up to `order` factors, main effects first.
 
-    `settings` says of each run which level each factor has (True and False, where a factor is on or off); `levels`, in
-    which order, the others being held against the first; None: sorted.  `blocks` says what a run shares with others
-    (its seed), which is taken out as a shift common to them.  With one run a cell, the effects above `order` are taken
-    for nothing but noise.  Raises Mistake where a cell is missing or has more runs than another, where a factor does
-    not vary, where blocks do not hold every cell equally often, and where no run is left to measure noise by.
+    `settings` gives the level of each factor in each run (True and False for a factor that is on or off). `levels`
+    gives their order; the others are compared with the first; None: sorted. `blocks` numbers what runs have in common
+    (their seed); its effect is removed as a common shift. With one run per cell, the effects above `order` estimate
+    the noise. Raises Mistake if a cell is missing or has more runs than another, if a factor does not vary, if blocks
+    do not hold every cell equally often, and if no run is left to estimate the noise.
     """
     y = finite_array(values)
     design = Design.from_settings(settings, y.size, levels)
-    residual, freedom = _noise(y, design, order, None if blocks is None else np.asarray(blocks))
+    residual, freedom = _residual(y, design, order, None if blocks is None else np.asarray(blocks))
     noise = math.sqrt(float(residual @ residual) / freedom)
-    if noise < 1e-12 * math.sqrt(y.size) * float(np.abs(y).mean()) / 2:  # rounding, where runs of a cell are equal
+    if noise < 1e-12 * math.sqrt(y.size) * float(np.abs(y).mean()) / 2:  # rounding error, if runs of a cell are equal
         noise = 0.0
-    found = []
-    for part, at in design.effects(order):
-        weights = design.weights(part, at)
+    effects = []
+    for factors, indices in design.effect_indices(order):
+        weights = design.weights(factors, indices)
         effect, error = float(weights @ y), noise * math.sqrt(float(weights @ weights))
         half = t_half_width(error, freedom, level)
         p = 2 * float(stats.t.sf(abs(effect) / error, freedom)) if error else float(effect == 0)
-        ends = Interval(effect - half, effect + half)
-        found.append(design.named_effect(part, at, effect, ends, p))
-    return found
+        interval = Interval(effect - half, effect + half)
+        effects.append(design.named_effect(factors, indices, effect, interval, p))
+    return effects
 
 
 def rank_effects(
     settings: Sequence[Mapping[str, Hashable]], values: Sequence[float], order: int = 2, levels: Levels | None = None
 ) -> list[Effect]:
-    """The effects on the rank of a run among all, 1 the lowest value, ties at their mean; values may be infinite.
+    """Return the effects on the rank of a run among all runs; 1 is the lowest value, ties have their mean rank.
 
-    Raises Mistake for what is no full balanced design, as `contrasts` does.
+    Values may be infinite. Raises Mistake if the design is not full and balanced, as `factorial_effects` does.
     """
     design = Design.from_settings(settings, len(values), levels)
     ranks = stats.rankdata(values)
-    found = []
-    for part, at in design.effects(order):
-        signs, weights = design.signs(part, at), design.weights(part, at)
-        p = stratified_rank_p(ranks, signs, _strata(design, part[0])) if len(part) == 1 else None
-        found.append(design.named_effect(part, at, float(weights @ ranks), None, p))
-    return found
+    effects = []
+    for factors, indices in design.effect_indices(order):
+        signs, weights = design.signs(factors, indices), design.weights(factors, indices)
+        p = stratified_rank_p(ranks, signs, _strata(design, factors[0])) if len(factors) == 1 else None
+        effects.append(design.named_effect(factors, indices, float(weights @ ranks), None, p))
+    return effects
 
 
 def stratified_rank_p(ranks: Sequence[float] | Array, signs: np.ndarray, strata: Sequence[Sequence[int]]) -> float:
-    """The exact two-sided p of the sum of the ranks that count with 1, of all exchanges of 1 and -1 within strata.
+    """Return the exact two-sided p of the sum of the ranks with sign 1, over all exchanges of 1 and -1 within strata.
 
-    ranks [N] are whole or half numbers, as midranks are; signs [N] of 1, -1, and 0 for runs that are left alone.
+    ranks [N] are whole or half numbers, as midranks are; signs [N] are 1, -1, and 0 for runs that are not exchanged.
     """
     doubled = np.rint(2 * np.asarray(ranks)).astype(int)
-    observed, mean, law = 0, 0.0, np.ones(1)
+    observed, mean, distribution = 0, 0.0, np.ones(1)
     for members in strata:
-        own = [i for i in members if signs[i] != 0]
-        taken = [i for i in own if signs[i] > 0]
-        low = int(doubled[own].min())  # from the lowest rank of the stratum: shorter sums
-        shifted = doubled[own] - low
-        law = np.convolve(law, _subset_law(shifted, len(taken)))
-        observed += int((doubled[taken] - low).sum())
-        mean += len(taken) * float(shifted.mean())
-    away = np.abs(np.arange(law.size) - mean)
-    return min(1.0, float(law[away >= abs(observed - mean) - 1e-6].sum()))
+        runs = [i for i in members if signs[i] != 0]
+        high = [i for i in runs if signs[i] > 0]
+        low = int(doubled[runs].min())  # counting from the lowest rank of the stratum keeps the sums short
+        shifted = doubled[runs] - low
+        distribution = np.convolve(distribution, _subset_sum_distribution(shifted, len(high)))
+        observed += int((doubled[high] - low).sum())
+        mean += len(high) * float(shifted.mean())
+    distance = np.abs(np.arange(distribution.size) - mean)
+    return min(1.0, float(distribution[distance >= abs(observed - mean) - 1e-6].sum()))
 
 
-def _subset_law(values: np.ndarray, size: int) -> np.ndarray:
-    """The chance of each sum of `size` of these whole numbers, drawn without replacement: [sum of all + 1]."""
+def _subset_sum_distribution(values: np.ndarray, size: int) -> np.ndarray:
+    """Return the probability of each sum of `size` of these integers, drawn without replacement: [sum of all + 1]."""
     ways = np.zeros((size + 1, int(values.sum()) + 1))
     ways[0, 0] = 1
     for value in values.tolist():
@@ -172,18 +172,19 @@ def _subset_law(values: np.ndarray, size: int) -> np.ndarray:
 
 
 def _strata(design: Design, factor: int) -> list[list[int]]:
-    """The runs of each combination of the other factors."""
-    found: dict[tuple[int, ...], list[int]] = {}
+    """Return the runs of each combination of the other factors."""
+    strata: dict[tuple[int, ...], list[int]] = {}
     for cell, members in design.cells.items():
-        found.setdefault(cell[:factor] + cell[factor + 1 :], []).extend(members)
-    return list(found.values())
+        strata.setdefault(cell[:factor] + cell[factor + 1 :], []).extend(members)
+    return list(strata.values())
 
 
-def _noise(y: Array, design: Design, order: int, blocks: np.ndarray | None) -> tuple[Array, int]:
-    """What the design leaves unexplained of each run, and its degrees of freedom."""
-    order = len(design.levels) if y.size > len(design.cells) else order  # of all factors: a mean for each cell
-    # a column is 1 where a run has these levels: together they span what effects of these factors can explain
-    columns = [(design.level_indices[:, list(part)] == np.array(at)).all(1) for part, at in design.effects(order)]
+def _residual(y: Array, design: Design, order: int, blocks: np.ndarray | None) -> tuple[Array, int]:
+    """Return the part of each score that the design does not explain, and its degrees of freedom."""
+    order = len(design.levels) if y.size > len(design.cells) else order  # all factors: one mean per cell
+    # a column is 1 if a run has these levels: together they span what effects of these factors can explain
+    indices = design.level_indices
+    columns = [(indices[:, list(i)] == np.array(levels)).all(1) for i, levels in design.effect_indices(order)]
     model = np.column_stack([np.ones(y.size), *columns])
     residual, freedom = y - model @ np.linalg.lstsq(model, y, rcond=None)[0], y.size - model.shape[1]
     if blocks is not None:
@@ -192,58 +193,60 @@ def _noise(y: Array, design: Design, order: int, blocks: np.ndarray | None) -> t
         freedom -= len(set(blocks.tolist())) - 1
     if freedom < 1:
         raise Mistake(
-            f"{y.size} runs of {len(design.cells)} cells leave none to measure noise by: train another seed of every "
-            "cell, or ask for effects of a lower order"
+            f"{y.size} runs of {len(design.cells)} cells leave none to estimate the noise: train another seed of every "
+            "cell, or request effects of a lower order"
         )
     return residual, freedom
 
 
 def _levels(settings: Sequence[Mapping[str, Hashable]], n: int, levels: Levels | None) -> Levels:
-    """The levels of each factor, factors in the order in which they first occur."""
+    """Return the levels of each factor, factors in the order in which they first occur."""
     if len(settings) != n:
         raise Mistake(f"{len(settings)} settings cannot belong to {n} scores")
-    names = list(dict.fromkeys(name for one in settings for name in one))
-    found: dict[str, Sequence[Hashable]] = {}
+    names = list(dict.fromkeys(name for run in settings for name in run))
+    known: dict[str, Sequence[Hashable]] = {}
     for name in names:
-        if not all(name in one for one in settings):
-            raise Mistake(f"not every run says {name}: give each run all of {', '.join(names)}")
-        seen = {one[name] for one in settings}
-        if len(seen) < 2:
-            raise Mistake(f"{name} is {_word(next(iter(seen)))} in every run, so it has no effect to measure")
-        found[name] = sorted(seen, key=lambda value: (str(type(value)), value)) if levels is None else levels[name]  # pyright: ignore[reportCallIssue, reportArgumentType]
-        if unknown := seen - set(found[name]):
-            there = ", ".join(map(_word, found[name]))
-            raise Mistake(f"{name} is {_word(next(iter(unknown)))} in a run, and its levels are {there}")
-    return found
+        if not all(name in run for run in settings):
+            raise Mistake(f"not every run has {name}: give each run all of {', '.join(names)}")
+        values = {run[name] for run in settings}
+        if len(values) < 2:
+            raise Mistake(f"{name} is {_format_level(next(iter(values)))} in every run, so it has no effect to measure")
+        known[name] = sorted(values, key=lambda value: (str(type(value)), value)) if levels is None else levels[name]  # pyright: ignore[reportCallIssue, reportArgumentType]
+        if unknown := values - set(known[name]):
+            value, listed = _format_level(next(iter(unknown))), ", ".join(map(_format_level, known[name]))
+            raise Mistake(f"{name} is {value} in a run, and its levels are {listed}")
+    return known
 
 
-def _cells(levels: Levels, places: np.ndarray) -> Cells:
-    """The runs of each cell.  Raises Mistake unless all cells are there, equally often."""
-    cells: dict[tuple[int, ...], list[int]] = {at: [] for at in product(*(range(len(own)) for own in levels.values()))}
-    for i, row in enumerate(places.tolist()):
+def _cells(levels: Levels, level_indices: np.ndarray) -> Cells:
+    """Return the runs of each cell. Raises Mistake unless all cells exist and have equally many runs."""
+    cells: dict[tuple[int, ...], list[int]] = {
+        indices: [] for indices in product(*(range(len(values)) for values in levels.values()))
+    }
+    for i, row in enumerate(level_indices.tolist()):
         cells[tuple(row)].append(i)
     most = max(map(len, cells.values()))
     if short := [cell for cell, members in cells.items() if len(members) < most]:
-        described = "; ".join(
-            " ".join(f"{name}={_word(own[k])}" for (name, own), k in zip(levels.items(), cell, strict=True))
-            + f" has {len(cells[cell])}"
-            for cell in short
-        )
+        described = "; ".join(f"{_format_cell(levels, cell)} has {len(cells[cell])}" for cell in short)
         raise Mistake(f"effects need equally many runs in every cell, {most} here: {described}")
     return cells
 
 
-def _word(level: Hashable) -> str:
+def _format_cell(levels: Levels, cell: tuple[int, ...]) -> str:
+    return " ".join(f"{name}={_format_level(levels[name][k])}" for name, k in zip(levels, cell, strict=True))
+
+
+def _format_level(level: Hashable) -> str:
     return {True: "on", False: "off"}[level] if isinstance(level, bool) else str(level)
 
 
 def _blocks(blocks: np.ndarray, cells: Cells) -> Iterator[list[int]]:
-    """The runs of each block.  Raises Mistake where a block holds one cell oftener than another."""
+    """Yield the runs of each block. Raises Mistake if a block holds one cell more often than another."""
     if len(blocks) != sum(map(len, cells.values())):
         raise Mistake(f"{len(blocks)} blocks cannot belong to {sum(map(len, cells.values()))} scores")
     for block in np.unique(blocks):
         if len({int((blocks[members] == block).sum()) for members in cells.values()}) > 1:
             raise Mistake(
-                f"block {block} does not hold every cell equally often: its shift is mixed up with the effects"
+                f"block {block} does not hold every cell equally often: its shift cannot be separated from the effects"
             )
         yield np.flatnonzero(blocks == block).tolist()

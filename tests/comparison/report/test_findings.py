@@ -1,4 +1,4 @@
-"""A comparison answers first: a sentence per arm, short names, a table that fits, and how many seeds it would take."""
+"""Findings: a sentence per arm, short names, a table that fits, and the number of seeds needed."""
 
 from __future__ import annotations
 
@@ -26,65 +26,65 @@ from saddlepoint.comparison.stats.power import exact_power
 PLAIN, HINGE = [10.0, 11.0, 12.5, 10.5, 11.5], [7.0, 8.0, 9.5, 7.5, 8.5]
 
 
-def compared(outputs: Path, **asked: object) -> Comparison:
-    words = {"by": ("objective",), "metric": KEY, "baseline": "nonsaturating", **asked}
-    return build_comparison(read_runs(outputs), ComparisonOptions(**words))  # pyright: ignore[reportArgumentType]
+def compare(outputs: Path, **options: object) -> Comparison:
+    arguments = {"by": ("objective",), "metric": KEY, "baseline": "nonsaturating", **options}
+    return build_comparison(read_runs(outputs), ComparisonOptions(**arguments))  # pyright: ignore[reportArgumentType]
 
 
 @pytest.fixture
-def found(tmp_path: Path) -> Comparison:
-    """One arm that is better, one that is worse, and one of which nothing is shown."""
+def comparison(tmp_path: Path) -> Comparison:
+    """One arm that is better, one that is worse, and one that is not shown to differ."""
     arm(tmp_path, "nonsaturating", PLAIN)
     arm(tmp_path, "hinge", HINGE)
     arm(tmp_path, "minimax", [value + 0.4 for value in PLAIN])
     arm(tmp_path, "wasserstein", [value + 9 for value in PLAIN])
-    return compared(tmp_path)
+    return compare(tmp_path)
 
 
-def test_each_arm_has_one_sentence_the_best_first(found: Comparison) -> None:
-    hinge, minimax, wasserstein = arm_findings(found, arm_rows(found))
+def test_each_arm_has_one_sentence_the_best_first(comparison: Comparison) -> None:
+    hinge, minimax, wasserstein = arm_findings(comparison, arm_rows(comparison))
     assert hinge == "objective=hinge is better than objective=nonsaturating: mean 8.1 against 11.1, Holm p 0.024."
     assert minimax.startswith("objective=minimax is not shown to differ from objective=nonsaturating: mean 11.5 ")
-    assert re.search(r"About \d+ seeds per arm would show a difference of this size, four times in five\.$", minimax)
+    assert re.search(r"About \d+ seeds per arm would show a difference of this size with power 0\.8\.$", minimax)
     assert wasserstein == (
         "objective=wasserstein is worse than objective=nonsaturating: mean 20.1 against 11.1, Holm p 0.024."
     )
 
 
-def test_of_a_score_where_high_is_good_the_higher_arm_is_better(tmp_path: Path) -> None:
+def test_if_higher_is_better_the_higher_arm_is_better(tmp_path: Path) -> None:
     arm(tmp_path, "nonsaturating", PLAIN)
     arm(tmp_path, "hinge", HINGE)
-    found = compared(tmp_path)
-    found = replace(found, primary=replace(found.primary, higher_is_better=True))
-    assert "objective=hinge is worse than objective=nonsaturating" in arm_findings(found, arm_rows(found))[0]
+    comparison = compare(tmp_path)
+    comparison = replace(comparison, primary=replace(comparison.primary, higher_is_better=True))
+    assert "objective=hinge is worse than objective=nonsaturating" in arm_findings(comparison, arm_rows(comparison))[0]
 
 
-def test_the_seeds_that_it_takes_have_a_power_of_four_in_five_and_one_seed_less_has_not(found: Comparison) -> None:
-    minimax = next(one for one in found.other_arms if one.name == "objective=minimax")
-    n = seeds_needed(found, minimax)
+def test_the_needed_seeds_have_a_power_of_0_8_and_one_seed_fewer_has_not(comparison: Comparison) -> None:
+    minimax = next(one for one in comparison.other_arms if one.name == "objective=minimax")
+    n = seeds_needed(comparison, minimax)
     assert n is not None
-    shift = 0.4 / pooled_std(minimax.values, found.baseline.values)
+    shift = 0.4 / pooled_std(minimax.values, comparison.baseline.values)
     assert exact_power(n, n, shift, 0.05 / 3) >= 0.8 > exact_power(n - 1, n - 1, shift, 0.05 / 3)
 
 
-def test_too_few_seeds_are_told_with_the_number_that_could_show_anything(tmp_path: Path) -> None:
+def test_too_few_seeds_are_reported_with_the_number_that_could_show_a_difference(tmp_path: Path) -> None:
     arm(tmp_path, "nonsaturating", [50.0, 51.0, 52.0])
     arm(tmp_path, "hinge", [1.0, 2.0, 3.0])
-    found = compared(tmp_path)
-    (said,) = arm_findings(found, arm_rows(found))
-    assert said.startswith("objective=hinge: 3 seeds cannot show a difference from objective=nonsaturating")
-    assert min_seeds(found) == 4, "2 / C(8, 4) = 0.029 is the first that is not above 0.05; 2 / C(6, 3) = 0.1"
-    assert "4 per arm can at the earliest" in said
+    comparison = compare(tmp_path)
+    (sentence,) = arm_findings(comparison, arm_rows(comparison))
+    assert sentence.startswith("objective=hinge: 3 seeds cannot show a difference from objective=nonsaturating")
+    assert min_seeds(comparison) == 4, "2 / C(8, 4) = 0.029 is the first that is not above 0.05; 2 / C(6, 3) = 0.1"
+    assert "at least 4 per arm are needed" in sentence
 
 
 def test_failures_are_in_the_sentence(tmp_path: Path) -> None:
     arm(tmp_path, "nonsaturating", PLAIN)
     arm(tmp_path, "hinge", HINGE)
     run(tmp_path, "hinge", 5, None, status="diverged", untrained=90.0)
-    found = compared(tmp_path)
-    (said,) = arm_findings(found, arm_rows(found))
-    assert said.endswith("1 of 6 runs of objective=hinge failed.")
-    assert "median" in said, "an imputed value has no mean"
+    comparison = compare(tmp_path)
+    (sentence,) = arm_findings(comparison, arm_rows(comparison))
+    assert sentence.endswith("1 of 6 runs of objective=hinge failed.")
+    assert "median" in sentence, "an imputed value has no mean"
 
 
 @pytest.mark.parametrize(
@@ -101,30 +101,30 @@ def test_failures_are_in_the_sentence(tmp_path: Path) -> None:
          ["prior=normal noise=normal", "uniform noise=normal"]),
     ],
 )  # fmt: skip
-def test_a_short_name_says_what_differs_and_a_key_only_where_it_must(settings: list[dict], names: list[str]) -> None:
-    class Some:
+def test_a_short_name_holds_what_differs_and_a_key_only_if_needed(settings: list[dict], names: list[str]) -> None:
+    class FakeComparison:
         by = tuple(settings[0])
         arms = [type("A", (), {"name": str(i), "settings": one}) for i, one in enumerate(settings)]  # noqa: RUF012  made anew for each arm, shared by none
 
-    assert list(short_names(Some).values()) == names  # pyright: ignore[reportArgumentType]
+    assert list(short_names(FakeComparison).values()) == names  # pyright: ignore[reportArgumentType]
 
 
-def test_the_report_answers_first_then_shows_pictures_then_tables(found: Comparison) -> None:
-    page = to_html(build_report(found, arm_rows(found), {}))
-    places = [page.index(part) for part in ("hinge is better than", "<img", "<table", "What was compared</h2>")]
-    assert places == sorted(places)
+def test_the_report_has_findings_then_pictures_then_tables(comparison: Comparison) -> None:
+    page = to_html(build_report(comparison, arm_rows(comparison), {}))
+    positions = [page.index(part) for part in ("hinge is better than", "<img", "<table", "What was compared</h2>")]
+    assert positions == sorted(positions)
     first = page[page.index("<table") :]
     assert "objective=" not in first[: first.index("</table>")]
 
 
 @pytest.mark.parametrize("failures", [0, 2])
-def test_the_first_table_fits_80_columns_in_one_piece(tmp_path: Path, failures: int) -> None:
+def test_the_first_table_fits_80_columns_unsplit(tmp_path: Path, failures: int) -> None:
     for objective in ("nonsaturating", "hinge"):
         arm(tmp_path, objective, (np.random.default_rng(0).normal(1234, 100, 10)).tolist())
     for seed in range(failures):
         run(tmp_path, "hinge", 10 + seed, None, status="diverged", untrained=9000.0)
-    found = compared(tmp_path)
-    sheet = next(one for one in build_report(found, arm_rows(found), {}).sheets if one.title == KEY)
+    comparison = compare(tmp_path)
+    sheet = next(one for one in build_report(comparison, arm_rows(comparison), {}).sheets if one.title == KEY)
     parts = [part for part in terminal_tables(sheet, 80) if not isinstance(part, str)]
     assert len(parts) == 1
     console = Console(file=(out := io.StringIO()), width=80)
@@ -135,7 +135,7 @@ def test_the_first_table_fits_80_columns_in_one_piece(tmp_path: Path, failures: 
         assert name in out.getvalue()
 
 
-def test_effects_in_a_paper_have_a_name_an_interval_and_holms_p() -> None:
+def test_effects_in_a_paper_have_a_name_an_interval_and_holm_s_p() -> None:
     names = ("effect of", "on the score", "runs", "p", "Holm p")
     rows = (("lr: low → high", "1.2 [0.3, 2.1]", "4 against 4", "0.01", "0.02"),
             ("lr x loss", "0.1 [-0.8, 1.0]", "2 against 2", "0.8", "exploratory"))  # fmt: skip
@@ -146,14 +146,14 @@ def test_effects_in_a_paper_have_a_name_an_interval_and_holms_p() -> None:
     ]  # fmt: skip
 
 
-def test_the_table_of_a_paper_has_few_columns_and_no_line_of_survivors(tmp_path: Path) -> None:
+def test_the_table_of_a_paper_has_few_columns_and_no_row_of_survivors(tmp_path: Path) -> None:
     arm(tmp_path, "nonsaturating", PLAIN)
     arm(tmp_path, "hinge", HINGE)
-    found = compared(tmp_path)
-    text = to_latex(paper_sheet(summary_sheet(found, arm_rows(found))))
+    comparison = compare(tmp_path)
+    text = to_latex(paper_sheet(summary_sheet(comparison, arm_rows(comparison))))
     assert "\\begin{tabular}{lrrr}" in text
     assert "\\textbf{objective=hinge} & 5 & \\textbf{8.100 {[}" in text
     assert "\\toprule" in text
     run(tmp_path, "hinge", 5, None, status="diverged", untrained=90.0)
-    again = compared(tmp_path)
-    assert "survivors" not in to_latex(paper_sheet(summary_sheet(again, arm_rows(again)))).casefold()
+    with_failure = compare(tmp_path)
+    assert "survivors" not in to_latex(paper_sheet(summary_sheet(with_failure, arm_rows(with_failure)))).casefold()
