@@ -186,5 +186,5 @@ def _leave(config, value, contract):
     if isinstance(value, str):
         run.update_summary(status=value, error="what happened", final={}, seconds=1.0)
     else:
-        final = {contract.key: Score(value, contract).to_dict()}
+        final = {contract.score_name: Score(value, contract).to_dict()}
         run.update_summary(status="finished", error=None, final=final, seconds=36.0)
