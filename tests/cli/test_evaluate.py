@@ -80,7 +80,7 @@ def test_the_last_row_holds_the_scores_of_both_rulers_and_the_run_says_which_is_
     final = {key: Score.from_dict(score) for key, score in record.summary["final"].items()}
     assert {score.contract.extractor for score in final.values()} == {"digits", "digits-b"}
     assert final[FID].contract.batch_norm == "running"
-    assert "by the second ruler, digits-b: fid" in " ".join(record.said.split())
+    assert "by the second extractor, digits-b: fid" in " ".join(record.said.split())
 
 
 def test_every_snapshot_gives_what_was_measured_when_it_was_taken(record, console):
@@ -226,7 +226,7 @@ def test_scores_of_different_contracts_are_refused_by_the_name_of_the_field(reco
     ours = Score.from_dict(record.summary["final"][FID])
     theirs = Score.from_dict(other.summary["final"]["fid_digits_300_test"])
     check_comparable({"a": ours, "b": ours})
-    with pytest.raises(Mistake, match=r"scores of a and b cannot be compared: n_real is 897 there and 450 here"):
+    with pytest.raises(Mistake, match=r"scores of a and b cannot be compared: n_real is 897 and 450"):
         check_comparable({"a": ours, "b": theirs})
 
 

@@ -49,7 +49,7 @@ def lines_of(folder: Path, outputs: Path) -> dict[str, tuple[list[str], str, str
     return {
         "evaluate": (["evaluate", f"run={folder}", *QUICK], FID, "1280"),
         "evaluate at=all": (["evaluate", f"run={folder}", "at=all", *QUICK], "every snapshot", "1280"),
-        "evaluate against": (["evaluate", f"run={folder}", f"against={folder}", *QUICK], "own difference", "steps"),
+        "evaluate against": (["evaluate", f"run={folder}", f"against={folder}", *QUICK], "under one protocol", "steps"),
         "compare": (compared, "differs", "arms"),
         "why": (["why", f"a={one}", f"b={other}"], "choice.objective: hinge -> nonsaturating", "differences"),
         "memorisation": (["memorisation", f"run={folder}", "n=60"], "authenticity", "statistics"),

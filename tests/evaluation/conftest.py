@@ -1,4 +1,4 @@
-"""The stand-ins of tests/support/measured.py, as fixtures."""
+"""Fixtures of the fake data in tests/support/measured.py."""
 
 from measured import points, random_weights, stripes
 

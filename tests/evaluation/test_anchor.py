@@ -1,4 +1,4 @@
-"""The anchor sets are what their names say."""
+"""The anchor sets match their descriptions."""
 
 from collections.abc import Iterable, Iterator
 
@@ -16,70 +16,72 @@ def pixels(batches: Iterable[Rows], n: int, whose: str) -> Iterator[Features]:
 
 
 def sets(data, n: int, seed: int = 0, batch: int = 16) -> dict[str, Tensor]:
-    held = [data.split("validation"), data.split("test")]
-    found = anchor_sets(data.split("train"), held, data.classes, n, batch, seed, pixels)
-    return {name: torch.cat([part.features for part in features]) for name, _, features in found}
+    held_out = [data.split("validation"), data.split("test")]
+    anchors = anchor_sets(data.split("train"), held_out, data.classes, n, batch, seed, pixels)
+    return {name: torch.cat([batch.features for batch in features]) for name, _, features in anchors}
 
 
 def rows(x: Tensor) -> list[tuple]:
     return [tuple(row) for row in x.flatten(1).tolist()]
 
 
-def test_real_images_are_held_out_and_each_comes_once(stripes) -> None:
-    held = rows(torch.cat([stripes.split("validation").x, stripes.split("test").x]).float())
-    assert sorted(rows(sets(stripes, 60)["real"])) == sorted(held)
-    some = rows(sets(stripes, 25)["real"])
-    assert len(set(some)) == 25
-    assert set(some) <= set(held)
-    assert some == rows(sets(stripes, 60)["real"])[:25]
+def test_real_images_are_held_out_and_used_once(stripes) -> None:
+    held_out = rows(torch.cat([stripes.split("validation").x, stripes.split("test").x]).float())
+    assert sorted(rows(sets(stripes, 60)["real"])) == sorted(held_out)
+    fewer = rows(sets(stripes, 25)["real"])
+    assert len(set(fewer)) == 25
+    assert set(fewer) <= set(held_out)
+    assert fewer == rows(sets(stripes, 60)["real"])[:25]
 
 
-def test_memorised_images_are_few_training_images_equally_often(stripes) -> None:
+def test_memorised_images_repeat_a_few_training_images_equally_often(stripes) -> None:
     known = set(rows(stripes.split("train").x.float()))
     for number in (10, 100):
-        found = rows(sets(stripes, 200)[f"{number} memorised"])
-        assert len(found) == 200
-        assert set(found) <= known
-        assert {found.count(row) for row in found} == {200 // number}
+        images = rows(sets(stripes, 200)[f"{number} memorised"])
+        assert len(images) == 200
+        assert set(images) <= known
+        assert {images.count(row) for row in images} == {200 // number}
 
 
-def test_noisy_means_have_the_means_the_noise_and_the_frequencies_that_they_should(stripes) -> None:
+def test_noisy_means_have_the_specified_means_noise_and_frequencies(stripes) -> None:
     train = stripes.split("train")
-    keep = torch.cat([(train.y == 0).nonzero()[:15], (train.y == 1).nonzero()]).flatten()  # one dark for four bright
+    keep = torch.cat(
+        [(train.y == 0).nonzero()[:15], (train.y == 1).nonzero()]
+    ).flatten()  # one dark image per four bright ones
     train.x, train.y = train.x[keep], train.y[keep]
-    found = sets(stripes, 4000)["class means + noise"]
-    bright = found.mean(1) > 0
+    images = sets(stripes, 4000)["class means + noise"]
+    bright = images.mean(1) > 0
     assert abs(bright.float().mean() - train.y.float().mean()) < 0.05
     for label in (0, 1):
-        own = found[bright == bool(label)]
+        of_class = images[bright == bool(label)]
         mean = (train.x[train.y == label].float() / 127.5 - 1).mean(0).flatten()
-        assert (own.mean(0) - mean).abs().max() < 0.03
-        assert abs(own.std(0).mean() - 0.2) < 0.01
+        assert (of_class.mean(0) - mean).abs().max() < 0.03
+        assert abs(of_class.std(0).mean() - 0.2) < 0.01
 
 
-def test_the_noise_of_what_is_no_image_is_a_fifth_of_each_coordinates_own_deviation() -> None:
-    """Pixels have one range; coordinates and amplitudes have a scale of their own."""
+def test_the_noise_of_other_modalities_is_a_fifth_of_the_deviation_of_each_value() -> None:
+    """Pixels have a fixed range; coordinates and amplitudes have any scale."""
     x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([0.1, 10])
     extracted = anchor_sets(Split("train", x), [], None, 4000, 64, 0, pixels)
-    (found,) = (torch.cat([part.features for part in parts]) for name, _, parts in extracted if "noise" in name)
-    assert torch.allclose(found.std(0), 0.2 * x.std(0), rtol=0.05)
+    (noisy,) = (torch.cat([batch.features for batch in batches]) for name, _, batches in extracted if "noise" in name)
+    assert torch.allclose(noisy.std(0), 0.2 * x.std(0), rtol=0.05)
 
 
 def test_labels_stay_with_their_images(stripes) -> None:
-    held = [stripes.split("validation"), stripes.split("test")]
-    for name, _, parts in anchor_sets(stripes.split("train"), held, 2, 50, 16, 0, pixels):
-        found = Features.concatenate(parts)
-        dark = found.features.mean(1) < (0 if "means" in name else 120)
-        assert torch.equal(found.y, (~dark).long()), name
+    held_out = [stripes.split("validation"), stripes.split("test")]
+    for name, _, batches in anchor_sets(stripes.split("train"), held_out, 2, 50, 16, 0, pixels):
+        features = Features.concatenate(batches)
+        dark = features.features.mean(1) < (0 if "means" in name else 120)
+        assert torch.equal(features.y, (~dark).long()), name
 
 
 def test_the_sets_depend_on_the_seed_and_not_on_the_batch(stripes) -> None:
-    first, again, other = sets(stripes, 40), sets(stripes, 40, batch=7), sets(stripes, 40, seed=1)
+    first, other_batch, other_seed = sets(stripes, 40), sets(stripes, 40, batch=7), sets(stripes, 40, seed=1)
     for name in ("real", "10 memorised"):
-        assert torch.equal(first[name], again[name])
-        assert not torch.equal(first[name], other[name])
+        assert torch.equal(first[name], other_batch[name])
+        assert not torch.equal(first[name], other_seed[name])
 
 
 def test_without_held_out_images_there_is_no_real_anchor(stripes) -> None:
-    found = anchor_sets(stripes.split("train"), [], 2, 40, 16, 0, pixels)
-    assert [name for name, _, _ in found] == ["10 memorised", "100 memorised", "class means + noise"]
+    anchors = anchor_sets(stripes.split("train"), [], 2, 40, 16, 0, pixels)
+    assert [name for name, _, _ in anchors] == ["10 memorised", "100 memorised", "class means + noise"]

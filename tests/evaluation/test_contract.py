@@ -1,4 +1,4 @@
-"""Names of scores, and the field in which two protocols differ."""
+"""Names of scores, and differences between two contracts."""
 
 import json
 from dataclasses import fields, replace
@@ -38,13 +38,13 @@ def test_a_score_is_named_by_metric_extractor_number_and_split(change: dict[str,
     assert replace(CONTRACT, **change).score_name == key
 
 
-def test_a_score_survives_json() -> None:
+def test_a_score_is_restored_from_json() -> None:
     score = Score(0.25, CONTRACT, std=0.5)
     assert Score.from_dict(json.loads(json.dumps(score.to_dict()))) == score
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Contract) if field.name != "settings"])
-def test_every_field_can_be_the_one_that_differs(name: str) -> None:
+def test_a_difference_in_any_field_is_named(name: str) -> None:
     other = replace(
         CONTRACT, **{name: getattr(CONTRACT, name) * 2 + (1 if isinstance(getattr(CONTRACT, name), int) else "x")}
     )

@@ -31,83 +31,83 @@ def normal(seed, *shape):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def moved(x, dy, dx):
-    """x moved down and right, the rest background."""
+def shifted(x, dy, dx):
+    """Shift x down and right, filled with background."""
     padded = torch.nn.functional.pad(x, (3, 3, 3, 3), value=-1.0)
     return padded[..., 3 - dy : 3 - dy + x.shape[-2], 3 - dx : 3 - dx + x.shape[-1]]
 
 
-def test_neighbours_are_those_of_an_independent_search():
+def test_neighbours_match_an_independent_search():
     x, y = normal(0, 40, 7) + 100, normal(1, 90, 7) + 100
-    found = nearest_neighbours(x, y, 5)
+    neighbours = nearest_neighbours(x, y, 5)
     distance, index = NearestNeighbors(n_neighbors=5, algorithm="brute").fit(y.double()).kneighbors(x.double())
-    assert found.index.equal(torch.from_numpy(index))
-    assert torch.allclose(found.distance * 7**0.5, torch.from_numpy(distance), rtol=1e-6)
+    assert neighbours.index.equal(torch.from_numpy(index))
+    assert torch.allclose(neighbours.distance * 7**0.5, torch.from_numpy(distance), rtol=1e-6)
 
 
-def test_a_copy_lies_at_zero_and_an_image_is_not_its_own_neighbour_where_skipped():
+def test_a_copy_has_distance_zero_and_a_skipped_image_is_not_its_own_neighbour():
     y = normal(0, 30, 1, 8, 8)
     assert nearest_neighbours(y, y).distance.eq(0).all()
-    own = torch.arange(30)
-    apart = nearest_neighbours(y, y, 29, skip=own)
-    assert not apart.index.eq(own.unsqueeze(1)).any()
-    assert apart.distance.gt(0).all()
+    index = torch.arange(30)
+    others = nearest_neighbours(y, y, 29, skip=index)
+    assert not others.index.eq(index.unsqueeze(1)).any()
+    assert others.distance.gt(0).all()
 
 
-@pytest.mark.parametrize("change", [lambda x: moved(x, 2, -1), lambda x: moved(x, 0, 2), lambda x: x.flip(-1)])
-def test_moves_and_mirror_images_lie_at_zero_and_only_where_they_are_looked_for(change):
+@pytest.mark.parametrize("change", [lambda x: shifted(x, 2, -1), lambda x: shifted(x, 0, 2), lambda x: x.flip(-1)])
+def test_shifted_and_mirrored_copies_have_distance_zero_only_if_requested(change):
     y = normal(0, 30, 2, 9, 9)
     x = change(y[:6])
-    found = nearest_neighbours(x, y, shift=2, flip=True)
-    assert found.index.flatten().equal(torch.arange(6))
-    assert found.distance.max() < 1e-6
+    neighbours = nearest_neighbours(x, y, shift=2, flip=True)
+    assert neighbours.index.flatten().equal(torch.arange(6))
+    assert neighbours.distance.max() < 1e-6
     assert nearest_neighbours(x, y).distance.min() > 0.5
 
 
-def test_a_moved_distance_is_the_mean_over_what_overlaps():
+def test_the_distance_of_a_shift_is_the_mean_over_the_overlap():
     x, y = torch.zeros(1, 1, 6, 6), torch.full((1, 1, 6, 6), 3.0)
-    y[:, :, 0] = 0  # moved down by one, x overlaps five rows of threes; moved up, five rows of which one is zeros
+    y[:, :, 0] = 0  # shifted down by one, x overlaps five rows of threes; shifted up, one of the five rows is zeros
     expected = min(9 * rows / n for rows, n in ((5, 6), (5, 5), (4, 5), (4, 4), (3, 4)))
     assert nearest_neighbours(x, y, shift=2).distance.item() == pytest.approx(expected**0.5)
 
 
-def test_moved_neighbours_are_those_of_a_search_by_hand():
+def test_neighbours_over_shifts_match_a_search_in_loops():
     x, y = normal(0, 3, 1, 6, 7), normal(1, 20, 1, 6, 7)
 
     def distance(a, b):
         squares = []
         for dy in range(-2, 3):
             for dx in range(-2, 3):
-                for one in (a, [row[::-1] for row in a]):
+                for image in (a, [row[::-1] for row in a]):
                     pairs = [
-                        (one[i][j], b[i + dy][j + dx])
+                        (image[i][j], b[i + dy][j + dx])
                         for i in range(max(0, -dy), min(6, 6 - dy))
                         for j in range(max(0, -dx), min(7, 7 - dx))
                     ]
                     squares.append(sum((u - v) ** 2 for u, v in pairs) / len(pairs))
         return min(squares) ** 0.5
 
-    by_hand = torch.tensor([[distance(a, b) for b in y[:, 0].tolist()] for a in x[:, 0].tolist()])
-    found = nearest_neighbours(x, y, 10, shift=2, flip=True)
-    assert found.index.equal(by_hand.argsort(1)[:, :10])
-    assert found.distance.float().allclose(by_hand.sort(1).values[:, :10], rtol=1e-4)
+    expected = torch.tensor([[distance(a, b) for b in y[:, 0].tolist()] for a in x[:, 0].tolist()])
+    neighbours = nearest_neighbours(x, y, 10, shift=2, flip=True)
+    assert neighbours.index.equal(expected.argsort(1)[:, :10])
+    assert neighbours.distance.float().allclose(expected.sort(1).values[:, :10], rtol=1e-4)
 
 
-def test_exact_copies_have_ratio_and_authenticity_zero_and_half_of_them_half():
-    train, held, fresh = normal(0, 300, 20), normal(1, 300, 20), normal(2, 200, 20)
-    samples = torch.cat([train[:100], fresh[:100]])
-    to_train, hit = nearest_neighbours(samples, train)
-    radius = nearest_neighbours(train[hit[:, 0]], train, skip=hit[:, 0]).distance[:, 0]
-    to_held = nearest_neighbours(samples, held).distance[:, 0]
-    assert distance_ratio(to_train[:100, 0], to_held[:100]) == 0
+def test_exact_copies_have_ratio_and_authenticity_zero():
+    train, held_out, new = normal(0, 300, 20), normal(1, 300, 20), normal(2, 200, 20)
+    samples = torch.cat([train[:100], new[:100]])
+    to_train, nearest = nearest_neighbours(samples, train)
+    radius = nearest_neighbours(train[nearest[:, 0]], train, skip=nearest[:, 0]).distance[:, 0]
+    to_held_out = nearest_neighbours(samples, held_out).distance[:, 0]
+    assert distance_ratio(to_train[:100, 0], to_held_out[:100]) == 0
     assert authenticity(to_train[:100, 0], radius[:100]) == 0
-    rest = authenticity(to_train[100:, 0], radius[100:])
-    assert authenticity(to_train[:, 0], radius) == rest / 2
-    assert 0.4 < rest < 0.9
-    assert distance_ratio(to_train[100:, 0], to_held[100:]) == pytest.approx(1, abs=0.03)
+    remaining = authenticity(to_train[100:, 0], radius[100:])
+    assert authenticity(to_train[:, 0], radius) == remaining / 2
+    assert 0.4 < remaining < 0.9
+    assert distance_ratio(to_train[100:, 0], to_held_out[100:]) == pytest.approx(1, abs=0.03)
 
 
-def test_the_z_of_mann_whitney_is_scipys():
+def test_mann_whitneys_z_matches_scipy():
     for seed in range(5):
         a, b = normal(seed, 60).mul(3).round().numpy(), normal(seed + 9, 45).add(0.3).mul(3).round().numpy()
         two_sided = mannwhitneyu(a, b, use_continuity=False, method="asymptotic").pvalue
@@ -117,55 +117,55 @@ def test_the_z_of_mann_whitney_is_scipys():
     assert mann_whitney_z(np.ones(5), np.ones(6)) == 0
 
 
-def test_copying_of_held_out_against_held_out_is_a_standard_normal():
+def test_the_copying_statistic_of_held_out_images_is_standard_normal():
     train = normal(0, 200, 2)
-    found = []
+    results = []
     for seed in range(300):
         a, b = normal(2 * seed + 1, 150, 2), normal(2 * seed + 2, 150, 2)
         in_a, in_b = (nearest_neighbours(x, train[:3]).index[:, 0] for x in (a, b))  # three cells
-        found.append(
+        results.append(
             copying_statistic(
                 nearest_neighbours(a, train).distance[:, 0], nearest_neighbours(b, train).distance[:, 0], in_a, in_b
             )
         )
-    z = torch.tensor([z for _, z, _ in found])
+    z = torch.tensor([z for _, z, _ in results])
     assert binom.ppf(0.001, 300, 0.05) <= int((z.abs() > 1.96).sum()) <= binom.ppf(0.999, 300, 0.05)
     assert z.mean().abs() < 0.2
     assert 0.85 < z.std() < 1.15
-    assert torch.tensor([value for value, _, _ in found]).std() < 0.8  # the paper's mean over cells is narrower
+    assert torch.tensor([value for value, _, _ in results]).std() < 0.8  # the mean over cells varies less
 
 
-def test_copying_is_far_below_zero_for_copies_far_above_for_noise_and_sees_one_cell_alone():
-    train, held, fresh = normal(0, 400, 3), normal(1, 400, 3), normal(2, 400, 3)
+def test_the_copying_statistic_is_negative_for_copies_and_positive_for_noise():
+    train, held_out, new = normal(0, 400, 3), normal(1, 400, 3), normal(2, 400, 3)
 
-    def found(samples):
-        distance = [nearest_neighbours(x, train).distance[:, 0] for x in (samples, held)]
-        return copying_statistic(*distance, *assign_cells(train, samples, held, number=4))
+    def statistic(samples):
+        distance = [nearest_neighbours(x, train).distance[:, 0] for x in (samples, held_out)]
+        return copying_statistic(*distance, *assign_cells(train, samples, held_out, number=4))
 
     copies = train + 0.01 * normal(3, 400, 3)
-    right = fresh[:, 0] > 0.5
-    assert found(copies)[1] < -15
-    assert found(fresh + 2 * normal(4, 400, 3))[1] > 5
-    assert -3 < found(fresh)[1] < 3
-    assert found(torch.where(right.unsqueeze(1), copies, fresh))[1] < -3
-    assert found(fresh)[2] == 4
-    assert found(fresh[:10])[2] == 0
-    assert np.isnan(found(fresh[:10])[0])
+    selected = new[:, 0] > 0.5
+    assert statistic(copies)[1] < -15
+    assert statistic(new + 2 * normal(4, 400, 3))[1] > 5
+    assert -3 < statistic(new)[1] < 3
+    assert statistic(torch.where(selected.unsqueeze(1), copies, new))[1] < -3
+    assert statistic(new)[2] == 4
+    assert statistic(new[:10])[2] == 0
+    assert np.isnan(statistic(new[:10])[0])
 
 
-def test_mifid_is_that_of_torchmetrics():
+def test_mifid_matches_torchmetrics():
     for scale in (0.05, 2.0):  # below the threshold and above it
         train = normal(0, 200, 6) + 1
         fake = train[:150] + scale * normal(1, 150, 6)
         one, two = train.double(), fake.double()
         expected = _mifid_compute(one.mean(0), one.T.cov(), one, two.mean(0), two.T.cov(), two)
-        # torchmetrics looks from each real to its nearest fake; here, as in the paper, each fake looks
+        # torchmetrics finds the nearest fake of each real; here, as in the paper, the nearest real of each fake
         swapped = _mifid_compute(two.mean(0), two.T.cov(), two, one.mean(0), one.T.cov(), one)
         assert mifid(fake, train)[0] == pytest.approx(swapped.item(), rel=1e-6)
         assert expected > 0
 
 
-def test_mifid_is_the_fid_where_nothing_is_near_and_dearer_where_something_is():
+def test_mifid_exceeds_the_fid_only_if_fakes_are_close_to_training_images():
     train, far = normal(0, 300, 30), normal(1, 200, 30)
     value, fid, _ = mifid(far, train)
     assert value == fid
@@ -173,10 +173,10 @@ def test_mifid_is_the_fid_where_nothing_is_near_and_dearer_where_something_is():
     assert value == pytest.approx(fid / distance)
     assert distance < 0.1
     assert mifid(train, train) == (0, 0, pytest.approx(0, abs=1e-12))
-    assert memorisation_distance(-3 * train, train) == pytest.approx(0, abs=1e-12)  # a cosine has no length and no sign
+    assert memorisation_distance(-3 * train, train) == pytest.approx(0, abs=1e-12)  # length and sign do not matter
 
 
-def test_the_auc_has_its_closed_form_and_its_interval_covers():
+def test_the_auc_matches_its_closed_form_and_its_interval_covers_it():
     assert membership_auc(torch.tensor([1.0, 2, 3]), torch.tensor([0.0, 2]))[0] == pytest.approx((1 + 1.5 + 2) / 6)
     assert membership_auc(torch.tensor([3.0, 4]), torch.tensor([1.0, 2])) == (1, 1, 1)
     true = torch.distributions.Normal(0, 1).cdf(torch.tensor(0.5 / 2**0.5)).item()
@@ -190,93 +190,99 @@ def test_the_auc_has_its_closed_form_and_its_interval_covers():
 
 
 def toy(seed, copies=0, n=120, noise=0.0, size=200, dim=8):
-    """Samples, training and held-out points of N(0, I), the first samples being copies."""
-    samples, train, held = normal(3 * seed, n, dim), normal(3 * seed + 1, size, dim), normal(3 * seed + 2, size, dim)
+    """Samples, training and held-out points from N(0, I); the first samples are copies."""
+    samples, train, held_out = (
+        normal(3 * seed, n, dim),
+        normal(3 * seed + 1, size, dim),
+        normal(3 * seed + 2, size, dim),
+    )
     samples[:copies] = train[:copies] + noise * normal(10**6 + seed, copies, dim)
-    return samples, train, held
+    return samples, train, held_out
 
 
-def test_false_alarms_stay_at_their_level():
-    rung = [
+def test_the_rate_of_false_alarms_is_at_most_the_level():
+    alarms = [
         memorisation_alarm({"points": find_space_neighbours(*toy(seed))}, 200, 200, 0.2, seed).rings
         for seed in range(100)
     ]
-    assert sum(rung) <= binom.ppf(0.999, 100, 0.2)
-    assert sum(rung) >= 3  # nor is it deaf
+    assert sum(alarms) <= binom.ppf(0.999, 100, 0.2)
+    assert sum(alarms) >= 3  # the alarm has some power
 
 
-def test_the_alarm_hears_copies_of_one_in_twenty():
+def test_copies_among_one_in_twenty_samples_raise_the_alarm():
     for noise in (0.0, 0.1):
-        rung = [
+        alarms = [
             memorisation_alarm(
                 {"points": find_space_neighbours(*toy(seed, 10, 200, noise, 300))}, 300, 300, seed=seed
             ).rings
             for seed in range(20)
         ]
-        assert sum(rung) >= 18
+        assert sum(alarms) >= 18
 
 
 @pytest.mark.parametrize("bad", ["narrow", "wide", "collapsed", "one point"])
-def test_a_bad_generator_that_copies_nothing_rings_no_oftener(bad):
-    spoilt = {
+def test_a_bad_generator_that_copies_nothing_raises_no_more_alarms(bad):
+    spoil = {
         "narrow": lambda x: 0.3 * x,
         "wide": lambda x: 3 * x,
         "collapsed": lambda x: 0.1 * x + x[:1],
         "one point": lambda x: x[:1].expand_as(x).contiguous(),
     }[bad]
-    rung = 0
+    alarms = 0
     for seed in range(40):
-        samples, train, held = toy(seed)
-        rung += (
+        samples, train, held_out = toy(seed)
+        alarms += (
             memorisation_alarm(
-                {"points": find_space_neighbours(spoilt(samples), train, held)}, 200, 200, seed=seed
+                {"points": find_space_neighbours(spoil(samples), train, held_out)}, 200, 200, seed=seed
             ).membership
             <= 0.05
         )
-    assert rung <= binom.ppf(0.999, 40, 0.05)
+    assert alarms <= binom.ppf(0.999, 40, 0.05)
 
 
-def test_one_training_image_made_over_and_over_is_one_piece_of_evidence():
-    samples, train, held = toy(0)
+def test_repeated_copies_of_one_training_image_are_one_piece_of_evidence():
+    samples, train, held_out = toy(0)
     samples[:60] = train[0]
-    assert not memorisation_alarm({"points": find_space_neighbours(samples, train, held)}, 200, 200).rings
+    assert not memorisation_alarm({"points": find_space_neighbours(samples, train, held_out)}, 200, 200).rings
 
 
-def test_duplicates_across_training_and_held_out_images_are_nobodys():
-    """Half of the pool lies twice in it, once on each side: a sample that meets such an image knows no member."""
-    rung = 0
+def test_duplicates_across_training_and_held_out_images_raise_no_alarm():
+    """Half of the images are on both sides, so copies of them are no evidence of membership."""
+    alarms = 0
     for seed in range(40):
-        samples, train, held = toy(seed)
-        held[:100] = train[:100]
+        samples, train, held_out = toy(seed)
+        held_out[:100] = train[:100]
         samples[:60] = train[30:90]
-        rung += (
-            memorisation_alarm({"points": find_space_neighbours(samples, train, held)}, 200, 200, seed=seed).membership
+        alarms += (
+            memorisation_alarm(
+                {"points": find_space_neighbours(samples, train, held_out)}, 200, 200, seed=seed
+            ).membership
             <= 0.05
         )
-    assert rung <= binom.ppf(0.999, 40, 0.05)
+    assert alarms <= binom.ppf(0.999, 40, 0.05)
 
 
 def test_the_order_of_samples_and_images_does_not_matter():
-    samples, train, held = toy(1, 4)
-    one = find_space_neighbours(samples, train, held)
+    samples, train, held_out = toy(1, 4)
+    one = find_space_neighbours(samples, train, held_out)
     orders = [torch.randperm(len(x), generator=torch.Generator().manual_seed(5)) for x in (samples, train)]
-    other = find_space_neighbours(samples[orders[0]], train[orders[1]], held)
+    other = find_space_neighbours(samples[orders[0]], train[orders[1]], held_out)
     assert copy_score(one.sample_to_train)[orders[0]].allclose(copy_score(other.sample_to_train))
     assert one.sample_to_held_out.distance[orders[0]].allclose(other.sample_to_held_out.distance)
 
 
-def test_a_space_that_knows_the_members_is_not_asked_for_membership():
-    samples, train, held = toy(2, 100)
-    assert memorisation_alarm({"points": find_space_neighbours(samples, train, held)}, 200, 200).membership < 0.01
+def test_a_space_that_depends_on_membership_is_left_out_of_its_test():
+    samples, train, held_out = toy(2, 100)
+    assert memorisation_alarm({"points": find_space_neighbours(samples, train, held_out)}, 200, 200).membership < 0.01
     assert (
         memorisation_alarm(
-            {"points": find_space_neighbours(samples, train, held, exchangeable=False)}, 200, 200
+            {"points": find_space_neighbours(samples, train, held_out, exchangeable=False)}, 200, 200
         ).membership
         == 1
     )
 
 
-def test_enrichment_is_uniform_for_random_marks_and_tiny_for_all_of_them_in_front():
+def test_the_enrichment_p_is_uniform_for_random_marks_and_tiny_for_marks_in_front():
     random = np.random.default_rng(0)
     marks = np.arange(200) < 100
     fair = np.array([enrichment_p_value([random.permutation(200)[:80]], marks, random, 199) for _ in range(200)])
@@ -287,21 +293,21 @@ def test_enrichment_is_uniform_for_random_marks_and_tiny_for_all_of_them_in_fron
     assert enrichment_p_value([random.permutation(200), np.arange(30)], marks, random) < 0.01
 
 
-def test_the_least_number_of_copies_is_where_the_better_test_could_pass():
+def test_the_detectable_number_of_copies_is_that_of_the_more_powerful_test():
     assert min_detectable_copies(300, 300, 200, 200, 0.05) == 6  # 2^-6 < 0.025 < 2^-5
-    assert min_detectable_copies(9000, 1000, 1000, 1000, 0.05) == 6  # closeness, where nearly all were trained on
+    assert min_detectable_copies(9000, 1000, 1000, 1000, 0.05) == 6  # closeness, if nearly all were trained on
     assert min_detectable_copies(9000, 1000, 10_000, 1000, 0.05) == 36
     marks = np.arange(600) < 300
-    alone = np.arange(600).reshape(2, 300).T.flatten()  # one and one in turn, with copies in front
+    alternating = np.arange(600).reshape(2, 300).T.flatten()  # alternating, with copies in front
     p = [
-        enrichment_p_value([np.concatenate([np.arange(c), alone[2 * c :]])], marks, np.random.default_rng(0))
+        enrichment_p_value([np.concatenate([np.arange(c), alternating[2 * c :]])], marks, np.random.default_rng(0))
         for c in (4, 12)
     ]
     assert p[0] > 0.025 > p[1]
 
 
-def test_a_space_asks_as_many_held_out_images_as_samples():
-    found = find_space_neighbours(normal(0, 20, 3), normal(1, 50, 3), normal(2, 40, 3))
-    assert isinstance(found, SpaceNeighbours)
-    assert [len(part.index) for part in found[:3]] == [20, 20, 20]
-    assert isinstance(found.held_out_to_train, Neighbours)
+def test_neighbours_of_as_many_held_out_images_as_samples_are_found():
+    neighbours = find_space_neighbours(normal(0, 20, 3), normal(1, 50, 3), normal(2, 40, 3))
+    assert isinstance(neighbours, SpaceNeighbours)
+    assert [len(one.index) for one in neighbours[:3]] == [20, 20, 20]
+    assert isinstance(neighbours.held_out_to_train, Neighbours)

@@ -1,4 +1,4 @@
-"""A certificate holds what a ruler read off known images, and notices a ruler that reads something else."""
+"""A certificate records the scores of known images, and detects an extractor that computes others."""
 
 import shutil
 from pathlib import Path
@@ -34,27 +34,25 @@ def digits():
     return data
 
 
-def test_a_certificate_is_made_of_the_test_split_against_the_train_split(digits) -> None:
-    ruler = Shipped("digits")
-    found = measure_certificate(ruler, digits)
-    real, held = (ruler(digits.split(part).x) for part in ("train", "test"))
-    gaussians = [(f.double().mean(0), f.double().T.cov()) for f in (real.features, held.features)]
-    assert found["fid"] == pytest.approx(float(frechet_distance(*gaussians[0], *gaussians[1])), rel=1e-6)
-    assert found["inception_score"] == pytest.approx(float(inception_score(held.logits)[0]), rel=1e-6)  # pyright: ignore[reportArgumentType]
-    right = held.logits.argmax(1) == digits.split("test").y  # pyright: ignore[reportOptionalMemberAccess]
-    assert found["accuracy"] == right.double().mean()
-    assert (found["n"], found["n_against"]) == (450, 897)
+def test_a_certificate_scores_the_test_split_against_the_train_split(digits) -> None:
+    extractor = Shipped("digits")
+    certificate = measure_certificate(extractor, digits)
+    real, held_out = (extractor(digits.split(name).x) for name in ("train", "test"))
+    gaussians = [(f.double().mean(0), f.double().T.cov()) for f in (real.features, held_out.features)]
+    assert certificate["fid"] == pytest.approx(float(frechet_distance(*gaussians[0], *gaussians[1])), rel=1e-6)
+    assert certificate["inception_score"] == pytest.approx(float(inception_score(held_out.logits)[0]), rel=1e-6)  # pyright: ignore[reportArgumentType]
+    correct = held_out.logits.argmax(1) == digits.split("test").y  # pyright: ignore[reportOptionalMemberAccess]
+    assert certificate["accuracy"] == correct.double().mean()
+    assert (certificate["n"], certificate["n_against"]) == (450, 897)
 
 
 @pytest.mark.parametrize("name", ["digits", "digits-b"])
-def test_the_shipped_rulers_of_the_digits_read_what_they_read_when_they_were_made(digits, name: str) -> None:
-    assert (
-        certificate_deviations(measure_certificate(Shipped(name), digits), shipped_classifiers()[name]["certificate"])
-        == {}
-    )
+def test_the_shipped_extractors_of_the_digits_reproduce_their_certificates(digits, name: str) -> None:
+    known = shipped_classifiers()[name]["certificate"]
+    assert certificate_deviations(measure_certificate(Shipped(name), digits), known) == {}
 
 
-def test_every_shipped_ruler_has_a_certificate_that_a_good_ruler_could_have() -> None:
+def test_every_shipped_extractor_has_a_plausible_certificate() -> None:
     for name, facts in shipped_classifiers().items():
         known = facts["certificate"]
         assert known["n"] == facts["sizes"]["test"], name
@@ -64,17 +62,17 @@ def test_every_shipped_ruler_has_a_certificate_that_a_good_ruler_could_have() ->
 
 
 @pytest.mark.parametrize("change", ["scale", "noise"])
-def test_a_ruler_that_is_slightly_off_is_noticed(digits, change: str) -> None:
-    """Pixels read at 99% of their contrast, or weights that lost all but three digits."""
+def test_a_slightly_changed_extractor_is_detected(digits, change: str) -> None:
+    """Weights scaled by 99%, or rounded to two decimals."""
     known = shipped_classifiers()["digits"]["certificate"]
-    off = Shipped("digits")
-    first = next(part for part in off.network.modules() if isinstance(part, nn.Conv2d))
+    changed = Shipped("digits")
+    first = next(module for module in changed.network.modules() if isinstance(module, nn.Conv2d))
     weight = first.weight.data
     first.weight.data = weight * 0.99 if change == "scale" else (weight * 100).round() / 100
-    assert "fid" in certificate_deviations(measure_certificate(off, digits), known)
+    assert "fid" in certificate_deviations(measure_certificate(changed, digits), known)
 
 
-def test_figures_deviate_by_more_than_the_tolerance_only() -> None:
+def test_deviations_are_reported_only_beyond_the_tolerance() -> None:
     known = {"fid": 0.5, "inception_score": 9.0, "accuracy": 0.98, "n": 450}
     assert certificate_deviations({**known, "fid": 0.50049}, known) == {}
     assert certificate_deviations({**known, "fid": 0.49949}, known) == {"fid": (0.49949, 0.5)}
@@ -84,19 +82,19 @@ def test_figures_deviate_by_more_than_the_tolerance_only() -> None:
     }
 
 
-def test_a_certificate_is_written_into_the_rulers_own_entry(stripes, tmp_path: Path) -> None:
+def test_a_certificate_is_written_into_the_entry_of_its_extractor(stripes, tmp_path: Path) -> None:
     for name in ("a", "b"):
         train_and_save(name, stripes, BRIEF, tmp_path, "command")
     before = shipped_classifiers(tmp_path)
-    found = write_certificate("a", stripes, tmp_path)
-    assert found["accuracy"] == 1.0
+    certificate = write_certificate("a", stripes, tmp_path)
+    assert certificate["accuracy"] == 1.0
     after = shipped_classifiers(tmp_path)
-    assert after["a"] == before["a"] | {"certificate": found}
+    assert after["a"] == before["a"] | {"certificate": certificate}
     assert after["b"] == before["b"]
     assert Shipped("a", tmp_path).sha256 == before["a"]["sha256"]
 
 
-def test_images_without_classes_certify_nothing(points) -> None:
+def test_images_without_classes_give_no_certificate(points) -> None:
     class Blank(Identity):
         weight = nn.Parameter(torch.zeros(1))
 
@@ -115,14 +113,14 @@ def test_the_inception_score_of_ten_certain_classes_is_ten_whatever_the_batch() 
             return Features(x.float().flatten(1)[:, :1], nn.functional.one_hot(x[:, 0, 0, 0].long(), 10) * 1e4)
 
     x = (torch.arange(1000) % 10).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 4, 4)
-    told: list[tuple[str, int, int]] = []
+    reports: list[tuple[str, int, int]] = []
     for batch in (100, 7):
-        score = measure_inception_score(Certain(), x, batch, lambda *report: told.append(report))
+        score = measure_inception_score(Certain(), x, batch, lambda *report: reports.append(report))
         assert score == pytest.approx(10, rel=1e-9)
-        assert told[-1] == ("certifying inception", 1000, 1000)
+        assert reports[-1] == ("certifying inception", 1000, 1000)
 
 
-def test_the_weights_folder_holds_no_file_that_is_not_listed(tmp_path: Path) -> None:
+def test_the_weights_folder_contains_listed_files_only(tmp_path: Path) -> None:
     assert {file.stem for file in WEIGHTS_FOLDER.glob("*.safetensors")} == set(shipped_classifiers())
     shutil.copy(WEIGHTS_FOLDER / "classifiers.json", tmp_path)
     with pytest.raises(Mistake, match="missing"):

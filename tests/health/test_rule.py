@@ -1,4 +1,4 @@
-"""Rules: raised after so many looks in a row, cleared once, silent between; each remedy can be typed."""
+"""Rules: raised after consecutive checks, cleared once, unchanged between the bounds; remedies compose."""
 
 import re
 import shlex
@@ -19,39 +19,43 @@ from saddlepoint.health.rule import CLEARED, RAISED
 from saddlepoint.health.saturation import Saturation
 
 
-def told(rule, values, between=1000):
-    """(look, what happened) of each look at which something did."""
-    happened = [
+def observe_all(rule, values, between=1000):
+    """Return (check, change) for each check that changes the state of the rule."""
+    changes = [
         rule.observe({rule.reading: v} if v is not None else {}, between * (i + 1)) for i, v in enumerate(values)
     ]
-    return [(i, what) for i, what in enumerate(happened) if what]
+    return [(i, change) for i, change in enumerate(changes) if change]
 
 
-def test_an_alarm_waits_for_so_many_looks_in_a_row_and_is_raised_once():
-    assert told(Overfitting(0.75, 0.65, 3), [0.8, 0.8, 0.7, 0.8, 0.8, 0.8, 0.9, 0.9]) == [(5, RAISED)]
+def test_an_alarm_is_raised_once_after_consecutive_checks():
+    assert observe_all(Overfitting(0.75, 0.65, 3), [0.8, 0.8, 0.7, 0.8, 0.8, 0.8, 0.9, 0.9]) == [(5, RAISED)]
 
 
-def test_between_the_bounds_nothing_changes():
+def test_between_the_bounds_the_state_does_not_change():
     trembling = [0.76, 0.74] * 10
-    assert told(Overfitting(0.75, 0.65, 1), trembling) == [(0, RAISED)]
-    assert told(Overfitting(0.75, 0.65, 1), [0.8, 0.7, 0.6, 0.7, 0.8]) == [(0, RAISED), (2, CLEARED), (4, RAISED)]
+    assert observe_all(Overfitting(0.75, 0.65, 1), trembling) == [(0, RAISED)]
+    assert observe_all(Overfitting(0.75, 0.65, 1), [0.8, 0.7, 0.6, 0.7, 0.8]) == [
+        (0, RAISED),
+        (2, CLEARED),
+        (4, RAISED),
+    ]
 
 
-def test_a_bound_itself_is_not_beyond():
-    assert told(Overfitting(0.75, 0.65, 1), [0.75]) == []
-    assert told(Overfitting(0.75, 0.65, 1), [0.76, 0.65]) == [(0, RAISED), (1, CLEARED)]
+def test_a_value_equal_to_the_bound_is_not_beyond_it():
+    assert observe_all(Overfitting(0.75, 0.65, 1), [0.75]) == []
+    assert observe_all(Overfitting(0.75, 0.65, 1), [0.76, 0.65]) == [(0, RAISED), (1, CLEARED)]
 
 
-def test_a_look_without_a_reading_changes_nothing():
-    assert told(Overfitting(0.75, 0.65, 2), [0.8, None, None, 0.8]) == [(3, RAISED)]
+def test_a_check_without_a_reading_changes_nothing():
+    assert observe_all(Overfitting(0.75, 0.65, 2), [0.8, None, None, 0.8]) == [(3, RAISED)]
 
 
-def test_no_look_counts_before_its_time():
-    assert told(Overfitting(0.75, 0.65, 2, since=3000), [0.9] * 6) == [(3, RAISED)]
+def test_checks_before_since_are_ignored():
+    assert observe_all(Overfitting(0.75, 0.65, 2, since=3000), [0.9] * 6) == [(3, RAISED)]
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_each_rule_has_its_bounds_the_right_way_round_and_refuses_the_other(name):
+def test_each_rule_refuses_bounds_in_the_wrong_order(name):
     rule = RULES[name]()
     with pytest.raises(ValueError, match=rf"{name}: clear_at=.* must be (below|above) raise_at"):
         RULES[name](rule.clear_at, rule.raise_at)
@@ -61,43 +65,45 @@ def test_each_rule_has_its_bounds_the_right_way_round_and_refuses_the_other(name
         RULES[name](since=-1)
 
 
-def test_a_young_generator_is_no_collapsed_one_and_a_constant_one_is():
-    young = [0.0008, 0.0034, 0.0009, 0.05, 0.1]  # seed 100, the least seen
-    assert told(Collapse(), young, 6400) == []
-    assert told(Collapse(), [0.0, 1e-9], 6400) == [(1, RAISED)]
+def test_only_a_constant_generator_raises_the_alarm_early():
+    young = [0.0008, 0.0034, 0.0009, 0.05, 0.1]  # seed 100, the smallest measured
+    assert observe_all(Collapse(), young, 6400) == []
+    assert observe_all(Collapse(), [0.0, 1e-9], 6400) == [(1, RAISED)]
 
 
-def test_a_generator_that_never_becomes_diverse_is_told_of_later():
-    looks = told(Collapse(), [0.003] * 12, 6400)
-    assert looks == [(10, RAISED)]  # 70,400 images: the second look after 60,000
+def test_a_generator_that_never_becomes_diverse_raises_the_alarm_later():
+    changes = observe_all(Collapse(), [0.003] * 12, 6400)
+    assert changes == [(10, RAISED)]  # 70,400 images: the second check after 60,000
     assert 0.2 * CONSTANT < 0.003 < 0.2 * DIVERSE
 
 
-def test_a_collapse_is_measured_by_what_this_generator_had_reached():
-    assert told(Collapse(), [0.1, 0.4, 0.07, 0.07, 0.2]) == [(3, RAISED), (4, CLEARED)]
-    assert told(Collapse(), [0.1, 0.2, 0.07, 0.07]) == []
+def test_collapse_is_relative_to_the_diversity_that_was_reached():
+    assert observe_all(Collapse(), [0.1, 0.4, 0.07, 0.07, 0.2]) == [(3, RAISED), (4, CLEARED)]
+    assert observe_all(Collapse(), [0.1, 0.2, 0.07, 0.07]) == []
 
 
-def test_a_generator_that_began_more_diverse_than_the_reals_is_held_against_what_these_have():
-    assert told(Collapse(), [6.48, 6.48, 1.0, 0.9, 0.3, 0.25]) == []  # 0.2 of 6.48 is 1.3: perfect data would alarm
-    assert told(Collapse(), [6.48, 0.9, 0.19, 0.19, 0.41]) == [(3, RAISED), (4, CLEARED)]
+def test_the_reached_diversity_is_at_most_that_of_the_reals():
+    assert (
+        observe_all(Collapse(), [6.48, 6.48, 1.0, 0.9, 0.3, 0.25]) == []
+    )  # 0.2 of 6.48 is 1.3: perfect data would alarm
+    assert observe_all(Collapse(), [6.48, 0.9, 0.19, 0.19, 0.41]) == [(3, RAISED), (4, CLEARED)]
     rule = Collapse()
-    rule.state = {"raised": False, "row": 0, "reached": 6.48}  # of a checkpoint that was written before
-    assert told(rule, [0.9, 0.9, 0.21, 0.21]) == []
+    rule.state = {"raised": False, "row": 0, "reached": 6.48}  # from an older checkpoint
+    assert observe_all(rule, [0.9, 0.9, 0.21, 0.21]) == []
 
 
 @pytest.mark.parametrize("name", list(RULES))
-def test_no_rule_alarms_at_what_perfect_data_would_read(name):
+def test_no_rule_raises_an_alarm_for_perfect_samples(name):
     rule = RULES[name]()
-    rule.observe({"diversity": 50.0, "pixel_freedom": 50.0, "logit_spread": 50.0}, 6400)  # an untrained one
+    rule.observe({"diversity": 50.0, "pixel_freedom": 50.0, "logit_spread": 50.0}, 6400)  # an untrained G
     perfect = {
         "diversity": 1.0, "pixel_freedom": 1.0, "train_over_held_out": 0.5, "real_over_fake": 0.5, "magnitude": 0.0,
         "generator_signal": 0.5, "logit_spread": 1.0,
     }  # fmt: skip
-    assert [rule.observe(perfect, 6400 * look) for look in range(2, 20)] == [None] * 18
+    assert [rule.observe(perfect, 6400 * check) for check in range(2, 20)] == [None] * 18
 
 
-def test_a_flat_loss_is_saturation_only_where_the_generator_has_lost():
+def test_a_flat_loss_is_saturation_only_if_the_generator_has_lost():
     lost, fooled = {"generator_signal": 1e-4, "real_over_fake": 1.0}, {"generator_signal": 1e-4, "real_over_fake": 0.4}
     rule = Saturation(after=1)
     assert rule.observe(fooled, 1) is None
@@ -108,21 +114,21 @@ def test_a_flat_loss_is_saturation_only_where_the_generator_has_lost():
 
 
 @pytest.mark.parametrize("cut", range(1, 5))
-def test_a_rule_taken_up_from_its_state_goes_on_as_if_nothing_had_been(cut):
+def test_a_rule_restored_from_its_state_continues_unchanged(cut):
     values = [0.1, 0.4, 0.05, 0.05, 0.3, 0.01, 0.01]
-    whole = told(Collapse(), values)
+    expected = observe_all(Collapse(), values)
     first, second = Collapse(), Collapse()
-    early = told(first, values[:cut])
+    early = observe_all(first, values[:cut])
     second.state = first.state
-    late = [(i + cut, what) for i, what in told(second, values[cut:])]
-    assert early + late == whole
+    late = [(i + cut, what) for i, what in observe_all(second, values[cut:])]
+    assert early + late == expected
 
 
 # ------------------------------------------------------------------------------------------------ what can be set
 
 
 @pytest.mark.parametrize(
-    ("settings", "parts"),
+    ("settings", "fragments"),
     [
         ({"stop": ["overfiting"]}, ["stop", "no rule overfiting", "Did you mean overfitting?", "explosion"]),
         ({"stop": "colapse"}, ["Did you mean collapse?"]),
@@ -135,77 +141,79 @@ def test_a_rule_taken_up_from_its_state_goes_on_as_if_nothing_had_been(cut):
         ({"rules": {"collapse": None}, "stop": ["collapse"]}, ["no rule collapse"]),
     ],
 )
-def test_a_setting_that_is_none_is_told_with_what_was_meant(settings, parts):
+def test_an_unknown_setting_is_refused_with_a_suggestion(settings, fragments):
     with pytest.raises(Mistake) as caught:
         Health(**settings)
-    for part in parts:
-        assert part in str(caught.value)
+    for fragment in fragments:
+        assert fragment in str(caught.value)
 
 
 @pytest.mark.parametrize("settings", [{"images_between": 0}, {"images_between": 2.5}, {"n": 1}])
-def test_a_count_below_its_least_is_refused(settings):
+def test_a_count_below_its_minimum_is_refused(settings):
     with pytest.raises(ValueError, match="whole number of at least"):
         Health(**settings)
 
 
-def test_stop_names_rules_or_all_of_them():
+def test_stop_takes_names_of_rules_or_any():
     assert Health(stop=["any"]).stop == set(RULES)
     assert Health(stop=None).stop == Health().stop == frozenset()
     assert Health(stop=["collapse", "explosion"]).stop == {"collapse", "explosion"}
 
 
-def test_a_rule_can_be_left_out_and_one_of_ones_own_put_in():
+def test_a_rule_can_be_left_out_and_a_user_defined_one_added():
     class Mine(Explosion):
         name = "mine"
 
-    kept = Health(rules={"collapse": None, "mine": Mine()}, stop=["mine"]).rules
-    assert set(kept) == set(RULES) - {"collapse"} | {"mine"}
+    rules = Health(rules={"collapse": None, "mine": Mine()}, stop=["mine"]).rules
+    assert set(rules) == set(RULES) - {"collapse"} | {"mine"}
 
 
-def test_the_yaml_says_the_bounds_that_the_code_says():
+def test_the_yaml_and_the_code_have_the_same_bounds():
     rules = compose([]).callback.health.rules
     assert list(rules) == list(RULES)
-    for name, own in rules.items():
-        plain, said = RULES[name](), RULES[name](**own)
-        assert vars(plain) == vars(said), name
+    for name, settings in rules.items():
+        default, configured = RULES[name](), RULES[name](**settings)
+        assert vars(default) == vars(configured), name
 
 
 # ------------------------------------------------------------------------------------------------ what to type
 
 
-def test_what_a_page_says_to_type_composes_with_the_runs_own_words():
-    own = ["objective=minimax", "+regularizer=gradient_penalty"]
-    config = OmegaConf.to_container(compose(own), resolve=True)
+def test_the_overrides_of_the_post_mortem_compose_with_those_of_the_run():
+    settings = ["objective=minimax", "+regularizer=gradient_penalty"]
+    config = OmegaConf.to_container(compose(settings), resolve=True)
     typed = {
         name: [remedy_overrides(remedy.overrides, config) for remedy in rule.remedies] for name, rule in RULES.items()
     }
-    assert all(any(words) for words in typed.values())
+    assert all(any(overrides) for overrides in typed.values())
     assert "regularizer.discriminator.gradient_penalty.weight=1" in typed["explosion"]
-    together: list[dict[str, list[str]]] = []  # few command lines, for each takes its time; of a group one remedy
-    for words in dict.fromkeys(words for own in typed.values() for words in own if words):
+    command_lines: list[
+        dict[str, list[str]]
+    ] = []  # few command lines, as each takes time; at most one remedy per group
+    for remedy in dict.fromkeys(overrides for remedies in typed.values() for overrides in remedies if overrides):
         groups: dict[str, list[str]] = {}
-        for word in shlex.split(words):
-            groups.setdefault(re.split(r"[.=@]", word.strip("+"))[0], []).append(word)
-        place = next((line for line in together if not line.keys() & groups.keys()), None)
-        together.append(groups) if place is None else place.update(groups)
-    for line in together:
-        check(compose([*own, *(word for said in line.values() for word in said)]))
+        for override in shlex.split(remedy):
+            groups.setdefault(re.split(r"[.=@]", override.strip("+"))[0], []).append(override)
+        free = next((line for line in command_lines if not line.keys() & groups.keys()), None)
+        command_lines.append(groups) if free is None else free.update(groups)
+    for line in command_lines:
+        check(compose([*settings, *(override for overrides in line.values() for override in overrides)]))
 
 
-def test_what_a_run_has_already_is_not_advised():
+def test_overrides_that_are_set_or_do_not_apply_are_left_out():
     config = {"choice": {"regularizer": ["r1"], "objective": "hinge"}, "lr": 0.5, "a": {"b": [64]}}
     assert remedy_overrides("'+regularizer=r1'", config) is None
     assert remedy_overrides("'+regularizer=r2'", config) == "'+regularizer=r2'"
     assert remedy_overrides("objective=hinge", config | {"objective": {}}) is None
     assert remedy_overrides("a.b=[64]", config) is None
-    assert remedy_overrides("a.c=1", config) is None  # this run has no such key
+    assert remedy_overrides("a.c=1", config) is None  # the config has no such key
     assert remedy_overrides("lr=<lr / 10>", config) == "lr=0.05"
     assert remedy_overrides("lr=<nowhere / 10>", config) is None
     assert remedy_overrides("regularizer.discriminator.<penalty>.weight=1", config) is None
     assert remedy_overrides("", config) == ""
 
 
-def test_a_rule_of_ones_own_is_built_from_words(tmp_path, monkeypatch):
+def test_a_user_defined_rule_is_built_from_overrides(tmp_path, monkeypatch):
     (tmp_path / "myrules.py").write_text(
         "from saddlepoint.health.explosion import Explosion\n\n\nclass Mine(Explosion):\n    name = 'mine'\n"
     )
@@ -217,9 +225,9 @@ def test_a_rule_of_ones_own_is_built_from_words(tmp_path, monkeypatch):
     assert rules["explosion"].raise_at == 2.5
 
 
-def test_a_mistyped_rule_is_told_by_its_path_when_a_run_is_built():
-    for word in ("callback.health.stop=[overfiting]", "+callback.health.rules.overfiting={after:1}"):
+def test_a_mistyped_rule_is_refused_with_its_key_when_a_run_is_built():
+    for override in ("callback.health.stop=[overfiting]", "+callback.health.rules.overfiting={after:1}"):
         with pytest.raises(Mistake, match="Did you mean overfitting"):
-            instantiate(compose([word]).callback.health, "callback.health")
+            instantiate(compose([override]).callback.health, "callback.health")
     with pytest.raises(Mistake, match="images_between=0"):
         instantiate(compose(["callback.health.images_between=0"]).callback.health, "callback.health")

@@ -1,4 +1,4 @@
-"""The laws of the Frechet distance of each class, its floor, its maximum and the classes that it misses."""
+"""Frechet distance of each class: its floor, its maximum and missing classes."""
 
 import math
 
@@ -16,17 +16,17 @@ from saddlepoint.metric.metric import Metric
 K = 3
 
 
-def drawn(n: int, d: int = 4, seed: int = 0) -> Tensor:
+def gaussian(n: int, d: int = 4, seed: int = 0) -> Tensor:
     return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
 
 
 def samples(n: int, d: int = 4, seed: int = 0, classes: int = K) -> Features:
-    """n samples, each class in turn; of classes that differ in place and in spread."""
+    """n samples of classes in turn, which differ in mean and standard deviation."""
     y = torch.arange(n) % classes
-    return Features(drawn(n, d, seed) * (1 + y[:, None]) + y[:, None], 9 * torch.eye(classes)[y], y=y)
+    return Features(gaussian(n, d, seed) * (1 + y[:, None]) + y[:, None], 9 * torch.eye(classes)[y], y=y)
 
 
-def met(metric: Metric, real: Features, fake: Features) -> Metric:
+def update_with(metric: Metric, real: Features, fake: Features) -> Metric:
     metric.update(real, real=True)
     metric.update(fake, real=False)
     return metric
@@ -34,7 +34,7 @@ def met(metric: Metric, real: Features, fake: Features) -> Metric:
 
 @pytest.mark.parametrize(("n", "d"), [(40, 6), (10, 10), (5, 30), (2, 30), (7, 6)])
 def test_the_distance_of_samples_is_that_of_their_covariances(n: int, d: int) -> None:
-    real, fake = drawn(n, d).double(), 2 * drawn(n, d, 1).double() + 1
+    real, fake = gaussian(n, d).double(), 2 * gaussian(n, d, 1).double() + 1
     by_covariance = frechet_distance(real.mean(0), real.T.cov(), fake.mean(0), fake.T.cov()).item()
     assert sample_frechet_distance(real, fake).item() == pytest.approx(by_covariance, rel=1e-9)
     assert sample_frechet_distance(fake, real).item() == pytest.approx(by_covariance, rel=1e-9)
@@ -45,7 +45,7 @@ def test_the_distance_of_samples_is_that_of_their_covariances(n: int, d: int) ->
 
 
 @pytest.mark.parametrize("d", [4, 100])
-def test_a_shift_of_one_class_is_its_squared_length_and_leaves_the_others(d: int) -> None:
+def test_shifting_one_class_adds_the_squared_length_to_its_score_only(d: int) -> None:
     metric = ClassFrechetDistance(least=5, labels="given")
     metric.update(samples(300, d), real=True)
     n = 20
@@ -53,7 +53,7 @@ def test_a_shift_of_one_class_is_its_squared_length_and_leaves_the_others(d: int
     assert real.shape == (K, n, d)
     delta = torch.linspace(0, 1, d, dtype=torch.float64)
     real[1] += delta
-    # twice each: the fakes drawn are the reals drawn, only where all of them are drawn
+    # share=1.0: the fakes are exactly the chosen reals only if all of them are used
     metric = ClassFrechetDistance(least=5, labels="given", share=1.0, n_per_class=n)
     metric.update(samples(300, d), real=True)
     fake = Features(real.flatten(0, 1), y=torch.arange(K).repeat_interleave(n))
@@ -66,9 +66,9 @@ def test_a_shift_of_one_class_is_its_squared_length_and_leaves_the_others(d: int
     assert worst.detail["class"] == 1
 
 
-def test_a_class_scores_what_it_scores_alone() -> None:
+def test_the_score_of_a_class_is_that_of_its_samples_alone() -> None:
     real, fake = samples(600), samples(150, seed=1)
-    metric = met(ClassFrechetDistance(least=5, share=1.0), real, fake)  # 50 of each class: all fakes are drawn
+    metric = update_with(ClassFrechetDistance(least=5, share=1.0), real, fake)  # 50 of each class: all fakes are used
     table = metric.results()["mean"].detail["classes"]
     chosen = metric.reference(150)["real"]
     assert metric.results()["mean"].detail["n"] == 50
@@ -82,90 +82,91 @@ def test_a_class_scores_what_it_scores_alone() -> None:
 
 
 def test_the_floor_is_the_mean_distance_of_reals_from_other_reals() -> None:
-    """In expectation that of independent sets of n, here drawn anew each time."""
+    """Its expectation is the distance of independent sets of n reals."""
     n, d = 20, 4
     metric = ClassFrechetDistance(least=5, n_per_class=n, draws=200)
     metric.update(samples(3000, d), real=True)
     null = metric.reference(1000)["null"]
     assert null.shape == (200, K)
-    fresh = torch.stack([sample_frechet_distance(drawn(n, d, i), drawn(n, d, 5000 + i)) for i in range(300)])
-    for number in range(K):  # a class of spread 1 + c
+    fresh = torch.stack([sample_frechet_distance(gaussian(n, d, i), gaussian(n, d, 5000 + i)) for i in range(300)])
+    for number in range(K):  # class c has standard deviation 1 + c
         error = (null[:, number].std() / 200**0.5 + (1 + number) ** 2 * fresh.std() / 300**0.5).item()
         assert null[:, number].mean().item() == pytest.approx((1 + number) ** 2 * fresh.mean().item(), abs=4 * error)
 
 
-def test_the_maximum_is_read_against_maxima_and_the_mean_against_means() -> None:
-    metric = met(ClassFrechetDistance(least=5), samples(300), samples(150, seed=1))
-    null, found = metric.reference(150)["null"], metric.results()
-    assert found["max"].detail["null"]["mean"] == pytest.approx(null.max(1).values.mean().item())
-    assert found["mean"].detail["null"]["mean"] == pytest.approx(null.mean().item())
-    assert [row["floor"] for row in found["mean"].detail["classes"]] == pytest.approx(null.mean(0).tolist())
+def test_the_maximum_is_compared_with_maxima_and_the_mean_with_means() -> None:
+    metric = update_with(ClassFrechetDistance(least=5), samples(300), samples(150, seed=1))
+    null, results = metric.reference(150)["null"], metric.results()
+    assert results["max"].detail["null"]["mean"] == pytest.approx(null.max(1).values.mean().item())
+    assert results["mean"].detail["null"]["mean"] == pytest.approx(null.mean().item())
+    assert [row["floor"] for row in results["mean"].detail["classes"]] == pytest.approx(null.mean(0).tolist())
 
 
 def test_the_two_sides_of_a_null_draw_share_no_real() -> None:
-    """Where 2 n is all of a class, two halves of it lie opposite each other about its mean."""
+    """If a class has only 2 n reals, each draw splits it into two halves."""
     metric = ClassFrechetDistance(least=5, labels="given", draws=3)
-    seen: list[tuple[Tensor, Tensor]] = []
-    metric.statistic = lambda real, fake: seen.append((real, fake)) or torch.tensor(0.0)  # pyright: ignore[reportAttributeAccessIssue]
+    pairs: list[tuple[Tensor, Tensor]] = []
+    metric.statistic = lambda real, fake: pairs.append((real, fake)) or torch.tensor(0.0)  # pyright: ignore[reportAttributeAccessIssue]
     metric.update(samples(60), real=True)
     metric.reference(10_000)
-    assert len(seen) == 3 * K
-    for real, fake in seen:
+    assert len(pairs) == 3 * K
+    for real, fake in pairs:
         assert len(real) == len(fake) == 10
         assert len(torch.cat([real, fake]).unique(dim=0)) == 20
-    assert not torch.equal(seen[0][0], seen[K][0])
+    assert not torch.equal(pairs[0][0], pairs[K][0])
 
 
-def test_fakes_of_the_reals_distribution_raise_few_alarms_and_others_are_found() -> None:
-    p, found = [], []
+def test_fakes_like_the_reals_seldom_have_a_small_p_and_shifted_ones_always_do() -> None:
+    p, detected = [], []
     for repetition in range(200):
         real, fake = samples(240, 20, 2 * repetition), samples(90, 20, 2 * repetition + 1)
-        metric = met(ClassFrechetDistance(least=5), real, fake)
+        metric = update_with(ClassFrechetDistance(least=5), real, fake)
         p.append(metric.results()["max"].detail["p"])
         if repetition < 20:
             fake.features[fake.y == 2] += 5  # pyright: ignore[reportOptionalSubscript]
             metric.reset()
-            worst = met(metric, real, fake).results()["max"].detail
-            found.append(worst["class"] == 2 and worst["p"] < 0.05)
+            worst = update_with(metric, real, fake).results()["max"].detail
+            detected.append(worst["class"] == 2 and worst["p"] < 0.05)
     p = torch.tensor(p)
     # the smallest p of 20 draws is 1 / 21; two standard errors of a rate of 5% are 3%
     assert (p <= 0.05).double().mean() <= 0.05 + 0.03
     assert p.mean().item() == pytest.approx(0.5, abs=4 * (1 / 12 / 200) ** 0.5)
-    assert all(found)
+    assert all(detected)
 
 
-@pytest.mark.parametrize("left", [0, 24])
-def test_a_class_that_is_gone_leaves_no_maximum_to_be_better_for_it(left: int) -> None:
-    """n is 25 of each; a class of 24 is as undefined as one of none."""
+@pytest.mark.parametrize("n_left", [0, 24])
+def test_with_a_missing_class_there_is_neither_mean_nor_maximum(n_left: int) -> None:
+    """n is 25 per class; a class of 24 fakes is as undefined as one of none."""
     real, fake = samples(300), samples(150, seed=1)
     keep = (fake.y != 2).nonzero().flatten()
-    gone = (fake.y == 2).nonzero().flatten()[:left]
-    rest = fake.select(torch.cat([keep, gone, keep[: 50 - left]]))  # still 150
-    found = met(ClassFrechetDistance(), real, rest).results()
-    assert set(found) == {"missing"}
-    assert float(found["missing"].value) == 1
-    assert found["missing"].detail["classes"][2] == {"class": 2, "fakes": left}
-    assert math.isfinite(found["missing"].detail["classes"][0]["value"])
-    whole = met(ClassFrechetDistance(), real, fake).results()
-    assert set(whole) == {"mean", "max", "missing"} == set(ClassFrechetDistance().directions())
-    assert float(whole["missing"].value) == 0
+    remaining = (fake.y == 2).nonzero().flatten()[:n_left]
+    fewer = fake.select(torch.cat([keep, remaining, keep[: 50 - n_left]]))  # still 150
+    results = update_with(ClassFrechetDistance(), real, fewer).results()
+    assert set(results) == {"missing"}
+    assert float(results["missing"].value) == 1
+    assert results["missing"].detail["classes"][2] == {"class": 2, "fakes": n_left}
+    assert math.isfinite(results["missing"].detail["classes"][0]["value"])
+    complete = update_with(ClassFrechetDistance(), real, fake).results()
+    assert set(complete) == {"mean", "max", "missing"} == set(ClassFrechetDistance().directions())
+    assert float(complete["missing"].value) == 0
 
 
-def test_rare_classes_are_told_and_not_measured() -> None:
+def test_rare_classes_are_counted_and_not_measured() -> None:
     real, fake = samples(300), samples(150, seed=1)
     few = (real.y == 2).nonzero().flatten()[:10]
     real = real.select(torch.cat([(real.y != 2).nonzero().flatten(), few]))
-    detail = met(ClassFrechetDistance(), real, fake).results()["mean"].detail
+    detail = update_with(ClassFrechetDistance(), real, fake).results()["mean"].detail
     assert [row["class"] for row in detail["classes"]] == [0, 1]
     assert detail["rare"] == {"classes": 1, "reals": 10}
-    assert met(ClassFrechetDistance(), real.select(few), fake).compute() == {}  # nothing is said where nothing can be
+    assert update_with(ClassFrechetDistance(), real.select(few), fake).compute() == {}  # no class can be measured
 
 
-def test_more_fakes_of_one_class_leave_the_others_as_they_were() -> None:
-    """At a given n: all fakes of the others are drawn, so only the rows of the doubled class can change."""
+def test_more_fakes_of_one_class_do_not_change_the_others() -> None:
+    """At fixed n all fakes of the others are used, so only the doubled class can change."""
     real, fake = samples(600), samples(150, seed=1)
     more = Features.concatenate([fake, fake.select((fake.y == 0).nonzero().flatten())])
-    one, two = (met(ClassFrechetDistance(n_per_class=50, share=1.0), real, some).results() for some in (fake, more))
+    metrics = [ClassFrechetDistance(n_per_class=50, share=1.0) for _ in range(2)]
+    one, two = (update_with(metric, real, x).results() for metric, x in zip(metrics, (fake, more), strict=True))
     rows = zip(one["mean"].detail["classes"], two["mean"].detail["classes"], strict=True)
     for number, (a, b) in enumerate(rows):
         assert b["fakes"] == (100 if number == 0 else 50)
@@ -174,23 +175,23 @@ def test_more_fakes_of_one_class_leave_the_others_as_they_were() -> None:
 
 
 @pytest.mark.parametrize("kind", [ClassFrechetDistance, ClassCoverage, ClassFrequency])
-def test_new_names_of_the_classes_change_no_score(kind: type[Metric]) -> None:
-    names = torch.tensor([2, 0, 1])
+def test_renaming_classes_changes_no_score(kind: type[Metric]) -> None:
+    permutation = torch.tensor([2, 0, 1])
     real, fake = samples(300), samples(160, seed=1)
-    renamed = (part._replace(logits=9 * torch.eye(K)[names[part.y]]) for part in (real, fake))
-    before, after = met(kind(), real, fake).results(), met(kind(), *renamed).results()
+    renamed = (features._replace(logits=9 * torch.eye(K)[permutation[features.y]]) for features in (real, fake))
+    before, after = update_with(kind(), real, fake).results(), update_with(kind(), *renamed).results()
     assert set(before) == set(after)
     for suffix, result in before.items():
         assert float(after[suffix].value) == pytest.approx(float(result.value), rel=1e-12)
-        if "class" in result.detail and kind is not ClassCoverage:  # of two classes at the minimum it names the first
-            assert after[suffix].detail["class"] == names[result.detail["class"]]
+        if "class" in result.detail and kind is not ClassCoverage:  # coverage has ties, and names the first class
+            assert after[suffix].detail["class"] == permutation[result.detail["class"]]
 
 
 @pytest.mark.parametrize("kind", [ClassFrechetDistance, ClassCoverage])
-def test_the_order_of_fakes_changes_nothing_where_all_are_drawn(kind: type[Metric]) -> None:
+def test_the_order_of_fakes_does_not_matter_if_all_are_used(kind: type[Metric]) -> None:
     real, fake = samples(600), samples(150, seed=1)
     order = torch.randperm(150, generator=torch.Generator().manual_seed(0))
-    one, two = (met(kind(share=1.0), real, some).results() for some in (fake, fake.select(order)))  # pyright: ignore[reportCallIssue]
+    one, two = (update_with(kind(share=1.0), real, features).results() for features in (fake, fake.select(order)))  # pyright: ignore[reportCallIssue]
     for suffix, result in one.items():
         assert float(two[suffix].value) == pytest.approx(float(result.value), rel=1e-9)
 
@@ -198,14 +199,14 @@ def test_the_order_of_fakes_changes_nothing_where_all_are_drawn(kind: type[Metri
 @pytest.mark.parametrize("kind", [ClassFrechetDistance, ClassCoverage, ClassFrequency])
 def test_batches_a_reference_and_two_ranks_give_the_scores_of_one_process(kind: type[Metric]) -> None:
     real, fake = samples(300), samples(161, seed=1)
-    whole = met(kind(), real, fake).results()
+    expected = update_with(kind(), real, fake).results()
 
-    parts = kind()
+    in_batches = kind()
     for index in torch.arange(161).split(37):
-        parts.update(fake.select(index), real=False)
+        in_batches.update(fake.select(index), real=False)
     reference = kind()
     reference.update(real, real=True)
-    parts.set_reference(reference.reference(161))
+    in_batches.set_reference(reference.reference(161))
 
     ranks = [kind(), kind()]
     for rank, mine, reals in zip(ranks, torch.arange(161).split(90), torch.arange(300).split(170), strict=True):
@@ -215,28 +216,29 @@ def test_batches_a_reference_and_two_ranks_give_the_scores_of_one_process(kind: 
     ranks[0].sync(dist_sync_fn=lambda mine, group: [mine, next(others)], distributed_available=lambda: True)
     ranks[0]._to_sync = False
 
-    for metric in (parts, ranks[0]):
-        found = metric.results()
-        assert {suffix: float(result.value) for suffix, result in found.items()} == {
-            suffix: float(result.value) for suffix, result in whole.items()
+    for metric in (in_batches, ranks[0]):
+        results = metric.results()
+        assert {suffix: float(result.value) for suffix, result in results.items()} == {
+            suffix: float(result.value) for suffix, result in expected.items()
         }
-        assert {suffix: result.detail for suffix, result in found.items()} == {
-            suffix: result.detail for suffix, result in whole.items()
+        assert {suffix: result.detail for suffix, result in results.items()} == {
+            suffix: result.detail for suffix, result in expected.items()
         }
 
 
-def test_given_labels_are_those_asked_for_whatever_is_seen() -> None:
+def test_given_labels_replace_predicted_classes() -> None:
     real, fake = samples(300), samples(150, seed=1)
-    blind = [part._replace(logits=None) for part in (real, fake)]
-    given, by_eye = ClassFrechetDistance(labels="given"), ClassFrechetDistance()
-    assert (given.needs_labels, given.needs_logits) == (True, False)
-    assert (by_eye.needs_labels, by_eye.needs_logits) == (False, True)
-    assert met(given, *blind).results()["max"].value == met(by_eye, real, fake).results()["max"].value
+    without_logits = [features._replace(logits=None) for features in (real, fake)]
+    with_labels, with_logits = ClassFrechetDistance(labels="given"), ClassFrechetDistance()
+    assert (with_labels.needs_labels, with_labels.needs_logits) == (True, False)
+    assert (with_logits.needs_labels, with_logits.needs_logits) == (False, True)
+    by_labels, by_logits = update_with(with_labels, *without_logits), update_with(with_logits, real, fake)
+    assert by_labels.results()["max"].value == by_logits.results()["max"].value
     with pytest.raises(ValueError, match="classes"):
-        given.update(real._replace(y=None), real=True)
+        with_labels.update(real._replace(y=None), real=True)
 
 
-def test_the_evaluator_gives_the_scores_beside_their_contracts(stripes) -> None:
+def test_the_evaluator_returns_the_scores_with_their_contracts(stripes) -> None:
     from saddlepoint.evaluation.evaluator import Evaluator
     from saddlepoint.extractor.extractor import Extractor
 
@@ -253,8 +255,8 @@ def test_the_evaluator_gives_the_scores_beside_their_contracts(stripes) -> None:
         "class_coverage": ClassCoverage(least=6),
         "class_frequency": ClassFrequency(least=6),
     }
-    said: list[str] = []
-    evaluator = Evaluator(Brightness(), metrics, log=said.append)
+    messages: list[str] = []
+    evaluator = Evaluator(Brightness(), metrics, log=messages.append)
     scores = evaluator.score_split(stripes.split("test"), stripes)
     names = [
         *("class_fid_mean", "class_fid_max", "class_fid_missing", "class_coverage_mean", "class_coverage_min"),
@@ -262,6 +264,6 @@ def test_the_evaluator_gives_the_scores_beside_their_contracts(stripes) -> None:
     ]
     assert list(scores) == [f"{name}_brightness_30_train" for name in names]
     assert set(evaluator.higher_is_better) == set(names)
-    assert scores["class_frequency_brightness_30_train"].value == 0  # 15 and 15 of each, and 60 and 60
+    assert scores["class_frequency_brightness_30_train"].value == 0  # 15 and 15 fakes of the classes, 60 and 60 reals
     assert scores["class_fid_mean_brightness_30_train"].detail["n"] == 7
-    assert said == []
+    assert messages == []

@@ -1,4 +1,4 @@
-"""Class modes: k classes read as k and ln(K / k); the floors; Stacked-MNIST's real control."""
+"""Class modes: k classes give k and ln(K / k); expected values of perfect samplers; real stacks of Stacked-MNIST."""
 
 import math
 import os
@@ -22,36 +22,36 @@ real = pytest.mark.skipif(not (REAL / "MNIST").is_dir(), reason=f"no MNIST in {R
 K = 1000
 
 
-def read(classes: Tensor, k: int = K) -> Features:
-    """What a perfect labeller says of samples of these classes."""
+def predicted(classes: Tensor, k: int = K) -> Features:
+    """Features with the logits of a perfect classifier for samples of these classes."""
     return Features(torch.zeros(len(classes), 1), 9.0 * torch.nn.functional.one_hot(classes, k))
 
 
 def scores(classes: Tensor, metric: ClassModes | None = None, k: int = K) -> dict[str, float]:
     metric = metric or ClassModes()
-    for part in classes.split(1000):
-        metric.update(read(part, k), real=False)
+    for chunk in classes.split(1000):
+        metric.update(predicted(chunk, k), real=False)
     return {suffix: float(result.value) for suffix, result in metric.results().items()}
 
 
-def drawn(k: int, n: int, seed: int = 0) -> Tensor:
+def uniform_classes(k: int, n: int, seed: int = 0) -> Tensor:
     return torch.randint(k, (n,), generator=torch.Generator().manual_seed(seed))
 
 
-def test_one_class_is_one_mode_and_the_log_of_all() -> None:
-    found = scores(torch.full((2600,), 123))
-    assert found == {"captured": 1, "captured_20": 1, "kl": pytest.approx(math.log(1000))}
+def test_one_class_is_one_mode_with_a_kl_of_log_k() -> None:
+    results = scores(torch.full((2600,), 123))
+    assert results == {"captured": 1, "captured_20": 1, "kl": pytest.approx(math.log(1000))}
 
 
 @pytest.mark.parametrize("k", [10, 100, 500, 1000])
-def test_a_sampler_on_k_classes_reports_k_and_the_log_of_the_ratio_above_its_floor(k: int) -> None:
+def test_a_sampler_of_k_classes_captures_k_with_the_expected_kl(k: int) -> None:
     n = 26_000
     even = scores(torch.arange(n // k * k) % k)
     assert even == {"captured": k, "captured_20": k, "kl": pytest.approx(math.log(K / k), abs=1e-9)}
-    found = scores(drawn(k, n))
-    assert found["captured"] == k
-    deviation = ((k - 1) / 2) ** 0.5 / n  # of the floor: 2 n KL is chi-square with k - 1 degrees of freedom
-    assert found["kl"] - math.log(K / k) == pytest.approx((k - 1) / (2 * n), abs=5 * deviation + 3e-4)
+    results = scores(uniform_classes(k, n))
+    assert results["captured"] == k
+    deviation = ((k - 1) / 2) ** 0.5 / n  # of the KL: 2 n KL is chi-square with k - 1 degrees of freedom
+    assert results["kl"] - math.log(K / k) == pytest.approx((k - 1) / (2 * n), abs=5 * deviation + 3e-4)
 
 
 def test_counts_are_of_the_largest_logit() -> None:
@@ -60,23 +60,23 @@ def test_counts_are_of_the_largest_logit() -> None:
 
 
 def test_twenty_samples_count_and_nineteen_do_not() -> None:
-    found = scores(torch.tensor([0] * 20 + [1] * 19 + [2] * 21))
-    assert (found["captured"], found["captured_20"]) == (3, 2)
+    results = scores(torch.tensor([0] * 20 + [1] * 19 + [2] * 21))
+    assert (results["captured"], results["captured_20"]) == (3, 2)
 
 
-def test_the_anchor_of_a_perfect_sampler_is_the_known_floor() -> None:
+def test_the_anchor_of_a_perfect_sampler_has_the_known_values() -> None:
     metric = ClassModes()
-    assert metric.anchor_values(100) == {}  # how many classes there are is not yet known
-    found = scores(drawn(K, 26_000, seed=5), metric)
+    assert metric.anchor_values(100) == {}  # the number of classes is not known yet
+    results = scores(uniform_classes(K, 26_000, seed=5), metric)
     floors = metric.anchor_values(26_000)["perfect sampler"]
     assert floors["captured"] == pytest.approx(1000, abs=1e-6)
     assert floors["kl"] == pytest.approx(0.0192, abs=3e-4)
-    assert found["kl"] == pytest.approx(floors["kl"], abs=5 * 0.0009)
-    assert found["captured_20"] == pytest.approx(floors["captured_20"], abs=50)
+    assert results["kl"] == pytest.approx(floors["kl"], abs=5 * 0.0009)
+    assert results["captured_20"] == pytest.approx(floors["captured_20"], abs=50)
     assert metric.anchor_values(2500)["perfect sampler"]["captured"] == pytest.approx(918, abs=0.1)
 
 
-def test_against_the_data_a_sampler_of_their_frequencies_is_at_the_floor_and_against_uniform_it_is_not() -> None:
+def test_a_sampler_of_the_data_frequencies_has_a_small_kl_against_the_data_only() -> None:
     p = torch.linspace(1, 3, 50)
     draws = torch.Generator().manual_seed(0)
     reals, fakes = (
@@ -84,36 +84,36 @@ def test_against_the_data_a_sampler_of_their_frequencies_is_at_the_floor_and_aga
         torch.multinomial(p, 20_000, True, generator=draws),
     )
     metric = ClassModes(against="data")
-    metric.update(read(reals, 50), real=True)
-    found = scores(fakes, metric, 50)
-    assert found["kl"] == pytest.approx(49 / 40_000 + 49 / 400_000, abs=5e-4)
+    metric.update(predicted(reals, 50), real=True)
+    results = scores(fakes, metric, 50)
+    assert results["kl"] == pytest.approx(49 / 40_000 + 49 / 400_000, abs=5e-4)
     assert scores(fakes, k=50)["kl"] > 0.04
     cached = ClassModes(against="data")
     cached.set_reference(metric.reference(20_000))
-    assert scores(fakes, cached, 50) == found
+    assert scores(fakes, cached, 50) == results
     assert metric.needs_reals
     assert not ClassModes().needs_reals
 
 
-def test_a_class_that_no_real_has_leaves_the_kl_out_and_says_so() -> None:
+def test_a_class_without_reals_leaves_out_the_kl_with_a_note() -> None:
     metric = ClassModes(against="data")
-    metric.update(read(torch.tensor([0, 0, 1]), 3), real=True)
-    metric.update(read(torch.tensor([0, 1, 2]), 3), real=False)
-    found = metric.results()
-    assert set(found) == {"captured", "captured_20"}
-    assert "infinite" in found["captured"].detail["note"]
+    metric.update(predicted(torch.tensor([0, 0, 1]), 3), real=True)
+    metric.update(predicted(torch.tensor([0, 1, 2]), 3), real=False)
+    results = metric.results()
+    assert set(results) == {"captured", "captured_20"}
+    assert "infinite" in results["captured"].detail["note"]
 
 
-def test_ranks_that_take_parts_of_the_samples_give_what_one_process_does() -> None:
-    classes = drawn(30, 900)
+def test_ranks_give_the_scores_of_one_process() -> None:
+    classes = uniform_classes(30, 900)
     ranks = [ClassModes(), ClassModes()]
-    for rank, part in zip(ranks, (classes[:500], classes[500:]), strict=True):
-        for batch in part.split(130):
-            rank.update(read(batch), real=False)
+    for rank, chunk in zip(ranks, (classes[:500], classes[500:]), strict=True):
+        for batch in chunk.split(130):
+            rank.update(predicted(batch), real=False)
     rows = [torch.cat(list(ranks[1].fake))]  # pyright: ignore[reportArgumentType]
-    theirs = {"fake": iter(rows)}
+    other_rank = {"fake": iter(rows)}
     ranks[0].sync(
-        dist_sync_fn=lambda mine, group: [mine, next(theirs["fake"], mine[:0])] if mine.numel() else [mine],
+        dist_sync_fn=lambda mine, group: [mine, next(other_rank["fake"], mine[:0])] if mine.numel() else [mine],
         distributed_available=lambda: True,
     )
     ranks[0]._to_sync = False
@@ -121,7 +121,7 @@ def test_ranks_that_take_parts_of_the_samples_give_what_one_process_does() -> No
 
 
 class Brightest(Extractor):
-    """Takes the index of the largest of four numbers for the class."""
+    """Predicts the index of the largest of four numbers as the class."""
 
     name, sha256, classes = "brightest", "0" * 64, 4
     dim, shape = 4, (4,)
@@ -130,59 +130,59 @@ class Brightest(Extractor):
         return Features(x, x)
 
 
-def test_an_evaluation_gives_all_three_with_the_perfect_sampler_beside_them(points) -> None:
+def test_an_evaluation_returns_all_three_scores_and_the_anchor(points) -> None:
     data = points(dim=4)
     evaluator = Evaluator(Brightest(), {"class_modes": ClassModes()}, n=80)
-    found = evaluator(lambda n: torch.eye(4)[torch.arange(n) % 2] + torch.zeros(n, 4), data)
-    assert {key: score.value for key, score in found.items()} == {
+    results = evaluator(lambda n: torch.eye(4)[torch.arange(n) % 2] + torch.zeros(n, 4), data)
+    assert {key: score.value for key, score in results.items()} == {
         "class_modes_captured_brightest_80_train": 2,
         "class_modes_captured_20_brightest_80_train": 2,
         "class_modes_kl_brightest_80_train": pytest.approx(math.log(2)),
     }
     perfect = evaluator.anchor_scores(data)["perfect sampler"]
     assert perfect["class_modes_kl_brightest_80_train"].value == pytest.approx(3 / 160, rel=0.05)
-    assert found["class_modes_captured_brightest_80_train"].detail["counts"] == [40, 40, 0, 0]
+    assert results["class_modes_captured_brightest_80_train"].detail["counts"] == [40, 40, 0, 0]
     against = Evaluator(Brightest(), {"class_modes": ClassModes("data")}, n=80)
-    scored = against(lambda n: data.split("train").x[:n], data)
-    assert scored["class_modes_kl_brightest_80_train"].contract.settings == {"against": "data"}
-    assert 0 < scored["class_modes_kl_brightest_80_train"].value < 0.1
+    scores_by_suffix = against(lambda n: data.split("train").x[:n], data)
+    assert scores_by_suffix["class_modes_kl_brightest_80_train"].contract.settings == {"against": "data"}
+    assert 0 < scores_by_suffix["class_modes_kl_brightest_80_train"].value < 0.1
 
 
-def test_a_law_of_another_name_is_refused() -> None:
+def test_an_unknown_distribution_is_refused() -> None:
     with pytest.raises(Mistake, match="choose uniform or data"):
         ClassModes(against="train")
 
 
-def controlled(n: int) -> tuple[dict[str, float], float, list[int]]:
-    """The scores of the first n real test stacks, how often they are read right, and how many are of each class."""
+def score_real_stacks(n: int) -> tuple[dict[str, float], float, list[int]]:
+    """Return the scores of the first n real test stacks, the extractor's accuracy, and the number of each class."""
     split = StackedMNIST(REAL, number=1).split("test")
-    ruler, metric, right = Stacked(Shipped("mnist")), ClassModes(), 0
+    extractor, metric, n_correct = Stacked(Shipped("mnist")), ClassModes(), 0
     labels: list[Tensor] = []
     with torch.no_grad():
         for index in torch.arange(n).split(500):
             x, y = split[index]
             assert y is not None
-            found = ruler(x)
-            assert found.logits is not None
-            right += int((found.logits.argmax(1) == y).sum())
+            results = extractor(x)
+            assert results.logits is not None
+            n_correct += int((results.logits.argmax(1) == y).sum())
             labels.append(y)
-            metric.update(found, real=False)
-    scored = {suffix: float(result.value) for suffix, result in metric.results().items()}
-    return scored, right / n, torch.cat(labels).bincount(minlength=K).tolist()
+            metric.update(results, real=False)
+    scores_by_suffix = {suffix: float(result.value) for suffix, result in metric.results().items()}
+    return scores_by_suffix, n_correct / n, torch.cat(labels).bincount(minlength=K).tolist()
 
 
 @real
-def test_few_real_stacks_are_read_as_their_labels_say() -> None:
-    found, right, counts = controlled(1000)
-    assert right > 0.97  # .9954 cubed is .986
-    assert found["captured"] == pytest.approx(sum(count > 0 for count in counts), abs=20)
+def test_a_few_real_stacks_are_classified_as_labelled() -> None:
+    results, accuracy, counts = score_real_stacks(1000)
+    assert accuracy > 0.97  # .9954 cubed is .986
+    assert results["captured"] == pytest.approx(sum(count > 0 for count in counts), abs=20)
 
 
 @real
-@pytest.mark.slow  # 78,000 digits: a minute or two on a free core
+@pytest.mark.slow  # 78,000 digits: one to two minutes on an idle core
 @pytest.mark.timeout(1200)
 def test_26000_held_out_real_stacks_reach_all_modes_at_the_floor() -> None:
-    found, right, _ = controlled(26_000)
-    assert found["captured"] == 1000
-    assert 0.019 < found["kl"] < 0.03
-    assert right == pytest.approx(0.9954**3, abs=0.002)
+    results, accuracy, _ = score_real_stacks(26_000)
+    assert results["captured"] == 1000
+    assert 0.019 < results["kl"] < 0.03
+    assert accuracy == pytest.approx(0.9954**3, abs=0.002)

@@ -1,4 +1,4 @@
-"""The laws of the Inception score, and its parity with torch-fidelity's arithmetic."""
+"""Inception score: closed forms, and comparison with torch-fidelity."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.inception_score import InceptionScore, inception_score
 
 
-def drawn(n: int, k: int = 6, seed: int = 0) -> Tensor:
+def random_logits(n: int, k: int = 6, seed: int = 0) -> Tensor:
     return 3 * torch.randn(n, k, generator=torch.Generator().manual_seed(seed))
 
 
@@ -22,33 +22,33 @@ def test_equal_predictions_score_one() -> None:
 @pytest.mark.parametrize("classes", [2, 10])
 def test_equally_frequent_certain_classes_score_their_number(classes: int, certain: float) -> None:
     one_hot = torch.eye(classes).repeat(20, 1)
-    logits = torch.where(one_hot > 0, 0.0, -certain)  # with infinity a probability of exactly 0
+    logits = torch.where(one_hot > 0, 0.0, -certain)  # infinity gives a probability of exactly 0
     mean, _ = inception_score(
         torch.cat([logits, torch.full_like(logits[:, :1], -certain)], 1)
-    )  # and a class nobody is in
+    )  # and a class without samples
     assert mean.item() == pytest.approx(classes, rel=1e-12)
 
 
 @pytest.mark.parametrize("n", [1000, 1003, 10, 19])
-def test_the_score_is_torch_fidelitys_on_the_same_logits_in_the_same_order(n: int) -> None:
+def test_the_score_matches_torch_fidelity_on_the_same_logits(n: int) -> None:
     from torch_fidelity.metric_isc import isc_features_to_metric
 
-    theirs = isc_features_to_metric(drawn(n), splits=10, shuffle=False)
-    mean, std = inception_score(drawn(n))
+    theirs = isc_features_to_metric(random_logits(n), splits=10, shuffle=False)
+    mean, std = inception_score(random_logits(n))
     assert mean.item() == pytest.approx(theirs["inception_score_mean"], rel=1e-12)
     assert std.item() == pytest.approx(theirs["inception_score_std"], rel=1e-9)
 
 
 def test_order_matters_between_parts_and_not_within_one() -> None:
-    logits = drawn(200)
+    logits = random_logits(200)
     within = torch.cat([part[torch.randperm(20)] for part in logits.split(20)])
     assert inception_score(within)[0].item() == pytest.approx(inception_score(logits)[0].item(), rel=1e-12)
     by_class = logits[logits.argmax(1).argsort()]
     assert inception_score(by_class)[0] < 0.8 * inception_score(logits)[0]
 
 
-def test_batches_leave_the_score_as_it_is_and_reals_play_no_part() -> None:
-    logits = drawn(200)
+def test_neither_batches_nor_reals_change_the_score() -> None:
+    logits = random_logits(200)
     metric = InceptionScore()
     for part in logits.split(30):
         metric.update(Features(torch.zeros(len(part), 1), part), real=False)
@@ -56,8 +56,8 @@ def test_batches_leave_the_score_as_it_is_and_reals_play_no_part() -> None:
     assert metric.compute() == inception_score(logits)
 
 
-def test_ranks_that_take_contiguous_parts_give_the_order_of_one_process() -> None:
-    logits = drawn(200)
+def test_ranks_with_contiguous_chunks_keep_the_order_of_one_process() -> None:
+    logits = random_logits(200)
     ranks = [InceptionScore(), InceptionScore()]
     for rank, part in zip(ranks, logits.split(100), strict=True):
         rank.update(Features(torch.zeros(100, 1), part), real=False)
@@ -69,7 +69,7 @@ def test_ranks_that_take_contiguous_parts_give_the_order_of_one_process() -> Non
 
 def test_too_few_samples_and_missing_logits_are_refused() -> None:
     with pytest.raises(ValueError, match="lower splits"):
-        inception_score(drawn(9))
+        inception_score(random_logits(9))
     assert InceptionScore().why_not(1000, 9)
     assert InceptionScore().why_not(1000, 10) is None
     with pytest.raises(ValueError, match="logits"):

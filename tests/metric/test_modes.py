@@ -1,4 +1,4 @@
-"""Modes of rings and grids: k of M modes read as k and ln(M / k), and perfect samplers as their floors."""
+"""Modes of rings and grids: k of M modes give k and ln(M / k), and perfect samplers the expected scores."""
 
 import math
 from types import SimpleNamespace
@@ -17,31 +17,31 @@ from saddlepoint.metric.modes import Modes, mode_counts
 GOOD = 1 - math.exp(-9 / 2)
 
 
-def sampler(data: Gaussians, k: int, n: int = 2500, seed: int = 0, spread: float = 1.0) -> Tensor:
-    """n points of the first k modes in equal shares."""
+def sampler(data: Gaussians, k: int, n: int = 2500, seed: int = 0, width: float = 1.0) -> Tensor:
+    """Return n points, equally many of each of the first k modes."""
     noise = torch.randn(n, 2, generator=torch.Generator().manual_seed(seed))
-    return data.modes[torch.arange(n) % k] + spread * data.sigma * noise
+    return data.modes[torch.arange(n) % k] + width * data.sigma * noise
 
 
 def scores(data: Gaussians, x: Tensor, **settings: float) -> dict[str, float]:
     metric = Modes(**settings)
     assert metric.setup(data) is None
-    for part in x.split(700):
-        metric.update(Features(torch.zeros(len(part), 1), x=part), real=False)
+    for chunk in x.split(700):
+        metric.update(Features(torch.zeros(len(chunk), 1), x=chunk), real=False)
     return {suffix: float(result.value) for suffix, result in metric.results().items()}
 
 
 @pytest.mark.parametrize(("kind", "m"), [("ring-P", 8), ("ring-W", 8), ("grid-P", 25), ("grid-W", 25)])
-def test_a_sampler_on_k_of_the_modes_reports_k_and_the_log_of_the_ratio(kind: str, m: int) -> None:
+def test_a_sampler_of_k_modes_captures_k_with_the_expected_kl(kind: str, m: int) -> None:
     data = Gaussians(kind)
     for k in range(1, m + 1):
-        found = scores(data, sampler(data, k))
-        assert found["captured"] == k
-        assert found["reverse_kl"] == pytest.approx(math.log(m / k), abs=0.01)
-        assert found["high_quality"] == pytest.approx(GOOD, abs=5 * (GOOD * (1 - GOOD) / 2500) ** 0.5)
+        results = scores(data, sampler(data, k))
+        assert results["captured"] == k
+        assert results["reverse_kl"] == pytest.approx(math.log(m / k), abs=0.01)
+        assert results["high_quality"] == pytest.approx(GOOD, abs=5 * (GOOD * (1 - GOOD) / 2500) ** 0.5)
 
 
-def test_the_ring_of_unequal_weights_reads_zero_for_its_own_weights_and_the_divergence_for_others() -> None:
+def test_a_ring_of_unequal_weights_has_kl_zero_only_with_its_weights() -> None:
     data = Gaussians("ring-U")
     slots = torch.tensor(data.slots)
     own = data.modes[slots[torch.arange(2400) % 8]]
@@ -52,7 +52,7 @@ def test_the_ring_of_unequal_weights_reads_zero_for_its_own_weights_and_the_dive
 
 
 @pytest.mark.parametrize(("kind", "floor"), [("ring-P", 0.00141), ("ring-U", 0.00121), ("grid-P", 0.0048)])
-def test_perfect_samplers_score_the_floors(kind: str, floor: float) -> None:
+def test_perfect_samplers_have_the_expected_scores(kind: str, floor: float) -> None:
     data = Gaussians(kind)
     metric = Modes()
     metric.setup(data)
@@ -61,20 +61,20 @@ def test_perfect_samplers_score_the_floors(kind: str, floor: float) -> None:
     assert expected["high_quality"] == pytest.approx(0.9889, abs=5e-5)
     assert expected["captured"] == pytest.approx(len(data.modes), abs=1e-9)
     assert expected["reverse_kl"] == pytest.approx(floor, rel=0.02)
-    points = data.split("train").x  # drawn by the mixture, weights and all
-    found = [scores(data, part) for part in points.split(2500)]
+    points = data.split("train").x  # drawn from the mixture with its weights
+    results = [scores(data, chunk) for chunk in points.split(2500)]
     for suffix, value in expected.items():
-        drawn = torch.tensor([one[suffix] for one in found], dtype=torch.float64)
-        assert abs(drawn.mean() - value) <= 4 * drawn.std() / len(found) ** 0.5 + 1e-12
+        drawn = torch.tensor([one[suffix] for one in results], dtype=torch.float64)
+        assert abs(drawn.mean() - value) <= 4 * drawn.std() / len(results) ** 0.5 + 1e-12
 
 
-def test_a_narrower_sampler_is_seen_by_a_higher_quality_than_the_data_have() -> None:
+def test_a_narrower_sampler_has_a_higher_quality_than_the_data() -> None:
     data = Gaussians()
-    assert scores(data, sampler(data, 8, spread=0.5))["high_quality"] > 0.9995
-    assert scores(data, sampler(data, 8, spread=2.0))["high_quality"] == pytest.approx(1 - math.exp(-9 / 8), abs=0.03)
+    assert scores(data, sampler(data, 8, width=0.5))["high_quality"] > 0.9995
+    assert scores(data, sampler(data, 8, width=2.0))["high_quality"] == pytest.approx(1 - math.exp(-9 / 8), abs=0.03)
 
 
-def test_points_are_counted_by_hand_and_the_edge_is_no_high_quality() -> None:
+def test_points_on_the_boundary_are_not_of_high_quality() -> None:
     modes = torch.tensor([[0.0, 0.0], [10.0, 0.0]])
     x = torch.tensor([[0.0, 2.9], [0.0, 3.0], [4.0, 0.0], [9.0, 1.0], [6.0, 0.0], [10.0, 0.0], [float("nan"), 0.0]])
     assert mode_counts(x, modes, 1.0).tolist() == [1, 2, 4]
@@ -82,17 +82,17 @@ def test_points_are_counted_by_hand_and_the_edge_is_no_high_quality() -> None:
     assert mode_counts(x, modes, 0.5).tolist() == [0, 2, 5]
 
 
-def test_without_a_point_of_high_quality_there_is_no_reverse_kl_and_the_reason_is_told() -> None:
+def test_without_points_of_high_quality_there_is_a_note_and_no_reverse_kl() -> None:
     data = Gaussians()
     metric = Modes()
     metric.setup(data)
     metric.update(Features(torch.zeros(5, 2), x=torch.zeros(5, 2)), real=False)
-    found = metric.results()
-    assert {suffix: float(result.value) for suffix, result in found.items()} == {"captured": 0, "high_quality": 0}
-    assert "no reverse KL" in found["captured"].detail["note"]
+    results = metric.results()
+    assert {suffix: float(result.value) for suffix, result in results.items()} == {"captured": 0, "high_quality": 0}
+    assert "no reverse KL" in results["captured"].detail["note"]
 
 
-def test_the_detail_holds_the_points_of_each_mode() -> None:
+def test_the_detail_has_the_points_of_each_mode() -> None:
     data = Gaussians()
     metric = Modes()
     metric.setup(data)
@@ -103,12 +103,12 @@ def test_the_detail_holds_the_points_of_each_mode() -> None:
     assert [row["mode"] for row in rows[2:5]] == ["0, 1", "-0.707, 0.707", "-1, 0"]  # and not 6.12e-17
 
 
-def test_ranks_that_take_parts_of_the_points_give_what_one_process_does() -> None:
+def test_ranks_give_the_scores_of_one_process() -> None:
     data, x = Gaussians(), sampler(Gaussians(), 5, 900)
     ranks = [Modes(), Modes()]
-    for rank, part in zip(ranks, (x[:500], x[500:]), strict=True):
+    for rank, chunk in zip(ranks, (x[:500], x[500:]), strict=True):
         rank.setup(data)
-        for batch in part.split(130):
+        for batch in chunk.split(130):
             rank.update(Features(batch, x=batch), real=False)
     others = iter([torch.cat(list(ranks[1].counts))])  # pyright: ignore[reportArgumentType]
     ranks[0].sync(dist_sync_fn=lambda mine, group: [mine, next(others)], distributed_available=lambda: True)
@@ -118,28 +118,30 @@ def test_ranks_that_take_parts_of_the_points_give_what_one_process_does() -> Non
 
 
 def test_data_without_modes_are_left_out_with_a_reason(points) -> None:
-    assert "names none" in str(Modes().setup(points()))
-    said: list[str] = []
-    evaluator = Evaluator(Identity((3,)), {"modes": Modes()}, n=40, log=said.append)
+    assert "do not define any" in str(Modes().setup(points()))
+    messages: list[str] = []
+    evaluator = Evaluator(Identity((3,)), {"modes": Modes()}, n=40, log=messages.append)
     x = points().split("test").x
     assert evaluator(lambda n: x[:n], points()) == {}
-    assert said == ["modes is left out: it needs to know the modes, and this data names none (data=gaussians does)."]
-    alone = Evaluator(Identity((2,)), {"modes": Modes()}, n=40, log=said.append)
-    assert alone(lambda n: torch.zeros(n, 2), Gaussians(number=50).split("train")) == {}  # a split names no modes
-    with pytest.raises(ValueError, match="meet"):
+    assert messages == [
+        "modes is left out: it needs to know the modes, and these data do not define any (data=gaussians does)."
+    ]
+    alone = Evaluator(Identity((2,)), {"modes": Modes()}, n=40, log=messages.append)
+    assert alone(lambda n: torch.zeros(n, 2), Gaussians(number=50).split("train")) == {}  # a split has no modes
+    with pytest.raises(ValueError, match="setup"):
         Modes().update(Features(x, x=x), real=False)
 
 
-def test_an_evaluation_gives_all_three_under_one_contract_with_the_floors_beside_them() -> None:
+def test_an_evaluation_returns_all_three_scores_and_the_anchor() -> None:
     data = Gaussians(number=500)
     evaluator = Evaluator(Identity((2,)), {"modes": Modes()}, n=2500)
     stream = torch.Generator().manual_seed(3)
     fakes = lambda n: data.modes[torch.randint(6, (n,), generator=stream)]  # noqa: E731
-    found = evaluator(fakes, data)
+    results = evaluator(fakes, data)
     names = [f"modes_{suffix}_identity_2500_train" for suffix in ("captured", "high_quality", "reverse_kl")]
-    assert sorted(found) == names
-    assert found[names[0]].value == 6
-    assert found[names[0]].contract.settings == {"deviations": 3.0}
+    assert sorted(results) == names
+    assert results[names[0]].value == 6
+    assert results[names[0]].contract.settings == {"deviations": 3.0}
     assert evaluator.higher_is_better == {"modes_captured": True, "modes_high_quality": True, "modes_reverse_kl": False}
     anchors = evaluator.anchor_scores(data)
     assert anchors["perfect sampler"][names[1]].value == pytest.approx(GOOD)
@@ -147,8 +149,8 @@ def test_an_evaluation_gives_all_three_under_one_contract_with_the_floors_beside
     assert set(anchors["real"]) == set(anchors["perfect sampler"])
 
 
-def test_high_quality_of_a_perfect_sampler_follows_the_dimension() -> None:
-    """In 1-D at 3 deviations 99.73%; of 3 dimensions by the chi-square law with 3 degrees of freedom."""
+def test_the_quality_of_a_perfect_sampler_depends_on_the_dimension() -> None:
+    """99.73% within 3 deviations in 1-D; in 3-D by the chi-square distribution with 3 degrees of freedom."""
     for dim in (1, 3):
         metric = Modes()
         metric.setup(SimpleNamespace(modes=torch.eye(2, dim) * 100, sigma=1.0))  # pyright: ignore[reportArgumentType]

@@ -1,4 +1,4 @@
-"""Exact floors of n draws: against closed forms, every outcome of few draws, and draws made."""
+"""Expected modes and KL of n draws: compared with closed forms, all outcomes of few draws, and simulations."""
 
 import itertools
 import math
@@ -15,13 +15,13 @@ def uniform(k: int) -> Tensor:
 
 
 def simulated(p: Tensor, law: Tensor, n: int, times: int = 20) -> tuple[Tensor, Tensor]:
-    """Modes and KL of `times` histograms of n draws, [times] each."""
+    """Return captured modes and KL of `times` histograms of n draws, [times] each."""
     draws = torch.Generator().manual_seed(0)
     counts = [torch.multinomial(p, n, True, generator=draws).bincount(minlength=len(p)) for _ in range(times)]
     return torch.stack([captured_modes(one) for one in counts]), torch.stack([histogram_kl(one, law) for one in counts])
 
 
-def test_counts_are_read_by_hand() -> None:
+def test_modes_and_kl_of_counts_match_values_by_hand() -> None:
     counts, law = torch.tensor([2, 0, 6, 0]), torch.tensor([0.25, 0.25, 0.5, 0])
     assert captured_modes(counts).item() == 2
     assert captured_modes(counts, least=3).item() == 1
@@ -52,8 +52,8 @@ def test_expectations_are_sums_over_every_outcome(n: int) -> None:
 
 
 @pytest.mark.parametrize(("k", "n"), [(8, 2500), (25, 2500), (1000, 26_000)])
-def test_the_floor_of_many_draws_is_k_minus_one_over_two_n(k: int, n: int) -> None:
-    # and the next term of its expansion is (k^2 - 1) / (12 n^2) for equal modes
+def test_the_expected_kl_of_many_draws_is_k_minus_one_over_two_n(k: int, n: int) -> None:
+    # the next term of the expansion is (k^2 - 1) / (12 n^2) for equal modes
     expected = (k - 1) / (2 * n) + (k**2 - 1) / (12 * n**2)
     assert expected_histogram_kl(uniform(k), n, uniform(k)) == pytest.approx(expected, rel=1e-3)
     assert expected_histogram_kl(uniform(k), n, uniform(k)) > (k - 1) / (2 * n)
@@ -62,26 +62,26 @@ def test_the_floor_of_many_draws_is_k_minus_one_over_two_n(k: int, n: int) -> No
 @pytest.mark.parametrize(
     ("n", "modes", "kl"), [(2500, 916, 0.222), (10_000, 1000, 0.050), (25_600, 1000, 0.0197), (26_000, 1000, 0.0190)]
 )
-def test_perfect_samplers_of_a_thousand_classes_reach_the_known_floors(n: int, modes: float, kl: float) -> None:
-    found = expected_captured_modes(uniform(1000), n), expected_histogram_kl(uniform(1000), n, uniform(1000))
-    drawn = simulated(uniform(1000), uniform(1000), n)
-    for exact, known, sampled, digits in zip(found, (modes, kl), drawn, (0.5, 5e-4), strict=True):
-        error = sampled.std().item() / 20**0.5  # of a mean of 20, as the known figures are
+def test_perfect_samplers_of_a_thousand_classes_have_the_known_scores(n: int, modes: float, kl: float) -> None:
+    expected = expected_captured_modes(uniform(1000), n), expected_histogram_kl(uniform(1000), n, uniform(1000))
+    samples = simulated(uniform(1000), uniform(1000), n)
+    for exact, known, sampled, digits in zip(expected, (modes, kl), samples, (0.5, 5e-4), strict=True):
+        error = sampled.std().item() / 20**0.5  # of a mean of 20, as the known values are
         assert abs(exact - known) < 4 * error + digits
         assert abs(exact - sampled.mean().item()) < 4 * error + 1e-8
 
 
-def test_a_sampler_of_another_law_pays_the_divergence_and_the_floor() -> None:
+def test_a_sampler_of_another_distribution_adds_its_divergence_to_the_kl() -> None:
     p = uniform(1000) * torch.linspace(0.5, 1.5, 1000, dtype=torch.float64)
     p = p / p.sum()
     between = (p * (p * 1000).log()).sum().item()
-    found = expected_histogram_kl(p, 26_000, uniform(1000))
-    assert found == pytest.approx(between + 999 / 52_000, rel=0.02)
-    assert abs(found - simulated(p, uniform(1000), 26_000)[1].mean().item()) < 1e-3
+    expected = expected_histogram_kl(p, 26_000, uniform(1000))
+    assert expected == pytest.approx(between + 999 / 52_000, rel=0.02)
+    assert abs(expected - simulated(p, uniform(1000), 26_000)[1].mean().item()) < 1e-3
 
 
-def test_a_classifier_that_errs_shows_modes_that_are_not_there() -> None:
-    """Samples of one class, 0.75% of each of their three digits misread: 31 to 34 modes, 28 of them five times over."""
+def test_classifier_errors_add_modes() -> None:
+    """With 0.75% of each digit misclassified, samples of one class reach 31 to 34 modes, 28 of them five times over."""
     digit = torch.full((10,), 0.0075 / 9, dtype=torch.float64)
     digit[3] = 1 - 0.0075
     p = torch.einsum("a,b,c->abc", digit, digit, digit).flatten()
@@ -91,4 +91,4 @@ def test_a_classifier_that_errs_shows_modes_that_are_not_there() -> None:
     assert modes.mean().item() == pytest.approx(
         expected_captured_modes(p, 26_000), abs=4 * modes.std().item() / 20**0.5
     )
-    assert expected_captured_modes(torch.tensor([1.0, 0, 0]), 26_000) == 1  # read without error
+    assert expected_captured_modes(torch.tensor([1.0, 0, 0]), 26_000) == 1  # classified without error

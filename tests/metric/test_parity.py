@@ -1,4 +1,4 @@
-"""Our scores are those of torch-fidelity and of prdc, of one random Inception's images or of the same features.
+"""Scores match torch-fidelity and prdc, on images with one randomly initialised Inception and on the same features.
 
 Neither needs a network here: Inception's weights are random, and features can be any numbers.
 """
@@ -23,14 +23,14 @@ from saddlepoint.metric.precision import Precision, precision
 from saddlepoint.metric.recall import Recall, recall
 
 
-def pictures(n: int, seed: int, size: int = 32) -> Tensor:
+def random_images(n: int, seed: int, size: int = 32) -> Tensor:
     draws = torch.Generator().manual_seed(seed)
     coarse = torch.rand(n, 3, 4, 4, generator=draws) * 255
     return torch.nn.functional.interpolate(coarse, size, mode="bilinear").to(torch.uint8)
 
 
 def features(n: int, d: int, seed: int) -> Tensor:
-    """Features as of a classifier: not negative, many at 0, of a decaying spectrum."""
+    """Features like those of a classifier: not negative, many at 0, with a decaying spectrum."""
     draws = torch.Generator().manual_seed(seed)
     mixed = torch.randn(n, d, generator=draws) * torch.arange(1, d + 1).rsqrt()
     basis = torch.linalg.qr(torch.randn(d, d, generator=torch.Generator().manual_seed(99))).Q
@@ -61,7 +61,7 @@ class Reals:
         return self.x[index], None
 
     def batches(self, size: int) -> Any:
-        return ((part, None) for part in self.x.split(size))
+        return ((chunk, None) for chunk in self.x.split(size))
 
 
 def value(metric: Any, real: Tensor, fake: Tensor) -> float:
@@ -71,11 +71,11 @@ def value(metric: Any, real: Tensor, fake: Tensor) -> float:
 
 
 @pytest.mark.parametrize("n", [8, pytest.param(96, marks=pytest.mark.slow)])
-def test_scores_of_images_are_torch_fidelitys(n: int, random_weights: Path) -> None:
+def test_scores_of_images_match_torch_fidelity(n: int, random_weights: Path) -> None:
     import torch_fidelity
 
-    real, fake = pictures(n, 0), pictures(n, 1) // 2 + 40
-    theirs = torch_fidelity.calculate_metrics(
+    real, fake = random_images(n, 0), random_images(n, 1) // 2 + 40
+    reference = torch_fidelity.calculate_metrics(
         input1=Stored(fake),
         input2=Stored(real),
         cuda=False,
@@ -86,7 +86,7 @@ def test_scores_of_images_are_torch_fidelitys(n: int, random_weights: Path) -> N
         kid_subsets=1,
         kid_subset_size=n,
         prc=True,
-        feature_extractor="inception-v3-compat",  # else VGG16, which has no weights here, for precision and recall
+        feature_extractor="inception-v3-compat",  # the default for precision and recall, VGG16, has no weights here
         feature_layer_prc="2048",
         samples_shuffle=False,
         batch_size=16,
@@ -108,61 +108,61 @@ def test_scores_of_images_are_torch_fidelitys(n: int, random_weights: Path) -> N
         batch=16,
         log=lambda line: None,
     )
-    parts = iter((fake.float() / 127.5 - 1).split(16))
+    chunks = iter((fake.float() / 127.5 - 1).split(16))
     scores = {
         score.contract.metric: score
-        for score in ours(lambda n: next(parts), Reals(real)).values()  # pyright: ignore[reportArgumentType]
+        for score in ours(lambda n: next(chunks), Reals(real)).values()  # pyright: ignore[reportArgumentType]
     }
-    assert scores["fid"].value == pytest.approx(theirs["frechet_inception_distance"], rel=1e-5)
-    assert scores["inception_score"].value == pytest.approx(theirs["inception_score_mean"], rel=1e-6)
-    assert scores["inception_score"].std == pytest.approx(theirs["inception_score_std"], rel=1e-4, abs=1e-9)
-    # they add in float32, and values of k near 1 cancel
-    assert scores["kid"].value == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-4, abs=1e-6)
-    assert scores["precision"].value == pytest.approx(theirs["precision"], abs=1e-6)
-    assert scores["recall"].value == pytest.approx(theirs["recall"], abs=1e-6)
+    assert scores["fid"].value == pytest.approx(reference["frechet_inception_distance"], rel=1e-5)
+    assert scores["inception_score"].value == pytest.approx(reference["inception_score_mean"], rel=1e-6)
+    assert scores["inception_score"].std == pytest.approx(reference["inception_score_std"], rel=1e-4, abs=1e-9)
+    # torch-fidelity adds in float32, and values of k near 1 cancel
+    assert scores["kid"].value == pytest.approx(reference["kernel_inception_distance_mean"], rel=1e-4, abs=1e-6)
+    assert scores["precision"].value == pytest.approx(reference["precision"], abs=1e-6)
+    assert scores["recall"].value == pytest.approx(reference["recall"], abs=1e-6)
 
 
-def test_the_frechet_distance_of_features_is_torch_fidelitys() -> None:
+def test_the_frechet_distance_of_features_matches_torch_fidelity() -> None:
     from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
     real, fake = features(900, 200, 0), 1.2 * features(700, 200, 1)
     statistics = (fid_features_to_statistics(x.double()) for x in (fake, real))
-    theirs = fid_statistics_to_metric(*statistics, False)["frechet_inception_distance"]
-    assert value(FrechetDistance(), real, fake) == pytest.approx(theirs, rel=1e-8)
+    reference = fid_statistics_to_metric(*statistics, False)["frechet_inception_distance"]
+    assert value(FrechetDistance(), real, fake) == pytest.approx(reference, rel=1e-8)
 
 
 @pytest.mark.parametrize("d", [16, 200])
-def test_the_kernel_distance_of_one_full_subset_is_torch_fidelitys(d: int) -> None:
+def test_the_kernel_distance_of_one_full_subset_matches_torch_fidelity(d: int) -> None:
     from torch_fidelity.metric_kid import kid_features_to_metric
 
     real, fake = features(400, d, 0), 1.2 * features(400, d, 1)
-    theirs = kid_features_to_metric(fake.double(), real.double(), kid_subsets=1, kid_subset_size=400, verbose=False)
+    reference = kid_features_to_metric(fake.double(), real.double(), kid_subsets=1, kid_subset_size=400, verbose=False)
     ours = value(KernelDistance(subset_size=None), real, fake)
-    assert ours == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-9)
+    assert ours == pytest.approx(reference["kernel_inception_distance_mean"], rel=1e-9)
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize("scale", [1.2, 1.6])
-def test_precision_and_recall_of_features_are_torch_fidelitys(k: int, scale: float) -> None:
+def test_precision_and_recall_of_features_match_torch_fidelity(k: int, scale: float) -> None:
     from torch_fidelity.metric_prc import prc_features_to_metric
 
     real, fake = features(400, 20, 0), scale * features(400, 20, 1)
-    theirs = prc_features_to_metric(fake.double(), real.double(), prc_neighborhood=k, verbose=False)
-    assert 0.05 < theirs["precision"] < 0.99
-    assert value(Precision(k), real, fake) == pytest.approx(theirs["precision"], abs=1e-6)
-    assert value(Recall(k), real, fake) == pytest.approx(theirs["recall"], abs=1e-6)
+    reference = prc_features_to_metric(fake.double(), real.double(), prc_neighborhood=k, verbose=False)
+    assert 0.05 < reference["precision"] < 0.99
+    assert value(Precision(k), real, fake) == pytest.approx(reference["precision"], abs=1e-6)
+    assert value(Recall(k), real, fake) == pytest.approx(reference["recall"], abs=1e-6)
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize(("n", "m"), [(300, 300), (200, 350), (350, 200)])
-def test_all_four_of_features_are_prdcs(n: int, m: int, k: int) -> None:
+def test_all_four_neighbour_scores_match_prdc(n: int, m: int, k: int) -> None:
     prdc = pytest.importorskip("prdc", reason="pip install --no-deps prdc==0.2")
 
     real, fake = features(n, 20, 0), 1.3 * features(m, 20, 1)
-    theirs = prdc.compute_prdc(real.double().numpy(), fake.double().numpy(), k)
-    assert all(0.05 < value < 1 for value in theirs.values())
-    # exactly, but for the order of the sums: no two distances are equal, so that open and closed balls hold the same
-    assert precision(real, fake, k).item() == pytest.approx(theirs["precision"], abs=1e-12)
-    assert recall(real, fake, k).item() == pytest.approx(theirs["recall"], abs=1e-12)
-    assert density(real, fake, k).item() == pytest.approx(theirs["density"], abs=1e-12)
-    assert coverage(real, fake, k).item() == pytest.approx(theirs["coverage"], abs=1e-12)
+    reference = prdc.compute_prdc(real.double().numpy(), fake.double().numpy(), k)
+    assert all(0.05 < value < 1 for value in reference.values())
+    # equal except for the order of sums: all distances differ, so open and closed balls contain the same points
+    assert precision(real, fake, k).item() == pytest.approx(reference["precision"], abs=1e-12)
+    assert recall(real, fake, k).item() == pytest.approx(reference["recall"], abs=1e-12)
+    assert density(real, fake, k).item() == pytest.approx(reference["density"], abs=1e-12)
+    assert coverage(real, fake, k).item() == pytest.approx(reference["coverage"], abs=1e-12)

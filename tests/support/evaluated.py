@@ -11,13 +11,21 @@ from saddlepoint.run.folder import Run
 
 
 def evaluate(
-    run=None, at="last", overrides=(), config_dir=None, console=None, samples=None, care=None, reference=None, to=None
+    run=None,
+    at="last",
+    overrides=(),
+    config_dir=None,
+    console=None,
+    samples=None,
+    uncertainty_settings=None,
+    reference=None,
+    to=None,
 ):
     """The scores by images, or by set."""
     notes = console or Console(stderr=True)
     run = None if run is None else Run(run)
     at_hand = overrides, config_dir, line_printer(notes), ProgressMeter(notes)
-    found = measuring.evaluate(run, samples, at, *at_hand, care, reference, to)
+    found = measuring.evaluate(run, samples, at, *at_hand, uncertainty_settings, reference, to)
     print_scores(found, current_output(console), to)
     return {whose: own.scores for whose, own in found.measurements.items()}
 

@@ -1,1 +1,1 @@
-"""Measuring samples: the evaluator, the contract of a score, anchors, uncertainty, memorisation."""
+"""Measuring samples: the evaluator, contracts of scores, anchors, standard errors, memorisation."""

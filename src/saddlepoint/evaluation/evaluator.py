@@ -1,10 +1,10 @@
-"""One evaluation: every metric on one pass of the fakes through one extractor, each score with its contract.
+"""Evaluate all metrics in one pass of the fakes through one extractor; each score has its contract.
 
-    reals -> extractor -> what each metric needs of them, kept on disk under a hash of (data, extractor, settings)
+    reals -> extractor -> reference of each metric, cached on disk under a hash of (data, extractor, settings)
     fakes -> stored form -> extractor -> metrics -> scores       (8 or 16 bits, tokens: see `saddlepoint.modality`)
 
-Nothing here draws from torch's global generators, and what `sample` draws from them is undone: to evaluate more often,
-or with a cold cache, changes nothing in training.
+The global random state of torch is unchanged after an evaluation, so training does not depend on how often it is
+evaluated or on whether references are cached.
 """
 
 import threading
@@ -30,17 +30,19 @@ from saddlepoint.modality import Modality, default_modality, infer_modality, mod
 from saddlepoint.run.storage.cache import Cache, Log, json_sha256, logger
 from saddlepoint.stream import preserve_random_state
 
-_OF: Any = torch.backends
-BACKENDS = (_OF.cudnn.conv, _OF.cuda.matmul, _OF.mkldnn.conv, _OF.mkldnn.matmul)  # which may round float32 first
+_BACKENDS: Any = torch.backends
+BACKENDS = (  # those that may round float32 operands
+    _BACKENDS.cudnn.conv, _BACKENDS.cuda.matmul, _BACKENDS.mkldnn.conv, _BACKENDS.mkldnn.matmul,
+)  # fmt: skip
 Reals = SplitLike | ReferenceStatistics
-Fakes = Tensor | Rows  # samples, or (samples, the classes that they were asked for)
-MAX_FAKES = 10_000  # fakes where their number is not given: with fewer a distance is mostly bias, with more mostly time
-STORED: Mapping[str, Any] = {"weights": "none", "batch_norm": "none"}  # how samples that are there were drawn
-PULSE = 5.0  # seconds between two signs that a metric is being computed
+Fakes = Tensor | Rows  # samples, or (samples, the classes that they were generated for)
+MAX_FAKES = 10_000  # default number of fakes: with fewer, bias dominates a distance, and more take mostly time
+STORED: Mapping[str, Any] = {"weights": "none", "batch_norm": "none"}  # contract fields of stored samples
+PULSE = 5.0  # seconds between two calls of `progress` while a metric is computed
 
 
 class Evaluator:
-    """The scores of samples against a split, by one protocol."""
+    """Scores samples against a split, by one protocol."""
 
     def __init__(
         self,
@@ -55,9 +57,9 @@ class Evaluator:
         log: Log = logger.warning,
         progress: Progress | None = None,
     ) -> None:
-        """`n` fakes; None: as many as there are images outside `split`, 10,000 at most, known once a Data is seen."""
+        """`n` fakes; None: as many as there are samples outside `split`, at most 10,000, once the data are known."""
         if n is not None and n < 2:
-            raise Mistake(f"{n} samples cannot be measured: two at least, and better 1,000.")
+            raise Mistake(f"{n} samples cannot be measured: give at least two, better 1,000.")
         self.device = torch.device(device)
         self.extractor = extractor.to(self.device)
         self.n, self.split, self.batch, self.seed, self.log, self.progress = n, split, batch, seed, log, progress
@@ -66,23 +68,23 @@ class Evaluator:
         for name, metric in metrics.items():
             if metric.needs_logits and extractor.classes is None:
                 log(
-                    f"{name} is left out: it needs class predictions, and the extractor {extractor.name} makes none. "
-                    "evaluation.extractor=trained does of images with classes, or name a classifier of yours by "
+                    f"{name} is left out: it needs class predictions, and the extractor {extractor.name} has none. "
+                    "For images with classes use evaluation.extractor=trained, or your own classifier as "
                     "{_target_: ...}."
                 )
                 continue
-            # an accelerator without float64 (mps) extracts, and the CPU adds up
+            # if an accelerator has no float64 (mps), it only extracts features, and the CPU computes the metrics
             self.metrics[name] = metric.to(self.device if self.device.type == "cuda" else "cpu")
-            metric.distributed_available_fn = lambda: False  # each rank sees all features: there is nothing to add up
+            metric.distributed_available_fn = lambda: False  # each rank has all features: nothing to synchronise
             metric.extractor_accuracy = getattr(extractor, "accuracy", None)
-        self._references: dict[str, Mapping[str, Tensor]] = {}  # of the reals, by key
-        self._met: str | None = None  # sha256 of the data that the metrics have met
-        self._unfit: dict[str, str] = {}  # metrics that cannot measure those data, and why
-        self._said: set[str] = set()
+        self._references: dict[str, Mapping[str, Tensor]] = {}  # by hash of what they depend on
+        self._setup_sha256: str | None = None  # of the split that the metrics were set up with
+        self._unfit: dict[str, str] = {}  # metrics that cannot measure its data, and why
+        self._logged: set[str] = set()
 
     @property
     def higher_is_better(self) -> dict[str, bool]:
-        """Of each score that may come, by its contract's metric."""
+        """Whether higher is better, for each score that may be returned, by the metric of its contract."""
         return {
             metric_name(name, suffix): higher
             for name, metric in self.metrics.items()
@@ -90,7 +92,7 @@ class Evaluator:
         }
 
     def sample_count(self, data: DataLike) -> int:
-        """How many fakes are measured: n; for None, as many as there are images outside the split, 10,000 at most."""
+        """Return the number of fakes; if n is None, the number of samples outside the split, at most 10,000."""
         if self.n is None:
             total, reals = sum(data.describe()["sizes"].values()), len(data.split(self.split))
             self.n = min(MAX_FAKES, total - reals or reals)
@@ -104,210 +106,211 @@ class Evaluator:
         batch_norm: str = "running",
         dropout: bool = False,
     ) -> dict[str, Score]:
-        """Scores by name, of n samples against `reals`: a split, statistics, or a data set, whose `split` is meant.
+        """Return the scores, by name, of n samples against `reals`: a split, statistics, or the `split` of a data set.
 
-        `sample(n)` gives n images in [-1, 1] or points, or these and the classes that they were asked for, and is asked
-        for `batch` at a time.  `weights` says whose they are: "averaged", "raw", "none"; `batch_norm` by which
-        statistics, `dropout` whether it is on.  Raises Mistake where samples are not finite or not of the reals' shape.
+        `sample(k)` returns k images in [-1, 1] or points, with or without the classes that they were generated for, and
+        is called with at most `batch`.  `weights` ("averaged", "raw", "none"), `batch_norm` and `dropout` are recorded
+        in the contract.  Raises Mistake if samples are not finite or do not have the shape of the reals.
         """
         with self.scoring_context():
-            against = self._reals(reals)
+            reference = self._reals(reals)
             if self.n is None:
-                raise ValueError("how many samples? Give Evaluator an n, or a Data instead of a Split")
-            fakes = self._drawn(sample, self.n, against)
-            drawn = {"weights": weights, "batch_norm": batch_norm, "dropout": dropout}
-            return self._scores(fakes, self.n, against, drawn)
+                raise ValueError("the number of samples is unknown: give Evaluator an n, or a Data instead of a Split")
+            fakes = self._sampled(sample, self.n, reference)
+            fields = {"weights": weights, "batch_norm": batch_norm, "dropout": dropout}
+            return self._scores(fakes, self.n, reference, fields)
 
-    def _drawn(self, sample: Callable[[int], Fakes], n: int, like: Reals | None = None) -> Iterator[Features]:
-        """The features of the next n samples, batch by batch, dealt out where `sample.skip` can pass over some."""
+    def _sampled(self, sample: Callable[[int], Fakes], n: int, like: Reals | None = None) -> Iterator[Features]:
+        """Yield the features of the next n samples in batches; ranks share the work if `sample` has a method `skip`."""
         sizes = [min(self.batch, n - done) for done in range(0, n, self.batch)]
         skip = getattr(sample, "skip", None)
         if ranks.world_size() == 1 or skip is None:
             return self._features(map(sample, sizes), n, "samples", like)
-        return self._dealt_out(sizes, sample, skip, n, "samples", like)
+        return self._over_ranks(sizes, sample, skip, n, "samples", like)
 
-    def _dealt_out(
+    def _over_ranks(
         self, parts: Iterable[Any], make: Callable[[Any], Fakes], skip: Callable[[Any], Any], n: int, whose: str,
         like: Reals | None,
     ) -> Iterator[Features]:  # fmt: skip
-        """The features of what `make` gives of each part: rank i makes the i-th, i + world-th, ..., and skips others.
+        """Yield the features of what `make` returns for each part: rank i makes every world-th part and skips the rest.
 
-        Each gets to see them all, in order, so that every rank has every score, and scores do not depend on how many
-        ranks there are.
+        Every rank yields all features in order, so every rank has every score, whatever the number of ranks.
         """
         queue = iter(parts)
         while group := list(islice(queue, ranks.world_size())):
             made = [make(part) if i == ranks.rank() else skip(part) for i, part in enumerate(group)]
-            found = []
+            features = []
             if ranks.rank() < len(group):
-                found = [next(self._features([made[ranks.rank()]], n, whose, like)).to("cpu")]
-            yield from (features.to(self.device) for part in ranks.all_gather_object(found) for features in part)
+                features = [next(self._features([made[ranks.rank()]], n, whose, like)).to("cpu")]
+            yield from (one.to(self.device) for of_rank in ranks.all_gather_object(features) for one in of_rank)
 
     def score_split(self, fakes: SplitLike, reals: Reals | DataLike) -> dict[str, Score]:
-        """Scores by name of all stored samples of `fakes` against `reals`, as `__call__` measures a generator's."""
+        """Return the scores, by name, of all stored samples of `fakes` against `reals`, as `__call__` does."""
         with self.scoring_context():
-            against, n = self._reals(reals), len(fakes)
+            reference, n = self._reals(reals), len(fakes)
             if n < 2:
-                raise Mistake(f"{fakes.name} holds {n} samples, which cannot be measured: two at least, better 1,000.")
-            return self._scores(self._features(fakes.batches(self.batch), n, fakes.name, against), n, against)
+                raise Mistake(f"{fakes.name} has {n} samples, which cannot be measured: at least two, better 1,000.")
+            return self._scores(self._features(fakes.batches(self.batch), n, fakes.name, reference), n, reference)
 
     def extract_features(self, batches: Iterable[Fakes], n: int, whose: str) -> Features:
-        """The features of all of `batches`, n samples in all, with the samples; for what takes more than one pass."""
+        """Return the features, with the samples, of all `batches`, n samples in total; for use in several passes."""
         with self.scoring_context():
             return Features.concatenate(self._features(batches, n, whose))
 
     def sample_features(self, sample: Callable[[int], Fakes], n: int) -> Features:
-        """The features of the next n samples, with the samples."""
+        """Return the features of the next n samples, with the samples."""
         with self.scoring_context():
-            return Features.concatenate(self._drawn(sample, n))
+            return Features.concatenate(self._sampled(sample, n))
 
     def modality_of(self, x: Tensor) -> Modality:
-        """That of samples that belong to no split: the data's that the extractor was built for, else what x implies."""
+        """Return the modality of samples outside a split: that of the extractor's data, or the one that x implies."""
         return self.extractor.modality or (
             default_modality(x.shape[1:]) if x.is_floating_point() else infer_modality(x)
         )
 
     def metric_results(self, fakes: Features, reals: Features | None, split: SplitLike) -> dict[str, Result]:
-        """The metrics of these features, by metric, without contracts; reals None: those of `split`, cached."""
+        """Return the results by metric, without contracts; if reals is None, those of `split` are used, cached."""
         with self.scoring_context():
             n, n_real = len(fakes.features), len(split) if reals is None else len(reals.features)
             metrics = self._measurable(n_real, n, fakes.y is not None, quiet=reals is not None)
             if reals is None:
-                self._refer(metrics, split, n)
+                self._set_references(metrics, split, n)
             else:
                 for metric in metrics.values():
                     metric.reset()
                     metric.set_reference(None)
                     metric.update(reals, real=True)
-            results = self._results(metrics, [fakes])
+            by_metric = self._results(metrics, [fakes])
             return {
-                metric_name(name, suffix): result for name, own in results.items() for suffix, result in own.items()
+                metric_name(name, suffix): result
+                for name, results in by_metric.items()
+                for suffix, result in results.items()
             }
 
     def anchor_scores(self, data: DataLike) -> dict[str, dict[str, Score]]:
-        """The scores of sets that everybody understands (see `anchor`), by set; measured once, then cached."""
+        """Return the scores of the anchors (see `anchor`), by set and name; measured once, then cached."""
         with self.scoring_context():
             n, split = self.sample_count(data), cast("SplitLike", self._reals(data))
             sizes, shape = data.describe()["sizes"], _shape(split)
-            held = [data.split(name) for name in sizes if name != self.split]
+            held_out = [data.split(name) for name in sizes if name != self.split]
             if self.split not in sizes:  # `all` of them
-                held = []
-                self._say_once(f"evaluation.split={self.split} holds nothing out: no anchor of held-out reals.")
+                held_out = []
+                self._log_once(f"evaluation.split={self.split} holds nothing out: no anchor of held-out reals.")
             shared = [name for name, metric in self.metrics.items() if metric.uses_anchor_sets]
 
-            def measured() -> dict[str, dict[str, Any]]:
-                found: dict[str, dict[str, Score]] = {}
+            def measure() -> dict[str, dict[str, Any]]:
+                by_set: dict[str, dict[str, Score]] = {}
                 if shared:
                     extract = partial(self._features, like=split)
-                    sets = anchor_sets(split, held, data.classes, n, self.batch, self.seed, extract)
+                    sets = anchor_sets(split, held_out, data.classes, n, self.batch, self.seed, extract)
                     for name, size, features in sets:
-                        found[name] = self._scores(features, size, split, among=shared)
+                        by_set[name] = self._scores(features, size, split, among=shared)
                 for name, metric in self._measurable(len(split), n, labelled=True, quiet=True).items():
-                    for which, value in metric.anchor_values(n).items():
-                        scored = self._scored({name: metric.to_results(value)}, split, n, shape)
-                        found[which] = found.get(which, {}) | scored
-                return {name: {key: score.to_dict() for key, score in scores.items()} for name, scores in found.items()}
+                    for set_name, value in metric.anchor_values(n).items():
+                        scores = self._with_contracts({name: metric.to_results(value)}, split, n, shape)
+                        by_set[set_name] = by_set.get(set_name, {}) | scores
+                return {name: {key: one.to_dict() for key, one in scores.items()} for name, scores in by_set.items()}
 
             about = {
                 "anchors": VERSION,
-                "held": [part.sha256 for part in held],
+                "held": [part.sha256 for part in held_out],
                 "own": {name: metric.anchor_settings() for name, metric in self.metrics.items()},
                 "contracts": [self._contract(name, name, split, n, shape).to_dict() for name in self.metrics],
             }
-            kept = self.cache.get_json("anchors", about, measured, all_ranks=True)
-        return {name: {key: Score.from_dict(score) for key, score in scores.items()} for name, scores in kept.items()}
+            cached = self.cache.get_json("anchors", about, measure, all_ranks=True)
+        return {name: {key: Score.from_dict(one) for key, one in scores.items()} for name, scores in cached.items()}
 
     def _scores(
         self,
         fakes: Iterable[Features],
         n: int,
         reals: Reals,
-        drawn: Mapping[str, Any] = STORED,
+        fields: Mapping[str, Any] = STORED,
         among: Iterable[str] | None = None,
     ) -> dict[str, Score]:
-        """The scores of `fakes`, n of them, by the metrics `among`; None: by all.  Every score is made here."""
-        parts = iter(fakes)
-        first = next(parts)
+        """Return the scores of n `fakes` by the metrics `among`, or by all if None."""
+        batches = iter(fakes)
+        first = next(batches)
         metrics = self._measurable(_number(reals), n, first.y is not None, reals=reals)
         metrics = metrics if among is None else {name: metrics[name] for name in among if name in metrics}
-        self._refer(metrics, reals, n)
-        found = self._results(metrics, chain([first], parts))
+        self._set_references(metrics, reals, n)
+        results = self._results(metrics, chain([first], batches))
         x = cast("Tensor", first.x)
-        return self._scored(found, reals, n, self.modality_of(x).sample_shape(x), drawn)
+        return self._with_contracts(results, reals, n, self.modality_of(x).sample_shape(x), fields)
 
-    def _scored(
+    def _with_contracts(
         self,
-        found: Mapping[str, Mapping[str, Result]],
+        by_metric: Mapping[str, Mapping[str, Result]],
         reals: Reals,
         n: int,
         shape: Sequence[int],
-        drawn: Mapping[str, Any] = STORED,
+        fields: Mapping[str, Any] = STORED,
     ) -> dict[str, Score]:
         scores = {}
-        for name, results in found.items():
-            for suffix, (value, std, detail, own) in results.items():
-                contract = self._contract(name, metric_name(name, suffix), reals, own or n, shape, drawn)
+        for name, results in by_metric.items():
+            for suffix, (value, std, detail, n_anchor) in results.items():
+                contract = self._contract(name, metric_name(name, suffix), reals, n_anchor or n, shape, fields)
                 scores[contract.score_name] = Score(float(value), contract, None if std is None else float(std), detail)
         return scores
 
     def _results(self, metrics: Mapping[str, Metric], fakes: Iterable[Features]) -> dict[str, dict[str, Result]]:
-        """What the metrics, whose reals are given, say of `fakes`: by metric and suffix."""
+        """Return the results of the metrics for `fakes`, by metric and suffix; their references must be set."""
         for features in fakes:
             for metric in metrics.values():
                 metric.update(features, real=False)
-        found = {name: self._result(name, metric) for name, metric in metrics.items()}
+        results = {name: self._result(name, metric) for name, metric in metrics.items()}
         for metric in metrics.values():
-            metric.reset()  # the features of 10,000 fakes need not stay until the next evaluation
-        return found
+            metric.reset()  # frees the features of the fakes
+        return results
 
     def _result(self, name: str, metric: Metric) -> dict[str, Result]:
-        """What a metric gives; meanwhile `progress` is called every few seconds, since some take minutes."""
+        """Return the results of a metric; call `progress` every few seconds meanwhile, as some metrics take minutes."""
         if self.progress is None:
             return metric.results()
-        progress, over = self.progress, threading.Event()
+        progress, done = self.progress, threading.Event()
 
-        def tell() -> None:
-            done = 1
-            while not over.wait(PULSE):
-                done = 0
+        def report() -> None:
+            reported = False
+            while not done.wait(PULSE):
+                reported = True
                 progress(f"computing {name}", 0, 1)
-            if not done:
+            if reported:
                 progress(f"computing {name}", 1, 1)
 
-        pulse = threading.Thread(target=tell, daemon=True)
-        pulse.start()
+        thread = threading.Thread(target=report, daemon=True)
+        thread.start()
         try:
             return metric.results()
         finally:
-            over.set()
-            pulse.join()
+            done.set()
+            thread.join()
 
     def _measurable(
         self, n_real: int, n_fake: int, labelled: bool, quiet: bool = False, reals: Reals | None = None
     ) -> dict[str, Metric]:
-        """The metrics that such data and numbers suffice for; unless `quiet`, a word is said of the others, once."""
-        kept = {}
+        """Return the metrics that can measure these samples.  Unless `quiet`, log once why others are left out."""
+        measurable = {}
         for name, metric in self.metrics.items():
-            lacking = reals.why_not(metric) if isinstance(reals, ReferenceStatistics) else self._unfit.get(name)
-            obstacle = lacking or metric.why_not(n_real, n_fake)
-            if not obstacle and metric.needs_labels and not labelled:
-                obstacle = "it needs the class that each sample was asked for, and these samples have none"
-            line = f"{name} is left out: {obstacle}." if obstacle else None
-            if not obstacle:
-                kept[name] = metric
+            unfit = reals.why_not(metric) if isinstance(reals, ReferenceStatistics) else self._unfit.get(name)
+            reason = unfit or metric.why_not(n_real, n_fake)
+            if not reason and metric.needs_labels and not labelled:
+                reason = "it needs the class that each sample was generated for, and these samples have none"
+            message = f"{name} is left out: {reason}." if reason else None
+            if not reason:
+                measurable[name] = metric
                 caution = metric.caution(n_real, n_fake, self.extractor.dim)
-                line = f"{name}: {caution}." if caution else None
-            if line and not quiet:
-                self._say_once(line)
-        return kept
+                message = f"{name}: {caution}." if caution else None
+            if message and not quiet:
+                self._log_once(message)
+        return measurable
 
-    def _say_once(self, line: str) -> None:
-        if line not in self._said:
-            self._said.add(line)
-            self.log(line)
+    def _log_once(self, message: str) -> None:
+        if message not in self._logged:
+            self._logged.add(message)
+            self.log(message)
 
-    def _refer(self, metrics: Mapping[str, Metric], reals: Reals, n: int) -> None:
-        """Give each metric what it needs of the reals: statistics; or from memory, disk, or one pass for all."""
+    def _set_references(self, metrics: Mapping[str, Metric], reals: Reals, n: int) -> None:
+        """Set the reference of each metric: from statistics, memory, the cache, or one pass over the reals for all."""
         if isinstance(reals, ReferenceStatistics):
             for metric in metrics.values():
                 metric.reset()
@@ -315,18 +318,18 @@ class Evaluator:
             return
         split = reals
         about = {name: self._about(metric, split, n) for name, metric in metrics.items() if metric.needs_reals}
-        lacking = [name for name in about if json_sha256(about[name]) not in self._references]
-        passed = False
+        missing = [name for name in about if json_sha256(about[name]) not in self._references]
+        updated = False
 
-        def seen(metric: Metric) -> dict[str, Tensor]:
-            nonlocal passed
-            if not passed:
-                self._pass([metrics[name] for name in lacking], split)
-                passed = True
+        def compute(metric: Metric) -> dict[str, Tensor]:
+            nonlocal updated
+            if not updated:
+                self._update_with_reals([metrics[name] for name in missing], split)
+                updated = True
             return metric.reference(n)
 
-        for name in lacking:
-            make = partial(seen, metrics[name])
+        for name in missing:
+            make = partial(compute, metrics[name])
             self._references[json_sha256(about[name])] = self.cache.get_tensors(
                 "statistics", about[name], make, all_ranks=True
             )
@@ -334,23 +337,23 @@ class Evaluator:
             metric.reset()
             metric.set_reference(self._references[json_sha256(about[name])] if name in about else None)
 
-    def _pass(self, metrics: Iterable[Metric], split: SplitLike) -> None:
+    def _update_with_reals(self, metrics: Iterable[Metric], split: SplitLike) -> None:
         for metric in metrics:
             metric.reset()
         whose, n = f"the {split.name} split", len(split)
         if ranks.world_size() == 1:
-            parts = self._features(split.batches(self.batch), n, whose, split)
+            batches = self._features(split.batches(self.batch), n, whose, split)
         else:
             rows = torch.arange(n).split(self.batch)
-            parts = self._dealt_out(rows, split.__getitem__, lambda index: None, n, whose, split)
-        for features in parts:
+            batches = self._over_ranks(rows, split.__getitem__, lambda index: None, n, whose, split)
+        for features in batches:
             for metric in metrics:
                 metric.update(features, real=True)
 
     def _features(self, batches: Iterable[Fakes], n: int, whose: str, like: Reals | None = None) -> Iterator[Features]:
-        """The features of n stored samples or floats, batch by batch, with the samples as stored.
+        """Yield the features of n samples, as floats or as stored, in batches, with the samples as stored.
 
-        Raises Mistake where something is not finite, or not of the shape of the split `like`.
+        Raises Mistake if samples are not finite, or do not have the shape of the split `like`.
         """
         split = None if isinstance(like, ReferenceStatistics) else like
         modality, shape = (None, None) if split is None else (modality_of(split), _shape(split))
@@ -358,27 +361,27 @@ class Evaluator:
         for rows in batches:
             x, y = rows if isinstance(rows, tuple) else (rows, None)
             form = modality or self.modality_of(x)
-            found_shape = form.sample_shape(x) if form.has_stored_form(x) else tuple(x.shape[1:])
-            if shape is not None and found_shape != shape:
-                raise Mistake(f"{whose} have shape {format_shape(found_shape)}, and the data {format_shape(shape)}.")
-            check_measurable(self.extractor, found_shape, form)
+            sample_shape = form.sample_shape(x) if form.has_stored_form(x) else tuple(x.shape[1:])
+            if shape is not None and sample_shape != shape:
+                raise Mistake(f"{whose} have shape {format_shape(sample_shape)}, and the data {format_shape(shape)}.")
+            check_measurable(self.extractor, sample_shape, form)
             if x.is_floating_point():
                 x = x.detach().to(torch.float32)
                 if not bool(x.isfinite().all()):
-                    raise Mistake(f"{whose}: some are not finite (nan or infinite), so there is no score.")
+                    raise Mistake(f"{whose}: some values are nan or infinite, so there is no score.")
                 x = form.to_stored(x)
-            # half precision is the training's business: a ruler has one
+            # full precision, even if training uses autocast: scores must not depend on it
             with torch.autocast(self.device.type, enabled=False):
-                found = self.extractor(x.to(self.device))
-            if not bool(found.features.isfinite().all()):
-                raise Mistake(f"{whose}: the extractor {self.extractor.name} finds features that are not finite.")
-            yield found._replace(x=x, y=y)
+                features = self.extractor(x.to(self.device))
+            if not bool(features.features.isfinite().all()):
+                raise Mistake(f"{whose}: some features of the extractor {self.extractor.name} are nan or infinite.")
+            yield features._replace(x=x, y=y)
             done += len(x)
             if self.progress:
                 self.progress(f"measuring {whose}", done, n)
 
     def _about(self, metric: Metric, split: SplitLike, n: int) -> dict[str, Any]:
-        """What a reference depends on: the kind of metric, not the name that somebody gave it."""
+        """Return what a reference depends on.  The class of the metric counts, not its name in the config."""
         return {
             "metric": f"{type(metric).__module__}.{type(metric).__qualname__}",
             "settings": metric.settings(len(split), n),
@@ -391,17 +394,17 @@ class Evaluator:
         }
 
     def _contract(
-        self, name: str, metric: str, reals: Reals, n: int, shape: Sequence[int], drawn: Mapping[str, Any] = STORED
+        self, name: str, metric: str, reals: Reals, n: int, shape: Sequence[int], fields: Mapping[str, Any] = STORED
     ) -> Contract:
-        number = reals.n if isinstance(reals, ReferenceStatistics) else len(reals)
+        n_real = reals.n if isinstance(reals, ReferenceStatistics) else len(reals)
         settings = self.metrics[name].settings(_number(reals), n)
-        by = self.extractor
-        ruler = {"extractor": by.name, "extractor_sha256": by.sha256, "resizer": by.resizer}
-        rest = {"n_real": number, "n_fake": n, "seed": self.seed, "settings": settings, **drawn}
-        return Contract.for_samples(metric, reals, shape, **ruler, **rest)
+        net = self.extractor
+        extractor = {"extractor": net.name, "extractor_sha256": net.sha256, "resizer": net.resizer}
+        numbers = {"n_real": n_real, "n_fake": n, "seed": self.seed}
+        return Contract.for_samples(metric, reals, shape, **extractor, **numbers, settings=settings, **fields)
 
     def _reals(self, reals: Reals | DataLike) -> Reals:
-        """The split or the statistics that are meant; the metrics meet the data that a split belongs to."""
+        """Return the split or the statistics to measure against; for a data set, set up the metrics with it."""
         if isinstance(reals, ReferenceStatistics):
             reals.check_extractor(self.extractor)
         if not isinstance(getattr(reals, "describe", None), Callable):
@@ -409,18 +412,18 @@ class Evaluator:
         data: DataLike = reals  # pyright: ignore[reportAssignmentType]
         self.sample_count(data)
         split = data.split(self.split)
-        if self._met != split.sha256:
-            self._met = split.sha256
-            whys = {name: metric.setup(data) for name, metric in self.metrics.items()}
-            self._unfit = {name: why for name, why in whys.items() if why}
+        if self._setup_sha256 != split.sha256:
+            self._setup_sha256 = split.sha256
+            reasons = {name: metric.setup(data) for name, metric in self.metrics.items()}
+            self._unfit = {name: reason for name, reason in reasons.items() if reason}
         return split
 
     @contextmanager
     def scoring_context(self) -> Iterator[None]:
-        """No gradients, float32 in full, and torch's global generators end as they began, whatever is drawn within.
+        """Disable gradients, use full float32 precision, and restore torch's global random state afterwards.
 
-        A GPU's convolutions take TF32 unless told otherwise, with 10 bits of a factor: that moves a score by more than
-        rounding, and no contract names the device.
+        By default a GPU's convolutions use TF32, which rounds factors to 10 bits.  That changes a score by more than
+        rounding, and the contract does not record the device.
         """
         before = [backend.fp32_precision for backend in BACKENDS]
         try:
@@ -434,19 +437,19 @@ class Evaluator:
 
 
 def all_anchor_scores(evaluators: Iterable[Evaluator], data: DataLike) -> dict[str, dict[str, Score]]:
-    """The anchors of all of them, by set."""
-    found: dict[str, dict[str, Score]] = {}
+    """Return the anchor scores of all evaluators, by set and name."""
+    by_set: dict[str, dict[str, Score]] = {}
     for evaluator in evaluators:
-        for name, own in evaluator.anchor_scores(data).items():
-            found[name] = found.get(name, {}) | own
-    return found
+        for name, scores in evaluator.anchor_scores(data).items():
+            by_set[name] = by_set.get(name, {}) | scores
+    return by_set
 
 
 def _number(reals: Reals) -> int:
-    """How many reals a metric may count on."""
+    """Number of reals for the checks of metrics; very large if a file does not include it."""
     return reals.n or UNKNOWN_COUNT if isinstance(reals, ReferenceStatistics) else len(reals)
 
 
 def _shape(split: SplitLike) -> tuple[int, ...]:
-    """The shape of one sample, as networks see it."""
+    """Shape of one sample, as networks receive it."""
     return modality_of(split).sample_shape(split[torch.tensor([0])][0])

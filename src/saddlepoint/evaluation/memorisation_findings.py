@@ -1,4 +1,4 @@
-"""What statistics of memorisation say of one set of samples, each beside the same of held-out images; and a picture."""
+"""What the statistics of memorisation mean for a set of samples, compared with held-out images; and a picture."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -34,12 +34,12 @@ from saddlepoint.modality import Modality
 from saddlepoint.modality.modality import figure_to_image
 
 SHOWN = 10  # samples in the picture
-FAR = 3.0  # standard deviations, one in 700 by chance: what is called a sign
+FAR = 3.0  # standard deviations that count as a sign of copying; one in 700 by chance
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One statistic of the samples, the same of held-out images, and what it says; None where it has no value."""
+    """A statistic of the samples, the same of held-out images, and its interpretation; None if it is undefined."""
 
     statistic: str
     samples: float | None
@@ -51,41 +51,39 @@ class Finding:
 
 @dataclass(frozen=True)
 class ImageSets:
-    """Samples, training and held-out images, the latter two in random order; features where there is an extractor."""
+    """Samples, training and held-out images, the latter two in random order, with features if there is an extractor."""
 
     samples: Features
     train: Features
     held_out: Features
-    extractor_name: str | None  # the extractor's name; None: pixels, or other values, alone
-    extractor_is_independent: bool  # whether the extractor learned nothing from these images
+    extractor_name: str | None  # None: only pixels, or other values, are compared
+    extractor_is_independent: bool  # whether the extractor was not trained on these images
     modality: Modality
 
     @property
     def value_space(self) -> str:
-        """What the space of the samples themselves is called."""
+        """Name of the space of the samples themselves."""
         return "pixels" if self.modality.planar else self.modality.name
 
-    def network_input(self, part: Features) -> Tensor:
-        """Samples as networks see them, on the CPU."""
-        assert part.x is not None
-        return self.modality.to_float(part.x.cpu())
+    def network_input(self, features: Features) -> Tensor:
+        """Return the samples of `features` as networks receive them, on the CPU."""
+        assert features.x is not None
+        return self.modality.to_float(features.x.cpu())
 
 
 def find_neighbours(sets: ImageSets) -> dict[str, SpaceNeighbours]:
-    """The spaces in which the alarm looks."""
-    samples, train, held = sets.samples, sets.train, sets.held_out
-    ours, known, fresh = map(sets.network_input, (samples, train, held))
-    found = {sets.value_space: find_space_neighbours(ours, known, fresh, with_moves=sets.modality.planar)}
+    """Return the neighbours in each space that the alarm uses, by the name of the space."""
+    samples, train, held_out = map(sets.network_input, (sets.samples, sets.train, sets.held_out))
+    by_space = {sets.value_space: find_space_neighbours(samples, train, held_out, with_moves=sets.modality.planar)}
     if sets.extractor_name is not None:
-        found["features"] = find_space_neighbours(
-            samples.features, train.features, held.features, exchangeable=sets.extractor_is_independent
-        )
-    return found
+        features = sets.samples.features, sets.train.features, sets.held_out.features
+        by_space["features"] = find_space_neighbours(*features, exchangeable=sets.extractor_is_independent)
+    return by_space
 
 
 def memorisation_findings(sets: ImageSets, seed: int = 0) -> list[Finding]:
-    """The statistics that ask nobody but the samples and the data."""
-    rows = _distances(
+    """Return the statistics that need only the samples and the data."""
+    rows = _distance_findings(
         sets.value_space,
         sets.network_input(sets.samples),
         sets.network_input(sets.train),
@@ -94,151 +92,153 @@ def memorisation_findings(sets: ImageSets, seed: int = 0) -> list[Finding]:
     )
     if sets.extractor_name is None:
         return rows
-    samples, train, held = sets.samples.features, sets.train.features, sets.held_out.features
-    rows += _distances("features", samples, train, held, seed)
-    (ours, _, near), (theirs, _, usual) = mifid(samples, train), mifid(held[: len(samples)], train)
-    if usual < MIFID_THRESHOLD:
-        text = f"says nothing: by these features fresh images are penalised too ({usual:.3f} < {MIFID_THRESHOLD})"
-        return [*rows, Finding("MiFID", _plain(ours), _plain(theirs), "features", text, False)]
-    reading = _reading("MiFID", ours, theirs, "features", near < MIFID_THRESHOLD,
-                       f"samples point where training images do (mean distance {near:.3f} < {MIFID_THRESHOLD})",
-                       f"nothing is penalised (mean distance {near:.3f}), so this is the FID")  # fmt: skip
-    return [*rows, reading]
+    samples, train, held_out = sets.samples.features, sets.train.features, sets.held_out.features
+    rows += _distance_findings("features", samples, train, held_out, seed)
+    of_samples, _, distance = mifid(samples, train)
+    of_held_out, _, usual_distance = mifid(held_out[: len(samples)], train)
+    if usual_distance < MIFID_THRESHOLD:
+        text = f"no information: features of new images are penalised too ({usual_distance:.3f} < {MIFID_THRESHOLD})"
+        return [*rows, Finding("MiFID", _finite(of_samples), _finite(of_held_out), "features", text, False)]
+    finding = _finding("MiFID", of_samples, of_held_out, "features", distance < MIFID_THRESHOLD,
+                       f"features are parallel to training images' (mean distance {distance:.3f} < {MIFID_THRESHOLD})",
+                       f"nothing is penalised (mean distance {distance:.3f}), so this is the FID")  # fmt: skip
+    return [*rows, finding]
 
 
-def _distances(name: str, samples: Tensor, train: Tensor, held: Tensor, seed: int) -> list[Finding]:
+def _distance_findings(name: str, samples: Tensor, train: Tensor, held_out: Tensor, seed: int) -> list[Finding]:
     """Distance ratio, authenticity and C_T in one space."""
-    asked, alike = held[: len(samples)], min(len(train), len(held))
-    ours, nearer = _ratios(samples, train[:alike], held[:alike])
-    theirs, fresh_nearer = _ratios(asked[:alike], train[:alike], held[:alike], skip=torch.arange(len(asked[:alike])))
-    apart = mann_whitney_z(nearer.numpy(), fresh_nearer.numpy())
-    to_train, radius = _reach(samples, train)
-    fresh, fresh_radius = _reach(asked, train)
-    authentic, usual = float(authenticity(to_train, radius)), float(authenticity(fresh, fresh_radius))
-    cell_number = max(1, min(20, len(asked) // 100))
-    first, second = assign_cells(train, samples, asked, number=cell_number, seed=seed)
-    half = len(asked) // 2
-    copied, z, full = copying_statistic(to_train, fresh, first, second)
-    usually, _, _ = copying_statistic(fresh[half:], fresh[:half], second[half:], second[:half])
+    fresh, n = held_out[: len(samples)], min(len(train), len(held_out))
+    ratio, ratios = _ratios(samples, train[:n], held_out[:n])
+    fresh_ratio, fresh_ratios = _ratios(fresh[:n], train[:n], held_out[:n], skip=torch.arange(len(fresh[:n])))
+    ratio_z = mann_whitney_z(ratios.numpy(), fresh_ratios.numpy())
+    to_train, radius = _distance_and_radius(samples, train)
+    fresh_to_train, fresh_radius = _distance_and_radius(fresh, train)
+    authentic, usual = float(authenticity(to_train, radius)), float(authenticity(fresh_to_train, fresh_radius))
+    cell_number = max(1, min(20, len(fresh) // 100))
+    cell, fresh_cell = assign_cells(train, samples, fresh, number=cell_number, seed=seed)
+    half = len(fresh) // 2
+    c_t, z, cells_used = copying_statistic(to_train, fresh_to_train, cell, fresh_cell)
+    fresh_c_t, _, _ = copying_statistic(
+        fresh_to_train[half:], fresh_to_train[:half], fresh_cell[half:], fresh_cell[:half]
+    )
     rows = [
-        _reading("distance ratio", ours, theirs, name, apart < -FAR,
+        _finding("distance ratio", ratio, fresh_ratio, name, ratio_z < -FAR,
                  "samples lie nearer to training than to held-out images",
                  "samples lie as near to held-out images as to training images"),
-        _reading("authenticity", authentic, usual, name,
-                 _difference(authentic, len(to_train), usual, len(fresh)) < -FAR,
-                 "more samples than fresh images lie within reach of one training image",
-                 "no more samples than fresh images lie within reach of one training image"),
+        _finding("authenticity", authentic, usual, name,
+                 _proportions_z(authentic, len(to_train), usual, len(fresh_to_train)) < -FAR,
+                 "more samples than new images lie within the radius of a training image",
+                 "no more samples than new images lie within the radius of a training image"),
     ]  # fmt: skip
-    if not full:
-        return [*rows, Finding("C_T", None, _plain(usually), name,
-                               f"no cell holds enough images: raise n, now {len(samples):,}", False)]  # fmt: skip
+    if not cells_used:
+        return [*rows, Finding("C_T", None, _finite(fresh_c_t), name,
+                               f"no cell has enough images: raise n, now {len(samples):,}", False)]  # fmt: skip
     farther = ", but farther: off the data" if z > FAR else ""
-    c_t = _reading("C_T", copied, usually, name, z < -FAR,
-                   f"samples lie nearer to training images than fresh ones (z {z:.1f})",
-                   f"samples lie no nearer to training images than fresh ones (z {z:+.1f}){farther}",
-    )  # fmt: skip
-    return [*rows, c_t]
+    return [*rows, _finding("C_T", c_t, fresh_c_t, name, z < -FAR,
+                            f"samples lie nearer to training images than new ones (z {z:.1f})",
+                            f"samples lie no nearer to training images than new ones (z {z:+.1f}){farther}",
+    )]  # fmt: skip
 
 
-def _reading(
+def _finding(
     statistic: str, samples: float, held_out: float, space: str, sign: bool, copies: str, none: str
 ) -> Finding:
-    """A statistic that is a sign of copying, which `copies` tells, or none."""
+    """Build a finding with the text `copies` if it is a sign of copying, and `none` otherwise."""
     text = f"a sign of copying: {copies}" if sign else f"no sign of copying: {none}"
-    return Finding(statistic, _plain(samples), _plain(held_out), space, text, sign)
+    return Finding(statistic, _finite(samples), _finite(held_out), space, text, sign)
 
 
-def _ratios(x: Tensor, train: Tensor, held: Tensor, skip: Tensor | None = None) -> tuple[float, Tensor]:
-    """The distance ratio, and the ratio of one sample for each image that is nearest to any.
+def _ratios(x: Tensor, train: Tensor, held_out: Tensor, skip: Tensor | None = None) -> tuple[float, Tensor]:
+    """Return the distance ratio, and the ratio of one sample per image that is the nearest of any.
 
-    Samples that crowd about one image all lie on one side of it, by chance, and are no independent witnesses.
+    Samples around one image all have a ratio on the same side of 1, by chance, so they are not independent.
     """
-    one, other = nearest_neighbours(x, train), nearest_neighbours(x, held, skip=skip)
-    to_train, to_held = one.distance[:, 0], other.distance[:, 0]
-    nearest = torch.where(to_train <= to_held, one.index[:, 0], len(train) + other.index[:, 0])
+    train_neighbours, held_out_neighbours = nearest_neighbours(x, train), nearest_neighbours(x, held_out, skip=skip)
+    to_train, to_held_out = train_neighbours.distance[:, 0], held_out_neighbours.distance[:, 0]
+    nearest_held_out = len(train) + held_out_neighbours.index[:, 0]
+    nearest = torch.where(to_train <= to_held_out, train_neighbours.index[:, 0], nearest_held_out)
     _, first = np.unique(nearest.numpy(), return_index=True)
-    each = torch.where(to_train == to_held, 1.0, to_train / to_held)
-    return float(distance_ratio(to_train, to_held)), each[torch.from_numpy(first)]
+    ratios = torch.where(to_train == to_held_out, 1.0, to_train / to_held_out)
+    return float(distance_ratio(to_train, to_held_out)), ratios[torch.from_numpy(first)]
 
 
-def _reach(x: Tensor, train: Tensor) -> tuple[Tensor, Tensor]:
-    """The distance to the nearest training image, and that one's to its own nearest other."""
-    found = nearest_neighbours(x, train)
-    hit, back = found.index[:, 0].unique(return_inverse=True)
-    return found.distance[:, 0], nearest_neighbours(train[hit], train, skip=hit).distance[back, 0]
+def _distance_and_radius(x: Tensor, train: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the distance to the nearest training image, and the distance of that one to its nearest other."""
+    neighbours = nearest_neighbours(x, train)
+    nearest, back = neighbours.index[:, 0].unique(return_inverse=True)
+    return neighbours.distance[:, 0], nearest_neighbours(train[nearest], train, skip=nearest).distance[back, 0]
 
 
-def _difference(a: float, n: int, b: float, m: int) -> float:
+def _proportions_z(a: float, n: int, b: float, m: int) -> float:
     """z of the difference of two proportions."""
-    both = (a * n + b * m) / (n + m)
-    error = math.sqrt(both * (1 - both) * (1 / n + 1 / m))
+    pooled = (a * n + b * m) / (n + m)
+    error = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
     return (a - b) / error if error else 0.0
 
 
 def membership_finding(members: Tensor, others: Tensor) -> Finding:
-    """Membership, by D's logits of training images, [n], and of held-out ones, [m]."""
+    """Return the membership AUC of D's logits of training images [n] and of held-out images [m]."""
     auc, low, high = membership_auc(members, others)
     interval = f"95% interval {low:.3f} to {high:.3f}"
-    return _reading("membership AUC", auc, 0.5, "D's logits", low > 0.5,
-                    f"D tells training from held-out images ({interval})",
-                    f"D cannot tell training from held-out images ({interval})")  # fmt: skip
+    return _finding("membership AUC", auc, 0.5, "D's logits", low > 0.5,
+                    f"D separates training from held-out images ({interval})",
+                    f"D does not separate training from held-out images ({interval})")  # fmt: skip
 
 
-def alarm_finding(rung: Alarm, sets: ImageSets, level: float) -> Finding:
-    """The alarm, and how many copies alone would ring it."""
+def alarm_finding(alarm: Alarm, sets: ImageSets, level: float) -> Finding:
+    """Return the p of the alarm, and, if it is not raised, how many copies alone would raise it."""
     n, m = len(sets.samples.features), min(len(sets.samples.features), len(sets.held_out.features))
     few = min_detectable_copies(len(sets.train.features), len(sets.held_out.features), n, m, level)
-    tests = f"membership {rung.membership:.2g}, closeness {rung.closeness:.2g}"
-    if rung.rings:
-        near = rung.closeness <= level / 2
-        what = "are copied" if near else "are followed more than chance would, if not copied"
-        text = f"the alarm rings: training images {what} ({tests})"
+    tests = f"membership {alarm.membership:.2g}, closeness {alarm.closeness:.2g}"
+    if alarm.rings:
+        what = "are copied" if alarm.closeness <= level / 2 else "are followed more than by chance, if not copied"
+        text = f"alarm: training images {what} ({tests})"
     else:
-        text = f"no alarm ({tests}); alone, fewer than {few} copies among {n:,} samples would hardly ring it"
-    return Finding("alarm, p", rung.p, level, "all", text, rung.rings)
+        text = f"no alarm ({tests}); fewer than {few} copies among {n:,} samples are unlikely to raise it"
+    return Finding("alarm, p", alarm.p, level, "all", text, alarm.rings)
 
 
 def findings_table(title: str, rows: Sequence[Finding]) -> Table:
-    """What a person reads."""
-    made = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    """Return the findings as a table for the console."""
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     for name, side in (("", "left"), ("samples", "right"), ("held-out", "right"), ("in", "left"), ("reading", "left")):
-        made.add_column(name, justify=side, no_wrap=name in ("", "samples", "held-out"))  # pyright: ignore[reportArgumentType]
+        table.add_column(name, justify=side, no_wrap=name in ("", "samples", "held-out"))  # pyright: ignore[reportArgumentType]
     for row in rows:
         values = ["-" if value is None else f"{value:.3g}" for value in (row.samples, row.held_out)]
-        made.add_row(row.statistic, *values, row.space, row.reading, style="bold" if row.sign else None)
-    made.caption = (
-        "held-out: the same of fresh images; of the AUC, chance; of the alarm, its level\n"
-        f"a sign: {FAR:.0f} standard deviations, of independent samples; the alarm does not take that for granted"
+        table.add_row(row.statistic, *values, row.space, row.reading, style="bold" if row.sign else None)
+    table.caption = (
+        "held-out: the statistic of held-out images; for the AUC, chance; for the alarm, its level\n"
+        f"a sign: {FAR:.0f} standard deviations, if samples are independent; the alarm does not assume that"
     )
-    made.caption_justify = "left"
-    return made
+    table.caption_justify = "left"
+    return table
 
 
-def draw_closest_samples(sets: ImageSets, found: Mapping[str, SpaceNeighbours]) -> Image.Image:
-    """Rows of a sample, its nearest training images in each space, and its nearest held-out image; closest first."""
+def draw_closest_samples(sets: ImageSets, by_space: Mapping[str, SpaceNeighbours]) -> Image.Image:
+    """Draw the samples closest to training images, with their nearest training and held-out images; closest first."""
     from matplotlib.figure import Figure
 
-    pixels, train = found["pixels"], sets.network_input(sets.train)
+    pixels, train = by_space["pixels"], sets.network_input(sets.train)
     scores = copy_score(pixels.sample_to_train)
     rows = scores.argsort(stable=True)[:SHOWN]
-    near, held = pixels.sample_to_train.select(rows), pixels.sample_to_held_out.select(rows)
+    near, held_out = pixels.sample_to_train.select(rows), pixels.sample_to_held_out.select(rows)
     columns: list[tuple[str, Tensor, Tensor, Tensor | None]] = [
         ("sample", sets.network_input(sets.samples), rows, scores[rows]),
         ("nearest training,\npixels", train, near.index[:, 0], near.distance[:, 0]),
-        ("nearest held-out,\npixels", sets.network_input(sets.held_out), held.index[:, 0], held.distance[:, 0]),
+        ("nearest held-out,\npixels", sets.network_input(sets.held_out), held_out.index[:, 0], held_out.distance[:, 0]),
     ]
-    if "features" in found:
+    if "features" in by_space:
         columns.insert(
-            2, ("nearest training,\nfeatures", train, found["features"].sample_to_train.index[rows, 0], None)
+            2, ("nearest training,\nfeatures", train, by_space["features"].sample_to_train.index[rows, 0], None)
         )
     figure = Figure(figsize=(1.5 * len(columns), 1.55 * len(rows) + 0.8), dpi=100, layout="constrained")
-    figure.suptitle("closest samples first; pixels: d over moves and mirror images,\n"
+    figure.suptitle("closest samples first; pixels: d over shifts and mirror images,\n"
                     "s = d to the nearest / d to the tenth nearest", fontsize=8)  # fmt: skip
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for j, (title, x, index, values) in enumerate(columns):
         axes[0, j].set_title(title, fontsize=9)
-        for i, which in enumerate(index.tolist()):
-            image = x[which].add(1).div(2).permute(1, 2, 0).clamp(0, 1).numpy()
+        for i, row in enumerate(index.tolist()):
+            image = x[row].add(1).div(2).permute(1, 2, 0).clamp(0, 1).numpy()
             axes[i, j].imshow(image if image.shape[2] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1)
             axes[i, j].set(xticks=[], yticks=[])
             if values is not None:
@@ -246,5 +246,5 @@ def draw_closest_samples(sets: ImageSets, found: Mapping[str, SpaceNeighbours]) 
     return figure_to_image(figure)
 
 
-def _plain(value: float) -> float | None:
+def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None

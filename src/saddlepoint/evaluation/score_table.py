@@ -1,4 +1,4 @@
-"""Scores as tables for people: one set measured, a run over its snapshots, what stands behind a score."""
+"""Tables of scores for the console: of one set, of all snapshots of a run, of a finished run, and details of scores."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from saddlepoint.console.output import WIDTH
 from saddlepoint.evaluation.contract import Score, Uncertainty
 from saddlepoint.run.folder import Run
 
-REMAINING = "the runs' own difference"
+REMAINING = "under one protocol"  # row of the difference between two runs
 PARTS = "± over its parts"
 NAMES = {"real": "held-out reals"}
 ERRORS = {
@@ -22,12 +22,12 @@ ERRORS = {
 }
 Scores = Mapping[str, Score]
 
-LETTERS = 9  # of a line of a heading
-LONGEST = 46  # letters of the first column
+LETTERS = 9  # per line of a heading
+LONGEST = 46  # characters of the first column
 
 
 class Column(NamedTuple):
-    """One column of a table: its heading, over several lines where it holds line breaks, and a cell per row."""
+    """One column of a table: its heading, which may have several lines, and its cells by row."""
 
     heading: str
     cells: Mapping[str, str]
@@ -35,83 +35,82 @@ class Column(NamedTuple):
 
     @property
     def width(self) -> int:
-        """Characters of its longest line."""
+        """Length of its longest line."""
         return max(map(_width, (self.heading, *self.cells.values())))
 
 
 def score_tables(
     title: str,
-    found: Scores,
+    scores: Scores,
     anchors: Mapping[str, Scores],
-    spread: Mapping[str, Uncertainty] | None = None,
+    uncertainties: Mapping[str, Uncertainty] | None = None,
     width: int = WIDTH,
 ) -> Iterator[str | Table]:
-    """A table per extractor, one row per score: its value, its errors where they were measured, its anchors."""
+    """Yield a table per extractor, one row per score: its value, its standard errors if measured, its anchors."""
     yield title
-    for ruler, own in group_by_extractor(found).items():
-        parts = {key: f"{score.std:.2g}" for key, score in own.items() if score.std is not None}
+    for heading, group in group_by_extractor(scores).items():
+        parts = {key: f"{score.std:.2g}" for key, score in group.items() if score.std is not None}
         errors = {
-            told: {
-                key: f"{error:.2g}" if "±" in told else f"{error:.4g}"
-                for key in own
-                if (error := getattr((spread or {}).get(key, Uncertainty()), name)) is not None
+            label: {
+                key: f"{error:.2g}" if "±" in label else f"{error:.4g}"
+                for key in group
+                if (error := getattr((uncertainties or {}).get(key, Uncertainty()), name)) is not None
             }
-            for name, told in ERRORS.items()
+            for name, label in ERRORS.items()
         }
-        values = [Column("value", _values(own), "bold")]
+        values = [Column("value", _values(group), "bold")]
         values += [Column(name, cells) for name, cells in {PARTS: parts, **errors}.items() if cells]
-        yield f"\n{ruler}"
-        yield from fit_tables("score", list(own), [values, [values[0], *anchor_columns(own, anchors)]], width)
-        yield from _settings(own)
+        yield f"\n{heading}"
+        yield from fit_tables("score", list(group), [values, [values[0], *anchor_columns(group, anchors)]], width)
+        yield from _settings(group)
 
 
 def snapshot_tables(
-    title: str, found: Mapping[str, Scores], anchors: Mapping[str, Scores], width: int = WIDTH
+    title: str, snapshots: Mapping[str, Scores], anchors: Mapping[str, Scores], width: int = WIDTH
 ) -> Iterator[str | Table]:
-    """A table per extractor: one row per moment, by images, and below them the anchors; one column per score."""
+    """Yield a table per extractor: one column per score, one row per snapshot, by images, and the anchors below."""
     yield title
-    every = {key: score for scores in found.values() for key, score in scores.items()}
-    for ruler, own in group_by_extractor(every).items():
-        moments = {f"{int(images):,} images": _values(scores) for images, scores in found.items()}
-        below = {one.heading: one.cells for one in anchor_columns(own, anchors)}
-        rows = {**moments, **below}
-        columns = [Column(key, {name: cells[key] for name, cells in rows.items() if key in cells}) for key in own]
-        yield f"\n{ruler}"
-        yield from fit_tables("", list(moments), [columns], width, list(below))
-        yield from _settings(own)
+    every = {key: score for scores in snapshots.values() for key, score in scores.items()}
+    for heading, group in group_by_extractor(every).items():
+        rows = {f"{int(images):,} images": _values(scores) for images, scores in snapshots.items()}
+        below = {column.heading: column.cells for column in anchor_columns(group, anchors)}
+        cells = {**rows, **below}
+        columns = [Column(key, {name: row[key] for name, row in cells.items() if key in row}) for key in group]
+        yield f"\n{heading}"
+        yield from fit_tables("", list(rows), [columns], width, list(below))
+        yield from _settings(group)
 
 
 def run_score_tables(run: Run, width: int = WIDTH) -> Iterator[str | Table]:
-    """The scores of a finished run: untrained, final, best, and its anchors; nothing where it has none."""
+    """Yield tables of a finished run's scores: untrained, final, best, and its anchors; nothing if it has no scores."""
     summary = run.summary
     every = _scores(summary.get("final") or {})
     if not every:
         return
-    ruler = next(iter(every.values())).contract.extractor_sha256
-    final = {key: score for key, score in every.items() if score.contract.extractor_sha256 == ruler}
+    first_extractor = next(iter(every.values())).contract.extractor_sha256
+    final = {key: score for key, score in every.items() if score.contract.extractor_sha256 == first_extractor}
     yield f"{run.folder.parent.name}, {summary['images']:,} images in {summary['seconds']:.0f} s"
     untrained = next((row for row in run.rows() if row["images"] == 0 and next(iter(final)) in row), {})
     best = {key: one["value"] for key, one in summary.get("best", {}).items()}
-    along = {"untrained": untrained, "final": {key: score.value for key, score in final.items()}, "best": best}
+    values = {"untrained": untrained, "final": {key: score.value for key, score in final.items()}, "best": best}
     cells = {
-        name: {key: f"{values[key]:.4g}" for key in final if values.get(key) is not None}
-        for name, values in along.items()
+        name: {key: f"{row[key]:.4g}" for key in final if row.get(key) is not None} for name, row in values.items()
     }
-    columns = [Column(name, own, "bold" if name == "final" else None) for name, own in cells.items() if own]
-    anchors = anchor_columns(final, {name: _scores(own) for name, own in summary.get("anchors", {}).items()})
-    beside = [Column("final", cells["final"], "bold"), *anchors] if anchors else []
-    yield from fit_tables("score", list(final), [columns, beside], width)
+    columns = [Column(name, rows, "bold" if name == "final" else None) for name, rows in cells.items() if rows]
+    anchors = anchor_columns(final, {name: _scores(plain) for name, plain in summary.get("anchors", {}).items()})
+    with_anchors = [Column("final", cells["final"], "bold"), *anchors] if anchors else []
+    yield from fit_tables("score", list(final), [columns, with_anchors], width)
     notes = ["best: at the checkpoint that the validation split chose"] if best else []
-    notes += ["beside them anchors: sets of images whose worth is known, measured alike"] if anchors else []
+    notes += ["the other columns are anchors: sets of known quality, measured in the same way"] if anchors else []
     if second := {key: score for key, score in every.items() if key not in final}:
         name = next(iter(second.values())).contract.extractor
-        values = ", ".join(f"{score.contract.metric} {score.value:.4g}" for score in second.values())
-        notes.append(f"by the second ruler, {name}: {values}")
+        listed = ", ".join(f"{score.contract.metric} {score.value:.4g}" for score in second.values())
+        notes.append(f"by the second extractor, {name}: {listed}")
     yield from notes
 
 
-def _values(found: Scores) -> dict[str, str]:
-    return {key: f"{score.value:.4g}" for key, score in found.items()}
+def _values(scores: Scores) -> dict[str, str]:
+    return {key: f"{score.value:.4g}" for key, score in scores.items()}
 
 
 def _scores(plain: Mapping[str, Any]) -> dict[str, Score]:
@@ -121,28 +120,29 @@ def _scores(plain: Mapping[str, Any]) -> dict[str, Score]:
 def protocol_step_tables(
     steps: Sequence[tuple[str, Mapping[str, float]]], difference: Mapping[str, float], width: int = WIDTH
 ) -> Iterator[str | Table]:
-    """One row per measurement of two runs, a and b: its scores by metric, and how far they are from a's own.
+    """Yield a table of the measurements of two runs, a and b: scores by metric, and their change from the first row.
 
-    Below them the `difference` that is left between the two under one protocol.
+    The last row is the `difference` between the two runs when both are measured by one protocol.
     """
     first = steps[0][1]
     cells: dict[str, dict[str, str]] = {metric: {} for metric in first}
-    for told, found in steps:
-        for metric in first.keys() & found.keys():
-            moved = "" if found is first else f" ({found[metric] - first[metric]:+.3g})"
-            cells[metric][told] = f"{found[metric]:.4g}{moved}"
-    for metric, left in difference.items():
-        cells[metric][REMAINING] = f"{left:+.4g}"
+    for label, scores in steps:
+        for metric in first.keys() & scores.keys():
+            change = "" if scores is first else f" ({scores[metric] - first[metric]:+.3g})"
+            cells[metric][label] = f"{scores[metric]:.4g}{change}"
+    for metric, value in difference.items():
+        cells[metric][REMAINING] = f"{value:+.4g}"
     columns = [Column(metric, cells[metric]) for metric in first]
-    yield from fit_tables("what moved the score", [told for told, _ in steps], [columns], width, [REMAINING])
+    yield from fit_tables("what changed the score", [label for label, _ in steps], [columns], width, [REMAINING])
 
 
-def anchor_columns(found: Scores, anchors: Mapping[str, Scores]) -> list[Column]:
-    """A column per anchor: its scores by the same metrics."""
-    beside = {key: matching_anchor_scores(anchors, score) for key, score in found.items()}
-    names = dict.fromkeys(name for own in beside.values() for name in own)
+def anchor_columns(scores: Scores, anchors: Mapping[str, Scores]) -> list[Column]:
+    """Return a column per anchor, with its scores by the same metrics."""
+    by_score = {key: matching_anchor_scores(anchors, score) for key, score in scores.items()}
+    names = dict.fromkeys(name for matches in by_score.values() for name in matches)
     return [
-        Column(name, _values({key: own[name] for key, own in beside.items() if name in own}), "dim") for name in names
+        Column(name, _values({key: matches[name] for key, matches in by_score.items() if name in matches}), "dim")
+        for name in names
     ]
 
 
@@ -153,49 +153,50 @@ def fit_tables(
     width: int = WIDTH,
     below: Sequence[str] = (),
 ) -> Iterator[str | Table]:
-    """One table of all groups of columns where it fits `width`, else one per group; nothing of it is cut.
+    """Yield one table of all groups of columns if it fits `width`, or else one or more per group; nothing is cut.
 
-    `rows` are named in the first column, those of `below` under a line. Names stand on one line, except in a table that
-    they would make one more; headings where all fit one table.
+    The first column names the `rows`, and those of `below`, which follow a line.  Row names are broken over two lines
+    only if this saves a table, and headings only if the columns do not fit into one table.
     """
     names = (heading, *rows, *below)
-    shown = whole = {name: name for name in names}
+    shown = unbroken = {name: name for name in names}
     longest = max(map(_width, names))
-    parts = _parts(longest, groups, width)
-    if len(parts) > sum(map(bool, groups)):
+    layouts = _layouts(longest, groups, width)
+    if len(layouts) > sum(map(bool, groups)):
         shown = {name: _halved(name) for name in names}
-        parts = _parts(max(map(_width, shown.values())), groups, width)
-    for i, (columns, gap) in enumerate(parts):
+        layouts = _layouts(max(map(_width, shown.values())), groups, width)
+    for i, (columns, gap) in enumerate(layouts):
         if i:
             yield ""
-        yield _table_of(whole if _fits(longest, columns, gap, width) else shown, (heading, rows, below), columns, gap)
+        labels = unbroken if _fits(longest, columns, gap, width) else shown
+        yield _build_table(labels, (heading, rows, below), columns, gap)
 
 
-def _parts(first: int, groups: Sequence[Sequence[Column]], width: int) -> list[tuple[list[Column], int]]:
-    """The columns of each table beside a first one of so many characters, and the blanks between them."""
+def _layouts(first: int, groups: Sequence[Sequence[Column]], width: int) -> list[tuple[list[Column], int]]:
+    """Return the columns of each table, and the blanks between them, if the first column has `first` characters."""
     narrow = [[column._replace(heading=fold_heading(column.heading)) for column in group] for group in groups]
-    for several, gap in ((groups, 2), (narrow, 2), (narrow, 1)):
-        whole = list({column.heading: column for group in several for column in group}.values())  # one may be of two
-        if _fits(first, whole, gap, width):
-            return [(whole, gap)]
-    parts: list[tuple[list[Column], int]] = []
+    for candidates, gap in ((groups, 2), (narrow, 2), (narrow, 1)):
+        columns = list({column.heading: column for group in candidates for column in group}.values())  # without repeats
+        if _fits(first, columns, gap, width):
+            return [(columns, gap)]
+    layouts: list[tuple[list[Column], int]] = []
     for group in narrow:
         gap = 2 if _fits(first, group, 2, width) else 1
-        part: list[Column] = []
+        columns: list[Column] = []
         for column in group:
-            if part and not _fits(first, [*part, column], gap, width):
-                parts.append((part, gap))
-                part = []
-            part.append(column)
-        parts += [(part, gap)] if part else []
-    return parts
+            if columns and not _fits(first, [*columns, column], gap, width):
+                layouts.append((columns, gap))
+                columns = []
+            columns.append(column)
+        layouts += [(columns, gap)] if columns else []
+    return layouts
 
 
 def _fits(first: int, columns: Sequence[Column], gap: int, width: int) -> bool:
     return first + sum(gap + column.width for column in columns) <= width
 
 
-def _table_of(
+def _build_table(
     shown: Mapping[str, str], names: tuple[str, Sequence[str], Sequence[str]], columns: Sequence[Column], gap: int
 ) -> Table:
     heading, rows, below = names
@@ -214,19 +215,19 @@ def _table_of(
 
 
 def _width(text: str) -> int:
-    """Characters of the longest line of a text, which is folded where it is longer than any name."""
+    """Length of the longest line of a text; longer texts than LONGEST are folded."""
     return min(max(map(len, text.split("\n"))), LONGEST)
 
 
 def _halved(name: str) -> str:
-    """A score's name over two lines, broken behind the underscore that is nearest to its middle."""
-    places = [i + 1 for i, sign in enumerate(name) if sign == "_"]
-    middle = min(places, key=lambda place: max(place, len(name) - place), default=len(name))
+    """Break a score's name into two lines after the underscore nearest to its middle."""
+    breaks = [i + 1 for i, sign in enumerate(name) if sign == "_"]
+    middle = min(breaks, key=lambda position: max(position, len(name) - position), default=len(name))
     return f"{name[:middle]}\n{name[middle:]}".rstrip("\n")
 
 
 def fold_heading(text: str) -> str:
-    """A heading over lines of about nine letters, broken behind blanks and underscores: nothing of it is left out."""
+    """Break a heading after blanks and underscores into lines of about nine characters, without dropping any."""
     lines = [""]
     for word in re.findall(r"[^ _]*[ _]?", text):
         if lines[-1] and len((lines[-1] + word).rstrip()) > LETTERS:
@@ -235,23 +236,23 @@ def fold_heading(text: str) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def group_by_extractor(found: Scores) -> dict[str, dict[str, Score]]:
-    """The scores in groups of one extractor, fakes and reals, under a line that says what was measured by what."""
+def group_by_extractor(scores: Scores) -> dict[str, dict[str, Score]]:
+    """Group scores by extractor, fakes and reals, under a heading that describes these."""
     groups: dict[str, dict[str, Score]] = {}
-    for key, score in found.items():
+    for key, score in scores.items():
         c = score.contract
         whose = "samples" if c.weights == "none" else f"samples of {c.weights} weights"
         resizer = "" if c.resizer == "none" else f", {c.resizer}"
         norm = "" if c.batch_norm in ("running", "none") else f", batch norm: {c.batch_norm}"
         altered = f", altered: {c.altered}" if c.altered else ""
         reals = "unknown" if c.n_real is None else f"{c.n_real:,}"
-        line = f"{c.n_fake:,} {whose}{norm} against {reals} reals ({c.split}) by {c.extractor} {c.extractor_sha256[:8]}"
-        groups.setdefault(line + resizer + altered, {})[key] = score
+        head = f"{c.n_fake:,} {whose}{norm} against {reals} reals ({c.split}) by {c.extractor} {c.extractor_sha256[:8]}"
+        groups.setdefault(head + resizer + altered, {})[key] = score
     return groups
 
 
-def _settings(found: Scores) -> Iterator[str]:
-    for score in found.values():
+def _settings(scores: Scores) -> Iterator[str]:
+    for score in scores.values():
         if plain := {
             name: value for name, value in score.contract.settings.items() if not isinstance(value, list | dict)
         }:
@@ -259,19 +260,19 @@ def _settings(found: Scores) -> Iterator[str]:
 
 
 def matching_anchor_scores(anchors: Mapping[str, Scores], score: Score) -> dict[str, Score]:
-    """The score of each anchor by the same metric and extractor; its number of samples may be another."""
-    own = score.contract.metric, score.contract.extractor_sha256, score.contract.split
-    found: dict[str, Score] = {}
+    """Return the score of each anchor by the same metric and extractor; the number of samples may differ."""
+    fields = score.contract.metric, score.contract.extractor_sha256, score.contract.split
+    matches: dict[str, Score] = {}
     for name, scores in anchors.items():
         for one in scores.values():
-            if (one.contract.metric, one.contract.extractor_sha256, one.contract.split) == own:
-                found[NAMES.get(name, name)] = one
-    return found
+            if (one.contract.metric, one.contract.extractor_sha256, one.contract.split) == fields:
+                matches[NAMES.get(name, name)] = one
+    return matches
 
 
-def detail_tables(found: Scores) -> Iterator[str | Table]:
-    """What stands behind the scores: a note as a line, a list of like rows as a table."""
-    for key, score in found.items():
+def detail_tables(scores: Scores) -> Iterator[str | Table]:
+    """Yield the details of the scores: a note as a line, a list of mappings as a table."""
+    for key, score in scores.items():
         for name, value in score.detail.items():
             if name == "note":
                 yield f"{key}: {value}"

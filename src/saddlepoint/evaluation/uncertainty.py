@@ -1,11 +1,11 @@
-"""How far a score would move with other samples: the spread of fresh generations, and the delete-a-group jackknife.
+"""Standard errors of scores: the deviation over new sets of samples, and the delete-a-group jackknife.
 
     se^2 = (G - 1) / G  sum_g (theta_(-g) - mean)^2        theta_(-g): the score without group g, for G groups
 
 Quenouille 1949 and Tukey 1958; for groups, Shao & Tu 1995 (The Jackknife and Bootstrap, section 2.3).  Samples are left
-out, never drawn twice: a set with repeats has a covariance of less rank and neighbours at no distance.
+out, never drawn twice: repeats would lower the rank of a covariance and put neighbours at distance 0.
 
-The error is that of the score at its own n: about the n-biased expectation, not about the score of endless samples.
+The error is that of the score at its n, about its n-biased expectation, not about the limit of infinitely many samples.
 """
 
 import math
@@ -22,39 +22,37 @@ from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.metric import metric_name
 from saddlepoint.stream import Stream
 
-MIN_GENERATIONS = 5  # generations: the spread of four is known to a factor of two at best
-ORDERS = 6  # in which a score is read to tell whether it draws among its samples
+MIN_GENERATIONS = 5  # sets of samples: four give the deviation to a factor of two at best
+ORDERS = 6  # permutations of the samples that show whether a score depends on their order
 
-Values = Callable[[Tensor], Mapping[str, float]]  # the scores, by name, of the samples that an index keeps
+Values = Callable[[Tensor], Mapping[str, float]]  # returns scores, by name, of the samples at an index
 
 
 def generation_spread(values: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
-    """Mean and standard deviation (n - 1) of each score over fresh generations, with the reals fixed.
+    """Return mean and standard deviation (n - 1) of each score over new sets of fakes, with fixed reals.
 
-    Raises Mistake for fewer than 5.  A score that a generation lacks is left out.
+    Raises Mistake for fewer than 5 sets.  A score that a set lacks is left out.
     """
     if len(values) < MIN_GENERATIONS:
-        raise Mistake(
-            f"{len(values)} generations do not show how far a score spreads: draw at least {MIN_GENERATIONS}."
-        )
+        raise Mistake(f"{len(values)} generations do not give a standard deviation: draw at least {MIN_GENERATIONS}.")
     return {name: (column.mean().item(), column.std().item()) for name, column in _columns(values).items()}
 
 
 def _columns(values: Sequence[Mapping[str, float]]) -> dict[str, Tensor]:
-    """Each score that all of `values` have, float64 [len(values)]."""
+    """Return each score that all of `values` have, float64 [len(values)]."""
     names = [name for name in values[0] if all(name in one for one in values)]
     return {name: torch.tensor([float(one[name]) for one in values], dtype=torch.float64) for name in names}
 
 
 def jackknife(values: Values, n: int, groups: int = 20, seed: int = 0) -> dict[str, float]:
-    """The standard error of each score of n samples, by leaving out one of `groups` random groups at a time.
+    """Return the standard error of each score of n samples, leaving out one of `groups` random groups at a time.
 
-    `values` takes the index of the samples that stay, in their order.  Raises Mistake for fewer than 2 groups or more
-    than n.  A score that some subset lacks is left out.
+    `values` takes the sorted index of the remaining samples.  Raises Mistake for fewer than 2 or more than n groups.  A
+    score that some subset lacks is left out.
     """
     if not 2 <= groups <= n:
-        raise Mistake(f"a jackknife leaves out one group of several: groups={groups}, and 2 to {n} can be made of {n}.")
-    # groups by chance: stored sets are often ordered by class, and a missing class is no missing twentieth
+        raise Mistake(f"groups={groups}: a jackknife of {n} samples needs 2 to {n} groups.")
+    # random groups: stored samples are often ordered by class, and leaving out a class is not leaving out a twentieth
     order = torch.randperm(n, generator=Stream(seed, "jackknife").generator)
     without = []
     for group in order.tensor_split(groups):
@@ -68,22 +66,22 @@ def jackknife(values: Values, n: int, groups: int = 20, seed: int = 0) -> dict[s
 def drop_order_dependent(
     values: Values, errors: Mapping[str, float], n: int, groups: int = 20, seed: int = 0
 ) -> dict[str, float]:
-    """Those `errors`, of `jackknife`, that tell of the samples, and not of a score's own draws among them.
+    """Keep the jackknife `errors` that are due to the samples, and drop those due to a score's choice among them.
 
-    A score that reads some samples only, by a fixed permutation of their places, is drawn anew for each group, and the
-    jackknife multiplies that variance by G - 1.  Read in another order it moves alike; where this explains more than a
-    quarter of the squared error, the error is dropped.
+    A score that uses some samples only, chosen by a fixed permutation of their positions, chooses again for each group,
+    and the jackknife multiplies that variance by G - 1.  Such a score also changes with the order of the samples.  If
+    this explains more than a quarter of the squared error, the error is dropped.
     """
     stream = Stream(seed, "orders").generator
-    read = [values(torch.randperm(n, generator=stream)) for _ in range(ORDERS)]
-    kept = {}
-    for name, column in _columns(read).items():
+    permuted = [values(torch.randperm(n, generator=stream)) for _ in range(ORDERS)]
+    remaining = {}
+    for name, column in _columns(permuted).items():
         if name not in errors:
             continue
-        rounding = (1e-9 * column.abs().max().item()) ** 2  # of the same sums in another order
+        rounding = (1e-9 * column.abs().max().item()) ** 2  # of sums in another order
         if (groups - 1) * column.var().item() <= max(errors[name] ** 2 / 4, rounding):
-            kept[name] = errors[name]
-    return kept
+            remaining[name] = errors[name]
+    return remaining
 
 
 def standard_errors(
@@ -94,19 +92,19 @@ def standard_errors(
     fixed_fakes: bool = False,
     groups: int = 20,
 ) -> dict[str, Uncertainty]:
-    """The standard errors of every metric of these fakes against these reals, by metric.
+    """Return the standard errors of every metric of these fakes against these reals, by metric.
 
-    `folder`: the fakes are all that there is, so their own error is taken too; a generator is asked for fresh ones (see
-    `generations`).  A metric that draws among many reals gets its error over as many reals as there are fakes; where
-    it draws even then, or among the fakes, it has none, and a word says so.  Costs 26 evaluations per side, 52 where
-    some metric draws among the reals.
+    `fixed_fakes`: the fakes are a stored set, so the error due to their choice is estimated too; for a generator, see
+    `generation_spread`.  If a metric chooses among many reals, its error is estimated with as many reals as there are
+    fakes.  If it still chooses, or chooses among the fakes, it has no error, and this is logged.  The price is 26
+    evaluations per side, or 52 if some metric chooses among the reals.
     """
 
     def scores(fakes: Features, reals: Features) -> dict[str, float]:
         return {name: float(result.value) for name, result in evaluator.metric_results(fakes, reals, split).items()}
 
-    def over_reals(some: Features) -> tuple[set[str], dict[str, float]]:
-        return _errors(lambda keep: scores(fakes, some.select(keep)), len(some.features), groups)
+    def over_reals(reals: Features) -> tuple[set[str], dict[str, float]]:
+        return _errors(lambda keep: scores(fakes, reals.select(keep)), len(reals.features), groups)
 
     n_real, n_fake = len(reals.features), len(fakes.features)
     names, of_reals = over_reals(reals)
@@ -115,28 +113,28 @@ def standard_errors(
         of_reals = over_reals(reals.select(chosen))[1] | of_reals
     of_fakes: dict[str, float] = {}
     if fixed_fakes:
-        also, of_fakes = _errors(lambda keep: scores(fakes.select(keep), reals), n_fake, groups)
-        names |= also
-    alone = {
+        more, of_fakes = _errors(lambda keep: scores(fakes.select(keep), reals), n_fake, groups)
+        names |= more
+    independent = {  # of the reals
         metric_name(name, suffix)
         for name, metric in evaluator.metrics.items()
         for suffix in metric.directions()
         if not metric.needs_reals
-    }  # other reals would not move these
+    }
     for name in sorted(names):
-        sides = [("reals", of_reals)] * (name not in alone) + [("fakes", of_fakes)] * fixed_fakes
-        if lacking := [side for side, errors in sides if name not in errors]:
+        sides = [("reals", of_reals)] * (name not in independent) + [("fakes", of_fakes)] * fixed_fakes
+        if missing := [side for side, errors in sides if name not in errors]:
             evaluator.log(
-                f"{name} has no standard error over {' and '.join(lacking)}: it draws some of them, reads them in "
-                "order, or is not to be had with some left out."
+                f"{name} has no standard error over {' and '.join(missing)}: it chooses among them, depends on their "
+                "order, or cannot be computed with some left out."
             )
     return {
-        name: Uncertainty(reals=None if name in alone else of_reals.get(name), fakes=of_fakes.get(name))
+        name: Uncertainty(reals=None if name in independent else of_reals.get(name), fakes=of_fakes.get(name))
         for name in sorted(names)
     }
 
 
 def _errors(values: Values, n: int, groups: int) -> tuple[set[str], dict[str, float]]:
-    """The names that a jackknife gives, and the errors that are the samples' own."""
+    """Return the names of the scores, and the errors that `drop_order_dependent` keeps."""
     errors = jackknife(values, n, groups)
     return set(errors), drop_order_dependent(values, errors, n, groups)

@@ -1,1 +1,1 @@
-"""What is read off a game while it is played, rules over it, and the post-mortem."""
+"""Health of a run: readings taken while a game is trained, rules that raise alarms, and the post-mortem."""

@@ -1,15 +1,15 @@
-"""Collapse: G makes few things, over and over.
+"""Mode collapse: G generates few different samples.
 
-    diversity(samples, reals)     0 for one thing from every latent, 1 for as many different ones as among reals
+    diversity(samples, reals)     0 if all samples are equal, 1 if there are as many different ones as among reals
 
-held against what this G has reached, at most 1, since the noise of an untrained one may be more diverse than the reals:
-an alarm below `raise_at` of it.  Before it has been diverse at all there is little to hold it against, for a young G
-makes one blurred thing too: until `since` images only a G that is constant is told of, from then on one that never
-became diverse.  Modes that were never found are not seen so: `metric=[modes]`, recall and coverage are for these.
+The bounds are relative to the largest diversity that this G has reached, but at most 1, because the noise of an
+untrained G may be more diverse than the reals.  The alarm is raised below `raise_at` of it.  A G that has learnt
+nothing generates one blurred sample too.  So until `since` images only a constant G raises the alarm, and later also
+one that never became diverse.  Modes that were never found are not detected: use `metric=[modes]`, recall or coverage.
 
-Mode collapse is Goodfellow et al. 2014's (arXiv:1406.2661, sec. 6) Helvetica scenario.  Samples among themselves
-against reals among themselves is how Odena et al. 2017 (arXiv:1610.09585, sec. 4.2) look for it, with MS-SSIM in the
-place of a kernel.  Pixels, not D's features: these shrink to nothing with a dead D, and that has a rule of its own.
+Goodfellow et al. 2014 (arXiv:1406.2661, sec. 6) describe mode collapse as the Helvetica scenario.  Odena et al. 2017
+(arXiv:1610.09585, sec. 4.2) also compare the similarity among samples with that among reals, with MS-SSIM instead of a
+kernel.  Pixels are used and not features of D, because these vanish if D is dead, and that is another rule.
 """
 
 from collections.abc import Mapping
@@ -17,46 +17,46 @@ from typing import Any
 
 from saddlepoint.health.rule import Readings, Remedy, Rule
 
-PERFECT = 1.0  # the diversity of the reals: noise may have more of it, and a good G does not keep that
-DIVERSE = 0.05  # of the reals' diversity: what every healthy run here had within 50,000 images
-CONSTANT = 5e-4  # what a G has that has learnt nothing yet; seven ten-thousandths was the least seen
+PERFECT = 1.0  # diversity of the reals: noise may exceed it, but a good G does not
+DIVERSE = 0.05  # reached within 50,000 images by every healthy run that was measured
+CONSTANT = 5e-4  # below that of a G that has learnt nothing yet; the smallest measured was 7e-4
 
 
 class Collapse(Rule):
-    """Raised below raise_at of the diversity that was reached; `since` says when G must have become diverse."""
+    """Raised below raise_at of the diversity that was reached; G must be diverse after `since` images."""
 
     name = "collapse"
     reading = "diversity"
     upwards = False
-    means = "G makes nearly the same thing from every latent"
+    means = "G generates nearly the same sample from every latent"
     source = "Goodfellow et al. 2014, arXiv:1406.2661, sec. 6; Odena et al. 2017, arXiv:1610.09585, sec. 4.2"
     remedies = (
-        Remedy("show D how alike the samples of a batch are", "Salimans et al. 2016, arXiv:1606.03498, sec. 3.2",
+        Remedy("let D see the similarity of samples in a batch", "Salimans et al. 2016, arXiv:1606.03498, sec. 3.2",
                "+layer@architecture.discriminator.neck=minibatch_discrimination"),
         Remedy("pair reals and fakes, with both penalties", "Huang et al. 2024, arXiv:2501.05441",
                "objective=relativistic 'regularizer=[r1,r2]'"),
         Remedy("a penalty on D's slope", "Mescheder et al. 2018, arXiv:1801.04406, eq. 9", "'+regularizer=r1'"),
         Remedy("a slower G", "Heusel et al. 2017, arXiv:1706.08500",
                "optimizer.generator.lr=<optimizer.generator.lr / 10>"),
-        Remedy("show D several samples at once (PacGAN): architecture=pacgan_toy", "Lin et al. 2018, arXiv:1712.04086"),
-        Remedy("let G look some of D's steps ahead (unrolled)", "Metz et al. 2017, arXiv:1611.02163"),
+        Remedy("give D several samples at once (PacGAN): architecture=pacgan_toy", "Lin et al. 2018, arXiv:1712.04086"),
+        Remedy("let G anticipate some of D's steps (unrolled)", "Metz et al. 2017, arXiv:1611.02163"),
     )  # fmt: skip
 
     def __init__(self, raise_at: float = 0.2, clear_at: float = 0.4, after: int = 2, since: int = 60_000) -> None:
         super().__init__(raise_at, clear_at, after, since)
-        self.young, self.since, self.reached = since, 0, 0.0  # a constant G is told of from the first look on
+        self.young, self.since, self.reached = since, 0, 0.0  # the rule itself is active from the first check
 
     def bound_scale(self, readings: Readings, images: int) -> float:
-        """The diversity that is to be expected of this G now."""
+        """Return the diversity expected of this G at this number of images."""
         if self.reached >= DIVERSE:
             return self.reached
         return CONSTANT if images < self.young else DIVERSE
 
     def observe(self, readings: Readings, images: int) -> str | None:
-        """As any rule; and remember the most that was reached."""
-        happened = super().observe(readings, images)
+        """Observe as any rule does, and record the largest diversity."""
+        change = super().observe(readings, images)
         self.reached = max(self.reached, min(PERFECT, self.value(readings) or 0.0))
-        return happened
+        return change
 
     @property
     def state(self) -> dict[str, Any]:
@@ -64,5 +64,5 @@ class Collapse(Rule):
 
     @state.setter
     def state(self, state: Mapping[str, Any]) -> None:
-        self.raised, self.row = bool(state["raised"]), int(state["row"])
+        self.raised, self.consecutive = bool(state["raised"]), int(state["row"])
         self.reached = min(PERFECT, float(state["reached"]))

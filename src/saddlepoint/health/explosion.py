@@ -1,13 +1,13 @@
-"""Exploding: numbers on their way out of float32, or a term that drowns the game.
+"""Explosion: values that approach the limit of float32, or a term that dominates the losses.
 
-    log10 max(|loss|, |gradient|, |weight|)  over all terms and players;  38.5 is the end of float32
+    log10 max(|loss|, |gradient|, |weight|)  over all terms and players; float32 ends at 38.5
 
-Gradients that grow without bound are Pascanu et al. 2013's (arXiv:1211.5063) subject; a penalty's own gradient grows
-with its weight, and undamped play spirals outwards for every step size (Mescheder et al. 2018, arXiv:1801.04406).
+Pascanu et al. 2013 (arXiv:1211.5063) study gradients that grow without bound.  The gradient of a penalty grows with its
+weight, and without damping the game spirals outwards for every step size (Mescheder et al. 2018, arXiv:1801.04406).
 
-A bound on the size sees growth in time: at s decades per look it leaves (38.5 - raise_at) / s looks until the
-overflow, which the alarm projects from the last looks.  What grows faster than that ends in the callback `finite`.
-The largest number in 24 healthy runs of another experiment, the 2^5 table of Salimans et al. 2016, was 10^1.5.
+The alarm is raised in time if growth is slow: at s decades per check, float32 overflows (38.5 - raise_at) / s checks
+later; the alarm gives an estimate from the last checks.  Faster growth is stopped by the callback `finite`.  The
+largest value in 24 healthy runs of another experiment, the 2^5 table of Salimans et al. 2016, was 10^1.5.
 """
 
 from saddlepoint.health.rule import Remedy, Rule
@@ -28,7 +28,7 @@ class Explosion(Rule):
                "optimizer.generator.lr=<optimizer.generator.lr / 10>"),
         Remedy("clip the gradient's length", "Pascanu et al. 2013, arXiv:1211.5063, sec. 3.2",
                "game.players.discriminator.clip=10 game.players.generator.clip=10"),
-        Remedy("bound D's slope, where nothing does", "Mescheder et al. 2018, arXiv:1801.04406, eq. 9",
+        Remedy("bound D's slope, if nothing does", "Mescheder et al. 2018, arXiv:1801.04406, eq. 9",
                "'+regularizer=r1'"),
     )  # fmt: skip
 

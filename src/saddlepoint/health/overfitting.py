@@ -1,10 +1,10 @@
-"""Overfitting: D knows its training images by heart, and what it teaches G is to copy them.
+"""Overfitting: D has memorised its training images, so G learns to copy them.
 
-    P(logit of a training real > logit of a held-out real)        1/2: D cannot tell them apart;  1: it knows each one
+    P(logit of a training real > logit of a held-out real)        1/2: D does not separate them;  1: it does
 
-Karras et al. 2020 (ADA, arXiv:2006.06676, eq. 1) hold D's logits on training, held-out and generated images against
-each other in r_v = (E[train] - E[held-out]) / (E[train] - E[fake]), and see training fail as it rises.  The rank
-statistic says the same, and needs no scale: r_v has none where D does not tell fakes from reals.
+Karras et al. 2020 (ADA, arXiv:2006.06676, eq. 1) compare D's logits on training, held-out and generated images in r_v =
+(E[train] - E[held-out]) / (E[train] - E[fake]), and find that training fails as it rises.  The rank statistic measures
+the same and does not depend on scale; r_v is undefined if D does not separate fakes from reals.
 """
 
 from saddlepoint.health.rule import Remedy, Rule
@@ -15,7 +15,7 @@ class Overfitting(Rule):
 
     name = "overfitting"
     reading = "train_over_held_out"
-    means = "D tells its training images from held-out ones: it has learnt them by heart"
+    means = "D separates its training images from held-out ones: it has memorised them"
     source = "Karras et al. 2020 (ADA), arXiv:2006.06676, sec. 2 and eq. 1"
     remedies = (
         Remedy("more data, or augmentation that G cannot see (ADA, DiffAugment)",

@@ -1,6 +1,6 @@
-"""The post-mortem: one page of what went wrong in a run, when, and what the literature tries against it.
+"""The post-mortem: one page about what went wrong in a run, when, and what the literature recommends.
 
-postmortem.md, and postmortem.png beside it, from what the run folder says: health.jsonl, metrics.jsonl, config.yaml.
+Writes postmortem.md and postmortem.png from files of the run folder: health.jsonl, metrics.jsonl, config.yaml.
 """
 
 import contextlib
@@ -18,38 +18,38 @@ from saddlepoint.run.folder import Run, write_file
 from saddlepoint.template import render_template
 
 HEALTH_FILE, POSTMORTEM_FILE, PICTURE_FILE = "health.jsonl", "postmortem.md", "postmortem.png"
-DIVERGED = "diverged"  # an event like an alarm: a term has become no number
-AROUND = 3  # looks that are shown before the first alarm, and after it
+DIVERGED = "diverged"  # an event, like an alarm: a term is nan or infinite
+AROUND = 3  # checks shown before and after the first alarm
 LINE, ALARM, PALE = "#0072B2", "#D55E00", "#8A9099"  # Okabe & Ito 2008
-WIDE = 20  # values that span more than this are drawn on a logarithmic axis, where one makes sense
-LEAST = 1e-12  # where 0 is drawn on a logarithmic axis
+WIDE = 20  # a larger ratio of values is drawn on a logarithmic axis, if the panel allows it
+LEAST = 1e-12  # drawn in place of 0 on a logarithmic axis
 Event = Mapping[str, Any]
 
 
 class Panel(NamedTuple):
-    """How a reading is shown."""
+    """How a reading is displayed."""
 
-    title: str  # of its drawing
-    head: str  # of its column in a table
-    logarithmic: bool = True  # whether its axis may be
+    title: str  # of its plot
+    head: str  # of its table column
+    logarithmic: bool = True  # whether its axis may be logarithmic
 
 
 PANELS = {
     "train_over_held_out": Panel("P(D: train > held-out)", "train > held-out", False),
     "real_over_fake": Panel("P(D: real > fake)", "real > fake", False),
     "diversity": Panel("diversity of samples", "diversity"),
-    "generator_signal": Panel("share of G's loss that passes", "G's signal"),
+    "generator_signal": Panel("fraction of G's loss gradient", "G's signal"),
     "pixel_freedom": Panel("freedom of G's pixels", "pixels' freedom"),
     "logit_spread": Panel("spread of D's logits", "logits' spread"),
-    "magnitude": Panel("log10 of the largest number", "log10 largest", False),
+    "magnitude": Panel("log10 of the largest value", "log10 largest", False),
     "gradient_ratio": Panel("gradient of G over D", "G/D gradient"),
 }
 
 
 def write_postmortem(run: Run, status: str, why: str = "") -> Path | None:
-    """Write the page of a run that raised an alarm or diverged; returns its path, None for a run with nothing to tell.
+    """Write the page of a run that raised an alarm or diverged.  Return its path, or None if there was no alarm.
 
-    status, why    how the run ended, and what was said then
+    status, why    how the run ended, and the message
     """
     events = run.events(HEALTH_FILE)[0]
     bad = [event for event in events if event["event"] != "cleared"]
@@ -59,8 +59,8 @@ def write_postmortem(run: Run, status: str, why: str = "") -> Path | None:
     if (picture := _drawing(rows, bad)) is not None:
         write_file(run.folder / PICTURE_FILE, picture)
     config, first = _config(run), bad[0]["images"]
-    at = next((i for i, row in enumerate(rows) if row["images"] >= first), len(rows) - 1)
-    near = rows[max(0, at - AROUND) : at + AROUND + 1]
+    alarm = next((i for i, row in enumerate(rows) if row["images"] >= first), len(rows) - 1)
+    near = rows[max(0, alarm - AROUND) : alarm + AROUND + 1]
     firsts = {event["rule"]: event for event in reversed(bad)}
     heads = {name: panel.head for name, panel in PANELS.items() if any(f"health/{name}" in row for row in near)}
     page = render_template(
@@ -75,7 +75,7 @@ def write_postmortem(run: Run, status: str, why: str = "") -> Path | None:
         near=near,
         heads=heads,
         grids=_grids(run, first),
-        tries={rule: _tries(firsts[rule], config) for rule in dict.fromkeys(event["rule"] for event in bad)},
+        remedies={rule: _remedies(firsts[rule], config) for rule in dict.fromkeys(event["rule"] for event in bad)},
         linked=_linked,
     )
     write_file(run.folder / POSTMORTEM_FILE, page)
@@ -83,16 +83,16 @@ def write_postmortem(run: Run, status: str, why: str = "") -> Path | None:
 
 
 def _grids(run: Run, images: int) -> list[Path]:
-    """The grids of samples nearest to the alarm, on either side."""
+    """Return the sample grids saved last before and first after the alarm."""
     grids = layout.files_by_images(run.samples, ".png")
-    before = [path for reached, path in grids.items() if reached <= images]
+    before = [path for saved_at, path in grids.items() if saved_at <= images]
     return before[-1:] + list(grids.values())[len(before) :][:1]
 
 
-def _tries(event: Event, config: Mapping[str, Any]) -> list[tuple[Mapping[str, str], str]]:
-    """What the literature tries, and what to type; without what the run has already or cannot have."""
-    tried = [(remedy, remedy_overrides(remedy["words"], config)) for remedy in event["remedies"]]
-    return [(remedy, words) for remedy, words in tried if words is not None]
+def _remedies(event: Event, config: Mapping[str, Any]) -> list[tuple[Mapping[str, str], str]]:
+    """Return remedies with overrides, without those that the run uses already or that do not apply to it."""
+    remedies = [(remedy, remedy_overrides(remedy["words"], config)) for remedy in event["remedies"]]
+    return [(remedy, overrides) for remedy, overrides in remedies if overrides is not None]
 
 
 def _linked(source: str) -> str:
@@ -100,28 +100,28 @@ def _linked(source: str) -> str:
 
 
 def _config(run: Run) -> Mapping[str, Any]:
-    """config.yaml as it is written; {} where it cannot be read: the page is about something else."""
+    """Load config.yaml as it is, or {} if it cannot be read: the page is useful without it."""
     with contextlib.suppress(OSError, yaml.YAMLError):
-        found = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-        return found if isinstance(found, dict) else {}
+        config = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+        return config if isinstance(config, dict) else {}
     return {}
 
 
 def _drawing(rows: Sequence[Event], events: Sequence[Event]) -> bytes | None:
-    """A PNG, a panel per reading that the rows have; None where they have none.
+    """Draw a panel for each reading in the rows; return a PNG, or None if there are no readings.
 
-    rows     of metrics.jsonl that hold health/<reading>
-    events   of health.jsonl: a raised alarm is a vertical line, its bound a dotted one in the panel of its reading
+    rows     of metrics.jsonl that contain health/<reading>
+    events   of health.jsonl: an alarm is a vertical line, and its bound a dotted line in the panel of its reading
     """
     from matplotlib.figure import Figure
 
-    held = [name for name in PANELS if any(f"health/{name}" in row for row in rows)]
-    if not held:
+    names = [name for name in PANELS if any(f"health/{name}" in row for row in rows)]
+    if not names:
         return None
-    lines = -(-len(held) // 4)
-    figure = Figure(figsize=(12, 2.5 * lines), dpi=110, layout="constrained", facecolor="white")
-    for place, name in enumerate(held, 1):
-        _panel(figure.add_subplot(lines, 4, place), name, rows, events)
+    n_rows = -(-len(names) // 4)
+    figure = Figure(figsize=(12, 2.5 * n_rows), dpi=110, layout="constrained", facecolor="white")
+    for position, name in enumerate(names, 1):
+        _panel(figure.add_subplot(n_rows, 4, position), name, rows, events)
     out = io.BytesIO()
     figure.savefig(out, format="png")
     return out.getvalue()
@@ -141,9 +141,10 @@ def _panel(axes: Any, name: str, rows: Sequence[Event], events: Sequence[Event])
     for event in events:
         if event["event"] == "cleared":
             continue
-        own = name == event["reading"]
-        axes.axvline(event["images"], color=ALARM if own else PALE, linewidth=1.6 if own else 0.8, linestyle="--")
-        if own and event["value"] is not None:
+        is_reading = name == event["reading"]
+        color, linewidth = (ALARM, 1.6) if is_reading else (PALE, 0.8)
+        axes.axvline(event["images"], color=color, linewidth=linewidth, linestyle="--")
+        if is_reading and event["value"] is not None:
             axes.axhline(event["bound"], color=ALARM, linewidth=0.9, linestyle=":")
             axes.annotate(event["rule"], (event["images"], 0.98), xycoords=("data", "axes fraction"), rotation=90,
                           ha="right", va="top", fontsize=7, color=ALARM)  # fmt: skip

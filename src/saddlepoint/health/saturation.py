@@ -1,16 +1,16 @@
-"""Saturated: G's loss is flat where it stands, so it no longer learns, and cannot catch up.
+"""Saturation: G's loss is flat at the current logits, so G no longer learns and cannot recover.
 
-The smaller of two shares, each 1 where all is free:
+The smaller of two values, each 1 if nothing is lost:
 
-    sum |dL_G / d logit|            where D puts nearly every real before every fake.  Minimax passes sigmoid(logit), so
-                                    nothing where D is sure (Goodfellow et al. 2014, arXiv:1406.2661, sec. 3; Arjovsky &
-                                    Bottou 2017, arXiv:1701.04862, theorem 2.4).  A critic's is 1, whatever D says
-    mean(1 - x^2) of samples over reals       G's own pixels at the ends of tanh, where its last layer passes nothing
+    sum |dL_G / d logit|            if D puts nearly every real above every fake.  Minimax passes sigmoid(logit), which
+                                    is 0 if D is certain (Goodfellow et al. 2014, arXiv:1406.2661, sec. 3; Arjovsky &
+                                    Bottou 2017, arXiv:1701.04862, theorem 2.4).  It is 1 for a critic
+    mean(1 - x^2) of samples over reals       small if G's pixels are at the ends of tanh, where its gradient is 0
 """
 
 from saddlepoint.health.rule import Readings, Remedy, Rule
 
-APART = 0.99  # of pairs (real, fake) that D orders rightly: below, G has not lost, and a flat loss is its success
+APART = 0.99  # of pairs (real, fake) that D orders correctly: below it G is winning, and its flat loss is a success
 
 
 class Saturation(Rule):
@@ -20,12 +20,12 @@ class Saturation(Rule):
     reading = "generator_signal"
     upwards = False
     means = (
-        "G's gradient vanishes: D is sure of every image and the objective is flat there, or G's pixels are at the ends"
+        "G's gradient vanishes: D is certain of every image and the objective is flat, or G's pixels are at the ends"
     )
     source = "Goodfellow et al. 2014, arXiv:1406.2661, sec. 3; Arjovsky & Bottou 2017, arXiv:1701.04862, theorem 2.4"
     remedies = (
         Remedy("the non-saturating loss", "Goodfellow et al. 2014, arXiv:1406.2661, sec. 3", "objective=nonsaturating"),
-        Remedy("one-sided label smoothing: D is never sure", "Salimans et al. 2016, arXiv:1606.03498, sec. 3.4",
+        Remedy("one-sided label smoothing: D is never certain", "Salimans et al. 2016, arXiv:1606.03498, sec. 3.4",
                "objective.discriminator.real_label=0.9"),
         Remedy("a penalty on D's slope", "Mescheder et al. 2018, arXiv:1801.04406, eq. 9", "'+regularizer=r1'"),
         Remedy("a critic instead of a classifier", "Gulrajani et al. 2017, arXiv:1704.00028",
@@ -38,16 +38,16 @@ class Saturation(Rule):
         super().__init__(raise_at, clear_at, after, since)
 
     def value(self, readings: Readings) -> float | None:
-        """The smaller share; None where neither can be told."""
-        return min(_shares(readings).values(), default=None)
+        """Return the smaller value; None if there is neither."""
+        return min(_signals(readings).values(), default=None)
 
     def reading_name(self, readings: Readings) -> str:
-        shares = _shares(readings)
-        return min(shares, key=shares.__getitem__, default=self.reading)
+        signals = _signals(readings)
+        return min(signals, key=signals.__getitem__, default=self.reading)
 
 
-def _shares(readings: Readings) -> dict[str, float]:
-    """The shares that count at this look, by the reading that each is."""
+def _signals(readings: Readings) -> dict[str, float]:
+    """Return the values that count at this check, by the name of the reading."""
     lost = readings.get("real_over_fake", 0.0) >= APART
-    counting = [*(["generator_signal"] if lost else []), "pixel_freedom"]
-    return {name: readings[name] for name in counting if name in readings}
+    names = [*(["generator_signal"] if lost else []), "pixel_freedom"]
+    return {name: readings[name] for name in names if name in readings}

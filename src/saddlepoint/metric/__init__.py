@@ -1,1 +1,1 @@
-"""Scores of samples, one each."""
+"""Metrics of generated samples, one per module."""

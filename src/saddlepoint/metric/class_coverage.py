@@ -1,11 +1,11 @@
-"""Coverage of each class apart, at equal n: of which classes a model makes only a part.
+"""Coverage of each class, computed separately at equal n: shows in which classes a model covers only part of the data.
 
-    min_c coverage(n reals of class c, n fakes of class c)        beside the mean over c; each in [0, 1]
+    min_c coverage(n reals of class c, n fakes of class c)        and the mean over c; each in [0, 1]
 
-Coverage is that of Naeem et al. 2020 (arXiv:2002.09797, section 3; see `coverage`).  Other reals reach
-1 - prod_{i<=k} (n - i) / (2 n - i) on average, in every class, and the minimum stands beside its null distribution
-(`grouping`).  A class of fewer than n fakes is covered by those that it has, one of none not at all: the minimum of a
-model that drops a class is 0.
+Coverage is that of Naeem et al. 2020 (arXiv:2002.09797, section 3; see `coverage`).  Independent reals reach
+1 - prod_{i<=k} (n - i) / (2 n - i) on average, in every class.  The minimum is reported with its null distribution
+(`per_class`).  If a class has fewer than n fakes, all of them are used; if it has none, its coverage is 0.  So a model
+that drops a class has a minimum of 0.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ from saddlepoint.metric.per_class import PerClassMetric
 
 
 class ClassCoverage(PerClassMetric):
-    """The mean and the minimum over classes of their coverage."""
+    """Mean and minimum over classes of the coverage."""
 
     higher_is_better = True
     null_label = "expected"
@@ -36,7 +36,7 @@ class ClassCoverage(PerClassMetric):
         return coverage(real, fake, self.k) if len(fake) else torch.zeros((), dtype=torch.float64)
 
     def compute(self) -> dict[str, Result]:
-        """mean and min."""
+        """Return "mean" and "min"."""
         value, reference, fakes = self.class_values()
         return self.mean_and_worst(value, reference, self.class_table(value, reference, fakes)) if len(value) else {}
 

@@ -1,17 +1,18 @@
-"""How often each class is made: which groups a model drops.
+"""How often each class is generated: shows which classes a model drops.
 
     total variation   1/2 sum_c |q_c - p_c|                                      in [0, 1]
-    worst             min_c r_c          r_c = q_c / p_c                         0 where a class is never made
+    worst             min_c r_c          r_c = q_c / p_c                         0 if a class is never generated
     gini              sum_c sum_d |r_c - r_d| / (2 K sum_c r_c)                  in [0, 1 - 1 / K]
 
-p and q are the reals' and the fakes' frequencies, of the class that the extractor sees in a sample: its confusions are
-on both sides.  The Gini coefficient (Gini 1912, Variabilita e mutabilita) is that of the ratios r, where each class
-counts alike: a rare group that is dropped weighs as much as a frequent one, and in the total variation only its share.
-Of K equal classes with one dropped, gini and total variation are both 1 / K.  Ratios are taken of the K classes of
-which a perfect generator would give `least` fakes, and the reals hold as many; others would be at 0 by chance.
+p and q are the frequencies of the reals and of the fakes.  A sample's class is the one that the extractor predicts, so
+its errors affect both sides.  The Gini coefficient (Gini 1912, Variabilita e mutabilita) is that of the ratios r, in
+which all classes have equal weight: dropping a rare class costs as much as dropping a frequent one, while the total
+variation weighs a class by its frequency.  If one of K equal classes is dropped, gini and total variation are both
+1 / K.  Ratios are taken only of the K classes that have `least` reals or more, and of which a perfect generator would
+give `least` fakes or more; the ratio of a rarer class could be 0 by chance.
 
-A perfect generator's scores are not 0, 1 and 0: each is read against its null distribution (`grouping`), in
-which reals and fakes are drawn with the reals' frequencies.
+A perfect generator does not score exactly 0, 1 and 0, so each score is reported with its null distribution
+(`per_class`), in which reals and fakes are drawn with the frequencies of the reals.
 """
 
 from typing import Any, ClassVar, NamedTuple
@@ -28,7 +29,7 @@ from saddlepoint.stream import derive_seed
 
 
 class Frequency(NamedTuple):
-    """What the counts of classes say, float64 [...]; nan where no class counts."""
+    """The three scores, float64 [...]; gini and worst are nan if no class has a ratio."""
 
     total_variation: Tensor
     gini: Tensor
@@ -36,13 +37,13 @@ class Frequency(NamedTuple):
 
 
 def class_frequency(real: Tensor, fake: Tensor, counted: Tensor) -> Frequency:
-    """The three scores, float64 [...], of counts [..., K] of reals and fakes; of `counted` classes, int64 [K']."""
+    """The three scores of the counts [..., K] of reals and fakes, with ratios of the classes `counted`, int64 [K']."""
     n_real, n_fake = (count.sum(-1, keepdim=True).to(torch.float64) for count in (real, fake))
     p, q = real / n_real, fake / n_fake
     total_variation = (p - q).abs().sum(-1) / 2
     if not len(counted):
         return Frequency(total_variation, *[torch.full_like(total_variation, torch.nan)] * 2)
-    # a counted class has a real; a null draw that has none is given one, which happens where `least` is a few
+    # a counted class has a real; a null draw without one, which is possible if `least` is small, counts as having one
     ratio = (q / (real.clamp(min=1) / n_real))[..., counted].sort(-1).values
     k, total = len(counted), ratio.sum(-1)
     rank = torch.arange(1, k + 1, dtype=ratio.dtype, device=ratio.device)
@@ -51,7 +52,7 @@ def class_frequency(real: Tensor, fake: Tensor, counted: Tensor) -> Frequency:
 
 
 class ClassFrequency(Metric):
-    """The total variation of the classes' frequencies, the Gini coefficient of their ratios, and the smallest ratio."""
+    """Total variation of the class frequencies, Gini coefficient of their ratios, and the smallest ratio."""
 
     higher_is_better = False
     needs_logits: ClassVar[bool] = True
@@ -60,9 +61,9 @@ class ClassFrequency(Metric):
     def __init__(self, least: int = MIN_SAMPLES, draws: int = 200, seed: int = 0) -> None:
         super().__init__()
         if least < 1:
-            raise Mistake(f"least={least}: the ratio of a class takes one sample at least.")
+            raise Mistake(f"least={least}: the ratio of a class needs at least 1 sample.")
         if draws < 1:
-            raise Mistake(f"a null distribution of {draws} draws says nothing: 1 at least, and 19 for a p of 5%.")
+            raise Mistake(f"draws={draws}: a null distribution needs at least 1 draw, and at least 19 for a p of 5%.")
         self.least, self.draws, self.seed = least, draws, seed
         self.declare_states("real", "fake")
 
@@ -70,27 +71,28 @@ class ClassFrequency(Metric):
         self.append_rows("real" if real else "fake", class_counts(features))
 
     def compute(self) -> dict[str, Result]:
-        """The total variation under the metric's own name; gini and worst, where some class counts."""
+        """Return "", the total variation, and "gini" and "worst" if any class has a ratio."""
         fake = self.all_rows("fake").sum(0)
         reference = self._reference or self.reference(int(fake.sum()))
         real, counted = reference["count"], reference["counted"]
-        found = class_frequency(real, fake, counted)
+        frequency = class_frequency(real, fake, counted)
         null = class_frequency(reference["null_real"], reference["null_fake"], counted)
         detail = self._table(real, fake, counted)
-        total = {"": Result(found.total_variation, detail={**null_comparison(found[0], null[0], False), **detail})}
+        total_detail = {**null_comparison(frequency.total_variation, null.total_variation, False), **detail}
+        total = {"": Result(frequency.total_variation, detail=total_detail)}
         if not len(counted):
             return total
         worst = {"class": min(detail["classes"], key=lambda row: row["ratio"])["class"]}
         return total | {
-            "gini": Result(found.gini, detail=null_comparison(found.gini, null.gini, False)),
-            "worst": Result(found.worst, detail={**worst, **null_comparison(found.worst, null.worst, True)}),
+            "gini": Result(frequency.gini, detail=null_comparison(frequency.gini, null.gini, False)),
+            "worst": Result(frequency.worst, detail={**worst, **null_comparison(frequency.worst, null.worst, True)}),
         }
 
     def directions(self) -> dict[str, bool]:
         return {"": False, "gini": False, "worst": True}
 
     def reference(self, n_fake: int) -> dict[str, Tensor]:
-        """The reals' counts [K], the classes whose ratios count [K'], and null draws of both sides' counts [R, K]."""
+        """Return the reals' counts [K], the classes that have a ratio [K'], and null counts of both sides [R, K]."""
         count = self.all_rows("real").sum(0)
         p = count.cpu().to(torch.float64) / count.sum().item()
         draws = np.random.default_rng(derive_seed(self.seed, "class_frequency"))
@@ -103,7 +105,7 @@ class ClassFrequency(Metric):
         }
 
     def _table(self, real: Tensor, fake: Tensor, counted: Tensor) -> dict[str, Any]:
-        """The counted classes' frequencies, in plain values; of the rare ones their number, and how much is theirs."""
+        """Frequencies of the counted classes, and the number and total frequency of the rare ones; plain values."""
         p, q = (count.to(torch.float64) / count.sum() for count in (real, fake))
         rows = [
             {"class": number, "real": p[number].item(), "fake": q[number].item(), "ratio": (q / p)[number].item()}

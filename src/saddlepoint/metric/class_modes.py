@@ -1,16 +1,17 @@
-"""Class modes: which of the classes that a classifier knows the samples reach, and how evenly.
+"""Class modes: how many of the extractor's classes the samples reach, and how evenly.
 
     n_k = #{samples whose largest logit is k}
     captured      #{k : n_k >= 1}                 captured_20   #{k : n_k >= 20}
-    kl            sum_k p_k ln(p_k / q_k), p_k = n_k / n, q uniform, or the reals' frequencies as it sees them
+    kl            sum_k p_k ln(p_k / q_k), p_k = n_k / n, q uniform, or the predicted class frequencies of the reals
 
 On Stacked-MNIST's 1,000 classes these are the "modes" and the "KL" of Metz et al. 2017 (Unrolled GAN,
 arXiv:1611.02163, 25,600 samples), Srivastava et al. 2017 (VEEGAN, arXiv:1705.07761, 26,000) and Lin et al. 2018
 (PacGAN, arXiv:1712.04086).
 
-All depend on n: the anchor "perfect sampler" says what n draws of q itself score.  And all count the classifier's
-errors: 26,000 samples of a *single* class show some 32 modes where 0.75% of the digits are misread, and 30 where 0.46%
-are, as by the shipped classifier; of these 18 and 2 hold 20 samples or more.  The anchor "real" is what real ones show.
+All of them depend on n: the anchor "perfect sampler" gives the scores of n draws from q itself.  All of them also count
+the errors of the classifier.  26,000 samples of a *single* class give about 32 modes if 0.75% of the digits are
+misclassified, and 30 if 0.46% are, as with the shipped classifier; of these, 18 and 2 have 20 samples or more.  The
+anchor "real" gives the scores of real samples.
 """
 
 from typing import Any, ClassVar
@@ -21,14 +22,19 @@ from torch import Tensor
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.metric import Metric, Result
-from saddlepoint.metric.occupancy import captured_modes, expected_captured_modes, expected_histogram_kl, histogram_kl
+from saddlepoint.metric.occupancy import (
+    captured_modes,
+    expected_captured_modes,
+    expected_histogram_kl,
+    histogram_kl,
+)
 from saddlepoint.metric.per_class import class_counts
 
-FREQUENT = 20
+FREQUENT = 20  # samples of a class that captured_20 counts
 
 
 class ClassModes(Metric):
-    """The classes that the fakes reach, as the extractor sees them."""
+    """The classes that the extractor predicts for the fakes."""
 
     has_fixed_reference = True
     needs_logits: ClassVar[bool] = True
@@ -49,28 +55,28 @@ class ClassModes(Metric):
         self._classes = counts.shape[1]
 
     def compute(self) -> dict[str, Result]:
-        """captured, captured_20 and kl; without the last where it is infinite."""
+        """Return "captured", "captured_20", and "kl" if it is finite."""
         counts = self.all_rows("fake").sum(0)
         detail: dict[str, Any] = {"counts": counts.tolist()}
         if self.extractor_accuracy is not None:
             detail["accuracy"] = self.extractor_accuracy
         kl = histogram_kl(counts, self._law())
-        found = {f"captured_{FREQUENT}": Result(captured_modes(counts, FREQUENT))}
+        results = {f"captured_{FREQUENT}": Result(captured_modes(counts, FREQUENT))}
         if kl.isfinite():
-            found["kl"] = Result(kl)
+            results["kl"] = Result(kl)
         else:
-            detail["note"] = "the KL is infinite: some samples are of a class that no real sample is seen as"
-        return {"captured": Result(captured_modes(counts), None, detail)} | found
+            detail["note"] = "the KL is infinite: some samples are predicted to be of a class that no real sample is"
+        return {"captured": Result(captured_modes(counts), None, detail)} | results
 
     def directions(self) -> dict[str, bool]:
         return {"captured": True, f"captured_{FREQUENT}": True, "kl": False}
 
     def reference(self, n_fake: int) -> dict[str, Tensor]:
-        """How many reals fall to each class."""
+        """Return the number of reals predicted to be of each class."""
         return {"counts": self.all_rows("real").sum(0)}
 
     def anchor_values(self, n: int) -> dict[str, Any]:
-        """What n draws of the law itself score on average, read without error; none before any sample was seen."""
+        """Return the expected scores of n draws from q, classified without error; {} before the first `update`."""
         if not self._classes:
             return {}
         law = self._law()
@@ -83,7 +89,7 @@ class ClassModes(Metric):
         }
 
     def _law(self) -> Tensor:
-        """q [K], float64."""
+        """The distribution q [K], float64."""
         if self.against == "uniform":
             return torch.full((self._classes,), 1 / self._classes, dtype=torch.float64)
         counts = (self._reference or self.reference(0))["counts"].to(torch.float64)

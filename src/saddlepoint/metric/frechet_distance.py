@@ -1,10 +1,10 @@
 """Frechet distance between two Gaussians: ||mu1 - mu2||^2 + tr(S1) + tr(S2) - 2 tr((S1 S2)^(1/2)).
 
-Of Inception's features it is the FID of Heusel et al. 2017 (arXiv:1706.08500, eq. 6); in closed form, Dowson & Landau
-1982.  Covariances are unbiased, all sums float64.  With S1 = A A' and S2 = B B' the last trace is the sum of the
-singular values of A'B, also where a covariance has no full rank (A by Cholesky, without jitter, or by eigenvectors).
-Where both have, it is cheaper as the roots of the eigenvalues of A' S2 A, and no product has to be symmetrised; that
-would be wrong by 1e-8 of the traces for each eigenvalue that is rounding alone, so it is not trusted with one.
+With Inception features it is the FID of Heusel et al. 2017 (arXiv:1706.08500, eq. 6); closed form: Dowson & Landau
+1982.  Covariances are unbiased and all sums are float64.  With S1 = A A' and S2 = B B' the last trace is the sum of the
+singular values of A'B, even if a covariance has no full rank (A by Cholesky, without jitter, or by eigenvectors).  If
+both have full rank, the sum of the square roots of the eigenvalues of A' S2 A is cheaper and needs no symmetrised
+product.  Each eigenvalue that is only rounding would add an error of 1e-8 of the traces, so this is not used then.
 """
 
 from __future__ import annotations
@@ -19,19 +19,22 @@ from torchmetrics.utilities import dim_zero_cat
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.metric import Metric
 
-BLOCK = 256  # rows of a triangular product at once
-ENOUGH, MANY = 10_000, 2048  # samples for Inception's features, so many of them: below, a distance is mostly bias
+BLOCK = 256  # rows of a triangular product per block
+ENOUGH, MANY = 10_000, 2048  # samples needed with so many features (Inception's): with fewer, bias dominates
 
 
 def frechet_distance(mu1: Tensor, sigma1: Tensor, mu2: Tensor, sigma2: Tensor) -> Tensor:
-    """The distance, a float64 scalar >= 0, of means [d] and covariances [d, d]; ValueError if they are not finite."""
+    """Distance of Gaussians with means [d] and covariances [d, d], a float64 scalar >= 0.
+
+    Raises ValueError if shapes do not match or a value is not finite.
+    """
     mu1, sigma1, mu2, sigma2 = mu1.double(), sigma1.double(), mu2.double(), sigma2.double()
     if mu1.shape != mu2.shape or sigma1.shape != sigma2.shape or sigma1.shape != (len(mu1), len(mu1)):
         shapes = [tuple(value.shape) for value in (mu1, sigma1, mu2, sigma2)]
-        raise ValueError(f"the Frechet distance takes means [d] and covariances [d, d] of one d, not {shapes}")
+        raise ValueError(f"the Frechet distance takes means [d] and covariances [d, d] of the same d, not {shapes}")
     if not torch.cat([mu1, mu2, sigma1.flatten(), sigma2.flatten()]).isfinite().all():
-        raise ValueError("the Frechet distance takes finite means and covariances; a feature is nan or infinite")
-    # units that never fire, on one side or both, add nothing to the root and would cost the others their full rank
+        raise ValueError("the Frechet distance takes finite means and covariances, but a feature is nan or infinite")
+    # a constant feature adds nothing to the trace of the root, and would make the covariances singular
     alive = (sigma1.diagonal() > 0) & (sigma2.diagonal() > 0)
     root = _trace_of_root(sigma1[alive][:, alive], sigma2[alive][:, alive])
     distance = (mu1 - mu2).square().sum() + sigma1.trace() + sigma2.trace() - 2 * root
@@ -47,18 +50,18 @@ def _trace_of_root(sigma1: Tensor, sigma2: Tensor) -> Tensor:
         values = torch.linalg.eigvalsh(_between(lower, sigma2))
         if values[0] > _rounding(values):
             return values.sqrt().sum()
-    # the root of a rounding error of 1e-16 is 1e-8, for each dimension; singular values take no root, and more time
+    # a rounding error of 1e-16 becomes 1e-8 under the root, per dimension; singular values need no root but more time
     return torch.linalg.svdvals((_root(sigma1) if failed else lower).T @ (_root(sigma2) if failed2 else lower2)).sum()
 
 
 def _between(lower: Tensor, sigma: Tensor) -> Tensor:
-    """The lower triangle of L' S L, all that eigvalsh reads; by blocks of lower L, a third of the full products."""
-    d, found = len(sigma), torch.zeros_like(sigma)
+    """Lower triangle of L' S L, which is all that eigvalsh reads.  Blocks of L take a third of the full products."""
+    d, triangle = len(sigma), torch.zeros_like(sigma)
     blocks = [slice(start, min(start + BLOCK, d)) for start in range(0, d, BLOCK)]
-    product = torch.cat([sigma[:, own.start :] @ lower[own.start :, own] for own in blocks], 1)
-    for own in blocks:
-        found[own, : own.stop] = lower[own.start :, own].T @ product[own.start :, : own.stop]
-    return found
+    product = torch.cat([sigma[:, block.start :] @ lower[block.start :, block] for block in blocks], 1)
+    for block in blocks:
+        triangle[block, : block.stop] = lower[block.start :, block].T @ product[block.start :, : block.stop]
+    return triangle
 
 
 def _root(sigma: Tensor) -> Tensor:
@@ -69,12 +72,12 @@ def _root(sigma: Tensor) -> Tensor:
 
 
 def _rounding(values: Tensor) -> Tensor:
-    """What of a symmetric matrix's eigenvalues [d] may be rounding."""
+    """The size below which eigenvalues [d] of a symmetric matrix may be rounding errors."""
     return values.max().clamp(min=0) * len(values) * torch.finfo(torch.float64).eps
 
 
 class Moments(NamedTuple):
-    """Mean [d], sum of outer products about it [d, d], and number of some samples, in float64."""
+    """Mean [d], sum of outer products about the mean [d, d], and number of samples, all float64."""
 
     mean: Tensor
     product: Tensor
@@ -82,29 +85,29 @@ class Moments(NamedTuple):
 
     @classmethod
     def from_samples(cls, x: Tensor) -> Moments:
-        """The moments of x [n, d]."""
+        """Return the moments of x [n, d]."""
         mean = x.mean(0)
         return cls(mean, (x - mean).T @ (x - mean), torch.tensor(float(len(x)), dtype=x.dtype, device=x.device))
 
     @property
     def covariance(self) -> Tensor:
-        """Unbiased, [d, d]."""
+        """The unbiased covariance [d, d]."""
         return self.product / (self.number - 1)
 
     def merge(self, other: Moments) -> Moments:
-        """The moments of both sets: Chan, Golub & LeVeque 1979.
+        """Return the moments of the union of both sets: Chan, Golub & LeVeque 1979.
 
-        Plain sums of x and of x x' would leave a collapsed generator a variance of 1e-16, and a distance 1e-8 off.
+        Plain sums of x and x x' would give a collapsed generator a variance of 1e-16, and a distance that is 1e-8 off.
         """
         number = self.number + other.number
-        apart = other.mean - self.mean
-        mean = self.mean + apart * (other.number / number)
-        product = self.product + other.product + torch.outer(apart, apart) * (self.number * other.number / number)
+        shift = other.mean - self.mean
+        mean = self.mean + shift * (other.number / number)
+        product = self.product + other.product + torch.outer(shift, shift) * (self.number * other.number / number)
         return Moments(mean, product, number)
 
 
 class FrechetDistance(Metric):
-    """The Frechet distance of features, from moments that join over batches and ranks."""
+    """Frechet distance of features, computed from moments that are merged over batches and ranks."""
 
     has_fixed_reference = True
     higher_is_better = False
@@ -121,28 +124,28 @@ class FrechetDistance(Metric):
             setattr(self, f"{side}_{name}", [value.unsqueeze(0)])
 
     def compute(self) -> Tensor:
-        """The distance, float64; ValueError for fewer than two samples on a side."""
+        """Return the distance, float64.  Raises ValueError if a side has fewer than two samples."""
         real = self._reference or self._gaussian("real")
         fake = self._gaussian("fake")
         return frechet_distance(real["mu"], real["sigma"], fake["mu"], fake["sigma"])
 
     def why_not(self, n_real: int, n_fake: int) -> str | None:
-        return "a covariance takes two samples at least" if min(n_real, n_fake) < 2 else None
+        return "a covariance needs at least two samples" if min(n_real, n_fake) < 2 else None
 
     def caution(self, n_real: int, n_fake: int, dim: int) -> str | None:
-        """Which covariances lack full rank, and whether the distance is mostly bias, as two sentences."""
+        """Which covariances lack full rank, and whether the distance is mostly bias; up to two sentences."""
         sides = {"reals": n_real, "fakes": n_fake}
         flat = [f"{n} {side} of {dim} features" for side, n in sides.items() if n <= dim]
         few = [f"{n} {side}" for side, n in sides.items() if n < ENOUGH and dim >= MANY]
-        rank = f"rank: {' and '.join(flat)} span no full covariance; measure more than {dim} samples"
+        rank = f"rank: {' and '.join(flat)} give no covariance of full rank; measure more than {dim} samples"
         bias = (
-            f"bias: with {' and '.join(few)} of {dim} features a part of the distance, growing as 1 / n, is due to "
-            f"their number; compare at equal n alone, and measure {ENOUGH} at least"
+            f"bias: with {' and '.join(few)} of {dim} features, a part of the distance that grows as 1 / n is bias; "
+            f"compare only at equal n, and measure at least {ENOUGH}"
         )
         return ".\n".join([*([rank] if flat else []), *([bias] if few else [])]) or None
 
     def reference(self, n_fake: int) -> dict[str, Tensor]:
-        """Mean and covariance of the reals."""
+        """Return the mean and covariance of the reals."""
         return self._gaussian("real")
 
     def _entries(self, side: str) -> list[Moments]:
@@ -153,6 +156,6 @@ class FrechetDistance(Metric):
         entries = self._entries(side)
         n = sum(int(entry.number) for entry in entries)
         if n < 2:
-            raise ValueError(f"a Frechet distance needs two {side} samples at least, and has {n}")
+            raise ValueError(f"a Frechet distance needs at least two {side} samples, and has {n}")
         moments = reduce(Moments.merge, entries)
         return {"mu": moments.mean, "sigma": moments.covariance}

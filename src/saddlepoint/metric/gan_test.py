@@ -1,10 +1,11 @@
-"""GAN-test: how often a classifier trained on the training images says of a fake the class that it was asked for.
+"""GAN-test: how often a classifier trained on the training images predicts the class that a fake was generated for.
 
     (1 / M) sum_j 1[argmax_k logits_k(Y_j; trained on the training split) = y_j]
 
-Shmelkov et al. 2018 (arXiv:1807.09499).  It sees whether fakes look like their class and not whether they
-vary: one perfect image a class scores 1.  The classifier is the data's own recipe (see `classifier`), trained once and
-kept in the cache; the anchor is its accuracy on test images, above which fakes are easier than reals.
+Shmelkov et al. 2018 (arXiv:1807.09499).  It measures whether fakes look like their class and not whether they vary: one
+perfect image per class scores 1.  The classifier follows the default recipe for the data (`extractor/training.py`) and
+is trained once and cached.  The anchor is its accuracy on test images; a higher score means that fakes are easier to
+classify than reals.
 """
 
 from collections.abc import Mapping
@@ -17,50 +18,50 @@ from saddlepoint.extractor.data_like import DataLike
 from saddlepoint.metric.labelled_metric import ClassifierMetric, class_accuracies, draw_labelled, total_accuracy
 from saddlepoint.metric.metric import Result
 
-WEIGHT = "network."  # before the names of the reference's weights
+WEIGHT = "network."  # prefix of the classifier's weights in the reference
 
 
 class GanTest(ClassifierMetric):
-    """The accuracy on fakes of the data's recipe, trained on the train split."""
+    """Accuracy on the fakes of a classifier trained on the train split."""
 
     has_fixed_reference = True
-    needs_reals = True  # not for the reals, which are the train split's always, but for a reference kept in the cache
+    needs_reals = True  # so that the classifier is cached as a reference; the reals are always the train split
 
     def __init__(self, epochs: int | None = None, seed: int = 0) -> None:
         super().__init__(epochs, seed)
-        self._kept: dict[str, Tensor] = {}
+        self._cached: dict[str, Tensor] = {}
 
     def setup(self, data: DataLike) -> str | None:
-        self._kept = {}
+        self._cached = {}
         return super().setup(data)
 
     def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
-        shas = {name: part.sha256 for name, part in self._parts.items()}
+        shas = {name: split.sha256 for name, split in self._splits.items()}
         return {"recipe": asdict(self.recipe), "train": shas.get("train"), "test": shas.get("test")}
 
     def reference(self, n_fake: int) -> dict[str, Tensor]:
-        """The classifier's weights, and of how many test images of each class it is right, [2, K]."""
-        if not self._kept:  # an evaluation that varies the reals asks again, and these do not vary
+        """Return the classifier's weights, and its numbers of test images and correct predictions per class, [2, K]."""
+        if not self._cached:  # one training also serves an evaluation that varies the reals
             network = self.train_classifier(
-                *draw_labelled(self._parts["train"], self.recipe.limit, self.seed, "gan_test/train")
+                *draw_labelled(self._splits["train"], self.recipe.limit, self.seed, "gan_test/train")
             )
             weights = {WEIGHT + name: value for name, value in network.state_dict().items()}
-            self._kept = {**weights, "test": self.count_correct_in_split(network, self._parts["test"])}
-        return self._kept
+            self._cached = {**weights, "test": self.count_correct_in_split(network, self._splits["test"])}
+        return self._cached
 
     def set_reference(self, reference: Mapping[str, Tensor] | None) -> None:
         super().set_reference(reference)
-        self._kept = dict(reference or self._kept)
+        self._cached = dict(reference or self._cached)
 
     def anchor_values(self, n: int) -> dict[str, Any]:
-        """So many test images in the place of the fakes; all of them where there are no more."""
-        return {"real": self.score(*draw_labelled(self._parts["test"], n, self.seed, "gan_test/real"))}
+        """Return the score of n test images in place of the fakes, or of all if there are fewer."""
+        return {"real": self.score(*draw_labelled(self._splits["test"], n, self.seed, "gan_test/real"))}
 
     def score(self, x: Tensor, y: Tensor) -> Result:
-        """The accuracy, and that within each class."""
+        """Return the accuracy, with the accuracy of each class in the detail."""
         reference = self._reference or self.reference(len(x))
         weights = {name.removeprefix(WEIGHT): value for name, value in reference.items() if name.startswith(WEIGHT)}
-        right = self.count_correct(self.build_network(weights), x, y)
+        counts = self.count_correct(self.build_network(weights), x, y)
         test = float(total_accuracy(reference["test"].cpu()))
-        detail = {"class_accuracy": class_accuracies(right), "samples": len(x), "test_accuracy": test}
-        return Result(total_accuracy(right), None, detail, n=len(x))
+        detail = {"class_accuracy": class_accuracies(counts), "samples": len(x), "test_accuracy": test}
+        return Result(total_accuracy(counts), None, detail, n=len(x))

@@ -1,11 +1,12 @@
-"""GAN-train, or classification accuracy score: how often a classifier that saw only fakes is right on test images.
+"""GAN-train, or classification accuracy score: accuracy on test images of a classifier trained only on fakes.
 
-    (1 / N) sum_i 1[argmax_k logits_k(x_i; trained on the fakes Y_j and the classes they were asked for) = y_i]
+    (1 / N) sum_i 1[argmax_k logits_k(x_i; trained on the fakes Y_j and the classes they were generated for) = y_i]
 
 Shmelkov et al. 2018 (arXiv:1807.09499), GAN-train; Ravuri & Vinyals 2019 (arXiv:1905.10887), CAS.
-CAS takes as many fakes of each class as there are training images; how far the classes' shares lie from theirs is in
-the detail.  The classifier is the data's own recipe (see `classifier`), so no figure compares with the papers'
-ResNets: it is read against the anchor, the same recipe trained on as many training images.
+CAS takes as many fakes of each class as there are training images; the detail gives the total variation between the two
+class distributions.  The classifier follows the default recipe for the data (`extractor/training.py`), so scores are
+not comparable with those of the papers' ResNets.  Compare them with the anchor, the same recipe trained on as many
+training images.
 """
 
 from dataclasses import asdict
@@ -25,10 +26,10 @@ from saddlepoint.metric.metric import Result
 
 
 class GanTrain(ClassifierMetric):
-    """The accuracy on the test split of the data's recipe, trained on fakes."""
+    """Accuracy on the test split of a classifier trained on the fakes."""
 
     def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
-        test = self._parts.get("test")
+        test = self._splits.get("test")
         return {
             "recipe": asdict(self.recipe),
             "n_test": len(test) if test else None,
@@ -36,25 +37,25 @@ class GanTrain(ClassifierMetric):
         }
 
     def caution(self, n_real: int, n_fake: int, dim: int) -> str | None:
-        n = len(self._parts["train"]) if self._parts else n_fake
-        return f"CAS takes as many samples as there are training images, {n:,}, not {n_fake:,}" if n != n_fake else None
+        n = len(self._splits["train"]) if self._splits else n_fake
+        return f"CAS takes one sample per training image, {n:,}, not {n_fake:,}" if n != n_fake else None
 
     def anchor_values(self, n: int) -> dict[str, Any]:
-        """As many training images in the place of the fakes; all of them where there are no more."""
-        return {"training images": self.score(*draw_labelled(self._parts["train"], n, self.seed, "gan_train/real"))}
+        """Return the score of n training images in place of the fakes, or of all if there are fewer."""
+        return {"training images": self.score(*draw_labelled(self._splits["train"], n, self.seed, "gan_train/real"))}
 
     def score(self, x: Tensor, y: Tensor) -> Result:
-        """The accuracy, and that within each class."""
-        right = self.count_correct_in_split(self.train_classifier(x, y), self._parts["test"])
-        train = len(self._parts["train"])
-        theirs = torch.cat([label for _, label in labelled_batches(self._parts["train"])])
-        shares = [label.bincount(minlength=self._classes).to(torch.float64) / len(label) for label in (y, theirs)]
+        """Return the accuracy, with the accuracy of each class in the detail."""
+        counts = self.count_correct_in_split(self.train_classifier(x, y), self._splits["test"])
+        train = len(self._splits["train"])
+        train_labels = torch.cat([label for _, label in labelled_batches(self._splits["train"])])
+        shares = [label.bincount(minlength=self._classes).to(torch.float64) / len(label) for label in (y, train_labels)]
         detail: dict[str, Any] = {
-            "class_accuracy": class_accuracies(right),
+            "class_accuracy": class_accuracies(counts),
             "samples": len(x),
             "training": train,
             "total_variation": float((shares[0] - shares[1]).abs().sum() / 2),  # of the classes' shares, in [0, 1]
         }
         if len(x) != train:
             detail["note"] = f"trained on {len(x):,} images, and CAS takes as many as the training split: {train:,}"
-        return Result(total_accuracy(right), None, detail, n=len(x))
+        return Result(total_accuracy(counts), None, detail, n=len(x))

@@ -2,10 +2,10 @@
 
     sum_{i != j} k(X_i, X_j) / (N (N - 1)) + sum_{i != j} k(Y_i, Y_j) / (M (M - 1)) - 2 sum_{i, j} k(X_i, Y_j) / (N M)
 
-Of Inception's features it is the KID of Binkowski et al. 2018 (arXiv:1801.01401, section 4, eq. 4).  Its expectation is
-0 for equal distributions at any number of samples, so single values fall below 0.  As in the authors' code it is the
-mean over 100 subsets of 1,000 of each side, drawn without replacement, with the population standard deviation over
-subsets: these overlap, so it is that of one subset's value and no error of the mean.
+With Inception features it is the KID of Binkowski et al. 2018 (arXiv:1801.01401, section 4, eq. 4).  Its expectation is
+0 for equal distributions at any number of samples, so single values can be negative.  As in the authors' code it is the
+mean over 100 subsets of 1,000 samples of each side, drawn without replacement, with the population standard deviation
+over subsets.  Subsets overlap, so this is the deviation of one subset's value and not the error of the mean.
 """
 
 from typing import Any
@@ -16,21 +16,21 @@ from torch import Tensor
 from saddlepoint.metric.metric import FeatureMetric
 from saddlepoint.stream import Stream
 
-ROWS = 1000  # of a kernel matrix at once: 80 MB for 10,000 columns
+ROWS = 1000  # of a kernel matrix per block: 80 MB for 10,000 columns
 
 
 def kernel_distance(real: Tensor, fake: Tensor) -> Tensor:
-    """The distance, a float64 scalar, of real [N, d] and fake [M, d]; ValueError for fewer than two on a side."""
+    """Kernel distance of real [N, d] and fake [M, d], a float64 scalar.  Raises ValueError if N or M is below two."""
     n, m = len(real), len(fake)
     if min(n, m) < 2:
-        raise ValueError(f"a kernel distance takes two samples of each side at least, and has {n} and {m}")
+        raise ValueError(f"a kernel distance needs at least two samples of each side, and has {n} and {m}")
     real, fake = real.to(torch.float64), fake.to(torch.float64)
     between = kernel_sum(real, fake) / (n * m)
-    return _among(real) / (n * (n - 1)) + _among(fake) / (m * (m - 1)) - 2 * between
+    return _off_diagonal_sum(real) / (n * (n - 1)) + _off_diagonal_sum(fake) / (m * (m - 1)) - 2 * between
 
 
 def subset_distances(real: Tensor, fake: Tensor, size: int, subsets: int, seed: int = 0) -> Tensor:
-    """The distance of each of `subsets` pairs of subsets of `size`, [subsets], float64."""
+    """Kernel distances of `subsets` random pairs of subsets of `size`, [subsets], float64."""
     draws = Stream(seed, "kernel distance").generator
 
     def subset(x: Tensor) -> Tensor:
@@ -40,21 +40,21 @@ def subset_distances(real: Tensor, fake: Tensor, size: int, subsets: int, seed: 
 
 
 def kernel_sum(x: Tensor, y: Tensor) -> Tensor:
-    """The sum of k over all pairs of x [N, d] and y [M, d]."""
+    """Sum of k over all pairs of x [N, d] and y [M, d]."""
     one = torch.ones((), dtype=x.dtype, device=x.device)
-    roots = (torch.addmm(one, part, y.T, alpha=1 / x.shape[1]) for part in x.split(ROWS))  # x . y / d + 1
+    roots = (torch.addmm(one, rows, y.T, alpha=1 / x.shape[1]) for rows in x.split(ROWS))  # x . y / d + 1
     return torch.stack([root.pow_(3).sum() for root in roots]).sum()
 
 
-def _among(x: Tensor) -> Tensor:
-    """The sum of k over all pairs of different x."""
+def _off_diagonal_sum(x: Tensor) -> Tensor:
+    """Sum of k over all pairs of different rows of x."""
     return kernel_sum(x, x) - (x.square().mean(1) + 1).pow(3).sum()
 
 
 class KernelDistance(FeatureMetric):
-    """The kernel distance of features: over subsets, or of one full subset where `subset_size` is None.
+    """Kernel distance of features, over subsets, or over all samples at once if `subset_size` is None.
 
-    N reals, the smaller of the two numbers, are drawn by a fixed permutation, so that 60,000 need not be kept.
+    N reals, the smaller of the two numbers, are chosen by a fixed permutation, so that 60,000 need not be kept.
     """
 
     higher_is_better = False
@@ -64,13 +64,13 @@ class KernelDistance(FeatureMetric):
         self.subsets, self.subset_size, self.seed = subsets, subset_size, seed
 
     def compute(self) -> Tensor | tuple[Tensor, Tensor]:
-        """Mean and standard deviation over subsets; of one full subset the value alone."""
+        """Return the mean and standard deviation over subsets, or the value alone if `subset_size` is None."""
         reference, fake = self.reference_and_fakes()
         real = reference["real"]
         if self.subset_size is None:
             return kernel_distance(real, fake)
-        found = subset_distances(real, fake, self.subset_size, self.subsets, self.seed)
-        return found.mean(), found.std(correction=0)
+        distances = subset_distances(real, fake, self.subset_size, self.subsets, self.seed)
+        return distances.mean(), distances.std(correction=0)
 
     def settings(self, n_real: int, n_fake: int) -> dict[str, Any]:
         n, subsets = min(n_real, n_fake), self.subsets if self.subset_size else 1
@@ -80,11 +80,11 @@ class KernelDistance(FeatureMetric):
         n, least = min(n_real, n_fake), self.subset_size or 2
         if n >= least:
             return None
-        remedy = "" if n < 2 else " (metric.kid.subset_size=null takes all of them at once)"
-        return f"subsets of {least} take as many samples, and there are {n}{remedy}"
+        remedy = "" if n < 2 else " (metric.kid.subset_size=null takes all samples at once)"
+        return f"subsets of {least} need {least} samples, and there are {n}{remedy}"
 
     def reference(self, n_fake: int) -> dict[str, Tensor]:
-        """The reals that are drawn."""
+        """Return the chosen reals."""
         real = self.all_rows("real")
         order = torch.randperm(len(real), generator=Stream(self.seed, "kernel distance/real").generator)
         return {"real": real[order[:n_fake].to(real.device)]}

@@ -1,18 +1,18 @@
-"""Modes captured, share of high quality and reverse KL: points against a mixture of Gaussians whose modes are known.
+"""Captured modes, fraction of high quality and reverse KL of points, for a mixture of Gaussians with known modes.
 
-    x belongs to its nearest mode k, and is of high quality where |x - mu_k| / sigma < 3
+    x belongs to its nearest mode k, and is of high quality if |x - mu_k| / sigma < 3
     captured      #{k : some point of high quality belongs to k}                               of M modes
     high_quality  points of high quality / points
     reverse_kl    KL(q || w) = sum_k q_k ln(q_k / w_k), q the histogram of the points of high quality over the modes,
-                  w the mixture's own weights
+                  w the weights of the mixture
 
 Srivastava et al. 2017 (VEEGAN, arXiv:1705.07761) and Lin et al. 2018 (PacGAN, arXiv:1712.04086), who measure 2,500
-points.  They write KL(q || uniform); their rings and grids have equal weights, where both are one number.  The ring of
-Metz et al. 2017 has not, and against w a perfect sampler still scores 0.  Points are measured as they are, whatever the
-extractor.
+points.  They use KL(q || uniform), which is the same for their rings and grids, as these have equal weights.  The ring
+of Metz et al. 2017 has unequal weights, and with w a perfect sampler still scores 0.  Points are measured as they are,
+without the extractor.
 
-A perfect sampler of the plane has 1 - exp(-9/2) = 98.89% of high quality: a figure above it speaks of a generator
-*narrower* than the data.  8/8 modes at 53% and 7/8 at 98% are different failures, so read all three.
+In the plane a perfect sampler has 1 - exp(-9/2) = 98.89% of high quality; a higher value means that the generator is
+*narrower* than the data.  8/8 modes at 53% and 7/8 at 98% are different failures, so read all three scores.
 """
 
 from typing import Any
@@ -26,12 +26,15 @@ from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.metric import Metric, Result
 from saddlepoint.metric.occupancy import captured_modes, expected_captured_modes, expected_histogram_kl, histogram_kl
 
-UNKNOWN = "it needs to know the modes, and this data names none (data=gaussians does)"
+UNKNOWN = "it needs to know the modes, and these data do not define any (data=gaussians does)"
 
 
 def mode_counts(x: Tensor, modes: Tensor, sigma: float, deviations: float = 3.0) -> Tensor:
-    """Points of high quality of each mode, and last those of low quality, int64 [M + 1]; x [N, D], modes [M, D]."""
-    # without matrix products: they would lose the digits that a sigma of 0.01 lives in
+    """Count the points of high quality of each mode, and last those of low quality: int64 [M + 1].
+
+    x is [N, D] and modes [M, D].
+    """
+    # without matrix products, which lose the digits that matter for a sigma of 0.01
     distance = torch.cdist(
         x.to(torch.float64), modes.to(torch.float64), compute_mode="donot_use_mm_for_euclid_dist"
     ).min(1)
@@ -40,7 +43,7 @@ def mode_counts(x: Tensor, modes: Tensor, sigma: float, deviations: float = 3.0)
 
 
 class Modes(Metric):
-    """What the points capture of the modes of the data that it has met."""
+    """How well the points cover the modes of the data."""
 
     needs_reals = False
     needs_features = False
@@ -48,7 +51,7 @@ class Modes(Metric):
 
     def __init__(self, deviations: float = 3.0) -> None:
         if not deviations > 0:
-            raise Mistake(f"modes.deviations={deviations}: a positive number of standard deviations is needed.")
+            raise Mistake(f"modes.deviations={deviations}: give a positive number of standard deviations.")
         super().__init__()
         self.deviations = deviations
         self._modes: Tensor | None = None  # [M, D]
@@ -72,14 +75,12 @@ class Modes(Metric):
         if real:
             return
         if features.x is None or self._modes is None:
-            raise ValueError("modes are counted of the samples themselves, and of data that was met: call meet(data)")
-        modes = self._modes.to(self.device)
-        self.append_rows(
-            "counts", mode_counts(features.x.to(self.device), modes, self._sigma, self.deviations).unsqueeze(0)
-        )
+            raise ValueError("modes are counted on samples, and need the data: call setup(data) first")
+        counts = mode_counts(features.x.to(self.device), self._modes.to(self.device), self._sigma, self.deviations)
+        self.append_rows("counts", counts.unsqueeze(0))
 
     def compute(self) -> dict[str, Result]:
-        """captured, high_quality and reverse_kl; without the last where no point is of high quality."""
+        """Return "captured" and "high_quality", and "reverse_kl" if some point is of high quality."""
         assert self._modes is not None
         counts = self.all_rows("counts").sum(0)
         good = counts[:-1]
@@ -88,22 +89,22 @@ class Modes(Metric):
             for mode, points, weight in zip(self._modes.tolist(), good.tolist(), self._weights.tolist(), strict=True)
         ]
         detail: dict[str, Any] = {"modes": rows}
-        found = {"high_quality": Result(good.sum() / counts.sum().to(torch.float64))}
+        results = {"high_quality": Result(good.sum() / counts.sum().to(torch.float64))}
         if good.sum() > 0:
-            found["reverse_kl"] = Result(histogram_kl(good, self._weights))
+            results["reverse_kl"] = Result(histogram_kl(good, self._weights))
         else:
             detail["note"] = "no point is of high quality, so there is no reverse KL"
-        return {"captured": Result(captured_modes(good), None, detail)} | found
+        return {"captured": Result(captured_modes(good), None, detail)} | results
 
     def directions(self) -> dict[str, bool]:
         return {"captured": True, "high_quality": True, "reverse_kl": False}
 
     def anchor_values(self, n: int) -> dict[str, Any]:
-        """What n points of the mixture itself score on average; exact where the modes do not overlap."""
+        """Return the expected scores of n points of the mixture; exact if the modes do not overlap."""
         assert self._modes is not None
         half = torch.tensor([self._modes.shape[1] / 2, self.deviations**2 / 2], dtype=torch.float64)
         good = float(torch.special.gammainc(half[0], half[1]))  # P(chi^2 with D degrees of freedom < deviations^2)
-        floors = {"captured": expected_captured_modes(self._weights * good, n), "high_quality": good}
-        if kept := round(n * good):
-            floors["reverse_kl"] = expected_histogram_kl(self._weights, kept, self._weights)
-        return {"perfect sampler": floors}
+        expected = {"captured": expected_captured_modes(self._weights * good, n), "high_quality": good}
+        if n_good := round(n * good):
+            expected["reverse_kl"] = expected_histogram_kl(self._weights, n_good, self._weights)
+        return {"perfect sampler": expected}

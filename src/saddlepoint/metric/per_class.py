@@ -1,22 +1,22 @@
-"""Classes measured apart: equally many samples of each, and a score of each beside what other reals reach.
+"""Metrics of single classes: equally many samples of each class, and each score compared with what reals reach.
 
     value_c = statistic(n reals of class c, n fakes of class c)
-    null_rc = statistic(n reals of class c, n other reals of class c)                 r = 1 .. R, drawn anew each time
+    null_rc = statistic(n reals of class c, n other reals of class c)                 r = 1 .. R, new draws each time
 
-The n is the same for every class and on both sides, as a statistic that falls with n would otherwise rank the classes
-by their size.  It follows from the reals and the number of fakes, never from how many fakes a class turns out to have:
-two models at one protocol are measured at one n.  A class is measured where a perfect generator would give it fakes
-enough; the others are counted as rare.
+n is the same for every class and on both sides; otherwise a statistic that decreases with n would rank the classes by
+their size.  It depends on the reals and on the number of fakes, but not on how many fakes of a class there are, so two
+models under one protocol are measured at the same n.  A class is measured if a perfect generator would give it enough
+fakes; the others are counted as rare.
 
-Of a score and its null distribution, what it is where the fakes are as good as other reals, drawn R times,
+The null distribution is that of the score of other reals in place of the fakes, drawn R times:
 
     p = (1 + #{r : null_r at least as bad as the score}) / (R + 1)
 
-Davison & Hinkley 1997 (Bootstrap Methods and their Application, section 4.2).  The one that is added keeps p from 0: R
-draws can say 1 / (R + 1) at the least.  A maximum over classes needs it most, as it is large by chance alone.
+Davison & Hinkley 1997 (Bootstrap Methods and their Application, section 4.2).  The added one keeps p above 0: with R
+draws p is at least 1 / (R + 1).  A maximum over classes needs the comparison most, as it is large by chance alone.
 
-What p says is of these reals and this extractor.  One that was trained on the reals tells held-out images from them:
-real ones too have a small p then, so read p beside the anchor "real".
+p holds for these reals and this extractor.  An extractor trained on the reals separates them from held-out images, so
+real images also have a small p then; compare p with that of the anchor "real".
 """
 
 from math import isnan
@@ -34,25 +34,25 @@ from saddlepoint.stream import Stream
 
 QUANTILES = {"5%": 0.05, "50%": 0.5, "95%": 0.95}
 LABELS = ("seen", "given")
-MIN_SAMPLES = 20  # samples: with fewer a class's frequency is off by a quarter, and its distance is noise
+MIN_SAMPLES = 20  # of a class: with fewer its frequency is off by a quarter, and its distance is noise
 
 
 def predicted_classes(features: Features) -> Tensor:
-    """The class that the extractor sees in each sample, int64 [N]; ValueError for one that makes no predictions."""
+    """Return the class that the extractor predicts for each sample, int64 [N].  Raises ValueError without logits."""
     if features.logits is None:
-        raise ValueError("classes are seen by an extractor with logits: a classifier, or Inception")
+        raise ValueError("predicted classes need an extractor with logits: a classifier, or Inception")
     return features.logits.argmax(1)
 
 
 def class_counts(features: Features) -> Tensor:
-    """How many samples the extractor sees of each class, int64 [1, K]; ValueError as `seen`."""
+    """Return the number of samples predicted to be of each class, int64 [1, K].  Raises ValueError without logits."""
     return predicted_classes(features).bincount(minlength=features.logits.shape[1]).unsqueeze(0)  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def frequent_classes(count: Tensor, n_fake: int, least: int = MIN_SAMPLES) -> Tensor:
-    """The classes with `least` reals, of which `n_fake` perfect fakes would hold as many: int64 [K'].
+    """Return the classes, int64 [K'], that have `least` reals and would have `least` of `n_fake` perfect fakes.
 
-    `count` [K] is that of the reals.
+    `count` [K] holds the numbers of reals.
     """
     expected = count * (n_fake / max(int(count.sum()), 1))
     return ((count >= least) & (expected >= least)).nonzero().flatten()
@@ -61,11 +61,11 @@ def frequent_classes(count: Tensor, n_fake: int, least: int = MIN_SAMPLES) -> Te
 def equal_class_size(
     count: Tensor, n_fake: int, share: float, least: int = MIN_SAMPLES, most: int | None = None
 ) -> tuple[Tensor, int]:
-    """The classes to be measured, int64 [K'], and n, the samples of each on either side.
+    """Return the classes to measure, int64 [K'], and n, the number of samples of each class on either side.
 
-    n is `share` of what `n_fake` perfect fakes would hold of the rarest of them, so that chance leaves no class short;
-    `most` at most, and half of the rarest's reals, as the null draws take two disjoint sets.  `count` [K] is that of
-    the reals.
+    n is `share` of the number of perfect fakes, of `n_fake`, in the rarest measured class, so that no class falls short
+    by chance.  It is at most `most`, and at most half of the reals of that class, because null draws need two disjoint
+    sets.  `count` [K] holds the numbers of reals.
     """
     size = torch.minimum(count * (share * n_fake / max(int(count.sum()), 1)), count / 2).floor().to(torch.int64)
     classes = (size >= least).nonzero().flatten()
@@ -74,9 +74,9 @@ def equal_class_size(
 
 
 def draw_rows_per_class(label: Tensor, classes: Tensor, n: int, draws: torch.Generator) -> list[Tensor]:
-    """The rows of each class, int64 [<= n], at random without replacement: all of a class that has n or fewer.
+    """Draw n rows of each class without replacement, or all rows of a class that has fewer; int64 [<= n] each.
 
-    One order of all rows serves every class, so that renaming classes changes no draw.
+    One permutation of all rows serves every class, so renaming classes does not change a draw.
     """
     order = torch.randperm(len(label), generator=draws).to(label.device)
     ordered = label[order]
@@ -84,26 +84,26 @@ def draw_rows_per_class(label: Tensor, classes: Tensor, n: int, draws: torch.Gen
 
 
 def p_value(observed: Tensor, null: Tensor, higher_is_better: bool) -> Tensor:
-    """How often chance is as bad as `observed` [...], by null draws [R, ...]: float64 [...], in [1 / (R + 1), 1]."""
+    """Return the fraction of null draws [R, ...] as bad as `observed` [...]: float64 [...], in [1 / (R + 1), 1]."""
     as_bad = null <= observed if higher_is_better else null >= observed
     return (1 + as_bad.sum(0)).to(torch.float64) / (len(null) + 1)
 
 
 def null_comparison(observed: Tensor, null: Tensor, higher_is_better: bool) -> dict[str, Any]:
-    """A scalar read against its null draws [R], in plain values: p, the draws' mean and quantiles, their number."""
+    """Compare a scalar with its null draws [R]: p, and the mean, quantiles and number of the draws; plain values."""
     quantiles = {name: null.quantile(q).item() for name, q in QUANTILES.items()}
     p = p_value(observed, null, higher_is_better).item()
     return {"p": p, "null": {"mean": null.mean().item(), **quantiles, "draws": len(null)}}
 
 
 class PerClassMetric(FeatureMetric):
-    """A metric of each class apart; a piece adds the statistic of one class, and what to say of all of them.
+    """A metric computed for each class.  Subclasses define `statistic`, the score of one class, and `compute`.
 
-    Features of all samples are kept until they are measured, and n rows of each class in the reference.
+    Keeps the features of all samples until `compute`; its reference holds n rows of each class.
     """
 
     contract_attributes = ("n_per_class", "share", "least", "labels", "draws", "seed")
-    null_label: ClassVar[str] = "floor"  # what the mean of the null draws is called in the table
+    null_label: ClassVar[str] = "floor"  # column name of the mean null draw
 
     def __init__(
         self,
@@ -114,53 +114,55 @@ class PerClassMetric(FeatureMetric):
         draws: int = 20,
         seed: int = 0,
     ) -> None:
-        """`n_per_class` at most; `labels`: "seen" by the extractor, or "given" by the data and asked of the fakes."""
+        """`n_per_class`: upper bound of n; `labels`: "seen", as predicted, or "given" with reals and fakes."""
         super().__init__()
         if labels not in LABELS:
-            raise Mistake(f"labels={labels} is unknown: 'seen' by the extractor, or 'given' with the samples.")
+            raise Mistake(
+                f"labels={labels} is unknown: 'seen' (predicted by the extractor) or 'given' (with the samples)."
+            )
         if not 0 < share <= 1:
-            raise Mistake(f"share={share} is no part of a class's fakes: choose one in (0, 1].")
+            raise Mistake(f"share={share} is not a fraction of a class's fakes: choose one in (0, 1].")
         if draws < 1:
-            raise Mistake(f"a null distribution of {draws} draws says nothing: 1 at least, and 19 for a p of 5%.")
+            raise Mistake(f"draws={draws}: a null distribution needs at least 1 draw, and at least 19 for a p of 5%.")
         if least < self.min_samples() or (n_per_class is not None and n_per_class < self.min_samples()):
-            raise Mistake(f"a class is measured on {self.min_samples()} samples at least: raise least and n_per_class.")
+            raise Mistake(f"a class needs at least {self.min_samples()} samples: raise least and n_per_class.")
         self.n_per_class, self.share, self.least, self.labels = n_per_class, share, least, labels
         self.draws, self.seed = draws, seed
         self.needs_logits, self.needs_labels = labels == "seen", labels == "given"  # pyright: ignore[reportAttributeAccessIssue]
-        self._said = False
+        self._warned = False
         self.declare_states("real_label", "fake_label")
 
     def min_samples(self) -> int:
-        """The fewest samples of a class that the statistic can be had of."""
+        """Return the smallest number of samples of a class that the statistic accepts."""
         return 2
 
     def statistic(self, real: Tensor, fake: Tensor) -> Tensor:
-        """The score of one class, a float64 scalar, by real [n, d] and fake [<= n, d]; nan where it has none."""
+        """Return the score of one class, a float64 scalar, from real [n, d] and fake [<= n, d]; nan if undefined."""
         raise NotImplementedError
 
     def setup(self, data: DataLike) -> str | None:
         if self.labels == "given" and data.classes is None:
-            return "labels=given takes the classes of labelled data, and these have none"
+            return "labels=given needs labelled data, and these have no labels"
         return None
 
     def update(self, features: Features, real: bool) -> None:
         label = features.y if self.labels == "given" else predicted_classes(features)
         if label is None:
-            raise ValueError("labels=given takes samples with their classes, and these have none")
+            raise ValueError("labels=given needs samples with their classes, and these have none")
         super().update(features, real)
         self.append_rows("real_label" if real else "fake_label", label)
 
     def why_not(self, n_real: int, n_fake: int) -> str | None:
         if (most := self.max_samples_per_class(n_real, n_fake, 1)) >= self.least:
             return None
-        return f"it takes {self.least} samples of a class, and {n_fake} against {n_real} leave {most} at the most"
+        return f"it needs {self.least} samples per class, and {n_fake} fakes and {n_real} reals give at most {most}"
 
     def max_samples_per_class(self, n_real: int, n_fake: int, classes: int) -> int:
-        """The samples of a class, were all of `classes` classes equally frequent."""
+        """Return the number of samples per class if all of `classes` classes were equally frequent."""
         return min(int(self.share * n_fake / classes), n_real // classes // 2)
 
     def reference(self, n_fake: int) -> dict[str, Tensor]:
-        """classes [K'], n reals of each [K', n, d], their null draws [R, K'], and the reals of all classes [K]."""
+        """Return classes [K'], n reals of each [K', n, d], null draws [R, K'], and the reals of all classes [K]."""
         x, label = self.all_rows("real"), self.all_rows("real_label")
         count = label.bincount()
         classes, n = equal_class_size(count, n_fake, self.share, self.least, self.n_per_class)
@@ -174,7 +176,7 @@ class PerClassMetric(FeatureMetric):
         return {"classes": classes, "real": real, "null": null, "count": count}
 
     def class_table(self, value: Tensor, reference: dict[str, Tensor], fakes: list[int]) -> dict[str, Any]:
-        """What is known of each class, in plain values; the part of the reals that is of no class of these is rare."""
+        """Return the results of each class, and the numbers of rare classes and of their reals; plain values."""
         p = p_value(value, reference["null"], bool(self.higher_is_better))
         columns = (reference["classes"], value, reference["null"].mean(0), p)
         rows = [
@@ -190,14 +192,14 @@ class PerClassMetric(FeatureMetric):
         }
 
     def class_values(self) -> tuple[Tensor, dict[str, Tensor], list[int]]:
-        """The value of each class [K'], nan where there is none; the reference; and how many fakes each class has."""
+        """Return the value of each class [K'] (nan if undefined), the reference, and the fakes of each class."""
         x, label = self.all_rows("fake"), self.all_rows("fake_label")
         reference = self._reference or self.reference(len(x))
         classes, real = reference["classes"], reference["real"]
-        if not len(classes) and not self._said:
-            self._said = True
+        if not len(classes) and not self._warned:
+            self._warned = True
             logger.warning(
-                "no class can be measured apart: of %d samples each holds too few; raise n, or lower least.", len(x)
+                "no class can be measured: of %d samples each class has too few; raise n, or lower least.", len(x)
             )
         rows = draw_rows_per_class(label, classes, real.shape[1], Stream(self.seed, "class/fake").generator)
         value = x.new_empty(len(classes), dtype=torch.float64)
@@ -206,14 +208,14 @@ class PerClassMetric(FeatureMetric):
         return value, reference, [int((label == number).sum()) for number in classes.tolist()]
 
     def mean_and_worst(self, value: Tensor, reference: dict[str, Tensor], detail: dict[str, Any]) -> dict[str, Result]:
-        """The mean over classes, with `detail`, and the worst, each read against its null distribution."""
+        """Return the mean, with `detail`, and the worst over classes, each compared with its null distribution."""
         higher, null = bool(self.higher_is_better), reference["null"]
         name, worst, null_worst = (
             ("min", value.min(), null.min(1).values) if higher else ("max", value.max(), null.max(1).values)
         )
-        at = int(value.argmin() if higher else value.argmax())
-        which = {"class": int(reference["classes"][at])}
+        worst_index = int(value.argmin() if higher else value.argmax())
+        worst_class = {"class": int(reference["classes"][worst_index])}
         return {
             "mean": Result(value.mean(), detail={**null_comparison(value.mean(), null.mean(1), higher), **detail}),
-            name: Result(worst, detail={**which, **null_comparison(worst, null_worst, higher)}),
+            name: Result(worst, detail={**worst_class, **null_comparison(worst, null_worst, higher)}),
         }

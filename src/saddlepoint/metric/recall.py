@@ -1,10 +1,10 @@
-"""Recall: the part of the reals that lie among the fakes; precision with the two sides exchanged.
+"""Recall: the fraction of reals that lie among the fakes; precision with the two sides exchanged.
 
     (1 / N) sum_i 1[some Y_j has ||X_i - Y_j|| <= NND_k(Y_j)]        in [0, 1], for N reals X and M = N fakes Y
 
-Kynkaanniemi et al. 2019 (arXiv:1904.06991, section 2, eq. 1 and 2).  The balls are the fakes' own, so their number
-matters: N = M is the smaller of the two numbers, and both sides are drawn by a fixed permutation.  Scattered fakes have
-wide balls and thereby a high recall; coverage has not that flaw.
+Kynkaanniemi et al. 2019 (arXiv:1904.06991, section 2, eq. 1 and 2).  The balls are those of the fakes, so their number
+matters: N = M is the smaller of the two numbers, and both sides are chosen by a fixed permutation.  Scattered fakes
+have large balls and therefore a high recall; coverage does not have this flaw.
 """
 
 from typing import Any
@@ -15,15 +15,15 @@ from saddlepoint.metric.precision import Precision, precision
 
 
 def recall(real: Tensor, fake: Tensor, k: int = 3) -> Tensor:
-    """The recall, a float64 scalar, of real [N, d] by fake [M, d]; ValueError if M <= k."""
+    """Recall of real [N, d] by fake [M, d], a float64 scalar.  Raises ValueError if M <= k."""
     return precision(fake, real, k)
 
 
 class Recall(Precision):
-    """The recall of the reals' features by the fakes'."""
+    """Recall of the features of the reals by those of the fakes."""
 
     def compute(self) -> Tensor:
-        """The recall, float64; ValueError for k fakes or fewer."""
+        """Return the recall, float64.  Raises ValueError if there are k fakes or fewer."""
         reference, fake = self.reference_and_fakes()
         return recall(reference["real"], self.draw_fixed(fake, len(reference["real"])), self.k)
 
@@ -31,5 +31,5 @@ class Recall(Precision):
         return super().settings(n_real, min(n_real, n_fake))
 
     def reference(self, n_fake: int) -> dict[str, Tensor]:
-        """The reals that are drawn."""
+        """Return the chosen reals."""
         return {"real": self.draw_fixed(self.all_rows("real"), n_fake)}

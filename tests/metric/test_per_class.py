@@ -1,4 +1,4 @@
-"""Which classes are measured apart, on how many samples, and which rows are drawn."""
+"""Metrics of single classes: the measured classes, the number of samples, and the drawn rows."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def draws() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-def test_the_class_seen_is_that_of_the_largest_logit() -> None:
+def test_the_predicted_class_has_the_largest_logit() -> None:
     logits = torch.tensor([[0.0, 2.0, 1.0], [-1.0, -3.0, -2.0]])
     assert predicted_classes(Features(torch.zeros(2, 1), logits)).tolist() == [1, 0]
     with pytest.raises(ValueError, match="logits"):
@@ -23,13 +23,13 @@ def test_the_class_seen_is_that_of_the_largest_logit() -> None:
 
 def test_n_is_the_share_of_the_rarest_measured_class_and_half_its_reals() -> None:
     count = torch.tensor([500, 300, 190, 10, 0])
-    # of 400 fakes perfect ones hold 200, 120, 76, 4, 0
-    assert [part.tolist() for part in frequent_classes(count, 400, 20).split(9)] == [[0, 1, 2]]
+    # 400 perfect fakes have 200, 120, 76, 4 and 0 samples of the classes
+    assert [classes.tolist() for classes in frequent_classes(count, 400, 20).split(9)] == [[0, 1, 2]]
     classes, n = equal_class_size(count, 400, share=0.5, least=20)
     assert (classes.tolist(), n) == ([0, 1, 2], 38)
     assert equal_class_size(count, 400, share=0.5, least=60)[0].tolist() == [0, 1]
     assert equal_class_size(count, 400, share=0.5, least=60)[1] == 60
-    assert equal_class_size(count, 100_000, share=0.5, least=20)[1] == 95  # reals for two disjoint sets
+    assert equal_class_size(count, 100_000, share=0.5, least=20)[1] == 95  # limited by two disjoint sets of reals
     assert equal_class_size(count, 400, share=0.5, least=20, most=25)[1] == 25
     assert equal_class_size(count, 10, share=0.5, least=20)[0].tolist() == []
     assert equal_class_size(torch.zeros(0, dtype=torch.int64), 10, share=0.5)[1] == 0
@@ -39,7 +39,7 @@ def test_a_class_of_few_reals_is_not_frequent_however_many_the_fakes() -> None:
     assert frequent_classes(torch.tensor([990, 10]), 1_000_000, 20).tolist() == [0]
 
 
-def test_rows_drawn_are_of_their_class_without_repeats_and_the_rest_change_none() -> None:
+def test_rows_are_drawn_within_a_class_without_repeats_whatever_the_other_classes() -> None:
     label = torch.randint(3, (200,), generator=torch.Generator().manual_seed(1))
     rows = draw_rows_per_class(label, torch.tensor([0, 2]), 30, draws())
     for number, row in zip((0, 2), rows, strict=True):
@@ -54,7 +54,7 @@ def test_rows_drawn_are_of_their_class_without_repeats_and_the_rest_change_none(
     )
 
 
-def test_rows_are_drawn_alike_from_every_place() -> None:
+def test_all_rows_of_a_class_are_equally_likely() -> None:
     label = torch.tensor([0, 1] * 10)
     stream, hits = draws(), torch.zeros(20)
     for _ in range(2000):
@@ -71,7 +71,7 @@ def test_renaming_classes_draws_the_same_rows() -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
-def test_settings_that_cannot_be_are_refused_in_a_line() -> None:
+def test_invalid_settings_are_refused() -> None:
     for settings in ({"labels": "guessed"}, {"share": 0.0}, {"share": 1.1}, {"draws": 0}, {"least": 1}):
         with pytest.raises(Mistake):
             ClassFrechetDistance(**settings)
