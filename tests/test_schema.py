@@ -64,7 +64,7 @@ REFUSED = [
     (value_type(Sequence[int]), 5, "a list of whole numbers"),
     (value_type(float | Tensor), {"_target_": "x"}, "is a number"),
     (value_type(float | Callable[[int], float]), "fast", "is a number or a schedule"),
-    (value_type(Callable[..., Any] | None), "batch", "is a piece ({_target_: ...}) or null"),
+    (value_type(Callable[..., Any] | None), "batch", "is a component ({_target_: ...}) or null"),
     (value_type(Literal["bilinear", "bicubic"]), "bilinea", "one of bilinear, bicubic. Did you mean bilinear?"),
     (value_type(Mapping[str, Mapping[str, float]]), {"a": {"b": "c"}}, "key.a.b=c: key.a.b is a number"),
 ]

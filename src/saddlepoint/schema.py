@@ -1,14 +1,14 @@
-"""What a setting may be: one schema, in pydantic, for the keys of every command and for the arguments of every piece.
+"""Types of config values, validated by pydantic: one set of rules for the keys of commands and arguments of components.
 
-A kind is a type that pydantic reads. The keys of commands are declared by kinds (config/keys.py); the arguments of a
-piece have the annotations of its signature, which `kind_of` turns into kinds. All are held to the same rules:
+A component is an object that a config builds from a node with a `_target_`. The types of command keys are declared in
+config/key_types.py; those of a component's arguments are its annotations, converted by `value_type`. The rules:
 
-    whole numbers  1e6 is one, 1.5, true and "1" are not
-    numbers        1 is one; nan, inf, true and "1" are not
-    true or false  also yes or no, on or off, in any case; 0 and 1 are not
-    text           a whole number is text too, as in logger.project=2024
-    a list         each part by its own kind; a pair has two
-    anything else  a piece: a node with a `_target_`
+    integers       1e6 is valid; 1.5, true and "1" are not
+    numbers        1 is valid; nan, inf, true and "1" are not
+    true or false  also yes or no, on or off, in any case; 0 and 1 are not valid
+    text           an integer is valid too, as in logger.project=2024
+    a list         each element is validated by its own type; a pair has two
+    anything else  a component
 """
 
 import collections.abc
@@ -37,13 +37,13 @@ from pydantic_core import PydanticCustomError
 from saddlepoint.error import Mistake, did_you_mean
 
 TARGET = "_target_"
-SENTENCE = "sentence"  # of a kind: what to say of a value that is none, instead of "<key> is a whole number"
+SENTENCE = "sentence"  # key of a JSON schema: the message for an invalid value, instead of "<key> is a whole number"
 FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-TENSOR = "Tensor"  # what no config can say: left out of torch's own unions, lr: float | Tensor
+TENSOR = "Tensor"  # ignored in unions, as in torch's lr: float | Tensor: a config cannot contain one
 LISTS = (list, set, frozenset, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
 MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
-MANY = {"a number": "numbers", "a whole number": "whole numbers", "text": "words"}
-NEEDS = {  # pydantic's types of errors
+PLURALS = {"a number": "numbers", "a whole number": "whole numbers", "text": "words"}
+REQUIRED_TYPES = {  # pydantic's error type -> the required type
     "float_type": "a number",
     "finite_number": "a number",
     "int_type": "a whole number",
@@ -52,69 +52,77 @@ NEEDS = {  # pydantic's types of errors
 }
 
 
-def _whole(value: Any) -> Any:
+def _to_integer(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _flag(value: Any) -> Any:
+def _to_flag(value: Any) -> Any:
     return FLAGS.get(value.lower(), value) if isinstance(value, str) else value
 
 
-def _text(value: Any) -> Any:
+def _to_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _piece(value: Any) -> Any:
+def _check_component(value: Any) -> Any:
     if (
         value is None
         or isinstance(value, str | int | float | list)
         or (isinstance(value, Mapping) and TARGET not in value)
     ):
-        raise PydanticCustomError("piece", "no piece")
+        raise PydanticCustomError("component", "no component")
     return value
 
 
-Integer = Annotated[int, Strict(), BeforeValidator(_whole)]
-Natural = Annotated[int, Strict(), Field(ge=0), BeforeValidator(_whole)]
-Count = Annotated[int, Strict(), Field(ge=1), BeforeValidator(_whole)]
+Integer = Annotated[int, Strict(), BeforeValidator(_to_integer)]
+Natural = Annotated[int, Strict(), Field(ge=0), BeforeValidator(_to_integer)]
+Count = Annotated[int, Strict(), Field(ge=1), BeforeValidator(_to_integer)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Flag = Annotated[bool, Strict(), BeforeValidator(_flag)]
-Text = Annotated[str, Strict(), BeforeValidator(_text)]
-NonEmptyText = Annotated[str, Strict(), Field(min_length=1), BeforeValidator(_text)]  # text that may not be empty
-Component = Annotated[Any, BeforeValidator(_piece), WithJsonSchema({"description": "a piece ({_target_: ...})"})]
-Schedule = Annotated[Any, BeforeValidator(_piece), WithJsonSchema({"description": "a schedule"})]
+Flag = Annotated[bool, Strict(), BeforeValidator(_to_flag)]
+Text = Annotated[str, Strict(), BeforeValidator(_to_text)]
+NonEmptyText = Annotated[str, Strict(), Field(min_length=1), BeforeValidator(_to_text)]  # text, not empty
+Component = Annotated[
+    Any, BeforeValidator(_check_component), WithJsonSchema({"description": "a component ({_target_: ...})"})
+]
+Schedule = Annotated[Any, BeforeValidator(_check_component), WithJsonSchema({"description": "a schedule"})]
 NumberOrSchedule = Annotated[Number | Schedule, Field(union_mode="left_to_right")]
 
-LEAVES: dict[Any, Any] = {
+SIMPLE_TYPES: dict[Any, Any] = {
     bool: Flag, int: Integer, float: Number, str: Text, Path: Text,
     list: list[Any], tuple: list[Any], dict: dict[str, Any],
     Any: Any, object: Any, inspect.Parameter.empty: Any,
 }  # fmt: skip
-ORDER = [Flag, Integer, Number]  # of a union's parts; then all others, and text, which takes whole numbers too, last
+ORDER = [Flag, Integer, Number]  # members of a union that are tried first; text, which accepts integers too, is last
 
 
 def validate_value(kind: Any, value: Any, key: str) -> Any:
-    """The value as its kind has it: 1e6 whole, yes true, 0 among floats 0.0.  Raises Mistake, under `key`."""
+    """Return the value converted to its type: 1e6 to 1000000, yes to true, 0 to 0.0 for a float.
+
+    Raises Mistake with `key` if the value is invalid.
+    """
     try:
         return type_adapter(kind).validate_python(value)
     except ValidationError as error:
-        path, inner, need = _innermost(error, value)
+        path, inner, required = _innermost(error, value)
         if path:
             key, value = ".".join([key, *path]), inner
         schema = type_adapter(kind).json_schema()
-        told = schema.get(SENTENCE) or f"{key} is {need or _worded(schema)}{'' if path else _hint(kind, value, key)}"
-        raise Mistake(f"{key}={format_value(value)}: {told}") from None
+        message = (
+            schema.get(SENTENCE)
+            or f"{key} is {required or _type_in_words(schema)}{'' if path else _hint(kind, value, key)}"
+        )
+        raise Mistake(f"{key}={format_value(value)}: {message}") from None
 
 
 def describe_type(kind: Any) -> str:
-    """A kind in words: "a whole number from 1 on, or null"."""
-    return _worded(type_adapter(kind).json_schema())
+    """Return a type in words: "a whole number from 1 on or null"."""
+    return _type_in_words(type_adapter(kind).json_schema())
 
 
 def format_value(value: Any) -> str:
-    """A value as one types it; text that looks like something else in quotes."""
+    """Format a value as it is typed on a command line; text that looks like another type is quoted."""
     if isinstance(value, str):
-        return repr(value) if _read(value) is not value or not value else value
+        return repr(value) if _without_quotes(value) is not value or not value else value
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, list | tuple):
@@ -125,46 +133,49 @@ def format_value(value: Any) -> str:
 
 
 def integer_from(least: int) -> Any:
-    """The kind of whole numbers from `least` on."""
-    return Annotated[int, Strict(), Field(ge=least), BeforeValidator(_whole)]
+    """Return the type of integers of at least `least`."""
+    return Annotated[int, Strict(), Field(ge=least), BeforeValidator(_to_integer)]
 
 
 def nullable(kind: Any) -> Any:
-    """A kind, or null."""
+    """Return the type that also accepts null."""
     return kind | None
 
 
 def invalid_message(sentence: str) -> WithJsonSchema:
-    """Of a kind: what to say of a value that is none."""
+    """Return an annotation with the error message for invalid values."""
     return WithJsonSchema({SENTENCE: sentence})
 
 
 @cache
 def value_type(annotation: Any) -> Any:
-    """The kind of an annotation: float of Number, tuple[float, float] of two of them, a class of a Piece."""
+    """Return the pydantic type of an annotation: Number for float, two of them for tuple[float, float].
+
+    Classes become Component.
+    """
     if isinstance(annotation, str | TypeVar):
         return Any
-    if annotation in LEAVES:
-        return LEAVES[annotation]
+    if annotation in SIMPLE_TYPES:
+        return SIMPLE_TYPES[annotation]
     if annotation is None or annotation is type(None):
         return None
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return annotation
     if origin in (Union, types.UnionType):
-        found, kinds = {}, []
+        types_in_union, kinds = {}, []
         for part in parts:
             if part is not type(None) and getattr(part, "__name__", "") != TENSOR:
-                found[LEAVES[part] if part in LEAVES else value_type(part)] = None
-        for kind in (*ORDER, *found, Text):  # text, which takes whole numbers too, comes last
-            if kind in found and kind not in kinds and (kind != Text or len(kinds) == len(found) - 1):
+                types_in_union[SIMPLE_TYPES[part] if part in SIMPLE_TYPES else value_type(part)] = None
+        for kind in (*ORDER, *types_in_union, Text):  # text accepts integers too, so it is last
+            if kind in types_in_union and kind not in kinds and (kind != Text or len(kinds) == len(types_in_union) - 1):
                 kinds.append(kind)
-        if Integer in kinds and Number in kinds:  # 1.0 stays what it is
+        if Integer in kinds and Number in kinds:  # 1.0 stays a float
             kinds[kinds.index(Integer)] = Annotated[int, Strict()]
         if kinds == [Number, Component]:
             kinds = [NumberOrSchedule]
-        one: Any = kinds[0] if len(kinds) == 1 else Annotated[Union[*kinds], Field(union_mode="left_to_right")]
-        return one | None if type(None) in parts else one
+        union: Any = kinds[0] if len(kinds) == 1 else Annotated[Union[*kinds], Field(union_mode="left_to_right")]
+        return union | None if type(None) in parts else union
     if origin is Literal:
         return annotation
     if origin is tuple and Ellipsis not in parts:
@@ -176,8 +187,11 @@ def value_type(annotation: Any) -> Any:
     return Component
 
 
-def validate_init(under: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Of an __init__: its arguments held against its annotations, told as `under`.<argument>.  Raises Mistake."""
+def validate_init(prefix: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorate an __init__ to validate its arguments by their annotations.
+
+    It raises Mistake for an invalid argument, named `prefix`.<argument>.
+    """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(function)
@@ -185,61 +199,67 @@ def validate_init(under: str) -> Callable[[Callable[..., None]], Callable[..., N
         @wraps(function)
         def init(self: Any, *args: Any, **kwargs: Any) -> None:
             bound = signature.bind(self, *args, **kwargs)
-            given = dict(list(bound.arguments.items())[1:])
-            function(self, **validate_arguments(function, given, under))
+            values = dict(list(bound.arguments.items())[1:])
+            function(self, **validate_arguments(function, values, prefix))
 
         return init
 
     return decorate
 
 
-def validate_arguments(function: Callable[..., Any], given: Mapping[str, Any], under: str) -> dict[str, Any]:
-    """Arguments by name as a function's annotations have them.  Raises Mistake for a wrong one, as `under`.<name>."""
+def validate_arguments(function: Callable[..., Any], values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the arguments, by name, converted to the function's annotations.
+
+    Raises Mistake for an unknown or invalid argument, named `prefix`.<name>.
+    """
     known = {name: p for name, p in inspect.signature(function).parameters.items() if name != "self"}
-    for name in given:
+    for name in values:
         if name not in known:
             raise Mistake(
-                f"{under}.{name}: there is no such key.{did_you_mean(name, known)} It takes {', '.join(known)}"
+                f"{prefix}.{name}: there is no such key.{did_you_mean(name, known)} It takes {', '.join(known)}"
             )
     return {
-        name: validate_value(value_type(resolve_annotation(function, known[name])), value, f"{under}.{name}")
-        for name, value in given.items()
+        name: validate_value(value_type(resolve_annotation(function, known[name])), value, f"{prefix}.{name}")
+        for name, value in values.items()
     }
 
 
 def resolve_annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
-    """A parameter's annotation, where it is written as text evaluated in its module; Any where that cannot be done."""
+    """Return a parameter's annotation, evaluated in its module if it is a string; Any if that fails."""
     if not isinstance(parameter.annotation, str):
         return parameter.annotation
     try:
-        alone = types.SimpleNamespace(__annotations__={"it": parameter.annotation})
-        return get_type_hints(alone, getattr(inspect.unwrap(function), "__globals__", {}), include_extras=True)["it"]
-    except Exception:  # a name that is imported for type checkers alone, say
+        holder = types.SimpleNamespace(__annotations__={"it": parameter.annotation})
+        return get_type_hints(holder, getattr(inspect.unwrap(function), "__globals__", {}), include_extras=True)["it"]
+    except Exception:  # for example a name that is imported only for type checkers
         return Any
 
 
 def _innermost(error: ValidationError, value: Any) -> tuple[list[str], Any, str | None]:
-    """Of a mapping the key whose value is wrong, that value and what it has to be; ([], value, None) of all others."""
-    found: tuple[list[str], Any, str | None] = [], value, None
-    for one in error.errors():
+    """Return the path of the invalid value in a mapping, that value and its required type.
+
+    Returns ([], value, None) if `value` is no mapping.
+    """
+    innermost: tuple[list[str], Any, str | None] = [], value, None
+    for detail in error.errors():
         path: list[str] = []
-        at = value
-        for part in one["loc"]:  # the members of a union stand among the keys
-            if isinstance(at, Mapping) and part in at:
-                path, at = [*path, str(part)], at[part]
-        if len(path) >= max(1, len(found[0])) and (need := NEEDS.get(one["type"])):
-            found = path, at, need
-    return found
+        inner = value
+        for part in detail["loc"]:  # also contains the members of a union
+            if isinstance(inner, Mapping) and part in inner:
+                path, inner = [*path, str(part)], inner[part]
+        if len(path) >= max(1, len(innermost[0])) and (required := REQUIRED_TYPES.get(detail["type"])):
+            innermost = path, inner, required
+    return innermost
 
 
 @cache
 def type_adapter(kind: Any) -> TypeAdapter[Any]:
-    """What validates values of a kind."""
+    """Return the cached validator of a type."""
     return TypeAdapter(kind)
 
 
-def _read(word: str) -> Any:
-    """What a text would be without its quotes."""
+def _without_quotes(word: str) -> Any:
+    """Return the value that a text would have without quotes."""
     low = word.lower()
     if low in ("null", "none", *FLAGS):
         return FLAGS.get(low)
@@ -250,11 +270,11 @@ def _read(word: str) -> Any:
 
 
 def _hint(kind: Any, value: Any, key: str) -> str:
-    """What to type instead, where that can be guessed."""
+    """Return a correction of the value, "" if none can be guessed."""
     schema = type_adapter(kind).json_schema()
-    if isinstance(value, str) and _read(value) is not value and "type" in str(schema):
+    if isinstance(value, str) and _without_quotes(value) is not value and "type" in str(schema):
         try:
-            type_adapter(kind).validate_python(_read(value))
+            type_adapter(kind).validate_python(_without_quotes(value))
             return f", and in quotes this is text: {key}={value}"
         except ValidationError:
             return ""
@@ -262,11 +282,11 @@ def _hint(kind: Any, value: Any, key: str) -> str:
     return f".{meant}" if isinstance(value, str) and (meant := did_you_mean(value, names)) else ""
 
 
-def _worded(schema: Mapping[str, Any]) -> str:
+def _type_in_words(schema: Mapping[str, Any]) -> str:
     if "description" in schema:
         return schema["description"]
     if "anyOf" in schema:
-        parts = list(dict.fromkeys(_worded(part) for part in schema["anyOf"]))
+        parts = list(dict.fromkeys(_type_in_words(part) for part in schema["anyOf"]))
         return f"{', '.join(parts[:-1])} or {parts[-1]}" if len(parts) > 1 else parts[0]
     if "enum" in schema or "const" in schema:
         names = [format_value(name) for name in schema.get("enum", (schema.get("const"),))]
@@ -275,20 +295,22 @@ def _worded(schema: Mapping[str, Any]) -> str:
         case "integer" | "number" as kind:
             return f"{'a whole number' if kind == 'integer' else 'a number'}{_bounds(schema)}"
         case "array" if "prefixItems" in schema:
-            parts = list(dict.fromkeys(map(_worded, schema["prefixItems"])))
-            return f"a list of {len(schema['prefixItems'])} {MANY.get(parts[0], parts[0])}"
+            parts = list(dict.fromkeys(map(_type_in_words, schema["prefixItems"])))
+            return f"a list of {len(schema['prefixItems'])} {PLURALS.get(parts[0], parts[0])}"
         case "array":
-            return f"a list{_of(schema.get('items') or {})}"
+            return f"a list{_elements(schema.get('items') or {})}"
         case "object":
-            own = schema.get("additionalProperties")
-            return f"a mapping of names{' to ' + _worded(own) if isinstance(own, Mapping) and own else ''}"
+            values = schema.get("additionalProperties")
+            return (
+                f"a mapping of names{' to ' + _type_in_words(values) if isinstance(values, Mapping) and values else ''}"
+            )
         case kind:
             return {"boolean": "true or false", "string": "text", "null": "null"}.get(str(kind), "anything")
 
 
-def _of(items: Mapping[str, Any]) -> str:
-    inner = _worded(items)
-    return "" if inner == "anything" else f" of {MANY.get(inner, inner)}"
+def _elements(items: Mapping[str, Any]) -> str:
+    inner = _type_in_words(items)
+    return "" if inner == "anything" else f" of {PLURALS.get(inner, inner)}"
 
 
 def _bounds(schema: Mapping[str, Any]) -> str:
@@ -303,45 +325,45 @@ def _bounds(schema: Mapping[str, Any]) -> str:
     return f" above {above:g}" if above is not None else ""
 
 
-# ------------------------------------------------------------------------------------------ files that people write
+# -------------------------------------------------------------------------------------------- yaml files of users
 
 
 class FileSection(BaseModel):
-    """What a file says in one place: these keys, and no others; a key that is null says nothing."""
+    """A mapping in a yaml file with a fixed set of keys; a key that is null counts as absent."""
 
     model_config = ConfigDict(frozen=True)
 
     @classmethod
     def key_requirements(cls) -> dict[str, bool]:
-        """Each key, and whether it has to be there."""
+        """Return each key and whether it is required."""
         return {field.alias or name: field.is_required() for name, field in cls.model_fields.items()}
 
     @model_validator(mode="before")
     @classmethod
-    def _complete(cls, said: Any) -> dict[str, Any]:
-        given = select_keys({} if said is None else said, cls.key_requirements())
-        if missing := sorted(key for key, needed in cls.key_requirements().items() if needed and key not in given):
+    def _complete(cls, content: Any) -> dict[str, Any]:
+        values = select_keys({} if content is None else content, cls.key_requirements())
+        if missing := sorted(key for key, required in cls.key_requirements().items() if required and key not in values):
             raise section_error(f"{', '.join(missing)} missing")
-        return given
+        return values
 
 
-def select_keys(said: Any, keys: Collection[str]) -> dict[str, Any]:
-    """What is said at these keys, without those that are null.  Raises what `wrong` makes for another key."""
-    if not isinstance(said, dict):
-        raise section_error(f"keys and values are expected, not {said!r}")
-    if unknown := [str(key) for key in said if key not in keys]:
+def select_keys(content: Any, keys: Collection[str]) -> dict[str, Any]:
+    """Return the values at `keys` that are not null. Raises `section_error` for an unknown key."""
+    if not isinstance(content, dict):
+        raise section_error(f"keys and values are expected, not {content!r}")
+    if unknown := [str(key) for key in content if key not in keys]:
         close = did_you_mean(unknown[0], sorted(keys))
         raise section_error(f"no such key: {unknown[0]}.{close} There are: {', '.join(sorted(keys))}")
-    return {key: value for key, value in said.items() if value is not None}
+    return {key: value for key, value in content.items() if value is not None}
 
 
 def section_error(text: str) -> PydanticCustomError:
-    """What is wrong with a whole part."""
+    """Return a pydantic error about a whole section."""
     return PydanticCustomError("part", "{text}", {"text": text})
 
 
 def replace_error(sentence: str) -> WrapValidator:
-    """Of a kind: what is said of a value that is none, "<key>=<value> <sentence>"."""
+    """Return an annotation that replaces the error of an invalid value by "<key>=<value> <sentence>"."""
 
     def fit(value: Any, handler: Callable[[Any], Any]) -> Any:
         try:
@@ -352,12 +374,12 @@ def replace_error(sentence: str) -> WrapValidator:
     return WrapValidator(fit)
 
 
-def to_mistake(error: ValidationError, where: str, within: Collection[str] = ()) -> Mistake:
-    """The first thing that is wrong, in a line; a key of `within` and the name below it are told of as a place."""
+def to_mistake(error: ValidationError, source: str, sections: Collection[str] = ()) -> Mistake:
+    """Convert the first error to a Mistake. A key in `sections` and the name below it become part of the location."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
-    if len(path) > 1 and path[0] in within:
-        where, path = f"{where}, {path[0]} {path[1]}", path[2:]
+    if len(path) > 1 and path[0] in sections:
+        source, path = f"{source}, {path[0]} {path[1]}", path[2:]
     if first["type"] == "part":
-        return Mistake(f"{', '.join([where, *path])}: {first['msg']}")
-    return Mistake(f"{where}: {'.'.join(path)}={first['input']} {first.get('ctx', {}).get('error', first['msg'])}")
+        return Mistake(f"{', '.join([source, *path])}: {first['msg']}")
+    return Mistake(f"{source}: {'.'.join(path)}={first['input']} {first.get('ctx', {}).get('error', first['msg'])}")

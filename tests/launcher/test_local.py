@@ -55,7 +55,7 @@ def test_a_job_that_another_launcher_has_is_not_started_and_its_config_not_writt
 
     def of(launcher: str) -> list[Job]:
         code = f"import time; print({launcher!r}, flush=True); time.sleep(1.5)"
-        return [job(tmp_path, str(i), code, freeze=lambda: wrote.append(launcher)) for i in range(2)]
+        return [job(tmp_path, str(i), code, write_config=lambda: wrote.append(launcher)) for i in range(2)]
 
     first, second = of("first"), of("second")
     other = threading.Thread(target=play, args=(Local(1, gpus=0), first))

@@ -226,7 +226,7 @@ def load_baseline(name: str, tier: str | None = None, user_conf: Path | None = N
             select_keys(tiers[key], Baseline.key_requirements())
         baseline = Baseline.model_validate(content | tiers[tier])
     except ValidationError as error:
-        raise to_mistake(error, location, within=("headline",)) from None
+        raise to_mistake(error, location, sections=("headline",)) from None
     except PydanticCustomError as error:
         raise Mistake(f"{location}: {error.message()}") from None
     baseline._file = name, tier, path

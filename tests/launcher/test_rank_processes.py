@@ -49,11 +49,11 @@ def test_where_nobody_else_has_failed_a_lost_rank_counts():
 
 
 def test_a_killed_rank_is_the_cause_and_who_waits_for_it_is_stopped(monkeypatch):
-    monkeypatch.setattr(ranks, "GRACE", 0.3)
+    monkeypatch.setattr(rank_processes, "GRACE_SECONDS", 0.3)
     code, said = started("os.kill(os.getpid(), signal.SIGKILL) if rank else time.sleep(60)")
     assert (code, said.strip()) == (137, "rank 1 of 2 was killed by SIGKILL; the others are stopped")
 
 
 def test_ranks_that_were_told_to_end_are_no_failure(monkeypatch):
-    monkeypatch.setattr(ranks, "GRACE", 0.3)
+    monkeypatch.setattr(rank_processes, "GRACE_SECONDS", 0.3)
     assert started("sys.exit(143)") == (143, "")
