@@ -187,7 +187,7 @@ def test_a_term_on_labels_without_labels_is_refused_before_training(tmp_path):
     from saddlepoint.error import Mistake
 
     words = ["architecture.discriminator.heads={label: 10}", "regularizer=[classification]"]
-    with pytest.raises(Mistake, match=r"learns from labelled images, and these data give none: data\.labels=10"):
+    with pytest.raises(Mistake, match=r"needs labelled images, and these data have none: data\.labels=10"):
         run(tmp_path, *words)
     record = run(tmp_path, *words, "data.labels=5", "+callback=classification_error", "images=640")
     assert any(key.startswith("error_discriminator_450_test") for key in record.summary["final"])

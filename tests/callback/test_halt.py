@@ -9,7 +9,7 @@ import pytest
 from saddlepoint.callback import graceful_stop
 from saddlepoint.callback.graceful_stop import GracefulStop, Stopped
 from saddlepoint.error import SUPERVISOR
-from saddlepoint.experiment.fit import _supervisor
+from saddlepoint.experiment.fit import _supervisor_pid
 
 
 @pytest.fixture
@@ -50,11 +50,11 @@ def test_the_exit_code_says_who_has_told(number, code):
 def test_a_rank_of_torchrun_watches_torchrun_and_one_of_ours_whoever_started_it(monkeypatch):
     monkeypatch.delenv(SUPERVISOR, raising=False)
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
-    assert _supervisor() is None
+    assert _supervisor_pid() is None
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    assert _supervisor() == os.getppid()
+    assert _supervisor_pid() == os.getppid()
     monkeypatch.setenv(SUPERVISOR, "12")
-    assert _supervisor() == 12
+    assert _supervisor_pid() == 12
 
 
 def test_who_has_lost_its_supervisor_ends_as_if_told(monkeypatch):

@@ -476,7 +476,7 @@ def test_the_tracker_hands_an_alert_to_wandb_and_to_nobody_without_one():
 
     tracker = Tracker("disabled")
     tracker.alert("health: collapse", "a line")
-    tracker._wandb, tracker._courier = Wandb(), BackgroundWorker("W&B", print)
+    tracker._wandb, tracker._worker = Wandb(), BackgroundWorker("W&B", print)
     tracker.alert("health: collapse", "a line")
-    assert tracker._courier.finish(10)
+    assert tracker._worker.finish(10)
     assert tracker._wandb.heard == ("health: collapse", "a line", "WARN")

@@ -72,7 +72,7 @@ def test_the_report_is_a_tracked_run_of_its_own_kind(
         (["by=objective", "baseline=true"], "baseline=true: no arm has this name"),
         (["metrics=fid"], "here it is metric=fid"),
         (["logger=wandbb"], "no such logger: wandbb. Did you mean wandb"),
-        (["logger.mode=on"], "logger.mode=on: it can be auto"),
+        (["logger.mode=on"], "logger.mode=on: choose one of auto"),
         (["tuning=true"], "needs the keys that the searches varied"),
     ],
 )
@@ -117,9 +117,9 @@ def test_why_says_what_differs_and_where_curves_part(outputs: Path, capsys: pyte
     assert f"part at 1,000 images, equal before, at 2 points: {KEY} is 7 in a and 10 in b" in said
     assert main(["why", f"a={outputs}/hinge/seed0"]) == 1
     assert main(["why", "a=1", "b=2"]) == 1
-    assert "1 is no run folder" in capsys.readouterr().err
+    assert "1 is not a run folder" in capsys.readouterr().err
     assert main(["why", f"a={outputs}/hinge/seed0", "b=nowhere"]) == 1
-    assert "nowhere is no run folder" in capsys.readouterr().err
+    assert "nowhere is not a run folder" in capsys.readouterr().err
 
 
 def test_commands_that_read_folders_need_no_torch(checkout: Path) -> None:

@@ -33,14 +33,14 @@ def test_everything_that_a_run_may_need_is_looked_at(tmp_path):
     assert {"python", "packages", "cpu", "accelerators", "outputs", "cache", "W&B"} | data | rulers <= set(found)
     needed = ("python", "packages", "outputs", "cache", "digits", "classifiers", "ruler digits", "ruler digits-b")
     assert all(found[name].well for name in needed)
-    assert "ruler inception" not in found  # only on request
+    assert "extractor inception" not in found  # only on request
     assert "train 897, validation 450, test 450" in found["digits"].state
 
 
 @pytest.fixture
 def uncertified(monkeypatch):
     """Rulers are not looked at."""
-    monkeypatch.setattr(diagnosis, "_rulers", lambda *given: iter(()))
+    monkeypatch.setattr(diagnosis, "_check_extractors", lambda *given: iter(()))
 
 
 def test_every_problem_has_its_remedy(tmp_path, monkeypatch):
@@ -83,8 +83,8 @@ def test_a_folder_of_images_is_looked_over_without_decoding_it_and_header_by_hea
             edge = 16 if number == 29 else 32
             Image.fromarray(np.zeros((edge, edge, 3), dtype=np.uint8)).save(content, "jpeg")
             pack.writestr(f"class{number % 10}/{number}.jpg", content.getvalue())
-    assert diagnosis._data("cifar10_jpeg").state == "train 24, validation 3, test 3"
-    asked = diagnosis._data("cifar10_jpeg", needed=True)
+    assert diagnosis._check_data("cifar10_jpeg").state == "train 24, validation 3, test 3"
+    asked = diagnosis._check_data("cifar10_jpeg", needed=True)
     assert not asked.well
     assert "16" in asked.remedy
 
@@ -106,7 +106,7 @@ def test_a_ruler_that_reads_something_else_is_told_with_both_numbers_and_exits_1
     listed = shipped_classifiers()
     listed["digits"]["certificate"]["fid"] *= 1.01
     monkeypatch.setattr(diagnosis, "shipped_classifiers", lambda: listed)
-    found = {finding.what: finding for finding in diagnosis._rulers(False, None)}
+    found = {finding.what: finding for finding in diagnosis._check_extractors(False, None)}
     assert found["ruler digits-b"].well
     assert not found["ruler digits"].well
     known = shipped_classifiers()["digits"]["certificate"]["fid"]
@@ -119,7 +119,7 @@ def test_a_ruler_is_not_certified_on_other_images_than_it_was(monkeypatch):
     listed = shipped_classifiers()
     listed["digits"]["data_sha256"] = "0" * 64
     monkeypatch.setattr(diagnosis, "shipped_classifiers", lambda: listed)
-    found = next(diagnosis._rulers(False, None))
+    found = next(diagnosis._check_extractors(False, None))
     assert found.what == "ruler digits"
     assert not found.well
     assert found.needed
@@ -128,18 +128,18 @@ def test_a_ruler_is_not_certified_on_other_images_than_it_was(monkeypatch):
 
 def test_rulers_that_take_longer_are_certified_on_request_and_where_their_data_are(tmp_path, monkeypatch):
     monkeypatch.setenv("SADDLEPOINT_DATA", str(tmp_path / "nowhere"))
-    *_, later = diagnosis._rulers(False, None)
+    *_, later = diagnosis._check_extractors(False, None)
     assert later.what.startswith("rulers ")
     assert "mnist" in later.what
     assert "cifar10-jpeg" in later.what
     assert "certify=true" in later.remedy
     assert later.well
     asked = findings(f"outputs={tmp_path}", "certify=true")
-    assert asked["ruler mnist"].state == "not certified: mnist is not here"
+    assert asked["ruler mnist"].state == "not certified: mnist is missing"
     assert asked["ruler mnist"].well  # nothing is known against it
     assert asked["ruler digits"].well
     assert "as known" in asked["ruler digits"].state
-    assert asked["ruler inception"].state.startswith("not certified")
+    assert asked["extractor inception"].state.startswith("not certified")
     assert not any(name.startswith("rulers ") for name in asked)
 
 
@@ -163,10 +163,10 @@ def test_inception_is_certified_by_cifar10s_published_score(tmp_path, monkeypatc
     def found(images=lambda: x):
         monkeypatch.setattr(diagnosis, "Inception", lambda cache: TenClasses())
         monkeypatch.setattr(diagnosis, "load_cifar10_train_images", images)
-        return diagnosis._inception_certified(tmp_path, None)
+        return diagnosis._certify_inception(tmp_path, None)
 
     monkeypatch.setattr(inception, "find_weights", lambda cache: None)
-    assert "its weights are not here" in found().state
+    assert "its weights are missing" in found().state
     monkeypatch.setattr(inception, "find_weights", lambda cache: tmp_path / "weights.pth")
     wrong = found()
     assert not wrong.well
@@ -177,12 +177,12 @@ def test_inception_is_certified_by_cifar10s_published_score(tmp_path, monkeypatc
     monkeypatch.setattr(diagnosis, "CIFAR10_TRAIN", 10.06)
     assert not found().well
     absent = found(images=lambda: None)
-    assert "JPEG copies are other pixels" in absent.state
+    assert "JPEG copies have other pixels" in absent.state
 
     def broken():
-        raise Mistake("fetch CIFAR-10 anew")
+        raise Mistake("download CIFAR-10 again")
 
-    assert found(images=broken).remedy == "fetch CIFAR-10 anew"
+    assert found(images=broken).remedy == "download CIFAR-10 again"
 
 
 def test_the_original_cifar10_is_read_from_torchvisions_folder(tmp_path, monkeypatch):

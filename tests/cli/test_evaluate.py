@@ -118,7 +118,7 @@ def test_a_broken_snapshot_is_named(record, tmp_path, capsys):
     snapshot.write_bytes(snapshot.read_bytes()[:300])
     assert main(["evaluate", f"run={copy}", "at=6400"]) == 1
     said = capsys.readouterr().err
-    assert "000006400.safetensors is no snapshot of a run, or is broken" in said
+    assert "000006400.safetensors is not a snapshot or is damaged" in said
     assert "Traceback" not in said
 
 
@@ -192,11 +192,11 @@ def test_against_measures_one_factor_at_a_time_and_what_is_left_is_the_runs_own(
     steps = against(record.folder, other.folder, overrides, console=console)
     told = [name for name, _ in steps]
     assert told == [
-        "a, as it was measured",
+        "a, by its own protocol",
         "a, n default -> 300",
         "a, split train -> test",
-        "a, measured as b in all of it",
-        "b, as it was measured",
+        "a, by the protocol of b",
+        "b, by its own protocol",
     ]
     values = dict(steps)
     assert values[told[0]]["fid"] == record.summary["final"][FID]["value"]
@@ -204,7 +204,7 @@ def test_against_measures_one_factor_at_a_time_and_what_is_left_is_the_runs_own(
     alone = evaluate(record.folder, overrides=[*overrides, "evaluation.n=300"], console=console)
     assert values[told[1]]["fid"] == alone["19200"]["fid_digits_300_train"].value
     said = " ".join(console.file.getvalue().split())
-    assert "they differ in n_real (897, 450), n_fake (900, 300), split (train, test)" in said
+    assert "their contracts differ in n_real (897, 450), n_fake (900, 300), split (train, test)" in said
     own = values[told[-1]]["fid"] - values[told[-2]]["fid"]
     assert f"{own:+.4g}" in said
 
@@ -213,7 +213,7 @@ def test_runs_of_one_protocol_differ_by_themselves_alone(record, console):
     steps = against(record.folder, record.folder, ["metric=[frechet_distance]"], console=console)
     assert len(steps) == 2
     assert steps[0][1] == steps[1][1]
-    assert "stand under one contract" in console.file.getvalue()
+    assert "have the same contract" in console.file.getvalue()
 
 
 def test_runs_of_different_data_are_not_made_comparable(record, tmp_path, console):
@@ -233,7 +233,7 @@ def test_scores_of_different_contracts_are_refused_by_the_name_of_the_field(reco
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "what is to be measured?"),
+        ([], "nothing to measure"),
         (["samples=nowhere", "data=digits"], "samples=nowhere: there is no such folder"),
         (["samples=x.npz"], "add data=mnist"),
         (["against=b", "samples=x"], "run=<one> against=<the other>"),
@@ -269,8 +269,8 @@ def test_another_setting_of_a_metric_is_a_factor_too_and_not_the_runs_own(record
     assert "    k: 5\n" in config
     (copy / "config.yaml").write_text(config.replace("    k: 5\n", "    k: 2\n"))
     steps = dict(against(record.folder, copy, console=console))
-    assert steps["a, the metrics' settings"] == steps["b, as it was measured"]
-    assert steps["a, the metrics' settings"]["coverage"] != steps["a, as it was measured"]["coverage"]
+    assert steps["a, the metrics' settings"] == steps["b, by its own protocol"]
+    assert steps["a, the metrics' settings"]["coverage"] != steps["a, by its own protocol"]["coverage"]
 
 
 def test_averaged_and_raw_weights_are_a_factor(record, tmp_path, console):
@@ -280,7 +280,7 @@ def test_averaged_and_raw_weights_are_a_factor(record, tmp_path, console):
     assert "  average: true\n" in config
     (copy / "config.yaml").write_text(config.replace("  average: true\n", "  average: false\n"))
     steps = dict(against(record.folder, copy, ["metric=[frechet_distance]"], console=console))
-    assert steps["a, average True -> False"] == steps["b, as it was measured"]
+    assert steps["a, average True -> False"] == steps["b, by its own protocol"]
 
 
 def test_a_per_class_score_does_not_depend_on_what_was_measured_before(record, console, tmp_path, monkeypatch):
@@ -302,7 +302,7 @@ def test_a_per_class_score_does_not_depend_on_what_was_measured_before(record, c
 
 def test_reporting_on_the_split_that_selects_leaves_nothing_best(tmp_path):
     record = run(tmp_path, "evaluation.split=validation", "metric=[frechet_distance]")
-    assert "no best checkpoint: validation is the split that is reported" in record.said
+    assert "no best checkpoint: validation is the reported split" in record.said
     assert record.summary["best"] == {}
     assert not (record.checkpoints / "best.ckpt").exists()
 
@@ -318,7 +318,7 @@ def test_an_untrained_generator_is_never_the_best(tmp_path):
     [
         (["uncertainty=true", "generations=2"], "generations=2"),
         (["uncertainty=true", "groups=1"], "groups=1"),
-        (["uncertainty=true", "at=all"], "takes one moment"),
+        (["uncertainty=true", "at=all"], "needs one checkpoint or snapshot"),
         (["to=/nowhere/x.json"], "to=/nowhere/x.json"),
         (["to=x.txt"], "ends in .json"),
         (["against=b", "to=x.json"], "leave out to"),
@@ -393,7 +393,7 @@ def test_a_folder_is_measured_against_all_of_another(tmp_path, console):
 
 def test_reporting_on_all_leaves_nothing_best_and_nothing_is_chosen_by_all(tmp_path, capsys):
     record = run(tmp_path, "evaluation.split=all", "evaluation.n=100", "metric=[frechet_distance]")
-    assert "no best checkpoint: evaluation.split=all reports on validation too" in record.said
+    assert "no best checkpoint: evaluation.split=all includes validation" in record.said
     assert not (record.checkpoints / "best.ckpt").exists()
     assert main(["train", "evaluation.selection.split=all", f"outputs={tmp_path}/x"]) == 1
     assert "evaluation.selection.split" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from saddlepoint.cli import main
 from saddlepoint.data.digits import Digits
 from saddlepoint.data.mnist import MNIST
 from saddlepoint.error import Mistake
-from saddlepoint.experiment.memorisation import _logits, held_out_splits
+from saddlepoint.experiment.memorisation import _mean_logits, held_out_splits
 from saddlepoint.layer.minibatch_discrimination import MinibatchDiscrimination
 
 
@@ -81,7 +81,7 @@ def test_d_is_asked_of_images_as_they_are_where_it_was_trained_on_augmented_ones
     game, data = game_of("adaptive augmentation on digits", "game.makers.augment.start=1")
     split, rows = data.split("train"), torch.arange(60)
     expected = game.player("discriminator").network(split.batch_at(rows).x, {}).logits
-    torch.testing.assert_close(_logits(game, split, rows, 16), expected.detach())
+    torch.testing.assert_close(_mean_logits(game, split, rows, 16), expected.detach())
 
 
 def test_copies_on_disk_ring_the_alarm_and_are_pointed_at(tmp_path, capsys):
@@ -97,7 +97,7 @@ def test_copies_on_disk_ring_the_alarm_and_are_pointed_at(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["run=nowhere"], "is no run folder"),
+        (["run=nowhere"], "is not a run folder"),
         (["run=a", "samples=b"], "whose samples?"),
         ([], "whose samples?"),
         (["samples=x.npz"], "add data=digits"),
@@ -115,7 +115,7 @@ def test_bad_requests_are_answered_in_a_line(words, message, capsys):
 
 
 def test_data_without_images_held_out_of_their_own_pool_are_refused_with_what_to_do():
-    with pytest.raises(Mistake, match=r"random part of the pool.*\n.*data\.reserved=5000"):
+    with pytest.raises(Mistake, match=r"random part of the same pool.*\n.*data\.reserved=5000"):
         held_out_splits(MNIST())
     few = Digits()
     few.setup()

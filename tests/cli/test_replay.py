@@ -72,7 +72,7 @@ def test_an_overflowing_layer_is_named_and_the_turn_comes_out_bit_for_bit(words,
     found = played(dumped([*BLOW, *words], tmp_path))
     assert found.mismatches == []
     assert str(found.module).startswith(
-        "players.discriminator.network.trunk.hidden1.1.0 (Linear); what went in was numbers"
+        "players.discriminator.network.trunk.hidden1.1.0 (Linear); its input was finite"
     )
     assert found.parameters[0] > 0
     terms = [value for own in found.turn_values.values() for value in own["terms"].values()]
@@ -137,14 +137,14 @@ def test_what_is_no_dump_or_a_broken_one_or_another_games_is_refused(tmp_path):
     path = dumped(BLOW, tmp_path)
     with pytest.raises(Mistake, match="is no dump of a turn"):
         dump.load_dump(path.parent.parent / "checkpoints" / "last.ckpt")
-    with pytest.raises(Mistake, match="of another game than this run's"):
+    with pytest.raises(Mistake, match="belongs to another game than this run"):
         replay_turn(
             load_run_config(Run(path.parent.parent), ["architecture.generator.widths=[8]"]), dump.load_dump(path)
         )
-    with pytest.raises(Mistake, match="is of seed 0, the run of seed 1"):
+    with pytest.raises(Mistake, match="has seed 0 and the run has seed 1"):
         replay_turn(load_run_config(Run(path.parent.parent), ["seed=1"]), dump.load_dump(path))
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(Mistake, match="its seal is broken"):
+    with pytest.raises(Mistake, match="its checksum does not match"):
         dump.load_dump(path)

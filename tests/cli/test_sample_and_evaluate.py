@@ -118,7 +118,7 @@ def test_bad_requests_are_answered_in_a_line(record, words, message, capsys):
 
 def test_a_folder_that_is_no_run_is_named(tmp_path, capsys):
     assert called("sample", f"run={tmp_path}") == 1
-    assert "is no run folder" in capsys.readouterr().err
+    assert "is not a run folder" in capsys.readouterr().err
     with pytest.raises(Mistake):
         saddlepoint.load(tmp_path)
 

@@ -87,7 +87,7 @@ def test_two_signals_at_once_are_one(tmp_path: Path, at_images) -> None:
     assert (summary(tmp_path)["exit"], summary(tmp_path)["images"]) == (143, 128)
 
 
-@pytest.mark.parametrize("moment", ["begin", "_final"])
+@pytest.mark.parametrize("moment", ["write_initial_files", "_measure_final_scores"])
 def test_a_signal_before_the_first_round_or_during_the_final_evaluation_is_on_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
@@ -115,7 +115,7 @@ def test_a_signal_while_wandb_ends_gives_wandb_up_and_not_the_run(
     from saddlepoint.run.tracking import tracker
 
     given_up = []
-    monkeypatch.setattr(tracker.BackgroundWorker, "ended", lambda *_: send("SIGINT") or time.sleep(5))
+    monkeypatch.setattr(tracker.BackgroundWorker, "finish", lambda *_: send("SIGINT") or time.sleep(5))
     monkeypatch.setattr(tracker, "kill_wandb_service", lambda: given_up.append(True))
     assert trained(tmp_path, "logger=wandb", "logger.mode=offline").summary["status"] == "finished"
     assert given_up == [True]

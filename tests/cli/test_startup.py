@@ -131,7 +131,7 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "imges=5"], 1, ["saddlepoint: no such key: imges", "images"]),
         (["train", "--config-dir", "nowhere"], 1, ["nowhere", "no such folder"]),
         (["train", "--help", "--config-dir=nowhere"], 1, ["nowhere"]),
-        (["evaluate"], 1, ["what is to be measured?", "run="]),
+        (["evaluate"], 1, ["nothing to measure", "run="]),
         (["sample"], 1, ["run has no value yet"]),
         (["trian"], 2, ["no such command: trian", "train"]),
         ([], 2, ["which command?", "doctor"]),

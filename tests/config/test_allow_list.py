@@ -46,7 +46,7 @@ REFUSED = [
     "omegaconf.OmegaConf.load", "torch.utils.cpp_extension.load", "torch.jit.load", "torch.package.PackageImporter",
     # of ours, and no pieces
     "saddlepoint.__main__.main", "saddlepoint.cli.main", "saddlepoint.experiment.train.train", "saddlepoint.train",
-    "saddlepoint.config.allow_list.grant", "saddlepoint.run.folder.write", "saddlepoint.run.folder.Run",
+    "saddlepoint.config.allow_list.grant", "saddlepoint.run.folder.write_file", "saddlepoint.run.folder.Run",
     "saddlepoint.run.storage.atomic.write_atomic", "saddlepoint.evaluation.reference_statistics.load_reference_statistics",
     "saddlepoint.launcher.submitit.run_job", "saddlepoint.launcher.job.Job", "saddlepoint.callback.grid.picture",
     "saddlepoint.extractor.extractor.Extractor.train", "saddlepoint.evaluation.evaluator.Evaluator.__init__",

@@ -185,7 +185,7 @@ def test_half_precision_that_a_cpu_lacks_is_refused_however_it_is_spelled(
     said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert main(["train", f"trainer.precision={said}", "device=cpu", f"outputs={tmp_path}/outputs"]) == 1
-    assert "trainer.precision=16-mixed is for GPUs; on a CPU there is bf16-mixed" in capsys.readouterr().err
+    assert "trainer.precision=16-mixed works only on GPUs; use bf16-mixed on a CPU" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -51,8 +51,8 @@ def test_a_folder_of_runs_names_those_in_it(tmp_path: Path, capsys: pytest.Captu
         for command in ("sample", "evaluate", "memorisation", "export"):
             assert main([command, f"run={folder}"]) == 1
             told = capsys.readouterr().err
-            assert "is no run folder" in told
-            assert f"In it there are run={tmp_path}/name/seed0, run={tmp_path}/name/seed1" in told
+            assert "is not a run folder" in told
+            assert f"It contains run={tmp_path}/name/seed0, run={tmp_path}/name/seed1" in told
 
 
 def _samples(folder: Path, n: int = 120) -> Path:

@@ -160,7 +160,7 @@ def test_under_the_default_name_edited_code_begins_another_run_and_a_line_says_s
     edit(own / "part.py")
     third = run(tmp_path / "out", *WORDS, "images=1280", "resume.allow=[code]")
     assert (third.folder, third.summary["images"]) == (second.folder, 1280), "the newest is gone on with"
-    assert "as resume.allow says: code.ownpackage.part" in third.said
+    assert "as resume.allow permits: code.ownpackage.part" in third.said
 
 
 def test_a_run_of_an_edition_without_such_a_record_goes_on_with_a_line(own, tmp_path):
@@ -173,7 +173,7 @@ def test_a_run_of_an_edition_without_such_a_record_goes_on_with_a_line(own, tmp_
     assert "code" not in saddlepoint.config.config_file.load_config(file)
     again = run(tmp_path / "out", *WORDS, "images=1280")
     assert (again.folder, again.summary["images"]) == (record.folder, 1280)
-    assert "begun when no code of one's own was put on record" in again.said
+    assert "the run was started before user code was recorded" in again.said
     assert "ownpackage.loss" in saddlepoint.config.config_file.load_config(file).code
     assert run(tmp_path / "out", *WORDS, "images=1280").folder == record.folder, "and keeps its name"
 
@@ -191,7 +191,7 @@ def test_what_is_measured_and_drawn_by_edited_code_says_so(own, tmp_path, capsys
         assert main(words) == 0
         said = " ".join(capsys.readouterr().err.split())
         assert "ownpackage.loss (sha256" in said
-        assert "changed since this run was trained: what follows is by the code of now" in said
+        assert "changed since this run was trained; the current code is used" in said
 
 
 def test_a_run_that_was_composed_before_an_edit_is_not_trained_by_what_it_was_not_composed_of(own, tmp_path):

@@ -175,7 +175,7 @@ def test_on_two_ranks_it_is_a_line_too(own, tmp_path: Path) -> None:
 
 DATA = {
     "dataset": ("class Mine(torch.utils.data.Dataset):\n    def __init__(self, shape, **rest):\n        pass",
-                "gives a Mine, and it is to give a saddlepoint.data.data.Data", 9),
+                "returns a Mine, but must return a saddlepoint.data.data.Data", 9),
     "list": ("class Mine(Data):\n    def splits(self):\n        return [1]", "splits() gives a list", 9),
     "tensor": ("class Mine(Data):\n    def splits(self):\n        return {'train': torch.zeros(9, 1, 8, 8)}",
                "splits() gives a tensor of shape [9, 1, 8, 8] as train", 9),

@@ -1,4 +1,4 @@
-"""A run that is killed at any moment goes on with the same command, and ends as if nothing had happened."""
+"""A run that is killed at any moment is resumed by the same command, with the result of an undisturbed run."""
 
 import json
 import shutil
@@ -11,12 +11,12 @@ from saddlepoint.run import provenance
 
 @pytest.fixture(autouse=True)
 def without_git(monkeypatch):
-    """A process per run, which tells nothing here."""
+    """Skip the git process of each run, which these tests do not need."""
     monkeypatch.setattr(provenance, "current_commit", lambda folder: None)
 
 
 def crashes(words, root, state=None):
-    """The outcome of an undisturbed run (that goes on from `state`), and the disk with every crash of it."""
+    """Return the outcome of an undisturbed run (resumed from `state`), and the disk states of all its crashes."""
     if state is not None:
         Disk(root).put(state)
     with recorded(root) as disk:
@@ -26,20 +26,20 @@ def crashes(words, root, state=None):
 
 
 def survived(words, disk, straight):
-    """Go on from each crash; how many there were."""
+    """Resume from each crash and check the outcome; return the number of crashes."""
     for state in disk.states:
         disk.put(state)
         assert outcome(trained(words, disk.root)) == straight, sorted(state)
     return len(disk.states)
 
 
-def test_a_run_killed_at_any_operation_ends_with_the_bits_of_the_undisturbed_one(tmp_path):
+def test_a_run_killed_at_any_operation_resumes_to_the_bits_of_an_undisturbed_one(tmp_path):
     straight, disk = crashes(PLAIN, tmp_path / "runs")
     assert disk.operations > 300
     assert survived(PLAIN, disk, straight) > 25
 
 
-def test_a_line_cut_in_half_takes_no_other_line_with_it(tmp_path):
+def test_a_truncated_line_does_not_damage_other_lines(tmp_path):
     from saddlepoint.run.folder import Run
 
     run = Run(tmp_path)
@@ -49,7 +49,7 @@ def test_a_line_cut_in_half_takes_no_other_line_with_it(tmp_path):
     assert run.events("evaluations.jsonl") == ([{"a": 1}, {"a": 3}], 1)
 
 
-def test_what_was_being_written_is_swept_and_what_a_person_put_there_is_not(tmp_path):
+def test_temporary_files_are_deleted_and_user_files_are_not(tmp_path):
     folder = trained(PLAIN, tmp_path)
     left = [".summary.json.4711", "checkpoints/.best.ckpt.writing", "snapshots/.000000032.safetensors.1"]
     mine = [".notes", ".gitignore", "checkpoints/.keep", "thesis.writing"]
@@ -61,7 +61,7 @@ def test_what_was_being_written_is_swept_and_what_a_person_put_there_is_not(tmp_
     assert [name for name in mine if not (folder / name).exists()] == []
 
 
-def test_a_broken_last_never_takes_the_place_of_the_good_previous(tmp_path):
+def test_a_damaged_last_checkpoint_never_replaces_a_good_previous_one(tmp_path):
     folder = trained(PLAIN, tmp_path)
     straight = outcome(folder)
     summary = json.loads((folder / "summary.json").read_text())
@@ -77,14 +77,14 @@ def test_a_broken_last_never_takes_the_place_of_the_good_previous(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_with_scores_and_snapshots_killed_at_any_operation_ends_as_the_undisturbed_one(tmp_path):
+def test_a_run_with_scores_and_snapshots_killed_at_any_operation_resumes_to_the_same_result(tmp_path):
     straight, disk = crashes(SCORED, tmp_path / "runs")
     assert "best.ckpt" in straight[0]
     assert survived(SCORED, disk, straight) > 40
 
 
 @pytest.mark.slow
-def test_a_run_killed_while_it_goes_on_from_a_crash_ends_as_the_undisturbed_one(tmp_path):
+def test_a_run_killed_while_it_resumes_from_a_crash_ends_with_the_same_result(tmp_path):
     straight, disk = crashes(PLAIN, tmp_path / "runs")
     late = [state for state in disk.states if state.get("run/seed0/checkpoints/last.ckpt")]
     state = late[len(late) // 3]

@@ -1,4 +1,4 @@
-"""Where a process stands: torchrun's word counts before SLURM's, and a config must speak of as many as there are."""
+"""The rank of a process: torchrun takes precedence over SLURM, and a config must request the started number of ranks."""
 
 import pytest
 
@@ -31,29 +31,29 @@ def _set(monkeypatch, *environments):
     [([], (0, 1, 0)), ([TORCHRUN], (5, 8, 1)), ([SLURM], (6, 8, 2)), ([SLURM, TORCHRUN], (5, 8, 1))],
     ids=["alone", "torchrun", "slurm", "torchrun in a slurm job"],
 )
-def test_a_rank_knows_its_place_from_the_environment(monkeypatch, environments, expected):
+def test_a_rank_is_read_from_the_environment(monkeypatch, environments, expected):
     _set(monkeypatch, *environments)
-    here = rank_info()
-    assert (here.rank, here.world_size, here.local_rank) == expected
+    info = rank_info()
+    assert (info.rank, info.world_size, info.local_rank) == expected
 
 
-def test_a_person_in_an_interactive_slurm_job_is_alone(monkeypatch):
+def test_an_interactive_slurm_job_is_a_single_rank(monkeypatch):
     _set(monkeypatch, {**SLURM, "SLURM_JOB_NAME": "interactive"})
     assert rank_info().world_size == 1
 
 
-def test_a_batch_script_that_starts_no_step_is_alone_whatever_tasks_it_has_asked_for(monkeypatch):
+def test_a_batch_script_without_srun_is_a_single_rank(monkeypatch):
     _set(monkeypatch, {name: value for name, value in SLURM.items() if "STEP" not in name})
     assert rank_info().world_size == 1
 
 
-def test_slurm_does_not_requeue_by_lightnings_own_handler(monkeypatch):
+def test_lightning_does_not_requeue_slurm_jobs(monkeypatch):
     _set(monkeypatch, SLURM)
     assert rank_info().environment.auto_requeue is False
     assert rank_info().environment.main_address == "node1"
 
 
-def test_a_config_that_speaks_of_other_ranks_than_were_started_is_told(monkeypatch):
+def test_a_config_with_another_number_of_ranks_is_refused(monkeypatch):
     _set(monkeypatch, TORCHRUN)
-    with pytest.raises(Mistake, match="8 processes were started, and the config speaks of devices=2 x nodes=1 = 2"):
+    with pytest.raises(Mistake, match="8 processes were started, but the config requests devices=2 x nodes=1 = 2"):
         join_ranks(compose(["devices=2", "device=cpu"]), rank_info())

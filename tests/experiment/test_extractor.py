@@ -1,4 +1,4 @@
-"""An extractor of one's own is one .py and one .yaml; its name is then a value like any other."""
+"""A user-defined extractor is one .py and one .yaml, and can be chosen by name."""
 
 import re
 import sys
@@ -33,14 +33,14 @@ class Means(Extractor):
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of pieces, one a network as docs/extending.md shows it, and their modules where Python finds them."""
+def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of user-defined extractors, one as docs/extending.md shows it, with their modules on sys.path."""
     group = tmp_path / "conf" / "extractor"
     group.mkdir(parents=True)
-    for place in ("mynets.py", "conf/extractor/corner.yaml"):
-        block = re.search(rf"```(?:python|yaml)\n# {re.escape(place)}\n(.*?)```", EXTENDING.read_text("utf-8"), re.S)
+    for path in ("mynets.py", "conf/extractor/corner.yaml"):
+        block = re.search(rf"```(?:python|yaml)\n# {re.escape(path)}\n(.*?)```", EXTENDING.read_text("utf-8"), re.S)
         assert block is not None
-        (tmp_path / place).write_text(block[1])
+        (tmp_path / path).write_text(block[1])
     (tmp_path / "mymeans.py").write_text(MEANS)
     (group / "means.yaml").write_text("_target_: mymeans.Means\nrows: false\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -49,41 +49,39 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "conf"
 
 
-def test_a_run_is_measured_by_an_extractor_of_ones_own_and_its_folder_holds_all_of_it(
-    own: Path, tmp_path: Path
-) -> None:
-    words = [*SMALL, f"outputs={tmp_path}", "evaluation.second=means", "allow_target=[mynets,mymeans]"]
-    run = train(compose([*words, "evaluation.extractor=corner"], own))
-    kept = OmegaConf.load(run.config)
-    assert kept.evaluation.extractor == {"_target_": "mynets.Corner", "size": 3}
-    assert kept.evaluation.second == {"_target_": "mymeans.Means", "rows": False}
+def test_a_run_is_measured_by_a_user_defined_extractor_and_its_config_contains_it(conf: Path, tmp_path: Path) -> None:
+    overrides = [*SMALL, f"outputs={tmp_path}", "evaluation.second=means", "allow_target=[mynets,mymeans]"]
+    run = train(compose([*overrides, "evaluation.extractor=corner"], conf))
+    config = OmegaConf.load(run.config)
+    assert config.evaluation.extractor == {"_target_": "mynets.Corner", "size": 3}
+    assert config.evaluation.second == {"_target_": "mymeans.Means", "rows": False}
     final = {score["contract"]["extractor"] for score in run.summary["final"].values()}
     assert final == {"corner", "means"}
     again = evaluate(run.folder, overrides=["allow_target=[mynets,mymeans]"])
     assert {score.contract.extractor for scores in again.values() for score in scores.values()} == final
     other = evaluate(
-        run.folder, overrides=["evaluation.extractor=means", "allow_target=[mynets,mymeans]"], config_dir=own
+        run.folder, overrides=["evaluation.extractor=means", "allow_target=[mynets,mymeans]"], config_dir=conf
     )
     assert {score.contract.extractor for scores in other.values() for score in scores.values()} == {"means"}
     with pytest.raises(Mistake, match="there is no extractor means"):
-        evaluate(run.folder, overrides=words)
+        evaluate(run.folder, overrides=overrides)
 
 
-def test_its_code_is_run_for_a_person_who_allows_it_alone(own: Path, tmp_path: Path) -> None:
+def test_a_user_defined_extractor_needs_allow_target(conf: Path, tmp_path: Path) -> None:
     with pytest.raises(Mistake, match=r"evaluation\.extractor: mynets\.Corner is not on the list"):
-        train(compose([*SMALL, f"outputs={tmp_path}", "evaluation.extractor=corner"], own))
+        train(compose([*SMALL, f"outputs={tmp_path}", "evaluation.extractor=corner"], conf))
     assert not (tmp_path / "run").exists()
 
 
-def test_a_name_of_ours_stays_a_name_and_cannot_be_given_to_another(own: Path) -> None:
-    assert compose(["evaluation.extractor=mnist"], own).evaluation.extractor == "mnist"
-    assert compose([], own).evaluation.extractor == "digits"
-    (own / "extractor" / "digits.yaml").write_text("_target_: mynets.Corner\n")
+def test_a_user_defined_extractor_cannot_have_the_name_of_a_shipped_one(conf: Path) -> None:
+    assert compose(["evaluation.extractor=mnist"], conf).evaluation.extractor == "mnist"
+    assert compose([], conf).evaluation.extractor == "digits"
+    (conf / "extractor" / "digits.yaml").write_text("_target_: mynets.Corner\n")
     with pytest.raises(Mistake, match=r"extractor=digits is a piece of Saddlepoint's own"):
-        compose([], own)
+        compose([], conf)
 
 
-def test_the_group_can_be_put_in_its_place_and_is_told_where_that_is() -> None:
+def test_the_extractor_group_can_be_composed_and_a_wrong_key_is_corrected() -> None:
     config = compose(["+extractor@evaluation.extractor=nearest", "evaluation.extractor.resizer=bilinear"])
     assert config.evaluation.extractor._target_.endswith(".Nearest")
     assert config.evaluation.extractor.resizer == "bilinear"

@@ -1,4 +1,4 @@
-"""Full and read-only disks, terms that are no numbers, lost ranks, two processes: what is said, and what stays."""
+"""Full and read-only disks, non-finite terms, lost ranks, concurrent processes: the errors, and the files kept."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ WIDE = ["data=digits", "architecture=mlp", "architecture.generator.widths=[64]",
 
 @contextmanager
 def small_disk(folder, size="2m"):
-    """A file system of its own at `folder`; skips where none can be mounted."""
+    """Mount a small file system at `folder`; skips the test if it cannot be mounted."""
     folder.mkdir()
     made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)], capture_output=True)
     if made.returncode:
@@ -35,13 +35,13 @@ def small_disk(folder, size="2m"):
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def sound(folder):
-    """The last good checkpoint is there, and can be read."""
+def last_good_images(folder):
+    """Load the last checkpoint and return its images."""
     return load_checkpoint(folder / "checkpoints" / "last.ckpt")["saddlepoint"]["images"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
-def test_a_full_disk_is_told_in_bytes_and_the_same_command_goes_on_once_there_is_room(tmp_path):
+def test_a_full_disk_is_reported_in_bytes_and_the_same_command_resumes_once_there_is_space(tmp_path):
     straight = outcome(trained([*WIDE, "images=96"], tmp_path / "straight"))
     with small_disk(tmp_path / "disk") as disk:
         folder = trained([*WIDE, "images=64"], disk)
@@ -50,7 +50,7 @@ def test_a_full_disk_is_told_in_bytes_and_the_same_command_goes_on_once_there_is
             ballast.write_bytes(bytes(2**21))
         with pytest.raises(Mistake, match=r"No space left on device \(it takes [\d,]+ bytes, [\d,]+ are free\)"):
             trained([*WIDE, "images=96"], disk)
-        assert sound(folder) == 64
+        assert last_good_images(folder) == 64
         ballast.unlink()
         trained([*WIDE, "images=96"], disk)
         assert outcome(folder)[0]["last.ckpt"] == straight[0]["last.ckpt"]
@@ -58,17 +58,17 @@ def test_a_full_disk_is_told_in_bytes_and_the_same_command_goes_on_once_there_is
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
-def test_a_folder_that_turns_read_only_is_named_and_what_it_holds_stays(tmp_path):
+def test_a_folder_that_becomes_read_only_is_named_and_its_content_is_kept(tmp_path):
     with small_disk(tmp_path / "disk") as disk:
         folder = trained([*WIDE, "images=64"], disk)
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         with pytest.raises(Mistake, match=r"cannot write .*run.*Read-only file system"):
             trained([*WIDE, "images=96"], disk)
-        assert sound(folder) == 64
+        assert last_good_images(folder) == 64
 
 
 @pytest.mark.parametrize("call", [1, 4, 7, 9, 10])
-def test_no_space_at_any_flush_to_disk_is_a_mistake_and_the_run_goes_on_from_what_it_has(tmp_path, call, monkeypatch):
+def test_no_space_at_any_sync_to_disk_raises_mistake_and_the_run_resumes(tmp_path, call, monkeypatch):
     sync, calls = os.fsync, []
 
     def full(descriptor):
@@ -86,7 +86,7 @@ def test_no_space_at_any_flush_to_disk_is_a_mistake_and_the_run_goes_on_from_wha
     assert list(folder.rglob(".*")) == []
 
 
-TERMS = {  # player/term -> what puts it there
+TERMS = {  # player/term -> the overrides that add it
     "discriminator/adversarial": [],
     "generator/adversarial": [],
     "discriminator/r1": ["regularizer=[r1]"],
@@ -108,41 +108,41 @@ PLANTED = [pytest.param(term, "two_player", id=term) for term in TERMS] + [
 
 
 @pytest.mark.parametrize(("term", "game"), PLANTED)
-def test_a_term_that_is_no_number_is_the_one_that_is_named(term, game, tmp_path, monkeypatch):
+def test_a_non_finite_term_is_named(term, game, tmp_path, monkeypatch):
     from saddlepoint.game.player import Player
 
-    honest, (name, own) = Player.losses, term.split("/")
+    original, (name, term_name) = Player.losses, term.split("/")
 
     def losses(self, turn, number, *drawn):
-        found = honest(self, turn, number, *drawn)
+        losses_by_term = original(self, turn, number, *drawn)
         player = (
             "generator"
             if self.network is turn.player.network and "real" not in self.adversarial_terms[0].sides
             else "discriminator"
         )
-        if turn.images >= 48 and player == name and own in found:
-            found[own] = found[own] * float("nan")
-        return found
+        if turn.images >= 48 and player == name and term_name in losses_by_term:
+            losses_by_term[term_name] = losses_by_term[term_name] * float("nan")
+        return losses_by_term
 
     monkeypatch.setattr(Player, "losses", losses)
     words = [*WIDE, *TERMS[term], f"game={game}", "images=96"]
     with pytest.raises(Diverged, match=rf"diverged: {term} = nan in round 4, after 48 images") as stopped:
         trained(words, tmp_path)
     folder = tmp_path / "run" / "seed0"
-    assert sound(folder) == 32
+    assert last_good_images(folder) == 32
     assert all(torch.isfinite(v).all() for v in load_checkpoint(folder / "checkpoints/last.ckpt")["state_dict"].values()
                if isinstance(v, torch.Tensor))  # fmt: skip
     assert (Run(folder).summary["status"], Run(folder).summary["exit"]) == ("diverged", 1)
     assert f"saddlepoint replay dump={folder}/dumps/48.pt" in str(stopped.value)
 
 
-def test_a_live_process_holds_its_folder_and_a_killed_one_does_not(tmp_path):
-    ready, told = os.pipe()
+def test_a_live_process_locks_its_folder_and_a_killed_one_does_not(tmp_path):
+    ready, write_end = os.pipe()
     run = Run(tmp_path / "run" / "seed0")
     if (child := os.fork()) == 0:
         try:
             with run.lock():
-                os.write(told, b"x")
+                os.write(write_end, b"x")
                 time.sleep(60)
         finally:
             os._exit(0)
@@ -155,14 +155,21 @@ def test_a_live_process_holds_its_folder_and_a_killed_one_does_not(tmp_path):
     assert not run.in_use
     assert outcome(trained(PLAIN, tmp_path))[2]["status"] == "finished"
     os.close(ready)
-    os.close(told)
+    os.close(write_end)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds its ranks in /proc")
-def test_a_killed_rank_takes_the_other_down_and_the_same_command_goes_on(tmp_path):
-    words = [*WIDE, "images=200_000", "devices=2", "device=cpu", f"outputs={tmp_path}", "callback=[finite,checkpoint]"]
-    command = [sys.executable, "-m", "saddlepoint", "train", *words]
+def test_a_killed_rank_stops_the_other_and_the_same_command_resumes(tmp_path):
+    overrides = [
+        *WIDE,
+        "images=200_000",
+        "devices=2",
+        "device=cpu",
+        f"outputs={tmp_path}",
+        "callback=[finite,checkpoint]",
+    ]
+    command = [sys.executable, "-m", "saddlepoint", "train", *overrides]
     started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     last = tmp_path / "run/seed0/checkpoints/last.ckpt"
     until = time.monotonic() + 200
@@ -171,19 +178,19 @@ def test_a_killed_rank_takes_the_other_down_and_the_same_command_goes_on(tmp_pat
     rank = {number: pid for pid, number in ranks_of(started.pid)}
     killed = time.monotonic()
     os.kill(rank["1"], signal.SIGKILL)
-    said = started.communicate(timeout=60)[1]
+    message = started.communicate(timeout=60)[1]
     assert time.monotonic() - killed < 20
     assert started.returncode not in (0, None)
-    assert "rank 1 of 2 was killed by SIGKILL; the others are stopped" in said, said
+    assert "rank 1 of 2 was killed by SIGKILL; the others are stopped" in message, message
     assert not Path(f"/proc/{rank['0']}").exists()
-    reached = sound(tmp_path / "run" / "seed0")
-    more = [word if not word.startswith("images=") else f"images={reached + 320}" for word in words]
+    reached = last_good_images(tmp_path / "run" / "seed0")
+    more = [word if not word.startswith("images=") else f"images={reached + 320}" for word in overrides]
     assert subprocess.run([*command[:4], *more], timeout=250).returncode == 0
-    assert sound(tmp_path / "run" / "seed0") == reached + 320
+    assert last_good_images(tmp_path / "run" / "seed0") == reached + 320
 
 
 def ranks_of(supervisor):
-    """The processes that a supervisor has started, and their RANK."""
+    """Yield the child processes of a supervisor, and their RANK."""
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
@@ -192,5 +199,5 @@ def ranks_of(supervisor):
                         word.split("=", 1) for word in (folder / "environ").read_text().split("\0") if "=" in word
                     )
                     yield int(folder.name), words.get("RANK")
-            except OSError:  # it has ended meanwhile
+            except OSError:  # the process has ended
                 continue

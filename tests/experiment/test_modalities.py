@@ -1,5 +1,5 @@
-"""Waveforms, sequences of tokens and 5-channel 16-bit rectangles from folders of one's own: train with the default
-callbacks, sample to their own files, resume, measure, compare."""
+"""Waveforms, sequences of tokens and 5-channel 16-bit images from user folders: train with the default callbacks,
+write samples in their formats, resume, measure, compare."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ from saddlepoint.cli import main
 DRAWS = np.random.default_rng(0)
 
 
-def waves(place: Path) -> list[str]:
-    (place / "sounds").mkdir()
+def waves(folder: Path) -> list[str]:
+    (folder / "sounds").mkdir()
     seconds = np.arange(1024) / 8000
     for i in range(120):
         sound = 0.5 * np.sin(2 * np.pi * DRAWS.uniform(200, 900) * seconds)
-        wavfile.write(place / "sounds" / f"{i:03d}.wav", 8000, (32767 * sound).astype(np.int16))
+        wavfile.write(folder / "sounds" / f"{i:03d}.wav", 8000, (32767 * sound).astype(np.int16))
     quick = ["callback.grid.rows=2", "callback.grid.columns=1", "evaluation.selection.split=null"]
-    return ["data=audio_folder", f"data.folder={place / 'sounds'}", *quick]
+    return ["data=audio_folder", f"data.folder={folder / 'sounds'}", *quick]
 
 
-def lines(place: Path) -> list[str]:
+def lines(folder: Path) -> list[str]:
     text = ["ab"[i % 2] * (1 + i % 5) + "xyz"[i % 3] for i in range(120)]
-    (place / "lines.txt").write_text("\n".join(text) + "\n", encoding="utf-8")
-    return ["data=text_lines", f"data.folder={place / 'lines.txt'}", "architecture=sequence"]
+    (folder / "lines.txt").write_text("\n".join(text) + "\n", encoding="utf-8")
+    return ["data=text_lines", f"data.folder={folder / 'lines.txt'}", "architecture=sequence"]
 
 
-def rectangles(place: Path) -> list[str]:
-    np.savez(place / "x.npz", x=DRAWS.integers(0, 65536, (120, 6, 10, 5)).astype(np.uint16))
-    return ["data=image_folder", f"data.folder={place / 'x.npz'}", "data.channels=5", "data.extractor=identity"]
+def rectangles(folder: Path) -> list[str]:
+    np.savez(folder / "x.npz", x=DRAWS.integers(0, 65536, (120, 6, 10, 5)).astype(np.uint16))
+    return ["data=image_folder", f"data.folder={folder / 'x.npz'}", "data.channels=5", "data.extractor=identity"]
 
 
-def check_waves(place: Path) -> None:
-    with wave.open(str(place / "samples" / "3.wav")) as file:
+def check_waves(folder: Path) -> None:
+    with wave.open(str(folder / "samples" / "3.wav")) as file:
         assert (file.getframerate(), file.getsampwidth(), file.getnframes()) == (8000, 2, 1024)
-    assert len(list((place / "samples").iterdir())) == 9
+    assert len(list((folder / "samples").iterdir())) == 9
 
 
-def check_lines(place: Path) -> None:
-    written = (place / "samples.txt").read_text(encoding="utf-8").split("\n")
-    assert len(written) == 10
-    assert set("".join(written)) <= set("abxyz")
+def check_lines(folder: Path) -> None:
+    lines = (folder / "samples.txt").read_text(encoding="utf-8").split("\n")
+    assert len(lines) == 10
+    assert set("".join(lines)) <= set("abxyz")
 
 
-def check_rectangles(place: Path) -> None:
-    x = np.load(place / "x5.npz")["arr_0"]
+def check_rectangles(folder: Path) -> None:
+    x = np.load(folder / "x5.npz")["arr_0"]
     assert (x.dtype, x.shape) == (np.uint16, (9, 6, 10, 5))
     assert np.unique(x).size > 1000, "8 bits would be 256 levels"
 
@@ -79,52 +79,52 @@ def test_a_modality_from_a_folder_is_trained_sampled_resumed_measured_and_compar
 ) -> None:
     monkeypatch.chdir(tmp_path)
     make, to, check = KINDS[kind]
-    words = [*make(tmp_path), *FEW]
+    overrides = [*make(tmp_path), *FEW]
     if kind == "audio":  # quicker than a FID of 1,024 features
-        words += ["metric=[kernel_distance,inception_score]", "metric.kid.subset_size=null"]
+        overrides += ["metric=[kernel_distance,inception_score]", "metric.kid.subset_size=null"]
     if kind == "tokens":
-        words += [f"architecture.{player}.kernel=3" for player in ("generator", "discriminator")]
-    whole = run(tmp_path / "whole", *words, "images=512")
-    run(tmp_path / "parts", *words, "images=256")
-    parts = run(tmp_path / "parts", *words, "images=512")
-    assert_equal(state(whole), state(parts))
-    assert whole.summary["final"] == parts.summary["final"], "and so every score"
-    assert all(key.split("_")[1] == "identity" for key in whole.summary["final"])
-    assert "inception_score is left out: it needs class predictions" in whole.said
-    assert {path.name for path in whole.samples.iterdir()} >= {"real.png", "000000512.png", "animation.gif"}
-    assert any("health/diversity" in row for row in whole.rows()), "health has looked"
-    sampling = ["sample", f"run={whole.folder}", "n=9", *([f"to={to}"] if to else [])]
+        overrides += [f"architecture.{player}.kernel=3" for player in ("generator", "discriminator")]
+    straight = run(tmp_path / "whole", *overrides, "images=512")
+    run(tmp_path / "parts", *overrides, "images=256")
+    resumed = run(tmp_path / "parts", *overrides, "images=512")
+    assert_equal(state(straight), state(resumed))
+    assert straight.summary["final"] == resumed.summary["final"], "and so every score"
+    assert all(key.split("_")[1] == "identity" for key in straight.summary["final"])
+    assert "inception_score is left out: it needs class predictions" in straight.said
+    assert {path.name for path in straight.samples.iterdir()} >= {"real.png", "000000512.png", "animation.gif"}
+    assert any("health/diversity" in row for row in straight.rows()), "health has looked"
+    sampling = ["sample", f"run={straight.folder}", "n=9", *([f"to={to}"] if to else [])]
     capsys.readouterr()
     assert main(sampling) == 0
     assert ("text does not show where an empty symbol stood" in capsys.readouterr().err) == (kind == "tokens")
     check(tmp_path)
-    assert main(["evaluate", f"run={whole.folder}"]) == 0
-    (measured,) = (json.loads(line) for line in (whole.folder / "evaluations.jsonl").read_text().splitlines())
-    assert measured["scores"] == whole.summary["final"]
-    run(tmp_path / "whole", *words, "images=512", "objective=hinge")
+    assert main(["evaluate", f"run={straight.folder}"]) == 0
+    (measured,) = (json.loads(line) for line in (straight.folder / "evaluations.jsonl").read_text().splitlines())
+    assert measured["scores"] == straight.summary["final"]
+    run(tmp_path / "whole", *overrides, "images=512", "objective=hinge")
     capsys.readouterr()
-    key = next(key for key in whole.summary["final"] if key.startswith(("fid", "kid")))
+    key = next(key for key in straight.summary["final"] if key.startswith(("fid", "kid")))
     assert main(["compare", "runs=whole/*", "by=objective", f"metric={key}", "logger.mode=disabled"]) == 0
     assert "2 arms by objective; 2 runs found: 2 finished." in capsys.readouterr().out
 
 
-def test_waveforms_of_two_classes_are_asked_for_by_class_in_training_and_after_it(
+def test_waveforms_of_two_classes_are_conditioned_on_the_class_in_training_and_sampling(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = waves(tmp_path)
+    overrides = waves(tmp_path)
     for i, path in enumerate(sorted((tmp_path / "sounds").iterdir())):
         (tmp_path / "sounds" / "ab"[i % 2]).mkdir(exist_ok=True)
         path.rename(tmp_path / "sounds" / "ab"[i % 2] / path.name)
     by_class = ["game=conditional", "architecture.generator.condition={label: 2}", "callback.grid.rows=8"]
-    record = run(tmp_path / "runs", *words, *FEW, *by_class, "images=64", "metric=[]", "callback.grid.columns=8")
+    record = run(tmp_path / "runs", *overrides, *FEW, *by_class, "images=64", "metric=[]", "callback.grid.columns=8")
     assert (record.samples / "000000064.png").exists()
     assert main(["sample", f"run={record.folder}", "by=label", "n=4", "to=samples/"]) == 0
     assert len(list((tmp_path / "samples").glob("*.wav"))) == 4
 
 
 def test_a_16_bit_image_is_measured_with_all_its_bits(tmp_path: Path) -> None:
-    """Two sets that differ below the eighth bit alone: identical at 8 bits, apart at 16."""
+    """Two sets that differ only below the eighth bit: identical at 8 bits, different at 16."""
     from saddlepoint.data.data import Split
     from saddlepoint.evaluation.evaluator import Evaluator
     from saddlepoint.extractor.identity import Identity
@@ -141,25 +141,25 @@ def test_a_16_bit_image_is_measured_with_all_its_bits(tmp_path: Path) -> None:
     assert generated.value == score.value
 
 
-def test_samples_without_a_destination_go_to_the_first_kind_of_file_that_can_hold_them(
+def test_samples_without_a_destination_are_written_in_the_first_format_that_fits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Audio whose rate nobody knows is no wav file."""
+    """Audio without a known sampling rate cannot be a wav file."""
     monkeypatch.chdir(tmp_path)
     np.save(tmp_path / "x.npy", DRAWS.uniform(-1, 1, (40, 16)).astype(np.float32))
-    words = [f"data.folder={tmp_path / 'x.npy'}", "data.extractor=null", "images=64"]
-    made = run(tmp_path / "runs", "data=audio_folder", *words)
-    assert main(["sample", f"run={made.folder}", "n=3"]) == 0
+    overrides = [f"data.folder={tmp_path / 'x.npy'}", "data.extractor=null", "images=64"]
+    trained = run(tmp_path / "runs", "data=audio_folder", *overrides)
+    assert main(["sample", f"run={trained.folder}", "n=3"]) == 0
     assert np.load(tmp_path / "samples.npz")["arr_0"].shape == (3, 1, 16)
 
 
-def test_a_network_for_tokens_is_refused_for_audio_in_a_line(
+def test_a_network_for_tokens_is_refused_for_audio(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Rows of probabilities are no waveforms, though the shapes [T, V] and [C, L] have as many axes."""
+    """Rows of probabilities are not waveforms, although the shapes [T, V] and [C, L] have the same number of axes."""
     monkeypatch.chdir(tmp_path)
     np.save(tmp_path / "x.npy", DRAWS.uniform(-1, 1, (40, 16)).astype(np.float32))
     assert main(["train", "data=audio_folder", "data.folder=x.npy", "architecture=sequence", "logger=none"]) == 1
-    said = capsys.readouterr()
-    assert "is for tokens, and the data are audio: choose architecture=mlp" in said.out + said.err
+    output = capsys.readouterr()
+    assert "is for tokens, but the data are audio: choose architecture=mlp" in output.out + output.err
     assert not (tmp_path / "outputs").exists()

@@ -1,4 +1,4 @@
-"""Saddlepoint from Python: a run that is there, its game, its latents and what lies between them."""
+"""Saddlepoint from Python: an existing run, its game, its latents and interpolations between them."""
 
 import io
 import math
@@ -23,7 +23,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> saddlepoint.Run:
     return saddlepoint.Run(folder / "run" / "seed0")
 
 
-def test_a_game_plays_latents_and_those_of_its_own_are_its_samples(run: saddlepoint.Run) -> None:
+def test_a_game_maps_its_latents_to_its_samples(run: saddlepoint.Run) -> None:
     game = saddlepoint.load(run)
     latent = game.latent(5)
     assert {name: part.shape[0] for name, part in latent.items()} == dict.fromkeys(game.prior, 5)
@@ -43,7 +43,7 @@ def test_latents_of_another_prior_are_refused_by_name(run: saddlepoint.Run) -> N
         game({"other": torch.zeros(2, 3)})
 
 
-def test_a_way_between_latents_has_both_ends_and_keeps_to_its_kind() -> None:
+def test_an_interpolation_includes_both_ends_and_is_spherical_or_linear() -> None:
     one = {"z": torch.tensor([[2.0, 0.0], [1.0, 0.0]])}
     other = {"z": torch.tensor([[0.0, 2.0], [3.0, 0.0]])}
     great = saddlepoint.interpolate(one, other, 5)["z"].view(2, 5, 2)
@@ -51,7 +51,7 @@ def test_a_way_between_latents_has_both_ends_and_keeps_to_its_kind() -> None:
     assert torch.allclose(great[0], 2 * torch.stack([angle.cos(), angle.sin()], 1), atol=1e-6)
     line = saddlepoint.interpolate(one, other, 5, kind="linear")["z"].view(2, 5, 2)
     assert torch.allclose(line[0], torch.tensor([[2.0, 0], [1.5, 0.5], [1, 1], [0.5, 1.5], [0, 2]]))
-    assert torch.allclose(great[1], line[1])  # parallel ends: the great circle has no plane
+    assert torch.allclose(great[1], line[1])  # for parallel ends no great circle is defined
     for way in (great, line):
         assert torch.equal(way[:, 0], one["z"])
         assert torch.allclose(way[:, -1], other["z"], atol=1e-6)
@@ -63,7 +63,7 @@ def test_a_way_between_latents_has_both_ends_and_keeps_to_its_kind() -> None:
         saddlepoint.interpolate(one, {"z": torch.zeros(1, 2)})
 
 
-def test_a_spherical_way_between_normal_latents_is_as_long_as_they_are_and_a_straight_one_is_not() -> None:
+def test_a_spherical_interpolation_of_normal_latents_keeps_their_norm_and_a_linear_one_does_not() -> None:
     one, other = ({"z": torch.randn(50, 512, generator=torch.Generator().manual_seed(i))} for i in (0, 1))
     middle = {
         kind: saddlepoint.interpolate(one, other, 3, kind)["z"].view(50, 3, 512)[:, 1].norm(dim=1).mean().item()
@@ -73,10 +73,10 @@ def test_a_spherical_way_between_normal_latents_is_as_long_as_they_are_and_a_str
     assert middle["linear"] == pytest.approx(math.sqrt(256), rel=0.03)
 
 
-def test_metrics_are_a_table_of_pandas_or_a_line_that_says_what_to_do(
+def test_metrics_are_a_pandas_table_or_an_error_with_a_remedy(
     run: saddlepoint.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run.metrics.read_text()  # the path of the file, too
+    assert run.metrics.read_text()  # it is also the path of the file
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(Mistake, match=r"^run.metrics\(\) needs pandas: pip install pandas. run.rows\(\) gives"):
         run.metrics()
@@ -87,7 +87,7 @@ def test_metrics_are_a_table_of_pandas_or_a_line_that_says_what_to_do(
     assert [row["images"] for row in run.rows()] == [64, 128]
 
 
-def test_a_run_with_code_of_ones_own_is_loaded_where_it_is_allowed(
+def test_a_run_with_user_code_is_loaded_if_it_is_allowed(
     run: saddlepoint.Run, tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "myplayers.py").write_text(

@@ -1,4 +1,4 @@
-"""What a training cannot do is refused before its folder is begun, and leaves neither folder nor lock."""
+"""Impossible settings of a training are refused before its folder exists, and leave neither folder nor lock."""
 
 from pathlib import Path
 
@@ -25,13 +25,13 @@ IMPOSSIBLE = {
 
 
 @pytest.mark.parametrize("kind", IMPOSSIBLE)
-def test_an_observer_that_cannot_observe_is_refused_and_nothing_is_left(
+def test_a_callback_with_wrong_settings_is_refused_and_leaves_no_folder(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words, told = IMPOSSIBLE[kind]
+    overrides, message = IMPOSSIBLE[kind]
     outputs = tmp_path / "outputs"
-    assert main(["train", *SMALL, f"outputs={outputs}", *words]) == 1
-    assert told in capsys.readouterr().err.splitlines()[-1]
+    assert main(["train", *SMALL, f"outputs={outputs}", *overrides]) == 1
+    assert message in capsys.readouterr().err.splitlines()[-1]
     assert not outputs.exists()
 
 
@@ -41,7 +41,7 @@ def test_a_negative_number_of_workers_is_refused_under_its_key(
     (tmp_path / "images").mkdir()
     for i in range(20):
         Image.new("L", (8, 8), i).save(tmp_path / "images" / f"{i}.png")
-    words = ["data=image_folder", f"data.folder={tmp_path / 'images'}", "data.channels=1", "data.workers=-1"]
-    assert main(["train", *SMALL, f"outputs={tmp_path / 'outputs'}", *words]) == 1
+    overrides = ["data=image_folder", f"data.folder={tmp_path / 'images'}", "data.channels=1", "data.workers=-1"]
+    assert main(["train", *SMALL, f"outputs={tmp_path / 'outputs'}", *overrides]) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("saddlepoint: data.workers=-1: ")
     assert not (tmp_path / "outputs").exists()

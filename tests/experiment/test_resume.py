@@ -1,4 +1,4 @@
-"""Training 2N images is training N, stopping, and going on to 2N, to the last bit of all that a checkpoint holds."""
+"""Training 2N images equals training N and resuming to 2N, to the last bit of everything in a checkpoint."""
 
 import json
 import shutil
@@ -11,20 +11,20 @@ from resumed import CONFIGS, LAST, all_on_ranks, content, trained
 
 from saddlepoint.error import Mistake
 
-# what says when and where it was written, not what it holds
-ELSEWHERE = {"loops", "callbacks", "wandb_id", "epoch", "global_step"}
+# keys that depend on when and where a checkpoint was written
+NOT_COMPARED = {"loops", "callbacks", "wandb_id", "epoch", "global_step"}
 
 
-def told(folder):
-    return {key: value for key, value in content(folder).items() if key not in ELSEWHERE}
+def resumable_state(folder):
+    return {key: value for key, value in content(folder).items() if key not in NOT_COMPARED}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_two_n_images_are_n_and_a_stop_and_n(name, tmp_path):
+def test_training_2n_images_equals_training_n_and_resuming_to_2n(name, tmp_path):
     trained([*CONFIGS[name], "images=480"], tmp_path / "whole")
     trained([*CONFIGS[name], "images=240"], tmp_path / "halves")
     trained([*CONFIGS[name], "images=480"], tmp_path / "halves")
-    assert told(tmp_path / "whole") == told(tmp_path / "halves")
+    assert resumable_state(tmp_path / "whole") == resumable_state(tmp_path / "halves")
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +43,11 @@ def on_two_ranks(tmp_path_factory, worker_id):
 
 
 @pytest.mark.parametrize("i", range(len(CONFIGS)), ids=list(CONFIGS))
-def test_so_they_are_on_two_ranks(on_two_ranks, i):
-    assert told(on_two_ranks / str(i) / "whole") == told(on_two_ranks / str(i) / "halves")
+def test_training_2n_images_equals_training_n_and_resuming_to_2n_on_two_ranks(on_two_ranks, i):
+    assert resumable_state(on_two_ranks / str(i) / "whole") == resumable_state(on_two_ranks / str(i) / "halves")
 
 
-def test_a_run_of_one_process_goes_on_on_two_ranks_with_the_same_draws(on_two_ranks):
+def test_a_run_of_one_process_resumes_on_two_ranks_with_the_same_random_state(on_two_ranks):
     whole, moved = (on_two_ranks / name for name in (f"{list(CONFIGS).index('D:G 5:1')}/whole", "moved"))
     for part in ("streams", "images", "rounds"):
         assert content(whole)["saddlepoint"][part] == content(moved)["saddlepoint"][part]
@@ -57,7 +57,7 @@ def test_a_run_of_one_process_goes_on_on_two_ranks_with_the_same_draws(on_two_ra
             torch.testing.assert_close(ours[key], value, atol=1e-5, rtol=1e-5, msg=key)
 
 
-def test_a_run_of_two_ranks_goes_on_in_one_process_with_the_same_draws(on_two_ranks, tmp_path):
+def test_a_run_of_two_ranks_resumes_in_one_process_with_the_same_random_state(on_two_ranks, tmp_path):
     name = "D:G 5:1"
     shutil.copytree(on_two_ranks / str(list(CONFIGS).index(name)) / "whole", tmp_path / "moved")
     for folder in ("moved", "alone"):
@@ -68,7 +68,7 @@ def test_a_run_of_two_ranks_goes_on_in_one_process_with_the_same_draws(on_two_ra
     }
 
 
-def test_a_setting_that_is_allowed_to_change_counts_from_there_on_as_a_schedule_would(tmp_path):
+def test_an_allowed_change_of_a_setting_equals_a_schedule(tmp_path):
     trained(["optimizer.generator.lr=1e-3", "images=240"], tmp_path / "changed")
     for refused in ([], ["resume.allow=[optimizer.discriminator]"], ["resume.allow=[optimizer.generator.l]"]):
         with pytest.raises(Mistake, match=r"optimizer.generator.lr: 0.001 -> 0.0005"):
@@ -81,8 +81,8 @@ def test_a_setting_that_is_allowed_to_change_counts_from_there_on_as_a_schedule_
     assert content(tmp_path / "changed")["state_dict"] == content(tmp_path / "scheduled")["state_dict"]
 
 
-def test_one_key_may_be_said_without_brackets_and_another_optimizer_is_another_run(tmp_path):
+def test_resume_allow_takes_one_key_without_brackets_and_never_another_optimizer(tmp_path):
     trained(["images=240"], tmp_path)
     trained(["batch=24", "images=480", "resume.allow=batch"], tmp_path)
-    with pytest.raises(Mistake, match=r"_target_: torch.optim.Adam -> torch.optim.SGD. What one optimizer remembers"):
+    with pytest.raises(Mistake, match=r"_target_: torch.optim.Adam -> torch.optim.SGD. The state of one optimizer"):
         trained(["batch=24", "optimizer=sgd", "images=720", "resume.allow=[optimizer]"], tmp_path)

@@ -1,4 +1,4 @@
-"""Whatever one of several ranks sees or is told, all end in the same round, and one of them writes."""
+"""If one of several ranks fails or receives a signal, all end in the same round, and only rank 0 writes."""
 
 import pytest
 import several
@@ -9,7 +9,7 @@ from saddlepoint.run.folder import Run
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory):
+def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     found = played(several.on_ranks, 2, str(folder), [free_port() for _ in several.PREPARED], join=False)
     return folder, found
@@ -23,66 +23,66 @@ def _saved(run):
     return torch.load(run.checkpoints / "last.ckpt", weights_only=True)["saddlepoint"]["images"]
 
 
-def test_scores_grids_and_snapshots_of_reestimated_averages_leave_the_ranks_alike(both):
-    assert [own["measured"] for own in both[1]] == [("finished", "")] * 2
+def test_scores_grids_and_snapshots_of_reestimated_averages_keep_the_ranks_identical(results):
+    assert [result["measured"] for result in results[1]] == [("finished", "")] * 2
 
 
-def test_two_ranks_measure_what_one_process_does_to_the_last_bit_with_a_cold_cache(both, tmp_path):
-    alone, shared = several.trained(tmp_path, *several.MEASURED), _run(both[0], "measured")
-    one, other = (next(row for row in run.rows() if row["images"] == 0) for run in (alone, shared))
+def test_two_ranks_measure_the_same_bits_as_one_process_with_a_cold_cache(results, tmp_path):
+    single, shared = several.trained(tmp_path, *several.MEASURED), _run(results[0], "measured")
+    one, other = (next(row for row in run.rows() if row["images"] == 0) for run in (single, shared))
     assert one.keys() == other.keys()
     assert {k: v for k, v in one.items() if k.startswith("fid")} == {
         k: v for k, v in other.items() if k.startswith("fid")
     }
     names = [
         sorted(path.name for path in (tmp_path / "cache").rglob("*.*[a-z]"))
-        for tmp_path in (tmp_path, both[0] / "measured")
+        for tmp_path in (tmp_path, results[0] / "measured")
     ]
     assert names[0] == names[1]
 
 
-def test_a_rank_that_is_told_to_end_takes_the_other_with_it_in_the_same_round(both):
-    assert [own["told"] for own in both[1]] == [("Halted", "signal SIGTERM")] * 2
-    run = _run(both[0], "told")
+def test_a_signal_to_one_rank_stops_both_in_the_same_round(results):
+    assert [result["told"] for result in results[1]] == [("Halted", "signal SIGTERM")] * 2
+    run = _run(results[0], "told")
     assert (_saved(run), run.summary["status"], run.summary["exit"]) == (64, "interrupted", 143)
 
 
-def test_who_is_told_to_end_while_the_last_round_is_saved_is_heard_before_the_final_scores(both):
-    assert [own["told at the end"] for own in both[1]] == [("Halted", "signal SIGTERM")] * 2
-    run = _run(both[0], "told at the end")
+def test_a_signal_during_the_last_save_stops_the_run_before_the_final_scores(results):
+    assert [result["told at the end"] for result in results[1]] == [("Halted", "signal SIGTERM")] * 2
+    run = _run(results[0], "told at the end")
     assert (_saved(run), run.summary["exit"], run.summary["final"]) == (96, 143, {})
 
 
-def test_ranks_that_have_drifted_apart_save_nothing_and_name_the_first_tensor(both):
-    for kind, said in (own["drift"] for own in both[1]):
+def test_ranks_with_different_weights_save_nothing_and_name_the_first_tensor(results):
+    for kind, message in (result["drift"] for result in results[1]):
         assert kind == "Mistake"
-        assert "after 64 images the ranks have drifted apart, first in players.discriminator" in said
-    assert _saved(_run(both[0], "drift")) == 32
+        assert "after 64 images the ranks have drifted apart, first in players.discriminator" in message
+    assert _saved(_run(results[0], "drift")) == 32
 
 
 @pytest.mark.parametrize(
     ("what", "named"),
     [("stream", "stream latent"), ("memory", "optimizer of generator, parameter 0, exp_avg")],
 )
-def test_ranks_whose_draws_or_optimizers_have_drifted_apart_save_nothing_though_their_weights_agree(both, what, named):
-    kind, said = both[1][0][f"drift of a {what}"]
+def test_ranks_with_different_streams_or_optimizers_save_nothing(results, what, named):
+    kind, message = results[1][0][f"drift of a {what}"]
     assert kind == "Mistake"
-    assert f"after 64 images the ranks have drifted apart, first in {named}" in said
-    assert _saved(_run(both[0], f"drift of a {what}")) == 32
+    assert f"after 64 images the ranks have drifted apart, first in {named}" in message
+    assert _saved(_run(results[0], f"drift of a {what}")) == 32
 
 
-def test_a_term_that_is_no_number_on_one_rank_is_named_by_all_with_the_dump_that_holds_it(both):
-    (kind, said), other = (own["no number"] for own in both[1])
-    assert other == (kind, said)
+def test_a_non_finite_term_on_one_rank_is_named_by_all_with_its_dump(results):
+    (kind, message), other = (result["no number"] for result in results[1])
+    assert other == (kind, message)
     assert kind == "Diverged"
-    assert "discriminator/adversarial = nan in round 4, after 48 images" in said
-    dump = _run(both[0], "no number").folder / "dumps" / "48.pt"
-    assert said.endswith(f"saddlepoint replay dump={dump}")
+    assert "discriminator/adversarial = nan in round 4, after 48 images" in message
+    dump = _run(results[0], "no number").folder / "dumps" / "48.pt"
+    assert message.endswith(f"saddlepoint replay dump={dump}")
     assert torch.load(dump, weights_only=True)["rank"] == 1
 
 
-def test_a_rank_that_fails_says_why_and_the_other_that_it_is_lost(both):
-    lost, failed = (own["lost"] for own in both[1])
+def test_a_rank_that_fails_gives_the_reason_and_the_other_that_a_rank_is_lost(results):
+    lost, failed = (result["lost"] for result in results[1])
     assert failed == ("RuntimeError", "rank 1's own words")
-    assert lost == ("Lost", "another rank is gone; what it said last tells why")
-    assert _run(both[0], "lost").summary["error"] == lost[1]
+    assert lost == ("Lost", "another rank has ended; its last message gives the reason")
+    assert _run(results[0], "lost").summary["error"] == lost[1]

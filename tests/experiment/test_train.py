@@ -1,4 +1,4 @@
-"""Laws of a run: the same again, gone on with, killed, refused."""
+"""Properties of a run: reproducible, resumable, robust against kills, and bad input is refused."""
 
 import json
 import math
@@ -36,7 +36,7 @@ def test_evaluating_more_often_or_with_a_cold_cache_changes_nothing_in_training(
 
 
 @pytest.mark.parametrize(
-    "pieces",
+    "overrides",
     [
         [],
         ["regularizer=[r1,r2]", "objective=relativistic", "regularizer.discriminator.r1.every=4"],
@@ -45,14 +45,14 @@ def test_evaluating_more_often_or_with_a_cold_cache_changes_nothing_in_training(
     ],
     ids=["nonsaturating", "relativistic + lazy r1 + r2", "wasserstein + gradient penalty 5:1", "simultaneous"],
 )
-def test_two_n_images_equal_n_then_a_stop_then_two_n_bit_for_bit(tmp_path, pieces):
-    """N = 1,152 is 18 batches: an epoch of digits is 897 images, so the stop is inside the second."""
-    straight = run(tmp_path / "a", *pieces, "images=2304")
-    stopped = run(tmp_path / "b", *pieces, "images=1152")
+def test_training_2n_images_equals_training_n_and_resuming_to_2n_bit_for_bit(tmp_path, overrides):
+    """N = 1,152 is 18 batches: an epoch of digits is 897 images, so the stop is in the second epoch."""
+    straight = run(tmp_path / "a", *overrides, "images=2304")
+    stopped = run(tmp_path / "b", *overrides, "images=1152")
     assert stopped.summary["images"] == 1152
-    resumed = run(tmp_path / "b", *pieces, "images=2304")
+    resumed = run(tmp_path / "b", *overrides, "images=2304")
     assert resumed.folder == stopped.folder
-    assert "going on at 1,152 images" in resumed.said
+    assert "resuming at 1,152 images" in resumed.said
     assert_equal(state(straight), state(resumed))
     assert rows(straight) == rows(resumed)
     for record in (straight, resumed):
@@ -63,7 +63,7 @@ def test_two_n_images_equal_n_then_a_stop_then_two_n_bit_for_bit(tmp_path, piece
     assert resumed.summary["best"] == straight.summary["best"]
 
 
-def test_dropout_and_batch_norm_resume_exactly_too(tmp_path):
+def test_dropout_and_batch_norm_resume_exactly(tmp_path):
     layers = [
         "architecture.generator.norm={_target_: torch.nn.BatchNorm1d, _partial_: true}",
         "architecture.discriminator.neck={_target_: dropping.Half, _partial_: true}",
@@ -83,8 +83,8 @@ def test_dropout_and_batch_norm_resume_exactly_too(tmp_path):
         sys.path.remove(str(tmp_path))
 
 
-def test_a_run_killed_past_its_first_checkpoint_ends_as_if_nothing_had_happened(tmp_path):
-    """SIGKILL at a moment of its own choosing, then the same command."""
+def test_a_run_killed_after_its_first_checkpoint_resumes_to_the_same_result(tmp_path):
+    """SIGKILL at an arbitrary moment, then the same command."""
     settings = [
         "images=32000",
         "callback.checkpoint.images_between=1280",
@@ -92,8 +92,8 @@ def test_a_run_killed_past_its_first_checkpoint_ends_as_if_nothing_had_happened(
         "metric=[]",
     ]
     straight = run(tmp_path / "a", *settings)
-    given = {word.partition("=")[0]: word for word in (*SMALL, *settings)}.values()
-    command = [sys.executable, "-m", "saddlepoint", "train", *given, f"outputs={tmp_path / 'b'}"]
+    overrides = {word.partition("=")[0]: word for word in (*SMALL, *settings)}.values()
+    command = [sys.executable, "-m", "saddlepoint", "train", *overrides, f"outputs={tmp_path / 'b'}"]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     folder = tmp_path / "b" / straight.folder.parent.name / "seed0"
     deadline = time.monotonic() + 120
@@ -105,13 +105,13 @@ def test_a_run_killed_past_its_first_checkpoint_ends_as_if_nothing_had_happened(
     killed.wait()
     assert Run(folder).summary["status"] == "running"
     again = run(tmp_path / "b", *settings)
-    assert "going on at" in again.said
+    assert "resuming at" in again.said
     assert again.summary["status"] == "finished"
     assert_equal(state(straight), state(again))
     assert rows(straight) == rows(again)
 
 
-def test_a_run_killed_before_its_first_checkpoint_starts_again_without_a_trace(tmp_path):
+def test_a_run_killed_before_its_first_checkpoint_starts_again_with_the_same_result(tmp_path):
     straight = run(tmp_path / "a")
     killed = run(tmp_path / "b")
     for checkpoint in killed.checkpoints.iterdir():
@@ -122,7 +122,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again_without_a_trace(t
     assert_equal(state(straight), state(again))
 
 
-def test_a_run_killed_in_its_final_evaluation_only_evaluates(tmp_path):
+def test_a_run_killed_in_its_final_evaluation_only_repeats_the_evaluation(tmp_path):
     settings = ["callback.evaluation.images_between=512"]  # not at 1,280: the last scores are measured after training
     straight = run(tmp_path / "a", *settings)
     killed = run(tmp_path / "b", *settings)
@@ -138,7 +138,7 @@ def test_a_run_killed_in_its_final_evaluation_only_evaluates(tmp_path):
     assert again.summary["best"] == straight.summary["best"]
 
 
-def test_a_finished_run_is_left_as_it_is(tmp_path):
+def test_a_finished_run_is_left_unchanged(tmp_path):
     first = run(tmp_path)
     before = {path: path.stat().st_mtime_ns for path in first.folder.rglob("*") if path.is_file()}
     again = run(tmp_path)
@@ -170,7 +170,7 @@ def test_fewer_images_than_a_finished_run_has_are_refused(tmp_path):
         run(tmp_path, "images=640")
 
 
-def test_more_images_are_refused_where_a_schedule_leans_on_them_unless_allowed(tmp_path):
+def test_more_images_are_refused_if_a_schedule_depends_on_them_unless_allowed(tmp_path):
     ramp = [
         "+schedule@optimizer.generator.lr=linear",
         "optimizer.generator.lr.start=1e-3",
@@ -183,10 +183,10 @@ def test_more_images_are_refused_where_a_schedule_leans_on_them_unless_allowed(t
     assert run(tmp_path, *ramp, "images=1920", "resume.allow=[images]").summary["images"] == 1920
 
 
-def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
+def test_a_folder_that_is_not_a_run_is_left_unchanged(tmp_path):
     (tmp_path / "mine" / "seed0").mkdir(parents=True)
     (tmp_path / "mine" / "seed0" / "thesis.tex").write_text("x")
-    with pytest.raises(Mistake, match="is no run"):
+    with pytest.raises(Mistake, match="not a run"):
         run(tmp_path, "name=mine")
     assert [p.name for p in (tmp_path / "mine" / "seed0").iterdir()] == ["thesis.tex"]
 
@@ -205,19 +205,19 @@ def test_a_diverged_run_names_the_term_stops_and_keeps_the_last_good_checkpoint(
     assert all(torch.isfinite(v).all() for k, v in state(record).items() if isinstance(v, torch.Tensor))
 
 
-def test_a_truncated_checkpoint_is_replaced_by_the_previous_one_with_a_word(tmp_path):
+def test_a_truncated_checkpoint_is_replaced_by_the_previous_one_with_a_message(tmp_path):
     straight = run(tmp_path / "a", "images=2560")
     cut = run(tmp_path / "b")
     last = cut.checkpoints / "last.ckpt"
     last.write_bytes(last.read_bytes()[:1000])
     again = run(tmp_path / "b", "images=2560")
-    assert "no readable checkpoint" in again.said
+    assert "not a readable checkpoint" in again.said
     assert "previous.ckpt, 640 images" in again.said
     assert_equal(state(straight), state(again))
     assert rows(straight) == rows(again)
 
 
-def test_two_variants_stand_side_by_side_under_names_of_their_own(tmp_path):
+def test_variants_of_a_config_get_different_run_names(tmp_path):
     variants = [["objective=minimax"], ["objective=nonsaturating"], ["objective.discriminator.real_label=0.9"]]
     records = [run(tmp_path, *variant, "images=640") for variant in variants]
     names = [record.folder.parent.name for record in records]
@@ -228,7 +228,7 @@ def test_two_variants_stand_side_by_side_under_names_of_their_own(tmp_path):
     assert losses[1]["discriminator/adversarial"] != losses[2]["discriminator/adversarial"]
 
 
-def test_a_run_leaves_behind_what_is_promised(tmp_path):
+def test_a_run_writes_the_documented_files(tmp_path):
     record = run(tmp_path, "logger=wandb", "logger.mode=offline")
     names = {path.name for path in record.folder.iterdir()}
     assert names == {
@@ -279,14 +279,14 @@ def test_a_checkpoint_of_another_network_or_seed_is_refused(tmp_path):
         assert (ours.folder / "summary.json").read_text() == before
 
 
-def test_overwriting_moves_nothing_aside_where_the_new_run_cannot_start(tmp_path):
+def test_overwriting_moves_nothing_aside_if_the_new_run_cannot_start(tmp_path):
     first = run(tmp_path, "name=x", "images=640")
     with pytest.raises(Mistake, match="missing in"):
         run(tmp_path, "name=x", "overwrite=true", "data=mnist", f"data.root={tmp_path / 'nowhere'}")
     assert first.summary["status"] == "finished"
 
 
-def test_the_last_score_makes_the_best_checkpoint_where_it_is_the_best(tmp_path):
+def test_the_final_score_updates_the_best_checkpoint_if_it_is_the_best(tmp_path):
     fast = [
         "optimizer.generator.lr=1e-3",
         "optimizer.discriminator.lr=1e-3",
@@ -297,12 +297,12 @@ def test_the_last_score_makes_the_best_checkpoint_where_it_is_the_best(tmp_path)
     assert_equal(state(record), state(record, "best"))
 
 
-def test_a_lazy_term_is_logged_as_it_was_when_last_due(tmp_path):
+def test_a_lazy_term_is_logged_with_its_last_value(tmp_path):
     record = run(tmp_path, "regularizer=[r1]", "regularizer.discriminator.r1.every=7", "metric=[]")
     assert all("discriminator/r1" in row for row in rows(record) if "discriminator/adversarial" in row)
 
 
-def test_a_dead_server_makes_the_run_an_offline_one(tmp_path, monkeypatch):
+def test_a_run_is_tracked_offline_if_the_server_does_not_answer(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.delenv("WANDB_MODE", raising=False)
@@ -312,7 +312,7 @@ def test_a_dead_server_makes_the_run_an_offline_one(tmp_path, monkeypatch):
     assert list((record.folder / "wandb").glob("offline-run-*"))
 
 
-def test_data_without_an_extractor_train_without_scores_and_say_so(tmp_path):
+def test_data_without_an_extractor_train_without_scores_and_with_a_message(tmp_path):
     record = run(tmp_path, "evaluation.extractor=null", "images=640")
     assert "no scores" in record.said
     assert record.summary["final"] == {}
@@ -320,11 +320,13 @@ def test_data_without_an_extractor_train_without_scores_and_say_so(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "pieces", [["data=point", "architecture=dirac", "prior.z.dim=1"], ["data=gaussians", "data.number=2000"]], ids=str
+    "overrides",
+    [["data=point", "architecture=dirac", "prior.z.dim=1"], ["data=gaussians", "data.number=2000"]],
+    ids=str,
 )
-def test_points_are_played_scored_and_drawn(tmp_path, pieces):
-    small = [o for o in pieces if "dirac" in o]
-    overrides = [*pieces, "evaluation.n=500", "images=640"]
+def test_points_are_trained_scored_and_drawn(tmp_path, overrides):
+    small = [o for o in overrides if "dirac" in o]
+    overrides = [*overrides, "evaluation.n=500", "images=640"]
     if small:
         from runs import train as _train  # the dirac pieces have no widths
 
@@ -347,8 +349,8 @@ def test_points_are_played_scored_and_drawn(tmp_path, pieces):
         (["architecture.generator.shape=[3,8,8]"], "makes"),
         (["architecture.discriminator.shape=[3,8,8]"], "discriminator does not take"),
         (["architecture=conv28"], "28 x 28"),
-        (["device=cuda"], "device=cuda is not there"),
-        (["devices=2", "batch=15"], "batch=15 does not divide among 2 ranks: it is of all together; try batch=16"),
+        (["device=cuda"], "device=cuda is not available"),
+        (["devices=2", "batch=15"], "batch=15, the total of all ranks, is not divisible by 2 ranks; try batch=16"),
         (
             ["devices=2", "batch=16", "game.players.discriminator.accumulate=16", "device=cpu"],
             "batch=16 is 8 on each of 2 ranks, which cannot be split in game.players.discriminator.accumulate=16",
@@ -356,9 +358,9 @@ def test_points_are_played_scored_and_drawn(tmp_path, pieces):
         (["devices=1000", "device=cpu"], "this machine has [0-9]+ of cpu"),
         (["devices=0"], "devices is a whole number from 1 on"),
         (["nodes=0"], "nodes is a whole number from 1 on"),
-        (["nodes=2"], "started by torchrun or SLURM"),
-        (["trainer.sync_batchnorm=true", "device=cpu"], "for GPUs alone"),
-        (["trainer.precision=16-mixed", "device=cpu"], "on a CPU there is bf16-mixed"),
+        (["nodes=2"], "by torchrun or SLURM"),
+        (["trainer.sync_batchnorm=true", "device=cpu"], "works only on GPUs"),
+        (["trainer.precision=16-mixed", "device=cpu"], "use bf16-mixed on a CPU"),
         (["compile=inductorr"], "compile=inductorr: true, false, or a backend"),
         (["optimizer.generator.lr=-1"], "optimizer.generator: Invalid learning rate"),
         (["trainer.precision=64-true"], "bf16-mixed"),
@@ -381,13 +383,13 @@ def test_points_are_played_scored_and_drawn(tmp_path, pieces):
         ),
         (
             ["data.labels=2", "regularizer=[classification]", "architecture.discriminator.heads={label: 5}"],
-            "head label has 5 outputs, and the data 10 classes",
+            "head label has 5 outputs, but the data have 10 classes",
         ),
         (
             ["+layer@architecture.generator.norm=virtual_batch_norm", "architecture.generator.norm.reference=null"],
             "architecture.generator.norm.reference=null: .* is a whole number",
         ),
-        (["+layer@architecture.discriminator.neck=log_sum_exp"], "layers do not fit their places"),
+        (["+layer@architecture.discriminator.neck=log_sum_exp"], "layers do not fit as neck or readout"),
         (
             ["regularizer=[feature_matching]", "regularizer.generator.feature_matching.features=3"],
             "exposes no feature 3",
@@ -397,7 +399,7 @@ def test_points_are_played_scored_and_drawn(tmp_path, pieces):
         (["+layer@architecture.discriminator.neck=minibatch_discrimination", "batch=1"], "batch=1: MinibatchDisc"),
     ],
 )
-def test_bad_input_is_refused_in_a_line_and_leaves_nothing(tmp_path, overrides, message):
+def test_bad_input_is_refused_and_leaves_no_folder(tmp_path, overrides, message):
     if overrides == ["device=cuda"] and torch.cuda.is_available():
         pytest.skip("there is a CUDA device here")
     if overrides == ["architecture=conv28"]:

@@ -1,7 +1,7 @@
-"""Whatever moves a score by more than rounding changes its contract: every setting of a measurement is tried.
+"""A setting that changes a score by more than rounding changes its contract: every setting of an evaluation is tried.
 
-One run has all that a setting could act on: a prior of two parts, a generator that is asked for classes and has batch
-norm, an average, and a score by every metric that images have.
+One run has everything that a setting could affect: a prior of two parts, a class-conditional generator with batch norm,
+an average, and a score by every metric for images.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ BEFORE = [
     "metric.class_fid.least=10", "metric.gan_train.epochs=1", "metric.gan_test.epochs=1", "evaluation.second=null",
 ]  # fmt: skip
 
-# overrides of an evaluation, and which of them are known to move a score: a test in which none does shows nothing
+# overrides of an evaluation; those in MOVING are known to change a score, so that the test is not vacuous
 MOVING = (
     ["evaluation.n=200"],
     ["evaluation.split=test"],
@@ -101,80 +101,80 @@ def record(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def measured(record):
-    """What measures the run under some overrides; scores by metric."""
-    patch, known = pytest.MonkeyPatch(), {}
-    patch.setattr(Measurer, "anchors", lambda self: {})  # which are most of the time
+    """Return a function that measures the run under some overrides; it returns scores by metric."""
+    patch, cached = pytest.MonkeyPatch(), {}
+    patch.setattr(Measurer, "anchors", lambda self: {})  # which take most of the time
 
     def scores(*overrides: str) -> Scores:
-        if overrides not in known:
+        if overrides not in cached:
             console = Console(file=io.StringIO())
-            words = [*BEFORE, *overrides, "allow_target=[conditional]"]
-            (found,) = evaluate(record.folder, overrides=words, console=console).values()
-            known[overrides] = {f"{s.contract.metric}, {s.contract.extractor}": s for s in found.values()}
-        return known[overrides]
+            arguments = [*BEFORE, *overrides, "allow_target=[conditional]"]
+            (found,) = evaluate(record.folder, overrides=arguments, console=console).values()
+            cached[overrides] = {f"{s.contract.metric}, {s.contract.extractor}": s for s in found.values()}
+        return cached[overrides]
 
     yield scores
     patch.undo()
 
 
-def moved(one: Scores, other: Scores) -> set[str]:
-    """The metrics whose scores differ by more than rounding; no such pair may stand under one contract."""
-    apart = {
+def changed_metrics(one: Scores, other: Scores) -> set[str]:
+    """Return the metrics whose scores differ by more than rounding, and check that their contracts differ."""
+    changed = {
         name for name in one.keys() & other.keys()
         if one[name].value != pytest.approx(other[name].value, rel=1e-3, abs=4e-3)
     }  # fmt: skip
-    silent = {name for name in apart if first_difference(one[name].contract, other[name].contract) is None}
-    assert not silent, {name: (one[name].value, other[name].value) for name in silent}
-    return apart
+    unnoticed = {name for name in changed if first_difference(one[name].contract, other[name].contract) is None}
+    assert not unnoticed, {name: (one[name].value, other[name].value) for name in unnoticed}
+    return changed
 
 
 @pytest.mark.parametrize("overrides", MOVING, ids=" ".join)
-def test_what_moves_a_score_changes_its_contract(measured, overrides):
+def test_a_setting_that_changes_a_score_changes_its_contract(measured, overrides):
     one, other = measured(), measured(*overrides)
     if one.keys() & other.keys():
-        assert moved(one, other)
-    else:  # of another extractor, which is in a score's name
+        assert changed_metrics(one, other)
+    else:  # another extractor, which is part of the name of a score
         assert "extractor" in overrides[0]
 
 
 @pytest.mark.parametrize("overrides", STILL, ids=" ".join)
-def test_what_leaves_a_contract_as_it_is_leaves_the_score(measured, overrides):
-    assert not moved(measured(), measured(*overrides))
+def test_a_setting_that_keeps_a_contract_keeps_the_score(measured, overrides):
+    assert not changed_metrics(measured(), measured(*overrides))
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS)
 def test_settings_that_act_only_together_change_the_contract(measured, one, other):
-    assert moved(measured(*one), measured(*other))
+    assert changed_metrics(measured(*one), measured(*other))
 
 
-def test_every_setting_of_an_evaluation_is_among_those_tried():
-    overrides = (*MOVING, *STILL, *(words for pair in PAIRS for words in pair))
-    tried = {".".join(word.partition("=")[0].split(".")[:2]) for words in overrides for word in words}
-    known = {key for key in catalogue.command_keys("train") if key.startswith("evaluation.")}
-    assert known == {key for key in tried if key.startswith("evaluation.")} | ELSEWHERE
+def test_every_setting_of_an_evaluation_is_tested():
+    overrides = (*MOVING, *STILL, *(arguments for pair in PAIRS for arguments in pair))
+    tried = {".".join(word.partition("=")[0].split(".")[:2]) for arguments in overrides for word in arguments}
+    cached = {key for key in catalogue.command_keys("train") if key.startswith("evaluation.")}
+    assert cached == {key for key in tried if key.startswith("evaluation.")} | ELSEWHERE
 
 
 @pytest.mark.parametrize("place", range(max(map(len, METRICS.values()))))
-def test_a_setting_of_a_metric_that_moves_its_score_changes_its_contract(measured, place):
+def test_a_setting_of_a_metric_that_changes_its_score_changes_its_contract(measured, place):
     overrides = []
     for piece, settings in METRICS.items():
-        ((name, own),) = OmegaConf.load(CONF / "metric" / f"{piece}.yaml").items()
-        assert set(settings) == set(own) - {"_target_"}, piece
+        ((name, default),) = OmegaConf.load(CONF / "metric" / f"{piece}.yaml").items()
+        assert set(settings) == set(default) - {"_target_"}, piece
         overrides += [f"metric.{name}.{key}={value}" for key, value in list(settings.items())[place : place + 1]]
-    found = moved(measured(), measured(*overrides))
+    found = changed_metrics(measured(), measured(*overrides))
     assert found or place > 2
     assert set(METRICS) | POINTS == {path.stem for path in (CONF / "metric").glob("*.yaml")}
 
 
-def test_stored_samples_have_the_scores_of_the_floats_they_were(record, measured, tmp_path):
+def test_stored_samples_have_the_scores_of_the_generator(record, measured, tmp_path):
     game = load_allowed(record)
     x, y = Sampler(game)(300)
     x = ((x + 1) * 127.5).round().to(torch.uint8)
     np.savez(tmp_path / "x.npz", arr_0=x.numpy(), y=y.numpy())
-    words = [*BEFORE, "data=digits"]
-    (found,) = evaluate(samples=tmp_path / "x.npz", overrides=words, console=Console(file=io.StringIO())).values()
+    arguments = [*BEFORE, "data=digits"]
+    (found,) = evaluate(samples=tmp_path / "x.npz", overrides=arguments, console=Console(file=io.StringIO())).values()
     stored = {f"{s.contract.metric}, {s.contract.extractor}": s for s in found.values()}
-    # the order of a stored set is that of its contents, which moves what draws among fakes or takes them in parts
+    # a stored set is sorted by content, which changes the metrics that draw subsets of the fakes
     still = [f"{name}, digits" for name in ("fid", "precision", "recall", "coverage", "parzen", "gan_test")]
     assert {name: stored[name].value for name in still} == pytest.approx(
         {name: measured()[name].value for name in still}, rel=1e-3, abs=4e-3
@@ -192,31 +192,31 @@ def load_allowed(record):
 
 
 @pytest.mark.parametrize("cuts", [(40,), (1, 39), (17, 3, 20)])
-def test_samples_and_their_classes_do_not_depend_on_how_many_are_drawn_at_once(record, cuts):
+def test_samples_and_their_classes_do_not_depend_on_the_batch_size(record, cuts):
     game = load_allowed(record)
-    whole, labels = Sampler(game)(40)
+    expected, labels = Sampler(game)(40)
     draw = Sampler(game)
     parts = [draw(n) for n in cuts]
     assert torch.equal(torch.cat([y for _, y in parts]), labels)
-    torch.testing.assert_close(torch.cat([x for x, _ in parts]), whole)
-    stream = Stream(0, "mine")  # whoever draws: a grid, a notebook
-    pieces = [game.sample(n, stream=stream) for n in cuts]
-    torch.testing.assert_close(torch.cat(pieces), game.sample(40, stream=Stream(0, "mine")))
+    torch.testing.assert_close(torch.cat([x for x, _ in parts]), expected)
+    stream = Stream(0, "mine")  # the stream of a grid or a notebook
+    chunks = [game.sample(n, stream=stream) for n in cuts]
+    torch.testing.assert_close(torch.cat(chunks), game.sample(40, stream=Stream(0, "mine")))
     first = draw_samples(game, sum(cuts), batch=cuts[0])
     assert (first.int() - draw_samples(game, 45)[:40].int()).abs().max() <= 1
 
 
-def test_a_rank_that_passes_over_samples_makes_the_next_ones_as_if_it_had_made_all(record):
+def test_a_rank_that_skips_samples_draws_the_next_ones_as_if_it_had_drawn_all(record):
     game = load_allowed(record)
-    whole, labels = Sampler(game)(40)
+    expected, labels = Sampler(game)(40)
     draw = Sampler(game)
     draw.skip(13)
     x, y = draw(27)
     assert torch.equal(y, labels[13:])
-    torch.testing.assert_close(x, whole[13:])
+    torch.testing.assert_close(x, expected[13:])
 
 
-def test_training_draws_all_parts_from_one_stream_whose_state_is_all_there_is(record):
+def test_training_draws_all_parts_of_a_latent_from_one_stream(record):
     game = load_allowed(record)
     stream, plain = game.streams["latent"], Stream(0, "latent")
     stream.state = plain.state
@@ -230,14 +230,14 @@ def test_training_draws_all_parts_from_one_stream_whose_state_is_all_there_is(re
 # -------------------------------------------------------------------------------------------------------- the contracts
 
 
-def test_a_contract_names_what_was_altered_and_how_batch_norm_was_measured(measured):
+def test_a_contract_names_altered_settings_and_the_batch_norm_statistics(measured):
     assert measured()["fid, digits"].contract.batch_norm == "running"
     assert measured()["fid, digits"].contract.altered == ""
     assert measured(f"{STATISTICS}=reestimated")["fid, digits"].contract.batch_norm == "reestimated"
     assert measured("prior.z.low=-0.5")["fid, digits"].contract.altered == "prior.z.low: -1 -> -0.5"
 
 
-def test_a_record_without_the_newer_fields_compares_with_what_is_measured_now(measured):
+def test_a_recorded_contract_without_newer_fields_equals_a_new_one(measured):
     now = measured()["fid, digits"]
     old = now.contract.to_dict()
     del old["altered"]
@@ -246,34 +246,34 @@ def test_a_record_without_the_newer_fields_compares_with_what_is_measured_now(me
     assert Contract(**old) == now.contract
 
 
-def drawn(game, average, batch_norm):
-    """Whose weights a contract names, and by which statistics, for samples drawn 500 at a time."""
+def sampling_fields(game, average, batch_norm):
+    """Return the weights and the batch-norm statistics in the contract of samples drawn 500 at a time."""
     said = sampling_contract(game, average, batch_norm, 500)
     return said["weights"], said["batch_norm"]
 
 
-def test_statistics_without_batch_norm_or_average_are_the_running_ones(record):
+def test_the_contract_names_the_statistics_that_samples_are_drawn_with(record):
     game = load_allowed(record)
     game.generator.average.statistics = "reestimated"
-    assert drawn(game, True, "running") == ("averaged", "reestimated")
-    assert drawn(game, False, "running") == ("raw", "running")
-    assert drawn(game, True, "batch") == ("averaged", "batch of 500")
+    assert sampling_fields(game, True, "running") == ("averaged", "reestimated")
+    assert sampling_fields(game, False, "running") == ("raw", "running")
+    assert sampling_fields(game, True, "batch") == ("averaged", "batch of 500")
     for module in game.generator.average.network.modules():
         if isinstance(module, torch.nn.BatchNorm1d):
             module.running_mean = module.running_var = None  # as with track_running_stats=false
-    assert drawn(game, True, "running") == ("averaged", "reestimated, batch of 500")
+    assert sampling_fields(game, True, "running") == ("averaged", "reestimated, batch of 500")
 
 
-def test_the_statistics_of_the_average_are_a_factor_that_is_measured_again(record, measured, tmp_path):
+def test_the_statistics_of_the_average_are_a_factor_of_the_protocol(record, measured, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(record.folder, other)
     text = (other / "config.yaml").read_text()
     assert "statistics: averaged" in text
     (other / "config.yaml").write_text(text.replace("statistics: averaged", "statistics: reestimated"))
-    words = ["metric=[frechet_distance]", "allow_target=[conditional]"]
-    steps = dict(against(record.folder, other, words, console=Console(file=io.StringIO())))
+    arguments = ["metric=[frechet_distance]", "allow_target=[conditional]"]
+    steps = dict(against(record.folder, other, arguments, console=Console(file=io.StringIO())))
     assert list(steps) == [
-        "a, as it was measured", "a, statistics of the average averaged -> reestimated", "b, as it was measured"
+        "a, by its own protocol", "a, statistics of the average averaged -> reestimated", "b, by its own protocol"
     ]  # fmt: skip
     first, moved_by, last = (found["fid"] for found in steps.values())
     assert first != pytest.approx(moved_by, rel=1e-3)
@@ -281,9 +281,9 @@ def test_the_statistics_of_the_average_are_a_factor_that_is_measured_again(recor
     assert first == pytest.approx(measured()["fid, digits"].value)
 
 
-def test_a_snapshot_keeps_the_statistics_that_it_was_written_with(tmp_path):
-    words = [*RUN, f"{STATISTICS}=reestimated", "metric=[frechet_distance]", "evaluation.second=null"]
-    folder = run(tmp_path, *words, "callback.snapshot.images_between=640").folder
+def test_a_snapshot_keeps_the_statistics_of_its_average(tmp_path):
+    arguments = [*RUN, f"{STATISTICS}=reestimated", "metric=[frechet_distance]", "evaluation.second=null"]
+    folder = run(tmp_path, *arguments, "callback.snapshot.images_between=640").folder
     allow = "allow_target=[conditional]"
 
     def fid(*overrides, at=640):
@@ -291,7 +291,7 @@ def test_a_snapshot_keeps_the_statistics_that_it_was_written_with(tmp_path):
         (found,) = evaluate(folder, at, [*overrides, allow], console=quiet).values()
         return next(iter(found.values()))
 
-    own, asked = fid(), fid(f"{STATISTICS}=averaged")
-    assert own.contract.batch_norm == asked.contract.batch_norm == "reestimated"
-    assert own.value == pytest.approx(asked.value)
+    default, averaged = fid(), fid(f"{STATISTICS}=averaged")
+    assert default.contract.batch_norm == averaged.contract.batch_norm == "reestimated"
+    assert default.value == pytest.approx(averaged.value)
     assert fid(at="last").contract.batch_norm == "reestimated"

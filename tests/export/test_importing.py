@@ -174,7 +174,7 @@ def test_what_was_imported_is_on_record_without_a_game(folder, brought, capsys):
     assert Image.open(place / "samples" / "000000000.png").width > 300
     for command in ("evaluate", "sample", "export"):
         assert called(command, f"run={place}") == 1
-        assert "was imported: there is no game in it" in capsys.readouterr().err
+        assert "was imported and has no game" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------------ from elsewhere

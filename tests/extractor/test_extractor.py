@@ -450,6 +450,6 @@ def test_a_resizer_that_would_do_nothing_is_refused() -> None:
     from saddlepoint.data.gaussians import Gaussians
 
     with pytest.raises(
-        Mistake, match=r"evaluation\.resizer=bilinear is for images, and these data are points: say null"
+        Mistake, match=r"evaluation\.resizer=bilinear is for images, but these data are points: set null"
     ):
         build_extractor("identity", Gaussians(number=100), resizer="bilinear")

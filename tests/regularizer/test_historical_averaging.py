@@ -234,7 +234,7 @@ def test_two_n_images_equal_n_then_a_stop_then_two_n_bit_for_bit(tmp_path, piece
     straight = run(tmp_path / "a", *pieces, "metric=[]", "images=2304")
     run(tmp_path / "b", *pieces, "metric=[]", "images=1152")
     resumed = run(tmp_path / "b", *pieces, "metric=[]", "images=2304")
-    assert "going on at 1,152 images" in resumed.said
+    assert "resuming at 1,152 images" in resumed.said
     assert any("historical_averaging" in key and "mean" in key for key in state(straight))
     assert_equal(state(straight), state(resumed))
     assert rows(straight) == rows(resumed)

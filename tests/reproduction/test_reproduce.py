@@ -207,7 +207,7 @@ EDITS = {
     "another measure": (lambda c, p: c.evaluation.update(n=10), "evaluation.n is 10, not None"),
     "another seed": (lambda c, p: c.update(seed=5), "seed is 5, not 1"),
     "another commit": (lambda c, p: p["git"].update(commit="f" * 40), "at commit ffffffffffff, not"),
-    "a dirty tree": (lambda c, p: p["git"].update(dirty=True), "a tree that was not clean"),
+    "a dirty tree": (lambda c, p: p["git"].update(dirty=True), "a git tree with uncommitted changes"),
     "an earlier start": (lambda c, p: p.update(earlier=[{"git": {"commit": "e" * 40, "dirty": False}}]), "eeeeeeee"),
 }
 

@@ -1,4 +1,4 @@
-"""Checkpoints are whole or absent, and a broken one is never trusted."""
+"""Checkpoints are written atomically, and a damaged one is never loaded."""
 
 import os
 import pickle
@@ -15,61 +15,61 @@ def state(images):
 
 
 @pytest.fixture
-def said():
+def messages():
     return []
 
 
 @pytest.fixture
-def two(tmp_path):
+def folder(tmp_path):
     for images in (100, 200):
         AtomicCheckpointIO().save_checkpoint(state(images), tmp_path / "last.ckpt")
     return tmp_path
 
 
-def test_the_last_becomes_the_previous_and_nothing_else_is_left(two, said):
-    assert sorted(p.name for p in two.iterdir()) == ["last.ckpt", "previous.ckpt"]
-    assert load_checkpoint(two / "previous.ckpt")["saddlepoint"]["images"] == 100
-    path, checkpoint = load_newest_checkpoint(two, said.append)
+def test_a_save_renames_last_to_previous_and_leaves_no_other_file(folder, messages):
+    assert sorted(p.name for p in folder.iterdir()) == ["last.ckpt", "previous.ckpt"]
+    assert load_checkpoint(folder / "previous.ckpt")["saddlepoint"]["images"] == 100
+    path, checkpoint = load_newest_checkpoint(folder, messages.append)
     assert (path.name, checkpoint["saddlepoint"]["images"]) == ("last.ckpt", 200)
     assert torch.equal(checkpoint["state_dict"]["w"], torch.arange(1000.0) + 200)
-    assert said == []
+    assert messages == []
 
 
-@pytest.mark.parametrize("kept", [0, 1, 100, 0.5, 0.99])
-def test_a_truncated_last_gives_way_to_the_previous_with_a_word(two, said, kept):
-    content = (two / "last.ckpt").read_bytes()
-    (two / "last.ckpt").write_bytes(content[: int(kept if kept >= 1 else kept * len(content))])
-    path, checkpoint = load_newest_checkpoint(two, said.append)
+@pytest.mark.parametrize("kept_bytes", [0, 1, 100, 0.5, 0.99])
+def test_a_truncated_last_checkpoint_falls_back_to_the_previous_with_a_message(folder, messages, kept_bytes):
+    content = (folder / "last.ckpt").read_bytes()
+    (folder / "last.ckpt").write_bytes(content[: int(kept_bytes if kept_bytes >= 1 else kept_bytes * len(content))])
+    path, checkpoint = load_newest_checkpoint(folder, messages.append)
     assert checkpoint["saddlepoint"]["images"] == 100
     assert path.name == "previous.ckpt"
-    assert "last.ckpt" in said[0]
-    assert "100 images" in said[0]
+    assert "last.ckpt" in messages[0]
+    assert "100 images" in messages[0]
 
 
-def test_a_crash_between_the_two_renames_leaves_the_previous(two, said):
-    (two / "last.ckpt").unlink()
-    assert load_newest_checkpoint(two, said.append)[1]["saddlepoint"]["images"] == 100
-    assert len(said) == 1
+def test_a_crash_between_the_two_renames_keeps_the_previous_checkpoint(folder, messages):
+    (folder / "last.ckpt").unlink()
+    assert load_newest_checkpoint(folder, messages.append)[1]["saddlepoint"]["images"] == 100
+    assert len(messages) == 1
 
 
-def test_where_nothing_can_be_read_a_person_is_asked(two, said):
+def test_unreadable_checkpoints_raise_an_error(folder, messages):
     for name in ("last.ckpt", "previous.ckpt"):
-        (two / name).write_bytes(b"PK\x03\x04 nothing")
+        (folder / name).write_bytes(b"PK\x03\x04 nothing")
     with pytest.raises(Mistake, match="overwrite=true"):
-        load_newest_checkpoint(two, said.append)
+        load_newest_checkpoint(folder, messages.append)
 
 
-def test_an_empty_folder_has_no_checkpoint(tmp_path, said):
-    assert load_newest_checkpoint(tmp_path, said.append) is None
+def test_an_empty_folder_has_no_checkpoint(tmp_path, messages):
+    assert load_newest_checkpoint(tmp_path, messages.append) is None
 
 
-def test_somebody_elses_checkpoint_is_named_as_such(tmp_path):
+def test_a_checkpoint_of_another_program_is_refused(tmp_path):
     torch.save({"state_dict": {"w": torch.zeros(2)}}, tmp_path / "other.ckpt")
-    with pytest.raises(Mistake, match="not one of Saddlepoint's"):
+    with pytest.raises(Mistake, match="was not written by Saddlepoint"):
         load_checkpoint(tmp_path / "other.ckpt")
 
 
-def test_a_checkpoint_that_would_run_code_is_refused_before_it_does(tmp_path):
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
     class Evil:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "was_here"),)
@@ -78,13 +78,13 @@ def test_a_checkpoint_that_would_run_code_is_refused_before_it_does(tmp_path):
         pickle.dump({"saddlepoint": Evil()}, file)
     torch.save({"saddlepoint": Evil()}, tmp_path / "evil2.ckpt")
     for name in ("evil.ckpt", "evil2.ckpt"):
-        with pytest.raises(Mistake, match="no readable checkpoint"):
+        with pytest.raises(Mistake, match="not a readable checkpoint"):
             load_checkpoint(tmp_path / name)
     assert not (tmp_path / "was_here").exists()
 
 
 @pytest.mark.parametrize("moment", ["write", "fsync", "first rename", "second rename"])
-def test_a_failure_at_any_moment_of_a_save_leaves_a_good_checkpoint(two, said, moment, monkeypatch):
+def test_a_failure_at_any_moment_of_a_save_keeps_a_good_checkpoint(folder, messages, moment, monkeypatch):
     renames = []
     replace = os.replace
 
@@ -104,7 +104,7 @@ def test_a_failure_at_any_moment_of_a_save_leaves_a_good_checkpoint(two, said, m
     else:
         monkeypatch.setattr(os, "replace", failing_replace)
     with pytest.raises(Mistake, match="last good checkpoint"):
-        AtomicCheckpointIO().save_checkpoint(state(300), two / "last.ckpt")
+        AtomicCheckpointIO().save_checkpoint(state(300), folder / "last.ckpt")
     monkeypatch.undo()
-    assert load_newest_checkpoint(two, said.append)[1]["saddlepoint"]["images"] == 200
-    assert not [p for p in two.iterdir() if p.name.startswith(".")]
+    assert load_newest_checkpoint(folder, messages.append)[1]["saddlepoint"]["images"] == 200
+    assert not [p for p in folder.iterdir() if p.name.startswith(".")]

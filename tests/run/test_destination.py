@@ -1,4 +1,4 @@
-"""Where results cannot be written, a command is refused before anything is loaded, and leaves nothing behind."""
+"""A command whose output cannot be written is refused before anything is loaded, and leaves no file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from saddlepoint.error import Mistake
 from saddlepoint.run import destination
 
 SAMPLES = ["samples=nowhere.npz", "data=digits"]
-FILES = {  # commands that write a file: the words beside to=, its ending
+FILES = {  # commands that write a file: the other arguments, and the suffix
     "sample": (["sample", "run=run"], ".png"),
     "sample npz": (["sample", "run=run"], ".npz"),
     "evaluate": (["evaluate", "run=run"], ".json"),
@@ -40,8 +40,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with a run whose checkpoints are gone: what loads it says so, in the place of `to`."""
+def folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a run without checkpoints, so that loading it raises another error than `to`."""
     shutil.copytree(trained, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     (tmp_path / "samples.npz").write_bytes(b"")
@@ -52,80 +52,82 @@ def place(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return tmp_path
 
 
-def _refused(words: list[str], place: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """What a command says; it ends with 1, in one line, and leaves everything as it was."""
-    before = _everything(place)
-    assert main(words) == 1
-    told = capsys.readouterr().err
-    assert len(told.splitlines()) == 1, told
-    assert _everything(place) == before
-    return told
+def _refused(arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that must fail with one line and change no file; return its message."""
+    before = _file_times(folder)
+    assert main(arguments) == 1
+    message = capsys.readouterr().err
+    assert len(message.splitlines()) == 1, message
+    assert _file_times(folder) == before
+    return message
 
 
-def _everything(place: Path) -> dict[str, int]:
-    return {str(path): path.stat().st_mtime_ns * path.is_file() for path in sorted(place.rglob("*"))}
+def _file_times(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns * path.is_file() for path in sorted(folder.rglob("*"))}
 
 
-@pytest.mark.parametrize(("words", "ending"), FILES.values(), ids=FILES)
+@pytest.mark.parametrize(("arguments", "ending"), FILES.values(), ids=FILES)
 @pytest.mark.parametrize("to", ["folder{}", "file/x{}", "x.wrong", "x{}/", "/proc/x{}", f"{'long' * 70}{{}}"])
 def test_a_file_that_cannot_be_written_is_refused_first(
-    words: list[str], ending: str, to: str, place: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], ending: str, to: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if words[0] == "sample" and to.endswith("/"):
-        return  # which names a folder
+    if arguments[0] == "sample" and to.endswith("/"):
+        return  # a folder is allowed here
     to = to.format(ending)
-    told = _refused([*words, f"to={to}"], place, capsys)
-    assert f"to={to.rstrip('/')}" in told or f"cannot write {to}" in told
+    message = _refused([*arguments, f"to={to}"], folder, capsys)
+    assert f"to={to.rstrip('/')}" in message or f"cannot write {to}" in message
 
 
-@pytest.mark.parametrize(("words", "key"), FOLDERS.values(), ids=FOLDERS)
+@pytest.mark.parametrize(("arguments", "key"), FOLDERS.values(), ids=FOLDERS)
 @pytest.mark.parametrize("to", ["file", "file/in/it", "/proc/x", "long" * 70])
 def test_a_folder_that_cannot_be_written_is_refused_first(
-    words: list[str], key: str, to: str, place: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], key: str, to: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = _refused([*words, f"{key}={to}"], place, capsys)
-    assert f"{key}={to}" in told or f"cannot write {to}" in told
+    message = _refused([*arguments, f"{key}={to}"], folder, capsys)
+    assert f"{key}={to}" in message or f"cannot write {to}" in message
 
 
 @pytest.mark.parametrize("command", ["sample", "export"])
-def test_what_is_no_text_does_not_go_to_a_hyphen(command: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "to=-: " in _refused([command, "run=run", "to=-"], place, capsys)
+def test_binary_output_is_not_written_to_stdout(command: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "to=-: " in _refused([command, "run=run", "to=-"], folder, capsys)
 
 
-def test_a_folder_that_holds_something_is_refused_first(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (place / "full").mkdir()
-    (place / "full" / "a.png").write_text("")
-    assert "is not empty" in _refused(["sample", "run=run", "to=full/"], place, capsys)
-    assert "something lies there" in _refused(["export", "run=run", "to=full"], place, capsys)
-    assert "holds no comparison" in _refused(["compare", "runs=[run]", "to=full"], place, capsys)
+def test_a_folder_that_is_not_empty_is_refused_first(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "full").mkdir()
+    (folder / "full" / "a.png").write_text("")
+    assert "is not empty" in _refused(["sample", "run=run", "to=full/"], folder, capsys)
+    assert "something lies there" in _refused(["export", "run=run", "to=full"], folder, capsys)
+    assert "holds no comparison" in _refused(["compare", "runs=[run]", "to=full"], folder, capsys)
 
 
-def test_a_missing_folder_is_refused_where_it_is_not_made(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "missing is none" in _refused(["evaluate", "run=run", "to=missing/x.json"], place, capsys)
+def test_a_missing_folder_is_refused_if_the_command_does_not_create_it(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "missing is not a folder" in _refused(["evaluate", "run=run", "to=missing/x.json"], folder, capsys)
 
 
 @pytest.mark.parametrize("command", ["evaluate", "memorisation"])
-def test_a_run_that_nothing_can_be_added_to_is_refused_first(
-    command: str, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_run_folder_that_cannot_be_written_is_refused_first(
+    command: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read_only(*args: object, **given: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(destination, "NamedTemporaryFile", read_only)
-    told = _refused([command, "run=run"], place, capsys)
-    assert "run: nothing can be written there (Permission denied)" in told
+    message = _refused([command, "run=run"], folder, capsys)
+    assert "run cannot be written (Permission denied)" in message
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-@pytest.mark.parametrize(("words", "ending"), FILES.values(), ids=FILES)
+@pytest.mark.parametrize(("arguments", "ending"), FILES.values(), ids=FILES)
 def test_a_read_only_folder_is_refused_first(
-    words: list[str], ending: str, place: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], ending: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (place / "closed").mkdir(mode=0o555)
-    assert "cannot write closed" in _refused([*words, f"to=closed/x{ending}"], place, capsys)
+    (folder / "closed").mkdir(mode=0o555)
+    assert "cannot write closed" in _refused([*arguments, f"to=closed/x{ending}"], folder, capsys)
 
 
-def test_what_can_be_written_leaves_no_trace_of_the_trial(tmp_path: Path) -> None:
+def test_the_check_of_a_writable_path_leaves_no_file(tmp_path: Path) -> None:
     assert destination.check_output_file(tmp_path / "a" / "x.json", (".json",), "") == tmp_path / "a" / "x.json"
     assert destination.check_output_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
     assert list(tmp_path.iterdir()) == []

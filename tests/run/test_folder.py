@@ -1,4 +1,4 @@
-"""The run folder: written whole, rewound exactly, held by one process."""
+"""The run folder: written atomically, rewound exactly, locked by one process."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from saddlepoint.run.journal import RunJournal
 from saddlepoint.run.provenance import provenance
 
 
-def test_rows_come_back_in_order_and_a_line_cut_short_is_left_out(tmp_path):
+def test_rows_are_read_in_order_and_a_truncated_line_is_skipped(tmp_path):
     run = Run(tmp_path)
     for images in (10, 20, 30):
         run.append("metrics.jsonl", {"images": images, "loss": 0.1 * images})
@@ -22,7 +22,7 @@ def test_rows_come_back_in_order_and_a_line_cut_short_is_left_out(tmp_path):
     assert [row["images"] for row in run.rows()] == [10, 20, 30]
 
 
-def test_rewinding_drops_the_future_and_final_scores_only(tmp_path):
+def test_rewinding_deletes_only_later_rows_and_final_scores(tmp_path):
     run = Run(tmp_path)
     rows = [
         {"images": 0, "fid": 9},
@@ -37,7 +37,7 @@ def test_rewinding_drops_the_future_and_final_scores_only(tmp_path):
     assert list(run.rows()) == rows[:3]
 
 
-def test_seconds_go_on_where_an_earlier_part_left_them(tmp_path):
+def test_seconds_continue_from_an_earlier_part(tmp_path):
     run = Run(tmp_path)
     run.append("metrics.jsonl", {"images": 10, "seconds": 1000.0})
     journal = RunJournal(run)
@@ -45,7 +45,7 @@ def test_seconds_go_on_where_an_earlier_part_left_them(tmp_path):
     assert list(run.rows())[-1]["seconds"] >= 1000
 
 
-def test_a_folder_in_use_by_another_process_is_refused_and_free_after_its_death(tmp_path):
+def test_a_folder_locked_by_another_process_is_refused_and_free_after_its_death(tmp_path):
     code = (
         "import sys, time; from saddlepoint.run.folder import Run\n"
         f"with Run({str(tmp_path / 'a' / 'seed0')!r}).lock():\n"
@@ -64,7 +64,7 @@ def test_a_folder_in_use_by_another_process_is_refused_and_free_after_its_death(
         pass
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
+def test_a_path_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(Mistake, match=r"cannot write .*outputs="), Run(tmp_path / "file" / "a" / "seed0").lock():
         pass
@@ -72,7 +72,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
         write_file(tmp_path / "file" / "x.json", "{}")
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "summary.json"
     write_file(path, "old")
     monkeypatch.setattr("os.fsync", lambda fd: (_ for _ in ()).throw(OSError(28, "No space left on device")))
@@ -82,7 +82,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
 
 
-def test_old_runs_move_aside_without_hiding_each_other(tmp_path):
+def test_runs_that_are_moved_aside_get_different_names(tmp_path):
     for content in ("first", "second"):
         run = Run(tmp_path / "seed0")
         run.folder.mkdir()
@@ -92,7 +92,7 @@ def test_old_runs_move_aside_without_hiding_each_other(tmp_path):
     assert (tmp_path / "seed0-old2" / "note").read_text() == "second"
 
 
-def test_provenance_is_plain_and_names_no_home_folder(monkeypatch, tmp_path):
+def test_provenance_is_json_and_redacts_the_home_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert shorten_home(f"data.root={tmp_path}/mnist") == "data.root=~/mnist"
     monkeypatch.setattr(sys, "argv", ["saddlepoint", "train", f"data.root={tmp_path}/mnist"])

@@ -1,1 +1,1 @@
-"""What takes a checked config: build, restore, train, evaluate, sample, replay."""
+"""Everything that takes a checked config: build, restore, train, evaluate, sample, replay."""

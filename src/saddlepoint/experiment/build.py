@@ -1,4 +1,4 @@
-"""From a config to living objects: the data, the game, the observers; refused where they do not fit each other."""
+"""Building the objects of a config: the data, the game, the loggers and callbacks, with checks that they fit."""
 
 import copy
 import inspect
@@ -34,14 +34,16 @@ from saddlepoint.mode import in_mode
 from saddlepoint.run.storage.cache import Log
 from saddlepoint.stream import Stream, derive_seed
 
-THREADS = torch.get_num_threads()  # what torch would take, before anybody set it
+THREADS = torch.get_num_threads()  # torch's default, before it is changed
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What a config stands for; `evaluator` is None where the data have no extractor.
+    """The objects of a config.
 
-    `selector` says which checkpoint is best; `second` measures what is reported by another ruler, None without one.
+    evaluator         None if the data have no extractor
+    selector          selects the best checkpoint
+    second_evaluator  measures the reported scores with a second extractor; None without one
     """
 
     config: CheckedConfig
@@ -55,9 +57,9 @@ class Experiment:
 def build(
     config: DictConfig, log: Log = lambda line: None, progress: ProgressMeter | None = None, data: Any = None
 ) -> Experiment:
-    """The data (loaded, or as given), the game (fresh, from the config's seed) and the evaluator of a composed config.
+    """Build the data (unless given), the game (new, from the config's seed) and the evaluators of a composed config.
 
-    Raises Mistake where the config asks for what cannot be.
+    Raises Mistake if a setting is wrong or the parts do not fit each other.
     """
     config = check(config)
     data = load_data(config, log) if data is None else data
@@ -70,26 +72,27 @@ def build(
     evaluator = build_evaluator(config, data, log, progress)
     if evaluator is None:
         return Experiment(config, data, game, None)
-    selector, second = build_selector(config, data, evaluator, log), build_second_evaluator(config, data, log, progress)
-    return Experiment(config, data, game, evaluator, selector, second)
+    selector = build_selector(config, data, evaluator, log)
+    return Experiment(config, data, game, evaluator, selector, build_second_evaluator(config, data, log, progress))
 
 
 def load_data(config: CheckedConfig, log: Log = lambda line: None) -> Any:
-    """The data, downloaded if need be, loaded and checked; `log` gets what reading left out or changed.
+    """Download the data if necessary, load and check them; what reading left out or changed is logged.
 
-    Raises Mistake for what is no `Data`.
+    Raises Mistake if the result is not a `Data`.
     """
     data = instantiate(config.data, "data")
     if not isinstance(data, Data):
         raise Mistake(
-            f"data: {config.data._target_} gives {describe_value(data)}, and it is to give a saddlepoint.data.data.Data: a "
-            f"subclass whose splits() gives train, validation and test{source_location(getattr(type(data), '__init__', None))}"
+            f"data: {config.data._target_} returns {describe_value(data)}, but must return a saddlepoint.data.data."
+            "Data: a subclass whose splits() returns train, validation and test"
+            f"{source_location(getattr(type(data), '__init__', None))}"
         )
     data.prepare_data()
     data.setup("fit")
     if not isinstance(split := data.split("train"), Split):
         raise Mistake(
-            f"{data.name}: split() gives {describe_value(split)}, and it is to give a saddlepoint.data.data.Split"
+            f"{data.name}: split() returns {describe_value(split)}, but must return a saddlepoint.data.data.Split"
             f"{source_location(type(data).split)}"
         )
     for line in getattr(data, "notes", ()):
@@ -98,16 +101,15 @@ def load_data(config: CheckedConfig, log: Log = lambda line: None) -> Any:
 
 
 def modality_from_config(config: CheckedConfig) -> Modality:
-    """The modality of a config's data, which are not read for it: it follows from facts that the config holds."""
+    """Return the modality of a config's data, from the facts in the config, without reading the data."""
     return modality_of(instantiate(config.data, "data"))
 
 
 def build_game(config: CheckedConfig, data: Any = None) -> Game:
-    """A fresh game; initialisation draws from the global generators, which start from the config's seed.
+    """Build a new game; it is initialised from the global random generators, which are seeded from the config.
 
-    `data` are asked for conditions, where these are rows of a split; None: they are loaded when that is asked for.
-
-    Raises Mistake where the generator does not make what the discriminator takes and the data are.
+    data  the source of conditions that are rows of a split; None: loaded when first needed
+    Raises Mistake if the networks do not fit each other or the shape of the data.
     """
     torch.manual_seed(derive_seed(config.seed, "global"))
     np.random.seed(derive_seed(config.seed, "numpy") % 2**32)
@@ -118,7 +120,7 @@ def build_game(config: CheckedConfig, data: Any = None) -> Game:
         try:
             player.optimizer()
         except (ValueError, TypeError, RuntimeError, IndexError) as error:
-            raise Mistake(f"optimizer.{name}: {first_line(error)}") from noted(error, f"optimizer.{name}")
+            raise Mistake(f"optimizer.{name}: {first_line(error)}") from with_note(error, f"optimizer.{name}")
     check_batch_sizes(config, game)
     game.conditions.data = partial(load_data, config) if data is None else data
     if data is not None:
@@ -131,80 +133,82 @@ def build_game(config: CheckedConfig, data: Any = None) -> Game:
 
 
 def build_loggers(config: CheckedConfig) -> list[Any]:
-    """The loggers that the config lists, W&B first: it may be switched off, or not be there at all."""
+    """Build the loggers of a config, W&B first, if it is listed."""
     if config.logger is None:
         return []
-    beside = {name: config.logger[name] for name in extra_loggers(config.logger)}
-    found = [instantiate(part, f"logger.{name}") for name, part in beside.items()]
+    extra_nodes = {name: config.logger[name] for name in extra_loggers(config.logger)}
+    extra = [instantiate(extra_node, f"logger.{name}") for name, extra_node in extra_nodes.items()]
     node = copy.deepcopy(config.logger)
     node._set_flag(["struct", "readonly"], [False, False])
-    for name in beside:
+    for name in extra_nodes:
         node.pop(name)
-    return [instantiate(node, "logger"), *found] if "_target_" in node else found
+    return [instantiate(node, "logger"), *extra] if "_target_" in node else extra
 
 
-def build_callbacks(config: CheckedConfig, **at_hand: Any) -> list[Callback]:
-    """The observers in order; each gets, of what is at hand (run, evaluator, ...), what its signature names.
+def build_callbacks(config: CheckedConfig, **available: Any) -> list[Callback]:
+    """Build the callbacks in order; each gets those of `available` (run, evaluator, ...) that are in its signature.
 
-    A checkpoint comes last: what others write of a round must be there once the round counts as played.
+    Checkpoint callbacks come last, so that the output of the others for a round is written before its checkpoint.
     """
-    made, last, allowed = [], [], allow_list.allowed_names(config)
+    callbacks, checkpoints, allowed = [], [], allow_list.allowed_names(config)
     for name, node in config.callback.items():
-        asked = inspect.signature(locate(f"callback.{name}", node._target_, allowed)).parameters
-        given = {key: value for key, value in at_hand.items() if key in asked and key not in node}
-        observer = instantiate(node, f"callback.{name}", **given)
-        if not isinstance(observer, Callback):
+        parameters = inspect.signature(locate(f"callback.{name}", node._target_, allowed)).parameters
+        arguments = {key: value for key, value in available.items() if key in parameters and key not in node}
+        callback = instantiate(node, f"callback.{name}", **arguments)
+        if not isinstance(callback, Callback):
             raise Mistake(
-                f"callback.{name}: {node._target_} gives {describe_value(observer)}, and it is to give a Lightning Callback"
+                f"callback.{name}: {node._target_} returns {describe_value(callback)}, not a Lightning Callback"
             )
-        (last if isinstance(observer, Checkpoint) else made).append(observer)
-    return [*made, *last]
+        (checkpoints if isinstance(callback, Checkpoint) else callbacks).append(callback)
+    return [*callbacks, *checkpoints]
 
 
 def set_threads(config: CheckedConfig, game: Game) -> None:
-    """Give torch the threads that the config says.  A perceptron's layers are too short to share: on a machine with
-    other work two threads, waiting for each other, were ten times slower than one."""
-    shares = False
+    """Set the number of torch threads; the default is one for networks without convolutions.
+
+    The layers of a perceptron are too small to share: on a busy machine, two threads were ten times slower than one.
+    """
+    has_convolution = False
     for module in game.modules():
-        shares = shares or isinstance(module, nn.modules.conv._ConvNd)
-    torch.set_num_threads(config.get("threads") or (THREADS if shares else 1))
+        has_convolution = has_convolution or isinstance(module, nn.modules.conv._ConvNd)
+    torch.set_num_threads(config.get("threads") or (THREADS if has_convolution else 1))
 
 
 def check_labels_exist(game: Game, data: Any) -> None:
-    """Raises Mistake where a term learns from labelled images and the data give none: it would train on nothing."""
+    """Raise Mistake if a term needs labelled images and the data have none: it would train on nothing."""
     for name in game.players:
         for term in game.player(name).terms.values():
             if "labelled" in getattr(term, "sides", ()) and getattr(data, "labels", None) is None:
                 raise Mistake(
-                    f"{name}: a term learns from labelled images, and these data give none: data.labels=10 gives ten "
-                    "per class, where the data have classes"
+                    f"{name}: a term needs labelled images, and these data have none: data.labels=10 labels ten per "
+                    "class, if the data have classes"
                 )
 
 
 def check_modality(game: Game, data: Any) -> None:
-    """Raises Mistake where a network is for one modality, its attribute `modality`, and the data are of another."""
+    """Raise Mistake if a network has another `modality` than the data."""
     for name, network in game.networks().items():
-        wanted, found = getattr(network, "modality", None), modality_of(data).name
-        if isinstance(wanted, str) and wanted != found:
-            raise Mistake(f"architecture.{name} is for {wanted}, and the data are {found}: choose architecture=mlp")
+        expected, actual = getattr(network, "modality", None), modality_of(data).name
+        if isinstance(expected, str) and expected != actual:
+            raise Mistake(f"architecture.{name} is for {expected}, but the data are {actual}: choose architecture=mlp")
 
 
 def check_classes(game: Game, data: Any) -> None:
-    """Raise Mistake where a label column of the data has other classes than `game.classes` says."""
+    """Raise Mistake if a label column of the data has other classes than `game.classes`."""
     for column, size in game.conditions.classes.items():
         if column == "y" and None not in (size, data.classes) and size != data.classes:
             raise Mistake(
-                f"game.classes.y={size}: these data have {data.classes} classes: say game.classes.y={data.classes}"
+                f"game.classes.y={size}: these data have {data.classes} classes: set game.classes.y={data.classes}"
             )
         labels = data.split("train").extra_columns.get(column)
-        if size is not None and labels is not None and (top := int(labels.max())) >= size:
+        if size is not None and labels is not None and (largest := int(labels.max())) >= size:
             raise Mistake(
-                f"game.classes.{column}={size}: the labels of these data go from {int(labels.min())} to {top}"
+                f"game.classes.{column}={size}: the labels of these data go from {int(labels.min())} to {largest}"
             )
 
 
 def check_batch_sizes(config: CheckedConfig, game: Game) -> None:
-    """Raise Mistake where batches are not what the players need: labelled ones in equal parts, coupled ones above 1."""
+    """Raise Mistake if `accumulate` does not divide a batch, or if a batch of 1 meets a layer that compares samples."""
     sizes = {"batch": config.batch}
     if config.data.get("labels") is not None:
         sizes["data.labelled_batch"] = config.data.get("labelled_batch") or config.batch
@@ -213,35 +217,33 @@ def check_batch_sizes(config: CheckedConfig, game: Game) -> None:
         layers = [type(m).__name__ for m in player.network.modules() if getattr(m, "coupled", False)]
         for key, size in sizes.items():
             if size % player.accumulate:
-                parts = f"game.players.{name}.accumulate={player.accumulate}"
-                raise Mistake(f"{key}={size} cannot be split in {parts} equal parts")
+                setting = f"game.players.{name}.accumulate={player.accumulate}"
+                raise Mistake(f"{key}={size} cannot be split in {setting} equal parts")
             if layers and size == 1:
-                raise Mistake(
-                    f"{key}=1: {layers[0]} compares the samples of a batch, and one has nothing to be compared with"
-                )
+                raise Mistake(f"{key}=1: {layers[0]} compares the samples of a batch, so it needs at least 2")
 
 
 def check_networks_fit(game: Game, shape: tuple[int, ...], classes: int | None) -> None:
-    """Play nothing, but let G make two samples and D look at them."""
+    """Raise Mistake if a forward pass of G and D on two samples, or an objective on their logits, fails."""
     stream = Stream(game.seed, "fits", device=game.device)
     try:
         x = game.sample(2, stream=stream, average=False)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         advice = "architecture.generator.latent follows the prior unless it is set"
-        note = f"architecture.generator, given the prior's latents: {game.prior.total_dim} numbers"
+        error_note = f"architecture.generator, given the prior's latents: {game.prior.total_dim} numbers"
         if isinstance(error, TypeError):
             advice = "a network is called network(latent, condition), the condition a mapping of named tensors"
-            note = f"{note}; {advice}"
+            error_note = f"{error_note}; {advice}"
         raise Mistake(
             f"the generator does not take the prior's latents ({game.prior.total_dim} numbers): {first_line(error)}. "
             f"{advice}"
-        ) from noted(error, note)
-    where = source_location(generator_of(game).network)
+        ) from with_note(error, error_note)
+    location = source_location(generator_of(game).network)
     if not isinstance(x, torch.Tensor):
-        raise Mistake(f"the generator gives {describe_value(x)}, and it is to give a tensor{where}")
+        raise Mistake(f"the generator returns {describe_value(x)}, but must return a tensor{location}")
     if tuple(x.shape[1:]) != shape:
-        raise Mistake(f"the generator makes {list(x.shape[1:])}, data.shape is {list(shape)}{where}")
-    output = _judged(game, stream, shape) if can_judge_samples(game) else None
+        raise Mistake(f"the generator makes {list(x.shape[1:])}, but data.shape is {list(shape)}{location}")
+    output = _judge_output(game, stream, shape) if can_judge_samples(game) else None
     for name in game.players:
         player = game.player(name)
         for fakes in dict.fromkeys((2, 2 * player.multiple)) if player.objective is not None else ():
@@ -249,26 +251,26 @@ def check_networks_fit(game: Game, shape: tuple[int, ...], classes: int | None) 
             try:
                 loss = cast(Any, player.objective)(**{side: zeros[side] for side in player.adversarial_terms[0].sides})
             except (ValueError, RuntimeError) as error:
-                pairs = f"pairs reals and fakes, so not with game.players.{name}.multiple={player.multiple}"
-                why = f"objective.{name}" if fakes == 2 else f"the objective of {name} {pairs}"
-                raise Mistake(f"{why}: {first_line(error)}") from noted(error, why)
+                multiple = f"pairs reals and fakes, so it does not allow game.players.{name}.multiple={player.multiple}"
+                reason = f"objective.{name}" if fakes == 2 else f"the objective of {name} {multiple}"
+                raise Mistake(f"{reason}: {first_line(error)}") from with_note(error, reason)
             if not isinstance(loss, torch.Tensor) or loss.ndim:
                 raise Mistake(
-                    f"objective.{name} gives {describe_value(loss)}, and it is to give a scalar tensor: take the mean"
+                    f"objective.{name} returns {describe_value(loss)}, but must return a scalar tensor: take the mean"
                     f"{source_location(player.objective)}"
                 )
-        for own, term in player.terms.items():
+        for term_name, term in player.terms.items():
             if output is None:
                 break
             try:
                 term.check_output(output)
-                _knows_all(getattr(term, "head", None), output.heads, classes)
+                _check_head_size(getattr(term, "head", None), output.heads, classes)
             except Mistake as mistake:
-                raise Mistake(f"regularizer.{name}.{own}: {mistake}") from None
+                raise Mistake(f"regularizer.{name}.{term_name}: {mistake}") from None
 
 
-def _judged(game: Game, stream: Stream, shape: tuple[int, ...]) -> Any:
-    """What D says of two samples, in evaluation mode.  Raises Mistake where it does not take them."""
+def _judge_output(game: Game, stream: Stream, shape: tuple[int, ...]) -> Any:
+    """Return D's output for two samples, in evaluation mode.  Raises Mistake if it does not accept them."""
     network = judge_of(game).network
     try:
         with in_mode(game):
@@ -277,28 +279,28 @@ def _judged(game: Game, stream: Stream, shape: tuple[int, ...]) -> Any:
     except (RuntimeError, ValueError) as error:
         raise Mistake(
             f"the discriminator does not take images of data.shape {list(shape)}: {first_line(error)}"
-        ) from noted(error, f"architecture.discriminator, given images of data.shape {list(shape)}")
-    except TypeError as error:  # a readout is asked for (features, condition, heads), a neck for features alone
+        ) from with_note(error, f"architecture.discriminator, given images of data.shape {list(shape)}")
+    except TypeError as error:  # a readout is called with (features, condition, heads), a neck with features only
+        message = f"the discriminator's layers do not fit as neck or readout: {first_line(error)}"
+        raise Mistake(message) from with_note(error, "architecture.discriminator")
+    if not all(hasattr(output, field) for field in ("logits", "features", "heads")):
         raise Mistake(
-            f"the discriminator's layers do not fit their places (neck, readout): {first_line(error)}"
-        ) from noted(error, "architecture.discriminator")
-    if not all(hasattr(output, part) for part in ("logits", "features", "heads")):
-        raise Mistake(
-            f"the discriminator gives {describe_value(output)}, and it is to give a saddlepoint.turn.DiscriminatorOutput("
-            f"logits, features, heads){source_location(network)}"
+            f"the discriminator returns {describe_value(output)}, but must return a saddlepoint.turn."
+            f"DiscriminatorOutput(logits, features, heads){source_location(network)}"
         )
     return output
 
 
-def _knows_all(head: str | None, heads: Mapping[str, torch.Tensor], classes: int | None) -> None:
-    """Raise Mistake where the head that a term reads has fewer outputs than the data have classes."""
+def _check_head_size(head: str | None, heads: Mapping[str, torch.Tensor], classes: int | None) -> None:
+    """Raise Mistake if the head that a term reads has fewer outputs than the data have classes."""
     if head is not None and head in heads and (size := heads[head].shape[1]) < (classes or 0):
         raise Mistake(
-            f"head {head} has {size} outputs, and the data {classes} classes: say "
+            f"head {head} has {size} outputs, but the data have {classes} classes: set "
             f"'architecture.discriminator.heads={{{head}: {classes}}}'"
         )
 
 
-def noted(error: Exception, note: str) -> Exception:
+def with_note(error: Exception, note: str) -> Exception:
+    """Add a note to an error and return it."""
     error.add_note(note)
     return error

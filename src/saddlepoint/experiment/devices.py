@@ -1,4 +1,4 @@
-"""Where this process stands among others: alone, or one of the ranks that torchrun, SLURM or `train` itself started."""
+"""Devices and ranks: the device of a config, and the rank of this process under torchrun, SLURM or `train` itself."""
 
 import os
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from saddlepoint.error import Mistake
 
 @dataclass(frozen=True)
 class RankInfo:
-    """Rank `number` of `of`, the `local`-th on its machine; `environment` is how Lightning is told so."""
+    """The rank of this process, in total and on its machine; `environment` gives the same to Lightning."""
 
     environment: ClusterEnvironment
     rank: int = 0
@@ -25,78 +25,84 @@ class RankInfo:
 
 
 def rank_info() -> RankInfo:
-    """This process's, from its environment: torchrun's variables, else SLURM's, else it is alone."""
+    """Return the rank of this process from the variables of torchrun, else of SLURM, else a single rank."""
     if {"RANK", "WORLD_SIZE", "LOCAL_RANK"} <= set(os.environ):
-        found: ClusterEnvironment = TorchElasticEnvironment()
-    elif SLURMEnvironment.detect() and "SLURM_STEP_NODELIST" in os.environ:  # srun's; a batch script itself is one
-        found = SLURMEnvironment(auto_requeue=False)  # Lightning's saves inside the signal's handler, amid a step
+        environment: ClusterEnvironment = TorchElasticEnvironment()
+    elif SLURMEnvironment.detect() and "SLURM_STEP_NODELIST" in os.environ:  # set by srun, not in the batch script
+        environment = SLURMEnvironment(auto_requeue=False)  # which would save in the signal handler, during a step
     else:
         return RankInfo(LightningEnvironment())
-    return RankInfo(found, found.global_rank(), found.world_size(), found.local_rank())
+    return RankInfo(environment, environment.global_rank(), environment.world_size(), environment.local_rank())
 
 
 def requested_world_size(config: CheckedConfig) -> int:
-    """How many ranks a config speaks of, on all its machines.
+    """Return the number of ranks that a config requests, over all machines.
 
-    Raises Mistake for more than this machine has, or among which batches do not divide.
+    Raises Mistake if this machine has fewer devices, or if a batch cannot be divided among the ranks.
     """
     if config.compile not in (True, False, *(known := torch.compiler.list_backends(None))):
         raise Mistake(f"compile={config.compile}: true, false, or a backend of torch.compile: {', '.join(known)}")
     check_precision(config)
-    kind = resolve_device(config).type
-    there = {"cpu": os.cpu_count() or 1, "cuda": torch.cuda.device_count(), "mps": 1}[kind]
-    if config.devices > there:
-        counted = " (of a CPU its cores are counted)" if kind == "cpu" else ""
-        raise Mistake(f"devices={config.devices}: this machine has {there} of {kind}{counted}")
-    if kind == "cpu" and config.trainer.get("sync_batchnorm"):
-        raise Mistake("trainer.sync_batchnorm=true: batch norm over all ranks is there for GPUs alone; null on a CPU")
-    number = config.devices * config.nodes
+    device_type = resolve_device(config).type
+    available = {"cpu": os.cpu_count() or 1, "cuda": torch.cuda.device_count(), "mps": 1}[device_type]
+    if config.devices > available:
+        note = " (for a CPU, its cores are counted)" if device_type == "cpu" else ""
+        raise Mistake(f"devices={config.devices}: this machine has {available} of {device_type}{note}")
+    if device_type == "cpu" and config.trainer.get("sync_batchnorm"):
+        raise Mistake("trainer.sync_batchnorm=true works only on GPUs; set it to null on a CPU")
+    world_size = config.devices * config.nodes
     sizes = {"batch": config.batch}
     if config.data.get("labels") is not None:
         sizes["data.labelled_batch"] = config.data.get("labelled_batch") or config.batch
     for key, size in sizes.items():
-        if size % number:
-            near = max(number, round(size / number) * number)
-            raise Mistake(f"{key}={size} does not divide among {number} ranks: it is of all together; try {key}={near}")
-        for name, player in config.game.players.items() if number > 1 else ():
-            if size // number % (parts := player.get("accumulate", 1)):
+        if size % world_size:
+            nearest = max(world_size, round(size / world_size) * world_size)
+            raise Mistake(
+                f"{key}={size}, the total of all ranks, is not divisible by {world_size} ranks; try {key}={nearest}"
+            )
+        for name, player in config.game.players.items() if world_size > 1 else ():
+            if size // world_size % (parts := player.get("accumulate", 1)):
                 raise Mistake(
-                    f"{key}={size} is {size // number} on each of {number} ranks, which cannot be split in "
+                    f"{key}={size} is {size // world_size} on each of {world_size} ranks, which cannot be split in "
                     f"game.players.{name}.accumulate={parts} equal parts"
                 )
-    return number
+    return world_size
 
 
 def check_precision(config: CheckedConfig) -> None:
-    """Raises Mistake where Lightning would take another precision than the one that is asked for, without a word."""
+    """Raise Mistake if Lightning would silently use another precision than the requested one."""
     if config.trainer.precision == "16-mixed" and resolve_device(config).type == "cpu":
-        raise Mistake("trainer.precision=16-mixed is for GPUs; on a CPU there is bf16-mixed")
+        raise Mistake("trainer.precision=16-mixed works only on GPUs; use bf16-mixed on a CPU")
 
 
 def join_ranks(config: CheckedConfig, info: RankInfo) -> None:
-    """Take the place: join the other ranks.  Raises Mistake where the config speaks of another number of them."""
-    if info.world_size != (asked := requested_world_size(config)):
+    """Join the process group of all ranks.  Raises Mistake if the config requests another number of ranks."""
+    if info.world_size != (requested := requested_world_size(config)):
         raise Mistake(
-            f"{info.world_size} processes were started, and the config speaks of devices={config.devices} x "
-            f"nodes={config.nodes} = {asked}: make them agree"
+            f"{info.world_size} processes were started, but the config requests devices={config.devices} x "
+            f"nodes={config.nodes} = {requested}; the two numbers must be equal"
         )
     if info.world_size > 1:
         os.environ.setdefault("MASTER_ADDR", info.environment.main_address)
         os.environ.setdefault("MASTER_PORT", str(info.environment.main_port))
-        kind = resolve_device(config).type
+        device_type = resolve_device(config).type
         ranks.join_group(
-            torch.device("cuda", info.local_rank) if kind == "cuda" else torch.device(kind), info.rank, info.world_size
+            torch.device("cuda", info.local_rank) if device_type == "cuda" else torch.device(device_type),
+            info.rank,
+            info.world_size,
         )
 
 
 def resolve_device(config: CheckedConfig) -> torch.device:
-    """device=auto: CUDA, a rank's own device of it, else the CPU.  Raises Mistake where the one named is missing."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    kind = ("cuda" if there["cuda"] else "cpu") if config.device == "auto" else config.device
-    if not there.get(kind):
-        raise Mistake(
-            f"device={config.device} is not there; this machine has {', '.join(k for k, v in there.items() if v)}"
-        )
-    if kind == "cuda" and ranks.world_size() > 1:
+    """Return the device of a config; auto: CUDA, with the device of this rank, else the CPU.
+
+    Raises Mistake if the requested device is not available.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    device_type = ("cuda" if available["cuda"] else "cpu") if config.device == "auto" else config.device
+    if not available.get(device_type):
+        devices = ", ".join(name for name, exists in available.items() if exists)
+        raise Mistake(f"device={config.device} is not available; this machine has {devices}")
+    if device_type == "cuda" and ranks.world_size() > 1:
         return torch.device("cuda", torch.cuda.current_device())
-    return torch.device(kind)
+    return torch.device(device_type)

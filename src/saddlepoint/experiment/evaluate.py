@@ -1,4 +1,4 @@
-"""A run measured again, at one moment or at all of its snapshots; or anybody's samples, by a written protocol."""
+"""Evaluation of a run, at one checkpoint or at all of its snapshots, or of stored samples, by a written protocol."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,100 +35,105 @@ from saddlepoint.run import destination
 from saddlepoint.run.folder import Run
 from saddlepoint.run.provenance import timestamp
 from saddlepoint.run.snapshot import snapshot_images
+from saddlepoint.run.storage.cache import Log
 
 Scores = dict[str, Score]
 Spreads = dict[str, Uncertainty]  # by score
-Log = Callable[[str], None]
 
 
 class UncertaintySettings(NamedTuple):
-    """How standard errors are had."""
+    """How standard errors are estimated."""
 
-    generations: int = 5  # fresh ones, the reals fixed
-    groups: int = 20  # of the delete-a-group jackknife
+    generations: int = 5  # sets of new samples, with the reals fixed
+    groups: int = 20  # of the delete-a-group jackknife over the reals
 
 
 class Measurement(NamedTuple):
-    """What was measured of one moment or set."""
+    """The scores of one checkpoint, snapshot or set of samples."""
 
     scores: Scores
     spreads: Spreads
 
     def to_dict(self) -> dict[str, Any]:
-        """The scores, their contracts, and their errors where they were measured, ready for JSON."""
-        errors = {key: {"uncertainty": one._asdict()} for key, one in self.spreads.items()}
+        """Return the scores, their contracts and, if measured, their standard errors, ready for JSON."""
+        errors = {key: {"uncertainty": uncertainty._asdict()} for key, uncertainty in self.spreads.items()}
         return {key: {**score.to_dict(), **errors.get(key, {})} for key, score in self.scores.items()}
 
 
 class EvaluationResult(NamedTuple):
-    """What was measured: by images, of a run, or of one set under its path; and what to read it against."""
+    """Measurements by images of a run, or by the path of a set of samples; and the anchors for comparison."""
 
     title: str
     measurements: dict[str, Measurement]
     anchors: dict[str, Scores]
-    over_time: bool = False  # of every snapshot of a run
+    over_time: bool = False  # whether these are all snapshots of a run
 
 
-Draw = Callable[[str], Sampler]  # a game's samples, from the stream of a name
+DrawSamples = Callable[[str], Sampler]  # gives a sampler of the game with the stream of this name
 
 
 @dataclass(frozen=True)
 class Measurer:
-    """What is measured against, by which extractors, how carefully."""
+    """Measures samples or a generator against the reals of `data` or against `reference`, with each evaluator."""
 
     data: Any
     evaluators: list[Evaluator]
     uncertainty_settings: UncertaintySettings | None = None
-    reference: ReferenceStatistics | None = None  # in the place of the data's reals
+    reference: ReferenceStatistics | None = None  # replaces the reals of the data
 
     def measure_samples(self, split: Split) -> Measurement:
-        """All of a stored set."""
-        found = Measurement({}, {})
+        """Measure all samples of a stored set."""
+        measurement = Measurement({}, {})
         for evaluator in self.evaluators:
-            own = evaluator.score_split(split, self.reference or self.data)
-            found.scores.update(own)
+            scores = evaluator.score_split(split, self.reference or self.data)
+            measurement.scores.update(scores)
             if self.uncertainty_settings is not None:
                 fakes = evaluator.extract_features(split.batches(evaluator.batch), len(split), "samples")
-                found.spreads.update(self._errors(evaluator, fakes, own, self.uncertainty_settings, folder=True))
-        return found
+                groups = self.uncertainty_settings.groups
+                measurement.spreads.update(self._standard_errors(evaluator, fakes, scores, groups, fixed_fakes=True))
+        return measurement
 
-    def measure_generator(self, draw: Draw) -> Measurement:
-        """What a game's generator makes."""
-        found = Measurement({}, {})
+    def measure_generator(self, draw: DrawSamples) -> Measurement:
+        """Measure samples of a game's generator."""
+        measurement = Measurement({}, {})
         for evaluator in self.evaluators:
-            own = self._generated(evaluator, draw)
-            found.scores.update(own)
+            scores = self._generator_scores(evaluator, draw)
+            measurement.scores.update(scores)
             if self.uncertainty_settings is not None:
-                found.spreads.update(self._spread(evaluator, draw, own, self.uncertainty_settings))
-        return found
+                measurement.spreads.update(self._uncertainty(evaluator, draw, scores, self.uncertainty_settings))
+        return measurement
 
     def anchors(self) -> dict[str, Scores]:
-        """The anchors of all evaluators, by set; none where others' statistics stand for the reals."""
+        """Return the anchors of all evaluators, by set; none if reference statistics replace the reals."""
         return all_anchor_scores(self.evaluators, self.data) if self.reference is None else {}
 
-    def _generated(self, evaluator: Evaluator, draw: Draw, stream: str = "evaluation") -> Scores:
+    def _generator_scores(self, evaluator: Evaluator, draw: DrawSamples, stream: str = "evaluation") -> Scores:
         evaluator.sample_count(self.data)
         return draw(stream).evaluate(evaluator, self.reference or self.data)
 
-    def _spread(self, evaluator: Evaluator, draw: Draw, first: Scores, care: UncertaintySettings) -> Spreads:
-        """Of each score: its spread over fresh generations, and its standard error over the reals."""
-        fresh = [first, *(self._generated(evaluator, draw, f"evaluation/{i}") for i in range(1, care.generations))]
-        spread = generation_spread([{key: score.value for key, score in one.items()} for one in fresh])
+    def _uncertainty(
+        self, evaluator: Evaluator, draw: DrawSamples, first: Scores, settings: UncertaintySettings
+    ) -> Spreads:
+        """Return the spread of each score over new samples, and its standard error over the reals."""
+        names = [f"evaluation/{i}" for i in range(1, settings.generations)]
+        all_scores = [first, *(self._generator_scores(evaluator, draw, name) for name in names)]
+        spread = generation_spread([{key: score.value for key, score in scores.items()} for scores in all_scores])
         fakes = evaluator.sample_features(draw("evaluation"), evaluator.sample_count(self.data))
-        errors = self._errors(evaluator, fakes, first, care)
+        errors = self._standard_errors(evaluator, fakes, first, settings.groups)
         return {
             key: errors.get(key, Uncertainty())._replace(generations=deviation, mean=mean)
             for key, (mean, deviation) in spread.items()
         }
 
-    def _errors(
-        self, evaluator: Evaluator, fakes: Features, own: Scores, care: UncertaintySettings, folder: bool = False
+    def _standard_errors(
+        self, evaluator: Evaluator, fakes: Features, scores: Scores, groups: int, fixed_fakes: bool = False
     ) -> Spreads:
+        """Return the standard error of each score over the reals; with `fixed_fakes`, over stored samples too."""
         split = self.data.split(evaluator.split)
         reals = evaluator.extract_features(split.batches(evaluator.batch), len(split), f"the {split.name} split")
-        found = standard_errors(evaluator, fakes, reals, split, folder, care.groups)
-        by_metric = {score.contract.metric: key for key, score in own.items()}
-        return {by_metric[metric]: one for metric, one in found.items() if metric in by_metric}
+        errors = standard_errors(evaluator, fakes, reals, split, fixed_fakes, groups)
+        by_metric = {score.contract.metric: key for key, score in scores.items()}
+        return {by_metric[metric]: error for metric, error in errors.items() if metric in by_metric}
 
 
 def evaluate(
@@ -143,141 +148,146 @@ def evaluate(
     reference: str | Path | None = None,
     to: str | Path | None = None,
 ) -> EvaluationResult:
-    """The scores of `samples`, or of a run at `at`; of all of its snapshots where that is "all".
+    """Measure `samples`, or a run at the checkpoint or snapshot `at`; "all": at each of its snapshots.
 
-    A run's are added to its evaluations.jsonl.  Samples are measured by the protocol of `run`, or of what `overrides`
-    compose: data=mnist.  `care` asks for standard errors too, which take minutes where the scores take seconds.
-    `reference` is a file of somebody's mean and covariance, in the place of the data's own reals; `to` is where the
-    scores will be written.  Raises Mistake where the run, the checkpoint, the samples or an extractor is missing, and
-    where nothing could be measured.
+    The scores of a run are added to its evaluations.jsonl.  Samples are measured by the protocol of `run`, or of the
+    config that `overrides` compose, such as data=mnist.
+
+    uncertainty_settings  also estimate standard errors, which takes minutes instead of seconds
+    reference             a file with a mean and covariance, which replaces the reals of the data
+    to                    where the caller will write the scores; checked at the start
+    Raises Mistake if the run, the checkpoint, the samples or an extractor is missing, or if nothing could be measured.
     """
-    _refuse_early(run, samples, at, overrides, uncertainty_settings, reference, to)
+    _check_arguments(run, samples, at, overrides, uncertainty_settings, reference, to)
     statistics = None if reference is None else load_reference_statistics(reference)
     config = check(compose(overrides, config_dir) if run is None else load_run_config(run, overrides, log, config_dir))
     data = load_data(config, log) if run is None else load_run_data(run, config, overrides, log)
     evaluators = build_evaluators(config, data, log, progress)
-    # statistics are of one extractor's features
-    measuring = Measurer(data, evaluators if statistics is None else evaluators[:1], uncertainty_settings, statistics)
+    # the statistics belong to the features of one extractor
+    measurer = Measurer(data, evaluators if statistics is None else evaluators[:1], uncertainty_settings, statistics)
     if samples is not None:
         split, n = load_samples_for(data, samples, log), config.evaluation.n
         if n is not None and n > len(split):
-            raise Mistake(f"evaluation.n={n}: there are {len(split):,} samples; leave it out, and all are measured")
+            raise Mistake(f"evaluation.n={n}: there are only {len(split):,} samples; leave it out to measure all")
         if n is not None and n < len(split):
-            log(f"{len(split):,} samples: the first {n:,} are measured, as evaluation.n says")
+            log(f"evaluation.n={n}: the first {n:,} of {len(split):,} samples are measured")
             split = Split(split.name, *split[torch.arange(n)], split.classes, modality=split.modality)
-        found = measuring.measure_samples(split)
-        check_any_score(found.scores)
-        for evaluator in measuring.evaluators:
-            evaluator.n = len(split)  # the anchors are as many: a distance falls with n
-        return EvaluationResult("samples", {str(samples): found}, measuring.anchors())
+        measurement = measurer.measure_samples(split)
+        check_any_score(measurement.scores)
+        for evaluator in measurer.evaluators:
+            evaluator.n = len(split)  # the same n for the anchors, because a distance falls with n
+        return EvaluationResult("samples", {str(samples): measurement}, measurer.anchors())
     assert run is not None
-    return _moments(run, at, config, measuring, overrides, log)
+    return _evaluate_run(run, at, config, measurer, overrides, log)
 
 
 def build_evaluators(config: CheckedConfig, data: Any, log: Log, progress: ProgressMeter) -> list[Evaluator]:
-    """The evaluator that the config describes, and the second extractor's.  Raises Mistake where there is none."""
+    """Build the evaluator of a config and that of its second extractor.  Raises Mistake if nothing can be measured."""
     evaluator = build_evaluator(config, data, log, progress)
     if evaluator is None:
         raise Mistake(
             "nothing can be measured: no metric fits these data and this extractor.\n"
-            "Choose others: metric=[frechet_distance], evaluation.extractor=identity, or inception (images)"
+            "Try metric=[frechet_distance], evaluation.extractor=identity, or inception (images)"
         )
-    second = build_second_evaluator(config, data, log, progress)
-    return [evaluator] if second is None else [evaluator, second]
+    second_evaluator = build_second_evaluator(config, data, log, progress)
+    return [evaluator] if second_evaluator is None else [evaluator, second_evaluator]
 
 
 def check_any_score(scores: Mapping[str, Score]) -> None:
-    """Raises Mistake where there is no score."""
+    """Raise Mistake if there is no score."""
     if not scores:
-        raise Mistake("nothing was measured: every metric was left out, as said above")
+        raise Mistake("nothing was measured: every metric was left out, see the messages above")
 
 
-def _refuse_early(
+def _check_arguments(
     run: Run | None,
     samples: str | Path | None,
     at: str | int,
     overrides: Sequence[str],
-    care: UncertaintySettings | None,
+    settings: UncertaintySettings | None,
     reference: str | Path | None,
     to: str | Path | None,
 ) -> None:
-    """Raises Mistake for what cannot be, before hours are spent."""
+    """Raise Mistake for contradictory arguments and unwritable output, before hours are spent."""
     if run is None and samples is None:
         raise Mistake(
-            "what is to be measured? run=<a run folder>, or samples=<a folder, zip, npz or npy> data=<its data>"
+            "nothing to measure: give run=<a run folder>, or samples=<a folder, zip, npz or npy> data=<its data>"
         )
-    if run is None and not any(word.startswith("data=") for word in overrides):
+    if run is None and not any(override.startswith("data=") for override in overrides):
         raise Mistake("samples are measured against data: add data=mnist, or data=image_folder data.folder=...")
-    if care is not None:
-        if care.generations < MIN_GENERATIONS and samples is None:
+    if settings is not None:
+        if settings.generations < MIN_GENERATIONS and samples is None:
             raise Mistake(
-                f"generations={care.generations} do not show how far a score spreads: at least {MIN_GENERATIONS}"
+                f"generations={settings.generations} are too few to estimate a spread: at least {MIN_GENERATIONS}"
             )
-        if care.groups < 2:
-            raise Mistake(f"groups={care.groups}: a jackknife leaves out one group of several")
+        if settings.groups < 2:
+            raise Mistake(f"groups={settings.groups}: a jackknife needs at least 2 groups")
         if reference is not None:
-            raise Mistake("uncertainty=true leaves out reals in turn, and reference=... holds none: choose one of them")
+            raise Mistake("uncertainty=true resamples the reals, and reference=... has none: choose one of the two")
         if at == "all":
-            raise Mistake("uncertainty=true takes one moment: at=last, at=best or the images of a snapshot")
+            raise Mistake("uncertainty=true needs one checkpoint or snapshot: at=last, at=best or its images")
     if samples is not None and at != "last":
-        raise Mistake(f"samples=... are as they are: at={at} is for a run")
+        raise Mistake(f"at={at} applies only to a run, not to samples=...")
     if to is not None:
         destination.check_output_file(
-            to, (".json",), "a file that ends in .json, in a folder that is there", makes_folders=False
+            to, (".json",), "a file that ends in .json, in an existing folder", makes_folders=False
         )
     if run is not None and samples is None:
         destination.check_run_file(run, "evaluations.jsonl")
 
 
-def _moments(
-    run: Run, at: str | int, config: CheckedConfig, measuring: Measurer, overrides: Sequence[str], log: Log
+def _evaluate_run(
+    run: Run, at: str | int, config: CheckedConfig, measurer: Measurer, overrides: Sequence[str], log: Log
 ) -> EvaluationResult:
-    """The scores of a run at one moment, or at every snapshot; each is written down as soon as it is there."""
-    game = build_game(config, measuring.data)
+    """Measure a run at `at`, or at every snapshot; each measurement is written to the run folder at once."""
+    game = build_game(config, measurer.data)
     set_threads(config, game)
     average = config.evaluation.average
     draw = partial(Sampler, game, average, config.evaluation.get("batch_norm", "running"))
-    altered = "; ".join(_altered(load_run_config(run), config, game))
+    altered = "; ".join(_altered_settings(load_run_config(run), config, game))
     moments = snapshot_images(run) if at == "all" else [at]
     if not moments:
         raise Mistake(f"{run.folder} has no snapshots: it was trained without callback.snapshot")
     if at == "all" and not average and generator_of(game).average is not None:
-        raise Mistake("snapshots hold averaged weights: evaluation.average=false finds nothing in them")
-    anchors = measuring.anchors()
-    found: dict[str, Measurement] = {}
+        raise Mistake("snapshots hold only averaged weights, so evaluation.average=false cannot be measured")
+    anchors = measurer.anchors()
+    measurements: dict[str, Measurement] = {}
     for moment in moments:
         restore_checkpoint_or_snapshot(game, run, moment, log)
         game.to(resolve_device(config))
-        own = measuring.measure_generator(draw)
-        check_any_score(own.scores)
+        measurement = measurer.measure_generator(draw)
+        check_any_score(measurement.scores)
         if altered:
-            for key, score in own.scores.items():
-                own.scores[key] = replace(score, contract=replace(score.contract, altered=altered))
+            for key, score in measurement.scores.items():
+                measurement.scores[key] = replace(score, contract=replace(score.contract, altered=altered))
         row: dict[str, Any] = {
             "evaluated": timestamp(),
             "at": moment,
             "images": game.images,
             "overrides": redact(list(overrides)),
-            "scores": {key: score.to_dict() for key, score in own.scores.items()},
+            "scores": {key: score.to_dict() for key, score in measurement.scores.items()},
         }
-        if (care := measuring.uncertainty_settings) is not None:
-            row["uncertainty"] = {"care": care._asdict(), **{key: one._asdict() for key, one in own.spreads.items()}}
+        if (settings := measurer.uncertainty_settings) is not None:
+            row["uncertainty"] = {
+                "care": settings._asdict(),
+                **{key: uncertainty._asdict() for key, uncertainty in measurement.spreads.items()},
+            }
         run.append("evaluations.jsonl", row)
-        found[str(game.images)] = own
-    when = "every snapshot" if at == "all" else f"{at}, {game.images:,} images"
-    return EvaluationResult(f"{run.folder}, {when}", found, anchors, at == "all")
+        measurements[str(game.images)] = measurement
+    description = "every snapshot" if at == "all" else f"{at}, {game.images:,} images"
+    return EvaluationResult(f"{run.folder}, {description}", measurements, anchors, at == "all")
 
 
-def _altered(own: DictConfig, config: CheckedConfig, game: Game) -> list[str]:
-    """What makes `config` another generator than the run's own, or draws other latents.
+def _altered_settings(run_config: DictConfig, config: CheckedConfig, game: Game) -> list[str]:
+    """Return the overrides that change the generator of a run or its latents.
 
-    Left out are settings of the training that move no score, and those that a contract has a field for.
+    Training settings that do not affect scores, and settings with their own contract field, are left out.
     """
-    makers = sampling_players(game)
-    others = [
-        f"{part}.{name}" for name in game.players if name not in makers for part in ("game.players", "architecture")
+    sampled = sampling_players(game)
+    unsampled = [
+        f"{part}.{name}" for name in game.players if name not in sampled for part in ("game.players", "architecture")
     ]
-    known = ["batch", "data", "objective", "regularizer", "optimizer", *others]
-    known += [f"game.players.{name}.average" for name in makers]
-    seed = [f"seed: {own.seed} -> {config.seed}"] if config.seed != own.seed else []
-    return seed + identity_differences(own, config, known)
+    ignored = ["batch", "data", "objective", "regularizer", "optimizer", *unsampled]
+    ignored += [f"game.players.{name}.average" for name in sampled]
+    seed = [f"seed: {run_config.seed} -> {config.seed}"] if config.seed != run_config.seed else []
+    return seed + identity_differences(run_config, config, ignored)

@@ -1,7 +1,7 @@
-"""What measures a game, as its config has it: extractors, the evaluator, what chooses the best checkpoint."""
+"""Building the evaluators of a config: the extractors, the evaluator, and the selector of the best checkpoint."""
 
+import functools
 import inspect
-from functools import cache as kept
 from pathlib import Path
 from typing import Any
 
@@ -28,31 +28,31 @@ from saddlepoint.modality import modality_of
 from saddlepoint.run.storage.cache import Log, logger
 from saddlepoint.stream import derive_seed, preserve_random_state
 
-SELECTING = 5_000  # fakes that choose a checkpoint, where their number is not given
+SELECTION_FAKES = 5_000  # the default number of fakes for the selection of the best checkpoint
 
 
 def build_evaluator(
     config: CheckedConfig, data: Any, log: Log = lambda line: None, progress: ProgressMeter | None = None
 ) -> Evaluator | None:
-    """The evaluator that the config describes, None where nothing can measure these data; `say` hears why.
+    """Build the evaluator of a config; None, with the reason logged, if nothing can measure these data.
 
-    `progress` sees long passes: a classifier in training, reference statistics.
+    progress  shows long computations: training of a classifier, reference statistics
     """
-    wanted = _wanted(config, data)
-    ruler = extractor_from_config(config, data, wanted, log, progress)
+    requested = _requested_extractor(config, data)
+    extractor = extractor_from_config(config, data, requested, log, progress)
     metrics = build_metrics(config)
-    if ruler is None or not metrics:
-        missing = "these data have no extractor (evaluation.extractor=...)"
+    if extractor is None or not metrics:
+        reason = "these data have no extractor (evaluation.extractor=...)"
         modality = modality_of(data)
-        too_large = wanted is None and not modality.planar and modality.default_extractor(tuple(data.shape)) is None
-        if too_large or wanted is not None:
-            missing = no_extractor_message(data)
-        log("no scores: " + ("metric=[]" if not metrics else missing))
+        has_default = modality.planar or modality.default_extractor(tuple(data.shape)) is not None
+        if requested is not None or not has_default:
+            reason = no_extractor_message(data)
+        log("no scores: " + ("metric=[]" if not metrics else reason))
         return None
     settings = config.evaluation
     protocol = settings.n, settings.split, settings.batch
     evaluator = Evaluator(
-        ruler, metrics, *protocol, cache_folder(config), settings.seed, resolve_device(config), log, progress
+        extractor, metrics, *protocol, cache_folder(config), settings.seed, resolve_device(config), log, progress
     )
     return evaluator if evaluator.metrics else None
 
@@ -60,49 +60,51 @@ def build_evaluator(
 def build_selector(
     config: CheckedConfig, data: Any, evaluator: Evaluator, log: Log = lambda line: None
 ) -> Evaluator | None:
-    """What decides which checkpoint is best: the first metric, on reals that are not reported on, by the same ruler."""
+    """Build the evaluator that selects the best checkpoint: the first metric, on a split that is not reported.
+
+    It uses the same extractor.  None, with the reason logged, if there is no such split.
+    """
     settings = config.evaluation.get("selection") or {}
     split = settings.get("split")
     if split is None:
         return None
     if split == config.evaluation.split:
-        log(
-            f"no best checkpoint: {split} is the split that is reported; choose by another, evaluation.selection.split="
-        )
+        log(f"no best checkpoint: {split} is the reported split; select on another, evaluation.selection.split=...")
         return None
     if config.evaluation.split == ALL_SPLITS:
-        log(f"no best checkpoint: evaluation.split={ALL_SPLITS} reports on {split} too; choose by what is not reported")
+        log(f"no best checkpoint: evaluation.split={ALL_SPLITS} includes {split}; select on an unreported split")
         return None
-    n = settings.get("n") or min(SELECTING, len(data.split(split)))
-    first = next(iter(evaluator.metrics))
-    metrics = {first: build_metrics(config)[first]}
-    rest = cache_folder(config), config.evaluation.seed, resolve_device(config), evaluator.log
-    return Evaluator(evaluator.extractor, metrics, n, split, config.evaluation.batch, *rest)
+    n = settings.get("n") or min(SELECTION_FAKES, len(data.split(split)))
+    metric = next(iter(evaluator.metrics))
+    metrics = {metric: build_metrics(config)[metric]}
+    other_arguments = cache_folder(config), config.evaluation.seed, resolve_device(config), evaluator.log
+    return Evaluator(evaluator.extractor, metrics, n, split, config.evaluation.batch, *other_arguments)
 
 
 def build_second_evaluator(
     config: CheckedConfig, data: Any, log: Log = lambda line: None, progress: ProgressMeter | None = None
 ) -> Evaluator | None:
-    """The same protocol by the ruler beside it: an order of models that one ruler alone supports is no finding.
+    """Build the evaluator of the second extractor, with the same protocol and the metrics that use features.
 
-    Of the metrics that stand on an extractor: the others have been measured.  None without any.
+    If two models rank differently under the two extractors, treat it as a tie.  None without a second extractor or
+    without such metrics.
     """
     name = config.evaluation.get("second")
     if name == "auto":
-        wanted = _wanted(config, data)
-        name = second_extractor_name(wanted) if isinstance(wanted, str) else None
+        first = _requested_extractor(config, data)
+        name = second_extractor_name(first) if isinstance(first, str) else None
     metrics = {key: metric for key, metric in build_metrics(config).items() if metric.needs_features}
     if name is None or not metrics:
         return None
-    ruler = extractor_from_config(config, data, name, log, progress)
+    extractor = extractor_from_config(config, data, name, log, progress)
     settings = config.evaluation
     protocol = settings.n, settings.split, settings.batch
-    rest = cache_folder(config), settings.seed, resolve_device(config), lambda line: None, progress
-    return None if ruler is None else Evaluator(ruler, metrics, *protocol, *rest)
+    other_arguments = cache_folder(config), settings.seed, resolve_device(config), lambda line: None, progress
+    return None if extractor is None else Evaluator(extractor, metrics, *protocol, *other_arguments)
 
 
 def build_metrics(config: CheckedConfig) -> dict[str, Any]:
-    """The metrics that the config lists, fresh."""
+    """Build the metrics of a config."""
     return {name: instantiate(node, f"metric.{name}") for name, node in config.metric.items()}
 
 
@@ -113,14 +115,15 @@ def extractor_from_config(
     log: Log = lambda line: None,
     progress: ProgressMeter | None = None,
 ) -> Extractor | None:
-    """The extractor `wanted`: a name, a node with a `_target_` (a network of the user's own), or None."""
+    """Build an extractor with the settings of a config; `requested` is a name, a node with a `_target_`, or None."""
     settings = config.evaluation
-    where = cache_folder(config), resolve_device(config)
+    location = cache_folder(config), resolve_device(config)
     resizer = settings.get("resizer")
-    return build_extractor(requested, data, *where, settings.weights, log, progress, resizer, settings.seed)
+    return build_extractor(requested, data, *location, settings.weights, log, progress, resizer, settings.seed)
 
 
-def _wanted(config: CheckedConfig, data: Any) -> Any:
+def _requested_extractor(config: CheckedConfig, data: Any) -> Any:
+    """Return the extractor of a config: a name, a node with a `_target_`, or None."""
     return data.extractor if config.evaluation.extractor == "auto" else config.evaluation.extractor
 
 
@@ -128,19 +131,16 @@ GROUP = "extractor"
 PATH = "evaluation.extractor"
 
 
-@kept
+@functools.cache
 def extractor_names() -> list[str]:
-    """The extractors that come with the package."""
+    """Return the names of the extractors of the package."""
     return catalogue.option_names(GROUP)
 
 
 def second_extractor_name(name: str) -> str | None:
-    """The extractor beside `name`, which differs by the seed of its training; None where there is none.
-
-    An order of models that one extractor alone supports is not a finding.
-    """
-    beside = name.removesuffix("-b") if name.endswith("-b") else f"{name}-b"
-    return beside if beside in extractor_names() else None
+    """Return the name of the extractor that differs from `name` by the seed of its training; None if there is none."""
+    second = name.removesuffix("-b") if name.endswith("-b") else f"{name}-b"
+    return second if second in extractor_names() else None
 
 
 def build_extractor(
@@ -154,73 +154,77 @@ def build_extractor(
     resizer: str | None = None,
     seed: int = 0,
 ) -> Extractor | None:
-    """The extractor that is `wanted`, on `device`, for samples of `data`; raises Mistake where it does not fit.
+    """Build an extractor for samples of `data`, on `device`.  Raises Mistake if it does not fit the data.
 
-    None for None, and where nothing that is shipped is near the data.  A network of the user's may stand for an
-    extractor (see `Module`); what its constructor draws follows from `seed`.  `weights` is a file, for one that takes
-    it.  `resizer` None: images have the extractor's size, or it resizes them in its own way.
+    requested  a name, a node with a `_target_`, or a network (see `UserNetwork`).  The result is None for None, and
+               for "nearest" if no shipped classifier suits the data
+    weights    a file of weights, for an extractor that accepts it
+    resizer    None: images have the size of the extractor, or it resizes them itself
+    seed       of the random initialisation of a network without weights
     """
     if requested is None:
         return None
     if isinstance(requested, nn.Module) and weights is not None:
-        raise _without_weights(type(requested).__name__)
+        raise _weights_error(type(requested).__name__)
     if resizer is not None:
         check_resizer(resizer)
         if not modality_of(data).planar:
             raise Mistake(
-                f"evaluation.resizer={resizer} is for images, and these data are {modality_of(data).plural}: say null."
+                f"evaluation.resizer={resizer} is for images, but these data are {modality_of(data).plural}: set null."
             )
-    at_hand = {"data": data, "shape": tuple(data.shape), "modality": modality_of(data), "cache": cache, "log": log}
-    asked = {"weights": weights, "resizer": resizer}
+    available = {"data": data, "shape": tuple(data.shape), "modality": modality_of(data), "cache": cache, "log": log}
+    available["say"] = log  # the former name of `log`, for user-defined extractors
+    settings = {"weights": weights, "resizer": resizer}
     try:
-        # a network without weights of its own is made by the seed, and leaves training's draws alone
+        # a network without weights is initialised from the seed; the random state of the training must not change
         with preserve_random_state(device, derive_seed(seed, "extractor")):
-            made = _made(requested, {**at_hand, "progress": progress}, asked)
+            module = _build_module(requested, {**available, "progress": progress}, settings)
     except NoShippedExtractor:
         return None
     extractor = (
-        made
-        if isinstance(made, Extractor)
-        else UserNetwork(made, at_hand["shape"], at_hand["modality"], extractor_names())
+        module
+        if isinstance(module, Extractor)
+        else UserNetwork(module, available["shape"], available["modality"], extractor_names())
     )
     if resizer is not None and extractor.resizes_to is not None:
-        extractor = ResizingExtractor(extractor, extractor.resizes_to, resizer)  # its own resizer gives way
-    elif resizer is not None and extractor.shape is not None and extractor.shape != at_hand["shape"]:
+        extractor = ResizingExtractor(extractor, extractor.resizes_to, resizer)  # replaces its own resizer
+    elif resizer is not None and extractor.shape is not None and extractor.shape != available["shape"]:
         extractor = ResizingExtractor(extractor, (extractor.shape[1], extractor.shape[2]), resizer)
-    check_measurable(extractor, at_hand["shape"], at_hand["modality"])
-    extractor.modality = at_hand["modality"]
+    check_measurable(extractor, available["shape"], available["modality"])
+    extractor.modality = available["modality"]
     return extractor.requires_grad_(False).eval().to(device)
 
 
-def _made(wanted: Any, at_hand: dict[str, Any], asked: dict[str, Any]) -> nn.Module:
-    """The module of a name or a node, given what its signature names; `asked` goes before what its yaml says."""
-    node = _node(wanted) if isinstance(wanted, str) else wanted
-    made: Any = node
+def _build_module(requested: Any, available: dict[str, Any], settings: dict[str, Any]) -> nn.Module:
+    """Build the module of a name or node with the arguments in its signature; `settings` override its yaml."""
+    node = _load_extractor_yaml(requested) if isinstance(requested, str) else requested
+    module: Any = node
     if isinstance(node, DictConfig):
         target = locate(PATH, node._target_, allow_list.allowed_names(node))
-        ours = inspect.isclass(target) and issubclass(target, Extractor)
-        takes = inspect.signature(target).parameters if ours else {}
-        if asked["weights"] is not None and "weights" not in takes:
-            raise _without_weights(wanted if isinstance(wanted, str) else target.__name__)
-        given = {name: value for name, value in at_hand.items() if name in takes and name not in node}
-        given |= {name: value for name, value in asked.items() if name in takes and value is not None}
-        made = instantiate(node, PATH, **given)
-    if not isinstance(made, nn.Module):
-        raise Mistake(f"an extractor is a name or a torch.nn.Module, and {type(made).__name__} is neither.")
-    return made
+        is_extractor_class = inspect.isclass(target) and issubclass(target, Extractor)
+        parameters = inspect.signature(target).parameters if is_extractor_class else {}
+        if settings["weights"] is not None and "weights" not in parameters:
+            raise _weights_error(requested if isinstance(requested, str) else target.__name__)
+        arguments = {name: value for name, value in available.items() if name in parameters and name not in node}
+        arguments |= {name: value for name, value in settings.items() if name in parameters and value is not None}
+        module = instantiate(node, PATH, **arguments)
+    if not isinstance(module, nn.Module):
+        raise Mistake(f"an extractor must be a name or a torch.nn.Module, not {type(module).__name__}.")
+    return module
 
 
-@kept
-def _node(name: str) -> DictConfig:
+@functools.cache
+def _load_extractor_yaml(name: str) -> DictConfig:
+    """Load the yaml of an extractor of the package.  Raises Mistake if there is none."""
     if name not in (known := extractor_names()):
         raise Mistake(
-            f"there is no extractor {name}.{did_you_mean(name, known)} Choose one of {', '.join(known)}, a network "
-            "of your own by {_target_: ...}, or null for no scores."
+            f"there is no extractor {name}.{did_you_mean(name, known)} Choose one of {', '.join(known)}, your own "
+            "network as {_target_: ...}, or null for no scores."
         )
     node = load_yaml(catalogue.conf_folder() / GROUP / f"{name}.yaml")
     assert isinstance(node, DictConfig)
     return node
 
 
-def _without_weights(called: str) -> Mistake:
-    return Mistake(f"only the extractor inception takes weights from a file, and this is {called}: leave weights out.")
+def _weights_error(name: str) -> Mistake:
+    return Mistake(f"only the extractor inception takes weights from a file, not {name}: leave weights out.")

@@ -1,4 +1,4 @@
-"""A run from its checked config to its end: ranks joined, folder locked, game built, trained and measured."""
+"""A whole run from its checked config: join the ranks, lock the folder, build the game, train and measure it."""
 
 import logging
 import os
@@ -20,9 +20,7 @@ from saddlepoint.callback.periodic import RunState, StopAtImages
 from saddlepoint.config import allow_list
 from saddlepoint.config.check import CheckedConfig, config_warnings, describe_terms
 from saddlepoint.config.config_file import training_command, write_config
-from saddlepoint.config.identity import (
-    allowed_changes,
-)
+from saddlepoint.config.identity import allowed_changes
 from saddlepoint.console.output import Output, current_output
 from saddlepoint.console.terminal import ProgressMeter, line_printer
 from saddlepoint.error import SUPERVISOR, LostRank, Mistake, Stopped
@@ -50,36 +48,36 @@ from saddlepoint.run.layout import run_folder
 
 
 def fit(config: CheckedConfig, console: Console | None = None) -> Run:
-    """Train the run of `config` from where it stands to its end, and print its scores; the run."""
-    here, output = rank_info(), current_output(console)
-    if here.world_size == 1 and requested_world_size(config) > 1:
-        return _ranks(config, console or Console(stderr=True), output)
-    join_ranks(config, here)
-    console = console or Console(stderr=True, quiet=here.rank > 0)
-    say = line_printer(console)
-    run = Run(run_folder(config.outputs, config.name, config.seed), writes=here.rank == 0)
+    """Train the run of `config` from its current state to the end, print its scores, and return it."""
+    info, output = rank_info(), current_output(console)
+    if info.world_size == 1 and requested_world_size(config) > 1:
+        return _fit_on_ranks(config, console or Console(stderr=True), output)
+    join_ranks(config, info)
+    console = console or Console(stderr=True, quiet=info.rank > 0)
+    log = line_printer(console)
+    run = Run(run_folder(config.outputs, config.name, config.seed), writes=info.rank == 0)
     try:
-        with run.lock(), GracefulStop(_supervisor()) as halt:
-            start = _agreed(run, config, say)
+        with run.lock(), GracefulStop(_supervisor_pid()) as stop:
+            start = _decide_start(run, config, log)
             run.remove_unfinished_files()
             if start == "finished":
-                if changed := changed_data_message(run, config):
-                    raise Mistake(changed)
+                if message := changed_data_message(run, config):
+                    raise Mistake(message)
                 if run.writes:
-                    _closing(run, output)
+                    _print_result(run, output)
                 return run
             for line in (*describe_terms(config), *config_warnings(config)):
-                say(line)
-            data = load_data(config, say)
+                log(line)
+            data = load_data(config, log)
             if start == "resume":
-                _same_data(run, config, data, say)
-            experiment = build(config, say, ProgressMeter(console), data)
-            say(_sizes(experiment.game))
+                _check_same_data(run, config, data, log)
+            experiment = build(config, log, ProgressMeter(console), data)
+            log(_format_parameter_counts(experiment.game))
             if config.compile:
                 experiment.game.compile_players("inductor" if config.compile is True else str(config.compile))
-            _play(run, experiment, start, halt, console, say)
+            _train_and_record(run, experiment, start, stop, console, log)
             if run.writes:
-                _closing(run, output)
+                _print_result(run, output)
     except RuntimeError as error:
         if not ranks.is_lost_rank(error):
             raise
@@ -89,169 +87,176 @@ def fit(config: CheckedConfig, console: Console | None = None) -> Run:
     return run
 
 
-def _sizes(game: Game) -> str:
-    """How many parameters each player moves."""
+def _format_parameter_counts(game: Game) -> str:
+    """Format the number of parameters of each player."""
     counts = {name: sum(map(torch.numel, game.player(name).network.parameters())) for name in game.players}
     return f"parameters: {', '.join(f'{name} {count:,}' for name, count in counts.items())}"
 
 
-def _closing(run: Run, output: Output) -> None:
-    """The result: the closing table, or all of summary.json."""
+def _print_result(run: Run, output: Output) -> None:
+    """Print the result: the final table, or with --json the content of summary.json."""
     output(run_score_tables(run, output.width), {"run": run.folder, **run.summary})
 
 
-def _same_data(run: Run, config: CheckedConfig, data: Any, say: Callable[[str], None]) -> None:
-    """Raises Mistake where a run would go on with other data than it was begun with, unless resume.allow lets it."""
+def _check_same_data(run: Run, config: CheckedConfig, data: Any, log: Callable[[str], None]) -> None:
+    """Raise Mistake if the data of a resumed run have changed since its start, unless resume.allow permits it."""
     if not (changed := data_changes(run, data)):
         return
     if not any(key.partition(".")[0] == "data" for key in allowed_changes(config)):
         raise Mistake(
-            f"{run.folder} was begun with other data: {'; '.join(changed)}, and these are another run. Bring those "
-            "back, give this one a name=... of its own, or go on with these all the same: resume.allow=[data]"
+            f"{run.folder} was started with other data: {'; '.join(changed)}. Restore those data, give this run "
+            "another name=..., or resume with the changed data: resume.allow=[data]"
         )
-    say(f"going on with other data than before, as resume.allow says: {'; '.join(changed)}")
+    log(f"resuming with changed data, as resume.allow permits: {'; '.join(changed)}")
 
 
-def _supervisor() -> int | None:
-    """The process that started this rank and watches it: `train` itself, or torchrun; None: nobody does."""
+def _supervisor_pid() -> int | None:
+    """Return the id of the process that supervises this rank, `train` itself or torchrun; None if there is none."""
     if SUPERVISOR in os.environ:
         return int(os.environ[SUPERVISOR])
     return os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
 
 
-def _agreed(run: Run, config: CheckedConfig, say: Callable[[str], None]) -> str:
-    """What rank 0 finds of the folder, which it may then change; every rank goes by it."""
-    return ranks.broadcast(decide_start(run, config, say) if run.writes else None)
+def _decide_start(run: Run, config: CheckedConfig, log: Callable[[str], None]) -> str:
+    """Return the decision of rank 0 on how to start; rank 0 decides because it may change the folder."""
+    return ranks.broadcast(decide_start(run, config, log) if run.writes else None)
 
 
-def _ranks(config: CheckedConfig, console: Console, output: Output) -> Run:
-    """Train on several devices of this machine, a process each, and look after them; the run.
+def _fit_on_ranks(config: CheckedConfig, console: Console, output: Output) -> Run:
+    """Train on several devices of this machine, with one supervised process each, and return the run.
 
-    Raises Mistake where they fail, Halted where they were told to end.
+    Raises Mistake if they fail, Stopped if a signal ended them.
     """
     if config.nodes > 1:
         raise Mistake(
-            f"nodes={config.nodes}: each machine's processes are started by torchrun or SLURM (docs/scaling.md), "
-            "with this same command"
+            f"nodes={config.nodes}: start the processes of each machine by torchrun or SLURM (docs/scaling.md), "
+            "with the same command"
         )
-    say = line_printer(console)
+    log = line_printer(console)
     run = Run(run_folder(config.outputs, config.name, config.seed))
-    with TemporaryDirectory(prefix="saddlepoint-") as folder:  # no other command writes there
+    with TemporaryDirectory(prefix="saddlepoint-") as folder:  # a folder that no other command writes to
         write_config(file := Path(folder) / "config.yaml", config)
         command = [*training_command(file, config), *(["--json"] if output.json else [])]  # rank 0 prints the result
-        code = launcher.run_ranks(command, config.devices, SUPERVISOR, say)
+        code = launcher.run_ranks(command, config.devices, SUPERVISOR, log)
     if code in launcher.SIGNAL_EXITS:
         raise Stopped(code - 128)
     if code:
-        if run.summary.get("status") == "running" and not run.in_use:  # rank 0 had no time to say so itself
+        if run.summary.get("status") == "running" and not run.in_use:  # rank 0 could not record it
             run.update_summary(status="failed", exit=code, error="a rank was lost")
-        raise Mistake(f"the run ended with exit code {code}. The same command goes on from its last checkpoint")
+        raise Mistake(f"the run ended with exit code {code}. The same command resumes from its last checkpoint")
     return run
 
 
-def _play(
-    run: Run, experiment: Experiment, start: str, halt: GracefulStop, console: Console, say: Callable[[str], None]
+def _train_and_record(
+    run: Run,
+    experiment: Experiment,
+    start: str,
+    stop: GracefulStop,
+    console: Console,
+    log: Callable[[str], None],
 ) -> None:
-    """Train from `start` to the end and write everything down, whatever the end is."""
+    """Train from `start` to the end and record the outcome, also on failure."""
     config, game, data, evaluator = experiment.config, experiment.game, experiment.data, experiment.evaluator
-    found = load_newest_checkpoint(run.checkpoints, say) if start == "resume" else None
-    reached = found[1]["saddlepoint"]["images"] if found else 0
-    _refuse_different_checkpoints(run, reached)
+    newest = load_newest_checkpoint(run.checkpoints, log) if start == "resume" else None
+    start_images = newest[1]["saddlepoint"]["images"] if newest else 0
+    _check_same_checkpoint(run, start_images)
     trackers = build_loggers(config) if run.writes else []
     state = RunState(target=config.images)
-    at_hand = {
+    available = {
         "run": run, "evaluator": evaluator, "selector": experiment.selector, "average": config.evaluation.average,
         "batch_norm": config.evaluation.get("batch_norm", "running"), "console": console, "state": state,
     }  # fmt: skip
-    halt.state = state
-    callbacks = [StopAtImages(state), halt, *build_callbacks(config, **at_hand)]
+    stop.state = state
+    callbacks = [StopAtImages(state), stop, *build_callbacks(config, **available)]
     trainer = build_trainer(config, callbacks)
     anchors = evaluator.anchor_scores(data) if evaluator else {}
-    _each_that_has("before_run", callbacks, game, data)  # what cannot be observed is refused while there is no folder
-    if found:
-        load_checkpoint_weights(game, found[1], found[0])
-    before = run.summary
+    _call_each("before_run", callbacks, game, data)  # raises before the folder exists
+    if newest:
+        load_checkpoint_weights(game, newest[1], newest[0])
+    previous_summary = run.summary
     if start == "overwrite" and run.writes:
-        say(f"the old run now lies in {run.move_aside()}")
-    if found and run.writes:
-        rename_broken_checkpoint(found[0], say)
-    halt.is_writing_record = True  # from here on summary.json says running, until put_on_record says how it ended
-    told = write_initial_files(run, experiment, anchors, reached if found else None) if run.writes else {}
-    say(f"run: {run.folder}" + (f", going on at {reached:,} images" if found else ""))
+        log(f"the old run was moved to {run.move_aside()}")
+    if newest and run.writes:
+        rename_broken_checkpoint(newest[0], log)
+    stop.is_writing_record = True  # from here on summary.json has the status running, until record_outcome
+    images = start_images if newest else None
+    tracker_config = write_initial_files(run, experiment, anchors, images) if run.writes else {}
+    log(f"run: {run.folder}" + (f", resuming at {start_images:,} images" if newest else ""))
     journal = RunJournal(run)
     for tracker in trackers:
-        tracker.start(run, told, say)
+        tracker.start(run, tracker_config, log)
     evaluation = next((c for c in callbacks if isinstance(c, Evaluation)), None)
-    if evaluation is not None and found and before.get("images") == reached:
-        evaluation.previous_end = reached, _final_scores(before)
+    if evaluation is not None and newest and previous_summary.get("images") == start_images:
+        evaluation.previous_end = start_images, _final_scores(previous_summary)
     loggers = trainer.loggers = [journal, *trackers] if run.writes else []
-    with record_outcome(run, game, evaluation, journal, trackers, halt, say, allow_list.allowed_names(config)):
-        if reached < config.images:
-            _fit(trainer, experiment, found, halt)
-        elif found:
-            restore_checkpoint(game, run, found[0].stem)
-            if evaluation is not None and (kept := found[1]["callbacks"].get(evaluation.state_key)):
-                evaluation.load_state_dict(kept)
-        final = _final(run, experiment, evaluation, loggers)
-        for own in _each_that_has("final_scores", callbacks, game, data):
-            final |= own
+    with record_outcome(run, game, evaluation, journal, trackers, stop, log, allow_list.allowed_names(config)):
+        if start_images < config.images:
+            _train(trainer, experiment, newest, stop)
+        elif newest:
+            restore_checkpoint(game, run, newest[0].stem)
+            if evaluation is not None and (evaluation_state := newest[1]["callbacks"].get(evaluation.state_key)):
+                evaluation.load_state_dict(evaluation_state)
+        final = _measure_final_scores(run, experiment, evaluation, loggers)
+        for scores in _call_each("final_scores", callbacks, game, data):
+            final |= scores
         run.update_summary(final=scores_to_dict({"": final})[""])
     if run.writes:
-        say(f"samples, checkpoints, metrics.jsonl and summary.json: {run.folder}")
+        log(f"samples, checkpoints, metrics.jsonl and summary.json: {run.folder}")
         for tracker in trackers:
-            say(tracker.whereabouts)
+            log(tracker.whereabouts)
 
 
 def _final_scores(summary: Mapping[str, Any]) -> dict[str, Score]:
-    """The scores at the end of a run, as its summary has them."""
+    """Return the final scores in the summary of a run."""
     return {key: Score.from_dict(score) for key, score in (summary.get("final") or {}).items()}
 
 
-def _refuse_different_checkpoints(run: Run, reached: int) -> None:
-    """Raises Mistake where the ranks would go on from different images."""
-    if len(everywhere := set(ranks.all_gather_object(reached))) > 1:
+def _check_same_checkpoint(run: Run, images: int) -> None:
+    """Raise Mistake if the ranks would resume from different images."""
+    if len(all_images := set(ranks.all_gather_object(images))) > 1:
         raise Mistake(
-            f"the ranks find different checkpoints in {run.checkpoints}, of {sorted(everywhere)} images: outputs=... "
-            "has to be a folder that all machines see"
+            f"the ranks see different checkpoints in {run.checkpoints}, at {sorted(all_images)} images: outputs=... "
+            "must be a folder that all machines share"
         )
 
 
-def _each_that_has(method: str, callbacks: Sequence[Any], game: Game, data: Any) -> list[Any]:
-    """What the callbacks that have this method return of the game and the data, in order."""
-    return [own(game, data) for one in callbacks if (own := getattr(one, method, None)) is not None]
+def _call_each(method: str, callbacks: Sequence[Any], game: Game, data: Any) -> list[Any]:
+    """Call `method(game, data)` on the callbacks that have it, in order, and return the results."""
+    return [getattr(callback, method)(game, data) for callback in callbacks if hasattr(callback, method)]
 
 
-def _fit(
-    trainer: pl.Trainer, experiment: Experiment, found: tuple[Path, dict[str, Any]] | None, halt: GracefulStop
+def _train(
+    trainer: pl.Trainer, experiment: Experiment, newest: tuple[Path, dict[str, Any]] | None, stop: GracefulStop
 ) -> None:
-    """Play from the checkpoint `found`, or from the start, to the target.  Raises Halted where it was told to end."""
+    """Train from the checkpoint `newest`, or from the start, to the target.  Raises Stopped after a signal."""
     game, data = experiment.game, experiment.data
-    clear_secret_cache()  # code of the user's own is about to run, and may put secrets into the environment
-    if not found:
-        run_data_dependent_init(game, data.training_batches(0))  # before anything observes the game
-    trainer.fit(game, datamodule=data, ckpt_path=str(found[0]) if found else None, weights_only=True)
-    if signalled := ranks.max(halt.agreed_signal or halt.received_signal):  # or told behind the last round
-        raise Stopped(signalled)
+    clear_secret_cache()  # user code runs from here on, and may put secrets into the environment
+    if not newest:
+        run_data_dependent_init(game, data.training_batches(0))  # before a callback reads the game
+    trainer.fit(game, datamodule=data, ckpt_path=str(newest[0]) if newest else None, weights_only=True)
+    # the signal may arrive after the last round
+    if signal_number := ranks.max(stop.agreed_signal or stop.received_signal):
+        raise Stopped(signal_number)
 
 
 def build_trainer(config: CheckedConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
-    """Lightning, with nothing switched on that counts optimizer steps, writes files or talks."""
+    """Build Lightning's Trainer without the features that count optimizer steps, write files or print."""
     settings: Any = OmegaConf.to_container(config.trainer, resolve=True)
-    kind, here = resolve_device(config).type, rank_info()
+    device_type, info = resolve_device(config).type, rank_info()
     check_precision(config)
     if settings.get("sync_batchnorm") is None:
-        settings["sync_batchnorm"] = kind == "cuda" and here.world_size > 1
+        settings["sync_batchnorm"] = device_type == "cuda" and info.world_size > 1
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")
     return pl.Trainer(
-        accelerator=kind,
+        accelerator=device_type,
         devices=config.devices,
         num_nodes=config.nodes,
-        strategy=UnwrappedDDPStrategy() if here.world_size > 1 else "auto",
-        logger=False,  # the loggers are handed over when the run folder is there
+        strategy=UnwrappedDDPStrategy() if info.world_size > 1 else "auto",
+        logger=False,  # the loggers are set later, once the run folder exists
         callbacks=callbacks,
-        plugins=[AtomicCheckpointIO(), here.environment],
+        plugins=[AtomicCheckpointIO(), info.environment],
         max_epochs=-1,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -263,10 +268,12 @@ def build_trainer(config: CheckedConfig, callbacks: list[pl.Callback]) -> pl.Tra
     )
 
 
-def _final(run: Run, experiment: Experiment, evaluation: Evaluation | None, loggers: list[Any]) -> dict[str, Score]:
-    """The scores at the end: the last of the run's own where they are of this moment, else measured now.
+def _measure_final_scores(
+    run: Run, experiment: Experiment, evaluation: Evaluation | None, loggers: list[Any]
+) -> dict[str, Score]:
+    """Return the final scores, including those of the second extractor, and log the ones measured here.
 
-    The second ruler's stand beside them.
+    The last scores of the evaluation callback are reused if they were measured at the same images.
     """
     game, data, settings = experiment.game, experiment.data, experiment.config.evaluation
     if experiment.evaluator is None:
@@ -284,8 +291,8 @@ def _final(run: Run, experiment: Experiment, evaluation: Evaluation | None, logg
                 copy_checkpoint(run.checkpoints / "last.ckpt", run.checkpoints / "best.ckpt")
         final = evaluation.latest
     if experiment.second_evaluator is not None:
-        beside = Sampler(*protocol).evaluate(experiment.second_evaluator, data)
-        final, logged = {**final, **beside}, {**logged, **scores_to_metrics(beside)}
+        second_scores = Sampler(*protocol).evaluate(experiment.second_evaluator, data)
+        final, logged = {**final, **second_scores}, {**logged, **scores_to_metrics(second_scores)}
     for logger in loggers if logged else []:
         logger.log_metrics({"rounds": game.rounds, **logged, "final": True}, step=game.images)
     return final

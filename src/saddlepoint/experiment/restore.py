@@ -1,4 +1,4 @@
-"""A run's game as a checkpoint or a snapshot left it, and the data that it was trained on."""
+"""Loading of a run's game from a checkpoint or snapshot, and of the data that it was trained on."""
 
 import re
 from collections.abc import Sequence
@@ -17,110 +17,110 @@ from saddlepoint.game.lineage import sampling_players
 from saddlepoint.game.sampling import load_sampling_state, sampling_modules
 from saddlepoint.game.state import check_state
 from saddlepoint.run import data_content, snapshot
-from saddlepoint.run.checkpoint import load_checkpoint as load_checkpoint
-from saddlepoint.run.checkpoint import load_newest_checkpoint
+from saddlepoint.run.checkpoint import load_checkpoint, load_newest_checkpoint
 from saddlepoint.run.folder import Run, read_json
 from saddlepoint.run.storage.cache import Log
 
-# an override that says which data: not how they are read, measured or labelled
+# an override that chooses the data, not how they are read, measured or labelled
 DATA_OVERRIDE = re.compile(
     r"[+~]*data(=|@|\.(?!(memory|workers|extractor|batch|seed|labels|label_seed|labelled_batch)\b))"
 )
 
 
 def load(run: str | Path | Run, checkpoint: str = "last", allow: Sequence[str] = ()) -> Game:
-    """The game of a run folder, as its last (or best) checkpoint left it, on the CPU: load(run).sample(64).
+    """Load the game of a run folder from its last (or best) checkpoint, on the CPU: load(run).sample(64).
 
-    `allow` names modules of your own that its config may build from, as allow_target does on the command line.
+    allow  user-defined modules that the config may import, like allow_target on the command line
     """
-    record = run if isinstance(run, Run) else Run(run)
-    config = load_run_config(record, log=print)
+    run_record = run if isinstance(run, Run) else Run(run)
+    config = load_run_config(run_record, log=print)
     if allow:
         allow_list.grant(config, [allow] if isinstance(allow, str) else list(allow))
     game = build_game(as_checked(config))
-    restore_checkpoint(game, record, checkpoint)
+    restore_checkpoint(game, run_record, checkpoint)
     return game
 
 
 def restore_checkpoint(game: Game, run: Run, checkpoint: str = "last", log: Log = print) -> dict[str, Any]:
-    """Put a checkpoint's weights and counters into `game`; returns the checkpoint.  See `put` for snapshots."""
-    found = load_newest_checkpoint(run.checkpoints, log) if checkpoint == "last" else None
+    """Load the weights and counters of a checkpoint into `game`, and return the checkpoint."""
+    newest = load_newest_checkpoint(run.checkpoints, log) if checkpoint == "last" else None
     path = run.checkpoints / f"{checkpoint}.ckpt"
-    if found is None and not path.exists():
-        there = ", ".join(sorted(p.stem for p in run.checkpoints.glob("*.ckpt"))) or "none"
-        raise Mistake(f"{run.folder} has no {checkpoint} checkpoint; there: {there}")
-    path, state = found or (path, load_checkpoint(path))
+    if newest is None and not path.exists():
+        available = ", ".join(sorted(p.stem for p in run.checkpoints.glob("*.ckpt"))) or "none"
+        raise Mistake(f"{run.folder} has no {checkpoint} checkpoint; there: {available}")
+    path, state = newest or (path, load_checkpoint(path))
     load_checkpoint_weights(game, state, path)
     game.on_load_checkpoint(state)
     return state
 
 
 def restore_checkpoint_or_snapshot(game: Game, run: Run, at: str | int, log: Log = print) -> None:
-    """Put into `game` what a run was at `at`: last, best, previous, or the images of a snapshot, its generator alone.
+    """Load the checkpoint `at` (last, best, previous), or the snapshot at `at` images (generator only), into `game`.
 
-    Raises Mistake where there is no such checkpoint or snapshot.
+    Raises Mistake if there is no such checkpoint or snapshot.
     """
     if not str(at).isdigit():
         restore_checkpoint(game, run, str(at), log)
         return
     path = snapshot.snapshot_path(run, int(at))
     if not path.exists():
-        there = ", ".join(map(str, snapshot.snapshot_images(run))) or "none"
-        raise Mistake(f"{run.folder} has no snapshot at {at} images; there: {there}")
+        available = ", ".join(map(str, snapshot.snapshot_images(run))) or "none"
+        raise Mistake(f"{run.folder} has no snapshot at {at} images; there: {available}")
     state, game.images, weights = snapshot.load_snapshot(path)
-    networks, whose = sampling_modules(game)
-    if weights != whose:
-        raise Mistake(f"{path} holds {weights} weights, which the config of this run does not; take it out")
+    networks, expected = sampling_modules(game)
+    if weights != expected:
+        raise Mistake(f"{path} holds {weights} weights, but the run's config needs {expected} ones; move it elsewhere")
     try:
         load_sampling_state(networks, state)
     except RuntimeError as error:
-        raise Mistake(f"{path} holds the weights of another network: {_second_line(error)}") from None
-    averages = {name: own for name in sampling_players(game) if (own := game.player(name).average) is not None}
+        raise Mistake(f"{path} holds the weights of another network: {_mismatch_line(error)}") from None
+    averages = {name: average for name in sampling_players(game) if (average := game.player(name).average) is not None}
     game.has_only_average = bool(averages)
-    for name, kept in averages.items():
-        # statistics that were re-estimated when the snapshot was written are all that it holds
+    for name, average in averages.items():
+        # a snapshot holds only the statistics that were re-estimated when it was written
         if OmegaConf.select(load_run_config(run), f"game.players.{name}.average.statistics") == "reestimated":
-            kept.statistics = "reestimated"
-        kept.has_stale_statistics = True
+            average.statistics = "reestimated"
+        average.has_stale_statistics = True
 
 
 def load_checkpoint_weights(game: Game, state: dict[str, Any], path: Path) -> None:
-    """Put a checkpoint's weights into `game`.  Raises Mistake where they are another network's or run's."""
+    """Load the weights of a checkpoint into `game`.  Raises Mistake if they belong to another network or run."""
     check_state(game, state["saddlepoint"])
     try:
         game.load_state_dict(state["state_dict"])
     except RuntimeError as error:
-        raise Mistake(f"{path} holds the weights of another network: {_second_line(error)}") from None
+        raise Mistake(f"{path} holds the weights of another network: {_mismatch_line(error)}") from None
     game.has_only_average = False
 
 
-def _second_line(error: Exception) -> str:
-    """The line in which torch says which tensor does not fit."""
+def _mismatch_line(error: Exception) -> str:
+    """Return the line of torch's error that names the tensor that does not fit."""
     return (str(error).splitlines()[1].strip() if "\n" in str(error) else str(error))[:160]
 
 
 def load_run_data(run: Run, config: CheckedConfig, overrides: Sequence[str], log: Log) -> Any:
-    """The data that a run was trained on, loaded as its config and `overrides` have it.
+    """Load the data of a run; `config` includes `overrides`.
 
-    Raises Mistake where they have changed since; where `overrides` name other data, `say` hears what differs.
+    If the data have changed since the run was trained, the differences are logged if `overrides` choose the data, and
+    Mistake is raised if not.
     """
     data = load_data(config, log)
-    if changed := data_changes(run, data):
-        if not any(DATA_OVERRIDE.match(word) for word in map(str, overrides)):
+    if changes := data_changes(run, data):
+        if not any(DATA_OVERRIDE.match(override) for override in map(str, overrides)):
             raise Mistake(
-                f"{run.folder} was trained on other data than are there now: {'; '.join(changed)}. Bring those back, "
-                f"say where they are (data.root=..., data.folder=...), or name these: {data_argument(config)}"
+                f"the data of {run.folder} have changed since it was trained: {'; '.join(changes)}. Restore them, give "
+                f"their location (data.root=..., data.folder=...), or choose the changed data: {data_argument(config)}"
             )
-        log(f"these are not the data that the run was trained on: {'; '.join(changed)}")
+        log(f"measured on other data than the run was trained on: {'; '.join(changes)}")
     return data
 
 
 def data_changes(run: Run, data: Any) -> list[str]:
-    """How data differ from those that a run was trained on last; [] where nothing on record does."""
+    """Return the differences between `data` and the recorded data of a run's last start; [] if there are none."""
     return data_content.data_differences(read_json(run.folder / "provenance.json").get("data") or {}, data.describe())
 
 
 def data_argument(config: CheckedConfig) -> str:
-    """The word that names the data of a config."""
+    """Return the override that chooses the data of a config."""
     key = "folder" if "folder" in config.data else "root" if "root" in config.data else None
     return f"data={config.choice.get('data')}" if key is None else f"data.{key}={config.data[key]}"

@@ -1,4 +1,4 @@
-"""A run's own config, read from its folder."""
+"""The config of a run, loaded from its folder."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,35 +21,31 @@ def load_run_config(
     log: Callable[[str], None] = lambda line: None,
     config_dir: str | Path | None = None,
 ) -> DictConfig:
-    """A run's own config, with `overrides` on top, which `say` hears.  Raises Mistake where the folder is no run."""
+    """Load the config of a run and apply `overrides`, which are logged.  Raises Mistake if the folder is not a run."""
     if not run.config.exists():
-        raise Mistake(f"{run.folder} is no run folder: it has no config.yaml{_runs_within(run.folder)}")
+        raise Mistake(f"{run.folder} is not a run folder: it has no config.yaml{_format_runs_in(run.folder)}")
     register_resolvers()
     config = config_file.load_config(run.config)
     if "imported" in config:
-        raise Mistake(f"{run.folder} was imported: there is no game in it. Measure it again with saddlepoint import")
-    resolve_paths(config)  # of an earlier edition's run they may be relative
+        raise Mistake(f"{run.folder} was imported and has no game. Measure it again with saddlepoint import")
+    resolve_paths(config)  # paths in the run of an earlier edition may be relative
     changed = code_changes(config)
     if overrides:
         config = check(apply_overrides(config, overrides, config_dir))
     for override in overrides:
         log(f"override: {override}")
     if changed:
-        log(f"{'; '.join(changed)} changed since this run was trained: what follows is by the code of now")
+        log(f"{'; '.join(changed)} changed since this run was trained; the current code is used")
     return config
 
 
 def as_checked(config: DictConfig) -> CheckedConfig:
-    """The config of a run's folder as it was checked when the run was begun."""
+    """Return the config of a run folder as a Checked one: it was checked when the run started."""
     return config if isinstance(config, CheckedConfig) else CheckedConfig(config, identity)
 
 
-def _runs_within(folder: Path) -> str:
-    """ ". In it are run=<name>/seed0, ...": the runs in a folder of seeds, or of names; "" where there is none."""
-    found = sorted(path.parent for way in ("*/", "*/*/") for path in folder.glob(f"{way}config.yaml"))
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    return (
-        f". In it there {'is' if len(found) == 1 else 'are'} run={', run='.join(map(str, found[:3]))}{more}"
-        if found
-        else ""
-    )
+def _format_runs_in(folder: Path) -> str:
+    """Format the runs in a folder of seeds or names as ". It contains run=<name>/seed0, ..."; "" if there are none."""
+    runs = sorted(path.parent for prefix in ("*/", "*/*/") for path in folder.glob(f"{prefix}config.yaml"))
+    more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
+    return f". It contains run={', run='.join(map(str, runs[:3]))}{more}" if runs else ""

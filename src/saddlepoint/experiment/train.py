@@ -1,4 +1,4 @@
-"""saddlepoint train: trains the run that a config names, or goes on with it where it stopped."""
+"""saddlepoint train: train the run of a config, or resume it."""
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -11,17 +11,17 @@ from saddlepoint.run.folder import Run
 
 
 def train(config: DictConfig, console: Console | None = None) -> Run:
-    """Train, evaluate and record; returns the run's folder as a Run.
+    """Train, evaluate and record a run; returns its folder as a Run.
 
-    Notes and progress go to stderr, the closing table to stdout, or both to `console`.
+    Messages and progress go to stderr and the final table to stdout, or both to `console`.
 
-    The same config again: a finished run is left as it is, an unfinished one goes on from its checkpoint, one that asks
-    for more images goes on to them. Raises Mistake where a person has to decide something.
+    With the same config again, a finished run is left unchanged, and an unfinished one resumes from its checkpoint.
+    With more images, a run is trained further. Raises Mistake if the config is wrong or does not fit the folder.
     """
-    with ignore_write_errors(), cache_secrets():  # what it prints may find nobody: the results are in the folder
+    with ignore_write_errors(), cache_secrets():  # a closed stdout must not stop it: the results are in the folder
         refresh_code_hashes(config)
         checked = check(config)
         check_installed(checked)
-        from saddlepoint.experiment.fit import fit  # torch and Lightning, for a config that makes sense
+        from saddlepoint.experiment.fit import fit  # imports torch and Lightning, so only after the checks
 
         return fit(checked, console)

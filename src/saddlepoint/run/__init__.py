@@ -1,1 +1,1 @@
-"""A run on disk: its folder, checkpoints, provenance and journal; storage and tracking."""
+"""A run on disk: its folder, checkpoints, snapshots, provenance and journal; storage and tracking."""

@@ -1,6 +1,6 @@
-"""Checkpoints that survive a crash: written whole or not at all (`atomic`), with a seal that tells a later change.
+"""Crash-safe checkpoints: written atomically (`storage/atomic.py`), with a checksum that detects later damage.
 
-The folder holds `last.ckpt`, the `previous.ckpt` that is fallen back to where last is broken, and `best.ckpt`.
+The folder holds `last.ckpt`, `previous.ckpt` as a fallback in case last.ckpt is damaged, and `best.ckpt`.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ from saddlepoint.run.storage.checksum import append_checksum, verify_checksum
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's door to the file system, with the promise above."""
+    """Lightning's checkpoint plugin, with atomic writes and checksums."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write `checkpoint` to `path`, whole or not at all; a last.ckpt that stands there becomes previous.ckpt.
+        """Write `checkpoint` to `path` atomically.  An existing last.ckpt is renamed to previous.ckpt.
 
-        Raises Mistake where the disk is full or the folder cannot be written; the older checkpoints stay.
+        Raises Mistake if the disk is full or the folder cannot be written; older checkpoints are then kept.
         """
         path = Path(path)
         save_torch_file(checkpoint, path, path.with_name("previous.ckpt") if path.name == "last.ckpt" else None)
@@ -38,50 +38,54 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         map_location: Callable[..., Any] | None = lambda storage, location: storage,
         weights_only: bool | None = True,
     ) -> dict[str, Any]:
-        """The checkpoint at `path`: tensors and plain values only, never pickled objects."""
+        """Load the checkpoint at `path`: tensors and plain values only, never pickled objects."""
         return load_checkpoint(Path(path), map_location)
 
 
 def save_torch_file(content: dict[str, Any], path: Path, previous: Path | None = None) -> None:
-    """Write tensors and plain values to `path`, sealed, whole or not at all; what stood there becomes `forerunner`.
+    """Write tensors and plain values to `path` atomically, with a checksum.
 
-    Raises Mistake where it cannot be written, which says what that would have taken and what is free.
+    If `previous` is given, an existing file `path` is renamed to it.  Raises Mistake if the file cannot be written; if
+    the disk is full, the error gives the size of the file and the free space.
     """
 
-    def sealed(file: BufferedRandom) -> None:
+    def write(file: BufferedRandom) -> None:
         torch.save(content, file)
         append_checksum(file)
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_atomic(path, sealed, previous)
+        atomic.write_atomic(path, write, previous)
     except (OSError, RuntimeError) as error:  # torch may report a full disk as a RuntimeError of its zip writer
-        raise _unwritten(content, path, error) from None
+        raise _write_error(content, path, error) from None
 
 
 def load_torch_file(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """What `write` wrote.  Raises Mistake where a bit of it has changed, or it is somebody else's and no plain one."""
+    """Load a file of `save_torch_file`.
+
+    Raises Mistake if the file is damaged, or if it is another file with more than tensors and plain values.
+    """
     try:
         archive.check_stored_zip(path)
         verify_checksum(path)
         return torch.load(path, map_location=map_location, weights_only=True)
     except (FileNotFoundError, PermissionError) as error:
         raise Mistake(f"cannot read {path}: {error.strerror}") from None
-    except Exception as error:  # zip, unpickling and end-of-file errors come in many classes
-        why = (str(error) or type(error).__name__).splitlines()[0][:120]
-        raise Mistake(f"{path} is no readable checkpoint ({why})") from None
+    except Exception as error:  # errors of zip, unpickling and end of file have many classes
+        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
+        raise Mistake(f"{path} is not a readable checkpoint ({reason})") from None
 
 
 def load_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """A checkpoint of ours.  Raises Mistake where the file is truncated, corrupt or somebody else's."""
+    """Load a checkpoint of Saddlepoint.  Raises Mistake if the file is truncated, damaged or of another program."""
     checkpoint = load_torch_file(path, map_location)
     if not isinstance(checkpoint, dict) or "saddlepoint" not in checkpoint:
-        raise Mistake(f"{path} is a checkpoint, but not one of Saddlepoint's; nothing was loaded from it")
+        raise Mistake(f"{path} is a checkpoint, but was not written by Saddlepoint; nothing was loaded from it")
     return checkpoint
 
 
 def copy_checkpoint(path: Path, to: Path) -> None:
-    """Make `to` a copy of the checkpoint at `path`, whole or not at all.  Raises Mistake where it cannot be written."""
+    """Copy the checkpoint at `path` to `to` atomically.  Raises Mistake if `to` cannot be written."""
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         atomic.copy_atomic(path, to)
@@ -90,58 +94,58 @@ def copy_checkpoint(path: Path, to: Path) -> None:
 
 
 def load_newest_checkpoint(folder: Path, log: Callable[[str], None]) -> tuple[Path, dict[str, Any]] | None:
-    """last.ckpt, or previous.ckpt with a word where last is broken; None where there is neither.
+    """Load last.ckpt of `folder`, or previous.ckpt with a warning if last.ckpt is damaged or missing.
 
-    Raises Mistake where files are there but none can be read.
+    Returns (path, checkpoint); None if neither file exists.  Raises Mistake if files exist but none can be read.
     """
-    broken = []
+    errors = []
     for path in (folder / "last.ckpt", folder / "previous.ckpt"):
         if not path.exists():
             continue
         try:
             checkpoint = load_checkpoint(path)
         except Mistake as mistake:
-            broken.append(str(mistake))
+            errors.append(str(mistake))
             continue
-        for complaint in broken:
-            log(f"{complaint}; going on from {path.name}, {checkpoint['saddlepoint']['images']:,} images")
-        if not broken and path.name == "previous.ckpt":
-            log(f"{folder / 'last.ckpt'} is not there; going on from previous.ckpt")
+        for message in errors:
+            log(f"{message}; resuming from {path.name}, {checkpoint['saddlepoint']['images']:,} images")
+        if not errors and path.name == "previous.ckpt":
+            log(f"{folder / 'last.ckpt'} is missing; resuming from previous.ckpt")
         return path, checkpoint
-    if broken:
+    if errors:
         raise Mistake(
-            f"{'; '.join(broken)}. Nothing to go on from: overwrite=true starts again, keeping the old folder"
+            f"{'; '.join(errors)}. No checkpoint can be resumed: overwrite=true starts again and keeps the old folder"
         )
     return None
 
 
-def rename_broken_checkpoint(found: Path, log: Callable[[str], None]) -> None:
-    """Where a run goes on from previous.ckpt, rename a last.ckpt that could not be read.
+def rename_broken_checkpoint(resumed_from: Path, log: Callable[[str], None]) -> None:
+    """If a run resumes from previous.ckpt, rename its damaged last.ckpt to broken.ckpt.
 
-    The next save would make it previous, in the place of the only good one.
+    Otherwise the next save would rename last.ckpt to previous.ckpt and overwrite the only good checkpoint.
     """
-    last = found.with_name("last.ckpt")
-    if found.name == "previous.ckpt" and last.exists():
+    last = resumed_from.with_name("last.ckpt")
+    if resumed_from.name == "previous.ckpt" and last.exists():
         os.replace(last, last.with_name("broken.ckpt"))
         log(f"{last} is kept as broken.ckpt")
 
 
-def _unwritten(content: dict[str, Any], path: Path, error: OSError | RuntimeError) -> Mistake:
-    needed = _size(content)
+def _write_error(content: dict[str, Any], path: Path, error: OSError | RuntimeError) -> Mistake:
+    needed = _torch_file_size(content)
     number = error.errno if isinstance(error, OSError) else None
     if isinstance(error, RuntimeError) and (free := free_bytes(path.parent)) is not None and needed > free:
         number = errno.ENOSPC
-    why = os.strerror(number) if number else str(error).splitlines()[0]
-    full = number in DISK_FULL
+    reason = os.strerror(number) if number else str(error).splitlines()[0]
+    is_full = number in DISK_FULL
     return Mistake(
-        f"cannot write the checkpoint {path}: {why}{format_free_space(path.parent, needed) if full else ''}. "
-        f"{'Free some space' if full else 'Look at the disk'} and give the same command again: "
-        "it goes on from the last good checkpoint"
+        f"cannot write the checkpoint {path}: {reason}{format_free_space(path.parent, needed) if is_full else ''}. "
+        f"{'Free some space' if is_full else 'Check the disk'} and run the same command again: "
+        "it resumes from the last good checkpoint"
     )
 
 
-def _size(content: dict[str, Any]) -> int:
-    """How many bytes torch.save makes of `content`, in memory; 0 where it can make none."""
+def _torch_file_size(content: dict[str, Any]) -> int:
+    """Return the number of bytes of `content` in torch.save's format; 0 if it cannot be serialised."""
     file = io.BytesIO()
     with contextlib.suppress(Exception):
         torch.save(content, file)

@@ -1,33 +1,36 @@
-"""Whether data are those that a run was trained on: what provenance.json has of them, against what they are now."""
+"""Comparison of the data that a run was trained on, as recorded in provenance.json, with the data of today."""
 
 from collections.abc import Mapping
 from typing import Any
 
-SHOWN = 8  # hex digits of a sha256, for people
+SHOWN = 8  # hex digits of a sha256 in messages
 
 
-def data_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs between two descriptions of data (`Data.describe`), for people; [] where nothing does.
+def data_differences(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+    """Return the differences between two descriptions of data (`Data.describe`) as text; [] if there are none.
 
-    What one of them lacks, such as the hash of a set that is read from disk, is not compared.
+    A field that only one of them has is not compared, such as the hash of data that are read from disk in each epoch.
     """
-    found = [f"{key} {then[key]} -> {now[key]}" for key in ("name", "shape") if _apart(then, now, key)]
-    if _apart(then, now, "class_names"):
-        found.append(f"classes {', '.join(then['class_names'])} -> {', '.join(now['class_names'])}")
-    old, new = (one.get("sizes") or {} for one in (then, now))
-    before, after = (one.get("sha256") or {} for one in (then, now))
+    changed = [key for key in ("name", "shape") if _differs(recorded, current, key)]
+    differences = [f"{key} {recorded[key]} -> {current[key]}" for key in changed]
+    if _differs(recorded, current, "class_names"):
+        differences.append(f"classes {', '.join(recorded['class_names'])} -> {', '.join(current['class_names'])}")
+    old, new = (description.get("sizes") or {} for description in (recorded, current))
+    old_hashes, new_hashes = (description.get("sha256") or {} for description in (recorded, current))
     for split in {**old, **new} if old and new else ():
-        content = _apart(before, after, split)
-        if content or old.get(split) != new.get(split):
-            hashes = f" (sha256 {before[split][:SHOWN]} -> {after[split][:SHOWN]})" if content else ""
-            sizes = (f"{one[split]:,}" if split in one else "none" for one in (old, new))
-            found.append(f"{split} {' -> '.join(sizes)}{hashes}")
-    hashed = all(before.get(split) and after.get(split) for split in {**old, **new})
-    if not found and not hashed and _apart(then, now, "files"):
-        found.append(f"names or sizes of files (sha256 {then['files'][:SHOWN]} -> {now['files'][:SHOWN]})")
-    return found
+        content_changed = _differs(old_hashes, new_hashes, split)
+        if content_changed or old.get(split) != new.get(split):
+            hashes = f" (sha256 {old_hashes[split][:SHOWN]} -> {new_hashes[split][:SHOWN]})" if content_changed else ""
+            counts = (f"{sizes[split]:,}" if split in sizes else "none" for sizes in (old, new))
+            differences.append(f"{split} {' -> '.join(counts)}{hashes}")
+    all_hashed = all(old_hashes.get(split) and new_hashes.get(split) for split in {**old, **new})
+    if not differences and not all_hashed and _differs(recorded, current, "files"):
+        differences.append(
+            f"names or sizes of files (sha256 {recorded['files'][:SHOWN]} -> {current['files'][:SHOWN]})"
+        )
+    return differences
 
 
-def _apart(then: Mapping[str, Any], now: Mapping[str, Any], key: str) -> bool:
-    """Whether both have a value, and not the same."""
-    return then.get(key) is not None and now.get(key) is not None and then[key] != now[key]
+def _differs(recorded: Mapping[str, Any], current: Mapping[str, Any], key: str) -> bool:
+    """Whether both have a value for `key` and the values differ."""
+    return recorded.get(key) is not None and current.get(key) is not None and recorded[key] != current[key]

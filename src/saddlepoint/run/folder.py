@@ -1,4 +1,4 @@
-"""A run's folder on disk: the local record, which is the source of truth for everything that reads runs later.
+"""The folder of a run on disk, which is the source of truth for all commands that read runs.
 
 config.yaml  provenance.json  metrics.jsonl  summary.json  evaluations.jsonl  samples/  checkpoints/  snapshots/  wandb/
 """
@@ -25,11 +25,13 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Metrics(type(Path())):
-    """The path of a metrics.jsonl that can be called for its content."""
+    """The path of a metrics.jsonl; a call returns its content as a table."""
 
     def __call__(self) -> Any:
-        """A pandas DataFrame, a row per event, with columns images, rounds, seconds and one per key; NaN where an event
-        has none.  Raises Mistake where pandas is not installed: Saddlepoint itself does not need it.
+        """Return a pandas DataFrame with one row per event and the columns images, rounds, seconds and one per key.
+
+        The value of a key that an event does not have is NaN.  Raises Mistake if pandas, an optional package, is not
+        installed.
         """
         try:
             from pandas import DataFrame  # pyright: ignore[reportMissingImports]
@@ -41,50 +43,50 @@ class Metrics(type(Path())):
 
 
 class Run:
-    """Paths of one run, and its small files, each written whole or not at all."""
+    """The paths of one run, and access to its small files, which are written atomically."""
 
     def __init__(self, folder: str | Path, writes: bool = True) -> None:
-        """`writes` False: it is looked at alone; several ranks share a folder, and one of them writes."""
+        """writes  whether this process may write; of several ranks that share a folder, only one writes"""
         self.folder, self.writes = Path(os.path.expanduser(folder)), writes
         self.config, self.samples = self.folder / "config.yaml", self.folder / "samples"
         self.checkpoints, self.snapshots = self.folder / "checkpoints", self.folder / "snapshots"
-        self.metrics = Metrics(self.folder / "metrics.jsonl")  # `run.metrics()`: as a pandas DataFrame (see `rows`)
+        self.metrics = Metrics(self.folder / "metrics.jsonl")  # `run.metrics()` is a pandas DataFrame
         self._lock_file = layout.hidden_file(self.folder, "lock")
 
     @property
     def summary(self) -> dict[str, Any]:
-        """summary.json as it stands, {} where there is none."""
+        """The content of summary.json, {} if there is none."""
         return read_json(self.folder / "summary.json")
 
     def update_summary(self, **changes: Any) -> None:
-        """Put `changes` into summary.json."""
+        """Update summary.json with `changes`."""
         self.write("summary.json", json.dumps({**self.summary, **changes}, indent=2) + "\n")
 
     def write(self, file: str, content: str) -> None:
-        """Put `content` into a small file of this run, whole or not at all, where this process writes."""
+        """Write `content` to a small file of this run atomically, if this process may write."""
         if self.writes:
             write_file(self.folder / file, content)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder, by a file beside it; a lock dies with its process.  Who does not write needs none.
+        """Lock the folder with a lock file next to it; the lock ends with its process.  Does nothing if not `writes`.
 
-        Where the run's folder was not begun in the meantime, the file and the folders made for it are taken away again.
-        Raises Mistake where a live process holds it, or where nothing can be written there.
+        If the folder of the run does not exist at the end, the lock file and the folders made for it are removed.
+        Raises Mistake if another live process holds the lock, or if the lock file cannot be written.
         """
         if not self.writes:
             yield
             return
-        made = [path for path in self.folder.parents if not path.exists()]  # innermost first
+        new_folders = [path for path in self.folder.parents if not path.exists()]  # the innermost first
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self._lock_file)
             lock.acquire(timeout=0)
         except Timeout:
-            who = f" ({self.holder})" if self.holder else ""
+            owner = f" ({self.holder})" if self.holder else ""
             raise Mistake(
-                f"{self.folder} is in use: another process is training there{who}. Wait for it, or give this run a "
-                "name=..."
+                f"{self.folder} is in use: another process is training there{owner}. Wait for it, or give this run "
+                "another name=..."
             ) from None
         except OSError as error:
             raise unwritable_error(self.folder, error) from None
@@ -95,13 +97,13 @@ class Run:
             with contextlib.suppress(OSError):
                 self._lock_file.write_text("", encoding="utf-8")
                 if not self.folder.exists():
-                    self._lock_file.unlink()  # while it is held: who waits for it sees that it is gone
-                    for path in made:
-                        path.rmdir()  # not where anything else lies by now
+                    self._lock_file.unlink()  # while the lock is held, so that a waiting process sees it is gone
+                    for path in new_folders:
+                        path.rmdir()  # fails, and is suppressed, if the folder is not empty
             lock.release()
 
     def write_holder(self) -> None:
-        """Say beside the folder that this process holds it, or has begun one that will; for people alone."""
+        """Write into the lock file which process holds the lock or starts the one that will; only for people."""
         with contextlib.suppress(OSError):
             self._lock_file.write_text(
                 f"process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC", encoding="utf-8"
@@ -109,14 +111,14 @@ class Run:
 
     @property
     def holder(self) -> str:
-        """ "process 123, since <time>" of who holds the folder, where somebody does; "" where that is not known."""
+        """The process that holds the lock, as "process 123, since <time>"; "" if that is not known."""
         with contextlib.suppress(OSError):
             return self._lock_file.read_text(encoding="utf-8", errors="replace")
         return ""
 
     @property
     def in_use(self) -> bool:
-        """Whether a live process holds the folder; False where that cannot be told."""
+        """Whether a live process holds the lock; False if that cannot be determined."""
         if not self._lock_file.exists():
             return False
         try:
@@ -124,22 +126,25 @@ class Run:
                 return False
         except Timeout:
             return True
-        except OSError:  # a place where nobody can write, so nobody trains
+        except OSError:  # nobody can write there, so nobody trains there
             return False
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """metrics.jsonl, event by event; a line cut short by a crash is left out."""
+        """Yield the events of metrics.jsonl; a line truncated by a crash is skipped."""
         yield from self.events()[0]
 
     def events(self, file: str = "metrics.jsonl") -> tuple[list[dict[str, Any]], int]:
-        """The objects of a .jsonl file of this run, in order; and how many of its lines hold none."""
+        """Return the objects of a .jsonl file of this run, in order, and the number of lines without an object."""
         path = self.folder / file
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-        found = [row for line in lines if isinstance(row := parse_json(line), dict)]
-        return found, len(lines) - len(found)
+        objects = [row for line in lines if isinstance(row := parse_json(line), dict)]
+        return objects, len(lines) - len(objects)
 
     def rewind(self, images: int) -> None:
-        """Drop what metrics.jsonl says of later than `images`, later snapshots, and final scores: all comes again."""
+        """Delete the events after `images` and the final scores from metrics.jsonl, and later snapshots.
+
+        The resumed training writes all of them again.
+        """
         if not self.writes:
             return
         kept = [row for row in self.rows() if row["images"] <= images and not row.get("final")]
@@ -150,20 +155,20 @@ class Run:
                 path.unlink()
 
     def append(self, file: str, row: Mapping[str, Any]) -> None:
-        """Add one line to a .jsonl file of this run, in one write; one that a crash cut short stays apart."""
+        """Append one line to a .jsonl file of this run, in one write; after a truncated line it starts a new line."""
         if not self.writes:
             return
         path = self.folder / file
         try:
-            with path.open("ab+") as lines:
-                lines.seek(max(0, lines.seek(0, os.SEEK_END) - 1))
-                cut = lines.read() not in (b"", b"\n")
-                lines.write(("\n" * cut + json.dumps(row) + "\n").encode())
+            with path.open("ab+") as stream:
+                stream.seek(max(0, stream.seek(0, os.SEEK_END) - 1))
+                is_truncated = stream.read() not in (b"", b"\n")
+                stream.write(("\n" * is_truncated + json.dumps(row) + "\n").encode())
         except OSError as error:
             raise unwritable_error(path, error) from None
 
     def remove_unfinished_files(self) -> None:
-        """Remove what a crash left of files that were being written.  Only for who holds the lock."""
+        """Delete temporary files that a crash has left.  The caller must hold the lock."""
         if self.writes and self.folder.is_dir():
             for folder in (self.folder, *(path for path in self.folder.iterdir() if path.is_dir())):
                 for path in folder.glob(".*"):
@@ -171,13 +176,13 @@ class Run:
                         path.unlink(missing_ok=True)
 
     def move_aside(self) -> Path:
-        """Rename the folder to <folder>-old<k> with the first free k; returns where it went."""
-        places = (self.folder.with_name(f"{self.folder.name}-old{k}") for k in count(1))
-        return self.folder.rename(next(place for place in places if not place.exists()))
+        """Rename the folder to <folder>-old<k> with the first free k, and return the new path."""
+        candidates = (self.folder.with_name(f"{self.folder.name}-old{k}") for k in count(1))
+        return self.folder.rename(next(folder for folder in candidates if not folder.exists()))
 
 
 def write_file(path: Path, content: str | bytes) -> None:
-    """Write a small file so that a reader, or a crash, sees the old one or the new.  Raises Mistake if it cannot."""
+    """Write a small file atomically.  Raises Mistake if it cannot be written."""
     try:
         atomic.write_atomic(path, content)
     except OSError as error:
@@ -185,7 +190,7 @@ def write_file(path: Path, content: str | bytes) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A small JSON file, {} where there is none.  Raises Mistake where it is broken."""
+    """Load a small JSON file, {} if it does not exist.  Raises Mistake if it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except json.JSONDecodeError as error:
@@ -193,7 +198,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def parse_json(line: str) -> Any:
-    """What a line of JSON says; None where it says nothing."""
+    """Parse a line of JSON; None if it is invalid."""
     try:
         return json.loads(line)
     except json.JSONDecodeError:
@@ -201,22 +206,25 @@ def parse_json(line: str) -> Any:
 
 
 def unwritable_error(path: Path, error: OSError, needed: int = 0, key: str = "outputs") -> Mistake:
-    """What to say where the operating system refuses a write of `needed` bytes; `key` names another place."""
-    figures = format_free_space(path.parent, needed) if error.errno in DISK_FULL else ""
-    return Mistake(
-        f"cannot write {path}: {error.strerror or error}{figures}. Free some space or choose another place: {key}=..."
-    )
+    """Return the Mistake to raise if `path` cannot be written.
+
+    needed  bytes of the write; 0: few
+    key     the config key that sets another location
+    """
+    free_space = format_free_space(path.parent, needed) if error.errno in DISK_FULL else ""
+    reason = f"{error.strerror or error}{free_space}"
+    return Mistake(f"cannot write {path}: {reason}. Free some space or use another location: {key}=...")
 
 
 def format_free_space(folder: Path, needed: int) -> str:
-    """What a write of `needed` bytes (0: of few) met in `folder`, in brackets; "" where the system does not say."""
+    """Format the free space in `folder`, and the `needed` bytes unless 0, in brackets; "" if it is unknown."""
     free = free_bytes(folder)
-    takes = f"it takes {needed:,} bytes, " if needed else ""
-    return "" if free is None else f" ({takes}{free:,} are free)"
+    size = f"it takes {needed:,} bytes, " if needed else ""
+    return "" if free is None else f" ({size}{free:,} are free)"
 
 
 def free_bytes(folder: Path) -> int | None:
-    """The bytes that are free where `folder` lies; None where the system does not say."""
+    """Return the free bytes on the disk of `folder`; None if unknown."""
     with contextlib.suppress(OSError):
         return shutil.disk_usage(folder).free
     return None

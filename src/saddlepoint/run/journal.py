@@ -1,4 +1,4 @@
-"""metrics.jsonl: one object per event, {"images", "rounds", "seconds", key: value, ...}, in the order of events."""
+"""The logger of metrics.jsonl: one object per event, {"images", "rounds", "seconds", key: value, ...}, in order."""
 
 import time
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from saddlepoint.run.folder import Run
 
 
 class RunLogger(Logger):
-    """A logger of ours, of the name `label`.  The config has a file of its own, and goes to none."""
+    """Base class of the loggers of a run, named `label`.  Hyperparameters are not logged: config.yaml has them."""
 
     label = "log"
 
@@ -26,11 +26,11 @@ class RunLogger(Logger):
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None: ...
 
     def close(self, summary: Mapping[str, Any], checkpoint: Path | None, failed: bool) -> None:
-        """The run has ended; every row was logged."""
+        """Finish logging, after the last row of the run."""
 
 
 class RunJournal(RunLogger):
-    """Writes what callbacks log; `seconds` go on where an earlier part of the run left them."""
+    """Writes what callbacks log to metrics.jsonl; in a resumed run `seconds` continue from the earlier part."""
 
     def __init__(self, run: Run) -> None:
         super().__init__()
@@ -48,9 +48,9 @@ class RunJournal(RunLogger):
 
     @property
     def seconds(self) -> float:
-        """Wall time spent on this run so far, in all its parts."""
+        """Wall time of this run so far, over all its starts."""
         return self._earlier + time.perf_counter() - self._start
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """One line; `step` counts images."""
+        """Append one row; `step` is the number of images."""
         self.run.append("metrics.jsonl", {"images": step, "seconds": round(self.seconds, 3), **metrics})

@@ -1,4 +1,4 @@
-"""Where a run came from: code, versions, machine, command."""
+"""The provenance of a run: code, versions, machine, command."""
 
 import importlib.metadata
 import os
@@ -19,16 +19,16 @@ PACKAGES = ("saddlepoint", "torch", "torchvision", "pytorch-lightning", "hydra-c
 
 
 def provenance(data: dict[str, Any], seed: int, code: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What provenance.json has at the start of a run; paths start at ~.
+    """Return the content of provenance.json at the start of a run; paths in the home folder start with ~.
 
-    `data` is what the data say of themselves, `code` what is known of modules that are not this package's, by their
-    content (config/own_code.py).
+    data  the description of the data (`Data.describe`)
+    code  hashes of user-defined modules (config/own_code.py)
     """
     return {
         "started": timestamp(),
         "argv": redact(sys.argv),
         "seed": seed,
-        "git": current_commit(CHECKOUT) if (CHECKOUT / "pyproject.toml").exists() else None,  # a wheel has no commit
+        "git": current_commit(CHECKOUT) if (CHECKOUT / "pyproject.toml").exists() else None,  # none in a wheel
         "python": platform.python_version(),
         "packages": {name: package_version(name) for name in PACKAGES},
         "hardware": hardware(),
@@ -38,12 +38,12 @@ def provenance(data: dict[str, Any], seed: int, code: dict[str, Any] | None = No
 
 
 def timestamp() -> str:
-    """The present, UTC, to the second, ISO 8601."""
+    """Return the current time, UTC, to the second, in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def hardware() -> dict[str, Any]:
-    """The machine: system, processor, cores, memory, accelerators."""
+    """Describe the machine: system, processor, cores, memory, accelerators."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
@@ -65,7 +65,7 @@ def _processor() -> str:
 
 
 def package_version(package: str) -> str | None:
-    """Of an installed package; None where it is not installed."""
+    """Return the version of a package; None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -1,7 +1,7 @@
-"""A file's standing in its git repository: committed as it is, edited since, or nowhere.
+"""The git status of files: committed, edited since, not committed, or in no repository.
 
-A tolerance that is chosen after the numbers are known is worth nothing, so what a verdict is measured by has to stand
-in a commit, and the commit that last touched it is put on record.
+A tolerance that is chosen after the results are known is worth nothing.  So the file that defines a verdict must be
+committed, and the commit that last changed it is recorded.
 """
 
 import hashlib
@@ -15,42 +15,42 @@ COMMITTED, EDITED, UNCOMMITTED, OUTSIDE = "committed", "edited", "not committed"
 
 @dataclass(frozen=True)
 class GitStatus:
-    """Of a file: COMMITTED, EDITED since, UNCOMMITTED in a repository, or OUTSIDE any."""
+    """The git status of a file: COMMITTED, EDITED since, UNCOMMITTED, or OUTSIDE any repository."""
 
     state: str
-    sha256: str  # of its content
-    commit: str | None = None  # that touched it last
+    sha256: str  # of the content
+    commit: str | None = None  # the last commit that changed it
     date: str | None = None  # of that commit, ISO 8601
 
 
 def git_status(path: Path) -> GitStatus:
-    """How `path` stands against the last commit of the repository that it lies in."""
+    """Compare the file `path` with the last commit of its repository."""
     path = path.resolve()
     content = path.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     if _git(path.parent, "rev-parse", "--show-toplevel") is None:
         return GitStatus(OUTSIDE, sha256)
-    known = _git(path.parent, "show", f"HEAD:./{path.name}")
-    if known is None:
+    committed = _git(path.parent, "show", f"HEAD:./{path.name}")
+    if committed is None:
         return GitStatus(UNCOMMITTED, sha256)
     last = (_git(path.parent, "log", "-1", "--format=%H %cI", "--", path.name) or b" ").decode().split()
     commit, date = last if len(last) == 2 else (None, None)
-    return GitStatus(COMMITTED if known == content else EDITED, sha256, commit, date)
+    return GitStatus(COMMITTED if committed == content else EDITED, sha256, commit, date)
 
 
 def is_clean(folder: Path) -> bool:
-    """Whether all files in `folder`, new ones too, are as in the last commit; True in no repository."""
+    """Whether all files in `folder`, including new ones, are committed; True outside a repository."""
     return not _git(folder.resolve(), "status", "--porcelain", "--untracked-files=all", "--", ".")
 
 
 def current_commit(folder: Path) -> dict[str, Any] | None:
-    """The git commit that `folder` is at, and whether files differ from it; None outside a repository."""
+    """Return the current git commit of `folder`, and whether files differ from it; None outside a repository."""
     head, status = _git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain")
     return None if head is None or status is None else {"commit": head.decode().strip(), "dirty": bool(status.strip())}
 
 
 def _git(folder: Path, *arguments: str) -> bytes | None:
-    """What git says, None where it refuses or is not there."""
+    """Return the output of a git command; None if it fails or git is not installed."""
     try:
         return subprocess.run(
             ["git", "-C", str(folder), *arguments], capture_output=True, check=True, timeout=30

@@ -1,7 +1,7 @@
-"""A generator as it was, without the rest of the run: snapshots/<images>.safetensors.
+"""Snapshots of the generator during a run: snapshots/<images>.safetensors.
 
-A snapshot holds what samples are drawn from, the averaged weights where the run keeps an average.  It cannot be trained
-on from; it is there so that a score thought of later can be read over a whole run.
+A snapshot holds the weights that samples are drawn from: the averaged weights if the run keeps an average, else the raw
+ones.  Training cannot resume from it.  It allows new scores to be computed later over the whole course of a run.
 """
 
 import json
@@ -20,41 +20,41 @@ FORMAT = 1
 
 
 def snapshot_path(run: Run, images: int) -> Path:
-    """Where the snapshot after so many images lies."""
+    """Return the path of the snapshot after `images` images."""
     return run.snapshots / f"{images:09d}.safetensors"
 
 
 def save_snapshot(run: Run, images: int, weights: str, state: Mapping[str, Tensor]) -> Path:
-    """Write the state of a generator after `images` images, whole or not at all; `weights`: "averaged" or "raw".
+    """Write the state of a generator after `images` images atomically; `weights` is "averaged" or "raw".
 
-    Raises Mistake where it cannot be written.
+    Raises Mistake if it cannot be written.
     """
-    about = {"format": FORMAT, "images": images, "weights": weights}
+    metadata = {"format": FORMAT, "images": images, "weights": weights}
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     path = snapshot_path(run, images)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, safetensors.torch.save(plain, {"saddlepoint": json.dumps(about, sort_keys=True)}))
+    write_file(path, safetensors.torch.save(plain, {"saddlepoint": json.dumps(metadata, sort_keys=True)}))
     return path
 
 
 def load_snapshot(path: Path) -> tuple[dict[str, Tensor], int, str]:
-    """The state, the images and whose weights they are.  Raises Mistake where the file is none of ours, or broken."""
+    """Load a snapshot: (state, images, weights).  Raises Mistake if the file is damaged or not a snapshot."""
     try:
         content = path.read_bytes()
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        about = json.loads(header["__metadata__"]["saddlepoint"])
+        metadata = json.loads(header["__metadata__"]["saddlepoint"])
         state = safetensors.torch.load(content)
     except OSError as error:
         raise Mistake(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
-        raise Mistake(f"{path} is no snapshot of a run, or is broken ({error}); take it out of the folder") from None
-    if not isinstance(about, dict):
-        raise Mistake(f"{path} is no snapshot of a run: it does not say what it is; take it out of the folder")
-    if about.get("format") != FORMAT:
-        raise Mistake(f"{path} is a snapshot of format {about.get('format')}, this version reads {FORMAT}")
-    return state, about["images"], about["weights"]
+        raise Mistake(f"{path} is not a snapshot or is damaged ({error}); move it out of the folder") from None
+    if not isinstance(metadata, dict):
+        raise Mistake(f"{path} is not a snapshot: its metadata are missing; move it out of the folder")
+    if metadata.get("format") != FORMAT:
+        raise Mistake(f"{path} is a snapshot of format {metadata.get('format')}; this version reads format {FORMAT}")
+    return state, metadata["images"], metadata["weights"]
 
 
 def snapshot_images(run: Run) -> list[int]:
-    """The images of all snapshots of a run, ascending."""
+    """Return the images of all snapshots of a run, in ascending order."""
     return list(files_by_images(run.snapshots, ".safetensors"))

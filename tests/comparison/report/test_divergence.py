@@ -118,5 +118,5 @@ def test_equal_parts_are_named(a: Path, b: Path) -> None:
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Mistake, match="is no run folder"):
+    with pytest.raises(Mistake, match="is not a run folder"):
         read_run(tmp_path)

@@ -1,4 +1,4 @@
-"""A file or folder is there whole or not at all, whatever is raised while it is written."""
+"""Files and folders are written atomically, whatever is raised during a write."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def full(*_: object) -> None:
 
 @pytest.mark.parametrize("operation", ["fsync", "replace"])
 @pytest.mark.parametrize("content", ["new", b"new", lambda file: file.write(b"new")])
-def test_a_write_that_fails_leaves_what_was_there(content, operation, tmp_path: Path, monkeypatch) -> None:
+def test_a_write_that_fails_keeps_the_old_content(content, operation, tmp_path: Path, monkeypatch) -> None:
     file = tmp_path / "file"
     atomic.write_atomic(file, b"old")
     monkeypatch.setattr(os, operation, full)
@@ -31,7 +31,7 @@ def test_a_write_that_fails_leaves_what_was_there(content, operation, tmp_path: 
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_who_writes_into_the_file_may_raise_anything_and_nothing_is_left(error, tmp_path: Path) -> None:
+def test_an_error_in_a_writer_leaves_no_file(error, tmp_path: Path) -> None:
     def write(file) -> None:
         file.write(b"half")
         raise error
@@ -43,22 +43,22 @@ def test_who_writes_into_the_file_may_raise_anything_and_nothing_is_left(error, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_is_there_once_all_its_files_are(tmp_path: Path) -> None:
+def test_a_folder_appears_only_when_complete(tmp_path: Path) -> None:
     with atomic.atomic_folder(tmp_path / "a" / "b") as folder:
         (folder / "file").write_text("x")
         assert not (tmp_path / "a" / "b").exists()
-        assert atomic.UNFINISHED.fullmatch(folder.name), "a crash here leaves what the run's next start takes away"
+        assert atomic.UNFINISHED.fullmatch(folder.name), "the next start of the run deletes it after a crash"
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
     assert (tmp_path / "a" / "b" / "file").read_text() == "x"
 
 
-def test_what_stood_there_is_kept_under_the_name_that_is_given(tmp_path: Path) -> None:
+def test_the_old_file_is_kept_under_the_given_name(tmp_path: Path) -> None:
     for content in ("first", "second", "third"):
         atomic.write_atomic(tmp_path / "last", content, tmp_path / "previous")
     assert ((tmp_path / "last").read_text(), (tmp_path / "previous").read_text()) == ("third", "second")
 
 
-def test_colleagues_may_read_what_the_umask_lets_them_and_no_random_state_moves(tmp_path: Path) -> None:
+def test_a_write_follows_the_umask_and_keeps_the_random_state(tmp_path: Path) -> None:
     before, state = os.umask(0o022), random.getstate()
     try:
         atomic.write_atomic(tmp_path / "shared", "x")

@@ -1,4 +1,4 @@
-"""A cache is written whole or not at all, by one process at a time, and never believed when it is broken."""
+"""A cache is written atomically, by one process at a time, and damaged files are never used."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +13,7 @@ from saddlepoint.run.storage.cache import Cache, from_safetensors, to_safetensor
 ABOUT = {"data": "ab", "settings": {"k": 5}}
 
 
-class Maker:
+class Computation:
     def __init__(self) -> None:
         self.times = 0
 
@@ -23,68 +23,70 @@ class Maker:
         return {"mu": torch.arange(4.0), "n": torch.tensor(7)}
 
 
-def the_file(folder: Path, suffix: str = "safetensors") -> Path:
+def cached_file(folder: Path, suffix: str = "safetensors") -> Path:
     return next(folder.rglob(f"*.{suffix}"))
 
 
-def test_what_is_kept_is_made_once_and_depends_on_what_it_is_about(tmp_path: Path) -> None:
-    make = Maker()
+def test_a_cached_value_is_computed_once_per_key(tmp_path: Path) -> None:
+    compute = Computation()
     for _ in range(2):
-        found = Cache(tmp_path).get_tensors("statistics", ABOUT, make)
-        assert torch.equal(found["mu"], torch.arange(4.0))
-        assert found["n"] == 7
-    assert make.times == 1
-    Cache(tmp_path).get_tensors("statistics", ABOUT | {"data": "cd"}, make)
-    assert make.times == 2
+        tensors = Cache(tmp_path).get_tensors("statistics", ABOUT, compute)
+        assert torch.equal(tensors["mu"], torch.arange(4.0))
+        assert tensors["n"] == 7
+    assert compute.times == 1
+    Cache(tmp_path).get_tensors("statistics", ABOUT | {"data": "cd"}, compute)
+    assert compute.times == 2
 
 
-@pytest.mark.parametrize("harm", ["empty", "cut", "one bit", "another's", "text"])
-def test_a_broken_file_is_made_again_with_a_word(tmp_path: Path, harm: str) -> None:
-    make, words = Maker(), []
-    Cache(tmp_path).get_tensors("statistics", ABOUT, make)
-    file = the_file(tmp_path)
-    whole = file.read_bytes()
-    flipped = whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:]
-    others = to_safetensors(make(), {"data": "another"})
-    file.write_bytes({"empty": b"", "cut": whole[:-9], "one bit": flipped, "another's": others, "text": b"{}"}[harm])
-    make.times = 0
-    found = Cache(tmp_path, words.append).get_tensors("statistics", ABOUT, make)
-    assert torch.equal(found["mu"], torch.arange(4.0))
-    assert make.times == 1
-    assert len(words) == 1
-    assert str(file) in words[0]
-    assert file.read_bytes() == whole
+@pytest.mark.parametrize("damage", ["empty", "cut", "one bit", "another's", "text"])
+def test_a_damaged_file_is_computed_again_with_a_message(tmp_path: Path, damage: str) -> None:
+    compute, messages = Computation(), []
+    Cache(tmp_path).get_tensors("statistics", ABOUT, compute)
+    file = cached_file(tmp_path)
+    content = file.read_bytes()
+    flipped = content[:-5] + bytes([content[-5] ^ 1]) + content[-4:]
+    other_content = to_safetensors(compute(), {"data": "another"})
+    file.write_bytes(
+        {"empty": b"", "cut": content[:-9], "one bit": flipped, "another's": other_content, "text": b"{}"}[damage]
+    )
+    compute.times = 0
+    tensors = Cache(tmp_path, messages.append).get_tensors("statistics", ABOUT, compute)
+    assert torch.equal(tensors["mu"], torch.arange(4.0))
+    assert compute.times == 1
+    assert len(messages) == 1
+    assert str(file) in messages[0]
+    assert file.read_bytes() == content
 
 
-def test_a_broken_record_is_made_again_with_a_word(tmp_path: Path) -> None:
-    words = []
+def test_damaged_json_is_computed_again_with_a_message(tmp_path: Path) -> None:
+    messages = []
     assert Cache(tmp_path).get_json("anchors", ABOUT, lambda: {"fid": 0.1}) == {"fid": 0.1}
     assert Cache(tmp_path).get_json("anchors", ABOUT, dict) == {"fid": 0.1}
-    file = the_file(tmp_path, "json")
+    file = cached_file(tmp_path, "json")
     file.write_text(file.read_text().replace("0.1", "0.2"))
-    assert Cache(tmp_path, words.append).get_json("anchors", ABOUT, lambda: {"fid": 0.3}) == {"fid": 0.3}
-    assert len(words) == 1
+    assert Cache(tmp_path, messages.append).get_json("anchors", ABOUT, lambda: {"fid": 0.3}) == {"fid": 0.3}
+    assert len(messages) == 1
 
 
-def test_of_many_at_once_one_makes_it(tmp_path: Path) -> None:
-    make = Maker()
+def test_of_concurrent_threads_only_one_computes(tmp_path: Path) -> None:
+    compute = Computation()
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: Cache(tmp_path).get_tensors("statistics", ABOUT, make), range(8)))
-    assert make.times == 1
-    assert all(torch.equal(tensors["mu"], torch.arange(4.0)) for tensors in found)
+        tensors = list(pool.map(lambda _: Cache(tmp_path).get_tensors("statistics", ABOUT, compute), range(8)))
+    assert compute.times == 1
+    assert all(torch.equal(tensors["mu"], torch.arange(4.0)) for tensors in tensors)
 
 
-def test_a_cache_that_cannot_be_written_costs_time_and_a_word(tmp_path: Path) -> None:
-    make, words = Maker(), []
+def test_an_unwritable_cache_computes_every_time_with_a_message(tmp_path: Path) -> None:
+    compute, messages = Computation(), []
     blocked = tmp_path / "file"
     blocked.write_text("")  # a file where the folder should be
     for _ in range(2):
-        assert Cache(blocked, words.append).get_tensors("statistics", ABOUT, make)["n"] == 7
-    assert make.times == 2
-    assert "cannot be written" in words[0]
+        assert Cache(blocked, messages.append).get_tensors("statistics", ABOUT, compute)["n"] == 7
+    assert compute.times == 2
+    assert "cannot be written" in messages[0]
 
 
-def test_a_failure_of_the_maker_is_its_own(tmp_path: Path) -> None:
+def test_an_error_in_the_computation_is_raised(tmp_path: Path) -> None:
     def failing() -> dict[str, Tensor]:
         raise OSError("an image cannot be read")
 

@@ -1,4 +1,4 @@
-"""A checkpoint that has changed since it was written is told from one that has not, whichever bit it was."""
+"""A checkpoint that has changed since it was written is detected, whichever bit changed."""
 
 import io
 import zipfile
@@ -16,14 +16,14 @@ def state(images):
 
 
 @pytest.fixture
-def two(tmp_path):
+def folder(tmp_path):
     for images in (100, 200):
         AtomicCheckpointIO().save_checkpoint(state(images), tmp_path / "last.ckpt")
     return tmp_path
 
 
-def test_a_flipped_bit_in_any_byte_is_found(two):
-    last = two / "last.ckpt"
+def test_a_flipped_bit_in_any_byte_is_detected(folder):
+    last = folder / "last.ckpt"
     content = last.read_bytes()
     for i in range(len(content)):
         last.write_bytes(content[:i] + bytes([content[i] ^ (1 << i % 8)]) + content[i + 1 :])
@@ -33,48 +33,48 @@ def test_a_flipped_bit_in_any_byte_is_found(two):
     verify_checksum(last)
 
 
-def test_a_file_cut_short_by_any_number_of_bytes_is_found(two):
-    last = two / "last.ckpt"
+def test_a_truncation_by_any_number_of_bytes_is_detected(folder):
+    last = folder / "last.ckpt"
     content = last.read_bytes()
-    for kept in (*range(0, len(content) - 200, 97), *range(len(content) - 200, len(content))):
-        last.write_bytes(content[:kept])
+    for length in (*range(0, len(content) - 200, 97), *range(len(content) - 200, len(content))):
+        last.write_bytes(content[:length])
         with pytest.raises((ValueError, zipfile.BadZipFile)):
             verify_checksum(last)
 
 
 def regions(content):
-    """A byte of each part of a zip: local header, pickle, tensor, central directory, its end, the seal."""
+    """A byte of each part of a zip: local header, pickle, tensor, central directory, its end, the checksum."""
     tensor = content.index((torch.arange(64.0) + 200).numpy().tobytes())
     directory = content.index(b"PK\x01\x02")
     end = content.rindex(b"PK\x05\x06")
     return {"header": 8, "pickle": 100, "tensor": tensor + 77, "directory": directory + 20, "end": end + 12,
-            "the seal's length": end + 20, "seal": len(content) - 1}  # fmt: skip
+            "comment length": end + 20, "checksum": len(content) - 1}  # fmt: skip
 
 
-@pytest.mark.parametrize("region", ["header", "pickle", "tensor", "directory", "end", "the seal's length", "seal"])
-def test_a_flipped_bit_in_any_region_gives_way_to_the_previous_with_a_word(two, region):
-    last, said = two / "last.ckpt", []
+@pytest.mark.parametrize("region", ["header", "pickle", "tensor", "directory", "end", "comment length", "checksum"])
+def test_a_flipped_bit_in_any_region_falls_back_to_the_previous_with_a_message(folder, region):
+    last, messages = folder / "last.ckpt", []
     content = bytearray(last.read_bytes())
     content[regions(bytes(content))[region]] ^= 4
     last.write_bytes(content)
-    found = load_newest_checkpoint(two, said.append)
-    assert found is not None
-    path, checkpoint = found
+    newest = load_newest_checkpoint(folder, messages.append)
+    assert newest is not None
+    path, checkpoint = newest
     assert (path.name, checkpoint["saddlepoint"]["images"]) == ("previous.ckpt", 100)
-    assert "last.ckpt is no readable checkpoint" in said[0]
+    assert "last.ckpt is not a readable checkpoint" in messages[0]
 
 
-def test_torch_alone_would_not_have_noticed(two):
-    """Why there is a seal: if this fails, torch.load has learnt to look at the CRC."""
-    last = two / "last.ckpt"
+def test_torch_alone_does_not_detect_a_flipped_bit(folder):
+    """The reason for the checksum: if this fails, torch.load now verifies the CRC."""
+    last = folder / "last.ckpt"
     content = bytearray(last.read_bytes())
     content[regions(bytes(content))["tensor"]] ^= 4
     last.write_bytes(content)
     assert not torch.equal(torch.load(last, weights_only=True)["state_dict"]["w"], state(200)["state_dict"]["w"])
 
 
-def test_a_checkpoint_from_before_the_seal_is_read_and_its_tensors_are_looked_at(two):
-    last = two / "last.ckpt"
+def test_a_checkpoint_without_a_checksum_is_read_and_its_tensors_are_verified(folder):
+    last = folder / "last.ckpt"
     torch.save(state(300), last)
     assert load_checkpoint(last)["saddlepoint"]["images"] == 300
     content = bytearray(last.read_bytes())
@@ -84,12 +84,12 @@ def test_a_checkpoint_from_before_the_seal_is_read_and_its_tensors_are_looked_at
         load_checkpoint(last)
 
 
-def test_the_seal_is_a_comment_of_the_zip_so_that_every_reader_still_reads_it():
+def test_the_checksum_is_a_zip_comment_that_other_readers_ignore():
     file = io.BytesIO()
     torch.save({"a": torch.ones(3)}, file)
-    bare = len(file.getvalue())
+    size = len(file.getvalue())
     append_checksum(file)
-    assert len(file.getvalue()) == bare + LENGTH
+    assert len(file.getvalue()) == size + LENGTH
     assert zipfile.ZipFile(file).comment.startswith(b"sha256:")
     file.seek(0)
     assert torch.load(file, weights_only=True)["a"].tolist() == [1, 1, 1]

@@ -1,4 +1,4 @@
-"""Loggers beside W&B: which a config lists, what CSV and TensorBoard hold, and what a run's pictures become."""
+"""The loggers of a config, the content of CSV and TensorBoard, and the logged images and animation of a run."""
 
 import csv
 import io
@@ -31,18 +31,18 @@ TINY = ["data=gaussians", "data.number=500", "evaluation.extractor=null", "batch
         "callback.grid.images_between=64"]  # fmt: skip
 
 
-def trained(folder: Path, *words: str) -> Run:
-    return train(compose([*TINY, f"outputs={folder}", *words]), Console(file=io.StringIO()))
+def trained(folder: Path, *overrides: str) -> Run:
+    return train(compose([*TINY, f"outputs={folder}", *overrides]), Console(file=io.StringIO()))
 
 
-def kinds(*words: str) -> list[type]:
-    config = compose([*words])
+def kinds(*overrides: str) -> list[type]:
+    config = compose([*overrides])
     check(config)
     return [type(logger) for logger in build_loggers(config)]
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("overrides", "expected"),
     [
         ([], [Tracker]),
         (["logger=wandb"], [Tracker]),
@@ -54,13 +54,13 @@ def kinds(*words: str) -> list[type]:
         (["logger=[]"], []),
     ],
 )
-def test_a_config_lists_its_loggers(words: list[str], expected: list[type]) -> None:
-    assert kinds(*words) == expected
+def test_a_config_lists_its_loggers(overrides: list[str], expected: list[type]) -> None:
+    assert kinds(*overrides) == expected
 
 
-def test_settings_of_wandb_lie_where_they_always_have_also_beside_another_logger() -> None:
-    for words in (["logger.mode=online"], ["logger=[wandb,csv]", "logger.mode=online"]):
-        config = compose(words)
+def test_the_keys_of_wandb_settings_are_the_same_with_another_logger() -> None:
+    for overrides in (["logger.mode=online"], ["logger=[wandb,csv]", "logger.mode=online"]):
+        config = compose(overrides)
         check(config)
         assert build_loggers(config)[0].session.mode == "online"
     assert build_loggers(compose(["logger=[none,csv]"]))[0].session.mode == "disabled"
@@ -68,19 +68,19 @@ def test_settings_of_wandb_lie_where_they_always_have_also_beside_another_logger
         compose(["logger=[wandb,csv]", "logger.mdoe=online"])
 
 
-def test_loggers_are_no_part_of_what_a_run_is() -> None:
+def test_loggers_do_not_change_the_identity_of_a_run() -> None:
     each = [compose([f"logger={names}"]) for names in ("wandb", "none", "csv", "[wandb,csv]")]
     assert len({identity(config) for config in each}) == len({config.name for config in each}) == 1
 
 
-def test_a_run_of_when_there_was_one_logger_can_be_given_another() -> None:
+def test_a_run_from_before_several_loggers_can_get_another_one() -> None:
     old = compose([])
     OmegaConf.update(old, "choice.logger", "wandb", merge=False)
     assert [type(logger) for logger in build_loggers(apply_overrides(old, ["+logger=csv"]))] == [Tracker, CsvLog]
     assert [type(logger) for logger in build_loggers(apply_overrides(old, ["seed=1"]))] == [Tracker]
 
 
-def test_the_csv_holds_every_event_once_also_where_a_run_goes_on(tmp_path: Path) -> None:
+def test_the_csv_of_a_resumed_run_has_every_event_once(tmp_path: Path) -> None:
     trained(tmp_path, "logger=csv", "images=128")
     run = trained(tmp_path, "logger=csv", "images=256")
     with (run.folder / "csv" / "metrics.csv").open() as file:
@@ -93,7 +93,7 @@ def test_the_csv_holds_every_event_once_also_where_a_run_goes_on(tmp_path: Path)
         )
 
 
-def test_a_run_that_logged_no_event_does_not_name_a_table_that_is_not_there(tmp_path: Path) -> None:
+def test_a_run_without_events_names_no_csv_file(tmp_path: Path) -> None:
     logger = CsvLog()
     logger.start(Run(tmp_path), {}, print)
     assert logger.whereabouts == "CSV: no event was logged, so there is no table"
@@ -101,7 +101,7 @@ def test_a_run_that_logged_no_event_does_not_name_a_table_that_is_not_there(tmp_
     assert logger.whereabouts == f"CSV: {tmp_path / 'csv' / 'metrics.csv'}"
 
 
-def test_tensorboard_that_is_not_installed_is_told_in_a_line_with_what_to_type(
+def test_missing_tensorboard_is_reported_with_the_command_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tensorboard_log, "find_spec", lambda name: None)
@@ -123,21 +123,21 @@ def test_tensorboard_holds_scalars_and_pictures(tmp_path: Path) -> None:
     assert b"reals" in content
 
 
-def test_reals_stand_beside_the_first_samples_and_the_pictures_become_an_animation(tmp_path: Path) -> None:
+def test_reals_are_logged_with_the_first_samples_and_the_grids_become_an_animation(tmp_path: Path) -> None:
     run = trained(tmp_path, "logger.mode=offline", "images=192")
     pictures = sorted(path for path in run.samples.glob("*.png") if path.stem.isdigit())
     with Image.open(run.samples / "animation.gif") as moving:
         assert (moving.n_frames, moving.info["loop"]) == (len(pictures), 0)
         moving.seek(len(pictures) - 1)
         assert moving.info["duration"] == 1500
-    found = load_wandb_run(run.folder)
-    shown = [row for row in found.rows if "samples" in row]
+    wandb_run = load_wandb_run(run.folder)
+    shown = [row for row in wandb_run.rows if "samples" in row]
     assert [row["images"] for row in shown] == [0, 64, 128, 192]
     assert ["reals" in row for row in shown] == [True, False, False, False]
-    assert found.summary["animation"]["path"].endswith(".gif")
+    assert wandb_run.summary["animation"]["path"].endswith(".gif")
 
 
-def test_an_animation_has_at_most_a_hundred_frames_the_first_and_the_last_among_them(tmp_path: Path) -> None:
+def test_an_animation_has_at_most_a_hundred_frames_including_the_first_and_the_last(tmp_path: Path) -> None:
     for i in range(250):
         save_png(Image.new("RGB", (4, 4), (i, 0, 0)), tmp_path / f"{i:09d}.png")
     with Image.open(write_animation(tmp_path) or "") as moving:
@@ -153,10 +153,10 @@ def test_an_animation_has_at_most_a_hundred_frames_the_first_and_the_last_among_
 def test_the_best_checkpoint_is_a_version_of_the_artifact_under_that_alias(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handed: list[tuple[str, list[str]]] = []
+    logged: list[tuple[str, list[str]]] = []
 
     class Artifact:
-        def __init__(self, name: str, type: str) -> None: ...  # noqa: A002  the argument that the library has
+        def __init__(self, name: str, type: str) -> None: ...  # noqa: A002  the name in the library
 
         def add_file(self, path: str) -> None:
             self.path = path
@@ -165,13 +165,13 @@ def test_the_best_checkpoint_is_a_version_of_the_artifact_under_that_alias(
         offline = False
 
         def log_artifact(self, artifact: Artifact, aliases: list[str]) -> None:
-            handed.append((Path(artifact.path).name, aliases))
+            logged.append((Path(artifact.path).name, aliases))
 
     monkeypatch.setattr("wandb.Artifact", Artifact)
     tracker = Tracker("online")
     (tmp_path / "last.ckpt").write_text("")
-    tracker._hand_in(Online(), tmp_path / "last.ckpt")
-    assert handed == [("last.ckpt", ["latest"])]
+    tracker._log_artifacts(Online(), tmp_path / "last.ckpt")
+    assert logged == [("last.ckpt", ["latest"])]
     (tmp_path / "best.ckpt").write_text("")
-    tracker._hand_in(Online(), tmp_path / "last.ckpt")
-    assert handed[1:] == [("best.ckpt", ["best"]), ("last.ckpt", ["latest"])]
+    tracker._log_artifacts(Online(), tmp_path / "last.ckpt")
+    assert logged[1:] == [("best.ckpt", ["best"]), ("last.ckpt", ["latest"])]

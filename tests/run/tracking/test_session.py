@@ -1,4 +1,4 @@
-"""W&B as its user has set it: the command line, then the environment, then wandb/settings, then our defaults."""
+"""Precedence of W&B settings: the command line, the environment, wandb/settings, then our defaults."""
 
 from pathlib import Path
 
@@ -13,14 +13,14 @@ from saddlepoint.run.folder import Run
 from saddlepoint.run.tracking.tracker import Tracker
 from saddlepoint.run.tracking.wandb_session import USER_SETTINGS, WandbSession
 
-ABOUT = {"name": "ours/seed0", "group": "ours", "job_type": "train", "tags": ["digits", "mlp"], "id": "abc"}
-OURS = {"project": "saddlepoint", "entity": None, "name": "ours/seed0", "group": "ours", "job_type": "train"}
-SAID = {"project": "P", "entity": "E", "name": "N", "group": "G", "job_type": "J"}
+DEFAULTS = {"name": "ours/seed0", "group": "ours", "job_type": "train", "tags": ["digits", "mlp"], "id": "abc"}
+EXPECTED = {"project": "saddlepoint", "entity": None, "name": "ours/seed0", "group": "ours", "job_type": "train"}
+SETTINGS = {"project": "P", "entity": "E", "name": "N", "group": "G", "job_type": "J"}
 
 
 @pytest.fixture(autouse=True)
 def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user of W&B who has set nothing; the folder that they stand in."""
+    """Remove all W&B settings of the user; returns the parent of the working directory."""
     for variable, _ in USER_SETTINGS.values():
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.delenv("WANDB_DIR", raising=False)
@@ -31,16 +31,16 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """What W&B is told by a session with these settings."""
+def start_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return a function that gives the arguments of wandb.init for a session with some settings."""
 
-    def told(**settings) -> dict:
-        found: dict = {}
-        monkeypatch.setattr("wandb.init", lambda **words: found.update(words))
-        WandbSession("offline", **settings).start_run(tmp_path, {}, ABOUT, print)
-        return found
+    def start(**settings) -> dict:
+        arguments: dict = {}
+        monkeypatch.setattr("wandb.init", lambda **keywords: arguments.update(keywords))
+        WandbSession("offline", **settings).start_run(tmp_path, {}, DEFAULTS, print)
+        return arguments
 
-    return told
+    return start
 
 
 def settings(folder: Path, **values: str) -> None:
@@ -49,40 +49,42 @@ def settings(folder: Path, **values: str) -> None:
     (folder / "settings").write_text(f"[default]\n{lines}")
 
 
-def test_who_has_set_nothing_gets_our_defaults_and_the_tags_of_the_pieces(begun) -> None:
-    told = begun()
-    assert {key: told[key] for key in OURS} == OURS
-    assert (told["tags"], told["id"]) == (["digits", "mlp"], "abc")
+def test_without_user_settings_the_defaults_and_component_tags_are_used(start_arguments) -> None:
+    arguments = start_arguments()
+    assert {key: arguments[key] for key in EXPECTED} == EXPECTED
+    assert (arguments["tags"], arguments["id"]) == (["digits", "mlp"], "abc")
 
 
-@pytest.mark.parametrize("key", SAID)
-def test_each_setting_is_heard_from_each_place_and_the_nearer_one_counts(
-    begun, user: Path, monkeypatch: pytest.MonkeyPatch, key: str
+@pytest.mark.parametrize("key", SETTINGS)
+def test_each_setting_is_read_from_each_source_in_order_of_precedence(
+    start_arguments, user: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     settings(user / "home", **{key: "of the user"})
-    assert begun()[key] == "of the user"
+    assert start_arguments()[key] == "of the user"
     settings(user / "here" / "wandb", **{key: "of this folder"})
-    assert begun()[key] == "of this folder"
+    assert start_arguments()[key] == "of this folder"
     monkeypatch.setenv(USER_SETTINGS[key][0], "of the environment")
-    assert begun()[key] == "of the environment"
-    assert begun(**{key: "said"})[key] == "said"
-    rest = {name: value for name, value in OURS.items() if name != key}
-    assert {name: begun()[name] for name in rest} == rest
+    assert start_arguments()[key] == "of the environment"
+    assert start_arguments(**{key: "said"})[key] == "said"
+    others = {name: value for name, value in EXPECTED.items() if name != key}
+    assert {name: start_arguments()[name] for name in others} == others
 
 
-def test_tags_of_the_environment_stand_beside_those_of_the_pieces(begun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tags_of_the_environment_are_added_to_the_component_tags(
+    start_arguments, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WANDB_TAGS", "first, second")
-    assert begun()["tags"] == ["first", "second", "digits", "mlp"]
-    assert begun(tags=("said",))["tags"] == ["said", "digits", "mlp"]
+    assert start_arguments()["tags"] == ["first", "second", "digits", "mlp"]
+    assert start_arguments(tags=("said",))["tags"] == ["said", "digits", "mlp"]
 
 
-def test_the_yaml_of_the_logger_says_nothing_that_the_environment_could_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_yaml_of_the_logger_sets_nothing_that_the_environment_could_set(monkeypatch: pytest.MonkeyPatch) -> None:
     from saddlepoint.config.instantiate import instantiate
 
     monkeypatch.setenv("WANDB_PROJECT", "theirs")
     tracker = instantiate(compose([]).logger, "logger")
     assert isinstance(tracker, Tracker)
-    assert all(getattr(tracker.session, key) is None for key in SAID)
+    assert all(getattr(tracker.session, key) is None for key in SETTINGS)
 
 
 def test_many_runs_take_group_and_tags_of_the_environment_before_those_of_the_command(
@@ -96,12 +98,12 @@ def test_many_runs_take_group_and_tags_of_the_environment_before_those_of_the_co
 
 
 @pytest.mark.parametrize(
-    ("said", "mode"), [("offline", "offline"), ("dryrun", "offline"), ("disabled", "disabled"), ("run", "online")]
+    ("setting", "mode"), [("offline", "offline"), ("dryrun", "offline"), ("disabled", "disabled"), ("run", "online")]
 )
-def test_a_mode_is_heard_from_the_environment_and_from_the_settings_file(
-    user: Path, monkeypatch: pytest.MonkeyPatch, said: str, mode: str
+def test_a_mode_is_read_from_the_environment_and_from_the_settings_file(
+    user: Path, monkeypatch: pytest.MonkeyPatch, setting: str, mode: str
 ) -> None:
-    settings(user / "here" / "wandb", mode=said)
+    settings(user / "here" / "wandb", mode=setting)
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     assert WandbSession().resolved_mode == mode
     monkeypatch.setenv("WANDB_MODE", "online")
@@ -109,32 +111,34 @@ def test_a_mode_is_heard_from_the_environment_and_from_the_settings_file(
     assert WandbSession("offline").resolved_mode == "offline"
 
 
-def test_a_wrong_mode_is_told_by_name_before_anything_is_built(
+def test_a_wrong_mode_is_refused_before_anything_is_built(
     user: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "ofline")
-    for words in (["train"], ["train", "-m", "seed=0,1"]):
-        assert main([*words, f"outputs={user / 'out'}"]) == 1
-        said = capsys.readouterr().err.strip().splitlines()[-1]
-        assert said.endswith(
-            "WANDB_MODE=ofline: it can be online, offline, disabled. Did you mean offline or online?"
-        ), said
+    for arguments in (["train"], ["train", "-m", "seed=0,1"]):
+        assert main([*arguments, f"outputs={user / 'out'}"]) == 1
+        message = capsys.readouterr().err.strip().splitlines()[-1]
+        assert message.endswith(
+            "WANDB_MODE=ofline: choose one of online, offline, disabled. Did you mean offline or online?"
+        ), message
     assert not (user / "out").exists()
     check(compose(["logger=none"]))
     monkeypatch.delenv("WANDB_MODE")
     settings(user / "here" / "wandb", mode="nowhere")
-    with pytest.raises(Mistake, match=r"settings: mode=nowhere: it can be online, offline, disabled"):
+    with pytest.raises(Mistake, match=r"settings: mode=nowhere: choose one of online, offline, disabled"):
         check(compose([]))
 
 
-def test_a_settings_file_that_cannot_be_read_is_as_none(user: Path, begun) -> None:
+def test_an_unreadable_settings_file_is_ignored(user: Path, start_arguments) -> None:
     (user / "home").mkdir()
     for content in (b"\xff\xfe", b"no section", b"[default]\nproject"):
         (user / "home" / "settings").write_bytes(content)
-        assert begun()["project"] == "saddlepoint"
+        assert start_arguments()["project"] == "saddlepoint"
 
 
-def test_a_key_is_looked_for_at_the_server_of_the_settings_file(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_api_key_is_searched_for_the_server_of_the_settings_file(
+    user: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     (user / "netrc").write_text("machine wandb.example.org login user password " + "0" * 40)
     monkeypatch.setenv("NETRC", str(user / "netrc"))
@@ -143,13 +147,15 @@ def test_a_key_is_looked_for_at_the_server_of_the_settings_file(user: Path, monk
     assert WandbSession().resolved_mode == "online"
 
 
-def test_a_run_is_tagged_by_its_pieces_and_its_job_is_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: dict = {}
-    monkeypatch.setattr(WandbSession, "begun", lambda self, folder, config, about, say: told.update(about))
+def test_a_run_is_tagged_by_its_components_and_its_job_type_is_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    defaults: dict = {}
+    monkeypatch.setattr(WandbSession, "start_run", lambda self, folder, config, about, say: defaults.update(about))
     config = {"choice": {"data": "digits", "architecture": "mlp", "objective": "hinge", "regularizer": ["r1", "r2"]}}
     tracker = Tracker("offline")
     (tmp_path / "name" / "seed3").mkdir(parents=True)
     tracker.start(Run(tmp_path / "name" / "seed3"), config, print)
     tracker.close({}, None, failed=False)
-    assert told["tags"] == ["digits", "mlp", "hinge", "r1", "r2"]
-    assert (told["job_type"], told["group"], told["name"]) == ("train", "name", "name/seed3")
+    assert defaults["tags"] == ["digits", "mlp", "hinge", "r1", "r2"]
+    assert (defaults["job_type"], defaults["group"], defaults["name"]) == ("train", "name", "name/seed3")

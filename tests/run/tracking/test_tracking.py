@@ -1,4 +1,4 @@
-"""A run's W&B run: one id over all its parts, whole in its own logs, and no hindrance where the server is one."""
+"""The W&B run of a run: one id over all its parts, complete local logs, and server faults do no harm."""
 
 from __future__ import annotations
 
@@ -23,30 +23,34 @@ from saddlepoint.run.folder import Run
 from saddlepoint.run.tracking.wandb_log import WandbRun, load_wandb_run
 
 
-def local(run: Run) -> list[dict[str, Any]]:
-    """metrics.jsonl, without the seconds that W&B counts for itself."""
+def local_rows(run: Run) -> list[dict[str, Any]]:
+    """Return the rows of metrics.jsonl without the seconds, which W&B counts itself."""
     return [{key: value for key, value in row.items() if key != "seconds"} for row in run.rows()]
 
 
 def assert_whole(run: Run, parts: int) -> None:
-    """W&B's logs, joined, are the local record: the same rows, each once, under one id."""
-    found = read(run, parts)
-    assert [row for row in found.rows if "samples" not in row] == local(run)
-    assert (found.id, len(found.parts)) == (run.summary["wandb_id"], parts)
-    assert {row["images"] for row in found.rows if "samples" in row} == {int(p.stem) for p in grids(run)}
+    """Check that the joined W&B logs equal the local record: the same rows, each once, under one id."""
+    wandb_run = read_run(run, parts)
+    assert [row for row in wandb_run.rows if "samples" not in row] == local_rows(run)
+    assert (wandb_run.id, len(wandb_run.parts)) == (run.summary["wandb_id"], parts)
+    assert {row["images"] for row in wandb_run.rows if "samples" in row} == {int(p.stem) for p in grids(run)}
 
 
-def read(run: Run, parts: int) -> WandbRun:
-    """W&B's logs, when its own process, which writes on for a moment after the end of a run, is through with them."""
+def read_run(run: Run, parts: int) -> WandbRun:
+    """Load the W&B run once the process of W&B, which writes for a moment after the end of a run, has finished."""
 
-    def through() -> bool:
+    def is_complete() -> bool:
         try:
-            found = load_wandb_run(run.folder)
-        except Mistake:  # nothing is there yet
+            wandb_run = load_wandb_run(run.folder)
+        except Mistake:  # there is no log yet
             return False
-        return len(found.parts) == parts and len(found.rows) >= len(local(run)) and found.parts[-1].exit is not None
+        return (
+            len(wandb_run.parts) == parts
+            and len(wandb_run.rows) >= len(local_rows(run))
+            and wandb_run.parts[-1].exit is not None
+        )
 
-    within(10, through)
+    within(10, is_complete)
     return load_wandb_run(run.folder)
 
 
@@ -54,23 +58,23 @@ def grids(run: Run) -> list[Path]:
     return [path for path in run.samples.glob("*.png") if path.stem.isdigit()]
 
 
-def test_a_run_that_stops_and_goes_on_is_one_run_in_w_and_bs_logs(tmp_path: Path) -> None:
+def test_a_resumed_run_is_one_run_in_the_wandb_logs(tmp_path: Path) -> None:
     first = trained(tmp_path, "images=640")
     assert_whole(first, 1)
     run = trained(tmp_path, "images=1280")
-    assert "W&B: offline; to send it up: wandb sync " in run.said
+    assert "W&B: offline; to upload it: wandb sync " in run.said
     assert_whole(run, 2)
-    found = read(run, 2)
-    assert [part.config["begun_at"] for part in found.parts] == [0, 640]
-    assert [part.exit for part in found.parts] == [0, 0]
-    assert found.config["provenance"]["data"]["sizes"]
-    assert found.config["images"] == 1280
-    assert found.config["objective"]["discriminator"]["_target_"].startswith("saddlepoint.objective.")
-    assert found.summary["status"] == "finished"
-    assert torch.load(run.checkpoints / "last.ckpt", weights_only=True)["wandb_id"] == found.id
+    wandb_run = read_run(run, 2)
+    assert [part.config["begun_at"] for part in wandb_run.parts] == [0, 640]
+    assert [part.exit for part in wandb_run.parts] == [0, 0]
+    assert wandb_run.config["provenance"]["data"]["sizes"]
+    assert wandb_run.config["images"] == 1280
+    assert wandb_run.config["objective"]["discriminator"]["_target_"].startswith("saddlepoint.objective.")
+    assert wandb_run.summary["status"] == "finished"
+    assert torch.load(run.checkpoints / "last.ckpt", weights_only=True)["wandb_id"] == wandb_run.id
 
 
-def test_w_and_bs_log_does_not_name_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_wandb_log_does_not_name_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "canary-machine")
     monkeypatch.setattr("platform.node", lambda: "canary-machine")
     run = trained(tmp_path, "images=64")
@@ -78,26 +82,28 @@ def test_w_and_bs_log_does_not_name_the_machine(tmp_path: Path, monkeypatch: pyt
     assert not logs
 
 
-def test_what_is_lost_of_w_and_bs_log_is_told_again_where_the_run_goes_on(tmp_path: Path) -> None:
+def test_rows_lost_from_the_wandb_log_are_logged_again_when_the_run_resumes(tmp_path: Path) -> None:
     first = trained(tmp_path, "images=640")
     assert_whole(first, 1)
     (log,) = first.folder.glob("wandb/*run-*/*.wandb")
     log.write_bytes(log.read_bytes()[: int(0.8 * log.stat().st_size)])
     lost = load_wandb_run(first.folder)
     assert lost.parts[0].exit is None
-    assert 0 < len([row for row in lost.rows if "samples" not in row]) < len(local(first)), (
-        "some rows went, some did not"
+    assert 0 < len([row for row in lost.rows if "samples" not in row]) < len(local_rows(first)), (
+        "some rows were lost, some were not"
     )
     run = trained(tmp_path, "images=1280")
-    found = read(run, 2)
-    assert [row for row in found.rows if "samples" not in row] == local(run)
-    assert {part.id for part in found.parts} == {run.summary["wandb_id"]}
+    wandb_run = read_run(run, 2)
+    assert [row for row in wandb_run.rows if "samples" not in row] == local_rows(run)
+    assert {part.id for part in wandb_run.parts} == {run.summary["wandb_id"]}
 
 
-def test_a_run_that_a_w_and_b_agent_starts_has_the_agents_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_started_by_a_wandb_agent_has_the_id_of_the_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WANDB_SWEEP_ID", "search1")
     monkeypatch.setenv("WANDB_RUN_ID", "agentsown")
-    wandb.teardown()  # it reads the environment once, for all runs of a process
+    wandb.teardown()  # wandb reads the environment once per process
     try:
         run = trained(tmp_path, "images=640")
         assert run.summary["wandb_id"] == "agentsown"
@@ -107,21 +113,21 @@ def test_a_run_that_a_w_and_b_agent_starts_has_the_agents_id(tmp_path: Path, mon
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_and_goes_on_is_one_run_without_a_gap(tmp_path: Path) -> None:
+def test_a_run_that_was_killed_and_resumed_is_one_run_without_a_gap(tmp_path: Path) -> None:
     child = multiprocessing.get_context("forkserver").Process(target=killed, args=(str(tmp_path), 1152))
     child.start()
     child.join(120)
     assert child.exitcode == -signal.SIGKILL
     run = trained(tmp_path, "images=1920")
-    assert "going on at 640 images" in run.said
-    found = read(run, 2)
-    assert [row for row in found.rows if "samples" not in row] == local(run)
-    assert found.parts[-1].config["begun_at"] == 640
-    assert {part.id for part in found.parts} == {run.summary["wandb_id"]}
+    assert "resuming at 640 images" in run.said
+    wandb_run = read_run(run, 2)
+    assert [row for row in wandb_run.rows if "samples" not in row] == local_rows(run)
+    assert wandb_run.parts[-1].config["begun_at"] == 640
+    assert {part.id for part in wandb_run.parts} == {run.summary["wandb_id"]}
 
 
 @pytest.mark.slow
-def test_two_ranks_are_one_run_of_w_and_b(tmp_path: Path) -> None:
+def test_two_ranks_are_one_wandb_run(tmp_path: Path) -> None:
     first, second = played(on_ranks, 2, str(tmp_path), free_port(), join=False)
     (run,) = tmp_path.glob("run/seed0")
     assert second == []
@@ -135,22 +141,22 @@ def test_two_ranks_are_one_run_of_w_and_b(tmp_path: Path) -> None:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Has somebody logged in to a server of ours, which does what it is told."""
-    made: list[Server] = []
-    wandb.teardown()  # what it has read of the environment it keeps
+    """Log in to a local server with an injected fault."""
+    servers: list[Server] = []
+    wandb.teardown()  # wandb keeps what it has read from the environment
 
     def logged_in(fault: str) -> Server:
-        made.append(Server(fault))
-        monkeypatch.setenv("WANDB_BASE_URL", made[0].url)
+        servers.append(Server(fault))
+        monkeypatch.setenv("WANDB_BASE_URL", servers[0].url)
         monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-        monkeypatch.setattr("wandb.apis.public.api.Api._HTTP_TIMEOUT", 1)  # WANDB_HTTP_TIMEOUT, which it has read
+        monkeypatch.setattr("wandb.apis.public.api.Api._HTTP_TIMEOUT", 1)  # WANDB_HTTP_TIMEOUT was read before
         monkeypatch.delenv("WANDB_MODE", raising=False)
-        return made[0]
+        return servers[0]
 
     yield logged_in
-    for each in made:
+    for each in servers:
         each.__exit__()
-    with contextlib.suppress(OSError):  # its own process may have been killed
+    with contextlib.suppress(OSError):  # the process of W&B may have been killed
         wandb.teardown()
 
 
@@ -161,60 +167,60 @@ def online(folder: Path, *words: str) -> Any:
 @pytest.mark.parametrize(
     "fault", ["hang", *(pytest.param(fault, marks=pytest.mark.slow) for fault in ("refuse", "500", "401"))]
 )
-def test_a_server_that_does_not_begin_a_run_makes_it_an_offline_one_under_its_id(
+def test_a_run_that_the_server_does_not_start_is_tracked_offline_under_its_id(
     tmp_path: Path, server: Any, fault: str
 ) -> None:
     server(fault)
     run = online(tmp_path)
     assert run.summary["status"] == "finished"
     assert run.said.count("this run is tracked offline") == 1
-    assert "W&B: offline; to send it up: wandb sync " in run.said
+    assert "W&B: offline; to upload it: wandb sync " in run.said
     assert_whole(run, 1)
     (kept,) = run.folder.glob("wandb/*run-*")
     assert kept.name.startswith("offline-run-")
 
 
-def test_a_server_that_goes_in_the_middle_costs_a_bounded_end_and_no_row(
+def test_a_server_that_fails_during_a_run_costs_limited_time_and_no_row(
     tmp_path: Path, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gone(server("none"), monkeypatch, "503")
+    inject_fault(server("none"), monkeypatch, "503")
     began = time.monotonic()
     run = online(tmp_path)
     assert time.monotonic() - began < 60
     assert run.summary["status"] == "finished"
-    assert "but not all of it; to send up the rest: wandb sync " in run.said
+    assert "but not all of it; to upload the rest: wandb sync " in run.said
     assert_whole(run, 1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["none", "hang", "403", "core killed", "core stopped"])
-def test_whatever_goes_in_the_middle_the_run_ends_as_it_would_have(
+def test_any_failure_during_a_run_leaves_its_result_unchanged(
     tmp_path: Path, server: Any, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    gone(server("none"), monkeypatch, fault)
+    inject_fault(server("none"), monkeypatch, fault)
     run = online(tmp_path)
     assert run.summary["status"] == "finished"
-    assert local(run)[-1]["images"] == 1280
+    assert local_rows(run)[-1]["images"] == 1280
     if not fault.startswith("core"):
         assert_whole(run, 1)
     if fault == "core stopped":
-        assert "it did not end in time" in run.said
-        assert within(10, lambda: not children("wandb-core")), "else the exit would wait for it"
-    assert trained(tmp_path / "next", "images=256").said.count("W&B") == 1, "the next run is tracked as ever"
+        assert "it did not finish in time" in run.said
+        assert within(10, lambda: not children("wandb-core")), "otherwise the exit would wait for it"
+    assert trained(tmp_path / "next", "images=256").said.count("W&B") == 1, "the next run is tracked as usual"
 
 
-def gone(server: Server, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
-    """Let `fault` happen when W&B has begun the run and a row of 640 images comes."""
+def inject_fault(server: Server, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    """Make `fault` happen at the row of 640 images, once W&B has started the run."""
     from saddlepoint.run.tracking.tracker import Tracker
 
-    log, begin, begun = Tracker._log, Tracker._begin, threading.Event()
+    log, begin, has_started = Tracker._log, Tracker._start_run, threading.Event()
 
-    def _begin(tracker: Tracker, *args: Any) -> None:
+    def _start_run(tracker: Tracker, *args: Any) -> None:
         begin(tracker, *args)
-        begun.set()
+        has_started.set()
 
     def _log(tracker: Tracker, row: dict[str, Any]) -> None:
-        if row["images"] == 640 and begun.is_set():
+        if row["images"] == 640 and has_started.is_set():
             if fault.startswith("core"):
                 for core in children("wandb-core"):
                     os.kill(core, signal.SIGKILL if fault == "core killed" else signal.SIGSTOP)
@@ -222,5 +228,5 @@ def gone(server: Server, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
                 server.fault = fault
         log(tracker, row)
 
-    monkeypatch.setattr(Tracker, "_begin", _begin)
+    monkeypatch.setattr(Tracker, "_start_run", _start_run)
     monkeypatch.setattr(Tracker, "_log", _log)

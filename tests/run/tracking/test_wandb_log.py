@@ -1,4 +1,4 @@
-"""W&B's own logs are read back whole; of what a crash leaves, the beginning; and the parts of a run are one run."""
+"""W&B's own logs are read back completely, or up to a damage, and the parts of a run are joined."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ internal: Any = _internal
 Rows = list[dict[str, Any]]
 
 
-def log(told: Sequence[bytes]) -> bytes:
-    """A log that holds these records, written from the description of the format, a byte at a time."""
+def log(contents: Sequence[bytes]) -> bytes:
+    """Return a log with these records, written independently from the description of the format."""
     out = bytearray(b":W&B\xe1\xbe\x00")
-    for record in told:
-        rest, begun = record, False
-        while rest or not begun:
-            room = 32768 - len(out) % 32768
-            if room < 7:
-                out += bytes(room)
+    for record in contents:
+        rest, has_started = record, False
+        while rest or not has_started:
+            space = 32768 - len(out) % 32768
+            if space < 7:
+                out += bytes(space)
                 continue
-            now, rest = rest[: room - 7], rest[room - 7 :]
-            kind = (4 if begun else 1) if not rest else (3 if begun else 2)
-            crc = zlib.crc32(bytes([kind]) + now)
-            out += crc.to_bytes(4, "little") + len(now).to_bytes(2, "little") + bytes([kind]) + now
-            begun = True
+            chunk, rest = rest[: space - 7], rest[space - 7 :]
+            kind = (4 if has_started else 1) if not rest else (3 if has_started else 2)
+            crc = zlib.crc32(bytes([kind]) + chunk)
+            out += crc.to_bytes(4, "little") + len(chunk).to_bytes(2, "little") + bytes([kind]) + chunk
+            has_started = True
     return bytes(out)
 
 
@@ -61,10 +61,10 @@ def history(row: dict[str, Any]) -> bytes:
     return record.SerializeToString()
 
 
-def kept(folder: Path, name: str, told: Sequence[bytes], run_id: str = "one") -> Path:
+def write_log(folder: Path, name: str, contents: Sequence[bytes], run_id: str = "one") -> Path:
     path = folder / "wandb" / f"offline-run-{name}" / f"run-{run_id}.wandb"
     path.parent.mkdir(parents=True)
-    path.write_bytes(log(told))
+    path.write_bytes(log(contents))
     return path
 
 
@@ -76,129 +76,135 @@ def rows(*images: int, of: str = "a", **more: Any) -> Rows:
 
 
 @pytest.mark.parametrize("sizes", [[5, 0, 9], [32754], [32753, 1], [32755, 3], [32747, 4], [100_000, 7, 70_000], []])
-def test_a_log_gives_back_its_records_wherever_its_blocks_end(sizes: list[int]) -> None:
-    told = [bytes([65 + i]) * n for i, n in enumerate(sizes)]
-    assert list(read_records(log(told))) == told
+def test_records_are_read_back_for_any_block_boundaries(sizes: list[int]) -> None:
+    contents = [bytes([65 + i]) * n for i, n in enumerate(sizes)]
+    assert list(read_records(log(contents))) == contents
 
 
-def test_a_log_that_was_cut_short_gives_a_beginning_of_its_records() -> None:
-    told = [bytes([65 + i]) * n for i, n in enumerate((40, 33_000, 10, 5))]
-    whole = log(told)
-    counts = [len(found) for cut in [*range(0, len(whole), 97), len(whole)] if (found := read(whole[:cut], told)) >= []]
+def test_a_truncated_log_gives_its_first_records() -> None:
+    contents = [bytes([65 + i]) * n for i, n in enumerate((40, 33_000, 10, 5))]
+    data = log(contents)
+    counts = [
+        len(found)
+        for cut in [*range(0, len(data), 97), len(data)]
+        if (found := read_prefix(data[:cut], contents)) >= []
+    ]
     assert counts[0] == 0
-    assert counts[-1] == len(told)
+    assert counts[-1] == len(contents)
     assert all(before <= after for before, after in pairwise(counts))
 
 
-def read(log: bytes, told: list[bytes]) -> list[bytes]:
-    found = list(read_records(log))
-    assert found == told[: len(found)]
-    return found
+def read_prefix(log: bytes, contents: list[bytes]) -> list[bytes]:
+    records_read = list(read_records(log))
+    assert records_read == contents[: len(records_read)]
+    return records_read
 
 
-def test_a_flipped_byte_costs_records_of_its_block_and_makes_none() -> None:
-    told = [f"{i:0100d}".encode() for i in range(600)]  # two blocks
-    whole = log(told)
-    for at in range(7, len(whole), 997):
-        found = list(read_records(whole[:at] + bytes([whole[at] ^ 0x40]) + whole[at + 1 :]))
-        assert set(found) < set(told)
-        assert len(found) >= len(told) - 32_768 // 107 - 1
+def test_a_flipped_byte_loses_only_records_of_its_block() -> None:
+    contents = [f"{i:0100d}".encode() for i in range(600)]  # two blocks
+    data = log(contents)
+    for at in range(7, len(data), 997):
+        found = list(read_records(data[:at] + bytes([data[at] ^ 0x40]) + data[at + 1 :]))
+        assert set(found) < set(contents)
+        assert len(found) >= len(contents) - 32_768 // 107 - 1
 
 
-def test_what_is_no_log_is_refused_and_an_empty_one_is_empty() -> None:
-    with pytest.raises(Mistake, match="no log of a W&B run"):
+def test_another_file_is_refused_and_an_empty_log_has_no_records() -> None:
+    with pytest.raises(Mistake, match="not a log of a W&B run"):
         list(read_records(b"PK\x03\x04 and more of it"))
     assert list(read_records(b"")) == []
 
 
-def test_a_part_tells_its_config_rows_and_end_and_nothing_of_w_and_bs_own(tmp_path: Path) -> None:
+def test_a_part_has_its_config_rows_and_exit_without_the_items_of_wandb(tmp_path: Path) -> None:
     summary, end = internal.Record(), internal.Record()
     summary.summary.update.add(nested_key=["samples", "width"], value_json="5")
     summary.summary.update.add(key="_runtime", value_json="9")
     end.exit.exit_code = 3
-    told = [started("one", 0, 50), history({"images": 1, "loss": 0.5}), summary.SerializeToString()]
-    found = load_part(kept(tmp_path, "x", [*told, end.SerializeToString()]))
+    contents = [started("one", 0, 50), history({"images": 1, "loss": 0.5}), summary.SerializeToString()]
+    found = load_part(write_log(tmp_path, "x", [*contents, end.SerializeToString()]))
     assert (found.id, found.started, found.exit) == ("one", 50.0, 3)
     assert found.config == {"seed": 3, "begun_at": 0}
     assert found.rows == [{"images": 1, "loss": 0.5}]
     assert found.summary == {"samples": {"width": 5}}
-    assert load_part(kept(tmp_path, "y", told)).exit is None
+    assert load_part(write_log(tmp_path, "y", contents)).exit is None
 
 
 # ------------------------------------------------------------------------------------------------------ its parts
 
 
-def test_a_later_part_takes_back_what_came_after_its_checkpoint() -> None:
+def test_a_later_part_replaces_rows_after_its_checkpoint() -> None:
     one = WandbPart(Path(), config={"begun_at": 0}, rows=[*rows(0, 64, 128, 192), *rows(192, final=True)])
     two = WandbPart(Path(), config={"begun_at": 128}, rows=rows(192, 256, of="b"))
     assert join_parts([one, two]) == [*rows(0, 64, 128), *rows(192, 256, of="b")]
 
 
-def test_an_end_that_was_gone_on_from_is_no_end() -> None:
+def test_the_final_row_of_a_resumed_part_is_dropped() -> None:
     one = WandbPart(Path(), config={"begun_at": 0}, rows=[*rows(64), *rows(64, final=True)])
     two = WandbPart(Path(), config={"begun_at": 64}, rows=rows(128, of="b"))
     assert join_parts([one, two]) == [*rows(64), *rows(128, of="b")]
 
 
-def test_a_part_that_began_anew_takes_back_everything() -> None:
+def test_a_part_that_started_again_replaces_all_rows() -> None:
     parts = [WandbPart(Path(), config={"begun_at": 0}, rows=rows(0, 64, of=each)) for each in "ab"]
     assert join_parts(parts) == rows(0, 64, of="b")
 
 
-def test_parts_that_do_not_say_where_they_begin_are_joined_by_their_first_row() -> None:
+def test_parts_without_a_start_are_joined_by_their_first_row() -> None:
     parts = [WandbPart(Path(), rows=rows(64, 128)), WandbPart(Path()), WandbPart(Path(), rows=rows(192, 256, of="b"))]
     assert join_parts(parts) == [*rows(64, 128), *rows(192, 256, of="b")]
 
 
-def test_the_parts_of_a_run_are_found_by_their_time_and_another_run_is_named(tmp_path: Path) -> None:
-    kept(tmp_path, "b", [started("one", 0, 50), *map(history, rows(64, 128))])
-    kept(tmp_path, "a", [started("one", 64, 60), *map(history, rows(128, of="b"))])
-    cut = kept(tmp_path, "c", [started("one", 128, 70)])
+def test_parts_are_ordered_by_time_and_several_runs_need_an_id(tmp_path: Path) -> None:
+    write_log(tmp_path, "b", [started("one", 0, 50), *map(history, rows(64, 128))])
+    write_log(tmp_path, "a", [started("one", 64, 60), *map(history, rows(128, of="b"))])
+    cut = write_log(tmp_path, "c", [started("one", 128, 70)])
     cut.write_bytes(cut.read_bytes()[:9])
     found = load_wandb_run(tmp_path)
     assert found.rows == [*rows(64), *rows(128, of="b")]
     assert (found.id, found.config["begun_at"], len(found.parts)) == ("one", 64, 2)
-    kept(tmp_path, "d", [started("other", 0, 80)], "other")
+    write_log(tmp_path, "d", [started("other", 0, 80)], "other")
     assert load_wandb_run(tmp_path, "other").rows == []
-    with pytest.raises(Mistake, match="of id one, other; say which"):
+    with pytest.raises(Mistake, match="with ids one, other; choose one"):
         load_wandb_run(tmp_path)
-    with pytest.raises(Mistake, match="no W&B run of id on lies there, but one, other"):
+    with pytest.raises(Mistake, match="no W&B run with id on; there: one, other"):
         load_wandb_run(tmp_path, "on")
-    with pytest.raises(Mistake, match="no W&B run lies there"):
+    with pytest.raises(Mistake, match="has no W&B run"):
         load_wandb_run(tmp_path / "elsewhere")
     assert wandb_log.BEGUN_AT == "begun_at"
 
 
-def test_what_a_part_that_was_killed_did_not_tell_is_told_by_the_next_and_stands_in_its_place(tmp_path: Path) -> None:
-    path = kept(tmp_path, "a", [started("one", 0, 50), *map(history, rows(64, 192))])
-    own = [{**row, "seconds": 1.5} for row in rows(64, 128, 192)]
-    missing = missing_rows(tmp_path, "one", own)
+def test_rows_that_a_killed_part_did_not_log_are_logged_by_the_next_in_order(tmp_path: Path) -> None:
+    path = write_log(tmp_path, "a", [started("one", 0, 50), *map(history, rows(64, 192))])
+    rows_of_run = [{**row, "seconds": 1.5} for row in rows(64, 128, 192)]
+    missing = missing_rows(tmp_path, "one", rows_of_run)
     assert missing == rows(128)
-    assert missing_rows(tmp_path, "other", own) == rows(64, 128, 192)
-    kept(tmp_path, "b", [started("one", 192, 60), *map(history, [*missing, *rows(256)])])
+    assert missing_rows(tmp_path, "other", rows_of_run) == rows(64, 128, 192)
+    write_log(tmp_path, "b", [started("one", 192, 60), *map(history, [*missing, *rows(256)])])
     assert load_wandb_run(tmp_path).rows == rows(64, 128, 192, 256)
-    path.write_bytes(log([started("one", 0, 50), *map(history, rows(64, 128, 192))]))  # W&B's process was still at it
+    path.write_bytes(
+        log([started("one", 0, 50), *map(history, rows(64, 128, 192))])
+    )  # the process of W&B was still writing
     assert load_wandb_run(tmp_path).rows == rows(64, 128, 192, 256)
 
 
-def test_a_run_has_ended_when_its_log_holds_its_end_which_may_be_a_moment_later(tmp_path, monkeypatch):
+def test_finishing_a_run_waits_for_the_exit_record_in_its_log(tmp_path, monkeypatch):
     from types import SimpleNamespace
 
     from saddlepoint.run.tracking import wandb_session
     from saddlepoint.run.tracking.wandb_log import WandbPart
 
     (tmp_path / "run-1.wandb").write_bytes(b"")
-    read = []
+    calls = []
 
-    def part(path):
-        read.append(path)
-        return WandbPart(path, exit=0 if len(read) == 3 else None)
+    def load_part(path):
+        calls.append(path)
+        return WandbPart(path, exit=0 if len(calls) == 3 else None)
 
-    monkeypatch.setattr(session, "part", part)
+    monkeypatch.setattr(wandb_session, "load_part", load_part)
     finished = []
     run = SimpleNamespace(dir=str(tmp_path / "files"), finish=lambda exit_code: finished.append(exit_code))
     assert wandb_session.finish_run(run, 3)
-    assert (finished, len(read)) == ([3], 3)
-    monkeypatch.setattr(session, "WRITTEN", 0.05)
-    read[:] = [None] * 3
-    assert wandb_session.finish_run(run)  # a log that never holds it keeps nobody waiting
+    assert (finished, len(calls)) == ([3], 3)
+    monkeypatch.setattr(wandb_session, "LOG_WAIT_SECONDS", 0.05)
+    calls[:] = [None] * 3
+    assert wandb_session.finish_run(run)  # it does not wait forever for a log without an exit record

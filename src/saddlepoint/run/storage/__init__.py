@@ -1,1 +1,1 @@
-"""Files that survive a crash: the one atomic write, a cache, archives, checksums."""
+"""Crash-safe files: atomic writes, a cache, archives, checksums."""

@@ -1,8 +1,8 @@
-"""Files and folders that are there whole or not at all: written beside their place, synced to disk, then renamed.
+"""Atomic writes: a file or folder is written under a temporary name in the same folder, synced to disk, then renamed.
 
-The rename is atomic, so a reader, or a crash, finds the old content or the new one; the folder is synced after it, so
-that it lasts.  Everything here raises OSError as the operating system does, and leaves nothing behind where it does;
-what a crash leaves has a name of `UNFINISHED`.
+The rename is atomic, so a reader sees either the old content or the new one, also after a crash.  The parent folder is
+synced after the rename, so that the rename is durable.  The functions raise OSError and then leave no temporary file;
+a temporary file left by a crash has a name that matches `UNFINISHED`.
 """
 
 import contextlib
@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator
 from io import BufferedRandom
 from pathlib import Path
 
-UNFINISHED = re.compile(r"\..+\.(\d+|writing)")  # `.writing`: of an earlier edition's checkpoints
-Content = str | bytes | Callable[[BufferedRandom], object]  # the last writes it, into a file that is open for both
+UNFINISHED = re.compile(r"\..+\.(\d+|writing)")  # `.writing`: checkpoints of an earlier edition
+Content = str | bytes | Callable[[BufferedRandom], object]  # a callable writes into a file open for reading and writing
 
 
 def write_atomic(path: Path, content: Content, previous: Path | None = None) -> None:
-    """Put `content` in the place of the file `path`; what stood there becomes `former`, where that is given."""
-    with _beside(path) as temporary:
+    """Write `content` to the file `path`.  If `previous` is given, an existing file `path` is renamed to it."""
+    with _temporary_path(path) as temporary:
         with temporary.open("x+b") as file:
             if callable(content):
                 content(file)
@@ -35,15 +35,15 @@ def write_atomic(path: Path, content: Content, previous: Path | None = None) -> 
 
 
 def copy_atomic(source: Path, to: Path) -> None:
-    """Make the file `to` a copy of `source`."""
+    """Copy the file `source` to `to`."""
     with source.open("rb") as content:
         write_atomic(to, lambda file: shutil.copyfileobj(content, file))
 
 
 @contextlib.contextmanager
 def atomic_folder(to: Path) -> Iterator[Path]:
-    """A new folder to write into, which becomes `to` at the end, where by then nothing is, or an empty folder."""
-    with _beside(to) as temporary:
+    """Yield a new folder to write into, which is renamed to `to` at the end; `to` must not exist or must be empty."""
+    with _temporary_path(to) as temporary:
         temporary.mkdir(parents=True)
         yield temporary
         os.replace(temporary, to)
@@ -51,9 +51,10 @@ def atomic_folder(to: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A name beside `path` that nobody has, to be renamed to it; nothing bears it in the end, whatever is raised."""
-    temporary = path.with_name(f".{path.name}.{secrets.randbelow(10**8):08}")  # not of `random`: its state is a run's
+def _temporary_path(path: Path) -> Iterator[Path]:
+    """Yield an unused path in the folder of `path`.  Whatever still has this name at exit is deleted."""
+    # `secrets`, because the state of `random` belongs to the run
+    temporary = path.with_name(f".{path.name}.{secrets.randbelow(10**8):08}")
     try:
         yield temporary
     finally:
@@ -62,7 +63,7 @@ def _beside(path: Path) -> Iterator[Path]:
 
 
 def _sync(folder: Path) -> None:
-    """Make a rename in `folder` last, where the system can."""
+    """Sync `folder` to disk, if the system supports it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

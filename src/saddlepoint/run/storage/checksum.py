@@ -1,8 +1,7 @@
-"""The seal of a file of torch.save: the comment of its zip is the sha256 of every byte before the comment.
+"""A checksum for files of torch.save: the zip comment holds the sha256 of all bytes before the comment.
 
-The zip has a CRC-32 of each tensor, which torch.load does not look at (2.15): a flipped bit becomes another weight.  A
-comment is part of a zip, so a copy keeps its seal, readers that know of none are not disturbed, and no second file can
-go astray.
+The zip has a CRC-32 of each tensor, but torch.load ignores it (2.15), so a flipped bit silently changes a weight.  A
+comment is part of the zip: copies keep it, other readers ignore it, and no second file can get lost.
 """
 
 import hashlib
@@ -13,24 +12,24 @@ from pathlib import Path
 
 MARK = b"sha256:"
 LENGTH = len(MARK) + 64
-END = b"PK\x05\x06"  # a zip's last record: 22 bytes, of which the last two say how long the comment behind it is
+END = b"PK\x05\x06"  # the last record of a zip: 22 bytes, of which the last two are the length of the comment
 CHUNK = 2**22
 
 
 def append_checksum(file: io.BufferedRandom | io.BytesIO) -> None:
-    """Put the seal behind the zip that `file` holds; it is open for reading and writing."""
+    """Append the checksum to the zip in `file`, which is open for reading and writing."""
     file.seek(-2, os.SEEK_END)
     file.write(LENGTH.to_bytes(2, "little"))
     file.seek(0)
-    print_of_all = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     file.seek(0, os.SEEK_END)
-    file.write(MARK + print_of_all.encode())
+    file.write(MARK + sha256.encode())
 
 
 def verify_checksum(path: Path) -> None:
-    """Raises ValueError where the file at `path` is not the one that was sealed, to the last bit.
+    """Raise ValueError if the file at `path` has changed since its checksum was written.
 
-    One that was written before there were seals ends with its zip; of it the CRC-32 of each tensor is looked at.
+    For a file of an earlier edition without a checksum, the CRC-32 of each tensor is verified.
     """
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
@@ -40,15 +39,15 @@ def verify_checksum(path: Path) -> None:
             with zipfile.ZipFile(path) as archive:
                 if (first := archive.testzip()) is not None:
                     raise ValueError(f"{first} has changed since it was written")
-        elif not tail.startswith(MARK) or tail != MARK + _print(file, size - LENGTH).encode():
-            raise ValueError("it is cut short, or a bit of it has changed: its seal is broken")
+        elif not tail.startswith(MARK) or tail != MARK + _sha256(file, size - LENGTH).encode():
+            raise ValueError("it is truncated or damaged: its checksum does not match")
 
 
-def _print(file: io.BufferedIOBase, size: int) -> str:
-    """sha256 of the first `size` bytes, in hexadecimal."""
+def _sha256(file: io.BufferedIOBase, size: int) -> str:
+    """Return the sha256 of the first `size` bytes, in hexadecimal."""
     file.seek(0)
-    content = hashlib.sha256()
-    while size > 0 and (part := file.read(min(CHUNK, size))):
-        content.update(part)
-        size -= len(part)
-    return content.hexdigest()
+    sha256 = hashlib.sha256()
+    while size > 0 and (chunk := file.read(min(CHUNK, size))):
+        sha256.update(chunk)
+        size -= len(chunk)
+    return sha256.hexdigest()

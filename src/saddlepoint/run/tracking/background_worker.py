@@ -1,6 +1,6 @@
-"""Calls that a thread of its own makes, in the order in which they were handed over.
+"""A worker thread that makes submitted calls in order.
 
-Who hands one over neither waits for it nor hears of its failure; the first failure is told, once (docs/tracking.md).
+`submit` neither waits nor raises; the first failure is logged, once (docs/tracking.md).
 """
 
 import queue
@@ -10,29 +10,29 @@ from collections.abc import Callable
 
 from saddlepoint.redaction import redact
 
-MAX_WAITING = 10_000  # calls: about 10 MB of rows, which is what a service that takes nothing at all may cost in memory
+MAX_WAITING = 10_000  # calls: about 10 MB of rows, the memory that a server that never answers may cost
 Call = Callable[[], object]
 
 
 class BackgroundWorker:
-    """Makes calls for others; `say` hears once of a call that fails, and once where there are more than can wait."""
+    """Makes calls in a background thread; `log` is called once if a call fails, and once if the queue is full."""
 
     def __init__(self, name: str, log: Callable[[str], None], max_waiting: int = MAX_WAITING) -> None:
-        self._whose, self._say = name, log
+        self._name, self._log = name, log
         self._calls: queue.Queue[Call | None] = queue.Queue(max_waiting)
-        self._said: set[str] = set()
-        self._thread = threading.Thread(target=self._made, name=name, daemon=True)  # it must not hold up an exit
+        self._logged: set[str] = set()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)  # does not delay the exit
         self._thread.start()
 
     def submit(self, call: Call) -> None:
-        """Make this call after the others; where too many wait already, it is left out."""
+        """Queue a call; if the queue is full, the call is dropped."""
         try:
             self._calls.put_nowait(call)
         except queue.Full:
-            self._once("full", f"{self._whose} does not keep up; what it cannot take is left out there")
+            self._log_once("full", f"{self._name} does not keep up; some of its data are left out")
 
     def finish(self, seconds: float) -> bool:
-        """Whether all calls were made within `seconds`; no call is taken after this."""
+        """Wait at most `seconds` for all calls; return whether they were made.  No call is accepted after this."""
         until = time.monotonic() + seconds
         try:
             self._calls.put(None, timeout=seconds)
@@ -41,19 +41,20 @@ class BackgroundWorker:
         self._thread.join(max(0.0, until - time.monotonic()))
         return not self._thread.is_alive()
 
-    def _made(self) -> None:
+    def _run(self) -> None:
+        """Make the queued calls until None is queued."""
         while (call := self._calls.get()) is not None:
             try:
                 call()
-            except BaseException as error:  # nobody's interrupt arrives in this thread, and SystemExit is a failure too
-                self._once("failed", f"{self._whose}: {error_summary(error)}; the run goes on without it")
+            except BaseException as error:  # interrupts do not reach this thread, and SystemExit is a failure too
+                self._log_once("failed", f"{self._name}: {error_summary(error)}; the run continues without it")
 
-    def _once(self, what: str, line: str) -> None:
-        if what not in self._said:
-            self._said.add(what)
-            self._say(line)
+    def _log_once(self, event: str, message: str) -> None:
+        if event not in self._logged:
+            self._logged.add(event)
+            self._log(message)
 
 
 def error_summary(error: BaseException) -> str:
-    """The first line of what an error says, as it may be told, at most 100 characters; its class where it is silent."""
+    """Return the first line of an error's text, redacted, at most 100 characters; if it is empty, the class name."""
     return redact(str(error)).strip().partition("\n")[0][:100] or type(error).__name__

@@ -1,4 +1,4 @@
-"""metrics.csv: the events of a run as a table, a column per key, for spreadsheets and scripts."""
+"""The logger of csv/metrics.csv: the events of a run as a table with a column per key, for spreadsheets and scripts."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,20 +11,20 @@ from saddlepoint.run.journal import RunLogger
 
 
 class CsvLog(RunLogger):
-    """Lightning's CSVLogger, into csv/metrics.csv of the run folder; `step` counts images.
+    """Lightning's CSVLogger, which writes csv/metrics.csv of the run folder; `step` is the number of images.
 
-    Where a run goes on, the file is written anew from metrics.jsonl, so that it holds every event once.
+    When a run resumes, the file is rewritten from metrics.jsonl, so that it holds every event once.
     """
 
     label = "csv"
 
     def __init__(self) -> None:
         super().__init__()
-        self.path: Path | None = None  # of the table, once it has begun
+        self.path: Path | None = None  # of the table, None before `start`
         self._csv: CSVLogger | None = None
 
     def start(self, run: Run, config: Mapping[str, Any], log: Callable[[str], None]) -> None:
-        """Begin the table of this run with what its metrics.jsonl holds already."""
+        """Start the table of this run with the events of its metrics.jsonl."""
         self._csv = CSVLogger(run.folder, name="", version="csv", flush_logs_every_n_steps=1)
         self.path = run.folder / "csv" / "metrics.csv"
         self.path.unlink(missing_ok=True)
@@ -35,12 +35,12 @@ class CsvLog(RunLogger):
 
     @property
     def whereabouts(self) -> str:
-        """One line: where the table is."""
-        there = self.path is not None and self.path.exists()
-        return f"CSV: {self.path}" if there else "CSV: no event was logged, so there is no table"
+        """One line: the path of the table."""
+        exists = self.path is not None and self.path.exists()
+        return f"CSV: {self.path}" if exists else "CSV: no event was logged, so there is no table"
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """One row.  Raises Mistake where it cannot be written."""
+        """Append one row.  Raises Mistake if it cannot be written."""
         if self._csv is None or self.path is None:
             return
         try:

@@ -1,6 +1,6 @@
-"""Weights & Biases beside the local record: a run's losses, scores, grids, and its end.
+"""The logger for Weights & Biases: losses, scores, grids and the summary of a run.
 
-It is spoken to by a thread of its own (see Courier), from the first word to the last: docs/tracking.md, Faults.
+All calls to W&B are made in a background thread (see BackgroundWorker): docs/tracking.md, Faults.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,15 +23,16 @@ from saddlepoint.run.tracking.wandb_session import (
     redact_wandb_logs,
 )
 
-GRACE = 20.0  # seconds beside those that the server has: W&B's own process starts, and writes its files
+GRACE = 20.0  # seconds, in addition to the timeouts of the server: the process of W&B starts and writes its files
 
 
 class Tracker(RunLogger):
-    """Everything that a run logs, on the axis `images`; see Session for what `mode` and `timeout` say.
+    """Logs everything of a run to W&B, with `images` as the x-axis.
 
-    group      of the runs that belong together; None: as set in W&B (WANDB_RUN_GROUP), else the run's name
-    name, project, entity, tags, job_type    None or []: as set in W&B, else <run>/<seed>, saddlepoint, its default
-               account, none, train; tags are beside those that say what the run is made of
+    mode, timeout    see WandbSession
+    group      groups runs in W&B; None: as set in W&B (WANDB_RUN_GROUP), else the run's name
+    name, project, entity, tags, job_type    None or []: as set in W&B, else <run>/<seed>, saddlepoint, the default
+               account, none, train; tags are added to those of the components (`component_tags`)
     Raises Mistake for an unknown mode.
     """
 
@@ -51,20 +52,18 @@ class Tracker(RunLogger):
         super().__init__()
         self.session = WandbSession(mode, project, entity, group, tuple(tags or ()), timeout, name, job_type)
         self.id: str | None = None
-        self.whereabouts = format_whereabouts(
-            None
-        )  # one line, of a run that was closed: where it is, how to send it up
-        self._courier: BackgroundWorker | None = None
-        self._wandb: Any = None  # of the courier's thread alone
+        self.whereabouts = format_whereabouts(None)  # one line for a closed run: where it is, how to upload it
+        self._worker: BackgroundWorker | None = None
+        self._wandb: Any = None  # used only in the worker thread
 
     def start(self, run: Run, config: Mapping[str, Any], log: Callable[[str], None]) -> None:
-        """Begin, or go on with, the W&B run of this folder; `say` hears of a server that does not answer."""
+        """Start or resume the W&B run of this folder; `log` is called if the server does not answer."""
         if self.session.resolved_mode == "disabled":
             return
-        before = run.summary.get("wandb_id")
-        self.id = agent_run_id() or before or new_run_id()
+        previous_id = run.summary.get("wandb_id")
+        self.id = agent_run_id() or previous_id or new_run_id()
         run.update_summary(wandb_id=self.id)
-        about = {
+        defaults = {
             "group": run.folder.parent.name,
             "name": f"{run.folder.parent.name}/{run.folder.name}",
             "job_type": "train",
@@ -72,74 +71,75 @@ class Tracker(RunLogger):
             "id": self.id,
             "resume": "allow",
         }
-        told = {**config, BEGUN_AT: run.summary.get("images", 0)}
-        earlier = list(run.rows()) if before else []
-        self.whereabouts = "W&B: not tracked"  # until it is
-        import_module("wandb")  # not in the courier's thread: two that import at once may find a module half made
-        self._courier = BackgroundWorker("W&B", log)
-        self._courier.submit(partial(self._begin, run.folder, told, about, earlier, log))
+        wandb_config = {**config, BEGUN_AT: run.summary.get("images", 0)}
+        previous_rows = list(run.rows()) if previous_id else []
+        self.whereabouts = "W&B: not tracked"  # until the run has started
+        import_module("wandb")  # here, because two threads that import it at once may see a partly initialised module
+        self._worker = BackgroundWorker("W&B", log)
+        self._worker.submit(partial(self._start_run, run.folder, wandb_config, defaults, previous_rows, log))
 
     @property
     def version(self) -> str | None:
         return self.id
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """One row; `step` counts images."""
+        """Log one row; `step` is the number of images."""
         row = {**metrics, "images": step}
-        self._ask(lambda _: self._log(row))
+        self._submit(lambda _: self._log(row))
 
     def log_image(self, key: str, path: Path, step: int, others: Mapping[str, Path] | None = None) -> None:
-        """A picture from disk, and others `beside` it, in one row."""
+        """Log the image file `path` as `key`, and `others` by their keys, in one row."""
         pictures = {key: path, **(others or {})}
-        self._ask(
-            lambda _: self._log({name: _media("Image", own) for name, own in pictures.items()} | {"images": step})
+        self._submit(
+            lambda _: self._log({name: _media("Image", file) for name, file in pictures.items()} | {"images": step})
         )
 
     def log_animation(self, key: str, path: Path) -> None:
-        """A GIF from disk, into the summary."""
-        self._ask(lambda run: run.summary.update({key: _media("Video", path, format="gif")}))
+        """Put the GIF file `path` into the summary."""
+        self._submit(lambda run: run.summary.update({key: _media("Video", path, format="gif")}))
 
     def alert(self, title: str, text: str) -> None:
-        """A warning that W&B sends to whoever asked for such, once a server follows the run."""
-        self._ask(lambda run: run.alert(title, text, level="WARN"))
+        """Send a W&B alert with level WARN; an offline run sends none."""
+        self._submit(lambda run: run.alert(title, text, level="WARN"))
 
     def close(self, summary: Mapping[str, Any], checkpoint: Path | None, failed: bool) -> None:
-        """Hand in the summary, the checkpoint as an artifact where a server takes it, and end the W&B run.
+        """Log the summary, upload the checkpoint as an artifact if the run is online, and finish the W&B run.
 
-        It takes no longer than the server's time to answer at the start, for the artifact and at the end, and a grace.
+        This takes at most 3 * timeout + GRACE seconds: the server's timeout at the start, for the artifact and at the
+        end.
         """
-        if self._courier is None:
+        if self._worker is None:
             return
-        told = dict(summary)
-        self._ask(lambda run: run.summary.update(told))
-        self._ask(lambda run: self._hand_in(run, checkpoint))
-        self._ask(lambda run: self._finish(run, failed))
-        courier, self._courier = self._courier, None
+        values = dict(summary)
+        self._submit(lambda run: run.summary.update(values))
+        self._submit(lambda run: self._log_artifacts(run, checkpoint))
+        self._submit(lambda run: self._finish(run, failed))
+        worker, self._worker = self._worker, None
         try:
-            arrived = courier.finish(3 * self.session.timeout + GRACE)
-        except KeyboardInterrupt:  # told to end while it waits: the local record is complete, whatever W&B has
+            arrived = worker.finish(3 * self.session.timeout + GRACE)
+        except KeyboardInterrupt:  # interrupted while waiting: the local record is complete in any case
             arrived = False
         if not arrived:
             kill_wandb_service()
-            self.whereabouts = "W&B: it did not end in time; what it has of this run is in wandb/ in the run's folder"
+            self.whereabouts = "W&B: it did not finish in time; its data of this run are in wandb/ in the run folder"
 
-    def _ask(self, call: Callable[[Any], object]) -> None:
-        """Have the courier make a call of the W&B run, where there is one by then."""
-        if self._courier is not None:
-            self._courier.submit(lambda: call(self._wandb) if self._wandb is not None else None)
+    def _submit(self, call: Callable[[Any], object]) -> None:
+        """Submit a call with the W&B run as argument; it is skipped if the run does not exist by then."""
+        if self._worker is not None:
+            self._worker.submit(lambda: call(self._wandb) if self._wandb is not None else None)
 
-    # ------------------------------------------------------------------------------------- in the courier's thread
+    # -------------------------------------------------------------------------------------- in the worker thread
 
-    def _begin(
+    def _start_run(
         self,
         folder: Path,
         config: Mapping[str, Any],
-        about: Mapping[str, Any],
-        earlier: list[dict[str, Any]],
-        say: Callable[[str], None],
+        defaults: Mapping[str, Any],
+        previous_rows: list[dict[str, Any]],
+        log: Callable[[str], None],
     ) -> None:
-        missing = missing_rows(folder, about["id"], earlier) if earlier else []
-        self._wandb = self.session.start_run(folder, config, about, say)
+        missing = missing_rows(folder, defaults["id"], previous_rows) if previous_rows else []
+        self._wandb = self.session.start_run(folder, config, defaults, log)
         self._wandb.define_metric("images")
         self._wandb.define_metric("*", step_metric="images")
         for row in missing:
@@ -148,13 +148,13 @@ class Tracker(RunLogger):
     def _log(self, row: dict[str, Any]) -> None:
         self._wandb.log(row)
 
-    def _hand_in(self, run: Any, checkpoint: Path | None) -> None:
+    def _log_artifacts(self, run: Any, checkpoint: Path | None) -> None:
         if run.offline or checkpoint is None or not checkpoint.exists():
             return
         import wandb
 
         best = checkpoint.with_name("best.ckpt")
-        for path, aliases in ((best, ["best"]), (checkpoint, ["latest"])):  # two versions of one artifact
+        for path, aliases in ((best, ["best"]), (checkpoint, ["latest"])):  # two versions of the same artifact
             if path.exists():
                 artifact = wandb.Artifact(f"checkpoint-{self.id}", type="model")
                 artifact.add_file(str(path))
@@ -168,11 +168,11 @@ class Tracker(RunLogger):
 
 
 def component_tags(config: Mapping[str, Any]) -> list[str]:
-    """What a run is made of, as tags: its data, architecture, objective and regularizers."""
-    choice = config.get("choice") or {}
-    named = (choice.get(group) for group in ("data", "architecture", "objective", "regularizer"))
-    return [str(name) for names in named for name in (names if isinstance(names, list) else [names]) if name]
+    """Return the components of a run as tags: its data, architecture, objective and regularizers."""
+    choices = config.get("choice") or {}
+    values = (choices.get(group) for group in ("data", "architecture", "objective", "regularizer"))
+    return [str(name) for names in values for name in (names if isinstance(names, list) else [names]) if name]
 
 
-def _media(kind: str, path: Path, **how: str) -> Any:
-    return getattr(import_module("wandb"), kind)(str(path), **how)
+def _media(kind: str, path: Path, **options: str) -> Any:
+    return getattr(import_module("wandb"), kind)(str(path), **options)

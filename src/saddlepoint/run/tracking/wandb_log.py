@@ -1,11 +1,11 @@
-"""The W&B run of a run folder, read back from W&B's own logs: no server, and no account, takes part in it.
+"""Reading of W&B's own log files in a run folder, without a server or an account.
 
     file     7 bytes of header, then blocks of 32 KiB (the format of LevelDB's log, with zlib's CRC-32)
-    block    chunks: crc32(kind + data), 4 bytes; length, 2; kind, 1 (whole, first, middle or last of a record); data
-    record   a protobuf of W&B's: the run, a change of its config or summary, a row of its history, its exit
-    run      a part, so a file, per start of the run; how parts are joined: docs/tracking.md
+    block    chunks: crc32(kind + data), 4 bytes; length, 2; kind, 1 (full, first, middle or last of a record); data
+    record   a protobuf of W&B: the run, a change of its config or summary, a row of its history, its exit
+    run      one part, which is one file, per start of the run; how parts are joined: docs/tracking.md
 
-What is broken, by a crash or on disk, is left out: what stands before it, and in whole blocks behind it, is read.
+Damaged chunks are skipped: the chunks before them, and those in later blocks, are read.
 """
 
 import contextlib
@@ -21,17 +21,17 @@ from typing import Any
 from saddlepoint.error import Mistake
 
 BLOCK = 32_768
-HEADER = struct.Struct("<4sHB")  # :W&B, a magic number, a version
+HEADER = struct.Struct("<4sHB")  # ":W&B", a magic number, the version
 MAGIC = (b":W&B", 0xBEE1, 0)
 CHUNK = struct.Struct("<IHB")
-WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
-BEGUN_AT = "begun_at"  # the config's key, of the tracker: images that had been shown where this part begins
+FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
+BEGUN_AT = "begun_at"  # a config key of the tracker: the images at the start of this part
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class WandbPart:
-    """One start of a run, as its log tells it; `exit` is None where the log ends before the run did."""
+    """One start of a W&B run, read from its log; `exit` is None if the log has no exit record."""
 
     path: Path
     id: str = ""
@@ -44,7 +44,7 @@ class WandbPart:
 
 @dataclass(frozen=True)
 class WandbRun:
-    """A W&B run, its parts joined: rows of {"images": n, key: value} in order, the last config, all summaries."""
+    """A W&B run with its parts joined: rows {"images": n, key: value} in order, the last config, all summaries."""
 
     id: str
     config: Row
@@ -54,82 +54,83 @@ class WandbRun:
 
 
 def load_wandb_run(folder: str | Path, run_id: str | None = None) -> WandbRun:
-    """The W&B run that is kept in a run folder (in its wandb/), of this id where there are several.
+    """Load the W&B run in a run folder (in its wandb/).
 
-    Raises Mistake where there is none, or where it is open which.
+    run_id  required if the folder has several W&B runs
+    Raises Mistake if there is none, or if `run_id` is needed and missing.
     """
-    found = [load_part(path) for path in sorted(Path(folder).glob("wandb/*run-*/run-*.wandb"))]
-    parts = sorted((each for each in found if each.id), key=lambda each: each.started)
-    ids = sorted({each.id for each in parts})
+    all_parts = [load_part(path) for path in sorted(Path(folder).glob("wandb/*run-*/run-*.wandb"))]
+    parts = sorted((part for part in all_parts if part.id), key=lambda part: part.started)
+    ids = sorted({part.id for part in parts})
     if not ids:
-        raise Mistake(f"{folder}: no W&B run lies there; logger.mode=offline or online keeps one in wandb/")
+        raise Mistake(f"{folder} has no W&B run; logger.mode=offline or online writes one to wandb/")
     if run_id is None and len(ids) > 1:
-        raise Mistake(f"{folder}: several W&B runs lie there, of id {', '.join(ids)}; say which, as run_id")
+        raise Mistake(f"{folder} has several W&B runs, with ids {', '.join(ids)}; choose one with run_id")
     if run_id is not None and run_id not in ids:
-        raise Mistake(f"{folder}: no W&B run of id {run_id} lies there, but {', '.join(ids)}")
-    own = [each for each in parts if each.id == (run_id or ids[0])]
-    summary = {key: value for each in own for key, value in each.summary.items()}
-    return WandbRun(own[0].id, own[-1].config, summary, join_parts(own), own)
+        raise Mistake(f"{folder} has no W&B run with id {run_id}; there: {', '.join(ids)}")
+    run_parts = [part for part in parts if part.id == (run_id or ids[0])]
+    summary = {key: value for part in run_parts for key, value in part.summary.items()}
+    return WandbRun(run_parts[0].id, run_parts[-1].config, summary, join_parts(run_parts), run_parts)
 
 
 def join_parts(parts: Iterable[WandbPart]) -> list[Row]:
-    """The rows of all parts, in the order of `images`, each once, without those that a later part takes back."""
+    """Join the rows of all parts, in order of `images`, each once, without rows that a later part replaces."""
     rows: list[Row] = []
-    for each in parts:
-        begun = each.config.get(BEGUN_AT, each.rows[0].get("images", 0) if each.rows else None)
-        if begun is not None:  # else nothing came of this start
-            rows = [row for row in rows if begun and row.get("images", 0) <= begun and not row.get("final")]
-        known = {_line(row) for row in rows}
-        rows += [row for row in each.rows if _line(row) not in known]
+    for part in parts:
+        start = part.config.get(BEGUN_AT, part.rows[0].get("images", 0) if part.rows else None)
+        if start is not None:  # None: this start logged nothing
+            rows = [row for row in rows if start and row.get("images", 0) <= start and not row.get("final")]
+        known = {_row_key(row) for row in rows}
+        rows += [row for row in part.rows if _row_key(row) not in known]
     return sorted(rows, key=lambda row: row.get("images", 0))
 
 
 def missing_rows(folder: str | Path, run_id: str, rows: Iterable[Row]) -> list[Row]:
-    """Those of a run's rows that its W&B logs do not hold: what a part that was killed had not handed over.
+    """Return the rows of a run that are missing in its W&B logs, because a part was killed before it wrote them.
 
-    A part that goes on from them tells them first, so that they are there once, in whichever part.
+    The next part logs them first, so that the parts together hold every row once.
     """
     try:
-        known = {_line(row) for row in load_wandb_run(folder, run_id).rows}
-    except Mistake:  # no log lies there
+        known = {_row_key(row) for row in load_wandb_run(folder, run_id).rows}
+    except Mistake:  # there is no log
         known = set()
-    told = ({key: value for key, value in row.items() if key != "seconds"} for row in rows)
-    return [row for row in told if _line(row) not in known]
+    expected = ({key: value for key, value in row.items() if key != "seconds"} for row in rows)
+    return [row for row in expected if _row_key(row) not in known]
 
 
 def load_part(path: str | Path) -> WandbPart:
-    """What one .wandb file tells; nothing, and no id, where it holds no whole record."""
-    wandb: Any = import_module("wandb.proto.wandb_internal_pb2")  # its names are made when it is imported
-    told: Row = {}
+    """Load one .wandb file; the part is empty, without an id, if the file has no complete record."""
+    wandb: Any = import_module("wandb.proto.wandb_internal_pb2")  # typed Any: its names are created at import
+    fields: Row = {}
     config, summary, rows = {}, {}, []
     for data in read_records(Path(path).read_bytes()):
         record = wandb.Record()
-        with contextlib.suppress(Exception):  # of protobuf's; a checksum has passed, so another version wrote this
+        with contextlib.suppress(Exception):  # a protobuf error: another version of W&B wrote this record
             record.ParseFromString(data)
         kind = record.WhichOneof("record_type")
         if kind == "run":
-            told |= {"id": record.run.run_id, "started": record.run.start_time.ToNanoseconds() / 1e9}
-            _changed(config, record.run.config)
+            fields |= {"id": record.run.run_id, "started": record.run.start_time.ToNanoseconds() / 1e9}
+            _apply_change(config, record.run.config)
         elif kind == "config":
-            _changed(config, record.config)
+            _apply_change(config, record.config)
         elif kind == "summary":
-            _changed(summary, record.summary)
+            _apply_change(summary, record.summary)
         elif kind == "history":
-            rows.append(_put({}, record.history.item))
+            rows.append(_put_items({}, record.history.item))
         elif kind == "exit":
-            told["exit"] = record.exit.exit_code
-    return WandbPart(Path(path), config=config, summary=summary, rows=rows, **told)
+            fields["exit"] = record.exit.exit_code
+    return WandbPart(Path(path), config=config, summary=summary, rows=rows, **fields)
 
 
 def read_records(log: bytes) -> Iterator[bytes]:
-    """Each whole record of a log, in order.  Raises Mistake where it is no W&B log; an empty one holds none."""
+    """Yield the complete records of a log, in order; none for an empty one.  Raises Mistake if it is not a W&B log."""
     if len(log) < HEADER.size:
         return
     if HEADER.unpack_from(log) != MAGIC:
-        raise Mistake("this is no log of a W&B run, or one of another version of the format")
-    parts: list[bytes] | None = None  # of a record that has begun
+        raise Mistake("this is not a log of a W&B run, or it has another version of the format")
+    parts: list[bytes] | None = None  # of an incomplete record
     for kind, data in _chunks(log):
-        if kind == WHOLE:
+        if kind == FULL:
             yield data
         elif kind == LAST and parts is not None:
             yield b"".join([*parts, data])
@@ -137,42 +138,42 @@ def read_records(log: bytes) -> Iterator[bytes]:
 
 
 def _chunks(log: bytes) -> Iterator[tuple[int, bytes]]:
-    """(kind, data) of each chunk; kind 0 in the place of what is broken, up to the end of its block."""
-    at = HEADER.size
-    while at + CHUNK.size <= len(log):
-        end = at - at % BLOCK + BLOCK
-        if end - at < CHUNK.size:  # too short for a chunk: filled up
-            at = end
+    """Yield (kind, data) of each chunk; kind 0 stands for damaged data up to the end of a block."""
+    position = HEADER.size
+    while position + CHUNK.size <= len(log):
+        end = position - position % BLOCK + BLOCK
+        if end - position < CHUNK.size:  # padding, too short for a chunk
+            position = end
             continue
-        checksum, length, kind = CHUNK.unpack_from(log, at)
-        data = log[at + CHUNK.size : min(at + CHUNK.size + length, end)]
+        checksum, length, kind = CHUNK.unpack_from(log, position)
+        data = log[position + CHUNK.size : min(position + CHUNK.size + length, end)]
         if len(data) == length and kind and zlib.crc32(data, zlib.crc32(bytes([kind]))) == checksum:
             yield kind, data
-            at += CHUNK.size + length
+            position += CHUNK.size + length
         else:
             yield 0, b""
-            at = end
+            position = end
 
 
-def _line(row: Row) -> str:
+def _row_key(row: Row) -> str:
     return json.dumps(row, sort_keys=True)
 
 
-def _changed(whole: Row, record: Any) -> None:
-    """Put what a record of config or summary says into `whole`."""
-    _put(whole, record.update)
+def _apply_change(values: Row, record: Any) -> None:
+    """Apply a change of the config or summary to `values`."""
+    _put_items(values, record.update)
     for item in record.remove:
-        whole.pop(item.key, None)
+        values.pop(item.key, None)
 
 
-def _put(whole: Row, items: Iterable[Any]) -> Row:
-    """`whole` with these items in it, but for W&B's own, whose names begin with _."""
+def _put_items(values: Row, items: Iterable[Any]) -> Row:
+    """Put `items` into `values` and return it; W&B's own items, whose names start with _, are skipped."""
     for item in items:
         *path, last = list(item.nested_key) or [item.key]
         if (path or [last])[0].startswith("_"):
             continue
-        node = whole
+        node = values
         for key in path:
             node = node.setdefault(key, {})
         node[last] = json.loads(item.value_json)
-    return whole
+    return values
