@@ -88,7 +88,7 @@ def test_copies_on_disk_ring_the_alarm_and_are_pointed_at(tmp_path, capsys):
     words = ["data=digits", f"to={tmp_path}/picture.png", "evaluation.extractor=null"]
     assert called("memorisation", f"samples={samples(tmp_path, 80)}", *words) == 0
     said = " ".join(capsys.readouterr())
-    assert "the alarm rings" in said
+    assert "alarm: training images are" in said
     assert "a sign of copying" in said
     assert "no features" in said
     assert (tmp_path / "picture.png").exists()
@@ -137,6 +137,8 @@ def test_only_images_are_moved_by_pixels_and_called_so(kind, planar, values, mon
     part = Features(torch.zeros(4, 1), x=x)
     sets = memorisation_findings.ImageSets(part, part, part, None, True, kind)
     moved = []
-    monkeypatch.setattr(memorisation_reading, "space", lambda *parts, moves: moved.append(moves))
+    monkeypatch.setattr(
+        memorisation_findings, "find_space_neighbours", lambda *parts, with_moves: moved.append(with_moves)
+    )
     assert set(memorisation_findings.find_neighbours(sets)) == {values}
     assert moved == [planar]
