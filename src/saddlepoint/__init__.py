@@ -23,7 +23,7 @@ _HOME = {
     "Run": "run.folder",
     "build": "experiment.build",
     "compose": "config.compose",
-    "exported": "export.exported",
+    "exported": "export.load_generator",
     "interpolate": "prior.prior",
     "load": "experiment.restore",
     "train": "experiment.train",
