@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from baselines import GOOD, PLAIN, SCORE, Home, pretended
+from baselines import GOOD, PLAIN, SCORE, Home, fake_training
 from omegaconf import OmegaConf
 
 from saddlepoint.cli import main
@@ -60,10 +60,10 @@ def home(tmp_path, monkeypatch):
 
 def reproduce_with(home, values, *overrides, **changes):
     """Return exit code, certificate and labels of the trained runs, if runs end with these values."""
-    home.monkeypatch.setattr(reproduce, "train_all", runner := pretended(values, **changes))
+    home.monkeypatch.setattr(reproduce, "train_all", runner := fake_training(values, **changes))
     code = home.reproduce("plain", *overrides)
     path = home.certificate("plain")
-    return code, json.loads(path.read_text()) if path.exists() else {}, runner.asked
+    return code, json.loads(path.read_text()) if path.exists() else {}, runner.labels
 
 
 @pytest.mark.parametrize(
@@ -244,9 +244,9 @@ def test_runs_of_an_older_commit_are_refused(home, capsys):
 
 def test_a_tree_that_changes_while_runs_are_under_way_is_refused(home, capsys):
     def train_all(configs, console):
-        pretended(GOOD)(configs[:3], console)
+        fake_training(GOOD)(configs[:3], console)
         (home.folder / "edit.py").write_text("x = 1\n")
-        pretended(GOOD)(configs[3:], console)
+        fake_training(GOOD)(configs[3:], console)
 
     home.monkeypatch.setattr(reproduce, "train_all", train_all)
     assert home.reproduce("plain") == 1

@@ -1,4 +1,4 @@
-"""Reproductions for tests: tiny baselines in a repository of their own, trained in this process."""
+"""Tiny baselines for tests of `reproduce`, in a temporary repository and trained in this process."""
 
 import copy
 import json
@@ -20,8 +20,8 @@ from saddlepoint.run.folder import Run, write_file
 
 CORRECTED = f"{CorrectedAverage.__module__}.{CorrectedAverage.__name__}"
 QUICK = ["metric=[]", "logger=none", "prior.z.dim=1"]
-# the paper's toy game, rate 0.1 and weight 0.3: in 200 simultaneous steps a simulation ends within 0.034 of the
-# equilibrium, plain descent 46 away, ten times the weight 0.52, a tenth of it farther than it began, 0.71
+# the toy game of the paper with rate 0.1 and weight 0.3: a simulation of 200 simultaneous steps ends within 0.034 of
+# the equilibrium, plain descent 46 away, ten times the weight 0.52 away, a tenth of it farther than the start, 0.71
 TOY = {
     "claim": "Historical averaging arrives where plain descent does not.",
     "source": {"paper": "Salimans et al. 2016", "arxiv": "1606.03498", "place": "section 3.3"},
@@ -48,7 +48,7 @@ TOY = {
     },
     "tiers": {"smoke": {"hours": 0.001}},
 }  # fmt: skip
-# 100 labels of the digits alone, no game; bounds from seeds 100 to 104, which are not its own: errors 0.120 to 0.140
+# only 100 labels of the digits, no game; bounds from seeds 100 to 104, not listed here: errors 0.120 to 0.140
 DIGITS = {
     "claim": "100 labels of 8 x 8 digits leave about an eighth of the test images wrong.",
     "source": {"paper": "none: a baseline for tests"},
@@ -80,7 +80,7 @@ SCORE = Contract(
     metric="error", n_real=None, n_fake=450, split="test", data="0" * 64, resolution="1x8x8", resizer="none",
     extractor="discriminator", extractor_sha256="none", weights="averaged", seed=0,
 )  # fmt: skip
-PLAIN = {  # two arms that nobody has to train
+PLAIN = {  # two arms that are never trained
     "claim": "a is better than b.",
     "source": {"paper": "none", "arxiv": "0000.00000", "place": "table 1"},
     "words": ["logger=none"],
@@ -103,7 +103,7 @@ GOOD = {"a": [0.10, 0.11, 0.12], "b": [0.40, 0.41, 0.42]}
 
 
 class Home:
-    """A repository with a baseline in it, which stands for the checkout, and where the runs go."""
+    """A temporary repository that replaces the checkout, with baselines, and the outputs of their runs."""
 
     def __init__(self, folder, monkeypatch):
         self.folder, self.outputs = folder / "checkout", folder / "outputs"
@@ -112,16 +112,16 @@ class Home:
         (self.folder / "pyproject.toml").write_text("")
         self.git("init", "-q")
         monkeypatch.setattr(provenance, "CHECKOUT", self.folder)
-        monkeypatch.setattr(reproduce, "train_all", trained)
-        monkeypatch.setattr(reproduce, "compose", composed)
+        monkeypatch.setattr(reproduce, "train_all", train_in_process)
+        monkeypatch.setattr(reproduce, "compose", cached_compose)
         monkeypatch.setattr(reproduce, "check", lambda config: None)  # train does it again
 
-    def git(self, *words):
-        who = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
-        subprocess.run(["git", "-C", self.folder, *who, *words], check=True, capture_output=True)
+    def git(self, *arguments):
+        author = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+        subprocess.run(["git", "-C", self.folder, *author, *arguments], check=True, capture_output=True)
 
     def write(self, name, baseline):
-        """The baseline's file, committed with all else."""
+        """Write and commit a baseline; return its path."""
         path = self.conf / "baseline" / f"{name}.yaml"
         path.write_text(yaml.safe_dump(baseline, sort_keys=False))
         self.commit()
@@ -131,26 +131,28 @@ class Home:
         self.git("add", "-A")
         self.git("commit", "-qm", "as it is", "--allow-empty")
 
-    def reproduce(self, name, *words):
-        """The exit code of the console."""
-        return main(["reproduce", f"baseline={name}", f"outputs={self.outputs}", f"--config-dir={self.conf}", *words])
+    def reproduce(self, name, *overrides):
+        """Run `saddlepoint reproduce`; return its exit code."""
+        return main(
+            ["reproduce", f"baseline={name}", f"outputs={self.outputs}", f"--config-dir={self.conf}", *overrides]
+        )
 
     def certificate(self, name, tier="smoke"):
         return self.outputs / "reproduce" / f"{name}-{tier}" / "certificate.json"
 
 
-def composed(words, config_dir):
-    """As compose, each line once: most of what these tests would wait for."""
-    return copy.deepcopy(_composed(tuple(words)))
+def cached_compose(overrides, config_dir):
+    """Compose each list of overrides once: composition is most of the time of these tests."""
+    return copy.deepcopy(_compose(tuple(overrides)))
 
 
 @cache
-def _composed(words):
-    return compose(words)
+def _compose(overrides):
+    return compose(overrides)
 
 
-def trained(configs, console):
-    """As reproduce.trained, one after the other in this process, where a test may have broken something."""
+def train_in_process(configs, console):
+    """Replace train_all: train the configs one by one in this process, where a test may have introduced a fault."""
     for _, config in configs:
         try:
             train(config, console)
@@ -158,24 +160,25 @@ def trained(configs, console):
             console.print(str(mistake))
 
 
-def pretended(values, **changes):
-    """In the place of reproduce.trained: run folders as training leaves them, with these scores by arm and seed.
+def fake_training(values, **changes):
+    """Return a replacement for train_all that writes run folders with these scores, by arm and seed.
 
-    A value None leaves no folder; a text is the status of a run that did not finish. `changes` are of the contract.
+    A value of None writes no folder; a string is the status of a run that did not finish. `changes` apply to the
+    contract. The labels of the runs are appended to the attribute `labels` of the function.
     """
-    asked = []
+    labels = []
 
-    def trained(configs, console):
+    def train_all(configs, console):
         for label, config in configs:
-            asked.append(label)
+            labels.append(label)
             arm, seed = label.split(" seed=")
-            _leave(config, values[arm][int(seed)], Contract(**{**SCORE.to_dict(), **changes}))
+            _write_run(config, values[arm][int(seed)], Contract(**{**SCORE.to_dict(), **changes}))
 
-    trained.asked = asked
-    return trained
+    train_all.labels = labels
+    return train_all
 
 
-def _leave(config, value, contract):
+def _write_run(config, value, contract):
     if value is None:
         return
     run = Run(f"{config.outputs}/{config.name}/seed{config.seed}")

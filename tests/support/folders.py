@@ -1,4 +1,4 @@
-"""Run folders as training leaves them, written by hand: their scores are chosen, not trained."""
+"""Run folders for tests with given scores, in the format that training writes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNTRAINED = 100.0
 
 
 def contract(**changes: Any) -> dict[str, Any]:
-    """The contract of a FID of 900 digits."""
+    """Return the contract of a FID of 900 digits."""
     return {
         "metric": "fid", "n_real": 897, "n_fake": 900, "split": "train", "data": "81c3" * 16, "resolution": "1x8x8",
         "resizer": "none", "extractor": "digits", "extractor_sha256": "4de4" * 16, "weights": "averaged", "seed": 0,
@@ -23,13 +23,13 @@ def contract(**changes: Any) -> dict[str, Any]:
 
 
 def chosen_by(value: float, **changes: Any) -> dict[str, Any]:
-    """What summary.json says of the score that chose the best checkpoint: a FID on the validation split."""
+    """Return the entry of summary.json for the score that selected the best checkpoint: a validation FID."""
     return {"value": value, "std": None, "contract": contract(split="validation", n_fake=450, **changes), "images": 500}
 
 
 def config(seed: int, objective: str = "hinge", **changes: Any) -> dict[str, Any]:
-    """A config in which an objective, a learning rate and the number of images stand; `changes` by first key."""
-    whole = {
+    """Return a config with an objective, a learning rate and a number of images; `changes` replace top-level keys."""
+    values = {
         "name": f"digits-{objective}",
         "seed": seed,
         "images": 1000,
@@ -39,7 +39,7 @@ def config(seed: int, objective: str = "hinge", **changes: Any) -> dict[str, Any
         "optimizer": {"generator": {"lr": 1e-3}},
         "choice": {"data": "digits", "objective": objective, "regularizer": [], "callback": ["grid"]},
     }
-    return {**whole, **changes}
+    return {**values, **changes}
 
 
 def run(
@@ -57,7 +57,7 @@ def run(
     summary: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Path:
-    """One run folder; status None: without summary.json. `measured` changes the contract, `settings` the config."""
+    """Write one run folder; status None: no summary.json. `measured` changes the contract, `settings` the config."""
     folder = outputs / name / f"seed{seed}"
     (folder / "samples").mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config(seed, **settings), sort_keys=False))
@@ -70,12 +70,12 @@ def run(
     (folder / "provenance.json").write_text(json.dumps(provenance))
     if status is not None:
         scores = {key: {"value": final, "std": None, "contract": contract(**(measured or {}))}, **(others or {})}
-        told = {"status": status, "images": 1000, "seconds": 10.0, "peak_memory_mib": 500.0,
+        content = {"status": status, "images": 1000, "seconds": 10.0, "peak_memory_mib": 500.0,
                 "final": scores if status == "finished" and final is not None else {}, **(summary or {})}  # fmt: skip
-        (folder / "summary.json").write_text(json.dumps(told))
+        (folder / "summary.json").write_text(json.dumps(content))
     return folder
 
 
 def arm(outputs: Path, objective: str, finals: Sequence[float], **more: Any) -> list[Path]:
-    """Runs of one objective, seeds 0, 1, ..., by their final scores."""
+    """Write runs of one objective with these final scores, seeds 0, 1, ..."""
     return [run(outputs, objective, seed, final, objective=objective, **more) for seed, final in enumerate(finals)]

@@ -241,7 +241,7 @@ def test_a_run_that_did_not_finish_counts_with_the_worst_untrained_score_of_all_
     assert one.is_imputed
     (line,) = [line for line in overview_sentences(comparison) if str(path) in line]
     assert f"is {outcome}" in line
-    assert "it counts with the worst score of all untrained generators, 100." in line
+    assert "its value is the worst score of all untrained generators, 100." in line
 
 
 @pytest.mark.parametrize(("final", "outcome"), [(97.0, COLLAPSED), (120.0, COLLAPSED), (96.9, FINISHED)])
@@ -310,7 +310,7 @@ def test_without_any_untrained_score_a_failure_has_the_worst_rank(tmp_path: Path
     comparison = compare(tmp_path)
     assert find_arm(comparison, "hinge").values == [7.0, math.inf]
     assert any(
-        "it counts with the worst rank, as no untrained generator has a score" in line
+        "its value is the worst rank, as no untrained generator has a score" in line
         for line in overview_sentences(comparison)
     )
     assert not any("leave" in line for line in overview_sentences(comparison))
@@ -453,7 +453,9 @@ def test_a_score_measured_later_counts_if_the_run_had_none(outputs: Path) -> Non
 
 def test_mixed_contracts_are_refused_with_the_field_and_both_runs(outputs: Path) -> None:
     run(outputs, "hinge", 3, 5.0, measured={"batch_norm": "batch of 500"})
-    with pytest.raises(Mistake, match=r"seed0 and .*seed3 cannot be compared: batch_norm is running there"):
+    with pytest.raises(
+        Mistake, match=r"seed0 and .*seed3 cannot be compared: batch_norm is running and batch of 500 respectively"
+    ):
         compare(outputs)
 
 

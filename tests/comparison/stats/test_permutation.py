@@ -114,15 +114,15 @@ def test_too_many_relabellings_are_sampled_and_p_is_nearly_exact(monkeypatch: py
     rng = np.random.default_rng(7)
     a, b = rng.normal(0.8, size=10), rng.normal(size=10)
     exact, exact_flip = permutation_p(a, b), sign_flip_p(a - b)
-    monkeypatch.setattr(permutation, "MOST", 0)
-    monkeypatch.setattr(permutation, "DRAWN", 9_999)
+    monkeypatch.setattr(permutation, "MAX_SUMS", 0)
+    monkeypatch.setattr(permutation, "RANDOM_DRAWS", 9_999)
     assert permutation_p(a, b) == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 9_999) + 1e-4)
     assert permutation_p(a, b) != exact
-    monkeypatch.setattr(permutation, "DRAWN", 999)  # below 2^10, else scipy enumerates them all
+    monkeypatch.setattr(permutation, "RANDOM_DRAWS", 999)  # below 2^10, else scipy enumerates them all
     assert sign_flip_p(a - b) == pytest.approx(
         exact_flip, abs=4 * math.sqrt(exact_flip * (1 - exact_flip) / 999) + 1e-3
     )
-    monkeypatch.setattr(permutation, "DRAWN", 9_999)
+    monkeypatch.setattr(permutation, "RANDOM_DRAWS", 9_999)
     assert 1e-4 == smallest_p(10, 10) <= permutation_p(a + 100, b) < 1e-3
 
 

@@ -61,7 +61,7 @@ class Comparison:
 
     @property
     def failure_floor(self) -> float | None:
-        """The worst score of any untrained generator, the least that a failure counts; None if none has a score."""
+        """The worst score of any untrained generator: no failure is better; None if none has a score."""
         return failure_floor([run for arm in self.arms for run in arm.runs], self.primary.higher_is_better)
 
     @property

@@ -9,7 +9,7 @@ from saddlepoint.comparison.arms.record import Record
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.evaluation.contract import Contract, Score, check_comparable
 
-SHOWN = 3  # folders that a message names
+MAX_SHOWN = 3  # folders that a message names
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def has_no_value(record: Record, contract: Contract) -> bool:
     """Whether a finished run was measured under this contract and has no value, e.g. a reverse KL without a point.
 
     A metric of several scores omits those without a value. The run then has another score of the metric, under a
-    contract that differs only in the score's name ("modes_captured" beside "modes_reverse_kl").
+    contract that differs only in the score's name ("modes_captured" and "modes_reverse_kl").
     """
     family = contract.metric.partition("_")[0]
     others = (Score.from_dict(dict(score)).contract for score in record.final_scores.values())
@@ -101,6 +101,6 @@ def _find_key(finished: Sequence[Record], metric: str) -> str:
 
 def _format_some(records: Sequence[Record]) -> str:
     """Return "3 runs (a, b, c)", with the first few folders."""
-    folders = [str(record.folder) for record in records[:SHOWN]]
-    more = [f"and {len(records) - SHOWN} more"] if len(records) > SHOWN else []
+    folders = [str(record.folder) for record in records[:MAX_SHOWN]]
+    more = [f"and {len(records) - MAX_SHOWN} more"] if len(records) > MAX_SHOWN else []
     return f"{len(records)} run{'s' * (len(records) > 1)} ({', '.join(folders + more)})"

@@ -1,9 +1,9 @@
-"""The score of each run, and the value that a failed run counts.
+"""The score of each run, and the value of a failed run.
 
-A run that ended in NaN, collapsed or did not finish is a bad result of its setting, not a missing one. It counts the
-worse of its own last score and the floor, which is the same for all arms: the worst score of any untrained generator
-under the same contract. If no untrained generator has a score (a reverse KL without a point of high quality), a failure
-has the worst rank.
+A run that ended in NaN, collapsed or did not finish is a bad result of its setting, not a missing one. Its value is
+the worse of its own last score and the floor, which is the same for all arms: the worst score of any untrained
+generator under the same contract. If no untrained generator has a score (a reverse KL without a point of high quality),
+a failure has the worst rank.
 """
 
 import math
@@ -25,7 +25,7 @@ Curve = tuple[tuple[int, float], ...]  # (images, score)
 def score_arms(
     groups: Sequence[Arm], primary: PrimaryScore, other_keys: Sequence[str], reach: float | None = None
 ) -> list[Arm]:
-    """Return the arms with their runs scored; the failures of all arms count from one floor."""
+    """Return the arms with their runs scored; the failures of all arms have one floor."""
     scored = [[score_run(record, primary, other_keys, reach) for record in group.records] for group in groups]
     floor = failure_floor([run for runs in scored for run in runs], primary.higher_is_better)
     return [
@@ -67,7 +67,7 @@ def _with_failure_value(run: ScoredRun, floor: float | None, higher_is_better: b
 def score_run(
     record: Record, primary: PrimaryScore, other_keys: Sequence[str], reach: float | None = None
 ) -> ScoredRun:
-    """Return the run with its scores, before failures are counted: `value` is the final score, nan if there is none."""
+    """Return the run with its scores; `value` is the final score, nan if there is none, until failures are scored."""
     rows, _ = record.journal
     curve = _curve(rows, primary.key)
     final = _value(record.final_scores.get(primary.key)) if record.status == FINISHED else None

@@ -17,7 +17,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from saddlepoint.comparison.stats.interval import Interval
 
-DOTS = 150  # per inch
+DPI = 150  # per inch
 BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 GREY, INK, SHADE = "#8A9099", "#1B1F24", "#F3F5F7"
 STYLES = tuple(zip((BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY), ("-", "--", "-.", ":", "-", "--"), strict=True))
@@ -27,13 +27,13 @@ LINE_HEIGHT = 0.17  # inches per line of a label
 
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure of this size in inches whose layout makes room for its labels."""
-    return Figure(figsize=(width, height), dpi=DOTS, layout="constrained", facecolor="white")
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
 
 
 def figure_to_png(figure: Figure) -> bytes:
     """Return the figure as PNG bytes at 150 dpi."""
     out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=DOTS)
+    figure.savefig(out, format="png", dpi=DPI)
     return out.getvalue()
 
 

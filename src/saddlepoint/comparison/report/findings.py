@@ -17,7 +17,7 @@ from saddlepoint.comparison.stats.permutation import smallest_p
 from saddlepoint.comparison.stats.power import detectable_difference
 
 BETTER, WORSE, UNSHOWN, TOO_FEW = "better", "worse", "not shown", "too few"
-MOST = 1_000  # seeds per arm that are considered
+MAX_SEEDS = 1_000  # seeds per arm that are considered
 
 
 def arm_findings(comparison: Comparison, rows: Sequence[ArmRow]) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ def _sentence(comparison: Comparison, row: ArmRow, difference: BaselineDifferenc
     arm = next(arm for arm in comparison.arms if arm.name == row.arm)
     n = None if relation in (BETTER, WORSE) or use_median else seeds_needed(comparison, arm)
     if n is not None:
-        count = f"About {n}" if n < MOST else f"More than {MOST:,}"
+        count = f"About {n}" if n < MAX_SEEDS else f"More than {MAX_SEEDS:,}"
         sentence += f" {count} seeds per arm would show a difference of this size with power 0.8."
     failed = [side for side in (row, base) if side.failures]
     return sentence + "".join(f" {side.failures} of {side.n_runs} runs of {side.arm} failed." for side in failed)
@@ -82,11 +82,11 @@ def _sentence(comparison: Comparison, row: ArmRow, difference: BaselineDifferenc
 def min_seeds(comparison: Comparison) -> int:
     """Return the smallest number of seeds per arm whose smallest p reaches the corrected level."""
     level = bonferroni_level(comparison.options.level, len(comparison.other_arms))
-    return next(n for n in range(2, MOST) if smallest_p(n, n) <= level)
+    return next(n for n in range(2, MAX_SEEDS) if smallest_p(n, n) <= level)
 
 
 def seeds_needed(comparison: Comparison, arm: Arm) -> int | None:
-    """Return the seeds per arm at which the observed difference of means is detectable with power 0.8, up to `MOST`.
+    """Return the seeds per arm, up to `MAX_SEEDS`, that detect the observed difference of means with power 0.8.
 
     None if the means are equal or the runs give no estimate of the spread.
     """
@@ -96,7 +96,11 @@ def seeds_needed(comparison: Comparison, arm: Arm) -> int | None:
         return None
     level = bonferroni_level(comparison.options.level, len(comparison.other_arms))
     start = max(min_seeds(comparison), min(len(a), len(b)))
-    return bisect_left(range(MOST), True, lo=start, key=lambda n: detectable_difference(n, n, std, level) <= difference)
+
+    def is_detectable(n: int) -> bool:
+        return detectable_difference(n, n, std, level) <= difference
+
+    return bisect_left(range(MAX_SEEDS), True, lo=start, key=is_detectable)
 
 
 def summary_sheet(comparison: Comparison, rows: Sequence[ArmRow]) -> Sheet:

@@ -18,8 +18,8 @@ from saddlepoint.comparison.report.sheet import Cell, Report, Sheet
 from saddlepoint.template import render_template
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-SCREEN = 96  # CSS pixels per inch
-DRAWN = 150  # dots per inch of a picture
+CSS_DPI = 96  # CSS pixels per inch
+PICTURE_DPI = 150  # dots per inch of a picture
 MATHEMATICS = {
     "\u2212": "-", "±": r"\pm", "×": r"\times", "·": r"\cdot", "²": "^{2}", "∞": r"\infty", "†": r"\dagger",
     "≤": r"\le", "≥": r"\ge", "≠": r"\ne", "≈": r"\approx",
@@ -139,5 +139,5 @@ def _css_size(png: bytes) -> dict[str, int]:
     """Return width and height in CSS pixels at the drawn size, from the PNG's first chunk; {} for other bytes."""
     if png[:8] != b"\x89PNG\r\n\x1a\n" or len(png) < 24:
         return {}
-    width, height = (round(dots * SCREEN / DRAWN) for dots in struct.unpack(">II", png[16:24]))
+    width, height = (round(dots * CSS_DPI / PICTURE_DPI) for dots in struct.unpack(">II", png[16:24]))
     return {"width": width, "height": height}

@@ -48,7 +48,7 @@ def _along_run_sheet(comparison: Comparison) -> Sheet:
     if any(run.best is not None for run in failed):
         notes += ["A failed run counts with its best checkpoint in the one, with its failure in the others."]
     if failed:
-        notes += [f"{failure_note(comparison)} A mean with such a value has no interval; an infinite one is none."]
+        notes += [f"{failure_note(comparison)} A mean with such a value has no interval; none if a value is infinite."]
     return Sheet.from_columns(f"{comparison.primary.key} along the run", columns, notes, exploratory=True)
 
 

@@ -219,11 +219,11 @@ def table_notes(comparison: Comparison, rows: Sequence[ArmRow]) -> tuple[str, ..
 
 
 def failure_note(comparison: Comparison) -> str:
-    """Return the sentence on the value that a failed run counts."""
+    """Return the sentence on the value of a failed run."""
     if comparison.failure_floor is None:
         return "A failed run has the worst rank: no untrained generator has a score."
     return (
-        "A failed run counts the worse of its own last score and the worst score of all untrained generators, "
+        "A failed run gets the worse of its own last score and the worst score of all untrained generators, "
         f"{format_number(comparison.failure_floor)}."
     )
 

@@ -9,8 +9,8 @@ from rich.text import Text
 from saddlepoint.comparison.report.sheet import Cell, Report, Sheet
 
 GAP = 2  # spaces between columns
-LEAST = 14  # characters of the first column
-NARROW = 28  # characters of a text: longer texts are wrapped if there is no room
+MIN_FIRST_WIDTH = 14  # characters of the first column
+WRAP_WIDTH = 28  # characters of a text: longer texts are wrapped if there is no room
 
 
 def terminal_page(report: Report, width: int) -> list[Table | str]:
@@ -50,7 +50,7 @@ def _split_columns(widths: Sequence[int], width: int) -> Iterator[Sequence[int]]
     """Yield groups of columns that fit on a line together with the first one, in their order."""
     others = sum(column_width + GAP for column_width in widths[1:])
     # names are wrapped rather than the table split
-    first = max(min(widths[0], NARROW, width - others), LEAST)
+    first = max(min(widths[0], WRAP_WIDTH, width - others), MIN_FIRST_WIDTH)
     group, used = [0], first
     for column in range(1, len(widths)):
         if used + widths[column] + GAP > width and len(group) > 1:
@@ -63,4 +63,4 @@ def _split_columns(widths: Sequence[int], width: int) -> Iterator[Sequence[int]]
 
 def _column_width(sheet: Sheet, column: int, marks: Mapping[str, str]) -> int:
     longest = max((len(_format_cell(row[column], marks)) for row in sheet.rows), default=1)
-    return max(len(sheet.columns[column]), longest if sheet.numeric[column] else min(longest, NARROW))
+    return max(len(sheet.columns[column]), longest if sheet.numeric[column] else min(longest, WRAP_WIDTH))

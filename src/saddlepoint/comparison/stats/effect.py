@@ -18,7 +18,7 @@ from scipy import optimize, special, stats
 from saddlepoint.comparison.stats.interval import Array, Interval, finite_array
 from saddlepoint.error import Mistake
 
-LARGE = 1_000.0  # beyond this t the sampling error of the means is negligible: the interval grows in proportion to t
+MAX_T = 1_000.0  # beyond this t the sampling error of the means is negligible: the interval grows in proportion to t
 
 
 def hedges_g(a: Sequence[float] | Array, b: Sequence[float] | Array) -> float:
@@ -37,8 +37,8 @@ def hedges_interval(a: Sequence[float] | Array, b: Sequence[float] | Array, leve
     if math.isinf(d) or not pooled_std(a, b):
         return Interval(-math.inf, math.inf)
     t = d * scale
-    clipped = math.copysign(min(abs(t), LARGE), t)
-    stretch = max(abs(t) / LARGE, 1.0) / scale
+    clipped = math.copysign(min(abs(t), MAX_T), t)
+    stretch = max(abs(t) / MAX_T, 1.0) / scale
     low, high = (_noncentrality(clipped, freedom, q) * stretch for q in ((1 + level) / 2, (1 - level) / 2))
     return Interval(low, high)
 

@@ -24,8 +24,8 @@ from scipy import stats
 from saddlepoint.comparison.stats.interval import Array, finite_array
 from saddlepoint.error import Mistake
 
-MOST = 2**20  # sums of one half that are enumerated
-DRAWN = 99_999
+MAX_SUMS = 2**20  # sums of one half that are enumerated
+RANDOM_DRAWS = 99_999
 ROUNDING = 64 * np.finfo(np.float64).eps  # relative to the sum of absolute values: closer sums are tied
 
 
@@ -50,7 +50,7 @@ def smallest_p(n: int, m: int) -> float:
     is not a relabelling, and the observed one may be the only one of its size.
     """
     _check_sizes(n, m)
-    return (2 if n == m else 1) / math.comb(n + m, n) if _is_enumerable(n, m) else 1 / (1 + DRAWN)
+    return (2 if n == m else 1) / math.comb(n + m, n) if _is_enumerable(n, m) else 1 / (1 + RANDOM_DRAWS)
 
 
 def sign_flip_p(differences: Sequence[float] | Array) -> float:
@@ -66,7 +66,7 @@ def sign_flip_p(differences: Sequence[float] | Array) -> float:
 def smallest_sign_flip_p(n: int) -> float:
     """Return the smallest p that n pairs can reach: 2 / 2^n, since flipping all signs gives a sum as large."""
     _check_sizes(n)
-    return 2 / 2**n if _are_pairs_enumerable(n) else 1 / (1 + DRAWN)
+    return 2 / 2**n if _are_pairs_enumerable(n) else 1 / (1 + RANDOM_DRAWS)
 
 
 def correlation(a: Sequence[float] | Array, b: Sequence[float] | Array) -> float | None:
@@ -111,16 +111,16 @@ def _count_beyond(left: Array, right: Array, bound: float) -> int:
 
 def _is_enumerable(n: int, m: int) -> bool:
     larger_half = (n + m + 1) // 2
-    return sum(math.comb(larger_half, j) for j in range(min(n, m) + 1)) <= MOST
+    return sum(math.comb(larger_half, j) for j in range(min(n, m) + 1)) <= MAX_SUMS
 
 
 def _are_pairs_enumerable(n: int) -> bool:
-    return 2 ** ((n + 1) // 2) <= MOST
+    return 2 ** ((n + 1) // 2) <= MAX_SUMS
 
 
 def _drawn_p(data: tuple[Array, ...], kind: Literal["independent", "samples"], size: Callable[..., Array]) -> float:
     result = stats.permutation_test(
-        data, size, permutation_type=kind, vectorized=True, n_resamples=DRAWN, batch=10_000,
+        data, size, permutation_type=kind, vectorized=True, n_resamples=RANDOM_DRAWS, batch=10_000,
         alternative="greater", rng=np.random.default_rng(0),
     )  # fmt: skip
     return float(result.pvalue)

@@ -24,7 +24,7 @@ from scipy import optimize, stats
 from saddlepoint.comparison.stats.interval import Array, Interval
 from saddlepoint.comparison.stats.permutation import smallest_p
 
-MOST = 3_432  # relabellings that are enumerated
+MAX_RELABELLINGS = 3_432  # relabellings that are enumerated
 POWER = 0.8
 DRAWS = 4_000
 CHUNK = 500  # draws at once
@@ -42,7 +42,7 @@ def exact_power(n: int, m: int, shift: float, level: float) -> float:
     size = attainable_size(n, m, level)
     if size == 0:
         return 0.0
-    if math.comb(n + m, n) > MOST:
+    if math.comb(n + m, n) > MAX_RELABELLINGS:
         return _t_power(n, m, abs(shift), size)
     return float(np.mean(_critical_shifts(n, m, size) < abs(shift)))
 
@@ -67,7 +67,7 @@ def _detectable_shift(n: int, m: int, level: float) -> float:
     size = attainable_size(n, m, level)
     if size == 0:
         return math.inf
-    if math.comb(n + m, n) <= MOST:
+    if math.comb(n + m, n) <= MAX_RELABELLINGS:
         return float(np.quantile(_critical_shifts(n, m, size), POWER))
     return float(optimize.root_scalar(lambda shift: _t_power(n, m, shift, size) - POWER, bracket=(0.0, 1_000.0)).root)
 
