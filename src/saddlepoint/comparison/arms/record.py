@@ -113,7 +113,7 @@ def read_runs(runs: str | Path | Sequence[str | Path]) -> RunCollection:
 def read_run(folder: str | Path) -> Record:
     """Read the run in one folder, which may have been moved aside. Raises Mistake if it holds no run."""
     if not (Path(folder) / "config.yaml").exists():
-        raise Mistake(f"{folder} is no run folder: it holds no config.yaml")
+        raise Mistake(f"{folder} is not a run folder: it holds no config.yaml")
     return _read_record(Path(folder), {})
 
 
