@@ -182,7 +182,7 @@ DATA = {
     "empty": ("class Mine(Data):\n    def splits(self):\n        return {'train': Split('', torch.zeros(0, 1, 8, 8))}",
               "its train split is empty", 9),
     "float": ("class Mine(Data):\n    def splits(self):\n        return {'train': Split('', torch.zeros(9, 1, 8, 8))}",
-              "torch.float32, and x is to be uint8 [n, C, H, W]", 9),
+              "torch.float32, but x must be uint8 [n, C, H, W]", 9),
     "split": ("class Mine(Data):\n    def setup(self, stage=None):\n        pass\n    def split(self, name):\n"
               "        return torch.zeros(9, 1, 8, 8)", "split() gives a tensor of shape [9, 1, 8, 8]", 11),
 }  # fmt: skip

@@ -112,8 +112,8 @@ BAD = {
     "other rate": (whole(sound(), 16000), "different rates: .*0.wav has 8,000 .*odd.wav has 16,000"),
     "stereo among mono": (whole(sound(channels=2)), "different numbers of channels: .*0.wav has 1.*odd.wav has 2"),
     "float among int": (whole(sound(kind="float32")), "different encodings: .*0.wav has 16-bit.*odd.wav has 32-bit"),
-    "other length": (whole(sound(50)), "different lengths.*odd.wav has 50. Say data.length=40"),
-    "float beyond 1": (whole(3 * sound(kind="float32")), r"odd.wav is float from .* lies in \[-1, 1\].*Divide all"),
+    "other length": (whole(sound(50)), "different lengths: 40 .* 50 in .*odd.wav. Set data.length=40"),
+    "float beyond 1": (whole(3 * sound(kind="float32")), r"odd.wav is float from .* must be in \[-1, 1\].*Divide all"),
     "not finite": (whole(np.full(40, np.nan, np.float32)), "odd.wav holds values that are not finite"),
 }  # fmt: skip
 
@@ -131,7 +131,7 @@ def test_a_folder_without_wav_files_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "a.mp3").write_bytes(b"x")
     with pytest.raises(Mistake, match=r"holds no wav files: it needs files that end in .wav, .wave. It has 1 .mp3"):
         AudioFolder(tmp_path)
-    with pytest.raises(Mistake, match=r"data.folder is not set: say data.folder=<a folder or .zip of wav files>"):
+    with pytest.raises(Mistake, match=r"data.folder is not set: set data.folder=<a folder or .zip of wav files>"):
         AudioFolder(None)
 
 
@@ -157,7 +157,7 @@ def test_an_npz_of_audio_has_its_rate_beside_it(kind: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("rate", ["fast", [8000, 16000], 8000.5, float("nan"), 0, -1])
 def test_a_rate_in_an_npz_is_one_whole_number(rate: object, tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", arr_0=np.stack([sound() for _ in range(9)]), rate=rate)
-    with pytest.raises(Mistake, match=r"x.npz: rate is .*, and it is to be samples per second, one whole number"):
+    with pytest.raises(Mistake, match=r"x.npz: rate is .*, but must be the samples per second, one whole number"):
         AudioFolder(tmp_path / "x.npz")
 
 
@@ -188,7 +188,7 @@ def test_float_samples_in_wav_files_are_read_again_as_they_were(tmp_path: Path) 
 
 def test_float_audio_out_of_range_in_an_npz_is_refused_with_what_to_do(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", arr_0=3 * np.stack([sound(kind="float32") for _ in range(9)]), rate=8000)
-    with pytest.raises(Mistake, match=r"cut off. Divide by the largest, or bring int16"):
+    with pytest.raises(Mistake, match=r"would be clipped. Divide by the largest, or use int16"):
         AudioFolder(tmp_path / "x.npz").split("train")
 
 

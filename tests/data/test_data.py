@@ -115,7 +115,7 @@ def test_bad_requests_are_refused_by_name():
     with pytest.raises(Mistake, match=r"batch is 0"):
         Numbered(batch=0)
     with pytest.raises(Mistake, match=r"batch=5 does not divide among 2 devices"):
-        Numbered(batch=5).training_batches(world=2)
+        Numbered(batch=5).training_batches(world_size=2)
 
 
 class Watcher(lightning.LightningModule):

@@ -130,5 +130,5 @@ def test_it_is_true_or_false(flip):
 def test_points_have_no_left_and_right():
     with pytest.raises(TypeError):
         Gaussians(flip=True)
-    with pytest.raises(Mistake, match="images alone"):
+    with pytest.raises(Mistake, match="images only"):
         Data((2,), None, flip=True)

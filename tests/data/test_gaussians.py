@@ -69,7 +69,7 @@ def test_points_pass_through_the_stream_unchanged():
 
 
 def test_a_bad_kind_is_answered_with_the_closest():
-    with pytest.raises(Mistake, match=r"data\.kind=ring-p: no such mixture\. The closest: ring-\w"):
+    with pytest.raises(Mistake, match=r"data\.kind=ring-p: no such mixture\. Closest: ring-\w"):
         Gaussians("ring-p")
     with pytest.raises(Mistake, match=r"ring-P, ring-U, ring-W, grid-P, grid-W"):
         Gaussians("zzz")

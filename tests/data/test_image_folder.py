@@ -228,7 +228,7 @@ def test_the_facts_are_checked_and_the_extractor_follows_them(folder, tmp_path):
     data.setup()
     assert data.extractor == "trained"
     assert ImageFolder(folder, extractor="identity").extractor == "identity"
-    with pytest.raises(Mistake, match=r"data\.shape=\[3,6,6\] data\.classes=4 .*data\.classes=3"):
+    with pytest.raises(Mistake, match=r"data\.shape=\[3,6,6\] data\.classes=4.*data\.classes=3"):
         ImageFolder(folder, shape=[3, 6, 6], classes=4).setup()
     with pytest.raises(Mistake, match=r"data\.shape=\[3,5,5\].*data\.shape=\[3,6,6\]"):
         ImageFolder(folder, shape=[3, 5, 5], classes=3).setup()
@@ -292,7 +292,7 @@ def test_images_that_are_not_square_are_read_as_they_are_where_they_share_a_size
         saved(tmp_path / "9.png", noise(9, 7, 9))
         message = told(tmp_path, **options)
         assert f"{tmp_path}/0.png is 7x9, {tmp_path}/9.png is 9x7" in message
-        assert "Say data.size=7" in message
+        assert "Set data.size=7" in message
 
 
 @pytest.mark.parametrize("size", [(4, 6), (6, 4), (5, 5), (9, 7), (18, 14)])
@@ -373,8 +373,8 @@ def test_an_array_of_any_number_of_channels_is_a_data_set(tmp_path, channels, en
     if ending == "npz":
         assert torch.cat([data.split(name).y for name in reversed(SPLITS)]).tolist() == y[order].tolist()
     assert next(data.training_batches()).x.shape == (64, channels, 6, 8)
-    assert f"data.channels=7: say data.channels={min(channels, 6)}" in told(place, channels=7)
-    assert "data.size=4: it is for files of images" in told(place, channels=channels, size=4)
+    assert f"data.channels=7: set data.channels={min(channels, 6)}" in told(place, channels=7)
+    assert "data.size=4: image files can be resized, arrays cannot" in told(place, channels=channels, size=4)
 
 
 def cut(path):
@@ -393,7 +393,7 @@ def test_an_image_that_cannot_be_read_is_named(folder, zipped, spoil, place):
     spoil(folder / place)
     message = told(packed(folder) if zipped else folder)
     assert f"{':' if zipped else '/'}{place} cannot be read" in message
-    assert "Replace it or take it out" in message
+    assert "Replace or remove it" in message
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -438,11 +438,11 @@ def test_a_zip_that_points_outside_itself_is_refused(folder, name):
 
 def test_files_too_large_to_be_pictures_are_refused(folder, monkeypatch):
     path = packed(folder)
-    monkeypatch.setattr(listing_module, "LIMIT", 50)
+    monkeypatch.setattr(listing_module, "MAX_BYTES", 50)
     for place in (folder, path):
         assert "a/01.png has " in told(place)
     monkeypatch.undo()
-    monkeypatch.setattr(picture_module, "PIXELS", 35)
+    monkeypatch.setattr(picture_module, "MAX_PIXELS", 35)
     for place in (folder, path):
         assert "6x6 pixels are more than 35" in told(place)
 
@@ -465,10 +465,10 @@ def test_sixteen_bits_are_refused_rather_than_clipped(tmp_path):
 
 def test_folders_that_leave_the_classes_unclear_are_refused(folder):
     saved(folder / "lost.png", noise(0))
-    assert f"{folder}/lost.png lies beside class folders" in told(folder)
+    assert f"{folder}/lost.png is beside class folders" in told(folder)
     (folder / "lost.png").unlink()
     saved(folder / "b" / "deep" / "1.png", noise(0))
-    assert f"{folder}/b/deep/1.png lies two folders deep" in told(folder)
+    assert f"{folder}/b/deep/1.png is two folders deep" in told(folder)
 
 
 @pytest.mark.parametrize(
@@ -478,9 +478,9 @@ def test_folders_that_leave_the_classes_unclear_are_refused(folder):
         ("[]", "cannot be read"),
         ('{"labels": [1, 2]}', "cannot be read"),
         ('{"labels": [["a/01.png", 0]]}', "has no label for a/04.png"),
-        (0.5, "labels a/01.png 0.5: a label is a whole number"),
-        (-1, "labels a/01.png -1: a label is a whole number"),
-        ("more", "labels 1 images that are not there: z.png"),
+        (0.5, "labels a/01.png 0.5: a label must be a whole number"),
+        (-1, "labels a/01.png -1: a label must be a whole number"),
+        ("more", "labels 1 missing images, such as z.png"),
     ],
 )
 def test_a_dataset_json_that_does_not_fit_is_named(folder, written, wanted):
@@ -503,8 +503,8 @@ def test_too_few_images_and_bad_numbers_are_refused(folder, tmp_path):
     assert "2 images are too few" in told(tmp_path / "two")
     assert "data.channels=5: image files have 1 (grey)" in told(folder, channels=5)
     assert "data.fit=stretch: choose one of crop, pad" in told(folder, size=4, fit="stretch")
-    assert "leave no image to train on" in told(folder, validation=0.5, test=0.5)
-    assert "leave no image to train on" in told(folder, validation=-0.1)
+    assert "must be at least 0, with a sum below 1" in told(folder, validation=0.5, test=0.5)
+    assert "must be at least 0, with a sum below 1" in told(folder, validation=-0.1)
     assert "data.size=0" in told(folder, size=0)
 
 

@@ -136,7 +136,9 @@ def test_images_read_from_disk_are_labelled_as_those_in_memory(tmp_path):
 
 
 def test_more_labels_than_a_class_has_are_refused_with_how_many_it_has():
-    with pytest.raises(Mistake, match=r"data\.labels=5: class 1 has 4 training images only\. Say data\.labels=4"):
+    with pytest.raises(
+        Mistake, match=r"data\.labels=5 per class, but class 1 has only 4 training images\. Set data\.labels=4"
+    ):
         Numbered(labels=5).describe()
     with pytest.raises(Mistake, match=r"class 3 has no training images"):
         draw_labelled_indices(torch.tensor([0, 1, 2]), 4, 1, 0)

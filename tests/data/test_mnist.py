@@ -45,9 +45,9 @@ def small(kind, mirror):
     source = type(
         kind.torchvision_class.__name__, (kind.torchvision_class,), {"mirrors": [mirror], "resources": resources}
     )
-    facts = {"source": source, "counts": {"train": 60, "t10k": 10}, "held_out": 10}
-    facts["packed"] = {name: hashlib.sha256(content).hexdigest() for name, content in PACKED.items()}
-    return type(kind.__name__, (kind,), facts | ({"sha256": SHA256} if kind.file_sha256 else {}))
+    facts = {"torchvision_class": source, "counts": {"train": 60, "t10k": 10}, "held_out": 10}
+    facts["archive_sha256"] = {name: hashlib.sha256(content).hexdigest() for name, content in PACKED.items()}
+    return type(kind.__name__, (kind,), facts | ({"file_sha256": SHA256} if kind.file_sha256 else {}))
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_reserved_images_are_a_fixed_random_part_of_the_training_images_and_leav
 @both
 @pytest.mark.parametrize("reserved", [-1, 50, 2.5])
 def test_a_reserve_that_leaves_nothing_to_train_on_is_refused(tmp_path, kind, reserved):
-    with pytest.raises(Mistake, match=rf"data\.reserved={reserved}: .* 49 at most"):
+    with pytest.raises(Mistake, match=rf"data\.reserved={reserved}: .* 0 to 49"):
         small(kind, NOWHERE)(tmp_path, reserved=reserved)
 
 
@@ -165,7 +165,7 @@ def test_files_missing_without_a_network_are_named_with_their_place_and_a_comman
 @both
 def test_a_root_that_cannot_be_written_to_is_named(tmp_path, mirror, kind):
     (tmp_path / "file").write_text("")
-    with pytest.raises(Mistake, match=r"file/\w+/raw cannot be written to .*\n.*data\.root="):
+    with pytest.raises(Mistake, match=r"file/\w+/raw, .*, cannot be written to .*\n.*data\.root="):
         small(kind, mirror[0])(tmp_path / "file").prepare_data()
 
 
@@ -186,7 +186,7 @@ def test_one_changed_byte_is_found_by_sha256(tmp_path, name):
     content = bytearray(FILES[name])
     content[-1] ^= 1
     (raw / name).write_bytes(content)
-    with pytest.raises(Mistake, match=rf"{name} is corrupt: sha256 \w+... instead of \w+"):
+    with pytest.raises(Mistake, match=rf"{name} is corrupt: its sha256 is \w+... instead of \w+"):
         kind(tmp_path).setup()
 
 
@@ -205,8 +205,8 @@ def test_without_a_sha256_headers_labels_and_archives_are_checked(tmp_path):
 
     good = FILES[name]
     assert "header" in fault(b"\1" + good[1:])
-    assert "label 10 of ten classes" in fault(good[:-1] + b"\12")
-    assert "unpacks to" in fault(good[:-1] + b"\0", PACKED[name + ".gz"])
+    assert "label 10, and there are ten classes" in fault(good[:-1] + b"\12")
+    assert "differs from the content of" in fault(good[:-1] + b"\0", PACKED[name + ".gz"])
     assert "sha256" in fault(good, gzip.compress(good[:-1]))
 
 
@@ -219,8 +219,8 @@ def test_a_sha256_is_known_of_every_file_or_of_what_it_comes_in():
 
 def test_a_download_of_another_archive_with_the_right_md5_is_refused(tmp_path, mirror):
     kind = small(FashionMNIST, mirror[0])
-    kind.archive_sha256 = {**kind.packed, "t10k-images-idx3-ubyte.gz": "0" * 64}
-    with pytest.raises(Mistake, match=r"were downloaded, but of t10k-images-idx3-ubyte .* has not the sha256"):
+    kind.archive_sha256 = {**kind.archive_sha256, "t10k-images-idx3-ubyte.gz": "0" * 64}
+    with pytest.raises(Mistake, match=r"were downloaded, but t10k-images-idx3-ubyte: .* does not have the sha256"):
         kind(tmp_path / "new").prepare_data()
     assert not list((tmp_path / "new").rglob("*ubyte*"))
 

@@ -159,7 +159,7 @@ def test_a_class_folder_without_images_is_named(tmp_path):
     assert "no images in the folder c, so no class" in notes(packed(tmp_path / "x"))[1]  # a zip need not list folders
     pngs(tmp_path / "y" / "Cat", 3)
     pngs(tmp_path / "y" / "cat", 3)
-    assert "the classes Cat and cat differ by case alone" in notes(tmp_path / "y")[1]
+    assert "the names of the classes Cat and cat differ by case only" in notes(tmp_path / "y")[1]
     pngs(tmp_path / "z" / "only", 3)
     (tmp_path / "z" / "gone").mkdir()
     said = notes(tmp_path / "z")
@@ -213,7 +213,7 @@ def standard(i):
         (cmyk, {}, ["CMYK images are converted to RGB"]),
         (cmyk, {"channels": 1}, ["CMYK images are converted to grey", "turned into grey"]),
         (palette, {}, ["palette images are converted to RGB", "transparent parts are laid over white"]),
-        (lying, {}, ["turned upright, as their EXIF says"]),
+        (lying, {}, ["turned upright, by their EXIF orientation"]),
         (moving("png"), {}, ["several frames or pages: the first is read"]),
         (moving("webp"), {}, ["several frames or pages: the first is read"]),
         (moving("tif"), {}, ["several frames or pages: the first is read"]),
@@ -276,14 +276,14 @@ def test_images_that_lie_on_their_side_have_their_upright_size(tmp_path):
 
 
 def test_of_a_large_set_on_disk_some_are_looked_at_and_that_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("saddlepoint.data.image_folder.LOOKED_AT", 5)
+    monkeypatch.setattr("saddlepoint.data.image_folder.MAX_PREVIEWED", 5)
     data = ImageFolder(pngs(tmp_path / "x"), size=4, memory=0, workers=0)
     data.setup()
-    assert "5 of 5 looked at: reduced to 4x4." in data.notes[1]
+    assert "5 of 5 checked: reduced to 4x4." in data.notes[1]
 
 
 def test_workers_count_as_one_process_does(tmp_path, monkeypatch):
-    monkeypatch.setattr("saddlepoint.data.image_folder.WORTH", 2)
+    monkeypatch.setattr("saddlepoint.data.image_folder.IMAGES_PER_WORKER", 2)
     alone, several = (ImageFolder(pngs(tmp_path / "x", 12, 1), workers=workers) for workers in (0, 2))
     alone.setup()
     several.setup()
@@ -305,7 +305,7 @@ def test_files_that_are_empty_or_cut_short_are_refused_by_name(tmp_path, content
 def test_a_pipe_that_is_called_a_picture_is_refused(tmp_path):
     place = pngs(tmp_path / "x")
     os.mkfifo(place / "05.png.jpg")
-    assert "05.png.jpg is no file" in refused(place)
+    assert "05.png.jpg is not a regular file" in refused(place)
 
 
 def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path, monkeypatch):
@@ -346,9 +346,9 @@ def test_names_are_the_same_in_every_locale(tmp_path):
     for i in range(12):
         Image.fromarray(noise(i)).save(place / f"é{i}.png")
     code = (
-        "import sys; from saddlepoint.data.facts import image_facts; from saddlepoint.data.listing import name_bytes, list_files;"
-        "found = list_files(sys.argv[1]); print([name_bytes(name) for name in found.names], image_facts(sys.argv[1])[0]);"
-        "print(ascii(found.location(found.names[0])))"
+        "import sys; from saddlepoint.data import facts, listing; files = listing.list_files(sys.argv[1]);"
+        "print([listing.name_bytes(name) for name in files.names], facts.image_facts(sys.argv[1])[0]);"
+        "print(ascii(files.location(files.names[0])))"
     )
 
     def told(locale, utf8):
@@ -370,17 +370,17 @@ def test_a_zip_written_on_windows_has_folders(tmp_path):
     place = packed(tmp_path / "x", names)
     assert ImageFolder(place).describe()["sha256"] == plain["sha256"]
     assert ImageFolder(place).classes == 2
-    assert "12 names with backslashes: taken for folders" in notes(place)[1]
+    assert "12 names with backslashes: read as folders" in notes(place)[1]
     with zipfile.ZipFile(place, "a") as archive:
         archive.write(tmp_path / "x" / "a" / "00.png", "a/00.png")
-    assert "stands there twice" in refused(place)
+    assert "is in it twice" in refused(place)
 
 
 def test_names_of_a_zip_in_no_stated_encoding_are_counted(tmp_path):
     place = packed(pngs(tmp_path / "x"), [f"caf-{i:02}.png" for i in range(12)])
     content = place.read_bytes().replace(b"caf-", b"caf\xe9")
     place.write_bytes(content)
-    assert "12 names in no stated encoding: read as cp437" in notes(place)[1]
+    assert "12 names without a stated encoding: read as cp437" in notes(place)[1]
     assert ImageFolder(place).describe()["sizes"]["train"] == 10
 
 
@@ -396,13 +396,13 @@ def test_a_name_that_stands_in_a_zip_twice_is_counted(tmp_path):
     with zipfile.ZipFile(place, "a") as archive:
         archive.write(tmp_path / "x" / "01.png", "00.png")
     assert "12 images" in notes(place)[0]
-    assert "1 members whose name stands there twice: the last of each is read" in notes(place)[1]
+    assert "1 repeated names: the last member of each is read" in notes(place)[1]
 
 
 def test_class_folders_of_a_zip_with_images_beside_them_are_refused(tmp_path):
     pngs(tmp_path / "x" / "a", 4)
     pngs(tmp_path / "x", 4)
-    assert "lies beside class folders" in refused(packed(tmp_path / "x"))
+    assert "is beside class folders" in refused(packed(tmp_path / "x"))
 
 
 def test_a_dataset_json_somewhere_else_is_left_out_and_counted(tmp_path):
@@ -455,9 +455,9 @@ def test_whole_numbers_of_another_type_are_read_and_told(tmp_path, kind):
     [
         (X / 255.0, r"np.round(255 * x)"),
         (X / 127.5 - 1, r"np.round(127.5 * (x + 1))"),
-        (X + 0.25, "in a known way"),
-        (X.astype(np.int64) - 128, "in a known way"),
-        (X.astype(np.int64) * 256, "in a known way"),
+        (X + 0.25, "round them explicitly"),
+        (X.astype(np.int64) - 128, "round them explicitly"),
+        (X.astype(np.int64) * 256, "round them explicitly"),
         ((X > 127).astype(np.int64), r"np.round(255 * x)"),
         (X > 127, "images are uint8"),
         (np.where(X > 3, X, np.nan), "images are uint8"),
@@ -488,8 +488,8 @@ Y = np.arange(12) % 3
         (Y, None),
         (Y.astype(np.uint8), None),
         (Y[:, None], "labels [12, 1] read as [12]"),
-        (np.eye(3)[Y], "one-hot: read as the place of the 1"),
-        (np.eye(3, dtype=bool)[Y], "one-hot: read as the place of the 1"),
+        (np.eye(3)[Y], "one-hot: read as the index of the 1"),
+        (np.eye(3, dtype=bool)[Y], "one-hot: read as the index of the 1"),
         (Y.astype(np.float32), "labels of float32 read as whole numbers"),
     ],
 )

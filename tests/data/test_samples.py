@@ -139,12 +139,12 @@ def half(place):
 @pytest.mark.parametrize(
     ("make", "shape", "told"),
     [
-        (lambda p: p, GREY, "no such folder, zip or npz"),
+        (lambda p: p, GREY, "no such folder, zip, npz or npy"),
         (empty, GREY, "holds no images"),
         (sixteen_bits, GREY, "more than 8 bits"),
         (other_sizes, GREY, "Bring all samples to 6x6 first"),
         (lambda p: folder(p, images()), (1, 8, 8), "6x6, and the data are 8x8"),
-        (lambda p: folder(p, images()), (2,), "pictures cannot be held against"),
+        (lambda p: folder(p, images()), (2,), "image files cannot be compared with"),
         (half, GREY, "cannot be read"),
         (lambda p: npz(p.with_suffix(".npz"), a=images(), b=images()), GREY, "one array of samples"),
         (lambda p: npz(p.with_suffix(".npz"), arr_0=images() / 255.0), GREY, "images are uint8"),

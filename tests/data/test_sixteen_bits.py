@@ -66,8 +66,8 @@ def test_a_run_with_16_bits_is_built_though_its_file_is_gone(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("x", "options", "words"),
     [
-        (X, {"bits": 8}, "more than 8 bits, so say data.bits=16"),
-        ((X // 256).astype(np.uint8), {"bits": 16}, "the data have 16 bits: bring uint16"),
+        (X, {"bits": 8}, "more than 8 bits, so set data.bits=16"),
+        ((X // 256).astype(np.uint8), {"bits": 16}, "the data have 16 bits: provide uint16"),
         (X / 65535, {}, "np.round\\(65535 \\* x\\) as uint16, which keeps 16 bits"),
         (X / 32767.5 - 1, {}, "np.round\\(32767.5 \\* \\(x \\+ 1\\)\\) as uint16"),
         (X, {"bits": 12}, "8 or 16 bits"),
@@ -82,7 +82,7 @@ def test_samples_of_8_bits_are_not_held_against_data_of_16(tmp_path: Path) -> No
     data = ImageFolder(saved(tmp_path, x=X), channels=5)
     assert load_samples_for(data, tmp_path / "x.npz").x.dtype == torch.uint16
     (tmp_path / "flat").mkdir()
-    with pytest.raises(Mistake, match="the data have 16 bits: bring uint16"):
+    with pytest.raises(Mistake, match="the data have 16 bits: provide uint16"):
         load_samples_for(data, saved(tmp_path / "flat", x=(X // 256).astype(np.uint8)))
 
 
@@ -124,8 +124,8 @@ def test_a_colour_column_beside_grey_images_keeps_its_axes(tmp_path: Path) -> No
     ("more", "words"),
     [
         ({"a": np.where(np.arange(12) > 5, np.nan, 0)}, "a holds values that are not finite"),
-        ({"a": np.zeros(11)}, "a further column has a row for each of 12 samples"),
-        ({"a": np.array(["x"] * 12)}, "a further column holds numbers"),
+        ({"a": np.zeros(11)}, "a column needs one row per sample, 12"),
+        ({"a": np.array(["x"] * 12)}, "a column must hold numbers"),
     ],
 )
 def test_a_column_that_is_none_is_refused(tmp_path: Path, more, words: str) -> None:
@@ -151,9 +151,9 @@ Own.__module__ = "mine"  # data of the package are not looked at
         (torch.zeros(4, 1, 8, 8), (1, 8, 8), None, "Floats would be rounded to 256 levels.*Image.16. keeps 16 bits"),
         (torch.zeros(4, 1, 8, 8, dtype=torch.uint16), (1, 8, 8), None, "modality = saddlepoint.modality.Image.16."),
         (torch.zeros(4, 1, 9, dtype=torch.int16), (1, 9), None, "Audio.rate, bits=16."),
-        (torch.full((4, 1, 9), 3.0), (1, 9), None, "float audio lies in .-1, 1."),
+        (torch.full((4, 1, 9), 3.0), (1, 9), None, "float audio must be in .-1, 1."),
         (torch.zeros(4, 9), (1, 9), Audio(), "A channel axis is missing"),
-        (torch.rand(4, 5, 3), (5, 3), Tokens(["", "a", "b"]), "give x.argmax"),
+        (torch.rand(4, 5, 3), (5, 3), Tokens(["", "a", "b"]), "use x.argmax"),
         (torch.full((4, 5), 3), (5, 3), Tokens(["", "a", "b"]), "token numbers are from 3 to 3"),
         (torch.zeros(4, 2, dtype=torch.float64), (2,), None, "float32"),
         (torch.tensor([[0.0, torch.nan]] * 4), (2,), None, "its train split: some values are not finite"),
@@ -169,7 +169,7 @@ def test_data_that_would_be_quantised_in_silence_are_refused_with_what_to_do(
 
 @pytest.mark.parametrize("modality", [Image, "image", torch.nn.Identity()])
 def test_a_modality_is_an_object_of_its_class(modality: object) -> None:
-    with pytest.raises(Mistake, match=r"Mine: modality is .*, and it is to be an object, such as .*Image\(16\)"):
+    with pytest.raises(Mistake, match=r"Mine: modality is .*, but must be an object, such as .*Image\(16\)"):
         type("Mine", (Own,), {"modality": modality})((1, 8, 8), None)
 
 
@@ -201,5 +201,5 @@ def test_inception_is_named_as_what_measures_where_it_does(shape: tuple[int, ...
 
 @pytest.mark.parametrize(("modality", "shape"), [(Audio(), (1, 9)), (Tokens(["", "a"]), (9, 2))])
 def test_only_images_are_mirrored(modality: Modality, shape: tuple[int, ...]) -> None:
-    with pytest.raises(Mistake, match=r"data.flip=True: true or false, and true for images alone"):
+    with pytest.raises(Mistake, match=r"data.flip=True: must be true or false, and true is for images only"):
         type("Mine", (Own,), {"modality": modality})(shape, None, flip=True)

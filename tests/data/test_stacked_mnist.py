@@ -32,12 +32,12 @@ def tiny(tmp_path, monkeypatch):
         files[f"{half}-images-idx3-ubyte"] = idx(brightness.view(n, 1, 1).repeat(1, 28, 28))
         files[f"{half}-labels-idx1-ubyte"] = idx((torch.arange(n) * 7 % 10).to(torch.uint8))
     facts = {"counts": {"train": 60, "t10k": 10}, "held_out": 10}
-    facts["sha256"] = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    facts["file_sha256"] = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for name, content in files.items():
         (raw / name).write_bytes(content)
-    kind = type("StackedMNIST", (StackedMNIST,), {"digits": type("MNIST", (MNIST,), facts)})
+    kind = type("StackedMNIST", (StackedMNIST,), {"mnist_class": type("MNIST", (MNIST,), facts)})
     return lambda **settings: kind(tmp_path, **{"number": 500, **settings})
 
 
@@ -100,7 +100,7 @@ def test_the_hash_follows_the_digits_and_the_places(tiny, tmp_path):
     split.digits[0] += 1  # one image of the base
     assert split.sha256 != hashes["train"]
     moved = tiny().split("train")
-    moved.digit_indices[[0, 1]] = moved.places[[1, 0]]
+    moved.digit_indices[[0, 1]] = moved.digit_indices[[1, 0]]
     assert moved.sha256 != hashes["train"]
     assert tiny().split("train").sha256 == hashes["train"]
 
@@ -116,9 +116,11 @@ def test_the_stream_gives_floats_and_classes(tiny):
 
 def test_missing_files_are_told_as_mnist_tells_them(tmp_path):
     kind = type(
-        "MNIST", (MNIST,), {"source": type("MNIST", (MNIST.torchvision_class,), {"mirrors": ["http://127.0.0.1:9/"]})}
+        "MNIST",
+        (MNIST,),
+        {"torchvision_class": type("MNIST", (MNIST.torchvision_class,), {"mirrors": ["http://127.0.0.1:9/"]})},
     )
-    stacked = type("StackedMNIST", (StackedMNIST,), {"digits": kind})(tmp_path)
+    stacked = type("StackedMNIST", (StackedMNIST,), {"mnist_class": kind})(tmp_path)
     assert len(stacked.missing_files) == 4
     with pytest.raises(Mistake, match=r"mnist: train-images-idx3-ubyte.* missing in"):
         stacked.split("train")

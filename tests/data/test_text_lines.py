@@ -70,13 +70,13 @@ def test_empty_lines_are_left_out_and_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words", "options"),
     [
-        ("a\nbcd\nb", "x.txt, line 2 has 3 symbols, more than data.length=2: say data.length=3 or more", {"length": 2}),
-        ("a\nz\nb", "x.txt, line 2: 'z' is none of the 3 symbols of data.vocabulary", {"vocabulary": ["", "a", "b"]}),
+        ("a\nbcd\nb", "x.txt, line 2 has 3 symbols, more than data.length=2: set data.length=3 or more", {"length": 2}),
+        ("a\nz\nb", "x.txt, line 2: 'z' is not among the 3 symbols of data.vocabulary", {"vocabulary": ["", "a", "b"]}),
         ("a\nab\nb", "line 1 has 1 symbols, fewer than data.length=2", {"vocabulary": ["a", "b"]}),
         ("", "cannot be read: it is empty", {}),
-        ("\n\n\n", "x.txt holds no lines of text: every one is empty", {}),
+        ("\n\n\n", "x.txt holds no lines of text: all lines are empty", {}),
         ("a\nb", "2 lines are too few", {}),
-        ("a ${b} c\nb\nc", "which no config can hold", {"unit": "word"}),
+        ("a ${b} c\nb\nc", "which a config cannot hold", {"unit": "word"}),
         ("a\nb\nc", "data.unit=letter: choose one of character, word", {"unit": "letter"}),
         ("a\nb\nc", "data.length=0", {"length": 0}),
     ],
@@ -88,7 +88,7 @@ def test_what_cannot_be_read_is_refused_by_file_and_line(tmp_path: Path, text: s
 
 def test_other_encodings_are_refused_with_the_byte(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_bytes("abc\n\u00e9\n".encode("latin-1"))
-    with pytest.raises(Mistake, match=r"x.txt is no UTF-8: byte 4 is b'\\xe9'. Save it as UTF-8"):
+    with pytest.raises(Mistake, match=r"x.txt is not UTF-8: byte 4 is b'\\xe9'. Save it as UTF-8"):
         TextLines(tmp_path / "x.txt")
 
 
@@ -109,14 +109,16 @@ def test_samples_are_read_by_the_vocabulary_of_the_data(tmp_path: Path) -> None:
     assert torch.equal(again.x, split.x)
     assert split.modality is again.modality is data.modality  # not the one that their numbers would imply
     np.savez(tmp_path / "other.npz", arr_0=split.x.numpy(), vocabulary=np.array(data.modality.vocabulary[::-1]))
-    with pytest.raises(Mistake, match=r"other.npz: its vocabulary is another than the data's"):
+    with pytest.raises(Mistake, match=r"other.npz: its vocabulary differs from that of the data"):
         load_samples_for(data, tmp_path / "other.npz")
-    with pytest.raises(Mistake, match=r"made.txt, line 1: 'z' is none"):
+    with pytest.raises(Mistake, match=r"made.txt, line 1: 'z' is not among"):
         load_samples_for(data, file(tmp_path / "made.txt", "z\n"))
 
 
 def test_a_line_that_would_size_the_networks_by_itself_is_refused_unless_its_length_is_said(tmp_path: Path) -> None:
     place = file(tmp_path / "lines.txt", "ab\n" * 9 + "a" * 10_001 + "\n")
-    with pytest.raises(Mistake, match=r"line 10 has 10,001 symbols, and the longest line sizes .* data\.length=10001"):
+    with pytest.raises(
+        Mistake, match=r"line 10 has 10,001 symbols, and the longest line decides .* data\.length=10001"
+    ):
         TextLines(place)
     assert TextLines(place, length=10_001).shape == (10_001, 3)

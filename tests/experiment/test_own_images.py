@@ -34,7 +34,7 @@ def test_images_of_different_sizes_are_refused_with_possible_sizes_and_their_cos
         run(tmp_path / "out", *overrides(photos))
     lines = str(caught.value).splitlines()
     assert len(lines) == 2
-    assert lines[1].startswith("Say data.size=32 to crop and resize every image, or data.size=16, a quarter of the")
+    assert lines[1].startswith("Set data.size=32 to crop and resize every image, or data.size=16, with a quarter of")
 
 
 def test_a_folder_without_classes_is_measured_by_the_nearest_extractor_with_a_message(photos, tmp_path):

@@ -50,7 +50,7 @@ def test_two_ranks_draw_the_masks_of_one_and_n_then_m_are_n_plus_m(place):
 
 def test_what_makes_no_box_is_refused():
     for arguments, match in (
-        (([2],), "no place for a box"),
+        (([2],), "no spatial axes"),
         (([1, 4, 4], 0.0), "fraction=0.0"),
         (([1, 4, 4], 1.5), "1.5"),
     ):

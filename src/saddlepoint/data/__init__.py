@@ -1,1 +1,1 @@
-"""Data sets: a LightningDataModule each, and an endless stream of their rows."""
+"""Data sets: one LightningDataModule each."""

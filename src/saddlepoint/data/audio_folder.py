@@ -1,6 +1,7 @@
 """A folder or .zip of wav files (16-bit PCM or 32-bit float), classes by folder; see `listing`.  Or an .npz or .npy of
-audio (see `array`), whose `rate` stands in it, or is said.  What the settings mean: docs/data.md.  The split is fixed
-by the names alone (see `folder`).
+audio (see `array_file`), with the `rate` in the npz or in the config.
+
+The settings: docs/data.md.  The splits depend on the names only (see `folder`).
 """
 
 from collections import Counter
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.data import wav_file
-from saddlepoint.data.array_file import load_array as read_array
+from saddlepoint.data.array_file import load_array
 from saddlepoint.data.data import Split
 from saddlepoint.data.folder import Folder
 from saddlepoint.data.image_folder import format_changes
@@ -23,9 +24,9 @@ from saddlepoint.modality import Audio
 
 
 class AudioFolder(Folder):
-    """x int16 or float32 [n, channels, length].  Facts left None are read off the folder.
+    """x int16 or float32 [n, channels, length].  Facts that are None are read from the folder.
 
-    extractor auto: identity, the waveforms themselves, where they have 4,096 numbers at most, else none.
+    extractor auto: identity, the waveforms themselves, if they have at most 4,096 numbers, else none.
     """
 
     name = "audio_folder"
@@ -43,49 +44,48 @@ class AudioFolder(Folder):
         **rest: Any,
     ) -> None:
         if length is not None and length < 1:
-            raise Mistake(f"data.length={length}: so many samples of each file, 1 at least, or null.")
+            raise Mistake(f"data.length={length}: must be the number of samples of each file, at least 1, or null.")
         if shape is None:
-            found, _ = wav_file.sound_facts(folder, length)
-            shape, rate = found["shape"], found["rate"] if rate is None else rate
-            classes, bits = found["classes"] if classes is None else classes, found["bits"] if bits is None else bits
+            facts, _ = wav_file.sound_facts(folder, length)
+            shape, rate = facts["shape"], facts["rate"] if rate is None else rate
+            classes, bits = facts["classes"] if classes is None else classes, facts["bits"] if bits is None else bits
         self.length = length
         self.modality = Audio(rate, 32 if bits is None else bits)
         super().__init__(folder, shape or (), classes, **rest)
 
     def splits(self) -> dict[str, Split]:
         if self.is_array:
-            return self.array_splits(read_array(resolve_folder(self.folder), self.modality))
+            return self.array_splits(load_array(resolve_folder(self.folder), self.modality))
         x, self.notes = load_waveforms(self.listing, self.modality, self.shape, fit=self.length is not None)
         y = None if self.listing.labels is None else torch.tensor(self.listing.labels)
         return self.build_splits(self.listing.names, x, y, self.listing.classes)
 
 
 def load_waveforms(
-    found: Listing, modality: Audio, shape: tuple[int, ...], fit: bool = False
+    files: Listing, modality: Audio, shape: tuple[int, ...], fit: bool = False
 ) -> tuple[Tensor, list[str]]:
-    """All files as one tensor [N, *shape], as stored, and notes on what was found and done.
+    """Load all files as one tensor [N, *shape] in stored form, and notes on the listing and the changes.
 
-    fit    whether files of another length are cut, or filled with silence
-    Raises Mistake where they differ among themselves, or from what the data are.
+    fit    whether files of another length are cut or filled with silence
+    Raises Mistake if the files differ from each other or from the data.
     """
     channels, length = shape
-    x = np.zeros((len(found.names), channels, length), np.int16 if modality.bits == 16 else np.float32)
+    x = np.zeros((len(files.names), channels, length), np.int16 if modality.bits == 16 else np.float32)
     changes: Counter[str] = Counter()
-    for row, (name, one) in zip(x, wav_file.load_sounds(found), strict=True):
-        own = len(one.samples), one.rate, one.bits
-        if own != (channels, modality.rate, modality.bits):
+    for row, (name, sound) in zip(x, wav_file.load_sounds(files), strict=True):
+        if (len(sound.samples), sound.rate, sound.bits) != (channels, modality.rate, modality.bits):
             raise Mistake(
-                f"{found.location(name)} has {own[0]} channels, {own[1]:,} samples per second and {own[2]} bits, and the "
-                f"data are configured as data.shape=[{channels},{length}] data.rate={modality.rate} "
-                f"data.bits={modality.bits}. Leave these null, which reads them off the files, or convert the files."
+                f"{files.location(name)} has {len(sound.samples)} channels, {sound.rate:,} samples per second and "
+                f"{sound.bits} bits, and the config has data.shape=[{channels},{length}] data.rate={modality.rate} "
+                f"data.bits={modality.bits}. Set these to null to read them from the files, or convert the files."
             )
-        n = one.samples.shape[1]
-        row[:, : min(n, length)] = one.samples[:, :length]
+        n = sound.samples.shape[1]
+        row[:, : min(n, length)] = sound.samples[:, :length]
         if n != length and not fit:
             raise Mistake(
-                f"wav files of different lengths: the data have {length:,} samples, as the first file or data.shape "
-                f"has, and {found.location(name)} has {n:,}. Say data.length={length} to cut or fill every file."
+                f"wav files of different lengths: {length:,} samples in the first file or data.shape, {n:,} in "
+                f"{files.location(name)}. Set data.length={length} to cut or fill every file."
             )
         if n != length:
             changes[f"cut to {length:,} samples" if n > length else f"filled with silence to {length:,} samples"] += 1
-    return torch.from_numpy(x), [*found.notes, *format_changes(found, changes)]
+    return torch.from_numpy(x), [*files.notes, *format_changes(files, changes)]

@@ -1,10 +1,10 @@
 """CIFAR-10's 50,000 training images, 32x32, stored as JPEG.  Krizhevsky 2009.
 
-JPEG loses detail, so these are other pixels than the original's, and scores on them are not comparable with scores on
-CIFAR-10; hence a name of its own.  Read in place from <root>/cifar10-train.zip, one folder per class.
+JPEG is lossy, so the pixels differ from the original and scores are not comparable with scores on CIFAR-10.  The images
+are read from <root>/cifar10-train.zip, which has one folder per class, without unpacking it.
 
-Split: by sha256 of the names (see `image_folder`): train 40,000, validation 5,000, test 5,000, a random cut of one
-pool.  CIFAR-10's own 10,000 test images are not among them.
+Split by sha256 of the names (see `folder`): train 40,000, validation 5,000, test 5,000.  CIFAR-10's 10,000 test images
+are not included.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ FILE = "cifar10-train.zip"
 
 
 class CIFAR10JPEG(ImageFolder):
-    """x uint8 [n, 3, 32, 32], ten classes in the alphabet's order.  `root` is the folder that holds the zip."""
+    """x uint8 [n, 3, 32, 32], ten classes in alphabetical order.  `root` is the folder of the zip."""
 
     name = "cifar10_jpeg"
 
@@ -52,13 +52,13 @@ class CIFAR10JPEG(ImageFolder):
 
     @property
     def missing_files(self) -> list[str]:
-        """The zip's name, where it is not there."""
+        """The name of the zip, if it is missing."""
         return [] if (self.root / FILE).is_file() else [FILE]
 
     def prepare_data(self) -> None:
-        """Nothing; raises Mistake where the zip is missing, for nobody hosts it."""
+        """Raises Mistake if the zip is missing; it is not available for download."""
         if self.missing_files:
             raise Mistake(
-                f"{self.name}: {FILE} is missing in {self.root}. Say data.root=<the folder that holds it>, or pack "
+                f"{self.name}: {FILE} is missing in {self.root}. Set data.root=<the folder of {FILE}>, or pack "
                 "CIFAR-10's training images into a zip of class folders and use data=image_folder data.folder=<zip>."
             )

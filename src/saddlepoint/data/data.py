@@ -1,7 +1,7 @@
-"""A data set: three named splits, stored as their modality has it, and an endless stream over the first.
+"""A data set: the splits train, validation and test in stored form, and endless training batches of the first.
 
-A batch is addressed by the number of real images shown before it, so nothing that a loader fetched in advance can
-change what is trained on: whoever starts again at position p sees what the first one saw from p on.
+A batch is addressed by the number of real images shown before it.  Batches that a loader fetched in advance therefore
+change nothing: a run that resumes at position p trains on the same images as one that reached p without a stop.
 """
 
 import hashlib
@@ -25,18 +25,18 @@ from saddlepoint.stream import derive_seed
 from saddlepoint.turn import BATCH_COLUMNS, Batch
 
 ALL_SPLITS = "all"  # the name of all splits together
-Rows = tuple[Tensor, Tensor | None]  # x as stored (see `modality`), [n, ...]; y int64 [n] or None
+Rows = tuple[Tensor, Tensor | None]  # x in stored form (see `modality`), [n, ...]; y int64 [n] or None
 
 
 class Split:
-    """One named part of a data set, held in memory, as stored.
+    """One named split of a data set in memory, in stored form.
 
-    `modality` None: that of the data set that it is part of, else the one that the type and number of axes of x imply.
-    `more` holds further columns by name, row by row beside x: a source image, attributes, a mask.  Raises ValueError
-    where a column has another number of rows than x, or the name of a column that every batch has.
+    modality        None: the data set's modality, or without a data set the one inferred from x
+    extra_columns   further columns by name, one row per row of x: a source image, attributes, a mask
+    Raises ValueError if a column has another number of rows than x, or the name of a column that every batch has.
     """
 
-    in_memory = True  # whether the rows lie in memory, so that a pass over them costs little
+    in_memory = True  # whether the rows are in memory, so that a pass over them is cheap
     extra_columns: Mapping[str, Tensor] = {}
     modality: Modality | None = None
 
@@ -52,50 +52,52 @@ class Split:
         self.name, self.x, self.y, self.extra_columns = name, x, y, dict(extra_columns or {})
         for column, values in self.extra_columns.items():
             if len(values) != len(x) or column in BATCH_COLUMNS:
-                raise ValueError(f"column {column} of {len(values)} rows beside x of {len(x)}; taken: {BATCH_COLUMNS}")
+                raise ValueError(
+                    f"column {column} has {len(values)} rows, x has {len(x)}; reserved names: {BATCH_COLUMNS}"
+                )
         self.modality = modality
         self.classes = int(y.max()) + 1 if classes is None and y is not None else classes
-        self._copy: tuple[Tensor, Tensor | None] = (x, y)  # on the device that asked last
+        self._copy: tuple[Tensor, Tensor | None] = (x, y)  # on the device last used
 
     def __len__(self) -> int:
         return len(self.x)
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one sample, as networks see it."""
+        """The shape of one sample in float form, as networks take it."""
         return modality_of(self).sample_shape(self.x[:1])
 
     def __getitem__(self, index: Tensor) -> Rows:
-        """The rows at `index`, int64 [n]."""
+        """Return the rows at `index`, int64 [n]."""
         return self.x[index], None if self.y is None else self.y[index]
 
     def extra_columns_at(self, index: Tensor) -> dict[str, Tensor]:
-        """The rows of each further column at `index`, int64 [n], as stored."""
+        """Return the rows of each extra column at `index`, int64 [n], in stored form."""
         return {name: column[index] for name, column in self.extra_columns.items()}
 
     def batch_at(self, index: Tensor) -> Batch:
-        """The rows at `index`, int64 [n], as networks see them, with every further column."""
+        """Return the rows at `index`, int64 [n], in float form, with all extra columns."""
         x, y = self[index]
-        return Batch(modality_of(self).to_float(x), y, extra_columns=_seen(self.extra_columns_at(index)))
+        return Batch(modality_of(self).to_float(x), y, extra_columns=_columns_to_float(self.extra_columns_at(index)))
 
     def batches(self, size: int) -> Iterator[Rows]:
-        """Every row once, in stored order, `size` at a time; the last batch may be smaller."""
+        """Yield every row once, in stored order, `size` at a time; the last batch may be smaller."""
         return self.batches_at(torch.arange(len(self)).split(size))
 
     def batches_at(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Rows]:
-        """The rows at each index in turn, on `device`; the whole split is copied there once."""
+        """Yield the rows at each index, on `device`; the split is copied to the device once."""
         device = torch.device(device)
         if self._copy[0].device != device:
             self._copy = self.x.to(device), None if self.y is None else self.y.to(device)
         x, y = self._copy
         for index in indices:
             index = index.to(device)
-            yield _at(x, index), None if y is None else y.index_select(0, index)
+            yield _rows_at(x, index), None if y is None else y.index_select(0, index)
 
     @cached_property
     def sha256(self) -> str:
-        """sha256 of the type, shape and number of rows, of x in stored order, of y, and of each further column by its
-        name; a pass over the split."""
+        """sha256 of the dtype, shape and number of rows, of x in stored order, of y, and of each extra column with its
+        name; takes a pass over the split."""
         content, labels = hashlib.sha256(), hashlib.sha256()
         for number, (x, y) in enumerate(self.batches(1024)):
             if number == 0:
@@ -110,16 +112,16 @@ class Split:
 
 
 class ConcatSplit(Split):
-    """Splits laid end to end, each read as it is by itself."""
+    """The concatenation of splits, in order."""
 
-    def __init__(self, name: str, parts: Sequence[Split]) -> None:
-        self.name, self.splits = name, parts
-        self.classes, self.modality = parts[0].classes, parts[0].modality
-        self.in_memory = all(part.in_memory for part in parts)
+    def __init__(self, name: str, splits: Sequence[Split]) -> None:
+        self.name, self.splits = name, splits
+        self.classes, self.modality = splits[0].classes, splits[0].modality
+        self.in_memory = all(split.in_memory for split in splits)
         self.extra_columns = {
-            name: torch.cat([part.extra_columns[name] for part in parts]) for name in parts[0].extra_columns
+            column: torch.cat([split.extra_columns[column] for split in splits]) for column in splits[0].extra_columns
         }
-        self.ends = torch.tensor([len(part) for part in parts]).cumsum(0)
+        self.ends = torch.tensor([len(split) for split in splits]).cumsum(0)
 
     def __len__(self) -> int:
         return int(self.ends[-1])
@@ -130,15 +132,15 @@ class ConcatSplit(Split):
 
     def __getitem__(self, index: Tensor) -> Rows:
         owner = torch.bucketize(index, self.ends, right=True)
-        starts = self.ends - torch.tensor([len(part) for part in self.splits])
-        rows = [part[index[owner == i] - starts[i]] for i, part in enumerate(self.splits)]
-        back = owner.argsort(stable=True).argsort()  # from the order of the parts to that of `index`
+        starts = self.ends - torch.tensor([len(split) for split in self.splits])
+        rows = [split[index[owner == i] - starts[i]] for i, split in enumerate(self.splits)]
+        unsort = owner.argsort(stable=True).argsort()  # from the order of the splits to the order of `index`
         y = [labels for _, labels in rows if labels is not None]
-        return torch.cat([x for x, _ in rows])[back], torch.cat(y)[back] if y else None
+        return torch.cat([x for x, _ in rows])[unsort], torch.cat(y)[unsort] if y else None
 
     def batches(self, size: int) -> Iterator[Rows]:
-        """Every row once, in order; the last batch of each part may be smaller."""
-        return chain.from_iterable(part.batches(size) for part in self.splits)
+        """Yield every row once, in order; the last batch of each split may be smaller."""
+        return chain.from_iterable(split.batches(size) for split in self.splits)
 
     def batches_at(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Rows]:
         for index in indices:
@@ -147,19 +149,20 @@ class ConcatSplit(Split):
 
 
 class Data(LightningDataModule):
-    """A data set; a subclass says what is in it.  `seed` orders the stream, and never decides who is in a split.
+    """The base class of data sets; a subclass defines `splits`.
 
-    modality        what kind of thing a sample is; a subclass sets it, or `shape` implies it (see `modality.implied`)
-    labels          labelled training images per class, drawn by `label_seed`; None: no batch of their own is given
-    labelled_batch  how many of them beside each batch; None: as many as `batch`
-    flip            whether each training image is mirrored, left to right, with probability 1/2 each time it is shown
-    All training images, with their classes, stay in the stream; labelled batches stand beside it and are not counted.
+    seed            shuffles the training images; the splits do not depend on it
+    labels          number of labelled training images per class, drawn with `label_seed`; None: no labelled batches
+    labelled_batch  labelled images per training batch; None: as many as `batch`
+    flip            whether each training image is mirrored left to right with probability 1/2 each time it is shown
+    With `labels`, the training batches still hold all training images with their classes.  The labelled batches are
+    additional and do not count as images shown.
     """
 
     name: str | None = "data"
-    modality: Any = None  # a Modality, of every instance
-    # the splits that are a random cut of one pool; () where none is: a test set that others drew is another population,
-    # and what tells it from the training images says nothing of memorisation
+    modality: Any = None  # a Modality, which a subclass may set; None: the default modality of `shape`
+    # The splits that are a random partition of one set, or ().  An official test set is another population: a network
+    # can distinguish it from the training images without any memorisation.
     exchangeable_splits: tuple[str, ...] = ("train", "validation", "test")
 
     def __init__(
@@ -175,97 +178,97 @@ class Data(LightningDataModule):
         flip: bool = False,
     ) -> None:
         super().__init__()
-        self.shape = tuple(int(side) for side in shape)  # of a sample as networks see it: (C, H, W) of images
+        self.shape = tuple(int(side) for side in shape)  # of one sample in float form: (C, H, W) for images
         if self.modality is not None and not isinstance(self.modality, Modality):
             raise Mistake(
-                f"{type(self).__name__}: modality is {self.modality!r:.80}, and it is to be an object, such as "
+                f"{type(self).__name__}: modality is {self.modality!r:.80}, but must be an object, such as "
                 "modality = saddlepoint.modality.Image(16)"
             )
         self.modality = self.modality or default_modality(self.shape)
         self.classes = classes
-        self.extractor = extractor  # what measures samples of this data: digits, mnist, identity, trained, or None
+        self.extractor = extractor  # the default extractor: digits, mnist, identity, trained, ..., or None
         if batch < 1:
-            raise Mistake(f"batch is {batch}, and a batch holds at least one image.")
+            raise Mistake(f"batch is {batch}, but must be at least 1.")
         self.batch, self.seed = batch, seed
         if labels is not None and classes is None:
-            raise Mistake(f"data.labels={labels}: these data have no classes. Leave labels null, or bring some.")
+            raise Mistake(f"data.labels={labels}: these data have no classes. Leave labels null, or add classes.")
         for name, value in {"labels": labels, "labelled_batch": labelled_batch}.items():
             if value is not None and (type(value) is not int or value < 1):
-                raise Mistake(f"data.{name}={value}: a whole number of at least 1, or null.")
+                raise Mistake(f"data.{name}={value}: must be a whole number of at least 1, or null.")
         self.labels, self.label_seed = labels, label_seed
         self.labelled_batch = batch if labelled_batch is None else labelled_batch
         if type(flip) is not bool or (flip and not self.modality.planar):
-            raise Mistake(f"data.flip={flip}: true or false, and true for images alone.")
+            raise Mistake(f"data.flip={flip}: must be true or false, and true is for images only.")
         self.flip = flip
-        self.notes: list[str] = []  # what was found, left out and changed on reading, a line each
+        self.notes: list[str] = []  # what the loader read, skipped and converted, one line each
         self._splits: Mapping[str, Split] = {}
 
     def splits(self) -> Mapping[str, Split]:
-        """train, validation and test, and further ones where a set has them, read anew."""
+        """Load and return the splits by name: train, validation, test, and any others that the set has."""
         raise NotImplementedError
 
     def setup(self, stage: str | None = None) -> None:
-        """The splits read, once, and held against the facts `shape` and `classes`; raises Mistake where they differ."""
+        """Load the splits once and check them against `shape` and `classes`; raises Mistake if they differ."""
         if self._splits:
             return
         splits = self.splits()
-        self._look_at(splits)
-        for part in splits.values():
-            part.modality = part.modality or self.modality
+        self._check_splits(splits)
+        for split in splits.values():
+            split.modality = split.modality or self.modality
         shape, classes = splits["train"].shape, splits["train"].classes
         if shape != self.shape or classes != self.classes:
             raise Mistake(
-                f"{self.name}: the facts {_facts(self.shape, self.classes)} are configured, but the data's are "
-                f"{_facts(shape, classes)}.\nSay these instead, or choose the data that you mean."
+                f"{self.name}: the config has {_format_facts(self.shape, self.classes)}, but the data have "
+                f"{_format_facts(shape, classes)}.\nSet these values, or choose other data."
             )
         self._splits = splits
 
-    def _look_at(self, splits: Any) -> None:
-        """Raises Mistake where `splits` gave something else than it says, as a class of somebody's own may."""
-        where = source_location(type(self).splits)
+    def _check_splits(self, splits: Any) -> None:
+        """Raises Mistake if `splits()`, which a user-defined class may define, returned the wrong thing."""
+        location = source_location(type(self).splits)
         if not isinstance(splits, Mapping) or "train" not in splits:
-            there = (
-                f"{', '.join(map(str, splits)) or 'nothing'} alone"
+            names = (
+                f"only {', '.join(map(str, splits)) or 'nothing'}"
                 if isinstance(splits, Mapping)
                 else describe_value(splits)
             )
             raise Mistake(
-                f"{self.name}: splits() gives {there}, and it is to give a mapping of train, validation and test{where}"
+                f"{self.name}: splits() gives {names}, but must give a mapping of train, validation and test{location}"
             )
         for name, split in splits.items():
             if not isinstance(split, Split):
                 raise Mistake(
-                    f"{self.name}: splits() gives {describe_value(split)} as {name}, and it is to give a "
-                    f"saddlepoint.data.data.Split(name, x, y, classes){where}"
+                    f"{self.name}: splits() gives {describe_value(split)} as {name}, but must give a "
+                    f"saddlepoint.data.data.Split(name, x, y, classes){location}"
                 )
             if not len(split):
-                raise Mistake(f"{self.name}: its {name} split is empty{where}")
+                raise Mistake(f"{self.name}: its {name} split is empty{location}")
             if type(self).__module__.startswith("saddlepoint."):
-                continue  # ours give what they say, and an image need not be decoded to see it
+                continue  # built-in data sets are tested, and this check would decode an image
             x, y = split[torch.arange(1)]
             if not isinstance(x, Tensor) or not self.modality.has_stored_form(x):
-                raise Mistake(self._not_stored(name, x) + where)
-            held = split.x if isinstance(getattr(split, "x", None), Tensor) else x
-            if why := self.modality.why_not(held):
-                raise Mistake(f"{self.name}: its {name} split: {why}{where}")
+                raise Mistake(self._wrong_form_message(name, x) + location)
+            values = split.x if isinstance(getattr(split, "x", None), Tensor) else x
+            if reason := self.modality.why_not(values):
+                raise Mistake(f"{self.name}: its {name} split: {reason}{location}")
             if y is not None and (y.dtype, y.ndim) != (torch.int64, 1):
-                raise Mistake(f"{self.name}: the classes of its {name} split are {y.dtype}, not int64 [n]{where}")
+                raise Mistake(f"{self.name}: the classes of its {name} split are {y.dtype}, not int64 [n]{location}")
 
-    def _not_stored(self, name: str, x: Any) -> str:
-        found = f"{describe_value(x)}, {x.dtype}" if isinstance(x, Tensor) else describe_value(x)
-        advice = self.modality.conversion_hint(x) if isinstance(x, Tensor) else None
+    def _wrong_form_message(self, name: str, x: Any) -> str:
+        row = f"{describe_value(x)}, {x.dtype}" if isinstance(x, Tensor) else describe_value(x)
+        hint = self.modality.conversion_hint(x) if isinstance(x, Tensor) else None
         return (
-            f"{self.name}: a row of its {name} split is {found}, and x is to be {self.modality.stored_form}, as its modality "
-            f"{self.modality.name} is stored" + (f". {advice[0].upper()}{advice[1:]}" if advice else "")
+            f"{self.name}: a row of its {name} split is {row}, but x must be {self.modality.stored_form}, the stored "
+            f"form of modality {self.modality.name}" + (f". {hint[0].upper()}{hint[1:]}" if hint else "")
         )
 
     def split(self, name: str) -> Split:
-        """The split called train, validation, test, or as `splits` says; `all`: every one of them, for evaluation.
+        """Return the split `name` (train, validation, test, ...), or for `all` the concatenation of all splits.
 
-        Raises Mistake for another name.
+        Raises Mistake if there is no such split.
         """
         if not self._splits:
-            if self.trainer is None:  # else Lightning has done so, on one rank
+            if self.trainer is None:  # else Lightning has called it, on one rank
                 self.prepare_data()
             self.setup()
         if name == ALL_SPLITS:
@@ -276,23 +279,23 @@ class Data(LightningDataModule):
 
     @property
     def class_names(self) -> list[str]:
-        """What each class is called, in the order of labels: its number, unless the data have other names for them."""
-        return _numbers(self.classes)
+        """The name of each class, in the order of labels; the class numbers if the data have no names."""
+        return _class_numbers(self.classes)
 
     @cached_property
     def _all(self) -> Split:
-        """Every split, the last first: so a folder is in one order wherever it is cut (see `image_folder`)."""
+        """All splits, last first: the order of a folder's samples then does not depend on `validation` and `test`."""
         return ConcatSplit(ALL_SPLITS, list(self._splits.values())[::-1])
 
     def describe(self) -> dict[str, Any]:
-        """Plain facts for the provenance; sha256 is None for a split that is read from disk and was not yet hashed."""
-        more = self.split("train").extra_columns
+        """Return the facts for the provenance record; sha256 is None for a split on disk that is not hashed yet."""
+        extra_columns = self.split("train").extra_columns
         names = self.class_names
-        few = {}
+        labelled = {}
         if self.labels is not None:
             rows = [] if self.labelled_indices is None else self.labelled_indices.view(self.classes or 0, -1).tolist()
-            of_class = {str(label): " ".join(map(str, own)) for label, own in enumerate(rows)}  # rows of train
-            few = {"labelled": {"per_class": self.labels, "label_seed": self.label_seed, "rows": of_class}}
+            by_class = {str(label): " ".join(map(str, row)) for label, row in enumerate(rows)}  # rows of train
+            labelled = {"labelled": {"per_class": self.labels, "label_seed": self.label_seed, "rows": by_class}}
         return {
             "name": self.name,
             "shape": list(self.shape),
@@ -302,16 +305,16 @@ class Data(LightningDataModule):
                 name: split.sha256 if split.in_memory or "sha256" in vars(split) else None
                 for name, split in self._splits.items()
             },
-            **({"columns": {name: list(own.shape[1:]) for name, own in more.items()}} if more else {}),
-            **({"class_names": names} if names != _numbers(self.classes) else {}),
-            **few,
+            **({"columns": {name: list(x.shape[1:]) for name, x in extra_columns.items()}} if extra_columns else {}),
+            **({"class_names": names} if names != _class_numbers(self.classes) else {}),
+            **labelled,
         }
 
     @cached_property
     def labelled_indices(self) -> Tensor | None:
-        """The rows of the train split whose labels are given, int64 [classes x labels], class by class; None: none are.
+        """Indices of the labelled rows of the train split, int64 [classes * labels], class by class, or None.
 
-        Raises Mistake where a class has too few.
+        Raises Mistake if a class has too few images.
         """
         if self.labels is None or self.classes is None:
             return None
@@ -322,77 +325,82 @@ class Data(LightningDataModule):
 
     @property
     def device(self) -> torch.device:
-        """Where batches are made: the trainer's device, and the CPU without a trainer."""
+        """The device of the batches: the trainer's, or the CPU without a trainer."""
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
 
     def first_batch(self, n: int) -> Batch:
-        """The first n training images as they are stored, with as many of the labelled ones where there are any."""
-        train, given = self.split("train"), self.labelled_indices
+        """Return the first n training images in stored order, with the first n labelled ones if there are any."""
+        train, labelled = self.split("train"), self.labelled_indices
         batch = self.batch_at("train", torch.arange(min(n, len(train))))
-        if given is None:
+        if labelled is None:
             return batch
-        labelled_x, labelled_y = train[given[:n]]
+        labelled_x, labelled_y = train[labelled[:n]]
         assert labelled_y is not None
         return replace(batch, labelled=(self.modality.to_float(labelled_x), labelled_y))
 
     def batch_at(self, split: str, index: Tensor) -> Batch:
-        """The rows of a split at `index`, int64 [n], as networks see them, with every further column."""
+        """Return the rows of a split at `index`, int64 [n], in float form, with all extra columns."""
         return self.split(split).batch_at(index)
 
-    def training_batches(self, start: int = 0, rank: int = 0, world: int = 1) -> Iterator[Batch]:
-        """This rank's contiguous slice of each global batch of `batch` images, for ever, from image `start` on."""
-        if self.batch % world:
-            raise Mistake(f"batch={self.batch} does not divide among {world} devices: choose a multiple of {world}.")
-        train, own = self.split("train"), self.batch // world
+    def training_batches(self, start: int = 0, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
+        """Yield this rank's contiguous slice of each global batch, without end, from image `start` on."""
+        if self.batch % world_size:
+            raise Mistake(
+                f"batch={self.batch} does not divide among {world_size} devices: choose a multiple of {world_size}."
+            )
+        train, per_rank = self.split("train"), self.batch // world_size
         order = ShuffledOrder(len(train), self.seed)
-        firsts = count(start + rank * own, self.batch)
-        indices, again = tee(order.indices(first, first + own) for first in firsts)
-        # draws that depend on seed and position alone, as the order does; two epochs' permutation is odd half the time
+        firsts = count(start + rank * per_rank, self.batch)
+        indices, column_indices = tee(order.indices(first, first + per_rank) for first in firsts)
+        # Draws depend on seed and position only, as the order does; an index into two epochs is odd half of the times.
         draws = index_stream(
-            2 * len(train), self.batch, self.batch, derive_seed(self.seed, "augment"), start, rank, world
+            2 * len(train), self.batch, self.batch, derive_seed(self.seed, "augment"), start, rank, world_size
         )
-        draws, same_draws = tee(draws)
-        selections = self._augmented(self._inside(train.batches_at(indices, self.device)), draws)
-        beside, more = self._beside(start, rank, world), self._more(train, again, same_draws)
-        return (Batch(x, y, labelled, own) for (x, y), labelled, own in zip(selections, beside, more, strict=False))
+        draws, column_draws = tee(draws)
+        rows = self._augment(self._to_float(train.batches_at(indices, self.device)), draws)
+        labelled = self._labelled_batches(start, rank, world_size)
+        columns = self._extra_columns(train, column_indices, column_draws)
+        return (Batch(x, y, pair, extra) for (x, y), pair, extra in zip(rows, labelled, columns, strict=False))
 
-    def _more(self, split: Split, indices: Iterator[Tensor], draws: Iterator[Tensor]) -> Iterator[dict[str, Tensor]]:
-        """The further columns of each batch, images mirrored as the batch's own are; {} each time without any."""
+    def _extra_columns(
+        self, split: Split, indices: Iterator[Tensor], draws: Iterator[Tensor]
+    ) -> Iterator[dict[str, Tensor]]:
+        """Yield the extra columns of each batch, images mirrored like those of the batch; {} if there are none."""
         if not split.extra_columns:
             return repeat({})
         device = self.device
         return (
             {
-                name: (_mirrored(column, draw) if self.flip and is_image(column) else column).to(device)
-                for name, column in _seen(split.extra_columns_at(index)).items()
+                name: (_mirror(column, draw) if self.flip and is_image(column) else column).to(device)
+                for name, column in _columns_to_float(split.extra_columns_at(index)).items()
             }
             for index, draw in zip(indices, draws, strict=False)
         )
 
-    def _inside(self, selections: Iterator[Rows]) -> Iterator[Rows]:
-        return ((self.modality.to_float(x), y) for x, y in selections)
+    def _to_float(self, batches: Iterator[Rows]) -> Iterator[Rows]:
+        return ((self.modality.to_float(x), y) for x, y in batches)
 
-    def _augmented(self, selections: Iterator[Rows], draws: Iterator[Tensor]) -> Iterator[Rows]:
-        """Each batch, its images mirrored where the draw, int64 [n], is odd; as it is without `flip`."""
+    def _augment(self, batches: Iterator[Rows], draws: Iterator[Tensor]) -> Iterator[Rows]:
+        """With `flip`, mirror the images of each batch whose draw, int64 [n], is odd."""
         if not self.flip:
-            return selections
-        return ((_mirrored(x, draw), y) for (x, y), draw in zip(selections, draws, strict=False))
+            return batches
+        return ((_mirror(x, draw), y) for (x, y), draw in zip(batches, draws, strict=False))
 
-    def _beside(self, start: int, rank: int, world: int) -> Iterator[tuple[Tensor, Tensor] | None]:
-        """This rank's labelled batches, for ever; None each time without labels."""
+    def _labelled_batches(self, start: int, rank: int, world_size: int) -> Iterator[tuple[Tensor, Tensor] | None]:
+        """Yield this rank's labelled batches without end, or None each time if there are no labels."""
         if self.labelled_indices is None:
             return repeat(None)
-        if self.labelled_batch % world:
-            raise Mistake(f"data.labelled_batch={self.labelled_batch} does not divide among {world} devices.")
-        x, y = self.split("train")[self.labelled_indices]  # few: held in memory, whatever the split does
-        where = index_stream(len(x), self.batch, self.labelled_batch, self.seed, start, rank, world)
-        chosen = Split("labelled", x, y, self.classes).batches_at(where, self.device)
+        if self.labelled_batch % world_size:
+            raise Mistake(f"data.labelled_batch={self.labelled_batch} does not divide among {world_size} devices.")
+        x, y = self.split("train")[self.labelled_indices]  # few: kept in memory even if the split is on disk
+        indices = index_stream(len(x), self.batch, self.labelled_batch, self.seed, start, rank, world_size)
+        batches = Split("labelled", x, y, self.classes).batches_at(indices, self.device)
         sizes = self.batch, self.labelled_batch
-        draws = index_stream(2 * len(x), *sizes, derive_seed(self.seed, "augment", "labelled"), start, rank, world)
-        return ((own, y) for own, y in self._augmented(self._inside(chosen), draws) if y is not None)
+        draws = index_stream(2 * len(x), *sizes, derive_seed(self.seed, "augment", "labelled"), start, rank, world_size)
+        return ((x, y) for x, y in self._augment(self._to_float(batches), draws) if y is not None)
 
     def train_dataloader(self) -> Iterable[Batch]:
-        """The stream from the image that the game has reached, taken up anew whenever it is iterated over."""
+        """Return an iterable of training batches that starts, each time, at the image count of the game."""
         return _Loader(self)
 
 
@@ -405,25 +413,25 @@ class _Loader:
         return self.data.training_batches(trainer.lightning_module.images, trainer.global_rank, trainer.world_size)
 
 
-def _seen(columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Further columns as networks see them: stored images in [-1, 1], others as they are."""
+def _columns_to_float(columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Convert stored images to floats in [-1, 1]; return other columns unchanged."""
     return {name: to_float(column) if is_image(column) else column for name, column in columns.items()}
 
 
-def _at(x: Tensor, index: Tensor) -> Tensor:
-    """The rows of x at `index`; of uint16 as int16, since few devices have kernels of the former."""
+def _rows_at(x: Tensor, index: Tensor) -> Tensor:
+    """Return the rows of x at `index`; uint16 is viewed as int16, since few devices have kernels for uint16."""
     return (x.view(torch.int16).index_select(0, index).view(x.dtype) if x.dtype == torch.uint16
             else x.index_select(0, index))  # fmt: skip
 
 
-def _mirrored(x: Tensor, draw: Tensor) -> Tensor:
-    """Images [n, C, H, W], left to right where the draw, int64 [n], is odd."""
+def _mirror(x: Tensor, draw: Tensor) -> Tensor:
+    """Mirror the images [n, C, H, W] whose draw, int64 [n], is odd, left to right."""
     return torch.where((draw % 2 == 1).to(x.device)[:, None, None, None], x.flip(-1), x)
 
 
-def _numbers(classes: int | None) -> list[str]:
+def _class_numbers(classes: int | None) -> list[str]:
     return list(map(str, range(classes or 0)))
 
 
-def _facts(shape: tuple[int, ...], classes: int | None) -> str:
+def _format_facts(shape: tuple[int, ...], classes: int | None) -> str:
     return f"data.shape=[{','.join(map(str, shape))}] data.classes={'null' if classes is None else classes}"

@@ -1,11 +1,11 @@
 """1,797 handwritten digits, 8x8: the test half of Optical Recognition of Handwritten Digits.  Alpaydin & Kaynak 1998.
 
-They come with scikit-learn, so they need no download.  Grey levels 0..16 become uint8 by round(255 v / 16).
+The images come with scikit-learn, so there is no download.  Grey levels 0..16 become uint8 by round(255 v / 16).
 
-The split is fixed and the same for everybody: train 897, validation 450, test 450.  Item i has the key
-sha256("digits/i"); each class is sorted by key, its j-th of n_c items gets the rank (j + 1/2) / n_c, and all items are
-sorted by rank, then class.  Any stretch of that sequence holds each class in its share, to within one or two items;
-train, validation and test are three successive stretches.  All splits share the same 13 writers.
+The split is fixed: train 897, validation 450, test 450.  Item i has the key sha256("digits/i").  Each class is sorted
+by key, the j-th of its n_c items gets the rank (j + 1/2) / n_c, and all items are sorted by rank, then class.  Train,
+validation and test are consecutive slices of this sequence; any slice has each class in proportion, to within one or
+two items.  The same 13 writers wrote all splits.
 """
 
 from collections.abc import Iterable
@@ -35,17 +35,17 @@ class Digits(Data):
         super().__init__(shape, classes, extractor, **rest)
 
     def splits(self) -> dict[str, Split]:
-        from sklearn.datasets import load_digits  # half a second, for this data set alone
+        from sklearn.datasets import load_digits  # takes half a second, so only if this data set is used
 
         images, labels = load_digits(return_X_y=True)
         x = torch.from_numpy(images).mul(255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
         y = torch.from_numpy(labels).to(torch.int64)
-        parts = stratified_order(y, "digits").split(list(SIZES.values()))
-        return {name: Split(name, x[part], y[part]) for name, part in zip(SIZES, parts, strict=True)}
+        indices = stratified_order(y, "digits").split(list(SIZES.values()))
+        return {name: Split(name, x[index], y[index]) for name, index in zip(SIZES, indices, strict=True)}
 
 
 def stratified_order(y: Tensor, name: str) -> Tensor:
-    """The fixed order of the module's docstring: a permutation of the items, int64 [n], for classes y, int64 [n]."""
+    """Return the fixed order that the module docstring defines: a permutation, int64 [n], for classes y, int64 [n]."""
     keys = [sha256(f"{name}/{item}".encode()).digest() for item in range(len(y))]
     ranked = []
     for label in y.unique().tolist():

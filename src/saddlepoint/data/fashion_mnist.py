@@ -1,9 +1,8 @@
-"""Fashion-MNIST: 70,000 grey pictures of clothes, 28x28, ten classes.  Xiao, Rasul & Vollgraf 2017 (arXiv:1708.07747).
+"""Fashion-MNIST: 70,000 grey images of clothes, 28x28, ten classes.  Xiao, Rasul & Vollgraf 2017 (arXiv:1708.07747).
 
-Split, reserve, layout and download as in `mnist`.  A sha256 is known of the four .gz, and not of what they hold (there
-is one for MNIST only): a download is held against it, and on every start the size, the header and the labels of each
-file are checked, and the file itself against the .gz beside it, and that against its sha256, where the .gz is kept, as
-a download does.
+Splits, `reserved`, layout and download are as in `mnist`.  The known sha256 are those of the four .gz files, which a
+download keeps.  A download is checked against them.  Each start checks the size, header and labels of every file, and
+if its .gz is there, the sha256 of the .gz and that the file equals its content.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
-"""What data from a folder, a zip or one array of your own share: the files, the classes by folder, and the split.
+"""The base class of data from a folder, a zip or an array file: the files, their classes, and the splits.
 
-The split is fixed by the names alone: sorted by sha256 of the name (relative path, "/" between parts; of an array the
-row's number), the first round(test x n) samples are test, the next round(validation x n) validation, the rest train;
-each at least one.
+The splits depend on the names only.  The samples are sorted by sha256 of their name (the relative path with "/", or the
+row number in an array); the first round(test * n) are test, the next round(validation * n) validation, and the others
+train.  Each split has at least one sample.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,13 +21,14 @@ from saddlepoint.error import Mistake
 
 
 class Folder(Data):
-    """`folder` holds files of one kind, or is one array; `validation` and `test` are fractions of them.
+    """Data in `folder`: a folder or zip of files of one kind, or an array file.
 
-    extractor auto: the one that the modality names for data of this shape and these classes.
+    validation, test   fractions of the samples
+    extractor          auto: the modality's default extractor for data of this shape and these classes
     """
 
     file_kind: FileKind = IMAGE_FILES
-    noun = IMAGE_FILES.noun  # samples, for people
+    noun = IMAGE_FILES.noun  # plural noun for the samples, in messages
 
     def __init__(
         self,
@@ -40,7 +41,9 @@ class Folder(Data):
         **rest: Any,
     ) -> None:
         if min(validation, test) < 0 or validation + test >= 1:
-            raise Mistake(f"data.validation={validation} and data.test={test} leave no image to train on.")
+            raise Mistake(
+                f"data.validation={validation} data.test={test}: fractions must be at least 0, with a sum below 1."
+            )
         self.folder, self.validation, self.test = folder, validation, test
         if extractor == "auto":
             extractor = self.modality.default_extractor(tuple(shape), classes)
@@ -52,23 +55,23 @@ class Folder(Data):
 
     @cached_property
     def listing(self) -> Listing:
-        """What is in the folder."""
+        """The files in the folder."""
         return list_files(self.folder, self.file_kind)
 
     @property
     def class_names(self) -> list[str]:
-        """The class folders' names, in the order of labels; numbers where a dataset.json has the classes."""
+        """The names of the class folders, in the order of labels; numbers if a dataset.json defines the classes."""
         return super().class_names if self.is_array else self.listing.folders or super().class_names
 
     def describe(self) -> dict[str, Any]:
-        """As of any data, with `files`: sha256 of the files' names and sizes, and in a zip of their checksums."""
+        """Return the facts of `Data.describe`, and as `files` the sha256 of the listing."""
         return super().describe() | ({} if self.is_array else {"files": self.listing.sha256})
 
-    def array_splits(self, found: LoadedArray) -> dict[str, Split]:
-        """The splits of an array, by the number of each row."""
-        self.notes = found.notes
+    def array_splits(self, array: LoadedArray) -> dict[str, Split]:
+        """Return the splits of an array, whose samples are named by row number."""
+        self.notes = array.notes
         return self.build_splits(
-            [str(row) for row in range(len(found.x))], found.x, found.y, found.classes, found.extra_columns
+            [str(row) for row in range(len(array.x))], array.x, array.y, array.classes, array.extra_columns
         )
 
     def build_splits(
@@ -77,27 +80,27 @@ class Folder(Data):
         x: Tensor,
         y: Tensor | None,
         classes: int | None,
-        more: Mapping[str, Tensor] | None = None,
+        extra_columns: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Split]:
-        """The splits of rows by their names."""
-        rows = {name: torch.tensor(part) for name, part in self.split_indices(names).items()}
+        """Split the rows by their names."""
+        indices = {name: torch.tensor(rows) for name, rows in self.split_indices(names).items()}
         return {
             name: Split(
-                name, x[part], None if y is None else y[part], classes,
-                {column: values[part] for column, values in (more or {}).items()}, self.modality,
+                name, x[index], None if y is None else y[index], classes,
+                {column: values[index] for column, values in (extra_columns or {}).items()}, self.modality,
             )
-            for name, part in rows.items()
+            for name, index in indices.items()
         }  # fmt: skip
 
     def split_indices(self, names: Sequence[str]) -> dict[str, list[int]]:
-        """The places in `names` of each split, by sha256 of the name; raises Mistake where one would be empty."""
+        """Return each split's indices into `names`, by sha256 of the name; raises Mistake if train would be empty."""
         n = len(names)
-        order = sorted(range(n), key=lambda place: sha256(name_bytes(names[place])).digest())
-        tested, validated = max(1, round(self.test * n)), max(1, round(self.validation * n))
-        if tested + validated >= n:
+        order = sorted(range(n), key=lambda index: sha256(name_bytes(names[index])).digest())
+        n_test, n_validation = max(1, round(self.test * n)), max(1, round(self.validation * n))
+        if n_test + n_validation >= n:
             raise Mistake(
-                f"{n} {self.noun} are too few: {tested} would be for test and {validated} for validation. "
-                "Three is the least; or lower data.validation and data.test."
+                f"{n} {self.noun} are too few: test takes {n_test} and validation {n_validation}. "
+                "Provide three at least, or lower data.validation and data.test."
             )
-        first = tested + validated
-        return {"train": order[first:], "validation": order[tested:first], "test": order[:tested]}
+        first = n_test + n_validation
+        return {"train": order[first:], "validation": order[n_test:first], "test": order[:n_test]}

@@ -1,14 +1,14 @@
-"""Mixtures of Gaussians in the plane with equal variance: the two rings and grids of the mode-collapse papers.
+"""Mixtures of Gaussians in the plane with equal variance: the rings and grids of the papers on mode collapse.
 
     ring-P   8 modes at angles 2 pi k / 8 of the unit circle, sigma 0.01       PacGAN, Lin et al. 2018 (arXiv:1712.04086), code
     ring-U   7 modes at angles 2 pi k / 7 of the unit circle, sigma 0.01       Unrolled GAN, Metz et al. 2017 (arXiv:1611.02163), code:
-             linspace(0, 2 pi, 8) draws the angle 0 twice, so that mode 0 has weight 2/8 and the others 1/8
+             linspace(0, 2 pi, 8) contains the angle 0 twice, so mode 0 has weight 2/8 and the others 1/8
     ring-W   8 modes at radius 2, sigma 0.02, all divided by 1.414             WGAN-GP, Gulrajani et al. 2017 (arXiv:1704.00028), code
     grid-P   25 modes at {-4, -2, 0, 2, 4}^2, sigma 0.05                       PacGAN, code
     grid-W   the same, all divided by 2.828                                    WGAN-GP, code
 
-Those papers draw points as they go; here the training points are drawn once, and validation and test have 10,000 of
-their own.  `draw` names the draw and does not depend on the run's seed.
+These papers draw new points in each iteration.  Here the training points are drawn once, and validation and test have
+10,000 points each.  `draw` is the seed of the points; they do not depend on the run's seed.
 """  # noqa: E501 (a table)
 
 from collections.abc import Iterable
@@ -27,22 +27,22 @@ HELD_OUT = 10_000  # points of validation, and of test
 
 
 class Mixture(NamedTuple):
-    """Where the modes are, [M, 2]; how often each is drawn, as slots of equal probability; how wide each is."""
+    """A mixture of Gaussians with equal variance."""
 
-    modes: Tensor
-    slots: tuple[int, ...]
-    sigma: float
+    modes: Tensor  # the means, [M, 2]
+    slots: tuple[int, ...]  # indices of modes; one of the slots is drawn uniformly
+    sigma: float  # the standard deviation of each mode
 
 
 def ring_mixture(m: int, radius: float, sigma: float, twice: tuple[int, ...] = ()) -> Mixture:
-    """m modes on a circle from angle 0 on; those in `twice` have a second slot."""
+    """m modes at equal angles on a circle, the first at angle 0; the modes in `twice` have two slots."""
     angles = torch.arange(m, dtype=torch.float64) * (2 * pi / m)
     modes = radius * torch.stack([angles.cos(), angles.sin()], 1)
     return Mixture(modes.to(torch.float32), (*range(m), *twice), sigma)
 
 
 def grid_mixture(scale: float, sigma: float) -> Mixture:
-    """{-4, -2, 0, 2, 4}^2 / scale, the first coordinate slowest."""
+    """25 modes at {-4, -2, 0, 2, 4}^2 / scale; the first coordinate varies slowest."""
     sides = torch.arange(-4, 5, 2, dtype=torch.float64) / scale
     return Mixture(torch.cartesian_prod(sides, sides).to(torch.float32), tuple(range(25)), sigma)
 
@@ -57,7 +57,7 @@ MIXTURES = {
 
 
 class Gaussians(Data):
-    """Points, x float32 [n, 2], y the mode that each was drawn from.  classes None means as many as there are modes."""
+    """Points, x float32 [n, 2]; y is the mode of each point.  classes None: the number of modes."""
 
     name = "gaussians"
 
@@ -74,7 +74,7 @@ class Gaussians(Data):
     ) -> None:
         if kind not in MIXTURES:
             close = get_close_matches(kind, MIXTURES, cutoff=0.4) or MIXTURES
-            raise Mistake(f"data.kind={kind}: no such mixture. The closest: {', '.join(close)}.")
+            raise Mistake(f"data.kind={kind}: no such mixture. Closest: {', '.join(close)}.")
         if number < 1:
             raise Mistake(f"data.number={number}: at least one training point is needed.")
         self.kind, self.number, self.draw = kind, number, draw
@@ -88,9 +88,9 @@ class Gaussians(Data):
 
     def splits(self) -> dict[str, Split]:
         sizes = {"train": self.number, "validation": HELD_OUT, "test": HELD_OUT}
-        return {name: self._drawn(name, n) for name, n in sizes.items()}
+        return {name: self._draw_split(name, n) for name, n in sizes.items()}
 
-    def _drawn(self, name: str, n: int) -> Split:
+    def _draw_split(self, name: str, n: int) -> Split:
         stream = Stream(self.draw, f"gaussians/{self.kind}/{name}")
         y = torch.tensor(self.slots)[stream.integers(len(self.slots), n)]
         return Split(name, self.modes[y] + self.sigma * stream.normal(n, 2), y, len(self.modes))

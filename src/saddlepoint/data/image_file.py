@@ -1,7 +1,7 @@
-"""One image file as pixels: upright, converted, cropped or padded, resized by Pillow's antialiased LANCZOS.
+"""Decoding of one image file: turned upright, converted, cropped or padded, resized with Pillow's antialiased LANCZOS.
 
 What is converted, refused and counted: docs/data.md.  1 channel is Pillow's "L" (ITU-R 601-2 luma), 2 "LA", 3 "RGB", 4
-"RGBA".  Images of more than 8 bits per channel are refused, for Pillow would clip or cut them without a word.
+"RGBA".  Images with more than 8 bits per channel are refused, because Pillow would clip or truncate them silently.
 """
 
 import re
@@ -17,21 +17,24 @@ from saddlepoint.error import Mistake
 
 PILLOW_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 GREY = ("1", "L", "LA", "La")
-NAMED = {"P": "palette", "PA": "palette", "1": "1-bit"}  # of Pillow's modes; the others' names are well known
+MODE_NAMES = {"P": "palette", "PA": "palette", "1": "1-bit"}  # other modes are known by Pillow's name
 FIT_MODES = ("crop", "pad")
-PIXELS = 2**26  # of one image: a file of a few kilobytes can hold gigabytes of them
-ORIENTATION = 0x0112  # EXIF's tag; 5 to 8 exchange height and width
-SMALL = (64, 32)  # sizes that are suggested where images are larger
+MAX_PIXELS = 2**26  # of one image, since a file of a few kilobytes can decode to gigabytes
+ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 swap height and width
+SUGGESTED_SIZES = (64, 32)  # for larger images
 
 Size = tuple[int, int]  # height, width
 
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """What every image becomes: `channels` x `size` (height, width).
+    """The format that every image is converted to.
 
-    `resize` False: it must have that size already.  `fit`: crop takes the largest centred rectangle of that shape, pad
-    puts the whole image into the middle, with black, or transparent, borders.
+    channels   1, 2, 3 or 4
+    size       (height, width)
+    resize     False: images of another size are refused
+    fit        crop: the largest centred rectangle with the aspect ratio of `size`; pad: the whole image, centred, with
+               black or transparent borders
     """
 
     channels: int
@@ -41,157 +44,159 @@ class ImageFormat:
 
 
 def parse_size(size: Any) -> Size | None:
-    """data.size as (height, width): of one number, or two; None for None.  Raises Mistake for anything else."""
+    """Return data.size, one number or two, as (height, width), or None for None.  Raises Mistake for other values."""
     if size is None:
         return None
     sides = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else (size, size)
-    if len(sides) != 2 or any(type(one) is not int or one < 1 for one in sides):
-        raise Mistake(f"data.size={size}: say how many pixels a side has, or [height,width], or null.")
+    if len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):
+        raise Mistake(f"data.size={size}: must be the pixels per side, or [height,width], or null.")
     return int(sides[0]), int(sides[1])
 
 
 def check_channels(channels: int) -> None:
-    """Raises Mistake where image files cannot have so many."""
+    """Raises Mistake if image files cannot have this number of channels."""
     if channels not in PILLOW_MODES:
         raise Mistake(
-            f"data.channels={channels}: image files have 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGB and alpha); "
-            "others come as an .npz."
+            f"data.channels={channels}: image files have 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGB and alpha) "
+            "channels; for other numbers use an .npz."
         )
 
 
-def image_file_facts(found: Listing, size: Any, channels: int) -> dict[str, Any]:
-    """{"shape": [C, H, W], "classes": K or None} of a folder or zip, from its names and its first image's header."""
+def image_file_facts(files: Listing, size: Any, channels: int) -> dict[str, Any]:
+    """Return {"shape": [C, H, W], "classes": K or None} of a folder or zip, from names and the first image's header."""
     sides = parse_size(size)
     if sides is None:
-        with _opened(found, found.names[0]) as image:
-            _read_png(image)
-            sides = _upright(image)
-    return {"shape": [channels, *sides], "classes": found.classes}
+        with _open_image(files, files.names[0]) as image:
+            _load_png(image)
+            sides = _upright_size(image)
+    return {"shape": [channels, *sides], "classes": files.classes}
 
 
-def preview_changes(found: Listing, name: str, form: ImageFormat) -> list[str]:
-    """What `pixels` would do to an image, by its header; raises Mistake where the size would be refused."""
-    with _opened(found, name) as image:
-        return _changes(found, name, image, form)
+def preview_changes(files: Listing, name: str, target: ImageFormat) -> list[str]:
+    """Return what `decode_image` would change, from the header of an image; raises Mistake if its size is refused."""
+    with _open_image(files, name) as image:
+        return _list_changes(files, name, image, target)
 
 
-def decode_image(found: Listing, name: str, form: ImageFormat) -> tuple[bytes, list[str]]:
-    """The pixels as bytes, rows first, channels last, and what was done to them, as a person would be told.
+def decode_image(files: Listing, name: str, target: ImageFormat) -> tuple[bytes, list[str]]:
+    """Return the pixels as bytes, [height, width, channels], and what was changed, as text for messages.
 
-    Raises Mistake for an unreadable file.
+    Raises Mistake if the file cannot be read.
     """
-    with _opened(found, name) as image:
-        _read_png(image)
-        changes = _changes(found, name, image, form)
+    with _open_image(files, name) as image:
+        _load_png(image)
+        changes = _list_changes(files, name, image, target)
         ImageOps.exif_transpose(image, in_place=True)
-        return _fitted(_converted(image, form.channels), form).tobytes(), changes
+        return _fit(_convert(image, target.channels), target).tobytes(), changes
 
 
-def _changes(found: Listing, name: str, image: Image.Image, form: ImageFormat) -> list[str]:
-    """What is done to an image that was opened and not yet read; raises Mistake where its size would be refused."""
-    size = _upright(image)
-    if not form.resize and size != form.size:
-        raise _unequal(found, name, size, form.size)
-    lines = ["several frames or pages: the first is read"] if getattr(image, "n_frames", 1) > 1 else []
+def _list_changes(files: Listing, name: str, image: Image.Image, target: ImageFormat) -> list[str]:
+    """Return what decoding changes in an opened image; raises Mistake if its size is refused."""
+    size = _upright_size(image)
+    if not target.resize and size != target.size:
+        raise _different_sizes(files, name, size, target.size)
+    changes = ["several frames or pages: the first is read"] if getattr(image, "n_frames", 1) > 1 else []
     if _orientation(image) != 1:
-        lines.append("turned upright, as their EXIF says")
+        changes.append("turned upright, by their EXIF orientation")
     profile = image.info.get("icc_profile") or b""
     if profile and b"sRGB" not in profile and "sRGB".encode("utf-16-be") not in profile:
-        lines.append("an embedded colour profile other than sRGB is not applied")
-    return [*lines, *_recoloured(image, form.channels), *_resized(size, form)]
+        changes.append("an embedded colour profile other than sRGB is not applied")
+    return [*changes, *_colour_changes(image, target.channels), *_size_changes(size, target)]
 
 
-def _recoloured(image: Image.Image, channels: int) -> list[str]:
-    plain, alpha = image.mode, image.has_transparency_data
-    grey, to_grey = plain in GREY, channels <= 2
-    lines = []
-    if alpha and channels in (1, 3):
-        lines.append("transparent parts are laid over white")
-    if not alpha and channels in (2, 4):
-        lines.append("opaque images get an alpha of 255")
-    if plain == "1":
-        lines.append("1-bit images become 0 and 255")
-    if grey and not to_grey:
-        lines.append("grey images get three equal channels")
-    if plain in ("RGB", "RGBA") and to_grey:
-        lines.append("RGB images are turned into grey (ITU-R 601-2 luma)")
-    if not grey and plain not in ("RGB", "RGBA"):
-        lines.append(f"{NAMED.get(plain, plain)} images are converted to {'grey' if to_grey else 'RGB'}")
-    return lines
+def _colour_changes(image: Image.Image, channels: int) -> list[str]:
+    mode, has_alpha = image.mode, image.has_transparency_data
+    is_grey, to_grey = mode in GREY, channels <= 2
+    changes = []
+    if has_alpha and channels in (1, 3):
+        changes.append("transparent parts are laid over white")
+    if not has_alpha and channels in (2, 4):
+        changes.append("opaque images get an alpha of 255")
+    if mode == "1":
+        changes.append("1-bit images become 0 and 255")
+    if is_grey and not to_grey:
+        changes.append("grey images get three equal channels")
+    if mode in ("RGB", "RGBA") and to_grey:
+        changes.append("RGB images are turned into grey (ITU-R 601-2 luma)")
+    if not is_grey and mode not in ("RGB", "RGBA"):
+        changes.append(f"{MODE_NAMES.get(mode, mode)} images are converted to {'grey' if to_grey else 'RGB'}")
+    return changes
 
 
-def _resized(size: Size, form: ImageFormat) -> list[str]:
-    if size == form.size:
+def _size_changes(size: Size, target: ImageFormat) -> list[str]:
+    if size == target.size:
         return []
-    (height, width), (tall, wide) = size, form.size
-    inner = _inner(size, form)
-    done = "" if inner == size else "cropped to the middle, " if form.fit == "crop" else "padded, "
-    scale = min(tall / height, wide / width) if form.fit == "pad" else tall / inner[0]
-    return [f"{done}{'enlarged' if scale > 1 else 'reduced' if scale < 1 else 'not resampled'} to {wide}x{tall}"]
+    (height, width), (new_height, new_width) = size, target.size
+    fitted = _fitted_size(size, target)
+    fit = "" if fitted == size else "cropped to the middle, " if target.fit == "crop" else "padded, "
+    scale = min(new_height / height, new_width / width) if target.fit == "pad" else new_height / fitted[0]
+    resampling = "enlarged" if scale > 1 else "reduced" if scale < 1 else "not resampled"
+    return [f"{fit}{resampling} to {new_width}x{new_height}"]
 
 
-def _converted(image: Image.Image, channels: int) -> Image.Image:
+def _convert(image: Image.Image, channels: int) -> Image.Image:
     if image.has_transparency_data and channels in (1, 3):
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     if channels == 2 and image.mode not in ("L", "LA"):
-        image = image.convert("RGBA")  # Pillow knows no way from some modes to LA
+        image = image.convert("RGBA")  # Pillow cannot convert some modes directly to LA
     return image.convert(PILLOW_MODES[channels])
 
 
-def _inner(size: Size, form: ImageFormat) -> Size:
-    """The largest rectangle of the shape of `form` that an image holds; with `pad`, the smallest that holds it."""
-    (height, width), (tall, wide) = size, form.size
-    if (width * tall > height * wide) == (form.fit == "crop"):  # cut off at the sides, or padded there
-        return height, max(1, round(height * wide / tall))
-    return max(1, round(width * tall / wide)), width
+def _fitted_size(size: Size, target: ImageFormat) -> Size:
+    """Return the largest rectangle of the target's aspect ratio inside an image; for pad, the smallest around it."""
+    (height, width), (new_height, new_width) = size, target.size
+    if (width * new_height > height * new_width) == (target.fit == "crop"):  # cropped or padded left and right
+        return height, max(1, round(height * new_width / new_height))
+    return max(1, round(width * new_height / new_width)), width
 
 
-def _fitted(image: Image.Image, form: ImageFormat) -> Image.Image:
-    tall, wide = form.size
-    if image.size == (wide, tall):
+def _fit(image: Image.Image, target: ImageFormat) -> Image.Image:
+    new_height, new_width = target.size
+    if image.size == (new_width, new_height):
         return image
-    if form.fit == "pad":
-        return ImageOps.pad(image, (wide, tall), Image.Resampling.LANCZOS, color=0)
-    height, width = _inner((image.height, image.width), form)
+    if target.fit == "pad":
+        return ImageOps.pad(image, (new_width, new_height), Image.Resampling.LANCZOS, color=0)
+    height, width = _fitted_size((image.height, image.width), target)
     left, top = (image.width - width) // 2, (image.height - height) // 2
-    return image.crop((left, top, left + width, top + height)).resize((wide, tall), Image.Resampling.LANCZOS)
+    cropped = image.crop((left, top, left + width, top + height))
+    return cropped.resize((new_width, new_height), Image.Resampling.LANCZOS)
 
 
-def _unequal(found: Listing, name: str, size: Size, first: Size) -> Mistake:
-    (tall, wide), (height, width) = first, size
-    least = min(*first, *size)
-    side = next((small for small in SMALL if least >= small), least)
-    less = f", or data.size={side // 2}, a quarter of the pixels and so of the work" if side in SMALL else ""
+def _different_sizes(files: Listing, name: str, size: Size, first_size: Size) -> Mistake:
+    (first_height, first_width), (height, width) = first_size, size
+    smallest = min(*first_size, *size)
+    side = next((suggested for suggested in SUGGESTED_SIZES if smallest >= suggested), smallest)
+    half = f", or data.size={side // 2}, with a quarter of the pixels and the work" if side in SUGGESTED_SIZES else ""
     return Mistake(
-        f"images of different sizes: {found.location(found.names[0])} is {wide}x{tall}, "
-        f"{found.location(name)} is {width}x{height}.\n"
-        f"Say data.size={side} to crop and resize every image{less}; data.fit=pad keeps all of each."
+        f"images of different sizes: {files.location(files.names[0])} is {first_width}x{first_height}, "
+        f"{files.location(name)} is {width}x{height}.\n"
+        f"Set data.size={side} to crop and resize every image{half}; data.fit=pad keeps the whole of each image."
     )
 
 
-def _read_png(image: Image.Image) -> None:
-    """A PNG may hold its EXIF behind the pixels."""
+def _load_png(image: Image.Image) -> None:
+    """Load the pixels of a PNG, since its EXIF may come after the pixels."""
     if image.format == "PNG":
         image.load()
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's; of a PNG that was not read, as far as it stands before the pixels."""
+    """The EXIF orientation; for a PNG that is not loaded, only if its EXIF comes before the pixels."""
     if image.format == "PNG" and "exif" not in image.info and getattr(image, "tile", None):
-        return 1  # Pillow would read the pixels
+        return 1  # getexif would load the pixels
     return image.getexif().get(ORIENTATION, 1)
 
 
-def _upright(image: Image.Image) -> Size:
-    """Height and width after it was turned; a TIFF's are told so by Pillow."""
-    turned = image.format != "TIFF" and _orientation(image) >= 5
-    return (image.width, image.height) if turned else (image.height, image.width)
+def _upright_size(image: Image.Image) -> Size:
+    """Height and width of the upright image; Pillow reports those of a TIFF as upright."""
+    is_turned = image.format != "TIFF" and _orientation(image) >= 5
+    return (image.width, image.height) if is_turned else (image.height, image.width)
 
 
-def _deep(image: Image.Image) -> bool:
-    """Whether its file has more than 8 bits per channel; Pillow cuts them to 8 where there is colour or alpha."""
+def _has_more_than_8_bits(image: Image.Image) -> bool:
+    """Whether the file has more than 8 bits per channel; Pillow truncates them to 8 for colour and alpha."""
     if image.mode[0] in "IF":
         return True
     bits = getattr(image, "tag_v2", {}).get(258, ())  # a TIFF's BitsPerSample
@@ -200,20 +205,20 @@ def _deep(image: Image.Image) -> bool:
 
 
 @contextmanager
-def _opened(found: Listing, name: str) -> Iterator[Image.Image]:
+def _open_image(files: Listing, name: str) -> Iterator[Image.Image]:
     try:
-        with found.open(name) as file, Image.open(file) as image:
-            if image.width * image.height > PIXELS:
-                raise ValueError(f"{image.width}x{image.height} pixels are more than {PIXELS:,}")
-            if _deep(image):
+        with files.open(name) as file, Image.open(file) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{image.width}x{image.height} pixels are more than {MAX_PIXELS:,}")
+            if _has_more_than_8_bits(image):
                 raise ValueError(
-                    f"its pixels have more than 8 bits per channel (Pillow's mode {image.mode}); save it with 8, "
-                    "or all of them as one .npz of uint16"
+                    f"its pixels have more than 8 bits per channel (Pillow's mode {image.mode}); save it with 8 bits, "
+                    "or save all images as one .npz of uint16"
                 )
             yield image
     except Mistake:
         raise
-    except Exception as fault:  # Pillow and zipfile tell of broken files by half a dozen types, SyntaxError among them
-        unknown = isinstance(fault, UnidentifiedImageError)  # whose text names an object of Python's
-        reason = "it is no image that Pillow knows" if unknown else str(fault) or type(fault).__name__
-        raise Mistake(f"{found.location(name)} cannot be read: {reason}. Replace it or take it out.") from fault
+    except Exception as fault:  # Pillow and zipfile raise half a dozen types for broken files, SyntaxError among them
+        is_unknown = isinstance(fault, UnidentifiedImageError)  # its text is the repr of a Python object
+        reason = "Pillow does not recognise it as an image" if is_unknown else str(fault) or type(fault).__name__
+        raise Mistake(f"{files.location(name)} cannot be read: {reason}. Replace or remove it.") from fault

@@ -1,11 +1,11 @@
-"""Few labels: which training images have one, and the batches of them.
+"""Semi-supervised training: which training images are labelled, and the batches of labelled images.
 
-The training images are permuted by a seed of their own, and the first n of each class are the labelled ones. Their
-batches are successive stretches of permutations of them, one after another without end (`order`), so that each is shown
-as often as any other; the labelled batch of the round that begins at image p begins at position p / batch x labelled
-batch, which is all that a resumed run needs to know.
+A random permutation of the training images, with its own seed, selects the first n images of each class.  The labelled
+batches are consecutive slices of an endless sequence of permutations of these images (see `shuffled_order`), so each is
+shown equally often.  The batch of the round that begins at image p starts at position p / batch * labelled_batch of
+that sequence, so a resumed run needs no further state.
 
-Salimans et al. 2016 (arXiv:1606.03498), section 5, and its code: labels that no run's seed decides, balanced classes.
+Salimans et al. 2016 (arXiv:1606.03498), section 5 and code: balanced classes, labels independent of the run's seed.
 """
 
 from collections.abc import Iterator
@@ -20,15 +20,15 @@ from saddlepoint.stream import Stream, derive_seed
 
 
 def draw_labelled_indices(y: Tensor, classes: int, n: int, seed: int) -> Tensor:
-    """The rows of n labelled items of each class, int64 [classes x n], class by class, of all items' classes y.
+    """Return the indices of n items of each class, int64 [classes * n], class by class; y holds all items' classes.
 
-    More of the same seed are the same ones and further ones.  Raises Mistake where a class has fewer than n.
+    A larger n with the same seed selects the same items and more.  Raises Mistake if a class has fewer than n items.
     """
     sizes = torch.bincount(y, minlength=classes)
     if (short := int(sizes.argmin())) is not None and sizes[short] < n:
         raise Mistake(
-            f"data.labels={n}: class {short} has {int(sizes[short]):,} training images only. "
-            f"Say data.labels={int(sizes[short])} or fewer, so many per class."
+            f"data.labels={n} per class, but class {short} has only {int(sizes[short]):,} training images. "
+            f"Set data.labels={int(sizes[short])} or fewer."
             if sizes[short]
             else f"data.labels={n}: class {short} has no training images, so the classes cannot be balanced."
         )
@@ -37,12 +37,13 @@ def draw_labelled_indices(y: Tensor, classes: int, n: int, seed: int) -> Tensor:
 
 
 def index_stream(
-    n: int, batch: int, size: int, seed: int, start: int = 0, rank: int = 0, world: int = 1
+    n: int, batch: int, size: int, seed: int, start: int = 0, rank: int = 0, world_size: int = 1
 ) -> Iterator[Tensor]:
-    """Which of n labelled items this rank shows, `size` per round over all ranks, from real image `start` on.
+    """Yield the indices among n items that this rank uses in each round, without end, from real image `start` on.
 
-    `batch` is the number of reals per round.
+    batch   real images per round
+    size    items per round, over all ranks
     """
-    order, own = ShuffledOrder(n, derive_seed(seed, "labelled")), size // world
-    firsts = count(start * size // batch + rank * own, size)
-    return (order.indices(first, first + own) for first in firsts)
+    order, per_rank = ShuffledOrder(n, derive_seed(seed, "labelled")), size // world_size
+    firsts = count(start * size // batch + rank * per_rank, size)
+    return (order.indices(first, first + per_rank) for first in firsts)

@@ -1,11 +1,11 @@
-"""What a folder or zip of images, or of other files, holds: names, and the class of each.
+"""The files of one kind in a folder or zip, and the class of each.
 
-Imports no torch: a command asks it first.
+Imports no torch, because commands read the listing before anything else.
 
-Where classes come from, and what is left out and counted: docs/data.md.  A `dataset.json` holds {"labels":
-[["00000/img0.png", 6], ...]}, or null for none; class folders are sorted by name.  A folder that holds everything else,
-as in a zip of one folder, is passed through.  Names are text whose UTF-8 is the bytes of the file's name, whatever the
-locale; bytes that are no UTF-8 are escaped as os.fsdecode does.
+The sources of classes, and the files that are skipped and counted: docs/data.md.  A `dataset.json` has the form
+{"labels": [["00000/img0.png", 6], ...]}, or null for no classes; class folders are sorted by name.  A single top
+folder, as in a zip of one folder, becomes part of `base`.  A name is the UTF-8 text of the bytes of the file name, in
+any locale; bytes that are not UTF-8 are escaped as by os.fsdecode.
 """
 
 import json
@@ -24,12 +24,12 @@ from typing import Any, BinaryIO
 
 from saddlepoint.error import Mistake
 
-LIMIT = 64 * 2**20  # bytes of one file, unpacked: a larger one is no picture for training, but perhaps a bomb
+MAX_BYTES = 64 * 2**20  # of one file, unpacked; larger than any image for training, smaller than a zip bomb
 
 
 @dataclass(frozen=True)
 class FileKind:
-    """Which files are looked for: what they are called, and their endings."""
+    """A kind of files: a plural noun for messages, and the file suffixes."""
 
     noun: str
     suffixes: tuple[str, ...]
@@ -46,51 +46,51 @@ class Listing:
     is_zip: bool
     base: str  # "" or "one/folder/"
     names: list[str]
-    labels: list[int] | None  # of each name
+    labels: list[int] | None  # the label of each name
     classes: int | None
-    folders: list[str] | None = None  # the class folders in the order of their labels; None: classes by dataset.json
-    notes: list[str] = field(default_factory=list)  # what was found, and what was left out or taken for something else
+    folders: list[str] | None = None  # class folders in the order of labels; None without, or with a dataset.json
+    notes: list[str] = field(default_factory=list)  # what was listed, skipped and reinterpreted, one line each
     file_kind: FileKind = IMAGE_FILES
-    archive_names: dict[str, str] = field(default_factory=dict, repr=False)  # the zip's own name, where it is another
+    archive_names: dict[str, str] = field(default_factory=dict, repr=False)  # the name in the zip, if it differs
     _archive: tuple[int, zipfile.ZipFile] | None = field(default=None, repr=False, compare=False)
 
     def location(self, name: str) -> str:
-        """The place of an image, for people."""
+        """Return the path of a file, for messages."""
         return printable_name(f"{self.folder}{':' if self.is_zip else '/'}{self.base}{name}")
 
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
-        """The image's file, read in place; raises Mistake where it is too large."""
+        """Open a file without unpacking the zip; raises Mistake if it is empty or too large."""
         if not self.is_zip:
             path = self.folder / os.fsdecode(name_bytes(self.base + name))
-            state = path.stat()
-            if not stat.S_ISREG(state.st_mode):  # to open a pipe would wait for ever
-                raise Mistake(f"{self.location(name)} is no file. Take it out.")
-            self._bound(name, state.st_size)
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):  # opening a pipe would block forever
+                raise Mistake(f"{self.location(name)} is not a regular file. Remove it.")
+            self._check_size(name, status.st_size)
             with path.open("rb") as file:
                 yield file
         else:
             member = self.archive.getinfo(self.archive_names.get(self.base + name, self.base + name))
-            self._bound(name, member.file_size)  # zipfile reads no more than this, whatever the data unpacks to
+            self._check_size(name, member.file_size)  # zipfile reads no more than this, even if more unpacks
             with self.archive.open(member) as file:
-                yield BytesIO(file.read())  # whole: Pillow asks for a few bytes at a time, which costs much here
+                yield BytesIO(file.read())  # at once: Pillow's reads of a few bytes each are slow in a zip
 
     @property
     def archive(self) -> zipfile.ZipFile:
-        """The open zip; each process opens its own, since a forked one would share the file's position."""
+        """The open zip; each process opens it separately, since forked processes share the file position."""
         if self._archive is None or self._archive[0] != os.getpid():
             self._archive = os.getpid(), zipfile.ZipFile(self.folder)
         return self._archive[1]
 
     @property
     def sha256(self) -> str:
-        """sha256 of each image's name, class and size in bytes, in a zip also its checksum; no image is read for it."""
+        """sha256 of each file's name, class and size in bytes, and in a zip its checksum; reads no file."""
         content = sha256()
         for name, label in zip(self.names, self.labels or repeat(None), strict=False):
-            content.update(name_bytes(f"{name}\0{self._stamp(name)}\0{label}\n"))
+            content.update(name_bytes(f"{name}\0{self._size_and_checksum(name)}\0{label}\n"))
         return content.hexdigest()
 
-    def _stamp(self, name: str) -> str:
+    def _size_and_checksum(self, name: str) -> str:
         if not self.is_zip:
             return str((self.folder / os.fsdecode(name_bytes(self.base + name))).stat().st_size)
         member = self.archive.getinfo(self.archive_names.get(self.base + name, self.base + name))
@@ -99,206 +99,209 @@ class Listing:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_archive": None}
 
-    def _bound(self, name: str, size: int) -> None:
+    def _check_size(self, name: str, size: int) -> None:
         if size == 0:
-            raise Mistake(f"{self.location(name)} cannot be read: it is empty. Replace it or take it out.")
-        if size > LIMIT:
-            raise Mistake(f"{self.location(name)} has {size:,} bytes, more than the {LIMIT:,} allowed. Take it out.")
+            raise Mistake(f"{self.location(name)} cannot be read: it is empty. Replace or remove it.")
+        if size > MAX_BYTES:
+            raise Mistake(f"{self.location(name)} has {size:,} bytes, more than the {MAX_BYTES:,} allowed. Remove it.")
 
 
 @dataclass
 class _Contents:
-    """All names in a folder or zip, and what is not used of them."""
+    """All names in a folder or zip, and counts of those that are skipped."""
 
     kind: FileKind = IMAGE_FILES
-    names: list[str] = field(default_factory=list)  # files of that kind, and dataset.json
-    folders: set[str] = field(default_factory=set)  # every folder, without a slash at its end
-    others: Counter[str] = field(default_factory=Counter)  # what is left out, by kind
+    names: list[str] = field(default_factory=list)  # files of the kind, and dataset.json
+    folders: set[str] = field(default_factory=set)  # all folders, without a trailing slash
+    skipped: Counter[str] = field(default_factory=Counter)  # by suffix or reason
     notes: list[str] = field(default_factory=list)
     members: dict[str, str] = field(default_factory=dict)
 
-    def wants(self, name: str) -> bool:
+    def accepts(self, name: str) -> bool:
         return name.lower().endswith(self.kind.suffixes) or PurePosixPath(name).name == "dataset.json"
 
     def add(self, name: str) -> None:
         path = PurePosixPath(name)
         if "__MACOSX" in path.parts:
-            self.others["of __MACOSX"] += 1
+            self.skipped["of __MACOSX"] += 1
         elif any(part.startswith(".") for part in path.parts):
-            self.others["hidden"] += 1
-        elif self.wants(name):
+            self.skipped["hidden"] += 1
+        elif self.accepts(name):
             self.names.append(name)
         else:
-            self.others[path.suffix.lower() or "without an ending"] += 1
-        self.folders.update(str(one) for one in path.parents if str(one) != ".")
+            self.skipped[path.suffix.lower() or "without an ending"] += 1
+        self.folders.update(str(parent) for parent in path.parents if str(parent) != ".")
 
 
 def list_files(folder: str | Path | None, kind: FileKind = IMAGE_FILES) -> Listing:
-    """The files in `folder`; raises Mistake where it is missing, empty, no zip, or its classes cannot be told."""
-    place = resolve_folder(folder, kind.noun)
-    inside = _Contents(kind)
-    if place.is_dir():
-        _walk(place, inside)
-    elif place.is_file():
-        _unpacked(place, inside)
+    """List the files of a kind in a folder or zip.
+
+    Raises Mistake if it is missing, empty or not a zip, or if the classes are ambiguous.
+    """
+    path = resolve_folder(folder, kind.noun)
+    contents = _Contents(kind)
+    if path.is_dir():
+        _walk_folder(path, contents)
+    elif path.is_file():
+        _read_zip(path, contents)
     else:
-        raise Mistake(f"{place}: no such folder or zip. Say data.folder=<a folder or .zip of {kind.noun}>.")
-    base, names = _base(inside)
+        raise Mistake(f"{path}: no such folder or zip. Set data.folder=<a folder or .zip of {kind.noun}>.")
+    base, names = _find_base(contents)
     if not names:
-        rest = f" It has {_counts(inside.others)}." if inside.others else ""
-        raise Mistake(f"{place} holds no {kind.noun}: it needs files that end in {', '.join(kind.suffixes)}.{rest}")
-    found = Listing(place, place.is_file(), base, names, None, None, file_kind=kind, archive_names=inside.members)
-    if base + "dataset.json" in inside.names:
-        found.labels = _written(found)
-        found.classes = max(found.labels) + 1 if found.labels else None
+        skipped = f" It has {_format_counts(contents.skipped)}." if contents.skipped else ""
+        raise Mistake(f"{path} holds no {kind.noun}: it needs files that end in {', '.join(kind.suffixes)}.{skipped}")
+    files = Listing(path, path.is_file(), base, names, None, None, file_kind=kind, archive_names=contents.members)
+    if base + "dataset.json" in contents.names:
+        files.labels = _load_labels(files)
+        files.classes = max(files.labels) + 1 if files.labels else None
         how = "by dataset.json"
     else:
-        classes = _folders(found)
-        found.labels = [classes.index(name.split("/")[0]) for name in names] if classes else None
-        found.classes, found.folders = len(classes) or None, classes or None
+        classes = _class_folders(files)
+        files.labels = [classes.index(name.split("/")[0]) for name in names] if classes else None
+        files.classes, files.folders = len(classes) or None, classes or None
         how = "by folder"
-        inside.notes += _doubtful(classes, base, inside.folders, kind.noun)
-    inside.others[".json"] += sum(
-        name.endswith("dataset.json") for name in inside.names if name != f"{base}dataset.json"
+        contents.notes += _suspect_folders(classes, base, contents.folders, kind.noun)
+    contents.skipped[".json"] += sum(
+        name.endswith("dataset.json") for name in contents.names if name != f"{base}dataset.json"
     )
-    found.notes = [
-        _summary(found, how, inside.others),
-        *(f"{printable_name(str(place))}: {note}." for note in inside.notes),
+    files.notes = [
+        _format_summary(files, how, contents.skipped),
+        *(f"{printable_name(str(path))}: {note}." for note in contents.notes),
     ]
-    return found
+    return files
 
 
 def has_array_suffix(folder: str | Path | None) -> bool:
-    """Whether it is the name of a file that holds all samples as one array."""
+    """Whether the name is that of an array file, .npz or .npy."""
     return str(folder).lower().endswith((".npz", ".npy"))
 
 
 def is_array(folder: str | Path | None) -> bool:
-    """Whether it is a file that holds all samples as one array."""
+    """Whether the path is an existing array file, .npz or .npy."""
     return has_array_suffix(folder) and resolve_folder(folder).is_file()
 
 
 def resolve_folder(folder: str | Path | None, noun: str = IMAGE_FILES.noun) -> Path:
-    """The absolute path; raises Mistake where none is given."""
+    """Return the absolute path of data.folder; raises Mistake if it is not set."""
     if not folder:
-        raise Mistake(f"data.folder is not set: say data.folder=<a folder or .zip of {noun}>.")
+        raise Mistake(f"data.folder is not set: set data.folder=<a folder or .zip of {noun}>.")
     return Path(folder).expanduser().absolute()
 
 
 def name_bytes(name: str) -> bytes:
-    """The bytes of a file's name."""
+    """Return the bytes of a file name."""
     return name.encode("utf-8", "surrogateescape")
 
 
 def printable_name(name: str) -> str:
-    """A name for people: what is no UTF-8 as \\xff."""
+    """Return a file name for messages, with bytes that are not UTF-8 as \\xff."""
     return name_bytes(name).decode("utf-8", "backslashreplace")
 
 
-def _summary(found: Listing, how: str, others: Counter[str]) -> str:
-    kinds = Counter(PurePosixPath(name).suffix.lower() for name in found.names)
-    classes = f"{found.classes:,} classes {how}" if found.classes else "no classes"
-    left = f"; left out: {_counts(others)}" if +others else ""
-    return f"{printable_name(str(found.folder))}: {len(found.names):,} {found.file_kind.noun} ({_counts(kinds)}), {classes}{left}."
-
-
-def _counts(kinds: Counter[str]) -> str:
-    return ", ".join(f"{number:,} {printable_name(kind)}" for kind, number in sorted_counts(kinds))
-
-
 def sorted_counts(counts: Counter[str]) -> list[tuple[str, int]]:
-    """What was counted at least once, in an order that does not depend on who counted."""
+    """Return the positive counts, largest first and then by key."""
     return sorted((+counts).items(), key=lambda item: (-item[1], item[0]))
 
 
-def _doubtful(classes: list[str], base: str, folders: set[str], noun: str) -> list[str]:
-    """What is perhaps not meant: folders without files beside others with some; classes that differ by case alone."""
-    levels = {base[: i + 1] for i, sign in enumerate(base) if sign == "/"} | ({""} if base or classes else set())
+def _format_summary(files: Listing, how: str, skipped: Counter[str]) -> str:
+    suffixes = Counter(PurePosixPath(name).suffix.lower() for name in files.names)
+    classes = f"{files.classes:,} classes {how}" if files.classes else "no classes"
+    left_out = f"; left out: {_format_counts(skipped)}" if +skipped else ""
+    number = f"{len(files.names):,} {files.file_kind.noun} ({_format_counts(suffixes)})"
+    return f"{printable_name(str(files.folder))}: {number}, {classes}{left_out}."
+
+
+def _format_counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{number:,} {printable_name(key)}" for key, number in sorted_counts(counts))
+
+
+def _suspect_folders(classes: list[str], base: str, folders: set[str], noun: str) -> list[str]:
+    """Return notes on empty folders among class folders, and on classes whose names differ by case only."""
+    levels = {base[: i + 1] for i, character in enumerate(base) if character == "/"}
+    levels |= {""} if base or classes else set()
     levels -= set() if classes else {base}
     empty = sorted(
-        one
-        for one in folders
-        if one[: one.rfind("/") + 1] in levels
-        and not base.startswith(f"{one}/")
-        and one[len(base) :] not in classes
-        and not any(part.startswith(".") or part == "__MACOSX" for part in one.split("/"))
+        folder
+        for folder in folders
+        if folder[: folder.rfind("/") + 1] in levels
+        and not base.startswith(f"{folder}/")
+        and folder[len(base) :] not in classes
+        and not any(part.startswith(".") or part == "__MACOSX" for part in folder.split("/"))
     )
-    alike = Counter(name.casefold() for name in classes)
+    folded = Counter(name.casefold() for name in classes)
     same = [
-        " and ".join(printable_name(one) for one in classes if one.casefold() == name)
-        for name, n in alike.items()
+        " and ".join(printable_name(name) for name in classes if name.casefold() == key)
+        for key, n in folded.items()
         if n > 1
     ]
-    few = ", ".join(map(printable_name, empty[:3])) + (", ..." if len(empty) > 3 else "")
-    folder = f"folder {few}" if len(empty) == 1 else f"{len(empty):,} folders {few}"
-    notes = [f"no {noun} in the {folder}, so no class of that name"] if empty else []
-    return notes + [f"the classes {names} differ by case alone" for names in same]
+    first = ", ".join(map(printable_name, empty[:3])) + (", ..." if len(empty) > 3 else "")
+    which = f"folder {first}" if len(empty) == 1 else f"{len(empty):,} folders {first}"
+    notes = [f"no {noun} in the {which}, so no class of that name"] if empty else []
+    return notes + [f"the names of the classes {names} differ by case only" for names in same]
 
 
-def _unpacked(place: Path, inside: _Contents) -> None:
-    """The names in a zip; raises Mistake for one that leads out of it, for links, and where a name stands twice."""
+def _read_zip(path: Path, contents: _Contents) -> None:
+    """Read the names in a zip; raises Mistake for links, names that point outside the zip, and ambiguous names."""
     try:
-        with zipfile.ZipFile(place) as archive:
+        with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    # ValueError: a name that is no UTF-8 and says that it is; NotImplementedError: a later version of zip
+    # ValueError: a name that is flagged as UTF-8 but is not; NotImplementedError: a later version of zip
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as fault:
-        raise Mistake(f"{place} is neither a folder nor a readable zip ({fault}).") from fault
-    seen: set[str] = set()
-    slashed = unsaid = again = 0
+        raise Mistake(f"{path} is neither a folder nor a readable zip ({fault}).") from fault
+    names: set[str] = set()
+    n_backslash = n_cp437 = n_repeated = 0
     for member in members:
         if stat.S_ISLNK(member.external_attr >> 16):
-            raise Mistake(
-                f"{place}: the member {member.filename!r} is a link. Pack it anew, with the files themselves."
-            )
+            raise Mistake(f"{path}: the member {member.filename!r} is a link. Pack the zip again, with the files.")
         name = member.filename.replace("\\", "/")
-        path = PurePosixPath(name)
-        if inside.wants(name) and (path.is_absolute() or ".." in path.parts):
-            raise Mistake(f"{place}: the member {member.filename!r} points outside the zip. Pack it anew.")
+        parts = PurePosixPath(name)
+        if contents.accepts(name) and (parts.is_absolute() or ".." in parts.parts):
+            raise Mistake(f"{path}: the member {member.filename!r} points outside the zip. Pack the zip again.")
         if name.endswith("/"):
-            inside.folders.add(name.rstrip("/"))
+            contents.folders.add(name.rstrip("/"))
             continue
-        if name in seen:
-            if inside.members.get(name, name) != member.filename:
-                raise Mistake(f"{place}: the member {member.filename!r} stands there twice. Pack it anew.")
-            again += 1
+        if name in names:
+            if contents.members.get(name, name) != member.filename:
+                raise Mistake(f"{path}: the member {member.filename!r} is in it twice. Pack the zip again.")
+            n_repeated += 1
             continue
-        seen.add(name)
+        names.add(name)
         if name != member.filename:
-            inside.members[name] = member.filename
-            slashed += 1
-        unsaid += not (member.flag_bits & 0x800 or name.isascii())
-        inside.add(name)
-    inside.notes += [f"{slashed:,} names with backslashes: taken for folders"] if slashed else []
-    inside.notes += [f"{unsaid:,} names in no stated encoding: read as cp437"] if unsaid else []
-    inside.notes += [f"{again:,} members whose name stands there twice: the last of each is read"] if again else []
+            contents.members[name] = member.filename
+            n_backslash += 1
+        n_cp437 += not (member.flag_bits & 0x800 or name.isascii())
+        contents.add(name)
+    contents.notes += [f"{n_backslash:,} names with backslashes: read as folders"] if n_backslash else []
+    contents.notes += [f"{n_cp437:,} names without a stated encoding: read as cp437"] if n_cp437 else []
+    contents.notes += [f"{n_repeated:,} repeated names: the last member of each is read"] if n_repeated else []
 
 
-def _walk(place: Path, inside: _Contents) -> None:
-    def stop(fault: OSError) -> None:
+def _walk_folder(path: Path, contents: _Contents) -> None:
+    def refuse(fault: OSError) -> None:
         raise Mistake(f"{printable_name(str(fault.filename))} cannot be read: {fault.strerror}.") from fault
 
-    circles = 0
-    for parent, folders, names in os.walk(place, followlinks=True, onerror=stop):
-        here = Path(parent).resolve()
-        inward = [name for name in folders if not here.is_relative_to(Path(parent, name).resolve())]
-        circles += len(folders) - len(inward)
-        folders[:] = inward
+    n_circular = 0
+    for parent, folders, names in os.walk(path, followlinks=True, onerror=refuse):
+        resolved = Path(parent).resolve()
+        below = [name for name in folders if not resolved.is_relative_to(Path(parent, name).resolve())]
+        n_circular += len(folders) - len(below)
+        folders[:] = below
         for name in folders:
-            inside.folders.add(_named(Path(parent, name), place))
+            contents.folders.add(_relative_name(Path(parent, name), path))
         for name in names:
-            inside.add(_named(Path(parent, name), place))
-    inside.notes += [f"{circles:,} links to a folder that they lie in: not followed"] if circles else []
+            contents.add(_relative_name(Path(parent, name), path))
+    contents.notes += [f"{n_circular:,} links to a parent folder: not followed"] if n_circular else []
 
 
-def _named(path: Path, place: Path) -> str:
-    """The name relative to `place`, the same in every locale."""
-    return os.fsencode(path.relative_to(place).as_posix()).decode("utf-8", "surrogateescape")
+def _relative_name(path: Path, folder: Path) -> str:
+    """Return the name relative to `folder`, which does not depend on the locale."""
+    return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "surrogateescape")
 
 
-def _base(inside: _Contents) -> tuple[str, list[str]]:
-    files = inside.names
-    base, names = "", sorted(name for name in files if name.lower().endswith(inside.kind.suffixes))
-    while names and base + "dataset.json" not in files:
+def _find_base(contents: _Contents) -> tuple[str, list[str]]:
+    """Return the single top folders as a prefix, and the names of the files relative to it, sorted."""
+    base, names = "", sorted(name for name in contents.names if name.lower().endswith(contents.kind.suffixes))
+    while names and base + "dataset.json" not in contents.names:
         tops = {name.split("/")[0] if "/" in name else None for name in names}
         top = tops.pop()
         if tops or top is None:
@@ -307,40 +310,40 @@ def _base(inside: _Contents) -> tuple[str, list[str]]:
     return base, names
 
 
-def _folders(found: Listing) -> list[str]:
-    beside = [name for name in found.names if "/" not in name]
-    if len(beside) == len(found.names):
+def _class_folders(files: Listing) -> list[str]:
+    """Return the class folders, sorted; raises Mistake if a file is at another depth than one folder."""
+    outside = [name for name in files.names if "/" not in name]
+    if len(outside) == len(files.names):
         return []
-    if beside:
-        raise Mistake(
-            f"{found.location(beside[0])} lies beside class folders. Move it into one of them, or take it out."
-        )
-    for name in found.names:
+    if outside:
+        raise Mistake(f"{files.location(outside[0])} is beside class folders. Move it into one of them, or remove it.")
+    for name in files.names:
         if name.count("/") > 1:
             raise Mistake(
-                f"{found.location(name)} lies two folders deep, and classes are one level of folders.\n"
-                "Say data.folder=<one of the upper folders>, or write the classes into a dataset.json."
+                f"{files.location(name)} is two folders deep, but class folders must be one level deep.\n"
+                "Set data.folder=<one of the upper folders>, or write the classes into a dataset.json."
             )
-    return sorted({name.split("/")[0] for name in found.names})
+    return sorted({name.split("/")[0] for name in files.names})
 
 
-def _written(found: Listing) -> list[int] | None:
-    where = found.location("dataset.json")
+def _load_labels(files: Listing) -> list[int] | None:
+    """Return the label of each file from dataset.json, or None if it has none; raises Mistake if any is wrong."""
+    location = files.location("dataset.json")
     try:
-        with found.open("dataset.json") as file:
+        with files.open("dataset.json") as file:
             labels = json.loads(file.read()).get("labels")
         labels = None if labels is None else dict(labels)
     except (OSError, RuntimeError, zipfile.BadZipFile, ValueError, AttributeError, TypeError) as fault:
         raise Mistake(
-            f'{where} cannot be read ({fault}): it should hold {{"labels": [["name.png", 0], ...]}}.'
+            f'{location} cannot be read ({fault}): it must have the form {{"labels": [["name.png", 0], ...]}}.'
         ) from fault
     if not labels:
         return None
-    for name in found.names:
+    for name in files.names:
         if name not in labels:
-            raise Mistake(f"{where} has no label for {name}. Add one, or take the image out.")
+            raise Mistake(f"{location} has no label for {name}. Add a label, or remove the image.")
         if type(labels[name]) is not int or labels[name] < 0:
-            raise Mistake(f"{where} labels {name} {labels[name]!r}: a label is a whole number from 0 on.")
-    if absent := labels.keys() - set(found.names):
-        raise Mistake(f"{where} labels {len(absent):,} images that are not there: {min(absent)} for one.")
-    return [labels[name] for name in found.names]
+            raise Mistake(f"{location} labels {name} {labels[name]!r}: a label must be a whole number of at least 0.")
+    if absent := labels.keys() - set(files.names):
+        raise Mistake(f"{location} labels {len(absent):,} missing images, such as {min(absent)}.")
+    return [labels[name] for name in files.names]

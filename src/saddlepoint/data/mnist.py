@@ -1,13 +1,14 @@
 """MNIST: 70,000 handwritten digits, 28x28.  LeCun, Bottou, Bengio & Haffner 1998; LeCun & Cortes, CC BY-SA 3.0.
 
-Split: train is the first 50,000 training images, validation the last 10,000 of them (as Goodfellow et al. 2014,
-arXiv:1406.2661, held them out), test the 10,000 test images.  Neither is a random part of what train is of: other
-people wrote the test images, and the last training images are the last.  `reserved` of the 50,000, drawn by a fixed
-permutation, become a split of that name, never trained on and in all else like train: what memorisation is told by.
+Split: train is the first 50,000 training images, validation the last 10,000 of them (as in Goodfellow et al. 2014,
+arXiv:1406.2661), test the 10,000 test images.  Neither is a random sample of the same population as train: other people
+wrote the test images, and the training images are not shuffled.  `reserved` images of the 50,000, drawn by a fixed
+permutation, become a split of that name.  It has the distribution of train and is never trained on, as the tests for
+memorisation need it.
 
-The four original IDX files are read from <root>/MNIST/raw, where torchvision keeps them, and each is held against its
-sha256 on every start.  Missing ones are downloaded by torchvision to a temporary folder, verified there, and only then
-moved in, so that a broken download leaves nothing behind.
+The four original IDX files are read from <root>/MNIST/raw, torchvision's location, and each is checked against its
+sha256 at every start.  Missing files are downloaded by torchvision to a temporary folder, verified there and then
+moved, so a failed download leaves nothing behind.
 """
 
 import gzip
@@ -33,13 +34,13 @@ from saddlepoint.stream import Stream
 
 
 class MNIST(Data):
-    """x uint8 [n, 1, 28, 28], ten classes.  `root` is the folder that holds MNIST/raw; `reserved` as above."""
+    """x uint8 [n, 1, 28, 28], ten classes.  `root` is the folder of MNIST/raw; `reserved` as above."""
 
     name = "mnist"
     torchvision_class: ClassVar[type[torchvision.datasets.MNIST]] = torchvision.datasets.MNIST
     counts: ClassVar[Mapping[str, int]] = {"train": 60_000, "t10k": 10_000}
-    archive_sha256: ClassVar[Mapping[str, str]] = {}  # sha256 of each .gz, where there is none of what it holds
-    held_out: ClassVar[int] = 10_000  # the last of the training images
+    archive_sha256: ClassVar[Mapping[str, str]] = {}  # sha256 of each .gz, if the sha256 of its content is not known
+    held_out: ClassVar[int] = 10_000  # the number of validation images, the last training images
     file_sha256: ClassVar[Mapping[str, str]] = {
         "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -60,7 +61,7 @@ class MNIST(Data):
         most = self.counts["train"] - self.held_out - 1
         if type(reserved) is not int or not 0 <= reserved <= most:
             raise Mistake(
-                f"data.reserved={reserved}: a whole number of training images to set aside, {most:,} at most."
+                f"data.reserved={reserved}: must be a number of training images to set aside, from 0 to {most:,}."
             )
         self.reserved, self.exchangeable_splits = reserved, ("train", "reserved") if reserved else ()
         self.root = Path(root).expanduser().absolute()
@@ -68,104 +69,104 @@ class MNIST(Data):
 
     @property
     def missing_files(self) -> list[str]:
-        """The names of the IDX files that are not in `raw`."""
+        """The names of the IDX files that are not in `raw_folder`."""
         names = (name.removesuffix(".gz") for name, _ in self.torchvision_class.resources)
         return [name for name in names if not (self.raw_folder / name).is_file()]
 
     def prepare_data(self) -> None:
-        """The four files in `raw`, downloaded where missing; raises Mistake where that cannot be done."""
+        """Download the missing files to `raw_folder`; raises Mistake if that fails."""
         if not self.missing_files:
             return
         with TemporaryDirectory() as scratch:
             try:
-                with _patience(seconds=30):
+                with _socket_timeout(seconds=30):
                     self.torchvision_class(scratch, download=True)
             except (OSError, RuntimeError, HTTPException) as fault:
                 reason = f"could not be downloaded ({' '.join(str(fault).split())[:160]})"
-                raise Mistake(self._remedy(reason)) from fault
-            fetched = Path(scratch) / self.torchvision_class.__name__ / "raw"
+                raise Mistake(self._missing_message(reason)) from fault
+            downloads = Path(scratch) / self.torchvision_class.__name__ / "raw"
             for name in self.missing_files:
-                if fault := self._fault(fetched / name):
-                    raise Mistake(self._remedy(f"were downloaded, but of {name} {fault}"))
+                if fault := self._find_fault(downloads / name):
+                    raise Mistake(self._missing_message(f"were downloaded, but {name}: {fault}"))
             try:
                 self.raw_folder.mkdir(parents=True, exist_ok=True)
-                for file in fetched.iterdir():
+                for file in downloads.iterdir():
                     if not (self.raw_folder / file.name).exists():
                         atomic.copy_atomic(file, self.raw_folder / file.name)
             except OSError as fault:
                 raise Mistake(
-                    f"{self.raw_folder} cannot be written to ({fault.strerror}), and {self.name} must be put there.\n"
-                    "Choose another folder by data.root=... or the environment variable SADDLEPOINT_DATA."
+                    f"{self.raw_folder}, the folder for {self.name}, cannot be written to ({fault.strerror}).\n"
+                    "Choose another folder with data.root=... or the environment variable SADDLEPOINT_DATA."
                 ) from fault
 
     def splits(self) -> dict[str, Split]:
         if self.missing_files:
-            raise Mistake(self._remedy("were not downloaded"))
-        x, y = self._read("train")
+            raise Mistake(self._missing_message("were not downloaded"))
+        x, y = self._load("train")
         n = len(x) - self.held_out
         splits = {
             "train": Split("train", x[:n], y[:n]),
             "validation": Split("validation", x[n:], y[n:]),
-            "test": Split("test", *self._read("t10k")),
+            "test": Split("test", *self._load("t10k")),
         }
         if self.reserved:
             order = torch.randperm(n, generator=Stream(0, f"{self.name}/reserved").generator)
-            aside, kept = order[: self.reserved].sort().values, order[self.reserved :].sort().values
-            splits["reserved"] = Split("reserved", x[aside], y[aside], splits["train"].classes)
-            splits["train"] = Split("train", x[kept], y[kept], splits["train"].classes)
+            reserved, train = order[: self.reserved].sort().values, order[self.reserved :].sort().values
+            splits["reserved"] = Split("reserved", x[reserved], y[reserved], splits["train"].classes)
+            splits["train"] = Split("train", x[train], y[train], splits["train"].classes)
         return splits
 
-    def _read(self, half: str) -> tuple[Tensor, Tensor]:
+    def _load(self, half: str) -> tuple[Tensor, Tensor]:
         images, labels = self.raw_folder / f"{half}-images-idx3-ubyte", self.raw_folder / f"{half}-labels-idx1-ubyte"
         for file in (images, labels):
-            if fault := self._fault(file):
-                raise Mistake(f"{file} is corrupt: {fault}.\nDelete it and run again: it is then downloaded anew.")
+            if fault := self._find_fault(file):
+                raise Mistake(f"{file} is corrupt: {fault}.\nDelete it and run again, which downloads it.")
         return read_image_file(str(images)).unsqueeze(1), read_label_file(str(labels))
 
-    def _fault(self, file: Path) -> str | None:
+    def _find_fault(self, file: Path) -> str | None:
+        """Return what is wrong with an IDX file, or None."""
         content = file.read_bytes()
         n = self.counts[file.name.split("-")[0]]
         magic, size = (2051, 16 + 784 * n) if "images" in file.name else (2049, 8 + n)
         if len(content) != size:
-            return f"{len(content):,} bytes instead of {size:,}"
+            return f"it has {len(content):,} bytes instead of {size:,}"
         if int.from_bytes(content[:4], "big") != magic or int.from_bytes(content[4:8], "big") != n:
             return f"its header is not that of an IDX file of {n:,} items"
         if self.file_sha256:
-            digest = hashlib.sha256(content).hexdigest()
-            wanted = self.file_sha256[file.name]
-            return None if digest == wanted else f"sha256 {digest[:16]}... instead of {wanted[:16]}..."
+            digest, expected = hashlib.sha256(content).hexdigest(), self.file_sha256[file.name]
+            return None if digest == expected else f"its sha256 is {digest[:16]}... instead of {expected[:16]}..."
         if magic == 2049 and max(content[8:]) > 9:
-            return f"label {max(content[8:])} of ten classes"
-        return self._archive_fault(file, content)
+            return f"it has a label {max(content[8:])}, and there are ten classes"
+        return self._find_archive_fault(file, content)
 
-    def _archive_fault(self, file: Path, content: bytes) -> str | None:
-        """What is wrong with the .gz beside `file`, or with `file` held against it; None where there is no .gz."""
+    def _find_archive_fault(self, file: Path, content: bytes) -> str | None:
+        """Return what is wrong with the .gz of `file`, or how it differs from `file`; None if there is no .gz."""
         archive = file.with_name(file.name + ".gz")
         if not archive.is_file():
             return None
-        packed = archive.read_bytes()
-        if hashlib.sha256(packed).hexdigest() != self.archive_sha256[archive.name]:
-            return f"{archive.name} beside it has not the sha256 of the original (delete that too)"
-        with gzip.GzipFile(fileobj=BytesIO(packed)) as unpacked:
-            same = unpacked.read(len(content) + 1) == content  # no more, whatever it unpacks to
-        return None if same else f"it is not what {archive.name} beside it unpacks to"
+        compressed = archive.read_bytes()
+        if hashlib.sha256(compressed).hexdigest() != self.archive_sha256[archive.name]:
+            return f"{archive.name} in the same folder does not have the sha256 of the original (delete it too)"
+        with gzip.GzipFile(fileobj=BytesIO(compressed)) as unpacked:
+            same = unpacked.read(len(content) + 1) == content  # bounded: a .gz may unpack to gigabytes
+        return None if same else f"it differs from the content of {archive.name} in the same folder"
 
-    def _remedy(self, reason: str) -> str:
+    def _missing_message(self, reason: str) -> str:
         names = " ".join(self.missing_files)
         return (
             f"{self.name}: {names.replace(' ', ', ')} missing in {self.raw_folder}; they {reason}.\n"
-            f"With network: mkdir -p {self.raw_folder} && cd {self.raw_folder} && for f in {names}; do "
+            f"With a network connection: mkdir -p {self.raw_folder} && cd {self.raw_folder} && for f in {names}; do "
             f"curl -fLO {self.torchvision_class.mirrors[0]}$f.gz && gunzip $f.gz; done. "
-            f"Or say data.root=<the folder that holds {self.torchvision_class.__name__}/raw>."
+            f"Or set data.root=<the folder of {self.torchvision_class.__name__}/raw>."
         )
 
 
 @contextmanager
-def _patience(seconds: float) -> Iterator[None]:
-    """Sockets that give up; torchvision opens its own, without a limit."""
-    before = socket.getdefaulttimeout()
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """Set the default timeout of sockets, since torchvision opens its sockets without one."""
+    previous = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
         yield
     finally:
-        socket.setdefaulttimeout(before)
+        socket.setdefaulttimeout(previous)

@@ -27,7 +27,7 @@ class Point(Data):
         self.point, self.number = tuple(float(value) for value in point), number
         if not self.point or number < 1:
             raise Mistake(
-                "data.point needs at least one coordinate, as in data.point=[0.0], and data.number at least 1."
+                "data.point needs at least one coordinate, as in data.point=[0.0], and data.number must be at least 1."
             )
 
     def splits(self) -> dict[str, Split]:

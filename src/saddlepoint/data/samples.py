@@ -1,10 +1,11 @@
-"""Somebody's samples on disk, to be measured: a folder or zip of images, wav files or text, an .npz or a .npy.
+"""Load samples to evaluate: a folder or zip of images, wav files or text files, or an array file.
 
-Folder or zip: as `listing` says, in the order of their names.  A class folder stands for the class of the data that has
-its name, else, where all are whole numbers, for the class of that number; so a class without samples shifts no label.
+Files are listed by `listing`, in the order of their names.  A class folder stands for the class of the data with its
+name, or if all folder names are numbers, for the class with that number; a class without samples shifts no label.
 
-Samples with classes are usually stored class by class, and a score over parts (the Inception score's) would see few
-classes in each: they are put into the order of their contents' sha256.  Others keep the order that they have.
+Samples with classes are usually stored class by class, and a score over chunks (the Inception score) would then see few
+classes in each chunk.  They are therefore sorted by the sha256 of their content.  Samples without classes keep their
+order.
 """
 
 from collections import Counter
@@ -29,7 +30,7 @@ from saddlepoint.run.storage.cache import Log
 
 
 def load_samples_for(data: Data, path: str | Path, log: Log = lambda line: None) -> Split:
-    """All samples at `path`, as `read` gives them, for a data set: of its shape, classes and modality."""
+    """Load the samples at `path` for the shape, classes and modality of a data set; see `load_samples`."""
     return load_samples(path, data.shape, log, data.class_names, data.modality)
 
 
@@ -42,20 +43,22 @@ def load_samples(
     key: str = "samples",
     by_name: bool = False,
 ) -> Split:
-    """All samples at `path`, for data of `shape`; `say` hears what is done to them.
+    """Load all samples at `path` for data of `shape`.
 
-    `class_names` are those of the data's classes, in the order of labels; () where the data have none: then the classes
-    of the samples are their own.  by_name: labelled ones too stay in the order of their names.  Raises Mistake where
-    there are no samples, they cannot be read, are not of that shape, or are of other classes than the data.
+    log           called with each note on what was read and changed
+    class_names   the data's classes, in the order of labels; (): the samples define the classes
+    key           the config key of the path, for messages
+    by_name       whether samples with classes keep the order of their names too
+    Raises Mistake if there are no samples, or they cannot be read or have another shape or other classes than the data.
     """
-    place, modality = Path(path).expanduser(), modality or default_modality(shape)
-    if not place.exists():
-        raise Mistake(f"{key}={path}: there is no such folder, zip or npz, nor an npy.")
-    if place.suffix.lower() in array_file.SUFFIXES:
-        found = array_file.load_array(place, modality, shape)
-        split, notes = Split("samples", found.x, found.y), found.notes
+    location, modality = Path(path).expanduser(), modality or default_modality(shape)
+    if not location.exists():
+        raise Mistake(f"{key}={path}: no such folder, zip, npz or npy.")
+    if location.suffix.lower() in array_file.SUFFIXES:
+        array = array_file.load_array(location, modality, shape)
+        split, notes = Split("samples", array.x, array.y), array.notes
     else:
-        split, notes = _files(place, shape, class_names, modality)
+        split, notes = _load_files(location, shape, class_names, modality)
     for note in notes:
         log(note)
     split.modality = modality
@@ -64,115 +67,113 @@ def load_samples(
     low, high, classes = int(split.y.min()), int(split.y.max()), len(class_names)
     if classes and (low < 0 or high >= classes):
         raise Mistake(
-            f"{place}: the samples are labelled {low} to {high}, and the data have {classes} classes, 0 to "
-            f"{classes - 1}. Bring the samples of these classes alone, or name the data that they were made from."
+            f"{location}: the samples are labelled {low} to {high}, and the data have {classes} classes, 0 to "
+            f"{classes - 1}. Provide samples of these classes only, or choose the data that the samples were made from."
         )
-    # by content, not by place: a class folder and an npz of the same samples are one set
-    keys = [sha256(row.numpy().tobytes()).digest() for row in split.x]
-    x, y = split[torch.tensor(sorted(range(len(keys)), key=keys.__getitem__))]
+    # Sort by content, not by name: a class folder and an npz of the same samples then give the same split.
+    digests = [sha256(row.numpy().tobytes()).digest() for row in split.x]
+    x, y = split[torch.tensor(sorted(range(len(digests)), key=digests.__getitem__))]
     return Split("samples", x, y, classes or split.classes, modality=modality)
 
 
-def labels_of_folders(folders: Sequence[str], class_names: Sequence[str], place: Path) -> list[int]:
-    """The label of each class folder among the data's classes: by name, else by number where all names are numbers.
+def labels_of_folders(folders: Sequence[str], class_names: Sequence[str], location: Path) -> list[int]:
+    """Return the label of each class folder: by name, or by number if all folder names are numbers.
 
-    Where the data's own names are numbers, these are the numbers meant.  Raises Mistake where a folder is no class of
-    the data, or two are the same one.
+    If the class names are numbers, a folder's number is the name of a class, otherwise its label.  Raises Mistake if a
+    folder is no class of the data, or two folders are the same class.
     """
+    by_name = {name: label for label, name in enumerate(class_names)}
     numbered = all(name.isdecimal() for name in class_names)
-    by_number = {int(name) if numbered else label: label for label, name in enumerate(class_names)}
-    found: list[int | None] = [{name: i for i, name in enumerate(class_names)}.get(folder) for folder in folders]
-    if None in found and all(folder.isdecimal() for folder in folders):
-        found = [by_number.get(int(folder)) for folder in folders]
-    known = [label for label in found if label is not None]
-    if len(known) < len(folders):
-        strange = [folder for folder, label in zip(folders, found, strict=True) if label is None]
+    by_number = {int(name) if numbered else label: label for name, label in by_name.items()}
+    matches: list[int | None] = [by_name.get(folder) for folder in folders]
+    if None in matches and all(folder.isdecimal() for folder in folders):
+        matches = [by_number.get(int(folder)) for folder in folders]
+    labels = [label for label in matches if label is not None]
+    if len(labels) < len(folders):
+        unknown = [folder for folder, label in zip(folders, matches, strict=True) if label is None]
         raise Mistake(
-            f"{place}: the class folders {_some(strange)} are no classes of the data, which are "
-            f"{_some(class_names)}. Name each folder as the data's class, or by the class's number, 0 to "
-            f"{len(class_names) - 1}; or bring an .npz with labels."
+            f"{location}: the class folders {_format_names(unknown)} are no classes of the data, which are "
+            f"{_format_names(class_names)}. Name each folder after a class of the data, or its number, 0 to "
+            f"{len(class_names) - 1}; or use an .npz with labels."
         )
-    if len(set(known)) < len(known):
-        raise Mistake(f"{place}: two of the class folders {_some(folders)} are one class of the data: merge them.")
-    return known
+    if len(set(labels)) < len(labels):
+        raise Mistake(
+            f"{location}: two of the class folders {_format_names(folders)} are one class of the data: merge them."
+        )
+    return labels
 
 
-def _some(names: Sequence[str]) -> str:
+def _format_names(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) + (f", ... ({len(names):,})" if len(names) > 8 else "")
 
 
-def _files(
-    place: Path, shape: tuple[int, ...], class_names: Sequence[str], modality: Modality
+def _load_files(
+    path: Path, shape: tuple[int, ...], class_names: Sequence[str], modality: Modality
 ) -> tuple[Split, list[str]]:
-    """Samples from files of the modality's kind, and what was done to them."""
+    """Load samples from files of the modality's kind; also return the notes."""
     if isinstance(modality, Image) and modality.bits == IMAGE_BITS and shape[0] in PILLOW_MODES:
-        return _images(place, shape, class_names)
+        return _load_images(path, shape, class_names)
     if isinstance(modality, Audio):
-        found = list_files(place, WAV_FILES)
-        matched = _matched(found, class_names, place)
-        x, notes = load_waveforms(found, modality, shape)
-        labels = found.labels
+        files = list_files(path, WAV_FILES)
+        matching = _match_classes(files, class_names, path)
+        x, notes = load_waveforms(files, modality, shape)
+        labels = files.labels
     elif isinstance(modality, Tokens):
         unit = next(name for name, separator in text_file.SEPARATORS.items() if separator == modality.separator)
-        found = text_file.list_text_files(place)
-        matched = _matched(found, class_names, place)
-        every, empty = text_file.load_lines(found, unit)
-        x, notes = (
-            torch.tensor(text_file.encode_lines(every, modality.vocabulary, shape[0])),
-            text_file.format_notes(found, every, empty),
-        )
-        labels = None if found.labels is None else [line.label or 0 for line in every]
+        files = text_file.list_text_files(path)
+        matching = _match_classes(files, class_names, path)
+        lines, n_empty = text_file.load_lines(files, unit)
+        x = torch.tensor(text_file.encode_lines(lines, modality.vocabulary, shape[0]))
+        notes = text_file.format_notes(files, lines, n_empty)
+        labels = None if files.labels is None else [line.label or 0 for line in lines]
     else:
-        what = f"{modality.plural} of shape {list(shape)}" + (" and 16 bits" * (getattr(modality, "bits", 8) == 16))
-        raise Mistake(f"{place}: pictures cannot be held against {what}; bring an .npz.")
-    return Split("samples", x, None if labels is None else torch.tensor(labels)), [*notes, *matched]
+        form = f"{modality.plural} of shape {list(shape)}" + (" and 16 bits" * (getattr(modality, "bits", 8) == 16))
+        raise Mistake(f"{path}: image files cannot be compared with {form}; use an .npz.")
+    return Split("samples", x, None if labels is None else torch.tensor(labels)), [*notes, *matching]
 
 
-def _images(place: Path, shape: tuple[int, ...], class_names: Sequence[str]) -> tuple[Split, list[str]]:
-    channels, tall, wide = shape
-    with _own_advice(f"{wide}x{tall}"):
-        data = ImageFolder(place, channels=channels)  # the first picture is read
-        found = data.listing
+def _load_images(path: Path, shape: tuple[int, ...], class_names: Sequence[str]) -> tuple[Split, list[str]]:
+    channels, height, width = shape
+    with _no_resizing_advice(f"{width}x{height}"):
+        data = ImageFolder(path, channels=channels)  # reads the first image
+        files = data.listing
         if data.shape != tuple(shape):
             raise Mistake(
-                f"{found.location(found.names[0])} is {data.shape[2]}x{data.shape[1]}, and the data are {wide}x{tall}: "
-                "resize the samples as the data were, or name the data that they were trained on."
+                f"{files.location(files.names[0])} is {data.shape[2]}x{data.shape[1]}, and the data are "
+                f"{width}x{height}: resize the samples as the data were, or choose the data that they were trained on."
             )
-        matched = _matched(found, class_names, place)
-        files = FileSplit("samples", data, list(range(len(found.names))))
-        held = len(files) * channels * tall * wide <= data.memory or bool(found.labels)
-        split = files.load_into_memory() if held else files
-        form = files.image_format
-        changes = (
-            files.changes
-            if held
-            else Counter(done for name in found.names for done in preview_changes(found, name, form))
-        )
-    return split, [*found.notes, *format_changes(found, changes), *matched]
+        matching = _match_classes(files, class_names, path)
+        split: Split = FileSplit("samples", data, list(range(len(files.names))))
+        if len(split) * channels * height * width <= data.memory or files.labels:
+            split, changes = split.load_into_memory(), split.changes
+        else:
+            target = data.image_format
+            changes = Counter(change for name in files.names for change in preview_changes(files, name, target))
+    return split, [*files.notes, *format_changes(files, changes), *matching]
 
 
-def _matched(found: Listing, class_names: Sequence[str], place: Path) -> list[str]:
-    """Put the data's labels in the place of the class folders' own; what was done, in at most one line."""
-    if found.labels is None and (only := PurePosixPath(found.base).name) in class_names:  # of one class alone
-        found.folders, found.labels, found.classes = [only], [0] * len(found.names), 1
-    if not (found.folders and found.labels and class_names):
+def _match_classes(files: Listing, class_names: Sequence[str], path: Path) -> list[str]:
+    """Replace the labels of the class folders by those of the data; return a note, if there are class folders."""
+    if files.labels is None and (folder := PurePosixPath(files.base).name) in class_names:  # samples of one class
+        files.folders, files.labels, files.classes = [folder], [0] * len(files.names), 1
+    if not (files.folders and files.labels and class_names):
         return []
-    own = labels_of_folders(found.folders, class_names, place)
-    found.labels = [own[label] for label in found.labels]
-    absent = [name for label, name in enumerate(class_names) if label not in own]
+    labels = labels_of_folders(files.folders, class_names, path)
+    files.labels = [labels[label] for label in files.labels]
+    absent = [name for label, name in enumerate(class_names) if label not in labels]
     return [
-        f"{place}: {len(own)} class folders, matched with the data's classes"
-        + (f"; no samples of {_some(absent)}." if absent else ".")
+        f"{path}: {len(labels)} class folders, matched with the data's classes"
+        + (f"; no samples of {_format_names(absent)}." if absent else ".")
     ]
 
 
 @contextmanager
-def _own_advice(size: str) -> Iterator[None]:
-    """A folder to train on can be cropped and resized on the way; samples are measured as they are."""
+def _no_resizing_advice(size: str) -> Iterator[None]:
+    """Replace the advice to set data.size, since samples are measured without resizing."""
     try:
         yield
     except Mistake as mistake:
-        what, said, _ = str(mistake).partition("Say data.size=")
-        if not said:
+        problem, advice, _ = str(mistake).partition("Set data.size=")
+        if not advice:
             raise
-        raise Mistake(f"{what.strip()}\nBring all samples to {size} first, as the data were.") from None
+        raise Mistake(f"{problem.strip()}\nBring all samples to {size} first, as the data were.") from None

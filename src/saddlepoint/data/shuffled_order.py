@@ -1,7 +1,7 @@
-"""The order of an endless stream: position p shows item permutation(p // n)[p % n].
+"""The order of an endless stream of shuffled epochs: position p is item permutation(p // n)[p % n].
 
-The permutation of an epoch is a pure function of (seed, epoch), so a stream starts at any position, without replay and
-without any state to save but the position itself.
+The permutation of an epoch is a pure function of (seed, epoch), so a stream can start at any position; the position is
+the only state to save.
 """
 
 import torch
@@ -11,27 +11,27 @@ from saddlepoint.stream import derive_seed
 
 
 class ShuffledOrder:
-    """The order of n items under a seed; keeps the two latest permutations, for a batch may cross an epoch's border."""
+    """The order of n items for a seed; caches the two latest permutations, since a batch may span two epochs."""
 
     def __init__(self, n: int, seed: int) -> None:
         self.n, self.seed = n, seed
-        self._kept: dict[int, Tensor] = {}
+        self._permutations: dict[int, Tensor] = {}
 
     def permutation(self, epoch: int) -> Tensor:
-        """The items of one epoch, int64 [n], each once."""
-        if epoch not in self._kept:
-            source = torch.Generator().manual_seed(derive_seed(self.seed, "data", epoch))
-            self._kept[epoch] = torch.randperm(self.n, generator=source)
-            if len(self._kept) > 2:
-                del self._kept[next(iter(self._kept))]
-        return self._kept[epoch]
+        """Return the items of one epoch, int64 [n], each once."""
+        if epoch not in self._permutations:
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, "data", epoch))
+            self._permutations[epoch] = torch.randperm(self.n, generator=generator)
+            if len(self._permutations) > 2:
+                del self._permutations[next(iter(self._permutations))]
+        return self._permutations[epoch]
 
     def indices(self, start: int, stop: int) -> Tensor:
-        """The items at positions start, ..., stop - 1, int64 [stop - start]."""
-        parts = []
+        """Return the items at positions start, ..., stop - 1, int64 [stop - start]."""
+        chunks = []
         while start < stop:
             epoch, first = divmod(start, self.n)
-            part = self.permutation(epoch)[first : first + stop - start]
-            parts.append(part)
-            start += len(part)
-        return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64)
+            chunk = self.permutation(epoch)[first : first + stop - start]
+            chunks.append(chunk)
+            start += len(chunk)
+        return torch.cat(chunks) if chunks else torch.empty(0, dtype=torch.int64)

@@ -1,6 +1,6 @@
-"""Lines of text files as sequences of symbols, characters or words.  Imports no torch.
+"""Lines of text files as sequences of symbols, which are characters or words.  Imports no torch.
 
-Text is UTF-8; a line ends with \\n or \\r\\n.  Symbol 0 of a vocabulary is the empty one, which fills sequences.
+Text is UTF-8; a line ends with \\n or \\r\\n.  Symbol 0 of a vocabulary is the empty symbol, used as padding.
 """
 
 from collections.abc import Sequence
@@ -12,122 +12,125 @@ from saddlepoint.data.listing import FileKind, Listing, list_files, printable_na
 from saddlepoint.error import Mistake
 
 TEXT_FILES = FileKind("text files", (".txt",))
-SEPARATORS = {"character": "", "word": " "}  # and what stands between two of them
+SEPARATORS = {"character": "", "word": " "}  # by unit, the string between two symbols
 PADDING = ""
-LONGEST = 10_000  # symbols of a line, where nobody has said how long lines are
+MAX_LENGTH = 10_000  # symbols per line, unless data.length is set
 
 
 @dataclass(frozen=True)
 class TextLine:
     """One line that is not empty."""
 
-    name: str  # the file's name and the line's number, by which it falls into a split
-    location: str  # the same, for people
+    name: str  # file name and line number, which decide the split
+    location: str  # path and line number, for messages
     symbols: Sequence[str]
     label: int | None
 
 
 def list_text_files(folder: str | Path | None) -> Listing:
-    """The text files of a folder or zip, or the one that `folder` is.  Raises Mistake."""
-    place = resolve_folder(folder, TEXT_FILES.noun)
-    if place.is_file() and place.suffix.lower() in TEXT_FILES.suffixes:
-        return Listing(place.parent, False, "", [place.name], None, None, file_kind=TEXT_FILES)
+    """List the text files of a folder or zip, or the single file that `folder` is.  Raises Mistake."""
+    path = resolve_folder(folder, TEXT_FILES.noun)
+    if path.is_file() and path.suffix.lower() in TEXT_FILES.suffixes:
+        return Listing(path.parent, False, "", [path.name], None, None, file_kind=TEXT_FILES)
     return list_files(folder, TEXT_FILES)
 
 
-def load_lines(found: Listing, unit: str) -> tuple[list[TextLine], int]:
-    """Every line that is not empty, in the order of the files, and how many are, without the end of each file.
+def load_lines(files: Listing, unit: str) -> tuple[list[TextLine], int]:
+    """Return all lines that are not empty, in the order of the files, and the number of empty lines.
 
-    Raises Mistake for what is no UTF-8.
+    The end of a file is not an empty line.  Raises Mistake if a file is not UTF-8.
     """
-    every, empty = [], 0
-    for place, name in enumerate(found.names):
-        label = None if found.labels is None else found.labels[place]
-        for number, text in enumerate(_text(found, name).removesuffix("\n").split("\n"), 1):
+    lines, n_empty = [], 0
+    for i, name in enumerate(files.names):
+        label = None if files.labels is None else files.labels[i]
+        for number, text in enumerate(_load_text(files, name).removesuffix("\n").split("\n"), 1):
             text = text.removesuffix("\r")
             if symbols := list(text) if unit == "character" else text.split():
-                every.append(TextLine(f"{name}:{number}", f"{found.location(name)}, line {number}", symbols, label))
+                lines.append(TextLine(f"{name}:{number}", f"{files.location(name)}, line {number}", symbols, label))
             else:
-                empty += 1
-    return every, empty
+                n_empty += 1
+    return lines, n_empty
 
 
-def format_notes(found: Listing, every: Sequence[TextLine], empty: int) -> list[str]:
-    """What was found in the files, how many lines there are, and how many were left out."""
-    left_out = f"; left out: {empty:,} empty ones." if empty else "."
-    return [*found.notes, f"{_place(found)}: {len(every):,} lines{left_out}"]
+def format_notes(files: Listing, lines: Sequence[TextLine], n_empty: int) -> list[str]:
+    """Return the notes of the listing, and one on the number of lines and of empty lines."""
+    left_out = f"; left out: {n_empty:,} empty ones." if n_empty else "."
+    return [*files.notes, f"{_location(files)}: {len(lines):,} lines{left_out}"]
 
 
-def _place(found: Listing) -> str:
-    return found.location(found.names[0]) if len(found.names) == 1 else printable_name(str(found.folder))
+def _location(files: Listing) -> str:
+    return files.location(files.names[0]) if len(files.names) == 1 else printable_name(str(files.folder))
 
 
-def _text(found: Listing, name: str) -> str:
-    with found.open(name) as file:
+def _load_text(files: Listing, name: str) -> str:
+    with files.open(name) as file:
         content = file.read()
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Mistake(
-            f"{found.location(name)} is no UTF-8: byte {error.start:,} is {content[error.start : error.start + 1]!r}. "
-            "Save it as UTF-8."
+            f"{files.location(name)} is not UTF-8: byte {error.start:,} is "
+            f"{content[error.start : error.start + 1]!r}. Save it as UTF-8."
         ) from None
 
 
 def check_unit(unit: str) -> str:
-    """`unit` itself.  Raises Mistake where it is none."""
+    """Return `unit`.  Raises Mistake if it is neither character nor word."""
     if unit not in SEPARATORS:
         raise Mistake(f"data.unit={unit}: choose one of {', '.join(SEPARATORS)}.")
     return unit
 
 
 def text_facts(
-    found: Listing, unit: str, length: int | None, vocabulary: Sequence[str] | None
+    files: Listing, unit: str, length: int | None, vocabulary: Sequence[str] | None
 ) -> tuple[dict[str, Any], int]:
-    """{"shape": [T, V], "vocabulary": [...], "classes": K or None} of all lines, and their number.
+    """Return {"shape": [T, V], "vocabulary": [...], "classes": K or None} of all lines, and the number of lines.
 
-    length None: that of the longest line; vocabulary None: the empty symbol, then those of the lines, sorted.
+    length       None: the length of the longest line
+    vocabulary   None: the empty symbol, followed by the symbols of the lines, sorted
     """
-    every, _ = load_lines(found, check_unit(unit))
-    if not every:
-        raise Mistake(f"{_place(found)} holds no lines of text: every one is empty.")
-    longest = max(every, key=lambda line: len(line.symbols))
-    if length is None and (n := len(longest.symbols)) > LONGEST:
+    lines, _ = load_lines(files, check_unit(unit))
+    if not lines:
+        raise Mistake(f"{_location(files)} holds no lines of text: all lines are empty.")
+    longest = max(lines, key=lambda line: len(line.symbols))
+    if length is None and (n := len(longest.symbols)) > MAX_LENGTH:
         raise Mistake(
-            f"{longest.location} has {n:,} symbols, and the longest line sizes the networks: say data.length={n} if it is "
-            "meant, or cut the lines."
+            f"{longest.location} has {n:,} symbols, and the longest line decides the size of the networks: set "
+            f"data.length={n} if this is intended, or cut the lines."
         )
     if vocabulary is None:
-        vocabulary = [PADDING, *sorted({symbol for line in every for symbol in line.symbols})]
+        vocabulary = [PADDING, *sorted({symbol for line in lines for symbol in line.symbols})]
         for symbol in vocabulary:
-            if "${" in symbol or symbol == "???":  # a config would take them for something else
-                raise Mistake(f"{found.folder} has the word {symbol!r}, which no config can hold: data.unit=character.")
+            if "${" in symbol or symbol == "???":  # OmegaConf would read an interpolation or a missing value
+                raise Mistake(
+                    f"{files.folder} has the word {symbol!r}, which a config cannot hold: set data.unit=character."
+                )
     shape = [len(longest.symbols) if length is None else length, len(vocabulary)]
-    return {"shape": shape, "vocabulary": list(vocabulary), "classes": found.classes}, len(every)
+    return {"shape": shape, "vocabulary": list(vocabulary), "classes": files.classes}, len(lines)
 
 
-def encode_lines(every: Sequence[TextLine], vocabulary: Sequence[str], length: int) -> list[list[int]]:
-    """The numbers of the symbols of each line, filled up to `length`.
+def encode_lines(lines: Sequence[TextLine], vocabulary: Sequence[str], length: int) -> list[list[int]]:
+    """Return the indices of the symbols of each line, padded to `length`.
 
-    Raises Mistake for a line that is longer, for a symbol that the vocabulary lacks, and where nothing can fill.
+    Raises Mistake if a line is longer, has a symbol that is not in the vocabulary, or cannot be padded.
     """
-    known = {symbol: number for number, symbol in enumerate(vocabulary)}
+    index_of = {symbol: index for index, symbol in enumerate(vocabulary)}
     rows = []
-    for line in every:
+    for line in lines:
         if (n := len(line.symbols)) > length:
             raise Mistake(
-                f"{line.location} has {n:,} symbols, more than data.length={length:,}: say data.length={n:,} or more, "
-                "null for the longest line, or cut the lines."
+                f"{line.location} has {n:,} symbols, more than data.length={length:,}: set data.length={n:,} or more, "
+                "or null for the longest line, or cut the lines."
             )
-        if (strange := next((symbol for symbol in line.symbols if symbol not in known), None)) is not None:
+        if (unknown := next((symbol for symbol in line.symbols if symbol not in index_of), None)) is not None:
             raise Mistake(
-                f"{line.location}: {strange!r} is none of the {len(known):,} symbols of data.vocabulary. Leave that null, "
-                "which reads it off the lines, add the symbol, or change the line."
+                f"{line.location}: {unknown!r} is not among the {len(index_of):,} symbols of data.vocabulary. Set it "
+                "to null to read it from the lines, add the symbol, or change the line."
             )
-        if n < length and PADDING not in known:
+        if n < length and PADDING not in index_of:
             raise Mistake(
-                f"{line.location} has {n:,} symbols, fewer than data.length={length:,}, and data.vocabulary has no empty "
-                "symbol '' to fill it with: put '' in front."
+                f"{line.location} has {n:,} symbols, fewer than data.length={length:,}, and data.vocabulary has no "
+                "empty symbol '' for padding: add '' as the first symbol."
             )
-        rows.append([known[symbol] for symbol in line.symbols] + [known.get(PADDING, 0)] * (length - n))
+        rows.append([index_of[symbol] for symbol in line.symbols] + [index_of.get(PADDING, 0)] * (length - n))
     return rows

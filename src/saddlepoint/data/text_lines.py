@@ -1,7 +1,6 @@
 """Lines of text, a sample each: a folder or .zip of .txt files, classes by folder (see `listing`), or one .txt file.
 
-What the settings mean: docs/data.md.  The split is fixed by the names of the files and the numbers of the lines (see
-`folder`).
+The settings: docs/data.md.  The splits depend on the file names and line numbers only (see `folder`).
 """
 
 from collections.abc import Iterable
@@ -20,9 +19,9 @@ from saddlepoint.modality import Tokens
 
 
 class TextLines(Folder):
-    """x int64 [n, length].  Facts left None are read off the lines: shape [length, symbols] and the vocabulary.
+    """x int64 [n, length].  Facts that are None are read from the lines: shape [length, symbols] and the vocabulary.
 
-    extractor auto: identity, the one-hot rows themselves, where they have 4,096 numbers at most, else none.
+    extractor auto: identity, the one-hot rows themselves, if they have at most 4,096 numbers, else none.
     """
 
     name = "text_lines"
@@ -41,13 +40,13 @@ class TextLines(Folder):
     ) -> None:
         text_file.check_unit(unit)
         if length is not None and length < 1:
-            raise Mistake(f"data.length={length}: so many symbols of each line, 1 at least, or null.")
+            raise Mistake(f"data.length={length}: must be the number of symbols per line, at least 1, or null.")
         self.folder, self.unit, self.length = folder, unit, length
         symbols = [] if vocabulary is None else list(vocabulary)
         if shape is None or vocabulary is None:
-            found, _ = text_file.text_facts(self.listing, unit, length, symbols or None)
-            shape, symbols = found["shape"] if shape is None else shape, found["vocabulary"]
-            classes = found["classes"] if classes is None else classes
+            facts, _ = text_file.text_facts(self.listing, unit, length, symbols or None)
+            shape, symbols = facts["shape"] if shape is None else shape, facts["vocabulary"]
+            classes = facts["classes"] if classes is None else classes
         self.modality = Tokens(symbols, text_file.SEPARATORS[unit])
         super().__init__(folder, shape or (), classes, **rest)
 
@@ -60,8 +59,8 @@ class TextLines(Folder):
         return text_file.list_text_files(self.folder)
 
     def splits(self) -> dict[str, Split]:
-        every, empty = text_file.load_lines(self.listing, self.unit)
-        x = torch.tensor(text_file.encode_lines(every, self.modality.vocabulary, self.shape[0]))
-        y = None if self.listing.labels is None else torch.tensor([line.label for line in every])
-        self.notes = text_file.format_notes(self.listing, every, empty)
-        return self.build_splits([line.name for line in every], x, y, self.listing.classes)
+        lines, n_empty = text_file.load_lines(self.listing, self.unit)
+        x = torch.tensor(text_file.encode_lines(lines, self.modality.vocabulary, self.shape[0]))
+        y = None if self.listing.labels is None else torch.tensor([line.label for line in lines])
+        self.notes = text_file.format_notes(self.listing, lines, n_empty)
+        return self.build_splits([line.name for line in lines], x, y, self.listing.classes)

@@ -1,4 +1,4 @@
-"""What kind of thing a sample is: image, points, audio, tokens.  See `modality`."""
+"""The kind of samples in a data set: images, points, audio or tokens.  See `modality`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,30 +27,30 @@ __all__ = [
 
 
 def default_modality(shape: Sequence[int]) -> Modality:
-    """The modality of samples of `shape` where nothing else is said: [D] points, [C, L] audio, [C, H, W] 8-bit images.
+    """Return the default modality for samples of `shape`: [D] points, [C, L] audio, [C, H, W] 8-bit images.
 
-    Raises Mistake for any other number of axes.
+    Raises Mistake for another number of axes.
     """
-    found: dict[int, type[Modality]] = {1: Points, 2: Audio, 3: Image}
-    if len(shape) not in found:
+    defaults: dict[int, type[Modality]] = {1: Points, 2: Audio, 3: Image}
+    if len(shape) not in defaults:
         raise Mistake(
-            f"data.shape={list(shape)}: [D] implies points, [C, L] audio and [C, H, W] images, and this is none of "
-            "them. Give the data a modality: a class attribute modality of the data, see docs/extending.md"
+            f"data.shape={list(shape)}: there is a default modality for points [D], audio [C, L] and images [C, H, W] "
+            "only. Set the class attribute `modality` of the data, see docs/extending.md"
         )
-    return found[len(shape)]()
+    return defaults[len(shape)]()
 
 
 def is_bounded_shape(shape: Sequence[int]) -> bool | None:
-    """Whether samples of `shape` have a range where no modality is named: images have, points not; None: either."""
+    """Whether samples of `shape` have bounded values by default: True for images, False for points, else None."""
     return {1: False, 3: True}.get(len(shape))
 
 
 def infer_modality(x: Tensor) -> Modality:
-    """The modality that the type and the number of axes of stored samples x imply.
+    """Return the modality of samples x in stored form, inferred from their dtype and number of axes.
 
-    Of tokens the vocabulary is the numbers up to the largest.  Raises Mistake where they imply none.
+    The vocabulary of tokens is the numbers up to the largest.  Raises Mistake if x is not in a stored form.
     """
-    made = {
+    constructors = {
         (torch.uint8, 4): Image,
         (torch.uint16, 4): lambda: Image(16),
         (torch.float32, 2): Points,
@@ -58,19 +58,20 @@ def infer_modality(x: Tensor) -> Modality:
         (torch.float32, 3): Audio,
         (torch.int64, 2): lambda: Tokens(list(map(str, range(int(x.max()) + 1))), " "),
     }
-    if (x.dtype, x.ndim) not in made:
+    if (x.dtype, x.ndim) not in constructors:
         raise Mistake(
-            f"samples are {describe_value(x)}, {x.dtype}, and stored samples are uint8 or uint16 images [n, C, H, W], float32 "
-            "points [n, D], int16 or float32 audio [n, C, L], or int64 tokens [n, T]: convert them, or name a modality"
+            f"samples are {describe_value(x)}, {x.dtype}, but stored samples are uint8 or uint16 images [n, C, H, W], "
+            "float32 points [n, D], int16 or float32 audio [n, C, L], or int64 tokens [n, T]: convert them, or set a "
+            "modality"
         )
-    return made[x.dtype, x.ndim]()
+    return constructors[x.dtype, x.ndim]()
 
 
 def modality_of(data: Any) -> Modality:
-    """The modality of a data set or of a split; where it names none, the one that its shape or its samples imply."""
-    if (own := getattr(data, "modality", None)) is not None:
-        return own
+    """Return the modality of a data set or split; if it has none, infer it from the shape or the samples."""
+    if (modality := getattr(data, "modality", None)) is not None:
+        return modality
     if not hasattr(data, "__getitem__"):
         return default_modality(data.shape)
-    first = data[torch.tensor([0])][0]
-    return infer_modality(first if first.dtype != torch.int64 else data[torch.arange(len(data))][0])
+    x = data[torch.tensor([0])][0]
+    return infer_modality(x if x.dtype != torch.int64 else data[torch.arange(len(data))][0])

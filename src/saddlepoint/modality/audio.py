@@ -1,6 +1,6 @@
-"""Audio: waveforms of one rate and length, stored as int16 or float32 [n, C, L], float32 in [-1, 1] inside.
+"""Audio: waveforms with one rate and length.  Stored form int16 or float32 [n, C, L]; float form float32 in [-1, 1].
 
-int16 becomes x / 32768, so that the way back is exact; float audio lies in [-1, 1) as stored.
+int16 is divided by 32768, which is exactly invertible; float32 must be in [-1, 1].
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from saddlepoint.modality.modality import FOLDER, NOT_FINITE, NPZ_FILE, Modality
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-SHOWN = 8  # waveforms in a picture
-WINDOW = 256  # samples of a spectrogram's window
-SILENCE = 1e-5  # -100 dB
-SCALE = 32768  # of int16
+MAX_SHOWN = 8  # waveforms in a picture
+WINDOW = 256  # samples per window of a spectrogram
+SILENCE = 1e-5  # amplitude, -100 dB
+SCALE = 32768  # int16 values per unit of amplitude
 
 
 class Audio(Modality):
-    """`rate` samples per second, None where nobody knows it; `bits` 16 (int16) or 32 (float32).
+    """Waveforms.
 
+    rate   samples per second, or None if unknown
+    bits   16 (int16) or 32 (float32)
     Raises Mistake for other bits, and for a rate below 1.
     """
 
@@ -43,7 +45,7 @@ class Audio(Modality):
         if bits not in (16, 32):
             raise Mistake(f"data.bits={bits}: audio is stored with 16 bits (int16) or 32 (float32)")
         if rate is not None and rate < 1:
-            raise Mistake(f"data.rate={rate}: samples per second, 1 at least")
+            raise Mistake(f"data.rate={rate}: must be at least 1, the samples per second")
         self.rate, self.bits = rate, bits
         self.stored_form = f"{'int16' if bits == 16 else 'float32'} audio [n, channels, length]"
 
@@ -60,10 +62,10 @@ class Audio(Modality):
 
     def conversion_hint(self, x: Tensor) -> str | None:
         if x.ndim == 3 and x.dtype in (torch.int16, torch.float32):
-            other = 48 - self.bits
-            return f"give the data modality = saddlepoint.modality.Audio(rate, bits={other})"
+            other_bits = 48 - self.bits
+            return f"set modality = saddlepoint.modality.Audio(rate, bits={other_bits}) in the data"
         if x.ndim == 3 and x.dtype == torch.float64:
-            return "give x.to(torch.float32)"
+            return "use x.to(torch.float32)"
         return "a channel axis is missing: x[:, None]" if x.ndim == 2 else None
 
     def why_not(self, x: Tensor) -> str | None:
@@ -73,19 +75,19 @@ class Audio(Modality):
             return NOT_FINITE
         if float(x.abs().max()) > 1:
             return (
-                f"float audio lies in [-1, 1], and these values are from {float(x.min()):.4g} to {float(x.max()):.4g}: "
-                "what is beyond would be cut off. Divide by the largest, or bring int16"
+                f"float audio must be in [-1, 1], but these values are from {float(x.min()):.4g} to "
+                f"{float(x.max()):.4g} and would be clipped. Divide by the largest, or use int16"
             )
         return None
 
     def samples_per_picture(self, rows: int, columns: int) -> int:
-        return min(rows * columns, SHOWN)
+        return min(rows * columns, MAX_SHOWN)
 
     def picture(self, x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None) -> Picture:
-        """The first 8: each waveform beside its spectrogram in decibels (of its first channel), over seconds."""
+        """Draw the first 8 samples: the waveform of the first channel and its spectrogram in decibels, by seconds."""
         from matplotlib.figure import Figure
 
-        sounds = self.to_float(x[:SHOWN])[:, 0].cpu()
+        sounds = self.to_float(x[:MAX_SHOWN])[:, 0].cpu()
         length, rate = sounds.shape[1], self.rate or 1
         seconds, unit = length / rate, "s" if self.rate else "samples"
         figure = Figure(figsize=(8, 0.4 + 1.1 * len(sounds)), dpi=100, layout="constrained")
@@ -106,15 +108,15 @@ class Audio(Modality):
     def npz_arrays(self, x: Tensor) -> dict[str, Any]:
         return {"arr_0": x.contiguous().numpy(), **({} if self.rate is None else {"rate": np.int64(self.rate)})}
 
-    def check_suffix(self, ending: str, shape: tuple[int, ...], n: int = 1) -> None:
-        super().check_suffix(ending, shape, n)
-        if ending in (FOLDER, ".wav") and self.rate is None:
-            raise Mistake(f"wav files have a rate, and these data say none: write {NPZ_FILE}, or say data.rate=16_000")
-        if ending == ".wav" and n != 1:
-            raise Mistake(f"one wav file holds one sample, and these are {n}: say n=1, or to=sounds/ for a folder")
+    def check_suffix(self, suffix: str, shape: tuple[int, ...], n: int = 1) -> None:
+        super().check_suffix(suffix, shape, n)
+        if suffix in (FOLDER, ".wav") and self.rate is None:
+            raise Mistake(f"wav files need a rate, and these data have none: write {NPZ_FILE}, or set data.rate=16_000")
+        if suffix == ".wav" and n != 1:
+            raise Mistake(f"a wav file holds one sample, and these are {n}: set n=1, or to=sounds/ for a folder")
 
-    def file_content(self, x: Tensor, ending: str, columns: int | None = None, labels: Tensor | None = None) -> bytes:
-        return self._wav(x[0]) if ending == ".wav" else super().file_content(x, ending, columns, labels)
+    def file_content(self, x: Tensor, suffix: str, columns: int | None = None, labels: Tensor | None = None) -> bytes:
+        return self._wav(x[0]) if suffix == ".wav" else super().file_content(x, suffix, columns, labels)
 
     def folder_contents(self, x: Tensor) -> Iterator[tuple[str, bytes]]:
         digits = len(str(len(x) - 1))
@@ -124,7 +126,7 @@ class Audio(Modality):
         return {"name": self.name, "rate": self.rate, "bits": self.bits}
 
     def _wav(self, sound: Tensor) -> bytes:
-        """Stored [C, L] as it is: 16-bit PCM, or 32-bit float."""
+        """Return a wav file of one sample [C, L] in stored form: 16-bit PCM or 32-bit float."""
         from scipy.io import wavfile
 
         content = io.BytesIO()
@@ -133,7 +135,10 @@ class Audio(Modality):
 
 
 def spectrogram(sound: Tensor) -> Tensor:
-    """Decibels [frequencies, frames] of a waveform [L] in [-1, 1]: a sine of amplitude 1 is near 0, silence -100."""
+    """Spectrogram in decibels, [frequencies, frames], of a waveform [L] in [-1, 1].
+
+    A sine of amplitude 1 is near 0, silence is -100.
+    """
     size = min(WINDOW, len(sound))
     window = torch.hann_window(size)
     frames = torch.stft(sound, size, hop_length=max(1, size // 4), window=window, center=False, return_complex=True)

@@ -1,4 +1,4 @@
-"""Images: stored as uint8 or uint16 [n, C, H, W], float32 in [-1, 1] inside; any number of channels, any size."""
+"""Images of any size and number of channels.  Stored form uint8 or uint16 [n, C, H, W]; float form in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from saddlepoint.pixel import LEVELS, to_float, to_uint8, to_uint16
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-TILE = 56  # pixels that a person needs at least to read one image
-SIDE = 32  # pixels a side at which images are compared: a pass over larger ones costs more than it gives
-BITS = {8: torch.uint8, 16: torch.uint16}
-PNG_CHANNELS = 4  # grey or RGB, with or without alpha
+MIN_TILE = 56  # pixels per side of each image in a picture; smaller ones are hard to see
+MAX_COMPARED_SIDE = 32  # pixels per side of images that are compared: larger ones cost more time for little gain
+DTYPES = {8: torch.uint8, 16: torch.uint16}
+MAX_PNG_CHANNELS = 4  # RGB and alpha
 
 
 def is_image(x: Tensor) -> bool:
-    """Whether x holds images, [N, C, H, W], stored or float."""
+    """Whether x is a batch of images [N, C, H, W], in stored or float form."""
     return x.ndim == 4
 
 
 class Image(Modality):
-    """`bits` per value: 8 (x / 127.5 - 1 inside) or 16 (x / 32767.5 - 1).  Raises Mistake for other numbers."""
+    """Images with 8 `bits` per value (float form x / 127.5 - 1) or 16 (x / 32767.5 - 1).  Raises Mistake for others."""
 
     name = "image"
     plural = "images"
@@ -39,13 +39,13 @@ class Image(Modality):
     suffixes: ClassVar = {".png": "a picture.png", ".npz": NPZ_FILE, FOLDER: "a folder/"}
 
     def __init__(self, bits: int = 8) -> None:
-        if bits not in BITS:
+        if bits not in DTYPES:
             raise Mistake(f"data.bits={bits}: images have 8 or 16 bits per value (uint8, uint16)")
         self.bits = bits
         self.stored_form = f"uint{bits} [n, C, H, W] with values from 0 to {2**bits - 1}"
 
     def has_stored_form(self, x: Tensor) -> bool:
-        return x.dtype == BITS[self.bits] and is_image(x)
+        return x.dtype == DTYPES[self.bits] and is_image(x)
 
     def to_float(self, x: Tensor) -> Tensor:
         return to_float(x)
@@ -55,12 +55,12 @@ class Image(Modality):
 
     def conversion_hint(self, x: Tensor) -> str | None:
         if is_image(x) and x.dtype in LEVELS:
-            other = 24 - self.bits
-            return f"give the data modality = saddlepoint.modality.Image({other}), or data.bits={other}"
+            other_bits = 24 - self.bits
+            return f"set modality = saddlepoint.modality.Image({other_bits}) in the data, or data.bits={other_bits}"
         if is_image(x) and x.is_floating_point():
             half = (2**self.bits - 1) / 2
             return (
-                f"floats would be rounded to {2**self.bits} levels: round them yourself, of [-1, 1] by "
+                f"floats would be rounded to {2**self.bits} levels: round them explicitly, from [-1, 1] by "
                 f"({half} * (x + 1)).round().to(torch.uint{self.bits}); "
                 + ("modality = saddlepoint.modality.Image(16) keeps 16 bits" if self.bits == 8 else "or use points")
             )
@@ -70,20 +70,21 @@ class Image(Modality):
         return x.to(dtype) / LEVELS[x.dtype]
 
     def comparison_features(self, x: Tensor) -> Tensor:
-        return (adaptive_avg_pool2d(x, SIDE) if max(x.shape[2:]) > SIDE else x).flatten(1).float()
+        small = adaptive_avg_pool2d(x, MAX_COMPARED_SIDE) if max(x.shape[2:]) > MAX_COMPARED_SIDE else x
+        return small.flatten(1).float()
 
     def default_extractor(self, shape: tuple[int, ...], classes: int | None = None) -> str | None:
         return "nearest" if classes is None else "trained"
 
     def picture(self, x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None) -> Picture:
-        """A grid, each pixel `scale` times enlarged (None: until a tile has 56); of 5 and more channels the first."""
+        """Draw a grid, enlarged by `scale` (None: to at least 56 pixels per image); the first of 5 or more channels."""
         from PIL import Image
         from torchvision.utils import make_grid
 
         pixels = x if x.dtype == torch.uint8 else to_uint8(to_float(x))
-        scale = scale or max(1, -(-TILE // pixels.shape[-1]))
+        scale = scale or max(1, -(-MIN_TILE // pixels.shape[-1]))
         pixels = pixels.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-        if pixels.shape[1] in (2, 4):  # alpha: laid over white
+        if pixels.shape[1] in (2, 4):  # blend the alpha with white
             colour, alpha = pixels[:, :-1].float(), pixels[:, -1:].float() / 255
             pixels = (255 - alpha * (255 - colour)).round().to(torch.uint8)
         elif pixels.shape[1] not in (1, 3):
@@ -94,15 +95,15 @@ class Image(Modality):
     def npz_arrays(self, x: Tensor) -> dict[str, Any]:
         return {"arr_0": x.permute(0, 2, 3, 1).contiguous().numpy()}
 
-    def check_suffix(self, ending: str, shape: tuple[int, ...], n: int = 1) -> None:
-        super().check_suffix(ending, shape, n)
-        if ending != FOLDER:
+    def check_suffix(self, suffix: str, shape: tuple[int, ...], n: int = 1) -> None:
+        super().check_suffix(suffix, shape, n)
+        if suffix != FOLDER:
             return
-        if shape[0] > PNG_CHANNELS:
-            raise Mistake(f"images of {shape[0]} channels are no PNGs: write them to {NPZ_FILE}")
+        if shape[0] > MAX_PNG_CHANNELS:
+            raise Mistake(f"images with {shape[0]} channels cannot be PNGs: write them to {NPZ_FILE}")
         if self.bits == 16 and shape[0] > 1:
             raise Mistake(
-                f"16-bit images of {shape[0]} channels are not written as PNGs (grey ones are): write them to {NPZ_FILE}"
+                f"16-bit images with {shape[0]} channels cannot be PNGs (grey ones can): write them to {NPZ_FILE}"
             )
 
     def folder_contents(self, x: Tensor) -> Iterator[tuple[str, bytes]]:
@@ -113,8 +114,8 @@ class Image(Modality):
             array = image[0].numpy() if len(image) == 1 else image.permute(1, 2, 0).numpy()
             yield f"{number:0{digits}d}.png", png_bytes(Image.fromarray(np.ascontiguousarray(array)))
 
-    def information_loss(self, ending: str) -> str | None:
-        if self.bits == 16 and ending == ".png":
+    def information_loss(self, suffix: str) -> str | None:
+        if self.bits == 16 and suffix == ".png":
             return f"a picture.png shows 8 of 16 bits; {NPZ_FILE} holds all"
         return None
 

@@ -1,9 +1,9 @@
-"""A modality: what kind of thing the samples of a data set are.  Nothing else in the package asks for their rank.
+"""The base class of modalities.  A modality knows the kind of samples in a data set; no other code asks for their rank.
 
-It knows two forms of a sample. The stored form is what files and measurements hold, at full precision: uint8 pixels,
-token numbers. The inside form is what networks see, float32 [N, *shape], `shape` the data set's fact `data.shape`.
+A sample has two forms.  Files and metrics use the stored form, which has full precision: uint8 pixels, token indices.
+Networks use the float form: float32 [N, *shape], where `shape` is the fact `data.shape`.
 
-    stored --inside--> networks --stored--> files, extractors, metrics         stored(inside(x)) = x
+    stored form --to_float--> networks --to_stored--> files, extractors, metrics         to_stored(to_float(x)) = x
 """
 
 from __future__ import annotations
@@ -21,27 +21,26 @@ from saddlepoint.error import Mistake
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-FOLDER = "/"  # the ending of a folder of files
-MAX_IDENTITY_FEATURES = (
-    4_096  # the most numbers per sample that are their own features: a covariance of 4,096 takes 134 MB
-)
+FOLDER = "/"  # the suffix that stands for a folder of files
+MAX_IDENTITY_FEATURES = 4_096  # numbers per sample that can serve as features: the covariance takes 134 MB
 NPZ_FILE = "an array.npz"
 NOT_FINITE = "some values are not finite"
 
 
 class Modality:
-    """The base class; a subclass defines at least `name`, `form`, `fits`, `inside` and `stored`.
+    """Base class; a subclass defines at least `name`, `stored_form`, `has_stored_form`, `to_float` and `to_stored`.
 
-    name      one word, for people and for the record
-    plural    several samples, for people: "images"
-    values    what the numbers are that networks see, for people: "pixels in [-1, 1]"
-    form      the stored form, for people: "uint8 [n, C, H, W]"
-    bounded   whether the values that networks see lie in [-1, 1] and fill it, so that a generator may end in tanh
-    planar    whether a sample is rows and columns of pixels, [C, H, W]: it can be mirrored, moved by pixels, resized,
-              and classified by the image classifiers of this package
-    ordered   whether distances between values have a meaning: not between classes, such as tokens
-    beside    whether pictures of samples are drawn over reals
-    endings   what files of samples may be: the ending, "/" for a folder, and its name for people; the first is default
+    name               one word, for messages and records
+    plural             plural noun, for messages: "images"
+    value_description  the values of the float form, for messages: "pixels in [-1, 1]"
+    stored_form        the stored form, for messages: "uint8 [n, C, H, W]"
+    bounded            whether the values of the float form fill [-1, 1], so that a generator may end in tanh
+    planar             whether a sample is a grid of pixels, [C, H, W], which can be mirrored, shifted, resized, and
+                       classified by the image classifiers of this package
+    ordered            whether distances between values are meaningful; False for categories such as tokens
+    draws_over_reals   whether pictures of samples show real samples in the background
+    suffixes           the supported files of samples, by suffix ("/" for a folder), with their names in messages; the
+                       first is the default
     """
 
     name: ClassVar[str] = "samples"
@@ -55,47 +54,47 @@ class Modality:
     suffixes: ClassVar[Mapping[str, str]] = {".npz": NPZ_FILE, ".png": "a picture.png"}
 
     def has_stored_form(self, x: Tensor) -> bool:
-        """Whether x has the type and the number of axes of the stored form."""
-        raise NotImplementedError(f"{type(self).__name__} must define fits(x)")
+        """Whether x has the dtype and the number of axes of the stored form."""
+        raise NotImplementedError(f"{type(self).__name__} must define has_stored_form(x)")
 
     def to_float(self, x: Tensor) -> Tensor:
-        """Stored x as networks see it, float32 [n, *shape]."""
-        raise NotImplementedError(f"{type(self).__name__} must define inside(x)")
+        """Convert x from stored form to float form, float32 [n, *shape]."""
+        raise NotImplementedError(f"{type(self).__name__} must define to_float(x)")
 
     def to_stored(self, x: Tensor) -> Tensor:
-        """What networks see in its stored form; values out of range become the nearest in range."""
-        raise NotImplementedError(f"{type(self).__name__} must define stored(x)")
+        """Convert x from float form to stored form; values out of range are clamped."""
+        raise NotImplementedError(f"{type(self).__name__} must define to_stored(x)")
 
     def sample_shape(self, x: Tensor) -> tuple[int, ...]:
-        """The shape of one sample, as networks see it, of stored x."""
+        """The shape of one sample in float form, for x in stored form."""
         return tuple(x.shape[1:])
 
     def conversion_hint(self, x: Tensor) -> str | None:
-        """What to do about x that is not of the stored form, for somebody whose data gave it; None where no idea."""
+        """Return how to convert x, which is not in stored form, as text for the author of the data; None if unknown."""
         return None
 
     def why_not(self, x: Tensor) -> str | None:
-        """What keeps x, of the right type and number of axes, from being stored samples: its values; None: nothing."""
+        """Return why the values of x, which has the stored form, are not valid; None if they are."""
         return None
 
     def to_density_units(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """Stored x in the unit of densities: in [0, 1] where there are levels, else as networks see it."""
+        """Convert x from stored form to the units of densities: [0, 1] for integer levels, else float form."""
         return self.to_float(x).to(dtype)
 
     def comparison_features(self, x: Tensor) -> Tensor:
-        """x as networks see it, [N, D], as small as a comparison of many pairs needs."""
+        """Return x, given in float form, as vectors [N, D] that are small enough to compare many pairs."""
         return x.flatten(1).float()
 
     def default_extractor(self, shape: tuple[int, ...], classes: int | None = None) -> str | None:
-        """The name of what measures samples of this shape by default; None where nothing does."""
+        """Return the name of the default extractor for samples of this shape, or None if there is none."""
         return "identity" if int(np.prod(shape)) <= MAX_IDENTITY_FEATURES else None
 
     def samples_per_picture(self, rows: int, columns: int) -> int:
-        """How many samples a picture of rows x columns shows."""
+        """The number of samples in a picture of rows x columns."""
         return rows * columns
 
     def picture(self, x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None) -> Picture:
-        """Samples, stored or as networks see them, as one picture.  Here: a row of grey levels for each sample."""
+        """Draw samples, in stored or float form, as one picture.  Default: one row of grey levels per sample."""
         from PIL import Image
 
         values = (self.to_float(x) if self.has_stored_form(x) else x).flatten(1).float()
@@ -103,12 +102,13 @@ class Modality:
         grey = values.sub(low).div(torch.clamp(high - low, min=1e-12)).mul(255).round().to(torch.uint8)
         return Image.fromarray(grey.repeat_interleave(scale or 4, 0).numpy())
 
-    def file_content(self, x: Tensor, ending: str, columns: int | None = None, labels: Tensor | None = None) -> bytes:
-        """The content of one file of this ending that holds all of stored x.  Raises Mistake where it cannot.
+    def file_content(self, x: Tensor, suffix: str, columns: int | None = None, labels: Tensor | None = None) -> bytes:
+        """Return the content of one file with all samples x, in stored form.  Raises Mistake if unsupported.
 
-        columns  of a picture; labels  the samples' classes, arr_1 of an npz
+        columns   of a picture
+        labels    the samples' classes, for arr_1 of an npz
         """
-        if ending == ".npz":
+        if suffix == ".npz":
             content = io.BytesIO()
             arrays: dict[str, Any] = self.npz_arrays(x) | ({} if labels is None else {"arr_1": labels.numpy()})
             np.savez(content, **arrays)
@@ -116,44 +116,44 @@ class Modality:
         return png_bytes(self.picture(x, columns or max(1, round(len(x) ** 0.5))))
 
     def folder_contents(self, x: Tensor) -> Iterator[tuple[str, bytes]]:
-        """Name and content of each file in a folder of stored x: one file per sample.  Raises Mistake."""
-        raise Mistake(self._no_folder())
+        """Yield the name and content of one file per sample x, in stored form.  Raises Mistake if unsupported."""
+        raise Mistake(self._no_folder_message())
 
     def npz_arrays(self, x: Tensor) -> dict[str, Any]:
-        """The arrays of an npz of stored x: arr_0, and what else it takes to read them."""
+        """Return the arrays of an npz with x, in stored form: arr_0, and arrays that describe it."""
         return {"arr_0": x.contiguous().numpy()}
 
-    def check_suffix(self, ending: str, shape: tuple[int, ...], n: int = 1) -> None:
-        """Raises Mistake where n samples of this shape cannot be written to such a file or folder."""
-        if ending not in self.suffixes:
-            raise Mistake(self._no_folder() if ending == FOLDER else self.format_destinations())
+    def check_suffix(self, suffix: str, shape: tuple[int, ...], n: int = 1) -> None:
+        """Raises Mistake if n samples of this shape cannot be written to a file with this suffix."""
+        if suffix not in self.suffixes:
+            raise Mistake(self._no_folder_message() if suffix == FOLDER else self.format_destinations())
 
-    def information_loss(self, ending: str) -> str | None:
-        """What files of this ending lose of the stored form, for people; None: nothing."""
+    def information_loss(self, suffix: str) -> str | None:
+        """Return what a file with this suffix loses, as text, or None if it keeps everything."""
         return None
 
     def format_destinations(self) -> str:
-        """Where samples can go, for people."""
+        """Return the files that samples can be written to, as text."""
         *first, last = self.suffixes.values()
         return f"samples go to {', '.join(first)}{' or ' if first else ''}{last}"
 
     def describe(self) -> dict[str, Any]:
-        """Plain facts."""
+        """Return the facts for records."""
         return {"name": self.name}
 
-    def _no_folder(self) -> str:
-        return f"{self.name} are no pictures: write them to {NPZ_FILE}"
+    def _no_folder_message(self) -> str:
+        return f"{self.name} cannot be written as PNGs: write them to {NPZ_FILE}"
 
 
 def png_bytes(picture: Picture) -> bytes:
-    """The bytes of a PNG file."""
+    """Return the bytes of a PNG file."""
     content = io.BytesIO()
     picture.save(content, "PNG")
     return content.getvalue()
 
 
 def figure_to_image(figure: Any) -> Picture:
-    """A matplotlib figure as a picture."""
+    """Render a matplotlib figure as an image."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 

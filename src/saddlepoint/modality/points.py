@@ -1,4 +1,4 @@
-"""Points: float32 [n, D], the same inside; drawn as a scatter in the plane of the first two coordinates."""
+"""Points: float32 [n, D] in both forms, drawn as a scatter plot of the first two coordinates."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from saddlepoint.modality.modality import NOT_FINITE, NPZ_FILE, Modality, figure
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-MANY = 2_000  # in a picture
+MAX_SHOWN = 2_000  # points in a picture
 
 
 class Points(Modality):
-    """Vectors without an order of their coordinates and without bounds."""
+    """Vectors with unordered, unbounded coordinates."""
 
     name = "points"
     plural = "points"
@@ -35,7 +35,7 @@ class Points(Modality):
         return x
 
     def conversion_hint(self, x: Tensor) -> str | None:
-        return "give x.to(torch.float32)" if x.dtype == torch.float64 and x.ndim == 2 else None
+        return "use x.to(torch.float32)" if x.dtype == torch.float64 and x.ndim == 2 else None
 
     def why_not(self, x: Tensor) -> str | None:
         return None if bool(x.isfinite().all()) else NOT_FINITE
@@ -44,10 +44,10 @@ class Points(Modality):
         return "identity"
 
     def samples_per_picture(self, rows: int, columns: int) -> int:
-        return MANY
+        return MAX_SHOWN
 
     def picture(self, x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None) -> Picture:
-        """Points over the reals, in a square whose limits the reals set; one-dimensional ones lie on a line."""
+        """Draw points over the reals, in a square with limits from the reals; one-dimensional points are on a line."""
         from matplotlib.figure import Figure
 
         def plane(points: Tensor) -> tuple[Any, Any]:

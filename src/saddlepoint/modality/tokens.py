@@ -1,7 +1,7 @@
-"""Tokens: sequences of symbols of one length, stored as their numbers, int64 [n, T], one-hot float32 [n, T, V] inside.
+"""Tokens: sequences of symbols with one length.  Stored form int64 indices [n, T]; float form one-hot [n, T, V].
 
-A generator gives rows of probabilities, or one-hot rows (a straight-through estimator's); the stored form is the most
-probable symbol of each row, of equals the first.  Symbol 0 is the empty one, which fills sequences up to their length.
+A generator returns rows of probabilities, or one-hot rows (from a straight-through estimator).  Their stored form is
+the most probable symbol of each row, the first one in a tie.  Symbol 0 is the empty symbol, used as padding.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ from saddlepoint.modality.modality import NPZ_FILE, Modality, figure_to_image
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-SHOWN, WIDE = 32, 96  # lines of a picture, and characters of a line
+MAX_SHOWN, MAX_WIDTH = 32, 96  # lines in a picture, and characters per line
 PADDING = ""
 
 
 class Tokens(Modality):
-    """`vocabulary`: the symbols, by number; `separator` stands between them in text: "" of characters, " " of words.
+    """Sequences of symbols.
 
-    Raises Mistake where a symbol stands there twice, or where there are fewer than two.
+    vocabulary   the symbols, by index
+    separator    the string between two symbols in text: "" for characters, " " for words
+    Raises Mistake if the vocabulary has fewer than two symbols, or a symbol twice.
     """
 
     name = "tokens"
@@ -40,7 +42,7 @@ class Tokens(Modality):
     def __init__(self, vocabulary: Sequence[str], separator: str = "") -> None:
         self.vocabulary, self.separator = tuple(map(str, vocabulary)), separator
         if len(self.vocabulary) < 2 or len(set(self.vocabulary)) < len(self.vocabulary):
-            raise Mistake(f"a vocabulary is two different symbols or more, and this is {list(self.vocabulary)[:8]}")
+            raise Mistake(f"a vocabulary needs at least two different symbols, but is {list(self.vocabulary)[:8]}")
         self.stored_form = f"int64 token numbers [n, T], 0 to {len(self.vocabulary) - 1}"
 
     def has_stored_form(self, x: Tensor) -> bool:
@@ -57,8 +59,8 @@ class Tokens(Modality):
 
     def conversion_hint(self, x: Tensor) -> str | None:
         if x.ndim == 3:
-            return "rows of probabilities would be rounded to one symbol: give x.argmax(-1)"
-        return "give x.long()" if x.ndim == 2 and not x.is_floating_point() else None
+            return "rows of probabilities would be rounded to one symbol: use x.argmax(-1)"
+        return "use x.long()" if x.ndim == 2 and not x.is_floating_point() else None
 
     def why_not(self, x: Tensor) -> str | None:
         low, high = int(x.min()), int(x.max())
@@ -67,50 +69,50 @@ class Tokens(Modality):
         return None
 
     def samples_per_picture(self, rows: int, columns: int) -> int:
-        return min(rows * columns, SHOWN)
+        return min(rows * columns, MAX_SHOWN)
 
     def to_text(self, x: Tensor) -> list[str]:
-        """A line for each of stored x, without the empty symbols."""
+        """Return a line of text for each sample x, in stored form, without empty symbols."""
         return [
             self.separator.join(symbol for i in row if (symbol := self.vocabulary[i]) != PADDING) for row in x.tolist()
         ]
 
     def picture(self, x: Tensor, columns: int = 8, scale: int | None = None, reals: Tensor | None = None) -> Picture:
-        """The first 32 as a table of text: the sample's number and its line."""
+        """Draw the first 32 samples as text, each with its number."""
         from matplotlib.figure import Figure
 
         lines = [
-            _printable(line) for line in self.to_text((x if self.has_stored_form(x) else self.to_stored(x))[:SHOWN])
+            _printable(line) for line in self.to_text((x if self.has_stored_form(x) else self.to_stored(x))[:MAX_SHOWN])
         ]
         figure = Figure(figsize=(8, 0.2 + 0.18 * len(lines)), dpi=100)
         for number, line in enumerate(lines):
             height = 1 - (number + 0.8) / (len(lines) + 0.6)
             style: dict[str, Any] = {"family": "monospace", "fontsize": 7, "parse_math": False}
             figure.text(0.01, height, f"{number:2d}", color="#888888", **style)
-            figure.text(0.05, height, line[:WIDE] + ("..." if len(line) > WIDE else ""), **style)
+            figure.text(0.05, height, line[:MAX_WIDTH] + ("..." if len(line) > MAX_WIDTH else ""), **style)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph")  # a symbol that matplotlib's font lacks is a box
+            warnings.filterwarnings("ignore", message="Glyph")  # a missing glyph is drawn as a box
             return figure_to_image(figure)
 
     def npz_arrays(self, x: Tensor) -> dict[str, Any]:
         return {"arr_0": x.numpy(), "vocabulary": np.array(self.vocabulary)}
 
-    def file_content(self, x: Tensor, ending: str, columns: int | None = None, labels: Tensor | None = None) -> bytes:
-        if ending == ".txt":
+    def file_content(self, x: Tensor, suffix: str, columns: int | None = None, labels: Tensor | None = None) -> bytes:
+        if suffix == ".txt":
             return "".join(f"{line}\n" for line in self.to_text(x)).encode()
-        return super().file_content(x, ending, columns, labels)
+        return super().file_content(x, suffix, columns, labels)
 
-    def information_loss(self, ending: str) -> str | None:
-        if ending == ".txt" and PADDING in self.vocabulary:
-            return f"text does not show where an empty symbol stood before others; {NPZ_FILE} holds all"
+    def information_loss(self, suffix: str) -> str | None:
+        if suffix == ".txt" and PADDING in self.vocabulary:
+            return f"text does not show empty symbols before other symbols; {NPZ_FILE} keeps them"
         return None
 
     def describe(self) -> dict[str, Any]:
         return {"name": self.name, "vocabulary": len(self.vocabulary)}
 
-    def _no_folder(self) -> str:
-        return "tokens are lines of text: write them to lines.txt, or to an array.npz"
+    def _no_folder_message(self) -> str:
+        return "tokens are written as lines of text: write them to lines.txt, or to an array.npz"
 
 
 def _printable(line: str) -> str:
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in line)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

@@ -1,7 +1,7 @@
-"""A box to be filled in: the mask of an inpainting task, 1 in the hole.
+"""The mask of an inpainting task: 1 inside a box, the region to fill in.
 
-The centre, with half of each side: Pathak et al. 2016 (arXiv:1604.07379), section 3.3; a random place: Iizuka et al.
-2017 (ACM TOG 36:107), section 3.
+A centred box with half of each side: Pathak et al. 2016 (arXiv:1604.07379), section 3.3.  A random position: Iizuka et
+al. 2017 (ACM TOG 36:107), section 3.
 """
 
 from collections.abc import Sequence
@@ -16,17 +16,17 @@ PLACES = ("centre", "random")
 
 
 class BoxMask(LatentPart):
-    """[n, 1, *space] for samples of `shape` [C, *space], images [C, H, W] or audio [C, L]: 1 in the hole, else 0.
+    """Masks [n, 1, *space] for samples of `shape` [C, *space], images [C, H, W] or audio [C, L]: 1 in the box, else 0.
 
-    fraction  of each side that the hole takes, above 0 and at most 1
-    place     centre: the same for all; random: each mask's own, every place as likely as the other
-    Raises ValueError for a shape without space, and for another fraction or place.
+    fraction  length of each side of the box, as a fraction in (0, 1] of the side of the sample
+    place     centre: the same for all masks; random: uniform, drawn for each mask
+    Raises ValueError for a shape without spatial axes, and for another fraction or place.
     """
 
     def __init__(self, shape: Sequence[int], fraction: float = 0.5, place: str = "centre") -> None:
         super().__init__(1)
         if len(shape) < 2:
-            raise ValueError(f"BoxMask: shape={list(shape)} has no place for a box; it takes images or audio")
+            raise ValueError(f"BoxMask: shape={list(shape)} has no spatial axes; use images or audio")
         if not 0 < fraction <= 1:
             raise ValueError(f"BoxMask: fraction={fraction} must be above 0 and at most 1")
         if place not in PLACES:
@@ -35,15 +35,15 @@ class BoxMask(LatentPart):
         self.sides = tuple(max(1, round(fraction * side)) for side in self.space)
 
     def sample(self, n: int, stream: Stream) -> Tensor:
-        """n masks, [n, 1, *space]."""
-        room = torch.tensor([side - own + 1 for side, own in zip(self.space, self.sides, strict=True)])
+        """Draw n masks, [n, 1, *space]."""
+        n_positions = torch.tensor([size - side + 1 for size, side in zip(self.space, self.sides, strict=True)])
         if self.place == "centre":
-            first = ((room - 1) // 2).expand(n, -1).to(stream.device)
+            first = ((n_positions - 1) // 2).expand(n, -1).to(stream.device)
         else:
-            first = (stream.uniform(n, len(self.space)) * room.to(stream.device)).long()
+            first = (stream.uniform(n, len(self.space)) * n_positions.to(stream.device)).long()
         mask = torch.ones(n, *self.space, dtype=torch.bool, device=first.device)
-        for dim, (side, own) in enumerate(zip(self.space, self.sides, strict=True)):
-            place = torch.arange(side, device=first.device)
-            inside = (place >= first[:, dim, None]) & (place < first[:, dim, None] + own)
-            mask &= inside.view(n, *(side if d == dim else 1 for d in range(len(self.space))))
+        for dim, (size, side) in enumerate(zip(self.space, self.sides, strict=True)):
+            position = torch.arange(size, device=first.device)
+            inside = (position >= first[:, dim, None]) & (position < first[:, dim, None] + side)
+            mask &= inside.view(n, *(size if d == dim else 1 for d in range(len(self.space))))
         return mask[:, None].to(torch.get_default_dtype())

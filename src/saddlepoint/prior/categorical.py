@@ -1,4 +1,4 @@
-"""One of dim categories, equally likely, as a one-hot code."""
+"""A uniform categorical code, one-hot."""
 
 import torch
 from torch import Tensor
@@ -9,10 +9,10 @@ from saddlepoint.stream import Stream
 
 
 class Categorical(LatentPart):
-    """A discrete code.  Chen et al. 2016 (arXiv:1606.03657), section 5."""
+    """A one-hot code of `dim` equally likely categories.  Chen et al. 2016 (arXiv:1606.03657), section 5."""
 
     def sample(self, n: int, stream: Stream) -> Tensor:
-        """One-hot rows, [n, dim]."""
+        """Draw one-hot rows, [n, dim]."""
         return one_hot(stream.integers(self.dim, n), self.dim).to(torch.get_default_dtype())
 
     def nll(self, code: Tensor, prediction: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ class Normal(LatentPart):
     """dim independent standard normals."""
 
     def sample(self, n: int, stream: Stream) -> Tensor:
-        """[n, dim]."""
+        """Draw n rows, [n, dim]."""
         return stream.normal(n, self.dim)
 
     def nll(self, code: Tensor, prediction: Tensor) -> Tensor:

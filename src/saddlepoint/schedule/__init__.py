@@ -1,1 +1,1 @@
-"""Numbers as functions of the images shown."""
+"""Schedules: numbers as functions of the images shown."""

@@ -1,14 +1,14 @@
-"""One number at all times."""
+"""A constant."""
 
 from saddlepoint.schedule.schedule import Schedule
 
 
 class Constant(Schedule):
-    """value."""
+    """value, at any time."""
 
     def __init__(self, value: float) -> None:
         self.value = value
 
     def __call__(self, images: int) -> float:
-        """value, whatever the images."""
+        """Return value."""
         return self.value

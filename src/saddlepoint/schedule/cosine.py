@@ -9,5 +9,5 @@ class Cosine(Ramp):
     """start + (end - start) (1 - cos(pi t)) / 2."""
 
     def curve(self, t: float) -> float:
-        """(1 - cos(pi t)) / 2."""
+        """Return (1 - cos(pi t)) / 2."""
         return (1 - math.cos(math.pi * t)) / 2

@@ -7,5 +7,5 @@ class Linear(Ramp):
     """start + (end - start) t."""
 
     def curve(self, t: float) -> float:
-        """t."""
+        """Return t."""
         return t

@@ -1,10 +1,10 @@
-"""From one number to another, along a path that an heir draws."""
+"""The base class of schedules from one number to another."""
 
 from saddlepoint.schedule.schedule import Schedule
 
 
 class Ramp(Schedule):
-    """`start` until `begin` images, `end` from `images` images on; `path` says how far at which share of the way.
+    """`start` until `begin` images, `end` from `images` images on, and `curve` between them, which a subclass defines.
 
     Raises ValueError unless 0 <= begin < images.
     """
@@ -15,10 +15,10 @@ class Ramp(Schedule):
         self.start, self.end, self.images, self.begin = start, end, images, begin
 
     def __call__(self, images: int) -> float:
-        """start + (end - start) path(t), t = (images - begin) / (self.images - begin) kept in [0, 1]."""
+        """Return start + (end - start) curve(t), t = (images - begin) / (self.images - begin) clamped to [0, 1]."""
         t = min(max((images - self.begin) / (self.images - self.begin), 0.0), 1.0)
         return self.start + (self.end - self.start) * self.curve(t)
 
     def curve(self, t: float) -> float:
-        """How far at share t of the way, both in [0, 1]."""
-        raise NotImplementedError(f"{type(self).__name__} must define path(t)")
+        """Return the fraction of the change that is reached at time t, both in [0, 1]."""
+        raise NotImplementedError(f"{type(self).__name__} must define curve(t)")

@@ -1,4 +1,4 @@
-"""A number that is multiplied at stated moments."""
+"""A number that is multiplied by a factor at milestones."""
 
 from collections.abc import Sequence
 
@@ -12,5 +12,5 @@ class Step(Schedule):
         self.value, self.milestones, self.factor = value, milestones, factor
 
     def __call__(self, images: int) -> float:
-        """value * factor^k, k = how many milestones <= images."""
+        """Return value * factor^k, k the number of milestones <= images."""
         return self.value * self.factor ** sum(images >= milestone for milestone in self.milestones)
