@@ -29,7 +29,7 @@ def home(tmp_path, monkeypatch):
 def missing_detach(monkeypatch):
     """The gradient of a loss also reaches the other player's weights; in simultaneous play the two cancel."""
     monkeypatch.setattr(
-        Game, "backward_of", lambda self, loss, inputs, retain_graph: loss.backward(retain_graph=retain_graph)
+        Game, "accumulate_gradient", lambda self, loss, inputs, retain_graph: loss.backward(retain_graph=retain_graph)
     )
 
 
@@ -79,7 +79,7 @@ def leaked_test_labels(monkeypatch):
         data = type(self).__new__(type(self))
         data.__dict__.update(self.__dict__)
         data.split = lambda name: split(self, "test")
-        data.__dict__["labelled"] = torch.arange(len(split(self, "test")))
+        data.__dict__["labelled_indices"] = torch.arange(len(split(self, "test")))
         return beside(data, start, rank, world)
 
     monkeypatch.setattr(Data, "_beside", leaking)
