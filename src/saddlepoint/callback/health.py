@@ -69,7 +69,7 @@ class Health(Periodic):
             raise ValueError(f"n={n} must be a whole number of at least 2")
         self.n, self.held_out, self.run = n, held_out, run
         self.console = console or Console(stderr=True)
-        self.log = line_printer(self.console)
+        self.print_message = line_printer(self.console)  # not `log`, which Lightning sets on every callback
         self.rules = {name: rule for name, rule in _rules(rules).items() if rule is not None}
         self.stop = frozenset(_names(stop, self.rules))
         self.magnitude_history: list[tuple[int, float]] = []  # (images, magnitude) of the last looks
@@ -77,7 +77,7 @@ class Health(Periodic):
 
     def before_run(self, game: Game, data: Any) -> None:
         """Draw what D is examined on, before the run's folder is begun.  Raises Mistake where there is none."""
-        self._examination = HealthProbe(data, self.n, self.held_out, self.log, game.seed)
+        self._examination = HealthProbe(data, self.n, self.held_out, self.print_message, game.seed)
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
         data = getattr(trainer, "datamodule", None)
@@ -113,7 +113,7 @@ class Health(Periodic):
         if not trainer.is_global_zero:
             return
         line = describe_event(event)
-        self.log(f"health: {line}")
+        self.print_message(f"health: {line}")
         if self.run is not None:
             self.run.append(HEALTH_FILE, event)
         if event["event"] != CLEARED:
@@ -140,7 +140,7 @@ class Health(Periodic):
         if self.run is None or not trainer.is_global_zero:
             return
         if (path := write_postmortem(self.run, status, why)) is not None:
-            self.log(f"health: what went wrong, when, and what the literature tries: {path}")
+            self.print_message(f"health: what went wrong, when, and what the literature tries: {path}")
 
     def state_dict(self) -> dict[str, Any]:
         rules = {name: rule.state for name, rule in self.rules.items()}
