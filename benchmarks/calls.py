@@ -1,7 +1,7 @@
-"""How many calls of our own code a round of the default game takes: python benchmarks/calls.py [overrides]
+"""Number of calls of this package's functions per round of the default game: python benchmarks/calls.py [overrides]
 
-Counted by sys.setprofile between rounds 100 and 200 of a training with all the default callbacks, whose periods lie
-beyond, so that what is counted is what every round pays.  Calls, not seconds: the same on every machine.
+Counted by sys.setprofile between rounds 100 and 200 of a training with all default callbacks. Their periods are longer,
+so only the cost of every round is counted.  Calls, unlike seconds, are the same on every machine.
 """
 
 from __future__ import annotations
@@ -19,36 +19,31 @@ import saddlepoint
 from saddlepoint.experiment import fit as command
 
 FIRST, LAST = 100, 200
-COMPREHENSIONS = (
-    "<listcomp>",
-    "<dictcomp>",
-    "<setcomp>",
-    "<genexpr>",
-)  # calls until Python 3.11, and none from 3.12 on
-HERE = str(Path(saddlepoint.__file__).parent)
+COMPREHENSIONS = ("<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>")  # calls until Python 3.11, not from 3.12 on
+PACKAGE = str(Path(saddlepoint.__file__).parent)
 
 
-class Count(pl.Callback):
-    """Counts calls of functions that this package defines, from round FIRST to LAST."""
+class CallCounter(pl.Callback):
+    """Count calls of functions of this package from round FIRST to LAST."""
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
 
-    def _note(self, frame: FrameType, event: str, argument: Any) -> None:
+    def _count(self, frame: FrameType, event: str, argument: Any) -> None:
         code = frame.f_code
         comprehension = code.co_name in COMPREHENSIONS
-        if event == "call" and code.co_filename.startswith(HERE) and not comprehension:
-            self.calls[f"{Path(code.co_filename).relative_to(HERE)}:{code.co_qualname}"] += 1
+        if event == "call" and code.co_filename.startswith(PACKAGE) and not comprehension:
+            self.calls[f"{Path(code.co_filename).relative_to(PACKAGE)}:{code.co_qualname}"] += 1
 
     def on_train_batch_start(self, trainer: pl.Trainer, game: Any, batch: Any, batch_idx: int) -> None:
         if game.rounds == FIRST:
-            sys.setprofile(self._note)
+            sys.setprofile(self._count)
         elif game.rounds == LAST:
             sys.setprofile(None)
 
 
 def main(overrides: list[str]) -> None:
-    count, made = Count(), command.build_trainer
+    count, made = CallCounter(), command.build_trainer
     command.build_trainer = lambda config, callbacks: made(config, [*callbacks, count])
     periods = [
         f"callback.{name}.images_between=1_000_000"
@@ -60,7 +55,7 @@ def main(overrides: list[str]) -> None:
     rounds = LAST - FIRST
     for name, calls in count.calls.most_common():
         print(f"{calls / rounds:8.2f}  {name}")
-    print(f"{sum(count.calls.values()) / rounds:8.2f}  calls of our own per round")
+    print(f"{sum(count.calls.values()) / rounds:8.2f}  calls of this package per round")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Hydra's public compose beside what config/defaults_list.py asks of its parts: python benchmarks/compose.py
+"""Hydra's public compose against config/defaults_list.py, which uses its internals: python benchmarks/compose.py
 
-Both put together the config of `saddlepoint train objective=hinge`; each is timed alternately, the median of 9.  And
-what each can say of the pieces that were chosen.
+Both compose the config of `saddlepoint train objective=hinge`; timed alternately, median of 9.  Also prints which
+chosen config files each of them reports.
 """
 
 from __future__ import annotations
@@ -44,4 +44,4 @@ if __name__ == "__main__":
     times = [(seconds(ours), seconds(public)) for _ in range(9)]
     print(f"ours    {median(one for one, _ in times):.3f} s  {names[0]}")
     print(f"public  {median(two for _, two in times):.3f} s  {names[1]}")
-    print(f"not said by the public one: {', '.join(group for group in names[0] if group not in names[1])}")
+    print(f"not reported by the public one: {', '.join(group for group in names[0] if group not in names[1])}")

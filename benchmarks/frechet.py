@@ -1,12 +1,12 @@
-"""Seconds of the Frechet step, from means and covariances to the distance: ours against three others, in one run.
+"""Seconds from means and covariances to the Frechet distance: this package against three other implementations.
 
     python benchmarks/frechet.py [features=2048] [samples=10000] [repeats=5]
 
-The others are torchmetrics (eigenvalues of the product, torch), torch-fidelity (the same, numpy) and the textbook's
-scipy.linalg.sqrtm of the product.  Features have a decaying spectrum, variances as 1 / i, mixed by a random rotation,
-and the fakes' are wider by a tenth.  Rounds alternate, so that a busy machine is busy for all; prints each, the
-medians, and the ratios to ours of the same round; agreement is relative to the sum of the traces.  The first round
-warms up and is not counted.
+The others are torchmetrics (eigenvalues of the product, torch), torch-fidelity (the same, numpy) and the textbook
+formula, scipy.linalg.sqrtm of the product.  Features have variances 1 / i, mixed by a random rotation; those of fakes
+are larger by a tenth in deviation.  Implementations alternate, so that load affects all of them.  Prints each round,
+the medians and the ratios within a round; differences are relative to the sum of the traces.  The first round is a
+warm-up.
 """
 
 import statistics
@@ -23,15 +23,15 @@ from saddlepoint.metric.frechet_distance import frechet_distance
 
 
 def gaussians(d, n):
-    """Means and covariances of n samples of each side."""
-    draws = torch.Generator().manual_seed(0)
-    rotation = torch.linalg.qr(torch.randn(d, d, generator=draws, dtype=torch.float64)).Q
+    """Return the means and covariances of n reals and n fakes."""
+    generator = torch.Generator().manual_seed(0)
+    rotation = torch.linalg.qr(torch.randn(d, d, generator=generator, dtype=torch.float64)).Q
     widths = torch.arange(1, d + 1, dtype=torch.float64).rsqrt()
-    found = []
+    statistics = []
     for scale in (1.0, 1.1):
-        x = scale * torch.randn(n, d, generator=draws, dtype=torch.float64) * widths @ rotation + scale
-        found += [x.mean(0), torch.cov(x.T)]
-    return found
+        x = scale * torch.randn(n, d, generator=generator, dtype=torch.float64) * widths @ rotation + scale
+        statistics += [x.mean(0), torch.cov(x.T)]
+    return statistics
 
 
 def fidelity(mu1, sigma1, mu2, sigma2):
@@ -44,28 +44,33 @@ def textbook(mu1, sigma1, mu2, sigma2):
     return float((mu1 - mu2).square().sum() + sigma1.trace() + sigma2.trace()) - 2 * root
 
 
-WAYS = {"ours": frechet_distance, "torchmetrics": _compute_fid, "torch-fidelity": fidelity, "sqrtm": textbook}
+IMPLEMENTATIONS = {
+    "ours": frechet_distance,
+    "torchmetrics": _compute_fid,
+    "torch-fidelity": fidelity,
+    "sqrtm": textbook,
+}
 
 
 def main():
     d, n, repeats = [*map(int, sys.argv[1:]), *(2048, 10_000, 5)[len(sys.argv) - 1 :]]
-    given = gaussians(d, n)
-    traces = (given[1].trace() + given[3].trace()).item()
-    seconds = {name: [] for name in WAYS}
+    inputs = gaussians(d, n)
+    traces = (inputs[1].trace() + inputs[3].trace()).item()
+    seconds = {name: [] for name in IMPLEMENTATIONS}
     for number in range(repeats + 1):
         values = {}
-        for name, way in WAYS.items():
+        for name, distance in IMPLEMENTATIONS.items():
             start = time.perf_counter()
-            values[name] = float(way(*given))
+            values[name] = float(distance(*inputs))
             if number:
                 seconds[name].append(time.perf_counter() - start)
         if number:
-            print("  ".join(f"{name} {seconds[name][-1]:.2f} s" for name in WAYS), flush=True)
+            print("  ".join(f"{name} {seconds[name][-1]:.2f} s" for name in IMPLEMENTATIONS), flush=True)
     print(f"\nd = {d}, n = {n}, {torch.get_num_threads()} threads; median of {repeats} rounds")
-    for name, taken in seconds.items():
-        ratio = statistics.median(theirs / ours for theirs, ours in zip(taken, seconds["ours"], strict=True))
-        apart = abs(values[name] - values["ours"]) / traces
-        print(f"{name:15} {statistics.median(taken):6.2f} s   {ratio:5.1f} times ours   {apart:.1e} of the traces away")
+    for name, times in seconds.items():
+        ratio = statistics.median(theirs / ours for theirs, ours in zip(times, seconds["ours"], strict=True))
+        difference = abs(values[name] - values["ours"]) / traces
+        print(f"{name:15} {statistics.median(times):6.2f} s   {ratio:5.1f} times ours   {difference:.1e} of traces")
 
 
 if __name__ == "__main__":

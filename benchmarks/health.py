@@ -1,9 +1,9 @@
-"""What the callback `health` costs: its looks' share of a run's time, and of one round, in one process.
+"""The cost of the callback `health`: the fraction of time spent in its checks, per round and per run.
 
     OMP_NUM_THREADS=1 python benchmarks/health.py [override ...]
 
-Every look and every round of one run are timed; the ratio of the medians, per `images_between`, is printed beside the
-ratio of the sums.  The default is the default run on digits, short: data=digits images=64_000.
+Times every check and every round of one run.  Prints the ratio of the medians per `images_between`, and that of the
+sums.  The default run is short: data=digits images=64_000.
 """
 
 import io
@@ -20,45 +20,45 @@ from saddlepoint.config.compose import compose
 from saddlepoint.experiment import fit as training
 from saddlepoint.experiment.train import train
 
-looks, rounds = [], []
+check_times, round_times = [], []
 
 
-class Timed(pl.Callback):
-    """The time from the start of a round to its end, before any observer has looked."""
+class RoundTimer(pl.Callback):
+    """Time a round from its start to its end, before other callbacks run."""
 
     def on_train_batch_start(self, trainer, game, batch, batch_idx):
         self.since = time.perf_counter()
 
     def on_train_batch_end(self, trainer, game, outputs, batch, batch_idx):
-        rounds.append(time.perf_counter() - self.since)
+        round_times.append(time.perf_counter() - self.since)
 
 
-def timed(look):
-    def measured(*arguments):
+def timed(check):
+    def timed_check(*arguments):
         since = time.perf_counter()
-        look(*arguments)
-        looks.append(time.perf_counter() - since)
+        check(*arguments)
+        check_times.append(time.perf_counter() - since)
 
-    return measured
+    return timed_check
 
 
 def main(words):
     health.Health.look = timed(health.Health.look)
     own = training.build_callbacks
-    training.build_callbacks = lambda config, **given: [Timed(), *own(config, **given)]
+    training.build_callbacks = lambda config, **given: [RoundTimer(), *own(config, **given)]
     with tempfile.TemporaryDirectory() as folder:
         fixed = ["logger=none", "metric=[]", f"outputs={folder}", "images=64_000"]
         config = compose([*fixed, *words])
         since = time.perf_counter()
         train(config, Console(file=io.StringIO()))
-        whole = time.perf_counter() - since
-    per = config.callback.health.images_between / config.batch
-    ratio = statistics.median(looks) / (statistics.median(rounds) * per)
+        total = time.perf_counter() - since
+    rounds_between = config.callback.health.images_between / config.batch
+    ratio = statistics.median(check_times) / (statistics.median(round_times) * rounds_between)
     print(
-        f"{len(looks)} looks, median {1e3 * statistics.median(looks):.1f} ms; "
-        f"a round {1e3 * statistics.median(rounds):.2f} ms"
+        f"{len(check_times)} checks, median {1e3 * statistics.median(check_times):.1f} ms; "
+        f"a round {1e3 * statistics.median(round_times):.2f} ms"
     )
-    print(f"share: {ratio:.2%} by medians, {sum(looks) / whole:.2%} of the run's time")
+    print(f"fraction: {ratio:.2%} by medians, {sum(check_times) / total:.2%} of the run's time")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""How many SIGKILLs at random moments a run survives: python benchmarks/kills.py [number] [seed]
+"""How many SIGKILLs at random times a run survives: python benchmarks/kills.py [number] [seed]
 
-A run in a process of its own, of scores, snapshots, a curve and many checkpoints, is killed at a random moment, and the
-same command given again, until it finishes; that is one trial, and there is one per kill.  It is then held against the
-run that nobody disturbed: every checkpoint to the last bit, the curve, the summary, the list of files.  The processes
-are forked from one that has imported torch, so that a hundred trials take minutes; each is its own session of the run
-from the lock to the summary, and nothing of it is handled: SIGKILL cannot be.
+A trial starts a run with scores, snapshots, a curve and many checkpoints in a new process, kills it at a random time,
+and repeats the command until the run finishes.  The result is compared with an uninterrupted run: every checkpoint bit
+for bit, the curve, the summary, the list of files.  Processes are forked from one that has imported torch, so that a
+hundred trials take minutes; each covers a whole session from lock to summary.
 """
 
 from __future__ import annotations
@@ -30,18 +29,18 @@ WORDS = [*SCORED, "images=960"]
 
 @dataclass
 class Figures:
-    """Of a campaign."""
+    """Counts over all trials."""
 
-    kills: int = 0  # processes that SIGKILL ended
-    late: int = 0  # that had finished before their SIGKILL came
-    survived: int = 0  # trials that ended as the undisturbed run did
-    lost: int = 0  # that did not, or not at all
-    left: int = 0  # files that the undisturbed run does not have
-    restarts: int = 0  # commands given after a kill
+    kills: int = 0  # processes ended by SIGKILL
+    late: int = 0  # processes that finished before their SIGKILL
+    survived: int = 0  # trials with the result of the uninterrupted run
+    lost: int = 0  # trials with another result or none
+    left: int = 0  # files that the uninterrupted run does not have
+    restarts: int = 0  # final commands after the kills
 
 
-def forked(work: Callable[[], object], quiet: bool = True) -> int:
-    """Start `work` in a process of its own; its number.  Exit code 0 where it returns."""
+def fork(work: Callable[[], object], quiet: bool = True) -> int:
+    """Run `work` in a forked process and return its id; the exit code is 0 if `work` returns."""
     if (child := os.fork()) == 0:
         code = 1
         try:
@@ -54,54 +53,54 @@ def forked(work: Callable[[], object], quiet: bool = True) -> int:
     return child
 
 
-def ended(child: int) -> int:
-    """Wait for a process; its exit code, negative where a signal ended it."""
+def wait_for(child: int) -> int:
+    """Wait for a process and return its exit code, negative if a signal ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def killed(work: Callable[[], object], after: float) -> bool:
-    """Start `work`, send SIGKILL after so many seconds; whether that came before its end."""
-    child = forked(work)
+def run_and_kill(work: Callable[[], object], after: float) -> bool:
+    """Run `work` and send SIGKILL after `after` seconds; return whether it was still running."""
+    child = fork(work)
     time.sleep(after)
     os.kill(child, signal.SIGKILL)
-    return ended(child) == -signal.SIGKILL
+    return wait_for(child) == -signal.SIGKILL
 
 
-def trial(root: Path, straight: object, life: float, chance: random.Random, figures: Figures) -> None:
-    """Kill a fresh run, and the same command after it by chance again, then let it finish and look at it."""
+def run_trial(root: Path, uninterrupted: object, life: float, rng: random.Random, figures: Figures) -> None:
+    """Kill a new run, perhaps kill its repeated command too, then let it finish and compare the result."""
     shutil.rmtree(root, ignore_errors=True)
 
     def work() -> object:
         return trained(WORDS, root)
 
-    again = True
-    while again:
-        if not killed(work, chance.uniform(0, life)):
+    kill_again = True
+    while kill_again:
+        if not run_and_kill(work, rng.uniform(0, life)):
             figures.late += 1
             break
         figures.kills += 1
-        again = chance.random() < 0.3  # a third of the kills hit a run that goes on from a kill
+        kill_again = rng.random() < 0.3  # 30% of the trials kill a resumed run again
     figures.restarts += 1
-    if ended(forked(work)) != 0:
+    if wait_for(fork(work)) != 0:
         figures.lost += 1
         return
-    found = outcome(root / "run" / "seed0")
-    figures.left += len(set(found[-1]) - set(straight[-1]))  # pyright: ignore[reportIndexIssue]
-    figures.survived += found == straight
-    figures.lost += found != straight
+    result = outcome(root / "run" / "seed0")
+    figures.left += len(set(result[-1]) - set(uninterrupted[-1]))  # pyright: ignore[reportIndexIssue]
+    figures.survived += result == uninterrupted
+    figures.lost += result != uninterrupted
 
 
-def campaign(number: int, seed: int, root: Path) -> Figures:
-    """At least `number` kills, drawn from `seed`."""
-    chance, figures = random.Random(seed), Figures()
+def run_trials(number: int, seed: int, root: Path) -> Figures:
+    """Run trials until there are `number` kills at times drawn from `seed`."""
+    rng, figures = random.Random(seed), Figures()
     trained(WORDS, root)
-    straight = outcome(root / "run" / "seed0")
+    uninterrupted = outcome(root / "run" / "seed0")
     shutil.rmtree(root)
     start = time.perf_counter()
-    ended(forked(lambda: trained(WORDS, root)))
+    wait_for(fork(lambda: trained(WORDS, root)))
     life = 1.1 * (time.perf_counter() - start)
     while figures.kills < number:
-        trial(root, straight, life, chance, figures)
+        run_trial(root, uninterrupted, life, rng, figures)
         if sys.stderr.isatty():
             print(f"\r{figures}", end="", file=sys.stderr)
     return figures
@@ -111,11 +110,11 @@ def main() -> None:
     number, seed = (int(word) for word in (*sys.argv[1:], *("100", "0")[len(sys.argv) - 1 :]))
     from saddlepoint.run import provenance
 
-    provenance.current_commit = lambda folder: None  # a process per start, which tells nothing here
+    provenance.current_commit = lambda folder: None  # saves a git process per start
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        figures = campaign(number, seed, Path(folder) / "runs")
-    print(f"{figures.kills} SIGKILLs, {figures.late} more came after the end, {figures.restarts} times finished after")
+        figures = run_trials(number, seed, Path(folder) / "runs")
+    print(f"{figures.kills} SIGKILLs, {figures.late} more after the end, {figures.restarts} final commands")
     print(f"survived {figures.survived}, lost {figures.lost}, files left behind {figures.left}")
     print(f"{time.perf_counter() - start:.0f} s")
     sys.exit(1 if figures.lost or figures.left else 0)

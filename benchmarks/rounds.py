@@ -2,9 +2,10 @@
 
     python benchmarks/rounds.py data=mnist architecture=conv28 data.root=...    # any overrides of train
 
-The bare loop is the best that we can write by hand: D frozen on G's turn, fused optimizers, the data as one tensor in
-memory, batches by slices of a permutation. Ours is the whole thing, with every callback but evaluation, grid and
-checkpoints, whose cost is theirs and not the round's. Prints each pair and the median ratio; 1.0 is the bare loop.
+The bare loop is the fastest loop written by hand: D frozen on G's turn, fused optimizers, the data as one tensor in
+memory, batches as slices of a permutation. `saddlepoint train` runs with the callbacks finite, journal and progress,
+without evaluation, grid and checkpoints, which have their own cost. Prints each pair and the median ratio; 1.0 is the
+speed of the bare loop.
 """
 
 import copy
@@ -25,7 +26,7 @@ ROUNDS, PAIRS = int(sys.argv[1]) if sys.argv[1:2] and sys.argv[1].isdigit() else
 
 
 class Bare:
-    """Non-saturating play, nothing else."""
+    """A hand-written loop of the non-saturating game."""
 
     def __init__(self, game, data, batch):
         self.g, self.d = copy.deepcopy(game.generator.network), copy.deepcopy(game.discriminator.network)
@@ -35,13 +36,13 @@ class Bare:
         self.opt_d = torch.optim.Adam(self.d.parameters(), **adam)
         split = data.split("train")
         self.x = to_float(split[torch.arange(len(split))][0])
-        self.order, self.at = torch.randperm(len(self.x)), 0
+        self.order, self.position = torch.randperm(len(self.x)), 0
 
     def round(self):
-        if self.at + self.batch > len(self.x):
-            self.order, self.at = torch.randperm(len(self.x)), 0
-        x = self.x[self.order[self.at : self.at + self.batch]]
-        self.at += self.batch
+        if self.position + self.batch > len(self.x):
+            self.order, self.position = torch.randperm(len(self.x)), 0
+        x = self.x[self.order[self.position : self.position + self.batch]]
+        self.position += self.batch
         with torch.no_grad():
             fake = self.g({"z": torch.randn(self.batch, self.latents)})
         self.opt_d.zero_grad()
@@ -57,7 +58,7 @@ class Bare:
 
 
 class Alternate(pl.Callback):
-    """Times ROUNDS of ours, then ROUNDS of the bare loop, and again."""
+    """Time ROUNDS rounds of the trainer and of the bare loop alternately."""
 
     def __init__(self, bare):
         self.bare, self.pairs, self.since = bare, [], None

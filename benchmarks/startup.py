@@ -1,10 +1,10 @@
-"""What a command does of its own before the first round: calls, modules, scans of the environment, readings of yaml.
+"""What a command costs before the first round: calls, modules, scans of the environment, opened yaml files.
 
     python benchmarks/startup.py [--most=N] [key=value ...]
 
-One `saddlepoint train` in this process, stopped where Lightning hands over the first batch.  A call is what
-Python's profiler calls one in a file of this package: of a function, of a comprehension that has a frame, and each
-resumption of a generator.  Yaml is counted where it is opened.  A cold cache costs some more: anchors are measured.
+Runs `saddlepoint train` in this process until Lightning passes the first batch.  A call is a `call` event of Python's
+profiler in a file of this package: of a function, of a comprehension with a frame, and each resumption of a generator.
+Yaml files are counted when opened.  A cold cache costs more, since anchors are measured.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ MOST_CALLS, MOST_MODULES = 3_000, 40
 
 
 class FirstRound(BaseException):
-    """The first round is about to be played."""
+    """Raised when the first round starts."""
 
 
-def ours() -> list[str]:
+def package_modules() -> list[str]:
     return [name for name in sys.modules if name == "saddlepoint" or name.startswith("saddlepoint.")]
 
 
 class Counts:
-    """A profiler that counts, until the first round."""
+    """A profiler that counts until the first round."""
 
     def __init__(self) -> None:
         self.calls: Counter[CodeType] = Counter()
         self.before_train: list[str] = []
         self.opened: Counter[str] = Counter()
-        self._own: dict[CodeType, bool] = {}
+        self._is_own: dict[CodeType, bool] = {}
         self._counting = True
 
     def profile(self, frame: FrameType, event: str, argument: Any) -> None:
         if event != "call":
             return
         code = frame.f_code
-        if code not in self._own:
-            self._own[code] = code.co_filename.startswith(PACKAGE)
-        if not self._own[code]:
+        if code not in self._is_own:
+            self._is_own[code] = code.co_filename.startswith(PACKAGE)
+        if not self._is_own[code]:
             return
         if code.co_name == "training_step":
             self._counting = False
             raise FirstRound
         if code.co_name == "train" and not self.before_train:
-            self.before_train = ours()
+            self.before_train = package_modules()
         self.calls[code] += 1
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -64,7 +64,7 @@ class Counts:
 
 
 def counted(words: list[str]) -> Counts:
-    """The counts of one `saddlepoint train <words>`, up to its first round."""
+    """Return the counts of one `saddlepoint train <overrides>` up to its first round."""
     from saddlepoint.__main__ import main
 
     counts = Counts()
@@ -85,8 +85,8 @@ def shown(counts: Counts, most: int = 0) -> list[str]:
     twice = {Path(name).name: number for name, number in conf.items() if number > 1}
     scans = counts.named("_environment_secrets") or counts.named("secrets")
     lines = [
-        f"calls of our own before the first round  {sum(counts.calls.values()):,}  (at most {MOST_CALLS:,})",
-        f"modules of ours before train()           {len(counts.before_train)}  (at most {MOST_MODULES})",
+        f"calls of this package before round 1      {sum(counts.calls.values()):,}  (at most {MOST_CALLS:,})",
+        f"modules of this package before train()   {len(counts.before_train)}  (at most {MOST_MODULES})",
         f"scans of the environment for secrets     {scans}  (1)",
         f"yaml of conf/ opened                     {sum(conf.values())} times, {len(conf)} files"
         + (f"; more than once: {twice}" if twice else ""),

@@ -1,11 +1,11 @@
-"""What W&B costs a training when its server is at fault: seconds at the start, for the rows and at the end.
+"""What W&B costs a training when its server fails: seconds at the start, for the rows and at the end.
 
     python benchmarks/tracking_faults.py [fault ...]
 
-Each line is a training of its own, in a process of its own, against a server of ours on this machine that does what the
-first word says, from the start or (mid) from the middle on. start (the import of wandb), rows (all of them) and end are
-what the training's thread waits; cpu is what the courier's thread takes of a core beside it, W&B's start with it; fit
-is the training; exit is what the process takes to end after that.
+Each line is a training in a new process against a local test server with the fault in the first column, from the start
+or (mid) from the middle on. start (import of wandb), rows (all of them) and end are the waiting time of the training
+thread; cpu is the CPU time of the background worker's thread, including the start of W&B; fit is the training; exit is
+the time until the process ends after it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ IMAGES, TIMEOUT = 64 * 200, 5.0
 
 
 def timed(spent: dict[str, float], key: str, call: Any, clock: Any = time.perf_counter) -> Any:
-    """`call`, whose time is added to spent[key]."""
+    """Wrap `call` so that its time is added to spent[key]."""
 
     def timed_call(*args: Any, **kwargs: Any) -> Any:
         began = clock()
@@ -38,12 +38,12 @@ def timed(spent: dict[str, float], key: str, call: Any, clock: Any = time.perf_c
 
 
 def measured(fault: str) -> dict[str, Any]:
-    """One training under this fault, in this process."""
+    """Run one training with this fault in this process."""
     import os
     import signal
 
     import pytorch_lightning
-    from tracking import Server, children, trained  # of the tests
+    from tracking import Server, children, trained  # from tests/support
 
     from saddlepoint.run.tracking.background_worker import BackgroundWorker
     from saddlepoint.run.tracking.tracker import Tracker
@@ -82,15 +82,15 @@ def measured(fault: str) -> dict[str, Any]:
 
 
 def kept(run: Any, mode: str) -> str:
-    """How many of the local record's rows are in W&B's own log."""
+    """Return how many of the rows of the local journal are in the log of W&B."""
     import contextlib
 
     import wandb
 
     from saddlepoint.run.tracking.wandb_log import load_wandb_run
 
-    with contextlib.suppress(OSError):  # its own process may be dead
-        wandb.teardown()  # until it is through with its files
+    with contextlib.suppress(OSError):  # the process of wandb may be dead
+        wandb.teardown()  # waits until its files are written
     rows = load_wandb_run(run.folder).rows if mode != "disabled" else []
     return f"{sum('samples' not in row for row in rows)}/{len(list(run.rows()))}"
 

@@ -1,4 +1,4 @@
-"""Numbers that travel between ranks per step of each player:  python benchmarks/traffic.py [key=value ...]"""
+"""Traffic between ranks per step of each player:  python benchmarks/traffic.py [key=value ...]"""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""python scripts/compare.py key=value ...  is  saddlepoint compare key=value ..."""
+"""Same as `saddlepoint compare key=value ...`:  python scripts/compare.py key=value ..."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""python scripts/evaluate.py key=value ...  is  saddlepoint evaluate key=value ..."""
+"""Same as `saddlepoint evaluate key=value ...`:  python scripts/evaluate.py key=value ..."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""python scripts/reproduce.py key=value ...  is  saddlepoint reproduce key=value ..."""
+"""Same as `saddlepoint reproduce key=value ...`:  python scripts/reproduce.py key=value ..."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""python scripts/sample.py key=value ...  is  saddlepoint sample key=value ..."""
+"""Same as `saddlepoint sample key=value ...`:  python scripts/sample.py key=value ..."""
 
 import sys
 

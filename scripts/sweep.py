@@ -1,4 +1,4 @@
-"""python scripts/sweep.py key=value ...  is  saddlepoint sweep key=value ..."""
+"""Same as `saddlepoint sweep key=value ...`:  python scripts/sweep.py key=value ..."""
 
 import sys
 

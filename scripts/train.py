@@ -1,4 +1,4 @@
-"""python scripts/train.py key=value ...  is  saddlepoint train key=value ..."""
+"""Same as `saddlepoint train key=value ...`:  python scripts/train.py key=value ..."""
 
 import sys
 

@@ -77,7 +77,7 @@ def words(choice: str) -> list[str]:
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_every_choice_composes_and_makes_sense(choice: str) -> None:
+def test_every_config_file_composes_and_passes_the_check(choice: str) -> None:
     config = compose(words(choice))
     check(config)
     group, _, name = choice.partition("/")
@@ -128,7 +128,7 @@ def test_a_yaml_lists_every_argument_so_that_each_is_an_override(choice: str) ->
 
 
 @pytest.mark.parametrize("choice", [c for c in CHOICES if c.partition("/")[0] not in ("optimizer", "logger")])
-def test_a_yaml_says_the_defaults_that_the_code_says(choice: str) -> None:
+def test_defaults_in_yaml_equal_those_in_code(choice: str) -> None:
     """Of our own classes, where both give a number, a word or a list.
 
     A yaml may fill in what the code leaves open (null), or what a parent class has for all its heirs.

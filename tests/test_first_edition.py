@@ -31,7 +31,7 @@ def runs(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_evaluates_to_its_recorded_scores_under_its_recorded_contracts(runs, kind):
+def test_a_run_evaluates_to_its_recorded_scores_and_contracts(runs, kind):
     folder = runs / kind / "seed0"
     assert main(["evaluate", f"run={folder}"]) == 0
     measured = json.loads((folder / "evaluations.jsonl").read_text().splitlines()[-1])["scores"]
@@ -45,7 +45,7 @@ def test_a_run_evaluates_to_its_recorded_scores_under_its_recorded_contracts(run
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_samples_what_it_sampled(runs, kind, tmp_path):
+def test_a_run_samples_as_recorded(runs, kind, tmp_path):
     assert main(["sample", f"run={runs / kind / 'seed0'}", "n=8", f"to={tmp_path / 'now.npz'}"]) == 0
     now, then = (np.load(path)["arr_0"] for path in (tmp_path / "now.npz", RUNS / kind / "samples.npz"))
     assert (now.shape, now.dtype) == (then.shape, then.dtype)
@@ -53,7 +53,7 @@ def test_a_run_samples_what_it_sampled(runs, kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_is_exported_under_the_names_its_weights_have_always_had(runs, kind, tmp_path):
+def test_an_exported_run_keeps_the_names_of_its_weights(runs, kind, tmp_path):
     from safetensors.numpy import load_file
 
     to = tmp_path / "exported"

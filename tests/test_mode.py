@@ -11,7 +11,7 @@ from saddlepoint.stream import preserve_random_state
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_every_module_ends_in_the_mode_it_was_in(training: bool) -> None:
+def test_every_module_returns_to_its_previous_mode(training: bool) -> None:
     network = nn.Sequential(nn.Dropout(), nn.Sequential(nn.BatchNorm1d(2)))
     network[0].eval()
     before = [module.training for module in network.modules()]
@@ -21,7 +21,7 @@ def test_every_module_ends_in_the_mode_it_was_in(training: bool) -> None:
     assert [module.training for module in network.modules()] == before == [True, False, True, True]
 
 
-def test_what_is_drawn_within_is_undone_and_a_seed_gives_the_same_draws() -> None:
+def test_the_random_state_is_restored_and_a_seed_gives_the_same_draws() -> None:
     before = torch.get_rng_state()
     drawn = []
     for seed in (3, 3, 4, None):

@@ -49,7 +49,7 @@ def plain(config: DictConfig, key: str) -> dict:
     return found
 
 
-def test_every_protocol_stands_in_the_table_of_facts() -> None:
+def test_every_protocol_is_in_the_table_of_facts() -> None:
     assert set(PROTOCOLS) == set(FACTS)
 
 
@@ -67,7 +67,7 @@ def test_a_protocol_measures_as_published_and_changes_nothing_else(name: str) ->
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_a_protocol_says_what_it_is_where_it_is_from_and_what_it_costs(name: str) -> None:
+def test_a_protocol_states_its_source_and_price(name: str) -> None:
     lines = (catalogue.conf_folder() / "protocol" / f"{name}.yaml").read_text().splitlines()
     assert lines[0] == "# @package _global_"
     header = "\n".join(line for line in lines if line.startswith("# "))
@@ -76,7 +76,7 @@ def test_a_protocol_says_what_it_is_where_it_is_from_and_what_it_costs(name: str
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_a_run_that_is_there_is_measured_as_a_new_one_would_be(name: str) -> None:
+def test_an_existing_run_is_measured_like_a_new_one(name: str) -> None:
     run = compose(["metric=[coverage]", "evaluation.seed=5", "evaluation.batch=50"])
     new, settings = apply_overrides(run, [f"protocol={name}"]), FACTS[name][0]
     assert plain(new, "evaluation") == plain(run, "evaluation") | settings  # its own seed and batch stay
@@ -87,7 +87,7 @@ def test_a_run_that_is_there_is_measured_as_a_new_one_would_be(name: str) -> Non
     assert run.choice.get("protocol") is None
 
 
-def test_words_beside_a_protocol_are_stronger_in_any_order() -> None:
+def test_overrides_have_priority_over_a_protocol_in_any_order() -> None:
     for line in (["protocol=50k_train", "evaluation.n=70"], ["evaluation.n=70", "protocol=50k_train"]):
         assert compose(line).evaluation.n == 70
         assert apply_overrides(compose(), line).evaluation.n == 70
@@ -113,7 +113,7 @@ def own(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_protocol_may_stand_on_another(own: Path) -> None:
+def test_a_protocol_can_extend_another(own: Path) -> None:
     new, old = compose(["protocol=quick"], own), apply_overrides(compose(), ["protocol=quick"], own)
     assert plain(new, "evaluation") == plain(old, "evaluation")
     assert (new.evaluation.n, new.evaluation.split, new.evaluation.extractor) == (1000, "test", "1")
@@ -121,19 +121,19 @@ def test_a_protocol_may_stand_on_another(own: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "part"), [("greedy", "images"), ("sly", "override /data"), ("nowhere", "no such")])
-def test_what_is_no_protocol_measures_no_run(own: Path, name: str, part: str) -> None:
+def test_an_invalid_protocol_is_refused(own: Path, name: str, part: str) -> None:
     with pytest.raises(Mistake, match=part):
         apply_overrides(compose(), [f"protocol={name}"], own)
 
 
-def test_an_experiment_may_choose_a_protocol_and_the_command_line_another(own: Path) -> None:
+def test_an_experiment_can_choose_a_protocol_and_the_command_line_another(own: Path) -> None:
     config = compose(["experiment=paper"], own)
     assert (config.evaluation.n, config.evaluation.split, config.batch) == (5_000, "test", 32)
     config = compose(["experiment=paper", "protocol=ttur_50k_train"], own)
     assert (config.evaluation.n, config.evaluation.split, config.batch) == (50_000, "train", 32)
 
 
-def test_nulls_flags_and_quotes_pass_through_words_unchanged(tmp_path: Path) -> None:
+def test_nulls_flags_and_quotes_pass_through_overrides_unchanged(tmp_path: Path) -> None:
     (tmp_path / "protocol").mkdir()
     (tmp_path / "protocol" / "odd.yaml").write_text("evaluation: {n: null, average: true, extractor: 'it''s', m: 1}\n")
     assert words("odd", tmp_path) == [
@@ -144,7 +144,7 @@ def test_nulls_flags_and_quotes_pass_through_words_unchanged(tmp_path: Path) -> 
     ]
 
 
-def test_a_run_without_a_key_of_today_is_measured_and_a_key_that_nothing_reads_is_refused(tmp_path: Path) -> None:
+def test_a_run_without_a_newer_key_is_measured_and_an_unknown_key_is_refused(tmp_path: Path) -> None:
     run = compose()
     OmegaConf.set_struct(run, False)
     del run.evaluation.resizer
@@ -163,7 +163,7 @@ def stated(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["stacked_26k", "stacked_25k6"])
-def test_the_perfect_sampler_that_a_protocol_states_is_the_exact_expectation_at_its_number(name: str) -> None:
+def test_the_stated_scores_of_a_perfect_sampler_are_exact_expectations(name: str) -> None:
     n = FACTS[name][0]["n"]
     law = torch.full((1000,), 1e-3, dtype=torch.float64)
     assert f"A perfect sampler has 1,000 and {expected_histogram_kl(law, n, law):.5f}".replace("0.", ".") in stated(
@@ -172,12 +172,12 @@ def test_the_perfect_sampler_that_a_protocol_states_is_the_exact_expectation_at_
     assert expected_captured_modes(law, n) == pytest.approx(1000, abs=1e-6)
 
 
-def test_the_modes_that_misread_digits_make_are_as_many_as_stated() -> None:
+def test_the_stated_number_of_modes_from_classification_errors_is_exact() -> None:
     digit = torch.tensor([1 - 0.0075, *[0.0075 / 9] * 9], dtype=torch.float64)  # one class, each error as frequent
     stack = torch.einsum("a,b,c->abc", digit, digit, digit).flatten()
     modes = expected_captured_modes(stack, FACTS["stacked_26k"][0]["n"])
-    assert f"({modes:.0f} where it errs on .75% of digits" in stated("stacked_26k")
+    assert f"({modes:.0f} if it errs on .75% of digits" in stated("stacked_26k")
 
 
-def test_the_share_of_high_quality_that_a_protocol_states_is_that_of_three_deviations() -> None:
+def test_the_stated_high_quality_fraction_is_that_of_three_deviations() -> None:
     assert f"{100 * (1 - math.exp(-4.5)):.2f}% of high quality" in stated("veegan_2500")

@@ -95,14 +95,14 @@ def bundled(mark: Path) -> bytes:
     return content.getvalue()
 
 
-def test_a_sent_run_loads_while_it_is_honest(sent: Run) -> None:
+def test_an_unmodified_received_run_loads(sent: Run) -> None:
     assert load(sent.folder).sample(2).shape == (2, 1, 8, 8)
 
 
 @pytest.mark.parametrize(
     "form", [bundled, lambda mark: pickle.dumps({"saddlepoint": Harm(mark)})], ids=["zip", "pickle"]
 )
-def test_a_malicious_checkpoint_is_refused_in_a_line_and_not_run(sent: Run, mark: Path, form: Callable) -> None:
+def test_a_malicious_checkpoint_is_refused_and_not_run(sent: Run, mark: Path, form: Callable) -> None:
     for name in ("last", "previous", "best"):
         (sent.checkpoints / f"{name}.ckpt").write_bytes(form(mark))
         with pytest.raises(Mistake, match=r"not a readable checkpoint") as told:
@@ -117,7 +117,7 @@ def zipped(path: Path, members: dict[str, bytes], how: int = zipfile.ZIP_DEFLATE
     return path
 
 
-def test_a_checkpoint_that_would_unpack_to_more_than_it_has_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_that_expands_beyond_its_size_is_refused(tmp_path: Path) -> None:
     state = {"state_dict": {"w": torch.zeros(2**20)}, "saddlepoint": {"images": 1}}
     torch.save(state, tmp_path / "last.ckpt")
     assert load_checkpoint(tmp_path / "last.ckpt")["saddlepoint"] == {"images": 1}
@@ -129,17 +129,17 @@ def test_a_checkpoint_that_would_unpack_to_more_than_it_has_is_refused(tmp_path:
         load_checkpoint(bomb)
 
 
-def test_a_malicious_file_of_extractor_weights_is_refused_and_not_run(mark: Path, tmp_path: Path) -> None:
+def test_malicious_extractor_weights_are_refused_and_not_run(mark: Path, tmp_path: Path) -> None:
     for name, content in {"zip": bundled(mark), "pickle": pickle.dumps(Harm(mark))}.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(Mistake, match="code in it is not run"):
             inception.load_inception_weights(tmp_path / name, None)
 
 
-def test_a_file_that_has_the_published_name_and_another_content_is_refused_unread(mark: Path, tmp_path: Path) -> None:
+def test_a_file_with_the_published_name_and_other_content_is_refused_unread(mark: Path, tmp_path: Path) -> None:
     path = tmp_path / "weights-inception-2015-12-05-6726825d.pth"
     path.write_bytes(bundled(mark))
-    with pytest.raises(Mistake, match=r"is not whole: its sha256 is"):
+    with pytest.raises(Mistake, match=r"is incomplete: its sha256 is"):
         inception.load_inception_weights(path, None)
     assert len(inception.SHA256) == 64
     assert f"-{inception.SHA256[:8]}.pth" in inception.weights_url()
@@ -156,7 +156,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("kind", HEADERS)
-def test_a_snapshot_that_lies_is_refused_in_a_line(kind: str, tmp_path: Path) -> None:
+def test_a_snapshot_with_a_false_header_is_refused(kind: str, tmp_path: Path) -> None:
     about = {"saddlepoint": json.dumps([1] if "another" in kind else {"format": 1, "images": 1, "weights": "raw"})}
     far = {"__metadata__": about, "w": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}
     here = {"__metadata__": about, "w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
@@ -201,7 +201,7 @@ BAD = {
     [reference_statistics.load_reference_statistics, lambda path: read_samples(path, (2,))],
     ids=["statistics", "samples"],
 )
-def test_an_npz_whose_header_lies_asks_for_no_memory(kind: str, reader: Callable, tmp_path: Path) -> None:
+def test_an_npz_with_a_false_header_allocates_no_memory(kind: str, reader: Callable, tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.npz", BAD[kind])
     with pytest.raises(Mistake, match="cannot be read") as told:
         reader(path)
@@ -222,7 +222,7 @@ def test_an_npz_with_pickled_objects_is_refused_and_not_run(mark: Path, tmp_path
         read_samples(path, (2,))
 
 
-def test_an_archive_unpacks_to_a_stated_size_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_expands_to_at_most_a_stated_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = zipped(tmp_path / "a.npz", {"mu.npy": npy(np.zeros(2**18)), "sigma.npy": SIGMA})
     assert archive.load_arrays(path)["mu"].shape == (2**18,), "2 MiB are within what any archive may have"
     monkeypatch.setattr(archive, "UNPACKED_ALLOWANCE", 2**20)
@@ -235,7 +235,7 @@ def test_an_archive_unpacks_to_a_stated_size_at_most(tmp_path: Path, monkeypatch
     assert archive.load_arrays(path, ["sigma"])["mu"].size == 0, "what is not wanted is not unpacked"
 
 
-def test_a_member_gives_no_more_than_it_said(tmp_path: Path) -> None:
+def test_a_member_expands_to_at_most_its_stated_size(tmp_path: Path) -> None:
     """The lie on the other side: more data than the directory of the zip says."""
     whole = bytearray(zipped(tmp_path / "a.npz", {"a.npy": npy(np.arange(1000.0))}).read_bytes())
     at = whole.index(b"PK\x01\x02")
@@ -250,7 +250,7 @@ def test_a_member_that_points_outside_is_refused(name: str, tmp_path: Path) -> N
         read_samples(zipped(tmp_path / "a.npz", {name: npy(np.zeros((2, 2)))}), (2,))
 
 
-def test_a_link_in_a_zip_is_refused_wherever_it_leads(tmp_path: Path) -> None:
+def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
     for name, reader in {"a.npy": archive.load_arrays, "a.png": list_files}.items():
         link = zipfile.ZipInfo(name)
         link.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -263,9 +263,7 @@ def test_a_link_in_a_zip_is_refused_wherever_it_leads(tmp_path: Path) -> None:
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 0, 4), (2, 3, 4)])
 @pytest.mark.parametrize("dtype", ["u1", "<f4", ">f8", "<i8", "?", "<U3", "<c16"])
-def test_an_honest_npz_is_read_as_numpy_reads_it(
-    dtype: str, shape: tuple[int, ...], order: Any, tmp_path: Path
-) -> None:
+def test_a_valid_npz_is_read_as_by_numpy(dtype: str, shape: tuple[int, ...], order: Any, tmp_path: Path) -> None:
     draws = np.random.default_rng(0).integers(0, 2, shape)
     array = np.array(draws, order=order).astype(dtype, order=order)
     for write in (np.savez, np.savez_compressed):
@@ -279,7 +277,7 @@ def test_an_honest_npz_is_read_as_numpy_reads_it(
 # --------------------------------------------------------------------------------------------------------- a config
 
 
-def test_a_malicious_config_of_a_sent_run_is_refused_by_every_command(sent: Run, mark: Path) -> None:
+def test_a_malicious_config_of_a_received_run_is_refused_by_every_command(sent: Run, mark: Path) -> None:
     whole = yaml.safe_load(sent.config.read_text())
     whole["architecture"]["generator"] = {"_target_": "os.mkdir", "path": str(mark)}
     whole["allow_target"] = ["os", "posix"]
@@ -294,7 +292,7 @@ def test_a_malicious_config_of_a_sent_run_is_refused_by_every_command(sent: Run,
         sample(words)
 
 
-def test_a_malicious_extractor_or_logger_of_a_sent_run_is_refused(sent: Run, mark: Path) -> None:
+def test_a_malicious_extractor_or_logger_of_a_received_run_is_refused(sent: Run, mark: Path) -> None:
     for place in ("logger", "launcher", "data", "evaluation.extractor", "callback.snapshot", "metric.mine"):
         config = load_run_config(sent)
         OmegaConf.set_struct(config, False)
@@ -318,7 +316,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def test_a_run_and_its_offline_tracking_hold_no_secret_and_no_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_and_its_offline_tracking_contain_no_secret_or_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever in the folder, in text or not."""
     words = [word for word in SMALL if word != "logger=none"]
     words += [f"outputs={home}/outputs", f"cache={home}/cache", "logger.mode=offline", "metric=[]", "images=128"]
@@ -348,14 +346,14 @@ SECRET = [
 
 @pytest.mark.parametrize("words", SECRET, ids=lambda words: words[-1][:40])
 @pytest.mark.usefixtures("home")
-def test_a_secret_in_a_config_is_refused_and_not_repeated(words: list[str]) -> None:
+def test_a_secret_in_a_config_is_refused_and_not_printed(words: list[str]) -> None:
     with pytest.raises(Mistake, match="a config is recorded") as told:
         compose(words)
     assert not any(value in str(told.value) for value in (*CANARY.values(), "abcdefgh12345678", "my-password"))
 
 
 @pytest.mark.usefixtures("home")
-def test_a_sent_config_cannot_read_a_secret_into_what_is_built() -> None:
+def test_a_received_config_cannot_pass_a_secret_to_an_object() -> None:
     for value in ("${oc.env:HF_TOKEN}", "\\${oc.env:HF_TOKEN}", "x${oc.env:WANDB_API_KEY}x"):
         node = OmegaConf.create(
             {"logger": {"_target_": "saddlepoint.run.tracking.tracker.Tracker", "project": value}}
@@ -365,7 +363,7 @@ def test_a_sent_config_cannot_read_a_secret_into_what_is_built() -> None:
 
 
 @pytest.mark.usefixtures("home")
-def test_secrets_are_blanked_by_value_by_name_and_in_addresses() -> None:
+def test_secrets_are_redacted_by_value_by_name_and_in_urls() -> None:
     key = CANARY["WANDB_API_KEY"]
     assert redact(f"login {key}!") == "login <WANDB_API_KEY>!"
     assert redact("+logger.api_key=0123456789") == "+logger.api_key=<secret>"
@@ -378,7 +376,7 @@ def test_secrets_are_blanked_by_value_by_name_and_in_addresses() -> None:
     assert redact({"a": [f"x{key}", 3, None, (True, 1.5)]}) == {"a": ["x<WANDB_API_KEY>", 3, None, [True, 1.5]]}
 
 
-def test_a_home_folder_is_shortened_and_another_is_not(home: Path) -> None:
+def test_only_the_own_home_folder_is_shortened(home: Path) -> None:
     there = str(home)
     pairs = {there: "~", f"{there}/a b": "~/a b", f"root={there}/x": "root=~/x", f"file://{there}/x": "file://~/x"}
     for text, short in {**pairs, f"{there}s/x": f"{there}s/x", f"/mnt{there}/x": f"/mnt{there}/x"}.items():
@@ -389,14 +387,14 @@ def test_a_home_folder_is_shortened_and_another_is_not(home: Path) -> None:
         assert expand_home(text) == text
 
 
-def test_the_same_run_has_one_identity_however_its_home_is_written(home: Path) -> None:
+def test_the_identity_of_a_run_does_not_depend_on_how_its_home_is_written(home: Path) -> None:
     (home / "images").mkdir()
     words = ["data=image_folder", "data.shape=[3,32,32]"]
     assert len({identity(compose([*words, f"data.folder='{place}/images'"])) for place in (home, "~")}) == 1
 
 
 @pytest.mark.usefixtures("home")
-def test_an_error_that_is_put_on_record_tells_no_secret(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recorded_error_contains_no_secret(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError(f"cannot log in with {CANARY['HF_TOKEN']} at {home}/x")
 
@@ -407,7 +405,7 @@ def test_an_error_that_is_put_on_record_tells_no_secret(home: Path, monkeypatch:
     assert json.loads(summary.read_text())["error"] == "cannot log in with <HF_TOKEN> at ~/x"
 
 
-def test_provenance_names_no_secret(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_provenance_contains_no_secret(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", [f"{home}/bin/saddlepoint", "train", "+logger.api_key=0123456789abcdef"])
     assert provenance({}, 0)["argv"] == ["~/bin/saddlepoint", "train", "+logger.api_key=<secret>"]
 
@@ -467,7 +465,7 @@ def faults(source: str, place: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_source_reads_or_runs_without_care(path: Path) -> None:
+def test_no_source_file_uses_an_unsafe_call(path: Path) -> None:
     assert faults(path.read_text(), path.relative_to(ROOT).as_posix().removeprefix("src/saddlepoint/")) == []
 
 
@@ -481,7 +479,7 @@ CARELESS = [
 
 
 @pytest.mark.parametrize("line", CARELESS)
-def test_a_careless_line_would_be_found(line: str) -> None:
+def test_an_unsafe_line_is_found(line: str) -> None:
     assert faults(line, "elsewhere.py")
 
 

@@ -71,7 +71,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("kind", "value", "expected"), TAKEN, ids=[str(value) for _, value, _ in TAKEN])
-def test_a_value_of_its_kind_is_taken_as_the_kind_has_it(kind: Any, value: Any, expected: Any) -> None:
+def test_a_valid_value_is_converted_to_its_kind(kind: Any, value: Any, expected: Any) -> None:
     found = validate_value(kind, value, "key")
     assert found == expected
     assert type(found) is type(expected)
@@ -80,7 +80,7 @@ def test_a_value_of_its_kind_is_taken_as_the_kind_has_it(kind: Any, value: Any, 
 
 
 @pytest.mark.parametrize(("kind", "value", "part"), REFUSED, ids=[str(value) for _, value, _ in REFUSED])
-def test_a_value_of_another_kind_is_refused_in_a_line_under_its_key(kind: Any, value: Any, part: str) -> None:
+def test_a_value_of_another_kind_is_refused_with_its_key(kind: Any, value: Any, part: str) -> None:
     with pytest.raises(Mistake) as caught:
         validate_value(kind, value, "key")
     assert part in str(caught.value)
@@ -89,7 +89,7 @@ def test_a_value_of_another_kind_is_refused_in_a_line_under_its_key(kind: Any, v
 
 
 @pytest.mark.parametrize("word", ["true", "Yes", "ON", "false", "No", "oFF"])
-def test_true_and_false_may_be_said_in_three_ways_and_any_case(word: str) -> None:
+def test_booleans_are_accepted_in_three_spellings_and_any_case(word: str) -> None:
     assert validate_value(Flag, word, "key") is (word.lower() in ("true", "yes", "on"))
 
 
@@ -98,7 +98,7 @@ def test_a_kind_is_described_in_words() -> None:
     assert describe_type(value_type(tuple[float, float])) == "a list of 2 numbers"
 
 
-def test_an_init_may_hold_its_arguments_against_its_annotations() -> None:
+def test_arguments_of_an_init_are_checked_against_its_annotations() -> None:
     class Piece:
         @validate_init("launcher")
         def __init__(self, processes: Count | None = None, threads: Count = 1) -> None:
@@ -109,7 +109,7 @@ def test_an_init_may_hold_its_arguments_against_its_annotations() -> None:
         Piece(threads=0)
 
 
-def test_an_argument_that_nobody_takes_is_refused_by_name() -> None:
+def test_an_unknown_argument_is_refused_by_name() -> None:
     def session(mode: str = "auto", timeout: float = 15.0) -> None: ...
 
     assert validate_arguments(session, {"timeout": 5}, "logger") == {"timeout": 5.0}

@@ -29,11 +29,11 @@ def test_html_is_escaped_and_markdown_is_not(rendered):
     assert rendered("a.md.j2", "{{ x }}", x=EVIL) == EVIL
 
 
-def test_a_cell_keeps_its_table_whole_and_a_literal_text_is_no_markup(rendered):
+def test_cells_and_literals_are_escaped(rendered):
     assert rendered("a.md.j2", "{{ x | cell }}", x=EVIL) == "<b>\\|*x* {{ 7 * 7 }}"
     assert rendered("a.md.j2", "{{ x | literal }}", x=EVIL) == "&lt;b&gt;\\|\\*x\\* {{ 7 \\* 7 }}"
 
 
-def test_a_name_that_nobody_gave_is_an_error(rendered):
+def test_an_undefined_name_is_an_error(rendered):
     with pytest.raises(UndefinedError, match="nobody"):
         rendered("a.md.j2", "{{ nobody }}")

@@ -1,4 +1,4 @@
-"""Laws of progressive growing: what a level is at both ends of its fade, and who moves when."""
+"""Laws of progressive growing: a level at both ends of its fade, and which parameters move when."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def networks():
 
 
 def at(network, images):
-    """What a network gives after so many images."""
+    """Return the output of a network after a number of images."""
     for module in network.modules():
         if hasattr(module, "at_images"):
             module.at_images(images)
@@ -38,7 +38,7 @@ def at(network, images):
 
 
 @pytest.mark.parametrize("level", [1, 2])
-def test_a_level_begins_as_the_one_below(level):
+def test_a_new_level_starts_with_the_output_of_the_level_below(level):
     generator, discriminator = networks()
     start = level * CLOCK["period"]
     assert torch.equal(at(generator, start), at(generator, start - 1))
@@ -48,7 +48,7 @@ def test_a_level_begins_as_the_one_below(level):
 
 
 @pytest.mark.parametrize("level", [1, 2])
-def test_in_between_the_picture_is_the_weighted_mean_of_both_sizes(level):
+def test_during_a_fade_the_image_is_the_weighted_mean_of_both_sizes(level):
     generator, _ = networks()
     start = level * CLOCK["period"]
     below, above = at(generator, start), at(generator, start + CLOCK["fade"])
@@ -57,7 +57,7 @@ def test_in_between_the_picture_is_the_weighted_mean_of_both_sizes(level):
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
-def test_a_level_is_blocks_of_its_size_and_d_sees_no_more_than_its_pixels(level):
+def test_at_each_level_images_are_blocks_and_d_depends_on_block_means_only(level):
     generator, discriminator = networks()
     images, block = level * CLOCK["period"] + CLOCK["fade"], 2 ** (2 - level)
     x = at(generator, images)
@@ -75,7 +75,7 @@ def test_a_level_is_blocks_of_its_size_and_d_sees_no_more_than_its_pixels(level)
     [(0, [0], [0]), (99, [0], [0]), (100, [0, 1], [0, 1]), (139, [0, 1], [0, 1]), (140, [0, 1], [1]),
      (200, [0, 1, 2], [1, 2]), (240, [0, 1, 2], [2]), (10**9, [0, 1, 2], [2])],
 )  # fmt: skip
-def test_what_is_not_in_use_is_dormant_and_gets_no_gradient_and_all_else_gets_one(images, blocks, edges):
+def test_unused_layers_are_dormant_without_gradient_and_all_others_have_one(images, blocks, edges):
     for network in networks():
         at(network, images).sum().backward()
         grown = network if isinstance(network, Generator) else network.trunk["flat"]
@@ -100,10 +100,10 @@ def batches(rounds):
     return [Batch(torch.randn(10, *SHAPE, generator=stream)) for _ in range(rounds)]
 
 
-def test_in_a_game_parameters_begin_to_move_when_their_level_does_and_the_average_is_at_the_same_level():
-    own, moved = game(), {}
-    dry_run(own, batches(1)[0])
-    start = {name: p.detach().clone() for name, p in own.named_parameters()}
+def test_in_a_game_parameters_first_move_when_their_level_starts_and_the_average_has_the_same_level():
+    plays, moved = game(), {}
+    dry_run(plays, batches(1)[0])
+    start = {name: p.detach().clone() for name, p in plays.named_parameters()}
 
     def after(game, i):
         for name, p in game.named_parameters():
@@ -112,29 +112,32 @@ def test_in_a_game_parameters_begin_to_move_when_their_level_does_and_the_averag
         for player in game.players.values():
             for network in (player.network, *([player.average.network] if player.average else [])):
                 grown = network if isinstance(network, Generator) else network.trunk["flat"]
-                expected = (min(2, i // 10), 1.0 if i < 10 else min(1.0, i % 10 / 4))  # ten rounds of ten a level
+                expected = (
+                    min(2, i // 10),
+                    1.0 if i < 10 else min(1.0, i % 10 / 4),
+                )  # 10 rounds of 10 images per level
                 assert (grown.level, grown.alpha) == expected
 
-    fit(own, batches(25), [Watch(after=after)])
+    fit(plays, batches(25), [Watch(after=after)])
     assert moved.keys() == start.keys()
     for name, i in moved.items():
         level = next((int(name.split(part)[1][0]) for part in ("blocks.", "edges.") if part in name), 0)
         assert i == (10 * level + 1 if level else 0), f"{name}: at alpha = 0 its gradient is 0, and Adam stands"
 
 
-def test_samples_are_of_the_level_that_the_number_of_images_says():
-    own = game()
-    fit(own, batches(12))
-    assert own.images == 120
-    x = own.sample(4)
+def test_the_level_of_samples_follows_from_the_number_of_images():
+    plays = game()
+    fit(plays, batches(12))
+    assert plays.images == 120
+    x = plays.sample(4)
     torch.testing.assert_close(x, avg_pool2d(x, 2).repeat_interleave(2, 2).repeat_interleave(2, 3))
     other = game()
-    other.load_state_dict(own.state_dict())
+    other.load_state_dict(plays.state_dict())
     other.images = 120
     assert torch.equal(other.sample(4), x)
 
 
-def test_a_condition_and_a_norm_have_their_places():
+def test_growing_networks_take_a_condition_and_a_norm():
     net = Generator(3, SHAPE, 4, **CLOCK, norm=torch.nn.BatchNorm2d, condition={"label": 3})
     judge = Discriminator(SHAPE, 4, **CLOCK, condition={"label": 3}, heads={"label": 3})
     label = {"label": torch.tensor([0, 1, 2, 0, 1])}
@@ -145,9 +148,9 @@ def test_a_condition_and_a_norm_have_their_places():
     assert not torch.equal(judge(x, label).logits, judge(x, {"label": label["label"].flip(0)}).logits)
 
 
-def test_what_cannot_grow_so_is_refused():
+def test_invalid_levels_and_shapes_are_refused():
     for shape in ((2, 8, 6), (2,)):
-        with pytest.raises(ValueError, match=r"levels=3 needs images with sides that 4 divides"):
+        with pytest.raises(ValueError, match=r"levels=3 needs an image height and width divisible by 4"):
             Generator(3, shape, 4, levels=3)
     for clock in ({"levels": 0}, {"period": 0}, {"fade": 0}, {"period": 10, "fade": 11}):
         with pytest.raises(ValueError, match="growing: "):

@@ -1,4 +1,4 @@
-"""Laws of the linear-Gaussian VAE: its bound against the marginal likelihood in closed form (probabilistic PCA)."""
+"""Laws of the linear-Gaussian VAE: its bound and the closed form of the marginal likelihood (probabilistic PCA)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from saddlepoint.regularizer.kl import KL
 from saddlepoint.regularizer.reconstruction import Reconstruction
 from saddlepoint.turn import Batch, Sample, Turn
 
-D, DIM, S2 = 5, 2, 0.25  # numbers of a sample, of a latent, and the variance of p(x|z)
+D, DIM, S2 = 5, 2, 0.25  # size of a sample, size of a latent, variance of p(x|z)
 CONSTANT = D / 2 * math.log(2 * math.pi * S2)
 STREAM = torch.Generator().manual_seed(0)
 MIX = torch.randn(D, D, generator=STREAM, dtype=torch.float64)
@@ -28,9 +28,9 @@ DATA = 1 + torch.randn(400, D, generator=STREAM, dtype=torch.float64) @ MIX
 
 
 def terms(encoder, generator, x, noise):
-    """kl and the weighted reconstruction, by the terms of a game."""
-    code, made = encoder(x, {"noise": noise})
-    samples = {"code": Sample(code, {}, None, extra_output=made), "reconstruction": Sample(generator(code), {}, None),
+    """Return kl and the weighted reconstruction as computed by the terms of a game."""
+    code, q = encoder(x, {"noise": noise})
+    samples = {"code": Sample(code, {}, None, extra_output=q), "reconstruction": Sample(generator(code), {}, None),
                "real": Sample(x, {}, None)}  # fmt: skip
     turn = Turn(dict.fromkeys(samples), {}, Batch(x), {}, samples=samples)
     distance = Reconstruction(side="reconstruction", target="real", absolute=False)
@@ -38,7 +38,7 @@ def terms(encoder, generator, x, noise):
 
 
 def bound(encoder, generator, x):
-    """The ELBO per sample, exactly: the mean over q of a quadratic is the mean over 2 DIM points at +-sqrt(DIM)."""
+    """Return the exact ELBO per sample: the mean of a quadratic over q is its mean over 2 DIM points at +-sqrt(DIM)."""
     total = 0
     for i in range(DIM):
         for sign in (-1, 1):
@@ -49,20 +49,20 @@ def bound(encoder, generator, x):
 
 
 def likelihood(generator, x):
-    """log N(x; m, W W^T + s^2 I), the mean over samples."""
+    """Return log N(x; m, W W^T + s^2 I), the mean over samples."""
     w, m = generator.linear.weight.detach(), generator.linear.bias.detach()
     return MultivariateNormal(m, w @ w.T + S2 * torch.eye(D, dtype=w.dtype)).log_prob(x).mean()
 
 
 def best(x):
-    """The likelihood's maximum over W and m: Tipping & Bishop 1999, eq. 8."""
+    """Return the maximum of the likelihood over W and m: Tipping & Bishop 1999, eq. 8."""
     values = torch.linalg.eigvalsh(torch.cov(x.T, correction=0)).flip(0)
-    kept, left = values[:DIM], values[DIM:]
-    return -(D * math.log(2 * math.pi) + kept.log().sum() + (D - DIM) * math.log(S2) + DIM + left.sum() / S2) / 2
+    top, remaining = values[:DIM], values[DIM:]
+    return -(D * math.log(2 * math.pi) + top.log().sum() + (D - DIM) * math.log(S2) + DIM + remaining.sum() / S2) / 2
 
 
 def optimal(columns):
-    """A generator with these columns, and the encoder that is its posterior where they are orthogonal."""
+    """Return a generator with these columns, and the encoder that is its posterior if they are orthogonal."""
     generator, encoder = Generator(DIM, [D]).double(), Encoder([D], DIM).double()
     with torch.no_grad():
         generator.linear.weight.copy_(columns)
@@ -75,12 +75,12 @@ def optimal(columns):
 
 
 def principal():
-    """The maximum likelihood W: principal axes, stretched by the root of their eigenvalue less s^2."""
+    """Return the maximum-likelihood W: principal axes times sqrt(eigenvalue - s^2)."""
     values, axes = torch.linalg.eigh(torch.cov(DATA.T, correction=0))
     return axes[:, -DIM:] * (values[-DIM:] - S2).sqrt()
 
 
-def test_the_terms_are_the_bound_written_as_two_gaussians_up_to_the_stated_constant():
+def test_the_terms_equal_the_bound_of_two_gaussians_up_to_the_stated_constant():
     torch.manual_seed(1)
     encoder, generator = Encoder([D], DIM).double(), Generator(DIM, [D]).double()
     noise = torch.randn(len(DATA), DIM, dtype=torch.float64)
@@ -93,7 +93,7 @@ def test_the_terms_are_the_bound_written_as_two_gaussians_up_to_the_stated_const
     torch.testing.assert_close(-own_distance - CONSTANT, observed)
 
 
-def test_the_bound_of_the_optimal_encoder_is_the_marginal_likelihood_and_of_any_other_less():
+def test_the_optimal_encoder_attains_the_marginal_likelihood_and_others_stay_below():
     encoder, generator = optimal(principal())
     torch.testing.assert_close(bound(encoder, generator, DATA), likelihood(generator, DATA))
     torch.testing.assert_close(likelihood(generator, DATA), best(DATA))
@@ -124,19 +124,19 @@ def test_training_approaches_the_maximum_of_the_likelihood():
             "reconstruction": {"by": "generator", "of": "code"},
             "fake": {"by": "generator"},
         }
-        own = Game(players, Prior(z=Normal(DIM)), sides=sides, order=[["encoder", "generator"]],
+        plays = Game(players, Prior(z=Normal(DIM)), sides=sides, order=[["encoder", "generator"]],
                    draws={"noise": Prior(z=Normal(DIM))})  # fmt: skip
-        start = bound(own.player("encoder").network, own.player("generator").network, DATA)
-        fit(own, [Batch(DATA)] * 800)
+        start = bound(plays.player("encoder").network, plays.player("generator").network, DATA)
+        fit(plays, [Batch(DATA)] * 800)
     finally:
         torch.set_default_dtype(torch.float32)
-    encoder, generator = own.player("encoder").network, own.player("generator").network
+    encoder, generator = plays.player("encoder").network, plays.player("generator").network
     reached, ceiling = bound(encoder, generator, DATA).item(), best(DATA).item()
     assert reached <= likelihood(generator, DATA).item() <= ceiling
     assert ceiling - reached < 0.02 * (ceiling - start.item())
-    assert own.float().sample(6).shape == (6, D)
+    assert plays.float().sample(6).shape == (6, D)
 
 
-def test_an_encoder_without_noise_says_what_it_needs():
+def test_an_encoder_without_noise_raises_an_error_that_names_it():
     with pytest.raises(Mistake, match="the encoder reads the condition noise"):
         Encoder([D], DIM)(torch.randn(2, D), {})

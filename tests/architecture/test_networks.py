@@ -1,4 +1,4 @@
-"""Shapes, names and starts of the networks."""
+"""Shapes, names and initialisation of the networks."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ NETWORKS = {
 
 @pytest.mark.parametrize("norm", [None, True])
 @pytest.mark.parametrize("case", NETWORKS)
-def test_the_generator_makes_the_shape_of_the_data_and_the_discriminator_takes_it(case, norm):
+def test_the_generator_makes_samples_of_the_data_shape_and_the_discriminator_takes_them(case, norm):
     module, shape, settings = NETWORKS[case]
     kind = None if norm is None else nn.BatchNorm1d if module is mlp else nn.BatchNorm2d
     generator = module.Generator(latent=7, shape=shape, norm=kind, **settings)
@@ -53,13 +53,13 @@ def test_heads_neck_and_readout_come_after_the_trunk():
     discriminator = mlp.Discriminator([2], widths=[4], neck=Double, readout=Sum, heads={"label": 3})
     output = discriminator(torch.randn(6, 2))
     assert output.heads["label"].shape == (6, 3)
-    assert output.features["hidden1"].shape == (6, 4)  # the neck is no feature
+    assert output.features["hidden1"].shape == (6, 4)  # features do not include the neck
     expected = 2 * output.features["hidden1"].sum(1) + output.heads["label"].sum(1) + 8
     assert torch.allclose(output.logits, expected)
 
 
-def test_dcgan_starts_at_the_papers_spread_and_halves_down_to_four_by_four():
-    torch.manual_seed(0)  # 2,400 weights: their mean leaves the bound once in a hundred draws
+def test_dcgan_weights_start_with_the_deviation_of_the_paper_and_sizes_halve_to_4_x_4():
+    torch.manual_seed(0)  # with 2,400 weights the mean exceeds the bound for one seed in a hundred
     generator = dcgan.Generator(latent=100, shape=[3, 64, 64], width=32, norm=nn.BatchNorm2d)
     for layer in generator.modules():
         if isinstance(layer, nn.ConvTranspose2d | nn.Linear):
@@ -81,7 +81,7 @@ def test_dcgan_starts_at_the_papers_spread_and_halves_down_to_four_by_four():
 @pytest.mark.parametrize(
     ("module", "shape"), [(conv28, [1, 32, 32]), (dcgan, [3, 48, 48]), (dcgan, [3, 28, 28]), (conv28, [2])]
 )
-def test_a_shape_that_cannot_be_made_is_refused_with_what_can(module, shape):
+def test_an_unsupported_shape_is_refused_with_the_supported_ones(module, shape):
     with pytest.raises(ValueError, match="try"):
         module.Discriminator(shape=shape)
 

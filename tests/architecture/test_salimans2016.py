@@ -1,4 +1,4 @@
-"""The networks of Salimans et al. 2016: layer by layer what the authors' code builds, and how it starts."""
+"""The networks of Salimans et al. 2016: their layers and initialisation are those of the authors' code."""
 
 from functools import partial
 from itertools import pairwise
@@ -27,11 +27,11 @@ def images(n, shape, seed=0):
     return torch.rand(n, *shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
-def test_the_mnist_discriminator_has_the_codes_layers_and_learns_what_it_learns():
+def test_the_mnist_discriminator_has_the_layers_and_parameters_of_the_authors_code():
     network = salimans2016_mnist.Discriminator(MNIST, heads={"label": 10})
     widths = [784, 1000, 500, 250, 250, 250]
-    learned = sum((a + 1) * b for a, b in pairwise(widths))  # theta and bias; scale is frozen
-    assert weights(network) == learned + 250 * 10 + 10 + 10  # the last layer's scale is learned
+    learned = sum((a + 1) * b for a, b in pairwise(widths))  # theta and bias; scale is fixed
+    assert weights(network) == learned + 250 * 10 + 10 + 10  # the scale of the last layer is learned
     output = network.eval()(images(4, MNIST))
     assert {name: f.shape[1] for name, f in output.features.items()} == {
         f"hidden{i}": width for i, width in enumerate(widths[1:], 1)
@@ -42,7 +42,7 @@ def test_the_mnist_discriminator_has_the_codes_layers_and_learns_what_it_learns(
 
 
 def test_features_are_taken_before_their_own_noise():
-    """So with all noise but the last one off, hidden5 is certain and the logits are not."""
+    """With all noise off but the last, hidden5 is deterministic and the logits are not."""
     network = salimans2016_mnist.Discriminator(MNIST, heads={"label": 10})
     *early, last = (m for m in network.modules() if isinstance(m, GaussianNoise))
     for noise in early:
@@ -57,7 +57,7 @@ def test_features_are_taken_before_their_own_noise():
 
 
 @pytest.mark.parametrize(("module", "shape"), [(salimans2016_mnist, MNIST), (salimans2016_cifar, COLOUR)])
-def test_after_the_start_from_data_every_pre_activation_has_mean_0_and_its_deviation(module, shape):
+def test_after_initialisation_from_data_every_pre_activation_has_mean_0_and_the_given_deviation(module, shape):
     torch.manual_seed(0)
     network = module.Discriminator(shape, heads={"label": 10})
     for noise in network.modules():
@@ -77,8 +77,8 @@ def test_after_the_start_from_data_every_pre_activation_has_mean_0_and_its_devia
         torch.testing.assert_close(h.std(1, correction=0), torch.full((len(h),), start), atol=2e-3 * start, rtol=0)
 
 
-def test_the_mnist_discriminator_looks_at_images_in_0_1_where_dark_pixels_turn_nothing():
-    """Its own function of [-1, 1] is the code's of [0, 1]: what the first map sees, and how its theta learns."""
+def test_the_mnist_discriminator_rescales_images_to_0_1_so_that_dark_pixels_are_0():
+    """On [-1, 1] it computes the function of the code on [0, 1]: input of the first map, and gradient of its theta."""
     network = salimans2016_mnist.Discriminator(MNIST, widths=[50], input_noise=0, noise=0, heads={"label": 10})
     first = next(m for m in network.modules() if isinstance(m, WeightNorm))
     unit = torch.rand(20, *MNIST)
@@ -89,14 +89,14 @@ def test_the_mnist_discriminator_looks_at_images_in_0_1_where_dark_pixels_turn_n
     network(2 * unit - 1).logits.sum().backward()
     torch.testing.assert_close(seen[-1], unit.flatten(1), atol=1e-6, rtol=0)
     theta = first.linear.weight
-    along = (theta.grad * theta).sum(1)  # a direction is free of the length of theta
+    along = (theta.grad * theta).sum(1)  # the output does not depend on the length of theta
     torch.testing.assert_close(along, torch.zeros_like(along), atol=1e-3, rtol=0)
-    dark = theta.grad[:, : 10 * 28]  # what is left of it: the length alone, a pull along theta
+    dark = theta.grad[:, : 10 * 28]  # only the term along theta remains
     ratio = dark / theta[:, : 10 * 28]
     torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio), atol=1e-3, rtol=1e-3)
 
 
-def test_the_mnist_generator_is_the_codes_function():
+def test_the_mnist_generator_computes_the_function_of_the_authors_code():
     torch.manual_seed(0)
     network = salimans2016_mnist.Generator(100, MNIST, norm=BATCH_NORM)
     assert weights(network) == 100 * 500 + 500 + 500 * 500 + 500 + 500 * 784 + 784 + 784  # shifts; scale and bias
@@ -115,7 +115,7 @@ def test_the_mnist_generator_is_the_codes_function():
 
 
 @pytest.mark.parametrize(("narrow", "wide"), [(96, 192), (64, 128)])
-def test_the_colour_discriminator_has_the_codes_shapes(narrow, wide):
+def test_the_cifar_discriminator_has_the_shapes_of_the_authors_code(narrow, wide):
     network = salimans2016_cifar.Discriminator(COLOUR, narrow, wide, heads={"label": 10}).eval()
     output = network(images(2, COLOUR))
     sizes = {name: tuple(f.shape[1:]) for name, f in output.features.items()}
@@ -139,7 +139,7 @@ def test_the_colour_discriminator_has_the_codes_shapes(narrow, wide):
     assert weights(network) == thetas + 3 * narrow + 6 * wide + 10 + 10  # biases, and the last scale
 
 
-def test_the_colour_generator_starts_with_tanh_of_a_tenth():
+def test_the_cifar_generator_starts_with_deviation_0_1_before_tanh():
     torch.manual_seed(0)
     network = salimans2016_cifar.Generator(100, COLOUR, width=16, norm=BATCH_NORM_2D)
     (last,) = (m for m in network.modules() if isinstance(m, WeightNorm))
@@ -157,7 +157,7 @@ def test_the_colour_generator_starts_with_tanh_of_a_tenth():
     ("module", "shape", "norm"),
     [(salimans2016_mnist, MNIST, nn.BatchNorm1d), (salimans2016_cifar, COLOUR, nn.BatchNorm2d)],
 )
-def test_a_norm_with_a_bias_of_its_own_gets_no_second_one_and_none_leaves_the_maps(module, shape, norm):
+def test_a_norm_with_a_bias_gets_no_shift_and_without_a_norm_linear_maps_keep_their_bias(module, shape, norm):
     small = {"widths": [8]} if module is salimans2016_mnist else {"width": 4}
     for given in (norm, None):
         network = module.Generator(3, shape, norm=given, **small)
@@ -178,7 +178,7 @@ def test_without_classes_it_is_a_plain_discriminator_and_takes_a_neck(module, sh
     assert both(images(6, shape)).heads["label"].shape == (6, 3)
 
 
-def test_noise_may_stand_in_the_place_of_the_first_dropout_of_the_cifar_network_and_only_while_training():
+def test_noise_can_replace_the_first_dropout_of_the_cifar_network_in_training_only():
     network = salimans2016_cifar.Discriminator(COLOUR, narrow=4, wide=8, input_dropout=0.0, input_noise=0.2)
     first, x = network.trunk["conv1"][0], torch.zeros(4000, 3, 2, 2)
     assert not any(isinstance(m, nn.Dropout) for m in network.trunk["conv1"].modules())
@@ -186,7 +186,9 @@ def test_noise_may_stand_in_the_place_of_the_first_dropout_of_the_cifar_network_
     assert torch.equal(network.eval().trunk["conv1"][0](x), x)
 
 
-def test_another_size_is_refused_with_what_to_do():
+def test_another_image_size_is_refused_with_advice():
     for network in (salimans2016_cifar.Discriminator, partial(salimans2016_cifar.Generator, 100)):
-        with pytest.raises(ValueError, match=r"makes 32 x 32 images, the data are \[3, 64, 64\]; try data\.size=32"):
+        with pytest.raises(
+            ValueError, match=r"makes 32 x 32 images, but the data have shape \[3, 64, 64\]; try data\.size=32"
+        ):
             network([3, 64, 64])

@@ -1,4 +1,4 @@
-"""The networks of the toy game and of PacGAN's rings."""
+"""The networks of the toy game and of PacGAN for rings."""
 
 import numpy as np
 import pytest
@@ -12,17 +12,17 @@ from saddlepoint.objective import wasserstein
 
 
 @pytest.mark.parametrize(("x", "f"), [(-2.0, -2.0), (-0.5, -0.5), (0.0, 0.0), (0.5, 0.25), (1.5, 2.25)])
-def test_the_toys_losses_are_the_papers_game_and_its_opposite(x, f):
+def test_the_losses_of_the_toy_are_the_game_of_the_paper_and_its_negative(x, f):
     generator, discriminator = salimans2016_toy.Generator([1], x), salimans2016_toy.Discriminator([1], 3.0)
     fake = discriminator(generator({"z": torch.randn(4, 1)})).logits
     real = discriminator(torch.ones(4, 1)).logits
-    assert real.eq(0).all()  # f(1) = 1, so that a real pays nothing
+    assert real.eq(0).all()  # f(1) = 1, so the loss on reals is 0
     value = (f - 1) * (3.0 - 1)
     assert wasserstein.generator(fake).item() == pytest.approx(value)
     assert wasserstein.discriminator(real, fake).item() == pytest.approx(-value)
 
 
-def test_the_toy_has_two_numbers_which_begin_at_one_and_a_half():
+def test_the_toy_has_two_parameters_which_start_at_1_5():
     game = build_game(compose(["experiment=salimans2016_historical_averaging"]))
     assert [p.item() for p in game.parameters()] == [1.5, 1.5]
 
@@ -45,8 +45,8 @@ def test_pacgans_networks_have_the_layers_of_the_authors_code():
     assert all(m.bias.eq(0).all() for m in discriminator.modules() if isinstance(m, nn.Linear))
 
 
-def test_pacgans_discriminator_is_maxout_all_the_way():
-    """Against numpy: the largest of five pieces, thrice, and a line."""
+def test_pacgans_discriminator_equals_nested_maxout():
+    """Compare with numpy: three layers of the maximum of five pieces, and a linear layer."""
     discriminator = pacgan_toy.Discriminator([2], widths=[4, 3], pieces=5)
     x = torch.randn(6, 2)
     h = x.numpy()

@@ -182,10 +182,10 @@ def test_data_of_ones_own_are_stored_as_their_modality_says() -> None:
 
 def test_an_extractor_that_would_round_says_what_measures_16_bits() -> None:
     with pytest.raises(
-        Mistake, match=re.compile("inception measures images of 8 bits, and these have 16.*identity", re.S)
+        Mistake, match=re.compile("inception measures images of 8 bits, but these have 16.*identity", re.S)
     ):
         check_measurable(Inception, (3, 8, 8), Image(16))
-    with pytest.raises(Mistake, match=r"identity compares up to 4,096 numbers, and a sample of 3x64x64 has 12,288"):
+    with pytest.raises(Mistake, match=r"identity compares up to 4,096 numbers, but a sample of 3x64x64 has 12,288"):
         Identity((3, 64, 64))
 
 

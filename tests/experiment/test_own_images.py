@@ -48,7 +48,7 @@ def test_a_folder_without_classes_is_measured_by_the_nearest_extractor_with_a_me
     assert kid["settings"]["subset_size"] == "all"
     assert "40 images (40 .jpg), no classes; left out: 1 .gif." in record.said
     assert "reduced to 16x16" in record.said
-    assert "measured by cifar10-jpeg, the shipped extractor of the nearest size" in record.said
+    assert "using cifar10-jpeg, the shipped extractor of the nearest size" in record.said
 
 
 def test_data_without_a_shipped_extractor_are_trained_with_a_remedy(tmp_path):
@@ -57,7 +57,7 @@ def test_data_without_a_shipped_extractor_are_trained_with_a_remedy(tmp_path):
     assert record.summary["status"] == "finished"
     line = next(line for line in record.said.splitlines() if "no scores" in line)
     assert "no shipped extractor takes samples of shape 5x6x9" in line
-    assert "evaluation.extractor=trained learns for some minutes" in line
+    assert "evaluation.extractor=trained learns in a few minutes" in line
     with Image.open(record.samples / "real.png") as image:
         assert image.size[0] > 9
 
@@ -81,6 +81,6 @@ def test_a_network_for_other_image_sizes_names_its_sizes(photos, tmp_path):
         config = compose(
             [*overrides(photos, "data.size=[16,24]", f"architecture={architecture}"), f"outputs={tmp_path}"]
         )
-        with pytest.raises(Mistake, match=rf"{made} images, the data are \[3, 16, 24\]") as caught:
+        with pytest.raises(Mistake, match=rf"{made} images, but the data have shape \[3, 16, 24\]") as caught:
             train(config, Console(quiet=True))
         assert len(str(caught.value).splitlines()) <= 2

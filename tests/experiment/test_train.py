@@ -392,7 +392,7 @@ def test_points_are_trained_scored_and_drawn(tmp_path, overrides):
         (["+layer@architecture.discriminator.neck=log_sum_exp"], "layers do not fit as neck or readout"),
         (
             ["regularizer=[feature_matching]", "regularizer.generator.feature_matching.features=3"],
-            "exposes no feature 3",
+            "has no feature 3",
         ),
         (["objective.discriminator.real_label=null"], "objective.discriminator.real_label=null: .* is a number"),
         (["objective.discriminator.real_label=1.2"], "objective.discriminator: real_label=1.2"),

@@ -1,4 +1,4 @@
-"""The stand-ins of tests/support/measured.py, as fixtures."""
+"""The small data sets of tests/support/measured.py as fixtures."""
 
 from measured import points, random_weights, stripes
 

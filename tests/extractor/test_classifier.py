@@ -1,4 +1,4 @@
-"""Training a classifier is repeatable and leaves no trace; the shipped ones are as good as they are said to be."""
+"""Training a classifier is repeatable without side effects, and shipped classifiers have their listed accuracy."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ BRIEF = Recipe(dim=8, epochs=12, shift=1, batch=20)
 MNIST_ROOT = Path(os.environ.get("SADDLEPOINT_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
 
 
-def test_training_is_repeatable_and_moves_no_global_generator(stripes) -> None:
+def test_training_is_repeatable_and_leaves_the_global_generators_unchanged(stripes) -> None:
     x, y = stripes.split("train")[torch.arange(120)]
     before, threads = torch.random.get_rng_state(), torch.get_num_threads()
     first = train_classifier(x, y, 2, BRIEF, stripes.split("test")[torch.arange(30)])
@@ -40,22 +40,22 @@ def test_training_is_repeatable_and_moves_no_global_generator(stripes) -> None:
     assert second.accuracy is None
 
 
-def test_training_works_where_gradients_are_off_and_reports_how_far_it_is(stripes) -> None:
-    x, y = stripes.split("train")[torch.arange(101)]  # no multiple of the batch
-    seen = []
+def test_training_works_under_no_grad_and_reports_progress(stripes) -> None:
+    x, y = stripes.split("train")[torch.arange(101)]  # not a multiple of the batch
+    reports = []
     with torch.no_grad():
-        train_classifier(x, y, 2, replace(BRIEF, epochs=1), progress=lambda *report: seen.append(report))
-    assert seen[-1] == ("training the classifier", 6, 6)
+        train_classifier(x, y, 2, replace(BRIEF, epochs=1), progress=lambda *report: reports.append(report))
+    assert reports[-1] == ("training the classifier", 6, 6)
 
 
 def test_at_most_limit_images_are_used(stripes) -> None:
     x, y = stripes.split("train")[torch.arange(120)]
-    seen = []
-    train_classifier(x, y, 2, replace(BRIEF, limit=40), progress=lambda *report: seen.append(report))
-    assert seen[-1][2] == 12 * 2
+    reports = []
+    train_classifier(x, y, 2, replace(BRIEF, limit=40), progress=lambda *report: reports.append(report))
+    assert reports[-1][2] == 12 * 2
 
 
-def test_a_shifted_image_is_the_image_elsewhere() -> None:
+def test_a_shifted_image_is_a_crop_of_the_padded_image() -> None:
     x = torch.arange(2 * 3 * 6 * 5, dtype=torch.uint8).view(2, 3, 6, 5).repeat(50, 1, 1, 1)
     moved = random_shift(x, 2, torch.Generator().manual_seed(0))
     padded = torch.nn.functional.pad(x.float(), (2, 2, 2, 2), mode="replicate").to(torch.uint8)
@@ -66,18 +66,18 @@ def test_a_shifted_image_is_the_image_elsewhere() -> None:
     assert torch.equal(random_shift(x, 0, torch.Generator()), x)
 
 
-def test_a_mirrored_image_is_the_image_or_its_mirror_image_in_equal_parts() -> None:
+def test_random_flip_mirrors_half_of_the_images() -> None:
     x = torch.arange(3 * 2 * 5, dtype=torch.uint8).view(1, 3, 2, 5).repeat(4000, 1, 1, 1)
-    found = random_flip(x, torch.Generator().manual_seed(0))
-    same, turned = ((found == wanted).flatten(1).all(1) for wanted in (x, x.flip(3)))
-    assert (same ^ turned).all()
-    assert abs(float(turned.double().mean()) - 0.5) < 5 * 0.5 / 4000**0.5
-    assert found.dtype == torch.uint8
-    assert torch.equal(random_flip(x, torch.Generator().manual_seed(0)), found)
+    flipped = random_flip(x, torch.Generator().manual_seed(0))
+    same, mirrored = ((flipped == expected).flatten(1).all(1) for expected in (x, x.flip(3)))
+    assert (same ^ mirrored).all()
+    assert abs(float(mirrored.double().mean()) - 0.5) < 5 * 0.5 / 4000**0.5
+    assert flipped.dtype == torch.uint8
+    assert torch.equal(random_flip(x, torch.Generator().manual_seed(0)), flipped)
 
 
-def test_a_recipe_that_mirrors_learns_what_left_and_right_share(stripes) -> None:
-    """Of images whose classes are each other's mirror image nothing can be learned, but without mirroring all can."""
+def test_a_recipe_with_flip_cannot_tell_left_from_right(stripes) -> None:
+    """Classes that are mirror images cannot be told apart with flip, and can without it."""
     y = torch.arange(120) % 2
     x = torch.zeros(120, 1, 6, 6, dtype=torch.uint8)
     x[y == 0, :, :, :2] = 255
@@ -93,15 +93,15 @@ def test_a_recipe_that_mirrors_learns_what_left_and_right_share(stripes) -> None
     assert certainty[1] < 0.7
 
 
-def test_a_recipe_that_does_not_mirror_draws_as_if_there_were_no_mirror(stripes, monkeypatch) -> None:
+def test_a_recipe_without_flip_draws_no_numbers_for_it(stripes, monkeypatch) -> None:
     monkeypatch.setattr(
         "saddlepoint.extractor.training.random_flip", None
-    )  # the weights shipped before it came stay true
+    )  # so weights shipped before the flip stay reproducible
     x, y = stripes.split("train")[torch.arange(40)]
     train_classifier(x, y, 2, replace(BRIEF, epochs=1))
 
 
-def test_a_wide_network_has_so_many_times_the_channels_and_the_same_readout() -> None:
+def test_a_wide_network_multiplies_the_channels_and_keeps_the_readout() -> None:
     def channels(wide: int) -> list[int]:
         network = Network((3, 32, 32), 10, 128, wide)
         return [part.out_channels for part in network.modules() if isinstance(part, torch.nn.Conv2d)]
@@ -112,7 +112,7 @@ def test_a_wide_network_has_so_many_times_the_channels_and_the_same_readout() ->
     assert (features.shape, logits.shape) == ((2, 128), (2, 10))
 
 
-def test_a_wide_classifier_is_shipped_and_read_again(tmp_path: Path, stripes) -> None:
+def test_a_wide_classifier_is_saved_and_loaded_again(tmp_path: Path, stripes) -> None:
     train_and_save("wide", stripes, replace(BRIEF, wide=2, epochs=1), tmp_path, "command")
     train_and_save("narrow", stripes, replace(BRIEF, epochs=1), tmp_path, "command")
     assert shipped_classifiers(tmp_path)["wide"]["recipe"]["wide"] == 2
@@ -129,7 +129,7 @@ def test_a_network_takes_images_of_any_size_and_is_under_a_megabyte(shape: tuple
     assert sum(parameter.numel() for parameter in network.parameters()) * 4 < 1e6
 
 
-def test_what_is_shipped_is_what_is_listed() -> None:
+def test_the_shipped_files_are_the_listed_ones() -> None:
     assert set(shipped_classifiers()) >= {"digits", "digits-b", "mnist", "cifar10-jpeg"}
     for name, facts in shipped_classifiers().items():
         content = (WEIGHTS_FOLDER / f"{name}.safetensors").read_bytes()
@@ -139,33 +139,33 @@ def test_what_is_shipped_is_what_is_listed() -> None:
         assert (classifier.sha256, classifier.dim, classifier.classes) == (facts["sha256"], facts["dim"], 10)
 
 
-def test_the_digits_classifier_is_as_good_as_it_is_said_to_be() -> None:
+def test_the_digits_classifier_has_its_listed_accuracy() -> None:
     from saddlepoint.data.digits import Digits
 
     data, facts = Digits(), shipped_classifiers()["digits"]
     data.setup()
     features = Shipped("digits")(data.split("test")[torch.arange(450)][0]).features
-    assert (features.amax(0) > 0).all()  # no unit is dead
-    right = accuracy(Shipped("digits").network, *data.split("test")[torch.arange(450)])  # pyright: ignore[reportArgumentType]
-    assert right == pytest.approx(facts["test_accuracy"], abs=1e-4)
-    assert right > 0.97
+    assert (features.amax(0) > 0).all()  # there are no dead units
+    score = accuracy(Shipped("digits").network, *data.split("test")[torch.arange(450)])  # pyright: ignore[reportArgumentType]
+    assert score == pytest.approx(facts["test_accuracy"], abs=1e-4)
+    assert score > 0.97
     assert data.split("train").sha256 == facts["data_sha256"]
 
 
-def test_the_mnist_classifier_is_as_good_as_it_is_said_to_be() -> None:
+def test_the_mnist_classifier_has_its_listed_accuracy() -> None:
     from saddlepoint.data.mnist import MNIST
 
     if not (MNIST_ROOT / "MNIST" / "raw" / "t10k-images-idx3-ubyte").is_file():
-        pytest.skip("MNIST is not here; SADDLEPOINT_DATA names the folder that holds it")
+        pytest.skip("MNIST is missing; set SADDLEPOINT_DATA to its folder")
     data, facts = MNIST(root=MNIST_ROOT), shipped_classifiers()["mnist"]
     data.setup()
-    right = accuracy(Shipped("mnist").network, *data.split("test")[torch.arange(10_000)])  # pyright: ignore[reportArgumentType]
-    assert right == pytest.approx(facts["test_accuracy"], abs=3e-4)  # another machine may round an image over the edge
-    assert right >= 0.99
+    score = accuracy(Shipped("mnist").network, *data.split("test")[torch.arange(10_000)])  # pyright: ignore[reportArgumentType]
+    assert score == pytest.approx(facts["test_accuracy"], abs=3e-4)  # rounding differs between machines
+    assert score >= 0.99
     assert data.split("train").sha256 == facts["data_sha256"]
 
 
-def test_shipping_writes_the_same_file_again_and_keeps_the_others_listed(tmp_path: Path, stripes) -> None:
+def test_training_again_writes_the_same_file_and_keeps_other_entries(tmp_path: Path, stripes) -> None:
     entries = [train_and_save("stripes", stripes, BRIEF, tmp_path, "command") for _ in range(2)]
     train_and_save("others", stripes, replace(BRIEF, seed=1), tmp_path, "command")
     assert entries[0] == entries[1] == shipped_classifiers(tmp_path)["stripes"]
@@ -180,7 +180,7 @@ def test_weights_that_are_not_the_listed_ones_are_refused_with_both_hashes(tmp_p
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     with pytest.raises(Mistake) as refused:
         Shipped("stripes", tmp_path)
-    for word in (str(file), entry["sha256"], hashlib.sha256(file.read_bytes()).hexdigest(), "Install", "=trained"):
+    for word in (str(file), entry["sha256"], hashlib.sha256(file.read_bytes()).hexdigest(), "Reinstall", "=trained"):
         assert word in str(refused.value)
     file.unlink()
     with pytest.raises(Mistake, match="missing"):

@@ -1,4 +1,4 @@
-"""Extractors never learn, fit their data or say so, and are named by what they are."""
+"""Extractors are not trained, refuse unsuitable data, and have a name and sha256 of their code and weights."""
 
 import sys
 from pathlib import Path
@@ -28,35 +28,35 @@ BRIEF = Recipe(dim=8, epochs=12, shift=0, batch=20)
 
 
 class Halved(Audio):
-    """A modality of somebody's own: what networks see is half of what is stored."""
+    """A user-defined modality: networks get half of the stored values."""
 
     def to_float(self, x: Tensor) -> Tensor:
         return super().to_float(x) / 2
 
 
 class Thirds(Halved):
-    """Another one."""
+    """Another modality."""
 
     def to_float(self, x: Tensor) -> Tensor:
         return super().to_float(x) / 3
 
 
-def test_what_identity_and_networks_see_of_a_modality_of_ones_own_is_part_of_their_sha256() -> None:
-    """Statistics of the reals are kept by it: edited code would else be measured against the reals of before."""
+def test_the_sha256_includes_the_code_and_settings_of_a_user_defined_modality() -> None:
+    """Cached statistics of reals are keyed by the sha256, so edited code must change it."""
     assert Identity((1, 9)).sha256 == Identity((1, 9), modality=Audio(8000, 16)).sha256 == Identity.sha256
     assert len({Identity((1, 9), modality=one).sha256 for one in (Audio(), Halved(), Thirds())}) == 3
     assert UserNetwork(nn.Flatten(), (1, 9)).sha256 == UserNetwork(nn.Flatten(), (1, 9), Audio(8000)).sha256
     assert len({UserNetwork(nn.Flatten(), (1, 9), one).sha256 for one in (Audio(), Halved(), Thirds())}) == 3
 
 
-def test_an_extractor_stays_in_evaluation_mode_and_has_nothing_to_learn() -> None:
+def test_an_extractor_stays_in_evaluation_mode_without_trainable_parameters() -> None:
     classifier = Shipped("digits")
     classifier.train()
     assert not any(module.training for module in classifier.modules())
     assert not any(parameter.requires_grad for parameter in classifier.parameters())
     x = torch.randint(256, (20, 1, 8, 8), dtype=torch.uint8)
     alone, together = classifier(x[:1]), classifier(x)
-    torch.testing.assert_close(alone.features, together.features[:1])  # no batch statistics
+    torch.testing.assert_close(alone.features, together.features[:1])  # independent of the batch
     assert together.features.shape == (20, 64)
     assert together.logits.shape == (20, 10)
 
@@ -68,7 +68,7 @@ def test_points_are_their_own_features() -> None:
     assert logits is None
 
 
-def test_build_knows_each_extractor_by_name(stripes, points, tmp_path: Path) -> None:
+def test_each_extractor_is_built_by_its_name(stripes, points, tmp_path: Path) -> None:
     assert build_extractor(None, stripes) is None
     assert build_extractor("identity", points(dim=2)).dim == 2  # pyright: ignore[reportOptionalMemberAccess]
     stripes.shape = (1, 8, 8)
@@ -76,15 +76,15 @@ def test_build_knows_each_extractor_by_name(stripes, points, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "pattern"),
     [
         ("digit", "Did you mean digits"),
         ("vgg", "digits, digits-b, identity, inception, mnist.*nearest, .*trained, trained-b, a network of your own"),
         ("mnist", "1x28x28.*1x6x6"),
     ],
 )
-def test_an_extractor_that_does_not_exist_or_fit_is_a_mistake(stripes, name: str, words: str) -> None:
-    with pytest.raises(Mistake, match=words):
+def test_an_unknown_or_unsuitable_extractor_is_refused(stripes, name: str, pattern: str) -> None:
+    with pytest.raises(Mistake, match=pattern):
         build_extractor(name, stripes)
 
 
@@ -96,7 +96,7 @@ def test_an_extractor_that_does_not_exist_or_fit_is_a_mistake(stripes, name: str
         ((3, 1, 1), "cifar10-jpeg"),
         ((1, 8, 8), "digits"),
         ((1, 12, 12), "digits"),
-        ((1, 16, 16), "mnist"),  # 28 is 1.75 times as many, 8 half as many
+        ((1, 16, 16), "mnist"),  # 28 is 1.75 times the size, 8 half of it
         ((1, 500, 9), "mnist"),
         ((2, 8, 8), None),
         ((4, 32, 32), None),
@@ -104,33 +104,33 @@ def test_an_extractor_that_does_not_exist_or_fit_is_a_mistake(stripes, name: str
         ((2,), None),
     ],
 )
-def test_the_nearest_extractor_has_as_many_channels_and_the_nearest_size(shape, name) -> None:
+def test_the_nearest_extractor_has_the_same_channels_and_the_nearest_size(shape, name) -> None:
     assert nearest_classifier(shape) == name
 
 
-def test_the_nearest_extractor_stands_behind_a_resizer_under_its_own_name() -> None:
-    said: list[str] = []
+def test_the_nearest_extractor_resizes_and_keeps_the_name_of_its_classifier() -> None:
+    messages: list[str] = []
     data: Any = SimpleNamespace(shape=(3, 20, 50), classes=None)
-    first, beside = (build_extractor(name, data, log=said.append) for name in ("nearest", "nearest-b"))
-    assert (first.name, beside.name, second_extractor_name("nearest")) == (
+    first, second = (build_extractor(name, data, log=messages.append) for name in ("nearest", "nearest-b"))
+    assert (first.name, second.name, second_extractor_name("nearest")) == (
         "cifar10-jpeg",
         "cifar10-jpeg-b",
         "nearest-b",
     )
     x = torch.randint(256, (3, 3, 20, 50), dtype=torch.uint8)
-    wanted = Shipped("cifar10-jpeg")(resize(x, (32, 32), "bicubic-antialias"))
-    assert torch.equal(first(x).features, wanted.features)
-    assert first.resizer == beside.resizer == "bicubic-antialias-32"
-    assert len(said) == 1
-    assert "measured by cifar10-jpeg" in said[0]
-    assert "95 MB" in said[0]
-    assert build_extractor("nearest", data, log=said.append, resizer="bilinear").resizer == "bilinear-32"
-    own: Any = SimpleNamespace(shape=(1, 8, 8), classes=None)
-    assert build_extractor("nearest", own, log=said.append).resizer == "none"
-    assert build_extractor("nearest", SimpleNamespace(shape=(5, 8, 8), classes=None), log=said.append) is None  # pyright: ignore[reportArgumentType]
+    expected = Shipped("cifar10-jpeg")(resize(x, (32, 32), "bicubic-antialias"))
+    assert torch.equal(first(x).features, expected.features)
+    assert first.resizer == second.resizer == "bicubic-antialias-32"
+    assert len(messages) == 1
+    assert "using cifar10-jpeg" in messages[0]
+    assert "95 MB" in messages[0]
+    assert build_extractor("nearest", data, log=messages.append, resizer="bilinear").resizer == "bilinear-32"
+    same_size: Any = SimpleNamespace(shape=(1, 8, 8), classes=None)
+    assert build_extractor("nearest", same_size, log=messages.append).resizer == "none"
+    assert build_extractor("nearest", SimpleNamespace(shape=(5, 8, 8), classes=None), log=messages.append) is None  # pyright: ignore[reportArgumentType]
 
 
-def test_what_an_extractor_cannot_use_is_a_mistake(stripes, points, tmp_path: Path) -> None:
+def test_unusable_data_are_refused(stripes, points, tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="leave weights out"):
         build_extractor("digits", stripes, weights=tmp_path / "weights.pth")
     with pytest.raises(Mistake, match="learns the classes"):
@@ -141,16 +141,16 @@ def test_what_an_extractor_cannot_use_is_a_mistake(stripes, points, tmp_path: Pa
 
 
 def test_a_classifier_is_trained_once_and_named_by_data_and_recipe(stripes, points, tmp_path: Path) -> None:
-    words: list[str] = []
+    messages: list[str] = []
     reports: list[Any] = []
     before = torch.random.get_rng_state()
     first = Trained(
-        stripes, recipe=BRIEF, cache=tmp_path, log=words.append, progress=lambda *report: reports.append(report)
+        stripes, recipe=BRIEF, cache=tmp_path, log=messages.append, progress=lambda *report: reports.append(report)
     )
-    again = Trained(stripes, recipe=BRIEF, cache=tmp_path, log=words.append)
+    again = Trained(stripes, recipe=BRIEF, cache=tmp_path, log=messages.append)
     assert torch.equal(torch.random.get_rng_state(), before)
-    assert len(words) == 2  # of one training
-    assert "100.0%" in words[1]
+    assert len(messages) == 2  # messages of one training
+    assert "100.0%" in messages[1]
     assert reports
     assert first.name == again.name
     assert first.name.startswith("classifier-")
@@ -159,22 +159,22 @@ def test_a_classifier_is_trained_once_and_named_by_data_and_recipe(stripes, poin
     x = stripes.split("test").x
     assert torch.equal(first(x).features, again(x).features)
     briefer = Recipe(dim=8, epochs=1, shift=0, batch=20)
-    other = Trained(stripes, recipe=briefer, cache=tmp_path, log=words.append)
+    other = Trained(stripes, recipe=briefer, cache=tmp_path, log=messages.append)
     assert other.name != first.name
-    assert len(words) == 4
+    assert len(messages) == 4
 
 
-def test_a_broken_classifier_is_trained_again_and_comes_out_the_same(stripes, tmp_path: Path) -> None:
-    words: list[str] = []
-    first = Trained(stripes, recipe=BRIEF, cache=tmp_path, log=words.append)
+def test_a_corrupt_classifier_is_trained_again_with_the_same_result(stripes, tmp_path: Path) -> None:
+    messages: list[str] = []
+    first = Trained(stripes, recipe=BRIEF, cache=tmp_path, log=messages.append)
     file = next(tmp_path.rglob("*.safetensors"))
     file.write_bytes(file.read_bytes()[:1000])
-    again = Trained(stripes, recipe=BRIEF, cache=tmp_path, log=words.append)
+    again = Trained(stripes, recipe=BRIEF, cache=tmp_path, log=messages.append)
     assert again.sha256 == first.sha256
-    assert any("broken" in word for word in words)
+    assert any("broken" in message for message in messages)
 
 
-def test_a_list_of_classifiers_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
+def test_an_unreadable_list_of_classifiers_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Mistake, match=r"classifiers\.json cannot be read"):
         shipped_classifiers(tmp_path)
     (tmp_path / "classifiers.json").write_text('{"digits": ')
@@ -182,10 +182,10 @@ def test_a_list_of_classifiers_that_cannot_be_read_is_a_mistake(tmp_path: Path) 
         shipped_classifiers(tmp_path)
 
 
-# ------------------------------------------------------------------------------------------------- the second ruler
+# ------------------------------------------------------------------------------------------------- the second extractor
 
 
-def test_each_shipped_ruler_has_another_beside_it_and_so_has_a_trained_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_shipped_or_trained_extractor_has_a_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert second_extractor_name("digits") == "digits-b"
     assert second_extractor_name("digits-b") == "digits"
     assert second_extractor_name("trained") == "trained-b"
@@ -201,7 +201,7 @@ def test_each_shipped_ruler_has_another_beside_it_and_so_has_a_trained_one(monke
     assert second_extractor_name("digits") is None
 
 
-def test_the_second_ruler_learned_the_same_from_the_same_data_but_is_another(stripes) -> None:
+def test_the_second_extractor_has_the_same_data_and_recipe_but_other_weights(stripes) -> None:
     one, two = shipped_classifiers()["digits"], shipped_classifiers()["digits-b"]
     assert one["data_sha256"] == two["data_sha256"]
     assert {**one["recipe"], "wide": 1, "flip": False, "seed": 1} == two["recipe"]
@@ -212,7 +212,7 @@ def test_the_second_ruler_learned_the_same_from_the_same_data_but_is_another(str
     assert not torch.allclose(rulers[0](x).features, rulers[1](x).features, rtol=0.1)
 
 
-def test_a_second_classifier_of_the_datas_own_differs_by_its_seed_alone(
+def test_a_second_trained_classifier_differs_only_by_its_seed(
     stripes, points, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seeds: list[int] = []
@@ -232,11 +232,11 @@ def test_a_second_classifier_of_the_datas_own_differs_by_its_seed_alone(
         build_extractor("trained-b", points())
 
 
-# --------------------------------------------------------------------------------------- a network of the user's own
+# --------------------------------------------------------------------------------------- a user-defined network
 
 
 class MyNet(nn.Module):
-    """Batch norm and dropout, both of which tell training from evaluation."""
+    """A network with batch norm and dropout, which differ between training and evaluation mode."""
 
     def __init__(self, give: str = "features", power: int = 1, pixels: int = 36) -> None:
         super().__init__()
@@ -245,13 +245,13 @@ class MyNet(nn.Module):
             self.body = nn.Sequential(nn.Flatten(), nn.Linear(pixels, 5), nn.BatchNorm1d(5), nn.Dropout(0.5))
             self.head = nn.Linear(5, 2)
         self.give, self.power = give, power
-        self.seen: list[Tensor] = []
+        self.inputs: list[Tensor] = []
 
     def forward(self, x: Tensor) -> Any:
-        self.seen.append(x)
+        self.inputs.append(x)
         features = self.body(x) ** self.power
         logits = self.head(features)
-        given = {
+        outputs = {
             "features": features,
             "pair": (features, logits),
             "object": SimpleNamespace(features=features, logits=logits),
@@ -266,11 +266,11 @@ class MyNet(nn.Module):
             "noise": features + torch.rand(5),
             "batch": features - features.mean(0),
         }
-        return given[self.give]
+        return outputs[self.give]
 
 
 @pytest.mark.parametrize(("give", "classes"), [("features", None), ("pair", 2), ("object", 2), ("without", None)])
-def test_a_network_of_the_users_gives_features_and_perhaps_logits(stripes, give: str, classes: int | None) -> None:
+def test_a_user_defined_network_returns_features_and_optional_logits(stripes, give: str, classes: int | None) -> None:
     network = MyNet(give)
     before = torch.random.get_rng_state()
     own = build_extractor(network, stripes)
@@ -281,24 +281,24 @@ def test_a_network_of_the_users_gives_features_and_perhaps_logits(stripes, give:
     found = own(x)
     with torch.no_grad():
         assert torch.equal(found.features, network.body(x.float() / 127.5 - 1))
-    assert network.seen[-1].min() >= -1
-    assert network.seen[-1].max() <= 1
+    assert network.inputs[-1].min() >= -1
+    assert network.inputs[-1].max() <= 1
     assert (found.logits is None) == (classes is None)
 
 
-def test_a_network_of_the_users_measures_in_evaluation_mode_whoever_trains_it(stripes) -> None:
+def test_a_user_defined_network_extracts_in_evaluation_mode_even_if_it_is_set_to_training(stripes) -> None:
     network = MyNet()
     own = UserNetwork(network, stripes.shape)
     x = stripes.split("test").x
     before = own(x).features
     own.train()
     assert torch.equal(own(x).features, before)
-    network.train()  # it is somebody's, who may hold it
+    network.train()  # as user code may do
     assert torch.equal(own(x).features, before)
     assert not any(parameter.requires_grad for parameter in own.parameters())
 
 
-def test_a_network_is_known_by_its_tensors_its_class_its_code_and_its_settings(stripes) -> None:
+def test_the_sha256_of_a_network_depends_on_tensors_class_code_and_settings(stripes) -> None:
     class Other(MyNet):
         pass
 
@@ -312,7 +312,7 @@ def test_a_network_is_known_by_its_tensors_its_class_its_code_and_its_settings(s
     assert len({sha256(network) for network in (same, moved, strided, MyNet(power=2), Other())}) == 5
 
 
-def test_edited_code_is_another_ruler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_edited_code_changes_the_sha256_of_the_extractor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for number, times in enumerate((1, 2)):
         (tmp_path / f"{number}").mkdir()
@@ -328,26 +328,26 @@ def test_edited_code_is_another_ruler(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("give", "words"),
+    ("give", "pattern"),
     [
-        ("flat", r"neither features \[N, d\] nor a pair"),
-        ("map", "neither"),
-        ("rows", "neither.*of 2 samples of shape 1x6x6"),
-        ("three", "neither"),
-        ("text", "neither"),
-        ("whole", "neither"),
+        ("flat", r"must return features \[N, d\], or a pair"),
+        ("map", "must return features"),
+        ("rows", "must return features.*for 2 samples of shape 1x6x6"),
+        ("three", "must return features"),
+        ("text", "must return features"),
+        ("whole", "must return features"),
         ("nan", "not finite"),
-        ("noise", "other features each time"),
-        ("batch", "when others stand beside it"),
+        ("noise", "different features each time"),
+        ("batch", "depend on the rest of its batch"),
     ],
 )
-def test_a_network_that_gives_something_else_is_a_mistake_in_a_line(stripes, give: str, words: str) -> None:
-    with pytest.raises(Mistake, match=f"the extractor mynet.*{words}") as refused:
+def test_a_network_with_another_output_is_refused(stripes, give: str, pattern: str) -> None:
+    with pytest.raises(Mistake, match=f"the extractor mynet.*{pattern}") as refused:
         build_extractor(MyNet(give), stripes)
     assert "\n" not in str(refused.value)
 
 
-def test_a_network_that_does_not_take_the_images_says_why_in_a_line(stripes) -> None:
+def test_a_network_that_fails_on_the_images_is_refused_with_the_reason(stripes) -> None:
     with pytest.raises(Mistake, match=r"mynet does not take samples of shape 1x6x6.*RuntimeError: .*mat1") as no:
         build_extractor(MyNet(pixels=49), stripes)
     assert "\n" not in str(no.value)
@@ -355,7 +355,7 @@ def test_a_network_that_does_not_take_the_images_says_why_in_a_line(stripes) -> 
         build_extractor(3, stripes)  # pyright: ignore[reportArgumentType]
 
 
-def test_a_networks_name_has_plain_letters_and_is_nobody_elses(points) -> None:
+def test_the_name_of_a_user_defined_network_is_plain_and_unique(points) -> None:
     class Digits(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x
@@ -375,18 +375,18 @@ def test_a_networks_name_has_plain_letters_and_is_nobody_elses(points) -> None:
     assert torch.equal(build_extractor(My_Net2(), points())(x).features, x)  # pyright: ignore[reportOptionalCall]
 
 
-def test_an_extractor_of_the_users_own_is_taken_as_it_is(points) -> None:
-    own = Identity((3,))
-    assert build_extractor(own, points()) is own
+def test_a_user_defined_extractor_is_used_unchanged(points) -> None:
+    extractor = Identity((3,))
+    assert build_extractor(extractor, points()) is extractor
     with pytest.raises(Mistake, match="Identity: leave weights out"):
-        build_extractor(own, points(), weights="weights.pth")
+        build_extractor(extractor, points(), weights="weights.pth")
 
 
 # ------------------------------------------------------------------------------------------------------- the resizer
 
 
-def test_a_classifier_behind_a_resizer_measures_images_of_another_size(stripes) -> None:
-    with pytest.raises(Mistake, match=r"1x8x8, and this data has shape 1x6x6\.\nChoose a resizer"):
+def test_a_classifier_with_a_resizer_accepts_images_of_another_size(stripes) -> None:
+    with pytest.raises(Mistake, match=r"1x8x8, but this data has shape 1x6x6\.\nChoose a resizer"):
         build_extractor("digits", stripes)
     plain = Shipped("digits")
     found = build_extractor("digits", stripes, resizer="bicubic-antialias")
@@ -402,7 +402,7 @@ def test_a_classifier_behind_a_resizer_measures_images_of_another_size(stripes) 
     assert not any(part.training for part in found.train().modules())
 
 
-def test_a_resizer_where_images_have_the_size_does_nothing_and_says_so(stripes) -> None:
+def test_a_resizer_of_images_of_the_right_size_is_none(stripes) -> None:
     own = build_extractor(MyNet(), stripes, resizer="bilinear")
     assert isinstance(own, UserNetwork)
     assert own.resizer == "none"
@@ -410,10 +410,10 @@ def test_a_resizer_where_images_have_the_size_does_nothing_and_says_so(stripes) 
         build_extractor(MyNet(), stripes, resizer="cubic")
 
 
-def test_a_resizer_gives_an_image_no_other_channels(stripes) -> None:
+def test_a_resizer_does_not_change_the_channels(stripes) -> None:
     found = ResizingExtractor(Shipped("digits"), (8, 8), "bilinear")
     check_measurable(found, (1, 30, 20))
-    with pytest.raises(Mistake, match="digits measures grey images, and this data has shape 3x30x20"):
+    with pytest.raises(Mistake, match="digits needs grey images, but this data has shape 3x30x20"):
         check_measurable(found, (3, 30, 20))
     wide = MyNet(pixels=35)
     wide.shape = [1, 5, 7]
@@ -423,7 +423,7 @@ def test_a_resizer_gives_an_image_no_other_channels(stripes) -> None:
     assert own(stripes.split("test").x).features.shape == (30, 5)
 
 
-def test_the_resizer_stands_in_the_contract_and_divides_the_cache(stripes, tmp_path: Path) -> None:
+def test_the_resizer_is_part_of_the_contract_and_of_the_cache_key(stripes, tmp_path: Path) -> None:
     scores = {}
     for name in ("bilinear", "bicubic-antialias"):
         ruler = build_extractor("digits", stripes, resizer=name)
@@ -436,7 +436,7 @@ def test_the_resizer_stands_in_the_contract_and_divides_the_cache(stripes, tmp_p
     assert len(list((tmp_path / "statistics").glob("*.safetensors"))) == 2
 
 
-def test_samples_that_belong_to_no_split_are_stored_as_the_data_of_the_extractor() -> None:
+def test_samples_without_a_split_are_stored_like_the_data_of_the_extractor() -> None:
     data = SimpleNamespace(shape=(1, 4), modality=Audio(8000, bits=16), classes=None)
     extractor = build_extractor("identity", data)
     assert extractor is not None
@@ -446,7 +446,7 @@ def test_samples_that_belong_to_no_split_are_stored_as_the_data_of_the_extractor
     assert found.x.dtype == torch.int16
 
 
-def test_a_resizer_that_would_do_nothing_is_refused() -> None:
+def test_a_resizer_without_effect_is_refused() -> None:
     from saddlepoint.data.gaussians import Gaussians
 
     with pytest.raises(

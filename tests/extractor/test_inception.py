@@ -1,4 +1,4 @@
-"""Inception's weights come safely, and its features are torch-fidelity's.  No network: the weights here are random."""
+"""Inception loads its weights safely and equals torch-fidelity.  No downloads: the weights here are random."""
 
 import hashlib
 import http.client
@@ -53,7 +53,7 @@ def test_features_and_logits_are_torch_fidelitys(random_weights: Path) -> None:
 
 
 @pytest.mark.usefixtures("offline")
-def test_without_network_and_weights_a_mistake_says_how_to_get_them(tmp_path: Path) -> None:
+def test_without_internet_and_weights_the_error_tells_how_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(Mistake) as refused:
         Inception(cache=tmp_path)
     for word in (inception.weights_url(), str(tmp_path / "inception"), "weights=PATH", "extractor=trained"):
@@ -77,23 +77,23 @@ def test_a_download_is_verified_kept_and_not_repeated(
 
     monkeypatch.setattr(urllib.request, "urlopen", serve)
     monkeypatch.setattr(inception, "weights_url", lambda: f"https://example.org/weights-{sha256[:8]}.pth")
-    with pytest.raises(Mistake, match=f"something else than was published.*{sha256}"):
+    with pytest.raises(Mistake, match=f"another file than the published one.*{sha256}"):
         inception.load_inception_weights(None, tmp_path)
     assert not list(tmp_path.rglob("*.pth"))
 
     monkeypatch.setattr(inception, "SHA256", sha256)
     for _ in range(2):
-        state, found = inception.load_inception_weights(None, tmp_path, log=served.append)
-        assert found == sha256
+        state, loaded = inception.load_inception_weights(None, tmp_path, log=served.append)
+        assert loaded == sha256
         assert len(state) == 566
-    assert len(served) == 3  # refused; announced and fetched; present
+    assert len(served) == 3  # refused; announced and downloaded; already present
     assert inception.find_weights(tmp_path) == tmp_path / "inception" / f"weights-{sha256[:8]}.pth"
 
 
-def test_a_file_that_is_cut_is_not_believed(tmp_path: Path, random_weights: Path) -> None:
+def test_a_truncated_file_is_refused(tmp_path: Path, random_weights: Path) -> None:
     cut = tmp_path / "weights-inception-2015-12-05-6726825d.pth"
     cut.write_bytes(random_weights.read_bytes()[:1000])
-    with pytest.raises(Mistake, match="is not whole") as refused:
+    with pytest.raises(Mistake, match="is incomplete") as refused:
         Inception(cut)
     for word in (
         "6726825d",
@@ -104,7 +104,7 @@ def test_a_file_that_is_cut_is_not_believed(tmp_path: Path, random_weights: Path
         assert word in str(refused.value)
 
 
-def test_code_in_a_file_of_weights_is_not_run(tmp_path: Path) -> None:
+def test_code_in_a_weights_file_is_not_run(tmp_path: Path) -> None:
     class Harm:
         def __reduce__(self) -> Any:
             return (Path.touch, (tmp_path / "harm",))
@@ -125,7 +125,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize("broken", [http.client.IncompleteRead(b"half"), OSError(28, "No space left"), TimeoutError()])
-def test_a_download_that_breaks_off_is_a_mistake_and_leaves_nothing(
+def test_an_interrupted_download_is_refused_and_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: Exception
 ) -> None:
     class Half(io.BytesIO):
@@ -142,25 +142,25 @@ def test_a_download_that_breaks_off_is_a_mistake_and_leaves_nothing(
 
 
 @pytest.mark.usefixtures("offline")
-def test_a_cache_that_cannot_be_made_is_a_mistake(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_created_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Mistake, match="cannot be downloaded"):
         inception.load_inception_weights(None, tmp_path / "file", log=lambda line: None)
 
 
-def test_another_resizer_takes_the_place_of_inceptions_own(random_weights: Path) -> None:
+def test_another_resizer_replaces_that_of_inception(random_weights: Path) -> None:
     class Data:
         shape, classes = (3, 32, 32), None
 
-    found = build_extractor("inception", Data(), weights=random_weights, resizer="bicubic-antialias")  # pyright: ignore[reportArgumentType]
-    assert isinstance(found, ResizingExtractor)
-    assert (found.name, found.resizer) == ("inception", "bicubic-antialias-299")
+    resizing = build_extractor("inception", Data(), weights=random_weights, resizer="bicubic-antialias")  # pyright: ignore[reportArgumentType]
+    assert isinstance(resizing, ResizingExtractor)
+    assert (resizing.name, resizing.resizer) == ("inception", "bicubic-antialias-299")
     plain = Inception(random_weights)
     assert plain.resizer == "tensorflow1-bilinear-299"
-    assert found.sha256 == plain.sha256
+    assert resizing.sha256 == plain.sha256
     x = pictures(2, 0)
     large = resize(x, (299, 299), "bicubic-antialias")
     theirs = interpolate_bilinear_2d_like_tensorflow1x(large.float(), size=(299, 299), align_corners=False)
-    assert torch.equal(theirs, large.float())  # at its own size Inception's resizer leaves images alone
-    assert torch.equal(found(x).features, plain(large).features)
-    assert not torch.allclose(found(x[:1]).features, plain(x[:1]).features, rtol=1e-3, atol=0)
+    assert torch.equal(theirs, large.float())  # Inception does not resize images of its input size
+    assert torch.equal(resizing(x).features, plain(large).features)
+    assert not torch.allclose(resizing(x[:1]).features, plain(x[:1]).features, rtol=1e-3, atol=0)

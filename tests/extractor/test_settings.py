@@ -1,4 +1,4 @@
-"""Each yaml of conf/extractor lists every argument of its target that is not at hand when it is built."""
+"""Each yaml of conf/extractor lists every argument of its target, except those that the caller supplies."""
 
 import inspect
 from pathlib import Path
@@ -10,7 +10,7 @@ from saddlepoint.config.check import locate
 from saddlepoint.extractor.extractor import Extractor
 
 CONF = Path(__file__).parents[2] / "conf" / "extractor"
-AT_HAND = {"data", "shape", "modality", "cache", "log", "progress"}
+SUPPLIED = {"data", "shape", "modality", "cache", "log", "progress"}
 
 
 @pytest.mark.parametrize("file", sorted(CONF.glob("*.yaml")), ids=lambda file: file.stem)
@@ -21,7 +21,7 @@ def test_an_extractor_lists_every_argument_with_its_default(file: Path) -> None:
     target = locate("extractor", name)
     assert inspect.isclass(target)
     assert issubclass(target, Extractor)
-    arguments = {key: own for key, own in inspect.signature(target).parameters.items() if key not in AT_HAND}
+    arguments = {key: value for key, value in inspect.signature(target).parameters.items() if key not in SUPPLIED}
     assert set(settings) == set(arguments)
-    if name.split(".")[2] == file.stem:  # the others arrange it: digits is a shipped classifier of that name
+    if name.split(".")[2] == file.stem:  # others are presets: digits is a shipped classifier of that name
         assert settings == {key: argument.default for key, argument in arguments.items()}

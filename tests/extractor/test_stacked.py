@@ -1,4 +1,4 @@
-"""The ruler of Stacked-MNIST is the digits' classifier, three times and independently."""
+"""The extractor of Stacked-MNIST applies the classifier of digits to each channel independently."""
 
 import hashlib
 
@@ -12,7 +12,7 @@ from saddlepoint.pixel import to_float
 
 
 class Projection(nn.Module):
-    """Features and logits that differ from one random image to the next."""
+    """Features and logits that differ between random images."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ def test_permuted_channels_permute_features_and_digits(digit: Classifier) -> Non
     )
 
 
-def test_it_is_named_and_hashed_after_the_classifier_and_shaped_as_the_stacks(digit: Classifier) -> None:
+def test_name_and_hash_follow_the_classifier_and_the_shape_is_that_of_a_stack(digit: Classifier) -> None:
     ruler = Stacked(digit)
     assert (ruler.name, ruler.dim, ruler.classes, ruler.shape) == ("stacked-mnist", 48, 1000, (3, 28, 28))
     assert ruler.sha256 == hashlib.sha256(b"stacked " + b"5" * 64).hexdigest() != digit.sha256
@@ -76,7 +76,7 @@ def test_it_is_named_and_hashed_after_the_classifier_and_shaped_as_the_stacks(di
     assert Stacked(Shipped("mnist")).dim == 384
 
 
-def test_metrics_are_told_how_often_the_ruler_is_right() -> None:
+def test_the_accuracy_of_the_extractor_reaches_the_metrics() -> None:
     from saddlepoint.evaluation.evaluator import Evaluator
     from saddlepoint.metric.class_modes import ClassModes
 

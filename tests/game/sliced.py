@@ -42,7 +42,7 @@ def _networks(neck=None, norm=False, weight_norm=False):
     maker = Maker(nn.Sequential(nn.Linear(3, 8), *([nn.BatchNorm1d(8)] if norm else []), nn.ReLU(), nn.Linear(8, 2)))
     critic = Critic(Trunk(neck), nn.Linear(width, 1))
     if weight_norm:
-        critic.trunk[0] = WeightNorm(8).around(critic.trunk[0])
+        critic.trunk[0] = WeightNorm(8).wrap(critic.trunk[0])
     return maker, critic
 
 

@@ -1,4 +1,4 @@
-"""Laws of adaptive augmentation: the identity at p = 0, what each distortion does, and how the probability moves."""
+"""Laws of adaptive augmentation: the identity at p = 0, what each distortion does, and how p is adjusted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NONE = {"flip": False, "translate": 0.0, "brightness": 0.0, "contrast": 0.0}
 
 
 @pytest.mark.parametrize("x", [IMAGES, IMAGES[..., 0], POINTS], ids=["images", "waveforms", "points"])
-def test_at_p_0_it_is_the_identity_bit_for_bit_and_so_it_is_in_evaluation_mode(x):
+def test_at_p_0_and_in_evaluation_mode_the_layer_is_the_identity_bit_for_bit(x):
     for layer in (AdaptiveAugment(), AdaptiveAugment(start=1.0).eval()):
         leaf = x.clone().requires_grad_()
         y = layer(leaf, NUMBERS)
@@ -26,7 +26,7 @@ def test_at_p_0_it_is_the_identity_bit_for_bit_and_so_it_is_in_evaluation_mode(x
         assert torch.equal(leaf.grad, torch.ones_like(x))
 
 
-def test_a_distortion_falls_on_a_share_p_of_the_samples():
+def test_each_distortion_is_applied_to_a_fraction_p_of_the_samples():
     layer = AdaptiveAugment(start=0.3, **{**NONE, "brightness": 0.5})
     n = 20_000
     numbers = {"numbers": torch.rand(n, 9, generator=torch.Generator().manual_seed(1))}
@@ -36,7 +36,7 @@ def test_a_distortion_falls_on_a_share_p_of_the_samples():
     assert (points != 0).any(1).double().mean().item() == pytest.approx(0.3, abs=5 * (0.21 / n) ** 0.5)
 
 
-def test_a_flip_mirrors_half_of_them_left_to_right():
+def test_flip_mirrors_half_of_the_samples_left_to_right():
     y = AdaptiveAugment(start=1.0, **{**NONE, "flip": True})(IMAGES, NUMBERS)
     mirrored = NUMBERS["numbers"][:, 1] < 0.5
     assert torch.equal(y[mirrored], IMAGES[mirrored].flip(-1))
@@ -44,18 +44,18 @@ def test_a_flip_mirrors_half_of_them_left_to_right():
     assert 90 < mirrored.sum() < 166
 
 
-def test_a_translation_is_a_slice_of_the_image_reflected_at_its_border():
+def test_a_translation_is_a_crop_of_the_image_padded_by_reflection():
     y = AdaptiveAugment(start=1.0, **{**NONE, "translate": 0.25})(IMAGES, NUMBERS)
     padded = torch.nn.functional.pad(IMAGES, (1, 1, 2, 2), mode="reflect")  # a quarter of 6 and of 8, rounded down
-    seen = set()
+    offsets = set()
     for i in range(len(y)):
-        own = [(r, c) for r in range(5) for c in range(3) if torch.equal(padded[i, :, r : r + 8, c : c + 6], y[i])]
-        assert len(own) == 1, i
-        seen.add(own[0])
-    assert len(seen) == 15, "every place there is"
+        matches = [(r, c) for r in range(5) for c in range(3) if torch.equal(padded[i, :, r : r + 8, c : c + 6], y[i])]
+        assert len(matches) == 1, i
+        offsets.add(matches[0])
+    assert len(offsets) == 15, "every offset occurs"
 
 
-def test_brightness_adds_and_contrast_multiplies_each_sample_by_a_number_of_its_own_with_the_deviation_said():
+def test_brightness_adds_and_contrast_multiplies_one_number_per_sample_with_the_given_deviation():
     n = 20_000
     numbers = {"numbers": torch.rand(n, 9, generator=torch.Generator().manual_seed(2))}
     x = torch.ones(n, 2, 1, 2)
@@ -63,13 +63,13 @@ def test_brightness_adds_and_contrast_multiplies_each_sample_by_a_number_of_its_
     times = AdaptiveAugment(start=1.0, **{**NONE, "contrast": 0.5})(x, numbers)
     for value, deviation in ((added, 0.2), (times.log2(), 0.5)):
         assert torch.equal(value, value[:, :1, :, :1].expand_as(value))
-        own = value[:, 0, 0, 0].double()
-        assert abs(own.mean()) < 5 * deviation / n**0.5
-        assert own.std().item() == pytest.approx(deviation, rel=5 / (2 * n) ** 0.5)
+        per_sample = value[:, 0, 0, 0].double()
+        assert abs(per_sample.mean()) < 5 * deviation / n**0.5
+        assert per_sample.std().item() == pytest.approx(deviation, rel=5 / (2 * n) ** 0.5)
 
 
 @pytest.mark.parametrize("x", [IMAGES[:16].double(), POINTS[:16].double()], ids=["images", "points"])
-def test_the_gradient_that_passes_is_the_right_one(x):
+def test_gradients_through_the_layer_are_correct(x):
     layer = AdaptiveAugment(start=0.7).double()
     numbers = {"numbers": NUMBERS["numbers"][:16].double()}
     assert torch.autograd.gradcheck(lambda x: layer(x, numbers), x.clone().requires_grad_())
@@ -78,19 +78,19 @@ def test_the_gradient_that_passes_is_the_right_one(x):
 # ------------------------------------------------------------------------------------------------- the probability
 
 
-def test_p_rises_when_d_overfits_falls_when_it_does_not_and_stays_between_0_and_1():
+def test_p_rises_if_d_overfits_else_falls_and_stays_between_0_and_1():
     layer = AdaptiveAugment(speed=1000, every=4)
-    assert after(layer, torch.ones(10), 4) == pytest.approx(40 / 1000), "all reals are called real"
+    assert after(layer, torch.ones(10), 4) == pytest.approx(40 / 1000), "all logits of reals are positive"
     assert after(layer, torch.ones(10), 4) == pytest.approx(80 / 1000)
     mixed = torch.tensor([1.0] * 7 + [-1.0] * 3)  # r = 0.4, below the target
     assert after(layer, mixed, 4) == pytest.approx(40 / 1000)
     assert after(layer, mixed, 8) == 0
     assert after(layer, torch.ones(10), 4 * 40) == 1
-    at = torch.tensor([1.0] * 8 + [-1.0] * 2)  # r = 0.6, the target
-    assert after(layer, at, 4) == 1
+    on_target = torch.tensor([1.0] * 8 + [-1.0] * 2)  # r = 0.6, the target
+    assert after(layer, on_target, 4) == 1
 
 
-def test_it_moves_after_each_fourth_turn_by_all_that_was_seen_since_and_after_no_other_players():
+def test_p_is_adjusted_every_fourth_turn_of_its_player_by_all_images_since():
     layer = AdaptiveAugment(speed=1000, every=4)
     assert after(layer, torch.ones(10), 3) == 0
     assert after(layer, torch.ones(10), 9, player="generator") == 0
@@ -98,7 +98,7 @@ def test_it_moves_after_each_fourth_turn_by_all_that_was_seen_since_and_after_no
     assert after(AdaptiveAugment(start=0.2, speed=None), torch.ones(10), 8) == pytest.approx(0.2)
 
 
-def test_it_goes_on_from_its_state_bit_for_bit_in_the_middle_of_four_turns_too():
+def test_a_restored_state_continues_bit_for_bit_also_between_two_adjustments():
     one, other = AdaptiveAugment(speed=1000), AdaptiveAugment(speed=1000)
     after(one, torch.ones(10), 6)
     other.load_state_dict(one.state_dict())
@@ -106,16 +106,16 @@ def test_it_goes_on_from_its_state_bit_for_bit_in_the_middle_of_four_turns_too()
     assert one.p == pytest.approx(0.08)
 
 
-def test_on_two_ranks_the_mean_over_both_moves_it_and_by_the_images_of_both():
-    (alone,) = played(moved, 1)
-    assert alone == pytest.approx(64 / 1000)
-    assert played(moved, 2) == [alone, alone]
+def test_on_two_ranks_p_follows_the_signs_and_images_of_both():
+    (single,) = played(moved, 1)
+    assert single == pytest.approx(64 / 1000)
+    assert played(moved, 2) == [single, single]
 
 
-def test_what_makes_no_sense_is_refused():
-    with pytest.raises(Mistake, match=r"takes 9 numbers per sample of shape \[3, 8, 6\], and its draw has 4"):
+def test_invalid_arguments_and_missing_numbers_are_refused():
+    with pytest.raises(Mistake, match=r"needs 9 numbers per sample of shape \[3, 8, 6\], but its draw has 4"):
         AdaptiveAugment()(IMAGES, {"numbers": torch.rand(256, 4)})
-    with pytest.raises(Mistake, match=r"takes 3 numbers per sample of shape \[2\]"):
+    with pytest.raises(Mistake, match=r"needs 3 numbers per sample of shape \[2\]"):
         AdaptiveAugment()(POINTS, {"numbers": torch.rand(256, 2)})
     with pytest.raises(Mistake, match="adaptive augment reads the condition numbers"):
         AdaptiveAugment()(POINTS, {})

@@ -1,4 +1,4 @@
-"""Laws of conditional batch norm: with one class it is torch's layer; each class is one of torch's layers."""
+"""Laws of conditional batch norm: with one class it equals torch's, and each class equals one of torch's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TORCH = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNor
 
 
 def pair(shape, **settings):
-    """The layer with one class and torch's, with the same gains and biases that are not 1 and 0."""
+    """Return the layer with one class and torch's, with the same random gains and biases."""
     torch.manual_seed(0)
     ours, theirs = ConditionalBatchNorm(4, 1, **settings), TORCH[len(shape)](4, **settings)
     with torch.no_grad():
@@ -48,7 +48,7 @@ def test_with_one_class_it_is_batch_norm_bit_for_bit_in_value_gradient_and_stati
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_each_class_has_a_gain_and_a_bias_of_its_own_and_shares_the_statistics(shape):
+def test_each_class_has_its_own_gain_and_bias_and_all_share_the_statistics(shape):
     torch.manual_seed(0)
     ours, label = ConditionalBatchNorm(4, 3).double(), torch.tensor([0, 2, 1, 2, 2, 0])
     nn.init.normal_(ours.gain)
@@ -62,8 +62,8 @@ def test_each_class_has_a_gain_and_a_bias_of_its_own_and_shares_the_statistics(s
             with torch.no_grad():
                 layer.weight.copy_(ours.gain[k])
                 layer.bias.copy_(ours.bias[k])
-                for buffer, own in zip(layer.buffers(), ours.norm.buffers(), strict=True):
-                    buffer.copy_(own)
+                for buffer, source in zip(layer.buffers(), ours.norm.buffers(), strict=True):
+                    buffer.copy_(source)
             theirs.append(layer(x))
         expected = torch.stack([theirs[k][i] for i, k in enumerate(label.tolist())])
         torch.testing.assert_close(ours(x, {"label": label}), expected)
@@ -75,7 +75,7 @@ def test_only_the_classes_of_the_batch_get_a_gradient():
     assert layer.gain.grad.any(1).tolist() == [True, False, True]
 
 
-def test_it_starts_at_a_gain_of_1_and_a_bias_of_0_and_is_a_batch_norm_to_averages_and_ranks():
+def test_gains_start_at_1_and_biases_at_0_and_averages_and_ranks_find_one_batch_norm():
     layer = ConditionalBatchNorm(4, 3)
     assert [type(part) for part in layer.modules() if isinstance(part, BatchNorm)] == [type(layer.norm)]
     x = torch.randn(6, 4)
@@ -83,18 +83,18 @@ def test_it_starts_at_a_gain_of_1_and_a_bias_of_0_and_is_a_batch_norm_to_average
     torch.testing.assert_close(layer(x, {"label": torch.tensor([0, 1, 2, 0, 1, 2])}), expected)
 
 
-def test_a_batch_of_its_own_statistics_leaves_the_running_ones():
+def test_batch_statistics_do_not_change_the_running_ones():
     layer = ConditionalBatchNorm(4, 2).eval()
     label = {"label": torch.tensor([0, 1, 0, 1, 0, 1])}
     x, norm = 3 + torch.randn(6, 4), layer.norm
-    kept = norm.running_mean, norm.running_var
-    norm.running_mean = norm.running_var = None  # as game.sample(batch_norm="batch") has it
+    running = norm.running_mean, norm.running_var
+    norm.running_mean = norm.running_var = None  # as game.sample(batch_norm="batch") does
     torch.testing.assert_close(layer(x, label).mean(0), torch.zeros(4), atol=1e-6, rtol=0)
-    norm.running_mean, norm.running_var = kept
+    norm.running_mean, norm.running_var = running
     torch.testing.assert_close(layer(x, label), x / (1 + 1e-5) ** 0.5)
 
 
-def test_a_stack_hands_it_the_condition_and_a_copy_is_one_too():
+def test_a_conditional_sequential_passes_the_condition_also_after_a_copy():
     net = ConditionalSequential(nn.Linear(2, 4), ConditionalBatchNorm(4, 2), nn.ReLU())
     other = copy.deepcopy(net)
     x, label = torch.randn(6, 2), {"label": torch.tensor([0, 1, 0, 1, 0, 1])}
@@ -104,7 +104,7 @@ def test_a_stack_hands_it_the_condition_and_a_copy_is_one_too():
 
 
 @pytest.mark.parametrize("classes", [1, 3])
-def test_where_ranks_synchronise_batch_norm_it_is_synchronised_and_keeps_its_classes(classes):
+def test_conversion_to_sync_batch_norm_keeps_the_classes(classes):
     torch.manual_seed(0)
     net = ConditionalSequential(nn.Linear(2, 4), ConditionalBatchNorm(4, classes))
     for p in net.parameters():
@@ -117,14 +117,14 @@ def test_where_ranks_synchronise_batch_norm_it_is_synchronised_and_keeps_its_cla
     assert list(other.state_dict()) == list(net.state_dict())
 
 
-def test_half_precision_comes_back_as_half_precision():
+def test_half_precision_input_gives_half_precision_output():
     layer, label = ConditionalBatchNorm(4, 2), {"label": torch.tensor([0, 1, 0, 1, 0, 1])}
     assert layer(torch.randn(6, 4).bfloat16(), label).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("label", [torch.tensor([0.0, 1.0]), torch.tensor([[0], [1]]), torch.tensor([True, False])])
-def test_what_is_no_class_label_is_refused(label):
-    with pytest.raises(Mistake, match=r"as class labels, integers of shape \[N\], and it is"):
+def test_anything_but_class_labels_is_refused(label):
+    with pytest.raises(Mistake, match=r"as class labels, integers of shape \[N\], but it is"):
         ConditionalBatchNorm(4, 2)(torch.randn(2, 4), {"label": label})
     with pytest.raises(ValueError, match="classes=0"):
         ConditionalBatchNorm(4, 0)

@@ -10,7 +10,7 @@ from saddlepoint.layer.gaussian_noise import GaussianNoise
 from saddlepoint.objective import nonsaturating
 
 
-def test_noise_has_the_spread_asked_for_and_is_fresh_each_time():
+def test_noise_has_standard_deviation_sigma_and_is_fresh_each_time():
     torch.manual_seed(0)
     layer, x = GaussianNoise(1, sigma=0.3), torch.full((200, 500), 2.0)
     first, second = layer(x) - x, layer(x) - x
@@ -20,7 +20,7 @@ def test_noise_has_the_spread_asked_for_and_is_fresh_each_time():
     assert (first * second).mean().item() == pytest.approx(0, abs=0.002)
 
 
-def test_outside_training_and_at_sigma_zero_nothing_happens():
+def test_in_evaluation_mode_and_at_sigma_zero_x_is_unchanged():
     x = torch.randn(4, 3)
     before = torch.get_rng_state()
     assert GaussianNoise(3).eval()(x) is x
@@ -28,7 +28,7 @@ def test_outside_training_and_at_sigma_zero_nothing_happens():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_global_generator_is_its_source():
+def test_noise_is_drawn_from_the_global_generator():
     layer, x = GaussianNoise(3), torch.zeros(4, 3)
     torch.manual_seed(3)
     first = layer(x)
@@ -36,7 +36,7 @@ def test_the_global_generator_is_its_source():
     assert torch.equal(layer(x), first)
 
 
-def test_it_is_a_neck_of_any_discriminator_and_its_features_stay_clean():
+def test_as_a_neck_it_leaves_the_features_without_noise():
     network = mlp.Discriminator([2], [5], neck=GaussianNoise)
     x = torch.randn(6, 2)
     first, second = network(x), network(x)

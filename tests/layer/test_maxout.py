@@ -1,11 +1,11 @@
-"""Maxout: the largest piece of each unit."""
+"""Maxout: the maximum piece of each unit."""
 
 import torch
 
 from saddlepoint.layer.maxout import Maxout
 
 
-def test_a_unit_is_the_largest_of_its_own_pieces():
+def test_a_unit_is_the_maximum_of_its_pieces():
     layer = Maxout(features=3, units=4, pieces=5)
     x = torch.randn(7, 3)
     pieces = x @ layer.linear.weight.T + layer.linear.bias

@@ -1,4 +1,4 @@
-"""Minibatch discrimination: what closeness is, how it starts, who sees whom, and that it stands in any architecture."""
+"""Minibatch discrimination: closeness, initialisation, dependence between samples, and use in any architecture."""
 
 import copy
 from importlib import import_module
@@ -29,7 +29,7 @@ NECK = "+layer@architecture.discriminator.neck=minibatch_discrimination"
 
 
 def layer(features=6, kernels=4, dimensions=3, started=True):
-    """One in float64, its start behind it, with scales and biases of no particular value."""
+    """Return an initialised layer in float64 with random scales and biases."""
     made = MinibatchDiscrimination(features, kernels, dimensions).double()
     if started:
         made.started = True
@@ -39,7 +39,7 @@ def layer(features=6, kernels=4, dimensions=3, started=True):
 
 
 def by_hand(made, f):
-    """[f, o + bias] in loops over samples, kernels and dimensions."""
+    """Compute [f, o + bias] by loops over samples, kernels and dimensions."""
     theta, log_scale, bias = (p.detach().numpy() for p in (made.theta, made.log_scale, made.bias))
     f = f.detach().numpy()
     _, kernels, dimensions = theta.shape
@@ -57,35 +57,35 @@ def by_hand(made, f):
 
 
 def critic(width=8, x=2, kernels=4):
-    """A discriminator of points with the layer as its neck."""
+    """Return a discriminator of points with the layer as its neck."""
     trunk = {"hidden": nn.Sequential(nn.Linear(x, width), nn.LeakyReLU(0.2))}
     return Discriminator(trunk, width, neck=lambda features: MinibatchDiscrimination(features, kernels, 3))
 
 
-# ----------------------------------------------------------------------------------------------- what closeness is
+# ----------------------------------------------------------------------------------------------- closeness
 
 
-def test_it_says_what_loops_over_pairs_say():
+def test_the_output_equals_explicit_loops_over_pairs():
     made, f = layer(), torch.randn(7, 6, dtype=torch.float64)
     assert np.allclose(made(f).detach().numpy(), by_hand(made, f), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("n", [2, 5, 64])
-def test_before_its_bias_it_is_0_where_samples_are_far_and_all_the_others_where_they_coincide(n):
+def test_before_the_bias_closeness_is_0_for_distant_samples_and_n_minus_1_for_equal_ones(n):
     made = layer()
     far = torch.randn(n, 6, dtype=torch.float64) * 1e6
     assert made.closeness(far).abs().max() < 1e-100
     same = torch.randn(1, 6, dtype=torch.float64).expand(n, 6)
-    # not to the last bit: a matrix product may round equal rows each in their own way
+    # not bit for bit: a matrix product may round equal rows differently
     torch.testing.assert_close(made.closeness(same), torch.full((n, 4), n - 1.0).double(), rtol=1e-12, atol=1e-12)
 
 
-def test_the_order_of_a_batch_is_the_order_of_what_is_said_of_it():
+def test_permuting_the_batch_permutes_the_output():
     made, f, order = layer(), torch.randn(9, 6, dtype=torch.float64), torch.randperm(9)
     assert torch.allclose(made(f)[order], made(f[order]), atol=1e-12)
 
 
-def test_the_length_of_theta_is_no_matter_and_that_of_log_scale_is():
+def test_the_output_depends_on_log_scale_but_not_on_the_norm_of_theta():
     made, f = layer(), torch.randn(5, 6, dtype=torch.float64)
     before = made(f)
     made.theta.data.mul_(torch.rand(4, 3) + 0.5)
@@ -109,16 +109,16 @@ def test_descending_the_sum_of_its_outputs_separates_samples_a_thousandth_apart(
     assert made.closeness(f).max() < 0.5 * 7
 
 
-def test_its_gradients_and_those_of_a_penalty_through_it_are_right():
+def test_its_gradients_and_those_of_a_penalty_through_it_are_correct():
     made, f = layer(3, 2, 2), torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(made, f)
     assert torch.autograd.gradgradcheck(made, f)
 
 
-# ------------------------------------------------------------------------------------------------------- its start
+# ------------------------------------------------------------------------------------------------------- initialisation
 
 
-def test_it_starts_with_half_the_mean_nearest_distance_at_1_and_a_mean_output_of_0():
+def test_initialisation_sets_half_the_mean_nearest_distance_to_1_and_the_mean_output_to_0():
     made, f = layer(started=False), 7 * torch.randn(40, 6, dtype=torch.float64) + 3
     assert torch.equal(made.bias.data, torch.full((4,), -1.0, dtype=torch.float64))
     out = made.train()(f)
@@ -130,7 +130,7 @@ def test_it_starts_with_half_the_mean_nearest_distance_at_1_and_a_mean_output_of
     assert torch.equal(out[:, :6], f)
 
 
-def test_it_starts_once_in_training_alone_and_a_state_dict_knows():
+def test_initialisation_happens_once_in_training_and_is_saved_in_the_state_dict():
     made, f = layer(started=False), torch.randn(2, 12, 6, dtype=torch.float64)
     fresh = copy.deepcopy(made.state_dict())
     made.eval()(f[0])
@@ -147,20 +147,20 @@ def test_it_starts_once_in_training_alone_and_a_state_dict_knows():
         assert torch.equal(module.bias, begun["bias"])
 
 
-def test_a_batch_that_is_all_one_starts_it_with_finite_numbers():
+def test_a_batch_of_equal_samples_initialises_it_with_finite_numbers():
     made = layer(started=False)
     out = made.train()(torch.ones(5, 6, dtype=torch.float64))
     assert torch.isfinite(out).all()
     assert torch.equal(made.log_scale.data, torch.zeros(4, 3, dtype=torch.float64))
 
 
-def test_the_look_that_is_taken_before_a_run_does_not_start_it():
+def test_the_dry_run_before_training_does_not_initialise_it():
     made = build_game(compose([NECK]))
     assert made.discriminator.network.neck.started is False
     assert made.discriminator.network.neck.training
 
 
-def test_it_starts_from_the_first_reals():
+def test_it_is_initialised_from_the_first_reals():
     torch.manual_seed(0)
     plays = game(nonsaturating, nets=(networks()[0], critic()), d={"every": 1}, g={"every": 10**9})
     before = copy.deepcopy(plays.discriminator.network)
@@ -172,13 +172,13 @@ def test_it_starts_from_the_first_reals():
     assert torch.equal(before.neck.bias, plays.discriminator.network.neck.bias)
 
 
-# --------------------------------------------------------------------------------------------------- who sees whom
+# -------------------------------------------------------------------------------------- dependence between samples
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_the_real_batch_never_sees_the_fake_one(rule):
-    """What D says of reals is the same whatever the fakes are, and what it says of fakes is not."""
-    found = []
+def test_the_output_on_reals_does_not_depend_on_fakes(rule):
+    """D's logits of reals do not depend on the fakes; those of fakes do."""
+    logits = []
     d = critic()
     for shift in (0.0, 50.0):
         torch.manual_seed(0)
@@ -189,19 +189,19 @@ def test_the_real_batch_never_sees_the_fake_one(rule):
         nets[1].neck.register_forward_hook(lambda module, args, out, sizes=sizes: sizes.append(len(args[0])))
         fit(plays, batches(1))
         assert sizes == [16, 16]
-        found.append(plays.last_losses["discriminator"][1])
-    assert torch.equal(found[0]["real"], found[1]["real"])
-    assert not torch.equal(found[0]["fake"], found[1]["fake"])
+        logits.append(plays.last_losses["discriminator"][1])
+    assert torch.equal(logits[0]["real"], logits[1]["real"])
+    assert not torch.equal(logits[0]["fake"], logits[1]["fake"])
 
 
-def test_what_is_said_of_a_real_depends_on_the_other_reals():
+def test_the_output_on_a_real_depends_on_the_other_reals():
     made, f = layer(), torch.randn(5, 6, dtype=torch.float64)
     moved = f.clone()
     moved[4] += 10
     assert not torch.equal(made(f)[0, 6:], made(moved)[0, 6:])
 
 
-# --------------------------------------------------------------------------------------------- with the other pieces
+# --------------------------------------------------------------------------------------------- in a game
 
 OBJECTIVES = ["minimax", "nonsaturating", "least_squares", "hinge", "wasserstein", "relativistic"]
 TERMS = {"r1": R1, "r2": R2, "gradient_penalty": GradientPenalty, "historical_averaging": HistoricalAveraging}
@@ -210,7 +210,7 @@ TERMS = {"r1": R1, "r2": R2, "gradient_penalty": GradientPenalty, "historical_av
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("term", [None, *TERMS])
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_it_plays_finite_rounds_with_every_objective_and_every_term(objective, term, rule):
+def test_rounds_are_finite_with_every_objective_and_every_term(objective, term, rule):
     torch.manual_seed(0)
     terms = {} if term is None else {term: TERMS[term]()}
     plays = game(import_module(f"saddlepoint.objective.{objective}"), terms, rule, nets=(networks()[0], critic()))
@@ -223,10 +223,10 @@ def test_it_plays_finite_rounds_with_every_objective_and_every_term(objective, t
     assert not torch.equal(before["neck.theta"], after["neck.theta"])
 
 
-def test_it_draws_nothing_while_it_plays():
+def test_it_draws_no_random_numbers_in_a_game():
     states = []
-    for own in (critic(), networks()[1]):
-        plays = game(nonsaturating, {"gp": GradientPenalty()}, nets=(networks()[0], own))
+    for discriminator in (critic(), networks()[1]):
+        plays = game(nonsaturating, {"gp": GradientPenalty()}, nets=(networks()[0], discriminator))
         before = torch.get_rng_state()
         fit(plays, batches(3))
         assert torch.equal(before, torch.get_rng_state())
@@ -234,7 +234,7 @@ def test_it_draws_nothing_while_it_plays():
     assert all(map(torch.equal, *states))
 
 
-def test_features_to_match_are_those_of_the_trunk_with_it_or_without():
+def test_matched_features_are_those_of_the_trunk_with_and_without_it():
     d = critic()
     assert list(d.train()(torch.randn(4, 2)).features) == ["hidden"]
 
@@ -247,12 +247,12 @@ def test_heads_and_readout_take_the_wider_features():
 
 
 @pytest.mark.parametrize("who", ["d", "g"])
-def test_a_batch_that_it_looks_at_is_not_split_whoever_plays(who):
+def test_a_batch_is_not_split_for_any_player(who):
     with pytest.raises(ValueError, match=r"MinibatchDiscrimination looks at a batch as a whole.*accumulate=2"):
         game(hinge, nets=(networks()[0], critic()), **{who: {"accumulate": 2}})
 
 
-def test_a_training_batch_of_one_is_refused_and_one_that_is_measured_is_not():
+def test_a_batch_of_one_is_refused_in_training_and_accepted_in_evaluation():
     made = layer()
     with pytest.raises(Mistake, match="a batch"):
         made.train()(torch.randn(1, 6, dtype=torch.float64))
@@ -261,12 +261,12 @@ def test_a_training_batch_of_one_is_refused_and_one_that_is_measured_is_not():
 
 
 @pytest.mark.parametrize("setting", [{"kernels": 0}, {"dimensions": 1.5}])
-def test_a_number_that_makes_no_layer_is_refused(setting):
+def test_invalid_sizes_are_refused(setting):
     with pytest.raises(ValueError, match=next(iter(setting))):
         MinibatchDiscrimination(6, **setting)
 
 
-# ----------------------------------------------------------------------------------------- one override, anywhere
+# ----------------------------------------------------------------------------------------- configuration
 
 ANYWHERE = {
     "mlp": ["architecture=mlp"],
@@ -292,6 +292,6 @@ def test_it_is_one_override_on_any_architecture_alone_and_together(words, terms)
     assert made.discriminator.network.readout.linear.in_features == len(neck.theta) + 5
 
 
-def test_a_run_with_a_batch_of_one_ends_in_a_line(tmp_path: Path):
+def test_a_run_with_a_batch_of_one_ends_with_an_error_message(tmp_path: Path):
     with pytest.raises(Mistake, match="a batch"):
         run(tmp_path, NECK, "batch=1", "metric=[]")

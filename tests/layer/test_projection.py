@@ -1,4 +1,4 @@
-"""Laws of the projection readout: the linear readout where embeddings are 0, and the log-ratio that it is made for."""
+"""Laws of the projection readout: the linear readout for zero embeddings, and the log-ratio as its optimum."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from saddlepoint.layer.projection import Projection
 from saddlepoint.layer.readout import LinearReadout
 
 
-def test_it_is_the_linear_readout_bit_for_bit_where_the_embedding_is_0():
+def test_with_a_zero_embedding_it_is_the_linear_readout_bit_for_bit():
     ours, theirs = Projection(5, 3), LinearReadout(5)
     nn.init.zeros_(ours.embedding.weight)
     theirs.load_state_dict(ours.state_dict(), strict=False)
@@ -27,7 +27,7 @@ def test_it_is_the_linear_readout_bit_for_bit_where_the_embedding_is_0():
     assert torch.equal(ours.linear.weight.grad, theirs.linear.weight.grad)
 
 
-def test_a_discriminator_with_it_starts_with_the_trunk_and_the_line_of_the_unconditional_one():
+def test_a_discriminator_with_it_has_the_same_initial_trunk_and_linear_readout_as_without():
     torch.manual_seed(0)
     plain = mlp.Discriminator((2,), [8])
     torch.manual_seed(0)
@@ -38,7 +38,7 @@ def test_a_discriminator_with_it_starts_with_the_trunk_and_the_line_of_the_uncon
 
 
 def test_its_optimum_is_the_log_ratio_of_the_joint_distributions():
-    """Of x in five values with one-hot features and y in three: log p(x, y) / q(x, y), where expectations are sums."""
+    """For x with 5 values (one-hot features) and y with 3: log p(x, y) / q(x, y), with exact expectations."""
     torch.manual_seed(2)
     p, q = torch.randn(2, 3, 5, dtype=torch.float64).flatten(1).softmax(1).view(2, 3, 5)
     readout = Projection(5, 3).double()
@@ -62,10 +62,10 @@ def test_its_optimum_is_the_log_ratio_of_the_joint_distributions():
     assert (readout.linear.weight + readout.linear.bias - (p / q).log()).abs().max() > 0.3, "the class is needed for it"
 
 
-def test_what_it_cannot_read_is_refused():
+def test_missing_or_invalid_labels_are_refused():
     with pytest.raises(Mistake, match=r"projection reads the condition label, .* has no entries"):
         Projection(2, 3)(torch.randn(4, 2), {}, {})
-    with pytest.raises(Mistake, match="has 3 classes, counted from 0 on"):
+    with pytest.raises(Mistake, match="has 3 classes, numbered from 0"):
         Projection(2, 3)(torch.randn(2, 2), {"label": torch.tensor([0, 3])}, {})
     with pytest.raises(ValueError, match="classes=0"):
         Projection(2, 0)

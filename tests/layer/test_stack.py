@@ -1,4 +1,4 @@
-"""A condition reaches the layers that take one, wherever they stand, and no others."""
+"""A ConditionalSequential passes the condition to conditional layers at any depth, and to no others."""
 
 import torch
 from torch import nn
@@ -8,7 +8,7 @@ from saddlepoint.layer.conditional_sequential import ConditionalSequential, hidd
 
 
 class Shifted(nn.Module):
-    """x + the condition's entry `by`."""
+    """x + the entry `by` of the condition."""
 
     conditional = True
 
@@ -19,7 +19,7 @@ class Shifted(nn.Module):
         return x + condition["by"].view(-1, *[1] * (x.ndim - 1))
 
 
-def test_a_stack_is_a_sequential_whose_conditional_layers_see_the_condition_however_deep():
+def test_conditional_layers_get_the_condition_at_any_depth():
     x, by = torch.randn(5, 3), torch.randn(5)
     linear = nn.Linear(3, 3)
     inner = ConditionalSequential(nn.ReLU(), Shifted())
@@ -27,7 +27,7 @@ def test_a_stack_is_a_sequential_whose_conditional_layers_see_the_condition_howe
     assert torch.equal(out, torch.tanh(torch.relu(linear(x)) + by[:, None]))
 
 
-def test_without_conditional_layers_it_is_the_sequential_with_the_names_of_its_parameters():
+def test_without_conditional_layers_it_is_an_nn_sequential_with_the_same_parameter_names():
     layers = [nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)]
     x = torch.randn(6, 3)
     assert torch.equal(ConditionalSequential(*layers)(x), nn.Sequential(*layers)(x))
@@ -35,14 +35,14 @@ def test_without_conditional_layers_it_is_the_sequential_with_the_names_of_its_p
     assert list(ConditionalSequential(*layers).state_dict()) == list(nn.Sequential(*layers).state_dict())
 
 
-def test_a_hidden_layer_hands_its_condition_to_a_norm_that_takes_it():
+def test_a_hidden_layer_passes_its_condition_to_a_conditional_norm():
     linear = nn.Linear(2, 2)
     layer = hidden_layer(linear, 2, Shifted, nn.ReLU())
     x, by = torch.randn(4, 2), torch.randn(4)
     assert torch.equal(layer(x, {"by": by}), torch.relu(linear(x) + by[:, None]))
 
 
-def test_every_architecture_hands_the_condition_to_its_norms():
+def test_every_architecture_passes_the_condition_to_its_norms():
     by = {"by": torch.tensor([0.0, 3.0, 0.0])}
     for module, shape in ((mlp, (1, 8, 8)), (conv28, (1, 28, 28)), (dcgan, (3, 32, 32))):
         torch.manual_seed(0)

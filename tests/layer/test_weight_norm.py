@@ -1,4 +1,4 @@
-"""Laws of weight normalisation and of its start from data."""
+"""Laws of weight normalisation and of its data-dependent initialisation."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ from saddlepoint.layer.weight_norm import WeightNorm, initialise_from_data, weig
 from saddlepoint.objective import nonsaturating
 from saddlepoint.regularizer.r1 import R1
 
-MAPS = {  # a map, its input, the axes of its weight that belong to one output unit, the map as a function
+MAPS = {  # a map, its input, the axes of its weight per output unit, the map as a function
     "linear": (lambda: nn.Linear(5, 3), (7, 5), (1,), linear),
     "conv": (lambda: nn.Conv2d(5, 3, 3, 2, 1), (7, 5, 6, 6), (1, 2, 3), partial(conv2d, stride=2, padding=1)),
     "transposed": (lambda: nn.ConvTranspose2d(5, 3, 4, 2, 1), (7, 5, 6, 6), (0, 2, 3),
@@ -24,7 +24,7 @@ MAPS = {  # a map, its input, the axes of its weight that belong to one output u
 
 
 @pytest.mark.parametrize("name", MAPS)
-def test_each_output_unit_has_a_weight_of_length_scale(name):
+def test_the_weight_of_each_output_unit_has_norm_scale(name):
     make, shape, axes, function = MAPS[name]
     layer = weight_norm(make().double())
     with torch.no_grad():
@@ -39,7 +39,7 @@ def test_each_output_unit_has_a_weight_of_length_scale(name):
 
 
 @pytest.mark.parametrize("name", MAPS)
-def test_the_length_of_theta_is_no_matter_and_gradients_are_at_right_angles_to_it(name):
+def test_the_output_does_not_depend_on_the_norm_of_theta_and_gradients_are_orthogonal_to_it(name):
     make, shape, axes, _ = MAPS[name]
     layer, x = weight_norm(make()), torch.randn(shape)
     layer(x).square().sum().backward()
@@ -52,7 +52,7 @@ def test_the_length_of_theta_is_no_matter_and_gradients_are_at_right_angles_to_i
     assert torch.allclose(layer(x), before, atol=1e-4)
 
 
-def test_theta_starts_at_its_spread_and_a_frozen_scale_is_nobodys_to_move():
+def test_theta_starts_with_standard_deviation_std_and_a_frozen_scale_is_no_parameter():
     torch.manual_seed(0)
     frozen, free = weight_norm(nn.Linear(300, 200), std=0.3), weight_norm(nn.Linear(4, 2), trainable=True)
     assert frozen.linear.weight.std().item() == pytest.approx(0.3, rel=0.02)
@@ -62,18 +62,18 @@ def test_theta_starts_at_its_spread_and_a_frozen_scale_is_nobodys_to_move():
 
 
 def hidden(network, x):
-    """What each weight-normalised layer of a network answers to x, in training mode."""
-    seen = []
+    """Return the output of each weight-normalised layer of a network for x, in training mode."""
+    outputs = []
     layers = [m for m in network.modules() if isinstance(m, WeightNorm)]
-    held = [layer.register_forward_hook(lambda m, a, out: seen.append(out.detach())) for layer in layers]
+    hooks = [layer.register_forward_hook(lambda m, a, out: outputs.append(out.detach())) for layer in layers]
     network.train()(x)
-    for hook in held:
+    for hook in hooks:
         hook.remove()
-    return seen
+    return outputs
 
 
 @pytest.mark.parametrize("start", [1.0, 0.1])
-def test_after_the_start_every_layer_answers_with_mean_zero_and_the_spread_asked_for(start):
+def test_after_initialisation_every_layer_has_mean_0_and_the_given_deviation(start):
     torch.manual_seed(0)
     network = nn.Sequential(
         weight_norm(nn.Conv2d(2, 4, 3, 1, 1), start=start), nn.LeakyReLU(0.2),
@@ -89,7 +89,7 @@ def test_after_the_start_every_layer_answers_with_mean_zero_and_the_spread_asked
         assert torch.allclose(h.std(axes, correction=0), torch.full((h.shape[1],), start), atol=1e-4)
 
 
-def test_the_start_is_the_recipe_by_hand_layer_after_layer():
+def test_initialisation_equals_the_computation_by_hand_layer_by_layer():
     first, second = nn.Linear(3, 4), nn.Linear(4, 2)
     network = nn.Sequential(weight_norm(first), nn.ReLU(), weight_norm(second))
     x = torch.randn(50, 3)
@@ -103,7 +103,7 @@ def test_the_start_is_the_recipe_by_hand_layer_after_layer():
         h = ((h - h.mean(0)) / h.std(0, correction=0)).relu()
 
 
-def test_the_start_feels_the_noise_of_training_and_leaves_modes_and_batch_statistics_alone():
+def test_initialisation_uses_training_noise_and_keeps_modes_and_batch_statistics():
     network = nn.Sequential(GaussianNoise(1, 3.0), weight_norm(nn.Linear(1, 1)), nn.BatchNorm1d(1)).eval()
     x = torch.randn(4000, 1)
     initialise_from_data(network, x)
@@ -113,7 +113,7 @@ def test_the_start_feels_the_noise_of_training_and_leaves_modes_and_batch_statis
     assert network[2].num_batches_tracked.item() == 0
 
 
-def test_a_layer_without_a_start_keeps_scale_one_and_no_bias():
+def test_a_layer_with_start_none_keeps_scale_1_and_bias_0():
     network = nn.Sequential(weight_norm(nn.Linear(3, 4), start=None), weight_norm(nn.Linear(4, 2)))
     initialise_from_data(network, 5 + torch.randn(50, 3))
     assert torch.equal(network[0].scale, torch.ones(4))
@@ -121,7 +121,7 @@ def test_a_layer_without_a_start_keeps_scale_one_and_no_bias():
     assert network[1].bias.any()
 
 
-def test_a_unit_that_always_says_the_same_stays_finite():
+def test_a_constant_unit_stays_finite():
     network = nn.Sequential(weight_norm(nn.Linear(3, 4)))
     initialise_from_data(network, torch.ones(10, 3))
     assert torch.equal(network[0].scale, torch.ones(4))
@@ -138,7 +138,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("case", NETWORKS)
-def test_as_a_norm_it_takes_hold_of_the_map_in_front_of_it_in_any_architecture(case):
+def test_as_a_norm_it_wraps_the_linear_map_before_it_in_any_architecture(case):
     module, shape, settings = NETWORKS[case]
     generator = module.Generator(4, shape, norm=WeightNorm, **settings)
     discriminator = module.Discriminator(shape, norm=WeightNorm, **settings)
@@ -150,10 +150,10 @@ def test_as_a_norm_it_takes_hold_of_the_map_in_front_of_it_in_any_architecture(c
         assert layers
         for layer in layers:
             assert layer.linear.bias is None
-            assert not torch.equal(layer.scale, torch.ones_like(layer.scale))  # it has started
+            assert not torch.equal(layer.scale, torch.ones_like(layer.scale))  # it is initialised
 
 
-def test_a_game_starts_from_its_first_five_hundred_reals_once():
+def test_a_game_initialises_once_from_its_first_500_reals():
     data = batches(40)
 
     def fresh():
@@ -165,58 +165,58 @@ def test_a_game_starts_from_its_first_five_hundred_reals_once():
     initialise_from_data(expected, reals)
     still = {"optimizer": partial(torch.optim.SGD, lr=0.0), "d": {"average": partial(Average, warm_up=None)}}
     plays = game(nonsaturating, nets=(Maker(nn.Linear(3, 2)), fresh()), **still)
-    fit(plays, data[:1])  # fewer are there than 500
+    fit(plays, data[:1])  # fewer than 500 images
     assert not torch.equal(plays.discriminator.network.state_dict()["trunk.hidden2.0.scale"],
                            expected.state_dict()["trunk.hidden2.0.scale"])  # fmt: skip
     plays = game(nonsaturating, nets=(Maker(nn.Linear(3, 2)), fresh()), **still)
     fit(plays, data)
-    kept = plays.discriminator.average.network.state_dict()
+    average = plays.discriminator.average.network.state_dict()
     for name, value in expected.state_dict().items():
         assert torch.equal(plays.discriminator.network.state_dict()[name], value), name
-        assert torch.equal(kept[name], value), name  # the average begins where the network does
+        assert torch.equal(average[name], value), name  # the average starts equal to the network
     resumed = game(nonsaturating, nets=(Maker(nn.Linear(3, 2)), fresh()), **still)
     resumed.load_state_dict(plays.state_dict())
     resumed.images = plays.images
     fit(resumed, batches(40, seed=9))
     scale = resumed.discriminator.network.state_dict()["trunk.hidden1.1.0.scale"]
-    assert torch.equal(scale, expected.state_dict()["trunk.hidden1.1.0.scale"])  # going on is no new start
+    assert torch.equal(scale, expected.state_dict()["trunk.hidden1.1.0.scale"])  # not initialised again
 
 
-def test_a_generator_starts_from_latents_and_the_latents_of_training_do_not_feel_it():
-    drawn = []
+def test_a_generator_is_initialised_from_latents_that_do_not_change_those_of_training():
+    states = []
     for norm in (None, WeightNorm):
         torch.manual_seed(0)
         generator = mlp.Generator(3, [2], [6], norm)
         plays = game(nonsaturating, nets=(generator, Critic(nn.Flatten(), nn.Linear(2, 1))))
         fit(plays, batches(2))
-        drawn.append(plays.streams["latent"].state)
-    assert torch.equal(*drawn)
+        states.append(plays.streams["latent"].state)
+    assert torch.equal(*states)
     layer = generator.layers[0][0]
     z = torch.randn(20_000, 3)
     assert torch.allclose(layer(z).std(0), torch.ones(6), atol=0.2)
 
 
 @pytest.mark.parametrize("linear", [nn.ReLU(), nn.Conv2d(4, 4, 3, groups=2), nn.Sequential(nn.Flatten())])
-def test_what_is_no_linear_map_is_refused(linear):
+def test_anything_but_a_linear_map_is_refused(linear):
     with pytest.raises(ValueError, match="weight norm is for Linear, Conv2d and ConvTranspose2d"):
         weight_norm(linear)
 
 
 @pytest.mark.parametrize("wrong", [{"std": 0.0}, {"start": -1.0}])
-def test_settings_that_make_no_sense_are_refused(wrong):
+def test_invalid_settings_are_refused(wrong):
     with pytest.raises(ValueError, match="must be above 0"):
         WeightNorm(3, **wrong)
 
 
-def test_alone_or_with_one_sample_it_says_what_it_lacks():
+def test_without_a_linear_map_or_with_one_sample_the_error_names_what_is_missing():
     with pytest.raises(ValueError, match="no linear map"):
         WeightNorm(3)(torch.randn(2, 3))
     with pytest.raises(ValueError, match="a batch of at least 2"):
         initialise_from_data(weight_norm(nn.Linear(3, 2)), torch.randn(1, 3))
 
 
-def test_what_is_called_untrained_is_the_network_that_begins_to_play(tmp_path):
-    """The first snapshot, and so the first score and grid, are taken after the start from data."""
+def test_the_untrained_network_is_the_one_that_starts_training(tmp_path):
+    """The first snapshot, score and grid are made after the initialisation from data."""
     from runs import run
     from safetensors.torch import load_file
 
@@ -230,7 +230,7 @@ def test_what_is_called_untrained_is_the_network_that_begins_to_play(tmp_path):
     game, data = build_game(config), load_data(config)
     before = {key: value.clone() for key, value in game.generator.average.network.state_dict().items()}
     run_data_dependent_init(game, data.training_batches(0))
-    begun = game.generator.average.network.state_dict()
-    kept = load_file(record.folder / "snapshots" / "000000000.safetensors")
-    assert all(torch.equal(begun[key], kept[key]) for key in begun)
-    assert any(not torch.equal(begun[key], before[key]) for key in begun)
+    initial = game.generator.average.network.state_dict()
+    snapshot = load_file(record.folder / "snapshots" / "000000000.safetensors")
+    assert all(torch.equal(initial[key], snapshot[key]) for key in initial)
+    assert any(not torch.equal(initial[key], before[key]) for key in initial)

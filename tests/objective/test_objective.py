@@ -15,21 +15,21 @@ ALL = {
 
 
 def slope(loss, at):
-    """d loss / d logit for each single logit."""
+    """Return d loss / d logit for single logits."""
     at = at.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(sum(loss(one) for one in at.unbind()), at)
     return gradient
 
 
 @pytest.mark.parametrize("objective", [minimax, nonsaturating])
-def test_at_logits_zero_the_discriminator_pays_log_four(objective):
+def test_at_logits_0_the_loss_of_the_discriminator_is_log_4(objective):
     zero = torch.zeros(7, dtype=torch.float64)
     assert objective.discriminator(zero, zero).item() == pytest.approx(math.log(4), abs=1e-12)
 
 
 @pytest.mark.parametrize("objective", [minimax, nonsaturating])
 @pytest.mark.parametrize("real_label", [1.0, 0.9, 0.7])
-def test_the_discriminator_pays_the_cross_entropies_of_both_sides(objective, real_label):
+def test_the_loss_of_the_discriminator_is_the_sum_of_both_cross_entropies(objective, real_label):
     real, fake = torch.randn(2, 50, dtype=torch.float64)
     expected = bce(real, torch.full_like(real, real_label)) + bce(fake, torch.zeros_like(fake))
     assert objective.discriminator(real, fake, real_label=real_label).item() == pytest.approx(
@@ -38,7 +38,7 @@ def test_the_discriminator_pays_the_cross_entropies_of_both_sides(objective, rea
 
 
 @pytest.mark.parametrize("objective", [minimax, nonsaturating])
-def test_smoothing_by_a_tenth_bottoms_at_1_3763_where_d_is_0_45_if_p_equals_q(objective):
+def test_with_real_label_0_9_the_minimum_is_1_3763_at_d_0_45_if_p_equals_q(objective):
     d = torch.linspace(0.3, 0.6, 300_001, dtype=torch.float64)
     logit = (d / (1 - d)).log()
     cost = 0.9 * torch.nn.functional.softplus(-logit) + 1.1 * torch.nn.functional.softplus(logit)
@@ -61,15 +61,15 @@ def test_the_best_discriminator_is_alpha_p_over_p_plus_q(real_label):
     assert gradient.abs().max() < 1e-12
 
 
-def test_the_minimax_generator_saturates_as_minus_sigmoid_of_the_logit():
+def test_the_gradient_of_the_minimax_generator_is_minus_sigmoid_of_the_logit():
     assert torch.allclose(slope(minimax.generator, L), -L.sigmoid(), atol=1e-12)
 
 
-def test_the_nonsaturating_generator_pulls_as_minus_sigmoid_of_minus_the_logit():
+def test_the_gradient_of_the_nonsaturating_generator_is_minus_sigmoid_of_minus_the_logit():
     assert torch.allclose(slope(nonsaturating.generator, L), -(-L).sigmoid(), atol=1e-12)
 
 
-def test_real_label_is_no_affair_of_the_generator():
+def test_the_generator_takes_no_real_label():
     import inspect
 
     for objective in (minimax, nonsaturating):
@@ -84,7 +84,7 @@ def test_least_squares_is_zero_exactly_on_its_targets():
     assert least_squares.generator(fake, c=0.0).item() == pytest.approx(2.0)
 
 
-def test_hinge_stops_pulling_beyond_the_margin():
+def test_hinge_has_no_gradient_beyond_the_margin():
     assert torch.equal(slope(lambda t: hinge.discriminator(t[None], L[:1] * 0 - 5), L), -(L < 1).double())
     assert torch.equal(slope(lambda t: hinge.discriminator(L[:1] * 0 + 5, t[None]), L), (L > -1).double())
     assert torch.equal(slope(hinge.generator, L), -torch.ones_like(L))
@@ -96,7 +96,7 @@ def test_wasserstein_is_the_difference_of_means_and_zero_sum():
     assert wasserstein.generator(fake).item() == pytest.approx(-fake.mean().item())
 
 
-def test_relativistic_sees_only_differences_and_is_antisymmetric_in_the_sides():
+def test_relativistic_depends_on_differences_only_and_is_antisymmetric_in_the_sides():
     real, fake = torch.randn(2, 40, dtype=torch.float64)
     shifted = relativistic.discriminator(real + 3.7, fake + 3.7)
     assert relativistic.discriminator(real, fake).item() == pytest.approx(shifted.item(), abs=1e-12)
@@ -105,20 +105,20 @@ def test_relativistic_sees_only_differences_and_is_antisymmetric_in_the_sides():
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_patches_are_just_more_logits(name):
+def test_losses_accept_patch_logits(name):
     real, fake = torch.randn(2, 6, 4, dtype=torch.float64)
     flat = ALL[name].discriminator(real.flatten(), fake.flatten())
     assert ALL[name].discriminator(real, fake).item() == pytest.approx(flat.item(), abs=1e-12)
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_no_objective_overflows_on_sure_logits(name):
+def test_no_objective_overflows_on_large_logits(name):
     sure = torch.tensor([1e4, -1e4])
     assert torch.isfinite(ALL[name].discriminator(sure, sure))
 
 
 @pytest.mark.parametrize("objective", [minimax, nonsaturating])
 @pytest.mark.parametrize("real_label", [0.0, -0.1, 1.1])
-def test_a_target_that_is_no_probability_of_being_real_is_refused(objective, real_label):
+def test_a_real_label_outside_0_1_is_refused(objective, real_label):
     with pytest.raises(ValueError, match=f"real_label={real_label}"):
         objective.discriminator(torch.zeros(2), torch.zeros(2), real_label=real_label)

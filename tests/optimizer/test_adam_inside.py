@@ -15,7 +15,7 @@ from saddlepoint.optimizer.adam_inside import AdamInside
 
 
 def by_hand(theta, gradients, lr, b1, b2, eps):
-    """The recursion of one number, in Python's floats."""
+    """The recursion for one number in Python floats."""
     m = v = 0.0
     for t, g in enumerate(gradients, 1):
         m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
@@ -24,18 +24,18 @@ def by_hand(theta, gradients, lr, b1, b2, eps):
 
 
 def moved(optimizer, gradients, start):
-    """Where an optimizer takes a vector of doubles, given its gradients."""
+    """Return a parameter vector after steps of an optimizer with the given gradients."""
     parameter = nn.Parameter(torch.tensor(start, dtype=torch.float64))
-    own = optimizer([parameter])
+    stepper = optimizer([parameter])
     for g in gradients:
         parameter.grad = g.clone()
-        own.step()
+        stepper.step()
     return parameter.detach()
 
 
 @pytest.mark.parametrize("eps", [1e-8, 1e-2])
 @pytest.mark.parametrize("size", [1.0, 1e-4, 1e-7])
-def test_it_is_the_recursion_by_hand(size, eps):
+def test_steps_equal_the_recursion_computed_by_hand(size, eps):
     torch.manual_seed(0)
     gradients = [size * torch.randn(5, dtype=torch.float64) for _ in range(60)]
     ours = moved(partial(AdamInside, lr=3e-3, betas=(0.5, 0.999), eps=eps), gradients, [1.0, -2.0, 0.0, 3.0, 0.5])
@@ -45,7 +45,7 @@ def test_it_is_the_recursion_by_hand(size, eps):
         )
 
 
-def test_as_epsilon_vanishes_it_is_torchs():
+def test_for_a_tiny_epsilon_it_equals_torchs_adam():
     torch.manual_seed(0)
     gradients = [torch.randn(7, dtype=torch.float64) for _ in range(40)]
     start = [0.0] * 7
@@ -63,12 +63,12 @@ def test_a_constant_gradient_moves_by_lr_g_over_the_root_of_its_square_and_epsil
     theirs = -moved(partial(torch.optim.Adam, lr=1e-3, eps=1e-8), gradients, [0.0]).item()
     assert ours == pytest.approx(10 * 1e-3 * g / math.sqrt(g * g + 1e-8), rel=1e-9)
     assert theirs == pytest.approx(10 * 1e-3 * g / (g + 1e-8), rel=1e-6)
-    if g <= 1e-6:  # below the floor of 1e-4: torch's is deaf to the size of a gradient, this is not
+    if g <= 1e-6:  # below 1e-4 the step of torch's Adam does not depend on the gradient's size, this one does
         assert ours / (10 * 1e-3) == pytest.approx(g / 1e-4, rel=1e-3)
         assert theirs > 40 * ours
 
 
-def test_the_nearest_thing_to_it_in_torch_is_epsilon_1e_4_not_1e_8():
+def test_torchs_adam_is_closest_with_epsilon_1e_4_not_1e_8():
     torch.manual_seed(0)
     gradients = [1e-5 * torch.randn(50, dtype=torch.float64) for _ in range(30)]
     ours = moved(partial(AdamInside, eps=1e-8), gradients, [0.0] * 50)
@@ -77,7 +77,7 @@ def test_the_nearest_thing_to_it_in_torch_is_epsilon_1e_4_not_1e_8():
     assert (ours - far).norm() > 2 * ours.norm()
 
 
-def test_a_parameter_that_joins_late_counts_its_own_steps():
+def test_a_parameter_with_a_late_first_gradient_counts_its_own_steps():
     early, late = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
     optimizer = AdamInside([early, late], lr=0.1)
     for i in range(5):
@@ -85,35 +85,35 @@ def test_a_parameter_that_joins_late_counts_its_own_steps():
         late.grad = torch.ones(1) if i == 4 else None
         optimizer.step()
     assert early.item() == pytest.approx(-0.5, abs=1e-5)
-    assert late.item() == pytest.approx(-0.1, abs=1e-6)  # bias-corrected by its one step
+    assert late.item() == pytest.approx(-0.1, abs=1e-6)  # bias-corrected for its single step
 
 
-def test_saving_and_going_on_is_exact():
+def test_saving_and_resuming_is_exact():
     torch.manual_seed(0)
     gradients = [torch.randn(4, 3) for _ in range(10)]
     start = nn.Parameter(torch.randn(4, 3))
 
-    def played(parameter, optimizer, part):
-        for g in part:
+    def descend(parameter, optimizer, gradients):
+        for g in gradients:
             parameter.grad = g.clone()
             optimizer.step()
 
-    whole = copy.deepcopy(start)
-    played(whole, AdamInside([whole]), gradients)
+    uninterrupted = copy.deepcopy(start)
+    descend(uninterrupted, AdamInside([uninterrupted]), gradients)
     half = copy.deepcopy(start)
     first = AdamInside([half])
-    played(half, first, gradients[:5])
+    descend(half, first, gradients[:5])
     file = io.BytesIO()
     torch.save(first.state_dict(), file)
     file.seek(0)
-    rest = nn.Parameter(half.detach().clone())
-    second = AdamInside([rest], lr=99.0)
+    resumed = nn.Parameter(half.detach().clone())
+    second = AdamInside([resumed], lr=99.0)
     second.load_state_dict(torch.load(file, weights_only=True))
-    played(rest, second, gradients[5:])
-    assert torch.equal(rest, whole)
+    descend(resumed, second, gradients[5:])
+    assert torch.equal(resumed, uninterrupted)
 
 
-def test_it_moves_players_by_a_schedule_under_lightning():
+def test_it_follows_a_learning_rate_schedule_under_lightning():
     from saddlepoint.schedule.linear import Linear
 
     plays = game(nonsaturating, optimizer=partial(AdamInside, lr=Linear(1e-2, 0.0, images=64), betas=(0.5, 0.999)))
@@ -125,6 +125,6 @@ def test_it_moves_players_by_a_schedule_under_lightning():
 
 
 @pytest.mark.parametrize("wrong", [{"lr": -1.0}, {"eps": -1e-8}, {"betas": (0.5, 1.0)}, {"betas": (0.5,)}])
-def test_settings_that_make_no_sense_are_refused(wrong):
+def test_invalid_settings_are_refused(wrong):
     with pytest.raises(ValueError, match="must"):
         AdamInside([nn.Parameter(torch.zeros(1))], **wrong)

@@ -1,4 +1,4 @@
-"""Semi-supervised training: what the discriminator descends, on which samples, and on which not."""
+"""Semi-supervised training: the loss of the discriminator, and which samples enter which term."""
 
 from functools import partial
 
@@ -34,7 +34,7 @@ def labelled(n, seed):
 
 
 def sampled(n, seed, judge):
-    """Labelled samples, their class the condition."""
+    """Return labelled samples with their class as the condition."""
     x, y = labelled(n, seed)
     return Sample(x, {"label": y}, judge)
 
@@ -60,12 +60,12 @@ def d(objective=nonsaturating.discriminator, weight=0.5, net=None, **term):
 
 
 def log_softmax(logits):
-    """In numpy and float64, an implementation of its own."""
+    """An independent implementation in numpy and float64."""
     wide = logits.detach().numpy().astype(np.float64)
     return wide - np.log(np.exp(wide).sum(1, keepdims=True))
 
 
-def test_the_loss_is_cross_entropy_among_k_on_the_labelled_and_half_of_each_adversarial_expectation():
+def test_the_loss_is_cross_entropy_on_labelled_samples_plus_half_of_each_adversarial_expectation():
     net = network()
     seen = turn(net)
     losses = d(net=net).losses(seen, 0)
@@ -104,14 +104,14 @@ def test_a_batch_without_labels_is_finite_and_adds_nothing(few):
     assert all(g is None or not g.any() for g in gradients)
 
 
-def test_the_sides_add_up():
+def test_the_loss_is_the_sum_over_sides():
     net = network()
     each = [Classification(sides=[side])(turn(net)).item() for side in ("labelled", "real", "fake")]
     assert len(set(each)) == 3
     assert Classification(sides=["real", "fake", "labelled"])(turn(net)).item() == pytest.approx(sum(each))
 
 
-def test_a_generator_that_descends_it_on_fakes_moves_towards_the_classes_it_was_asked_for():
+def test_a_generator_that_descends_it_on_fakes_moves_towards_the_requested_classes():
     net = network()
     x = labelled(16, 2)[0].requires_grad_()
     seen = turn(net)
@@ -122,7 +122,7 @@ def test_a_generator_that_descends_it_on_fakes_moves_towards_the_classes_it_was_
 
 
 def played(rounds=12, **settings):
-    """D with noise in it after some rounds against a generator that looks at reals and fakes through D."""
+    """Return D with noise after some rounds against a generator whose loss depends on D's features."""
     net = network(neck=GaussianNoise)
     torch.manual_seed(5)
     maker = mlp.Generator(3, [2], widths=[8])
@@ -141,7 +141,7 @@ def test_an_adversarial_weight_of_0_is_supervised_training_only_bit_for_bit_with
     assert not any(a.equal(b) for a, b in zip(alone, half, strict=True) if a.numel() > 1)
 
 
-def test_a_term_of_weight_0_is_not_looked_at():
+def test_a_term_of_weight_0_is_not_evaluated():
     class Never(Classification):
         def forward(self, turn):
             raise AssertionError
@@ -152,19 +152,19 @@ def test_a_term_of_weight_0_is_not_looked_at():
     losses = player.losses(seen, 0)
     assert {name: loss.item() for name, loss in losses.items()} == {"adversarial": 0, "never": 0}
     assert "output" not in vars(seen["real"])
-    sum(losses.values()).backward(inputs=list(net.parameters()))  # a round with nothing to descend is a round
+    sum(losses.values()).backward(inputs=list(net.parameters()))  # a round without a loss still works
     assert all(p.grad is None or not p.grad.any() for p in net.parameters())
 
 
-def test_what_cannot_be_classified_is_refused_in_a_line():
+def test_missing_heads_and_classes_are_refused_with_a_message():
     net = network()
-    with pytest.raises(ValueError, match=r"sides=\['labels'\] must be some of labelled, real, fake"):
+    with pytest.raises(ValueError, match=r"sides=\['labels'\] must be one or more of labelled, real, fake"):
         Classification(sides=["labels"])
     with pytest.raises(ValueError, match=r"sides=\[\]"):
         Classification(sides=[])
     with pytest.raises(Mistake, match=r"heads are label, not digit"):
         Classification(head="digit")(turn(net))
-    with pytest.raises(Mistake, match=r"the real samples are under no condition label.*game=conditional"):
+    with pytest.raises(Mistake, match=r"the real samples have no condition label.*game=conditional"):
         Classification(sides=["real"])(turn(net, real=Sample(torch.zeros(4, 2), {}, net)))
     with pytest.raises(Mistake, match=r"heads are none, not label"):
         Classification().check_output(mlp.Discriminator([2])(torch.zeros(2, 2)))

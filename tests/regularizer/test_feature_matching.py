@@ -1,4 +1,4 @@
-"""Feature matching: what the gap is, whom it moves, and what it leaves alone."""
+"""Feature matching: the gap, the players it moves, and what it does not change."""
 
 import copy
 from importlib import import_module
@@ -22,7 +22,7 @@ from saddlepoint.regularizer.r1 import R1
 from saddlepoint.regularizer.r2 import R2
 from saddlepoint.turn import DiscriminatorOutput, Sample
 
-GAPS = {  # by hand, of a gap in numpy
+GAPS = {  # computed in numpy from the difference of means
     "mean_square": lambda gap: (gap**2).mean(),
     "sum_square": lambda gap: (gap**2).sum(),
     "mean_absolute": lambda gap: np.abs(gap).mean(),
@@ -30,7 +30,7 @@ GAPS = {  # by hand, of a gap in numpy
 
 
 def exposing(x, y=None):
-    """Three layers by name: a map, its flat form, and a square."""
+    """A discriminator with three named layers: a map, the flattened map, and its square."""
     return DiscriminatorOutput(x.flatten(1).sum(1), {"map": x, "flat": x.flatten(1), "square": x.flatten(1) ** 2})
 
 
@@ -41,7 +41,7 @@ def turn_of(real, fake, discriminator=exposing):
 def playing(
     terms, rule="alternating", nets=None, objective=nonsaturating, penalties=(), replaced=False, optimizer=None
 ):
-    """A game in which the generator has `terms` beside its objective, or in its place."""
+    """Return a game in which `terms` are added to the objective of the generator or replace it."""
     plays = game(objective, penalties, rule, optimizer, nets=nets)
     old = plays.generator
     plays.players["generator"] = Player(old.network, old._optimizer, None if replaced else old.objective, terms)
@@ -49,10 +49,10 @@ def playing(
 
 
 @pytest.mark.parametrize("gap", GAPS)
-def test_the_gap_of_batch_means_is_that_by_hand(gap):
+def test_the_gap_of_batch_means_equals_the_computation_by_hand(gap):
     real, fake = torch.randn(7, 3, 4, 5, dtype=torch.float64), torch.randn(9, 3, 4, 5, dtype=torch.float64)
     r, f = real.numpy(), fake.numpy()
-    space = r.mean((0, 2, 3)) - f.mean((0, 2, 3))  # of a map, the means over space, as the CIFAR-10 code has them
+    space = r.mean((0, 2, 3)) - f.mean((0, 2, 3))  # for a map, means over space as in the CIFAR-10 code
     flat = (r.mean(0) - f.mean(0)).ravel()
     square = ((r**2).mean(0) - (f**2).mean(0)).ravel()
 
@@ -72,7 +72,7 @@ def test_equal_means_cost_nothing_whatever_the_samples():
 
 
 @pytest.mark.parametrize("gap", GAPS)
-def test_the_reals_are_a_constant_and_the_fakes_are_not(gap):
+def test_gradients_flow_through_the_fakes_but_not_through_the_reals(gap):
     real, fake = torch.randn(2, 5, 1, 2, 2).requires_grad_(), torch.randn(5, 1, 2, 2, requires_grad=True)
     loss = FeatureMatching("flat", gap)(turn_of(real[0], fake))
     gradients = torch.autograd.grad(loss, [real, fake], allow_unused=True)
@@ -82,7 +82,7 @@ def test_the_reals_are_a_constant_and_the_fakes_are_not(gap):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_it_has_gradients_for_the_generator_and_none_for_the_discriminator(rule):
-    """D's gradient with the term on the generator's row is, bit for bit, D's gradient without it."""
+    """D's gradient with the term of the generator equals, bit for bit, D's gradient without it."""
     found = {}
     for name, terms in {"with": {"feature_matching": FeatureMatching(weight=100.0)}, "without": {}}.items():
         torch.manual_seed(0)
@@ -94,7 +94,7 @@ def test_it_has_gradients_for_the_generator_and_none_for_the_discriminator(rule)
 
 
 def test_alone_it_brings_the_means_together():
-    """D frozen, the generator a point: it ends where the mean of D's features is that of the reals."""
+    """With a frozen D, a point generator converges to the mean of the reals' features."""
     torch.manual_seed(0)
     point, critic = Maker(nn.Linear(3, 2)), Critic(nn.Identity(), nn.Linear(2, 1))
     plays = playing({"feature_matching": FeatureMatching(gap="sum_square")}, nets=(point, critic), replaced=True)
@@ -107,7 +107,7 @@ def test_alone_it_brings_the_means_together():
     assert torch.allclose(made, data[0].x.mean(0), atol=0.1)
 
 
-def test_the_means_over_a_batch_are_no_mean_over_samples_so_it_is_not_split():
+def test_the_batch_is_not_split_since_the_term_is_no_mean_over_samples():
     with pytest.raises(ValueError, match="accumulate=2"):
         Player(networks()[0], torch.optim.SGD, hinge.generator, {"fm": FeatureMatching()}, accumulate=2)
 
@@ -116,7 +116,7 @@ def test_the_means_over_a_batch_are_no_mean_over_samples_so_it_is_not_split():
 @pytest.mark.parametrize(
     "objective", ["minimax", "nonsaturating", "least_squares", "hinge", "wasserstein", "relativistic"]
 )
-def test_it_plays_a_finite_round_beside_every_objective_with_each_penalty(objective, rule):
+def test_a_round_is_finite_with_every_objective_and_penalty(objective, rule):
     for penalty in (R1, R2, GradientPenalty, HistoricalAveraging):
         terms = {"feature_matching": FeatureMatching(), "historical_averaging": HistoricalAveraging()}
         plays = playing(terms, rule, None, import_module(f"saddlepoint.objective.{objective}"), {"own": penalty()})
@@ -127,7 +127,7 @@ def test_it_plays_a_finite_round_beside_every_objective_with_each_penalty(object
         assert any(not torch.equal(w, before[key]) for key, w in plays.generator.network.state_dict().items())
 
 
-def test_it_draws_nothing_so_that_the_latents_of_others_stay_what_they_are():
+def test_it_draws_no_random_numbers():
     states, seen = [], []
     for terms in ({}, {"fm": FeatureMatching()}, {"ha": HistoricalAveraging()}):
         torch.manual_seed(0)
@@ -142,27 +142,27 @@ def test_it_draws_nothing_so_that_the_latents_of_others_stay_what_they_are():
 
 def test_features_that_d_does_not_expose_are_refused_with_those_that_it_does():
     x = torch.zeros(4, 1, 2, 2)
-    with pytest.raises(Mistake, match="no feature conv9; it exposes map, flat, square"):
+    with pytest.raises(Mistake, match="no feature conv9; it has map, flat, square"):
         FeatureMatching(["map", "conv9"])(turn_of(x, x))
-    with pytest.raises(Mistake, match="no features to match; it exposes none"):
+    with pytest.raises(Mistake, match="no features to match; it has none"):
         FeatureMatching()(turn_of(x, x, lambda x, y=None: DiscriminatorOutput(x.flatten(1).sum(1))))
 
 
-def test_they_are_refused_before_anything_is_played():
+def test_unknown_features_are_refused_before_training():
     words = ["regularizer=[feature_matching]", "regularizer.generator.feature_matching.features=conv9"]
-    told = r"regularizer\.generator\.feature_matching: .* no feature conv9; it exposes hidden1, hidden2"
-    with pytest.raises(Mistake, match=told):
+    message = r"regularizer\.generator\.feature_matching: .* no feature conv9; it has hidden1, hidden2"
+    with pytest.raises(Mistake, match=message):
         build_game(compose(words))
 
 
 @pytest.mark.parametrize("settings", [{"gap": "l1"}, {"features": []}])
-def test_settings_that_mean_nothing_are_refused(settings):
+def test_invalid_features_and_gaps_are_refused(settings):
     with pytest.raises(ValueError, match="feature matching"):
         FeatureMatching(**settings)
 
 
 @pytest.mark.parametrize("place", [[], ["objective.generator=null"]], ids=["added", "in its place"])
-def test_it_stands_in_the_generators_column_beside_the_objective_or_in_its_place(place):
+def test_it_is_added_to_or_replaces_the_objective_of_the_generator(place):
     made = build_game(compose(["regularizer=[feature_matching]", *place]))
     assert list(made.generator.terms) == ["feature_matching"]
     assert made.discriminator.terms == {}

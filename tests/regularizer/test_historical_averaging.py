@@ -1,4 +1,4 @@
-"""Historical averaging: the paper's toy game, the online mean, and a history that survives a stop."""
+"""Historical averaging: the toy game of the paper, the online mean, and the history after a resume."""
 
 import copy
 from functools import partial
@@ -24,7 +24,7 @@ START, RATE = 1.5, 0.01
 
 
 class Minimiser(nn.Module):
-    """x, whatever the latent."""
+    """x, independent of the latent."""
 
     def __init__(self):
         super().__init__()
@@ -35,7 +35,7 @@ class Minimiser(nn.Module):
 
 
 class Maximiser(nn.Module):
-    """-(f(x) - 1)(y - 1), f(x) = x below 0 and x^2 above: under wasserstein, D ascends what G descends."""
+    """-(f(x) - 1)(y - 1), f(x) = x below 0 and x^2 above: under wasserstein, D ascends the loss that G descends."""
 
     def __init__(self):
         super().__init__()
@@ -47,7 +47,7 @@ class Maximiser(nn.Module):
 
 
 def toy(rule, weight, steps=5_000, every=1):
-    """Each (x, y) of the paper's toy game (Salimans et al. 2016, section 3.3), played from (1.5, 1.5); [steps, 2]."""
+    """Play the toy game (Salimans et al. 2016, section 3.3) from (1.5, 1.5); return each (x, y), [steps, 2]."""
     nets = Minimiser(), Maximiser()
     own = {"history": HistoricalAveraging(weight, every)} if weight else {}
     plays = game(wasserstein, own, rule, partial(torch.optim.SGD, lr=RATE), nets=nets, z=1)
@@ -58,12 +58,12 @@ def toy(rule, weight, steps=5_000, every=1):
     def after(g, i):
         places.append((nets[0].x.item(), nets[1].y.item()))
 
-    fit(plays, [Batch(torch.ones(1, 1, dtype=torch.float64))] * steps, [Watch(after=after)])  # a real at 1 pays nothing
+    fit(plays, [Batch(torch.ones(1, 1, dtype=torch.float64))] * steps, [Watch(after=after)])  # a real at 1 adds 0
     return np.array(places)
 
 
 def simulated(rule, weight, steps=5_000, rate=RATE):
-    """The same without a line of ours: 2 weight (theta - mean) joins each gradient, the mean over all places so far."""
+    """Simulate it without this package: add 2 weight (theta - mean) to each gradient, mean over all steps so far."""
     x = y = START
     mean, places = np.zeros(2), []
     for t in range(1, steps + 1):
@@ -79,17 +79,17 @@ def simulated(rule, weight, steps=5_000, rate=RATE):
 
 
 def away(places):
-    """Distance from the equilibrium (1, 1)."""
+    """Return the distance from the equilibrium (1, 1)."""
     return np.hypot(*(places - 1).T)
 
 
-LEAST = {"alternating": 0.5, "simultaneous": 1.0}  # how far plain descent stays away
+LEAST = {"alternating": 0.5, "simultaneous": 1.0}  # minimum distance of plain descent
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.1])
 @pytest.mark.parametrize("rule", RULES)
-def test_the_papers_toy_game_goes_where_a_simulation_goes_which_arrives_only_with_historical_averaging(rule, weight):
-    """300 rounds as played, to 1e-12; 5,000 by the simulation."""
+def test_the_toy_game_follows_a_simulation_that_converges_only_with_historical_averaging(rule, weight):
+    """300 rounds of the game, to 1e-12; 5,000 steps of the simulation."""
     expected = simulated(rule, weight)
     assert np.abs(toy(rule, weight, 300) - expected[:300]).max() < 1e-12
     assert away(expected)[-1_000:].max() < 0.01 if weight else away(expected)[-1] > LEAST[rule]
@@ -97,21 +97,21 @@ def test_the_papers_toy_game_goes_where_a_simulation_goes_which_arrives_only_wit
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
-def test_on_the_papers_toy_game_plain_descent_stays_away_and_historical_averaging_arrives(rule):
-    """5,000 rounds as played."""
+def test_on_the_toy_game_plain_descent_does_not_converge_and_historical_averaging_does(rule):
+    """5,000 rounds of the game."""
     assert away(toy(rule, 0.0))[-1] > LEAST[rule]
     assert away(toy(rule, 0.1))[-1_000:].max() < 0.01
 
 
 @pytest.mark.parametrize(
-    ("weight", "steps", "farthest"),  # BASELINES 2.1: the largest distance over the last 1,000 of so many steps
+    ("weight", "steps", "farthest"),  # the largest distance over the last 1,000 steps
     [
         (0.0, 5_000, 1.96), (0.01, 5_000, 0.74), (0.1, 5_000, 0.0028), (0.5, 5_000, 0.021), (1.0, 5_000, 0.12),
         (0.0, 20_000, 13.5), (0.01, 20_000, 0.68), (0.1, 20_000, 0.0004), (0.5, 20_000, 0.006), (1.0, 20_000, 0.053),
     ],
 )  # fmt: skip
-def test_the_simulation_has_the_distances_that_others_simulated(weight, steps, farthest):
-    """Which settles that the mean includes the present place: without it, weight 0.5 gives 0.022."""
+def test_the_simulation_matches_independently_simulated_distances(weight, steps, farthest):
+    """The mean includes the current step: without it, weight 0.5 gives 0.022."""
     digits = len(f"{farthest}".partition(".")[2])
     assert round(away(simulated("simultaneous", weight, steps))[-1_000:].max(), digits) == farthest
 
@@ -138,26 +138,26 @@ def test_the_term_is_the_squared_distance_from_the_mean_of_all_turns_which_is_a_
         with torch.no_grad():
             network.a.add_(torch.randn(3, 2))
             network.b.mul_(1.5)
-            network.still.add_(1)  # nobody's to move, so of no history
+            network.still.add_(1)  # frozen, so not in the history
         history.append(torch.cat([network.a.detach().flatten(), network.b.detach()]).double())
         gap = history[-1] - torch.stack(history).mean(0)
         loss = term(turn_of(network, images=64 * t))
         assert loss.item() == pytest.approx(gap.square().sum().item(), rel=1e-5, abs=1e-10)
         gradients = torch.autograd.grad(loss, [network.a, network.b])
         whole = torch.cat([g.flatten() for g in gradients]).double()
-        assert torch.allclose(whole, 2 * gap, atol=1e-5)  # and not 2 gap (1 - 1/t): the mean is a constant
+        assert torch.allclose(whole, 2 * gap, atol=1e-5)  # not 2 gap (1 - 1/t): no gradient through the mean
 
 
-def test_on_the_first_turn_there_is_nothing_to_pay():
+def test_on_the_first_turn_the_term_is_0():
     assert HistoricalAveraging()(turn_of(Weights(), 0)).item() == 0.0
 
 
-def test_a_turn_played_in_parts_is_remembered_once():
-    """D accumulates four parts: what it remembers, and every place it goes to, is as in one part."""
+def test_an_accumulated_turn_enters_the_mean_once():
+    """With accumulate=4, the mean and all steps of D equal those with accumulate=1."""
     ends = []
     for parts in (1, 4):
         torch.manual_seed(0)
-        nets = Maker(nn.Linear(3, 2)), networks()[1]  # no batch norm, which feels the parts
+        nets = Maker(nn.Linear(3, 2)), networks()[1]  # no batch norm, which depends on the split
         term = HistoricalAveraging(0.5)
         plays = game(hinge, {"history": term}, nets=nets, d={"accumulate": parts}, g={"every": 10**9})
         fit(plays, batches(5))
@@ -177,7 +177,7 @@ def test_after_a_million_turns_the_mean_still_follows():
     assert torch.allclose(term.mean["a"] - before["a"], torch.tensor(1e-3 / (10**6 + 1)).double(), rtol=1e-2)
 
 
-def test_a_lazy_history_is_of_the_turns_on_which_it_is_due():
+def test_a_lazy_term_averages_over_the_turns_on_which_it_is_due():
     term = HistoricalAveraging(0.1, every=3)
     fit(game(hinge, {"history": term}), batches(7))
     assert term.turns == 3
@@ -187,7 +187,7 @@ def test_a_lazy_history_is_of_the_turns_on_which_it_is_due():
 @pytest.mark.parametrize(
     "objective", ["minimax", "nonsaturating", "least_squares", "hinge", "wasserstein", "relativistic"]
 )
-def test_it_plays_finite_rounds_beside_every_objective(objective, rule):
+def test_rounds_are_finite_with_every_objective(objective, rule):
     plays = game(import_module(f"saddlepoint.objective.{objective}"), {"r1": R1(), "h": HistoricalAveraging()}, rule)
     fit(plays, batches(3))
     assert set(plays.last_losses["discriminator"][0]) == {"adversarial", "r1", "h"}
@@ -195,17 +195,17 @@ def test_it_plays_finite_rounds_beside_every_objective(objective, rule):
     assert all(torch.isfinite(p).all() for p in plays.parameters())
 
 
-# ------------------------------------------------------------------------------------------- both columns, resumed
+# ------------------------------------------------------------------------------------------- both players, resumed
 
 
-def test_each_player_has_a_history_of_its_own():
+def test_each_player_has_its_own_history():
     made = build_game(compose(["regularizer=[historical_averaging]"]))
     terms = [made.players[name].terms["historical_averaging"] for name in made.players]
     assert len(terms) == 2
     assert terms[0] is not terms[1]
 
 
-def test_a_game_that_has_not_moved_is_saved_and_loaded_and_one_that_has_too():
+def test_a_game_is_saved_and_loaded_before_and_after_training():
     config = compose(["regularizer=[historical_averaging]"])
     fresh, other = build_game(config), build_game(config)
     other.load_state_dict(fresh.state_dict())
@@ -230,7 +230,7 @@ PIECES = {
 
 
 @pytest.mark.parametrize("pieces", PIECES.values(), ids=PIECES)
-def test_two_n_images_equal_n_then_a_stop_then_two_n_bit_for_bit(tmp_path, pieces):
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, pieces):
     straight = run(tmp_path / "a", *pieces, "metric=[]", "images=2304")
     run(tmp_path / "b", *pieces, "metric=[]", "images=1152")
     resumed = run(tmp_path / "b", *pieces, "metric=[]", "images=2304")

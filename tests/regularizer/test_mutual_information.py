@@ -1,4 +1,4 @@
-"""Laws of InfoGAN's bound: its value in closed form, whose weights it moves, and that codes are found on points."""
+"""Laws of the bound of InfoGAN: its closed form, the parameters it moves, and codes learned on points."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ PRIOR = Prior(z=Normal(2), category=Categorical(4), style=Uniform(2))
 
 
 def turn(heads, n=32):
-    """A turn whose judge answers with `heads` of the latent."""
+    """Return a turn whose judge returns `heads` of the latent."""
     latent = PRIOR.sample(n, Stream(0, "latent", joint=True))
     output = DiscriminatorOutput(torch.zeros(n), {}, {name: head(latent) for name, head in heads.items()})
     fake = Sample(torch.zeros(n, 2), {}, lambda x, condition: output)
     return Turn({}, {}, Batch(torch.zeros(n, 2)), {"latent": latent}, prior=PRIOR, samples={"fake": fake}), latent
 
 
-def test_a_perfect_q_of_a_categorical_code_has_a_term_of_0_and_one_that_knows_nothing_the_entropy():
+def test_a_perfect_q_of_a_categorical_code_gives_0_and_a_constant_q_the_entropy():
     perfect, _ = turn({"category": lambda latent: 1e4 * latent["category"]})
     assert MutualInformation()(perfect).item() == 0
     nothing, _ = turn({"category": lambda latent: torch.zeros_like(latent["category"])})
     assert MutualInformation()(nothing).item() == pytest.approx(math.log(4), rel=1e-6)
 
 
-def test_of_several_codes_the_terms_add_up_and_each_is_its_own_formula():
+def test_the_terms_of_several_codes_add_up_each_with_its_own_formula():
     heads = {"category": lambda latent: latent["z"] @ torch.ones(2, 4).cumsum(1), "style": lambda latent: latent["z"]}
     shown, latent = turn(heads)
     own = -(log_softmax(latent["z"] @ torch.ones(2, 4).cumsum(1), 1) * latent["category"]).sum(1).mean()
@@ -50,13 +50,15 @@ def test_of_several_codes_the_terms_add_up_and_each_is_its_own_formula():
     torch.testing.assert_close(MutualInformation(codes=["category", "style"])(shown), own)
 
 
-def test_a_code_or_a_head_that_is_not_there_or_of_another_size_is_refused_with_what_to_type():
+def test_a_missing_code_or_head_or_another_size_is_refused_with_what_to_type():
     shown, _ = turn({"category": lambda latent: latent["z"], "categori": lambda latent: latent["z"]})
     with pytest.raises(Mistake, match=r"the prior has no part categori\. Did you mean category\?"):
         MutualInformation(codes=["categori"])(shown)
-    with pytest.raises(Mistake, match=r"code style needs a head of its name, .* category, categori"):
+    with pytest.raises(Mistake, match=r"code style needs a head of the same name, .* category, categori"):
         MutualInformation(codes=["style"])(shown)
-    with pytest.raises(Mistake, match=r"has shape \[32, 4\] and the head category \[32, 2\].*heads=\{category: 4\}"):
+    with pytest.raises(
+        Mistake, match=r"has shape \[32, 4\], but the head category has \[32, 2\].*heads=\{category: 4\}"
+    ):
         MutualInformation()(shown)
     with pytest.raises(ValueError, match="codes="):
         MutualInformation(codes=[])
@@ -71,7 +73,7 @@ def points(n, stream):
 
 
 def game(weight=1.0, seed=0):
-    """InfoGAN on points: four clusters, a code of four values."""
+    """Return an InfoGAN on points: four clusters, a code with four values."""
     torch.manual_seed(seed)
     prior = Prior(z=Normal(2), category=Categorical(4))
     term = {"mutual_information": MutualInformation(weight=weight)}
@@ -85,8 +87,8 @@ def game(weight=1.0, seed=0):
     return Game(players, prior, seed)
 
 
-def test_the_term_in_both_columns_moves_the_head_and_the_generator():
-    """Without an adversarial term, the head and G descend the term alone, and its value falls below the entropy."""
+def test_a_term_of_both_players_moves_the_head_and_the_generator():
+    """Without an adversarial loss, the head and G descend only the term, and it falls below the entropy."""
     own = game()
     for name in own.players:
         own.player(name).objective = None
@@ -103,8 +105,8 @@ def test_the_term_in_both_columns_moves_the_head_and_the_generator():
     assert all(p.grad is not None and p.grad.any() for p in head.parameters())
 
 
-def test_codes_are_clusters_of_the_data_up_to_a_permutation():
-    """Q, read on reals whose clusters are known, names each cluster by a code of its own."""
+def test_codes_match_the_clusters_of_the_data_up_to_a_permutation():
+    """Q on reals with known clusters assigns a different code to each cluster."""
     own = game(seed=1)
     stream = torch.Generator().manual_seed(1)
     fit(own, [Batch(points(64, stream)[0]) for _ in range(1500)])

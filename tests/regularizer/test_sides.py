@@ -1,4 +1,4 @@
-"""Terms that look at other sides than real and fake: closed forms."""
+"""Terms of other sides than real and fake: closed forms."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from saddlepoint.regularizer.reconstruction import Reconstruction
 from saddlepoint.turn import Sample, Turn
 
 
-def sample(x, made=None):
-    return Sample(x, None, None, extra_output=made)
+def sample(x, posterior=None):
+    return Sample(x, None, None, extra_output=posterior)
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 4, 5)])
@@ -39,13 +39,13 @@ def test_kl_is_torchs_own_divergence_of_the_posterior_from_a_standard_normal():
     sides = turn(fake=sample(torch.zeros(9, 1)), code=sample({"z": mean}, (mean, log_variance)))
     assert KL()(sides).item() == pytest.approx(expected, rel=1e-5)
     assert KL()(turn(code=sample(mean, (torch.zeros(2, 3),) * 2))).item() == 0
-    with pytest.raises(Mistake, match="the maker of side code returns no posterior"):
+    with pytest.raises(Mistake, match=r"the maker of side code must return x, \(mean, log_variance\)"):
         KL()(turn(code=sample(mean)))
 
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_the_path_length_of_a_linear_generator_is_that_of_its_matrix(size):
-    """J = A for x = A z: ||A^T y|| per direction y, over the root of the pixels of one channel."""
+    """For x = A z, J = A: ||A^T y|| per direction y, divided by the square root of the pixels per channel."""
     a = torch.randn(3 * size, 5)
     z = torch.randn(6, 5).requires_grad_()
     x = (z @ a.T).view(6, 3, size)
@@ -53,16 +53,16 @@ def test_the_path_length_of_a_linear_generator_is_that_of_its_matrix(size):
     seeds = torch.arange(6)
     y = torch.stack([torch.randn(3, size, generator=torch.Generator().manual_seed(i)) for i in range(6)]).flatten(1)
     lengths = (y @ a).norm(dim=1) / size**0.5
-    played = Turn({}, {}, None, {"latent": {"z": z}}, term_draw=seeds, samples={"fake": Sample(x, None, None)})
+    turn = Turn({}, {}, None, {"latent": {"z": z}}, term_draw=seeds, samples={"fake": Sample(x, None, None)})
     first = lengths.mean()
-    assert term(played).item() == pytest.approx((lengths - first).square().mean().item(), rel=1e-4)
+    assert term(turn).item() == pytest.approx((lengths - first).square().mean().item(), rel=1e-4)
     assert term.mean.item() == pytest.approx(first.item(), rel=1e-5)
     term.mean.fill_(0.0)
     second = 0.5 * first
-    assert term(played).item() == pytest.approx((lengths - second).square().mean().item(), rel=1e-4)
+    assert term(turn).item() == pytest.approx((lengths - second).square().mean().item(), rel=1e-4)
 
 
-def test_path_length_moves_the_generator_alone_and_is_due_on_its_turns():
+def test_path_length_moves_only_the_generator_on_the_turns_on_which_it_is_due():
     torch.manual_seed(0)
     plays = game(hinge, nets=(Maker(nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))), networks()[1]))
     plays.generator.regularizers["path"] = PathLength(every=2)
@@ -71,7 +71,7 @@ def test_path_length_moves_the_generator_alone_and_is_due_on_its_turns():
     assert plays.last_losses["generator"][0]["path"] > 0
 
 
-def test_a_slope_at_the_latent_has_its_graph_on_the_turn_of_a_player_that_does_not_make_the_samples():
+def test_a_slope_at_the_latent_has_a_graph_on_the_turn_of_any_player():
     torch.manual_seed(0)
     plays = game(hinge, nets=(Maker(nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))), networks()[1]))
     plays.discriminator.regularizers["path"] = PathLength(every=1)

@@ -1,4 +1,4 @@
-"""What a critic of known slope pays."""
+"""Penalties of critics with a known slope."""
 
 import play
 import pytest
@@ -14,7 +14,7 @@ from saddlepoint.regularizer.slope import squared_slope
 from saddlepoint.stream import Stream
 from saddlepoint.turn import DiscriminatorOutput, Sample
 
-PAYS = {  # what a linear critic of slope s pays, and the derivative in s
+PENALTY = {  # the penalty of a linear critic with slope s, and its derivative in s
     "gradient_penalty": (GradientPenalty, lambda s: (s - 1) ** 2, lambda s: 2 * (s - 1)),
     "r1": (R1, lambda s: s**2 / 2, lambda s: s),
     "r2": (R2, lambda s: s**2 / 2, lambda s: s),
@@ -32,9 +32,9 @@ def turn_of(discriminator, real, fake):
 @pytest.mark.parametrize("shape", [(2,), (1, 3, 4)])
 @pytest.mark.parametrize("n", [1, 4, 64])
 @pytest.mark.parametrize("s", [0.25, 1.0, 3.0])
-@pytest.mark.parametrize("name", PAYS)
-def test_a_linear_critic_pays_by_its_slope_at_any_batch_size(name, s, n, shape):
-    piece, value, derivative = PAYS[name]
+@pytest.mark.parametrize("name", PENALTY)
+def test_the_penalty_of_a_linear_critic_depends_on_its_slope_but_not_on_the_batch_size(name, s, n, shape):
+    piece, value, derivative = PENALTY[name]
     direction = torch.randn(shape, dtype=torch.float64)
     direction /= direction.norm()
     slope = torch.tensor(s, dtype=torch.float64, requires_grad=True)
@@ -48,10 +48,10 @@ def test_a_linear_critic_pays_by_its_slope_at_any_batch_size(name, s, n, shape):
     assert gradient.item() == pytest.approx(derivative(s), abs=1e-9)
 
 
-@pytest.mark.parametrize("name", PAYS)
-def test_gradients_are_finite_where_the_critic_is_flat(name):
+@pytest.mark.parametrize("name", PENALTY)
+def test_gradients_are_finite_for_a_constant_critic(name):
     weight = torch.zeros(2, requires_grad=True)
-    paid = PAYS[name][0]()(turn_of(lambda x, y=None: DiscriminatorOutput(x @ weight), *torch.randn(2, 5, 2)))
+    paid = PENALTY[name][0]()(turn_of(lambda x, y=None: DiscriminatorOutput(x @ weight), *torch.randn(2, 5, 2)))
     (gradient,) = torch.autograd.grad(paid, weight)
     assert torch.isfinite(paid)
     assert torch.isfinite(gradient).all()
@@ -63,16 +63,16 @@ def test_the_squared_slope_of_a_curved_critic_is_per_sample():
     assert torch.allclose(squared_slope(sample), 4 * x.square().sum(1))
 
 
-def test_the_penalty_looks_between_the_sides_and_each_sample_has_its_own_place():
-    seen = []
+def test_the_gradient_penalty_interpolates_between_the_sides_with_one_coefficient_per_sample():
+    inputs = []
 
     def critic(x, y=None):
-        seen.append(x)
+        inputs.append(x)
         return DiscriminatorOutput(x.flatten(1).sum(1))
 
     real, fake = torch.zeros(500, 1, 2, 2), torch.ones(500, 1, 2, 2)
     GradientPenalty()(turn_of(critic, real, fake))
-    e = seen[-1].flatten(1)
+    e = inputs[-1].flatten(1)
     assert torch.equal(e, e[:, :1].expand_as(e))  # one coefficient per sample, not per pixel
     assert e.min() > 0
     assert e.max() <= 1
@@ -80,7 +80,7 @@ def test_the_penalty_looks_between_the_sides_and_each_sample_has_its_own_place()
     assert e[:, 0].unique().numel() > 490
 
 
-def test_r1_looks_at_reals_and_r2_at_fakes():
+def test_r1_takes_the_slope_at_reals_and_r2_at_fakes():
     def critic(x, y=None):
         return DiscriminatorOutput(x.square().sum(1) / 2)  # slope at x is |x|
 
@@ -89,7 +89,7 @@ def test_r1_looks_at_reals_and_r2_at_fakes():
     assert R2()(turn).item() == pytest.approx(4.5)
 
 
-def test_a_lazy_term_is_due_on_turns_0_k_2k_and_scaled_by_its_interval():
+def test_a_lazy_term_is_due_on_turns_0_k_2k_and_scaled_by_its_period():
     from play import Watch
 
     plays = game(wasserstein, {"r1": R1(weight=3.0, every=4)})
@@ -110,6 +110,6 @@ def test_a_lazy_term_is_due_on_turns_0_k_2k_and_scaled_by_its_interval():
 
 
 @pytest.mark.parametrize("every", [0, -1, 1.5])
-def test_a_period_that_is_no_whole_number_of_turns_is_refused(every):
+def test_a_period_must_be_a_positive_integer(every):
     with pytest.raises(ValueError, match="every"):
         R1(every=every)

@@ -1,7 +1,7 @@
 """Two small convolutional networks for 28 x 28.
 
-The text that describes the generator up-samples with stride 1, which cannot reach 28 from 7; both transposed
-convolutions have stride 2 here: 7 -> 14 -> 28.
+Both transposed convolutions of the generator have stride 2: 7 -> 14 -> 28. The text that describes it has stride 1,
+which cannot reach 28 from 7.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from saddlepoint.turn import UNCONDITIONAL, Condition
 class Generator(nn.Module):
     """latent -> dense 7 x 7 x 128 -> transposed 5 x 5, stride 2: 64, then C -> tanh, 28 x 28.
 
-    condition  the width of each entry of the condition that is joined to the latent, by its name
+    condition  width of each entry of the condition that is concatenated to the latent, by its name
     """
 
     def __init__(
@@ -47,14 +47,14 @@ class Generator(nn.Module):
         )
 
     def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
-        """[N, C, 28, 28] in [-1, 1] of latent parts [N, dim]."""
+        """Return images [N, C, 28, 28] in [-1, 1] for latent parts [N, dim]."""
         return self.layers(self.join(torch.cat(list(latent.values()), 1), condition), condition)
 
 
 class Discriminator(discriminator.Discriminator):
     """5 x 5 convolutions, stride 2: 64 -> 128, leaky ReLU 0.2 -> one logit; hidden layers conv1, conv2, flat.
 
-    condition  the channels of each entry of the condition that is joined to x, by its name
+    condition  channels of each entry of the condition that is concatenated to x, by its name
     """
 
     def __init__(
@@ -75,7 +75,9 @@ class Discriminator(discriminator.Discriminator):
 
 
 def _channels(shape: Sequence[int]) -> int:
-    """C of [C, 28, 28].  Raises ValueError for any other shape."""
+    """Return C of [C, 28, 28].  Raises ValueError for any other shape."""
     if tuple(shape[1:]) != (28, 28):
-        raise ValueError(f"conv28 makes 28 x 28 images, the data are {list(shape)}; try architecture=dcgan or mlp")
+        raise ValueError(
+            f"conv28 makes 28 x 28 images, but the data have shape {list(shape)}; try architecture=dcgan or mlp"
+        )
     return shape[0]

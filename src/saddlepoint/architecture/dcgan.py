@@ -1,7 +1,7 @@
 """DCGAN.  Radford et al. 2015 (arXiv:1511.06434), section 3; layer sizes as in its code for 64 x 64 faces.
 
-At 32 x 32 one stage falls away at the wide end (the paper trains no 32 x 32 model). All weights start at N(0, 0.02^2),
-batch-norm gains at N(1, 0.02^2).
+For 32 x 32 the stage with the most channels is dropped (the paper has no 32 x 32 model). All weights are initialised
+from N(0, 0.02^2), batch-norm gains from N(1, 0.02^2).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ from saddlepoint.turn import UNCONDITIONAL, Condition
 class Generator(nn.Module):
     """latent -> 4 x 4 -> transposed 5 x 5, stride 2, halving the channels down to `width` -> C, tanh.
 
-    condition  the width of each entry of the condition that is joined to the latent, by its name
+    condition  width of each entry of the condition that is concatenated to the latent, by its name
     """
 
     def __init__(
@@ -44,18 +44,18 @@ class Generator(nn.Module):
         self.layers = ConditionalSequential(
             hidden_layer(dense, widths[0], norm, nn.ReLU()), *stages, up(widths[-1], shape[0], True), nn.Tanh()
         )
-        self.apply(_start)
+        self.apply(_initialise)
 
     def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
-        """[N, C, H, W] in [-1, 1] of latent parts [N, dim]."""
+        """Return images [N, C, H, W] in [-1, 1] for latent parts [N, dim]."""
         return self.layers(self.join(torch.cat(list(latent.values()), 1), condition), condition)
 
 
 class Discriminator(discriminator.Discriminator):
     """5 x 5 convolutions, stride 2, doubling the channels from `width` down to 4 x 4 -> one logit.
 
-    No norm behind the first. Hidden layers are named conv1, conv2, ..., flat.
-    condition  the channels of each entry of the condition that is joined to x, by its name
+    The first convolution has no norm. Hidden layers are named conv1, conv2, ..., flat.
+    condition  channels of each entry of the condition that is concatenated to x, by its name
     """
 
     def __init__(
@@ -75,21 +75,21 @@ class Discriminator(discriminator.Discriminator):
         if condition:
             trunk["conv1"] = ConditionalSequential(join, trunk["conv1"])
         super().__init__({**trunk, "flat": nn.Flatten()}, widths[-1] * 16, **head)
-        self.apply(_start)
+        self.apply(_initialise)
 
 
 def _widths(shape: Sequence[int], width: int) -> list[int]:
-    """Channels at each stage, finest first, one per halving from H to 4.  Raises ValueError unless H is 32 or 64."""
+    """Return the channels per stage, highest resolution first.  Raises ValueError unless H = W is 32 or 64."""
     stages = {32: 3, 64: 4}
     if tuple(shape[1:]) not in [(side, side) for side in stages]:
         raise ValueError(
-            f"dcgan makes 32 x 32 or 64 x 64 images, the data are {list(shape)}; "
+            f"dcgan makes 32 x 32 or 64 x 64 images, but the data have shape {list(shape)}; "
             "try data.size=32 of images, or architecture=mlp"
         )
     return [width * 2**i for i in range(stages[shape[1]])]
 
 
-def _start(module: nn.Module) -> None:
+def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:

@@ -1,4 +1,4 @@
-"""Any trunk, one readout, any number of named heads."""
+"""The base of discriminators: a trunk, a readout and any number of named heads."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,11 +12,12 @@ from saddlepoint.turn import UNCONDITIONAL, Condition, DiscriminatorOutput
 class Discriminator(nn.Module):
     """x -> trunk -> neck -> readout and heads.
 
-    trunk      hidden layers by name, in order; the last gives [N, features]
-    neck       takes the number of features, is a module [N, F] -> [N, F'] with attribute `features` = F' if F' != F
-    readout    takes the number of features, is a module (features, condition, heads) -> logits [N]
-    heads      classes (or numbers) per named head
-    Layers of the trunk, and the neck, whose class has `conditional = True` get (x, condition).
+    trunk      hidden layers by name, in order; the last returns [N, features]
+    neck       called with the number of features F; returns a module [N, F] -> [N, F'], with an attribute `features`
+               if F' differs from F
+    readout    called with the number of features; returns a module (features, condition, heads) -> logits [N]
+    heads      number of outputs per named head
+    Layers of the trunk and a neck whose class has `conditional = True` are called with (x, condition).
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Discriminator(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(features, size) for name, size in (heads or {}).items()})
 
     def forward(self, x: Tensor, condition: Condition = UNCONDITIONAL) -> DiscriminatorOutput:
-        """Logits [N], each hidden layer by its name, each head [N, size]."""
+        """Return logits [N], hidden layers by name, and heads [N, size] by name."""
         features: dict[str, Tensor] = {}
         for name, layer in self.trunk.items():
             conditional = getattr(type(layer), "conditional", False)

@@ -1,11 +1,11 @@
 """Progressive growing: both networks start at a low resolution, and levels are added during training.
 
-Level k has base * 2^k pixels a side. A level fades in: with alpha from 0 to 1, G's picture is (1 - alpha) times that of
-the level below, doubled, plus alpha times its own, and D mixes the features of both sizes alike (`layer.growth`). G's
-picture is doubled up to the full size, and D averages what it is shown down, so that data, penalties and scores see one
-size throughout.
-Karras et al. 2017 (arXiv:1710.10196), section 2 and figure 2; its equalized learning rate, minibatch deviation and
-pixel norm are not part of this piece (`norm` takes a layer in the last one's place).
+Level k has base * 2^k pixels per side. A level fades in with alpha from 0 to 1: G's image is (1 - alpha) times the
+upsampled image of the level below plus alpha times that of the level, and D mixes the features of both sizes in the
+same way (`layer.growth`). G upsamples its image to the full size and D average-pools its input down, so that data,
+penalties and scores always have one size.
+Karras et al. 2017 (arXiv:1710.10196), section 2 and figure 2. Equalized learning rate, minibatch deviation and pixel
+norm are not included (`norm` takes a layer to replace the last).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
 class Generator(GrowingNetwork):
-    """latent -> base x base -> [doubled -> conv 3 x 3] per level -> conv 1 x 1, tanh, doubled to `shape` [C, H, W]."""
+    """latent -> base x base -> [upsample -> conv 3 x 3] per level -> conv 1 x 1, tanh, upsample to shape [C, H, W]."""
 
     def __init__(
         self,
@@ -37,17 +37,17 @@ class Generator(GrowingNetwork):
         condition: Mapping[str, int] = NO_CONDITION,
     ) -> None:
         super().__init__(levels, period, fade)
-        height, across = _base(shape, levels)
+        height, breadth = _base(shape, levels)
         self.join = Concatenation(condition)
-        dense = nn.Linear(latent + self.join.width, width * height * across)
-        first = nn.Sequential(dense, nn.Unflatten(1, (width, height, across)))
+        dense = nn.Linear(latent + self.join.width, width * height * breadth)
+        first = nn.Sequential(dense, nn.Unflatten(1, (width, height, breadth)))
         self.blocks.append(ConditionalSequential(hidden_layer(first, width, norm, nn.LeakyReLU(0.2))))
         self.blocks.extend(_convolution(width, norm) for _ in range(1, levels))
         self.edges.extend(nn.Conv2d(width, shape[0], 1) for _ in range(levels))
         self.at_images(0)
 
     def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
-        """[N, C, H, W] in [-1, 1] of latent parts [N, dim]."""
+        """Return images [N, C, H, W] in [-1, 1] for latent parts [N, dim]."""
         h = below = self.blocks[0](self.join(torch.cat(list(latent.values()), 1), condition), condition)
         for block in self.blocks[1 : self.level + 1]:
             below, h = h, block(upsample(h), condition)
@@ -58,7 +58,7 @@ class Generator(GrowingNetwork):
 
 
 class Trunk(GrowingNetwork):
-    """[N, C, H, W], averaged down -> conv 1 x 1 -> [conv 3 x 3, averaged down] per level -> conv 3 x 3 -> features."""
+    """[N, C, H, W] -> average pool -> conv 1 x 1 -> [conv 3 x 3, average pool] per level -> conv 3 x 3 -> features."""
 
     conditional = True
 
@@ -66,13 +66,13 @@ class Trunk(GrowingNetwork):
         self, shape: Sequence[int], width: int, levels: int, period: int, fade: int, norm: Any, condition: Any
     ) -> None:
         super().__init__(levels, period, fade)
-        height, across = _base(shape, levels)
+        height, breadth = _base(shape, levels)
         self.join = Concatenation(condition)
         channels = shape[0] + self.join.width
         self.blocks.append(_convolution(width, norm, nn.Flatten()))
         self.blocks.extend(_convolution(width, norm, nn.AvgPool2d(2)) for _ in range(1, levels))
         self.edges.extend(nn.Sequential(nn.Conv2d(channels, width, 1), nn.LeakyReLU(0.2)) for _ in range(levels))
-        self.features = width * height * across
+        self.features = width * height * breadth
         self.at_images(0)
 
     def forward(self, x: Tensor, condition: Condition = UNCONDITIONAL) -> Tensor:
@@ -86,7 +86,7 @@ class Trunk(GrowingNetwork):
 
 
 class Discriminator(discriminator.Discriminator):
-    """The trunk above -> one logit; the hidden layer is named flat."""
+    """Trunk -> one logit; the hidden layer is named flat."""
 
     def __init__(
         self,
@@ -110,8 +110,10 @@ def _convolution(width: int, norm: Callable[[int], nn.Module] | None, *after: nn
 
 
 def _base(shape: Sequence[int], levels: int) -> tuple[int, int]:
-    """Height and width at level 0.  Raises ValueError where the shape cannot be halved so often."""
-    parts = 2 ** (levels - 1)
-    if [side % parts for side in shape[1:]] != [0, 0]:
-        raise ValueError(f"growing: levels={levels} needs images with sides that {parts} divides, not {list(shape)}")
-    return shape[1] // parts, shape[2] // parts
+    """Return height and width at level 0.  Raises ValueError if the shape cannot be halved levels - 1 times."""
+    factor = 2 ** (levels - 1)
+    if [side % factor for side in shape[1:]] != [0, 0]:
+        raise ValueError(
+            f"growing: levels={levels} needs an image height and width divisible by {factor}, not {list(shape)}"
+        )
+    return shape[1] // factor, shape[2] // factor

@@ -1,4 +1,4 @@
-"""Perceptrons, for points and small images."""
+"""Multilayer perceptrons, for points and small images."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,10 +16,10 @@ from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
 class Generator(nn.Module):
-    """latent -> widths, ReLU -> shape, and tanh where the data lie in [-1, 1].
+    """latent -> widths, ReLU -> shape, with a final tanh if the data are in [-1, 1].
 
-    condition  the width of each entry of the condition that is joined to the latent, by its name
-    bounded    whether they do; None: as the shape implies, images and audio do, points do not
+    condition  width of each entry of the condition that is concatenated to the latent, by its name
+    bounded    whether the data are in [-1, 1]; None: by the shape, true for images and audio, false for points
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Generator(nn.Module):
         self.shape = tuple(shape)
 
     def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
-        """[N, *shape] of latent parts [N, dim]."""
+        """Return samples [N, *shape] for latent parts [N, dim]."""
         code = torch.cat(list(latent.values()), 1)
         return self.layers(self.join(code, condition) if self.join.width else code, condition).unflatten(1, self.shape)
 
@@ -48,7 +48,7 @@ class Generator(nn.Module):
 class Discriminator(discriminator.Discriminator):
     """shape -> widths, leaky ReLU 0.2 -> one logit; hidden layers are named hidden1, hidden2, ...
 
-    condition  the width of each entry of the condition that is joined to x, by its name
+    condition  width of each entry of the condition that is concatenated to x, by its name
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""The networks of PacGAN's rings and grids.  Lin et al. 2018 (arXiv:1712.04086), section 4.1 and the authors' code.
+"""The networks of PacGAN for rings and grids.  Lin et al. 2018 (arXiv:1712.04086), section 4.1 and the authors' code.
 
-G is four layers of 400, each without bias and with batch norm and ReLU, and a linear layer; D is three layers of 200
-maxout units of five pieces, and a linear layer, without norm or dropout. All weights start N(0, 0.02^2), all biases 0.
-Here D judges one point at a time: the plain GAN of their table 1.
+G has four layers of 400 units without bias, each with batch norm and ReLU, and a linear layer. D has three layers of
+200 maxout units with five pieces and a linear layer, without norm or dropout. Weights start from N(0, 0.02^2), biases
+at 0. D takes one point at a time: the plain GAN of their table 1.
 """
 
 import math
@@ -18,7 +18,7 @@ from saddlepoint.layer.conditional_sequential import ConditionalSequential, hidd
 from saddlepoint.layer.maxout import Maxout
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
-SPREAD = 0.02  # of the weights at the start
+STD = 0.02  # of the initial weights
 
 
 class Generator(nn.Module):
@@ -36,15 +36,15 @@ class Generator(nn.Module):
         hidden = [hidden_layer(nn.Linear(a, b, bias=norm is None), b, norm, nn.ReLU()) for a, b in pairwise(sizes)]
         self.layers = ConditionalSequential(*hidden, nn.Linear(sizes[-1], math.prod(shape)))
         self.shape = tuple(shape)
-        self.apply(_started)
+        self.apply(_initialise)
 
     def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
-        """[N, *shape] of latent parts [N, dim]."""
+        """Return points [N, *shape] for latent parts [N, dim]."""
         return self.layers(torch.cat(list(latent.values()), 1), condition).unflatten(1, self.shape)
 
 
 class Discriminator(discriminator.Discriminator):
-    """shape -> maxout units, layer by layer -> one logit; hidden layers are named hidden1, hidden2, ..."""
+    """shape -> layers of maxout units -> one logit; hidden layers are named hidden1, hidden2, ..."""
 
     def __init__(
         self, shape: Sequence[int], widths: Sequence[int] = (200, 200, 200), pieces: int = 5, **head: Any
@@ -53,11 +53,11 @@ class Discriminator(discriminator.Discriminator):
         layers: list[nn.Module] = [Maxout(a, b, pieces) for a, b in pairwise(sizes)]
         layers[0] = ConditionalSequential(nn.Flatten(), layers[0])
         super().__init__({f"hidden{i}": layer for i, layer in enumerate(layers, 1)}, sizes[-1], **head)
-        self.apply(_started)
+        self.apply(_initialise)
 
 
-def _started(module: nn.Module) -> None:
+def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, 0.0, SPREAD)
+        nn.init.normal_(module.weight, 0.0, STD)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

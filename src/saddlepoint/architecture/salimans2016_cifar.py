@@ -1,6 +1,6 @@
 """The networks of semi-supervised CIFAR-10 and SVHN.  Salimans et al. 2016 (arXiv:1606.03498), sections 5.2 and 5.3.
 
-Layers and numbers are those of the authors' code. Images are (x - 127.5) / 127.5 here, as in its SVHN part; its
+Layers and sizes are those of the authors' code. Images are scaled by (x - 127.5) / 127.5, as in its SVHN part; its
 CIFAR-10 part divides by 128.
 """
 
@@ -19,15 +19,15 @@ from saddlepoint.layer.shift import append_shift
 from saddlepoint.layer.weight_norm import weight_norm
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
-STD = 0.05  # of every weight at the start
+STD = 0.05  # of the initial weights
 
 
 class Generator(nn.Module):
     """latent -> 4 x 4 x 4 width -> transposed 5 x 5, stride 2: 2 width, width, C -> tanh, 32 x 32.
 
-    Each hidden layer has a norm, a shift and a ReLU; the last is weight-normalised, with a learned scale, and starts
-    from data at standard deviation 0.1. In the authors' code batch norm uses the batch's own statistics whenever G
-    runs; here samples are drawn by its running ones, unless evaluation.batch_norm=batch.
+    Each hidden layer has a norm, a shift and a ReLU. The last layer is weight-normalised with a learned scale and
+    initialised from data to standard deviation 0.1. In the authors' code batch norm always uses batch statistics in G;
+    here sampling uses the running statistics, unless evaluation.batch_norm=batch.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class Generator(nn.Module):
         def up(a: int, b: int, bias: bool) -> nn.Module:
             return nn.ConvTranspose2d(a, b, 5, stride=2, padding=2, output_padding=1, bias=bias)
 
-        # batch norm of each of 4 x 4 x 512 units, as in the code: its input is no image yet
+        # as in the authors' code, batch norm acts on 4 x 4 x 512 separate units, before the reshape to an image
         dense = hidden_layer(
             nn.Linear(latent, widths[0] * 16, bias=norm is None),
             widths[0] * 16,
-            append_shift(_of_units(norm)),
+            append_shift(_per_unit(norm)),
             nn.ReLU(),
         )
         stages = [hidden_layer(up(a, b, norm is None), b, append_shift(norm), nn.ReLU()) for a, b in pairwise(widths)]
@@ -55,19 +55,19 @@ class Generator(nn.Module):
                 nn.init.normal_(module.weight, 0.0, STD)
 
     def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
-        """[N, C, 32, 32] in [-1, 1] of latent parts [N, dim]."""
+        """Return images [N, C, 32, 32] in [-1, 1] for latent parts [N, dim]."""
         return self.layers(torch.cat(list(latent.values()), 1), condition)
 
 
 class Discriminator(discriminator.Discriminator):
-    """Nine weight-normalised convolutions, leaky ReLU 0.2, and the mean over what is left of space.
+    """Nine weight-normalised convolutions with leaky ReLU 0.2, and the mean over space.
 
     dropout 0.2 -> 3 x 3: narrow, narrow, narrow / 2 -> dropout 0.5 -> 3 x 3: wide, wide, wide / 2 -> dropout 0.5 ->
     3 x 3 without padding: wide -> 1 x 1: wide, wide -> mean. (/ 2: stride 2.) Hidden layers conv1, ..., conv9, mean.
-    Scales are frozen after the start from data, but for those of the heads, which start at standard deviation 0.1.
-    The code's widths are 96 and 192 for CIFAR-10, 64 and 128 for SVHN; with minibatch discrimination (100 kernels, as
-    the neck) it has Gaussian noise 0.2 on its input in the place of the first dropout. readout None: the log of the sum
-    of exponentials of head `label`, where there is such a head. A head of size None (data without classes) is left out.
+    Scales are fixed after the initialisation from data, except those of the heads, initialised to deviation 0.1.
+    The authors' code has widths 96 and 192 for CIFAR-10, 64 and 128 for SVHN. With minibatch discrimination (100
+    kernels, as the neck) it has Gaussian noise 0.2 on the input instead of the first dropout. readout None: LogSumExp
+    of head `label` if that head exists. A head of size None (data without classes) is omitted.
     """
 
     def __init__(
@@ -99,8 +99,8 @@ class Discriminator(discriminator.Discriminator):
         ]
         if input_noise:
             layers[0] = nn.Sequential(GaussianNoise(_channels(shape), input_noise), *layers[0])
-        known = {name: size for name, size in (heads or {}).items() if size is not None}
-        if readout is None and "label" in known:
+        sizes = {name: size for name, size in (heads or {}).items() if size is not None}
+        if readout is None and "label" in sizes:
             readout = LogSumExp
         trunk = {f"conv{i}": layer for i, layer in enumerate(layers, 1)}
         mean = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -109,29 +109,29 @@ class Discriminator(discriminator.Discriminator):
         self.heads = nn.ModuleDict(
             {
                 name: weight_norm(nn.Linear(features, size), STD, trainable=True, start=0.1)
-                for name, size in known.items()
+                for name, size in sizes.items()
             }
         )
 
 
-def _of_units(norm: Callable[[int], nn.Module] | None) -> Callable[[int], nn.Module] | None:
-    """`norm` for [N, features]: a 2d norm wants space, here of one place."""
+def _per_unit(norm: Callable[[int], nn.Module] | None) -> Callable[[int], nn.Module] | None:
+    """Adapt `norm` to [N, features]: a 2d norm gets a spatial size of 1 x 1."""
     if norm is None:
         return None
 
-    def made(features: int) -> nn.Module:
+    def build(features: int) -> nn.Module:
         module = norm(features)
-        flat = not isinstance(module, nn.BatchNorm2d)
-        return module if flat else ConditionalSequential(nn.Unflatten(1, (features, 1, 1)), module, nn.Flatten())
+        is_2d = isinstance(module, nn.BatchNorm2d)
+        return module if not is_2d else ConditionalSequential(nn.Unflatten(1, (features, 1, 1)), module, nn.Flatten())
 
-    return made
+    return build
 
 
 def _channels(shape: Sequence[int]) -> int:
-    """C of [C, 32, 32].  Raises ValueError for any other shape."""
+    """Return C of [C, 32, 32].  Raises ValueError for any other shape."""
     if tuple(shape[1:]) != (32, 32):
         raise ValueError(
-            f"salimans2016_cifar makes 32 x 32 images, the data are {list(shape)}; "
+            f"salimans2016_cifar makes 32 x 32 images, but the data have shape {list(shape)}; "
             "try data.size=32 of images, or architecture=mlp"
         )
     return shape[0]

@@ -1,7 +1,7 @@
-"""1-d convolutions over sequences of tokens [N, T, V], T positions of V symbols each (see `modality.tokens`).
+"""1-d convolutions over sequences of tokens [N, T, V], T positions with V symbols (see `modality.tokens`).
 
-The generator gives probabilities, so that D's gradient reaches it without sampling: the first of the ways that Kusner &
-Hernandez-Lobato 2016 (arXiv:1611.04051) compare, a softmax in the place of the symbol.  No batch norm, no dropout.
+The generator returns probabilities, so that D's gradient reaches it without sampling: a softmax instead of symbols, as
+in Kusner & Hernandez-Lobato 2016 (arXiv:1611.04051).  Without batch norm and dropout.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,18 +19,18 @@ from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
 class Transpose(nn.Module):
-    """[N, T, V] <-> [N, V, T]: convolutions have their channels in front."""
+    """[N, T, V] <-> [N, V, T], since convolutions expect channels first."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The last two axes exchanged."""
+        """Swap the last two axes."""
         return x.transpose(1, 2)
 
 
 class Generator(nn.Module):
     """latent -> [N, width, T], ReLU -> one convolution per further entry of `widths`, ReLU -> softmax, [N, T, V].
 
-    kernel     positions that a convolution sees, an odd number
-    condition  the width of each entry of the condition that is joined to the latent, by its name
+    kernel     positions per convolution, odd
+    condition  width of each entry of the condition that is concatenated to the latent, by its name
     """
 
     modality = "tokens"
@@ -57,7 +57,7 @@ class Generator(nn.Module):
         )  # fmt: skip
 
     def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
-        """Probabilities [N, T, V] of latent parts [N, dim]."""
+        """Return probabilities [N, T, V] for latent parts [N, dim]."""
         code = torch.cat(list(latent.values()), 1)
         return self.layers(self.join(code, condition) if self.join.width else code, condition)
 
@@ -66,7 +66,7 @@ class Discriminator(discriminator.Discriminator):
     """[N, T, V] -> a convolution per entry of `widths`, leaky ReLU 0.2, all but the first with stride 2 -> one logit.
 
     Hidden layers are named hidden1, hidden2, ...; the last one is flattened.
-    condition  the width of each entry of the condition that is joined to every position of x, by its name
+    condition  width of each entry of the condition that is concatenated to every position of x, by its name
     """
 
     modality = "tokens"
@@ -94,9 +94,11 @@ class Discriminator(discriminator.Discriminator):
 
 
 def _sizes(shape: Sequence[int], kernel: int) -> tuple[int, int]:
-    """T and V.  Raises Mistake where the data are no sequences of tokens, and for an even kernel."""
+    """Return T and V.  Raises Mistake if the data are not sequences of tokens or the kernel is even."""
     if len(shape) != 2:
-        raise Mistake(f"architecture=sequence makes sequences of tokens, and data.shape is {list(shape)}: choose mlp")
+        raise Mistake(
+            f"architecture=sequence makes sequences of tokens, but data.shape is {list(shape)}: use architecture=mlp"
+        )
     if kernel % 2 == 0:
-        raise Mistake(f"kernel={kernel}: an odd number of positions, so that a convolution keeps the length")
+        raise Mistake(f"kernel={kernel} must be odd, so that a convolution keeps the length")
     return shape[0], shape[1]

@@ -1,4 +1,4 @@
-"""A small classifier as an extractor: the penultimate layer and the logits (see `training`)."""
+"""A small classifier as an extractor: its penultimate layer and logits (see `training`)."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 
 
 class Classifier(Extractor):
-    """The features [N, dim] and the logits of a trained network."""
+    """Features [N, dim] and logits [N, classes] of a trained network."""
 
     def __init__(self, name: str, sha256: str, shape: tuple[int, int, int], network: Network) -> None:
         super().__init__()
@@ -30,34 +30,39 @@ class Classifier(Extractor):
 
 
 class Shipped(Classifier):
-    """The classifier `name` of `folder`/classifiers.json, None: the package's; Mistake where its file is not listed."""
+    """The classifier `name` of `folder`/classifiers.json; None: the folder of the package.
+
+    Raises Mistake if its weights are missing or have another sha256 than listed.
+    """
 
     def __init__(self, name: str, folder: Path | str | None = None) -> None:
         folder = WEIGHTS_FOLDER if folder is None else Path(folder)
         facts = shipped_classifiers(folder)[name]
         file = folder / f"{name}.safetensors"
         remedy = (
-            "Install saddlepoint again, or take the file from its repository (git checkout).\n"
-            "Or measure with a classifier of the data's own: evaluation.extractor=trained."
+            "Reinstall saddlepoint, or restore the file from the repository (git checkout).\n"
+            "Or use a classifier trained on the data: evaluation.extractor=trained."
         )
         if not file.is_file():
             raise Mistake(f"the weights of the classifier {name} are missing: {file}. {remedy}")
         content = file.read_bytes()
-        found = hashlib.sha256(content).hexdigest()
-        if found != facts["sha256"]:
-            raise Mistake(f"{file} has sha256 {found}, and {facts['sha256']} is expected. {remedy}")
+        sha256 = hashlib.sha256(content).hexdigest()
+        if sha256 != facts["sha256"]:
+            raise Mistake(f"{file} has sha256 {sha256}, but {facts['sha256']} is expected. {remedy}")
         shape = tuple(facts["shape"])
         wide = facts["recipe"].get("wide", 1)
         super().__init__(
-            name, found, shape, restore_network(shape, facts["classes"], facts["dim"], wide, from_safetensors(content))
+            name, sha256, shape, restore_network(shape, facts["classes"], facts["dim"], wide, from_safetensors(content))
         )
         self.accuracy = facts["test_accuracy"]
 
 
 def shipped_classifiers(folder: Path = WEIGHTS_FOLDER) -> dict[str, dict[str, Any]]:
-    """What is known of each classifier that comes with the package."""
-    listed = folder / "classifiers.json"
+    """Return the entry of each classifier in `folder`/classifiers.json."""
+    path = folder / "classifiers.json"
     try:
-        return json.loads(listed.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise Mistake(f"{listed} cannot be read ({error}). Install saddlepoint again, or git checkout it.") from None
+        raise Mistake(
+            f"{path} cannot be read ({error}). Reinstall saddlepoint, or restore the file (git checkout)."
+        ) from None

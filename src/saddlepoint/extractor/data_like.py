@@ -1,4 +1,4 @@
-"""What measuring asks of data, without knowing any: `saddlepoint.data` has it, and so may whatever a user brings."""
+"""Protocols of the data that evaluation needs: satisfied by `saddlepoint.data` and by user-defined data."""
 
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -9,22 +9,22 @@ Rows = tuple[Tensor, Tensor | None]  # x [n, ...] as stored (see `saddlepoint.mo
 
 
 class SplitLike(Protocol):
-    """One named part of a data set, as stored; without an attribute `modality` its samples imply one."""
+    """A named split of a data set, as stored; without an attribute `modality` it is inferred from the samples."""
 
     name: str  # "train", "validation", "test"
 
     @property
-    def sha256(self) -> Any: ...  # str, of its content
+    def sha256(self) -> Any: ...  # str, of the content
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: Tensor) -> Rows: ...
 
-    def batches(self, size: int) -> Iterator[Rows]: ...  # every row once, in stored order
+    def batches(self, size: int) -> Iterator[Rows]: ...  # all rows in stored order
 
 
 class DataLike(Protocol):
-    """A data set: the shape of one sample, the number of its classes or None, and its splits."""
+    """A data set: shape of a sample, number of classes or None, and splits."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -34,4 +34,4 @@ class DataLike(Protocol):
 
     def split(self, name: str) -> Any: ...  # a Split
 
-    def describe(self) -> dict[str, Any]: ...  # "sizes": {split: how many}
+    def describe(self) -> dict[str, Any]: ...  # "sizes": {split: number of rows}

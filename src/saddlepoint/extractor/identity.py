@@ -1,4 +1,4 @@
-"""Samples as their own features: of points and other small samples, whose values themselves are compared."""
+"""The identity as an extractor: the values of a sample are its features, for points and other small samples."""
 
 import hashlib
 from math import prod
@@ -14,9 +14,9 @@ from saddlepoint.modality.modality import MAX_IDENTITY_FEATURES
 
 
 class Identity(Extractor):
-    """Samples of `shape` as they are: as networks see them, flattened, 4,096 numbers at most.  Raises Mistake for more.
+    """Samples of `shape` as networks get them, flattened.  Raises Mistake for more than 4,096 numbers per sample.
 
-    `modality` None: the one that the shape implies.
+    `modality` None: inferred from the shape.
     """
 
     name = "identity"
@@ -30,9 +30,10 @@ class Identity(Extractor):
         self.sha256 = sha256_with_modality(Identity.sha256, self.modality)
         if self.dim > MAX_IDENTITY_FEATURES:
             raise Mistake(
-                f"the extractor identity compares up to {MAX_IDENTITY_FEATURES:,} numbers, and a sample of {format_shape(shape)} has "
-                f"{self.dim:,}. Choose a network of yours, evaluation.extractor={{_target_: mynets.Features}} "
-                "allow_target=[mynets], trained (images with classes), or null (no scores)."
+                f"the extractor identity compares up to {MAX_IDENTITY_FEATURES:,} numbers, but a sample of "
+                f"{format_shape(shape)} has {self.dim:,}. Choose your own network, "
+                "evaluation.extractor={_target_: mynets.Features} allow_target=[mynets], trained "
+                "(images with classes), or null (no scores)."
             )
 
     def forward(self, x: Tensor) -> Features:

@@ -1,4 +1,4 @@
-"""Inception v3, with the weights of 2015-12-05 as torch-fidelity converted them: where they are, and how they come."""
+"""Inception v3 as an extractor, with the weights of 2015-12-05 as converted by torch-fidelity, and their download."""
 
 import hashlib
 import io
@@ -22,16 +22,16 @@ from saddlepoint.run.storage.cache import Log, logger
 from saddlepoint.stream import preserve_random_state
 
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # of the published file
-LARGEST = 2**28  # bytes of a download: the file has 95,628,359
-SIDE = 299  # pixels of the images that the network sees
-INSTEAD = "Or measure with another extractor: evaluation.extractor=trained, where the data has classes."
+LARGEST = 2**28  # maximum bytes of a download; the file has 95,628,359
+SIDE = 299  # height and width of the network's input, in pixels
+INSTEAD = "Or use another extractor: evaluation.extractor=trained, if the data has classes."
 
 
 class Inception(Extractor):
-    """Inception v3 as in torch-fidelity: pool3 features and logits without bias; images resized as TensorFlow 1 did.
+    """Inception v3 as in torch-fidelity: pool3 features and logits without bias, with the resizing of TensorFlow 1.
 
-    `weights` is a file of them; None: what is present, else downloaded into `cache`.  Of `data` that it does not take
-    it raises Mistake before that.
+    `weights` is the path of the file; None: an existing file, else one downloaded into `cache`.  Raises Mistake before
+    that if the network cannot process `data`.
     """
 
     name = "inception"
@@ -61,14 +61,14 @@ class Inception(Extractor):
 
 
 def weights_url() -> str:
-    """Where torch-fidelity publishes them."""
+    """Return the URL of the weights that torch-fidelity publishes."""
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
     return URL_INCEPTION_V3
 
 
 def find_weights(cache: Path | None) -> Path | None:
-    """The file, in our cache or where torch.hub keeps it, or None."""
+    """Return the path of the weights in `cache` or in the folder of torch.hub, or None."""
     name = weights_url().rsplit("/", 1)[1]
     folders = [] if cache is None else [cache / "inception"]
     return next((f / name for f in [*folders, Path(torch.hub.get_dir()) / "checkpoints"] if (f / name).is_file()), None)
@@ -77,76 +77,79 @@ def find_weights(cache: Path | None) -> Path | None:
 def load_inception_weights(
     path: Path | str | None, cache: Path | None, log: Log = logger.warning
 ) -> tuple[dict[str, Tensor], str]:
-    """The state dict and the sha256 of its file: `path`, else what is present, else downloaded into the cache."""
+    """Return the state dict and sha256 of a file: `path`, else an existing one, else one downloaded into `cache`."""
     if path is not None:
         file = Path(path).expanduser()
         if not file.is_file():
-            raise Mistake(f"there are no Inception weights at {file}. {_remedy(cache)}")
+            raise Mistake(f"there are no Inception weights at {file}. {_advice(cache)}")
     else:
-        file = find_weights(cache) or _downloaded(cache, log)
+        file = find_weights(cache) or _download(cache, log)
     content = file.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
-    promised = SHA256 if file.name.endswith(f"-{SHA256[:8]}.pth") else None
-    if promised and sha256 != promised:
+    expected = SHA256 if file.name.endswith(f"-{SHA256[:8]}.pth") else None
+    if expected and sha256 != expected:
         raise Mistake(
-            f"{file} is not whole: its sha256 is {sha256[:16]}..., and that of these weights {promised[:16]}...\n"
+            f"{file} is incomplete: its sha256 is {sha256[:16]}..., but that of the weights is {expected[:16]}...\n"
             f"Remove it and run again, or put {weights_url()} there. {INSTEAD}"
         )
     try:
-        if zipfile.is_zipfile(io.BytesIO(content)):  # else it is of a torch before 1.6, which packs nothing
+        if zipfile.is_zipfile(io.BytesIO(content)):  # else saved by torch before 1.6, without compression
             archive.check_stored_zip(content)
         state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     except Exception as error:
-        what = f"{file} does not hold plain tensors, and code in it is not run ({first_line(error)})."
-        raise Mistake(f"{what}\n{_remedy(cache)}") from error
+        problem = f"{file} does not contain plain tensors, and code in it is not run ({first_line(error)})."
+        raise Mistake(f"{problem}\n{_advice(cache)}") from error
     return state, sha256
 
 
 def inception_network(state: Mapping[str, Tensor]) -> nn.Module:
-    """torch-fidelity's network: of uint8 images [N, 3, H, W], features [N, 2048] and logits without bias [N, 1008]."""
+    """Return torch-fidelity's network: uint8 images [N, 3, H, W] -> features [N, 2048], unbiased logits [N, 1008]."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     class Network(FeatureExtractorInceptionV3):
         def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-            # the constructor would unpickle a file without weights_only: it is given an empty one, and no say
+            # the constructor unpickles a file without weights_only, so it gets an empty one, which is ignored here
             return super().load_state_dict(state_dict, *args, **kwargs) if state_dict else None
 
     empty = io.BytesIO()
     torch.save({}, empty)
     empty.seek(0)
-    with preserve_random_state():  # its layers are initialised first, then overwritten
-        found = Network("inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=empty)  # pyright: ignore[reportArgumentType]
+    with preserve_random_state():  # the initial weights are drawn, then overwritten
+        module = Network("inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=empty)  # pyright: ignore[reportArgumentType]
     try:
-        found.load_state_dict(state)
+        module.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:120]
-        what = f"these are not the weights of torch-fidelity's Inception ({reason})."
-        raise Mistake(f"{what}\nGet {weights_url()}. {INSTEAD}") from error
-    return found
+        problem = f"these are not the weights of torch-fidelity's Inception ({reason})."
+        raise Mistake(f"{problem}\nGet {weights_url()}. {INSTEAD}") from error
+    return module
 
 
-def _downloaded(cache: Path | None, say: Log) -> Path:
+def _download(cache: Path | None, say: Log) -> Path:
     folder = Path(torch.hub.get_dir()) / "checkpoints" if cache is None else cache / "inception"
     file = folder / weights_url().rsplit("/", 1)[1]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{file}.lock"):
             if not file.is_file():
-                say(f"downloading Inception's weights (95 MB) from {weights_url()}")
+                say(f"downloading the weights of Inception (95 MB) from {weights_url()}")
                 content = io.BytesIO()
                 with urllib.request.urlopen(weights_url(), timeout=30) as response:
                     while content.tell() <= LARGEST and (block := response.read(1 << 20)):
                         content.write(block)
                 if (sha256 := hashlib.sha256(content.getbuffer()).hexdigest()) != SHA256:
-                    what = f"{weights_url()} gave something else than was published: its sha256 is {sha256}."
-                    raise Mistake(f"{what} {_remedy(cache)}")
+                    problem = f"{weights_url()} returned another file than the published one: its sha256 is {sha256}."
+                    raise Mistake(f"{problem} {_advice(cache)}")
                 atomic.write_atomic(file, content.getvalue())
-    except (OSError, HTTPException) as error:  # no network, a broken connection, a disk that is full or not ours
-        what = f"Inception's weights are not here, and cannot be downloaded ({error or type(error).__name__})."
-        raise Mistake(f"{what} {_remedy(cache)}") from error
+    except (OSError, HTTPException) as error:  # no network, a lost connection, a full or read-only disk
+        problem = f"Inception's weights are missing and cannot be downloaded ({error or type(error).__name__})."
+        raise Mistake(f"{problem} {_advice(cache)}") from error
     return file
 
 
-def _remedy(cache: Path | None) -> str:
-    place = f", into {cache / 'inception'}" if cache is not None else ""
-    return f"Fetch {weights_url()} elsewhere and bring it{place} or anywhere, with evaluation.weights=PATH.\n{INSTEAD}"
+def _advice(cache: Path | None) -> str:
+    folder = f" to {cache / 'inception'}" if cache is not None else ""
+    return (
+        f"Fetch {weights_url()} on another machine and copy it{folder}, or anywhere with evaluation.weights=PATH.\n"
+        f"{INSTEAD}"
+    )

@@ -1,10 +1,10 @@
-"""The ruler of Stacked-MNIST: one classifier of digits, applied to each of the three channels by itself.
+"""The extractor of Stacked-MNIST: a classifier of digits applied to each of the three channels.
 
-    features [N, 3 dim]   those of the three channels, one after the other
-    logits [N, 1000]      log p_R(a) + log p_G(b) + log p_B(c) in the place 100 a + 10 b + c
+    features [N, 3 dim]   those of the three channels, concatenated
+    logits [N, 1000]      log p_R(a) + log p_G(b) + log p_B(c) at index 100 a + 10 b + c
 
-so that their softmax is the product of the channels' probabilities, and the largest is the three most probable digits:
-the classification of Metz et al. 2017 (Unrolled GAN, arXiv:1611.02163).
+so that their softmax is the product of the channels' probabilities, and the largest logit is that of the three most
+probable digits: the classification of Metz et al. 2017 (Unrolled GAN, arXiv:1611.02163).
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from saddlepoint.extractor.extractor import Extractor, Features
 
 
 class Stacked(Extractor):
-    """A classifier of grey images, in triplicate; named and hashed after it."""
+    """A classifier of grey images applied per channel; name and sha256 derive from it."""
 
     def __init__(self, digit: Classifier) -> None:
         super().__init__()

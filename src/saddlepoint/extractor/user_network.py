@@ -1,4 +1,4 @@
-"""A network of somebody's own as an extractor, and the sha256 of what makes it and of what it sees."""
+"""A user-defined network as an extractor, and the sha256 of its code, settings and tensors."""
 
 import hashlib
 import inspect
@@ -17,12 +17,12 @@ from saddlepoint.stream import preserve_random_state
 
 
 class UserNetwork(Extractor):
-    """Any network of the user's: features [N, d], or these and logits [N, K], of samples as networks see them.
+    """Any user-defined network that maps samples to features [N, d], or to features and logits [N, K].
 
-    It may return a tensor, a pair, or something with `.features` and `.logits`.  Its attribute `shape` (C, H, W) says
-    what it takes; without one it takes samples of `shape`.  It is called in evaluation mode and has nothing to learn;
-    images become floats in [-1, 1] before it, so any other scale (ImageNet's) is its own business.  `modality` None:
-    the one that the shape implies.  Raises Mistake where two samples of noise do not go through it, or not alike.
+    It may return a tensor, a pair, or an object with `.features` and `.logits`.  Its attribute `shape` (C, H, W) is the
+    expected shape of a sample; without it, `shape` is.  It is called in evaluation mode, without gradients. Images are
+    floats in [-1, 1]; the network must convert any other range (ImageNet's) itself.  `modality` None: inferred from the
+    shape.  Raises Mistake if a test call with two samples of noise fails or is not reproducible.
     """
 
     def __init__(
@@ -32,102 +32,104 @@ class UserNetwork(Extractor):
         modality: Modality | None = None,
         reserved_names: Collection[str] = (),
     ) -> None:
-        """`taken`: names of other extractors, which this one is not to have."""
+        """`reserved_names`: names of other extractors, which this one must not have."""
         super().__init__()
         plain = re.sub(r"[^a-z0-9]+", "-", type(network).__name__.lower()).strip("-") or "module"
         self.name = f"{plain}-own" if plain in reserved_names else plain
         self.network = network.requires_grad_(False).eval()
-        own = getattr(network, "shape", None)
-        self.shape = tuple(own) if isinstance(own, list | tuple) else shape
+        expected = getattr(network, "shape", None)
+        self.shape = tuple(expected) if isinstance(expected, list | tuple) else shape
         self.modality = modality or default_modality(self.shape)
         self.sha256 = sha256_with_modality(network_sha256(network), self.modality)
-        found = self._tried(self.shape)
-        self.dim = found.features.shape[1]
-        self.classes = None if found.logits is None else found.logits.shape[1]
+        output = self._try_noise(self.shape)
+        self.dim = output.features.shape[1]
+        self.classes = None if output.logits is None else output.logits.shape[1]
 
     def forward(self, x: Tensor) -> Features:
-        self.network.eval()  # somebody else may hold it, and train it
-        found = self.network(self.modality.to_float(x))
-        if hasattr(found, "features"):
-            found = found.features, getattr(found, "logits", None)
-        features, logits, *rest = (*found, None) if isinstance(found, tuple) else (found, None)
-        if rest not in ([], [None]) or not _rows(features, x) or not (logits is None or _rows(logits, x)):
-            what = "neither features [N, d] nor a pair, features [N, d] and logits [N, K]"
+        self.network.eval()  # other code may set it to training mode
+        output = self.network(self.modality.to_float(x))
+        if hasattr(output, "features"):
+            output = output.features, getattr(output, "logits", None)
+        features, logits, *extra = (*output, None) if isinstance(output, tuple) else (output, None)
+        if extra not in ([], [None]) or not _is_matrix(features, x) or not (logits is None or _is_matrix(logits, x)):
             raise Mistake(
-                f"the extractor {self.name} gives {what}, of {len(x)} samples of shape {format_shape(x.shape[1:])}."
+                f"the extractor {self.name} must return features [N, d], or a pair of these and logits [N, K], but "
+                f"does not for {len(x)} samples of shape {format_shape(x.shape[1:])}."
             )
-        return Features(*(None if part is None else part.to(torch.float32) for part in (features, logits)))  # pyright: ignore[reportArgumentType]
+        return Features(*(None if tensor is None else tensor.to(torch.float32) for tensor in (features, logits)))  # pyright: ignore[reportArgumentType]
 
-    def _tried(self, shape: tuple[int, ...]) -> Features:
-        """What it says of two samples of noise."""
-        draws = torch.Generator().manual_seed(0)
-        x = self.modality.to_stored(torch.randn(2, *shape, generator=draws))
+    def _try_noise(self, shape: tuple[int, ...]) -> Features:
+        """Return the output for two samples of noise, after checks of its values and reproducibility."""
+        generator = torch.Generator().manual_seed(0)
+        x = self.modality.to_stored(torch.randn(2, *shape, generator=generator))
         x = x.to(next(chain(self.network.parameters(), self.network.buffers()), x).device)
         with preserve_random_state(), torch.no_grad():
             try:
-                found, again, alone = self(x), self(x), self(x[:1])
+                output, again, alone = self(x), self(x), self(x[:1])
             except Mistake:
                 raise
-            except Exception as error:  # whatever somebody's code may raise
+            except Exception as error:  # user code may raise anything
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
                 scale = ", bytes as floats in [-1, 1]" if self.modality.planar else ""
-                what = f"samples of shape {format_shape(shape)}{scale}"
-                raise Mistake(f"the extractor {self.name} does not take {what}: {reason}") from error
-        for part in found[:2]:
-            if part is not None and not bool(part.isfinite().all()):
-                raise Mistake(f"the extractor {self.name} gives values that are not finite, of samples of noise.")
-        if not torch.equal(found.features, again.features):
-            raise Mistake(f"the extractor {self.name} gives other features each time: it draws numbers in forward.")
+                samples = f"samples of shape {format_shape(shape)}{scale}"
+                raise Mistake(f"the extractor {self.name} does not take {samples}: {reason}") from error
+        for tensor in output[:2]:
+            if tensor is not None and not bool(tensor.isfinite().all()):
+                raise Mistake(f"the extractor {self.name} returns values that are not finite for samples of noise.")
+        if not torch.equal(output.features, again.features):
+            raise Mistake(f"the extractor {self.name} returns different features each time: its forward is random.")
         if not torch.allclose(
-            found.features[:1], alone.features, rtol=1e-3, atol=1e-3 * float(alone.features.abs().mean())
+            output.features[:1], alone.features, rtol=1e-3, atol=1e-3 * float(alone.features.abs().mean())
         ):
-            raise Mistake(f"the extractor {self.name} gives a sample other features when others stand beside it.")
-        return found
+            raise Mistake(
+                f"the extractor {self.name} returns features of a sample that depend on the rest of its batch."
+            )
+        return output
 
 
-def _rows(part: Any, x: Tensor) -> bool:
-    """Whether `part` is a float tensor [N, d] for x of N samples."""
-    return isinstance(part, Tensor) and part.is_floating_point() and part.dim() == 2 and len(part) == len(x)
+def _is_matrix(value: Any, x: Tensor) -> bool:
+    """Whether `value` is a float tensor [N, d] for x of N samples."""
+    return isinstance(value, Tensor) and value.is_floating_point() and value.dim() == 2 and len(value) == len(x)
 
 
 def network_sha256(network: nn.Module) -> str:
-    """sha256 of what makes a network: each part's class, its source and plain settings, and every tensor.
+    """sha256 of a network: the class, source and plain attributes of each module, and every tensor.
 
-    Tensors alone would let edited code, or another stride, read the old reals' features from the cache.
+    With tensors only, edited code or another stride would read outdated features of reals from the cache.
     """
-    whole = hashlib.sha256()
-    for path, part in network.named_modules():
-        kind = type(part)
-        plain = {key: value for key, value in vars(part).items() if key != "training" and _plain(value)}
-        whole.update(f"{path} {kind.__module__}.{kind.__qualname__} {sorted(plain.items())}".encode())
+    sha256 = hashlib.sha256()
+    for path, module in network.named_modules():
+        kind = type(module)
+        settings = {key: value for key, value in vars(module).items() if key != "training" and _is_plain(value)}
+        sha256.update(f"{path} {kind.__module__}.{kind.__qualname__} {sorted(settings.items())}".encode())
         if not kind.__module__.startswith("torch."):
-            whole.update(_source(kind).encode())
-    tensors = {**dict(network.named_buffers()), **network.state_dict()}  # buffers: also those that are not saved
+            sha256.update(_source(kind).encode())
+    tensors = {**dict(network.named_buffers()), **network.state_dict()}  # buffers: including non-persistent ones
     for path, value in sorted(tensors.items()):
         if not isinstance(value, Tensor):
-            whole.update(f"{path} {value!r}".encode())
+            sha256.update(f"{path} {value!r}".encode())
             continue
         flat = value.detach().cpu().contiguous().reshape(-1)
-        whole.update(f"{path} {value.dtype} {list(value.shape)}".encode() + flat.view(torch.uint8).numpy().tobytes())
-    return whole.hexdigest()
+        sha256.update(f"{path} {value.dtype} {list(value.shape)}".encode() + flat.view(torch.uint8).numpy().tobytes())
+    return sha256.hexdigest()
 
 
 def sha256_with_modality(sha256: str, modality: Modality) -> str:
-    """`sha256` of an extractor of what networks see, with the code and settings of a modality of somebody's own."""
-    own = [kind for kind in type(modality).__mro__[:-1] if not kind.__module__.startswith("saddlepoint.")]
-    if not own:
+    """Return `sha256` extended by the code and settings of `modality` if it is user-defined."""
+    user_classes = [kind for kind in type(modality).__mro__[:-1] if not kind.__module__.startswith("saddlepoint.")]
+    if not user_classes:
         return sha256
-    settings = {key: value for key, value in vars(modality).items() if _plain(value)}
-    code = [f"{kind.__module__}.{kind.__qualname__} {_source(kind)}" for kind in own]
+    settings = {key: value for key, value in vars(modality).items() if _is_plain(value)}
+    code = [f"{kind.__module__}.{kind.__qualname__} {_source(kind)}" for kind in user_classes]
     return hashlib.sha256(f"{sha256} {sorted(settings.items())} {code}".encode()).hexdigest()
 
 
-def _plain(value: Any) -> bool:
-    return isinstance(value, int | float | str) or (isinstance(value, tuple | list) and all(map(_plain, value)))
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, int | float | str) or (isinstance(value, tuple | list) and all(map(_is_plain, value)))
 
 
 def _source(kind: type) -> str:
     try:
         return inspect.getsource(kind)
-    except (OSError, TypeError):  # typed into a console
+    except (OSError, TypeError):  # defined in a console
         return ""

@@ -1,1 +1,1 @@
-"""Modules that an architecture takes as arguments."""
+"""Layers that an architecture takes as arguments."""

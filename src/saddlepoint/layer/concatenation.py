@@ -1,7 +1,7 @@
-"""Concatenation: named entries of the condition joined to x, [x, c_1, c_2, ...].
+"""Concatenation of x with named entries of the condition, [x, c_1, c_2, ...].
 
-Mirza & Osindero 2014 (arXiv:1411.1784), section 3.2: labels beside the latent of G and beside the input of D. Labels as
-constant maps beside an image: Radford et al. 2015 (arXiv:1511.06434), code; images beside an image: Isola et al. 2016
+Labels with the latent of G and the input of D: Mirza & Osindero 2014 (arXiv:1411.1784), section 3.2. Labels as constant
+maps with an image: code of Radford et al. 2015 (arXiv:1511.06434). Images with an image: Isola et al. 2016
 (arXiv:1611.07004), section 3.
 """
 
@@ -16,17 +16,17 @@ from saddlepoint.layer.condition_entry import class_labels, condition_entry
 from saddlepoint.turn import Condition
 
 NO_CONDITION: Mapping[str, int] = MappingProxyType({})
-WHERE = "concatenation (architecture.<player>.condition)"
+LAYER = "concatenation (architecture.<player>.condition)"
 
 
 class Concatenation(nn.Module):
-    """x [N, F, ...] -> [N, F + width, ...], the entries of `condition` joined along `dim`, in the order given there.
+    """x [N, F, ...] -> [N, F + width, ...]: concatenate the entries of `condition` to x along `dim`, in their order.
 
-    condition  the width of each entry that is joined, by its name; {}: x as it is
-    dim        1, the features or channels of x; -1 for sequences [N, T, V]
-    Integers [N] are one-hot of their width. Any other entry is joined as numbers: flattened beside x [N, F]; beside x
-    of more dimensions as it is where its other sizes are those of x (an image beside an image), else flattened and
-    repeated as constant maps. `width` is what it adds to x.
+    condition  width of each entry, by its name; {}: x is returned unchanged
+    dim        1 for the features or channels of x; -1 for sequences [N, T, V]
+    Integers [N] become one-hot vectors. Other entries are used as numbers: flattened for x [N, F]; for x with more
+    dimensions unchanged if their other sizes equal those of x (an image with an image), else flattened and repeated as
+    constant maps. The attribute `width` is the total width of the entries.
     Raises ValueError for a width below 1.
     """
 
@@ -41,29 +41,30 @@ class Concatenation(nn.Module):
         self.width = sum(condition.values())
 
     def forward(self, x: Tensor, condition: Condition) -> Tensor:
-        """x and its condition.  Raises Mistake where an entry is not there, or has another width."""
+        """Return x with its condition.  Raises Mistake if an entry is missing or has another width."""
         if not self.condition:
             return x
         return torch.cat(
-            [x, *(self._beside(x, condition, name, width) for name, width in self.condition.items())], self.dim
+            [x, *(self._prepare_entry(x, condition, name, width) for name, width in self.condition.items())], self.dim
         )
 
-    def _beside(self, x: Tensor, condition: Condition, name: str, width: int) -> Tensor:
-        entry = condition_entry(condition, name, WHERE)
+    def _prepare_entry(self, x: Tensor, condition: Condition, name: str, width: int) -> Tensor:
+        """Return an entry of the condition in a shape that can be concatenated to x."""
+        entry = condition_entry(condition, name, LAYER)
         if entry.ndim == 1 and not entry.is_floating_point() and entry.dtype != torch.bool:
-            label = class_labels(condition, name, width, WHERE)
-            return self._maps((label[:, None] == torch.arange(width, device=x.device)).to(x.dtype), x)
+            label = class_labels(condition, name, width, LAYER)
+            return self._constant_maps((label[:, None] == torch.arange(width, device=x.device)).to(x.dtype), x)
         entry = entry.to(x.dtype)
         dim = self.dim % x.ndim
         if x.ndim > 2 and entry.ndim == x.ndim and _without(entry.shape, dim) == _without(x.shape, dim):
-            _check(name, entry.shape[dim], width, entry)
+            _check_width(name, entry.shape[dim], width, entry)
             return entry
         flat = entry.flatten(1) if entry.ndim > 1 else entry[:, None]
-        _check(name, flat.shape[1], width, entry)
-        return self._maps(flat, x)
+        _check_width(name, flat.shape[1], width, entry)
+        return self._constant_maps(flat, x)
 
-    def _maps(self, vector: Tensor, x: Tensor) -> Tensor:
-        """vector [N, width], its numbers along `dim`, repeated along all other dimensions of x."""
+    def _constant_maps(self, vector: Tensor, x: Tensor) -> Tensor:
+        """Expand vector [N, width] along `dim` and repeat it over all other dimensions of x."""
         dim = self.dim % x.ndim
         shape = list(x.shape)
         shape[dim] = vector.shape[1]
@@ -77,10 +78,10 @@ def _without(shape: torch.Size, dim: int) -> list[int]:
     return [size for i, size in enumerate(shape) if i != dim]
 
 
-def _check(name: str, width: int, expected: int, entry: Tensor) -> None:
-    """Raise Mistake where an entry has another width."""
+def _check_width(name: str, width: int, expected: int, entry: Tensor) -> None:
+    """Raise Mistake if an entry does not have the expected width."""
     if width != expected:
         raise Mistake(
-            f"{WHERE}: the condition {name} has width {width} (its shape is {list(entry.shape)}), and the config says "
+            f"{LAYER}: the condition {name} has width {width} (shape {list(entry.shape)}), but the config has "
             f"{name}: {expected}"
         )

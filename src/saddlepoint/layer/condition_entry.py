@@ -1,4 +1,4 @@
-"""What a layer reads off the condition: an entry by name, or a class label."""
+"""Entries of a condition for layers: by name, or as class labels."""
 
 import torch
 from torch import Tensor
@@ -8,25 +8,25 @@ from saddlepoint.turn import Condition
 
 
 def condition_entry(condition: Condition, name: str, layer: str) -> Tensor:
-    """condition[name].  Raises Mistake where there is no such entry."""
+    """Return condition[name].  Raises Mistake if there is no such entry."""
     if name not in condition:
         raise Mistake(
-            f"{layer} reads the condition {name}, and the condition here has {', '.join(condition) or 'no entries'}."
-            f"{did_you_mean(name, condition)} game=conditional gives label; game.sides.<side>.condition names others"
+            f"{layer} reads the condition {name}, but the condition has {', '.join(condition) or 'no entries'}."
+            f"{did_you_mean(name, condition)} game=conditional adds label; game.sides.<side>.condition adds others"
         )
     return condition[name]
 
 
 def class_labels(condition: Condition, name: str, classes: int, layer: str) -> Tensor:
-    """condition[name] as class labels, [N] of {0, ..., classes - 1}.
+    """Return condition[name] as class labels, [N] of {0, ..., classes - 1}.
 
-    Raises Mistake where the entry is not of that kind; the range is checked on a CPU alone, as an accelerator would
-    have to be waited for.
+    Raises Mistake if the entry is missing or has no class labels. The range is checked only on a CPU: on an accelerator
+    the check would force a synchronisation.
     """
     label = condition_entry(condition, name, layer)
     if label.ndim != 1 or label.is_floating_point() or label.is_complex() or label.dtype == torch.bool:
         raise Mistake(
-            f"{layer} reads the condition {name} as class labels, integers of shape [N], and it is {label.dtype} of "
+            f"{layer} reads the condition {name} as class labels, integers of shape [N], but it is {label.dtype} of "
             f"shape {list(label.shape)}"
         )
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
@@ -34,6 +34,6 @@ def class_labels(condition: Condition, name: str, classes: int, layer: str) -> T
         low, high = (int(bound) for bound in label.aminmax())
         if low < 0 or high >= classes:
             raise Mistake(
-                f"{layer} has {classes} classes, counted from 0 on, and the condition {name} goes from {low} to {high}"
+                f"{layer} has {classes} classes, numbered from 0, but the condition {name} ranges from {low} to {high}"
             )
     return label

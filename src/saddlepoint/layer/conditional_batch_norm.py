@@ -1,9 +1,9 @@
-"""Conditional batch norm: batch norm whose gain and bias are looked up by class.
+"""Conditional batch norm: batch norm with a gain and a bias per class.
 
-    gain[c] (x - mean) / sqrt(variance + eps) + bias[c]     mean, variance: of the whole batch, per channel
+    gain[c] (x - mean) / sqrt(variance + eps) + bias[c]     mean, variance: over the whole batch, per channel
 
-de Vries et al. 2017 (arXiv:1707.00683), section 3; Dumoulin et al. 2016 (arXiv:1610.07629), eq. 5; in a generator that
-is asked for a class: Miyato & Koyama 2018 (arXiv:1802.05637), section 5. Gains start at 1, biases at 0.
+de Vries et al. 2017 (arXiv:1707.00683), section 3; Dumoulin et al. 2016 (arXiv:1610.07629), eq. 5; in a
+class-conditional generator: Miyato & Koyama 2018 (arXiv:1802.05637), section 5. Gains start at 1, biases at 0.
 """
 
 import torch
@@ -15,19 +15,19 @@ from saddlepoint.turn import Condition
 
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm of any number of dimensions; torch's layers of one, two and three differ in this check alone."""
+    """Batch norm of any number of dimensions: torch's 1d, 2d and 3d layers differ only in this check."""
 
     def _check_input_dim(self, x: Tensor) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         return
 
 
 class ConditionalBatchNorm(nn.Module):
-    """[N, features, ...] of any number of dimensions, normalised over all but the second; with one class, batch norm.
+    """Normalise [N, features, ...] over all dimensions but the second; with one class it is plain batch norm.
 
-    classes   how many there are
-    entry     the entry of the condition that holds the class of each sample, int64 [N]
-    momentum  share of a batch in the running statistics; None: their plain mean
-    The statistics are those of a batch norm inside, `norm`, which several ranks may synchronise as any other.
+    classes   number of classes
+    entry     entry of the condition with the class of each sample, int64 [N]
+    momentum  weight of a batch in the running statistics; None: their cumulative mean
+    The statistics are in a child batch norm, `norm`, which can be synchronised over ranks like any other.
     Raises ValueError for fewer than one class.
     """
 
@@ -46,13 +46,13 @@ class ConditionalBatchNorm(nn.Module):
             self.bias = nn.Parameter(torch.zeros(classes, features))
 
     def forward(self, x: Tensor, condition: Condition) -> Tensor:
-        """The shape and type of x.  Raises Mistake where the condition has no such entry."""
+        """Return a tensor of the shape and dtype of x.  Raises Mistake if the condition has no class labels."""
         label = class_labels(condition, self.entry, self.classes, "conditional batch norm")
         normalised = self.norm(x)
         if self.classes == 1:
             return normalised
         column = (x.shape[0], -1, *[1] * (x.ndim - 2))
-        gain, bias = (embedding(label, own).view(column) for own in (self.gain, self.bias))
+        gain, bias = (embedding(label, table).view(column) for table in (self.gain, self.bias))
         return (gain * normalised + bias).to(x.dtype)
 
     def extra_repr(self) -> str:

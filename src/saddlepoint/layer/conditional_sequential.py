@@ -1,4 +1,4 @@
-"""Layers one after the other, each given the condition where it takes one; and one hidden layer of them."""
+"""A sequential container that passes the condition to the layers that need it, and a hidden layer built with it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,9 +9,9 @@ from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
 class ConditionalSequential(nn.Sequential):
-    """nn.Sequential with a second argument: layers whose class has `conditional = True` get (x, condition), others (x).
+    """nn.Sequential with a condition: layers whose class has `conditional = True` get (x, condition), others (x).
 
-    Parameters have the names that they have in an nn.Sequential.
+    Parameter names are those of an nn.Sequential.
     """
 
     conditional = True
@@ -25,14 +25,14 @@ class ConditionalSequential(nn.Sequential):
 def hidden_layer(
     linear: nn.Module, features: int, norm: Callable[[int], nn.Module] | None, activation: nn.Module
 ) -> nn.Sequential:
-    """linear -> norm(features), where one is given -> activation; a norm of weights takes `linear` in (`around`).
+    """Return linear -> norm(features), if given -> activation; a norm of weights wraps `linear` instead (`wrap`).
 
-    A Stack, or where none of these takes a condition the nn.Sequential that does the same.
+    The container is a ConditionalSequential if one of the layers is conditional, else an nn.Sequential.
     """
-    made = None if norm is None else norm(features)
-    if (around := getattr(made, "around", None)) is not None:
-        layers = [around(linear), activation]
+    norm_layer = None if norm is None else norm(features)
+    if (wrap := getattr(norm_layer, "wrap", None)) is not None:
+        layers = [wrap(linear), activation]
     else:
-        layers = [linear, *([] if made is None else [made]), activation]
+        layers = [linear, *([] if norm_layer is None else [norm_layer]), activation]
     conditional = [layer for layer in layers if getattr(type(layer), "conditional", False)]
     return ConditionalSequential(*layers) if conditional else nn.Sequential(*layers)

@@ -1,14 +1,14 @@
-"""Gaussian noise on hidden units while training: x + N(0, sigma^2).  Salimans et al. 2016 (arXiv:1606.03498), code."""
+"""Gaussian noise on hidden units in training: x + N(0, sigma^2).  Code of Salimans et al. 2016 (arXiv:1606.03498)."""
 
 import torch
 from torch import Tensor, nn
 
 
 class GaussianNoise(nn.Module):
-    """x + sigma N(0, 1) in training mode, fresh each time, from torch's global generator, as dropout; else x.
+    """x + sigma N(0, 1) in training mode, drawn from torch's global generator like dropout; otherwise x.
 
-    It stands where a neck or a norm may; the number of `features` is no matter to it.
-    Raises ValueError where sigma is negative.
+    Can be used as a neck or a norm; `features` is ignored.
+    Raises ValueError if sigma is negative.
     """
 
     def __init__(self, features: int, sigma: float = 0.5) -> None:
@@ -18,7 +18,7 @@ class GaussianNoise(nn.Module):
         self.sigma = sigma
 
     def forward(self, x: Tensor) -> Tensor:
-        """x with noise of standard deviation sigma on it, in training mode; the shape of x."""
+        """Return x with noise of standard deviation sigma in training mode, else x."""
         return x + self.sigma * torch.randn_like(x) if self.training and self.sigma > 0 else x
 
     def extra_repr(self) -> str:

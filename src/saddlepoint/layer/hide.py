@@ -1,6 +1,6 @@
-"""Hiding what is to be filled in: x outside of the mask, a constant inside.
+"""Hide the region to be inpainted: a constant inside the mask, x outside.
 
-Pathak et al. 2016 (arXiv:1604.07379), section 3.3; their constant is the mean of the data.
+Pathak et al. 2016 (arXiv:1604.07379), section 3.3; there the constant is the mean of the data.
 """
 
 import torch
@@ -11,7 +11,7 @@ from saddlepoint.turn import Condition
 
 
 class Hide(nn.Module):
-    """A maker of a side: x [N, C, *space] with `value` where the entry `mask` [N, 1, *space] of the condition is 1."""
+    """A maker that sets x [N, C, *space] to `value` where the condition's entry `mask` [N, 1, *space] is 1."""
 
     conditional = True
 
@@ -20,7 +20,7 @@ class Hide(nn.Module):
         self.mask, self.value = mask, value
 
     def forward(self, x: Tensor, condition: Condition) -> Tensor:
-        """x, bit for bit, outside of the mask.  Raises Mistake where the condition has no mask."""
+        """Return x, hidden inside the mask and unchanged outside.  Raises Mistake if the condition has no mask."""
         return torch.where(condition_entry(condition, self.mask, "hide") > 0, self.value, x)
 
     def extra_repr(self) -> str:

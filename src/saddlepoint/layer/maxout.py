@@ -1,4 +1,4 @@
-"""Maxout: the largest of k linear pieces, unit by unit.  Goodfellow et al. 2013 (arXiv:1302.4389), eq. 2.
+"""Maxout: the maximum of k linear functions per unit.  Goodfellow et al. 2013 (arXiv:1302.4389), eq. 2.
 
 h_i(x) = max_j (x . W_ij + b_ij),  j = 1 ... k
 """
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Maxout(nn.Module):
-    """[N, units] of [N, features]."""
+    """[N, features] -> [N, units]."""
 
     def __init__(self, features: int, units: int, pieces: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""Pasting what is known over what was generated: inside of the mask x, outside of it what is known.
+"""Paste the known pixels over a generated sample: x inside the mask, the known pixels outside.
 
-So what is known is untouched, bit for bit, and no gradient comes from there.
+The known pixels are unchanged bit for bit, and no gradient flows through them.
 Iizuka et al. 2017 (ACM TOG 36:107), section 3; Yu et al. 2018 (arXiv:1801.07892), section 3.1.
 """
 
@@ -13,7 +13,7 @@ from saddlepoint.turn import Condition
 
 
 class Paste(nn.Module):
-    """A maker of a side: x [N, C, *space] where the entry `mask` [N, 1, *space] is 1, elsewhere the entry `known`."""
+    """A maker that returns x [N, C, *space] where the entry `mask` [N, 1, *space] is 1, elsewhere the entry `known`."""
 
     conditional = True
 
@@ -22,12 +22,12 @@ class Paste(nn.Module):
         self.known, self.mask = known, mask
 
     def forward(self, x: Tensor, condition: Condition) -> Tensor:
-        """The shape of x.  Raises Mistake where the condition has not both, or what is known has another shape."""
+        """Return a tensor of the shape of x.  Raises Mistake if an entry is missing or `known` has another shape."""
         known, mask = (condition_entry(condition, name, "paste") for name in (self.known, self.mask))
         if known.shape != x.shape:
             raise Mistake(
-                f"paste: {self.known} has shape {list(known.shape)} and what is generated {list(x.shape)}: these must "
-                "be equal"
+                f"paste: {self.known} has shape {list(known.shape)}, but the generated samples have {list(x.shape)}; "
+                "they must be equal"
             )
         return torch.where(mask > 0, x, known)
 

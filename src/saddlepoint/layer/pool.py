@@ -1,8 +1,8 @@
 """A pool of past fakes, so that D does not forget what G made some rounds ago.
 
-Shrivastava et al. 2016 (arXiv:1612.07828), section 2.3; each image handed over as in Zhu et al. 2017
-(arXiv:1703.10593), section 4: until the pool is full a fake goes in and is shown; then, with probability 1/2, it is
-shown as it is, else it takes the place of an earlier one, which is shown.
+Shrivastava et al. 2016 (arXiv:1612.07828), section 2.3; image by image as in Zhu et al. 2017 (arXiv:1703.10593),
+section 4. Until the pool is full, each fake is stored and returned. Then each fake is returned with probability 1/2;
+otherwise it replaces a stored one, which is returned instead.
 """
 
 from typing import Any
@@ -15,11 +15,11 @@ from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
 class Pool(nn.Module):
-    """The maker of a side that shows earlier fakes: by: pool, of: fake.  It has no gradient and no optimizer.
+    """A maker that returns current and earlier fakes (`by: pool, of: fake`).  It has no gradient and no optimizer.
 
-    size  fakes that it holds, of all ranks together; the paper's 50.  0: every fake is shown as it is.
-    The pool acts on the global batch: every rank holds the same one, and shows its own slice.  Its draws come from the
-    generator of its own, whose state is saved with the game.
+    size  number of stored fakes over all ranks, 50 in the paper; 0: every fake is returned unchanged
+    The pool acts on the global batch: every rank holds the same pool and returns its own slice. It has its own random
+    generator, whose state is saved with the game.
     Raises ValueError for a size below 0.
     """
 
@@ -30,14 +30,14 @@ class Pool(nn.Module):
     def __init__(self, size: int = 50, seed: int = 0) -> None:
         super().__init__()
         if type(size) is not int or size < 0:
-            raise ValueError(f"pool: size={size} must be a whole number from 0 on")
+            raise ValueError(f"pool: size={size} must be an integer of at least 0")
         self.size = size
         self.register_buffer("kept", torch.empty(0))
         self.register_buffer("generator", torch.Generator().manual_seed(seed).get_state())
 
     @torch.no_grad()
     def forward(self, x: Tensor, condition: Condition = UNCONDITIONAL) -> Tensor:
-        """What is shown in the place of x [N, ...]: of each row itself or an earlier one; a constant."""
+        """Return for each row of x [N, ...] that row or an earlier one, without gradient."""
         if not self.training or self.size == 0:
             return x.detach()
         whole = ranks.all_gather(x.detach())
@@ -56,8 +56,8 @@ class Pool(nn.Module):
         first = ranks.rank() * len(x)
         return torch.stack(shown[first : first + len(x)])
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """The pool of a checkpoint has a size of its own."""
-        if (held := state_dict.get(f"{prefix}kept")) is not None:
-            self.kept = torch.empty_like(held, device=self.kept.device)
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Resize the buffer first, since the pool of a checkpoint can have any size."""
+        if (kept := state_dict.get(f"{prefix}kept")) is not None:
+            self.kept = torch.empty_like(kept, device=self.kept.device)
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,9 +1,9 @@
-"""Projection: a readout whose logit has a part that is linear in the class and in the features.
+"""Projection readout: a logit with a term that is bilinear in the class embedding and the features.
 
     D(x, y) = w . f(x) + b + <embedding[y], f(x)>
 
-For classes this is the form of log p(x|y) - log q(x|y) where log p(y|x) and log q(y|x) are log-linear in f: Miyato &
-Koyama 2018 (arXiv:1802.05637), eq. 3-5. With an embedding of 0 the discriminator is unconditional.
+This is the form of log p(x|y) - log q(x|y) if log p(y|x) and log q(y|x) are log-linear in f: Miyato & Koyama 2018
+(arXiv:1802.05637), eq. 3-5. With a zero embedding the discriminator is unconditional.
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ from saddlepoint.turn import Condition
 
 
 class Projection(LinearReadout):
-    """Logits [N] of features [N, F] and the class that `entry` of the condition holds, int64 [N].
+    """Logits [N] from features [N, F] and the condition's entry `entry` of class labels, int64 [N].
 
-    classes  how many there are; their embeddings start uniform, as Glorot & Bengio 2010 have it
+    classes  number of classes; their embeddings start Glorot-uniform
     Raises ValueError for fewer than one class.
     """
 
@@ -33,7 +33,7 @@ class Projection(LinearReadout):
         nn.init.xavier_uniform_(self.embedding.weight)
 
     def forward(self, features: Tensor, condition: Condition, heads: Mapping[str, Tensor]) -> Tensor:
-        """Logits [N].  Raises Mistake where the condition has no such entry."""
+        """Return logits [N].  Raises Mistake if the condition has no such entry."""
         label = class_labels(condition, self.entry, self.classes, "projection")
         return super().forward(features, condition, heads) + (self.embedding(label) * features).sum(1)
 

@@ -1,4 +1,4 @@
-"""How features become logits."""
+"""Readouts: from features to logits."""
 
 from collections.abc import Mapping
 
@@ -15,5 +15,5 @@ class LinearReadout(nn.Module):
         self.linear = nn.Linear(features, 1)
 
     def forward(self, features: Tensor, condition: Condition, heads: Mapping[str, Tensor]) -> Tensor:
-        """Logits [N] of features [N, F]; condition and heads are for readouts that use them."""
+        """Return logits [N] for features [N, F]; condition and heads are for other readouts."""
         return self.linear(features)[:, 0]

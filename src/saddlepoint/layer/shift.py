@@ -1,4 +1,4 @@
-"""A learned shift per unit or channel: what is left of batch norm's gain and bias where the gain is left out."""
+"""A learned shift per unit or channel: the bias of a batch norm without its gain."""
 
 from collections.abc import Callable
 
@@ -16,17 +16,17 @@ class Shift(nn.Module):
         self.bias = nn.Parameter(torch.zeros(features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x, each channel shifted by its own number."""
+        """Return x with the bias of each channel added."""
         return x + self.bias.view(-1, *[1] * (x.ndim - 2))
 
 
 def append_shift(norm: Callable[[int], nn.Module] | None) -> Callable[[int], nn.Module] | None:
-    """`norm` with a shift behind it, where it has no bias of its own; None stays None."""
+    """Return `norm` followed by a shift unless it has a bias; None for None."""
     if norm is None:
         return None
 
-    def made(features: int) -> nn.Module:
+    def build(features: int) -> nn.Module:
         module = norm(features)
         return module if getattr(module, "bias", None) is not None else ConditionalSequential(module, Shift(features))
 
-    return made
+    return build

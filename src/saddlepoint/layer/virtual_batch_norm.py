@@ -1,16 +1,16 @@
-"""Virtual batch norm: every example is normalised by a fixed reference batch and by itself, never by its neighbours.
+"""Virtual batch norm: each example is normalised by a fixed reference batch and itself, not by the rest of its batch.
 
-Per channel, with m, q the reference batch's mean and mean square over (N, H, W), a, b the example's own over (H, W),
-B the reference's size and w = 1 / (B + 1):
+Per channel, with m, q the mean and mean square of the reference batch over (N, H, W), a, b those of the example over
+(H, W), B the size of the reference batch and w = 1 / (B + 1):
 
     mean = w a + (1 - w) m,   variance = w b + (1 - w) q - mean^2,   gain (x - mean) / sqrt(variance + eps) + bias
 
-The reference batch is made of latents that are drawn once. They go through the network again with every batch, so that
-m and q are those of the weights as they are now, and the gradient flows through them: a second forward pass is the
-price, and why only the generator has it.
+The latents of the reference batch are drawn once. They pass through the network with every batch, so that m and q are
+those of the current weights and the gradient flows through them. The price is a second forward pass, so only the
+generator uses it.
 
 Salimans et al. 2016 (arXiv:1606.03498), section 3.5; w, eps, gain ~ N(1, 0.02^2) and bias 0 as in the authors' code
-(openai/improved-gan, imagenet/ops.py), where the reference itself is normalised by m and q alone.
+(openai/improved-gan, imagenet/ops.py), where the reference batch is normalised by m and q only.
 """
 
 from collections.abc import Mapping
@@ -23,18 +23,18 @@ from saddlepoint.turn import UNCONDITIONAL, Condition
 
 
 class VirtualBatchNorm(nn.Module):
-    """[N, features, ...] normalised by `reference` samples and by the example itself, alike in training and evaluation.
+    """Normalise [N, features, ...] by `reference` samples and each example itself, in training and evaluation mode.
 
-    Raises ValueError where the reference batch is smaller than 2, or where there is none: a game gives it to the
-    generator (`set_reference`), to no other network.
+    Raises ValueError if the reference batch is smaller than 2 or missing: a game sets it for the generator only
+    (`set_reference`).
     """
 
     def __init__(self, features: int, reference: int = 64, eps: float = 1e-5, std: float = 0.02) -> None:
         super().__init__()
         if isinstance(reference, bool) or not isinstance(reference, int | float) or reference < 2 or reference % 1:
             raise ValueError(
-                f"virtual batch norm: reference={reference} is too small a reference batch; it takes a whole number "
-                "of at least 2, and the paper as many as a batch"
+                f"virtual batch norm: reference={reference}, the size of the reference batch, must be an integer of at "
+                "least 2 (in the paper it is the batch size)"
             )
         self.reference, self.eps = int(reference), eps
         self.gain = nn.Parameter(torch.empty(features).normal_(1.0, std))
@@ -44,28 +44,28 @@ class VirtualBatchNorm(nn.Module):
     def set_reference(
         self, network: nn.Module, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL
     ) -> None:
-        """Have `network`, of which this is a layer, see these `reference` latents, so asked for, before any others."""
+        """Prepend these reference latents and their condition to every batch of `network`, which has this layer."""
         batch = getattr(network, "reference_batch", None)
         if batch is None:
             batch = ReferenceBatch(latent, condition)
             network.add_module("reference_batch", batch)
-            network.register_forward_pre_hook(_prepended, with_kwargs=True)
-            network.register_forward_hook(_without_reference)
+            network.register_forward_pre_hook(_prepend_reference, with_kwargs=True)
+            network.register_forward_hook(_drop_reference)
         if len(batch) != self.reference:
             raise ValueError(
-                f"virtual batch norm: one layer refers to {len(batch)} samples, another to {self.reference}; "
-                "a network has one reference batch"
+                f"virtual batch norm: one layer has reference={len(batch)}, another {self.reference}; "
+                "a network has only one reference batch"
             )
         self.has_reference = True
 
     def forward(self, x: Tensor) -> Tensor:
-        """x, its first `reference` rows normalised by their own statistics, each other by those mixed with its own."""
+        """Normalise the first `reference` rows of x by their statistics, each other row by these mixed with its own."""
         if not self.has_reference or len(x) < self.reference:
             raise ValueError(
-                "virtual batch norm without a reference batch: a game gives it to its generator "
-                "(architecture.generator.norm); no other network has one"
+                "virtual batch norm has no reference batch: a game sets it only for its generator "
+                "(architecture.generator.norm)"
             )
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))  # variances of half precision are mostly rounding
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))  # half precision would round variances away
         reference, live = wide[: self.reference], wide[self.reference :]
         space = list(range(2, x.ndim))
         variance, mean = torch.var_mean(reference, [0, *space], correction=0, keepdim=True)
@@ -80,21 +80,22 @@ class VirtualBatchNorm(nn.Module):
 
 
 def normalise_by_reference(x: Tensor, mean: Tensor, variance: Tensor, reference: int, eps: float) -> Tensor:
-    """Each x, [N, features, ...], normalised by itself and by the `mean` and `variance` of so large a reference batch.
+    """Normalise each row of x [N, features, ...] by its own statistics mixed with those of a reference batch.
 
-    These are [1, features, 1, ...].
+    mean, variance  of the reference batch, [1, features, 1, ...]
+    reference       number of its samples
     """
     space = list(range(2, x.ndim))
-    own_variance, own = torch.var_mean(x, space, correction=0, keepdim=True) if space else (0.0, x)
+    x_variance, x_mean = torch.var_mean(x, space, correction=0, keepdim=True) if space else (0.0, x)
     w = 1 / (reference + 1)
-    gap = own - mean
-    # mean square less squared mean, written so that rounding cannot make it negative
-    mixed = (1 - w) * variance + w * own_variance + w * (1 - w) * gap.square()
+    gap = x_mean - mean
+    # mean square minus squared mean, written so that rounding cannot make it negative
+    mixed = (1 - w) * variance + w * x_variance + w * (1 - w) * gap.square()
     return (x - mean - w * gap) * (mixed + eps).rsqrt()
 
 
 class ReferenceBatch(nn.Module):
-    """Latents, and the condition that they are asked for under, which stay what they are: buffers of the network."""
+    """Fixed reference latents and their condition, as buffers of the network."""
 
     def __init__(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> None:
         super().__init__()
@@ -108,24 +109,25 @@ class ReferenceBatch(nn.Module):
         return len(self.latent_part(self.parts[0]))
 
     def latent_part(self, name: str) -> Tensor:
-        """The reference's part `name` of the latent, [B, dim]."""
+        """Return the part `name` of the reference latents, [B, dim]."""
         return cast(Tensor, getattr(self, f"latent_{name}"))
 
     @property
     def condition(self) -> dict[str, Tensor]:
-        """The reference's condition, [B, ...] each."""
+        """The condition of the reference batch, [B, ...] each."""
         return {name: cast(Tensor, getattr(self, f"condition_{name}")) for name in self.names}
 
 
-def _prepended(network: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """A generator's arguments (latent, condition) with the reference batch in front."""
+def _prepend_reference(network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Forward pre-hook: put the reference batch in front of a generator's arguments (latent, condition)."""
     batch = cast(ReferenceBatch, network.reference_batch)
-    given = dict(zip(("latent", "condition"), args, strict=False)) | keywords
-    latent = {name: torch.cat([batch.latent_part(name).to(part), part]) for name, part in given["latent"].items()}
-    condition, own = given.get("condition", UNCONDITIONAL), batch.condition
-    joined = {name: torch.cat([own[name].to(entry), entry]) for name, entry in condition.items()}
+    arguments = dict(zip(("latent", "condition"), args, strict=False)) | kwargs
+    latent = {name: torch.cat([batch.latent_part(name).to(part), part]) for name, part in arguments["latent"].items()}
+    condition, reference = arguments.get("condition", UNCONDITIONAL), batch.condition
+    joined = {name: torch.cat([reference[name].to(entry), entry]) for name, entry in condition.items()}
     return (latent, joined), {}
 
 
-def _without_reference(network: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+def _drop_reference(network: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+    """Forward hook: remove the rows of the reference batch."""
     return output[len(cast(ReferenceBatch, network.reference_batch)) :]

@@ -1,1 +1,1 @@
-"""The game's own losses: pure functions of logits."""
+"""The losses of the game: pure functions of logits."""

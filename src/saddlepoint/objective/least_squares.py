@@ -1,4 +1,4 @@
-"""Least squares: D regresses to b on reals, a on fakes; G moves its fakes to c.  Mao et al. 2016 (arXiv:1611.04076)."""
+"""Least squares: D's targets are b for reals and a for fakes; G's target is c.  Mao et al. 2016 (arXiv:1611.04076)."""
 
 from torch import Tensor
 

@@ -9,5 +9,5 @@ __all__ = ["discriminator", "generator"]
 
 
 def generator(fake: Tensor) -> Tensor:
-    """-E[log D(G(z))]: the same fixed point as minimax, with a gradient where D is sure."""
+    """-E[log D(G(z))]: the same fixed point as minimax, without a vanishing gradient if D is confident."""
     return softplus(-fake).mean()

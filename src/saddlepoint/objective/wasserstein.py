@@ -1,6 +1,6 @@
 """Wasserstein: max_D E[D(x)] - E[D(G(z))] over 1-Lipschitz D.  Arjovsky et al. 2017 (arXiv:1701.07875), eq. 2.
 
-The constraint is a regularizer's affair (gradient_penalty).
+A regularizer enforces the constraint (gradient_penalty).
 """
 
 from torch import Tensor

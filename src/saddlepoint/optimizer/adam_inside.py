@@ -1,15 +1,15 @@
-"""Adam with epsilon inside the square root: where gradients are small, steps are small too.
+"""Adam with epsilon inside the square root: small gradients give small steps.
 
-    m <- b1 m + (1 - b1) g,   v <- b2 v + (1 - b2) g^2,   theta <- theta - lr m' / sqrt(v' + eps),   ' = bias-corrected
+    m <- b1 m + (1 - b1) g,   v <- b2 v + (1 - b2) g^2,   theta <- theta - lr m' / sqrt(v' + eps),   ': bias-corrected
 
-Kingma & Ba 2014 (arXiv:1412.6980), algorithm 1, divides by sqrt(v') + eps. Here eps = 1e-8 puts a floor of 1e-4 under
-the denominator, not of 1e-8: a gradient far below 1e-4 moves a weight by lr 1e4 g, not by lr. The code of Salimans et
-al. 2016 (arXiv:1606.03498; openai/improved-gan, mnist_svhn_cifar10/nn.py) divides so, and its feature-matching
-gradients are about that small.
+Kingma & Ba 2014 (arXiv:1412.6980), algorithm 1, divides by sqrt(v') + eps. Here the minimum of the denominator
+for eps = 1e-8 is 1e-4, not 1e-8: a gradient g far below 1e-4 moves a weight by lr 1e4 g, not by lr. The code of
+Salimans et al. 2016 (arXiv:1606.03498; openai/improved-gan, mnist_svhn_cifar10/nn.py) uses this form, and its
+feature-matching gradients are about that small.
 """
 
 # pyright: reportPrivateImportUsage=false
-# one kernel for many tensors is worth a private name: torch's own optimizers are written with these
+# torch's optimizers use the same private functions: one kernel for many tensors
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 
 class AdamInside(Optimizer):
-    """Adam that divides by sqrt(v' + eps).  Raises ValueError where a setting makes no sense."""
+    """Adam that divides by sqrt(v' + eps).  Raises ValueError if an argument is out of range."""
 
     def __init__(
         self,
@@ -36,38 +36,40 @@ class AdamInside(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Move every parameter that has a gradient; returns what `closure`, which computes them, returns."""
+        """Update every parameter with a gradient; `closure`, if given, computes the gradients and the returned loss."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            moved = [p for p in group["params"] if p.grad is not None]
-            if moved:
-                _move(moved, [self._memory(p) for p in moved], group["lr"], group["betas"], group["eps"])
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if parameters:
+                _update(
+                    parameters, [self._next_state(p) for p in parameters], group["lr"], group["betas"], group["eps"]
+                )
         return loss
 
-    def _memory(self, parameter: Tensor) -> dict[str, Any]:
-        """The state of one parameter, its step counted."""
-        memory = self.state[parameter]
-        if not memory:
-            memory.update(step=0, exp_avg=torch.zeros_like(parameter), exp_avg_sq=torch.zeros_like(parameter))
-        memory["step"] += 1
-        return memory
+    def _next_state(self, parameter: Tensor) -> dict[str, Any]:
+        """Return the state of one parameter, with its step count increased."""
+        state = self.state[parameter]
+        if not state:
+            state.update(step=0, exp_avg=torch.zeros_like(parameter), exp_avg_sq=torch.zeros_like(parameter))
+        state["step"] += 1
+        return state
 
 
-def _move(
-    parameters: list[Tensor], memories: list[dict[str, Any]], lr: float, betas: tuple[float, float], eps: float
+def _update(
+    parameters: list[Tensor], states: list[dict[str, Any]], lr: float, betas: tuple[float, float], eps: float
 ) -> None:
-    """One step, all tensors together."""
+    """Apply one step to all tensors."""
     b1, b2 = betas
     gradients = [p.grad for p in parameters if p.grad is not None]
-    means, squares = ([memory[name] for memory in memories] for name in ("exp_avg", "exp_avg_sq"))
+    means, squares = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq"))
     torch._foreach_lerp_(means, gradients, 1 - b1)  # pyright: ignore[reportPrivateImportUsage]
     torch._foreach_mul_(squares, b2)
     torch._foreach_addcmul_(squares, gradients, gradients, 1 - b2)
-    # m' / sqrt(v' + eps) = (c / (1 - b1^t)) m / sqrt(v + c^2 eps),  c = sqrt(1 - b2^t): one pass over v less
-    corrections = [(1 - b1 ** memory["step"], 1 - b2 ** memory["step"]) for memory in memories]
+    # m' / sqrt(v' + eps) = (c / (1 - b1^t)) m / sqrt(v + c^2 eps),  c = sqrt(1 - b2^t): saves one pass over v
+    corrections = [(1 - b1 ** state["step"], 1 - b2 ** state["step"]) for state in states]
     roots = torch._foreach_add(squares, [eps * second for _, second in corrections])
     torch._foreach_sqrt_(roots)
     torch._foreach_addcdiv_(parameters, means, roots, [-lr * second**0.5 / first for first, second in corrections])

@@ -1,11 +1,11 @@
-"""Classification: -E[log p(y|x)] = E[LSE(l) - l_y], the cross-entropy of K logits l = head(x) over K classes.
+"""Classification: -E[log p(y|x)] = E[LSE(l) - l_y], the cross-entropy of K logits l = head(x).
 
-On labelled data it is the supervised half of Salimans et al. 2016 (arXiv:1606.03498), section 5: with the readout
-log_sum_exp and half an adversarial weight (game.players.discriminator.weight=0.5) D descends
+On labelled data it is the supervised loss of Salimans et al. 2016 (arXiv:1606.03498), section 5: with the readout
+log_sum_exp and adversarial weight 1/2 (game.players.discriminator.weight=0.5) D descends
 
     E[LSE(l) - l_y]  +  1/2 E[softplus(LSE(l)) - LSE(l)]  +  1/2 E[softplus(LSE(l))]      labelled, real, fake
 
-as the authors' code does. On real and fake samples it is AC-GAN's L_C: Odena et al. 2017 (arXiv:1610.09585), section 4.
+as in the authors' code. On real and fake samples it is L_C of AC-GAN: Odena et al. 2017 (arXiv:1610.09585), section 4.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,16 +18,16 @@ from saddlepoint.regularizer.regularizer import Regularizer
 from saddlepoint.turn import DiscriminatorOutput, Sample, Turn
 
 SIDES = ("labelled", "real", "fake")
-LABEL = "label"  # the condition that holds a sample's class
+LABEL = "label"  # the condition with the class of a sample
 
 
 class Classification(Regularizer):
     """The sum, over `sides`, of the mean cross-entropy of head `head`.
 
-    labelled   the labelled batch, which stands apart from the reals (data.labels); a round without one adds 0
-    real       the reals and their own classes, where these are a condition of theirs (game=conditional)
-    fake       the fakes and the classes that the generator was asked for
-    Raises ValueError for another side.
+    labelled   the labelled batch (data.labels), separate from the reals; a round without one adds 0
+    real       the reals with their classes, if these are a condition (game=conditional)
+    fake       the fakes with the classes that they were generated for
+    Raises ValueError for any other side.
     """
 
     def __init__(
@@ -39,32 +39,32 @@ class Classification(Regularizer):
     ) -> None:
         super().__init__(weight, every)
         if not sides or set(sides) - set(SIDES):
-            raise ValueError(f"classification: sides={list(sides)} must be some of {', '.join(SIDES)}")
+            raise ValueError(f"classification: sides={list(sides)} must be one or more of {', '.join(SIDES)}")
         self.head, self.sides = head, tuple(sides)
 
     def forward(self, turn: Turn) -> Tensor:
-        """The cross-entropies added up, a scalar.  Raises Mistake without the head, or without a side's classes."""
-        found = [self.cross_entropy(turn[side] if turn.has(side) else None, side) for side in self.sides]
-        losses = [loss for loss in found if loss is not None]
-        # nothing labelled this time: 0, but of D's, so that a player with no other term still has a gradient
+        """Return the sum of the cross-entropies, a scalar.  Raises Mistake if the head or the classes are missing."""
+        terms = [self.cross_entropy(turn[side] if turn.has(side) else None, side) for side in self.sides]
+        losses = [loss for loss in terms if loss is not None]
+        # without labelled samples the loss is 0 times D's logits, so that D has a gradient even without other terms
         return sum(losses[1:], losses[0]) if losses else 0 * turn["real"].logits.sum()
 
     def cross_entropy(self, sample: Sample | None, side: str) -> Tensor | None:
-        """The mean over a side's samples, a scalar; None where it holds none (a mean over nothing is no number)."""
+        """Return the mean over the samples of a side, a scalar; None if the labelled side is empty (no NaN)."""
         if side == "labelled" and (sample is None or len(sample.x) == 0):
             return None
         if sample is None or LABEL not in sample.condition:
             raise Mistake(
-                f"classification: the {side} samples are under no condition {LABEL}. Take {side} off its sides, or let "
-                "the game ask for classes: game=conditional"
+                f"classification: the {side} samples have no condition {LABEL}. Remove {side} from its sides, or use a "
+                "conditional game: game=conditional"
             )
         self.check_output(sample.output)
         return cross_entropy(sample.output.heads[self.head], sample.condition[LABEL])
 
     def check_output(self, output: DiscriminatorOutput) -> None:
-        """Raises Mistake where D has no such head."""
+        """Raise Mistake if D does not have the head."""
         if self.head not in output.heads:
             raise Mistake(
                 f"the discriminator's heads are {', '.join(output.heads) or 'none'}, not {self.head}. "
-                f"Say 'architecture.discriminator.heads={{{self.head}: 10}}', as many as there are classes"
+                f"Add 'architecture.discriminator.heads={{{self.head}: 10}}', with the number of classes"
             )

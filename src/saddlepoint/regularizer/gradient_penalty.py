@@ -9,18 +9,18 @@ from saddlepoint.turn import Sample, Turn
 
 
 class GradientPenalty(Regularizer):
-    """x^ = e x + (1 - e) G(z), e ~ U(0, 1) per sample; the paper's weight is 10 (0.1 on its toys)."""
+    """Penalty at x^ = e x + (1 - e) G(z), e ~ U(0, 1) per sample; the paper uses weight 10 (0.1 on toy data)."""
 
     needs_sample_slope = needs_draw = True
 
     def draw(self, n: int, stream: Stream) -> Tensor:
-        """The interpolation coefficients, one per real, [n]."""
+        """Draw the interpolation coefficients, one per real, [n]."""
         return stream.uniform(n)
 
     def forward(self, turn: Turn) -> Tensor:
-        """E(||grad D(x^)|| - 1)^2, a scalar.  1e-12 under the root keeps the gradient finite at slope 0."""
+        """Return E(||grad D(x^)|| - 1)^2, a scalar.  1e-12 under the root keeps the gradient finite at slope 0."""
         real = turn["real"].x.detach()
-        fake = turn["fake"].x.detach()[: len(real)]  # one fake per real, where there are more
+        fake = turn["fake"].x.detach()[: len(real)]  # one fake per real, if there are more fakes
         e = turn.term_draw.view(-1, *(1,) * (real.ndim - 1))
         between = Sample((e * real + (1 - e) * fake).requires_grad_(), turn["real"].condition, turn["real"].judge)
         return ((squared_slope(between) + 1e-12).sqrt() - 1).square().mean()

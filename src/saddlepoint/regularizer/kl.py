@@ -1,4 +1,4 @@
-"""KL of a diagonal Gaussian posterior from N(0, I): E sum_i (mu_i^2 + sigma_i^2 - 1 - log sigma_i^2) / 2.
+"""KL divergence of a diagonal Gaussian posterior from N(0, I): E sum_i (mu_i^2 + sigma_i^2 - 1 - log sigma_i^2) / 2.
 
 Kingma & Welling 2013 (arXiv:1312.6114), appendix B.
 """
@@ -13,9 +13,9 @@ from saddlepoint.turn import Turn
 
 
 class KL(Regularizer):
-    """The mean over samples, of the posterior (mean, log variance), [N, dim] each, that the encoder of `side` returned.
+    """Mean over samples, for the posterior (mean, log variance), [N, dim] each, that the maker of `side` returns.
 
-    Raises Mistake where its maker returned no such pair beside x.
+    Raises Mistake if the maker does not return such a pair with x.
     """
 
     def __init__(self, weight: float | Callable[[int], float] = 1.0, every: int = 1, side: str = "code") -> None:
@@ -23,9 +23,11 @@ class KL(Regularizer):
         self.side = side
 
     def forward(self, turn: Turn) -> Tensor:
-        """The divergence, a scalar, in nats."""
-        made = turn[self.side].extra_output
-        if not isinstance(made, tuple) or len(made) != 2:
-            raise Mistake(f"kl: the maker of side {self.side} returns no posterior: x, (mean, log_variance)")
-        mean, log_variance = made
+        """Return the divergence in nats, a scalar."""
+        posterior = turn[self.side].extra_output
+        if not isinstance(posterior, tuple) or len(posterior) != 2:
+            raise Mistake(
+                f"kl: the maker of side {self.side} must return x, (mean, log_variance), but returns no posterior"
+            )
+        mean, log_variance = posterior
         return (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2

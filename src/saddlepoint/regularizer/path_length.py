@@ -1,7 +1,7 @@
 """Path length: E(||J_z^T y|| - a)^2, y ~ N(0, I) in image space, a the running mean of the lengths.
 
-Karras et al. 2019 (arXiv:1912.04958), eq. 4; lazily every 4 turns there, with weight 2 and decay 0.01, and y divided by
-the root of the number of pixels of one channel.
+Karras et al. 2019 (arXiv:1912.04958), eq. 4; there with every=4, weight 2 and decay 0.01, and y divided by the square
+root of the number of pixels per channel.
 """
 
 import math
@@ -20,8 +20,8 @@ from saddlepoint.turn import Turn
 class PathLength(Regularizer):
     """The mean squared deviation of ||J^T y|| from its running mean, over the fakes of a turn.
 
-    decay  share of a turn's mean length in the running mean, which starts at the first turn's
-    The slope is taken at all parts of the latent together.
+    decay  weight of the current mean length in the running mean, which is initialised on the first turn
+    The gradient is taken with respect to all parts of the latent.
     """
 
     slope_at = frozenset({"latent"})
@@ -37,18 +37,18 @@ class PathLength(Regularizer):
         self.register_buffer("turns", torch.zeros((), dtype=torch.int64))
 
     def draw(self, n: int, stream: Stream) -> Any:
-        """A seed for each fake's direction: how many numbers a sample has is known in the turn."""
+        """Draw a seed per fake for its direction y, since the shape of a sample is not known before the turn."""
         return stream.integers(2**31 - 1, n)
 
     def forward(self, turn: Turn) -> Tensor:
-        """The penalty, a scalar."""
-        x, parts = turn["fake"].x, list(turn.latent.values())
-        draw = torch.Generator()  # on the CPU
+        """Return the penalty, a scalar."""
+        x, latents = turn["fake"].x, list(turn.latent.values())
+        generator = torch.Generator()  # on the CPU
         y = torch.stack(
-            [torch.randn(x.shape[1:], generator=draw.manual_seed(seed)) for seed in turn.term_draw.tolist()]
+            [torch.randn(x.shape[1:], generator=generator.manual_seed(seed)) for seed in turn.term_draw.tolist()]
         )
         y = y.to(x) / math.sqrt(math.prod(x.shape[2:]))
-        slopes = torch.autograd.grad((x[: len(y)] * y).sum(), parts, create_graph=True)
+        slopes = torch.autograd.grad((x[: len(y)] * y).sum(), latents, create_graph=True)
         lengths = torch.cat([slope[: len(y)].flatten(1) for slope in slopes], 1).square().sum(1).sqrt()
         mean = ranks.mean(lengths.mean().detach()).to(self.mean)
         self.mean.lerp_(mean, self.decay if self.turns else 1.0)

@@ -8,10 +8,10 @@ from saddlepoint.turn import Turn
 
 
 class R1(Regularizer):
-    """Half the expected squared slope at the reals, so that weight is the gamma of StyleGAN2 and R3GAN."""
+    """Half the mean squared slope on reals; `weight` is the gamma of StyleGAN2 and R3GAN."""
 
     slope_at = frozenset({"real"})
 
     def forward(self, turn: Turn) -> Tensor:
-        """E||grad D(x)||^2 / 2, a scalar."""
+        """Return E||grad D(x)||^2 / 2, a scalar."""
         return squared_slope(turn["real"]).mean() / 2

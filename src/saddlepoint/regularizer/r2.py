@@ -8,10 +8,10 @@ from saddlepoint.turn import Turn
 
 
 class R2(Regularizer):
-    """Half the expected squared slope at the fakes, so that weight is the gamma of R3GAN."""
+    """Half the mean squared slope on fakes; `weight` is the gamma of R3GAN."""
 
     slope_at = frozenset({"fake"})
 
     def forward(self, turn: Turn) -> Tensor:
-        """E||grad D(G(z))||^2 / 2, a scalar."""
+        """Return E||grad D(G(z))||^2 / 2, a scalar."""
         return squared_slope(turn["fake"]).mean() / 2

@@ -1,7 +1,7 @@
-"""Reconstruction: the mean distance of one side from another, E|a - b| or E|a - b|^2, over all numbers of a sample.
+"""Reconstruction: the mean distance between two sides, E|a - b| or E|a - b|^2, over all numbers of a sample.
 
 The L1 of pix2pix (Isola et al. 2016, arXiv:1611.07004, eq. 3), the cycle consistency of CycleGAN (Zhu et al. 2017,
-arXiv:1703.10593, eq. 2: side cycle_a against real_a), the likelihood of a VAE with unit variance (absolute=false).
+arXiv:1703.10593, eq. 2: side cycle_a against real_a), the log-likelihood of a VAE with unit variance (absolute=false).
 """
 
 from collections.abc import Callable
@@ -14,10 +14,10 @@ from saddlepoint.turn import Turn
 
 
 class Reconstruction(Regularizer):
-    """E distance(side, target): the mean over samples and over their numbers.
+    """The distance between `side` and `target`, averaged over samples and their numbers.
 
-    side, target  entries of the turn: sides, or columns of the batch; a target of fewer rows is repeated (`multiple`)
-    absolute      |a - b|; false: (a - b)^2
+    side, target  entries of the turn: sides or columns of the batch; a target with fewer rows is repeated (`multiple`)
+    absolute      true: |a - b|; false: (a - b)^2
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Reconstruction(Regularizer):
         self.side, self.target, self.absolute = side, target, absolute
 
     def forward(self, turn: Turn) -> Tensor:
-        """The mean distance, a scalar."""
+        """Return the mean distance, a scalar."""
         x = turn.player_entry(self.side)
         gap = x - turn.repeated_entry(self.target, x)
         wide = gap.to(torch.promote_types(gap.dtype, torch.float32))

@@ -1,4 +1,4 @@
-"""A term that a player adds to its objective."""
+"""The base class of terms that are added to a player's loss."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,20 +10,20 @@ from saddlepoint.turn import DiscriminatorOutput, Turn
 
 
 class Regularizer(nn.Module):
-    """forward(turn) is the bare term; its player adds  weight * every * term  on its own turns 0, every, 2 every, ...
+    """`forward(turn)` returns the unweighted term; weight * every * term is added on turns 0, every, 2 every, ...
 
-    A lazy term (every > 1) is scaled by its interval, so that its mean over turns stays weight * term.  Parameters that
-    no other term reaches (a head of its own) still move on its turns alone, and Adam divides the factor away: they take
-    one step where the others take `every`.
-    Raises ValueError unless every is a whole number of at least 1.
+    A lazy term (every > 1) is scaled by its period, so that its mean over turns remains weight * term.  Parameters that
+    no other term reaches (such as a separate head) move only on the turns of the term. Adam cancels the scale, so they
+    take one step while other parameters take `every`.
+    Raises ValueError unless every is an integer of at least 1.
     """
 
-    slope_at: frozenset[str] = frozenset()  # sides at whose x this term takes a slope; "latent": at the latents
+    slope_at: frozenset[str] = frozenset()  # sides at whose x the term takes a slope; "latent": at the latents
     needs_sample_slope: bool = (
-        False  # whether it takes D's slope at single samples elsewhere; refused behind batch norm
+        False  # whether it takes D's slope per sample at other points; not allowed with batch norm
     )
-    coupled: bool = False  # whether the value is something else than a mean over samples
-    over_ranks: bool = False  # of a coupled term: whether it takes its statistics over all ranks
+    coupled: bool = False  # whether the value is not a mean over samples
+    over_ranks: bool = False  # of a coupled term: whether its statistics are over all ranks
 
     def __init__(self, weight: float | Callable[[int], float] = 1.0, every: int = 1) -> None:
         super().__init__()
@@ -32,14 +32,14 @@ class Regularizer(nn.Module):
         self.weight, self.every = weight, every
 
     def forward(self, turn: Turn) -> Tensor:
-        """The unweighted term, a scalar."""
+        """Return the unweighted term, a scalar."""
         raise NotImplementedError(f"{type(self).__name__} must define forward(turn)")
 
-    needs_draw: bool = False  # whether it draws: `draw` is called before the turn, and forward finds it in turn.drawn
+    needs_draw: bool = False  # whether to call `draw` before the turn; forward reads the result from turn.term_draw
 
     def draw(self, n: int, stream: Stream) -> Any:
-        """Its random numbers for a turn of n reals, from the stream `augment`: the loss is a function of them."""
+        """Draw the random numbers for a turn of n reals from the stream `augment`: the loss is a function of them."""
         return None
 
     def check_output(self, output: DiscriminatorOutput) -> None:
-        """Look at what D says, before anything is played.  Raises Mistake where this term cannot use it."""
+        """Check an output of D before training.  Raises Mistake if this term cannot use it."""

@@ -1,4 +1,4 @@
-"""How steep the discriminator is."""
+"""The slope of the discriminator: the gradient of its logits with respect to its input."""
 
 import torch
 from torch import Tensor
@@ -7,9 +7,9 @@ from saddlepoint.turn import Sample, full_precision
 
 
 def squared_slope(sample: Sample) -> Tensor:
-    """||grad_x D(x)||^2 per sample, [N], summed over everything but the batch, in float32; x must require grad.
+    """Return ||grad_x D(x)||^2 per sample, [N], in float32; x must require grad.
 
-    Exact only if D treats samples independently (no batch norm): the gradient of the sum of all logits is taken.
+    Takes the gradient of the sum of all logits, so it is exact only if D treats samples independently (no batch norm).
     """
     with full_precision(sample.x):
         (slope,) = torch.autograd.grad(sample.logits.sum(), sample.x, create_graph=True)
