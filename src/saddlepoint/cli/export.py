@@ -57,4 +57,4 @@ def _measure_memorisation(config: DictConfig, rest: Sequence[str], config_dir: s
     except Mistake as mistake:
         log(f"memorisation is not measured: {mistake}")
     else:
-        print_parts([findings_table(f"{found.title}: memorisation", found.readings)], console)
+        print_parts([findings_table(f"{found.title}: memorisation", found.findings)], console)

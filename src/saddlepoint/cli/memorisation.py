@@ -36,5 +36,5 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
         source, own = config.samples, compose(rest, config_dir)
     protocol = Protocol(*(config[key] for key in Protocol._fields))
     found = measure_memorisation(source, own, rest, protocol, config.to, log, ProgressMeter(console))
-    current_output()([findings_table(f"{found.title}: memorisation", found.readings)], found.row)
+    current_output()([findings_table(f"{found.title}: memorisation", found.findings)], found.row)
     return 0

@@ -68,7 +68,7 @@ class MemorisationResult(NamedTuple):
     """The result: a title, the findings, and the row of memorisation.jsonl."""
 
     title: str
-    readings: list[Finding]
+    findings: list[Finding]
     row: dict[str, Any]
 
 

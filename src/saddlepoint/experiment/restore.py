@@ -18,7 +18,7 @@ from saddlepoint.game.sampling import load_sampling_state, sampling_modules
 from saddlepoint.game.state import check_state
 from saddlepoint.run import data_content, snapshot
 from saddlepoint.run.checkpoint import load_checkpoint, load_newest_checkpoint
-from saddlepoint.run.folder import Run, read_json
+from saddlepoint.run.folder import Run, load_json
 from saddlepoint.run.storage.cache import Log
 
 # an override that chooses the data, not how they are read, measured or labelled
@@ -117,7 +117,7 @@ def load_run_data(run: Run, config: CheckedConfig, overrides: Sequence[str], log
 
 def data_changes(run: Run, data: Any) -> list[str]:
     """Return the differences between `data` and the recorded data of a run's last start; [] if there are none."""
-    return data_content.data_differences(read_json(run.folder / "provenance.json").get("data") or {}, data.describe())
+    return data_content.data_differences(load_json(run.folder / "provenance.json").get("data") or {}, data.describe())
 
 
 def data_argument(config: CheckedConfig) -> str:

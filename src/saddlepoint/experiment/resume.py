@@ -21,7 +21,7 @@ from saddlepoint.config.tree import CheckedConfig
 from saddlepoint.error import Mistake
 from saddlepoint.experiment.run_config import load_run_config
 from saddlepoint.run import data_content
-from saddlepoint.run.folder import Run, read_json
+from saddlepoint.run.folder import Run, load_json
 
 OPTIMIZER_CLASS = re.compile(r"optimizer\.\w+\._target_:")
 
@@ -109,7 +109,7 @@ def mismatches(run: Run, config: DictConfig, code: Mapping[str, Any]) -> list[st
         for key, (value, expected) in nested_difference(old, new, _IGNORED_KEYS).items()
         if not (value in (None, NO_VALUE) and expected in (None, NO_VALUE))  # a newer key that is not used
     ]
-    record = read_json(run.folder / "provenance.json")
+    record = load_json(run.folder / "provenance.json")
     starts = [record, *record.get("earlier", [])]
     return list(dict.fromkeys([*messages, *(message for start in starts for message in _code_mismatches(start, code))]))
 
@@ -128,7 +128,7 @@ def changed_data_message(
     """
     if any(key.partition(".")[0] == "data" for key in allowed_changes(config)):
         return None
-    recorded = read_json(run.folder / "provenance.json").get("data") or {}
+    recorded = load_json(run.folder / "provenance.json").get("data") or {}
     key = OmegaConf.to_yaml(config.data, resolve=True)
     descriptions = {} if descriptions is None else descriptions
     if key not in descriptions:

@@ -21,7 +21,7 @@ from saddlepoint.game.lineage import class_condition, condition_columns, conditi
 from saddlepoint.modality import Modality, default_modality
 from saddlepoint.modality.modality import FOLDER
 from saddlepoint.run import destination
-from saddlepoint.run.folder import Run, read_json, unwritable_error, write_file
+from saddlepoint.run.folder import Run, load_json, unwritable_error, write_file
 from saddlepoint.run.storage.cache import Log
 from saddlepoint.stream import Stream
 from saddlepoint.turn import UNCONDITIONAL, Condition
@@ -145,7 +145,7 @@ def write_samples(
     modality.check_suffix(suffix, shape, request.n)
     game = build_game(config)
     restore_checkpoint_or_snapshot(game, run, at, log)
-    columns = (read_json(run.folder / "provenance.json").get("data") or {}).get("columns") or {}
+    columns = (load_json(run.folder / "provenance.json").get("data") or {}).get("columns") or {}
     resolved = resolve_request(game, request, modality, {**columns, "x": list(shape)}, log)
     game.to(resolve_device(config))
     x = draw_samples(game, resolved.n, seed, average, 500, modality, resolved.condition, resolved.columns)

@@ -27,7 +27,7 @@ from saddlepoint.export.load_generator import GENERATOR_SUFFIXES, PICKLE_SUFFIXE
 from saddlepoint.modality import modality_of
 from saddlepoint.modality.modality import png_bytes
 from saddlepoint.redaction import redact
-from saddlepoint.run.folder import Run, read_json, write_file
+from saddlepoint.run.folder import Run, load_json, write_file
 from saddlepoint.run.layout import run_folder
 from saddlepoint.run.provenance import provenance, timestamp
 from saddlepoint.stream import Stream, preserve_random_state
@@ -194,7 +194,7 @@ def _refuse_trained(run: Run) -> None:
     """Raises Mistake where the folder holds anything but an import, be it one that was killed before its summary."""
     if not run.folder.exists() or all(path.name.startswith(".") for path in run.folder.iterdir()):
         return
-    if "imported" not in (run.summary.get("origin"), read_json(run.folder / "provenance.json").get("origin")):
+    if "imported" not in (run.summary.get("origin"), load_json(run.folder / "provenance.json").get("origin")):
         what = "a run that was trained here" if run.config.exists() else "something else"
         raise Mistake(f"{run.folder} holds {what}: give the import a name=... of its own")
 

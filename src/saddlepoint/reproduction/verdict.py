@@ -16,7 +16,7 @@ from saddlepoint.comparison.stats.interval import Interval
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Score, check_comparable
 from saddlepoint.reproduction.baseline import Baseline, Headline
-from saddlepoint.run.folder import Run, read_json
+from saddlepoint.run.folder import Run, load_json
 
 MET, NOT_MET, UNDECIDED = "MET", "NOT MET", "UNDECIDED"
 FINISHED, MISSING = "finished", "missing"
@@ -58,7 +58,7 @@ def run_outcome(arm: str, seed: int, run: Run, reused: bool) -> RunOutcome:
     scores = {key: Score.from_dict(plain) for key, plain in (summary.get("final") or {}).items()}
     return RunOutcome(
         arm, seed, run.folder, summary.get("status") or MISSING, summary.get("error"), scores,
-        float(summary.get("seconds") or 0.0), reused, read_json(run.folder / "provenance.json"),
+        float(summary.get("seconds") or 0.0), reused, load_json(run.folder / "provenance.json"),
     )  # fmt: skip
 
 

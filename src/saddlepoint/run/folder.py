@@ -56,7 +56,7 @@ class Run:
     @property
     def summary(self) -> dict[str, Any]:
         """The content of summary.json, {} if there is none."""
-        return read_json(self.folder / "summary.json")
+        return load_json(self.folder / "summary.json")
 
     def update_summary(self, **changes: Any) -> None:
         """Update summary.json with `changes`."""
@@ -189,7 +189,7 @@ def write_file(path: Path, content: str | bytes) -> None:
         raise unwritable_error(path, error, len(content)) from None
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def load_json(path: Path) -> dict[str, Any]:
     """Load a small JSON file, {} if it does not exist.  Raises Mistake if it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

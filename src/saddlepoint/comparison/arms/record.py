@@ -17,7 +17,7 @@ import yaml
 from saddlepoint.config.training_keys import dotted_items, training_keys
 from saddlepoint.error import Mistake, first_line
 from saddlepoint.run import layout
-from saddlepoint.run.folder import Run, read_json
+from saddlepoint.run.folder import Run, load_json
 
 # statuses in addition to those that summary.json records
 RUNNING, KILLED, NO_SUMMARY = "running", "killed", "without a summary"
@@ -79,7 +79,7 @@ class Record:
 
     @cached_property
     def provenance(self) -> Mapping[str, Any]:
-        return read_json(self.folder / "provenance.json")
+        return load_json(self.folder / "provenance.json")
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _read_record(folder: Path, cache: dict[str, Config]) -> Record:
     without_seed = SEED.sub("", text, count=1)
     if without_seed not in cache:
         cache[without_seed] = _parse_config(without_seed, folder)
-    summary = read_json(folder / "summary.json")
+    summary = load_json(folder / "summary.json")
     seed = int(match[1]) if match else layout.folder_seed(folder)
     status = str(summary.get("status") or NO_SUMMARY)
     if status == "running":  # a run whose lock is free was killed
