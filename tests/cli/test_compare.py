@@ -98,8 +98,8 @@ def test_no_seed_failure_or_broken_line_goes_without_a_word(outputs: Path, capsy
     assert main(["compare", DISABLED, "by=objective", "to=report"]) == 0
     said = capsys.readouterr().out
     for line in (
-        "seed5 is diverged (generator/adversarial is nan)",
-        "seed6 is unfinished (without a summary)",
+        "seed5: diverged (generator/adversarial is nan)",
+        "seed6: unfinished (without a summary)",
         "objective=nonsaturating lacks seeds 5, 6.",
         "hinge/seed0/metrics.jsonl: 1 unreadable line",
         "2/7",
@@ -107,7 +107,7 @@ def test_no_seed_failure_or_broken_line_goes_without_a_word(outputs: Path, capsy
     ):
         assert line in said
     page = Path("report/report.html").read_text()
-    assert "seed5 is diverged" in page
+    assert "seed5: diverged" in page
 
 
 def test_why_says_what_differs_and_where_curves_part(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

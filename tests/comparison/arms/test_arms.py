@@ -240,7 +240,7 @@ def test_a_run_that_did_not_finish_counts_with_the_worst_untrained_score_of_all_
     assert (one.outcome, one.value, one.final, one.failed) == (outcome, UNTRAINED, None, True)
     assert one.is_imputed
     (line,) = [line for line in overview_sentences(comparison) if str(path) in line]
-    assert f"is {outcome}" in line
+    assert f"seed3: {outcome}" in line
     assert "its value is the worst score of all untrained generators, 100." in line
 
 

@@ -150,7 +150,7 @@ def test_imputed_values_have_ranks_and_neither_g_nor_a_detectable_difference(out
     assert column(table, "mean")[1] == "34.36", "without an interval"
     assert column(table, "sd")[1] == column(table, "Hedges g")[1] == column(table, "detectable")[1] == ""
     assert column(table, "rank")[1] != ""
-    assert any("test is of ranks" in note for note in table.notes)
+    assert any("test uses ranks" in note for note in table.notes)
     (row,) = [
         row
         for row in csv.DictReader(io.StringIO(str(make_files(comparison)["table.csv"])))

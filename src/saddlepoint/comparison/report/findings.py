@@ -131,7 +131,7 @@ def summary_sheet(comparison: Comparison, rows: Sequence[ArmRow]) -> Sheet:
             f"Holm's p over {family} comparison{'s' * (family > 1)}, at {comparison.options.level}."
         )
     if any(row.n_imputed for row in rows):
-        notes.append("Values of failed runs are imputed: read the median instead of the mean; the test is of ranks.")
+        notes.append("Values of failed runs are imputed: read the median instead of the mean; the test uses ranks.")
     if any(row.survivors_only for row in rows):
         notes.append(f"{SURVIVORS.capitalize()}: biased towards good scores, since the failed runs are left out.")
     return Sheet.from_columns(comparison.primary.key, columns, notes)

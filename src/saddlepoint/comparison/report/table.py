@@ -175,8 +175,8 @@ def mean_cell(estimate: Estimate | None) -> Cell:
 def _missing_interval_note(row: ArmRow) -> str | None:
     if row.n_imputed:
         return (
-            f"{row.n_imputed} of {row.n} values {'are' if row.n_imputed > 1 else 'is'} imputed: their mean is no "
-            "estimate, so there is no interval, sd, g or detectable difference. Use median and rank."
+            f"{row.n_imputed} of {row.n} values {'are' if row.n_imputed > 1 else 'is'} imputed: their mean is not "
+            "an estimate, so there is no interval, sd, g or detectable difference. Use median and rank."
         )
     if row.estimate is not None and row.n > 1 and row.estimate.interval is None:
         return "All runs have the same value: their spread is unknown, and Student's t has no interval."
@@ -195,10 +195,10 @@ def table_notes(comparison: Comparison, rows: Sequence[ArmRow]) -> tuple[str, ..
         notes += [
             f"Against {comparison.baseline.name}: Hedges g; p of the exact permutation test; the least p that so many "
             f"runs can reach; Holm's p over {family} comparison{'s' * (family > 1)} by this one score, at {level}; the "
-            "difference that this test shows with power 0.8, over the interval of sd."
+            "difference that this test shows with power 0.8, for both ends of the interval of sd."
         ]
     if any(row.difference and row.difference.uses_ranks for row in rows):
-        notes += ["If the value of a failed run is imputed, in the arm or the baseline, the permutation test is of "
+        notes += ["If the value of a failed run is imputed, in the arm or the baseline, the permutation test uses "
                   "ranks."]  # fmt: skip
     if comparison.shared_per_seed and any(row.difference and row.difference.paired for row in rows):
         shared = ", ".join(comparison.shared_per_seed)
