@@ -198,7 +198,7 @@ def test_a_long_pass_elsewhere_than_on_a_terminal_is_a_line_now_and_then(monkeyp
 
 
 def test_a_metric_that_takes_long_is_named_while_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluator, "PULSE", 0.01)
+    monkeypatch.setattr(evaluator, "PROGRESS_PERIOD", 0.01)
     seen: list[str] = []
     measuring = SimpleNamespace(progress=lambda what, done, of: seen.append(f"{what} {done}/{of}"))
     slow = SimpleNamespace(results=lambda: time.sleep(0.1) or {})

@@ -11,7 +11,7 @@ from saddlepoint.extractor.data_like import Rows
 from saddlepoint.extractor.extractor import Features
 
 
-def pixels(batches: Iterable[Rows], n: int, whose: str) -> Iterator[Features]:
+def pixels(batches: Iterable[Rows], n: int, name: str) -> Iterator[Features]:
     return (Features(x.flatten(1).to(torch.float32), y=y) for x, y in batches)
 
 

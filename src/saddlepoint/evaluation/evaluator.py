@@ -37,8 +37,8 @@ BACKENDS = (  # those that may round float32 operands
 Reals = SplitLike | ReferenceStatistics
 Fakes = Tensor | Rows  # samples, or (samples, the classes that they were generated for)
 MAX_FAKES = 10_000  # default number of fakes: with fewer, bias dominates a distance, and more take mostly time
-STORED: Mapping[str, Any] = {"weights": "none", "batch_norm": "none"}  # contract fields of stored samples
-PULSE = 5.0  # seconds between two calls of `progress` while a metric is computed
+STORED_FIELDS: Mapping[str, Any] = {"weights": "none", "batch_norm": "none"}  # contract fields of stored samples
+PROGRESS_PERIOD = 5.0  # seconds between two calls of `progress` while a metric is computed
 
 
 class Evaluator:
@@ -129,7 +129,7 @@ class Evaluator:
         return self._over_ranks(sizes, sample, skip, n, "samples", like)
 
     def _over_ranks(
-        self, parts: Iterable[Any], make: Callable[[Any], Fakes], skip: Callable[[Any], Any], n: int, whose: str,
+        self, parts: Iterable[Any], make: Callable[[Any], Fakes], skip: Callable[[Any], Any], n: int, name: str,
         like: Reals | None,
     ) -> Iterator[Features]:  # fmt: skip
         """Yield the features of what `make` returns for each part: rank i makes every world-th part and skips the rest.
@@ -141,7 +141,7 @@ class Evaluator:
             made = [make(part) if i == ranks.rank() else skip(part) for i, part in enumerate(group)]
             features = []
             if ranks.rank() < len(group):
-                features = [next(self._features([made[ranks.rank()]], n, whose, like)).to("cpu")]
+                features = [next(self._features([made[ranks.rank()]], n, name, like)).to("cpu")]
             yield from (one.to(self.device) for of_rank in ranks.all_gather_object(features) for one in of_rank)
 
     def score_split(self, fakes: SplitLike, reals: Reals | DataLike) -> dict[str, Score]:
@@ -152,10 +152,10 @@ class Evaluator:
                 raise Mistake(f"{fakes.name} has {n} samples, which cannot be measured: at least two, better 1,000.")
             return self._scores(self._features(fakes.batches(self.batch), n, fakes.name, reference), n, reference)
 
-    def extract_features(self, batches: Iterable[Fakes], n: int, whose: str) -> Features:
-        """Return the features, with the samples, of all `batches`, n samples in total; for use in several passes."""
+    def extract_features(self, batches: Iterable[Fakes], n: int, name: str) -> Features:
+        """Return the features, with the samples, of all `batches`, n samples in total; `name` is for messages."""
         with self.scoring_context():
-            return Features.concatenate(self._features(batches, n, whose))
+            return Features.concatenate(self._features(batches, n, name))
 
     def sample_features(self, sample: Callable[[int], Fakes], n: int) -> Features:
         """Return the features of the next n samples, with the samples."""
@@ -204,7 +204,7 @@ class Evaluator:
                     extract = partial(self._features, like=split)
                     sets = anchor_sets(split, held_out, data.classes, n, self.batch, self.seed, extract)
                     for name, size, features in sets:
-                        by_set[name] = self._scores(features, size, split, among=shared)
+                        by_set[name] = self._scores(features, size, split, names=shared)
                 for name, metric in self._measurable(len(split), n, labelled=True, quiet=True).items():
                     for set_name, value in metric.anchor_values(n).items():
                         scores = self._with_contracts({name: metric.to_results(value)}, split, n, shape)
@@ -225,14 +225,14 @@ class Evaluator:
         fakes: Iterable[Features],
         n: int,
         reals: Reals,
-        fields: Mapping[str, Any] = STORED,
-        among: Iterable[str] | None = None,
+        fields: Mapping[str, Any] = STORED_FIELDS,
+        names: Iterable[str] | None = None,
     ) -> dict[str, Score]:
-        """Return the scores of n `fakes` by the metrics `among`, or by all if None."""
+        """Return the scores of n `fakes` by the metrics `names`, or by all if None."""
         batches = iter(fakes)
         first = next(batches)
         metrics = self._measurable(_number(reals), n, first.y is not None, reals=reals)
-        metrics = metrics if among is None else {name: metrics[name] for name in among if name in metrics}
+        metrics = metrics if names is None else {name: metrics[name] for name in names if name in metrics}
         self._set_references(metrics, reals, n)
         results = self._results(metrics, chain([first], batches))
         x = cast("Tensor", first.x)
@@ -244,7 +244,7 @@ class Evaluator:
         reals: Reals,
         n: int,
         shape: Sequence[int],
-        fields: Mapping[str, Any] = STORED,
+        fields: Mapping[str, Any] = STORED_FIELDS,
     ) -> dict[str, Score]:
         scores = {}
         for name, results in by_metric.items():
@@ -271,7 +271,7 @@ class Evaluator:
 
         def report() -> None:
             reported = False
-            while not done.wait(PULSE):
+            while not done.wait(PROGRESS_PERIOD):
                 reported = True
                 progress(f"computing {name}", 0, 1)
             if reported:
@@ -340,17 +340,17 @@ class Evaluator:
     def _update_with_reals(self, metrics: Iterable[Metric], split: SplitLike) -> None:
         for metric in metrics:
             metric.reset()
-        whose, n = f"the {split.name} split", len(split)
+        name, n = f"the {split.name} split", len(split)
         if ranks.world_size() == 1:
-            batches = self._features(split.batches(self.batch), n, whose, split)
+            batches = self._features(split.batches(self.batch), n, name, split)
         else:
             rows = torch.arange(n).split(self.batch)
-            batches = self._over_ranks(rows, split.__getitem__, lambda index: None, n, whose, split)
+            batches = self._over_ranks(rows, split.__getitem__, lambda index: None, n, name, split)
         for features in batches:
             for metric in metrics:
                 metric.update(features, real=True)
 
-    def _features(self, batches: Iterable[Fakes], n: int, whose: str, like: Reals | None = None) -> Iterator[Features]:
+    def _features(self, batches: Iterable[Fakes], n: int, name: str, like: Reals | None = None) -> Iterator[Features]:
         """Yield the features of n samples, as floats or as stored, in batches, with the samples as stored.
 
         Raises Mistake if samples are not finite, or do not have the shape of the split `like`.
@@ -363,22 +363,22 @@ class Evaluator:
             form = modality or self.modality_of(x)
             sample_shape = form.sample_shape(x) if form.has_stored_form(x) else tuple(x.shape[1:])
             if shape is not None and sample_shape != shape:
-                raise Mistake(f"{whose} have shape {format_shape(sample_shape)}, and the data {format_shape(shape)}.")
+                raise Mistake(f"{name} have shape {format_shape(sample_shape)}, and the data {format_shape(shape)}.")
             check_measurable(self.extractor, sample_shape, form)
             if x.is_floating_point():
                 x = x.detach().to(torch.float32)
                 if not bool(x.isfinite().all()):
-                    raise Mistake(f"{whose}: some values are nan or infinite, so there is no score.")
+                    raise Mistake(f"{name}: some values are nan or infinite, so there is no score.")
                 x = form.to_stored(x)
             # full precision, even if training uses autocast: scores must not depend on it
             with torch.autocast(self.device.type, enabled=False):
                 features = self.extractor(x.to(self.device))
             if not bool(features.features.isfinite().all()):
-                raise Mistake(f"{whose}: some features of the extractor {self.extractor.name} are nan or infinite.")
+                raise Mistake(f"{name}: some features of the extractor {self.extractor.name} are nan or infinite.")
             yield features._replace(x=x, y=y)
             done += len(x)
             if self.progress:
-                self.progress(f"measuring {whose}", done, n)
+                self.progress(f"measuring {name}", done, n)
 
     def _about(self, metric: Metric, split: SplitLike, n: int) -> dict[str, Any]:
         """Return what a reference depends on.  The class of the metric counts, not its name in the config."""
@@ -394,7 +394,13 @@ class Evaluator:
         }
 
     def _contract(
-        self, name: str, metric: str, reals: Reals, n: int, shape: Sequence[int], fields: Mapping[str, Any] = STORED
+        self,
+        name: str,
+        metric: str,
+        reals: Reals,
+        n: int,
+        shape: Sequence[int],
+        fields: Mapping[str, Any] = STORED_FIELDS,
     ) -> Contract:
         n_real = reals.n if isinstance(reals, ReferenceStatistics) else len(reals)
         settings = self.metrics[name].settings(_number(reals), n)

@@ -44,15 +44,15 @@ from torch import Tensor
 from saddlepoint.evaluation.memorisation_statistics import Neighbours, nearest_neighbours
 from saddlepoint.stream import derive_seed
 
-SCALE = 10  # the neighbour whose distance is the unit
-SHIFT = 2  # largest shift of a copy, in pixels
+UNIT_NEIGHBOUR = 10  # the neighbour whose distance is the unit
+MAX_SHIFT = 2  # largest shift of a copy, in pixels
 DRAWS = 1999  # relabellings: the smallest p is 1 / 2000
 MIN_K, STEPS = 4, 24  # the grid of K
-TAIL = 4  # closeness uses one score in so many
+CLOSENESS_DIVISOR = 4  # closeness uses one score in so many
 
 
 class SpaceNeighbours(NamedTuple):
-    """The SCALE nearest training images of samples and of held-out images, and the SCALE nearest held-out images."""
+    """The ten nearest training images of samples and of held-out images, and ten nearest held-out images of samples."""
 
     sample_to_train: Neighbours
     held_out_to_train: Neighbours
@@ -67,12 +67,12 @@ def find_space_neighbours(
 
     Neighbours of held-out images are found for at most as many as there are samples.
 
-    with_moves    compare images over shifts by up to SHIFT pixels and mirror images
+    with_moves    compare images over shifts by up to MAX_SHIFT pixels and mirror images
     """
-    moves = {"shift": SHIFT, "flip": True} if with_moves else {}
+    moves = {"shift": MAX_SHIFT, "flip": True} if with_moves else {}
     queries = held_out[: len(samples)]
     pairs = (samples, train), (queries, train), (samples, held_out)
-    one, two, three = (nearest_neighbours(x, y, SCALE, **moves) for x, y in pairs)
+    one, two, three = (nearest_neighbours(x, y, UNIT_NEIGHBOUR, **moves) for x, y in pairs)
     return SpaceNeighbours(one, two, three, exchangeable)
 
 
@@ -96,7 +96,7 @@ def memorisation_alarm(
         pairs = zip(space.sample_to_train, space.held_out_to_train, strict=True)
         queries = Neighbours(*(torch.cat(pair) for pair in pairs))
         lowest = _lowest_per_item(queries.index[:, 0], copy_score(queries), random)
-        tails.append(lowest[: max(MIN_K, len(lowest) // TAIL)].numpy())
+        tails.append(lowest[: max(MIN_K, len(lowest) // CLOSENESS_DIVISOR)].numpy())
         if space.exchangeable:
             joined = space.sample_to_train.merge(space.sample_to_held_out, n_train, order)
             nearest, scores = joined.index[:, 0], copy_score(joined)
@@ -118,8 +118,11 @@ def min_detectable_copies(n_train: int, n_held_out: int, n: int, m: int, level: 
 
 
 def copy_score(neighbours: Neighbours) -> Tensor:
-    """Distance of the nearest over that of the SCALE-th, or the last if there are fewer: [n], float64; 0 for a copy."""
-    first, unit = neighbours.distance[:, 0], neighbours.distance[:, min(SCALE, neighbours.distance.shape[1]) - 1]
+    """Distance of the nearest over that of the tenth, or the last if there are fewer: [n], float64; 0 for a copy."""
+    first, unit = (
+        neighbours.distance[:, 0],
+        neighbours.distance[:, min(UNIT_NEIGHBOUR, neighbours.distance.shape[1]) - 1],
+    )
     return torch.where(first == 0, 0.0, first / unit)
 
 

@@ -33,8 +33,8 @@ from saddlepoint.extractor.extractor import Features
 from saddlepoint.modality import Modality
 from saddlepoint.modality.modality import figure_to_image
 
-SHOWN = 10  # samples in the picture
-FAR = 3.0  # standard deviations that count as a sign of copying; one in 700 by chance
+SHOWN_SAMPLES = 10  # samples in the picture
+SIGN_Z = 3.0  # standard deviations that count as a sign of copying; one in 700 by chance
 
 
 @dataclass(frozen=True)
@@ -122,19 +122,19 @@ def _distance_findings(name: str, samples: Tensor, train: Tensor, held_out: Tens
         fresh_to_train[half:], fresh_to_train[:half], fresh_cell[half:], fresh_cell[:half]
     )
     rows = [
-        _finding("distance ratio", ratio, fresh_ratio, name, ratio_z < -FAR,
+        _finding("distance ratio", ratio, fresh_ratio, name, ratio_z < -SIGN_Z,
                  "samples lie nearer to training than to held-out images",
                  "samples lie as near to held-out images as to training images"),
         _finding("authenticity", authentic, usual, name,
-                 _proportions_z(authentic, len(to_train), usual, len(fresh_to_train)) < -FAR,
+                 _proportions_z(authentic, len(to_train), usual, len(fresh_to_train)) < -SIGN_Z,
                  "more samples than new images lie within the radius of a training image",
                  "no more samples than new images lie within the radius of a training image"),
     ]  # fmt: skip
     if not cells_used:
         return [*rows, Finding("C_T", None, _finite(fresh_c_t), name,
                                f"no cell has enough images: raise n, now {len(samples):,}", False)]  # fmt: skip
-    farther = ", but farther: off the data" if z > FAR else ""
-    return [*rows, _finding("C_T", c_t, fresh_c_t, name, z < -FAR,
+    farther = ", but farther: off the data" if z > SIGN_Z else ""
+    return [*rows, _finding("C_T", c_t, fresh_c_t, name, z < -SIGN_Z,
                             f"samples lie nearer to training images than new ones (z {z:.1f})",
                             f"samples lie no nearer to training images than new ones (z {z:+.1f}){farther}",
     )]  # fmt: skip
@@ -208,7 +208,7 @@ def findings_table(title: str, rows: Sequence[Finding]) -> Table:
         table.add_row(row.statistic, *values, row.space, row.reading, style="bold" if row.sign else None)
     table.caption = (
         "held-out: the statistic of held-out images; for the AUC, chance; for the alarm, its level\n"
-        f"a sign: {FAR:.0f} standard deviations, if samples are independent; the alarm does not assume that"
+        f"a sign: {SIGN_Z:.0f} standard deviations, if samples are independent; the alarm does not assume that"
     )
     table.caption_justify = "left"
     return table
@@ -220,7 +220,7 @@ def draw_closest_samples(sets: ImageSets, by_space: Mapping[str, SpaceNeighbours
 
     pixels, train = by_space["pixels"], sets.network_input(sets.train)
     scores = copy_score(pixels.sample_to_train)
-    rows = scores.argsort(stable=True)[:SHOWN]
+    rows = scores.argsort(stable=True)[:SHOWN_SAMPLES]
     near, held_out = pixels.sample_to_train.select(rows), pixels.sample_to_held_out.select(rows)
     columns: list[tuple[str, Tensor, Tensor, Tensor | None]] = [
         ("sample", sets.network_input(sets.samples), rows, scores[rows]),

@@ -32,9 +32,9 @@ from torch.nn.functional import normalize
 
 from saddlepoint.metric.frechet_distance import Moments, frechet_distance
 
-ENTRIES = 20_000_000  # of a distance matrix per block: 80 MB
-CELL = 20  # smallest number of samples, and of held-out images, in a cell of C_T
-FITTED = 10_000  # training images that k-means is fitted on
+BLOCK_ENTRIES = 20_000_000  # of a distance matrix per block: 80 MB
+MIN_CELL_SIZE = 20  # smallest number of samples, and of held-out images, in a cell of C_T
+MAX_FITTED = 10_000  # training images that k-means is fitted on
 MIFID_THRESHOLD = 0.1
 
 
@@ -81,7 +81,7 @@ def nearest_neighbours(
     # centring must commute with shifts and flips, so it uses the mean of a channel and not the mean image
     centre = y.mean((0, 2, 3)).view(-1, 1, 1) if shift or flip else y.mean(0)
     nearest = []
-    for number, block in enumerate((x - centre).split(rows := max(1, ENTRIES // len(y)))):
+    for number, block in enumerate((x - centre).split(rows := max(1, BLOCK_ENTRIES // len(y)))):
         best = _smallest_squares([block, block.flip(-1)] if flip else [block], y - centre, windows)
         if skip is not None:
             best.scatter_(1, skip[number * rows :][: len(block)].unsqueeze(1), torch.inf)
@@ -156,7 +156,7 @@ def copying_statistic(
     weights, scores = [], []
     for cell in held_out_cell.unique().tolist():
         a, b = samples[sample_cell == cell].cpu().numpy(), held_out[held_out_cell == cell].cpu().numpy()
-        if min(len(a), len(b)) >= CELL:
+        if min(len(a), len(b)) >= MIN_CELL_SIZE:
             weights.append(len(b))
             scores.append(mann_whitney_z(a, b))
     if not weights:
@@ -178,7 +178,7 @@ def mann_whitney_z(a: np.ndarray, b: np.ndarray) -> float:
 
 def assign_cells(train: Tensor, *others: Tensor, number: int, seed: int = 0) -> list[Tensor]:
     """Return the cell, int64, of each row of `others`: k-means cells, fitted on at most 10,000 training images."""
-    fitted = train.flatten(1)[:: -(-len(train) // FITTED)].to(torch.float64).cpu().numpy()
+    fitted = train.flatten(1)[:: -(-len(train) // MAX_FITTED)].to(torch.float64).cpu().numpy()
     means = KMeans(number, n_init="auto", random_state=seed).fit(fitted)
     return [torch.from_numpy(means.predict(x.flatten(1).to(torch.float64).cpu().numpy())).long() for x in others]
 
@@ -187,7 +187,7 @@ def memorisation_distance(fake: Tensor, train: Tensor) -> Tensor:
     """Mean over fakes [n, d] of 1 - the largest |cosine| with a training feature [N, d]; ignores rows of zeros."""
     doubles = (x.to(torch.float64) for x in (fake, train))
     fake, train = (normalize(x[x.norm(dim=1) > 0], eps=0) for x in doubles)
-    cosines = [(rows @ train.T).abs().amax(1) for rows in fake.split(max(1, ENTRIES // len(train)))]
+    cosines = [(rows @ train.T).abs().amax(1) for rows in fake.split(max(1, BLOCK_ENTRIES // len(train)))]
     return (1 - torch.cat(cosines)).clamp(min=0).mean()
 
 

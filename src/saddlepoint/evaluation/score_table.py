@@ -22,8 +22,8 @@ ERRORS = {
 }
 Scores = Mapping[str, Score]
 
-LETTERS = 9  # per line of a heading
-LONGEST = 46  # characters of the first column
+HEADING_WIDTH = 9  # per line of a heading
+MAX_NAME_WIDTH = 46  # characters of the first column
 
 
 class Column(NamedTuple):
@@ -216,7 +216,7 @@ def _build_table(
 
 def _width(text: str) -> int:
     """Length of the longest line of a text; longer texts than LONGEST are folded."""
-    return min(max(map(len, text.split("\n"))), LONGEST)
+    return min(max(map(len, text.split("\n"))), MAX_NAME_WIDTH)
 
 
 def _halved(name: str) -> str:
@@ -230,7 +230,7 @@ def fold_heading(text: str) -> str:
     """Break a heading after blanks and underscores into lines of about nine characters, without dropping any."""
     lines = [""]
     for word in re.findall(r"[^ _]*[ _]?", text):
-        if lines[-1] and len((lines[-1] + word).rstrip()) > LETTERS:
+        if lines[-1] and len((lines[-1] + word).rstrip()) > HEADING_WIDTH:
             lines.append("")
         lines[-1] += word
     return "\n".join(line.rstrip() for line in lines)
@@ -241,12 +241,14 @@ def group_by_extractor(scores: Scores) -> dict[str, dict[str, Score]]:
     groups: dict[str, dict[str, Score]] = {}
     for key, score in scores.items():
         c = score.contract
-        whose = "samples" if c.weights == "none" else f"samples of {c.weights} weights"
+        samples = "samples" if c.weights == "none" else f"samples of {c.weights} weights"
         resizer = "" if c.resizer == "none" else f", {c.resizer}"
         norm = "" if c.batch_norm in ("running", "none") else f", batch norm: {c.batch_norm}"
         altered = f", altered: {c.altered}" if c.altered else ""
         reals = "unknown" if c.n_real is None else f"{c.n_real:,}"
-        head = f"{c.n_fake:,} {whose}{norm} against {reals} reals ({c.split}) by {c.extractor} {c.extractor_sha256[:8]}"
+        head = (
+            f"{c.n_fake:,} {samples}{norm} against {reals} reals ({c.split}) by {c.extractor} {c.extractor_sha256[:8]}"
+        )
         groups.setdefault(head + resizer + altered, {})[key] = score
     return groups
 

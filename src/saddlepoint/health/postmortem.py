@@ -19,10 +19,10 @@ from saddlepoint.template import render_template
 
 HEALTH_FILE, POSTMORTEM_FILE, PICTURE_FILE = "health.jsonl", "postmortem.md", "postmortem.png"
 DIVERGED = "diverged"  # an event, like an alarm: a term is nan or infinite
-AROUND = 3  # checks shown before and after the first alarm
+CHECKS_AROUND_ALARM = 3  # checks shown before and after the first alarm
 LINE, ALARM, PALE = "#0072B2", "#D55E00", "#8A9099"  # Okabe & Ito 2008
-WIDE = 20  # a larger ratio of values is drawn on a logarithmic axis, if the panel allows it
-LEAST = 1e-12  # drawn in place of 0 on a logarithmic axis
+MIN_LOG_RANGE = 20  # a larger ratio of values is drawn on a logarithmic axis, if the panel allows it
+LOG_ZERO = 1e-12  # drawn in place of 0 on a logarithmic axis
 Event = Mapping[str, Any]
 
 
@@ -60,7 +60,7 @@ def write_postmortem(run: Run, status: str, why: str = "") -> Path | None:
         write_file(run.folder / PICTURE_FILE, picture)
     config, first = _config(run), bad[0]["images"]
     alarm = next((i for i, row in enumerate(rows) if row["images"] >= first), len(rows) - 1)
-    near = rows[max(0, alarm - AROUND) : alarm + AROUND + 1]
+    near = rows[max(0, alarm - CHECKS_AROUND_ALARM) : alarm + CHECKS_AROUND_ALARM + 1]
     firsts = {event["rule"]: event for event in reversed(bad)}
     heads = {name: panel.head for name, panel in PANELS.items() if any(f"health/{name}" in row for row in near)}
     page = render_template(
@@ -133,10 +133,10 @@ def _panel(axes: Any, name: str, rows: Sequence[Event], events: Sequence[Event])
     panel = PANELS[name]
     pairs = [(row["images"], row[f"health/{name}"]) for row in rows if f"health/{name}" in row]
     images, values = zip(*pairs, strict=True)
-    if panel.logarithmic and max(values) > WIDE * max(min(values), LEAST):
+    if panel.logarithmic and max(values) > MIN_LOG_RANGE * max(min(values), LOG_ZERO):
         axes.set_yscale("log")
         axes.yaxis.set_minor_formatter(NullFormatter())
-        values = [max(value, LEAST) for value in values]
+        values = [max(value, LOG_ZERO) for value in values]
     axes.plot(images, values, color=LINE, marker="o", markersize=3, linewidth=1.2)
     for event in events:
         if event["event"] == "cleared":

@@ -10,7 +10,7 @@ The smaller of two values, each 1 if nothing is lost:
 
 from saddlepoint.health.rule import Readings, Remedy, Rule
 
-APART = 0.99  # of pairs (real, fake) that D orders correctly: below it G is winning, and its flat loss is a success
+CERTAIN = 0.99  # of pairs (real, fake) that D orders correctly: below it G is winning, and its flat loss is a success
 
 
 class Saturation(Rule):
@@ -48,6 +48,6 @@ class Saturation(Rule):
 
 def _signals(readings: Readings) -> dict[str, float]:
     """Return the values that count at this check, by the name of the reading."""
-    lost = readings.get("real_over_fake", 0.0) >= APART
+    lost = readings.get("real_over_fake", 0.0) >= CERTAIN
     names = [*(["generator_signal"] if lost else []), "pixel_freedom"]
     return {name: readings[name] for name in names if name in readings}

@@ -13,14 +13,14 @@ from torch import Tensor
 from saddlepoint.metric.neighbour import NeighbourMetric, kth_nearest, neighbour_radius
 
 
-def coverage(real: Tensor, fake: Tensor, k: int = 5, reach: Tensor | None = None) -> Tensor:
+def coverage(real: Tensor, fake: Tensor, k: int = 5, radius: Tensor | None = None) -> Tensor:
     """Coverage of real [N, d] by fake [M, d], a float64 scalar.
 
-    `reach` [N] is the `neighbour_radius` of the reals, computed if None.  The ball is open, as in the authors' code,
+    `radius` [N] is the `neighbour_radius` of the reals, computed if None.  The ball is open, as in the authors' code,
     but an exact copy always covers its real, even if duplicates shrink the ball to a point.  ValueError if N <= k.
     """
     distance, _ = kth_nearest(real, fake)
-    radius = neighbour_radius(real, k) if reach is None else reach
+    radius = neighbour_radius(real, k) if radius is None else radius
     return ((distance < radius) | (distance == 0)).to(torch.float64).mean()
 
 

@@ -14,13 +14,13 @@ from torch import Tensor
 from saddlepoint.metric.neighbour import NeighbourMetric, count_balls, neighbour_radius
 
 
-def density(real: Tensor, fake: Tensor, k: int = 5, reach: Tensor | None = None) -> Tensor:
+def density(real: Tensor, fake: Tensor, k: int = 5, radius: Tensor | None = None) -> Tensor:
     """Density of fake [M, d] among real [N, d], a float64 scalar.
 
-    `reach` [N] is the `neighbour_radius` of the reals, computed if None.  As in `coverage`, an exact copy always
+    `radius` [N] is the `neighbour_radius` of the reals, computed if None.  As in `coverage`, an exact copy always
     counts, even if duplicates shrink a ball to a point.  Raises ValueError if N <= k.
     """
-    counts = count_balls(fake, real, neighbour_radius(real, k) if reach is None else reach, closed=False)
+    counts = count_balls(fake, real, neighbour_radius(real, k) if radius is None else radius, closed=False)
     return counts.to(torch.float64).mean() / k
 
 

@@ -20,7 +20,8 @@ from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.metric import Metric
 
 BLOCK = 256  # rows of a triangular product per block
-ENOUGH, MANY = 10_000, 2048  # samples needed with so many features (Inception's): with fewer, bias dominates
+INCEPTION_DIM = 2048
+MIN_SAMPLES = 10_000  # with so many features: below it, bias dominates the distance
 
 
 def frechet_distance(mu1: Tensor, sigma1: Tensor, mu2: Tensor, sigma2: Tensor) -> Tensor:
@@ -136,11 +137,11 @@ class FrechetDistance(Metric):
         """Which covariances lack full rank, and whether the distance is mostly bias; up to two sentences."""
         sides = {"reals": n_real, "fakes": n_fake}
         flat = [f"{n} {side} of {dim} features" for side, n in sides.items() if n <= dim]
-        few = [f"{n} {side}" for side, n in sides.items() if n < ENOUGH and dim >= MANY]
+        few = [f"{n} {side}" for side, n in sides.items() if n < MIN_SAMPLES and dim >= INCEPTION_DIM]
         rank = f"rank: {' and '.join(flat)} give no covariance of full rank; measure more than {dim} samples"
         bias = (
             f"bias: with {' and '.join(few)} of {dim} features, a part of the distance that grows as 1 / n is bias; "
-            f"compare only at equal n, and measure at least {ENOUGH}"
+            f"compare only at equal n, and measure at least {MIN_SAMPLES}"
         )
         return ".\n".join([*([rank] if flat else []), *([bias] if few else [])]) or None
 

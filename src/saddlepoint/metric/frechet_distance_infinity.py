@@ -36,7 +36,7 @@ from saddlepoint.metric.frechet_distance import FrechetDistance, Moments, freche
 from saddlepoint.metric.metric import Result
 from saddlepoint.stream import Stream
 
-PAPER = 5000  # smallest subset of the paper
+PAPER_MIN_SIZE = 5000  # smallest subset of the paper
 ROWS = 5000  # converted to float64 at once: 80 MB for 2048 features
 
 
@@ -45,7 +45,7 @@ def subset_sizes(n: int, points: int = 15, least: int | None = None) -> list[int
 
     `least` None: 5,000, but n / 2 if n < 10,000, and n / 10 if n > 50,000.
     """
-    first = max(2, n // 10, min(PAPER, n // 2)) if least is None else least
+    first = max(2, n // 10, min(PAPER_MIN_SIZE, n // 2)) if least is None else least
     return [first + (n - first) * i // (points - 1) for i in range(points)]
 
 

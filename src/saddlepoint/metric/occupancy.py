@@ -14,7 +14,7 @@ import torch
 from scipy.stats import binom
 from torch import Tensor
 
-TAILS = 1e-15  # probability ignored in either tail of a binomial distribution
+TAIL_PROBABILITY = 1e-15  # probability ignored in either tail of a binomial distribution
 
 
 def captured_modes(counts: Tensor, least: int = 1) -> Tensor:
@@ -48,7 +48,7 @@ def expected_histogram_kl(p: Tensor, n: int, law: Tensor) -> float:
 
 def _expected_log(n: int, p: float) -> float:
     """E[(X / n) ln(X / n)] for X of Binomial(n, p)."""
-    low, high = binom.ppf(TAILS, n, p), binom.isf(TAILS, n, p)
+    low, high = binom.ppf(TAIL_PROBABILITY, n, p), binom.isf(TAIL_PROBABILITY, n, p)
     x = np.arange(max(1, int(low)), int(high) + 1)
     return math.fsum(binom.pmf(x, n, p) * (x / n) * np.log(x / n))
 

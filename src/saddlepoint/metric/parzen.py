@@ -29,9 +29,11 @@ from saddlepoint.modality import Modality, modality_of
 from saddlepoint.stream import Stream, derive_seed
 
 ROWS = 500  # samples per block: 40 MB of distances to 10,000 centres
-PUBLISHED = 10_000  # centres of the paper
-NEEDED = ("train", "validation", "test")
-LLOYD = 5  # k-means iterations, far from convergence: with 10,000 centroids of MNIST one takes 15 s on one core
+PAPER_CENTRES = 10_000  # centres of the paper
+NEEDED_SPLITS = ("train", "validation", "test")
+LLOYD_ITERATIONS = (
+    5  # k-means iterations, far from convergence: with 10,000 centroids of MNIST one takes 15 s on one core
+)
 
 
 def log_likelihood(x: Tensor, centres: Tensor, widths: Tensor) -> Tensor:
@@ -91,9 +93,9 @@ class Parzen(Metric):
         sizes, self._modality = data.describe()["sizes"], modality_of(data)
         if not self._modality.ordered:
             return f"it measures a density, and {self._modality.name} have none; use a metric of features"
-        if missing := [name for name in NEEDED if not sizes.get(name)]:
-            return f"it needs the splits {', '.join(NEEDED)}, and the data have no {' and no '.join(missing)}"
-        self._splits = {name: data.split(name) for name in NEEDED}
+        if missing := [name for name in NEEDED_SPLITS if not sizes.get(name)]:
+            return f"it needs the splits {', '.join(NEEDED_SPLITS)}, and the data have no {' and no '.join(missing)}"
+        self._splits = {name: data.split(name) for name in NEEDED_SPLITS}
         return None
 
     def update(self, features: Features, real: bool) -> None:
@@ -120,9 +122,9 @@ class Parzen(Metric):
         return None if self._splits else "it needs a data set with validation and test splits, and has a single split"
 
     def caution(self, n_real: int, n_fake: int, dim: int) -> str | None:
-        if n_fake == PUBLISHED:
+        if n_fake == PAPER_CENTRES:
             return None
-        return f"published scores use {PUBLISHED:,} centres; scores with {n_fake:,} are not comparable"
+        return f"published scores use {PAPER_CENTRES:,} centres; scores with {n_fake:,} are not comparable"
 
     def anchor_settings(self) -> dict[str, Any]:
         return {"centroids": self.centroids}
@@ -179,7 +181,7 @@ def k_means(x: Tensor, k: int) -> Tensor:
 
     seed = derive_seed(0, "parzen/k-means") % 2**32
     # n_init="auto" is one start if the first centres are random
-    lloyd = KMeans(k, init="random", n_init="auto", max_iter=LLOYD, tol=0, random_state=seed)
+    lloyd = KMeans(k, init="random", n_init="auto", max_iter=LLOYD_ITERATIONS, tol=0, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns if repeated samples give fewer distinct means
         fitted = lloyd.fit(x.cpu().numpy())

@@ -14,12 +14,12 @@ from torch import Tensor
 from saddlepoint.metric.neighbour import NeighbourMetric, count_balls, neighbour_radius
 
 
-def precision(real: Tensor, fake: Tensor, k: int = 3, reach: Tensor | None = None) -> Tensor:
+def precision(real: Tensor, fake: Tensor, k: int = 3, radius: Tensor | None = None) -> Tensor:
     """Precision of fake [M, d] against real [N, d], a float64 scalar.
 
-    `reach` [N] is the `neighbour_radius` of the reals, computed if None.  Raises ValueError if N <= k.
+    `radius` [N] is the `neighbour_radius` of the reals, computed if None.  Raises ValueError if N <= k.
     """
-    counts = count_balls(fake, real, neighbour_radius(real, k) if reach is None else reach, closed=True)
+    counts = count_balls(fake, real, neighbour_radius(real, k) if radius is None else radius, closed=True)
     return (counts > 0).to(torch.float64).mean()
 
 
