@@ -1,4 +1,4 @@
-"""Wav files of one's own: read as they are, and refused with what to do where they would be changed without a word."""
+"""User-defined wav files are read unchanged, or refused with a remedy if they would have to be changed."""
 
 from __future__ import annotations
 
@@ -30,23 +30,25 @@ def sound(length: int = 40, channels: int = 1, kind: str = "int16") -> np.ndarra
     return DRAWS.uniform(-1, 1, shape).astype(kind)
 
 
-def folder(place: Path, n: int = 8, rate: int = 8000, **form) -> Path:
+def folder(path: Path, n: int = 8, rate: int = 8000, **form) -> Path:
     for i in range(n):
-        wavfile.write(place / f"{i}.wav", rate, sound(**form))
-    return place
+        wavfile.write(path / f"{i}.wav", rate, sound(**form))
+    return path
 
 
-def every(data: AudioFolder) -> torch.Tensor:
+def all_samples(data: AudioFolder) -> torch.Tensor:
     return torch.cat([data.split(name).x for name in ("train", "validation", "test")])
 
 
 @pytest.mark.parametrize(("kind", "bits", "dtype"), [("int16", 16, torch.int16), ("float32", 32, torch.float32)])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_every_sample_is_kept_as_it_is(tmp_path: Path, kind: str, bits: int, dtype: torch.dtype, channels: int) -> None:
+def test_every_sample_is_stored_unchanged(
+    tmp_path: Path, kind: str, bits: int, dtype: torch.dtype, channels: int
+) -> None:
     data = AudioFolder(folder(tmp_path, channels=channels, kind=kind))
     assert (data.shape, data.modality.rate, data.modality.bits) == ((channels, 40), 8000, bits)
     files = {wavfile.read(path)[1].reshape(40, channels).T.tobytes() for path in tmp_path.iterdir()}
-    x = every(data)
+    x = all_samples(data)
     assert x.dtype == dtype
     assert {row.numpy().tobytes() for row in x} == files
 
@@ -64,12 +66,12 @@ def test_a_zip_of_class_folders_is_the_same_data_with_classes(tmp_path: Path) ->
     assert other.split("train").y is not None
 
 
-def test_a_length_cuts_longer_files_and_fills_shorter_ones_with_silence_and_counts_both(tmp_path: Path) -> None:
+def test_a_length_cuts_or_fills_files_and_counts_both(tmp_path: Path) -> None:
     for length, n in ((30, 3), (40, 3), (50, 4)):
         for i in range(n):
             wavfile.write(tmp_path / f"{length}-{i}.wav", 8000, sound(length))
     data = AudioFolder(tmp_path, length=40)
-    x = every(data)
+    x = all_samples(data)
     starts = {wavfile.read(path)[1][:30].tobytes() for path in tmp_path.iterdir()}
     assert {row[0, :30].numpy().tobytes() for row in x} == starts, "files are cut and filled at their end"
     assert (x[:, 0, 30:] == 0).all(1).sum() == 3
@@ -85,7 +87,7 @@ def pcm(width: int) -> bytes:
     return content.getvalue()
 
 
-def whole(samples: np.ndarray, rate: int = 8000) -> bytes:
+def wav(samples: np.ndarray, rate: int = 8000) -> bytes:
     content = io.BytesIO()
     wavfile.write(content, rate, samples)
     return content.getvalue()
@@ -100,34 +102,34 @@ def alaw() -> bytes:
 BAD = {
     "empty file": (b"", "odd.wav cannot be read: it is empty"),
     "no wav": (b"not a wav file at all", "odd.wav cannot be read"),
-    "cut in the header": (whole(sound())[:30], "odd.wav cannot be read"),
-    "cut in the samples": (whole(sound())[:80], "odd.wav cannot be read"),
-    "cut in a sample": (whole(sound())[:81], "odd.wav cannot be read"),
-    "no samples": (whole(np.zeros(0, np.int16)), "odd.wav"),
+    "cut in the header": (wav(sound())[:30], "odd.wav cannot be read"),
+    "cut in the samples": (wav(sound())[:80], "odd.wav cannot be read"),
+    "cut in a sample": (wav(sound())[:81], "odd.wav cannot be read"),
+    "no samples": (wav(np.zeros(0, np.int16)), "odd.wav"),
     "8 bits": (pcm(1), "odd.wav is 8-bit, which would be rounded"),
     "24 bits": (pcm(3), "odd.wav is 24- or 32-bit PCM, which would be rounded. Save it as 16-bit PCM or 32-bit float"),
     "32 bits": (pcm(4), "odd.wav is 24- or 32-bit PCM"),
-    "double": (whole(sound(kind="float64")), "odd.wav is float64"),
+    "double": (wav(sound(kind="float64")), "odd.wav is float64"),
     "unknown encoding": (alaw(), "odd.wav cannot be read: Unknown wave file format"),
-    "other rate": (whole(sound(), 16000), "different rates: .*0.wav has 8,000 .*odd.wav has 16,000"),
-    "stereo among mono": (whole(sound(channels=2)), "different numbers of channels: .*0.wav has 1.*odd.wav has 2"),
-    "float among int": (whole(sound(kind="float32")), "different encodings: .*0.wav has 16-bit.*odd.wav has 32-bit"),
-    "other length": (whole(sound(50)), "different lengths: 40 .* 50 in .*odd.wav. Set data.length=40"),
-    "float beyond 1": (whole(3 * sound(kind="float32")), r"odd.wav is float from .* must be in \[-1, 1\].*Divide all"),
-    "not finite": (whole(np.full(40, np.nan, np.float32)), "odd.wav holds values that are not finite"),
+    "other rate": (wav(sound(), 16000), "different rates: .*0.wav has 8,000 .*odd.wav has 16,000"),
+    "stereo among mono": (wav(sound(channels=2)), "different numbers of channels: .*0.wav has 1.*odd.wav has 2"),
+    "float among int": (wav(sound(kind="float32")), "different encodings: .*0.wav has 16-bit.*odd.wav has 32-bit"),
+    "other length": (wav(sound(50)), "different lengths: 40 .* 50 in .*odd.wav. Set data.length=40"),
+    "float beyond 1": (wav(3 * sound(kind="float32")), r"odd.wav is float from .* must be in \[-1, 1\].*Divide all"),
+    "not finite": (wav(np.full(40, np.nan, np.float32)), "odd.wav holds values that are not finite"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_would_be_changed_or_is_broken_is_refused_by_name(name: str, tmp_path: Path) -> None:
-    content, words = BAD[name]
+def test_a_broken_or_differing_file_is_refused_by_name(name: str, tmp_path: Path) -> None:
+    content, message = BAD[name]
     (folder(tmp_path) / "odd.wav").write_bytes(content)
-    with pytest.raises(Mistake, match=re.compile(words, re.S)) as caught:
+    with pytest.raises(Mistake, match=re.compile(message, re.S)) as caught:
         AudioFolder(tmp_path).split("train")
     assert len(str(caught.value).splitlines()) <= 2
 
 
-def test_a_folder_without_wav_files_says_what_it_holds(tmp_path: Path) -> None:
+def test_a_folder_without_wav_files_is_refused_with_its_contents(tmp_path: Path) -> None:
     (tmp_path / "a.mp3").write_bytes(b"x")
     with pytest.raises(Mistake, match=r"holds no wav files: it needs files that end in .wav, .wave. It has 1 .mp3"):
         AudioFolder(tmp_path)
@@ -135,39 +137,39 @@ def test_a_folder_without_wav_files_says_what_it_holds(tmp_path: Path) -> None:
         AudioFolder(None)
 
 
-def test_facts_are_filled_into_the_config_so_that_the_files_may_go(tmp_path: Path) -> None:
-    place = folder(tmp_path)
-    config = compose(["data=audio_folder", f"data.folder={place}"])
+def test_facts_are_written_into_the_config_so_that_the_files_may_be_deleted(tmp_path: Path) -> None:
+    path = folder(tmp_path)
+    config = compose(["data=audio_folder", f"data.folder={path}"])
     assert (list(config.data.shape), config.data.rate, config.data.bits) == ([1, 40], 8000, 16)
-    for path in place.iterdir():
-        path.unlink()
-    gone = AudioFolder(place, shape=config.data.shape, rate=config.data.rate, bits=config.data.bits)
-    assert gone.modality.describe() == {"name": "audio", "rate": 8000, "bits": 16}
+    for file in path.iterdir():
+        file.unlink()
+    rebuilt = AudioFolder(path, shape=config.data.shape, rate=config.data.rate, bits=config.data.bits)
+    assert rebuilt.modality.describe() == {"name": "audio", "rate": 8000, "bits": 16}
 
 
 @pytest.mark.parametrize("kind", ["int16", "float32"])
-def test_an_npz_of_audio_has_its_rate_beside_it(kind: str, tmp_path: Path) -> None:
+def test_the_rate_of_audio_is_read_from_its_npz(kind: str, tmp_path: Path) -> None:
     x = np.stack([sound(kind=kind) for _ in range(9)])
     np.savez(tmp_path / "x.npz", arr_0=x, rate=16000, y=np.arange(9) % 3)
     data = AudioFolder(tmp_path / "x.npz")
     assert (data.shape, data.modality.rate, data.classes) == ((1, 40), 16000, 3)
-    assert torch.equal(every(data).sort(0)[0][:, 0], torch.from_numpy(np.sort(x, 0)))
+    assert torch.equal(all_samples(data).sort(0)[0][:, 0], torch.from_numpy(np.sort(x, 0)))
 
 
 @pytest.mark.parametrize("rate", ["fast", [8000, 16000], 8000.5, float("nan"), 0, -1])
-def test_a_rate_in_an_npz_is_one_whole_number(rate: object, tmp_path: Path) -> None:
+def test_a_rate_in_an_npz_that_is_not_one_whole_number_is_refused(rate: object, tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", arr_0=np.stack([sound() for _ in range(9)]), rate=rate)
     with pytest.raises(Mistake, match=r"x.npz: rate is .*, but must be the samples per second, one whole number"):
         AudioFolder(tmp_path / "x.npz")
 
 
 @pytest.mark.parametrize("rate", [[8000], 8000.0])
-def test_a_rate_may_be_an_array_of_one_or_a_whole_float(rate: object, tmp_path: Path) -> None:
+def test_a_rate_may_be_an_array_of_one_number_or_a_whole_float(rate: object, tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", arr_0=np.stack([sound() for _ in range(9)]), rate=rate)
     assert AudioFolder(tmp_path / "x.npz").modality.rate == 8000
 
 
-def test_an_npz_of_another_rate_is_refused_as_wav_files_are(tmp_path: Path) -> None:
+def test_an_npz_of_another_rate_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", arr_0=np.stack([sound() for _ in range(9)]), rate=8000)
     np.savez(tmp_path / "fast.npz", arr_0=np.stack([sound() for _ in range(9)]), rate=16000)
     with pytest.raises(Mistake, match=r"fast.npz has 16,000 samples per second, and the data have 8,000"):
@@ -176,28 +178,28 @@ def test_an_npz_of_another_rate_is_refused_as_wav_files_are(tmp_path: Path) -> N
         AudioFolder(tmp_path / "x.npz", rate=16000).split("train")
 
 
-def test_float_samples_in_wav_files_are_read_again_as_they_were(tmp_path: Path) -> None:
+def test_float_samples_survive_writing_and_reading_wav_files(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "made").mkdir()
     data = AudioFolder(folder(tmp_path / "data", kind="float32"))
-    x = every(data)
+    x = all_samples(data)
     for name, content in data.modality.folder_contents(x):
         (tmp_path / "made" / name).write_bytes(content)
     assert torch.equal(load_samples_for(data, tmp_path / "made").x, x)
 
 
-def test_float_audio_out_of_range_in_an_npz_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_float_audio_out_of_range_in_an_npz_is_refused_with_a_remedy(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", arr_0=3 * np.stack([sound(kind="float32") for _ in range(9)]), rate=8000)
     with pytest.raises(Mistake, match=r"would be clipped. Divide by the largest, or use int16"):
         AudioFolder(tmp_path / "x.npz").split("train")
 
 
-def test_samples_are_read_as_the_data_have_them(tmp_path: Path) -> None:
+def test_samples_are_loaded_in_the_stored_form_of_the_data(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "made").mkdir()
     data = AudioFolder(folder(tmp_path / "data"))
-    made = folder(tmp_path / "made", n=5)
-    assert load_samples_for(data, made).x.shape == (5, 1, 40)
+    samples = folder(tmp_path / "made", n=5)
+    assert load_samples_for(data, samples).x.shape == (5, 1, 40)
     (tmp_path / "faster").mkdir()
     with pytest.raises(Mistake, match=r"16,000 samples per second.*data.rate=8000"):
         load_samples_for(data, folder(tmp_path / "faster", n=5, rate=16000))

@@ -1,4 +1,4 @@
-"""CIFAR-10 as JPEG is a data set of its own name, cut once for all from one zip."""
+"""CIFAR-10 as JPEG: a separate data set with a fixed split of one zip."""
 
 import io
 import os
@@ -20,7 +20,7 @@ HERE = pytest.mark.skipif(not (ROOT / FILE).is_file(), reason=f"no {ROOT / FILE}
 
 
 def small(root: Path, each: int = 4, edge: int = 32) -> Path:
-    """A zip of ten classes, `each` images a class, each of one colour that tells its class."""
+    """Write a zip of ten classes with `each` images per class, whose colour identifies the class."""
     with zipfile.ZipFile(root / FILE, "w") as pack:
         for label in range(10):
             for number in range(each):
@@ -30,7 +30,7 @@ def small(root: Path, each: int = 4, edge: int = 32) -> Path:
     return root
 
 
-def test_a_missing_zip_is_a_mistake_that_says_where_it_is_looked_for(tmp_path: Path) -> None:
+def test_a_missing_zip_is_refused_with_its_expected_path(tmp_path: Path) -> None:
     data = CIFAR10JPEG(root=tmp_path)
     assert data.missing_files == [FILE]
     with pytest.raises(Mistake) as refused:
@@ -39,7 +39,7 @@ def test_a_missing_zip_is_a_mistake_that_says_where_it_is_looked_for(tmp_path: P
         assert word in str(refused.value)
 
 
-def test_its_facts_are_known_before_it_is_read_and_held_against_it(tmp_path: Path) -> None:
+def test_the_facts_are_known_before_loading_and_checked_after(tmp_path: Path) -> None:
     data = CIFAR10JPEG(root=tmp_path)
     assert (data.name, data.shape, data.classes, data.extractor) == ("cifar10_jpeg", (3, 32, 32), 10, "cifar10-jpeg")
     other = CIFAR10JPEG(root=small(tmp_path, edge=16))
@@ -47,7 +47,7 @@ def test_its_facts_are_known_before_it_is_read_and_held_against_it(tmp_path: Pat
         other.split("train")
 
 
-def test_labels_follow_the_names_of_the_folders_and_a_tenth_each_is_held_out(tmp_path: Path) -> None:
+def test_labels_are_the_sorted_folder_names_and_a_tenth_each_is_held_out(tmp_path: Path) -> None:
     data = CIFAR10JPEG(root=small(tmp_path))
     assert data.missing_files == []
     assert data.describe()["sizes"] == {"train": 32, "validation": 4, "test": 4}
@@ -57,7 +57,7 @@ def test_labels_follow_the_names_of_the_folders_and_a_tenth_each_is_held_out(tmp
         assert torch.equal((x.float().mean((1, 2, 3)) / 20).round().long(), y)
 
 
-def test_the_cut_depends_on_names_alone_and_is_image_folders(tmp_path: Path) -> None:
+def test_the_split_depends_on_names_only_and_equals_that_of_image_folder(tmp_path: Path) -> None:
     data = CIFAR10JPEG(root=small(tmp_path), seed=7)
     for other in (CIFAR10JPEG(root=tmp_path), ImageFolder(tmp_path / FILE, size=32)):
         assert all(other.split(name).sha256 == data.split(name).sha256 for name in SPLITS)
@@ -65,7 +65,7 @@ def test_the_cut_depends_on_names_alone_and_is_image_folders(tmp_path: Path) -> 
 
 @HERE
 @pytest.mark.slow  # every one of the 50,000 is decoded
-def test_the_real_one_is_cut_40_5_5_and_is_what_the_shipped_ruler_learned_from() -> None:
+def test_the_real_data_split_40_5_5_and_trained_the_shipped_extractor() -> None:
     from saddlepoint.extractor.classifier import shipped_classifiers
 
     data = CIFAR10JPEG(root=ROOT, workers=0)

@@ -15,7 +15,7 @@ N = 23
 
 
 class Numbered(Data):
-    """Images whose every pixel is the image's number, so that a batch tells which they are."""
+    """Images filled with their number, which identifies them in a batch."""
 
     name = "numbered"
 
@@ -32,29 +32,29 @@ def numbers(batches, n):
 
 
 @pytest.mark.parametrize("start", [0, 1, 5, 22, 23, 46, 1000])
-def test_a_stream_started_anywhere_is_the_stream_from_zero_skipped(start):
-    whole = numbers(Numbered(batch=1).training_batches(), start + 40)
-    assert numbers(Numbered(batch=5).training_batches(start), 8).equal(whole[start:])
+def test_a_stream_from_any_position_continues_the_stream_from_zero(start):
+    full = numbers(Numbered(batch=1).training_batches(), start + 40)
+    assert numbers(Numbered(batch=5).training_batches(start), 8).equal(full[start:])
 
 
 @pytest.mark.parametrize("world", [2, 4])
 @pytest.mark.parametrize("start", [0, 17])
 @pytest.mark.parametrize("batch", [4, 60])  # 60: larger than the set, so that it crosses epochs
-def test_the_ranks_slices_joined_are_the_batch_of_one_rank(world, start, batch):
+def test_the_slices_of_all_ranks_form_the_batch_of_one_rank(world, start, batch):
     ranks = [Numbered(batch=batch).training_batches(start, rank, world) for rank in range(world)]
-    for whole in islice(Numbered(batch=batch).training_batches(start), 9):
-        parts = [next(rank) for rank in ranks]
-        assert {len(part) for part in parts} == {batch // world}
-        assert torch.cat([part.x for part in parts]).equal(whole.x)
-        assert torch.cat([part.y for part in parts]).equal(whole.y)
+    for full in islice(Numbered(batch=batch).training_batches(start), 9):
+        slices = [next(rank) for rank in ranks]
+        assert {len(chunk) for chunk in slices} == {batch // world}
+        assert torch.cat([chunk.x for chunk in slices]).equal(full.x)
+        assert torch.cat([chunk.y for chunk in slices]).equal(full.y)
 
 
-def test_every_batch_is_full_and_every_epoch_whole():
-    seen = numbers(Numbered(batch=N + 2).training_batches(), N)
-    assert seen.bincount().tolist() == [N + 2] * N
+def test_every_batch_is_full_and_every_epoch_is_complete():
+    labels = numbers(Numbered(batch=N + 2).training_batches(), N)
+    assert labels.bincount().tolist() == [N + 2] * N
 
 
-def test_bytes_are_stored_and_floats_in_minus_one_to_one_are_batched():
+def test_splits_store_bytes_and_batches_hold_floats_in_minus_one_to_one():
     data = Numbered(batch=N)
     x, y = data.split("train")[torch.tensor([3, 0])]
     assert x.dtype == torch.uint8
@@ -66,13 +66,13 @@ def test_bytes_are_stored_and_floats_in_minus_one_to_one_are_batched():
     assert batch.x[:, 0, 1, 1].equal(batch.y / 127.5 - 1)
 
 
-def test_batches_of_a_split_come_in_stored_order_and_end():
+def test_batches_of_a_split_are_in_stored_order_and_finite():
     batches = list(Numbered().split("test").batches(10))
     assert [len(x) for x, _ in batches] == [10, 10, 3]
     assert torch.cat([y for _, y in batches]).equal(torch.arange(N))
 
 
-def test_the_hash_of_a_split_follows_pixels_and_labels_and_nothing_else():
+def test_the_hash_of_a_split_depends_on_pixels_and_labels_only():
     x, y = torch.arange(24, dtype=torch.uint8).view(6, 1, 2, 2), torch.arange(6)
     same = Split("train", x, y).sha256
     assert Split("another name", x.clone(), y.clone()).sha256 == same
@@ -89,7 +89,7 @@ def test_the_hash_of_a_split_follows_pixels_and_labels_and_nothing_else():
     assert len({same, *(other.sha256 for other in others)}) == 6
 
 
-def test_the_description_is_plain_and_states_the_sizes():
+def test_the_description_holds_plain_values_and_the_sizes():
     data = Numbered()
     assert data.describe() == {
         "name": "numbered",
@@ -100,7 +100,7 @@ def test_the_description_is_plain_and_states_the_sizes():
     }
 
 
-def test_facts_that_differ_from_the_data_are_refused_and_both_named():
+def test_facts_that_differ_from_the_data_are_refused_with_both_values():
     with pytest.raises(
         Mistake, match=r"data\.shape=\[3,2,2\] data\.classes=23.*data\.shape=\[1,2,2\] data\.classes=23"
     ):
@@ -119,16 +119,16 @@ def test_bad_requests_are_refused_by_name():
 
 
 class Watcher(lightning.LightningModule):
-    """A game that only looks."""
+    """A game that only records the labels of its batches."""
 
     def __init__(self, images):
         super().__init__()
         self.automatic_optimization = False
-        self.images, self.seen = images, []
+        self.images, self.labels = images, []
 
     def training_step(self, batch, batch_idx):
         assert isinstance(batch, Batch)
-        self.seen.append(batch.y)
+        self.labels.append(batch.y)
         self.images += len(batch)
 
     def configure_optimizers(self):
@@ -149,8 +149,8 @@ def fit(game, rounds):
 
 
 @pytest.mark.filterwarnings("ignore:.*configure_optimizers.*")
-def test_lightning_takes_the_stream_up_where_the_game_stands_and_does_not_complain():
-    whole = numbers(Numbered().training_batches(), 12)
+def test_lightning_continues_the_stream_at_the_games_image_count_without_warnings():
+    full = numbers(Numbered().training_batches(), 12)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*(dataloader|batch|length|worker).*")
         first, second = Watcher(0), Watcher(25)
@@ -158,21 +158,21 @@ def test_lightning_takes_the_stream_up_where_the_game_stands_and_does_not_compla
         fit(first, 5)
         fit(second, 7)
     assert torch.get_rng_state().equal(before)
-    assert torch.cat(first.seen + second.seen).equal(whole)
+    assert torch.cat(first.labels + second.labels).equal(full)
 
 
-def test_all_splits_together_are_each_of_their_rows_once_whatever_the_index_and_the_batch():
+def test_the_concatenation_of_all_splits_has_every_row_once():
     data = Gaussians("ring-P", number=40)
-    whole, parts = data.split("all"), [data.split(name) for name in ("test", "validation", "train")]
-    x, y = torch.cat([part.x for part in parts]), torch.cat([part.y for part in parts])
-    assert (len(whole), whole.name, whole.shape, whole.classes) == (len(x), "all", (2,), 8)
+    full, slices = data.split("all"), [data.split(name) for name in ("test", "validation", "train")]
+    x, y = torch.cat([chunk.x for chunk in slices]), torch.cat([chunk.y for chunk in slices])
+    assert (len(full), full.name, full.shape, full.classes) == (len(x), "all", (2,), 8)
     index = torch.tensor([20_039, 0, 10_000, 9_999, 0, 20_000])
-    for mine, theirs in zip(whole[index], (x[index], y[index]), strict=True):
-        assert torch.equal(mine, theirs)
+    for actual, reference in zip(full[index], (x[index], y[index]), strict=True):
+        assert torch.equal(actual, reference)
     for column, expected in enumerate((x, y)):
-        assert torch.equal(torch.cat([rows[column] for rows in whole.batches(999)]), expected)
-        assert torch.equal(next(iter(whole.batches_at([index])))[column], expected[index])
-    assert whole.sha256 == Split("anything", x, y).sha256
+        assert torch.equal(torch.cat([rows[column] for rows in full.batches(999)]), expected)
+        assert torch.equal(next(iter(full.batches_at([index])))[column], expected[index])
+    assert full.sha256 == Split("anything", x, y).sha256
     assert "all" not in data.describe()["sizes"]
 
 

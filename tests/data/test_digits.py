@@ -4,7 +4,7 @@ from sklearn.datasets import load_digits
 from saddlepoint.data.digits import SIZES, Digits, stratified_order
 
 
-def test_the_splits_are_all_of_the_digits_once():
+def test_the_splits_contain_every_digit_once():
     data, (images, labels) = Digits(), load_digits(return_X_y=True)
     splits = [data.split(name) for name in SIZES]
     assert [len(split) for split in splits] == [897, 450, 450]
@@ -19,14 +19,14 @@ def test_the_splits_share_no_item():
     assert torch.cat(parts).sort().values.equal(torch.arange(1797))
 
 
-def test_each_split_holds_each_class_in_its_share():
+def test_each_split_has_each_class_in_proportion():
     counts = torch.from_numpy(load_digits().target).bincount()
     for name, size in SIZES.items():
         share = counts * size / 1797
         assert (Digits().split(name).y.bincount() - share).abs().max() <= 2
 
 
-def test_the_split_is_the_same_for_every_seed_and_every_version():
+def test_the_split_is_fixed_across_seeds_and_versions():
     described = Digits(seed=1, batch=3).describe()
     assert described == Digits(seed=2).describe()
     assert described["shape"] == [1, 8, 8]
@@ -38,7 +38,7 @@ def test_the_split_is_the_same_for_every_seed_and_every_version():
     }
 
 
-def test_the_seed_orders_the_stream():
+def test_the_seed_decides_the_order_of_the_stream():
     first, again, other = (next(Digits(seed=seed, batch=50).training_batches()) for seed in (1, 1, 2))
     assert first.x.equal(again.x)
     assert not first.x.equal(other.x)

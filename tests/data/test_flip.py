@@ -1,4 +1,4 @@
-"""Mirrored training images: a draw for each that is shown, of seed and position alone, and never what is measured."""
+"""Mirrored training images: one draw per image shown, which depends on seed and position only; never in evaluation."""
 
 from itertools import islice
 
@@ -18,7 +18,7 @@ N = 46
 
 
 class Lopsided(Data):
-    """Images [1, 1, 2] of the item's number and 255: the second pixel is 255 unless they are mirrored."""
+    """Images [1, 1, 2] of the image's number and 255: the second pixel is 255 unless the image is mirrored."""
 
     def __init__(self, batch=5, seed=0, flip=True, n=N, **labelled):
         self.n = n
@@ -30,7 +30,7 @@ class Lopsided(Data):
 
 
 def mirrored(batches, n, labelled=False):
-    """Which image is shown at each position, and whether it is mirrored."""
+    """The number of the image at each position, and whether it is mirrored."""
     shown = list(islice(batches, n))
     x = torch.cat([batch.labelled[0] if labelled else batch.x for batch in shown])
     y = torch.cat([batch.labelled[1] if labelled else batch.y for batch in shown])
@@ -38,7 +38,7 @@ def mirrored(batches, n, labelled=False):
     return y, x[:, 0, 0, 0] == 1
 
 
-def test_the_same_images_are_shown_in_the_same_order_some_of_them_mirrored():
+def test_flipping_mirrors_some_images_and_keeps_their_order():
     plain, flips = mirrored(Lopsided(flip=False).training_batches(), 100), mirrored(Lopsided().training_batches(), 100)
     assert plain[0].equal(flips[0])
     assert not plain[1].any()
@@ -46,25 +46,25 @@ def test_the_same_images_are_shown_in_the_same_order_some_of_them_mirrored():
 
 
 @pytest.mark.parametrize("start", [0, 1, 45, 46, 93, 1000])
-def test_a_stream_taken_up_anywhere_mirrors_the_images_that_the_first_one_did(start):
-    _, whole = mirrored(Lopsided(batch=1).training_batches(), start + 60)
-    assert mirrored(Lopsided(batch=5).training_batches(start), 12)[1].equal(whole[start:])
+def test_a_resumed_stream_mirrors_the_same_images(start):
+    _, full = mirrored(Lopsided(batch=1).training_batches(), start + 60)
+    assert mirrored(Lopsided(batch=5).training_batches(start), 12)[1].equal(full[start:])
 
 
 @pytest.mark.parametrize("world", [2, 4])
 @pytest.mark.parametrize("labels", [None, 1])
-def test_the_ranks_slices_joined_are_mirrored_as_the_batch_of_one_rank(world, labels):
+def test_all_ranks_together_mirror_the_same_images_as_one_rank(world, labels):
     options = {"batch": 60, "labels": labels, "labelled_batch": 12}
     ranks = [Lopsided(**options).training_batches(17, rank, world) for rank in range(world)]
-    for whole in islice(Lopsided(**options).training_batches(17), 9):
-        parts = [next(rank) for rank in ranks]
-        assert torch.cat([part.x for part in parts]).equal(whole.x)
+    for full in islice(Lopsided(**options).training_batches(17), 9):
+        slices = [next(rank) for rank in ranks]
+        assert torch.cat([chunk.x for chunk in slices]).equal(full.x)
         if labels:
-            assert torch.cat([part.labelled[0] for part in parts]).equal(whole.labelled[0])
+            assert torch.cat([chunk.labelled[0] for chunk in slices]).equal(full.labelled[0])
 
 
 @pytest.mark.parametrize("labelled", [False, True])
-def test_each_image_is_mirrored_half_of_the_times_and_each_time_anew(labelled):
+def test_each_image_is_mirrored_independently_half_of_the_times(labelled):
     y, flips = mirrored(Lopsided(batch=N, labels=1).training_batches(), 400, labelled)
     times = torch.zeros(N).index_add_(0, y, flips.float())
     # 400 draws of 1/2 each, 46 of them: 5.5 standard deviations
@@ -74,19 +74,19 @@ def test_each_image_is_mirrored_half_of_the_times_and_each_time_anew(labelled):
     assert not first.equal(second)
 
 
-def test_another_seed_draws_others_and_the_labelled_batches_draw_their_own():
+def test_mirroring_depends_on_the_seed_and_is_separate_for_labelled_batches():
     flips = [mirrored(Lopsided(seed=seed).training_batches(), 40)[1] for seed in (0, 1)]
     assert not flips[0].equal(flips[1])
     data = Lopsided(batch=N, labels=1)
-    own, beside = (mirrored(data.training_batches(), 10, labelled)[1] for labelled in (False, True))
-    assert not own.equal(beside)
+    draws, labelled_draws = (mirrored(data.training_batches(), 10, labelled)[1] for labelled in (False, True))
+    assert not draws.equal(labelled_draws)
 
 
-def test_a_set_of_one_image_is_mirrored_too():
+def test_a_set_of_one_image_is_mirrored():
     assert 0 < mirrored(Lopsided(n=1, batch=1).training_batches(), 50)[1].float().mean() < 1
 
 
-def test_a_mirrored_image_is_the_image_from_right_to_left(tmp_path):
+def test_a_mirrored_image_is_flipped_left_to_right(tmp_path):
     data = Digits(flip=True, batch=897)
     train, batch = data.split("train"), next(data.training_batches())
     plain = next(Digits(batch=897).training_batches())
@@ -97,13 +97,13 @@ def test_a_mirrored_image_is_the_image_from_right_to_left(tmp_path):
     assert train.sha256 == Digits().split("train").sha256
 
 
-def test_what_is_measured_is_not_mirrored(tmp_path):
+def test_images_for_evaluation_are_not_mirrored(tmp_path):
     for name in ("train", "validation", "test"):
         assert torch.equal(Digits(flip=True).split(name).x, Digits().split(name).x)
     assert Digits(flip=True).describe() == Digits().describe()
 
 
-def test_images_from_disk_are_mirrored_as_those_in_memory(tmp_path):
+def test_images_from_disk_are_mirrored_like_those_in_memory(tmp_path):
     for i in range(12):
         Image.fromarray(np.random.default_rng(i).integers(0, 256, (4, 6, 3), dtype=np.uint8)).save(
             tmp_path / f"{i}.png"
@@ -122,12 +122,12 @@ def test_images_from_disk_are_mirrored_as_those_in_memory(tmp_path):
 
 
 @pytest.mark.parametrize("flip", ["yes", 1, None, 0.5])
-def test_it_is_true_or_false(flip):
+def test_a_flip_that_is_not_a_boolean_is_refused(flip):
     with pytest.raises(Mistake, match=r"data\.flip="):
         Digits(flip=flip)
 
 
-def test_points_have_no_left_and_right():
+def test_flipping_points_is_refused():
     with pytest.raises(TypeError):
         Gaussians(flip=True)
     with pytest.raises(Mistake, match="images only"):

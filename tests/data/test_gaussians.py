@@ -10,7 +10,7 @@ from saddlepoint.error import Mistake
 
 
 def published(kind):
-    """The modes as the papers' own code lays them, [M', 2], with repetitions."""
+    """The modes as in the papers' code, [M', 2], with repetitions."""
     angles = np.linspace(0, 2 * np.pi, 8) if kind == "ring-U" else 2 * np.pi * np.arange(8) / 8
     ring = np.stack([np.cos(angles), np.sin(angles)], 1)
     grid = np.array(list(product([-4, -2, 0, 2, 4], repeat=2)), dtype=float)
@@ -41,7 +41,7 @@ def test_the_ring_of_unrolled_gan_has_seven_distinct_modes():
 
 
 @pytest.mark.parametrize("kind", MIXTURES)
-def test_points_lie_about_their_modes_with_that_sigma_and_weight(kind):
+def test_points_follow_the_modes_sigma_and_weights(kind):
     data = Gaussians(kind)
     split = data.split("train")
     z = (split.x - data.modes[split.y]) / data.sigma
@@ -53,7 +53,7 @@ def test_points_lie_about_their_modes_with_that_sigma_and_weight(kind):
     assert ((share - data.weights).abs() < 5 * (data.weights / len(split)).sqrt()).all()
 
 
-def test_points_are_drawn_once_whatever_the_seed_and_anew_for_each_split_and_draw():
+def test_points_depend_on_split_and_draw_but_not_on_the_seed():
     data = Gaussians(number=500, seed=1)
     assert data.describe() == Gaussians(number=500, seed=2).describe()
     assert data.describe()["sizes"] == {"train": 500, "validation": 10_000, "test": 10_000}
@@ -68,7 +68,7 @@ def test_points_pass_through_the_stream_unchanged():
     assert batch.x.sort(0).values.equal(data.split("train").x.sort(0).values)
 
 
-def test_a_bad_kind_is_answered_with_the_closest():
+def test_an_unknown_kind_is_refused_with_the_closest_names():
     with pytest.raises(Mistake, match=r"data\.kind=ring-p: no such mixture\. Closest: ring-\w"):
         Gaussians("ring-p")
     with pytest.raises(Mistake, match=r"ring-P, ring-U, ring-W, grid-P, grid-W"):

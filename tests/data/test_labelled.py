@@ -1,4 +1,4 @@
-"""Few labels: drawn by a seed of their own, balanced, and shown in batches beside the stream."""
+"""Labelled subsets: drawn with a separate seed, balanced, and yielded in batches in addition to the stream."""
 
 from itertools import islice
 
@@ -21,7 +21,7 @@ SIZES = (7, 4, 12)  # items of each class
 
 
 class Numbered(Data):
-    """23 images of three classes; every pixel is the image's number."""
+    """23 images of three classes, filled with their number."""
 
     name = "numbered"
 
@@ -41,7 +41,7 @@ def shown(batches, n):
 
 
 @pytest.mark.parametrize("n", [1, 2, 4])
-def test_each_class_has_as_many_labels_and_more_labels_are_further_ones(n):
+def test_each_class_has_n_labels_and_a_larger_n_adds_to_them(n):
     rows = Numbered(labels=n).labelled_indices
     y = Numbered().split("train").y
     assert y[rows].tolist() == [label for label in range(3) for _ in range(n)]
@@ -49,14 +49,14 @@ def test_each_class_has_as_many_labels_and_more_labels_are_further_ones(n):
     assert set(Numbered(labels=1).labelled_indices.tolist()) <= set(rows.tolist())
 
 
-def test_the_label_seed_alone_decides_which():
+def test_the_labelled_images_depend_on_the_label_seed_only():
     first = Digits(labels=10).labelled_indices
     assert Digits(labels=10, seed=7, batch=3).labelled_indices.equal(first)
     others = [Digits(labels=10, label_seed=seed).labelled_indices for seed in range(1, 4)]
     assert len({tuple(sorted(rows.tolist())) for rows in (first, *others)}) == 4
 
 
-def test_every_image_of_a_class_is_as_likely_to_be_labelled():
+def test_every_image_of_a_class_is_equally_likely_to_be_labelled():
     y = torch.repeat_interleave(torch.arange(3), torch.tensor(SIZES))
     counts = torch.zeros(23)
     for seed in range(3000):
@@ -66,7 +66,7 @@ def test_every_image_of_a_class_is_as_likely_to_be_labelled():
     assert deviation.abs().max() < 4
 
 
-def test_a_labelled_batch_holds_those_images_and_their_classes():
+def test_a_labelled_batch_holds_the_labelled_images_and_their_classes():
     data = Digits(labels=3, batch=40)
     x, y = data.split("train")[data.labelled_indices]
     known = {image.numpy().tobytes(): int(label) for image, label in zip(to_float(x), y, strict=True)}
@@ -76,7 +76,7 @@ def test_a_labelled_batch_holds_those_images_and_their_classes():
         assert [known[image.numpy().tobytes()] for image in own] == classes.tolist()
 
 
-def test_each_labelled_image_is_shown_as_often_as_any_other():
+def test_labelled_images_are_shown_equally_often():
     data = Numbered(labels=4, labelled_batch=8, batch=5)
     numbers = shown(data.training_batches(), 30).flatten()  # 240 = 20 times 12
     assert numbers.bincount(minlength=23)[data.labelled_indices].tolist() == [20] * 12
@@ -85,7 +85,7 @@ def test_each_labelled_image_is_shown_as_often_as_any_other():
     assert not numbers[:12].equal(numbers[12:24])
 
 
-def test_the_stream_of_reals_is_what_it_is_without_labels_and_holds_every_image():
+def test_labels_do_not_change_the_stream_of_reals():
     plain, few = (
         Numbered(batch=23).training_batches(),
         Numbered(batch=23, labels=2, label_seed=3, labelled_batch=4).training_batches(),
@@ -99,12 +99,12 @@ def test_the_stream_of_reals_is_what_it_is_without_labels_and_holds_every_image(
 
 @pytest.mark.parametrize("size", [None, 2, 7, 30])
 @pytest.mark.parametrize("rounds", [1, 6, 41])
-def test_a_stream_taken_up_anywhere_shows_the_labelled_batches_that_follow(size, rounds):
+def test_a_resumed_stream_continues_the_labelled_batches(size, rounds):
     whole = shown(Numbered(labels=4, labelled_batch=size).training_batches(), rounds + 9)
     assert shown(Numbered(labels=4, labelled_batch=size).training_batches(5 * rounds), 9).equal(whole[rounds:])
 
 
-def test_the_ranks_labelled_batches_joined_are_those_of_one_rank():
+def test_all_ranks_together_have_the_labelled_batches_of_one_rank():
     settings = {"labels": 4, "labelled_batch": 6, "batch": 4}
     whole = shown(Numbered(**settings).training_batches(8), 9)
     ranks = [shown(Numbered(**settings).training_batches(8, rank, 2), 9) for rank in range(2)]
@@ -113,7 +113,7 @@ def test_the_ranks_labelled_batches_joined_are_those_of_one_rank():
         Numbered(labels=4, labelled_batch=5, batch=4).training_batches(0, 0, 2)
 
 
-def test_the_description_lists_them_and_says_nothing_without_labels():
+def test_the_description_lists_the_labelled_rows_only_with_labels():
     data = Numbered(labels=2, label_seed=5)
     few = data.describe()["labelled"]
     assert few["per_class"] == 2
@@ -123,7 +123,7 @@ def test_the_description_lists_them_and_says_nothing_without_labels():
     assert "labelled" not in Numbered().describe()
 
 
-def test_images_read_from_disk_are_labelled_as_those_in_memory(tmp_path):
+def test_images_from_disk_are_labelled_like_those_in_memory(tmp_path):
     for number in range(40):
         folder = tmp_path / "images" / "ab"[number % 2]
         folder.mkdir(parents=True, exist_ok=True)
@@ -135,7 +135,7 @@ def test_images_read_from_disk_are_labelled_as_those_in_memory(tmp_path):
     assert shown(held.training_batches(), 7).equal(shown(streamed.training_batches(), 7))
 
 
-def test_more_labels_than_a_class_has_are_refused_with_how_many_it_has():
+def test_more_labels_than_images_of_a_class_are_refused_with_the_number():
     with pytest.raises(
         Mistake, match=r"data\.labels=5 per class, but class 1 has only 4 training images\. Set data\.labels=4"
     ):
@@ -144,7 +144,7 @@ def test_more_labels_than_a_class_has_are_refused_with_how_many_it_has():
         draw_labelled_indices(torch.tensor([0, 1, 2]), 4, 1, 0)
 
 
-def test_data_without_classes_and_numbers_that_are_none_are_refused():
+def test_labels_without_classes_and_invalid_numbers_are_refused():
     with pytest.raises(Mistake, match=r"data\.labels=3: these data have no classes"):
         Numbered(classes=None, labels=3)
     for settings in ({"labels": 0}, {"labels": 2.5}, {"labels": 2, "labelled_batch": 0}):
@@ -154,7 +154,7 @@ def test_data_without_classes_and_numbers_that_are_none_are_refused():
         Point(labels=3)
 
 
-def test_the_set_of_labels_is_part_of_what_a_run_is():
+def test_the_labels_are_part_of_the_identity_of_a_run():
     names = {
         compose(words).name for words in (["data.labels=2"], ["data.labels=5"], ["data.labels=2", "data.label_seed=1"])
     }

@@ -40,7 +40,7 @@ PACKED = {name + ".gz": gzip.compress(content, mtime=0) for name, content in FIL
 
 
 def small(kind, mirror):
-    """`kind` with the small files for originals, to be had at `mirror`."""
+    """A subclass of `kind` whose original files are the small ones, served by `mirror`."""
     resources = [(name, hashlib.md5(content).hexdigest()) for name, content in PACKED.items()]
     source = type(
         kind.torchvision_class.__name__, (kind.torchvision_class,), {"mirrors": [mirror], "resources": resources}
@@ -52,7 +52,7 @@ def small(kind, mirror):
 
 @pytest.fixture
 def mirror(tmp_path, monkeypatch):
-    """A server of the packed files, and their folder."""
+    """The address of a server of the .gz files, and their folder."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     folder = tmp_path / "mirror"
     folder.mkdir()
@@ -79,7 +79,7 @@ both = pytest.mark.parametrize("kind", [MNIST, FashionMNIST])
 
 
 @both
-def test_train_validation_and_test_are_the_first_the_last_and_the_other_images(tmp_path, kind):
+def test_the_splits_are_the_first_and_last_training_images_and_the_test_images(tmp_path, kind):
     kind = small(kind, NOWHERE)
     placed(tmp_path, kind)
     data = kind(tmp_path)
@@ -93,7 +93,7 @@ def test_train_validation_and_test_are_the_first_the_last_and_the_other_images(t
 
 
 @both
-def test_reserved_images_are_a_fixed_random_part_of_the_training_images_and_leave_them(tmp_path, kind):
+def test_reserved_images_are_a_fixed_random_part_removed_from_train(tmp_path, kind):
     kind = small(kind, NOWHERE)
     placed(tmp_path, kind)
     whole, data, again = kind(tmp_path), kind(tmp_path, reserved=15, seed=1), kind(tmp_path, reserved=15, seed=2)
@@ -111,7 +111,7 @@ def test_reserved_images_are_a_fixed_random_part_of_the_training_images_and_leav
 
 @both
 @pytest.mark.parametrize("reserved", [-1, 50, 2.5])
-def test_a_reserve_that_leaves_nothing_to_train_on_is_refused(tmp_path, kind, reserved):
+def test_a_reserve_that_leaves_no_training_images_is_refused(tmp_path, kind, reserved):
     with pytest.raises(Mistake, match=rf"data\.reserved={reserved}: .* 0 to 49"):
         small(kind, NOWHERE)(tmp_path, reserved=reserved)
 
@@ -129,7 +129,7 @@ def test_missing_files_are_downloaded_once_and_verified(tmp_path, mirror, kind):
 
 
 @both
-def test_a_download_that_breaks_leaves_nothing_behind(tmp_path, mirror, kind):
+def test_a_failed_download_leaves_nothing_behind(tmp_path, mirror, kind):
     url, folder = mirror
     (folder / "t10k-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(Mistake, match=r"t10k-labels-idx1-ubyte missing in .* could not be downloaded"):
@@ -147,7 +147,7 @@ def test_a_download_of_other_content_is_refused(tmp_path, mirror, kind):
 
 
 @both
-def test_files_missing_without_a_network_are_named_with_their_place_and_a_command(tmp_path, kind):
+def test_missing_files_without_a_network_are_refused_with_path_and_command(tmp_path, kind):
     kind = small(kind, NOWHERE)
     raw = placed(tmp_path, kind)
     (raw / "train-labels-idx1-ubyte").unlink()
@@ -163,7 +163,7 @@ def test_files_missing_without_a_network_are_named_with_their_place_and_a_comman
 
 
 @both
-def test_a_root_that_cannot_be_written_to_is_named(tmp_path, mirror, kind):
+def test_a_root_that_cannot_be_written_to_is_refused_by_name(tmp_path, mirror, kind):
     (tmp_path / "file").write_text("")
     with pytest.raises(Mistake, match=r"file/\w+/raw, .*, cannot be written to .*\n.*data\.root="):
         small(kind, mirror[0])(tmp_path / "file").prepare_data()
@@ -171,7 +171,7 @@ def test_a_root_that_cannot_be_written_to_is_named(tmp_path, mirror, kind):
 
 @both
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_cut_short_is_named(tmp_path, kind, name):
+def test_a_truncated_file_is_refused_by_name(tmp_path, kind, name):
     kind = small(kind, NOWHERE)
     raw = placed(tmp_path, kind)
     (raw / name).write_bytes(FILES[name][:-1])
@@ -210,7 +210,7 @@ def test_without_a_sha256_headers_labels_and_archives_are_checked(tmp_path):
     assert "sha256" in fault(good, gzip.compress(good[:-1]))
 
 
-def test_a_sha256_is_known_of_every_file_or_of_what_it_comes_in():
+def test_a_sha256_is_known_for_every_file_or_its_archive():
     assert set(MNIST.file_sha256) == {name.removesuffix(".gz") for name, _ in torchvision.datasets.MNIST.resources}
     assert not FashionMNIST.file_sha256
     assert set(FashionMNIST.archive_sha256) == {name for name, _ in torchvision.datasets.FashionMNIST.resources}
@@ -226,7 +226,7 @@ def test_a_download_of_another_archive_with_the_right_md5_is_refused(tmp_path, m
 
 
 @pytest.mark.skipif(not (REAL / "MNIST").is_dir(), reason=f"no MNIST in {REAL}: set SADDLEPOINT_DATA")
-def test_the_real_mnist_passes_and_has_the_known_sizes():
+def test_the_real_mnist_is_valid_and_has_the_known_sizes():
     data = MNIST(REAL)
     data.prepare_data()
     described = data.describe()

@@ -5,7 +5,7 @@ from saddlepoint.data.point import Point
 from saddlepoint.error import Mistake
 
 
-def test_every_split_and_every_batch_holds_the_point_alone():
+def test_every_split_and_batch_repeats_the_point():
     data = Point([0.5, -3], number=10, shape=[2], batch=32)
     for name in ("train", "validation", "test"):
         assert data.split(name).x.equal(torch.tensor([[0.5, -3.0]] * 10))

@@ -1,4 +1,4 @@
-"""Whatever reading leaves out, converts or takes for something else is counted in a line, or refused in one."""
+"""Files that are skipped, converted or reinterpreted are counted in a note, or refused with a message."""
 
 import json
 import os
@@ -27,38 +27,38 @@ def noise(seed, channels=3, side=6):
     return values if channels > 1 else values[..., 0]
 
 
-def pngs(place, n=12, channels=3):
-    place.mkdir(parents=True, exist_ok=True)
+def pngs(path, n=12, channels=3):
+    path.mkdir(parents=True, exist_ok=True)
     for i in range(n):
-        Image.fromarray(noise(i, channels)).save(place / f"{i:02}.png")
-    return place
-
-
-def packed(place, names=None):
-    path = place.with_suffix(".zip")
-    with zipfile.ZipFile(path, "w") as archive:
-        for i, file in enumerate(sorted(p for p in place.rglob("*") if p.is_file())):
-            archive.write(file, names[i] if names else file.relative_to(place).as_posix())
+        Image.fromarray(noise(i, channels)).save(path / f"{i:02}.png")
     return path
 
 
-def notes(place, **options):
-    """What is said of data in memory; the same has to be said of data on disk, and of samples."""
-    data = ImageFolder(place, **options)
+def packed(folder, names=None):
+    path = folder.with_suffix(".zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        for i, file in enumerate(sorted(p for p in folder.rglob("*") if p.is_file())):
+            archive.write(file, names[i] if names else file.relative_to(folder).as_posix())
+    return path
+
+
+def notes(path, **options):
+    """The notes on data in memory; checks that data on disk and samples have the same notes."""
+    data = ImageFolder(path, **options)
     data.setup()
-    disk = ImageFolder(place, **options, memory=0, workers=0)
+    disk = ImageFolder(path, **options, memory=0, workers=0)
     disk.setup()
     assert sorted(disk.notes) == sorted(data.notes)
     if options.get("size") is None:
-        said = []
-        load_samples(place, data.shape, said.append)
-        assert sorted(said) == sorted(data.notes)
+        messages = []
+        load_samples(path, data.shape, messages.append)
+        assert sorted(messages) == sorted(data.notes)
     return data.notes
 
 
-def refused(place, **options):
+def refusal_message(path, **options):
     with pytest.raises(Mistake) as caught:
-        ImageFolder(place, **options).setup()
+        ImageFolder(path, **options).setup()
     assert str(caught.value).count("\n") <= 1
     return str(caught.value)
 
@@ -93,78 +93,78 @@ def tiff16(path, deflate):
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-@pytest.mark.parametrize("wanted", [1, 3])
+@pytest.mark.parametrize("expected", [1, 3])
 @pytest.mark.parametrize("size", [None, 4])
-def test_a_png_of_sixteen_bits_is_refused_whatever_its_channels(tmp_path, channels, wanted, size):
-    place = pngs(tmp_path / "x")
-    png16(place / "05.png", channels)
-    for where in (place, packed(place)):
+def test_a_png_of_sixteen_bits_is_refused_for_any_channels(tmp_path, channels, expected, size):
+    path = pngs(tmp_path / "x")
+    png16(path / "05.png", channels)
+    for location in (path, packed(path)):
         for options in ({}, {"memory": 0, "workers": 0}):
-            said = refused(where, channels=wanted, size=size, **options)
-            assert "05.png cannot be read: its pixels have more than 8 bits" in said
+            messages = refusal_message(location, channels=expected, size=size, **options)
+            assert "05.png cannot be read: its pixels have more than 8 bits" in messages
     with pytest.raises(Mistake, match="more than 8 bits"):
-        load_samples(place, (wanted, 6, 6))
+        load_samples(path, (expected, 6, 6))
 
 
 @pytest.mark.parametrize("deflate", [False, True])
-def test_a_tiff_of_sixteen_bits_is_refused_in_colour_too(tmp_path, deflate):
-    place = pngs(tmp_path / "x")
-    tiff16(place / "05.tif", deflate)
-    with Image.open(place / "05.tif") as image:
+def test_a_colour_tiff_of_sixteen_bits_is_refused(tmp_path, deflate):
+    path = pngs(tmp_path / "x")
+    tiff16(path / "05.tif", deflate)
+    with Image.open(path / "05.tif") as image:
         assert (image.mode, image.size, image.tag_v2[258]) == ("RGB", (6, 6), (16, 16, 16))
-    assert "05.tif cannot be read: its pixels have more than 8 bits" in refused(place)
+    assert "05.tif cannot be read: its pixels have more than 8 bits" in refusal_message(path)
 
 
 def test_a_tiff_of_floats_is_refused(tmp_path):
-    place = pngs(tmp_path / "x")
-    Image.fromarray(np.full((6, 6), 0.5, np.float32)).save(place / "05.tif")
-    assert "05.tif cannot be read: its pixels have more than 8 bits" in refused(place)
+    path = pngs(tmp_path / "x")
+    Image.fromarray(np.full((6, 6), 0.5, np.float32)).save(path / "05.tif")
+    assert "05.tif cannot be read: its pixels have more than 8 bits" in refusal_message(path)
 
 
-def test_what_was_found_and_what_was_left_out_is_told_in_one_line(tmp_path):
-    place = pngs(tmp_path / "x")
+def test_the_files_and_the_skipped_files_are_summarised_in_one_line(tmp_path):
+    path = pngs(tmp_path / "x")
     for i in range(12):
         for suffix, form in ((".tif", "TIFF"), (".gif", "GIF"), (".jfif", "JPEG")):
-            Image.fromarray(noise(i)).save(place / f"{i:02}{suffix}", form)
-    (place / "readme.txt").write_text("no image")
-    (place / "LICENSE").write_text("no image")
-    (place / ".hidden.png").write_text("no image")
-    (place / "__MACOSX").mkdir()
-    (place / "__MACOSX" / "1.png").write_text("no image")
-    for where in (place, packed(place)):
-        assert notes(where) == [
-            f"{where}: 36 images (12 .jfif, 12 .png, 12 .tif), no classes; left out: 12 .gif, 1 .txt, 1 hidden, "
+            Image.fromarray(noise(i)).save(path / f"{i:02}{suffix}", form)
+    (path / "readme.txt").write_text("no image")
+    (path / "LICENSE").write_text("no image")
+    (path / ".hidden.png").write_text("no image")
+    (path / "__MACOSX").mkdir()
+    (path / "__MACOSX" / "1.png").write_text("no image")
+    for location in (path, packed(path)):
+        assert notes(location) == [
+            f"{location}: 36 images (12 .jfif, 12 .png, 12 .tif), no classes; left out: 12 .gif, 1 .txt, 1 hidden, "
             "1 of __MACOSX, 1 without an ending."
         ]
-        assert ImageFolder(where).describe()["sizes"] == {"train": 28, "validation": 4, "test": 4}
+        assert ImageFolder(location).describe()["sizes"] == {"train": 28, "validation": 4, "test": 4}
 
 
-def test_a_folder_of_other_files_alone_says_what_it_holds(tmp_path):
-    place = tmp_path / "x"
-    place.mkdir()
+def test_a_folder_without_images_is_refused_with_its_contents(tmp_path):
+    path = tmp_path / "x"
+    path.mkdir()
     for i in range(3):
-        Image.fromarray(noise(i)).save(place / f"{i}.gif")
-    assert "It has 3 .gif." in refused(place)
+        Image.fromarray(noise(i)).save(path / f"{i}.gif")
+    assert "It has 3 .gif." in refusal_message(path)
 
 
-def test_a_class_folder_without_images_is_named(tmp_path):
+def test_a_class_folder_without_images_is_noted(tmp_path):
     for name in ("a", "b"):
         pngs(tmp_path / "x" / name, 4)
     (tmp_path / "x" / "c").mkdir()
     Image.fromarray(noise(0)).save(tmp_path / "x" / "c" / "0.gif")
     (tmp_path / "x" / "d").mkdir()
-    said = notes(tmp_path / "x")
-    assert "2 classes by folder; left out: 1 .gif" in said[0]
-    assert "no images in the 2 folders c, d, so no class of that name" in said[1]
+    messages = notes(tmp_path / "x")
+    assert "2 classes by folder; left out: 1 .gif" in messages[0]
+    assert "no images in the 2 folders c, d, so no class of that name" in messages[1]
     assert "no images in the folder c, so no class" in notes(packed(tmp_path / "x"))[1]  # a zip need not list folders
     pngs(tmp_path / "y" / "Cat", 3)
     pngs(tmp_path / "y" / "cat", 3)
     assert "the names of the classes Cat and cat differ by case only" in notes(tmp_path / "y")[1]
     pngs(tmp_path / "z" / "only", 3)
     (tmp_path / "z" / "gone").mkdir()
-    said = notes(tmp_path / "z")
-    assert "no classes" in said[0]
-    assert "no images in the folder gone" in said[1]
+    messages = notes(tmp_path / "z")
+    assert "no classes" in messages[0]
+    assert "no images in the folder gone" in messages[1]
 
 
 def cmyk(i):
@@ -183,11 +183,11 @@ def lying(i):
 
 
 def moving(suffix):
-    def made(i):
+    def make(i):
         frames = [Image.fromarray(noise(100 * i + j)) for j in range(3)]
         return frames[0], suffix, {"save_all": True, "append_images": frames[1:]}
 
-    return made
+    return make
 
 
 def bilevel(i):
@@ -228,61 +228,61 @@ def standard(i):
         (lambda i: (Image.fromarray(noise(i)), "png", {}), {"size": [4, 8], "fit": "pad"}, ["padded, reduced to 8x4"]),
     ],
 )  # fmt: skip
-def test_what_is_done_to_images_is_counted(tmp_path, make, options, lines):
+def test_changes_to_images_are_counted(tmp_path, make, options, lines):
     # four of them among eight plain ones
-    place = pngs(tmp_path / "x", 8, options.get("channels", 3))
+    path = pngs(tmp_path / "x", 8, options.get("channels", 3))
     for i in range(4):
         image, suffix, how = make(i)
-        image.save(place / f"z{i}.{suffix}", **how)
-    said = notes(place, **options)[1:]
+        image.save(path / f"z{i}.{suffix}", **how)
+    messages = notes(path, **options)[1:]
     number = 12 if options.keys() & {"size", "channels"} and options.get("channels") != 1 else 4
     for line in lines:
-        found = [one for one in said if line in one]
+        matches = [message for message in messages if line in message]
         if line == "turned into grey":
-            assert not found  # the CMYK line says it
+            assert not matches  # the CMYK line says it
             continue
-        assert len(found) == 1, (line, said)
+        assert len(matches) == 1, (line, messages)
         n = 4 if "alpha" in line else number
-        assert f" {n} of 12: " in found[0], found
-    assert len(said) == len([line for line in lines if line != "turned into grey"]), said
+        assert f" {n} of 12: " in matches[0], matches
+    assert len(messages) == len([line for line in lines if line != "turned into grey"]), messages
 
 
-def test_the_first_frame_is_what_is_read(tmp_path):
-    place = tmp_path / "x"
-    place.mkdir()
+def test_only_the_first_frame_is_read(tmp_path):
+    path = tmp_path / "x"
+    path.mkdir()
     for i in range(3):
         image, suffix, how = moving("tif")(i)
-        image.save(place / f"{i}.{suffix}", **how)
-    data = ImageFolder(place)
-    found = {x.permute(1, 2, 0).numpy().tobytes() for name in SPLITS for x in data.split(name).x}
-    assert found == {noise(100 * i).tobytes() for i in range(3)}
+        image.save(path / f"{i}.{suffix}", **how)
+    data = ImageFolder(path)
+    matches = {x.permute(1, 2, 0).numpy().tobytes() for name in SPLITS for x in data.split(name).x}
+    assert matches == {noise(100 * i).tobytes() for i in range(3)}
 
 
-def test_images_that_lie_on_their_side_have_their_upright_size(tmp_path):
+def test_images_with_an_exif_rotation_have_their_upright_size(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     pixels = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
     for suffix in ("png", "jpg", "tif", "webp"):
-        place = tmp_path / suffix
-        place.mkdir()
+        path = tmp_path / suffix
+        path.mkdir()
         for i in range(4):
-            Image.fromarray(pixels).save(place / f"{i}.{suffix}", exif=exif)
-        data = ImageFolder(place)
+            Image.fromarray(pixels).save(path / f"{i}.{suffix}", exif=exif)
+        data = ImageFolder(path)
         data.setup()
         assert data.shape == (3, 9, 6), suffix
-        assert ImageFolder(place, memory=0, workers=0).split("train")[torch.arange(1)][0].shape == (1, 3, 9, 6)
+        assert ImageFolder(path, memory=0, workers=0).split("train")[torch.arange(1)][0].shape == (1, 3, 9, 6)
         if suffix in ("png", "tif"):
             assert data.split("train").x[0].permute(1, 2, 0).numpy().tolist() == np.rot90(pixels, -1).tolist()
 
 
-def test_of_a_large_set_on_disk_some_are_looked_at_and_that_is_said(tmp_path, monkeypatch):
+def test_some_headers_of_a_large_set_are_checked_and_this_is_noted(tmp_path, monkeypatch):
     monkeypatch.setattr("saddlepoint.data.image_folder.MAX_PREVIEWED", 5)
     data = ImageFolder(pngs(tmp_path / "x"), size=4, memory=0, workers=0)
     data.setup()
     assert "5 of 5 checked: reduced to 4x4." in data.notes[1]
 
 
-def test_workers_count_as_one_process_does(tmp_path, monkeypatch):
+def test_workers_count_changes_like_one_process(tmp_path, monkeypatch):
     monkeypatch.setattr("saddlepoint.data.image_folder.IMAGES_PER_WORKER", 2)
     alone, several = (ImageFolder(pngs(tmp_path / "x", 12, 1), workers=workers) for workers in (0, 2))
     alone.setup()
@@ -292,25 +292,25 @@ def test_workers_count_as_one_process_does(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", None])
-def test_files_that_are_empty_or_cut_short_are_refused_by_name(tmp_path, content):
-    place = pngs(tmp_path / "x")
-    whole = (place / "05.png").read_bytes()
-    (place / "05.png").write_bytes(whole[: len(whole) - 30] if content is None else content)
-    for where in (place, packed(place)):
-        said = refused(where)
-        assert "05.png cannot be read: " in said
-        assert "<" not in said  # no object of Python's
+def test_empty_and_truncated_files_are_refused_by_name(tmp_path, content):
+    path = pngs(tmp_path / "x")
+    png_bytes = (path / "05.png").read_bytes()
+    (path / "05.png").write_bytes(png_bytes[: len(png_bytes) - 30] if content is None else content)
+    for location in (path, packed(path)):
+        messages = refusal_message(location)
+        assert "05.png cannot be read: " in messages
+        assert "<" not in messages  # no object of Python's
 
 
-def test_a_pipe_that_is_called_a_picture_is_refused(tmp_path):
-    place = pngs(tmp_path / "x")
-    os.mkfifo(place / "05.png.jpg")
-    assert "05.png.jpg is not a regular file" in refused(place)
+def test_a_pipe_with_the_suffix_of_an_image_is_refused(tmp_path):
+    path = pngs(tmp_path / "x")
+    os.mkfifo(path / "05.png.jpg")
+    assert "05.png.jpg is not a regular file" in refusal_message(path)
 
 
-def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path, monkeypatch):
-    place = pngs(tmp_path / "x" / "a").parent
-    pngs(place / "b")
+def test_an_unreadable_folder_is_refused_by_name(tmp_path, monkeypatch):
+    folder = pngs(tmp_path / "x" / "a").parent
+    pngs(folder / "b")
     scandir = os.scandir
 
     def closed(path):
@@ -319,47 +319,47 @@ def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", closed)
-    assert f"{place}/b cannot be read: Permission denied" in refused(place)
+    assert f"{folder}/b cannot be read: Permission denied" in refusal_message(folder)
 
 
-def test_names_of_any_bytes_are_read_and_told(tmp_path):
-    place = tmp_path / "x"
-    place.mkdir()
+def test_names_with_any_bytes_are_read_and_printed(tmp_path):
+    path = tmp_path / "x"
+    path.mkdir()
     names = [b"a\xff.png", b"caf\xc3\xa9.png", b"\xe9t\xe9.png", b"b.png", b"c\n.png"]
     for i, name in enumerate(names):
-        Image.fromarray(noise(i)).save(place / "0.png")
-        os.rename(place / "0.png", os.path.join(os.fsencode(place), name))
-    data = ImageFolder(place)
+        Image.fromarray(noise(i)).save(path / "0.png")
+        os.rename(path / "0.png", os.path.join(os.fsencode(path), name))
+    data = ImageFolder(path)
     order = sorted(range(5), key=lambda i: sha256(names[i]).digest())
     stored = [x.permute(1, 2, 0).numpy().tobytes() for name in reversed(SPLITS) for x in data.split(name).x]
     assert stored == [noise(i).tobytes() for i in order]
-    with open(os.path.join(os.fsencode(place), b"a\xff.png"), "wb") as file:
+    with open(os.path.join(os.fsencode(path), b"a\xff.png"), "wb") as file:
         file.write(b"no image")
-    said = refused(place)
-    assert said.encode()  # can be printed
-    assert "a\\xff.png cannot be read" in said
+    messages = refusal_message(path)
+    assert messages.encode()  # can be printed
+    assert "a\\xff.png cannot be read" in messages
 
 
 def test_names_are_the_same_in_every_locale(tmp_path):
-    place = tmp_path / "x"
-    place.mkdir()
+    path = tmp_path / "x"
+    path.mkdir()
     for i in range(12):
-        Image.fromarray(noise(i)).save(place / f"é{i}.png")
+        Image.fromarray(noise(i)).save(path / f"é{i}.png")
     code = (
         "import sys; from saddlepoint.data import facts, listing; files = listing.list_files(sys.argv[1]);"
         "print([listing.name_bytes(name) for name in files.names], facts.image_facts(sys.argv[1])[0]);"
         "print(ascii(files.location(files.names[0])))"
     )
 
-    def told(locale, utf8):
+    def output(locale, utf8):
         environment = {**os.environ, "LC_ALL": locale, "PYTHONUTF8": utf8, "PYTHONCOERCECLOCALE": "0"}
-        command = [sys.executable, "-c", code, os.fsencode(place)]
+        command = [sys.executable, "-c", code, os.fsencode(path)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    assert told("C", "0") == told("C.UTF-8", "1")  # ASCII; and UTF-8
-    assert str([f"é{i}.png".encode() for i in sorted(range(12), key=str)]) in told("C", "0")
+    assert output("C", "0") == output("C.UTF-8", "1")  # ASCII; and UTF-8
+    assert str([f"é{i}.png".encode() for i in sorted(range(12), key=str)]) in output("C", "0")
 
 
 def test_a_zip_written_on_windows_has_folders(tmp_path):
@@ -367,45 +367,45 @@ def test_a_zip_written_on_windows_has_folders(tmp_path):
         pngs(tmp_path / "x" / name, 6)
     plain = ImageFolder(tmp_path / "x").describe()
     names = [f"{c}\\{i:02}.png" for c in "ab" for i in range(6)]
-    place = packed(tmp_path / "x", names)
-    assert ImageFolder(place).describe()["sha256"] == plain["sha256"]
-    assert ImageFolder(place).classes == 2
-    assert "12 names with backslashes: read as folders" in notes(place)[1]
-    with zipfile.ZipFile(place, "a") as archive:
+    path = packed(tmp_path / "x", names)
+    assert ImageFolder(path).describe()["sha256"] == plain["sha256"]
+    assert ImageFolder(path).classes == 2
+    assert "12 names with backslashes: read as folders" in notes(path)[1]
+    with zipfile.ZipFile(path, "a") as archive:
         archive.write(tmp_path / "x" / "a" / "00.png", "a/00.png")
-    assert "is in it twice" in refused(place)
+    assert "is in it twice" in refusal_message(path)
 
 
-def test_names_of_a_zip_in_no_stated_encoding_are_counted(tmp_path):
-    place = packed(pngs(tmp_path / "x"), [f"caf-{i:02}.png" for i in range(12)])
-    content = place.read_bytes().replace(b"caf-", b"caf\xe9")
-    place.write_bytes(content)
-    assert "12 names without a stated encoding: read as cp437" in notes(place)[1]
-    assert ImageFolder(place).describe()["sizes"]["train"] == 10
+def test_names_in_a_zip_without_a_stated_encoding_are_counted(tmp_path):
+    path = packed(pngs(tmp_path / "x"), [f"caf-{i:02}.png" for i in range(12)])
+    content = path.read_bytes().replace(b"caf-", b"caf\xe9")
+    path.write_bytes(content)
+    assert "12 names without a stated encoding: read as cp437" in notes(path)[1]
+    assert ImageFolder(path).describe()["sizes"]["train"] == 10
 
 
-def test_a_zip_whose_names_are_no_utf8_though_it_says_so_is_refused(tmp_path):
-    place = packed(pngs(tmp_path / "x"), [f"caf\N{LATIN SMALL LETTER E WITH ACUTE}{i:02}.png" for i in range(12)])
-    place.write_bytes(place.read_bytes().replace("é".encode(), b"\xff\xff"))
-    assert "neither a folder nor a readable zip" in refused(place)
+def test_a_zip_whose_names_are_wrongly_flagged_as_utf8_is_refused(tmp_path):
+    path = packed(pngs(tmp_path / "x"), [f"caf\N{LATIN SMALL LETTER E WITH ACUTE}{i:02}.png" for i in range(12)])
+    path.write_bytes(path.read_bytes().replace("é".encode(), b"\xff\xff"))
+    assert "neither a folder nor a readable zip" in refusal_message(path)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_a_name_that_stands_in_a_zip_twice_is_counted(tmp_path):
-    place = packed(pngs(tmp_path / "x"))
-    with zipfile.ZipFile(place, "a") as archive:
+def test_a_repeated_name_in_a_zip_is_counted(tmp_path):
+    path = packed(pngs(tmp_path / "x"))
+    with zipfile.ZipFile(path, "a") as archive:
         archive.write(tmp_path / "x" / "01.png", "00.png")
-    assert "12 images" in notes(place)[0]
-    assert "1 repeated names: the last member of each is read" in notes(place)[1]
+    assert "12 images" in notes(path)[0]
+    assert "1 repeated names: the last member of each is read" in notes(path)[1]
 
 
-def test_class_folders_of_a_zip_with_images_beside_them_are_refused(tmp_path):
+def test_a_zip_with_images_beside_class_folders_is_refused(tmp_path):
     pngs(tmp_path / "x" / "a", 4)
     pngs(tmp_path / "x", 4)
-    assert "is beside class folders" in refused(packed(tmp_path / "x"))
+    assert "is beside class folders" in refusal_message(packed(tmp_path / "x"))
 
 
-def test_a_dataset_json_somewhere_else_is_left_out_and_counted(tmp_path):
+def test_a_dataset_json_in_another_folder_is_skipped_and_counted(tmp_path):
     for name in ("a", "b"):
         pngs(tmp_path / "x" / name, 4)
     (tmp_path / "x" / "b" / "dataset.json").write_text(json.dumps({"labels": None}))
@@ -419,35 +419,35 @@ def test_a_dataset_json_somewhere_else_is_left_out_and_counted(tmp_path):
 X = np.random.default_rng(0).integers(0, 256, (12, 6, 6, 3), dtype=np.uint8)
 
 
-def kept(path, **arrays):
+def save_npz(path, **arrays):
     np.savez(path, **arrays)
     return path
 
 
-def heard(path, shape=(3, 6, 6)):
-    said = []
-    return load_samples(path, shape, said.append), said
+def load_with_log(path, shape=(3, 6, 6)):
+    messages = []
+    return load_samples(path, shape, messages.append), messages
 
 
-def test_a_npy_is_read_as_an_npz_of_it_is(tmp_path):
+def test_an_npy_is_read_like_an_npz(tmp_path):
     np.save(tmp_path / "x.npy", X)
-    wanted, _ = heard(kept(tmp_path / "x.npz", arr_0=X))
-    split, said = heard(tmp_path / "x.npy")
-    assert split.sha256 == wanted.sha256
-    assert said == [f"{tmp_path}/x.npy: x, uint8 [12, 6, 6, 3], read as N, height, width, channels, no labels."]
+    expected, _ = load_with_log(save_npz(tmp_path / "x.npz", arr_0=X))
+    split, messages = load_with_log(tmp_path / "x.npy")
+    assert split.sha256 == expected.sha256
+    assert messages == [f"{tmp_path}/x.npy: x, uint8 [12, 6, 6, 3], read as N, height, width, channels, no labels."]
     points = np.random.default_rng(0).normal(size=(7, 2))
     np.save(tmp_path / "points.npy", points)
     (tmp_path / "points.npy").rename(tmp_path / "points.NPY")
-    split, said = heard(tmp_path / "points.NPY", (2,))
+    split, messages = load_with_log(tmp_path / "points.NPY", (2,))
     assert split.x.tolist() == points.astype(np.float32).tolist()
-    assert any("float64 rounded to float32" in line for line in said)
+    assert any("float64 rounded to float32" in line for line in messages)
 
 
 @pytest.mark.parametrize("kind", [np.int64, np.uint16, np.int32, np.float32, np.float64, ">i2"])
-def test_whole_numbers_of_another_type_are_read_and_told(tmp_path, kind):
-    split, said = heard(kept(tmp_path / "x.npz", arr_0=X.astype(kind)))
+def test_whole_numbers_of_another_dtype_are_read_and_noted(tmp_path, kind):
+    split, messages = load_with_log(save_npz(tmp_path / "x.npz", arr_0=X.astype(kind)))
     assert split.x.permute(0, 2, 3, 1).numpy().tolist() == X.tolist()
-    assert any("of whole numbers from 0 to 255: read as bytes" in line for line in said)
+    assert any("of whole numbers from 0 to 255: read as bytes" in line for line in messages)
 
 
 @pytest.mark.parametrize(
@@ -466,7 +466,7 @@ def test_whole_numbers_of_another_type_are_read_and_told(tmp_path, kind):
         (X.astype(str), "images are uint8"),
     ],
 )
-def test_numbers_that_can_be_meant_in_several_ways_are_refused_with_advice(tmp_path, array, advice):
+def test_ambiguous_values_are_refused_with_advice(tmp_path, array, advice):
     np.savez(tmp_path / "x.npz", arr_0=array)
     for reader in (lambda p: load_samples(p, (3, 6, 6)), lambda p: ImageFolder(p).setup()):
         with pytest.raises(Mistake, match=re.escape(advice)) as caught:
@@ -475,15 +475,15 @@ def test_numbers_that_can_be_meant_in_several_ways_are_refused_with_advice(tmp_p
 
 
 def test_bytes_of_0_and_1_are_read_with_a_warning(tmp_path):
-    _, said = heard(kept(tmp_path / "x.npz", arr_0=(X > 127).astype(np.uint8)))
-    assert any("no value is above 1, of 255" in line for line in said)
+    _, messages = load_with_log(save_npz(tmp_path / "x.npz", arr_0=(X > 127).astype(np.uint8)))
+    assert any("no value is above 1, of 255" in line for line in messages)
 
 
 Y = np.arange(12) % 3
 
 
 @pytest.mark.parametrize(
-    ("labels", "told"),
+    ("labels", "message"),
     [
         (Y, None),
         (Y.astype(np.uint8), None),
@@ -494,14 +494,14 @@ Y = np.arange(12) % 3
     ],
 )
 @pytest.mark.parametrize("name", ["y", "labels", "arr_1"])
-def test_labels_of_every_plain_form_are_read_and_told(tmp_path, labels, told, name):
-    wanted, _ = heard(kept(tmp_path / "plain.npz", arr_0=X, y=Y))
-    split, said = heard(kept(tmp_path / "x.npz", arr_0=X, **{name: labels}))
-    assert split.y.tolist() == wanted.y.tolist()
-    assert split.sha256 == wanted.sha256
-    assert f"labels {name} (3 classes)" in said[0]
-    assert len(said) == (1 if told is None else 2)
-    assert told is None or told in said[1]
+def test_labels_in_several_forms_are_read_and_noted(tmp_path, labels, message, name):
+    expected, _ = load_with_log(save_npz(tmp_path / "plain.npz", arr_0=X, y=Y))
+    split, messages = load_with_log(save_npz(tmp_path / "x.npz", arr_0=X, **{name: labels}))
+    assert split.y.tolist() == expected.y.tolist()
+    assert split.sha256 == expected.sha256
+    assert f"labels {name} (3 classes)" in messages[0]
+    assert len(messages) == (1 if message is None else 2)
+    assert message is None or message in messages[1]
     assert ImageFolder(tmp_path / "x.npz").classes == 3
 
 
@@ -519,8 +519,8 @@ def test_labels_of_every_plain_form_are_read_and_told(tmp_path, labels, told, na
         np.where(Y == 1, np.inf, Y),
     ],
 )
-def test_labels_that_are_no_classes_are_refused(tmp_path, labels):
-    path = kept(tmp_path / "x.npz", arr_0=X, y=labels)
+def test_invalid_labels_are_refused(tmp_path, labels):
+    path = save_npz(tmp_path / "x.npz", arr_0=X, y=labels)
     for reader in (lambda p: load_samples(p, (3, 6, 6)), lambda p: ImageFolder(p).setup()):
         with pytest.raises(Mistake, match="the labels are") as caught:
             reader(path)
@@ -528,7 +528,7 @@ def test_labels_that_are_no_classes_are_refused(tmp_path, labels):
 
 
 @pytest.mark.parametrize(
-    ("arrays", "told"),
+    ("arrays", "message"),
     [
         ({"a": X, "b": X}, "holds a, b: one array of samples is needed"),
         ({"arr_0": X, "y": Y, "labels": Y}, "holds arr_0, y, labels"),
@@ -539,18 +539,18 @@ def test_labels_that_are_no_classes_are_refused(tmp_path, labels):
         ({"arr_0": X[None]}, "[1, 12, 6, 6, 3]"),
     ],
 )
-def test_arrays_that_are_not_one_set_of_images_are_refused(tmp_path, arrays, told):
-    path = kept(tmp_path / "x.npz", **arrays)
-    with pytest.raises(Mistake, match=re.escape(told)):
+def test_arrays_that_are_not_one_set_of_images_are_refused(tmp_path, arrays, message):
+    path = save_npz(tmp_path / "x.npz", **arrays)
+    with pytest.raises(Mistake, match=re.escape(message)):
         load_samples(path, (3, 6, 6))
     with pytest.raises(Mistake):
         ImageFolder(path).setup()
 
 
-def test_a_npy_that_is_cut_short_or_none_is_refused(tmp_path):
+def test_a_truncated_or_invalid_npy_is_refused(tmp_path):
     np.save(tmp_path / "x.npy", X)
-    whole = (tmp_path / "x.npy").read_bytes()
-    for content in (whole[:200], whole[:20], b"", b"no array at all"):
+    complete = (tmp_path / "x.npy").read_bytes()
+    for content in (complete[:200], complete[:20], b"", b"no array at all"):
         (tmp_path / "x.npy").write_bytes(content)
         for reader in (lambda p: load_samples(p, (3, 6, 6)), lambda p: ImageFolder(p).setup()):
             with pytest.raises(Mistake, match="cannot be read as an npy of a plain array"):

@@ -1,4 +1,4 @@
-"""Images of 16 bits, further columns of an npz, and data of one's own whose modality does not fit."""
+"""Images with 16 bits, further columns of an npz, and user-defined data whose modality does not fit."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from saddlepoint.modality import Audio, Image, Modality, Tokens
 X = np.random.default_rng(0).integers(0, 65536, (12, 6, 10, 5)).astype(np.uint16)
 
 
-def saved(place: Path, **arrays: np.ndarray) -> Path:
-    np.savez(place / "x.npz", **arrays)
-    return place / "x.npz"
+def saved(path: Path, **arrays: np.ndarray) -> Path:
+    np.savez(path / "x.npz", **arrays)
+    return path / "x.npz"
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 3, 1, 2)])
-def test_every_value_is_kept_in_either_order_of_axes(tmp_path: Path, order: tuple[int, ...]) -> None:
+def test_every_value_is_kept_in_both_layouts(tmp_path: Path, order: tuple[int, ...]) -> None:
     data = ImageFolder(saved(tmp_path, x=X.transpose(order)), channels=5)
     assert (data.shape, data.modality.describe()) == ((5, 6, 10), {"name": "image", "bits": 16})
     x = torch.cat([data.split(name).x for name in ("train", "validation", "test")])
@@ -37,18 +37,18 @@ def test_every_value_is_kept_in_either_order_of_axes(tmp_path: Path, order: tupl
     assert torch.equal(data.first_batch(3).x, data.split("train").x[:3].float() / 32767.5 - 1)
 
 
-def test_the_bits_are_a_fact_of_the_config_and_8_are_no_part_of_a_runs_identity(tmp_path: Path) -> None:
-    words = ["data=image_folder", "data.channels=5"]
-    deep = compose([*words, f"data.folder={saved(tmp_path, x=X)}"])
+def test_the_bits_are_a_fact_and_8_bits_do_not_change_the_identity(tmp_path: Path) -> None:
+    overrides = ["data=image_folder", "data.channels=5"]
+    deep = compose([*overrides, f"data.folder={saved(tmp_path, x=X)}"])
     assert deep.data.bits == 16
     (tmp_path / "other").mkdir()
-    flat = compose([*words, f"data.folder={saved(tmp_path / 'other', x=(X // 256).astype(np.uint8))}"])
+    flat = compose([*overrides, f"data.folder={saved(tmp_path / 'other', x=(X // 256).astype(np.uint8))}"])
     assert flat.data.bits == 8
     assert "bits" not in training_keys({"data": {"bits": 8}})["data"]
     assert training_keys({"data": {"bits": 16}})["data"] == {"bits": 16}
 
 
-def test_uint16_that_uses_8_bits_is_a_set_of_8_bits_which_is_said(tmp_path: Path) -> None:
+def test_uint16_with_values_of_8_bits_is_read_as_8_bits_and_noted(tmp_path: Path) -> None:
     for name, most, bits in (("flat", 255, 8), ("deep", 256, 16)):
         (tmp_path / name).mkdir()
         data = ImageFolder(saved(tmp_path / name, x=np.minimum(X, most)), channels=5)
@@ -57,14 +57,14 @@ def test_uint16_that_uses_8_bits_is_a_set_of_8_bits_which_is_said(tmp_path: Path
         assert any("uint16 of whole numbers from" in note for note in data.notes) == (bits == 8)
 
 
-def test_a_run_with_16_bits_is_built_though_its_file_is_gone(tmp_path: Path) -> None:
+def test_a_run_with_16_bits_is_built_if_its_file_is_deleted(tmp_path: Path) -> None:
     assert ImageFolder(tmp_path / "gone.npz", channels=5, shape=[5, 6, 10], bits=16).modality.has_stored_form(
         torch.zeros(1, 5, 6, 10, dtype=torch.uint16)
     )
 
 
 @pytest.mark.parametrize(
-    ("x", "options", "words"),
+    ("x", "options", "message"),
     [
         (X, {"bits": 8}, "more than 8 bits, so set data.bits=16"),
         ((X // 256).astype(np.uint8), {"bits": 16}, "the data have 16 bits: provide uint16"),
@@ -73,12 +73,12 @@ def test_a_run_with_16_bits_is_built_though_its_file_is_gone(tmp_path: Path) -> 
         (X, {"bits": 12}, "8 or 16 bits"),
     ],
 )
-def test_what_would_be_rounded_is_refused_with_what_to_save(tmp_path: Path, x, options, words: str) -> None:
-    with pytest.raises(Mistake, match=words):
+def test_values_that_would_be_rounded_are_refused_with_a_remedy(tmp_path: Path, x, options, message: str) -> None:
+    with pytest.raises(Mistake, match=message):
         ImageFolder(saved(tmp_path, x=x), channels=5, **options).split("train")
 
 
-def test_samples_of_8_bits_are_not_held_against_data_of_16(tmp_path: Path) -> None:
+def test_samples_of_8_bits_are_refused_for_data_of_16_bits(tmp_path: Path) -> None:
     data = ImageFolder(saved(tmp_path, x=X), channels=5)
     assert load_samples_for(data, tmp_path / "x.npz").x.dtype == torch.uint16
     (tmp_path / "flat").mkdir()
@@ -86,7 +86,7 @@ def test_samples_of_8_bits_are_not_held_against_data_of_16(tmp_path: Path) -> No
         load_samples_for(data, saved(tmp_path / "flat", x=(X // 256).astype(np.uint8)))
 
 
-def test_arrays_beside_the_samples_are_columns_row_by_row(tmp_path: Path) -> None:
+def test_further_arrays_are_columns_aligned_with_the_samples(tmp_path: Path) -> None:
     n = np.arange(12)
     columns = {
         "source": (X // 256).astype(np.uint8), "mask": (X[..., 0] > 9).astype(np.uint8), "attributes": n[:, None] > 5,
@@ -107,12 +107,12 @@ def test_arrays_beside_the_samples_are_columns_row_by_row(tmp_path: Path) -> Non
     assert batch.extra_columns["mask"].shape == (5, 1, 6, 10)
 
 
-def test_a_column_of_images_may_have_the_name_that_a_fact_of_audio_has(tmp_path: Path) -> None:
+def test_a_column_of_images_may_be_named_like_a_fact_of_audio(tmp_path: Path) -> None:
     data = ImageFolder(saved(tmp_path, x=X, rate=np.arange(12), vocabulary=np.arange(12)), channels=5)
     assert set(data.split("train").extra_columns) == {"rate", "vocabulary"}
 
 
-def test_a_colour_column_beside_grey_images_keeps_its_axes(tmp_path: Path) -> None:
+def test_a_colour_column_of_grey_images_keeps_its_layout(tmp_path: Path) -> None:
     for name, source in {"last": X, "first": X.transpose(0, 3, 1, 2)}.items():
         (tmp_path / name).mkdir()
         data = ImageFolder(saved(tmp_path / name, x=X[..., 0], source=source), channels=1)
@@ -121,32 +121,32 @@ def test_a_colour_column_beside_grey_images_keeps_its_axes(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("more", "words"),
+    ("columns", "message"),
     [
         ({"a": np.where(np.arange(12) > 5, np.nan, 0)}, "a holds values that are not finite"),
         ({"a": np.zeros(11)}, "a column needs one row per sample, 12"),
         ({"a": np.array(["x"] * 12)}, "a column must hold numbers"),
     ],
 )
-def test_a_column_that_is_none_is_refused(tmp_path: Path, more, words: str) -> None:
-    with pytest.raises(Mistake, match=words):
-        ImageFolder(saved(tmp_path, x=X, **more), channels=5).split("train")
+def test_an_invalid_column_is_refused(tmp_path: Path, columns, message: str) -> None:
+    with pytest.raises(Mistake, match=message):
+        ImageFolder(saved(tmp_path, x=X, **columns), channels=5).split("train")
 
 
 class Own(Data):
-    """Data of somebody's own: what the test gives."""
+    """User-defined data: the tensor `stored` in every split."""
 
-    given: torch.Tensor
+    stored: torch.Tensor
 
     def splits(self) -> dict[str, Split]:
-        return {name: Split(name, self.given) for name in ("train", "validation", "test")}
+        return {name: Split(name, self.stored) for name in ("train", "validation", "test")}
 
 
-Own.__module__ = "mine"  # data of the package are not looked at
+Own.__module__ = "mine"  # built-in data are not checked
 
 
 @pytest.mark.parametrize(
-    ("x", "shape", "modality", "words"),
+    ("x", "shape", "modality", "message"),
     [
         (torch.zeros(4, 1, 8, 8), (1, 8, 8), None, "Floats would be rounded to 256 levels.*Image.16. keeps 16 bits"),
         (torch.zeros(4, 1, 8, 8, dtype=torch.uint16), (1, 8, 8), None, "modality = saddlepoint.modality.Image.16."),
@@ -159,28 +159,28 @@ Own.__module__ = "mine"  # data of the package are not looked at
         (torch.tensor([[0.0, torch.nan]] * 4), (2,), None, "its train split: some values are not finite"),
     ],
 )
-def test_data_that_would_be_quantised_in_silence_are_refused_with_what_to_do(
-    x: torch.Tensor, shape: tuple[int, ...], modality: Modality | None, words: str
+def test_data_in_another_stored_form_are_refused_with_a_remedy(
+    x: torch.Tensor, shape: tuple[int, ...], modality: Modality | None, message: str
 ) -> None:
-    data = type("Mine", (Own,), {"modality": modality, "given": x})(shape, None)
-    with pytest.raises(Mistake, match=re.compile(words, re.S)):
+    data = type("Mine", (Own,), {"modality": modality, "stored": x})(shape, None)
+    with pytest.raises(Mistake, match=re.compile(message, re.S)):
         data.split("train")
 
 
 @pytest.mark.parametrize("modality", [Image, "image", torch.nn.Identity()])
-def test_a_modality_is_an_object_of_its_class(modality: object) -> None:
+def test_a_modality_that_is_no_modality_object_is_refused(modality: object) -> None:
     with pytest.raises(Mistake, match=r"Mine: modality is .*, but must be an object, such as .*Image\(16\)"):
         type("Mine", (Own,), {"modality": modality})((1, 8, 8), None)
 
 
-def test_data_of_ones_own_are_stored_as_their_modality_says() -> None:
+def test_user_defined_data_use_the_stored_form_of_their_modality() -> None:
     x = torch.randint(0, 65536, (4, 1, 8, 8)).to(torch.uint16)
-    data = type("Mine", (Own,), {"modality": Image(16), "given": x})((1, 8, 8), None)
+    data = type("Mine", (Own,), {"modality": Image(16), "stored": x})((1, 8, 8), None)
     assert torch.equal(data.modality.to_stored(data.first_batch(4).x), x)
     assert data.split("all").shape == (1, 8, 8)
 
 
-def test_an_extractor_that_would_round_says_what_measures_16_bits() -> None:
+def test_an_extractor_of_8_bits_is_refused_with_one_for_16_bits() -> None:
     with pytest.raises(
         Mistake, match=re.compile("inception measures images of 8 bits, but these have 16.*identity", re.S)
     ):
@@ -193,7 +193,7 @@ def test_an_extractor_that_would_round_says_what_measures_16_bits() -> None:
     ("shape", "bits", "named"),
     [((3, 8, 8), 8, True), ((5, 8, 8), 8, False), ((3, 8, 8), 16, False), ((5, 8, 8), 16, False)],
 )
-def test_inception_is_named_as_what_measures_where_it_does(shape: tuple[int, ...], bits: int, named: bool) -> None:
+def test_inception_is_suggested_if_it_fits(shape: tuple[int, ...], bits: int, named: bool) -> None:
     with pytest.raises(Mistake) as caught:
         check_measurable(Identity((2, 2, 2)), shape, Image(bits))
     assert ("inception" in str(caught.value)) == named

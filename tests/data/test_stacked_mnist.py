@@ -71,7 +71,7 @@ def test_the_channels_are_drawn_independently_and_uniformly(tiny):
     assert not digits[:, 0].equal(digits[:, 1])
 
 
-def test_stacks_are_drawn_once_whatever_the_seed_and_anew_for_each_draw(tiny):
+def test_stacks_depend_on_draw_but_not_on_the_seed(tiny):
     data = tiny(seed=1)
     assert data.describe() == tiny(seed=2, batch=3).describe()
     other = tiny(draw=1).describe()["sha256"]
@@ -82,19 +82,19 @@ def test_stacks_are_drawn_once_whatever_the_seed_and_anew_for_each_draw(tiny):
     assert fewer[torch.arange(200)][1].equal(y)
 
 
-def test_rows_batches_and_selections_agree(tiny):
+def test_rows_and_batches_agree(tiny):
     split = tiny().split("train")
     x, y = rows(split, 77)
     index = torch.tensor([3, 499, 0, 3])
-    for found in (split[index], *split.batches_at([index])):
-        assert found[0].equal(x[index])
-        assert found[1].equal(y[index])
-    some = next(split.batches(5))[0]
-    some.zero_()
+    for batch_x, batch_y in (split[index], *split.batches_at([index])):
+        assert batch_x.equal(x[index])
+        assert batch_y.equal(y[index])
+    batch = next(split.batches(5))[0]
+    batch.zero_()
     assert split[torch.arange(5)][0].equal(x[:5])  # a batch is a copy
 
 
-def test_the_hash_follows_the_digits_and_the_places(tiny, tmp_path):
+def test_the_hash_depends_on_the_digits_and_their_indices(tiny, tmp_path):
     hashes = {name: tiny().split(name).sha256 for name in SPLITS}
     split = tiny().split("train")
     split.digits[0] += 1  # one image of the base
@@ -105,7 +105,7 @@ def test_the_hash_follows_the_digits_and_the_places(tiny, tmp_path):
     assert tiny().split("train").sha256 == hashes["train"]
 
 
-def test_the_stream_gives_floats_and_classes(tiny):
+def test_training_batches_hold_floats_and_classes(tiny):
     data = tiny(batch=500)
     batch = next(data.training_batches())
     x, y = rows(data.split("train"))
@@ -114,7 +114,7 @@ def test_the_stream_gives_floats_and_classes(tiny):
     assert batch.x.sum(dim=(1, 2, 3)).sort().values.equal(to_float(x).sum(dim=(1, 2, 3)).sort().values)
 
 
-def test_missing_files_are_told_as_mnist_tells_them(tmp_path):
+def test_missing_files_are_refused_with_mnists_message(tmp_path):
     kind = type(
         "MNIST",
         (MNIST,),
@@ -139,8 +139,8 @@ def test_the_real_stacks_have_the_known_sizes_and_take_little_memory():
     assert data.describe()["sizes"] == {"train": 128_000, "validation": 26_000, "test": 26_000}
     start = perf_counter()
     train = data.split("train")
-    held = sum(part.numel() * part.element_size() for part in (train.digits, train.digit_indices, train.labels))
-    assert held < 50e6  # 300 MB if they were put together
+    n_bytes = sum(part.numel() * part.element_size() for part in (train.digits, train.digit_indices, train.labels))
+    assert n_bytes < 50e6  # the stacks would take 300 MB
     assert perf_counter() - start < 5
     assert train.labels.bincount(minlength=1000).min() > 50
     x, y = train[torch.tensor([12_345])]

@@ -1,4 +1,4 @@
-"""Lines of text of one's own as tokens: every symbol kept, and what cannot be is refused by file and line."""
+"""User-defined lines of text as tokens: every symbol is kept, or refused with file and line."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from saddlepoint.error import Mistake
 TEXT = ["ab", "ba", "abc", "c", "cab", "b a", "\u00e9b", "aa", "bb", "$c"]
 
 
-def file(place: Path, text: str) -> Path:
-    place.write_bytes(text.encode())
-    return place
+def file(path: Path, text: str) -> Path:
+    path.write_bytes(text.encode())
+    return path
 
 
-def back(data: TextLines) -> list[str]:
+def decoded_lines(data: TextLines) -> list[str]:
     splits = (data.split(name).x for name in ("train", "validation", "test"))
     return sorted(line for x in splits for line in data.modality.to_text(x))
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("last", ["", "end"])
-def test_every_line_comes_back_as_it_was(tmp_path: Path, end: str, last: str) -> None:
+def test_every_line_survives_encoding_and_decoding(tmp_path: Path, end: str, last: str) -> None:
     data = TextLines(file(tmp_path / "x.txt", end.join(TEXT) + (end if last else "")))
     assert data.shape == (3, len(set("".join(TEXT))) + 1)
-    assert back(data) == sorted(TEXT)
+    assert decoded_lines(data) == sorted(TEXT)
     assert data.notes == [f"{tmp_path}/x.txt: 10 lines."]
 
 
-def test_the_mark_of_utf_8_that_some_editors_write_is_no_symbol(tmp_path: Path) -> None:
+def test_a_utf_8_byte_order_mark_is_not_a_symbol(tmp_path: Path) -> None:
     data = TextLines(file(tmp_path / "x.txt", "\ufeff" + "\n".join(TEXT)))
-    assert back(data) == sorted(TEXT)
+    assert decoded_lines(data) == sorted(TEXT)
 
 
 def test_words_are_symbols_too(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_words_are_symbols_too(tmp_path: Path) -> None:
     data = TextLines(file(tmp_path / "x.txt", "\n".join(text)), unit="word")
     assert data.modality.vocabulary == ("", "a", "cat", "dog", "sat", "the")
     assert data.shape == (3, 6)
-    assert back(data) == sorted(" ".join(line.split()) for line in text)
+    assert decoded_lines(data) == sorted(" ".join(line.split()) for line in text)
 
 
 def test_files_in_class_folders_give_each_line_its_class(tmp_path: Path) -> None:
@@ -61,14 +61,14 @@ def test_files_in_class_folders_give_each_line_its_class(tmp_path: Path) -> None
     assert any("left out: 1 empty ones" in note for note in data.notes)
 
 
-def test_empty_lines_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_empty_lines_are_skipped_and_counted(tmp_path: Path) -> None:
     data = TextLines(file(tmp_path / "x.txt", "a\n\nb\n\nab\nba\n"))
-    assert back(data) == ["a", "ab", "b", "ba"]
+    assert decoded_lines(data) == ["a", "ab", "b", "ba"]
     assert data.notes == [f"{tmp_path}/x.txt: 4 lines; left out: 2 empty ones."]
 
 
 @pytest.mark.parametrize(
-    ("text", "words", "options"),
+    ("text", "message", "options"),
     [
         ("a\nbcd\nb", "x.txt, line 2 has 3 symbols, more than data.length=2: set data.length=3 or more", {"length": 2}),
         ("a\nz\nb", "x.txt, line 2: 'z' is not among the 3 symbols of data.vocabulary", {"vocabulary": ["", "a", "b"]}),
@@ -81,33 +81,33 @@ def test_empty_lines_are_left_out_and_counted(tmp_path: Path) -> None:
         ("a\nb\nc", "data.length=0", {"length": 0}),
     ],
 )
-def test_what_cannot_be_read_is_refused_by_file_and_line(tmp_path: Path, text: str, words: str, options) -> None:
-    with pytest.raises(Mistake, match=words.replace("$", r"\$")):
+def test_invalid_lines_are_refused_with_file_and_line(tmp_path: Path, text: str, message: str, options) -> None:
+    with pytest.raises(Mistake, match=message.replace("$", r"\$")):
         TextLines(file(tmp_path / "x.txt", text), **options).split("train")
 
 
-def test_other_encodings_are_refused_with_the_byte(tmp_path: Path) -> None:
+def test_another_encoding_is_refused_with_the_byte(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_bytes("abc\n\u00e9\n".encode("latin-1"))
     with pytest.raises(Mistake, match=r"x.txt is not UTF-8: byte 4 is b'\\xe9'. Save it as UTF-8"):
         TextLines(tmp_path / "x.txt")
 
 
-def test_the_vocabulary_is_a_fact_of_the_config_so_that_the_file_may_go(tmp_path: Path) -> None:
-    place = file(tmp_path / "x.txt", "\n".join(TEXT))
-    config = compose(["data=text_lines", f"data.folder={place}", "architecture=sequence"])
-    place.unlink()
-    again = TextLines(place, shape=config.data.shape, vocabulary=config.data.vocabulary)
-    assert again.modality.to_text(torch.tensor([[1, 0, 2]])) == ["".join(sorted(set("".join(TEXT)))[:2])]
+def test_the_vocabulary_is_written_into_the_config_so_that_the_file_may_be_deleted(tmp_path: Path) -> None:
+    path = file(tmp_path / "x.txt", "\n".join(TEXT))
+    config = compose(["data=text_lines", f"data.folder={path}", "architecture=sequence"])
+    path.unlink()
+    rebuilt = TextLines(path, shape=config.data.shape, vocabulary=config.data.vocabulary)
+    assert rebuilt.modality.to_text(torch.tensor([[1, 0, 2]])) == ["".join(sorted(set("".join(TEXT)))[:2])]
 
 
-def test_samples_are_read_by_the_vocabulary_of_the_data(tmp_path: Path) -> None:
+def test_samples_are_encoded_with_the_vocabulary_of_the_data(tmp_path: Path) -> None:
     data = TextLines(file(tmp_path / "x.txt", "\n".join(TEXT)))
     split = load_samples_for(data, file(tmp_path / "made.txt", "ab\ncab\n"))
     assert data.modality.to_text(split.x) == ["ab", "cab"]
     np.savez(tmp_path / "made.npz", **data.modality.npz_arrays(split.x))
-    again = load_samples_for(data, tmp_path / "made.npz")
-    assert torch.equal(again.x, split.x)
-    assert split.modality is again.modality is data.modality  # not the one that their numbers would imply
+    rebuilt = load_samples_for(data, tmp_path / "made.npz")
+    assert torch.equal(rebuilt.x, split.x)
+    assert split.modality is rebuilt.modality is data.modality  # not the one that their numbers would imply
     np.savez(tmp_path / "other.npz", arr_0=split.x.numpy(), vocabulary=np.array(data.modality.vocabulary[::-1]))
     with pytest.raises(Mistake, match=r"other.npz: its vocabulary differs from that of the data"):
         load_samples_for(data, tmp_path / "other.npz")
@@ -115,10 +115,10 @@ def test_samples_are_read_by_the_vocabulary_of_the_data(tmp_path: Path) -> None:
         load_samples_for(data, file(tmp_path / "made.txt", "z\n"))
 
 
-def test_a_line_that_would_size_the_networks_by_itself_is_refused_unless_its_length_is_said(tmp_path: Path) -> None:
-    place = file(tmp_path / "lines.txt", "ab\n" * 9 + "a" * 10_001 + "\n")
+def test_a_very_long_line_is_refused_unless_the_length_is_set(tmp_path: Path) -> None:
+    path = file(tmp_path / "lines.txt", "ab\n" * 9 + "a" * 10_001 + "\n")
     with pytest.raises(
         Mistake, match=r"line 10 has 10,001 symbols, and the longest line decides .* data\.length=10001"
     ):
-        TextLines(place)
-    assert TextLines(place, length=10_001).shape == (10_001, 3)
+        TextLines(path)
+    assert TextLines(path, length=10_001).shape == (10_001, 3)

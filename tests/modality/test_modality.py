@@ -1,4 +1,4 @@
-"""Laws of modalities: stored forms go to networks and back without loss, and files hold what was stored."""
+"""Laws of modalities: stored form and float form convert without loss, and files keep the stored form."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EACH = pytest.mark.parametrize("name", STORED)
 
 
 @EACH
-def test_stored_samples_come_back_from_what_networks_see_bit_for_bit(name: str) -> None:
+def test_stored_samples_survive_conversion_to_float_and_back_bit_for_bit(name: str) -> None:
     modality, x = STORED[name]
     inside = modality.to_float(x)
     assert modality.has_stored_form(x)
@@ -40,7 +40,7 @@ def test_stored_samples_come_back_from_what_networks_see_bit_for_bit(name: str) 
     assert not modality.bounded or float(inside.abs().max()) <= 1
 
 
-def test_every_value_of_16_bits_comes_back() -> None:
+def test_every_value_of_16_bits_survives_conversion() -> None:
     levels = torch.arange(65536)
     image, audio = levels.to(torch.uint16).view(1, 1, 256, 256), (levels - 32768).to(torch.int16).view(1, 1, -1)
     assert torch.equal(Image(16).to_stored(Image(16).to_float(image)), image)
@@ -48,7 +48,7 @@ def test_every_value_of_16_bits_comes_back() -> None:
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_the_unit_of_densities_is_0_to_1_where_there_are_levels_and_else_what_networks_see(bits: int) -> None:
+def test_density_units_are_0_to_1_for_levels_and_else_the_float_form(bits: int) -> None:
     levels = torch.tensor([0, 51, 2**bits - 1]).to(torch.uint8 if bits == 8 else torch.uint16)
     unit = Image(bits).to_density_units(levels, torch.float64)
     assert unit.tolist() == [0, 51 / (2**bits - 1), 1]
@@ -57,7 +57,7 @@ def test_the_unit_of_densities_is_0_to_1_where_there_are_levels_and_else_what_ne
     ).tolist() == [-1, 0.5]
 
 
-def test_what_is_out_of_range_becomes_the_nearest_in_range() -> None:
+def test_values_out_of_range_are_clamped() -> None:
     beyond = torch.tensor([-3.0, 3.0])
     assert Image(16).to_stored(beyond).tolist() == [0, 65535]
     assert Audio(bits=16).to_stored(beyond).tolist() == [-32768, 32767]
@@ -65,24 +65,24 @@ def test_what_is_out_of_range_becomes_the_nearest_in_range() -> None:
 
 
 @EACH
-def test_an_npz_holds_all_of_what_was_stored(name: str) -> None:
+def test_an_npz_keeps_the_stored_form(name: str) -> None:
     modality, x = STORED[name]
     with np.load(io.BytesIO(modality.file_content(x, ".npz"))) as file:
-        held = torch.from_numpy(file["arr_0"])
-        assert torch.equal(held.permute(0, 3, 1, 2) if modality.planar else held, x)
+        stored = torch.from_numpy(file["arr_0"])
+        assert torch.equal(stored.permute(0, 3, 1, 2) if modality.planar else stored, x)
         assert "rate" not in file or int(file["rate"]) == 8000
         assert "vocabulary" not in file or file["vocabulary"].tolist() == ["", "a", "b", "c"]
 
 
 @EACH
 @pytest.mark.parametrize("form", ["stored", "inside"])
-def test_stored_samples_and_what_networks_see_of_them_are_one_picture(name: str, form: str) -> None:
+def test_stored_and_float_form_give_the_same_picture(name: str, form: str) -> None:
     modality, x = STORED[name]
-    seen = x if form == "stored" else modality.to_float(x)
-    assert np.array_equal(np.asarray(modality.picture(seen)), np.asarray(modality.picture(x)))
+    samples = x if form == "stored" else modality.to_float(x)
+    assert np.array_equal(np.asarray(modality.picture(samples)), np.asarray(modality.picture(x)))
 
 
-def test_wav_files_hold_the_samples_at_the_rate() -> None:
+def test_wav_files_keep_the_samples_and_the_rate() -> None:
     modality, x = STORED["int16"]
     files = dict(modality.folder_contents(x))
     assert list(files) == [f"{i}.wav" for i in range(6)]
@@ -94,40 +94,40 @@ def test_wav_files_hold_the_samples_at_the_rate() -> None:
         assert (file.getframerate(), file.getnchannels(), file.getnframes()) == (8000, 2, 300)
 
 
-def test_wav_files_of_float_audio_hold_all_32_bits() -> None:
+def test_wav_files_of_float_audio_keep_all_32_bits() -> None:
     modality, x = STORED["float"]
     rate, samples = wavfile.read(io.BytesIO(next(iter(modality.folder_contents(x)))[1]))
     assert (rate, samples.dtype) == (8000, np.float32)
     assert np.array_equal(samples.T, x[0].numpy())
 
 
-def test_text_says_that_it_does_not_hold_the_empty_symbol() -> None:
+def test_text_reports_the_loss_of_empty_symbols() -> None:
     assert "empty symbol" in str(WORDS.information_loss(".txt"))
     assert WORDS.information_loss(".npz") is None
     assert Tokens(["a", "b"]).information_loss(".txt") is None
 
 
-def test_grey_pictures_of_16_bits_hold_16_bits() -> None:
+def test_grey_pngs_of_16_bits_keep_16_bits() -> None:
     x = STORED["16 bits"][1][:, :1]
     for (_, content), image in zip(Image(16).folder_contents(x), x, strict=True):
         assert np.array_equal(np.asarray(Picture.open(io.BytesIO(content))).astype(np.int64), image[0].numpy())
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_a_folder_of_pngs_holds_every_value_of_grey_and_colour(channels: int) -> None:
+def test_a_folder_of_pngs_keeps_every_value_of_grey_and_colour(channels: int) -> None:
     x = STORED["8 bits"][1][:, :channels]
     files = [np.asarray(Picture.open(io.BytesIO(content))) for _, content in Image().folder_contents(x)]
     assert np.array_equal(np.stack(files).reshape(6, 4, 7, channels).transpose(0, 3, 1, 2), x.numpy())
 
 
-def test_what_measures_by_default_follows_from_the_shape_and_the_classes() -> None:
+def test_the_default_extractor_depends_on_shape_and_classes() -> None:
     for modality in (Audio(), WORDS):
         assert (modality.default_extractor((2, 2048)), modality.default_extractor((2, 2049))) == ("identity", None)
     assert (Image().default_extractor((1, 8, 8)), Image().default_extractor((1, 8, 8), 10)) == ("nearest", "trained")
     assert Points().default_extractor((2,)) == "identity"
 
 
-def test_points_alone_are_drawn_over_the_reals_which_set_the_limits() -> None:
+def test_only_points_are_drawn_over_the_reals_which_set_the_limits() -> None:
     assert [modality.draws_over_reals for modality, _ in STORED.values()] == [name == "points" for name in STORED]
     x, reals = torch.zeros(1, 2), 0.9 - torch.rand(500, 2, generator=DRAWS)
     over, alone, wide = (np.asarray(Points().picture(x, reals=beside)) for beside in (reals, None, 9 * reals))
@@ -136,21 +136,21 @@ def test_points_alone_are_drawn_over_the_reals_which_set_the_limits() -> None:
     assert not np.array_equal(over, wide), "other limits"
 
 
-def test_text_is_a_line_per_sample_without_the_empty_symbol() -> None:
+def test_text_has_one_line_per_sample_without_empty_symbols() -> None:
     x = torch.tensor([[1, 2, 0, 3], [0, 0, 0, 0], [3, 3, 0, 0]])
     assert WORDS.file_content(x, ".txt") == b"abc\n\ncc\n"
     assert Tokens(["", "the", "cat"], " ").to_text(torch.tensor([[1, 2, 0]])) == ["the cat"]
 
 
-def test_signs_that_matplotlib_would_typeset_or_cannot_draw_are_text() -> None:
+def test_characters_that_matplotlib_would_typeset_or_lacks_are_drawn_as_text() -> None:
     Tokens(["", "$", "\\", "\n", "\u4e2d"]).picture(torch.tensor([[1, 2, 1, 3], [4, 4, 0, 0]]))
 
 
-def test_of_equally_probable_symbols_the_first_is_taken() -> None:
+def test_the_first_of_equally_probable_symbols_is_stored() -> None:
     assert WORDS.to_stored(torch.full((1, 2, 4), 0.25)).tolist() == [[0, 0]]
 
 
-def test_a_sine_is_a_line_in_its_spectrogram_at_its_frequency_and_level() -> None:
+def test_the_spectrogram_of_a_sine_peaks_at_its_frequency_and_level() -> None:
     rate, frequency = 8000, 1000
     sound = 0.5 * torch.sin(2 * math.pi * frequency * torch.arange(2048) / rate)
     levels = spectrogram(sound)
@@ -161,9 +161,10 @@ def test_a_sine_is_a_line_in_its_spectrogram_at_its_frequency_and_level() -> Non
 
 def test_the_first_channel_of_a_sound_is_drawn() -> None:
     left, right = torch.sin(torch.arange(64) / 3)[None, None], torch.zeros(1, 1, 64)
-    drawn, silent, both = (np.asarray(Audio().picture(x)) for x in (left, right, torch.cat([left, right], 1)))
-    assert np.array_equal(both, drawn)
-    assert not np.array_equal(both, silent)
+    waveforms = left, right, torch.cat([left, right], 1)
+    left_picture, right_picture, stereo_picture = (np.asarray(Audio().picture(x)) for x in waveforms)
+    assert np.array_equal(stereo_picture, left_picture)
+    assert not np.array_equal(stereo_picture, right_picture)
 
 
 @pytest.mark.parametrize("length", [1, 3, 255, 257])
@@ -171,31 +172,31 @@ def test_sounds_of_any_length_are_drawn(length: int) -> None:
     Audio().picture(torch.zeros(2, 1, length))
 
 
-def test_a_shape_implies_points_audio_or_8_bit_images() -> None:
-    found = [default_modality(shape) for shape in ((2,), (1, 64), (3, 8, 8))]
-    assert [one.name for one in found] == ["points", "audio", "image"]
-    assert found[2].describe() == {"name": "image", "bits": 8}
+def test_the_default_modality_of_a_shape_is_points_audio_or_8_bit_images() -> None:
+    inferred = [default_modality(shape) for shape in ((2,), (1, 64), (3, 8, 8))]
+    assert [one.name for one in inferred] == ["points", "audio", "image"]
+    assert inferred[2].describe() == {"name": "image", "bits": 8}
     assert [is_bounded_shape(shape) for shape in ((2,), (1, 64), (3, 8, 8))] == [False, None, True]
     with pytest.raises(Mistake, match=r"data.shape=\[1, 4, 8, 8\].*modality"):
         default_modality((1, 4, 8, 8))
 
 
 @EACH
-def test_stored_samples_imply_their_modality(name: str) -> None:
+def test_the_modality_is_inferred_from_stored_samples(name: str) -> None:
     modality, x = STORED[name]
-    found = infer_modality(x)
-    assert (found.name, found.stored_form) == (modality.name, modality.stored_form)
-    assert torch.equal(found.to_float(x), modality.to_float(x))
+    inferred = infer_modality(x)
+    assert (inferred.name, inferred.stored_form) == (modality.name, modality.stored_form)
+    assert torch.equal(inferred.to_float(x), modality.to_float(x))
 
 
 @pytest.mark.parametrize("x", [torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, dtype=torch.float64), torch.zeros(4).long()])
-def test_other_tensors_imply_none(x: torch.Tensor) -> None:
+def test_the_modality_of_other_tensors_is_refused(x: torch.Tensor) -> None:
     with pytest.raises(Mistake, match="stored samples are uint8 or uint16 images"):
         infer_modality(x)
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "message"),
     [
         (lambda: Image(12), "8 or 16 bits"),
         (lambda: Audio(bits=8), "16 bits .int16. or 32"),
@@ -211,6 +212,6 @@ def test_other_tensors_imply_none(x: torch.Tensor) -> None:
         (lambda: WORDS.check_suffix(".wav", (9, 4)), "samples go to lines.txt, an array.npz or a picture.png"),
     ],
 )
-def test_what_cannot_be_is_refused_with_what_can(make, words: str) -> None:
-    with pytest.raises(Mistake, match=words):
+def test_invalid_settings_are_refused_with_the_valid_ones(make, message: str) -> None:
+    with pytest.raises(Mistake, match=message):
         make()

@@ -1,4 +1,4 @@
-"""Laws of a box to be filled in: its size, its places, and that it is drawn for the batch of all ranks."""
+"""Laws of the box mask: its size and position, and draws that do not depend on the number of ranks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def draw(n, *arguments, rank=0, world=1, **settings):
     return BoxMask(*arguments, **settings).sample(n, Stream(0, "hole", rank, world, joint=True))
 
 
-def test_in_the_centre_it_is_half_of_each_side_with_as_much_room_on_both_ends():
+def test_the_centred_box_has_half_of_each_side_and_equal_margins():
     mask = draw(3, [3, 8, 12])
     assert mask.shape == (3, 1, 8, 12)
     expected = torch.zeros(8, 12)
@@ -21,7 +21,7 @@ def test_in_the_centre_it_is_half_of_each_side_with_as_much_room_on_both_ends():
     assert torch.equal(mask, expected.expand(3, 1, 8, 12))
 
 
-def test_at_random_each_mask_is_one_whole_box_and_every_place_is_as_likely_as_the_other():
+def test_random_masks_are_complete_boxes_at_uniform_positions():
     n = 20_000
     mask = draw(n, [1, 4, 6], fraction=0.5, place="random")
     assert torch.equal(mask.sum((1, 2, 3)), torch.full((n,), 6.0))
@@ -34,21 +34,21 @@ def test_at_random_each_mask_is_one_whole_box_and_every_place_is_as_likely_as_th
     assert torch.equal(rows.diff().clamp(min=0).sum(1) + rows[:, 0], torch.ones(n)), "in one piece"
 
 
-def test_a_waveform_has_a_gap_and_a_whole_fraction_hides_all():
+def test_a_waveform_mask_has_a_gap_and_fraction_1_masks_everything():
     assert torch.equal(draw(2, [1, 8])[:, 0], torch.tensor([0, 0, 1, 1, 1, 1, 0, 0.0]).expand(2, 8))
     assert draw(2, [1, 4, 4], fraction=1.0).all()
     assert draw(2, [1, 4, 4], fraction=0.01).sum() == 2, "a hole has a pixel at least"
 
 
 @pytest.mark.parametrize("place", ["centre", "random"])
-def test_two_ranks_draw_the_masks_of_one_and_n_then_m_are_n_plus_m(place):
-    whole = draw(8, [1, 6, 6], place=place)
-    assert torch.equal(torch.cat([draw(4, [1, 6, 6], place=place, rank=r, world=2) for r in (0, 1)]), whole)
-    stream, part = Stream(0, "hole", joint=True), BoxMask([1, 6, 6], place=place)
-    assert torch.equal(torch.cat([part.sample(3, stream), part.sample(5, stream)]), whole)
+def test_masks_do_not_depend_on_ranks_or_on_the_split_of_draws(place):
+    full = draw(8, [1, 6, 6], place=place)
+    assert torch.equal(torch.cat([draw(4, [1, 6, 6], place=place, rank=r, world=2) for r in (0, 1)]), full)
+    stream, mask = Stream(0, "hole", joint=True), BoxMask([1, 6, 6], place=place)
+    assert torch.equal(torch.cat([mask.sample(3, stream), mask.sample(5, stream)]), full)
 
 
-def test_what_makes_no_box_is_refused():
+def test_invalid_arguments_are_refused():
     for arguments, match in (
         (([2],), "no spatial axes"),
         (([1, 4, 4], 0.0), "fraction=0.0"),

@@ -1,4 +1,4 @@
-"""What each prior draws."""
+"""The distribution of each prior."""
 
 import math
 
@@ -31,7 +31,7 @@ def test_categories_are_one_hot_and_equally_likely():
     assert (c.mean(0) - 0.2).abs().max() < 0.02
 
 
-def test_parts_keep_their_names_and_order_and_sizes_add_up():
+def test_parts_keep_their_names_and_order_and_total_dim_is_their_sum():
     prior = Prior(z=Normal(7), digit=Categorical(10), style=Uniform(2))
     assert prior.total_dim == 19
     assert {name: tuple(part.shape) for name, part in prior.sample(3, Stream(0, "latent")).items()} == {
@@ -39,7 +39,7 @@ def test_parts_keep_their_names_and_order_and_sizes_add_up():
     }  # fmt: skip
 
 
-def test_a_code_is_least_surprising_where_it_is_predicted():
+def test_the_nll_is_smallest_at_the_prediction():
     code = Categorical(4).sample(64, Stream(0, "a"))
     assert Categorical(4).nll(code, 50 * code) < 1e-6
     assert Categorical(4).nll(code, torch.zeros_like(code)).item() == pytest.approx(math.log(4), abs=1e-5)
@@ -47,22 +47,22 @@ def test_a_code_is_least_surprising_where_it_is_predicted():
 
 
 def test_ranks_draw_slices_of_one_global_draw():
-    whole = Stream(3, "latent").normal(12, 5)
-    parts = [Stream(3, "latent", rank, 3).normal(4, 5) for rank in range(3)]
-    assert torch.equal(torch.cat(parts), whole)
+    full = Stream(3, "latent").normal(12, 5)
+    chunks = [Stream(3, "latent", rank, 3).normal(4, 5) for rank in range(3)]
+    assert torch.equal(torch.cat(chunks), full)
 
 
 @pytest.mark.parametrize("draw", ["normal", "uniform", "integers"])
-def test_drawing_rows_in_parts_gives_the_rows_drawn_at_once(draw):
+def test_drawing_rows_in_chunks_equals_drawing_them_at_once(draw):
     def rows(stream, n):
         return stream.integers(9, n) if draw == "integers" else getattr(stream, draw)(n, 3, 7)
 
-    whole, parts = Stream(3, "latent"), Stream(3, "latent")
-    assert torch.equal(rows(whole, 37), torch.cat([rows(parts, n) for n in (1, 5, 16, 15)]))
-    assert torch.equal(whole.state, parts.state)
+    full, chunks = Stream(3, "latent"), Stream(3, "latent")
+    assert torch.equal(rows(full, 37), torch.cat([rows(chunks, n) for n in (1, 5, 16, 15)]))
+    assert torch.equal(full.state, chunks.state)
 
 
-def test_streams_of_other_names_or_seeds_are_other_streams_and_a_state_brings_one_back():
+def test_streams_differ_by_name_and_seed_and_resume_from_a_state():
     assert derive_seed(0, "latent") != derive_seed(0, "augment") != derive_seed(1, "augment")
     stream = Stream(0, "latent")
     state = stream.state

@@ -1,4 +1,4 @@
-"""Where each schedule stands at which image."""
+"""The values of each schedule."""
 
 import math
 
@@ -17,7 +17,7 @@ def test_a_constant_is_constant(images):
 
 
 @pytest.mark.parametrize("kind", [Linear, Cosine])
-def test_ramps_start_end_and_pass_the_middle_where_they_should(kind):
+def test_ramps_have_the_right_start_middle_and_end(kind):
     ramp = kind(2.0, 6.0, images=300, begin=100)
     assert [ramp(i) for i in (0, 100, 300, 10**9)] == [2.0, 2.0, 6.0, 6.0]
     assert ramp(200) == pytest.approx(4.0)
@@ -35,7 +35,7 @@ def test_a_ramp_that_ends_before_it_begins_is_refused(begin):
         Linear(0, 1, images=300, begin=begin)
 
 
-def test_schedules_are_found_inside_lists_and_plain_numbers_stand_for_themselves():
+def test_schedules_in_lists_are_evaluated_and_numbers_are_unchanged():
     assert value_at([Linear(0.0, 1.0, images=10), 0.99], 5) == (0.5, 0.99)
     assert value_at(3, 5) == 3
     assert has_schedule([0.9, Constant(1)])

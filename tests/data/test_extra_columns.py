@@ -1,4 +1,4 @@
-"""Further columns of a split: they stand in the batch beside x, row by row, as networks see them."""
+"""Extra columns of a split: each batch has them in float form, aligned with x."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ class Paired(Data):
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_columns_stay_beside_their_own_row_in_every_batch_mirrored_or_not(flip):
+def test_columns_stay_aligned_with_their_rows_mirrored_or_not(flip):
     data = Paired((1, 2, 3), 2, batch=8, flip=flip)
     stream, mirrored = data.training_batches(16), 0
     for _ in range(8):
@@ -43,7 +43,7 @@ def test_the_stream_from_a_later_image_gives_the_same_columns():
     assert torch.equal(whole.extra_columns["attributes"], later.extra_columns["attributes"])
 
 
-def test_rows_of_a_split_and_the_first_ones_have_every_column():
+def test_batches_at_an_index_and_first_batches_have_every_column():
     data = Paired((1, 2, 3), 2)
     rows = data.batch_at("test", torch.tensor([3, 1]))
     assert rows.y.tolist() == [1, 1]
@@ -52,13 +52,13 @@ def test_rows_of_a_split_and_the_first_ones_have_every_column():
     assert set(data.first_batch(3).columns()) == {"x", "y", "labelled_x", "labelled_y", "source", "attributes"}
 
 
-def test_joined_splits_have_the_columns_of_their_parts():
+def test_concatenated_splits_have_the_concatenated_columns():
     splits = Paired((1, 2, 3), 2).splits()
-    both = ConcatSplit("all", [splits["test"], splits["train"]])
-    assert both.extra_columns_at(torch.tensor([0, 4, 5]))["attributes"][:, 0].tolist() == [24, 0, 1]
+    joined = ConcatSplit("all", [splits["test"], splits["train"]])
+    assert joined.extra_columns_at(torch.tensor([0, 4, 5]))["attributes"][:, 0].tolist() == [24, 0, 1]
 
 
-def test_a_column_counts_in_a_splits_sha256_and_no_column_changes_none():
+def test_a_column_changes_the_sha256_of_a_split_and_an_empty_one_does_not():
     x = torch.zeros(3, 2)
     plain, with_column = Split("train", x), Split("train", x, extra_columns={"a": torch.zeros(3)})
     assert plain.sha256 == Split("train", x, extra_columns={}).sha256 != with_column.sha256
@@ -66,12 +66,12 @@ def test_a_column_counts_in_a_splits_sha256_and_no_column_changes_none():
 
 
 @pytest.mark.parametrize(("name", "rows"), [("x", 3), ("y", 3), ("source", 2)])
-def test_a_column_of_another_length_or_a_taken_name_is_refused(name, rows):
+def test_a_column_of_another_length_or_a_reserved_name_is_refused(name, rows):
     with pytest.raises(ValueError, match=name):
         Split("train", torch.zeros(3, 2), extra_columns={name: torch.zeros(rows)})
 
 
-def test_sixteen_bits_go_to_floats_and_back_without_loss():
-    every = torch.arange(65536).to(torch.uint16)
-    assert torch.equal(to_uint16(to_float(every)), every)
-    assert (to_float(every).min(), to_float(every).max()) == (-1, 1)
+def test_sixteen_bits_survive_conversion_to_float_and_back():
+    values = torch.arange(65536).to(torch.uint16)
+    assert torch.equal(to_uint16(to_float(values)), values)
+    assert (to_float(values).min(), to_float(values).max()) == (-1, 1)

@@ -4,7 +4,7 @@ import torch
 from saddlepoint.data.shuffled_order import ShuffledOrder
 
 
-def test_each_epoch_shows_every_item_once():
+def test_each_epoch_has_every_item_once():
     order = ShuffledOrder(37, seed=5)
     for epoch in range(4):
         items = order.indices(37 * epoch, 37 * (epoch + 1))
@@ -12,7 +12,7 @@ def test_each_epoch_shows_every_item_once():
         assert items.equal(order.permutation(epoch))
 
 
-def test_the_order_is_a_function_of_seed_and_epoch_alone():
+def test_the_order_depends_on_seed_and_epoch_only():
     forwards, backwards = ShuffledOrder(50, seed=1), ShuffledOrder(50, seed=1)
     for epoch in (0, 1, 2, 3):
         forwards.permutation(epoch)
@@ -24,7 +24,7 @@ def test_the_order_is_a_function_of_seed_and_epoch_alone():
 
 
 @pytest.mark.parametrize("n", [1, 7, 40])
-def test_a_stretch_is_the_sum_of_its_parts_across_epochs(n):
+def test_indices_in_chunks_equal_the_indices_at_once_across_epochs(n):
     order = ShuffledOrder(n, seed=3)
     whole = order.indices(0, 3 * n + 5)
     for a, b, c in [(0, 0, 3), (1, n, n + 2), (n - 1, 2 * n + 1, 3 * n + 5), (2, 3, 3 * n)]:
@@ -33,11 +33,11 @@ def test_a_stretch_is_the_sum_of_its_parts_across_epochs(n):
         assert joined.equal(whole[a:c])
 
 
-def test_drawing_an_order_leaves_the_global_generator_alone():
+def test_drawing_an_order_does_not_change_the_global_generator():
     before = torch.get_rng_state()
     ShuffledOrder(100, seed=0).indices(0, 1000)
     assert torch.get_rng_state().equal(before)
 
 
-def test_the_order_is_kept_across_versions():
+def test_the_order_is_fixed_across_versions():
     assert ShuffledOrder(10, seed=0).indices(8, 14).tolist() == [4, 3, 7, 4, 0, 9]
