@@ -1,8 +1,8 @@
-"""Saddlepoint: two-player generative models, composed from YAML, measured by written protocols.
+"""Saddlepoint: two-player generative models, composed from YAML and measured by written protocols.
 
-From Python: `compose(overrides)`, `build(config)`, `train(config)`, `load(run)`, `interpolate(latent, latent)`, and
-`Run(folder)` for what a run has left. Names are looked up when they are
-used, so that `import saddlepoint` costs nothing and the command line answers at once.
+Python API: `compose(overrides)`, `build(config)`, `train(config)`, `load(run)`, `interpolate(latent, latent)`, and
+`Run(folder)`, which reads the folder of a run. Names are imported on first use, so that `import saddlepoint` and the
+command line start fast.
 """
 
 from importlib import import_module
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["Run", "build", "compose", "exported", "interpolate", "load", "train"]
-_HOME = {
+_MODULE_OF = {
     "Run": "run.folder",
     "build": "experiment.build",
     "compose": "config.compose",
@@ -31,6 +31,6 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'saddlepoint' has no attribute {name!r}")
-    return getattr(import_module(f"saddlepoint.{_HOME[name]}"), name)
+    return getattr(import_module(f"saddlepoint.{_MODULE_OF[name]}"), name)

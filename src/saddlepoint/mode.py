@@ -1,4 +1,4 @@
-"""Training or evaluation mode for a while: each module's own mode is put back afterwards."""
+"""Temporary training or evaluation mode for networks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from torch import nn
 
 @contextmanager
 def in_mode(*networks: nn.Module, training: bool = False) -> Iterator[None]:
-    """`networks` in evaluation mode, or in training mode; every module within them ends in the mode it was in."""
+    """Put `networks` into evaluation mode, or training mode; on exit, restore the mode of every module in them."""
     modes = [(module, module.training) for network in networks for module in network.modules()]
     try:
         for network in networks:

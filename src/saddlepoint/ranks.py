@@ -1,10 +1,10 @@
-"""Several processes, ranks, that play one game: where this one stands, and what they find out together.
+"""Communication between the ranks (processes) of one run.
 
-Each rank holds every network and plays its slice of each global batch. A loss that is a mean over samples needs nothing
-but the mean of its gradients; one that looks at the batch as a whole takes its statistics over all ranks, by `total`,
-through which gradients pass, and gradients of gradients.  In a single process everything here is the identity.
+Each rank holds all networks and trains on its slice of each global batch. A loss that is a mean over samples only needs
+its gradients averaged. A loss that uses statistics of the whole batch computes them over all ranks with `all_reduce`,
+which is differentiable twice. In a single process every function here is the identity.
 
-Backward of the sum over ranks is the sum over ranks: with L = sum_r L_r and s = sum_r x_r, dL/dx_r = sum_q dL_q/ds.
+The gradient of a sum over ranks is a sum over ranks: with L = sum_r L_r and s = sum_r x_r, dL/dx_r = sum_q dL_q/ds.
 """
 
 import hashlib
@@ -18,38 +18,38 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-GROUP_TIMEOUT = timedelta(hours=1)  # how long a rank waits for another, which may be training a ruler
+GROUP_TIMEOUT = timedelta(hours=1)  # long, because another rank may be training an extractor
 
 
-_apart: list[None] = []  # not empty where each rank is for itself
+_local_depth: list[None] = []  # one entry per open `local` context
 
 
 def world_size() -> int:
-    """How many ranks play; 1 outside a group, and where each is for itself."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() and not _apart else 1
+    """Return the number of ranks; 1 outside a process group and inside `local`."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() and not _local_depth else 1
 
 
 @contextmanager
 def local() -> Iterator[None]:
-    """Meanwhile a rank takes what it sees for the whole batch: for what all of them do alike, on the same samples."""
-    _apart.append(None)
+    """Disable communication: each rank treats its batch as the global one. For work that all ranks do on equal data."""
+    _local_depth.append(None)
     try:
         yield
     finally:
-        _apart.pop()
+        _local_depth.pop()
 
 
 def rank() -> int:
-    """Which of them this process is, from 0 on."""
+    """Return the rank of this process, 0 to world_size() - 1."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
-class _Total(torch.autograd.Function):
+class _AllReduce(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        whole = x.detach().clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(whole)
-        return whole
+        output = x.detach().clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(output)
+        return output
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
@@ -57,17 +57,17 @@ class _Total(torch.autograd.Function):
 
 
 def all_reduce(x: Tensor) -> Tensor:
-    """The sum over ranks, of the shape of x; differentiable, twice too.  Every rank has to ask, in the same order."""
-    return x if world_size() == 1 else _Total.apply(x)  # pyright: ignore[reportReturnType]
+    """Return the sum of x over ranks, same shape; twice differentiable. All ranks must call it, in the same order."""
+    return x if world_size() == 1 else _AllReduce.apply(x)  # pyright: ignore[reportReturnType]
 
 
 def mean(x: Tensor) -> Tensor:
-    """The mean over ranks, of the shape of x; differentiable."""
+    """Return the mean of x over ranks, same shape; twice differentiable."""
     return x if world_size() == 1 else all_reduce(x) / world_size()
 
 
 def all_gather(x: Tensor) -> Tensor:
-    """The rows of all ranks, [world * N, ...] of x [N, ...], in the order of the global batch; differentiable."""
+    """Return the rows of all ranks, [world_size * N, ...] for x [N, ...], in global batch order; differentiable."""
     if world_size() == 1:
         return x
     before, after = rank() * len(x), (world_size() - 1 - rank()) * len(x)
@@ -77,48 +77,48 @@ def all_gather(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def mean_(tensors: Iterable[Tensor]) -> None:
-    """Put the mean over ranks in the place of each tensor, by one all-reduce for all of one type."""
+    """Replace each tensor by its mean over ranks, in place, with one all-reduce per dtype."""
     if world_size() == 1:
         return
-    kinds: dict[torch.dtype, list[Tensor]] = {}
+    by_dtype: dict[torch.dtype, list[Tensor]] = {}
     for tensor in tensors:
-        kinds.setdefault(tensor.dtype, []).append(tensor)
-    for alike in kinds.values():
-        flat = torch.cat([tensor.reshape(-1) for tensor in alike])
+        by_dtype.setdefault(tensor.dtype, []).append(tensor)
+    for group in by_dtype.values():
+        flat = torch.cat([tensor.reshape(-1) for tensor in group])
         dist.all_reduce(flat)
-        parts = (flat / world_size()).split([tensor.numel() for tensor in alike])
-        torch._foreach_copy_(alike, [part.view_as(t) for part, t in zip(parts, alike, strict=True)])  # pyright: ignore[reportPrivateImportUsage]
+        means = (flat / world_size()).split([tensor.numel() for tensor in group])
+        torch._foreach_copy_(group, [value.view_as(t) for value, t in zip(means, group, strict=True)])  # pyright: ignore[reportPrivateImportUsage]
 
 
 def all_gather_object(value: Any) -> list[Any]:
-    """What each rank says, by rank; plain values and tensors on the CPU."""
+    """Return the values of all ranks, by rank; plain values and CPU tensors."""
     if world_size() == 1:
         return [value]
-    said: list[Any] = [None] * world_size()
-    dist.all_gather_object(said, value, group=_beside())
-    return said
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value, group=_cpu_group())
+    return values
 
 
 def broadcast(value: Any) -> Any:
-    """What rank 0 says."""
+    """Return the value of rank 0."""
     if world_size() == 1:
         return value
-    said = [value]
-    dist.broadcast_object_list(said, src=0, group=_beside())
-    return said[0]
+    values = [value]
+    dist.broadcast_object_list(values, src=0, group=_cpu_group())
+    return values[0]
 
 
-def max(number: int) -> int:
-    """The largest of the ranks' numbers; an accelerator is not waited for."""
+def max(number: int) -> int:  # noqa: A001
+    """Return the largest number of any rank, without synchronising with an accelerator."""
     if world_size() == 1:
         return number
-    said = torch.tensor(number)
-    dist.all_reduce(said, dist.ReduceOp.MAX, group=_beside())
-    return int(said)
+    largest = torch.tensor(number)
+    dist.all_reduce(largest, dist.ReduceOp.MAX, group=_cpu_group())
+    return int(largest)
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """sha256 of named tensors, bit by bit, in hexadecimal."""
+    """Return the sha256, in hexadecimal, of the names and exact contents of tensors."""
     content = hashlib.sha256()
     for name in sorted(tensors):
         value = tensors[name].detach().cpu().contiguous()
@@ -128,34 +128,34 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
 
 
 @cache
-def _beside() -> Any:
-    """The group for plain words: over the CPU, so that nobody waits for an accelerator; None: the group of all."""
+def _cpu_group() -> Any:
+    """Return a gloo group for Python objects, so that no rank waits for an accelerator; None: the default group."""
     return None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo", timeout=GROUP_TIMEOUT)
 
 
-def join_group(where: torch.device, number: int, of: int) -> None:
-    """Become rank `number` of `of`, on `where`; MASTER_ADDR and MASTER_PORT say where rank 0 is to be found."""
-    if where.type == "cuda":
-        torch.cuda.set_device(where)
-    backend = "nccl" if where.type == "cuda" else "gloo"
-    dist.init_process_group(backend, rank=number, world_size=of, timeout=GROUP_TIMEOUT)
+def join_group(device: torch.device, rank: int, world_size: int) -> None:
+    """Join the process group as `rank` of `world_size`; MASTER_ADDR and MASTER_PORT give the address of rank 0."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, rank=rank, world_size=world_size, timeout=GROUP_TIMEOUT)
 
 
 def barrier() -> None:
-    """Wait until every rank has come here, before each goes its way; a minute, then go all the same."""
+    """Wait until all ranks reach this call; after a minute, continue without them."""
     if world_size() > 1:
         with suppress(RuntimeError):
-            dist.monitored_barrier(group=_beside(), timeout=timedelta(minutes=1))
+            dist.monitored_barrier(group=_cpu_group(), timeout=timedelta(minutes=1))
 
 
 def is_lost_rank(error: Exception) -> bool:
-    """Whether an error is that of a rank which waits for one that is gone."""
+    """Whether `error` means that this rank waited for one that has exited."""
     signs = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo", "NCCL")
     return world_size() > 1 and (isinstance(error, dist.DistError) or any(sign in str(error) for sign in signs))
 
 
 def leave_group() -> None:
-    """Leave the group."""
+    """Leave the process group."""
     if dist.is_available() and dist.is_initialized():
-        _beside.cache_clear()
+        _cpu_group.cache_clear()
         dist.destroy_process_group()

@@ -26,7 +26,7 @@ from saddlepoint.objective import minimax, wasserstein
 
 
 @pytest.mark.parametrize(("between", "rounds"), [(16, 12), (40, 4), (48, 4), (1000, 0), (7, 12)])
-def test_a_period_in_images_is_crossed_once_per_multiple_whatever_the_batch(between, rounds):
+def test_a_callback_is_due_once_per_multiple_for_any_batch_size(between, rounds):
     due = []
     fit(game(minimax), batches(12), [Watch(after=lambda g, i: due.append(is_due(g, batches(1)[0], between)))])
     assert sum(due) == rounds
@@ -40,7 +40,7 @@ def test_a_run_ends_at_the_first_round_that_reaches_its_images():
     assert plays.images == 112
 
 
-def test_a_picture_that_the_disk_has_no_room_for_is_told_in_bytes_and_the_old_one_stays(tmp_path, monkeypatch):
+def test_a_picture_on_a_full_disk_raises_with_its_size_and_keeps_the_old_file(tmp_path, monkeypatch):
     small, large = (Image().picture(torch.zeros(n, 1, 8, 8)) for n in (1, 16))
     save_png(small, path := tmp_path / "samples" / "0.png")
     before = path.read_bytes()
@@ -62,7 +62,7 @@ def test_observers_change_nothing():
 
 
 @pytest.mark.parametrize("player", ["discriminator", "generator"])
-def test_a_loss_that_is_no_number_is_named_by_player_and_term(player):
+def test_a_nan_loss_is_reported_with_player_and_term(player):
     plays = game(wasserstein)
 
     def poison(g, i):
@@ -75,7 +75,7 @@ def test_a_loss_that_is_no_number_is_named_by_player_and_term(player):
     assert plays.rounds == 3  # the fourth was not stepped
 
 
-def test_weights_that_are_no_numbers_are_never_saved():
+def test_nan_weights_are_never_saved():
     plays = game(minimax)
     fit(plays, batches(1))
     Finite(16).on_save_checkpoint(None, plays, {})
@@ -84,7 +84,7 @@ def test_weights_that_are_no_numbers_are_never_saved():
         Finite(16).on_save_checkpoint(None, plays, {})
 
 
-def test_the_report_names_the_cells_of_the_table_and_means_what_it_says():
+def test_the_report_has_player_and_term_keys_and_correct_values():
     plays = game(minimax)
     fit(plays, batches(3))
     report = plays.report()
@@ -101,7 +101,7 @@ def test_the_report_names_the_cells_of_the_table_and_means_what_it_says():
     assert "D(G(z))" in line
 
 
-def test_the_adversarial_loss_stands_apart_from_each_penalty():
+def test_the_status_shows_the_adversarial_loss_and_each_penalty():
     plays = game(minimax)
     fit(plays, batches(2))
     _, logits = plays.last_losses["discriminator"]
@@ -118,7 +118,7 @@ def score(value):
     return {contract.score_name: Score(value, contract)}
 
 
-def test_the_newest_score_is_shown_also_where_the_checkpoint_was_saved_before_it():
+def test_the_latest_score_is_shown_even_if_it_is_newer_than_the_checkpoint():
     shown = Evaluation(64_000)
     shown.measured_at, shown.latest = 0, score(146.5)
     assert shown.current_scores == score(146.5)
@@ -128,11 +128,11 @@ def test_the_newest_score_is_shown_also_where_the_checkpoint_was_saved_before_it
     assert shown.current_scores == score(20.1)
 
 
-def test_after_a_few_rounds_the_pace_and_the_time_to_go_are_told_once():
+def test_after_a_few_rounds_the_pace_and_the_time_left_are_printed_once():
     watch, console = Progress(0.5), Console(file=io.StringIO(), width=200)
     watch.console, watch._target = console, 500_000
     for rounds in range(1, 40):  # half a second each
-        watch._pace(SimpleNamespace(rounds=rounds, images=64 * rounds, device=torch.device("cpu")), 0.5 * rounds)
+        watch._print_pace(SimpleNamespace(rounds=rounds, images=64 * rounds, device=torch.device("cpu")), 0.5 * rounds)
     (line,) = console.file.getvalue().splitlines()
     assert line == "2 rounds/s, 128 images/s, about 65 min to go"
 
@@ -145,23 +145,23 @@ def test_after_a_few_rounds_the_pace_and_the_time_to_go_are_told_once():
         (
             25_200,
             "cpu",
-            ", about 7 h to go on this CPU: images=70_000 take an hour; or a smaller architecture, such as mlp",
+            ", about 7 h to go on this CPU: images=70_000 take an hour; or use a smaller architecture, such as mlp",
         ),
         (25_200, "cuda", ", about 7 h to go"),
     ],
 )
-def test_hours_on_a_cpu_come_with_what_would_shorten_them(seconds, device, said):
+def test_hours_on_a_cpu_come_with_advice(seconds, device, said):
     assert format_time_left(seconds, 500_000 / 25_200, device) == said
 
 
-def test_a_run_too_short_for_a_pace_has_it_at_its_end():
+def test_a_short_run_prints_its_pace_at_the_end():
     console = Console(file=io.StringIO(), width=200)
     fit(game(minimax), batches(4), [Progress(0.5, console), StopAtImages(RunState(10**9))])
     (line,) = console.file.getvalue().splitlines()
     assert re.fullmatch(r"[\d.,]+ rounds/s, [\d.,]+ images/s", line)
 
 
-def test_a_grid_holds_each_image_once_in_reading_order_enlarged_until_it_can_be_read():
+def test_a_grid_has_each_image_once_in_reading_order_enlarged():
     x = torch.stack([torch.full((1, 8, 8), i / 5 * 2 - 1) for i in range(6)])
     pixels = np.asarray(Image().picture(x, columns=3))
     assert pixels.shape == (2 * 58 + 2, 3 * 58 + 2, 3)  # 7 x 8 = 56, and 2 between
@@ -169,7 +169,7 @@ def test_a_grid_holds_each_image_once_in_reading_order_enlarged_until_it_can_be_
     assert centres.flatten().tolist() == [round(i / 5 * 255) for i in range(6)]
 
 
-def test_colours_and_large_images_are_drawn_as_they_are():
+def test_colours_and_large_images_are_drawn_unchanged():
     x = torch.zeros(4, 3, 64, 64)
     x[:, 0] = 1
     pixels = np.asarray(Image().picture(x, columns=2))
@@ -186,7 +186,7 @@ def test_points_are_drawn_over_the_reals():
 
 
 @pytest.mark.parametrize(("data", "reals"), [("gaussians", 2_000), ("digits", None)])
-def test_a_grid_of_points_stands_over_as_many_reals_and_one_of_images_over_none(data, reals, tmp_path, monkeypatch):
+def test_a_grid_of_points_is_drawn_over_reals_and_one_of_images_is_not(data, reals, tmp_path, monkeypatch):
     drawn = []
     for modality in (Image, Points):
         right = modality.picture

@@ -62,7 +62,7 @@ def game(network, average=None):
 
 
 @pytest.mark.parametrize("batch", [1, 3, 100])
-def test_it_is_the_share_of_images_whose_largest_logit_is_not_their_class(batch):
+def test_the_error_is_the_share_of_images_whose_largest_logit_is_not_their_class(batch):
     plays = game(Brightest()).train()
     (score,) = ClassificationError(100, batch=batch).measure(plays, Points()).values()
     assert score.value == 2 / 8
@@ -70,7 +70,7 @@ def test_it_is_the_share_of_images_whose_largest_logit_is_not_their_class(batch)
     assert plays.discriminator.network.noise.training  # put back; and off while it was measured, or 2 were chance
 
 
-def test_the_averaged_weights_are_measured_where_there_are_some_and_the_contract_says_so():
+def test_the_averaged_weights_are_measured_if_they_exist_and_the_contract_records_it():
     plays = game(Brightest(), Average)
     plays.discriminator.average.network.add.data[1] = 9.0  # always says 1: right twice, and on the seventh
     (averaged,) = ClassificationError(100).measure(plays, Points()).values()
@@ -79,7 +79,7 @@ def test_the_averaged_weights_are_measured_where_there_are_some_and_the_contract
     assert (averaged.contract.weights, raw.contract.weights) == ("averaged", "raw")
 
 
-def test_its_contract_names_the_split_the_head_and_how_many():
+def test_the_contract_has_the_split_the_head_and_the_number_of_images():
     callback = ClassificationError(100, head="digit", split="validation")
     ((key, score),) = callback.measure(game(Brightest("digit")), Points()).items()
     assert key == score.contract.score_name == "error_discriminator_8_validation"
@@ -87,7 +87,7 @@ def test_its_contract_names_the_split_the_head_and_how_many():
     assert score.contract.settings == {"head": "digit"}
 
 
-def test_of_a_discriminator_that_looks_at_a_whole_batch_the_contract_says_how_large_it_was():
+def test_the_contract_has_the_batch_size_if_the_discriminator_depends_on_the_batch():
     whole = Brightest()
     whole.noise.coupled = True
     found = [ClassificationError(100, batch=7).measure(game(network), Points()) for network in (Brightest(), whole)]
@@ -110,7 +110,7 @@ class Odd(nn.Module):
 
 
 @pytest.mark.parametrize("dependent", ["coupled", "batch norm without running statistics"])
-def test_a_discriminator_that_depends_on_its_batch_is_asked_full_ones_of_training(dependent):
+def test_a_batch_dependent_discriminator_gets_full_batches_of_its_training_size(dependent):
     network, data = Odd(), Points()
     data.batch = 3
     if dependent != "coupled":
@@ -122,25 +122,25 @@ def test_a_discriminator_that_depends_on_its_batch_is_asked_full_ones_of_trainin
     assert score.contract.settings == {"head": "label", "batch": 3}
 
 
-def test_minibatch_discrimination_is_judged_by_the_training_batch_in_a_run(tmp_path):
+def test_minibatch_discrimination_is_measured_with_the_training_batch_size_in_a_run(tmp_path):
     words = [word for word in SEMI if "neck" not in word]
     record = run(tmp_path, *words, "+layer@architecture.discriminator.neck=minibatch_discrimination")
     (score,) = record.summary["discriminator"].values()
     assert score["contract"]["settings"] == {"head": "label", "batch": 64}
 
 
-def test_what_cannot_be_measured_is_refused_in_a_line():
+def test_invalid_heads_splits_and_data_are_refused():
     with pytest.raises(Mistake, match=r"head=digit: the discriminator's heads are label"):
         ClassificationError(100, head="digit").measure(game(Brightest()), Points())
     with pytest.raises(Mistake, match=r"points has no classes"):
         ClassificationError(100).measure(game(Brightest()), Points(classes=None))
     with pytest.raises(Mistake, match=r"no split 'tset'"):
         ClassificationError(100, split="tset").measure(game(Brightest()), Points())
-    with pytest.raises(Mistake, match=r"split=all: D is trained on some of these"):
+    with pytest.raises(Mistake, match=r"split=all: this includes training images of D"):
         ClassificationError(100, split="all")
 
 
-def test_a_run_logs_it_writes_it_down_lists_its_labels_and_is_not_changed_by_it(tmp_path):
+def test_a_run_logs_and_records_the_error_and_is_not_changed_by_it(tmp_path):
     record = run(tmp_path / "a", *SEMI)
     key = "error_discriminator_450_test"
     measured = {row["images"]: row[key] for row in record.rows() if key in row}
@@ -155,7 +155,7 @@ def test_a_run_logs_it_writes_it_down_lists_its_labels_and_is_not_changed_by_it(
     assert_equal(state(record), state(without))
 
 
-def test_two_n_images_equal_n_then_a_stop_then_two_n_with_labelled_batches_and_noise(tmp_path):
+def test_a_run_with_labels_and_noise_equals_a_resumed_one(tmp_path):
     straight = run(tmp_path / "a", *SEMI, "images=1920")
     run(tmp_path / "b", *SEMI, "images=960")
     resumed = run(tmp_path / "b", *SEMI, "images=1920")
@@ -163,7 +163,7 @@ def test_two_n_images_equal_n_then_a_stop_then_two_n_with_labelled_batches_and_n
     assert straight.summary["discriminator"] == resumed.summary["discriminator"]
 
 
-def test_a_run_with_an_adversarial_weight_of_0_is_the_supervised_one_bit_for_bit(tmp_path):
+def test_a_run_with_adversarial_weight_0_is_the_supervised_one_bit_for_bit(tmp_path):
     """Each against a generator that matches features, and so asks the noisy D about reals and fakes on its own turn."""
     arms = {"half": [], "nought": ["game.players.discriminator.weight=0"], "alone": ["objective.discriminator=null"]}
     common = [*SEMI, "regularizer=[classification,feature_matching]", "objective.generator=null"]
@@ -193,10 +193,10 @@ def test_a_term_on_labels_without_labels_is_refused_before_training(tmp_path):
     assert any(key.startswith("error_discriminator_450_test") for key in record.summary["final"])
 
 
-def test_a_discriminator_that_is_given_the_class_is_refused_before_the_run(tmp_path):
+def test_a_discriminator_conditioned_on_the_class_is_refused_before_the_run(tmp_path):
     projected = ["+layer@architecture.discriminator.readout=projection", "architecture.discriminator.heads={label: 10}"]
     terms = ["regularizer=[classification]", "regularizer.discriminator.classification.sides=[real]"]
-    line = "asked for classes by the images alone, and projection reads the condition label"
+    line = "must classify images without a condition, but projection reads the condition label"
     with pytest.raises(Mistake, match=line):
         run(tmp_path, "game=conditional", *projected, *terms, "+callback=classification_error")
     assert not any(tmp_path.iterdir())

@@ -45,7 +45,7 @@ def played(callback, rounds, seen):
 
 
 @pytest.mark.parametrize("remembered", [1, 3, 100])
-def test_it_is_the_largest_distance_of_the_last_rounds(remembered):
+def test_the_score_is_the_largest_distance_of_the_last_rounds(remembered):
     trial = []
     played(EquilibriumDistance(), 8, trial)
     goal = trial[-1]  # where it ends, so that the largest is not the last
@@ -60,7 +60,7 @@ def test_it_is_the_largest_distance_of_the_last_rounds(remembered):
     assert score.contract.settings["equilibrium"] == {"generator": [goal[0]], "discriminator": [goal[1]]}
 
 
-def test_without_an_equilibrium_the_origin_is_meant_and_before_a_round_there_is_no_score():
+def test_the_default_equilibrium_is_the_origin_and_there_is_no_score_before_a_round():
     callback, seen = EquilibriumDistance(rounds=1), []
     assert callback.final_scores(None, Point()) == {}
     plays = played(callback, 2, seen)
@@ -68,7 +68,7 @@ def test_without_an_equilibrium_the_origin_is_meant_and_before_a_round_there_is_
     assert score.value == pytest.approx(np.hypot(*seen[-1]), rel=1e-6)
 
 
-def test_a_round_that_is_no_number_leaves_no_number():
+def test_a_nan_in_any_round_makes_the_score_nan():
     """Wherever it stands among the rounds: Python's max would keep what came before."""
     for place in range(3):
         callback = EquilibriumDistance(rounds=3)
@@ -77,14 +77,14 @@ def test_a_round_that_is_no_number_leaves_no_number():
         assert np.isnan(score.value)
 
 
-def test_an_equilibrium_of_another_size_is_refused():
-    with pytest.raises(Mistake, match=r"equilibrium\.generator has 2 numbers, and generator moves 1"):
+def test_an_equilibrium_of_the_wrong_size_is_refused():
+    with pytest.raises(Mistake, match=r"equilibrium\.generator has 2 values, and generator has 1 parameters"):
         played(EquilibriumDistance({"generator": [1.0, 2.0]}), 1, [])
     with pytest.raises(ValueError, match="rounds=0"):
         EquilibriumDistance(rounds=0)
 
 
-def test_a_run_that_was_stopped_remembers_the_rounds_before(tmp_path):
+def test_a_resumed_run_keeps_the_distances_of_earlier_rounds(tmp_path):
     """Stopped five rounds before the end, of ten remembered."""
     score = {}
     for name, lengths in {"straight": [40], "stopped": [35, 40]}.items():

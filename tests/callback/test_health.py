@@ -122,7 +122,7 @@ def first(bell):
 # ------------------------------------------------------------------------------------------------ planted failures
 
 
-def test_a_discriminator_that_learns_its_images_by_heart_is_named_within_12_800_images():
+def test_overfitting_of_d_raises_an_alarm_within_12_800_images():
     """G is perfect (the identity, and it stays): the only way to win is to remember the 64 training points."""
     _, bell = played(*perfect(), Cloud(train=64, batch=256), 12_800, lr=(2e-3, 0.0))
     assert first(bell) == ("overfitting", 12_800)
@@ -130,14 +130,14 @@ def test_a_discriminator_that_learns_its_images_by_heart_is_named_within_12_800_
     assert bell.rows[-1]["health/train_over_held_out"] > 0.75
 
 
-def test_with_enough_points_the_same_discriminator_learns_none_by_heart():
+def test_with_enough_points_the_same_discriminator_does_not_overfit():
     _, bell = played(*perfect(), Cloud(train=50_000, batch=256), 12_800, lr=(2e-3, 0.0))
     assert bell.rung == []
     assert bell.rows[-1]["health/train_over_held_out"] == pytest.approx(0.5, abs=0.1)
 
 
 @pytest.mark.parametrize("objective", [nonsaturating, pytest.param(wasserstein, marks=pytest.mark.slow)])
-def test_a_generator_that_makes_one_thing_is_named_within_12_800_images(objective):
+def test_a_collapsed_generator_raises_an_alarm_within_12_800_images(objective):
     maker, critic = nets()
     nn.init.zeros_(maker.network[2].weight)
     maker.network[2].weight.requires_grad_(False)
@@ -146,13 +146,13 @@ def test_a_generator_that_makes_one_thing_is_named_within_12_800_images(objectiv
     assert first(bell) == ("collapse", 12_800)
 
 
-def test_a_penalty_of_weight_a_million_is_named_within_6_400_images():
+def test_a_penalty_of_weight_a_million_raises_an_alarm_within_6_400_images():
     penalties = {"gradient_penalty": GradientPenalty(1e6)}
     _, bell = played(*nets(), Cloud(batch=256), 20_000, wasserstein, penalties=penalties)
     assert first(bell) == ("explosion", 6_400)
 
 
-def test_a_dead_discriminator_is_named_within_6_400_images():
+def test_a_dead_discriminator_raises_an_alarm_within_6_400_images():
     maker, critic = nets()
     dead = nn.Sequential(critic.trunk[0], nn.ReLU())
     nn.init.constant_(dead[0].bias, -100.0)  # no input switches any unit on
@@ -160,7 +160,7 @@ def test_a_dead_discriminator_is_named_within_6_400_images():
     assert first(bell) == ("dead_discriminator", 6_400)
 
 
-def test_minimax_against_a_discriminator_that_is_sure_is_named_within_12_800_images():
+def test_minimax_against_a_certain_discriminator_raises_an_alarm_within_12_800_images():
     maker, critic = nets()
     nn.init.constant_(maker.network[2].bias, 30.0)
     _, bell = played(maker, critic, Cloud(batch=256), 20_000, minimax, lr=(1e-2, 1e-6))
@@ -169,7 +169,7 @@ def test_minimax_against_a_discriminator_that_is_sure_is_named_within_12_800_ima
 
 
 @pytest.mark.slow
-def test_a_critic_that_is_as_sure_is_not_called_saturated():
+def test_an_equally_certain_critic_raises_no_saturation_alarm():
     maker, critic = nets()
     nn.init.constant_(maker.network[2].bias, 30.0)
     penalties = {"gradient_penalty": GradientPenalty(10.0)}
@@ -200,7 +200,7 @@ def test_a_healthy_start_of_each_objective_raises_no_alarm(arm, tmp_path):
     assert not (record.folder / "health.jsonl").exists()
 
 
-def test_what_one_rank_sees_in_its_own_samples_stops_all_in_the_same_round(monkeypatch):
+def test_an_alarm_of_one_rank_stops_all_ranks_in_the_same_round(monkeypatch):
     """Losses are of a rank's own samples: here all is well, on the other one is 10^3."""
     monkeypatch.setattr(ranks, "all_gather_object", lambda own: [own, own | {"magnitude": 3.0}])
     with pytest.raises(UnhealthyRun, match="stopped by explosion after 64 images"):
@@ -208,7 +208,7 @@ def test_what_one_rank_sees_in_its_own_samples_stops_all_in_the_same_round(monke
 
 
 @pytest.mark.parametrize("stop", ["[any]", "[explosion]", "null"])
-def test_what_stops_a_run_can_be_said_on_the_command_line(stop):
+def test_stop_can_be_set_on_the_command_line(stop):
     config = compose([f"callback.health.stop={stop}"])
     check(config)
     assert Health(stop=config.callback.health.stop).stop <= set(RULES)
@@ -245,7 +245,7 @@ class Counted(nn.Module):
         return x + len(x)
 
 
-def test_a_discriminator_that_depends_on_its_batch_is_only_asked_full_ones():
+def test_readings_of_a_batch_dependent_discriminator_use_full_batches():
     critic = Critic(Counted(), nn.Linear(2, 1))
     with torch.no_grad():
         critic.last.weight.fill_(1.0)
@@ -256,7 +256,7 @@ def test_a_discriminator_that_depends_on_its_batch_is_only_asked_full_ones():
     assert seen == [48] * 9  # 100 rows three times, each 48, 48, and 4 with 44 of the first
 
 
-def test_the_accuracies_are_of_the_sides_that_they_name():
+def test_each_accuracy_is_computed_from_the_side_in_its_name():
     """D's logit is the first coordinate: train points lie at 2, held-out ones at 0 and fakes at -1, so that held-out
     ones are half on the real side of 0.5 less often than train points, and fakes never."""
     data = Cloud()
@@ -275,7 +275,7 @@ def test_the_accuracies_are_of_the_sides_that_they_name():
     assert (readings["train_over_held_out"], readings["real_over_fake"]) == (1, 1)
 
 
-def test_fakes_are_those_of_the_weights_that_play_and_not_of_their_average():
+def test_fakes_come_from_the_live_weights_and_not_from_their_average():
     maker, critic = nets()
     watching, before = looked(maker, critic, Cloud(), average=partial(Average, half_life=100))
     for parameter in watching.generator.average.network.parameters():
@@ -285,7 +285,7 @@ def test_fakes_are_those_of_the_weights_that_play_and_not_of_their_average():
     assert before["diversity"] > 1e-3
 
 
-def test_the_gradient_ratio_is_the_length_of_gs_over_ds():
+def test_the_gradient_ratio_is_the_norm_of_g_over_that_of_d():
     seen = []
 
     def measure(g, batch):
@@ -300,7 +300,7 @@ def test_the_gradient_ratio_is_the_length_of_gs_over_ds():
 # ------------------------------------------------------------------------------------------------ it changes nothing
 
 
-def test_looking_after_each_round_changes_nothing_in_a_game_with_dropout_and_batch_norm():
+def test_a_check_after_each_round_does_not_change_a_game_with_dropout_and_batch_norm():
     torch.manual_seed(0)
     maker = Maker(nn.Sequential(nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 16)))
     critic = Critic(
@@ -323,7 +323,7 @@ ALWAYS = ["callback.health.rules.explosion.raise_at=-9", "callback.health.rules.
 STILL = ["metric=[]", "callback.grid.images_between=9999999", "callback.snapshot.images_between=9999999"]
 
 
-def test_a_run_that_a_rule_stopped_goes_on_bit_for_bit_at_the_same_command(tmp_path):
+def test_a_run_stopped_by_a_rule_resumes_bit_for_bit_with_the_same_command(tmp_path):
     plain = run(tmp_path / "plain", *STILL, "callback=[finite,evaluation,grid,snapshot,journal,checkpoint]")
     words = [*STILL, *ALWAYS, "callback.health.images_between=320", "callback.health.stop=[explosion]"]
     with pytest.raises(UnhealthyRun, match=r"stopped by explosion after 320 images") as caught:
@@ -351,7 +351,7 @@ def poisoned(at):
     )
 
 
-def test_a_run_that_diverges_leaves_a_page_that_names_the_term_and_the_readings_before_it(tmp_path):
+def test_a_diverged_run_has_a_postmortem_with_the_term_and_the_readings_before_it(tmp_path):
     players = "{discriminator: {clip: null}, generator: {clip: null}}"
     (tmp_path / "config.yaml").write_text(f"{{seed: 0, images: 6400, game: {{players: {players}}}}}")
     with pytest.raises(Diverged):
@@ -364,7 +364,7 @@ def test_a_run_that_diverges_leaves_a_page_that_names_the_term_and_the_readings_
     assert (tmp_path / "postmortem.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_an_alarm_is_one_alert_one_line_and_one_object_however_long_it_lasts(tmp_path):
+def test_an_alarm_gives_one_alert_one_line_and_one_event_however_long_it_lasts(tmp_path):
     rules = {"explosion": {"raise_at": -9.0, "clear_at": -10.0}}
     watch, bell = played(*nets(), Cloud(), 640, images_between=64, rules=rules, run=Run(tmp_path))
     assert [title for title, _ in bell.rung] == ["health: explosion"]
@@ -383,7 +383,7 @@ class Swinging(Rule):
         return {64: RAISED, 128: CLEARED}.get(images)
 
 
-def test_the_end_of_an_alarm_is_told_and_no_second_alert(tmp_path):
+def test_the_end_of_an_alarm_gives_a_line_and_no_second_alert(tmp_path):
     rules = {"swinging": Swinging(raise_at=1.0, clear_at=0.0, after=1)}
     watch, bell = played(*nets(), Cloud(), 256, images_between=64, rules=rules, run=Run(tmp_path))
     assert [title for title, _ in bell.rung] == ["health: swinging"]
@@ -391,42 +391,42 @@ def test_the_end_of_an_alarm_is_told_and_no_second_alert(tmp_path):
     assert [event["event"] for event in Run(tmp_path).events("health.jsonl")[0]] == ["raised", "cleared"]
 
 
-def test_a_run_that_goes_on_forgets_the_alarms_that_it_has_not_come_to(tmp_path):
+def test_a_resumed_run_drops_alarms_after_its_checkpoint(tmp_path):
     kept = [{"rule": "collapse", "event": "raised", "images": at} for at in (64, 128, 192)]
     (tmp_path / "health.jsonl").write_text("".join(json.dumps(event) + "\n" for event in kept))
     health._rewind(Run(tmp_path), 128)
     assert [event["images"] for event in Run(tmp_path).events("health.jsonl")[0]] == [64, 128]
 
 
-def test_where_numbers_grow_the_alarm_says_when_float32_ends():
+def test_an_alarm_about_growth_predicts_when_float32_overflows():
     rule = Explosion(raise_at=2.5, clear_at=2.0)
     readings = {"magnitude": 3.0, "overflow_in": 7_106.0}
-    event = rule.event_record(RAISED, readings, 6_400) | {"rule": rule.name} | health._projection(rule, readings)
+    event = rule.event_record(RAISED, readings, 6_400) | {"rule": rule.name} | health._overflow_note(rule, readings)
     assert health.describe_event(event).endswith("; at this pace float32 overflows in 7,106 images")
-    assert health._projection(rule, {"magnitude": 3.0}) == {}
+    assert health._overflow_note(rule, {"magnitude": 3.0}) == {}
 
 
-def test_a_healthy_run_leaves_no_page_and_takes_an_older_one_away(tmp_path):
+def test_a_healthy_run_has_no_postmortem_and_removes_an_older_one(tmp_path):
     (tmp_path / "postmortem.md").write_text("of an earlier start")
     played(*nets(), Cloud(), 640, images_between=64, run=Run(tmp_path))
     assert not list(tmp_path.glob("postmortem*"))
 
 
-def test_data_without_held_out_images_are_told_of_once_and_the_rest_is_read():
+def test_data_without_a_held_out_split_give_one_message_and_all_other_readings():
     watch, bell = played(*nets(), Cloud(held_out=0), 640, images_between=64)
-    assert watch.console.file.getvalue().count("nothing is held out") == 1
+    assert watch.console.file.getvalue().count("no data are held out") == 1
     assert "health/diversity" in bell.rows[-1]
     assert not any("held_out" in key for key in bell.rows[-1])
 
 
-def test_a_game_without_a_data_module_is_watched_by_what_its_turns_leave():
+def test_a_game_without_a_data_module_has_the_readings_of_its_turns():
     watch = Health(images_between=16, console=Console(file=io.StringIO()))
     fit(game(minimax), batches(5), [watch])
     assert len(watch.magnitude_history) == 5
 
 
 @pytest.mark.slow
-def test_a_game_on_one_point_is_watched_and_its_equilibrium_is_no_failure(tmp_path):
+def test_a_game_on_one_point_raises_no_alarm_at_its_equilibrium(tmp_path):
     small = [f"architecture.{player}.widths" for player in ("generator", "discriminator")]  # which dirac has not
     words = [word for word in SMALL if word.partition("=")[0] not in small]
     record = train(
@@ -454,7 +454,7 @@ FEW = ("pacgan_toy", "semisupervised", "neck")  # each word is composed, which t
 
 
 @pytest.mark.parametrize("run", [n if n in FEW else pytest.param(n, marks=pytest.mark.slow) for n in ADVISED])
-def test_every_word_that_a_page_advises_can_be_typed_behind_the_runs_own(run):
+def test_every_override_of_a_remedy_can_be_added_to_the_command_of_the_run(run):
     config = OmegaConf.to_container(compose(ADVISED[run]), resolve=False)
     remedies = dict.fromkeys(remedy.overrides for rule in RULES.values() for remedy in rule.remedies)
     advised = [words for remedy in remedies if (words := remedy_overrides(remedy, config))]
@@ -463,13 +463,13 @@ def test_every_word_that_a_page_advises_can_be_typed_behind_the_runs_own(run):
         check(compose([*ADVISED[run], *shlex.split(words)]))
 
 
-def test_a_layer_is_advised_where_the_discriminator_has_a_place_for_it():
+def test_a_layer_is_suggested_only_if_the_discriminator_can_have_it():
     word = "+layer@architecture.discriminator.norm=weight_norm"
     assert remedy_overrides(word, OmegaConf.to_container(compose([]), resolve=False)) == word
     assert remedy_overrides(word, OmegaConf.to_container(compose(ADVISED["pacgan_toy"]), resolve=False)) is None
 
 
-def test_the_tracker_hands_an_alert_to_wandb_and_to_nobody_without_one():
+def test_the_tracker_sends_an_alert_to_wandb_if_it_is_used():
     class Wandb:
         def alert(self, title, text, level):
             self.heard = title, text, level

@@ -161,7 +161,7 @@ def test_only_what_samples_need_stands_in_the_description(exported):
 
 
 WRONG = {
-    "missing": (lambda latent, label: ({**latent}, {}), "samples are made under label, and label is not given"),
+    "missing": (lambda latent, label: ({**latent}, {}), "samples need the conditions label: label is missing"),
     "misspelt": (lambda latent, label: (latent, {"lable": label}), "Did you mean label"),
     "no mapping": (lambda latent, label: (latent, label), "a condition is a mapping of names to tensors, {label: ...}"),
     "another shape": (lambda latent, label: (latent, {"label": label[:, None]}), "condition label is int64 [N]"),
@@ -299,6 +299,6 @@ def test_conditions_that_come_from_nowhere_are_refused_and_may_be_said(outputs, 
     words = [f"run={record.folder}", OWN, "formats=[safetensors]", f"to={tmp_path}/x"]
     assert called("export", *words) == 1
     told = capsys.readouterr().err.replace("\n", " ")
-    assert "samples are made under label (column y), and none are at hand" in told
+    assert "samples need the condition label (column y), and there is none" in told
     assert "game.conditions=labels" in told
     assert called("export", *words, "game.conditions=labels") == 0

@@ -135,7 +135,7 @@ def test_a_turn_that_comes_out_otherwise_is_told_so_and_the_exit_code_is_not_0(t
 
 def test_what_is_no_dump_or_a_broken_one_or_another_games_is_refused(tmp_path):
     path = dumped(BLOW, tmp_path)
-    with pytest.raises(Mistake, match="is no dump of a turn"):
+    with pytest.raises(Mistake, match="is not a dump of a turn"):
         dump.load_dump(path.parent.parent / "checkpoints" / "last.ckpt")
     with pytest.raises(Mistake, match="belongs to another game than this run"):
         replay_turn(

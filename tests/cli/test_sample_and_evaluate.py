@@ -83,7 +83,7 @@ def test_raw_weights_are_not_looked_for_in_a_snapshot_which_holds_averaged_ones(
         ["export", f"to={tmp_path / 'folder'}", "average=false"],
     ):
         assert called(words[0], f"run={record.folder}", f"at={images}", *words[1:]) == 1
-        assert "snapshots hold averaged weights: average=false finds nothing in them" in capsys.readouterr().err
+        assert "snapshots hold averaged weights only: for average=false, use a checkpoint" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
     assert called("sample", f"run={record.folder}", f"at={images}", f"to={tmp_path / 'x.npz'}", "n=4") == 0
 

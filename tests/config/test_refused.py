@@ -114,7 +114,7 @@ WRONG = [
     ("architecture.discriminator={_target_: their_game.Plain, shape: [1,8,8]}",
      "the discriminator gives a tensor of shape [2, 1], and it is to give a saddlepoint.turn.DiscriminatorOutput", 11),
     ("architecture.generator={_target_: their_game.Pair, latent: 100, shape: [1,8,8]}",
-     "generator gives a tuple of 3, and it is to give samples, or a pair", None),
+     "generator returns a tuple of 3: return the samples, or a pair", None),
     ("objective.discriminator={_target_: their_game.each, _partial_: true}",
      "objective.discriminator gives a tensor of shape [2], and it is to give a scalar tensor", 24),
     ("objective.discriminator={_target_: their_game.number, _partial_: true}",

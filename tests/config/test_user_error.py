@@ -187,9 +187,9 @@ DATA = {
               "        return torch.zeros(9, 1, 8, 8)", "split() gives a tensor of shape [9, 1, 8, 8]", 11),
 }  # fmt: skip
 TERMS = {
-    "vector": ("turn.real.logits", "gives a tensor of shape [8]"),
-    "number": ("1.0", "gives a float"),
-    "nothing": ("None", "gives None"),
+    "vector": ("turn.real.logits", "returns a tensor of shape [8]"),
+    "number": ("1.0", "returns a float"),
+    "nothing": ("None", "returns None"),
 }
 
 
@@ -216,7 +216,7 @@ def test_a_term_of_ones_own_that_gives_no_scalar_is_told_with_its_line(
     (tmp_path / "own_piece.py").write_text(f"{HEAD}{code}\n")
     assert main(["train", *SMALL, "allow_target=[own_piece]", WORDS["term"]]) == 1
     told = capsys.readouterr().err.splitlines()[-1]
-    assert told.startswith(f"saddlepoint: regularizer.discriminator.mine {said}, and it is to give a scalar tensor")
+    assert told.startswith(f"saddlepoint: regularizer.discriminator.mine {said} instead of a scalar tensor")
     assert told.endswith("(own_piece.py, line 9)")
     assert not (tmp_path / "outputs").exists()
 

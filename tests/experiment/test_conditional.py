@@ -98,7 +98,7 @@ def test_by_label_draws_a_row_per_class_from_the_same_latents(by_class, tmp_path
         (["label={colour: 1}"], "are not conditioned on colour"),
         (["label={}"], "label={} names no label"),
         (["label=[1,2]"], "label=[1,2]: label is a whole number"),
-        (["game.conditions=none"], "samples are made under label (column y), and none are at hand"),
+        (["game.conditions=none"], "samples need the condition label (column y), and there is none"),
     ],
 )
 def test_impossible_conditions_of_samples_are_refused(by_class, arguments, line, capsys, tmp_path):
@@ -120,7 +120,7 @@ def test_samples_with_given_conditions_need_no_source_of_conditions(by_class, tm
     ("word", "line"),
     [
         ("game.classes.y=5", r"game\.classes\.y=5: these data have 10 classes: set game\.classes\.y=10"),
-        ("game.classes.y=0", r"game\.classes\.y=0: how many classes there are, a whole number from 1 on"),
+        ("game.classes.y=0", r"game\.classes\.y=0: the number of classes is an integer of at least 1"),
     ],
 )
 def test_classes_that_differ_from_the_data_are_refused_before_anything_is_written(word, line, tmp_path):
@@ -201,7 +201,7 @@ def test_an_unused_condition_is_reported_and_one_without_a_column_is_refused(tmp
     assert "condition label: no network and no term uses it" in record.said
     with pytest.raises(Mistake, match=r"condition label is the column y, and these data have no classes"):
         run(tmp_path / "b", "game=conditional", "data=point", "metric=[]")
-    with pytest.raises(Mistake, match=r"game\.sides\.fake needs sourse, which is no column.*mean source"):
+    with pytest.raises(Mistake, match=r"game\.sides\.fake needs sourse, which is not a column.*mean source"):
         paired(tmp_path / "c", "game.sides.fake={by: generator, condition: [sourse], judge: discriminator}")
     assert not any((tmp_path / name).exists() for name in "bc")
 

@@ -13,7 +13,7 @@ from saddlepoint.objective import minimax
 from saddlepoint.schedule.step import Step
 
 
-def test_after_one_half_life_half_of_the_old_is_left():
+def test_after_one_half_life_the_old_weights_count_half():
     network = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(network.weight)
     average = Average(network, half_life=1000, warm_up=None)
@@ -27,7 +27,7 @@ def test_after_one_half_life_half_of_the_old_is_left():
     assert once.network.weight.item() == pytest.approx(0.5, abs=1e-6)
 
 
-def test_warm_up_holds_the_half_life_to_a_share_of_the_images_so_far():
+def test_warm_up_limits_the_half_life_to_a_share_of_the_images_so_far():
     network = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(network.weight)
     average = Average(network, half_life=10_000, warm_up=0.1)
@@ -72,7 +72,7 @@ def test_reestimated_statistics_are_those_of_the_averaged_weights():
     assert average.network[1].momentum == 0.3
 
 
-def test_a_game_reestimates_before_it_samples_and_the_live_network_feels_nothing():
+def test_statistics_are_reestimated_before_sampling_and_the_live_network_does_not_change():
     follow = partial(Average, half_life=50, statistics="reestimated")
     plays = game(minimax, g={"average": follow})
     fit(plays, batches(5))
@@ -89,7 +89,7 @@ def test_a_game_reestimates_before_it_samples_and_the_live_network_feels_nothing
     assert plays.generator.average.has_stale_statistics  # new weights, so the statistics are to be measured again
 
 
-def test_an_average_stays_in_evaluation_mode_and_never_asks_for_gradients():
+def test_an_average_stays_in_evaluation_mode_and_requires_no_gradients():
     average = Average(nn.Sequential(nn.Linear(1, 1), nn.Dropout()))
     average.train()
     assert not any(module.training for module in average.modules())
@@ -106,7 +106,7 @@ def test_any_player_may_keep_an_average(player):
     assert (plays.generator if player == "d" else plays.discriminator).average is None
 
 
-def test_an_unknown_way_to_statistics_is_refused():
+def test_an_unknown_value_of_statistics_is_refused():
     with pytest.raises(ValueError, match="averaged or reestimated"):
         Average(nn.Linear(1, 1), statistics="copied")
 
@@ -114,7 +114,7 @@ def test_an_unknown_way_to_statistics_is_refused():
 # ------------------------------------------------------------------------------------------ corrected at its start
 
 
-def test_the_corrected_average_of_constant_weights_is_those_weights_exactly_at_every_turn():
+def test_the_corrected_average_of_constant_weights_is_exactly_those_weights():
     torch.manual_seed(0)
     start, network = nn.Linear(3, 4), nn.Linear(3, 4)
     average = CorrectedAverage(start, rate=1e-4)  # what it was made from, before the first turn, has no part in it
@@ -136,7 +136,7 @@ def test_the_corrected_average_of_a_ramp_is_its_closed_form(rate):
     assert average.network.weight.item() == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_corrected_average_is_the_one_that_starts_at_zero_over_what_it_lacks():
+def test_the_corrected_average_is_the_average_from_zero_divided_by_its_bias():
     torch.manual_seed(0)
     network, zero = nn.Linear(5, 1).double(), torch.zeros(1, 5, dtype=torch.float64)
     average = CorrectedAverage(network, rate=1e-3)
@@ -149,7 +149,7 @@ def test_the_corrected_average_is_the_one_that_starts_at_zero_over_what_it_lacks
 
 
 @pytest.mark.parametrize("player", ["d", "g"])
-def test_any_player_may_keep_a_corrected_average_and_it_goes_on_where_it_stopped(player):
+def test_any_player_may_keep_a_corrected_average_and_it_resumes_exactly(player):
     def fresh():
         torch.manual_seed(0)
         return game(minimax, **{player: {"average": partial(CorrectedAverage, rate=0.3)}})
@@ -171,6 +171,6 @@ def test_any_player_may_keep_a_corrected_average_and_it_goes_on_where_it_stopped
 
 
 @pytest.mark.parametrize("rate", [0.0, -0.1, 1.5])
-def test_a_rate_that_makes_no_sense_is_refused(rate):
+def test_an_invalid_rate_is_refused(rate):
     with pytest.raises(ValueError, match=f"rate={rate}"):
         CorrectedAverage(nn.Linear(1, 1), rate=rate)

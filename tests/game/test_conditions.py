@@ -88,14 +88,14 @@ class Rows(Data):
 # ----------------------------------------------------------------------------------------------- where they come from
 
 
-def test_a_side_may_name_columns_by_a_list_and_a_bare_word_is_refused_with_what_to_say():
+def test_a_condition_may_be_a_list_of_columns_and_a_bare_name_is_refused_with_a_hint():
     side = parse_sides({"real": {"of": "x", "condition": ["source", "mask"]}})["real"]
     assert side.condition == {"source": "source", "mask": "mask"}
     with pytest.raises(Mistake, match=r"game\.sides\.real\.condition=y: .*\{label: y\}"):
         parse_sides({"real": {"of": "x", "condition": "y"}})
 
 
-def test_labels_are_each_class_alike_and_every_label_column_has_a_stream_of_its_own():
+def test_labels_are_uniform_and_each_label_column_has_its_own_stream():
     own = {"label": "y", "colour": "colour"}
     plays = pair(Sum("label", "colour"), Judge(), sides=sides(condition=own), conditions="labels",
                  classes={"y": 5, "colour": 2})  # fmt: skip
@@ -109,7 +109,7 @@ def test_labels_are_each_class_alike_and_every_label_column_has_a_stream_of_its_
     assert torch.equal(torch.cat([part["label"] for part in parts]), asked["label"][:100])
 
 
-def test_rows_of_a_split_come_in_order_and_begin_again_whatever_the_batch():
+def test_rows_of_a_split_come_in_order_and_wrap_around_for_any_batch_size():
     plays = pair(Sum("source"), Judge(), sides=sides(condition=["source"]), conditions="split:validation")
     plays.conditions.data = partial(Rows)  # a function that gives the data: read when they are first asked for
     stream = Stream(0, "evaluation")
@@ -121,7 +121,7 @@ def test_rows_of_a_split_come_in_order_and_begin_again_whatever_the_batch():
     assert y is None
 
 
-def test_every_rank_takes_its_rows_and_together_they_are_those_of_one():
+def test_the_rows_of_all_ranks_are_those_of_one_process():
     whole = Stream(0, "rows")
     one = torch.cat([whole.consecutive(4), whole.consecutive(4)])
     ranks = [Stream(0, "rows", rank, 2) for rank in range(2)]
@@ -132,13 +132,13 @@ def test_every_rank_takes_its_rows_and_together_they_are_those_of_one():
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        ({}, r"made under source \(column source\), and none are at hand.*game\.conditions=split:validation"),
-        ({"conditions": "labels"}, r"condition source is the column source, which is no label column"),
-        ({"conditions": "split:validation"}, "no data are at hand"),
-        ({"conditions": "label"}, r"game\.conditions=label: it is none, labels or split.*mean labels"),
+        ({}, r"need the condition source \(column source\), and there is none.*game\.conditions=split:validation"),
+        ({"conditions": "labels"}, r"condition source is the column source, which is not a label column"),
+        ({"conditions": "split:validation"}, "there are no data to take rows from"),
+        ({"conditions": "label"}, r"game\.conditions=label must be none, labels or split.*mean labels"),
     ],
 )
-def test_samples_without_conditions_at_hand_are_refused_in_a_line(settings, line):
+def test_samples_without_a_source_of_conditions_are_refused(settings, line):
     with pytest.raises(Mistake, match=line):
         pair(Sum("source"), Judge(), sides=sides(condition=["source"]), **settings).sample(3)
 
@@ -155,30 +155,30 @@ def test_a_label_of_data_without_classes_is_refused_when_the_game_is_built():
         pair(Sum("label"), Judge(), sides=sides(condition={"label": "y"}), conditions="labels", classes={"y": None})
 
 
-def test_a_condition_that_is_not_asked_for_or_missing_is_refused_with_the_names():
+def test_an_unknown_or_missing_condition_is_refused_with_the_known_names():
     plays = game(
         nonsaturating, nets=(Sum("label"), Judge()), z=2, sides=BY_CLASS, conditions="labels", classes={"y": 3}
     )
-    with pytest.raises(Mistake, match=r"condition lable: samples are made under label.*mean label"):
+    with pytest.raises(Mistake, match=r"condition lable: samples have the conditions label.*mean label"):
         plays(plays.latent(2), {"lable": torch.zeros(2, dtype=torch.long)})
-    with pytest.raises(Mistake, match=r"made under label, and label is not given"):
+    with pytest.raises(Mistake, match=r"samples need the conditions label: label is missing"):
         plays(plays.latent(2), {})
     with pytest.raises(Mistake, match="samples have no condition"):
         game(nonsaturating, z=2)(plays.latent(2), {"label": torch.zeros(2, dtype=torch.long)})
 
 
 @pytest.mark.parametrize("label", [torch.arange(2), torch.arange(3), torch.tensor(1), 1, [0, 1, 2, 0]])
-def test_a_condition_that_has_not_a_row_for_each_sample_is_refused_rather_than_repeated(label):
+def test_a_condition_with_another_number_of_rows_is_refused_and_not_repeated(label):
     plays = game(
         nonsaturating, nets=(Sum("label"), Judge()), z=2, sides=BY_CLASS, conditions="labels", classes={"y": 3}
     )
-    with pytest.raises(ValueError, match=r"condition label is .*a tensor with a row for each of 4 samples"):
+    with pytest.raises(ValueError, match=r"condition label .*a tensor with a row for each of 4 samples"):
         plays.sample(4, {"label": label})
 
 
 @pytest.mark.parametrize("classes", [0, -1, 2.5, "ten"])
-def test_a_number_of_classes_that_makes_no_sense_is_refused_under_its_key(classes):
-    with pytest.raises(Mistake, match=rf"game\.classes\.y={classes}: how many classes"):
+def test_an_invalid_number_of_classes_is_refused_with_its_key(classes):
+    with pytest.raises(Mistake, match=rf"game\.classes\.y={classes}: the number of classes"):
         game(nonsaturating, z=2, classes={"y": classes})
 
 
@@ -206,7 +206,7 @@ def chain(**settings):
                 draws={"hole": Prior(mask=Normal(2))}, conditions="split:test", **settings)  # fmt: skip
 
 
-def test_samples_pass_through_every_maker_and_every_side_that_they_are_made_of():
+def test_samples_pass_through_all_makers_and_sides_upstream():
     plays = chain()
     plays.conditions.data = Rows()
     assert condition_entries(plays) == {"mask": "hole.mask", "x": "x"}
@@ -222,7 +222,7 @@ def test_samples_pass_through_every_maker_and_every_side_that_they_are_made_of()
     torch.testing.assert_close(plays.sample(4, {"x": 0 * x}), 2 * latent["z"])
 
 
-def test_what_samples_pass_through_is_one_state_and_comes_back_from_it():
+def test_the_sampling_state_saves_and_loads_all_networks_upstream():
     plays = chain(g={"average": partial(Average, half_life=10)})
     plays.conditions.data = Rows()
     networks_, whose = prepare_sampling_networks(plays)
@@ -239,12 +239,12 @@ def test_what_samples_pass_through_is_one_state_and_comes_back_from_it():
     assert torch.equal(plays.sample(3), before)
 
 
-def test_several_networks_with_a_state_stand_in_it_by_name():
+def test_the_sampling_state_of_several_networks_has_their_names():
     state = sampling_state({"g_ab": Sum(), "paste": Twice(), "g_ba": Sum()})
     assert set(state) == {"g_ab.weight", "g_ba.weight"}
 
 
-def test_a_picture_has_a_class_per_row():
+def test_a_picture_has_one_class_per_row():
     plays = game(
         nonsaturating, nets=(Sum("label"), Judge()), z=2, sides=BY_CLASS, conditions="labels", classes={"y": 3}
     )
@@ -284,7 +284,7 @@ def two_makers(first, last):
     return Game(players, Prior(z=Normal(2)), sides=sides(by=["first", "last"]))
 
 
-def test_statistics_of_a_chain_are_measured_anew_in_the_order_in_which_samples_pass_through_it():
+def test_statistics_are_reestimated_in_the_order_in_which_samples_pass_the_networks():
     plays = two_makers(*[partial(Average, half_life=10, statistics="reestimated")] * 2)
     plays.sample(2)
     mean = plays.player("last").average.network.norm.running_mean.clone()
@@ -294,7 +294,7 @@ def test_statistics_of_a_chain_are_measured_anew_in_the_order_in_which_samples_p
     assert torch.equal(plays.player("last").average.network.norm.running_mean, mean)
 
 
-def test_measuring_statistics_anew_leaves_a_network_without_an_average_as_it_is():
+def test_reestimating_statistics_does_not_change_a_network_without_an_average():
     plays = two_makers(None, partial(Average, half_life=10, statistics="reestimated"))
     before = {name: value.clone() for name, value in plays.player("first").state_dict().items()}
     plays.sample(2)
@@ -314,7 +314,7 @@ class Dropped(Sum):
         return self.dropout(super().forward(x, condition)) + 0 * x["z"]
 
 
-def test_samples_keep_dropout_on_only_where_the_game_says_so_and_the_contract_says_it_too():
+def test_dropout_is_active_in_samples_only_if_the_game_sets_it_and_the_contract_records_it():
     off, on = pair(Dropped(), Judge()), pair(Dropped(), Judge(), dropout=True)
     assert not (off.sample(200) == 0).any()
     x = on.sample(200)
@@ -335,7 +335,7 @@ def test_samples_keep_dropout_on_only_where_the_game_says_so_and_the_contract_sa
 # ------------------------------------------------------------------------------------------------------------ dry run
 
 
-def test_a_condition_that_nobody_uses_is_warned_of_and_one_that_a_term_uses_is_not():
+def test_an_unused_condition_gives_a_warning_unless_a_term_uses_it():
     batch = Batch(torch.randn(8, 2), torch.randint(3, (8,)))
     settings = {"z": 2, "sides": BY_CLASS, "conditions": "labels", "classes": {"y": 3}}
     (line,) = dry_run(game(nonsaturating, nets=(Sum(), Judge()), **settings), batch)
@@ -358,7 +358,7 @@ def test_a_network_that_copies_its_condition_uses_it(read):
 
 
 @pytest.mark.parametrize("named", ["{kind: y}", "{label: colour, kind: y}"])
-def test_the_class_that_a_sample_was_asked_for_is_the_one_of_column_y_whatever_its_name(named):
+def test_the_class_of_a_sample_is_the_condition_on_column_y_whatever_its_name(named):
     condition = dict(pair.split(": ") for pair in named.strip("{}").split(", "))
     plays = pair(Sum("kind"), Judge(), sides=sides(condition=condition), conditions="labels",
                  classes={"y": 3, "colour": 2})  # fmt: skip
@@ -371,7 +371,7 @@ def test_the_class_that_a_sample_was_asked_for_is_the_one_of_column_y_whatever_i
 
 
 @pytest.mark.parametrize("where", ["labels", "split:test"])
-def test_who_passes_over_samples_goes_on_with_the_conditions_that_come_after_them(where):
+def test_skipping_samples_advances_their_conditions_too(where):
     plays = pair(Sum("label"), Judge(), sides=sides(condition={"label": "y"}), conditions=where, classes={"y": 3})
     plays.conditions.data = Rows()
     whole, skipping = Sampler(plays), Sampler(plays)
@@ -381,7 +381,7 @@ def test_who_passes_over_samples_goes_on_with_the_conditions_that_come_after_the
         assert torch.equal(expected, found)
 
 
-def test_a_condition_of_a_judge_alone_that_it_does_not_use_is_warned_of():
+def test_an_unused_condition_of_a_judge_gives_a_warning():
     batch = Batch(torch.randn(8, 2), torch.randint(3, (8,)))
     asked = {"judge": {"player": "discriminator", "condition": {"kind": "y"}}}
     wired = {"real": {"of": "x", **asked}, "fake": {"by": "generator", "judge": "discriminator"}}
@@ -389,28 +389,28 @@ def test_a_condition_of_a_judge_alone_that_it_does_not_use_is_warned_of():
     assert line.startswith("condition kind: no network and no term uses it")
 
 
-def test_entries_that_two_sides_call_alike_are_both_asked_for():
+def test_entries_with_the_same_name_in_two_sides_are_both_conditions():
     wired = {**CHAIN, "fake": {**CHAIN["fake"], "condition": {"known": "known", "mask": "source"}}}
     plays = pair(Sum("known"), Judge(), sides=wired, makers={"hide": Hide(), "twice": Twice()},
                  draws={"hole": Prior(mask=Normal(2))}, conditions="split:test")  # fmt: skip
     assert condition_entries(plays) == {"mask": "source", "hole.mask": "hole.mask", "x": "x"}
 
 
-def test_a_side_of_a_side_of_a_column_is_there_where_the_column_is():
+def test_a_turn_has_a_side_if_it_has_the_column_it_starts_from():
     plays = pair(Sum(), Judge(), sides={**sides(), "few": {"of": "labelled_x"}, "again": {"of": "few"}})
     x = torch.randn(4, 2)
     there = [plays.build_turn(batch, {}, ()).has("again") for batch in (Batch(x), Batch(x, labelled=(x, x[:, 0])))]
     assert there == [False, True]
 
 
-def test_a_condition_that_the_data_have_no_column_for_is_refused_with_the_columns_there_are():
+def test_a_condition_on_a_missing_column_is_refused_with_the_existing_columns():
     plays = game(
         nonsaturating, nets=(Sum("label"), Judge()), z=2, sides=BY_CLASS, conditions="labels", classes={"y": 3}
     )
-    with pytest.raises(Mistake, match=r"condition label is the column y, and these data have none. Columns.*: x$"):
+    with pytest.raises(Mistake, match=r"condition label is the column y, which these data lack. Columns.*: x$"):
         dry_run(plays, Batch(torch.randn(8, 2)))
     named = pair(Sum("source"), Judge(), sides=sides(condition=["sourec"]))
-    with pytest.raises(Mistake, match=r"needs sourec, which is no column.*mean source"):
+    with pytest.raises(Mistake, match=r"needs sourec, which is not a column.*mean source"):
         dry_run(named, Batch(torch.randn(8, 2), extra_columns={"source": torch.randn(8, 2)}))
 
 
@@ -448,7 +448,7 @@ def test_every_network_is_called_with_a_mapping_and_one_row_per_sample():
     assert seen == [{"label": (4,)}, {"label": (12,)}]  # D's turn, and G's with three fakes per real
 
 
-def test_a_column_of_the_data_that_is_called_as_a_side_is_refused():
+def test_a_data_column_with_the_name_of_a_side_is_refused():
     plays = pair(Sum(), Judge())
-    with pytest.raises(Mistake, match="the data have a column fake, and a side or a draw of the game is called so"):
+    with pytest.raises(Mistake, match="the data have a column fake, which is also the name of a side or draw"):
         dry_run(plays, Batch(torch.randn(8, 2), extra_columns={"fake": torch.randn(8, 2)}))

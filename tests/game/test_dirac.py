@@ -126,7 +126,7 @@ def test_unpenalised_play_has_the_papers_eigenvalues_at_the_equilibrium():
     assert np.allclose(np.abs(alternating), 1.0, atol=1e-6)
 
 
-def test_r1_pulls_the_eigenvalues_inside_the_circle():
+def test_r1_moves_the_eigenvalues_inside_the_unit_circle():
     """Theorem 4.1 at work: with r1 both rules contract at the equilibrium."""
     for rule in ("alternating", "simultaneous"):
         assert np.abs(sorted_eigenvalues(measured("minimax", "r1", rule, 0.0, 0.0))).max() < 1

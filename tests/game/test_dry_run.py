@@ -44,14 +44,14 @@ class Spare(Maker):
         self.spare = nn.Linear(2, 2)
 
 
-def test_a_player_whose_loss_does_not_reach_its_weights_is_refused_by_their_names():
+def test_a_player_whose_loss_does_not_reach_its_weights_is_refused_with_their_names():
     with pytest.raises(
         Mistake, match=r"no loss of generator reaches any of its 2 parameters.*layer\.weight, layer\.bias"
     ):
         dry_run(game(hinge, nets=(Detached(), networks()[1])), BATCH)
 
 
-def test_parameters_that_no_loss_reaches_are_named_unless_they_are_frozen():
+def test_parameters_without_a_gradient_are_listed_unless_they_are_frozen():
     maker = Spare()
     with pytest.raises(Mistake, match=r"reaches 2 of its 4 parameters.*spare\.weight, spare\.bias"):
         dry_run(game(hinge, nets=(maker, networks()[1])), BATCH)
@@ -67,7 +67,7 @@ class Head(Regularizer):
 
 
 @pytest.mark.parametrize("weight", [0, Linear(0.0, 1.0, images=100)])
-def test_a_term_of_weight_0_and_one_that_starts_at_0_excuse_what_they_alone_reach(weight):
+def test_parameters_that_only_a_term_of_weight_0_reaches_are_accepted(weight):
     plays = game(hinge, nets=(Spare(), networks()[1]))
     plays.generator.regularizers["head"] = Head(weight)
     dry_run(plays, BATCH)
@@ -88,22 +88,22 @@ class Centred(nn.Module):
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize(
     ("layer", "named"),
-    [(nn.BatchNorm1d(8), "BatchNorm1d at trunk.1.*norm=null"), (Centred(), "of its batch, so"),
+    [(nn.BatchNorm1d(8), "BatchNorm1d at trunk.1.*norm=null"), (Centred(), "of the batch, so"),
      (MinibatchDiscrimination(8, 2, 2), "MinibatchDiscrimination at trunk.1")],
 )  # fmt: skip
-def test_the_slope_at_a_sample_is_refused_where_ds_logit_depends_on_other_samples(layer, named, penalty, rule):
+def test_a_slope_per_sample_is_refused_if_ds_logit_depends_on_other_samples(layer, named, penalty, rule):
     width = getattr(layer, "features", 8)
     critic = Critic(nn.Sequential(nn.Linear(2, 8), copy.deepcopy(layer), nn.LeakyReLU(0.2)), nn.Linear(width, 1))
     with pytest.raises(Mistake, match=rf"regularizer\.discriminator\.{penalty} takes the slope.*{named}"):
         dry_run(game(hinge, {penalty: PENALTIES[penalty]()}, rule, nets=(networks()[0], critic)), BATCH)
 
 
-def test_batch_norm_in_d_is_no_matter_without_a_slope_or_in_evaluation_mode():
+def test_batch_norm_in_d_is_accepted_without_a_slope_or_in_evaluation_mode():
     dry_run(game(hinge, nets=(networks()[0], batch_norm())), BATCH)
     dry_run(game(hinge, {"r1": R1(weight=0)}, nets=(networks()[0], batch_norm())), BATCH)
 
 
-def test_logits_of_two_shapes_are_refused_instead_of_paired_each_with_each():
+def test_logits_of_two_shapes_are_refused_and_not_broadcast():
     class Uneven(Critic):
         def forward(self, x, y=None):
             logits = super().forward(x, y).logits
@@ -116,7 +116,7 @@ def test_logits_of_two_shapes_are_refused_instead_of_paired_each_with_each():
         relativistic.discriminator(torch.zeros(4), torch.zeros(4, 1))
 
 
-def test_nothing_of_the_game_changes():
+def test_a_dry_run_does_not_change_the_game():
     torch.manual_seed(0)
     noisy = Critic(nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Dropout()), nn.Linear(8, 1))
     terms = {"history": HistoricalAveraging()}
@@ -137,8 +137,8 @@ def test_nothing_of_the_game_changes():
 
 
 @pytest.mark.parametrize("player", ["discriminator", "generator"])
-def test_batches_that_batch_norm_looks_at_are_not_split(player):
+def test_batches_are_not_split_if_there_is_batch_norm(player):
     with pytest.raises(
-        ValueError, match=rf"BatchNorm1d looks at a batch as a whole: game.players.{player}.accumulate=2"
+        ValueError, match=rf"BatchNorm1d uses the whole batch: game.players.{player}.accumulate=2"
     ):
         game(hinge, **{player[0]: {"accumulate": 2}})

@@ -89,7 +89,7 @@ def test_with_every_five_the_generator_first_moves_in_the_fifth_round():
     assert plays.images == 11 * 16
 
 
-def test_accumulating_in_parts_leaves_the_game_as_it_was():
+def test_accumulating_over_chunks_does_not_change_the_game():
     torch.manual_seed(0)
     nets = Maker(nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))), networks()[1]
     ends = []
@@ -108,20 +108,20 @@ def test_accumulating_in_parts_leaves_the_game_as_it_was():
 
 
 def test_a_batch_that_cannot_be_split_evenly_is_refused():
-    with pytest.raises(ValueError, match="16 cannot be split in accumulate=3"):
+    with pytest.raises(ValueError, match="16 does not divide into accumulate=3"):
         fit(game(minimax, nets=(Maker(nn.Linear(3, 2)), networks()[1]), d={"accumulate": 3}), batches(1))
 
 
-def test_a_term_that_looks_at_the_whole_batch_forbids_accumulation():
+def test_a_term_that_uses_the_whole_batch_forbids_accumulation():
     class Whole(Regularizer):
         coupled = True
 
-    with pytest.raises(ValueError, match="whole: accumulate=2"):
+    with pytest.raises(ValueError, match="whole batch: accumulate=2"):
         game(minimax, {"whole": Whole()}, d={"accumulate": 2})
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_clipping_bounds_the_gradient_that_is_followed(rule):
+def test_clipping_bounds_the_gradient_of_the_step(rule):
     free, bound = game(minimax, rule=rule), game(minimax, rule=rule, d={"clip": 1e-2})
     bound.load_state_dict(free.state_dict())
     moves = []
@@ -169,7 +169,7 @@ def test_the_discriminator_sees_real_then_fake_whatever_the_penalties():
     assert -7 < order[2] < 5
 
 
-def test_an_objective_gets_only_the_sides_that_it_names():
+def test_an_objective_gets_only_the_sides_of_its_arguments():
     asked = []
 
     class Recorder(nn.Module):
@@ -185,7 +185,7 @@ def test_an_objective_gets_only_the_sides_that_it_names():
     assert len(asked) == 3 + 4
 
 
-def test_input_gradients_are_taken_only_where_a_due_penalty_asks_for_them():
+def test_input_gradients_are_computed_only_for_a_due_penalty():
     seen = []
 
     class Recorder(nn.Module):
@@ -204,7 +204,7 @@ def test_input_gradients_are_taken_only_where_a_due_penalty_asks_for_them():
     assert played({"r2": R2()}) == [False, True, False, True]
 
 
-def test_a_penalty_draws_nothing_that_the_latents_would_miss():
+def test_a_penalty_does_not_change_the_latents():
     """With and without interpolation coefficients the generator starts from the same latents."""
     latents = []
     for terms in ({}, {"gp": GradientPenalty()}):
@@ -214,7 +214,7 @@ def test_a_penalty_draws_nothing_that_the_latents_would_miss():
     assert torch.equal(*latents)
 
 
-def test_a_generator_may_play_on_a_multiple_of_the_batch():
+def test_a_generator_may_use_a_multiple_of_the_batch():
     sizes = []
 
     class Recorder(nn.Module):
@@ -241,7 +241,7 @@ def test_the_weight_of_an_objective_scales_its_gradient():
     assert torch.allclose(moves[1], moves[0] / 2, atol=1e-7)
 
 
-def test_a_player_without_an_objective_follows_its_regularizers_alone():
+def test_a_player_without_an_objective_minimises_its_regularizers_only():
     class Pull(Regularizer):
         def forward(self, turn):
             return turn["fake"].x.square().mean()
@@ -275,7 +275,7 @@ def test_sampling_changes_no_mode_no_buffer_and_no_stream():
 @pytest.mark.parametrize(
     ("setting", "value"), [("every", 0), ("every", 2.5), ("multiple", 0), ("accumulate", -1), ("clip", 0)]
 )
-def test_settings_that_make_no_sense_are_refused_by_name(setting, value):
+def test_invalid_settings_are_refused_by_name(setting, value):
     with pytest.raises(ValueError, match=setting):
         game(minimax, d={setting: value})
 
@@ -285,11 +285,11 @@ def test_a_checkpoint_of_a_later_format_is_refused():
     checkpoint = {}
     plays.on_save_checkpoint(checkpoint)
     checkpoint["saddlepoint"]["format"] += 1
-    with pytest.raises(Mistake, match="format 3, this version reads 1 and 2"):
+    with pytest.raises(Mistake, match="format 3, and this version reads 1 and 2"):
         plays.on_load_checkpoint(checkpoint)
 
 
-def test_a_checkpoint_of_the_first_format_goes_on_as_one_of_this():
+def test_a_checkpoint_of_format_1_resumes_like_one_of_format_2():
     def after_ten_rounds(migrate):
         torch.manual_seed(0)
         first, second, checkpoint = game(minimax), game(minimax), {}
@@ -307,7 +307,7 @@ def test_a_checkpoint_of_the_first_format_goes_on_as_one_of_this():
     assert after_ten_rounds(migrate=True) == after_ten_rounds(migrate=False)
 
 
-def test_an_objective_that_asks_for_something_else_than_sides_is_refused():
+def test_an_objective_with_other_arguments_than_real_and_fake_is_refused():
     class Strange:
         generator = staticmethod(lambda fake: fake.mean())
         discriminator = staticmethod(lambda real, generated: real.mean())
@@ -316,7 +316,7 @@ def test_an_objective_that_asks_for_something_else_than_sides_is_refused():
         game(Strange)
 
 
-def test_batch_statistics_normalise_by_the_batch_and_leave_the_running_ones():
+def test_batch_statistics_normalise_by_the_batch_and_do_not_change_the_running_ones():
     plays = game(hinge, g={"average": None})
     fit(plays, batches(3))
     before = copy.deepcopy(plays.state_dict())
@@ -339,7 +339,7 @@ class Asked(nn.Module):
         return condition["label"].float()[:, None].repeat(1, 2) + 0 * latent["z"].sum()
 
 
-def test_a_generator_with_classes_is_asked_for_every_one_of_them_alike():
+def test_a_generator_with_classes_samples_them_uniformly():
     from saddlepoint.callback.evaluation import Sampler
 
     plays = game(hinge, nets=(Asked(), networks()[1]), sides=BY_CLASS, conditions="labels", classes={"y": 5})

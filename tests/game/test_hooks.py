@@ -79,7 +79,7 @@ def played(rounds=3, **g):
     return plays
 
 
-def test_before_each_round_every_module_hears_how_many_images_have_been_shown():
+def test_at_images_is_called_for_every_module_before_each_round():
     plays = played()
     hearing = modules_with_hook(plays, "at_images")
     assert len(hearing) == 5  # a layer of G, of its average's copy, of D, the term, the maker
@@ -87,7 +87,7 @@ def test_before_each_round_every_module_hears_how_many_images_have_been_shown():
         assert module.heard == [0, 16, 32]
 
 
-def test_after_each_step_every_module_is_shown_the_turn_that_its_player_has_seen():
+def test_after_turn_is_called_for_every_module_after_each_step():
     plays = played()
     for module in modules_with_hook(plays, "after_turn"):
         assert [player for player, _ in module.seen] == ["generator", "discriminator", "generator", "generator"]
@@ -96,7 +96,7 @@ def test_after_each_step_every_module_is_shown_the_turn_that_its_player_has_seen
     assert len(logits) == 1
 
 
-def test_the_turn_that_is_shown_names_sides_as_its_player_sees_them():
+def test_after_turn_gets_the_sides_that_its_player_sees():
     class Roles(nn.Identity):
         def after_turn(self, player, turn):
             seen.append((player, torch.equal(turn["real"].x, turn.side_sample("doubled").x)))
@@ -112,13 +112,13 @@ def test_the_turn_that_is_shown_names_sides_as_its_player_sees_them():
     assert seen == [("discriminator", True), ("generator", False)]
 
 
-def test_under_accumulate_each_part_of_the_batch_is_shown():
+def test_after_turn_is_called_once_per_chunk():
     plays = played(rounds=2, accumulate=2)
     (layer,) = modules_with_hook(plays.generator.network, "after_turn")
     assert [player for player, _ in layer.seen].count("generator") == 4
 
 
-def test_samples_are_made_at_the_images_of_the_game_whoever_made_it_what_it_is():
+def test_at_images_is_called_before_sampling_from_any_restored_game():
     plays = played(rounds=2)
     before = plays.sample(4, average=False)
     restored = played(rounds=0)
@@ -129,7 +129,7 @@ def test_samples_are_made_at_the_images_of_the_game_whoever_made_it_what_it_is()
     assert torch.equal(restored.sample(4), plays.sample(4))
 
 
-def test_a_game_that_is_read_back_stands_at_its_images_in_every_module_its_discriminator_too():
+def test_at_images_is_called_for_every_module_of_a_loaded_game():
     plays, checkpoint = played(rounds=4), {}
     plays.on_save_checkpoint(checkpoint)
     restored = played(rounds=0)
@@ -138,21 +138,21 @@ def test_a_game_that_is_read_back_stands_at_its_images_in_every_module_its_discr
     assert [module.images for module in modules_with_hook(restored, "at_images")] == [64] * 5
 
 
-def test_health_is_read_off_networks_at_the_images_of_the_game():
+def test_at_images_is_called_before_health_readings():
     plays = played(rounds=3)
     assert {module.images for module in modules_with_hook(plays, "at_images")} == {32}
     HealthProbe(Standing(), 8, "validation", print).readings(plays)
     assert {module.images for module in modules_with_hook(plays, "at_images")} == {48}
 
 
-def test_a_game_that_nobody_follows_keeps_no_turn():
+def test_a_game_without_hooks_keeps_no_turn():
     plays = game(nonsaturating)
     fit(plays, batches(1))
     assert plays.hooked_modules == {method: [] for method in ROUND_HOOKS}
     assert plays.compute_gradients(["generator"], batches(1)[0]) == []
 
 
-def test_hooks_do_not_move_the_game():
+def test_hooks_do_not_change_the_game():
     class Deaf(Hearing):
         at_images = after_turn = None
 
@@ -166,7 +166,7 @@ def test_hooks_do_not_move_the_game():
     assert all(torch.equal(a, b) for a, b in zip(weights(Hearing()), weights(nn.Identity()), strict=True))
 
 
-def test_the_protocol_names_every_hook_that_there_is():
+def test_the_protocol_declares_every_hook():
     defined = {name for name in vars(Hooks) if not name.startswith("_")}
     assert defined == {"set_reference", "data_dependent_init", "at_images", "after_turn"}
     assert set(ROUND_HOOKS) <= defined
@@ -200,7 +200,7 @@ class StartingTerm(Term):
         self.inner = Starting()
 
 
-def test_references_and_starts_reach_layers_terms_makers_and_averages_each_with_the_condition():
+def test_initialisation_hooks_are_called_for_layers_terms_makers_and_averages_with_conditions():
     maker, judge = Maker(nn.Sequential(nn.Linear(2, 2), Starting())), networks()[1]
     players = {
         "discriminator": Player(judge, SGD, hinge.discriminator, {"term": StartingTerm()}),
@@ -228,7 +228,7 @@ def test_references_and_starts_reach_layers_terms_makers_and_averages_each_with_
     assert through.given["start"][1].shape == (500, 2)
 
 
-def test_a_layer_that_refers_to_latents_stands_where_samples_are_made_alone():
+def test_a_layer_with_reference_latents_is_refused_in_a_network_that_makes_no_samples():
     judge = Critic(nn.Sequential(nn.Linear(2, 4), Starting()), nn.Linear(4, 1))
-    with pytest.raises(ValueError, match="Starting refers to latents: it stands in the generator alone"):
+    with pytest.raises(ValueError, match="Starting needs reference latents: use it only in the generator"):
         game(hinge, nets=(networks()[0], judge))

@@ -13,7 +13,7 @@ CHAIN = parse_sides({
 })  # fmt: skip
 
 
-def test_lineage_follows_the_side_that_samples_are_drawn_from_and_the_sides_there_are() -> None:
+def test_lineage_is_recomputed_if_the_sides_or_the_sampled_side_change() -> None:
     game = SimpleNamespace(sides=CHAIN, samples="fake", players={"generator": 0, "encoder": 0}, priors={"latent": ()})
     assert (list(upstream_sides(game)), sampling_players(game), condition_entries(game)) == (
         ["fake"],

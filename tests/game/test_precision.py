@@ -45,13 +45,13 @@ def test_under_fp16_with_a_scaler_each_player_moves_as_in_full_precision(penalty
         torch.testing.assert_close(weights["half"][name], value, atol=5e-3, rtol=5e-2)
 
 
-def test_players_that_move_at_once_are_refused_under_fp16_whose_scale_may_change_between_their_steps():
-    with pytest.raises(Mistake, match="take bf16-mixed"):
+def test_players_that_move_at_once_are_refused_under_fp16():
+    with pytest.raises(Mistake, match="use bf16-mixed"):
         scaled(game(nonsaturating, rule="simultaneous"), 1)
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_a_clipped_player_moves_by_what_was_asked_whatever_its_gradients_scale(fused):
+def test_a_clipped_step_does_not_depend_on_the_gradient_scale(fused):
     """A fused optimizer would undo the scale by itself, in its step: behind the clipping, which is too late."""
     played = game(nonsaturating, d={"clip": 0.05}, optimizer=partial(torch.optim.SGD, lr=0.1, fused=fused))
     before = [p.detach().clone() for p in played.discriminator.network.parameters()]
@@ -62,7 +62,7 @@ def test_a_clipped_player_moves_by_what_was_asked_whatever_its_gradients_scale(f
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
-def test_a_slope_is_taken_in_full_precision_and_logits_are_given_in_it(kind):
+def test_slopes_and_logits_are_in_full_precision(kind):
     torch.manual_seed(0)
     linear = torch.nn.Linear(3, 1, bias=False)
     kinds = []
@@ -87,7 +87,7 @@ def test_simultaneous_play_is_not_compiled():
 
 
 @pytest.mark.parametrize("penalty", [None, *PENALTIES])
-def test_compiled_passes_play_the_eager_game(penalty):
+def test_compiled_networks_play_the_eager_game(penalty):
     objective, term = PENALTIES.get(penalty, (nonsaturating, None))
     curves = []
     for compiled in (False, True):
@@ -102,7 +102,7 @@ def test_compiled_passes_play_the_eager_game(penalty):
         assert fast == pytest.approx(eager, rel=1e-4, abs=1e-5)
 
 
-def test_d_is_asked_uncompiled_exactly_where_a_slope_is_wanted(monkeypatch):
+def test_d_is_eager_exactly_if_a_slope_is_taken(monkeypatch):
     asked = []
     played = game(nonsaturating, {"r1": R1(every=2)})
     network = played.discriminator.network

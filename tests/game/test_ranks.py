@@ -22,14 +22,14 @@ def _weights(world):
 
 @pytest.mark.parametrize("name", GAMES)
 @pytest.mark.parametrize("world", [2, 4])
-def test_several_ranks_end_where_one_process_does_on_the_same_global_batch(name, world):
+def test_several_ranks_match_one_process_on_the_same_global_batch(name, world):
     (alone,) = _weights(1)
     for own in _weights(world):
         for key, value in alone[name].items():
             np.testing.assert_allclose(own[name][key], value, rtol=1e-8, atol=1e-8, err_msg=f"{name}: {key}")
 
 
-def test_each_step_of_a_player_is_one_message_of_its_parameters_and_of_what_batch_norm_has_seen():
+def test_each_step_sends_one_message_with_gradients_and_batch_norm_statistics():
     messages, statistics = _weights(2)[0]["messages"], 2 * 8
     d, g = 2 * 8 + 8 + 8 + 1 + statistics, 3 * 8 + 8 + 8 * 2 + 2 + 2 * 8 + statistics
     assert messages.pop("wasserstein + gradient penalty at 5:1") == [d] * 5 + [g]
@@ -41,7 +41,7 @@ def test_each_step_of_a_player_is_one_message_of_its_parameters_and_of_what_batc
 
 
 @pytest.mark.parametrize("world", [2, 4])
-def test_ranks_hold_the_same_game_to_the_last_bit_with_batch_norm_too(world):
+def test_ranks_hold_exactly_the_same_game_with_batch_norm_too(world):
     first, *others = _weights(world)
     for name in [*GAMES, "batch norm"]:
         for other in others:
@@ -50,15 +50,15 @@ def test_ranks_hold_the_same_game_to_the_last_bit_with_batch_norm_too(world):
     assert all(other["report"] == first["report"] for other in others)
 
 
-def test_what_looks_at_a_batch_as_a_whole_and_knows_of_one_ranks_alone_is_refused(monkeypatch):
+def test_a_module_with_batch_statistics_of_one_rank_only_is_refused(monkeypatch):
     monkeypatch.setattr(ranks, "world_size", lambda: 2)
     check_coupled_modules(of_name("minibatch discrimination"))
     monkeypatch.setattr(MinibatchDiscrimination, "over_ranks", False)
-    with pytest.raises(Mistake, match=r"discriminator: MinibatchDiscrimination .* each of 2 ranks sees a slice"):
+    with pytest.raises(Mistake, match=r"discriminator: MinibatchDiscrimination .* each of 2 ranks has a slice"):
         check_coupled_modules(of_name("minibatch discrimination"))
 
 
-def test_noise_in_a_layer_is_each_ranks_own_and_the_first_ranks_that_of_one_process(monkeypatch):
+def test_layer_noise_differs_between_ranks_and_rank_0_has_that_of_one_process(monkeypatch):
     drawn = []
     for rank in (0, 1, 2):
         monkeypatch.setattr(ranks, "rank", lambda rank=rank: rank)

@@ -51,7 +51,7 @@ def played(*names: str, rule: str = "two_player", rounds: int = 2):
 
 
 @pytest.mark.parametrize(("one", "other"), list(combinations(TECHNIQUES, 2)))
-def test_two_techniques_stand_beside_each_other_and_play(one: str, other: str) -> None:
+def test_two_techniques_train_together(one: str, other: str) -> None:
     both = compose(words(one, other))
     check(both)
     for name in (one, other):
@@ -68,7 +68,7 @@ def test_two_techniques_stand_beside_each_other_and_play(one: str, other: str) -
 
 
 @pytest.mark.parametrize(("one", "other"), list(combinations(TERMS, 2)))
-def test_a_term_says_the_same_whichever_term_stands_beside_it(one: str, other: str) -> None:
+def test_the_loss_of_a_term_does_not_depend_on_the_other_terms(one: str, other: str) -> None:
     """In the first round of simultaneous play, where nobody has moved yet: to the last bit."""
     alone = {name: played(name, rule="simultaneous", rounds=1).last_losses for name in (one, other)}
     both = played(one, other, rule="simultaneous", rounds=1).last_losses

@@ -26,7 +26,7 @@ NAMES = [name for name in CONFIGS if name != "plain"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_dry_run_finds_nothing_wrong_and_no_condition_that_nobody_uses(name):
+def test_a_dry_run_accepts_each_variant_and_finds_no_unused_condition(name):
     game, data = game_of(name)
     assert dry_run(game, data.first_batch(8)) == []
 
@@ -37,7 +37,7 @@ def _weights():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_two_ranks_end_where_one_process_does_with_masks_and_probabilities_of_the_global_batch(name):
+def test_two_ranks_match_one_process_with_masks_and_probabilities_of_the_global_batch(name):
     alone, first, second = _weights()
     for key, value in alone[name].items():
         assert (first[name][key] == second[name][key]).all(), key
@@ -66,7 +66,7 @@ def test_a_projection_game_whose_embedding_is_0_is_the_unconditional_game_bit_fo
     [(["data=digits"], 10), (["data=gaussians"], 8), (["data=gaussians", "data.kind=ring-U"], 7),
      (["data=gaussians", "data.kind=grid-P", "data.classes=25"], 25)],
 )  # fmt: skip
-def test_layers_have_as_many_classes_as_the_data_the_modes_of_a_mixture_too(words, classes):
+def test_layers_have_the_number_of_classes_of_the_data_or_modes_of_a_mixture(words, classes):
     config = compose([*CONFIGS["projection"], *words, "+layer@architecture.generator.norm=conditional_batch_norm"])
     assert config.architecture.discriminator.readout.classes == classes
     assert config.architecture.generator.norm.classes == classes
@@ -74,7 +74,7 @@ def test_layers_have_as_many_classes_as_the_data_the_modes_of_a_mixture_too(word
 
 
 @pytest.mark.parametrize("name", ["cgan", "projection", "acgan"])
-def test_samples_are_asked_for_by_class(name):
+def test_samples_follow_the_requested_class(name):
     game, data = game_of(name)
     fit(game, batches(data, 4))
     latent = {part: z[:1].expand(10, -1) for part, z in game.latent(1).items()}
@@ -119,7 +119,7 @@ def test_acgans_terms_are_cross_entropies_of_reals_and_fakes_and_gs_gradient_is_
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_of_several_fakes_per_real_each_is_that_real_outside_of_its_own_mask(accumulate):
+def test_each_of_several_fakes_equals_its_real_outside_its_own_mask(accumulate):
     words = [f"game.players.generator.{key}" for key in ("multiple=2", f"accumulate={accumulate}")]
     game, data = game_of("inpainting", *words)
     (batch,) = batches(data, 1)
@@ -133,7 +133,7 @@ def test_of_several_fakes_per_real_each_is_that_real_outside_of_its_own_mask(acc
         assert not torch.isclose(x[hole], known[hole]).any()
 
 
-def test_what_is_known_is_untouched_in_training_and_in_samples_bit_for_bit():
+def test_known_pixels_are_unchanged_in_training_and_in_samples_bit_for_bit():
     game, data = game_of("inpainting")
     (batch,) = batches(data, 1)
     seen = []
@@ -170,7 +170,7 @@ def rounds_of(game, data, rounds):
     return seen
 
 
-def test_p_rises_where_d_knows_its_few_reals_and_falls_where_it_cannot_tell():
+def test_p_rises_if_d_overfits_and_falls_if_it_cannot_separate():
     words = [
         "game.makers.augment.start=0",
         "game.makers.augment.speed=4000",
@@ -192,7 +192,7 @@ def test_p_rises_where_d_knows_its_few_reals_and_falls_where_it_cannot_tell():
     assert blind == sorted(blind, reverse=True)
 
 
-def test_d_sees_reals_and_fakes_augmented_g_is_moved_through_it_and_samples_are_not_augmented():
+def test_reals_and_fakes_are_augmented_for_d_and_g_and_samples_are_not():
     game, data = game_of("adaptive augmentation on digits", "game.makers.augment.start=1.0")
     (batch,) = batches(data, 1)
     ((turn, _),) = game.build_turns(batch, ["generator"])
@@ -222,7 +222,7 @@ def test_at_p_0_the_game_is_the_one_without_augmentation_bit_for_bit():
             assert torch.equal(game.state_dict()[key], value), key
 
 
-def test_a_penalty_at_the_reals_is_taken_where_d_sees_them():
+def test_a_penalty_at_the_reals_is_computed_at_the_augmented_reals():
     game, data = game_of("adaptive augmentation on digits", "regularizer=[r1]", "game.makers.augment.start=0.5")
     assert dry_run(game, data.first_batch(8)) == []
     seen = []
@@ -252,14 +252,14 @@ def test_each_variant_in_the_documents_trains_and_gives_samples(command, tmp_pat
     assert torch.isfinite(game.sample(3)).all()
 
 
-def test_there_are_as_many_variants_in_the_documents_as_laws_here():
+def test_every_documented_variant_has_a_test():
     assert len(COMMANDS) == 8
 
 
 @pytest.mark.parametrize(
     "name", ["adaptive augmentation on points", "projection", "inpainting", "growing", "tokens", "vae"]
 )
-def test_two_n_images_equal_n_then_a_stop_then_two_n_bit_for_bit(name, tmp_path):
+def test_a_run_of_two_n_images_equals_one_resumed_at_n_bit_for_bit(name, tmp_path):
     from runs import assert_equal, rows, state
 
     from saddlepoint.experiment.train import train

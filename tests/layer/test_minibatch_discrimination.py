@@ -248,7 +248,7 @@ def test_heads_and_readout_take_the_wider_features():
 
 @pytest.mark.parametrize("who", ["d", "g"])
 def test_a_batch_is_not_split_for_any_player(who):
-    with pytest.raises(ValueError, match=r"MinibatchDiscrimination looks at a batch as a whole.*accumulate=2"):
+    with pytest.raises(ValueError, match=r"MinibatchDiscrimination uses the whole batch.*accumulate=2"):
         game(hinge, nets=(networks()[0], critic()), **{who: {"accumulate": 2}})
 
 

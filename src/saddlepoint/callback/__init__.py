@@ -1,1 +1,1 @@
-"""Observers of a training: they look at a game and never change it."""
+"""Callbacks that observe training without changing it."""

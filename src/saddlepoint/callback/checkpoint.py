@@ -1,4 +1,4 @@
-"""Saves the whole state of a run every so many images, and at its end."""
+"""Saves the whole state of a run every so many images and at its end."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from saddlepoint.run.folder import Run
 
 
 class Checkpoint(pl.Callback):
-    """last.ckpt (its forerunner becomes previous.ckpt), and best.ckpt where the first score has just improved."""
+    """Saves last.ckpt, keeping the one before as previous.ckpt, and best.ckpt when the selection score improves."""
 
     def __init__(self, images_between: int, run: Run, state: RunState | None = None) -> None:
         self.images_between, self.run, self.state = check_images_between(images_between), run, state or RunState()
 
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
-        # best before last: last knows which score is best, so a crash between the two must not leave it promising more
+        # best before last: last.ckpt records the best score, and after a crash in between best.ckpt must have it
         if self.state.best_at == game.images:
             trainer.save_checkpoint(self.run.checkpoints / "best.ckpt")
         if is_due(game, batch, self.images_between) or trainer.should_stop:

@@ -1,11 +1,11 @@
-"""How often D's own classes are wrong: the test error of semi-supervised training.
+"""The test error of D's class head, for semi-supervised training.
 
-error = share of the split's images whose largest of D's K logits is not their class.
+error = share of the split's images whose largest of D's K class logits is not their class.
 
-It is a score of the discriminator, not of samples, and has a contract of its own kind: no reals are compared, "fakes"
-are the images classified, and the extractor is the discriminator itself. A discriminator whose answer depends on the
-other images of a batch (minibatch discrimination) is asked in full batches of the size that it is trained on. Nothing
-is ever chosen by the error: that at the end is the result, and the smallest along the run is flattered by chance
+This is a score of the discriminator, not of samples, and has its own kind of contract: no reals are compared, `n_fake`
+is the number of classified images, and the extractor is the discriminator itself. A discriminator whose output depends
+on the rest of the batch (minibatch discrimination) is evaluated in full batches of its training size. Never select
+anything by this error: the final error is the result, and the smallest along the run is biased by selection
 (BASELINES 2.6).
 """
 
@@ -28,15 +28,15 @@ from saddlepoint.run.folder import Run
 from saddlepoint.stream import Stream
 from saddlepoint.turn import UNCONDITIONAL
 
-BATCH = 500  # images at once, where their number changes no answer
+BATCH = 500  # batch size for networks whose output does not depend on it
 
 
 class ClassificationError(Periodic):
-    """error_discriminator_<n>_<split> at 0 images, every `images_between` and at the end, to every logger.
+    """Logs error_discriminator_<n>_<split> at 0 images, every `images_between` and at the end.
 
-    D is in evaluation mode, with its averaged weights where its player keeps an average. The latest score, with its
-    contract, stands in summary.json under `discriminator`.
-    Raises Mistake where the data have no classes or D no such head.
+    D is in evaluation mode, with its averaged weights if its player has an average. summary.json holds the latest score
+    and its contract under `discriminator`.
+    Raises Mistake if the data have no classes or D has no such head.
     """
 
     def __init__(
@@ -49,82 +49,81 @@ class ClassificationError(Periodic):
         average: bool = True,
         state: RunState | None = None,
     ) -> None:
-        """`batch` images at once; None: 500, or the training batch where the answer depends on how many they are."""
+        """`batch`: batch size; None: 500, or the training batch size if the output of D depends on it."""
         if split == "all":
-            raise Mistake("callback.classification_error.split=all: D is trained on some of these; say test")
+            raise Mistake("callback.classification_error.split=all: this includes training images of D; use test")
         super().__init__(images_between, state)
         self.head, self.split, self.batch, self.run, self.average = head, split, batch, run, average
         self.latest: dict[str, Score] = {}
         self.measured_at = -1  # images
 
     def before_run(self, game: Game, data: Any) -> None:
-        """Raises Mistake where the split has no classes, D no such head, or none without a condition.
+        """Raise Mistake if the split has no classes, or if D has no such head or needs a condition.
 
-        Called before the run's folder is begun.
+        Called before the run folder is created.
         """
-        split = self._labelled(data)
+        split = self._labelled_split(data)
         heads = getattr(judge_of(game).network, "heads", None)
-        if heads is not None:  # a network of one's own may keep its heads elsewhere
-            self._head(heads)
+        if heads is not None:  # a user-defined network may not store its heads in this attribute
+            self._select_head(heads)
         network = copy.deepcopy(judge_of(game).network).eval()
         try:
             with torch.no_grad():
                 network(split.batch_at(torch.arange(2)).x, UNCONDITIONAL)
-        except Mistake as mistake:
+        except Mistake as error:
             raise Mistake(
-                f"callback.classification_error: D is asked for classes by the images alone, and {mistake}"
+                f"callback.classification_error: D must classify images without a condition, but {error}"
             ) from None
 
     def on_due(self, trainer: pl.Trainer, game: Game) -> None:
-        """Measure now, log, and write it down."""
-        found = self.measure(game, trainer.datamodule)  # pyright: ignore[reportAttributeAccessIssue]
-        log_metrics(trainer, game, scores_to_metrics(found))
+        """Measure the error, log it, and write it to summary.json."""
+        scores = self.measure(game, trainer.datamodule)  # pyright: ignore[reportAttributeAccessIssue]
+        log_metrics(trainer, game, scores_to_metrics(scores))
         if self.run is not None and trainer.is_global_zero:
-            self.run.update_summary(discriminator={key: score.to_dict() for key, score in found.items()})
+            self.run.update_summary(discriminator={key: score.to_dict() for key, score in scores.items()})
 
     def final_scores(self, game: Game, data: Any) -> dict[str, Score]:
-        """The scores of this moment, measured only where they have not been."""
+        """Return the current scores, measured only if the last measurement is older."""
         return self.latest if self.measured_at == game.images else self.measure(game, data)
 
     @torch.no_grad()
     def measure(self, game: Game, data: Any) -> dict[str, Score]:
-        """The error now, under its name."""
-        split = self._labelled(data)
-        kept = judge_of(game).average if self.average else None
-        network = judge_of(game).network if kept is None else kept.network
+        """Measure the error and return it by name."""
+        split = self._labelled_split(data)
+        ema = judge_of(game).average if self.average else None
+        network = judge_of(game).network if ema is None else ema.network
         dependent = is_batch_dependent(network)
         batch = self.batch or (data.batch if dependent else BATCH)
         n = len(split)
-        # in the order of a stored set, which may be that of its classes, a batch would be none of training
+        # shuffled: a stored set may be sorted by class, which makes batches unlike those of training
         order = torch.randperm(n, generator=Stream(0, "classification error").generator)
         batches = (order[rows] if dependent else rows for rows in full_batches(n, batch))
+        to_float = modality_of(data).to_float
         with in_mode(network):
-            rows = split.batches_at(batches, game.device)
-            answers = [self._head(network(modality_of(data).to_float(x)).heads).argmax(1) != y for x, y in rows]
-        wrong = int(torch.cat(answers)[:n].sum())
+            labelled = split.batches_at(batches, game.device)
+            errors = [self._select_head(network(to_float(x)).heads).argmax(1) != y for x, y in labelled]
+        wrong = int(torch.cat(errors)[:n].sum())
         settings = {"head": self.head, **({"batch": batch} if dependent else {})}
-        weights = "raw" if kept is None else "averaged"
+        weights = "raw" if ema is None else "averaged"
         contract = Contract.for_players("error", "discriminator", split, n, weights, settings)
         score = Score(wrong / n, contract, detail={"wrong": wrong, "of": n})
         self.latest, self.measured_at = {contract.score_name: score}, game.images
         return self.latest
 
-    def _labelled(self, data: Any) -> Any:
-        """The split.  Raises Mistake where there is none of that name, or the data have no classes."""
+    def _labelled_split(self, data: Any) -> Any:
+        """Return the split. Raises Mistake if it does not exist or has no classes."""
         try:
             split = data.split(self.split)
-        except Mistake as mistake:
-            raise Mistake(f"callback.classification_error.split={self.split}: {mistake}") from None
+        except Mistake as error:
+            raise Mistake(f"callback.classification_error.split={self.split}: {error}") from None
         if split.classes is None:
-            raise Mistake(
-                f"callback.classification_error: {data.name} has no classes. Leave it out, or take other data"
-            )
+            raise Mistake(f"callback.classification_error: {data.name} has no classes. Remove it, or use other data")
         return split
 
-    def _head(self, heads: Any) -> Any:
+    def _select_head(self, heads: Any) -> Any:
         if self.head not in heads:
             raise Mistake(
                 f"callback.classification_error.head={self.head}: the discriminator's heads are "
-                f"{', '.join(heads) or 'none'}. Say 'architecture.discriminator.heads={{{self.head}: 10}}'"
+                f"{', '.join(heads) or 'none'}. Set 'architecture.discriminator.heads={{{self.head}: 10}}'"
             )
         return heads[self.head]

@@ -1,9 +1,9 @@
-"""A turn that came to no number, as it was before: dumps/<images>.pt, which `saddlepoint replay` plays again.
+"""Dumps of a turn with NaN or infinite values: dumps/<images>.pt, which `saddlepoint replay` repeats.
 
-It holds the weights, buffers, optimizers and regularizers, the streams and torch's global generators, the batch, and
-what was seen: each term, the logits, and a sha256 of the gradient.  Tensors and plain values only, sealed
-(run/storage/checksum.py).  numpy's and Python's generators are as they were when it was noticed: no piece of ours draws
-from them in a turn.
+A dump holds the state before the turn (weights, buffers, optimizers, regularizers, streams, torch's global generators),
+the batch, and the results: each term, the logits, and a sha256 of the gradient. It contains only tensors and plain
+values, with a checksum (run/storage/checksum.py). The states of numpy's and Python's generators are those at the time
+of writing, because no component of Saddlepoint draws from them in a turn.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,22 +26,20 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class TurnState:
-    """What a turn is about to move beside weights: noted before each turn, so it has to be cheap."""
+    """What a turn may change besides weights. Captured before each turn, so it must be cheap."""
 
     names: tuple[str, ...]  # of the players that move
     batch: Batch
     streams: Mapping[str, Tensor]
-    generators: tuple[Tensor, list[Tensor]]  # torch's, of the CPU and of this rank's GPU
+    generators: tuple[Tensor, list[Tensor]]  # torch's: of the CPU, and of the GPU of this rank
     buffers: Mapping[str, Tensor]
 
 
-BufferOwner = tuple[
-    str, nn.Module, str
-]  # of a saved buffer that a turn may change: its place in the state, module, name
+BufferOwner = tuple[str, nn.Module, str]  # of a saved buffer that a turn may change: state_dict key, module, name
 
 
 def find_buffer_owners(game: Game) -> list[BufferOwner]:
-    """All of a game, looked up once."""
+    """Return the owners of all buffers in the state_dict, except those of averages."""
     return [
         (f"{prefix}.{key}", module, key)
         for prefix, module in game.named_modules()
@@ -51,19 +49,22 @@ def find_buffer_owners(game: Game) -> list[BufferOwner]:
 
 
 def capture_turn_state(game: Game, owners: Iterable[BufferOwner], names: Sequence[str], batch: Batch) -> TurnState:
-    """What the turn that `game` is about to play will move."""
+    """Return copies of everything besides weights that the next turn of `game` may change."""
     device = game.device
     cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
     streams = {name: stream.state for name, stream in game.streams.items()}
-    now = ((place, owner._buffers[key]) for place, owner, key in owners)
-    buffers = {place: buffer.clone() for place, buffer in now if buffer is not None}
+    current = ((key, module._buffers[name]) for key, module, name in owners)
+    buffers = {key: buffer.clone() for key, buffer in current if buffer is not None}
     return TurnState(tuple(names), batch, streams, (torch.get_rng_state(), cuda), buffers)
 
 
 def write_dump(game: Game, state: TurnState, what: str, noticed: str, folder: Path, first: bool) -> Path:
-    """Write the turn that began at `moment` into `folder`, and return where; `noticed`: before or after the step.
+    """Write the turn that started from `state` into `folder` and return the path.
 
-    `first`: whether this rank is the first to have seen it.  Raises Mistake where it cannot be written.
+    what     the first value that is NaN or infinite
+    noticed  "before" or "after" the step
+    first    whether this rank found it first
+    Raises Mistake if the file cannot be written.
     """
     rank = "" if first else f"-rank{ranks.rank()}"
     path = folder / f"{game.images}{rank}.pt"
@@ -92,36 +93,36 @@ def write_dump(game: Game, state: TurnState, what: str, noticed: str, folder: Pa
 
 
 def load_dump(path: Path) -> dict[str, Any]:
-    """What `dump` wrote.  Raises Mistake where it is none, is broken, or of another format."""
+    """Load a file written by `write_dump`. Raises Mistake if it is not a dump, is damaged, or has another format."""
     content = checkpoint.load_torch_file(path)
     if not isinstance(content, dict) or "dump" not in content:
-        raise Mistake(f"{path} is no dump of a turn; a run that diverges leaves them in its folder, dumps/<images>.pt")
+        raise Mistake(f"{path} is not a dump of a turn; a run that diverges writes dumps/<images>.pt in its folder")
     if content["dump"] != FORMAT:
-        raise Mistake(f"{path} is a dump of format {content['dump']}, this version reads {FORMAT}")
+        raise Mistake(f"{path} is a dump of format {content['dump']}, and this version reads {FORMAT}")
     return content
 
 
 def batch_from_dump(content: Mapping[str, Any]) -> Batch:
-    """The batch that a dump holds."""
+    """Return the batch of a loaded dump."""
     columns = dict(content["batch"])
-    x, y = columns.pop("labelled", None) or (None, None)  # as the first edition wrote them
+    x, y = columns.pop("labelled", None) or (None, None)  # the format of the first edition
     return turn.batch_from_columns({"labelled_x": x, "labelled_y": y, **columns})
 
 
 def turn_results(game: Game, names: Iterable[str]) -> dict[str, Any]:
-    """The terms and logits of the last turns of `names`, and the sha256 of the gradient that each would follow."""
-    found: dict[str, Any] = {}
+    """Return the terms and logits of the last turns of `names`, and the sha256 of their gradients."""
+    results: dict[str, Any] = {}
     for name in names:
         terms, logits = game.last_losses.get(name, ({}, {}))
-        found[name] = {
+        results[name] = {
             "terms": {term: value.cpu() for term, value in terms.items()},
             "logits": {side: value.cpu() for side, value in logits.items()},
             "gradient": ranks.fingerprint(named_gradients(game, name)),
         }
-    return found
+    return results
 
 
 def named_gradients(game: Game, name: str) -> dict[str, Tensor]:
-    """What a player is to descend: the parameter's name -> its gradient."""
+    """Return the gradients of a player by parameter name."""
     parameters = game.player(name).network.named_parameters()
-    return {place: p.grad.detach() for place, p in parameters if p.grad is not None}
+    return {key: p.grad.detach() for key, p in parameters if p.grad is not None}

@@ -1,10 +1,10 @@
-"""How far a game still strays from an equilibrium that is known, as a score.
+"""The distance of a game from a known equilibrium, as a score.
 
-distance = max over the last `rounds` rounds of |w - w*|, w all numbers that the players move, w* where they should be.
+distance = max over the last `rounds` rounds of |w - w*|, w all parameters of the players, w* their equilibrium values.
 
-The largest and not the last: plain gradient descent on a saddle passes by its equilibrium again and again without
-staying there. It is a score of a game, not of samples, and has a contract of its own kind: no reals are compared, and
-"fakes" are the rounds that were looked at. Salimans et al. 2016 (arXiv:1606.03498), section 3.3, tell of such a game.
+The maximum and not the last value, because plain gradient descent on a saddle passes its equilibrium repeatedly without
+staying there. This is a score of a game, not of samples, and has its own kind of contract: no reals are compared, and
+`n_fake` is the number of rounds. Salimans et al. 2016 (arXiv:1606.03498), section 3.3, describe such a game.
 """
 
 from collections import deque
@@ -21,10 +21,10 @@ from saddlepoint.game.game import Game
 
 
 class EquilibriumDistance(pl.Callback):
-    """distance_players_<rounds>_train at the end: the largest over the last `rounds` rounds.
+    """Measures distance_players_<rounds>_train at the end: the maximum over the last `rounds` rounds.
 
-    `equilibrium` has, per player, the numbers that it should move to, in the order of its network's parameters. Without
-    any, the origin is meant. Raises Mistake where there are not as many of them as the player moves.
+    `equilibrium` maps each player to the equilibrium values of its parameters, in the order of its network; missing
+    players have the origin. Raises Mistake if a player has another number of parameters.
     """
 
     def __init__(self, equilibrium: Mapping[str, Sequence[float]] | None = None, rounds: int = 1000) -> None:
@@ -34,7 +34,7 @@ class EquilibriumDistance(pl.Callback):
         self.distances: deque[float] = deque(maxlen=rounds)
 
     def before_run(self, game: Game, data: Any) -> None:
-        """Raises Mistake where the equilibrium does not fit the players; called before the run's folder is begun."""
+        """Raise Mistake if the equilibrium does not fit the players; called before the run folder is created."""
         self.distance(game)
 
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -42,26 +42,25 @@ class EquilibriumDistance(pl.Callback):
 
     @torch.no_grad()
     def distance(self, game: Game) -> float:
-        """|w - w*| now, over all players, in float64."""
-        squares = 0.0
+        """Return the current |w - w*| over all players, computed in float64."""
+        total = 0.0
         for name in game.players:
-            moved = [p.flatten().double() for p in game.player(name).network.parameters() if p.requires_grad]
-            place = torch.cat(moved).cpu()
-            goal = torch.tensor(self.equilibrium.get(name, [0.0] * len(place)), dtype=torch.float64)
-            if len(goal) != len(place):
+            parameters = [p.flatten().double() for p in game.player(name).network.parameters() if p.requires_grad]
+            w = torch.cat(parameters).cpu()
+            target = torch.tensor(self.equilibrium.get(name, [0.0] * len(w)), dtype=torch.float64)
+            if len(target) != len(w):
                 key = f"callback.equilibrium_distance.equilibrium.{name}"
-                raise Mistake(f"{key} has {len(goal)} numbers, and {name} moves {len(place)}")
-            squares += float((place - goal).square().sum())
-        return squares**0.5
+                raise Mistake(f"{key} has {len(target)} values, and {name} has {len(w)} parameters")
+            total += float((w - target).square().sum())
+        return total**0.5
 
     def final_scores(self, game: Game, data: Any) -> dict[str, Score]:
-        """The score of the rounds remembered, no number if one of them was none; {} before the first."""
+        """Return the score of the last rounds, NaN if one of them is NaN; {} before the first round."""
         if not self.distances:
             return {}
         settings = {"equilibrium": self.equilibrium, "of": "largest"}
-        contract = Contract.for_players(
-            "distance", "players", data.split("train"), len(self.distances), "raw", settings
-        )
+        rounds = len(self.distances)
+        contract = Contract.for_players("distance", "players", data.split("train"), rounds, "raw", settings)
         return {contract.score_name: Score(float(np.max(self.distances)), contract)}
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Stops a run whose losses are no numbers any more, and keeps the turn for whoever wants to know why."""
+"""Stops a run when a loss, gradient or weight is NaN or infinite, and dumps the turn for `saddlepoint replay`."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -22,8 +22,8 @@ from saddlepoint.game.game import Game
 from saddlepoint.run.folder import Run
 from saddlepoint.turn import Batch
 
-GRADIENT = "the gradient"  # how what is bad of one begins
-SMALL = 2048  # numbers of a gradient that is always looked at
+GRADIENT = "the gradient"  # the start of every finding about a gradient
+SMALL = 2048  # largest size of a gradient that is always checked
 
 
 class Diverged(Mistake):
@@ -31,65 +31,66 @@ class Diverged(Mistake):
 
 
 class Finite(pl.Callback):
-    """Looks at terms and gradients before a step is made of them: on a CPU at each, else in the round that passes
-    `images_between` images (to look is to wait for the GPU).  What is no number is dumped, the turn as it was.
+    """Checks terms and gradients before each step on a CPU, and every `images_between` images on a GPU.
 
-    Before each checkpoint it looks at the weights too, so that none without a number is ever saved.
-    `run`: where dumps/<images>.pt goes; None: nowhere.
+    The period avoids waiting for the GPU at each step. On a bad value, the state before the turn is dumped. Weights are
+    checked before each checkpoint, so that no checkpoint has a bad value.
+    `run`: receives dumps/<images>.pt; None: no dump.
     """
 
     def __init__(self, images_between: int, run: Run | None = None) -> None:
         self.images_between, self.run = check_images_between(images_between), run
-        self._owners: list[BufferOwner] = []
-        self._moment: TurnState | None = None  # as the turn began that is being played
+        self._buffer_owners: list[BufferOwner] = []
+        self._turn_state: TurnState | None = None  # before the current turn
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
-        self._owners = find_buffer_owners(game)
-        game.observers = [*(one for one in game.observers if one is not self), self]
+        self._buffer_owners = find_buffer_owners(game)
+        game.observers = [*(observer for observer in game.observers if observer is not self), self]
 
     def before_turn(self, game: Game, names: Sequence[str], batch: Batch) -> None:
-        """Keep what the turn is about to change."""
-        self._moment = capture_turn_state(game, self._owners, names, batch)
+        """Capture the state that the turn may change."""
+        self._turn_state = capture_turn_state(game, self._buffer_owners, names, batch)
 
     def before_step(self, game: Game, names: Sequence[str]) -> None:
-        """Look at the terms and gradients that a step is about to be made of.  Raises Diverged."""
-        if (moment := self._moment) is None:
+        """Check the terms and gradients of the next step. Raises Diverged."""
+        if (state := self._turn_state) is None:
             return
-        reached = game.images + game.global_batch_size(moment.batch)
-        due = reached // self.images_between > game.images // self.images_between
+        images = game.images + game.global_batch_size(state.batch)
+        due = images // self.images_between > game.images // self.images_between
         if game.device.type == "cpu" or due:
-            scaled = game.scaler is not None  # it leaves out such a step itself
-            bad = [*_terms(game, moment.names), *([] if scaled else _gradients(game, moment.names))]
-            self._conclude(game, bad, "before")
+            scaled = game.scaler is not None  # a gradient scaler skips steps with bad gradients
+            bad = [*_bad_terms(game, state.names), *([] if scaled else _bad_gradients(game, state.names))]
+            self._raise_if_bad(game, bad, "before")
 
     def on_save_checkpoint(self, trainer: pl.Trainer, game: Game, checkpoint: dict[str, Any]) -> None:
         weights = (name for name, parameter in game.named_parameters() if not torch.isfinite(parameter).all())
-        self._conclude(game, [*_terms(game, game.players), *(f"the weight {name}" for name in weights)], "after")
+        bad = [*_bad_terms(game, game.players), *(f"the weight {name}" for name in weights)]
+        self._raise_if_bad(game, bad, "after")
 
-    def _conclude(self, game: Game, bad: list[str], noticed: str) -> None:
-        """Raise Diverged where any rank has found something `bad`; it dumps its own turn first."""
-        if not ranks.max(len(bad)):  # what is no number on one rank is, as a gradient, none on all
+    def _raise_if_bad(self, game: Game, bad: list[str], noticed: str) -> None:
+        """Raise Diverged if any rank has a bad value; that rank dumps its turn first."""
+        if not ranks.max(len(bad)):
             return
-        everywhere = ranks.all_gather_object(bad)
-        # a term before a gradient, which the ranks share: where it is no number on one, it is none on any
-        first = min((own[0].startswith(GRADIENT), i) for i, own in enumerate(everywhere) if own)[1]
-        where, moment = "", self._moment
-        if bad and self.run is not None and moment is not None:
+        bad_by_rank = ranks.all_gather_object(bad)
+        # prefer a term to a gradient: gradients are averaged, so all ranks share a bad one, and a term names its rank
+        first = min((values[0].startswith(GRADIENT), i) for i, values in enumerate(bad_by_rank) if values)[1]
+        hint, state = "", self._turn_state
+        if bad and self.run is not None and state is not None:
             try:
-                path = write_dump(game, moment, bad[0], noticed, self.run.folder / "dumps", first == ranks.rank())
-                where = f". To see why: saddlepoint replay dump={path}"
-            except Mistake as mistake:  # a full disk must not hide what went wrong
-                where = f". The turn is not kept: {mistake}"
-        where = ranks.all_gather_object(where)[first]
+                path = write_dump(game, state, bad[0], noticed, self.run.folder / "dumps", first == ranks.rank())
+                hint = f". To see why: saddlepoint replay dump={path}"
+            except Mistake as error:  # a full disk must not hide the divergence
+                hint = f". The turn was not dumped: {error}"
+        hint = ranks.all_gather_object(hint)[first]
         rounds = game.rounds + (noticed == "before")
         raise Diverged(
-            f"the run diverged: {everywhere[first][0]} in round {rounds}, after {game.images:,} images. The last good "
-            "checkpoint is kept; try a smaller learning rate, game.players.<player>.clip=..., or a penalty" + where
+            f"the run diverged: {bad_by_rank[first][0]} in round {rounds}, after {game.images:,} images. The last good "
+            "checkpoint is kept; try a smaller learning rate, game.players.<player>.clip=..., or a penalty" + hint
         )
 
 
-def _terms(game: Game, players: Iterable[str]) -> list[str]:
-    """The terms of the last turns of `players` that are no numbers."""
+def _bad_terms(game: Game, players: Iterable[str]) -> list[str]:
+    """Return the terms of the last turns of `players` that are NaN or infinite."""
     return [
         f"{player}/{term} = {loss.item()}"
         for player in players
@@ -98,17 +99,17 @@ def _terms(game: Game, players: Iterable[str]) -> list[str]:
     ]
 
 
-def _gradients(game: Game, players: Iterable[str]) -> list[str]:
-    """The gradients of `players` that are no numbers.
+def _bad_gradients(game: Game, players: Iterable[str]) -> list[str]:
+    """Return the gradients of `players` that are NaN or infinite.
 
-    What is no number on its way back reaches the biases of all layers before it, and they are a thousandth of all: only
-    where one of the small ones is none, or none is small, are the large ones looked at.
+    A bad value in the backward pass reaches the biases of all earlier layers, which are a thousandth of all parameters.
+    Large gradients are therefore checked only if a small one is bad, or if there are no small ones.
     """
-    found = []
+    bad = []
     for name in players:
-        all_of_them = [p.grad.flatten() for p in game.trainable_parameters(name) if p.grad is not None]
-        small = [value for value in all_of_them if len(value) <= SMALL] or all_of_them
+        gradients = [p.grad.flatten() for p in game.trainable_parameters(name) if p.grad is not None]
+        small = [gradient for gradient in gradients if len(gradient) <= SMALL] or gradients
         if small and not math.isfinite(torch.cat(small).sum().item()):
-            bad = (place for place, value in named_gradients(game, name).items() if not torch.isfinite(value).all())
-            found += [f"{GRADIENT} of players.{name}.network.{place}" for place in bad]
-    return found
+            keys = (key for key, gradient in named_gradients(game, name).items() if not torch.isfinite(gradient).all())
+            bad += [f"{GRADIENT} of players.{name}.network.{key}" for key in keys]
+    return bad

@@ -1,4 +1,4 @@
-"""Ends a run in good order when it is told to: by a scheduler, by a person, or by the end of whoever started it."""
+"""Ends a run after the current round when a signal asks for it, or when the process that started it has exited."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from saddlepoint.callback.periodic import RunState
 from saddlepoint.error import Stopped, ending_signals
 from saddlepoint.game.game import Game
 
-ECHO = 2.0  # seconds: torchrun, and we ourselves, hand on to a rank what a scheduler has told it too
+ECHO = 2.0  # seconds; torchrun and our launcher forward to a rank a signal that a scheduler has sent it too
 
 
 class GracefulStop(pl.Callback):
-    """Enter it, and a signal that asks for the end (`ending_signals`) ends the run with the round being played.
+    """A context manager in which an ending signal (`ending_signals`) ends the run after the current round.
 
-    All ranks end in the same round, whichever of them was told.  While no round is played (a ruler is being trained,
-    say), and at the second time, Halted is raised where the process stands; never while `recording` is set, which is
-    for the moments in which the folder is begun, and its end written down.
+    All ranks end in the same round, whichever received the signal. Outside training (while an extractor is trained, for
+    example), and at a second signal, Stopped is raised at once, except while `is_writing_record` is set: while the run
+    folder is created, and while the end of the run is recorded.
     """
 
     def __init__(self, supervisor: int | None = None) -> None:
-        """`supervisor`: the process that started this rank and watches it; its end is taken for a SIGTERM."""
+        """`supervisor`: pid of the process that started this rank; when it exits, act as on SIGTERM."""
         self.supervisor = supervisor
-        self.state: RunState | None = None  # of the run, once there is one
-        self.received_signal = 0  # the signal that has reached this rank
-        self.agreed_signal = 0  # the one that has reached any, known to all
+        self.state: RunState | None = None  # of the run, once it exists
+        self.received_signal = 0  # by this rank
+        self.agreed_signal = 0  # received by any rank, and known to all
         self.is_playing = self.is_writing_record = False
-        self._since = 0.0  # when it was told, on the clock of `time.monotonic`
-        self._before: dict[int, Any] = {}
+        self._received_at = 0.0  # by `time.monotonic`
+        self._previous_handlers: dict[int, Any] = {}
 
     def __enter__(self) -> GracefulStop:
-        self._listen()
+        self._install_handlers()
         return self
 
     def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
-        self._before = {}
+        self._previous_handlers = {}
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
-        self._listen()  # Lightning has put its own handlers in our place
+        self._install_handlers()  # Lightning has replaced them with its own
         self.is_playing = True
 
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -56,32 +56,31 @@ class GracefulStop(pl.Callback):
         self.agreed_signal = ranks.max(self.received_signal)
         if self.agreed_signal:
             trainer.should_stop = True
-        self._pause()
+        self._update_state()
 
     def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
-        self.agreed_signal = ranks.max(
-            self.agreed_signal or self.received_signal
-        )  # told while the last round was looked at, or saved
-        self._pause()
+        # a signal may arrive while callbacks process the last round
+        self.agreed_signal = ranks.max(self.agreed_signal or self.received_signal)
+        self._update_state()
 
     def teardown(self, trainer: pl.Trainer, game: Game, stage: str) -> None:
         self.is_playing = False
 
-    def _pause(self) -> None:
+    def _update_state(self) -> None:
         if self.state is not None:
             self.state.stop_signal = self.agreed_signal
 
-    def _listen(self) -> None:
+    def _install_handlers(self) -> None:
         if threading.current_thread() is not threading.main_thread():
-            return  # no other thread may
-        for number in self._before or ending_signals():
-            before = signal.signal(number, self._hear)
-            self._before.setdefault(number, before)
+            return  # Python allows signal handlers in the main thread only
+        for number in self._previous_handlers or ending_signals():
+            previous = signal.signal(number, self._on_signal)
+            self._previous_handlers.setdefault(number, previous)
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        now, again = time.monotonic(), bool(self.received_signal)
-        if again and now - self._since < ECHO:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        now, is_second = time.monotonic(), bool(self.received_signal)
+        if is_second and now - self._received_at < ECHO:
             return
-        self.received_signal, self._since = number, now
-        if not self.is_writing_record and (again or not self.is_playing):
+        self.received_signal, self._received_at = number, now
+        if not self.is_writing_record and (is_second or not self.is_playing):
             raise Stopped(number)

@@ -1,4 +1,4 @@
-"""Pictures of what the generator makes, from the same latents each time, beside the reals."""
+"""Pictures of samples from the same latents along the run, and of reals for comparison."""
 
 import io
 from pathlib import Path
@@ -17,16 +17,16 @@ from saddlepoint.run.folder import Run, write_file
 from saddlepoint.run.layout import files_by_images
 from saddlepoint.stream import Stream, preserve_random_state
 
-FRAMES = 100  # of an animation
+MAX_FRAMES = 100  # of an animation
 
 
 class Grid(Periodic):
-    """samples/<images>.png at 0 images, every `images_between` and at the end; samples/real.png once.
+    """Writes samples/<images>.png at 0 images, every `images_between` and at the end, and samples/real.png once.
 
-    At the end all of them become samples/animation.gif.
+    At the end, all of them are combined into samples/animation.gif.
 
-    The data's modality draws them: images rows x columns, each pixel `scale` times enlarged (None: until a tile has
-    56), points as a scatter over the reals, waveforms beside their spectrograms, tokens as lines of text.
+    The modality of the data draws them: images as rows x columns with each pixel enlarged `scale` times (None: until a
+    tile has 56 pixels), points as a scatter plot over reals, audio with spectrograms, tokens as lines of text.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class Grid(Periodic):
     ) -> None:
         super().__init__(images_between, state)
         if min(rows, columns) < 1:
-            raise ValueError(f"a grid of {rows} rows and {columns} columns holds nothing")
+            raise ValueError(f"a grid of {rows} rows and {columns} columns is empty")
         self.run, self.rows, self.columns, self.scale = run, rows, columns, scale
 
     def on_due(self, trainer: pl.Trainer, game: Game) -> None:
-        """Draw now; one rank is enough for it, but what it draws from has to stay the same on all."""
+        """Draw on one rank; every rank prepares its sampling networks, so that all stay equal."""
         with preserve_random_state(game.device):
             prepare_sampling_networks(game)
         if not trainer.is_global_zero:
@@ -52,25 +52,25 @@ class Grid(Periodic):
         modality, real = _modality(trainer), self.run.samples / "real.png"
         if game.images == 0:
             save_png(modality.picture(self._reals(trainer), self.columns, self.scale), real)
-        n, asked = class_grid(game, modality, self.rows, self.columns)
+        n, condition = class_grid(game, modality, self.rows, self.columns)
         with preserve_random_state(game.device):
             stream = Stream(game.seed, "grid", device=game.device)
-            x = game.sample(n, asked, stream).cpu()
+            x = game.sample(n, condition, stream).cpu()
         path = self.run.samples / f"{game.images:09d}.png"
         reals = self._reals(trainer) if modality.draws_over_reals else None
         save_png(modality.picture(x, self.columns, self.scale, reals), path)
-        beside = {"reals": real} if game.images == 0 else {}
+        others = {"reals": real} if game.images == 0 else {}
         for logger in trainer.loggers:
-            if (show := getattr(logger, "log_image", None)) is not None:
-                show("samples", path, game.images, beside)
+            if (log_image := getattr(logger, "log_image", None)) is not None:
+                log_image("samples", path, game.images, others)
 
     def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
         if not trainer.is_global_zero or not is_final_round(trainer, self.state):
             return
         path = write_animation(self.run.samples)
         for logger in trainer.loggers if path is not None else ():
-            if (show := getattr(logger, "log_animation", None)) is not None:
-                show("animation", path)
+            if (log_animation := getattr(logger, "log_animation", None)) is not None:
+                log_animation("animation", path)
 
     def _reals(self, trainer: pl.Trainer) -> Tensor:
         split = trainer.datamodule.split("train")  # pyright: ignore[reportAttributeAccessIssue]
@@ -83,14 +83,14 @@ def _modality(trainer: pl.Trainer) -> Modality:
 
 
 def write_animation(folder: Path) -> Path | None:
-    """animation.gif of the pictures <images>.png in a folder, at most 100 of them; None where they are fewer than two.
+    """Write animation.gif from the pictures <images>.png in `folder`; return None if there are fewer than two.
 
-    Evenly spaced, the last one always among them; a tenth of a second each, the last a second and a half.
+    Takes at most 100 frames, evenly spaced and including the last: 0.1 s each, and 1.5 s for the last.
     """
     paths = list(files_by_images(folder, ".png").values())
     if len(paths) < 2:
         return None
-    count = min(len(paths), FRAMES)
+    count = min(len(paths), MAX_FRAMES)
     frames = []
     for i in range(count):
         with Image.open(paths[round(i * (len(paths) - 1) / (count - 1))]) as frame:
@@ -104,6 +104,6 @@ def write_animation(folder: Path) -> Path | None:
 
 
 def save_png(image: Image.Image, path: Path) -> None:
-    """Write a PNG, making its folder, whole or not at all.  Raises Mistake where it cannot be written."""
+    """Write a PNG atomically, creating its folder. Raises Mistake if it cannot be written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, png_bytes(image))

@@ -1,4 +1,4 @@
-"""Watches over a run's health: readings every so many images, rules that alarm once, and a page where one did."""
+"""Health checks along a run: readings every so many images, rules that raise alarms, and a post-mortem page."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -24,31 +24,32 @@ from saddlepoint.health.rule import CLEARED, RAISED, Rule
 from saddlepoint.health.saturation import Saturation
 from saddlepoint.run.folder import Run
 
-# in the order in which they are asked: causes before what follows from them
+# in the order of evaluation: causes before their effects
 RULES: dict[str, type[Rule]] = {
     rule.name: rule for rule in (Explosion, DeadDiscriminator, Saturation, Collapse, Overfitting)
 }
 
 ANY = "any"  # in `stop`: every rule
-COURSE = 5  # looks through which growth is projected
+HISTORY = 5  # checks from which growth is extrapolated
 
 
 class UnhealthyRun(Mistake):
-    """A rule that was told to stop the run has raised its alarm."""
+    """A rule in `stop` has raised its alarm."""
 
 
 _STATUS: dict[type[BaseException], str] = {Diverged: DIVERGED, UnhealthyRun: "stopped"}
 
 
 class Health(Periodic):
-    """health/<reading> every `images_between`, to every logger; see `health.reading` and docs/health.md.
+    """Logs health/<reading> every `images_between` with every logger; see `health.reading` and docs/health.md.
 
-    An alarm is raised once: a line on the terminal, one W&B alert, a line of health.jsonl; at the end postmortem.md.
-    n          reals of either split, and fakes, that a look takes
-    held_out   the split that D has not been shown
-    stop       names of the rules whose alarm ends the run, its checkpoint saved; [any]: of any rule
-    rules      by name: the settings of a rule (see its module), null to leave it out, or a Rule of your own
-    Raises Mistake for an unknown rule, ValueError for a setting that makes no sense.
+    An alarm is raised once: a line on the terminal and in health.jsonl, and a W&B alert. postmortem.md follows at the
+    end of the run.
+    n          number of training reals, held-out reals and fakes per check
+    held_out   a split that D is not trained on
+    stop       names of rules whose alarm ends the run, with a checkpoint; [any]: all rules
+    rules      by name: the settings of a rule (see its module), null to disable it, or a user-defined Rule
+    Raises Mistake for an unknown rule, ValueError for an invalid setting.
     """
 
     at_end = False
@@ -70,46 +71,46 @@ class Health(Periodic):
         self.n, self.held_out, self.run = n, held_out, run
         self.console = console or Console(stderr=True)
         self.print_message = line_printer(self.console)  # not `log`, which Lightning sets on every callback
-        self.rules = {name: rule for name, rule in _rules(rules).items() if rule is not None}
-        self.stop = frozenset(_names(stop, self.rules))
-        self.magnitude_history: list[tuple[int, float]] = []  # (images, magnitude) of the last looks
-        self._examination: HealthProbe | None = None
+        self.rules = {name: rule for name, rule in _build_rules(rules).items() if rule is not None}
+        self.stop = frozenset(_parse_stop(stop, self.rules))
+        self.magnitude_history: list[tuple[int, float]] = []  # (images, magnitude) of the last checks
+        self._probe: HealthProbe | None = None
 
     def before_run(self, game: Game, data: Any) -> None:
-        """Draw what D is examined on, before the run's folder is begun.  Raises Mistake where there is none."""
-        self._examination = HealthProbe(data, self.n, self.held_out, self.print_message, game.seed)
+        """Draw the samples of the checks; called before the run folder is created. Raises Mistake if there are none."""
+        self._probe = HealthProbe(data, self.n, self.held_out, self.print_message, game.seed)
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
         data = getattr(trainer, "datamodule", None)
-        if data is not None and self._examination is None:
+        if data is not None and self._probe is None:
             self.before_run(game, data)
         if self.run is not None and trainer.is_global_zero:
             _rewind(self.run, game.images)
 
     def on_due(self, trainer: pl.Trainer, game: Game) -> None:
-        """Take the readings, tell the loggers, ask the rules."""
-        readings = _agreed(self._examination.readings(game) if self._examination else last_turn_readings(game))
-        self.magnitude_history = [*self.magnitude_history, (game.images, readings["magnitude"])][-COURSE:]
-        if (left := images_to_overflow(self.magnitude_history)) is not None:
-            readings["overflow_in"] = left
+        """Compute and log the readings, and evaluate the rules."""
+        readings = _merge_ranks(self._probe.readings(game) if self._probe else last_turn_readings(game))
+        self.magnitude_history = [*self.magnitude_history, (game.images, readings["magnitude"])][-HISTORY:]
+        if (images := images_to_overflow(self.magnitude_history)) is not None:
+            readings["overflow_in"] = images
         log_metrics(trainer, game, {f"health/{name}": float(f"{value:.6g}") for name, value in readings.items()})
         raised = []
         for name, rule in self.rules.items():
-            if (happened := rule.observe(readings, game.images)) is not None:
-                event = rule.event_record(happened, readings, game.images) | {"rule": name}
-                self.record_event(trainer, event | _projection(rule, readings))
-                raised += [name] if happened == RAISED else []
+            if (change := rule.observe(readings, game.images)) is not None:
+                event = rule.event_record(change, readings, game.images) | {"rule": name}
+                self.record_event(trainer, event | _overflow_note(rule, readings))
+                raised += [name] if change == RAISED else []
         stopping = [name for name in raised if name in self.stop]
-        ends = self.state.target is not None and game.images >= self.state.target  # anyway
-        if stopping and not ends:
+        at_target = self.state.target is not None and game.images >= self.state.target
+        if stopping and not at_target:
             self.state.stop_reason = (
-                f"the run was stopped by {' and '.join(stopping)} after {game.images:,} images. The same command goes "
-                "on from its checkpoint, and stops at the next alarm; -m, sweep and reproduce leave it as it is"
+                f"the run was stopped by {' and '.join(stopping)} after {game.images:,} images. The same command "
+                "continues from its checkpoint and stops at the next alarm; -m, sweep and reproduce do not continue it"
             )
-            trainer.should_stop = True  # so that whoever looks at the end of a run looks now
+            trainer.should_stop = True  # now, so that callbacks of this round see the end of the run
 
     def record_event(self, trainer: pl.Trainer, event: Mapping[str, Any]) -> None:
-        """An alarm, or its end: one line of health.jsonl and one on the terminal; of an alarm W&B tells by mail."""
+        """Write a line about an alarm, or its end, to the terminal and health.jsonl; send a W&B alert for an alarm."""
         if not trainer.is_global_zero:
             return
         line = describe_event(event)
@@ -124,22 +125,22 @@ class Health(Periodic):
     def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
         if self.state.stop_reason is not None:
             raise UnhealthyRun(self.state.stop_reason)
-        self._page(trainer, "finished" if is_final_round(trainer, self.state) else "interrupted")
+        self._write_postmortem(trainer, "finished" if is_final_round(trainer, self.state) else "interrupted")
 
     def on_exception(self, trainer: pl.Trainer, game: Game, exception: BaseException) -> None:
         if isinstance(exception, Diverged):
             log_metrics(trainer, game, {"health/magnitude": LOG10_MAX})
             event = Explosion().event_record(DIVERGED, {"magnitude": LOG10_MAX}, game.images)
             self.record_event(trainer, event | {"note": str(exception)})
-        people = isinstance(exception, KeyboardInterrupt | SystemExit)
-        status = _STATUS.get(type(exception), "interrupted" if people else "failed")
-        self._page(trainer, status, str(exception))
+        interrupted = isinstance(exception, KeyboardInterrupt | SystemExit)
+        status = _STATUS.get(type(exception), "interrupted" if interrupted else "failed")
+        self._write_postmortem(trainer, status, str(exception))
 
-    def _page(self, trainer: pl.Trainer, status: str, why: str = "") -> None:
-        """Write the post-mortem, where there is one to write, and say where it lies."""
+    def _write_postmortem(self, trainer: pl.Trainer, status: str, error: str = "") -> None:
+        """Write the post-mortem, if any rule has raised an alarm, and print its path."""
         if self.run is None or not trainer.is_global_zero:
             return
-        if (path := write_postmortem(self.run, status, why)) is not None:
+        if (path := write_postmortem(self.run, status, error)) is not None:
             self.print_message(f"health: what went wrong, when, and what the literature tries: {path}")
 
     def state_dict(self) -> dict[str, Any]:
@@ -150,81 +151,81 @@ class Health(Periodic):
         for name, state in state_dict["rules"].items():
             if name in self.rules:
                 self.rules[name].state = state
-        self.magnitude_history = [(int(images), float(size)) for images, size in state_dict["course"]]
+        self.magnitude_history = [(int(images), float(magnitude)) for images, magnitude in state_dict["course"]]
 
 
-def _agreed(found: Mapping[str, float | None]) -> dict[str, float]:
-    """The readings there are, the same on every rank, so that all decide alike and stop in the same round.
+def _merge_ranks(readings: Mapping[str, float | None]) -> dict[str, float]:
+    """Return the readings of rank 0 with the largest magnitude of any rank, so that all ranks decide alike.
 
-    Ranks look at one game; but each has the losses of its own samples, and the largest of all counts.
+    Only the magnitude differs between ranks, because losses depend on the samples of a rank.
     """
-    every = ranks.all_gather_object(dict(found))
-    readings = {name: value for name, value in every[0].items() if value is not None}
-    return readings | {"magnitude": max(own["magnitude"] for own in every)}
+    readings_by_rank = ranks.all_gather_object(dict(readings))
+    merged = {name: value for name, value in readings_by_rank[0].items() if value is not None}
+    return merged | {"magnitude": max(values["magnitude"] for values in readings_by_rank)}
 
 
 def describe_event(event: Mapping[str, Any]) -> str:
-    """What an event says, in a line."""
-    at = f"{event['rule']} at {event['images']:,} images"
+    """Return a line about an event of health.jsonl."""
+    prefix = f"{event['rule']} at {event['images']:,} images"
     if event["event"] == DIVERGED:
-        return f"{at}: {event['note']}"
+        return f"{prefix}: {event['note']}"
     value = f"{event['reading']} {event['value']:.3g}"
     if event["event"] == CLEARED:
-        return f"{at}: cleared, {value}"
-    looks = f" at {event['after']} looks in a row" if event["after"] > 1 else ""
-    return f"{at}: {event['means']} ({value}, bound {event['bound']:.3g}{looks}){event.get('note', '')}"
+        return f"{prefix}: cleared, {value}"
+    checks = f" in {event['after']} checks in a row" if event["after"] > 1 else ""
+    return f"{prefix}: {event['means']} ({value}, bound {event['bound']:.3g}{checks}){event.get('note', '')}"
 
 
-def _projection(rule: Rule, readings: Mapping[str, float]) -> dict[str, str]:
-    """When float32 ends, beside the alarm that is about it."""
+def _overflow_note(rule: Rule, readings: Mapping[str, float]) -> dict[str, str]:
+    """Return a note on the time to overflow, for an alarm about the magnitude."""
     if rule.reading != "magnitude" or "overflow_in" not in readings:
         return {}
     return {"note": f"; at this pace float32 overflows in {readings['overflow_in']:,.0f} images"}
 
 
-def _rules(settings: Mapping[str, Mapping[str, Any] | Rule | None] | None) -> dict[str, Rule | None]:
-    """Each rule by name, as set, in the order in which they are asked; None for one that is left out."""
+def _build_rules(settings: Mapping[str, Mapping[str, Any] | Rule | None] | None) -> dict[str, Rule | None]:
+    """Return each rule by name, in the order of evaluation; None if it is disabled."""
     settings = settings or {}
-    for name, own in settings.items():
-        if name not in RULES and not isinstance(own, Rule):
-            raise Mistake(f"callback.health.rules.{name}: there is no such rule.{_meant(name, RULES)}")
-    known: dict[str, Rule | None] = {name: _built(name, settings.get(name, {})) for name in RULES}
-    return known | {name: own for name, own in settings.items() if isinstance(own, Rule)}
+    for name, value in settings.items():
+        if name not in RULES and not isinstance(value, Rule):
+            raise Mistake(f"callback.health.rules.{name}: there is no such rule.{_suggest(name, RULES)}")
+    rules: dict[str, Rule | None] = {name: _build_rule(name, settings.get(name, {})) for name in RULES}
+    return rules | {name: value for name, value in settings.items() if isinstance(value, Rule)}
 
 
-def _built(name: str, settings: Mapping[str, Any] | Rule | None) -> Rule | None:
+def _build_rule(name: str, settings: Mapping[str, Any] | Rule | None) -> Rule | None:
     if settings is None or isinstance(settings, Rule):
         return settings
-    takes = ("raise_at", "clear_at", "after", "since")
+    known = ("raise_at", "clear_at", "after", "since")
     for key in settings:
-        if key not in takes:
-            raise Mistake(f"callback.health.rules.{name}.{key}: a rule takes no {key}.{_meant(key, takes)}")
+        if key not in known:
+            raise Mistake(f"callback.health.rules.{name}.{key}: a rule has no setting {key}.{_suggest(key, known)}")
     try:
         return RULES[name](**settings)
     except ValueError as error:
         raise Mistake(f"callback.health.rules.{error}") from None
 
 
-def _names(stop: Iterable[str] | None, rules: Iterable[str]) -> list[str]:
-    """The rules that end a run; `any` stands for all.  Raises Mistake for a name that is none."""
+def _parse_stop(stop: Iterable[str] | None, rules: Iterable[str]) -> list[str]:
+    """Return the rules that end a run; `any` means all. Raises Mistake for an unknown name."""
     known = list(rules)
     names = [stop] if isinstance(stop, str) else list(stop or ())
     for name in names:
         if name not in (*known, ANY):
-            raise Mistake(f"callback.health.stop: there is no rule {name}.{_meant(str(name), [*known, ANY])}")
+            raise Mistake(f"callback.health.stop: there is no rule {name}.{_suggest(str(name), [*known, ANY])}")
     return known if ANY in names else names
 
 
-def _meant(word: str, there: Iterable[str]) -> str:
-    """Which of `there` was probably meant, and all of them."""
-    there = list(there)
-    return f"{did_you_mean(word, there)} There are: {', '.join(there)}"
+def _suggest(name: str, known: Iterable[str]) -> str:
+    """Return the closest known names, and all of them."""
+    known = list(known)
+    return f"{did_you_mean(name, known)} There are: {', '.join(known)}"
 
 
 def _rewind(run: Run, images: int) -> None:
-    """Drop what is told of later than `images`: it comes again, or does not."""
-    for page in (run.folder / "postmortem.md", run.folder / "postmortem.png"):
-        page.unlink(missing_ok=True)
+    """Remove the post-mortem and all events after `images`, which this run repeats."""
+    for path in (run.folder / "postmortem.md", run.folder / "postmortem.png"):
+        path.unlink(missing_ok=True)
     if (run.folder / HEALTH_FILE).exists():
-        kept = [event for event in run.events(HEALTH_FILE)[0] if 0 < event["images"] <= images]
-        run.write(HEALTH_FILE, "".join(json.dumps(event) + "\n" for event in kept))
+        events = [event for event in run.events(HEALTH_FILE)[0] if 0 < event["images"] <= images]
+        run.write(HEALTH_FILE, "".join(json.dumps(event) + "\n" for event in events))

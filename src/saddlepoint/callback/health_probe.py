@@ -1,6 +1,6 @@
-"""A look at a game between two rounds: what D says of reals, held-out reals and fakes, and what the last turns left.
+"""Health readings of a game between two rounds: D's logits of reals, held-out reals and fakes, and the last turns.
 
-Nothing of the game is changed by it: fresh streams, evaluation mode and back, torch's own generators forked.
+Readings do not change the game: they use new streams, evaluation mode, and preserve torch's global generators.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,104 +22,106 @@ from saddlepoint.turn import Batch, Sample
 
 
 class HealthProbe:
-    """Looks at a game with n reals of the train split, n held-out ones, and n fakes; always the same of each.
+    """Computes readings of a game from n training reals, n held-out reals and n fakes.
 
-    The same, so that what moves along a run is the game.  D is shown batches of the size that it trains on, in
-    evaluation mode; fakes come from the weights that play, not from their average.
-    say     hears, once, which readings there cannot be
+    The reals and latents are always the same, so that a change in the readings is a change of the game. D is evaluated
+    in batches of its training size, in evaluation mode. Fakes come from the live weights, not from their average.
+    log    called once with a message if a reading is not available
     """
 
     def __init__(self, data: Any, n: int, held_out: str, log: Callable[[str], None], seed: int = 0) -> None:
         self.n = min(n, len(data.split("train")))
-        self.size, self.modality = int(data.batch), modality_of(data)
-        self.train = _rows(data, "train", self.n, seed)
-        self.held_out = self._held_out(data, held_out, seed, log)
+        self.batch_size, self.modality = int(data.batch), modality_of(data)
+        self.train = _draw_rows(data, "train", self.n, seed)
+        self.held_out = self._draw_held_out(data, held_out, seed, log)
 
-    def _held_out(self, data: Any, name: str, seed: int, say: Callable[[str], None]) -> Batch | None:
-        """n held-out reals; None where the data hold out none.  Raises Mistake for a split that can be no such."""
+    def _draw_held_out(self, data: Any, name: str, seed: int, log: Callable[[str], None]) -> Batch | None:
+        """Draw n held-out reals; None if the data have no such split. Raises Mistake if D is trained on this split."""
         if name in ("train", "all"):
-            raise Mistake(f"callback.health.held_out={name}: D is trained on these; say validation or test")
+            raise Mistake(f"callback.health.held_out={name}: D is trained on these; use validation or test")
         try:
-            return _rows(data, name, self.n, seed)
-        except Mistake as mistake:
+            return _draw_rows(data, name, self.n, seed)
+        except Mistake as error:
             if name not in ("validation", "test"):
-                raise Mistake(f"callback.health.held_out={name}: {mistake}") from None
-            say(f"health: nothing is held out, so nobody sees whether D overfits ({str(mistake).splitlines()[0]})")
+                raise Mistake(f"callback.health.held_out={name}: {error}") from None
+            log(f"health: no data are held out, so overfitting of D cannot be detected ({str(error).splitlines()[0]})")
             return None
 
     def readings(self, game: Game) -> dict[str, float]:
-        """Every reading that there is now, by name; see `health.reading` for what they mean."""
+        """Return all available readings by name (see `health.reading`)."""
         game.run_at_images_hooks()
-        alone = can_judge_samples(game)  # else D sees more than samples: there are no logits to read
+        has_logits = can_judge_samples(game)  # otherwise D needs more than samples
         with torch.no_grad(), in_mode(game), preserve_random_state(game.device):
-            real = self._logits(game, self.train) if alone else None
-            held = None if self.held_out is None or not alone else self._logits(game, self.held_out)
-            latents = Stream(game.seed, "health", device=game.device)
-            fake = samples_for_judge(game, self.n, latents) if alone else None
-            made = game.sample(self.n, stream=latents, average=False) if fake is None else fake.x
-            x = self.train.x
-            found: dict[str, Any] = {
-                "diversity": reading.diversity(*map(self.modality.comparison_features, (made.cpu(), x))),
-                "pixel_freedom": reading.pixel_freedom(made.cpu(), x) if self.modality.bounded else None,
+            real = self._real_logits(game, self.train) if has_logits else None
+            held_out = None if self.held_out is None or not has_logits else self._real_logits(game, self.held_out)
+            stream = Stream(game.seed, "health", device=game.device)
+            sample = samples_for_judge(game, self.n, stream) if has_logits else None
+            fakes = game.sample(self.n, stream=stream, average=False) if sample is None else sample.x
+            reals = self.train.x
+            readings: dict[str, Any] = {
+                "diversity": reading.diversity(*map(self.modality.comparison_features, (fakes.cpu(), reals))),
+                "pixel_freedom": reading.pixel_freedom(fakes.cpu(), reals) if self.modality.bounded else None,
             }
-            if real is not None and fake is not None:
-                said = self._answers(game, fake)
-                spread = reading.logit_spread(real, said) if x.std(0).max() > 0 else None  # else D may well agree
-                found |= {"logit_spread": spread, **_signals(game, {"real": real, "fake": said})}
-                found |= {
-                    "accuracy_train": reading.share_on_real_side(real, real, said),
-                    "accuracy_fake": 1 - reading.share_on_real_side(said, real, said),
-                    "real_over_fake": reading.probability_greater(real, said),
+            if real is not None and sample is not None:
+                fake = self._logits(game, sample)
+                # if all reals are equal, D may give all samples the same logit
+                spread = reading.logit_spread(real, fake) if reals.std(0).max() > 0 else None
+                readings |= {"logit_spread": spread, **_loss_signals(game, {"real": real, "fake": fake})}
+                readings |= {
+                    "accuracy_train": reading.share_on_real_side(real, real, fake),
+                    "accuracy_fake": 1 - reading.share_on_real_side(fake, real, fake),
+                    "real_over_fake": reading.probability_greater(real, fake),
                 }
-                if held is not None:
-                    found["accuracy_held_out"] = reading.share_on_real_side(held, real, said)
-                    found["train_over_held_out"] = reading.probability_greater(real, held)
-        return {name: float(value) for name, value in (found | last_turn_readings(game)).items() if value is not None}
+                if held_out is not None:
+                    readings["accuracy_held_out"] = reading.share_on_real_side(held_out, real, fake)
+                    readings["train_over_held_out"] = reading.probability_greater(real, held_out)
+        readings |= last_turn_readings(game)
+        return {name: float(value) for name, value in readings.items() if value is not None}
 
-    def _logits(self, game: Game, batch: Batch) -> Tensor:
-        """D's logits of reals, on the CPU."""
-        draws = Stream(game.seed, "health", device=game.device)
-        return self._answers(game, reals_for_judge(game, batch.to(game.device), draws))
+    def _real_logits(self, game: Game, batch: Batch) -> Tensor:
+        """Return D's logits of reals, on the CPU."""
+        stream = Stream(game.seed, "health", device=game.device)
+        return self._logits(game, reals_for_judge(game, batch.to(game.device), stream))
 
-    def _answers(self, game: Game, sample: Sample) -> Tensor:
-        """D's logits, on the CPU, asked by batches of the size that it trains on."""
+    def _logits(self, game: Game, sample: Sample) -> Tensor:
+        """Return D's logits on the CPU, computed in batches of its training size."""
         network, n = judge_of(game).network, len(sample.x)
-        asked = (
+        logits = (
             network(sample.x[rows], {name: entry[rows] for name, entry in sample.condition.items()}).logits
-            for rows in full_batches(n, self.size)
+            for rows in full_batches(n, self.batch_size)
         )
-        return torch.cat(list(asked))[:n].cpu()
+        return torch.cat(list(logits))[:n].cpu()
 
 
 def last_turn_readings(game: Game) -> dict[str, float | None]:
-    """What the turns just played left: how large their numbers are, and G's gradient over D's."""
+    """Return the readings of the last turns: the largest magnitude, and the ratio of G's gradient norm to D's."""
     norms = {name: game.gradient_norm(name).item() for name in game.last_losses}
     losses = [loss.item() for terms, _ in game.last_losses.values() for loss in terms.values()]
     weights = [p.detach() for p in game.players.parameters() if p.requires_grad]
     largest = [torch.stack([weight.abs().max() for weight in weights]).max().item()] if weights else []
-    made, judged = norms.get(sampling_players(game)[0]), norms.get(str(game.sides[game.samples].judge))
-    ratio = made / judged if made and judged else None
+    generator, judge = norms.get(sampling_players(game)[0]), norms.get(str(game.sides[game.samples].judge))
+    ratio = generator / judge if generator and judge else None
     return {"magnitude": reading.magnitude([*losses, *norms.values(), *largest]), "gradient_ratio": ratio}
 
 
-def _signals(game: Game, logits: Mapping[str, Tensor]) -> dict[str, float | None]:
-    """How much of each player's own loss passes through the logits; None where it has no adversarial term."""
-    found: dict[str, float | None] = {}
+def _loss_signals(game: Game, logits: Mapping[str, Tensor]) -> dict[str, float | None]:
+    """Return each player's `loss_signal`, averaged over its sides; None without an adversarial term."""
+    signals: dict[str, float | None] = {}
     for name, player, sides in (
         ("discriminator_signal", judge_of(game), ROLES),
         ("generator_signal", generator_of(game), ("fake",)),
     ):
         if player.objective is not None:
-            seen = {role: logits[role] for role in player.adversarial_terms[0].sides}
-            passing = [reading.loss_signal(player.objective, seen, side) for side in sides if side in seen]
-            found[name] = sum(passing) / len(passing) if passing else None
-    return found
+            own_logits = {role: logits[role] for role in player.adversarial_terms[0].sides}
+            values = [reading.loss_signal(player.objective, own_logits, side) for side in sides if side in own_logits]
+            signals[name] = sum(values) / len(values) if values else None
+    return signals
 
 
-def _rows(data: Any, name: str, n: int, seed: int) -> Batch:
-    """n rows of a split as networks see them, drawn once; all where it has fewer.  Raises Mistake where it has none."""
+def _draw_rows(data: Any, name: str, n: int, seed: int) -> Batch:
+    """Draw n rows of a split, or all if it has fewer. Raises Mistake if it is empty."""
     split = data.split(name)
     if not len(split):
         raise Mistake(f"{data.name}: {name} is empty")
-    draw = torch.Generator().manual_seed(Stream(seed, f"health/{name}").generator.initial_seed())
-    return data.batch_at(name, torch.randperm(len(split), generator=draw)[:n])
+    generator = torch.Generator().manual_seed(Stream(seed, f"health/{name}").generator.initial_seed())
+    return data.batch_at(name, torch.randperm(len(split), generator=generator)[:n])

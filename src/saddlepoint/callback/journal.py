@@ -1,4 +1,4 @@
-"""What the last turns showed, written down every so many images."""
+"""Logs the report of the game every so many images."""
 
 import time
 
@@ -9,13 +9,13 @@ from saddlepoint.game.game import Game
 
 
 class Journal(Periodic):
-    """Losses, D's mean logits and probabilities, gradient norms and images per second go to every logger."""
+    """Logs losses, D's mean logits and probabilities, gradient norms and images per second with every logger."""
 
     at_end = False
 
     def __init__(self, images_between: int) -> None:
         super().__init__(images_between)
-        self._since = 0, 0.0
+        self._since = 0, 0.0  # images and time of the last report
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
         self._since = game.images, time.perf_counter()

@@ -1,4 +1,4 @@
-"""When a callback is due, counted in images; how it tells the loggers; the end of a run, and what callbacks share."""
+"""Callbacks that act every so many images, the end of a run, and the state that callbacks share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ from saddlepoint.turn import Batch
 
 @dataclass
 class RunState:
-    """What callbacks share, in the place of their looking for one another; for each that names `state`.
+    """State shared by the callbacks of a run; passed to each that has a `state` parameter.
 
-    target    images at which the run ends; None: nobody knows
-    scores    the newest scores, by key; written by `evaluation`
-    best_at   images at which the selecting score was best; -1: not yet
-    reason    why the run is to stop before its target; written by whoever stops it
-    paused    the signal that asks for the end, known to all ranks: the run goes on another time
+    target       images at which the run ends; None: unknown
+    scores       the latest scores by name; set by `evaluation`
+    best_at      images at which the selection score was best; -1: not yet
+    stop_reason  why the run stops before its target; set by the callback that stops it
+    stop_signal  the signal that ends this process, the same on all ranks; the run can be resumed. 0: none
     """
 
     target: int | None = None
@@ -30,33 +30,33 @@ class RunState:
 
 
 def check_images_between(images_between: int) -> int:
-    """Itself.  Raises ValueError where it is no whole number of at least 1."""
+    """Return `images_between`. Raises ValueError unless it is an integer of at least 1."""
     if not isinstance(images_between, int) or images_between < 1:
         raise ValueError(f"images_between={images_between} must be a whole number of at least 1")
     return images_between
 
 
 def is_due(game: Game, batch: Batch, images_between: int) -> bool:
-    """Whether the round just played reached or passed a multiple of `images_between`."""
+    """Whether the last round reached or passed a multiple of `images_between`."""
     before = game.images - len(batch) * game.trainer.world_size
     return game.images // images_between > before // images_between
 
 
 def is_final_round(trainer: pl.Trainer, state: RunState) -> bool:
-    """Whether the round just played was the run's last, and not only the last before a pause."""
+    """Whether the last round was the last of the run, not only the last before a signal ended the process."""
     return trainer.should_stop and not state.stop_signal
 
 
-def log_metrics(trainer: pl.Trainer, game: Game, row: Mapping[str, Any]) -> None:
-    """Give `row` to every logger, at the images and rounds played."""
+def log_metrics(trainer: pl.Trainer, game: Game, metrics: Mapping[str, Any]) -> None:
+    """Log `metrics` with every logger, with the number of rounds, at the number of images."""
     for logger in trainer.loggers:
-        logger.log_metrics({"rounds": game.rounds, **row}, step=game.images)
+        logger.log_metrics({"rounds": game.rounds, **metrics}, step=game.images)
 
 
 class Periodic(pl.Callback):
-    """Acts every `images_between` images; at 0 images and at the end of the run too, unless a subclass takes that away.
+    """Calls `on_due` every `images_between` images; unless a subclass disables it, also at 0 images and at the end.
 
-    Raises ValueError where `images_between` is no whole number of at least 1.
+    Raises ValueError unless `images_between` is an integer of at least 1.
     """
 
     at_start = at_end = True
@@ -65,7 +65,7 @@ class Periodic(pl.Callback):
         self.images_between, self.state = check_images_between(images_between), state or RunState()
 
     def on_due(self, trainer: pl.Trainer, game: Game) -> None:
-        """What is done at each of these moments, on every rank."""
+        """Act. Called on every rank."""
         raise NotImplementedError
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
@@ -78,7 +78,7 @@ class Periodic(pl.Callback):
 
 
 class StopAtImages(pl.Callback):
-    """images >= target: no round follows.  Lightning's own limits count optimizer steps and are not used."""
+    """Stops the run when images >= target. Lightning's own limits count optimizer steps and are not used."""
 
     def __init__(self, state: RunState) -> None:
         self.state = state

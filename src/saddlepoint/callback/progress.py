@@ -1,4 +1,4 @@
-"""A bar that shows how fast, how long still, and how the game stands; and what the whole run will take."""
+"""The progress bar of a run, with losses and time left, and a line with the pace of training."""
 
 import math
 import time
@@ -17,16 +17,16 @@ from saddlepoint.evaluation.contract import Score
 from saddlepoint.game.game import Game
 from saddlepoint.game.side import LATENT
 
-ADVERSARIAL = "adversarial"  # the name of a player's objective among its losses
-FEW_ROUNDS, FEW_SECONDS = 5, 2.0  # after which the pace is known
-HOURS = 1.5 * HOUR  # from which on a run is long for a CPU
+ADVERSARIAL = "adversarial"  # the key of a player's objective in its losses
+MIN_ROUNDS, MIN_SECONDS = 5, 2.0  # before the pace is estimated
+LONG_RUN = 1.5 * HOUR  # seconds from which a run on a CPU gets advice
 
 
 class Progress(pl.Callback):
-    """Images, images/s, time left, both losses, D(x), D(G(z)) and the first of the newest scores.
+    """Shows images, images/s, time left, losses, D(x), D(G(z)) and the first of the latest scores.
 
-    On a terminal a live bar, refreshed every `seconds_between`; elsewhere a line every 60 times as long.  Once, after
-    the first few rounds, a line with rounds/s and the time to go; with what would shorten it where a CPU takes hours.
+    On a terminal this is a live bar, updated every `seconds_between`; otherwise a line every 60 times as long. After a
+    few rounds, one line gives rounds/s and the time left, with advice if a run on a CPU takes hours.
     """
 
     def __init__(
@@ -36,15 +36,15 @@ class Progress(pl.Callback):
         self.console = console or Console(stderr=True)
         self.seconds_between = seconds_between if self.console.is_terminal else 60 * seconds_between
         self._bar: progress.Progress | None = None
-        self._last = self._start = 0.0
-        self._first = 0
-        self._measured: tuple[int, int, float] | None = None  # rounds, images and time at the end of the first round
-        self._told = False  # whether the pace has been
+        self._updated_at = self._started_at = 0.0
+        self._first_images = 0
+        self._first_round: tuple[int, int, float] | None = None  # rounds, images and time at its end
+        self._pace_printed = False
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
         self._target = self.state.target
-        self._start = self._last = time.perf_counter()
-        self._first = game.images
+        self._started_at = self._updated_at = time.perf_counter()
+        self._first_images = game.images
         if self.console.is_terminal:
             columns = [progress.BarColumn(24), progress.MofNCompleteColumn(), _Speed(), progress.TimeRemainingColumn()]
             self._bar = progress.Progress(
@@ -55,37 +55,38 @@ class Progress(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, outputs: Any, batch: Any, batch_idx: int) -> None:
         now = time.perf_counter()
-        self._pace(game, now)
-        if now - self._last < self.seconds_between:
+        self._print_pace(game, now)
+        if now - self._updated_at < self.seconds_between:
             return
-        self._last = now
+        self._updated_at = now
+        status = format_status(game, self.state.scores)
         if self._bar is not None:
-            self._bar.update(self._task, completed=game.images, description=format_status(game, self.state.scores))
+            self._bar.update(self._task, completed=game.images, description=status)
         else:
-            speed = (game.images - self._first) / (now - self._start)
+            speed = (game.images - self._first_images) / (now - self._started_at)
             pace = f"{game.images:,} images, {speed:,.0f}/s"
             if self._target:
-                left = max(self._target - game.images, 0) / speed
-                pace = f"{game.images:,} of {self._target:,} images, {speed:,.0f}/s, {format_duration(left)} left"
-            self.console.print(f"{pace}, {format_status(game, self.state.scores)}", soft_wrap=True, highlight=False)
+                seconds = max(self._target - game.images, 0) / speed
+                pace = f"{game.images:,} of {self._target:,} images, {speed:,.0f}/s, {format_duration(seconds)} left"
+            self.console.print(f"{pace}, {status}", soft_wrap=True, highlight=False)
 
     def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
-        self._pace(game, time.perf_counter(), last=True)
+        self._print_pace(game, time.perf_counter(), last=True)
 
-    def _pace(self, game: Game, now: float, last: bool = False) -> None:
-        """Print, once, what a round takes: after some rounds and some time, or at the end of a shorter run."""
-        if self._measured is None:  # the first round sets up what the others use
-            self._measured = game.rounds, game.images, now
+    def _print_pace(self, game: Game, now: float, last: bool = False) -> None:
+        """Print the pace once: after a few rounds and seconds, or at the end of a shorter run."""
+        if self._first_round is None:  # not counted: the first round includes set-up
+            self._first_round = game.rounds, game.images, now
             return
-        rounds, images, since = self._measured
-        few = game.rounds - rounds < FEW_ROUNDS or now - since < FEW_SECONDS
-        if self._told or game.rounds == rounds or (few and not last):
+        rounds, images, since = self._first_round
+        too_early = game.rounds - rounds < MIN_ROUNDS or now - since < MIN_SECONDS
+        if self._pace_printed or game.rounds == rounds or (too_early and not last):
             return
-        self._told = True
-        shown = (game.images - images) / (now - since)
-        line = f"{_rate((game.rounds - rounds) / (now - since))} rounds/s, {_rate(shown)} images/s"
+        self._pace_printed = True
+        speed = (game.images - images) / (now - since)
+        line = f"{_format_rate((game.rounds - rounds) / (now - since))} rounds/s, {_format_rate(speed)} images/s"
         if not last and self._target:
-            line += format_time_left(max(self._target - game.images, 0) / shown, shown, game.device.type)
+            line += format_time_left(max(self._target - game.images, 0) / speed, speed, game.device.type)
         self.console.print(line, soft_wrap=True, highlight=False)
 
     def teardown(self, trainer: pl.Trainer, game: Game, stage: str) -> None:
@@ -95,59 +96,59 @@ class Progress(pl.Callback):
 
 
 def format_status(game: Game, scores: Mapping[str, Score]) -> str:
-    """How the game stands: D 1.21 + r1 0.0213  D(x) 0.61  D(G(z)) 0.38  G 0.93  fid_digits_900_train 41.2.
+    """Return the state of the game: D 1.21 + r1 0.0213  D(x) 0.61  D(G(z)) 0.38  G 0.93  fid_digits_900_train 41.2.
 
-    The number behind a letter is the adversarial loss; each other term of a player follows under its name.
+    The number after a letter is the adversarial loss; the other terms of the player follow by name.
     """
-    parts = []
-    letters = _letters(game.players)
+    fields = []
+    letters = _player_letters(game.players)
     for name, letter in letters.items():
         if name in game.last_losses:
             losses, logits = game.last_losses[name]
-            parts.append(f"{letter} {_terms(losses)}")
-            parts += [
-                f"{letter}({_argument(game, side, letters)}) {value.sigmoid().mean().item():.2f}"
+            fields.append(f"{letter} {_format_losses(losses)}")
+            fields += [
+                f"{letter}({_format_side(game, side, letters)}) {value.sigmoid().mean().item():.2f}"
                 for side, value in logits.items()
                 if game.sides[side].judge == name
             ]
-    parts += [f"{key} {score.value:.4g}" for key, score in list(scores.items())[:1]]
-    return "  ".join(parts)
+    fields += [f"{key} {score.value:.4g}" for key, score in list(scores.items())[:1]]
+    return "  ".join(fields)
 
 
-def _letters(names: Iterable[str]) -> dict[str, str]:
-    """The first letter of each player, D and G; its name where another begins with the same."""
-    firsts = [name[0] for name in names]
-    return {name: name[0].upper() if firsts.count(name[0]) == 1 else name for name in names}
+def _player_letters(names: Iterable[str]) -> dict[str, str]:
+    """Return the first letter of each player, such as D and G; the whole name if two share a letter."""
+    initials = [name[0] for name in names]
+    return {name: name[0].upper() if initials.count(name[0]) == 1 else name for name in names}
 
 
-def _argument(game: Game, side: str, letters: Mapping[str, str]) -> str:
-    """What D is asked about: x, G(z), or the name of a side that is neither."""
-    own = game.sides[side]
-    if own.of == "x" and not own.by:
+def _format_side(game: Game, name: str, letters: Mapping[str, str]) -> str:
+    """Return the argument of D for a side: x, G(z), or the name of any other side."""
+    side = game.sides[name]
+    if side.of == "x" and not side.by:
         return "x"
-    return f"{letters[own.by[0]]}(z)" if own.of == LATENT and len(own.by) == 1 and own.by[0] in letters else side
+    is_generated = side.of == LATENT and len(side.by) == 1 and side.by[0] in letters
+    return f"{letters[side.by[0]]}(z)" if is_generated else name
 
 
-def _terms(losses: Mapping[str, Tensor]) -> str:
-    """The adversarial loss, then the others by name: "1.21 + r1 0.0213"."""
+def _format_losses(losses: Mapping[str, Tensor]) -> str:
+    """Return the adversarial loss, then the others by name: "1.21 + r1 0.0213"."""
     values = {name: f"{loss.item():.3g}" for name, loss in losses.items()}
-    own = [values.pop(ADVERSARIAL)] if ADVERSARIAL in values else []
-    return " + ".join([*own, *(f"{name} {value}" for name, value in values.items())])
+    adversarial = [values.pop(ADVERSARIAL)] if ADVERSARIAL in values else []
+    return " + ".join([*adversarial, *(f"{name} {value}" for name, value in values.items())])
 
 
-def _rate(value: float) -> str:
+def _format_rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def format_time_left(left: float, images_per_second: float, device: str) -> str:
-    """How long it will take from here, ", about 7 h to go"; with what would shorten hours on a CPU."""
-    told = f", about {format_duration(left)} to go"
-    if device != "cpu" or left < HOURS:
-        return told
-    within = int(f"{images_per_second * HOUR:.0e}".split("e")[0]) * 10 ** math.floor(
-        math.log10(images_per_second * HOUR)
-    )
-    return f"{told} on this CPU: images={within:_} take an hour; or a smaller architecture, such as mlp"
+def format_time_left(seconds: float, images_per_second: float, device: str) -> str:
+    """Return the time left, such as ", about 7 h to go"; for hours on a CPU, with advice on how to shorten them."""
+    time_left = f", about {format_duration(seconds)} to go"
+    if device != "cpu" or seconds < LONG_RUN:
+        return time_left
+    per_hour = images_per_second * HOUR
+    images = int(f"{per_hour:.0e}".split("e")[0]) * 10 ** math.floor(math.log10(per_hour))
+    return f"{time_left} on this CPU: images={images:_} take an hour; or use a smaller architecture, such as mlp"
 
 
 class _Speed(progress.ProgressColumn):

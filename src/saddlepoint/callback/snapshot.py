@@ -1,4 +1,4 @@
-"""Keeps the generator as it was along the run, small, so that a score thought of later can be read over all of it."""
+"""Saves the generator along the run in small files, so that scores can be computed for the whole run later."""
 
 import pytorch_lightning as pl
 
@@ -11,14 +11,14 @@ from saddlepoint.stream import preserve_random_state
 
 
 class Snapshot(Periodic):
-    """snapshots/<images>.safetensors at 0 images, every `images_between` and at the end (see `record.snapshot`)."""
+    """Saves snapshots/<images>.safetensors at 0 images, every `images_between` and at the end (see `run.snapshot`)."""
 
     def __init__(self, images_between: int, run: Run, state: RunState | None = None) -> None:
         super().__init__(images_between, state)
         self.run = run
 
     def on_due(self, trainer: pl.Trainer, game: Game) -> None:
-        """Write now; every rank looks at its average, so that all stay the same, and one writes."""
+        """Save on one rank; every rank prepares its average, so that all stay equal."""
         with preserve_random_state(game.device):
             networks, weights = prepare_sampling_networks(game)
         if trainer.is_global_zero:

@@ -38,7 +38,7 @@ class Wiring:
     priors: Mapping[str, Prior]
     conditions: ConditionSource
     images: int = 0
-    computed_from: Mapping[str, frozenset[str]] = field(default_factory=dict)  # nobody moves: no side keeps a graph
+    dependencies: Mapping[str, frozenset[str]] = field(default_factory=dict)  # empty: no graph is needed
 
     def inputs(self) -> list[str]:
         """The names of all inputs: the latent's parts, then the conditions.  Raises Mistake where two are the same."""

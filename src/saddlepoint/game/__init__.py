@@ -1,1 +1,1 @@
-"""The game: players, sides and rounds, and what samples are drawn from."""
+"""The game: players, sides, rounds, and how samples are drawn."""

@@ -1,6 +1,6 @@
-"""A moving average of a player's network, with a half-life in images.
+"""Moving averages (EMA) of the weights of a player.
 
-Another one counts a player's turns and corrects for its start at zero (`CorrectedAverage`).
+`Average` has a half-life in images; `CorrectedAverage` counts turns and corrects the bias of a start at zero.
 Yazici et al. 2018 (arXiv:1806.04498); half-life and warm-up in images as in Karras et al. 2019 (arXiv:1912.04958).
 """
 
@@ -23,10 +23,10 @@ BatchNorm = nn.modules.batchnorm._BatchNorm
 class Average(nn.Module):
     """average <- b average + (1 - b) live,  b = 2^(-images since the last update / half-life).
 
-    The half-life is at most `warm_up` times the images so far (null: at once the full one), so that early, bad weights
-    are forgotten. Floating buffers, and so batch-norm statistics, are averaged alike; with statistics="reestimated"
-    they are measured anew, for the averaged weights, before the average is used. The live network's own statistics
-    belong to other weights and are never copied.
+    The half-life is at most `warm_up` times the images so far (None: no such limit), so that the bad weights at the
+    start are forgotten. Floating-point buffers, such as batch-norm statistics, are averaged too. With
+    statistics="reestimated", batch-norm statistics are computed for the averaged weights before these are used. The
+    statistics of the live network are never copied, because they belong to other weights.
     """
 
     def __init__(
@@ -42,22 +42,22 @@ class Average(nn.Module):
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         self.half_life, self.warm_up, self.statistics = half_life, warm_up, statistics
         self.images = 0
-        self.has_stale_statistics = True  # whether statistics are those of older weights
+        self.has_stale_statistics = True  # whether the weights have changed since statistics were re-estimated
 
     def train(self, mode: bool = True) -> Average:
-        """Itself: an average is only ever looked at, so it stays in evaluation mode."""
+        """Return self in evaluation mode: an average is never trained."""
         return super().train(False)
 
     @torch.no_grad()
     def update(self, network: nn.Module, images: int) -> None:
-        """Follow `network`, as it is after `images` images."""
-        share = self._share(images)
+        """Update the average with the weights of `network` after `images` images."""
+        live_weight = self._live_weight(images)
         self.images, self.has_stale_statistics = images, True
-        ours, theirs = _numbers(self.network), _numbers(network)
-        torch._foreach_lerp_([ours[name] for name in ours], [theirs[name] for name in ours], share)  # pyright: ignore[reportPrivateImportUsage]
+        averages, values = _floating_tensors(self.network), _floating_tensors(network)
+        torch._foreach_lerp_([averages[name] for name in averages], [values[name] for name in averages], live_weight)  # pyright: ignore[reportPrivateImportUsage]
 
-    def _share(self, images: int) -> float:
-        """The part of the live network in the average after `images` images, 1 - b."""
+    def _live_weight(self, images: int) -> float:
+        """Return 1 - b, the weight of the live network in an update after `images` images."""
         half_life = value_at(self.half_life, images)
         if self.warm_up is not None:
             half_life = min(half_life, self.warm_up * images)
@@ -65,12 +65,12 @@ class Average(nn.Module):
 
     @torch.no_grad()
     def reestimate_statistics(self, arguments: Iterable[tuple[Any, ...]]) -> None:
-        """Set batch-norm statistics to the mean over forward passes on `arguments`; nothing without such layers."""
+        """Set batch-norm statistics to their mean over forward passes on `arguments`; no passes without such layers."""
         layers = [layer for layer in self.network.modules() if isinstance(layer, BatchNorm)]
         momenta = [layer.momentum for layer in layers]
         for layer in layers:
             layer.reset_running_stats()
-            layer.momentum = None  # None: the plain mean over passes
+            layer.momentum = None  # None: the cumulative mean over passes
         with in_mode(*layers, training=True):
             for argument in arguments if layers else ():
                 self.network(*argument)
@@ -86,14 +86,14 @@ class Average(nn.Module):
 
 
 class CorrectedAverage(Average):
-    """a <- (1 - rate) a + rate live at each of the player's turns, from a = 0;  average = a / (1 - (1 - rate)^turns).
+    """a <- (1 - rate) a + rate live at each turn of the player, from a = 0;  average = a / (1 - (1 - rate)^turns).
 
-    The correction of Adam's moments (Kingma & Ba 2014, arXiv:1412.6980, section 3). The code of Salimans et al. 2016
-    averages D without it, and its biases are then too small by the same factor for tens of epochs. Kept in the form
+    The bias correction of Adam's moments (Kingma & Ba 2014, arXiv:1412.6980, section 3). The code of Salimans et al.
+    2016 averages D without it, which scales D's biases down for tens of epochs. The average is stored as
 
         average <- average + s (live - average),   s = rate / (1 - (1 - rate)^turns),
 
-    which is the same number, and exactly the weights where these stay what they are.
+    which is the same value, and exact if the weights do not change.
     Raises ValueError unless 0 < rate <= 1.
     """
 
@@ -103,7 +103,7 @@ class CorrectedAverage(Average):
             raise ValueError(f"average: rate={rate} must be above 0 and at most 1")
         self.rate, self.turns = rate, 0
 
-    def _share(self, images: int) -> float:
+    def _live_weight(self, images: int) -> float:
         self.turns += 1
         return self.rate / -math.expm1(self.turns * math.log1p(-self.rate)) if self.rate < 1 else 1.0
 
@@ -115,8 +115,8 @@ class CorrectedAverage(Average):
         self.turns = state["turns"]
 
 
-def _numbers(network: nn.Module) -> dict[str, Tensor]:
-    """Parameters and floating buffers by name; integer ones (batches counted) have no average."""
+def _floating_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Return parameters and floating-point buffers by name; integer buffers (batch counters) have no average."""
     return {
         name: tensor
         for name, tensor in (*network.named_parameters(), *network.named_buffers())

@@ -1,6 +1,6 @@
-"""One round on copies, before anything is written: what would train nothing, or train on a wrong slope, is refused.
+"""A trial round on copies of the networks, before training: finds parameters without a gradient and invalid slopes.
 
-Nothing of the game changes: networks and terms are copied, streams and torch's global generators are put back.
+The game does not change: networks and terms are copied, and the states of streams and global generators are restored.
 """
 
 import copy
@@ -23,46 +23,45 @@ from saddlepoint.schedule.schedule import has_schedule
 from saddlepoint.stream import preserve_random_state
 from saddlepoint.turn import Batch, Condition, Turn
 
-ROWS = 8  # of the batch: enough for a layer that compares samples, and cheap for a large network
-NAMED = 4  # parameters that a line names
+ROWS = 8  # rows of the batch: enough for a layer that compares samples, and cheap for a large network
+LISTED_PARAMETERS = 4  # parameters that a message lists by name
 
 
 def dry_run(game: Game, batch: Batch) -> list[str]:
-    """Play every player's turn on copies, on the first rows of `batch`; what is doubtful, a line each.
+    """Evaluate every player's losses on copies, on the first rows of `batch`; return a line per warning.
 
-    Raises Mistake where a loss of a player does not reach parameters of its network (frozen ones excepted; those whose
-    terms have the constant weight 0 too), and where a term takes the slope of D at each sample though D's logit of one
-    sample depends on the others of its batch, as it does behind batch norm.
+    Raises Mistake if the losses of a player leave trainable parameters without a gradient (if a term has the constant
+    weight 0, only if they leave all of them), and if a term takes the slope of D per sample although D's logit of a
+    sample depends on the rest of the batch, as with batch norm.
     """
     offered: set[str] = set()
     used: set[str] = set()
     check_entries(game.sides, list(batch.columns()), list(game.priors))
-    with _copied(game) as trial, torch.enable_grad(), ranks.local():
+    with _copy_of(game) as trial, torch.enable_grad(), ranks.local():
         trial.train()
         rows = batch.map(lambda column: column[:ROWS])
         for name in trial.players:
             player = trial.player(name)
-            ((turn, (drawn,)),) = trial.build_turns(rows, [name])
-            own = {one.name: getattr(turn, one.name) for one in fields(turn)}
-            turn = _Watched(**{**own, "player": player, "used": used})
+            ((turn, (draws,)),) = trial.build_turns(rows, [name])
+            values = {f.name: getattr(turn, f.name) for f in fields(turn)}
+            turn = _RecordingTurn(**{**values, "player": player, "used": used})
             for term_name, term in player.terms.items():
-                if _counts(term):
-                    for side in {*term.slope_at, *({"real"} if term.needs_sample_slope else ())} - {LATENT}:
-                        _refuse_coupled(
-                            trial, f"regularizer.{name}.{term_name}", player.side_by_role.get(side, side), turn
-                        )
-            _refuse_unreached(name, player, turn, drawn)
+                if _may_count(term):
+                    for role in {*term.slope_at, *({"real"} if term.needs_sample_slope else ())} - {LATENT}:
+                        side = player.side_by_role.get(role, role)
+                        _check_sample_slope(trial, f"regularizer.{name}.{term_name}", side, turn)
+            _check_gradients(name, player, turn, draws)
             sides = [game.sides[side] for side in turn.samples]
             offered |= {entry for side in sides for entry in (*side.condition, *side.judge_condition)}
     return [
-        f"condition {name}: no network and no term uses it. Give a network a layer that does, for one by "
-        f"'architecture.generator.condition={{{name}: <width>}}' (docs/extending.md), or take it out of game.sides"
+        f"condition {name}: no network and no term uses it. Give a network a layer that does, for example "
+        f"'architecture.generator.condition={{{name}: <width>}}' (docs/extending.md), or remove it from game.sides"
         for name in sorted(offered - used)
     ]
 
 
-class _Read(dict[str, Any]):
-    """A condition that notes which of its entries are read: by name, or as a whole when it is copied."""
+class _RecordingCondition(dict[str, Any]):
+    """A condition that records which entries are read, by name or by copying all of them."""
 
     def __init__(self, condition: Mapping[str, Any], used: set[str]) -> None:
         super().__init__(condition)
@@ -72,7 +71,7 @@ class _Read(dict[str, Any]):
         self.used.add(name)
         return super().__getitem__(name)
 
-    def __iter__(self) -> Iterator[str]:  # with one of its own, dict(condition) and {**condition} come by __getitem__
+    def __iter__(self) -> Iterator[str]:  # overridden so that dict(condition) and {**condition} use __getitem__
         return super().__iter__()
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -87,55 +86,56 @@ class _Read(dict[str, Any]):
 
 
 @dataclass
-class _Watched(Turn):
-    """A turn whose conditions note what is read of them."""
+class _RecordingTurn(Turn):
+    """A turn whose conditions record which entries are read."""
 
     used: set[str] = field(default_factory=set)
 
     def condition(self, names: Mapping[str, str], x: Any) -> Condition:
-        return _Read(super().condition(names, x), self.used)
+        return _RecordingCondition(super().condition(names, x), self.used)
 
 
-def _refuse_unreached(name: str, player: Player, turn: Turn, drawn: Mapping[str, Any]) -> None:
-    """Raise Mistake where no loss of a player reaches one of its parameters, by name."""
+def _check_gradients(name: str, player: Player, turn: Turn, draws: Mapping[str, Any]) -> None:
+    """Raise Mistake if no loss of a player reaches one of its trainable parameters, and list them."""
     dormant = {id(p) for m in player.network.modules() if getattr(m, "dormant", False) for p in m.parameters()}
-    moved = {place: p for place, p in player.network.named_parameters() if p.requires_grad and id(p) not in dormant}
-    terms = {own: term for own, term in player.terms.items() if _counts(term)}
+    trainable = {key: p for key, p in player.network.named_parameters() if p.requires_grad and id(p) not in dormant}
+    terms = {key: term for key, term in player.terms.items() if _may_count(term)}
     losses = [
-        _scalar(f"regularizer.{name}.{own}", term(replace(turn, term_draw=drawn.get(own))), term)
-        for own, term in terms.items()
+        _check_scalar(f"regularizer.{name}.{key}", term(replace(turn, term_draw=draws.get(key))), term)
+        for key, term in terms.items()
     ]
-    objective = player.objective is not None and _counts(player)
-    if objective:
+    has_objective = player.objective is not None and _may_count(player)
+    if has_objective:
         adversarial = player.adversarial_losses(turn, 1.0).values()
-        losses += [_scalar(f"objective.{name}", loss, player.objective) for loss in adversarial]
-    silent = len(terms) < len(player.terms) or (player.objective is not None and not objective)  # weight 0: a control
-    if not losses or not moved:
+        losses += [_check_scalar(f"objective.{name}", loss, player.objective) for loss in adversarial]
+    # a weight of 0 is a control: its term may be the one that reaches the missing parameters
+    has_control = len(terms) < len(player.terms) or (player.objective is not None and not has_objective)
+    if not losses or not trainable:
         return
     total = cast(Tensor, sum(losses))
-    reached = torch.autograd.grad(total, list(moved.values()), allow_unused=True) if total.requires_grad else ()
-    missing = [place for place, gradient in zip(moved, reached or [None] * len(moved), strict=True) if gradient is None]
-    if not missing or (silent and len(missing) < len(moved)):
+    gradients = torch.autograd.grad(total, list(trainable.values()), allow_unused=True) if total.requires_grad else ()
+    pairs = zip(trainable, gradients or [None] * len(trainable), strict=True)
+    missing = [key for key, gradient in pairs if gradient is None]
+    if not missing or (has_control and len(missing) < len(trainable)):
         return
-    places = ", ".join(missing[:NAMED]) + (f" and {len(missing) - NAMED} more" if len(missing) > NAMED else "")
+    more = f" and {len(missing) - LISTED_PARAMETERS} more" if len(missing) > LISTED_PARAMETERS else ""
     raise Mistake(
-        f"no loss of {name} reaches {'any' if len(missing) == len(moved) else len(missing)} of its {len(moved)} "
-        f"parameters, so they would never move: {places}. Look for a detach() or a layer that is not used, or freeze "
-        "them: requires_grad_(False)"
+        f"no loss of {name} reaches {'any' if len(missing) == len(trainable) else len(missing)} of its "
+        f"{len(trainable)} parameters, so they would not be trained: {', '.join(missing[:LISTED_PARAMETERS])}{more}. "
+        "Look for a detach() or an unused layer, or freeze them: requires_grad_(False)"
     )
 
 
-def _scalar(path: str, loss: object, piece: object) -> Tensor:
-    """The loss.  Raises Mistake where it is no scalar tensor."""
+def _check_scalar(path: str, loss: object, component: object) -> Tensor:
+    """Return the loss. Raises Mistake if it is not a scalar tensor."""
     if not isinstance(loss, Tensor) or loss.ndim:
-        raise Mistake(
-            f"{path} gives {describe_value(loss)}, and it is to give a scalar tensor: take the mean{source_location(piece)}"
-        )
+        location = source_location(component)
+        raise Mistake(f"{path} returns {describe_value(loss)} instead of a scalar tensor: take the mean{location}")
     return loss
 
 
-def _refuse_coupled(game: Game, term: str, side: str, turn: Turn) -> None:
-    """Raise Mistake where the logit of the first sample of a side depends on another sample."""
+def _check_sample_slope(game: Game, term: str, side: str, turn: Turn) -> None:
+    """Raise Mistake if the logit of the first sample of a side depends on another sample."""
     sample = turn.side_sample(side)
     name = game.sides[side].judge
     if name is None or not isinstance(sample.x, Tensor):
@@ -149,23 +149,23 @@ def _refuse_coupled(game: Game, term: str, side: str, turn: Turn) -> None:
     if slope is None or not slope[1:].any():
         return
     layers = [(p, m) for p, m in network.named_modules() if isinstance(m, BatchNorm) or getattr(m, "coupled", 0)]
-    where = f" ({type(layers[0][1]).__name__} at {layers[0][0]})" if layers else ""
-    norm = any(isinstance(layer, BatchNorm) for _, layer in layers)
-    mend = f"architecture.{name}.norm=null leaves it out" if norm else "Leave out the layer that compares samples"
+    layer = f" ({type(layers[0][1]).__name__} at {layers[0][0]})" if layers else ""
+    has_norm = any(isinstance(module, BatchNorm) for _, module in layers)
+    remedy = f"Remove it with architecture.{name}.norm=null" if has_norm else "Remove the layer that compares samples"
     raise Mistake(
-        f"{term} takes the slope of the {name} at each sample, and its logit of a sample depends on the "
-        f"others of its batch{where}, so the penalty would be wrong. {mend}, or drop the penalty"
+        f"{term} takes the slope of the {name} at each sample, but its logit of a sample depends on the rest of the "
+        f"batch{layer}, so the penalty would be wrong. {remedy}, or drop the penalty"
     )
 
 
-def _counts(term: Regularizer | Player) -> bool:
-    """Whether a term, or a player's objective, will ever count: its weight is not the constant 0."""
+def _may_count(term: Regularizer | Player) -> bool:
+    """Whether a term, or the objective of a player, can have a weight other than 0."""
     return has_schedule(term.weight) or term.weight != 0
 
 
 @contextmanager
-def _copied(game: Game) -> Iterator[Game]:
-    """The game with copies of its players; its streams and torch's generators end as they began."""
+def _copy_of(game: Game) -> Iterator[Game]:
+    """The game with copies of its players and makers; streams and torch's generators are restored on exit."""
     states = {name: stream.state for name, stream in game.streams.items()}
     trial = copy.copy(game)
     trial._modules = dict(game._modules)

@@ -1,7 +1,7 @@
-"""The game: on each batch the players whose turn it is move, group by group, in the order of play.
+"""The game: in each round, the groups of players in `order` move one after the other on one batch.
 
-Goodfellow et al. 2014 (arXiv:1406.2661), algorithm 1, with its inner loop turned into periods: a player moves in each
-`every`-th round, so that every step of every player sees fresh data.
+Goodfellow et al. 2014 (arXiv:1406.2661), algorithm 1, with the inner loop replaced by periods: a player moves in every
+`every`-th round, so that every step uses fresh data.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,20 +24,19 @@ from saddlepoint.turn import Batch, Turn
 
 
 class Game(GameModule):
-    """Players that move in turn, on sides that the wiring names (docs/architecture.md).
+    """A game of players that move in turns, on the sides of its wiring (docs/architecture.md).
 
-    players   in the order in which they move, unless `order` says otherwise
-    prior     of the latents, drawn anew for each turn
-    sides     what is looked at, by name (`game.side`); None: real, fake and labelled of the two-player game
-    makers    modules without an optimizer that sides are made by: a pool of past fakes, the pasting of what is known
-    order     groups of players that move one after the other; those of a group move at once, on one shared turn
+    players   in the order in which they move, unless `order` is given
+    prior     of the latents, which are drawn for each turn
+    sides     the samples that losses use, by name (`game.side`); None: real, fake and labelled of the two-player game
+    makers    modules without an optimizer that make sides: a pool of past fakes, pasting of known pixels
+    order     groups of players; the groups move one after the other, the players of a group at once, on one shared turn
     samples   the side that samples are drawn from
-    draws     priors of further named draws, by name; each has a stream of its own
-    conditions, classes   where the columns that samples are conditioned on come from where no batch is at hand
-              (`game.conditions`)
-    dropout   whether samples keep dropout on
+    draws     priors of further named draws, by name; each has its own stream
+    conditions, classes   the source of the columns that samples are conditioned on (`game.condition_source`)
+    dropout   whether dropout stays active in samples
     Progress is counted in `images` (real images shown) and `rounds` (batches), never in optimizer steps.
-    Raises ValueError or Mistake where the parts do not fit each other (`game.wiring`).
+    Raises ValueError or Mistake if the components do not fit together (`game.wiring`).
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class Game(GameModule):
         self.prior, self.seed, self.samples, self.dropout = prior, seed, samples, dropout
         self.conditions = ConditionSource(conditions, classes)
         if LATENT in (draws or ()):
-            raise Mistake(f"game.draws.{LATENT}: the latents of `prior` are called so; give the draw another name")
+            raise Mistake(f"game.draws.{LATENT}: this is the name of the latents of `prior`; rename the draw")
         self.priors = {LATENT: prior, **(draws or {})}
         self.sides = parse_sides(TWO_PLAYER if sides is None else sides)
         self.order = (
@@ -69,7 +68,8 @@ class Game(GameModule):
             if order is not None
             else [[name] for name in players]
         )
-        self.dependencies = dependencies(wiring.check_wiring(self))
+        wiring.check_wiring(self)
+        self.dependencies = dependencies(self.sides)
         self.per_row_draws = find_per_row_draws(self.sides, self.priors)
         self.reported_sides = telemetry.find_reported_sides(self)
         streams = (LATENT, "augment", *(f"{LATENT}/{name}" for name in draws or ()))
@@ -77,7 +77,7 @@ class Game(GameModule):
         set_reference_latents(self)
 
     def round(self, batch: Batch) -> None:
-        """One round: each group's due players descend their losses, then the next group answers."""
+        """Play one round: for each group, compute the gradients of the due players and step them."""
         self.run_at_images_hooks()
         for group in self.order:
             if movers := [name for name in group if self.is_due(name)]:
@@ -89,50 +89,49 @@ class Game(GameModule):
         self.rounds += 1
 
     def is_due(self, name: str) -> bool:
-        """Whether `name` moves in this round; with every=5 it first moves in the fifth."""
+        """Whether a player moves in this round; with every=5, it first moves in the fifth."""
         return (self.rounds + 1) % self.players[name].every == 0
 
     def compute_gradients(self, names: Sequence[str], batch: Batch) -> list[Turn]:
-        """Leave in .grad what each named player is to descend; all look at one turn, and nobody else gets any.
+        """Set the .grad of the named players to the gradients of their losses, all on one turn; no other .grad changes.
 
-        Returns what they saw, where something asks for it after the step.
+        Returns the turns, one per chunk, if a module has an `after_turn` hook, otherwise an empty list.
         """
         for observer in self.observers:
             observer.before_turn(self, names, batch)
         players = [self.players[name] for name in names]
-        parts = players[0].accumulate
+        chunks = players[0].accumulate
         for name in names:
             self._optimizers[name].zero_grad()
-        turns = self.build_turns(batch, names, parts)
-        for turn, drawn in turns:
-            for name, player, own in zip(names, players, drawn, strict=True):
-                losses = player.losses(replace(turn, player=player), self.rounds // player.every, own)
+        turns = self.build_turns(batch, names, chunks)
+        for turn, draws in turns:
+            for name, player, player_draws in zip(names, players, draws, strict=True):
+                losses = player.losses(replace(turn, player=player), self.rounds // player.every, player_draws)
                 if losses:
-                    loss = cast(Tensor, sum(losses.values())) / parts
-                    self.accumulate_gradient(loss, self._moved[name], retain_graph=player is not players[-1])
+                    loss = cast(Tensor, sum(losses.values())) / chunks
+                    retain_graph = player is not players[-1]
+                    self.accumulate_gradient(loss, self._trainable_parameters[name], retain_graph)
                 telemetry.record_turn(self, name, losses, turn)
         if self.world_size > 1:
             all_reduce_gradients(self, names)
         return [turn for turn, _ in turns] if self.hooked_modules["after_turn"] else []
 
-    def build_turns(
-        self, batch: Batch, names: Sequence[str], parts: int = 1
-    ) -> list[tuple[Turn, list[dict[str, Any]]]]:
-        """The turn of the named players in equal parts, each with what their terms drew: all draws come before it."""
+    def build_turns(self, batch: Batch, names: Sequence[str], chunks: int = 1) -> list[tuple[Turn, list[Any]]]:
+        """Return the turn in equal chunks, each with the draws for the terms of each player; all draws are made here."""
         players = [self.players[name] for name in names]
         n = batch.x.shape[0]
         sizes = {name: n if name in self.per_row_draws else n * players[0].multiple for name in self.priors}
         latents = {name: prior.sample(sizes[name], self.streams[name if name == LATENT else f"{LATENT}/{name}"])
                    for name, prior in self.priors.items()}  # fmt: skip
-        drawn = [player.draw_for_terms(self.rounds // player.every, self.images, len(batch), self.streams["augment"])
+        draws = [player.draw_for_terms(self.rounds // player.every, self.images, len(batch), self.streams["augment"])
                  if player.regularizers else {} for player in players]  # fmt: skip
-        if parts == 1:
-            return [(self.build_turn(batch, latents, names), drawn)]
-        pieces = zip(*(wiring.split_rows(whole, parts) for whole in (batch, latents, drawn)), strict=True)
-        return [(self.build_turn(piece, own, names), draws) for piece, own, draws in pieces]
+        if chunks == 1:
+            return [(self.build_turn(batch, latents, names), draws)]
+        split = zip(*(wiring.split_rows(value, chunks) for value in (batch, latents, draws)), strict=True)
+        return [(self.build_turn(rows, priors, names), term_draws) for rows, priors, term_draws in split]
 
     def build_turn(self, batch: Batch, draws: Mapping[str, Mapping[str, Tensor]], names: Sequence[str]) -> Turn:
-        """What the named players see; sides keep their path to the weights of those alone."""
+        """Return the turn of the named players; sides keep a graph to the weights of these players only."""
         slope_at = wiring.sides_with_due_slope(self, names)
         if LATENT in slope_at:
             draws = {**draws, LATENT: {part: z.requires_grad_() for part, z in draws[LATENT].items()}}
@@ -142,7 +141,7 @@ class Game(GameModule):
         )  # fmt: skip
 
     def step(self, names: Sequence[str], batch: Batch) -> None:
-        """Move the named players along their gradients; their averages follow."""
+        """Clip the gradients of the named players, step their optimizers, and update their averages."""
         if (scaler := self.scaler) is not None:
             for name in names:
                 scaler.unscale_(self._optimizers[name])
@@ -151,7 +150,7 @@ class Game(GameModule):
         for name in names:
             player = self.players[name]
             if player.clip is not None:
-                player.gradient_norm = nn.utils.clip_grad_norm_(self._moved[name], player.clip)
+                player.gradient_norm = nn.utils.clip_grad_norm_(self._trainable_parameters[name], player.clip)
         for name in names:
             player = self.players[name]
             player.apply_schedules(self._optimizers[name], self.images)

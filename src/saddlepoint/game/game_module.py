@@ -1,7 +1,7 @@
-"""Lightning's side of a game: its hooks, the optimizers and the scaler.  What is played stands in `game.game`.
+"""The LightningModule of a game: Lightning's hooks, optimizers and the gradient scaler. The rules are in `game.game`.
 
-Optimizers are stepped as torch's own: Lightning's wrappers count steps, which mean nothing where players move in turn,
-and cost a third of a small round.  A gradient scaler is undone before anything looks at gradients.
+The torch optimizers are stepped directly. Lightning's wrappers count steps, which have no meaning if players move in
+turns, and take a third of the time of a small round. Gradients are unscaled before any code uses them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,17 +27,17 @@ Named = dict[str, Tensor]
 
 
 class TurnObserver(Protocol):
-    """What is called by the game itself, around every turn and every step, on every rank."""
+    """An object that the game calls in every turn, on every rank (`game.observers`)."""
 
     def before_turn(self, game: Any, names: Sequence[str], batch: Batch) -> None:
-        """The named players are about to move on `batch`; nothing has been drawn yet."""
+        """Called before the named players move on `batch`, and before anything is drawn."""
 
     def before_step(self, game: Any, names: Sequence[str]) -> None:
-        """Their gradients are there, unscaled, the mean over ranks, not yet clipped."""
+        """Called before the step, with gradients unscaled and averaged over ranks, but not clipped."""
 
 
 class GameModule(LightningModule):
-    """A LightningModule with manual optimization that plays `round` on each batch."""
+    """A LightningModule with manual optimization that calls `round` on each batch."""
 
     players: Any  # nn.ModuleDict of Player
     makers: Any
@@ -51,22 +51,22 @@ class GameModule(LightningModule):
         self.automatic_optimization = False
         self.images = self.rounds = 0
         self.observers: list[TurnObserver] = []
-        self.last_losses: dict[str, tuple[Named, Named]] = {}  # each term as last due; the logits of the last turn
+        self.last_losses: dict[str, tuple[Named, Named]] = {}  # by player: last value of each term; last logits by side
         self.last_report: dict[str, float] = {}
-        self.has_only_average = False  # whether of the sampled player only its average is known, as in a snapshot
-        self.scaler: torch.amp.GradScaler | None = None  # under fp16, while a Trainer plays
-        self.world_size = 1  # ranks that play
+        self.has_only_average = False  # whether only the averaged weights are known, as in a snapshot
+        self.scaler: torch.amp.GradScaler | None = None  # under fp16, while a Trainer runs
+        self.world_size = 1  # number of ranks
         self.compiled_networks: dict[str, Callable[..., Any]] = {}
-        self.resumed_state: dict[str, Any] | None = None  # a checkpoint's own state, until the first round
+        self.resumed_state: dict[str, Any] | None = None  # the game's state in a checkpoint, until the first round
         self._optimizers: dict[str, Optimizer] = {}
-        self._moved: dict[str, list[Tensor]] = {}
+        self._trainable_parameters: dict[str, list[Tensor]] = {}
 
     def round(self, batch: Batch) -> None:
-        """One round of the game."""
+        """Play one round of the game."""
         raise NotImplementedError(f"{type(self).__name__} must define round(batch)")
 
     def register_players(self, players: nn.ModuleDict, makers: nn.ModuleDict) -> None:
-        """Make these the players and makers; found without nn.Module's own search, which every look-up would pay."""
+        """Register the players and makers, also in __dict__, which skips the slow attribute look-up of nn.Module."""
         for name, modules in (("players", players), ("makers", makers)):
             self._modules[name] = self.__dict__[name] = modules
         self.hooked_modules = {
@@ -74,76 +74,76 @@ class GameModule(LightningModule):
         }
 
     def run_at_images_hooks(self) -> None:
-        """Tell the modules that follow the clock how many images have been shown (`game.hooks`)."""
-        for hook in self.hooked_modules["at_images"]:
-            hook.at_images(self.images)
+        """Call every `at_images` hook with the number of images shown (`game.hooks`)."""
+        for module in self.hooked_modules["at_images"]:
+            module.at_images(self.images)
 
     def run_after_turn_hooks(self, names: Sequence[str], turns: Sequence[Turn]) -> None:
-        """Show the modules that ask for it what the players that have moved have seen (`game.hooks`)."""
-        for hook in self.hooked_modules["after_turn"]:
+        """Call every `after_turn` hook with the turns of the players that have moved (`game.hooks`)."""
+        for module in self.hooked_modules["after_turn"]:
             for turn in turns:
                 for name in names:
-                    hook.after_turn(name, replace(turn, player=self.players[name]))
+                    module.after_turn(name, replace(turn, player=self.players[name]))
 
     def player(self, name: str) -> Player:
-        """The player called `name`."""
+        """Return a player by name."""
         return cast(Player, self.players[name])
 
     def __getattr__(self, name: str) -> Any:
-        """A player by its name, game.generator, where the game has no attribute of its own that is called so."""
+        """Return a player, such as game.generator, if the game has no other attribute of that name."""
         modules = self.__dict__.get("_modules", {})
         if name not in modules and name in modules.get("players", ()):
             return modules["players"][name]
         return super().__getattr__(name)
 
     def networks(self) -> Mapping[str, Callable[..., Any]]:
-        """The network of each player, compiled where it is, and each maker, by name."""
-        own: dict[str, Any] = {name: self.compiled_networks.get(name) or p.network for name, p in self.players.items()}
-        return own | dict(self.makers.items()) if self.makers else own
+        """Return the network of each player, compiled if it is, and each maker, by name."""
+        compiled = self.compiled_networks
+        networks: dict[str, Any] = {name: compiled.get(name) or p.network for name, p in self.players.items()}
+        return networks | dict(self.makers.items()) if self.makers else networks
 
     def global_batch_size(self, batch: Batch) -> int:
-        """The real images of a batch, on all ranks together."""
+        """Return the number of real images in the batches of all ranks."""
         return batch.x.shape[0] * self.world_size
 
     report, gradient_norm, sample = telemetry.report, telemetry.gradient_norm, sampling.sample
     forward = sampling.generate  # pyright: ignore[reportAssignmentType]  its first argument is called game
 
     def compile_players(self, backend: str = "inductor") -> None:
-        """Have torch.compile make the passes of training: all of a maker's, and a judge's where no slope is asked for.
+        """Compile the networks with torch.compile; a pass in which a slope is taken stays eager.
 
-        A compiled function has a derivative, and no derivative of that (torch 2.15), which R1 and its kin need.
-        Raises Mistake where players move at once: a turn is gone back through once per player, a compiled pass once.
+        Compiled code has no second derivative (torch 2.15), which R1 and similar penalties need.
+        Raises Mistake if players move at once: they share a graph, and compiled code supports one backward pass.
         """
         if any(len(group) > 1 for group in self.order):
             raise Mistake(
-                "players that move at once share one graph, which compiled code throws away: set compile=false"
+                "players that move at once share one graph, which compiled code frees after one backward pass: set "
+                "compile=false"
             )
-        self.compiled_networks = {
-            name: _eager_where_steep(player.network, backend) for name, player in self.players.items()
-        }
+        self.compiled_networks = {name: _compile_network(p.network, backend) for name, p in self.players.items()}
 
     def latent(self, n: int, seed: int | None = None) -> dict[str, Tensor]:
-        """n latents, the named parts of the prior: [n, dim] each, on the game's device.
+        """Return n latents, the named parts of the prior: [n, dim] each, on the device of the game.
 
-        The same ones at each call: those of `sample(n)`, or of another seed where one is given.
+        Every call returns the same latents: those of `sample(n)`, or those of `seed` if it is given.
         """
         return self.prior.sample(n, Stream(self.seed if seed is None else seed, "evaluation", device=self.device))
 
     def optimizer(self, name: str) -> Optimizer:
-        """A player's optimizer, while a Trainer plays."""
+        """Return the optimizer of a player; only while a Trainer runs."""
         return self._optimizers[name]
 
     def trainable_parameters(self, name: str) -> list[Tensor]:
-        """What a player moves, while a Trainer plays."""
-        return self._moved[name]
+        """Return the parameters that a player's optimizer updates; only while a Trainer runs."""
+        return self._trainable_parameters[name]
 
     def accumulate_gradient(self, loss: Tensor, inputs: Sequence[Tensor], retain_graph: bool = False) -> None:
-        """Add the gradient of `loss` to the .grad of `inputs`, and of nothing else."""
+        """Add the gradient of `loss` to the .grad of `inputs` only."""
         scaled = loss if self.scaler is None else self.scaler.scale(loss)
         scaled.backward(inputs=inputs, retain_graph=retain_graph)
 
     def step_optimizer(self, name: str) -> None:
-        """Step a player's optimizer; under a scaler, not where a gradient has overflowed."""
+        """Step the optimizer of a player; with a scaler, skip the step if a gradient has overflowed."""
         if self.scaler is None:
             self._optimizers[name].step()
             return
@@ -157,44 +157,46 @@ class GameModule(LightningModule):
         return [self.player(name).optimizer() for name in self.players]
 
     def on_fit_start(self) -> None:
-        """Raises Mistake for what cannot be played by these ranks, or in this precision."""
+        """Raise Mistake if the game cannot be trained on several ranks, or with this precision."""
         self.world_size = ranks.world_size()
         self.scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         if self.world_size > 1:
             check_coupled_modules(self)
         if self.scaler is not None and (group := next((group for group in self.order if len(group) > 1), None)):
             raise Mistake(
-                f"trainer.precision=16-mixed: {' and '.join(group)} move at once and have gradients of one scale, "
-                "which may change between their steps; take bf16-mixed"
+                f"trainer.precision=16-mixed: {' and '.join(group)} move at once, and their gradients share one scale, "
+                "which may change between their steps; use bf16-mixed"
             )
         for stream in self.streams.values():
             stream.rank, stream.world_size, stream.device = self.global_rank, self.trainer.world_size, self.device
 
     def on_train_start(self) -> None:
         self._optimizers = dict(zip(self.players, self.optimizers(use_pl_optimizer=False), strict=True))  # pyright: ignore[reportArgumentType]
-        self._moved = {
-            name: [p for group in own.param_groups for p in group["params"]] for name, own in self._optimizers.items()
+        self._trainable_parameters = {
+            name: [p for group in optimizer.param_groups for p in group["params"]]
+            for name, optimizer in self._optimizers.items()
         }
-        for name, own in self._optimizers.items() if self.resumed_state is not None else ():
-            # the settings of the config, which may allow others than those of the checkpoint
+        for name, optimizer in self._optimizers.items() if self.resumed_state is not None else ():
+            # the settings of the config, which may differ from those of the checkpoint
             settings = self.player(name).optimizer().param_groups[0]
-            for group in own.param_groups:
+            for group in optimizer.param_groups:
                 group |= {key: value for key, value in settings.items() if key != "params"}
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return batch.to(device)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Put torch's global generators where the checkpoint had them: here, because whatever runs before may draw."""
+        """Restore torch's global generators from a checkpoint; not earlier, because code before the round may draw."""
+        rank = ranks.rank()
         if self.resumed_state is not None:
-            states, own = self.resumed_state["global"], ranks.rank()
-            if own < len(states):
-                set_global_random_state(states[own])
-            else:  # a rank that was not there before
-                torch.manual_seed(derive_seed(self.seed, "global", own, self.images))
+            states = self.resumed_state["global"]
+            if rank < len(states):
+                set_global_random_state(states[rank])
+            else:  # the checkpoint was written by fewer ranks
+                torch.manual_seed(derive_seed(self.seed, "global", rank, self.images))
             self.resumed_state = None
-        elif self.rounds == 0 and ranks.rank():  # all have been built alike; noise in a layer is each rank's own
-            torch.manual_seed(derive_seed(self.seed, "global", ranks.rank()))
+        elif self.rounds == 0 and rank:  # all ranks were built with one seed, but noise in layers must differ
+            torch.manual_seed(derive_seed(self.seed, "global", rank))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["saddlepoint"] = state.game_state(self)
@@ -204,10 +206,10 @@ class GameModule(LightningModule):
         self.run_at_images_hooks()
 
 
-def _eager_where_steep(network: nn.Module, backend: str) -> Callable[..., Any]:
-    fast = torch.compile(network, backend=backend)
+def _compile_network(network: nn.Module, backend: str) -> Callable[..., Any]:
+    compiled = torch.compile(network, backend=backend)
 
-    def ask(x: Any, condition: Condition = UNCONDITIONAL) -> Any:
-        return (network if needs_input_gradient(x) else fast)(x, condition)
+    def forward(x: Any, condition: Condition = UNCONDITIONAL) -> Any:
+        return (network if needs_input_gradient(x) else compiled)(x, condition)
 
-    return ask
+    return forward

@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a game beside Lightning's own: counters, streams, generators, the last report."""
+"""The state of a game in a checkpoint, besides what Lightning saves: counters, streams, generators, the last report."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,11 +8,11 @@ from saddlepoint.error import Mistake
 from saddlepoint.game.data_parallel import assert_ranks_identical
 from saddlepoint.stream import global_random_state
 
-FORMAT = 2  # 1: the global generators of one process, not of each rank
+FORMAT = 2  # 1: the global generators of one process only, not of each rank
 
 
 def game_state(game: Any) -> dict[str, Any]:
-    """The game's own state, plain values and tensors.  Raises Mistake where the ranks have drifted apart."""
+    """Return the state of the game as plain values and tensors. Raises Mistake if the ranks have diverged."""
     content = {
         "format": FORMAT,
         "seed": game.seed,
@@ -27,18 +27,18 @@ def game_state(game: Any) -> dict[str, Any]:
 
 
 def check_state(game: Any, state: Mapping[str, Any]) -> None:
-    """Raise Mistake where a checkpoint is of another format or another seed's."""
+    """Raise Mistake if a checkpoint has another format or seed."""
     if state["format"] not in (1, FORMAT):
         raise Mistake(
-            f"the checkpoint is of format {state['format']}, this version reads 1 and {FORMAT}: take the version "
-            "that wrote it (provenance.json says which)"
+            f"the checkpoint has format {state['format']}, and this version reads 1 and {FORMAT}: use the version "
+            "that wrote it (see provenance.json)"
         )
     if state["seed"] != game.seed:
-        raise Mistake(f"the checkpoint is of seed {state['seed']}, this run of seed {game.seed}: it is another run's")
+        raise Mistake(f"the checkpoint has seed {state['seed']} and this run has seed {game.seed}: it is another run's")
 
 
 def restore_state(game: Any, state: Mapping[str, Any]) -> None:
-    """Put counters and streams where a checkpoint had them; torch's generators follow at the first round."""
+    """Restore counters and streams from a checkpoint. Global generators are restored before the first round."""
     check_state(game, state)
     game.images, game.rounds = state["images"], state["rounds"]
     for name, value in state["streams"].items():

@@ -1,7 +1,7 @@
-"""Unrolled: the generator descends against the discriminator that D would be after k steps of its own.
+"""Unrolled GAN: the generator minimises its loss against the discriminator after k further steps.
 
-Metz et al. 2016 (arXiv:1611.02163), eq. 3-4:  theta_D^0 = theta_D,  theta_D^{j+1} = theta_D^j - eta dL_D/dtheta_D^j;
-G's loss is judged by theta_D^k, and its gradient passes through all k steps.  D itself takes one step per round.
+Metz et al. 2016 (arXiv:1611.02163), eq. 3-4:  theta_D^0 = theta_D,  theta_D^{j+1} = theta_D^j - eta dL_D/dtheta_D^j.
+G's loss uses theta_D^k, and its gradient passes through all k steps. D itself takes one step per round.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,13 +22,13 @@ from saddlepoint.turn import Batch, Condition, Turn
 
 
 class Unrolled(Game):
-    """The game in which `unrolled` is foreseen by the others: k differentiable steps of gradient descent on its losses.
+    """A game in which the other players move against `unrolled` after k differentiable gradient steps on its losses.
 
-    steps     k; 0 is the game without unrolling
-    rate      eta, of plain gradient descent, whatever the player's own optimizer is
-    unrolled  the player that is foreseen
-    A term of its own that counts its turns counts the foreseen ones too.  Raises ValueError for steps or a rate that
-    make no sense, and for an unknown player.
+    steps     k; 0: the game without unrolling
+    rate      eta, the learning rate of these steps, independent of the player's own optimizer
+    unrolled  the player that is unrolled
+    A regularizer that counts its turns counts unrolled steps too. Raises ValueError for invalid steps or rate, and for
+    an unknown player.
     """
 
     def __init__(
@@ -42,19 +42,19 @@ class Unrolled(Game):
     ) -> None:
         super().__init__(players, prior, **game)
         if type(steps) is not int or steps < 0 or rate <= 0:
-            raise ValueError(f"unrolled: steps={steps}, rate={rate}: a whole number from 0 on, and a rate above 0")
+            raise ValueError(f"unrolled: steps={steps}, rate={rate}: steps must be an integer >= 0, and rate > 0")
         if unrolled not in players:
-            raise ValueError(f"unrolled={unrolled} is no player: {', '.join(players)}")
+            raise ValueError(f"unrolled={unrolled} is not a player: {', '.join(players)}")
         for group in self.order if steps else ():
-            if unrolled in group and (beside := [name for name in group if name != unrolled]):
+            if unrolled in group and (others := [name for name in group if name != unrolled]):
                 raise Mistake(
-                    f"game.order: {', '.join(beside)} and {unrolled} move at once, so nobody foresees {unrolled}: "
-                    "give it a group of its own"
+                    f"game.order: {', '.join(others)} and {unrolled} move at once, so no player moves against the "
+                    f"unrolled {unrolled}: give it its own group"
                 )
         self.steps, self.rate, self.unrolled = steps, rate, unrolled
 
     def build_turn(self, batch: Batch, draws: Mapping[str, Mapping[str, Tensor]], names: Sequence[str]) -> Turn:
-        """The turn of the named players, with the foreseen network in the place of the judge's own."""
+        """Return the turn of the named players, in which sides are judged by the unrolled network."""
         turn = super().build_turn(batch, draws, names)
         if self.unrolled in names or not self.steps:
             return turn
@@ -62,41 +62,41 @@ class Unrolled(Game):
         turn = replace(turn, slope_at=turn.slope_at | sides_with_due_slope(self, [self.unrolled]))
         weights: dict[str, Tensor] = {name: p for name, p in network.named_parameters() if p.requires_grad}
         for _ in range(self.steps):
-            weights = self._after_a_step(turn, network, weights)
-        return self._asking(turn, network, weights)
+            weights = self._step_weights(turn, network, weights)
+        return self._with_weights(turn, network, weights)
 
-    def _after_a_step(self, turn: Turn, network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The weights one step on, as a function of those before and of the fakes."""
+    def _step_weights(self, turn: Turn, network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weights after one gradient step, as a function of the previous weights and of the fakes."""
         player = self.player(self.unrolled)
         number = self.rounds // player.every
-        drawn = player.draw_for_terms(number, self.images, len(turn.batch), self.streams["augment"])
-        asked = replace(self._asking(turn, network, weights), player=player)
-        loss = cast(Tensor, sum(player.losses(asked, number, drawn).values()))
-        found = torch.autograd.grad(  # a head whose terms are not due stays where it is
+        draws = player.draw_for_terms(number, self.images, len(turn.batch), self.streams["augment"])
+        own_turn = replace(self._with_weights(turn, network, weights), player=player)
+        loss = cast(Tensor, sum(player.losses(own_turn, number, draws).values()))
+        local_gradients = torch.autograd.grad(  # zero for a head whose terms are not due
             loss, list(weights.values()), create_graph=True, materialize_grads=True
         )
-        slopes = [ranks.mean(own) for own in found]
-        return {name: w - self.rate * slope for (name, w), slope in zip(weights.items(), slopes, strict=True)}
+        gradients = [ranks.mean(gradient) for gradient in local_gradients]
+        return {name: w - self.rate * g for (name, w), g in zip(weights.items(), gradients, strict=True)}
 
-    def _asking(self, turn: Turn, network: nn.Module, weights: Mapping[str, Tensor]) -> Turn:
-        """The turn in which the foreseen player answers by these weights; sides stay made, and are judged anew."""
+    def _with_weights(self, turn: Turn, network: nn.Module, weights: Mapping[str, Tensor]) -> Turn:
+        """Return the turn with the unrolled player at these weights: sides stay as made, and are judged again."""
 
         def judge(x: Any, condition: Condition) -> Any:
             return functional_call(network, dict(weights), (x, condition))
 
-        for look in self.player(self.unrolled).adversarial_terms:
-            for side in look.sides.values():
+        for term in self.player(self.unrolled).adversarial_terms:
+            for side in term.sides.values():
                 turn.side_sample(side)
-        own = {name for name, side in turn.sides.items() if side.judge == self.unrolled}
+        judged = {name for name, side in turn.sides.items() if side.judge == self.unrolled}
         samples = {
-            name: replace(sample, x=_own(sample.x), judge=judge) if name in own else sample
+            name: replace(sample, x=_new_node(sample.x), judge=judge) if name in judged else sample
             for name, sample in turn.samples.items()
         }
         return replace(turn, networks={**turn.networks, self.unrolled: judge}, samples=samples)
 
 
-def _own(x: Any) -> Any:
-    """x as a node of this step's own: its slope must not pass through the weights, which earlier steps made of x."""
+def _new_node(x: Any) -> Any:
+    """Return x as a new graph node: the slope at x must not pass through weights that earlier steps computed from x."""
     if not isinstance(x, Tensor) or not x.requires_grad:
         return x
     return x.detach().requires_grad_() if x.is_leaf else x.view_as(x)

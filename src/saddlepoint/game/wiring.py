@@ -1,4 +1,4 @@
-"""Whether the parts of a game fit each other: its sides, its order, what its players see; and a batch in parts."""
+"""Checks that the components of a game fit together, and helpers for sides and batches."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,85 +7,81 @@ from torch import Tensor, nn
 
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.average import BatchNorm
-from saddlepoint.game.side import LATENT, Side, check_sides
+from saddlepoint.game.side import LATENT, check_sides
 from saddlepoint.turn import BATCH_COLUMNS, Batch, batch_from_columns
 
 
 def build_module_dict(kind: str, modules: Mapping[str, nn.Module]) -> nn.ModuleDict:
-    """The players, or makers, by name.  Raises Mistake for a name that torch's modules have a use for."""
+    """Return the players, or makers, as a ModuleDict. Raises Mistake for a name that ModuleDict does not accept."""
     for name in modules:
         if hasattr(nn.ModuleDict, name) or "." in name or not name:
-            raise Mistake(f"game.{kind}.{name}: torch's modules cannot hold one of that name; give it another")
+            raise Mistake(f"game.{kind}.{name}: torch.nn.ModuleDict does not accept this name; choose another")
     return nn.ModuleDict(dict(modules))
 
 
-def check_wiring(game: Any) -> Mapping[str, Side]:
-    """The sides of the game.
+def check_wiring(game: Any) -> None:
+    """Raise Mistake if the names, sides, order and objectives of a game do not fit together.
 
-    Raises Mistake for an order that names nobody, or leaves somebody out; for an objective that looks at a side which
-    there is not, or which nobody judges; ValueError where players that move at once ask for different batches, and
-    where a batch would be split though a layer looks at it as a whole.
+    Raises ValueError if players that move at once need different batches, or if a batch would be split although a layer
+    uses it as a whole.
     """
-    _refuse_shared_names(game)
+    _check_names(game)
     check_sides(game.sides, list(game.players), list(game.makers))
     if game.samples not in game.sides:
-        raise Mistake(f"game.samples={game.samples}: {_no_side(game, game.samples)}")
+        raise Mistake(f"game.samples={game.samples}: {_unknown_side(game, game.samples)}")
     _check_order(game)
     for name, player in game.players.items():
-        if player.objective is not None and not any(look.sides for look in player.adversarial_terms):
-            raise Mistake(f"{name} sees nothing: its objective names neither real nor fake")
+        if player.objective is not None and not any(term.sides for term in player.adversarial_terms):
+            raise Mistake(f"{name} has no samples: its objective has neither a real nor a fake argument")
         if player.objective is None and not player.regularizers:
-            raise Mistake(f"{name} sees nothing: it has neither an objective nor a regularizer")
+            raise Mistake(f"{name} has no loss: it has neither an objective nor a regularizer")
         for role, side in player.side_by_role.items():
             if side not in game.sides:
-                raise Mistake(f"{name}: sees {role}={side}: {_no_side(game, side)}")
-        for look in player.adversarial_terms if player.objective is not None else ():
-            for role, side in look.sides.items():
+                raise Mistake(f"{name}: sees {role}={side}: {_unknown_side(game, side)}")
+        for term in player.adversarial_terms if player.objective is not None else ():
+            for role, side in term.sides.items():
                 if side not in game.sides:
-                    raise Mistake(f"{name}: its objective looks at {role}={side}: {_no_side(game, side)}")
+                    raise Mistake(f"{name}: its objective uses {role}={side}: {_unknown_side(game, side)}")
                 if game.sides[side].judge is None:
-                    raise Mistake(f"{name}: its objective looks at side {side}, which nobody judges: give it a judge")
-    _refuse_parts(game)
-    _refuse_unlabelled(game)
-    return game.sides
+                    raise Mistake(f"{name}: its objective uses side {side}, which has no judge: give it one")
+    _check_accumulate(game)
+    _check_labels(game)
 
 
-def _refuse_unlabelled(game: Any) -> None:
-    """Raise Mistake where samples are conditioned on a label column, and the data have no classes."""
+def _check_labels(game: Any) -> None:
+    """Raise Mistake if samples are conditioned on a label column and the data have no classes."""
     for name, side in game.sides.items():
         for condition, column in side.condition.items():
             if column in game.conditions.classes and game.conditions.classes[column] is None:
                 raise Mistake(
                     f"game.sides.{name}: condition {condition} is the column {column}, and these data have no classes. "
-                    "Take data with classes (folders, labels), or game=two_player"
+                    "Use data with classes (folders, labels), or game=two_player"
                 )
 
 
-def _no_side(game: Any, name: str) -> str:
-    there = ", ".join(game.sides)
+def _unknown_side(game: Any, name: str) -> str:
     return (
-        f"there is no such side.{did_you_mean(name, game.sides)} There are: {there}; sees={{real: ..., fake: ...}} maps"
+        f"there is no such side.{did_you_mean(name, game.sides)} There are: {', '.join(game.sides)}; "
+        "choose with sees={real: ..., fake: ...}"
     )
 
 
-def _refuse_shared_names(game: Any) -> None:
-    """Raise Mistake where one name stands for two things, of which the wiring would take either."""
-    if both := [name for name in game.makers if name in game.players]:
-        raise Mistake(f"game.makers.{both[0]}: a player is called so too; give one of them another name")
+def _check_names(game: Any) -> None:
+    """Raise Mistake if two components of the game have the same name."""
+    if shared := [name for name in game.makers if name in game.players]:
+        raise Mistake(f"game.makers.{shared[0]}: a player has this name too; rename one of them")
     if LATENT in game.sides:
-        raise Mistake(f"game.sides.{LATENT}: the latents are called so; give the side another name")
+        raise Mistake(f"game.sides.{LATENT}: this is the name of the latents; rename the side")
     for name in game.priors:
         if name in game.sides:
-            raise Mistake(f"game.draws.{name}: a side is called so too; give one of them another name")
+            raise Mistake(f"game.draws.{name}: a side has this name too; rename one of them")
         if name in BATCH_COLUMNS:
-            raise Mistake(f"game.draws.{name}: a column of the batch is called so; give the draw another name")
+            raise Mistake(f"game.draws.{name}: a column of the batch has this name; rename the draw")
 
 
 def _check_order(game: Any) -> None:
-    if flat := [group for group in game.order if isinstance(group, str)]:
-        raise Mistake(
-            f"game.order: {flat[0]} stands there by itself; each group is a list of players, [[{flat[0]}], ...]"
-        )
+    if bare := [group for group in game.order if isinstance(group, str)]:
+        raise Mistake(f"game.order: {bare[0]} is not in a group; each group is a list of players, [[{bare[0]}], ...]")
     moving = [name for group in game.order for name in group]
     for name in moving:
         if name not in game.players:
@@ -94,50 +90,50 @@ def _check_order(game: Any) -> None:
                 f"There are: {', '.join(game.players)}"
             )
         if moving.count(name) > 1:
-            raise Mistake(f"game.order: {name} stands in it twice; a player moves once a round, or each every-th")
+            raise Mistake(f"game.order has {name} twice; a player moves at most once per round (see `every`)")
     if missing := [name for name in game.players if name not in moving]:
-        raise Mistake(f"game.order leaves out {', '.join(missing)}, who would never move")
+        raise Mistake(f"game.order lacks {', '.join(missing)}, which would never move")
     for group in game.order:
         for setting in ("multiple", "accumulate"):
             if len({getattr(game.player(name), setting) for name in group}) > 1:
                 raise ValueError(f"players that move at once share one batch: give them the same {setting}")
 
 
-def _refuse_parts(game: Any) -> None:
-    """Raise ValueError where batches are split though a layer of anybody's looks at them as a whole."""
+def _check_accumulate(game: Any) -> None:
+    """Raise ValueError if batches are split although a layer of any player or maker uses them as a whole."""
     modules = list(game.makers.modules())
     for player in game.players.values():
         modules += player.network.modules()
     layers = [m for m in modules if getattr(m, "coupled", False) or isinstance(m, BatchNorm)]
     for name, player in game.players.items() if layers else ():
-        if (parts := player.accumulate) > 1:
-            what = type(layers[0]).__name__
+        if (chunks := player.accumulate) > 1:
+            layer = type(layers[0]).__name__
             raise ValueError(
-                f"{what} looks at a batch as a whole: game.players.{name}.accumulate={parts} would change it; set 1"
+                f"{layer} uses the whole batch: game.players.{name}.accumulate={chunks} would change its output; set 1"
             )
 
 
 def sides_with_due_slope(game: Any, names: Sequence[str]) -> frozenset[str]:
-    """The sides, or the latent, at which a term takes a slope that counts on this turn of the named players."""
+    """Return the sides, or the latent, at which a due term of the named players takes a slope on this turn."""
     players = [player for name in names if (player := game.players[name]).regularizers]
     terms = [(p, term) for p in players for term in p.due_terms(game.rounds // p.every).values() if term.slope_at]
     return frozenset(p.side_by_role.get(side, side) for p, term in terms for side in term.slope_at)
 
 
-def split_rows(whole: Any, parts: int) -> list[Any]:
-    """A batch, mappings of tensors, or a list of them, in `parts` equal parts, row by row and in order.
+def split_rows(value: Any, chunks: int) -> list[Any]:
+    """Split a batch, mappings of tensors, or a list of them by rows into `chunks` equal chunks, in order.
 
-    Raises ValueError where a batch cannot be so split.
+    Raises ValueError if the rows of a batch do not divide evenly.
     """
-    if isinstance(whole, Batch):
-        if len(whole) % parts:
-            raise ValueError(f"a batch of {len(whole)} cannot be split in accumulate={parts} equal parts")
-        return [batch_from_columns(columns) for columns in split_rows(whole.columns(), parts)]
-    if isinstance(whole, Tensor):
-        return list(whole.tensor_split(parts))
-    if isinstance(whole, Mapping):
-        pieces = {name: split_rows(value, parts) for name, value in whole.items()}
-        return [{name: own[i] for name, own in pieces.items()} for i in range(parts)]
-    if isinstance(whole, Sequence) and not isinstance(whole, str):
-        return [list(piece) for piece in zip(*(split_rows(one, parts) for one in whole), strict=True)]
-    return [whole] * parts
+    if isinstance(value, Batch):
+        if len(value) % chunks:
+            raise ValueError(f"a batch of {len(value)} does not divide into accumulate={chunks} equal chunks")
+        return [batch_from_columns(columns) for columns in split_rows(value.columns(), chunks)]
+    if isinstance(value, Tensor):
+        return list(value.tensor_split(chunks))
+    if isinstance(value, Mapping):
+        split = {name: split_rows(item, chunks) for name, item in value.items()}
+        return [{name: items[i] for name, items in split.items()} for i in range(chunks)]
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [list(chunk) for chunk in zip(*(split_rows(item, chunks) for item in value), strict=True)]
+    return [value] * chunks

@@ -20,34 +20,34 @@ def at(monkeypatch):
 
     def hear(seconds):
         monkeypatch.setattr(graceful_stop.time, "monotonic", lambda: 1000.0 + seconds)
-        playing._hear(signal.SIGTERM, None)
+        playing._on_signal(signal.SIGTERM, None)
         return playing.received_signal
 
     return hear
 
 
-def test_the_first_word_waits_for_the_end_of_the_round_and_a_later_second_one_does_not(at):
+def test_the_first_signal_waits_for_the_end_of_the_round_and_a_later_second_one_does_not(at):
     assert at(0.0) == signal.SIGTERM
     with pytest.raises(Stopped):
         at(graceful_stop.ECHO + 1)
 
 
-def test_what_a_scheduler_tells_a_rank_and_torchrun_hands_on_to_it_is_one_word(at):
+def test_a_signal_that_torchrun_forwards_again_counts_once(at):
     assert at(0.0) == at(0.1) == at(graceful_stop.ECHO - 0.1) == signal.SIGTERM
 
 
-def test_whoever_is_told_outside_of_a_round_ends_at_once():
+def test_a_signal_outside_training_raises_at_once():
     with pytest.raises(Stopped) as stop:
-        GracefulStop()._hear(signal.SIGINT, None)
+        GracefulStop()._on_signal(signal.SIGINT, None)
     assert stop.value.exit == 130
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGINT, 130)])
-def test_the_exit_code_says_who_has_told(number, code):
+def test_the_exit_code_follows_from_the_signal(number, code):
     assert Stopped(number).exit == code
 
 
-def test_a_rank_of_torchrun_watches_torchrun_and_one_of_ours_whoever_started_it(monkeypatch):
+def test_the_supervisor_of_a_rank_is_torchrun_or_our_launcher(monkeypatch):
     monkeypatch.delenv(SUPERVISOR, raising=False)
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
     assert _supervisor_pid() is None
@@ -57,7 +57,7 @@ def test_a_rank_of_torchrun_watches_torchrun_and_one_of_ours_whoever_started_it(
     assert _supervisor_pid() == 12
 
 
-def test_who_has_lost_its_supervisor_ends_as_if_told(monkeypatch):
+def test_a_rank_without_its_supervisor_stops_as_on_sigterm(monkeypatch):
     trainer = SimpleNamespace(should_stop=False)
     watching = GracefulStop(os.getppid())
     watching.on_train_batch_end(trainer, None, None, None, 0)
