@@ -421,7 +421,7 @@ CASES = {
     "a class that samples are not asked for": (
         lambda f: weights(described(f, architecture=ours(), classes={"lable": 3},
                                     sides={"fake": {"by": "generator", "condition": {"label": "y"}}})),
-        "lable: samples have the conditions label. Did you mean label?",
+        "lable: samples are made under label. Did you mean label?",
     ),
     "a class that is not there": (
         lambda f: weights(described(f, architecture=ours(_target_="saddlepoint.architecture.mlp.Genrator"))),

@@ -105,7 +105,8 @@ def play(game, rank, data=None):
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), GROUP_RANK="0")
     here = LightningEnvironment() if world == 1 else TorchElasticEnvironment()
     trainer = pl.Trainer(
-        max_epochs=1, accelerator="cpu", devices=world, strategy=UnwrappedDDPStrategy() if world > 1 else "auto", plugins=[here],
+        max_epochs=1, accelerator="cpu", devices=world, plugins=[here],
+        strategy=UnwrappedDDPStrategy() if world > 1 else "auto",
         logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         num_sanity_val_steps=0, use_distributed_sampler=False,
     )  # fmt: skip

@@ -138,7 +138,5 @@ def test_a_dry_run_does_not_change_the_game():
 
 @pytest.mark.parametrize("player", ["discriminator", "generator"])
 def test_batches_are_not_split_if_there_is_batch_norm(player):
-    with pytest.raises(
-        ValueError, match=rf"BatchNorm1d uses the whole batch: game.players.{player}.accumulate=2"
-    ):
+    with pytest.raises(ValueError, match=rf"BatchNorm1d uses the whole batch: game.players.{player}.accumulate=2"):
         game(hinge, **{player[0]: {"accumulate": 2}})
