@@ -113,7 +113,7 @@ def needs_input_gradient(x: Any) -> bool:
 def _as_leaf(x: Any) -> Any:
     """Return x, or each of its parts, as a leaf that requires grad, in float32 or wider."""
     if isinstance(x, Mapping):
-        return {name: _as_leaf(part) for name, part in x.items()}
+        return {name: _as_leaf(tensor) for name, tensor in x.items()}
     return x.to(torch.promote_types(x.dtype, torch.float32)).detach().requires_grad_()
 
 
@@ -151,8 +151,8 @@ class Turn:
 
     def player_entry(self, entry: str) -> Any:
         """Return an entry by the name that a term uses: real and fake stand for the sides that its player sees."""
-        head, dot, part = entry.partition(".")
-        return self.entry((head if self.player is None else self.player.side_by_role.get(head, head)) + dot + part)
+        head, dot, tail = entry.partition(".")
+        return self.entry((head if self.player is None else self.player.side_by_role.get(head, head)) + dot + tail)
 
     def repeated_entry(self, entry: str, x: Tensor) -> Any:
         """Return `player_entry(entry)` with a row per sample of x: N rows for k N samples are repeated k times."""
@@ -189,7 +189,7 @@ class Turn:
 
     def entry(self, name: str) -> Any:
         """Return the x of a side, a draw, a part of either (latent.z), or a column of the batch."""
-        head, _, part = name.partition(".")
+        head, _, part_name = name.partition(".")
         if head in self.sides:
             x = self.side_sample(head).x
         elif head in self.draws:
@@ -200,7 +200,7 @@ class Turn:
                 known = [*self.sides, *self.draws, *columns]
                 raise Mistake(f"there is no entry {name}.{did_you_mean(name, known)} There are: {', '.join(known)}")
             return columns[name]
-        return x[part] if part else x
+        return x[part_name] if part_name else x
 
     def condition(self, names: Mapping[str, str], x: Any) -> Condition:
         """Return the entries that a condition names (condition -> entry), with one row per sample of x.
@@ -283,7 +283,7 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
 def _first_rows(value: Any, rows: int) -> Any:
     """Return the first `rows` rows of a draw if it has more, otherwise repeat it."""
     if isinstance(value, Mapping):
-        return {name: _first_rows(part, rows) for name, part in value.items()}
+        return {name: _first_rows(tensor, rows) for name, tensor in value.items()}
     return value[:rows] if value.shape[0] > rows else _repeat_rows(value, rows)
 
 

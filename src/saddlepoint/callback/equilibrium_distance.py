@@ -43,7 +43,7 @@ class EquilibriumDistance(pl.Callback):
     @torch.no_grad()
     def distance(self, game: Game) -> float:
         """Return the current |w - w*| over all players, computed in float64."""
-        total = 0.0
+        squared_distance = 0.0
         for name in game.players:
             parameters = [p.flatten().double() for p in game.player(name).network.parameters() if p.requires_grad]
             w = torch.cat(parameters).cpu()
@@ -51,8 +51,8 @@ class EquilibriumDistance(pl.Callback):
             if len(target) != len(w):
                 key = f"callback.equilibrium_distance.equilibrium.{name}"
                 raise Mistake(f"{key} has {len(target)} values, and {name} has {len(w)} parameters")
-            total += float((w - target).square().sum())
-        return total**0.5
+            squared_distance += float((w - target).square().sum())
+        return squared_distance**0.5
 
     def final_scores(self, game: Game, data: Any) -> dict[str, Score]:
         """Return the score of the last rounds, NaN if one of them is NaN; {} before the first round."""

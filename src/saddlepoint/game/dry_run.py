@@ -112,8 +112,8 @@ def _check_gradients(name: str, player: Player, turn: Turn, draws: Mapping[str, 
     has_control = len(terms) < len(player.terms) or (player.objective is not None and not has_objective)
     if not losses or not trainable:
         return
-    total = cast(Tensor, sum(losses))
-    gradients = torch.autograd.grad(total, list(trainable.values()), allow_unused=True) if total.requires_grad else ()
+    loss = cast(Tensor, sum(losses))
+    gradients = torch.autograd.grad(loss, list(trainable.values()), allow_unused=True) if loss.requires_grad else ()
     pairs = zip(trainable, gradients or [None] * len(trainable), strict=True)
     missing = [key for key, gradient in pairs if gradient is None]
     if not missing or (has_control and len(missing) < len(trainable)):

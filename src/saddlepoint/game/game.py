@@ -134,7 +134,7 @@ class Game(GameModule):
         """Return the turn of the named players; sides keep a graph to the weights of these players only."""
         slope_at = wiring.sides_with_due_slope(self, names)
         if LATENT in slope_at:
-            draws = {**draws, LATENT: {part: z.requires_grad_() for part, z in draws[LATENT].items()}}
+            draws = {**draws, LATENT: {name: z.requires_grad_() for name, z in draws[LATENT].items()}}
         return Turn(
             self.sides, self.networks(), batch, draws, names, self.dependencies, slope_at,
             prior=self.prior, images=self.images,

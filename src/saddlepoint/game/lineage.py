@@ -86,10 +86,11 @@ def condition_entries(game: Any) -> dict[str, str]:
     entries: dict[str, str] = {}
     for side in upstream_sides(game).values():
         for name, entry in {**side.condition, side.of: side.of}.items():
-            head, _, part = entry.partition(".")
+            head, _, part_name = entry.partition(".")
             if head in game.sides or head == LATENT:
                 continue
-            parts = {key: f"{head}.{key}" for key in game.priors[head]} if head in game.priors and not part else {}
+            is_draw = head in game.priors and not part_name
+            parts = {key: f"{head}.{key}" for key in game.priors[head]} if is_draw else {}
             for short_name, full_entry in (parts or {name.rpartition(".")[2]: entry}).items():
                 if full_entry not in entries.values():
                     entries[short_name if short_name not in entries else full_entry] = full_entry
@@ -105,8 +106,8 @@ def condition_columns(game: Any) -> dict[str, str]:
 @cached_per_wiring
 def condition_draws(game: Any) -> dict[str, tuple[str, str]]:
     """The condition entries that are parts of named draws, name -> (draw, part)."""
-    parts = {name: entry.partition(".") for name, entry in condition_entries(game).items()}
-    return {name: (draw, part) for name, (draw, dot, part) in parts.items() if dot}
+    entries = {name: entry.partition(".") for name, entry in condition_entries(game).items()}
+    return {name: (draw, part_name) for name, (draw, dot, part_name) in entries.items() if dot}
 
 
 def class_condition(game: Any) -> str | None:

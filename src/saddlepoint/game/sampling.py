@@ -54,7 +54,7 @@ def draw_from_priors(game: Any, n: int, stream_of: Callable[[str], Stream]) -> d
         return {}
     names = dict.fromkeys(draw for draw, _ in parts.values())
     draws = {draw: game.priors[draw].sample(n, stream_of(draw)) for draw in names}
-    return {name: draws[draw][part] for name, (draw, part) in parts.items()}
+    return {name: draws[draw][part_name] for name, (draw, part_name) in parts.items()}
 
 
 def prepare_sampling_networks(game: Any, average: bool = True) -> tuple[dict[str, nn.Module], str]:
@@ -188,9 +188,9 @@ def generate(
     With `game.dropout`, dropout is active and drawn from `seed`. Raises ValueError for latents of another prior and for
     conditions with another number of rows, Mistake for missing or unknown conditions.
     """
-    expected = {name: part.dim for name, part in game.prior.items()}
-    if {name: part.shape[1:].numel() for name, part in latent.items()} != expected:
-        shapes = {name: list(part.shape) for name, part in latent.items()}
+    expected = {name: prior.dim for name, prior in game.prior.items()}
+    if {name: z.shape[1:].numel() for name, z in latent.items()} != expected:
+        shapes = {name: list(z.shape) for name, z in latent.items()}
         raise ValueError(f"latents of this game have parts {expected} (name: dim), each [N, dim]; these are {shapes}")
     networks, _ = prepare_sampling_networks(game, average)
     n = len(next(iter(latent.values())))
@@ -201,8 +201,8 @@ def generate(
             actual = f"has shape {list(entry.shape)}" if isinstance(entry, Tensor) else f"is {type(entry).__name__}"
             raise ValueError(f"condition {name} {actual}: it must be a tensor with a row for each of {n} samples")
     device = game.device
-    latent = {name: part.to(device) for name, part in latent.items()}
-    condition = {name: part.to(device) for name, part in ordered_condition(game, condition).items()}
+    latent = {name: z.to(device) for name, z in latent.items()}
+    condition = {name: entry.to(device) for name, entry in ordered_condition(game, condition).items()}
     with _evaluating(list(networks.values()), batch_norm, seed if game.dropout else None, device):
         return build_sampling_turn(game, latent, condition, networks).side_sample(game.samples).x
 
@@ -270,8 +270,8 @@ def build_sampling_turn(
     """Return a turn without movers or judges, on these latents and conditions."""
     columns = {column: condition[name] for name, column in condition_columns(game).items()}
     draws: dict[str, dict[str, Tensor]] = {LATENT: dict(latent)}
-    for name, (draw, part) in condition_draws(game).items():
-        draws.setdefault(draw, {})[part] = condition[name]
+    for name, (draw, part_name) in condition_draws(game).items():
+        draws.setdefault(draw, {})[part_name] = condition[name]
     sides = {name: replace(side, judge=None, judge_condition={}) for name, side in game.sides.items()}
     return Turn(sides, networks, batch_from_columns(columns), draws, (), game.dependencies, images=game.images)
 

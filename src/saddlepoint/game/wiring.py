@@ -94,9 +94,9 @@ def _check_order(game: Any) -> None:
     if missing := [name for name in game.players if name not in moving]:
         raise Mistake(f"game.order lacks {', '.join(missing)}, which would never move")
     for group in game.order:
-        for setting in ("multiple", "accumulate"):
-            if len({getattr(game.player(name), setting) for name in group}) > 1:
-                raise ValueError(f"players that move at once share one batch: give them the same {setting}")
+        for key in ("multiple", "accumulate"):
+            if len({getattr(game.player(name), key) for name in group}) > 1:
+                raise ValueError(f"players that move at once share one batch: give them the same {key}")
 
 
 def _check_accumulate(game: Any) -> None:
