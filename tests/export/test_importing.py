@@ -16,7 +16,7 @@ from torch import nn
 
 import saddlepoint
 from saddlepoint.cli import main
-from saddlepoint.comparison.arms.record import read_run
+from saddlepoint.comparison.arms.record import load_record
 from saddlepoint.error import Mistake
 from saddlepoint.run.folder import Run
 
@@ -137,8 +137,8 @@ def test_compare_puts_both_in_one_column(record, folder, brought, outputs, tmp_p
     finals = {row.split(",")[0]: row.split(",")[head.index("final")] for row in rows[1:]}
     assert set(finals) == {"imported=none", f"imported={theirs.parent.name}"}
     assert [float(own) for own in finals.values()] == pytest.approx([value, value])
-    assert read_run(theirs).is_imported
-    assert not read_run(record.folder).is_imported
+    assert load_record(theirs).is_imported
+    assert not load_record(record.folder).is_imported
 
 
 def test_the_arms_of_our_own_runs_are_still_told_apart_by_what_they_differ_in():
@@ -161,7 +161,7 @@ def test_the_same_import_by_another_protocol_is_added_to_its_record(folder, brou
     before = summary(place)
     assert brought(folder, "evaluation.split=test", "metric=[frechet_distance]") == place
     assert summary(place) == before
-    assert {"fid_digits_900_train", "fid_digits_1347_test"} <= set(read_run(place).final_scores)
+    assert {"fid_digits_900_train", "fid_digits_1347_test"} <= set(load_record(place).final_scores)
 
 
 def test_what_was_imported_is_on_record_without_a_game(folder, brought, capsys):

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from saddlepoint.comparison.arms.comparison import ComparisonOptions, as_list, build_comparison
-from saddlepoint.comparison.arms.record import read_runs
+from saddlepoint.comparison.arms.record import load_records
 from saddlepoint.comparison.report.build_report import (
     build_report,
     check_folder,
@@ -39,7 +39,7 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     if to is not None:
         check_folder(destination.check_output_folder(to))
     session = _session(plain["logger"])
-    found = build_comparison(read_runs(words["runs"]), _asked(words))
+    found = build_comparison(load_records(words["runs"]), _asked(words))
     counted = arm_rows(found)
     whole = build_report(found, counted, words)
     output(terminal_page(whole, output.width), report_content(found, counted, whole))

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from omegaconf import DictConfig
 
-from saddlepoint.comparison.arms.record import read_run
+from saddlepoint.comparison.arms.record import load_record
 from saddlepoint.comparison.report.divergence import (
     describe_divergence,
     find_divergence,
@@ -21,7 +21,7 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     if config.a is None or config.b is None:
         raise Mistake("why of which two runs? a=outputs/<one>/seed0 b=outputs/<other>/seed0")
     a, b = str(config.a), str(config.b)
-    ours, theirs = read_run(a), read_run(b)
+    ours, theirs = load_record(a), load_record(b)
     found, differing = find_divergence(ours, theirs), run_differences(ours, theirs)
     where = describe_divergence(ours, theirs, found)
     content = {

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from saddlepoint.comparison.arms.record import RUNNING, Record, read_run, read_runs
+from saddlepoint.comparison.arms.record import RUNNING, Record, load_record, load_records
 from saddlepoint.error import Mistake
 from saddlepoint.evaluation.contract import Score
 from saddlepoint.evaluation.score_table import matching_anchor_scores
@@ -33,7 +33,7 @@ class GeneratorVersion(NamedTuple):
 
 def card_facts(run: Run, config: DictConfig, moment: GeneratorVersion) -> dict[str, Any]:
     """Plain values, ready for JSON."""
-    record = read_run(run.folder)
+    record = load_record(run.folder)
     found, words = _scores(record, moment), to_command_line(config)
     provenance = {key: record.provenance.get(key) for key in PROVENANCE}
     return {
@@ -91,7 +91,7 @@ def _seeds(record: Record, found: Scores, moment: GeneratorVersion) -> dict[str,
     if not is_run(record.folder) or moment.at != "last":
         return {}
     try:
-        beside = read_runs(record.folder.parent).records
+        beside = load_records(record.folder.parent).records
     except Mistake:  # one of them cannot be read: this run's own record does not suffer
         beside = [record]
     ended = [r for r in beside if r.status != RUNNING]

@@ -17,7 +17,7 @@ from saddlepoint.comparison.arms.arm import COLLAPSED, DIVERGED, FINISHED, UNFIN
 from saddlepoint.comparison.arms.comparison import Comparison, ComparisonOptions, build_comparison
 from saddlepoint.comparison.arms.direction import HIGHER_IS_BETTER, LOWER_IS_BETTER, higher_is_better
 from saddlepoint.comparison.arms.grouping import varying_keys
-from saddlepoint.comparison.arms.record import read_runs
+from saddlepoint.comparison.arms.record import load_records
 from saddlepoint.comparison.report.overview import overview_sentences
 from saddlepoint.error import Mistake
 
@@ -33,7 +33,7 @@ def outputs(tmp_path: Path) -> Path:
 
 
 def compare(outputs: Path, options: ComparisonOptions = OPTIONS) -> Comparison:
-    return build_comparison(read_runs(outputs), options)
+    return build_comparison(load_records(outputs), options)
 
 
 def find_run(comparison: Comparison, name: str, seed: int) -> ScoredRun:
@@ -48,17 +48,17 @@ def find_arm(comparison: Comparison, name: str) -> Arm:
 
 
 def test_a_glob_a_folder_a_name_a_run_and_a_list_find_the_same_runs(outputs: Path) -> None:
-    every = {record.folder for record in read_runs(outputs).records}
+    every = {record.folder for record in load_records(outputs).records}
     assert len(every) == 6
     patterns = [f"{outputs}/*", str(outputs), [outputs / "hinge", outputs / "nonsaturating"],
              [*sorted(outputs.glob("*/seed*"))], [f"{outputs}/*/seed*", outputs]]  # fmt: skip
     for runs in patterns:
-        assert {record.folder for record in read_runs(runs).records} == every
+        assert {record.folder for record in load_records(runs).records} == every
 
 
 def test_a_folder_that_was_moved_aside_is_no_run_and_is_counted(outputs: Path) -> None:
     shutil.copytree(outputs / "hinge" / "seed0", outputs / "hinge" / "seed0-old1")
-    collection = read_runs(f"{outputs}/*")
+    collection = load_records(f"{outputs}/*")
     assert len(collection.records) == 6
     assert [path.name for path in collection.moved_aside] == ["seed0-old1"]
     assert any("1 folder of a former run" in line for line in overview_sentences(build_comparison(collection, OPTIONS)))
@@ -67,23 +67,23 @@ def test_a_folder_that_was_moved_aside_is_no_run_and_is_counted(outputs: Path) -
 def test_seeds_come_in_the_order_of_numbers(tmp_path: Path) -> None:
     for seed in (10, 9, 2):
         run(tmp_path, "a", seed)
-    assert [record.seed for record in read_runs(tmp_path).records] == [2, 9, 10]
+    assert [record.seed for record in load_records(tmp_path).records] == [2, 9, 10]
 
 
 def test_a_pattern_without_a_match_is_reported_with_what_was_searched(tmp_path: Path) -> None:
     with pytest.raises(
         Mistake, match=r"runs=.*nowhere/\*: looked for <name>/seed<k>/config.yaml, and nothing is there"
     ):
-        read_runs(f"{tmp_path}/nowhere/*")
+        load_records(f"{tmp_path}/nowhere/*")
     (tmp_path / "empty").mkdir()
     with pytest.raises(Mistake, match="1 matched, and none holds a run"):
-        read_runs(f"{tmp_path}/*")
+        load_records(f"{tmp_path}/*")
 
 
 def test_a_config_that_is_not_yaml_is_named(outputs: Path) -> None:
     (outputs / "hinge" / "seed1" / "config.yaml").write_text("a: [1")
     with pytest.raises(Mistake, match=r"hinge/seed1/config.yaml cannot be read"):
-        read_runs(outputs)
+        load_records(outputs)
 
 
 # ------------------------------------------------------------------------------------------------------------ grouping
@@ -99,7 +99,7 @@ def test_arms_are_named_as_on_the_command_line_and_the_baseline_is_first(outputs
 def test_a_group_with_several_options_is_named_as_a_list(tmp_path: Path) -> None:
     for seed, penalties in enumerate(([], ["r1", "r2"])):
         run(tmp_path, f"{seed}", 0, choice={"objective": "hinge", "regularizer": penalties})
-    comparison = build_comparison(read_runs(tmp_path), ComparisonOptions())
+    comparison = build_comparison(load_records(tmp_path), ComparisonOptions())
     assert [one.name for one in comparison.arms] == ["regularizer=[]", "regularizer=[r1,r2]"]
 
 
@@ -121,7 +121,7 @@ def test_an_objective_that_some_runs_lack_distinguishes_arms_by_its_keys(tmp_pat
     path = run(tmp_path, "replaced", 0, choice=choice) / "config.yaml"
     config = yaml.safe_load(path.read_text())
     path.write_text(yaml.safe_dump({**config, "objective": {"generator": None}}))
-    comparison = build_comparison(read_runs(tmp_path), ComparisonOptions())
+    comparison = build_comparison(load_records(tmp_path), ComparisonOptions())
     assert comparison.by == ("objective.generator._target_", "objective.generator.label")
 
 
@@ -132,13 +132,13 @@ def test_a_group_that_follows_from_a_bundle_is_not_a_second_key(tmp_path: Path) 
             for seed in (0, 1):
                 run(tmp_path, f"{objective}-{bundle}", seed, objective=objective, regularizer=regularizer,
                     choice=choice)  # fmt: skip
-    assert varying_keys(read_runs(tmp_path).records) == ["objective", "penalty"]
+    assert varying_keys(load_records(tmp_path).records) == ["objective", "penalty"]
 
 
 def test_numeric_settings_sort_as_numbers_and_1_equals_1_point_0(tmp_path: Path) -> None:
     for i, lr in enumerate((10.0, 2, 2.0)):
         run(tmp_path, f"{i}", i, optimizer={"generator": {"lr": lr}})
-    comparison = build_comparison(read_runs(tmp_path), ComparisonOptions(by=("optimizer.generator.lr",)))
+    comparison = build_comparison(load_records(tmp_path), ComparisonOptions(by=("optimizer.generator.lr",)))
     assert [one.name for one in comparison.arms] == ["optimizer.generator.lr=2", "optimizer.generator.lr=10"]
     assert len(comparison.arms[0].runs) == 2
 
@@ -259,7 +259,7 @@ def test_if_higher_is_better_a_collapse_is_a_score_that_is_no_higher(tmp_path: P
         for seed, final in enumerate(finals):
             run(tmp_path, objective, seed, final, objective=objective, key=key, untrained=0.02,
                 measured={"metric": "coverage"})  # fmt: skip
-    comparison = build_comparison(read_runs(tmp_path), ComparisonOptions(("objective",), baseline="nonsaturating"))
+    comparison = build_comparison(load_records(tmp_path), ComparisonOptions(("objective",), baseline="nonsaturating"))
     assert [one.outcome for one in comparison.baseline.runs] == [COLLAPSED, FINISHED]
     assert comparison.baseline.values == [0.01, 0.7], "worse than untrained, as measured"
 
@@ -329,12 +329,12 @@ def test_a_run_that_was_measured_without_a_value_is_a_failure_with_the_worst_ran
     run(tmp_path, "minimax", 3, None, objective="minimax", **{**more, "others": None},
         summary={"final": captured})  # fmt: skip
     options = ComparisonOptions(("objective",), metric="modes_reverse_kl", baseline="hinge")
-    comparison = build_comparison(read_runs(tmp_path), options)
+    comparison = build_comparison(load_records(tmp_path), options)
     assert find_run(comparison, "minimax", 3).outcome == COLLAPSED
     assert find_arm(comparison, "minimax").values == [1.2, 1.3, 1.1, math.inf]
     run(tmp_path, "minimax", 4, 5.0, objective="minimax")  # only by FID: its modes were not counted
     with pytest.raises(Mistake, match=r"missing from 1 run \(.*minimax/seed4\)"):
-        build_comparison(read_runs(tmp_path), options)
+        build_comparison(load_records(tmp_path), options)
 
 
 def test_a_run_under_way_is_left_out_named_and_makes_the_comparison_provisional(outputs: Path) -> None:
@@ -358,7 +358,7 @@ def test_an_arm_without_a_started_run_is_named(outputs: Path) -> None:
     for seed in (0, 1):
         (outputs / "minimax" / f".seed{seed}.yaml").write_text(f"seed: {seed}\n")
     for runs in (outputs, f"{outputs}/*"):
-        sentences = overview_sentences(build_comparison(read_runs(runs), OPTIONS))
+        sentences = overview_sentences(build_comparison(load_records(runs), OPTIONS))
         assert f"{outputs}/minimax: seed0, seed1 were planned and not started." in sentences
 
 
@@ -368,7 +368,7 @@ def test_a_baseline_may_be_a_number(tmp_path: Path) -> None:
             run(tmp_path, f"lr{lr}", seed, 10.0 + seed, optimizer={"generator": {"lr": lr}})
     by = ("optimizer.generator.lr",)
     for baseline in (0.5, "0.5", 1.0, 1):
-        assert build_comparison(read_runs(tmp_path), ComparisonOptions(by, baseline=baseline)).baseline.settings[
+        assert build_comparison(load_records(tmp_path), ComparisonOptions(by, baseline=baseline)).baseline.settings[
             by[0]
         ] == float(baseline)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from folders import run
 
-from saddlepoint.comparison.arms.record import read_run
+from saddlepoint.comparison.arms.record import load_record
 from saddlepoint.comparison.report.divergence import (
     describe_divergence,
     find_divergence,
@@ -41,15 +41,18 @@ def b(a: Path) -> Path:
 
 def test_a_copy_has_no_differences_and_an_equal_curve(a: Path, b: Path) -> None:
     write_journal(b, (0, {"fid": 9.0}), (64, {KEY: 1.0}), (128, {KEY: 0.5, "d": 2.0}), (128, {"fid": 5.0}))
-    assert run_differences(read_run(a), read_run(b)) == []
-    divergence = find_divergence(read_run(a), read_run(b))
+    assert run_differences(load_record(a), load_record(b)) == []
+    divergence = find_divergence(load_record(a), load_record(b))
     assert (divergence.events, divergence.equal, divergence.images) == (3, 3, None)
-    assert "equal, bit for bit, at all 3 common points" in describe_divergence(read_run(a), read_run(b), divergence)[0]
+    assert (
+        "equal, bit for bit, at all 3 common points"
+        in describe_divergence(load_record(a), load_record(b), divergence)[0]
+    )
 
 
 def test_curves_part_at_the_first_value_whose_last_bit_differs(a: Path, b: Path) -> None:
     write_journal(b, (0, {"fid": 9.0}), (64, {KEY: 1.0 + 2**-52}), (128, {KEY: 7.0, "d": 2.0}))
-    divergence = find_divergence(read_run(a), read_run(b))
+    divergence = find_divergence(load_record(a), load_record(b))
     assert (divergence.images, divergence.key, divergence.a, divergence.b, divergence.equal, divergence.keys) == (
         64,
         KEY,
@@ -62,7 +65,7 @@ def test_curves_part_at_the_first_value_whose_last_bit_differs(a: Path, b: Path)
 
 def test_events_are_matched_by_images_and_those_of_only_one_run_are_reported(a: Path, b: Path) -> None:
     write_journal(b, (0, {"fid": 9.0}), (32, {KEY: 3.0}), (96, {KEY: 3.0}), (128, {"fid": 6.0, KEY: 0.5}))
-    divergence = find_divergence(read_run(a), read_run(b))
+    divergence = find_divergence(load_record(a), load_record(b))
     assert (divergence.events, divergence.images, divergence.key, divergence.a, divergence.b) == (
         2,
         128,
@@ -70,21 +73,21 @@ def test_events_are_matched_by_images_and_those_of_only_one_run_are_reported(a: 
         5.0,
         6.0,
     )
-    sentences = describe_divergence(read_run(a), read_run(b), divergence)
+    sentences = describe_divergence(load_record(a), load_record(b), divergence)
     assert "2 points are only in b, from 32 images on." in sentences
 
 
 def test_nan_equals_nan(a: Path, b: Path) -> None:
     for folder in (a, b):
         write_journal(folder, (0, {KEY: float("nan")}))
-    assert find_divergence(read_run(a), read_run(b)).images is None
+    assert find_divergence(load_record(a), load_record(b)).images is None
 
 
 def test_curves_without_a_common_point_are_reported(a: Path, b: Path) -> None:
     write_journal(b, (1, {KEY: 1.0}))
     assert (
         "no point in common"
-        in describe_divergence(read_run(a), read_run(b), find_divergence(read_run(a), read_run(b)))[0]
+        in describe_divergence(load_record(a), load_record(b), find_divergence(load_record(a), load_record(b)))[0]
     )
 
 
@@ -98,7 +101,7 @@ def test_differences_are_listed_by_config_data_environment_commit_and_end(tmp_pa
             "started": f"{i}", "git": {"commit": "abcdef"[i]}, "packages": {"torch": f"2.{i}", "numpy": "2"},
             "hardware": {"cores": 2}, "data": {"sha256": {"train": f"{i}"}},
         }))  # fmt: skip
-    differences = {(part, key): (x, y) for part, key, x, y in run_differences(*map(read_run, folders))}
+    differences = {(part, key): (x, y) for part, key, x, y in run_differences(*map(load_record, folders))}
     assert differences == {
         ("config", "optimizer.generator.lr"): (0.001, 2),
         ("data", "sha256.train"): ("0", "1"),
@@ -106,17 +109,17 @@ def test_differences_are_listed_by_config_data_environment_commit_and_end(tmp_pa
         ("commit", "commit"): ("a", "b"),
         ("end", "status"): ("finished", "diverged"),
     }
-    lines = format_differences(run_differences(*map(read_run, folders)))
+    lines = format_differences(run_differences(*map(load_record, folders)))
     assert lines[:2] == ["config", "  optimizer.generator.lr: 0.001 -> 2.0"]
 
 
 def test_equal_parts_are_named(a: Path, b: Path) -> None:
     write_journal(b, (0, {"fid": 9.0}))
-    assert format_differences(run_differences(read_run(a), read_run(b))) == [
+    assert format_differences(run_differences(load_record(a), load_record(b))) == [
         "config, data, environment, commit, end: the same"
     ]
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="is not a run folder"):
-        read_run(tmp_path)
+        load_record(tmp_path)

@@ -13,7 +13,7 @@ from folders import KEY, arm, run
 from rich.console import Console
 
 from saddlepoint.comparison.arms.comparison import Comparison, ComparisonOptions, build_comparison, short_names
-from saddlepoint.comparison.arms.record import read_runs
+from saddlepoint.comparison.arms.record import load_records
 from saddlepoint.comparison.report.build_report import build_report
 from saddlepoint.comparison.report.findings import arm_findings, min_seeds, paper_sheet, seeds_needed, summary_sheet
 from saddlepoint.comparison.report.markup import to_html, to_latex
@@ -28,7 +28,7 @@ PLAIN, HINGE = [10.0, 11.0, 12.5, 10.5, 11.5], [7.0, 8.0, 9.5, 7.5, 8.5]
 
 def compare(outputs: Path, **options: object) -> Comparison:
     arguments = {"by": ("objective",), "metric": KEY, "baseline": "nonsaturating", **options}
-    return build_comparison(read_runs(outputs), ComparisonOptions(**arguments))  # pyright: ignore[reportArgumentType]
+    return build_comparison(load_records(outputs), ComparisonOptions(**arguments))  # pyright: ignore[reportArgumentType]
 
 
 @pytest.fixture

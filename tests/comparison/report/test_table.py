@@ -16,7 +16,7 @@ from rich.console import Console
 from scipy import stats
 
 from saddlepoint.comparison.arms.comparison import Comparison, ComparisonOptions, build_comparison
-from saddlepoint.comparison.arms.record import read_runs
+from saddlepoint.comparison.arms.record import load_records
 from saddlepoint.comparison.report.budget import budget_sheet
 from saddlepoint.comparison.report.build_report import build_report, plotted_arms, report_files, write_comparison
 from saddlepoint.comparison.report.effects import design_effects, effects_sheet
@@ -40,7 +40,7 @@ HINGE, PLAIN = [7.0, 8.0, 9.5, 7.5, 8.5], [10.0, 11.0, 12.5, 10.5, 11.5]
 
 def compare(outputs: Path, **options: object) -> Comparison:
     arguments = {"by": ("objective",), "metric": KEY, "baseline": "nonsaturating", **options}
-    return build_comparison(read_runs(outputs), ComparisonOptions(**arguments))  # pyright: ignore[reportArgumentType]
+    return build_comparison(load_records(outputs), ComparisonOptions(**arguments))  # pyright: ignore[reportArgumentType]
 
 
 def find_row(rows: list[ArmRow], arm: str, survivors: bool = False) -> ArmRow:
@@ -397,7 +397,7 @@ def factors(tmp_path: Path) -> Path:
 
 
 def test_a_full_design_is_analysed_by_effects_and_not_cell_by_cell(factors: Path) -> None:
-    comparison = build_comparison(read_runs(factors), ComparisonOptions(by=("smoothing", "averaging")))
+    comparison = build_comparison(load_records(factors), ComparisonOptions(by=("smoothing", "averaging")))
     assert is_factorial(comparison)
     effect = {one.factors: one.effect for one in design_effects(comparison)}
     assert effect[("smoothing",)] == pytest.approx(4)
@@ -415,12 +415,12 @@ def test_a_full_design_is_analysed_by_effects_and_not_cell_by_cell(factors: Path
 def test_an_incomplete_design_is_compared_arm_by_arm_and_refused_as_a_design(factors: Path) -> None:
     for path in factors.glob("onon/seed2/*.*"):
         path.unlink()
-    comparison = build_comparison(read_runs(factors), ComparisonOptions(by=("smoothing", "averaging")))
+    comparison = build_comparison(load_records(factors), ComparisonOptions(by=("smoothing", "averaging")))
     assert not is_factorial(comparison)
     assert all(one.difference for one in arm_rows(comparison)[1:])
     with pytest.raises(Mistake):
         design_effects(
-            build_comparison(read_runs(factors), ComparisonOptions(by=("smoothing", "averaging"), factorial=True))
+            build_comparison(load_records(factors), ComparisonOptions(by=("smoothing", "averaging"), factorial=True))
         )
 
 

@@ -1,1 +1,1 @@
-"""Run folders are read, grouped into arms, scored, and compared with a baseline."""
+"""Run folders are loaded, grouped into arms, scored, and compared with a baseline."""

@@ -1,4 +1,4 @@
-"""Reads run folders: which exist, their configs, and how each run ended.
+"""Loads run folders: which exist, their configs, and how each run ended.
 
 `run/layout.py` defines which folders are runs. Nothing is composed and no interpolation is resolved: two configs are
 compared as written.
@@ -91,8 +91,8 @@ class RunCollection:
     not_started: tuple[Path, ...] = ()  # folders that train -m has not created yet
 
 
-def read_runs(runs: str | Path | Sequence[str | Path]) -> RunCollection:
-    """Read every run of a glob, a folder or a list of them.
+def load_records(runs: str | Path | Sequence[str | Path]) -> RunCollection:
+    """Load the records of every run of a glob, a folder or a list of them.
 
     Raises Mistake if one of them matches no run, and for a config or a summary that cannot be read.
     """
@@ -101,7 +101,7 @@ def read_runs(runs: str | Path | Sequence[str | Path]) -> RunCollection:
         raise Mistake("no runs were given: runs='outputs/*', a folder, or a list of them")
     folders = list(dict.fromkeys(folder for pattern in patterns for folder in _find_runs(pattern)))
     cache: dict[str, Config] = {}
-    records = tuple(_read_record(folder, cache) for folder in folders)
+    records = tuple(_load_record(folder, cache) for folder in folders)
     planned = (name for pattern in patterns for path in _matches(pattern) for name in layout.find_planned_names(path))
     names = list(dict.fromkeys([*(folder.parent for folder in folders), *planned]))
     moved_aside = tuple(path for name in names for path in layout.find_moved_aside(name))
@@ -110,11 +110,11 @@ def read_runs(runs: str | Path | Sequence[str | Path]) -> RunCollection:
     )
 
 
-def read_run(folder: str | Path) -> Record:
-    """Read the run in one folder, which may have been moved aside. Raises Mistake if it holds no run."""
+def load_record(folder: str | Path) -> Record:
+    """Load the record of one run folder, which may have been moved aside. Raises Mistake if it holds no run."""
     if not (Path(folder) / "config.yaml").exists():
         raise Mistake(f"{folder} is not a run folder: it holds no config.yaml")
-    return _read_record(Path(folder), {})
+    return _load_record(Path(folder), {})
 
 
 def _matches(pattern: str) -> list[Path]:
@@ -133,7 +133,7 @@ def _find_runs(pattern: str) -> list[Path]:
     return folders
 
 
-def _read_record(folder: Path, cache: dict[str, Config]) -> Record:
+def _load_record(folder: Path, cache: dict[str, Config]) -> Record:
     text = Run(folder).config.read_text(encoding="utf-8")
     match = SEED.search(text)
     without_seed = SEED.sub("", text, count=1)
