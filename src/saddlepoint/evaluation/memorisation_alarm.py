@@ -11,14 +11,13 @@ pixels and mirror images, which a plain distance misses; features detect copies 
 
 There are two null hypotheses, each with its test.  A test counts how many of the K lowest scores are of the suspected
 kind, for every K of a grid and in every space, takes the smallest hypergeometric tail probability, and compares it with
-the same minimum under random relabellings.  So neither the search over K, nor the choice of the space, nor the finite
-held-out set affects the level:
+the same minimum under random relabellings.  So the level does not depend on the search over K and spaces, or on the
+size of the held-out set:
 
     membership    In the pool of training and held-out images, the nearest images of the lowest scores are training
                   images no more often than their share of the pool.  The training set was drawn at random, so this
                   holds exactly for any generator, good or bad, that has not memorised.  The test has no power if nearly
-                  all of the pool was trained on.  Features learned from the training images are left out, because they
-                  depend on membership themselves
+                  all of the pool was trained on.  Features learned from the training images are left out
     closeness     Among samples and held-out images, scored by the training set alone, samples are no more frequent
                   among the lowest scores.  Exact for samples distributed like new images; it detects a few copies of
                   images in a large training set
@@ -65,9 +64,8 @@ def find_space_neighbours(
 ) -> SpaceNeighbours:
     """Find the neighbours in one space of pixels, points or features, [., ...] each; `held_out` in random order.
 
-    Neighbours of held-out images are found for at most as many as there are samples.
-
-    with_moves    compare images over shifts by up to MAX_SHIFT pixels and mirror images
+    Neighbours of held-out images are found for at most as many as there are samples.  `with_moves`: compare images over
+    shifts by up to MAX_SHIFT pixels and mirror images.
     """
     moves = {"shift": MAX_SHIFT, "flip": True} if with_moves else {}
     queries = held_out[: len(samples)]
@@ -110,19 +108,14 @@ def memorisation_alarm(
 
 
 def min_detectable_copies(n_train: int, n_held_out: int, n: int, m: int, level: float = 0.025) -> int:
-    """Return how many copies, of distinct images, raise the alarm if everything else is as under the null hypothesis.
-
-    n is the number of samples and m that of the held-out images they are compared with.
-    """
+    """Return how many copies of distinct images, among n samples compared with m held-out ones, raise the alarm."""
     return ceil(log(level / 2) / log(min(n_train / (n_train + n_held_out), n / (n + m))))
 
 
 def copy_score(neighbours: Neighbours) -> Tensor:
     """Distance of the nearest over that of the tenth, or the last if there are fewer: [n], float64; 0 for a copy."""
-    first, unit = (
-        neighbours.distance[:, 0],
-        neighbours.distance[:, min(UNIT_NEIGHBOUR, neighbours.distance.shape[1]) - 1],
-    )
+    distance = neighbours.distance
+    first, unit = distance[:, 0], distance[:, min(UNIT_NEIGHBOUR, distance.shape[1]) - 1]
     return torch.where(first == 0, 0.0, first / unit)
 
 

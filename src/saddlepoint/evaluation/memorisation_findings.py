@@ -83,13 +83,8 @@ def find_neighbours(sets: ImageSets) -> dict[str, SpaceNeighbours]:
 
 def memorisation_findings(sets: ImageSets, seed: int = 0) -> list[Finding]:
     """Return the statistics that need only the samples and the data."""
-    rows = _distance_findings(
-        sets.value_space,
-        sets.network_input(sets.samples),
-        sets.network_input(sets.train),
-        sets.network_input(sets.held_out),
-        seed,
-    )
+    values = map(sets.network_input, (sets.samples, sets.train, sets.held_out))
+    rows = _distance_findings(sets.value_space, *values, seed)
     if sets.extractor_name is None:
         return rows
     samples, train, held_out = sets.samples.features, sets.train.features, sets.held_out.features
@@ -134,10 +129,10 @@ def _distance_findings(name: str, samples: Tensor, train: Tensor, held_out: Tens
         return [*rows, Finding("C_T", None, _finite(fresh_c_t), name,
                                f"no cell has enough images: raise n, now {len(samples):,}", False)]  # fmt: skip
     farther = ", but farther: off the data" if z > SIGN_Z else ""
-    return [*rows, _finding("C_T", c_t, fresh_c_t, name, z < -SIGN_Z,
-                            f"samples lie nearer to training images than new ones (z {z:.1f})",
-                            f"samples lie no nearer to training images than new ones (z {z:+.1f}){farther}",
-    )]  # fmt: skip
+    c_t_finding = _finding("C_T", c_t, fresh_c_t, name, z < -SIGN_Z,
+                           f"samples lie nearer to training images than new ones (z {z:.1f})",
+                           f"samples lie no nearer to training images than new ones (z {z:+.1f}){farther}")  # fmt: skip
+    return [*rows, c_t_finding]
 
 
 def _finding(

@@ -38,21 +38,14 @@ def measure_certificate(extractor: Extractor, data: DataLike, progress: Progress
     metrics = {"fid": FrechetDistance(), "inception_score": InceptionScore()}
     device = next(extractor.parameters()).device
     train, test = data.split("train"), data.split("test")
-    evaluator = Evaluator(
-        extractor, metrics, len(test), "train", BATCH, None, 0, device, lambda message: None, progress
-    )
+    evaluator = Evaluator(extractor, metrics, len(test), "train", BATCH, None, 0, device, lambda text: None, progress)
     features = evaluator.extract_features(test.batches(BATCH), len(test), "the test split")
     if features.logits is None or features.y is None:
         raise Mistake(f"{extractor.name}: a certificate needs the extractor's logits and images with classes.")
     correct = int((features.logits.argmax(1).cpu() == features.y.cpu()).sum())
-    scores = {name: float(result.value) for name, result in evaluator.metric_results(features, None, train).items()}
+    results = evaluator.metric_results(features, None, train)
     about = {"split": "test", "n": len(test), "against": "train", "n_against": len(train)}
-    return {
-        **about,
-        "fid": scores["fid"],
-        "inception_score": scores["inception_score"],
-        "accuracy": correct / len(test),
-    }
+    return {**about, **{name: float(results[name].value) for name in metrics}, "accuracy": correct / len(test)}
 
 
 def write_certificate(

@@ -22,12 +22,7 @@ from torch import Tensor
 from saddlepoint.error import Mistake
 from saddlepoint.extractor.extractor import Features
 from saddlepoint.metric.metric import Metric, Result
-from saddlepoint.metric.occupancy import (
-    captured_modes,
-    expected_captured_modes,
-    expected_histogram_kl,
-    histogram_kl,
-)
+from saddlepoint.metric.occupancy import captured_modes, expected_captured_modes, expected_histogram_kl, histogram_kl
 from saddlepoint.metric.per_class import class_counts
 
 FREQUENT = 20  # samples of a class that captured_20 counts

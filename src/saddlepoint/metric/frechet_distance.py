@@ -25,10 +25,7 @@ MIN_SAMPLES = 10_000  # with so many features: below it, bias dominates the dist
 
 
 def frechet_distance(mu1: Tensor, sigma1: Tensor, mu2: Tensor, sigma2: Tensor) -> Tensor:
-    """Distance of Gaussians with means [d] and covariances [d, d], a float64 scalar >= 0.
-
-    Raises ValueError if shapes do not match or a value is not finite.
-    """
+    """Distance of Gaussians with means [d] and covariances [d, d], a float64 scalar >= 0.  ValueError if not finite."""
     mu1, sigma1, mu2, sigma2 = mu1.double(), sigma1.double(), mu2.double(), sigma2.double()
     if mu1.shape != mu2.shape or sigma1.shape != sigma2.shape or sigma1.shape != (len(mu1), len(mu1)):
         shapes = [tuple(value.shape) for value in (mu1, sigma1, mu2, sigma2)]

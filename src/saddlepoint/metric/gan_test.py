@@ -2,10 +2,9 @@
 
     (1 / M) sum_j 1[argmax_k logits_k(Y_j; trained on the training split) = y_j]
 
-Shmelkov et al. 2018 (arXiv:1807.09499).  It measures whether fakes look like their class and not whether they vary: one
-perfect image per class scores 1.  The classifier follows the default recipe for the data (`extractor/training.py`) and
-is trained once and cached.  The anchor is its accuracy on test images; a higher score means that fakes are easier to
-classify than reals.
+Shmelkov et al. 2018 (arXiv:1807.09499).  It measures whether fakes look like their class, not whether they vary: one
+perfect image per class scores 1.  The classifier follows the data's default recipe (`extractor/training.py`) and is
+trained once.  The anchor is its accuracy on test images; above it, fakes are easier to classify than reals.
 """
 
 from collections.abc import Mapping

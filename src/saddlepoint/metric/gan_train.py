@@ -3,10 +3,9 @@
     (1 / N) sum_i 1[argmax_k logits_k(x_i; trained on the fakes Y_j and the classes they were generated for) = y_i]
 
 Shmelkov et al. 2018 (arXiv:1807.09499), GAN-train; Ravuri & Vinyals 2019 (arXiv:1905.10887), CAS.
-CAS takes as many fakes of each class as there are training images; the detail gives the total variation between the two
-class distributions.  The classifier follows the default recipe for the data (`extractor/training.py`), so scores are
-not comparable with those of the papers' ResNets.  Compare them with the anchor, the same recipe trained on as many
-training images.
+CAS takes as many fakes of each class as there are training images; the detail has the total variation between the two
+class distributions.  The classifier follows the data's default recipe (`extractor/training.py`), so scores cannot be
+compared with those of the papers' ResNets, but with the anchor: the same recipe trained on as many training images.
 """
 
 from dataclasses import asdict

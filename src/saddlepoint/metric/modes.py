@@ -30,10 +30,7 @@ UNKNOWN = "it needs to know the modes, and these data do not define any (data=ga
 
 
 def mode_counts(x: Tensor, modes: Tensor, sigma: float, deviations: float = 3.0) -> Tensor:
-    """Count the points of high quality of each mode, and last those of low quality: int64 [M + 1].
-
-    x is [N, D] and modes [M, D].
-    """
+    """Count the points x [N, D] of high quality per mode [M, D], and last those of low quality: int64 [M + 1]."""
     # without matrix products, which lose the digits that matter for a sigma of 0.01
     distance = torch.cdist(
         x.to(torch.float64), modes.to(torch.float64), compute_mode="donot_use_mm_for_euclid_dist"

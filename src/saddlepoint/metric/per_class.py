@@ -50,10 +50,7 @@ def class_counts(features: Features) -> Tensor:
 
 
 def frequent_classes(count: Tensor, n_fake: int, least: int = MIN_SAMPLES) -> Tensor:
-    """Return the classes, int64 [K'], that have `least` reals and would have `least` of `n_fake` perfect fakes.
-
-    `count` [K] holds the numbers of reals.
-    """
+    """Return the classes, int64 [K'], with `least` of the reals, `count` [K], and of `n_fake` perfect fakes."""
     expected = count * (n_fake / max(int(count.sum()), 1))
     return ((count >= least) & (expected >= least)).nonzero().flatten()
 
@@ -63,9 +60,9 @@ def equal_class_size(
 ) -> tuple[Tensor, int]:
     """Return the classes to measure, int64 [K'], and n, the number of samples of each class on either side.
 
-    n is `share` of the number of perfect fakes, of `n_fake`, in the rarest measured class, so that no class falls short
-    by chance.  It is at most `most`, and at most half of the reals of that class, because null draws need two disjoint
-    sets.  `count` [K] holds the numbers of reals.
+    n is the fraction `share` of the fakes that a perfect generator would make of the rarest measured class, so that no
+    class falls short by chance.  It is at most `most`, and at most half of that class's reals, because null draws need
+    two disjoint sets.  `count` [K] holds the numbers of reals.
     """
     size = torch.minimum(count * (share * n_fake / max(int(count.sum()), 1)), count / 2).floor().to(torch.int64)
     classes = (size >= least).nonzero().flatten()
