@@ -29,9 +29,9 @@ def findings(*overrides):
 def test_everything_that_a_run_may_need_is_looked_at(tmp_path):
     found = findings(f"outputs={tmp_path}")
     data = {"digits", "mnist", "fashion_mnist", "cifar10_jpeg"}
-    rulers = {"classifiers", "ruler digits", "ruler digits-b", "inception"}
-    assert {"python", "packages", "cpu", "accelerators", "outputs", "cache", "W&B"} | data | rulers <= set(found)
-    needed = ("python", "packages", "outputs", "cache", "digits", "classifiers", "ruler digits", "ruler digits-b")
+    extractors = {"classifiers", "extractor digits", "extractor digits-b", "inception"}
+    assert {"python", "packages", "cpu", "accelerators", "outputs", "cache", "W&B"} | data | extractors <= set(found)
+    needed = ("python", "packages", "outputs", "cache", "digits", "classifiers", "extractor digits", "extractor digits-b")
     assert all(found[name].well for name in needed)
     assert "extractor inception" not in found  # only on request
     assert "train 897, validation 450, test 450" in found["digits"].state
@@ -102,45 +102,45 @@ def test_data_that_were_asked_for_and_cannot_be_had_make_it_exit_1(tmp_path, cap
 # ------------------------------------------------------------------------------------------------------ certificates
 
 
-def test_a_ruler_that_reads_something_else_is_told_with_both_numbers_and_exits_1(tmp_path, monkeypatch, capsys):
+def test_an_extractor_with_other_figures_is_reported_and_exits_1(tmp_path, monkeypatch, capsys):
     listed = shipped_classifiers()
     listed["digits"]["certificate"]["fid"] *= 1.01
     monkeypatch.setattr(diagnosis, "shipped_classifiers", lambda: listed)
     found = {finding.what: finding for finding in diagnosis._check_extractors(False, None)}
-    assert found["ruler digits-b"].well
-    assert not found["ruler digits"].well
+    assert found["extractor digits-b"].well
+    assert not found["extractor digits"].well
     known = shipped_classifiers()["digits"]["certificate"]["fid"]
-    assert found["ruler digits"].state == f"fid {known:.6g}, known {1.01 * known:.6g}"
+    assert found["extractor digits"].state == f"fid {known:.6g}, known {1.01 * known:.6g}"
     assert main(["doctor", f"outputs={tmp_path}"]) == 1
     assert "known" in capsys.readouterr().out
 
 
-def test_a_ruler_is_not_certified_on_other_images_than_it_was(monkeypatch):
+def test_an_extractor_is_not_certified_on_other_images(monkeypatch):
     listed = shipped_classifiers()
     listed["digits"]["data_sha256"] = "0" * 64
     monkeypatch.setattr(diagnosis, "shipped_classifiers", lambda: listed)
     found = next(diagnosis._check_extractors(False, None))
-    assert found.what == "ruler digits"
+    assert found.what == "extractor digits"
     assert not found.well
     assert found.needed
     assert "000000000000..." in found.state
 
 
-def test_rulers_that_take_longer_are_certified_on_request_and_where_their_data_are(tmp_path, monkeypatch):
+def test_slow_extractors_are_certified_on_request_if_their_data_are_available(tmp_path, monkeypatch):
     monkeypatch.setenv("SADDLEPOINT_DATA", str(tmp_path / "nowhere"))
     *_, later = diagnosis._check_extractors(False, None)
-    assert later.what.startswith("rulers ")
+    assert later.what.startswith("extractors ")
     assert "mnist" in later.what
     assert "cifar10-jpeg" in later.what
     assert "certify=true" in later.remedy
     assert later.well
     asked = findings(f"outputs={tmp_path}", "certify=true")
-    assert asked["ruler mnist"].state == "not certified: mnist is missing"
-    assert asked["ruler mnist"].well  # nothing is known against it
-    assert asked["ruler digits"].well
-    assert "as known" in asked["ruler digits"].state
+    assert asked["extractor mnist"].state == "not certified: mnist is missing"
+    assert asked["extractor mnist"].well  # nothing is known against it
+    assert asked["extractor digits"].well
+    assert "as known" in asked["extractor digits"].state
     assert asked["extractor inception"].state.startswith("not certified")
-    assert not any(name.startswith("rulers ") for name in asked)
+    assert not any(name.startswith("extractors ") for name in asked)
 
 
 def test_certify_is_true_or_false(tmp_path):
@@ -190,7 +190,7 @@ def test_the_original_cifar10_is_read_from_torchvisions_folder(tmp_path, monkeyp
     assert diagnosis.load_cifar10_train_images() is None
     folder = Path(tmp_path / "cifar-10-batches-py")
     folder.mkdir()
-    with pytest.raises(Mistake, match="is broken"):
+    with pytest.raises(Mistake, match="is damaged"):
         diagnosis.load_cifar10_train_images()
     rows = np.random.default_rng(0).integers(0, 256, (5, 2, 3072), dtype=np.uint8)
     for number in range(5):

@@ -122,7 +122,7 @@ def test_data_without_images_held_out_of_their_own_pool_are_refused_with_what_to
     few.exchangeable_splits = ("train", "validation")
     assert [len(split) for split in held_out_splits(few)] == [450]
     few._splits["validation"].x = few._splits["validation"].x[:9]
-    with pytest.raises(Mistake, match="holds out 9 images, and 50 are needed"):
+    with pytest.raises(Mistake, match="holds out 9 images, but at least 50 are needed"):
         held_out_splits(few)
 
 
