@@ -43,19 +43,19 @@ class CallCounter(pl.Callback):
 
 
 def main(overrides: list[str]) -> None:
-    count, made = CallCounter(), command.build_trainer
-    command.build_trainer = lambda config, callbacks: made(config, [*callbacks, count])
+    counter, build_trainer = CallCounter(), command.build_trainer
+    command.build_trainer = lambda config, callbacks: build_trainer(config, [*callbacks, counter])
     periods = [
         f"callback.{name}.images_between=1_000_000"
         for name in ("health", "evaluation", "grid", "snapshot", "journal", "checkpoint", "finite")
     ]
     with tempfile.TemporaryDirectory() as folder:
-        words = [*periods, "images=20_000", "metric=[]", "logger=none", f"outputs={folder}", *overrides]
-        saddlepoint.train(saddlepoint.compose(words))
+        overrides = [*periods, "images=20_000", "metric=[]", "logger=none", f"outputs={folder}", *overrides]
+        saddlepoint.train(saddlepoint.compose(overrides))
     rounds = LAST - FIRST
-    for name, calls in count.calls.most_common():
+    for name, calls in counter.calls.most_common():
         print(f"{calls / rounds:8.2f}  {name}")
-    print(f"{sum(count.calls.values()) / rounds:8.2f}  calls of this package per round")
+    print(f"{sum(counter.calls.values()) / rounds:8.2f}  calls of this package per round")
 
 
 if __name__ == "__main__":

@@ -18,18 +18,18 @@ from saddlepoint.config import catalogue
 from saddlepoint.config.defaults_list import merge_choices
 from saddlepoint.config.override import parse_overrides, split_overrides
 
-WORDS = ["objective=hinge"]
+OVERRIDES = ["objective=hinge"]
 
 
 def ours() -> dict[str, Any]:
-    chosen, _ = split_overrides(parse_overrides(WORDS), None)
+    chosen, _ = split_overrides(parse_overrides(OVERRIDES), None)
     return merge_choices(chosen, None)[1]
 
 
 def public() -> dict[str, Any]:
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(catalogue.conf_folder()), version_base="1.3"):
-        config = hydra.compose("train", WORDS, return_hydra_config=True)
+        config = hydra.compose("train", OVERRIDES, return_hydra_config=True)
     return {group: name for group, name in config.hydra.runtime.choices.items() if not group.startswith("hydra/")}
 
 

@@ -27,11 +27,11 @@ def gaussians(d, n):
     generator = torch.Generator().manual_seed(0)
     rotation = torch.linalg.qr(torch.randn(d, d, generator=generator, dtype=torch.float64)).Q
     widths = torch.arange(1, d + 1, dtype=torch.float64).rsqrt()
-    statistics = []
+    moments = []
     for scale in (1.0, 1.1):
         x = scale * torch.randn(n, d, generator=generator, dtype=torch.float64) * widths @ rotation + scale
-        statistics += [x.mean(0), torch.cov(x.T)]
-    return statistics
+        moments += [x.mean(0), torch.cov(x.T)]
+    return moments
 
 
 def fidelity(mu1, sigma1, mu2, sigma2):

@@ -42,23 +42,23 @@ def timed(check):
     return timed_check
 
 
-def main(words):
-    health.Health.look = timed(health.Health.look)
-    own = training.build_callbacks
-    training.build_callbacks = lambda config, **given: [RoundTimer(), *own(config, **given)]
+def main(overrides):
+    health.Health.on_due = timed(health.Health.on_due)
+    build_callbacks = training.build_callbacks
+    training.build_callbacks = lambda config, **kwargs: [RoundTimer(), *build_callbacks(config, **kwargs)]
     with tempfile.TemporaryDirectory() as folder:
         fixed = ["logger=none", "metric=[]", f"outputs={folder}", "images=64_000"]
-        config = compose([*fixed, *words])
+        config = compose([*fixed, *overrides])
         since = time.perf_counter()
         train(config, Console(file=io.StringIO()))
-        total = time.perf_counter() - since
+        run_time = time.perf_counter() - since
     rounds_between = config.callback.health.images_between / config.batch
     ratio = statistics.median(check_times) / (statistics.median(round_times) * rounds_between)
     print(
         f"{len(check_times)} checks, median {1e3 * statistics.median(check_times):.1f} ms; "
         f"a round {1e3 * statistics.median(round_times):.2f} ms"
     )
-    print(f"fraction: {ratio:.2%} by medians, {sum(check_times) / total:.2%} of the run's time")
+    print(f"fraction: {ratio:.2%} by medians, {sum(check_times) / run_time:.2%} of the run's time")
 
 
 if __name__ == "__main__":

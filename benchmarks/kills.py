@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "command"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
 from crashed import SCORED, outcome, trained  # pyright: ignore[reportMissingImports]
 
-WORDS = [*SCORED, "images=960"]
+OVERRIDES = [*SCORED, "images=960"]
 
 
 @dataclass
@@ -71,7 +71,7 @@ def run_trial(root: Path, uninterrupted: object, life: float, rng: random.Random
     shutil.rmtree(root, ignore_errors=True)
 
     def work() -> object:
-        return trained(WORDS, root)
+        return trained(OVERRIDES, root)
 
     kill_again = True
     while kill_again:
@@ -93,11 +93,11 @@ def run_trial(root: Path, uninterrupted: object, life: float, rng: random.Random
 def run_trials(number: int, seed: int, root: Path) -> Figures:
     """Run trials until there are `number` kills at times drawn from `seed`."""
     rng, figures = random.Random(seed), Figures()
-    trained(WORDS, root)
+    trained(OVERRIDES, root)
     uninterrupted = outcome(root / "run" / "seed0")
     shutil.rmtree(root)
     start = time.perf_counter()
-    wait_for(fork(lambda: trained(WORDS, root)))
+    wait_for(fork(lambda: trained(OVERRIDES, root)))
     life = 1.1 * (time.perf_counter() - start)
     while figures.kills < number:
         run_trial(root, uninterrupted, life, rng, figures)
@@ -107,7 +107,7 @@ def run_trials(number: int, seed: int, root: Path) -> Figures:
 
 
 def main() -> None:
-    number, seed = (int(word) for word in (*sys.argv[1:], *("100", "0")[len(sys.argv) - 1 :]))
+    number, seed = (int(argument) for argument in (*sys.argv[1:], *("100", "0")[len(sys.argv) - 1 :]))
     from saddlepoint.run import provenance
 
     provenance.current_commit = lambda folder: None  # saves a git process per start

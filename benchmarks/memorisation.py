@@ -3,7 +3,7 @@
     python benchmarks/memorisation.py                          # digits: 897 trained on, 450 held out, 450 samples
     python benchmarks/memorisation.py --root ../shared/data    # MNIST: 500 trained on, 500 held out, 1,000 samples
 
-Each repetition splits all data at random into a training set, held-out images and samples.  Samples are new images,
+Each repetition splits all data at random into a training set, held_out-out images and samples.  Samples are new images,
 except for a fraction of copies of distinct training images.  Features are those of the shipped classifier; as in
 `saddlepoint memorisation`, only pixels are used for membership.  False alarms are counted over `--draws` splits without
 copies.
@@ -52,17 +52,17 @@ def mirrored(x, generator):
 TRANSFORMS = {"exact": unchanged, "2-pixel shift": shifted, "noise 0.1": noisy, "flip": mirrored}
 
 
-def shown(x, classifier):
+def views(x, classifier):
     """Return what is compared for images in [-1, 1]: their pixels as stored, and features."""
-    stored = to_uint8(x.clone())
+    pixels = to_uint8(x.clone())
     with torch.no_grad():
-        return {"pixels": to_float(stored), "features": classifier(stored).features}
+        return {"pixels": to_float(pixels), "features": classifier(pixels).features}
 
 
-def spaces(samples, train, held):
+def spaces(samples, train, held_out):
     return {
         name: find_space_neighbours(
-            samples[name], train[name], held[name], with_moves=name == "pixels", exchangeable=name == "pixels"
+            samples[name], train[name], held_out[name], with_moves=name == "pixels", exchangeable=name == "pixels"
         )
         for name in samples
     }
@@ -71,15 +71,15 @@ def spaces(samples, train, held):
 def mixed(fresh, copies, number):
     """Replace the first `number` of the fresh samples by copies."""
 
-    def joined(one, other):
+    def join(one, other):
         return Neighbours(*(torch.cat([a[:number], b[number:]]) for a, b in zip(one, other, strict=True)))
 
     return {
-        name: own._replace(
-            sample_to_train=joined(copies[name].sample_to_train, own.sample_to_train),
-            sample_to_held_out=joined(copies[name].sample_to_held_out, own.sample_to_held_out),
+        name: neighbours._replace(
+            sample_to_train=join(copies[name].sample_to_train, neighbours.sample_to_train),
+            sample_to_held_out=join(copies[name].sample_to_held_out, neighbours.sample_to_held_out),
         )
-        for name, own in fresh.items()
+        for name, neighbours in fresh.items()
     }
 
 
@@ -96,41 +96,42 @@ def main():
         name, splits, sizes, data = "digits", ("train", "validation", "test"), (897, 450, 450), Digits()
     classifier = Shipped(name)
     pool = torch.cat([data.split(split).x for split in splits])
-    n_train, n_held, n = sizes
+    n_train, n_held_out, n = sizes
     rings = {(kind, fraction): [] for kind in TRANSFORMS for fraction in FRACTIONS}
     false, start = [], time.perf_counter()
     try:
         for cut in range(max(arguments.draws, arguments.repetitions)):
             generator = torch.Generator().manual_seed(cut)
             images = to_float(pool[torch.randperm(len(pool), generator=generator)[: sum(sizes)]])
-            train, held, samples = (shown(x, classifier) for x in images.split(sizes))
-            fair = spaces(samples, train, held)
+            train, held_out, samples = (views(x, classifier) for x in images.split(sizes))
+            fresh = spaces(samples, train, held_out)
             for kind in TRANSFORMS if cut < arguments.repetitions else ():
-                made = shown(TRANSFORMS[kind](train["pixels"][: round(n * max(FRACTIONS))], generator), classifier)
-                copies = spaces(made, train, {what: x[:1] for what, x in held.items()})
+                copied = views(TRANSFORMS[kind](train["pixels"][: round(n * max(FRACTIONS))], generator), classifier)
+                copies = spaces(copied, train, {what: x[:1] for what, x in held_out.items()})
                 theirs = {
                     what: find_space_neighbours(
-                        made[what], held[what], held[what][:1], what == "pixels"
+                        copied[what], held_out[what], held_out[what][:1], what == "pixels"
                     ).sample_to_train
-                    for what in made
+                    for what in copied
                 }
                 copies = {what: one._replace(sample_to_held_out=theirs[what]) for what, one in copies.items()}
                 for fraction in FRACTIONS:
-                    found = memorisation_alarm(
-                        mixed(fair, copies, round(n * fraction)), n_train, n_held, arguments.level, cut
+                    result = memorisation_alarm(
+                        mixed(fresh, copies, round(n * fraction)), n_train, n_held_out, arguments.level, cut
                     )
-                    rings[kind, fraction].append(found.rings)
+                    rings[kind, fraction].append(result.rings)
             if cut < arguments.draws:
-                false.append(memorisation_alarm(fair, n_train, n_held, arguments.level, cut).rings)
+                false.append(memorisation_alarm(fresh, n_train, n_held_out, arguments.level, cut).rings)
             if cut % 10 == 9:
                 print(f"# {cut + 1} cuts, {time.perf_counter() - start:.0f} s, {sum(false)} false", flush=True)
     except KeyboardInterrupt:
         print("# interrupted: counts so far")
     done = len(rings["flip", FRACTIONS[-1]])
-    print(f"{name}: {n_train} trained on, {n_held} held out, {n} samples, level {arguments.level}, {done} times each")
     print(
-        f"an alarm needs at least {min_detectable_copies(n_train, n_held, n, min(n, n_held), arguments.level)} copies\n"
+        f"{name}: {n_train} trained on, {n_held_out} held out, {n} samples, level {arguments.level}, {done} times each"
     )
+    least = min_detectable_copies(n_train, n_held_out, n, min(n, n_held_out), arguments.level)
+    print(f"an alarm needs at least {least} copies\n")
     print("| copies | " + " | ".join(f"{fraction:.0%} ({round(n * fraction)})" for fraction in FRACTIONS) + " |")
     print("|---" * (1 + len(FRACTIONS)) + "|")
     for kind in TRANSFORMS if done else ():

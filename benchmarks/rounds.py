@@ -82,7 +82,7 @@ class Alternate(pl.Callback):
 
 
 def main():
-    overrides = [word for word in sys.argv[1:] if not word.isdigit()]
+    overrides = [argument for argument in sys.argv[1:] if not argument.isdigit()]
     config = compose(
         [*overrides, "callback=[finite,journal,progress]", "metric=[]", "logger=none", "images=10_000_000"]
     )

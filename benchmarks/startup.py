@@ -59,11 +59,11 @@ class Counts:
         if self._counting and event == "open" and str(arguments[0]).endswith(".yaml"):
             self.opened[str(arguments[0])] += 1
 
-    def named(self, name: str) -> int:
+    def calls_of(self, name: str) -> int:
         return sum(count for code, count in self.calls.items() if code.co_name == name)
 
 
-def counted(words: list[str]) -> Counts:
+def count_until_first_round(overrides: list[str]) -> Counts:
     """Return the counts of one `saddlepoint train <overrides>` up to its first round."""
     from saddlepoint.__main__ import main
 
@@ -72,7 +72,7 @@ def counted(words: list[str]) -> Counts:
     with tempfile.TemporaryDirectory() as folder:
         sys.setprofile(counts.profile)
         try:
-            main(["train", f"outputs={folder}", *words])
+            main(["train", f"outputs={folder}", *overrides])
         except FirstRound:
             pass
         finally:
@@ -80,15 +80,15 @@ def counted(words: list[str]) -> Counts:
     return counts
 
 
-def shown(counts: Counts, most: int = 0) -> list[str]:
+def format_counts(counts: Counts, most: int = 0) -> list[str]:
     conf = {name: number for name, number in counts.opened.items() if "/conf/" in name}
     twice = {Path(name).name: number for name, number in conf.items() if number > 1}
-    scans = counts.named("_environment_secrets") or counts.named("secrets")
+    scans = counts.calls_of("_environment_secrets")
     lines = [
-        f"calls of this package before round 1      {sum(counts.calls.values()):,}  (at most {MOST_CALLS:,})",
-        f"modules of this package before train()   {len(counts.before_train)}  (at most {MOST_MODULES})",
-        f"scans of the environment for secrets     {scans}  (1)",
-        f"yaml of conf/ opened                     {sum(conf.values())} times, {len(conf)} files"
+        f"calls of this package before the first round  {sum(counts.calls.values()):,}  (at most {MOST_CALLS:,})",
+        f"modules of this package before train()         {len(counts.before_train)}  (at most {MOST_MODULES})",
+        f"scans of the environment for secrets           {scans}  (1)",
+        f"yaml of conf/ opened                           {sum(conf.values())} times, {len(conf)} files"
         + (f"; more than once: {twice}" if twice else ""),
     ]
     for code, number in counts.calls.most_common(most):
@@ -97,6 +97,6 @@ def shown(counts: Counts, most: int = 0) -> list[str]:
 
 
 if __name__ == "__main__":
-    own = [word for word in sys.argv[1:] if not word.startswith("--most=")]
-    most = next((int(word.partition("=")[2]) for word in sys.argv[1:] if word.startswith("--most=")), 0)
-    print("\n".join(shown(counted(own), most)))
+    overrides = [argument for argument in sys.argv[1:] if not argument.startswith("--most=")]
+    most = next((int(argument.partition("=")[2]) for argument in sys.argv[1:] if argument.startswith("--most=")), 0)
+    print("\n".join(format_counts(count_until_first_round(overrides), most)))

@@ -37,7 +37,7 @@ def timed(spent: dict[str, float], key: str, call: Any, clock: Any = time.perf_c
     return timed_call
 
 
-def measured(fault: str) -> dict[str, Any]:
+def measure(fault: str) -> dict[str, Any]:
     """Run one training with this fault in this process."""
     import os
     import signal
@@ -53,35 +53,35 @@ def measured(fault: str) -> dict[str, Any]:
     os.environ.update(WANDB_BASE_URL=server.url, WANDB_API_KEY="0" * 40)
     os.environ.pop("WANDB_MODE", None)
     spent: dict[str, float] = {}
-    row, log = Tracker.log_metrics, Tracker._log
+    log = Tracker._log
 
-    def fails(tracker: Tracker, what: dict[str, Any]) -> None:
-        if fault.startswith("mid") and what["images"] >= IMAGES / 2:
+    def log_with_fault(tracker: Tracker, row: dict[str, Any]) -> None:
+        if fault.startswith("mid") and row["images"] >= IMAGES / 2:
             if fault == "mid core killed" and "killed" not in spent:
                 spent["killed"] = 1
                 for core in children("wandb-core"):
                     os.kill(core, signal.SIGKILL)
             elif fault != "mid core killed":
                 server.fault = fault.removeprefix("mid ")
-        log(tracker, what)
+        log(tracker, row)
 
     replaced = {
         "start": timed(spent, "start", Tracker.start), "close": timed(spent, "end", Tracker.close),
-        "log_metrics": timed(spent, "rows", row), "_log": fails,
+        "log_metrics": timed(spent, "rows", Tracker.log_metrics), "_log": log_with_fault,
     }  # fmt: skip
     for name, call in replaced.items():
         setattr(Tracker, name, call)
-    setattr(BackgroundWorker, "_made", timed(spent, "cpu", BackgroundWorker._made, time.thread_time))  # noqa: B010
+    setattr(BackgroundWorker, "_run", timed(spent, "cpu", BackgroundWorker._run, time.thread_time))  # noqa: B010
     setattr(pytorch_lightning.Trainer, "fit", timed(spent, "fit", pytorch_lightning.Trainer.fit))  # noqa: B010
     with tempfile.TemporaryDirectory() as folder:
         run = trained(folder, f"images={IMAGES}", f"logger.mode={mode}", f"logger.timeout={TIMEOUT}",
                       "callback.journal.images_between=128", "callback.grid.images_between=1000000",
                       "callback.checkpoint.images_between=6400")  # fmt: skip
-        told = {"status": run.summary["status"], "kept": kept(run, mode)}
-        return spent | told | {"ended": time.time()}
+        outcome = {"status": run.summary["status"], "kept": count_kept_rows(run, mode)}
+        return spent | outcome | {"ended": time.time()}
 
 
-def kept(run: Any, mode: str) -> str:
+def count_kept_rows(run: Any, mode: str) -> str:
     """Return how many of the rows of the local journal are in the log of W&B."""
     import contextlib
 
@@ -100,15 +100,15 @@ def main() -> None:
     print(f"{'fault':<16}{heads}  code  rows kept  status")
     for fault in sys.argv[1:] or FAULTS:
         child = subprocess.run([sys.executable, __file__, "--one", fault], capture_output=True, encoding="utf-8")
-        gone = time.time()
-        told = json.loads(next(line for line in child.stdout.splitlines() if line.startswith("{")))
-        waits = [told.get(key, 0.0) for key in ("start", "rows", "end", "cpu", "fit")]
-        numbers = "".join(f"{number:9.3f}" for number in (*waits, gone - told["ended"]))
-        print(f"{fault:<16}{numbers} {child.returncode:5d} {told['kept']:>10}  {told['status']}", flush=True)
+        exited = time.time()
+        outcome = json.loads(next(line for line in child.stdout.splitlines() if line.startswith("{")))
+        waits = [outcome.get(key, 0.0) for key in ("start", "rows", "end", "cpu", "fit")]
+        numbers = "".join(f"{number:9.3f}" for number in (*waits, exited - outcome["ended"]))
+        print(f"{fault:<16}{numbers} {child.returncode:5d} {outcome['kept']:>10}  {outcome['status']}", flush=True)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
-        print(json.dumps(measured(sys.argv[2])), flush=True)
+        print(json.dumps(measure(sys.argv[2])), flush=True)
     else:
         main()

@@ -23,7 +23,7 @@ from saddlepoint.extractor.training import Recipe, default_recipe, train_and_sav
 DATA = {"digits": Digits, "mnist": MNIST, "fashion-mnist": FashionMNIST, "cifar10-jpeg": CIFAR10JPEG}
 
 parser = argparse.ArgumentParser(description="Train a classifier that ships with the package.")
-parser.add_argument("name", choices=[name + second for name in DATA for second in ("", "-b")])
+parser.add_argument("name", choices=[name + suffix for name in DATA for suffix in ("", "-b")])
 parser.add_argument("--root", default=os.environ.get("SADDLEPOINT_DATA", "data"), help="folder of the data")
 parser.add_argument("--to", type=Path, default=WEIGHTS_FOLDER, help="folder of the weights and of classifiers.json")
 parser.add_argument("--certify", action="store_true", help="measure the certificate again without training")
@@ -35,9 +35,9 @@ data.prepare_data()
 data.setup()
 
 
-def show_progress(task: str, done: int, total: int) -> None:
+def show_progress(task: str, done: int, steps: int) -> None:
     """Print the progress of a task to stderr."""
-    print(f"\r{task}: {done:,} of {total:,}", end="", file=sys.stderr, flush=True)
+    print(f"\r{task}: {done:,} of {steps:,}", end="", file=sys.stderr, flush=True)
 
 
 if not arguments.certify:

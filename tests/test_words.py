@@ -11,7 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "saddlepoint"
-PYTHON = [path for folder in ("src", "tests", "benchmarks", "scripts") for path in sorted((ROOT / folder).rglob("*.py"))]
+PYTHON = [
+    path for folder in ("src", "tests", "benchmarks", "scripts") for path in sorted((ROOT / folder).rglob("*.py"))
+]
 PROSE = [*sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "conf").rglob("*.yaml")), *sorted(ROOT.glob("*.md"))]
 
 # public names of modules that two folders define, each with one meaning or as the interface of a family

@@ -81,7 +81,7 @@ def test_unused_layers_are_dormant_without_gradient_and_all_others_have_one(imag
         grown = network if isinstance(network, Generator) else network.trunk["flat"]
         for modules, used in ((grown.blocks, blocks), (grown.edges, edges)):
             for k, module in enumerate(modules):
-                assert all(part.dormant == (k not in used) for part in module.modules())
+                assert all(layer.dormant == (k not in used) for layer in module.modules())
                 assert all((p.grad is not None) == (k in used) for p in module.parameters()), k
 
 
@@ -121,7 +121,7 @@ def test_in_a_game_parameters_first_move_when_their_level_starts_and_the_average
     fit(plays, batches(25), [Watch(after=after)])
     assert moved.keys() == start.keys()
     for name, i in moved.items():
-        level = next((int(name.split(part)[1][0]) for part in ("blocks.", "edges.") if part in name), 0)
+        level = next((int(name.split(prefix)[1][0]) for prefix in ("blocks.", "edges.") if prefix in name), 0)
         assert i == (10 * level + 1 if level else 0), f"{name}: at alpha = 0 its gradient is 0, and Adam stands"
 
 

@@ -39,13 +39,13 @@ def terms(encoder, generator, x, noise):
 
 def bound(encoder, generator, x):
     """Return the exact ELBO per sample: the mean of a quadratic over q is its mean over 2 DIM points at +-sqrt(DIM)."""
-    total = 0
+    elbo = 0
     for i in range(DIM):
         for sign in (-1, 1):
             noise = torch.zeros(len(x), DIM, dtype=x.dtype)
             noise[:, i] = sign * DIM**0.5
-            total = total - sum(terms(encoder, generator, x, noise)) / (2 * DIM)
-    return total - CONSTANT
+            elbo = elbo - sum(terms(encoder, generator, x, noise)) / (2 * DIM)
+    return elbo - CONSTANT
 
 
 def likelihood(generator, x):
@@ -85,12 +85,12 @@ def test_the_terms_equal_the_bound_of_two_gaussians_up_to_the_stated_constant():
     encoder, generator = Encoder([D], DIM).double(), Generator(DIM, [D]).double()
     noise = torch.randn(len(DATA), DIM, dtype=torch.float64)
     code, (mean, log_variance) = encoder(DATA, {"noise": noise})
-    observed = torch.distributions.Normal(generator(code), S2**0.5).log_prob(DATA).sum(1).mean()
+    log_likelihood = torch.distributions.Normal(generator(code), S2**0.5).log_prob(DATA).sum(1).mean()
     q = torch.distributions.Normal(mean, (log_variance / 2).exp())
     kl = torch.distributions.kl_divergence(q, torch.distributions.Normal(torch.zeros_like(mean), 1.0)).sum(1).mean()
-    own_kl, own_distance = terms(encoder, generator, DATA, noise)
-    torch.testing.assert_close(own_kl, kl)
-    torch.testing.assert_close(-own_distance - CONSTANT, observed)
+    term_kl, term_distance = terms(encoder, generator, DATA, noise)
+    torch.testing.assert_close(term_kl, kl)
+    torch.testing.assert_close(-term_distance - CONSTANT, log_likelihood)
 
 
 def test_the_optimal_encoder_attains_the_marginal_likelihood_and_others_stay_below():

@@ -28,16 +28,16 @@ MNIST_ROOT = Path(os.environ.get("SADDLEPOINT_DATA", Path(__file__).parents[2] /
 def test_training_is_repeatable_and_leaves_the_global_generators_unchanged(stripes) -> None:
     x, y = stripes.split("train")[torch.arange(120)]
     before, threads = torch.random.get_rng_state(), torch.get_num_threads()
-    first = train_classifier(x, y, 2, BRIEF, stripes.split("test")[torch.arange(30)])
+    trained = train_classifier(x, y, 2, BRIEF, stripes.split("test")[torch.arange(30)])
     torch.rand(1)
     torch.random.set_rng_state(before)
-    second, other = train_classifier(x, y, 2, BRIEF), train_classifier(x, y, 2, replace(BRIEF, seed=1))
+    again, other = train_classifier(x, y, 2, BRIEF), train_classifier(x, y, 2, replace(BRIEF, seed=1))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.get_num_threads() == threads
-    assert all(torch.equal(first.state[name], second.state[name]) for name in first.state)
-    assert not torch.equal(first.state["readout.weight"], other.state["readout.weight"])
-    assert first.accuracy == 1.0
-    assert second.accuracy is None
+    assert all(torch.equal(trained.state[name], again.state[name]) for name in trained.state)
+    assert not torch.equal(trained.state["readout.weight"], other.state["readout.weight"])
+    assert trained.accuracy == 1.0
+    assert again.accuracy is None
 
 
 def test_training_works_under_no_grad_and_reports_progress(stripes) -> None:
@@ -94,9 +94,8 @@ def test_a_recipe_with_flip_cannot_tell_left_from_right(stripes) -> None:
 
 
 def test_a_recipe_without_flip_draws_no_numbers_for_it(stripes, monkeypatch) -> None:
-    monkeypatch.setattr(
-        "saddlepoint.extractor.training.random_flip", None
-    )  # so weights shipped before the flip stay reproducible
+    # so that weights shipped before the option `flip` existed stay reproducible
+    monkeypatch.setattr("saddlepoint.extractor.training.random_flip", None)
     x, y = stripes.split("train")[torch.arange(40)]
     train_classifier(x, y, 2, replace(BRIEF, epochs=1))
 
@@ -104,7 +103,7 @@ def test_a_recipe_without_flip_draws_no_numbers_for_it(stripes, monkeypatch) -> 
 def test_a_wide_network_multiplies_the_channels_and_keeps_the_readout() -> None:
     def channels(wide: int) -> list[int]:
         network = Network((3, 32, 32), 10, 128, wide)
-        return [part.out_channels for part in network.modules() if isinstance(part, torch.nn.Conv2d)]
+        return [layer.out_channels for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
 
     assert channels(1) == [16, 32, 64]
     assert channels(2) == [32, 64, 128]
@@ -180,8 +179,8 @@ def test_weights_that_are_not_the_listed_ones_are_refused_with_both_hashes(tmp_p
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     with pytest.raises(Mistake) as refused:
         Shipped("stripes", tmp_path)
-    for word in (str(file), entry["sha256"], hashlib.sha256(file.read_bytes()).hexdigest(), "Reinstall", "=trained"):
-        assert word in str(refused.value)
+    for text in (str(file), entry["sha256"], hashlib.sha256(file.read_bytes()).hexdigest(), "Reinstall", "=trained"):
+        assert text in str(refused.value)
     file.unlink()
     with pytest.raises(Mistake, match="missing"):
         Shipped("stripes", tmp_path)

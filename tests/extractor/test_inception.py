@@ -56,8 +56,8 @@ def test_features_and_logits_are_torch_fidelitys(random_weights: Path) -> None:
 def test_without_internet_and_weights_the_error_tells_how_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(Mistake) as refused:
         Inception(cache=tmp_path)
-    for word in (inception.weights_url(), str(tmp_path / "inception"), "weights=PATH", "extractor=trained"):
-        assert word in str(refused.value)
+    for text in (inception.weights_url(), str(tmp_path / "inception"), "weights=PATH", "extractor=trained"):
+        assert text in str(refused.value)
     assert not list(tmp_path.rglob("*.pth"))
     with pytest.raises(Mistake, match=r"no Inception weights at .*mine\.pth"):
         Inception(tmp_path / "mine.pth")
@@ -95,13 +95,13 @@ def test_a_truncated_file_is_refused(tmp_path: Path, random_weights: Path) -> No
     cut.write_bytes(random_weights.read_bytes()[:1000])
     with pytest.raises(Mistake, match="is incomplete") as refused:
         Inception(cut)
-    for word in (
+    for text in (
         "6726825d",
         hashlib.sha256(cut.read_bytes()).hexdigest()[:8],
         inception.weights_url(),
         "extractor=trained",
     ):
-        assert word in str(refused.value)
+        assert text in str(refused.value)
 
 
 def test_code_in_a_weights_file_is_not_run(tmp_path: Path) -> None:

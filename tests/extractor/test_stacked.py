@@ -37,42 +37,47 @@ def images(n: int, seed: int = 0) -> Tensor:
 
 def test_the_softmax_is_the_product_of_the_channels_probabilities(digit: Classifier) -> None:
     x = images(7)
-    found = Stacked(digit)(x)
-    assert found.logits is not None
+    output = Stacked(digit)(x)
+    assert output.logits is not None
     alone = [digit.network(to_float(x[:, channel : channel + 1])) for channel in range(3)]
     red, green, blue = (logits.softmax(1) for _, logits in alone)
     joint = torch.einsum("na,nb,nc->nabc", red, green, blue).reshape(7, 1000)
-    assert torch.allclose(found.logits.softmax(1), joint, atol=1e-7)
-    assert torch.allclose(found.logits.exp().sum(1), torch.ones(7), atol=1e-5)
-    assert torch.allclose(found.features, torch.cat([features for features, _ in alone], 1), atol=1e-5)
+    assert torch.allclose(output.logits.softmax(1), joint, atol=1e-7)
+    assert torch.allclose(output.logits.exp().sum(1), torch.ones(7), atol=1e-5)
+    assert torch.allclose(output.features, torch.cat([features for features, _ in alone], 1), atol=1e-5)
 
 
 def test_the_class_is_the_three_most_probable_digits(digit: Classifier) -> None:
     x = images(64)
-    found = Stacked(digit)(x)
+    output = Stacked(digit)(x)
     a, b, c = (digit.network(to_float(x[:, channel : channel + 1]))[1].argmax(1) for channel in range(3))
-    assert found.logits is not None
-    assert found.logits.argmax(1).tolist() == (100 * a + 10 * b + c).tolist()
-    assert len(set(found.logits.argmax(1).tolist())) > 20
+    assert output.logits is not None
+    assert output.logits.argmax(1).tolist() == (100 * a + 10 * b + c).tolist()
+    assert len(set(output.logits.argmax(1).tolist())) > 20
 
 
 def test_permuted_channels_permute_features_and_digits(digit: Classifier) -> None:
-    x, ruler = images(9), Stacked(digit)
-    found, turned = ruler(x), ruler(x[:, [2, 0, 1]])
-    assert found.logits is not None
-    assert turned.logits is not None
-    assert torch.allclose(turned.features.view(9, 3, 16)[:, [1, 2, 0]], found.features.view(9, 3, 16), atol=1e-5)
+    x, extractor = images(9), Stacked(digit)
+    output, permuted = extractor(x), extractor(x[:, [2, 0, 1]])
+    assert output.logits is not None
+    assert permuted.logits is not None
+    assert torch.allclose(permuted.features.view(9, 3, 16)[:, [1, 2, 0]], output.features.view(9, 3, 16), atol=1e-5)
     assert torch.allclose(
-        turned.logits.view(9, 10, 10, 10).permute(0, 2, 3, 1), found.logits.view(9, 10, 10, 10), atol=1e-5
+        permuted.logits.view(9, 10, 10, 10).permute(0, 2, 3, 1), output.logits.view(9, 10, 10, 10), atol=1e-5
     )
 
 
 def test_name_and_hash_follow_the_classifier_and_the_shape_is_that_of_a_stack(digit: Classifier) -> None:
-    ruler = Stacked(digit)
-    assert (ruler.name, ruler.dim, ruler.classes, ruler.shape) == ("stacked-mnist", 48, 1000, (3, 28, 28))
-    assert ruler.sha256 == hashlib.sha256(b"stacked " + b"5" * 64).hexdigest() != digit.sha256
-    assert not ruler.train().training
-    assert not any(parameter.requires_grad for parameter in ruler.parameters())
+    extractor = Stacked(digit)
+    assert (extractor.name, extractor.dim, extractor.classes, extractor.shape) == (
+        "stacked-mnist",
+        48,
+        1000,
+        (3, 28, 28),
+    )
+    assert extractor.sha256 == hashlib.sha256(b"stacked " + b"5" * 64).hexdigest() != digit.sha256
+    assert not extractor.train().training
+    assert not any(parameter.requires_grad for parameter in extractor.parameters())
     assert Stacked(Shipped("mnist")).dim == 384
 
 

@@ -77,7 +77,7 @@ def test_only_the_classes_of_the_batch_get_a_gradient():
 
 def test_gains_start_at_1_and_biases_at_0_and_averages_and_ranks_find_one_batch_norm():
     layer = ConditionalBatchNorm(4, 3)
-    assert [type(part) for part in layer.modules() if isinstance(part, BatchNorm)] == [type(layer.norm)]
+    assert [type(module) for module in layer.modules() if isinstance(module, BatchNorm)] == [type(layer.norm)]
     x = torch.randn(6, 4)
     expected = nn.BatchNorm1d(4, affine=False)(x)
     torch.testing.assert_close(layer(x, {"label": torch.tensor([0, 1, 2, 0, 1, 2])}), expected)

@@ -13,11 +13,11 @@ from saddlepoint.objective import nonsaturating
 def test_noise_has_standard_deviation_sigma_and_is_fresh_each_time():
     torch.manual_seed(0)
     layer, x = GaussianNoise(1, sigma=0.3), torch.full((200, 500), 2.0)
-    first, second = layer(x) - x, layer(x) - x
-    for noise in (first, second):
+    first, again = layer(x) - x, layer(x) - x
+    for noise in (first, again):
         assert noise.mean().item() == pytest.approx(0, abs=4 * 0.3 / 100_000**0.5)
         assert noise.std().item() == pytest.approx(0.3, rel=0.01)
-    assert (first * second).mean().item() == pytest.approx(0, abs=0.002)
+    assert (first * again).mean().item() == pytest.approx(0, abs=0.002)
 
 
 def test_in_evaluation_mode_and_at_sigma_zero_x_is_unchanged():
@@ -39,9 +39,9 @@ def test_noise_is_drawn_from_the_global_generator():
 def test_as_a_neck_it_leaves_the_features_without_noise():
     network = mlp.Discriminator([2], [5], neck=GaussianNoise)
     x = torch.randn(6, 2)
-    first, second = network(x), network(x)
-    assert not torch.equal(first.logits, second.logits)
-    assert torch.equal(first.features["hidden1"], second.features["hidden1"])
+    first, again = network(x), network(x)
+    assert not torch.equal(first.logits, again.logits)
+    assert torch.equal(first.features["hidden1"], again.features["hidden1"])
     plays = game(nonsaturating, nets=(Maker(nn.Linear(3, 2)), network))
     fit(plays, batches(2))
     assert all(torch.isfinite(p).all() for p in plays.parameters())

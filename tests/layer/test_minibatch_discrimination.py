@@ -30,17 +30,17 @@ NECK = "+layer@architecture.discriminator.neck=minibatch_discrimination"
 
 def layer(features=6, kernels=4, dimensions=3, started=True):
     """Return an initialised layer in float64 with random scales and biases."""
-    made = MinibatchDiscrimination(features, kernels, dimensions).double()
+    neck_layer = MinibatchDiscrimination(features, kernels, dimensions).double()
     if started:
-        made.started = True
-        nn.init.normal_(made.log_scale)
-        nn.init.normal_(made.bias)
-    return made
+        neck_layer.started = True
+        nn.init.normal_(neck_layer.log_scale)
+        nn.init.normal_(neck_layer.bias)
+    return neck_layer
 
 
-def by_hand(made, f):
+def by_hand(neck_layer, f):
     """Compute [f, o + bias] by loops over samples, kernels and dimensions."""
-    theta, log_scale, bias = (p.detach().numpy() for p in (made.theta, made.log_scale, made.bias))
+    theta, log_scale, bias = (p.detach().numpy() for p in (neck_layer.theta, neck_layer.log_scale, neck_layer.bias))
     f = f.detach().numpy()
     _, kernels, dimensions = theta.shape
     m = np.zeros((len(f), kernels, dimensions))
@@ -66,63 +66,67 @@ def critic(width=8, x=2, kernels=4):
 
 
 def test_the_output_equals_explicit_loops_over_pairs():
-    made, f = layer(), torch.randn(7, 6, dtype=torch.float64)
-    assert np.allclose(made(f).detach().numpy(), by_hand(made, f), rtol=1e-12, atol=1e-12)
+    neck_layer, f = layer(), torch.randn(7, 6, dtype=torch.float64)
+    assert np.allclose(neck_layer(f).detach().numpy(), by_hand(neck_layer, f), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("n", [2, 5, 64])
 def test_before_the_bias_closeness_is_0_for_distant_samples_and_n_minus_1_for_equal_ones(n):
-    made = layer()
+    neck_layer = layer()
     far = torch.randn(n, 6, dtype=torch.float64) * 1e6
-    assert made.closeness(far).abs().max() < 1e-100
+    assert neck_layer.closeness(far).abs().max() < 1e-100
     same = torch.randn(1, 6, dtype=torch.float64).expand(n, 6)
     # not bit for bit: a matrix product may round equal rows differently
-    torch.testing.assert_close(made.closeness(same), torch.full((n, 4), n - 1.0).double(), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(neck_layer.closeness(same), torch.full((n, 4), n - 1.0).double(), rtol=1e-12, atol=1e-12)
 
 
 def test_permuting_the_batch_permutes_the_output():
-    made, f, order = layer(), torch.randn(9, 6, dtype=torch.float64), torch.randperm(9)
-    assert torch.allclose(made(f)[order], made(f[order]), atol=1e-12)
+    neck_layer, f, order = layer(), torch.randn(9, 6, dtype=torch.float64), torch.randperm(9)
+    assert torch.allclose(neck_layer(f)[order], neck_layer(f[order]), atol=1e-12)
 
 
 def test_the_output_depends_on_log_scale_but_not_on_the_norm_of_theta():
-    made, f = layer(), torch.randn(5, 6, dtype=torch.float64)
-    before = made(f)
-    made.theta.data.mul_(torch.rand(4, 3) + 0.5)
-    assert torch.allclose(made(f), before, atol=1e-12)
-    made.log_scale.data.add_(1.0)
-    assert not torch.allclose(made(f), before, atol=1e-3)
+    neck_layer, f = layer(), torch.randn(5, 6, dtype=torch.float64)
+    before = neck_layer(f)
+    neck_layer.theta.data.mul_(torch.rand(4, 3) + 0.5)
+    assert torch.allclose(neck_layer(f), before, atol=1e-12)
+    neck_layer.log_scale.data.add_(1.0)
+    assert not torch.allclose(neck_layer(f), before, atol=1e-3)
 
 
 def test_descending_the_sum_of_its_outputs_separates_samples_a_thousandth_apart():
     torch.manual_seed(0)
-    made = layer(started=False)
+    neck_layer = layer(started=False)
     centre = torch.randn(6, dtype=torch.float64)
     f = (centre + 1e-3 * torch.randn(8, 6, dtype=torch.float64)).requires_grad_()
     spread = [torch.pdist(f.detach()).min().item()]
     for _ in range(200):
-        (gradient,) = torch.autograd.grad(made.closeness(f).sum(), f)
+        (gradient,) = torch.autograd.grad(neck_layer.closeness(f).sum(), f)
         f = (f - 0.01 * gradient).detach().requires_grad_()
     spread.append(torch.pdist(f.detach()).min().item())
     assert spread[0] < 1e-2
     assert spread[1] > 100 * spread[0]
-    assert made.closeness(f).max() < 0.5 * 7
+    assert neck_layer.closeness(f).max() < 0.5 * 7
 
 
 def test_its_gradients_and_those_of_a_penalty_through_it_are_correct():
-    made, f = layer(3, 2, 2), torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(made, f)
-    assert torch.autograd.gradgradcheck(made, f)
+    neck_layer, f = layer(3, 2, 2), torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(neck_layer, f)
+    assert torch.autograd.gradgradcheck(neck_layer, f)
 
 
 # ------------------------------------------------------------------------------------------------------- initialisation
 
 
 def test_initialisation_sets_half_the_mean_nearest_distance_to_1_and_the_mean_output_to_0():
-    made, f = layer(started=False), 7 * torch.randn(40, 6, dtype=torch.float64) + 3
-    assert torch.equal(made.bias.data, torch.full((4,), -1.0, dtype=torch.float64))
-    out = made.train()(f)
-    m = torch.einsum("nf,fbc->nbc", f, made.theta / made.theta.norm(dim=0) * made.log_scale.exp()).detach().numpy()
+    neck_layer, f = layer(started=False), 7 * torch.randn(40, 6, dtype=torch.float64) + 3
+    assert torch.equal(neck_layer.bias.data, torch.full((4,), -1.0, dtype=torch.float64))
+    out = neck_layer.train()(f)
+    m = (
+        torch.einsum("nf,fbc->nbc", f, neck_layer.theta / neck_layer.theta.norm(dim=0) * neck_layer.log_scale.exp())
+        .detach()
+        .numpy()
+    )
     for b in range(4):
         pairs = np.abs(m[:, None, b] - m[None, :, b]).sum(2) + np.diag(np.full(40, np.inf))
         assert pairs.min(1).mean() / 2 == pytest.approx(1.0, abs=1e-12)
@@ -131,33 +135,35 @@ def test_initialisation_sets_half_the_mean_nearest_distance_to_1_and_the_mean_ou
 
 
 def test_initialisation_happens_once_in_training_and_is_saved_in_the_state_dict():
-    made, f = layer(started=False), torch.randn(2, 12, 6, dtype=torch.float64)
-    fresh = copy.deepcopy(made.state_dict())
-    made.eval()(f[0])
-    assert all(torch.equal(value, fresh[key]) for key, value in made.state_dict().items() if key != "_extra_state")
-    made.train()(f[0])
-    begun = copy.deepcopy(made.state_dict())
+    neck_layer, f = layer(started=False), torch.randn(2, 12, 6, dtype=torch.float64)
+    fresh = copy.deepcopy(neck_layer.state_dict())
+    neck_layer.eval()(f[0])
+    assert all(
+        torch.equal(value, fresh[key]) for key, value in neck_layer.state_dict().items() if key != "_extra_state"
+    )
+    neck_layer.train()(f[0])
+    begun = copy.deepcopy(neck_layer.state_dict())
     assert not torch.equal(begun["log_scale"], fresh["log_scale"])
-    made(f[1])
+    neck_layer(f[1])
     other = layer(started=False)
     other.load_state_dict(begun)
     other.train()(f[1])
-    for module in (made, other):
+    for module in (neck_layer, other):
         assert torch.equal(module.log_scale, begun["log_scale"])
         assert torch.equal(module.bias, begun["bias"])
 
 
 def test_a_batch_of_equal_samples_initialises_it_with_finite_numbers():
-    made = layer(started=False)
-    out = made.train()(torch.ones(5, 6, dtype=torch.float64))
+    neck_layer = layer(started=False)
+    out = neck_layer.train()(torch.ones(5, 6, dtype=torch.float64))
     assert torch.isfinite(out).all()
-    assert torch.equal(made.log_scale.data, torch.zeros(4, 3, dtype=torch.float64))
+    assert torch.equal(neck_layer.log_scale.data, torch.zeros(4, 3, dtype=torch.float64))
 
 
 def test_the_dry_run_before_training_does_not_initialise_it():
-    made = build_game(compose([NECK]))
-    assert made.discriminator.network.neck.started is False
-    assert made.discriminator.network.neck.training
+    plays = build_game(compose([NECK]))
+    assert plays.discriminator.network.neck.started is False
+    assert plays.discriminator.network.neck.training
 
 
 def test_it_is_initialised_from_the_first_reals():
@@ -195,10 +201,10 @@ def test_the_output_on_reals_does_not_depend_on_fakes(rule):
 
 
 def test_the_output_on_a_real_depends_on_the_other_reals():
-    made, f = layer(), torch.randn(5, 6, dtype=torch.float64)
+    neck_layer, f = layer(), torch.randn(5, 6, dtype=torch.float64)
     moved = f.clone()
     moved[4] += 10
-    assert not torch.equal(made(f)[0, 6:], made(moved)[0, 6:])
+    assert not torch.equal(neck_layer(f)[0, 6:], neck_layer(moved)[0, 6:])
 
 
 # --------------------------------------------------------------------------------------------- in a game
@@ -253,17 +259,17 @@ def test_a_batch_is_not_split_for_any_player(who):
 
 
 def test_a_batch_of_one_is_refused_in_training_and_accepted_in_evaluation():
-    made = layer()
+    neck_layer = layer()
     with pytest.raises(Mistake, match="a batch"):
-        made.train()(torch.randn(1, 6, dtype=torch.float64))
-    alone = made.eval()(torch.randn(1, 6, dtype=torch.float64))
-    assert torch.equal(alone[0, 6:], made.bias)
+        neck_layer.train()(torch.randn(1, 6, dtype=torch.float64))
+    alone = neck_layer.eval()(torch.randn(1, 6, dtype=torch.float64))
+    assert torch.equal(alone[0, 6:], neck_layer.bias)
 
 
-@pytest.mark.parametrize("setting", [{"kernels": 0}, {"dimensions": 1.5}])
-def test_invalid_sizes_are_refused(setting):
-    with pytest.raises(ValueError, match=next(iter(setting))):
-        MinibatchDiscrimination(6, **setting)
+@pytest.mark.parametrize("wrong", [{"kernels": 0}, {"dimensions": 1.5}])
+def test_invalid_sizes_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        MinibatchDiscrimination(6, **wrong)
 
 
 # ----------------------------------------------------------------------------------------- configuration
@@ -285,11 +291,11 @@ def test_it_is_one_override_on_any_architecture_alone_and_together(words, terms)
     config = compose([*words, NECK, "architecture.discriminator.neck.kernels=5", f"regularizer={terms}"])
     check(config)
     assert config.choice["layer@architecture.discriminator.neck"] == "minibatch_discrimination"
-    made = build_game(config)
-    neck = made.discriminator.network.neck
+    plays = build_game(config)
+    neck = plays.discriminator.network.neck
     assert isinstance(neck, MinibatchDiscrimination)
     assert neck.theta.shape[1:] == (5, 5)
-    assert made.discriminator.network.readout.linear.in_features == len(neck.theta) + 5
+    assert plays.discriminator.network.readout.linear.in_features == len(neck.theta) + 5
 
 
 def test_a_run_with_a_batch_of_one_ends_with_an_error_message(tmp_path: Path):

@@ -26,8 +26,8 @@ def test_a_full_pool_returns_and_replaces_an_earlier_fake_half_of_the_time():
     returned = torch.cat(outputs)[:, 0]
     new = (returned == torch.arange(4000)).float()[50:].mean().item()
     assert new == pytest.approx(0.5, abs=4 * (0.25 / 3950) ** 0.5)
-    stored = set(pool.kept[:, 0].tolist())
-    assert set(returned.tolist()) == set(range(4000)) - {fake for fake in stored if fake >= 50}
+    pooled = set(pool.kept[:, 0].tolist())
+    assert set(returned.tolist()) == set(range(4000)) - {fake for fake in pooled if fake >= 50}
     assert (returned <= torch.arange(4000)).all()
     assert len(pool.kept) == 50
 

@@ -53,13 +53,15 @@ def test_its_optimum_is_the_log_ratio_of_the_joint_distributions():
 
     def loss():
         optimizer.zero_grad()
-        total = (p * softplus(-logits())).sum() + (q * softplus(logits())).sum()
-        total.backward()
-        return total
+        cross_entropy = (p * softplus(-logits())).sum() + (q * softplus(logits())).sum()
+        cross_entropy.backward()
+        return cross_entropy
 
     optimizer.step(loss)
     torch.testing.assert_close(logits().detach(), (p / q).log(), atol=1e-4, rtol=1e-4)
-    assert (readout.linear.weight + readout.linear.bias - (p / q).log()).abs().max() > 0.3, "the class is needed for it"
+    assert (readout.linear.weight + readout.linear.bias - (p / q).log()).abs().max() > 0.3, (
+        "the optimum depends on the class"
+    )
 
 
 def test_missing_or_invalid_labels_are_refused():

@@ -54,11 +54,11 @@ def test_the_output_does_not_depend_on_the_norm_of_theta_and_gradients_are_ortho
 
 def test_theta_starts_with_standard_deviation_std_and_a_frozen_scale_is_no_parameter():
     torch.manual_seed(0)
-    frozen, free = weight_norm(nn.Linear(300, 200), std=0.3), weight_norm(nn.Linear(4, 2), trainable=True)
-    assert frozen.linear.weight.std().item() == pytest.approx(0.3, rel=0.02)
-    assert set(dict(frozen.named_parameters())) == {"bias", "linear.weight"}
-    assert set(dict(free.named_parameters())) == {"bias", "linear.weight", "scale"}
-    assert "scale" in frozen.state_dict()
+    fixed, learned = weight_norm(nn.Linear(300, 200), std=0.3), weight_norm(nn.Linear(4, 2), trainable=True)
+    assert fixed.linear.weight.std().item() == pytest.approx(0.3, rel=0.02)
+    assert set(dict(fixed.named_parameters())) == {"bias", "linear.weight"}
+    assert set(dict(learned.named_parameters())) == {"bias", "linear.weight", "scale"}
+    assert "scale" in fixed.state_dict()
 
 
 def hidden(network, x):
@@ -90,8 +90,7 @@ def test_after_initialisation_every_layer_has_mean_0_and_the_given_deviation(sta
 
 
 def test_initialisation_equals_the_computation_by_hand_layer_by_layer():
-    first, second = nn.Linear(3, 4), nn.Linear(4, 2)
-    network = nn.Sequential(weight_norm(first), nn.ReLU(), weight_norm(second))
+    network = nn.Sequential(weight_norm(nn.Linear(3, 4)), nn.ReLU(), weight_norm(nn.Linear(4, 2)))
     x = torch.randn(50, 3)
     initialise_from_data(network, x)
     h = x

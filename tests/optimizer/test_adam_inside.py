@@ -107,9 +107,9 @@ def test_saving_and_resuming_is_exact():
     torch.save(first.state_dict(), file)
     file.seek(0)
     resumed = nn.Parameter(half.detach().clone())
-    second = AdamInside([resumed], lr=99.0)
-    second.load_state_dict(torch.load(file, weights_only=True))
-    descend(resumed, second, gradients[5:])
+    restored = AdamInside([resumed], lr=99.0)
+    restored.load_state_dict(torch.load(file, weights_only=True))
+    descend(resumed, restored, gradients[5:])
     assert torch.equal(resumed, uninterrupted)
 
 

@@ -56,13 +56,13 @@ def test_the_gap_of_batch_means_equals_the_computation_by_hand(gap):
     flat = (r.mean(0) - f.mean(0)).ravel()
     square = ((r**2).mean(0) - (f**2).mean(0)).ravel()
 
-    def found(features):
+    def term(features):
         return FeatureMatching(features, gap)(turn_of(real, fake)).item()
 
-    assert found("map") == pytest.approx(GAPS[gap](space), rel=1e-12)
-    assert found("flat") == pytest.approx(GAPS[gap](flat), rel=1e-12)
-    assert found(None) == pytest.approx(GAPS[gap](square), rel=1e-12)  # the last
-    assert found(["map", "square"]) == pytest.approx(GAPS[gap](space) + GAPS[gap](square), rel=1e-12)
+    assert term("map") == pytest.approx(GAPS[gap](space), rel=1e-12)
+    assert term("flat") == pytest.approx(GAPS[gap](flat), rel=1e-12)
+    assert term(None) == pytest.approx(GAPS[gap](square), rel=1e-12)  # the last
+    assert term(["map", "square"]) == pytest.approx(GAPS[gap](space) + GAPS[gap](square), rel=1e-12)
 
 
 def test_equal_means_cost_nothing_whatever_the_samples():
@@ -83,14 +83,14 @@ def test_gradients_flow_through_the_fakes_but_not_through_the_reals(gap):
 @pytest.mark.parametrize("rule", RULES)
 def test_it_has_gradients_for_the_generator_and_none_for_the_discriminator(rule):
     """D's gradient with the term of the generator equals, bit for bit, D's gradient without it."""
-    found = {}
+    gradients = {}
     for name, terms in {"with": {"feature_matching": FeatureMatching(weight=100.0)}, "without": {}}.items():
         torch.manual_seed(0)
         plays = playing(terms, rule)
         fit(plays, batches(1))
-        found[name] = {p: [w.grad.clone() for w in plays.players[p].parameters()] for p in plays.players}
-    assert all(map(torch.equal, found["with"]["discriminator"], found["without"]["discriminator"]))
-    assert not all(map(torch.equal, found["with"]["generator"], found["without"]["generator"]))
+        gradients[name] = {p: [w.grad.clone() for w in plays.players[p].parameters()] for p in plays.players}
+    assert all(map(torch.equal, gradients["with"]["discriminator"], gradients["without"]["discriminator"]))
+    assert not all(map(torch.equal, gradients["with"]["generator"], gradients["without"]["generator"]))
 
 
 def test_alone_it_brings_the_means_together():
@@ -103,8 +103,8 @@ def test_alone_it_brings_the_means_together():
     data[0].x.add_(torch.tensor([3.0, -2.0]))
     fit(plays, data)
     assert set(plays.last_losses["generator"][0]) == {"feature_matching"}
-    made = plays.sample(20_000).mean(0)
-    assert torch.allclose(made, data[0].x.mean(0), atol=0.1)
+    plays = plays.sample(20_000).mean(0)
+    assert torch.allclose(plays, data[0].x.mean(0), atol=0.1)
 
 
 def test_the_batch_is_not_split_since_the_term_is_no_mean_over_samples():
@@ -161,9 +161,9 @@ def test_invalid_features_and_gaps_are_refused(settings):
         FeatureMatching(**settings)
 
 
-@pytest.mark.parametrize("place", [[], ["objective.generator=null"]], ids=["added", "in its place"])
-def test_it_is_added_to_or_replaces_the_objective_of_the_generator(place):
-    made = build_game(compose(["regularizer=[feature_matching]", *place]))
-    assert list(made.generator.terms) == ["feature_matching"]
-    assert made.discriminator.terms == {}
-    assert (made.generator.objective is None) == bool(place)
+@pytest.mark.parametrize("overrides", [[], ["objective.generator=null"]], ids=["added", "replaced"])
+def test_it_is_added_to_or_replaces_the_objective_of_the_generator(overrides):
+    plays = build_game(compose(["regularizer=[feature_matching]", *overrides]))
+    assert list(plays.generator.terms) == ["feature_matching"]
+    assert plays.discriminator.terms == {}
+    assert (plays.generator.objective is None) == bool(overrides)

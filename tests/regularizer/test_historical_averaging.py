@@ -49,10 +49,10 @@ class Maximiser(nn.Module):
 def toy(rule, weight, steps=5_000, every=1):
     """Play the toy game (Salimans et al. 2016, section 3.3) from (1.5, 1.5); return each (x, y), [steps, 2]."""
     nets = Minimiser(), Maximiser()
-    own = {"history": HistoricalAveraging(weight, every)} if weight else {}
-    plays = game(wasserstein, own, rule, partial(torch.optim.SGD, lr=RATE), nets=nets, z=1)
+    terms = {"history": HistoricalAveraging(weight, every)} if weight else {}
+    plays = game(wasserstein, terms, rule, partial(torch.optim.SGD, lr=RATE), nets=nets, z=1)
     old = plays.generator
-    plays.players["generator"] = Player(old.network, old._optimizer, old.objective, copy.deepcopy(own))
+    plays.players["generator"] = Player(old.network, old._optimizer, old.objective, copy.deepcopy(terms))
     places = []
 
     def after(g, i):

@@ -45,9 +45,9 @@ def test_a_perfect_q_of_a_categorical_code_gives_0_and_a_constant_q_the_entropy(
 def test_the_terms_of_several_codes_add_up_each_with_its_own_formula():
     heads = {"category": lambda latent: latent["z"] @ torch.ones(2, 4).cumsum(1), "style": lambda latent: latent["z"]}
     shown, latent = turn(heads)
-    own = -(log_softmax(latent["z"] @ torch.ones(2, 4).cumsum(1), 1) * latent["category"]).sum(1).mean()
-    own = own + ((latent["style"] - latent["z"]) ** 2).sum(1).mean() / 2
-    torch.testing.assert_close(MutualInformation(codes=["category", "style"])(shown), own)
+    expected = -(log_softmax(latent["z"] @ torch.ones(2, 4).cumsum(1), 1) * latent["category"]).sum(1).mean()
+    expected = expected + ((latent["style"] - latent["z"]) ** 2).sum(1).mean() / 2
+    torch.testing.assert_close(MutualInformation(codes=["category", "style"])(shown), expected)
 
 
 def test_a_missing_code_or_head_or_another_size_is_refused_with_what_to_type():
@@ -89,34 +89,36 @@ def game(weight=1.0, seed=0):
 
 def test_a_term_of_both_players_moves_the_head_and_the_generator():
     """Without an adversarial loss, the head and G descend only the term, and it falls below the entropy."""
-    own = game()
-    for name in own.players:
-        own.player(name).objective = None
+    plays = game()
+    for name in plays.players:
+        plays.player(name).objective = None
     stream = torch.Generator().manual_seed(0)
-    before = {name: [p.detach().clone() for p in own.player(name).network.parameters()] for name in own.players}
-    fit(own, [Batch(points(64, stream)[0]) for _ in range(60)])
-    for name in own.players:
+    before = {name: [p.detach().clone() for p in plays.player(name).network.parameters()] for name in plays.players}
+    fit(plays, [Batch(points(64, stream)[0]) for _ in range(60)])
+    for name in plays.players:
         moved = [
-            not torch.equal(a, b) for a, b in zip(before[name], own.player(name).network.parameters(), strict=True)
+            not torch.equal(a, b) for a, b in zip(before[name], plays.player(name).network.parameters(), strict=True)
         ]
         assert any(moved), name
-    assert own.report()["generator/mutual_information"] < 0.2 * math.log(4)
-    head = own.player("discriminator").network.heads["category"]
+    assert plays.report()["generator/mutual_information"] < 0.2 * math.log(4)
+    head = plays.player("discriminator").network.heads["category"]
     assert all(p.grad is not None and p.grad.any() for p in head.parameters())
 
 
 def test_codes_match_the_clusters_of_the_data_up_to_a_permutation():
     """Q on reals with known clusters assigns a different code to each cluster."""
-    own = game(seed=1)
+    plays = game(seed=1)
     stream = torch.Generator().manual_seed(1)
-    fit(own, [Batch(points(64, stream)[0]) for _ in range(1500)])
+    fit(plays, [Batch(points(64, stream)[0]) for _ in range(1500)])
     x, y = points(2000, stream)
     with torch.no_grad():
-        code = own.player("discriminator").network(x).heads["category"].argmax(1)
-        latent = own.prior.sample(2000, Stream(3, "own"))
-        found = own.player("discriminator").network(own.player("generator").network(latent)).heads["category"].argmax(1)
+        code = plays.player("discriminator").network(x).heads["category"].argmax(1)
+        latent = plays.prior.sample(2000, Stream(3, "own"))
+        predicted = (
+            plays.player("discriminator").network(plays.player("generator").network(latent)).heads["category"].argmax(1)
+        )
     table = torch.zeros(4, 4).index_put((code, y), torch.ones(2000), accumulate=True)
     rows, columns = linear_sum_assignment(-table.numpy())
     assert table[rows, columns].sum() / 2000 > 0.9, table
-    assert (found == latent["category"].argmax(1)).double().mean() > 0.95
-    assert math.log(4) - own.report()["generator/mutual_information"] > 0.9 * math.log(4), "the bound, in nats"
+    assert (predicted == latent["category"].argmax(1)).double().mean() > 0.95
+    assert math.log(4) - plays.report()["generator/mutual_information"] > 0.9 * math.log(4), "the bound, in nats"

@@ -58,8 +58,8 @@ def test_the_path_length_of_a_linear_generator_is_that_of_its_matrix(size):
     assert term(turn).item() == pytest.approx((lengths - first).square().mean().item(), rel=1e-4)
     assert term.mean.item() == pytest.approx(first.item(), rel=1e-5)
     term.mean.fill_(0.0)
-    second = 0.5 * first
-    assert term(turn).item() == pytest.approx((lengths - second).square().mean().item(), rel=1e-4)
+    updated = 0.5 * first
+    assert term(turn).item() == pytest.approx((lengths - updated).square().mean().item(), rel=1e-4)
 
 
 def test_path_length_moves_only_the_generator_on_the_turns_on_which_it_is_due():

@@ -125,14 +125,15 @@ def inception_network(state: Mapping[str, Tensor]) -> nn.Module:
     return module
 
 
-def _download(cache: Path | None, say: Log) -> Path:
+def _download(cache: Path | None, log: Log) -> Path:
+    """Download the weights into `cache`, else into the folder of torch.hub, and return their path."""
     folder = Path(torch.hub.get_dir()) / "checkpoints" if cache is None else cache / "inception"
     file = folder / weights_url().rsplit("/", 1)[1]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{file}.lock"):
             if not file.is_file():
-                say(f"downloading the weights of Inception (95 MB) from {weights_url()}")
+                log(f"downloading the weights of Inception (95 MB) from {weights_url()}")
                 content = io.BytesIO()
                 with urllib.request.urlopen(weights_url(), timeout=30) as response:
                     while content.tell() <= LARGEST and (block := response.read(1 << 20)):

@@ -40,21 +40,21 @@ class Pool(nn.Module):
         """Return for each row of x [N, ...] that row or an earlier one, without gradient."""
         if not self.training or self.size == 0:
             return x.detach()
-        whole = ranks.all_gather(x.detach())
-        draw = torch.Generator()
-        draw.set_state(self.generator.cpu())
-        shown, kept = [], list(self.kept.to(whole)) if len(self.kept) else []
-        for row in whole:
+        fakes = ranks.all_gather(x.detach())
+        generator = torch.Generator()
+        generator.set_state(self.generator.cpu())
+        returned, kept = [], list(self.kept.to(fakes)) if len(self.kept) else []
+        for row in fakes:
             if len(kept) < self.size:
                 kept.append(row)
-            elif torch.rand((), generator=draw) < 0.5:
-                place = int(torch.randint(self.size, (), generator=draw))
-                row, kept[place] = kept[place], row
-            shown.append(row)
+            elif torch.rand((), generator=generator) < 0.5:
+                index = int(torch.randint(self.size, (), generator=generator))
+                row, kept[index] = kept[index], row
+            returned.append(row)
         self.kept = torch.stack(kept)
-        self.generator = draw.get_state()
+        self.generator = generator.get_state()
         first = ranks.rank() * len(x)
-        return torch.stack(shown[first : first + len(x)])
+        return torch.stack(returned[first : first + len(x)])
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Resize the buffer first, since the pool of a checkpoint can have any size."""

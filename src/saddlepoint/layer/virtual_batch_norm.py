@@ -100,8 +100,8 @@ class ReferenceBatch(nn.Module):
     def __init__(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> None:
         super().__init__()
         self.parts, self.names = list(latent), list(condition)
-        for name, part in latent.items():
-            self.register_buffer(f"latent_{name}", part.detach().clone())
+        for name, values in latent.items():
+            self.register_buffer(f"latent_{name}", values.detach().clone())
         for name, entry in condition.items():
             self.register_buffer(f"condition_{name}", entry.detach().clone())
 
@@ -122,7 +122,7 @@ def _prepend_reference(network: nn.Module, args: tuple[Any, ...], kwargs: dict[s
     """Forward pre-hook: put the reference batch in front of a generator's arguments (latent, condition)."""
     batch = cast(ReferenceBatch, network.reference_batch)
     arguments = dict(zip(("latent", "condition"), args, strict=False)) | kwargs
-    latent = {name: torch.cat([batch.latent_part(name).to(part), part]) for name, part in arguments["latent"].items()}
+    latent = {name: torch.cat([batch.latent_part(name).to(z), z]) for name, z in arguments["latent"].items()}
     condition, reference = arguments.get("condition", UNCONDITIONAL), batch.condition
     joined = {name: torch.cat([reference[name].to(entry), entry]) for name, entry in condition.items()}
     return (latent, joined), {}

@@ -70,6 +70,6 @@ def _update(
     torch._foreach_addcmul_(squares, gradients, gradients, 1 - b2)
     # m' / sqrt(v' + eps) = (c / (1 - b1^t)) m / sqrt(v + c^2 eps),  c = sqrt(1 - b2^t): saves one pass over v
     corrections = [(1 - b1 ** state["step"], 1 - b2 ** state["step"]) for state in states]
-    roots = torch._foreach_add(squares, [eps * second for _, second in corrections])
+    roots = torch._foreach_add(squares, [eps * c2 for _, c2 in corrections])
     torch._foreach_sqrt_(roots)
-    torch._foreach_addcdiv_(parameters, means, roots, [-lr * second**0.5 / first for first, second in corrections])
+    torch._foreach_addcdiv_(parameters, means, roots, [-lr * c2**0.5 / c1 for c1, c2 in corrections])
