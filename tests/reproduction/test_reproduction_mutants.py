@@ -73,16 +73,16 @@ def stale_average(monkeypatch):
 
 def leaked_test_labels(monkeypatch):
     """The labelled images are those of the test split."""
-    split, beside = Data.split, Data._beside
+    split, labelled_batches = Data.split, Data._labelled_batches
 
-    def leaking(self, start, rank, world):
+    def leaking(self, start, rank, world_size):
         data = type(self).__new__(type(self))
         data.__dict__.update(self.__dict__)
         data.split = lambda name: split(self, "test")
         data.__dict__["labelled_indices"] = torch.arange(len(split(self, "test")))
-        return beside(data, start, rank, world)
+        return labelled_batches(data, start, rank, world_size)
 
-    monkeypatch.setattr(Data, "_beside", leaking)
+    monkeypatch.setattr(Data, "_labelled_batches", leaking)
 
 
 BROKEN = {
