@@ -1,4 +1,4 @@
-"""Fixtures of the fake data in tests/support/measured.py."""
+"""The small data sets of tests/support/measured.py as fixtures."""
 
 from measured import points, random_weights, stripes
 

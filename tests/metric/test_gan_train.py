@@ -89,7 +89,7 @@ def test_fewer_samples_than_training_images_give_a_warning(digits) -> None:
 
 def test_points_and_data_without_labels_cannot_be_measured(points, stripes) -> None:
     assert "points" in str(GanTrain().setup(points()))
-    for split in stripes.parts.values():
+    for split in stripes.splits.values():
         split.y = None
     assert "no labels" in str(GanTrain().setup(stripes))
     assert GanTrain().why_not(100, 100)

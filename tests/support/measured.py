@@ -1,4 +1,4 @@
-"""Fixtures for tests of measuring: small stand-ins for what data/ gives."""
+"""Fixtures for tests of metrics and evaluation: small data sets."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 
-class Part:
+class SmallSplit:
     def __init__(self, name: str, x: Tensor, y: Tensor | None) -> None:
         self.name, self.x, self.y = name, x, y
         self.sha256 = hashlib.sha256(x.numpy().tobytes()).hexdigest()
@@ -24,51 +24,51 @@ class Part:
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
         self.passes += 1
-        torch.rand(1)  # as a DataLoader does when its iterator is made
+        torch.rand(1)  # as a DataLoader does when an iterator is created
         for index in torch.arange(len(self)).split(size):
             yield self[index]
 
 
-class Whole:
-    def __init__(self, classes: int | None, **parts: Part) -> None:
-        self.classes, self.parts = classes, parts
-        self.shape = tuple(parts["train"].x.shape[1:])
+class SmallData:
+    def __init__(self, classes: int | None, **splits: SmallSplit) -> None:
+        self.classes, self.splits = classes, splits
+        self.shape = tuple(splits["train"].x.shape[1:])
 
-    def split(self, name: str) -> Part:
-        return self.parts[name]
+    def split(self, name: str) -> SmallSplit:
+        return self.splits[name]
 
     def describe(self) -> dict:
-        return {"sizes": {name: len(part) for name, part in self.parts.items()}}
+        return {"sizes": {name: len(split) for name, split in self.splits.items()}}
 
 
 @pytest.fixture
-def points() -> Callable[..., Whole]:
-    """300 training points of N(0, I), or of N(shift, I), and 40 + 40 held out."""
+def points() -> Callable[..., SmallData]:
+    """Builds 300 training points from N(shift, I), and 40 + 40 held-out points."""
 
-    def made(shift: float = 0.0, dim: int = 3, sizes: tuple[int, int, int] = (300, 40, 40)) -> Whole:
+    def build(shift: float = 0.0, dim: int = 3, sizes: tuple[int, int, int] = (300, 40, 40)) -> SmallData:
         draws = torch.Generator().manual_seed(0)
         names = ("train", "validation", "test")
-        drawn = {name: torch.randn(n, dim, generator=draws) + shift for name, n in zip(names, sizes, strict=True)}
-        return Whole(None, **{name: Part(name, x, None) for name, x in drawn.items()})
+        samples = {name: torch.randn(n, dim, generator=draws) + shift for name, n in zip(names, sizes, strict=True)}
+        return SmallData(None, **{name: SmallSplit(name, x, None) for name, x in samples.items()})
 
-    return made
+    return build
 
 
 @pytest.fixture
-def stripes() -> Whole:
-    """Noisy 6x6 images of two classes, one dark and one bright: 120 for training, 30 + 30 held out."""
+def stripes() -> SmallData:
+    """Noisy 6x6 images of two classes, one dark and one bright: 120 training and 30 + 30 held-out images."""
     draws = torch.Generator().manual_seed(0)
-    parts = {}
+    splits = {}
     for name, n in (("train", 120), ("validation", 30), ("test", 30)):
         y = torch.arange(n) % 2
         x = (60 + 120 * y).view(-1, 1, 1, 1) + torch.randint(-30, 30, (n, 1, 6, 6), generator=draws)
-        parts[name] = Part(name, x.to(torch.uint8), y)
-    return Whole(2, **parts)
+        splits[name] = SmallSplit(name, x.to(torch.uint8), y)
+    return SmallData(2, **splits)
 
 
 @pytest.fixture(scope="session")
 def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of random weights: torch-fidelity's network as it is before it loads any."""
+    """A file with the random initial weights of torch-fidelity's network."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     class Untrained(FeatureExtractorInceptionV3):

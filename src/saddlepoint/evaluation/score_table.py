@@ -215,7 +215,7 @@ def _build_table(
 
 
 def _width(text: str) -> int:
-    """Length of the longest line of a text; longer texts than LONGEST are folded."""
+    """Length of the longest line of a text; longer texts than MAX_NAME_WIDTH are folded."""
     return min(max(map(len, text.split("\n"))), MAX_NAME_WIDTH)
 
 
