@@ -1,4 +1,4 @@
-"""What is asked of a search: dimensions, methods, the score; and what cannot be meant."""
+"""The definition of a search: dimensions, samplers and pruners, the metric; and what is refused."""
 
 import pytest
 from formula import EVERY, KIND, RATE, plan
@@ -10,16 +10,16 @@ from saddlepoint.sweep.plan import parse_metric
 from saddlepoint.sweep.space import Range
 
 
-def test_a_range_of_whole_numbers_is_whole_and_any_other_is_not() -> None:
+def test_a_range_of_integers_has_integer_values_and_other_ranges_have_floats() -> None:
     assert list(Range("n", 1, 9, step=4).values or ()) == [1, 5, 9]
     assert Range("x", 0.0, 0.3, step=0.1).values == pytest.approx([0.0, 0.1, 0.2, 0.3])
     assert EVERY.distribution.to_external_repr(3.0) == 3
     assert EVERY.overrides(3) == ("every=3",)
     assert Range("x", 1.0, 5.0).values is None
-    assert Range("x", 1, 5.0).overrides(0.1 + 0.2) == ("x=0.30000000000000004",)  # the very number
+    assert Range("x", 1, 5.0).overrides(0.1 + 0.2) == ("x=0.30000000000000004",)  # all digits
 
 
-def test_a_choice_says_words() -> None:
+def test_a_choice_returns_the_overrides_of_a_label() -> None:
     assert KIND.overrides("b") == ("kind=b",)
     assert KIND.values == ["a", "b"]
 
@@ -30,14 +30,14 @@ def test_the_direction_of_a_known_metric_is_known(metric: str, direction: str) -
     assert parse_metric(f"{metric}_digits-b_450_validation").direction == direction
 
 
-def test_every_metric_is_told_from_its_key_and_from_longer_names() -> None:
+def test_the_metric_of_a_score_key_is_not_confused_with_longer_names() -> None:
     for metric in LOWER_IS_BETTER | HIGHER_IS_BETTER:
         for extractor in ("", "_digits", "_digits-b", "_identity"):
             assert metric_of(f"{metric}{extractor}_5k_validation") == metric
     assert metric_of("mine_digits_450_validation", "mine") == "mine"
 
 
-def test_the_score_is_looked_for_on_the_validation_split_alone() -> None:
+def test_the_score_is_only_searched_on_the_validation_split() -> None:
     keys = ["images", "fid_digits_900_train", "fid_infinity_digits_450_validation", "fid_digits_450_validation",
             "fid_digits-b_450_validation", "fid_digits_450_validation_std", "fid_digits_450_test"]  # fmt: skip
     assert parse_metric("fid").find_key(keys) == "fid_digits_450_validation"
@@ -47,40 +47,40 @@ def test_the_score_is_looked_for_on_the_validation_split_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "message"),
     [
         (("fid_digits_900_train",), "metric: fid_digits_900_train is measured on reals that are reported"),
         (("coverage_digits_450_test",), "metric: coverage$"),
-        (("fidd",), r"nobody knows whether more of it is better. Did you mean fid\?"),
+        (("fidd",), r"its direction is unknown. Did you mean fid\?"),
         (("fid", "maximize"), "of fid, low values are good"),
         (("mine", "down"), "it is minimize or maximize"),
     ],
 )
-def test_a_score_that_cannot_be_meant_is_refused(words: tuple[str, ...], told: str) -> None:
-    with pytest.raises(Mistake, match=told):
-        parse_metric(*words)
+def test_an_invalid_metric_is_refused(arguments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(Mistake, match=message):
+        parse_metric(*arguments)
 
 
-def test_a_metric_of_ones_own_needs_a_direction() -> None:
+def test_a_user_defined_metric_needs_a_direction() -> None:
     assert parse_metric("mine", "maximize").higher_is_better
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_every_sampler_is_there_with_a_seed_of_each_trials_own(name: str) -> None:
-    made = parse_method("sampler", {"name": name, "seed": 3})
-    assert made is not None
-    assert type(build_sampler(made, (EVERY,), 0)).__name__ == SAMPLERS[name]
+def test_every_sampler_can_be_built(name: str) -> None:
+    method = parse_method("sampler", {"name": name, "seed": 3})
+    assert method is not None
+    assert type(build_sampler(method, (EVERY,), 0)).__name__ == SAMPLERS[name]
 
 
 @pytest.mark.parametrize("name", PRUNERS)
-def test_every_pruner_is_there(name: str) -> None:
+def test_every_pruner_can_be_built(name: str) -> None:
     settings = {"percentile": {"percentile": 25.0}, "threshold": {"upper": 9.0}}.get(name, {})
-    made = parse_method("pruner", {"name": name, **settings})
-    assert type(build_pruner(made, 500, 2_000)).__name__ == PRUNERS[name]
+    method = parse_method("pruner", {"name": name, **settings})
+    assert type(build_pruner(method, 500, 2_000)).__name__ == PRUNERS[name]
 
 
 @pytest.mark.parametrize(
-    ("kind", "said", "told"),
+    ("kind", "value", "message"),
     [
         ("sampler", "tpee", r"no such sampler: tpee. Did you mean tpe\? There are: tpe, cmaes, random, grid"),
         ("sampler", None, "no such sampler: None"),
@@ -97,22 +97,22 @@ def test_every_pruner_is_there(name: str) -> None:
         ("pruner", {"name": "hyperband", "reduction_factor": 1}, "pruner hyperband fails with .*: "),
     ],
 )
-def test_a_method_that_there_is_none_of_is_refused(kind: str, said: object, told: str) -> None:
-    with pytest.raises(Mistake, match=told):
-        parse_method(kind, said)
+def test_an_unknown_or_invalid_method_is_refused(kind: str, value: object, message: str) -> None:
+    with pytest.raises(Mistake, match=message):
+        parse_method(kind, value)
 
 
-def test_settings_that_wait_long_or_need_a_runs_length_are_no_mistake() -> None:
+def test_settings_that_delay_a_method_or_need_the_length_of_a_run_are_accepted() -> None:
     assert parse_method("pruner", {"name": "median", "n_startup_trials": 900, "n_warmup_steps": 10**12})
     assert parse_method("pruner", {"name": "hyperband", "min_resource": 5_000, "bootstrap_count": 2})
     assert parse_method("sampler", {"name": "cmaes", "popsize": 40, "n_startup_trials": 60})
 
 
-def test_no_pruner_is_null_or_none() -> None:
+def test_null_and_none_are_no_pruner() -> None:
     assert parse_method("pruner", None) is parse_method("pruner", "none") is None
 
 
-def test_trials_are_at_least_one_and_only_a_grid_has_an_end() -> None:
+def test_at_least_one_trial_is_required_and_only_a_grid_needs_no_number() -> None:
     for trials in (0, -3, 2.5, True):
         with pytest.raises(Mistake, match=f"trials={trials}"):
             plan(trials=trials)

@@ -1,4 +1,4 @@
-"""A search ends with exactly the trials that were asked for, whatever became of each, and finds what was planted."""
+"""A search ends with exactly the planned trials, whatever the state of each, and finds a known optimum."""
 
 import signal
 import subprocess
@@ -14,49 +14,49 @@ from saddlepoint.error import Mistake
 from saddlepoint.sweep.study import FAILED, FINISHED, PRUNED, RUNNING
 from saddlepoint.sweep.worker import AttemptResult, run_trials
 
-# a worker in a process of its own: each trial takes a while, and writes down that it was begun
+# a worker process: each trial takes a while, and is listed in the file `begun` when it starts
 SLOW = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from formula import EVERY, RATE, Formula, bowl, plan, study
-from saddlepoint.sweep.worker import Ended, played
+from saddlepoint.sweep.worker import AttemptResult, run_trials
 
 class Slow(Formula):
-    def ended(self):
+    def poll(self):
         time.sleep(float(sys.argv[2]))
-        return super().ended()
+        return super().poll()
 
-def begin(number, params, seed, place):
+def start_seed(number, params, seed, slot):
     with Path(sys.argv[1], "begun").open("a") as lines:
         lines.write(f"{{number}} {{params['rate']!r}} {{params['every']}}\\n")
-    return Slow(Ended(bowl(params)))
+    return Slow(AttemptResult(bowl(params)))
 
-asked = plan(RATE, EVERY, trials=int(sys.argv[4]))
-played(study(Path(sys.argv[1]), asked, sys.argv[3]), begin, workers=2, pause=0.01)
+search_plan = plan(RATE, EVERY, trials=int(sys.argv[4]))
+run_trials(study(Path(sys.argv[1]), search_plan, sys.argv[3]), start_seed, workers=2, pause=0.01)
 """
 
 
-def worker(folder: Path, seconds: float, storage: str, trials: int) -> subprocess.Popen[str]:
+def start_worker(folder: Path, seconds: float, storage: str, trials: int) -> subprocess.Popen[str]:
     script = SLOW.format(tests=str(Path(__file__).parents[1] / "support"))
     return subprocess.Popen([sys.executable, "-c", script, str(folder), str(seconds), storage, str(trials)], text=True)
 
 
-def begun(folder: Path) -> list[str]:
+def started_trials(folder: Path) -> list[str]:
     path = folder / "begun"
     return path.read_text().splitlines() if path.exists() else []
 
 
-# ---------------------------------------------------------------------------------------------- what a search finds
+# ------------------------------------------------------------------------------------------------------- samplers
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes", "random", "grid"])
-def test_a_planted_optimum_is_found(sampler: str, tmp_path: Path) -> None:
-    """Closely by the samplers that learn; by the others as closely as their number lets them."""
+def test_a_known_optimum_is_found(sampler: str, tmp_path: Path) -> None:
+    """Adaptive samplers come close; the others as close as the number of trials allows."""
     every = EVERY if sampler != "grid" else KIND
     rate = RATE if sampler != "grid" else type(RATE)("rate", 0.01, 0.05, step=0.01)
-    found = search(tmp_path, plan(rate, every, trials=40 if sampler != "grid" else 10, sampler=sampler))
-    best = min(found.trial_records(), key=lambda one: one.value or 0.0)
+    finished = search(tmp_path, plan(rate, every, trials=40 if sampler != "grid" else 10, sampler=sampler))
+    best = min(finished.trial_records(), key=lambda trial: trial.value or 0.0)
     assert best.value is not None
     assert best.value < {"tpe": 0.02, "cmaes": 0.1, "random": 0.3, "grid": 1e-12}[sampler]
     assert 0.2 < best.params["rate"] / BEST["rate"] < 5
@@ -64,34 +64,34 @@ def test_a_planted_optimum_is_found(sampler: str, tmp_path: Path) -> None:
     assert best.params.get("kind", "a") == "a"
 
 
-def test_more_can_be_good_as_well(tmp_path: Path) -> None:
-    asked = plan(trials=25, sampler="tpe", metric="coverage")
-    found = search(tmp_path, asked, lambda number, params, seed, place: Formula(AttemptResult(-bowl(params))))
-    assert (
-        found.optuna_study.best_value == max(one.value for one in found.trial_records() if one.value is not None) > -0.1
-    )
+def test_a_metric_can_be_maximized(tmp_path: Path) -> None:
+    search_plan = plan(trials=25, sampler="tpe", metric="coverage")
+    finished = search(tmp_path, search_plan, lambda number, params, seed, slot: Formula(AttemptResult(-bowl(params))))
+    best = max(trial.value for trial in finished.trial_records() if trial.value is not None)
+    assert finished.optuna_study.best_value == best > -0.1
 
 
-def test_a_grid_is_played_once_each_and_no_further(tmp_path: Path) -> None:
-    found = search(tmp_path, plan(EVERY, KIND, trials=50, sampler="grid"), workers=3)
-    points = Counter((one.params["every"], one.params["kind"]) for one in found.trial_records())
+def test_each_point_of_a_grid_is_one_trial(tmp_path: Path) -> None:
+    finished = search(tmp_path, plan(EVERY, KIND, trials=50, sampler="grid"), workers=3)
+    points = Counter((trial.params["every"], trial.params["kind"]) for trial in finished.trial_records())
     assert points == Counter({(every, kind): 1 for every in range(1, 6) for kind in "ab"})
 
 
-def test_what_is_proposed_does_not_hang_on_who_asks_nor_when_it_was_stopped(tmp_path: Path) -> None:
-    whole = search(tmp_path / "whole", plan(RATE, EVERY, trials=14, sampler="tpe"))
+def test_proposals_depend_neither_on_the_process_nor_on_interruptions(tmp_path: Path) -> None:
+    uninterrupted = search(tmp_path / "whole", plan(RATE, EVERY, trials=14, sampler="tpe"))
     search(tmp_path / "parts", plan(RATE, EVERY, trials=5, sampler="tpe"))
-    parts = search(tmp_path / "parts", plan(RATE, EVERY, trials=14, sampler="tpe"))  # another process, as it were
-    assert [one.params for one in parts.trial_records()] == [one.params for one in whole.trial_records()]
+    resumed = search(tmp_path / "parts", plan(RATE, EVERY, trials=14, sampler="tpe"))  # as another process would
+    expected = [trial.params for trial in uninterrupted.trial_records()]
+    assert [trial.params for trial in resumed.trial_records()] == expected
     other = search(tmp_path / "other", plan(RATE, EVERY, trials=14, sampler={"name": "tpe", "seed": 1}))
-    assert other.trial_records()[0].params != whole.trial_records()[0].params
+    assert other.trial_records()[0].params != uninterrupted.trial_records()[0].params
 
 
-# ------------------------------------------------------------------------------------------------- what befalls trials
+# --------------------------------------------------------------------------------------------------- states of trials
 
 
-def test_a_trial_that_fails_stops_no_other_and_says_why(tmp_path: Path) -> None:
-    def begin(number: int, params: dict, seed: int, place: int) -> Formula:
+def test_a_failed_trial_stops_no_other_and_has_a_reason(tmp_path: Path) -> None:
+    def start_seed(number: int, params: dict, seed: int, slot: int) -> Formula:
         if number == 1:
             raise Mistake("these do not go together")
         return Formula(
@@ -100,142 +100,143 @@ def test_a_trial_that_fails_stops_no_other_and_says_why(tmp_path: Path) -> None:
             )
         )
 
-    trials = search(tmp_path, plan(trials=8), begin).trial_records()
-    assert [one.number for one in trials if one.state == FAILED] == [1, 3, 5]
+    trials = search(tmp_path, plan(trials=8), start_seed).trial_records()
+    assert [trial.number for trial in trials if trial.state == FAILED] == [1, 3, 5]
     assert [trials[i].reason for i in (1, 3, 5)] == [
         "these do not go together", "saddlepoint: the run diverged", "its score is nan",
     ]  # fmt: skip
-    assert sum(one.state == FINISHED for one in trials) == 5
+    assert sum(trial.state == FINISHED for trial in trials) == 5
 
 
-def test_failures_in_a_row_stop_the_search_and_others_do_not(tmp_path: Path) -> None:
-    def begin(number: int, params: dict, seed: int, place: int) -> Formula:
+def test_only_failures_in_a_row_stop_the_search(tmp_path: Path) -> None:
+    def start_seed(number: int, params: dict, seed: int, slot: int) -> Formula:
         return Formula(AttemptResult(1.0) if number % 3 == 2 else AttemptResult(reason="no such disk"))
 
-    assert len(search(tmp_path / "one", plan(trials=9), begin, failures=3).trial_records()) == 9
+    assert len(search(tmp_path / "one", plan(trials=9), start_seed, failures=3).trial_records()) == 9
     with pytest.raises(Mistake, match=r"2 trials in a row failed, the last, 1, for this reason: no such disk"):
-        search(tmp_path / "two", plan(trials=9), begin, failures=2)
+        search(tmp_path / "two", plan(trials=9), start_seed, failures=2)
 
 
 def test_the_value_of_several_seeds_is_their_mean_and_a_failed_seed_fails_the_trial(tmp_path: Path) -> None:
-    played_seeds = []
+    started_seeds = []
 
-    def begin(number: int, params: dict, seed: int, place: int) -> Formula:
-        played_seeds.append((number, seed))
+    def start_seed(number: int, params: dict, seed: int, slot: int) -> Formula:
+        started_seeds.append((number, seed))
         return Formula(AttemptResult(reason="lost") if (number, seed) == (1, 7) else AttemptResult(seed + number / 10))
 
-    trials = search(tmp_path, plan(trials=3, seeds=(5, 7, 9)), begin).trial_records()
-    assert [one.value for one in trials] == [7.0, None, pytest.approx(7.2)]
+    trials = search(tmp_path, plan(trials=3, seeds=(5, 7, 9)), start_seed).trial_records()
+    assert [trial.value for trial in trials] == [7.0, None, pytest.approx(7.2)]
     assert trials[0].details["values"] == [5.0, 7.0, 9.0]
     assert trials[1].reason == "seed 7: lost"
-    assert [seed for number, seed in played_seeds if number == 1] == [5, 7]
+    assert [seed for number, seed in started_seeds if number == 1] == [5, 7]
 
 
-def test_what_is_hopeless_is_given_up_early_and_counts_as_a_trial(tmp_path: Path) -> None:
-    """Every odd trial is worse than all others at each look: the median pruner stops it at its first score."""
-    begun: list[Formula] = []
+def test_a_bad_trial_is_pruned_and_counts_as_a_trial(tmp_path: Path) -> None:
+    """Every odd trial is worse than all others at each poll: the median pruner stops it at its first score."""
+    attempts: list[Formula] = []
 
-    def begin(number: int, params: dict, seed: int, place: int) -> Formula:
+    def start_seed(number: int, params: dict, seed: int, slot: int) -> Formula:
         level = 100.0 if number % 2 else 1.0
-        begun.append(Formula(AttemptResult(level), [(1, level), (2, level), (3, level)]))
-        return begun[-1]
+        attempts.append(Formula(AttemptResult(level), [(1, level), (2, level), (3, level)]))
+        return attempts[-1]
 
-    pruned = {"name": "median", "n_startup_trials": 3}
-    trials = search(tmp_path, plan(trials=14, pruned=pruned), begin).trial_records()
-    states = [one.state for one in trials]
+    pruner = {"name": "median", "n_startup_trials": 3}
+    trials = search(tmp_path, plan(trials=14, pruner=pruner), start_seed).trial_records()
+    states = [trial.state for trial in trials]
     assert states[8:] == [FINISHED, PRUNED] * 3
-    assert all(begun[i].stopped == (states[i] == PRUNED) for i in range(14))
+    assert all(attempts[i].stopped == (states[i] == PRUNED) for i in range(14))
     assert trials[9].curve == {1: 100.0}
     assert trials[8].curve == {1: 1.0, 2: 1.0, 3: 1.0}
 
 
-def test_with_several_seeds_trials_are_held_against_each_other_by_the_first(tmp_path: Path) -> None:
-    def begin(number: int, params: dict, seed: int, place: int) -> Formula:
+def test_with_several_seeds_the_pruner_compares_the_first(tmp_path: Path) -> None:
+    def start_seed(number: int, params: dict, seed: int, slot: int) -> Formula:
         return Formula(AttemptResult(1.0), [(1, float(seed))])
 
-    trials = search(tmp_path, plan(trials=4, seeds=(3, 8), pruned="median"), begin).trial_records()
-    assert all(one.curve == {1: 3.0} for one in trials)
+    trials = search(tmp_path, plan(trials=4, seeds=(3, 8), pruner="median"), start_seed).trial_records()
+    assert all(trial.curve == {1: 3.0} for trial in trials)
 
 
-def test_a_score_that_the_first_finished_trial_lacks_is_the_searchs_mistake(tmp_path: Path) -> None:
+def test_a_score_that_the_first_finished_trial_lacks_is_an_error_of_the_search(tmp_path: Path) -> None:
     lacking = Formula(AttemptResult(other_scores=["fid_digits_900_train"]))
     with pytest.raises(Mistake, match=r"trial 0 finished without a score fid on .* it has fid_digits_900_train"):
         search(tmp_path, plan(), lambda *asked: lacking)
     several = search(
         tmp_path / "b", plan(trials=3), lambda number, *rest: lacking if number == 1 else Formula(AttemptResult(1.0))
     )
-    assert [one.state for one in several.trial_records()] == [FINISHED, FAILED, FINISHED]
+    assert [trial.state for trial in several.trial_records()] == [FINISHED, FAILED, FINISHED]
 
 
-# ------------------------------------------------------------------------------------------------ killed, and together
+# --------------------------------------------------------------------------------- interruptions, several processes
 
 
-def test_an_interrupted_trial_is_taken_up_under_its_number_with_its_values(tmp_path: Path) -> None:
-    def interrupted(number: int, params: dict, seed: int, place: int) -> Formula:
+def test_an_interrupted_trial_continues_with_its_number_and_values(tmp_path: Path) -> None:
+    def interrupted(number: int, params: dict, seed: int, slot: int) -> Formula:
         if number == 2:
             raise KeyboardInterrupt
-        return start(number, params, seed, place)
+        return start(number, params, seed, slot)
 
     with pytest.raises(KeyboardInterrupt):
         search(tmp_path, plan(RATE, EVERY, trials=5), interrupted)
-    left = study(tmp_path, plan(RATE, EVERY, trials=5)).trial_records()
-    assert [one.state for one in left] == [FINISHED, FINISHED, RUNNING]
-    whole = search(tmp_path, plan(RATE, EVERY, trials=5)).trial_records()
-    assert whole[2].params == left[2].params
-    assert [one.state for one in whole] == [FINISHED] * 5
+    interrupted_trials = study(tmp_path, plan(RATE, EVERY, trials=5)).trial_records()
+    assert [trial.state for trial in interrupted_trials] == [FINISHED, FINISHED, RUNNING]
+    trials = search(tmp_path, plan(RATE, EVERY, trials=5)).trial_records()
+    assert trials[2].params == interrupted_trials[2].params
+    assert [trial.state for trial in trials] == [FINISHED] * 5
 
 
-@pytest.mark.slow  # processes of their own; what is left of a killed one is tried above and below without
+@pytest.mark.slow  # several processes; other tests cover what a killed one leaves
 @pytest.mark.parametrize("storage", ["sqlite", "journal"])
-def test_a_search_killed_in_the_middle_and_given_again_ends_with_exactly_its_trials(
-    storage: str, tmp_path: Path
-) -> None:
-    first = worker(tmp_path, 0.5, storage, 8)
+def test_a_killed_search_that_is_started_again_ends_with_exactly_its_trials(storage: str, tmp_path: Path) -> None:
+    first = start_worker(tmp_path, 0.5, storage, 8)
     until = time.monotonic() + 60
-    while len(begun(tmp_path)) < 4 and time.monotonic() < until:
+    while len(started_trials(tmp_path)) < 4 and time.monotonic() < until:
         time.sleep(0.02)
     first.send_signal(signal.SIGKILL)
     first.wait()
-    before = begun(tmp_path)
-    asked = plan(RATE, EVERY, trials=8)
-    lost = {one.number for one in study(tmp_path, asked, storage).trial_records() if one.state == RUNNING}
-    assert lost, "it was killed between two trials; nothing is shown"
-    assert worker(tmp_path, 0.0, storage, 8).wait(timeout=100) == 0
-    trials = study(tmp_path, asked, storage).trial_records()
-    assert [one.number for one in trials] == list(range(8))
-    assert {one.state for one in trials} == {FINISHED}
-    assert all(one.value == bowl(one.params) for one in trials)
-    again = begun(tmp_path)[len(before) :]
+    before = started_trials(tmp_path)
+    search_plan = plan(RATE, EVERY, trials=8)
+    lost = {trial.number for trial in study(tmp_path, search_plan, storage).trial_records() if trial.state == RUNNING}
+    assert lost, "it was killed between two trials, which tests nothing"
+    assert start_worker(tmp_path, 0.0, storage, 8).wait(timeout=100) == 0
+    trials = study(tmp_path, search_plan, storage).trial_records()
+    assert [trial.number for trial in trials] == list(range(8))
+    assert {trial.state for trial in trials} == {FINISHED}
+    assert all(trial.value == bowl(trial.params) for trial in trials)
+    again = started_trials(tmp_path)[len(before) :]
     assert {int(line.split()[0]) for line in again} == lost | set(range(len(before), 8))
-    assert set(before) - set(again) == {line for line in before if int(line.split()[0]) not in lost}  # values and all
+    # the lost trials have the same values
+    assert set(before) - set(again) == {line for line in before if int(line.split()[0]) not in lost}
 
 
 @pytest.mark.slow
-def test_two_processes_share_a_study_and_play_each_trial_once(tmp_path: Path) -> None:
-    both = [worker(tmp_path, 0.1, "sqlite", 8) for _ in range(2)]
-    assert [one.wait(timeout=100) for one in both] == [0, 0]
+def test_two_processes_share_a_study_and_run_each_trial_once(tmp_path: Path) -> None:
+    workers = [start_worker(tmp_path, 0.1, "sqlite", 8) for _ in range(2)]
+    assert [worker.wait(timeout=100) for worker in workers] == [0, 0]
     trials = study(tmp_path, plan(RATE, EVERY, trials=8), "sqlite").trial_records()
-    assert [one.number for one in trials] == list(range(8))
-    assert {one.state for one in trials} == {FINISHED}
-    assert sorted(int(line.split()[0]) for line in begun(tmp_path)) == list(range(8))
-    assert len({line.split()[1] for line in begun(tmp_path)}) == 8  # no two drew the same numbers
+    assert [trial.number for trial in trials] == list(range(8))
+    assert {trial.state for trial in trials} == {FINISHED}
+    assert sorted(int(line.split()[0]) for line in started_trials(tmp_path)) == list(range(8))
+    assert len({line.split()[1] for line in started_trials(tmp_path)}) == 8  # no two have the same values
 
 
-def test_a_trial_that_ends_while_its_lock_is_looked_at_is_not_played_again(
+def test_a_trial_that_ends_just_before_its_lock_is_acquired_does_not_run_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between a look at the study, where it runs, and at its lock, which is free by then."""
-    one, other = study(tmp_path, plan(trials=1)), study(tmp_path, plan(trials=1))
-    mine = one.claim_trial()
+    """The study is read while the trial runs; its lock is free when it is tried."""
+    first, second = study(tmp_path, plan(trials=1)), study(tmp_path, plan(trials=1))
+    mine = first.claim_trial()
     assert mine is not None
-    claimed = other._claimed
-    monkeypatch.setattr(other, "_claimed", lambda number: one.end_trial(mine, FINISHED, 1.0) or claimed(number))
-    assert other.claim_trial() is None
-    assert other.is_over
+    lock_trial = second._lock_trial
+    monkeypatch.setattr(
+        second, "_lock_trial", lambda number: first.end_trial(mine, FINISHED, 1.0) or lock_trial(number)
+    )
+    assert second.claim_trial() is None
+    assert second.is_over
 
 
-def test_a_trial_that_was_to_be_given_up_when_its_process_was_lost_is_given_up_at_once(tmp_path: Path) -> None:
-    """Between the pruner's decision and the end of the trial's process."""
+def test_a_trial_whose_process_was_lost_while_it_was_pruned_is_pruned_at_once(tmp_path: Path) -> None:
+    """The process is lost after the pruner's decision and before the trial ends."""
 
     class Killed(Formula):
         def stop(self) -> None:
@@ -243,55 +244,55 @@ def test_a_trial_that_was_to_be_given_up_when_its_process_was_lost_is_given_up_a
                 super().stop()
                 raise KeyboardInterrupt
 
-    begun: list[int] = []
+    started: list[int] = []
 
-    def begin(number: int, params: dict, seed: int, place: int) -> Formula:
-        begun.append(number)
+    def start_seed(number: int, params: dict, seed: int, slot: int) -> Formula:
+        started.append(number)
         level = 100.0 if number == 5 else 1.0
         return Killed(AttemptResult(level), [(1, level)])
 
-    asked = plan(trials=7, pruned={"name": "median", "n_startup_trials": 3})
+    search_plan = plan(trials=7, pruner={"name": "median", "n_startup_trials": 3})
     with pytest.raises(KeyboardInterrupt):
-        search(tmp_path, asked, begin)
-    trials = search(tmp_path, asked, begin).trial_records()
-    assert [one.state for one in trials] == [*[FINISHED] * 5, PRUNED, FINISHED]
-    assert begun == list(range(7))  # none twice
+        search(tmp_path, search_plan, start_seed)
+    trials = search(tmp_path, search_plan, start_seed).trial_records()
+    assert [trial.state for trial in trials] == [*[FINISHED] * 5, PRUNED, FINISHED]
+    assert started == list(range(7))  # none twice
 
 
-def test_a_trial_that_somebody_plays_is_nobody_elses(tmp_path: Path) -> None:
-    asked = plan(trials=2)
-    one, other = study(tmp_path, asked), study(tmp_path, asked)
-    mine, theirs = one.claim_trial(), other.claim_trial()
+def test_a_claimed_trial_cannot_be_claimed_again_while_its_process_lives(tmp_path: Path) -> None:
+    search_plan = plan(trials=2)
+    first, second = study(tmp_path, search_plan), study(tmp_path, search_plan)
+    mine, theirs = first.claim_trial(), second.claim_trial()
     assert mine is not None
     assert theirs is not None
     assert (mine.number, theirs.number) == (0, 1)
-    assert other.claim_trial() is None
-    assert not one.is_over
-    mine.lock.release()  # as its process's end does
-    again = other.claim_trial()
+    assert second.claim_trial() is None
+    assert not first.is_over
+    mine.lock.release()  # as the end of its process does
+    again = second.claim_trial()
     assert again is not None
     assert (again.number, again.params) == (0, mine.params)
 
 
-def test_more_trials_go_on_and_fewer_are_over_at_once(tmp_path: Path) -> None:
+def test_a_larger_number_of_trials_continues_a_search_and_a_smaller_one_ends_it(tmp_path: Path) -> None:
     search(tmp_path, plan(trials=3))
     assert len(search(tmp_path, plan(trials=5)).trial_records()) == 5
     assert len(search(tmp_path, plan(trials=2)).trial_records()) == 5
 
 
-def test_workers_play_side_by_side(tmp_path: Path) -> None:
-    places, together = set(), []
+def test_workers_run_trials_at_the_same_time(tmp_path: Path) -> None:
+    slots, n_running = set(), []
 
     class Watched(Formula):
-        def ended(self) -> AttemptResult | None:
-            together.append(sum(one.state == RUNNING for one in found.trial_records()))
+        def poll(self) -> AttemptResult | None:
+            n_running.append(sum(trial.state == RUNNING for trial in shared.trial_records()))
             return super().poll()
 
-    def begin(number: int, params: dict, seed: int, place: int) -> Formula:
-        places.add(place)
+    def start_seed(number: int, params: dict, seed: int, slot: int) -> Formula:
+        slots.add(slot)
         return Watched(AttemptResult(1.0), [(1, 1.0), (2, 1.0)])
 
-    found = study(tmp_path, plan(trials=6))
-    run_trials(found, begin, workers=3, pause=0)
-    assert places == {0, 1, 2}
-    assert max(together) == 3
+    shared = study(tmp_path, plan(trials=6))
+    run_trials(shared, start_seed, workers=3, pause=0)
+    assert slots == {0, 1, 2}
+    assert max(n_running) == 3

@@ -1,9 +1,9 @@
-"""How far an exported generator is from the original: the largest difference of a value, over all rows.
+"""The largest difference between an exported generator and the original, over all rows and values.
 
-    max |G_file(latent_i, condition_i) - G(latent_i, condition_i)|,  i = 1 ... n,  n = min(1000, what there is)
+    max |G_file(latent_i, condition_i) - G(latent_i, condition_i)|,  i = 1 ... n,  n = min(1000, available rows)
 
-The original makes its samples in two batches, the file in batches of SIZES as far as the rows go, one of which is a
-single row: a file that has taken a batch's size for a constant, or that lets one row see another, differs.
+The original makes its samples in two batches. The file makes them in batches of SIZES until the rows end; one of these
+batches has a single row. A file in which the batch size is a constant, or in which rows affect each other, differs.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,41 +16,50 @@ from torch import Tensor
 SIZES = (1, 2, 7, 64, 256, 670)
 ROWS = sum(SIZES)  # at most
 TOLERANCE = 1e-4  # of values in [-1, 1]: an eightieth of a grey level
-Named = Mapping[str, Tensor]
+TensorsByName = Mapping[str, Tensor]
 
 
 def batch_sizes(n: int) -> list[int]:
-    """The batches in which a file is asked for n rows, 1,000 at most: those of SIZES, the last one as the rows end."""
+    """Return the batch sizes in which a file makes n rows, at most 1,000: those of SIZES, the last one cut to n."""
     ends = [min(end, n) for end in accumulate(SIZES, initial=0)]
     return [last - first for first, last in pairwise(ends) if last > first]
 
 
 @torch.no_grad()
-def original_samples(network: Callable[[Named, Named], Tensor], latent: Named, condition: Named) -> Tensor:
-    """What `network`, in evaluation mode, makes of all rows, [n, *shape], half of them at a time."""
+def original_samples(
+    network: Callable[[TensorsByName, TensorsByName], Tensor], latent: TensorsByName, condition: TensorsByName
+) -> Tensor:
+    """Return the samples of `network`, in evaluation mode, for all rows, [n, *shape], computed in two batches."""
     n = len(next(iter({**latent, **condition}.values())))
     halves = [n] if n == 1 else [n // 2, n - n // 2]
-    return torch.cat([network(*part) for part in batches(latent, condition, halves)])
+    return torch.cat([network(*batch) for batch in batches(latent, condition, halves)])
 
 
 @torch.no_grad()
-def max_difference(network: Callable[[Named, Named], Any], latent: Named, condition: Named, expected: Tensor) -> float:
-    """The largest difference of network(latent, condition) from `expected`.
+def max_difference(
+    network: Callable[[TensorsByName, TensorsByName], Any], latent: TensorsByName, condition: TensorsByName,
+    expected: Tensor,
+) -> float:  # fmt: skip
+    """Return the largest absolute difference between network(latent, condition) and `expected`.
 
-    Infinite where a shape or type differs, or a value is not finite.
+    Infinite if a shape or type differs, or if a value is not finite.
     """
     largest = 0.0
-    asked = batch_sizes(len(expected))
-    for part, wanted in zip(batches(latent, condition, asked), expected.split(asked), strict=True):
-        x = network(*part)
-        if (x.shape, x.dtype) != (wanted.shape, wanted.dtype) or not x.isfinite().all():
+    sizes = batch_sizes(len(expected))
+    for inputs, target in zip(batches(latent, condition, sizes), expected.split(sizes), strict=True):
+        x = network(*inputs)
+        if (x.shape, x.dtype) != (target.shape, target.dtype) or not x.isfinite().all():
             return float("inf")
-        largest = max(largest, float((x - wanted).abs().max()))
+        largest = max(largest, float((x - target).abs().max()))
     return largest
 
 
-def batches(latent: Named, condition: Named, asked: list[int]) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-    """The rows in batches of these sizes, in order."""
-    for first, last in pairwise(accumulate(asked, initial=0)):
-        part, own = ({name: rows[first:last] for name, rows in named.items()} for named in (latent, condition))
-        yield part, own
+def batches(
+    latent: TensorsByName, condition: TensorsByName, sizes: list[int]
+) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+    """Yield (latent, condition) in batches of these sizes, in order."""
+    for first, last in pairwise(accumulate(sizes, initial=0)):
+        yield (
+            {name: rows[first:last] for name, rows in latent.items()},
+            {name: rows[first:last] for name, rows in condition.items()},
+        )

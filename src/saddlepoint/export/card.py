@@ -1,7 +1,7 @@
-"""The model card: a page for people, with the few lines on top that the Hugging Face hub reads.
+"""The model card: a Markdown page with the front matter of the Hugging Face hub.
 
-Written from plain values alone (card.json holds the same): what is not on record is said to be unknown, and nothing is
-rounded up to a claim.  Its fields follow Mitchell et al. 2019 (arXiv:1810.03993) as far as a run can fill them.
+It is written from plain values only (card.json holds the same).  Facts that are not on record are reported as unknown.
+The sections follow Mitchell et al. 2019 (arXiv:1810.03993) as far as a run can fill them.
 """
 
 import shlex
@@ -12,56 +12,57 @@ from typing import Any
 from saddlepoint.template import render_template
 
 PICTURE = "samples.png"
-TERMS = {  # of data sets, where a source says so
+TERMS = {  # of data sets whose source states them
     "digits": "of the UCI machine learning repository, as scikit-learn ships them: see its terms",
     "mnist": "LeCun & Cortes, CC BY-SA 3.0",
     "stacked_mnist": "made of MNIST: LeCun & Cortes, CC BY-SA 3.0",
     "gaussians": "drawn from a formula; nobody's rights are touched",
     "point": "one point; nobody's rights are touched",
 }
-OWN = "see the data's own terms"
+DEFAULT_TERMS = "see the data's own terms"
 Facts = Mapping[str, Any]
 
 
 def format_card(facts: Facts) -> str:
-    """The card as Markdown, of what `command.export` has gathered."""
-    made, conditions = facts["generator"], facts["generator"]["conditions"]
-    own = [name for name in conditions if name not in made["draws"]]
-    drawn = partial(_drawn, made)
-    asked = [*(["**generator.draws(16, seed=0)"] if made["draws"] else []),
-             *(f'"{name}": {drawn(name, "torch")}' for name in own)]  # fmt: skip
-    latent = ", ".join(f"`{name}` {shape}" for name, shape in made["latent"].items())
-    kinds = {name: f"(one of {of['classes']} classes)" if "classes" in of else of["shape"]
-             for name, of in conditions.items()}  # fmt: skip
-    under = ", ".join(f"`{name}` {kind}" for name, kind in kinds.items())
-    seeds = {key: of for key, of in facts["seeds"].items() if of["mean"] is not None}
+    """Return the model card as Markdown, from the facts that `export.export` collects."""
+    generator = facts["generator"]
+    conditions = generator["conditions"]
+    required = [name for name in conditions if name not in generator["draws"]]  # conditions that the user has to pass
+    example_code = partial(_example_code, generator)
+    arguments = [*(["**generator.draws(16, seed=0)"] if generator["draws"] else []),
+                 *(f'"{name}": {example_code(name, "torch")}' for name in required)]  # fmt: skip
+    latent = ", ".join(f"`{name}` {shape}" for name, shape in generator["latent"].items())
+    kinds = {name: f"(one of {entry['classes']} classes)" if "classes" in entry else entry["shape"]
+             for name, entry in conditions.items()}  # fmt: skip
+    condition = ", ".join(f"`{name}` {kind}" for name, kind in kinds.items())
+    seeds = {key: spread for key, spread in facts["seeds"].items() if spread["mean"] is not None}
     return render_template(
         "export/card.md.j2",
         facts=facts,
-        front=_front(facts),
+        front_matter=_front_matter(facts),
         picture=PICTURE,
-        given=" under ".join(filter(None, [latent, under])),
-        names=[*made["latent"], *conditions],
-        zeros=[f"`{name}`" for name, of in conditions.items() if "classes" not in of],
-        own=own,
-        asked=", ".join(asked),
-        drawn=drawn,
-        terms=TERMS.get(str(facts["data"].get("name")), OWN),
-        anchors=list(dict.fromkeys(name for of in facts["anchors"].values() for name in of)),
-        contracts=dict.fromkeys(map(_contract, facts["scores"].values())),
-        failed=next((of["failed"] for of in facts["seeds"].values() if of.get("failed")), []),
-        seeds=seeds if max((len(of["seeds"]) for of in seeds.values()), default=0) > 1 else {},
+        inputs=" under ".join(filter(None, [latent, condition])),
+        names=[*generator["latent"], *conditions],
+        zeros=[f"`{name}`" for name, entry in conditions.items() if "classes" not in entry],
+        required=required,
+        arguments=", ".join(arguments),
+        example_code=example_code,
+        terms=TERMS.get(str(facts["data"].get("name")), DEFAULT_TERMS),
+        anchors=list(dict.fromkeys(name for values in facts["anchors"].values() for name in values)),
+        contracts=dict.fromkeys(map(_format_contract, facts["scores"].values())),
+        failed=next((spread["failed"] for spread in facts["seeds"].values() if spread.get("failed")), []),
+        seeds=seeds if max((len(spread["seeds"]) for spread in seeds.values()), default=0) > 1 else {},
         command=shlex.join(facts["command"] or []),
     )
 
 
-def _front(facts: Facts) -> dict[str, Any]:
-    """What the hub reads."""
+def _front_matter(facts: Facts) -> dict[str, Any]:
+    """Return the metadata that the Hugging Face hub reads."""
     choice = facts["choice"]
     tags = ["gan", "saddlepoint", choice.get("data"), choice.get("architecture"), choice.get("objective")]
     tags += [facts["generator"]["modality"], "conditional" if facts["generator"]["conditions"] else None]
     tags += [name for name in ("onnx", "safetensors") if name in facts["formats"]]
-    task = _task(facts["generator"])
+    task = _hub_task(facts["generator"])
     return {
         "license": facts["licence"] or "unknown",
         "library_name": "saddlepoint",
@@ -70,31 +71,34 @@ def _front(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _task(made: Facts) -> str | None:
-    """The hub's name for what it does, where it has one."""
-    if made["modality"] != "image":
+def _hub_task(generator: Facts) -> str | None:
+    """Return the hub's name of the generator's task, or None if the hub has no name for it."""
+    if generator["modality"] != "image":
         return None
-    if not made["conditions"]:
+    if not generator["conditions"]:
         return "unconditional-image-generation"
-    pictures = [own for own in made["conditions"].values() if len(own.get("shape", ())) == len(made["shape"])]
-    return "image-to-image" if pictures else None
+    dimensions = len(generator["shape"])
+    has_images = any(len(entry.get("shape", ())) == dimensions for entry in generator["conditions"].values())
+    return "image-to-image" if has_images else None
 
 
-def _drawn(made: Facts, name: str, library: str) -> str:
-    """16 rows of an input, as code of torch or numpy: latents as in training, each class in turn, else zeros."""
+def _example_code(generator: Facts, name: str, library: str) -> str:
+    """Return torch or numpy code that makes 16 rows of an input.
+
+    Latents are drawn as in training, classes are taken in turn, and any other input is zeros.
+    """
     torch = library == "torch"
-    if name in made["conditions"]:
-        own = made["conditions"][name]
-        if "classes" in own:
-            return f"{'torch' if torch else 'np'}.arange(16) % {own['classes']}"
-        shape = ", ".join(map(str, (16, *own["shape"])))
-        kind = (
-            f", dtype={'torch' if torch else 'np'}.{own['dtype']}" if (own["dtype"], torch) != ("float32", True) else ""
-        )
-        return f"torch.zeros({shape}{kind})" if torch else f"np.zeros(({shape}){kind})"
-    kind, shape = made["distribution"][name], ", ".join(map(str, made["latent"][name]))
-    low, high = kind.get("low", -1.0), kind.get("high", 1.0)
-    of = {
+    if name in generator["conditions"]:
+        entry = generator["conditions"][name]
+        if "classes" in entry:
+            return f"{'torch' if torch else 'np'}.arange(16) % {entry['classes']}"
+        shape = ", ".join(map(str, (16, *entry["shape"])))
+        is_default = (entry["dtype"], torch) == ("float32", True)
+        dtype = "" if is_default else f", dtype={'torch' if torch else 'np'}.{entry['dtype']}"
+        return f"torch.zeros({shape}{dtype})" if torch else f"np.zeros(({shape}){dtype})"
+    distribution, shape = generator["distribution"][name], ", ".join(map(str, generator["latent"][name]))
+    low, high = distribution.get("low", -1.0), distribution.get("high", 1.0)
+    code = {
         ("normal", "torch"): f"torch.randn(16, {shape})",
         ("uniform", "torch"): f"torch.empty(16, {shape}).uniform_({low}, {high})",
         ("categorical", "torch"): f"torch.eye({shape})[torch.randint({shape}, (16,))]",
@@ -102,14 +106,15 @@ def _drawn(made: Facts, name: str, library: str) -> str:
         ("uniform", "numpy"): f"draw.uniform({low}, {high}, (16, {shape})).astype(np.float32)",
         ("categorical", "numpy"): f"np.eye({shape}, dtype=np.float32)[draw.integers({shape}, size=16)]",
     }
-    return of.get((kind["name"], library), of["normal", library])
+    return code.get((distribution["name"], library), code["normal", library])
 
 
-def _contract(score: Facts) -> str:
-    c = score["contract"]
-    reals = "unknown" if c["n_real"] is None else f"{c['n_real']:,}"
+def _format_contract(score: Facts) -> str:
+    contract = score["contract"]
+    reals = "unknown" if contract["n_real"] is None else f"{contract['n_real']:,}"
     return (
-        f"{c['n_fake']:,} samples ({c['weights']} weights, batch norm {c['batch_norm']}) against {reals} reals of "
-        f"{c['split']} (data {c['data'][:8]}) by {c['extractor']} {c['extractor_sha256'][:8]} at {c['resolution']}, "
-        f"resizer {c['resizer']}, {c['library']} {c['version']}"
+        f"{contract['n_fake']:,} samples ({contract['weights']} weights, batch norm {contract['batch_norm']}) against "
+        f"{reals} reals of {contract['split']} (data {contract['data'][:8]}) by {contract['extractor']} "
+        f"{contract['extractor_sha256'][:8]} at {contract['resolution']}, resizer {contract['resizer']}, "
+        f"{contract['library']} {contract['version']}"
     )

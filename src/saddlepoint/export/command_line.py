@@ -1,4 +1,4 @@
-"""What to type to train a run again: the choices and keys in which its config differs from today's defaults."""
+"""The command that trains a run again: the choices and keys in which its config differs from today's defaults."""
 
 import json
 import re
@@ -24,71 +24,72 @@ PLAIN = re.compile(r"[\w.+/~-]+|\$\{[\w.:]+\}")
 
 
 def to_command_line(config: DictConfig) -> list[str] | None:
-    """The words behind `saddlepoint train`; None where they would not make the same training (pieces of one's own)."""
+    """Return the arguments of `saddlepoint train`; None if they would not give the same training (user-defined parts).
+
+    The result is verified: it composes to a config of the same identity.
+    """
     try:
-        words = [*_choices(config)]
+        overrides = [*_group_overrides(config)]
         try:
-            usual = compose(words)
-        except Mistake:  # a piece that is put somewhere may leave numbers to say
-            words += _of_places(config)
-            usual = compose(words)
-        words += [*_settings(config, usual), f"images={config.images}", f"seed={config.seed}"]
-        return words if identity(compose(words)) == identity(config) else None
+            defaults = compose(overrides)
+        except Mistake:  # a component that was placed at a key may have required arguments
+            overrides += _placed_overrides(config)
+            defaults = compose(overrides)
+        overrides += [*_key_overrides(config, defaults), f"images={config.images}", f"seed={config.seed}"]
+        return overrides if identity(compose(overrides)) == identity(config) else None
     except Mistake:
         return None
 
 
-def _choices(config: DictConfig) -> Iterator[str]:
-    """The groups whose members are other than by default, or than an experiment says."""
+def _group_overrides(config: DictConfig) -> Iterator[str]:
+    """Yield the experiment, then each group whose choice differs from that of the experiment or the defaults."""
     choice = config.choice
-    words = [f"experiment={name}" for name in [choice.get("experiment")] if name]
-    yield from words
-    usual = compose(words).choice
+    experiment = [f"experiment={name}" for name in [choice.get("experiment")] if name]
+    yield from experiment
+    defaults = compose(experiment).choice
     for key, name in choice.items():
-        place = str(key).partition("@")
-        if (
-            place[0] in NON_TRAINING_KEYS
-            or place[0] not in catalogue.groups()
-            or is_same(told(usual.get(key)), told(name))
-        ):
+        group, at, _ = str(key).partition("@")
+        if group in NON_TRAINING_KEYS or group not in catalogue.groups():
             continue
-        yield f"{'+' if place[1] and key not in usual else ''}{key}={told(name)}"
+        if not is_same(_format_argument(defaults.get(key)), _format_argument(name)):
+            yield f"{'+' if at and key not in defaults else ''}{key}={_format_argument(name)}"
 
 
-def _of_places(config: DictConfig) -> Iterator[str]:
-    """All keys of pieces that were put into a place, schedule@optimizer.generator.lr."""
-    places = [str(key).partition("@")[2] for key in config.choice if "@" in str(key)]
-    for key, value in _leaves(config).items():
-        if any(key.startswith(f"{place}.") for place in places) and not key.endswith("_target_"):
-            yield f"{key}={told(value)}"
+def _placed_overrides(config: DictConfig) -> Iterator[str]:
+    """Yield all keys of components that were placed at a key, such as schedule@optimizer.generator.lr."""
+    placed = [str(key).partition("@")[2] for key in config.choice if "@" in str(key)]
+    for key, value in _training_items(config).items():
+        if any(key.startswith(f"{prefix}.") for prefix in placed) and not key.endswith("_target_"):
+            yield f"{key}={_format_argument(value)}"
 
 
-def _settings(config: DictConfig, usual: DictConfig) -> Iterator[str]:
-    """The keys that are other than in a config of the same choices."""
-    ours, theirs = _leaves(config), _leaves(usual)
-    for key, (there, own) in nested_difference(theirs, ours).items():
-        if own is not NO_VALUE:
-            yield f"{'+' if there is NO_VALUE and not _holds(key, theirs) else ''}{key}={told(own)}"
-        elif not _holds(key, ours) and not any(key.startswith(f"{other}.") for other in ours):
+def _key_overrides(config: DictConfig, defaults: DictConfig) -> Iterator[str]:
+    """Yield the keys whose values differ from those of `defaults`, a config of the same choices."""
+    items, default_items = _training_items(config), _training_items(defaults)
+    for key, (default, value) in nested_difference(default_items, items).items():
+        if value is not NO_VALUE:
+            is_new = default is NO_VALUE and not _is_section(key, default_items)
+            yield f"{'+' if is_new else ''}{key}={_format_argument(value)}"
+        elif not _is_section(key, items) and not any(key.startswith(f"{other}.") for other in items):
             yield f"~{key}"
 
 
-def _holds(key: str, there: Mapping[str, Any]) -> bool:
-    """Whether a key is one of those that others lie in."""
-    return any(other.startswith(f"{key}.") for other in there)
+def _is_section(key: str, items: Mapping[str, Any]) -> bool:
+    """Whether other keys lie below `key`."""
+    return any(other.startswith(f"{key}.") for other in items)
 
 
-def _leaves(config: DictConfig) -> dict[str, Any]:
-    whole: Any = OmegaConf.to_container(config, resolve=False)
-    return dict(dotted_items({key: value for key, value in training_keys(whole).items() if key != CODE_KEY}))
+def _training_items(config: DictConfig) -> dict[str, Any]:
+    plain: Any = OmegaConf.to_container(config, resolve=False)
+    return dict(dotted_items({key: value for key, value in training_keys(plain).items() if key != CODE_KEY}))
 
 
-def told(value: Any) -> str:
-    """A value as a person types it."""
+def _format_argument(value: Any) -> str:
+    """Return a value as it is typed on the command line."""
     if OmegaConf.is_config(value):
         value = OmegaConf.to_container(value, resolve=False)
     if isinstance(value, list):
-        return f"[{','.join(map(told, value))}]"
+        return f"[{','.join(map(_format_argument, value))}]"
     if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{told(part)}" for key, part in value.items()) + "}"
+        return "{" + ",".join(f"{key}:{_format_argument(item)}" for key, item in value.items()) + "}"
     return value if isinstance(value, str) and PLAIN.fullmatch(value) else json.dumps(value)

@@ -1,4 +1,7 @@
-"""A run's generator as files that others can run, each held against it, with a description and a model card."""
+"""The export folder of a run's generator: files that others can run, a description, a picture and a model card.
+
+Each file is read back and compared with the original.
+"""
 
 import importlib.metadata
 import json
@@ -13,12 +16,12 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from saddlepoint.config import allow_list
-from saddlepoint.config.training_keys import dotted_items as leaves_of
+from saddlepoint.config.training_keys import dotted_items
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.export.agreement import TOLERANCE, batch_sizes, max_difference
 from saddlepoint.export.card import PICTURE, format_card
 from saddlepoint.export.card_facts import GeneratorVersion, card_facts
-from saddlepoint.export.description import DEFAULT_CONDITIONS as DEFAULT
+from saddlepoint.export.description import DEFAULT_CONDITIONS
 from saddlepoint.export.format import onnx, program, safetensors
 from saddlepoint.export.frozen_virtual_batch_norm import FrozenVirtualBatchNorm
 from saddlepoint.export.generator import wrap_positional
@@ -38,88 +41,92 @@ from saddlepoint.stream import Stream
 
 FILES = {"safetensors": safetensors.FILE, "onnx": onnx.FILE, "program": program.FILE}
 PACKAGES = ("saddlepoint", "torch", "safetensors", "onnx", "onnxscript", "onnxruntime")  # wrote and checked the files
-OURS = ("outputs", "cache", "logger", "launcher", "overwrite", "device", "devices", "threads")  # of this machine
-Written = dict[str, dict[str, Any]]  # by format: file, bytes, sha256, difference
-Failed = dict[str, str]  # by format: why it was not written
+MACHINE_KEYS = ("outputs", "cache", "logger", "launcher", "overwrite", "device", "devices", "threads")
+FileFacts = dict[str, dict[str, Any]]  # by format: file, bytes, sha256, difference
+Failures = dict[str, str]  # by format: why it was not written
 
 
 def parse_formats(formats: Any) -> list[str]:
-    """Each format that was named, once.  Raises Mistake for one that there is not, and for none."""
+    """Return the named formats without duplicates.  Raises Mistake for an unknown format, and for an empty list."""
     names = list(dict.fromkeys(map(str, formats if OmegaConf.is_list(formats) else [formats])))
     for name in names:
         if name not in FILES:
             raise Mistake(f"formats={name}: there is no such format.{did_you_mean(name, FILES)} "
                           f"There are: {', '.join(FILES)}")  # fmt: skip
     if not names:
-        raise Mistake(f"formats=[]: name one at least of {', '.join(FILES)}")
+        raise Mistake(f"formats=[]: name at least one of {', '.join(FILES)}")
     return names
 
 
-def export(original: Original, formats: Sequence[str], licence: str | None) -> tuple[Written, Failed]:
-    """Write the folder `original.to`, whole or not at all.  Raises Mistake where no format could be written."""
+def export(original: Original, formats: Sequence[str], licence: str | None) -> tuple[FileFacts, Failures]:
+    """Write the folder `original.folder` atomically; return the written files, and the failures, by format.
+
+    Raises Mistake if no format could be written.
+    """
     try:
         with atomic.atomic_folder(original.folder) as folder:
-            written, failed = _formats(original, formats, folder)
-            if not written:
-                raise Mistake("nothing was written: " + "; ".join(f"{name}: {why}" for name, why in failed.items()))
-            _describe(original, licence, folder)
-            facts = _facts(original, licence, written, failed)
+            files, failures = _write_formats(original, formats, folder)
+            if not files:
+                reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+                raise Mistake(f"nothing was written: {reasons}")
+            _write_description(original, licence, folder)
+            facts = _facts(original, licence, files, failures)
             write_file(folder / "card.json", json.dumps(facts, indent=2) + "\n")
             write_file(folder / "README.md", format_card(facts))
     except OSError as error:
         raise unwritable_error(original.folder, error, key="to") from None
-    return written, failed
+    return files, failures
 
 
-def _formats(original: Original, names: Sequence[str], folder: Path) -> tuple[Written, Failed]:
-    """What was written by name, each file held against the original; and what was not, with the reason."""
-    written: Written = {}
-    failed: Failed = {}
-    traced = cache(lambda: program.trace_program(original.module, original.latent, original.condition))
+def _write_formats(original: Original, names: Sequence[str], folder: Path) -> tuple[FileFacts, Failures]:
+    """Write each format and compare it with the original; return the facts of each file, and each failure's reason."""
+    files: FileFacts = {}
+    failures: Failures = {}
+    trace = cache(lambda: program.trace_program(original.module, original.latent, original.condition))
     for name in names:
         path = folder / FILES[name]
         try:
-            read_back = _written(name, original, traced, path)
-            far = max_difference(read_back, original.latent, original.condition, original.expected)
-            if far > TOLERANCE:
-                raise Mistake(f"it differs from the original by {far:.3g}, and {TOLERANCE:g} is the most")
+            network = _write_and_load(name, original, trace, path)
+            difference = max_difference(network, original.latent, original.condition, original.expected)
+            if difference > TOLERANCE:
+                raise Mistake(f"it differs from the original by {difference:.3g}, more than the allowed {TOLERANCE:g}")
             content = path.read_bytes()
             facts = {"file": path.name, "bytes": len(content), "sha256": sha256(content).hexdigest()}
-            written[name] = {**facts, "difference": far}
+            files[name] = {**facts, "difference": difference}
         except Mistake as mistake:
             path.unlink(missing_ok=True)
-            failed[name] = str(mistake)
-    remedy = f"; formats=[{','.join(written)}] can" if written else ""
-    return written, {name: f"{why}{remedy}" for name, why in failed.items()}
+            failures[name] = str(mistake)
+    remedy = f"; formats=[{','.join(files)}] works" if files else ""
+    return files, {name: f"{reason}{remedy}" for name, reason in failures.items()}
 
 
-def _written(name: str, original: Original, traced: Callable[[], Any], path: Path) -> Any:
-    """Write one format; the network that is read back from the file."""
+def _write_and_load(name: str, original: Original, trace: Callable[[], Any], path: Path) -> Any:
+    """Write one format; return the network that the file loads to."""
     if name == "safetensors":
         safetensors.save_weights(sampling_state(dict(original.module.networks.items())), path)
         networks = {name: build_network(node, name) for name, node in original.network_configs.items()}
         safetensors.load_weights(networks, path)
         return SamplingModule(original.module.wiring, networks)
     if name == "program":
-        program.save_program(traced(), path)
+        program.save_program(trace(), path)
         return wrap_positional(program.load_program(path))
-    onnx.save_onnx(traced(), path, original.module.wiring.inputs())
+    onnx.save_onnx(trace(), path, original.module.wiring.inputs())
     return wrap_positional(onnx.load_onnx(path))
 
 
-def _describe(original: Original, licence: str | None, folder: Path) -> None:
-    """The description beside the files, the picture, and the config of the training."""
+def _write_description(original: Original, licence: str | None, folder: Path) -> None:
+    """Write the description (config.yaml), the config of the training, and the picture."""
     config, game, modality = original.config, original.game, original.modality
-    where = game.conditions.source
-    implied = is_bounded_shape(config.data.shape)  # by the shape of a sample
+    source = game.conditions.source
+    implied_bounded = is_bounded_shape(config.data.shape)
     description = {
         **original.generator_config(),
         "data": {"name": config.choice.get("data"), "shape": list(config.data.shape), "classes": config.data.classes},
         "classes": original.classes or None,
         **({"inputs": original.inputs} if original.inputs else {}),
-        **({"conditions": where} if condition_columns(game) and where != DEFAULT else {}),
+        **({"conditions": source} if condition_columns(game) and source != DEFAULT_CONDITIONS else {}),
         "range": [-1, 1] if modality.bounded else None,
-        **({} if implied in (None, modality.bounded) else {"modality": modality.name}),
+        **({} if implied_bounded in (None, modality.bounded) else {"modality": modality.name}),
         "call": "mapping",
         "weights": original.weights,
         **({"batch_norm": "reestimated"} if original.batch_norm_reestimated else {}),
@@ -127,29 +134,29 @@ def _describe(original: Original, licence: str | None, folder: Path) -> None:
         "seed": int(config.seed),
         "licence": licence,
     }
-    opening = f"# the generator of {config.name}, seed {config.seed}: saddlepoint.exported(<this folder>) builds it\n"
-    write_file(folder / "config.yaml", opening + _yaml(description))
-    training: Any = OmegaConf.to_container(config, resolve=False)
-    kept = {key: value for key, value in training.items() if key not in OURS}
-    kept["data"] = {key: value for key, value in kept["data"].items() if key != "root"}
-    write_file(folder / "training.yaml", _yaml(redact(kept)))
+    comment = f"# the generator of {config.name}, seed {config.seed}: saddlepoint.exported(<this folder>) loads it\n"
+    write_file(folder / "config.yaml", comment + _to_yaml(description))
+    plain: Any = OmegaConf.to_container(config, resolve=False)
+    training = {key: value for key, value in plain.items() if key not in MACHINE_KEYS}
+    training["data"] = {key: value for key, value in training["data"].items() if key != "root"}
+    write_file(folder / "training.yaml", _to_yaml(redact(training)))
     x = game.sample(*class_grid(game, modality, 8, 8), Stream(game.seed, "grid"), original.average)
     modality.picture(x).save(folder / PICTURE)
 
 
-def _yaml(plain: Any) -> str:
+def _to_yaml(plain: Any) -> str:
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
-def _facts(original: Original, licence: str | None, written: Written, failed: Failed) -> dict[str, Any]:
-    """What the card says."""
+def _facts(original: Original, licence: str | None, files: FileFacts, failures: Failures) -> dict[str, Any]:
+    """Return the facts of the model card."""
     game, config, modality = original.game, original.config, original.modality
-    told = card_facts(original.run, config, GeneratorVersion(original.at, game.images, original.weights))
-    made_by, classes, inputs = original.generator_config(), original.classes, original.inputs
-    targets = [str(value) for key, value in leaves_of(made_by) if key.rpartition(".")[2] == "_target_"]
-    own = [name.rpartition(".")[0] for name in targets if name.partition(".")[0] not in allow_list.ROOTS]
+    recorded = card_facts(original.run, config, GeneratorVersion(original.at, game.images, original.weights))
+    generator_config, classes, inputs = original.generator_config(), original.classes, original.inputs
+    targets = [str(value) for key, value in dotted_items(generator_config) if key.rpartition(".")[2] == "_target_"]
+    user_modules = [name.rpartition(".")[0] for name in targets if name.partition(".")[0] not in allow_list.ROOTS]
     layers = list(original.module.modules())
-    made = {
+    generator = {
         "shape": list(config.data.shape),
         "modality": modality.name,
         "samples": modality.plural,
@@ -159,25 +166,22 @@ def _facts(original: Original, licence: str | None, written: Written, failed: Fa
         },
         "draws": list(condition_draws(game)),
         "networks": list(original.network_configs),
-        "allow": list(dict.fromkeys(own)),
+        "allow": list(dict.fromkeys(user_modules)),
         "parameters": sum(p.numel() for p in original.module.parameters()),
         "latent": {name: list(part.shape[1:]) for name, part in original.latent.items()},
         "distribution": {
             name: {"name": str(node["_target_"]).rpartition(".")[2].lower()}
             | {end: node[end] for end in ("low", "high") if end in node}
-            for name, node in made_by["prior"].items()
+            for name, node in generator_config["prior"].items()
             if name != "_target_"
         },
         "virtual_batch_norm": any(isinstance(m, FrozenVirtualBatchNorm) for m in layers),
         "batch_norm": any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in layers),
     }
     git = current_commit(CHECKOUT) if (CHECKOUT / "pyproject.toml").exists() else None
-    exported = {
-        "on": timestamp(),
-        "git": git,
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-    }
+    packages = {name: importlib.metadata.version(name) for name in PACKAGES}
     n = len(original.expected)
     checked = {"rows": n, "split": original.split, "sizes": batch_sizes(n), "tolerance": TOLERANCE}
-    return redact({"format": 2, **told, "generator": made, "formats": written, "failed": failed, "checked": checked,
-                     "licence": licence, "exported": exported})  # fmt: skip
+    return redact({"format": 2, **recorded, "generator": generator, "formats": files, "failed": failures,
+                   "checked": checked, "licence": licence,
+                   "exported": {"on": timestamp(), "git": git, "packages": packages}})  # fmt: skip

@@ -1,12 +1,12 @@
-"""A generator whose virtual batch norm no longer looks at its reference batch: what it saw there is a constant.
+"""Virtual batch norm with fixed reference statistics, for exported generators.
 
-While a generator trains, the reference latents go through it with every batch, since its weights move. An exported one
-stays what it is, so that each layer's mean m and variance v of the reference batch are two vectors, and, with a, b the
-example's own mean and variance, B the reference's size and w = 1 / (B + 1),
+In training, the reference latents pass through the generator with every batch, because its weights change. An exported
+generator does not change, so that each layer's mean m and variance v of the reference batch are two constant vectors.
+With a, b the example's own mean and variance, B the size of the reference batch and w = 1 / (B + 1),
 
     variance = (1 - w) v + w b + w (1 - w) (a - m)^2,   gain (x - m - w (a - m)) / sqrt(variance + eps) + bias
 
-is the same number without the reference (Salimans et al. 2016, arXiv:1606.03498, section 3.5).
+gives the same result without the reference batch (Salimans et al. 2016, arXiv:1606.03498, section 3.5).
 """
 
 from contextlib import ExitStack
@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from saddlepoint.layer.virtual_batch_norm import ReferenceBatch, VirtualBatchNorm, normalise_by_reference
 
-REFERENCE = "reference_batch"  # the latents' name in a network that has been given some
+REFERENCE = "reference_batch"  # the attribute of a network that holds its reference batch
 
 
 class FrozenVirtualBatchNorm(nn.Module):
-    """[N, features, ...] normalised by the reference's `mean` and `variance`, [features], and by itself."""
+    """Normalise [N, features, ...] by the reference's `mean` and `variance`, [features], and each example's own."""
 
     mean: Tensor
     variance: Tensor
@@ -35,50 +35,54 @@ class FrozenVirtualBatchNorm(nn.Module):
         self.register_buffer("variance", torch.ones(features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x, each example normalised without a look at the others."""
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        column = (-1, *[1] * (x.ndim - 2))
-        mean, variance, gain, bias = (t.view(column) for t in (self.mean, self.variance, self.gain, self.bias))
-        return (normalise_by_reference(wide, mean, variance, self.reference, self.eps) * gain + bias).to(x.dtype)
+        """Return x normalised; each example is independent of the others in the batch."""
+        x_wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        shape = (-1, *[1] * (x.ndim - 2))
+        mean, variance, gain, bias = (t.view(shape) for t in (self.mean, self.variance, self.gain, self.bias))
+        return (normalise_by_reference(x_wide, mean, variance, self.reference, self.eps) * gain + bias).to(x.dtype)
 
 
 @torch.no_grad()
 def frozen_state_dict(network: nn.Module) -> dict[str, Tensor]:
-    """The state of `network`, in evaluation mode and on the CPU, that `receptive` of a fresh one takes.
+    """Return the state dict of `network` on the CPU, to be loaded after `replace_virtual_batch_norm`.
 
-    Of a reference batch there is left what each virtual batch norm has seen of it.
+    `network` has to be in evaluation mode. In the place of a reference batch, the state dict has its mean and variance
+    in front of each virtual batch norm.
     """
     state = {name: t for name, t in network.state_dict().items() if not name.startswith(f"{REFERENCE}.")}
     if (batch := getattr(network, REFERENCE, None)) is not None:
-        state |= _seen(network, cast(ReferenceBatch, batch))
+        state |= _reference_statistics(network, cast(ReferenceBatch, batch))
     return {name: t.detach().cpu().contiguous().clone() for name, t in state.items()}
 
 
 def replace_virtual_batch_norm(network: nn.Module) -> nn.Module:
-    """`network` itself, in evaluation mode, its virtual batch norms frozen ones that wait for their statistics."""
-    for name, layer in _layers(network).items():
+    """Replace each virtual batch norm by a frozen one, in place, and set evaluation mode; return `network`.
+
+    The statistics of the frozen layers have to be loaded afterwards (`frozen_state_dict`).
+    """
+    for name, layer in _virtual_batch_norms(network).items():
         network.set_submodule(name, FrozenVirtualBatchNorm(len(layer.gain), layer.reference, layer.eps))
     return network.eval().requires_grad_(False)
 
 
-def _seen(network: nn.Module, batch: ReferenceBatch) -> dict[str, Tensor]:
-    """Mean and variance of the reference batch in front of each layer, by the names that frozen ones have for them."""
-    found: dict[str, Tensor] = {}
+def _reference_statistics(network: nn.Module, batch: ReferenceBatch) -> dict[str, Tensor]:
+    """Return the mean and variance of the reference batch in front of each layer, by buffer name."""
+    statistics: dict[str, Tensor] = {}
 
-    def look(name: str, layer: VirtualBatchNorm, given: tuple[Any, ...]) -> None:
-        wide = given[0][: layer.reference].to(torch.promote_types(given[0].dtype, torch.float32))
-        others = [0, *range(2, wide.ndim)]
-        found[f"{name}.variance"], found[f"{name}.mean"] = torch.var_mean(wide, others, correction=0)
+    def record(name: str, layer: VirtualBatchNorm, inputs: tuple[Any, ...]) -> None:
+        x_wide = inputs[0][: layer.reference].to(torch.promote_types(inputs[0].dtype, torch.float32))
+        dims = [0, *range(2, x_wide.ndim)]
+        statistics[f"{name}.variance"], statistics[f"{name}.mean"] = torch.var_mean(x_wide, dims, correction=0)
 
     with ExitStack() as hooks:
-        for name, layer in _layers(network).items():
-            hooks.enter_context(layer.register_forward_pre_hook(partial(look, name)))
-        # nobody but the reference: no row is asked for
+        for name, layer in _virtual_batch_norms(network).items():
+            hooks.enter_context(layer.register_forward_pre_hook(partial(record, name)))
+        # an empty batch: only the reference batch passes through the layers
         network(
             {part: batch.latent_part(part)[:0] for part in batch.parts}, {n: c[:0] for n, c in batch.condition.items()}
         )
-    return found
+    return statistics
 
 
-def _layers(network: nn.Module) -> dict[str, VirtualBatchNorm]:
+def _virtual_batch_norms(network: nn.Module) -> dict[str, VirtualBatchNorm]:
     return {name: m for name, m in network.named_modules() if isinstance(m, VirtualBatchNorm)}

@@ -1,4 +1,4 @@
-"""The push of an exported folder to the Hugging Face hub, for those who have logged in there."""
+"""The upload of an export folder to the Hugging Face hub.  The user has to be logged in there."""
 
 import re
 from importlib import import_module
@@ -11,35 +11,34 @@ NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def import_hub() -> Any:
-    """The module huggingface_hub.  Raises Mistake where it is not installed."""
+    """Return the module huggingface_hub.  Raises Mistake if it is not installed."""
     try:
         return import_module("huggingface_hub")
     except ModuleNotFoundError:
-        raise Mistake("hub=... takes huggingface_hub: pip install 'saddlepoint[hub]'") from None
+        raise Mistake("hub=... needs huggingface_hub: pip install 'saddlepoint[hub]'") from None
 
 
 def check_repository_name(hub: str) -> str:
-    """`hub` itself.  Raises Mistake where it is no <user>/<name>."""
+    """Return `hub`.  Raises Mistake if it is not <user>/<name>."""
     if not NAME.fullmatch(hub):
         raise Mistake(f"hub={hub}: it is <user or organisation>/<name>")
     return hub
 
 
 def push(folder: Path, hub: str) -> str:
-    """Upload every file of `folder` to the model repository `hub`, made where it is missing; the address.
+    """Upload every file of `folder` to the model repository `hub`, created if it is missing; return its URL.
 
-    Raises Mistake, before anything is uploaded, where nobody is logged in; and where the hub refuses.
+    Raises Mistake before any upload if the user is not logged in, and if the hub refuses the upload.
     """
     api = import_hub().HfApi()
     try:
         api.whoami()
-    except Exception as error:  # no token, a wrong one, no network
-        why = f"nobody is logged in to the hub ({first_line(error)}). Log in: hf auth login"
-        raise Mistake(f"not pushed: {why}. The export lies in {folder}") from None
+    except Exception as error:  # no token, a wrong token, or no network
+        reason = f"nobody is logged in to the hub ({first_line(error)}). Log in: hf auth login"
+        raise Mistake(f"not pushed: {reason}. The export is in {folder}") from None
     try:
         api.create_repo(repo_id=hub, repo_type="model", exist_ok=True)
         api.upload_folder(folder_path=str(folder), repo_id=hub, repo_type="model", commit_message="saddlepoint export")
     except Exception as error:
-        why = f"the hub refused {hub}: {first_line(error)}"
-        raise Mistake(f"not pushed: {why}. The export lies in {folder}") from None
+        raise Mistake(f"not pushed: the hub refused {hub}: {first_line(error)}. The export is in {folder}") from None
     return f"https://huggingface.co/{hub}"

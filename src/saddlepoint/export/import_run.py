@@ -1,6 +1,6 @@
-"""Somebody else's generator, or their samples, measured on our contracts and put beside our runs.
+"""Import: evaluate an external generator or external samples under our contracts, and save the result as a run folder.
 
-What it leaves is a run folder without a training: config, scores with their contracts, a grid; `compare` reads it.
+The run folder has no training: it holds a config, scores with their contracts, and a grid.  `compare` reads it.
 """
 
 import json
@@ -32,32 +32,33 @@ from saddlepoint.run.layout import run_folder
 from saddlepoint.run.provenance import provenance, timestamp
 from saddlepoint.stream import Stream, preserve_random_state
 
-KEPT = ("name", "seed", "batch", "metric", "evaluation", "data")  # of a config: what was measured, and by what
+CONFIG_KEYS = ("name", "seed", "batch", "metric", "evaluation", "data")  # the keys that define the evaluation
+SAMPLE_SUFFIXES = (".npz", ".npy", ".zip", ".txt")
 GRID = 64
 Log = Callable[[str], None]
 Scores = dict[str, Score]
 
 
 class ImportRequest(NamedTuple):
-    """What is imported, and what its file does not say of itself."""
+    """What to import, and facts that its description lacks."""
 
     path: Path
-    description: str | None = None  # a yaml; None: the one beside it
-    weights: str | None = None  # averaged or raw; None: as the description says
+    description: str | None = None  # a yaml; None: the one beside the file
+    weights: str | None = None  # averaged or raw; None: as in the description
     trust: bool = False  # whether code may run
     licence: str | None = None
     source: str | None = None
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where samples come from: `sampler(name)` begins a stream that gives the next n, and the classes asked for."""
+class SampleSource:
+    """The samples to evaluate: `sampler(name)` begins a stream and returns a function of n, (x [n, ...], classes)."""
 
     kind: str  # generator or samples
     sampler: Callable[[str], Callable[[int], Any]]
     sha256: str  # of the file, or of the samples
-    weights: str | None  # as its description says
-    most: int | None = None  # samples that there are; None: as many as are asked for
+    weights: str | None  # from its description
+    most: int | None = None  # available samples; None: unlimited
     licence: str | None = None
     source: str | None = None
     batch_norm: str = "running"
@@ -66,62 +67,63 @@ class Source:
 def import_run(
     request: ImportRequest, config: DictConfig, overrides: Sequence[str], log: Log, progress: ProgressMeter
 ) -> tuple[Run, Scores, dict[str, Scores]]:
-    """Measure what lies at `request.place` by the protocol of `config`, whose name and seed the folder has.
+    """Evaluate the generator or samples at `request.path` by the protocol of `config`, and save them as a run.
 
-    The run folder that was made, or to which another protocol's scores were added; the scores, and the anchors' by set.
-    Raises Mistake.
+    The run folder follows from the config's name and seed. If it already holds this import, the scores of another
+    protocol are added to it. Returns the run, the scores, and the scores of each anchor set. Raises Mistake.
     """
     config = check(config)
     run = Run(run_folder(config.outputs, config.name, config.seed))
     with run.lock():
-        _refuse_trained(run)
+        _check_not_trained(run)
         data = load_data(config, log)
-        makes = _makes(request.path)
-        source = _generator(request, config, data) if makes else _samples(request.path, data, log)
-        again = _again(run, source)
-        if again and (changed := data_changes(run, data)):
-            raise Mistake(f"{run.folder} was measured on other data: {'; '.join(changed)}. Give this import a name=...")
+        if _is_generator(request.path):
+            source = _generator_source(request, config, data)
+        else:
+            source = _sample_source(request.path, data, log)
+        is_known = _is_already_imported(run, source)
+        if is_known and (changes := data_changes(run, data)):
+            raise Mistake(
+                f"{run.folder} was evaluated on other data: {'; '.join(changes)}. Give this import a name=..."
+            )
         weights = request.weights or source.weights or WEIGHTS[0]
-        scores, anchors = _measured(build_evaluators(config, data, log, progress), source, data, weights, log)
+        scores, anchors = _evaluate(build_evaluators(config, data, log, progress), source, data, weights, log)
         plain = {key: score.to_dict() for key, score in scores.items()}
-        if again:
+        if is_known:
             run.append("evaluations.jsonl", {"evaluated": timestamp(), "at": "last", "images": None,
                                              "overrides": redact(list(overrides)), "scores": plain})  # fmt: skip
         else:
-            _record(run, config, data, source, weights, request, plain, anchors)
+            _write_run(run, config, data, source, weights, request, plain, anchors)
     return run, scores, anchors
 
 
-def _makes(place: Path) -> bool:
-    """Whether a generator lies there, rather than samples."""
-    if place.is_dir():
-        return any(path.suffix.lower() in GENERATOR_SUFFIXES for path in place.iterdir())
-    return place.suffix.lower() in (*GENERATOR_SUFFIXES, *PICKLE_SUFFIXES) or place.suffix.lower() not in (
-        ".npz",
-        ".npy",
-        ".zip",
-        ".txt",
-    )
+def _is_generator(path: Path) -> bool:
+    """Whether a path holds a generator, not samples."""
+    if path.is_dir():
+        return any(file.suffix.lower() in GENERATOR_SUFFIXES for file in path.iterdir())
+    suffix = path.suffix.lower()
+    return suffix in (*GENERATOR_SUFFIXES, *PICKLE_SUFFIXES) or suffix not in SAMPLE_SUFFIXES
 
 
-def _generator(request: ImportRequest, config: DictConfig, data: Any) -> Source:
+def _generator_source(request: ImportRequest, config: DictConfig, data: Any) -> SampleSource:
     file = find_generator_file(request.path)
-    made = exported(file, allow_list.allowed_names(config), request.trust, request.description)
-    if made.description.shape != tuple(data.shape):
+    generator = exported(file, allow_list.allowed_names(config), request.trust, request.description)
+    description, seed = generator.description, int(config.seed)
+    if description.shape != tuple(data.shape):
         raise Mistake(
-            f"{file} makes {list(made.description.shape)}, and {data.name} is {list(data.shape)}: they are not "
-            "measured against each other. Name the data that it was trained on"
+            f"{file} makes {list(description.shape)}, and {data.name} is {list(data.shape)}, so they cannot be "
+            "compared. Name the data that it was trained on"
         )
     with preserve_random_state():
-        made.sampler(int(config.seed), "trial", data)(2)  # a mistake is told before the data are measured
+        generator.sampler(seed, "trial", data)(2)  # raises an error before the data are evaluated
     digest = sha256(file.read_bytes()).hexdigest()
-    told = made.description
-    return Source("generator", lambda name: made.sampler(int(config.seed), name, data), digest, told.weights,
-                  licence=told.licence, source=told.source, batch_norm=told.batch_norm)  # fmt: skip
+    return SampleSource("generator", lambda name: generator.sampler(seed, name, data), digest, description.weights,
+                        licence=description.licence, source=description.source,
+                        batch_norm=description.batch_norm)  # fmt: skip
 
 
-def _samples(place: Path, data: Any, log: Log) -> Source:
-    split = load_samples_for(data, place, log)
+def _sample_source(path: Path, data: Any, log: Log) -> SampleSource:
+    split = load_samples_for(data, path, log)
 
     def sampler(name: str) -> Callable[[int], Any]:
         stream = Stream(0, name)
@@ -132,75 +134,69 @@ def _samples(place: Path, data: Any, log: Log) -> Source:
 
         return sample
 
-    return Source("samples", sampler, str(split.sha256), None, most=len(split))
+    return SampleSource("samples", sampler, str(split.sha256), None, most=len(split))
 
 
-def _measured(
-    rulers: Sequence[Evaluator], source: Source, data: Any, weights: str, log: Log
+def _evaluate(
+    evaluators: Sequence[Evaluator], source: SampleSource, data: Any, weights: str, log: Log
 ) -> tuple[Scores, dict[str, Scores]]:
-    """The scores by all rulers, and the anchors by set; every ruler sees the same samples."""
-    found: Scores = {}
-    wanted, there = rulers[0].sample_count(data), source.most
-    if there is not None and there < wanted:
-        log(f"{there:,} samples, where the protocol takes {wanted:,}: these scores stand under a contract of their own")
-    elif there is not None and there > wanted:
-        log(f"{there:,} samples: the first {wanted:,} are measured, as many as the protocol takes")
-    for evaluator in rulers:
+    """Return the scores of all evaluators, and the scores of each anchor set; all evaluators get the same samples."""
+    scores: Scores = {}
+    wanted, available = evaluators[0].sample_count(data), source.most
+    if available is not None and available < wanted:
+        log(f"{available:,} samples, fewer than the protocol's {wanted:,}: these scores have a contract of their own")
+    elif available is not None and available > wanted:
+        log(f"{available:,} samples: the first {wanted:,} are evaluated, as in the protocol")
+    for evaluator in evaluators:
         wanted = evaluator.sample_count(data)
         evaluator.n = min(wanted, source.most or wanted)
-        found |= evaluator(source.sampler("evaluation"), data, weights, source.batch_norm)
-    check_any_score(found)
-    return found, all_anchor_scores(rulers, data)
+        scores |= evaluator(source.sampler("evaluation"), data, weights, source.batch_norm)
+    check_any_score(scores)
+    return scores, all_anchor_scores(evaluators, data)
 
 
-def _record(
-    run: Run,
-    config: DictConfig,
-    data: Any,
-    source: Source,
-    weights: str,
-    request: ImportRequest,
-    scores: Any,
+def _write_run(
+    run: Run, config: DictConfig, data: Any, source: SampleSource, weights: str, request: ImportRequest, scores: Any,
     anchors: Any,
-) -> None:
-    """Write the folder; the summary, which makes it a finished run, last."""
+) -> None:  # fmt: skip
+    """Write the run folder.  The summary, which marks the run as finished, is written last."""
     run.folder.mkdir(parents=True, exist_ok=True)
-    known = ("kind", "sha256", "most", "licence", "source")
-    told = {key: value for key in known if (value := getattr(source, key)) is not None}
-    stated = request.weights or source.weights
-    about = redact({**told, "from": str(request.path), "file": request.path.name, "weights": weights,
-                      "weights_stated": stated is not None})  # fmt: skip
-    about |= {key: str(own) for key in ("licence", "source") if (own := getattr(request, key)) is not None}
-    own = {"origin": "imported", "imported": about, "ended": timestamp(), "exit": 0}
-    made = provenance(data.describe(), config.seed) | own
-    write_file(run.folder / "provenance.json", json.dumps(made, indent=2) + "\n")
-    x = source.sampler("grid")(min(GRID, source.most or GRID))
+    source_keys = ("kind", "sha256", "most", "licence", "source")
+    source_facts = {key: value for key in source_keys if (value := getattr(source, key)) is not None}
+    is_stated = (request.weights or source.weights) is not None
+    imported = redact({**source_facts, "from": str(request.path), "file": request.path.name, "weights": weights,
+                       "weights_stated": is_stated})  # fmt: skip
+    imported |= {key: str(value) for key in ("licence", "source") if (value := getattr(request, key)) is not None}
+    recorded = {"origin": "imported", "imported": imported, "ended": timestamp(), "exit": 0}
+    facts = provenance(data.describe(), config.seed) | recorded
+    write_file(run.folder / "provenance.json", json.dumps(facts, indent=2) + "\n")
+    x, _ = source.sampler("grid")(min(GRID, source.most or GRID))
     run.samples.mkdir(exist_ok=True)
-    write_file(run.samples / "000000000.png", png_bytes(modality_of(data).picture(x[0])))
-    kept = OmegaConf.create({key: config._get_node(key) for key in KEPT if key in config})
-    with open_dict(kept):  # of the training nothing is known
-        kept.images = None
-        kept.imported = config.name  # names the arm
-        chosen = {key: config.choice.get(key) for key in ("data", "metric", "protocol") if key in config.choice}
-        kept.choice = {**chosen, "imported": config.name}
-    write_file(run.config, config_file.to_yaml(kept))
+    write_file(run.samples / "000000000.png", png_bytes(modality_of(data).picture(x)))
+    run_config = OmegaConf.create({key: config._get_node(key) for key in CONFIG_KEYS if key in config})
+    with open_dict(run_config):  # nothing is known about the training
+        run_config.images = None
+        run_config.imported = config.name  # the name of the arm
+        choice = {key: config.choice.get(key) for key in ("data", "metric", "protocol") if key in config.choice}
+        run_config.choice = {**choice, "imported": config.name}
+    write_file(run.config, config_file.to_yaml(run_config))
     run.update_summary(
-        status="finished", exit=0, error=None, origin="imported", imported=about, images=None, final=scores,
-        anchors={name: {key: score.to_dict() for key, score in own.items()} for name, own in anchors.items()},
+        status="finished", exit=0, error=None, origin="imported", imported=imported, images=None, final=scores,
+        anchors={name: {key: score.to_dict() for key, score in by_key.items()} for name, by_key in anchors.items()},
     )  # fmt: skip
 
 
-def _refuse_trained(run: Run) -> None:
-    """Raises Mistake where the folder holds anything but an import, be it one that was killed before its summary."""
+def _check_not_trained(run: Run) -> None:
+    """Raise Mistake if the folder holds anything but an import.  An import that was killed early is one, too."""
     if not run.folder.exists() or all(path.name.startswith(".") for path in run.folder.iterdir()):
         return
     if "imported" not in (run.summary.get("origin"), load_json(run.folder / "provenance.json").get("origin")):
-        what = "a run that was trained here" if run.config.exists() else "something else"
-        raise Mistake(f"{run.folder} holds {what}: give the import a name=... of its own")
+        content = "a run that was trained here" if run.config.exists() else "something else"
+        raise Mistake(f"{run.folder} holds {content}: give the import a name=... of its own")
 
 
-def _again(run: Run, source: Source) -> bool:
-    """Whether the same was imported before, and is to be measured anew.  Raises Mistake where it was another."""
+def _is_already_imported(run: Run, source: SampleSource) -> bool:
+    """Whether the run folder holds this very import.  Raises Mistake if it holds another one."""
     known = (run.summary.get("imported") or {}).get("sha256")
     if known is not None and known != source.sha256:
         raise Mistake(

@@ -1,4 +1,4 @@
-"""A generator from its file: one of our exports, or somebody else's, asked as its description says."""
+"""A generator from its file: one of our exports, or an external file with a description."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,8 +11,7 @@ from torch import nn
 from saddlepoint.config import allow_list, config_file
 from saddlepoint.config.instantiate import instantiate
 from saddlepoint.error import Mistake, did_you_mean
-from saddlepoint.export import description
-from saddlepoint.export.description import GENERATOR, Description
+from saddlepoint.export.description import GENERATOR, Description, find_description, parse_description
 from saddlepoint.export.format import onnx, program, safetensors
 from saddlepoint.export.frozen_virtual_batch_norm import replace_virtual_batch_norm
 from saddlepoint.export.generator import ExportedGenerator, wrap_positional
@@ -22,56 +21,58 @@ from saddlepoint.game.lineage import condition_entries
 from saddlepoint.game.side import LATENT
 from saddlepoint.stream import preserve_random_state
 
-SCRIPTS = (".pt", ".pth", ".ts", ".jit", ".torchscript")
-PROGRAMS = (".pt2",)
-GENERATOR_SUFFIXES = (".safetensors", ".onnx", *PROGRAMS, *SCRIPTS)  # the first that a folder holds is taken
+SCRIPT_SUFFIXES = (".pt", ".pth", ".ts", ".jit", ".torchscript")
+PROGRAM_SUFFIXES = (".pt2",)
+GENERATOR_SUFFIXES = (".safetensors", ".onnx", *PROGRAM_SUFFIXES, *SCRIPT_SUFFIXES)  # in order of preference
 PICKLE_SUFFIXES = (".pkl", ".pickle", ".ckpt", ".bin")
 
 
 def exported(
     path: str | Path, allow: Sequence[str] = (), trust: bool = False, described: str | Path | None = None
 ) -> ExportedGenerator:
-    """The generator in a file, or in an exported folder: g = exported(folder); g(g.latent(64)).
+    """Load the generator from a file or an export folder: g = exported(folder); g(g.latent(64)).
 
-    With conditions, which `g.conditions` names, it is called g(g.latent(64), {name: tensor}).
+    With conditions, which `g.conditions` names, call it as g(g.latent(64), {name: tensor}).
 
-    `described` is its yaml; None: generator.yaml or config.yaml beside it.  `allow` names modules of which its class
-    may be, beside ours and torch's layers; `trust` lets TorchScript and programs of torch.export run, which are code.
-    Raises Mistake.
+    allow      modules from which the network's class may come, in addition to ours and torch's layers
+    trust      whether TorchScript and torch.export programs may run; they are code
+    described  the path of its description; None: generator.yaml or config.yaml beside the file
+    Raises Mistake if there is no such file or description, if they do not fit, or if a permission is missing.
     """
     file = find_generator_file(Path(path).expanduser())
-    if file.suffix.lower() in (*SCRIPTS, *PROGRAMS) and not trust:
+    if file.suffix.lower() in (*SCRIPT_SUFFIXES, *PROGRAM_SUFFIXES) and not trust:
         raise Mistake(
-            f"{file} is a program: it may do what it likes with your files. If you trust who made it: trust=true. "
+            f"{file} is a program: it can do anything with your files. If you trust its author: trust=true. "
             "safetensors and ONNX need no trust"
         )
-    path = Path(described) if described is not None else description.find_description(file)
-    plain: Any = OmegaConf.to_container(config_file.load_config(path), resolve=False)
-    plain.pop(allow_list.KEY, None)  # what a file says of it is not heard
-    found = description.parse_description(plain, path)
-    root = OmegaConf.create({key: getattr(found, key) or {} for key in ("architecture", "makers", "prior", "draws")})
-    allow_list.grant(root, list(allow))
-    wiring = _wiring(path, found, root)
-    return ExportedGenerator(_network(file, found, root, wiring), wiring, found)
+    description_file = Path(described) if described is not None else find_description(file)
+    plain: Any = OmegaConf.to_container(config_file.load_config(description_file), resolve=False)
+    plain.pop(allow_list.KEY, None)  # a file cannot grant permissions
+    description = parse_description(plain, description_file)
+    nodes = {key: getattr(description, key) or {} for key in ("architecture", "makers", "prior", "draws")}
+    config = OmegaConf.create(nodes)
+    allow_list.grant(config, list(allow))
+    wiring = _build_wiring(description_file, description, config)
+    return ExportedGenerator(_load_network(file, description, config, wiring), wiring, description)
 
 
-def _wiring(path: Path, found: Description, root: Any) -> Wiring:
-    """How samples are made.  Raises Mistake where a condition is described that samples are not made under."""
-    priors = {f"draws.{name}": name for name in found.draws} | ({"prior": LATENT} if found.prior else {})
-    made = {name: _prior(root, key) for key, name in priors.items()}
-    plain = Wiring(found.sides, found.samples, made, ConditionSource(), found.images)
-    names = condition_entries(plain)
-    for name in (*found.classes, *found.inputs):
-        if name not in names:
-            there = ", ".join(names) or "nothing"
-            raise Mistake(f"{path}: {name}: samples are made under {there}.{did_you_mean(name, names)}")
-    classes = {names[name]: number for name, number in found.classes.items()}
-    return replace(plain, conditions=ConditionSource(found.conditions, classes, f"{path}: conditions"))
+def _build_wiring(path: Path, description: Description, config: Any) -> Wiring:
+    """Return how samples are made.  Raises Mistake if a condition of the description is not one of the samples."""
+    keys = {f"draws.{name}": name for name in description.draws} | ({"prior": LATENT} if description.prior else {})
+    priors = {name: _build_prior(config, key) for key, name in keys.items()}
+    wiring = Wiring(description.sides, description.samples, priors, ConditionSource(), description.images)
+    entries = condition_entries(wiring)
+    for name in (*description.classes, *description.inputs):
+        if name not in entries:
+            conditions = ", ".join(entries) or "no conditions"
+            raise Mistake(f"{path}: {name}: samples have {conditions}.{did_you_mean(name, entries)}")
+    classes = {entries[name]: number for name, number in description.classes.items()}
+    return replace(wiring, conditions=ConditionSource(description.conditions, classes, f"{path}: conditions"))
 
 
-def _prior(root: Any, key: str) -> Any:
-    """Latents or a draw.  Raises Mistake for a part that draws nothing, or whose name is taken."""
-    node = OmegaConf.select(root, key)
+def _build_prior(config: Any, key: str) -> Any:
+    """Return the prior at a key.  Raises Mistake if a part is not a distribution, or if its name is reserved."""
+    node = OmegaConf.select(config, key)
     node["_target_"] = "saddlepoint.prior.prior.Prior"
     try:
         prior = instantiate(node, key)
@@ -84,7 +85,7 @@ def _prior(root: Any, key: str) -> Any:
 
 
 def build_network(node: Any, path: str) -> nn.Module:
-    """The network of a node, ready for the weights of an export; torch's global generators stay as they are."""
+    """Build the network of a node, ready for the weights of an export; torch's random state is preserved."""
     with preserve_random_state():
         network = instantiate(node, path)
     if not isinstance(network, nn.Module):
@@ -92,46 +93,48 @@ def build_network(node: Any, path: str) -> nn.Module:
     return replace_virtual_batch_norm(network)
 
 
-def _network(file: Path, found: Description, root: Any, wiring: Wiring) -> Callable[..., Any]:
-    ending = file.suffix.lower()
-    if ending == ".safetensors":
-        return _built(file, found, root, wiring)
-    read: Mapping[str, Callable[[Path], Any]] = {".onnx": onnx.load_onnx, ".pt2": program.load_program}
-    function = read.get(ending, program.load_script)(file)
-    if found.call == "parts" or ending == ".onnx" or (found.architecture is not None and ending not in SCRIPTS):
-        return wrap_positional(function)  # our description is of the classes, which take mappings
-    if found.condition_is_tensor or not condition_entries(wiring):
+def _load_network(file: Path, description: Description, config: Any, wiring: Wiring) -> Callable[..., Any]:
+    """Return the file's network as a function of (latent, condition)."""
+    suffix = file.suffix.lower()
+    if suffix == ".safetensors":
+        return _build_with_weights(file, description, config, wiring)
+    loaders: Mapping[str, Callable[[Path], Any]] = {".onnx": onnx.load_onnx, ".pt2": program.load_program}
+    function = loaders.get(suffix, program.load_script)(file)
+    is_our_program = description.architecture is not None and suffix not in SCRIPT_SUFFIXES
+    if description.call == "parts" or suffix == ".onnx" or is_our_program:
+        return wrap_positional(function)  # our description has call: mapping, which is how the classes are called
+    if description.condition_is_tensor or not condition_entries(wiring):
         return lambda latent, condition: function(latent, *condition.values())
     return lambda latent, condition: function(latent, dict(condition))
 
 
-def _built(file: Path, found: Description, root: Any, wiring: Wiring) -> Callable[..., Any]:
-    """The networks of the description, with the weights of the file."""
-    if found.architecture is None:
-        raise Mistake(f"{file} holds weights alone: its description lacks architecture.generator, whose they are")
-    makers = [maker for side in found.sides.values() for maker in side.by]
-    places = {name: f"makers.{name}" if name in found.makers else f"architecture.{name}" for name in makers}
-    networks = {name: build_network(OmegaConf.select(root, place), place) for name, place in places.items()}
+def _build_with_weights(file: Path, description: Description, config: Any, wiring: Wiring) -> Callable[..., Any]:
+    """Build the networks of the description with the weights in the file."""
+    if description.architecture is None:
+        raise Mistake(f"{file} holds only weights, and its description lacks architecture.generator")
+    names = [name for side in description.sides.values() for name in side.by]
+    keys = {name: f"makers.{name}" if name in description.makers else f"architecture.{name}" for name in names}
+    networks = {name: build_network(OmegaConf.select(config, key), key) for name, key in keys.items()}
     safetensors.load_weights(networks, file)
-    if found.call == "parts":
+    if description.call == "parts":
         return wrap_positional(networks[GENERATOR])
     return SamplingModule(wiring, networks)
 
 
-def find_generator_file(place: Path) -> Path:
-    """The file of a generator.  Raises Mistake where there is none, or of a kind that nobody reads."""
-    if not place.exists():
-        raise Mistake(f"from={place}: there is no such file or folder")
-    if place.is_dir():
-        there = [path for ending in GENERATOR_SUFFIXES for path in sorted(place.glob(f"*{ending}"))]
-        if not there:
-            raise Mistake(f"from={place}: this folder holds no generator ({', '.join(GENERATOR_SUFFIXES[:4])})")
-        return there[0]
-    if place.suffix.lower() in PICKLE_SUFFIXES:
+def find_generator_file(path: Path) -> Path:
+    """Return the file of a generator, in a folder or itself.  Raises Mistake if there is none of a known format."""
+    if not path.exists():
+        raise Mistake(f"from={path}: there is no such file or folder")
+    if path.is_dir():
+        files = [file for suffix in GENERATOR_SUFFIXES for file in sorted(path.glob(f"*{suffix}"))]
+        if not files:
+            raise Mistake(f"from={path}: this folder holds no generator ({', '.join(GENERATOR_SUFFIXES[:4])})")
+        return files[0]
+    if path.suffix.lower() in PICKLE_SUFFIXES:
         raise Mistake(
-            f"{place} is a pickle, which may do anything when it is read, so it is not. Save its weights as "
-            "safetensors (safetensors.torch.save_file) and say the class in generator.yaml"
+            f"{path} is a pickle, which can run any code when it is read, so it is refused. Save its weights as "
+            "safetensors (safetensors.torch.save_file) and name the class in generator.yaml"
         )
-    if place.suffix.lower() not in GENERATOR_SUFFIXES:
-        raise Mistake(f"from={place}: a generator is a file that ends in {', '.join(GENERATOR_SUFFIXES)}")
-    return place
+    if path.suffix.lower() not in GENERATOR_SUFFIXES:
+        raise Mistake(f"from={path}: a generator file ends in {', '.join(GENERATOR_SUFFIXES)}")
+    return path

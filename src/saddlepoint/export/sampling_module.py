@@ -1,9 +1,9 @@
-"""All that makes samples, as one module: the side `samples`, every side that it is made of, networks and makers.
+"""Everything that makes samples, as one module: the side `samples`, all sides it depends on, networks and makers.
 
-    x = whole(latent, condition)
+    x = module(latent, condition)
 
-latent and condition are mappings of named tensors with a row for each sample: the parts of the latent that samples are
-computed from (`latent_parts`), and what else they are (`leaves`): labels, source images, parts of named draws.
+latent and condition map names to tensors with one row per sample: the parts of the latent that samples depend on
+(`latent_parts`), and all their other inputs (`condition_entries`): labels, source images, parts of named draws.
 """
 
 from collections.abc import Mapping
@@ -24,13 +24,13 @@ from saddlepoint.turn import UNCONDITIONAL, Condition
 
 @dataclass(frozen=True)
 class Wiring:
-    """What of a game says how samples are made; `saddlepoint.game.sampling` reads a game or this.
+    """The part of a game that defines how samples are made.  `saddlepoint.game.sampling` takes a game or this.
 
     sides       by name; no side has a judge
-    samples     the side that samples are
+    samples     the side whose output the samples are
     priors      of the latents, under `latent`, and of each named draw
-    conditions  where columns come from
-    images      real images that had been shown, for modules that follow the clock
+    conditions  the source of columns
+    images      real images shown in training, for modules that depend on it
     """
 
     sides: Mapping[str, Side]
@@ -38,38 +38,38 @@ class Wiring:
     priors: Mapping[str, Prior]
     conditions: ConditionSource
     images: int = 0
-    dependencies: Mapping[str, frozenset[str]] = field(default_factory=dict)  # empty: no graph is needed
+    dependencies: Mapping[str, frozenset[str]] = field(default_factory=dict)  # empty: no side keeps a graph
 
     def inputs(self) -> list[str]:
-        """The names of all inputs: the latent's parts, then the conditions.  Raises Mistake where two are the same."""
+        """Return the names of all inputs: latent parts, then conditions.  Raises Mistake if two names are equal."""
         parts, conditions = latent_parts(self), condition_entries(self)
-        if both := [name for name in parts if name in conditions]:
+        if duplicates := [name for name in parts if name in conditions]:
             raise Mistake(
-                f"{both[0]} is a part of the latent and a condition, and inputs are told apart by name: give the "
-                "condition another one in game.sides"
+                f"{duplicates[0]} is the name of a part of the latent and of a condition, and inputs need different "
+                "names: rename the condition in game.sides"
             )
         return [*parts, *conditions]
 
 
 class SamplingModule(nn.Module):
-    """Makes samples [N, *shape] as a game does, of networks and makers by name, each called network(x, condition)."""
+    """Make samples [N, *shape] as a game does, with networks and makers by name, each called network(x, condition)."""
 
     def __init__(self, wiring: Wiring, networks: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.wiring = wiring
         self.networks = nn.ModuleDict(dict(networks))
-        for hook in modules_with_hook(self, "at_images"):
-            hook.at_images(wiring.images)
+        for module in modules_with_hook(self, "at_images"):
+            module.at_images(wiring.images)
 
     @torch.no_grad()
     def forward(self, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Tensor:
-        """The samples of these latents, [N, dim] each, under this condition."""
+        """Return the samples of these latents, [N, dim] each, under this condition."""
         turn = build_sampling_turn(self.wiring, latent, condition, dict(self.networks.items()))
         return turn.side_sample(self.wiring.samples).x
 
 
 def sides_to_dict(sides: Mapping[str, Side]) -> dict[str, dict[str, object]]:
-    """Sides as plain data: what each is made of, by whom, under what."""
+    """Return sides as plain data, without their judges: source, makers and condition."""
     plain = {
         name: {"of": side.of, "by": list(side.by), "condition": dict(side.condition)} for name, side in sides.items()
     }

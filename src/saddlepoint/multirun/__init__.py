@@ -1,1 +1,1 @@
-"""Many runs of one command, each a process of its own from a frozen config."""
+"""Several runs with one command, each as a process of its own with a fixed config."""

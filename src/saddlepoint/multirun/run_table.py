@@ -1,4 +1,4 @@
-"""The runs of one command as a person sees them."""
+"""The progress of several runs as a live table, or as lines if the output is not a terminal."""
 
 import time
 from collections.abc import Sequence
@@ -11,102 +11,99 @@ from saddlepoint.console.live_table import RIGHT_ALIGNED, LiveTable, build_table
 from saddlepoint.launcher.job import DONE_BEFORE, FAILED, FINISHED, RUNNING, STOPPED, TRAINED_ELSEWHERE, WAITING, Job
 
 STYLES = {
-    RUNNING: "bold",
-    FAILED: "red",
-    STOPPED: "yellow",
-    TRAINED_ELSEWHERE: "yellow",
-    FINISHED: "green",
+    RUNNING: "bold", FAILED: "red", STOPPED: "yellow", TRAINED_ELSEWHERE: "yellow", FINISHED: "green",
     DONE_BEFORE: "dim",
-}
-LINES = 12  # of the table: what runs, what failed, and of the others the last
+}  # fmt: skip
+ROWS = 12  # of the table: running jobs, failed jobs, and the latest of the others
 
 
 class RunTable(LiveTable):
-    """How jobs stand; `conclude` says how it ended."""
+    """The state of jobs; `log_summary` reports how they ended."""
 
     def __init__(self, jobs: Sequence[Job], console: Console, processes: int) -> None:
         super().__init__(console)
         self.jobs, self.processes = jobs, processes
-        self._start = time.monotonic()
+        self._started_at = time.monotonic()
 
     def log_summary(self) -> None:
-        """How many ended how, and where to look where one failed."""
+        """Log the number of jobs by state, and the log file of each failed job."""
         states = [job.state for job in self.jobs]
         counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-        self.log(f"{len(states)} runs: {counts}, {format_clock(time.monotonic() - self._start)}")
+        self.log(f"{len(states)} runs: {counts}, {format_clock(time.monotonic() - self._started_at)}")
         for job in self.jobs:
             if job.state == TRAINED_ELSEWHERE:
-                self.log(
-                    f"{job.state}: {job.label}: {job.last_message}{', which has finished it' * (job.exit_code == 0)}"
-                )
+                finished = ", which has finished it" if job.exit_code == 0 else ""
+                self.log(f"{job.state}: {job.label}: {job.last_message}{finished}")
             elif job.state in (FAILED, STOPPED):
                 output = f"\n  its output: {job.log}" if job.log.exists() else ""
                 self.log(f"{job.state}: {job.label}: {job.last_message}{output}")
         unfinished = (job.state in (FAILED, STOPPED, WAITING) and not job.reason for job in self.jobs)
         if any(unfinished) or any(job.state == TRAINED_ELSEWHERE and job.exit_code != 0 for job in self.jobs):
-            self.log("the same command again runs what is not finished")
+            self.log("run the same command again to train the unfinished runs")
 
     def rows(self) -> Sequence[Job]:
         return self.jobs
 
     def build_view(self) -> Group:
         columns = [(name, RIGHT_ALIGNED) for name in ("state", "images", "images/s", "left", "score")]
-        rows = ((self._cells(job), STYLES.get(job.state, "")) for job in self._shown())
-        return build_table(self._bar(), [("run", {"overflow": "fold"}), *columns], rows)
+        rows = ((self._cells(job), STYLES.get(job.state, "")) for job in self._shown_jobs())
+        return build_table(self._progress_bar(), [("run", {"overflow": "fold"}), *columns], rows)
 
-    def _shown(self) -> list[Job]:
+    def _shown_jobs(self) -> list[Job]:
         running = [job for job in self.jobs if job.state == RUNNING]
         failed = [job for job in self.jobs if job.state in (FAILED, TRAINED_ELSEWHERE)]
-        ended = sorted((job for job in self.jobs if job.state == FINISHED), key=lambda job: job.ended_at)
-        room = max(3, LINES - len(running) - len(failed[-LINES:]))
-        return [*running, *failed[-LINES:], *reversed(ended[-room:])]
+        finished = sorted((job for job in self.jobs if job.state == FINISHED), key=lambda job: job.ended_at)
+        room = max(3, ROWS - len(running) - len(failed[-ROWS:]))
+        return [*running, *failed[-ROWS:], *reversed(finished[-room:])]
 
     def _cells(self, job: Job) -> list[str]:
-        shown = job.images_shown if job.state == RUNNING else 0
+        images = job.images_shown if job.state == RUNNING else 0
         rate = job.rate
-        left = format_clock(max(0, job.images - shown) / rate) if rate else ""
+        left = format_clock(max(0, job.images - images) / rate) if rate else ""
         if job.state == RUNNING:
-            return [job.label, job.location or job.state, f"{shown:,} of {job.images:,}", f"{rate:,.0f}", left, ""]
+            return [job.label, job.location or job.state, f"{images:,} of {job.images:,}", f"{rate:,.0f}", left, ""]
         if job.state in (FAILED, TRAINED_ELSEWHERE):
             return [f"{job.label}\n{job.last_message[:200]}", job.state, "", "", "", ""]
         return [job.label, job.state, f"{job.images:,}", f"{rate:,.0f}", "", " ".join(first_score(job)).strip()]
 
     def start_message(self) -> str:
         done = sum(job.state == DONE_BEFORE for job in self.jobs)
-        before = f", {done} finished before" if done else ""
-        return f"{len(self.jobs)} runs{before}, {self.processes} at a time"
+        earlier = f", {done} finished before" if done else ""
+        return f"{len(self.jobs)} runs{earlier}, {self.processes} at a time"
 
-    def _bar(self) -> Progress:
+    def _progress_bar(self) -> Progress:
         failed = sum(job.state == FAILED for job in self.jobs)
         left = f", {format_clock(self.time_left)} left" if self.time_left is not None else ""
-        told = f"{self.n_ended} of {len(self.jobs)} runs over{f', {failed} failed' if failed else ''}{left}"
-        bar = Progress(BarColumn(24), TextColumn(told), console=self.console)
+        text = f"{self.n_ended} of {len(self.jobs)} runs over{f', {failed} failed' if failed else ''}{left}"
+        bar = Progress(BarColumn(24), TextColumn(text), console=self.console)
         bar.add_task("", total=len(self.jobs), completed=self.n_ended)
         return bar
 
     def row_message(self, job: Job) -> str:
         if job.state == RUNNING:
             return f"started   {job.label}{f' on {job.location}' if job.location else ''}"
-        far = f"[{self.n_ended}/{len(self.jobs)}{f', {format_clock(self.time_left)} left' if self.time_left else ''}]"
+        left = f", {format_clock(self.time_left)} left" if self.time_left else ""
+        progress = f"[{self.n_ended}/{len(self.jobs)}{left}]"
         if job.state == TRAINED_ELSEWHERE:
-            return f"{job.state} {job.label}: {job.last_message}  {far}"
-        more = " ".join(first_score(job)).strip() if job.state == FINISHED else f"{job.last_message} ({job.log})"
-        return f"{job.state:<9} {job.label}, {format_clock(job.seconds)}: {more}  {far}"
+            return f"{job.state} {job.label}: {job.last_message}  {progress}"
+        score = " ".join(first_score(job)).strip()
+        result = score if job.state == FINISHED else f"{job.last_message} ({job.log})"
+        return f"{job.state:<9} {job.label}, {format_clock(job.seconds)}: {result}  {progress}"
 
     @property
     def n_ended(self) -> int:
-        """Jobs that have ended."""
+        """The number of jobs that have ended."""
         return sum(job.has_ended for job in self.jobs)
 
     @property
     def time_left(self) -> float | None:
-        """Seconds until all is over, from those that finished; None before the first did."""
-        took = [job.seconds for job in self.jobs if job.state == FINISHED]
+        """The estimated seconds until all jobs end; None before the first has finished."""
+        durations = [job.seconds for job in self.jobs if job.state == FINISHED]
         running = [job.seconds for job in self.jobs if job.state == RUNNING]
-        return seconds_left(took, running, len(self.jobs) - self.n_ended - len(running), self.processes)
+        return seconds_left(durations, running, len(self.jobs) - self.n_ended - len(running), self.processes)
 
 
 def first_score(job: Job) -> tuple[str, str]:
-    """The name and the value of a finished run's first score, "" where it has none."""
+    """Return the name and the value of a finished run's first score; ("", "") if it has none."""
     final: dict[str, Any] = job.run.summary.get("final") or {}
-    return next(((name, f"{found['value']:.4g}") for name, found in final.items()), ("", ""))
+    return next(((name, f"{score['value']:.4g}") for name, score in final.items()), ("", ""))

@@ -1,1 +1,1 @@
-"""A search for settings: space, samplers, trials, and what it leaves."""
+"""Hyperparameter search: search space, samplers, trials, and the report."""

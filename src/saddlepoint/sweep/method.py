@@ -1,4 +1,4 @@
-"""How a search proposes trials and which it gives up early: Optuna's samplers and pruners by a word each.
+"""Samplers, which propose trials, and pruners, which stop trials early: Optuna's, by name.
 
 tpe     tree-structured Parzen estimator      Bergstra et al. 2011, Algorithms for Hyper-Parameter Optimization
 cmaes   covariance matrix adaptation          Hansen 2016 (arXiv:1604.00772)
@@ -33,28 +33,31 @@ PRUNERS = {
     "halving": "SuccessiveHalvingPruner",
     "hyperband": "HyperbandPruner",
 }
-OURS = {"seed", "search_space", "x0", "source_trials", "independent_sampler", "gamma", "weights", "constraints_func"}
-AT_ONCE = {"n_startup_trials": 1, "n_warmup_steps": 0}  # settings by which a method waits
-TRIED, STEPS = 12, (1, 2, 1_000_000_000)  # trials and steps by which a method is tried; TPE waits for ten of itself
-SPACE = (Range("x", 0.0, 1.0, step=0.125), Range("y", 0.0, 1.0, step=0.125))
+# arguments of Optuna's classes that are set here, or cannot be written in yaml
+RESERVED = {
+    "seed", "search_space", "x0", "source_trials", "independent_sampler", "gamma", "weights", "constraints_func",
+}  # fmt: skip
+NO_DELAY = {"n_startup_trials": 1, "n_warmup_steps": 0}  # settings that delay the first decision of a method
+DRY_RUN_TRIALS, DRY_RUN_STEPS = 12, (1, 2, 1_000_000_000)  # TPE's model starts after ten trials by default
+DRY_RUN_SPACE = (Range("x", 0.0, 1.0, step=0.125), Range("y", 0.0, 1.0, step=0.125))
 GOLDEN = 0x9E3779B1  # a multiplier that spreads neighbouring numbers (Knuth, TAOCP 3, 6.4)
 
 
 @dataclass(frozen=True)
 class Method:
-    """A sampler or a pruner: its name, its settings, and of a sampler the seed."""
+    """A sampler or a pruner: its name and its settings, and the seed of a sampler."""
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
 
 
-def parse_method(kind: str, said: Any) -> Method | None:
-    """The method that a word says, or {name: word, setting: value, ...}; None for null and none.
+def parse_method(kind: str, value: Any) -> Method | None:
+    """Return the method for a name, or for {name: ..., setting: value, ...}; None for a pruner of null or none.
 
-    `kind` is sampler or pruner.  Raises Mistake for a word, a setting or a seed that there is none of.
+    `kind` is sampler or pruner.  Raises Mistake for an unknown name or setting, or an invalid value.
     """
-    settings = dict(said) if isinstance(said, Mapping) else {"name": said}
+    settings = dict(value) if isinstance(value, Mapping) else {"name": value}
     name, seed = settings.pop("name", None), settings.pop("seed", 0) if kind == "sampler" else 0
     known = SAMPLERS if kind == "sampler" else PRUNERS
     if kind == "pruner" and name in (None, "none"):
@@ -63,85 +66,93 @@ def parse_method(kind: str, said: Any) -> Method | None:
         raise Mistake(f"no such {kind}: {name}.{did_you_mean(str(name), known)} There are: {', '.join(known)}")
     if type(seed) is not int or seed < 0:
         raise Mistake(f"sampler.seed={seed}: a whole number from 0 on")
-    found = Method(name, settings, seed)
+    method = Method(name, settings, seed)
     if kind == "pruner":
-        build_pruner(found, 1, STEPS[-1])
-    else:
-        _try(kind, found, lambda at_once: build_sampler(replace(found, settings={**settings, **at_once}), SPACE, 0))
-    return found
+        build_pruner(method, 1, DRY_RUN_STEPS[-1])
+        return method
+
+    def build(changes: Mapping[str, int]) -> BaseSampler:
+        return build_sampler(replace(method, settings={**settings, **changes}), DRY_RUN_SPACE, 0)
+
+    _dry_run(kind, method, build)
+    return method
 
 
 def build_sampler(method: Method, space: Sequence[Dimension], number: int) -> BaseSampler:
-    """The sampler that proposes trial `number`.
+    """Return the sampler that proposes trial `number`.
 
-    Each trial has its own, with a seed that follows from its number: what is proposed depends on the trials before it
-    and not on which process asks, so a search that was killed goes on as it would have gone, and two workers never draw
-    the same numbers. A grid is dealt out by number in one shuffled order.
+    Each trial has its own sampler, with a seed that follows from its number. A proposal therefore depends on the
+    earlier trials and not on the process: a search that was killed continues as it would have, and two workers never
+    draw the same numbers. A grid is assigned to trials by number, in one shuffled order.
     """
     if method.name == "grid":
         values = {dimension.key: list(dimension.values or ()) for dimension in space}
-        return _built("sampler", method, {"search_space": values, "seed": method.seed})
-    return _built("sampler", method, {"seed": (method.seed * GOLDEN + number) % 2**32})
+        return _build("sampler", method, {"search_space": values, "seed": method.seed})
+    return _build("sampler", method, {"seed": (method.seed * GOLDEN + number) % 2**32})
 
 
-def build_pruner(method: Method | None, between: int, images: int) -> BasePruner:
-    """The pruner of runs of so many images, scored every `between`; its steps are images.  None never prunes."""
+def build_pruner(method: Method | None, images_between: int, images: int) -> BasePruner:
+    """Return the pruner for runs of `images` images that are scored every `images_between`; None never prunes.
+
+    The pruner's steps are images.
+    """
     from optuna.pruners import NopPruner
 
     if method is None:
         return NopPruner()
-    least = {"min_resource": between} if method.name in ("halving", "hyperband") else {}
-    most = {"max_resource": images} if method.name == "hyperband" else {}
-    given = {**least, **most, **method.settings}
-    _try("pruner", method, lambda at_once: _built("pruner", method, {**given, **at_once}))
-    return _built("pruner", method, given)
+    smallest = {"min_resource": images_between} if method.name in ("halving", "hyperband") else {}
+    largest = {"max_resource": images} if method.name == "hyperband" else {}
+    arguments = {**smallest, **largest, **method.settings}
+    _dry_run("pruner", method, lambda changes: _build("pruner", method, {**arguments, **changes}))
+    return _build("pruner", method, arguments)
 
 
-def _try(kind: str, method: Method, built: Callable[[Mapping[str, int]], Any]) -> None:
-    """Play in memory by a method as it is said, and as if it waited for nothing: Optuna looks at most settings late.
+def _dry_run(kind: str, method: Method, build: Callable[[Mapping[str, int]], Any]) -> None:
+    """Run trials in memory, with the method's settings and without its delays: Optuna validates most settings late.
 
-    Raises Mistake where that fails.
+    Raises Mistake if that fails.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    for at_once in ({}, {key: value for key, value in AT_ONCE.items() if key in method.settings}):
-        one = built(at_once)
+    for changes in ({}, {key: value for key, value in NO_DELAY.items() if key in method.settings}):
+        optuna_object = build(changes)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                _play(optuna.create_study(**{kind: one}))
-        except Exception as error:  # whatever Optuna's code runs into
-            said = " ".join(str(error).split()) or type(error).__name__
-            raise Mistake(f"{kind} {method.name} fails with {dict(method.settings)}: {said}") from None
+                _run_trials(optuna.create_study(**{kind: optuna_object}))
+        except Exception as error:  # any exception of Optuna's code
+            message = " ".join(str(error).split()) or type(error).__name__
+            raise Mistake(f"{kind} {method.name} fails with {dict(method.settings)}: {message}") from None
 
 
-def _play(study: optuna.Study) -> None:
-    """Trials enough for a sampler to model and a pruner to compare."""
-    for number in range(TRIED):
+def _run_trials(study: optuna.Study) -> None:
+    """Run enough trials for a sampler to fit its model and for a pruner to compare."""
+    for number in range(DRY_RUN_TRIALS):
         trial = study.ask()
-        for one in SPACE:
-            trial._suggest(one.key, one.distribution)
-        for step in STEPS:
+        for dimension in DRY_RUN_SPACE:
+            trial._suggest(dimension.key, dimension.distribution)
+        for step in DRY_RUN_STEPS:
             trial.report(float(number), step)
             trial.should_prune()
         study.tell(trial, float(number))
 
 
-def _built(kind: str, method: Method, given: Mapping[str, Any]) -> Any:
-    """Optuna's object.  Raises Mistake for a setting that it does not take."""
+def _build(kind: str, method: Method, arguments: Mapping[str, Any]) -> Any:
+    """Return Optuna's object.  Raises Mistake for an unknown setting or an invalid value."""
     import optuna
 
     module = optuna.samplers if kind == "sampler" else optuna.pruners
     target = getattr(module, (SAMPLERS if kind == "sampler" else PRUNERS)[method.name])
-    known = sorted(set(inspect.signature(target).parameters) - OURS)
+    known = sorted(set(inspect.signature(target).parameters) - RESERVED)
     for key in method.settings:
         if key not in known:
             raise Mistake(f"{kind} {method.name} takes no {key}.{did_you_mean(key, known)} It takes {', '.join(known)}")
-    quiet = {"warn_independent_sampling": False} if method.name == "cmaes" else {}  # of choices it draws alone
-    if method.name == "grid":  # one that does not end the study itself, which Optuna allows in its own loop alone
+    # CMA-ES warns about choices, which it draws independently
+    quiet = {"warn_independent_sampling": False} if method.name == "cmaes" else {}
+    if method.name == "grid":  # Optuna's stops the study at its end, which is allowed only in Optuna's own loop
         target = type(target.__name__, (target,), {"after_trial": lambda self, study, trial, state, values: None})
     try:
-        return target(**{**quiet, **method.settings, **given})
+        return target(**{**quiet, **method.settings, **arguments})
     except (ValueError, TypeError) as error:
         raise Mistake(f"{kind} {method.name}: {' '.join(str(error).split())}") from None

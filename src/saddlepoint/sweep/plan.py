@@ -1,7 +1,7 @@
-"""A search as it was asked for: what varies, by which score, how proposed, how many trials.
+"""The definition of a search: search space, metric, sampler, pruner, number of trials.
 
-The score on the reals that are reported (train or test) is never looked at: a setting that was chosen by a number
-cannot be reported by the same number (docs/sweeping.md).
+A search never uses a score on reals that are reported (train or test): a score that selected a setting is a biased
+estimate of its quality (docs/sweeping.md).
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.sweep.method import Method
 from saddlepoint.sweep.space import Dimension, comparable_form
 
-NOTHING = "nothing"  # stands where one of two searches says what the other does not
+MISSING = "nothing"  # the value in messages of a setting that one of two searches lacks
 SEARCH_SPLIT = "validation"
 REPORTED_SPLITS = ("train", "test", "all")
 DIRECTIONS = ("minimize", "maximize")
@@ -23,7 +23,7 @@ Direction = Literal["minimize", "maximize"]
 
 @dataclass(frozen=True)
 class SearchMetric:
-    """A metric, or one score's key, and which way is better."""
+    """The metric or score key that a search optimizes, and its direction."""
 
     name: str  # "fid", or "fid_digits_450_validation"
     direction: Direction
@@ -34,43 +34,43 @@ class SearchMetric:
 
     @property
     def direction_text(self) -> str:
-        """ "high is good", "low is good"."""
+        """ "high is good" or "low is good"."""
         return f"{'high' if self.higher_is_better else 'low'} is good"
 
     def find_key(self, keys: Iterable[str]) -> str | None:
-        """The first of the keys that is this score on the validation split, None where none is."""
-        mine = (key for key in keys if key.endswith(f"_{SEARCH_SPLIT}"))
-        return next((key for key in mine if self.name in (key, metric_of(key, self.name))), None)
+        """Return the first key that is this score on the validation split; None if there is none."""
+        validation = (key for key in keys if key.endswith(f"_{SEARCH_SPLIT}"))
+        return next((key for key in validation if self.name in (key, metric_of(key, self.name))), None)
 
 
 def parse_metric(name: str, direction: str | None = None) -> SearchMetric:
-    """The objective of a metric or key; its direction is known for our metrics, and has to be said for others.
+    """Return the search metric of a metric's name or a score key; the direction is required for user-defined metrics.
 
-    Raises Mistake for a score on reals that are reported, an unknown direction, and the opposite of a known one.
+    Raises Mistake for a score on reals that are reported, and for an unknown, missing or wrong direction.
     """
     body, _, split = name.rpartition("_")
     if body and split in REPORTED_SPLITS:
         raise Mistake(
-            f"metric: {name} is measured on reals that are reported. A search looks at the {SEARCH_SPLIT} split alone: "
+            f"metric: {name} is measured on reals that are reported. A search uses only the {SEARCH_SPLIT} split: "
             f"metric: {metric_of(name)}"
         )
     if direction is not None and direction not in DIRECTIONS:
         raise Mistake(f"direction: {direction}: it is minimize or maximize")
+    known = LOWER_IS_BETTER | HIGHER_IS_BETTER
     metric = metric_of(name) if split == SEARCH_SPLIT else name
-    if metric not in LOWER_IS_BETTER | HIGHER_IS_BETTER and direction is None:
-        meant = did_you_mean(metric, sorted(LOWER_IS_BETTER | HIGHER_IS_BETTER))
-        raise Mistake(f"metric: {name}: nobody knows whether more of it is better.{meant} Else say direction: minimize")
-    said = None if direction is None else direction == "maximize"
-    if metric in LOWER_IS_BETTER | HIGHER_IS_BETTER and said not in (None, metric in HIGHER_IS_BETTER):
-        raise Mistake(
-            f"direction: {direction}: of {metric}, {'high' if metric in HIGHER_IS_BETTER else 'low'} values are good"
-        )
-    return SearchMetric(name, "maximize" if higher_is_better(metric, said) else "minimize")
+    if metric not in known and direction is None:
+        hint = did_you_mean(metric, sorted(known))
+        raise Mistake(f"metric: {name}: its direction is unknown.{hint} Otherwise add direction: minimize or maximize")
+    requested = None if direction is None else direction == "maximize"
+    if metric in known and requested not in (None, metric in HIGHER_IS_BETTER):
+        good = "high" if metric in HIGHER_IS_BETTER else "low"
+        raise Mistake(f"direction: {direction}: of {metric}, {good} values are good")
+    return SearchMetric(name, "maximize" if higher_is_better(metric, requested) else "minimize")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One search.  Raises Mistake for one that cannot be: less than one trial, a grid without an end."""
+    """One search.  Raises Mistake if it has no trials, no end, or a grid with infinitely many points."""
 
     name: str
     space: tuple[Dimension, ...]
@@ -78,39 +78,39 @@ class Plan:
     sampler: Method
     pruner: Method | None
     seeds: tuple[int, ...]  # of every trial; its value is the mean over them
-    max_trials: int | None  # trials; None: every point of a grid
-    overrides: tuple[str, ...] = ()  # that every trial says
-    machine_overrides: tuple[str, ...] = ()  # words of where it runs, which make it no other search
+    max_trials: int | None  # None: every point of a grid
+    overrides: tuple[str, ...] = ()  # of every trial
+    machine_overrides: tuple[str, ...] = ()  # overrides for where it runs, which do not change the search
 
     def __post_init__(self) -> None:
         if self.max_trials is not None and (type(self.max_trials) is not int or self.max_trials < 1):
             raise Mistake(f"trials={self.max_trials}: a whole number from 1 on")
-        endless = [one.key for one in self.space if one.values is None]
-        if self.sampler.name == "grid" and endless:
-            raise Mistake(f"a grid needs a step, or choices, for {', '.join(endless)}: {{low, high, step}}")
+        continuous = [dimension.key for dimension in self.space if dimension.values is None]
+        if self.sampler.name == "grid" and continuous:
+            raise Mistake(f"a grid needs a step, or choices, for {', '.join(continuous)}: {{low, high, step}}")
         if self.sampler.name != "grid" and self.max_trials is None:
-            raise Mistake("how many trials? trials=30, say; only a grid has an end of its own")
+            raise Mistake("how many trials? For example trials=30; only a grid has a natural end")
 
     @property
     def n_points(self) -> int | None:
-        """Of the grid; None where there is no grid."""
-        return prod(len(one.values or ()) for one in self.space) if self.sampler.name == "grid" else None
+        """The number of points of a grid; None for any other sampler."""
+        return prod(len(dimension.values or ()) for dimension in self.space) if self.sampler.name == "grid" else None
 
     @property
     def n_trials(self) -> int:
-        """How many trials end it: finished, pruned and failed together; of a grid no more than it has points."""
-        known = [number for number in (self.max_trials, self.n_points) if number is not None]
-        return min(known)
+        """The number of trials (finished, pruned or failed) that end the search; at most the points of a grid."""
+        return min(number for number in (self.max_trials, self.n_points) if number is not None)
 
     @property
     def defining_settings(self) -> dict[str, Any]:
-        """What makes it this search and no other, plain: trials of two identities may not lie in one study.
+        """The settings that define the search, as plain data; all trials of a study share them.
 
-        A grid's points are dealt out by number, in an order of its seed: by another sampler some would never be played.
+        They include the sampler only for a grid: its points are assigned to trials by number, in an order that follows
+        from its seed, so that another sampler would skip some.
         """
         grid = {"sampler": {"name": "grid", "seed": self.sampler.seed}} if self.sampler.name == "grid" else {}
         return {
-            "space": {one.key: one.as_dict for one in self.space},
+            "space": {dimension.key: dimension.as_dict for dimension in self.space},
             "metric": self.metric.name,
             "direction": self.metric.direction,
             "seeds": list(self.seeds),
@@ -120,14 +120,16 @@ class Plan:
 
 
 def first_changed_setting(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """The first thing in which two identities differ, "seeds: [0] there, [0, 1] here"; "" where they are one."""
+    """Return the first difference of two `defining_settings`, "seeds: [0] there, [0, 1] here"; "" if there is none."""
     for key in {**new, **old}:
-        here, there = new.get(key, NOTHING), old.get(key, NOTHING)
-        if key == "space" and isinstance(there, Mapping):
-            for name in {**here, **there}:
-                one, other = here.get(name, NOTHING), there.get(name, NOTHING)
-                if NOTHING in (one, other) or comparable_form(one) != comparable_form(other):
-                    return f"space.{name}: {other} there, {one} here"
-        elif here != there:
-            return f"{key}: {there} there, {here} here"
+        new_value, old_value = new.get(key, MISSING), old.get(key, MISSING)
+        if key == "space" and isinstance(old_value, Mapping):
+            for name in {**new_value, **old_value}:
+                new_dimension, old_dimension = new_value.get(name, MISSING), old_value.get(name, MISSING)
+                if MISSING in (new_dimension, old_dimension) or (
+                    comparable_form(new_dimension) != comparable_form(old_dimension)
+                ):
+                    return f"space.{name}: {old_dimension} there, {new_dimension} here"
+        elif new_value != old_value:
+            return f"{key}: {old_value} there, {new_value} here"
     return ""

@@ -1,7 +1,7 @@
-"""What a search varies: ranges of numbers, and choices between words of the command line.
+"""The search space: ranges of numbers, and choices between overrides.
 
-A dimension knows the values that it can take, how Optuna proposes one, and which words say it. Optuna sees labels and
-numbers; a run sees words, so that whatever a command line can say can be searched over.
+A dimension defines its possible values, how Optuna proposes one, and the overrides for each value. Optuna works with
+labels and numbers, and runs with overrides, so that everything a command line can set can be searched.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ Value = float | int | str
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included; whole ones where low, high and step are whole."""
+    """Numbers from `low` to `high`, both included; integers if low, high and step are integers."""
 
     key: str
     low: float
     high: float
-    log: bool = False  # even in the logarithm
-    step: float | None = None  # None: any number between; of whole numbers, each
+    log: bool = False  # sample uniformly in the logarithm
+    step: float | None = None  # None: any number; for integers, every integer
 
     @property
     def is_integer(self) -> bool:
@@ -40,7 +40,7 @@ class Range:
 
     @property
     def values(self) -> Sequence[Value] | None:
-        """All of them, None where there are infinitely many."""
+        """All values; None if there are infinitely many."""
         step = self.step or (1 if self.is_integer else None)
         if step is None:
             return None
@@ -49,7 +49,7 @@ class Range:
 
     @property
     def test_values(self) -> Sequence[Value]:
-        """Values that show whether a run can have any of them."""
+        """The values that are validated before a search; if these are valid, all are assumed to be."""
         return [self.low, self.high] if self.is_integer else [float(self.low), float(self.high)]
 
     @property
@@ -62,11 +62,11 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several labels, each of which stands for words."""
+    """One of several labels, each with its overrides."""
 
     key: str
     levels: Mapping[str, tuple[str, ...]]
-    has_bundles: bool = False  # its labels are names that somebody gave to words; a run has them on record
+    has_bundles: bool = False  # labels are user-defined names of several overrides; a run records its label
 
     @property
     def distribution(self) -> BaseDistribution:
@@ -82,7 +82,7 @@ class Choice:
 
     @property
     def as_dict(self) -> dict[str, Any]:
-        return {"choices": {label: list(words) for label, words in self.levels.items()}}
+        return {"choices": {label: list(overrides) for label, overrides in self.levels.items()}}
 
     def overrides(self, value: Value) -> tuple[str, ...]:
         return self.levels[str(value)]
@@ -92,17 +92,20 @@ Dimension = Range | Choice
 
 
 def comparable_form(plain: Mapping[str, Any]) -> Any:
-    """A plain dimension as Optuna holds it to its trials: choices by their order, and whether numbers are whole."""
+    """Return a plain dimension in a form that is equal only if Optuna accepts the trials of both.
+
+    The order of choices counts, and whether numbers are integers.
+    """
     if "choices" in plain:
         return list(plain["choices"].items())
     return dict(plain), Range("", **plain).is_integer
 
 
 def format_params(params: Mapping[str, Any]) -> str:
-    """ "optimizer.generator.lr=0.000312 objective=hinge": the values of a trial, to read."""
+    """Return the values of a trial as text: "optimizer.generator.lr=0.000312 objective=hinge"."""
     return " ".join(f"{key}={format_param(value)}" for key, value in params.items())
 
 
 def format_param(value: Any) -> str:
-    """A value to three digits; whole numbers and words as they are."""
+    """Return a value as text, with three digits if it is a float."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)

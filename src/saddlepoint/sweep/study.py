@@ -1,11 +1,11 @@
-"""A search on disk: Optuna's study, shared by whoever works on it, and never left in doubt by a killed process.
+"""A search on disk: Optuna's study, shared by several processes, and consistent after any of them is killed.
 
     <outputs>/<name>/study.db        SQLite; or journal.log, for disks on which SQLite cannot lock
-    <outputs>/<name>/.study.lock     held while a trial is taken: counting, proposing and claiming are one step
-    <outputs>/<name>/.trial<k>.lock  held while trial k is played; a lock dies with its process
+    <outputs>/<name>/.study.lock     held while a trial is claimed: counting, proposing and claiming are one step
+    <outputs>/<name>/.trial<k>.lock  held while trial k runs; a lock is released when its process dies
 
-A trial that the study calls running while nobody holds its lock was lost with its process: it is taken up again before
-a new one is proposed. What is promised: docs/sweeping.md.
+A trial that is running in the study while no process holds its lock was lost with its process. It is claimed again
+before a new trial is proposed.  The guarantees are listed in docs/sweeping.md.
 """
 
 import warnings
@@ -32,20 +32,19 @@ from saddlepoint.sweep.method import build_sampler
 from saddlepoint.sweep.plan import Plan, first_changed_setting
 
 FILES = {"sqlite": "study.db", "journal": "journal.log"}
-PATIENCE = 60.0  # seconds to wait for another process's write
-IDENTITY = "saddlepoint"  # the user attribute under which a study says which search it is
-ABOUT = "about"  # and under which a trial says how it went
+LOCK_TIMEOUT = 60.0  # seconds to wait for another process's write
+# user attributes of Optuna's: a study's defining settings, a trial's details, whether its pruner has stopped it
+SETTINGS, DETAILS, PRUNE_REQUESTED = "saddlepoint", "about", "given up"
 FINISHED, PRUNED, FAILED, RUNNING = "finished", "pruned", "failed", "running"
 STATES = {TrialState.COMPLETE: FINISHED, TrialState.PRUNED: PRUNED, TrialState.FAIL: FAILED}
-GIVEN_UP = "given up"  # and that its pruner has decided, for whoever takes it up again
-BROKEN = (SQLAlchemyError, StorageInternalError, OSError, JSONDecodeError)
-# what is no study, is damaged, or is of another Optuna raises anything when it is opened
-UNREADABLE = (*BROKEN, ValueError, TypeError, LookupError, AttributeError, RuntimeError)
+STORAGE_ERRORS = (SQLAlchemyError, StorageInternalError, OSError, JSONDecodeError)
+# opening a file that is not a study, is damaged, or is from another version of Optuna can raise any of these
+OPEN_ERRORS = (*STORAGE_ERRORS, ValueError, TypeError, LookupError, AttributeError, RuntimeError)
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """How one trial stands."""
+    """The state of one trial."""
 
     number: int
     state: str
@@ -64,24 +63,25 @@ class TrialRecord:
 
 
 def rank_finished(plan: Plan, trials: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """Those of the trials that finished, the best first."""
+    """Return the finished trials, the best first."""
     sign = -1 if plan.metric.higher_is_better else 1
-    return sorted((one for one in trials if one.value is not None), key=lambda one: sign * (one.value or 0.0))
+    finished = [trial for trial in trials if trial.value is not None]
+    return sorted(finished, key=lambda trial: sign * (trial.value or 0.0))
 
 
 @dataclass
 class ClaimedTrial:
-    """A trial that this process plays, and nobody else."""
+    """A trial that this process runs, and no other."""
 
     number: int
     params: dict[str, Any]
     trial: optuna.Trial
     lock: FileLock
-    prune_requested: bool  # whether it was to be pruned when its process was lost
+    prune_requested: bool  # whether the pruner had stopped it before its process was lost
 
 
 class Study:
-    """The study in `folder`.  Raises Mistake for a storage that is locked, broken, or of another search."""
+    """The study in `folder`.  Raises Mistake if its storage is locked, broken, or holds another search."""
 
     def __init__(self, folder: Path, plan: Plan, pruner: BasePruner, storage: str = "sqlite") -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -91,16 +91,18 @@ class Study:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise unwritable_error(folder, error) from None
-        if other := [FILES[kind] for kind in FILES if kind != storage and (folder / FILES[kind]).exists()]:
-            raise Mistake(f"{folder} holds a study in {other[0]}: go on with that storage, or give this one a name=...")
-        with self._alone(UNREADABLE):
-            self.optuna_study = self._opened(pruner)
-            self._claim()
-            self.optuna_study.get_trials(deepcopy=False)  # a damaged row is told now
+        if others := [FILES[kind] for kind in FILES if kind != storage and (folder / FILES[kind]).exists()]:
+            raise Mistake(
+                f"{folder} holds a study in {others[0]}: continue with that storage, or give this study a name=..."
+            )
+        with self._locked(OPEN_ERRORS):
+            self.optuna_study = self._open(pruner)
+            self._check_same_search()
+            self.optuna_study.get_trials(deepcopy=False)  # a damaged row raises an error here
 
-    def _opened(self, pruner: BasePruner) -> optuna.Study:
-        """Optuna's study, made where the file holds none.  Raises Mistake where it holds one of another name."""
-        name, storage = self.plan.name, _storage(self.path)
+    def _open(self, pruner: BasePruner) -> optuna.Study:
+        """Open Optuna's study, or create it.  Raises Mistake if the file holds one with another name."""
+        name, storage = self.plan.name, _open_storage(self.path)
         if others := set(optuna.get_all_study_names(storage)) - {name}:
             raise Mistake(
                 f"{self.path} holds the study {min(others)}, not {name}; choose another name=... or outputs=..."
@@ -113,44 +115,46 @@ class Study:
             load_if_exists=True,
         )
 
-    def _claim(self) -> None:
-        if (there := self.optuna_study.user_attrs.get(IDENTITY)) is None:
+    def _check_same_search(self) -> None:
+        """Record the settings of a new study.  Raises Mistake if an existing study has others, or none."""
+        stored = self.optuna_study.user_attrs.get(SETTINGS)
+        if stored is None:
             if self.optuna_study.trials:
-                raise Mistake(f"{self.path} is a study that saddlepoint sweep did not make; choose another name=...")
-            self.optuna_study.set_user_attr(IDENTITY, self.plan.defining_settings)
-        elif differs := first_changed_setting(there, self.plan.defining_settings):
-            raise Mistake(f"{self.path} holds another search: {differs}.\nGive this one a name=... of its own")
+                raise Mistake(f"{self.path} is a study that saddlepoint sweep did not create; choose another name=...")
+            self.optuna_study.set_user_attr(SETTINGS, self.plan.defining_settings)
+        elif change := first_changed_setting(stored, self.plan.defining_settings):
+            raise Mistake(f"{self.path} holds another search: {change}.\nGive this search another name=...")
 
     def claim_trial(self) -> ClaimedTrial | None:
-        """A trial to play: one that was lost with its process, else a new one; None where there is none to begin."""
-        with self._alone():
-            there = self.optuna_study.get_trials(deepcopy=False)
-            for frozen in there:
-                if frozen.state == TrialState.RUNNING and (lock := self._claimed(frozen.number)) is not None:
-                    # it may have ended between the look at the study and the one at its lock
+        """Return a trial to run: one that was lost with its process, else a new one; None if there is none to start."""
+        with self._locked():
+            trials = self.optuna_study.get_trials(deepcopy=False)
+            for frozen in trials:
+                if frozen.state == TrialState.RUNNING and (lock := self._lock_trial(frozen.number)) is not None:
+                    # the trial may have ended after the study was read and before its lock was acquired
                     if self.optuna_study._storage.get_trial(frozen._trial_id).state == TrialState.RUNNING:
-                        self._sample_for(frozen.number)
-                        return self._suggested(optuna.Trial(self.optuna_study, frozen._trial_id), lock)
+                        self._set_sampler(frozen.number)
+                        return self._propose(optuna.Trial(self.optuna_study, frozen._trial_id), lock)
                     lock.release()
-            if len(there) >= self.plan.n_trials:
+            if len(trials) >= self.plan.n_trials:
                 return None
-            self._sample_for(len(there))
+            self._set_sampler(len(trials))
             trial = self.optuna_study.ask()
-            lock = self._claimed(trial.number)
-            assert lock is not None, "a trial that was begun under the study's lock is nobody else's"
-            return self._suggested(trial, lock)
+            lock = self._lock_trial(trial.number)
+            assert lock is not None, "no other process can hold a trial that was created under the study's lock"
+            return self._propose(trial, lock)
 
-    def _sample_for(self, number: int) -> None:
+    def _set_sampler(self, number: int) -> None:
         self.optuna_study.sampler = build_sampler(self.plan.sampler, self.plan.space, number)
 
-    def _suggested(self, trial: optuna.Trial, lock: FileLock) -> ClaimedTrial:
-        """The trial; what a process that lost it had not come to propose is proposed now."""
-        for one in self.plan.space:
-            trial._suggest(one.key, one.distribution)
-        return ClaimedTrial(trial.number, dict(trial.params), trial, lock, bool(trial.user_attrs.get(GIVEN_UP)))
+    def _propose(self, trial: optuna.Trial, lock: FileLock) -> ClaimedTrial:
+        """Propose the values that the trial does not have yet."""
+        for dimension in self.plan.space:
+            trial._suggest(dimension.key, dimension.distribution)
+        return ClaimedTrial(trial.number, dict(trial.params), trial, lock, bool(trial.user_attrs.get(PRUNE_REQUESTED)))
 
-    def _claimed(self, number: int) -> FileLock | None:
-        """The lock of a trial, None where another process plays it."""
+    def _lock_trial(self, number: int) -> FileLock | None:
+        """Return the acquired lock of a trial; None if another process runs it."""
         lock = FileLock(self.folder / f".trial{number}.lock")
         try:
             lock.acquire(timeout=0)
@@ -158,77 +162,77 @@ class Study:
             return None
         return lock
 
-    def report_score(self, taken: ClaimedTrial, images: int, value: float) -> bool:
-        """Note a score along the run, once; whether the trial should be given up, which is written down as well."""
-        with self._told():
-            if images in self.optuna_study._storage.get_trial(taken.trial._trial_id).intermediate_values:
+    def report_score(self, claimed: ClaimedTrial, images: int, value: float) -> bool:
+        """Record an intermediate score, once; return whether the pruner stops the trial, which is recorded, too."""
+        with self._storage_errors_as_mistakes():
+            if images in self.optuna_study._storage.get_trial(claimed.trial._trial_id).intermediate_values:
                 return False
-            taken.trial.report(value, images)
-            if hopeless := taken.trial.should_prune():
-                taken.trial.set_user_attr(GIVEN_UP, True)
-            return hopeless
+            claimed.trial.report(value, images)
+            if should_prune := claimed.trial.should_prune():
+                claimed.trial.set_user_attr(PRUNE_REQUESTED, True)
+            return should_prune
 
-    def end_trial(self, taken: ClaimedTrial, state: str, value: float | None = None, **about: Any) -> None:
-        """Write down how a trial ended, and let go of it."""
-        with self._told():
-            taken.trial.set_user_attr(ABOUT, about)
-            told = next(one for one, name in STATES.items() if name == state)
-            self.optuna_study.tell(taken.trial, value, state=told)
-        taken.lock.release()
+    def end_trial(self, claimed: ClaimedTrial, state: str, value: float | None = None, **details: Any) -> None:
+        """Record the final state of a trial, and release its lock."""
+        with self._storage_errors_as_mistakes():
+            claimed.trial.set_user_attr(DETAILS, details)
+            optuna_state = next(key for key, name in STATES.items() if name == state)
+            self.optuna_study.tell(claimed.trial, value, state=optuna_state)
+        claimed.lock.release()
 
     def trial_records(self) -> list[TrialRecord]:
-        """Every trial, in order of number."""
-        with self._told():
-            return [_standing(frozen) for frozen in self.optuna_study.get_trials(deepcopy=False)]
+        """Return every trial, in order of number."""
+        with self._storage_errors_as_mistakes():
+            return [_to_record(frozen) for frozen in self.optuna_study.get_trials(deepcopy=False)]
 
     @property
     def is_over(self) -> bool:
-        """Whether as many trials have ended as were asked for, and none is being played."""
-        states = [one.state for one in self.trial_records()]
+        """Whether the planned number of trials has ended, and none is running."""
+        states = [trial.state for trial in self.trial_records()]
         return RUNNING not in states and len(states) >= self.plan.n_trials
 
     @contextmanager
-    def _alone(self, broken: tuple[type[Exception], ...] = BROKEN) -> Iterator[None]:
-        """Hold the study: nobody else takes a trial meanwhile."""
+    def _locked(self, errors: tuple[type[Exception], ...] = STORAGE_ERRORS) -> Iterator[None]:
+        """Hold the study's lock, so that no other process claims a trial."""
         lock = FileLock(self.folder / ".study.lock")
         try:
-            lock.acquire(timeout=PATIENCE)
+            lock.acquire(timeout=LOCK_TIMEOUT)
         except Timeout:
             raise Mistake(
-                f"{self.folder}: another process has held the study for {PATIENCE:.0f} s; is it stopped?"
+                f"{self.folder}: another process has locked the study for {LOCK_TIMEOUT:.0f} s; is it suspended?"
             ) from None
         try:
-            with self._told(broken):
+            with self._storage_errors_as_mistakes(errors):
                 yield
         finally:
             lock.release()
 
     @contextmanager
-    def _told(self, broken: tuple[type[Exception], ...] = BROKEN) -> Iterator[None]:
+    def _storage_errors_as_mistakes(self, errors: tuple[type[Exception], ...] = STORAGE_ERRORS) -> Iterator[None]:
         try:
             yield
-        except broken as error:
-            said = " ".join(str(error.__cause__ or error).split())
-            if "locked" in said:
+        except errors as error:
+            message = " ".join(str(error.__cause__ or error).split())
+            if "locked" in message:
                 raise Mistake(
                     f"{self.path} is locked: another program has it open for writing. Close it, or let it finish"
                 ) from None
             raise Mistake(
-                f"{self.path} cannot be used ({said[:120]}).\n"
-                f"To begin again, move the whole folder {self.folder} away, or choose another name=..."
+                f"{self.path} cannot be used ({message[:120]}).\n"
+                f"To start over, move the whole folder {self.folder} away, or choose another name=..."
             ) from error
 
 
-def _storage(path: Path) -> Any:
+def _open_storage(path: Path) -> Any:
     if path.name == FILES["journal"]:
-        return JournalStorage(JournalFileBackend(str(path), _Lock(path)))
-    return RDBStorage(f"sqlite:///{path.resolve()}", engine_kwargs={"connect_args": {"timeout": PATIENCE}})
+        return JournalStorage(JournalFileBackend(str(path), _JournalLock(path)))
+    return RDBStorage(f"sqlite:///{path.resolve()}", engine_kwargs={"connect_args": {"timeout": LOCK_TIMEOUT}})
 
 
-class _Lock(JournalFileSymlinkLock):
-    """A journal's lock that dies with its process; Optuna's own is a file that a killed one leaves behind.
+class _JournalLock(JournalFileSymlinkLock):
+    """A journal's lock that is released when its process dies; Optuna's is a file that a killed process leaves behind.
 
-    Whoever holds it is about to write, and finds whole lines: a line that a killed one left cut short is taken off.
+    Acquiring the lock also removes an incomplete last line, which a killed process may leave.
     """
 
     def __init__(self, journal: Path) -> None:
@@ -236,29 +240,29 @@ class _Lock(JournalFileSymlinkLock):
         self._journal, self._lock = journal, FileLock(journal.with_name(".journal.lock"))
 
     def acquire(self) -> bool:
-        self._lock.acquire(timeout=PATIENCE)
-        _mend(self._journal)
+        self._lock.acquire(timeout=LOCK_TIMEOUT)
+        _remove_incomplete_line(self._journal)
         return True
 
     def release(self) -> None:
         self._lock.release()
 
 
-def _mend(journal: Path) -> None:
-    """Take off a last line without an end, to which the next would be glued.  Raises ValueError for a first one."""
+def _remove_incomplete_line(journal: Path) -> None:
+    """Remove a last line without a line break.  Raises ValueError if it is the only line."""
     with journal.open("rb+") as file:
         if file.seek(0, SEEK_END) == 0:
             return
         file.seek(-1, SEEK_END)
         if file.read() != b"\n":
             file.seek(0)
-            if not (whole := file.read().rfind(b"\n") + 1):
-                raise ValueError("there is no whole line in it")
-            file.truncate(whole)
+            if not (size := file.read().rfind(b"\n") + 1):
+                raise ValueError("it has no complete line")
+            file.truncate(size)
 
 
-def _standing(frozen: FrozenTrial) -> TrialRecord:
+def _to_record(frozen: FrozenTrial) -> TrialRecord:
     state = STATES.get(frozen.state, RUNNING)
     value = frozen.value if state == FINISHED else None
-    about = frozen.user_attrs.get(ABOUT, {})
-    return TrialRecord(frozen.number, state, dict(frozen.params), value, dict(frozen.intermediate_values), dict(about))
+    details = dict(frozen.user_attrs.get(DETAILS, {}))
+    return TrialRecord(frozen.number, state, dict(frozen.params), value, dict(frozen.intermediate_values), details)

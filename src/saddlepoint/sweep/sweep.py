@@ -1,6 +1,6 @@
-"""A search for settings, from its plan to what it leaves behind: a table, drawings, and the winner as an experiment.
+"""A search for settings, from its plan to its results: a table, plots, and the best trial as an experiment.
 
-What is promised: docs/sweeping.md.
+The guarantees are listed in docs/sweeping.md.
 """
 
 import json
@@ -27,18 +27,19 @@ from saddlepoint.sweep.trial import build_starter, images_between_scores, trial_
 from saddlepoint.sweep.trial_table import TrialTable
 from saddlepoint.sweep.worker import run_trials
 
-FRESH = 1000  # the first of the seeds that are proposed for the winner: nobody has searched with them
-# keys of data that decide which reals are trained on, and not which a score is measured against
-TRAINED = {"batch", "seed", "labels", "label_seed", "labelled_batch", "number", "reserved"}
-METRICS = (LOWER_IS_BETTER | HIGHER_IS_BETTER) - {"error"}  # which a callback measures, along the run
+FRESH_SEED = 1000  # the first of the seeds proposed for the winner: no search has used them
+# keys of data that define which reals are trained on, but not which reals a score uses
+TRAINING_DATA_KEYS = {"batch", "seed", "labels", "label_seed", "labelled_batch", "number", "reserved"}
+METRICS = (LOWER_IS_BETTER | HIGHER_IS_BETTER) - {"error"}  # `error` is measured by a callback, along the run
 
 
 def run_sweep(
     plan: Plan, settings: DictConfig, config_dir: str | None, console: Console
 ) -> tuple[list[str], dict[str, Any]]:
-    """Search until as many trials as were asked for have ended, and write what that has come to.  Raises Mistake.
+    """Run trials until the planned number has ended, and write the report.  Raises Mistake.
 
-    The same in lines for people, and for programs: every trial, and the `best` one, None where none finished.
+    Returns a summary in lines for people, and the same as a dict: every trial, and the `best` one, or None if no trial
+    has finished.
     """
     folder = destination.check_output_folder(Path(settings.outputs) / plan.name, "outputs")
     base = check_space(plan, config_dir)
@@ -46,116 +47,118 @@ def run_sweep(
     if launcher.pop("_target_").rpartition(".")[2] != Local.__name__:
         raise Mistake("a sweep starts its trials on this machine: launcher=local. On a cluster, start it in a job")
     local = Local(**{**launcher, "processes": settings.workers})
-    study = Study(folder, plan, build_pruner(plan.pruner, images_between_scores(base), base.images), settings.storage)
-    board = TrialTable(study, console, settings.workers)
-    for line in _told(plan, folder):
-        board.log(line)
-    with board:
-        run_trials(
-            study, build_starter(plan, folder, local, config_dir), settings.workers, board.refresh, settings.failures
-        )
-    *lines, where = report.write_report(study, folder)
-    board.log(where)
-    best = _conclude(plan, board, folder, config_dir, lines.append)
+    pruner = build_pruner(plan.pruner, images_between_scores(base), base.images)
+    study = Study(folder, plan, pruner, settings.storage)
+    table = TrialTable(study, console, settings.workers)
+    for line in _start_messages(plan, folder):
+        table.log(line)
+    with table:
+        starter = build_starter(plan, folder, local, config_dir)
+        run_trials(study, starter, settings.workers, table.refresh, settings.failures)
+    *lines, files = report.write_report(study, folder)
+    table.log(files)
+    best = _write_winner(plan, table, folder, config_dir, lines.append)
     document = json.loads((folder / "report" / "trials.json").read_text(encoding="utf-8"))
     return lines, {**document, "folder": folder, "best": best}
 
 
 def check_space(plan: Plan, config_dir: str | None = None) -> DictConfig:
-    """What all trials share, after every end of every dimension was composed, checked and built once.
+    """Compose and build the test values of every dimension once; return the config that all trials share.
 
-    Raises Mistake, before anything is trained, for a key that there is none of, for a value that a piece refuses, and
-    where a dimension would change how trials are measured.
+    Raises Mistake before any training for an unknown key, for an invalid value, and if a dimension changes how trials
+    are measured.
     """
     base = trial_config(plan, {}, config_dir)
-    _refuse_unmeasured(plan.metric.name, base)
-    measured = _measured(base)
-    for one in plan.space:
-        for value in one.test_values:
+    _check_is_measured(plan.metric.name, base)
+    measurement = _measurement_keys(base)
+    for dimension in plan.space:
+        for value in dimension.test_values:
             try:
-                config = trial_config(plan, {one.key: value}, config_dir)
+                config = trial_config(plan, {dimension.key: value}, config_dir)
                 build_game(check(config))
             except Mistake as mistake:
-                raise Mistake(f"space.{one.key}, {value}: {mistake}") from None
-            if _measured(config) != measured:
+                raise Mistake(f"space.{dimension.key}, {value}: {mistake}") from None
+            if _measurement_keys(config) != measurement:
                 raise Mistake(
-                    f"space.{one.key}, {value}: it changes how a trial is measured, and no two could be compared"
+                    f"space.{dimension.key}, {value}: it changes how a trial is measured, and trials could not be "
+                    "compared"
                 )
     return base
 
 
-def _refuse_unmeasured(name: str, config: DictConfig) -> None:
-    """Raise Mistake where a metric of ours is asked for that no trial will measure on validation."""
-    there = list(map(str, config.metric))[: None if config.evaluation.split == SEARCH_SPLIT else 1]
-    asked = metric_of(name)
-    if asked in METRICS and not any(asked == key or asked.startswith(f"{key}_") for key in there):
+def _check_is_measured(name: str, config: DictConfig) -> None:
+    """Raise Mistake if the searched metric is one of ours and no trial measures it on validation."""
+    available = list(map(str, config.metric))[: None if config.evaluation.split == SEARCH_SPLIT else 1]
+    metric = metric_of(name)
+    if metric in METRICS and not any(metric == key or metric.startswith(f"{key}_") for key in available):
         raise Mistake(
-            f"metric: {name}: no trial measures it on {SEARCH_SPLIT}, where there is {', '.join(there) or 'nothing'}: the "
-            f"first of metric=[...], or every one with evaluation.split={SEARCH_SPLIT}"
+            f"metric: {name}: no trial measures it on {SEARCH_SPLIT}; measured there: "
+            f"{', '.join(available) or 'nothing'}, which is the first of metric=[...], or every one with "
+            f"evaluation.split={SEARCH_SPLIT}"
         )
 
 
-def _measured(config: DictConfig) -> Any:
-    """What decides how a trial is measured, its reals among it."""
+def _measurement_keys(config: DictConfig) -> Any:
+    """Return the values that define how a trial is measured, including its reals."""
     data: Any = OmegaConf.to_container(config.data, resolve=True)
     return [
         OmegaConf.to_container(config.evaluation, resolve=True),
         OmegaConf.to_container(config.metric, resolve=True),
-        {key: value for key, value in data.items() if key not in TRAINED | set(NEUTRAL_DATA_KEYS)},
+        {key: value for key, value in data.items() if key not in TRAINING_DATA_KEYS | set(NEUTRAL_DATA_KEYS)},
     ]
 
 
-def _told(plan: Plan, folder: Path) -> list[str]:
+def _start_messages(plan: Plan, folder: Path) -> list[str]:
     dimensions = f"{len(plan.space)} dimension{'s' if len(plan.space) > 1 else ''}"
     seeds = f", the mean over seeds {', '.join(map(str, plan.seeds))}" if len(plan.seeds) > 1 else ""
-    pruned = f", pruner {plan.pruner.name}" if plan.pruner else ""
-    short = plan.n_points is not None and (plan.max_trials or 0) > plan.n_points
+    pruner = f", pruner {plan.pruner.name}" if plan.pruner else ""
+    is_limited = plan.n_points is not None and (plan.max_trials or 0) > plan.n_points
     return [
-        f"{plan.name}: {dimensions}, {plan.sampler.name}{pruned}; {plan.metric.name} on the "
+        f"{plan.name}: {dimensions}, {plan.sampler.name}{pruner}; {plan.metric.name} on the "
         f"validation split, {plan.metric.direction_text}{seeds}: {folder}",
-        *([f"the grid has {plan.n_points} points, less than trials={plan.max_trials}"] if short else []),
+        *([f"the grid has {plan.n_points} points, fewer than trials={plan.max_trials}"] if is_limited else []),
     ]
 
 
-def _conclude(
-    plan: Plan, board: TrialTable, folder: Path, config_dir: str | None, say: Callable[[str], None]
+def _write_winner(
+    plan: Plan, table: TrialTable, folder: Path, config_dir: str | None, log: Callable[[str], None]
 ) -> dict[str, Any] | None:
-    """The best trial, written down as an experiment; None where none finished.  `say` gets what its score is worth."""
-    if (best := board.best) is None:
-        board.log("no trial finished, so nothing has won; the reasons stand above and in the table")
+    """Write the best trial as an experiment; None if no trial finished.  `log` gets the summary lines."""
+    if (best := table.best) is None:
+        table.log("no trial finished, so there is no winner; the reasons are above and in the table")
         return None
-    name, score = to_experiment.experiment_name(plan.name), plan.metric.name
-    say(
-        f"best of {board.n_ended}: trial {best.number}, {score} {best.value:.4g} on validation: {format_params(best.params)}"
-    )
+    name, metric = to_experiment.experiment_name(plan.name), plan.metric.name
+    params = format_params(best.params)
+    log(f"best of {table.n_ended}: trial {best.number}, {metric} {best.value:.4g} on validation: {params}")
     header = [
-        f"The best of {board.n_ended} trials of the study {plan.name}: trial {best.number}, seeds {list(plan.seeds)}.",
-        f"{score} on validation: {best.value:.6g}, which is flattered, since it was chosen by this number.",
+        f"The best of {table.n_ended} trials of the study {plan.name}: trial {best.number}, seeds {list(plan.seeds)}.",
+        f"{metric} on validation: {best.value:.6g}, which is optimistic, since it selected this trial.",
         *(f"  {key} = {value}" for key, value in best.params.items()),
     ]
-    found = {"number": best.number, "value": best.value, "params": best.params, "of": board.n_ended, "experiment": None}
+    winner = {"number": best.number, "value": best.value, "params": best.params, "of": table.n_ended,
+              "experiment": None}  # fmt: skip
     try:
         config = trial_config(plan, best.params, config_dir)
         path = to_experiment.write_experiment(config, folder / "winner", name, header, config_dir)
     except Mistake as mistake:
-        say(str(mistake))
-        return found
-    say(f"the winner, as an experiment: {path}")
-    for line in _worth(plan, board.n_ended, path, folder, name, config_dir):
-        say(line)
-    return {**found, "experiment": path}
+        log(str(mistake))
+        return winner
+    log(f"the winner, as an experiment: {path}")
+    for line in _next_steps(plan, table.n_ended, path, folder, name, config_dir):
+        log(line)
+    return {**winner, "experiment": path}
 
 
-def _worth(plan: Plan, trials: int, path: Path, folder: Path, name: str, config_dir: str | None) -> list[str]:
-    """What the winner's score is worth, and what to type to find out."""
-    fresh = ",".join(str(FRESH + i) for i in range(5))
-    keys = ",".join(one.key for one in plan.space)
-    place = folder / "winner" if config_dir is None else config_dir
-    copied = [] if config_dir is None else [f"  mkdir -p {config_dir}/experiment && cp {path} {config_dir}/experiment/"]
+def _next_steps(plan: Plan, trials: int, path: Path, folder: Path, name: str, config_dir: str | None) -> list[str]:
+    """Return commands that measure the winner without selection bias, and that compare two searches."""
+    seeds = ",".join(str(FRESH_SEED + i) for i in range(5))
+    keys = ",".join(dimension.key for dimension in plan.space)
+    location = folder / "winner" if config_dir is None else config_dir
+    copy = [] if config_dir is None else [f"  mkdir -p {config_dir}/experiment && cp {path} {config_dir}/experiment/"]
     return [
-        f"its score is the best of {trials} by the number that chose it: flattered. Its worth, on fresh seeds:",
-        *copied,
-        f"  saddlepoint train -m --config-dir {place} experiment={name} seed={fresh}",
-        "beside another search, at equal numbers of trials (docs/comparing.md):",
+        f"its score is the best of {trials}, so it is optimistic: it selected the trial. To measure it on fresh seeds:",
+        *copy,
+        f"  saddlepoint train -m --config-dir {location} experiment={name} seed={seeds}",
+        "to compare it with another search, at equal numbers of trials (docs/comparing.md):",
         f"  saddlepoint compare runs=[{folder},<another's>] tuning=true 'over=[{keys}]'",
     ]

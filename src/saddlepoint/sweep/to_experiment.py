@@ -1,4 +1,4 @@
-"""The best trial of a search as an experiment: pieces by name, and every key that differs from what they say."""
+"""The best trial of a search as an experiment file: components by name, and all keys that differ from their values."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,67 +16,71 @@ from saddlepoint.config.training_keys import NO_VALUE, NON_TRAINING_KEYS, nested
 from saddlepoint.error import Mistake
 from saddlepoint.run.folder import write_file
 
-MEASURED = ("images", "callback", "metric", "evaluation")  # no part of what is trained, and part of the experiment
-LEFT_OUT = (NON_TRAINING_KEYS - set(MEASURED)) | {"allow_target", CODE_KEY}
+EVALUATION_KEYS = {"images", "callback", "metric", "evaluation"}  # not part of the training, but of the experiment
+OMITTED_KEYS = (NON_TRAINING_KEYS - EVALUATION_KEYS) | {"allow_target", CODE_KEY}
 
 
 def write_experiment(
     config: DictConfig, folder: Path, name: str, header: Sequence[str], config_dir: str | None
 ) -> Path:
-    """The file <folder>/experiment/<name>.yaml, which composes to what `config` trains.
+    """Write <folder>/experiment/<name>.yaml, which composes to the training of `config`; return its path.
 
-    Raises Mistake where yaml cannot say it: a key that was taken out.
+    Raises Mistake if yaml cannot express it, because a key was removed.
     """
     choices = _choices(config)
-    own = catalogue.resolve_config_dir(config_dir)
-    chosen, _ = split_overrides(parse_overrides([_word(group, names) for group, names in choices.items()]), own)
-    base, _ = merge_choices(chosen, own)
-    whole, plain = (OmegaConf.to_container(one, resolve=False) for one in (config, base))
-    assert isinstance(whole, dict)
+    user_folder = catalogue.resolve_config_dir(config_dir)
+    groups, _ = split_overrides(
+        parse_overrides([_group_override(group, names) for group, names in choices.items()]), user_folder
+    )
+    base, _ = merge_choices(groups, user_folder)
+    plain, base_plain = (OmegaConf.to_container(node, resolve=False) for node in (config, base))
     assert isinstance(plain, dict)
-    kept = {key: value for key, value in whole.items() if key not in LEFT_OUT}
-    ordered = sorted(choices.items(), key=lambda choice: "@" not in choice[0])  # Hydra wants overrides last
-    lines = [{f"/{group}" if "@" in group else f"override /{group}": names} for group, names in ordered]
-    body = {"defaults": lines, **_changed(plain, kept)}
+    assert isinstance(base_plain, dict)
+    plain = {key: value for key, value in plain.items() if key not in OMITTED_KEYS}
+    ordered = sorted(choices.items(), key=lambda choice: "@" not in choice[0])  # Hydra requires overrides last
+    defaults = [{f"/{group}" if "@" in group else f"override /{group}": names} for group, names in ordered]
+    body = {"defaults": defaults, **_changes(base_plain, plain)}
     body = {key: value for key, value in body.items() if value}
     path = folder / "experiment" / f"{name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     comment = "".join(f"# {line}".rstrip() + "\n" for line in header)
     write_file(path, f"# @package _global_\n{comment}{OmegaConf.to_yaml(OmegaConf.create(body))}")
-    # with pieces of one's own it is read from among them
-    if config_dir is None and (differs := identity_differences(config, compose([f"experiment={name}"], folder))):
+    # an experiment with user-defined components composes only inside their config folder
+    if config_dir is None and (changes := identity_differences(config, compose([f"experiment={name}"], folder))):
         path.unlink()
-        raise Mistake(f"the winner cannot be written as an experiment: {differs[0]}; its folder has its config.yaml")
+        raise Mistake(
+            f"the winner cannot be written as an experiment: {changes[0]}; its config is config.yaml in its run folder"
+        )
     return path
 
 
 def _choices(config: DictConfig) -> dict[str, Any]:
-    """What was chosen where the default is something else: name, or names, by group or group@place."""
+    """Return the name, or names, by group or group@key, for each choice that differs from the default."""
     default = catalogue.default_options()
-    chosen = OmegaConf.to_container(config.choice)
-    assert isinstance(chosen, dict)
-    known = {str(key): names for key, names in chosen.items() if str(key).partition("@")[0] in catalogue.groups()}
+    choices = OmegaConf.to_container(config.choice)
+    assert isinstance(choices, dict)
+    groups = {str(key): names for key, names in choices.items() if str(key).partition("@")[0] in catalogue.groups()}
     return {
         key: names
-        for key, names in known.items()
+        for key, names in groups.items()
         if names is not None and names != default.get(key) and key not in ("experiment", "logger", "launcher")
     }
 
 
-def _word(group: str, names: Any) -> str:
-    said = f"[{','.join(names)}]" if isinstance(names, list) else names
-    return f"+{group}={said}" if "@" in group else f"{group}={said}"
+def _group_override(group: str, names: Any) -> str:
+    value = f"[{','.join(names)}]" if isinstance(names, list) else names
+    return f"+{group}={value}" if "@" in group else f"{group}={value}"
 
 
-def _changed(base: Mapping[Any, Any], whole: Mapping[Any, Any]) -> dict[Any, Any]:
-    """What `whole` has otherwise than `base`, nested as it is there."""
-    found = OmegaConf.create()
-    for key, (_, value) in nested_difference(base, whole).items():
+def _changes(base: Mapping[Any, Any], plain: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return the keys of `plain` whose values differ from those of `base`, nested."""
+    changes = OmegaConf.create()
+    for key, (_, value) in nested_difference(base, plain).items():
         if value is not NO_VALUE:
-            OmegaConf.update(found, key, value)
-    return cast("dict[Any, Any]", OmegaConf.to_container(found))
+            OmegaConf.update(changes, key, value)
+    return cast("dict[Any, Any]", OmegaConf.to_container(changes))
 
 
 def experiment_name(study: str) -> str:
-    """A word that can be an experiment's name."""
+    """Return the name of the winner's experiment: letters, digits and underscores only."""
     return re.sub(r"[^A-Za-z0-9_]+", "_", study) + "_winner"

@@ -1,4 +1,4 @@
-"""One trial of a search: its config, composed from the values that were proposed, and a process per seed."""
+"""One trial of a search: its config, composed from the proposed values, and one process per seed."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,121 +15,123 @@ from saddlepoint.launcher.pool import JobProcess
 from saddlepoint.multirun.multirun import build_job, make_single_run
 from saddlepoint.sweep.plan import REPORTED_SPLITS, SEARCH_SPLIT, Plan, SearchMetric
 from saddlepoint.sweep.space import Choice, format_params
-from saddlepoint.sweep.worker import AttemptResult, Start
+from saddlepoint.sweep.worker import AttemptResult, StartSeed
 
-PATIENCE = 20.0  # seconds that a trial that is given up has to end by itself
+PRUNE_TIMEOUT = 20.0  # seconds that a pruned trial has to end
 
 
 def trial_config(plan: Plan, params: Mapping[str, Any], config_dir: str | Path | None = None) -> DictConfig:
-    """The config of a trial with these values (or of none, {}: what all trials share).  Raises Mistake."""
-    words = [word for one in plan.space if one.key in params for word in one.overrides(params[one.key])]
-    config = compose([*plan.overrides, *plan.machine_overrides, *words], config_dir)
+    """Return the config of a trial with these values; with {}, the config that all trials share.  Raises Mistake."""
+    chosen = [dimension for dimension in plan.space if dimension.key in params]
+    overrides = [override for dimension in chosen for override in dimension.overrides(params[dimension.key])]
+    config = compose([*plan.overrides, *plan.machine_overrides, *overrides], config_dir)
     check(config)
-    _refuse_reported(config)
+    _check_splits(config)
     if config.evaluation.split != SEARCH_SPLIT:
         config.evaluation.selection.split = SEARCH_SPLIT
-    bundles = [one.key for one in plan.space if isinstance(one, Choice) and one.has_bundles and one.key in params]
+    bundles = [dimension.key for dimension in chosen if isinstance(dimension, Choice) and dimension.has_bundles]
     make_single_run(config, {key: params[key] for key in bundles}, plan.name, format_params(params).split())
     return config
 
 
-def _refuse_reported(config: DictConfig) -> None:
-    """Raise Mistake where a search would look at reals that are kept for the report, or at none."""
-    if config.evaluation.split in ("test", "all"):
+def _check_splits(config: DictConfig) -> None:
+    """Raise Mistake if the search would use reals that are kept for the report, or would have no score."""
+    split, selection_split = config.evaluation.split, config.evaluation.selection.split
+    if split in ("test", "all"):
         raise Mistake(
-            f"evaluation.split={config.evaluation.split}: a search measures nothing on test, which is kept for the "
-            f"winner; evaluation.split={SEARCH_SPLIT} measures every metric on {SEARCH_SPLIT}"
+            f"evaluation.split={split}: a search measures nothing on test, which is kept for the winner; "
+            f"evaluation.split={SEARCH_SPLIT} measures every metric on {SEARCH_SPLIT}"
         )
-    if config.evaluation.selection.split in REPORTED_SPLITS and config.evaluation.split != SEARCH_SPLIT:
-        raise Mistake(
-            f"evaluation.selection.split={config.evaluation.selection.split}: a search chooses on {SEARCH_SPLIT}"
-        )
-    if "evaluation" not in (config.callback or {}) and config.evaluation.split != SEARCH_SPLIT:
-        raise Mistake(f"nothing measures a score on {SEARCH_SPLIT}: +callback=evaluation, which does so along the run")
+    if selection_split in REPORTED_SPLITS and split != SEARCH_SPLIT:
+        raise Mistake(f"evaluation.selection.split={selection_split}: a search selects on {SEARCH_SPLIT}")
+    if "evaluation" not in (config.callback or {}) and split != SEARCH_SPLIT:
+        raise Mistake(f"no score is measured on {SEARCH_SPLIT}: add +callback=evaluation, which measures along the run")
 
 
-def build_starter(plan: Plan, folder: Path, local: Local, config_dir: str | Path | None = None) -> Start:
-    """What begins one seed of a trial, a process in <folder>/trial<number>/seed<seed>."""
+def build_starter(plan: Plan, folder: Path, local: Local, config_dir: str | Path | None = None) -> StartSeed:
+    """Return a function that starts one seed of a trial as a process, in <folder>/trial<number>/seed<seed>."""
 
-    def start(number: int, params: Mapping[str, Any], seed: int, place: int) -> TrialProcess:
+    def start(number: int, params: Mapping[str, Any], seed: int, slot: int) -> TrialProcess:
         config = trial_config(plan, params, config_dir)
         with open_dict(config):
             config.outputs, config.name, config.seed = str(folder), f"trial{number}", seed
             if "tags" in config.logger:
                 config.logger.tags = [f"trial{number}", *config.logger.tags]
-        return TrialProcess(f"trial {number} seed {seed}", config, local, place, plan.metric)
+        return TrialProcess(f"trial {number} seed {seed}", config, local, slot, plan.metric)
 
     return start
 
 
 class TrialProcess:
-    """One seed of a trial, trained in a process; where a process of a killed command still trains it, in that one."""
+    """One seed of a trial, trained in a process; if a process of a killed command still trains it, in that one."""
 
-    def __init__(self, label: str, config: DictConfig, local: Local, place: int, objective: SearchMetric) -> None:
-        self.label, self.config, self.local, self.place, self.objective = label, config, local, place, objective
+    def __init__(self, label: str, config: DictConfig, local: Local, slot: int, metric: SearchMetric) -> None:
+        self.label, self.config, self.local, self.slot, self.metric = label, config, local, slot, metric
         self.images_between = images_between_scores(config)
         self._process: JobProcess | None = None
         self._stopped = False
-        self._seen: tuple[int, Sequence[dict[str, Any]]] = (-1, ())
-        self._begin()
+        self._journal: tuple[int, Sequence[dict[str, Any]]] = (-1, ())  # its size when it was read, and its events
+        self._start()
 
-    def _begin(self) -> None:
-        """Start the process, unless the run is over, or another process is at it."""
+    def _start(self) -> None:
+        """Start the process, unless the run is over or another process trains it."""
         self.job = build_job(self.label, self.config)
         self.run = self.job.run
         if self.job.state == WAITING and not self.run.in_use:
-            self._process = self.local.start_job(self.job, self.place)
+            self._process = self.local.start_job(self.job, self.slot)
 
     def curve(self) -> dict[int, float]:
-        """The score by images, each at the multiple of the period that it was due at; none of the start and the end."""
-        found = {}
-        for row in self._rows():
-            key = self.objective.find_key(row)
-            if key is not None and self.images_between <= row["images"] < self.job.images:
-                found[row["images"] // self.images_between * self.images_between] = float(row[key])
-        return found
+        """Return images -> score, without the scores at the start and at the end of the run.
+
+        The images are the multiple of the period at which the score was due.
+        """
+        curve = {}
+        for event in self._events():
+            key = self.metric.find_key(event)
+            if key is not None and self.images_between <= event["images"] < self.job.images:
+                curve[event["images"] // self.images_between * self.images_between] = float(event[key])
+        return curve
 
     def poll(self) -> AttemptResult | None:
-        """How it ended, None while it is under way."""
+        """Return the result, or None while it runs."""
         if self._process is not None:
             if not self._process.poll():
                 return None
             self._process = None
-        if self.job.state in (WAITING, TRAINED_ELSEWHERE):  # a process that this command did not start trains the run
+        if self.job.state in (WAITING, TRAINED_ELSEWHERE):  # a process of another command trains the run
             if self._stopped:
                 return AttemptResult(reason="stopped")
             if not self.run.in_use:
-                self._begin()  # unless the run was left finished
+                self._start()  # unless that process has finished the run
             return None
-        return (
-            self._result() if self.job.state in (DONE_BEFORE, FINISHED) else AttemptResult(reason=self.job.last_message)
-        )
+        if self.job.state in (DONE_BEFORE, FINISHED):
+            return self._final_score()
+        return AttemptResult(reason=self.job.last_message)
 
-    def _result(self) -> AttemptResult:
-        rows = [row for row in self._rows() if row["images"] >= self.job.images]
-        scored = [float(row[key]) for row in rows if (key := self.objective.find_key(row)) is not None]
-        if scored:
-            return AttemptResult(scored[-1])
-        there = dict.fromkeys(
-            key for row in rows for key in row if key.rpartition("_")[2] in (*REPORTED_SPLITS, SEARCH_SPLIT)
-        )
-        return AttemptResult(other_scores=list(there))
+    def _final_score(self) -> AttemptResult:
+        events = [event for event in self._events() if event["images"] >= self.job.images]
+        scores = [float(event[key]) for event in events if (key := self.metric.find_key(event)) is not None]
+        if scores:
+            return AttemptResult(scores[-1])
+        splits = (*REPORTED_SPLITS, SEARCH_SPLIT)
+        others = dict.fromkeys(key for event in events for key in event if key.rpartition("_")[2] in splits)
+        return AttemptResult(other_scores=list(others))
 
-    def _rows(self) -> Sequence[dict[str, Any]]:
-        """The journal's events, read again where it has grown."""
+    def _events(self) -> Sequence[dict[str, Any]]:
+        """Return the journal's events; the file is read again only if its size has changed."""
         size = self.run.metrics.stat().st_size if self.run.metrics.exists() else 0
-        if size != self._seen[0]:
-            self._seen = size, [row for row in self.run.rows() if isinstance(row.get("images"), int)]
-        return self._seen[1]
+        if size != self._journal[0]:
+            self._journal = size, [row for row in self.run.rows() if isinstance(row.get("images"), int)]
+        return self._journal[1]
 
     def stop(self) -> None:
-        """Ask it to end; a process that does not is killed."""
+        """Request its end; after a timeout the process is killed."""
         self._stopped = True
         if self._process is not None:
-            self._process.stop(PATIENCE)
+            self._process.stop(PRUNE_TIMEOUT)
 
 
 def images_between_scores(config: DictConfig) -> int:
-    """Images between two scores of a run; all of them where it is scored at its end alone."""
+    """Return the images between two scores of a run; all its images if it is only scored at the end."""
     node = (config.callback or {}).get("evaluation")
     return int(node.images_between) if node is not None else int(config.images)

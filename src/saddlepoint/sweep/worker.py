@@ -1,6 +1,6 @@
-"""Playing the trials of a study: so many at a time, each seed after the other, until as many as asked for have ended.
+"""Runs the trials of a study, several at a time, the seeds of each one after another, until the search is over.
 
-How a seed is played is handed over (`Start`): in a process of its own by saddlepoint sweep, by a formula in a test.
+How a seed is run is a parameter (`StartSeed`): `saddlepoint sweep` starts a process, and tests evaluate a formula.
 """
 
 import time
@@ -13,89 +13,89 @@ from saddlepoint.error import Mistake
 from saddlepoint.launcher.pool import run_pool
 from saddlepoint.sweep.study import FAILED, FINISHED, PRUNED, RUNNING, ClaimedTrial, Study
 
-PAUSE = 0.25  # seconds between two looks
+POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
 class AttemptResult:
-    """How a seed ended: with a value, or for a reason without one."""
+    """The result of one seed: a value, or the reason why there is none."""
 
     value: float | None = None
     reason: str = ""
-    other_scores: Sequence[str] | None = None  # it finished without the score; the scores that it has
+    other_scores: Sequence[str] | None = None  # if it finished without the searched score: the scores that it has
 
 
 class Attempt(Protocol):
-    """One seed of one trial, under way."""
+    """One running seed of one trial."""
 
     def curve(self) -> Mapping[int, float]:
-        """Scores so far, by images, before the end."""
+        """Return images -> score so far, without the final score."""
         ...
 
     def poll(self) -> AttemptResult | None:
-        """How it ended, None while it is under way."""
+        """Return the result, or None while it runs."""
 
     def stop(self) -> None:
-        """Ask it to end; `ended` says when it has."""
+        """Request its end; `poll` returns a result when it has ended."""
 
 
-# of a trial's number, its values, a seed, and which worker's it is; raises Mistake where its values do not go together
-Start = Callable[[int, Mapping[str, Any], int, int], Attempt]
+# (trial number, values, seed, slot) -> attempt; raises Mistake if the values are incompatible
+StartSeed = Callable[[int, Mapping[str, Any], int, int], Attempt]
 
 
-class Playing:
-    """A trial that is being played, a step at a time."""
+class RunningTrial:
+    """A trial that this process runs step by step; a `Task` of the pool."""
 
     def __init__(
-        self, study: Study, taken: ClaimedTrial, start: Start, place: int, note: Callable[[str], None]
+        self, study: Study, claimed: ClaimedTrial, start: StartSeed, slot: int, on_end: Callable[[str], None]
     ) -> None:
-        """`note` hears in which state the trial has ended."""
-        self.study, self.taken, self.start, self.place, self.note = study, taken, start, place, note
+        """`on_end` is called with the final state of the trial."""
+        self.study, self.claimed, self.start, self.slot, self.on_end = study, claimed, start, slot, on_end
         self.values: list[float] = []
         self.attempt: Attempt | None = None
-        self.pruned = taken.prune_requested
+        self.pruned = claimed.prune_requested
         self._reported: set[int] = set()
-        self._since = time.monotonic()
-        self._left = False  # by this process; it stays the study's, to be taken up again
+        self._started_at = time.monotonic()
+        self._stopped = False  # if so, the trial remains in the study as running, to be claimed again
 
     def poll(self) -> bool:
-        """Look at it and do what is due; whether it is over, or left and nobody's."""
-        if not self._left:
+        """Take the next step; return whether the trial has ended, or has stopped and been released."""
+        if not self._stopped:
             if (state := self._step()) is not None:
-                self.note(state)
+                self.on_end(state)
             return state is not None
         if self.attempt is not None and self.attempt.poll() is None:
             return False
-        self.taken.lock.release()
+        self.claimed.lock.release()
         return True
 
     def stop(self) -> None:
-        """Leave it, and ask what is under way to end."""
-        self._left = True
+        """Stop the current attempt, without ending the trial."""
+        self._stopped = True
         if self.attempt is not None:
             self.attempt.stop()
 
     def _step(self) -> str | None:
-        """Do what is due; its state once it is over."""
+        """Start a seed, report scores, or record a result; return the trial's state when it has ended."""
         if self.attempt is None:
-            if self.pruned:  # that was decided, and its process lost before it had ended
+            if self.pruned:  # its process was lost after the pruner had stopped it
                 return self._end(PRUNED, reason="pruned")
             try:
-                self.attempt = self.start(self.taken.number, self.taken.params, self._seed, self.place)
-            except Mistake as mistake:  # these values do not go together; others may
+                self.attempt = self.start(self.claimed.number, self.claimed.params, self._seed, self.slot)
+            except Mistake as mistake:  # these values are incompatible; those of other trials may not be
                 return self._end(FAILED, reason=str(mistake).splitlines()[0])
         if not self.values and not self.pruned:
-            self._report(self.attempt)
-        if (ended := self.attempt.poll()) is None:
+            self._report_scores(self.attempt)
+        if (result := self.attempt.poll()) is None:
             return None
         if self.pruned:
             return self._end(PRUNED, reason="pruned")
-        if ended.other_scores is not None:
-            return self._lacking(ended.other_scores)
-        if ended.value is None or not isfinite(ended.value):
+        if result.other_scores is not None:
+            return self._end_without_score(result.other_scores)
+        if result.value is None or not isfinite(result.value):
             seed = f"seed {self._seed}: " if len(self.study.plan.seeds) > 1 else ""
-            return self._end(FAILED, reason=seed + (ended.reason or f"its score is {ended.value}"))
-        self.values.append(ended.value)
+            return self._end(FAILED, reason=seed + (result.reason or f"its score is {result.value}"))
+        self.values.append(result.value)
         self.attempt = None
         if len(self.values) < len(self.study.plan.seeds):
             return None
@@ -105,64 +105,65 @@ class Playing:
     def _seed(self) -> int:
         return self.study.plan.seeds[len(self.values)]
 
-    def _report(self, attempt: Attempt) -> None:
-        """Hand on what the first seed has shown: with several, trials are held against each other by the same one."""
+    def _report_scores(self, attempt: Attempt) -> None:
+        """Report new scores of the first seed to the pruner, so that all trials are compared by the same seed."""
         for images, value in attempt.curve().items():
             if images not in self._reported:
                 self._reported.add(images)
-                if self.study.report_score(self.taken, images, value):
+                if self.study.report_score(self.claimed, images, value):
                     self.pruned = True
                     attempt.stop()
                     return
 
-    def _lacking(self, there: Sequence[str]) -> str:
-        """The trial has no such score: of one it is its own fault, of the first it is the search's.  Raises Mistake."""
+    def _end_without_score(self, other_scores: Sequence[str]) -> str:
+        """End a trial that lacks the searched score.  Raises Mistake if no earlier trial had it either."""
         name = self.study.plan.metric.name
-        has = f"it has {', '.join(there)}" if there else "it has no scores"
-        before = any(one.state in (FINISHED, PRUNED) for one in self.study.trial_records())
-        self._end(FAILED, reason=f"no score {name} on the validation split; {has}")
-        if before:
+        available = f"it has {', '.join(other_scores)}" if other_scores else "it has no scores"
+        was_measured = any(trial.state in (FINISHED, PRUNED) for trial in self.study.trial_records())
+        self._end(FAILED, reason=f"no score {name} on the validation split; {available}")
+        if was_measured:
             return FAILED
         raise Mistake(
-            f"trial {self.taken.number} finished without a score {name} on the validation split: {has}.\n"
-            "What is measured there is the first metric of metric=[...], or every one with evaluation.split=validation"
+            f"trial {self.claimed.number} finished without a score {name} on the validation split: {available}.\n"
+            "The first metric of metric=[...] is measured there, or every metric with evaluation.split=validation"
         )
 
     def _end(self, state: str, value: float | None = None, reason: str = "") -> str:
-        about: dict[str, Any] = {"seconds": round(time.monotonic() - self._since, 2), "values": list(self.values)}
-        self.study.end_trial(self.taken, state, value, **about, **({"reason": reason} if reason else {}))
+        seconds = round(time.monotonic() - self._started_at, 2)
+        details: dict[str, Any] = {"seconds": seconds, "values": list(self.values)}
+        self.study.end_trial(self.claimed, state, value, **details, **({"reason": reason} if reason else {}))
         return state
 
 
 def run_trials(
     study: Study,
-    start: Start,
+    start: StartSeed,
     workers: int = 1,
     watch: Callable[[], None] = lambda: None,
     failures: int = 5,
-    pause: float = PAUSE,
+    pause: float = POLL_SECONDS,
 ) -> None:
-    """Play until the study is over, `workers` trials at a time; others may work on it meanwhile.
+    """Run trials until the study is over, `workers` at a time; other processes may work on the same study.
 
-    A trial that fails stops no other; after `failures` in a row it is no trial's fault, and Mistake is raised. On an
-    interrupt what is under way is asked to end, and stays the study's to take up again.
+    A failed trial does not stop the search. After `failures` failed trials in a row, Mistake is raised, since the cause
+    is then not a single trial. On an interrupt, running trials are stopped, and can be claimed again.
     """
-    row = 0
+    failed_in_a_row = 0
 
-    def note(state: str) -> None:
-        nonlocal row
-        row = row + 1 if state == FAILED else 0
-        if row >= failures:
+    def count_failures(state: str) -> None:
+        nonlocal failed_in_a_row
+        failed_in_a_row = failed_in_a_row + 1 if state == FAILED else 0
+        if failed_in_a_row >= failures:
             trials = study.trial_records()
-            last = [one for one in trials if one.state == FAILED][-1]
+            last = [trial for trial in trials if trial.state == FAILED][-1]
             raise Mistake(
-                f"{row} trials in a row failed, the last, {last.number}, for this reason: {last.reason}.\n"
-                f"Stopped with {sum(one.state != RUNNING for one in trials)} of {study.plan.n_trials} trials over; "
-                "failures=... says how many in a row are too many"
+                f"{failed_in_a_row} trials in a row failed, the last, {last.number}, for this reason: {last.reason}.\n"
+                f"Stopped with {sum(t.state != RUNNING for t in trials)} of {study.plan.n_trials} trials over; "
+                "failures=... sets how many in a row are allowed"
             )
 
-    def begin(place: int) -> Playing | None:
-        taken = study.claim_trial()
-        return None if taken is None else Playing(study, taken, start, place, note)
+    def begin(slot: int) -> RunningTrial | None:
+        claimed = study.claim_trial()
+        return None if claimed is None else RunningTrial(study, claimed, start, slot, count_failures)
 
     run_pool(workers, begin, lambda: not study.is_over, watch, pause)

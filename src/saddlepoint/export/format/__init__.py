@@ -1,5 +1,6 @@
-"""Ways to write a generator down, and to read it back as a function of its inputs.
+"""Writers and readers of each file format; the readers return a function of the generator's inputs.
 
-safetensors    weights; the network is built from its description
-program onnx   graphs, with the weights in them; TorchScript, read alone
+safetensors    weights only; the network is built from the description
+program        a torch.export program, which contains the network; also reads TorchScript
+onnx           an ONNX graph, which contains the network
 """

@@ -1,7 +1,7 @@
-"""A generator as ONNX: a graph of standard operators that any runtime runs.  Any batch size, one included.
+"""A generator as ONNX: a graph of standard operators that any runtime runs, for any batch size.
 
-Its inputs have the names of the latent's parts and of the conditions; its output is `x`, or `sample` where an input is
-called so.
+Its inputs are named after the latent's parts and the conditions.  Its output is named `x`, or `sample` if an input is
+named `x`.
 """
 
 import contextlib
@@ -21,21 +21,21 @@ FILE = "generator.onnx"
 OPERATOR = re.compile(r"op='([\w.]+)'")
 
 
-def save_onnx(found: Any, path: Path, inputs: Sequence[str]) -> None:
-    """Write a program of torch.export as ONNX.  Raises Mistake for an operator that ONNX does not have."""
+def save_onnx(program: Any, path: Path, inputs: Sequence[str]) -> None:
+    """Write a torch.export program as ONNX.  Raises Mistake if ONNX lacks one of its operators."""
     output = "sample" if "x" in inputs else "x"
     try:
         with suppress_messages(), contextlib.redirect_stdout(io.StringIO()):
             torch.onnx.export(
-                found, (), str(path), input_names=list(inputs), output_names=[output], dynamo=True, external_data=False,
-                verbose=False,
+                program, (), str(path), input_names=list(inputs), output_names=[output], dynamo=True,
+                external_data=False, verbose=False,
             )  # fmt: skip
-    except Exception as error:  # of torch.onnx, onnxscript, onnx: none has a common kind
-        raise Mistake(_obstacle(error, found)) from None
+    except Exception as error:  # torch.onnx, onnxscript and onnx have no common exception class
+        raise Mistake(_why_not_written(error, program)) from None
 
 
 def load_onnx(path: Path) -> Callable[..., Tensor]:
-    """The graph in a file, as a function of its inputs in their order.  Raises Mistake where it is none."""
+    """Return the graph in a file as a function of its inputs, in order.  Raises Mistake if there is none."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -43,41 +43,41 @@ def load_onnx(path: Path) -> Callable[..., Tensor]:
     options.intra_op_num_threads = torch.get_num_threads()
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's are no kind of RuntimeError
-        raise Mistake(f"{path} is no ONNX file that onnxruntime can run: {first_line(error)}") from None
-    names = [wanted.name for wanted in session.get_inputs()]
+    except Exception as error:  # onnxruntime's exceptions are not RuntimeErrors
+        raise Mistake(f"{path} is not an ONNX file that onnxruntime can run: {first_line(error)}") from None
+    names = [node.name for node in session.get_inputs()]
 
     def run(*inputs: Tensor) -> Tensor:
         if len(inputs) != len(names):
-            raise ValueError(f"it takes {', '.join(names)}, and is given {len(inputs)}")
+            raise ValueError(f"it takes {', '.join(names)}, and got {len(inputs)} inputs")
         try:
-            found = session.run(None, {name: x.numpy() for name, x in zip(names, inputs, strict=True)})[0]
+            output = session.run(None, {name: x.numpy() for name, x in zip(names, inputs, strict=True)})[0]
         except Exception as error:
             raise ValueError(first_line(error)) from None
-        return torch.from_numpy(found)
+        return torch.from_numpy(output)
 
     return run
 
 
-def _obstacle(error: BaseException, found: Any) -> str:
-    """Which operator ONNX lacks, and the layer that asks for it, as far as the error says so."""
-    operator, link = None, error
-    while link is not None and operator is None:
-        operator = OPERATOR.search(str(link))
-        link = link.__cause__ or link.__context__
+def _why_not_written(error: BaseException, program: Any) -> str:
+    """Return which operator ONNX lacks, and the layer that uses it, as far as the error contains them."""
+    operator, cause = None, error
+    while cause is not None and operator is None:
+        operator = OPERATOR.search(str(cause))
+        cause = cause.__cause__ or cause.__context__
     if operator is None:
         return f"torch.onnx cannot write the network: {first_line(error)}"
     name = operator[1].partition(".")[2]
-    layer = _asking(found, name)
-    return f"ONNX has no operator {name}" + (f", which {layer} asks for" if layer else "")
+    layer = _layer_with(program, name)
+    return f"ONNX has no operator {name}" + (f", which {layer} uses" if layer else "")
 
 
-def _asking(found: Any, operator: str) -> str | None:
-    """The path and class of the first layer with such an operator; None where the graph does not say.
+def _layer_with(program: Any, operator: str) -> str | None:
+    """Return the path and class of the first layer with an operator; None if the graph does not contain it.
 
-    torch.onnx names what is left when it has taken operators apart: prims.bessel_j0 of aten.special_bessel_j0.
+    torch.onnx names the operator after decomposition: prims.bessel_j0 for aten.special_bessel_j0.
     """
-    for node in found.graph.nodes:
+    for node in program.graph.nodes:
         stack = list((node.meta.get("nn_module_stack") or {}).values())
         if stack and operator in str(node.target):
             path, kind = stack[-1]

@@ -1,8 +1,8 @@
-"""A generator as a program of torch.export: torch runs it without any of our code.  Any batch size, one included.
+"""A generator as a torch.export program, which runs without our code, for any batch size.
 
-A program is code, as PyTorch says of it and of TorchScript: to read somebody else's is to trust them.  TorchScript is
-read only: programs have followed it.  A plain pickle, which a .pt may be as well, can do anything while it is being
-read, and is never read here.
+A program is code, and so is TorchScript: load them only from people you trust.  TorchScript is read but not written;
+programs have replaced it.  A .pt file may also be a plain pickle, which can run any code while it is read: those are
+never read.
 """
 
 import logging
@@ -22,88 +22,89 @@ from saddlepoint.error import Mistake, first_line
 from saddlepoint.turn import UNCONDITIONAL, Condition
 
 FILE = "generator.pt2"
-EXAMPLES = 3  # rows that the tracer sees: 1 and 2 are numbers that shapes have anyway
+EXAMPLES = 3  # rows of the tracer's inputs: sizes 1 and 2 also occur elsewhere in shapes
 
 
 class Positional(nn.Module):
-    """A module of (latent, condition) that takes the latent's parts and then the conditions, one after the other."""
+    """Wrap a module of (latent, condition): its inputs are the latent's parts, then the conditions, as positions."""
 
     def __init__(self, network: nn.Module, parts: Sequence[str], conditions: Sequence[str]) -> None:
         super().__init__()
         self.network = network
 
         def forward(*inputs: Tensor) -> Tensor:
-            named = dict(zip([*parts, *conditions], inputs, strict=True))
-            return network({name: named[name] for name in parts}, {name: named[name] for name in conditions})
+            tensors = dict(zip([*parts, *conditions], inputs, strict=True))
+            return network({name: tensors[name] for name in parts}, {name: tensors[name] for name in conditions})
 
-        # what cannot name a parameter (class, hair-colour) goes by its place
+        # a name that cannot be a parameter (class, hair-colour) is replaced by its index
         names = [f"input_{i}" if iskeyword(name) or not name.isidentifier() else name
                  for i, name in enumerate((*parts, *conditions))]  # fmt: skip
-        each = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
-        forward.__signature__ = Signature(each)  # pyright: ignore[reportFunctionMemberAccess]  torch reads names off it
+        parameters = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+        # torch.export takes the names of the inputs from the signature
+        forward.__signature__ = Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
         self.forward = forward
 
 
 def trace_program(network: nn.Module, latent: Mapping[str, Tensor], condition: Condition = UNCONDITIONAL) -> Any:
-    """`network` as an ExportedProgram whose inputs are the parts of the latent and then the conditions, by these names.
+    """Return `network` as an ExportedProgram whose inputs are the latent's parts, then the conditions, by name.
 
-    Raises Mistake where what it does depends on the values it sees, or it takes the batch's size for a constant.
+    Raises Mistake if the network's control flow depends on values, or if it treats the batch size as a constant.
     """
-    given = [*latent.values(), *condition.values()]
-    # copies: a program keeps its examples, and a slice would keep all that it was cut from
-    inputs = [part[torch.arange(EXAMPLES) % len(part)] for part in given]
+    # copies: a program keeps its examples, and a slice would keep the whole tensor
+    inputs = [rows[torch.arange(EXAMPLES) % len(rows)] for rows in (*latent.values(), *condition.values())]
     batch = torch.export.Dim("batch", min=1)
-    alone = Positional(network, list(latent), list(condition))
+    module = Positional(network, list(latent), list(condition))
     shapes = tuple({0: batch} for _ in inputs)
     try:
         with suppress_messages(), torch.no_grad():
-            found = torch.export.export(alone, tuple(inputs), dynamic_shapes=shapes)
+            program = torch.export.export(module, tuple(inputs), dynamic_shapes=shapes)
     except Mistake:
         raise
-    except Exception as error:  # the tracer raises whatever the network's code runs into
-        said = f"torch.export cannot trace the network: {first_line(error)}"
+    except Exception as error:  # the tracer passes on any exception of the network's code
+        message = f"torch.export cannot trace the network: {first_line(error)}"
         if "specialized it to be a constant" in str(error):
-            said = "the network takes the batch's size for a constant: len(x) in its forward, where x.shape[0] may vary"
+            message = "the network uses the batch size as a constant: replace len(x) in its forward by x.shape[0]"
         elif "data-dependent" in str(error):
-            said = "the network branches on the values that it sees, and a graph has no branches"
-        raise Mistake(said) from None
-    for node in found.graph.nodes:
-        node.meta.pop("stack_trace", None)  # files and folders of this machine
-    return found
+            message = "the network branches on the values of its inputs, and a graph has no branches"
+        raise Mistake(message) from None
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths on this machine
+    return program
 
 
-def save_program(found: Any, path: Path) -> None:
-    """Write a program."""
+def save_program(program: Any, path: Path) -> None:
+    """Write a torch.export program."""
     with suppress_messages():
-        torch.export.save(found, path)
+        torch.export.save(program, path)
 
 
 def load_program(path: Path) -> Callable[..., Tensor]:
-    """The program in a file, as a function of its inputs.  Raises Mistake where it is none."""
+    """Return the torch.export program in a file as a function of its inputs.  Raises Mistake if there is none."""
     try:
         with suppress_messages():
             module = torch.export.load(path).module()
-    except Exception:  # torch says several unrelated things of what is no program
-        raise Mistake(f"{path} is no program of torch.export, or one of another version of torch") from None
+    except Exception:  # torch raises various unrelated exceptions for a file that is not a program
+        raise Mistake(f"{path} is not a torch.export program, or is from another version of torch") from None
     return module
 
 
 def load_script(path: Path) -> Callable[..., Tensor]:
-    """The module in a TorchScript file, in evaluation mode.  Raises Mistake where it is none, a pickle for one."""
+    """Return the TorchScript module in a file, in evaluation mode.  Raises Mistake for any other file."""
     if not _is_script(path):
         raise Mistake(
-            f"{path} is no TorchScript; a pickle may do anything when it is read, so it is not. Save the weights as "
-            "safetensors (safetensors.torch.save_file(network.state_dict(), ...)) and say the class in generator.yaml"
+            f"{path} is not TorchScript; a pickle can run any code when it is read, so it is refused. Save the weights "
+            "as safetensors (safetensors.torch.save_file(network.state_dict(), ...)) and name the class in "
+            "generator.yaml"
         )
     try:
         with suppress_messages():
             return torch.jit.load(str(path), map_location="cpu").eval()
     except RuntimeError as error:
-        raise Mistake(f"{path} is a broken TorchScript: {first_line(error)}") from None
+        raise Mistake(f"{path} is a broken TorchScript file: {first_line(error)}") from None
 
 
 def _is_script(path: Path) -> bool:
-    """Whether it is an archive that holds TorchScript's code."""
+    """Whether a file is an archive with TorchScript code."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -112,7 +113,7 @@ def _is_script(path: Path) -> bool:
 
 @contextmanager
 def suppress_messages() -> Iterator[None]:
-    """Without what torch says to its developers."""
+    """Suppress the warnings and log messages of torch's exporters, which are for their developers."""
     loggers = [logging.getLogger(name) for name in ("torch.export", "torch.fx", "torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     try:

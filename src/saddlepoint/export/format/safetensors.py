@@ -1,4 +1,4 @@
-"""Weights as safetensors: tensors by name and nothing that could run; the network is built from its description."""
+"""Weights as safetensors: tensors by name, and no code.  The network is built from the description."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,17 +14,20 @@ FILE = "generator.safetensors"
 
 
 def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
-    """Write a state."""
-    apart = {name: t.clone() for name, t in state.items()}  # weights that two layers share are written twice
-    path.write_bytes(safetensors.torch.save(apart, {"format": "pt"}))
+    """Write a state dict; weights that two layers share are written twice."""
+    unshared = {name: t.clone() for name, t in state.items()}
+    path.write_bytes(safetensors.torch.save(unshared, {"format": "pt"}))
 
 
 def load_weights(networks: Mapping[str, nn.Module], path: Path) -> None:
-    """Put the weights of the file (`sampling_state`) into networks.  Raises Mistake where it holds none, or others'."""
+    """Load the weights in a file (`sampling_state`) into networks.
+
+    Raises Mistake if it is not a safetensors file, or if the weights do not fit.
+    """
     try:
         state = safetensors.torch.load_file(path)
     except (SafetensorError, OSError) as error:
-        raise Mistake(f"{path} is no safetensors file, or is broken: {first_line(error)}") from None
+        raise Mistake(f"{path} is not a safetensors file, or is broken: {first_line(error)}") from None
     try:
         load_sampling_state(networks, state)
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""All that makes samples as one module: chains of networks and makers, their inputs by name, and noise inside them."""
+"""The sampling module: chains of networks and makers, named inputs, and the detection of noise in layers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SGD = partial(torch.optim.SGD, lr=0.1)
 
 
 class Net(nn.Module):
-    """x, or its parts, and the entries `reads` of the condition -> `dim` numbers; a mapping of part `z` if `code`."""
+    """x, or its parts, and the entries `reads` of the condition -> [N, dim]; if `code`, as part `z` of a mapping."""
 
     def __init__(self, inputs, dim, reads=(), code=False, inside=None):
         super().__init__()
@@ -47,12 +47,12 @@ class Net(nn.Module):
 
     def forward(self, x, condition):
         parts = [*(x.values() if isinstance(x, dict) else [x]), *(condition[name] for name in self.reads)]
-        made = self.inside(self.linear(torch.cat([part.flatten(1) for part in parts], 1)))
-        return ({"z": made}, "beside") if self.code else made
+        output = self.inside(self.linear(torch.cat([part.flatten(1) for part in parts], 1)))
+        return ({"z": output}, "beside") if self.code else output
 
 
 class Blend(nn.Module):
-    """A maker: x, and the entry `share` of the condition, by a share that is drawn."""
+    """A maker: interpolates between x and the entry `known` of the condition, by the entry `share`."""
 
     def forward(self, x, condition):
         return torch.lerp(x, condition["known"], condition["share"])
@@ -66,7 +66,7 @@ class Twice(nn.Module):
 
 
 def chained(names=("share", "source"), **settings):
-    """A code is encoded from a source column; samples are generated from it and a latent part, and blended."""
+    """Return a game: a code is encoded from a column and a part of the latent; samples are made from it and blended."""
     share, source = names
     sides = {
         "real": {"of": "x", "judge": "discriminator"},
@@ -87,73 +87,73 @@ def chained(names=("share", "source"), **settings):
     return Game(players, Prior(z=Normal(4), style=Normal(3)), sides=sides, makers=makers, draws=priors, **settings)
 
 
-def whole_of(made):
-    networks, _ = prepare_sampling_networks(made)
-    return SamplingModule(
-        Wiring(upstream_sides(made), made.samples, made.priors, made.conditions, made.images), networks
-    ).eval()
+def module_of(original):
+    networks, _ = prepare_sampling_networks(original)
+    sides = upstream_sides(original)
+    wiring = Wiring(sides, original.samples, original.priors, original.conditions, original.images)
+    return SamplingModule(wiring, networks).eval()
 
 
-def inputs_of(made, n=1000, **columns):
+def inputs_of(original, n=1000, **columns):
     stream = Stream(0, "test")
-    latent = made.prior.sample(n, stream)
-    given = {name: torch.randn(n, 2) for name in columns.get("names", ("source",))}
-    return latent, ordered_condition(made, draw_condition(made, n, stream, given))
+    latent = original.prior.sample(n, stream)
+    columns = {name: torch.randn(n, 2) for name in columns.get("names", ("source",))}
+    return latent, ordered_condition(original, draw_condition(original, n, stream, columns))
 
 
 def test_a_chain_of_players_and_makers_makes_the_samples_of_its_game_in_every_format(tmp_path):
-    made = chained()
-    latents, condition = inputs_of(made)
-    expected = agreement.original_samples(partial(generate, made), latents, condition)
-    whole = whole_of(made)
-    assert set(whole.networks) == {"encoder", "generator", "twice", "blend"}
-    assert whole.wiring.inputs() == [
+    original = chained()
+    latents, condition = inputs_of(original)
+    expected = agreement.original_samples(partial(generate, original), latents, condition)
+    module = module_of(original)
+    assert set(module.networks) == {"encoder", "generator", "twice", "blend"}
+    assert module.wiring.inputs() == [
         "style",
         "share",
         "source",
-    ]  # neither z nor the draw's part `spare`: nobody uses them
-    latent = {name: latents[name] for name in latent_parts(made)}
-    assert agreement.max_difference(whole, latent, condition, expected) <= 1e-6
+    ]  # z and the draw's part `spare` are unused
+    latent = {name: latents[name] for name in latent_parts(original)}
+    assert agreement.max_difference(module, latent, condition, expected) <= 1e-6
 
-    state = sampling_state(whole.networks)
+    state = sampling_state(module.networks)
     assert set(state) == {f"{name}.linear.{kind}" for name in ("encoder", "generator") for kind in ("weight", "bias")}
     safetensors.save_weights(state, tmp_path / "g.safetensors")
-    other = whole_of(chained())
+    other = module_of(chained())
     for p in other.parameters():
         p.data.zero_()
     safetensors.load_weights(other.networks, tmp_path / "g.safetensors")
     assert agreement.max_difference(other, latent, condition, expected) <= 1e-6
 
-    found = program.trace_program(whole, latent, condition)
-    program.save_program(found, tmp_path / "g.pt2")
-    onnx.save_onnx(found, tmp_path / "g.onnx", whole.wiring.inputs())
-    for read, file in ((program.load_program, "g.pt2"), (onnx.load_onnx, "g.onnx")):
-        assert agreement.max_difference(wrap_positional(read(tmp_path / file)), latent, condition, expected) <= 1e-5
+    traced = program.trace_program(module, latent, condition)
+    program.save_program(traced, tmp_path / "g.pt2")
+    onnx.save_onnx(traced, tmp_path / "g.onnx", module.wiring.inputs())
+    for load, file in ((program.load_program, "g.pt2"), (onnx.load_onnx, "g.onnx")):
+        assert agreement.max_difference(wrap_positional(load(tmp_path / file)), latent, condition, expected) <= 1e-5
 
 
 @pytest.mark.parametrize("names", [("x", "class"), ("add", "linear"), ("mul", "hair-colour")])
-def test_any_name_of_a_condition_is_the_name_of_its_input(names, tmp_path):
-    made = chained(names)
-    latents, condition = inputs_of(made, 10, names=names[1:])
-    latent = {name: latents[name] for name in latent_parts(made)}
-    whole = whole_of(made)
-    expected = agreement.original_samples(whole, latent, condition)
-    onnx.save_onnx(program.trace_program(whole, latent, condition), tmp_path / "g.onnx", whole.wiring.inputs())
+def test_an_input_has_the_name_of_its_condition(names, tmp_path):
+    original = chained(names)
+    latents, condition = inputs_of(original, 10, names=names[1:])
+    latent = {name: latents[name] for name in latent_parts(original)}
+    module = module_of(original)
+    expected = agreement.original_samples(module, latent, condition)
+    onnx.save_onnx(program.trace_program(module, latent, condition), tmp_path / "g.onnx", module.wiring.inputs())
     session = onnxruntime.InferenceSession(str(tmp_path / "g.onnx"))
-    assert [one.name for one in session.get_inputs()] == ["style", "share", names[1]]
+    assert [node.name for node in session.get_inputs()] == ["style", "share", names[1]]
     (x,) = session.run(None, {name: rows.numpy() for name, rows in {**latent, **condition}.items()})
     assert np.abs(x - expected.numpy()).max() < 1e-5
 
 
-def test_one_name_for_a_part_of_the_latent_and_a_condition_is_refused():
-    made = chained()
+def test_a_condition_with_the_name_of_a_latent_part_is_refused():
+    original = chained()
     sides = {
-        **upstream_sides(made),
-        "fake": made.sides["fake"].__class__("code", ("generator",), {"style": "mix.share"}),
+        **upstream_sides(original),
+        "fake": original.sides["fake"].__class__("code", ("generator",), {"style": "mix.share"}),
     }
-    wiring = Wiring(sides, "fake", made.priors, made.conditions)
+    wiring = Wiring(sides, "fake", original.priors, original.conditions)
     assert list(condition_entries(wiring)) == ["style", "source"]
-    with pytest.raises(Mistake, match="style is a part of the latent and a condition"):
+    with pytest.raises(Mistake, match="style is the name of a part of the latent and of a condition"):
         wiring.inputs()
 
 
@@ -161,7 +161,7 @@ def test_one_name_for_a_part_of_the_latent_and_a_condition_is_refused():
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 10, 11, 100, 330, 331, 450, 999, 1000])
-def test_the_batches_hold_each_row_once_and_one_of_them_is_a_single_row(n):
+def test_the_batches_have_each_row_once_and_one_batch_has_a_single_row(n):
     sizes = agreement.batch_sizes(n)
     assert sum(sizes) == n
     assert sizes[0] == 1
@@ -173,18 +173,18 @@ def test_the_batches_hold_each_row_once_and_one_of_them_is_a_single_row(n):
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_a_split_of_very_few_rows_is_enough_to_write_and_check_a_program(n, tmp_path):
-    made = chained()
-    latents, condition = inputs_of(made, n)
-    latent = {name: latents[name] for name in latent_parts(made)}
-    whole = whole_of(made)
-    expected = agreement.original_samples(whole, latent, condition)
-    found = program.trace_program(whole, latent, condition)
-    assert agreement.max_difference(wrap_positional(found.module()), latent, condition, expected) <= 1e-6
-    many, more = inputs_of(made, 20)
-    assert len(found.module()(many["style"], *more.values())) == 20
+    original = chained()
+    latents, condition = inputs_of(original, n)
+    latent = {name: latents[name] for name in latent_parts(original)}
+    module = module_of(original)
+    expected = agreement.original_samples(module, latent, condition)
+    traced = program.trace_program(module, latent, condition)
+    assert agreement.max_difference(wrap_positional(traced.module()), latent, condition, expected) <= 1e-6
+    latents, condition = inputs_of(original, 20)
+    assert len(traced.module()(latents["style"], *condition.values())) == 20
 
 
-def test_a_row_that_sees_its_neighbours_differs():
+def test_a_network_whose_rows_affect_each_other_differs():
     def centred(latent, condition):
         return latent["z"] - latent["z"].mean(0)
 
@@ -196,23 +196,23 @@ def test_a_row_that_sees_its_neighbours_differs():
 # ---------------------------------------------------------------------------------------------------------- noise
 
 
-class OfTorch(nn.Module):
+class TorchNoise(nn.Module):
     def forward(self, x):
         return x + torch.rand(())
 
 
-class OfNumpy(nn.Module):
+class NumpyNoise(nn.Module):
     def forward(self, x):
         return x + float(np.random.rand())
 
 
-class OfPython(nn.Module):
+class PythonNoise(nn.Module):
     def forward(self, x):
         return x + random.random()
 
 
-class OfItsOwn(nn.Module):
-    """Of a generator that goes on from call to call."""
+class OwnGeneratorNoise(nn.Module):
+    """From a generator whose state changes with each call."""
 
     def __init__(self):
         super().__init__()
@@ -223,7 +223,7 @@ class OfItsOwn(nn.Module):
 
 
 class Counting(nn.Module):
-    """No random numbers, but another answer each time."""
+    """No random numbers, but a different output at each call."""
 
     def __init__(self):
         super().__init__()
@@ -234,29 +234,29 @@ class Counting(nn.Module):
         return x + self.calls
 
 
-def alone(inside):
-    """A generator with a layer inside, as a whole."""
+def module_with_layer(inside):
+    """Return the sampling module of a generator that contains a layer."""
     torch.manual_seed(0)
     nets = (
         Net(3, 2, inside=nn.Sequential(nn.Linear(2, 2), inside, nn.Linear(2, 2))),
         Critic(nn.Identity(), nn.Linear(2, 1)),
     )
-    return whole_of(game(nonsaturating, nets=nets))
+    return module_of(game(nonsaturating, nets=nets))
 
 
-@pytest.mark.parametrize("kind", [OfTorch, OfNumpy, OfPython, OfItsOwn, Counting])
-def test_noise_is_found_whoever_draws_it_and_its_layer_named(kind):
-    whole, latent = alone(kind()), {"z": torch.randn(9, 3)}
+@pytest.mark.parametrize("kind", [TorchNoise, NumpyNoise, PythonNoise, OwnGeneratorNoise, Counting])
+def test_noise_from_any_source_is_detected_and_its_layer_named(kind):
+    module, latent = module_with_layer(kind()), {"z": torch.randn(9, 3)}
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
-    with pytest.raises(Mistake, match=rf"^generator\.inside\.1 \({kind.__name__}\) makes another sample") as told:
-        check_deterministic(whole.networks, whole, latent, {})
-    assert "\n" not in str(told.value)
+    with pytest.raises(Mistake, match=rf"^generator\.inside\.1 \({kind.__name__}\) makes different samples") as error:
+        check_deterministic(module.networks, module, latent, {})
+    assert "\n" not in str(error.value)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (np.random.get_state()[1] == before[1]).all()
     assert random.getstate() == before[2]
 
 
-def test_noise_that_a_network_draws_itself_between_its_layers_is_the_networks():
+def test_noise_between_layers_is_attributed_to_the_network():
     class Between(nn.Module):
         def __init__(self):
             super().__init__()
@@ -265,24 +265,24 @@ def test_noise_that_a_network_draws_itself_between_its_layers_is_the_networks():
         def forward(self, latent, condition):
             return self.last(self.first(latent["z"]) + torch.randn(2))
 
-    whole = whole_of(game(nonsaturating, nets=(Between(), Critic(nn.Identity(), nn.Linear(2, 1)))))
-    with pytest.raises(Mistake, match=r"^generator \(Between\) makes another sample"):
-        check_deterministic(whole.networks, whole, {"z": torch.randn(9, 3)}, {})
+    module = module_of(game(nonsaturating, nets=(Between(), Critic(nn.Identity(), nn.Linear(2, 1)))))
+    with pytest.raises(Mistake, match=r"^generator \(Between\) makes different samples"):
+        check_deterministic(module.networks, module, {"z": torch.randn(9, 3)}, {})
 
 
-def test_what_gives_the_same_again_is_let_through_dropout_that_is_off_too():
+def test_deterministic_layers_are_accepted_including_disabled_dropout():
     for layer in (nn.ReLU(), nn.Dropout(0.5)):
-        whole = alone(layer)
-        check_deterministic(whole.networks, whole, {"z": torch.randn(9, 3)}, {})
+        module = module_with_layer(layer)
+        check_deterministic(module.networks, module, {"z": torch.randn(9, 3)}, {})
 
 
-def test_values_that_are_no_numbers_are_no_noise():
-    whole = alone(nn.Identity())
-    next(whole.parameters()).data.fill_(float("nan"))
-    check_deterministic(whole.networks, whole, {"z": torch.randn(9, 3)}, {})
+def test_nan_is_not_noise():
+    module = module_with_layer(nn.Identity())
+    next(module.parameters()).data.fill_(float("nan"))
+    check_deterministic(module.networks, module, {"z": torch.randn(9, 3)}, {})
 
 
-def test_dropout_that_samples_keep_on_is_refused_with_its_layer_and_one_that_drops_nothing_is_not():
-    check_no_dropout(alone(nn.Dropout(0.0)).networks)
-    with pytest.raises(Mistake, match=r"generator\.inside\.1 \(Dropout2d\) is on where samples are made"):
-        check_no_dropout(alone(nn.Dropout2d(0.1)).networks)
+def test_active_dropout_is_refused_with_its_layer_but_not_with_probability_0():
+    check_no_dropout(module_with_layer(nn.Dropout(0.0)).networks)
+    with pytest.raises(Mistake, match=r"generator\.inside\.1 \(Dropout2d\) is on while samples are made"):
+        check_no_dropout(module_with_layer(nn.Dropout2d(0.1)).networks)
