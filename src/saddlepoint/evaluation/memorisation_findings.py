@@ -83,8 +83,8 @@ def find_neighbours(sets: ImageSets) -> dict[str, SpaceNeighbours]:
 
 def memorisation_findings(sets: ImageSets, seed: int = 0) -> list[Finding]:
     """Return the statistics that need only the samples and the data."""
-    values = map(sets.network_input, (sets.samples, sets.train, sets.held_out))
-    rows = _distance_findings(sets.value_space, *values, seed)
+    samples, train, held_out = map(sets.network_input, (sets.samples, sets.train, sets.held_out))
+    rows = _distance_findings(sets.value_space, samples, train, held_out, seed)
     if sets.extractor_name is None:
         return rows
     samples, train, held_out = sets.samples.features, sets.train.features, sets.held_out.features
