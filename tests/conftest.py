@@ -1,4 +1,4 @@
-"""One thread, no network, no file outside a temporary folder: what every test and each process it starts gets."""
+"""Settings of every test and its subprocesses: one thread, no network, no files outside a temporary folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 QUIET = {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}
-FOLDERS = {  # variable -> where it points, below the session's temporary home
+FOLDERS = {  # variable -> its folder in the temporary home of the session
     "SADDLEPOINT_CACHE": "cache/saddlepoint",
     "XDG_CACHE_HOME": "cache",
     "XDG_CONFIG_HOME": "config",
@@ -24,11 +24,11 @@ FOLDERS = {  # variable -> where it points, below the session's temporary home
     "MPLCONFIGDIR": "config/matplotlib",
     "TORCH_HOME": "cache/torch",
 }
-HOME = "SADDLEPOINT_TEST_HOME"  # set by the first process of the session; its workers find it
+HOME = "SADDLEPOINT_TEST_HOME"  # set by the first process of the session and inherited by its workers
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Before anything is imported that reads the environment."""
+    """Set the environment before modules that read it are imported."""
     os.environ.update({**THREADS, **QUIET})
     if HOME not in os.environ:
         os.environ[HOME] = tempfile.mkdtemp(prefix="saddlepoint-tests-")
@@ -40,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """One thread, where a test has torch already; none is loaded for those that have not."""
+    """Use one thread if torch is imported; do not import it otherwise."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 

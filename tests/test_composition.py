@@ -1,4 +1,4 @@
-"""Every choice composes, every number of a piece is an override, every objective goes with every set of penalties."""
+"""Every config file composes, every argument is an override, every objective works with every set of penalties."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from saddlepoint.error import Mistake
 
 GROUPS = catalogue.groups()
 PENALTIES = ["[]", "[r1]", "[r1,r2]", "[gradient_penalty]"]
-PLACES = {  # how a choice that is no default is said so that it makes sense alone
+OVERRIDES = {  # overrides that select a config file of a group without a default
     "extractor": "+extractor@evaluation.extractor={}",
     "schedule": "+schedule@optimizer.generator.lr={}",
     "layer": "+layer@architecture.discriminator.neck={}",
@@ -35,7 +35,7 @@ PLACES = {  # how a choice that is no default is said so that it makes sense alo
     "prior/box_mask": "+prior@game.draws.hole={}",
     "layer/weight_norm": "+layer@architecture.discriminator.norm={}",
 }
-NEEDS = {  # what a choice leaves to say
+REQUIRED = {  # further overrides that a config file requires
     "architecture/linear_gaussian": ["game=vae", "regularizer=[kl,reconstruction]"],
     "game/vae": ["architecture=linear_gaussian", "regularizer=[kl,reconstruction]"],
     "data/image_folder": ["data.shape=[3,32,32]"],
@@ -50,37 +50,41 @@ NEEDS = {  # what a choice leaves to say
     "schedule/linear": ["optimizer.generator.lr.start=1e-3", "optimizer.generator.lr.end=0"],
     "schedule/cosine": ["optimizer.generator.lr.start=1e-3", "optimizer.generator.lr.end=0"],
 }
-OTHERWISE = {  # where a choice, by its purpose, gives a piece another value than the code does
+DIFFERENT = {  # arguments whose value in a config file differs on purpose from the default in code
     "game/conditional": {"conditions"},
     "game/inpainting": {"conditions"},
     "game/adaptive_augment": {"low"},  # of numbers on [0, 1)
     "extractor/nearest-b": {"second"},
     "extractor/trained-b": {"seed"},
 }
-CHOICES = [f"{group}/{name}" for group in GROUPS for name in catalogue.option_names(group)]
+CONFIG_FILES = [f"{group}/{name}" for group in GROUPS for name in catalogue.option_names(group)]
 
-# arguments that no yaml gives: what the commands hand over when they build, and where tensors live
-HANDED_OVER = {
+# arguments in no yaml: those passed by the commands, and devices and dtypes of tensors
+PASSED = {
     "callback": {"run", "evaluator", "selector", "console", "average", "batch_norm", "state"},
     "logger": {"run", "config", "log"},
     "optimizer": {"params"},
     "extractor": {"data", "shape", "modality", "cache", "log", "progress"},
-    "data/audio_folder": {"flip"},  # images alone are mirrored, and it is refused elsewhere
+    "data/audio_folder": {"flip"},  # only images can be flipped
     "data/text_lines": {"flip"},
 }
 PLACEMENT = {"device", "dtype"}
 
 
-def words(choice: str) -> list[str]:
-    group, _, name = choice.partition("/")
-    return [PLACES.get(choice, PLACES.get(group, f"{group}={{}}")).format(name), *NEEDS.get(choice, [])]
+def overrides_for(config_file: str) -> list[str]:
+    """Return the overrides that select a config file."""
+    group, _, name = config_file.partition("/")
+    return [
+        OVERRIDES.get(config_file, OVERRIDES.get(group, f"{group}={{}}")).format(name),
+        *REQUIRED.get(config_file, []),
+    ]
 
 
-@pytest.mark.parametrize("choice", CHOICES)
-def test_every_config_file_composes_and_passes_the_check(choice: str) -> None:
-    config = compose(words(choice))
+@pytest.mark.parametrize("config_file", CONFIG_FILES)
+def test_every_config_file_composes_and_passes_the_check(config_file: str) -> None:
+    config = compose(overrides_for(config_file))
     check(config)
-    group, _, name = choice.partition("/")
+    group, _, name = config_file.partition("/")
     chosen = [names for key, names in config.choice.items() if key.split("@")[0] == group and names != []]
     assert chosen[-1:] in ([name], [[name]])
 
@@ -94,65 +98,66 @@ def test_every_objective_composes_with_every_set_of_penalties(objective: str, pe
     assert f"[{','.join(discriminator.regularizers)}]" == penalties
 
 
-# ----------------------------------------------------------------------------- every argument stands in the yaml
+# ---------------------------------------------------------------------------------------------- yaml and signatures
 
 
-def nodes(choice: str) -> Iterator[tuple[str, DictConfig]]:
-    """Each node with a `_target_` that a yaml writes, as (its place in the yaml, node)."""
-    path = catalogue.conf_folder() / f"{choice}.yaml"
-    whole: Any = OmegaConf.load(path)
-    if "defaults" in whole:
-        whole = compose(words(choice)).get(choice.partition("/")[0])  # a protocol is no node: it sets others
+def nodes(config_file: str) -> Iterator[tuple[str, DictConfig]]:
+    """Yield each node of a yaml with a `_target_`, as (its key in the yaml, node)."""
+    path = catalogue.conf_folder() / f"{config_file}.yaml"
+    config: Any = OmegaConf.load(path)
+    if "defaults" in config:
+        group = config_file.partition("/")[0]
+        config = compose(overrides_for(config_file)).get(group)  # None for a protocol
 
-    def walk(node: Any, place: str) -> Iterator[tuple[str, DictConfig]]:
+    def walk(node: Any, key: str) -> Iterator[tuple[str, DictConfig]]:
         if isinstance(node, DictConfig) and not node._is_none() and not node._is_interpolation():
             if "_target_" in node:
-                yield place, node
+                yield key, node
             for name in node:
-                yield from walk(node._get_node(name), f"{place}.{name}".strip("."))
+                yield from walk(node._get_node(name), f"{key}.{name}".strip("."))
 
-    return walk(whole, "")
+    return walk(config, "")
 
 
-@pytest.mark.parametrize("choice", CHOICES)
-def test_a_yaml_lists_every_argument_so_that_each_is_an_override(choice: str) -> None:
-    """Whatever can be given by name stands there; what has no default may be left to the caller of a partial."""
-    handed = HANDED_OVER.get(choice.partition("/")[0], set()) | HANDED_OVER.get(choice, set()) | PLACEMENT
-    for place, node in nodes(choice):
-        known = signature_parameters(locate(choice, node._target_))
-        if known is None:  # it collects whatever it is given
+@pytest.mark.parametrize("config_file", CONFIG_FILES)
+def test_a_yaml_lists_every_argument_so_that_each_is_an_override(config_file: str) -> None:
+    """Every named argument is listed; those without a default may be left to the caller of a partial."""
+    passed = PASSED.get(config_file.partition("/")[0], set()) | PASSED.get(config_file, set()) | PLACEMENT
+    for key, node in nodes(config_file):
+        known = signature_parameters(locate(config_file, node._target_))
+        if known is None:  # it accepts any argument
             continue
         expected = {name for name, p in known.items() if p.default is not p.empty or not node.get("_partial_")}
         listed = {str(name) for name in node} - RESERVED
-        assert listed == expected - (handed - listed), f"{place}: {node._target_}"
+        assert listed == expected - (passed - listed), f"{key}: {node._target_}"
 
 
-@pytest.mark.parametrize("choice", [c for c in CHOICES if c.partition("/")[0] not in ("optimizer", "logger")])
-def test_defaults_in_yaml_equal_those_in_code(choice: str) -> None:
-    """Of our own classes, where both give a number, a word or a list.
+@pytest.mark.parametrize("config_file", [c for c in CONFIG_FILES if c.partition("/")[0] not in ("optimizer", "logger")])
+def test_defaults_in_yaml_equal_those_in_code(config_file: str) -> None:
+    """For classes of this package, if both give a number, a string or a list.
 
-    A yaml may fill in what the code leaves open (null), or what a parent class has for all its heirs.
+    A yaml may set what the code leaves open (null) or inherits from a parent class.
     """
-    for place, node in nodes(choice):
+    for key, node in nodes(config_file):
         if not node._target_.startswith("saddlepoint."):
             continue
-        target = locate(choice, node._target_)
-        own = inspect.signature(target).parameters
+        target = locate(config_file, node._target_)
+        signature = inspect.signature(target).parameters
         if inspect.isclass(target) and "__init__" not in vars(target):
             continue
-        for name in set(map(str, node)) - OTHERWISE.get(choice, set()):
+        for name in set(map(str, node)) - DIFFERENT.get(config_file, set()):
             raw = node._get_node(name)
-            default = own[name].default if name in own else None
+            default = signature[name].default if name in signature else None
             if (
                 default in (None, inspect.Parameter.empty)
                 or raw._is_interpolation()
                 or OmegaConf.is_missing(node, name)
-                or (choice.startswith("game/") and name in ("conditions", "samples"))  # a wiring is there to say these
+                or (config_file.startswith("game/") and name in ("conditions", "samples"))  # a game's yaml sets these
             ):
                 continue
             value = OmegaConf.to_container(node[name]) if OmegaConf.is_config(node[name]) else node[name]
             if value is not None and not isinstance(value, dict):
-                assert value == (list(default) if isinstance(default, tuple) else default), f"{place}.{name}"
+                assert value == (list(default) if isinstance(default, tuple) else default), f"{key}.{name}"
 
 
 def test_a_game_is_built_from_the_composed_config() -> None:
@@ -162,12 +167,12 @@ def test_a_game_is_built_from_the_composed_config() -> None:
     assert game.players["generator"].network is not game.players["discriminator"].network
 
 
-# ------------------------------------------------------------------------------------------------ a new piece
+# ---------------------------------------------------------------------------------------- a user-defined objective
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A new objective: one file and one yaml, and no other edit."""
+def user_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user-defined objective: one Python file and one yaml."""
     (tmp_path / "conf" / "objective").mkdir(parents=True)
     (tmp_path / "conf" / "objective" / "ramp.yaml").write_text(
         "discriminator: {_target_: ramp_loss.discriminator, _partial_: true, margin: 1.0}\n"
@@ -182,15 +187,15 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("penalties", PENALTIES)
-def test_a_new_objective_needs_one_file_and_one_yaml(own: Path, penalties: str) -> None:
-    words = ["objective=ramp", "objective.discriminator.margin=2", f"regularizer={penalties}"]
-    config = compose([*words, "allow_target=[ramp_loss]"], own)
+def test_a_user_defined_objective_needs_one_file_and_one_yaml(user_conf: Path, penalties: str) -> None:
+    overrides = ["objective=ramp", "objective.discriminator.margin=2", f"regularizer={penalties}"]
+    config = compose([*overrides, "allow_target=[ramp_loss]"], user_conf)
     check(config)
     game = instantiate(config.game, "game")
     assert game.players["discriminator"].objective.keywords == {"margin": 2}
     assert game.players["discriminator"].adversarial_terms[0].sides == {"real": "real", "fake": "fake"}
 
 
-def test_a_key_that_a_new_objective_does_not_take_is_refused(own: Path) -> None:
+def test_an_unknown_key_of_a_user_defined_objective_is_refused(user_conf: Path) -> None:
     with pytest.raises(Mistake, match=r"Did you mean margin\?"):
-        check(compose(["objective=ramp", "+objective.discriminator.margn=2", "allow_target=[ramp_loss]"], own))
+        check(compose(["objective=ramp", "+objective.discriminator.margn=2", "allow_target=[ramp_loss]"], user_conf))

@@ -1,7 +1,7 @@
-"""Finished runs of the first edition (commit 11608e8) keep their numbers: every later edition reads them as they lie.
+"""Finished runs of the first edition (commit 11608e8) give the same results in every later edition.
 
-tests/fixture/runs holds one run of each kind: images (two seeds), points, semi-supervised; and eight samples of each,
-as drawn then.  Scores are held to 1 in 500, samples to one grey level: last bits differ between kinds of CPU.
+tests/fixture/runs contains one run of each kind: images (two seeds), points, semi-supervised; and eight samples of
+each.  Scores must agree to 1 in 500, samples to one grey level, since the last bits differ between CPU types.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from saddlepoint.cli import main
 
 RUNS = Path(__file__).parent / "fixture" / "runs"
 KINDS = ("image", "points", "semisupervised")
-# the names that a generator's weights have had since the first edition; another name needs a map from these
+# names of a generator's weights since the first edition; new names need a mapping from these
 WEIGHTS = [f"layers.{layer}.{kind}" for layer in ("0.0", "1.0", "2") for kind in ("bias", "weight")]
 
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
-    """A copy of the fixture that a command may write into."""
+    """A writable copy of the fixture."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(RUNS, tmp_path / "out")
     return tmp_path / "out"
@@ -62,8 +62,13 @@ def test_an_exported_run_keeps_the_names_of_its_weights(runs, kind, tmp_path):
 
 
 def test_runs_are_compared_by_their_recorded_scores(runs, tmp_path):
-    words = ["by=[prior,images]", "metric=fid_digits_900_train", "logger.mode=disabled", f"to={tmp_path / 'report'}"]
-    assert main(["compare", f"runs=[{runs / 'image'},{runs / 'semisupervised'}]", *words]) == 0
+    arguments = [
+        "by=[prior,images]",
+        "metric=fid_digits_900_train",
+        "logger.mode=disabled",
+        f"to={tmp_path / 'report'}",
+    ]
+    assert main(["compare", f"runs=[{runs / 'image'},{runs / 'semisupervised'}]", *arguments]) == 0
     row = (tmp_path / "report" / "table.csv").read_text().splitlines()
     means = [float(line.split(",")[row[0].split(",").index("mean")]) for line in row[1:]]
     recorded = [json.loads((RUNS / name / "summary.json").read_text())["final"]["fid_digits_900_train"]["value"]

@@ -1,4 +1,4 @@
-"""A guard leaves modules and generators as it found them, also where something is raised within it."""
+"""Context managers restore the modes of modules and the random state, also after an exception."""
 
 from contextlib import suppress
 
@@ -23,13 +23,13 @@ def test_every_module_returns_to_its_previous_mode(training: bool) -> None:
 
 def test_the_random_state_is_restored_and_a_seed_gives_the_same_draws() -> None:
     before = torch.get_rng_state()
-    drawn = []
+    draws = []
     for seed in (3, 3, 4, None):
         with suppress(ZeroDivisionError), preserve_random_state(seed=seed):
-            drawn.append(torch.rand(5))
+            draws.append(torch.rand(5))
             raise ZeroDivisionError
         assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(drawn[0], drawn[1])
-    assert torch.equal(drawn[0], torch.rand(5, generator=torch.Generator().manual_seed(3)))
-    assert not torch.equal(drawn[0], drawn[2])
-    assert torch.equal(drawn[3], torch.rand(5))
+    assert torch.equal(draws[0], draws[1])
+    assert torch.equal(draws[0], torch.rand(5, generator=torch.Generator().manual_seed(3)))
+    assert not torch.equal(draws[0], draws[2])
+    assert torch.equal(draws[3], torch.rand(5))

@@ -1,4 +1,4 @@
-"""A protocol is a way of measuring by a name: it changes no game, and means the same to a new run and to an old one."""
+"""A protocol names a way of measuring: it does not change the game, and applies equally to new and existing runs."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from saddlepoint.metric.occupancy import expected_captured_modes, expected_histo
 if "protocol" not in catalogue.default_options():
     pytest.skip("conf/train.yaml has no group protocol yet", allow_module_level=True)
 
-from saddlepoint.config.compose import protocol_overrides as words
+from saddlepoint.config.compose import protocol_overrides
 
 INCEPTION = {"extractor": "inception", "resizer": None}
-FACTS = {  # as published: evaluation.*, and the scores that are taken
+FACTS = {  # as published: evaluation.* and the metrics
     "own": ({}, {"fid", "inception_score", "coverage"}),
     "torch_fidelity": ({"n": 50_000, "split": "train", **INCEPTION}, {"fid", "inception_score", "kid"}),
     "ttur_50k_train": ({"n": 50_000, "split": "train", **INCEPTION}, {"fid"}),
@@ -44,9 +44,9 @@ def default() -> DictConfig:
 
 
 def plain(config: DictConfig, key: str) -> dict:
-    found = OmegaConf.to_container(config[key], resolve=True)
-    assert isinstance(found, dict)
-    return found
+    section = OmegaConf.to_container(config[key], resolve=True)
+    assert isinstance(section, dict)
+    return section
 
 
 def test_every_protocol_is_in_the_table_of_facts() -> None:
@@ -60,10 +60,12 @@ def test_a_protocol_measures_as_published_and_changes_nothing_else(name: str) ->
     settings, scores = FACTS[name]
     assert set(config.metric) == scores
     assert plain(config, "evaluation") == plain(before, "evaluation") | settings
-    assert config.name == before.name  # one run, however it is measured
+    assert config.name == before.name  # the protocol does not change the run
     assert config.choice.protocol == name
-    apart = {"evaluation", "metric", "choice"}
-    assert {k: v for k, v in config.items() if k not in apart} == {k: v for k, v in before.items() if k not in apart}
+    changed = {"evaluation", "metric", "choice"}
+    assert {k: v for k, v in config.items() if k not in changed} == {
+        k: v for k, v in before.items() if k not in changed
+    }
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -79,10 +81,10 @@ def test_a_protocol_states_its_source_and_price(name: str) -> None:
 def test_an_existing_run_is_measured_like_a_new_one(name: str) -> None:
     run = compose(["metric=[coverage]", "evaluation.seed=5", "evaluation.batch=50"])
     new, settings = apply_overrides(run, [f"protocol={name}"]), FACTS[name][0]
-    assert plain(new, "evaluation") == plain(run, "evaluation") | settings  # its own seed and batch stay
-    kept = run if name == "own" else compose([f"protocol={name}"])
-    assert plain(new, "metric") == plain(kept, "metric")
-    assert new.choice.metric == kept.choice.metric
+    assert plain(new, "evaluation") == plain(run, "evaluation") | settings  # its seed and batch are expected
+    expected = run if name == "own" else compose([f"protocol={name}"])
+    assert plain(new, "metric") == plain(expected, "metric")
+    assert new.choice.metric == expected.choice.metric
     assert new.choice.protocol == name
     assert run.choice.get("protocol") is None
 
@@ -96,11 +98,11 @@ def test_overrides_have_priority_over_a_protocol_in_any_order() -> None:
     assert set(compose(["protocol=50k_train", "metric=[coverage]"]).metric) == {"coverage"}
 
 
-# ----------------------------------------------------------------------------------------------- a researcher's own
+# ----------------------------------------------------------------------------------------------- user-defined protocols
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Path:
+def user_conf(tmp_path: Path) -> Path:
     files = {
         "protocol/quick.yaml": "defaults:\n  - 10k_test_10k\n  - _self_\nevaluation: {n: 1_000, extractor: '1'}\n",
         "protocol/greedy.yaml": "evaluation: {n: 5}\nimages: 7\n",
@@ -113,30 +115,30 @@ def own(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_protocol_can_extend_another(own: Path) -> None:
-    new, old = compose(["protocol=quick"], own), apply_overrides(compose(), ["protocol=quick"], own)
+def test_a_protocol_can_extend_another(user_conf: Path) -> None:
+    new, old = compose(["protocol=quick"], user_conf), apply_overrides(compose(), ["protocol=quick"], user_conf)
     assert plain(new, "evaluation") == plain(old, "evaluation")
     assert (new.evaluation.n, new.evaluation.split, new.evaluation.extractor) == (1000, "test", "1")
     assert new.metric == old.metric
 
 
-@pytest.mark.parametrize(("name", "part"), [("greedy", "images"), ("sly", "override /data"), ("nowhere", "no such")])
-def test_an_invalid_protocol_is_refused(own: Path, name: str, part: str) -> None:
-    with pytest.raises(Mistake, match=part):
-        apply_overrides(compose(), [f"protocol={name}"], own)
+@pytest.mark.parametrize(("name", "message"), [("greedy", "images"), ("sly", "override /data"), ("nowhere", "no such")])
+def test_an_invalid_protocol_is_refused(user_conf: Path, name: str, message: str) -> None:
+    with pytest.raises(Mistake, match=message):
+        apply_overrides(compose(), [f"protocol={name}"], user_conf)
 
 
-def test_an_experiment_can_choose_a_protocol_and_the_command_line_another(own: Path) -> None:
-    config = compose(["experiment=paper"], own)
+def test_an_experiment_can_choose_a_protocol_and_the_command_line_another(user_conf: Path) -> None:
+    config = compose(["experiment=paper"], user_conf)
     assert (config.evaluation.n, config.evaluation.split, config.batch) == (5_000, "test", 32)
-    config = compose(["experiment=paper", "protocol=ttur_50k_train"], own)
+    config = compose(["experiment=paper", "protocol=ttur_50k_train"], user_conf)
     assert (config.evaluation.n, config.evaluation.split, config.batch) == (50_000, "train", 32)
 
 
 def test_nulls_flags_and_quotes_pass_through_overrides_unchanged(tmp_path: Path) -> None:
     (tmp_path / "protocol").mkdir()
     (tmp_path / "protocol" / "odd.yaml").write_text("evaluation: {n: null, average: true, extractor: 'it''s', m: 1}\n")
-    assert words("odd", tmp_path) == [
+    assert protocol_overrides("odd", tmp_path) == [
         "++evaluation.n=null",
         "++evaluation.average=true",
         '++evaluation.extractor="it\'s"',
@@ -156,8 +158,8 @@ def test_a_run_without_a_newer_key_is_measured_and_an_unknown_key_is_refused(tmp
         apply_overrides(run, ["protocol=odd"], tmp_path)
 
 
-def stated(name: str) -> str:
-    """The comment that opens a protocol's file, as one line."""
+def header(name: str) -> str:
+    """Return the comment at the top of a protocol file as one line."""
     lines = (CONF / f"{name}.yaml").read_text().splitlines()
     return " ".join(line.removeprefix("# ") for line in lines if line.startswith("#"))
 
@@ -166,18 +168,18 @@ def stated(name: str) -> str:
 def test_the_stated_scores_of_a_perfect_sampler_are_exact_expectations(name: str) -> None:
     n = FACTS[name][0]["n"]
     law = torch.full((1000,), 1e-3, dtype=torch.float64)
-    assert f"A perfect sampler has 1,000 and {expected_histogram_kl(law, n, law):.5f}".replace("0.", ".") in stated(
+    assert f"A perfect sampler has 1,000 and {expected_histogram_kl(law, n, law):.5f}".replace("0.", ".") in header(
         name
     )
     assert expected_captured_modes(law, n) == pytest.approx(1000, abs=1e-6)
 
 
 def test_the_stated_number_of_modes_from_classification_errors_is_exact() -> None:
-    digit = torch.tensor([1 - 0.0075, *[0.0075 / 9] * 9], dtype=torch.float64)  # one class, each error as frequent
+    digit = torch.tensor([1 - 0.0075, *[0.0075 / 9] * 9], dtype=torch.float64)  # one class, all errors equally likely
     stack = torch.einsum("a,b,c->abc", digit, digit, digit).flatten()
     modes = expected_captured_modes(stack, FACTS["stacked_26k"][0]["n"])
-    assert f"({modes:.0f} if it errs on .75% of digits" in stated("stacked_26k")
+    assert f"({modes:.0f} if it errs on .75% of digits" in header("stacked_26k")
 
 
 def test_the_stated_high_quality_fraction_is_that_of_three_deviations() -> None:
-    assert f"{100 * (1 - math.exp(-4.5)):.2f}% of high quality" in stated("veegan_2500")
+    assert f"{100 * (1 - math.exp(-4.5)):.2f}% of high quality" in header("veegan_2500")

@@ -1,4 +1,4 @@
-"""What somebody sends is read without running it, and what we write tells nobody's secrets (docs/safety.md)."""
+"""Received files are read without running code from them, and written files contain no secrets (docs/safety.md)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from saddlepoint.experiment.train import train
 from saddlepoint.extractor import inception
 from saddlepoint.redaction import expand_home, find_secret, redact, shorten_home
 from saddlepoint.run import snapshot
-from saddlepoint.run.checkpoint import load_checkpoint as load_checkpoint
+from saddlepoint.run.checkpoint import load_checkpoint
 from saddlepoint.run.folder import Run
 from saddlepoint.run.provenance import provenance
 from saddlepoint.run.storage import archive
@@ -52,7 +52,7 @@ CANARY = {
 
 
 class Harm:
-    """Makes a folder where it is unpickled."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -63,9 +63,9 @@ class Harm:
 
 @pytest.fixture
 def mark(tmp_path: Path) -> Iterator[Path]:
-    """What must not be there in the end."""
+    """A path that must not exist after the test."""
     yield tmp_path / "mark"
-    assert not (tmp_path / "mark").exists(), "code of a file was run"
+    assert not (tmp_path / "mark").exists(), "code from a file was run"
 
 
 # ---------------------------------------------------------------------------------------------------- a checkpoint
@@ -73,44 +73,46 @@ def mark(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A short run's folder."""
-    words = [*SMALL, "images=128", "metric=[]", "callback=[snapshot,checkpoint]"]
-    kept = [word for word in words if not word.startswith(("callback.evaluation", "callback.grid", "callback.journal"))]
-    outputs = tmp_path_factory.mktemp("sent")
-    return train(compose([*kept, f"outputs={outputs}"]), Console(file=io.StringIO())).folder
+    """The folder of a short run."""
+    overrides = [*SMALL, "images=128", "metric=[]", "callback=[snapshot,checkpoint]"]
+    overrides = [
+        item for item in overrides if not item.startswith(("callback.evaluation", "callback.grid", "callback.journal"))
+    ]
+    outputs = tmp_path_factory.mktemp("received")
+    return train(compose([*overrides, f"outputs={outputs}"]), Console(file=io.StringIO())).folder
 
 
 @pytest.fixture
-def sent(trained: Path, tmp_path: Path) -> Run:
-    """A run folder as somebody sent it."""
+def received(trained: Path, tmp_path: Path) -> Run:
+    """A run folder received from somebody else."""
     import shutil
 
     return Run(shutil.copytree(trained, tmp_path / "their" / "seed0"))
 
 
-def bundled(mark: Path) -> bytes:
-    """A checkpoint of torch's with harm in it."""
+def malicious_checkpoint(mark: Path) -> bytes:
+    """A torch checkpoint with malicious code."""
     content = io.BytesIO()
     torch.save({"state_dict": {}, "saddlepoint": {"images": 1}, "more": Harm(mark)}, content)
     return content.getvalue()
 
 
-def test_an_unmodified_received_run_loads(sent: Run) -> None:
-    assert load(sent.folder).sample(2).shape == (2, 1, 8, 8)
+def test_an_unmodified_received_run_loads(received: Run) -> None:
+    assert load(received.folder).sample(2).shape == (2, 1, 8, 8)
 
 
 @pytest.mark.parametrize(
-    "form", [bundled, lambda mark: pickle.dumps({"saddlepoint": Harm(mark)})], ids=["zip", "pickle"]
+    "form", [malicious_checkpoint, lambda mark: pickle.dumps({"saddlepoint": Harm(mark)})], ids=["zip", "pickle"]
 )
-def test_a_malicious_checkpoint_is_refused_and_not_run(sent: Run, mark: Path, form: Callable) -> None:
+def test_a_malicious_checkpoint_is_refused_and_not_run(received: Run, mark: Path, form: Callable) -> None:
     for name in ("last", "previous", "best"):
-        (sent.checkpoints / f"{name}.ckpt").write_bytes(form(mark))
-        with pytest.raises(Mistake, match=r"not a readable checkpoint") as told:
-            load(sent.folder, name)
-        assert len(str(told.value).splitlines()) == 1
+        (received.checkpoints / f"{name}.ckpt").write_bytes(form(mark))
+        with pytest.raises(Mistake, match=r"not a readable checkpoint") as refused:
+            load(received.folder, name)
+        assert len(str(refused.value).splitlines()) == 1
 
 
-def zipped(path: Path, members: dict[str, bytes], how: int = zipfile.ZIP_DEFLATED) -> Path:
+def write_zip(path: Path, members: dict[str, bytes], how: int = zipfile.ZIP_DEFLATED) -> Path:
     with zipfile.ZipFile(path, "w", how) as file:
         for name, content in members.items():
             file.writestr(name, content)
@@ -121,16 +123,16 @@ def test_a_checkpoint_that_expands_beyond_its_size_is_refused(tmp_path: Path) ->
     state = {"state_dict": {"w": torch.zeros(2**20)}, "saddlepoint": {"images": 1}}
     torch.save(state, tmp_path / "last.ckpt")
     assert load_checkpoint(tmp_path / "last.ckpt")["saddlepoint"] == {"images": 1}
-    with zipfile.ZipFile(tmp_path / "last.ckpt") as honest:
-        members = {one.filename: honest.read(one) for one in honest.infolist()}
-    bomb = zipped(tmp_path / "bomb.ckpt", members)
+    with zipfile.ZipFile(tmp_path / "last.ckpt") as archive_file:
+        members = {one.filename: archive_file.read(one) for one in archive_file.infolist()}
+    bomb = write_zip(tmp_path / "bomb.ckpt", members)
     assert bomb.stat().st_size < 2**16
     with pytest.raises(Mistake, match=r"claims to hold 4,1\d\d,\d\d\d"):
         load_checkpoint(bomb)
 
 
 def test_malicious_extractor_weights_are_refused_and_not_run(mark: Path, tmp_path: Path) -> None:
-    for name, content in {"zip": bundled(mark), "pickle": pickle.dumps(Harm(mark))}.items():
+    for name, content in {"zip": malicious_checkpoint(mark), "pickle": pickle.dumps(Harm(mark))}.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(Mistake, match="code in it is not run"):
             inception.load_inception_weights(tmp_path / name, None)
@@ -138,7 +140,7 @@ def test_malicious_extractor_weights_are_refused_and_not_run(mark: Path, tmp_pat
 
 def test_a_file_with_the_published_name_and_other_content_is_refused_unread(mark: Path, tmp_path: Path) -> None:
     path = tmp_path / "weights-inception-2015-12-05-6726825d.pth"
-    path.write_bytes(bundled(mark))
+    path.write_bytes(malicious_checkpoint(mark))
     with pytest.raises(Mistake, match=r"is incomplete: its sha256 is"):
         inception.load_inception_weights(path, None)
     assert len(inception.SHA256) == 64
@@ -147,25 +149,25 @@ def test_a_file_with_the_published_name_and_other_content_is_refused_unread(mark
 
 HEADERS = {
     "a header longer than the file": (2**62).to_bytes(8, "little") + b"{}",
-    "a header that is deep": (9000).to_bytes(8, "little") + b"[" * 9000,
+    "a deeply nested header": (9000).to_bytes(8, "little") + b"[" * 9000,
     "no header": b"\0" * 7,
     "a list": (2).to_bytes(8, "little") + b"[]",
     "a tensor beyond the end": None,
-    "another thing for what it is": None,
+    "another value for its metadata": None,
 }
 
 
 @pytest.mark.parametrize("kind", HEADERS)
 def test_a_snapshot_with_a_false_header_is_refused(kind: str, tmp_path: Path) -> None:
-    about = {"saddlepoint": json.dumps([1] if "another" in kind else {"format": 1, "images": 1, "weights": "raw"})}
-    far = {"__metadata__": about, "w": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}
-    here = {"__metadata__": about, "w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
-    header = json.dumps(far if "beyond" in kind else here).encode()
+    metadata = {"saddlepoint": json.dumps([1] if "another" in kind else {"format": 1, "images": 1, "weights": "raw"})}
+    far = {"__metadata__": metadata, "w": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}
+    valid = {"__metadata__": metadata, "w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
+    header = json.dumps(far if "beyond" in kind else valid).encode()
     content = HEADERS[kind] or len(header).to_bytes(8, "little") + header + b"\0\0\0\0"
     (tmp_path / "1.safetensors").write_bytes(content)
-    with pytest.raises(Mistake, match="not a snapshot") as told:
+    with pytest.raises(Mistake, match="not a snapshot") as refused:
         snapshot.load_snapshot(tmp_path / "1.safetensors")
-    assert len(str(told.value).splitlines()) == 1
+    assert len(str(refused.value).splitlines()) == 1
 
 
 # ------------------------------------------------------------------------------------------------------------ a zip
@@ -177,8 +179,8 @@ def npy(array: np.ndarray) -> bytes:
     return content.getvalue()
 
 
-def says(shape: tuple[int, ...], dtype: str = "<f8", content: bytes = b"") -> bytes:
-    """A .npy whose header says this shape."""
+def npy_with_header(shape: tuple[int, ...], dtype: str = "<f8", content: bytes = b"") -> bytes:
+    """Return a .npy whose header has this shape."""
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, {"descr": dtype, "fortran_order": False, "shape": shape})
     return head.getvalue() + content
@@ -186,10 +188,10 @@ def says(shape: tuple[int, ...], dtype: str = "<f8", content: bytes = b"") -> by
 
 SIGMA = npy(np.eye(2))
 BAD = {
-    "a header of terabytes": {"mu.npy": says((2**42,)), "sigma.npy": SIGMA},
-    "a header that runs over": {"mu.npy": says((2**32, 2**32)), "sigma.npy": SIGMA},
-    "a negative shape": {"mu.npy": says((-1, -8), content=b"\0" * 64), "sigma.npy": SIGMA},
-    "nothing of its size": {"mu.npy": says((2**62,), "|S0"), "sigma.npy": SIGMA},
+    "a header of terabytes": {"mu.npy": npy_with_header((2**42,)), "sigma.npy": SIGMA},
+    "a shape that overflows": {"mu.npy": npy_with_header((2**32, 2**32)), "sigma.npy": SIGMA},
+    "a negative shape": {"mu.npy": npy_with_header((-1, -8), content=b"\0" * 64), "sigma.npy": SIGMA},
+    "elements of size 0": {"mu.npy": npy_with_header((2**62,), "|S0"), "sigma.npy": SIGMA},
     "a header of megabytes": {"mu.npy": b"\x93NUMPY\x02\x00" + (2**24).to_bytes(4, "little") + b" " * 2**24,
                               "sigma.npy": SIGMA},
 }  # fmt: skip
@@ -202,10 +204,10 @@ BAD = {
     ids=["statistics", "samples"],
 )
 def test_an_npz_with_a_false_header_allocates_no_memory(kind: str, reader: Callable, tmp_path: Path) -> None:
-    path = zipped(tmp_path / "a.npz", BAD[kind])
-    with pytest.raises(Mistake, match="cannot be read") as told:
+    path = write_zip(tmp_path / "a.npz", BAD[kind])
+    with pytest.raises(Mistake, match="cannot be read") as refused:
         reader(path)
-    assert len(str(told.value).splitlines()) <= 2
+    assert len(str(refused.value).splitlines()) <= 2
 
 
 def objects(mark: Path) -> dict[str, bytes]:
@@ -215,7 +217,7 @@ def objects(mark: Path) -> dict[str, bytes]:
 
 
 def test_an_npz_with_pickled_objects_is_refused_and_not_run(mark: Path, tmp_path: Path) -> None:
-    path = zipped(tmp_path / "a.npz", objects(mark))
+    path = write_zip(tmp_path / "a.npz", objects(mark))
     with pytest.raises(Mistake, match="pickled"):
         reference_statistics.load_reference_statistics(path)
     with pytest.raises(Mistake, match="npz of plain arrays"):
@@ -223,8 +225,8 @@ def test_an_npz_with_pickled_objects_is_refused_and_not_run(mark: Path, tmp_path
 
 
 def test_an_archive_expands_to_at_most_a_stated_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = zipped(tmp_path / "a.npz", {"mu.npy": npy(np.zeros(2**18)), "sigma.npy": SIGMA})
-    assert archive.load_arrays(path)["mu"].shape == (2**18,), "2 MiB are within what any archive may have"
+    path = write_zip(tmp_path / "a.npz", {"mu.npy": npy(np.zeros(2**18)), "sigma.npy": SIGMA})
+    assert archive.load_arrays(path)["mu"].shape == (2**18,), "2 MiB are allowed for any archive"
     monkeypatch.setattr(archive, "UNPACKED_ALLOWANCE", 2**20)
     size = path.stat().st_size
     assert 64 * size < 2**21
@@ -232,22 +234,22 @@ def test_an_archive_expands_to_at_most_a_stated_size(tmp_path: Path, monkeypatch
         read_samples(path, (2,))
     with pytest.raises(Mistake, match="would unpack to"):
         reference_statistics.load_reference_statistics(path)
-    assert archive.load_arrays(path, ["sigma"])["mu"].size == 0, "what is not wanted is not unpacked"
+    assert archive.load_arrays(path, ["sigma"])["mu"].size == 0, "only requested members are unpacked"
 
 
 def test_a_member_expands_to_at_most_its_stated_size(tmp_path: Path) -> None:
-    """The lie on the other side: more data than the directory of the zip says."""
-    whole = bytearray(zipped(tmp_path / "a.npz", {"a.npy": npy(np.arange(1000.0))}).read_bytes())
-    at = whole.index(b"PK\x01\x02")
-    whole[at + 24 : at + 28] = (200).to_bytes(4, "little")
+    """A member with more data than the directory of the zip states is refused."""
+    content = bytearray(write_zip(tmp_path / "a.npz", {"a.npy": npy(np.arange(1000.0))}).read_bytes())
+    at = content.index(b"PK\x01\x02")
+    content[at + 24 : at + 28] = (200).to_bytes(4, "little")
     with pytest.raises((ValueError, zipfile.BadZipFile)):
-        archive.load_arrays(bytes(whole))
+        archive.load_arrays(bytes(content))
 
 
 @pytest.mark.parametrize("name", ["../a.npy", "/etc/a.npy", "b/../../a.npy", "..\\a.npy"])
 def test_a_member_that_points_outside_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="points outside the archive"):
-        read_samples(zipped(tmp_path / "a.npz", {name: npy(np.zeros((2, 2)))}), (2,))
+        read_samples(write_zip(tmp_path / "a.npz", {name: npy(np.zeros((2, 2)))}), (2,))
 
 
 def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
@@ -268,42 +270,42 @@ def test_a_valid_npz_is_read_as_by_numpy(dtype: str, shape: tuple[int, ...], ord
     array = np.array(draws, order=order).astype(dtype, order=order)
     for write in (np.savez, np.savez_compressed):
         write(tmp_path / "a.npz", x=array, other=np.arange(3))
-        found = archive.load_arrays(tmp_path / "a.npz")
-        np.testing.assert_array_equal(found["x"], np.load(tmp_path / "a.npz")["x"])
-        assert (found["x"].dtype, found["x"].shape, list(found)) == (array.dtype, array.shape, ["x", "other"])
-        found["x"][...] = found["x"]  # it can be written to, as torch wants it
+        arrays = archive.load_arrays(tmp_path / "a.npz")
+        np.testing.assert_array_equal(arrays["x"], np.load(tmp_path / "a.npz")["x"])
+        assert (arrays["x"].dtype, arrays["x"].shape, list(arrays)) == (array.dtype, array.shape, ["x", "other"])
+        arrays["x"][...] = arrays["x"]  # arrays are writable, as torch requires
 
 
 # --------------------------------------------------------------------------------------------------------- a config
 
 
-def test_a_malicious_config_of_a_received_run_is_refused_by_every_command(sent: Run, mark: Path) -> None:
-    whole = yaml.safe_load(sent.config.read_text())
-    whole["architecture"]["generator"] = {"_target_": "os.mkdir", "path": str(mark)}
-    whole["allow_target"] = ["os", "posix"]
-    sent.config.write_text(yaml.safe_dump(whole))
-    told = r"^architecture\.generator: os\.mkdir is not on the list of what a config may build"
-    with pytest.raises(Mistake, match=told):
-        load(sent.folder)
-    with pytest.raises(Mistake, match=told):
-        check(load_run_config(sent))
-    words = OmegaConf.create({"run": str(sent.folder), "n": 1, "to": "x.npz", "at": "last"})
-    with pytest.raises(Mistake, match=told):
-        sample(words)
+def test_a_malicious_config_of_a_received_run_is_refused_by_every_command(received: Run, mark: Path) -> None:
+    config = yaml.safe_load(received.config.read_text())
+    config["architecture"]["generator"] = {"_target_": "os.mkdir", "path": str(mark)}
+    config["allow_target"] = ["os", "posix"]
+    received.config.write_text(yaml.safe_dump(config))
+    message = r"^architecture\.generator: os\.mkdir is not on the list of what a config may build"
+    with pytest.raises(Mistake, match=message):
+        load(received.folder)
+    with pytest.raises(Mistake, match=message):
+        check(load_run_config(received))
+    arguments = OmegaConf.create({"run": str(received.folder), "n": 1, "to": "x.npz", "at": "last"})
+    with pytest.raises(Mistake, match=message):
+        sample(arguments)
 
 
-def test_a_malicious_extractor_or_logger_of_a_received_run_is_refused(sent: Run, mark: Path) -> None:
-    for place in ("logger", "launcher", "data", "evaluation.extractor", "callback.snapshot", "metric.mine"):
-        config = load_run_config(sent)
+def test_a_malicious_extractor_or_logger_of_a_received_run_is_refused(received: Run, mark: Path) -> None:
+    for key in ("logger", "launcher", "data", "evaluation.extractor", "callback.snapshot", "metric.mine"):
+        config = load_run_config(received)
         OmegaConf.set_struct(config, False)
-        OmegaConf.update(config, place, {"_target_": "subprocess.call", "args": ["mkdir", str(mark)]}, merge=False)
-        with pytest.raises(Mistake, match=rf"^{place}: subprocess\.call is not on the list"):
+        OmegaConf.update(config, key, {"_target_": "subprocess.call", "args": ["mkdir", str(mark)]}, merge=False)
+        with pytest.raises(Mistake, match=rf"^{key}: subprocess\.call is not on the list"):
             check(config)
-        with pytest.raises(Mistake, match=rf"^{place}: subprocess\.call is not on the list"):
-            instantiate(OmegaConf.select(config, place), place)
+        with pytest.raises(Mistake, match=rf"^{key}: subprocess\.call is not on the list"):
+            instantiate(OmegaConf.select(config, key), key)
 
 
-# ----------------------------------------------------------------------------------------------------- what is told
+# --------------------------------------------------------------------------------------------------------- secrets
 
 
 @pytest.fixture
@@ -317,11 +319,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_run_and_its_offline_tracking_contain_no_secret_or_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever in the folder, in text or not."""
-    words = [word for word in SMALL if word != "logger=none"]
-    words += [f"outputs={home}/outputs", f"cache={home}/cache", "logger.mode=offline", "metric=[]", "images=128"]
-    monkeypatch.setattr("sys.argv", ["saddlepoint", "train", *words, f"password={CANARY['MY_PASSWORD']}"])
-    config = compose(words)
+    """In no file of the folder, text or binary."""
+    overrides = [item for item in SMALL if item != "logger=none"]
+    overrides += [f"outputs={home}/outputs", f"cache={home}/cache", "logger.mode=offline", "metric=[]", "images=128"]
+    monkeypatch.setattr("sys.argv", ["saddlepoint", "train", *overrides, f"password={CANARY['MY_PASSWORD']}"])
+    config = compose(overrides)
     run = train(config, Console(file=io.StringIO()))
     files = [path for path in (home / "outputs").rglob("*") if path.is_file()]
     assert any(path.suffix == ".wandb" for path in files)
@@ -332,7 +334,7 @@ def test_a_run_and_its_offline_tracking_contain_no_secret_or_home(home: Path, mo
         assert str(home).encode() not in content, path
     assert "cache: ~/cache" in run.config.read_text()
     again = load_run_config(run)
-    assert (again.cache, identity(again)) == (f"{home}/cache", identity(config)), "it is still the same run"
+    assert (again.cache, identity(again)) == (f"{home}/cache", identity(config)), "the identity is unchanged"
 
 
 SECRET = [
@@ -344,12 +346,12 @@ SECRET = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("words", SECRET, ids=lambda words: words[-1][:40])
+@pytest.mark.parametrize("overrides", SECRET, ids=lambda overrides: overrides[-1][:40])
 @pytest.mark.usefixtures("home")
-def test_a_secret_in_a_config_is_refused_and_not_printed(words: list[str]) -> None:
-    with pytest.raises(Mistake, match="a config is recorded") as told:
-        compose(words)
-    assert not any(value in str(told.value) for value in (*CANARY.values(), "abcdefgh12345678", "my-password"))
+def test_a_secret_in_a_config_is_refused_and_not_printed(overrides: list[str]) -> None:
+    with pytest.raises(Mistake, match="a config is recorded") as refused:
+        compose(overrides)
+    assert not any(value in str(refused.value) for value in (*CANARY.values(), "abcdefgh12345678", "my-password"))
 
 
 @pytest.mark.usefixtures("home")
@@ -369,19 +371,19 @@ def test_secrets_are_redacted_by_value_by_name_and_in_urls() -> None:
     assert redact("+logger.api_key=0123456789") == "+logger.api_key=<secret>"
     assert redact("token: abcdefgh, x") == "token: <secret>, x"
     assert redact("http://me:pass@host/x") == "http://<secret>@host/x"
-    for honest in ("architecture.tokens=123456789", "token=null", "optimizer.key=a", "token=64", "monkey=longenough",
+    for text in ("architecture.tokens=123456789", "token=null", "optimizer.key=a", "token=64", "monkey=longenough",
                    "https://host:8080/a@b", "objective=hinge", "tokenizer=something"):  # fmt: skip
-        assert redact(honest) == honest
-        assert find_secret([(honest.partition("=")[0], honest.partition("=")[2])]) is None
+        assert redact(text) == text
+        assert find_secret([(text.partition("=")[0], text.partition("=")[2])]) is None
     assert redact({"a": [f"x{key}", 3, None, (True, 1.5)]}) == {"a": ["x<WANDB_API_KEY>", 3, None, [True, 1.5]]}
 
 
 def test_only_the_own_home_folder_is_shortened(home: Path) -> None:
-    there = str(home)
-    pairs = {there: "~", f"{there}/a b": "~/a b", f"root={there}/x": "root=~/x", f"file://{there}/x": "file://~/x"}
-    for text, short in {**pairs, f"{there}s/x": f"{there}s/x", f"/mnt{there}/x": f"/mnt{there}/x"}.items():
+    folder = str(home)
+    pairs = {folder: "~", f"{folder}/a b": "~/a b", f"root={folder}/x": "root=~/x", f"file://{folder}/x": "file://~/x"}
+    for text, short in {**pairs, f"{folder}s/x": f"{folder}s/x", f"/mnt{folder}/x": f"/mnt{folder}/x"}.items():
         assert shorten_home(text) == short
-    for text in (f"{there}/a", f"root={there}/x", f"${{oc.env:NO,{there}/x}}"):
+    for text in (f"{folder}/a", f"root={folder}/x", f"${{oc.env:NO,{folder}/x}}"):
         assert expand_home(shorten_home(text)) == text
     for text in ("a~/b", "x~y", "~", "~other/x", "1~/2"):
         assert expand_home(text) == text
@@ -389,8 +391,8 @@ def test_only_the_own_home_folder_is_shortened(home: Path) -> None:
 
 def test_the_identity_of_a_run_does_not_depend_on_how_its_home_is_written(home: Path) -> None:
     (home / "images").mkdir()
-    words = ["data=image_folder", "data.shape=[3,32,32]"]
-    assert len({identity(compose([*words, f"data.folder='{place}/images'"])) for place in (home, "~")}) == 1
+    overrides = ["data=image_folder", "data.shape=[3,32,32]"]
+    assert len({identity(compose([*overrides, f"data.folder='{folder}/images'"])) for folder in (home, "~")}) == 1
 
 
 @pytest.mark.usefixtures("home")
@@ -410,7 +412,7 @@ def test_provenance_contains_no_secret(home: Path, monkeypatch: pytest.MonkeyPat
     assert provenance({}, 0)["argv"] == ["~/bin/saddlepoint", "train", "+logger.api_key=<secret>"]
 
 
-# ------------------------------------------------------------------------------------------------- nobody adds one
+# ---------------------------------------------------------------------------------------------------- unsafe calls
 
 SOURCES = sorted(path for top in ("src", "scripts", "benchmarks") for path in (ROOT / top).rglob("*.py"))
 NEVER_IMPORTED = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "tarfile", "telnetlib"}
@@ -420,56 +422,56 @@ NEVER_CALLED = {
     "hydra.utils.get_method", "hydra.utils.get_class", "tempfile.mktemp",
 }  # fmt: skip
 ONLY_IN = {
-    "hydra.utils.instantiate": {"config/instantiate.py"},  # everybody else asks there, where it is looked at
-    "torch.jit.load": {"export/format/program.py"},  # TorchScript: a program, and said to be one (docs/safety.md)
+    "hydra.utils.instantiate": {"config/instantiate.py"},  # all others use this one, which checks targets
+    "torch.jit.load": {"export/format/program.py"},  # TorchScript is a program, as documented (docs/safety.md)
 }
 SAFE_YAML = {"yaml.SafeLoader", "getattr(yaml, 'CSafeLoader', yaml.SafeLoader)"}
 
 
 def literal(call: ast.Call, name: str) -> Any:
-    """The value of a keyword where it is written out, "" where it is anything else."""
-    found = next((k.value for k in call.keywords if k.arg == name), None)
-    return found.value if isinstance(found, ast.Constant) else ""
+    """Return the value of a keyword if it is a literal, else ""."""
+    value = next((k.value for k in call.keywords if k.arg == name), None)
+    return value.value if isinstance(value, ast.Constant) else ""
 
 
-def faults(source: str, place: str = "") -> list[str]:
-    """What in a source reads, runs or unpacks without care."""
-    found = []
+def unsafe_calls(source: str, path: str = "") -> list[str]:
+    """Return the calls and imports of a source that read, run or unpack files unsafely."""
+    findings = []
     for node in ast.walk(ast.parse(source)):
         modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        found += [f"imports {name}" for name in modules if name.split(".")[0] in NEVER_IMPORTED]
+        findings += [f"imports {name}" for name in modules if name.split(".")[0] in NEVER_IMPORTED]
         if not isinstance(node, ast.Call):
             continue
         name = ast.unparse(node.func)
         last = name.rpartition(".")[2]
-        if name in NEVER_CALLED or place not in ONLY_IN.get(name, {place}):
-            found.append(f"calls {name}")
+        if name in NEVER_CALLED or path not in ONLY_IN.get(name, {path}):
+            findings.append(f"calls {name}")
         if name == "torch.load" and literal(node, "weights_only") is not True:
-            found.append("torch.load without weights_only=True")
+            findings.append("torch.load without weights_only=True")
         if (
             last == "fit"
             and "ckpt_path" in {k.arg for k in node.keywords}
             and literal(node, "weights_only") is not True
         ):
-            found.append("fit(ckpt_path=) without weights_only=True")
+            findings.append("fit(ckpt_path=) without weights_only=True")
         if name in ("np.load", "numpy.load") and literal(node, "allow_pickle") is not False:
-            found.append("np.load without allow_pickle=False")
+            findings.append("np.load without allow_pickle=False")
         if literal(node, "allow_pickle") is True or literal(node, "shell") is True:
-            found.append(f"{name} with allow_pickle or shell")
+            findings.append(f"{name} with allow_pickle or shell")
         if name == "yaml.load" and ast.unparse(node.args[-1]) not in SAFE_YAML:
-            found.append("yaml.load without a safe loader")
+            findings.append("yaml.load without a safe loader")
         if last == "extractall" or name in ("archive.extract", "zip.extract"):
-            found.append(f"unpacks: {name}")
-    return found
+            findings.append(f"unpacks: {name}")
+    return findings
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_source_file_uses_an_unsafe_call(path: Path) -> None:
-    assert faults(path.read_text(), path.relative_to(ROOT).as_posix().removeprefix("src/saddlepoint/")) == []
+    assert unsafe_calls(path.read_text(), path.relative_to(ROOT).as_posix().removeprefix("src/saddlepoint/")) == []
 
 
-CARELESS = [
+UNSAFE = [
     "import pickle", "from pickle import loads", "import tarfile", "torch.load(f)", "torch.load(f, weights_only=False)",
     "torch.load(f, weights_only=w)", "np.load(f)", "np.load(f, allow_pickle=True)", "np.savez(f, allow_pickle=True)",
     "yaml.load(t)", "yaml.load(t, yaml.Loader)", "yaml.load(t, Loader=yaml.UnsafeLoader) ", "eval(t)", "exec(t)",
@@ -478,25 +480,25 @@ CARELESS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("line", CARELESS)
+@pytest.mark.parametrize("line", UNSAFE)
 def test_an_unsafe_line_is_found(line: str) -> None:
-    assert faults(line, "elsewhere.py")
+    assert unsafe_calls(line, "elsewhere.py")
 
 
 def test_the_lock_is_audited_in_the_workflow_and_every_week() -> None:
     flow = yaml.safe_load((ROOT / ".github/workflows/audit.yaml").read_text())
     steps = [step.get("run", "") for step in flow["jobs"]["audit"]["steps"]]
     assert any(re.search(r"pip-audit .*--require-hashes.* -r requirements\.lock", step) for step in steps)
-    when = flow[True]  # what YAML 1.1 makes of `on`
+    when = flow[True]  # YAML 1.1 reads `on` as true
     assert {"push", "pull_request", "schedule"} <= set(when)
     assert flow["permissions"] == {"contents": "read"}
 
 
 def test_every_requirement_of_the_lock_has_a_hash() -> None:
     text = (ROOT / "requirements.lock").read_text().replace("\\\n", " ")
-    wanted = [line for line in text.splitlines() if re.match(r"[A-Za-z0-9]", line)]
-    assert len(wanted) > 50
-    assert [line[:60] for line in wanted if "--hash=sha256:" not in line] == []
+    requirements = [line for line in text.splitlines() if re.match(r"[A-Za-z0-9]", line)]
+    assert len(requirements) > 50
+    assert [line[:60] for line in requirements if "--hash=sha256:" not in line] == []
 
 
 def test_shipped_weights_have_the_listed_sha256() -> None:

@@ -1,4 +1,4 @@
-"""What a setting may be: each kind takes what it says and nothing else, and says so in a line."""
+"""Types of settings: each accepts its values only, and an error is one line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from saddlepoint.schema import (
     value_type,
 )
 
-TAKEN = [
+ACCEPTED = [
     (Number, 1, 1.0),
     (Number, 0.5, 0.5),
     (Natural, 0, 0),
@@ -70,27 +70,27 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "value", "expected"), TAKEN, ids=[str(value) for _, value, _ in TAKEN])
+@pytest.mark.parametrize(("kind", "value", "expected"), ACCEPTED, ids=[str(value) for _, value, _ in ACCEPTED])
 def test_a_valid_value_is_converted_to_its_kind(kind: Any, value: Any, expected: Any) -> None:
-    found = validate_value(kind, value, "key")
-    assert found == expected
-    assert type(found) is type(expected)
+    converted = validate_value(kind, value, "key")
+    assert converted == expected
+    assert type(converted) is type(expected)
     if isinstance(expected, list):
-        assert list(map(type, found)) == list(map(type, expected))
+        assert list(map(type, converted)) == list(map(type, expected))
 
 
-@pytest.mark.parametrize(("kind", "value", "part"), REFUSED, ids=[str(value) for _, value, _ in REFUSED])
-def test_a_value_of_another_kind_is_refused_with_its_key(kind: Any, value: Any, part: str) -> None:
+@pytest.mark.parametrize(("kind", "value", "message"), REFUSED, ids=[str(value) for _, value, _ in REFUSED])
+def test_a_value_of_another_kind_is_refused_with_its_key(kind: Any, value: Any, message: str) -> None:
     with pytest.raises(Mistake) as caught:
         validate_value(kind, value, "key")
-    assert part in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value).startswith("key")
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("word", ["true", "Yes", "ON", "false", "No", "oFF"])
-def test_booleans_are_accepted_in_three_spellings_and_any_case(word: str) -> None:
-    assert validate_value(Flag, word, "key") is (word.lower() in ("true", "yes", "on"))
+@pytest.mark.parametrize("text", ["true", "Yes", "ON", "false", "No", "oFF"])
+def test_booleans_are_accepted_in_three_spellings_and_any_case(text: str) -> None:
+    assert validate_value(Flag, text, "key") is (text.lower() in ("true", "yes", "on"))
 
 
 def test_a_kind_is_described_in_words() -> None:
@@ -99,14 +99,14 @@ def test_a_kind_is_described_in_words() -> None:
 
 
 def test_arguments_of_an_init_are_checked_against_its_annotations() -> None:
-    class Piece:
+    class Component:
         @validate_init("launcher")
         def __init__(self, processes: Count | None = None, threads: Count = 1) -> None:
             self.processes, self.threads = processes, threads
 
-    assert Piece(2.0).processes == 2  # pyright: ignore[reportArgumentType]
+    assert Component(2.0).processes == 2  # pyright: ignore[reportArgumentType]
     with pytest.raises(Mistake, match=r"launcher\.threads=0: launcher\.threads is a whole number from 1 on"):
-        Piece(threads=0)
+        Component(threads=0)
 
 
 def test_an_unknown_argument_is_refused_by_name() -> None:
