@@ -42,13 +42,13 @@ def test_two_ranks_measure_the_same_bits_as_one_process_with_a_cold_cache(result
 
 
 def test_a_signal_to_one_rank_stops_both_in_the_same_round(results):
-    assert [result["told"] for result in results[1]] == [("Halted", "signal SIGTERM")] * 2
+    assert [result["told"] for result in results[1]] == [("Stopped", "signal SIGTERM")] * 2
     run = _run(results[0], "told")
     assert (_saved(run), run.summary["status"], run.summary["exit"]) == (64, "interrupted", 143)
 
 
 def test_a_signal_during_the_last_save_stops_the_run_before_the_final_scores(results):
-    assert [result["told at the end"] for result in results[1]] == [("Halted", "signal SIGTERM")] * 2
+    assert [result["told at the end"] for result in results[1]] == [("Stopped", "signal SIGTERM")] * 2
     run = _run(results[0], "told at the end")
     assert (_saved(run), run.summary["exit"], run.summary["final"]) == (96, 143, {})
 
@@ -84,5 +84,5 @@ def test_a_non_finite_term_on_one_rank_is_named_by_all_with_its_dump(results):
 def test_a_rank_that_fails_gives_the_reason_and_the_other_that_a_rank_is_lost(results):
     lost, failed = (result["lost"] for result in results[1])
     assert failed == ("RuntimeError", "rank 1's own words")
-    assert lost == ("Lost", "another rank has ended; its last message gives the reason")
+    assert lost == ("LostRank", "another rank has ended; its last message gives the reason")
     assert _run(results[0], "lost").summary["error"] == lost[1]

@@ -93,7 +93,7 @@ def _stop_signal(failure: BaseException, graceful_stop: GracefulStop) -> Stopped
 
 
 def write_initial_files(run: Run, experiment: Experiment, anchors: Anchors, start_images: int | None) -> dict[str, Any]:
-    """Write the initial files of the folder, and delete records after `reached` images (None: all records).
+    """Write the initial files of the folder, and delete records after `start_images` images (None: all).
 
     Returns the config of the trackers: the resolved config and the provenance.
     """
