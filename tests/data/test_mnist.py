@@ -195,7 +195,7 @@ def test_without_a_sha256_headers_labels_and_archives_are_checked(tmp_path):
     raw = placed(tmp_path, kind)
     name = "train-labels-idx1-ubyte"
 
-    def fault(content, archive=None):
+    def message(content, archive=None):
         (raw / name).write_bytes(content)
         if archive is not None:
             (raw / (name + ".gz")).write_bytes(archive)
@@ -204,10 +204,10 @@ def test_without_a_sha256_headers_labels_and_archives_are_checked(tmp_path):
         return str(told.value)
 
     good = FILES[name]
-    assert "header" in fault(b"\1" + good[1:])
-    assert "label 10, and there are ten classes" in fault(good[:-1] + b"\12")
-    assert "differs from the content of" in fault(good[:-1] + b"\0", PACKED[name + ".gz"])
-    assert "sha256" in fault(good, gzip.compress(good[:-1]))
+    assert "header" in message(b"\1" + good[1:])
+    assert "label 10, and there are ten classes" in message(good[:-1] + b"\12")
+    assert "differs from the content of" in message(good[:-1] + b"\0", PACKED[name + ".gz"])
+    assert "sha256" in message(good, gzip.compress(good[:-1]))
 
 
 def test_a_sha256_is_known_for_every_file_or_its_archive():

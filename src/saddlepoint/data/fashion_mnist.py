@@ -15,7 +15,7 @@ from saddlepoint.data.mnist import MNIST
 
 
 class FashionMNIST(MNIST):
-    """x uint8 [n, 1, 28, 28], ten classes.  `root` is the folder that holds FashionMNIST/raw."""
+    """x uint8 [n, 1, 28, 28], ten classes.  `root` is the folder of FashionMNIST/raw."""
 
     name = "fashion_mnist"
     torchvision_class: ClassVar[type[torchvision.datasets.MNIST]] = torchvision.datasets.FashionMNIST

@@ -218,7 +218,7 @@ def _open_image(files: Listing, name: str) -> Iterator[Image.Image]:
             yield image
     except Mistake:
         raise
-    except Exception as fault:  # Pillow and zipfile raise half a dozen types for broken files, SyntaxError among them
-        is_unknown = isinstance(fault, UnidentifiedImageError)  # its text is the repr of a Python object
-        reason = "Pillow does not recognise it as an image" if is_unknown else str(fault) or type(fault).__name__
-        raise Mistake(f"{files.location(name)} cannot be read: {reason}. Replace or remove it.") from fault
+    except Exception as error:  # Pillow and zipfile raise half a dozen types for broken files, SyntaxError among them
+        is_unknown = isinstance(error, UnidentifiedImageError)  # its text is the repr of a Python object
+        reason = "Pillow does not recognise it as an image" if is_unknown else str(error) or type(error).__name__
+        raise Mistake(f"{files.location(name)} cannot be read: {reason}. Replace or remove it.") from error

@@ -246,8 +246,8 @@ def _read_zip(path: Path, contents: _Contents) -> None:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     # ValueError: a name that is flagged as UTF-8 but is not; NotImplementedError: a later version of zip
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as fault:
-        raise Mistake(f"{path} is neither a folder nor a readable zip ({fault}).") from fault
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise Mistake(f"{path} is neither a folder nor a readable zip ({error}).") from error
     names: set[str] = set()
     n_backslash = n_cp437 = n_repeated = 0
     for member in members:
@@ -277,8 +277,8 @@ def _read_zip(path: Path, contents: _Contents) -> None:
 
 
 def _walk_folder(path: Path, contents: _Contents) -> None:
-    def refuse(fault: OSError) -> None:
-        raise Mistake(f"{printable_name(str(fault.filename))} cannot be read: {fault.strerror}.") from fault
+    def refuse(error: OSError) -> None:
+        raise Mistake(f"{printable_name(str(error.filename))} cannot be read: {error.strerror}.") from error
 
     n_circular = 0
     for parent, folders, names in os.walk(path, followlinks=True, onerror=refuse):
@@ -333,10 +333,10 @@ def _load_labels(files: Listing) -> list[int] | None:
         with files.open("dataset.json") as file:
             labels = json.loads(file.read()).get("labels")
         labels = None if labels is None else dict(labels)
-    except (OSError, RuntimeError, zipfile.BadZipFile, ValueError, AttributeError, TypeError) as fault:
+    except (OSError, RuntimeError, zipfile.BadZipFile, ValueError, AttributeError, TypeError) as error:
         raise Mistake(
-            f'{location} cannot be read ({fault}): it must have the form {{"labels": [["name.png", 0], ...]}}.'
-        ) from fault
+            f'{location} cannot be read ({error}): it must have the form {{"labels": [["name.png", 0], ...]}}.'
+        ) from error
     if not labels:
         return None
     for name in files.names:

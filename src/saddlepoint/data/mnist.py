@@ -81,23 +81,23 @@ class MNIST(Data):
             try:
                 with _socket_timeout(seconds=30):
                     self.torchvision_class(scratch, download=True)
-            except (OSError, RuntimeError, HTTPException) as fault:
-                reason = f"could not be downloaded ({' '.join(str(fault).split())[:160]})"
-                raise Mistake(self._missing_message(reason)) from fault
+            except (OSError, RuntimeError, HTTPException) as error:
+                reason = f"could not be downloaded ({' '.join(str(error).split())[:160]})"
+                raise Mistake(self._missing_message(reason)) from error
             downloads = Path(scratch) / self.torchvision_class.__name__ / "raw"
             for name in self.missing_files:
-                if fault := self._find_fault(downloads / name):
-                    raise Mistake(self._missing_message(f"were downloaded, but {name}: {fault}"))
+                if problem := self._find_problem(downloads / name):
+                    raise Mistake(self._missing_message(f"were downloaded, but {name}: {problem}"))
             try:
                 self.raw_folder.mkdir(parents=True, exist_ok=True)
                 for file in downloads.iterdir():
                     if not (self.raw_folder / file.name).exists():
                         atomic.copy_atomic(file, self.raw_folder / file.name)
-            except OSError as fault:
+            except OSError as error:
                 raise Mistake(
-                    f"{self.raw_folder}, the folder for {self.name}, cannot be written to ({fault.strerror}).\n"
+                    f"{self.raw_folder}, the folder for {self.name}, cannot be written to ({error.strerror}).\n"
                     "Choose another folder with data.root=... or the environment variable SADDLEPOINT_DATA."
-                ) from fault
+                ) from error
 
     def splits(self) -> dict[str, Split]:
         if self.missing_files:
@@ -119,11 +119,11 @@ class MNIST(Data):
     def _load(self, half: str) -> tuple[Tensor, Tensor]:
         images, labels = self.raw_folder / f"{half}-images-idx3-ubyte", self.raw_folder / f"{half}-labels-idx1-ubyte"
         for file in (images, labels):
-            if fault := self._find_fault(file):
-                raise Mistake(f"{file} is corrupt: {fault}.\nDelete it and run again, which downloads it.")
+            if problem := self._find_problem(file):
+                raise Mistake(f"{file} is corrupt: {problem}.\nDelete it and run again, which downloads it.")
         return read_image_file(str(images)).unsqueeze(1), read_label_file(str(labels))
 
-    def _find_fault(self, file: Path) -> str | None:
+    def _find_problem(self, file: Path) -> str | None:
         """Return what is wrong with an IDX file, or None."""
         content = file.read_bytes()
         n = self.counts[file.name.split("-")[0]]
@@ -137,9 +137,9 @@ class MNIST(Data):
             return None if digest == expected else f"its sha256 is {digest[:16]}... instead of {expected[:16]}..."
         if magic == 2049 and max(content[8:]) > 9:
             return f"it has a label {max(content[8:])}, and there are ten classes"
-        return self._find_archive_fault(file, content)
+        return self._find_archive_problem(file, content)
 
-    def _find_archive_fault(self, file: Path, content: bytes) -> str | None:
+    def _find_archive_problem(self, file: Path, content: bytes) -> str | None:
         """Return what is wrong with the .gz of `file`, or how it differs from `file`; None if there is no .gz."""
         archive = file.with_name(file.name + ".gz")
         if not archive.is_file():

@@ -38,8 +38,8 @@ def load_sound(files: Listing, name: str) -> Sound:
             rate, samples = _decode(file.read())
     except Mistake:
         raise
-    except Exception as fault:  # scipy raises ValueError, struct.error and others for broken files
-        raise Mistake(f"{location} cannot be read: {first_line(fault)}. Replace or remove it.") from fault
+    except Exception as error:  # scipy raises ValueError, struct.error and others for broken files
+        raise Mistake(f"{location} cannot be read: {first_line(error)}. Replace or remove it.") from error
     if samples.dtype.name not in BITS:
         encoding = {"uint8": "8-bit", "int32": "24- or 32-bit PCM"}.get(samples.dtype.name, str(samples.dtype))
         raise Mistake(f"{location} is {encoding}, which would be rounded. Save it as 16-bit PCM or 32-bit float.")
