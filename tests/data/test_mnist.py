@@ -151,9 +151,9 @@ def test_missing_files_without_a_network_are_refused_with_path_and_command(tmp_p
     kind = small(kind, NOWHERE)
     raw = placed(tmp_path, kind)
     (raw / "train-labels-idx1-ubyte").unlink()
-    with pytest.raises(Mistake) as told:
+    with pytest.raises(Mistake) as caught:
         kind(tmp_path).split("train")
-    message = str(told.value)
+    message = str(caught.value)
     for part in (f"train-labels-idx1-ubyte missing in {raw}", f"curl -fLO {NOWHERE}$f.gz", "data.root="):
         assert part in message
     assert "train-images" not in message.split("; they")[0]
@@ -199,9 +199,9 @@ def test_without_a_sha256_headers_labels_and_archives_are_checked(tmp_path):
         (raw / name).write_bytes(content)
         if archive is not None:
             (raw / (name + ".gz")).write_bytes(archive)
-        with pytest.raises(Mistake, match=f"{name} is corrupt") as told:
+        with pytest.raises(Mistake, match=f"{name} is corrupt") as caught:
             kind(tmp_path).setup()
-        return str(told.value)
+        return str(caught.value)
 
     good = FILES[name]
     assert "header" in message(b"\1" + good[1:])
