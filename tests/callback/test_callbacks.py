@@ -1,4 +1,4 @@
-"""Observers: when they are due, what they show, and that they change nothing."""
+"""Callbacks: when they are due, what they print, and that they change nothing."""
 
 import copy
 import io
@@ -72,7 +72,7 @@ def test_a_nan_loss_is_reported_with_player_and_term(player):
 
     with pytest.raises(Diverged, match=r"discriminator/adversarial = nan in round 4, after 48 images"):
         fit(plays, batches(10), [Watch(before=poison), Finite(16)])
-    assert plays.rounds == 3  # the fourth was not stepped
+    assert plays.rounds == 3  # without the step of the fourth
 
 
 def test_nan_weights_are_never_saved():
@@ -88,8 +88,8 @@ def test_the_report_has_player_and_term_keys_and_correct_values():
     plays = game(minimax)
     fit(plays, batches(3))
     report = plays.report()
-    each = {f"{player}/{what}" for player in plays.players for what in ("adversarial", "gradient_norm", "logit_fake")}
-    assert each | {"discriminator/logit_real", "discriminator/probability_fake"} <= set(report)
+    keys = {f"{player}/{what}" for player in plays.players for what in ("adversarial", "gradient_norm", "logit_fake")}
+    assert keys | {"discriminator/logit_real", "discriminator/probability_fake"} <= set(report)
     losses, logits = plays.last_losses["discriminator"]
     assert report["discriminator/probability_real"] == pytest.approx(logits["real"].sigmoid().mean().item())
     expected = minimax.discriminator(logits["real"], logits["fake"]).item()
@@ -119,26 +119,28 @@ def score(value):
 
 
 def test_the_latest_score_is_shown_even_if_it_is_newer_than_the_checkpoint():
-    shown = Evaluation(64_000)
-    shown.measured_at, shown.latest = 0, score(146.5)
-    assert shown.current_scores == score(146.5)
-    shown.previous_end = 20_000, score(50.6)  # measured at the end, after the last checkpoint
-    assert shown.current_scores == score(50.6)
-    shown.measured_at, shown.latest = 64_000, score(20.1)
-    assert shown.current_scores == score(20.1)
+    evaluation = Evaluation(64_000)
+    evaluation.measured_at, evaluation.latest = 0, score(146.5)
+    assert evaluation.current_scores == score(146.5)
+    evaluation.previous_end = 20_000, score(50.6)  # measured at the end, after the last checkpoint
+    assert evaluation.current_scores == score(50.6)
+    evaluation.measured_at, evaluation.latest = 64_000, score(20.1)
+    assert evaluation.current_scores == score(20.1)
 
 
 def test_after_a_few_rounds_the_pace_and_the_time_left_are_printed_once():
-    watch, console = Progress(0.5), Console(file=io.StringIO(), width=200)
-    watch.console, watch._target = console, 500_000
+    progress, console = Progress(0.5), Console(file=io.StringIO(), width=200)
+    progress.console, progress._target = console, 500_000
     for rounds in range(1, 40):  # half a second each
-        watch._print_pace(SimpleNamespace(rounds=rounds, images=64 * rounds, device=torch.device("cpu")), 0.5 * rounds)
+        progress._print_pace(
+            SimpleNamespace(rounds=rounds, images=64 * rounds, device=torch.device("cpu")), 0.5 * rounds
+        )
     (line,) = console.file.getvalue().splitlines()
     assert line == "2 rounds/s, 128 images/s, about 65 min to go"
 
 
 @pytest.mark.parametrize(
-    ("seconds", "device", "said"),
+    ("seconds", "device", "text"),
     [
         (40, "cpu", ", about 40 s to go"),
         (3000, "cpu", ", about 50 min to go"),
@@ -150,8 +152,8 @@ def test_after_a_few_rounds_the_pace_and_the_time_left_are_printed_once():
         (25_200, "cuda", ", about 7 h to go"),
     ],
 )
-def test_hours_on_a_cpu_come_with_advice(seconds, device, said):
-    assert format_time_left(seconds, 500_000 / 25_200, device) == said
+def test_hours_on_a_cpu_come_with_advice(seconds, device, text):
+    assert format_time_left(seconds, 500_000 / 25_200, device) == text
 
 
 def test_a_short_run_prints_its_pace_at_the_end():
@@ -187,16 +189,16 @@ def test_points_are_drawn_over_the_reals():
 
 @pytest.mark.parametrize(("data", "reals"), [("gaussians", 2_000), ("digits", None)])
 def test_a_grid_of_points_is_drawn_over_reals_and_one_of_images_is_not(data, reals, tmp_path, monkeypatch):
-    drawn = []
+    sizes = []
     for modality in (Image, Points):
-        right = modality.picture
+        original = modality.picture
 
-        def picture(self, x, columns=8, scale=None, beside=None, right=right):
-            drawn.append((len(x), None if beside is None else len(beside)))
-            return right(self, x, columns, scale, beside)
+        def picture(self, x, columns=8, scale=None, reals=None, original=original):
+            sizes.append((len(x), None if reals is None else len(reals)))
+            return original(self, x, columns, scale, reals)
 
         monkeypatch.setattr(modality, "picture", picture)
     run(tmp_path, f"data={data}", "images=64", "metric=[]")
     n = reals or 64
-    assert drawn[0] == (n, None)  # the reals by themselves
-    assert set(drawn[1:]) == {(n, reals)}
+    assert sizes[0] == (n, None)  # the reals alone
+    assert set(sizes[1:]) == {(n, reals)}

@@ -1,4 +1,4 @@
-"""The discriminator's error as a score: what it counts, whose weights, and that it changes nothing."""
+"""The classification error of D as a score: its value, its weights, and that measuring changes nothing."""
 
 import json
 from functools import partial
@@ -29,7 +29,7 @@ SEMI = [
 
 
 class Brightest(nn.Module):
-    """Head `label` is x itself, so that it says which coordinate is the largest; `add` is its only weight."""
+    """Head `label` is x plus a bias, so that the predicted class is the largest coordinate."""
 
     def __init__(self, name="label"):
         super().__init__()
@@ -67,12 +67,14 @@ def test_the_error_is_the_share_of_images_whose_largest_logit_is_not_their_class
     (score,) = ClassificationError(100, batch=batch).measure(plays, Points()).values()
     assert score.value == 2 / 8
     assert score.detail == {"wrong": 2, "of": 8}
-    assert plays.discriminator.network.noise.training  # put back; and off while it was measured, or 2 were chance
+    assert (
+        plays.discriminator.network.noise.training
+    )  # restored; and off during the measurement, or the error would be random
 
 
 def test_the_averaged_weights_are_measured_if_they_exist_and_the_contract_records_it():
     plays = game(Brightest(), Average)
-    plays.discriminator.average.network.add.data[1] = 9.0  # always says 1: right twice, and on the seventh
+    plays.discriminator.average.network.add.data[1] = 9.0  # always predicts class 1, which is right three times
     (averaged,) = ClassificationError(100).measure(plays, Points()).values()
     (raw,) = ClassificationError(100, average=False).measure(plays, Points()).values()
     assert (averaged.value, raw.value) == (5 / 8, 2 / 8)
@@ -88,15 +90,15 @@ def test_the_contract_has_the_split_the_head_and_the_number_of_images():
 
 
 def test_the_contract_has_the_batch_size_if_the_discriminator_depends_on_the_batch():
-    whole = Brightest()
-    whole.noise.coupled = True
-    found = [ClassificationError(100, batch=7).measure(game(network), Points()) for network in (Brightest(), whole)]
-    settings = [score.contract.settings for scores in found for score in scores.values()]
+    coupled = Brightest()
+    coupled.noise.coupled = True
+    results = [ClassificationError(100, batch=7).measure(game(d), Points()) for d in (Brightest(), coupled)]
+    settings = [score.contract.settings for scores in results for score in scores.values()]
     assert settings == [{"head": "label"}, {"head": "label", "batch": 7}]
 
 
 class Odd(nn.Module):
-    """Right where it is asked three images at once, and wrong otherwise: what it says depends on its batch."""
+    """Correct for a batch of three, wrong otherwise: its output depends on the batch."""
 
     coupled = True
 
@@ -123,8 +125,8 @@ def test_a_batch_dependent_discriminator_gets_full_batches_of_its_training_size(
 
 
 def test_minibatch_discrimination_is_measured_with_the_training_batch_size_in_a_run(tmp_path):
-    words = [word for word in SEMI if "neck" not in word]
-    record = run(tmp_path, *words, "+layer@architecture.discriminator.neck=minibatch_discrimination")
+    overrides = [text for text in SEMI if "neck" not in text]
+    record = run(tmp_path, *overrides, "+layer@architecture.discriminator.neck=minibatch_discrimination")
     (score,) = record.summary["discriminator"].values()
     assert score["contract"]["settings"] == {"head": "label", "batch": 64}
 
@@ -150,7 +152,7 @@ def test_a_run_logs_and_records_the_error_and_is_not_changed_by_it(tmp_path):
     assert Contract(**score["contract"]).score_name == key
     rows = json.loads((record.folder / "provenance.json").read_text())["data"]["labelled"]["rows"]
     assert [len(line.split()) for line in rows.values()] == [3] * 10
-    without = run(tmp_path / "b", *(word for word in SEMI if "classification_error" not in word))
+    without = run(tmp_path / "b", *(text for text in SEMI if "classification_error" not in text))
     assert without.folder.parent.name == record.folder.parent.name
     assert_equal(state(record), state(without))
 
@@ -164,21 +166,25 @@ def test_a_run_with_labels_and_noise_equals_a_resumed_one(tmp_path):
 
 
 def test_a_run_with_adversarial_weight_0_is_the_supervised_one_bit_for_bit(tmp_path):
-    """Each against a generator that matches features, and so asks the noisy D about reals and fakes on its own turn."""
-    arms = {"half": [], "nought": ["game.players.discriminator.weight=0"], "alone": ["objective.discriminator=null"]}
+    """With a generator that matches features, which evaluates the noisy D on reals and fakes in its own turn."""
+    arms = {
+        "half": [],
+        "zero weight": ["game.players.discriminator.weight=0"],
+        "no objective": ["objective.discriminator=null"],
+    }
     common = [*SEMI, "regularizer=[classification,feature_matching]", "objective.generator=null"]
-    found = {}
-    for arm, words in arms.items():
-        record = run(tmp_path / arm, *common, *words)
-        found[arm] = (
+    results = {}
+    for arm, overrides in arms.items():
+        record = run(tmp_path / arm, *common, *overrides)
+        results[arm] = (
             state(record),
             [row["error_discriminator_450_test"] for row in record.rows() if "error_discriminator_450_test" in row],
         )
-    networks = {arm: {k: v for k, v in flat.items() if "state_dict" in k} for arm, (flat, _) in found.items()}
-    assert_equal(networks["nought"], networks["alone"])
-    assert found["nought"][1] == found["alone"][1]
+    networks = {arm: {k: v for k, v in flat.items() if "state_dict" in k} for arm, (flat, _) in results.items()}
+    assert_equal(networks["zero weight"], networks["no objective"])
+    assert results["zero weight"][1] == results["no objective"][1]
     weight = next(k for k in networks["half"] if "discriminator" in k and k.endswith("weight"))
-    assert not networks["half"][weight].equal(networks["alone"][weight])
+    assert not networks["half"][weight].equal(networks["no objective"][weight])
 
 
 def test_a_term_on_labels_without_labels_is_refused_before_training(tmp_path):
@@ -186,10 +192,10 @@ def test_a_term_on_labels_without_labels_is_refused_before_training(tmp_path):
 
     from saddlepoint.error import Mistake
 
-    words = ["architecture.discriminator.heads={label: 10}", "regularizer=[classification]"]
+    overrides = ["architecture.discriminator.heads={label: 10}", "regularizer=[classification]"]
     with pytest.raises(Mistake, match=r"needs labelled images, and these data have none: data\.labels=10"):
-        run(tmp_path, *words)
-    record = run(tmp_path, *words, "data.labels=5", "+callback=classification_error", "images=640")
+        run(tmp_path, *overrides)
+    record = run(tmp_path, *overrides, "data.labels=5", "+callback=classification_error", "images=640")
     assert any(key.startswith("error_discriminator_450_test") for key in record.summary["final"])
 
 

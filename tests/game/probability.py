@@ -1,4 +1,4 @@
-"""Turns that adaptive augmentation hears of, in a module that the processes of several ranks can import."""
+"""Turns for adaptive augmentation, in a module that the processes of several ranks can import."""
 
 import torch
 
@@ -23,7 +23,7 @@ def after(layer, logits, turns, player="discriminator"):
 
 
 def moved(rank):
-    """p after four turns in which half of the global batch is called real by all, half by a faint majority."""
-    logits = torch.tensor([1.0] * 8 + [1.0] * 6 + [-1.0] * 2)  # r = 0.75 in all; 1 and 0.5 on two ranks
-    own = len(logits) // ranks.world_size()
-    return after(AdaptiveAugment(speed=1000), logits[rank * own : (rank + 1) * own], 4)
+    """p after four turns: one half of the global batch has positive logits, the other mostly positive ones."""
+    logits = torch.tensor([1.0] * 8 + [1.0] * 6 + [-1.0] * 2)  # r = 0.75 over all; 1 and 0.5 on two ranks
+    n = len(logits) // ranks.world_size()
+    return after(AdaptiveAugment(speed=1000), logits[rank * n : (rank + 1) * n], 4)

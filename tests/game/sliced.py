@@ -1,4 +1,4 @@
-"""Games for several ranks to play: what each of them does, in a module that their processes can import."""
+"""Games that several ranks train together, in a module that their processes can import."""
 
 import logging
 import os
@@ -31,7 +31,7 @@ ROUNDS, BATCH = 5, 16
 
 
 class Trunk(nn.Sequential):
-    """Two layers that D's other pieces stand on."""
+    """The first layers of D."""
 
     def __init__(self, neck=None):
         super().__init__(nn.Linear(2, 8), nn.LeakyReLU(0.2), *([neck] if neck else []))
@@ -60,7 +60,7 @@ def _games():
         "feature matching": (nonsaturating, {}, {"feature_matching": FeatureMatching(features="trunk")}, {}, {}),
         "minibatch discrimination": (nonsaturating, {}, {}, {}, {}),
         "minibatch discrimination with r1": (nonsaturating, {"r1": R1(weight=1e-3)}, {}, {}, {}),
-        "minibatch discrimination that starts with weight norm": (nonsaturating, {}, {}, {}, {}),
+        "minibatch discrimination with weight norm": (nonsaturating, {}, {}, {}, {}),
         "accumulation 2": (nonsaturating, {}, {}, {"accumulate": 2}, {"accumulate": 2}),
         "two fakes per real": (nonsaturating, {}, {}, {}, {"multiple": 2}),
         "clipped, averaged, adam": (
@@ -74,7 +74,8 @@ def _games():
 GAMES = list(_games())
 
 
-def of_name(name, norm=False):
+def build_game(name, norm=False):
+    """The game of that name, always with the same initial weights."""
     torch.manual_seed(3)
     objective, d_terms, g_terms, d, g = _games()[name]
     neck = MinibatchDiscrimination(8, kernels=4, dimensions=3) if name.startswith("minibatch") else None
@@ -89,23 +90,22 @@ def of_name(name, norm=False):
 
 
 def slices(rank, world):
-    """This rank's part of each global batch."""
-    own = BATCH // world
+    """This rank's slice of each global batch."""
+    n = BATCH // world
     return [
-        Batch(batch.x[rank * own : (rank + 1) * own])
-        for batch in batches(ROUNDS, BATCH, dtype=torch.get_default_dtype())
+        Batch(batch.x[rank * n : (rank + 1) * n]) for batch in batches(ROUNDS, BATCH, dtype=torch.get_default_dtype())
     ]
 
 
 def play(game, rank, data=None):
-    """Play this rank's slices; returns the game."""
+    """Train on this rank's slices; return the game."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
     world = ranks.world_size()
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), GROUP_RANK="0")
-    here = LightningEnvironment() if world == 1 else TorchElasticEnvironment()
+    environment = LightningEnvironment() if world == 1 else TorchElasticEnvironment()
     trainer = pl.Trainer(
-        max_epochs=1, accelerator="cpu", devices=world, plugins=[here],
+        max_epochs=1, accelerator="cpu", devices=world, plugins=[environment],
         strategy=UnwrappedDDPStrategy() if world > 1 else "auto",
         logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         num_sanity_val_steps=0, use_distributed_sampler=False,
@@ -116,13 +116,13 @@ def play(game, rank, data=None):
 
 
 class Messages:
-    """Counts the numbers in each message between ranks, while it is entered."""
+    """A context manager that records the size of each message between ranks."""
 
     def __enter__(self):
         self.sizes, self.original = [], ranks.dist.all_reduce
 
         def counted(tensor, *arguments, **keywords):
-            if tensor.numel() > 1:  # a single number is Lightning's, at the start and the end
+            if tensor.numel() > 1:  # Lightning sends single numbers at the start and the end
                 self.sizes.append(tensor.numel())
             return self.original(tensor, *arguments, **keywords)
 
@@ -139,14 +139,14 @@ def weights(game):
 
 
 def all_games(rank):
-    """The weights after five rounds of each game, of one with batch norm, and what that one reports.
+    """The weights after five rounds of each game and of one with batch norm, the report of that one, and messages.
 
-    In double precision, in which nothing but a wrong gradient makes a difference that is worth a word.
+    In double precision, so that only a wrong gradient makes a noticeable difference.
     """
     torch.set_default_dtype(torch.float64)
-    found = {name: weights(play(of_name(name), rank)) for name in GAMES}
-    norm = play(of_name("clipped, averaged, adam", norm=True), rank)
-    report, found["batch norm"] = norm.report(), weights(norm)
+    results = {name: weights(play(build_game(name), rank)) for name in GAMES}
+    norm = play(build_game("clipped, averaged, adam", norm=True), rank)
+    report, results["batch norm"] = norm.report(), weights(norm)
     messages = {}
     for name in (
         "nonsaturating",
@@ -156,7 +156,7 @@ def all_games(rank):
         "accumulation 2",
         "simultaneous",
     ):
-        with Messages() as seen:
-            play(of_name(name, norm=name != "accumulation 2"), rank)  # batch norm is not accumulated
-        messages[name] = seen.sizes
-    return {**found, "report": report, "messages": messages}
+        with Messages() as recorder:
+            play(build_game(name, norm=name != "accumulation 2"), rank)  # batch norm is not accumulated
+        messages[name] = recorder.sizes
+    return {**results, "report": report, "messages": messages}

@@ -1,4 +1,4 @@
-"""Conditions: where they come from when no batch is at hand, and that samples are made as a turn makes them."""
+"""Conditions: their source if there is no batch, and that samples are made as in a turn."""
 
 from functools import partial
 
@@ -34,15 +34,15 @@ SGD = partial(torch.optim.SGD, lr=0.1)
 
 
 class Sum(nn.Module):
-    """weight * (the first numbers of x + every entry of its condition that `reads` names), two numbers per sample."""
+    """weight * (the first two values of x + each condition in `reads`), two values per sample."""
 
     def __init__(self, *reads):
         super().__init__()
         self.reads, self.weight = reads, nn.Parameter(torch.ones(()))
 
     def forward(self, x, condition):
-        parts = [*(x.values() if isinstance(x, dict) else [x]), *(condition[name] for name in self.reads)]
-        return self.weight * sum(part.flatten(1)[:, :2] if part.ndim > 1 else part[:, None].float() for part in parts)
+        tensors = [*(x.values() if isinstance(x, dict) else [x]), *(condition[name] for name in self.reads)]
+        return self.weight * sum(t.flatten(1)[:, :2] if t.ndim > 1 else t[:, None].float() for t in tensors)
 
 
 class Judge(Sum):
@@ -57,16 +57,16 @@ class Twice(nn.Module):
 
 def pair(maker, judge, **settings):
     """A two-player game of these networks; `g` are settings of the generator."""
-    own = settings.pop("g", {})
+    generator = settings.pop("g", {})
     players = {
         "discriminator": Player(judge, SGD, nonsaturating.discriminator),
-        "generator": Player(maker, SGD, nonsaturating.generator, **own),
+        "generator": Player(maker, SGD, nonsaturating.generator, **generator),
     }
     return Game(players, Prior(z=Normal(2)), **settings)
 
 
-def sides(**own):
-    return {"real": TWO_PLAYER["real"], "fake": {**TWO_PLAYER["fake"], **own}}
+def sides(**fake):
+    return {"real": TWO_PLAYER["real"], "fake": {**TWO_PLAYER["fake"], **fake}}
 
 
 class Rows(Data):
@@ -79,13 +79,13 @@ class Rows(Data):
 
     def splits(self):
         x = torch.arange(10.0).view(5, 2)
-        more = {"source": x + 100, "colour": torch.tensor([0, 1, 0, 1, 1])}
+        extra = {"source": x + 100, "colour": torch.tensor([0, 1, 0, 1, 1])}
         return {
-            name: Split(name, x, torch.tensor([0, 1, 2, 0, 1]), 3, more) for name in ("train", "validation", "test")
+            name: Split(name, x, torch.tensor([0, 1, 2, 0, 1]), 3, extra) for name in ("train", "validation", "test")
         }
 
 
-# ----------------------------------------------------------------------------------------------- where they come from
+# ----------------------------------------------------------------------------------------------- sources of conditions
 
 
 def test_a_condition_may_be_a_list_of_columns_and_a_bare_name_is_refused_with_a_hint():
@@ -96,25 +96,25 @@ def test_a_condition_may_be_a_list_of_columns_and_a_bare_name_is_refused_with_a_
 
 
 def test_labels_are_uniform_and_each_label_column_has_its_own_stream():
-    own = {"label": "y", "colour": "colour"}
-    plays = pair(Sum("label", "colour"), Judge(), sides=sides(condition=own), conditions="labels",
+    condition = {"label": "y", "colour": "colour"}
+    plays = pair(Sum("label", "colour"), Judge(), sides=sides(condition=condition), conditions="labels",
                  classes={"y": 5, "colour": 2})  # fmt: skip
-    asked = draw_condition(plays, 5_000, Stream(0, "evaluation"))
-    assert (asked["label"].bincount(minlength=5) / 5_000 - 0.2).abs().max() < 0.03
-    assert (asked["colour"].bincount(minlength=2) / 5_000 - 0.5).abs().max() < 0.03
-    together = torch.stack([(asked["label"] == 0), (asked["colour"] == 0)]).float()
-    assert torch.corrcoef(together)[0, 1].abs() < 0.05
-    again = Stream(0, "evaluation")
-    parts = [draw_condition(plays, n, again) for n in (70, 30)]
-    assert torch.equal(torch.cat([part["label"] for part in parts]), asked["label"][:100])
+    labels = draw_condition(plays, 5_000, Stream(0, "evaluation"))
+    assert (labels["label"].bincount(minlength=5) / 5_000 - 0.2).abs().max() < 0.03
+    assert (labels["colour"].bincount(minlength=2) / 5_000 - 0.5).abs().max() < 0.03
+    both = torch.stack([(labels["label"] == 0), (labels["colour"] == 0)]).float()
+    assert torch.corrcoef(both)[0, 1].abs() < 0.05
+    stream = Stream(0, "evaluation")
+    chunks = [draw_condition(plays, n, stream)["label"] for n in (70, 30)]
+    assert torch.equal(torch.cat(chunks), labels["label"][:100])
 
 
 def test_rows_of_a_split_come_in_order_and_wrap_around_for_any_batch_size():
     plays = pair(Sum("source"), Judge(), sides=sides(condition=["source"]), conditions="split:validation")
-    plays.conditions.data = partial(Rows)  # a function that gives the data: read when they are first asked for
+    plays.conditions.data = partial(Rows)  # a function that returns the data: called when they are first needed
     stream = Stream(0, "evaluation")
-    parts = torch.cat([draw_condition(plays, n, stream)["source"] for n in (2, 2, 3)])
-    assert torch.equal(parts[:, 0], torch.tensor([100.0, 102, 104, 106, 108, 100, 102]))
+    rows = torch.cat([draw_condition(plays, n, stream)["source"] for n in (2, 2, 3)])
+    assert torch.equal(rows[:, 0], torch.tensor([100.0, 102, 104, 106, 108, 100, 102]))
     x, y = Sampler(plays, average=False)(5)
     z = plays.latent(5)["z"]
     torch.testing.assert_close(x, z + torch.arange(100.0, 110).view(5, 2))
@@ -122,11 +122,11 @@ def test_rows_of_a_split_come_in_order_and_wrap_around_for_any_batch_size():
 
 
 def test_the_rows_of_all_ranks_are_those_of_one_process():
-    whole = Stream(0, "rows")
-    one = torch.cat([whole.consecutive(4), whole.consecutive(4)])
+    stream = Stream(0, "rows")
+    expected = torch.cat([stream.consecutive(4), stream.consecutive(4)])
     ranks = [Stream(0, "rows", rank, 2) for rank in range(2)]
-    both = [torch.cat([stream.consecutive(2) for stream in ranks]) for _ in range(2)]
-    assert torch.equal(torch.cat(both), one)
+    batches = [torch.cat([stream.consecutive(2) for stream in ranks]) for _ in range(2)]
+    assert torch.equal(torch.cat(batches), expected)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_an_invalid_number_of_classes_is_refused_with_its_key(classes):
         game(nonsaturating, z=2, classes={"y": classes})
 
 
-# ----------------------------------------------------------------------------------------- samples are made as a turn's
+# ---------------------------------------------------------------------------------------- samples are made as in a turn
 
 
 CHAIN = {
@@ -214,24 +214,23 @@ def test_samples_pass_through_all_makers_and_sides_upstream():
     mask, latent = torch.tensor([[0.0, 1.0]]).expand(4, 2), plays.latent(4)
     expected = 2 * (latent["z"] + x * (1 - mask))
     torch.testing.assert_close(plays(latent, {"x": x, "mask": mask}), expected)
-    seen = plays.sample(4, {"x": x})  # the mask is drawn, from a stream of its own
-    again = plays.sample(4, {"x": x})
-    assert torch.equal(seen, again)
-    assert not torch.equal(seen, plays.sample(4, {"x": x}, stream=Stream(1, "evaluation")))
-    # whatever is drawn beside them, latents are those of a game without conditions
+    samples = plays.sample(4, {"x": x})  # the mask is drawn from its own stream
+    assert torch.equal(samples, plays.sample(4, {"x": x}))
+    assert not torch.equal(samples, plays.sample(4, {"x": x}, stream=Stream(1, "evaluation")))
+    # latents are those of a game without conditions, whatever else is drawn
     torch.testing.assert_close(plays.sample(4, {"x": 0 * x}), 2 * latent["z"])
 
 
 def test_the_sampling_state_saves_and_loads_all_networks_upstream():
     plays = chain(g={"average": partial(Average, half_life=10)})
     plays.conditions.data = Rows()
-    networks_, whose = prepare_sampling_networks(plays)
-    assert (set(networks_), whose) == ({"generator", "hide", "twice"}, "averaged")
+    networks_, weights = prepare_sampling_networks(plays)
+    assert (set(networks_), weights) == ({"generator", "hide", "twice"}, "averaged")
     assert networks_["generator"] is plays.generator.average.network
     with torch.no_grad():
         plays.generator.average.network.weight.fill_(3.0)
     state = {name: value.clone() for name, value in sampling_state(networks_).items()}
-    assert list(state) == ["weight"]  # of one network with a state: its own names, as snapshots always had
+    assert list(state) == ["weight"]  # with one stateful network: no prefix, as in earlier snapshots
     before = plays.sample(3)
     with torch.no_grad():
         plays.generator.average.network.weight.fill_(0.0)
@@ -249,18 +248,18 @@ def test_a_picture_has_one_class_per_row():
         nonsaturating, nets=(Sum("label"), Judge()), z=2, sides=BY_CLASS, conditions="labels", classes={"y": 3}
     )
     image, audio, points = (default_modality(shape) for shape in ((1, 4, 4), (1, 256), (2,)))
-    n, asked = class_grid(plays, image, 4, 2)
-    assert (n, asked["label"].tolist()) == (8, [0, 0, 1, 1, 2, 2, 0, 0])
-    n, asked = class_grid(plays, image, 2, 1)  # a row more, which shows every class
-    assert (n, asked["label"].tolist()) == (3, [0, 1, 2])
-    n, asked = class_grid(plays, image, 1, 2)  # two more would be three times as many
-    assert (n, asked["label"].tolist()) == (2, [0, 0])
-    n, asked = class_grid(plays, audio, 8, 8)  # a row for each of the few that are drawn
-    assert (n, asked["label"].tolist()) == (8, [0, 1, 2, 0, 1, 2, 0, 1])
+    n, condition = class_grid(plays, image, 4, 2)
+    assert (n, condition["label"].tolist()) == (8, [0, 0, 1, 1, 2, 2, 0, 0])
+    n, condition = class_grid(plays, image, 2, 1)  # one more row, which shows every class
+    assert (n, condition["label"].tolist()) == (3, [0, 1, 2])
+    n, condition = class_grid(plays, image, 1, 2)  # two more would be too many
+    assert (n, condition["label"].tolist()) == (2, [0, 0])
+    n, condition = class_grid(plays, audio, 8, 8)  # few pictures: one row each
+    assert (n, condition["label"].tolist()) == (8, [0, 1, 2, 0, 1, 2, 0, 1])
     assert class_grid(plays, points, 8, 8) == (points.samples_per_picture(8, 8), {})
     assert class_grid(game(nonsaturating, z=2), image, 4, 2) == (8, {})
     kind = pair(Sum("kind"), Judge(), sides=sides(condition={"kind": "y"}), conditions="labels", classes={"y": 2})
-    assert class_grid(kind, image, 2, 2)[1]["kind"].tolist() == [0, 0, 1, 1]  # whatever the class is called
+    assert class_grid(kind, image, 2, 2)[1]["kind"].tolist() == [0, 0, 1, 1]  # whatever the name of the condition
 
 
 class Normed(nn.Module):
@@ -321,15 +320,15 @@ def test_dropout_is_active_in_samples_only_if_the_game_sets_it_and_the_contract_
     assert 0.4 < float((x == 0).float().mean()) < 0.6
     torch.rand(1)
     state = torch.get_rng_state()
-    assert torch.equal(on.sample(200), x)  # it is drawn from the samples' own stream
+    assert torch.equal(on.sample(200), x)  # drawn from the stream of the samples
     assert torch.equal(torch.get_rng_state(), state)
     assert on.generator.network.training
     assert sampling_contract(on, True, "running", 1)["dropout"] is True
     assert sampling_contract(off, True, "running", 1)["dropout"] is False
-    first, second = Sampler(on), Sampler(on)
-    first(5)
-    second.skip(5)
-    assert torch.equal(first(5)[0], second(5)[0])
+    sampler, skipping = Sampler(on), Sampler(on)
+    sampler(5)
+    skipping.skip(5)
+    assert torch.equal(sampler(5)[0], skipping(5)[0])
 
 
 # ------------------------------------------------------------------------------------------------------------ dry run
@@ -357,34 +356,34 @@ def test_a_network_that_copies_its_condition_uses_it(read):
     assert dry_run(game(nonsaturating, nets=(Copying("label"), Judge()), **settings), batch) == []
 
 
-@pytest.mark.parametrize("named", ["{kind: y}", "{label: colour, kind: y}"])
-def test_the_class_of_a_sample_is_the_condition_on_column_y_whatever_its_name(named):
-    condition = dict(pair.split(": ") for pair in named.strip("{}").split(", "))
+@pytest.mark.parametrize("text", ["{kind: y}", "{label: colour, kind: y}"])
+def test_the_class_of_a_sample_is_the_condition_on_column_y_whatever_its_name(text):
+    condition = dict(pair.split(": ") for pair in text.strip("{}").split(", "))
     plays = pair(Sum("kind"), Judge(), sides=sides(condition=condition), conditions="labels",
                  classes={"y": 3, "colour": 2})  # fmt: skip
-    _, asked = Sampler(plays)(40)
-    assert torch.equal(asked, draw_condition(plays, 40, Stream(0, "evaluation"))["kind"])
-    assert asked.max() == 2
+    _, label = Sampler(plays)(40)
+    assert torch.equal(label, draw_condition(plays, 40, Stream(0, "evaluation"))["kind"])
+    assert label.max() == 2
     other = pair(Sum("label"), Judge(), sides=sides(condition={"label": "colour"}), conditions="labels",
                  classes={"colour": 2})  # fmt: skip
     assert Sampler(other)(4)[1] is None  # no class of column y
 
 
-@pytest.mark.parametrize("where", ["labels", "split:test"])
-def test_skipping_samples_advances_their_conditions_too(where):
-    plays = pair(Sum("label"), Judge(), sides=sides(condition={"label": "y"}), conditions=where, classes={"y": 3})
+@pytest.mark.parametrize("source", ["labels", "split:test"])
+def test_skipping_samples_advances_their_conditions_too(source):
+    plays = pair(Sum("label"), Judge(), sides=sides(condition={"label": "y"}), conditions=source, classes={"y": 3})
     plays.conditions.data = Rows()
-    whole, skipping = Sampler(plays), Sampler(plays)
-    whole(3)
+    sampler, skipping = Sampler(plays), Sampler(plays)
+    sampler(3)
     skipping.skip(3)
-    for expected, found in zip(whole(4), skipping(4), strict=True):
-        assert torch.equal(expected, found)
+    for expected, actual in zip(sampler(4), skipping(4), strict=True):
+        assert torch.equal(expected, actual)
 
 
 def test_an_unused_condition_of_a_judge_gives_a_warning():
     batch = Batch(torch.randn(8, 2), torch.randint(3, (8,)))
-    asked = {"judge": {"player": "discriminator", "condition": {"kind": "y"}}}
-    wired = {"real": {"of": "x", **asked}, "fake": {"by": "generator", "judge": "discriminator"}}
+    conditional = {"judge": {"player": "discriminator", "condition": {"kind": "y"}}}
+    wired = {"real": {"of": "x", **conditional}, "fake": {"by": "generator", "judge": "discriminator"}}
     (line,) = dry_run(pair(Sum(), Judge(), sides=wired), batch)
     assert line.startswith("condition kind: no network and no term uses it")
 
@@ -399,8 +398,8 @@ def test_entries_with_the_same_name_in_two_sides_are_both_conditions():
 def test_a_turn_has_a_side_if_it_has_the_column_it_starts_from():
     plays = pair(Sum(), Judge(), sides={**sides(), "few": {"of": "labelled_x"}, "again": {"of": "few"}})
     x = torch.randn(4, 2)
-    there = [plays.build_turn(batch, {}, ()).has("again") for batch in (Batch(x), Batch(x, labelled=(x, x[:, 0])))]
-    assert there == [False, True]
+    has = [plays.build_turn(batch, {}, ()).has("again") for batch in (Batch(x), Batch(x, labelled=(x, x[:, 0])))]
+    assert has == [False, True]
 
 
 def test_a_condition_on_a_missing_column_is_refused_with_the_existing_columns():
@@ -427,25 +426,25 @@ def test_parameters_of_a_dormant_module_need_no_gradient():
     assert dry_run(pair(maker, Judge()), Batch(torch.randn(8, 2))) == []
 
 
-# -------------------------------------------------------------------------------------------------- what networks get
+# -------------------------------------------------------------------------------------------------- inputs of networks
 
 
 def test_every_network_is_called_with_a_mapping_and_one_row_per_sample():
-    seen = []
+    shapes = []
 
-    class Seen(Sum):
+    class Recorder(Sum):
         def forward(self, x, condition):
-            seen.append({name: entry.shape for name, entry in condition.items()})
+            shapes.append({name: entry.shape for name, entry in condition.items()})
             return super().forward(x, condition)
 
-    unconditional = game(nonsaturating, nets=(Seen(), networks()[1]), z=2)
+    unconditional = game(nonsaturating, nets=(Recorder(), networks()[1]), z=2)
     fit(unconditional, batches(2))
     unconditional.sample(3)
-    assert seen == [{}] * len(seen) != []
-    seen.clear()
-    by_class = game(nonsaturating, nets=(Seen("label"), networks()[1]), z=2, sides=BY_CLASS, g={"multiple": 3})
+    assert shapes == [{}] * len(shapes) != []
+    shapes.clear()
+    by_class = game(nonsaturating, nets=(Recorder("label"), networks()[1]), z=2, sides=BY_CLASS, g={"multiple": 3})
     fit(by_class, [Batch(torch.randn(4, 2), torch.zeros(4, dtype=torch.long))])
-    assert seen == [{"label": (4,)}, {"label": (12,)}]  # D's turn, and G's with three fakes per real
+    assert shapes == [{"label": (4,)}, {"label": (12,)}]  # D's turn, and G's with three fakes per real
 
 
 def test_a_data_column_with_the_name_of_a_side_is_refused():

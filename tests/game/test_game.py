@@ -1,4 +1,4 @@
-"""Laws of the game, whatever is played in it."""
+"""Laws of the game that hold for every objective and penalty."""
 
 import copy
 from functools import partial
@@ -81,9 +81,9 @@ def test_a_turn_moves_only_its_player(mover, rule):
 def test_with_every_five_the_generator_first_moves_in_the_fifth_round():
     plays = game(minimax, g={"every": 5})
     weight = plays.generator.network.network[0].weight
-    seen = []
-    fit(plays, batches(11), [Watch(after=lambda g, i: seen.append(weight.detach().clone()))])
-    moved = [i + 1 for i in range(1, 11) if not torch.equal(seen[i], seen[i - 1])]
+    weights = []
+    fit(plays, batches(11), [Watch(after=lambda g, i: weights.append(weight.detach().clone()))])
+    moved = [i + 1 for i in range(1, 11) if not torch.equal(weights[i], weights[i - 1])]
     assert moved == [5, 10]
     assert plays.rounds == 11
     assert plays.images == 11 * 16
@@ -93,14 +93,13 @@ def test_accumulating_over_chunks_does_not_change_the_game():
     torch.manual_seed(0)
     nets = Maker(nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))), networks()[1]
     ends = []
-    for parts in (1, 4):
-        own = copy.deepcopy(nets)
+    for chunks in (1, 4):
         plays = game(
             nonsaturating,
             {"r1": R1(), "gp": GradientPenalty()},
-            nets=own,
-            d={"accumulate": parts},
-            g={"accumulate": parts},
+            nets=copy.deepcopy(nets),
+            d={"accumulate": chunks},
+            g={"accumulate": chunks},
         )
         fit(plays, batches(5))
         ends.append(nn.utils.parameters_to_vector(plays.parameters()))
@@ -139,15 +138,15 @@ def test_clipping_bounds_the_gradient_of_the_step(rule):
 def test_schedules_move_learning_rates_betas_and_weights_by_images():
     adam = partial(torch.optim.Adam, lr=Linear(1.0, 0.0, images=160), betas=(Step(0.5, [32], 0.5), 0.9))
     plays = game(minimax, {"r1": R1(Linear(10.0, 0.0, images=160))}, optimizer=adam)
-    seen = []
+    settings = []
 
     def after(g, i):
         (group,) = g.optimizers(use_pl_optimizer=False)[0].param_groups
-        seen.append((group["lr"], group["betas"]))
+        settings.append((group["lr"], group["betas"]))
 
     fit(plays, batches(12), [Watch(after=after)])
-    assert [lr for lr, _ in seen] == pytest.approx([max(1 - 0.1 * i, 0) for i in range(12)])
-    assert [betas for _, betas in seen[:3]] == [(0.5, 0.9), (0.5, 0.9), (0.25, 0.9)]
+    assert [lr for lr, _ in settings] == pytest.approx([max(1 - 0.1 * i, 0) for i in range(12)])
+    assert [betas for _, betas in settings[:3]] == [(0.5, 0.9), (0.5, 0.9), (0.25, 0.9)]
     assert plays.last_losses["discriminator"][0]["r1"].item() == 0.0
 
 
@@ -170,38 +169,38 @@ def test_the_discriminator_sees_real_then_fake_whatever_the_penalties():
 
 
 def test_an_objective_gets_only_the_sides_of_its_arguments():
-    asked = []
+    inputs = []
 
     class Recorder(nn.Module):
         def forward(self, x):
-            asked.append(x)
+            inputs.append(x)
             return x
 
     plays = game(nonsaturating, nets=(Maker(nn.Linear(3, 2)), Critic(Recorder(), nn.Linear(2, 1))))
     fit(plays, batches(1))
-    assert len(asked) == 3  # real and fake for D, fake alone for G
+    assert len(inputs) == 3  # real and fake for D, fake alone for G
     plays = game(relativistic, nets=(Maker(nn.Linear(3, 2)), Critic(Recorder(), nn.Linear(2, 1))))
     fit(plays, batches(1))
-    assert len(asked) == 3 + 4
+    assert len(inputs) == 3 + 4
 
 
 def test_input_gradients_are_computed_only_for_a_due_penalty():
-    seen = []
+    requires_grad = []
 
     class Recorder(nn.Module):
         def forward(self, x):
-            seen.append(x.requires_grad)
+            requires_grad.append(x.requires_grad)
             return x
 
-    def played(terms):
-        seen.clear()
+    def recorded(terms):
+        requires_grad.clear()
         critic = Critic(Recorder(), nn.Linear(2, 1))
         fit(game(minimax, terms, nets=(Maker(nn.Linear(3, 2)), critic), g={"every": 10**9}), batches(2))
-        return list(seen)
+        return list(requires_grad)
 
-    assert played({}) == [False] * 4
-    assert played({"r1": R1(every=2)}) == [True, False, False, False]
-    assert played({"r2": R2()}) == [False, True, False, True]
+    assert recorded({}) == [False] * 4
+    assert recorded({"r1": R1(every=2)}) == [True, False, False, False]
+    assert recorded({"r2": R2()}) == [False, True, False, True]
 
 
 def test_a_penalty_does_not_change_the_latents():
@@ -234,10 +233,10 @@ def test_the_weight_of_an_objective_scales_its_gradient():
     torch.manual_seed(3)
     nets = networks()
     for weight in (1.0, 0.5):
-        own = copy.deepcopy(nets)
-        start = nn.utils.parameters_to_vector(own[1].parameters()).detach().clone()
-        fit(game(minimax, nets=own, d={"weight": weight}, g={"every": 10**9}), batches(1))
-        moves.append(nn.utils.parameters_to_vector(own[1].parameters()) - start)
+        generator, discriminator = copy.deepcopy(nets)
+        start = nn.utils.parameters_to_vector(discriminator.parameters()).detach().clone()
+        fit(game(minimax, nets=(generator, discriminator), d={"weight": weight}, g={"every": 10**9}), batches(1))
+        moves.append(nn.utils.parameters_to_vector(discriminator.parameters()) - start)
     assert torch.allclose(moves[1], moves[0] / 2, atol=1e-7)
 
 
@@ -260,11 +259,10 @@ def test_a_player_without_an_objective_minimises_its_regularizers_only():
 def test_sampling_changes_no_mode_no_buffer_and_no_stream():
     plays = game(minimax)
     plays.train()
-    plays.generator.network.network[3].eval()  # a layer that its owner froze stays frozen
+    plays.generator.network.network[3].eval()  # a frozen layer stays frozen
     state, stream = copy.deepcopy(plays.state_dict()), plays.streams["latent"].state
     rng = torch.get_rng_state()
-    first, second = plays.sample(9), plays.sample(9)
-    assert torch.equal(first, second)
+    assert torch.equal(plays.sample(9), plays.sample(9))
     assert plays.generator.network.training
     assert not plays.generator.network.network[3].training
     assert all(torch.equal(value, state[key]) for key, value in plays.state_dict().items())
@@ -273,11 +271,11 @@ def test_sampling_changes_no_mode_no_buffer_and_no_stream():
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("every", 0), ("every", 2.5), ("multiple", 0), ("accumulate", -1), ("clip", 0)]
+    ("key", "value"), [("every", 0), ("every", 2.5), ("multiple", 0), ("accumulate", -1), ("clip", 0)]
 )
-def test_invalid_settings_are_refused_by_name(setting, value):
-    with pytest.raises(ValueError, match=setting):
-        game(minimax, d={setting: value})
+def test_invalid_settings_are_refused_by_name(key, value):
+    with pytest.raises(ValueError, match=key):
+        game(minimax, d={key: value})
 
 
 def test_a_checkpoint_of_a_later_format_is_refused():
@@ -292,17 +290,17 @@ def test_a_checkpoint_of_a_later_format_is_refused():
 def test_a_checkpoint_of_format_1_resumes_like_one_of_format_2():
     def after_ten_rounds(migrate):
         torch.manual_seed(0)
-        first, second, checkpoint = game(minimax), game(minimax), {}
-        first.on_save_checkpoint(checkpoint)
+        saved, resumed, checkpoint = game(minimax), game(minimax), {}
+        saved.on_save_checkpoint(checkpoint)
         torch.manual_seed(1)
-        if migrate:  # it held the one process's generators, not a list by rank
+        if migrate:  # format 1 has the generators of one process, not a list by rank
             (checkpoint["saddlepoint"]["global"],) = checkpoint["saddlepoint"]["global"]
             checkpoint["saddlepoint"]["format"] = 1
-        second.load_state_dict(first.state_dict())
-        second.on_load_checkpoint(checkpoint)
-        drawn = []
-        fit(second, batches(10), [Watch(after=lambda *_: drawn.append(torch.rand(1).item()))])
-        return drawn, second.report()
+        resumed.load_state_dict(saved.state_dict())
+        resumed.on_load_checkpoint(checkpoint)
+        draws = []
+        fit(resumed, batches(10), [Watch(after=lambda *_: draws.append(torch.rand(1).item()))])
+        return draws, resumed.report()
 
     assert after_ten_rounds(migrate=True) == after_ten_rounds(migrate=False)
 
@@ -321,19 +319,19 @@ def test_batch_statistics_normalise_by_the_batch_and_do_not_change_the_running_o
     fit(plays, batches(3))
     before = copy.deepcopy(plays.state_dict())
     norm = plays.generator.network.network[1]
-    seen = []
-    norm.register_forward_hook(lambda layer, inputs, output: seen.append(output))
+    outputs = []
+    norm.register_forward_hook(lambda layer, inputs, output: outputs.append(output))
     running, batch = plays.sample(64, average=False), plays.sample(64, average=False, batch_norm="batch")
     assert not torch.allclose(running, batch)
-    plain = (seen[1] - norm.bias) / norm.weight
+    plain = (outputs[1] - norm.bias) / norm.weight
     assert torch.allclose(plain.mean(0), torch.zeros(8), atol=1e-5)
     assert torch.allclose(plain.var(0, correction=0), torch.ones(8), atol=1e-2)
-    assert not torch.allclose(((seen[0] - norm.bias) / norm.weight).mean(0), torch.zeros(8), atol=1e-5)
+    assert not torch.allclose(((outputs[0] - norm.bias) / norm.weight).mean(0), torch.zeros(8), atol=1e-5)
     assert all(torch.equal(before[key], value) for key, value in plays.state_dict().items())
 
 
-class Asked(nn.Module):
-    """A generator that gives what it is asked for."""
+class Echo(nn.Module):
+    """A generator that returns its condition."""
 
     def forward(self, latent, condition):
         return condition["label"].float()[:, None].repeat(1, 2) + 0 * latent["z"].sum()
@@ -342,13 +340,13 @@ class Asked(nn.Module):
 def test_a_generator_with_classes_samples_them_uniformly():
     from saddlepoint.callback.evaluation import Sampler
 
-    plays = game(hinge, nets=(Asked(), networks()[1]), sides=BY_CLASS, conditions="labels", classes={"y": 5})
+    plays = game(hinge, nets=(Echo(), networks()[1]), sides=BY_CLASS, conditions="labels", classes={"y": 5})
     sample = Sampler(plays, average=False)
     x, y = sample(5_000)
     assert torch.equal(x[:, 0].long(), y)
     assert (y.bincount(minlength=5) / 5_000 - 0.2).abs().max() < 0.03
-    again = Sampler(plays, average=False)
-    parts = [again(n) for n in (100, 400)]
-    assert torch.equal(torch.cat([part[1] for part in parts]), y[:500])
+    sample = Sampler(plays, average=False)
+    labels = [sample(n)[1] for n in (100, 400)]
+    assert torch.equal(torch.cat(labels), y[:500])
     assert plays.sample(7).shape == (7, 2)
     assert Sampler(game(hinge))(3)[1] is None

@@ -1,4 +1,4 @@
-"""The clock and the feedback: every module of a game hears them, networks, layers, terms, makers and averages alike."""
+"""Hooks are called for every module of a game: networks, layers, terms, makers and averages."""
 
 from functools import partial
 
@@ -21,8 +21,8 @@ from saddlepoint.regularizer.regularizer import Regularizer
 from saddlepoint.turn import Batch
 
 
-class Standing(Data):
-    """Points, at hand."""
+class PointData(Data):
+    """A few random points."""
 
     def __init__(self):
         super().__init__((2,), None, batch=4)
@@ -34,19 +34,19 @@ class Standing(Data):
 SGD = partial(torch.optim.SGD, lr=0.1)
 
 
-class Hearing(nn.Module):
-    """A layer, or a maker, that notes what it hears; it doubles x from 40 images on."""
+class Recorder(nn.Module):
+    """A layer, or a maker, that records the calls of its hooks; it doubles x from 40 images on."""
 
     def __init__(self):
         super().__init__()
-        self.heard, self.seen, self.images = [], [], 0
+        self.clock, self.turns, self.images = [], [], 0
 
     def at_images(self, images):
-        self.heard.append(images)
+        self.clock.append(images)
         self.images = images
 
     def after_turn(self, player, turn):
-        self.seen.append((player, turn["real"].logits.detach().clone() if "real" in turn.samples else None))
+        self.turns.append((player, turn["real"].logits.detach().clone() if "real" in turn.samples else None))
 
     def forward(self, x, condition=None):
         return 2 * x if self.images >= 40 else x
@@ -57,51 +57,51 @@ class Twice(nn.Module):
         return 2 * x
 
 
-class Term(Regularizer, Hearing):
+class Term(Regularizer, Recorder):
     def __init__(self):
         Regularizer.__init__(self)
-        self.heard, self.seen, self.images = [], [], 0
+        self.clock, self.turns, self.images = [], [], 0
 
     def forward(self, turn):
         return 0 * turn["fake"].logits.sum()
 
 
-def played(rounds=3, **g):
-    maker = Maker(nn.Sequential(nn.Linear(3, 2), Hearing()))
-    judge = Critic(nn.Sequential(nn.Linear(2, 4), Hearing()), nn.Linear(4, 1))
+def trained_game(rounds=3, **g):
+    maker = Maker(nn.Sequential(nn.Linear(3, 2), Recorder()))
+    judge = Critic(nn.Sequential(nn.Linear(2, 4), Recorder()), nn.Linear(4, 1))
     players = {
         "discriminator": Player(judge, SGD, hinge.discriminator, {"term": Term()}, every=2),
         "generator": Player(maker, SGD, hinge.generator, average=partial(Average, half_life=10), **g),
     }
     sides = {**TWO_PLAYER, "fake": {"by": ["generator", "through"], "judge": "discriminator"}}
-    plays = Game(players, Prior(z=Normal(3)), sides=sides, makers={"through": Hearing()})
+    plays = Game(players, Prior(z=Normal(3)), sides=sides, makers={"through": Recorder()})
     fit(plays, batches(rounds, n=16))
     return plays
 
 
 def test_at_images_is_called_for_every_module_before_each_round():
-    plays = played()
-    hearing = modules_with_hook(plays, "at_images")
-    assert len(hearing) == 5  # a layer of G, of its average's copy, of D, the term, the maker
-    for module in hearing:
-        assert module.heard == [0, 16, 32]
+    plays = trained_game()
+    modules = modules_with_hook(plays, "at_images")
+    assert len(modules) == 5  # in G, in its average, in D, the term, the maker
+    for module in modules:
+        assert module.clock == [0, 16, 32]
 
 
 def test_after_turn_is_called_for_every_module_after_each_step():
-    plays = played()
+    plays = trained_game()
     for module in modules_with_hook(plays, "after_turn"):
-        assert [player for player, _ in module.seen] == ["generator", "discriminator", "generator", "generator"]
-        assert [logits is not None for _, logits in module.seen] == [False, True, False, False]
-    logits = {own.seen[1][1].sum().item() for own in modules_with_hook(plays, "after_turn")}
+        assert [player for player, _ in module.turns] == ["generator", "discriminator", "generator", "generator"]
+        assert [logits is not None for _, logits in module.turns] == [False, True, False, False]
+    logits = {module.turns[1][1].sum().item() for module in modules_with_hook(plays, "after_turn")}
     assert len(logits) == 1
 
 
 def test_after_turn_gets_the_sides_that_its_player_sees():
     class Roles(nn.Identity):
         def after_turn(self, player, turn):
-            seen.append((player, torch.equal(turn["real"].x, turn.side_sample("doubled").x)))
+            results.append((player, torch.equal(turn["real"].x, turn.side_sample("doubled").x)))
 
-    seen = []
+    results = []
     players = {
         "discriminator": Player(networks()[1], SGD, hinge.discriminator, sees={"real": "doubled"}),
         "generator": Player(networks()[0], SGD, hinge.generator),
@@ -109,39 +109,39 @@ def test_after_turn_gets_the_sides_that_its_player_sees():
     sides = {**TWO_PLAYER, "doubled": {"of": "x", "by": "twice", "judge": "discriminator"}}
     plays = Game(players, Prior(z=Normal(3)), sides=sides, makers={"twice": Twice(), "roles": Roles()})
     fit(plays, batches(1))
-    assert seen == [("discriminator", True), ("generator", False)]
+    assert results == [("discriminator", True), ("generator", False)]
 
 
 def test_after_turn_is_called_once_per_chunk():
-    plays = played(rounds=2, accumulate=2)
+    plays = trained_game(rounds=2, accumulate=2)
     (layer,) = modules_with_hook(plays.generator.network, "after_turn")
-    assert [player for player, _ in layer.seen].count("generator") == 4
+    assert [player for player, _ in layer.turns].count("generator") == 4
 
 
 def test_at_images_is_called_before_sampling_from_any_restored_game():
-    plays = played(rounds=2)
+    plays = trained_game(rounds=2)
     before = plays.sample(4, average=False)
-    restored = played(rounds=0)
+    restored = trained_game(rounds=0)
     restored.load_state_dict(plays.state_dict())
     restored.images = plays.images = 48
     assert torch.equal(restored.sample(4, average=False), plays.sample(4, average=False))
-    assert torch.equal(restored.sample(4, average=False), 4 * before)  # the layer and the maker double, each
+    assert torch.equal(restored.sample(4, average=False), 4 * before)  # the layer and the maker double it
     assert torch.equal(restored.sample(4), plays.sample(4))
 
 
 def test_at_images_is_called_for_every_module_of_a_loaded_game():
-    plays, checkpoint = played(rounds=4), {}
+    plays, checkpoint = trained_game(rounds=4), {}
     plays.on_save_checkpoint(checkpoint)
-    restored = played(rounds=0)
+    restored = trained_game(rounds=0)
     restored.load_state_dict(plays.state_dict())
     restored.on_load_checkpoint(checkpoint)
     assert [module.images for module in modules_with_hook(restored, "at_images")] == [64] * 5
 
 
 def test_at_images_is_called_before_health_readings():
-    plays = played(rounds=3)
+    plays = trained_game(rounds=3)
     assert {module.images for module in modules_with_hook(plays, "at_images")} == {32}
-    HealthProbe(Standing(), 8, "validation", print).readings(plays)
+    HealthProbe(PointData(), 8, "validation", print).readings(plays)
     assert {module.images for module in modules_with_hook(plays, "at_images")} == {48}
 
 
@@ -153,9 +153,6 @@ def test_a_game_without_hooks_keeps_no_turn():
 
 
 def test_hooks_do_not_change_the_game():
-    class Deaf(Hearing):
-        at_images = after_turn = None
-
     def weights(layer):
         torch.manual_seed(0)
         maker, judge = networks()
@@ -163,32 +160,32 @@ def test_hooks_do_not_change_the_game():
         fit(plays, batches(2))
         return [p.detach() for p in plays.parameters()]
 
-    assert all(torch.equal(a, b) for a, b in zip(weights(Hearing()), weights(nn.Identity()), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(weights(Recorder()), weights(nn.Identity()), strict=True))
 
 
 def test_the_protocol_declares_every_hook():
     defined = {name for name in vars(Hooks) if not name.startswith("_")}
     assert defined == {"set_reference", "data_dependent_init", "at_images", "after_turn"}
     assert set(ROUND_HOOKS) <= defined
-    layer = Hearing()
-    found = {hook: modules_with_hook(nn.Sequential(layer), hook) for hook in ROUND_HOOKS}
-    assert found == {"at_images": [layer], "after_turn": [layer]}
+    layer = Recorder()
+    modules = {hook: modules_with_hook(nn.Sequential(layer), hook) for hook in ROUND_HOOKS}
+    assert modules == {"at_images": [layer], "after_turn": [layer]}
 
 
-class Starting(Hearing):
-    """A layer, a term's module or a maker that notes what it starts from; it asks for 6 latents."""
+class Starting(Recorder):
+    """A layer, a module in a term, or a maker that records the inputs of its initialisation hooks; 6 latents."""
 
     reference = 6
 
     def __init__(self):
         super().__init__()
-        self.given = {}
+        self.inputs = {}
 
     def set_reference(self, network, latent, condition):
-        self.given["reference"] = network, latent, condition
+        self.inputs["reference"] = network, latent, condition
 
     def data_dependent_init(self, network, x, condition):
-        self.given["start"] = network, x, condition
+        self.inputs["start"] = network, x, condition
 
     def __deepcopy__(self, memo):
         return type(self)()
@@ -213,19 +210,19 @@ def test_initialisation_hooks_are_called_for_layers_terms_makers_and_averages_wi
     (copy,) = modules_with_hook(plays.generator.average, "set_reference")
     (inner,) = modules_with_hook(plays.discriminator.regularizers, "set_reference")
     for module, network in ((layer, maker), (copy, plays.generator.average.network), (inner, judge)):
-        given, latent, condition = module.given["reference"]
-        assert given is network
+        received, latent, condition = module.inputs["reference"]
+        assert received is network
         assert (latent["z"].shape, condition["label"].shape) == ((6, 2), (6,))
-    given, x, condition = through.given["reference"]  # what the generator makes of them
-    assert given is through
-    torch.testing.assert_close(x, maker(layer.given["reference"][1]))
+    received, x, condition = through.inputs["reference"]  # the output of the generator for them
+    assert received is through
+    torch.testing.assert_close(x, maker(layer.inputs["reference"][1]))
     fit(plays, [Batch(torch.randn(4, 2), torch.tensor([0, 1, 2, 0]))])
-    assert layer.given["start"][1]["z"].shape == (500, 2)
-    given, x, condition = inner.given["start"]  # the first reals, as its player's network is given them
-    assert given is judge
+    assert layer.inputs["start"][1]["z"].shape == (500, 2)
+    received, x, condition = inner.inputs["start"]  # the first reals, as inputs of its player's network
+    assert received is judge
     assert (x.shape, condition["label"].tolist()) == ((4, 2), [0, 1, 2, 0])
-    assert "start" not in copy.given  # it takes its network's state
-    assert through.given["start"][1].shape == (500, 2)
+    assert "start" not in copy.inputs  # it takes the state of its network
+    assert through.inputs["start"][1].shape == (500, 2)
 
 
 def test_a_layer_with_reference_latents_is_refused_in_a_network_that_makes_no_samples():

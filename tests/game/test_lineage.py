@@ -1,4 +1,4 @@
-"""What samples are made of is found once for a wiring, and anew for another."""
+"""The lineage of samples is computed once per wiring."""
 
 from types import SimpleNamespace
 
@@ -20,7 +20,7 @@ def test_lineage_is_recomputed_if_the_sides_or_the_sampled_side_change() -> None
         ["generator"],
         {"label": "y"},
     )
-    assert upstream_sides(game) is upstream_sides(game), "found once"
+    assert upstream_sides(game) is upstream_sides(game), "computed once"
     game.samples = "again"
     assert (list(upstream_sides(game)), sampling_players(game)) == (["again", "code"], ["generator", "encoder"])
     assert condition_columns(game) == {"x": "x"}

@@ -1,4 +1,4 @@
-"""Wirings as YAML alone (conf/game beside this): each gradient is that of a loss written by hand; ranks; resume."""
+"""Wirings written in YAML (tests/game/conf/game): gradients equal those of losses written by hand; ranks; resume."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from saddlepoint.turn import Batch, DiscriminatorOutput
 
 
 def draws(game, group):
-    """What the turns of `group` draw in the first round, by an own reading of the streams."""
+    """The draws of the turn of `group` in the first round, computed independently from the streams."""
     torch.set_default_dtype(torch.float64)
     try:
         streams = {name: Stream(0, name, joint=True) for name in game.streams}
         latent = {}
-        for own in game.order:
+        for movers in game.order:
             z = game.prior.sample(N, streams["latent"])["z"]
             others = {n: p.sample(N, streams[f"latent/{n}"])["z"] for n, p in game.priors.items() if n != "latent"}
-            if own == group:
+            if movers == group:
                 latent = {"latent": z, **others}
         return latent
     finally:
@@ -57,8 +57,8 @@ def test_each_players_gradient_is_that_of_its_loss_written_by_hand(name):
     try:
         game = game_of(name)
         for player in game.players.values():
-            player._optimizer.keywords["lr"] = 0.0  # all look from one place
-        networks = {own: copy.deepcopy(player.network) for own, player in game.players.items()}
+            player._optimizer.keywords["lr"] = 0.0  # so that all gradients are at the initial weights
+        networks = {key: copy.deepcopy(player.network) for key, player in game.players.items()}
         (batch,) = batches(1)
         fit(game, [batch])
     finally:
@@ -66,19 +66,19 @@ def test_each_players_gradient_is_that_of_its_loss_written_by_hand(name):
     for group in game.order:
         losses = HAND[name](networks, draws(game, group), batch.x, batch.extra_columns["source"])
         assert set(losses) == set(game.players)
-        for own in group:
-            weights = list(networks[own].parameters())
-            expected = torch.autograd.grad(losses[own], weights, retain_graph=True)
-            for place, (p, gradient) in enumerate(zip(game.player(own).network.parameters(), expected, strict=True)):
-                torch.testing.assert_close(p.grad, gradient, rtol=1e-9, atol=1e-12, msg=f"{own}, parameter {place}")
-            assert any(gradient.any() for gradient in expected), own
+        for mover in group:
+            weights = list(networks[mover].parameters())
+            expected = torch.autograd.grad(losses[mover], weights, retain_graph=True)
+            for i, (p, gradient) in enumerate(zip(game.player(mover).network.parameters(), expected, strict=True)):
+                torch.testing.assert_close(p.grad, gradient, rtol=1e-9, atol=1e-12, msg=f"{mover}, parameter {i}")
+            assert any(gradient.any() for gradient in expected), mover
 
 
 @pytest.mark.parametrize("name", GAMES)
 def test_a_dry_run_accepts_each_wiring(name):
     dry_run(
         game_of(name).float(),
-        Batch(*(part.float() for part in (batches(1)[0].x,)), extra_columns={"source": torch.randn(N, 1)}),
+        Batch(batches(1)[0].x.float(), extra_columns={"source": torch.randn(N, 1)}),
     )
 
 
@@ -92,11 +92,11 @@ def _weights(world):
 
 @pytest.mark.parametrize("name", GAMES)
 def test_two_ranks_match_one_process_with_a_pool_too(name):
-    (alone,) = _weights(1)
-    for own in _weights(2):
-        assert own[name].keys() == alone[name].keys()
-        for key, value in alone[name].items():
-            np.testing.assert_allclose(own[name][key], value, rtol=1e-8, atol=1e-8, err_msg=key)
+    (expected,) = _weights(1)
+    for actual in _weights(2):
+        assert actual[name].keys() == expected[name].keys()
+        for key, value in expected[name].items():
+            np.testing.assert_allclose(actual[name][key], value, rtol=1e-8, atol=1e-8, err_msg=key)
 
 
 @pytest.mark.parametrize("name", ["vae_gan", "cycle"])
@@ -106,11 +106,11 @@ def test_a_run_of_two_n_images_equals_one_resumed_at_n_bit_for_bit(name, tmp_pat
     from saddlepoint.experiment.train import train
 
     def run(folder, images):
-        words = [f"game={name}", "data=gaussians", "data.number=500", "batch=8", f"images={images}", "logger=none",
+        overrides = [f"game={name}", "data=gaussians", "data.number=500", "batch=8", f"images={images}", "logger=none",
                  f"prior.z.dim={2 if name == 'cycle' else 3}", "metric=[]", "callback=[finite,journal,checkpoint]",
                  "callback.journal.images_between=16", "callback.checkpoint.images_between=80"]  # fmt: skip
-        words.append(f"outputs={folder}")
-        return train(compose([*words, "allow_target=[wired]"], CONF))
+        overrides.append(f"outputs={folder}")
+        return train(compose([*overrides, "allow_target=[wired]"], CONF))
 
     straight = run(tmp_path / "a", 320)
     run(tmp_path / "b", 160)
@@ -127,10 +127,11 @@ def test_a_game_whose_judge_needs_more_than_samples_trains_samples_and_has_healt
     from saddlepoint.experiment.restore import load
     from saddlepoint.experiment.train import train
 
-    words = ["game=bigan", "data=gaussians", "data.number=500", "batch=8", "images=160", "logger=none", "prior.z.dim=3",
-             "metric=[]", "callback=[finite,journal,checkpoint,health]", "callback.health.images_between=80",
-             "callback.journal.images_between=80", f"outputs={tmp_path}"]  # fmt: skip
-    run = train(compose([*words, "allow_target=[wired]"], CONF))
+    overrides = ["game=bigan", "data=gaussians", "data.number=500", "batch=8", "images=160", "logger=none",
+                 "prior.z.dim=3", "metric=[]", "callback=[finite,journal,checkpoint,health]",
+                 "callback.health.images_between=80", "callback.journal.images_between=80",
+                 f"outputs={tmp_path}"]  # fmt: skip
+    run = train(compose([*overrides, "allow_target=[wired]"], CONF))
     assert load(run, allow=["wired"]).sample(4).shape == (4, 2)
     shown = {key for row in rows(run) for key in row}
     assert any("diversity" in key for key in shown)
@@ -148,7 +149,7 @@ def test_samples_that_no_player_makes_are_refused():
         Game(players, Prior(z=Normal(3)), sides={**SIDES, "fake": side}, makers={"frozen": wired.Net(3, 2)}).sample(2)
 
 
-REFUSED = {  # what is wrong with the wiring, and the line that says so
+REFUSED = {  # the error in the wiring, and its message
     "a maker that is no player": (
         {"sides": {**SIDES, "fake": {"by": "generatr"}}}, r"fake\.by=generatr.*mean generator",
     ),
@@ -221,21 +222,14 @@ def test_a_player_without_gradients_is_refused_by_name():
 
 def test_a_side_is_made_and_judged_at_most_once_and_only_if_it_is_used():
     game = game_of("vae_gan").float()
-    asked = []
+    calls = []
     for name, player in game.players.items():
-        player.network.register_forward_hook(lambda *_, name=name: asked.append(name))
+        player.network.register_forward_hook(lambda *_, name=name: calls.append(name))
     fit(game, [Batch(torch.randn(4, 2))], [Watch()])
-    d = [
-        "generator",
-        "encoder",
-        "generator",
-        "discriminator",
-        "discriminator",
-        "discriminator",
-    ]  # fake, code, its x; judged
-    assert sorted(asked[:6]) == sorted(d)
-    assert asked.count("discriminator") == 3 + 2  # and two fakes on the generator's turn
-    assert asked.count("encoder") == 3
+    made = ["generator", "encoder", "generator"]  # fake, code, reconstruction
+    assert sorted(calls[:6]) == sorted([*made, *["discriminator"] * 3])
+    assert calls.count("discriminator") == 3 + 2  # and two fakes on the turn of the generator
+    assert calls.count("encoder") == 3
 
 
 def test_entries_of_sees_may_share_a_fake_side_and_a_duplicate_is_refused():
@@ -250,7 +244,7 @@ def test_entries_of_sees_may_share_a_fake_side_and_a_duplicate_is_refused():
 SGD = partial(torch.optim.SGD, lr=0.1)
 
 
-def two(d=None, g=None):
+def two_players(d=None, g=None):
     """A discriminator and a generator of points, with these settings."""
     return {
         "discriminator": Player(wired.Judge(2), SGD, nonsaturating.discriminator, **(d or {})),
@@ -259,10 +253,10 @@ def two(d=None, g=None):
 
 
 def test_a_player_in_the_group_of_the_unrolled_one_is_refused():
-    together = [["discriminator", "generator"]]
+    order = [["discriminator", "generator"]]
     with pytest.raises(Mistake, match="generator and discriminator move at once, so no player moves against"):
-        Unrolled(two(), Prior(z=Normal(3)), sides=SIDES, order=together)
-    Unrolled(two(), Prior(z=Normal(3)), sides=SIDES, order=together, steps=0)
+        Unrolled(two_players(), Prior(z=Normal(3)), sides=SIDES, order=order)
+    Unrolled(two_players(), Prior(z=Normal(3)), sides=SIDES, order=order, steps=0)
 
 
 def test_unrolled_steps_do_not_change_a_head_whose_term_is_not_due():
@@ -272,13 +266,13 @@ def test_unrolled_steps_do_not_change_a_head_whose_term_is_not_due():
             self.head = torch.nn.Linear(2, 1)
 
         def forward(self, x, condition=None):
-            return DiscriminatorOutput(super().forward(x).logits, heads={"own": self.head(x)})
+            return DiscriminatorOutput(super().forward(x).logits, heads={"head": self.head(x)})
 
     class Head(Regularizer):
         def forward(self, turn):
-            return turn["real"].output.heads["own"].square().mean()
+            return turn["real"].output.heads["head"].square().mean()
 
-    players = two()
+    players = two_players()
     players["discriminator"] = Player(Headed(), SGD, nonsaturating.discriminator, {"head": Head(every=2)})
     game = Unrolled(players, Prior(z=Normal(3)), sides=SIDES, steps=2)
     fit(game, [Batch(torch.randn(8, 2)) for _ in range(4)])
@@ -290,7 +284,7 @@ def test_a_slope_may_be_taken_at_a_side_with_several_parts():
         def forward(self, x, condition=None):
             return {"z": super().forward(x)}
 
-    class Steep(Regularizer):
+    class SlopePenalty(Regularizer):
         slope_at = frozenset({"code"})
 
         def forward(self, turn):
@@ -298,38 +292,38 @@ def test_a_slope_may_be_taken_at_a_side_with_several_parts():
             (slope,) = torch.autograd.grad(x.sum(), code, create_graph=True)
             return slope.square().sum(1).mean()
 
-    players = two(g={"regularizers": {"steep": Steep()}})
+    players = two_players(g={"regularizers": {"slope": SlopePenalty()}})
     players["encoder"] = Player(Encoder(2, 3), SGD, None, {"back": Reconstruction(side="decoded")})
     sides = {**SIDES, "code": {"by": "encoder", "of": "x"}, "decoded": {"by": "generator", "of": "code"}}
     game = Game(players, Prior(z=Normal(3)), sides=sides)
     batch = Batch(torch.randn(8, 2))
     dry_run(game, batch)
     fit(game, [batch])
-    assert game.last_losses["generator"][0]["steep"] > 0
+    assert game.last_losses["generator"][0]["slope"] > 0
 
 
 def test_a_slope_at_an_unknown_side_is_refused():
     sides = {"source": SIDES["real"], "fake": SIDES["fake"]}
-    players = two({"sees": {"real": "source"}}, {"regularizers": {"r1": R1()}})
+    players = two_players({"sees": {"real": "source"}}, {"regularizers": {"r1": R1()}})
     with pytest.raises(Mistake, match="there is no side real"):
         dry_run(Game(players, Prior(z=Normal(3)), sides=sides), Batch(torch.randn(4, 2)))
 
 
 def test_a_role_that_only_regularizers_use_must_be_a_side_too():
     with pytest.raises(Mistake, match=r"generator: sees real=reel: there is no such side.*mean real"):
-        Game(two(g={"sees": {"real": "reel"}}), Prior(z=Normal(3)), sides=SIDES)
+        Game(two_players(g={"sees": {"real": "reel"}}), Prior(z=Normal(3)), sides=SIDES)
 
 
 def test_a_reconstruction_compares_what_its_player_sees():
     far = {"of": "source", "judge": "discriminator"}
-    players = two(g={"sees": {"real": "far"}, "regularizers": {"l1": Reconstruction()}})
+    players = two_players(g={"sees": {"real": "far"}, "regularizers": {"l1": Reconstruction()}})
     game = Game(players, Prior(z=Normal(3)), sides={**SIDES, "far": far})
     fit(game, [Batch(torch.zeros(8, 2), extra_columns={"source": torch.full((8, 2), 1000.0)})])
     assert game.last_losses["generator"][0]["l1"] > 900
 
 
 def test_path_length_trains_with_compiled_networks():
-    game = Game(two(g={"regularizers": {"path": PathLength(every=1)}}), Prior(z=Normal(3)), sides=SIDES)
+    game = Game(two_players(g={"regularizers": {"path": PathLength(every=1)}}), Prior(z=Normal(3)), sides=SIDES)
     game.compile_players("aot_eager")
     fit(game, [Batch(torch.randn(8, 2)) for _ in range(2)])
     assert game.rounds == 2
@@ -342,9 +336,9 @@ def test_multiple_fakes_per_real_do_not_change_the_rows_of_a_side_of_the_batch(n
     batch = Batch(torch.randn(N, 2), extra_columns={"source": torch.randn(N, 1)})
     fit(game, [batch, batch])
     ((turn, _),) = game.build_turns(batch, ["discriminator"])
-    made = {"pix2pix": "fake", "vae_gan": "reconstruction", "bigan": "real"}[name]
+    side = {"pix2pix": "fake", "vae_gan": "reconstruction", "bigan": "real"}[name]
     assert len(turn.latent["z"]) == 2 * N
-    assert len(turn[made].x) == len(turn[made].logits) == N
+    assert len(turn[side].x) == len(turn[side].logits) == N
 
 
 def test_reals_for_the_judge_come_from_the_side_that_it_sees_as_real():

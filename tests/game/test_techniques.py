@@ -1,4 +1,4 @@
-"""Salimans et al. 2016's techniques, two by two: each is one override, and none changes what another one is or says."""
+"""Pairs of the techniques of Salimans et al. 2016: each is one override, and none changes another one."""
 
 from itertools import combinations
 
@@ -12,7 +12,7 @@ from saddlepoint.experiment.build import build_game, load_data
 
 SMALL = ["architecture.discriminator.widths=[12]", "architecture.generator.widths=[12]", "batch=10"]
 FEW = "data.labels=2"
-TECHNIQUES = {  # the words, and where in the config it then stands
+TECHNIQUES = {  # the overrides, and the config key that they set
     "feature matching": (["+regularizer=feature_matching"], "regularizer.generator.feature_matching"),
     "historical averaging": (["+regularizer=historical_averaging"], "regularizer.discriminator.historical_averaging"),
     "one-sided smoothing": (["objective.discriminator.real_label=0.9"], "objective.discriminator"),
@@ -36,13 +36,13 @@ TECHNIQUES = {  # the words, and where in the config it then stands
 TERMS = ("feature matching", "historical averaging", "few labels")
 
 
-def words(*names: str) -> list[str]:
-    return [*SMALL, *(word for name in names for word in TECHNIQUES[name][0])]
+def overrides_of(*names: str) -> list[str]:
+    return [*SMALL, *(text for name in names for text in TECHNIQUES[name][0])]
 
 
-def played(*names: str, rule: str = "two_player", rounds: int = 2):
+def trained_game(*names: str, rule: str = "two_player", rounds: int = 2):
     """The game after some rounds of these techniques on digits."""
-    config = compose([*words(*names), f"game={rule}"])
+    config = compose([*overrides_of(*names), f"game={rule}"])
     data = load_data(config)
     game = build_game(config)
     stream = data.training_batches(0)
@@ -52,16 +52,15 @@ def played(*names: str, rule: str = "two_player", rounds: int = 2):
 
 @pytest.mark.parametrize(("one", "other"), list(combinations(TECHNIQUES, 2)))
 def test_two_techniques_train_together(one: str, other: str) -> None:
-    both = compose(words(one, other))
+    both = compose(overrides_of(one, other))
     check(both)
     for name in (one, other):
-        place = TECHNIQUES[name][1]
-        alone = compose(words(name))
-        node, own = both, alone
-        for key in place.split("."):
-            node, own = node[key], own[key]
-        assert node == own, f"{name} is another one beside {other if name == one else one}"
-    game = played(one, other)
+        path = TECHNIQUES[name][1]
+        node, expected = both, compose(overrides_of(name))
+        for key in path.split("."):
+            node, expected = node[key], expected[key]
+        assert node == expected, f"{name} changes with {other if name == one else one}"
+    game = trained_game(one, other)
     assert game.rounds == 2
     assert all(p.isfinite().all() for p in game.parameters())
     assert all(loss.isfinite() for losses, _ in game.last_losses.values() for loss in losses.values())
@@ -69,12 +68,12 @@ def test_two_techniques_train_together(one: str, other: str) -> None:
 
 @pytest.mark.parametrize(("one", "other"), list(combinations(TERMS, 2)))
 def test_the_loss_of_a_term_does_not_depend_on_the_other_terms(one: str, other: str) -> None:
-    """In the first round of simultaneous play, where nobody has moved yet: to the last bit."""
-    alone = {name: played(name, rule="simultaneous", rounds=1).last_losses for name in (one, other)}
-    both = played(one, other, rule="simultaneous", rounds=1).last_losses
-    for name, observed in alone.items():
+    """Exactly, in the first round of simultaneous play, before any player has moved."""
+    alone = {name: trained_game(name, rule="simultaneous", rounds=1).last_losses for name in (one, other)}
+    both = trained_game(one, other, rule="simultaneous", rounds=1).last_losses
+    for name, players in alone.items():
         if "few labels" in (one, other) and name != "few labels":
-            continue  # its head and readout are another discriminator
-        for player, (losses, _) in observed.items():
+            continue  # its head and readout make another discriminator
+        for player, (losses, _) in players.items():
             for term, loss in losses.items():
                 torch.testing.assert_close(both[player][0][term], loss, rtol=0, atol=0)

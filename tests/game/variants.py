@@ -1,4 +1,4 @@
-"""Variants that are configs alone: how they are composed and played, where processes of several ranks can import it."""
+"""Variants that only need a config: composed and trained, in a module that processes of several ranks can import."""
 
 import sentences
 import torch
@@ -32,14 +32,14 @@ CONFIGS = {  # without batch norm or dropout, so that ranks agree
 N = 16
 
 
-def config_of(name, *words):
-    own = [word.format(sentences=sentences.written()) if "{sentences}" in word else word for word in CONFIGS[name]]
-    return compose([*own, *words, "optimizer=sgd", "logger=none"])
+def config_of(name, *overrides):
+    base = [text.format(sentences=sentences.written()) if "{sentences}" in text else text for text in CONFIGS[name]]
+    return compose([*base, *overrides, "optimizer=sgd", "logger=none"])
 
 
-def game_of(name, *words):
-    """The game, from one start, and its data."""
-    config = config_of(name, *words)
+def game_of(name, *overrides):
+    """The game, always with the same initial weights, and its data."""
+    config = config_of(name, *overrides)
     torch.manual_seed(3)
     game, data = instantiate(config.game, "game"), instantiate(config.data, "data")
     data.setup("fit")
@@ -48,14 +48,14 @@ def game_of(name, *words):
 
 
 def batches(data, rounds, rank=0):
-    """Batches of the training split; this rank's slices of them."""
-    own = N // ranks.world_size()
+    """This rank's slices of batches of the training split."""
+    n = N // ranks.world_size()
     stream = Stream(1, "rows")
     rows = [stream.integers(len(data.split("train")), N) for _ in range(rounds)]
-    kept = torch.get_default_dtype()
+    dtype = torch.get_default_dtype()
     return [
-        data.batch_at("train", row[rank * own : (rank + 1) * own]).map(
-            lambda c: c.to(kept) if c.is_floating_point() else c
+        data.batch_at("train", row[rank * n : (rank + 1) * n]).map(
+            lambda c: c.to(dtype) if c.is_floating_point() else c
         )
         for row in rows
     ]
@@ -64,13 +64,13 @@ def batches(data, rounds, rank=0):
 def played(rank, names, rounds=6):
     """Every tensor of each game after some rounds on this rank's slices, in double precision."""
     torch.set_default_dtype(torch.float64)
-    found = {}
+    results = {}
     try:
         for name in names:
             game, data = game_of(name)
             play(game.double(), rank, batches(data, rounds, rank))
             weights = {key: value for key, value in game.state_dict().items() if isinstance(value, torch.Tensor)}
-            found[name] = {key: value.clone().numpy() for key, value in weights.items()}
+            results[name] = {key: value.clone().numpy() for key, value in weights.items()}
     finally:
         torch.set_default_dtype(torch.float32)
-    return found
+    return results

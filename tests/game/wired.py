@@ -1,4 +1,4 @@
-"""The wirings in conf/game: their small networks, without noise or batch norm; and their losses, written by hand."""
+"""Small networks without noise or batch norm for the wirings in conf/game, and their losses written by hand."""
 
 from pathlib import Path
 
@@ -18,26 +18,26 @@ GAMES = sorted(path.stem for path in (CONF / "game").glob("*.yaml"))
 N = 8
 
 
-def joined(x, condition):
-    """Every tensor of x and of its condition, flat, side by side."""
-    parts = [*(x.values() if isinstance(x, dict) else [x])]
-    parts += list(condition.values()) if isinstance(condition, dict) else []
-    return torch.cat([part.flatten(1).to(parts[0].dtype) for part in parts], 1)
+def concatenate(x, condition):
+    """Every tensor of x and of its condition, flattened and concatenated."""
+    tensors = [*(x.values() if isinstance(x, dict) else [x])]
+    tensors += list(condition.values()) if isinstance(condition, dict) else []
+    return torch.cat([tensor.flatten(1).to(tensors[0].dtype) for tensor in tensors], 1)
 
 
 class Net(nn.Module):
-    """`inputs` numbers, of x and its condition -> `outputs` numbers."""
+    """Maps `inputs` values, of x and its condition, to `outputs` values."""
 
     def __init__(self, inputs, outputs, width=8):
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(inputs, width), nn.Tanh(), nn.Linear(width, outputs))
 
     def forward(self, x, condition=None):
-        return self.layers(joined(x, condition))
+        return self.layers(concatenate(x, condition))
 
 
 class Judge(Net):
-    """One logit."""
+    """A discriminator with one logit."""
 
     def __init__(self, inputs, width=8):
         super().__init__(inputs, 1, width)
@@ -58,14 +58,14 @@ class Encoder(Net):
 
 
 def away_from_real(real):
-    """BiGAN's encoder: E log D(x, E(x)) is to fall."""
+    """The objective of BiGAN's encoder, which minimises E log D(x, E(x))."""
     return softplus(real).mean()
 
 
 def game_of(name, *overrides):
-    """The game of a YAML, float64, from one start."""
-    words = ["data=gaussians", f"game={name}", "prior.z.dim=" + ("2" if name == "cycle" else "3")]
-    config = compose([*words, *overrides, "allow_target=[wired]"], CONF)
+    """The game of a YAML in float64, always with the same initial weights."""
+    base = ["data=gaussians", f"game={name}", "prior.z.dim=" + ("2" if name == "cycle" else "3")]
+    config = compose([*base, *overrides, "allow_target=[wired]"], CONF)
     torch.manual_seed(3)
     return instantiate(config.game, "game").double()
 
@@ -84,40 +84,40 @@ def ns_g(fake):
     return softplus(-fake).mean()
 
 
-# what each player descends in the first round, written by hand: (networks, draws, x, source) -> loss
+# the loss of each player in the first round, written by hand: (networks, draws, x, source) -> loss
 def vae_gan(p, z, x, source):
     mean, log_variance = p["encoder"].layers(x).chunk(2, 1)
     code = mean + (log_variance / 2).exp() * z["noise"]
     recon, fake = p["generator"].layers(code), p["generator"].layers(z["latent"])
     kl = (mean**2 + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
-    far = ((recon - x) ** 2).mean()
+    distance = ((recon - x) ** 2).mean()
 
     def d(points):
         return p["discriminator"].layers(points)[:, 0]
 
     return {
         "discriminator": 0.5 * ns_d(d(x), d(fake)) + 0.5 * ns_d(d(x), d(recon)),
-        "encoder": 0.1 * kl + far,
-        "generator": ns_g(d(fake)) + 0.5 * ns_g(d(recon)) + 2 * far,
+        "encoder": 0.1 * kl + distance,
+        "generator": ns_g(d(fake)) + 0.5 * ns_g(d(recon)) + 2 * distance,
     }
 
 
 def cycle(p, z, x, source):
     a, b = x, z["other"]
     fake_b, fake_a = p["g_ab"].layers(a), p["g_ba"].layers(b)
-    d_a, d_b = (lambda points, own=own: p[own].layers(points)[:, 0] for own in ("d_a", "d_b"))
-    back = (p["g_ba"].layers(fake_b) - a).abs().mean() + (p["g_ab"].layers(fake_a) - b).abs().mean()
+    d_a, d_b = (lambda points, name=name: p[name].layers(points)[:, 0] for name in ("d_a", "d_b"))
+    cycle_loss = (p["g_ba"].layers(fake_b) - a).abs().mean() + (p["g_ab"].layers(fake_a) - b).abs().mean()
 
-    def judged(d, real, fake):
+    def least_squares(d, real, fake):
         return ((d(real) - 1) ** 2).mean() / 2 + (d(fake) ** 2).mean() / 2
 
     leaf = b.detach().requires_grad_()
     (slope,) = torch.autograd.grad(d_b(leaf).sum(), leaf, create_graph=True)
     return {
-        "g_ab": ((d_b(fake_b) - 1) ** 2).mean() / 2 + back,
-        "g_ba": ((d_a(fake_a) - 1) ** 2).mean() / 2 + back,
-        "d_a": judged(d_a, a, fake_a.detach()),  # the pool of 12 shows the first 8 as they are
-        "d_b": judged(d_b, b, fake_b.detach()) + 0.1 * (slope**2).sum(1).mean() / 2,
+        "g_ab": ((d_b(fake_b) - 1) ** 2).mean() / 2 + cycle_loss,
+        "g_ba": ((d_a(fake_a) - 1) ** 2).mean() / 2 + cycle_loss,
+        "d_a": least_squares(d_a, a, fake_a.detach()),  # the pool of 12 returns the first 8 unchanged
+        "d_b": least_squares(d_b, b, fake_b.detach()) + 0.1 * (slope**2).sum(1).mean() / 2,
     }
 
 
@@ -140,16 +140,16 @@ def bigan(p, z, x, source):
 
 def two_discriminators(p, z, x, source):
     fake = p["generator"].layers(z["latent"])
-    d1, d2 = (lambda points, own=own: p[own].layers(points)[:, 0] for own in ("d1", "d2"))
-    steep = {}
+    d1, d2 = (lambda points, name=name: p[name].layers(points)[:, 0] for name in ("d1", "d2"))
+    penalties = {}
     for name, points in (("real", x), ("fake", fake)):
         leaf = points.detach().requires_grad_()
         (slope,) = torch.autograd.grad(d2(leaf).sum(), leaf, create_graph=True)
-        steep[name] = (slope**2).sum(1).mean() / 2
+        penalties[name] = (slope**2).sum(1).mean() / 2
     hinge = torch.relu(1 - d2(x)).mean() + torch.relu(1 + d2(fake)).mean()
     return {
         "d1": ns_d(d1(x), d1(fake)),
-        "d2": hinge + 0.3 * steep["real"] + 0.2 * steep["fake"],
+        "d2": hinge + 0.3 * penalties["real"] + 0.2 * penalties["fake"],
         "generator": 0.7 * ns_g(d1(fake)) + 0.3 * ns_g(d2(fake)),
     }
 
@@ -165,12 +165,12 @@ def unrolled_points(p, z, x, source):
         return ns_d(logits(weights, x), logits(weights, fake)) + 0.3 * (slope**2).sum(1).mean() / 2
 
     fake = p["generator"].layers(z["latent"])
-    now = list(p["discriminator"].layers.parameters())
-    ahead = now
+    weights = list(p["discriminator"].layers.parameters())
+    unrolled = weights
     for _ in range(3):
-        slopes = torch.autograd.grad(loss(ahead, fake), ahead, create_graph=True)
-        ahead = [w - 0.2 * slope for w, slope in zip(ahead, slopes, strict=True)]
-    return {"discriminator": loss(now, fake.detach()), "generator": ns_g(logits(ahead, fake))}
+        gradients = torch.autograd.grad(loss(unrolled, fake), unrolled, create_graph=True)
+        unrolled = [w - 0.2 * gradient for w, gradient in zip(unrolled, gradients, strict=True)]
+    return {"discriminator": loss(weights, fake.detach()), "generator": ns_g(logits(unrolled, fake))}
 
 
 def path_length(p, z, x, source):
@@ -180,7 +180,7 @@ def path_length(p, z, x, source):
     fake = p["generator"].layers(latent)
     (slope,) = torch.autograd.grad((fake * y).sum(), latent, create_graph=True)
     lengths = (slope**2).sum(1).sqrt()
-    penalty = ((lengths - lengths.mean().detach()) ** 2).mean()  # the running mean starts at the first turn's
+    penalty = ((lengths - lengths.mean().detach()) ** 2).mean()  # the running mean starts with that of the first turn
 
     def d(points):
         return p["discriminator"].layers(points)[:, 0]
@@ -189,10 +189,10 @@ def path_length(p, z, x, source):
 
 
 def weights_after(rank, name, rounds=5):
-    """Every tensor of a game after some rounds, as arrays; each rank plays its slice."""
+    """Every tensor of a game after some rounds, as arrays; each rank plays on its slice."""
     torch.set_default_dtype(torch.float64)
-    own = N // ranks.world_size()
-    rows = slice(rank * own, (rank + 1) * own)
+    n = N // ranks.world_size()
+    rows = slice(rank * n, (rank + 1) * n)
     data = [batch.map(lambda column: column[rows]) for batch in batches(rounds)]
     state = play(game_of(name), rank, data).state_dict()
     return {key: value.clone().numpy() for key, value in state.items() if isinstance(value, torch.Tensor)}

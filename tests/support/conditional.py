@@ -1,4 +1,4 @@
-"""Generators of a researcher's own, for tests of what leaves the house: asked for a class, or hard to write down."""
+"""User-defined generators for tests of exports: conditional ones, and ones that are hard to export."""
 
 import math
 
@@ -11,7 +11,7 @@ from saddlepoint.layer.conditional_sequential import hidden_layer
 
 
 class Generator(nn.Module):
-    """latent and a class -> widths -> shape: the class is embedded beside the latent."""
+    """latent and a class -> widths -> shape: the embedded class is concatenated to the latent."""
 
     def __init__(self, latent, shape, widths=(16,), norm=None, classes=10, condition=None, bounded=None):
         super().__init__()
@@ -43,7 +43,7 @@ class Plain(nn.Module):
 
 
 class Bessel(nn.Module):
-    """J_0(x): torch has it, ONNX has not."""
+    """J_0(x), which torch has and ONNX has not."""
 
     def forward(self, x):
         return torch.special.bessel_j0(x)
@@ -57,7 +57,7 @@ class Waves(Plain):
 
 
 class Moody(Plain):
-    """Branches on what it sees, which no graph does."""
+    """Branches on its input, which no traced graph does."""
 
     def forward(self, latent, condition=None):
         x = super().forward(latent, condition)
@@ -65,7 +65,7 @@ class Moody(Plain):
 
 
 class Counting(Plain):
-    """Takes the size of its batch for a number."""
+    """Uses the size of its batch as a constant."""
 
     def forward(self, latent, condition=None):
         x = super().forward(latent, condition)
@@ -94,7 +94,7 @@ class Dropping(Plain):
 
 
 class Styled(Plain):
-    """Adds a noise that is a part of the latent."""
+    """Adds noise from a part of the latent."""
 
     def __init__(self, latent, shape, **settings):
         super().__init__(latent - 8, shape, **settings)
@@ -105,7 +105,7 @@ class Styled(Plain):
 
 
 class Translator(nn.Module):
-    """source [N, C, H, W] -> the shape of source: a network of no latent."""
+    """source [N, C, H, W] -> the shape of source, without a latent."""
 
     def __init__(self, latent, shape, **settings):
         super().__init__()
@@ -118,8 +118,8 @@ class Translator(nn.Module):
 
 
 class Pairs(Digits):
-    """Digits, and beside each of them its negative, mirrored, as column `source`."""
+    """Digits, with the mirrored negative of each as column `source`."""
 
     def splits(self):
-        found = super().splits()
-        return {name: Split(name, own.x, own.y, 10, {"source": 255 - own.x.flip(3)}) for name, own in found.items()}
+        splits = super().splits()
+        return {name: Split(name, s.x, s.y, 10, {"source": 255 - s.x.flip(3)}) for name, s in splits.items()}

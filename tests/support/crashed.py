@@ -1,7 +1,7 @@
-"""What crashes leave on disk, in a module that other processes can import.
+"""The states that crashes leave on disk, in a module that other processes can import.
 
-A SIGKILL leaves what the operations so far have made of the files, no more and no less: so a run whose folder is copied
-before each operation, and in the middle of each write, shows every crash there is.
+A SIGKILL leaves the result of all file operations so far. Copies of a run folder before each operation, and in the
+middle of each write, are therefore the results of all possible crashes.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ SMALL = ["data=point", "architecture=dirac", "logger=none", "batch=16", "images=
 PLAIN = [*SMALL, "callback=[finite,checkpoint,journal]", "evaluation.extractor=null"]
 SCORED = [*SMALL, "callback=[finite,evaluation,snapshot,journal,checkpoint]", "callback.evaluation.images_between=32",
           "callback.snapshot.images_between=32", "evaluation.n=64", "metric=[frechet_distance]"]  # fmt: skip
-_composed = cache(lambda *words: compose(list(words)))
+_composed = cache(lambda *overrides: compose(list(overrides)))
 CLOCKS = {"seconds", "images_per_second"}
 
 
-def trained(words, root):
-    """Train `words` below `root`; its folder."""
-    return train(_composed(*words, f"outputs={root}"), Console(quiet=True)).folder
+def trained(overrides, root):
+    """Train `overrides` below `root`; return the run folder."""
+    return train(_composed(*overrides, f"outputs={root}"), Console(quiet=True)).folder
 
 
 def outcome(folder):
-    """What a run has come to: its checkpoints, tensors as bytes, its curve without clocks, how it ended, its files."""
+    """The result of a run: checkpoints (tensors as bytes), curve without times, summary, file names."""
     import torch
 
     run = Run(folder)
@@ -51,10 +51,10 @@ def outcome(folder):
 
 
 class Disk:
-    """Enter it, and each operation below `root` is preceded by a copy of what lies there; `.states`, each once.
+    """A context manager that copies all files below `root` before each file operation; `.states` has each state once.
 
-    Two states that differ only in what a file in the making holds so far are one, as long as nobody reads such files:
-    `.peeked` lists who did.
+    States that differ only in the content of unfinished files are equal, because nothing should read these; `.peeked`
+    lists those that were read.
     """
 
     def __init__(self, root):
@@ -75,7 +75,7 @@ class Disk:
         self.look()
 
     def look(self):
-        """Copy what lies below the root, if it is new."""
+        """Copy the files below the root if the state is new."""
         self.operations += 1
         state = {}
         for folder, folders, files in os.walk(self.root):
@@ -93,7 +93,7 @@ class Disk:
             self.states.append(state)
 
     def put(self, state):
-        """Make the root what it was; files in the making bear the number of a process that is no more."""
+        """Restore a state; unfinished files get the pid of a process that does not exist."""
         shutil.rmtree(self.root, ignore_errors=True)
         for name, content in sorted(state.items()):
             path = self.root / name.replace(f".{os.getpid()}", ".4194305")
@@ -142,8 +142,8 @@ class _File:
 
     def write(self, content):
         half = len(content) // 2
-        for part in (content[:half], content[half:]):
-            self._file.write(part)
+        for chunk in (content[:half], content[half:]):
+            self._file.write(chunk)
             self._file.flush()
             self._look()
         return len(content)
@@ -159,7 +159,7 @@ def _content(path):
 
 @contextmanager
 def recorded(root):
-    """A Disk below `root` that is watched meanwhile."""
+    """Record the states of `root` in this context."""
     disk = Disk(root)
     with disk:
         yield disk

@@ -1,4 +1,4 @@
-"""What `saddlepoint evaluate` does, called from a test: notes and the result go to one console."""
+"""`saddlepoint evaluate` called from a test: messages and the result go to one console."""
 
 from rich.console import Console
 
@@ -21,20 +21,20 @@ def evaluate(
     reference=None,
     to=None,
 ):
-    """The scores by images, or by set."""
+    """Return the scores by number of images, or by set."""
     notes = console or Console(stderr=True)
     run = None if run is None else Run(run)
-    at_hand = overrides, config_dir, line_printer(notes), ProgressMeter(notes)
-    found = measuring.evaluate(run, samples, at, *at_hand, uncertainty_settings, reference, to)
-    print_scores(found, current_output(console), to)
-    return {whose: own.scores for whose, own in found.measurements.items()}
+    arguments = overrides, config_dir, line_printer(notes), ProgressMeter(notes)
+    result = measuring.evaluate(run, samples, at, *arguments, uncertainty_settings, reference, to)
+    print_scores(result, current_output(console), to)
+    return {name: measurement.scores for name, measurement in result.measurements.items()}
 
 
 def against(run, other, overrides=(), console=None):
-    """Each measurement and its scores by metric, in order."""
+    """Return each measurement and its scores by metric, in order."""
     notes = console or Console(stderr=True)
-    found = comparing.explain_score_difference(
+    result = comparing.explain_score_difference(
         Run(run), Run(other), overrides, None, line_printer(notes), ProgressMeter(notes)
     )
-    print_difference(found, current_output(console))
-    return found.steps
+    print_difference(result, current_output(console))
+    return result.steps

@@ -1,4 +1,4 @@
-"""How tests play a game: a Trainer that does nothing but play."""
+"""Small games for tests, and a Trainer with nothing else."""
 
 import logging
 import warnings
@@ -20,7 +20,7 @@ RULES = {"alternating": None, "simultaneous": [["discriminator", "generator"]]} 
 
 
 class Critic(nn.Module):
-    """Any trunk and a last layer, as a discriminator."""
+    """A discriminator: a trunk and a last layer."""
 
     def __init__(self, trunk: nn.Module, last: nn.Module) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Critic(nn.Module):
 
 
 class Maker(nn.Module):
-    """Any network of z, as a generator."""
+    """A generator: a network of z."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Maker(nn.Module):
 
 
 def networks(width=8, z=3, x=2):
-    """A generator with batch norm and a critic without, small."""
+    """A small generator with batch norm and a small critic without."""
     maker = Maker(nn.Sequential(nn.Linear(z, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, x)))
     return maker, Critic(nn.Sequential(nn.Linear(x, width), nn.LeakyReLU(0.2)), nn.Linear(width, 1))
 
@@ -66,9 +66,9 @@ def game(
 
 def turn(player=None, latent=None, drawn=None, images=0, **samples):
     """A turn of the two-player game whose sides are these samples."""
-    there = {name: sample for name, sample in samples.items() if sample is not None}
-    return Turn(parse_sides(TWO_PLAYER), {}, Batch(next(iter(there.values())).x.detach()), {"latent": latent or {}},
-                player=player, term_draw=drawn, images=images, samples=there)  # fmt: skip
+    given = {name: sample for name, sample in samples.items() if sample is not None}
+    return Turn(parse_sides(TWO_PLAYER), {}, Batch(next(iter(given.values())).x.detach()), {"latent": latent or {}},
+                player=player, term_draw=drawn, images=images, samples=given)  # fmt: skip
 
 
 def batches(rounds, n=16, shape=(2,), seed=1, dtype=torch.float32):
@@ -78,7 +78,7 @@ def batches(rounds, n=16, shape=(2,), seed=1, dtype=torch.float32):
 
 
 def fit(game, data, callbacks=(), **settings):
-    """Play the batches in `data`, one round each; returns the trainer."""
+    """Play one round per batch in `data`; return the trainer."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")
     trainer = pl.Trainer(
@@ -92,7 +92,7 @@ def fit(game, data, callbacks=(), **settings):
 
 
 class Rounds:
-    """Batches, as something that Lightning takes for a loader rather than for a list of loaders."""
+    """A list of batches that Lightning treats as one loader, not as a list of loaders."""
 
     def __init__(self, batches):
         self.batches = batches

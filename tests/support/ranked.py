@@ -1,6 +1,6 @@
-"""Several ranks on one CPU, over gloo: a function is played by each of them, and each one's answer comes back.
+"""Runs a function on several ranks on one CPU, over gloo, and returns their results.
 
-The processes come from a server that has imported what they need, so that starting one costs little.
+The processes are forked from a server that has imported torch, so that they start fast.
 """
 
 import multiprocessing
@@ -17,9 +17,9 @@ _context.set_forkserver_preload(["torch", "pytorch_lightning", "saddlepoint.game
 
 
 def played(function, world, *arguments, seconds=240, join=True):
-    """What function(rank, *arguments) returns on each of `world` ranks, in their order; plain values and arrays.
+    """Return function(rank, *arguments) of each of `world` ranks, in order; plain values and arrays.
 
-    join=False: they are processes of their own, which join each other as they like.
+    join=False: the processes do not join a group.
 
     Raises AssertionError with the traceback of the first rank that failed.
     """
@@ -32,27 +32,27 @@ def played(function, world, *arguments, seconds=240, join=True):
     for process in processes:
         process.start()
     try:
-        found = dict(_answer(answers, processes, seconds) for _ in processes)
+        results = dict(_result(answers, processes, seconds) for _ in processes)
     finally:
         for process in processes:
             process.join(5)
             if process.is_alive():
                 process.kill()
-    return [found[i] for i in range(world)]
+    return [results[i] for i in range(world)]
 
 
-def _answer(answers, processes, seconds):
+def _result(answers, processes, seconds):
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         dead = [i for i, process in enumerate(processes) if process.exitcode]
         try:
             rank, good, answer = answers.get(timeout=0.5)
         except queue.Empty:
-            assert not dead, f"rank {dead[0]} died without a word, exit code {processes[dead[0]].exitcode}"
+            assert not dead, f"rank {dead[0]} died without an error, exit code {processes[dead[0]].exitcode}"
             continue
         assert good, f"rank {rank} failed:\n{answer}"
         return rank, answer
-    raise AssertionError(f"no answer within {seconds} seconds")
+    raise AssertionError(f"no result within {seconds} seconds")
 
 
 def _rank(function, rank, world, port, answers, arguments):
@@ -74,7 +74,7 @@ def _rank(function, rank, world, port, answers, arguments):
 
 
 def free_port():
-    """A port of this machine that nobody listens on."""
+    """Return a free port of this machine."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]

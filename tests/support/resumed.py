@@ -1,4 +1,4 @@
-"""Runs that stop and go on, in a module that the processes of several ranks can import."""
+"""Runs that stop and are resumed, in a module that the processes of several ranks can import."""
 
 import os
 from pathlib import Path
@@ -36,15 +36,15 @@ CONFIGS = {
 }  # fmt: skip
 
 
-def trained(words, folder, ports=None, rank=0):
-    """Train `words` into `folder`, on as many ranks as there are ports' takers; one port per training."""
+def trained(overrides, folder, ports=None, rank=0):
+    """Train `overrides` into `folder`; with `ports`, as one of two ranks, with the next port."""
     from rich.console import Console
 
     from saddlepoint.config.compose import compose
     from saddlepoint.experiment.train import train
 
-    words = [word.format(sentences=sentences.written()) if "{sentences}" in word else word for word in words]
-    config = compose([*QUIET, *words, f"outputs={folder}", "name=run"])
+    overrides = [o.format(sentences=sentences.written()) if "{sentences}" in o else o for o in overrides]
+    config = compose([*QUIET, *overrides, f"outputs={folder}", "name=run"])
     if ports:
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", GROUP_RANK="0",
                           MASTER_ADDR="127.0.0.1", MASTER_PORT=str(ports.pop(0)))  # fmt: skip
@@ -52,7 +52,7 @@ def trained(words, folder, ports=None, rank=0):
 
 
 def content(folder):
-    """All that a run's last checkpoint holds, tensors as bytes."""
+    """The content of the last checkpoint of a run, tensors as bytes."""
     return plain(torch.load(Path(folder) / LAST, weights_only=True))
 
 
@@ -60,14 +60,14 @@ def plain(value):
     if isinstance(value, torch.Tensor):
         return value.dtype, tuple(value.shape), value.numpy().tobytes()
     if isinstance(value, dict):
-        return {str(key): plain(part) for key, part in value.items()}
-    return [plain(part) for part in value] if isinstance(value, list | tuple) else value
+        return {str(key): plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def all_on_ranks(rank, folder, ports):
-    """Train 2N at once, and N and then to 2N, on this rank and the other; and go on with what one process began."""
-    for i, words in enumerate(CONFIGS.values()):
-        trained([*words, "images=480", "devices=2"], f"{folder}/{i}/whole", ports, rank)
-        trained([*words, "images=240", "devices=2"], f"{folder}/{i}/halves", ports, rank)
-        trained([*words, "images=480", "devices=2"], f"{folder}/{i}/halves", ports, rank)
+    """Train 2N images at once, and in two halves, on two ranks; and resume a run that one process began."""
+    for i, overrides in enumerate(CONFIGS.values()):
+        trained([*overrides, "images=480", "devices=2"], f"{folder}/{i}/whole", ports, rank)
+        trained([*overrides, "images=240", "devices=2"], f"{folder}/{i}/halves", ports, rank)
+        trained([*overrides, "images=480", "devices=2"], f"{folder}/{i}/halves", ports, rank)
     trained([*CONFIGS["D:G 5:1"], "images=480", "devices=2"], f"{folder}/moved", ports, rank)

@@ -1,4 +1,4 @@
-"""Small runs for tests: a perceptron on digits, a few rounds."""
+"""Small runs for tests: an MLP on digits, a few rounds."""
 
 import io
 
@@ -16,7 +16,7 @@ SMALL = [
 
 
 def run(outputs, *overrides):
-    """Train a small run; returns its record, and what the terminal showed as `.said`."""
+    """Train a small run; return its record, with the terminal output as `.said`."""
     console = Console(file=io.StringIO(), width=200)
     try:
         record = train(compose([*SMALL, f"outputs={outputs}", *overrides]), console)
@@ -28,12 +28,12 @@ def run(outputs, *overrides):
 
 
 def rows(record):
-    """metrics.jsonl without what a clock says."""
+    """The rows of metrics.jsonl without times."""
     return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in record.rows()]
 
 
 def state(record, name="last"):
-    """A checkpoint, flat: key -> tensor or plain value."""
+    """A flattened checkpoint: key -> tensor or plain value."""
     flat = {}
 
     def walk(node, path):
@@ -47,8 +47,8 @@ def state(record, name="last"):
             flat[path] = node
 
     checkpoint = torch.load(record.checkpoints / f"{name}.ckpt", weights_only=True)
-    for part in ("state_dict", "optimizer_states", "saddlepoint"):
-        walk(checkpoint[part], part)
+    for key in ("state_dict", "optimizer_states", "saddlepoint"):
+        walk(checkpoint[key], key)
     return flat
 
 

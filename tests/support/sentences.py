@@ -1,4 +1,4 @@
-"""A small text, a file of lines, for games of tokens; each process of a test session finds the same one."""
+"""A small text file of lines, for games of tokens; the same for all processes of a test session."""
 
 import os
 from pathlib import Path
@@ -7,11 +7,11 @@ WORDS = ("red", "green", "blue", "grey"), ("cats", "dogs", "birds"), ("run", "sl
 
 
 def written() -> str:
-    """The path of the file, written where it is not there yet."""
+    """Write the file if it does not exist, and return its path."""
     path = Path(os.environ["SADDLEPOINT_TEST_HOME"], "sentences.txt")
     if not path.exists():
         lines = [f"{a} {b} {c}" for a in WORDS[0] for b in WORDS[1] for c in WORDS[2]]
-        own = path.with_suffix(f".{os.getpid()}")
-        own.write_text("\n".join(lines), encoding="utf-8")
-        own.replace(path)
+        unfinished = path.with_suffix(f".{os.getpid()}")
+        unfinished.write_text("\n".join(lines), encoding="utf-8")
+        unfinished.replace(path)
     return str(path)

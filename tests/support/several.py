@@ -1,4 +1,4 @@
-"""Runs of two ranks that see, and are told, different things; in a module that their processes can import."""
+"""Runs on two ranks of which one has a fault or gets a signal, in a module that their processes can import."""
 
 import io
 import os
@@ -24,53 +24,53 @@ MEASURED = ["callback=[finite,evaluation,grid,snapshot,checkpoint]", f"architect
             "callback.grid.images_between=16", "callback.snapshot.images_between=48"]  # fmt: skip
 
 
-def trained(folder, *words):
-    """Train SMALL with `words` into `folder`; the run."""
-    words = [*SMALL, *words, f"outputs={folder}", f"cache={folder}/cache"]
-    return train(compose(words), Console(file=io.StringIO()))
+def trained(folder, *overrides):
+    """Train SMALL with `overrides` into `folder`; return the run."""
+    overrides = [*SMALL, *overrides, f"outputs={folder}", f"cache={folder}/cache"]
+    return train(compose(overrides), Console(file=io.StringIO()))
 
 
-def ended(folder, *words):
-    """How such a training ends: the exception's name, and what it says."""
+def ending(folder, *overrides):
+    """The name and message of the exception that ends the training; ("finished", "") without one."""
     try:
-        trained(folder, *words)
+        trained(folder, *overrides)
     except BaseException as error:
         return type(error).__name__, str(error)
     return "finished", ""
 
 
 def on_ranks(rank, folder, ports):
-    """How each of these ends on this rank."""
-    found = {}
+    """How each training in PREPARED ends on this rank."""
+    endings = {}
     for name, prepare in PREPARED.items():
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", GROUP_RANK="0",
                           MASTER_ADDR="127.0.0.1", MASTER_PORT=str(ports.pop(0)))  # fmt: skip
         undo = prepare() if rank == 1 else lambda: None
-        found[name] = ended(f"{folder}/{name}", "devices=2", "device=cpu", *(MEASURED if name == "measured" else []))
+        endings[name] = ending(f"{folder}/{name}", "devices=2", "device=cpu", *(MEASURED if name == "measured" else []))
         undo()
-    return found
+    return endings
 
 
-def _wrapped(owner, name, changed):
-    """Have `changed(original, self, ...)` in the place of a method; returns what puts it back."""
+def _replace_method(owner, name, replacement):
+    """Replace a method by `replacement(original, self, ...)`; return a function that restores it."""
     original = getattr(owner, name)
-    setattr(owner, name, lambda *arguments: changed(original, *arguments))
+    setattr(owner, name, lambda *arguments: replacement(original, *arguments))
     return lambda: setattr(owner, name, original)
 
 
 def _at(images, act):
-    """Once the game has shown so many images, `act` on it."""
+    """Call `act(game)` after so many images."""
 
     def after(original, game, batch):
         original(game, batch)
         if game.images == images:
             act(game)
 
-    return lambda: _wrapped(Game, "round", after)
+    return lambda: _replace_method(Game, "round", after)
 
 
 @torch.no_grad()
-def _nudge(game):
+def _change_weights(game):
     next(game.discriminator.network.parameters()).add_(1e-6)
 
 
@@ -78,38 +78,38 @@ def _draw(game):
     game.streams["latent"].normal(1, 1)
 
 
-def _remember(game):
+def _change_optimizer(game):
     next(iter(game.optimizer("generator").state.values()))["exp_avg"].add_(1e-6)
 
 
-def _stumble(game):
+def _fail(game):
     raise RuntimeError("rank 1's own words")
 
 
-def _no_number():
-    def losses(original, player, turn, number, *drawn):
-        found = original(player, turn, number, *drawn)
-        return {name: loss * float("nan") if turn.images == 48 else loss for name, loss in found.items()}
+def _nan_loss():
+    def losses(original, player, turn, number, *draws):
+        values = original(player, turn, number, *draws)
+        return {name: loss * float("nan") if turn.images == 48 else loss for name, loss in values.items()}
 
-    return _wrapped(Player, "losses", losses)
+    return _replace_method(Player, "losses", losses)
 
 
-def _told_while_the_last_round_is_saved():
-    def saved(original, checkpoint, trainer, game, *rest):
-        original(checkpoint, trainer, game, *rest)
+def _signal_while_saving():
+    def save(original, checkpoint, trainer, game, *arguments):
+        original(checkpoint, trainer, game, *arguments)
         if game.images == 96:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    return _wrapped(Checkpoint, "on_train_batch_end", saved)
+    return _replace_method(Checkpoint, "on_train_batch_end", save)
 
 
-PREPARED = {  # what becomes of rank 1
+PREPARED = {  # by name: a function that prepares the fault of rank 1
     "measured": lambda: lambda: None,
     "told": _at(64, lambda game: os.kill(os.getpid(), signal.SIGTERM)),
-    "told at the end": _told_while_the_last_round_is_saved,
-    "drift": _at(48, _nudge),
+    "told at the end": _signal_while_saving,
+    "drift": _at(48, _change_weights),
     "drift of a stream": _at(48, _draw),
-    "drift of a memory": _at(64, _remember),
-    "no number": _no_number,
-    "lost": _at(48, _stumble),
+    "drift of a memory": _at(64, _change_optimizer),
+    "no number": _nan_loss,
+    "lost": _at(48, _fail),
 }

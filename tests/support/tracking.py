@@ -1,4 +1,4 @@
-"""Trainings for tests/run/tracking/test_tracking.py, in a module that other processes can import; and a W&B server."""
+"""Trainings for tests/run/tracking, in a module that other processes can import; and a W&B server."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ TINY = ["data=gaussians", "data.number=500", "evaluation.extractor=null", "batch
         "callback.grid.images_between=640", "callback.checkpoint.images_between=640"]  # fmt: skip
 
 
-def trained(folder: str | Path, *words: str) -> Any:
-    """Train TINY with `words` into `folder`; the run, and what the terminal showed, as `.said`."""
+def trained(folder: str | Path, *overrides: str) -> Any:
+    """Train TINY with `overrides` into `folder`; return the run, with the terminal output as `.said`."""
     import io
 
     from rich.console import Console
@@ -27,15 +27,15 @@ def trained(folder: str | Path, *words: str) -> Any:
     from saddlepoint.config.compose import compose
     from saddlepoint.experiment.train import train
 
-    said = io.StringIO()
-    console = Console(file=said, width=250)
-    run: Any = train(compose([*TINY, f"outputs={folder}", *words]), console)
-    run.said = said.getvalue()
+    output = io.StringIO()
+    console = Console(file=output, width=250)
+    run: Any = train(compose([*TINY, f"outputs={folder}", *overrides]), console)
+    run.said = output.getvalue()
     return run
 
 
 def killed(folder: str, at: int) -> None:
-    """Train TINY, and die without a word when the journal writes a row of `at` images."""
+    """Train TINY, and kill the process when the journal writes the row of `at` images."""
     from saddlepoint.run.journal import RunJournal
 
     log = RunJournal.log_metrics
@@ -50,24 +50,24 @@ def killed(folder: str, at: int) -> None:
 
 
 def on_ranks(rank: int, folder: str, port: int) -> list[str]:
-    """Train TINY on two ranks; this rank's W&B runs."""
+    """Train TINY on two ranks; return the ids of this rank's W&B runs."""
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", GROUP_RANK="0",
                       MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))  # fmt: skip
-    asked: list[str] = []
+    ids: list[str] = []
     import wandb
 
     init = wandb.init
-    wandb.init = lambda *args, **settings: (asked.append(settings["id"]), init(*args, **settings))[1]
+    wandb.init = lambda *args, **settings: (ids.append(settings["id"]), init(*args, **settings))[1]
     trained(folder, "images=256", "devices=2")
-    return asked
+    return ids
 
 
 class Server:
-    """W&B's server, as far as a run needs one; `fault` says what it does: none, hang, or an HTTP status."""
+    """A minimal W&B server; `fault`: none, hang, refuse, or an HTTP status."""
 
     def __init__(self, fault: str = "none") -> None:
         self.fault, self.rows, self.free = fault, 0, threading.Event()
-        if fault == "refuse":  # a port that was free a moment ago
+        if fault == "refuse":  # a port on which nothing listens
             with socket.create_server(("127.0.0.1", 0)) as listener:
                 self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             return
@@ -95,32 +95,32 @@ PROJECT = {"id": "cA==", "name": "saddlepoint", "entity": {"id": "ZQ==", "name":
 
 
 class Answer(BaseHTTPRequestHandler):
-    """What a server says to one connection."""
+    """The handler of one connection."""
 
     protocol_version = "HTTP/1.1"
     server_of: Server
 
     def do_POST(self) -> None:
-        asked = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode(errors="replace")
+        request = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode(errors="replace")
         if self.server_of.fault == "hang":
             self.server_of.free.wait(120)
         elif self.server_of.fault != "none":
-            self._say({"error": "no"}, int(self.server_of.fault))
+            self._reply({"error": "no"}, int(self.server_of.fault))
         elif "file_stream" in self.path:
-            self.server_of.rows += asked.count('\\"_step\\"')
-            self._say({})
-        elif "UpsertBucket" in asked:
-            name = json.loads(asked)["variables"].get("name")
-            self._say({"data": {"upsertBucket": {"bucket": {"id": "aQ==", "name": name, "project": PROJECT,
+            self.server_of.rows += request.count('\\"_step\\"')
+            self._reply({})
+        elif "UpsertBucket" in request:
+            name = json.loads(request)["variables"].get("name")
+            self._reply({"data": {"upsertBucket": {"bucket": {"id": "aQ==", "name": name, "project": PROJECT,
                                                             "historyLineCount": 0}, "inserted": True}}})  # fmt: skip
         else:
-            self._say({"data": ACCOUNT})
+            self._reply({"data": ACCOUNT})
 
     def do_GET(self) -> None:
-        self._say({})
+        self._reply({})
 
-    def _say(self, what: Any, status: int = 200) -> None:
-        body = json.dumps(what).encode()
+    def _reply(self, content: Any, status: int = 200) -> None:
+        body = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -128,28 +128,28 @@ class Answer(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *args: Any) -> None:
-        """Nothing: a test's output is its own."""
+        """Log nothing."""
 
 
 def children(name: str) -> list[int]:
-    """The processes of this name that this one has started, of those that /proc tells."""
-    found = []
+    """Return the child processes of this name, from /proc."""
+    pids = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            pid, rest = path.read_text().split(" ", 1)
-        except OSError:  # it has just ended
+            pid, fields = path.read_text().split(" ", 1)
+        except OSError:  # the process has just ended
             continue
-        own, _, state = rest[1:].rpartition(") ")
-        if own == name and state[0] != "Z" and state.split()[1] == str(os.getpid()):
-            found.append(int(pid))
-    return found
+        process_name, _, state = fields[1:].rpartition(") ")
+        if process_name == name and state[0] != "Z" and state.split()[1] == str(os.getpid()):
+            pids.append(int(pid))
+    return pids
 
 
-def within(seconds: float, so: Any) -> bool:
-    """Whether so() is true within `seconds`."""
+def within(seconds: float, condition: Any) -> bool:
+    """Whether condition() becomes true within `seconds`."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        if so():
+        if condition():
             return True
         time.sleep(0.1)
-    return bool(so())
+    return bool(condition())
