@@ -112,7 +112,7 @@ def test_logits_of_two_shapes_are_refused_and_not_broadcast():
     plays = game(relativistic, nets=(networks()[0], Uneven(nn.Linear(2, 4), nn.Linear(4, 1))))
     with pytest.raises(Mistake, match=r"\[8, 1\] for real and \[8\] for fake.*all pairs"):
         dry_run(plays, BATCH)
-    with pytest.raises(ValueError, match=r"row by row: \[4\] of reals, \[4, 1\] of fakes"):
+    with pytest.raises(ValueError, match=r"row by row, but reals have \[4\] and fakes \[4, 1\]"):
         relativistic.discriminator(torch.zeros(4), torch.zeros(4, 1))
 
 
