@@ -69,14 +69,14 @@ def test_evaluation_n_takes_the_first_of_stored_samples(
     np.savez("first.npz", arr_0=whole[:100])
     words = ["data=digits", "metric=[frechet_distance]", "evaluation.second=null"]
     assert main(["evaluate", "samples=samples.npz", *words, "evaluation.n=100", "to=n.json"]) == 0
-    assert "the first 100 are measured" in capsys.readouterr().err
+    assert "the first 100 of 120 samples are measured" in capsys.readouterr().err
     assert main(["evaluate", "samples=first.npz", *words, "to=first.json"]) == 0
     ((found,), (expected,)) = (json.loads(Path(f"{name}.json").read_text()).values() for name in ("n", "first"))
     assert found == expected
     (score,) = found.values()
     assert score["contract"]["n_fake"] == 100
     assert main(["evaluate", "samples=samples.npz", *words, "evaluation.n=500"]) == 1
-    assert "evaluation.n=500: there are 120 samples" in capsys.readouterr().err
+    assert "evaluation.n=500: there are only 120 samples" in capsys.readouterr().err
 
 
 THEIRS = """\
@@ -112,13 +112,13 @@ def number(real, fake):
 """
 WRONG = [
     ("architecture.discriminator={_target_: their_game.Plain, shape: [1,8,8]}",
-     "the discriminator gives a tensor of shape [2, 1], and it is to give a saddlepoint.turn.DiscriminatorOutput", 11),
+     "the discriminator returns a tensor of shape [2, 1], but must return a saddlepoint.turn.DiscriminatorOutput", 11),
     ("architecture.generator={_target_: their_game.Pair, latent: 100, shape: [1,8,8]}",
      "generator returns a tuple of 3: return the samples, or a pair", None),
     ("objective.discriminator={_target_: their_game.each, _partial_: true}",
-     "objective.discriminator gives a tensor of shape [2], and it is to give a scalar tensor", 24),
+     "objective.discriminator returns a tensor of shape [2], but must return a scalar tensor", 24),
     ("objective.discriminator={_target_: their_game.number, _partial_: true}",
-     "objective.discriminator gives a float, and it is to give a scalar tensor", 28),
+     "objective.discriminator returns a float, but must return a scalar tensor", 28),
 ]  # fmt: skip
 
 

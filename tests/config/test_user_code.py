@@ -156,10 +156,10 @@ def test_under_the_default_name_edited_code_begins_another_run_and_a_line_says_s
     edit(own / "part.py")
     second = run(tmp_path / "out", *WORDS, "images=640")
     assert second.folder != first.folder
-    assert f"another run than {first.folder}, by other code: ownpackage.part (sha256" in second.said
+    assert f"this is not the run {first.folder}, whose code differs: ownpackage.part (sha256" in second.said
     edit(own / "part.py")
     third = run(tmp_path / "out", *WORDS, "images=1280", "resume.allow=[code]")
-    assert (third.folder, third.summary["images"]) == (second.folder, 1280), "the newest is gone on with"
+    assert (third.folder, third.summary["images"]) == (second.folder, 1280), "the newest is resumed"
     assert "as resume.allow permits: code.ownpackage.part" in third.said
 
 

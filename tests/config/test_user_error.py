@@ -184,7 +184,7 @@ DATA = {
     "float": ("class Mine(Data):\n    def splits(self):\n        return {'train': Split('', torch.zeros(9, 1, 8, 8))}",
               "torch.float32, but x must be uint8 [n, C, H, W]", 9),
     "split": ("class Mine(Data):\n    def setup(self, stage=None):\n        pass\n    def split(self, name):\n"
-              "        return torch.zeros(9, 1, 8, 8)", "split() gives a tensor of shape [9, 1, 8, 8]", 11),
+              "        return torch.zeros(9, 1, 8, 8)", "split() returns a tensor of shape [9, 1, 8, 8]", 11),
 }  # fmt: skip
 TERMS = {
     "vector": ("turn.real.logits", "returns a tensor of shape [8]"),
@@ -233,7 +233,7 @@ def test_a_generator_of_a_wrong_shape_is_told_with_its_line(
     (tmp_path / "own_piece.py").write_text(f"{HEAD}{code}\n")
     assert main(["train", *SMALL, "allow_target=[own_piece]", NETWORK]) == 1
     told = capsys.readouterr().err.splitlines()[-1]
-    assert told.endswith("the generator makes [1, 10, 10], data.shape is [1, 8, 8] (own_piece.py, line 12)")
+    assert told.endswith("the generator makes [1, 10, 10], but data.shape is [1, 8, 8] (own_piece.py, line 12)")
 
 
 def test_from_python_an_exception_stays_what_it_is(own, tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_a_callback_that_is_none_is_refused_before_anything_is_written(
     word = "+callback.mine={_target_: own_piece.watch}"
     assert main(["train", *SMALL, "allow_target=[own_piece]", word]) == 1
     told = capsys.readouterr().err.splitlines()[-1]
-    assert told.startswith("saddlepoint: callback.mine: own_piece.watch gives an int, and it is to give a")
+    assert told.startswith("saddlepoint: callback.mine: own_piece.watch returns an int, not a Lightning Callback")
     assert not (tmp_path / "outputs").exists()
 
 
