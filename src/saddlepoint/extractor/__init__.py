@@ -1,1 +1,1 @@
-"""What turns samples into features that metrics are of."""
+"""Networks that turn samples into the features and logits that metrics are computed from."""

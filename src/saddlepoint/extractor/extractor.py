@@ -54,7 +54,7 @@ class Extractor(nn.Module):
     resizes_to: tuple[int, int] | None = None  # (height, width) of its input, for a resizer; None: that of `shape`
     shape: tuple[int, ...] | None = None  # of one sample; None: images of any size
     channels: tuple[int, ...] = (1, 3)  # accepted numbers of channels, if `shape` is None
-    bits: tuple[int, ...] = (8, 16)  # accepted bits per pixel value
+    bits: tuple[int, ...] = (8, 16)  # accepted bit depths of images
     modality: Any = None  # the Modality of the data
     accuracy: float | None = None  # on the test split of its data, in [0, 1]; None if unknown
 

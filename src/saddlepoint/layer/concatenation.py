@@ -36,7 +36,7 @@ class Concatenation(nn.Module):
         super().__init__()
         for name, width in condition.items():
             if type(width) is not int or width < 1:
-                raise ValueError(f"concatenation: condition {name}: width={width} must be a whole number of at least 1")
+                raise ValueError(f"concatenation: condition {name}: width={width} must be an integer of at least 1")
         self.condition, self.dim = dict(condition), dim
         self.width = sum(condition.values())
 

@@ -33,7 +33,7 @@ class MinibatchDiscrimination(nn.Module):
         super().__init__()
         for name, value in {"kernels": kernels, "dimensions": dimensions}.items():
             if value < 1 or value != int(value):
-                raise ValueError(f"minibatch discrimination: {name}={value} must be a whole number of at least 1")
+                raise ValueError(f"minibatch discrimination: {name}={value} must be an integer of at least 1")
         self.features = features + kernels
         self.theta = nn.Parameter(0.05 * torch.randn(features, kernels, dimensions))
         self.log_scale = nn.Parameter(torch.zeros(kernels, dimensions))

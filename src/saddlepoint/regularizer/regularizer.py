@@ -19,16 +19,14 @@ class Regularizer(nn.Module):
     """
 
     slope_at: frozenset[str] = frozenset()  # sides at whose x the term takes a slope; "latent": at the latents
-    needs_sample_slope: bool = (
-        False  # whether it takes D's slope per sample at other points; not allowed with batch norm
-    )
+    needs_sample_slope: bool = False  # whether it takes D's slope per sample elsewhere; not allowed with batch norm
     coupled: bool = False  # whether the value is not a mean over samples
     over_ranks: bool = False  # of a coupled term: whether its statistics are over all ranks
 
     def __init__(self, weight: float | Callable[[int], float] = 1.0, every: int = 1) -> None:
         super().__init__()
         if every < 1 or every != int(every):
-            raise ValueError(f"{type(self).__name__}: every={every} must be a whole number of at least 1")
+            raise ValueError(f"{type(self).__name__}: every={every} must be an integer of at least 1")
         self.weight, self.every = weight, every
 
     def forward(self, turn: Turn) -> Tensor:
