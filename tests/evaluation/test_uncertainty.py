@@ -155,7 +155,7 @@ def test_an_error_due_to_the_choices_of_a_score_is_dropped() -> None:
 def evaluator() -> Evaluator:
     messages: list[str] = []
     evaluator = Evaluator(Identity((3,)), {"fid": FrechetDistance(), "coverage": Coverage()}, 100, log=messages.append)
-    evaluator.said = messages  # pyright: ignore[reportAttributeAccessIssue]
+    evaluator.messages = messages  # pyright: ignore[reportAttributeAccessIssue]
     return evaluator
 
 
@@ -183,7 +183,7 @@ def test_a_score_that_chooses_among_the_reals_has_an_error_over_as_many_as_fakes
     assert 0.01 < (errors["coverage"].reals or 0) < 0.07
     over_all = jackknife(lambda keep: {"fid": distance_of(split.x[keep].double(), fakes.double())}, 3000)
     assert errors["fid"].reals == pytest.approx(over_all["fid"], rel=1e-8)  # over all 3,000
-    assert evaluator.said == []  # pyright: ignore[reportAttributeAccessIssue]
+    assert evaluator.messages == []  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_fakes_of_a_generator_have_no_jackknife_error(points: Callable, evaluator: Evaluator) -> None:

@@ -157,9 +157,9 @@ def test_too_few_samples_give_warnings_about_rank_and_bias() -> None:
     assert caution(60_000, 10_000, 2048) is None
     message = "rank: 128 fakes of 128 features give no covariance of full rank; measure more than 128 samples"
     assert caution(60_000, 128, 128) == message
-    both = str(caution(300, 200, 2048)).splitlines()
-    assert [sentence.split(":")[0] for sentence in both] == ["rank", "bias"]
-    assert "300 reals of 2048 features and 200 fakes of 2048 features" in both[0]
+    sentences = str(caution(300, 200, 2048)).splitlines()
+    assert [sentence.split(":")[0] for sentence in sentences] == ["rank", "bias"]
+    assert "300 reals of 2048 features and 200 fakes of 2048 features" in sentences[0]
     for real, fake, few in ((5000, 10_000, "5000 reals"), (10_000, 9999, "9999 fakes")):
         warning = str(caution(real, fake, 2048))
         assert "rank" not in warning

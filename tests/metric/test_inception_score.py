@@ -33,15 +33,15 @@ def test_equally_frequent_certain_classes_score_their_number(classes: int, certa
 def test_the_score_matches_torch_fidelity_on_the_same_logits(n: int) -> None:
     from torch_fidelity.metric_isc import isc_features_to_metric
 
-    theirs = isc_features_to_metric(random_logits(n), splits=10, shuffle=False)
+    reference = isc_features_to_metric(random_logits(n), splits=10, shuffle=False)
     mean, std = inception_score(random_logits(n))
-    assert mean.item() == pytest.approx(theirs["inception_score_mean"], rel=1e-12)
-    assert std.item() == pytest.approx(theirs["inception_score_std"], rel=1e-9)
+    assert mean.item() == pytest.approx(reference["inception_score_mean"], rel=1e-12)
+    assert std.item() == pytest.approx(reference["inception_score_std"], rel=1e-9)
 
 
 def test_order_matters_between_parts_and_not_within_one() -> None:
     logits = random_logits(200)
-    within = torch.cat([part[torch.randperm(20)] for part in logits.split(20)])
+    within = torch.cat([chunk[torch.randperm(20)] for chunk in logits.split(20)])
     assert inception_score(within)[0].item() == pytest.approx(inception_score(logits)[0].item(), rel=1e-12)
     by_class = logits[logits.argmax(1).argsort()]
     assert inception_score(by_class)[0] < 0.8 * inception_score(logits)[0]
@@ -50,17 +50,17 @@ def test_order_matters_between_parts_and_not_within_one() -> None:
 def test_neither_batches_nor_reals_change_the_score() -> None:
     logits = random_logits(200)
     metric = InceptionScore()
-    for part in logits.split(30):
-        metric.update(Features(torch.zeros(len(part), 1), part), real=False)
-        metric.update(Features(torch.zeros(len(part), 1), part * 9), real=True)
+    for chunk in logits.split(30):
+        metric.update(Features(torch.zeros(len(chunk), 1), chunk), real=False)
+        metric.update(Features(torch.zeros(len(chunk), 1), chunk * 9), real=True)
     assert metric.compute() == inception_score(logits)
 
 
 def test_ranks_with_contiguous_chunks_keep_the_order_of_one_process() -> None:
     logits = random_logits(200)
     ranks = [InceptionScore(), InceptionScore()]
-    for rank, part in zip(ranks, logits.split(100), strict=True):
-        rank.update(Features(torch.zeros(100, 1), part), real=False)
+    for rank, chunk in zip(ranks, logits.split(100), strict=True):
+        rank.update(Features(torch.zeros(100, 1), chunk), real=False)
     others = iter([torch.cat(list(ranks[1].logits))])  # pyright: ignore[reportArgumentType]
     ranks[0].sync(dist_sync_fn=lambda mine, group: [mine, next(others)], distributed_available=lambda: True)
     ranks[0]._to_sync = False

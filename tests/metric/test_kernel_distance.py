@@ -21,9 +21,9 @@ def by_definition(real: Tensor, fake: Tensor) -> float:
 
     xs, ys = real.double().tolist(), fake.double().tolist()
     n, m = len(xs), len(ys)
-    among = sum(k(a, b) for i, a in enumerate(xs) for j, b in enumerate(xs) if i != j) / (n * (n - 1))
-    among += sum(k(a, b) for i, a in enumerate(ys) for j, b in enumerate(ys) if i != j) / (m * (m - 1))
-    return among - 2 * sum(k(a, b) for a in xs for b in ys) / (n * m)
+    within = sum(k(a, b) for i, a in enumerate(xs) for j, b in enumerate(xs) if i != j) / (n * (n - 1))
+    within += sum(k(a, b) for i, a in enumerate(ys) for j, b in enumerate(ys) if i != j) / (m * (m - 1))
+    return within - 2 * sum(k(a, b) for a in xs for b in ys) / (n * m)
 
 
 def compute(real: Tensor, fake: Tensor, batch: int = 1000, **arguments: int | None) -> tuple[float, float | None]:

@@ -44,8 +44,8 @@ def test_a_sampler_of_k_modes_captures_k_with_the_expected_kl(kind: str, m: int)
 def test_a_ring_of_unequal_weights_has_kl_zero_only_with_its_weights() -> None:
     data = Gaussians("ring-U")
     slots = torch.tensor(data.slots)
-    own = data.modes[slots[torch.arange(2400) % 8]]
-    assert scores(data, own) == {"captured": 7, "high_quality": 1, "reverse_kl": pytest.approx(0, abs=1e-12)}
+    matching = data.modes[slots[torch.arange(2400) % 8]]
+    assert scores(data, matching) == {"captured": 7, "high_quality": 1, "reverse_kl": pytest.approx(0, abs=1e-12)}
     even = data.modes[torch.arange(2100) % 7]
     expected = sum(math.log((1 / 7) / weight) / 7 for weight in data.weights.tolist())
     assert scores(data, even)["reverse_kl"] == pytest.approx(expected, abs=1e-7)
@@ -64,8 +64,8 @@ def test_perfect_samplers_have_the_expected_scores(kind: str, floor: float) -> N
     points = data.split("train").x  # drawn from the mixture with its weights
     results = [scores(data, chunk) for chunk in points.split(2500)]
     for suffix, value in expected.items():
-        drawn = torch.tensor([one[suffix] for one in results], dtype=torch.float64)
-        assert abs(drawn.mean() - value) <= 4 * drawn.std() / len(results) ** 0.5 + 1e-12
+        observed = torch.tensor([one[suffix] for one in results], dtype=torch.float64)
+        assert abs(observed.mean() - value) <= 4 * observed.std() / len(results) ** 0.5 + 1e-12
 
 
 def test_a_narrower_sampler_has_a_higher_quality_than_the_data() -> None:
@@ -155,8 +155,8 @@ def test_the_quality_of_a_perfect_sampler_depends_on_the_dimension() -> None:
         metric = Modes()
         metric.setup(SimpleNamespace(modes=torch.eye(2, dim) * 100, sigma=1.0))  # pyright: ignore[reportArgumentType]
         draws = torch.randn(200_000, dim, generator=torch.Generator().manual_seed(0))
-        drawn = (draws.norm(dim=1) < 3).double().mean().item()
-        assert metric.anchor_values(100)["perfect sampler"]["high_quality"] == pytest.approx(drawn, abs=1e-3)
+        observed = (draws.norm(dim=1) < 3).double().mean().item()
+        assert metric.anchor_values(100)["perfect sampler"]["high_quality"] == pytest.approx(observed, abs=1e-3)
 
 
 def test_a_radius_that_is_not_positive_is_refused() -> None:

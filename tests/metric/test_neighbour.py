@@ -55,11 +55,11 @@ def test_ties_between_integers_are_decided_exactly(
 ) -> None:
     monkeypatch.setattr(neighbour, "ROWS", rows)
     x, centre = grid(80), grid(60, seed=1)
-    among = (centre[:, None] - centre).square().sum(2).sort(1).values[:, 2]  # integers: no rounding
+    kth_distance = (centre[:, None] - centre).square().sum(2).sort(1).values[:, 2]  # integers: no rounding
     between = (x[:, None] - centre).square().sum(2)
-    ties = (between == among) & (between > 0)
+    ties = (between == kth_distance) & (between > 0)
     assert ties.sum() > 100
-    inside = (between < among) | (between == 0) | (ties if closed else torch.zeros_like(ties))
+    inside = (between < kth_distance) | (between == 0) | (ties if closed else torch.zeros_like(ties))
     counts = count_balls(x + offset, centre + offset, neighbour_radius(centre + offset, 2), closed)
     assert torch.equal(counts, inside.sum(1))
 

@@ -95,7 +95,7 @@ def test_scores_of_images_match_torch_fidelity(n: int, random_weights: Path) -> 
         verbose=False,
         save_cpu_ram=True,
     )
-    ours = Evaluator(
+    evaluator = Evaluator(
         Inception(random_weights),
         {
             "fid": FrechetDistance(),
@@ -111,7 +111,7 @@ def test_scores_of_images_match_torch_fidelity(n: int, random_weights: Path) -> 
     chunks = iter((fake.float() / 127.5 - 1).split(16))
     scores = {
         score.contract.metric: score
-        for score in ours(lambda n: next(chunks), Reals(real)).values()  # pyright: ignore[reportArgumentType]
+        for score in evaluator(lambda n: next(chunks), Reals(real)).values()  # pyright: ignore[reportArgumentType]
     }
     assert scores["fid"].value == pytest.approx(reference["frechet_inception_distance"], rel=1e-5)
     assert scores["inception_score"].value == pytest.approx(reference["inception_score_mean"], rel=1e-6)

@@ -57,10 +57,10 @@ def test_a_set_scores_one_with_itself_and_zero_with_a_distant_one(score) -> None
 
 def test_recall_detects_a_dropped_mode_and_precision_does_not() -> None:
     near, far = gaussian(200), gaussian(200, seed=1) + 1000
-    both = torch.cat([near, far])
+    two_modes = torch.cat([near, far])
     fake = gaussian(400, seed=2)
-    assert precision(both, fake).item() > 0.8
-    assert 0.4 < recall(both, fake).item() <= 0.5
+    assert precision(two_modes, fake).item() > 0.8
+    assert 0.4 < recall(two_modes, fake).item() <= 0.5
     assert precision(near, torch.cat([near, far])).item() == 0.5
     assert recall(near, torch.cat([near, far])).item() == 1
 
