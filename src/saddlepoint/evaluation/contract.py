@@ -46,7 +46,7 @@ class Contract:
     def for_players(
         cls, metric: str, players: str, split: Any, n: int, weights: str, settings: Mapping[str, Any]
     ) -> Contract:
-        """Contract of a score of players and not of samples: it has no reals, and n counts what was examined."""
+        """Contract of a score of players, without reals or samples; n is the number of examined inputs."""
         fields = {"extractor": players, "extractor_sha256": "none", "resizer": "none", "weights": weights}
         return cls.for_samples(metric, split, split.shape, n_real=None, n_fake=n, seed=0, settings=settings, **fields)
 

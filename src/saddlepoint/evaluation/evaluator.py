@@ -36,13 +36,13 @@ BACKENDS = (  # those that may round float32 operands
 )  # fmt: skip
 Reals = SplitLike | ReferenceStatistics
 Fakes = Tensor | Rows  # samples, or (samples, the classes that they were generated for)
-MAX_FAKES = 10_000  # default number of fakes: with fewer, bias dominates a distance, and more take mostly time
+MAX_FAKES = 10_000  # upper bound of the default number: with fewer, bias dominates a distance; more cost time
 STORED_FIELDS: Mapping[str, Any] = {"weights": "none", "batch_norm": "none"}  # contract fields of stored samples
 PROGRESS_PERIOD = 5.0  # seconds between two calls of `progress` while a metric is computed
 
 
 class Evaluator:
-    """Scores samples against a split, by one protocol."""
+    """Measures samples against a split under one protocol: one extractor, metrics, number of samples and seed."""
 
     def __init__(
         self,

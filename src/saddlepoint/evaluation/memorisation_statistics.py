@@ -49,7 +49,7 @@ class Neighbours(NamedTuple):
         return Neighbours(self.distance[rows], self.index[rows])
 
     def merge(self, other: Neighbours, first: int, ties: Tensor | None = None) -> Neighbours:
-        """Return the nearest of the union of two sets, `first` members and then those of `other`, k of both together.
+        """Merge with the neighbours in another set, whose members are numbered after the `first` members of this one.
 
         ties    int64, a number for each member: of equally near members the one with the smaller number is first
         """
