@@ -111,7 +111,7 @@ class Metric(torchmetrics.Metric):
         self._computed = None
 
     def anchor_settings(self) -> dict[str, Any]:
-        """Return the settings on which `anchor_values` depends, beside `settings`; plain values."""
+        """Return the settings on which `anchor_values` depends, in addition to `settings`; plain values."""
         return {}
 
     def anchor_values(self, n: int) -> dict[str, Any]:
