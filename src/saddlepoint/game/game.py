@@ -117,7 +117,7 @@ class Game(GameModule):
         return [turn for turn, _ in turns] if self.hooked_modules["after_turn"] else []
 
     def build_turns(self, batch: Batch, names: Sequence[str], chunks: int = 1) -> list[tuple[Turn, list[Any]]]:
-        """Return the turn in equal chunks, each with the draws for the terms of each player. All draws happen here."""
+        """Return the turn in equal chunks, each with the draws of each player's terms. All random draws are made here."""
         players = [self.players[name] for name in names]
         n = batch.x.shape[0]
         sizes = {name: n if name in self.per_row_draws else n * players[0].multiple for name in self.priors}
@@ -128,7 +128,7 @@ class Game(GameModule):
         if chunks == 1:
             return [(self.build_turn(batch, latents, names), draws)]
         split = zip(*(wiring.split_rows(value, chunks) for value in (batch, latents, draws)), strict=True)
-        return [(self.build_turn(rows, priors, names), term_draws) for rows, priors, term_draws in split]
+        return [(self.build_turn(rows, z, names), chunk_draws) for rows, z, chunk_draws in split]
 
     def build_turn(self, batch: Batch, draws: Mapping[str, Mapping[str, Tensor]], names: Sequence[str]) -> Turn:
         """Return the turn of the named players; sides keep a graph to the weights of these players only."""

@@ -1,4 +1,4 @@
-"""Optional methods by which any module of a game follows it: a clock, feedback, reference latents, a start from data.
+"""Hooks: optional methods of any module of a game, called with initial samples, the image count, or the last turn.
 
 A module is a network or one of its layers, a term, a maker, or a copy of these in an average. The methods are found by
 name.
