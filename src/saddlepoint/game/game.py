@@ -117,7 +117,7 @@ class Game(GameModule):
         return [turn for turn, _ in turns] if self.hooked_modules["after_turn"] else []
 
     def build_turns(self, batch: Batch, names: Sequence[str], chunks: int = 1) -> list[tuple[Turn, list[Any]]]:
-        """Return the turn in equal chunks, each with the draws of each player's terms. All random draws are made here."""
+        """Return the turn in equal chunks, with the draws of each player's terms. All random draws are made here."""
         players = [self.players[name] for name in names]
         n = batch.x.shape[0]
         sizes = {name: n if name in self.per_row_draws else n * players[0].multiple for name in self.priors}
