@@ -318,7 +318,7 @@ def test_where_no_format_can_be_written_nothing_is(record, tmp_path, monkeypatch
         (["formats=[onxx]"], "no such format. Did you mean onnx?"),
         (["formats=[]"], "name at least one"),
         (["at=best2"], "at=best2: one moment at a time: last, best, previous"),
-        (["hub=me"], "hub=me: it is <user or organisation>/<name>"),
+        (["hub=me"], "hub=me must be <user or organisation>/<name>"),
         (["average=perhaps"], "average=perhaps: average is true or false"),
         (["licence=[mit,apache]"], "licence=[mit,apache]: licence is text or null"),
         (["objective=hinge"], "an export cannot change how the run was trained"),
@@ -350,7 +350,7 @@ def test_a_folder_that_holds_something_is_left_alone_and_a_run_without_checkpoin
 def test_the_folder_that_one_stands_in_is_no_place_for_a_new_one(record, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert called("export", f"run={record.folder}", "to=.") == 1
-    assert "to=.: it is the name of a new folder, such as to=generator" in capsys.readouterr().err
+    assert "to=. must be the name of a new folder, such as to=generator" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -393,7 +393,7 @@ def test_a_push_uploads_every_file_that_lies_there(record, tmp_path, service, ca
 
 def test_who_is_logged_in_uploads_every_file_and_who_is_not_none(folder, service):
     service.logged_in = False
-    with pytest.raises(Mistake, match=r"nobody is logged in to the hub .*no token found\.\)\. Log in: hf auth login"):
+    with pytest.raises(Mistake, match=r"you are not logged in to the hub .*no token found\.\)\. Log in: hf auth login"):
         hub.push(folder, "me/digits")
     assert (service.created, service.uploaded) == ([], [])
     service.logged_in = True
@@ -406,7 +406,7 @@ def test_who_is_not_logged_in_keeps_the_export_and_nothing_is_uploaded(record, t
     service.logged_in = False
     assert called("export", f"run={record.folder}", f"to={tmp_path}/x", "formats=[safetensors]", "hub=me/digits") == 1
     said = capsys.readouterr().err
-    assert "nobody is logged in to the hub (Token is required, but no token found.). Log in: hf auth login" in said
+    assert "you are not logged in to the hub (Token is required, but no token found.). Log in: hf auth login" in said
     assert f"The export is in {tmp_path}/x" in said
     assert (service.created, service.uploaded) == ([], [])
     assert (tmp_path / "x" / "generator.safetensors").exists()

@@ -353,13 +353,13 @@ CASES = {
     "a shape that is missing": (lambda f: script(describe(f, data={}), maker()), "lacks data.shape"),
     "an unknown key": (lambda f: script(describe(f, rnge=[0, 1]), maker()), "unknown key rnge"),
     "a range that is a mapping": (lambda f: weights(describe(f, range={"low": 0, "high": 1})), "range={"),
-    "an architecture that is a list": (lambda f: weights(describe(f, architecture=[1])), "architecture=[1]: it is"),
+    "an architecture that is a list": (lambda f: weights(describe(f, architecture=[1])), "architecture=[1] must be"),
     "an architecture that is a name": (lambda f: weights(describe(f, architecture={"generator": "mlp"})), "_target_"),
     "an architecture without a target": (lambda f: weights(describe(f, architecture=ours(_target_=None))), "_target_"),
-    "a shape of nothing": (lambda f: weights(describe(f, prior=part(shape=[0]))), "z.shape=[0]: it is whole numbers"),
-    "a shape that is a word": (lambda f: weights(describe(f, prior=part(shape="abc"))), "z.shape=abc: it is whole"),
-    "no dim": (lambda f: weights(describe(f, prior=part(dim=None))), "prior.z.dim=null: it is a whole number"),
-    "a fractional dim": (lambda f: weights(describe(f, prior=part(dim=100.5))), "z.dim=100.5: it is a whole"),
+    "a shape of nothing": (lambda f: weights(describe(f, prior=part(shape=[0]))), "z.shape=[0] must be whole numbers"),
+    "a shape that is a word": (lambda f: weights(describe(f, prior=part(shape="abc"))), "z.shape=abc must be whole"),
+    "no dim": (lambda f: weights(describe(f, prior=part(dim=None))), "prior.z.dim=null must be a whole number"),
+    "a fractional dim": (lambda f: weights(describe(f, prior=part(dim=100.5))), "z.dim=100.5 must be a whole"),
     "an invalid dim of our class": (
         lambda f: weights(describe(f, prior={"z": {"_target_": "saddlepoint.prior.normal.Normal", "dim": 100.5}})),
         "prior.z.dim=100.5",
@@ -376,12 +376,12 @@ CASES = {
     "another latent": (
         lambda f: script(describe(f, prior={"z": {"distribution": "normal", "dim": 5}}), maker()), "z [2, 5]",
     ),
-    "no description": (lambda f: weights(f), "Put a generator.yaml beside it"),
+    "no description": (lambda f: weights(f), "Put a generator.yaml next to it"),
     "weights without a class": (lambda f: weights(describe(f)), "lacks architecture.generator"),
     "another network's weights": (lambda f: weights(describe(f, architecture=ours())), "another network"),
-    "no classes": (lambda f: script(describe(f, classes={"label": 0}), maker()), "classes.label=0: how many"),
-    "inputs that are a list": (lambda f: script(describe(f, inputs=[1]), maker()), "it is {shape: [3, 64, 64], "),
-    "an input without a shape": (lambda f: script(describe(f, inputs={"a": {}}), maker()), "inputs.a={}: it is {sh"),
+    "no classes": (lambda f: script(describe(f, classes={"label": 0}), maker()), "classes.label=0 must be"),
+    "inputs that are a list": (lambda f: script(describe(f, inputs=[1]), maker()), "must be {shape: [3, 64, 64], "),
+    "an input without a shape": (lambda f: script(describe(f, inputs={"a": {}}), maker()), "inputs.a={} must be {sh"),
     "an input of another type": (
         lambda f: script(describe(f, inputs={"a": {"shape": [2], "dtype": "float23"}}), maker()), "mean float32",
     ),
@@ -394,8 +394,8 @@ CASES = {
     "conditions that cannot be drawn": (
         lambda f: script(describe(f, inputs={"a": {"shape": [2]}}), maker()), "which is not a label column",
     ),
-    "a picture without a range": (lambda f: weights(describe(f, range=None)), "range=null: it is [-1, 1]"),
-    "a negative number of images": (lambda f: weights(describe(f, images=-1)), "images=-1: the number of images"),
+    "a picture without a range": (lambda f: weights(describe(f, range=None)), "range=null must be [-1, 1]"),
+    "a negative number of images": (lambda f: weights(describe(f, images=-1)), "images=-1 must be the number"),
     "makers without sides": (
         lambda f: weights(describe(f, architecture=ours(), makers={"paste": {"_target_": "torch.nn.Identity"}})),
         "makers needs sides",
@@ -427,7 +427,7 @@ CASES = {
         lambda f: weights(describe(f, architecture=ours(_target_="saddlepoint.architecture.mlp.Genrator"))),
         "Did you mean Generator",
     ),
-    "a class that nobody allowed": (
+    "a class that is not allowed": (
         lambda f: weights(describe(f, architecture=ours(_target_="conditional.Plain"))), "allow_target=[conditional]",
     ),
     "a function of the system": (

@@ -70,7 +70,7 @@ def test_an_experiment_can_define_factors_with_named_levels(tmp_path: Path) -> N
         assert {config.seed for _, config in build_configs(["experiment=table", override], tmp_path)} == seeds
     (only,) = build_configs(["experiment=table", "smoothing=on", "seed=5"], tmp_path)
     assert only[1].choice.smoothing == "on"
-    with pytest.raises(Mistake, match="smoothing=onn: it can be off, on"):
+    with pytest.raises(Mistake, match="smoothing=onn must be one of off, on"):
         build_configs(["experiment=table", "smoothing=onn"], tmp_path)
 
 

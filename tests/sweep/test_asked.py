@@ -53,7 +53,7 @@ def test_the_score_is_only_searched_on_the_validation_split() -> None:
         (("coverage_digits_450_test",), "metric: coverage$"),
         (("fidd",), r"its direction is unknown. Did you mean fid\?"),
         (("fid", "maximize"), "of fid, low values are good"),
-        (("mine", "down"), "it is minimize or maximize"),
+        (("mine", "down"), "must be minimize or maximize"),
     ],
 )
 def test_an_invalid_metric_is_refused(arguments: tuple[str, ...], message: str) -> None:

@@ -162,9 +162,9 @@ BAD = {
     "a list instead of a range": ({"space": {"batch": [8, 16]}}, [], "space.batch: {low, high, log, step}"),
     "no space": ({"space": {}}, [], "space: {key:"),
     "a lucky seed": (over("seed", low=0, high=99), [], "a lucky seed is not a setting"),
-    "another number of samples": (over("evaluation.n", low=100, high=450), [], "how a score is measured"),
+    "another number of samples": (over("evaluation.n", low=100, high=450), [], "a score must be measured in"),
     "another extractor in a bundle": (
-        {"space": {"how": {"few": ["evaluation.n=100"], "many": ["batch=8"]}}}, [], "evaluation.n=100: how a score"
+        {"space": {"how": {"few": ["evaluation.n=100"], "many": ["batch=8"]}}}, [], "evaluation.n=100: a score must"
     ),
     "other data": (over("data", choices=["digits", "gaussians"]), [], "space.data, gaussians: "),
     "no metric": ({"metric": None}, [], "by which score?"),
@@ -187,8 +187,8 @@ BAD = {
     "a grid without steps": ({}, ["sampler=grid"], "a grid needs a step, or choices, for optimizer.generator.lr"),
     "no trials": ({}, ["trials=0"], "trials=0: trials is a whole number from 1 on or null"),
     "no workers": ({}, ["workers=0"], "workers is a whole number from 1 on"),
-    "a seed twice": ({}, ["seeds=[1,1]"], "seeds=[1, 1] has one twice"),
-    "no name": ({}, ["name=a/b"], "a name has letters"),
+    "a seed twice": ({}, ["seeds=[1,1]"], "seeds=[1, 1] has a duplicate"),
+    "no name": ({}, ["name=a/b"], "must have only letters"),
     "an unknown storage": ({}, ["storage=mysql"], "storage=mysql: storage is one of sqlite, journal"),
     "a cluster": ({}, ["launcher=submitit"], "launcher=local"),
     "several values": ({}, ["batch=8,16"], "batch=8,16"),

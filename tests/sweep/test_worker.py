@@ -160,7 +160,7 @@ def test_with_several_seeds_the_pruner_compares_the_first(tmp_path: Path) -> Non
 def test_a_score_that_the_first_finished_trial_lacks_is_an_error_of_the_search(tmp_path: Path) -> None:
     lacking = Formula(AttemptResult(other_scores=["fid_digits_900_train"]))
     with pytest.raises(Mistake, match=r"trial 0 finished without a score fid on .* it has fid_digits_900_train"):
-        search(tmp_path, plan(), lambda *asked: lacking)
+        search(tmp_path, plan(), lambda *arguments: lacking)
     several = search(
         tmp_path / "b", plan(trials=3), lambda number, *rest: lacking if number == 1 else Formula(AttemptResult(1.0))
     )

@@ -6,7 +6,7 @@ import_run        an external generator or external samples, evaluated and saved
 sampling_module   all networks and makers that samples pass through, as one module
 determinism       checks that a generator draws no random numbers itself
 frozen_virtual_batch_norm   virtual batch norm with fixed reference statistics
-description       the yaml file beside the weights: latent, conditions, sides, shape, range
+description       the yaml file next to the weights: latent, conditions, sides, shape, range
 load_generator    a generator from its file
 generator         a loaded generator as a function: latents and conditions in, samples in [-1, 1] out
 format            writers and readers of each file format

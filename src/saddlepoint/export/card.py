@@ -16,8 +16,8 @@ TERMS = {  # of data sets whose source states them
     "digits": "of the UCI machine learning repository, as scikit-learn ships them: see its terms",
     "mnist": "LeCun & Cortes, CC BY-SA 3.0",
     "stacked_mnist": "made of MNIST: LeCun & Cortes, CC BY-SA 3.0",
-    "gaussians": "drawn from a formula; nobody's rights are touched",
-    "point": "one point; nobody's rights are touched",
+    "gaussians": "drawn from a formula; no rights apply",
+    "point": "one point; no rights apply",
 }
 DEFAULT_TERMS = "see the data's own terms"
 Facts = Mapping[str, Any]

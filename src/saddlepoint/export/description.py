@@ -1,4 +1,4 @@
-"""The description of a generator's file: a small yaml beside it, ours (config.yaml) or anyone's.
+"""The description of a generator's file: a small yaml next to it, ours (config.yaml) or an external one.
 
 architecture:                # how to build it; not for TorchScript, torch.export and ONNX, which contain the network
   generator: {_target_: saddlepoint.architecture.mlp.Generator, latent: 100, shape: [1, 8, 8]}
@@ -33,7 +33,7 @@ from saddlepoint import modality
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.game.side import LATENT, Side, check_sides, parse_sides
 
-NAMES = ("generator.yaml", "config.yaml")  # tried beside a generator's file, in this order
+NAMES = ("generator.yaml", "config.yaml")  # next to a generator's file, tried in this order
 REQUIRED_KEYS = ("prior", "data", "range")
 GAME_KEYS = ("sides", "samples", "makers", "draws")
 KEYS = (
@@ -88,12 +88,12 @@ class Description:
 
 
 def find_description(file: Path) -> Path:
-    """Return the path of the description beside a generator's file.  Raises Mistake if there is none."""
+    """Return the path of the description next to a generator's file.  Raises Mistake if there is none."""
     for name in NAMES:
         if (path := file.parent / name).exists():
             return path
     raise Mistake(
-        f"{file}: no description of this generator. Put a generator.yaml beside it, with prior, data.shape and "
+        f"{file}: no description of this generator. Put a generator.yaml next to it, with prior, data.shape and "
         "range (docs/exporting.md), or name one: description=<file.yaml>"
     )
 
@@ -128,7 +128,7 @@ def parse_description(plain: Mapping[str, Any], path: Path) -> Description:
     bounds = _bounds(path, plain["range"], shape, plain.get("modality"))
     images = plain.get("images") or 0
     if type(images) is not int or images < 0:
-        raise Mistake(f"{path}: images={images}: the number of images shown in training, a whole number")
+        raise Mistake(f"{path}: images={images} must be the number of images shown in training, a whole number")
     return Description(
         parts, shape, bounds, call, _sides(path, plain, parts, [*classes, *inputs]),
         str(plain.get("samples") or DEFAULT_SAMPLES), architecture,
@@ -145,7 +145,7 @@ def _networks(path: Path, key: str, nodes: Any) -> dict[str, dict[str, Any]] | N
     for node in nodes.values() if isinstance(nodes, dict) else [None]:
         if not (isinstance(node, dict) and isinstance(node.get("_target_"), str)):
             name = "generator" if key == "architecture" else "paste"
-            raise Mistake(f"{path}: {key}={nodes}: it is {{{name}: {{_target_: <module>.<Class>, ...}}}}, or absent")
+            raise Mistake(f"{path}: {key}={nodes} must be {{{name}: {{_target_: <module>.<Class>, ...}}}}, or absent")
     return {str(name): node for name, node in nodes.items()}
 
 
@@ -179,7 +179,7 @@ def _mappings(path: Path, key: str, plain: Mapping[str, Any]) -> dict[str, Any]:
     """Return a mapping of mappings; {} if the key is missing."""
     nodes = plain.get(key) or {}
     if not isinstance(nodes, dict) or not all(isinstance(node, dict) for node in nodes.values()):
-        raise Mistake(f"{path}: {key}={nodes}: it is {{<name>: {{...}}}}, or absent")
+        raise Mistake(f"{path}: {key}={nodes} must be {{<name>: {{...}}}}, or absent")
     return {str(name): node for name, node in nodes.items()}
 
 
@@ -189,7 +189,7 @@ def _classes(path: Path, value: Any) -> dict[str, int]:
     for name, number in classes.items():
         if type(number) is not int or number < 1:
             key = f"classes.{name}" if classes is value else "classes"
-            raise Mistake(f"{path}: {key}={number}: how many classes it has, {{label: 10}}, or null for none")
+            raise Mistake(f"{path}: {key}={number} must be the number of classes, {{label: 10}}, or null for none")
     return {str(name): number for name, number in classes.items()}
 
 
@@ -200,7 +200,7 @@ def _inputs(path: Path, value: Any) -> dict[str, Input]:
     for name, node in nodes.items() if isinstance(nodes, dict) else [("inputs", value)]:
         shape = node.get("shape") if isinstance(node, dict) else None
         if shape is None or (shape and not _sizes(shape)) or set(node) - {"shape", "dtype"}:
-            raise Mistake(f"{path}: inputs.{name}={node}: it is {{shape: [3, 64, 64], dtype: float32}}, of one row")
+            raise Mistake(f"{path}: inputs.{name}={node} must be {{shape: [3, 64, 64], dtype: float32}}, of one row")
         _check_value(path, f"inputs.{name}.dtype", dtype := node.get("dtype", "float32"), DTYPES)
         inputs[str(name)] = Input(tuple(shape), dtype)
     return inputs
@@ -220,7 +220,7 @@ def _part(path: Path, name: str, node: Any) -> dict[str, Any]:
     for key, wanted in (("dim", "a whole number from 1 on: 100"), ("shape", "whole numbers from 1 on: [100, 1, 1]")):
         value = part.get(key)
         if key in part and not _sizes([value] if key == "dim" else value):
-            raise Mistake(f"{path}: {name}.{key}={'null' if value is None else value}: it is {wanted}")
+            raise Mistake(f"{path}: {name}.{key}={'null' if value is None else value} must be {wanted}")
     if "_target_" in part:
         return part
     if "distribution" not in part or not {"dim", "shape"} & set(part):
@@ -239,7 +239,7 @@ def _bounds(path: Path, value: Any, shape: Sequence[int], modality_name: Any) ->
     contradicts_shape = bounded is not None and (key is None) == bounded
     if isinstance(key, list | dict) or key not in RANGES or contradicts_shape:
         wanted = "null, for points" if bounded is False else "[-1, 1], [0, 1] or uint8"
-        raise Mistake(f"{path}: range={'null' if value is None else value}: it is {wanted}")
+        raise Mistake(f"{path}: range={'null' if value is None else value} must be {wanted}")
     return RANGES[key]
 
 
@@ -251,4 +251,4 @@ def _sizes(value: Any) -> tuple[int, ...]:
 
 def _check_value(path: Path, key: str, value: Any, allowed: Sequence[str]) -> None:
     if value not in allowed:
-        raise Mistake(f"{path}: {key}={value}: it is {' or '.join(allowed)}.{did_you_mean(str(value), allowed)}")
+        raise Mistake(f"{path}: {key}={value} must be {' or '.join(allowed)}.{did_you_mean(str(value), allowed)}")

@@ -21,7 +21,7 @@ def import_hub() -> Any:
 def check_repository_name(hub: str) -> str:
     """Return `hub`.  Raises Mistake if it is not <user>/<name>."""
     if not NAME.fullmatch(hub):
-        raise Mistake(f"hub={hub}: it is <user or organisation>/<name>")
+        raise Mistake(f"hub={hub} must be <user or organisation>/<name>")
     return hub
 
 
@@ -34,7 +34,7 @@ def push(folder: Path, hub: str) -> str:
     try:
         api.whoami()
     except Exception as error:  # no token, a wrong token, or no network
-        reason = f"nobody is logged in to the hub ({first_line(error)}). Log in: hf auth login"
+        reason = f"you are not logged in to the hub ({first_line(error)}). Log in: hf auth login"
         raise Mistake(f"not pushed: {reason}. The export is in {folder}") from None
     try:
         api.create_repo(repo_id=hub, repo_type="model", exist_ok=True)

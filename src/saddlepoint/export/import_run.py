@@ -43,7 +43,7 @@ class ImportRequest(NamedTuple):
     """What to import, and facts that its description lacks."""
 
     path: Path
-    description: str | None = None  # a yaml; None: the one beside the file
+    description: str | None = None  # a yaml; None: the one next to the file
     weights: str | None = None  # averaged or raw; None: as in the description
     trust: bool = False  # whether code may run
     licence: str | None = None
@@ -200,7 +200,7 @@ def _is_already_imported(run: Run, source: SampleSource) -> bool:
     known = (run.summary.get("imported") or {}).get("sha256")
     if known is not None and known != source.sha256:
         raise Mistake(
-            f"{run.folder} holds another import (sha256 {known[:8]}, this one {source.sha256[:8]}): a further seed of "
-            "the same training is seed=1, another training another name=..."
+            f"{run.folder} holds another import (sha256 {known[:8]}, this one {source.sha256[:8]}): use seed=1 for a "
+            "further seed of the same training; another training needs another name=..."
         )
     return known is not None

@@ -36,7 +36,7 @@ def exported(
 
     allow      modules from which the network's class may come, in addition to ours and torch's layers
     trust      whether TorchScript and torch.export programs may run; they are code
-    described  the path of its description; None: generator.yaml or config.yaml beside the file
+    described  the path of its description; None: generator.yaml or config.yaml next to the file
     Raises Mistake if there is no such file or description, if they do not fit, or if a permission is missing.
     """
     file = find_generator_file(Path(path).expanduser())

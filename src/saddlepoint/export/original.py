@@ -132,7 +132,7 @@ def build_original(
 def _check_new_folder(to: Path) -> Path:
     """Return `to`.  Raises Mistake if it exists and is not an empty folder, or if it is not a folder name."""
     if to.name in ("", ".."):
-        raise Mistake(f"to={to}: it is the name of a new folder, such as to={to / 'generator'}")
+        raise Mistake(f"to={to} must be the name of a new folder, such as to={to / 'generator'}")
     destination.check_output_folder(to)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise Mistake(f"to={to}: it exists already; name another folder, or remove it")

@@ -93,7 +93,7 @@ def _select_levels(factor: Factor, names: Sequence[str]) -> Factor:
     levels = {level.name: level for level in factor.levels}
     for name in names:
         if name not in levels:
-            raise Mistake(f"{factor.name}={name}: it can be {', '.join(levels)}.{did_you_mean(name, levels)}")
+            raise Mistake(f"{factor.name}={name} must be one of {', '.join(levels)}.{did_you_mean(name, levels)}")
     return Factor(factor.name, tuple(levels[name] for name in names), has_bundles=True)
 
 
@@ -112,7 +112,7 @@ def parse_many(many: Mapping[Any, Any]) -> list[Factor]:
             allow_list.overrides_from_file([name], "many")
             factors.append(Factor(str(name), tuple(Level(value, (f"{name}={value}",)) for value in values)))
         else:
-            raise Mistake(f"many.{name}: it is a list of values, or name: {{level: [overrides]}}")
+            raise Mistake(f"many.{name} must be a list of values, or name: {{level: [overrides]}}")
     return factors
 
 

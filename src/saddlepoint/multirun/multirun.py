@@ -80,8 +80,8 @@ def _build_config(
         keys = {*(override.partition("=")[0] for override in fixed), *(factor.name for factor in chosen)}
         if "experiment" in keys and (ignored := [str(name) for name in config.many if str(name) not in keys]):
             raise Mistake(
-                f"this experiment varies {', '.join(ignored)} itself, which is ignored beside another experiment. Give "
-                "one experiment at a time"
+                f"this experiment varies {', '.join(ignored)} itself, which is ignored with several experiments. "
+                "Give one experiment at a time"
             )
     except Mistake as mistake:
         raise Mistake(f"{label}: {mistake}") from None
@@ -146,7 +146,7 @@ def _wait_for_other_process(job: Job, config: DictConfig, watch: Callable[[], No
 
 
 def build_job(label: str, config: DictConfig, data_descriptions: dict[str, Any] | None = None) -> Job:
-    """Return the job of a config.  Its config file and its log are beside the run's folder.
+    """Return the job of a config.  Its config file and its log are next to the run's folder.
 
     The config is written now, so that runs that never start are known to have been planned. It is written again when
     the process starts, because another command may have written a config of the same name since.

@@ -55,7 +55,7 @@ def parse_metric(name: str, direction: str | None = None) -> SearchMetric:
             f"metric: {metric_of(name)}"
         )
     if direction is not None and direction not in DIRECTIONS:
-        raise Mistake(f"direction: {direction}: it is minimize or maximize")
+        raise Mistake(f"direction: {direction} must be minimize or maximize")
     known = LOWER_IS_BETTER | HIGHER_IS_BETTER
     metric = metric_of(name) if split == SEARCH_SPLIT else name
     if metric not in known and direction is None:
@@ -84,7 +84,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.max_trials is not None and (type(self.max_trials) is not int or self.max_trials < 1):
-            raise Mistake(f"trials={self.max_trials}: a whole number from 1 on")
+            raise Mistake(f"trials={self.max_trials} must be a whole number from 1 on")
         continuous = [dimension.key for dimension in self.space if dimension.values is None]
         if self.sampler.name == "grid" and continuous:
             raise Mistake(f"a grid needs a step, or choices, for {', '.join(continuous)}: {{low, high, step}}")

@@ -20,7 +20,7 @@ KEYS = ("space", "words", "metric", "direction", "sampler", "pruner", "seeds", "
 RANGE_KEYS = {"low", "high", "log", "step"}
 NOT_SEARCHABLE = {  # key -> why a search cannot choose its value
     "seed": "a lucky seed is not a setting; seeds: [0, 1] averages over several",
-    **dict.fromkeys(("evaluation", "metric", "protocol"), "how a score is measured is the same for every trial"),
+    **dict.fromkeys(("evaluation", "metric", "protocol"), "a score must be measured in the same way for every trial"),
     **dict.fromkeys(("name", "outputs", "overwrite", "many", "resume"), "it does not affect the score"),
     **dict.fromkeys(("logger", "launcher", "cache"), "it does not affect the score"),
     allow_list.KEY: "only a person can set it, on the command line",
@@ -46,7 +46,7 @@ def load_plan(config: DictConfig, overrides: Sequence[str] = (), config_dir: Pat
     space = parse_space(content.get("space"), location)
     file_overrides = content.get("words") or []
     if not isinstance(file_overrides, list) or not all(isinstance(override, str) for override in file_overrides):
-        raise Mistake(f"{location}: words: a list as on the command line, [experiment=..., images=20_000]")
+        raise Mistake(f"{location}: words must be a list of overrides, [experiment=..., images=20_000]")
     file_overrides = _check_overrides(file_overrides, space, f"{location}: words: ")
     file_overrides = allow_list.overrides_from_file(file_overrides, location)
     all_overrides = [*file_overrides, *_check_overrides(map(str, overrides), space)]
@@ -119,7 +119,7 @@ def _parse_range(key: str, node: Mapping[Any, Any], location: str) -> Range:
     if log and low <= 0:
         raise Mistake(f"{location}: log needs low above 0, not {low}")
     if step is not None and step <= 0:
-        raise Mistake(f"{location}: step {step}: it is above 0")
+        raise Mistake(f"{location}: step {step} must be above 0")
     if log and step is not None:
         raise Mistake(f"{location}: log and step exclude each other; list the values, choices: [...]")
     return Range(key, low, high, bool(log), step)
@@ -152,11 +152,11 @@ def _is_machine_override(override: str) -> bool:
 def _parse_seeds(value: Any) -> tuple[int, ...]:
     seeds = validate_value(Annotated[list[Natural], Field(min_length=1)], value, "seeds")
     if len(set(seeds)) < len(seeds):
-        raise Mistake(f"seeds={seeds} has one twice; a seed counts once")
+        raise Mistake(f"seeds={seeds} has a duplicate; each seed counts once")
     return tuple(seeds)
 
 
 def _check_name(name: str) -> str:
     if not name or not all(character.isalnum() or character in "._-" for character in name) or name[0] in ".-":
-        raise Mistake(f"name={name}: a name has letters, digits, . _ and - only, no . or - in front")
+        raise Mistake(f"name={name} must have only letters, digits, . _ and -, and must not start with . or -")
     return name
