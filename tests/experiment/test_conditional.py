@@ -66,21 +66,21 @@ def test_class_conditional_scores_are_measured_and_the_picture_has_a_class_per_r
 
 def test_samples_of_one_class_are_conditioned_on_it(by_class, tmp_path):
     assert run_command("sample", f"run={by_class.folder}", "label=3", "n=7", f"to={tmp_path}/x.npz") == 0
-    found = np.load(tmp_path / "x.npz")
-    assert found["arr_1"].tolist() == [3] * 7
+    archive = np.load(tmp_path / "x.npz")
+    assert archive["arr_1"].tolist() == [3] * 7
     game = load(by_class)
     expected = draw_samples(game, 7, condition={"label": torch.full((7,), 3)})
-    assert np.array_equal(found["arr_0"][..., 0], expected[:, 0].numpy())
+    assert np.array_equal(archive["arr_0"][..., 0], expected[:, 0].numpy())
     other = draw_samples(game, 7, condition={"label": torch.full((7,), 4)})
     assert not torch.equal(other, expected)
 
 
 def test_by_label_draws_a_row_per_class_from_the_same_latents(by_class, tmp_path, capsys):
     assert run_command("sample", f"run={by_class.folder}", "by=label", "n=45", f"to={tmp_path}/x.npz") == 0
-    found = np.load(tmp_path / "x.npz")
-    assert found["arr_1"].tolist() == [label for label in range(10) for _ in range(4)]
+    archive = np.load(tmp_path / "x.npz")
+    assert archive["arr_1"].tolist() == [label for label in range(10) for _ in range(4)]
     one = draw_samples(load(by_class), 4, condition={"label": torch.full((4,), 9)})
-    assert np.array_equal(found["arr_0"][-4:, ..., 0], one[:, 0].numpy())
+    assert np.array_equal(archive["arr_0"][-4:, ..., 0], one[:, 0].numpy())
     assert "40 samples" in capsys.readouterr().err
     assert run_command("sample", f"run={by_class.folder}", "by=label", "n=45", f"to={tmp_path}/x.png") == 0
     with Image.open(tmp_path / "x.png") as picture:
@@ -215,9 +215,9 @@ def test_the_record_of_a_run_has_the_shapes_of_its_further_columns(tmp_path):
 def test_classes_are_written_to_an_npz_for_any_name_of_their_condition(tmp_path):
     sides = [f"game.sides.{name}={{{start}, condition: {{kind: y}}, judge: discriminator}}"
              for name, start in (("real", "of: x"), ("fake", "by: generator"))]  # fmt: skip
-    arguments = [*sides, "game.conditions=labels", "game.classes={y: 10}", "architecture.generator.condition={kind: 10}",
-             "metric=[]", "images=64"]  # fmt: skip
-    record = run(tmp_path, *arguments)
+    config = [*sides, "game.conditions=labels", "game.classes={y: 10}", "architecture.generator.condition={kind: 10}",
+              "metric=[]", "images=64"]  # fmt: skip
+    record = run(tmp_path, *config)
     for option in ("by=kind", "label={kind: 4}"):
         assert run_command("sample", f"run={record.folder}", option, "n=20", f"to={tmp_path}/x.npz") == 0
         expected = sorted([*range(10)] * 2) if option == "by=kind" else [4] * 20

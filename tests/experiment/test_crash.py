@@ -15,28 +15,28 @@ def without_git(monkeypatch):
     monkeypatch.setattr(provenance, "current_commit", lambda folder: None)
 
 
-def crashes(words, root, state=None):
+def crashes(overrides, root, state=None):
     """Return the outcome of an undisturbed run (resumed from `state`), and the disk states of all its crashes."""
     if state is not None:
         Disk(root).put(state)
     with recorded(root) as disk:
-        folder = trained(words, root)
+        folder = trained(overrides, root)
     assert disk.peeked == []
     return outcome(folder), disk
 
 
-def survived(words, disk, straight):
+def resume_from_each(overrides, disk, expected):
     """Resume from each crash and check the outcome; return the number of crashes."""
     for state in disk.states:
         disk.put(state)
-        assert outcome(trained(words, disk.root)) == straight, sorted(state)
+        assert outcome(trained(overrides, disk.root)) == expected, sorted(state)
     return len(disk.states)
 
 
 def test_a_run_killed_at_any_operation_resumes_to_the_bits_of_an_undisturbed_one(tmp_path):
-    straight, disk = crashes(PLAIN, tmp_path / "runs")
+    expected, disk = crashes(PLAIN, tmp_path / "runs")
     assert disk.operations > 300
-    assert survived(PLAIN, disk, straight) > 25
+    assert resume_from_each(PLAIN, disk, expected) > 25
 
 
 def test_a_truncated_line_does_not_damage_other_lines(tmp_path):
@@ -63,7 +63,7 @@ def test_temporary_files_are_deleted_and_user_files_are_not(tmp_path):
 
 def test_a_damaged_last_checkpoint_never_replaces_a_good_previous_one(tmp_path):
     folder = trained(PLAIN, tmp_path)
-    straight = outcome(folder)
+    expected = outcome(folder)
     summary = json.loads((folder / "summary.json").read_text())
     (folder / "summary.json").write_text(json.dumps(summary | {"status": "running"}))
     last, previous = folder / "checkpoints/last.ckpt", (folder / "checkpoints/previous.ckpt").read_bytes()
@@ -73,22 +73,22 @@ def test_a_damaged_last_checkpoint_never_replaces_a_good_previous_one(tmp_path):
     for state in disk.states:  # one of the two is good at any moment
         assert previous in (state["run/seed0/checkpoints/previous.ckpt"], state.get("run/seed0/checkpoints/last.ckpt"))
     (folder / "checkpoints/broken.ckpt").unlink()
-    assert outcome(folder)[0]["last.ckpt"] == straight[0]["last.ckpt"]
+    assert outcome(folder)[0]["last.ckpt"] == expected[0]["last.ckpt"]
 
 
 @pytest.mark.slow
 def test_a_run_with_scores_and_snapshots_killed_at_any_operation_resumes_to_the_same_result(tmp_path):
-    straight, disk = crashes(SCORED, tmp_path / "runs")
-    assert "best.ckpt" in straight[0]
-    assert survived(SCORED, disk, straight) > 40
+    expected, disk = crashes(SCORED, tmp_path / "runs")
+    assert "best.ckpt" in expected[0]
+    assert resume_from_each(SCORED, disk, expected) > 40
 
 
 @pytest.mark.slow
 def test_a_run_killed_while_it_resumes_from_a_crash_ends_with_the_same_result(tmp_path):
-    straight, disk = crashes(PLAIN, tmp_path / "runs")
+    expected, disk = crashes(PLAIN, tmp_path / "runs")
     late = [state for state in disk.states if state.get("run/seed0/checkpoints/last.ckpt")]
     state = late[len(late) // 3]
     shutil.rmtree(tmp_path / "runs")
     again, resumed = crashes(PLAIN, tmp_path / "runs", state)
-    assert again == straight
-    assert survived(PLAIN, resumed, straight) > 15
+    assert again == expected
+    assert resume_from_each(PLAIN, resumed, expected) > 15

@@ -1,4 +1,4 @@
-"""The rank of a process: torchrun takes precedence over SLURM, and a config must request the started number of ranks."""
+"""The rank of a process: torchrun takes precedence over SLURM, and a config must request the started ranks."""
 
 import pytest
 

@@ -26,8 +26,8 @@ WIDE = ["data=digits", "architecture=mlp", "architecture.generator.widths=[64]",
 def small_disk(folder, size="2m"):
     """Mount a small file system at `folder`; skips the test if it cannot be mounted."""
     folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)], capture_output=True)
-    if made.returncode:
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)], capture_output=True)
+    if mount.returncode:
         pytest.skip("no file system can be mounted here")
     try:
         yield folder
@@ -125,9 +125,9 @@ def test_a_non_finite_term_is_named(term, game, tmp_path, monkeypatch):
         return losses_by_term
 
     monkeypatch.setattr(Player, "losses", losses)
-    words = [*WIDE, *TERMS[term], f"game={game}", "images=96"]
+    overrides = [*WIDE, *TERMS[term], f"game={game}", "images=96"]
     with pytest.raises(Diverged, match=rf"diverged: {term} = nan in round 4, after 48 images") as stopped:
-        trained(words, tmp_path)
+        trained(overrides, tmp_path)
     folder = tmp_path / "run" / "seed0"
     assert last_good_images(folder) == 32
     assert all(torch.isfinite(v).all() for v in load_checkpoint(folder / "checkpoints/last.ckpt")["state_dict"].values()
@@ -195,9 +195,9 @@ def ranks_of(supervisor):
         if folder.name.isdigit():
             try:
                 if f"PPid:\t{supervisor}\n" in (folder / "status").read_text():
-                    words = dict(
-                        word.split("=", 1) for word in (folder / "environ").read_text().split("\0") if "=" in word
+                    environment = dict(
+                        entry.split("=", 1) for entry in (folder / "environ").read_text().split("\0") if "=" in entry
                     )
-                    yield int(folder.name), words.get("RANK")
+                    yield int(folder.name), environment.get("RANK")
             except OSError:  # the process has ended
                 continue

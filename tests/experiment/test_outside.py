@@ -55,9 +55,9 @@ def test_the_wheel_runs_in_an_empty_folder(wheel, tmp_path):
 
 def test_the_wheel_contains_the_templates_styles_and_scripts_of_the_html_pages(wheel, checkout):
     source = checkout / "src" / "saddlepoint"
-    beside = [path.relative_to(source) for path in source.rglob("*") if path.suffix in (".j2", ".css", ".js")]
-    assert len(beside) > 5
-    assert not [path for path in beside if not (wheel / "saddlepoint" / path).exists()]
+    assets = [path.relative_to(source) for path in source.rglob("*") if path.suffix in (".j2", ".css", ".js")]
+    assert len(assets) > 5
+    assert not [path for path in assets if not (wheel / "saddlepoint" / path).exists()]
 
 
 def test_an_edited_yaml_of_a_checkout_takes_effect_at_once(checkout, tmp_path):

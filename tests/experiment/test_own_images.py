@@ -77,10 +77,10 @@ def test_few_images_add_a_kernel_distance_to_the_default_metrics(photos):
 
 
 def test_a_network_for_other_image_sizes_names_its_sizes(photos, tmp_path):
-    for architecture, made in (("dcgan", "32 x 32 or 64 x 64"), ("conv28", "28 x 28")):
+    for architecture, sizes in (("dcgan", "32 x 32 or 64 x 64"), ("conv28", "28 x 28")):
         config = compose(
             [*overrides(photos, "data.size=[16,24]", f"architecture={architecture}"), f"outputs={tmp_path}"]
         )
-        with pytest.raises(Mistake, match=rf"{made} images, but the data have shape \[3, 16, 24\]") as caught:
+        with pytest.raises(Mistake, match=rf"{sizes} images, but the data have shape \[3, 16, 24\]") as caught:
             train(config, Console(quiet=True))
         assert len(str(caught.value).splitlines()) <= 2

@@ -94,9 +94,14 @@ def test_a_run_with_user_code_is_loaded_if_it_is_allowed(
         "from saddlepoint.architecture.mlp import Generator as Mine\n\n\nclass Own(Mine):\n    pass\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    words = [*TINY, f"outputs={tmp_path}", "architecture.generator._target_=myplayers.Own", "allow_target=[myplayers]"]
-    made = saddlepoint.train(saddlepoint.compose(words), Console(file=io.StringIO()))
+    overrides = [
+        *TINY,
+        f"outputs={tmp_path}",
+        "architecture.generator._target_=myplayers.Own",
+        "allow_target=[myplayers]",
+    ]
+    run_of_user_code = saddlepoint.train(saddlepoint.compose(overrides), Console(file=io.StringIO()))
     with pytest.raises(Mistake, match="myplayers"):
-        saddlepoint.load(made)
+        saddlepoint.load(run_of_user_code)
     for allow in (["myplayers"], "myplayers"):
-        assert saddlepoint.load(made, allow=allow).sample(3).shape == (3, 2)
+        assert saddlepoint.load(run_of_user_code, allow=allow).sample(3).shape == (3, 2)

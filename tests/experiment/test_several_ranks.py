@@ -11,8 +11,8 @@ from saddlepoint.run.folder import Run
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    found = played(several.on_ranks, 2, str(folder), [free_port() for _ in several.PREPARED], join=False)
-    return folder, found
+    outcomes = played(several.on_ranks, 2, str(folder), [free_port() for _ in several.PREPARED], join=False)
+    return folder, outcomes
 
 
 def _run(folder, name):
@@ -42,14 +42,14 @@ def test_two_ranks_measure_the_same_bits_as_one_process_with_a_cold_cache(result
 
 
 def test_a_signal_to_one_rank_stops_both_in_the_same_round(results):
-    assert [result["told"] for result in results[1]] == [("Stopped", "signal SIGTERM")] * 2
-    run = _run(results[0], "told")
+    assert [result["signal"] for result in results[1]] == [("Stopped", "signal SIGTERM")] * 2
+    run = _run(results[0], "signal")
     assert (_saved(run), run.summary["status"], run.summary["exit"]) == (64, "interrupted", 143)
 
 
 def test_a_signal_during_the_last_save_stops_the_run_before_the_final_scores(results):
-    assert [result["told at the end"] for result in results[1]] == [("Stopped", "signal SIGTERM")] * 2
-    run = _run(results[0], "told at the end")
+    assert [result["signal at the end"] for result in results[1]] == [("Stopped", "signal SIGTERM")] * 2
+    run = _run(results[0], "signal at the end")
     assert (_saved(run), run.summary["exit"], run.summary["final"]) == (96, 143, {})
 
 

@@ -248,8 +248,8 @@ def test_a_run_writes_the_documented_files(tmp_path):
     summary = record.summary
     assert summary["status"] == "finished"
     assert summary["exit"] == 0
-    metrics, rulers = ("fid", "inception_score", "coverage"), ("digits", "digits-b")
-    assert set(summary["final"]) == {f"{metric}_{ruler}_900_train" for metric in metrics for ruler in rulers}
+    metrics, extractors = ("fid", "inception_score", "coverage"), ("digits", "digits-b")
+    assert set(summary["final"]) == {f"{metric}_{name}_900_train" for metric in metrics for name in extractors}
     contract = summary["final"]["fid_digits_900_train"]["contract"]
     assert (contract["n_real"], contract["n_fake"], contract["split"], contract["weights"]) == (
         897,

@@ -109,8 +109,8 @@ def measured(record):
         if overrides not in cached:
             console = Console(file=io.StringIO())
             arguments = [*BEFORE, *overrides, "allow_target=[conditional]"]
-            (found,) = evaluate(record.folder, overrides=arguments, console=console).values()
-            cached[overrides] = {f"{s.contract.metric}, {s.contract.extractor}": s for s in found.values()}
+            (result,) = evaluate(record.folder, overrides=arguments, console=console).values()
+            cached[overrides] = {f"{s.contract.metric}, {s.contract.extractor}": s for s in result.values()}
         return cached[overrides]
 
     yield scores
@@ -154,15 +154,15 @@ def test_every_setting_of_an_evaluation_is_tested():
     assert cached == {key for key in tried if key.startswith("evaluation.")} | ELSEWHERE
 
 
-@pytest.mark.parametrize("place", range(max(map(len, METRICS.values()))))
-def test_a_setting_of_a_metric_that_changes_its_score_changes_its_contract(measured, place):
+@pytest.mark.parametrize("index", range(max(map(len, METRICS.values()))))
+def test_a_setting_of_a_metric_that_changes_its_score_changes_its_contract(measured, index):
     overrides = []
     for piece, settings in METRICS.items():
         ((name, default),) = OmegaConf.load(CONF / "metric" / f"{piece}.yaml").items()
         assert set(settings) == set(default) - {"_target_"}, piece
-        overrides += [f"metric.{name}.{key}={value}" for key, value in list(settings.items())[place : place + 1]]
-    found = changed_metrics(measured(), measured(*overrides))
-    assert found or place > 2
+        overrides += [f"metric.{name}.{key}={value}" for key, value in list(settings.items())[index : index + 1]]
+    changed = changed_metrics(measured(), measured(*overrides))
+    assert changed or index > 2
     assert set(METRICS) | POINTS == {path.stem for path in (CONF / "metric").glob("*.yaml")}
 
 
@@ -172,8 +172,8 @@ def test_stored_samples_have_the_scores_of_the_generator(record, measured, tmp_p
     x = ((x + 1) * 127.5).round().to(torch.uint8)
     np.savez(tmp_path / "x.npz", arr_0=x.numpy(), y=y.numpy())
     arguments = [*BEFORE, "data=digits"]
-    (found,) = evaluate(samples=tmp_path / "x.npz", overrides=arguments, console=Console(file=io.StringIO())).values()
-    stored = {f"{s.contract.metric}, {s.contract.extractor}": s for s in found.values()}
+    (scores,) = evaluate(samples=tmp_path / "x.npz", overrides=arguments, console=Console(file=io.StringIO())).values()
+    stored = {f"{s.contract.metric}, {s.contract.extractor}": s for s in scores.values()}
     # a stored set is sorted by content, which changes the metrics that draw subsets of the fakes
     still = [f"{name}, digits" for name in ("fid", "precision", "recall", "coverage", "parzen", "gan_test")]
     assert {name: stored[name].value for name in still} == pytest.approx(
@@ -275,7 +275,7 @@ def test_the_statistics_of_the_average_are_a_factor_of_the_protocol(record, meas
     assert list(steps) == [
         "a, by its own protocol", "a, statistics of the average averaged -> reestimated", "b, by its own protocol"
     ]  # fmt: skip
-    first, moved_by, last = (found["fid"] for found in steps.values())
+    first, moved_by, last = (scores["fid"] for scores in steps.values())
     assert first != pytest.approx(moved_by, rel=1e-3)
     assert moved_by == pytest.approx(last)
     assert first == pytest.approx(measured()["fid, digits"].value)
@@ -288,8 +288,8 @@ def test_a_snapshot_keeps_the_statistics_of_its_average(tmp_path):
 
     def fid(*overrides, at=640):
         quiet = Console(file=io.StringIO())
-        (found,) = evaluate(folder, at, [*overrides, allow], console=quiet).values()
-        return next(iter(found.values()))
+        (scores,) = evaluate(folder, at, [*overrides, allow], console=quiet).values()
+        return next(iter(scores.values()))
 
     default, averaged = fid(), fid(f"{STATISTICS}=averaged")
     assert default.contract.batch_norm == averaged.contract.batch_norm == "reestimated"

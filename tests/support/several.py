@@ -105,8 +105,8 @@ def _signal_while_saving():
 
 PREPARED = {  # by name: a function that prepares the fault of rank 1
     "measured": lambda: lambda: None,
-    "told": _at(64, lambda game: os.kill(os.getpid(), signal.SIGTERM)),
-    "told at the end": _signal_while_saving,
+    "signal": _at(64, lambda game: os.kill(os.getpid(), signal.SIGTERM)),
+    "signal at the end": _signal_while_saving,
     "drift": _at(48, _change_weights),
     "drift of a stream": _at(48, _draw),
     "drift of a memory": _at(64, _change_optimizer),

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from rich.console import Console
 
-from saddlepoint.callback.grid import FRAMES, save_png, write_animation
+from saddlepoint.callback.grid import MAX_FRAMES, save_png, write_animation
 from saddlepoint.cli import multirun
 from saddlepoint.config.check import check
 from saddlepoint.config.compose import apply_overrides, compose
@@ -141,9 +141,9 @@ def test_an_animation_has_at_most_a_hundred_frames_including_the_first_and_the_l
     for i in range(250):
         save_png(Image.new("RGB", (4, 4), (i, 0, 0)), tmp_path / f"{i:09d}.png")
     with Image.open(write_animation(tmp_path) or "") as moving:
-        assert moving.n_frames == FRAMES
+        assert moving.n_frames == MAX_FRAMES
         ends = []
-        for frame in (0, FRAMES - 1):
+        for frame in (0, MAX_FRAMES - 1):
             moving.seek(frame)
             ends.append(moving.convert("RGB").getpixel((0, 0))[0])
     assert ends == [0, 249]

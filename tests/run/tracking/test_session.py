@@ -151,7 +151,7 @@ def test_a_run_is_tagged_by_its_components_and_its_job_type_is_train(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     defaults: dict = {}
-    monkeypatch.setattr(WandbSession, "start_run", lambda self, folder, config, about, say: defaults.update(about))
+    monkeypatch.setattr(WandbSession, "start_run", lambda self, folder, config, about, log: defaults.update(about))
     config = {"choice": {"data": "digits", "architecture": "mlp", "objective": "hinge", "regularizer": ["r1", "r2"]}}
     tracker = Tracker("offline")
     (tmp_path / "name" / "seed3").mkdir(parents=True)

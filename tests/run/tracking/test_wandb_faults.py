@@ -188,8 +188,8 @@ def test_a_run_that_falls_back_to_offline_keeps_its_id_and_no_files_of_the_attem
     old.mkdir(parents=True)
     calls, messages = [], []
 
-    def init(mode: str, **told: Any) -> str:
-        calls.append((mode, told["id"]))
+    def init(mode: str, **arguments: Any) -> str:
+        calls.append((mode, arguments["id"]))
         if mode == "online":
             (tmp_path / "wandb" / "run-2-abc").mkdir()
             failure()

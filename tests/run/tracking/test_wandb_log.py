@@ -31,14 +31,14 @@ def log(contents: Sequence[bytes]) -> bytes:
     """Return a log with these records, written independently from the description of the format."""
     out = bytearray(b":W&B\xe1\xbe\x00")
     for record in contents:
-        rest, has_started = record, False
-        while rest or not has_started:
+        remaining, has_started = record, False
+        while remaining or not has_started:
             space = 32768 - len(out) % 32768
             if space < 7:
                 out += bytes(space)
                 continue
-            chunk, rest = rest[: space - 7], rest[space - 7 :]
-            kind = (4 if has_started else 1) if not rest else (3 if has_started else 2)
+            chunk, remaining = remaining[: space - 7], remaining[space - 7 :]
+            kind = (4 if has_started else 1) if not remaining else (3 if has_started else 2)
             crc = zlib.crc32(bytes([kind]) + chunk)
             out += crc.to_bytes(4, "little") + len(chunk).to_bytes(2, "little") + bytes([kind]) + chunk
             has_started = True
@@ -85,9 +85,9 @@ def test_a_truncated_log_gives_its_first_records() -> None:
     contents = [bytes([65 + i]) * n for i, n in enumerate((40, 33_000, 10, 5))]
     data = log(contents)
     counts = [
-        len(found)
+        len(first_records)
         for cut in [*range(0, len(data), 97), len(data)]
-        if (found := read_prefix(data[:cut], contents)) >= []
+        if (first_records := read_prefix(data[:cut], contents)) >= []
     ]
     assert counts[0] == 0
     assert counts[-1] == len(contents)
@@ -104,9 +104,9 @@ def test_a_flipped_byte_loses_only_records_of_its_block() -> None:
     contents = [f"{i:0100d}".encode() for i in range(600)]  # two blocks
     data = log(contents)
     for at in range(7, len(data), 997):
-        found = list(read_records(data[:at] + bytes([data[at] ^ 0x40]) + data[at + 1 :]))
-        assert set(found) < set(contents)
-        assert len(found) >= len(contents) - 32_768 // 107 - 1
+        remaining = list(read_records(data[:at] + bytes([data[at] ^ 0x40]) + data[at + 1 :]))
+        assert set(remaining) < set(contents)
+        assert len(remaining) >= len(contents) - 32_768 // 107 - 1
 
 
 def test_another_file_is_refused_and_an_empty_log_has_no_records() -> None:
@@ -121,11 +121,11 @@ def test_a_part_has_its_config_rows_and_exit_without_the_items_of_wandb(tmp_path
     summary.summary.update.add(key="_runtime", value_json="9")
     end.exit.exit_code = 3
     contents = [started("one", 0, 50), history({"images": 1, "loss": 0.5}), summary.SerializeToString()]
-    found = load_part(write_log(tmp_path, "x", [*contents, end.SerializeToString()]))
-    assert (found.id, found.started, found.exit) == ("one", 50.0, 3)
-    assert found.config == {"seed": 3, "begun_at": 0}
-    assert found.rows == [{"images": 1, "loss": 0.5}]
-    assert found.summary == {"samples": {"width": 5}}
+    part = load_part(write_log(tmp_path, "x", [*contents, end.SerializeToString()]))
+    assert (part.id, part.started, part.exit) == ("one", 50.0, 3)
+    assert part.config == {"seed": 3, "begun_at": 0}
+    assert part.rows == [{"images": 1, "loss": 0.5}]
+    assert part.summary == {"samples": {"width": 5}}
     assert load_part(write_log(tmp_path, "y", contents)).exit is None
 
 
@@ -159,9 +159,9 @@ def test_parts_are_ordered_by_time_and_several_runs_need_an_id(tmp_path: Path) -
     write_log(tmp_path, "a", [started("one", 64, 60), *map(history, rows(128, of="b"))])
     cut = write_log(tmp_path, "c", [started("one", 128, 70)])
     cut.write_bytes(cut.read_bytes()[:9])
-    found = load_wandb_run(tmp_path)
-    assert found.rows == [*rows(64), *rows(128, of="b")]
-    assert (found.id, found.config["begun_at"], len(found.parts)) == ("one", 64, 2)
+    wandb_run = load_wandb_run(tmp_path)
+    assert wandb_run.rows == [*rows(64), *rows(128, of="b")]
+    assert (wandb_run.id, wandb_run.config["begun_at"], len(wandb_run.parts)) == ("one", 64, 2)
     write_log(tmp_path, "d", [started("other", 0, 80)], "other")
     assert load_wandb_run(tmp_path, "other").rows == []
     with pytest.raises(Mistake, match="with ids one, other; choose one"):
