@@ -36,9 +36,9 @@ def mixed(x, size, eps, gain, bias):
 
 def layer(features=3, reference=8, **settings):
     """Return a layer that uses the first rows of its input as the reference."""
-    made = VirtualBatchNorm(features, reference, **settings)
-    made.has_reference = True
-    return made
+    norm = VirtualBatchNorm(features, reference, **settings)
+    norm.has_reference = True
+    return norm
 
 
 @pytest.mark.parametrize("shape", SHAPES)

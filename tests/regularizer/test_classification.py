@@ -121,8 +121,8 @@ def test_a_generator_that_descends_it_on_fakes_moves_towards_the_requested_class
     assert Classification(sides=["fake"])(moved) < loss
 
 
-def played(rounds=12, **settings):
-    """Return D with noise after some rounds against a generator whose loss depends on D's features."""
+def trained_discriminator(rounds=12, **settings):
+    """Return the parameters of a D with noise after some rounds against a generator."""
     net = network(neck=GaussianNoise)
     torch.manual_seed(5)
     maker = mlp.Generator(3, [2], widths=[8])
@@ -136,21 +136,24 @@ def played(rounds=12, **settings):
 
 
 def test_an_adversarial_weight_of_0_is_supervised_training_only_bit_for_bit_with_noise_in_d():
-    alone, nought, half = played(objective=None), played(weight=0.0), played(weight=0.5)
-    assert all(a.equal(b) for a, b in zip(alone, nought, strict=True))
-    assert not any(a.equal(b) for a, b in zip(alone, half, strict=True) if a.numel() > 1)
+    supervised, zero = trained_discriminator(objective=None), trained_discriminator(weight=0.0)
+    half = trained_discriminator(weight=0.5)
+    assert all(a.equal(b) for a, b in zip(supervised, zero, strict=True))
+    assert not any(a.equal(b) for a, b in zip(supervised, half, strict=True) if a.numel() > 1)
 
 
 def test_a_term_of_weight_0_is_not_evaluated():
-    class Never(Classification):
+    class Unreachable(Classification):
         def forward(self, turn):
             raise AssertionError
 
     net = network()
-    player = Player(net, partial(torch.optim.SGD, lr=0.1), nonsaturating.discriminator, {"never": Never(weight=0)}, 0.0)
+    player = Player(
+        net, partial(torch.optim.SGD, lr=0.1), nonsaturating.discriminator, {"unreachable": Unreachable(weight=0)}, 0.0
+    )
     seen = turn(net)
     losses = player.losses(seen, 0)
-    assert {name: loss.item() for name, loss in losses.items()} == {"adversarial": 0, "never": 0}
+    assert {name: loss.item() for name, loss in losses.items()} == {"adversarial": 0, "unreachable": 0}
     assert "output" not in vars(seen["real"])
     sum(losses.values()).backward(inputs=list(net.parameters()))  # a round without a loss still works
     assert all(p.grad is None or not p.grad.any() for p in net.parameters())

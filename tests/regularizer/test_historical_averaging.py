@@ -199,8 +199,8 @@ def test_rounds_are_finite_with_every_objective(objective, rule):
 
 
 def test_each_player_has_its_own_history():
-    made = build_game(compose(["regularizer=[historical_averaging]"]))
-    terms = [made.players[name].terms["historical_averaging"] for name in made.players]
+    plays = build_game(compose(["regularizer=[historical_averaging]"]))
+    terms = [plays.players[name].terms["historical_averaging"] for name in plays.players]
     assert len(terms) == 2
     assert terms[0] is not terms[1]
 

@@ -44,22 +44,22 @@ def test_a_perfect_q_of_a_categorical_code_gives_0_and_a_constant_q_the_entropy(
 
 def test_the_terms_of_several_codes_add_up_each_with_its_own_formula():
     heads = {"category": lambda latent: latent["z"] @ torch.ones(2, 4).cumsum(1), "style": lambda latent: latent["z"]}
-    shown, latent = turn(heads)
+    example, latent = turn(heads)
     expected = -(log_softmax(latent["z"] @ torch.ones(2, 4).cumsum(1), 1) * latent["category"]).sum(1).mean()
     expected = expected + ((latent["style"] - latent["z"]) ** 2).sum(1).mean() / 2
-    torch.testing.assert_close(MutualInformation(codes=["category", "style"])(shown), expected)
+    torch.testing.assert_close(MutualInformation(codes=["category", "style"])(example), expected)
 
 
 def test_a_missing_code_or_head_or_another_size_is_refused_with_what_to_type():
-    shown, _ = turn({"category": lambda latent: latent["z"], "categori": lambda latent: latent["z"]})
+    example, _ = turn({"category": lambda latent: latent["z"], "categori": lambda latent: latent["z"]})
     with pytest.raises(Mistake, match=r"the prior has no part categori\. Did you mean category\?"):
-        MutualInformation(codes=["categori"])(shown)
+        MutualInformation(codes=["categori"])(example)
     with pytest.raises(Mistake, match=r"code style needs a head of the same name, .* category, categori"):
-        MutualInformation(codes=["style"])(shown)
+        MutualInformation(codes=["style"])(example)
     with pytest.raises(
         Mistake, match=r"has shape \[32, 4\], but the head category has \[32, 2\].*heads=\{category: 4\}"
     ):
-        MutualInformation()(shown)
+        MutualInformation()(example)
     with pytest.raises(ValueError, match="codes="):
         MutualInformation(codes=[])
 
