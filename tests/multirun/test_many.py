@@ -45,6 +45,7 @@ def test_lists_ranges_and_additions_vary_too() -> None:
 def test_runs_of_one_command_share_a_group_and_are_tagged_by_what_varies() -> None:
     loggers = [config.logger for _, config in build_configs(["objective=hinge,minimax", "seed=0,1"])]
     assert len({logger.group for logger in loggers}) == 1
+    assert loggers[0].group == "digits-3d21d42d"  # the same in every version
     assert loggers[1].tags == ["seed=0", "objective=minimax"]
     other = build_configs(["objective=hinge,wasserstein", "seed=0,1"])[0][1].logger
     assert other.group != loggers[0].group

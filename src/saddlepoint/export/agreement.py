@@ -16,7 +16,7 @@ from torch import Tensor
 SIZES = (1, 2, 7, 64, 256, 670)
 ROWS = sum(SIZES)  # at most
 TOLERANCE = 1e-4  # of values in [-1, 1]: an eightieth of a grey level
-TensorsByName = Mapping[str, Tensor]
+Tensors = Mapping[str, Tensor]
 
 
 def batch_sizes(n: int) -> list[int]:
@@ -26,9 +26,7 @@ def batch_sizes(n: int) -> list[int]:
 
 
 @torch.no_grad()
-def original_samples(
-    network: Callable[[TensorsByName, TensorsByName], Tensor], latent: TensorsByName, condition: TensorsByName
-) -> Tensor:
+def original_samples(network: Callable[[Tensors, Tensors], Tensor], latent: Tensors, condition: Tensors) -> Tensor:
     """Return the samples of `network`, in evaluation mode, for all rows, [n, *shape], computed in two batches."""
     n = len(next(iter({**latent, **condition}.values())))
     halves = [n] if n == 1 else [n // 2, n - n // 2]
@@ -37,9 +35,8 @@ def original_samples(
 
 @torch.no_grad()
 def max_difference(
-    network: Callable[[TensorsByName, TensorsByName], Any], latent: TensorsByName, condition: TensorsByName,
-    expected: Tensor,
-) -> float:  # fmt: skip
+    network: Callable[[Tensors, Tensors], Any], latent: Tensors, condition: Tensors, expected: Tensor
+) -> float:
     """Return the largest absolute difference between network(latent, condition) and `expected`.
 
     Infinite if a shape or type differs, or if a value is not finite.
@@ -54,12 +51,8 @@ def max_difference(
     return largest
 
 
-def batches(
-    latent: TensorsByName, condition: TensorsByName, sizes: list[int]
-) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+def batches(latent: Tensors, condition: Tensors, sizes: list[int]) -> Iterator[tuple[Tensors, Tensors]]:
     """Yield (latent, condition) in batches of these sizes, in order."""
     for first, last in pairwise(accumulate(sizes, initial=0)):
-        yield (
-            {name: rows[first:last] for name, rows in latent.items()},
-            {name: rows[first:last] for name, rows in condition.items()},
-        )
+        latent_rows = {name: rows[first:last] for name, rows in latent.items()}
+        yield latent_rows, {name: rows[first:last] for name, rows in condition.items()}
