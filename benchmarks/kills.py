@@ -22,7 +22,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
-from crashed import SCORED, outcome, trained  # pyright: ignore[reportMissingImports]
+from crashed import SCORED, run_result, train_run  # pyright: ignore[reportMissingImports]
 
 OVERRIDES = [*SCORED, "images=960"]
 
@@ -71,7 +71,7 @@ def run_trial(root: Path, uninterrupted: object, life: float, rng: random.Random
     shutil.rmtree(root, ignore_errors=True)
 
     def work() -> object:
-        return trained(OVERRIDES, root)
+        return train_run(OVERRIDES, root)
 
     kill_again = True
     while kill_again:
@@ -84,7 +84,7 @@ def run_trial(root: Path, uninterrupted: object, life: float, rng: random.Random
     if wait_for(fork(work)) != 0:
         figures.lost += 1
         return
-    result = outcome(root / "run" / "seed0")
+    result = run_result(root / "run" / "seed0")
     figures.left += len(set(result[-1]) - set(uninterrupted[-1]))  # pyright: ignore[reportIndexIssue]
     figures.survived += result == uninterrupted
     figures.lost += result != uninterrupted
@@ -93,11 +93,11 @@ def run_trial(root: Path, uninterrupted: object, life: float, rng: random.Random
 def run_trials(number: int, seed: int, root: Path) -> Figures:
     """Run trials until there are `number` kills at times drawn from `seed`."""
     rng, figures = random.Random(seed), Figures()
-    trained(OVERRIDES, root)
-    uninterrupted = outcome(root / "run" / "seed0")
+    train_run(OVERRIDES, root)
+    uninterrupted = run_result(root / "run" / "seed0")
     shutil.rmtree(root)
     start = time.perf_counter()
-    wait_for(fork(lambda: trained(OVERRIDES, root)))
+    wait_for(fork(lambda: train_run(OVERRIDES, root)))
     life = 1.1 * (time.perf_counter() - start)
     while figures.kills < number:
         run_trial(root, uninterrupted, life, rng, figures)

@@ -43,7 +43,7 @@ def measure(fault: str) -> dict[str, Any]:
     import signal
 
     import pytorch_lightning
-    from tracking import Server, children, trained  # from tests/support
+    from tracking import Server, children, train_run  # from tests/support
 
     from saddlepoint.run.tracking.background_worker import BackgroundWorker
     from saddlepoint.run.tracking.tracker import Tracker
@@ -74,7 +74,7 @@ def measure(fault: str) -> dict[str, Any]:
     setattr(BackgroundWorker, "_run", timed(spent, "cpu", BackgroundWorker._run, time.thread_time))  # noqa: B010
     setattr(pytorch_lightning.Trainer, "fit", timed(spent, "fit", pytorch_lightning.Trainer.fit))  # noqa: B010
     with tempfile.TemporaryDirectory() as folder:
-        run = trained(folder, f"images={IMAGES}", f"logger.mode={mode}", f"logger.timeout={TIMEOUT}",
+        run = train_run(folder, f"images={IMAGES}", f"logger.mode={mode}", f"logger.timeout={TIMEOUT}",
                       "callback.journal.images_between=128", "callback.grid.images_between=1000000",
                       "callback.checkpoint.images_between=6400")  # fmt: skip
         outcome = {"status": run.summary["status"], "kept": count_kept_rows(run, mode)}

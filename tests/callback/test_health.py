@@ -75,7 +75,7 @@ def adam(lr):
     return partial(torch.optim.Adam, lr=lr, betas=(0.5, 0.999))
 
 
-def trained(
+def train_game(
     maker, critic, data, images, objective=nonsaturating, lr=(1e-3, 1e-3), penalties=None, callbacks=(), **settings
 ):
     """Train a game with health checks; return its Health callback and logger."""
@@ -124,14 +124,14 @@ def first_alarm(logger):
 
 def test_overfitting_of_d_raises_an_alarm_within_12_800_images():
     """G is perfect and fixed (the identity), so D can only win by memorising the 64 training points."""
-    _, logger = trained(*perfect(), Cloud(train=64, batch=256), 12_800, lr=(2e-3, 0.0))
+    _, logger = train_game(*perfect(), Cloud(train=64, batch=256), 12_800, lr=(2e-3, 0.0))
     assert first_alarm(logger) == ("overfitting", 12_800)
     assert len(logger.alerts) == 1
     assert logger.rows[-1]["health/train_over_held_out"] > 0.75
 
 
 def test_with_enough_points_the_same_discriminator_does_not_overfit():
-    _, logger = trained(*perfect(), Cloud(train=50_000, batch=256), 12_800, lr=(2e-3, 0.0))
+    _, logger = train_game(*perfect(), Cloud(train=50_000, batch=256), 12_800, lr=(2e-3, 0.0))
     assert logger.alerts == []
     assert logger.rows[-1]["health/train_over_held_out"] == pytest.approx(0.5, abs=0.1)
 
@@ -142,13 +142,13 @@ def test_a_collapsed_generator_raises_an_alarm_within_12_800_images(objective):
     nn.init.zeros_(maker.network[2].weight)
     maker.network[2].weight.requires_grad_(False)
     penalties = {"gradient_penalty": GradientPenalty(10.0)} if objective is wasserstein else None
-    _, logger = trained(maker, critic, Cloud(batch=256), 20_000, objective, penalties=penalties)
+    _, logger = train_game(maker, critic, Cloud(batch=256), 20_000, objective, penalties=penalties)
     assert first_alarm(logger) == ("collapse", 12_800)
 
 
 def test_a_penalty_of_weight_a_million_raises_an_alarm_within_6_400_images():
     penalties = {"gradient_penalty": GradientPenalty(1e6)}
-    _, logger = trained(*nets(), Cloud(batch=256), 20_000, wasserstein, penalties=penalties)
+    _, logger = train_game(*nets(), Cloud(batch=256), 20_000, wasserstein, penalties=penalties)
     assert first_alarm(logger) == ("explosion", 6_400)
 
 
@@ -156,14 +156,14 @@ def test_a_dead_discriminator_raises_an_alarm_within_6_400_images():
     maker, critic = nets()
     dead = nn.Sequential(critic.trunk[0], nn.ReLU())
     nn.init.constant_(dead[0].bias, -100.0)  # no input activates any unit
-    _, logger = trained(maker, Critic(dead, critic.last), Cloud(batch=256), 10_000)
+    _, logger = train_game(maker, Critic(dead, critic.last), Cloud(batch=256), 10_000)
     assert first_alarm(logger) == ("dead_discriminator", 6_400)
 
 
 def test_minimax_against_a_certain_discriminator_raises_an_alarm_within_12_800_images():
     maker, critic = nets()
     nn.init.constant_(maker.network[2].bias, 30.0)
-    _, logger = trained(maker, critic, Cloud(batch=256), 20_000, minimax, lr=(1e-2, 1e-6))
+    _, logger = train_game(maker, critic, Cloud(batch=256), 20_000, minimax, lr=(1e-2, 1e-6))
     assert first_alarm(logger)[0] == "saturation"
     assert first_alarm(logger)[1] <= 12_800
 
@@ -173,7 +173,7 @@ def test_an_equally_certain_critic_raises_no_saturation_alarm():
     maker, critic = nets()
     nn.init.constant_(maker.network[2].bias, 30.0)
     penalties = {"gradient_penalty": GradientPenalty(10.0)}
-    _, logger = trained(maker, critic, Cloud(batch=256), 20_000, wasserstein, lr=(1e-3, 1e-6), penalties=penalties)
+    _, logger = train_game(maker, critic, Cloud(batch=256), 20_000, wasserstein, lr=(1e-3, 1e-6), penalties=penalties)
     assert logger.rows[-1]["health/real_over_fake"] > 0.99
     assert "saturation" not in {title.removeprefix("health: ") for title, _ in logger.alerts}
 
@@ -204,7 +204,7 @@ def test_an_alarm_of_one_rank_stops_all_ranks_in_the_same_round(monkeypatch):
     """Losses depend on the samples of a rank: here they are small, and on the other rank one is 10^3."""
     monkeypatch.setattr(ranks, "all_gather_object", lambda readings: [readings, readings | {"magnitude": 3.0}])
     with pytest.raises(UnhealthyRun, match="stopped by explosion after 64 images"):
-        trained(*nets(), Cloud(), 640, images_between=64, stop=["explosion"])
+        train_game(*nets(), Cloud(), 640, images_between=64, stop=["explosion"])
 
 
 @pytest.mark.parametrize("stop", ["[any]", "[explosion]", "null"])
@@ -220,7 +220,7 @@ def test_stop_can_be_set_on_the_command_line(stop):
 )
 def test_a_split_that_is_not_held_out_is_refused(split, message):
     with pytest.raises(Mistake, match=message):
-        trained(*nets(), Cloud(), 64, images_between=64, held_out=split)
+        train_game(*nets(), Cloud(), 64, images_between=64, held_out=split)
 
 
 # ------------------------------------------------------------------------------------------------ readings
@@ -292,7 +292,7 @@ def test_the_gradient_ratio_is_the_norm_of_g_over_that_of_d():
         norms = {name: float(g.gradient_norm(name)) for name in ("generator", "discriminator")}
         ratios.append(norms["generator"] / norms["discriminator"])
 
-    _, logger = trained(*nets(), Cloud(), 64, images_between=64, callbacks=[Watch(after=measure)])
+    _, logger = train_game(*nets(), Cloud(), 64, images_between=64, callbacks=[Watch(after=measure)])
     assert logger.rows[-1]["health/gradient_ratio"] == pytest.approx(ratios[-1], rel=1e-4)
     assert abs(ratios[-1] - 1) > 0.05
 
@@ -312,7 +312,7 @@ def test_a_check_after_each_round_does_not_change_a_game_with_dropout_and_batch_
         modes = []
         spy = Watch(before=lambda g, i, modes=modes: modes.append(all(m.training for m in g.modules())))
         copies = copy.deepcopy(maker), copy.deepcopy(critic)
-        _, logger = trained(*copies, Cloud(), 640, images_between=between, callbacks=[spy])
+        _, logger = train_game(*copies, Cloud(), 640, images_between=between, callbacks=[spy])
         assert all(modes)
         ends.append([*copies[0].state_dict().values(), *copies[1].state_dict().values(), torch.get_rng_state()])
     assert sum("health/magnitude" in row for row in logger.rows) == 10
@@ -355,7 +355,7 @@ def test_a_diverged_run_has_a_postmortem_with_the_term_and_the_readings_before_i
     players = "{discriminator: {clip: null}, generator: {clip: null}}"
     (tmp_path / "config.yaml").write_text(f"{{seed: 0, images: 6400, game: {{players: {players}}}}}")
     with pytest.raises(Diverged):
-        trained(*nets(), Cloud(), 6400, images_between=64, run=Run(tmp_path), callbacks=[Finite(64), poisoned(5)])
+        train_game(*nets(), Cloud(), 6400, images_between=64, run=Run(tmp_path), callbacks=[Finite(64), poisoned(5)])
     page = (tmp_path / "postmortem.md").read_text()
     assert page.startswith("# Post-mortem: explosion at 320 images")
     assert "discriminator/adversarial = nan" in page
@@ -366,7 +366,7 @@ def test_a_diverged_run_has_a_postmortem_with_the_term_and_the_readings_before_i
 
 def test_an_alarm_gives_one_alert_one_line_and_one_event_however_long_it_lasts(tmp_path):
     rules = {"explosion": {"raise_at": -9.0, "clear_at": -10.0}}
-    callback, logger = trained(*nets(), Cloud(), 640, images_between=64, rules=rules, run=Run(tmp_path))
+    callback, logger = train_game(*nets(), Cloud(), 640, images_between=64, rules=rules, run=Run(tmp_path))
     assert [title for title, _ in logger.alerts] == ["health: explosion"]
     lines = callback.console.file.getvalue().splitlines()
     assert sum(line.startswith("health: explosion at 64 images") for line in lines) == 1
@@ -385,7 +385,7 @@ class Swinging(Rule):
 
 def test_the_end_of_an_alarm_gives_a_line_and_no_second_alert(tmp_path):
     rules = {"swinging": Swinging(raise_at=1.0, clear_at=0.0, after=1)}
-    callback, logger = trained(*nets(), Cloud(), 256, images_between=64, rules=rules, run=Run(tmp_path))
+    callback, logger = train_game(*nets(), Cloud(), 256, images_between=64, rules=rules, run=Run(tmp_path))
     assert [title for title, _ in logger.alerts] == ["health: swinging"]
     assert "swinging at 128 images: cleared" in callback.console.file.getvalue()
     assert [event["event"] for event in Run(tmp_path).events("health.jsonl")[0]] == ["raised", "cleared"]
@@ -408,12 +408,12 @@ def test_an_alarm_about_growth_predicts_when_float32_overflows():
 
 def test_a_healthy_run_has_no_postmortem_and_removes_an_older_one(tmp_path):
     (tmp_path / "postmortem.md").write_text("from an earlier start")
-    trained(*nets(), Cloud(), 640, images_between=64, run=Run(tmp_path))
+    train_game(*nets(), Cloud(), 640, images_between=64, run=Run(tmp_path))
     assert not list(tmp_path.glob("postmortem*"))
 
 
 def test_data_without_a_held_out_split_give_one_message_and_all_other_readings():
-    callback, logger = trained(*nets(), Cloud(held_out=0), 640, images_between=64)
+    callback, logger = train_game(*nets(), Cloud(held_out=0), 640, images_between=64)
     assert callback.console.file.getvalue().count("no data are held out") == 1
     assert "health/diversity" in logger.rows[-1]
     assert not any("held_out" in key for key in logger.rows[-1])

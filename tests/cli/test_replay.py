@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from crashed import trained
+from crashed import train_run
 
 from saddlepoint.callback import dump
 from saddlepoint.callback.finite import Diverged
@@ -27,7 +27,7 @@ BLOW = ["+schedule@optimizer.discriminator.lr=step", "optimizer.discriminator.lr
 def dumped(words, root):
     """What a run of `words` has left; the dump's path."""
     with pytest.raises(Diverged) as stopped:
-        trained([*SMALL, *words], root)
+        train_run([*SMALL, *words], root)
     (path,) = (root / "run" / "seed0" / "dumps").iterdir()
     assert f"saddlepoint replay dump={path}" in str(stopped.value)
     return path
@@ -102,7 +102,7 @@ def test_a_gradient_that_is_no_number_is_caught_before_the_step_though_the_term_
 
 def test_the_turn_is_the_same_where_the_run_had_gone_on_from_a_checkpoint(tmp_path):
     noisy = ["architecture=salimans2016_mnist"]  # noise in its layers, which start from data
-    trained([*SMALL, *noisy, "images=48"], tmp_path)
+    train_run([*SMALL, *noisy, "images=48"], tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         planted(patch, "discriminator", Later(1), lambda loss, fake: loss * float("inf"))
         path = dumped([*noisy, "images=640"], tmp_path)

@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from crashed import PLAIN, SCORED, Disk, outcome, recorded, trained
+from crashed import PLAIN, SCORED, Disk, record_states, run_result, train_run
 
 from saddlepoint.run import provenance
 
@@ -19,17 +19,17 @@ def crashes(overrides, root, state=None):
     """Return the outcome of an undisturbed run (resumed from `state`), and the disk states of all its crashes."""
     if state is not None:
         Disk(root).put(state)
-    with recorded(root) as disk:
-        folder = trained(overrides, root)
+    with record_states(root) as disk:
+        folder = train_run(overrides, root)
     assert disk.peeked == []
-    return outcome(folder), disk
+    return run_result(folder), disk
 
 
 def resume_from_each(overrides, disk, expected):
     """Resume from each crash and check the outcome; return the number of crashes."""
     for state in disk.states:
         disk.put(state)
-        assert outcome(trained(overrides, disk.root)) == expected, sorted(state)
+        assert run_result(train_run(overrides, disk.root)) == expected, sorted(state)
     return len(disk.states)
 
 
@@ -50,30 +50,30 @@ def test_a_truncated_line_does_not_damage_other_lines(tmp_path):
 
 
 def test_temporary_files_are_deleted_and_user_files_are_not(tmp_path):
-    folder = trained(PLAIN, tmp_path)
+    folder = train_run(PLAIN, tmp_path)
     left = [".summary.json.4711", "checkpoints/.best.ckpt.writing", "snapshots/.000000032.safetensors.1"]
     mine = [".notes", ".gitignore", "checkpoints/.keep", "thesis.writing"]
     for name in (*left, *mine):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("x")
-    trained(PLAIN, tmp_path)
+    train_run(PLAIN, tmp_path)
     assert [name for name in left if (folder / name).exists()] == []
     assert [name for name in mine if not (folder / name).exists()] == []
 
 
 def test_a_damaged_last_checkpoint_never_replaces_a_good_previous_one(tmp_path):
-    folder = trained(PLAIN, tmp_path)
-    expected = outcome(folder)
+    folder = train_run(PLAIN, tmp_path)
+    expected = run_result(folder)
     summary = json.loads((folder / "summary.json").read_text())
     (folder / "summary.json").write_text(json.dumps(summary | {"status": "running"}))
     last, previous = folder / "checkpoints/last.ckpt", (folder / "checkpoints/previous.ckpt").read_bytes()
     last.write_bytes(last.read_bytes()[:-1])
-    with recorded(tmp_path) as disk:
-        trained(PLAIN, tmp_path)
+    with record_states(tmp_path) as disk:
+        train_run(PLAIN, tmp_path)
     for state in disk.states:  # one of the two is good at any moment
         assert previous in (state["run/seed0/checkpoints/previous.ckpt"], state.get("run/seed0/checkpoints/last.ckpt"))
     (folder / "checkpoints/broken.ckpt").unlink()
-    assert outcome(folder)[0]["last.ckpt"] == expected[0]["last.ckpt"]
+    assert run_result(folder)[0]["last.ckpt"] == expected[0]["last.ckpt"]
 
 
 @pytest.mark.slow

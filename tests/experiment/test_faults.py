@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from crashed import PLAIN, outcome, trained
+from crashed import PLAIN, run_result, train_run
 
 from saddlepoint.callback.finite import Diverged
 from saddlepoint.error import Mistake
@@ -42,28 +42,28 @@ def last_good_images(folder):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
 def test_a_full_disk_is_reported_in_bytes_and_the_same_command_resumes_once_there_is_space(tmp_path):
-    straight = outcome(trained([*WIDE, "images=96"], tmp_path / "straight"))
+    straight = run_result(train_run([*WIDE, "images=96"], tmp_path / "straight"))
     with small_disk(tmp_path / "disk") as disk:
-        folder = trained([*WIDE, "images=64"], disk)
+        folder = train_run([*WIDE, "images=64"], disk)
         ballast = disk / "ballast"
         with pytest.raises(OSError, match="No space"):
             ballast.write_bytes(bytes(2**21))
         with pytest.raises(Mistake, match=r"No space left on device \(it takes [\d,]+ bytes, [\d,]+ are free\)"):
-            trained([*WIDE, "images=96"], disk)
+            train_run([*WIDE, "images=96"], disk)
         assert last_good_images(folder) == 64
         ballast.unlink()
-        trained([*WIDE, "images=96"], disk)
-        assert outcome(folder)[0]["last.ckpt"] == straight[0]["last.ckpt"]
+        train_run([*WIDE, "images=96"], disk)
+        assert run_result(folder)[0]["last.ckpt"] == straight[0]["last.ckpt"]
         assert list(folder.rglob(".*")) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
 def test_a_folder_that_becomes_read_only_is_named_and_its_content_is_kept(tmp_path):
     with small_disk(tmp_path / "disk") as disk:
-        folder = trained([*WIDE, "images=64"], disk)
+        folder = train_run([*WIDE, "images=64"], disk)
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         with pytest.raises(Mistake, match=r"cannot write .*run.*Read-only file system"):
-            trained([*WIDE, "images=96"], disk)
+            train_run([*WIDE, "images=96"], disk)
         assert last_good_images(folder) == 64
 
 
@@ -79,10 +79,10 @@ def test_no_space_at_any_sync_to_disk_raises_mistake_and_the_run_resumes(tmp_pat
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(Mistake, match="No space left on device"):
-        trained(PLAIN, tmp_path)
+        train_run(PLAIN, tmp_path)
     monkeypatch.undo()
-    folder = trained(PLAIN, tmp_path)
-    assert outcome(folder)[2]["status"] == "finished"
+    folder = train_run(PLAIN, tmp_path)
+    assert run_result(folder)[2]["status"] == "finished"
     assert list(folder.rglob(".*")) == []
 
 
@@ -127,7 +127,7 @@ def test_a_non_finite_term_is_named(term, game, tmp_path, monkeypatch):
     monkeypatch.setattr(Player, "losses", losses)
     overrides = [*WIDE, *TERMS[term], f"game={game}", "images=96"]
     with pytest.raises(Diverged, match=rf"diverged: {term} = nan in round 4, after 48 images") as stopped:
-        trained(overrides, tmp_path)
+        train_run(overrides, tmp_path)
     folder = tmp_path / "run" / "seed0"
     assert last_good_images(folder) == 32
     assert all(torch.isfinite(v).all() for v in load_checkpoint(folder / "checkpoints/last.ckpt")["state_dict"].values()
@@ -149,11 +149,11 @@ def test_a_live_process_locks_its_folder_and_a_killed_one_does_not(tmp_path):
     assert os.read(ready, 1) == b"x"
     assert run.in_use
     with pytest.raises(Mistake, match="is in use: another process is training there"):
-        trained(PLAIN, tmp_path)
+        train_run(PLAIN, tmp_path)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     assert not run.in_use
-    assert outcome(trained(PLAIN, tmp_path))[2]["status"] == "finished"
+    assert run_result(train_run(PLAIN, tmp_path))[2]["status"] == "finished"
     os.close(ready)
     os.close(write_end)
 

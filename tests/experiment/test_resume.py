@@ -6,8 +6,8 @@ import shutil
 import pytest
 import torch
 from filelock import FileLock
-from ranked import free_port, played
-from resumed import CONFIGS, LAST, all_on_ranks, content, trained
+from ranked import free_port, run_on_ranks
+from resumed import CONFIGS, LAST, all_on_ranks, checkpoint_content, train_run
 
 from saddlepoint.error import Mistake
 
@@ -16,14 +16,14 @@ NOT_COMPARED = {"loops", "callbacks", "wandb_id", "epoch", "global_step"}
 
 
 def resumable_state(folder):
-    return {key: value for key, value in content(folder).items() if key not in NOT_COMPARED}
+    return {key: value for key, value in checkpoint_content(folder).items() if key not in NOT_COMPARED}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_training_2n_images_equals_training_n_and_resuming_to_2n(name, tmp_path):
-    trained([*CONFIGS[name], "images=480"], tmp_path / "whole")
-    trained([*CONFIGS[name], "images=240"], tmp_path / "halves")
-    trained([*CONFIGS[name], "images=480"], tmp_path / "halves")
+    train_run([*CONFIGS[name], "images=480"], tmp_path / "whole")
+    train_run([*CONFIGS[name], "images=240"], tmp_path / "halves")
+    train_run([*CONFIGS[name], "images=480"], tmp_path / "halves")
     assert resumable_state(tmp_path / "whole") == resumable_state(tmp_path / "halves")
 
 
@@ -35,9 +35,9 @@ def on_two_ranks(tmp_path_factory, worker_id):
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / "complete").exists():
             shutil.rmtree(folder, ignore_errors=True)
-            trained([*CONFIGS["D:G 5:1"], "images=240"], folder / "moved")  # by one process
+            train_run([*CONFIGS["D:G 5:1"], "images=240"], folder / "moved")  # by one process
             ports = [free_port() for _ in range(3 * len(CONFIGS) + 1)]
-            played(all_on_ranks, 2, str(folder), ports, join=False)
+            run_on_ranks(all_on_ranks, 2, str(folder), ports, join=False)
             (folder / "complete").touch()
     return folder
 
@@ -50,7 +50,7 @@ def test_training_2n_images_equals_training_n_and_resuming_to_2n_on_two_ranks(on
 def test_a_run_of_one_process_resumes_on_two_ranks_with_the_same_random_state(on_two_ranks):
     whole, moved = (on_two_ranks / name for name in (f"{list(CONFIGS).index('D:G 5:1')}/whole", "moved"))
     for part in ("streams", "images", "rounds"):
-        assert content(whole)["saddlepoint"][part] == content(moved)["saddlepoint"][part]
+        assert checkpoint_content(whole)["saddlepoint"][part] == checkpoint_content(moved)["saddlepoint"][part]
     ours, theirs = (torch.load(folder / LAST, weights_only=True)["state_dict"] for folder in (moved, whole))
     for key, value in theirs.items():
         if isinstance(value, torch.Tensor):
@@ -61,28 +61,31 @@ def test_a_run_of_two_ranks_resumes_in_one_process_with_the_same_random_state(on
     name = "D:G 5:1"
     shutil.copytree(on_two_ranks / str(list(CONFIGS).index(name)) / "whole", tmp_path / "moved")
     for folder in ("moved", "alone"):
-        trained([*CONFIGS[name], "images=720"], tmp_path / folder)
-    moved, alone = (content(tmp_path / folder)["saddlepoint"] for folder in ("moved", "alone"))
+        train_run([*CONFIGS[name], "images=720"], tmp_path / folder)
+    moved, alone = (checkpoint_content(tmp_path / folder)["saddlepoint"] for folder in ("moved", "alone"))
     assert {part: moved[part] for part in ("streams", "images", "rounds")} == {
         part: alone[part] for part in ("streams", "images", "rounds")
     }
 
 
 def test_an_allowed_change_of_a_setting_equals_a_schedule(tmp_path):
-    trained(["optimizer.generator.lr=1e-3", "images=240"], tmp_path / "changed")
+    train_run(["optimizer.generator.lr=1e-3", "images=240"], tmp_path / "changed")
     for refused in ([], ["resume.allow=[optimizer.discriminator]"], ["resume.allow=[optimizer.generator.l]"]):
         with pytest.raises(Mistake, match=r"optimizer.generator.lr: 0.001 -> 0.0005"):
-            trained(["optimizer.generator.lr=5e-4", "images=480", *refused], tmp_path / "changed")
-    trained(["optimizer.generator.lr=5e-4", "images=480", "resume.allow=[optimizer.generator]"], tmp_path / "changed")
+            train_run(["optimizer.generator.lr=5e-4", "images=480", *refused], tmp_path / "changed")
+    train_run(["optimizer.generator.lr=5e-4", "images=480", "resume.allow=[optimizer.generator]"], tmp_path / "changed")
     at = json.loads(next((tmp_path / "changed").rglob("provenance.json")).read_text())["changed"]
     assert at == {"at": 240, "keys": ["optimizer.generator.lr: 0.001 -> 0.0005"]}
     step = "optimizer.generator.lr={value: 1e-3, milestones: [240], factor: 0.5}"
-    trained(["+schedule@optimizer.generator.lr=step", step, "images=480"], tmp_path / "scheduled")
-    assert content(tmp_path / "changed")["state_dict"] == content(tmp_path / "scheduled")["state_dict"]
+    train_run(["+schedule@optimizer.generator.lr=step", step, "images=480"], tmp_path / "scheduled")
+    assert (
+        checkpoint_content(tmp_path / "changed")["state_dict"]
+        == checkpoint_content(tmp_path / "scheduled")["state_dict"]
+    )
 
 
 def test_resume_allow_takes_one_key_without_brackets_and_never_another_optimizer(tmp_path):
-    trained(["images=240"], tmp_path)
-    trained(["batch=24", "images=480", "resume.allow=batch"], tmp_path)
+    train_run(["images=240"], tmp_path)
+    train_run(["batch=24", "images=480", "resume.allow=batch"], tmp_path)
     with pytest.raises(Mistake, match=r"_target_: torch.optim.Adam -> torch.optim.SGD. The state of one optimizer"):
-        trained(["batch=24", "optimizer=sgd", "images=720", "resume.allow=[optimizer]"], tmp_path)
+        train_run(["batch=24", "optimizer=sgd", "images=720", "resume.allow=[optimizer]"], tmp_path)

@@ -3,7 +3,7 @@
 import pytest
 import several
 import torch
-from ranked import free_port, played
+from ranked import free_port, run_on_ranks
 
 from saddlepoint.run.folder import Run
 
@@ -11,7 +11,7 @@ from saddlepoint.run.folder import Run
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    outcomes = played(several.on_ranks, 2, str(folder), [free_port() for _ in several.PREPARED], join=False)
+    outcomes = run_on_ranks(several.on_ranks, 2, str(folder), [free_port() for _ in several.PREPARED], join=False)
     return folder, outcomes
 
 
@@ -28,7 +28,7 @@ def test_scores_grids_and_snapshots_of_reestimated_averages_keep_the_ranks_ident
 
 
 def test_two_ranks_measure_the_same_bits_as_one_process_with_a_cold_cache(results, tmp_path):
-    single, shared = several.trained(tmp_path, *several.MEASURED), _run(results[0], "measured")
+    single, shared = several.train_run(tmp_path, *several.MEASURED), _run(results[0], "measured")
     one, other = (next(row for row in run.rows() if row["images"] == 0) for run in (single, shared))
     assert one.keys() == other.keys()
     assert {k: v for k, v in one.items() if k.startswith("fid")} == {

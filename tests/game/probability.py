@@ -22,7 +22,7 @@ def after(layer, logits, turns, player="discriminator"):
     return layer.p.item()
 
 
-def moved(rank):
+def probability_on_rank(rank):
     """p after four turns: one half of the global batch has positive logits, the other mostly positive ones."""
     logits = torch.tensor([1.0] * 8 + [1.0] * 6 + [-1.0] * 2)  # r = 0.75 over all; 1 and 0.5 on two ranks
     n = len(logits) // ranks.world_size()

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from ranked import played
+from ranked import run_on_ranks
 from sliced import GAMES, all_games, build_game
 
 from saddlepoint import ranks
@@ -17,7 +17,7 @@ from saddlepoint.turn import Batch
 
 @cache
 def _weights(world):
-    return played(all_games, world)
+    return run_on_ranks(all_games, world)
 
 
 @pytest.mark.parametrize("name", GAMES)

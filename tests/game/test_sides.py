@@ -10,7 +10,7 @@ import pytest
 import torch
 import wired
 from play import Watch, fit
-from ranked import played
+from ranked import run_on_ranks
 from wired import CONF, GAMES, N, all_weights, batches, game_of
 
 from saddlepoint.config.compose import compose
@@ -87,7 +87,7 @@ def test_a_dry_run_accepts_each_wiring(name):
 
 @cache
 def _weights(world):
-    return played(all_weights, world)
+    return run_on_ranks(all_weights, world)
 
 
 @pytest.mark.parametrize("name", GAMES)

@@ -13,7 +13,7 @@ import pytest
 import torch
 import variants
 from play import Watch, fit
-from ranked import played
+from ranked import run_on_ranks
 from torch import nn
 from torch.nn.functional import cross_entropy, softplus
 from variants import CONFIGS, batches, game_of
@@ -33,7 +33,7 @@ def test_a_dry_run_accepts_each_variant_and_finds_no_unused_condition(name):
 
 @cache
 def _weights():
-    return [variants.played(0, NAMES), *played(variants.played, 2, NAMES)]
+    return [variants.weights_on_rank(0, NAMES), *run_on_ranks(variants.weights_on_rank, 2, NAMES)]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -33,7 +33,9 @@ N = 16
 
 
 def config_of(name, *overrides):
-    base = [text.format(sentences=sentences.written()) if "{sentences}" in text else text for text in CONFIGS[name]]
+    base = [
+        text.format(sentences=sentences.write_sentences()) if "{sentences}" in text else text for text in CONFIGS[name]
+    ]
     return compose([*base, *overrides, "optimizer=sgd", "logger=none"])
 
 
@@ -61,7 +63,7 @@ def batches(data, rounds, rank=0):
     ]
 
 
-def played(rank, names, rounds=6):
+def weights_on_rank(rank, names, rounds=6):
     """Every tensor of each game after some rounds on this rank's slices, in double precision."""
     torch.set_default_dtype(torch.float64)
     results = {}

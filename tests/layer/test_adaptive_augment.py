@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from probability import after, moved
-from ranked import played
+from probability import after, probability_on_rank
+from ranked import run_on_ranks
 
 from saddlepoint.error import Mistake
 from saddlepoint.layer.adaptive_augment import AdaptiveAugment
@@ -107,9 +107,9 @@ def test_a_restored_state_continues_bit_for_bit_also_between_two_adjustments():
 
 
 def test_on_two_ranks_p_follows_the_signs_and_images_of_both():
-    (single,) = played(moved, 1)
+    (single,) = run_on_ranks(probability_on_rank, 1)
     assert single == pytest.approx(64 / 1000)
-    assert played(moved, 2) == [single, single]
+    assert run_on_ranks(probability_on_rank, 2) == [single, single]
 
 
 def test_invalid_arguments_and_missing_numbers_are_refused():

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from resumed import plain
+from resumed import to_plain
 from rich.console import Console
 
 from saddlepoint.config.compose import compose
@@ -32,18 +32,18 @@ _composed = cache(lambda *overrides: compose(list(overrides)))
 CLOCKS = {"seconds", "images_per_second"}
 
 
-def trained(overrides, root):
+def train_run(overrides, root):
     """Train `overrides` below `root`; return the run folder."""
     return train(_composed(*overrides, f"outputs={root}"), Console(quiet=True)).folder
 
 
-def outcome(folder):
+def run_result(folder):
     """The result of a run: checkpoints (tensors as bytes), curve without times, summary, file names."""
     import torch
 
     run = Run(folder)
     checkpoints = {
-        path.name: plain(torch.load(path, weights_only=True)) for path in sorted(run.checkpoints.glob("*.ckpt"))
+        path.name: to_plain(torch.load(path, weights_only=True)) for path in sorted(run.checkpoints.glob("*.ckpt"))
     }
     rows = [{key: value for key, value in row.items() if key not in CLOCKS} for row in run.rows()]
     summary = {key: run.summary[key] for key in ("status", "exit", "images", "final")}
@@ -158,7 +158,7 @@ def _content(path):
 
 
 @contextmanager
-def recorded(root):
+def record_states(root):
     """Record the states of `root` in this context."""
     disk = Disk(root)
     with disk:

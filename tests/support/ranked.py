@@ -16,7 +16,7 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["torch", "pytorch_lightning", "saddlepoint.game.game", "play"])
 
 
-def played(function, world, *arguments, seconds=240, join=True):
+def run_on_ranks(function, world, *arguments, seconds=240, join=True):
     """Return function(rank, *arguments) of each of `world` ranks, in order; plain values and arrays.
 
     join=False: the processes do not join a group.

@@ -36,14 +36,14 @@ CONFIGS = {
 }  # fmt: skip
 
 
-def trained(overrides, folder, ports=None, rank=0):
+def train_run(overrides, folder, ports=None, rank=0):
     """Train `overrides` into `folder`; with `ports`, as one of two ranks, with the next port."""
     from rich.console import Console
 
     from saddlepoint.config.compose import compose
     from saddlepoint.experiment.train import train
 
-    overrides = [o.format(sentences=sentences.written()) if "{sentences}" in o else o for o in overrides]
+    overrides = [o.format(sentences=sentences.write_sentences()) if "{sentences}" in o else o for o in overrides]
     config = compose([*QUIET, *overrides, f"outputs={folder}", "name=run"])
     if ports:
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", GROUP_RANK="0",
@@ -51,23 +51,23 @@ def trained(overrides, folder, ports=None, rank=0):
     train(config, Console(quiet=True))
 
 
-def content(folder):
+def checkpoint_content(folder):
     """The content of the last checkpoint of a run, tensors as bytes."""
-    return plain(torch.load(Path(folder) / LAST, weights_only=True))
+    return to_plain(torch.load(Path(folder) / LAST, weights_only=True))
 
 
-def plain(value):
+def to_plain(value):
     if isinstance(value, torch.Tensor):
         return value.dtype, tuple(value.shape), value.numpy().tobytes()
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return {str(key): to_plain(item) for key, item in value.items()}
+    return [to_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def all_on_ranks(rank, folder, ports):
     """Train 2N images at once, and in two halves, on two ranks; and resume a run that one process began."""
     for i, overrides in enumerate(CONFIGS.values()):
-        trained([*overrides, "images=480", "devices=2"], f"{folder}/{i}/whole", ports, rank)
-        trained([*overrides, "images=240", "devices=2"], f"{folder}/{i}/halves", ports, rank)
-        trained([*overrides, "images=480", "devices=2"], f"{folder}/{i}/halves", ports, rank)
-    trained([*CONFIGS["D:G 5:1"], "images=480", "devices=2"], f"{folder}/moved", ports, rank)
+        train_run([*overrides, "images=480", "devices=2"], f"{folder}/{i}/whole", ports, rank)
+        train_run([*overrides, "images=240", "devices=2"], f"{folder}/{i}/halves", ports, rank)
+        train_run([*overrides, "images=480", "devices=2"], f"{folder}/{i}/halves", ports, rank)
+    train_run([*CONFIGS["D:G 5:1"], "images=480", "devices=2"], f"{folder}/moved", ports, rank)

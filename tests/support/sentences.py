@@ -6,7 +6,7 @@ from pathlib import Path
 WORDS = ("red", "green", "blue", "grey"), ("cats", "dogs", "birds"), ("run", "sleep", "sing", "eat")
 
 
-def written() -> str:
+def write_sentences() -> str:
     """Write the file if it does not exist, and return its path."""
     path = Path(os.environ["SADDLEPOINT_TEST_HOME"], "sentences.txt")
     if not path.exists():

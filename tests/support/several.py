@@ -24,7 +24,7 @@ MEASURED = ["callback=[finite,evaluation,grid,snapshot,checkpoint]", f"architect
             "callback.grid.images_between=16", "callback.snapshot.images_between=48"]  # fmt: skip
 
 
-def trained(folder, *overrides):
+def train_run(folder, *overrides):
     """Train SMALL with `overrides` into `folder`; return the run."""
     overrides = [*SMALL, *overrides, f"outputs={folder}", f"cache={folder}/cache"]
     return train(compose(overrides), Console(file=io.StringIO()))
@@ -33,7 +33,7 @@ def trained(folder, *overrides):
 def ending(folder, *overrides):
     """The name and message of the exception that ends the training; ("finished", "") without one."""
     try:
-        trained(folder, *overrides)
+        train_run(folder, *overrides)
     except BaseException as error:
         return type(error).__name__, str(error)
     return "finished", ""

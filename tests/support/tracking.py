@@ -18,7 +18,7 @@ TINY = ["data=gaussians", "data.number=500", "evaluation.extractor=null", "batch
         "callback.grid.images_between=640", "callback.checkpoint.images_between=640"]  # fmt: skip
 
 
-def trained(folder: str | Path, *overrides: str) -> Any:
+def train_run(folder: str | Path, *overrides: str) -> Any:
     """Train TINY with `overrides` into `folder`; return the run, with the terminal output as `.said`."""
     import io
 
@@ -34,7 +34,7 @@ def trained(folder: str | Path, *overrides: str) -> Any:
     return run
 
 
-def killed(folder: str, at: int) -> None:
+def train_and_kill(folder: str, at: int) -> None:
     """Train TINY, and kill the process when the journal writes the row of `at` images."""
     from saddlepoint.run.journal import RunJournal
 
@@ -46,7 +46,7 @@ def killed(folder: str, at: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(RunJournal, "log_metrics", log_metrics)  # noqa: B010
-    trained(folder, "images=1920")
+    train_run(folder, "images=1920")
 
 
 def on_ranks(rank: int, folder: str, port: int) -> list[str]:
@@ -58,7 +58,7 @@ def on_ranks(rank: int, folder: str, port: int) -> list[str]:
 
     init = wandb.init
     wandb.init = lambda *args, **settings: (ids.append(settings["id"]), init(*args, **settings))[1]
-    trained(folder, "images=256", "devices=2")
+    train_run(folder, "images=256", "devices=2")
     return ids
 
 
@@ -145,7 +145,7 @@ def children(name: str) -> list[int]:
     return pids
 
 
-def within(seconds: float, condition: Any) -> bool:
+def becomes_true(seconds: float, condition: Any) -> bool:
     """Whether condition() becomes true within `seconds`."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 import wandb
-from ranked import free_port, played
-from tracking import Server, children, killed, on_ranks, trained, within
+from ranked import free_port, run_on_ranks
+from tracking import Server, becomes_true, children, on_ranks, train_and_kill, train_run
 
 from saddlepoint.error import Mistake
 from saddlepoint.run.folder import Run
@@ -50,7 +50,7 @@ def read_run(run: Run, parts: int) -> WandbRun:
             and wandb_run.parts[-1].exit is not None
         )
 
-    within(10, is_complete)
+    becomes_true(10, is_complete)
     return load_wandb_run(run.folder)
 
 
@@ -59,9 +59,9 @@ def grids(run: Run) -> list[Path]:
 
 
 def test_a_resumed_run_is_one_run_in_the_wandb_logs(tmp_path: Path) -> None:
-    first = trained(tmp_path, "images=640")
+    first = train_run(tmp_path, "images=640")
     assert_whole(first, 1)
-    run = trained(tmp_path, "images=1280")
+    run = train_run(tmp_path, "images=1280")
     assert "W&B: offline; to upload it: wandb sync " in run.said
     assert_whole(run, 2)
     wandb_run = read_run(run, 2)
@@ -77,13 +77,13 @@ def test_a_resumed_run_is_one_run_in_the_wandb_logs(tmp_path: Path) -> None:
 def test_the_wandb_log_does_not_name_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "canary-machine")
     monkeypatch.setattr("platform.node", lambda: "canary-machine")
-    run = trained(tmp_path, "images=64")
+    run = train_run(tmp_path, "images=64")
     logs = [path for path in run.folder.rglob("*") if path.is_file() and b"canary-machine" in path.read_bytes()]
     assert not logs
 
 
 def test_rows_lost_from_the_wandb_log_are_logged_again_when_the_run_resumes(tmp_path: Path) -> None:
-    first = trained(tmp_path, "images=640")
+    first = train_run(tmp_path, "images=640")
     assert_whole(first, 1)
     (log,) = first.folder.glob("wandb/*run-*/*.wandb")
     log.write_bytes(log.read_bytes()[: int(0.8 * log.stat().st_size)])
@@ -92,7 +92,7 @@ def test_rows_lost_from_the_wandb_log_are_logged_again_when_the_run_resumes(tmp_
     assert 0 < len([row for row in lost.rows if "samples" not in row]) < len(local_rows(first)), (
         "some rows were lost, some were not"
     )
-    run = trained(tmp_path, "images=1280")
+    run = train_run(tmp_path, "images=1280")
     wandb_run = read_run(run, 2)
     assert [row for row in wandb_run.rows if "samples" not in row] == local_rows(run)
     assert {part.id for part in wandb_run.parts} == {run.summary["wandb_id"]}
@@ -105,7 +105,7 @@ def test_a_run_started_by_a_wandb_agent_has_the_id_of_the_agent(
     monkeypatch.setenv("WANDB_RUN_ID", "agentsown")
     wandb.teardown()  # wandb reads the environment once per process
     try:
-        run = trained(tmp_path, "images=640")
+        run = train_run(tmp_path, "images=640")
         assert run.summary["wandb_id"] == "agentsown"
         assert_whole(run, 1)
     finally:
@@ -114,11 +114,11 @@ def test_a_run_started_by_a_wandb_agent_has_the_id_of_the_agent(
 
 @pytest.mark.slow
 def test_a_run_that_was_killed_and_resumed_is_one_run_without_a_gap(tmp_path: Path) -> None:
-    child = multiprocessing.get_context("forkserver").Process(target=killed, args=(str(tmp_path), 1152))
+    child = multiprocessing.get_context("forkserver").Process(target=train_and_kill, args=(str(tmp_path), 1152))
     child.start()
     child.join(120)
     assert child.exitcode == -signal.SIGKILL
-    run = trained(tmp_path, "images=1920")
+    run = train_run(tmp_path, "images=1920")
     assert "resuming at 640 images" in run.said
     wandb_run = read_run(run, 2)
     assert [row for row in wandb_run.rows if "samples" not in row] == local_rows(run)
@@ -128,7 +128,7 @@ def test_a_run_that_was_killed_and_resumed_is_one_run_without_a_gap(tmp_path: Pa
 
 @pytest.mark.slow
 def test_two_ranks_are_one_wandb_run(tmp_path: Path) -> None:
-    first, second = played(on_ranks, 2, str(tmp_path), free_port(), join=False)
+    first, second = run_on_ranks(on_ranks, 2, str(tmp_path), free_port(), join=False)
     (run,) = tmp_path.glob("run/seed0")
     assert second == []
     assert first == [Run(run).summary["wandb_id"]]
@@ -161,7 +161,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def online(folder: Path, *words: str) -> Any:
-    return trained(folder, "logger.mode=online", "logger.timeout=1", "images=1280", *words)
+    return train_run(folder, "logger.mode=online", "logger.timeout=1", "images=1280", *words)
 
 
 @pytest.mark.parametrize(
@@ -205,8 +205,8 @@ def test_any_failure_during_a_run_leaves_its_result_unchanged(
         assert_whole(run, 1)
     if fault == "core stopped":
         assert "it did not finish in time" in run.said
-        assert within(10, lambda: not children("wandb-core")), "otherwise the exit would wait for it"
-    assert trained(tmp_path / "next", "images=256").said.count("W&B") == 1, "the next run is tracked as usual"
+        assert becomes_true(10, lambda: not children("wandb-core")), "otherwise the exit would wait for it"
+    assert train_run(tmp_path / "next", "images=256").said.count("W&B") == 1, "the next run is tracked as usual"
 
 
 def inject_fault(server: Server, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
