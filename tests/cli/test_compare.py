@@ -1,4 +1,4 @@
-"""saddlepoint compare and saddlepoint why from the console."""
+"""saddlepoint compare and saddlepoint why on the command line."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ DISABLED = "logger.mode=disabled"
 
 @pytest.fixture
 def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two objectives, five seeds, in the folder `outputs` of where we stand."""
+    """Two objectives with five seeds each, in the folder `outputs` of the working directory."""
     monkeypatch.chdir(tmp_path)
     arm(tmp_path / "outputs", "nonsaturating", [10.0, 11.0, 12.5, 10.5, 11.5])
     arm(tmp_path / "outputs", "hinge", [7.0, 8.0, 9.5, 7.5, 8.5])
     return tmp_path / "outputs"
 
 
-def test_one_command_compares_and_leaves_a_report(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_command_compares_and_writes_a_report(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["runs=outputs/*", "by=objective", f"metric={KEY}", "baseline=nonsaturating", DISABLED]
     assert main(["compare", *words]) == 0
-    said = capsys.readouterr().out
-    assert "2 arms by objective; 10 runs found: 10 finished." in said
-    assert "differs" in said
+    printed = capsys.readouterr().out
+    assert "2 arms by objective; 10 runs found: 10 finished." in printed
+    assert "differs" in printed
     (to,) = outputs.glob("comparison-????????")
     assert {path.name for path in to.iterdir()} == {
         "curves.png", "report.html", "runs.csv", "seeds.png", "table.csv", "table.md", "table.tex",
@@ -46,17 +46,17 @@ def test_the_report_is_a_tracked_run_of_its_own_kind(
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert main(["compare", "by=objective", "to=report"]) == 0
     assert "wandb sync report/wandb/offline-run-" in capsys.readouterr().err
-    (kept,) = Path("report/wandb").glob("offline-run-*")
+    (saved,) = Path("report/wandb").glob("offline-run-*")
     until = time.monotonic() + 10
-    while b"comparison" not in (told := next(kept.glob("*.wandb")).read_bytes()) and time.monotonic() < until:
+    while b"comparison" not in (message := next(saved.glob("*.wandb")).read_bytes()) and time.monotonic() < until:
         time.sleep(0.1)  # W&B's own process writes it, and may still do so when the run has ended
-    assert b"comparison" in told
-    there = {path.suffix for path in (kept / "files" / "media").rglob("*.*")}
+    assert b"comparison" in message
+    there = {path.suffix for path in (saved / "files" / "media").rglob("*.*")}
     assert there == {".png", ".html", ".json"}
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "printed"),
     [
         (["runs=elsewhere/*"], "no run in runs=elsewhere/*: looked for <name>/seed<k>/config.yaml"),
         (["metric=fid_digit_900_train"], f"Did you mean {KEY}"),
@@ -76,27 +76,29 @@ def test_the_report_is_a_tracked_run_of_its_own_kind(
         (["tuning=true"], "needs the keys that the searches varied"),
     ],
 )
-def test_bad_input_is_told_in_a_line_and_leaves_nothing(
-    outputs: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+def test_bad_input_gives_one_line_and_writes_nothing(
+    outputs: Path, words: list[str], printed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["compare", *([] if "logger" in words[0] else [DISABLED]), *words]) == 1
-    assert said in capsys.readouterr().err
+    assert printed in capsys.readouterr().err
     assert not list(outputs.glob("comparison-*"))
     assert not list(outputs.glob(".comparison-*"))
 
 
-def test_a_folder_of_other_things_is_not_written_over(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_with_other_files_is_not_overwritten(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", DISABLED, "to=outputs"]) == 1
     assert "holds no comparison" in capsys.readouterr().err
     assert len(list(outputs.glob("*/seed*"))) == 10
 
 
-def test_no_seed_failure_or_broken_line_goes_without_a_word(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_seeds_failures_and_broken_lines_are_reported(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run(outputs, "hinge", 5, None, status="diverged", summary={"error": "generator/adversarial is nan"})
     run(outputs, "hinge", 6, None, status=None)
     (outputs / "hinge" / "seed0" / "metrics.jsonl").write_text("{")
     assert main(["compare", DISABLED, "by=objective", "to=report"]) == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for line in (
         "seed5: diverged (generator/adversarial is nan)",
         "seed6: unfinished (without a summary)",
@@ -105,16 +107,16 @@ def test_no_seed_failure_or_broken_line_goes_without_a_word(outputs: Path, capsy
         "2/7",
         "survivors only",
     ):
-        assert line in said
+        assert line in printed
     page = Path("report/report.html").read_text()
     assert "seed5: diverged" in page
 
 
-def test_why_says_what_differs_and_where_curves_part(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_why_prints_the_differences_and_where_curves_diverge(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["why", f"a={outputs}/hinge/seed0", f"b={outputs}/nonsaturating/seed0"]) == 0
-    said = capsys.readouterr().out
-    assert "choice.objective: hinge -> nonsaturating" in said
-    assert f"part at 1,000 images, equal before, at 2 points: {KEY} is 7 in a and 10 in b" in said
+    printed = capsys.readouterr().out
+    assert "choice.objective: hinge -> nonsaturating" in printed
+    assert f"part at 1,000 images, equal before, at 2 points: {KEY} is 7 in a and 10 in b" in printed
     assert main(["why", f"a={outputs}/hinge/seed0"]) == 1
     assert main(["why", "a=1", "b=2"]) == 1
     assert "1 is not a run folder" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The examination of a machine."""
+"""saddlepoint doctor."""
 
 import io
 import pickle
@@ -26,37 +26,46 @@ def findings(*overrides):
     return {finding.what: finding for finding in diagnose(compose(overrides, command="doctor"))}
 
 
-def test_everything_that_a_run_may_need_is_looked_at(tmp_path):
-    found = findings(f"outputs={tmp_path}")
+def test_everything_that_a_run_needs_is_checked(tmp_path):
+    result = findings(f"outputs={tmp_path}")
     data = {"digits", "mnist", "fashion_mnist", "cifar10_jpeg"}
     extractors = {"classifiers", "extractor digits", "extractor digits-b", "inception"}
-    assert {"python", "packages", "cpu", "accelerators", "outputs", "cache", "W&B"} | data | extractors <= set(found)
-    needed = ("python", "packages", "outputs", "cache", "digits", "classifiers", "extractor digits", "extractor digits-b")
-    assert all(found[name].well for name in needed)
-    assert "extractor inception" not in found  # only on request
-    assert "train 897, validation 450, test 450" in found["digits"].state
+    assert {"python", "packages", "cpu", "accelerators", "outputs", "cache", "W&B"} | data | extractors <= set(result)
+    needed = (
+        "python",
+        "packages",
+        "outputs",
+        "cache",
+        "digits",
+        "classifiers",
+        "extractor digits",
+        "extractor digits-b",
+    )
+    assert all(result[name].well for name in needed)
+    assert "extractor inception" not in result  # only on request
+    assert "train 897, validation 450, test 450" in result["digits"].state
 
 
 @pytest.fixture
 def uncertified(monkeypatch):
-    """Rulers are not looked at."""
+    """Without the checks of extractors."""
     monkeypatch.setattr(diagnosis, "_check_extractors", lambda *given: iter(()))
 
 
 def test_every_problem_has_its_remedy(tmp_path, monkeypatch):
     monkeypatch.setenv("SADDLEPOINT_DATA", str(tmp_path / "nowhere"))
     (tmp_path / "file").write_text("")
-    found = findings(f"outputs={tmp_path / 'file' / 'x'}")
-    assert not found["outputs"].well
-    assert "outputs=" in found["outputs"].remedy
-    assert not found["mnist"].well
-    assert str(tmp_path / "nowhere") in found["mnist"].remedy
-    assert "weights-inception-2015-12-05-6726825d.pth" in found["inception"].remedy
-    assert all(finding.remedy for finding in found.values() if not finding.well)
+    result = findings(f"outputs={tmp_path / 'file' / 'x'}")
+    assert not result["outputs"].well
+    assert "outputs=" in result["outputs"].remedy
+    assert not result["mnist"].well
+    assert str(tmp_path / "nowhere") in result["mnist"].remedy
+    assert "weights-inception-2015-12-05-6726825d.pth" in result["inception"].remedy
+    assert all(finding.remedy for finding in result.values() if not finding.well)
 
 
 @pytest.mark.usefixtures("uncertified")
-def test_it_exits_0_where_training_can_begin_and_1_where_it_cannot(tmp_path, capsys):
+def test_the_exit_code_is_0_if_training_can_start_and_else_1(tmp_path, capsys):
     assert main(["doctor", f"outputs={tmp_path}"]) == 0
     (tmp_path / "file").write_text("")
     assert main(["doctor", f"outputs={tmp_path / 'file' / 'x'}"]) == 1
@@ -64,12 +73,12 @@ def test_it_exits_0_where_training_can_begin_and_1_where_it_cannot(tmp_path, cap
 
 
 @pytest.mark.usefixtures("uncertified")
-def test_a_data_set_that_nobody_hosts_is_not_said_to_be_downloaded(tmp_path, monkeypatch):
+def test_a_data_set_without_a_host_is_not_called_downloadable(tmp_path, monkeypatch):
     monkeypatch.setenv("SADDLEPOINT_DATA", str(tmp_path))
-    found = findings(f"outputs={tmp_path}")
-    assert "downloaded on first use" in found["mnist"].remedy
-    assert "cannot be downloaded" in found["cifar10_jpeg"].remedy
-    assert f"data.root={tmp_path} lacks cifar10-train.zip" in found["cifar10_jpeg"].remedy
+    result = findings(f"outputs={tmp_path}")
+    assert "downloaded on first use" in result["mnist"].remedy
+    assert "cannot be downloaded" in result["cifar10_jpeg"].remedy
+    assert f"data.root={tmp_path} lacks cifar10-train.zip" in result["cifar10_jpeg"].remedy
 
 
 def test_a_folder_of_images_is_looked_over_without_decoding_it_and_header_by_header_where_it_is_asked_for(
@@ -84,13 +93,13 @@ def test_a_folder_of_images_is_looked_over_without_decoding_it_and_header_by_hea
             Image.fromarray(np.zeros((edge, edge, 3), dtype=np.uint8)).save(content, "jpeg")
             pack.writestr(f"class{number % 10}/{number}.jpg", content.getvalue())
     assert diagnosis._check_data("cifar10_jpeg").state == "train 24, validation 3, test 3"
-    asked = diagnosis._check_data("cifar10_jpeg", needed=True)
-    assert not asked.well
-    assert "16" in asked.remedy
+    arguments = diagnosis._check_data("cifar10_jpeg", needed=True)
+    assert not arguments.well
+    assert "16" in arguments.remedy
 
 
 @pytest.mark.usefixtures("uncertified")
-def test_data_that_were_asked_for_and_cannot_be_had_make_it_exit_1(tmp_path, capsys, monkeypatch):
+def test_missing_requested_data_give_exit_code_1(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("SADDLEPOINT_DATA", str(tmp_path))
     assert main(["doctor", f"outputs={tmp_path}", "data=digit"]) == 1
     assert "digits" in capsys.readouterr().out
@@ -106,11 +115,11 @@ def test_an_extractor_with_other_figures_is_reported_and_exits_1(tmp_path, monke
     listed = shipped_classifiers()
     listed["digits"]["certificate"]["fid"] *= 1.01
     monkeypatch.setattr(diagnosis, "shipped_classifiers", lambda: listed)
-    found = {finding.what: finding for finding in diagnosis._check_extractors(False, None)}
-    assert found["extractor digits-b"].well
-    assert not found["extractor digits"].well
+    result = {finding.what: finding for finding in diagnosis._check_extractors(False, None)}
+    assert result["extractor digits-b"].well
+    assert not result["extractor digits"].well
     known = shipped_classifiers()["digits"]["certificate"]["fid"]
-    assert found["extractor digits"].state == f"fid {known:.6g}, known {1.01 * known:.6g}"
+    assert result["extractor digits"].state == f"fid {known:.6g}, known {1.01 * known:.6g}"
     assert main(["doctor", f"outputs={tmp_path}"]) == 1
     assert "known" in capsys.readouterr().out
 
@@ -119,11 +128,11 @@ def test_an_extractor_is_not_certified_on_other_images(monkeypatch):
     listed = shipped_classifiers()
     listed["digits"]["data_sha256"] = "0" * 64
     monkeypatch.setattr(diagnosis, "shipped_classifiers", lambda: listed)
-    found = next(diagnosis._check_extractors(False, None))
-    assert found.what == "extractor digits"
-    assert not found.well
-    assert found.needed
-    assert "000000000000..." in found.state
+    result = next(diagnosis._check_extractors(False, None))
+    assert result.what == "extractor digits"
+    assert not result.well
+    assert result.needed
+    assert "000000000000..." in result.state
 
 
 def test_slow_extractors_are_certified_on_request_if_their_data_are_available(tmp_path, monkeypatch):
@@ -134,13 +143,13 @@ def test_slow_extractors_are_certified_on_request_if_their_data_are_available(tm
     assert "cifar10-jpeg" in later.what
     assert "certify=true" in later.remedy
     assert later.well
-    asked = findings(f"outputs={tmp_path}", "certify=true")
-    assert asked["extractor mnist"].state == "not certified: mnist is missing"
-    assert asked["extractor mnist"].well  # nothing is known against it
-    assert asked["extractor digits"].well
-    assert "as known" in asked["extractor digits"].state
-    assert asked["extractor inception"].state.startswith("not certified")
-    assert not any(name.startswith("extractors ") for name in asked)
+    arguments = findings(f"outputs={tmp_path}", "certify=true")
+    assert arguments["extractor mnist"].state == "not certified: mnist is missing"
+    assert arguments["extractor mnist"].well  # nothing is known against it
+    assert arguments["extractor digits"].well
+    assert "as known" in arguments["extractor digits"].state
+    assert arguments["extractor inception"].state.startswith("not certified")
+    assert not any(name.startswith("extractors ") for name in arguments)
 
 
 def test_certify_is_true_or_false(tmp_path):
@@ -149,7 +158,7 @@ def test_certify_is_true_or_false(tmp_path):
 
 
 class TenClasses(Extractor):
-    """Certain of one of ten classes, the pixel's: an Inception score of 10."""
+    """Assigns each image to one of ten classes by its pixel: an Inception score of 10."""
 
     name, sha256, dim, classes = "ten", "00", 1, 10
 
@@ -160,29 +169,29 @@ class TenClasses(Extractor):
 def test_inception_is_certified_by_cifar10s_published_score(tmp_path, monkeypatch):
     x = (torch.arange(200) % 10).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
 
-    def found(images=lambda: x):
+    def result(images=lambda: x):
         monkeypatch.setattr(diagnosis, "Inception", lambda cache: TenClasses())
         monkeypatch.setattr(diagnosis, "load_cifar10_train_images", images)
         return diagnosis._certify_inception(tmp_path, None)
 
     monkeypatch.setattr(inception, "find_weights", lambda cache: None)
-    assert "its weights are missing" in found().state
+    assert "its weights are missing" in result().state
     monkeypatch.setattr(inception, "find_weights", lambda cache: tmp_path / "weights.pth")
-    wrong = found()
+    wrong = result()
     assert not wrong.well
     assert wrong.needed
     assert wrong.state == "inception_score 10.000 of CIFAR-10's 200 training images, known 11.24 +- 0.05"
     monkeypatch.setattr(diagnosis, "CIFAR10_TRAIN", 10.04)
-    assert found().well
+    assert result().well
     monkeypatch.setattr(diagnosis, "CIFAR10_TRAIN", 10.06)
-    assert not found().well
-    absent = found(images=lambda: None)
+    assert not result().well
+    absent = result(images=lambda: None)
     assert "JPEG copies have other pixels" in absent.state
 
     def broken():
         raise Mistake("download CIFAR-10 again")
 
-    assert found(images=broken).remedy == "download CIFAR-10 again"
+    assert result(images=broken).remedy == "download CIFAR-10 again"
 
 
 def test_the_original_cifar10_is_read_from_torchvisions_folder(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""What is measured of a run or of anybody's samples, and why two runs score differently."""
+"""Measuring runs and stored samples, and why two runs have different scores."""
 
 import io
 import json
@@ -61,9 +61,9 @@ def test_the_best_checkpoint_is_the_one_that_is_best_on_reals_and_samples_that_a
     best = min(rows, key=lambda row: row[CHOSEN])
     checkpoint = torch.load(record.checkpoints / "best.ckpt", weights_only=True)
     assert checkpoint["saddlepoint"]["images"] == best["images"]
-    kept = next(state["best"] for name, state in checkpoint["callbacks"].items() if name.startswith("Evaluation"))
-    assert kept["value"] == best[CHOSEN]
-    assert (kept["contract"]["split"], kept["contract"]["n_fake"]) == ("validation", 450)
+    saved = next(state["best"] for name, state in checkpoint["callbacks"].items() if name.startswith("Evaluation"))
+    assert saved["value"] == best[CHOSEN]
+    assert (saved["contract"]["split"], saved["contract"]["n_fake"]) == ("validation", 450)
     assert not any("validation" in key for key in record.summary["final"])
     assert record.summary["best"][FID] == {"value": best[FID], "images": best["images"]}  # of that checkpoint
     assert record.summary["chosen_by"]["value"] == best[CHOSEN]
@@ -76,33 +76,35 @@ def test_samples_that_select_are_not_those_that_are_reported(record):
     assert torch.equal(one, game.sample(3))
 
 
-def test_the_last_row_holds_the_scores_of_both_rulers_and_the_run_says_which_is_which(record):
+def test_the_last_row_has_the_scores_of_both_extractors(record):
     final = {key: Score.from_dict(score) for key, score in record.summary["final"].items()}
     assert {score.contract.extractor for score in final.values()} == {"digits", "digits-b"}
     assert final[FID].contract.batch_norm == "running"
     assert "by the second extractor, digits-b: fid" in " ".join(record.said.split())
 
 
-def test_every_snapshot_gives_what_was_measured_when_it_was_taken(record, console):
-    found = evaluate(record.folder, "all", ["metric=[frechet_distance]", "evaluation.second=null"], console=console)
+def test_every_snapshot_gives_its_measured_scores_again(record, console):
+    result = evaluate(
+        record.folder, "all", ["metric=[frechet_distance]", "evaluation.second_extractor=null"], console=console
+    )
     measured = {str(row["images"]): row[FID] for row in record.rows() if FID in row}
-    assert {images: scores[FID].value for images, scores in found.items()} == measured
-    assert list(found) == ["0", "6400", "12800", "19200"]
-    said = console.file.getvalue()
-    assert "every snapshot" in said
-    assert "held-out reals" in said
+    assert {images: scores[FID].value for images, scores in result.items()} == measured
+    assert list(result) == ["0", "6400", "12800", "19200"]
+    printed = console.file.getvalue()
+    assert "every snapshot" in printed
+    assert "held-out reals" in printed
     rows = [json.loads(line) for line in (record.folder / "evaluations.jsonl").read_text().splitlines()]
     assert [row["images"] for row in rows[-4:]] == [0, 6400, 12800, 19200]
 
 
-def test_a_snapshot_is_asked_for_by_its_images_and_sampled_from(record, tmp_path, capsys):
+def test_a_snapshot_is_selected_by_its_image_count(record, tmp_path, capsys):
     assert main(["sample", f"run={record.folder}", "at=6400", "n=4", f"to={tmp_path}/x.npz"]) == 0
     assert "6,400 images" in capsys.readouterr().err
     assert main(["sample", f"run={record.folder}", "at=6401", "n=4", f"to={tmp_path}/y.npz"]) == 1
     assert "no snapshot at 6401 images; there: 0, 6400" in capsys.readouterr().err
 
 
-def test_going_on_from_an_earlier_checkpoint_drops_later_snapshots(tmp_path):
+def test_resuming_from_an_earlier_checkpoint_drops_later_snapshots(tmp_path):
     record = run(tmp_path, "callback.snapshot.images_between=320", "metric=[]")
     (record.snapshots / "000009600.safetensors").write_bytes(b"of a future that has not been")
     record.update_summary(status="failed")
@@ -117,12 +119,12 @@ def test_a_broken_snapshot_is_named(record, tmp_path, capsys):
     snapshot = copy / "snapshots" / "000006400.safetensors"
     snapshot.write_bytes(snapshot.read_bytes()[:300])
     assert main(["evaluate", f"run={copy}", "at=6400"]) == 1
-    said = capsys.readouterr().err
-    assert "000006400.safetensors is not a snapshot or is damaged" in said
-    assert "Traceback" not in said
+    printed = capsys.readouterr().err
+    assert "000006400.safetensors is not a snapshot or is damaged" in printed
+    assert "Traceback" not in printed
 
 
-def test_a_run_without_snapshots_says_so(other, capsys, tmp_path):
+def test_a_run_without_snapshots_is_reported(other, capsys, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(other.folder, copy)
     shutil.rmtree(copy / "snapshots")
@@ -130,32 +132,32 @@ def test_a_run_without_snapshots_says_so(other, capsys, tmp_path):
     assert "has no snapshots" in capsys.readouterr().err
 
 
-def test_samples_of_a_run_measured_as_a_folder_and_an_npz_and_a_zip_give_one_number(record, tmp_path, console):
+def test_a_folder_an_npz_and_a_zip_of_the_same_samples_give_one_score(record, tmp_path, console):
     x = load_data(load_run_config(Run(record.folder))).split("test").x[..., 0, :, :].numpy()
-    place = tmp_path / "reals"
-    place.mkdir()
+    location = tmp_path / "reals"
+    location.mkdir()
     for i, image in enumerate(x):
-        Image.fromarray(image).save(place / f"{i:04d}.png")
+        Image.fromarray(image).save(location / f"{i:04d}.png")
     np.savez(tmp_path / "reals.npz", arr_0=x)
-    shutil.make_archive(str(tmp_path / "reals"), "zip", place)
-    found = []
-    for samples in (place, tmp_path / "reals.npz", tmp_path / "reals.zip"):
+    shutil.make_archive(str(tmp_path / "reals"), "zip", location)
+    result = []
+    for samples in (location, tmp_path / "reals.npz", tmp_path / "reals.zip"):
         ((_, scores),) = evaluate(samples=samples, overrides=["data=digits"], console=console).items()
-        found.append({key: score.to_dict() for key, score in scores.items()})
-    assert found[0] == found[1] == found[2]
-    score = Score.from_dict(found[0]["fid_digits_450_train"])
+        result.append({key: score.to_dict() for key, score in scores.items()})
+    assert result[0] == result[1] == result[2]
+    score = Score.from_dict(result[0]["fid_digits_450_train"])
     assert (score.contract.weights, score.contract.batch_norm, score.contract.n_fake) == ("none", "none", 450)
     assert score.value < 1
 
 
-def test_samples_are_measured_by_the_protocol_of_a_run_where_one_is_named(record, tmp_path, console):
+def test_samples_are_measured_by_the_protocol_of_a_given_run(record, tmp_path, console):
     assert main(["sample", f"run={record.folder}", "n=100", f"to={tmp_path}/x.npz"]) == 0
     ((_, scores),) = evaluate(record.folder, samples=tmp_path / "x.npz", console=console).items()
     assert scores["fid_digits_100_train"].contract.data == record.summary["final"][FID]["contract"]["data"]
 
 
-def test_standard_errors_come_with_a_fresh_generation_and_the_reals(record, console):
-    overrides = ["metric=[frechet_distance]", "evaluation.second=null"]
+def test_standard_errors_come_from_new_generations_and_the_reals(record, console):
+    overrides = ["metric=[frechet_distance]", "evaluation.second_extractor=null"]
     evaluate(record.folder, overrides=overrides, console=console, uncertainty_settings=UncertaintySettings(groups=10))
     row = json.loads((record.folder / "evaluations.jsonl").read_text().splitlines()[-1])
     spread = row["uncertainty"][FID]
@@ -172,26 +174,26 @@ def test_standard_errors_come_with_a_fresh_generation_and_the_reals(record, cons
         )
 
 
-def test_errors_of_a_fixed_set_come_from_both_sets(tmp_path, console, record):
+def test_standard_errors_of_stored_samples_come_from_both_sets(tmp_path, console, record):
     x = load_data(load_run_config(Run(record.folder))).split("test").x
     np.savez(tmp_path / "x.npz", arr_0=x)
-    overrides = ["data=digits", "metric=[frechet_distance]", "evaluation.second=null"]
+    overrides = ["data=digits", "metric=[frechet_distance]", "evaluation.second_extractor=null"]
     evaluate(
         samples=tmp_path / "x.npz",
         overrides=overrides,
         console=console,
         uncertainty_settings=UncertaintySettings(groups=10),
     )
-    said = console.file.getvalue()
-    assert "± other samples" in said
-    assert "± fresh generation" not in said
+    printed = console.file.getvalue()
+    assert "± other samples" in printed
+    assert "± fresh generation" not in printed
 
 
-def test_against_measures_one_factor_at_a_time_and_what_is_left_is_the_runs_own(record, other, console):
+def test_against_measures_one_factor_at_a_time(record, other, console):
     overrides = ["metric=[frechet_distance]"]
     steps = against(record.folder, other.folder, overrides, console=console)
-    told = [name for name, _ in steps]
-    assert told == [
+    report = [name for name, _ in steps]
+    assert report == [
         "a, by its own protocol",
         "a, n default -> 300",
         "a, split train -> test",
@@ -199,35 +201,35 @@ def test_against_measures_one_factor_at_a_time_and_what_is_left_is_the_runs_own(
         "b, by its own protocol",
     ]
     values = dict(steps)
-    assert values[told[0]]["fid"] == record.summary["final"][FID]["value"]
-    assert values[told[-1]]["fid"] == other.summary["final"]["fid_digits_300_test"]["value"]
+    assert values[report[0]]["fid"] == record.summary["final"][FID]["value"]
+    assert values[report[-1]]["fid"] == other.summary["final"]["fid_digits_300_test"]["value"]
     alone = evaluate(record.folder, overrides=[*overrides, "evaluation.n=300"], console=console)
-    assert values[told[1]]["fid"] == alone["19200"]["fid_digits_300_train"].value
-    said = " ".join(console.file.getvalue().split())
-    assert "their contracts differ in n_real (897, 450), n_fake (900, 300), split (train, test)" in said
-    own = values[told[-1]]["fid"] - values[told[-2]]["fid"]
-    assert f"{own:+.4g}" in said
+    assert values[report[1]]["fid"] == alone["19200"]["fid_digits_300_train"].value
+    printed = " ".join(console.file.getvalue().split())
+    assert "their contracts differ in n_real (897, 450), n_fake (900, 300), split (train, test)" in printed
+    remainder = values[report[-1]]["fid"] - values[report[-2]]["fid"]
+    assert f"{remainder:+.4g}" in printed
 
 
-def test_runs_of_one_protocol_differ_by_themselves_alone(record, console):
+def test_runs_of_one_protocol_have_no_protocol_factor(record, console):
     steps = against(record.folder, record.folder, ["metric=[frechet_distance]"], console=console)
     assert len(steps) == 2
     assert steps[0][1] == steps[1][1]
     assert "have the same contract" in console.file.getvalue()
 
 
-def test_runs_of_different_data_are_not_made_comparable(record, tmp_path, console):
+def test_runs_of_different_data_are_refused(record, tmp_path, console):
     points = run(tmp_path, "data=gaussians", "images=640")
     with pytest.raises(Mistake, match="different data"):
         against(record.folder, points.folder, console=console)
 
 
-def test_scores_of_different_contracts_are_refused_by_the_name_of_the_field(record, other):
+def test_scores_of_different_contracts_are_refused_with_the_field(record, other):
     ours = Score.from_dict(record.summary["final"][FID])
-    theirs = Score.from_dict(other.summary["final"]["fid_digits_300_test"])
+    user_module = Score.from_dict(other.summary["final"]["fid_digits_300_test"])
     check_comparable({"a": ours, "b": ours})
     with pytest.raises(Mistake, match=r"scores of a and b cannot be compared: n_real is 897 and 450"):
-        check_comparable({"a": ours, "b": theirs})
+        check_comparable({"a": ours, "b": user_module})
 
 
 @pytest.mark.parametrize(
@@ -240,12 +242,12 @@ def test_scores_of_different_contracts_are_refused_by_the_name_of_the_field(reco
         (["samples=nowhere", "data=digitz"], "digits"),
     ],
 )
-def test_bad_requests_are_answered_in_a_line(words, message, capsys, tmp_path, monkeypatch):
+def test_bad_requests_give_one_line(words, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["evaluate", *words]) == 1
-    said = capsys.readouterr().err
-    assert message in said
-    assert "Traceback" not in said
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert "Traceback" not in printed
 
 
 def test_a_single_sample_has_no_score(tmp_path, capsys):
@@ -254,15 +256,15 @@ def test_a_single_sample_has_no_score(tmp_path, capsys):
     assert "1 samples, which cannot be measured" in capsys.readouterr().err
 
 
-def test_scores_go_to_a_json_where_that_is_asked_for(record, tmp_path):
-    words = ["metric=[frechet_distance]", "evaluation.second=null", f"to={tmp_path}/scores.json"]
+def test_scores_can_be_written_to_a_json(record, tmp_path):
+    words = ["metric=[frechet_distance]", "evaluation.second_extractor=null", f"to={tmp_path}/scores.json"]
     assert main(["evaluate", f"run={record.folder}", *words]) == 0
     ((images, scores),) = json.loads((tmp_path / "scores.json").read_text()).items()
     assert images == "19200"
     assert scores[FID] == record.summary["final"][FID]
 
 
-def test_another_setting_of_a_metric_is_a_factor_too_and_not_the_runs_own(record, tmp_path, console):
+def test_a_setting_of_a_metric_is_a_factor(record, tmp_path, console):
     copy = tmp_path / "copy"
     shutil.copytree(record.folder, copy)
     config = (copy / "config.yaml").read_text()
@@ -283,9 +285,9 @@ def test_averaged_and_raw_weights_are_a_factor(record, tmp_path, console):
     assert steps["a, average True -> False"] == steps["b, by its own protocol"]
 
 
-def test_a_per_class_score_does_not_depend_on_what_was_measured_before(record, console, tmp_path, monkeypatch):
+def test_a_per_class_score_does_not_depend_on_earlier_measurements(record, console, tmp_path, monkeypatch):
     monkeypatch.setenv("SADDLEPOINT_CACHE", str(tmp_path))
-    words = ["metric=[class_frechet_distance,class_frequency,class_coverage]", "evaluation.second=null"]
+    words = ["metric=[class_frechet_distance,class_frequency,class_coverage]", "evaluation.second_extractor=null"]
     x = load_data(load_run_config(Run(record.folder))).split("train").x
     for n in (200, 800):
         np.savez(tmp_path / f"{n}.npz", arr_0=x[:n])
@@ -300,7 +302,7 @@ def test_a_per_class_score_does_not_depend_on_what_was_measured_before(record, c
     assert values(800) == fresh
 
 
-def test_reporting_on_the_split_that_selects_leaves_nothing_best(tmp_path):
+def test_reporting_on_the_selection_split_gives_no_best_checkpoint(tmp_path):
     record = run(tmp_path, "evaluation.split=validation", "metric=[frechet_distance]")
     assert "no best checkpoint: validation is the reported split" in record.said
     assert record.summary["best"] == {}
@@ -325,12 +327,12 @@ def test_an_untrained_generator_is_never_the_best(tmp_path):
         (["metric=[gan_train]"], "nothing was measured"),
     ],
 )
-def test_what_cannot_be_is_refused_before_the_work(record, words, message, capsys):
+def test_invalid_requests_are_refused_before_the_work(record, words, message, capsys):
     before = (record.folder / "evaluations.jsonl").read_text() if (record.folder / "evaluations.jsonl").exists() else ""
     assert main(["evaluate", f"run={record.folder}", *words]) == 1
-    said = capsys.readouterr().err
-    assert message in said
-    assert "Traceback" not in said
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert "Traceback" not in printed
     after = (record.folder / "evaluations.jsonl").read_text() if (record.folder / "evaluations.jsonl").exists() else ""
     assert before == after
 
@@ -343,15 +345,15 @@ def test_a_metric_that_reads_the_samples_is_measured_once_and_not_by_the_second_
     x = load_data(load_run_config(Run(record.folder))).split("test")
     np.savez(tmp_path / "x.npz", arr_0=x.x[:200], y=x.y[:200])
     quiet = Console(file=io.StringIO())
-    ((_, found),) = evaluate(samples=tmp_path / "x.npz", overrides=["data=digits", metrics], console=quiet).items()
-    names = [score.contract.metric for score in found.values()]
+    ((_, result),) = evaluate(samples=tmp_path / "x.npz", overrides=["data=digits", metrics], console=quiet).items()
+    names = [score.contract.metric for score in result.values()]
     assert sorted(names) == ["fid", "fid", "nearest_neighbour_error", "parzen"]
-    words = ["metric=[parzen]", "metric.parzen.centroids=0", "data=digits", "evaluation.second=trained"]
-    ((_, found),) = evaluate(samples=tmp_path / "x.npz", overrides=words, console=quiet).items()
-    assert list(found) == ["parzen_digits_200_train"]  # no other classifier is trained for nothing
+    words = ["metric=[parzen]", "metric.parzen.centroids=0", "data=digits", "evaluation.second_extractor=trained"]
+    ((_, result),) = evaluate(samples=tmp_path / "x.npz", overrides=words, console=quiet).items()
+    assert list(result) == ["parzen_digits_200_train"]  # no other classifier is trained for nothing
 
 
-def test_every_metric_says_whether_it_stands_on_an_extractor():
+def test_every_metric_declares_whether_it_needs_an_extractor():
     pieces = [next(iter(OmegaConf.load(path).values())) for path in (CONF / "metric").glob("*.yaml")]
     metrics = {piece._target_.split(".")[-2]: locate(piece._target_) for piece in pieces}
     alone = {name for name, metric in metrics.items() if not metric.needs_features}
@@ -359,39 +361,41 @@ def test_every_metric_says_whether_it_stands_on_an_extractor():
 
 
 def test_a_run_is_measured_against_all_of_its_data(record, console):
-    (found,) = evaluate(record.folder, overrides=["evaluation.split=all", "evaluation.n=900"], console=console).values()
-    score = found["fid_digits_900_all"]
+    (result,) = evaluate(
+        record.folder, overrides=["evaluation.split=all", "evaluation.n=900"], console=console
+    ).values()
+    score = result["fid_digits_900_all"]
     assert (score.contract.split, score.contract.n_real) == ("all", 1797)
     assert score.contract.data == load_data(load_run_config(Run(record.folder))).split("all").sha256
-    said = console.file.getvalue()
-    assert "evaluation.split=all holds nothing out: no anchor of held-out reals" in said
-    assert "10 memorised" in said
-    assert "held-out reals\n" not in said
-    (own,) = evaluate(record.folder, overrides=["evaluation.split=all"], console=console).values()
-    assert "fid_digits_1797_all" in own  # as many fakes as reals
+    printed = console.file.getvalue()
+    assert "evaluation.split=all holds nothing out: no anchor of held-out reals" in printed
+    assert "10 memorised" in printed
+    assert "held-out reals\n" not in printed
+    (scores,) = evaluate(record.folder, overrides=["evaluation.split=all"], console=console).values()
+    assert "fid_digits_1797_all" in scores  # as many fakes as reals
 
 
 def test_a_folder_is_measured_against_all_of_another(tmp_path, console):
     x = load_data(compose(["data=digits"])).split("train").x
-    for name, part in (("a", x[:60]), ("b", x[60:120])):
+    for name, images in (("a", x[:60]), ("b", x[60:120])):
         (tmp_path / name).mkdir()
-        for i, image in enumerate(part):
+        for i, image in enumerate(images):
             Image.fromarray(image[0].numpy()).save(tmp_path / name / f"{i:02}.png")
     words = ["data=image_folder", f"data.folder={tmp_path}/b", "data.channels=1", "evaluation.extractor=digits"]
-    words += ["metric=[frechet_distance]", "evaluation.second=null"]
-    found = {}
+    words += ["metric=[frechet_distance]", "evaluation.second_extractor=null"]
+    result = {}
     for cut in ("0.1", "0.3"):
         overrides = [*words, "evaluation.split=all", f"data.test={cut}"]
-        (found[cut],) = evaluate(samples=tmp_path / "a", overrides=overrides, console=console).values()
-    score = found["0.1"]["fid_digits_60_all"]
+        (result[cut],) = evaluate(samples=tmp_path / "a", overrides=overrides, console=console).values()
+    score = result["0.1"]["fid_digits_60_all"]
     assert score.contract.n_real == 60
-    assert found["0.3"] == found["0.1"]
-    features = [extracted(part).to(torch.float64) for part in (x[60:120], x[:60])]
-    moments = [(part.mean(0), part.T.cov()) for part in features]
+    assert result["0.3"] == result["0.1"]
+    features = [extracted(images).to(torch.float64) for images in (x[60:120], x[:60])]
+    moments = [(f.mean(0), f.T.cov()) for f in features]
     assert score.value == pytest.approx(frechet_distance(*moments[0], *moments[1]).item(), rel=1e-6)
 
 
-def test_reporting_on_all_leaves_nothing_best_and_nothing_is_chosen_by_all(tmp_path, capsys):
+def test_reporting_on_all_gives_no_best_checkpoint(tmp_path, capsys):
     record = run(tmp_path, "evaluation.split=all", "evaluation.n=100", "metric=[frechet_distance]")
     assert "no best checkpoint: evaluation.split=all includes validation" in record.said
     assert not (record.checkpoints / "best.ckpt").exists()
@@ -400,9 +404,14 @@ def test_reporting_on_all_leaves_nothing_best_and_nothing_is_chosen_by_all(tmp_p
     assert not (tmp_path / "x").exists()
 
 
-def test_errors_go_into_the_json(record, tmp_path):
+def test_standard_errors_are_in_the_json(record, tmp_path):
     np.savez(tmp_path / "x.npz", arr_0=load_data(load_run_config(Run(record.folder))).split("test").x)
-    words = ["data=digits", "metric=[frechet_distance,inception_score]", "evaluation.second=null", "uncertainty=true"]
+    words = [
+        "data=digits",
+        "metric=[frechet_distance,inception_score]",
+        "evaluation.second_extractor=null",
+        "uncertainty=true",
+    ]
     assert main(["evaluate", f"samples={tmp_path}/x.npz", *words, "groups=5", f"to={tmp_path}/x.json"]) == 0
     ((_, scores),) = json.loads((tmp_path / "x.json").read_text()).items()
     fid, score = scores["fid_digits_450_train"], scores["inception_score_digits_450_train"]
@@ -418,14 +427,14 @@ def test_samples_without_one_class_score_as_the_same_images_in_an_npz(tmp_path):
     for i, (image, label) in enumerate(zip(x, y.tolist(), strict=True)):
         (tmp_path / "folders" / str(label)).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[0].numpy()).save(tmp_path / "folders" / str(label) / f"{i}.png")
-    words = ["data=digits", "metric=[gan_test]", "evaluation.second=null", "device=cpu"]
+    words = ["data=digits", "metric=[gan_test]", "evaluation.second_extractor=null", "device=cpu"]
     by_folder, by_array = (
         {
             key: score.value
-            for scores in evaluate(samples=place, overrides=words).values()
+            for scores in evaluate(samples=location, overrides=words).values()
             for key, score in scores.items()
         }
-        for place in (tmp_path / "folders", tmp_path / "samples.npz")
+        for location in (tmp_path / "folders", tmp_path / "samples.npz")
     )
     assert by_folder == by_array
     assert min(by_array.values()) > 0.9, "real images are recognised"

@@ -1,4 +1,4 @@
-"""What leaves a run: files that are the original, a card that says what is on record, nothing half-written."""
+"""Exports: files that equal the original, a card with recorded facts, nothing half-written."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def folder(record):
 
 
 @pytest.fixture(scope="module")
-def asked(outputs):
-    """A run whose generator is asked for a class, and has a reference batch."""
+def arguments(outputs):
+    """A run whose generator takes a class and has a reference batch."""
     return run(outputs, "name=asked", *ASKED, "callback.evaluation.images_between=1280")
 
 
 def called(*words):
-    return main([str(word) for word in words])
+    return main([str(override) for override in words])
 
 
 def code_of(page):
@@ -68,12 +68,12 @@ def test_an_export_is_the_runs_generator_read_back(record, folder):
     assert (sample(100)[0] - game.sample(100)).abs().max() < 1e-6
     card = json.loads((folder / "card.json").read_text())
     assert set(card["formats"]) == {"safetensors", "onnx", "program"}
-    assert all(own["difference"] <= agreement.TOLERANCE for own in card["formats"].values())
+    assert all(entry["difference"] <= agreement.TOLERANCE for entry in card["formats"].values())
     assert not (folder.parent / ".000001280").exists()
     assert [path.name for path in folder.parent.iterdir()] == ["000001280"]
 
 
-def test_each_way_to_use_it_that_the_card_shows_works_as_it_stands_there(folder, monkeypatch):
+def test_the_usage_examples_of_the_card_work(folder, monkeypatch):
     monkeypatch.chdir(folder)
     blocks = code_of((folder / "README.md").read_text())
     assert len(blocks) == 3
@@ -85,10 +85,12 @@ def test_each_way_to_use_it_that_the_card_shows_works_as_it_stands_there(folder,
 
 
 @pytest.mark.slow  # the files of such a generator are tried without a run in tests/export
-def test_a_generator_that_is_asked_for_a_class_and_has_a_reference_batch_is_exported_too(asked, tmp_path, monkeypatch):
+def test_a_generator_that_is_asked_for_a_class_and_has_a_reference_batch_is_exported_too(
+    arguments, tmp_path, monkeypatch
+):
     words = ["allow_target=[conditional]", "formats=[safetensors]"]
-    assert called("export", f"run={asked.folder}", f"to={tmp_path}/x", *words) == 0
-    game = load_allowed(asked.folder)
+    assert called("export", f"run={arguments.folder}", f"to={tmp_path}/x", *words) == 0
+    game = load_allowed(arguments.folder)
     generator = saddlepoint.exported(tmp_path / "x", allow=["conditional"])
     assert generator.conditions == {"label": 10}
     latent, y = generator.latent(50), torch.arange(50) % 10
@@ -112,7 +114,7 @@ def load_allowed(folder):
 
 
 @pytest.mark.slow
-def test_another_moment_and_the_raw_weights_are_other_generators(record, folder, tmp_path):
+def test_another_checkpoint_and_raw_weights_give_other_generators(record, folder, tmp_path):
     assert (
         called("export", f"run={record.folder}", "at=640", f"to={tmp_path}/early", "formats=[safetensors]") == 1
     )  # none
@@ -131,7 +133,7 @@ def test_another_moment_and_the_raw_weights_are_other_generators(record, folder,
 # ------------------------------------------------------------------------------------------------------------- the card
 
 
-def test_the_card_says_what_is_on_record_and_no_more(record, folder, checkout):
+def test_the_card_has_only_recorded_facts(record, folder, checkout):
     page = (folder / "README.md").read_text()
     front = yaml.safe_load(page.split("---")[1])
     assert (front["license"], front["library_name"]) == ("apache-2.0", "saddlepoint")
@@ -159,29 +161,31 @@ def test_the_cards_command_trains_the_same_run_again(folder, record):
     assert {"images=1280", "seed=0"} <= set(words)
 
 
-def test_where_and_how_to_measure_may_be_said_and_changes_nothing_that_is_told(record, folder, tmp_path):
+def test_overrides_of_measuring_do_not_change_the_card(record, folder, tmp_path):
     words = [f"outputs={tmp_path}/o", f"cache={tmp_path}/c", "device=cpu", "evaluation.n=100", "threads=1"]
     assert called("export", f"run={record.folder}", f"to={tmp_path}/x", "formats=[safetensors]", *words) == 0
     for file in ("training.yaml", "config.yaml"):
         assert (tmp_path / "x" / file).read_text() == (folder / file).read_text().replace("apache-2.0", "null")
-    cards = [json.loads((place / "card.json").read_text()) for place in (tmp_path / "x", folder)]
+    cards = [json.loads((location / "card.json").read_text()) for location in (tmp_path / "x", folder)]
     assert cards[0]["command"] == cards[1]["command"]
 
 
-def test_a_memorisation_reading_is_told_of_the_weights_that_were_read_alone(record, tmp_path):
+def test_a_memorisation_reading_is_shown_only_for_its_weights(record, tmp_path):
     from saddlepoint.experiment.run_config import load_run_config
     from saddlepoint.export.card_facts import GeneratorVersion, card_facts
 
-    own = Run(shutil.copytree(record.folder, tmp_path / "plain" / "seed0"))
+    record_copy = Run(shutil.copytree(record.folder, tmp_path / "plain" / "seed0"))
 
-    def told(weights):
-        return card_facts(own, load_run_config(own), GeneratorVersion("last", 1280, weights))["memorisation"]
+    def message(weights):
+        return card_facts(record_copy, load_run_config(record_copy), GeneratorVersion("last", 1280, weights))[
+            "memorisation"
+        ]
 
-    own.append("memorisation.jsonl", {"images": 1280, "n": 1})  # of older code, which did not say whose
-    assert (told("averaged"), told("raw")) == (None, None)
-    own.append("memorisation.jsonl", {"images": 1280, "weights": "averaged", "n": 2})
-    own.append("memorisation.jsonl", {"images": 1280, "weights": "raw", "n": 3})
-    assert (told("averaged")["n"], told("raw")["n"]) == (2, 3)
+    record_copy.append("memorisation.jsonl", {"images": 1280, "n": 1})  # of older code, which did not say whose
+    assert (message("averaged"), message("raw")) == (None, None)
+    record_copy.append("memorisation.jsonl", {"images": 1280, "weights": "averaged", "n": 2})
+    record_copy.append("memorisation.jsonl", {"images": 1280, "weights": "raw", "n": 3})
+    assert (message("averaged")["n"], message("raw")["n"]) == (2, 3)
 
 
 @pytest.mark.parametrize(
@@ -210,16 +214,16 @@ def test_a_memorisation_reading_is_told_of_the_weights_that_were_read_alone(reco
     ],
     ids=lambda words: words[0],
 )
-def test_a_config_is_told_as_words_that_make_it_again(words):
+def test_a_config_is_formatted_as_overrides_that_compose_it(words):
     from saddlepoint.config.compose import compose
     from saddlepoint.config.identity import identity
     from saddlepoint.export.command_line import to_command_line
 
     config = compose(words)
-    told = to_command_line(config)
-    assert told is not None
-    assert identity(compose(told)) == identity(config)
-    assert len(told) <= len(words) + 4
+    message = to_command_line(config)
+    assert message is not None
+    assert identity(compose(message)) == identity(config)
+    assert len(message) <= len(words) + 4
 
 
 def test_seeds_beside_it_are_counted_with_mean_and_spread(outputs, record, tmp_path):
@@ -229,11 +233,11 @@ def test_seeds_beside_it_are_counted_with_mean_and_spread(outputs, record, tmp_p
     final["fid_digits_900_train"]["value"] += 3
     other.update_summary(final=final)
     assert called("export", f"run={record.folder}", f"to={tmp_path}/x", "formats=[safetensors]") == 0
-    told = json.loads((tmp_path / "x" / "card.json").read_text())["seeds"]["fid_digits_900_train"]
+    message = json.loads((tmp_path / "x" / "card.json").read_text())["seeds"]["fid_digits_900_train"]
     values = [r.summary["final"]["fid_digits_900_train"]["value"] for r in (record, other)]
-    assert told["seeds"] == [0, 1]
-    assert told["mean"] == pytest.approx(sum(values) / 2)
-    assert told["std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    assert message["seeds"] == [0, 1]
+    assert message["mean"] == pytest.approx(sum(values) / 2)
+    assert message["std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
 
 
 def test_a_recipe_of_which_a_seed_failed_has_no_mean_on_the_card_and_the_seed_is_named(outputs, record, tmp_path):
@@ -242,8 +246,8 @@ def test_a_recipe_of_which_a_seed_failed_has_no_mean_on_the_card_and_the_seed_is
         other.config.write_text(other.config.read_text().replace("seed: 0\n", f"seed: {seed}\n", 1))
         other.update_summary(status=status)
     assert called("export", f"run={record.folder}", f"to={tmp_path}/x", "formats=[safetensors]") == 0
-    told = json.loads((tmp_path / "x" / "card.json").read_text())["seeds"]["fid_digits_900_train"]
-    assert (told["seeds"], told["failed"], told["mean"], told["std"]) == ([0, 1], [2], None, None)
+    message = json.loads((tmp_path / "x" / "card.json").read_text())["seeds"]["fid_digits_900_train"]
+    assert (message["seeds"], message["failed"], message["mean"], message["std"]) == ([0, 1], [2], None, None)
     assert "**1 of its seeds failed** (2)" in (tmp_path / "x" / "README.md").read_text()
     for seed in (1, 2):
         shutil.rmtree(outputs / "plain" / f"seed{seed}")
@@ -264,26 +268,26 @@ def test_memorisation_is_measured_for_the_card_when_asked(record, tmp_path):
 
 @pytest.fixture(scope="module")
 def waves(outputs):
-    """A run whose generator ONNX cannot say."""
+    """A run whose generator cannot be written as ONNX."""
     words = ["architecture.generator._target_=conditional.Waves", "allow_target=[conditional]", "metric=[]"]
     return run(outputs, "name=waves", "images=128", *words)
 
 
-def test_the_remedy_names_the_formats_that_were_written_and_none_that_was_not_tried(waves, tmp_path, capsys):
+def test_the_advice_names_only_the_formats_that_were_written(waves, tmp_path, capsys):
     words = [f"run={waves.folder}", "allow_target=[conditional]"]
-    for formats, said in ("onnx,program", "uses; formats=[program] works\n"), ("onnx", "(Bessel) uses\n"):
+    for formats, printed in ("onnx,program", "uses; formats=[program] works\n"), ("onnx", "(Bessel) uses\n"):
         assert called("export", *words, f"to={tmp_path}/{len(formats)}", f"formats=[{formats}]") == 1
-        assert capsys.readouterr().err.count(said) == 1
+        assert capsys.readouterr().err.count(printed) == 1
 
 
 @pytest.mark.slow  # the message is tried without a run in tests/export
-def test_what_onnx_cannot_say_is_left_out_with_its_operator_and_the_rest_is_there(waves, tmp_path, capsys):
+def test_a_failed_onnx_export_names_its_operator_and_other_formats_are_written(waves, tmp_path, capsys):
     capsys.readouterr()
     assert called("export", f"run={waves.folder}", f"to={tmp_path}/x", "allow_target=[conditional]") == 1
-    said = capsys.readouterr().err
+    printed = capsys.readouterr().err
     obstacle = "onnx: NOT written: ONNX has no operator bessel_j0, which generator.between (Bessel) uses"
-    assert obstacle in said.replace("\n", " ")
-    assert "formats=[safetensors,program] works" in said
+    assert obstacle in printed.replace("\n", " ")
+    assert "formats=[safetensors,program] works" in printed
     assert {p.name for p in (tmp_path / "x").glob("generator*")} == {"generator.safetensors", "generator.pt2"}
     assert "**No onnx:**" in (tmp_path / "x" / "README.md").read_text()
 
@@ -301,7 +305,7 @@ def test_a_format_that_differs_is_not_written(record, tmp_path, monkeypatch, cap
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
-def test_where_no_format_can_be_written_nothing_is(record, tmp_path, monkeypatch, capsys):
+def test_nothing_is_written_if_no_format_can_be(record, tmp_path, monkeypatch, capsys):
     from saddlepoint.export import agreement
     from saddlepoint.export.format import safetensors
 
@@ -313,11 +317,11 @@ def test_where_no_format_can_be_written_nothing_is(record, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "printed"),
     [
         (["formats=[onxx]"], "no such format. Did you mean onnx?"),
         (["formats=[]"], "name at least one"),
-        (["at=best2"], "at=best2: one moment at a time: last, best, previous"),
+        (["at=best2"], "at=best2: it is last, best, previous"),
         (["hub=me"], "hub=me must be <user or organisation>/<name>"),
         (["average=perhaps"], "average=perhaps: average is true or false"),
         (["licence=[mit,apache]"], "licence=[mit,apache]: licence is text or null"),
@@ -328,15 +332,15 @@ def test_where_no_format_can_be_written_nothing_is(record, tmp_path, monkeypatch
         (["name=other"], "name: plain -> other"),
     ],
 )
-def test_bad_words_are_answered_in_a_line(record, tmp_path, words, said, capsys):
+def test_bad_overrides_give_one_line(record, tmp_path, words, printed, capsys):
     assert called("export", f"run={record.folder}", f"to={tmp_path}/x", *words) == 1
-    told = capsys.readouterr().err
-    assert said in told
-    assert "Traceback" not in told
+    message = capsys.readouterr().err
+    assert printed in message
+    assert "Traceback" not in message
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_holds_something_is_left_alone_and_a_run_without_checkpoint_named(record, tmp_path, capsys):
+def test_a_folder_with_files_is_not_changed_and_a_run_without_checkpoint_is_named(record, tmp_path, capsys):
     (tmp_path / "mine").write_text("")
     assert called("export", f"run={record.folder}", f"to={tmp_path}") == 1
     assert "it exists already" in capsys.readouterr().err
@@ -347,7 +351,7 @@ def test_a_folder_that_holds_something_is_left_alone_and_a_run_without_checkpoin
     assert "no last checkpoint; there: none" in capsys.readouterr().err
 
 
-def test_the_folder_that_one_stands_in_is_no_place_for_a_new_one(record, tmp_path, monkeypatch, capsys):
+def test_the_working_directory_is_refused_as_a_new_folder(record, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert called("export", f"run={record.folder}", "to=.") == 1
     assert "to=. must be the name of a new folder, such as to=generator" in capsys.readouterr().err
@@ -359,7 +363,7 @@ def test_the_folder_that_one_stands_in_is_no_place_for_a_new_one(record, tmp_pat
 
 @pytest.fixture
 def service(monkeypatch):
-    """A huggingface_hub that writes down what it is asked."""
+    """A fake huggingface_hub that records its calls."""
     seen = SimpleNamespace(created=[], uploaded=[], logged_in=True)
 
     class HfApi:
@@ -383,7 +387,7 @@ def service(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_push_uploads_every_file_that_lies_there(record, tmp_path, service, capsys):
+def test_a_push_uploads_every_file_of_the_folder(record, tmp_path, service, capsys):
     assert called("export", f"run={record.folder}", f"to={tmp_path}/x", "formats=[safetensors]", "hub=me/digits") == 0
     files = ["README.md", "card.json", "config.yaml", "generator.safetensors", "samples.png", "training.yaml"]
     assert service.created == ["me/digits"]
@@ -391,7 +395,7 @@ def test_a_push_uploads_every_file_that_lies_there(record, tmp_path, service, ca
     assert "pushed: https://huggingface.co/me/digits" in capsys.readouterr().err
 
 
-def test_who_is_logged_in_uploads_every_file_and_who_is_not_none(folder, service):
+def test_a_push_needs_a_login(folder, service):
     service.logged_in = False
     with pytest.raises(Mistake, match=r"you are not logged in to the hub .*no token found\.\)\. Log in: hf auth login"):
         hub.push(folder, "me/digits")
@@ -402,17 +406,17 @@ def test_who_is_logged_in_uploads_every_file_and_who_is_not_none(folder, service
 
 
 @pytest.mark.slow
-def test_who_is_not_logged_in_keeps_the_export_and_nothing_is_uploaded(record, tmp_path, service, capsys):
+def test_without_a_login_the_export_is_kept_and_nothing_uploaded(record, tmp_path, service, capsys):
     service.logged_in = False
     assert called("export", f"run={record.folder}", f"to={tmp_path}/x", "formats=[safetensors]", "hub=me/digits") == 1
-    said = capsys.readouterr().err
-    assert "you are not logged in to the hub (Token is required, but no token found.). Log in: hf auth login" in said
-    assert f"The export is in {tmp_path}/x" in said
+    printed = capsys.readouterr().err
+    assert "you are not logged in to the hub (Token is required, but no token found.). Log in: hf auth login" in printed
+    assert f"The export is in {tmp_path}/x" in printed
     assert (service.created, service.uploaded) == ([], [])
     assert (tmp_path / "x" / "generator.safetensors").exists()
 
 
-def test_without_the_hubs_library_nothing_is_begun(record, tmp_path, monkeypatch, capsys):
+def test_without_the_hub_library_nothing_is_started(record, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert called("export", f"run={record.folder}", f"to={tmp_path}/x", "hub=me/digits") == 1
     assert "pip install 'saddlepoint[hub]'" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Generators with conditions leave a run whole, come back, and are measured as the run was; noise inside is refused."""
+"""Generators with conditions are exported, imported and measured like the run; internal noise is refused."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def exported(outputs, request):
 
 
 def called(*words):
-    return main([str(word) for word in words])
+    return main([str(override) for override in words])
 
 
 def game_and_data(record):
@@ -73,8 +73,8 @@ def game_and_data(record):
     return game, data
 
 
-def asked(name, data, generator, n=20):
-    """Latents and conditions of n samples, drawn by an own hand."""
+def arguments(name, data, generator, n=20):
+    """Latents and conditions of n samples, drawn independently of the export."""
     rows = data.batch_at("validation", torch.arange(30, 30 + n))
     given = {
         "label": {"label": torch.arange(n) % 10},
@@ -89,7 +89,7 @@ def test_each_format_makes_the_samples_of_the_game_under_conditions_by_name(expo
     name, record, folder = exported
     game, data = game_and_data(record)
     generator = saddlepoint.exported(folder, allow=["conditional"])
-    latent, condition = asked(name, data, generator)
+    latent, condition = arguments(name, data, generator)
     whole = latent if latent else game.latent(20)
     expected = game(whole, condition)
     assert (generator(latent, condition) - expected).abs().max() < 1e-6
@@ -106,28 +106,28 @@ def test_each_format_makes_the_samples_of_the_game_under_conditions_by_name(expo
 def test_the_inputs_are_the_parts_of_the_latent_and_then_the_conditions(exported):
     name, _, folder = exported
     session = onnxruntime.InferenceSession(str(folder / "generator.onnx"))
-    found = {one.name: tuple(one.shape[1:]) for one in session.get_inputs()}
-    assert found == RUNS[name][1]
-    assert list(found) == list(RUNS[name][1])
+    result = {one.name: tuple(one.shape[1:]) for one in session.get_inputs()}
+    assert result == RUNS[name][1]
+    assert list(result) == list(RUNS[name][1])
     generator = saddlepoint.exported(folder, allow=["conditional"])
-    conditions = {key: 10 if key == "label" else None for key in found if key not in generator.latent(2)}
+    conditions = {key: 10 if key == "label" else None for key in result if key not in generator.latent(2)}
     assert generator.conditions == conditions
 
 
-def test_files_are_held_against_1000_samples_or_as_many_as_the_split_has(exported):
+def test_files_are_compared_on_1000_samples_or_the_size_of_the_split(exported):
     name, _, folder = exported
     rows = RUNS[name][2]
     card = json.loads((folder / "card.json").read_text())
     assert card["checked"]["rows"] == rows == sum(card["checked"]["sizes"])
     assert card["checked"]["sizes"][0] == 1
     assert set(card["formats"]) == {"safetensors", "onnx", "program"}
-    assert all(own["difference"] <= card["checked"]["tolerance"] for own in card["formats"].values())
-    said = f"held against the run's own generator on {rows:,} samples"
-    said += ", under the first 450 rows of validation" if rows == 450 else ", in batches"
-    assert said in (folder / "README.md").read_text()
+    assert all(entry["difference"] <= card["checked"]["tolerance"] for entry in card["formats"].values())
+    printed = f"held against the run's own generator on {rows:,} samples"
+    printed += ", under the first 450 rows of validation" if rows == 450 else ", in batches"
+    assert printed in (folder / "README.md").read_text()
 
 
-def test_each_way_to_use_it_that_the_card_shows_works_as_it_stands_there(exported, monkeypatch):
+def test_the_usage_examples_of_the_card_work(exported, monkeypatch):
     _, _, folder = exported
     monkeypatch.chdir(folder)
     blocks = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
@@ -145,7 +145,7 @@ def test_an_export_draws_what_its_run_is_evaluated_on(exported):
     assert (sample(100)[0] - game.sample(100)).abs().max() < 1e-6
 
 
-def test_only_what_samples_need_stands_in_the_description(exported):
+def test_the_description_has_only_what_samples_need(exported):
     name, _, folder = exported
     made = yaml.safe_load((folder / "config.yaml").read_text())
     assert list(made["architecture"]) == ["generator"]
@@ -174,12 +174,12 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 @pytest.mark.parametrize("exported", ["label"], indirect=True)
-def test_inputs_that_do_not_fit_are_told_in_a_line(exported, case):
-    change, said = WRONG[case]
+def test_invalid_inputs_give_one_line(exported, case):
+    change, printed = WRONG[case]
     generator = saddlepoint.exported(exported[2])
-    with pytest.raises(Mistake, match=re.escape(said)) as told:
+    with pytest.raises(Mistake, match=re.escape(printed)) as message:
         generator(*change(generator.latent(16), torch.arange(16) % 10))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(message.value)
 
 
 @pytest.mark.parametrize("exported", ["label"], indirect=True)
@@ -203,7 +203,7 @@ def test_an_export_of_an_earlier_version_is_still_read_in_each_format(exported, 
         assert torch.equal(then.sampler(0)(30)[1], now.sampler(0)(30)[1])
 
 
-def test_a_network_that_follows_the_clock_is_exported_as_it_stood(outputs, tmp_path):
+def test_a_network_that_depends_on_images_is_exported_at_its_state(outputs, tmp_path):
     words = ["architecture=growing", "architecture.discriminator.width=4", "architecture.generator.width=4"]
     words += ["architecture.discriminator.period=64", "architecture.discriminator.fade=64", "images=96", "batch=32"]
     words += ["name=growing", "metric=[]", "logger=none", f"outputs={outputs}"]
@@ -222,19 +222,19 @@ def test_a_network_that_follows_the_clock_is_exported_as_it_stood(outputs, tmp_p
 @pytest.mark.parametrize("exported", ["label", "source"], indirect=True)
 def test_an_import_is_measured_under_labels_or_rows_of_the_split_as_the_run_is(exported, tmp_path, outputs):
     name, record, folder = exported
-    words = [OWN, "evaluation.second=null", "metric=[frechet_distance]", "evaluation.n=200"]
+    words = [OWN, "evaluation.second_extractor=null", "metric=[frechet_distance]", "evaluation.n=200"]
     assert called("evaluate", f"run={record.folder}", *words) == 0
     more = ["data._target_=conditional.Pairs"] if name == "source" else []
     assert called("import", f"from={folder}", "name=theirs", f"outputs={tmp_path}", "data=digits", *more, *words) == 0
-    theirs = json.loads((tmp_path / "theirs" / "seed0" / "summary.json").read_text())["final"]
+    user_module = json.loads((tmp_path / "theirs" / "seed0" / "summary.json").read_text())["final"]
     (row,) = record.events("evaluations.jsonl")[0][-1:]
-    assert theirs == row["scores"]
+    assert user_module == row["scores"]
 
 
-def test_text_leaves_as_probabilities_of_each_symbol_and_no_range(outputs, tmp_path):
+def test_text_is_exported_as_probabilities_without_a_range(outputs, tmp_path):
     (tmp_path / "lines.txt").write_text("abc\nabcd\nab\nca\n" * 30, encoding="utf-8")
     words = ["data=text_lines", f"data.folder={tmp_path}/lines.txt", "architecture=sequence", "images=64", "batch=32"]
-    words += [f"architecture.{own}.kernel=3" for own in ("generator", "discriminator")]
+    words += [f"architecture.{player}.kernel=3" for player in ("generator", "discriminator")]
     record = saddlepoint.train(
         saddlepoint.compose([*words, "metric=[]", "logger=none", f"outputs={outputs}", "name=text"])
     )
@@ -254,9 +254,9 @@ def test_a_split_without_the_column_is_refused_with_those_that_it_has(exported, 
     _, _, folder = exported
     words = [f"from={folder}", "name=theirs", f"outputs={tmp_path}", "data=digits", OWN]
     assert called("import", *words) == 1
-    told = capsys.readouterr().err
-    assert "condition source is the column source, and that split has none." in told
-    assert "Traceback" not in told
+    message = capsys.readouterr().err
+    assert "condition source is the column source, and that split has none." in message
+    assert "Traceback" not in message
     assert not (tmp_path / "theirs" / "seed0").exists()
 
 
@@ -276,29 +276,29 @@ NOISY = {
 
 
 @pytest.mark.parametrize("case", NOISY)
-def test_a_generator_with_noise_that_is_no_input_is_refused_with_its_layer_and_what_to_do(outputs, case, capsys):
-    words, said = NOISY[case]
+def test_a_generator_with_internal_noise_is_refused_with_its_layer(outputs, case, capsys):
+    words, printed = NOISY[case]
     record = run(outputs, f"name={case.replace(' ', '_')}", *words, *FEW)
     capsys.readouterr()
     assert called("export", f"run={record.folder}", OWN) == 1
-    told = capsys.readouterr().err.replace("\n", " ")
-    assert said in told
-    assert "a part of the latent (prior.<part>) or a named draw (game.draws.<name>)" in told
+    message = capsys.readouterr().err.replace("\n", " ")
+    assert printed in message
+    assert "a part of the latent (prior.<part>) or a named draw (game.draws.<name>)" in message
     assert not (record.folder / "export").exists()
 
 
-def test_dropout_that_is_off_where_samples_are_made_is_exported(outputs):
+def test_dropout_that_is_off_during_sampling_is_exported(outputs):
     record = run(outputs, "name=off", "architecture.generator._target_=conditional.Dropping", *FEW)
     assert called("export", f"run={record.folder}", OWN, "formats=[safetensors]") == 0
 
 
-def test_conditions_that_come_from_nowhere_are_refused_and_may_be_said(outputs, tmp_path, capsys):
+def test_conditions_without_a_source_are_refused_and_can_be_set(outputs, tmp_path, capsys):
     record = run(outputs, "name=nowhere", *RUNS["label"][0], *FEW)
     config = record.config.read_text()
     record.config.write_text(config.replace("conditions: labels", "conditions: none"))
     words = [f"run={record.folder}", OWN, "formats=[safetensors]", f"to={tmp_path}/x"]
     assert called("export", *words) == 1
-    told = capsys.readouterr().err.replace("\n", " ")
-    assert "samples need the condition label (column y), and there is none" in told
-    assert "game.conditions=labels" in told
+    message = capsys.readouterr().err.replace("\n", " ")
+    assert "samples need the condition label (column y), and there is none" in message
+    assert "game.conditions=labels" in message
     assert called("export", *words, "game.conditions=labels") == 0

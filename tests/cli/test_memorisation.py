@@ -1,4 +1,4 @@
-"""What `saddlepoint memorisation` says of runs and of samples on disk."""
+"""saddlepoint memorisation, for runs and for samples on disk."""
 
 import json
 
@@ -24,11 +24,11 @@ def record(tmp_path_factory):
 
 
 def called(*words):
-    return main([str(word) for word in words])
+    return main([str(override) for override in words])
 
 
 def samples(folder, copies):
-    """An npz of 240 images that nobody trained on, the first of them exchanged for copies."""
+    """An npz of 240 held-out images, the first of them replaced by copies of training images."""
     data = Digits()
     order = torch.randperm(450, generator=torch.Generator().manual_seed(0))
     x = data.split("test").x[order[:240]].clone()
@@ -37,9 +37,9 @@ def samples(folder, copies):
     return folder / "x.npz"
 
 
-def test_a_run_is_read_in_a_table_a_row_and_a_picture(record, capsys):
+def test_a_run_gives_a_table_a_row_and_a_picture(record, capsys):
     assert called("memorisation", f"run={record.folder}", "n=60") == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     (line,) = (record.folder / "memorisation.jsonl").read_text().splitlines()
     row = json.loads(line)
     assert (row["n"], row["n_train"], row["n_held_out"], row["images"]) == (60, 897, 900, 1280)
@@ -51,7 +51,7 @@ def test_a_run_is_read_in_a_table_a_row_and_a_picture(record, capsys):
         ("MiFID", "features"),
         ("membership AUC", "D's logits"),
     ]
-    assert all(name in said for name, _ in names)
+    assert all(name in printed for name, _ in names)
     by_name = {(one["statistic"], one["space"]): one for one in row["statistics"]}
     assert 0.4 < by_name["membership AUC", "D's logits"]["samples"] < 0.6  # 20 rounds teach D nobody
     assert by_name["distance ratio", "pixels"]["held_out"] == pytest.approx(1, abs=0.1)
@@ -66,15 +66,15 @@ def test_a_run_is_read_in_a_table_a_row_and_a_picture(record, capsys):
 
 def test_minibatch_discrimination_is_asked_by_full_batches_of_training(tmp_path, monkeypatch):
     folder = run(tmp_path, "batch=40", "+layer@architecture.discriminator.neck=minibatch_discrimination").folder
-    asked, forward = [], MinibatchDiscrimination.forward
+    arguments, forward = [], MinibatchDiscrimination.forward
 
     def noted(layer, features):
-        asked.append(len(features))
+        arguments.append(len(features))
         return forward(layer, features)
 
     monkeypatch.setattr(MinibatchDiscrimination, "forward", noted)
     assert called("memorisation", f"run={folder}", "n=60") == 0
-    assert asked[-46:] == [40] * 46  # 897 members and 900 others, each 23 batches
+    assert arguments[-46:] == [40] * 46  # 897 members and 900 others, each 23 batches
 
 
 def test_d_is_asked_of_images_as_they_are_where_it_was_trained_on_augmented_ones():
@@ -84,13 +84,13 @@ def test_d_is_asked_of_images_as_they_are_where_it_was_trained_on_augmented_ones
     torch.testing.assert_close(_mean_logits(game, split, rows, 16), expected.detach())
 
 
-def test_copies_on_disk_ring_the_alarm_and_are_pointed_at(tmp_path, capsys):
+def test_copies_on_disk_raise_the_alarm_and_are_named(tmp_path, capsys):
     words = ["data=digits", f"to={tmp_path}/picture.png", "evaluation.extractor=null"]
     assert called("memorisation", f"samples={samples(tmp_path, 80)}", *words) == 0
-    said = " ".join(capsys.readouterr())
-    assert "alarm: training images are" in said
-    assert "a sign of copying" in said
-    assert "no features" in said
+    printed = " ".join(capsys.readouterr())
+    assert "alarm: training images are" in printed
+    assert "a sign of copying" in printed
+    assert "no features" in printed
     assert (tmp_path / "picture.png").exists()
 
 
@@ -104,14 +104,14 @@ def test_copies_on_disk_ring_the_alarm_and_are_pointed_at(tmp_path, capsys):
         (["samples=nowhere.npz", "data=digits"], "nowhere.npz"),
         (["run=nowhere", "n=10"], "n=10: memorisation takes 50"),
         (["run=nowhere", "level=2.0"], "level=2.0"),
-        (["run=nowhere", "at=all"], "one moment at a time"),
+        (["run=nowhere", "at=all"], "it is last, best, previous"),
     ],
 )
-def test_bad_requests_are_answered_in_a_line(words, message, capsys):
+def test_bad_requests_give_one_line(words, message, capsys):
     assert called("memorisation", *words) == 1
-    said = capsys.readouterr().err
-    assert message in said
-    assert "Traceback" not in said
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert "Traceback" not in printed
 
 
 def test_data_without_images_held_out_of_their_own_pool_are_refused_with_what_to_do():
@@ -134,8 +134,8 @@ def test_only_images_are_moved_by_pixels_and_called_so(kind, planar, values, mon
     from saddlepoint.extractor.extractor import Features
 
     x = torch.zeros(4, 1, 6, 6, dtype=torch.uint8) if planar else torch.zeros(4, 1, 36, dtype=torch.int16)
-    part = Features(torch.zeros(4, 1), x=x)
-    sets = memorisation_findings.ImageSets(part, part, part, None, True, kind)
+    item = Features(torch.zeros(4, 1), x=x)
+    sets = memorisation_findings.ImageSets(item, item, item, None, True, kind)
     moved = []
     monkeypatch.setattr(
         memorisation_findings, "find_space_neighbours", lambda *parts, with_moves: moved.append(with_moves)

@@ -1,4 +1,4 @@
-"""A turn that came to no number is kept as it was, and comes out the same when it is played again."""
+"""A turn with nan or inf is dumped, and gives the same result when it is replayed."""
 
 import functools
 import math
@@ -25,7 +25,7 @@ BLOW = ["+schedule@optimizer.discriminator.lr=step", "optimizer.discriminator.lr
 
 
 def dumped(words, root):
-    """What a run of `words` has left; the dump's path."""
+    """Run a training with `words`; return the path of its dump."""
     with pytest.raises(Diverged) as stopped:
         train_run([*SMALL, *words], root)
     (path,) = (root / "run" / "seed0" / "dumps").iterdir()
@@ -34,15 +34,15 @@ def dumped(words, root):
 
 
 def played(path):
-    """The Finding of a dump."""
+    """Return the result of replaying a dump."""
     return replay_turn(load_run_config(Run(path.parent.parent)), dump.load_dump(path))
 
 
 def planted(monkeypatch, side, when, what):
-    """An objective of that side which is `what` of its logits once `when` of them."""
+    """Replace an objective by one that returns what(loss, logits) when when(logits) holds."""
     honest = getattr(nonsaturating, side)
 
-    @functools.wraps(honest)  # what a config may build is told by the module of what it names
+    @functools.wraps(honest)  # keeps __module__, by which the allow list decides
     def generator(fake):
         return what(honest(fake), fake) if when(fake) else honest(fake)
 
@@ -55,7 +55,7 @@ def planted(monkeypatch, side, when, what):
 
 
 class Later:
-    """True from the n-th time it is asked on, and true once more for whoever plays that time again."""
+    """True from the n-th call on, and once more when that turn is replayed."""
 
     def __init__(self, n):
         self.n, self.asked = n, 0
@@ -68,39 +68,39 @@ class Later:
 @pytest.mark.parametrize(
     "words", [[], ["game=simultaneous"], ["regularizer=[gradient_penalty,historical_averaging]"]], ids=str
 )
-def test_an_overflowing_layer_is_named_and_the_turn_comes_out_bit_for_bit(words, tmp_path):
-    found = played(dumped([*BLOW, *words], tmp_path))
-    assert found.mismatches == []
-    assert str(found.module).startswith(
+def test_an_overflowing_layer_is_named_and_the_turn_repeats_bit_for_bit(words, tmp_path):
+    result = played(dumped([*BLOW, *words], tmp_path))
+    assert result.mismatches == []
+    assert str(result.module).startswith(
         "players.discriminator.network.trunk.hidden1.1.0 (Linear); its input was finite"
     )
-    assert found.parameters[0] > 0
-    terms = [value for own in found.turn_values.values() for value in own["terms"].values()]
+    assert result.parameters[0] > 0
+    terms = [value for values in result.turn_values.values() for value in values["terms"].values()]
     assert any(not math.isfinite(value) for value in terms)
 
 
 @pytest.mark.parametrize("side", ["discriminator", "generator"])
-def test_a_division_by_zero_in_a_term_is_put_down_to_no_module(side, tmp_path, monkeypatch):
+def test_a_division_by_zero_in_a_term_names_no_module(side, tmp_path, monkeypatch):
     planted(monkeypatch, side, Later(6), lambda loss, fake: loss / (fake - fake).sum())
     path = dumped([], tmp_path)
     assert dump.load_dump(path)["what"].startswith(f"{side}/adversarial = ")
-    found = played(path)
-    assert (found.module, found.mismatches) == (None, [])
+    result = played(path)
+    assert (result.module, result.mismatches) == (None, [])
 
 
-def test_a_gradient_that_is_no_number_is_caught_before_the_step_though_the_term_is_one(tmp_path, monkeypatch):
+def test_a_non_finite_gradient_of_a_finite_term_is_caught_before_the_step(tmp_path, monkeypatch):
     planted(monkeypatch, "generator", Later(6), lambda loss, fake: loss + (fake - fake).sqrt().sum())
     path = dumped([], tmp_path)
     content = dump.load_dump(path)
     assert content["what"].startswith("the gradient of players.generator.network.")
     assert all(torch.isfinite(v).all() for v in content["state_dict"].values() if isinstance(v, torch.Tensor))
-    found = played(path)
-    assert (found.module, found.mismatches) == (None, [])
-    assert str(found.parameter).startswith("players.generator.network.")
-    assert found.weights == []
+    result = played(path)
+    assert (result.module, result.mismatches) == (None, [])
+    assert str(result.parameter).startswith("players.generator.network.")
+    assert result.weights == []
 
 
-def test_the_turn_is_the_same_where_the_run_had_gone_on_from_a_checkpoint(tmp_path):
+def test_the_turn_repeats_in_a_resumed_run(tmp_path):
     noisy = ["architecture=salimans2016_mnist"]  # noise in its layers, which start from data
     train_run([*SMALL, *noisy, "images=48"], tmp_path)
     with pytest.MonkeyPatch.context() as patch:
@@ -112,16 +112,16 @@ def test_the_turn_is_the_same_where_the_run_had_gone_on_from_a_checkpoint(tmp_pa
         assert played(path).mismatches == []
 
 
-def test_the_command_says_where_it_went_wrong_and_whether_it_was_so(tmp_path, capsys):
+def test_the_command_names_the_module_and_whether_the_turn_repeats(tmp_path, capsys):
     path = dumped(BLOW, tmp_path)
     assert main(["replay", f"dump={path}"]) == 0
-    said = capsys.readouterr().out
-    assert "generator/adversarial" in said
-    assert "first module whose output is no number: players.discriminator.network.trunk" in said
-    assert "as it was, bit for bit: yes" in said
+    printed = capsys.readouterr().out
+    assert "generator/adversarial" in printed
+    assert "first module whose output is no number: players.discriminator.network.trunk" in printed
+    assert "as it was, bit for bit: yes" in printed
 
 
-def test_a_turn_that_comes_out_otherwise_is_told_so_and_the_exit_code_is_not_0(tmp_path, monkeypatch, capsys):
+def test_a_different_result_is_reported_and_the_exit_code_is_1(tmp_path, monkeypatch, capsys):
     planted(monkeypatch, "discriminator", Later(6), lambda loss, fake: loss / (fake - fake).sum())
     path = dumped([], tmp_path)
     assert main(["replay", f"dump={path}"]) == 0
@@ -133,7 +133,7 @@ def test_a_turn_that_comes_out_otherwise_is_told_so_and_the_exit_code_is_not_0(t
     assert "as it was, bit for bit: no: discriminator/fake" in capsys.readouterr().out
 
 
-def test_what_is_no_dump_or_a_broken_one_or_another_games_is_refused(tmp_path):
+def test_an_invalid_dump_or_one_of_another_game_is_refused(tmp_path):
     path = dumped(BLOW, tmp_path)
     with pytest.raises(Mistake, match="is not a dump of a turn"):
         dump.load_dump(path.parent.parent / "checkpoints" / "last.ckpt")

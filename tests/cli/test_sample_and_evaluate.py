@@ -1,4 +1,4 @@
-"""What can be asked of a run that is there."""
+"""saddlepoint sample and evaluate for an existing run."""
 
 import json
 
@@ -21,27 +21,27 @@ def record(tmp_path_factory):
 
 
 def called(*words):
-    return main([str(word) for word in words])
+    return main([str(override) for override in words])
 
 
-def test_evaluating_a_run_again_gives_its_own_scores_and_is_written_down(record):
+def test_evaluating_a_run_again_gives_its_scores_and_is_recorded(record):
     assert called("evaluate", f"run={record.folder}") == 0
     last = json.loads((record.folder / "evaluations.jsonl").read_text().splitlines()[-1])
     assert last["scores"] == record.summary["final"]
     assert (last["images"], last["at"]) == (19200, "last")
 
 
-def test_an_override_after_run_is_another_contract_and_said(record, capsys):
+def test_an_override_changes_the_contract_and_is_printed(record, capsys):
     words = ["evaluation.n=500", "evaluation.split=test", "evaluation.average=false", "metric=[frechet_distance]"]
-    words.append("evaluation.second=null")
+    words.append("evaluation.second_extractor=null")
     assert called("evaluate", f"run={record.folder}", *words) == 0
     last = json.loads((record.folder / "evaluations.jsonl").read_text().splitlines()[-1])
     ((key, score),) = last["scores"].items()
     assert key == "fid_digits_500_test"
     assert score["contract"]["weights"] == "raw"
     assert (score["contract"]["n_real"], score["contract"]["n_fake"]) == (450, 500)
-    said = capsys.readouterr().err
-    assert all(f"override: {word}" in said for word in words)
+    printed = capsys.readouterr().err
+    assert all(f"override: {override}" in printed for override in words)
 
 
 def test_the_best_checkpoint_is_the_one_with_the_best_first_score(record):
@@ -73,8 +73,8 @@ def test_samples_depend_on_their_seed_alone_and_not_on_how_many_are_drawn_at_onc
     assert not torch.equal(one, draw_samples(game, 30, seed=2))
 
 
-def test_raw_weights_are_not_looked_for_in_a_snapshot_which_holds_averaged_ones(record, tmp_path, capsys):
-    """They would be those that the generator is made with, which nobody has trained."""
+def test_raw_weights_of_a_snapshot_are_refused(record, tmp_path, capsys):
+    """They would be the initial weights, because a snapshot has only averaged ones."""
     at = Run(record.folder).folder / "snapshots"
     images = int(sorted(at.glob("*.safetensors"))[-1].stem)
     for words in (
@@ -102,35 +102,35 @@ def test_loading_gives_the_generator_that_was_trained(record):
     [
         (["sample", "n=0"], "n=0"),
         (["sample", "to=x.gif"], "to=x.gif"),
-        (["sample", "at=worst"], "at=worst: one moment at a time: last, best, previous"),
+        (["sample", "at=worst"], "at=worst: it is last, best, previous"),
         (["evaluate", "evaluation.n=1"], "cannot be measured"),
         (["evaluate", "evaluation.extractor=mnist"], "mnist"),
         (["evaluate", "evaluation.extractor=digitz"], "Did you mean digits"),
         (["evaluate", "evaluation.nn=5"], "evaluation.n"),
     ],
 )
-def test_bad_requests_are_answered_in_a_line(record, words, message, capsys):
+def test_bad_requests_give_one_line(record, words, message, capsys):
     assert called(words[0], f"run={record.folder}", *words[1:]) == 1
-    said = capsys.readouterr().err
-    assert message in said
-    assert "Traceback" not in said
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert "Traceback" not in printed
 
 
-def test_a_folder_that_is_no_run_is_named(tmp_path, capsys):
+def test_a_folder_without_a_run_is_named(tmp_path, capsys):
     assert called("sample", f"run={tmp_path}") == 1
     assert "is not a run folder" in capsys.readouterr().err
     with pytest.raises(Mistake):
         saddlepoint.load(tmp_path)
 
 
-def test_a_folder_with_samples_is_not_mixed_with_others(record, tmp_path, capsys):
+def test_samples_are_not_written_to_a_folder_with_samples(record, tmp_path, capsys):
     (tmp_path / "f").mkdir()
     (tmp_path / "f" / "0.png").write_bytes(b"")
     assert called("sample", f"run={record.folder}", f"to={tmp_path}/f/") == 1
     assert "not empty" in capsys.readouterr().err
 
 
-def test_a_run_is_rebuilt_from_its_own_config_not_from_todays_defaults(record, tmp_path):
-    """widths=[16] is in no yaml: only the run's config.yaml knows."""
+def test_a_run_is_rebuilt_from_its_config_not_from_defaults(record, tmp_path):
+    """widths=[16] is only in the run's config.yaml."""
     game = saddlepoint.load(Run(record.folder).folder)
     assert game.generator.network.layers[0][0].out_features == 16

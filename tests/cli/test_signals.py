@@ -1,4 +1,4 @@
-"""Signals end a training in good order, and what it prints to may go away, be closed or full: the record is right."""
+"""Signals end a training properly, also if its output is closed or on a full disk: the record is right."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ ENDINGS = {"SIGHUP": 129, "SIGINT": 130, "SIGQUIT": 131, "SIGTERM": 143, "SIGUSR
 
 @pytest.fixture
 def at_images(monkeypatch: pytest.MonkeyPatch):
-    """Have something done once the game has shown so many images."""
+    """Call a function once the game has shown so many images."""
 
     def prepared(images: int, act) -> None:
         played = Game.round
@@ -54,7 +54,7 @@ def send(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "code"), ENDINGS.items())
-def test_a_signal_that_asks_for_the_end_saves_the_run_and_has_its_own_exit_code(
+def test_an_ending_signal_saves_the_run_and_has_its_own_exit_code(
     tmp_path: Path, at_images, name: str, code: int
 ) -> None:
     before = signal.getsignal(signal.Signals[name])
@@ -62,15 +62,15 @@ def test_a_signal_that_asks_for_the_end_saves_the_run_and_has_its_own_exit_code(
     with pytest.raises(Stopped) as stop:
         trained(tmp_path)
     assert stop.value.exit == code
-    told = summary(tmp_path)
-    assert (told["status"], told["exit"], told["error"]) == ("interrupted", code, f"stopped by {name}")
-    assert told["images"] == 128
+    message = summary(tmp_path)
+    assert (message["status"], message["exit"], message["error"]) == ("interrupted", code, f"stopped by {name}")
+    assert message["images"] == 128
     assert (tmp_path / "run" / "seed0" / "checkpoints" / "last.ckpt").exists()
     assert signal.getsignal(signal.Signals[name]) == before
 
 
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGQUIT", "SIGUSR1"])
-def test_a_signal_that_the_process_was_started_to_ignore_stays_ignored(tmp_path: Path, at_images, name: str) -> None:
+def test_an_ignored_signal_stays_ignored(tmp_path: Path, at_images, name: str) -> None:
     before = signal.signal(signal.Signals[name], signal.SIG_IGN)
     at_images(128, lambda: send(name))
     try:
@@ -80,7 +80,7 @@ def test_a_signal_that_the_process_was_started_to_ignore_stays_ignored(tmp_path:
         signal.signal(signal.Signals[name], before)
 
 
-def test_two_signals_at_once_are_one(tmp_path: Path, at_images) -> None:
+def test_two_signals_at_once_count_as_one(tmp_path: Path, at_images) -> None:
     at_images(128, lambda: (send("SIGTERM"), send("SIGHUP")))
     with pytest.raises(Stopped, match="SIGTERM"):
         trained(tmp_path)
@@ -88,20 +88,20 @@ def test_two_signals_at_once_are_one(tmp_path: Path, at_images) -> None:
 
 
 @pytest.mark.parametrize("moment", ["write_initial_files", "_measure_final_scores"])
-def test_a_signal_before_the_first_round_or_during_the_final_evaluation_is_on_record(
+def test_a_signal_before_the_first_round_or_in_the_final_evaluation_is_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     original = getattr(fit, moment)
     monkeypatch.setattr(fit, moment, lambda *rest: (original(*rest), send("SIGHUP"))[0])
     with pytest.raises(Stopped):
         trained(tmp_path)
-    told = summary(tmp_path)
-    assert (told["status"], told["exit"], told["error"]) == ("interrupted", 129, "stopped by SIGHUP")
+    message = summary(tmp_path)
+    assert (message["status"], message["exit"], message["error"]) == ("interrupted", 129, "stopped by SIGHUP")
     monkeypatch.undo()
     assert trained(tmp_path).summary["status"] == "finished"
 
 
-def test_a_signal_while_the_end_is_written_down_leaves_a_finished_run_finished(
+def test_a_signal_while_the_end_is_recorded_leaves_the_run_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = run_record._peak_memory
@@ -109,9 +109,7 @@ def test_a_signal_while_the_end_is_written_down_leaves_a_finished_run_finished(
     assert trained(tmp_path).summary["status"] == "finished"
 
 
-def test_a_signal_while_wandb_ends_gives_wandb_up_and_not_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_signal_while_wandb_finishes_abandons_only_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from saddlepoint.run.tracking import tracker
 
     given_up = []
@@ -121,7 +119,7 @@ def test_a_signal_while_wandb_ends_gives_wandb_up_and_not_the_run(
     assert given_up == [True]
 
 
-def test_code_that_calls_exit_has_failed_and_was_not_interrupted(tmp_path: Path, at_images) -> None:
+def test_code_that_calls_exit_counts_as_failed(tmp_path: Path, at_images) -> None:
     at_images(128, lambda: sys.exit(3))
     with pytest.raises(SystemExit):
         trained(tmp_path)
@@ -129,7 +127,7 @@ def test_code_that_calls_exit_has_failed_and_was_not_interrupted(tmp_path: Path,
 
 
 class Broken:
-    """The write end of a pipe whose reader is gone, or a full device, as a text stream."""
+    """A text stream to a pipe without a reader, or to a full device."""
 
     def __init__(self, path: str = "") -> None:
         if path:
@@ -142,7 +140,7 @@ class Broken:
 
 @pytest.mark.parametrize("path", ["", "/dev/full"])
 @pytest.mark.parametrize("both", [False, True])
-def test_a_training_whose_output_nobody_takes_goes_on_to_its_end(
+def test_a_training_without_readable_output_runs_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, both: bool
 ) -> None:
     monkeypatch.setattr("sys.stderr", Broken(path).file)
@@ -152,17 +150,19 @@ def test_a_training_whose_output_nobody_takes_goes_on_to_its_end(
     assert summary(tmp_path)["status"] == "finished"
 
 
-@pytest.mark.parametrize(("path", "code", "said"), [("", 141, ""), ("/dev/full", 1, "cannot write to standard output")])
-def test_a_command_that_answers_on_standard_output_fails_where_nobody_takes_the_answer(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, path: str, code: int, said: str
+@pytest.mark.parametrize(
+    ("path", "code", "printed"), [("", 141, ""), ("/dev/full", 1, "cannot write to standard output")]
+)
+def test_a_command_with_a_result_fails_if_stdout_cannot_be_written(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, path: str, code: int, printed: str
 ) -> None:
     monkeypatch.setattr("sys.stdout", Broken(path).file)
     assert main(["train", "--cfg", "job"]) == code
-    assert said in capfd.readouterr().err
+    assert printed in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_descriptors_are_not_taken_by_files_that_are_opened_later(tmp_path: Path, closed: str) -> None:
+def test_closed_descriptors_are_not_reused_by_later_files(tmp_path: Path, closed: str) -> None:
     code = """
         import os, sys
         from saddlepoint.cli import told
@@ -181,7 +181,7 @@ def test_closed_descriptors_are_not_taken_by_files_that_are_opened_later(tmp_pat
     assert (done.returncode, (tmp_path / "file").read_text()) == (0, "kept"), done.stderr
 
 
-def test_what_standard_output_refuses_is_told_where_rich_prints_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_of_rich_to_stdout_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.console import Console
 
     monkeypatch.setattr("sys.stdout", Broken().file)
@@ -190,10 +190,10 @@ def test_what_standard_output_refuses_is_told_where_rich_prints_it_too(monkeypat
     assert refused.value.exit == 141
 
 
-def test_a_reader_that_goes_after_a_line_does_not_end_the_process(tmp_path: Path) -> None:
-    """The whole command in a shell, as it is typed."""
-    words = " ".join(f"'{word}'" for word in [*TINY, f"outputs={tmp_path}"])
+def test_a_reader_that_closes_after_one_line_does_not_end_the_process(tmp_path: Path) -> None:
+    """Runs the command in a shell."""
+    words = " ".join(f"'{override}'" for override in [*TINY, f"outputs={tmp_path}"])
     line = f'"{sys.executable}" -m saddlepoint train {words} <&- 2>&1 | head -1; exit ${{PIPESTATUS[0]}}'
     assert subprocess.run(["bash", "-c", line], stdout=subprocess.DEVNULL, timeout=120).returncode == 0
-    found = summary(tmp_path)
-    assert (found["status"], found["exit"]) == ("finished", 0)
+    result = summary(tmp_path)
+    assert (result["status"], result["exit"]) == ("finished", 0)

@@ -1,4 +1,4 @@
-"""The console answers at once, says what it did by its exit code, and keeps a mistake to a line or two."""
+"""The command line starts fast, has an exit code for each outcome, and reports errors in one or two lines."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def console(*words: str, after: str = "pass", cwd: Path | None = None, **env: st
 
 
 @pytest.mark.parametrize("words", QUICK, ids=" ".join)
-def test_a_quick_answer_imports_nothing_heavy(words: list[str]) -> None:
+def test_a_quick_answer_imports_nothing_slow(words: list[str]) -> None:
     answer = console(*words, after="print(*sys.modules, sep='\\n', file=sys.stderr)")
     loaded = set(answer.stderr.splitlines())
     assert "saddlepoint.cli" in loaded
@@ -71,7 +71,9 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("command", catalogue.COMMANDS)
-def test_a_commands_help_shows_its_keys_with_their_comments(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_of_a_command_shows_its_keys_with_their_comments(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([command, "-h"]) == 0
     page = capsys.readouterr().out
     for key, (value, comment) in catalogue.command_keys(command).items():
@@ -81,7 +83,7 @@ def test_a_commands_help_shows_its_keys_with_their_comments(command: str, capsys
             assert comment in line
 
 
-def test_help_for_training_shows_every_choice_the_default_starred_and_ones_own(
+def test_the_help_of_train_shows_every_option_with_stars_for_defaults(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "objective").mkdir()
@@ -97,7 +99,7 @@ def test_help_for_training_shows_every_choice_the_default_starred_and_ones_own(
     assert lines["objective"][-2:] == ["(yours:", "mine)"]
 
 
-def test_our_yaml_reads_as_text_as_it_does_as_yaml() -> None:
+def test_the_text_parser_agrees_with_a_yaml_parser() -> None:
     for command in catalogue.COMMANDS:
         whole = yaml.safe_load((catalogue.conf_folder() / f"{command}.yaml").read_text())
         listed = [entry for entry in whole.pop("defaults", []) if entry != "_self_"]
@@ -120,7 +122,7 @@ def test_cfg_prints_the_config_with_its_interpolations(capsys: pytest.CaptureFix
     assert config["game"]["players"]["generator"]["network"] == "${architecture.generator}"
 
 
-def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.split() == ["saddlepoint", __version__]
 
@@ -143,19 +145,19 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "seed=1,2"], 1, ["saddlepoint train -m"]),
     ],
 )
-def test_a_mistake_is_one_line_on_stderr_and_a_code(
+def test_an_error_is_one_line_on_stderr_and_an_exit_code(
     words: list[str], code: int, parts: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words) == code
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.splitlines()[-1].startswith("saddlepoint: ")
-    assert "Traceback" not in told.err
-    for part in parts:
-        assert part in told.err
+    message = capsys.readouterr()
+    assert message.out == ""
+    assert message.err.splitlines()[-1].startswith("saddlepoint: ")
+    assert "Traceback" not in message.err
+    for item in parts:
+        assert item in message.err
 
 
-def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+def test_a_closed_pipe_is_no_error() -> None:
     script = f"{sys.executable} -c '{CONSOLE.format(after='pass')}' train --cfg job | head -n 1"
     answer = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert answer.stdout.startswith("name: ")
@@ -167,7 +169,7 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[..., Any]], None]:
-    """Puts a function in the place of a command."""
+    """Replace a command by a function."""
 
     def put(command: str, function: Callable[..., Any]) -> None:
         module = ModuleType(f"saddlepoint.cli.{command}")
@@ -177,7 +179,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[..., An
     return put
 
 
-def test_a_command_gets_its_config_and_the_rest_is_for_the_run(stand_in: Callable[..., None]) -> None:
+def test_a_command_gets_its_config_and_the_overrides_of_the_run(stand_in: Callable[..., None]) -> None:
     got: list[tuple[DictConfig, list[str]]] = []
     for command in catalogue.COMMANDS:
         stand_in(command, lambda config, rest, config_dir: got.append((config, rest)) or 0)
@@ -189,7 +191,7 @@ def test_a_command_gets_its_config_and_the_rest_is_for_the_run(stand_in: Callabl
     assert (sample.run, sample.n, rest) == ("a", 4, ["metric=[coverage]", "data.root=b", "+x=1"])
 
 
-def test_words_are_divided_by_the_keys_of_the_command() -> None:
+def test_overrides_are_split_by_the_keys_of_the_command() -> None:
     assert split_run_overrides(["run=a", "at=best", "images=5", "~n"], "evaluate") == (
         ["run=a", "at=best"],
         ["images=5", "~n"],
@@ -197,8 +199,8 @@ def test_words_are_divided_by_the_keys_of_the_command() -> None:
     assert split_run_overrides(["run=a", "n=5"], "train") == (["run=a", "n=5"], [])
 
 
-class Told(KeyboardInterrupt):
-    """As callback.halt.Halted, which takes seconds to import."""
+class StopWithCode(KeyboardInterrupt):
+    """As error.Stopped, with any exit code."""
 
     def __init__(self, code: int) -> None:
         super().__init__()
@@ -206,22 +208,22 @@ class Told(KeyboardInterrupt):
 
 
 @pytest.mark.parametrize(
-    ("raised", "code", "told"),
+    ("raised", "code", "message"),
     [
         (Mistake("two\nlines"), 1, "saddlepoint: two\nlines\n"),
         (KeyboardInterrupt(), 130, "saddlepoint: interrupted\n"),
-        (Told(143), 143, "saddlepoint: interrupted\n"),
+        (StopWithCode(143), 143, "saddlepoint: interrupted\n"),
     ],
 )
-def test_how_a_command_ends_decides_the_exit_code(
-    raised: BaseException, code: int, told: str, stand_in: Callable[..., None], capsys: pytest.CaptureFixture[str]
+def test_the_exit_code_depends_on_how_a_command_ends(
+    raised: BaseException, code: int, message: str, stand_in: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     def command(config: DictConfig, rest: list[str], config_dir: str | None) -> int:
         raise raised
 
     stand_in("train", command)
     assert main(["train"]) == code
-    assert capsys.readouterr().err == told
+    assert capsys.readouterr().err == message
 
 
 def test_a_bug_keeps_its_traceback(stand_in: Callable[..., None]) -> None:
@@ -230,7 +232,7 @@ def test_a_bug_keeps_its_traceback(stand_in: Callable[..., None]) -> None:
         main(["train"])
 
 
-def test_the_command_line_stays_whole_for_other_ranks(
+def test_sys_argv_is_not_changed_for_other_ranks(
     stand_in: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = ["saddlepoint", "train", "batch=8", "--config-dir", "."]
@@ -250,8 +252,8 @@ def test_a_script_is_the_command_of_its_name(script: str, checkout: Path, tmp_pa
     assert len(path.read_text().splitlines()) < 12
 
 
-def test_a_researchers_own_piece_works_from_a_folder_outside_the_checkout(tmp_path: Path) -> None:
-    """One .py and one .yaml of their own; the current folder is importable, and hides nothing of others."""
+def test_user_code_works_outside_the_checkout(tmp_path: Path) -> None:
+    """One user-defined .py and .yaml; the working directory is importable, but shadows no other module."""
     files = {
         "work/conf/objective/mine.yaml": "generator: null\n"
         "discriminator: {_target_: mylosses.discriminator, _partial_: true, margin: 2.0}\n",
@@ -279,7 +281,7 @@ def test_a_researchers_own_piece_works_from_a_folder_outside_the_checkout(tmp_pa
 @pytest.mark.parametrize(
     ("package", "conf"), [("site/saddlepoint", "site/saddlepoint/conf"), ("src/saddlepoint", "conf")]
 )
-def test_a_wheel_reads_its_own_yaml_and_a_checkout_the_one_that_one_edits(
+def test_a_wheel_reads_its_yaml_and_a_checkout_its_conf_folder(
     package: str, conf: str, checkout: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(checkout / "src" / "saddlepoint", tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -298,14 +300,14 @@ WHAT = ("before the first round", r"before train\(\)", "environment for secrets"
 
 
 def counted(checkout: Path, cache: Path) -> tuple[int, ...]:
-    """Calls, modules, scans, readings of yaml and files read of one start, by benchmarks/startup.py."""
+    """Return calls, modules, scans, reads of yaml and files of one start, measured by benchmarks/startup.py."""
     line = [sys.executable, checkout / "benchmarks" / "startup.py", "images=2_000", "logger=none", f"cache={cache}"]
-    told = subprocess.run(line, capture_output=True, text=True, check=True).stdout
-    numbers = [int(re.search(rf"{what} +([\d,]+) ", told)[1].replace(",", "")) for what in WHAT]
-    return *numbers, *map(int, re.search(r"opened +(\d+) times, (\d+) files", told).groups())
+    message = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    numbers = [int(re.search(rf"{what} +([\d,]+) ", message)[1].replace(",", "")) for what in WHAT]
+    return *numbers, *map(int, re.search(r"opened +(\d+) times, (\d+) files", message).groups())
 
 
-def test_a_training_starts_within_its_budget_of_modules_and_readings(checkout: Path, tmp_path: Path) -> None:
+def test_starting_a_training_stays_within_its_budget_of_imports_and_reads(checkout: Path, tmp_path: Path) -> None:
     """With a cold cache, whose anchors are measured before the first round."""
     calls, modules, scans, opened, files = counted(checkout, tmp_path)
     assert calls <= 4_000
@@ -315,7 +317,7 @@ def test_a_training_starts_within_its_budget_of_modules_and_readings(checkout: P
 
 
 @pytest.mark.slow  # two starts
-def test_a_training_starts_within_its_budget_of_calls(checkout: Path, tmp_path: Path) -> None:
-    """With the extractor's statistics at hand; before there was a checked config it took 19,180."""
+def test_starting_a_training_stays_within_its_budget_of_calls(checkout: Path, tmp_path: Path) -> None:
+    """With cached statistics of the extractor."""
     counted(checkout, tmp_path)
     assert counted(checkout, tmp_path)[0] <= 3_000

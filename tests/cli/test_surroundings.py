@@ -1,4 +1,4 @@
-"""Home folders, users who have none, locales, and names of files that are no UTF-8."""
+"""Home folders, users without one, locales, and file names that are not UTF-8."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ C = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}  # names of f
 
 
 @pytest.mark.parametrize(("command", "key"), PATHS)
-def test_a_path_that_begins_with_a_tilde_begins_in_the_home_folder(command, key, tmp_path, monkeypatch):
+def test_a_tilde_is_expanded_to_the_home_folder(command, key, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    words = [word for word in NEEDED.get(command, []) if not word.startswith(f"{key}=")]
+    words = [override for override in NEEDED.get(command, []) if not override.startswith(f"{key}=")]
     for spelled in (f"{key}=~/x", f'{key}="~/x"'):
         assert OmegaConf.select(compose([*words, spelled], command=command), key) == str(tmp_path / "x")
 
 
-def test_every_path_of_every_command_is_among_them():
+def test_every_path_of_every_command_is_covered():
     assert {key for _, key in PATHS} >= {
         "outputs",
         "cache",
@@ -51,7 +51,7 @@ def test_every_path_of_every_command_is_among_them():
     assert ("evaluate", "against") in PATHS
 
 
-def test_paths_of_a_run_and_lists_of_paths_begin_there_too(tmp_path, monkeypatch):
+def test_a_tilde_is_expanded_in_paths_of_a_run_and_in_lists(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     words = ["data=image_folder", "data.shape=[1,8,8]", "data.folder=~/imgs", "evaluation.weights=~/w.pt"]
     config = compose(words)
@@ -64,7 +64,7 @@ def test_paths_of_a_run_and_lists_of_paths_begin_there_too(tmp_path, monkeypatch
 
 @pytest.fixture
 def homeless(monkeypatch):
-    """A user whose number stands in no list of users, as in a container."""
+    """A user whose id is in no list of users, as in a container."""
     import pwd
 
     def unknown(uid):
@@ -75,22 +75,22 @@ def homeless(monkeypatch):
     monkeypatch.setattr(pwd, "getpwuid", unknown)
 
 
-def test_a_user_without_a_home_folder_trains_and_is_told_what_a_tilde_cannot_mean(homeless, tmp_path):
+def test_training_works_without_a_home_folder_and_a_tilde_is_refused(homeless, tmp_path):
     assert (shorten_home("/x/y"), expand_home("~/x"), Run("x").folder.name) == ("/x/y", "~/x", "x")
     assert cache_folder(compose()).is_absolute()
-    with pytest.raises(Mistake, match="outputs=~/out: ~ is nobody's home folder here; write the path in full"):
+    with pytest.raises(Mistake, match="outputs=~/out: there is no home folder ~ here; write the full path"):
         compose(["outputs=~/out"])
 
 
 def in_c(*words, cwd, **environment):
-    """What a command prints where the locale is C, and Python follows it."""
+    """Return what a command prints in the locale C without Python's UTF-8 mode."""
     command = [sys.executable, "-m", "saddlepoint", *words]
     env = {**os.environ, **C, **environment}
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, encoding="utf-8", timeout=200)
 
 
 @pytest.mark.slow  # several processes, ten seconds or more
-def test_a_locale_makes_no_other_run_of_a_folder_and_writes_no_other_text(tmp_path):
+def test_the_locale_does_not_change_the_run_or_its_files(tmp_path):
     folder = tmp_path / "é"
     for i in range(30):
         (folder / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def test_a_locale_makes_no_other_run_of_a_folder_and_writes_no_other_text(tmp_pa
         path.read_text(encoding="utf-8")
 
 
-def test_a_name_of_any_bytes_goes_into_a_config_and_comes_back(tmp_path, monkeypatch):
+def test_a_file_name_of_any_bytes_survives_a_config(tmp_path, monkeypatch):
     folder = tmp_path / os.fsdecode(b"\xff\xe9")
     words = ["data=image_folder", "data.shape=[1,8,8]", f"data.folder={folder}"]
     config = compose(words)
@@ -122,7 +122,7 @@ def test_a_name_of_any_bytes_goes_into_a_config_and_comes_back(tmp_path, monkeyp
     assert json.loads((run.folder / "summary.json").read_text(encoding="utf-8"))["error"] == str(folder)
 
 
-def test_settling_twice_is_settling_once(tmp_path, monkeypatch):
+def test_resolving_paths_twice_changes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = compose(["data=mnist", "evaluation.weights=w.pt"])
     before = OmegaConf.to_yaml(config)

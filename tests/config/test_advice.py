@@ -1,4 +1,4 @@
-"""What a refusal advises can be typed: it composes, and is what was meant."""
+"""The advice of error messages composes, and does what was meant."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SAMPLE = {
     "ema=true": "average=true",
 }  # fmt: skip
 ELSEWHERE = [
-    *(("sample", word, meant) for word, meant in SAMPLE.items()),
+    *(("sample", override, meant) for override, meant in SAMPLE.items()),
     ("evaluate", "n=50", "evaluation.n=50"), ("evaluate", "n_samples=50", "evaluation.n=50"),
     ("evaluate", "num_images=50", "evaluation.n=50"), ("evaluate", "out=a.json", "to=a.json"),
     ("evaluate", "checkpoint=best", "at=best"), ("evaluate", "ema=false", "evaluation.average=false"),
@@ -43,30 +43,30 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run(tmp_path_factory.mktemp("runs"), "metric=[]", "images=128").folder
 
 
-@pytest.mark.parametrize(("command", "word", "meant"), ELSEWHERE, ids=[f"{c} {w}" for c, w, _ in ELSEWHERE])
-def test_words_of_other_programs_behind_a_command_are_answered_in_a_line(
-    command: str, word: str, meant: str, trained: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("command", "override", "meant"), ELSEWHERE, ids=[f"{c} {w}" for c, w, _ in ELSEWHERE])
+def test_keys_of_other_programs_give_one_line_with_the_key_to_type(
+    command: str, override: str, meant: str, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([command, *([] if command == "compare" else [f"run={trained}"]), word]) == 1
-    told = capsys.readouterr().err
-    assert len(told.splitlines()) == 1
-    assert meant in told
+    assert main([command, *([] if command == "compare" else [f"run={trained}"]), override]) == 1
+    message = capsys.readouterr().err
+    assert len(message.splitlines()) == 1
+    assert meant in message
 
 
 OF_COMMANDS = [(command, words) for command, table in synonym.OF_COMMANDS.items() for words in table.values()]
 
 
 @pytest.mark.parametrize(("command", "words"), OF_COMMANDS, ids=str)
-def test_every_word_that_is_named_behind_a_command_composes(command: str, words: str) -> None:
+def test_every_suggested_override_of_a_command_composes(command: str, words: str) -> None:
     value = {"to={}": "a.png", "at={}": "best", "run={}": "b", "average={}": "true", "licence={}": "mit",
              "'formats=[{}]'": "onnx", "evaluation.average={}": "true"}.get(words, "60")  # fmt: skip
-    word = shlex.split(words.replace("{}", value))[0]
-    if word.startswith("evaluation."):
-        compose([word])
+    override = shlex.split(words.replace("{}", value))[0]
+    if override.startswith("evaluation."):
+        compose([override])
         return
     needed = {"sample": ["run=a"], "export": ["run=a"], "replay": ["dump=a"]}.get(command, [])
-    needed = [one for one in needed if one[:4] != word[:4]]
-    compose([*needed, word], command=command)
+    needed = [one for one in needed if one[:4] != override[:4]]
+    compose([*needed, override], command=command)
 
 
 # words of a training that is refused by compose, check or build, whose message says what to type instead
@@ -105,7 +105,7 @@ MEANT = re.compile(r"Did you mean ([\w.]+)(?: or ([\w.]+))?(?: or ([\w.]+))?\?")
 
 
 @pytest.mark.parametrize("words", REFUSED, ids=" ".join)
-def test_what_a_refusal_advises_composes(words: list[str]) -> None:
+def test_the_advice_of_an_error_composes(words: list[str]) -> None:
     def built() -> None:
         config = compose(words)
         check(config)
@@ -113,20 +113,22 @@ def test_what_a_refusal_advises_composes(words: list[str]) -> None:
 
     with pytest.raises(Mistake) as caught:
         built()
-    told = str(caught.value).replace(" ".join(words), "")
+    message = str(caught.value).replace(" ".join(words), "")
     value = words[0].partition("=")[2]
-    found = [f"{key}={value}" for match in MEANT.finditer(told) for key in match.groups() if key]
-    typed = [word.strip("'") for word in ADVICE.findall(told) if "..." not in word and "<" not in word]
-    found += [word.rstrip(".") for word in typed if word.rstrip(".") not in words]
-    assert found or "takes" in told or "prints every key" in told or "holds" in told, told
+    result = [f"{key}={value}" for match in MEANT.finditer(message) for key in match.groups() if key]
+    typed = [
+        override.strip("'") for override in ADVICE.findall(message) if "..." not in override and "<" not in override
+    ]
+    result += [override.rstrip(".") for override in typed if override.rstrip(".") not in words]
+    assert result or "takes" in message or "prints every key" in message or "has the keys" in message, message
     rest = words[1:]
-    for word in found:
-        config = compose([*rest, word])
-        if not word.startswith(("+layer@", "evaluation.extractor")):
+    for override in result:
+        config = compose([*rest, override])
+        if not override.startswith(("+layer@", "evaluation.extractor")):
             check(config)
 
 
-def test_a_key_that_its_target_takes_can_be_added_as_advised(tmp_path: Path) -> None:
+def test_a_key_that_its_target_accepts_can_be_added_as_advised(tmp_path: Path) -> None:
     mine = "+metric.mine={_target_: saddlepoint.metric.kernel_distance.KernelDistance}"
     with pytest.raises(Mistake, match=r"to add it, write \+metric.mine.subset_size=3$"):
         compose([mine, "metric.mine.subset_size=3"])
@@ -139,10 +141,10 @@ def test_the_advice_for_folders_of_images_composes(tmp_path: Path) -> None:
     for i in range(12):
         Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / f"{i}.png")
     folder = ["data=image_folder", f"data.folder={tmp_path}"]
-    for words, said in {
+    for words, printed in {
         ("data=image_folder",): "data.folder=",
         ("data=imagenet",): "data=image_folder data.folder=",
     }.items():
-        with pytest.raises(Mistake, match=re.escape(said)):
+        with pytest.raises(Mistake, match=re.escape(printed)):
             compose(list(words))
     compose(folder)

@@ -1,4 +1,4 @@
-"""Settings that would reach nothing are refused before anything is built; what cannot be built is told by its path."""
+"""Settings without effect are refused before anything is built; errors while building name the path."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MISTAKES = [
      ["regularizer.discriminator.r1.weight is set but r1 is not among the regularizers", "+regularizer=r1"]),
     (["+regularizer.discriminator.r_1.weight=2"], ["regularizer.discriminator.r_1", "Did you mean r1?"]),
     (["+regularizer.discriminator.r1=5"], ["regularizer.discriminator.r1=5"]),
-    (["+callback.swa.every=2"], ["callback.swa is no callback"]),
+    (["+callback.swa.every=2"], ["callback.swa is not a callback"]),
     (["+metric.fid.k=3"], ["metric.fid.k", "takes no k"]),
     (["+game.player.generator.every=5"], ["game.player", "Did you mean players?"]),
     (["+game.players.generator.evry=5"], ["game.players.generator.evry", "Did you mean every?"]),
@@ -40,23 +40,23 @@ MISTAKES = [
     (["+architecture.generator.norm={_target_:torch.nn.BatchNorm1d,_partial_:true,mometum:0.1}"],
      ["architecture.generator.norm.mometum", "momentum"]),
     (["+trainer.max_steps=5"], ["trainer.max_steps", "precision"]),
-    (["objective.generator=null"], ["generator has nothing to descend"]),
+    (["objective.generator=null"], ["generator has no loss"]),
     (["objective.discriminator._target_=mylosses.loss", "allow_target=[mylosses]"],
      ["no module mylosses", "Run from the folder"]),
     (["objective.discriminator._target_=saddlepoint.objective.hing.discriminator"], ["no hing", "Did you mean hinge?"]),
     (["objective.discriminator._target_=saddlepoint.objective.hinge.discriminatr"], ["Did you mean discriminator?"]),
-    (["objective.discriminator._target_=saddlepoint.objective.hinge"], ["no class or function"]),
+    (["objective.discriminator._target_=saddlepoint.objective.hinge"], ["not a class or function"]),
     (["objective.discriminator._target_=hinge"], ["no module hinge"]),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("words", "parts"), MISTAKES, ids=[words[-1] for words, _ in MISTAKES])
-def test_a_setting_that_reaches_nothing_is_refused_by_name(words: list[str], parts: list[str]) -> None:
+def test_a_setting_without_effect_is_refused_by_name(words: list[str], parts: list[str]) -> None:
     config = compose(words)
     with pytest.raises(Mistake) as caught:
         check(config)
-    for part in parts:
-        assert part in str(caught.value)
+    for item in parts:
+        assert item in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_setting_that_reaches_nothing_is_refused_by_name(words: list[str], par
         ["+regularizer.generator.gentle={_target_:saddlepoint.regularizer.r2.R2}", "objective.generator=null"],
     ],
 )
-def test_a_setting_that_somebody_takes_passes(words: list[str]) -> None:
+def test_a_setting_with_an_effect_passes(words: list[str]) -> None:
     check(compose(words))
 
 
@@ -81,15 +81,15 @@ def test_a_config_read_back_from_a_run_passes() -> None:
     check(OmegaConf.merge(config))  # pyright: ignore[reportArgumentType]
 
 
-@pytest.mark.parametrize(("label", "told"), [(0.9, 0), (0.51, 0), (0.5, 1), (0.1, 1)])
-def test_a_target_that_calls_reals_rather_fake_is_allowed_with_a_word(label: float, told: int) -> None:
+@pytest.mark.parametrize(("label", "message"), [(0.9, 0), (0.51, 0), (0.5, 1), (0.1, 1)])
+def test_a_label_that_calls_reals_fake_gives_a_warning(label: float, message: int) -> None:
     lines = config_warnings(compose([f"objective.discriminator.real_label={label}"]))
-    assert len(lines) == told
+    assert len(lines) == message
     assert all(f"real_label={label}" in line for line in lines)
 
 
-def test_another_target_in_a_place_does_not_inherit_keys_of_the_one_before() -> None:
-    """As of an average of G by another rule: the half-life of the default one is none of its arguments."""
+def test_a_new_target_does_not_keep_keys_of_the_previous_one() -> None:
+    """For example another rule of averaging, which does not accept the half-life of the default one."""
     target = "saddlepoint.game.average.CorrectedAverage"
     config = compose([f"game.players.generator.average={{_target_: {target}, _partial_: true, rate: 1e-3}}"])
     check(config)
@@ -98,7 +98,7 @@ def test_another_target_in_a_place_does_not_inherit_keys_of_the_one_before() -> 
     assert (same.half_life, same.warm_up) == (5, 0.05)
 
 
-def test_the_terms_in_force_are_told_per_player() -> None:
+def test_the_terms_are_described_per_player() -> None:
     words = ["objective=wasserstein", "regularizer=[r1,gradient_penalty]", "regularizer.discriminator.r1.every=16"]
     assert describe_terms(compose([*words, "game.players.generator.every=5"])) == [
         "discriminator: adversarial (wasserstein), r1 x 1.0 every 16, gradient_penalty x 10.0 every 1",
@@ -118,8 +118,8 @@ def test_the_terms_in_force_are_told_per_player() -> None:
 
 
 @pytest.fixture
-def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A researcher's module `their_pieces`, which is trusted."""
+def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A user-defined module `their_pieces`, which is allowed."""
     monkeypatch.setenv("SADDLEPOINT_ALLOW_TARGET", "their_pieces")
     (tmp_path / "their_pieces.py").write_text(
         "def typed(x):\n    return x + 1\n\n"
@@ -135,7 +135,7 @@ def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     sys.modules.pop("their_pieces", None)
 
 
-def test_what_cannot_be_built_is_told_by_the_key_that_it_was_written_under() -> None:
+def test_an_error_while_building_names_the_key_in_the_yaml() -> None:
     config = compose(["architecture=dcgan"])  # digits are 8 x 8
     with pytest.raises(Mistake, match=r"^architecture\.discriminator: dcgan makes 32 x 32"):
         instantiate(config.game, "game")
@@ -146,22 +146,22 @@ def test_what_cannot_be_built_is_told_by_the_key_that_it_was_written_under() -> 
         instantiate(compose(["architecture.generator.latent=-3"]).game, "game")
 
 
-@pytest.mark.usefixtures("theirs")
-def test_a_fault_in_a_researchers_code_is_told_with_its_line() -> None:
+@pytest.mark.usefixtures("user_module")
+def test_an_error_in_user_code_is_reported_with_its_line() -> None:
     node = OmegaConf.create({"mine": {"_target_": "their_pieces.typed", "x": "a"}}).mine
     with pytest.raises(Mistake, match=r"^mine: .*concatenate.*their_pieces\.py, line 2\)$") as caught:
         instantiate(node, "mine")
     assert caught.value.__suppress_context__
 
 
-@pytest.mark.usefixtures("theirs")
-def test_a_bug_stays_a_bug() -> None:
+@pytest.mark.usefixtures("user_module")
+def test_other_exceptions_are_not_caught() -> None:
     with pytest.raises(KeyError):
         instantiate(OmegaConf.create({"_target_": "their_pieces.keyed", "x": 1}), "mine")
 
 
-@pytest.mark.usefixtures("theirs")
-def test_given_arguments_arrive_as_they_are() -> None:
+@pytest.mark.usefixtures("user_module")
+def test_extra_arguments_are_passed_unchanged() -> None:
     node = OmegaConf.create({"n": 3, "mine": {"_target_": "their_pieces.seen", "a": [1, "${n}"]}}).mine
     network = torch.nn.Linear(1, 1)
     plain = {"b": [2], "inner": {"_target_": "their_pieces.keyed", "x": 1}}  # a whole config, for a logger to keep
@@ -172,11 +172,11 @@ def test_given_arguments_arrive_as_they_are() -> None:
     assert instantiate(None, "mine", network=network) is None
 
 
-@pytest.mark.usefixtures("theirs")
-def test_a_class_takes_what_it_hands_on_to_its_parent_and_anything_where_it_collects() -> None:
+@pytest.mark.usefixtures("user_module")
+def test_parameters_include_those_passed_to_the_parent() -> None:
     def names(name: str) -> set[str] | None:
-        found = signature_parameters(locate("x", f"their_pieces.{name}", ["their_pieces"]))
-        return None if found is None else set(found)
+        result = signature_parameters(locate("x", f"their_pieces.{name}", ["their_pieces"]))
+        return None if result is None else set(result)
 
     assert names("Base") == {"a", "b", "c"}
     assert names("Hands") == {"d", "b", "c"}
@@ -185,15 +185,15 @@ def test_a_class_takes_what_it_hands_on_to_its_parent_and_anything_where_it_coll
     assert names("typed") == {"x"}
 
 
-def test_a_module_that_lacks_another_names_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_import_of_a_module_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "needs_more.py").write_text("import not_installed_anywhere\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(Mistake, match="needs_more needs the module not_installed_anywhere"):
         locate("objective.generator", "needs_more.loss", ["needs_more"])
 
 
-def test_a_layer_without_a_place_is_refused_with_one() -> None:
-    with pytest.raises(Mistake, match=r"layer=minibatch_discrimination stands nowhere.*\+layer@architecture"):
+def test_a_layer_without_a_position_is_refused_with_an_example() -> None:
+    with pytest.raises(Mistake, match=r"layer=minibatch_discrimination has no effect.*\+layer@architecture"):
         check(compose(["layer=[minibatch_discrimination]"]))
     check(compose(["+layer@architecture.discriminator.neck=minibatch_discrimination"]))
 

@@ -1,4 +1,4 @@
-"""What is composed from which words, and what is said of words that make no sense."""
+"""Composing configs from overrides, and messages about invalid overrides."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ RAMP = ["optimizer.generator.lr.start=1e-3", "optimizer.generator.lr.end=0"]
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Path:
-    """A researcher's folder: an objective, and three experiments (one of them built on another)."""
+def user_conf(tmp_path: Path) -> Path:
+    """A user's config folder: an objective and three experiments, one of which extends another."""
     files = {
         "regularizer/heavy_r1.yaml": "defaults:\n  - _self_\n  - r1\ndiscriminator: {r1: {every: 16}}\n",
         "objective/mine.yaml": "discriminator: {_target_: mylosses.discriminator, _partial_: true}\ngenerator: null\n",
@@ -42,7 +42,7 @@ def written(folder: Path, files: dict[str, str]) -> Path:
     return folder
 
 
-def test_every_group_records_its_choice_lists_as_lists() -> None:
+def test_every_group_records_its_choice() -> None:
     choice = OmegaConf.to_container(compose(["objective=hinge", "regularizer=[r1,r2]", "game=simultaneous"]).choice)
     assert isinstance(choice, dict)
     assert choice["objective"] == "hinge"
@@ -52,12 +52,12 @@ def test_every_group_records_its_choice_lists_as_lists() -> None:
     assert set(choice) == set(catalogue.default_options()) - {"experiment", "protocol"}
 
 
-def test_a_schedule_is_recorded_with_its_place() -> None:
+def test_a_schedule_is_recorded_with_its_location() -> None:
     choice = compose(["+schedule@optimizer.generator.lr=linear", *RAMP]).choice
     assert choice["schedule@optimizer.generator.lr"] == "linear"
 
 
-def test_interpolations_stay_symbolic_and_follow_what_they_name() -> None:
+def test_interpolations_stay_unresolved() -> None:
     config = compose(["prior=[normal,categorical]", "prior.z.dim=7", "batch=5"])
     raw = OmegaConf.to_container(config, resolve=False)
     assert isinstance(raw, dict)
@@ -80,30 +80,30 @@ def test_interpolations_stay_symbolic_and_follow_what_they_name() -> None:
         (["regularizer=null"], []),
     ],
 )
-def test_a_list_is_replaced_added_to_and_taken_from(words: list[str], names: list[str]) -> None:
+def test_a_list_can_be_replaced_extended_and_reduced(words: list[str], names: list[str]) -> None:
     config = compose(words)
     assert config.choice.regularizer == names
     assert list(config.regularizer.discriminator) == names
 
 
-def test_adding_adds_to_the_list_of_an_experiment(own: Path) -> None:
-    config = compose(["experiment=gentle", "+regularizer=r2"], own)
+def test_plus_adds_to_the_list_of_an_experiment(user_conf: Path) -> None:
+    config = compose(["experiment=gentle", "+regularizer=r2"], user_conf)
     assert list(config.regularizer.discriminator) == ["r1", "r2"]
     assert config.choice.experiment == "gentle"
     assert config.batch == 32
 
 
-def test_an_experiment_may_stand_on_another_and_choose_more_groups(own: Path) -> None:
-    assert compose(["experiment=gentler"], own).batch == 16
-    assert compose(["experiment=gentler"], own).choice.experiment == "gentler"
-    cooling = compose(["experiment=cooling"], own)
+def test_an_experiment_can_extend_another(user_conf: Path) -> None:
+    assert compose(["experiment=gentler"], user_conf).batch == 16
+    assert compose(["experiment=gentler"], user_conf).choice.experiment == "gentler"
+    cooling = compose(["experiment=cooling"], user_conf)
     assert cooling.choice["schedule@optimizer.generator.lr"] == "constant"
     assert cooling.optimizer.generator.lr.value == 0.001
 
 
-def test_an_experiment_is_overridden_by_the_command_line(own: Path) -> None:
-    assert compose(["experiment=gentle", "batch=8", "regularizer=[]"], own).choice.regularizer == []
-    assert compose(["batch=8", "experiment=gentle"], own).batch == 8
+def test_an_experiment_is_overridden_by_the_command_line(user_conf: Path) -> None:
+    assert compose(["experiment=gentle", "batch=8", "regularizer=[]"], user_conf).choice.regularizer == []
+    assert compose(["batch=8", "experiment=gentle"], user_conf).batch == 8
 
 
 def test_an_emptied_list_leaves_an_empty_mapping() -> None:
@@ -115,7 +115,7 @@ def test_composing_twice_gives_the_same_config() -> None:
     assert compose(["seed=3"]) == compose(["seed=3"])
 
 
-def test_composing_leaves_a_callers_hydra_as_it_was(tmp_path: Path) -> None:
+def test_composing_does_not_change_a_callers_hydra(tmp_path: Path) -> None:
     written(tmp_path, {"theirs.yaml": "a: 1\n"})
     with initialize_config_dir(str(tmp_path), version_base="1.2"):
         compose()
@@ -132,21 +132,21 @@ def test_composing_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert list(tmp_path.iterdir()) == []
 
 
-def test_compose_is_there_for_notebooks() -> None:
+def test_compose_is_exported() -> None:
     assert saddlepoint.compose is compose
     config = saddlepoint.compose(["objective=hinge"])
     with pytest.raises(Exception, match="imges"):
         config.imges = 5  # a slip of the pen does not become a key
 
 
-@pytest.mark.parametrize(("word", "value"), [("300_000", 300_000), ("1e6", 1_000_000), ("128", 128)])
-def test_numbers_may_be_written_for_people(word: str, value: int) -> None:
-    images = compose([f"images={word}"]).images
+@pytest.mark.parametrize(("override", "value"), [("300_000", 300_000), ("1e6", 1_000_000), ("128", 128)])
+def test_numbers_can_have_underscores_and_exponents(override: str, value: int) -> None:
+    images = compose([f"images={override}"]).images
     assert images == value
     assert type(images) is int
 
 
-def test_the_value_of_a_word_is_what_the_grammar_says() -> None:
+def test_values_are_parsed_by_hydras_grammar() -> None:
     assert [parse_value(f"a={value}") for value in ("1", "0.5", "null", "[a,2]", "true", "'1'")] == [
         1,
         0.5,
@@ -166,16 +166,16 @@ def test_a_run_is_named_after_data_architecture_objective_regularizers_and_ident
     assert re.fullmatch(r"gaussians-mlp-relativistic-r1-r2-[0-9a-f]{8}", name)
 
 
-def test_variants_lie_side_by_side_by_default() -> None:
+def test_variants_have_different_names_by_default() -> None:
     variants = [[], ["objective=minimax"], ["objective.discriminator.real_label=0.9"], ["prior.z.dim=10"]]
     assert len({compose(words).name for words in variants}) == len(variants)
 
 
-def test_an_experiment_stands_in_front_of_the_name(own: Path) -> None:
-    assert compose(["experiment=gentle"], own).name.startswith("gentle-digits-mlp-nonsaturating-r1-")
+def test_the_name_starts_with_the_experiment(user_conf: Path) -> None:
+    assert compose(["experiment=gentle"], user_conf).name.startswith("gentle-digits-mlp-nonsaturating-r1-")
 
 
-def test_names_of_nested_pieces_make_one_folder(tmp_path: Path) -> None:
+def test_names_of_nested_options_give_one_folder(tmp_path: Path) -> None:
     written(tmp_path, {"experiment/2024/gentle one.yaml": "# @package _global_\nbatch: 32\n"})
     assert compose(["experiment='2024/gentle one'"], tmp_path).name.startswith("2024-gentle-one-digits-")
 
@@ -186,7 +186,7 @@ def test_a_given_name_is_kept(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "-x", "a b", "é", "a" * 201])
-def test_a_name_that_is_no_folder_everywhere_is_refused(name: str) -> None:
+def test_an_invalid_folder_name_is_refused(name: str) -> None:
     with pytest.raises(Mistake, match="name="):
         compose([f"name='{name}'"])
 
@@ -217,22 +217,22 @@ def test_a_missing_folder_of_images_is_named(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------- a researcher's own pieces
 
 
-def test_own_pieces_are_chosen_by_name_like_ours(own: Path) -> None:
-    config = compose(["objective=mine"], own)
+def test_user_defined_options_are_chosen_by_name(user_conf: Path) -> None:
+    config = compose(["objective=mine"], user_conf)
     assert config.objective.discriminator._target_ == "mylosses.discriminator"
     assert config.choice.objective == "mine"
-    assert compose(["objective=hinge"], own).choice.objective == "hinge"
+    assert compose(["objective=hinge"], user_conf).choice.objective == "hinge"
 
 
-def test_a_piece_that_stands_on_another_is_one_choice(own: Path) -> None:
-    config = compose(["regularizer=[heavy_r1,r2]"], own)
+def test_an_option_with_a_base_is_one_choice(user_conf: Path) -> None:
+    config = compose(["regularizer=[heavy_r1,r2]"], user_conf)
     assert config.choice.regularizer == ["heavy_r1", "r2"]
     assert list(config.regularizer.discriminator) == ["r1", "r2"]
 
 
-def test_own_folder_may_be_given_relative_to_the_current_one(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(own.parent)
-    assert compose(["objective=mine"], own.name).choice.objective == "mine"
+def test_the_user_folder_can_be_a_relative_path(user_conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(user_conf.parent)
+    assert compose(["objective=mine"], user_conf.name).choice.objective == "mine"
 
 
 @pytest.mark.parametrize(
@@ -253,16 +253,16 @@ def test_own_folder_may_be_given_relative_to_the_current_one(own: Path, monkeypa
         ({"data/mine.yaml": "_target_: mydata.Mine\nshape: null\n"}, ["data=mine"], ["data.shape is null"]),
     ],
 )  # fmt: skip
-def test_a_fault_in_own_yaml_is_told_with_its_place(
+def test_an_error_in_user_yaml_names_its_file_and_line(
     tmp_path: Path, files: dict[str, str], words: list[str], parts: list[str]
 ) -> None:
     with pytest.raises(Mistake) as caught:
         compose(words, written(tmp_path, files))
-    for part in parts:
-        assert part in str(caught.value)
+    for item in parts:
+        assert item in str(caught.value)
 
 
-def test_a_config_dir_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_config_dir_is_named(tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="nowhere"):
         compose(config_dir=tmp_path / "nowhere")
 
@@ -290,7 +290,7 @@ MISTAKES = {
     "+objective=hinge": ["objective=hinge"],
     "~objective": ["objective takes one name"],
     "prior=[normal,uniform]": ["prior.z", "choose one"],
-    "regularizer=[r1,r1]": ["r1 stands twice"],
+    "regularizer=[r1,r1]": ["r1 is twice"],
     "~regularizer=r1": ["r1 is not among"],
     "schedule=linear": ["+schedule@"],
     "schedule@optimizer.generator.lr=linear": ["+schedule@optimizer.generator.lr"],
@@ -298,12 +298,12 @@ MISTAKES = {
     "image": ["key=value", "images="],
     "=3": ["key=value"],
     "a b=3": ["key=value"],
-    'images="3': ["quotes"],
+    'images="3': ["quote"],
     "regularizer=[r1": ["brackets"],
     "regularizer=(r1,r2)": ["brackets"],
     "regularizer=r1,r2": ["'regularizer=[r1,r2]'"],
     "images=300,000": ["300_000"],
-    "hydra.run.dir=.": ["Hydra's own settings"],
+    "hydra.run.dir=.": ["Hydra's settings"],
     "images=many": ["images=many", "whole number"],
     "images=0.5": ["whole number"],
     "images=true": ["whole number"],
@@ -322,38 +322,38 @@ MISTAKES = {
     "batch=${btch}": ["${btch}", "batch"],
     "prior.z.dim=wide": ["prior.z.dim=wide", "whole number"],
     "+schedule@optimizer.generator.lr=linear": ["optimizer.generator.lr.start has no value yet"],
-    "+images=5": ["there already", "images=5"],
+    "+images=5": ["exists already", "images=5"],
     "+imges=5": ["nothing reads imges", "images"],
     "+evaluation.m=5": ["nothing reads evaluation.m"],
-    "~seed": ["cannot be left out"],
-    "~evaluation.n": ["cannot be left out"],
+    "~seed": ["cannot be deleted"],
+    "~evaluation.n": ["cannot be deleted"],
     "~callback.grid": ["~callback=grid"],
     "callback.grid=null": ["~callback=grid"],
     "regularizer.discriminator.r1.weight=2": ["r1 is not among the regularizers", "+regularizer=r1"],
 }
 
 
-@pytest.mark.parametrize("word", MISTAKES)
-def test_a_mistake_is_told_in_two_lines_with_what_to_do(word: str) -> None:
+@pytest.mark.parametrize("override", MISTAKES)
+def test_an_error_has_at_most_two_lines_with_what_to_do(override: str) -> None:
     with pytest.raises(Mistake) as caught:
-        compose([word])
+        compose([override])
     message = str(caught.value)
     assert len(message.splitlines()) <= 2
-    for part in MISTAKES[word]:
-        assert part in message
+    for item in MISTAKES[override]:
+        assert item in message
 
 
-def test_a_key_of_another_piece_is_told_whose_it_is() -> None:
+def test_a_key_of_another_option_names_that_option() -> None:
     with pytest.raises(Mistake, match=r"objective=hinge takes no discriminator\.real_label.*minimax or nonsaturating"):
         compose(["objective=hinge", "objective.discriminator.real_label=0.9"])
 
 
-def test_a_list_that_the_shell_took_apart_is_recognised() -> None:
-    with pytest.raises(Mistake, match="without blanks"):
+def test_a_list_split_by_the_shell_is_recognised() -> None:
+    with pytest.raises(Mistake, match="without spaces"):
         compose(["regularizer=[r1,", "r2]"])
 
 
-def test_a_command_says_which_key_it_needs() -> None:
+def test_a_missing_required_key_is_named() -> None:
     with pytest.raises(Mistake, match="run has no value yet"):
         compose(command="sample")
     assert compose(["run=outputs/x/seed0"], command="sample").run == "outputs/x/seed0"
@@ -370,7 +370,7 @@ def run() -> DictConfig:
     return config
 
 
-def test_a_runs_config_is_amended_and_otherwise_kept(run: DictConfig) -> None:
+def test_overrides_change_only_their_keys_of_a_runs_config(run: DictConfig) -> None:
     before = OmegaConf.to_yaml(run)
     new = apply_overrides(run, ["evaluation.n=50", "metric=[frechet_distance]", "+regularizer=r2"])
     assert OmegaConf.to_yaml(run) == before
@@ -382,9 +382,9 @@ def test_a_runs_config_is_amended_and_otherwise_kept(run: DictConfig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "part"),
+    ("override", "item"),
     [("evaluation.m=5", "evaluation.n"), ("metric=fid", "no such metric"), ("experiment=null", "experiment")],
 )
-def test_a_runs_config_is_not_amended_by_mistake(run: DictConfig, word: str, part: str) -> None:
-    with pytest.raises(Mistake, match=re.escape(part)):
-        apply_overrides(run, [word])
+def test_invalid_overrides_of_a_runs_config_are_refused(run: DictConfig, override: str, item: str) -> None:
+    with pytest.raises(Mistake, match=re.escape(item)):
+        apply_overrides(run, [override])

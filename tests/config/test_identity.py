@@ -1,4 +1,4 @@
-"""Which configs are one experiment."""
+"""Which settings are part of the identity of a config."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def plain() -> DictConfig:
         ["batch=64.0", "optimizer.generator.weight_decay=0.0"],
     ],
 )
-def test_what_does_not_change_the_game_does_not_change_the_identity(plain: DictConfig, words: list[str]) -> None:
+def test_other_settings_do_not_change_the_identity(plain: DictConfig, words: list[str]) -> None:
     changed = compose(words)
     assert identity(changed) == identity(plain)
     assert identity_differences(plain, changed) == []
 
 
 @pytest.mark.parametrize(
-    "word",
+    "override",
     [
         "batch=32",
         "objective=hinge",
@@ -57,11 +57,11 @@ def test_what_does_not_change_the_game_does_not_change_the_identity(plain: DictC
         "optimizer.generator.fused=false",
     ],
 )
-def test_whatever_changes_the_game_changes_the_identity(plain: DictConfig, word: str) -> None:
-    assert identity(compose([word])) != identity(plain)
+def test_settings_of_the_game_change_the_identity(plain: DictConfig, override: str) -> None:
+    assert identity(compose([override])) != identity(plain)
 
 
-def test_where_the_data_lie_is_no_part_of_the_identity_but_which_they_are_is() -> None:
+def test_the_identity_contains_the_data_but_not_their_location() -> None:
     assert identity(compose(["data=mnist"])) == identity(compose(["data=mnist", "data.root=/elsewhere"]))
     facts = ["data=image_folder", "data.shape=[3,8,8]"]
     cats, dogs = (compose([*facts, f"data.folder={name}"]) for name in ("cats", "dogs"))
@@ -69,20 +69,20 @@ def test_where_the_data_lie_is_no_part_of_the_identity_but_which_they_are_is() -
     assert identity(cats) == identity(compose([*facts, "data.folder=cats", "data.workers=9", "data.memory=0"]))
 
 
-def test_a_schedule_that_ends_with_the_run_is_the_same_schedule_in_a_longer_run() -> None:
+def test_a_schedule_up_to_images_keeps_the_identity_for_more_images() -> None:
     short, long = (compose([*RAMP, f"images={images}"]) for images in (1_000, 2_000))
     assert short.optimizer.generator.lr.images != long.optimizer.generator.lr.images
     assert identity(short) == identity(long)
 
 
-def test_the_identity_survives_being_written_and_read(plain: DictConfig) -> None:
+def test_a_written_and_loaded_config_keeps_its_identity(plain: DictConfig) -> None:
     config = compose([*RAMP, "regularizer=[r1,r2]", "optimizer.discriminator.eps=1e-8"])
     read = OmegaConf.create(OmegaConf.to_yaml(config))
     assert isinstance(read, DictConfig)
     assert identity(read) == identity(config)
 
 
-def test_order_and_spelling_do_not_count_but_kinds_do() -> None:
+def test_order_and_notation_do_not_matter_but_types_do() -> None:
     one = OmegaConf.create({"a": {"x": 1, "y": [1.0, 2]}, "b": None})
     assert identity(one) == identity(OmegaConf.create({"b": None, "a": {"y": [1, 2.0], "x": 1.0}}))
     for other in ({"x": True, "y": [1, 2]}, {"x": "1", "y": [1, 2]}, {"x": 1, "y": [2, 1]}, {"x": 1, "y": [1, 2.5]}):
@@ -90,20 +90,20 @@ def test_order_and_spelling_do_not_count_but_kinds_do() -> None:
 
 
 def test_differences_name_each_key_with_both_values() -> None:
-    found = identity_differences(compose(["objective=hinge"]), compose(["batch=32", "regularizer=[r1]"]))
-    assert "batch: 64 -> 32" in found
-    assert "regularizer.discriminator.r1.weight: nothing -> 1" in found
-    assert any(line.startswith("objective.generator._target_: saddlepoint.objective.hinge") for line in found)
-    assert not any(line.split(".")[0].split(":")[0] in NON_TRAINING_KEYS for line in found)
+    result = identity_differences(compose(["objective=hinge"]), compose(["batch=32", "regularizer=[r1]"]))
+    assert "batch: 64 -> 32" in result
+    assert "regularizer.discriminator.r1.weight: nothing -> 1" in result
+    assert any(line.startswith("objective.generator._target_: saddlepoint.objective.hinge") for line in result)
+    assert not any(line.split(".")[0].split(":")[0] in NON_TRAINING_KEYS for line in result)
 
 
-def test_the_name_carries_the_identity(plain: DictConfig) -> None:
+def test_the_name_contains_the_identity(plain: DictConfig) -> None:
     assert plain.name.endswith(identity(plain)[:8])
     assert compose(["seed=7"]).name == plain.name
 
 
 @pytest.mark.parametrize("data", ["digits", "mnist", "fashion_mnist", "stacked_mnist", "cifar10_jpeg", "image_folder"])
-def test_a_key_that_came_later_changes_no_name_until_it_is_used(data: str) -> None:
+def test_later_keys_change_names_only_if_they_are_used(data: str) -> None:
     facts = ["data.shape=[3,8,8]"] if data == "image_folder" else []
     config = compose([f"data={data}", *facts])
     plain = OmegaConf.to_container(config)
@@ -116,7 +116,7 @@ def test_a_key_that_came_later_changes_no_name_until_it_is_used(data: str) -> No
     assert identity_differences(old, flipped) == ["data.flip: nothing -> True"]
 
 
-def test_how_images_are_fitted_is_part_of_the_identity() -> None:
+def test_how_images_are_resized_is_part_of_the_identity() -> None:
     facts = ["data=image_folder", "data.shape=[3,8,8]"]
     assert identity(compose([*facts, "data.fit=pad"])) != identity(compose(facts))
 
@@ -128,7 +128,7 @@ BEFORE = {  # the sides of the two-player game as they were written before condi
 }
 
 
-def test_a_run_with_the_sides_of_before_is_the_same_run_and_is_read_with_those_of_now(plain, tmp_path) -> None:
+def test_first_edition_sides_keep_the_identity_and_are_upgraded(plain, tmp_path) -> None:
     old = OmegaConf.create(OmegaConf.to_container(plain))
     old.game.sides = BEFORE
     for key in ("conditions", "classes", "dropout"):
@@ -144,7 +144,7 @@ def test_a_run_with_the_sides_of_before_is_the_same_run_and_is_read_with_those_o
     assert identity(read) == identity(plain)
 
 
-def test_a_side_whose_condition_was_a_bare_column_is_read_as_a_label(plain, tmp_path) -> None:
+def test_a_condition_that_was_a_column_is_loaded_as_a_label(plain, tmp_path) -> None:
     old = OmegaConf.create(OmegaConf.to_container(plain))
     old.game.sides = {**BEFORE, "code": {"of": "x", "by": "encoder"}}
     file = tmp_path / "config.yaml"
@@ -155,7 +155,7 @@ def test_a_side_whose_condition_was_a_bare_column_is_read_as_a_label(plain, tmp_
     assert read["code"] == {"of": "x", "by": "encoder"}
 
 
-def test_a_condition_and_another_source_of_conditions_are_another_experiment(plain: DictConfig) -> None:
+def test_conditions_and_their_source_change_the_identity(plain: DictConfig) -> None:
     words = ["game=conditional", "game.dropout=true", "architecture.generator.condition={label: 10}",
              "architecture.generator.bounded=false"]  # fmt: skip
-    assert len({identity(plain), *(identity(compose([word])) for word in words)}) == 5
+    assert len({identity(plain), *(identity(compose([override])) for override in words)}) == 5

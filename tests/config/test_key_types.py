@@ -1,4 +1,4 @@
-"""Values of a wrong kind are told before anything runs, under their key; every key of every command has a kind."""
+"""Invalid values are reported with their key before anything runs; every key of every command has a type."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ PIECES = [
     ["callback.grid.rows=8.5", "a whole number"],
     ["callback.health.rules.collapse.raise_at=low", "a number"],
     ["architecture.generator.widths=[a]", "a list of whole numbers"],
-    ["architecture.generator.norm=batch", "a piece"],
+    ["architecture.generator.norm=batch", "a component"],
     ["architecture.discriminator.heads={label:ten}", "architecture.discriminator.heads.label is a whole number"],
     ["launcher.processes=many", "a whole number from 1 on or null"],
     ["launcher.processes=0", "a whole number from 1 on or null"],
     ["game.players.generator.every=two", "a whole number"],
     ["game.players.generator.clip=a", "a number or null"],
-    ["game.players.generator.average=false", "a piece"],
+    ["game.players.generator.average=false", "a component"],
     ["game.players.generator.average.half_life=long", "a number or a schedule"],
     ["objective.discriminator.real_label=x", "a number"],
     ["metric.coverage.k=five", "a whole number"],
@@ -51,13 +51,13 @@ PIECES = [
 ]
 
 
-@pytest.mark.parametrize(("word", "part"), PIECES, ids=[word for word, _ in PIECES])
-def test_a_value_of_a_wrong_kind_for_a_piece_is_told_under_its_key(word: str, part: str) -> None:
-    config = compose([word])
+@pytest.mark.parametrize(("override", "item"), PIECES, ids=[override for override, _ in PIECES])
+def test_an_invalid_argument_of_a_component_is_reported_with_its_key(override: str, item: str) -> None:
+    config = compose([override])
     with pytest.raises(Mistake) as caught:
         check(config)
-    assert part in str(caught.value)
-    assert str(caught.value).startswith(word.partition("=")[0])
+    assert item in str(caught.value)
+    assert str(caught.value).startswith(override.partition("=")[0])
     assert "\n" not in str(caught.value)
 
 
@@ -66,7 +66,7 @@ COMMANDS = [
     ("sample", ["run=a", "n=0"], "n=0: n is a whole number from 1 on"),
     ("sample", ["run=a", "n=4.5"], "whole number"),
     ("sample", ["run=a", "average=maybe"], "true or false"),
-    ("sample", ["run=a", "at=bset"], "at=bset: one moment at a time"),
+    ("sample", ["run=a", "at=bset"], "at=bset: it is last, best, previous"),
     ("sample", ["run=5.5"], "run=5.5: run is text"),
     ("evaluate", ["run=a", "at=bset"], "Did you mean best?"),
     ("evaluate", ["run=a", "uncertainty=2"], "true or false"),
@@ -108,11 +108,11 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize(("command", "words", "part"), COMMANDS, ids=[" ".join([c, *w]) for c, w, _ in COMMANDS])
-def test_a_value_of_a_wrong_kind_for_a_command_is_told_before_it_runs(
+@pytest.mark.parametrize(("command", "words", "item"), COMMANDS, ids=[" ".join([c, *w]) for c, w, _ in COMMANDS])
+def test_an_invalid_value_of_a_command_is_reported_before_it_runs(
     command: str,
     words: list[str],
-    part: str,
+    item: str,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -120,17 +120,17 @@ def test_a_value_of_a_wrong_kind_for_a_command_is_told_before_it_runs(
     monkeypatch.chdir(tmp_path)
     assert main([command, *words]) == 1
     error = capsys.readouterr().err
-    assert part in error
+    assert item in error
     assert len(error.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("command", catalogue.COMMANDS)
-def test_every_key_of_every_command_has_a_kind(command: str) -> None:
+def test_every_key_of_every_command_has_a_type(command: str) -> None:
     groups, sections = catalogue.default_options(command), ("evaluation", "resume", "evaluation.selection")
     there = {key for key in catalogue.command_keys(command) if key not in groups and key not in sections}
-    told = {key for key in KEY_TYPES[command] if not key.startswith(("trainer.", "evaluation.selection."))}
-    assert told == (there | {"resume.allow"} if command == "train" else there)
+    message = {key for key in KEY_TYPES[command] if not key.startswith(("trainer.", "evaluation.selection."))}
+    assert message == (there | {"resume.allow"} if command == "train" else there)
     if command == "train":
         assert {f"trainer.{key}" for key in catalogue.command_keys("trainer/lightning")} <= set(KEY_TYPES[command])
         config = compose()
@@ -141,20 +141,20 @@ FLAGGED = [(command, key) for command, kinds in KEY_TYPES.items() for key, kind 
 
 
 @pytest.mark.parametrize(("command", "key"), FLAGGED, ids=str)
-def test_every_boolean_hears_yes_and_no_on_and_off(command: str, key: str) -> None:
+def test_every_boolean_accepts_yes_no_on_and_off(command: str, key: str) -> None:
     needed = {"sample": ["run=a"], "export": ["run=a"], "import": ["from=a", "name=b"]}.get(command, [])
-    for word, value in FLAGS.items():
-        assert OmegaConf.select(compose([*needed, f"{key}={word.capitalize()}"], command=command), key) is value
+    for override, value in FLAGS.items():
+        assert OmegaConf.select(compose([*needed, f"{key}={override.capitalize()}"], command=command), key) is value
 
 
-def test_a_whole_zero_among_numbers_is_a_number() -> None:
+def test_an_integer_zero_is_a_valid_number() -> None:
     config = compose(["optimizer.generator.betas=[0,0.9]", "callback.evaluation.images_between=1e3"])
     check(config)
     assert [repr(beta) for beta in config.optimizer.generator.betas] == ["0.0", "0.9"]
     assert repr(config.callback.evaluation.images_between) == "1000"
 
 
-def test_how_a_number_is_written_makes_no_other_run() -> None:
+def test_the_notation_of_a_number_does_not_change_the_run() -> None:
     typed = compose(["optimizer.generator.betas=[0,0.9]"])
     before = typed.name
     check(typed)
@@ -162,29 +162,29 @@ def test_how_a_number_is_written_makes_no_other_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "meant"),
+    ("printed", "meant"),
     [("32", "32-true"), ("16", "16-mixed"), ("bf16", "bf16-mixed"), ("half", "16-mixed"), ("fp16", "16-mixed"),
      ("float32", "32-true"), ("BF16", "bf16-mixed"), ("'16'", "16-mixed"), ("bf16-mixed", "bf16-mixed")],
 )  # fmt: skip
-def test_a_precision_by_its_short_name_is_the_long_one(said: str, meant: str) -> None:
-    assert compose([f"trainer.precision={said}"]).trainer.precision == meant
+def test_a_short_name_of_a_precision_is_converted(printed: str, meant: str) -> None:
+    assert compose([f"trainer.precision={printed}"]).trainer.precision == meant
 
 
 @pytest.mark.parametrize(
-    "said", ["64", "64-true", "double", "16-true", "bf16-true", "transformer-engine", "8", "true", "null"]
+    "printed", ["64", "64-true", "double", "16-true", "bf16-true", "transformer-engine", "8", "true", "null"]
 )
-def test_a_precision_that_the_game_is_not_played_in_is_refused_in_a_line(said: str) -> None:
+def test_an_unsupported_precision_is_refused_in_one_line(printed: str) -> None:
     with pytest.raises(Mistake) as caught:
-        compose([f"trainer.precision={said}"])
-    assert str(caught.value).startswith(f"trainer.precision={said}: ")
+        compose([f"trainer.precision={printed}"])
+    assert str(caught.value).startswith(f"trainer.precision={printed}: ")
     assert all(one in str(caught.value) for one in PRECISIONS)
 
 
-@pytest.mark.parametrize("said", ["16", "16-mixed", "half"])
-def test_half_precision_that_a_cpu_lacks_is_refused_however_it_is_spelled(
-    said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+@pytest.mark.parametrize("printed", ["16", "16-mixed", "half"])
+def test_half_precision_on_a_cpu_is_refused_in_every_spelling(
+    printed: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert main(["train", f"trainer.precision={said}", "device=cpu", f"outputs={tmp_path}/outputs"]) == 1
+    assert main(["train", f"trainer.precision={printed}", "device=cpu", f"outputs={tmp_path}/outputs"]) == 1
     assert "trainer.precision=16-mixed works only on GPUs; use bf16-mixed on a CPU" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -198,7 +198,7 @@ ENCODER = (  # a player of a game that the term is for
 @pytest.mark.parametrize(
     "group", ["data", "architecture", "regularizer", "metric", "callback", "optimizer", "launcher"]
 )
-def test_all_our_own_yaml_is_of_its_kinds(group: str) -> None:
+def test_all_included_yaml_has_valid_types(group: str) -> None:
     for name in catalogue.option_names(group):
         one = f"{group}=[{name}]" if isinstance(catalogue.default_options()[group], list) else f"{group}={name}"
         words = {
@@ -212,8 +212,8 @@ def test_all_our_own_yaml_is_of_its_kinds(group: str) -> None:
         check(compose([one, *words]))
 
 
-def test_every_argument_of_our_own_pieces_has_an_annotation_that_says_something() -> None:
-    """Else a value of a wrong kind would pass: what nobody said nobody checks."""
+def test_every_argument_of_an_included_component_has_an_annotation() -> None:
+    """Without an annotation an argument is not checked."""
     bare = []
     for path in sorted(catalogue.conf_folder().rglob("*.yaml")):
         for node in _targets(OmegaConf.load(path)):

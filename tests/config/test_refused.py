@@ -1,4 +1,4 @@
-"""What a refused command leaves, and what it says: nothing on disk, and a line that leads somewhere."""
+"""A refused command writes nothing and prints a line with what to do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from saddlepoint.run.folder import Run
 
 
 @pytest.mark.parametrize("words", [["architecture=dcgan"], ["data=mnist", "data.root=nowhere", "architecture=conv28"]])
-def test_a_training_that_cannot_begin_leaves_nothing(
+def test_a_training_that_cannot_start_writes_nothing(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -22,7 +22,7 @@ def test_a_training_that_cannot_begin_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lock_leaves_what_it_found(tmp_path: Path) -> None:
+def test_a_lock_does_not_change_the_folder(tmp_path: Path) -> None:
     run = Run(tmp_path / "outputs" / "name" / "seed0")
     (tmp_path / "outputs").mkdir()
     with pytest.raises(Mistake, match="told"), run.lock():
@@ -36,23 +36,23 @@ def test_a_lock_leaves_what_it_found(tmp_path: Path) -> None:
     assert run.folder.exists()
 
 
-def test_what_somebody_else_put_beside_a_refused_run_stays(tmp_path: Path) -> None:
+def test_other_files_next_to_a_refused_run_stay(tmp_path: Path) -> None:
     run = Run(tmp_path / "outputs" / "name" / "seed0")
     with run.lock():
         (tmp_path / "outputs" / "name" / "theirs").write_text("")
     assert [path.name for path in (tmp_path / "outputs" / "name").iterdir()] == ["theirs"]
 
 
-def test_a_folder_of_runs_names_those_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_of_runs_lists_its_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed in (0, 1):
         (tmp_path / "name" / f"seed{seed}").mkdir(parents=True)
         (tmp_path / "name" / f"seed{seed}" / "config.yaml").write_text("")
     for folder in (tmp_path / "name", tmp_path):
         for command in ("sample", "evaluate", "memorisation", "export"):
             assert main([command, f"run={folder}"]) == 1
-            told = capsys.readouterr().err
-            assert "is not a run folder" in told
-            assert f"It contains run={tmp_path}/name/seed0, run={tmp_path}/name/seed1" in told
+            message = capsys.readouterr().err
+            assert "is not a run folder" in message
+            assert f"It contains run={tmp_path}/name/seed0, run={tmp_path}/name/seed1" in message
 
 
 def _samples(folder: Path, n: int = 120) -> Path:
@@ -67,13 +67,13 @@ def test_evaluation_n_takes_the_first_of_stored_samples(
     monkeypatch.chdir(tmp_path)
     whole = np.load(_samples(tmp_path))["arr_0"]
     np.savez("first.npz", arr_0=whole[:100])
-    words = ["data=digits", "metric=[frechet_distance]", "evaluation.second=null"]
+    words = ["data=digits", "metric=[frechet_distance]", "evaluation.second_extractor=null"]
     assert main(["evaluate", "samples=samples.npz", *words, "evaluation.n=100", "to=n.json"]) == 0
     assert "the first 100 of 120 samples are measured" in capsys.readouterr().err
     assert main(["evaluate", "samples=first.npz", *words, "to=first.json"]) == 0
-    ((found,), (expected,)) = (json.loads(Path(f"{name}.json").read_text()).values() for name in ("n", "first"))
-    assert found == expected
-    (score,) = found.values()
+    ((result,), (expected,)) = (json.loads(Path(f"{name}.json").read_text()).values() for name in ("n", "first"))
+    assert result == expected
+    (score,) = result.values()
     assert score["contract"]["n_fake"] == 100
     assert main(["evaluate", "samples=samples.npz", *words, "evaluation.n=500"]) == 1
     assert "evaluation.n=500: there are only 120 samples" in capsys.readouterr().err
@@ -122,10 +122,10 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("word", "said", "line"), WRONG, ids=["tensor", "tuple", "vector", "number"])
-def test_a_piece_of_ones_own_that_gives_something_else_is_told_with_its_line(
-    word: str,
-    said: str,
+@pytest.mark.parametrize(("override", "printed", "line"), WRONG, ids=["tensor", "tuple", "vector", "number"])
+def test_a_wrong_return_value_of_user_code_is_reported_with_its_line(
+    override: str,
+    printed: str,
     line: int | None,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -134,8 +134,8 @@ def test_a_piece_of_ones_own_that_gives_something_else_is_told_with_its_line(
     (tmp_path / "their_game.py").write_text(THEIRS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert main(["train", "logger=none", f"outputs={tmp_path}/out", "allow_target=[their_game]", word]) == 1
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert said in told
-    assert line is None or told.endswith(f"their_game.py, line {line})")
+    assert main(["train", "logger=none", f"outputs={tmp_path}/out", "allow_target=[their_game]", override]) == 1
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert printed in message
+    assert line is None or message.endswith(f"their_game.py, line {line})")
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""What other programs call things is answered, in a line, with what to type here; and what is named can be typed."""
+"""Names used by other programs are answered with the override to type, which composes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MEANT = {
     "max_epochs=1": "images=897",
     "trainer.max_epochs=10": "images=8_970",
     "+epochs=10": "images=8_970",
-    "max_steps=1000": "a round shows 64 of them, so images=64_000",
+    "max_steps=1000": "a round shows 64 images, so images=64_000",
     "kimg=25": "images=25_000",
     "lr=1e-4": "optimizer.generator.lr=1e-4 optimizer.discriminator.lr=1e-4",
     "optimizer.lr=1e-4": "optimizer.generator.lr",
@@ -61,19 +61,19 @@ MEANT = {
     "data_root=/x": "data=image_folder data.folder=/x",
     "output_dir=out": "outputs=out",
     "gamma=1": "+regularizer=r1 regularizer.discriminator.r1.weight=1",
-    "resume=true": "give its own command again",
-    "ckpt=last.ckpt": "give its own command again",
+    "resume=true": "repeat its command",
+    "ckpt=last.ckpt": "repeat its command",
     "wandb=false": "logger=none",
     "logger=false": "logger=none",
     "launcher=slurm": "launcher=submitit",
 }
 
 
-@pytest.mark.parametrize("word", MEANT)
-def test_what_everybody_types_is_answered_with_what_to_type_here(word: str) -> None:
+@pytest.mark.parametrize("override", MEANT)
+def test_common_names_of_other_programs_give_the_override_to_type(override: str) -> None:
     with pytest.raises(Mistake) as caught:
-        compose([word])
-    assert MEANT[word] in str(caught.value)
+        compose([override])
+    assert MEANT[override] in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -85,23 +85,27 @@ VALUES = {"'metric=[{}]'": "coverage", "'regularizer=[{}]'": "r1", "'callback=[{
 
 
 @pytest.mark.parametrize("words", synonym.KEYS.values())
-def test_every_key_that_is_named_can_be_typed(words: str, tmp_path: Path) -> None:
-    value = next((value for part, value in VALUES.items() if part in words), "2")
-    told = words.replace("{}", value).replace("<images>", "1000")
+def test_every_suggested_key_composes(words: str, tmp_path: Path) -> None:
+    value = next((value for item, value in VALUES.items() if item in words), "2")
+    message = words.replace("{}", value).replace("<images>", "1000")
     folder = ["data=image_folder", f"data.folder={_images(tmp_path)}"]
     beside = (
-        [] if told.startswith("data.root") or "architecture" in told else folder if told.startswith("data.") else []
+        []
+        if message.startswith("data.root") or "architecture" in message
+        else folder
+        if message.startswith("data.")
+        else []
     )
-    if told.startswith("data.root"):
+    if message.startswith("data.root"):
         beside = ["data=mnist"]
-    compose([*beside, *shlex.split(told)])
+    compose([*beside, *shlex.split(message)])
 
 
 NAMES = [(group, words) for group, names in synonym.NAMES.items() for words in names.values()]
 
 
 @pytest.mark.parametrize(("group", "words"), NAMES, ids=str)
-def test_every_name_that_is_named_can_be_typed(group: str, words: str, tmp_path: Path) -> None:
+def test_every_suggested_option_composes(group: str, words: str, tmp_path: Path) -> None:
     where = "+schedule@optimizer.generator.lr" if group == "schedule" else group
     values = {
         "cosine": ["optimizer.generator.lr.start=1", "optimizer.generator.lr.end=0"],
@@ -122,7 +126,7 @@ def test_an_epoch_is_the_training_images_of_the_data(tmp_path: Path) -> None:
         compose(["data=gaussians", "data.number=500", "epochs=2"])
     with pytest.raises(Mistake, match="images=98_000"):
         compose(["data=mnist", "data.reserved=1000", "epochs=2"])
-    with pytest.raises(Mistake, match="an epoch of image_folder is 8 of them, so images=16"):
+    with pytest.raises(Mistake, match="an epoch of image_folder has 8 images, so images=16"):
         compose(["data=image_folder", f"data.folder={_images(tmp_path)}", "epochs=2"])
 
 

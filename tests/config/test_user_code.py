@@ -1,4 +1,4 @@
-"""Code of one's own decides a training: it is on record, and edited code is another run."""
+"""User code is part of a training: it is recorded, and edited code is a different run."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ WORDS = [
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
-    """A package of one's own, in the folder that one stands in: a loss, and a part that it imports."""
+def user_module(tmp_path, monkeypatch):
+    """A user-defined package in the working directory: a loss, and a module that it imports."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     folder = tmp_path / "ownpackage"
@@ -49,15 +49,15 @@ def own(tmp_path, monkeypatch):
 
 
 def edit(file, text="\nEDITED = True\n"):
-    """Edit a module, as between two commands: neither is what the other has imported."""
+    """Edit a module and unload it, as between two commands."""
     file.write_text(file.read_text() + text)
     for name in [name for name in sys.modules if name.partition(".")[0] == "ownpackage"]:
         del sys.modules[name]
 
 
-def test_the_modules_of_a_target_are_those_that_it_imports_and_that_are_ones_own(own):
-    found = user_code.find_modules(["ownpackage.loss.discriminator"])
-    assert list(found) == ["ownpackage", "ownpackage.deeper", "ownpackage.loss", "ownpackage.part"]
+def test_the_modules_of_a_target_are_its_user_defined_imports(user_module):
+    result = user_code.find_modules(["ownpackage.loss.discriminator"])
+    assert list(result) == ["ownpackage", "ownpackage.deeper", "ownpackage.loss", "ownpackage.part"]
     assert "ownpackage" not in sys.modules, "they were found, not run"
 
 
@@ -71,15 +71,15 @@ def test_the_modules_of_a_target_are_those_that_it_imports_and_that_are_ones_own
         "import importlib\nm = importlib.import_module('beside')",
     ],
 )
-def test_however_a_module_is_imported_it_counts(own, tmp_path, line):
+def test_every_form_of_import_is_found(user_module, tmp_path, line):
     (tmp_path / "beside").mkdir()
     (tmp_path / "beside" / "__init__.py").write_text("x = 1")
     (tmp_path / "beside" / "inner.py").write_text("y = 2")
-    (own / "loss.py").write_text(line)
+    (user_module / "loss.py").write_text(line)
     assert "beside" in user_code.find_modules(["ownpackage.loss.discriminator"])
 
 
-def test_what_is_pythons_or_installed_or_ours_is_nobodys_own_code():
+def test_python_installed_and_included_modules_are_not_user_code():
     targets = ["functools.partial", "collections.abc.Mapping", "saddlepoint.layer.maxout.Maxout", "nowhere.At.all"]
     assert user_code.find_modules(targets) == {}
     assert list(user_code.find_modules(["yaml.nodes.Node"])) == ["yaml", "yaml.nodes"], (
@@ -88,35 +88,35 @@ def test_what_is_pythons_or_installed_or_ours_is_nobodys_own_code():
     assert user_code.module_provenance(user_code.find_modules(["yaml.nodes.Node"]))["yaml.nodes"]["version"]
 
 
-def test_configs_without_code_of_ones_own_have_the_identities_that_they_had(own):
+def test_configs_without_user_code_keep_their_identity(user_module):
     config = compose()
     assert "code" not in config
     assert identity(config).startswith("ab3803eb"), "of the first edition"
-    (own / "loss.py").write_text("x = 1")
+    (user_module / "loss.py").write_text("x = 1")
     assert identity(compose()) == identity(config)
 
 
 @pytest.mark.parametrize("file", ["loss.py", "part.py", "deeper.py", "__init__.py"])
-def test_edited_code_is_another_run_by_default(own, file):
+def test_edited_code_is_a_different_run_by_default(user_module, file):
     before = compose(WORDS)
-    edit(own / file)
+    edit(user_module / file)
     after = compose(WORDS)
     assert (before.name == after.name, identity(before) == identity(after)) == (False, False)
-    edit(own / "unrelated.py")
+    edit(user_module / "unrelated.py")
     assert compose(WORDS).name == after.name
 
 
-def test_code_that_only_watches_is_on_record_and_no_part_of_the_identity(own, tmp_path):
-    (own / "watch.py").write_text("from pytorch_lightning import Callback\nclass Watch(Callback):\n    pass\n")
+def test_code_of_observers_is_recorded_but_not_part_of_the_identity(user_module, tmp_path):
+    (user_module / "watch.py").write_text("from pytorch_lightning import Callback\nclass Watch(Callback):\n    pass\n")
     words = ["+callback.watch={_target_: ownpackage.watch.Watch}", "allow_target=[ownpackage]", "metric=[]"]
     config = compose(words)
     assert (identity(config), config.get("code")) == (identity(compose(["metric=[]"])), None)
     record = run(tmp_path / "out", *words)
-    told = json.loads((record.folder / "provenance.json").read_text())["code"]
-    assert list(told) == ["ownpackage", "ownpackage.watch"]
+    message = json.loads((record.folder / "provenance.json").read_text())["code"]
+    assert list(message) == ["ownpackage", "ownpackage.watch"]
 
 
-def test_the_record_has_each_module_with_its_repositorys_commit_and_state(own, tmp_path):
+def test_provenance_has_the_commit_and_state_of_each_module(user_module, tmp_path):
     def git(*words):
         identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
         return subprocess.run(
@@ -127,19 +127,19 @@ def test_the_record_has_each_module_with_its_repositorys_commit_and_state(own, t
     git("add", "ownpackage")
     git("commit", "-qm", "a loss")
     record = run(tmp_path / "out", *WORDS)
-    told = json.loads((record.folder / "provenance.json").read_text())["code"]
-    assert list(told) == ["ownpackage", "ownpackage.deeper", "ownpackage.loss", "ownpackage.part"]
-    loss = told["ownpackage.loss"]
+    message = json.loads((record.folder / "provenance.json").read_text())["code"]
+    assert list(message) == ["ownpackage", "ownpackage.deeper", "ownpackage.loss", "ownpackage.part"]
+    loss = message["ownpackage.loss"]
     assert (loss["state"], loss["git"]["commit"]) == ("committed", git("rev-parse", "HEAD").strip())
-    edit(own / "loss.py")
+    edit(user_module / "loss.py")
     again = run(tmp_path / "out2", *WORDS)
     loss = json.loads((again.folder / "provenance.json").read_text())["code"]["ownpackage.loss"]
     assert (loss["state"], loss["git"]["dirty"]) == ("edited", True)
 
 
-def test_a_run_of_a_given_name_is_not_gone_on_with_by_edited_code_unless_that_is_allowed(own, tmp_path, capsys):
+def test_a_named_run_does_not_resume_with_edited_code_unless_allowed(user_module, tmp_path, capsys):
     run(tmp_path / "out", *WORDS, "name=mine", "images=640")
-    edit(own / "deeper.py")
+    edit(user_module / "deeper.py")
     for words in (["images=640"], ["images=1280"], ["images=1280", "resume.allow=[batch]"]):
         with pytest.raises(Mistake, match=r"trained by other code: ownpackage.deeper \(sha256 .*resume.allow=\[code\]"):
             run(tmp_path / "out", *WORDS, "name=mine", *words)
@@ -151,25 +151,25 @@ def test_a_run_of_a_given_name_is_not_gone_on_with_by_edited_code_unless_that_is
     assert "finished" in run(tmp_path / "out", *WORDS, "name=mine", "images=1280").said
 
 
-def test_under_the_default_name_edited_code_begins_another_run_and_a_line_says_so(own, tmp_path):
+def test_under_the_default_name_edited_code_starts_a_new_run_with_a_message(user_module, tmp_path):
     first = run(tmp_path / "out", *WORDS, "images=640")
-    edit(own / "part.py")
-    second = run(tmp_path / "out", *WORDS, "images=640")
-    assert second.folder != first.folder
-    assert f"this is not the run {first.folder}, whose code differs: ownpackage.part (sha256" in second.said
-    edit(own / "part.py")
+    edit(user_module / "part.py")
+    other = run(tmp_path / "out", *WORDS, "images=640")
+    assert other.folder != first.folder
+    assert f"this is not the run {first.folder}, whose code differs: ownpackage.part (sha256" in other.said
+    edit(user_module / "part.py")
     third = run(tmp_path / "out", *WORDS, "images=1280", "resume.allow=[code]")
-    assert (third.folder, third.summary["images"]) == (second.folder, 1280), "the newest is resumed"
+    assert (third.folder, third.summary["images"]) == (other.folder, 1280), "the newest is resumed"
     assert "as resume.allow permits: code.ownpackage.part" in third.said
 
 
-def test_a_run_of_an_edition_without_such_a_record_goes_on_with_a_line(own, tmp_path):
+def test_an_old_run_without_code_hashes_resumes_with_a_message(user_module, tmp_path):
     config = compose([*SMALL, *WORDS])
     old_name = f"digits-mlp-nonsaturating-{identity(config, with_code=False)[:8]}"
     record = run(tmp_path / "out", *WORDS, "images=640", f"name={old_name}")
     file = record.folder / "config.yaml"
-    kept = file.read_text().partition("\ncode:")
-    file.write_text(kept[0] + "\n" + "\n".join(line for line in kept[2].splitlines()[1:] if line[:1] != " ") + "\n")
+    saved = file.read_text().partition("\ncode:")
+    file.write_text(saved[0] + "\n" + "\n".join(line for line in saved[2].splitlines()[1:] if line[:1] != " ") + "\n")
     assert "code" not in saddlepoint.config.config_file.load_config(file)
     again = run(tmp_path / "out", *WORDS, "images=1280")
     assert (again.folder, again.summary["images"]) == (record.folder, 1280)
@@ -178,33 +178,31 @@ def test_a_run_of_an_edition_without_such_a_record_goes_on_with_a_line(own, tmp_
     assert run(tmp_path / "out", *WORDS, "images=1280").folder == record.folder, "and keeps its name"
 
 
-def test_what_is_measured_and_drawn_by_edited_code_says_so(own, tmp_path, capsys):
+def test_measuring_and_sampling_with_edited_code_give_a_message(user_module, tmp_path, capsys):
     record = run(tmp_path / "out", *WORDS, "images=640")
     allow = "allow_target=[ownpackage]"
-    asked = ["sample", f"run={record.folder}", "n=4", f"to={tmp_path / 'x.npz'}", allow]
-    assert main(asked) == 0
+    arguments = ["sample", f"run={record.folder}", "n=4", f"to={tmp_path / 'x.npz'}", allow]
+    assert main(arguments) == 0
     assert "changed since" not in capsys.readouterr().err
-    edit(own / "loss.py")
+    edit(user_module / "loss.py")
     evaluating = ["evaluate", f"run={record.folder}", "metric=[coverage]", allow]
     exporting = ["export", f"run={record.folder}", f"to={tmp_path / 'e'}", "formats=[safetensors]", allow]
-    for words in (asked, evaluating, exporting):
+    for words in (arguments, evaluating, exporting):
         assert main(words) == 0
-        said = " ".join(capsys.readouterr().err.split())
-        assert "ownpackage.loss (sha256" in said
-        assert "changed since this run was trained; the current code is used" in said
+        printed = " ".join(capsys.readouterr().err.split())
+        assert "ownpackage.loss (sha256" in printed
+        assert "changed since this run was trained; the current code is used" in printed
 
 
-def test_a_run_that_was_composed_before_an_edit_is_not_trained_by_what_it_was_not_composed_of(own, tmp_path):
+def test_code_edited_after_composing_is_refused(user_module, tmp_path):
     config = compose([*WORDS, f"outputs={tmp_path / 'out'}"])
-    edit(own / "loss.py")
-    with pytest.raises(
-        Mistake, match=r"ownpackage.loss .* changed after this run was composed: give the command again"
-    ):
+    edit(user_module / "loss.py")
+    with pytest.raises(Mistake, match=r"ownpackage.loss .* changed after this run was composed: repeat the command"):
         saddlepoint.train(config)
 
 
 @pytest.mark.slow  # several processes, ten seconds or more
-def test_many_runs_by_code_of_ones_own_are_named_and_recorded_alike(own, tmp_path):
+def test_many_runs_with_user_code_are_named_and_recorded_like_one(user_module, tmp_path):
     small = [
         "images=640",
         "architecture.generator.widths=[8]",
@@ -219,18 +217,18 @@ def test_many_runs_by_code_of_ones_own_are_named_and_recorded_alike(own, tmp_pat
     assert json.loads(one.read_text())["code"] == json.loads(two.read_text())["code"]
 
 
-@pytest.mark.parametrize("second", ["", ", y=None"])
-def test_a_network_that_takes_no_mapping_is_told_how_networks_are_called(tmp_path, monkeypatch, capsys, second):
+@pytest.mark.parametrize("other", ["", ", y=None"])
+def test_a_network_with_a_wrong_signature_is_reported_with_the_right_one(tmp_path, monkeypatch, capsys, other):
     (tmp_path / "before.py").write_text(
         "import torch\nfrom torch import nn\n\n\nclass G(nn.Module):\n    def __init__(self, latent, shape):\n"
         "        super().__init__()\n        self.embed = nn.Embedding(10, 64)\n\n"
-        f"    def forward(self, latent{second}):\n"
-        f"        return self.embed({'y' if second else 'latent'}).view(-1, 1, 8, 8)\n"
+        f"    def forward(self, latent{other}):\n"
+        f"        return self.embed({'y' if other else 'latent'}).view(-1, 1, 8, 8)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     network = "architecture.generator={_target_: before.G, latent: 100, shape: [1,8,8]}"
     assert main(["train", network, "allow_target=[before]", "logger=none", f"outputs={tmp_path}/out"]) == 1
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert "called network(latent, condition), the condition a mapping of named tensors" in said
+    printed = capsys.readouterr().err.splitlines()[-1]
+    assert "called network(latent, condition), the condition a mapping of named tensors" in printed
     assert not (tmp_path / "out").exists()
     monkeypatch.delitem(sys.modules, "before", raising=False)

@@ -1,4 +1,4 @@
-"""Errors in the user's own code end a command with one line, `file:line: type: message`; bugs keep their traceback."""
+"""Errors in user code end a command with one line, `file:line: type: message`; bugs keep their traceback."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ TYPES = {
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Writes own_piece.py in the working directory; returns the `file:line` of what fails in it."""
+def user_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Write own_piece.py to the working directory; return the `file:line` of its error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delenv("SADDLEPOINT_TRACEBACK", raising=False)
@@ -87,49 +87,47 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in BODY if kind != "absent"])
-def test_an_error_in_ones_own_code_is_a_line_with_its_place(
-    kind: str, own, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_an_error_in_user_code_is_one_line_with_its_location(
+    kind: str, user_code, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = own(kind)
+    location = user_code(kind)
     assert main(["train", *SMALL, "allow_target=[own_piece]", WORDS[kind]]) == 1
-    told = capsys.readouterr().err
-    assert "Traceback" not in told
-    last = told.splitlines()[-1]
-    assert last.startswith(f"saddlepoint: {place}: {TYPES[kind]}")
-    assert last.endswith("[SADDLEPOINT_TRACEBACK=1 shows the whole traceback]")
+    message = capsys.readouterr().err
+    assert "Traceback" not in message
+    last = message.splitlines()[-1]
+    assert last.startswith(f"saddlepoint: {location}: {TYPES[kind]}")
+    assert last.endswith("[SADDLEPOINT_TRACEBACK=1 shows the full traceback]")
     for file in (tmp_path / "outputs").glob("*/*/summary.json"):
         summary = json.loads(file.read_text())
         assert (summary["status"], summary["exit"]) == ("failed", 1)
-        assert f"saddlepoint: {summary['error']} [SADDLEPOINT_TRACEBACK=1 shows the whole traceback]" == last
+        assert f"saddlepoint: {summary['error']} [SADDLEPOINT_TRACEBACK=1 shows the full traceback]" == last
     begun = kind in ("later", "ended", "watch", "started")
     assert (tmp_path / "outputs").exists() == begun, "what fails before a run begins leaves nothing"
 
 
-def test_a_module_that_ones_own_code_lacks_is_named_with_the_line_that_asks_for_it(
-    own, capsys: pytest.CaptureFixture[str]
-) -> None:
-    number = own("absent").partition(":")[2]
+def test_a_missing_import_of_user_code_is_named_with_its_line(user_code, capsys: pytest.CaptureFixture[str]) -> None:
+    number = user_code("absent").partition(":")[2]
     assert main(["train", *SMALL, "allow_target=[own_piece]", OBJECTIVE]) == 1
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert "own_piece needs the module a_module_that_is_absent, which is not installed" in told
-    assert told.endswith(f"(own_piece.py, line {number})")
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "own_piece needs the module a_module_that_is_absent, which is not installed" in message
+    assert message.endswith(f"(own_piece.py, line {number})")
 
 
 @pytest.mark.parametrize("kind", ["later", "built", "syntax", "shape"])
-def test_with_the_variable_set_the_whole_traceback_is_shown(
-    kind: str, own, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_the_environment_variable_shows_the_full_traceback(
+    kind: str, user_code, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = own(kind)
+    location = user_code(kind)
     monkeypatch.setenv("SADDLEPOINT_TRACEBACK", "1")
     assert main(["train", *SMALL, "allow_target=[own_piece]", WORDS[kind]]) == 1
-    told = capsys.readouterr().err
-    assert "Traceback (most recent call last)" in told
-    assert "own_piece.py" in told.partition("Traceback")[2]
-    assert told.splitlines()[-1].startswith(f"saddlepoint: {place}: ")
+    message = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in message
+    assert "own_piece.py" in message.partition("Traceback")[2]
+    assert message.splitlines()[-1].startswith(f"saddlepoint: {location}: ")
 
 
-def test_a_bug_of_ours_keeps_its_traceback(own, monkeypatch: pytest.MonkeyPatch) -> None:
-    own("watch")
+def test_a_bug_of_the_package_keeps_its_traceback(user_code, monkeypatch: pytest.MonkeyPatch) -> None:
+    user_code("watch")
 
     def broken(*args: object, **given: object) -> None:
         raise RuntimeError("ours")
@@ -139,38 +137,40 @@ def test_a_bug_of_ours_keeps_its_traceback(own, monkeypatch: pytest.MonkeyPatch)
         main(["train", *SMALL, "allow_target=[own_piece]", WORDS["watch"]])
 
 
-def test_what_the_environment_allows_is_ones_own_code_too(
-    own, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_modules_allowed_by_the_environment_are_user_code(
+    user_code, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = own("objective")
+    location = user_code("objective")
     monkeypatch.setenv("SADDLEPOINT_ALLOW_TARGET", "own_piece.loss")
     assert main(["train", *SMALL, OBJECTIVE]) == 1
-    assert capsys.readouterr().err.splitlines()[-1].startswith(f"saddlepoint: {place}: NameError: ")
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"saddlepoint: {location}: NameError: ")
 
 
 @pytest.mark.slow  # several processes, ten seconds or more
-def test_of_many_runs_the_line_is_the_reason(own, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    place = own("later")
+def test_in_many_runs_the_line_is_the_reason_of_the_failure(
+    user_code, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    location = user_code("later")
     words = ["train", "-m", "seed=0,1", *SMALL, "allow_target=[own_piece]", OBJECTIVE, "--json"]
     assert main(words) == 1
     shown = capsys.readouterr()
-    assert shown.err.count(f"{place}: ValueError: too many") >= 2
+    assert shown.err.count(f"{location}: ValueError: too many") >= 2
     for job in json.loads(shown.out)["runs"]:
         assert (job["state"], job["status"]) == ("failed", "failed")
 
 
 @pytest.mark.slow  # several processes, ten seconds or more
-def test_on_two_ranks_it_is_a_line_too(own, tmp_path: Path) -> None:
-    place = own("later")
+def test_on_two_ranks_the_error_is_one_line(user_code, tmp_path: Path) -> None:
+    location = user_code("later")
     words = [*SMALL, "allow_target=[own_piece]", OBJECTIVE, "devices=2", "device=cpu", "name=two"]
     command = [sys.executable, "-m", "saddlepoint", "train", *words]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ, check=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert f"saddlepoint: {place}: ValueError: too many" in done.stderr
+    assert f"saddlepoint: {location}: ValueError: too many" in done.stderr
     summary = Run(tmp_path / "outputs" / "two" / "seed0").summary
     assert summary["status"] == "failed"
-    assert summary["error"] == f"{place}: ValueError: too many"
+    assert summary["error"] == f"{location}: ValueError: too many"
 
 
 DATA = {
@@ -193,38 +193,38 @@ TERMS = {
 }
 
 
-@pytest.mark.parametrize(("code", "said", "line"), DATA.values(), ids=DATA)
-def test_data_of_ones_own_that_are_something_else_are_told_with_their_line(
-    code: str, said: str, line: int, own, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("code", "printed", "line"), DATA.values(), ids=DATA)
+def test_invalid_user_defined_data_are_reported_with_their_line(
+    code: str, printed: str, line: int, user_code, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own("data")
+    user_code("data")
     (tmp_path / "own_piece.py").write_text(HEAD + code + "\n")
-    word = "data={_target_: own_piece.Mine, shape: [1,8,8], classes: null, extractor: null}"
-    assert main(["train", *SMALL, "allow_target=[own_piece]", word]) == 1
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert said in told
-    assert told.endswith(f"(own_piece.py, line {line})")
+    override = "data={_target_: own_piece.Mine, shape: [1,8,8], classes: null, extractor: null}"
+    assert main(["train", *SMALL, "allow_target=[own_piece]", override]) == 1
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert printed in message
+    assert message.endswith(f"(own_piece.py, line {line})")
     assert not (tmp_path / "outputs").exists()
 
 
-@pytest.mark.parametrize(("value", "said"), TERMS.values(), ids=TERMS)
-def test_a_term_of_ones_own_that_gives_no_scalar_is_told_with_its_line(
-    value: str, said: str, own, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("value", "printed"), TERMS.values(), ids=TERMS)
+def test_a_user_defined_term_without_a_scalar_is_reported_with_its_line(
+    value: str, printed: str, user_code, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own("term")
+    user_code("term")
     code = f"class Term(Regularizer):\n    def forward(self, turn):\n        return {value}"
     (tmp_path / "own_piece.py").write_text(f"{HEAD}{code}\n")
     assert main(["train", *SMALL, "allow_target=[own_piece]", WORDS["term"]]) == 1
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert told.startswith(f"saddlepoint: regularizer.discriminator.mine {said} instead of a scalar tensor")
-    assert told.endswith("(own_piece.py, line 9)")
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith(f"saddlepoint: regularizer.discriminator.mine {printed} instead of a scalar tensor")
+    assert message.endswith("(own_piece.py, line 9)")
     assert not (tmp_path / "outputs").exists()
 
 
-def test_a_generator_of_a_wrong_shape_is_told_with_its_line(
-    own, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_generator_with_a_wrong_shape_is_reported_with_its_line(
+    user_code, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own("key")
+    user_code("key")
     code = (
         "class Net(nn.Module):\n    def __init__(self, latent, shape):\n        super().__init__()\n"
         "        self.layer = nn.Linear(1, 1)\n"
@@ -232,45 +232,45 @@ def test_a_generator_of_a_wrong_shape_is_told_with_its_line(
     )
     (tmp_path / "own_piece.py").write_text(f"{HEAD}{code}\n")
     assert main(["train", *SMALL, "allow_target=[own_piece]", NETWORK]) == 1
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert told.endswith("the generator makes [1, 10, 10], but data.shape is [1, 8, 8] (own_piece.py, line 12)")
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.endswith("the generator makes [1, 10, 10], but data.shape is [1, 8, 8] (own_piece.py, line 12)")
 
 
-def test_from_python_an_exception_stays_what_it_is(own, tmp_path: Path) -> None:
+def test_in_python_exceptions_are_not_changed(user_code, tmp_path: Path) -> None:
     from saddlepoint.config.compose import compose
     from saddlepoint.experiment.train import train
 
-    place = own("later")
+    location = user_code("later")
     with pytest.raises(ValueError, match="too\nmany"):
         train(compose([*SMALL, "allow_target=[own_piece]", OBJECTIVE, "name=python"]))
-    assert Run(tmp_path / "outputs" / "python" / "seed0").summary["error"] == f"{place}: ValueError: too many"
+    assert Run(tmp_path / "outputs" / "python" / "seed0").summary["error"] == f"{location}: ValueError: too many"
 
 
-def test_a_refusal_of_ones_own_code_stays_a_mistake_in_python(own) -> None:
+def test_in_python_a_value_error_of_user_code_is_a_mistake(user_code) -> None:
     from saddlepoint.config.compose import compose
     from saddlepoint.experiment.build import build_game
 
-    own("built")
+    user_code("built")
     with pytest.raises(Mistake, match=r"^architecture.generator: no \(own_piece.py, line \d+\)$"):
         build_game(compose([*SMALL, "allow_target=[own_piece]", NETWORK]))
 
 
-def test_a_callback_that_is_none_is_refused_before_anything_is_written(
-    own, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_an_invalid_callback_is_refused_before_anything_is_written(
+    user_code, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own("watch")
+    user_code("watch")
     (tmp_path / "own_piece.py").write_text("def watch():\n    return 3\n")
-    word = "+callback.mine={_target_: own_piece.watch}"
-    assert main(["train", *SMALL, "allow_target=[own_piece]", word]) == 1
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert told.startswith("saddlepoint: callback.mine: own_piece.watch returns an int, not a Lightning Callback")
+    override = "+callback.mine={_target_: own_piece.watch}"
+    assert main(["train", *SMALL, "allow_target=[own_piece]", override]) == 1
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("saddlepoint: callback.mine: own_piece.watch returns an int, not a Lightning Callback")
     assert not (tmp_path / "outputs").exists()
 
 
-def test_a_part_of_the_prior_without_a_size_is_told_by_its_key(
-    own, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_prior_part_without_a_size_is_reported_by_its_key(
+    user_code, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own("watch")
+    user_code("watch")
     assert main(["train", *SMALL, "allow_target=[own_piece]", "prior.z={_target_: own_piece.Watch}"]) == 1
     assert "prior.z.dim" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "outputs").exists()

@@ -1,4 +1,4 @@
-"""A command's result is on stdout and nothing else is; with --json, or to=-, it is one JSON document."""
+"""Only a command's result is on stdout; with --json, or to=-, it is one JSON document."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from saddlepoint.evaluation.contract import Contract, Score
 from saddlepoint.evaluation.score_table import Column, fit_tables, score_tables
 
 FID = "fid_digits_900_train"
-QUICK = ["metric=[frechet_distance]", "evaluation.second=null"]
+QUICK = ["metric=[frechet_distance]", "evaluation.second_extractor=null"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small run that has ended."""
+    """A small finished run."""
     return run(tmp_path_factory.mktemp("outputs"), "name=small").folder
 
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two arms of five runs that nobody had to train."""
+    """Two arms of five fabricated runs."""
     there = tmp_path_factory.mktemp("arms")
     arm(there, "nonsaturating", [10.0, 11.0, 12.5, 10.5, 11.5])
     arm(there, "hinge", [7.0, 8.0, 9.5, 7.5, 8.5])
@@ -42,7 +42,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def lines_of(folder: Path, outputs: Path) -> dict[str, tuple[list[str], str, str]]:
-    """Of each command, a line, what its result says and a key of its document."""
+    """Return for each command its arguments, a text of its result and a key of its document."""
     one, other = outputs / "hinge/seed0", outputs / "nonsaturating/seed0"
     compared = ["compare", f"runs={outputs}/*", "by=objective", "logger.mode=disabled"]
     trained = ["train", *SMALL, "name=small", f"outputs={folder.parents[1]}"]
@@ -66,10 +66,10 @@ def test_the_result_is_on_stdout_and_fits_80_columns(
     name: str, folder: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    line, said, _ = lines_of(folder, outputs)[name]
+    line, printed, _ = lines_of(folder, outputs)[name]
     assert main(line) == 0
     out = capsys.readouterr().out
-    assert said in out
+    assert printed in out
     assert "…" not in out
     table = [row for row in out.splitlines() if "─" in row]
     assert all(len(row) <= 80 for row in table)
@@ -87,7 +87,7 @@ def test_with_json_stdout_holds_one_document_and_nothing_else(
 
 
 @pytest.mark.parametrize("name", ["evaluate", "compare", "memorisation"])
-def test_to_a_hyphen_is_the_document_on_stdout_and_no_file(
+def test_to_hyphen_prints_the_document_and_writes_no_file(
     name: str, folder: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -97,21 +97,21 @@ def test_to_a_hyphen_is_the_document_on_stdout_and_no_file(
     assert not list(tmp_path.iterdir())
 
 
-def test_many_runs_end_in_a_table_of_how_each_ended(folder: Path, capsys) -> None:
+def test_many_runs_end_with_a_table_of_their_states(folder: Path, capsys) -> None:
     run(folder.parents[1], "name=small", "seed=1")
     line = ["train", "-m", *SMALL, "name=small", f"outputs={folder.parents[1]}", "seed=0,1"]
     assert main([*line, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)["runs"]
-    assert [one["label"] for one in found] == ["seed=0", "seed=1"]
-    assert {one["status"] for one in found} == {"finished"}
-    assert FID in found[1]["final"]
+    result = json.loads(capsys.readouterr().out)["runs"]
+    assert [one["label"] for one in result] == ["seed=0", "seed=1"]
+    assert {one["status"] for one in result} == {"finished"}
+    assert FID in result[1]["final"]
     assert main(line) == 0
     out = capsys.readouterr().out
     assert "seed=1" in out
     assert FID in out
 
 
-def test_what_others_print_on_stdout_does_not_reach_the_document(capsys) -> None:
+def test_other_prints_on_stdout_do_not_mix_with_the_document(capsys) -> None:
     output = Output(json=True)
     with output.activate():
         print("a library's banner")
@@ -122,9 +122,9 @@ def test_what_others_print_on_stdout_does_not_reach_the_document(capsys) -> None
     assert sys.stdout is not sys.stderr
 
 
-def test_json_is_refused_where_there_is_no_result(capsys) -> None:
+def test_json_is_refused_for_commands_without_a_result(capsys) -> None:
     assert main(["sample", "--json"]) == 2
-    assert "--json is for commands that end with a result: train, evaluate" in capsys.readouterr().err
+    assert "--json is for commands that print a result: train, evaluate" in capsys.readouterr().err
 
 
 def contract(metric: str) -> Contract:
@@ -133,20 +133,22 @@ def contract(metric: str) -> Contract:
                     extractor="identity", weights="averaged", seed=0, **hashes)  # fmt: skip
 
 
-def test_names_are_never_cut_and_a_table_is_one_or_two_however_many_scores() -> None:
+def test_names_are_never_cut_and_there_are_at_most_two_tables() -> None:
     names = ["modes_captured", "modes_high_quality", "modes_reverse_kl", "frechet_distance_infinity", "precision",
              "recall", "density", "coverage", "nearest_neighbour_error", "kernel_distance", "parzen"]  # fmt: skip
-    found = {score.contract.score_name: score for score in (Score(1.2345, contract(name)) for name in names)}
+    result = {score.contract.score_name: score for score in (Score(1.2345, contract(name)) for name in names)}
     beside = ("real", "10 memorised", "100 memorised", "class means + noise", "perfect sampler")
     console = Console(file=(out := io.StringIO()), width=80)
-    parts = [part for part in score_tables("samples", found, dict.fromkeys(beside, found)) if not isinstance(part, str)]
+    parts = [
+        item for item in score_tables("samples", result, dict.fromkeys(beside, result)) if not isinstance(item, str)
+    ]
     assert len(parts) <= 2
-    for part in parts:
-        console.print(part)
+    for item in parts:
+        console.print(item)
     shown = out.getvalue()
     assert max(map(len, shown.splitlines())) <= 80
     assert "…" not in shown
-    for key in found:
+    for key in result:
         whole = key in shown
         halves = any(key[:i] in shown and key[i:] in shown for i, sign in enumerate(key, 1) if sign == "_")
         assert whole or halves, key
@@ -154,20 +156,20 @@ def test_names_are_never_cut_and_a_table_is_one_or_two_however_many_scores() -> 
         assert name in shown
 
 
-def test_a_name_is_on_one_line_in_each_table_that_has_the_room() -> None:
+def test_a_name_is_on_one_line_if_there_is_room() -> None:
     name = "inception_score_cifar10-jpeg_120_train"
     values = [Column(heading, {name: "1.062"}) for heading in ("untrained", "final", "best")]
     anchors = [Column(heading, {name: "1.062"}) for heading in ("final", "held-out reals", "10 memorised",
                "100 memorised", "class means + noise")]  # fmt: skip
-    parts = [part for part in fit_tables("score", [name], [values, anchors], 80) if not isinstance(part, str)]
+    parts = [item for item in fit_tables("score", [name], [values, anchors], 80) if not isinstance(item, str)]
     console = Console(file=(out := io.StringIO()), width=80)
-    for part in parts:
-        console.print(part)
+    for item in parts:
+        console.print(item)
     assert len(parts) == 2
     assert name in out.getvalue()
 
 
-def test_a_wide_terminal_has_all_in_one_table_on_one_line() -> None:
+def test_a_wide_terminal_shows_one_table() -> None:
     columns = [Column("held-out reals", {"fid": "1"}), Column("± fresh generation", {"fid": "2"})]
     (table,) = fit_tables("score", ["fid"], [columns[:1], columns[1:]], 200)
     console = Console(file=(out := io.StringIO()), width=200)
@@ -175,14 +177,14 @@ def test_a_wide_terminal_has_all_in_one_table_on_one_line() -> None:
     assert "held-out reals  ± fresh generation" in out.getvalue()
 
 
-def test_a_document_is_plain() -> None:
+def test_a_document_has_only_json_values() -> None:
     assert to_json_value({1: {"a": [Path("x"), None, True, -0.5]}, "n": float("-inf")}) == {
         "1": {"a": ["x", None, True, -0.5]},
         "n": None,
     }
 
 
-def test_a_long_pass_elsewhere_than_on_a_terminal_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_terminal_a_long_pass_prints_a_line_at_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(file=(out := io.StringIO()), width=80)
     meter, clock = ProgressMeter(console), iter([0.0, 10.0, 25.0, 30.0, 60.0, 0.0, 25.0])
     monkeypatch.setattr(terminal, "time", SimpleNamespace(monotonic=lambda: next(clock)))
@@ -197,7 +199,7 @@ def test_a_long_pass_elsewhere_than_on_a_terminal_is_a_line_now_and_then(monkeyp
     ]
 
 
-def test_a_metric_that_takes_long_is_named_while_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_metric_is_named_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluator, "PROGRESS_PERIOD", 0.01)
     seen: list[str] = []
     measuring = SimpleNamespace(progress=lambda what, done, of: seen.append(f"{what} {done}/{of}"))

@@ -50,11 +50,11 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_run_is_measured_by_a_user_defined_extractor_and_its_config_contains_it(conf: Path, tmp_path: Path) -> None:
-    overrides = [*SMALL, f"outputs={tmp_path}", "evaluation.second=means", "allow_target=[mynets,mymeans]"]
+    overrides = [*SMALL, f"outputs={tmp_path}", "evaluation.second_extractor=means", "allow_target=[mynets,mymeans]"]
     run = train(compose([*overrides, "evaluation.extractor=corner"], conf))
     config = OmegaConf.load(run.config)
     assert config.evaluation.extractor == {"_target_": "mynets.Corner", "size": 3}
-    assert config.evaluation.second == {"_target_": "mymeans.Means", "rows": False}
+    assert config.evaluation.second_extractor == {"_target_": "mymeans.Means", "rows": False}
     final = {score["contract"]["extractor"] for score in run.summary["final"].values()}
     assert final == {"corner", "means"}
     again = evaluate(run.folder, overrides=["allow_target=[mynets,mymeans]"])
@@ -77,7 +77,7 @@ def test_a_user_defined_extractor_cannot_have_the_name_of_a_shipped_one(conf: Pa
     assert compose(["evaluation.extractor=mnist"], conf).evaluation.extractor == "mnist"
     assert compose([], conf).evaluation.extractor == "digits"
     (conf / "extractor" / "digits.yaml").write_text("_target_: mynets.Corner\n")
-    with pytest.raises(Mistake, match=r"extractor=digits is a piece of Saddlepoint's own"):
+    with pytest.raises(Mistake, match=r"extractor=digits is built in"):
         compose([], conf)
 
 

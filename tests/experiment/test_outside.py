@@ -119,7 +119,7 @@ def test_a_user_defined_game_is_trained_resumed_and_measured_as_documented(check
     assert losses[-1]["encoder/latent_regression"] < losses[0]["encoder/latent_regression"]
     more = saddlepoint(tmp_path, *command, "images=2560", "allow_target=[mygame]")
     assert "resuming at 1,280 images" in more.stderr
-    evaluation = ["evaluate", f"run={run.relative_to(tmp_path)}", "evaluation.second=null"]
+    evaluation = ["evaluate", f"run={run.relative_to(tmp_path)}", "evaluation.second_extractor=null"]
     measured = saddlepoint(tmp_path, *evaluation, SADDLEPOINT_ALLOW_TARGET="mygame")
     assert measured.returncode == 0, measured.stderr
     assert "fid" in measured.stdout

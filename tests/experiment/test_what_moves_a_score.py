@@ -58,7 +58,8 @@ METRICS = {
 POINTS = {"modes"}  # of data that know their modes
 BEFORE = [
     f"metric=[{','.join(METRICS)}]", "metric.kid.subset_size=100", "metric.class_coverage.least=10",
-    "metric.class_fid.least=10", "metric.gan_train.epochs=1", "metric.gan_test.epochs=1", "evaluation.second=null",
+    "metric.class_fid.least=10", "metric.gan_train.epochs=1", "metric.gan_test.epochs=1",
+    "evaluation.second_extractor=null",
 ]  # fmt: skip
 
 # overrides of an evaluation; those in MOVING are known to change a score, so that the test is not vacuous
@@ -75,7 +76,7 @@ MOVING = (
 )
 STILL = (
     ["evaluation.batch=64"],
-    ["evaluation.second=digits-b"],
+    ["evaluation.second_extractor=digits-b"],
     ["evaluation.seed=1"],
     ["evaluation.selection.n=50"],
     ["evaluation.selection.split=test"],
@@ -282,7 +283,7 @@ def test_the_statistics_of_the_average_are_a_factor_of_the_protocol(record, meas
 
 
 def test_a_snapshot_keeps_the_statistics_of_its_average(tmp_path):
-    arguments = [*RUN, f"{STATISTICS}=reestimated", "metric=[frechet_distance]", "evaluation.second=null"]
+    arguments = [*RUN, f"{STATISTICS}=reestimated", "metric=[frechet_distance]", "evaluation.second_extractor=null"]
     folder = run(tmp_path, *arguments, "callback.snapshot.images_between=640").folder
     allow = "allow_target=[conditional]"
 

@@ -21,7 +21,7 @@ from saddlepoint.error import Mistake
 from saddlepoint.run.folder import Run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated")
-PROTOCOL = ["data=digits", "evaluation.second=null"]
+PROTOCOL = ["data=digits", "evaluation.second_extractor=null"]
 RANGES = {"a": (-1, 1, [-1, 1]), "b": (0, 1, [0, 1]), "c": (0, 255, "uint8")}
 PIXELS = {"prior": {"z": {"distribution": "normal", "dim": 6}}, "data": {"shape": [1, 8, 8]}, "range": [-1, 1]}
 

@@ -1,4 +1,4 @@
-"""A pool of processes: what runs beside what, with which accelerator, and what a failure or an interrupt does."""
+"""A pool of processes: parallelism, accelerators, failures and interrupts."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ def play(launcher: Local, jobs: list[Job], watch=lambda: None) -> list[str]:
     return [one.state for one in jobs]
 
 
-def test_no_more_processes_run_at_once_than_were_asked_for(tmp_path: Path) -> None:
+def test_at_most_the_requested_number_of_processes_run_at_once(tmp_path: Path) -> None:
     jobs = [job(tmp_path, str(i), "import time; time.sleep(0.15)") for i in range(5)]
     seen: list[int] = []
     assert (
@@ -37,73 +37,73 @@ def test_no_more_processes_run_at_once_than_were_asked_for(tmp_path: Path) -> No
     assert max(seen) == 2
 
 
-def test_a_job_that_fails_stops_no_other_and_says_its_last_words(tmp_path: Path) -> None:
+def test_a_failed_job_does_not_stop_others_and_gives_its_last_message(tmp_path: Path) -> None:
     jobs = [job(tmp_path, "bad", "raise SystemExit('saddlepoint: no such thing')"), job(tmp_path, "good", "")]
     assert play(Local(1, gpus=0), jobs) == [FAILED, FINISHED]
     assert jobs[0].exit_code == 1
     assert jobs[0].last_message == "saddlepoint: no such thing"
 
 
-def test_a_run_that_another_process_trains_is_busy_and_no_failure(tmp_path: Path) -> None:
-    told = "raise SystemExit('saddlepoint: x is in use: another process is training there. Wait')"
-    assert play(Local(1, gpus=0), [job(tmp_path, "held", told)]) == [TRAINED_ELSEWHERE]
+def test_a_run_trained_elsewhere_is_no_failure(tmp_path: Path) -> None:
+    message = "raise SystemExit('saddlepoint: x is in use: another process is training there. Wait')"
+    assert play(Local(1, gpus=0), [job(tmp_path, "held", message)]) == [TRAINED_ELSEWHERE]
 
 
-def test_a_job_that_another_launcher_has_is_not_started_and_its_config_not_written(tmp_path: Path) -> None:
-    """Two launchers given the same jobs at once: each job is begun by one, and its files are that one's alone."""
+def test_a_job_of_another_launcher_is_not_started_and_its_config_not_written(tmp_path: Path) -> None:
+    """Two launchers get the same jobs at once: each job is started by one of them, which alone writes its files."""
     wrote: list[str] = []
 
     def of(launcher: str) -> list[Job]:
         code = f"import time; print({launcher!r}, flush=True); time.sleep(1.5)"
         return [job(tmp_path, str(i), code, write_config=lambda: wrote.append(launcher)) for i in range(2)]
 
-    first, second = of("first"), of("second")
+    first, later = of("first"), of("second")
     other = threading.Thread(target=play, args=(Local(1, gpus=0), first))
     other.start()
     while first[0].state == "waiting" or not (tmp_path / "0.log").read_text():
         time.sleep(0.01)
-    states = play(Local(1, gpus=0), second)
+    states = play(Local(1, gpus=0), later)
     other.join()
     assert states == [TRAINED_ELSEWHERE, FINISHED]
-    assert second[0].reason.startswith(f"by process {os.getpid()}, since ")
+    assert later[0].reason.startswith(f"by process {os.getpid()}, since ")
     assert [one.state for one in first] == [FINISHED, TRAINED_ELSEWHERE]
     assert wrote == ["first", "second"]
     assert [(tmp_path / f"{i}.log").read_text().split() for i in range(2)] == [["first"], ["second"]]
 
 
-def test_the_last_words_of_a_job_are_its_own_and_not_an_earlier_attempts(tmp_path: Path) -> None:
+def test_the_last_message_of_a_job_is_not_from_an_earlier_attempt(tmp_path: Path) -> None:
     (tmp_path / "silent.log").write_text("saddlepoint: what went wrong the last time\n")
     jobs = [job(tmp_path, "silent", "raise SystemExit(3)")]
     assert play(Local(1, gpus=0), jobs) == [FAILED]
     assert jobs[0].last_message == "it printed nothing"
 
 
-def test_a_claim_ends_with_the_job_whatever_processes_it_left_behind(tmp_path: Path) -> None:
-    """As W&B's own process, which has the log open for a while after its run."""
+def test_a_claim_ends_with_the_job_even_if_it_leaves_processes(tmp_path: Path) -> None:
+    """As the process of W&B, which keeps the log open for a while after the run."""
     left = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(5)'])"
     for _ in range(2):
         assert play(Local(1, gpus=0), [job(tmp_path, "again", left)]) == [FINISHED]
 
 
-def test_what_was_done_before_is_not_started(tmp_path: Path) -> None:
+def test_a_finished_job_is_not_started(tmp_path: Path) -> None:
     assert play(Local(1, gpus=0), [job(tmp_path, "old", "raise SystemExit(1)", state=DONE_BEFORE)]) == [DONE_BEFORE]
 
 
-def test_a_run_of_two_devices_gets_two_accelerators_of_its_own() -> None:
+def test_a_run_with_two_devices_gets_two_accelerators() -> None:
     pool = Local(gpus=5, devices=2)
     assert pool.processes == 2
     assert [pool.slot_gpus(slot) for slot in range(3)] == [["0", "1"], ["2", "3"], ["0", "1"]]
     assert Local(1, gpus=1, devices=2).slot_gpus(0) == ["0"]  # and says that it has one
 
 
-def test_accelerators_are_dealt_out_in_turn_and_threads_are_as_asked(tmp_path: Path) -> None:
+def test_accelerators_are_assigned_in_turn_with_the_requested_threads(tmp_path: Path) -> None:
     code = "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['OMP_NUM_THREADS']); time.sleep(0.3)"
     jobs = [job(tmp_path, str(i), code) for i in range(4)]
     play(Local(4, threads=3, gpus=2), jobs)
     assert sorted(one.last_message for one in jobs) == ["0 3", "0 3", "1 3", "1 3"]
 
 
-def test_accelerators_that_a_machine_was_given_keep_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_visible_accelerators_keep_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     launcher = Local()
     assert launcher.gpus == ["3", "5"]
@@ -118,7 +118,7 @@ def test_without_accelerators_there_are_as_many_processes_as_cores_allow(monkeyp
     assert Local(threads=16).processes == 1
 
 
-def test_an_interrupt_reaches_every_process_which_has_time_to_save(tmp_path: Path) -> None:
+def test_an_interrupt_stops_every_process_with_time_to_save(tmp_path: Path) -> None:
     code = f"""
         import signal, time, pathlib
         def save(*_):
@@ -140,7 +140,7 @@ def test_an_interrupt_reaches_every_process_which_has_time_to_save(tmp_path: Pat
     assert [one.state for one in jobs] == [STOPPED, "waiting"]
 
 
-def test_a_process_that_does_not_listen_is_killed_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_ignores_the_signal_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "STOP_TIMEOUT", 0.2)
     deaf = f"""
         import signal, time, pathlib
@@ -162,7 +162,7 @@ def test_a_process_that_does_not_listen_is_killed_in_the_end(tmp_path: Path, mon
 
 
 @pytest.mark.parametrize(("ending", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGQUIT", 131)])
-def test_ending_the_launcher_leaves_no_process_behind(tmp_path: Path, ending: str, code: int) -> None:
+def test_ending_the_launcher_ends_all_processes(tmp_path: Path, ending: str, code: int) -> None:
     jobs = [job(tmp_path, "long", "import time; time.sleep(30)"), job(tmp_path, "next", "")]
 
     def end() -> None:
@@ -176,7 +176,7 @@ def test_ending_the_launcher_leaves_no_process_behind(tmp_path: Path, ending: st
     assert signal.getsignal(signal.Signals[ending]) == signal.SIG_DFL
 
 
-def test_who_interrupts_twice_waits_for_no_process_that_is_still_saving(tmp_path: Path) -> None:
+def test_a_second_interrupt_does_not_wait_for_saving(tmp_path: Path) -> None:
     code = f"""
         import signal, sys, time, pathlib
         told = []
@@ -241,12 +241,12 @@ def test_a_launcher_that_is_suspended_suspends_its_processes_and_continues_them(
     "settings",
     [{"processes": 0}, {"threads": 0}, {"gpus": -1}, {"processes": 1.5}, {"gpus": None}, {"threads": "auto"}],
 )
-def test_a_number_that_makes_no_sense_is_named(settings: dict) -> None:
+def test_an_invalid_number_is_named(settings: dict) -> None:
     with pytest.raises(Mistake, match=f"launcher.{next(iter(settings))}="):
         Local(**settings)
 
 
-def test_how_far_a_job_is_stands_in_its_journal(tmp_path: Path) -> None:
+def test_the_progress_of_a_job_is_read_from_its_journal(tmp_path: Path) -> None:
     one = job(tmp_path, "run", "")
     assert one.images_shown == 0
     one.folder.mkdir()
@@ -254,7 +254,7 @@ def test_how_far_a_job_is_stands_in_its_journal(tmp_path: Path) -> None:
     assert one.images_shown == 128
 
 
-def test_the_pace_of_a_run_gone_on_with_leaves_out_what_was_shown_before(tmp_path: Path) -> None:
+def test_the_rate_of_a_resumed_run_excludes_earlier_images(tmp_path: Path) -> None:
     one = job(tmp_path, "run", "")
     one.folder.mkdir()
     (one.folder / "metrics.jsonl").write_text('{"images": 1000}\n')
@@ -277,7 +277,7 @@ def test_submitit_runs_the_same_jobs_through_its_local_executor(tmp_path: Path) 
     assert (tmp_path / ".submitit").is_dir()
 
 
-def test_a_cluster_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_cluster_is_reported(tmp_path: Path) -> None:
     from saddlepoint.launcher.submitit import Submitit
 
     with pytest.raises(Mistake, match="launcher=submitit"):
@@ -285,14 +285,14 @@ def test_a_cluster_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"processes": 0}, {"minutes": "abc"}, {"gpus": -1}, {"threads": 1.5}])
-def test_a_cluster_is_asked_for_numbers_that_make_sense(settings: dict) -> None:
+def test_invalid_numbers_for_a_cluster_are_refused(settings: dict) -> None:
     from saddlepoint.launcher.submitit import Submitit
 
     with pytest.raises(Mistake, match=f"launcher.{next(iter(settings))}="):
         Submitit(**settings)
 
 
-def test_what_an_earlier_attempt_printed_stays(tmp_path: Path) -> None:
-    for word in ("first", "second"):
-        play(Local(1, gpus=0), [job(tmp_path, "again", f"print({word!r})")])
+def test_the_output_of_an_earlier_attempt_stays(tmp_path: Path) -> None:
+    for override in ("first", "second"):
+        play(Local(1, gpus=0), [job(tmp_path, "again", f"print({override!r})")])
     assert (tmp_path / "again.log").read_text().split() == ["first", "second"]

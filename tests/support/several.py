@@ -16,7 +16,8 @@ from saddlepoint.game.player import Player
 NORM = "{_target_: torch.nn.BatchNorm1d, _partial_: true}"
 SMALL = ["data=gaussians", "data.number=600", "images=96", "batch=16", "logger=none", "name=run",
          "metric=[frechet_distance]",
-         "evaluation.n=250", "evaluation.batch=100", "evaluation.second=null", "evaluation.selection.split=null",
+         "evaluation.n=250", "evaluation.batch=100", "evaluation.second_extractor=null",
+         "evaluation.selection.split=null",
          "architecture.generator.widths=[16]", "architecture.discriminator.widths=[16]",
          "callback=[finite,checkpoint]", "callback.checkpoint.images_between=32"]  # fmt: skip
 MEASURED = ["callback=[finite,evaluation,grid,snapshot,checkpoint]", f"architecture.generator.norm={NORM}",

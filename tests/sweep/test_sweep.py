@@ -44,7 +44,7 @@ TINY = {
     "words": [
         *(override for override in SMALL if override != "batch=64"),
         "metric=[frechet_distance]",
-        "evaluation.second=null",
+        "evaluation.second_extractor=null",
     ],
     "metric": "fid",
     "sampler": "random",

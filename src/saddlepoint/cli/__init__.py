@@ -1,7 +1,7 @@
-"""The console: `saddlepoint <command> [options] [key=value ...]`.
+"""The command line: `saddlepoint <command> [options] [key=value ...]`.
 
-Nothing heavy is imported here. A page of help, a printed config and a mistyped word are answered before torch could
-have been loaded; only a command that really runs imports it.
+This module imports nothing that is slow. Help, --cfg and errors in the arguments are printed without importing torch;
+only a command that runs imports it.
 """
 
 import os
@@ -18,19 +18,23 @@ from saddlepoint.console import standard_streams
 from saddlepoint.error import SUPERVISOR, LostRank, Mistake, did_you_mean
 from saddlepoint.redaction import cache_secrets, clear_secret_cache
 
-RECORDED = ("train", "sweep", "reproduce")  # commands whose results are in a folder, whoever reads what they print
+RECORDED = (
+    "train",
+    "sweep",
+    "reproduce",
+)  # commands that write their results to a folder, so that errors of their output do not matter
 FLAGS = {"--help": "help", "-h": "help", "--version": "version", "--json": "json", "--multirun": "many", "-m": "many"}
 
 
-class Misuse(Mistake):
-    """An option or a command that there is none of."""
+class UsageError(Mistake):
+    """An unknown option or command."""
 
     exit = 2
 
 
 @dataclass
 class CommandLine:
-    """A command line, taken apart."""
+    """A parsed command line."""
 
     command: str | None = None
     config_dir: str | None = None
@@ -43,61 +47,62 @@ class CommandLine:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: 0; 1 after a mistake that a person can mend; 2 after a misuse; 130 when interrupted.
+    """Run a command line and return its exit code.
 
-    1 too after an error in the user's own code, which is told in a line (see `own_error`). Anything else is a bug and
-    keeps its traceback. `sys.argv` stays as it is: Lightning starts other ranks with it.
+    0; 1 after an error that the user can fix, also one in user-defined code, which is reported in a line; 2 for invalid
+    usage; 130 after an interrupt. Other exceptions are bugs and keep their traceback. `sys.argv` stays unchanged, as
+    Lightning starts other ranks with it.
     """
     if argv is None:
         standard_streams.ensure_utf8()
-    words = sys.argv[1:] if argv is None else argv
-    return run_and_report(lambda: _run(_taken_apart(words)), words)
+    arguments = sys.argv[1:] if argv is None else argv
+    return run_and_report(lambda: _run(_parse(arguments)), arguments)
 
 
-def run_and_report(run: Callable[[], int], words: Sequence[str] = ()) -> int:
-    """The exit code of `run`, which `words` asked for; what went wrong is told in a line or two."""
+def run_and_report(run: Callable[[], int], arguments: Sequence[str] = ()) -> int:
+    """Return the exit code of `run`; report an error in one or two lines. `arguments`: its command line."""
     standard_streams.reopen_closed()
     try:
         with standard_streams.ignore_write_errors("stderr"), standard_streams.raise_write_errors(), cache_secrets():
-            return _told(run, words)
+            return _exit_code(run, arguments)
     finally:
         standard_streams.flush_or_discard()
 
 
-def _told(run: Callable[[], int], words: Sequence[str]) -> int:
+def _exit_code(run: Callable[[], int], arguments: Sequence[str]) -> int:
     try:
         code = run()
         sys.stdout.flush()
         return code
-    except Mistake as mistake:
-        if mistake.__cause__ is not None and _in_own_code(mistake, words):
-            return mistake.exit
-        # of a rank that is lost, whoever watches has the words that tell why; who closed our pipe has seen enough
-        if not (isinstance(mistake, LostRank) and SUPERVISOR in os.environ) and mistake.exit != 141:
-            print(f"saddlepoint: {mistake}", file=sys.stderr)
-        return mistake.exit
+    except Mistake as error:
+        if error.__cause__ is not None and _report_user_error(error, arguments):
+            return error.exit
+        # the supervisor of a lost rank prints the reason; 141: the reader of our output has closed the pipe
+        if not (isinstance(error, LostRank) and SUPERVISOR in os.environ) and error.exit != 141:
+            print(f"saddlepoint: {error}", file=sys.stderr)
+        return error.exit
     except KeyboardInterrupt as stop:
-        if SUPERVISOR not in os.environ:  # else whoever watches the ranks says so, once
+        if SUPERVISOR not in os.environ:  # else the supervisor of the ranks prints it once
             print("saddlepoint: interrupted", file=sys.stderr)
-        return getattr(stop, "exit", 130)  # 143 where a scheduler said so
+        return getattr(stop, "exit", 130)  # 143 after a scheduler's signal
     except (Exception, SystemExit) as error:
         clear_secret_cache()
-        if not _in_own_code(error, words):
+        if not _report_user_error(error, arguments):
             raise
         return 1
 
 
-def _in_own_code(error: BaseException, words: Sequence[str]) -> bool:
-    """Whether an error was raised in the user's own code; then it is told, in a line."""
+def _report_user_error(error: BaseException, arguments: Sequence[str]) -> bool:
+    """Report an error in one line if it was raised in user code. Return whether it was."""
     from saddlepoint.config import allow_list, user_code
 
-    if (line := user_code.format_user_error(error, allow_list.allowed_by_command_line(words))) is None:
+    if (message := user_code.format_user_error(error, allow_list.allowed_by_command_line(arguments))) is None:
         return False
-    if whole := user_code.is_traceback_requested():
+    if full := user_code.is_traceback_requested():
         import traceback
 
         traceback.print_exception(error)
-    print(f"saddlepoint: {line}{'' if whole else f' [{user_code.TRACEBACK_HINT}]'}", file=sys.stderr)
+    print(f"saddlepoint: {message}{'' if full else f' [{user_code.TRACEBACK_HINT}]'}", file=sys.stderr)
     return True
 
 
@@ -108,21 +113,25 @@ def _run(line: CommandLine) -> int:
     if line.command is None:
         if not line.help:
             print(help_text.overview(), file=sys.stderr)
-            raise Misuse(f"which command? {', '.join(catalogue.COMMANDS)}")
+            raise UsageError(f"which command? {', '.join(catalogue.COMMANDS)}")
         print(help_text.overview())
         return 0
     if line.help:
         print(help_text.command_page(line.command, catalogue.resolve_config_dir(line.config_dir)), end="")
         return 0
     if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # for a researcher's own `_target_: mylosses.mine`; last, so that it hides nothing
+        sys.path.append(os.getcwd())  # for user-defined `_target_: mylosses.mine`; last, so that it shadows nothing
     if line.json and line.command not in catalogue.COMMANDS_WITH_RESULT:
-        raise Misuse(f"--json is for commands that end with a result: {', '.join(catalogue.COMMANDS_WITH_RESULT)}")
+        raise UsageError(f"--json is for commands that print a result: {', '.join(catalogue.COMMANDS_WITH_RESULT)}")
     if line.many and line.command != "train":
-        raise Misuse(f"-m is for saddlepoint train: many runs of one command. {line.command} takes no -m")
+        raise UsageError(f"-m is for saddlepoint train, to start several runs; {line.command} does not accept it")
     from saddlepoint.cli import unused_override
     from saddlepoint.console.output import Output
 
+    for override in dict.fromkeys(line.overrides):
+        if (renamed := catalogue.rename_override(override)) != override:
+            print(f"saddlepoint: {override} is now {renamed}", file=sys.stderr)
+    line.overrides = [catalogue.rename_override(override) for override in line.overrides]
     for note in unused_override.shadowed_overrides(line.overrides):
         print(f"saddlepoint: {note}", file=sys.stderr)
     output = Output(line.json)
@@ -133,11 +142,12 @@ def _run(line: CommandLine) -> int:
     from saddlepoint.config import synonym
     from saddlepoint.config.compose import compose
 
-    for word in line.overrides:
-        if (meant := synonym.suggest_for_command(line.command, word, catalogue.command_keys(line.command))) is not None:
-            raise Mistake(meant)  # a word of another program
-    own, rest = split_run_overrides(line.overrides, line.command)
-    config = compose(own, line.config_dir, line.command)
+    keys = catalogue.command_keys(line.command)
+    for argument in line.overrides:
+        if (suggestion := synonym.suggest_for_command(line.command, argument, keys)) is not None:
+            raise Mistake(suggestion)  # a key of another program
+    own_overrides, run_overrides = split_run_overrides(line.overrides, line.command)
+    config = compose(own_overrides, line.config_dir, line.command)
     if line.cfg:
         from omegaconf import OmegaConf
 
@@ -146,7 +156,7 @@ def _run(line: CommandLine) -> int:
     if line.command == "train":
         unused_override.check_no_launcher(line.overrides)
     module = import_module(f"saddlepoint.cli.{catalogue.COMMAND_MODULES.get(line.command, line.command)}")
-    start = partial(module.command, config, rest, line.config_dir)
+    start = partial(module.command, config, run_overrides, line.config_dir)
     if line.command in catalogue.COMMANDS_WITH_RESULT:
         output.json |= config.get("to") == "-"
         start = partial(output.run, start)
@@ -154,47 +164,50 @@ def _run(line: CommandLine) -> int:
 
 
 def split_run_overrides(overrides: Sequence[str], command: str) -> tuple[list[str], list[str]]:
-    """Overrides of a command's own keys, and the rest, which is for the config of the run or runs that it names.
+    """Split overrides into those of the command's keys and those of the config of the run that it reads.
 
-    Raises Mistake for a key of nobody's that looks like one of the command's own: a run's keys are not searched.
+    Raises Mistake for an unknown key that is similar to one of the command's; keys of the run are not searched.
     """
     if "run" not in (keys := catalogue.command_keys(command)) and command not in ("import", "reproduce", "sweep"):
         return list(overrides), []
-    mine = [word for word in overrides if word.lstrip("+~").split("=")[0].split(".")[0] in keys]
-    rest = [word for word in overrides if word not in mine]
-    for key in (word.partition("=")[0] for word in rest):
-        theirs = not key.isidentifier() or key in (*catalogue.command_keys("train"), *catalogue.groups())
-        if not theirs and (meant := did_you_mean(key, keys)):
-            raise Mistake(f"no such key: {key}.{meant} See saddlepoint {command} --help")
-    return mine, rest
+    own = [override for override in overrides if override.lstrip("+~").split("=")[0].split(".")[0] in keys]
+    others = [override for override in overrides if override not in own]
+    for key in (override.partition("=")[0] for override in others):
+        is_run_key = not key.isidentifier() or key in (*catalogue.command_keys("train"), *catalogue.groups())
+        if not is_run_key and (suggestion := did_you_mean(key, keys)):
+            raise Mistake(f"no such key: {key}.{suggestion} See saddlepoint {command} --help")
+    return own, others
 
 
-def _taken_apart(words: Sequence[str]) -> CommandLine:
-    """The line in its parts.  Raises Misuse."""
-    line, left = CommandLine(), list(words)
-    while left:
-        word = left.pop(0)
-        option, equals, value = word.partition("=")
+def _parse(arguments: Sequence[str]) -> CommandLine:
+    """Parse a command line. Raises UsageError."""
+    line, remaining = CommandLine(), list(arguments)
+    while remaining:
+        argument = remaining.pop(0)
+        option, equals, value = argument.partition("=")
         if option in ("--config-dir", "-cd", "--cfg", "-c"):
-            if not equals and (not left or left[0].startswith("-")):
-                raise Misuse(f"{option} needs a value: {'--cfg job' if 'cfg' in option else '--config-dir <folder>'}")
-            value = value if equals else left.pop(0)
+            if not equals and (not remaining or remaining[0].startswith("-")):
+                example = "--cfg job" if "cfg" in option else "--config-dir <folder>"
+                raise UsageError(f"{option} needs a value: {example}")
+            value = value if equals else remaining.pop(0)
             if option in ("--config-dir", "-cd"):
                 line.config_dir = value
             elif value == "job":
                 line.cfg = True
             else:
-                raise Misuse(f"--cfg {value}: only --cfg job is there, the config of the run")
-        elif word in FLAGS:
-            setattr(line, FLAGS[word], True)
-        elif word.startswith("-"):
+                raise UsageError(f"--cfg {value}: only --cfg job is available; it prints the config of the run")
+        elif argument in FLAGS:
+            setattr(line, FLAGS[argument], True)
+        elif argument.startswith("-"):
             options = ("--help", "--version", "--cfg", "--json", "--config-dir", "--multirun")
-            raise Misuse(f"no such option: {word}.{did_you_mean(option, options)} See saddlepoint --help")
+            raise UsageError(f"no such option: {argument}.{did_you_mean(option, options)} See saddlepoint --help")
         elif line.command is None:
-            if word not in catalogue.COMMANDS:
-                known = did_you_mean(word, catalogue.COMMANDS) or f" There are: {', '.join(catalogue.COMMANDS)}"
-                raise Misuse(f"no such command: {word}.{known}")
-            line.command = word
+            if argument not in catalogue.COMMANDS:
+                suggestion = (
+                    did_you_mean(argument, catalogue.COMMANDS) or f" There are: {', '.join(catalogue.COMMANDS)}"
+                )
+                raise UsageError(f"no such command: {argument}.{suggestion}")
+            line.command = argument
         else:
-            line.overrides.append(word)
+            line.overrides.append(argument)
     return line

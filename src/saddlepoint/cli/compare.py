@@ -1,4 +1,4 @@
-"""saddlepoint compare: arms of runs over seeds, by one score under one contract, in tables, drawings and a report."""
+"""saddlepoint compare: compare arms of runs over seeds by one score under one contract; tables, plots and a report."""
 
 import hashlib
 import json
@@ -28,47 +28,46 @@ from saddlepoint.schema import validate_arguments
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
-    """What was compared: printed, and written to the folder `to`, to none for to=-.
-
-    Raises Mistake for what cannot be compared.
-    """
-    say, output = line_printer(Console(stderr=True)), current_output()
-    plain: Any = OmegaConf.to_container(config, resolve=True)
-    words = {key: value for key, value in plain.items() if key not in ("logger", "to")}
-    to = None if config.to == "-" else Path(config.to or f"outputs/comparison-{_digest(words)}")
+    """Print the comparison and write it to the folder `to`, unless to=-. Raises Mistake for runs without comparison."""
+    log, output = line_printer(Console(stderr=True)), current_output()
+    settings: Any = OmegaConf.to_container(config, resolve=True)
+    options = {key: value for key, value in settings.items() if key not in ("logger", "to")}
+    to = None if config.to == "-" else Path(config.to or f"outputs/comparison-{_digest(options)}")
     if to is not None:
         check_folder(destination.check_output_folder(to))
-    session = _session(plain["logger"])
-    found = build_comparison(load_records(words["runs"]), _asked(words))
-    counted = arm_rows(found)
-    whole = build_report(found, counted, words)
-    output(terminal_page(whole, output.width), report_content(found, counted, whole))
+    session = _session(settings["logger"])
+    comparison = build_comparison(load_records(options["runs"]), _comparison_options(options))
+    rows = arm_rows(comparison)
+    report = build_report(comparison, rows, options)
+    output(terminal_page(report, output.width), report_content(comparison, rows, report))
     if to is not None:
-        write_comparison(to, report_files(found, counted, whole))
+        write_comparison(to, report_files(comparison, rows, report))
         sheets = {
-            sheet.title: (sheet.columns, [[cell.text for cell in row] for row in sheet.rows]) for sheet in whole.sheets
+            sheet.title: (sheet.columns, [[cell.text for cell in row] for row in sheet.rows]) for sheet in report.sheets
         }
-        where = session.log_comparison(to, words, sheets, say)
-        beside = ", ".join(sheet.title for sheet in whole.sheets if sheet.is_secondary)
-        say(f"\nin report.html and table.md: {beside}")
-        say(f"report.html, table.md, table.tex, table.csv, runs.csv and drawings: {to}\n{where}")
+        location = session.log_comparison(to, options, sheets, log)
+        secondary = ", ".join(sheet.title for sheet in report.sheets if sheet.is_secondary)
+        log(f"\nin report.html and table.md: {secondary}")
+        log(f"report.html, table.md, table.tex, table.csv, runs.csv and plots: {to}\n{location}")
     return 0
 
 
-def _asked(words: dict[str, Any]) -> ComparisonOptions:
-    alike = ("metric", "baseline", "level", "reach", "higher_is_better", "factorial", "tuning")
-    by = None if words["by"] is None else tuple(map(str, as_list(words["by"])))
-    return ComparisonOptions(by, tuple(map(str, as_list(words["over"]))), **{name: words[name] for name in alike})
+def _comparison_options(options: dict[str, Any]) -> ComparisonOptions:
+    unchanged = ("metric", "baseline", "level", "reach", "higher_is_better", "factorial", "tuning")
+    by = None if options["by"] is None else tuple(map(str, as_list(options["by"])))
+    return ComparisonOptions(
+        by, tuple(map(str, as_list(options["over"]))), **{name: options[name] for name in unchanged}
+    )
 
 
 def _session(logger: dict[str, Any]) -> WandbSession:
-    """The W&B account of the logger's settings, without Lightning, which takes longer to import than to compare."""
-    given = validate_arguments(
+    """Build the W&B session of the logger's settings without Lightning, whose import is slow."""
+    arguments = validate_arguments(
         WandbSession, {key: value for key, value in logger.items() if key != "_target_"}, "logger"
     )
-    return WandbSession(**{**given, "tags": tuple(given["tags"])})
+    return WandbSession(**{**arguments, "tags": tuple(arguments["tags"])})
 
 
-def _digest(words: dict[str, Any]) -> str:
-    """8 hex of what was asked."""
-    return hashlib.sha256(json.dumps(words, sort_keys=True, default=str).encode()).hexdigest()[:8]
+def _digest(options: dict[str, Any]) -> str:
+    """Return 8 hex digits of the hash of the options."""
+    return hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()[:8]

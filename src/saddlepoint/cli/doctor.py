@@ -1,4 +1,4 @@
-"""saddlepoint doctor: what this machine has, and what to do about what it lacks."""
+"""saddlepoint doctor: report what this machine has, and how to fix what is missing."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from saddlepoint.experiment.diagnosis import diagnose
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
-    """Print the findings; 0 where nothing stands in the way of `saddlepoint train`, else 1."""
+    """Print the findings. Return 0 if `saddlepoint train` can run, else 1."""
     if not isinstance(config.certify, bool):
         raise Mistake(f"certify={config.certify}: certify is true or false")
     table = Table(title="saddlepoint doctor", show_lines=False)

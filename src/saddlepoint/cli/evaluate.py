@@ -1,4 +1,4 @@
-"""saddlepoint evaluate: measures a run again, or anybody's samples, by a protocol that is written down."""
+"""saddlepoint evaluate: measure a run again, or stored samples, by a written protocol."""
 
 import json
 from collections.abc import Sequence
@@ -18,49 +18,53 @@ from saddlepoint.run.folder import Run, write_file
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
-    """The console's door; `rest` overrides the run's own config."""
+    """Run `saddlepoint evaluate`; `rest` overrides the run's config."""
     unused_override.check_overrides_used("evaluate", rest, samples=config.samples is not None)
-    for key, usual in UncertaintySettings()._asdict().items():
-        if config[key] != usual and not config.uncertainty:
-            raise Mistake(f"{key}={config[key]}: uncertainty=true reads it; add that, or leave {key} out")
+    for key, default in UncertaintySettings()._asdict().items():
+        if config[key] != default and not config.uncertainty:
+            raise Mistake(f"{key}={config[key]}: only uncertainty=true uses it; add that, or leave out {key}")
     to = None if config.to == "-" else config.to
     run = None if config.run is None else Run(config.run)
     console = Console(stderr=True)
-    at_hand = rest, config_dir, line_printer(console), ProgressMeter(console)
+    context = rest, config_dir, line_printer(console), ProgressMeter(console)
     if config.against is not None:
         if run is None or config.samples is not None:
-            raise Mistake("against=... compares two runs: say run=<one> against=<the other>")
+            raise Mistake("against=... compares two runs: set run=<one> against=<the other>")
         if to is not None or config.uncertainty or config.reference is not None or config.at == "all":
             raise Mistake(
-                "against=... prints what moved a score at one moment: leave out to, uncertainty and reference"
+                "against=... explains the difference at one checkpoint: leave out to, uncertainty, reference and at=all"
             )
-        print_difference(explain_score_difference(run, Run(config.against), *at_hand, config.at), current_output())
+        print_difference(explain_score_difference(run, Run(config.against), *context, config.at), current_output())
         return 0
-    care = UncertaintySettings(config.generations, config.groups) if config.uncertainty else None
-    print_scores(evaluate(run, config.samples, config.at, *at_hand, care, config.reference, to), current_output(), to)
+    uncertainty = UncertaintySettings(config.generations, config.groups) if config.uncertainty else None
+    print_scores(
+        evaluate(run, config.samples, config.at, *context, uncertainty, config.reference, to), current_output(), to
+    )
     return 0
 
 
 def print_scores(evaluated: EvaluationResult, output: Output, to: str | None = None) -> None:
-    """The scores with their contracts and anchors; `to` is a .json for them, their contracts and errors."""
-    title, found, anchors, over_time = evaluated
-    content = {whose: own.to_dict() for whose, own in found.items()}
+    """Print scores with their contracts and anchors, and write them to the .json file `to`, with standard errors."""
+    title, results, anchors, over_time = evaluated
+    content = {name: result.to_dict() for name, result in results.items()}
     if to is not None:
         write_file(Path(to), json.dumps(to_json_value(content), indent=2) + "\n")
     if over_time:
-        parts = snapshot_tables(title, {images: own.scores for images, own in found.items()}, anchors, output.width)
+        parts = snapshot_tables(
+            title, {images: result.scores for images, result in results.items()}, anchors, output.width
+        )
     else:
-        ((scores, spread),) = found.values()
+        ((scores, spread),) = results.values()
         parts = [*score_tables(title, scores, anchors, spread, output.width), *detail_tables(scores)]
     output(parts, content)
 
 
 def print_difference(compared: ScoreDifference, output: Output) -> None:
-    """Every measurement of two runs, and what moved their scores."""
+    """Print every measurement of two runs, and the factors that change their scores."""
     run, other, verdict, steps, difference = compared
     heading = f"a: {run}\nb: {other}\n{verdict}"
-    said = [{"measured": told, "scores": scores} for told, scores in steps]
+    rows = [{"measured": measured, "scores": scores} for measured, scores in steps]
     output(
         [heading, *protocol_step_tables(steps, difference, output.width)],
-        {"a": run, "b": other, "verdict": verdict, "steps": said, "difference": difference},
+        {"a": run, "b": other, "verdict": verdict, "steps": rows, "difference": difference},
     )

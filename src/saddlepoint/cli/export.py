@@ -1,4 +1,4 @@
-"""saddlepoint export: a run's generator as files that others can run, each held against it, and a model card."""
+"""saddlepoint export: write a run's generator as files that others can run, each compared with it, and a model card."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ from saddlepoint.run.folder import Run
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
-    """The console's door: 1 where a format was not written; `rest` overrides the run's own config."""
+    """Run `saddlepoint export`. Return 1 if a format was not written. `rest` overrides the run's config."""
     unused_override.check_overrides_used("export", rest)
     console, run = Console(stderr=True), Run(config.run)
     log = line_printer(console)
@@ -28,33 +28,35 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     if config.hub is not None:
         hub.check_repository_name(str(config.hub))
         hub.import_hub()
-    made = build_original(run, config.at, config.average, config.to, rest, config_dir, log)
+    original = build_original(run, config.at, config.average, config.to, rest, config_dir, log)
     if config.memorisation:
         _measure_memorisation(config, rest, config_dir, console)
-    written, failed = export(made, formats, config.licence)
-    for name, own in written.items():
-        far = f"{own['difference']:.2g} on {len(made.expected):,} samples"
-        log(f"{name}: {made.folder / own['file']}, largest difference {far}")
-    for name, why in failed.items():
-        log(f"{name}: NOT written: {why}")
-    log(f"{run.folder}, {made.game.images:,} images: {made.folder} (README.md is its model card)")
+    written, failed = export(original, formats, config.licence)
+    for name, file in written.items():
+        difference = f"{file['difference']:.2g} on {len(original.expected):,} samples"
+        log(f"{name}: {original.folder / file['file']}, largest difference {difference}")
+    for name, reason in failed.items():
+        log(f"{name}: NOT written: {reason}")
+    log(f"{run.folder}, {original.game.images:,} images: {original.folder} (README.md is its model card)")
     if config.hub is not None:
         if failed:
-            raise Mistake(f"not pushed: {', '.join(failed)} could not be written. What could lies in {made.folder}")
-        log(f"pushed: {hub.push(made.folder, config.hub)}")
+            raise Mistake(
+                f"not pushed: {', '.join(failed)} could not be written. The other files are in {original.folder}"
+            )
+        log(f"pushed: {hub.push(original.folder, config.hub)}")
     return 1 if failed else 0
 
 
 def _measure_memorisation(config: DictConfig, rest: Sequence[str], config_dir: str | None, console: Console) -> None:
-    """Measure memorisation now; what keeps it from being measured is said, and is no reason not to export."""
-    words = [f"run={config.run}", f"at={config.at}", f"average={str(config.average).lower()}"]
+    """Measure memorisation; log an error, which does not stop the export."""
+    overrides = [f"run={config.run}", f"at={config.at}", f"average={str(config.average).lower()}"]
     log, run = line_printer(console), Run(config.run)
     try:
-        asked = compose(words, command="memorisation")
-        protocol = Protocol(*(asked[key] for key in Protocol._fields))
-        own = load_run_config(run, rest, log, config_dir)
-        found = measure_memorisation(run, own, rest, protocol, None, log, ProgressMeter(console))
+        settings = compose(overrides, command="memorisation")
+        protocol = Protocol(*(settings[key] for key in Protocol._fields))
+        run_config = load_run_config(run, rest, log, config_dir)
+        result = measure_memorisation(run, run_config, rest, protocol, None, log, ProgressMeter(console))
     except Mistake as mistake:
         log(f"memorisation is not measured: {mistake}")
     else:
-        print_parts([findings_table(f"{found.title}: memorisation", found.findings)], console)
+        print_parts([findings_table(f"{result.title}: memorisation", result.findings)], console)

@@ -1,4 +1,4 @@
-"""saddlepoint import: somebody else's generator, or their samples, measured on our contracts."""
+"""saddlepoint import: measure a generator of another program, or its samples, under our contracts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,14 +16,14 @@ from saddlepoint.export.import_run import ImportRequest, import_run
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
-    """The console's door; `rest` is the protocol: data=..., evaluation.*, metric=..., protocol=..."""
+    """Run `saddlepoint import`; `rest` sets the protocol: data=..., evaluation.*, metric=..., protocol=..."""
     unused_override.check_overrides_used("import", rest)
     if not any(word.startswith("data=") for word in rest):
         raise Mistake("what was it trained on? Samples are measured against data: add data=mnist, or data=digits")
-    place = Path(config["from"]).expanduser()
-    if not place.exists():
+    path = Path(config["from"]).expanduser()
+    if not path.exists():
         raise Mistake(f"from={config['from']}: there is no such file or folder")
-    request = ImportRequest(place, config.description, config.weights, config.trust, config.licence, config.source)
+    request = ImportRequest(path, config.description, config.weights, config.trust, config.licence, config.source)
     protocol = compose([*rest, *(f"{key}={config[key]}" for key in ("name", "seed", "outputs"))], config_dir)
     console, output = Console(stderr=True), current_output()
     log = line_printer(console)
@@ -32,5 +32,5 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
         [*score_tables(f"{run.folder}, imported", scores, anchors, width=output.width), *detail_tables(scores)],
         {"run": run.folder, "scores": {key: score.to_dict() for key, score in scores.items()}},
     )
-    log(f"{run.folder}: saddlepoint compare 'runs=[{run.folder.parent},...]' puts it beside others")
+    log(f"{run.folder}: saddlepoint compare 'runs=[{run.folder.parent},...]' compares it with others")
     return 0

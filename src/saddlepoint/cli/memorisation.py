@@ -1,4 +1,4 @@
-"""saddlepoint memorisation: are samples copies of training images?  Each statistic beside that of fresh images."""
+"""saddlepoint memorisation: test whether samples are copies of training images, compared with held-out images."""
 
 from collections.abc import Sequence
 
@@ -17,24 +17,24 @@ from saddlepoint.run.folder import Run
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
-    """The console's door; `rest` overrides the run's own config."""
+    """Run `saddlepoint memorisation`; `rest` overrides the run's config."""
     unused_override.check_overrides_used("memorisation", rest, samples=config.samples is not None)
     console = Console(stderr=True)
     log = line_printer(console)
     if (config.run is None) == (config.samples is None):
         raise Mistake(
-            "whose samples? run=<a run folder>, or samples=<a folder, zip, npz or npy> data=<what it was made of>"
+            "whose samples? run=<a run folder>, or samples=<a folder, zip, npz or npy> data=<its training data>"
         )
     if config.run is not None:
         source = Run(config.run)
-        own = load_run_config(source, rest, log, config_dir)
+        run_config = load_run_config(source, rest, log, config_dir)
     else:
         if config.at != "last" or not config.average:
-            raise Mistake("samples=... are as they are: at and average are for a run")
+            raise Mistake("samples=... are already drawn: at and average are for a run")
         if not any(word.startswith("data=") for word in rest):
-            raise Mistake("samples are held against data: add data=digits, or data=image_folder data.folder=...")
-        source, own = config.samples, compose(rest, config_dir)
+            raise Mistake("samples are compared with data: add data=digits, or data=image_folder data.folder=...")
+        source, run_config = config.samples, compose(rest, config_dir)
     protocol = Protocol(*(config[key] for key in Protocol._fields))
-    found = measure_memorisation(source, own, rest, protocol, config.to, log, ProgressMeter(console))
-    current_output()([findings_table(f"{found.title}: memorisation", found.findings)], found.row)
+    result = measure_memorisation(source, run_config, rest, protocol, config.to, log, ProgressMeter(console))
+    current_output()([findings_table(f"{result.title}: memorisation", result.findings)], result.row)
     return 0

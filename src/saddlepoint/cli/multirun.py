@@ -1,4 +1,4 @@
-"""saddlepoint train -m: one run for each combination of values; a table of how each ended, and of its first score."""
+"""saddlepoint train -m: one run for each combination of values; a table with each run's end and first score."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,25 +14,21 @@ from saddlepoint.multirun.multirun import build_configs, folder_of_config, train
 from saddlepoint.multirun.run_table import first_score
 
 
-def command(words: Sequence[str], config_dir: str | None = None, cfg: bool = False) -> int:
-    """0 where every run is finished in the end, 1 where one is not."""
+def command(overrides: Sequence[str], config_dir: str | None = None, cfg: bool = False) -> int:
+    """Train all runs. Return 0 if every run is finished, else 1."""
     console, output = Console(stderr=True), current_output()
-    configs = build_configs(words, config_dir)
+    configs = build_configs(overrides, config_dir)
     if cfg:
         print("\n".join(f"{label}  {folder_of_config(config)}" for label, config in configs))
         return 0
     for _, config in configs:
         check_installed(config)
     jobs = train_all(configs, console)
-    output([_table(jobs, output.width)], {"runs": [_job(job) for job in jobs]})
-    return (
-        0
-        if all(
-            job.state in (FINISHED, DONE_BEFORE) or (job.state == TRAINED_ELSEWHERE and job.exit_code == 0)
-            for job in jobs
-        )
-        else 1
+    output([_table(jobs, output.width)], {"runs": [_job_entry(job) for job in jobs]})
+    done = (
+        job.state in (FINISHED, DONE_BEFORE) or (job.state == TRAINED_ELSEWHERE and job.exit_code == 0) for job in jobs
     )
+    return 0 if all(done) else 1
 
 
 def _table(jobs: Sequence[Job], width: int) -> Table:
@@ -42,12 +38,12 @@ def _table(jobs: Sequence[Job], width: int) -> Table:
     for name in ("state", *keys):
         table.add_column(name, justify="right", no_wrap=len(name) < width // 2, overflow="fold")
     for job in jobs:
-        own, value = first_score(job)
-        table.add_row(job.label, job.state, *(value if key == own else "" for key in keys))
+        score, value = first_score(job)
+        table.add_row(job.label, job.state, *(value if key == score else "" for key in keys))
     return table
 
 
-def _job(job: Job) -> dict[str, Any]:
+def _job_entry(job: Job) -> dict[str, Any]:
     summary = job.run.summary
     return {
         "label": job.label,

@@ -1,4 +1,4 @@
-"""saddlepoint reproduce: trains the runs that a baseline lists, and says whether its published figure is met.
+"""saddlepoint reproduce: train the runs of a baseline, and test whether its published figure is met.
 
 saddlepoint reproduce baseline=historical_averaging
 saddlepoint reproduce baseline=salimans2016_mnist_100_labels tier=short data.root=...
@@ -21,13 +21,15 @@ EXITS = {MET: 0, NOT_MET: 1, UNDECIDED: 2}
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
-    """0 where the baseline is met, 1 where it is not, 2 where the runs cannot tell, or may not."""
-    console, own = Console(stderr=True), catalogue.resolve_config_dir(config_dir)
+    """Return 0 if the baseline is met, 1 if not, 2 if the runs are not conclusive or not certified."""
+    console, user_conf = Console(stderr=True), catalogue.resolve_config_dir(config_dir)
     if config.baseline is None:
-        there = ", ".join(catalogue.option_names("baseline", own))
-        raise Mistake(f"which baseline? baseline=<name>; there are: {there}")
-    asked = baseline.load_baseline(config.baseline, config.tier, own)
-    found = reproduce(asked, rest, config, config_dir, console, line_printer(console))
-    each = [f"{one.verdict:<9} {one.headline.name}: {one.reason}" for one in found.headline_verdicts]
-    current_output()([*each, *found.remarks, f"{found.verdict}: {found.file}"], {**found.content, "file": found.file})
-    return EXITS[found.verdict] if found.certified else 2
+        names = ", ".join(catalogue.option_names("baseline", user_conf))
+        raise Mistake(f"which baseline? baseline=<name>; there are: {names}")
+    plan = baseline.load_baseline(config.baseline, config.tier, user_conf)
+    result = reproduce(plan, rest, config, config_dir, console, line_printer(console))
+    lines = [f"{verdict.verdict:<9} {verdict.headline.name}: {verdict.reason}" for verdict in result.headline_verdicts]
+    current_output()(
+        [*lines, *result.remarks, f"{result.verdict}: {result.file}"], {**result.content, "file": result.file}
+    )
+    return EXITS[result.verdict] if result.certified else 2

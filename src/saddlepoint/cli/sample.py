@@ -1,4 +1,4 @@
-"""saddlepoint sample: draws from a run's generator into the files of the data's modality: png, npz, wav, txt."""
+"""saddlepoint sample: draw samples from a run's generator to files of the data's modality: png, npz, wav, txt."""
 
 from collections.abc import Sequence
 
@@ -14,11 +14,10 @@ from saddlepoint.run.folder import Run
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
-    """The console's door; `rest` overrides the run's own config."""
+    """Run `saddlepoint sample`; `rest` overrides the run's config."""
     unused_override.check_overrides_used("sample", rest)
     log, run = line_printer(Console(stderr=True)), Run(config.run)
-    own = load_run_config(run, rest, log, config_dir)
-    own = check(own)
+    run_config = check(load_run_config(run, rest, log, config_dir))
     request = Request(config.n, config.label, config.by, config.source)
-    write_samples(run, own, request, config.to, config.at, config.sample_seed, config.average, log)
+    write_samples(run, run_config, request, config.to, config.at, config.sample_seed, config.average, log)
     return 0

@@ -1,4 +1,4 @@
-"""saddlepoint sweep: searches the settings that a sweep file names, by a score on the validation split.
+"""saddlepoint sweep: search the settings of a sweep file by a score on the validation split.
 
 saddlepoint sweep sweep=digits
 saddlepoint sweep sweep=digits trials=60 workers=2
@@ -17,10 +17,10 @@ from saddlepoint.sweep.sweep import run_sweep
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
-    """0 where a trial finished, 1 where none did."""
-    own = catalogue.resolve_config_dir(config_dir)
+    """Run `saddlepoint sweep`. Return 0 if a trial finished, else 1."""
+    user_conf = catalogue.resolve_config_dir(config_dir)
     if config.sweep is None:
-        raise Mistake(f"which sweep? sweep=<name>; there are: {', '.join(catalogue.option_names('sweep', own))}")
-    lines, document = run_sweep(sweep_file.load_plan(config, rest, own), config, config_dir, Console(stderr=True))
+        raise Mistake(f"which sweep? sweep=<name>; there are: {', '.join(catalogue.option_names('sweep', user_conf))}")
+    lines, document = run_sweep(sweep_file.load_plan(config, rest, user_conf), config, config_dir, Console(stderr=True))
     current_output()(lines, document)
     return 1 if document["best"] is None else 0

@@ -1,4 +1,4 @@
-"""saddlepoint train: trains the run that a config names, or goes on with it where it stopped.
+"""saddlepoint train: train the run of a config, or resume it.
 
 python -m saddlepoint.cli.train <config.yaml> [allow_target=[...]] [--json] trains the run of a config composed before.
 """
@@ -18,25 +18,25 @@ from saddlepoint.experiment.train import train
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
-    """The console's door."""
+    """Run `saddlepoint train`."""
     train(config)
     return 0
 
 
-def train_config_file(path: str, words: Sequence[str] = ()) -> int:
-    """Train the run of a frozen config; the exit code, as of `saddlepoint train`.  Raises Mistake.
+def train_config_file(path: str, arguments: Sequence[str] = ()) -> int:
+    """Train the run of a config file; return the exit code, as `saddlepoint train`. Raises Mistake.
 
-    What the file says of `allow_target` is not heard; what `words` say is.
+    `allow_target` counts in `arguments`, but not in the file.
     """
     if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # for a researcher's own pieces
+        sys.path.append(os.getcwd())  # for user-defined modules
     register_resolvers()
     config = config_file.load_config(path)
-    for word in words:
-        if word != "--json":
-            allow_list.grant(config, parse_value(word))
+    for argument in arguments:
+        if argument != "--json":
+            allow_list.grant(config, parse_value(argument))
     OmegaConf.set_struct(config, True)
-    with Output("--json" in words).activate():
+    with Output("--json" in arguments).activate():
         train(config)
     return 0
 

@@ -1,6 +1,6 @@
-"""Overrides that a command would not read: refused by name, with what reads them.
+"""Overrides that a command does not use: refused, with the command that uses them.
 
-Where things lie and run (data.root, cache, device, threads) may be said to every command alike.
+Keys of locations and devices (data.root, cache, device, threads) are accepted by every command.
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,78 +8,78 @@ from collections.abc import Iterator, Sequence
 from saddlepoint.config.override import UnreadableOverride, parse_override
 from saddlepoint.error import Mistake
 
-# keys -> what reads them; a key stands for all below it
+# keys -> what uses them; a key includes all below it
 RUNNING = {
-    "devices nodes compile trainer overwrite resume shared many": "saddlepoint train reads it",
-    "callback logger": "saddlepoint train reads it",
-    "launcher": "saddlepoint train -m reads it",
+    "devices nodes compile trainer overwrite resume shared many": "saddlepoint train uses it",
+    "callback logger": "saddlepoint train uses it",
+    "launcher": "saddlepoint train -m uses it",
 }
 NAMED = {"name outputs": "the run is named by run="}
 TRAINING = {
-    "images": "at=<images> names a snapshot of the run",
-    "optimizer objective regularizer": "saddlepoint train reads it; the run has been trained",
+    "images": "at=<images> selects a snapshot of the run",
+    "optimizer objective regularizer": "saddlepoint train uses it; the run is trained already",
 }
-EVALUATION = {"metric protocol evaluation": "saddlepoint evaluate reads it"}
-SELECTION = {"evaluation.selection": "saddlepoint train reads it, which chooses the best checkpoint by it"}
+EVALUATION = {"metric protocol evaluation": "saddlepoint evaluate uses it"}
+SELECTION = {"evaluation.selection": "saddlepoint train uses it to select the best checkpoint"}
 MEASURING = {
     "evaluation.n": "memorisation takes n=...",
     "evaluation.average": "memorisation takes average=...",
-    "evaluation.split evaluation.second evaluation.batch_norm metric": "saddlepoint evaluate reads it",
+    "evaluation.split evaluation.second_extractor evaluation.batch_norm metric": "saddlepoint evaluate uses it",
 }
 MADE = {
-    "architecture prior game": "of samples=... there is no network",
-    "evaluation.average evaluation.batch_norm": "of samples=... there is no network",
-    "seed": "samples=... are as they are",
+    "architecture prior game": "samples=... have no network",
+    "evaluation.average evaluation.batch_norm": "samples=... have no network",
+    "seed": "samples=... are already drawn",
 }
 NOWHERE = {"name outputs": "nothing is trained here"}
 UNREAD = {
     "sample": RUNNING | NAMED | TRAINING | EVALUATION,
     "evaluate": RUNNING | NAMED | TRAINING | SELECTION,
     "memorisation": RUNNING | NAMED | TRAINING | MEASURING | SELECTION,
-    "export": RUNNING | SELECTION,  # the others make another training, which it refuses itself
-    "import": RUNNING | TRAINING | SELECTION | MADE | {"images": "evaluation.n says how many samples"},
+    "export": RUNNING | SELECTION,  # it refuses other changes of the training itself
+    "import": RUNNING | TRAINING | SELECTION | MADE | {"images": "evaluation.n is the number of samples"},
 }
 
 
-def check_overrides_used(command: str, words: Sequence[str], samples: bool = False) -> None:
-    """Raises Mistake for the first of `words`, on top of a run's config, that a command does not read.
+def check_overrides_used(command: str, overrides: Sequence[str], samples: bool = False) -> None:
+    """Raise Mistake for the first override of a run's config that a command does not use.
 
-    `samples`: the command measures stored samples, for which there is no run.
+    `samples`: the command measures stored samples, without a run.
     """
-    known = {**UNREAD[command], **(MADE | NOWHERE if samples else {})}
-    readers = {key: reader for keys, reader in known.items() for key in keys.split()}
-    for word in map(str, words):
-        path = word.lstrip("+~").partition("=")[0]
-        path = path.partition("@")[2] or path  # a group that is put in a place
+    unused = {**UNREAD[command], **(MADE | NOWHERE if samples else {})}
+    readers = {key: reader for keys, reader in unused.items() for key in keys.split()}
+    for override in map(str, overrides):
+        path = override.lstrip("+~").partition("=")[0]
+        path = path.partition("@")[2] or path  # a group with a location
         for key, reader in readers.items():
             if f"{path}.".startswith(f"{key}."):
-                raise Mistake(f"{word}: saddlepoint {command} does not read {key}; {reader}. Leave it out")
+                raise Mistake(f"{override}: saddlepoint {command} does not use {key}; {reader}. Leave it out")
 
 
-def check_no_launcher(words: Sequence[str]) -> None:
-    """Raises Mistake for what only many runs of one command read; an experiment may carry it for these."""
-    for word in map(str, words):
-        if word.lstrip("+~").partition("=")[0].partition(".")[0] == "launcher":
+def check_no_launcher(overrides: Sequence[str]) -> None:
+    """Raise Mistake for overrides of the launcher, which only several runs use. An experiment may set it."""
+    for override in map(str, overrides):
+        if override.lstrip("+~").partition("=")[0].partition(".")[0] == "launcher":
             raise Mistake(
-                f"{word}: one run alone needs no launcher; saddlepoint train -m reads it, which starts several. Leave "
-                "it out; threads=... and devices=... are for one run too"
+                f"{override}: a single run has no launcher; saddlepoint train -m uses it. Leave it out; threads=... "
+                "and devices=... also work for one run"
             )
 
 
-def shadowed_overrides(words: Sequence[str]) -> Iterator[str]:
-    """A line for each word of a command line that does not count, since a later one sets its key to another value."""
-    said: dict[str, str] = {}
-    for word in map(str, words):
-        key, equals, _ = word.partition("=")
+def shadowed_overrides(overrides: Sequence[str]) -> Iterator[str]:
+    """Yield a message for each override that has no effect because a later one sets its key to another value."""
+    latest: dict[str, str] = {}
+    for override in map(str, overrides):
+        key, equals, _ = override.partition("=")
         if not equals or key[:1] in ("+", "~"):
             continue
-        before, said[key] = said.get(key, word), word
-        if before != word and _value(before) != _value(word):
-            yield f"{before} does not count: {word} comes after it"
+        before, latest[key] = latest.get(key, override), override
+        if before != override and _value(before) != _value(override):
+            yield f"{before} has no effect: {override} comes after it"
 
 
-def _value(word: str) -> object:
+def _value(override: str) -> object:
     try:
-        return parse_override(word).value()
-    except UnreadableOverride:  # compose says what is wrong with it
-        return word
+        return parse_override(override).value()
+    except UnreadableOverride:  # compose reports the error
+        return override

@@ -1,4 +1,4 @@
-"""saddlepoint why: what differs between two runs, beside the first event at which their curves part."""
+"""saddlepoint why: what differs between two runs, and the first event at which their curves diverge."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,18 +17,18 @@ from saddlepoint.error import Mistake
 
 
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
-    """Where the curves of two runs part, printed below all that differs between them.  Raises Mistake for no run."""
+    """Print the differences of two runs and where their curves diverge. Raises Mistake for a folder without a run."""
     if config.a is None or config.b is None:
-        raise Mistake("why of which two runs? a=outputs/<one>/seed0 b=outputs/<other>/seed0")
+        raise Mistake("which two runs? a=outputs/<one>/seed0 b=outputs/<other>/seed0")
     a, b = str(config.a), str(config.b)
-    ours, theirs = load_record(a), load_record(b)
-    found, differing = find_divergence(ours, theirs), run_differences(ours, theirs)
-    where = describe_divergence(ours, theirs, found)
+    first_run, second_run = load_record(a), load_record(b)
+    divergence, differences = find_divergence(first_run, second_run), run_differences(first_run, second_run)
+    sentences = describe_divergence(first_run, second_run, divergence)
     content = {
         "a": a,
         "b": b,
-        "differences": [{"of": of, "key": key, "a": own, "b": other} for of, key, own, other in differing],
-        "curves": {**asdict(found), "sentences": where},
+        "differences": [{"of": of, "key": key, "a": first, "b": second} for of, key, first, second in differences],
+        "curves": {**asdict(divergence), "sentences": sentences},
     }
-    current_output()([f"a: {a}\nb: {b}\n", *format_differences(differing), "", *where], content)
+    current_output()([f"a: {a}\nb: {b}\n", *format_differences(differences), "", *sentences], content)
     return 0

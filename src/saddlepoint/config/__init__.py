@@ -1,1 +1,1 @@
-"""From words to a config: composed, checked once, frozen, with its identity."""
+"""Configs: composed from overrides, checked once, read-only, with an identity."""

@@ -1,13 +1,13 @@
-"""What a config may build: pieces of this package that have a yaml, layers and optimizers of torch, a few classes.
+"""Allow list of what a config may build: components with a yaml, layers and optimizers of torch, a few other classes.
 
-To instantiate a `_target_` is to run it, and to import its module is to run that, so both are asked first:
+Instantiating a `_target_` runs its code, and so does importing its module. Both are checked first:
 
-    the name, before anything is imported     it lies in the module of a piece, or in a listed part of a library
-    the object that is found                  its own module is on the list, whatever name it was reached by:
-                                              saddlepoint.objective.hinge.torch.load is torch.serialization.load
+    check_name     before any import: the name is in a component's module, or in a listed part of a library
+    check_object   after the import: the object's defining module is on the list, whatever name led to it
+                   (saddlepoint.objective.hinge.torch.load is torch.serialization.load)
 
-Everything else has to be named by a person: `allow_target=[mylosses]` on the command line, or SADDLEPOINT_ALLOW_TARGET
-in the environment.  What a file says of `allow_target` is never heard: a config that was sent cannot let itself in.
+Everything else must be allowed by the user: `allow_target=[mylosses]` on the command line, or SADDLEPOINT_ALLOW_TARGET
+in the environment. `allow_target` in a file is ignored: a config from someone else cannot allow itself.
 """
 
 import copy
@@ -29,9 +29,9 @@ from saddlepoint.error import Mistake, did_you_mean
 
 KEY = "allow_target"
 VARIABLE = "SADDLEPOINT_ALLOW_TARGET"  # names, separated by commas
-SAID = "said_by_a_person"  # the mark of a config whose allow_target came from words; no file can carry it
+FROM_USER = "from_user"  # OmegaConf flag: allow_target came from the command line; a file cannot set it
 
-FAMILIES = {  # of pieces of ours -> what their classes descend from; those of objective are functions
+FAMILIES = {  # package of components -> base class of its classes; objectives are functions
     "architecture": "torch.nn.Module",
     "callback": "pytorch_lightning.callbacks.Callback",
     "data": "saddlepoint.data.data.Data",
@@ -45,14 +45,14 @@ FAMILIES = {  # of pieces of ours -> what their classes descend from; those of o
     "regularizer": "saddlepoint.regularizer.regularizer.Regularizer",
     "schedule": "saddlepoint.schedule.schedule.Schedule",
 }
-STOOD_ON = frozenset(  # modules without a yaml of their own that the yaml of a piece builds from
+BASE_MODULES = frozenset(  # modules without a yaml that the yaml of a component uses
     ("extractor.classifier", "extractor.stacked", "game.average", "game.game", "game.player", "prior.prior")
 )
-LIBRARIES = {  # part of a library -> what its classes have to descend from
+LIBRARIES = {  # module of a library -> base class of its classes
     "torch.nn": "torch.nn.Module",
     "torch.optim": "torch.optim.Optimizer",
 }
-NAMED = {  # as a yaml may write it -> where it is at home
+OTHER_TARGETS = {  # name in a yaml -> where it is defined
     "saddlepoint.extractor.training.Recipe": "saddlepoint.extractor.training.Recipe",
     "saddlepoint.launcher.local.Local": "saddlepoint.launcher.local.Local",
     "saddlepoint.launcher.submitit.Submitit": "saddlepoint.launcher.submitit.Submitit",
@@ -74,96 +74,96 @@ NAMED = {  # as a yaml may write it -> where it is at home
         for name in ("CenterCrop", "Grayscale", "Normalize", "Pad", "RandomCrop", "RandomHorizontalFlip", "Resize")
     },
 }
-PARTS = tuple(f"{part}." for part in LIBRARIES)
+LIBRARY_PREFIXES = tuple(f"{part}." for part in LIBRARIES)
 ROOTS = frozenset(
     ("hydra", "lightning", "omegaconf", "pytorch_lightning", "saddlepoint", "torch", "torchvision", "wandb")
 )
-MOVED = {  # where a piece was in an earlier edition, as old run folders name it -> where it is
+MOVED = {  # name in the configs of old run folders -> name now
     "saddlepoint.metric.extractor.Inception": "saddlepoint.extractor.inception.Inception",
     "saddlepoint.record.csv_log.CsvLog": "saddlepoint.run.tracking.csv_log.CsvLog",
     "saddlepoint.record.tensorboard_log.TensorBoardLog": "saddlepoint.run.tracking.tensorboard_log.TensorBoardLog",
     "saddlepoint.record.tracker.Tracker": "saddlepoint.run.tracking.tracker.Tracker",
 }
 DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-DEEPEST = 8  # passes over interpolations that make interpolations
+MAX_DEPTH = 8  # maximum number of passes over nested interpolations
 
 
-# ------------------------------------------------------------------------------------------------- what a person said
+# ------------------------------------------------------------------------------------------------ what the user allowed
 
 
 def allowed_names(node: Any) -> tuple[str, ...]:
-    """The modules and objects that a person allowed beside the list, for the config that `node` is a part of."""
+    """Return the modules and objects that the user allowed for the config that contains `node`."""
     root = node._get_root() if isinstance(node, DictConfig | ListConfig) else None
-    said = root.get(KEY) if isinstance(root, DictConfig) and root._get_flag(SAID) else None
-    return (*map(str, said or ()), *filter(None, map(str.strip, os.environ.get(VARIABLE, "").split(","))))
+    names = root.get(KEY) if isinstance(root, DictConfig) and root._get_flag(FROM_USER) else None
+    return (*map(str, names or ()), *filter(None, map(str.strip, os.environ.get(VARIABLE, "").split(","))))
 
 
 def grant(config: DictConfig, names: Any = None) -> None:
-    """Allow what a person named; None: what the config says, where a person's words alone have set it.
+    """Allow `names`; None: the config's `allow_target`, which must come from the command line.
 
-    Raises Mistake for what is neither a module nor an object of one.
+    Raises Mistake for a value that is not a list of dotted names.
     """
-    said = _plain(config._get_node(KEY)) if names is None else names
-    listed = [said] if isinstance(said, str) else said or []
-    if not isinstance(listed, list) or not all(isinstance(one, str) and DOTTED_NAME.fullmatch(one) for one in listed):
-        raise Mistake(f"{KEY}={said}: it is a list of modules, or of single classes and functions: {KEY}=[mylosses]")
+    value = _plain(config._get_node(KEY)) if names is None else names
+    allowed = [value] if isinstance(value, str) else value or []
+    if not isinstance(allowed, list) or not all(isinstance(n, str) and DOTTED_NAME.fullmatch(n) for n in allowed):
+        raise Mistake(f"{KEY}={value}: it must be a list of modules, classes or functions: {KEY}=[mylosses]")
     with open_dict(config):
-        config[KEY] = listed
-    config._set_flag(SAID, True)
+        config[KEY] = allowed
+    config._set_flag(FROM_USER, True)
 
 
 def _plain(node: Any) -> Any:
-    """What a node says, interpolations as they are written."""
+    """Return a node as plain values, interpolations unresolved."""
     return OmegaConf.to_container(node) if isinstance(node, DictConfig | ListConfig) else node and node._value()
 
 
-def allowed_by_command_line(words: Iterable[str]) -> tuple[str, ...]:
-    """What the words of a command line, and the environment, allow."""
-    said = [word.partition("=")[2] for word in words if word.partition("=")[0].lstrip("+") == KEY]
-    return (*(one[0] for text in said for one in DOTTED_NAME.finditer(text)), *allowed_names(None))
+def allowed_by_command_line(arguments: Iterable[str]) -> tuple[str, ...]:
+    """Return the names that the command line and the environment allow."""
+    values = [text.partition("=")[2] for text in arguments if text.partition("=")[0].lstrip("+") == KEY]
+    return (*(match[0] for text in values for match in DOTTED_NAME.finditer(text)), *allowed_names(None))
 
 
 def to_arguments(config: DictConfig) -> list[str]:
-    """What was allowed for a config, as one types it again; for a process that reads the config from a file."""
-    return [f"{KEY}=[{','.join(config[KEY])}]"] if config._get_flag(SAID) and config.get(KEY) else []
+    """Return what a config allows as command-line arguments, for a process that loads it from a file."""
+    return [f"{KEY}=[{','.join(config[KEY])}]"] if config._get_flag(FROM_USER) and config.get(KEY) else []
 
 
 def revoke(config: DictConfig) -> DictConfig:
-    """The config of a file, with nothing allowed, whatever the file says."""
+    """Allow nothing for a config from a file, whatever its `allow_target`. Return the config."""
     with open_dict(config):
         config[KEY] = []
-    config._set_flag(SAID, False)
+    config._set_flag(FROM_USER, False)
     return config
 
 
 def check_not_in_yaml(config: DictConfig) -> None:
-    """Raises Mistake where yaml says what yaml may be let do."""
+    """Raise Mistake if a yaml sets `allow_target`."""
     if KEY in config and _plain(config._get_node(KEY)) not in ([], None):
         raise Mistake(
-            f"{KEY} stands in a yaml, where it is not heard: it is yours to say, on the command line ('{KEY}=[...]') "
-            f"or in the environment ({VARIABLE})"
+            f"{KEY} is set in a yaml, which is not allowed: set it on the command line ('{KEY}=[...]') or in the "
+            f"environment ({VARIABLE})"
         )
 
 
-def overrides_from_file(words: Iterable[Any], where: str) -> list[str]:
-    """The words of a file, `where`, as they are.  Raises Mistake where one allows what only a person may."""
-    found = [str(word) for word in words]
-    for word in found:
-        if re.match(rf"[+~]*{KEY}\b", word):
-            raise Mistake(f"{where} says {word}, which a file may not: say it on the command line")
-    return found
+def overrides_from_file(overrides: Iterable[Any], source: str) -> list[str]:
+    """Return the overrides in a file as text. Raises Mistake, naming `source`, if one sets `allow_target`."""
+    texts = [catalogue.rename_override(str(override)) for override in overrides]
+    for text in texts:
+        if re.match(rf"[+~]*{KEY}\b", text):
+            raise Mistake(f"{source} contains {text}, which a file cannot set: set it on the command line")
+    return texts
 
 
 # -------------------------------------------------------------------------------------------------- what may be built
 
 
 def check_name(path: str, name: str, allowed: Sequence[str]) -> None:
-    """Raises Mistake, before anything is imported, for a name under `path` that leads to nothing allowed."""
+    """Raise Mistake, before any import, if the target `name` at `path` is not allowed."""
     if (
-        _is_piece(name)
-        or name in NAMED
-        or name in NAMED.values()
-        or name.startswith(PARTS)
+        _is_component(name)
+        or name in OTHER_TARGETS
+        or name in OTHER_TARGETS.values()
+        or name.startswith(LIBRARY_PREFIXES)
         or (allowed and is_within(name, allowed))
     ):
         return
@@ -178,22 +178,22 @@ def check_name(path: str, name: str, allowed: Sequence[str]) -> None:
     raise Mistake(f"{path}: {name} is not on the list of what a config may build{_remedy(name)}")
 
 
-def check_object(path: str, name: str, found: Any, allowed: Sequence[str]) -> None:
-    """Raises Mistake where what `name` led to is at home elsewhere than where a config may build from."""
-    inner = found
+def check_object(path: str, name: str, target: Any, allowed: Sequence[str]) -> None:
+    """Raise Mistake if `target`, the object that `name` led to, is not defined where a config may build from."""
+    inner = target
     while isinstance(inner, partial):
         inner = inner.func
-    defined = inner if hasattr(inner, "__qualname__") else type(inner)  # of an instance, its class
+    defined = inner if hasattr(inner, "__qualname__") else type(inner)  # the class of an instance
     module = getattr(defined, "__module__", None) or getattr(inspect.getmodule(defined), "__name__", "builtins")
     home = f"{module}.{defined.__qualname__}"
-    if home in NAMED.values() or (allowed and (name in allowed or is_within(home, allowed))):
+    if home in OTHER_TARGETS.values() or (allowed and (name in allowed or is_within(home, allowed))):
         return
     if not re.search(r"(^|\.)(_|<locals>)", getattr(inner, "__qualname__", "_")):
-        family = FAMILIES.get(home.split(".")[1]) if _is_piece(home) else None
-        part = next(filter(home.startswith, PARTS), None)  # of a library
-        base = LIBRARIES[part.rstrip(".")] if part else family
+        family = FAMILIES.get(home.split(".")[1]) if _is_component(home) else None
+        library = next(filter(home.startswith, LIBRARY_PREFIXES), None)
+        base = LIBRARIES[library.rstrip(".")] if library else family
         if (inspect.isfunction(inner) and base == "") or (
-            inspect.isclass(inner) and base and issubclass(inner, _class(base))
+            inspect.isclass(inner) and base and issubclass(inner, _load_class(base))
         ):
             return
     known = f"{name} is {home}, which is" if home != name else f"{name} is"
@@ -201,50 +201,50 @@ def check_object(path: str, name: str, found: Any, allowed: Sequence[str]) -> No
 
 
 def resolved_copy(node: Any) -> Any:
-    """A copy of `node` without interpolations, so that what is looked at in it is what will be built.
+    """Return a copy of `node` with its interpolations resolved, so that what is checked is what will be built.
 
-    An interpolation may make nodes, and an escaped one further interpolations.  Raises Mistake where that has no end.
+    An interpolation may create nodes, and an escaped one further interpolations. Raises Mistake if they do not end.
     """
-    # what an interpolation points to is resolved in place: so all of the config is copied
-    found, key = copy.deepcopy(node._get_root()), node._get_full_key(None)
-    found._set_flag(["allow_objects", "struct", "readonly"], [True, False, False])
-    found = OmegaConf.select(found, key) if key else found
-    for _ in range(DEEPEST):
-        OmegaConf.resolve(found)
-        is_open = False
-        for *_, part in tree_entries(found):
-            is_open = is_open or (part is not None and part._is_interpolation())
-        if not is_open:
-            return found
-    raise Mistake(f"{node._get_full_key(None)}: interpolations within interpolations, more than {DEEPEST} deep")
+    # targets of interpolations are resolved in place, so all of the config is copied
+    config, key = copy.deepcopy(node._get_root()), node._get_full_key(None)
+    config._set_flag(["allow_objects", "struct", "readonly"], [True, False, False])
+    result = OmegaConf.select(config, key) if key else config
+    for _ in range(MAX_DEPTH):
+        OmegaConf.resolve(result)
+        has_interpolations = False
+        for *_, child in tree_entries(result):
+            has_interpolations = has_interpolations or (child is not None and child._is_interpolation())
+        if not has_interpolations:
+            return result
+    raise Mistake(f"{node._get_full_key(None)}: interpolations within interpolations, more than {MAX_DEPTH} levels")
 
 
 @cache
-def _is_piece(name: str) -> bool:
-    """Whether a name lies in a module of ours that has a yaml, or that one of these stands on: importing it is safe."""
+def _is_component(name: str) -> bool:
+    """Whether a name is in a module of this package that a yaml builds from, so that importing it is safe."""
     root, family, module, *rest = [*name.split("."), "", ""]
     return (
         root == "saddlepoint"
         and family in FAMILIES
         and bool(rest)
-        and (f"{family}.{module}" in STOOD_ON or (catalogue.conf_folder() / family / f"{module}.yaml").is_file())
+        and (f"{family}.{module}" in BASE_MODULES or (catalogue.conf_folder() / family / f"{module}.yaml").is_file())
     )
 
 
 @cache
-def _class(name: str) -> type:
+def _load_class(name: str) -> type:
     module, _, last = name.rpartition(".")
     return getattr(importlib.import_module(module), last)
 
 
 def is_within(name: str, allowed: Iterable[str]) -> bool:
-    """Whether a dotted name is one of `allowed`, or lies in one."""
-    return any(f"{name}.".startswith(f"{one}.") for one in allowed)
+    """Whether a dotted name is one of `allowed`, or inside one."""
+    return any(f"{name}.".startswith(f"{prefix}.") for prefix in allowed)
 
 
 def _remedy(name: str) -> str:
-    """What to type; nothing to type for what is no researcher's piece."""
+    """Return how to allow a name; for Python's and library names, only where the list is."""
     root = name.partition(".")[0]
     if root in ROOTS or root in sys.stdlib_module_names:
-        return ", and no piece of a game: docs/safety.md has the list"
+        return "; docs/safety.md has the list"
     return f"; if you trust it: '{KEY}=[{name.rpartition('.')[0] or name}]'"

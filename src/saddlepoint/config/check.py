@@ -1,4 +1,4 @@
-"""Whether a composed config makes sense, asked once, before anything is built."""
+"""Checks of a composed config, once, before anything is built."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -15,151 +15,157 @@ from saddlepoint.config.tree import CheckedConfig, target_nodes, to_plain
 from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.schema import Number, NumberOrSchedule, value_type
 
-RESERVED = frozenset({"_target_", "_partial_", "_args_", "_convert_", "_recursive_"})  # Hydra's own keys
-TERMS = {"regularizer": 2, "callback": 1, "metric": 1}  # groups of single pieces, and how deep these lie
-COLUMNS = ("architecture", "objective", "regularizer", "optimizer")  # groups that are keyed by player
+HYDRA_KEYS = frozenset({"_target_", "_partial_", "_args_", "_convert_", "_recursive_"})  # Hydra's own keys
+TARGET_GROUPS = {
+    "regularizer": 2,
+    "callback": 1,
+    "metric": 1,
+}  # groups whose nodes must have a _target_, and their depth
+PLAYER_GROUPS = ("architecture", "objective", "regularizer", "optimizer")  # groups that are keyed by player
 
 
 def check(config: DictConfig) -> CheckedConfig:
-    """The config, checked and frozen; one that is checked already, as it is.
+    """Check a config and return it read-only; a checked config is returned unchanged.
 
-    Raises Mistake for a setting that reaches nothing or is of a wrong kind: an unknown key, player or target, a piece
-    not chosen; a text where a number belongs. Values are put as their kinds have them: 0 among floats becomes 0.0, 1e5
-    of a whole number 100000.
+    Raises Mistake for a setting that has no effect or an invalid value: an unknown key, player or target, a key of an
+    option that is not chosen, a text for a number. Values are converted to their types: 0 becomes 0.0 for a float, 1e5
+    becomes 100000 for an integer.
     """
     if isinstance(config, CheckedConfig):
         return config
-    _look_at_all(config)
+    _check_all(config)
     return CheckedConfig(config, identity)
 
 
-def _look_at_all(config: DictConfig) -> None:
-    _look_at_players(config)
+def _check_all(config: DictConfig) -> None:
+    _check_players(config)
     if names := (config.get("choice") or {}).get("layer"):
         raise Mistake(
-            f"layer={names[0]} stands nowhere: a layer is put in a place, "
-            f"+layer@architecture.discriminator.neck={names[0]} for one (also generator.norm, discriminator.readout)"
+            f"layer={names[0]} has no effect: give its position, for example "
+            f"+layer@architecture.discriminator.neck={names[0]} (also generator.norm, discriminator.readout)"
         )
-    for group, depth in TERMS.items():
+    for group, depth in TARGET_GROUPS.items():
         nodes = [(group, config.get(group))]
-        for _ in range(depth):  # as they are written, by dotted path
-            inside = [(path, node) for path, node in nodes if isinstance(node, DictConfig) and not node._is_none()]
-            nodes = [(f"{path}.{name}", node[name]) for path, node in inside for name in node]
+        for _ in range(depth):
+            parents = [(path, node) for path, node in nodes if isinstance(node, DictConfig) and not node._is_none()]
+            nodes = [(f"{path}.{name}", node[name]) for path, node in parents for name in node]
         for path, node in nodes:
             if not isinstance(node, DictConfig) or "_target_" not in node:
-                _refuse_term(path, node, group)
+                _raise_for_term(path, node, group)
     allowed = allow_list.allowed_names(config)
     for path, node in target_nodes(config):
         if (known := signature_parameters(locate(path, node._target_, allowed))) is not None:
-            if strange := {*map(str, node)} - known.keys() - RESERVED:
-                _look_at_strange_keys(path, node, known, [key for key in map(str, node) if key in strange])
-            _look_at_values(path, node, known)
-    _look_at_trainer(config)
-    _look_at_logger(config)
+            if unknown := {*map(str, node)} - known.keys() - HYDRA_KEYS:
+                _check_unknown_arguments(path, node, known, [key for key in map(str, node) if key in unknown])
+            _convert_arguments(path, node, known)
+    _check_trainer(config)
+    _check_logger(config)
 
 
 def check_installed(config: DictConfig) -> None:
-    """Raises Mistake for a logger whose package is not installed; asked before a run, and not of a config as such."""
+    """Raise Mistake for a logger whose package is not installed. This is checked before a run, not for every config."""
     if isinstance(config.get("logger"), DictConfig) and "tensorboard" in config.logger:
         instantiate(config.logger.tensorboard, "logger.tensorboard")
 
 
 def describe_terms(config: DictConfig) -> list[str]:
-    """The terms in force, a line per player:  discriminator: adversarial (hinge), r1 x 1.0 every 16."""
+    """Return the loss terms, one line per player: "discriminator: adversarial (hinge), r1 x 1.0 every 16"."""
     lines = []
     for name, player in config.game.players.items():
         turn = f" (every {player.every})" if player.get("every", 1) != 1 else ""
         parts = []
         if (objective := player.get("objective")) is not None:
             *_, module, function = str(objective._target_).split(".")
-            weight = "" if player.get("weight", 1) == 1 else f" x {_number(player.weight)}"
+            weight = "" if player.get("weight", 1) == 1 else f" x {_format_number(player.weight)}"
             parts.append(f"adversarial ({module if function == name else objective._target_}){weight}")
         for term, node in (player.get("regularizers") or {}).items():
-            parts.append(f"{term} x {_number(node.get('weight', 1.0))} every {node.get('every', 1)}")
-        lines.append(f"{name}{turn}: {', '.join(parts) or 'nothing to descend'}")
+            parts.append(f"{term} x {_format_number(node.get('weight', 1.0))} every {node.get('every', 1)}")
+        lines.append(f"{name}{turn}: {', '.join(parts) or 'no loss'}")
     return lines
 
 
 def config_warnings(config: DictConfig) -> list[str]:
-    """What is allowed and hardly meant, a line each."""
+    """Return warnings about settings that are valid but probably not intended, one line each."""
     lines = []
     for player, node in (config.get("objective") or {}).items():
         label = node.get("real_label") if isinstance(node, DictConfig) else None
         if isinstance(label, int | float) and 0 < label <= 0.5:
             lines.append(
-                f"objective.{player}.real_label={label}: reals are to be called rather fake than real; one-sided "
-                "smoothing is 0.9 or so"
+                f"objective.{player}.real_label={label} labels reals as fake rather than real; one-sided smoothing "
+                "uses about 0.9"
             )
     return lines
 
 
-def _number(value: Any) -> str:
-    """A number, or the schedule that stands for it."""
+def _format_number(value: Any) -> str:
+    """Format a number or a schedule."""
     if isinstance(value, DictConfig):
-        settings = ", ".join(f"{key}={part}" for key, part in value.items() if key != "_target_")
-        return f"{str(value._target_).rpartition('.')[2].lower()}({settings})"
+        arguments = ", ".join(f"{key}={argument}" for key, argument in value.items() if key != "_target_")
+        return f"{str(value._target_).rpartition('.')[2].lower()}({arguments})"
     return str(value)
 
 
-# ----------------------------------------------------------------------------------------------- what is looked for
+# ----------------------------------------------------------------------------------------------- the single checks
 
 
-def _look_at_players(config: DictConfig) -> None:
+def _check_players(config: DictConfig) -> None:
     players = OmegaConf.select(config, "game.players")
     if not isinstance(players, DictConfig):
-        return  # a game of the researcher's own
-    written = OmegaConf.to_yaml(config.game)  # interpolations as they stand: a wiring may bring networks of its own
-    for group in (group for group in COLUMNS if f"${{{group}." in written):
+        return  # a user-defined game
+    game_yaml = OmegaConf.to_yaml(config.game)  # interpolations unresolved: a wiring may add its own networks
+    for group in (group for group in PLAYER_GROUPS if f"${{{group}." in game_yaml):
         for name in map(str, config.get(group) or ()):
             if name not in players:
                 known = list(map(str, players))
-                meant = did_you_mean(name, known)
-                # the defaults have columns for the two-player game: no terms, and an optimizer that nobody takes
-                if (group == "regularizer" and not config[group][name]) or (group == "optimizer" and not meant):
+                suggestion = did_you_mean(name, known)
+                # the defaults contain an empty regularizer and an optimizer for both players of the two-player game
+                if (group == "regularizer" and not config[group][name]) or (group == "optimizer" and not suggestion):
                     continue
-                raise Mistake(f"{group}.{name}: there is no such player.{meant} The players are {' and '.join(known)}")
+                raise Mistake(
+                    f"{group}.{name}: there is no such player.{suggestion} The players are {' and '.join(known)}"
+                )
     for name, player in players.items():
         if player.get("objective") is None and not player.get("regularizers"):
-            raise Mistake(f"{name} has nothing to descend: give it objective.{name} or a regularizer of its own")
+            raise Mistake(f"{name} has no loss: give it objective.{name} or a regularizer")
 
 
-def _refuse_term(path: str, node: Any, group: str) -> None:
+def _raise_for_term(path: str, node: Any, group: str) -> None:
     name = path.rpartition(".")[2]
     if not isinstance(node, DictConfig):
         raise Mistake(
-            f"{path}={'null' if node is None else node}: to leave a piece out, take it off the list: ~{group}=<name>"
+            f"{path}={'null' if node is None else node}: to leave it out, remove it from the list: ~{group}=<name>"
         )
     known = catalogue.option_names(group)
     if name not in known:
-        raise Mistake(f"{path} is no {group}: it has no _target_.{did_you_mean(name, known)}")
+        raise Mistake(f"{path} is not a {group}: it has no _target_.{did_you_mean(name, known)}")
     raise Mistake(not_chosen_message(f"{path}.{next(iter(node), '')}".rstrip("."), group, name))
 
 
-def _look_at_strange_keys(
+def _check_unknown_arguments(
     path: str, node: DictConfig, known: Mapping[str, inspect.Parameter], keys: Sequence[str]
 ) -> None:
-    """Raises Mistake for a key that the target does not take.
+    """Raise Mistake for a key that the target does not accept.
 
-    A network of one's own in the place of ours need not take the keys that ours have got since: these go, where unused.
+    A user-defined network need not accept keys that were added later: they are deleted if they have their default.
     """
-    beside = extra_loggers(node) if path == "logger" else ()
+    loggers = extra_loggers(node) if path == "logger" else ()
     for key in keys:
-        if key in beside:
+        if key in loggers:
             continue
         if path.startswith("architecture.") and is_same(to_plain(node[key]), LATER_ARCHITECTURE_KEYS.get(key, ...)):
             with open_dict(node):
                 del node[key]
             continue
-        there = settable_arguments(known, node)
+        accepted = settable_arguments(known, node)
         raise Mistake(
-            f"{path}.{key}: {node._target_} takes no {key}.{did_you_mean(key, there)} "
-            + (f"It takes {', '.join(there)}" if there else "It has no settings")
+            f"{path}.{key}: {node._target_} takes no {key}.{did_you_mean(key, accepted)} "
+            + (f"It takes {', '.join(accepted)}" if accepted else "It has no settings")
         )
 
 
-def _look_at_values(path: str, node: DictConfig, known: Mapping[str, inspect.Parameter]) -> None:
-    """Put each argument as its signature has it.  Raises Mistake for one of a wrong kind."""
-    kinds = {}
+def _convert_arguments(path: str, node: DictConfig, known: Mapping[str, inspect.Parameter]) -> None:
+    """Convert each argument to its annotation. Raises Mistake for an invalid value."""
+    value_types = {}
     for key, argument in known.items():
         if key not in node:
             continue
@@ -167,43 +173,43 @@ def _look_at_values(path: str, node: DictConfig, known: Mapping[str, inspect.Par
         if isinstance(value, DictConfig | ListConfig):
             value = OmegaConf.to_container(value, resolve=True)
         if type(value) is type(default) and value == default:
-            continue  # also where an annotation does not say so: eps: float = None
-        kind = value_type(argument.annotation)
-        if kind == Number and path.rpartition(".")[0] == "optimizer":
-            kind = NumberOrSchedule  # a player puts a schedule's number in its place (game.player)
-        kinds[key] = kind
-    if not kinds:
+            continue  # even if the annotation excludes it: eps: float = None
+        expected = value_type(argument.annotation)
+        if expected == Number and path.rpartition(".")[0] == "optimizer":
+            expected = NumberOrSchedule  # the player applies the schedule (game.player)
+        value_types[key] = expected
+    if not value_types:
         return
     try:
-        key_types.validate_in_place(node, kinds, path)
-    except Mistake:  # told under the key at which it was written
-        for key, kind in kinds.items():
+        key_types.validate_in_place(node, value_types, path)
+    except Mistake:  # report the key at which it was written
+        for key, expected in value_types.items():
             parent, _, last = origin_path(node._get_root(), f"{path}.{key}").rpartition(".")
-            key_types.validate_in_place(node, {key: kind}, parent) if last == key else key_types.validate_in_place(
-                node, {key: kind}, path
+            key_types.validate_in_place(node, {key: expected}, parent) if last == key else key_types.validate_in_place(
+                node, {key: expected}, path
             )
 
 
-def _look_at_trainer(config: DictConfig) -> None:
+def _check_trainer(config: DictConfig) -> None:
     known = list(catalogue.command_keys("trainer/lightning"))
     for key in map(str, config.get("trainer") or ()):
         if key not in known:
             raise Mistake(
-                f"trainer.{key}: Lightning can be told {', '.join(known)}.{did_you_mean(key, known)} "
-                "The rest is Saddlepoint's to say, or would change the game"
+                f"trainer.{key} cannot be set; available: {', '.join(known)}.{did_you_mean(key, known)} "
+                "Saddlepoint sets the other arguments of the trainer, or they would change the game"
             )
 
 
-def _look_at_logger(config: DictConfig) -> None:
-    """Raises Mistake for a mode of W&B that there is none of, also where the user's own settings say it."""
+def _check_logger(config: DictConfig) -> None:
+    """Raise Mistake for an unknown mode of W&B, also if it comes from the user's W&B settings."""
     logger = config.get("logger")
     if isinstance(logger, DictConfig) and "mode" in logger:
-        from saddlepoint.run.tracking.wandb_session import WandbSession  # W&B's settings, where a config has them
+        from saddlepoint.run.tracking.wandb_session import WandbSession  # validates the mode
 
         WandbSession(str(logger.mode))
 
 
 def extra_loggers(node: Any) -> list[str]:
-    """The loggers that a config has beside W&B, whose own settings lie directly under `logger`."""
-    parts = {name: node._get_node(name) for name in node} if isinstance(node, DictConfig) else {}
-    return [str(name) for name, part in parts.items() if isinstance(part, DictConfig) and "_target_" in part]
+    """Return the names of the loggers next to W&B, whose settings are directly under `logger`."""
+    nodes = {name: node._get_node(name) for name in node} if isinstance(node, DictConfig) else {}
+    return [str(name) for name, child in nodes.items() if isinstance(child, DictConfig) and "_target_" in child]

@@ -1,7 +1,7 @@
-"""A config in a file: as it is written, and as it is read back, also where somebody else wrote it.
+"""Configs in files: writing and loading, also of files from others.
 
-Written, a config names nobody's home folder.  Read, it has this user's; it is small, its aliases do not unfold without
-end, and it allows nothing, whatever it says (see `permission`).
+A written config has ~ for the home folder; loading expands it. A loaded file is limited in size, also after its aliases
+are expanded, and its `allow_target` is ignored (see `allow_list`).
 """
 
 import sys
@@ -20,33 +20,33 @@ from saddlepoint.error import Mistake, did_you_mean
 from saddlepoint.redaction import expand_home, find_secret, redact
 from saddlepoint.run.folder import write_file
 
-LARGEST = 2**22  # bytes of a file: a config has some ten thousand
-MOST = 100_000  # nodes, aliases unfolded: a page of nested aliases can stand for billions
+MAX_BYTES = 2**22  # bytes of a file; a config has about ten thousand
+MAX_VALUES = 100_000  # values, with aliases expanded: nested aliases on one page can expand to billions
 
 
 def to_yaml(config: DictConfig) -> str:
-    """The config as yaml, with its interpolations; the home folder as ~."""
+    """Return the config as yaml, interpolations unresolved, the home folder as ~."""
     return OmegaConf.to_yaml(OmegaConf.create(redact(OmegaConf.to_container(config))))
 
 
 def check_no_secrets(texts: Iterable[tuple[str, str]]) -> None:
-    """Raises Mistake for the first (dotted path, text) that no record should hold, however it came about."""
-    if found := find_secret(texts):
+    """Raise Mistake for the first (dotted path, text) that contains a secret, which must not be recorded."""
+    if secret := find_secret(texts):
         raise Mistake(
-            f"{found[0]}: {found[1]}, and a config is recorded. Leave it in the environment, for code to read from "
+            f"{secret[0]}: {secret[1]}, and a config is recorded. Keep it in the environment, and read it from "
             "os.environ"
         )
 
 
 def load_config(path: Path | str) -> DictConfig:
-    """The config in a file.  Raises Mistake where it cannot be read, is no config, or is not of a config's size."""
+    """Load a config. Raises Mistake if the file cannot be read, is no config, or is too large for one."""
     path = Path(path)
     try:
-        if path.stat().st_size > LARGEST:
-            raise Mistake(f"{path} has {path.stat().st_size:,} bytes, more than any config ({LARGEST:,})")
+        if path.stat().st_size > MAX_BYTES:
+            raise Mistake(f"{path} has {path.stat().st_size:,} bytes, more than any config ({MAX_BYTES:,})")
         content = path.read_text(encoding="utf-8")
-        if "*" in content and count_values(yaml.compose(content, yaml.SafeLoader)) > MOST:
-            raise Mistake(f"{path} unfolds to more than {MOST:,} values: its aliases stand for more than they say")
+        if "*" in content and count_values(yaml.compose(content, yaml.SafeLoader)) > MAX_VALUES:
+            raise Mistake(f"{path} has more than {MAX_VALUES:,} values once its aliases are expanded")
         config: Any = OmegaConf.load(StringIO(content))
     except OSError as error:
         raise Mistake(f"{path} cannot be read: {error.strerror}") from None
@@ -54,15 +54,16 @@ def load_config(path: Path | str) -> DictConfig:
         raise Mistake(f"{path} cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}") from None
     if not isinstance(config, DictConfig):
         raise Mistake(f"{path} is no config: it holds no keys")
-    found = OmegaConf.create(
-        _each(OmegaConf.to_container(config), lambda text: allow_list.MOVED.get(text) or expand_home(text))
+    loaded = OmegaConf.create(
+        _map_strings(OmegaConf.to_container(config), lambda text: allow_list.MOVED.get(text) or expand_home(text))
     )
-    assert isinstance(found, DictConfig)
-    return allow_list.revoke(_of_this_edition(found))
+    assert isinstance(loaded, DictConfig)
+    catalogue.rename_keys(loaded)
+    return allow_list.revoke(_upgrade(loaded))
 
 
-def _of_this_edition(config: DictConfig) -> DictConfig:
-    """The config with what the first edition called otherwise under its name of today."""
+def _upgrade(config: DictConfig) -> DictConfig:
+    """Convert a config of the first edition to today's keys, in place. Return it."""
     if OmegaConf.select(config, "game._target_") == FIRST_EDITION_SIMULTANEOUS:
         config.game._target_ = "saddlepoint.game.game.Game"
         config.game.order = [list(config.game.players)]
@@ -72,7 +73,7 @@ def _of_this_edition(config: DictConfig) -> DictConfig:
 
 
 def _with_named_conditions(sides: Any) -> Any:
-    """Sides whose conditions are mappings; once a class stood there by itself, as the networks' second argument."""
+    """Convert conditions of sides to mappings; in the first edition a condition was a single class."""
     if is_same(sides, FIRST_EDITION_SIDES):
         return LATER_GAME_KEYS["sides"]
     return {
@@ -82,60 +83,61 @@ def _with_named_conditions(sides: Any) -> Any:
 
 
 def count_values(node: yaml.Node | None) -> int:
-    """How many values a yaml stands for, aliases unfolded; raises ValueError where one holds itself."""
-    known: dict[int, int] = {}
+    """Return the number of values in a yaml, aliases expanded. Raises ValueError for an alias that contains itself."""
+    counts: dict[int, int] = {}
 
-    def of(node: Any) -> int:
-        if id(node) not in known:
-            known[id(node)] = MOST + 1  # of what is still open: an alias to it would have no end
-            parts = node.value if isinstance(node, yaml.CollectionNode) else []
-            known[id(node)] = 1 + sum(sum(map(of, part)) if isinstance(part, tuple) else of(part) for part in parts)
-        return known[id(node)]
+    def count(node: Any) -> int:
+        if id(node) not in counts:
+            counts[id(node)] = MAX_VALUES + 1  # while it is being counted: an alias to it from inside would never end
+            items = node.value if isinstance(node, yaml.CollectionNode) else []
+            counts[id(node)] = 1 + sum(sum(map(count, i)) if isinstance(i, tuple) else count(i) for i in items)
+        return counts[id(node)]
 
-    return 0 if node is None else of(node)
+    return 0 if node is None else count(node)
 
 
-def _each(value: Any, change: Callable[[str], str]) -> Any:
-    """A plain value with each of its strings changed."""
+def _map_strings(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a plain value with `change` applied to each string."""
     if isinstance(value, dict):
-        return {key: _each(part, change) for key, part in value.items()}
+        return {key: _map_strings(part, change) for key, part in value.items()}
     if isinstance(value, list):
-        return [_each(part, change) for part in value]
+        return [_map_strings(part, change) for part in value]
     return change(value) if isinstance(value, str) else value
 
 
 def training_command(file: Path, config: DictConfig) -> list[str]:
-    """What to start for a process that trains `config`, which `freeze` has written to `file`."""
+    """Return the command of a process that trains `config`, which `write_config` has written to `file`."""
     return [sys.executable, "-m", "saddlepoint.cli.train", str(file), *allow_list.to_arguments(config)]
 
 
 def write_config(file: Path, config: DictConfig) -> None:
-    """Write a config where a process is to read it, whole or not at all."""
+    """Write a config for another process, atomically."""
     file.parent.mkdir(parents=True, exist_ok=True)
     write_file(file, to_yaml(config))
 
 
-def find_conf_file(folder: str, name: str, own: Path | None = None) -> Path:
-    """A file of conf that one command reads and nothing composes, of sweep/ or baseline/: ours or a researcher's own.
+def find_conf_file(folder: str, name: str, user_conf: Path | None = None) -> Path:
+    """Return the path of a yaml in sweep/, baseline/ or protocol/ of the package or the user.
 
-    Raises Mistake where there is none, or one of each."""
-    there = [place / folder / f"{name}.yaml" for place in catalogue.conf_folders(own)]
-    found = [path for path in there if path.is_file()]
-    if len(found) > 1:
-        raise Mistake(f"{found[1]}: {folder}={name} is one of Saddlepoint's own; give yours another name")
-    if not found:
-        names = catalogue.option_names(folder, own)
+    Raises Mistake if there is none, or one of each.
+    """
+    candidates = [conf / folder / f"{name}.yaml" for conf in catalogue.conf_folders(user_conf)]
+    paths = [path for path in candidates if path.is_file()]
+    if len(paths) > 1:
+        raise Mistake(f"{paths[1]}: {folder}={name} is built in; give yours another name")
+    if not paths:
+        names = catalogue.option_names(folder, user_conf)
         raise Mistake(f"no such {folder}: {name}.{did_you_mean(name, names)} There are: {', '.join(names)}")
-    return found[0]
+    return paths[0]
 
 
 def load_plain_yaml(path: Path) -> Any:
-    """What a file says, as plain values.  Raises Mistake where it cannot be read, with the line."""
+    """Load a yaml as plain values. Raises Mistake, with the line, if it cannot be read."""
     try:
         return OmegaConf.to_container(OmegaConf.load(path))
     except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        what = getattr(error, "problem", None) or str(error).splitlines()[0]
-        why = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else what
-        raise Mistake(f"{path}{line} cannot be read: {why}") from None
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else problem
+        raise Mistake(f"{path}{line} cannot be read: {reason}") from None

@@ -1,6 +1,6 @@
-"""The keys that each command has of its own, and what each may be: one line a key, as in conf/<command>.yaml.
+"""The keys of each command and their types, one line per key as in conf/<command>.yaml.
 
-What the keys of pieces may be stands in their signatures (see check); both are held to the rules of `schema`.
+The keys of components have the types of their signatures (see check); both follow the rules of `schema`.
 """
 
 import os
@@ -29,20 +29,20 @@ from saddlepoint.schema import (
     value_type,
 )
 
-THREADS = 1_024  # OpenMP ends the process where it cannot start as many as it was told to
-LONGEST = 255  # bytes of one name in a path, on the file systems of today
+MAX_THREADS = 1_024  # limit, because OpenMP ends the process if it cannot start its threads
+MAX_NAME_BYTES = 255  # bytes of one name in a path, on common file systems
 
 
-def _short(value: str) -> str:
-    if any(len(os.fsencode(part)) > LONGEST for part in value.split(os.sep)):
+def _check_name_lengths(value: str) -> str:
+    if any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in value.split(os.sep)):
         raise ValueError
     return value
 
 
 Folder = Annotated[
     NonEmptyText,
-    AfterValidator(_short),
-    WithJsonSchema({"description": f"a folder, of names of at most {LONGEST} bytes"}),
+    AfterValidator(_check_name_lengths),
+    WithJsonSchema({"description": f"a folder, of names of at most {MAX_NAME_BYTES} bytes"}),
 ]
 Split = Literal["train", "validation", "test"]
 TextOrNull = Text | None
@@ -52,19 +52,17 @@ FolderOrNull = Folder | None
 FlagOrNull = Flag | None
 SplitOrNull = Split | None
 AT = Natural | Literal["last", "best", "previous"]
-Moment = Annotated[
-    value_type(AT), invalid_message("one moment at a time: last, best, previous, or the images of a snapshot")
-]
+Checkpoint = Annotated[value_type(AT), invalid_message("it is last, best, previous, or the image count of a snapshot")]
 Fraction = Annotated[Number, Field(gt=0, lt=1)]
 Size = Annotated[
     value_type(Count | tuple[Count, Count]) | None,
     invalid_message("data.size is a whole number from 1 on, [height,width] or null"),
 ]
-Words = value_type(Text | list[Text])
+TextOrList = value_type(Text | list[Text])
 Method = value_type(dict[str, Any] | Text)
 Backend = value_type(Flag | Text)
 
-SHORT = {  # Lightning's short names of precisions, and what others call them
+SHORT_PRECISIONS = {  # short names of precisions, of Lightning and others
     "16": "16-mixed", "fp16": "16-mixed", "float16": "16-mixed", "half": "16-mixed", "amp": "16-mixed",
     "bf16": "bf16-mixed", "bfloat16": "bf16-mixed", "32": "32-true", "fp32": "32-true", "float32": "32-true",
     "single": "32-true", "float": "32-true", "64": "64-true", "fp64": "64-true", "float64": "64-true",
@@ -73,13 +71,13 @@ SHORT = {  # Lightning's short names of precisions, and what others call them
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
-def _precision(value: Any) -> Any:
-    return value if isinstance(value, bool) else SHORT.get(str(value).lower(), value)
+def _to_precision(value: Any) -> Any:
+    return value if isinstance(value, bool) else SHORT_PRECISIONS.get(str(value).lower(), value)
 
 
 Precision = Annotated[
     Literal["32-true", "16-mixed", "bf16-mixed"],
-    BeforeValidator(_precision),
+    BeforeValidator(_to_precision),
     WithJsonSchema({"description": f"{', '.join(PRECISIONS)}; latents and data are float32"}),
 ]
 
@@ -93,18 +91,18 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
         "devices": Count,
         "nodes": Count,
         "compile": Backend,
-        "threads": nullable(Annotated[Count, Field(le=THREADS)]),
+        "threads": nullable(Annotated[Count, Field(le=MAX_THREADS)]),
         "outputs": Folder,
         "cache": FolderOrNull,
         "overwrite": Flag,
-        "allow_target": Words | None,
+        "allow_target": TextOrList | None,
         "many": dict[str, Any],
-        "shared": Words | None,
-        "resume.allow": Words | None,
+        "shared": TextOrList | None,
+        "resume.allow": TextOrList | None,
         "evaluation.n": CountOrNull,
         "evaluation.split": Literal["train", "validation", "test", "all"],
         "evaluation.extractor": value_type(Component | Text) | None,
-        "evaluation.second": value_type(Component | Text) | None,
+        "evaluation.second_extractor": value_type(Component | Text) | None,
         "evaluation.weights": NameOrNull,
         "evaluation.resizer": TextOrNull,
         "evaluation.average": Flag,
@@ -120,7 +118,7 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
         "trainer.detect_anomaly": Flag,
         "trainer.profiler": nullable(Literal["simple", "advanced", "pytorch", "xla"]),
     },
-    "data/image_folder": {  # before its class is at hand: what the folder is asked by
+    "data/image_folder": {  # validated before its class is imported, to read the folder
         "data.folder": NameOrNull,
         "data.size": Size,
         "data.channels": Count,
@@ -151,7 +149,7 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
     },
     "sample": {
         "run": NonEmptyText,
-        "at": Moment,
+        "at": Checkpoint,
         "n": Count,
         "label": value_type(Natural | Text | dict[str, Any]) | None,
         "by": TextOrNull,
@@ -163,7 +161,7 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
     "memorisation": {
         "run": NameOrNull,
         "samples": NameOrNull,
-        "at": Moment,
+        "at": Checkpoint,
         "n": Annotated[integer_from(50), invalid_message("memorisation takes 50 samples at least, and better 1,000")],
         "level": Annotated[Fraction, invalid_message("the rate of false alarms lies between 0 and 1, 0.05 for one")],
         "sample_seed": Natural,
@@ -171,9 +169,9 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
         "to": NameOrNull,
     },
     "compare": {
-        "runs": Words,
-        "by": Words | None,
-        "over": Words,
+        "runs": TextOrList,
+        "by": TextOrList | None,
+        "over": TextOrList,
         "metric": TextOrNull,
         "baseline": Any,
         "level": Annotated[Fraction, invalid_message("it lies between 0 and 1; 0.05 is usual")],
@@ -206,8 +204,8 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
     "export": {
         "run": NonEmptyText,
         "to": NameOrNull,
-        "at": Moment,
-        "formats": Words,
+        "at": Checkpoint,
+        "formats": TextOrList,
         "average": Flag,
         "memorisation": Flag,
         "licence": NameOrNull,
@@ -230,64 +228,70 @@ KEY_TYPES: dict[str, dict[str, Any]] = {
 
 
 def validate_keys(config: DictConfig, command: str) -> None:
-    """Each key of a command as its kind has it: 1e6 whole, yes true.  Raises Mistake for a value of a wrong kind."""
+    """Convert the keys of a command to their types: 1e6 to 1000000, yes to true. Raises Mistake for invalid values."""
     sections: dict[str, dict[str, Any]] = {}
-    for key, kind in KEY_TYPES[command].items():
+    for key, type_ in KEY_TYPES[command].items():
         section, _, name = key.rpartition(".")
-        sections.setdefault(section, {})[name] = kind
-    for section, kinds in sections.items():
-        place = OmegaConf.select(config, section) if section else config
-        if isinstance(place, DictConfig):  # a run may have been begun before there was such a key
-            validate_in_place(place, kinds, section)
+        sections.setdefault(section, {})[name] = type_
+    for section, types in sections.items():
+        node = OmegaConf.select(config, section) if section else config
+        if isinstance(node, DictConfig):  # an old run may lack the section
+            validate_in_place(node, types, section)
 
 
-def validate_in_place(place: DictConfig, kinds: Mapping[str, Any], path: str) -> None:
-    """What stands at each of these names, in the place of how it was typed, where that differs.  Raises Mistake."""
-    for name, kind in kinds.items():
-        if name not in place:
+def validate_in_place(node: DictConfig, types: Mapping[str, Any], path: str) -> None:
+    """Convert the values of these keys to their types, in place. Raises Mistake for an invalid value."""
+    for name, type_ in types.items():
+        if name not in node:
             continue
-        value = place[name]
+        value = node[name]
         if isinstance(value, DictConfig | ListConfig):
             value = OmegaConf.to_container(value, resolve=True)
         try:
-            found = type_adapter(kind).validate_python(value)
+            converted = type_adapter(type_).validate_python(value)
         except ValidationError:
-            _refuse(kind, value, f"{path}.{name}" if path else name)
-        if repr(found) != repr(value) and not OmegaConf.is_interpolation(place, name):
-            place[name] = found
+            _raise_invalid(type_, value, f"{path}.{name}" if path else name)
+        if repr(converted) != repr(value) and not OmegaConf.is_interpolation(node, name):
+            node[name] = converted
 
 
-def _refuse(kind: Any, value: Any, key: str) -> NoReturn:
+def _raise_invalid(type_: Any, value: Any, key: str) -> NoReturn:
     try:
-        validate_value(kind, value, key)
+        validate_value(type_, value, key)
     except Mistake as mistake:
         raise Mistake(synonym.suggest_for_value(key, value) or str(mistake)) from None
     raise AssertionError(key)
 
 
 def validate_top_level(config: DictConfig) -> None:
-    """Each key that every run has, as its kind has it.  Raises Mistake where a value makes no sense."""
+    """Convert the keys of a run to their types. Raises Mistake for an invalid value."""
     validate_keys(config, "train")
     if config.images < config.batch:
-        raise Mistake(f"images={config.images} is less than one batch of {config.batch}: raise images or lower batch")
+        raise Mistake(
+            f"images={config.images} is less than one batch of {config.batch}: increase images or decrease batch"
+        )
 
 
 def check_unknown_keys(config: DictConfig, among: Sequence[str] | None = None) -> None:
-    """Raises Mistake for a key at top level, or within a section such as `evaluation`, that nothing reads.
+    """Raise Mistake for an unused key at top level or in a section such as `evaluation`.
 
-    `among` holds the dotted keys that are looked at; None: all.
+    `among`: the dotted keys to check; None: all.
     """
-    known, groups, written = catalogue.command_keys("train"), {*catalogue.groups(), "choice"}, OmegaConf.to_yaml(config)
+    known, groups, config_yaml = (
+        catalogue.command_keys("train"),
+        {*catalogue.groups(), "choice"},
+        OmegaConf.to_yaml(config),
+    )
     sections = {key.partition(".")[0] for key in known if "." in key}
     for key in map(str, config):
         if key in sections:
-            inner = [f"{key}.{name}" for name in config[key]]
-        elif key in groups or re.search(rf"\$\{{[^}}]*\b{re.escape(key)}\b", written):
-            inner = []
+            names = [f"{key}.{name}" for name in config[key]]
+        elif key in groups or re.search(rf"\$\{{[^}}]*\b{re.escape(key)}\b", config_yaml):
+            names = []
         else:
-            inner = [key]
-        for name in inner:
-            named = among is None or any(f"{key}.".startswith(f"{name}.") for key in among)
-            if named and name not in known:
-                meant = synonym.suggest_for_key(name, str(config.get(name)), config, config.choice)
-                raise Mistake(meant or f"nothing reads {name}.{did_you_mean(name, known)}")
+            names = [key]
+        for name in names:
+            is_checked = among is None or any(f"{key}.".startswith(f"{name}.") for key in among)
+            if is_checked and name not in known:
+                suggestion = synonym.suggest_for_key(name, str(config.get(name)), config, config.choice)
+                raise Mistake(suggestion or f"nothing reads {name}.{did_you_mean(name, known)}")

@@ -1,7 +1,7 @@
-"""Paths in a config: which keys hold one, and what they are once somebody has typed them.
+"""Paths in a config: which keys have one, and how a typed path is resolved.
 
-~ is the user's home folder wherever a path is taken.  What a run will be read by again, possibly from another folder,
-is made absolute; where a command reads or writes now is left relative.
+~ is the user's home folder in every path. Paths that a run needs again, perhaps from another working directory, become
+absolute; paths that a command reads or writes now stay relative.
 """
 
 import os
@@ -13,17 +13,17 @@ from omegaconf.errors import OmegaConfBaseException
 
 from saddlepoint.error import Mistake
 
-ABSOLUTE_KEYS = ("data.folder", "data.root", "evaluation.weights")  # of a run: what its config.yaml leads to
-RELATIVE_KEYS = (  # where a command reads and writes
+ABSOLUTE_KEYS = ("data.folder", "data.root", "evaluation.weights")  # files that a run's config.yaml refers to
+RELATIVE_KEYS = (  # paths that a command reads or writes
     "outputs", "cache", "to", "run", "runs", "samples", "from", "description", "dump", "against", "reference", "a", "b",
     "launcher.folder",
 )  # fmt: skip
 
 
 def resolve_paths(config: DictConfig) -> str | None:
-    """Put the home folder in the place of ~ in each path of a config, and make those of a run absolute.
+    """Expand ~ in each path of a config, and make those in ABSOLUTE_KEYS absolute.
 
-    Returns data.folder as it was typed, None where there is none.  Raises Mistake where ~ stands for nobody's home.
+    Returns data.folder as it was typed, None if there is none. Raises Mistake for a ~ without a home folder.
     """
     data = config.get("data")
     folder = data.get("folder") if isinstance(data, DictConfig) else None
@@ -32,42 +32,42 @@ def resolve_paths(config: DictConfig) -> str | None:
             parent, _, name = key.rpartition(".")
             node = config.get(parent) if parent else config
             if isinstance(node, DictConfig) and name in node and not OmegaConf.is_missing(node, name):
-                _settle(node, name, key)
+                _resolve_path(node, name, key)
     return folder if isinstance(folder, str) else None
 
 
-def _settle(node: DictConfig, name: str, key: str) -> None:
+def _resolve_path(node: DictConfig, name: str, key: str) -> None:
     try:
         value = node[name]
     except OmegaConfBaseException:
-        return  # an interpolation that leads nowhere, of which `compose` knows what to say
+        return  # an invalid interpolation, which `compose` reports
     if isinstance(value, ListConfig):
-        node[name] = [expand_path(key, one) for one in value]
+        node[name] = [expand_path(key, path) for path in value]
     elif isinstance(value, str) and value:
-        found = expand_path(key, value)
+        path = expand_path(key, value)
         if key not in ABSOLUTE_KEYS:
-            node[name] = found
-        elif not (OmegaConf.is_interpolation(node, name) and os.path.isabs(found)):
-            node[name] = os.path.abspath(found)  # an absolute path from the environment is the next machine's own
+            node[name] = path
+        elif not (OmegaConf.is_interpolation(node, name) and os.path.isabs(path)):
+            node[name] = os.path.abspath(path)  # an absolute path from the environment may differ on another machine
 
 
 def expand_path(key: str, value: Any) -> Any:
-    """A path with the home folder in the place of ~; what is no text stays.  Raises Mistake where there is no home."""
+    """Expand ~ in a path; other values are returned unchanged. Raises Mistake if there is no such home folder."""
     if not isinstance(value, str) or not value.startswith("~"):
         return value
-    if (found := os.path.expanduser(value)) == value:
-        whose = value.split(os.sep)[0]
-        raise Mistake(f"{key}={value}: {whose} is nobody's home folder here; write the path in full, or ./{value}")
-    return found
+    if (path := os.path.expanduser(value)) == value:
+        user = value.split(os.sep)[0]
+        raise Mistake(f"{key}={value}: there is no home folder {user} here; write the full path, or ./{value}")
+    return path
 
 
 def cache_folder(config: DictConfig) -> Path:
-    """Where shared things lie: cache=..., else SADDLEPOINT_CACHE, else the user's cache folder.
+    """Return the cache folder: cache=..., else SADDLEPOINT_CACHE, else the user's cache folder.
 
-    A user without a home folder has it among the temporary files.
+    Without a home folder it is in the folder of temporary files.
     """
-    if chosen := config.cache or expand_path("SADDLEPOINT_CACHE", os.environ.get("SADDLEPOINT_CACHE")):
-        return Path(chosen)
+    if path := config.cache or expand_path("SADDLEPOINT_CACHE", os.environ.get("SADDLEPOINT_CACHE")):
+        return Path(path)
     import tempfile
 
     import platformdirs

@@ -1,6 +1,6 @@
-"""Words of other programs, and what they are here: epochs, lr, loss, gpu, objective=wgan-gp.
+"""Names used by other programs, with the key or value to use here: epochs, lr, loss, gpu, objective=wgan-gp.
 
-Nothing is guessed: a word of another program is refused, in a line that names what to type.
+They are never replaced silently: the command stops with a message that gives what to type.
 """
 
 import re
@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from saddlepoint.config import catalogue
 
-# what stands in front of `=` elsewhere -> the words to type, {} being the value
+# keys of other programs -> the overrides to type; {} is the value
 KEYS = {
     "loss criterion gan_loss gan_mode loss_type adversarial_loss adv_loss gan_type": "objective={}",
     "bs batch_size batchsize train_batch_size": "batch={}",
@@ -76,18 +76,18 @@ KEYS = {
     "num_fakes n_fakes n_fake": "evaluation.n={}",
     "split": "evaluation.split={}",
 }  # fmt: skip
-MEANT = {word: words for said, words in KEYS.items() for word in said.split()}
+BY_KEY = {key: overrides for keys, overrides in KEYS.items() for key in keys.split()}
 EPOCHS = ("epochs", "epoch", "max_epochs", "num_epochs", "n_epochs", "nepochs", "nepoch", "niter_epochs")
 ROUNDS = (
     "kimg", "steps", "max_steps", "num_steps", "n_steps", "total_steps", "iterations", "iters", "max_iters",
     "num_iterations", "n_iter", "niter", "niters", "rounds", "max_iter", "num_iters", "total_iterations", "train_steps",
 )  # fmt: skip
-ALONE = {  # a key that needs more words than a line of others
-    "gpu": "device=cuda takes a GPU, devices=2 two of them, and CUDA_VISIBLE_DEVICES=1 in the environment says which",
-    "device_ids": "devices=2 takes two GPUs, and CUDA_VISIBLE_DEVICES=0,1 in the environment says which",
+SENTENCES = {  # keys whose advice is a sentence
+    "gpu": "device=cuda uses a GPU, devices=2 uses two, and CUDA_VISIBLE_DEVICES=1 in the environment selects them",
+    "device_ids": "devices=2 uses two GPUs, and CUDA_VISIBLE_DEVICES=0,1 in the environment selects them",
     **dict.fromkeys(
         ("checkpoint", "ckpt", "ckpt_path", "resume_from", "resume_from_checkpoint"),
-        "a run goes on by itself: give its own command again",
+        "a run resumes by itself: repeat its command",
     ),
     **dict.fromkeys(
         ("ema_decay", "ema_beta"),
@@ -100,11 +100,11 @@ ALONE = {  # a key that needs more words than a line of others
     "tensorboard": "a run's record is metrics.jsonl in its folder, and W&B: logger=wandb or logger=none",
 }
 
-# what a group is given elsewhere -> its name here, and what to type beside it
-GP = "wasserstein 'regularizer=[gradient_penalty]' game.players.generator.every=5"
+# names of options in other programs -> the name here, with further overrides
+WASSERSTEIN_GP = "wasserstein 'regularizer=[gradient_penalty]' game.players.generator.every=5"
 NAMES: dict[str, dict[str, str]] = {
     "objective": {
-        "wgangp wgan wgan1gp gradientpenalty earthmover": GP,
+        "wgangp wgan wgan1gp gradientpenalty earthmover": WASSERSTEIN_GP,
         "lsgan ls mse leastsquare l2 lsq": "least_squares",
         "ns nsgan nonsat vanilla gan bce bcegan standard sgan dcgan logistic softplus original crossentropy jsd":
             "nonsaturating",
@@ -148,125 +148,130 @@ NAMES: dict[str, dict[str, str]] = {
     "schedule": {"cosineannealing": "cosine", "lineardecay": "linear", "multistep": "step"},
 }  # fmt: skip
 
-# what is typed elsewhere after a command of ours that takes a key -> the words to type here, {} being the value
+# command -> keys of similar commands of other programs -> the overrides to type; {} is the value
 TO = "out output outfile out_file output_file outdir out_dir output_dir output_folder save save_to save_path dest"
 AT = "checkpoint ckpt ckpt_path snapshot step iteration"
 RUN = "run_dir run_folder rundir folder dir path model model_path model_dir load"
 NUMBER = "n_samples num_images num_samples nsamples n_images n_sample num_sample num_gen n_gen"
-DRAWN = {f"{NUMBER} num count number bs batch_size batchsize": "n={}", "seed random_seed manual_seed": "sample_seed={}",
-         "ema use_ema averaged evaluation.average": "average={}"}  # fmt: skip
+SAMPLING = {f"{NUMBER} num count number bs batch_size batchsize": "n={}",
+            "seed random_seed manual_seed": "sample_seed={}",
+            "ema use_ema averaged evaluation.average": "average={}"}  # fmt: skip
 OF_COMMANDS: dict[str, dict[str, str]] = {
-    "sample": {TO: "to={}", AT: "at={}", RUN: "run={}", **DRAWN, "samples": "n={}",
+    "sample": {TO: "to={}", AT: "at={}", RUN: "run={}", **SAMPLING, "samples": "n={}",
                "class classes labels class_idx target_class y": "label={}"},
     "evaluate": {TO: "to={}", AT: "at={}", RUN: "run={}", f"{NUMBER} n": "evaluation.n={}",
                  "ema use_ema averaged average": "evaluation.average={}"},
-    "memorisation": {TO: "to={}", AT: "at={}", RUN: "run={}", **DRAWN},
+    "memorisation": {TO: "to={}", AT: "at={}", RUN: "run={}", **SAMPLING},
     "export": {TO: "to={}", AT: "at={}", RUN: "run={}", "ema use_ema averaged evaluation.average": "average={}",
                "license": "licence={}", "format": "'formats=[{}]'"},
     "compare": {TO: "to={}", "run": "'runs=[{}]'", "metrics": "metric={}"},
     "replay": {"file path": "dump={}", "folder run_dir": "run={}"},
 }  # fmt: skip
 
-# real images of the train split; of data that say a number themselves, that one
+# images of the train split; data with a key `number` are not listed
 IMAGES = {"digits": 897, "mnist": 50_000, "fashion_mnist": 50_000, "cifar10_jpeg": 40_000}
 
 
-def suggest_for_key(key: str, said: str, config: DictConfig, choice: Mapping[str, Any]) -> str | None:
-    """What a key of another program, with the value `said`, is here, in a line; None for a key that nobody knows."""
+def suggest_for_key(key: str, value: str, config: DictConfig, choice: Mapping[str, Any]) -> str | None:
+    """Return the message for a key of another program with its value as text; None for an unknown key."""
     name = key.lower().replace("-", "_").strip("_")
     if is_training_length(name):
-        told = _epochs(_number(said), config, choice) if name in EPOCHS else _images(name, _number(said), config)
-        return f"{key}={said}: progress is counted in images: {told}"
-    if name in ALONE:
-        return f"no such key: {key}; {ALONE[name]}"
-    if name not in MEANT:
+        advice = (
+            _epochs_to_images(_to_float(value), config, choice)
+            if name in EPOCHS
+            else _rounds_to_images(name, _to_float(value), config)
+        )
+        return f"{key}={value}: training length is given in images: {advice}"
+    if name in SENTENCES:
+        return f"no such key: {key}; {SENTENCES[name]}"
+    if name not in BY_KEY:
         return None
-    words = MEANT[name].replace("{}", said)
-    if words.startswith("data."):
-        words = _of_data(words, said, config)
-    if (group := MEANT[name].strip("'").partition("=")[0]) in NAMES:
-        return f"no such key: {key}. Here it is {_chosen(group, said)}"
-    return f"no such key: {key}. Here it is {words}"
+    overrides = BY_KEY[name].replace("{}", value)
+    if overrides.startswith("data."):
+        overrides = _data_overrides(overrides, value, config)
+    if (group := BY_KEY[name].strip("'").partition("=")[0]) in NAMES:
+        return f"no such key: {key}. Here it is {_option_advice(group, value)}"
+    return f"no such key: {key}. Here it is {overrides}"
 
 
-def suggest_for_command(command: str, word: str, keys: Collection[str]) -> str | None:
-    """What a word of another program is behind a command that is not `train`, in a line; None where nobody knows."""
-    key, _, said = word.lstrip("+").partition("=")
+def suggest_for_command(command: str, argument: str, keys: Collection[str]) -> str | None:
+    """Return the message for an argument of another program to a command other than `train`; None if unknown."""
+    key, _, value = argument.lstrip("+").partition("=")
     name = key.lower().replace("-", "_")
-    found = (words for theirs, words in OF_COMMANDS.get(command, {}).items() if name in theirs.split())
-    if key in keys or (words := next(found, None)) is None:
+    matches = (overrides for names, overrides in OF_COMMANDS.get(command, {}).items() if name in names.split())
+    if key in keys or (overrides := next(matches, None)) is None:
         return None
-    if words == "at={}" and not (said.isdigit() or said in ("last", "best", "previous")):
-        return f"{word}: here it is at=last, at=best, or at=<images> of a snapshot, of a run=<folder>"
-    return f"{word}: here it is {words.replace('{}', said)}"
+    if overrides == "at={}" and not (value.isdigit() or value in ("last", "best", "previous")):
+        return f"{argument}: here it is at=last, at=best, or at=<images> of a snapshot, of a run=<folder>"
+    return f"{argument}: here it is {overrides.replace('{}', value)}"
 
 
-def _of_data(words: str, said: str, config: DictConfig) -> str:
-    """The words, where these data take them; a folder of images else."""
-    there, name = config.get("data") or {}, words.removeprefix("data.").partition("=")[0]
-    if name in there:
-        return words
+def _data_overrides(overrides: str, value: str, config: DictConfig) -> str:
+    """Return the overrides if these data have the key, else those for a folder of images."""
+    data, name = config.get("data") or {}, overrides.removeprefix("data.").partition("=")[0]
+    if name in data:
+        return overrides
     if name == "root":
-        return f"data.folder={said}" if "folder" in there else f"data=image_folder data.folder={said}"
-    return f"{words} of data=image_folder; these data have none to set"
+        return f"data.folder={value}" if "folder" in data else f"data=image_folder data.folder={value}"
+    return f"{overrides} of data=image_folder; these data do not have this key"
 
 
 def is_training_length(name: str) -> bool:
-    """Whether a key says elsewhere how long a training is."""
+    """Whether a key of other programs sets the length of training."""
     return name in EPOCHS or name in ROUNDS
 
 
-def _chosen(group: str, name: str) -> str:
-    there = catalogue.option_names(group)
-    if (ours := name if name in there else find_synonym(group, name)) is not None:
-        return f"{group}={ours}"
-    return f"{group}=<name>, and there is no {name}: {', '.join(there)}"
+def _option_advice(group: str, name: str) -> str:
+    names = catalogue.option_names(group)
+    if (option := name if name in names else find_synonym(group, name)) is not None:
+        return f"{group}={option}"
+    return f"{group}=<name>, and there is no {name}: {', '.join(names)}"
 
 
 def find_synonym(group: str, name: str) -> str | None:
-    """What another program's name of a piece is here, with what to type beside it; None for one that nobody knows."""
-    plain = re.sub(r"[^a-z0-9]", "", name.lower())
-    return next((ours for theirs, ours in NAMES.get(group, {}).items() if plain in theirs.split()), None)
+    """Return the option here for a name in other programs, with further overrides; None if unknown."""
+    key = re.sub(r"[^a-z0-9]", "", name.lower())
+    return next((option for names, option in NAMES.get(group, {}).items() if key in names.split()), None)
 
 
 def suggest_for_name(group: str, name: str) -> str:
-    """ " Here it is objective=least_squares.", "" for a name that nobody knows."""
-    return f" Here it is {group}={found}." if (found := find_synonym(group, name)) else ""
+    """Return " Here it is objective=least_squares.", "" for an unknown name."""
+    return f" Here it is {group}={option}." if (option := find_synonym(group, name)) else ""
 
 
 def suggest_for_value(key: str, value: Any) -> str | None:
-    """What to type for a value as other programs have it, device=gpu or cuda:1; None where nobody knows."""
+    """Return the message for a value of other programs, such as device=gpu or cuda:1; None if unknown."""
     if key != "device" or not isinstance(value, str | int) or isinstance(value, bool):
         return None
-    which = re.fullmatch(r"(?:cuda|gpu)?:?(\d+)", str(value).lower())
-    if which:
+    match = re.fullmatch(r"(?:cuda|gpu)?:?(\d+)", str(value).lower())
+    if match:
         return (
-            f"device={value}: device=cuda, and CUDA_VISIBLE_DEVICES={which[1]} in the environment says which; device "
+            f"device={value}: device=cuda, and CUDA_VISIBLE_DEVICES={match[1]} in the environment selects it; device "
             "is one of auto, cpu, cuda, mps"
         )
     if str(value).lower() in ("gpu", "nvidia", "cuda", "tpu", "metal", "apple"):
-        ours = {"metal": "mps", "apple": "mps", "tpu": "auto"}.get(str(value).lower(), "cuda")
-        return f"device={value}: here it is device={ours}; device is one of auto, cpu, cuda, mps"
+        device = {"metal": "mps", "apple": "mps", "tpu": "auto"}.get(str(value).lower(), "cuda")
+        return f"device={value}: here it is device={device}; device is one of auto, cpu, cuda, mps"
     return None
 
 
-def _number(said: str) -> float | None:
+def _to_float(text: str) -> float | None:
     try:
-        return float(said)
+        return float(text)
     except ValueError:
         return None
 
 
-def _epochs(number: float | None, config: DictConfig, choice: Mapping[str, Any]) -> str:
+def _epochs_to_images(number: float | None, config: DictConfig, choice: Mapping[str, Any]) -> str:
     name = choice.get("data")
-    if (each := _size(config, name)) is None:
+    if (size := _train_size(config, name)) is None:
         return "images=<training images of these data, times the epochs>"
-    one = f"an epoch of {name} is {each:,} of them"
-    return one if number is None else f"{one}, so images={round(number * each):_}"
+    advice = f"an epoch of {name} has {size:,} images"
+    return advice if number is None else f"{advice}, so images={round(number * size):_}"
 
 
-def _size(config: DictConfig, name: Any) -> int | None:
-    """The training images of a config's data; None where nobody knows without reading them."""
+def _train_size(config: DictConfig, name: Any) -> int | None:
+    """Return the number of training images of a config's data; None if it is unknown without reading them."""
     data = config.get("data") or {}
     if "number" in data:
         return int(data["number"])
@@ -281,9 +286,9 @@ def _size(config: DictConfig, name: Any) -> int | None:
     return number - sum(max(1, round(data[part] * number)) for part in ("validation", "test"))
 
 
-def _images(name: str, number: float | None, config: DictConfig) -> str:
+def _rounds_to_images(name: str, number: float | None, config: DictConfig) -> str:
     if number is None:
         return "images=300_000"
     if name == "kimg":
         return f"images={round(number * 1000):_}"
-    return f"a round shows {config.batch} of them, so images={round(number * config.batch):_}"
+    return f"a round shows {config.batch} images, so images={round(number * config.batch):_}"

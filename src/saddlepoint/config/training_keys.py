@@ -1,7 +1,7 @@
-"""What of a config decides the training: the config without whose run it is, how long, where, and what watches.
+"""The settings of a config that affect training, without name, length, devices and observers; differences of configs.
 
-And in what two configs, or other mappings, differ.  Plain values in, plain values out, interpolations as they are
-written: a run folder is read without composing anything.
+All functions take and return plain values with unresolved interpolations, so that a run folder can be read without
+composing its config.
 """
 
 import os
@@ -10,14 +10,14 @@ from typing import Any, Final
 
 from saddlepoint.redaction import shorten_home
 
-# whose run it is, how long, where, with what watching: none of these changes the game that is played
+# keys that do not change the game: name, length, devices, observers
 NON_TRAINING_KEYS = frozenset(
     ("name", "seed", "images", "outputs", "cache", "device", "devices", "nodes", "compile", "threads", "trainer")
 ) | {"logger", "callback", "metric", "evaluation", "protocol", "launcher", "many", "shared", "overwrite", "resume"}
 NON_TRAINING_KEYS |= {"choice", "experiment", "allow_target"}
-# keys of data that came after the first runs, at the value that does what was done before there was the key
+# keys of data that were added after the first runs, with the value that keeps the behaviour before them
 LATER_DATA_KEYS = {"fit": "crop", "flip": False, "bits": 8}
-# and keys of the game, with the sides and the order of the two-player game, which the first edition had built in
+# the same for keys of the game, with the sides of the two-player game, which were fixed in the first edition
 LATER_GAME_KEYS = {
     "sides": {
         "real": {"of": "x", "judge": "discriminator"},
@@ -31,39 +31,40 @@ LATER_GAME_KEYS = {
     "classes": {},
     "dropout": False,
 }
-LATER_ARCHITECTURE_KEYS = {"condition": {}, "bounded": None}  # and keys of networks
-# the sides of the two-player game as they were first written: networks got the class, and none of ours took it
+LATER_ARCHITECTURE_KEYS = {"condition": {}, "bounded": None}  # the same for networks
+# the sides of the two-player game in the first edition, which passed the class to every network
 FIRST_EDITION_SIDES = {
     "real": {"of": "x", "condition": "y", "judge": "discriminator"},
     "fake": {"by": "generator", "condition": "y", "judge": "discriminator"},
     "labelled": {"of": "labelled_x", "condition": "labelled_y", "judge": "discriminator"},
 }
 FIRST_EDITION_SIMULTANEOUS = (
-    "saddlepoint.game.simultaneous.Simultaneous"  # the class that the first edition had for one order of play
+    "saddlepoint.game.simultaneous.Simultaneous"  # a class of the first edition, now game.order
 )
-DATA_APART = frozenset(("root", "memory", "workers", "extractor"))  # where and how the same data are read, and measured
+NON_TRAINING_DATA_KEYS = frozenset(("root", "memory", "workers", "extractor"))  # how data are read and measured
 
 
 def training_keys(config: Mapping[Any, Any]) -> dict[str, Any]:
-    """The part of a plain config that decides the training; 1.0 and 1 are one number there."""
-    kept = _canonical({key: value for key, value in config.items() if key not in NON_TRAINING_KEYS})
-    if isinstance(data := kept.get("data"), dict):
-        kept["data"] = {
+    """Return the part of a plain config that affects training; 1.0 is equal to 1 in it."""
+    result = _canonical({key: value for key, value in config.items() if key not in NON_TRAINING_KEYS})
+    if isinstance(data := result.get("data"), dict):
+        result["data"] = {
             key: value
             for key, value in data.items()
-            if key not in DATA_APART and not (key in LATER_DATA_KEYS and is_same(value, LATER_DATA_KEYS[key]))
+            if key not in NON_TRAINING_DATA_KEYS
+            and not (key in LATER_DATA_KEYS and is_same(value, LATER_DATA_KEYS[key]))
         }
-        if isinstance(folder := kept["data"].get("folder"), str):
-            kept["data"]["folder"] = _in_utf8(folder)
-    if isinstance(game := kept.get("game"), dict):
-        kept["game"] = _game(game)
-    if isinstance(networks := kept.get("architecture"), dict):
-        kept["architecture"] = {name: _network(own) for name, own in networks.items()}
-    return kept
+        if isinstance(folder := result["data"].get("folder"), str):
+            result["data"]["folder"] = _in_utf8(folder)
+    if isinstance(game := result.get("game"), dict):
+        result["game"] = _first_edition_game(game)
+    if isinstance(networks := result.get("architecture"), dict):
+        result["architecture"] = {name: _first_edition_network(network) for name, network in networks.items()}
+    return result
 
 
-def _network(node: Any) -> Any:
-    """A network without the keys that came later, where they stand at what was done before."""
+def _first_edition_network(node: Any) -> Any:
+    """Return a network without later keys that have the value of the behaviour before them."""
     if not isinstance(node, dict):
         return node
     return {
@@ -71,43 +72,43 @@ def _network(node: Any) -> Any:
     }
 
 
-def _game(game: Mapping[str, Any]) -> dict[str, Any]:
-    """A game without what the first edition did not name: sides, makers and samples of the two-player game, its order.
+def _first_edition_game(game: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a game without the keys that the first edition lacked, if they describe the two-player game.
 
-    All players at once is written as the class that stood for it then, so that runs keep their names.
+    An order with all players at once becomes the first edition's class, so that old runs keep their names.
     """
-    kept = {
+    result = {
         key: value
         for key, value in game.items()
         if key not in LATER_GAME_KEYS or not is_same(value, LATER_GAME_KEYS[key])
     }
-    if is_same(kept.get("sides"), FIRST_EDITION_SIDES):
-        del kept["sides"]
-    if isinstance(players := kept.get("players"), dict):
-        kept["players"] = {
+    if is_same(result.get("sides"), FIRST_EDITION_SIDES):
+        del result["sides"]
+    if isinstance(players := result.get("players"), dict):
+        result["players"] = {
             name: {key: value for key, value in player.items() if (key, value) != ("sees", None)}
             if isinstance(player, dict) else player
             for name, player in players.items()
         }  # fmt: skip
-        order = kept.get("order")
+        order = result.get("order")
         if order is None or is_same(order, [[name] for name in players]):
-            kept.pop("order", None)
+            result.pop("order", None)
         elif is_same(order, [list(players)]):
-            del kept["order"]
-            kept["_target_"] = FIRST_EDITION_SIMULTANEOUS
-    return kept
+            del result["order"]
+            result["_target_"] = FIRST_EDITION_SIMULTANEOUS
+    return result
 
 
 def _in_utf8(path: str) -> str:
-    """A path as it reads where names of files are UTF-8, so that a locale does not make another one of it."""
+    """Return a path decoded as UTF-8, so that it does not depend on the locale."""
     try:
         return os.fsencode(path).decode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # it was not typed here, but read from a file
+    except UnicodeEncodeError:  # read from a file, not typed
         return path
 
 
 def dotted_items(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and what stands there; lists and empty mappings are leaves."""
+    """Yield dotted keys and values; lists and empty mappings are values."""
     if isinstance(value, dict) and value:
         for key, part in value.items():
             yield from dotted_items(part, f"{path}.{key}" if path else str(key))
@@ -115,53 +116,53 @@ def dotted_items(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def is_same(one: Any, other: Any) -> bool:
-    """Whether two leaves are equal; True is not 1."""
-    return one is other or repr(one) == repr(other)
+def is_same(a: Any, b: Any) -> bool:
+    """Whether two values are equal; True is not 1."""
+    return a is b or repr(a) == repr(b)
 
 
 def _canonical(value: Any) -> Any:
-    """The value with string keys, each whole float as an int, and no path that depends on whose home it is in."""
-    whole: list[Any] = [value]
-    waiting: list[Any] = [whole]
+    """Return the value with string keys, integral floats as int, and paths relative to the home folder."""
+    root: list[Any] = [value]
+    waiting: list[Any] = [root]
     while waiting:
         container = waiting.pop()
-        for key, part in container.items() if isinstance(container, dict) else enumerate(container):
-            if isinstance(part, dict):
-                container[key] = dict(zip(map(str, part), part.values(), strict=True))
+        for key, item in container.items() if isinstance(container, dict) else enumerate(container):
+            if isinstance(item, dict):
+                container[key] = dict(zip(map(str, item), item.values(), strict=True))
                 waiting.append(container[key])
-            elif isinstance(part, list):
-                container[key] = list(part)
+            elif isinstance(item, list):
+                container[key] = list(item)
                 waiting.append(container[key])
-            elif isinstance(part, str):
-                container[key] = shorten_home(part) if os.sep in part else part
-            elif isinstance(part, float) and part.is_integer():
-                container[key] = int(part)
-    return whole[0]
+            elif isinstance(item, str):
+                container[key] = shorten_home(item) if os.sep in item else item
+            elif isinstance(item, float) and item.is_integer():
+                container[key] = int(item)
+    return root[0]
 
 
-class _Nothing:
-    """What stands at a key that a config has not; no value of a config is equal to it."""
+class _NoValue:
+    """The value of a missing key; not equal to any value of a config."""
 
     def __repr__(self) -> str:
         return "nothing"
 
 
-NO_VALUE: Final = _Nothing()
+NO_VALUE: Final = _NoValue()
 
 
 def nested_difference(
     old: Mapping[Any, Any], new: Mapping[Any, Any], ignore: Collection[str] = ()
 ) -> dict[str, tuple[Any, Any]]:
-    """By dotted key, what stands in `old` and in `new` where that differs, NOTHING where one has no such key.
+    """Return dotted key -> (old, new) for each value that differs; NO_VALUE for a missing key.
 
-    Lists and empty mappings are leaves; 1, 1.0 and true are three values.  Keys at or below one of `ignore` are left
-    out.  In the order of `new`, then what is in `old` alone.
+    Lists and empty mappings are values; 1, 1.0 and true are three different values. Keys at or below one of `ignore`
+    are left out. The order is that of `new`, then the keys that only `old` has.
     """
-    ours, theirs = (dict(dotted_items(own)) if own else {} for own in (old, new))
-    both = {key: (ours.get(key, NO_VALUE), theirs.get(key, NO_VALUE)) for key in {**theirs, **ours}}
-    return {key: pair for key, pair in both.items() if not is_same(*pair) and not _below(key, ignore)}
+    before, after = (dict(dotted_items(mapping)) if mapping else {} for mapping in (old, new))
+    pairs = {key: (before.get(key, NO_VALUE), after.get(key, NO_VALUE)) for key in {**after, **before}}
+    return {key: pair for key, pair in pairs.items() if not is_same(*pair) and not _is_below(key, ignore)}
 
 
-def _below(key: str, places: Collection[str]) -> bool:
-    return any(f"{key}.".startswith(f"{place}.") for place in places)
+def _is_below(key: str, prefixes: Collection[str]) -> bool:
+    return any(f"{key}.".startswith(f"{prefix}.") for prefix in prefixes)

@@ -1,1 +1,1 @@
-"""What a command prints: results, notes, tables that live, meters; streams that may be closed."""
+"""Output of commands: results, messages, live tables, progress, and standard streams that may be closed."""

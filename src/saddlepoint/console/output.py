@@ -1,4 +1,4 @@
-"""Where a command prints: its result on stdout, as tables or as one JSON document; notes and progress on stderr."""
+"""Output of a command: its result on stdout, as tables or as one JSON document; messages and progress on stderr."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from rich.console import Console
 if TYPE_CHECKING:
     from rich.table import Table
 
-WIDTH = 80  # columns that every table fits
+WIDTH = 80  # maximum width of tables, in columns
 
 
-_CURRENT: ContextVar[Output | None] = ContextVar("output", default=None)  # of the command that runs
+_CURRENT: ContextVar[Output | None] = ContextVar("output", default=None)  # output of the running command
 
 
 def current_output(console: Console | None = None) -> Output:
-    """Where a result goes: to `console` where one is given, else where the command line that runs says, else stdout."""
+    """Return the output for a result: `console` if given, else that of the running command, else stdout."""
     return Output(console=console) if console is not None else _CURRENT.get() or Output()
 
 
 class Output:
-    """The result of a command: `parts` for people, or with `json` the document for programs and nothing else.
+    """Print the result of a command: text and tables, or with `json` only a JSON document.
 
-    `console` is where people's parts go: stdout where none is given.
+    `console`: where text and tables are printed; None: stdout.
     """
 
     def __init__(self, json: bool = False, console: Console | None = None) -> None:
         self.json = json
         self.console = console or Console()
-        self._file: IO[str] | None = None  # stdout as it was before anything else was kept from it
+        self._file: IO[str] | None = None  # stdout before it was redirected
 
     @property
     def width(self) -> int:
-        """Columns of the terminal, 80 elsewhere."""
+        """Width of the terminal in columns; 80 without a terminal."""
         return self.console.width
 
     @contextmanager
     def activate(self) -> Iterator[None]:
-        """Meanwhile results go here; with `json` stderr gets what others print on stdout."""
+        """Make this the output of the running command; with `json`, redirect other prints from stdout to stderr."""
         self._file = sys.stdout
         token = _CURRENT.set(self)
         try:
@@ -55,12 +55,12 @@ class Output:
             _CURRENT.reset(token)
 
     def run(self, command: Callable[[], int]) -> int:
-        """The exit code of a command whose result goes here."""
+        """Run a command with this output; return its exit code."""
         with self.activate():
             return command()
 
     def __call__(self, parts: Iterable[str | Table], document: Mapping[str, Any]) -> None:
-        """Print the result, once per command: lines as they stand, and tables; or the document."""
+        """Print the result, once per command: lines and tables, or the JSON document."""
         if self.json:
             print(json.dumps(to_json_value(document), indent=2, allow_nan=False), file=self._file or sys.stdout)
             return
@@ -68,13 +68,13 @@ class Output:
 
 
 def print_parts(parts: Iterable[str | Table], console: Console) -> None:
-    """Print lines as they stand, and tables."""
+    """Print lines without wrapping or markup, and tables."""
     for part in parts:
         console.print(part, soft_wrap=isinstance(part, str), markup=False, highlight=False)
 
 
 def to_json_value(value: Any) -> Any:
-    """A value as JSON has it: what is not finite is null, a path its text, a tuple a list."""
+    """Convert a value for JSON: non-finite numbers to null, paths to text, tuples and sets to lists."""
     if isinstance(value, Mapping):
         return {str(key): to_json_value(part) for key, part in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

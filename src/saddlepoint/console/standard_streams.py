@@ -1,6 +1,6 @@
-"""Standard input, output and error that are closed, lead nowhere any more, or lie on a full disk.
+"""Standard streams that are closed, disconnected, or on a full disk.
 
-A run keeps its results in its folder, so that it does not need the terminal, pipe or file that it prints to.
+A run writes its results to its folder, so it can continue if its terminal, pipe or log file fails.
 """
 
 import errno
@@ -13,11 +13,16 @@ from typing import Any
 
 from saddlepoint.error import Mistake
 
-GONE = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO)  # it will not come back: a closed pipe, a terminal hung up
+PERMANENT_ERRORS = (
+    errno.EPIPE,
+    errno.EIO,
+    errno.EBADF,
+    errno.ENXIO,
+)  # permanent: a closed pipe, a terminal that hung up
 
 
-class Unprinted(Mistake):
-    """Standard output took no more: exit code 141, without a word, where its reader has closed it, else 1."""
+class StdoutError(Mistake):
+    """Standard output cannot be written. Exit code 141, without a message, if its reader closed it, else 1."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(f"cannot write to standard output: {error.strerror or error}")
@@ -25,11 +30,11 @@ class Unprinted(Mistake):
 
 
 class GuardedStream:
-    """A text stream; what it cannot write is passed to `failed`, as the OSError, and dropped where that returns."""
+    """A text stream that calls `failed` with the OSError of a failed write, and drops the text if it returns."""
 
     def __init__(self, stream: Any, failed: Callable[[OSError], None]) -> None:
         self._stream, self._failed = stream, failed
-        self.rich_proxied_file = self  # what every line that is printed asks for, as it does for these
+        self.rich_proxied_file = self  # rich looks this up for every printed line, as the attributes below
         for name in ("encoding", "fileno", "isatty"):
             if hasattr(stream, name):
                 setattr(self, name, getattr(stream, name))
@@ -51,16 +56,16 @@ class GuardedStream:
         try:
             call()
         except OSError as error:
-            if error.errno in GONE:
+            if error.errno in PERMANENT_ERRORS:
                 discard(self._stream)
             self._failed(error)
 
 
 def ensure_utf8() -> None:
-    """Start this process again in Python's UTF-8 mode (PEP 540) where it is not in it; so will be what it starts.
+    """Restart this process in Python's UTF-8 mode (PEP 540) if it is not in it; its child processes inherit the mode.
 
-    With another locale the same bytes on a command line would be another text, so another identity, and what libraries
-    write without naming an encoding would be in the locale's.  From Python 3.15 on this mode is the default.
+    In another locale the bytes of a command line would be a different text, so a different identity, and libraries that
+    give no encoding would write the locale's. From Python 3.15 on this mode is the default.
     """
     if sys.flags.utf8_mode or sys.getfilesystemencoding() == "utf-8" or not sys.executable:
         return
@@ -69,11 +74,11 @@ def ensure_utf8() -> None:
 
 
 def reopen_closed() -> None:
-    """Open the null device on each of descriptors 0, 1 and 2 that is closed; forget a width or height of 0.
+    """Open the null device on each closed descriptor of 0, 1 and 2; unset COLUMNS and LINES if they are 0.
 
-    Standard output takes names of files that are no UTF-8, as their bytes; standard error escapes them.
-    A file that is opened later would otherwise get that number, and what a library prints would be written into it.
-    rich prints nothing at all where COLUMNS is 0.
+    Otherwise a file that is opened later gets the closed descriptor, and prints of libraries are written to it. rich
+    prints nothing if COLUMNS is 0. Standard output writes file names that are not UTF-8 as bytes; standard error
+    escapes them.
     """
     for size in ("COLUMNS", "LINES"):
         if os.environ.get(size, "").strip("0") == "":
@@ -95,12 +100,12 @@ def reopen_closed() -> None:
 
 
 def ignore_write_errors(*names: str) -> AbstractContextManager[None]:
-    """Meanwhile sys.stdout and sys.stderr, or those named, drop what they cannot write."""
+    """Ignore failed writes to sys.stdout and sys.stderr, or to the named streams, in the context."""
     return _guarded(names or ("stdout", "stderr"), lambda error: None)
 
 
 def run_ignoring_write_errors(run: Callable[[], int]) -> int:
-    """The exit code of a command whose results are in a folder, whatever becomes of what it prints."""
+    """Run a command whose results are in a folder, ignoring failed writes to standard streams; return its exit code."""
     with ignore_write_errors():
         code = run()
         flush_or_discard()
@@ -108,10 +113,10 @@ def run_ignoring_write_errors(run: Callable[[], int]) -> int:
 
 
 def raise_write_errors() -> AbstractContextManager[None]:
-    """Meanwhile sys.stdout raises Unprinted where it cannot write, in print and in rich alike."""
+    """Raise StdoutError for a failed write to sys.stdout in the context, in print and in rich."""
 
     def refuse(error: OSError) -> None:
-        raise Unprinted(error) from None
+        raise StdoutError(error) from None
 
     return _guarded(("stdout",), refuse)
 
@@ -119,10 +124,12 @@ def raise_write_errors() -> AbstractContextManager[None]:
 @contextmanager
 def _guarded(names: tuple[str, ...], failed: Callable[[OSError], None]) -> Iterator[None]:
     before = {name: stream for name in names if (stream := getattr(sys, name)) is not None}
-    plain = {name: stream._stream if isinstance(stream, GuardedStream) else stream for name, stream in before.items()}
+    originals = {
+        name: stream._stream if isinstance(stream, GuardedStream) else stream for name, stream in before.items()
+    }
     guards = {
-        name: GuardedStream(stream, failed) for name, stream in plain.items()
-    }  # the innermost guard alone decides
+        name: GuardedStream(stream, failed) for name, stream in originals.items()
+    }  # only the innermost guard counts
     for name, guard in guards.items():
         setattr(sys, name, guard)
     try:
@@ -134,7 +141,7 @@ def _guarded(names: tuple[str, ...], failed: Callable[[OSError], None]) -> Itera
 
 
 def flush_or_discard() -> None:
-    """Before the process ends: what a stream still holds and cannot write is dropped, or the exit code would be 120."""
+    """Flush the streams before the process ends; drop what cannot be written, or the exit code would be 120."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
@@ -144,7 +151,7 @@ def flush_or_discard() -> None:
 
 
 def discard(stream: Any) -> None:
-    """Lead the descriptor of a stream to the null device, and what the stream still holds with it."""
+    """Redirect a stream's descriptor, and its buffered text, to the null device."""
     with suppress(OSError, ValueError, AttributeError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())

@@ -89,7 +89,7 @@ def build_second_evaluator(
     If two models rank differently under the two extractors, treat it as a tie.  None without a second extractor or
     without such metrics.
     """
-    name = config.evaluation.get("second")
+    name = config.evaluation.get("second_extractor")
     if name == "auto":
         first = _requested_extractor(config, data)
         name = second_extractor_name(first) if isinstance(first, str) else None

@@ -1,1 +1,1 @@
-"""Processes that train: a pool on this machine, a cluster, the ranks of one run."""
+"""Training processes: a pool on this machine, a cluster, and the ranks of one run."""

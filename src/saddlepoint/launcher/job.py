@@ -1,4 +1,4 @@
-"""One of many runs: a process to start, and how it stands."""
+"""A job: a process that trains one run, and its state."""
 
 import fcntl
 import os
@@ -12,38 +12,38 @@ from typing import IO
 
 from saddlepoint.run.folder import Run, parse_json
 
-# how a job stands. DONE: its run was finished before; BUSY: another process trains it, or did
+# states of a job. DONE_BEFORE: its run was finished before; TRAINED_ELSEWHERE: another process trains or trained it
 WAITING, RUNNING, FINISHED, FAILED, STOPPED, DONE_BEFORE, TRAINED_ELSEWHERE = (
     "waiting", "running", "finished", "failed", "stopped", "done before", "trained elsewhere",
 )  # fmt: skip
-IN_USE = "in use: another process is training there"  # what a process says that finds its run's folder held
-SIGNED = 1.0  # seconds in which who has claimed a job says who it is
-TAIL = 4096  # bytes of a file's end that are looked at
+IN_USE = "in use: another process is training there"  # message of a process whose run folder is locked
+SIGNATURE_TIMEOUT = 1.0  # seconds to wait for the name of the process that claimed a job
+TAIL_BYTES = 4096  # bytes that are read from the end of a file
 
 
 @dataclass
 class Job:
-    """A process that trains one run, which its frozen config describes."""
+    """A process that trains the run of a config file."""
 
-    label: str  # what makes it differ from the others, "objective=hinge seed=1"
+    label: str  # what distinguishes it from other jobs: "objective=hinge seed=1"
     command: list[str]
-    folder: Path  # of the run
-    log: Path  # what the process prints
-    images: int  # that it is to show
+    folder: Path  # the run folder
+    log: Path  # output of the process
+    images: int  # length of the run
     state: str = WAITING
     exit_code: int | None = None
     started_at: float = 0.0  # time.monotonic()
     ended_at: float = 0.0
-    images_before: int = 0  # images that its run had shown before this start
-    location: str = ""  # the accelerator, or the cluster's number for it
-    reason: str = ""  # why it is not to be begun: it failed before, or who trains it
+    images_before: int = 0  # images of the run before this start
+    location: str = ""  # its accelerator, or its job id on the cluster
+    reason: str = ""  # why it is not started: an earlier failure, or the process that trains it
     write_config: Callable[[], object] = lambda: None  # writes the config that `command` reads
-    log_start: int = 0  # of the log, where what its own process printed begins
+    log_start: int = 0  # byte of the log at which the output of this process starts
     _claim: IO[bytes] | None = None  # the log, open and locked, while its process runs
 
     @property
     def run(self) -> Run:
-        """The run folder, of which others may hold the lock."""
+        """The run folder; another process may hold its lock."""
         return Run(self.folder)
 
     @property
@@ -52,40 +52,40 @@ class Job:
 
     @property
     def seconds(self) -> float:
-        """That it has been running."""
+        """Seconds that it has been running."""
         return (self.ended_at or time.monotonic()) - self.started_at if self.started_at else 0.0
 
     @property
     def images_shown(self) -> int:
-        """Images that it has shown so far, as its journal says."""
+        """Images shown so far, from its journal."""
         rows = (parse_json(line) for line in reversed(_tail(self.folder / "metrics.jsonl")))
-        said = (row.get("images") for row in rows if isinstance(row, dict))
-        return next((images for images in said if isinstance(images, int)), 0)
+        counts = (row.get("images") for row in rows if isinstance(row, dict))
+        return next((images for images in counts if isinstance(images, int)), 0)
 
     @property
     def rate(self) -> float:
-        """Images per second since it began, 0 before it said any; those of an earlier start do not count."""
+        """Images per second since this start; 0 before the first journal entry."""
         done = (self.images if self.state == FINISHED else self.images_shown) - self.images_before
         return done / self.seconds if done > 0 and self.seconds else 0.0
 
     @property
     def last_message(self) -> str:
-        """The last line that it printed: of a failure, what went wrong; before it, the signal that killed it."""
-        said = next((line.strip() for line in reversed(_tail(self.log, self.log_start)) if line.strip()), "")
-        return self.reason or ": ".join(filter(None, (self._killed, said))) or "it printed nothing"
+        """The reason, or the signal that killed it and the last line that it printed."""
+        last_line = next((line.strip() for line in reversed(_tail(self.log, self.log_start)) if line.strip()), "")
+        return self.reason or ": ".join(filter(None, (self._killed, last_line))) or "it printed nothing"
 
     @property
     def _killed(self) -> str:
-        """ "killed by SIGKILL (out of memory?)"; "" where it ended by itself, or was asked to end."""
+        """ "killed by SIGKILL (out of memory?)"; "" if it was not killed, or was asked to end."""
         if self.state != FAILED or self.exit_code is None or self.exit_code >= 0:
             return ""
-        name = next((one.name for one in signal.Signals if one == -self.exit_code), f"signal {-self.exit_code}")
+        name = next((s.name for s in signal.Signals if s == -self.exit_code), f"signal {-self.exit_code}")
         return f"killed by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}"
 
     def claim(self) -> IO[bytes] | None:
-        """The log, for its process to print to, and its config written; None where another process has the run.
+        """Lock the log, write the config and return the open log; None if another process has the run.
 
-        The claim is a lock of the log. It ends with the job, and where this process is killed, with the job's process.
+        The lock ends with the job; if this process is killed, it ends with the job's process.
         """
         log = claim_log(self.log)
         if log is None or self.run.in_use:
@@ -93,14 +93,14 @@ class Job:
                 log.close()
             self.mark_trained_elsewhere()
             return None
-        self._claim, self.log_start = log, log.seek(0, os.SEEK_END)  # what an earlier attempt printed stays
+        self._claim, self.log_start = log, log.seek(0, os.SEEK_END)  # keep the output of earlier attempts
         self.run.write_holder()
         self.write_config()
         return log
 
     def mark_trained_elsewhere(self) -> None:
-        """Note that another process trains the run."""
-        until = time.monotonic() + SIGNED
+        """Record that another process trains the run."""
+        until = time.monotonic() + SIGNATURE_TIMEOUT
         while not self.run.holder and time.monotonic() < until:
             time.sleep(0.01)
         self.state, self.reason = TRAINED_ELSEWHERE, f"by {self.run.holder or 'another process'}"
@@ -112,7 +112,7 @@ class Job:
         self.state, self.started_at, self.location = RUNNING, time.monotonic(), place
 
     def mark_ended(self, code: int, stopped: bool = False) -> None:
-        """Note its exit code, and what that means."""
+        """Record the exit code and the state that follows from it."""
         self.exit_code, self.ended_at = code, time.monotonic()
         if self._claim is not None:
             release_log(self._claim)
@@ -122,30 +122,30 @@ class Job:
 
 
 def claim_log(log: Path) -> IO[bytes] | None:
-    """The log of a job, opened to append to and locked; None where a live process, or its launcher, holds it."""
+    """Open the log of a job to append and lock it; None if a running process, or its launcher, holds the lock."""
     file = log.open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         return None
-    except OSError:  # a file system without locks: as if nobody else were there
+    except OSError:  # a file system without locks
         pass
     return file
 
 
 def release_log(log: IO[bytes]) -> None:
-    """Give up a claim, also for processes that the job has left behind and that have the log open."""
+    """Unlock and close a log, even if processes left by the job have it open."""
     with suppress(OSError):
         fcntl.flock(log, fcntl.LOCK_UN)
     log.close()
 
 
 def _tail(path: Path, start: int = 0) -> list[str]:
-    """The last whole lines of a file, of those that begin at byte `start` or later; [] where there is none."""
+    """Return the lines in the last TAIL_BYTES of a file, from byte `start` on; [] if there is no file."""
     try:
         with path.open("rb") as file:
-            file.seek(max(start, path.stat().st_size - TAIL))
+            file.seek(max(start, path.stat().st_size - TAIL_BYTES))
             return file.read().decode(errors="replace").splitlines()
     except OSError:
         return []

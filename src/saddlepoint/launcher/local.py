@@ -1,4 +1,4 @@
-"""Many runs on this machine: a pool of processes, each with its own threads, and an accelerator where there is one."""
+"""Launcher for this machine: a pool of processes, each with its own threads and accelerators."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -10,12 +10,14 @@ from saddlepoint.schema import Count, Natural, validate_init
 
 
 class Local:
-    """At most `processes` jobs at once, `threads` threads of torch each.
+    """Run at most `processes` jobs at once, with `threads` torch threads each.
 
-    processes  None: one per accelerator, else as many as the cores allow
-    gpus       accelerators to deal out in turn: "auto" for those that are there, or how many
-    devices    how many of them each job takes, or of the CPU's cores
-    Raises Mistake for numbers that make no sense.
+    Args:
+        processes: number of jobs at once; None: one per accelerator, else as many as the CPU cores allow
+        threads: torch threads per process
+        gpus: number of accelerators to assign in turn; "auto": all that are available
+        devices: accelerators per job, or CPU processes per job
+    Raises Mistake for invalid numbers.
     """
 
     @validate_init("launcher")
@@ -32,32 +34,32 @@ class Local:
         self.processes = processes or len(self.gpus) // devices or max(1, cores // (threads * devices))
 
     def run(self, jobs: Sequence[Job], watch: Callable[[], None], seconds_between: float = 0.25) -> None:
-        """Start what waits, in order, until all is over; `watch` is called along the way.
+        """Run the waiting jobs in order until all have ended; `watch` is called regularly.
 
-        A job that fails stops no other.  On an interrupt, and where this process is told to end, every process is
-        told, and has time to save: it would otherwise train on unwatched.
+        A failed job does not stop the others. On an interrupt or ending signal, every process is asked to end and has
+        time to save; otherwise it would continue without a supervisor.
         """
         queue = [job for job in jobs if job.state == WAITING]
 
-        def begin(slot: int) -> JobProcess | None:
+        def start_next(slot: int) -> JobProcess | None:
             process = None
             while queue and process is None:
                 process = self.start_job(queue.pop(0), slot)
             return process
 
         try:
-            run_pool(self.processes, begin, lambda: bool(queue), watch, seconds_between)
+            run_pool(self.processes, start_next, lambda: bool(queue), watch, seconds_between)
         finally:
             watch()
 
     def slot_gpus(self, slot: int) -> list[str]:
-        """The accelerators of a slot, in turn; all where there are fewer than a job takes, which then says so."""
+        """Return the accelerators of a slot; all of them if a job needs more, which then fails with a message."""
         sets = len(self.gpus) // self.devices
         first = slot % sets * self.devices if sets else 0
         return self.gpus[first : first + self.devices]
 
     def start_job(self, job: Job, slot: int) -> JobProcess | None:
-        """The process of a job, begun, with the accelerator of its slot; None where another launcher has the job."""
+        """Start the process of a job on the accelerators of its slot; None if another launcher has the job."""
         gpu = ",".join(self.slot_gpus(slot)) or None
         threads = str(self.threads)
         env = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
@@ -69,13 +71,13 @@ class Local:
 
 
 def _accelerators(gpus: int | Literal["auto"]) -> list[str]:
-    """So many CUDA devices, by the numbers that they go by: of those that this process was given, else from 0 on."""
-    said = os.environ.get("CUDA_VISIBLE_DEVICES")
-    given = [name for name in (said or "").split(",") if name.strip() and name.strip() != "-1"]
-    if gpus == "auto" and said is not None:
-        return given
+    """Return the numbers of CUDA devices: of those visible to this process, else from 0 on."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [name for name in (visible or "").split(",") if name.strip() and name.strip() != "-1"]
+    if gpus == "auto" and visible is not None:
+        return names
     if gpus == "auto":
-        import torch  # here: it takes a second, and a machine without a driver needs it all the same
+        import torch  # imported here: it takes a second, and is rarely needed
 
         gpus = torch.cuda.device_count()
-    return given[:gpus] if len(given) >= gpus else [str(i) for i in range(gpus)]
+    return names[:gpus] if len(names) >= gpus else [str(i) for i in range(gpus)]

@@ -1,6 +1,6 @@
-"""A pool: work in slots, so many at a time, and processes that are suspended together and end together.
+"""A pool of slots for tasks, and child processes that are suspended and stopped together.
 
-Each process has a session of its own: a Ctrl-C reaches the pool's process alone, which then tells each of them once.
+Each child process has its own session: Ctrl-C reaches only the pool's process, which then stops each child once.
 """
 
 import os
@@ -16,46 +16,46 @@ from weakref import WeakSet
 from saddlepoint.error import Stopped, ending_signals
 from saddlepoint.launcher.job import Job
 
-STOP_TIMEOUT = 60.0  # seconds that a process that is asked to end has to save what it did
-_STARTED: WeakSet[subprocess.Popen] = WeakSet()  # by this process
+STOP_TIMEOUT = 60.0  # seconds for a process to save its run after it was asked to end
+_CHILDREN: WeakSet[subprocess.Popen] = WeakSet()  # child processes of this process
 
 
 class Task(Protocol):
-    """What a slot is busy with."""
+    """The work of one slot."""
 
     def poll(self) -> bool:
-        """Do what is due; whether it has ended."""
+        """Make progress. Return whether the task has ended."""
         ...
 
     def stop(self) -> None:
-        """Ask it to end, `over` says when it has; asked a second time it waits for nothing."""
+        """Ask the task to end; `poll` returns whether it has. A second call makes it end at once."""
 
 
 class JobProcess:
-    """The process of a job, begun; the job's log is its output."""
+    """The running process of a job, which prints to the job's log."""
 
     def __init__(self, job: Job, log: IO[bytes], env: Mapping[str, str]) -> None:
         self.job = job
         self._process = start_process(job.command, env, stdout=log, stderr=subprocess.STDOUT)
-        self._until: float | None = None  # it has been asked to end
+        self._deadline: float | None = None  # deadline, after it was asked to end
 
     def poll(self) -> bool:
-        """Whether it has ended, which its job then notes; one that was asked to and takes too long is killed."""
+        """Whether the process has ended, which is recorded in its job. It is killed at its deadline."""
         if self.job.has_ended:
             return True
         if (code := self._process.poll()) is None:
-            if self._until is not None and time.monotonic() > self._until:
+            if self._deadline is not None and time.monotonic() > self._deadline:
                 self._process.kill()
             return False
-        self.job.mark_ended(code, stopped=self._until is not None)
+        self.job.mark_ended(code, stopped=self._deadline is not None)
         return True
 
-    def stop(self, patience: float | None = None) -> None:
-        """Ask it to end within `patience` seconds, `PATIENCE` where nothing is said."""
+    def stop(self, timeout: float | None = None) -> None:
+        """Ask the process to end within `timeout` seconds, by default `STOP_TIMEOUT`."""
         if self._process.poll() is None:
-            self._process.terminate()  # an interrupt would not reach what a shell started in the background
-        if self._until is None:
-            self._until = time.monotonic() + (STOP_TIMEOUT if patience is None else patience)
+            self._process.terminate()  # SIGINT is ignored by processes that a shell started in the background
+        if self._deadline is None:
+            self._deadline = time.monotonic() + (STOP_TIMEOUT if timeout is None else timeout)
 
 
 def start_process(
@@ -64,11 +64,11 @@ def start_process(
     stdout: IO[bytes] | None = None,
     stderr: IO[bytes] | int | None = None,
 ) -> subprocess.Popen:
-    """A process with nothing to read, in a session of its own."""
+    """Start a process in its own session, without standard input."""
     process = subprocess.Popen(
         command, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True
     )
-    _STARTED.add(process)
+    _CHILDREN.add(process)
     return process
 
 
@@ -79,71 +79,76 @@ def run_pool(
     watch: Callable[[], None],
     seconds_between: float,
 ) -> None:
-    """Begin work in every free slot until all is over and there is no `more`; `watch` is called along the way.
+    """Start tasks in free slots until all have ended and there are no more; `watch` is called regularly.
 
-    begin    gives the next piece of work for a slot, begun; None where there is none now
-    On an interrupt, where this process is told to end, and where something raises, all that is under way is asked to
-    end and waited for.
+    On an interrupt, an ending signal or an exception, the running tasks are asked to end and waited for.
+
+    Args:
+        slots: number of tasks at once
+        begin: starts the next task of a slot and returns it; None if there is none now
+        more: whether there are more tasks
+        watch: called after each pass over the slots
+        seconds_between: pause between two passes, in seconds
     """
-    working: dict[int, Task] = {}
+    tasks: dict[int, Task] = {}
     with raise_on_ending_signal(), suspend_together():
         try:
             while True:
                 for slot in range(slots):
-                    if slot not in working and (work := begin(slot)) is not None:
-                        working[slot] = work
-                ended = [slot for slot, work in working.items() if work.poll()]
+                    if slot not in tasks and (task := begin(slot)) is not None:
+                        tasks[slot] = task
+                ended = [slot for slot, task in tasks.items() if task.poll()]
                 for slot in ended:
-                    del working[slot]
+                    del tasks[slot]
                 watch()
-                if not working and not more():
+                if not tasks and not more():
                     return
-                if not ended:  # else a slot is free, and the next begins at once
+                if not ended:  # else a slot is free for the next task
                     time.sleep(seconds_between)
         except BaseException:
-            _end(list(working.values()))
+            _stop_all(list(tasks.values()))
             raise
 
 
-def _end(working: list[Task]) -> None:
-    """Ask all to end and wait; who is told again meanwhile hands it on, and a process ends where it is."""
-    for work in working:
-        work.stop()
-    while working:
+def _stop_all(tasks: list[Task]) -> None:
+    """Ask all tasks to end and wait for them; a second interrupt makes them end at once."""
+    for task in tasks:
+        task.stop()
+    while tasks:
         try:
-            if working[0].poll():
-                working.pop(0)
+            if tasks[0].poll():
+                tasks.pop(0)
             else:
                 time.sleep(0.02)
         except KeyboardInterrupt:
-            for work in working:
-                work.stop()
+            for task in tasks:
+                task.stop()
 
 
 @contextmanager
 def raise_on_ending_signal() -> Iterator[None]:
-    """Meanwhile a signal that asks for the end (a terminal that closes is one) raises Halted in this process."""
+    """Raise Stopped for an ending signal in the context, for example if the terminal closes."""
 
     def interrupt(number: int, _: object) -> None:
         raise Stopped(number)
 
-    here = threading.current_thread() is threading.main_thread()  # no other may set them
-    signals = [one for one in ending_signals() if here and signal.getsignal(one) == signal.SIG_DFL]
-    for one in signals:
-        signal.signal(one, interrupt)
+    is_main = threading.current_thread() is threading.main_thread()  # other threads cannot set handlers
+    signals = [number for number in ending_signals() if is_main and signal.getsignal(number) == signal.SIG_DFL]
+    for number in signals:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        for one in signals:
-            signal.signal(one, signal.SIG_DFL)
+        for number in signals:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
 def suspend_together() -> Iterator[None]:
-    """Meanwhile Ctrl-Z (SIGTSTP) suspends what this process has started with it, and they continue together."""
+    """Make Ctrl-Z (SIGTSTP) suspend child processes with this one in the context, and continue them together."""
 
     def suspend(number: int, frame: object) -> None:
-        running = [process for process in _STARTED if process.poll() is None]
+        running = [process for process in _CHILDREN if process.poll() is None]
         for process in running:
             process.send_signal(signal.SIGSTOP)
         os.kill(os.getpid(), signal.SIGSTOP)

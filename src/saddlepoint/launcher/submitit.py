@@ -1,4 +1,4 @@
-"""Many runs on a cluster: jobs of SLURM, by submitit (github.com/facebookincubator/submitit)."""
+"""Launcher for a cluster: SLURM jobs, submitted with submitit (github.com/facebookincubator/submitit)."""
 
 import os
 import subprocess
@@ -11,19 +11,21 @@ from saddlepoint.error import Mistake, first_line
 from saddlepoint.launcher.job import WAITING, Job, claim_log, release_log
 from saddlepoint.schema import Count, Natural, validate_init
 
-TAKEN = 75  # exit code of a job that another one was at already, EX_TEMPFAIL of sysexits.h
+ALREADY_TRAINED = 75  # exit code of a job whose run another process trains: EX_TEMPFAIL of sysexits.h
 
 
 class Submitit:
-    """Every job is submitted at once, `processes` at a time may run; SLURM queues them and gives each what it asks for.
+    """Submit all jobs at once; SLURM queues them and runs at most `processes` at the same time.
 
-    cluster     None: SLURM where it is, else this machine; "slurm", "local"
-    threads     CPUs per job, and threads of torch
-    gpus        per job
-    minutes     that a job may take; a job that is cut off goes on when the same command is given again
-    memory_gib, partition, account, constraint    as SLURM knows them; None: its default
-    folder      for submitit's own files; None: beside the runs
-    Raises Mistake where SLURM is wanted and is not there.
+    Args:
+        cluster: "slurm", "local" or "debug"; None: SLURM if available, else this machine
+        processes: maximum number of jobs at the same time
+        threads: CPUs per job, and torch threads
+        gpus: GPUs per job
+        minutes: time limit of a job; repeat the command to resume jobs that reached it
+        memory_gib, partition, account, constraint: as in SLURM; None: its default
+        folder: folder of submitit's files; None: next to the runs
+    Raises Mistake if SLURM is requested and not available.
     """
 
     @validate_init("launcher")
@@ -47,13 +49,13 @@ class Submitit:
         self.slurm = {f"slurm_{name}": value for name, value in slurm.items() if value is not None}
 
     def run(self, jobs: Sequence[Job], watch: Callable[[], None], seconds_between: float = 2.0) -> None:
-        """Submit what waits and look on until all is over; on an interrupt what is left is cancelled."""
+        """Submit the waiting jobs and poll them until all have ended; on an interrupt cancel the remaining ones."""
         waiting = [job for job in jobs if job.state == WAITING]
-        submitted = self._submitted(waiting) if waiting else []
+        submitted = self._submit(waiting) if waiting else []
         try:
             while any(not job.has_ended for job in waiting):
                 for job, handle in zip(waiting, submitted, strict=True):
-                    _follow(job, handle)
+                    _update_job(job, handle)
                 watch()
                 time.sleep(seconds_between)
         except BaseException:
@@ -65,7 +67,7 @@ class Submitit:
         finally:
             watch()
 
-    def _submitted(self, jobs: Sequence[Job]) -> list[Any]:
+    def _submit(self, jobs: Sequence[Job]) -> list[Any]:
         import submitit
 
         folder = Path(self.folder) if self.folder else jobs[0].log.parents[1] / ".submitit"
@@ -77,30 +79,30 @@ class Submitit:
                 job.log_start = job.log.stat().st_size if job.log.exists() else 0
             with executor.batch():
                 return [executor.submit(run_job, job.command, str(job.log), self.threads) for job in jobs]
-        except (RuntimeError, ValueError, OSError) as error:  # no SLURM, or what sbatch refuses
+        except (RuntimeError, ValueError, OSError) as error:  # no SLURM, or an error of sbatch
             raise Mistake(f"launcher=submitit: {first_line(error)}") from None
 
 
 def run_job(command: list[str], log: str, threads: int) -> int:
-    """Run one job where the cluster put it; its exit code."""
+    """Run one job on its cluster node. Return its exit code."""
     env = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     if (file := claim_log(Path(log))) is None:
-        return TAKEN
+        return ALREADY_TRAINED
     try:
         return subprocess.run(command, env=env, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
     finally:
         release_log(file)
 
 
-def _follow(job: Job, handle: Any) -> None:
+def _update_job(job: Job, handle: Any) -> None:
     if job.has_ended:
         return
     if handle.done():
-        failure = handle.exception()  # of submitit itself, or of the cluster: a job's own is in its exit code
+        failure = handle.exception()  # a failure of submitit or the cluster; a job's own is in its exit code
         if failure is not None:
             with job.log.open("ab") as log:
                 log.write(f"\n{first_line(failure)}\n".encode())
         code = 1 if failure is not None else handle.result()
-        job.mark_trained_elsewhere() if code == TAKEN else job.mark_ended(code)
+        job.mark_trained_elsewhere() if code == ALREADY_TRAINED else job.mark_ended(code)
     elif job.state == WAITING and handle.state.upper() in ("RUNNING", "R"):
         job.mark_started(f"job {handle.job_id}")

@@ -26,6 +26,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from saddlepoint.config.catalogue import rename_override
 from saddlepoint.error import Mistake
 from saddlepoint.run.folder import unwritable_error
 from saddlepoint.sweep.method import build_sampler
@@ -122,7 +123,9 @@ class Study:
             if self.optuna_study.trials:
                 raise Mistake(f"{self.path} is a study that saddlepoint sweep did not create; choose another name=...")
             self.optuna_study.set_user_attr(SETTINGS, self.plan.defining_settings)
-        elif change := first_changed_setting(stored, self.plan.defining_settings):
+            return
+        stored = {**stored, "words": [rename_override(override) for override in stored.get("words", ())]}
+        if change := first_changed_setting(stored, self.plan.defining_settings):
             raise Mistake(f"{self.path} holds another search: {change}.\nGive this search another name=...")
 
     def claim_trial(self) -> ClaimedTrial | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from saddlepoint.config.catalogue import rename_keys
 from saddlepoint.config.training_keys import dotted_items, training_keys
 from saddlepoint.error import Mistake, first_line
 from saddlepoint.run import layout
@@ -154,4 +155,5 @@ def _parse_config(text: str, folder: Path) -> Config:
         raise Mistake(f"{folder}/config.yaml cannot be read ({first_line(error)}); leave this run out") from None
     if not isinstance(config, dict):
         raise Mistake(f"{folder}/config.yaml holds no keys; leave this run out")
+    rename_keys(config)
     return Config(config, dict(dotted_items(training_keys(config))))
