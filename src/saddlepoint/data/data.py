@@ -227,13 +227,10 @@ class Data(LightningDataModule):
         """Raises Mistake if `splits()`, which a user-defined class may define, returned the wrong thing."""
         location = source_location(type(self).splits)
         if not isinstance(splits, Mapping) or "train" not in splits:
-            names = (
-                f"only {', '.join(map(str, splits)) or 'nothing'}"
-                if isinstance(splits, Mapping)
-                else describe_value(splits)
-            )
+            names = ", ".join(map(str, splits)) if isinstance(splits, Mapping) else describe_value(splits)
             raise Mistake(
-                f"{self.name}: splits() gives {names}, but must give a mapping of train, validation and test{location}"
+                f"{self.name}: splits() gives {names or 'nothing'}, but must give a mapping of train, validation and "
+                f"test{location}"
             )
         for name, split in splits.items():
             if not isinstance(split, Split):

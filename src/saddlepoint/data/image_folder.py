@@ -17,19 +17,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from saddlepoint.data import image_file
 from saddlepoint.data.array_file import load_array
 from saddlepoint.data.data import Rows, Split
 from saddlepoint.data.facts import image_facts
 from saddlepoint.data.folder import Folder
-from saddlepoint.data.image_file import (
-    FIT_MODES,
-    ImageFormat,
-    check_channels,
-    decode_image,
-    image_file_facts,
-    parse_size,
-    preview_changes,
-)
 from saddlepoint.data.listing import Listing, has_array_suffix, printable_name, resolve_folder, sorted_counts
 from saddlepoint.error import Mistake, ending_signals
 from saddlepoint.modality import Image
@@ -60,21 +52,21 @@ class ImageFolder(Folder):
         bits: int | None = None,
         **rest: Any,
     ) -> None:
-        if fit not in FIT_MODES:
-            raise Mistake(f"data.fit={fit}: choose one of {', '.join(FIT_MODES)}.")
+        if fit not in image_file.FIT_MODES:
+            raise Mistake(f"data.fit={fit}: choose one of {', '.join(image_file.FIT_MODES)}.")
         if workers < 0:
             raise Mistake(f"data.workers={workers}: must be at least 0; 0 decodes in the main process.")
-        parse_size(size)  # raises Mistake
+        image_file.parse_size(size)  # raises Mistake
         self.folder, self.size, self.channels, self.fit = folder, size, channels, fit
         if not has_array_suffix(folder):
-            check_channels(channels)
+            image_file.check_channels(channels)
             if bits not in (None, 8):
                 raise Mistake(f"data.bits={bits}: image files are read with 8 bits; for 16 bits use an .npz of uint16.")
         if shape is None:
             facts = (
                 image_facts(folder, size, channels)[0]
                 if self.is_array
-                else image_file_facts(self.listing, size, channels)
+                else image_file.image_file_facts(self.listing, size, channels)
             )
             shape, classes = facts["shape"], facts["classes"] if classes is None else classes
             bits = facts.get("bits", 8) if bits is None else bits
@@ -99,15 +91,15 @@ class ImageFolder(Folder):
         if self.size is not None:
             names = [names[row] for rows in indices.values() for row in rows][:MAX_PREVIEWED]
         target = self.image_format
-        changes = Counter(change for name in names for change in preview_changes(files, name, target))
+        changes = Counter(change for name in names for change in image_file.preview_changes(files, name, target))
         self.notes = [*files.notes, *format_changes(files, changes, len(names))]
         return dict(splits)
 
     @property
-    def image_format(self) -> ImageFormat:
+    def image_format(self) -> image_file.ImageFormat:
         """The format that every image is converted to."""
-        _, height, width = image_file_facts(self.listing, self.size, self.channels)["shape"]
-        return ImageFormat(self.channels, (height, width), self.size is not None, self.fit)
+        _, height, width = image_file.image_file_facts(self.listing, self.size, self.channels)["shape"]
+        return image_file.ImageFormat(self.channels, (height, width), self.size is not None, self.fit)
 
 
 def format_changes(files: Listing, changes: Counter[str], previewed: int | None = None) -> list[str]:
@@ -145,7 +137,7 @@ class FileSplit(Split):
         x = torch.empty(len(index), height, width, channels, dtype=torch.uint8)
         changes: list[str] = []
         for row, i in zip(x, self.indices[index].tolist(), strict=True):
-            content, row_changes = decode_image(self.listing, self.listing.names[i], self.image_format)
+            content, row_changes = image_file.decode_image(self.listing, self.listing.names[i], self.image_format)
             row.view(-1).copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
             changes += row_changes
         return x.permute(0, 3, 1, 2).contiguous(), None if self.y is None else self.y[index], changes

@@ -13,17 +13,8 @@ from saddlepoint.modality.modality import Modality
 from saddlepoint.modality.points import Points
 from saddlepoint.modality.tokens import Tokens
 
-__all__ = [
-    "Audio",
-    "Image",
-    "Modality",
-    "Points",
-    "Tokens",
-    "default_modality",
-    "infer_modality",
-    "is_bounded_shape",
-    "modality_of",
-]
+__all__ = ["Audio", "Image", "Modality", "Points", "Tokens", "default_modality", "infer_modality", "is_bounded_shape",
+           "modality_of"]  # fmt: skip
 
 
 def default_modality(shape: Sequence[int]) -> Modality:
