@@ -255,7 +255,7 @@ def test_a_split_without_the_column_is_refused_with_those_that_it_has(exported, 
     words = [f"from={folder}", "name=theirs", f"outputs={tmp_path}", "data=digits", OWN]
     assert called("import", *words) == 1
     message = capsys.readouterr().err
-    assert "condition source is the column source, and that split has none." in message
+    assert "condition source is the column source, which this split lacks." in message
     assert "Traceback" not in message
     assert not (tmp_path / "theirs" / "seed0").exists()
 

@@ -18,7 +18,7 @@ IMPOSSIBLE = {
     ),
     "an equilibrium of another size": (
         ["+callback=equilibrium_distance", "callback.equilibrium_distance.equilibrium={generator: [1.0]}"],
-        "callback.equilibrium_distance.equilibrium.generator has 1 numbers",
+        "callback.equilibrium_distance.equilibrium.generator has 1 values",
     ),
     "more threads than can be started": (["threads=1000000"], "threads=1000000: threads is a whole number"),
 }
