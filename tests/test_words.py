@@ -16,10 +16,26 @@ PYTHON = [
 ]
 PROSE = [*sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "conf").rglob("*.yaml")), *sorted(ROOT.glob("*.md"))]
 
-# public names of modules that two folders define, each with one meaning or as the interface of a family
-SHARED_NAMES: dict[str, str] = {}
-# files of one name in two folders
-SHARED_FILES: dict[str, str] = {}
+FAMILIES = {"architecture", "callback", "cli", "data", "extractor", "layer", "metric", "modality", "objective"}
+FAMILIES |= {"optimizer", "prior", "regularizer", "schedule"}  # of components: each file may define the same interface
+# names of two files, and why: the second one does what the first one is the command, or the component, of
+SHARED_FILES = {
+    "checkpoint": {"callback", "run"},  # saves at intervals; the file
+    "journal": {"callback", "run"},
+    "snapshot": {"callback", "run"},
+    "folder": {"data", "run"},  # a folder of data; the folder of a run
+    "identity": {"config", "extractor"},  # the hash of a config; the identity map
+    "pool": {"launcher", "layer"},  # of processes; of past fakes
+    "plot": {"comparison", "sweep"},
+    **{
+        name: {"cli", room}
+        for name, room in {
+            "evaluate": "experiment", "export": "export", "memorisation": "experiment", "multirun": "multirun",
+            "replay": "experiment", "reproduce": "reproduction", "sample": "experiment", "sweep": "sweep",
+            "train": "experiment",
+        }.items()
+    },
+}  # fmt: skip
 
 
 def replaced_names() -> list[str]:
@@ -56,3 +72,21 @@ def test_the_glossary_lists_the_names_that_were_replaced() -> None:
 def test_no_replaced_name_is_defined(path: Path) -> None:
     left = [(name, line) for name, line in defined_names(parsed(path)) if name in set(replaced_names())]
     assert not left, f"{path}: {left}: see docs/glossary.md"
+
+
+def test_a_public_function_or_class_is_defined_in_one_place() -> None:
+    places: dict[str, set[str]] = defaultdict(set)
+    for path in PACKAGE.rglob("*.py"):
+        module = path.relative_to(PACKAGE)
+        for node in parsed(path).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].add(module.parts[0] if module.parts[0] in FAMILIES else str(module))
+    assert {name: sorted(where) for name, where in places.items() if len(where) > 1} == {}
+
+
+def test_a_file_has_a_name_of_its_own_or_one_that_is_listed_with_a_reason() -> None:
+    rooms: dict[str, set[str]] = defaultdict(set)
+    for path in PACKAGE.rglob("*.py"):
+        if path.stem not in ("__init__", "__main__"):
+            rooms[path.stem].add(path.relative_to(PACKAGE).parts[0])
+    assert {name: where for name, where in rooms.items() if len(where) > 1} == SHARED_FILES
