@@ -350,7 +350,7 @@ def test_points_are_trained_scored_and_drawn(tmp_path, overrides):
         (["architecture.discriminator.shape=[3,8,8]"], "discriminator does not take"),
         (["architecture=conv28"], "28 x 28"),
         (["device=cuda"], "device=cuda is not available"),
-        (["devices=2", "batch=15"], "batch=15, the total of all ranks, is not divisible by 2 ranks; try batch=16"),
+        (["devices=2", "batch=15"], "batch=15, the total of all ranks, is not divisible by 2; try batch=16"),
         (
             ["devices=2", "batch=16", "game.players.discriminator.accumulate=16", "device=cpu"],
             "batch=16 is 8 on each of 2 ranks, which cannot be split in game.players.discriminator.accumulate=16",

@@ -58,7 +58,7 @@ def requested_world_size(config: CheckedConfig) -> int:
         if size % world_size:
             nearest = max(world_size, round(size / world_size) * world_size)
             raise Mistake(
-                f"{key}={size}, the total of all ranks, is not divisible by {world_size} ranks; try {key}={nearest}"
+                f"{key}={size}, the total of all ranks, is not divisible by {world_size}; try {key}={nearest}"
             )
         for name, player in config.game.players.items() if world_size > 1 else ():
             if size // world_size % (parts := player.get("accumulate", 1)):

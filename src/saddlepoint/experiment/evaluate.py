@@ -270,7 +270,7 @@ def _evaluate_run(
         if (settings := measurer.uncertainty_settings) is not None:
             row["uncertainty"] = {
                 "care": settings._asdict(),
-                **{key: uncertainty._asdict() for key, uncertainty in measurement.spreads.items()},
+                **{key: error._asdict() for key, error in measurement.spreads.items()},
             }
         run.append("evaluations.jsonl", row)
         measurements[str(game.images)] = measurement

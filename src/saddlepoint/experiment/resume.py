@@ -46,9 +46,8 @@ def decide_start(run: Run, config: CheckedConfig, log: Callable[[str], None]) ->
         if code_hashes(config) and not code_hashes(old):
             log(f"the run was started before user code was recorded; now it is: {', '.join(code_hashes(config))}")
             may_differ = [*may_differ, "code"]
-        if (other := identity_differences(old, config, may_differ)) and all(
-            change.startswith("code.") for change in other
-        ):
+        other = identity_differences(old, config, may_differ)
+        if other and all(change.startswith("code.") for change in other):
             raise Mistake(
                 f"{run.folder} was trained by other code: {'; '.join(code_changes(old))}. Give this run another "
                 "name=..., or resume with the current code: resume.allow=[code]"

@@ -39,7 +39,7 @@ def record_outcome(
     evaluation: Evaluation | None,
     journal: RunJournal,
     trackers: Sequence[Any],
-    graceful_stop: GracefulStop,
+    stop: GracefulStop,
     log: Callable[[str], None],
     allowed: Sequence[str] = (),
 ) -> Iterator[None]:
@@ -49,16 +49,16 @@ def record_outcome(
     """
     status, error = "failed", None
     try:
-        graceful_stop.is_writing_record = False
-        if graceful_stop.received_signal:
-            raise Stopped(graceful_stop.received_signal)
+        stop.is_writing_record = False
+        if stop.received_signal:
+            raise Stopped(stop.received_signal)
         yield
         status = "finished"
     except (Diverged, UnhealthyRun) as mistake:
         status, error = "diverged" if isinstance(mistake, Diverged) else "stopped", str(mistake)
         raise
     except BaseException as failure:
-        if (stopped := _stop_signal(failure, graceful_stop)) is not None:
+        if (stopped := _stop_signal(failure, stop)) is not None:
             status, error = "interrupted", f"stopped by {signal.Signals(stopped.number).name}"
             log("stopped; the same command resumes from the last checkpoint, or starts again if there is none")
             raise stopped from None
@@ -67,17 +67,17 @@ def record_outcome(
         error = LOST_RANK if rank_is_lost else user_error or redact(str(failure)) or type(failure).__name__
         raise
     finally:
-        graceful_stop.is_writing_record = True
+        stop.is_writing_record = True
         if run.writes:
-            summary = _write_outcome(run, game, evaluation, journal, graceful_stop, status, error)
-            graceful_stop.is_writing_record = False
+            summary = _write_outcome(run, game, evaluation, journal, stop, status, error)
+            stop.is_writing_record = False
             for tracker in trackers:
                 tracker.close(summary, run.checkpoints / "last.ckpt", failed=status != "finished")
-        if status in ("diverged", "stopped") or (status == "interrupted" and graceful_stop.agreed_signal):
+        if status in ("diverged", "stopped") or (status == "interrupted" and stop.agreed_signal):
             ranks.barrier()  # all ranks end here; once one has exited, the supervisor gives the others only seconds
 
 
-def _stop_signal(failure: BaseException, graceful_stop: GracefulStop) -> Stopped | None:
+def _stop_signal(failure: BaseException, stop: GracefulStop) -> Stopped | None:
     """Return the signal that ended the run; None if it failed by itself, for example by sys.exit in user code."""
     if isinstance(failure, Stopped):
         return failure
@@ -85,11 +85,7 @@ def _stop_signal(failure: BaseException, graceful_stop: GracefulStop) -> Stopped
         return None
     # Lightning turns an interrupt into a SystemExit
     interrupted = isinstance(failure, KeyboardInterrupt) or isinstance(failure.__context__, KeyboardInterrupt)
-    return (
-        Stopped(graceful_stop.received_signal or signal.SIGINT)
-        if graceful_stop.received_signal or interrupted
-        else None
-    )
+    return Stopped(stop.received_signal or signal.SIGINT) if stop.received_signal or interrupted else None
 
 
 def write_initial_files(run: Run, experiment: Experiment, anchors: Anchors, start_images: int | None) -> dict[str, Any]:
@@ -107,12 +103,12 @@ def write_initial_files(run: Run, experiment: Experiment, anchors: Anchors, star
     return redact({**plain, "provenance": record})
 
 
-def _write_outcome(run: Run, game: Any, evaluation: Evaluation | None, journal: RunJournal, graceful_stop: GracefulStop,
+def _write_outcome(run: Run, game: Any, evaluation: Evaluation | None, journal: RunJournal, stop: GracefulStop,
                    status: str, error: str | None) -> dict[str, Any]:  # fmt: skip
     """Write the outcome of the run to summary.json and provenance.json; returns the summary for the trackers."""
     exit_codes = {
         "finished": 0,
-        "interrupted": Stopped(graceful_stop.agreed_signal or graceful_stop.received_signal or signal.SIGINT).exit,
+        "interrupted": Stopped(stop.agreed_signal or stop.received_signal or signal.SIGINT).exit,
     }
     best = _best_scores(run, evaluation) if evaluation else {}
     selection = evaluation.best.to_dict() | {"images": evaluation.best_at} if evaluation and evaluation.best else None

@@ -110,9 +110,7 @@ def _load_source(
     game: Game, source: Any, modality: Modality, shapes: Mapping[str, Any], log: Log
 ) -> tuple[str, Tensor]:
     """Load a source: the name of its condition, and its rows as networks take them."""
-    sources = {
-        name: column for name, column in condition_columns(game).items() if column not in game.conditions.classes
-    }
+    sources = {key: column for key, column in condition_columns(game).items() if column not in game.conditions.classes}
     if not sources:
         raise Mistake("source: samples of this run have no source; they are made from latents (and classes) only")
     if isinstance(source, Mapping) and len(source) != 1:

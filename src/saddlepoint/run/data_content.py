@@ -25,9 +25,8 @@ def data_differences(recorded: Mapping[str, Any], current: Mapping[str, Any]) ->
             differences.append(f"{split} {' -> '.join(counts)}{hashes}")
     all_hashed = all(old_hashes.get(split) and new_hashes.get(split) for split in {**old, **new})
     if not differences and not all_hashed and _differs(recorded, current, "files"):
-        differences.append(
-            f"names or sizes of files (sha256 {recorded['files'][:SHOWN]} -> {current['files'][:SHOWN]})"
-        )
+        hashes = f"sha256 {recorded['files'][:SHOWN]} -> {current['files'][:SHOWN]}"
+        differences.append(f"names or sizes of files ({hashes})")
     return differences
 
 

@@ -28,10 +28,8 @@ def load_arrays(source: Source, names: Container[str] | None = None) -> dict[str
     Raises ValueError if an array holds pickled objects or the archive is too large; zipfile.BadZipFile, OSError,
     EOFError or zlib.error if it is not a readable archive.
     """
-    contents = _members(source, names)
-    return {
-        name: _array(file, size) if names is None or name in names else np.empty(0) for name, file, size in contents
-    }
+    members = _members(source, names)
+    return {name: _array(file, size) if names is None or name in names else np.empty(0) for name, file, size in members}
 
 
 def load_array_headers(source: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:

@@ -34,10 +34,8 @@ class TensorBoardLog(RunLogger):
     def start(self, run: Run, config: Mapping[str, Any], log: Callable[[str], None]) -> None:
         """Start the event file of this run, or continue it."""
         reached = run.summary.get("images", 0)
-        resume_options = {"purge_step": reached + 1} if reached else {}
-        self._board = TensorBoardLogger(
-            run.folder, name="", version="tensorboard", default_hp_metric=False, **resume_options
-        )
+        purge = {"purge_step": reached + 1} if reached else {}
+        self._board = TensorBoardLogger(run.folder, name="", version="tensorboard", default_hp_metric=False, **purge)
         self.whereabouts = f"TensorBoard: tensorboard --logdir {run.folder / 'tensorboard'}"
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
