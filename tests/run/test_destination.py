@@ -96,7 +96,7 @@ def test_a_folder_that_is_not_empty_is_refused_first(folder: Path, capsys: pytes
     (folder / "full").mkdir()
     (folder / "full" / "a.png").write_text("")
     assert "is not empty" in _refused(["sample", "run=run", "to=full/"], folder, capsys)
-    assert "something lies there" in _refused(["export", "run=run", "to=full"], folder, capsys)
+    assert "it exists already" in _refused(["export", "run=run", "to=full"], folder, capsys)
     assert "holds no comparison" in _refused(["compare", "runs=[run]", "to=full"], folder, capsys)
 
 
