@@ -240,7 +240,7 @@ def test_no_reference_is_refused():
 
 def test_a_discriminator_with_it_is_refused():
     critic = Critic(VirtualBatchNorm(2), nn.Linear(2, 1))
-    with pytest.raises(ValueError, match="stands in the generator alone"):
+    with pytest.raises(ValueError, match="use it only in the generator"):
         game(nonsaturating, nets=(Maker(nn.Linear(Z, 2)), critic), z=Z)
 
 
