@@ -12,7 +12,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.config import catalogue
-from saddlepoint.config.check import RESERVED, check
+from saddlepoint.config.check import HYDRA_KEYS, check
 from saddlepoint.config.compose import compose
 from saddlepoint.config.instantiate import instantiate, locate, signature_parameters
 from saddlepoint.error import Mistake
@@ -128,7 +128,7 @@ def test_a_yaml_lists_every_argument_so_that_each_is_an_override(config_file: st
         if known is None:  # it accepts any argument
             continue
         expected = {name for name, p in known.items() if p.default is not p.empty or not node.get("_partial_")}
-        listed = {str(name) for name in node} - RESERVED
+        listed = {str(name) for name in node} - HYDRA_KEYS
         assert listed == expected - (passed - listed), f"{key}: {node._target_}"
 
 
