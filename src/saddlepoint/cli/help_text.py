@@ -98,9 +98,8 @@ def command_page(command: str, user_conf: Path | None = None) -> str:
         listed = catalogue.groups(user_conf) if command == "train" else groups
         parts[-1] += "\n" + "".join(_choices(group, groups.get(group), user_conf) for group in listed)
     top_level = {key: entry for key, entry in keys.items() if key not in groups}
-    parts.append(
-        "keys\n" + "".join(f"  {key:<22}{value:<12}{text}".rstrip() + "\n" for key, (value, text) in top_level.items())
-    )
+    lines = (f"  {key:<27} {value:<11} {text}".rstrip() for key, (value, text) in top_level.items())
+    parts.append("keys\n" + "\n".join(lines) + "\n")
     parts.append(f"options\n{OPTIONS}")
     parts.append("examples\n" + "\n".join(f"  {line}" for line in EXAMPLES[command].splitlines()))
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
