@@ -75,12 +75,12 @@ def source_location(function: Any) -> str:
     return f" ({relative_path(code.co_filename)}, line {code.co_firstlineno})" if code else ""
 
 
-def close_matches(word: str, names: Iterable[str]) -> list[str]:
-    """Return at most three of `names` that are similar to `word`, best first."""
-    return get_close_matches(word, list(dict.fromkeys(names)), n=3, cutoff=0.6)
+def close_matches(text: str, names: Iterable[str]) -> list[str]:
+    """Return at most three of `names` that are similar to `text`, best first."""
+    return get_close_matches(text, list(dict.fromkeys(names)), n=3, cutoff=0.6)
 
 
-def did_you_mean(word: str, names: Iterable[str]) -> str:
+def did_you_mean(text: str, names: Iterable[str]) -> str:
     """Return " Did you mean a or b?", or "" if no name is similar."""
-    matches = close_matches(word, names)
+    matches = close_matches(text, names)
     return f" Did you mean {' or '.join(matches)}?" if matches else ""

@@ -128,7 +128,7 @@ def format_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{','.join(map(format_value, value))}]"
     if isinstance(value, Mapping):
-        return f"{{{','.join(f'{key}:{format_value(part)}' for key, part in value.items())}}}"
+        return f"{{{','.join(f'{key}:{format_value(item)}' for key, item in value.items())}}}"
     return str(value)
 
 
@@ -159,14 +159,14 @@ def value_type(annotation: Any) -> Any:
         return SIMPLE_TYPES[annotation]
     if annotation is None or annotation is type(None):
         return None
-    origin, parts = get_origin(annotation), get_args(annotation)
+    origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return annotation
     if origin in (Union, types.UnionType):
         types_in_union, kinds = {}, []
-        for part in parts:
-            if part is not type(None) and getattr(part, "__name__", "") != TENSOR:
-                types_in_union[SIMPLE_TYPES[part] if part in SIMPLE_TYPES else value_type(part)] = None
+        for arg in args:
+            if arg is not type(None) and getattr(arg, "__name__", "") != TENSOR:
+                types_in_union[SIMPLE_TYPES[arg] if arg in SIMPLE_TYPES else value_type(arg)] = None
         for kind in (*ORDER, *types_in_union, Text):  # text accepts integers too, so it is last
             if kind in types_in_union and kind not in kinds and (kind != Text or len(kinds) == len(types_in_union) - 1):
                 kinds.append(kind)
@@ -175,15 +175,15 @@ def value_type(annotation: Any) -> Any:
         if kinds == [Number, Component]:
             kinds = [NumberOrSchedule]
         union: Any = kinds[0] if len(kinds) == 1 else Annotated[Union[*kinds], Field(union_mode="left_to_right")]
-        return union | None if type(None) in parts else union
+        return union | None if type(None) in args else union
     if origin is Literal:
         return annotation
-    if origin is tuple and Ellipsis not in parts:
-        return Annotated[tuple[*map(value_type, parts)], AfterValidator(list)]
+    if origin is tuple and Ellipsis not in args:
+        return Annotated[tuple[*map(value_type, args)], AfterValidator(list)]
     if origin in (*LISTS, tuple):
-        return list[value_type(parts[0]) if parts else Any]
+        return list[value_type(args[0]) if args else Any]
     if origin in MAPPINGS:
-        return dict[str, value_type(parts[1])]
+        return dict[str, value_type(args[1])]
     return Component
 
 
@@ -258,15 +258,15 @@ def type_adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _without_quotes(word: str) -> Any:
+def _without_quotes(text: str) -> Any:
     """Return the value that a text would have without quotes."""
-    low = word.lower()
-    if low in ("null", "none", *FLAGS):
-        return FLAGS.get(low)
+    lower = text.lower()
+    if lower in ("null", "none", *FLAGS):
+        return FLAGS.get(lower)
     try:
-        return float(word)
+        return float(text)
     except ValueError:
-        return word
+        return text
 
 
 def _hint(kind: Any, value: Any, key: str) -> str:

@@ -236,7 +236,7 @@ def test_scores_of_different_contracts_are_refused_with_the_field(record, other)
     ("words", "message"),
     [
         ([], "nothing to measure"),
-        (["samples=nowhere", "data=digits"], "samples=nowhere: there is no such folder"),
+        (["samples=nowhere", "data=digits"], "samples=nowhere: no such folder"),
         (["samples=x.npz"], "add data=mnist"),
         (["against=b", "samples=x"], "run=<one> against=<the other>"),
         (["samples=nowhere", "data=digitz"], "digits"),

@@ -117,20 +117,20 @@ def test_the_command_names_the_module_and_whether_the_turn_repeats(tmp_path, cap
     assert main(["replay", f"dump={path}"]) == 0
     printed = capsys.readouterr().out
     assert "generator/adversarial" in printed
-    assert "first module whose output is no number: players.discriminator.network.trunk" in printed
-    assert "as it was, bit for bit: yes" in printed
+    assert "first module with a non-finite output: players.discriminator.network.trunk" in printed
+    assert "same result, bit for bit: yes" in printed
 
 
 def test_a_different_result_is_reported_and_the_exit_code_is_1(tmp_path, monkeypatch, capsys):
     planted(monkeypatch, "discriminator", Later(6), lambda loss, fake: loss / (fake - fake).sum())
     path = dumped([], tmp_path)
     assert main(["replay", f"dump={path}"]) == 0
-    assert "first module whose output is no number: none" in capsys.readouterr().out
+    assert "first module with a non-finite output: none" in capsys.readouterr().out
     content = dump.load_dump(path)
     content["streams"]["latent"] = content["streams"]["augment"]
     checkpoint.save_torch_file(content, tmp_path / "other.pt")
     assert main(["replay", f"dump={tmp_path / 'other.pt'}", f"run={path.parent.parent}"]) == 1
-    assert "as it was, bit for bit: no: discriminator/fake" in capsys.readouterr().out
+    assert "same result, bit for bit: no: discriminator/fake" in capsys.readouterr().out
 
 
 def test_an_invalid_dump_or_one_of_another_game_is_refused(tmp_path):

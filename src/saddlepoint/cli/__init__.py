@@ -170,13 +170,15 @@ def split_run_overrides(overrides: Sequence[str], command: str) -> tuple[list[st
     """
     if "run" not in (keys := catalogue.command_keys(command)) and command not in ("import", "reproduce", "sweep"):
         return list(overrides), []
-    own = [override for override in overrides if override.lstrip("+~").split("=")[0].split(".")[0] in keys]
-    others = [override for override in overrides if override not in own]
+    command_overrides = [
+        override for override in overrides if override.lstrip("+~").split("=")[0].split(".")[0] in keys
+    ]
+    others = [override for override in overrides if override not in command_overrides]
     for key in (override.partition("=")[0] for override in others):
         is_run_key = not key.isidentifier() or key in (*catalogue.command_keys("train"), *catalogue.groups())
         if not is_run_key and (suggestion := did_you_mean(key, keys)):
             raise Mistake(f"no such key: {key}.{suggestion} See saddlepoint {command} --help")
-    return own, others
+    return command_overrides, others
 
 
 def _parse(arguments: Sequence[str]) -> CommandLine:

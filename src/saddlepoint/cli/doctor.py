@@ -23,7 +23,7 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     findings = list(diagnose(config, ProgressMeter(Console(stderr=True))))
     for finding in findings:
         mark = "[green]ok[/]" if finding.well else "[yellow]!![/]"
-        table.add_row(mark, *(escape(str(part)) for part in (finding.what, finding.state, finding.remedy)))
+        table.add_row(mark, *(escape(str(value)) for value in (finding.what, finding.state, finding.remedy)))
     ready = all(finding.well or not finding.needed for finding in findings)
     current_output()([table], {"ready": ready, "findings": [finding._asdict() for finding in findings]})
     return 0 if ready else 1

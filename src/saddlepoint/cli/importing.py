@@ -18,7 +18,7 @@ from saddlepoint.export.import_run import ImportRequest, import_run
 def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None = None) -> int:
     """Run `saddlepoint import`; `rest` sets the protocol: data=..., evaluation.*, metric=..., protocol=..."""
     unused_override.check_overrides_used("import", rest)
-    if not any(word.startswith("data=") for word in rest):
+    if not any(override.startswith("data=") for override in rest):
         raise Mistake("what was it trained on? Samples are measured against data: add data=mnist, or data=digits")
     path = Path(config["from"]).expanduser()
     if not path.exists():

@@ -31,7 +31,7 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     else:
         if config.at != "last" or not config.average:
             raise Mistake("samples=... are already drawn: at and average are for a run")
-        if not any(word.startswith("data=") for word in rest):
+        if not any(override.startswith("data=") for override in rest):
             raise Mistake("samples are compared with data: add data=digits, or data=image_folder data.folder=...")
         source, run_config = config.samples, compose(rest, config_dir)
     protocol = Protocol(*(config[key] for key in Protocol._fields))

@@ -27,7 +27,9 @@ def command(config: DictConfig, rest: Sequence[str] = (), config_dir: str | None
     content = {
         "a": a,
         "b": b,
-        "differences": [{"of": of, "key": key, "a": first, "b": second} for of, key, first, second in differences],
+        "differences": [
+            {"of": of, "key": key, "a": value_a, "b": value_b} for of, key, value_a, value_b in differences
+        ],
         "curves": {**asdict(divergence), "sentences": sentences},
     }
     current_output()([f"a: {a}\nb: {b}\n", *format_differences(differences), "", *sentences], content)

@@ -172,9 +172,9 @@ def _latent_size(*, _root_: DictConfig) -> int:
     from saddlepoint.schema import Count, validate_value  # imports pydantic
 
     size = 0
-    for name, part in _root_.prior.items():
-        if isinstance(part, DictConfig):
-            dim = part.get("dim")
+    for name, entry in _root_.prior.items():
+        if isinstance(entry, DictConfig):
+            dim = entry.get("dim")
             size += dim if type(dim) is int and dim > 0 else validate_value(Count, dim, f"prior.{name}.dim")
     return size
 

@@ -99,9 +99,9 @@ def count_values(node: yaml.Node | None) -> int:
 def _map_strings(value: Any, change: Callable[[str], str]) -> Any:
     """Return a plain value with `change` applied to each string."""
     if isinstance(value, dict):
-        return {key: _map_strings(part, change) for key, part in value.items()}
+        return {key: _map_strings(item, change) for key, item in value.items()}
     if isinstance(value, list):
-        return [_map_strings(part, change) for part in value]
+        return [_map_strings(item, change) for item in value]
     return change(value) if isinstance(value, str) else value
 
 

@@ -82,8 +82,8 @@ def code_hashes(config: DictConfig) -> dict[str, str]:
 
 def code_changes(config: DictConfig) -> list[str]:
     """Return the modules that changed since the config stored their hashes, one line each; [] without hashes."""
-    stored = code_hashes(config)
-    return user_code.hash_changes(stored, user_code.module_hashes(user_modules(config))) if stored else []
+    recorded = code_hashes(config)
+    return user_code.hash_changes(recorded, user_code.module_hashes(user_modules(config))) if recorded else []
 
 
 def _targets(config: DictConfig, content: Any) -> set[str]:
@@ -91,12 +91,12 @@ def _targets(config: DictConfig, content: Any) -> set[str]:
     targets, waiting = set(), [("", content)]
     while waiting:
         path, node = waiting.pop()
-        for name, part in node.items() if isinstance(node, dict) else enumerate(node):
+        for name, child in node.items() if isinstance(node, dict) else enumerate(node):
             key = f"{path}.{name}" if path else str(name)
-            if isinstance(part, dict | list):
-                waiting.append((key, part))
-            elif name == "_target_" and isinstance(part, str):
-                targets.add(str(OmegaConf.select(config, key)) if "${" in part else part)
+            if isinstance(child, dict | list):
+                waiting.append((key, child))
+            elif name == "_target_" and isinstance(child, str):
+                targets.add(str(OmegaConf.select(config, key)) if "${" in child else child)
     return {name for name in targets if allow_list.DOTTED_NAME.fullmatch(name)}
 
 
@@ -117,8 +117,8 @@ def run_name(config: DictConfig, typed: str | None = None) -> str:
             raise Mistake(f"name={name}: a name has letters, digits, . _ and - only, no . or - in front: name={plain}")
         return name
     choice = config.choice
-    parts = [choice.get("experiment"), choice.data, choice.architecture, choice.objective, *choice.regularizer]
-    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(part for part in parts if part))[:150]
+    labels = [choice.get("experiment"), choice.data, choice.architecture, choice.objective, *choice.regularizer]
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(label for label in labels if label))[:150]
     names = [
         f"{readable}-{identity(config)[:8]}",
         *(f"{readable}-{digest[:8]}" for digest in _earlier_identities(config, typed)),

@@ -207,9 +207,9 @@ def _unknown_key_message(key: str, text: str, config: DictConfig, choice: Chosen
         return how_to_add
     chosen = choice.get(group)
     if isinstance(chosen, list):
-        for part in parts:
-            if part in catalogue.option_names(group) and part not in chosen:
-                return not_chosen_message(key, group, part)
+        for option in parts:
+            if option in catalogue.option_names(group) and option not in chosen:
+                return not_chosen_message(key, group, option)
     if isinstance(chosen, str) and parts:
         options = [
             name

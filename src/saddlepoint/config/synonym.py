@@ -283,7 +283,7 @@ def _train_size(config: DictConfig, name: Any) -> int | None:
     if not data.get("folder") or kind is None:
         return None
     number = facts.read_facts(kind, {**data, "shape": None})[1] or len(listing.list_files(data["folder"]).names)
-    return number - sum(max(1, round(data[part] * number)) for part in ("validation", "test"))
+    return number - sum(max(1, round(data[split] * number)) for split in ("validation", "test"))
 
 
 def _rounds_to_images(name: str, number: float | None, config: DictConfig) -> str:

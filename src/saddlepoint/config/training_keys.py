@@ -110,8 +110,8 @@ def _in_utf8(path: str) -> str:
 def dotted_items(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield dotted keys and values; lists and empty mappings are values."""
     if isinstance(value, dict) and value:
-        for key, part in value.items():
-            yield from dotted_items(part, f"{path}.{key}" if path else str(key))
+        for key, item in value.items():
+            yield from dotted_items(item, f"{path}.{key}" if path else str(key))
     else:
         yield path, value
 

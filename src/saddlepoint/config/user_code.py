@@ -172,7 +172,7 @@ def format_user_error(error: BaseException, allowed: Sequence[str]) -> str | Non
     file, number = frame
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     message = textwrap.shorten(" ".join(text.split()), MAX_MESSAGE, placeholder=" ...")
-    line = ": ".join(part for part in (f"{relative_path(str(file))}:{number}", type(error).__name__, message) if part)
+    line = ": ".join(item for item in (f"{relative_path(str(file))}:{number}", type(error).__name__, message) if item)
     notes = "; ".join(" ".join(note.split()) for note in getattr(error, "__notes__", ()))
     return redact(f"{line} ({notes})" if notes else line)
 

@@ -69,16 +69,16 @@ class Output:
 
 def print_parts(parts: Iterable[str | Table], console: Console) -> None:
     """Print lines without wrapping or markup, and tables."""
-    for part in parts:
-        console.print(part, soft_wrap=isinstance(part, str), markup=False, highlight=False)
+    for item in parts:
+        console.print(item, soft_wrap=isinstance(item, str), markup=False, highlight=False)
 
 
 def to_json_value(value: Any) -> Any:
     """Convert a value for JSON: non-finite numbers to null, paths to text, tuples and sets to lists."""
     if isinstance(value, Mapping):
-        return {str(key): to_json_value(part) for key, part in value.items()}
+        return {str(key): to_json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [to_json_value(part) for part in value]
+        return [to_json_value(item) for item in value]
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if value is None or isinstance(value, str | bool | int):

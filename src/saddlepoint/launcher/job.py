@@ -107,9 +107,9 @@ class Job:
         self.started_at = self.started_at or time.monotonic()
         self.ended_at = time.monotonic()
 
-    def mark_started(self, place: str = "") -> None:
+    def mark_started(self, location: str = "") -> None:
         self.images_before = self.images_shown
-        self.state, self.started_at, self.location = RUNNING, time.monotonic(), place
+        self.state, self.started_at, self.location = RUNNING, time.monotonic(), location
 
     def mark_ended(self, code: int, stopped: bool = False) -> None:
         """Record the exit code and the state that follows from it."""
