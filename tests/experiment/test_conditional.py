@@ -30,7 +30,7 @@ PIX2PIX = ["game=two_player", "game.conditions=split:validation",
 
 
 def run_command(*arguments):
-    return main([str(word) for word in arguments])
+    return main([str(override) for override in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -117,15 +117,15 @@ def test_samples_with_given_conditions_need_no_source_of_conditions(by_class, tm
 
 
 @pytest.mark.parametrize(
-    ("word", "line"),
+    ("override", "line"),
     [
         ("game.classes.y=5", r"game\.classes\.y=5: these data have 10 classes: set game\.classes\.y=10"),
         ("game.classes.y=0", r"game\.classes\.y=0: the number of classes is an integer of at least 1"),
     ],
 )
-def test_classes_that_differ_from_the_data_are_refused_before_anything_is_written(word, line, tmp_path):
+def test_classes_that_differ_from_the_data_are_refused_before_anything_is_written(override, line, tmp_path):
     with pytest.raises(Mistake, match=line):
-        run(tmp_path / "runs", *BY_CLASS, word)
+        run(tmp_path / "runs", *BY_CLASS, override)
     assert not (tmp_path / "runs").exists()
 
 

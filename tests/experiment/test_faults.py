@@ -184,7 +184,7 @@ def test_a_killed_rank_stops_the_other_and_the_same_command_resumes(tmp_path):
     assert "rank 1 of 2 was killed by SIGKILL; the others are stopped" in message, message
     assert not Path(f"/proc/{rank['0']}").exists()
     reached = last_good_images(tmp_path / "run" / "seed0")
-    more = [word if not word.startswith("images=") else f"images={reached + 320}" for word in overrides]
+    more = [override if not override.startswith("images=") else f"images={reached + 320}" for override in overrides]
     assert subprocess.run([*command[:4], *more], timeout=250).returncode == 0
     assert last_good_images(tmp_path / "run" / "seed0") == reached + 320
 

@@ -26,13 +26,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> saddlepoint.Run:
 def test_a_game_maps_its_latents_to_its_samples(run: saddlepoint.Run) -> None:
     game = saddlepoint.load(run)
     latent = game.latent(5)
-    assert {name: part.shape[0] for name, part in latent.items()} == dict.fromkeys(game.prior, 5)
+    assert {name: entry.shape[0] for name, entry in latent.items()} == dict.fromkeys(game.prior, 5)
     assert torch.equal(game(latent), game.sample(5))
     assert torch.equal(game(latent, average=False), game.sample(5, average=False))
     assert not torch.equal(game(latent), game(latent, average=False))
     assert torch.equal(game(game.latent(5, seed=3)), game(game.latent(5, seed=3)))
     assert not torch.equal(game(game.latent(5, seed=3)), game(latent))
-    first = {name: part[:2] for name, part in latent.items()}
+    first = {name: entry[:2] for name, entry in latent.items()}
     assert torch.allclose(game(first), game(latent)[:2])
     assert not game(latent).requires_grad
 

@@ -49,8 +49,8 @@ def test_training_2n_images_equals_training_n_and_resuming_to_2n_on_two_ranks(on
 
 def test_a_run_of_one_process_resumes_on_two_ranks_with_the_same_random_state(on_two_ranks):
     whole, moved = (on_two_ranks / name for name in (f"{list(CONFIGS).index('D:G 5:1')}/whole", "moved"))
-    for part in ("streams", "images", "rounds"):
-        assert checkpoint_content(whole)["saddlepoint"][part] == checkpoint_content(moved)["saddlepoint"][part]
+    for key in ("streams", "images", "rounds"):
+        assert checkpoint_content(whole)["saddlepoint"][key] == checkpoint_content(moved)["saddlepoint"][key]
     ours, theirs = (torch.load(folder / LAST, weights_only=True)["state_dict"] for folder in (moved, whole))
     for key, value in theirs.items():
         if isinstance(value, torch.Tensor):
@@ -63,8 +63,8 @@ def test_a_run_of_two_ranks_resumes_in_one_process_with_the_same_random_state(on
     for folder in ("moved", "alone"):
         train_run([*CONFIGS[name], "images=720"], tmp_path / folder)
     moved, alone = (checkpoint_content(tmp_path / folder)["saddlepoint"] for folder in ("moved", "alone"))
-    assert {part: moved[part] for part in ("streams", "images", "rounds")} == {
-        part: alone[part] for part in ("streams", "images", "rounds")
+    assert {key: moved[key] for key in ("streams", "images", "rounds")} == {
+        key: alone[key] for key in ("streams", "images", "rounds")
     }
 
 

@@ -18,9 +18,9 @@ from saddlepoint.run.folder import Run
 
 
 def test_the_same_seed_gives_the_same_curve_and_another_seed_another(tmp_path):
-    first, second = run(tmp_path / "a", "seed=3"), run(tmp_path / "b", "seed=3")
-    assert rows(first) == rows(second)
-    assert_equal(state(first), state(second))
+    first, repeated = run(tmp_path / "a", "seed=3"), run(tmp_path / "b", "seed=3")
+    assert rows(first) == rows(repeated)
+    assert_equal(state(first), state(repeated))
     assert rows(run(tmp_path / "c", "seed=4"))[1] != rows(first)[1]
 
 
@@ -92,7 +92,7 @@ def test_a_run_killed_after_its_first_checkpoint_resumes_to_the_same_result(tmp_
         "metric=[]",
     ]
     straight = run(tmp_path / "a", *settings)
-    overrides = {word.partition("=")[0]: word for word in (*SMALL, *settings)}.values()
+    overrides = {override.partition("=")[0]: override for override in (*SMALL, *settings)}.values()
     command = [sys.executable, "-m", "saddlepoint", "train", *overrides, f"outputs={tmp_path / 'b'}"]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     folder = tmp_path / "b" / straight.folder.parent.name / "seed0"

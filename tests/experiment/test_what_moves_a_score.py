@@ -150,7 +150,7 @@ def test_settings_that_act_only_together_change_the_contract(measured, one, othe
 
 def test_every_setting_of_an_evaluation_is_tested():
     overrides = (*MOVING, *STILL, *(arguments for pair in PAIRS for arguments in pair))
-    tried = {".".join(word.partition("=")[0].split(".")[:2]) for arguments in overrides for word in arguments}
+    tried = {".".join(override.partition("=")[0].split(".")[:2]) for arguments in overrides for override in arguments}
     cached = {key for key in catalogue.command_keys("train") if key.startswith("evaluation.")}
     assert cached == {key for key in tried if key.startswith("evaluation.")} | ELSEWHERE
 
@@ -174,13 +174,13 @@ def test_stored_samples_have_the_scores_of_the_generator(record, measured, tmp_p
     np.savez(tmp_path / "x.npz", arr_0=x.numpy(), y=y.numpy())
     arguments = [*BEFORE, "data=digits"]
     (scores,) = evaluate(samples=tmp_path / "x.npz", overrides=arguments, console=Console(file=io.StringIO())).values()
-    stored = {f"{s.contract.metric}, {s.contract.extractor}": s for s in scores.values()}
+    stored_scores = {f"{s.contract.metric}, {s.contract.extractor}": s for s in scores.values()}
     # a stored set is sorted by content, which changes the metrics that draw subsets of the fakes
     still = [f"{name}, digits" for name in ("fid", "precision", "recall", "coverage", "parzen", "gan_test")]
-    assert {name: stored[name].value for name in still} == pytest.approx(
+    assert {name: stored_scores[name].value for name in still} == pytest.approx(
         {name: measured()[name].value for name in still}, rel=1e-3, abs=4e-3
     )
-    assert all(stored[name].contract.weights == "none" for name in still)
+    assert all(stored_scores[name].contract.weights == "none" for name in still)
 
 
 # ------------------------------------------------------------------------------------------------------------ the draws

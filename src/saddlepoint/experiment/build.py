@@ -217,8 +217,8 @@ def check_batch_sizes(config: CheckedConfig, game: Game) -> None:
         layers = [type(m).__name__ for m in player.network.modules() if getattr(m, "coupled", False)]
         for key, size in sizes.items():
             if size % player.accumulate:
-                setting = f"game.players.{name}.accumulate={player.accumulate}"
-                raise Mistake(f"{key}={size} cannot be split in {setting} equal parts")
+                division = f"game.players.{name}.accumulate={player.accumulate}"
+                raise Mistake(f"{key}={size} cannot be split in {division} equal parts")
             if layers and size == 1:
                 raise Mistake(f"{key}=1: {layers[0]} compares the samples of a batch, so it needs at least 2")
 

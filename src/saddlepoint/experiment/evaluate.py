@@ -285,7 +285,10 @@ def _altered_settings(run_config: DictConfig, config: CheckedConfig, game: Game)
     """
     sampled = sampling_players(game)
     unsampled = [
-        f"{part}.{name}" for name in game.players if name not in sampled for part in ("game.players", "architecture")
+        f"{prefix}.{name}"
+        for name in game.players
+        if name not in sampled
+        for prefix in ("game.players", "architecture")
     ]
     ignored = ["batch", "data", "objective", "regularizer", "optimizer", *unsampled]
     ignored += [f"game.players.{name}.average" for name in sampled]

@@ -139,8 +139,8 @@ def extractor_names() -> list[str]:
 
 def second_extractor_name(name: str) -> str | None:
     """Return the name of the extractor that differs from `name` by the seed of its training; None if there is none."""
-    second = name.removesuffix("-b") if name.endswith("-b") else f"{name}-b"
-    return second if second in extractor_names() else None
+    other = name.removesuffix("-b") if name.endswith("-b") else f"{name}-b"
+    return other if other in extractor_names() else None
 
 
 def build_extractor(

@@ -192,8 +192,8 @@ def _build_image_sets(
             features = Features(modality_of(train).to_float(x).flatten(1).to(torch.float32), None, x)
         else:
             batches = (rows for each in splits for rows in each.batches(config.evaluation.batch))
-            total = sum(map(len, splits))
-            features = evaluator.extract_features(batches, total, f"the {name} images")._replace(logits=None, y=None)
+            count = sum(map(len, splits))
+            features = evaluator.extract_features(batches, count, f"the {name} images")._replace(logits=None, y=None)
         if name != "samples":
             stream = Stream(seed, f"memorisation/{name}")
             features = features.select(torch.randperm(len(features.features), generator=stream.generator))

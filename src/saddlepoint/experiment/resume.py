@@ -82,7 +82,7 @@ def _key_with_images(config: CheckedConfig) -> str | None:
     def walk(node: Any, path: str) -> str | None:
         if isinstance(node, dict | list):
             children = node.items() if isinstance(node, dict) else enumerate(node)
-            return next((found for key, value in children if (found := walk(value, f"{path}.{key}".lstrip(".")))), None)
+            return next((hit for key, value in children if (hit := walk(value, f"{path}.{key}".lstrip(".")))), None)
         return path if node == "${images}" else None
 
     return walk(OmegaConf.to_container(config), "")

@@ -66,7 +66,7 @@ def explain_score_difference(
     steps = [("a, by its own protocol", ours.measure({}))]
     factors = {name: value for name in FACTORS if (value := theirs.factor(name)) != ours.factor(name)}
     for name, value in factors.items():
-        old, new = ("default" if setting is None else str(setting) for setting in (ours.factor(name), value))
+        old, new = ("default" if state is None else str(state) for state in (ours.factor(name), value))
         change = "the metrics' settings" if name == "metric" else f"{name} {old} -> {new}"
         steps.append((f"a, {change}", ours.measure({name: value})))
     if len(factors) > 1:

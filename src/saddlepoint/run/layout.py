@@ -27,8 +27,8 @@ def hidden_file(folder: Path, kind: str) -> Path:
 
 def folder_seed(folder: Path) -> int:
     """Return the seed in the name of a run folder; 0 for another name."""
-    match = RUN.fullmatch(folder.name)
-    return int(match[1]) if match else 0
+    name_match = RUN.fullmatch(folder.name)
+    return int(name_match[1]) if name_match else 0
 
 
 def is_run(folder: Path) -> bool:
@@ -58,7 +58,7 @@ def find_planned_names(folder: Path) -> Iterator[Path]:
 def find_unstarted_runs(name: Path) -> list[Path]:
     """Return the runs in the folder `name` that have a subprocess config but never started."""
     matches = (SUBPROCESS_CONFIG.fullmatch(path.name) for path in sorted(name.iterdir()))
-    runs = [name / match[1] for match in matches if match]
+    runs = [name / name_match[1] for name_match in matches if name_match]
     return [run for run in runs if not (run / "config.yaml").exists()]
 
 

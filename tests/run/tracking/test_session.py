@@ -98,12 +98,12 @@ def test_many_runs_take_group_and_tags_of_the_environment_before_those_of_the_co
 
 
 @pytest.mark.parametrize(
-    ("setting", "mode"), [("offline", "offline"), ("dryrun", "offline"), ("disabled", "disabled"), ("run", "online")]
+    ("value", "mode"), [("offline", "offline"), ("dryrun", "offline"), ("disabled", "disabled"), ("run", "online")]
 )
 def test_a_mode_is_read_from_the_environment_and_from_the_settings_file(
-    user: Path, monkeypatch: pytest.MonkeyPatch, setting: str, mode: str
+    user: Path, monkeypatch: pytest.MonkeyPatch, value: str, mode: str
 ) -> None:
-    settings(user / "here" / "wandb", mode=setting)
+    settings(user / "here" / "wandb", mode=value)
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     assert WandbSession().resolved_mode == mode
     monkeypatch.setenv("WANDB_MODE", "online")

@@ -65,8 +65,8 @@ def test_a_resumed_run_is_one_run_in_the_wandb_logs(tmp_path: Path) -> None:
     assert "W&B: offline; to upload it: wandb sync " in run.said
     assert_whole(run, 2)
     wandb_run = read_run(run, 2)
-    assert [part.config["begun_at"] for part in wandb_run.parts] == [0, 640]
-    assert [part.exit for part in wandb_run.parts] == [0, 0]
+    assert [run_part.config["begun_at"] for run_part in wandb_run.parts] == [0, 640]
+    assert [run_part.exit for run_part in wandb_run.parts] == [0, 0]
     assert wandb_run.config["provenance"]["data"]["sizes"]
     assert wandb_run.config["images"] == 1280
     assert wandb_run.config["objective"]["discriminator"]["_target_"].startswith("saddlepoint.objective.")
@@ -95,7 +95,7 @@ def test_rows_lost_from_the_wandb_log_are_logged_again_when_the_run_resumes(tmp_
     run = train_run(tmp_path, "images=1280")
     wandb_run = read_run(run, 2)
     assert [row for row in wandb_run.rows if "samples" not in row] == local_rows(run)
-    assert {part.id for part in wandb_run.parts} == {run.summary["wandb_id"]}
+    assert {run_part.id for run_part in wandb_run.parts} == {run.summary["wandb_id"]}
 
 
 def test_a_run_started_by_a_wandb_agent_has_the_id_of_the_agent(
@@ -123,14 +123,14 @@ def test_a_run_that_was_killed_and_resumed_is_one_run_without_a_gap(tmp_path: Pa
     wandb_run = read_run(run, 2)
     assert [row for row in wandb_run.rows if "samples" not in row] == local_rows(run)
     assert wandb_run.parts[-1].config["begun_at"] == 640
-    assert {part.id for part in wandb_run.parts} == {run.summary["wandb_id"]}
+    assert {run_part.id for run_part in wandb_run.parts} == {run.summary["wandb_id"]}
 
 
 @pytest.mark.slow
 def test_two_ranks_are_one_wandb_run(tmp_path: Path) -> None:
-    first, second = run_on_ranks(on_ranks, 2, str(tmp_path), free_port(), join=False)
+    first, other = run_on_ranks(on_ranks, 2, str(tmp_path), free_port(), join=False)
     (run,) = tmp_path.glob("run/seed0")
-    assert second == []
+    assert other == []
     assert first == [Run(run).summary["wandb_id"]]
     assert len(list(run.glob("wandb/*run-*"))) == 1
     assert_whole(Run(run), 1)

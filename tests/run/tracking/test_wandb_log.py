@@ -121,11 +121,11 @@ def test_a_part_has_its_config_rows_and_exit_without_the_items_of_wandb(tmp_path
     summary.summary.update.add(key="_runtime", value_json="9")
     end.exit.exit_code = 3
     contents = [started("one", 0, 50), history({"images": 1, "loss": 0.5}), summary.SerializeToString()]
-    part = load_part(write_log(tmp_path, "x", [*contents, end.SerializeToString()]))
-    assert (part.id, part.started, part.exit) == ("one", 50.0, 3)
-    assert part.config == {"seed": 3, "begun_at": 0}
-    assert part.rows == [{"images": 1, "loss": 0.5}]
-    assert part.summary == {"samples": {"width": 5}}
+    run_part = load_part(write_log(tmp_path, "x", [*contents, end.SerializeToString()]))
+    assert (run_part.id, run_part.started, run_part.exit) == ("one", 50.0, 3)
+    assert run_part.config == {"seed": 3, "begun_at": 0}
+    assert run_part.rows == [{"images": 1, "loss": 0.5}]
+    assert run_part.summary == {"samples": {"width": 5}}
     assert load_part(write_log(tmp_path, "y", contents)).exit is None
 
 

@@ -60,28 +60,28 @@ def load_wandb_run(folder: str | Path, run_id: str | None = None) -> WandbRun:
     Raises Mistake if there is none, or if `run_id` is needed and missing.
     """
     all_parts = [load_part(path) for path in sorted(Path(folder).glob("wandb/*run-*/run-*.wandb"))]
-    parts = sorted((part for part in all_parts if part.id), key=lambda part: part.started)
-    ids = sorted({part.id for part in parts})
+    parts = sorted((run_part for run_part in all_parts if run_part.id), key=lambda run_part: run_part.started)
+    ids = sorted({run_part.id for run_part in parts})
     if not ids:
         raise Mistake(f"{folder} has no W&B run; logger.mode=offline or online writes one to wandb/")
     if run_id is None and len(ids) > 1:
         raise Mistake(f"{folder} has several W&B runs, with ids {', '.join(ids)}; choose one with run_id")
     if run_id is not None and run_id not in ids:
         raise Mistake(f"{folder} has no W&B run with id {run_id}; there: {', '.join(ids)}")
-    run_parts = [part for part in parts if part.id == (run_id or ids[0])]
-    summary = {key: value for part in run_parts for key, value in part.summary.items()}
+    run_parts = [run_part for run_part in parts if run_part.id == (run_id or ids[0])]
+    summary = {key: value for run_part in run_parts for key, value in run_part.summary.items()}
     return WandbRun(run_parts[0].id, run_parts[-1].config, summary, join_parts(run_parts), run_parts)
 
 
 def join_parts(parts: Iterable[WandbPart]) -> list[Row]:
     """Join the rows of all parts, in order of `images`, each once, without rows that a later part replaces."""
     rows: list[Row] = []
-    for part in parts:
-        start = part.config.get(BEGUN_AT, part.rows[0].get("images", 0) if part.rows else None)
+    for run_part in parts:
+        start = run_part.config.get(BEGUN_AT, run_part.rows[0].get("images", 0) if run_part.rows else None)
         if start is not None:  # None: this start logged nothing
             rows = [row for row in rows if start and row.get("images", 0) <= start and not row.get("final")]
         known = {_row_key(row) for row in rows}
-        rows += [row for row in part.rows if _row_key(row) not in known]
+        rows += [row for row in run_part.rows if _row_key(row) not in known]
     return sorted(rows, key=lambda row: row.get("images", 0))
 
 

@@ -228,29 +228,29 @@ def resolve_mode() -> str:
     return user_mode() or ("online" if is_logged_in() else "offline")
 
 
-def user_setting(setting: str) -> str | None:
+def user_setting(name: str) -> str | None:
     """Return a W&B setting of the user: from the environment, else wandb/settings here, else the user's settings."""
-    return _find_setting(setting)[0]
+    return _find_setting(name)[0]
 
 
 def user_mode() -> str | None:
     """Return the user's W&B mode under its current name.  Raises Mistake for an unknown mode."""
-    setting, source = _find_setting("mode")
-    if setting is None or (mode := ALIASES.get(setting, setting)) == "auto":
+    name, source = _find_setting("mode")
+    if name is None or (mode := ALIASES.get(name, name)) == "auto":
         return None
     if mode not in MODES:
-        raise Mistake(f"{source}={setting}: choose one of {', '.join(MODES[1:])}.{did_you_mean(setting, MODES[1:])}")
+        raise Mistake(f"{source}={name}: choose one of {', '.join(MODES[1:])}.{did_you_mean(name, MODES[1:])}")
     return mode
 
 
 def user_tags() -> list[str]:
     """Return the user's W&B tags."""
-    return [tag for part in (user_setting("tags") or "").strip("[]").split(",") if (tag := part.strip().strip("\"'"))]
+    return [tag for text in (user_setting("tags") or "").strip("[]").split(",") if (tag := text.strip().strip("\"'"))]
 
 
-def _find_setting(setting: str) -> tuple[str | None, str]:
+def _find_setting(name: str) -> tuple[str | None, str]:
     """Return a user's setting and its source: an environment variable, or a settings file and key."""
-    variable, key = USER_SETTINGS[setting]
+    variable, key = USER_SETTINGS[name]
     if value := os.environ.get(variable, "").strip():
         return value, variable
     for path in _settings_files():
