@@ -1,4 +1,4 @@
-"""The house stands as it is drawn: who may import whom, and that conf mirrors src (docs/architecture.md)."""
+"""The structure of docs/architecture.md: which folder may import which, and that conf mirrors src."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "saddlepoint"
 CONF = ROOT / "conf"
 
-# who may import whom besides itself, from low to high: nobody imports from a line below its own
-LEAVES = {"error", "mode", "pixel", "ranks", "redaction", "template"}  # these stand on libraries alone
+# the folders that each folder may import, from low to high: only those of earlier lines
+LEAVES = {"error", "mode", "pixel", "ranks", "redaction", "template"}  # these import only libraries
 COMMON = LEAVES | {"schema", "stream", "modality"}
 MAY_IMPORT: dict[str, set[str]] = {
     **{leaf: set() for leaf in sorted(LEAVES)},
@@ -57,13 +57,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"callback", "comparison", "config", "console", "evaluation", "experiment", "export", "launcher", "multirun"}
     | {"reproduction", "run", "sweep"},
 }
-INNER = {  # rooms within a room, from low to high
+INNER = {  # subfolders of a folder, from low to high
     "comparison": ("stats", "arms", "report"),
     "run": ("storage", "tracking"),
 }
 FAMILIES = {"architecture", "callback", "data", "extractor", "game", "layer", "metric", "objective", "prior"}
-FAMILIES |= {"optimizer", "regularizer", "schedule"}  # of pieces: as many files as there are pieces
-MOST_FILES, LARGEST = 15, 0.15  # of a folder that is no family; of all lines, a room
+FAMILIES |= {"optimizer", "regularizer", "schedule"}  # of components: as many files as there are components
+MOST_FILES, LARGEST = 15, 0.15  # files of a folder that is not a family; share of all lines of a folder
 ABOVE_CONFIG = {"cli", "config", "experiment", "multirun", "sweep", "reproduction", "export"}
 ONLY_IN = {
     "hydra": {"config"},
@@ -73,8 +73,8 @@ ONLY_IN = {
 }
 FORBIDDEN = {"utils", "util", "misc", "common", "helpers", "helper", "components", "component"}
 
-# modules that the pieces of a group stand on: no piece themselves, so they have no yaml
-FOUNDATIONS = {
+# base modules of a family: they are not components, so they have no yaml
+BASE_MODULES = {
     "data": {
         "array_file",
         "data",
@@ -124,15 +124,15 @@ FOUNDATIONS = {
     "schedule": {"ramp", "schedule"},
     "launcher": {"job", "pool", "rank_processes"},
 }
-WIRINGS = {  # yaml that only arranges foundations, or other pieces
+COMBINATIONS = {  # yaml files that only combine base modules or other components
     "game": {"adaptive_augment", "conditional", "inpainting", "simultaneous", "two_player", "vae"},
     "prior": {"infogan"},
     "extractor": {
-        f"{name}{second}" for name in ("cifar10-jpeg", "digits", "mnist", "stacked-mnist") for second in ("", "-b")
+        f"{name}{suffix}" for name in ("cifar10-jpeg", "digits", "mnist", "stacked-mnist") for suffix in ("", "-b")
     }
     | {"nearest-b", "trained-b"},
 }
-STANDS_ON = {  # what a group's yaml may name besides its own module
+MAY_NAME = {  # other modules that the yaml files of a group may name
     "prior": {"prior", "uniform", "categorical"},
     "game": {"game", "player", "average"},
     "extractor": {"classifier", "nearest", "stacked", "trained"},
@@ -147,7 +147,7 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"))
 
 
-def room(path: Path) -> str:
+def folder_of(path: Path) -> str:
     """The package, or the single module, that a file of the package belongs to."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
@@ -163,7 +163,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def targets(node: Any) -> Iterator[str]:
-    """Every `_target_` in what a yaml holds."""
+    """Every `_target_` of a yaml file."""
     if isinstance(node, dict):
         yield from (value for key, value in node.items() if key == "_target_")
         node = list(node.values())
@@ -172,25 +172,25 @@ def targets(node: Any) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    "path", [m for m in MODULES if room(m) in MAY_IMPORT], ids=lambda m: str(m.relative_to(PACKAGE))
+    "path", [m for m in MODULES if folder_of(m) in MAY_IMPORT], ids=lambda m: str(m.relative_to(PACKAGE))
 )
-def test_imports_point_downwards_only(path: Path) -> None:
-    own = room(path)
+def test_a_folder_imports_only_lower_folders(path: Path) -> None:
+    importer = folder_of(path)
     for name in imports(path):
         first, _, rest = name.partition(".")
         if first == "saddlepoint" and rest:
-            assert rest.split(".")[0] in MAY_IMPORT[own] | {own}, f"{own} imports {name}"
-        assert own in ONLY_IN.get(first, {own}), f"{own} imports {first}"
+            assert rest.split(".")[0] in MAY_IMPORT[importer] | {importer}, f"{importer} imports {name}"
+        assert importer in ONLY_IN.get(first, {importer}), f"{importer} imports {first}"
 
 
-def test_what_may_be_imported_lies_lower() -> None:
-    rooms = list(MAY_IMPORT)
-    for place, (room_, below) in enumerate(MAY_IMPORT.items()):
-        assert below <= set(rooms[:place]), f"{room_}: {sorted(below - set(rooms[:place]))} do not lie lower"
+def test_the_allowed_imports_are_of_lower_folders() -> None:
+    folders = list(MAY_IMPORT)
+    for position, (name, below) in enumerate(MAY_IMPORT.items()):
+        assert below <= set(folders[:position]), f"{name}: {sorted(below - set(folders[:position]))} are not lower"
 
 
 @pytest.mark.parametrize("outer", INNER)
-def test_imports_between_the_rooms_of_a_room_point_downwards_only(outer: str) -> None:
+def test_a_subfolder_imports_only_lower_subfolders(outer: str) -> None:
     order = INNER[outer]
     for path in (PACKAGE / outer).rglob("*.py"):
         inner = path.relative_to(PACKAGE / outer).parts[0]
@@ -204,45 +204,45 @@ def graph() -> dict[str, set[str]]:
     """Each module and the modules of this package that it imports, at top level or inside, for typing or not."""
     names = {".".join(("saddlepoint", *p.relative_to(PACKAGE).with_suffix("").parts)): p for p in MODULES}
     named = {name.removesuffix(".__init__"): path for name, path in names.items()}
-    found = {name: set() for name in named}
+    imported: dict[str, set[str]] = {name: set() for name in named}
     for name, path in named.items():
         for one in imports(path):
-            found[name] |= {target for target in (one, one.rpartition(".")[0]) if target in named and target != name}
-            found[name].discard(one.rpartition(".")[0] if one in named else "")
-    return found
+            imported[name] |= {target for target in (one, one.rpartition(".")[0]) if target in named and target != name}
+            imported[name].discard(one.rpartition(".")[0] if one in named else "")
+    return imported
 
 
-def circles(arrows: dict[str, set[str]]) -> list[str]:
-    """What is left when modules that import nothing that is left are taken away, again and again."""
+def modules_in_cycles(arrows: dict[str, set[str]]) -> list[str]:
+    """The modules that remain after repeatedly removing those that import no remaining module."""
     left = {name: set(targets) for name, targets in arrows.items()}
     while done := {name for name, targets in left.items() if not targets & left.keys()}:
         left = {name: targets for name, targets in left.items() if name not in done}
     return sorted(left)
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
-    assert circles(graph()) == []
-    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"], "and one would be found"
+def test_modules_do_not_import_each_other_in_a_cycle() -> None:
+    assert modules_in_cycles(graph()) == []
+    assert modules_in_cycles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
 
 
-def test_no_room_holds_more_than_its_share_and_no_folder_too_many_files() -> None:
+def test_a_folder_has_at_most_its_share_of_the_lines_and_of_files() -> None:
     def lines(paths: list[Path]) -> int:
         return sum(len(path.read_text("utf-8").splitlines()) for path in paths)
 
-    whole = lines(MODULES)
-    for own in MAY_IMPORT:
-        inside = [path for path in MODULES if room(path) == own]
-        assert lines(inside) <= LARGEST * whole, f"{own} holds {lines(inside):,} of {whole:,} lines"
+    total = lines(MODULES)
+    for name in MAY_IMPORT:
+        modules = [path for path in MODULES if folder_of(path) == name]
+        assert lines(modules) <= LARGEST * total, f"{name} has {lines(modules):,} of {total:,} lines"
     for folder in {path.parent for path in MODULES} - {PACKAGE / family for family in FAMILIES} - {PACKAGE}:
         files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
         assert len(files) <= MOST_FILES, f"{folder} has {len(files)} modules"
 
 
-def test_every_room_of_the_house_is_on_the_plan() -> None:
-    assert {room(path) for path in MODULES} - {"__init__", "__main__"} == set(MAY_IMPORT)
+def test_every_folder_is_in_the_table_of_imports() -> None:
+    assert {folder_of(path) for path in MODULES} - {"__init__", "__main__"} == set(MAY_IMPORT)
 
 
-def test_wandb_is_named_in_no_yaml_but_the_loggers() -> None:
+def test_no_yaml_but_those_of_loggers_names_wandb() -> None:
     assert [path for path in YAML if "wandb" in "".join(targets(yaml.safe_load(path.read_text())))] == []
 
 
@@ -252,22 +252,22 @@ def test_no_file_or_folder_has_a_name_that_says_nothing() -> None:
             assert not FORBIDDEN & {part.lower() for part in (*path.relative_to(top).parent.parts, path.stem)}, path
 
 
-@pytest.mark.parametrize("group", FOUNDATIONS)
+@pytest.mark.parametrize("group", BASE_MODULES)
 def test_a_group_has_one_yaml_per_module(group: str) -> None:
     modules = {path.stem for path in (PACKAGE / group).glob("*.py")} - {"__init__"}
-    assert modules >= FOUNDATIONS[group]
-    pieces = modules - FOUNDATIONS[group]
-    assert {path.stem for path in (CONF / group).glob("*.yaml")} - WIRINGS.get(group, set()) == pieces
+    assert modules >= BASE_MODULES[group]
+    pieces = modules - BASE_MODULES[group]
+    assert {path.stem for path in (CONF / group).glob("*.yaml")} - COMBINATIONS.get(group, set()) == pieces
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in YAML if p.parent.name in FOUNDATIONS], ids=lambda p: f"{p.parent.name}/{p.stem}"
+    "path", [p for p in YAML if p.parent.name in BASE_MODULES], ids=lambda p: f"{p.parent.name}/{p.stem}"
 )
 def test_a_yaml_targets_the_module_of_its_own_name(path: Path) -> None:
     group = path.parent.name
     for target in targets(yaml.safe_load(path.read_text())):
         if target.startswith("saddlepoint."):
-            allowed = {path.stem} | STANDS_ON.get(group, set())
+            allowed = {path.stem} | MAY_NAME.get(group, set())
             assert target.split(".")[1] == group, target
             assert target.split(".")[2] in allowed, target
 
@@ -297,11 +297,11 @@ def texts_without_encoding(tree: ast.AST) -> Iterator[ast.Call]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
 def test_no_text_is_read_or_written_in_the_locales_encoding(path: Path) -> None:
-    found = list(texts_without_encoding(tree_of(path)))
-    assert not found, f"{path}, line {found[0].lineno}: say encoding="
+    calls = list(texts_without_encoding(tree_of(path)))
+    assert not calls, f"{path}, line {calls[0].lineno}: no encoding="
 
 
-def test_a_text_without_an_encoding_is_found() -> None:
+def test_a_text_without_an_encoding_is_detected() -> None:
     for line in (
         "open('x')",
         "p.open('w')",
@@ -315,15 +315,15 @@ def test_a_text_without_an_encoding_is_found() -> None:
         assert not list(texts_without_encoding(ast.parse(line))), line
 
 
-# what may name a player: the pieces and the wiring of the two-player game, and words that are shown to people
+# folders whose code may name a player: those of the two-player game's networks and losses
 NAMES_PLAYERS = {"architecture", "objective"}
 PLAYERS = {"generator", "discriminator", "encoder"}
-ASKING = ("player", "optimizer", "parameters_of", "gradient_norm")
+LOOKUP_METHODS = ("player", "optimizer", "trainable_parameters", "gradient_norm")
 HOLDERS = ("players", "game", "made", "plays", "player", "last_losses", "architecture", "optimizer", "regularizer")
 
 
 def lookups(tree: ast.AST) -> Iterator[ast.AST]:
-    """Where something that holds players, or their settings, is asked for one by a name that stands in the code."""
+    """Expressions that look a player, or its settings, up by a literal name."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr in PLAYERS:
             owner = ast.unparse(node.value)
@@ -332,22 +332,22 @@ def lookups(tree: ast.AST) -> Iterator[ast.AST]:
         elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and node.slice.value in PLAYERS:
             if ast.unparse(node.value).split(".")[-1] in HOLDERS:
                 yield node
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ASKING:
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in LOOKUP_METHODS:
             yield from (a for a in node.args if isinstance(a, ast.Constant) and a.value in PLAYERS)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
 def test_no_player_is_looked_up_by_a_literal_name(path: Path) -> None:
-    found = [] if room(path) in NAMES_PLAYERS else [ast.unparse(node) for node in lookups(tree_of(path))]
-    assert found == []
+    named = [] if folder_of(path) in NAMES_PLAYERS else [ast.unparse(node) for node in lookups(tree_of(path))]
+    assert named == []
 
 
-def test_the_lookups_that_are_looked_for_are_found() -> None:
+def test_lookups_by_a_literal_name_are_detected() -> None:
     code = "game.generator.network; players['discriminator']; game.player('encoder'); self.game.discriminator"
     assert len(list(lookups(ast.parse(code)))) == 4
 
 
-def test_the_class_that_plays_fits_a_screen() -> None:
+def test_the_class_game_stays_short() -> None:
     path = PACKAGE / "game" / "game.py"
     (game,) = (node for node in tree_of(path).body if isinstance(node, ast.ClassDef))
     assert len(path.read_text("utf-8").splitlines()) <= 160
@@ -363,32 +363,32 @@ def test_the_sides_that_stay_out_of_a_runs_identity_are_those_of_the_two_player_
     assert all(wiring[key] == value for key, value in LATER_GAME_KEYS.items())
 
 
-PLACE = re.compile(
+DOCUMENTED = re.compile(
     r"`((?:[a-z_0-9]+/)*[a-z_0-9]+\.py)(?::([A-Za-z_][\w.]*))?`"
-)  # as docs name a file, or what is in it
-YOURS = {"src/saddlepoint/objective/mine.py", "mylosses.py"}  # a reader's own, in examples
+)  # a file, or a name in it, as documents write them
+READERS_FILES = {"src/saddlepoint/objective/mine.py", "mylosses.py"}  # of examples
 
 
 def defined(path: Path) -> set[str]:
     """The functions and classes of a module, and the methods of its classes as Class.method."""
-    found = set()
+    names = set()
     for node in tree_of(path).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            inner = [own.name for own in getattr(node, "body", []) if isinstance(own, ast.FunctionDef)]
-            found |= {node.name, *(f"{node.name}.{name}" for name in inner if isinstance(node, ast.ClassDef))}
-    return found
+            methods = [part.name for part in getattr(node, "body", []) if isinstance(part, ast.FunctionDef)]
+            names |= {node.name, *(f"{node.name}.{name}" for name in methods if isinstance(node, ast.ClassDef))}
+    return names
 
 
 @pytest.mark.parametrize("page", [*sorted(ROOT.glob("docs/*.md")), ROOT / "README.md"], ids=lambda p: p.name)
-def test_files_and_functions_that_documents_name_are_there(page: Path) -> None:
-    for file, name in PLACE.findall(page.read_text("utf-8")):
-        if file in YOURS:
+def test_files_and_functions_that_documents_name_exist(page: Path) -> None:
+    for file, name in DOCUMENTED.findall(page.read_text("utf-8")):
+        if file in READERS_FILES:
             continue
         places = [top / file for top in (PACKAGE, ROOT, ROOT / "src", ROOT / "tests") if (top / file).is_file()]
-        assert places, f"{page.name}: {file} is not there"
+        assert places, f"{page.name}: {file} does not exist"
         assert not name or name in defined(places[0]), f"{page.name}: {file} has no {name}"
 
 
-def test_the_ways_through_the_house_are_told() -> None:
-    named = PLACE.findall((ROOT / "docs" / "architecture.md").read_text("utf-8"))
+def test_the_architecture_page_names_functions_of_the_call_paths() -> None:
+    named = DOCUMENTED.findall((ROOT / "docs" / "architecture.md").read_text("utf-8"))
     assert sum(bool(name) for _, name in named) > 15

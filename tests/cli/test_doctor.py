@@ -13,7 +13,7 @@ from PIL import Image
 
 from saddlepoint.cli import doctor, main
 from saddlepoint.config.compose import compose
-from saddlepoint.data import image_folder
+from saddlepoint.data import image_file
 from saddlepoint.error import Mistake
 from saddlepoint.experiment import diagnosis
 from saddlepoint.experiment.diagnosis import diagnose
@@ -81,11 +81,9 @@ def test_a_data_set_without_a_host_is_not_called_downloadable(tmp_path, monkeypa
     assert f"data.root={tmp_path} lacks cifar10-train.zip" in result["cifar10_jpeg"].remedy
 
 
-def test_a_folder_of_images_is_looked_over_without_decoding_it_and_header_by_header_where_it_is_asked_for(
-    tmp_path, monkeypatch
-):
+def test_the_images_of_a_folder_are_checked_by_their_headers_without_decoding(tmp_path, monkeypatch):
     monkeypatch.setenv("SADDLEPOINT_DATA", str(tmp_path))
-    monkeypatch.setattr(image_folder, "decode_image", None)  # what would decode
+    monkeypatch.setattr(image_file, "decode_image", None)
     with zipfile.ZipFile(tmp_path / "cifar10-train.zip", "w") as pack:
         for number in range(30):
             content = io.BytesIO()

@@ -26,7 +26,7 @@ OWN = "allow_target=[conditional]"
 FEW = ["images=64", "batch=64", "metric=[]", "callback.grid.images_between=64", OWN]
 PARTS = "prior={_target_: saddlepoint.prior.prior.Prior, z: {_target_: saddlepoint.prior.normal.Normal, dim: 6}"
 NOISE = "noise: {_target_: saddlepoint.prior.normal.Normal, dim: 8}}"
-RUNS = {  # name -> its words; the inputs of what is exported, in their order; how many samples it is held against
+RUNS = {  # name -> its words; the inputs of what is exported, in their order; the number of samples it is compared on
     "label": (
         ["game=conditional", "architecture.generator.condition={label: 10}",
          "architecture.discriminator.condition={label: 10}"],
@@ -122,7 +122,7 @@ def test_files_are_compared_on_1000_samples_or_the_size_of_the_split(exported):
     assert card["checked"]["sizes"][0] == 1
     assert set(card["formats"]) == {"safetensors", "onnx", "program"}
     assert all(entry["difference"] <= card["checked"]["tolerance"] for entry in card["formats"].values())
-    printed = f"held against the run's own generator on {rows:,} samples"
+    printed = f"compared with the run's generator on {rows:,} samples"
     printed += ", under the first 450 rows of validation" if rows == 450 else ", in batches"
     assert printed in (folder / "README.md").read_text()
 
@@ -166,8 +166,11 @@ WRONG = {
     "no mapping": (lambda latent, label: (latent, label), "a condition is a mapping of names to tensors, {label: ...}"),
     "another shape": (lambda latent, label: (latent, {"label": label[:, None]}), "condition label is int64 [N]"),
     "another type": (lambda latent, label: (latent, {"label": label.float()}), "and this is float32 [16]"),
-    "too few rows": (lambda latent, label: (latent, {"label": label[:9]}), "these have z 16, label 9"),
-    "a class that there is not": (lambda latent, label: (latent, {"label": label + 5}), "is a class, 0 to 9, and 10 "),
+    "too few rows": (lambda latent, label: (latent, {"label": label[:9]}), "differ: z 16, label 9"),
+    "a class that there is not": (
+        lambda latent, label: (latent, {"label": label + 5}),
+        "is a class from 0 to 9, and one of these is 10",
+    ),
     "no such part": (lambda latent, label: ({"zz": latent["z"]}, {"label": label}), "Did you mean z"),
 }
 
@@ -266,11 +269,11 @@ def test_a_split_without_the_column_is_refused_with_those_that_it_has(exported, 
 NOISY = {
     "noise drawn inside": (
         ["architecture.generator._target_=conditional.Noisy"],
-        "generator.between.1 (Noise) makes another sample of the same input",
+        "generator.between.1 (Noise) makes different samples from the same input",
     ),
     "dropout kept on": (
         ["architecture.generator._target_=conditional.Dropping", "game.dropout=true"],
-        "generator.between (Dropout) is on where samples are made (game.dropout=true)",
+        "generator.between (Dropout) is on while samples are made (game.dropout=true)",
     ),
 }  # fmt: skip
 

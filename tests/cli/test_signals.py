@@ -165,7 +165,7 @@ def test_a_command_with_a_result_fails_if_stdout_cannot_be_written(
 def test_closed_descriptors_are_not_reused_by_later_files(tmp_path: Path, closed: str) -> None:
     code = """
         import os, sys
-        from saddlepoint.cli import told
+        from saddlepoint.cli import run_and_report
         def run():
             file = open(sys.argv[1], "w")
             assert file.fileno() > 2, file.fileno()
@@ -173,7 +173,7 @@ def test_closed_descriptors_are_not_reused_by_later_files(tmp_path: Path, closed
             file.write("kept")
             file.close()
             return 0
-        sys.exit(told(run, []))
+        sys.exit(run_and_report(run, []))
     """
     (tmp_path / "code.py").write_text(textwrap.dedent(code))
     line = f'"{sys.executable}" code.py file {closed}'

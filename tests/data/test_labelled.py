@@ -71,9 +71,9 @@ def test_a_labelled_batch_holds_the_labelled_images_and_their_classes():
     x, y = data.split("train")[data.labelled_indices]
     known = {image.numpy().tobytes(): int(label) for image, label in zip(to_float(x), y, strict=True)}
     for batch in islice(data.training_batches(), 5):
-        own, classes = batch.labelled
-        assert len(own) == 40
-        assert [known[image.numpy().tobytes()] for image in own] == classes.tolist()
+        images, classes = batch.labelled
+        assert len(images) == 40
+        assert [known[image.numpy().tobytes()] for image in images] == classes.tolist()
 
 
 def test_labelled_images_are_shown_equally_often():

@@ -342,7 +342,7 @@ def ours(**changes):
     return {"generator": {**node, **changes}}
 
 
-def part(**node):
+def latent(**node):
     return {"z": {"distribution": "normal", **(node or {"dim": 6})}}
 
 
@@ -356,15 +356,15 @@ CASES = {
     "an architecture that is a list": (lambda f: weights(describe(f, architecture=[1])), "architecture=[1] must be"),
     "an architecture that is a name": (lambda f: weights(describe(f, architecture={"generator": "mlp"})), "_target_"),
     "an architecture without a target": (lambda f: weights(describe(f, architecture=ours(_target_=None))), "_target_"),
-    "a shape of nothing": (lambda f: weights(describe(f, prior=part(shape=[0]))), "z.shape=[0] must be whole numbers"),
-    "a shape that is a word": (lambda f: weights(describe(f, prior=part(shape="abc"))), "z.shape=abc must be whole"),
-    "no dim": (lambda f: weights(describe(f, prior=part(dim=None))), "prior.z.dim=null must be a whole number"),
-    "a fractional dim": (lambda f: weights(describe(f, prior=part(dim=100.5))), "z.dim=100.5 must be a whole"),
+    "a shape of nothing": (lambda f: weights(describe(f, prior=latent(shape=[0]))), "z.shape=[0] must be whole numbers"),
+    "a shape that is a word": (lambda f: weights(describe(f, prior=latent(shape="abc"))), "z.shape=abc must be whole"),
+    "no dim": (lambda f: weights(describe(f, prior=latent(dim=None))), "prior.z.dim=null must be a whole number"),
+    "a fractional dim": (lambda f: weights(describe(f, prior=latent(dim=100.5))), "z.dim=100.5 must be a whole"),
     "an invalid dim of our class": (
         lambda f: weights(describe(f, prior={"z": {"_target_": "saddlepoint.prior.normal.Normal", "dim": 100.5}})),
         "prior.z.dim=100.5",
     ),
-    "a reserved name": (lambda f: weights(describe(f, architecture=ours(), prior={"keys": part()["z"]})), "keys"),
+    "a reserved name": (lambda f: weights(describe(f, architecture=ours(), prior={"keys": latent()["z"]})), "keys"),
     "a part that draws nothing": (
         lambda f: weights(describe(f, architecture=ours(), prior={"z": {"_target_": "torch.nn.Identity"}})),
         "torch.nn.Identity draws no latents",

@@ -179,7 +179,7 @@ BAD = {
     "a seed on the command line": ({}, ["seed=3"], "saddlepoint: seed=3: use seeds=[0, 1]"),
     "an override of a searched key": ({}, [f"{LR}=1e-3"], f"saddlepoint: {LR}=1e-3: {LR} is searched"),
     "the same in a file": ({"words": [f"++{LR}=1"]}, [], f"sweep tiny: words: ++{LR}=1: {LR} is searched"),
-    "permission from a file": ({"words": ["allow_target=[os]"]}, [], "a file may not"),
+    "permission from a file": ({"words": ["allow_target=[os]"]}, [], "which a file cannot set"),
     "a setting of the wrong kind": ({"sampler": {"name": "tpe", "n_ei_candidates": 0}}, [], "sampler tpe fails with"),
     "a list of samplers": ({}, ["sampler=[tpe]"], "sampler=[tpe]: sampler is a mapping of names, text or null"),
     "an unknown sampler": ({}, ["sampler=tpee"], "no such sampler: tpee. Did you mean tpe?"),

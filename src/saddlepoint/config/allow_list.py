@@ -74,7 +74,7 @@ OTHER_TARGETS = {  # name in a yaml -> where it is defined
         for name in ("CenterCrop", "Grayscale", "Normalize", "Pad", "RandomCrop", "RandomHorizontalFlip", "Resize")
     },
 }
-LIBRARY_PREFIXES = tuple(f"{part}." for part in LIBRARIES)
+LIBRARY_PREFIXES = tuple(f"{library}." for library in LIBRARIES)
 ROOTS = frozenset(
     ("hydra", "lightning", "omegaconf", "pytorch_lightning", "saddlepoint", "torch", "torchvision", "wandb")
 )
