@@ -42,6 +42,7 @@ def test_a_quick_answer_imports_nothing_heavy(words: list[str]) -> None:
     assert ("hydra" in loaded) == ("--help" not in words)  # a page of help is text
 
 
+@pytest.mark.slow  # CPU seconds grow on a machine that is busy; which modules are loaded is tested above by default
 def test_a_quick_answer_takes_at_most_three_times_the_import_of_hydra(tmp_path: Path) -> None:
     """CPU seconds, compiled code, medians of alternated runs: what a busy machine disturbs least."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

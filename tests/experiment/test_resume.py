@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from filelock import FileLock
 from ranked import free_port, played
 from resumed import CONFIGS, LAST, all_on_ranks, content, trained
 
@@ -27,11 +28,17 @@ def test_two_n_images_are_n_and_a_stop_and_n(name, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def on_two_ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    trained([*CONFIGS["D:G 5:1"], "images=240"], folder / "moved")  # by one process
-    ports = [free_port() for _ in range(3 * len(CONFIGS) + 1)]
-    played(all_on_ranks, 2, str(folder), ports, join=False)
+def on_two_ranks(tmp_path_factory, worker_id):
+    """The folder of all runs on two ranks, trained once for all processes of pytest."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "two_ranks"
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / "complete").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            trained([*CONFIGS["D:G 5:1"], "images=240"], folder / "moved")  # by one process
+            ports = [free_port() for _ in range(3 * len(CONFIGS) + 1)]
+            played(all_on_ranks, 2, str(folder), ports, join=False)
+            (folder / "complete").touch()
     return folder
 
 
