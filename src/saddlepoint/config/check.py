@@ -179,7 +179,7 @@ def _look_at_values(path: str, node: DictConfig, known: Mapping[str, inspect.Par
     except Mistake:  # told under the key at which it was written
         for key, kind in kinds.items():
             parent, _, last = origin(node._get_root(), f"{path}.{key}").rpartition(".")
-            keys.put(node, {key: kind}, parent) if last == key else keys.put(node, {key: kind}, path)
+            keys.put(node, {key: kind}, parent if last == key else path)
 
 
 def _look_at_trainer(config: DictConfig) -> None:

@@ -21,7 +21,7 @@ from saddlepoint.config.instantiate import instantiate, located
 from saddlepoint.config.tree import Checked
 from saddlepoint.console.terminal import Meter
 from saddlepoint.data.data import Data, Split
-from saddlepoint.error import Mistake, kind, line_of
+from saddlepoint.error import Mistake, first_line, kind, line_of
 from saddlepoint.evaluation.evaluator import Evaluator
 from saddlepoint.experiment.evaluators import evaluator_of, second_of, selector_of
 from saddlepoint.game.dry_run import ROWS, dry_run
@@ -302,7 +302,3 @@ def _knows_all(head: str | None, heads: Mapping[str, torch.Tensor], classes: int
 def noted(error: Exception, note: str) -> Exception:
     error.add_note(note)
     return error
-
-
-def first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
