@@ -185,9 +185,7 @@ def _convert_arguments(path: str, node: DictConfig, known: Mapping[str, inspect.
     except Mistake:  # report the key at which it was written
         for key, expected in value_types.items():
             parent, _, last = origin_path(node._get_root(), f"{path}.{key}").rpartition(".")
-            key_types.validate_in_place(node, {key: expected}, parent) if last == key else key_types.validate_in_place(
-                node, {key: expected}, path
-            )
+            key_types.validate_in_place(node, {key: expected}, parent if last == key else path)
 
 
 def _check_trainer(config: DictConfig) -> None:
