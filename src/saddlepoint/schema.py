@@ -37,7 +37,7 @@ from pydantic_core import PydanticCustomError
 from saddlepoint.error import Mistake, did_you_mean
 
 TARGET = "_target_"
-SENTENCE = "sentence"  # key of a JSON schema: the message for an invalid value, instead of "<key> is a whole number"
+MESSAGE_KEY = "sentence"  # key of a JSON schema: the message for an invalid value, instead of "<key> is a whole number"
 FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 TENSOR = "Tensor"  # ignored in unions, as in torch's lr: float | Tensor: a config cannot contain one
 LISTS = (list, set, frozenset, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
@@ -108,7 +108,7 @@ def validate_value(kind: Any, value: Any, key: str) -> Any:
             key, value = ".".join([key, *path]), inner
         schema = type_adapter(kind).json_schema()
         message = (
-            schema.get(SENTENCE)
+            schema.get(MESSAGE_KEY)
             or f"{key} is {required or _type_in_words(schema)}{'' if path else _hint(kind, value, key)}"
         )
         raise Mistake(f"{key}={format_value(value)}: {message}") from None
@@ -143,8 +143,8 @@ def nullable(kind: Any) -> Any:
 
 
 def invalid_message(sentence: str) -> WithJsonSchema:
-    """Return an annotation with the error message for invalid values."""
-    return WithJsonSchema({SENTENCE: sentence})
+    """Return an annotation with the whole message of `validate_value` for an invalid value."""
+    return WithJsonSchema({MESSAGE_KEY: sentence})
 
 
 @cache
@@ -362,16 +362,16 @@ def section_error(text: str) -> PydanticCustomError:
     return PydanticCustomError("part", "{text}", {"text": text})
 
 
-def replace_error(sentence: str) -> WrapValidator:
-    """Return an annotation that replaces the error of an invalid value by "<key>=<value> <sentence>"."""
+def with_error_message(sentence: str) -> WrapValidator:
+    """Return an annotation with which an invalid value raises ValueError: "<key>=<value> <sentence>"."""
 
-    def fit(value: Any, handler: Callable[[Any], Any]) -> Any:
+    def validate(value: Any, handler: Callable[[Any], Any]) -> Any:
         try:
             return handler(value)
         except ValidationError:
             raise ValueError(sentence) from None
 
-    return WrapValidator(fit)
+    return WrapValidator(validate)
 
 
 def to_mistake(error: ValidationError, source: str, sections: Collection[str] = ()) -> Mistake:
